@@ -1,0 +1,51 @@
+# Everything a user or CI runs. Each target does its own set-up.
+#
+# No target exports compiler variables or flags: a plain `cargo build` beside them shares the same build of RocksDB.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# A cargo that rustup has just installed is found without a new login shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Arguments for `make testnet`: make testnet ARGS="--validators 4 --workers 6 --epochs 6"
+ARGS ?=
+# Arguments for `make test`, after `cargo test --workspace`: make test TEST="-p lucid-storage"
+TEST ?=
+
+.PHONY: help
+help: ## Show this list.
+	@echo "Lucid: make <target>"
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing to build (apt), or print the command that does.
+	@scripts/setup.sh
+
+.PHONY: build
+build: setup ## Build both binaries, lucid and lucid-testnet, into target/debug.
+	cargo build --workspace --bins --locked
+
+.PHONY: testnet
+testnet: build ## Build, then run a local mesh that measures, agrees and pays. Ctrl-C stops it.
+	@$(TARGET_DIR)/debug/lucid-testnet up $(ARGS)
+
+.PHONY: check
+check: setup ## Formatting, lints, dependency rules, licences, documentation links.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/check-deps.sh
+	@scripts/check-docs.sh
+
+.PHONY: test
+test: setup ## Build everything, then run every test; ends with one line of totals.
+	@scripts/test.sh $(TEST)
+
+.PHONY: bench
+bench: setup ## Run the benchmarks (same build profile as everything else).
+	cargo bench --workspace --locked --profile dev --bench '*'
+
+.PHONY: fmt
+fmt: ## Format the sources.
+	cargo fmt --all

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds all binaries and tests, runs every test, and ends with one line of totals.
+# Arguments go to `cargo test` in place of --workspace.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+selection=(--workspace)
+(($#)) && selection=("$@")
+
+# The end-to-end tests start `lucid` and `lucid-testnet`; both are built, alike, before any test runs.
+cargo test --locked --no-run "${selection[@]}" || exit 1
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+started=$SECONDS
+cargo test --locked --no-fail-fast "${selection[@]}" 2>&1 | tee "$log"
+status=$?
+
+awk -v seconds=$((SECONDS - started)) '
+    /^test result: / {
+        suites++
+        for (i = 1; i <= NF; i++) {
+            if ($i == "passed;") passed += $(i - 1)
+            if ($i == "failed;") failed += $(i - 1)
+            if ($i == "ignored;") ignored += $(i - 1)
+        }
+    }
+    END {
+        printf "\nTests: %d passed, %d failed, %d ignored, in %d binaries, %d s\n", passed, failed, ignored, suites, seconds
+        if (passed == 0) exit 1
+    }' "$log" || { echo "no test ran" >&2; exit 1; }
+exit "$status"
