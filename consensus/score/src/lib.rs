@@ -1,0 +1,1 @@
+//! Observations to credits, PoOT scores, leader and rewards.

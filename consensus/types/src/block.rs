@@ -1,0 +1,57 @@
+//! Blocks: one for each epoch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
+use crate::commit::Commit;
+use crate::id::{BlockHash, Hash, NodeId, StateRoot};
+use crate::report::Reveal;
+use crate::signed::Signed;
+use crate::time::{EpochNumber, UnixMillis};
+
+/// The block that closes an epoch. What follows from it (credits, scores, rewards, leaders, payout attempts,
+/// receipts) is not written in it but recomputed by everyone; `state_root` commits to the result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The epoch that it closes.
+    pub height: EpochNumber,
+    /// The block before; the network id for block 1.
+    pub parent: BlockHash,
+    /// Who built it.
+    pub proposer: NodeId,
+    /// Power-weighted median of the times in its commits, and greater than its parent's.
+    pub time: UnixMillis,
+    /// Commits, by epoch and signer: those of this epoch from more than two thirds of the power, and late ones of
+    /// earlier epochs while their window is open.
+    pub commits: Vec<Signed<Commit>>,
+    /// Revealed reports, by epoch and signer, whose commits stand in earlier blocks.
+    pub reveals: Vec<Signed<Reveal>>,
+    /// [`crate::validator::ValidatorSet::hash`] of the set of `height + 2`.
+    pub next_set: Hash,
+    /// Root of the state after this block.
+    pub state_root: StateRoot,
+}
+
+impl Wire for Block {
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
+}
+
+impl Block {
+    /// BLAKE3 of the canonical bytes.
+    pub fn hash(&self) -> BlockHash {
+        BlockHash::from_bytes(*blake3::hash(&encode(self)).as_bytes())
+    }
+}
+
+/// A proposed block on its way to the voters, before anybody has decided on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposedBody {
+    /// The round it is proposed in.
+    pub round: u32,
+    /// The block.
+    pub block: Block,
+}
+
+impl Wire for ProposedBody {
+    const MAX_BYTES: usize = Block::MAX_BYTES + 4;
+}

@@ -1,0 +1,140 @@
+//! The wire codec: the only place that names bincode.
+//!
+//! Little-endian, fixed-width integers, a byte limit for every message type, trailing bytes refused, and bytes that
+//! do not re-encode to themselves refused, so one value has exactly one encoding. Wire types have no maps, floats,
+//! `usize` or vectors of zero-sized items; enums only grow at the end. Why bincode 2.0.1, and what it would take to
+//! replace it: `docs/src/adr/0002-codec.md`.
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A type that travels or is stored, with the greatest length of its encoding.
+pub trait Wire: Serialize + DeserializeOwned {
+    /// Longer inputs are refused before they are read.
+    const MAX_BYTES: usize;
+}
+
+/// No message is longer, whatever its type says: bounds what a hostile length can make the decoder allocate.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+type Config = Configuration<LittleEndian, Fixint, Limit<MAX_MESSAGE_BYTES>>;
+
+const fn config() -> Config {
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<MAX_MESSAGE_BYTES>()
+}
+
+/// Why bytes are not the value they claim to be.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than the type's limit.
+    #[error("{found} bytes, the limit is {limit}")]
+    TooLong {
+        /// Bytes received.
+        found: usize,
+        /// [`Wire::MAX_BYTES`] of the type.
+        limit: usize,
+    },
+    /// Bytes follow the value.
+    #[error("{0} bytes after the end of the value")]
+    TrailingBytes(usize),
+    /// The value has another encoding than these bytes.
+    #[error("the encoding is not canonical")]
+    NotCanonical,
+    /// Not an encoding of the type at all.
+    #[error("malformed")]
+    Malformed(#[source] bincode::error::DecodeError),
+}
+
+/// The canonical bytes of `value`.
+#[expect(clippy::expect_used, reason = "wire types have known lengths and no failing serializer")]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard().with_fixed_int_encoding())
+        .expect("wire types encode")
+}
+
+/// Reads exactly one `T` from `bytes`.
+///
+/// # Errors
+/// When the bytes are too long, malformed, followed by others, or not the value's only encoding.
+pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let limit = T::MAX_BYTES.min(MAX_MESSAGE_BYTES);
+    if bytes.len() > limit {
+        return Err(DecodeError::TooLong { found: bytes.len(), limit });
+    }
+    let (value, read) =
+        bincode::serde::decode_from_slice::<T, Config>(bytes, config()).map_err(DecodeError::Malformed)?;
+    if read != bytes.len() {
+        return Err(DecodeError::TrailingBytes(bytes.len() - read));
+    }
+    if encode(&value) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Sample {
+        number: u64,
+        flag: bool,
+        list: Vec<u32>,
+        text: String,
+        maybe: Option<u16>,
+    }
+    impl Wire for Sample {
+        const MAX_BYTES: usize = 4096;
+    }
+
+    #[test]
+    fn integers_are_fixed_width_little_endian() {
+        let bytes = encode(&Sample { number: 1, flag: true, list: vec![2], text: "a".into(), maybe: Some(3) });
+        assert_eq!(
+            hex::encode(bytes),
+            "01000000000000000101000000000000000200000001000000000000006101".to_owned() + "0300"
+        );
+    }
+
+    #[test]
+    fn hostile_lengths_end_in_an_error_not_an_allocation() {
+        // 8 + 1 bytes of fields, then a list that claims 2^64 - 1 items: an unlimited decoder aborts the process here.
+        let mut bytes = vec![0; 9];
+        bytes.extend([0xff; 8]);
+        assert!(matches!(decode::<Sample>(&bytes), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<Sample>(&[0; 4097]), Err(DecodeError::TooLong { found: 4097, limit: 4096 })));
+    }
+
+    #[test]
+    fn a_second_encoding_of_a_value_is_refused() {
+        let good = encode(&Sample { number: 1, flag: true, list: vec![], text: String::new(), maybe: None });
+        let mut trailing = good.clone();
+        trailing.push(0);
+        assert!(matches!(decode::<Sample>(&trailing), Err(DecodeError::TrailingBytes(1))));
+        let mut bool_two = good.clone();
+        bool_two[8] = 2;
+        assert!(decode::<Sample>(&bool_two).is_err());
+        assert!(decode::<Sample>(&good).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn decode_inverts_encode(number: u64, flag: bool, list in prop::collection::vec(any::<u32>(), 0..20), text in ".{0,40}", maybe: Option<u16>) {
+            let value = Sample { number, flag, list, text, maybe };
+            prop_assert_eq!(decode::<Sample>(&encode(&value)).unwrap(), value);
+        }
+
+        #[test]
+        fn what_decodes_re_encodes_to_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(value) = decode::<Sample>(&bytes) {
+                prop_assert_eq!(encode(&value), bytes);
+            }
+        }
+    }
+}

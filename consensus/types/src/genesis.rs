@@ -1,0 +1,273 @@
+//! The genesis: everything that the nodes of a network agree on before the first block.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{MicroUsdt, Ppm};
+use crate::attestation::Capacity;
+use crate::codec::{Wire, encode};
+use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId};
+use crate::policy::{Policy, PolicyError};
+use crate::time::{EpochNumber, UnixMillis};
+use crate::validator::{Validator, ValidatorSet, ValidatorSetError};
+
+/// A network's genesis. Its text form is TOML; the [`NetworkId`] is the hash of the parsed structure's codec bytes,
+/// so spelling and comments do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// For people.
+    pub name: String,
+    /// Start of epoch 1.
+    pub genesis_time: UnixMillis,
+    /// Where payouts are made.
+    pub tron: PaymentNetwork,
+    /// Every parameter of the protocol.
+    pub policy: Policy,
+    /// The first validators.
+    #[serde(rename = "validator")]
+    pub validators: Vec<Validator>,
+    /// Workers that are registered from the start.
+    #[serde(rename = "worker", default)]
+    pub workers: Vec<GenesisWorker>,
+    /// Pools that exist from the start.
+    #[serde(rename = "pool", default)]
+    pub pools: Vec<GenesisPool>,
+}
+
+/// The payment network, pinned: a transaction carries no chain id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentNetwork {
+    /// `mainnet`, `nile`, `shasta` or `local`; for people and defaults.
+    pub network: String,
+    /// Id of its block 0: a node refuses an endpoint that serves another.
+    pub genesis_block: SolidBlockId,
+    /// The USDT contract.
+    pub usdt: PayoutAddress,
+}
+
+/// A worker that is registered from the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisWorker {
+    /// Its key.
+    pub node: NodeId,
+    /// Who runs it.
+    pub operator: NodeId,
+    /// Where its payouts go.
+    pub payout_address: PayoutAddress,
+    /// Whether it runs a bridge and stands as a pool's leader.
+    pub can_lead: bool,
+    /// What it declares to offer.
+    pub capacity: Capacity,
+}
+
+/// How a pool's budget is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitRule {
+    /// In proportion to the sum of credits times score.
+    CreditsTimesScore,
+    /// In proportion to the sum of credits.
+    Credits,
+    /// Equally over members that earned any credit.
+    Equal,
+}
+
+/// A pool that exists from the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisPool {
+    /// Its name, unique in the network.
+    pub name: String,
+    /// Whose key directs it.
+    pub owner: NodeId,
+    /// Its workers.
+    pub members: Vec<NodeId>,
+    /// What it shares out for each settlement.
+    pub budget: MicroUsdt,
+    /// How.
+    pub split: SplitRule,
+    /// The owner's part of the budget.
+    pub commission: Ppm,
+    /// Where the owner's part goes.
+    pub commission_address: PayoutAddress,
+    /// Who pays.
+    pub treasury: Treasury,
+}
+
+/// A pool's account on the payment network and who may sign for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Treasury {
+    /// The account.
+    pub address: PayoutAddress,
+    /// The permission under which transfers are signed; 0 is the owner permission of a single-key account.
+    pub permission_id: u32,
+    /// Signatures needed.
+    pub threshold: u32,
+    /// Who signs, at most five.
+    #[serde(rename = "signer")]
+    pub signers: Vec<TreasurySigner>,
+}
+
+/// A node that signs for a treasury.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreasurySigner {
+    /// The node that is asked for the signature.
+    pub node: NodeId,
+    /// The address of the key it signs with.
+    pub key_address: PayoutAddress,
+}
+
+impl Wire for Genesis {
+    const MAX_BYTES: usize = 8 << 20;
+}
+
+/// Why a genesis is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// A parameter.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The validators.
+    #[error(transparent)]
+    Validators(#[from] ValidatorSetError),
+    /// Anything else, with where it stands.
+    #[error("{place}: {problem}")]
+    Entry {
+        /// For example `pool "local"`.
+        place: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+impl Genesis {
+    /// The network's id.
+    pub fn network_id(&self) -> NetworkId {
+        NetworkId::from_bytes(*blake3::hash(&encode(self)).as_bytes())
+    }
+
+    /// Start of an epoch; epoch 0 is the moment of genesis.
+    pub fn epoch_start(&self, epoch: EpochNumber) -> UnixMillis {
+        let elapsed = epoch.previous().get().saturating_mul(self.policy.epoch_ms);
+        UnixMillis::new(self.genesis_time.get().saturating_add(elapsed))
+    }
+
+    /// End of an epoch (exclusive).
+    pub fn epoch_end(&self, epoch: EpochNumber) -> UnixMillis {
+        let elapsed = epoch.get().saturating_mul(self.policy.epoch_ms);
+        UnixMillis::new(self.genesis_time.get().saturating_add(elapsed))
+    }
+
+    /// The epoch that covers `time`; 0 before the genesis time.
+    pub fn epoch_at(&self, time: UnixMillis) -> EpochNumber {
+        match time.checked_sub(self.genesis_time) {
+            Some(elapsed) => EpochNumber::new(elapsed.get() / self.policy.epoch_ms.max(1) + 1),
+            None => EpochNumber::ZERO,
+        }
+    }
+
+    /// Checks all that a parser cannot, and returns the first validator set.
+    ///
+    /// # Errors
+    /// Names the entry, what is wrong with it and what would be right.
+    pub fn check(&self) -> Result<ValidatorSet, GenesisError> {
+        self.policy.check()?;
+        let set = ValidatorSet::new(self.validators.clone())?;
+        let mut workers = BTreeSet::new();
+        for worker in &self.workers {
+            let place = || format!("worker {}", worker.node);
+            if !workers.insert(worker.node) {
+                return Err(entry(place(), "is listed twice"));
+            }
+            if !worker.capacity.is_plausible() {
+                return Err(entry(place(), "capacity: bytes are at most 2^46 and bandwidth_kbit_s at most 2^31"));
+            }
+            self.check_payout_address(place, "payout_address", &worker.payout_address)?;
+        }
+        self.check_pools(&workers)?;
+        Ok(set)
+    }
+
+    fn check_pools(&self, workers: &BTreeSet<NodeId>) -> Result<(), GenesisError> {
+        let (mut names, mut members, mut treasuries) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for pool in &self.pools {
+            let place = || format!("pool \"{}\"", pool.name);
+            if !names.insert(&pool.name) {
+                return Err(entry(place(), "the name is used by another pool"));
+            }
+            if !treasuries.insert(pool.treasury.address) {
+                return Err(entry(place(), "the treasury belongs to another pool"));
+            }
+            if pool.commission > Ppm::ONE {
+                return Err(entry(place(), "commission is at most 1000000 (all of the budget)"));
+            }
+            for member in &pool.members {
+                if !workers.contains(member) {
+                    return Err(entry(place(), format!("member {member} is no registered worker")));
+                }
+                if !members.insert(*member) {
+                    return Err(entry(place(), format!("member {member} is in two pools, or listed twice")));
+                }
+            }
+            self.check_payout_address(place, "commission_address", &pool.commission_address)?;
+            pool.treasury.check().map_err(|problem| entry(place(), format!("treasury: {problem}")))?;
+        }
+        Ok(())
+    }
+
+    /// The token and the treasuries are refused as payout addresses.
+    fn check_payout_address(
+        &self,
+        place: impl Fn() -> String,
+        key: &str,
+        address: &PayoutAddress,
+    ) -> Result<(), GenesisError> {
+        if *address == self.tron.usdt {
+            return Err(entry(place(), format!("{key} is the USDT contract; give an account of your own")));
+        }
+        if self.pools.iter().any(|pool| pool.treasury.address == *address) {
+            return Err(entry(place(), format!("{key} is a pool's treasury; give an account of your own")));
+        }
+        if address.hash20() == [0; 20] {
+            return Err(entry(place(), format!("{key} is the zero address; give an account of your own")));
+        }
+        Ok(())
+    }
+
+    /// The pools with their ids, in the order of the ids.
+    pub fn pools_by_id(&self) -> Vec<(PoolId, &GenesisPool)> {
+        let network = self.network_id();
+        let mut pools: Vec<_> = self.pools.iter().map(|pool| (PoolId::derive(&network, &pool.name), pool)).collect();
+        pools.sort_by_key(|(id, _)| *id);
+        pools
+    }
+}
+
+impl Treasury {
+    fn check(&self) -> Result<(), String> {
+        let n = self.signers.len();
+        if !(1..=5).contains(&n) {
+            return Err(format!("{n} signers; there are one to five"));
+        }
+        let k = usize::try_from(self.threshold).unwrap_or(usize::MAX);
+        if k > n || 2 * k <= n {
+            return Err(format!("threshold {k} of {n} signers; more than half and at most all must sign"));
+        }
+        let nodes: BTreeSet<_> = self.signers.iter().map(|s| s.node).collect();
+        let keys: BTreeSet<_> = self.signers.iter().map(|s| s.key_address).collect();
+        if nodes.len() != n || keys.len() != n {
+            return Err("a signer is listed twice".into());
+        }
+        Ok(())
+    }
+}
+
+fn entry(place: String, problem: impl Into<String>) -> GenesisError {
+    GenesisError::Entry { place, problem: problem.into() }
+}

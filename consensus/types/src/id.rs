@@ -1,0 +1,219 @@
+//! Identities: nodes, networks, pools, blocks, payouts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::bytes::hex_bytes;
+
+pub use crate::bytes::ParseBytesError;
+
+hex_bytes!(
+    /// A node: its ed25519 public key. The libp2p peer id comes from the same key.
+    NodeId, 32
+);
+hex_bytes!(
+    /// A network: the BLAKE3 hash of its genesis in the codec's bytes. Block 1's parent has the same bytes.
+    NetworkId, 32
+);
+hex_bytes!(
+    /// The BLAKE3 hash of a block's canonical bytes; what the validators vote on.
+    BlockHash, 32
+);
+hex_bytes!(
+    /// The Merkle root of the replicated state after a block.
+    StateRoot, 32
+);
+hex_bytes!(
+    /// A pool of workers: BLAKE3 of the network id and the pool's name.
+    PoolId, 32
+);
+hex_bytes!(
+    /// What a pool owes one worker for one settlement: BLAKE3 of network id, pool, settlement and worker.
+    PayoutId, 32
+);
+hex_bytes!(
+    /// One attempt to pay a payout: BLAKE3 of network id, pool, settlement, recipient and attempt number. It is
+    /// appended to the transfer's call data, so no two attempts share a transaction id.
+    AttemptId, 32
+);
+hex_bytes!(
+    /// A transaction of the payment network: SHA-256 of its raw data.
+    TxId, 32
+);
+hex_bytes!(
+    /// A block of the payment network.
+    SolidBlockId, 32
+);
+hex_bytes!(
+    /// A BLAKE3 hash without a type of its own.
+    Hash, 32
+);
+
+impl From<NetworkId> for BlockHash {
+    /// The parent of block 1.
+    fn from(network: NetworkId) -> Self {
+        Self::from_bytes(*network.as_bytes())
+    }
+}
+
+impl Hash {
+    /// BLAKE3 under a derive-key context: the same bytes hashed for two purposes never collide.
+    pub fn derive(context: &'static str, parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        for part in parts {
+            hasher.update(part);
+        }
+        Self::from_bytes(*hasher.finalize().as_bytes())
+    }
+}
+
+impl PoolId {
+    /// The id of the pool called `name` in `network`.
+    pub fn derive(network: &NetworkId, name: &str) -> Self {
+        Self::from_bytes(*Hash::derive("lucid pool id 1", &[network.as_bytes(), name.as_bytes()]).as_bytes())
+    }
+}
+
+impl PayoutId {
+    /// The id of what `pool` owes `worker` for `settlement`.
+    pub fn derive(network: &NetworkId, pool: &PoolId, settlement: u64, worker: &NodeId) -> Self {
+        let parts: [&[u8]; 4] = [network.as_bytes(), pool.as_bytes(), &settlement.to_le_bytes(), worker.as_bytes()];
+        Self::from_bytes(*Hash::derive("lucid payout id 1", &parts).as_bytes())
+    }
+}
+
+impl AttemptId {
+    /// The id of attempt number `attempt` (from 1) to pay `recipient` for `settlement` of `pool`.
+    pub fn derive(network: &NetworkId, pool: &PoolId, settlement: u64, recipient: &NodeId, attempt: u32) -> Self {
+        let parts: [&[u8]; 5] = [
+            network.as_bytes(),
+            pool.as_bytes(),
+            &settlement.to_le_bytes(),
+            recipient.as_bytes(),
+            &attempt.to_le_bytes(),
+        ];
+        Self::from_bytes(*Hash::derive("lucid attempt id 1", &parts).as_bytes())
+    }
+}
+
+/// Where a payout is sent: 21 bytes, the first 0x41; text form base58check. Data, never an identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayoutAddress([u8; 21]);
+
+impl PayoutAddress {
+    /// The first byte of every address.
+    pub const PREFIX: u8 = 0x41;
+
+    /// Wraps 21 raw bytes; `None` if they do not start with [`Self::PREFIX`].
+    pub const fn from_bytes(bytes: [u8; 21]) -> Option<Self> {
+        if bytes[0] == Self::PREFIX { Some(Self(bytes)) } else { None }
+    }
+
+    /// The address of a 20-byte account or contract hash.
+    pub fn from_hash20(hash: [u8; 20]) -> Self {
+        let mut bytes = [Self::PREFIX; 21];
+        bytes[1..].copy_from_slice(&hash);
+        Self(bytes)
+    }
+
+    /// All 21 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 21] {
+        &self.0
+    }
+
+    /// The last 20 bytes, as contracts see the address.
+    pub fn hash20(&self) -> [u8; 20] {
+        let mut hash = [0; 20];
+        hash.copy_from_slice(&self.0[1..]);
+        hash
+    }
+
+    /// 42 lower-case hex digits.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl fmt::Display for PayoutAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bs58::encode(self.0).with_check().into_string())
+    }
+}
+
+impl fmt::Debug for PayoutAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PayoutAddress({self})")
+    }
+}
+
+impl FromStr for PayoutAddress {
+    type Err = ParseBytesError;
+    fn from_str(text: &str) -> Result<Self, ParseBytesError> {
+        let fail = |problem: String| ParseBytesError { kind: "PayoutAddress", problem };
+        let mut bytes = [0; 25];
+        let n = bs58::decode(text).with_check(None).onto(&mut bytes).map_err(|e| fail(e.to_string()))?;
+        let payload = bytes[..n].try_into().map_err(|_| fail(format!("expected 21 bytes, found {n}")))?;
+        Self::from_bytes(payload).ok_or_else(|| fail("the first byte is not 0x41".into()))
+    }
+}
+
+impl Serialize for PayoutAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            crate::bytes::serialize(&self.0, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PayoutAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return crate::bytes::deserialize_text(deserializer);
+        }
+        let bytes = crate::bytes::deserialize(deserializer)?;
+        Self::from_bytes(bytes).ok_or_else(|| serde::de::Error::custom("a payout address starts with 0x41"))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        let id = NodeId::from_bytes([0xab; 32]);
+        assert_eq!(id.to_string().parse::<NodeId>().unwrap(), id);
+        // The mainnet USDT contract, hex and base58check (public knowledge).
+        let usdt: PayoutAddress = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t".parse().unwrap();
+        assert_eq!(usdt.hex(), "41a614f803b6fd780986a42c78ec9c7f77e6ded13c");
+        assert_eq!(usdt.to_string(), "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t");
+        assert_eq!(PayoutAddress::from_hash20(usdt.hash20()), usdt);
+    }
+
+    #[test]
+    fn wrong_text_says_what_is_wrong() {
+        let e = "abcd".parse::<NodeId>().unwrap_err();
+        assert_eq!(e.to_string(), "NodeId: expected 64 hex digits, found 4");
+        assert!("zz".repeat(32).parse::<NodeId>().is_err());
+        // One changed character breaks the check sum; a Bitcoin address has another prefix.
+        assert!("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u".parse::<PayoutAddress>().is_err());
+        let bitcoin = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa".parse::<PayoutAddress>().unwrap_err();
+        assert!(bitcoin.to_string().contains("0x41"), "{bitcoin}");
+    }
+
+    #[test]
+    fn attempts_differ_in_every_part() {
+        let (net, pool, node) =
+            (NetworkId::from_bytes([1; 32]), PoolId::from_bytes([2; 32]), NodeId::from_bytes([3; 32]));
+        let base = AttemptId::derive(&net, &pool, 1, &node, 1);
+        assert_ne!(base, AttemptId::derive(&net, &pool, 1, &node, 2));
+        assert_ne!(base, AttemptId::derive(&net, &pool, 2, &node, 1));
+        assert_ne!(base, AttemptId::derive(&net, &pool, 1, &NodeId::from_bytes([4; 32]), 1));
+        assert_ne!(base, AttemptId::derive(&NetworkId::from_bytes([9; 32]), &pool, 1, &node, 1));
+    }
+}

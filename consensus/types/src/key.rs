@@ -1,0 +1,152 @@
+//! A node's secret key, with one signing method for each purpose and none for plain bytes.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer, SigningKey};
+
+use crate::attestation::ResourceAttestation;
+use crate::commit::Commit;
+use crate::id::{NetworkId, NodeId};
+use crate::payout::CosignRequest;
+use crate::report::{ProbeReply, Reveal};
+use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
+use crate::sync::LivenessMessage;
+use crate::vote::{Proposal, Vote};
+
+/// The ed25519 secret of a node. Wiped from memory when dropped, never printed.
+#[derive(Clone)]
+pub struct NodeKey(SigningKey);
+
+impl NodeKey {
+    /// The key of a 32-byte secret seed, which must come from the operating system's random source.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The secret seed, for the key file and the p2p identity.
+    pub fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// The public identity.
+    pub fn node_id(&self) -> NodeId {
+        NodeId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    fn sign<T: SignedRecord>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {
+        let signature = self.0.sign(&signing_bytes(network, &record));
+        let signature = Signature::from_bytes(signature.to_bytes());
+        Verified::new(Signed { signer: self.node_id(), record, signature })
+    }
+
+    /// Signs what the worker says of its own machine.
+    pub fn sign_attestation(
+        &self,
+        network: &NetworkId,
+        record: ResourceAttestation,
+    ) -> Verified<Signed<ResourceAttestation>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a worker's answer to a validator's probe.
+    pub fn sign_probe_reply(&self, network: &NetworkId, record: ProbeReply) -> Verified<Signed<ProbeReply>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a validator's commit for an epoch. Two different ones for one epoch are a fault: persist before publishing.
+    pub fn sign_commit(&self, network: &NetworkId, record: Commit) -> Verified<Signed<Commit>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a validator's revealed score report.
+    pub fn sign_report(&self, network: &NetworkId, record: Reveal) -> Verified<Signed<Reveal>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a proposal of the BFT engine. Only after the engine's write-ahead log is durable may it leave the node.
+    pub fn sign_proposal(&self, network: &NetworkId, record: Proposal) -> Verified<Signed<Proposal>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a vote of the BFT engine. Only after the engine's write-ahead log is durable may it leave the node.
+    pub fn sign_vote(&self, network: &NetworkId, record: Vote) -> Verified<Signed<Vote>> {
+        self.sign(network, record)
+    }
+
+    /// Signs the envelope of a rebroadcast of the BFT engine.
+    pub fn sign_liveness(&self, network: &NetworkId, record: LivenessMessage) -> Verified<Signed<LivenessMessage>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a leader's request for a treasury signature.
+    pub fn sign_cosign(&self, network: &NetworkId, record: CosignRequest) -> Verified<Signed<CosignRequest>> {
+        self.sign(network, record)
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeKey({})", self.node_id().short())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::id::BlockHash;
+    use crate::time::EpochNumber;
+    use crate::vote::VoteKind;
+
+    fn vote() -> Vote {
+        Vote {
+            kind: VoteKind::Precommit,
+            height: EpochNumber::new(3),
+            round: 0,
+            block: Some(BlockHash::from_bytes([7; 32])),
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_signer_record_and_network_only() {
+        let network = NetworkId::from_bytes([1; 32]);
+        let key = NodeKey::from_seed(&[5; 32]);
+        let good = key.sign_vote(&network, vote()).into_inner();
+        good.check(&network).unwrap();
+
+        assert!(good.check(&NetworkId::from_bytes([2; 32])).is_err());
+        let other = NodeKey::from_seed(&[6; 32]).node_id();
+        assert!(Signed { signer: other, ..good.clone() }.check(&network).is_err());
+        assert!(Signed { record: Vote { round: 1, ..vote() }, ..good.clone() }.check(&network).is_err());
+        for i in 0..64 {
+            let mut bytes = *good.signature.as_bytes();
+            bytes[i] ^= 1;
+            let bad = Signed { signature: Signature::from_bytes(bytes), ..good.clone() };
+            assert!(bad.check(&network).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn a_signature_for_one_purpose_is_worthless_for_another() {
+        let network = NetworkId::from_bytes([1; 32]);
+        let key = NodeKey::from_seed(&[5; 32]);
+        let cosign = CosignRequest { payout: crate::id::PayoutId::from_bytes([1; 32]), attempt: 1 };
+        let signed = key.sign_cosign(&network, cosign).into_inner();
+        let as_vote = Signed { signer: signed.signer, record: vote(), signature: signed.signature };
+        assert!(as_vote.check(&network).is_err());
+    }
+
+    #[test]
+    fn a_weak_key_signs_nothing() {
+        // The all-zero encoding is a small-order point: with a lax check, one signature fits many messages.
+        let weak =
+            Signed { signer: NodeId::from_bytes([0; 32]), record: vote(), signature: Signature::from_bytes([0; 64]) };
+        assert!(weak.check(&NetworkId::from_bytes([1; 32])).is_err());
+    }
+
+    #[test]
+    fn debug_hides_the_secret() {
+        let key = NodeKey::from_seed(&[0x5a; 32]);
+        assert!(!format!("{key:?}").contains("5a5a5a5a"));
+    }
+}

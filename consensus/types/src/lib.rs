@@ -1,0 +1,25 @@
+//! Ids, amounts, signed records and the wire codec of Lucid.
+//!
+//! Everything that nodes send each other, sign, hash or store is defined here, with its bytes. This crate performs
+//! no IO, reads no clock and uses no float or hash map, so that every node computes the same from the same bytes.
+//! The rules that give the records their meaning live in `lucid-score` and `lucid-consensus`.
+
+pub mod amount;
+pub mod attestation;
+pub mod block;
+pub mod certificate;
+pub mod codec;
+pub mod commit;
+pub mod genesis;
+pub mod id;
+pub mod key;
+pub mod payout;
+pub mod policy;
+pub mod report;
+pub mod signed;
+pub mod sync;
+pub mod time;
+pub mod validator;
+pub mod vote;
+
+mod bytes;

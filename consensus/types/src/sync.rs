@@ -1,0 +1,163 @@
+//! How nodes catch up with each other: the request-response messages of `/sync/1` and the engine's rebroadcasts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::block::Block;
+use crate::certificate::Certificate;
+use crate::codec::{MAX_MESSAGE_BYTES, Wire};
+use crate::commit::Commit;
+use crate::id::{BlockHash, NodeId};
+use crate::report::Reveal;
+use crate::signed::{Signature, Signed, SignedRecord};
+use crate::time::EpochNumber;
+use crate::vote::{Vote, VoteKind};
+
+/// A question to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncRequest {
+    /// What is your newest block?
+    Tip,
+    /// Decided blocks `from..=to`; the peer answers with a prefix of them, as many as fit.
+    Blocks {
+        /// First height.
+        from: EpochNumber,
+        /// Last height.
+        to: EpochNumber,
+    },
+    /// A proposed or decided block by its hash.
+    Body {
+        /// Its height.
+        height: EpochNumber,
+        /// Its hash.
+        block: BlockHash,
+    },
+    /// Commits and reveals of an epoch that the asker does not have.
+    Reports {
+        /// The epoch.
+        epoch: EpochNumber,
+        /// Validators whose commit the asker has.
+        have_commits: Vec<NodeId>,
+        /// Validators whose reveal the asker has.
+        have_reveals: Vec<NodeId>,
+    },
+}
+
+impl Wire for SyncRequest {
+    const MAX_BYTES: usize = 128 << 10;
+}
+
+/// A decided block and its proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The block.
+    pub block: Block,
+    /// A certificate for it.
+    pub certificate: Certificate,
+}
+
+impl Wire for Decided {
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 512;
+}
+
+/// The answer to a [`SyncRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncResponse {
+    /// To `Tip`.
+    Tip {
+        /// Height of the newest block; 0 if there is only the genesis.
+        height: EpochNumber,
+        /// Its hash; the network id at height 0.
+        block: BlockHash,
+    },
+    /// To `Blocks`: consecutive from the first asked for.
+    Blocks(Vec<Decided>),
+    /// To `Body`.
+    Body(Option<Block>),
+    /// To `Reports`.
+    Reports {
+        /// Commits.
+        commits: Vec<Signed<Commit>>,
+        /// Reveals.
+        reveals: Vec<Signed<Reveal>>,
+    },
+}
+
+impl Wire for SyncResponse {
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+}
+
+/// Prevotes of more than two thirds for one block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolkaCertificate {
+    /// The height.
+    pub height: EpochNumber,
+    /// The round.
+    pub round: u32,
+    /// The block.
+    pub block: BlockHash,
+    /// Who prevoted.
+    pub signatures: Vec<(NodeId, Signature)>,
+}
+
+/// One vote in a round certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundVote {
+    /// First or second step.
+    pub kind: VoteKind,
+    /// For what.
+    pub block: Option<BlockHash>,
+    /// Who.
+    pub voter: NodeId,
+    /// The vote's signature.
+    pub signature: Signature,
+}
+
+/// Why a round is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoundEnd {
+    /// More than two thirds precommitted, not all for one block.
+    Precommit,
+    /// More than one third are in a later round.
+    Skip,
+}
+
+/// Votes that justify entering a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundCertificate {
+    /// The height.
+    pub height: EpochNumber,
+    /// The round.
+    pub round: u32,
+    /// Why.
+    pub end: RoundEnd,
+    /// The votes.
+    pub votes: Vec<RoundVote>,
+}
+
+/// What the engine repeats while a height does not end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Liveness {
+    /// A vote again.
+    Vote(Signed<Vote>),
+    /// Proof of prevotes.
+    Polka(PolkaCertificate),
+    /// Proof that a round is over.
+    Round(RoundCertificate),
+}
+
+/// A rebroadcast with its sender and a number, so that the repetition is not swallowed as a duplicate by gossip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivenessMessage {
+    /// Increasing for each sender.
+    pub sequence: u64,
+    /// What is repeated.
+    pub item: Liveness,
+}
+
+impl Wire for LivenessMessage {
+    const MAX_BYTES: usize = 160 << 10;
+}
+
+impl SignedRecord for LivenessMessage {
+    const TAG: &'static str = "lucid/liveness/1";
+}

@@ -1,0 +1,72 @@
+//! The BFT engine's messages as they are signed and sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Wire;
+use crate::id::BlockHash;
+use crate::signed::{Signed, SignedRecord};
+use crate::time::EpochNumber;
+
+/// The step of a round that a vote belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum VoteKind {
+    /// First step.
+    Prevote,
+    /// Second step; more than two thirds of these decide.
+    Precommit,
+}
+
+/// A vote. A validator signs at most one for each height, round and kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Vote {
+    /// First or second step.
+    pub kind: VoteKind,
+    /// The height.
+    pub height: EpochNumber,
+    /// The round, from 0.
+    pub round: u32,
+    /// The block, or `None` for nil.
+    pub block: Option<BlockHash>,
+}
+
+impl Wire for Vote {
+    const MAX_BYTES: usize = 4 + 8 + 4 + 33;
+}
+
+impl SignedRecord for Vote {
+    const TAG: &'static str = "lucid/vote/1";
+}
+
+/// A proposal. A validator signs at most one for each height and round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The height.
+    pub height: EpochNumber,
+    /// The round, from 0.
+    pub round: u32,
+    /// The block.
+    pub block: BlockHash,
+    /// The round in which the block was seen to have more than two thirds of prevotes.
+    pub pol_round: Option<u32>,
+}
+
+impl Wire for Proposal {
+    const MAX_BYTES: usize = 8 + 4 + 32 + 5;
+}
+
+impl SignedRecord for Proposal {
+    const TAG: &'static str = "lucid/proposal/1";
+}
+
+/// What the engine gossips in a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsensusMessage {
+    /// The proposer's choice.
+    Proposal(Signed<Proposal>),
+    /// A validator's vote.
+    Vote(Signed<Vote>),
+}
+
+impl Wire for ConsensusMessage {
+    const MAX_BYTES: usize = 256;
+}

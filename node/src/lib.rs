@@ -1,0 +1,1 @@
+//! The Lucid node: daemon and command line.

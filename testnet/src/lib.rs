@@ -1,0 +1,1 @@
+//! Local Lucid networks of real processes on a local TRON network.
