@@ -1,0 +1,14 @@
+//! TRON for Lucid: transactions built, signed, sent and followed locally.
+//!
+//! The only product crate that names TRON, secp256k1 or an HTTP client for it. It turns a finalised payout attempt into
+//! transaction bytes ([`transfer`]) and a node's answers into what validators report.
+//!
+//! It decides nothing about work or shares, and it stores nothing: durable state is the node's.
+
+pub mod abi;
+pub mod address;
+pub mod block;
+pub mod key;
+pub mod proto;
+pub mod signature;
+pub mod transfer;

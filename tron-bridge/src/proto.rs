@@ -1,0 +1,611 @@
+//! The protobuf messages of TRON that Lucid builds, signs or checks, written by hand for `prost`.
+//!
+//! Field numbers and types follow `core/Tron.proto` and `core/contract/*.proto` of the TRON protocol. Only the
+//! messages and fields in use are here; `prost` skips fields it does not know.
+//!
+//! [`Transaction::raw_data`] is kept as the bytes that were signed instead of a parsed message (both have the same
+//! encoding on the wire): the transaction id is the SHA-256 of exactly those bytes, so they are never re-encoded.
+//!
+//! What it does not do: compute ids and tree roots (see [`crate::block`]) or speak the JSON of the HTTP API.
+
+use prost::{DecodeError, Enumeration, Message};
+
+/// Prefix of the type URL of every contract parameter.
+pub const TYPE_URL_PREFIX: &str = "type.googleapis.com/protocol.";
+
+/// `google.protobuf.Any`: a message with the name of its type.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Any {
+    /// [`TYPE_URL_PREFIX`] followed by the message's name.
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// The encoded message.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+/// A transaction with its signatures, and, inside a block, its result.
+#[derive(Clone, PartialEq, Message)]
+pub struct Transaction {
+    /// Encoded [`TransactionRaw`]: the bytes that are hashed and signed.
+    #[prost(bytes = "vec", tag = "1")]
+    pub raw_data: Vec<u8>,
+    /// 65 bytes r || s || v each, over the transaction id.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub signature: Vec<Vec<u8>>,
+    /// Set by the block producer, and part of the leaf that the block's transaction root covers.
+    #[prost(message, repeated, tag = "5")]
+    pub ret: Vec<TransactionResult>,
+}
+
+impl Transaction {
+    /// Parses [`Self::raw_data`].
+    pub fn raw(&self) -> Result<TransactionRaw, DecodeError> {
+        TransactionRaw::decode(self.raw_data.as_slice())
+    }
+}
+
+/// `Transaction.raw`: what a transaction says.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TransactionRaw {
+    /// Last two bytes of the reference block's number.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ref_block_bytes: Vec<u8>,
+    /// Not used by the network.
+    #[prost(int64, tag = "3")]
+    pub ref_block_num: i64,
+    /// Bytes 8..16 of the reference block's id.
+    #[prost(bytes = "vec", tag = "4")]
+    pub ref_block_hash: Vec<u8>,
+    /// Milliseconds since the epoch; a block whose parent's time is not before it refuses the transaction.
+    #[prost(int64, tag = "8")]
+    pub expiration: i64,
+    /// A note.
+    #[prost(bytes = "vec", tag = "10")]
+    pub data: Vec<u8>,
+    /// Exactly one.
+    #[prost(message, repeated, tag = "11")]
+    pub contract: Vec<Contract>,
+    /// Not used by the network.
+    #[prost(bytes = "vec", tag = "12")]
+    pub scripts: Vec<u8>,
+    /// Milliseconds since the epoch, chosen by the maker.
+    #[prost(int64, tag = "14")]
+    pub timestamp: i64,
+    /// Most sun to burn for energy.
+    #[prost(int64, tag = "18")]
+    pub fee_limit: i64,
+}
+
+/// `Transaction.Contract`: one action and the permission it is taken under.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Contract {
+    /// A [`ContractType`].
+    #[prost(enumeration = "ContractType", tag = "1")]
+    pub r#type: i32,
+    /// The message that [`Self::type`] names.
+    #[prost(message, optional, tag = "2")]
+    pub parameter: Option<Any>,
+    /// Not used by the network.
+    #[prost(bytes = "vec", tag = "3")]
+    pub provider: Vec<u8>,
+    /// Not used by the network.
+    #[prost(bytes = "vec", tag = "4")]
+    pub contract_name: Vec<u8>,
+    /// 0 owner, 1 witness, from 2 active.
+    #[prost(int32, tag = "5")]
+    pub permission_id: i32,
+}
+
+/// A message that can be the parameter of a [`Contract`].
+pub trait ContractMessage: Message + Default {
+    /// What [`Contract::type`] says for it.
+    const TYPE: ContractType;
+    /// Its name in the type URL, without [`TYPE_URL_PREFIX`].
+    const NAME: &'static str;
+}
+
+/// Why [`Contract::unpack`] refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The contract's type or type URL is of another message.
+    #[error("the contract is of type {type} with type URL {type_url:?}, not a {expected}")]
+    OtherType {
+        /// Name of the message asked for.
+        expected: &'static str,
+        /// Number of the contract's type.
+        r#type: i32,
+        /// Its type URL.
+        type_url: String,
+    },
+    /// The contract has no parameter.
+    #[error("the contract has no parameter")]
+    NoParameter,
+    /// The parameter's bytes are not the message.
+    #[error("decode the contract's parameter")]
+    Decode(#[source] DecodeError),
+}
+
+impl Contract {
+    /// Wraps `message` as java-tron and tronweb do, so that equal input gives equal bytes.
+    pub fn pack<M: ContractMessage>(message: &M, permission_id: i32) -> Self {
+        Self {
+            r#type: M::TYPE.into(),
+            parameter: Some(Any { type_url: format!("{TYPE_URL_PREFIX}{}", M::NAME), value: message.encode_to_vec() }),
+            provider: Vec::new(),
+            contract_name: Vec::new(),
+            permission_id,
+        }
+    }
+
+    /// The parameter, if the contract is of type `M`.
+    pub fn unpack<M: ContractMessage>(&self) -> Result<M, UnpackError> {
+        let any = self.parameter.as_ref().ok_or(UnpackError::NoParameter)?;
+        let is_expected = any.type_url.strip_prefix(TYPE_URL_PREFIX) == Some(M::NAME);
+        if self.r#type != i32::from(M::TYPE) || !is_expected {
+            return Err(UnpackError::OtherType {
+                expected: M::NAME,
+                r#type: self.r#type,
+                type_url: any.type_url.clone(),
+            });
+        }
+        M::decode(any.value.as_slice()).map_err(UnpackError::Decode)
+    }
+}
+
+/// Declares a protobuf enum with the names the HTTP API prints.
+macro_rules! named_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$value_meta:meta])* $variant:ident = $number:literal => $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+        #[repr(i32)]
+        pub enum $name {
+            $($(#[$value_meta])* $variant = $number,)*
+        }
+
+        impl $name {
+            /// The name in the protocol's definition, as the HTTP API prints it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The value of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+named_enum! {
+    /// `Transaction.Contract.ContractType`: the types in use. Others decode as their number.
+    ContractType {
+        /// Creates an account.
+        AccountCreate = 0 => "AccountCreateContract",
+        /// Moves TRX.
+        Transfer = 1 => "TransferContract",
+        /// Deploys a contract.
+        CreateSmart = 30 => "CreateSmartContract",
+        /// Calls a contract.
+        TriggerSmart = 31 => "TriggerSmartContract",
+        /// Replaces an account's permissions.
+        AccountPermissionUpdate = 46 => "AccountPermissionUpdateContract",
+    }
+}
+
+named_enum! {
+    /// `Transaction.Result.contractResult`: how a contract call ended.
+    ContractResult {
+        /// No contract was run.
+        Default = 0 => "DEFAULT",
+        /// It ran to its end.
+        Success = 1 => "SUCCESS",
+        /// The contract took everything back.
+        Revert = 2 => "REVERT",
+        /// Jump to a place that is no jump destination.
+        BadJumpDestination = 3 => "BAD_JUMP_DESTINATION",
+        /// Memory limit.
+        OutOfMemory = 4 => "OUT_OF_MEMORY",
+        /// A precompiled contract failed.
+        PrecompiledContract = 5 => "PRECOMPILED_CONTRACT",
+        /// Stack underflow.
+        StackTooSmall = 6 => "STACK_TOO_SMALL",
+        /// Stack overflow.
+        StackTooLarge = 7 => "STACK_TOO_LARGE",
+        /// Unknown or forbidden instruction.
+        IllegalOperation = 8 => "ILLEGAL_OPERATION",
+        /// Stack overflow.
+        StackOverflow = 9 => "STACK_OVERFLOW",
+        /// The fee limit or the caller's means did not suffice.
+        OutOfEnergy = 10 => "OUT_OF_ENERGY",
+        /// The execution's time limit.
+        OutOfTime = 11 => "OUT_OF_TIME",
+        /// The virtual machine's own stack.
+        JvmStackOverFlow = 12 => "JVM_STACK_OVER_FLOW",
+        /// Anything else.
+        Unknown = 13 => "UNKNOWN",
+        /// A value transfer inside the call failed.
+        TransferFailed = 14 => "TRANSFER_FAILED",
+        /// Deployed code that is not allowed.
+        InvalidCode = 15 => "INVALID_CODE",
+    }
+}
+
+/// `Transaction.Result`, as it stands in blocks.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TransactionResult {
+    /// Sun.
+    #[prost(int64, tag = "1")]
+    pub fee: i64,
+    /// 0 done, 1 failed (blocks before contracts existed).
+    #[prost(int32, tag = "2")]
+    pub ret: i32,
+    /// A [`ContractResult`].
+    #[prost(enumeration = "ContractResult", tag = "3")]
+    pub contract_ret: i32,
+}
+
+/// Moves TRX.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TransferContract {
+    /// 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub owner_address: Vec<u8>,
+    /// 21 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub to_address: Vec<u8>,
+    /// Sun.
+    #[prost(int64, tag = "3")]
+    pub amount: i64,
+}
+
+impl ContractMessage for TransferContract {
+    const TYPE: ContractType = ContractType::Transfer;
+    const NAME: &'static str = "TransferContract";
+}
+
+/// Creates an account without a transfer.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AccountCreateContract {
+    /// Who pays; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub owner_address: Vec<u8>,
+    /// The new account; 21 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub account_address: Vec<u8>,
+    /// 0 normal, 1 asset issue, 2 contract.
+    #[prost(int32, tag = "3")]
+    pub r#type: i32,
+}
+
+impl ContractMessage for AccountCreateContract {
+    const TYPE: ContractType = ContractType::AccountCreate;
+    const NAME: &'static str = "AccountCreateContract";
+}
+
+/// Calls a contract.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TriggerSmartContract {
+    /// The caller; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub owner_address: Vec<u8>,
+    /// 21 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub contract_address: Vec<u8>,
+    /// Sun sent along.
+    #[prost(int64, tag = "3")]
+    pub call_value: i64,
+    /// Call data of the contract ABI.
+    #[prost(bytes = "vec", tag = "4")]
+    pub data: Vec<u8>,
+    /// TRC-10 tokens sent along.
+    #[prost(int64, tag = "5")]
+    pub call_token_value: i64,
+    /// Which TRC-10 token.
+    #[prost(int64, tag = "6")]
+    pub token_id: i64,
+}
+
+impl ContractMessage for TriggerSmartContract {
+    const TYPE: ContractType = ContractType::TriggerSmart;
+    const NAME: &'static str = "TriggerSmartContract";
+}
+
+/// Deploys a contract.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CreateSmartContract {
+    /// The deployer; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub owner_address: Vec<u8>,
+    /// What is deployed.
+    #[prost(message, optional, tag = "2")]
+    pub new_contract: Option<SmartContract>,
+    /// TRC-10 tokens sent along.
+    #[prost(int64, tag = "3")]
+    pub call_token_value: i64,
+    /// Which TRC-10 token.
+    #[prost(int64, tag = "4")]
+    pub token_id: i64,
+}
+
+impl ContractMessage for CreateSmartContract {
+    const TYPE: ContractType = ContractType::CreateSmart;
+    const NAME: &'static str = "CreateSmartContract";
+}
+
+/// A contract's code and settings.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct SmartContract {
+    /// The deployer; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub origin_address: Vec<u8>,
+    /// 21 bytes; set by the network.
+    #[prost(bytes = "vec", tag = "2")]
+    pub contract_address: Vec<u8>,
+    /// Its interface, as the deployer gave it.
+    #[prost(message, optional, tag = "3")]
+    pub abi: Option<Abi>,
+    /// Creation code, constructor arguments appended.
+    #[prost(bytes = "vec", tag = "4")]
+    pub bytecode: Vec<u8>,
+    /// Sun sent to the constructor.
+    #[prost(int64, tag = "5")]
+    pub call_value: i64,
+    /// Percent of a call's energy that the caller pays.
+    #[prost(int64, tag = "6")]
+    pub consume_user_resource_percent: i64,
+    /// For people.
+    #[prost(string, tag = "7")]
+    pub name: String,
+    /// Most energy the deployer pays for one call.
+    #[prost(int64, tag = "8")]
+    pub origin_energy_limit: i64,
+    /// Keccak-256 of the deployed code.
+    #[prost(bytes = "vec", tag = "9")]
+    pub code_hash: Vec<u8>,
+    /// Id of the deploying transaction.
+    #[prost(bytes = "vec", tag = "10")]
+    pub trx_hash: Vec<u8>,
+    /// Version of the contract's rules.
+    #[prost(int32, tag = "11")]
+    pub version: i32,
+}
+
+/// `SmartContract.ABI`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Abi {
+    /// Functions, events, errors.
+    #[prost(message, repeated, tag = "1")]
+    pub entrys: Vec<AbiEntry>,
+}
+
+/// `SmartContract.ABI.Entry`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AbiEntry {
+    /// For events.
+    #[prost(bool, tag = "1")]
+    pub anonymous: bool,
+    /// Old form of view.
+    #[prost(bool, tag = "2")]
+    pub constant: bool,
+    /// Name of the function, event or error.
+    #[prost(string, tag = "3")]
+    pub name: String,
+    /// Parameters.
+    #[prost(message, repeated, tag = "4")]
+    pub inputs: Vec<AbiParam>,
+    /// Results.
+    #[prost(message, repeated, tag = "5")]
+    pub outputs: Vec<AbiParam>,
+    /// An [`AbiEntryType`].
+    #[prost(enumeration = "AbiEntryType", tag = "6")]
+    pub r#type: i32,
+    /// Old form of payable.
+    #[prost(bool, tag = "7")]
+    pub payable: bool,
+    /// A [`StateMutability`].
+    #[prost(enumeration = "StateMutability", tag = "8")]
+    pub state_mutability: i32,
+}
+
+/// `SmartContract.ABI.Entry.Param`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AbiParam {
+    /// For events.
+    #[prost(bool, tag = "1")]
+    pub indexed: bool,
+    /// Its name; may be empty.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Its Solidity type.
+    #[prost(string, tag = "3")]
+    pub r#type: String,
+}
+
+named_enum! {
+    /// `SmartContract.ABI.Entry.EntryType`.
+    AbiEntryType {
+        /// Not said.
+        Unknown = 0 => "UnknownEntryType",
+        /// Constructor.
+        Constructor = 1 => "Constructor",
+        /// Function.
+        Function = 2 => "Function",
+        /// Event.
+        Event = 3 => "Event",
+        /// Fallback function.
+        Fallback = 4 => "Fallback",
+        /// Receive function.
+        Receive = 5 => "Receive",
+        /// Error.
+        Error = 6 => "Error",
+    }
+}
+
+named_enum! {
+    /// `SmartContract.ABI.Entry.StateMutabilityType`.
+    StateMutability {
+        /// Not said.
+        Unknown = 0 => "UnknownMutabilityType",
+        /// Reads nothing.
+        Pure = 1 => "Pure",
+        /// Writes nothing.
+        View = 2 => "View",
+        /// Takes no TRX.
+        Nonpayable = 3 => "Nonpayable",
+        /// Takes TRX.
+        Payable = 4 => "Payable",
+    }
+}
+
+/// Replaces an account's permissions.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AccountPermissionUpdateContract {
+    /// The account; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub owner_address: Vec<u8>,
+    /// May do anything.
+    #[prost(message, optional, tag = "2")]
+    pub owner: Option<Permission>,
+    /// Only for super representatives.
+    #[prost(message, optional, tag = "3")]
+    pub witness: Option<Permission>,
+    /// Up to 8, with ids from 2.
+    #[prost(message, repeated, tag = "4")]
+    pub actives: Vec<Permission>,
+}
+
+impl ContractMessage for AccountPermissionUpdateContract {
+    const TYPE: ContractType = ContractType::AccountPermissionUpdate;
+    const NAME: &'static str = "AccountPermissionUpdateContract";
+}
+
+/// Who may act for an account.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Permission {
+    /// A [`PermissionType`].
+    #[prost(enumeration = "PermissionType", tag = "1")]
+    pub r#type: i32,
+    /// 0 owner, 1 witness, from 2 active.
+    #[prost(int32, tag = "2")]
+    pub id: i32,
+    /// For people.
+    #[prost(string, tag = "3")]
+    pub permission_name: String,
+    /// Sum of weights needed.
+    #[prost(int64, tag = "4")]
+    pub threshold: i64,
+    /// Not used by the network.
+    #[prost(int32, tag = "5")]
+    pub parent_id: i32,
+    /// 32 bytes; bit n (byte n / 8, least significant first) allows contract type n. Only for active permissions.
+    #[prost(bytes = "vec", tag = "6")]
+    pub operations: Vec<u8>,
+    /// At most 5.
+    #[prost(message, repeated, tag = "7")]
+    pub keys: Vec<Key>,
+}
+
+/// A key and its weight.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Key {
+    /// Address of the key; 21 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub address: Vec<u8>,
+    /// Positive.
+    #[prost(int64, tag = "2")]
+    pub weight: i64,
+}
+
+named_enum! {
+    /// `Permission.PermissionType`.
+    PermissionType {
+        /// May do anything.
+        Owner = 0 => "Owner",
+        /// Signs blocks.
+        Witness = 1 => "Witness",
+        /// What its operations allow.
+        Active = 2 => "Active",
+    }
+}
+
+/// A block.
+#[derive(Clone, PartialEq, Message)]
+pub struct Block {
+    /// In the block's order.
+    #[prost(message, repeated, tag = "1")]
+    pub transactions: Vec<Transaction>,
+    /// Header.
+    #[prost(message, optional, tag = "2")]
+    pub block_header: Option<BlockHeader>,
+}
+
+/// A block's header with its producer's signature.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct BlockHeader {
+    /// What is hashed and signed.
+    #[prost(message, optional, tag = "1")]
+    pub raw_data: Option<BlockHeaderRaw>,
+    /// 65 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub witness_signature: Vec<u8>,
+}
+
+/// `BlockHeader.raw`: what the block id covers.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct BlockHeaderRaw {
+    /// Milliseconds since the epoch.
+    #[prost(int64, tag = "1")]
+    pub timestamp: i64,
+    /// Root of the tree over the transactions; 32 zero bytes without any.
+    #[prost(bytes = "vec", tag = "2")]
+    pub tx_trie_root: Vec<u8>,
+    /// Id of the parent.
+    #[prost(bytes = "vec", tag = "3")]
+    pub parent_hash: Vec<u8>,
+    /// Height.
+    #[prost(int64, tag = "7")]
+    pub number: i64,
+    /// Not used by the network.
+    #[prost(int64, tag = "8")]
+    pub witness_id: i64,
+    /// The producer; 21 bytes.
+    #[prost(bytes = "vec", tag = "9")]
+    pub witness_address: Vec<u8>,
+    /// Version of the block's rules.
+    #[prost(int32, tag = "10")]
+    pub version: i32,
+    /// Empty unless the network keeps an account tree.
+    #[prost(bytes = "vec", tag = "11")]
+    pub account_state_root: Vec<u8>,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpack_refuses_another_type() {
+        let transfer = TransferContract { owner_address: vec![0x41; 21], to_address: vec![0x41; 21], amount: 1 };
+        let mut contract = Contract::pack(&transfer, 2);
+        assert_eq!(contract.unpack::<TransferContract>().unwrap(), transfer);
+        assert!(matches!(
+            contract.unpack::<TriggerSmartContract>(),
+            Err(UnpackError::OtherType { expected: "TriggerSmartContract", r#type: 1, .. })
+        ));
+        contract.r#type = ContractType::TriggerSmart.into();
+        assert!(matches!(contract.unpack::<TransferContract>(), Err(UnpackError::OtherType { .. })));
+        contract.parameter = None;
+        assert!(matches!(contract.unpack::<TransferContract>(), Err(UnpackError::NoParameter)));
+    }
+
+    #[test]
+    fn names_are_the_protocols() {
+        assert_eq!(ContractResult::OutOfEnergy.name(), "OUT_OF_ENERGY");
+        assert_eq!(ContractResult::from_name("SUCCESS"), Some(ContractResult::Success));
+        assert_eq!(ContractResult::from_name("SUCESS"), None);
+        assert_eq!(ContractType::try_from(31), Ok(ContractType::TriggerSmart));
+        assert_eq!(ContractType::TriggerSmart.name(), format!("{}", TriggerSmartContract::NAME));
+    }
+}
