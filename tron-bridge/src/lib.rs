@@ -8,6 +8,8 @@
 pub mod abi;
 pub mod address;
 pub mod block;
+pub mod checked;
+pub mod client;
 pub mod key;
 pub mod proto;
 pub mod signature;
