@@ -1,0 +1,99 @@
+//! How a settlement's budget is split, to the micro-USDT.
+
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::id::NodeId;
+
+/// The owner's part: `floor(budget * commission)`.
+pub fn commission(budget: MicroUsdt, rate: Ppm) -> MicroUsdt {
+    let part = u128::from(budget.get()) * u128::from(rate.min(Ppm::ONE).get()) / 1_000_000;
+    MicroUsdt::new(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+/// Splits `pot` in proportion to the weights: everyone gets the floor of its part, and what is left goes, one
+/// micro-USDT each, to the largest fractions, ties to the smaller id.
+///
+/// Returns one amount for each weight in the order given; they sum to `pot`, or are all zero if no weight is
+/// positive (the pot is then carried).
+pub fn split(pot: MicroUsdt, weights: &[(NodeId, u128)]) -> Vec<MicroUsdt> {
+    let weights = fitting(pot, weights);
+    let total: u128 = weights.iter().map(|(_, weight)| weight).sum();
+    if total == 0 {
+        return vec![MicroUsdt::ZERO; weights.len()];
+    }
+    let pot = u128::from(pot.get());
+    let mut parts: Vec<u128> = weights.iter().map(|(_, weight)| pot * weight / total).collect();
+    let left = pot - parts.iter().sum::<u128>();
+    let mut by_fraction: Vec<usize> = (0..weights.len()).collect();
+    by_fraction.sort_by_key(|&i| (std::cmp::Reverse(pot * weights[i].1 % total), weights[i].0));
+    for &i in by_fraction.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+        parts[i] += 1;
+    }
+    parts.into_iter().map(|part| MicroUsdt::new(u64::try_from(part).unwrap_or(u64::MAX))).collect()
+}
+
+/// The weights, halved together as often as it takes for `pot * total` to fit 128 bits.
+fn fitting(pot: MicroUsdt, weights: &[(NodeId, u128)]) -> Vec<(NodeId, u128)> {
+    let limit = u128::MAX / u128::from(pot.get().max(1));
+    let fits = |shift: u32| {
+        let shifted = weights.iter().map(|(_, weight)| weight >> shift);
+        shifted.into_iter().try_fold(0u128, u128::checked_add).is_some_and(|total| total <= limit)
+    };
+    let shift = (0..128).find(|shift| fits(*shift)).unwrap_or(127);
+    weights.iter().map(|(node, weight)| (*node, weight >> shift)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(byte: u8) -> NodeId {
+        NodeId::from_bytes([byte; 32])
+    }
+
+    fn amounts(pot: u64, weights: &[(u8, u128)]) -> Vec<u64> {
+        let weights: Vec<_> = weights.iter().map(|(n, w)| (node(*n), *w)).collect();
+        split(MicroUsdt::new(pot), &weights).into_iter().map(MicroUsdt::get).collect()
+    }
+
+    #[test]
+    fn splits_by_hand() {
+        assert_eq!(amounts(100, &[(1, 1), (2, 1), (3, 1)]), [34, 33, 33], "the odd one to the smallest id");
+        assert_eq!(amounts(100, &[(3, 1), (2, 1), (1, 1)]), [33, 33, 34], "whatever the order");
+        assert_eq!(amounts(10, &[(1, 1), (2, 2), (3, 4)]), [1, 3, 6], "the largest fraction first");
+        assert_eq!(amounts(10, &[(1, 0), (2, 0)]), [0, 0]);
+        assert_eq!(amounts(10, &[(1, 0), (2, 5)]), [0, 10]);
+        assert_eq!(
+            amounts(u64::MAX, &[(1, u128::MAX), (2, u128::MAX)]).iter().map(|a| u128::from(*a)).sum::<u128>(),
+            u128::from(u64::MAX)
+        );
+        assert_eq!(commission(MicroUsdt::new(120_000_001), Ppm::new(50_000)).get(), 6_000_000);
+    }
+
+    proptest! {
+        /// Guarantee: nothing is lost or made, and nobody gets more than one micro-USDT beyond the exact part.
+        #[test]
+        fn nothing_is_lost_or_made(pot in 0u64..1 << 60, weights in prop::collection::vec(0u128..1 << 100, 0..40)) {
+            let named: Vec<_> = weights.iter().zip(0u8..).map(|(w, n)| (node(n), *w)).collect();
+            let parts = split(MicroUsdt::new(pot), &named);
+            let sum: u128 = parts.iter().map(|part| u128::from(part.get())).sum();
+            let expected = if weights.iter().all(|w| *w == 0) { 0 } else { u128::from(pot) };
+            // Weights that vanish when all are halved together leave no one to give to only if all vanish.
+            prop_assert_eq!(sum, expected);
+        }
+
+        #[test]
+        fn more_weight_never_gets_less(pot in 0u64..1 << 60, weights in prop::collection::vec(1u128..1 << 60, 2..20)) {
+            let named: Vec<_> = weights.iter().zip(0u8..).map(|(w, n)| (node(n), *w)).collect();
+            let parts = split(MicroUsdt::new(pot), &named);
+            for i in 0..weights.len() {
+                for j in 0..weights.len() {
+                    if weights[i] > weights[j] {
+                        prop_assert!(parts[i] >= parts[j]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The PoOT score: seven factors, each in parts per million, weighted.
+
+use lucid_types::amount::{Credits, Ppm};
+use lucid_types::policy::ScoreWeights;
+use serde::{Deserialize, Serialize};
+
+/// What the seven components are computed from. A factor that nothing has measured is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Factors {
+    /// Reachable seconds in the history window.
+    pub session_seconds: u64,
+    /// Credits in the credits window.
+    pub credits: Credits,
+    /// Proved share of the declared resources.
+    pub utilisation: Ppm,
+    /// Measured bandwidth in kbit/s.
+    pub kbit_s: u64,
+    /// Reachable share of the credits window.
+    pub uptime: Ppm,
+    /// Probe success, lowered by slow answers: see [`quality`].
+    pub quality: Ppm,
+    /// Moving average of probes passed: see [`next_trust`].
+    pub trust: Ppm,
+}
+
+/// The seven components, each at most 10^6 ppm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Components {
+    /// Ten hours are full marks.
+    pub session_time: Ppm,
+    /// 10,000 credits are full marks.
+    pub work_credits: Ppm,
+    /// As measured.
+    pub utilisation: Ppm,
+    /// 1 Gbit/s is full marks.
+    pub bandwidth: Ppm,
+    /// As measured.
+    pub uptime: Ppm,
+    /// As measured.
+    pub quality: Ppm,
+    /// As measured.
+    pub trust: Ppm,
+}
+
+const FULL_SESSION_SECONDS: u64 = 36_000;
+const FULL_CREDITS: u64 = 10_000;
+const FULL_KBIT_S: u64 = 1_000_000;
+const FULL_QUALITY_RTT_US: u64 = 50_000;
+
+/// Trust before any probe.
+pub const INITIAL_TRUST: Ppm = Ppm::new(500_000);
+
+impl Factors {
+    /// The components.
+    pub fn components(&self) -> Components {
+        Components {
+            session_time: Ppm::ratio(self.session_seconds, FULL_SESSION_SECONDS),
+            work_credits: Ppm::ratio(self.credits.get(), FULL_CREDITS),
+            utilisation: self.utilisation.min(Ppm::ONE),
+            bandwidth: Ppm::ratio(self.kbit_s, FULL_KBIT_S),
+            uptime: self.uptime.min(Ppm::ONE),
+            quality: self.quality.min(Ppm::ONE),
+            trust: self.trust.min(Ppm::ONE),
+        }
+    }
+}
+
+impl Components {
+    /// `floor(sum(weight * component) / 10^6)`.
+    pub fn score(&self, weights: &ScoreWeights) -> Ppm {
+        let terms = [
+            (weights.session_time, self.session_time),
+            (weights.work_credits, self.work_credits),
+            (weights.utilisation, self.utilisation),
+            (weights.bandwidth, self.bandwidth),
+            (weights.uptime, self.uptime),
+            (weights.quality, self.quality),
+            (weights.trust, self.trust),
+        ];
+        let sum: u64 = terms.iter().map(|(weight, part)| u64::from(weight.get()) * u64::from(part.get())).sum();
+        Ppm::ratio(sum / 1_000_000, 1_000_000)
+    }
+}
+
+/// Probe success; above a median round trip of 50 ms, `floor(success * 50,000 / RTT in us)`.
+pub fn quality(success: Ppm, rtt_us: Option<u64>) -> Ppm {
+    match rtt_us {
+        Some(rtt) if rtt > FULL_QUALITY_RTT_US => {
+            Ppm::ratio(u64::from(success.get()) * FULL_QUALITY_RTT_US / rtt, 1_000_000)
+        }
+        _ => success,
+    }
+}
+
+/// The moving average with weight 1/16 for the newest epoch: `floor((15 * trust + success) / 16)`.
+pub fn next_trust(trust: Ppm, success: Ppm) -> Ppm {
+    let next = (15 * u64::from(trust.get()) + u64::from(success.get())) / 16;
+    Ppm::ratio(next, 1_000_000)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn vectors() {
+        let file: Value = serde_json::from_str(include_str!("../tests/data/poot_scores.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        assert!(cases.len() >= 10, "the file holds the cases");
+        for case in cases {
+            let number = |key: &str| case["in"][key].as_u64().unwrap();
+            let ppm = |key: &str| Ppm::new(u32::try_from(number(key)).unwrap());
+            let factors = Factors {
+                session_seconds: number("session_seconds"),
+                credits: Credits::new(number("credits")),
+                utilisation: ppm("utilisation_ppm"),
+                kbit_s: number("kbit_s"),
+                uptime: ppm("uptime_ppm"),
+                quality: ppm("quality_ppm"),
+                trust: ppm("trust_ppm"),
+            };
+            let score = factors.components().score(&ScoreWeights::default());
+            assert_eq!(u64::from(score.get()), case["score_ppm"].as_u64().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn slow_answers_lower_the_quality() {
+        let success = Ppm::new(900_000);
+        assert_eq!(quality(success, None), success);
+        assert_eq!(quality(success, Some(50_000)), success);
+        assert_eq!(quality(success, Some(100_000)).get(), 450_000);
+        assert_eq!(quality(success, Some(u64::MAX)).get(), 0);
+    }
+
+    #[test]
+    fn trust_moves_by_a_sixteenth() {
+        assert_eq!(next_trust(INITIAL_TRUST, Ppm::ONE).get(), 531_250);
+        assert_eq!(next_trust(INITIAL_TRUST, Ppm::ZERO).get(), 468_750);
+        let mut trust = Ppm::ZERO;
+        for _ in 0..500 {
+            trust = next_trust(trust, Ppm::ONE);
+        }
+        assert!(trust.get() > 999_900 && trust <= Ppm::ONE);
+    }
+}
