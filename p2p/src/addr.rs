@@ -1,0 +1,147 @@
+//! Multiaddresses: reading them from configuration, and which of those that peers claim are worth dialling.
+
+use std::net::{IpAddr, SocketAddr};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use crate::error::StartError;
+
+/// How a connection is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP with Noise and Yamux.
+    Tcp,
+    /// QUIC v1.
+    Quic,
+}
+
+/// Reads an address to listen on or to announce.
+pub(crate) fn parse(field: &'static str, text: &str) -> Result<Multiaddr, StartError> {
+    let fail = |problem: String| StartError::Address { field, address: text.to_owned(), problem };
+    let address: Multiaddr = text.parse().map_err(|e: libp2p::multiaddr::Error| fail(e.to_string()))?;
+    if transport(&address).is_none() {
+        let wanted =
+            "wanted: /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1 (ip6, dns4, dns6 and dns likewise)";
+        return Err(fail(wanted.to_owned()));
+    }
+    Ok(address)
+}
+
+/// Reads an address to dial: like [`parse`], and it must end in `/p2p/<peer id>`.
+pub(crate) fn parse_with_peer(field: &'static str, text: &str) -> Result<(PeerId, Multiaddr), StartError> {
+    let (peer, address) = split_peer(parse(field, text)?);
+    match peer {
+        Some(peer) => Ok((peer, address)),
+        None => Err(StartError::Address {
+            field,
+            address: text.to_owned(),
+            problem: "it must end in /p2p/<peer id>; `lucid status` of that node shows it".to_owned(),
+        }),
+    }
+}
+
+/// Takes a trailing `/p2p/<peer id>` off.
+pub(crate) fn split_peer(mut address: Multiaddr) -> (Option<PeerId>, Multiaddr) {
+    match address.pop() {
+        Some(Protocol::P2p(peer)) => (Some(peer), address),
+        Some(other) => {
+            address.push(other);
+            (None, address)
+        }
+        None => (None, address),
+    }
+}
+
+/// The transport of an address; `None` if we do not speak it (relayed addresses among them).
+pub(crate) fn transport(address: &Multiaddr) -> Option<Transport> {
+    let mut parts = address.iter();
+    let host = parts.next()?;
+    let known =
+        matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
+    let transport = match (known, parts.next()?, parts.next()) {
+        (true, Protocol::Tcp(_), None | Some(Protocol::P2p(_))) => Transport::Tcp,
+        (true, Protocol::Udp(_), Some(Protocol::QuicV1)) => Transport::Quic,
+        _ => return None,
+    };
+    let rest_is_peer = parts.all(|part| matches!(part, Protocol::P2p(_)));
+    rest_is_peer.then_some(transport)
+}
+
+/// The IP address at the front, if it is one.
+pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
+}
+
+/// Transport, IP address and port, if the address starts with an IP address.
+pub(crate) fn socket(address: &Multiaddr) -> Option<(Transport, SocketAddr)> {
+    let port = match address.iter().nth(1)? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => port,
+        _ => return None,
+    };
+    Some((transport(address)?, SocketAddr::new(ip(address)?, port)))
+}
+
+/// Whether it makes sense to dial `address` from here. Loopback and private addresses make sense in local networks
+/// only: anybody could claim one, and what answers there is not what the claimer meant.
+pub(crate) fn dialable(address: &Multiaddr, local: bool) -> bool {
+    if transport(address).is_none() || has_port_zero(address) {
+        return false;
+    }
+    match ip(address) {
+        None => true,
+        Some(ip) if ip.is_unspecified() || ip.is_multicast() => false,
+        Some(_) if local => true,
+        Some(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_broadcast()),
+        Some(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
+}
+
+fn has_port_zero(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    #[test]
+    fn only_tcp_and_quic_are_read() {
+        for good in ["/ip4/1.2.3.4/tcp/80", "/ip6/::1/udp/4/quic-v1", "/dns4/example.org/tcp/1"] {
+            assert!(parse("listen", good).is_ok(), "{good}");
+            assert!(parse_with_peer("bootstrap", &format!("{good}/p2p/{PEER}")).is_ok(), "{good}");
+            let error = parse_with_peer("bootstrap", good).unwrap_err().to_string();
+            assert!(error.contains("bootstrap") && error.contains("/p2p/"), "{error}");
+        }
+        let relayed = format!("/ip4/1.2.3.4/tcp/80/p2p/{PEER}/p2p-circuit");
+        for bad in ["", "127.0.0.1:80", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", &relayed] {
+            assert!(parse("listen", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_dialable_in_local_networks_only() {
+        for (text, public, local) in [
+            ("/ip4/127.0.0.1/tcp/1", false, true),
+            ("/ip4/10.0.0.1/udp/1/quic-v1", false, true),
+            ("/ip4/8.8.8.8/tcp/1", true, true),
+            ("/ip4/8.8.8.8/tcp/0", false, false),
+            ("/ip4/0.0.0.0/tcp/1", false, false),
+            ("/ip4/224.0.0.1/udp/1/quic-v1", false, false),
+            ("/ip6/fe80::1/tcp/1", false, true),
+            ("/dns4/example.org/tcp/1", true, true),
+            ("/ip4/8.8.8.8/udp/1", false, false),
+        ] {
+            let address = text.parse().unwrap();
+            assert_eq!((dialable(&address, false), dialable(&address, true)), (public, local), "{text}");
+        }
+    }
+}

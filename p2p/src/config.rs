@@ -1,0 +1,175 @@
+//! What a mesh is started with. Plain data; addresses are strings so that no libp2p type leaves this crate.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lucid_types::id::NetworkId;
+
+use crate::topic::Topic;
+
+/// How one node takes part in its network.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// The network. It is part of every protocol's and topic's name.
+    pub network_id: NetworkId,
+    /// Multiaddresses to listen on, `/ip4/127.0.0.1/tcp/0` or `/ip4/127.0.0.1/udp/0/quic-v1`.
+    pub listen: Vec<String>,
+    /// Multiaddresses at which others reach this node, when they differ from those it listens on.
+    pub external: Vec<String>,
+    /// Multiaddresses of nodes that are always dialled, each ending in `/p2p/<peer id>`.
+    pub bootstrap: Vec<String>,
+    /// Multiaddresses of peers seen in an earlier run, each ending in `/p2p/<peer id>`.
+    pub saved_peers: Vec<String>,
+    /// Answer other nodes' lookups and stand in their routing tables. Off for nodes that nobody can dial.
+    pub kad_server: bool,
+    /// All peers are on this machine or in one private network: loopback and private addresses count as dialable,
+    /// many peers may share one address, and time-outs are short.
+    pub local: bool,
+    /// Bounds on connections, queues and threads.
+    pub limits: Limits,
+    /// Name and version of the program, shown to peers. At most 64 printable ASCII characters are used.
+    pub agent: String,
+    /// Topics that this node takes part in.
+    pub topics: BTreeSet<Topic>,
+}
+
+impl MeshConfig {
+    /// A node that listens nowhere yet, takes part in every fixed topic but the attestation shards above 0, and
+    /// answers lookups.
+    pub fn new(network_id: NetworkId) -> Self {
+        Self {
+            network_id,
+            listen: Vec::new(),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            saved_peers: Vec::new(),
+            kad_server: true,
+            local: false,
+            limits: Limits::default(),
+            agent: concat!("lucid/", env!("CARGO_PKG_VERSION")).to_owned(),
+            topics: Topic::fixed().filter(|topic| !matches!(topic, Topic::Attestations(1..))).collect(),
+        }
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        if self.local { Timing::LOCAL } else { Timing::PUBLIC }
+    }
+}
+
+/// Bounds of one node. Every default is meant for a public node; tests lower them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Established connections in all.
+    pub connections: usize,
+    /// Established connections that others dialled; the rest stays free for our own dialling.
+    pub inbound: usize,
+    /// Established connections of one peer.
+    pub per_peer: usize,
+    /// Established and arriving connections from one IP address. Does not hold for `local` networks.
+    pub per_ip: usize,
+    /// Connections that others dialled and that have not finished their handshake.
+    pub pending_inbound: usize,
+    /// Connections that we dial at a time.
+    pub pending_outbound: usize,
+    /// Peers that the node goes on dialling for. Networks of up to this size are fully connected.
+    pub target_peers: usize,
+    /// With fewer peers than this the node looks for more without waiting.
+    pub min_peers: usize,
+    /// Threads that run the gate.
+    pub gate_threads: usize,
+    /// Gossip messages that may wait for the gate. More are ignored and counted as `busy`.
+    pub gate_queue: usize,
+    /// New gossip messages that one peer may bring in a burst.
+    pub gossip_burst: u32,
+    /// New gossip messages that one peer may bring per second in the long run.
+    pub gossip_per_second: u32,
+    /// Events that may wait for the application, gossip and others counted apart.
+    pub events: usize,
+    /// Published messages that may wait for a peer to take them.
+    pub outbox: usize,
+    /// Requests of all peers that may wait for an answer.
+    pub requests: usize,
+    /// Bytes of requests being read or waiting for an answer.
+    pub request_bytes: usize,
+    /// Relay streams that all peers may hold open here.
+    pub streams: usize,
+    /// Relay streams that one peer may hold open here.
+    pub streams_per_peer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 192,
+            inbound: 144,
+            per_peer: 3,
+            per_ip: 12,
+            pending_inbound: 64,
+            pending_outbound: 32,
+            target_peers: 48,
+            min_peers: 4,
+            gate_threads: 2,
+            gate_queue: 1024,
+            gossip_burst: 4096,
+            gossip_per_second: 512,
+            events: 1024,
+            outbox: 256,
+            requests: 256,
+            request_bytes: 64 << 20,
+            streams: 64,
+            streams_per_peer: 4,
+        }
+    }
+}
+
+/// Durations that differ between one machine and the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// First wait before a failed peer is dialled again; doubles with each failure.
+    pub(crate) redial_min: Duration,
+    /// Longest wait before a peer that was once good is dialled again.
+    pub(crate) redial_max: Duration,
+    /// The side with the larger id waits this long, so that two peers do not dial each other at once.
+    pub(crate) yield_delay: Duration,
+    /// Longest wait between two lookups.
+    pub(crate) lookup_max: Duration,
+    /// How long a peer of another network, or one that broke a limit, stays shut out.
+    pub(crate) ban: Duration,
+    /// From the connection to the peer's Identify message.
+    pub(crate) identify: Duration,
+    /// Idle connections without streams end after this.
+    pub(crate) idle: Duration,
+    /// Between two pings of one connection.
+    pub(crate) ping: Duration,
+    /// A ping without answer for this long ends the connection.
+    pub(crate) ping_timeout: Duration,
+    /// A peer that pruned us is not grafted again before this.
+    pub(crate) prune_backoff: Duration,
+}
+
+impl Timing {
+    const LOCAL: Self = Self {
+        redial_min: Duration::from_millis(250),
+        redial_max: Duration::from_secs(4),
+        yield_delay: Duration::from_millis(300),
+        lookup_max: Duration::from_secs(15),
+        ban: Duration::from_secs(10),
+        identify: Duration::from_secs(10),
+        idle: Duration::from_secs(20),
+        ping: Duration::from_secs(10),
+        ping_timeout: Duration::from_secs(20),
+        prune_backoff: Duration::from_secs(5),
+    };
+    const PUBLIC: Self = Self {
+        redial_min: Duration::from_secs(1),
+        redial_max: Duration::from_secs(120),
+        yield_delay: Duration::from_secs(1),
+        lookup_max: Duration::from_secs(120),
+        ban: Duration::from_secs(60),
+        identify: Duration::from_secs(15),
+        idle: Duration::from_secs(30),
+        ping: Duration::from_secs(15),
+        ping_timeout: Duration::from_secs(20),
+        prune_backoff: Duration::from_secs(30),
+    };
+}

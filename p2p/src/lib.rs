@@ -1,0 +1,50 @@
+//! The libp2p mesh: discovery, gossip, request-response and streams.
+//!
+//! The only crate that names libp2p. Its interface carries node ids, multiaddresses as text, and bytes; what the
+//! bytes mean is decided by the [`Gate`] and by whoever takes the [`Events`].
+//!
+//! ```text
+//!  Mesh (handle) --commands--> MeshTask (event loop: swarm, address book, outbox) --> Events
+//!                                   |  gossip messages                                  ^
+//!                                   v                                                   |
+//!                              gate threads: Gate::admit -------- accepted items -------+
+//! ```
+//!
+//! The event loop never waits for the application and never verifies a signature. Every queue is bounded; what
+//! happens when one is full is written beside it. A node id and its peer id are the same ed25519 key.
+
+mod addr;
+mod behaviour;
+mod book;
+mod bucket;
+mod config;
+mod counters;
+mod error;
+mod events;
+mod frame;
+mod gate;
+mod gossip;
+mod guard;
+mod identity;
+mod mesh;
+mod outbox;
+mod protocol;
+mod relay;
+mod rpc;
+mod start;
+mod task;
+mod topic;
+
+pub use addr::Transport;
+pub use config::{Limits, MeshConfig};
+pub use counters::Counter;
+pub use error::{PublishError, RequestError, StartError, StreamError};
+pub use events::{Event, Events, Responder};
+pub use gate::{Admission, Gate};
+pub use identity::peer_id_string;
+pub use mesh::{Direction, Mesh, PeerInfo, Published};
+pub use protocol::{Protocol, ProtocolLimits};
+pub use relay::RelayStream;
+pub use start::start;
+pub use task::MeshTask;
+pub use topic::Topic;

@@ -1,0 +1,172 @@
+//! The application's handle on a running mesh.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lucid_types::id::NodeId;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::addr::Transport;
+use crate::counters::{Counter, Counters};
+use crate::error::{PublishError, RequestError, StreamError};
+use crate::protocol::Protocol;
+use crate::relay::RelayStream;
+use crate::topic::Topic;
+
+/// Calls that may wait for the event loop; further callers wait for room.
+pub(crate) const COMMANDS: usize = 256;
+
+/// What a caller asks of the event loop.
+pub(crate) enum Command {
+    Publish { topic: Topic, bytes: Vec<u8>, reply: oneshot::Sender<Result<Published, PublishError>> },
+    Request { peer: NodeId, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
+    OpenRelay { peer: NodeId, reply: oneshot::Sender<Result<RelayStream, StreamError>> },
+}
+
+/// Where the outcome of a request goes.
+pub(crate) type RequestReply = oneshot::Sender<Result<Vec<u8>, RequestError>>;
+
+/// What became of a published message. The publisher itself never gets it as an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Handed to at least one peer.
+    Sent,
+    /// No peer takes the topic now; it is tried again for 15 s.
+    Queued,
+}
+
+/// Who dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// This node.
+    Outbound,
+}
+
+/// A connected peer of this network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PeerInfo {
+    /// Its node id.
+    pub node_id: NodeId,
+    /// The same in libp2p's spelling.
+    pub peer_id: String,
+    /// Multiaddresses at which it can be dialled as far as we know, best first, each ending in its peer id.
+    pub addresses: Vec<String>,
+    /// The transport of its first connection.
+    pub transport: Transport,
+    /// Who dialled its first connection.
+    pub direction: Direction,
+    /// Connections to it.
+    pub connections: usize,
+    /// The last round trip in microseconds; `None` before the first ping came back.
+    pub rtt_micros: Option<u64>,
+    /// Its gossip score: below 0 it gets no offers, from -400 on it is not listened to.
+    pub score: f64,
+    /// Name and version of its program, as it says.
+    pub agent: String,
+}
+
+/// What the event loop publishes about itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) listening: Vec<String>,
+}
+
+/// A cheap handle; clones share the mesh. The mesh runs as long as its [`crate::MeshTask`] does.
+#[derive(Clone)]
+pub struct Mesh {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) snapshot: watch::Receiver<Snapshot>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) node_id: NodeId,
+    pub(crate) peer_id: String,
+}
+
+impl Mesh {
+    /// Publishes a message to everybody who takes part in the topic.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. [`PublishError::Duplicate`] means that the network has the message already.
+    pub async fn publish(&self, topic: Topic, bytes: Vec<u8>) -> Result<Published, PublishError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::Publish { topic, bytes, reply };
+        self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
+        outcome.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Sends a request and waits for the response: up to 10 s for a connection (known addresses first, then a lookup
+    /// in the DHT), then up to the protocol's time-out.
+    ///
+    /// # Errors
+    /// See [`RequestError`]. Nothing is sent twice: a caller that retries decides so itself.
+    pub async fn request(&self, peer: NodeId, protocol: Protocol, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::Request { peer, protocol, bytes, reply };
+        self.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
+        outcome.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Opens a relay stream: up to 10 s for a connection, as for [`Self::request`].
+    ///
+    /// # Errors
+    /// See [`StreamError`]. A peer that has no slot for the stream closes it at once: the first read or write fails.
+    pub async fn open_relay(&self, peer: NodeId) -> Result<RelayStream, StreamError> {
+        let (reply, outcome) = oneshot::channel();
+        self.commands.send(Command::OpenRelay { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
+        outcome.await.unwrap_or_else(|_| Err(StreamError::Failed("the connection ended".to_owned())))
+    }
+
+    /// The connected peers of this network, by node id. At most a second old.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.snapshot.borrow().peers.clone()
+    }
+
+    /// How many peers of this network are connected.
+    pub fn peer_count(&self) -> usize {
+        self.snapshot.borrow().peers.len()
+    }
+
+    /// Waits until `condition` holds for the connected peers; `false` when the mesh stopped before.
+    pub async fn wait_for_peers(&self, mut condition: impl FnMut(&[PeerInfo]) -> bool) -> bool {
+        let mut snapshot = self.snapshot.clone();
+        snapshot.wait_for(|snapshot| condition(&snapshot.peers)).await.is_ok()
+    }
+
+    /// The multiaddresses that this node listens on, each ending in its peer id.
+    pub fn listen_addresses(&self) -> Vec<String> {
+        self.snapshot.borrow().listening.clone()
+    }
+
+    /// Waits until the node listens on at least `n` addresses and returns them; what it has when the mesh stops.
+    pub async fn wait_for_listeners(&self, n: usize) -> Vec<String> {
+        let mut snapshot = self.snapshot.clone();
+        // An error means that the mesh has stopped; the last addresses are still there.
+        let _stopped = snapshot.wait_for(|snapshot| snapshot.listening.len() >= n).await.is_err();
+        self.listen_addresses()
+    }
+
+    /// This node's id.
+    pub const fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    /// This node's id in libp2p's spelling.
+    pub fn peer_id(&self) -> &str {
+        &self.peer_id
+    }
+
+    /// What was accepted, refused, ignored and dropped so far.
+    pub fn counters(&self) -> Vec<Counter> {
+        self.counters.snapshot()
+    }
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("peer_id", &self.peer_id).finish_non_exhaustive()
+    }
+}

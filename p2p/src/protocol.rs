@@ -1,0 +1,98 @@
+//! The closed set of request-response protocols: names, caps, time-outs and rates.
+//!
+//! A name is `/lucid/<network id>/<kind>/1`, so a node of another network fails in negotiation, before a byte of a
+//! request is read.
+
+use std::time::Duration;
+
+use lucid_types::id::NetworkId;
+
+/// A request-response protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Blocks, certificates and other history, by height or hash.
+    Sync,
+    /// Uptime beacons and storage challenges.
+    Probe,
+    /// Submits a signed command; the answer says that it is durable.
+    Command,
+    /// Asks a treasury signer for a signature over a payout's attempt.
+    Cosign,
+}
+
+/// What one protocol may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolLimits {
+    /// Largest request in bytes.
+    pub request_bytes: usize,
+    /// Largest response in bytes.
+    pub response_bytes: usize,
+    /// From sending the request to having read the whole response.
+    pub timeout: Duration,
+    /// Requests of one peer that may wait for our answer at a time; also ours that may wait for one peer's answer.
+    pub per_peer: usize,
+    /// Requests of one peer that are taken in a burst.
+    pub burst: u32,
+    /// Requests of one peer that are taken per second in the long run.
+    pub per_second: u32,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 4] = [Self::Sync, Self::Probe, Self::Command, Self::Cosign];
+
+    /// The kind: the part of the name that tells protocols apart, and the label under which requests are counted.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Probe => "probe",
+            Self::Command => "command",
+            Self::Cosign => "cosign",
+        }
+    }
+
+    /// The limits, the same on every node.
+    pub const fn limits(&self) -> ProtocolLimits {
+        let timeout = Duration::from_secs(10);
+        match self {
+            Self::Sync => ProtocolLimits {
+                request_bytes: 16 << 10,
+                response_bytes: 4 << 20,
+                timeout,
+                per_peer: 8,
+                burst: 64,
+                per_second: 32,
+            },
+            // A storage deposit carries a chunk of 1 MiB.
+            Self::Probe => ProtocolLimits {
+                request_bytes: (1 << 20) + (64 << 10),
+                response_bytes: 256 << 10,
+                timeout,
+                per_peer: 16,
+                burst: 128,
+                per_second: 64,
+            },
+            Self::Command => ProtocolLimits {
+                request_bytes: 64 << 10,
+                response_bytes: 4 << 10,
+                timeout,
+                per_peer: 8,
+                burst: 32,
+                per_second: 8,
+            },
+            Self::Cosign => ProtocolLimits {
+                request_bytes: 4 << 10,
+                response_bytes: 4 << 10,
+                timeout,
+                per_peer: 8,
+                burst: 64,
+                per_second: 16,
+            },
+        }
+    }
+
+    /// The name on the wire.
+    pub(crate) fn name(&self, network: &NetworkId) -> String {
+        format!("/lucid/{network}/{}/1", self.kind())
+    }
+}

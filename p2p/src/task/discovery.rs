@@ -1,0 +1,126 @@
+//! Finding peers: lookups in the DHT, and dialling whom they and the address book name.
+//!
+//! A lookup asks for the own id (who is near me) and for a random id (who is far away) in turn, often at first and
+//! rarer later; falling below the floor of peers starts over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+
+use super::MeshTask;
+use crate::addr;
+use crate::book::Source;
+
+/// Wait before the second lookup; doubles from lookup to lookup.
+const LOOKUP_MIN: Duration = Duration::from_millis(500);
+/// Peers dialled in one tick.
+const DIALS_PER_TICK: usize = 8;
+/// Addresses taken over from one answer for one peer.
+const MAX_HEARD: usize = 4;
+/// Lookups for single peers at a time.
+const MAX_SEARCHES: usize = 16;
+
+/// When to look next, and for whom we are looking.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    next: Instant,
+    wait: Duration,
+    max_wait: Duration,
+    count: u64,
+    searches: HashMap<QueryId, PeerId>,
+}
+
+impl Lookups {
+    pub(super) fn new(max_wait: Duration, now: Instant) -> Self {
+        Self { next: now, wait: LOOKUP_MIN, max_wait, count: 0, searches: HashMap::new() }
+    }
+
+    /// Starts over: the node is short of peers.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.wait = LOOKUP_MIN;
+        self.next = self.next.min(now + LOOKUP_MIN);
+    }
+
+    /// The number of the lookup that is due.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + self.wait;
+        self.wait = self.wait.saturating_mul(2).min(self.max_wait);
+        self.count = self.count.wrapping_add(1);
+        Some(self.count)
+    }
+
+    /// Whether `peer` is being looked for.
+    pub(super) fn searching(&self, peer: &PeerId) -> bool {
+        self.searches.values().any(|wanted| wanted == peer)
+    }
+}
+
+impl<T: Send + 'static> MeshTask<T> {
+    /// Dials who is due and looks for more.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let missing = self.config.limits.target_peers.saturating_sub(self.peers.len());
+        for (peer, addresses) in self.book.due(missing.min(DIALS_PER_TICK), now) {
+            let opts = DialOpts::peer_id(peer)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .addresses(addresses)
+                .build();
+            if let Err(error) = self.swarm.dial(opts) {
+                self.book.failed(&peer, now);
+                tracing::debug!(peer = %peer, %error, "not dialled");
+            }
+        }
+        if self.identified_peers() > 0
+            && let Some(count) = self.lookups.due(now)
+        {
+            let own = *self.swarm.local_peer_id();
+            let kad = &mut self.swarm.behaviour_mut().kad;
+            if count % 2 == 1 {
+                kad.get_closest_peers(own);
+            } else {
+                // Spread over the whole key space, and different for each node.
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&own.to_bytes()).update(&count.to_le_bytes());
+                kad.get_closest_peers(hasher.finalize().as_bytes().to_vec());
+            }
+        }
+    }
+
+    /// Asks the DHT for the addresses of one peer; `false` when there is nobody to ask or too much is asked already.
+    pub(super) fn search(&mut self, peer: PeerId) -> bool {
+        if self.lookups.searches.len() >= MAX_SEARCHES || self.identified_peers() == 0 {
+            return false;
+        }
+        let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+        self.lookups.searches.insert(query, peer);
+        true
+    }
+
+    pub(super) fn on_kad(&mut self, event: kad::Event) {
+        let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
+        if let QueryResult::GetClosestPeers(result) = result {
+            let (Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. })) = result;
+            self.learn_hearsay(peers);
+        }
+        if step.last
+            && let Some(wanted) = self.lookups.searches.remove(&id)
+        {
+            self.on_search_ended(wanted);
+        }
+    }
+
+    fn learn_hearsay(&mut self, peers: Vec<PeerInfo>) {
+        let now = Instant::now();
+        for PeerInfo { peer_id, addrs } in peers {
+            let addresses = addrs.into_iter().map(|address| addr::split_peer(address).1);
+            let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
+            let heard: Vec<_> = dialable.take(MAX_HEARD).collect();
+            self.book.learn(peer_id, heard, Source::Hearsay, now);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Connections, identification, round trips, rates, and what is shown of peers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId, identify, ping};
+
+use super::{MeshTask, with_peer};
+use crate::addr::{self, Transport};
+use crate::behaviour::split_agent;
+use crate::book::Source;
+use crate::bucket::TokenBucket;
+use crate::config::Limits;
+use crate::events::Event;
+use crate::identity::to_node_id;
+use crate::mesh::{Direction, PeerInfo, Snapshot};
+use crate::protocol::Protocol;
+
+/// Refusals for asking too often that a peer may collect in a burst, and per second, before it is shut out.
+const STRIKES: (u32, u32) = (2000, 20);
+/// Rates are remembered this long after a peer was last heard, so that reconnecting does not fill its buckets.
+const RATES_KEPT: Duration = Duration::from_secs(60);
+/// Peers whose rates are remembered.
+const MAX_RATES: usize = 4096;
+
+/// One connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    connections: Vec<Connection>,
+    since: Instant,
+    /// What it said of itself; `None` before its Identify message.
+    identified: Option<Identified>,
+    rtt: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    transport: Transport,
+    direction: Direction,
+    /// Where the packets come from.
+    ip: Option<IpAddr>,
+}
+
+#[derive(Debug)]
+struct Identified {
+    agent: String,
+    /// Drawn anew at each start of the peer.
+    boot: Option<String>,
+}
+
+impl Peer {
+    pub(super) const fn is_identified(&self) -> bool {
+        self.identified.is_some()
+    }
+}
+
+/// How often one peer may do things.
+#[derive(Debug)]
+pub(super) struct Rates {
+    gossip: TokenBucket,
+    requests: HashMap<Protocol, TokenBucket>,
+    strikes: TokenBucket,
+    used: Instant,
+}
+
+impl Rates {
+    fn new(limits: &Limits, now: Instant) -> Self {
+        Self {
+            gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
+            requests: HashMap::new(),
+            strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
+            used: now,
+        }
+    }
+}
+
+/// What a rate is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Use {
+    Gossip,
+    Request(Protocol),
+}
+
+impl<T: Send + 'static> MeshTask<T> {
+    pub(super) fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let now = Instant::now();
+        let (direction, remote) = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => (Direction::Outbound, address),
+            ConnectedPoint::Listener { send_back_addr, .. } => (Direction::Inbound, send_back_addr),
+        };
+        let dialled = (direction == Direction::Outbound).then(|| addr::split_peer(remote.clone()).1);
+        self.book.connected(peer, dialled, now);
+        // The swarm carries nothing else than these two; QUIC is the one over UDP.
+        let transport = addr::transport(remote).unwrap_or(Transport::Tcp);
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
+            connections: Vec::new(),
+            since: now,
+            identified: None,
+            rtt: None,
+        });
+        entry.connections.push(Connection { id, transport, direction, ip: addr::ip(remote) });
+    }
+
+    pub(super) fn on_disconnected(&mut self, peer: PeerId, id: ConnectionId, remaining: u32) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.connections.retain(|connection| connection.id != id);
+        }
+        if remaining > 0 {
+            return;
+        }
+        let now = Instant::now();
+        self.book.disconnected(&peer, now);
+        let Some(entry) = self.peers.remove(&peer) else { return };
+        if entry.identified.is_some() {
+            if let Some(node) = to_node_id(&peer) {
+                self.tell(Event::PeerDisconnected(node));
+            }
+            self.publish_snapshot();
+            if self.identified_peers() < self.config.limits.min_peers {
+                self.book.hurry(now);
+                self.lookups.hurry(now);
+            }
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, peer: PeerId, error: &DialError) {
+        if matches!(error, DialError::DialPeerConditionFalse(_)) {
+            return;
+        }
+        tracing::debug!(peer = %peer, %error, "dial failed");
+        self.book.failed(&peer, Instant::now());
+        self.on_unreachable(peer, &error.to_string());
+    }
+
+    pub(super) fn on_identify(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received { peer_id, connection_id, info } => {
+                self.on_identified(peer_id, connection_id, info);
+            }
+            identify::Event::Error { peer_id, connection_id, error } => {
+                tracing::debug!(peer = %peer_id, %error, "the peer does not identify itself");
+                self.counters.add("peers", "identify-failed");
+                self.swarm.close_connection(connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info) {
+        let now = Instant::now();
+        if info.protocol_version != self.names.network {
+            tracing::debug!(peer = %peer, "a peer of another network is sent away");
+            self.counters.add("peers", "foreign-network");
+            self.send_away(peer, now);
+            return;
+        }
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let (agent, boot) = split_agent(&info.agent_version);
+        let boot = boot.map(str::to_owned);
+        if let Some(known) = &entry.identified
+            && known.boot != boot
+            && entry.connections.len() > 1
+        {
+            // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
+            // so all must go; both sides dial again at once.
+            tracing::debug!(peer = %peer, "the peer has restarted; its old connections are closed");
+            self.counters.add("peers", "restarted");
+            let _gone = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        let first = entry.identified.is_none();
+        entry.identified = Some(Identified { agent, boot });
+        let observed = entry.connections.iter().find(|c| c.id == connection).and_then(|c| c.ip);
+
+        self.learn_claims(peer, info.listen_addrs, observed, now);
+        let tellable = self.book.identified(&peer);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        if info.protocols.contains(&self.names.kad) {
+            for address in tellable {
+                kad.add_address(&peer, address);
+            }
+        } else {
+            // It does not answer lookups, or no longer.
+            kad.remove_peer(&peer);
+        }
+        if first {
+            self.publish_snapshot();
+            if let Some(node) = to_node_id(&peer) {
+                self.tell(Event::PeerConnected(node));
+            }
+        }
+        self.flush_waiting(peer);
+        self.resume_searches();
+    }
+
+    /// What a peer says of its addresses is told on only when it is where the peer's packets come from: otherwise one
+    /// peer could send the whole network to a third party's door.
+    fn learn_claims(&mut self, peer: PeerId, claimed: Vec<Multiaddr>, observed: Option<IpAddr>, now: Instant) {
+        let addresses = claimed.into_iter().map(|address| addr::split_peer(address).1);
+        let dialable = addresses.filter(|address| addr::dialable(address, self.config.local));
+        let (plausible, doubtful): (Vec<_>, Vec<_>) =
+            dialable.partition(|address| observed.is_some() && addr::ip(address) == observed);
+        self.book.forget_claims(&peer);
+        self.book.learn(peer, plausible, Source::Claim, now);
+        self.book.learn(peer, doubtful, Source::Hearsay, now);
+    }
+
+    /// Closes the connections to a peer that does not belong here and forgets it.
+    pub(super) fn send_away(&mut self, peer: PeerId, now: Instant) {
+        self.book.shun(&peer, self.timing.ban, now);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.kad.remove_peer(&peer);
+        behaviour.guard.ban(peer, self.timing.ban);
+        // An error means that it has gone already.
+        let _gone = self.swarm.disconnect_peer_id(peer);
+    }
+
+    pub(super) fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(rtt) => {
+                if let Some(entry) = self.peers.get_mut(&event.peer) {
+                    entry.rtt = Some(rtt);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "no answer to a ping; the connection is closed");
+                self.counters.add("peers", "ping-failed");
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    pub(super) fn drop_unidentified(&mut self, now: Instant) {
+        let late = |entry: &Peer| !entry.is_identified() && now.duration_since(entry.since) > self.timing.identify;
+        let late: Vec<PeerId> = self.peers.iter().filter(|(_, entry)| late(entry)).map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.counters.add("peers", "unidentified");
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Whether `peer` may do this once more now. A peer that goes on asking after many refusals is sent away.
+    pub(super) fn may(&mut self, peer: PeerId, what: Use) -> bool {
+        let now = Instant::now();
+        let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+        rates.used = now;
+        let bucket = match what {
+            Use::Gossip => &mut rates.gossip,
+            Use::Request(protocol) => rates.requests.entry(protocol).or_insert_with(|| {
+                let limits = protocol.limits();
+                TokenBucket::new(limits.burst, limits.per_second, now)
+            }),
+        };
+        let allowed = bucket.take(now);
+        if !allowed && !rates.strikes.take(now) {
+            tracing::debug!(peer = %peer, ?what, "the peer floods; it is sent away");
+            self.counters.add("peers", "flooding");
+            self.send_away(peer, now);
+        }
+        allowed
+    }
+
+    pub(super) fn forget_rates(&mut self, now: Instant) {
+        let peers = &self.peers;
+        self.rates.retain(|peer, rates| peers.contains_key(peer) || now.duration_since(rates.used) < RATES_KEPT);
+        if self.rates.len() > MAX_RATES {
+            self.rates.retain(|peer, _| peers.contains_key(peer));
+        }
+    }
+
+    pub(super) fn identified_peers(&self) -> usize {
+        self.peers.values().filter(|entry| entry.is_identified()).count()
+    }
+
+    /// Shows the peers as they are now; wakes those who wait only when something has changed.
+    pub(super) fn publish_snapshot(&self) {
+        let mut peers: Vec<PeerInfo> =
+            self.peers.iter().filter_map(|(peer, entry)| self.peer_info(*peer, entry)).collect();
+        peers.sort_by_key(|info| info.node_id);
+        let new = Snapshot { peers, listening: self.listening.clone() };
+        self.snapshot.send_if_modified(|old| {
+            let changed = *old != new;
+            *old = new;
+            changed
+        });
+    }
+
+    fn peer_info(&self, peer: PeerId, entry: &Peer) -> Option<PeerInfo> {
+        let identified = entry.identified.as_ref()?;
+        let first = entry.connections.first()?;
+        Some(PeerInfo {
+            node_id: to_node_id(&peer)?,
+            peer_id: peer.to_string(),
+            addresses: self.book.addresses(&peer).into_iter().map(|address| with_peer(address, peer)).collect(),
+            transport: first.transport,
+            direction: first.direction,
+            connections: entry.connections.len(),
+            rtt_micros: entry.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            score: self.swarm.behaviour().gossip.peer_score(&peer).unwrap_or_default(),
+            agent: identified.agent.clone(),
+        })
+    }
+}

@@ -1,0 +1,323 @@
+//! Requests and streams in the event loop: ours, with whatever it takes to reach the peer, and those of peers.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use lucid_types::id::NodeId;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::MeshTask;
+use super::peers::{Peer, Use};
+use crate::error::{RequestError, StreamError};
+use crate::events::{Event, Responder};
+use crate::frame::Status;
+use crate::identity::to_peer_id;
+use crate::mesh::RequestReply;
+use crate::protocol::Protocol;
+use crate::relay::OpenReply;
+use crate::rpc::{Request, Response};
+
+/// How long a request or stream waits for a connection to its peer.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Our requests that are on their way.
+pub(super) type Outgoing = HashMap<(Protocol, OutboundRequestId), (PeerId, RequestReply)>;
+
+/// What waits for a connection to one peer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    items: Vec<Pending>,
+    deadline: Instant,
+    /// The DHT has been asked.
+    searched: bool,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Request { protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
+    Relay { reply: OpenReply },
+}
+
+impl Pending {
+    fn fail(self, problem: &str) {
+        // Whoever asked may have stopped waiting.
+        match self {
+            Self::Request { reply, .. } => {
+                let _gone = reply.send(Err(RequestError::Unreachable(problem.to_owned())));
+            }
+            Self::Relay { reply } => {
+                let _gone = reply.send(Err(StreamError::Unreachable(problem.to_owned())));
+            }
+        }
+    }
+}
+
+/// A peer's request that waits for the application.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The application's answer to a peer's request.
+pub(super) struct Answer {
+    peer: PeerId,
+    protocol: Protocol,
+    channel: ResponseChannel<Response>,
+    response: Option<Vec<u8>>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+impl<T: Send + 'static> MeshTask<T> {
+    pub(super) fn request(&mut self, node: &NodeId, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply) {
+        let max = protocol.limits().request_bytes;
+        let refusal = if bytes.len() > max {
+            Some(RequestError::TooLarge { protocol: protocol.kind(), bytes: bytes.len(), max })
+        } else {
+            None
+        };
+        let (peer, refusal) = match (self.other(node), refusal) {
+            (Some(peer), None) => {
+                let busy = self.pending_of(&peer, protocol) >= protocol.limits().per_peer || self.is_full();
+                (Some(peer), busy.then_some(RequestError::TooManyPending))
+            }
+            (Some(_), refusal) => (None, refusal),
+            (None, _) => (None, Some(RequestError::NotAPeer)),
+        };
+        match (peer, refusal) {
+            (Some(peer), None) => self.when_connected(peer, Pending::Request { protocol, bytes, reply }),
+            (_, refusal) => {
+                let _gone = reply.send(Err(refusal.unwrap_or(RequestError::NotAPeer)));
+            }
+        }
+    }
+
+    pub(super) fn open_relay(&mut self, node: &NodeId, reply: OpenReply) {
+        match self.other(node) {
+            None => {
+                let _gone = reply.send(Err(StreamError::NotAPeer));
+            }
+            Some(_) if self.is_full() => {
+                let _gone = reply.send(Err(StreamError::TooManyPending));
+            }
+            Some(peer) => self.when_connected(peer, Pending::Relay { reply }),
+        }
+    }
+
+    fn other(&self, node: &NodeId) -> Option<PeerId> {
+        to_peer_id(node).filter(|peer| peer != self.swarm.local_peer_id())
+    }
+
+    fn is_full(&self) -> bool {
+        let waiting: usize = self.waiting.values().map(|waiting| waiting.items.len()).sum();
+        waiting.saturating_add(self.outgoing.len()) >= self.config.limits.requests
+    }
+
+    fn pending_of(&self, peer: &PeerId, protocol: Protocol) -> usize {
+        let sent = self.outgoing.iter().filter(|((p, _), (to, _))| *p == protocol && to == peer).count();
+        let of_protocol = |item: &&Pending| matches!(item, Pending::Request { protocol: p, .. } if *p == protocol);
+        let waiting = self.waiting.get(peer).map_or(0, |w| w.items.iter().filter(of_protocol).count());
+        sent.saturating_add(waiting)
+    }
+
+    fn when_connected(&mut self, peer: PeerId, item: Pending) {
+        if self.peers.get(&peer).is_some_and(Peer::is_identified) {
+            return self.send(peer, item);
+        }
+        let waiting = self.waiting.entry(peer).or_insert_with(|| Waiting {
+            items: Vec::new(),
+            deadline: Instant::now() + CONNECT,
+            searched: false,
+        });
+        waiting.items.push(item);
+        // A connected peer is about to identify itself.
+        if waiting.items.len() == 1 && !self.peers.contains_key(&peer) {
+            self.reach(peer);
+        }
+    }
+
+    fn send(&mut self, peer: PeerId, item: Pending) {
+        let behaviour = self.swarm.behaviour_mut();
+        match item {
+            Pending::Request { protocol, bytes, reply } => {
+                let id = behaviour.rpc(protocol).send_request(&peer, Request { bytes, share: None });
+                self.outgoing.insert((protocol, id), (peer, reply));
+            }
+            Pending::Relay { reply } => behaviour.relay.open(peer, reply),
+        }
+    }
+
+    pub(super) fn flush_waiting(&mut self, peer: PeerId) {
+        for item in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
+            self.send(peer, item);
+        }
+    }
+
+    /// Dials a peer that somebody waits for; asks the DHT when no address is known.
+    fn reach(&mut self, peer: PeerId) {
+        let addresses = self.book.addresses(&peer);
+        if addresses.is_empty() {
+            return self.search_or_fail(peer, "no address is known");
+        }
+        let opts =
+            DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses).build();
+        match self.swarm.dial(opts) {
+            Ok(()) => self.book.dialling(&peer),
+            // Somebody else's dial is under way; its outcome is ours.
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.search_or_fail(peer, &error.to_string()),
+        }
+    }
+
+    /// Asks the DHT once; without anybody to ask it waits for the first peer, up to the deadline.
+    fn search_or_fail(&mut self, peer: PeerId, problem: &str) {
+        let Some(waiting) = self.waiting.get(&peer) else { return };
+        if waiting.searched {
+            return self.fail_waiting(peer, problem);
+        }
+        if self.search(peer)
+            && let Some(waiting) = self.waiting.get_mut(&peer)
+        {
+            waiting.searched = true;
+        }
+    }
+
+    /// A peer to ask has come: looks for those that somebody waits for.
+    pub(super) fn resume_searches(&mut self) {
+        let connected = &self.peers;
+        let unsearched = self.waiting.iter().filter(|(peer, w)| !w.searched && !connected.contains_key(peer));
+        let unsearched: Vec<PeerId> = unsearched.map(|(peer, _)| *peer).collect();
+        for peer in unsearched {
+            self.search_or_fail(peer, "no address is known");
+        }
+    }
+
+    fn fail_waiting(&mut self, peer: PeerId, problem: &str) {
+        for item in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
+            item.fail(problem);
+        }
+    }
+
+    /// A dial has failed.
+    pub(super) fn on_unreachable(&mut self, peer: PeerId, problem: &str) {
+        // During a search the DHT dials too, with addresses that may be better than ours; its end decides.
+        if !self.lookups.searching(&peer) && !self.peers.contains_key(&peer) {
+            self.search_or_fail(peer, problem);
+        }
+    }
+
+    /// The DHT has said what it knows of a peer.
+    pub(super) fn on_search_ended(&mut self, peer: PeerId) {
+        if self.waiting.contains_key(&peer) && !self.peers.contains_key(&peer) {
+            self.reach(peer);
+        }
+    }
+
+    pub(super) fn expire_waiting(&mut self, now: Instant) {
+        let late = self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now);
+        let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.fail_waiting(peer, "no connection in time");
+        }
+    }
+
+    pub(super) fn on_rpc(&mut self, protocol: Protocol, event: request_response::Event<Request, Response>) {
+        match event {
+            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                self.on_request(peer, protocol, request, channel);
+            }
+            request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
+                let outcome = match response.status {
+                    Status::Ok => Ok(response.bytes),
+                    Status::Busy => Err(RequestError::Busy),
+                    Status::NoAnswer => Err(RequestError::NoAnswer),
+                };
+                self.settle(protocol, request_id, outcome);
+            }
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                self.settle(protocol, request_id, Err(failure(error)));
+            }
+            request_response::Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(peer = %peer, protocol = protocol.kind(), %error, "a peer's request failed");
+            }
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, protocol: Protocol, id: OutboundRequestId, outcome: Result<Vec<u8>, RequestError>) {
+        if let Some((_, reply)) = self.outgoing.remove(&(protocol, id)) {
+            let _gone = reply.send(outcome);
+        }
+    }
+
+    fn on_request(&mut self, peer: PeerId, protocol: Protocol, request: Request, channel: ResponseChannel<Response>) {
+        let open = self.answering.get(&(peer, protocol)).copied().unwrap_or_default();
+        let refusal = if !self.may(peer, Use::Request(protocol)) {
+            Some("rate")
+        } else if open >= protocol.limits().per_peer {
+            Some("too-many-of-peer")
+        } else if self.answers.len() >= self.config.limits.requests || self.events.capacity() == 0 {
+            Some("busy")
+        } else {
+            None
+        };
+        let node = crate::identity::to_node_id(&peer);
+        let (Some(node), None) = (node, refusal) else {
+            self.counters.add(protocol.kind(), refusal.unwrap_or("not-a-node"));
+            return self.respond(protocol, channel, Response::refused(Status::Busy));
+        };
+        let (reply, answer) = oneshot::channel();
+        let Request { bytes, share } = request;
+        self.counters.add(protocol.kind(), "accepted");
+        *self.answering.entry((peer, protocol)).or_default() += 1;
+        let timeout = protocol.limits().timeout;
+        self.answers.push(Box::pin(async move {
+            let response = tokio::time::timeout(timeout, answer).await.ok().and_then(Result::ok);
+            Answer { peer, protocol, channel, response, _share: share }
+        }));
+        self.tell(Event::Request { peer: node, protocol, bytes, reply: Responder::new(reply) });
+    }
+
+    pub(super) fn on_answer(&mut self, answer: Answer) {
+        let Answer { peer, protocol, channel, response, _share } = answer;
+        if let Some(open) = self.answering.get_mut(&(peer, protocol)) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.answering.remove(&(peer, protocol));
+            }
+        }
+        let response = match response {
+            Some(bytes) if bytes.len() <= protocol.limits().response_bytes => Response { status: Status::Ok, bytes },
+            Some(bytes) => {
+                tracing::error!(bytes = bytes.len(), protocol = protocol.kind(), "an answer is too large to be sent");
+                self.counters.add(protocol.kind(), "answer-too-large");
+                Response::refused(Status::NoAnswer)
+            }
+            None => {
+                self.counters.add(protocol.kind(), "no-answer");
+                Response::refused(Status::NoAnswer)
+            }
+        };
+        self.respond(protocol, channel, response);
+    }
+
+    fn respond(&mut self, protocol: Protocol, channel: ResponseChannel<Response>, response: Response) {
+        if self.swarm.behaviour_mut().rpc(protocol).send_response(channel, response).is_err() {
+            self.counters.add(protocol.kind(), "asker-gone");
+        }
+    }
+}
+
+fn failure(error: OutboundFailure) -> RequestError {
+    match error {
+        OutboundFailure::DialFailure => RequestError::Unreachable("the connection ended".to_owned()),
+        OutboundFailure::Timeout => RequestError::TimedOut,
+        OutboundFailure::ConnectionClosed => RequestError::Disconnected("it was closed".to_owned()),
+        OutboundFailure::UnsupportedProtocols => RequestError::Unsupported,
+        OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            RequestError::Malformed(error.to_string())
+        }
+        OutboundFailure::Io(error) => RequestError::Disconnected(error.to_string()),
+    }
+}

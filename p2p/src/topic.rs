@@ -1,0 +1,114 @@
+//! The closed set of gossip topics, their names on the wire and their size caps.
+//!
+//! A name is `/lucid/<network id>/<kind>/1`. The caps bound what one message may cost a node before anybody has looked
+//! at its content; larger bodies go by hash and the sync protocol.
+
+use std::fmt;
+
+use lucid_types::id::{NetworkId, PoolId};
+
+/// A gossip topic of one network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Signed resource attestations of the workers of one shard.
+    Attestations(u8),
+    /// Validators' commits.
+    Commits,
+    /// Validators' reveals: score reports with their salts.
+    Reveals,
+    /// Commands that wait for a block.
+    Commands,
+    /// Votes and proposals of the consensus engine.
+    Consensus,
+    /// Votes that are repeated to make a stalled height go on. Envelopes differ in their sequence, or a repetition
+    /// would be taken for a duplicate.
+    Liveness,
+    /// Block bodies.
+    Bodies,
+    /// Certificates of decided blocks.
+    Certificates,
+    /// Observations of settled payouts.
+    Receipts,
+    /// Partial signatures of one pool's treasury.
+    Signatures(PoolId),
+}
+
+impl Topic {
+    /// Shards that every node accepts subscriptions for: [`Topic::Attestations`] 0 to 15.
+    pub const SHARDS: u8 = 16;
+
+    /// The largest message, in bytes.
+    pub const fn max_bytes(&self) -> usize {
+        match self {
+            Self::Attestations(_) | Self::Signatures(_) => 4 << 10,
+            Self::Liveness | Self::Receipts => 16 << 10,
+            Self::Commits | Self::Commands => 64 << 10,
+            Self::Certificates => 128 << 10,
+            Self::Consensus | Self::Reveals => 512 << 10,
+            Self::Bodies => 1 << 20,
+        }
+    }
+
+    /// The kind without shard or pool: the label under which messages are counted.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Attestations(_) => "attestations",
+            Self::Commits => "commits",
+            Self::Reveals => "reveals",
+            Self::Commands => "commands",
+            Self::Consensus => "consensus",
+            Self::Liveness => "liveness",
+            Self::Bodies => "bodies",
+            Self::Certificates => "certificates",
+            Self::Receipts => "receipts",
+            Self::Signatures(_) => "signatures",
+        }
+    }
+
+    /// Every topic that exists without configuration.
+    pub fn fixed() -> impl Iterator<Item = Self> {
+        let single = [
+            Self::Commits,
+            Self::Reveals,
+            Self::Commands,
+            Self::Consensus,
+            Self::Liveness,
+            Self::Bodies,
+            Self::Certificates,
+            Self::Receipts,
+        ];
+        (0..Self::SHARDS).map(Self::Attestations).chain(single)
+    }
+
+    /// The name on the wire.
+    pub(crate) fn name(&self, network: &NetworkId) -> String {
+        format!("/lucid/{network}/{self}/1")
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attestations(shard) => write!(f, "{}/{shard}", self.kind()),
+            Self::Signatures(pool) => write!(f, "{}/{pool}", self.kind()),
+            _ => f.write_str(self.kind()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_carry_the_network() {
+        let network = NetworkId::from_bytes([1; 32]);
+        let all: Vec<Topic> = Topic::fixed().chain([Topic::Signatures(PoolId::from_bytes([2; 32]))]).collect();
+        let names: BTreeSet<String> = all.iter().map(|topic| topic.name(&network)).collect();
+        assert_eq!(names.len(), all.len());
+        assert_eq!(Topic::Attestations(3).name(&network), format!("/lucid/{}/attestations/3/1", "01".repeat(32)));
+        assert!(names.iter().all(|name| name.starts_with(&format!("/lucid/{network}/"))));
+    }
+}

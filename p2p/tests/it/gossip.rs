@@ -1,0 +1,103 @@
+//! What the gate says decides what is passed on; every verdict is counted and scored.
+
+use std::collections::BTreeSet;
+
+use lucid_p2p::{Event, MeshConfig, PublishError, Published, Topic};
+
+use crate::net::{Node, config, within};
+
+/// Without lookups a line stays a line.
+fn blind(bootstrap: Vec<String>) -> MeshConfig {
+    MeshConfig { kad_server: false, bootstrap, ..config() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accepted_messages_are_forwarded_ignored_and_rejected_ones_are_not() {
+    let mut middle = Node::start(1, blind(vec![])).await;
+    let left = Node::start(2, blind(middle.mesh.listen_addresses())).await;
+    let mut right = Node::start(3, blind(middle.mesh.listen_addresses())).await;
+    middle.wait_for_peers(2).await;
+    for message in ["first", "ignore this", "reject this", "ignore that", "last"] {
+        left.mesh.publish(Topic::Commits, message.into()).await.unwrap();
+        if message == "first" || message == "last" {
+            assert_eq!(middle.next_gossip().await, (Topic::Commits, message.into()));
+            assert_eq!(right.next_gossip().await, (Topic::Commits, message.into()), "nothing between came through");
+        }
+    }
+    assert_eq!((left.mesh.peer_count(), right.mesh.peer_count()), (1, 1), "the line has stayed a line");
+    assert_eq!(
+        (middle.count("commits", "accepted"), middle.count("commits", "stale"), middle.count("commits", "signature")),
+        (2, 2, 1)
+    );
+    assert_eq!((right.count("commits", "stale"), right.count("commits", "signature")), (0, 0));
+    let of = |peers: &[lucid_p2p::PeerInfo], node| peers.iter().find(|p| p.node_id == node).map(|p| p.score);
+    assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_some_and(|score| score < -30.0))).await);
+    assert!(of(&middle.mesh.peers(), right.id()).unwrap() >= 0.0);
+    for n in 0..3 {
+        left.mesh.publish(Topic::Commits, format!("reject {n}").into()).await.unwrap();
+    }
+    assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_some_and(|score| score < -400.0))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_is_capped_idempotent_and_waits_for_the_first_peer() {
+    let alone = Node::start(1, config()).await;
+    assert_eq!(alone.mesh.publish(Topic::Reveals, b"early".to_vec()).await, Ok(Published::Queued));
+    let too_large = vec![0; Topic::Reveals.max_bytes() + 1];
+    assert!(matches!(alone.mesh.publish(Topic::Reveals, too_large).await, Err(PublishError::TooLarge { .. })));
+    let other_shard = alone.mesh.publish(Topic::Attestations(Topic::SHARDS), vec![1]).await;
+    assert!(matches!(other_shard, Err(PublishError::UnknownTopic(_))));
+
+    let mut late = Node::join(2, &alone).await;
+    assert_eq!(late.next_gossip().await, (Topic::Reveals, b"early".to_vec()));
+    let largest = vec![7; Topic::Bodies.max_bytes()];
+    assert_eq!(alone.mesh.publish(Topic::Bodies, largest.clone()).await, Ok(Published::Sent));
+    assert_eq!(late.next_gossip().await, (Topic::Bodies, largest.clone()));
+    assert_eq!(alone.mesh.publish(Topic::Bodies, largest.clone()).await, Err(PublishError::Duplicate));
+    assert_eq!(late.mesh.publish(Topic::Bodies, largest).await, Err(PublishError::Duplicate), "it came from there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_reaches_a_full_mesh_of_ten() {
+    let bootstrap = Node::start(0, config()).await;
+    let mut nodes = vec![bootstrap];
+    for seed in 1..10 {
+        let node = Node::join(seed, &nodes[0]).await;
+        nodes.push(node);
+    }
+    for node in &nodes {
+        node.wait_for_peers(9).await;
+    }
+    // Topics are announced after the connection; a message to each shows that everybody knows them.
+    let mut sent = BTreeSet::new();
+    for (i, node) in nodes.iter().enumerate() {
+        for n in 0..20 {
+            let message = format!("vote {n} of node {i}").into_bytes();
+            node.mesh.publish(Topic::Consensus, message.clone()).await.unwrap();
+            sent.insert(message);
+        }
+    }
+    for (i, node) in nodes.iter_mut().enumerate() {
+        let own = format!("of node {i}");
+        let mut missing: BTreeSet<_> = sent.iter().filter(|m| !m.ends_with(own.as_bytes())).cloned().collect();
+        while !missing.is_empty() {
+            let (_, message) = node.next_gossip().await;
+            assert!(missing.remove(&message), "delivered twice, or to its author: {message:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_subscribers_get_a_topic() {
+    let topics = BTreeSet::from([Topic::Commits]);
+    let mut narrow = Node::start(1, MeshConfig { topics, ..config() }).await;
+    let mut wide = Node::join(2, &narrow).await;
+    wide.wait_for_peers(1).await;
+    assert_eq!(wide.mesh.publish(Topic::Reveals, b"not wanted".to_vec()).await, Ok(Published::Queued));
+    narrow.mesh.publish(Topic::Reveals, b"published without subscribing".to_vec()).await.unwrap();
+    assert_eq!(wide.next_gossip().await, (Topic::Reveals, b"published without subscribing".to_vec()));
+    wide.mesh.publish(Topic::Commits, b"wanted".to_vec()).await.unwrap();
+    let first = narrow.next(|event| matches!(event, Event::Gossip { .. }).then_some(event)).await;
+    let Event::Gossip { topic, from, item } = first else { unreachable!("filtered") };
+    assert_eq!((topic, from, item), (Topic::Commits, wide.id(), b"wanted".to_vec()));
+}

@@ -1,0 +1,62 @@
+//! What `start` refuses, and how it says so.
+
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use lucid_p2p::{MeshConfig, StartError, start};
+
+use crate::net::{ByPrefix, Node, config};
+
+fn refuse(config: MeshConfig) -> StartError {
+    match start(config, &[9; 32], Arc::new(ByPrefix)) {
+        Ok(_) => panic!("started"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_named() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let running = Node::start(1, config()).await;
+    let of_node = running.mesh.listen_addresses().into_iter();
+    let foreign = [
+        format!("/ip4/127.0.0.1/tcp/{}", tcp.local_addr().unwrap().port()),
+        format!("/ip4/127.0.0.1/udp/{}/quic-v1", udp.local_addr().unwrap().port()),
+    ];
+    let mut tried = 0;
+    for address in of_node.map(|a| a.split("/p2p/").next().unwrap().to_owned()).chain(foreign) {
+        let error = refuse(MeshConfig { listen: vec![address.clone()], ..config() });
+        let text = error.to_string();
+        assert!(matches!(error, StartError::PortInUse { .. }), "{address}: {text}");
+        assert!(text.contains(&address) && text.contains("another port"), "{text}");
+        tried += 1;
+    }
+    assert_eq!(tried, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_addresses_are_named_with_their_key() {
+    let peer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let list = |text: &str| vec![text.to_owned()];
+    let without_peer = "/ip4/127.0.0.1/tcp/4001";
+    for (key, text, config) in [
+        ("listen", "127.0.0.1:80", MeshConfig { listen: list("127.0.0.1:80"), ..config() }),
+        ("listen", "/dns4/localhost/tcp/0", MeshConfig { listen: list("/dns4/localhost/tcp/0"), ..config() }),
+        ("external", "/ip4/1.2.3.4", MeshConfig { external: list("/ip4/1.2.3.4"), ..config() }),
+        ("bootstrap", without_peer, MeshConfig { bootstrap: list(without_peer), ..config() }),
+        ("saved_peers", without_peer, MeshConfig { saved_peers: list(without_peer), ..config() }),
+    ] {
+        let error = refuse(config).to_string();
+        assert!(error.contains(key) && error.contains(text), "{error}");
+    }
+    let unreachable = format!("{without_peer}/p2p/{peer}");
+    assert!(start(MeshConfig { bootstrap: list(&unreachable), ..config() }, &[9; 32], Arc::new(ByPrefix)).is_ok());
+    let elsewhere = refuse(MeshConfig { listen: list("/ip4/203.0.113.7/tcp/4001"), ..config() });
+    assert!(matches!(elsewhere, StartError::Listen { .. }), "{elsewhere}");
+}
+
+#[test]
+fn a_runtime_is_needed() {
+    assert!(matches!(refuse(config()), StartError::NoRuntime(_)));
+}
