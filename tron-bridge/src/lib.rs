@@ -11,6 +11,12 @@ pub mod block;
 pub mod checked;
 pub mod client;
 pub mod key;
+pub mod observer;
 pub mod proto;
 pub mod signature;
 pub mod transfer;
+pub mod verdict;
+pub mod view;
+
+#[cfg(test)]
+mod testing;
