@@ -1,0 +1,154 @@
+//! What can go wrong, named by the operation that failed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use lucid_types::id::NetworkId;
+use lucid_types::time::EpochNumber;
+
+/// An error of RocksDB; its text says what failed and in which file.
+#[derive(Debug)]
+pub struct EngineError(rocksdb::Error);
+
+impl From<rocksdb::Error> for EngineError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+/// Why a store could not be opened. Nothing was changed on disk, whichever it is.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder could not be made.
+    #[error("cannot create the store's folder {}", path.display())]
+    CreateFolder {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process, or another part of this one, has the store open.
+    #[error(
+        "the store {} is in use{}: stop that process, or give this one a home of its own",
+        path.display(),
+        owner.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+    )]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+        /// The process that said it holds the lock, if it could be read.
+        owner: Option<u32>,
+    },
+    /// The lock file could not be opened or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// RocksDB refused: damaged files, no rights, no space.
+    #[error("cannot open the store {}", path.display())]
+    Open {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// A later version of Lucid wrote the store.
+    #[error(
+        "the store {} has format {found}, this program knows formats up to {known}: run the newer program again, \
+         or begin with an empty home",
+        path.display()
+    )]
+    NewerFormat {
+        /// The store's folder.
+        path: PathBuf,
+        /// The format on disk.
+        found: u32,
+        /// The newest format that this build knows.
+        known: u32,
+    },
+    /// The store holds the blocks of another network.
+    #[error(
+        "the store {} belongs to network {found}, but the genesis is that of network {expected}: use that network's \
+         genesis file, or another home",
+        path.display()
+    )]
+    WrongNetwork {
+        /// The store's folder.
+        path: PathBuf,
+        /// The network on disk.
+        found: NetworkId,
+        /// The network that was asked for.
+        expected: NetworkId,
+    },
+    /// RocksDB's files are sound, but what they hold cannot be a store of ours.
+    #[error("the store {} is damaged or not Lucid's: {what}", path.display())]
+    NotAStore {
+        /// The store's folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Why a store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Blocks are committed in order, without gaps.
+    #[error("block {got} cannot follow the tip, block {expected} does")]
+    NotNext {
+        /// One above the tip.
+        expected: EpochNumber,
+        /// The block that was offered.
+        got: EpochNumber,
+    },
+    /// The log of a decided height is closed.
+    #[error("the log of height {height} is closed: the tip is {tip}")]
+    HeightDecided {
+        /// The entry's height.
+        height: EpochNumber,
+        /// The last committed height.
+        tip: EpochNumber,
+    },
+    /// There is one writer of the log at a time.
+    #[error("the engine's log already has a writer")]
+    WalTaken,
+    /// RocksDB could not read.
+    #[error("cannot read from {family}")]
+    Read {
+        /// The column family.
+        family: &'static str,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// RocksDB could not write; whether the write will be seen after reopening is unknown.
+    #[error("cannot write {what}")]
+    Write {
+        /// What was being written.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// Bytes on disk that this crate never writes.
+    #[error("{family} holds bytes that no version of this program wrote")]
+    Malformed {
+        /// The column family.
+        family: &'static str,
+    },
+}

@@ -1,0 +1,81 @@
+//! Records for queries, written with the block that caused them. Nothing that nodes agree on is read from here.
+
+use crate::error::StorageError;
+use crate::layout::{Family, history_key};
+use crate::store::{Store, read_error};
+use rocksdb::{Direction, IteratorMode, PrefixRange, ReadOptions};
+
+/// A kind of history record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryKind {
+    /// What happened to payouts.
+    Payout,
+    /// The scores of epochs.
+    Score,
+}
+
+impl HistoryKind {
+    pub(crate) const fn tag(self) -> u8 {
+        match self {
+            Self::Payout => 1,
+            Self::Score => 2,
+        }
+    }
+}
+
+/// A history record. A later record with the same kind and key replaces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRecord {
+    /// Its kind.
+    pub kind: HistoryKind,
+    /// Its key; records are read back in the order of their keys' bytes, so numbers in it should be big-endian.
+    pub key: Vec<u8>,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
+impl Store {
+    /// The first `limit` records of a kind whose key starts with `prefix` (empty: all), in key order.
+    pub fn history(&self, kind: HistoryKind, prefix: &[u8], limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.scan_history(kind, prefix, limit, Direction::Forward)
+    }
+
+    /// The last `limit` records of a kind whose key starts with `prefix` (empty: all), last first.
+    pub fn history_newest(
+        &self,
+        kind: HistoryKind,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.scan_history(kind, prefix, limit, Direction::Reverse)
+    }
+
+    /// One record.
+    pub fn history_record(&self, kind: HistoryKind, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.get(Family::History, &history_key(kind, key))
+    }
+
+    fn scan_history(
+        &self,
+        kind: HistoryKind,
+        prefix: &[u8],
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<HistoryRecord>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(PrefixRange(history_key(kind, prefix)));
+        let mode = match direction {
+            Direction::Forward => IteratorMode::Start,
+            Direction::Reverse => IteratorMode::End,
+        };
+        let family = self.shared.family(Family::History)?;
+        let entries = self.shared.db.iterator_cf_opt(family, options, mode);
+        entries
+            .take(limit)
+            .map(|entry| {
+                let (key, value) = entry.map_err(|source| read_error(Family::History, source))?;
+                Ok(HistoryRecord { kind, key: key[1..].to_vec(), value: value.into_vec() })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! What this node itself produced and must never contradict: written before it is published, never overwritten.
+
+use rocksdb::WriteBatch;
+
+use crate::error::StorageError;
+use crate::layout::{Family, own_key};
+use crate::store::{Store, lock};
+
+/// A kind of own record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnKind {
+    /// The commit of an epoch.
+    Commit,
+    /// The score report of an epoch, with its salt.
+    Report,
+    /// A block built for a (height, round).
+    Proposal,
+    /// A payment that was signed for a (payout, attempt).
+    Signature,
+    /// What the courier of a payout attempt has to remember: signed bytes, broadcasts.
+    Courier,
+    /// Counters that only grow, such as the sequence of attestations.
+    Counter,
+}
+
+impl OwnKind {
+    pub(crate) const fn tag(self) -> u8 {
+        match self {
+            Self::Commit => 1,
+            Self::Report => 2,
+            Self::Proposal => 3,
+            Self::Signature => 4,
+            Self::Courier => 5,
+            Self::Counter => 6,
+        }
+    }
+}
+
+/// What [`Store::put_new`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutNew {
+    /// The key was free; it now holds the caller's bytes.
+    Inserted,
+    /// The key holds these bytes, and still does: the caller must use them instead of its own.
+    Existing(Vec<u8>),
+}
+
+/// A record of this node's own, as [`Store::own_all`] reads it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRecord {
+    /// Its key, without the kind.
+    pub key: Vec<u8>,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
+impl Store {
+    /// Writes a record if its key is free. Synced; atomic between threads; never overwrites.
+    pub fn put_new(&self, kind: OwnKind, key: &[u8], value: &[u8]) -> Result<PutNew, StorageError> {
+        let _exclusive = lock(&self.shared.own);
+        if let Some(existing) = self.own(kind, key)? {
+            return Ok(PutNew::Existing(existing));
+        }
+        self.write_own(kind, key, value)?;
+        Ok(PutNew::Inserted)
+    }
+
+    /// Writes a record, over whatever stood there. Synced. For records that grow, such as a courier's; what the node
+    /// must not contradict goes through [`Self::put_new`].
+    pub fn put(&self, kind: OwnKind, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        let _exclusive = lock(&self.shared.own);
+        self.write_own(kind, key, value)
+    }
+
+    /// The record under `key`, if there is one.
+    pub fn own(&self, kind: OwnKind, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.get(Family::Own, &own_key(kind, key))
+    }
+
+    /// All records of a kind whose key starts with `prefix` (empty: all), in key order.
+    pub fn own_all(&self, kind: OwnKind, prefix: &[u8]) -> Result<Vec<OwnRecord>, StorageError> {
+        let entries = self.scan_prefix(Family::Own, &own_key(kind, prefix))?;
+        Ok(entries
+            .into_iter()
+            .map(|(key, value)| OwnRecord { key: key[1..].to_vec(), value: value.into_vec() })
+            .collect())
+    }
+
+    /// Removes a record that no longer matters. Synced. Removing what is not there is no error.
+    pub fn remove_own(&self, kind: OwnKind, key: &[u8]) -> Result<(), StorageError> {
+        let _exclusive = lock(&self.shared.own);
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.shared.family(Family::Own)?, own_key(kind, key));
+        self.shared.write_synced("an own record", batch)
+    }
+
+    fn write_own(&self, kind: OwnKind, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.shared.family(Family::Own)?, own_key(kind, key), value);
+        self.shared.write_synced("an own record", batch)
+    }
+}
