@@ -61,8 +61,11 @@ pub(crate) enum Verdict {
 /// The event loop's end of the pool. Dropping it ends the threads.
 pub(crate) struct Pool<K> {
     jobs: std_mpsc::SyncSender<Job<K>>,
-    /// One place for each job that can be queued or in work, so that gate threads never wait for the event loop.
-    pub(crate) verdicts: mpsc::Receiver<(K, Verdict)>,
+    /// As many places as jobs may be open, so that gate threads never wait for the event loop.
+    verdicts: mpsc::Receiver<(K, Verdict)>,
+    /// Jobs handed over whose verdict has not been taken.
+    open: usize,
+    capacity: usize,
 }
 
 impl<K: Send + 'static> Pool<K> {
@@ -76,9 +79,9 @@ impl<K: Send + 'static> Pool<K> {
         counters: &Arc<Counters>,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
-        let threads = threads.max(1);
-        let (jobs, inbox) = std_mpsc::sync_channel(queue.max(1));
-        let (outbox, verdicts) = mpsc::channel(queue.max(1).saturating_add(threads));
+        let (threads, capacity) = (threads.max(1), queue.max(1));
+        let (jobs, inbox) = std_mpsc::sync_channel(capacity);
+        let (outbox, verdicts) = mpsc::channel(capacity);
         let inbox = Arc::new(Mutex::new(inbox));
         let runtime = Handle::try_current().map_err(StartError::NoRuntime)?;
         for n in 0..threads {
@@ -96,14 +99,26 @@ impl<K: Send + 'static> Pool<K> {
                 .spawn(move || worker.run())
                 .map_err(|source| StartError::System { operation: "start a gate thread", source })?;
         }
-        Ok(Self { jobs, verdicts })
+        Ok(Self { jobs, verdicts, open: 0, capacity })
     }
 
-    /// Hands a job over; gives it back when the queue is full.
-    pub(crate) fn submit(&self, job: Job<K>) -> Result<(), Job<K>> {
+    /// Hands a job over; gives it back when as many are open as may be.
+    pub(crate) fn submit(&mut self, job: Job<K>) -> Result<(), Job<K>> {
+        if self.open >= self.capacity {
+            return Err(job);
+        }
         self.jobs.try_send(job).map_err(|e| match e {
             std_mpsc::TrySendError::Full(job) | std_mpsc::TrySendError::Disconnected(job) => job,
-        })
+        })?;
+        self.open += 1;
+        Ok(())
+    }
+
+    /// The next verdict; `None` when the threads have ended. Cancel-safe.
+    pub(crate) async fn verdict(&mut self) -> Option<(K, Verdict)> {
+        let verdict = self.verdicts.recv().await?;
+        self.open = self.open.saturating_sub(1);
+        Some(verdict)
     }
 }
 
@@ -198,7 +213,7 @@ mod tests {
         }
         let expected = [Verdict::Ignore, Verdict::Accept, Verdict::Ignore, Verdict::Reject, Verdict::Accept];
         for (ticket, verdict) in (1..).zip(expected) {
-            assert_eq!(pool.verdicts.recv().await, Some((ticket, verdict)));
+            assert_eq!(pool.verdict().await, Some((ticket, verdict)));
         }
         for wanted in ["a1", "a2"] {
             let Some(Event::Gossip { item, .. }) = events.recv().await else { panic!("no item") };
@@ -216,11 +231,11 @@ mod tests {
         let mut pool = Pool::start(Arc::clone(&gate), 1, 2, &items, &counters, &stop).unwrap();
         assert!(pool.submit(job(1, b"b")).is_ok());
         gate.0.wait();
-        assert_eq!(pool.verdicts.recv().await, Some((1, Verdict::Ignore)));
-        // One item fills the channel, the second makes the thread wait with it; then two jobs fill the queue.
+        assert_eq!(pool.verdict().await, Some((1, Verdict::Ignore)));
+        // One item fills the channel, the second makes the thread wait with it; then two jobs are all that may be open.
         for ticket in 2..4 {
             assert!(pool.submit(job(ticket, b"a")).is_ok());
-            assert_eq!(pool.verdicts.recv().await, Some((ticket, Verdict::Accept)));
+            assert_eq!(pool.verdict().await, Some((ticket, Verdict::Accept)));
         }
         assert!(pool.submit(job(4, b"i")).is_ok());
         assert!(pool.submit(job(5, b"i")).is_ok());

@@ -34,8 +34,8 @@ const SEEN: Duration = Duration::from_secs(60);
 const ENVELOPE: usize = 512;
 /// Topics that one peer may subscribe to, and changes in one RPC.
 const MAX_SUBSCRIPTIONS: usize = 64;
-/// From this score on a peer's messages are not looked at.
-const GRAYLIST: f64 = -400.0;
+/// From this score on a peer's messages are not looked at, and it is sent away.
+pub(crate) const GRAYLIST: f64 = -400.0;
 
 pub(crate) type Behaviour =
     gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>>;
@@ -95,10 +95,8 @@ pub(crate) fn behaviour(config: &MeshConfig, topics: &Topics) -> Result<Behaviou
         .max_transmit_size(largest.saturating_add(ENVELOPE))
         .max_publish_messages(512)
         .max_control_messages_sent(2048)
-        .connection_handler_queue_len(2048);
-    for (hash, topic) in &topics.0 {
-        builder.max_transmit_size_for_topic(topic.max_bytes().saturating_add(ENVELOPE), hash.clone());
-    }
+        .connection_handler_queue_len(1024);
+    // The caps of single topics are checked in the event loop, where they are counted.
     let gossip_config = builder.build().map_err(|e| fail(e.to_string()))?;
     let filter = MaxCountSubscriptionFilter {
         filter: WhitelistSubscriptionFilter(topics.0.keys().cloned().collect::<HashSet<_>>()),

@@ -45,6 +45,6 @@ pub use identity::peer_id_string;
 pub use mesh::{Direction, Mesh, PeerInfo, Published};
 pub use protocol::{Protocol, ProtocolLimits};
 pub use relay::RelayStream;
-pub use start::start;
+pub use start::{Started, start};
 pub use task::MeshTask;
 pub use topic::Topic;

@@ -28,9 +28,12 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
 use crate::error::StreamError;
 
+/// Streams that one connection may be opening at a time.
+const OPENING: usize = 16;
+
 /// A stream to or from one peer. Dropping it resets it; `shutdown` ends our direction and lets the other go on.
 pub struct RelayStream {
-    io: Compat<Stream>,
+    io: Box<Compat<Stream>>,
     _slots: Option<Slots>,
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct Slots {
 
 impl RelayStream {
     fn new(stream: Stream, slots: Option<Slots>) -> Self {
-        Self { io: stream.compat(), _slots: slots }
+        Self { io: Box::new(stream.compat()), _slots: slots }
     }
 }
 
@@ -116,6 +119,7 @@ impl Behaviour {
             of_peer,
             of_all: Arc::clone(&self.total),
             wanted: VecDeque::new(),
+            opening: 0,
             inbound: VecDeque::new(),
             refused: 0,
         }
@@ -189,6 +193,8 @@ pub(crate) struct Handler {
     of_all: Arc<Semaphore>,
     /// Streams that we asked for and that have not been requested from the connection.
     wanted: VecDeque<OpenReply>,
+    /// Streams in negotiation.
+    opening: usize,
     /// Each holds slots.
     inbound: VecDeque<RelayStream>,
     refused: usize,
@@ -226,6 +232,7 @@ impl ConnectionHandler for Handler {
         _: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, OpenReply, Self::ToBehaviour>> {
         if let Some(reply) = self.wanted.pop_front() {
+            self.opening = self.opening.saturating_add(1);
             let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), reply);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
@@ -240,7 +247,11 @@ impl ConnectionHandler for Handler {
     }
 
     fn on_behaviour_event(&mut self, reply: OpenReply) {
-        self.wanted.push_back(reply);
+        if self.wanted.len().saturating_add(self.opening) < OPENING {
+            self.wanted.push_back(reply);
+        } else {
+            let _gone = reply.send(Err(StreamError::TooManyPending));
+        }
     }
 
     fn on_connection_event(
@@ -256,9 +267,11 @@ impl ConnectionHandler for Handler {
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: reply }) => {
+                self.opening = self.opening.saturating_sub(1);
                 let _gone = reply.send(Ok(RelayStream::new(stream, None)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
+                self.opening = self.opening.saturating_sub(1);
                 let _gone = reply.send(Err(open_error(error)));
             }
             _ => {}

@@ -27,17 +27,16 @@ use crate::identity::to_node_id;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
 
+/// A mesh that has bound its sockets: the handle, what it tells, and the task that must be run.
+pub type Started<T> = (Mesh, Events<T>, MeshTask<T>);
+
 /// Starts a mesh with the ed25519 key of `seed` and `gate` before its gossip.
 ///
 /// The returned task must be run; the mesh and its events live through it. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// [`StartError`]: a bad address, a port in use, no runtime. Nothing is left running then.
-pub fn start<G: Gate>(
-    config: MeshConfig,
-    seed: &[u8; 32],
-    gate: Arc<G>,
-) -> Result<(Mesh, Events<G::Item>, MeshTask<G::Item>), StartError> {
+pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Result<Started<G::Item>, StartError> {
     Handle::try_current().map_err(StartError::NoRuntime)?;
     let key = Keypair::ed25519_from_bytes(*seed).map_err(StartError::Key)?;
     let own = key.public().to_peer_id();

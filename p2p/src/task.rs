@@ -130,7 +130,7 @@ impl<T: Send + 'static> MeshTask<T> {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                Some((ticket, verdict)) = self.pool.verdicts.recv() => self.on_verdict(ticket, verdict),
+                Some((ticket, verdict)) = self.pool.verdict() => self.on_verdict(ticket, verdict),
                 Some(answer) = self.answers.next() => self.on_answer(answer),
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -214,6 +214,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if now >= self.next_snapshot {
             self.next_snapshot = now + SNAPSHOT;
             self.forget_rates(now);
+            self.send_bad_scores_away(now);
             self.publish_snapshot();
         }
     }

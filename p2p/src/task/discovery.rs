@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
 use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
+use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
 
 use super::MeshTask;
 use crate::addr;
@@ -61,18 +62,28 @@ impl Lookups {
     }
 }
 
+/// A fresh port for each connection: with the listening port, two nodes that dial each other at once would meet in
+/// one TCP connection that both think they opened, and a restarted node would meet the remains of its old ones.
+pub(super) fn dial_opts(peer: PeerId, addresses: Vec<Multiaddr>) -> DialOpts {
+    DialOpts::peer_id(peer)
+        .condition(PeerCondition::DisconnectedAndNotDialing)
+        .addresses(addresses)
+        .allocate_new_port()
+        .build()
+}
+
 impl<T: Send + 'static> MeshTask<T> {
     /// Dials who is due and looks for more.
     pub(super) fn look_around(&mut self, now: Instant) {
         let missing = self.config.limits.target_peers.saturating_sub(self.peers.len());
         for (peer, addresses) in self.book.due(missing.min(DIALS_PER_TICK), now) {
-            let opts = DialOpts::peer_id(peer)
-                .condition(PeerCondition::DisconnectedAndNotDialing)
-                .addresses(addresses)
-                .build();
-            if let Err(error) = self.swarm.dial(opts) {
-                self.book.failed(&peer, now);
-                tracing::debug!(peer = %peer, %error, "not dialled");
+            match self.swarm.dial(dial_opts(peer, addresses)) {
+                // The outcome of a dial that somebody else began comes as an event, too.
+                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                Err(error) => {
+                    tracing::debug!(peer = %peer, %error, "not dialled");
+                    self.book.failed(&peer, now);
+                }
             }
         }
         if self.identified_peers() > 0

@@ -15,6 +15,7 @@ use crate::book::Source;
 use crate::bucket::TokenBucket;
 use crate::config::Limits;
 use crate::events::Event;
+use crate::gossip::GRAYLIST;
 use crate::identity::to_node_id;
 use crate::mesh::{Direction, PeerInfo, Snapshot};
 use crate::protocol::Protocol;
@@ -30,9 +31,8 @@ const MAX_RATES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Peer {
     connections: Vec<Connection>,
-    since: Instant,
-    /// What it said of itself; `None` before its Identify message.
-    identified: Option<Identified>,
+    /// Name and version of its program; `None` before its first Identify message.
+    agent: Option<String>,
     rtt: Option<Duration>,
 }
 
@@ -43,18 +43,14 @@ struct Connection {
     direction: Direction,
     /// Where the packets come from.
     ip: Option<IpAddr>,
-}
-
-#[derive(Debug)]
-struct Identified {
-    agent: String,
-    /// Drawn anew at each start of the peer.
+    since: Instant,
+    /// Drawn anew at each start of the peer; `None` until it has identified itself on this connection.
     boot: Option<String>,
 }
 
 impl Peer {
     pub(super) const fn is_identified(&self) -> bool {
-        self.identified.is_some()
+        self.agent.is_some()
     }
 }
 
@@ -96,13 +92,8 @@ impl<T: Send + 'static> MeshTask<T> {
         self.book.connected(peer, dialled, now);
         // The swarm carries nothing else than these two; QUIC is the one over UDP.
         let transport = addr::transport(remote).unwrap_or(Transport::Tcp);
-        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
-            connections: Vec::new(),
-            since: now,
-            identified: None,
-            rtt: None,
-        });
-        entry.connections.push(Connection { id, transport, direction, ip: addr::ip(remote) });
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new(), agent: None, rtt: None });
+        entry.connections.push(Connection { id, transport, direction, ip: addr::ip(remote), since: now, boot: None });
     }
 
     pub(super) fn on_disconnected(&mut self, peer: PeerId, id: ConnectionId, remaining: u32) {
@@ -115,7 +106,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let now = Instant::now();
         self.book.disconnected(&peer, now);
         let Some(entry) = self.peers.remove(&peer) else { return };
-        if entry.identified.is_some() {
+        if entry.is_identified() {
             if let Some(node) = to_node_id(&peer) {
                 self.tell(Event::PeerDisconnected(node));
             }
@@ -160,11 +151,9 @@ impl<T: Send + 'static> MeshTask<T> {
         }
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let (agent, boot) = split_agent(&info.agent_version);
-        let boot = boot.map(str::to_owned);
-        if let Some(known) = &entry.identified
-            && known.boot != boot
-            && entry.connections.len() > 1
-        {
+        let boot = boot.unwrap_or_default();
+        let other_run = |c: &Connection| c.boot.as_deref().is_some_and(|known| known != boot);
+        if entry.connections.iter().any(other_run) {
             // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
             // so all must go; both sides dial again at once.
             tracing::debug!(peer = %peer, "the peer has restarted; its old connections are closed");
@@ -172,9 +161,10 @@ impl<T: Send + 'static> MeshTask<T> {
             let _gone = self.swarm.disconnect_peer_id(peer);
             return;
         }
-        let first = entry.identified.is_none();
-        entry.identified = Some(Identified { agent, boot });
-        let observed = entry.connections.iter().find(|c| c.id == connection).and_then(|c| c.ip);
+        let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
+        of_connection.boot = Some(boot.to_owned());
+        let observed = of_connection.ip;
+        let first = entry.agent.replace(agent).is_none();
 
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
@@ -235,12 +225,27 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
+    /// A connection on which nobody identifies himself is of no use, and may be the remains of an earlier run that
+    /// hide a new one: all go.
     pub(super) fn drop_unidentified(&mut self, now: Instant) {
-        let late = |entry: &Peer| !entry.is_identified() && now.duration_since(entry.since) > self.timing.identify;
-        let late: Vec<PeerId> = self.peers.iter().filter(|(_, entry)| late(entry)).map(|(peer, _)| *peer).collect();
+        let late = |c: &Connection| c.boot.is_none() && now.duration_since(c.since) > self.timing.identify;
+        let late = self.peers.iter().filter(|(_, entry)| entry.connections.iter().any(late));
+        let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
         for peer in late {
             self.counters.add("peers", "unidentified");
             let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Peers that gossip does not listen to need no connection.
+    pub(super) fn send_bad_scores_away(&mut self, now: Instant) {
+        let gossip = &self.swarm.behaviour().gossip;
+        let bad = self.peers.keys().filter(|peer| gossip.peer_score(peer).is_some_and(|score| score < GRAYLIST));
+        let bad: Vec<PeerId> = bad.copied().collect();
+        for peer in bad {
+            tracing::debug!(peer = %peer, "the peer's score is too low; it is sent away");
+            self.counters.add("peers", "bad-score");
+            self.send_away(peer, now);
         }
     }
 
@@ -291,7 +296,7 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     fn peer_info(&self, peer: PeerId, entry: &Peer) -> Option<PeerInfo> {
-        let identified = entry.identified.as_ref()?;
+        let agent = entry.agent.clone()?;
         let first = entry.connections.first()?;
         Some(PeerInfo {
             node_id: to_node_id(&peer)?,
@@ -302,7 +307,7 @@ impl<T: Send + 'static> MeshTask<T> {
             connections: entry.connections.len(),
             rtt_micros: entry.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             score: self.swarm.behaviour().gossip.peer_score(&peer).unwrap_or_default(),
-            agent: identified.agent.clone(),
+            agent,
         })
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::DialError;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use lucid_types::id::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::MeshTask;
+use super::discovery::dial_opts;
 use super::peers::{Peer, Use};
 use crate::error::{RequestError, StreamError};
 use crate::events::{Event, Responder};
@@ -160,9 +160,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if addresses.is_empty() {
             return self.search_or_fail(peer, "no address is known");
         }
-        let opts =
-            DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses).build();
-        match self.swarm.dial(opts) {
+        match self.swarm.dial(dial_opts(peer, addresses)) {
             Ok(()) => self.book.dialling(&peer),
             // Somebody else's dial is under way; its outcome is ours.
             Err(DialError::DialPeerConditionFalse(_)) => {}

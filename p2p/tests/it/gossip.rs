@@ -36,7 +36,9 @@ async fn accepted_messages_are_forwarded_ignored_and_rejected_ones_are_not() {
     for n in 0..3 {
         left.mesh.publish(Topic::Commits, format!("reject {n}").into()).await.unwrap();
     }
-    assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_some_and(|score| score < -400.0))).await);
+    middle.wait_for_count("peers", "bad-score", 1).await;
+    assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_none())).await);
+    assert_eq!(of(&middle.mesh.peers(), right.id()).map(|score| score >= 0.0), Some(true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! Real meshes on loopback sockets, several to a process.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test's runtime owns its tasks and ends with it")]
 
 mod discovery;
 mod gossip;
