@@ -1,0 +1,116 @@
+//! The full node's HTTP API: `/wallet/*` answers as of the head, `/walletsolidity/*` as of the solidified block.
+//!
+//! Every call takes GET and POST. A request that cannot be understood is answered like a full node does: status 200 with
+//! `{"Error": ...}`. What calls do is in the modules, one for each kind.
+
+mod broadcast;
+mod call;
+mod json;
+mod print;
+mod query;
+mod read_tx;
+mod request;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::chain::{Chain, View};
+use crate::node::Node;
+use request::{BadRequest, MAX_BODY, Request};
+
+/// Which state a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tree {
+    Head,
+    Solid,
+}
+
+impl Tree {
+    fn view(self, chain: &Chain) -> View<'_> {
+        match self {
+            Self::Head => chain.head(),
+            Self::Solid => chain.solid(),
+        }
+    }
+}
+
+/// The API over a running node.
+pub fn router(node: Arc<Node>) -> Router {
+    Router::new().fallback(handle).with_state(node)
+}
+
+async fn handle(State(node): State<Arc<Node>>, http: HttpRequest) -> Response {
+    let (parts, body) = http.into_parts();
+    let path = parts.uri.path().trim_end_matches('/').to_owned();
+    if path == "/healthcheck" {
+        return (StatusCode::OK, "OK").into_response();
+    }
+    let Some((tree, name)) = split(&path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let request = match parts.method {
+        Method::GET => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
+        Method::POST => read_body(body, parts.uri.query().unwrap_or_default()).await,
+        _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+    };
+    match request.and_then(|request| answer(&node, tree, name, &request)) {
+        Ok(Some(value)) => print_json(&value),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(bad) => print_json(&bad.to_value()),
+    }
+}
+
+fn split(path: &str) -> Option<(Tree, &str)> {
+    if let Some(name) = path.strip_prefix("/walletsolidity/") {
+        return Some((Tree::Solid, name));
+    }
+    path.strip_prefix("/wallet/").map(|name| (Tree::Head, name))
+}
+
+async fn read_body(body: Body, query: &str) -> Result<Request, BadRequest> {
+    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| BadRequest {
+        class: "java.lang.Exception",
+        message: format!("body size is too big, the limit is {MAX_BODY}"),
+    })?;
+    if bytes.is_empty() { Ok(Request::from_query(query)) } else { Request::from_body(&bytes) }
+}
+
+fn print_json(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+/// None if there is no such call.
+fn answer(node: &Node, tree: Tree, name: &str, request: &Request) -> Result<Option<Value>, BadRequest> {
+    let value = match (tree, name) {
+        (Tree::Head, "broadcasttransaction") => broadcast::transaction(node, request)?,
+        (Tree::Head, "broadcasthex") => broadcast::hex(node, request)?,
+        (_, "triggerconstantcontract") => call::constant(node, tree, request)?,
+        (_, "estimateenergy") => call::estimate(node, tree, request)?,
+        (_, "getnowblock") => query::now_block(node, tree, request),
+        (_, "getblock") => query::block(node, tree, request)?,
+        (_, "getblockbynum") => query::block_by_number(node, tree, request)?,
+        (Tree::Head, "getblockbyid") => query::block_by_id(node, tree, request)?,
+        (_, "gettransactionbyid") => query::transaction(node, tree, request)?,
+        (_, "gettransactioninfobyid") => query::transaction_info(node, tree, request)?,
+        (_, "gettransactioninfobyblocknum") => query::transaction_infos(node, tree, request)?,
+        (_, "getaccount") => query::account(node, tree, request)?,
+        (Tree::Head, "getaccountresource") => query::account_resource(node, request)?,
+        (Tree::Head, "getaccountnet") => query::account_net(node, request)?,
+        (Tree::Head, "getcontract") => query::contract(node, request)?,
+        (Tree::Head, "getchainparameters") => query::chain_parameters(node),
+        (Tree::Head, "getnodeinfo") => query::node_info(node),
+        (_, "validateaddress") => query::validate_address(request)?,
+        (Tree::Head, "getenergyprices") => json!({ "prices": format!("0:{}", node.chain().params().energy_price) }),
+        (Tree::Head, "getbandwidthprices") => {
+            json!({ "prices": format!("0:{}", node.chain().params().bandwidth_price) })
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}

@@ -1,0 +1,247 @@
+//! From bytes to a transaction that may be tried: decoding, signatures, permissions, reference block, expiry.
+//!
+//! Rules and their order follow java-tron's `Wallet.broadcastTransaction` and `Manager.pushTransaction`. What the
+//! contract inside wants is judged in [`super::execute`].
+
+use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
+use lucid_tron_bridge::block::transaction_id;
+use lucid_tron_bridge::proto::{self, ContractMessage, PermissionType};
+use prost::Message;
+use revm::primitives::{Address, B256};
+
+use super::params::{MAX_SIGNATURES, MAX_TRANSACTION_BYTES, RESULT_BYTES};
+use super::refusal::{Code, Refusal};
+use super::state::Account;
+use crate::address;
+
+/// A transaction whose bytes make sense and whose signers are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    pub(crate) id: B256,
+    /// As received, without results.
+    pub(crate) transaction: proto::Transaction,
+    pub(crate) raw: proto::TransactionRaw,
+    pub(crate) action: Action,
+    pub(crate) owner: Address,
+    pub(crate) permission_id: i32,
+    /// Who signed, in order.
+    pub(crate) signers: Vec<Address>,
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Transfer(proto::TransferContract),
+    CreateAccount(proto::AccountCreateContract),
+    Create(Box<proto::CreateSmartContract>),
+    Trigger(proto::TriggerSmartContract),
+    UpdatePermissions(proto::AccountPermissionUpdateContract),
+}
+
+impl Action {
+    fn unpack(contract: &proto::Contract) -> Result<(Self, Vec<u8>), Refusal> {
+        fn read<M: ContractMessage>(contract: &proto::Contract) -> Result<M, Refusal> {
+            contract.unpack::<M>().map_err(Refusal::invalid)
+        }
+        match proto::ContractType::try_from(contract.r#type) {
+            Ok(proto::ContractType::Transfer) => {
+                let message: proto::TransferContract = read(contract)?;
+                let owner = message.owner_address.clone();
+                Ok((Self::Transfer(message), owner))
+            }
+            Ok(proto::ContractType::AccountCreate) => {
+                let message: proto::AccountCreateContract = read(contract)?;
+                let owner = message.owner_address.clone();
+                Ok((Self::CreateAccount(message), owner))
+            }
+            Ok(proto::ContractType::CreateSmart) => {
+                let message: proto::CreateSmartContract = read(contract)?;
+                let owner = message.owner_address.clone();
+                Ok((Self::Create(Box::new(message)), owner))
+            }
+            Ok(proto::ContractType::TriggerSmart) => {
+                let message: proto::TriggerSmartContract = read(contract)?;
+                let owner = message.owner_address.clone();
+                Ok((Self::Trigger(message), owner))
+            }
+            Ok(proto::ContractType::AccountPermissionUpdate) => {
+                let message: proto::AccountPermissionUpdateContract = read(contract)?;
+                let owner = message.owner_address.clone();
+                Ok((Self::UpdatePermissions(message), owner))
+            }
+            _ => {
+                Err(Refusal::invalid(format_args!("contract type {} does not exist on this network", contract.r#type)))
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Decodes, and recovers the signers. Nothing here depends on the chain.
+    pub(crate) fn read(mut transaction: proto::Transaction) -> Result<Self, Refusal> {
+        transaction.ret.clear();
+        let id = transaction_id(&transaction.raw_data);
+        let raw = transaction.raw().map_err(|e| Refusal::new(Code::OtherError, format!("Error: {e}")))?;
+        let contract = match raw.contract.as_slice() {
+            [] => return Err(Refusal::invalid("No contract!")),
+            [contract] => contract,
+            several => {
+                return Err(Refusal::invalid(format_args!(
+                    "tx {} contract size should be exactly 1, this is extend feature ,actual :{}",
+                    hex::encode(id),
+                    several.len()
+                )));
+            }
+        };
+        let (action, owner) = Action::unpack(contract)?;
+        let owner = address::from_wire(&owner).map_err(|_| Refusal::invalid("Invalid ownerAddress!"))?;
+        let permission_id = contract.permission_id;
+        if transaction.signature.is_empty() {
+            return Err(Refusal::signature("miss sig or contract"));
+        }
+        if transaction.signature.len() > MAX_SIGNATURES {
+            return Err(Refusal::signature("too many signatures"));
+        }
+        let signers = transaction.signature.iter().map(|s| recover(&id, s)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { id: id.into(), transaction, raw, action, owner, permission_id, signers })
+    }
+
+    /// Bytes of the transaction without results.
+    pub(crate) fn size(&self) -> usize {
+        self.transaction.encoded_len()
+    }
+
+    /// Bytes that bandwidth is paid for.
+    pub(crate) fn bandwidth(&self) -> u64 {
+        u64::try_from(self.size()).unwrap_or(u64::MAX).saturating_add(RESULT_BYTES)
+    }
+
+    pub(crate) fn check_size(&self) -> Result<(), Refusal> {
+        let size = self.size().saturating_add(2 * 64);
+        if size > MAX_TRANSACTION_BYTES {
+            return Err(Refusal::new(
+                Code::TooBigTransactionError,
+                format!(
+                    "Too big transaction with result, TxId {}, the size is {size} bytes, maxTxSize {MAX_TRANSACTION_BYTES}",
+                    hex::encode(self.id)
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The signers must reach the threshold of the permission that the transaction names, and that permission must allow
+    /// this type of contract.
+    pub(crate) fn check_permission(&self, account: Option<&Account>) -> Result<(), Refusal> {
+        let permission = permission_of(account, self.owner, self.permission_id)
+            .ok_or_else(|| Refusal::signature("permission isn't exit"))?;
+        if self.permission_id != 0 {
+            if permission.r#type != i32::from(PermissionType::Active) {
+                return Err(Refusal::signature("Permission type is error"));
+            }
+            let contract_type = self.raw.contract.first().map_or(-1, |c| c.r#type);
+            if !allows(&permission, contract_type) {
+                return Err(Refusal::signature("Permission denied"));
+            }
+        }
+        let weight = weigh(&permission, &self.signers, &self.transaction.signature).map_err(Refusal::signature)?;
+        if weight < permission.threshold { Err(Refusal::signature("sig error")) } else { Ok(()) }
+    }
+}
+
+/// What a fresh account's active permission allows: the main network's value.
+pub(crate) fn default_operations() -> Vec<u8> {
+    // java-tron's default: everything except permission updates.
+    let mut bits = vec![0u8; 32];
+    bits[..8].copy_from_slice(&[0x7f, 0xff, 0x1f, 0xc0, 0x03, 0x3e, 0xc3, 0x0f]);
+    bits
+}
+
+/// The permission with this id; an account without set permissions, existing or not, has the usual two.
+pub(crate) fn permission_of(account: Option<&Account>, owner: Address, id: i32) -> Option<proto::Permission> {
+    if let Some(set) = account.and_then(|a| a.permissions.as_ref()) {
+        return if id == 0 { Some(set.owner.clone()) } else { set.actives.iter().find(|p| p.id == id).cloned() };
+    }
+    match id {
+        0 => Some(default_owner(owner)),
+        2 => Some(default_active(owner)),
+        _ => None,
+    }
+}
+
+pub(crate) fn default_owner(owner: Address) -> proto::Permission {
+    proto::Permission {
+        r#type: PermissionType::Owner.into(),
+        permission_name: "owner".to_owned(),
+        threshold: 1,
+        keys: vec![proto::Key { address: address::to_wire(owner).to_vec(), weight: 1 }],
+        ..proto::Permission::default()
+    }
+}
+
+pub(crate) fn default_active(owner: Address) -> proto::Permission {
+    proto::Permission {
+        r#type: PermissionType::Active.into(),
+        id: 2,
+        permission_name: "active".to_owned(),
+        operations: default_operations(),
+        ..default_owner(owner)
+    }
+}
+
+pub(crate) fn allows(permission: &proto::Permission, contract_type: i32) -> bool {
+    let Ok(bit) = usize::try_from(contract_type) else { return false };
+    permission.operations.len() == 32 && permission.operations.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1)
+}
+
+/// Sum of the signers' weights; every signature must be of a key of the permission, and of no key twice.
+pub(crate) fn weigh(
+    permission: &proto::Permission,
+    signers: &[Address],
+    signatures: &[Vec<u8>],
+) -> Result<i64, String> {
+    if signers.len() > permission.keys.len() {
+        return Err(format!(
+            "Signature count is {} more than key counts of permission : {}",
+            signers.len(),
+            permission.keys.len()
+        ));
+    }
+    let mut sum = 0i64;
+    for (i, signer) in signers.iter().enumerate() {
+        let wire = address::to_wire(*signer);
+        let Some(key) = permission.keys.iter().find(|k| k.address == wire) else {
+            return Err(format!(
+                "{} is signed by {} but it is not contained of permission.",
+                signatures.get(i).map(hex::encode).unwrap_or_default(),
+                address::to_base58(*signer)
+            ));
+        };
+        if signers.iter().take(i).any(|earlier| earlier == signer) {
+            return Err(format!("{} has signed twice!", address::to_base58(*signer)));
+        }
+        sum = sum.saturating_add(key.weight);
+    }
+    Ok(sum)
+}
+
+/// The address whose key made `signature` over `hash`. A high s is accepted, as on TRON.
+pub(crate) fn recover(hash: &[u8; 32], signature: &[u8]) -> Result<Address, Refusal> {
+    let Some(([rs @ .., v], _)) = signature.split_first_chunk::<65>() else {
+        return Err(Refusal::signature(format_args!("Signature size is {}", signature.len())));
+    };
+    let failed = || Refusal::signature("Could not recover public key from signature");
+    let parity = match v {
+        0 | 27 => 0,
+        1 | 28 => 1,
+        _ => return Err(Refusal::signature(format_args!("Header byte out of range: {v}"))),
+    };
+    let signature = Signature::from_slice(rs).map_err(|_| failed())?;
+    let (signature, parity) = match signature.normalize_s() {
+        Some(low) => (low, 1 - parity),
+        None => (signature, parity),
+    };
+    let recovery = RecoveryId::from_byte(parity).ok_or_else(failed)?;
+    let key = VerifyingKey::recover_from_prehash(hash, &signature, recovery).map_err(|_| failed())?;
+    Ok(address::of_key(&key))
+}

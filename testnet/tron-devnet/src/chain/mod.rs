@@ -1,0 +1,363 @@
+//! The chain: a deterministic library without HTTP, clock, tasks or randomness.
+//!
+//! [`Chain::submit`] judges and queues a signed transaction, [`Chain::produce_block`] makes the next block of what is
+//! queued. Both are told everything they need; the same calls give the same chain. [`View`]s answer questions as of the
+//! head or of the solidified block.
+//!
+//! ```text
+//!   submit -> intake (bytes, signatures) -> execute on the pending layer -> queue
+//!   produce_block: undo the pending layer, execute the queue on a block layer, seal, open a new pending layer
+//! ```
+
+mod bandwidth;
+mod block;
+mod execute;
+mod intake;
+pub mod params;
+mod permissions;
+pub mod receipt;
+pub mod refusal;
+pub(crate) mod state;
+pub(crate) mod versioned;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use lucid_tron_bridge::block::{block_id, sha256};
+use lucid_tron_bridge::proto;
+use prost::Message;
+use revm::primitives::{Address, B256, HashMap};
+
+pub use block::StoredBlock;
+pub use params::Params;
+pub use receipt::{InternalTransaction, Receipt, TransactionInfo};
+pub use refusal::{Code, Refusal};
+pub use state::{Account, Permissions};
+pub use view::{CallOutcome, View};
+
+pub(crate) use intake::Intake;
+
+use crate::evm::BlockContext;
+use crate::wallet::Wallet;
+use execute::Place;
+use params::{MAX_BLOCK_BYTES, MAX_EXPIRATION, MAX_PENDING, REF_BLOCK_RING};
+use state::State;
+
+/// How a chain begins.
+#[derive(Clone, Debug)]
+pub struct Genesis {
+    /// Milliseconds since the epoch.
+    pub timestamp: u64,
+    /// Accounts with their balances in sun.
+    pub accounts: Vec<(Address, u64)>,
+    /// Signs the blocks.
+    pub witness: Wallet,
+    /// Prices and limits.
+    pub params: Params,
+    /// The solidified block is this many blocks behind the head.
+    pub solid_lag: u64,
+}
+
+impl Genesis {
+    /// The accounts `0..n` of `seed` with `balance` sun each, and a witness of the same seed.
+    pub fn seeded(seed: &str, n: u32, balance: u64, timestamp: u64, solid_lag: u64) -> Self {
+        Self {
+            timestamp,
+            accounts: (0..n).map(|i| (Wallet::derive(seed, i).address(), balance)).collect(),
+            witness: Wallet::derive(&format!("{seed}/witness"), 0),
+            params: Params::default(),
+            solid_lag,
+        }
+    }
+
+    /// Commits to everything above except the key, and stands as the genesis block's parent, so that two different
+    /// beginnings never share a block id.
+    fn digest(&self) -> [u8; 32] {
+        let mut bytes = format!("{:?}/{}/{}", self.params, self.timestamp, self.solid_lag).into_bytes();
+        for (address, balance) in &self.accounts {
+            bytes.extend_from_slice(address.as_slice());
+            bytes.extend_from_slice(&balance.to_be_bytes());
+        }
+        sha256(&bytes)
+    }
+}
+
+/// A change that no transaction could make, for tests and tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intervention {
+    /// Gives an account this balance, and creates it if need be.
+    SetBalance {
+        /// Whose.
+        address: Address,
+        /// Sun.
+        balance: u64,
+    },
+    /// Sets a contract's dynamic energy factor.
+    SetEnergyFactor {
+        /// Which.
+        contract: Address,
+        /// In 1 / 10,000; 10,000 is the plain price.
+        factor: u64,
+    },
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    params: Params,
+    witness: Wallet,
+    genesis_time: u64,
+    solid_lag: u64,
+    chain_id: u64,
+    blocks: Vec<Arc<StoredBlock>>,
+    /// Ids of [`Self::blocks`].
+    block_ids: Vec<B256>,
+    by_id: HashMap<B256, u64>,
+    /// Block number and position of every transaction in a block.
+    transactions: HashMap<B256, (u64, usize)>,
+    state: State,
+    pending: Vec<Arc<Intake>>,
+    pending_ids: HashMap<B256, usize>,
+    solid: u64,
+    solidifies: bool,
+}
+
+impl Chain {
+    /// A chain that consists of its genesis block.
+    pub fn new(genesis: Genesis) -> Self {
+        let header = proto::BlockHeaderRaw {
+            timestamp: i64::try_from(genesis.timestamp).unwrap_or(i64::MAX),
+            tx_trie_root: vec![0; 32],
+            parent_hash: genesis.digest().to_vec(),
+            witness_address: crate::address::to_wire(genesis.witness.address()).to_vec(),
+            ..proto::BlockHeaderRaw::default()
+        };
+        let id = B256::from(block_id(&header));
+        let mut state = State::default();
+        for (address, balance) in &genesis.accounts {
+            let account = Account { balance: *balance, ..Account::new(0) };
+            state.set_account(*address, Some(account));
+        }
+        if state.account(genesis.witness.address()).is_none() {
+            state.set_account(genesis.witness.address(), Some(Account::new(0)));
+        }
+        state.begin();
+        let block = StoredBlock::genesis(id, header);
+        Self {
+            params: genesis.params,
+            witness: genesis.witness,
+            genesis_time: genesis.timestamp,
+            solid_lag: genesis.solid_lag,
+            chain_id: u64::from(u32::from_be_bytes([id[28], id[29], id[30], id[31]])),
+            blocks: vec![Arc::new(block)],
+            block_ids: vec![id],
+            by_id: std::iter::once((id, 0)).collect(),
+            transactions: HashMap::default(),
+            state,
+            pending: Vec::new(),
+            pending_ids: HashMap::default(),
+            solid: 0,
+            solidifies: true,
+        }
+    }
+
+    /// Judges an encoded, signed transaction and queues it for the next block.
+    pub fn submit(&mut self, bytes: &[u8]) -> Result<B256, Refusal> {
+        let transaction =
+            proto::Transaction::decode(bytes).map_err(|e| Refusal::new(Code::OtherError, format!("Error: {e}")))?;
+        self.submit_transaction(transaction)
+    }
+
+    /// As [`Self::submit`], decoded.
+    pub fn submit_transaction(&mut self, transaction: proto::Transaction) -> Result<B256, Refusal> {
+        self.check_room()?;
+        self.submit_intake(Intake::read(transaction)?)
+    }
+
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
+        if self.pending.len() >= MAX_PENDING {
+            return Err(Refusal::new(Code::ServerBusy, "Server busy."));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn submit_intake(&mut self, intake: Intake) -> Result<B256, Refusal> {
+        intake.check_permission(self.state.account(intake.owner))?;
+        self.check_reference(&intake)?;
+        intake.check_size()?;
+        self.check_expiration(&intake)?;
+        if self.transactions.contains_key(&intake.id) || self.pending_ids.contains_key(&intake.id) {
+            return Err(Refusal::new(Code::DupTransactionError, "Dup transaction."));
+        }
+        let block = self.next_block(self.head_block().time());
+        self.try_on_top(&intake, block)?;
+        let id = intake.id;
+        self.pending_ids.insert(id, self.pending.len());
+        self.pending.push(Arc::new(intake));
+        Ok(id)
+    }
+
+    /// Makes the next block at `time` (milliseconds since the epoch; later than the head, or it is moved there) of the
+    /// queued transactions. Those that have become impossible are dropped, as a full node does.
+    pub fn produce_block(&mut self, time: u64) -> Arc<StoredBlock> {
+        self.state.rollback();
+        self.state.begin();
+        let time = time.max(self.head_block().time().saturating_add(1));
+        let context = self.next_block(time);
+        let mut builder = block::Builder::default();
+        let mut waiting = Vec::new();
+        for intake in std::mem::take(&mut self.pending) {
+            if builder.bytes() > MAX_BLOCK_BYTES {
+                waiting.push(intake);
+                continue;
+            }
+            let is_still_valid = self.check_expiration(&intake).is_ok()
+                && self.check_reference(&intake).is_ok()
+                && intake.check_permission(self.state.account(intake.owner)).is_ok();
+            if is_still_valid && let Ok(info) = self.try_on_top(&intake, context) {
+                builder.push(&intake.transaction, info);
+            }
+        }
+        let parent = self.head_block().id;
+        let block = Arc::new(builder.seal(context, parent, &self.witness));
+        self.append(block.clone());
+        self.pending = waiting;
+        self.requeue();
+        block
+    }
+
+    /// Executes on the newest layer, or leaves no trace.
+    fn try_on_top(&mut self, intake: &Intake, block: BlockContext) -> Result<TransactionInfo, Refusal> {
+        self.state.begin();
+        let place = Place {
+            params: &self.params,
+            block_ids: &self.block_ids,
+            genesis_time: self.genesis_time,
+            head_time: self.blocks.last().map_or(0, |b| b.time()),
+            block,
+        };
+        let result = execute::process(&mut self.state, place, intake);
+        if result.is_ok() {
+            self.state.commit();
+        } else {
+            self.state.rollback();
+        }
+        result
+    }
+
+    /// Changes the head's state from outside the rules; the queue is judged again on top.
+    pub fn intervene(&mut self, intervention: &Intervention) {
+        self.state.rollback();
+        match *intervention {
+            Intervention::SetBalance { address, balance } => {
+                let account = self.state.account(address).cloned();
+                let created_at = self.head_block().time();
+                let account = account.unwrap_or_else(|| Account::new(created_at));
+                self.state.set_account(address, Some(Account { balance, ..account }));
+            }
+            Intervention::SetEnergyFactor { contract, factor } => self.state.set_factor(contract, Some(factor)),
+        }
+        self.requeue();
+    }
+
+    /// Opens the pending layer and judges the queue again on the head's state.
+    fn requeue(&mut self) {
+        self.state.begin();
+        self.pending_ids.clear();
+        let next = self.next_block(self.head_block().time());
+        for intake in std::mem::take(&mut self.pending) {
+            if self.try_on_top(&intake, next).is_ok() {
+                self.pending_ids.insert(intake.id, self.pending.len());
+                self.pending.push(intake);
+            }
+        }
+    }
+
+    fn append(&mut self, block: Arc<StoredBlock>) {
+        let number = block.number();
+        for (i, info) in block.infos.iter().enumerate() {
+            self.transactions.insert(info.id, (number, i));
+        }
+        self.by_id.insert(block.id, number);
+        self.block_ids.push(block.id);
+        self.blocks.push(block);
+        self.advance_solid();
+    }
+
+    fn advance_solid(&mut self) {
+        if !self.solidifies {
+            return;
+        }
+        let target = self.head_number().saturating_sub(self.solid_lag);
+        while self.solid < target {
+            self.solid = self.solid.saturating_add(1);
+            self.state.forget_oldest();
+        }
+    }
+
+    fn next_block(&self, time: u64) -> BlockContext {
+        BlockContext {
+            number: self.head_number().saturating_add(1),
+            time,
+            producer: self.witness.address(),
+            chain_id: self.chain_id,
+            energy_price: self.params.energy_price,
+        }
+    }
+
+    fn check_expiration(&self, intake: &Intake) -> Result<(), Refusal> {
+        let head = self.head_block().time();
+        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
+        if expiration <= head || expiration > head.saturating_add(MAX_EXPIRATION) {
+            return Err(Refusal::expired());
+        }
+        Ok(())
+    }
+
+    /// The newest block whose number ends in the reference's two bytes must have the reference's hash.
+    fn check_reference(&self, intake: &Intake) -> Result<(), Refusal> {
+        let refused = || Refusal::new(Code::TaposError, "Tapos check error.");
+        let [high, low] = *intake.raw.ref_block_bytes.as_slice() else { return Err(refused()) };
+        let low16 = u64::from(u16::from_be_bytes([high, low]));
+        let head = self.head_number();
+        let mut number = (head & !(REF_BLOCK_RING - 1)) | low16;
+        if number > head {
+            number = number.checked_sub(REF_BLOCK_RING).ok_or_else(refused)?;
+        }
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let id = self.block_ids.get(index).ok_or_else(refused)?;
+        if id[8..16] == *intake.raw.ref_block_hash { Ok(()) } else { Err(refused()) }
+    }
+
+    /// Transactions waiting for a block.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The network's parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What `CHAINID` answers: the last four bytes of the genesis block's id.
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// Id of block 0.
+    pub fn genesis_id(&self) -> B256 {
+        self.block_ids.first().copied().unwrap_or_default()
+    }
+
+    fn head_number(&self) -> u64 {
+        u64::try_from(self.blocks.len()).unwrap_or(u64::MAX).saturating_sub(1)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there is always the genesis block")]
+    fn head_block(&self) -> &Arc<StoredBlock> {
+        &self.blocks[self.blocks.len() - 1]
+    }
+}

@@ -1,0 +1,57 @@
+//! What became of a transaction: the `TransactionInfo` of the protocol.
+
+use lucid_tron_bridge::proto::ContractResult;
+use revm::primitives::{Address, B256, Log};
+
+pub use crate::evm::vm::InternalTransaction;
+
+/// What became of a transaction in a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransactionInfo {
+    /// Transaction id.
+    pub id: B256,
+    /// Everything burnt, in sun.
+    pub fee: u64,
+    /// The part of it that a system contract asked for (a new account, new permissions).
+    pub system_fee: u64,
+    /// Number of its block.
+    pub block_number: u64,
+    /// Milliseconds since the epoch of its block.
+    pub block_time: u64,
+    /// Return data, deployed code, or a revert's reason.
+    pub contract_result: Vec<u8>,
+    /// The contract called or made.
+    pub contract_address: Option<Address>,
+    /// Resources used.
+    pub receipt: Receipt,
+    /// Logs in order; none if it failed.
+    pub logs: Vec<Log>,
+    /// What went wrong; empty if nothing.
+    pub message: String,
+    /// Calls and creations inside.
+    pub internal: Vec<InternalTransaction>,
+}
+
+impl TransactionInfo {
+    /// A contract ran and did not end well.
+    pub fn is_failed(&self) -> bool {
+        !matches!(self.receipt.result, None | Some(ContractResult::Success))
+    }
+}
+
+/// `ResourceReceipt`: what a transaction used and paid for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Sun burnt for energy.
+    pub energy_fee: u64,
+    /// Energy in all.
+    pub energy_usage_total: u64,
+    /// The part of the energy that dynamic energy added.
+    pub energy_penalty_total: u64,
+    /// Bytes of free bandwidth.
+    pub net_usage: u64,
+    /// Sun burnt for bandwidth.
+    pub net_fee: u64,
+    /// How the contract ended; none if no contract ran.
+    pub result: Option<ContractResult>,
+}

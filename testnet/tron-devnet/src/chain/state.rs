@@ -1,0 +1,211 @@
+//! The chain's state: accounts, contract storage, code, contract settings; and the view of it that revm executes on.
+//!
+//! TRX balances are the virtual machine's balances, in sun, so a contract and the account API can never disagree. An
+//! account that exists is shown to revm with nonce 1 (TRON has no nonces), which is how "exists but holds nothing" and
+//! "does not exist" stay different for the energy rules.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use lucid_tron_bridge::proto;
+use revm::bytecode::Bytecode;
+use revm::database_interface::Database;
+use revm::primitives::{Address, B256, HashMap, KECCAK_EMPTY, U256};
+use revm::state::AccountInfo;
+
+use super::versioned::Versioned;
+
+/// An account as the chain keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Sun.
+    pub balance: u64,
+    /// Created by a deployment.
+    pub is_contract: bool,
+    /// Milliseconds since the epoch of the block that created it; 0 for accounts of the genesis.
+    pub created_at: u64,
+    /// Milliseconds since the epoch of the head when it last acted.
+    pub last_operation: u64,
+    /// Bytes of free bandwidth in use at [`Self::free_net_slot`].
+    pub free_net_usage: u64,
+    /// Slot in which free bandwidth was last used.
+    pub free_net_slot: u64,
+    /// Keccak-256 of the code.
+    pub code_hash: B256,
+    /// Set permissions; the rule for a single key applies without.
+    pub permissions: Option<Arc<Permissions>>,
+}
+
+/// Permissions set by an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permissions {
+    /// Id 0.
+    pub owner: proto::Permission,
+    /// Ids from 2.
+    pub actives: Vec<proto::Permission>,
+}
+
+impl Eq for Permissions {}
+
+impl Account {
+    /// An account that just came to be.
+    pub fn new(created_at: u64) -> Self {
+        Self {
+            balance: 0,
+            is_contract: false,
+            created_at,
+            last_operation: 0,
+            free_net_usage: 0,
+            free_net_slot: 0,
+            code_hash: KECCAK_EMPTY,
+            permissions: None,
+        }
+    }
+}
+
+/// Sums over the whole chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Total {
+    /// Sun burnt by fees.
+    Burnt,
+}
+
+/// All of the state. Layers open and close on all tables together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    accounts: Versioned<Address, Account>,
+    storage: Versioned<(Address, U256), U256>,
+    contracts: Versioned<Address, Arc<proto::SmartContract>>,
+    factors: Versioned<Address, u64>,
+    totals: Versioned<Total, u64>,
+    /// Addressed by content, so never rolled back.
+    codes: HashMap<B256, Bytecode>,
+}
+
+macro_rules! on_all_tables {
+    ($($(#[$meta:meta])* $name:ident),*) => {
+        $($(#[$meta])*
+        pub(crate) fn $name(&mut self) {
+            self.accounts.$name();
+            self.storage.$name();
+            self.contracts.$name();
+            self.factors.$name();
+            self.totals.$name();
+        })*
+    };
+}
+
+impl State {
+    on_all_tables! {
+        /// Opens a layer.
+        begin,
+        /// Folds the newest layer into the one below.
+        commit,
+        /// Undoes the newest layer.
+        rollback,
+        /// Forgets the oldest layer.
+        forget_oldest
+    }
+
+    /// How many layers are open.
+    pub(crate) fn layers(&self) -> usize {
+        self.accounts.layers()
+    }
+
+    pub(crate) fn account(&self, address: Address) -> Option<&Account> {
+        self.accounts.get(&address)
+    }
+
+    pub(crate) fn account_at(&self, layer: usize, address: Address) -> Option<&Account> {
+        self.accounts.get_at(layer, &address)
+    }
+
+    pub(crate) fn set_account(&mut self, address: Address, account: Option<Account>) {
+        self.accounts.set(address, account);
+    }
+
+    pub(crate) fn set_slot(&mut self, address: Address, slot: U256, value: U256) {
+        self.storage.set((address, slot), (!value.is_zero()).then_some(value));
+    }
+
+    pub(crate) fn slot_at(&self, layer: usize, address: Address, slot: U256) -> U256 {
+        self.storage.get_at(layer, &(address, slot)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn contract_at(&self, layer: usize, address: Address) -> Option<&Arc<proto::SmartContract>> {
+        self.contracts.get_at(layer, &address)
+    }
+
+    pub(crate) fn set_contract(&mut self, address: Address, contract: Option<Arc<proto::SmartContract>>) {
+        self.contracts.set(address, contract);
+    }
+
+    /// Dynamic energy factor of a contract, in 1 / 10,000; 10,000 is the plain price.
+    pub(crate) fn factor_at(&self, layer: usize, address: Address) -> Option<u64> {
+        self.factors.get_at(layer, &address).copied()
+    }
+
+    pub(crate) fn set_factor(&mut self, address: Address, factor: Option<u64>) {
+        self.factors.set(address, factor);
+    }
+
+    pub(crate) fn factors(&self) -> impl Iterator<Item = (&Address, &u64)> {
+        self.factors.iter()
+    }
+
+    pub(crate) fn code(&self, hash: B256) -> Option<&Bytecode> {
+        self.codes.get(&hash)
+    }
+
+    pub(crate) fn add_code(&mut self, hash: B256, code: Bytecode) {
+        self.codes.insert(hash, code);
+    }
+
+    pub(crate) fn total(&self, total: Total) -> u64 {
+        self.totals.get(&total).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add_total(&mut self, total: Total, amount: u64) {
+        let sum = self.total(total).saturating_add(amount);
+        self.totals.set(total, Some(sum));
+    }
+}
+
+/// The layer number that means "the newest values".
+pub(crate) const NEWEST: usize = usize::MAX;
+
+/// revm's database: the state as of one layer, and the ids of the last blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateDb<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) layer: usize,
+    /// Block ids by number, from number 0.
+    pub(crate) block_ids: &'a [B256],
+}
+
+impl Database for StateDb<'_> {
+    type Error = Infallible;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Infallible> {
+        Ok(self.state.account_at(self.layer, address).map(|account| AccountInfo {
+            balance: U256::from(account.balance),
+            nonce: 1,
+            code_hash: account.code_hash,
+            account_id: None,
+            code: self.state.code(account.code_hash).cloned(),
+        }))
+    }
+
+    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, Infallible> {
+        Ok(self.state.code(code_hash).cloned().unwrap_or_default())
+    }
+
+    fn storage(&mut self, address: Address, index: U256) -> Result<U256, Infallible> {
+        Ok(self.state.slot_at(self.layer, address, index))
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, Infallible> {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(self.block_ids.get(index).copied().unwrap_or_default())
+    }
+}

@@ -1,0 +1,185 @@
+//! The chain as of the head, or as of the solidified block: everything that can be asked.
+
+use std::sync::Arc;
+
+use lucid_tron_bridge::proto::{self, ContractResult};
+use revm::bytecode::Bytecode;
+use revm::primitives::{Address, B256, Bytes, U256};
+
+use super::block::StoredBlock;
+use super::intake::{default_active, default_owner};
+use super::receipt::{InternalTransaction, TransactionInfo};
+use super::state::{Account, StateDb};
+use super::{Chain, bandwidth, execute};
+use crate::evm::{self, Kind, Request};
+
+/// See the module. Pending transactions are in neither view.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    chain: &'a Chain,
+    number: u64,
+    layer: usize,
+}
+
+/// What a constant call did; nothing of it stays.
+#[derive(Clone, Debug)]
+pub struct CallOutcome {
+    /// How it ended.
+    pub result: ContractResult,
+    /// Energy, penalty included.
+    pub energy: u64,
+    /// Energy added by a dynamic factor.
+    pub penalty: u64,
+    /// Return data or a revert's reason.
+    pub output: Bytes,
+    /// Logs it would have emitted.
+    pub logs: Vec<revm::primitives::Log>,
+    /// Calls and creations inside.
+    pub internal: Vec<InternalTransaction>,
+    /// What went wrong; empty if nothing.
+    pub message: String,
+}
+
+impl Chain {
+    /// As of the newest block.
+    pub fn head(&self) -> View<'_> {
+        // The newest layer is the pending transactions'.
+        View { chain: self, number: self.head_number(), layer: self.state.layers().saturating_sub(1) }
+    }
+
+    /// As of the solidified block.
+    pub fn solid(&self) -> View<'_> {
+        View { chain: self, number: self.solid, layer: 0 }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Number of the newest block in this view.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &'a Chain {
+        self.chain
+    }
+
+    /// The newest block in this view.
+    pub fn block(&self) -> &'a Arc<StoredBlock> {
+        self.block_by_number(self.number).unwrap_or_else(|| self.chain.head_block())
+    }
+
+    /// A block of this view.
+    pub fn block_by_number(&self, number: u64) -> Option<&'a Arc<StoredBlock>> {
+        if number > self.number {
+            return None;
+        }
+        self.chain.blocks.get(usize::try_from(number).ok()?)
+    }
+
+    /// A block of this view.
+    pub fn block_by_id(&self, id: &B256) -> Option<&'a Arc<StoredBlock>> {
+        self.block_by_number(*self.chain.by_id.get(id)?)
+    }
+
+    /// A transaction in a block of this view, with its result.
+    pub fn transaction(&self, id: &B256) -> Option<&'a proto::Transaction> {
+        let (number, index) = self.chain.transactions.get(id)?;
+        self.block_by_number(*number)?.transactions.get(*index)
+    }
+
+    /// A transaction that waits for a block.
+    pub fn pending_transaction(&self, id: &B256) -> Option<&'a proto::Transaction> {
+        let index = self.chain.pending_ids.get(id)?;
+        self.chain.pending.get(*index).map(|intake| &intake.transaction)
+    }
+
+    /// What became of a transaction in a block of this view.
+    pub fn transaction_info(&self, id: &B256) -> Option<&'a TransactionInfo> {
+        let (number, index) = self.chain.transactions.get(id)?;
+        self.block_by_number(*number)?.infos.get(*index)
+    }
+
+    /// An account.
+    pub fn account(&self, address: Address) -> Option<&'a Account> {
+        self.chain.state.account_at(self.layer, address)
+    }
+
+    /// Balance in sun; 0 without an account.
+    pub fn balance(&self, address: Address) -> u64 {
+        self.account(address).map_or(0, |account| account.balance)
+    }
+
+    /// Owner permission and active permissions in force for an account of this view.
+    pub fn permissions(&self, address: Address) -> (proto::Permission, Vec<proto::Permission>) {
+        match self.account(address).and_then(|a| a.permissions.as_ref()) {
+            Some(set) => (set.owner.clone(), set.actives.clone()),
+            None => (default_owner(address), vec![default_active(address)]),
+        }
+    }
+
+    /// Free bytes of bandwidth an account has in use.
+    pub fn free_bandwidth_used(&self, address: Address) -> u64 {
+        let now = bandwidth::slot(self.chain.genesis_time, self.block().time());
+        self.account(address).map_or(0, |account| bandwidth::free_usage(account, now))
+    }
+
+    /// A contract's settings.
+    pub fn contract(&self, address: Address) -> Option<&'a proto::SmartContract> {
+        self.chain.state.contract_at(self.layer, address).map(Arc::as_ref)
+    }
+
+    /// A contract's code.
+    pub fn code(&self, address: Address) -> Option<&'a Bytecode> {
+        self.chain.state.code(self.account(address)?.code_hash)
+    }
+
+    /// A word of a contract's storage.
+    pub fn storage(&self, address: Address, slot: U256) -> U256 {
+        self.chain.state.slot_at(self.layer, address, slot)
+    }
+
+    /// Dynamic energy factor of a contract, in 1 / 10,000.
+    pub fn energy_factor(&self, address: Address) -> u64 {
+        self.chain.state.factor_at(self.layer, address).unwrap_or(evm::vm::FACTOR_ONE)
+    }
+
+    /// Calls `contract` and forgets what it did. `energy_limit` defaults to the network's for constant calls.
+    pub fn call(
+        &self,
+        caller: Address,
+        contract: Address,
+        data: &[u8],
+        value: u64,
+        energy_limit: Option<u64>,
+    ) -> CallOutcome {
+        self.try_out(caller, Kind::Call(contract), data, value, energy_limit)
+    }
+
+    /// Runs creation code and forgets what it did.
+    pub fn try_create(&self, caller: Address, code: &[u8], value: u64, energy_limit: Option<u64>) -> CallOutcome {
+        let at = crate::wallet::contract_address(&self.block().id.0, caller);
+        self.try_out(caller, Kind::Create(at), code, value, energy_limit)
+    }
+
+    fn try_out(&self, caller: Address, kind: Kind, data: &[u8], value: u64, energy_limit: Option<u64>) -> CallOutcome {
+        let chain = self.chain;
+        let energy_limit = energy_limit.unwrap_or(u64::MAX).min(chain.params.constant_energy_limit);
+        let ids = chain.block_ids.get(..=usize::try_from(self.number).unwrap_or(0)).unwrap_or(&chain.block_ids);
+        let db = StateDb { state: &chain.state, layer: self.layer, block_ids: ids };
+        let mut block = chain.next_block(self.block().time());
+        block.number = self.number;
+        let request =
+            Request { caller, kind, value, data: Bytes::copy_from_slice(data), energy_limit, root_id: self.block().id };
+        let outcome = evm::execute(db, block, execute::factors(&chain.state, self.layer), request);
+        CallOutcome {
+            result: outcome.result,
+            energy: outcome.energy,
+            penalty: outcome.penalty,
+            output: outcome.output,
+            logs: outcome.logs,
+            internal: outcome.internal,
+            message: outcome.message,
+        }
+    }
+}
