@@ -163,6 +163,11 @@ impl Client {
         self.block_by_number("/walletsolidity/getblockbynum", number).await
     }
 
+    /// Whether a block, which may still be forked away, includes the transaction.
+    pub async fn is_included(&self, id: &TxId) -> Result<bool, ClientError> {
+        self.info("/wallet/gettransactioninfobyid", id).await.map(|info| info.is_some())
+    }
+
     /// A transaction in the solidified view; `None` if it is not there.
     pub async fn solid_transaction(&self, id: &TxId) -> Result<Option<Transaction>, ClientError> {
         let body = json!({ "value": id.to_string() });
@@ -172,9 +177,7 @@ impl Client {
 
     /// A transaction's receipt in the solidified view; `None` if it is not there.
     pub async fn solid_transaction_info(&self, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {
-        let body = json!({ "value": id.to_string() });
-        let call = Call { path: "/walletsolidity/gettransactioninfobyid", body: &body, max_bytes: MAX_ANSWER_BYTES };
-        self.ask(call, |reply: reply::InfoJson| reply.info(id)).await
+        self.info("/walletsolidity/gettransactioninfobyid", id).await
     }
 
     /// An account in the solidified view; `None` if it does not exist.
@@ -263,6 +266,12 @@ impl Client {
             join_all(self.endpoints.iter().map(send)).await.into_iter().partition(Result::is_ok);
         let best = answers.into_iter().flatten().min();
         best.map_or_else(|| Err(errors.into_iter().find_map(Result::err).unwrap_or(ClientError::NoEndpoint)), Ok)
+    }
+
+    async fn info(&self, path: &'static str, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {
+        let body = json!({ "value": id.to_string() });
+        let call = Call { path, body: &body, max_bytes: MAX_ANSWER_BYTES };
+        self.ask(call, |reply: reply::InfoJson| reply.info(id)).await
     }
 
     async fn now_block(&self, path: &'static str) -> Result<CheckedBlock, ClientError> {

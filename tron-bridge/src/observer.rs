@@ -16,7 +16,7 @@ use lucid_types::payout::{PayoutAttempt, SolidBlock, TreasuryView, Verdict};
 use lucid_types::time::UnixMillis;
 
 use crate::checked::CheckedBlock;
-use crate::client::{Client, ClientError};
+use crate::client::{BroadcastOutcome, Client, ClientError};
 use crate::transfer::{TransferError, transfer};
 use crate::verdict::{self, DeathSearch, EvidenceError, Step};
 use crate::view;
@@ -144,6 +144,33 @@ impl Observer {
             }
         }
         Err(last)
+    }
+
+    /// Whether any provider has the transaction in a block, solidified or not. For showing and for not sending
+    /// in vain; it ends nothing.
+    ///
+    /// # Errors
+    /// No provider answered.
+    pub async fn is_included(&self, tx_id: &TxId) -> Result<bool, ObserveError> {
+        let answers = join_all(self.providers.iter().map(|p| p.client.is_included(tx_id))).await;
+        if answers.iter().any(|a| matches!(a, Ok(true))) {
+            return Ok(true);
+        }
+        let answer = answers.into_iter().reduce(Result::or).ok_or(ObserveError::NoProvider)?;
+        answer.map_err(ObserveError::Client)
+    }
+
+    /// Sends an encoded, signed transaction through every provider and returns the best news.
+    ///
+    /// # Errors
+    /// No provider answered; some may have taken it all the same.
+    pub async fn broadcast(&self, transaction: &[u8]) -> Result<BroadcastOutcome, ObserveError> {
+        let answers = join_all(self.providers.iter().map(|p| p.client.broadcast(transaction))).await;
+        let best = answers.into_iter().reduce(|a, b| match (a, b) {
+            (Ok(a), Ok(b)) => Ok(a.min(b)),
+            (a, b) => a.or(b),
+        });
+        best.ok_or(ObserveError::NoProvider)?.map_err(ObserveError::Client)
     }
 
     /// Judges an attempt in the solidified view of every provider; `now` is the own clock.
