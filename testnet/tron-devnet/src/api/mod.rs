@@ -6,10 +6,12 @@
 mod broadcast;
 mod call;
 mod json;
+mod make;
 mod print;
 mod query;
 mod read_tx;
 mod request;
+mod sign;
 
 use std::sync::Arc;
 
@@ -92,6 +94,13 @@ fn answer(node: &Node, tree: Tree, name: &str, request: &Request) -> Result<Opti
         (Tree::Head, "broadcasthex") => broadcast::hex(node, request)?,
         (_, "triggerconstantcontract") => call::constant(node, tree, request)?,
         (_, "estimateenergy") => call::estimate(node, tree, request)?,
+        (Tree::Head, "createtransaction") => make::transfer(node, request)?,
+        (Tree::Head, "createaccount") => make::account(node, request)?,
+        (Tree::Head, "accountpermissionupdate") => make::permissions(node, request)?,
+        (Tree::Head, "deploycontract") => make::deploy(node, request)?,
+        (Tree::Head, "triggersmartcontract") => make::trigger(node, request)?,
+        (Tree::Head, "getsignweight") => sign::sign_weight(node, request)?,
+        (Tree::Head, "getapprovedlist") => sign::approved_list(node, request)?,
         (_, "getnowblock") => query::now_block(node, tree, request),
         (_, "getblock") => query::block(node, tree, request)?,
         (_, "getblockbynum") => query::block_by_number(node, tree, request)?,

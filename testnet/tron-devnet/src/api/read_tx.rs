@@ -159,14 +159,32 @@ fn smart_contract(request: &Request) -> Result<proto::SmartContract, BadRequest>
     })
 }
 
-/// An ABI: the protocol's object with `entrys`, or the plain array that compilers print.
-pub(crate) fn abi(request: &Request) -> Result<proto::Abi, BadRequest> {
+fn abi(request: &Request) -> Result<proto::Abi, BadRequest> {
     let entries = request.objects("entrys")?;
     Ok(proto::Abi { entrys: entries.iter().map(abi_entry).collect::<Result<_, _>>()? })
 }
 
+/// The `abi` of a request: the array that compilers print, as such or as text, or the protocol's object with `entrys`.
+pub(crate) fn given_abi(request: &Request) -> Result<proto::Abi, BadRequest> {
+    let entries = match request.get("abi") {
+        Some(Value::String(text)) if !text.is_empty() => {
+            let parsed: Value = serde_json::from_str(text).map_err(BadRequest::json)?;
+            request.with("abi", parsed)
+        }
+        _ => request.clone(),
+    };
+    match entries.get("abi") {
+        Some(Value::Object(_)) => entries.object("abi")?.map_or_else(|| Ok(proto::Abi::default()), |o| abi(&o)),
+        Some(Value::Array(_)) => {
+            let entries = entries.objects("abi")?;
+            Ok(proto::Abi { entrys: entries.iter().map(abi_entry).collect::<Result<_, _>>()? })
+        }
+        _ => Ok(proto::Abi::default()),
+    }
+}
+
 /// One entry of an ABI. Names of types and mutabilities are read in any case.
-pub(crate) fn abi_entry(request: &Request) -> Result<proto::AbiEntry, BadRequest> {
+fn abi_entry(request: &Request) -> Result<proto::AbiEntry, BadRequest> {
     let kind = |name: &str| -> Result<i32, BadRequest> {
         match request.get(name) {
             Some(Value::String(text)) => Ok(named(name, text)),

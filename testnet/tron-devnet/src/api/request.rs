@@ -75,6 +75,13 @@ impl Request {
         self.map.get(name).filter(|v| !v.is_null())
     }
 
+    /// The same with another value for one parameter.
+    pub(crate) fn with(&self, name: &str, value: Value) -> Self {
+        let mut map = self.map.clone();
+        map.insert(name.to_owned(), value);
+        Self { map }
+    }
+
     /// Addresses in base58check and texts as texts.
     pub(crate) fn visible(&self) -> bool {
         self.flag("visible")

@@ -49,31 +49,25 @@ pub(crate) fn process(state: &mut State, place: Place<'_>, intake: &Intake) -> R
     };
     let extra = pay_around(state, place, intake, &mut info.receipt)?;
     match &intake.action {
-        Action::Transfer(message) => info.system_fee = transfer(state, place, message)?,
-        Action::CreateAccount(message) => info.system_fee = create_account(state, place, message)?,
-        Action::UpdatePermissions(message) => {
-            let account =
-                state.account(intake.owner).ok_or_else(|| Refusal::invalid("ownerAddress account does not exist"))?;
-            let mut account = account.clone();
-            account.permissions = Some(Arc::new(permissions::checked(message)?));
-            info.system_fee = place.params.permission_update_fee;
-            // The fee is taken after the checks, so a poor account fails in execution, not in validation.
-            account.balance = account.balance.checked_sub(info.system_fee).ok_or_else(|| {
-                Refusal::new(
-                    Code::ContractExeError,
-                    format!("Contract execute error : {} insufficient balance", address::to_base58(intake.owner)),
-                )
-            })?;
-            state.set_account(intake.owner, Some(account));
-        }
         Action::Create(message) => deploy(state, place, intake, message, &mut info)?,
         Action::Trigger(message) => trigger(state, place, intake, message, &mut info)?,
+        system => info.system_fee = run_system(state, place, system)?,
     }
     info.fee = [info.system_fee, info.receipt.net_fee, info.receipt.energy_fee, extra]
         .iter()
         .fold(0, |sum, fee| sum.saturating_add(*fee));
     state.add_total(Total::Burnt, info.fee);
     Ok(info)
+}
+
+/// What needs no virtual machine. Answers the fee that the contract itself asks for; for the others nothing happens.
+pub(crate) fn run_system(state: &mut State, place: Place<'_>, action: &Action) -> Result<u64, Refusal> {
+    match action {
+        Action::Transfer(message) => transfer(state, place, message),
+        Action::CreateAccount(message) => create_account(state, place, message),
+        Action::UpdatePermissions(message) => update_permissions(state, place, message),
+        Action::Create(_) | Action::Trigger(_) => Ok(0),
+    }
 }
 
 /// Bandwidth, the fee for several signatures, and the fee for a note. Answers the latter two.
@@ -163,6 +157,27 @@ fn create_account(state: &mut State, place: Place<'_>, message: &proto::AccountC
     }
     state.set_account(from, Some(Account { balance, ..payer }));
     state.set_account(new, Some(Account::new(place.head_time)));
+    Ok(fee)
+}
+
+fn update_permissions(
+    state: &mut State,
+    place: Place<'_>,
+    message: &proto::AccountPermissionUpdateContract,
+) -> Result<u64, Refusal> {
+    let owner = address::from_wire(&message.owner_address).map_err(|_| Refusal::invalid("invalidate ownerAddress"))?;
+    let account = state.account(owner).ok_or_else(|| Refusal::invalid("ownerAddress account does not exist"))?;
+    let mut account = account.clone();
+    account.permissions = Some(Arc::new(permissions::checked(message)?));
+    let fee = place.params.permission_update_fee;
+    // The fee is taken after the checks, so a poor account fails in execution, not in validation.
+    account.balance = account.balance.checked_sub(fee).ok_or_else(|| {
+        Refusal::new(
+            Code::ContractExeError,
+            format!("Contract execute error : {} insufficient balance", address::to_base58(owner)),
+        )
+    })?;
+    state.set_account(owner, Some(account));
     Ok(fee)
 }
 

@@ -39,7 +39,8 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    fn unpack(contract: &proto::Contract) -> Result<(Self, Vec<u8>), Refusal> {
+    /// Reads the parameter; also answers the owner's address as it is on the wire.
+    pub(crate) fn unpack(contract: &proto::Contract) -> Result<(Self, Vec<u8>), Refusal> {
         fn read<M: ContractMessage>(contract: &proto::Contract) -> Result<M, Refusal> {
             contract.unpack::<M>().map_err(Refusal::invalid)
         }
@@ -147,6 +148,12 @@ impl Intake {
         let weight = weigh(&permission, &self.signers, &self.transaction.signature).map_err(Refusal::signature)?;
         if weight < permission.threshold { Err(Refusal::signature("sig error")) } else { Ok(()) }
     }
+}
+
+/// Who a contract acts for.
+pub(crate) fn owner_of(contract: &proto::Contract) -> Option<Address> {
+    let (_, owner) = Action::unpack(contract).ok()?;
+    address::from_wire(&owner).ok()
 }
 
 /// What a fresh account's active permission allows: the main network's value.

@@ -38,7 +38,7 @@ pub use refusal::{Code, Refusal};
 pub use state::{Account, Permissions};
 pub use view::{CallOutcome, View};
 
-pub(crate) use intake::Intake;
+pub(crate) use intake::{Intake, allows, owner_of, recover, weigh};
 
 use crate::evm::BlockContext;
 use crate::wallet::Wallet;
@@ -227,6 +227,22 @@ impl Chain {
         self.pending = waiting;
         self.requeue();
         block
+    }
+
+    /// Whether a contract that needs no virtual machine could be carried out now, fees around it aside.
+    pub(crate) fn check_system(&mut self, contract: &proto::Contract) -> Result<(), Refusal> {
+        let (action, _) = intake::Action::unpack(contract)?;
+        let place = Place {
+            params: &self.params,
+            block_ids: &self.block_ids,
+            genesis_time: self.genesis_time,
+            head_time: self.head_block().time(),
+            block: self.next_block(self.head_block().time()),
+        };
+        self.state.begin();
+        let result = execute::run_system(&mut self.state, place, &action);
+        self.state.rollback();
+        result.map(|_| ())
     }
 
     /// Executes on the newest layer, or leaves no trace.

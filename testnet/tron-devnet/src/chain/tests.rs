@@ -285,7 +285,7 @@ fn blocks_can_be_verified_by_anybody() {
     assert_eq!(raw.tx_trie_root, lucid_tron_bridge::block::transaction_root(&block.transactions).to_vec());
     assert_eq!(block.id.0, block_id(&raw));
     assert_eq!(block.id[..8], 1u64.to_be_bytes());
-    let signer = intake::recover(&sha256(&raw.encode_to_vec()), &block.header.witness_signature).unwrap();
+    let signer = recover(&sha256(&raw.encode_to_vec()), &block.header.witness_signature).unwrap();
     assert_eq!(crate::address::to_wire(signer).to_vec(), raw.witness_address);
 }
 

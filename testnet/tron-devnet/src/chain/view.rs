@@ -7,7 +7,7 @@ use revm::bytecode::Bytecode;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::block::StoredBlock;
-use super::intake::{default_active, default_owner};
+use super::intake::{default_active, default_owner, permission_of};
 use super::receipt::{InternalTransaction, TransactionInfo};
 use super::state::{Account, StateDb};
 use super::{Chain, bandwidth, execute};
@@ -116,6 +116,11 @@ impl<'a> View<'a> {
             Some(set) => (set.owner.clone(), set.actives.clone()),
             None => (default_owner(address), vec![default_active(address)]),
         }
+    }
+
+    /// One permission in force for an account, existing or not.
+    pub fn permission(&self, address: Address, id: i32) -> Option<proto::Permission> {
+        permission_of(self.account(address), address, id)
     }
 
     /// Free bytes of bandwidth an account has in use.
