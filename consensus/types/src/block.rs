@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use crate::commit::Commit;
+use crate::id::NetworkId;
 use crate::id::{BlockHash, Hash, NodeId, StateRoot};
 use crate::report::Reveal;
-use crate::signed::Signed;
+use crate::signed::{SignatureError, Signed, Verified};
 use crate::time::{EpochNumber, UnixMillis};
 
 /// The block that closes an epoch. What follows from it (credits, scores, rewards, leaders, payout attempts,
@@ -40,6 +41,16 @@ impl Block {
     /// BLAKE3 of the canonical bytes.
     pub fn hash(&self) -> BlockHash {
         BlockHash::from_bytes(*blake3::hash(&encode(self)).as_bytes())
+    }
+
+    /// Checks the signatures of all commits and reveals.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn verify(self, network: &NetworkId) -> Result<Verified<Self>, SignatureError> {
+        self.commits.iter().try_for_each(|commit| commit.check(network))?;
+        self.reveals.iter().try_for_each(|reveal| reveal.check(network))?;
+        Ok(Verified::new(self))
     }
 }
 

@@ -122,6 +122,9 @@ impl SignedRecord for Reveal {
 }
 
 impl Reveal {
+    /// The greatest length of a report's encoding.
+    pub const MAX_REPORT_BYTES: usize = Self::MAX_BYTES - 32;
+
     /// The hash by which `validator` commits to this report.
     pub fn commitment(&self, network: &NetworkId, validator: &NodeId) -> Hash {
         let epoch = self.report.epoch.get().to_le_bytes();

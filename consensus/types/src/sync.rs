@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::block::Block;
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, CertificateError};
 use crate::codec::{MAX_MESSAGE_BYTES, Wire};
 use crate::commit::Commit;
-use crate::id::{BlockHash, NodeId};
+use crate::id::{BlockHash, NetworkId, NodeId};
 use crate::report::Reveal;
-use crate::signed::{Signature, Signed, SignedRecord};
+use crate::signed::{Signature, Signed, SignedRecord, Verified};
 use crate::time::EpochNumber;
+use crate::validator::ValidatorSet;
 use crate::vote::{Vote, VoteKind};
 
 /// A question to a peer.
@@ -57,6 +58,32 @@ pub struct Decided {
 
 impl Wire for Decided {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 512;
+}
+
+/// Why a decided block is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecidedError {
+    /// The certificate is for another block.
+    #[error("the certificate is for another block")]
+    OtherBlock,
+    /// The certificate proves nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+impl Decided {
+    /// Checks that the certificate proves the block. The signatures inside the block need no check of their own:
+    /// more than two thirds of the power vouch for them.
+    ///
+    /// # Errors
+    /// When the certificate is for another block or does not hold against the height's `set`.
+    pub fn verify(self, network: &NetworkId, set: &ValidatorSet) -> Result<Verified<Self>, DecidedError> {
+        if self.certificate.height != self.block.height || self.certificate.block != self.block.hash() {
+            return Err(DecidedError::OtherBlock);
+        }
+        let certificate = self.certificate.verify(network, set)?.into_inner();
+        Ok(Verified::new(Self { block: self.block, certificate }))
+    }
 }
 
 /// The answer to a [`SyncRequest`].

@@ -1,0 +1,315 @@
+//! Malachite's `Context` over Lucid's types: what the engine needs to know of heights, votes and validators.
+//!
+//! The engine decides on block hashes; blocks travel separately (mode `ProposalAndParts`, so that a value counts only
+//! after the ledger has executed it).
+
+use std::fmt;
+use std::time::Duration;
+
+use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::time::EpochNumber;
+use lucid_types::validator::ValidatorSet;
+use lucid_types::vote::VoteKind;
+use malachitebft_core_types as mt;
+use malachitebft_core_types::{LinearTimeouts, NilOrVal, Round, SignedExtension, Timeout, VoteType, VotingPower};
+
+use crate::engine::signing::{Ed25519, PublicKey};
+
+/// Defines a newtype that shows itself as its content: foreign traits need types of our own.
+macro_rules! wrapper {
+    ($(#[$doc:meta])* $name:ident, $inner:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(pub(crate) $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+wrapper!(
+    /// A validator's address is its node id.
+    Address, NodeId
+);
+wrapper!(
+    /// A height is an epoch number.
+    Height, EpochNumber
+);
+wrapper!(
+    /// What is decided: the hash of a block.
+    ValueId, BlockHash
+);
+
+impl mt::Address for Address {}
+
+impl Default for Height {
+    fn default() -> Self {
+        Self(EpochNumber::ZERO)
+    }
+}
+
+impl mt::Height for Height {
+    const ZERO: Self = Self(EpochNumber::ZERO);
+    const INITIAL: Self = Self(EpochNumber::new(1));
+
+    fn increment_by(&self, n: u64) -> Self {
+        Self(EpochNumber::new(self.0.get().saturating_add(n)))
+    }
+
+    fn decrement_by(&self, n: u64) -> Option<Self> {
+        self.0.get().checked_sub(n).map(|height| Self(EpochNumber::new(height)))
+    }
+
+    fn as_u64(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl mt::Value for ValueId {
+    type Id = Self;
+    fn id(&self) -> Self {
+        *self
+    }
+}
+
+/// A validator as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    address: Address,
+    key: PublicKey,
+    power: VotingPower,
+}
+
+impl mt::Validator<LucidContext> for Member {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn voting_power(&self) -> VotingPower {
+        self.power
+    }
+}
+
+/// A validator set as the engine sees it: never empty, sorted by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Members(Vec<Member>);
+
+impl From<&ValidatorSet> for Members {
+    fn from(set: &ValidatorSet) -> Self {
+        let member = |v: &lucid_types::validator::Validator| Member {
+            address: Address(v.node),
+            key: PublicKey(v.node),
+            power: v.power,
+        };
+        Self(set.members().iter().map(member).collect())
+    }
+}
+
+impl mt::ValidatorSet<LucidContext> for Members {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn total_voting_power(&self) -> VotingPower {
+        self.0.iter().map(|member| member.power).sum()
+    }
+
+    fn get_by_address(&self, address: &Address) -> Option<&Member> {
+        self.0.binary_search_by_key(address, |member| member.address).ok().map(|i| &self.0[i])
+    }
+
+    fn get_by_index(&self, index: usize) -> Option<&Member> {
+        self.0.get(index)
+    }
+}
+
+/// A proposal as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    pub(crate) height: Height,
+    pub(crate) round: Round,
+    pub(crate) value: ValueId,
+    pub(crate) pol_round: Round,
+    pub(crate) proposer: Address,
+}
+
+impl mt::Proposal<LucidContext> for Proposal {
+    fn height(&self) -> Height {
+        self.height
+    }
+
+    fn round(&self) -> Round {
+        self.round
+    }
+
+    fn value(&self) -> &ValueId {
+        &self.value
+    }
+
+    fn take_value(self) -> ValueId {
+        self.value
+    }
+
+    fn pol_round(&self) -> Round {
+        self.pol_round
+    }
+
+    fn validator_address(&self) -> &Address {
+        &self.proposer
+    }
+}
+
+/// Blocks travel as a whole, not in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoPart;
+
+impl mt::ProposalPart<LucidContext> for NoPart {
+    fn is_first(&self) -> bool {
+        true
+    }
+
+    fn is_last(&self) -> bool {
+        true
+    }
+}
+
+/// A vote as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vote {
+    pub(crate) kind: VoteType,
+    pub(crate) height: Height,
+    pub(crate) round: Round,
+    pub(crate) value: NilOrVal<ValueId>,
+    pub(crate) voter: Address,
+}
+
+impl mt::Vote<LucidContext> for Vote {
+    fn height(&self) -> Height {
+        self.height
+    }
+
+    fn round(&self) -> Round {
+        self.round
+    }
+
+    fn value(&self) -> &NilOrVal<ValueId> {
+        &self.value
+    }
+
+    fn take_value(self) -> NilOrVal<ValueId> {
+        self.value
+    }
+
+    fn vote_type(&self) -> VoteType {
+        self.kind
+    }
+
+    fn validator_address(&self) -> &Address {
+        &self.voter
+    }
+
+    fn extension(&self) -> Option<&SignedExtension<LucidContext>> {
+        None
+    }
+
+    fn take_extension(&mut self) -> Option<SignedExtension<LucidContext>> {
+        None
+    }
+
+    fn extend(self, _extension: SignedExtension<LucidContext>) -> Self {
+        self
+    }
+}
+
+/// The engine's name for a step's vote.
+pub(crate) const fn vote_type(kind: VoteKind) -> VoteType {
+    match kind {
+        VoteKind::Prevote => VoteType::Prevote,
+        VoteKind::Precommit => VoteType::Precommit,
+    }
+}
+
+/// How long each step waits, growing with the round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepTimeouts(LinearTimeouts);
+
+impl StepTimeouts {
+    /// A fifth of an epoch for a proposal, at least 400 ms and at most 3 s, and half as long for votes. Later rounds
+    /// wait longer. Rebroadcasts start after twice the proposal's time.
+    pub(crate) fn for_epoch(epoch: Duration) -> Self {
+        let propose = (epoch / 5).clamp(Duration::from_millis(400), Duration::from_secs(3));
+        let (vote, delta) = (propose / 2, propose / 4);
+        Self(LinearTimeouts {
+            propose,
+            propose_delta: delta,
+            prevote: vote,
+            prevote_delta: delta,
+            precommit: vote,
+            precommit_delta: delta,
+            rebroadcast: propose * 2,
+            ..LinearTimeouts::default()
+        })
+    }
+}
+
+impl mt::Timeouts<LucidContext> for StepTimeouts {
+    fn duration_for(&self, timeout: Timeout) -> Duration {
+        <LinearTimeouts as mt::Timeouts<LucidContext>>::duration_for(&self.0, timeout)
+    }
+}
+
+/// The context. Proposers take turns in the order of their ids, starting with the height.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LucidContext;
+
+impl mt::Context for LucidContext {
+    type Address = Address;
+    type Height = Height;
+    type ProposalPart = NoPart;
+    type Proposal = Proposal;
+    type Validator = Member;
+    type ValidatorSet = Members;
+    type Timeouts = StepTimeouts;
+    type Value = ValueId;
+    type Vote = Vote;
+    type Extension = ();
+    type SigningScheme = Ed25519;
+
+    fn select_proposer<'a>(&self, set: &'a Members, height: Height, round: Round) -> &'a Member {
+        let turn = u128::from(height.0.get()) + u128::from(round.as_u32().unwrap_or(0));
+        let count = u128::try_from(set.0.len()).unwrap_or(1).max(1);
+        &set.0[usize::try_from(turn % count).unwrap_or(0)]
+    }
+
+    fn new_proposal(
+        &self,
+        height: Height,
+        round: Round,
+        value: ValueId,
+        pol_round: Round,
+        proposer: Address,
+    ) -> Proposal {
+        Proposal { height, round, value, pol_round, proposer }
+    }
+
+    fn new_prevote(&self, height: Height, round: Round, value: NilOrVal<ValueId>, voter: Address) -> Vote {
+        Vote { kind: VoteType::Prevote, height, round, value, voter }
+    }
+
+    fn new_precommit(&self, height: Height, round: Round, value: NilOrVal<ValueId>, voter: Address) -> Vote {
+        Vote { kind: VoteType::Precommit, height, round, value, voter }
+    }
+}

@@ -1,0 +1,261 @@
+//! Carries out the core's effects: signs, verifies, keeps timers, and collects what must be done outside.
+
+use std::collections::BTreeMap;
+
+use lucid_types::id::NetworkId;
+use lucid_types::key::NodeKey;
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::vote::ConsensusMessage;
+use malachitebft_core_consensus::{
+    ConsensusMsg, Effect, Error, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+};
+use malachitebft_core_types::{CertificateError, SignedMessage, Timeout, TimeoutKind, Timeouts};
+use malachitebft_signing::{Verifier, VerifierExt};
+
+use crate::engine::Output;
+use crate::engine::context::{LucidContext, Proposal, StepTimeouts, Vote};
+use crate::engine::convert::{
+    EngineSigned, certificate, liveness, proposal_record, signed_proposal, signed_vote, vote_record,
+};
+use crate::engine::signing::{NetworkVerifier, poll_once};
+use crate::engine::wal::WalEntry;
+
+/// Rounds and kinds: `Timeout` itself has no order.
+type TimerKey = (u32, u8);
+
+pub(crate) struct Host {
+    key: NodeKey,
+    network: NetworkId,
+    verifier: NetworkVerifier,
+    timeouts: StepTimeouts,
+    now: UnixMillis,
+    height: EpochNumber,
+    replaying: bool,
+    unsynced: bool,
+    timers: BTreeMap<TimerKey, (UnixMillis, Timeout)>,
+    outputs: Vec<Output>,
+    failure: Option<String>,
+}
+
+impl Host {
+    pub(crate) fn new(network: NetworkId, key: NodeKey, timeouts: StepTimeouts) -> Self {
+        Self {
+            key,
+            network,
+            verifier: NetworkVerifier(network),
+            timeouts,
+            now: UnixMillis::ZERO,
+            height: EpochNumber::ZERO,
+            replaying: false,
+            unsynced: false,
+            timers: BTreeMap::new(),
+            outputs: Vec::new(),
+            failure: None,
+        }
+    }
+
+    pub(crate) const fn set_now(&mut self, now: UnixMillis) {
+        self.now = now;
+    }
+
+    pub(crate) const fn begin_height(&mut self, height: EpochNumber, replaying: bool) {
+        self.height = height;
+        self.replaying = replaying;
+        self.unsynced = false;
+    }
+
+    pub(crate) const fn end_replay(&mut self) {
+        self.replaying = false;
+    }
+
+    pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub(crate) fn failed(&mut self, error: String) {
+        self.failure = Some(error);
+    }
+
+    pub(crate) const fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<UnixMillis> {
+        self.timers.values().map(|(at, _)| *at).min()
+    }
+
+    /// Removes and returns a timer that is due.
+    pub(crate) fn take_due(&mut self, now: UnixMillis) -> Option<Timeout> {
+        let (key, _) = self.timers.iter().find(|(_, (at, _))| *at <= now)?;
+        let key = *key;
+        self.timers.remove(&key).map(|(_, timeout)| timeout)
+    }
+
+    /// Never an error: an error would end the core's handling of its input half-way.
+    #[expect(clippy::unnecessary_wraps, reason = "the core's macro wants a Result")]
+    pub(crate) fn handle(&mut self, effect: Effect<LucidContext>) -> Result<Resume<LucidContext>, Error<LucidContext>> {
+        Ok(match effect {
+            Effect::CancelAllTimeouts(r) => {
+                self.timers.clear();
+                r.resume_with(())
+            }
+            Effect::CancelTimeout(timeout, r) => {
+                self.timers.retain(|_, (_, other)| *other != timeout);
+                r.resume_with(())
+            }
+            Effect::ScheduleTimeout(timeout, r) => {
+                self.schedule(timeout);
+                r.resume_with(())
+            }
+            Effect::StartRound(_, _, _, _, r) => {
+                self.sync();
+                r.resume_with(())
+            }
+            Effect::PublishConsensusMsg(message, r) => {
+                self.publish(&message);
+                r.resume_with(())
+            }
+            Effect::PublishLivenessMsg(message, r) => {
+                self.repeat(&message);
+                r.resume_with(())
+            }
+            Effect::RepublishVote(vote, r) => {
+                self.repeat(&LivenessMsg::Vote(vote));
+                r.resume_with(())
+            }
+            Effect::RepublishRoundCertificate(certificate, r) => {
+                self.repeat(&LivenessMsg::SkipRoundCertificate(certificate));
+                r.resume_with(())
+            }
+            Effect::GetValue(_, round, _, r) => {
+                self.outputs.extend(round.as_u32().map(|round| Output::Build { round }));
+                r.resume_with(())
+            }
+            Effect::RestreamProposal(_, round, _, _, id, r) => {
+                self.outputs.extend(round.as_u32().map(|round| Output::Restream { round, block: id.0 }));
+                r.resume_with(())
+            }
+            Effect::SignVote(vote, r) => r.resume_with(self.sign_vote(vote)),
+            Effect::SignProposal(proposal, r) => r.resume_with(self.sign_proposal(proposal)),
+            Effect::VerifySignature(message, key, r) => {
+                let valid = poll_once(async {
+                    match &message.message {
+                        ConsensusMsg::Vote(vote) => {
+                            self.verifier.verify_signed_vote(vote, &message.signature, &key).await
+                        }
+                        ConsensusMsg::Proposal(proposal) => {
+                            self.verifier.verify_signed_proposal(proposal, &message.signature, &key).await
+                        }
+                    }
+                });
+                r.resume_with(valid.is_some_and(|result| result.is_ok_and(|valid| valid.is_valid())))
+            }
+            Effect::VerifyCommitCertificate(c, set, thresholds, r) => {
+                r.resume_with(verdict(self.verifier.verify_commit_certificate(&LucidContext, &c, &set, thresholds)))
+            }
+            Effect::VerifyExtendedCommitCertificate(c, set, thresholds, policy, r) => r.resume_with(verdict(
+                self.verifier.verify_extended_commit_certificate(&LucidContext, &c, &set, thresholds, policy),
+            )),
+            Effect::VerifyPolkaCertificate(c, set, thresholds, r) => {
+                r.resume_with(verdict(self.verifier.verify_polka_certificate(&LucidContext, &c, &set, thresholds)))
+            }
+            Effect::VerifyRoundCertificate(c, set, thresholds, r) => {
+                r.resume_with(verdict(self.verifier.verify_round_certificate(&LucidContext, &c, &set, thresholds)))
+            }
+            Effect::WalAppend(height, input, r) => {
+                if !self.replaying && height.0 == self.height {
+                    self.outputs.extend(WalEntry::from_input(&input).map(Output::Append));
+                    self.unsynced = true;
+                }
+                r.resume_with(())
+            }
+            Effect::Decide(decided, _, r) => {
+                self.outputs.extend(certificate(&decided).map(Output::Decided));
+                r.resume_with(())
+            }
+            Effect::Finalize(_, _, evidence, r) => {
+                self.report(&evidence);
+                r.resume_with(())
+            }
+            // The replica adopts certified blocks itself: the core is never given a sync value.
+            Effect::CertVerifiedSyncValue(_, _, r) | Effect::CertRejectedSyncValue(_, _, _, r) => r.resume_with(()),
+            Effect::ExtendVote(_, _, _, _, r) => r.resume_with(None),
+            Effect::VerifyVoteExtension(_, _, _, _, _, _, r) => r.resume_with(Ok(())),
+        })
+    }
+
+    fn schedule(&mut self, timeout: Timeout) {
+        let Some(round) = timeout.round.as_u32() else { return };
+        let kind = match timeout.kind {
+            TimeoutKind::Propose => 0,
+            TimeoutKind::Prevote => 1,
+            TimeoutKind::Precommit => 2,
+            TimeoutKind::Rebroadcast => 3,
+            TimeoutKind::FinalizeHeight(_) => 4,
+        };
+        let at = self.now.after(Timeouts::<LucidContext>::duration_for(&self.timeouts, timeout));
+        self.timers.insert((round, kind), (at, timeout));
+    }
+
+    /// The log must be durable before a new signature leaves.
+    fn sync(&mut self) {
+        if self.unsynced {
+            self.unsynced = false;
+            self.outputs.push(Output::Sync);
+        }
+    }
+
+    fn publish(&mut self, message: &SignedConsensusMsg<LucidContext>) {
+        self.sync();
+        let message = match message {
+            SignedConsensusMsg::Vote(vote) => signed_vote(&vote.message, vote.signature).map(ConsensusMessage::Vote),
+            SignedConsensusMsg::Proposal(proposal) => {
+                signed_proposal(&proposal.message, proposal.signature).map(ConsensusMessage::Proposal)
+            }
+        };
+        self.outputs.extend(message.map(Output::Publish));
+    }
+
+    fn repeat(&mut self, message: &LivenessMsg<LucidContext>) {
+        self.sync();
+        self.outputs.extend(liveness(message).map(Output::Repeat));
+    }
+
+    fn sign_vote(&self, vote: Vote) -> EngineSigned<Vote> {
+        match vote_record(&vote) {
+            Some(record) => {
+                let signature = self.key.sign_vote(&self.network, record).signature;
+                SignedMessage::new(vote, signature)
+            }
+            // The core signs only votes with a round; a signature of zeros is valid for nothing.
+            None => SignedMessage::new(vote, lucid_types::signed::Signature::from_bytes([0; 64])),
+        }
+    }
+
+    fn sign_proposal(&self, proposal: Proposal) -> EngineSigned<Proposal> {
+        match proposal_record(&proposal) {
+            Some(record) => {
+                let signature = self.key.sign_proposal(&self.network, record).signature;
+                SignedMessage::new(proposal, signature)
+            }
+            None => SignedMessage::new(proposal, lucid_types::signed::Signature::from_bytes([0; 64])),
+        }
+    }
+
+    fn report(&mut self, evidence: &MisbehaviorEvidence<LucidContext>) {
+        let voters = evidence.votes.iter().map(|(address, _)| address.0);
+        let proposers = evidence.proposals.iter().map(|(address, _)| address.0);
+        let mut guilty: Vec<_> = voters.chain(proposers).collect();
+        guilty.sort_unstable();
+        guilty.dedup();
+        if !guilty.is_empty() {
+            self.outputs.push(Output::Equivocation(guilty));
+        }
+    }
+}
+
+fn verdict(
+    check: impl Future<Output = Result<(), CertificateError<LucidContext>>>,
+) -> Result<(), CertificateError<LucidContext>> {
+    poll_once(check).unwrap_or(Err(CertificateError::VerificationError(None)))
+}

@@ -1,0 +1,219 @@
+//! The BFT engine: Malachite core (Tendermint) behind Lucid's types, driven without a runtime, clock or socket.
+//!
+//! [`Engine`] takes inputs and returns [`Output`]s in the order in which they must be carried out. Its rules:
+//!
+//! - A [`Output::Sync`] stands before everything that leaves the node with a new signature, so the write-ahead log is
+//!   durable first. After a crash, [`Engine::start`] replays the log and signs nothing that differs.
+//! - Votes, proposals and certificates must have passed the gate (network, height, membership, signature) before
+//!   they come here: the core buffers what is for the next height before it checks it.
+//! - The core is never given an error by its host, and heights start only after the one before has been decided.
+
+pub(crate) mod context;
+mod convert;
+mod host;
+mod signing;
+pub mod wal;
+
+use std::collections::BTreeMap;
+
+use lucid_types::certificate::Certificate;
+use lucid_types::id::{BlockHash, NetworkId, NodeId};
+use lucid_types::key::NodeKey;
+use lucid_types::signed::{Signed, Verified};
+use lucid_types::sync::Liveness;
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::ValidatorSet;
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
+use malachitebft_core_types::{
+    Context as _, Round, ThresholdParams, Validity, ValueOrigin, ValuePayload, VoteExtensionPolicy,
+};
+
+use crate::engine::context::{Address, Height, LucidContext, Members, StepTimeouts, ValueId};
+use crate::engine::convert::{engine_polka, engine_proposal, engine_round_certificate, engine_vote};
+use crate::engine::host::Host;
+use crate::engine::wal::WalEntry;
+
+/// Heights and messages a height that the core buffers for later.
+const QUEUED_HEIGHTS: usize = 4;
+const QUEUED_MESSAGES: usize = 4_096;
+
+/// What the engine wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Append to the height's log.
+    Append(WalEntry),
+    /// Make everything appended durable.
+    Sync,
+    /// Gossip a vote or proposal.
+    Publish(ConsensusMessage),
+    /// Gossip a repetition or a proof.
+    Repeat(Liveness),
+    /// It is this node's turn: answer with [`Engine::propose`].
+    Build {
+        /// The round to propose in.
+        round: u32,
+    },
+    /// Gossip this block's body again, for `round`.
+    Restream {
+        /// The round.
+        round: u32,
+        /// The block.
+        block: BlockHash,
+    },
+    /// The height is decided.
+    Decided(Certificate),
+    /// These validators signed two different messages for one step.
+    Equivocation(Vec<NodeId>),
+}
+
+/// The engine of one validator.
+pub struct Engine {
+    state: State<LucidContext>,
+    host: Host,
+}
+
+impl Engine {
+    /// An engine that waits for [`Self::start`] at the height after `tip`.
+    pub fn new(
+        network: NetworkId,
+        key: NodeKey,
+        set: &ValidatorSet,
+        tip: EpochNumber,
+        epoch: std::time::Duration,
+    ) -> Self {
+        let params = Params {
+            address: Address(key.node_id()),
+            threshold_params: ThresholdParams::default(),
+            value_payload: ValuePayload::ProposalAndParts,
+            enabled: true,
+        };
+        let state = State::new(LucidContext, Height(tip), Members::from(set), params, QUEUED_HEIGHTS, QUEUED_MESSAGES);
+        Self { state, host: Host::new(network, key, StepTimeouts::for_epoch(epoch)) }
+    }
+
+    /// The height that the engine works on, or last worked on.
+    pub fn height(&self) -> EpochNumber {
+        self.state.height().0
+    }
+
+    /// The round that the engine is in; `None` before the height has started.
+    pub fn round(&self) -> Option<u32> {
+        self.state.round().as_u32()
+    }
+
+    /// Starts a height and replays its log, empty on a first start. Bodies that the log names must be known to the
+    /// caller.
+    #[must_use]
+    pub fn start(&mut self, now: UnixMillis, height: EpochNumber, set: &ValidatorSet, log: &[WalEntry]) -> Vec<Output> {
+        let inputs: Vec<_> = log.iter().filter_map(|entry| entry.to_input(height)).collect();
+        self.host.begin_height(height, !inputs.is_empty());
+        let start = Input::StartHeight(Height(height), Members::from(set), false, None, VoteExtensionPolicy::Disabled);
+        self.process(now, start);
+        if !inputs.is_empty() {
+            self.state.index_wal_entries(inputs.iter());
+            for input in inputs {
+                self.process(now, input);
+            }
+            self.state.reset_entries_index();
+        }
+        self.host.end_replay();
+        self.host.take_outputs()
+    }
+
+    /// A verified vote.
+    #[must_use]
+    pub fn vote(&mut self, now: UnixMillis, vote: &Verified<Signed<Vote>>) -> Vec<Output> {
+        self.input(now, Input::Vote(engine_vote(vote)))
+    }
+
+    /// A verified proposal.
+    #[must_use]
+    pub fn proposal(&mut self, now: UnixMillis, proposal: &Verified<Signed<Proposal>>) -> Vec<Output> {
+        self.input(now, Input::Proposal(engine_proposal(proposal)))
+    }
+
+    /// A repetition whose envelope was verified. The core checks the signatures inside certificates itself.
+    #[must_use]
+    pub fn repeated(&mut self, now: UnixMillis, item: &Liveness) -> Vec<Output> {
+        let input = match item {
+            Liveness::Vote(vote) => Input::Vote(engine_vote(vote)),
+            Liveness::Polka(certificate) => Input::PolkaCertificate(engine_polka(certificate)),
+            Liveness::Round(certificate) => Input::RoundCertificate(engine_round_certificate(certificate)),
+        };
+        self.input(now, input)
+    }
+
+    /// A block of the current height that the ledger has executed.
+    #[must_use]
+    pub fn executed(&mut self, now: UnixMillis, round: u32, block: BlockHash, valid: bool) -> Vec<Output> {
+        let height = self.state.height();
+        let proposer = LucidContext.select_proposer(self.state.validator_set(), height, Round::new(round));
+        let value = ProposedValue {
+            height,
+            round: Round::new(round),
+            valid_round: Round::Nil,
+            proposer: *malachitebft_core_types::Validator::address(proposer),
+            value: ValueId(block),
+            validity: Validity::from_bool(valid),
+        };
+        self.input(now, Input::ProposedValue(value, ValueOrigin::Consensus))
+    }
+
+    /// The answer to [`Output::Build`].
+    #[must_use]
+    pub fn propose(&mut self, now: UnixMillis, round: u32, block: BlockHash) -> Vec<Output> {
+        let height = self.state.height();
+        self.input(now, Input::Propose(LocallyProposedValue::new(height, Round::new(round), ValueId(block))))
+    }
+
+    /// When the next step times out.
+    pub fn next_timeout(&self) -> Option<UnixMillis> {
+        self.host.next_timeout()
+    }
+
+    /// Fires the steps whose time has run out.
+    #[must_use]
+    pub fn tick(&mut self, now: UnixMillis) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        while let Some(timeout) = self.host.take_due(now) {
+            outputs.extend(self.input(now, Input::TimeoutElapsed(timeout)));
+        }
+        outputs
+    }
+
+    fn input(&mut self, now: UnixMillis, input: Input<LucidContext>) -> Vec<Output> {
+        self.process(now, input);
+        self.host.take_outputs()
+    }
+
+    fn process(&mut self, now: UnixMillis, input: Input<LucidContext>) {
+        let Self { state, host } = self;
+        host.set_now(now);
+        let result: Result<(), malachitebft_core_consensus::Error<LucidContext>> =
+            process!(input: input, state: state, metrics: &(), with: effect => host.handle(effect));
+        if let Err(error) = result {
+            host.failed(error.to_string());
+        }
+    }
+
+    /// An error of the core since the last call: a defect, to be logged loudly.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.host.take_failure()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("height", &self.height()).field("round", &self.round()).finish()
+    }
+}
+
+/// The blocks that a log holds, by hash.
+pub fn bodies(log: &[WalEntry]) -> BTreeMap<BlockHash, lucid_types::block::Block> {
+    let body = |entry: &WalEntry| match entry {
+        WalEntry::Body(block) => Some((block.hash(), block.clone())),
+        _ => None,
+    };
+    log.iter().filter_map(body).collect()
+}

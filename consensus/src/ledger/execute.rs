@@ -1,0 +1,239 @@
+//! The state after a block.
+
+use std::collections::BTreeMap;
+
+use lucid_score::aggregate::{aggregate, enough_reporters};
+use lucid_score::committee;
+use lucid_score::standing::LeavingRow;
+use lucid_types::block::Block;
+use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
+use lucid_types::payout::{PayoutAttempt, Verdict};
+use lucid_types::report::Reveal;
+use lucid_types::signed::Verified;
+use lucid_types::sync::Decided;
+use lucid_types::time::EpochNumber;
+
+use crate::ledger::check::{InvalidBlock, check};
+use crate::ledger::state::{EpochRows, Payout, PendingEpoch, State};
+use crate::ledger::{payouts, settle};
+use crate::network::Network;
+
+/// Where the rows of earlier epochs come from: the node's own store. Rows never change once written.
+pub trait RowSource {
+    /// The rows of a final epoch.
+    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows>;
+}
+
+impl<F: Fn(EpochNumber) -> Option<EpochRows>> RowSource for F {
+    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+        self(epoch)
+    }
+}
+
+/// What a block did, for history and for those who act on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A leader was elected.
+    Elected {
+        /// The pool.
+        pool: PoolId,
+        /// The settlement.
+        settlement: u64,
+        /// The leader and its successors.
+        order: Vec<NodeId>,
+    },
+    /// A balance became a payout.
+    Scheduled {
+        /// The payout.
+        id: PayoutId,
+        /// What is owed.
+        payout: Payout,
+    },
+    /// An attempt may be sent.
+    AttemptOpened(PayoutAttempt),
+    /// An attempt ended.
+    AttemptEnded {
+        /// The attempt.
+        attempt: PayoutAttempt,
+        /// How.
+        verdict: Verdict,
+        /// Whether the payout ended with it.
+        payout_ended: bool,
+    },
+}
+
+/// A block's outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The state after the block.
+    pub state: State,
+    /// The rows of the epoch whose scores became final.
+    pub rows: Option<EpochRows>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// Computes the state after a proposed block.
+///
+/// # Errors
+/// Why the block is invalid.
+pub fn validate(
+    network: &Network,
+    state: &State,
+    block: &Verified<Block>,
+    rows: &dyn RowSource,
+) -> Result<Applied, InvalidBlock> {
+    execute(network, state, block, rows)
+}
+
+/// Computes the state after a decided block. An error means that this node or more than two thirds of the
+/// validators run wrong code or hold a damaged store.
+///
+/// # Errors
+/// Why the block is invalid.
+pub fn adopt(
+    network: &Network,
+    state: &State,
+    decided: &Verified<Decided>,
+    rows: &dyn RowSource,
+) -> Result<Applied, InvalidBlock> {
+    execute(network, state, &decided.block, rows)
+}
+
+fn execute(network: &Network, state: &State, block: &Block, rows: &dyn RowSource) -> Result<Applied, InvalidBlock> {
+    let applied = transition(network, state, block, rows)?;
+    let expected = applied.state.root();
+    if block.state_root != expected {
+        return Err(InvalidBlock::StateRoot { found: block.state_root, expected });
+    }
+    Ok(applied)
+}
+
+/// Everything but the comparison of the state root. `state.block` of the result is the hash of `block` as it is.
+pub(crate) fn transition(
+    network: &Network,
+    before: &State,
+    block: &Block,
+    rows: &dyn RowSource,
+) -> Result<Applied, InvalidBlock> {
+    check(network, before, block)?;
+    let mut state = before.clone();
+    let mut events = Vec::new();
+    state.height = block.height;
+    state.block = block.hash();
+    state.time = block.time;
+    record(&mut state, block);
+    payouts::count_receipts(network, &mut state, block, &mut events)?;
+    let rows = match network.finalised_by(block.height) {
+        Some(epoch) => Some(finalise(network, &mut state, epoch, rows)?),
+        None => None,
+    };
+    if let Some(rows) = &rows {
+        settle::add_shares(network, &mut state, rows)?;
+        settle::settle(network, &mut state, rows.epoch, &mut events)?;
+    }
+    payouts::open_attempts(network, &mut state, block, &mut events)?;
+    let oldest_beacon = block.height.get().saturating_sub(2 * network.policy().commit_window);
+    state.beacons.retain(|epoch, _| epoch.get() >= oldest_beacon);
+    Ok(Applied { state, rows, events })
+}
+
+/// Notes the block's commits and reveals.
+fn record(state: &mut State, block: &Block) {
+    for commit in &block.commits {
+        let pending = state.pending.entry(commit.record.epoch).or_default();
+        pending.commits.insert(commit.signer, commit.record.report);
+    }
+    for reveal in &block.reveals {
+        let pending = state.pending.entry(reveal.record.report.epoch).or_default();
+        pending.reveals.insert(reveal.signer, reveal.record.clone());
+    }
+}
+
+/// Makes the scores of `epoch` final: medians, standings, rows, and the next random beacon.
+fn finalise(
+    network: &Network,
+    state: &mut State,
+    epoch: EpochNumber,
+    source: &dyn RowSource,
+) -> Result<EpochRows, InvalidBlock> {
+    let policy = network.policy();
+    forget(state, epoch, policy.credits_window, source, true)?;
+    forget(state, epoch, policy.history_window, source, false)?;
+    let pending = state.pending.remove(&epoch).unwrap_or_default();
+    let beacon = state.beacons.get(&epoch).copied().unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
+    let mut rows = Vec::new();
+    for worker in network.workers() {
+        let committee = committee::draw(network.validators(epoch), &beacon, worker, policy.committee_size);
+        let observations = observations_of(network, epoch, &pending, &worker.node, &committee);
+        if !enough_reporters(observations.len(), committee.len()) {
+            continue;
+        }
+        let medians = aggregate(policy, &observations);
+        let standing = state.standings.entry(worker.node).or_default();
+        rows.push(standing.add(policy, worker.node, medians));
+    }
+    let rows = EpochRows { epoch, rows };
+    state.row_roots.insert(epoch, rows.root());
+    let longest = policy.credits_window.max(policy.history_window);
+    state.row_roots.retain(|e, _| e.get().saturating_add(longest) > epoch.get());
+    next_beacon(network, state, epoch, &pending);
+    Ok(rows)
+}
+
+/// The committee's revealed observations of one worker, with the reporters' power.
+fn observations_of<'a>(
+    network: &Network,
+    epoch: EpochNumber,
+    pending: &'a PendingEpoch,
+    worker: &NodeId,
+    committee: &[NodeId],
+) -> Vec<(u64, &'a lucid_types::report::Observation)> {
+    let set = network.validators(epoch);
+    let of = |validator: &NodeId| {
+        let Reveal { report, .. } = pending.reveals.get(validator)?;
+        let found = report.observations.binary_search_by_key(worker, |o| o.worker).ok()?;
+        Some((set.power(validator), &report.observations[found]))
+    };
+    committee.iter().filter_map(of).collect()
+}
+
+/// Takes the epoch that leaves a window out of the running sums.
+fn forget(
+    state: &mut State,
+    epoch: EpochNumber,
+    window: u64,
+    source: &dyn RowSource,
+    credits_window: bool,
+) -> Result<(), InvalidBlock> {
+    let Some(leaving) = epoch.get().checked_sub(window).filter(|e| *e > 0).map(EpochNumber::new) else {
+        return Ok(());
+    };
+    let Some(root) = state.row_roots.get(&leaving) else { return Ok(()) };
+    let rows = source.rows(leaving).filter(|rows| rows.root() == *root);
+    for row in rows.ok_or(InvalidBlock::MissingRows(leaving))?.rows {
+        let Some(standing) = state.standings.get_mut(&row.worker) else { continue };
+        let leaving = LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms };
+        if credits_window {
+            standing.leave_credits_window(leaving);
+        } else {
+            standing.leave_history_window(leaving);
+        }
+    }
+    Ok(())
+}
+
+/// `beacon(e + 2W + 1) = BLAKE3(beacon(e + 2W), the epoch's revealed salts by validator id)`.
+fn next_beacon(network: &Network, state: &mut State, epoch: EpochNumber, pending: &PendingEpoch) {
+    let last = epoch.get().saturating_add(2 * network.policy().commit_window);
+    let previous = state.beacons.get(&EpochNumber::new(last)).copied();
+    let previous = previous.unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
+    let salts: BTreeMap<_, _> = pending.reveals.iter().map(|(validator, reveal)| (validator, &reveal.salt)).collect();
+    let mut parts: Vec<&[u8]> = vec![previous.as_bytes()];
+    for (validator, salt) in salts {
+        parts.push(validator.as_bytes());
+        parts.push(salt);
+    }
+    let next = Hash::derive("lucid random beacon 1", &parts);
+    state.beacons.insert(EpochNumber::new(last).next(), next);
+}

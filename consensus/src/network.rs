@@ -1,0 +1,87 @@
+//! A network as its genesis fixes it, with the look-ups that every block needs.
+
+use std::collections::BTreeMap;
+
+use lucid_types::genesis::{Genesis, GenesisError, GenesisPool, GenesisWorker};
+use lucid_types::id::{NetworkId, NodeId, PoolId};
+use lucid_types::policy::Policy;
+use lucid_types::time::EpochNumber;
+use lucid_types::validator::ValidatorSet;
+
+/// A checked genesis. Immutable.
+#[derive(Clone, Debug)]
+pub struct Network {
+    id: NetworkId,
+    genesis: Genesis,
+    validators: ValidatorSet,
+    workers: BTreeMap<NodeId, GenesisWorker>,
+    pools: BTreeMap<PoolId, GenesisPool>,
+    pool_of: BTreeMap<NodeId, PoolId>,
+}
+
+impl Network {
+    /// Checks the genesis.
+    ///
+    /// # Errors
+    /// As [`Genesis::check`].
+    pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
+        let validators = genesis.check()?;
+        let id = genesis.network_id();
+        let workers = genesis.workers.iter().map(|worker| (worker.node, worker.clone())).collect();
+        let pools: BTreeMap<_, _> = genesis.pools_by_id().into_iter().map(|(id, pool)| (id, pool.clone())).collect();
+        let members = pools.iter().flat_map(|(id, pool)| pool.members.iter().map(|member| (*member, *id)));
+        let pool_of = members.collect();
+        Ok(Self { id, validators, workers, pools, pool_of, genesis })
+    }
+
+    /// The network's id.
+    pub const fn id(&self) -> &NetworkId {
+        &self.id
+    }
+
+    /// The genesis.
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The parameters.
+    pub const fn policy(&self) -> &Policy {
+        &self.genesis.policy
+    }
+
+    /// The validators of a height. The set of height `h` is fixed by block `h - 2`; nothing changes it yet.
+    pub const fn validators(&self, _height: EpochNumber) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// A registered worker.
+    pub fn worker(&self, node: &NodeId) -> Option<&GenesisWorker> {
+        self.workers.get(node)
+    }
+
+    /// All registered workers by id.
+    pub fn workers(&self) -> impl Iterator<Item = &GenesisWorker> {
+        self.workers.values()
+    }
+
+    /// A pool.
+    pub fn pool(&self, id: &PoolId) -> Option<&GenesisPool> {
+        self.pools.get(id)
+    }
+
+    /// All pools by id.
+    pub fn pools(&self) -> impl Iterator<Item = (&PoolId, &GenesisPool)> {
+        self.pools.iter()
+    }
+
+    /// The pool that a worker is a member of.
+    pub fn pool_of(&self, worker: &NodeId) -> Option<&PoolId> {
+        self.pool_of.get(worker)
+    }
+
+    /// The epoch whose scores become final with the block of `height`, if any: `height - 2W + 1`.
+    pub fn finalised_by(&self, height: EpochNumber) -> Option<EpochNumber> {
+        let epoch = (height.get() + 1).checked_sub(2 * self.policy().commit_window)?;
+        (epoch > 0).then_some(EpochNumber::new(epoch))
+    }
+}

@@ -1,0 +1,127 @@
+//! The chain's part of the replica: proposed blocks in, decided blocks adopted.
+
+use lucid_types::block::Block;
+use lucid_types::certificate::Certificate;
+use lucid_types::id::NodeId;
+use lucid_types::signed::Verified;
+use lucid_types::sync::{Decided, SyncRequest};
+use lucid_types::time::UnixMillis;
+
+use crate::engine::wal::WalEntry;
+use crate::ledger::check::InvalidBlock;
+use crate::ledger::execute::{Applied, adopt, validate};
+use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, MAX_EARLY, Replica, Stored};
+
+impl Replica {
+    pub(super) fn execute(&self, block: &Verified<Block>) -> Result<Applied, InvalidBlock> {
+        validate(&self.network, &self.state, block, &*self.rows)
+    }
+
+    pub(super) fn on_body(&mut self, now: UnixMillis, round: u32, block: Verified<Block>, effects: &mut Vec<Effect>) {
+        let next = self.state.height.next();
+        if block.height == next.next() && self.early.len() < MAX_EARLY {
+            self.early.push((round, block));
+            return;
+        }
+        if block.height != next {
+            return;
+        }
+        let hash = block.hash();
+        let round = self.missing.remove(&hash).map_or(round, |missing| missing.round);
+        if !self.candidates.contains_key(&hash) {
+            if self.candidates.len() >= MAX_CANDIDATES {
+                return;
+            }
+            // Followers wait for the certificate: they need not execute what may never be decided.
+            let outcome = self.engine.is_some().then(|| self.execute(&block));
+            if matches!(outcome, Some(Ok(_))) {
+                effects.push(Effect::AppendLog { height: next, entry: WalEntry::Body((*block).clone()) });
+            }
+            self.candidates.insert(hash, Candidate { block, outcome });
+        }
+        self.announce(now, round, hash, effects);
+        self.adopt_certified(now, effects);
+    }
+
+    pub(super) fn on_certificate(
+        &mut self,
+        now: UnixMillis,
+        certificate: Verified<Certificate>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let next = self.state.height.next();
+        if certificate.height > next {
+            // Blocks between are missing: catch up.
+            effects.push(Effect::Fetch {
+                peer: None,
+                request: SyncRequest::Blocks { from: next, to: certificate.height },
+            });
+        } else if certificate.height == next && self.certified.is_none() {
+            let block = certificate.block;
+            self.certified = Some(certificate);
+            if !self.candidates.contains_key(&block) {
+                effects.push(Effect::Fetch { peer: None, request: SyncRequest::Body { height: next, block } });
+            }
+            self.adopt_certified(now, effects);
+        }
+    }
+
+    /// Adopts the certified block of the next height if it is here.
+    fn adopt_certified(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let Some(certificate) = &self.certified else { return };
+        let Some(candidate) = self.candidates.remove(&certificate.block) else { return };
+        let outcome = match candidate.outcome {
+            Some(outcome) => outcome,
+            None => self.execute(&candidate.block),
+        };
+        // More than two thirds accepted what this node refuses: `on_decided` reports it when sync brings the block.
+        let (Ok(applied), Some(certificate)) = (outcome, self.certified.take()) else { return };
+        let decided = Decided { block: candidate.block.into_inner(), certificate: certificate.into_inner() };
+        self.advance(now, Stored { decided, applied }, effects);
+    }
+
+    pub(super) fn on_decided(&mut self, now: UnixMillis, decided: Verified<Decided>, effects: &mut Vec<Effect>) {
+        if decided.block.height != self.state.height.next() {
+            return;
+        }
+        match adopt(&self.network, &self.state, &decided, &*self.rows) {
+            Ok(applied) => self.advance(now, Stored { decided: decided.into_inner(), applied }, effects),
+            Err(error) => effects.push(Effect::Diverged { height: decided.block.height, error }),
+        }
+    }
+
+    /// Makes a decided block the newest.
+    pub(super) fn advance(&mut self, now: UnixMillis, stored: Stored, effects: &mut Vec<Effect>) {
+        let certificate = stored.decided.certificate.clone();
+        let proposer = stored.decided.block.proposer;
+        self.state = stored.applied.state.clone();
+        effects.push(Effect::Store(Box::new(stored)));
+        self.started = false;
+        self.heard = false;
+        self.log.clear();
+        self.built.clear();
+        self.build_wanted = None;
+        self.candidates.clear();
+        self.missing.clear();
+        self.certified = None;
+        self.pull_at = None;
+        self.adopted_at = now;
+        self.reports.prune(&self.network, &self.state);
+        if self.announces(&certificate, &proposer) {
+            effects.push(Effect::Gossip(Gossip::Certificate(certificate)));
+        }
+        self.publish_reveals(effects);
+        for (round, block) in std::mem::take(&mut self.early) {
+            self.on_body(now, round, block, effects);
+        }
+    }
+
+    /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.
+    fn announces(&self, certificate: &Certificate, proposer: &NodeId) -> bool {
+        let members = self.network.validators(certificate.height).members();
+        let count = u64::try_from(members.len()).unwrap_or(1).max(1);
+        let turn = usize::try_from((certificate.height.get() + 1) % count).unwrap_or(0);
+        let me = self.key.node_id();
+        self.engine.is_some() && (me == *proposer || members.get(turn).is_some_and(|member| member.node == me))
+    }
+}

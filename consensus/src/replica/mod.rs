@@ -1,0 +1,224 @@
+//! One node's replica: the ledger, the engine if the node is a validator, and what waits for the next block.
+//!
+//! [`Replica::handle`] takes the time and an input and returns effects, to be carried out strictly in order. The
+//! shell calls it with [`Input::Tick`] at [`Replica::next_wakeup`].
+//!
+//! ```text
+//!  epoch e ends ──▶ Report ──▶ own commit: persisted, gossiped
+//!  commits complete, or grace over ──▶ engine starts height e ──▶ votes ──▶ Decided
+//!  Decided, certificate or sync ──▶ adopt: Store in one batch ──▶ reveals of the epoch ──▶ next height
+//! ```
+
+mod chain;
+mod epochs;
+mod rounds;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_types::block::Block;
+use lucid_types::certificate::Certificate;
+use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::key::NodeKey;
+use lucid_types::signed::Verified;
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+pub use crate::replica::types::{Effect, Gossip, Input, OwnReport, PaymentView, Restore, RoundMessage, Stored};
+
+use crate::engine::Engine;
+use crate::engine::wal::WalEntry;
+use crate::ledger::check::InvalidBlock;
+use crate::ledger::execute::{Applied, RowSource};
+use crate::ledger::state::State;
+use crate::network::Network;
+use crate::reports::Reports;
+
+/// Bodies kept for the next height, and for the one after it.
+const MAX_CANDIDATES: usize = 64;
+const MAX_EARLY: usize = 16;
+
+/// A proposed block of the next height.
+#[derive(Debug)]
+struct Candidate {
+    block: Verified<Block>,
+    /// `None` until it has been executed.
+    outcome: Option<Result<Applied, InvalidBlock>>,
+}
+
+/// A proposed block that is not here yet.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    round: u32,
+    from: NodeId,
+    ask_at: UnixMillis,
+}
+
+/// One node's replica.
+pub struct Replica {
+    network: Arc<Network>,
+    key: NodeKey,
+    rows: Arc<dyn RowSource + Send + Sync>,
+    state: State,
+    engine: Option<Engine>,
+    /// Whether the engine has been started on the next height.
+    started: bool,
+    /// The engine's log of the next height, read from disk after a restart.
+    log: Vec<WalEntry>,
+    /// What this node built to propose, by round of the next height.
+    built: BTreeMap<u32, BlockHash>,
+    /// A round whose block could not be built yet for lack of commits.
+    build_wanted: Option<u32>,
+    reports: Reports,
+    own: BTreeMap<EpochNumber, OwnReport>,
+    candidates: BTreeMap<BlockHash, Candidate>,
+    missing: BTreeMap<BlockHash, Missing>,
+    early: Vec<(u32, Verified<Block>)>,
+    /// A certificate for the next height whose block is not here yet.
+    certified: Option<Verified<Certificate>>,
+    /// Whether a peer has sent something of the next height's rounds.
+    heard: bool,
+    /// When the newest block was adopted, by the local clock.
+    adopted_at: UnixMillis,
+    /// When to ask peers for commits and reveals again.
+    pull_at: Option<UnixMillis>,
+    liveness_sequence: u64,
+}
+
+impl Replica {
+    /// A replica that goes on from what is stored.
+    pub fn restore(
+        network: Arc<Network>,
+        key: NodeKey,
+        rows: Arc<dyn RowSource + Send + Sync>,
+        stored: Restore,
+    ) -> Self {
+        let Restore { state, log, own, now } = stored;
+        let next = state.height.next();
+        let set = network.validators(next);
+        let is_validator = set.get(&key.node_id()).is_some();
+        let engine =
+            is_validator.then(|| Engine::new(*network.id(), key.clone(), set, state.height, network.policy().epoch()));
+        let mut replica = Self {
+            network,
+            key,
+            rows,
+            state,
+            engine,
+            started: false,
+            log,
+            built: BTreeMap::new(),
+            build_wanted: None,
+            reports: Reports::default(),
+            own,
+            candidates: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            early: Vec::new(),
+            certified: None,
+            heard: false,
+            adopted_at: now,
+            pull_at: None,
+            // Repetitions of an earlier run have smaller numbers.
+            liveness_sequence: now.get(),
+        };
+        replica.restore_log();
+        replica.restore_own();
+        replica
+    }
+
+    /// The state after the newest block.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Commits and reveals that wait for a block.
+    pub const fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// A proposed block of the next height, for a peer that asks for it.
+    pub fn candidate(&self, block: &BlockHash) -> Option<&Block> {
+        self.candidates.get(block).map(|candidate| &*candidate.block)
+    }
+
+    /// Whether this node votes.
+    pub const fn is_validator(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// The epochs that have ended by `now`, whose commit may still count, and for which this validator has none.
+    pub fn epochs_to_report(&self, now: UnixMillis) -> Vec<EpochNumber> {
+        if self.engine.is_none() {
+            return Vec::new();
+        }
+        let ended = self.network.genesis().epoch_at(now).previous();
+        let newest = ended.get().min(self.state.height.get().saturating_add(crate::reports::MAX_AHEAD));
+        let open = (self.state.height.next().get()..=newest).map(EpochNumber::new);
+        open.filter(|epoch| !self.own.contains_key(epoch)).collect()
+    }
+
+    /// Handles an input; the effects are to be carried out in order.
+    #[must_use]
+    pub fn handle(&mut self, now: UnixMillis, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Commit(commit) => {
+                self.reports.add_commit(&self.network, &self.state, commit);
+            }
+            Input::Reveal(reveal) => {
+                self.reports.add_reveal(&self.network, &self.state, reveal);
+            }
+            Input::Consensus(message) => self.on_consensus(now, &message, &mut effects),
+            Input::Repeated(message) => self.on_repeated(now, &message, &mut effects),
+            Input::Body { round, block } => self.on_body(now, round, block, &mut effects),
+            Input::Certificate(certificate) => self.on_certificate(now, certificate, &mut effects),
+            Input::Decided(decided) => self.on_decided(now, decided, &mut effects),
+            Input::Report { report, salt, view } => self.on_report(now, report, salt, view, &mut effects),
+        }
+        self.proceed(now, &mut effects);
+        effects
+    }
+
+    /// Everything that time or newly arrived reports make possible.
+    fn proceed(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        self.start_if_due(now, effects);
+        if let Some(round) = self.build_wanted {
+            self.build(now, round, effects);
+        }
+        self.tick_engine(now, effects);
+        self.ask_for_missing(now, effects);
+    }
+
+    /// When [`Input::Tick`] is due next; always after `now`, at which the replica has just been called.
+    pub fn next_wakeup(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let engine = self.engine.as_ref().filter(|_| self.started).and_then(Engine::next_timeout);
+        let missing = self.missing.values().map(|missing| missing.ask_at).min();
+        [engine, missing, self.pull_at, self.next_start()].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Whether the engine works on the next height.
+    fn is_running(&self) -> bool {
+        self.started && self.engine.is_some()
+    }
+
+    /// An error of the engine's core since the last call: a defect, to be logged loudly.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.engine.as_mut().and_then(Engine::take_failure)
+    }
+
+    /// The round of the height under way.
+    pub fn round(&self) -> Option<u32> {
+        self.engine.as_ref().filter(|_| self.started).and_then(Engine::round)
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let next = self.state.height.next();
+        f.debug_struct("Replica").field("next", &next).field("started", &self.started).finish_non_exhaustive()
+    }
+}

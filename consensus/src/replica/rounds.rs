@@ -1,0 +1,208 @@
+//! The engine's part of the replica: its messages in, its outputs carried out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use lucid_types::block::ProposedBody;
+use lucid_types::id::BlockHash;
+use lucid_types::signed::{Signed, Verified};
+use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+use crate::engine::wal::WalEntry;
+use crate::engine::{Output, bodies};
+use crate::ledger::build::build;
+use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, Missing, Replica, RoundMessage, Stored};
+
+/// A body usually arrives by gossip right after its proposal: ask for it only then.
+const BODY_PATIENCE: Duration = Duration::from_millis(300);
+const BODY_RETRY: Duration = Duration::from_secs(1);
+
+impl Replica {
+    /// Takes the bodies out of the log, and what this node built.
+    pub(super) fn restore_log(&mut self) {
+        let next = self.state.height.next();
+        for (hash, block) in bodies(&self.log) {
+            // Only blocks whose signatures had been verified were logged.
+            let Ok(block) = block.verify(self.network.id()) else { continue };
+            if block.height == next {
+                let outcome = self.execute(&block);
+                self.candidates.insert(hash, Candidate { block, outcome: Some(outcome) });
+            }
+        }
+        for entry in &self.log {
+            if let WalEntry::Built { round, block } = entry {
+                self.built.insert(*round, *block);
+            }
+        }
+    }
+
+    fn is_next(&self, height: EpochNumber) -> bool {
+        height == self.state.height.next()
+    }
+
+    pub(super) fn on_consensus(&mut self, now: UnixMillis, message: &RoundMessage, effects: &mut Vec<Effect>) {
+        let height = match message {
+            RoundMessage::Proposal(proposal) => proposal.record.height,
+            RoundMessage::Vote(vote) => vote.record.height,
+        };
+        // The engine keeps what is for the height after the next one until it gets there.
+        if !self.is_next(height) && !self.is_next(height.previous()) {
+            return;
+        }
+        self.heard |= self.is_next(height);
+        if let RoundMessage::Proposal(proposal) = message
+            && self.is_next(height)
+            && !self.candidates.contains_key(&proposal.record.block)
+            && self.missing.len() < MAX_CANDIDATES
+        {
+            let missing =
+                Missing { round: proposal.record.round, from: proposal.signer, ask_at: now.after(BODY_PATIENCE) };
+            self.missing.entry(proposal.record.block).or_insert(missing);
+        }
+        let Some(engine) = &mut self.engine else { return };
+        let outputs = match message {
+            RoundMessage::Proposal(proposal) => engine.proposal(now, proposal),
+            RoundMessage::Vote(vote) => engine.vote(now, vote),
+        };
+        self.carry_out(now, outputs, effects);
+    }
+
+    pub(super) fn on_repeated(
+        &mut self,
+        now: UnixMillis,
+        message: &Verified<Signed<LivenessMessage>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let item = &message.record.item;
+        let height = match item {
+            Liveness::Vote(vote) => vote.record.height,
+            Liveness::Polka(certificate) => certificate.height,
+            Liveness::Round(certificate) => certificate.height,
+        };
+        if !self.is_next(height) {
+            return;
+        }
+        self.heard = true;
+        // Certificates that the core would buffer unchecked are repeated anyway: they can wait for the start.
+        let Some(engine) = self.engine.as_mut().filter(|_| self.started) else { return };
+        let outputs = engine.repeated(now, item);
+        self.carry_out(now, outputs, effects);
+    }
+
+    /// Tells the engine of an executed block.
+    pub(super) fn announce(&mut self, now: UnixMillis, round: u32, hash: BlockHash, effects: &mut Vec<Effect>) {
+        let Some(candidate) = self.candidates.get(&hash) else { return };
+        let Some(outcome) = &candidate.outcome else { return };
+        let valid = outcome.is_ok();
+        let Some(engine) = &mut self.engine else { return };
+        let outputs = engine.executed(now, round, hash, valid);
+        self.carry_out(now, outputs, effects);
+    }
+
+    /// Starts the engine on the next height, replaying what the log holds of it.
+    pub(super) fn start(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let height = self.state.height.next();
+        let log = std::mem::take(&mut self.log);
+        let set = self.network.validators(height).clone();
+        let Some(engine) = &mut self.engine else { return };
+        self.started = true;
+        let outputs = engine.start(now, height, &set, &log);
+        self.carry_out(now, outputs, effects);
+    }
+
+    pub(super) fn tick_engine(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        if !self.is_running() {
+            return;
+        }
+        let Some(engine) = &mut self.engine else { return };
+        let outputs = engine.tick(now);
+        self.carry_out(now, outputs, effects);
+    }
+
+    /// Carries out what the engine wants, in order. Outputs of a height that has been adopted meanwhile are void.
+    fn carry_out(&mut self, now: UnixMillis, outputs: Vec<Output>, effects: &mut Vec<Effect>) {
+        let height = self.state.height.next();
+        let mut queue = VecDeque::from(outputs);
+        while let Some(output) = queue.pop_front() {
+            if !self.is_next(height) {
+                return;
+            }
+            match output {
+                Output::Append(entry) => effects.push(Effect::AppendLog { height, entry }),
+                Output::Sync => effects.push(Effect::SyncLog),
+                Output::Publish(message) => effects.push(Effect::Gossip(Gossip::Consensus(message))),
+                Output::Repeat(item) => self.repeat(item, effects),
+                Output::Build { round } => self.build(now, round, effects),
+                Output::Restream { round, block } => self.restream(round, &block, effects),
+                Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
+                Output::Decided(certificate) => {
+                    let Some(candidate) = self.candidates.remove(&certificate.block) else { continue };
+                    // The engine decides only on blocks that were announced as valid.
+                    let Some(Ok(applied)) = candidate.outcome else { continue };
+                    let decided = Decided { block: candidate.block.into_inner(), certificate };
+                    self.advance(now, Stored { decided, applied }, effects);
+                }
+            }
+        }
+    }
+
+    fn repeat(&mut self, item: Liveness, effects: &mut Vec<Effect>) {
+        self.liveness_sequence = self.liveness_sequence.saturating_add(1);
+        let message = LivenessMessage { sequence: self.liveness_sequence, item };
+        let signed = self.key.sign_liveness(self.network.id(), message).into_inner();
+        effects.push(Effect::Gossip(Gossip::Liveness(signed)));
+    }
+
+    fn restream(&self, round: u32, hash: &BlockHash, effects: &mut Vec<Effect>) {
+        if let Some(block) = self.candidate(hash) {
+            effects.push(Effect::Gossip(Gossip::Body(ProposedBody { round, block: block.clone() })));
+        }
+    }
+
+    /// Builds and proposes a block for `round`, or the same as before if this node has built one for it already. While
+    /// too few commits are here, the wish is kept.
+    pub(super) fn build(&mut self, now: UnixMillis, round: u32, effects: &mut Vec<Effect>) {
+        let height = self.state.height.next();
+        self.build_wanted = None;
+        if !self.is_running() || self.round() != Some(round) {
+            return;
+        }
+        let known = self.built.get(&round).copied().filter(|hash| self.candidates.contains_key(hash));
+        let hash = match known {
+            Some(hash) => hash,
+            None => {
+                let me = self.key.node_id();
+                let Ok((block, applied)) = build(&self.network, &self.state, &self.reports, me, &*self.rows) else {
+                    self.build_wanted = Some(round);
+                    return;
+                };
+                // The commits and reveals in it were verified when they arrived.
+                let Ok(block) = block.verify(self.network.id()) else { return };
+                let hash = block.hash();
+                effects.push(Effect::AppendLog { height, entry: WalEntry::Body((*block).clone()) });
+                effects.push(Effect::AppendLog { height, entry: WalEntry::Built { round, block: hash } });
+                effects.push(Effect::SyncLog);
+                self.candidates.insert(hash, Candidate { block, outcome: Some(Ok(applied)) });
+                self.built.insert(round, hash);
+                hash
+            }
+        };
+        self.restream(round, &hash, effects);
+        let Some(engine) = &mut self.engine else { return };
+        let outputs = engine.propose(now, round, hash);
+        self.carry_out(now, outputs, effects);
+    }
+
+    /// Asks for proposed blocks that gossip has not brought.
+    pub(super) fn ask_for_missing(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let height = self.state.height.next();
+        for (block, missing) in &mut self.missing {
+            if missing.ask_at <= now {
+                missing.ask_at = now.after(BODY_RETRY);
+                let request = SyncRequest::Body { height, block: *block };
+                effects.push(Effect::Fetch { peer: Some(missing.from), request });
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What goes into a replica and what comes out.
+
+use std::collections::BTreeMap;
+
+use lucid_types::block::{Block, ProposedBody};
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::Wire;
+use lucid_types::commit::Commit;
+use lucid_types::id::NodeId;
+use lucid_types::payout::{ReceiptVote, SolidBlock, TreasuryView};
+use lucid_types::report::{Reveal, Salt, ScoreReport};
+use lucid_types::signed::{Signed, Verified};
+use lucid_types::sync::{Decided, LivenessMessage, SyncRequest};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::wal::WalEntry;
+use crate::ledger::check::InvalidBlock;
+use crate::ledger::execute::Applied;
+use crate::ledger::state::State;
+
+/// What a validator saw of the payment network at the end of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaymentView {
+    /// See [`Commit::solid`].
+    pub solid: Vec<SolidBlock>,
+    /// See [`Commit::treasuries`].
+    pub treasuries: Vec<TreasuryView>,
+    /// See [`Commit::receipts`].
+    pub receipts: Vec<ReceiptVote>,
+}
+
+/// A verified message of the engine's rounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoundMessage {
+    /// A proposal.
+    Proposal(Verified<Signed<Proposal>>),
+    /// A vote.
+    Vote(Verified<Signed<Vote>>),
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// A validator's commit.
+    Commit(Verified<Signed<Commit>>),
+    /// A validator's reveal.
+    Reveal(Verified<Signed<Reveal>>),
+    /// A vote or proposal of the next height or the one after.
+    Consensus(RoundMessage),
+    /// A repetition; its envelope and, for a vote, the vote have been verified.
+    Repeated(Verified<Signed<LivenessMessage>>),
+    /// A proposed block, by gossip or because it was asked for.
+    Body {
+        /// The round it was proposed in.
+        round: u32,
+        /// The block.
+        block: Verified<Block>,
+    },
+    /// A proof that a block was decided.
+    Certificate(Verified<Certificate>),
+    /// A decided block from a peer.
+    Decided(Verified<Decided>),
+    /// What this validator measured in an epoch that has ended, a fresh random salt, and its view of the payments.
+    Report {
+        /// The measurements.
+        report: ScoreReport,
+        /// Random.
+        salt: Salt,
+        /// The payment network.
+        view: PaymentView,
+    },
+}
+
+/// Something to gossip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gossip {
+    /// This validator's commit.
+    Commit(Signed<Commit>),
+    /// This validator's reveal.
+    Reveal(Signed<Reveal>),
+    /// A vote or proposal.
+    Consensus(ConsensusMessage),
+    /// A repetition.
+    Liveness(Signed<LivenessMessage>),
+    /// A proposed block.
+    Body(ProposedBody),
+    /// A proof that a block was decided.
+    Certificate(Certificate),
+}
+
+/// A decided block with its outcome.
+#[derive(Debug)]
+pub struct Stored {
+    /// The block and its proof.
+    pub decided: Decided,
+    /// State, rows and events.
+    pub applied: Applied,
+}
+
+/// Something to do. Effects of one input are carried out in order; each must have succeeded before the next.
+#[derive(Debug)]
+pub enum Effect {
+    /// Append to the engine's log.
+    AppendLog {
+        /// The height it belongs to.
+        height: EpochNumber,
+        /// The entry.
+        entry: WalEntry,
+    },
+    /// Make the log durable.
+    SyncLog,
+    /// Make this validator's own commit and reveal durable.
+    PersistOwn(Box<OwnReport>),
+    /// Store block, certificate, state and rows in one durable batch, and drop the height's log with it.
+    Store(Box<Stored>),
+    /// Gossip.
+    Gossip(Gossip),
+    /// Ask a peer, or any if none is named.
+    Fetch {
+        /// Whom.
+        peer: Option<NodeId>,
+        /// For what.
+        request: SyncRequest,
+    },
+    /// These validators contradicted themselves.
+    Equivocation(Vec<NodeId>),
+    /// A certified block does not follow from this node's state: this node or more than two thirds of the validators
+    /// run wrong code or hold a damaged store. The node must stop acting and say so.
+    Diverged {
+        /// The block's height.
+        height: EpochNumber,
+        /// Why this node refuses it.
+        error: InvalidBlock,
+    },
+}
+
+/// A validator's own commit and the reveal behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnReport {
+    /// The commit.
+    pub commit: Signed<Commit>,
+    /// The reveal.
+    pub reveal: Signed<Reveal>,
+}
+
+impl Wire for OwnReport {
+    const MAX_BYTES: usize = Commit::MAX_BYTES + Reveal::MAX_BYTES + 192;
+}
+
+/// What a replica goes on from.
+#[derive(Debug)]
+pub struct Restore {
+    /// The state after the newest stored block, or of the genesis.
+    pub state: State,
+    /// The engine's log of the height after it.
+    pub log: Vec<WalEntry>,
+    /// This validator's own reports of epochs that are not final yet.
+    pub own: BTreeMap<EpochNumber, OwnReport>,
+    /// The time.
+    pub now: UnixMillis,
+}
