@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Arguments for `make testnet`: make testnet ARGS="--validators 4 --workers 6 --epochs 6"
 ARGS ?=
-# Arguments for `make test`, after `cargo test --workspace`: make test TEST="-p lucid-storage"
+# Arguments for `make test`, after `cargo test --workspace`: make test TEST="-p lucid-score"
 TEST ?=
 
 .PHONY: help

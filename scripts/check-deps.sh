@@ -44,4 +44,15 @@ for foreign in libp2p libp2p-core libp2p-swarm rocksdb librocksdb-sys reqwest hy
             "$(cargo tree --locked -p lucid-consensus -e normal -i "$foreign")"
     fi
 done
+# The features of all foreign crates, as the given kinds of dependencies switch them on.
+features() {
+    cargo tree --locked --workspace -e "$1" -f '{p} {f}' --prefix none | sed 's/ (\*)$//' |
+        grep -v '^lucid-' | sort -u
+}
+
+# `make testnet` and `make test` share one build: the test tools must not switch on what the programs do without.
+found=$(comm -23 <(features normal,build) <(features normal,build,dev))
+[[ -z $found ]] ||
+    fail "cargo test would build these a second time, with other features (unify them in node/storage/Cargo.toml):" \
+        "$found"
 echo "edges ok"

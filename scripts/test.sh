@@ -17,6 +17,7 @@ cargo test --locked --no-fail-fast "${selection[@]}" 2>&1 | tee "$log"
 status=$?
 
 awk -v seconds=$((SECONDS - started)) '
+    /^test .* \.\.\. FAILED$/ { broken = broken "\n  failed: " $2 }
     /^test result: / {
         suites++
         for (i = 1; i <= NF; i++) {
@@ -26,7 +27,8 @@ awk -v seconds=$((SECONDS - started)) '
         }
     }
     END {
-        printf "\nTests: %d passed, %d failed, %d ignored, in %d binaries, %d s\n", passed, failed, ignored, suites, seconds
+        if (broken != "") print broken
+        printf "\nTests: %d passed, %d failed, %d ignored, in %d suites, %d s\n", passed, failed, ignored, suites, seconds
         if (passed == 0) exit 1
     }' "$log" || { echo "no test ran" >&2; exit 1; }
 exit "$status"
