@@ -100,8 +100,9 @@ impl Node {
     }
 
     /// The next event that `pick` takes; others are dropped.
-    pub(crate) async fn next<R>(&mut self, mut pick: impl FnMut(Event<Vec<u8>>) -> Option<R>) -> R {
-        within(async {
+    #[track_caller]
+    pub(crate) fn next<R>(&mut self, mut pick: impl FnMut(Event<Vec<u8>>) -> Option<R>) -> impl Future<Output = R> {
+        within(async move {
             loop {
                 match self.events.next().await {
                     Some(event) => {
@@ -113,7 +114,6 @@ impl Node {
                 }
             }
         })
-        .await
     }
 
     pub(crate) async fn next_gossip(&mut self) -> (Topic, Vec<u8>) {
@@ -132,13 +132,15 @@ impl Node {
 
     /// Waits until a count has reached `n`.
     pub(crate) async fn wait_for_count(&self, group: &str, reason: &str, n: u64) {
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        within(async {
-            while self.count(group, reason) < n {
-                look.tick().await;
-            }
-        })
-        .await;
+        within(until(|| self.count(group, reason) >= n)).await;
+    }
+}
+
+/// Waits for a condition that no event announces.
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while !condition() {
+        look.tick().await;
     }
 }
 

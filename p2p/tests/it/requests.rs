@@ -80,6 +80,7 @@ async fn every_protocol_answers_within_its_caps() {
     // An unanswered request ends with the connection.
     let mut a = Node::start(3, MeshConfig { bootstrap: b.mesh.listen_addresses(), ..config() }).await;
     let (a_id, asked) = (a.id(), b.mesh.clone());
+    assert!(within(asked.wait_for_peers(|peers| peers.iter().any(|peer| peer.node_id == a_id))).await);
     let pending = tokio::spawn(async move { asked.request(a_id, Protocol::Probe, vec![1]).await });
     let unanswered = next_request(&mut a).await;
     a.crash().await;

@@ -1,10 +1,8 @@
 //! A node comes back with its key: at its old address, or while its old connections still look alive.
 
-use std::time::Duration;
-
 use lucid_p2p::{Event, MeshConfig, Topic};
 
-use crate::net::{Node, QUIC, TCP, config, within};
+use crate::net::{Node, QUIC, TCP, config, until, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crashed_node_is_dialled_again_at_its_old_port() {
@@ -52,8 +50,5 @@ async fn gossip_flows(a: &mut Node, b: &mut Node) {
 /// In a process that goes on, libp2p's tasks let go of a UDP socket a little after the mesh is gone.
 async fn port_free(address: &str) {
     let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
-    let mut look = tokio::time::interval(Duration::from_millis(10));
-    while std::net::UdpSocket::bind(("127.0.0.1", port)).is_err() {
-        look.tick().await;
-    }
+    until(|| std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok()).await;
 }
