@@ -221,6 +221,34 @@ await step("updateAccountPermissions, 2-of-3 multiSign, getSignWeight, getApprov
   const done = await send(twice);
   same(done.fee >= 1_000_000, true, "multi-signature fee");
 });
+await step("OpenZeppelin's ERC-20, compiled for Shanghai", async () => {
+  const solc = require("solc");
+  const source = `// SPDX-License-Identifier: MIT
+    pragma solidity ^0.8.20;
+    import "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+    contract Plain is ERC20 { constructor() ERC20("Plain", "PLN") { _mint(msg.sender, 1000); } }`;
+  const input = {
+    language: "Solidity",
+    sources: { "Plain.sol": { content: source } },
+    settings: { evmVersion: "shanghai", outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } } },
+  };
+  const read = (name) => ({ contents: fs.readFileSync(path.join(process.cwd(), "node_modules", name), "utf8") });
+  const output = JSON.parse(solc.compile(JSON.stringify(input), { import: read }));
+  const { abi, evm } = output.contracts["Plain.sol"].Plain;
+  const unsigned = await tron.transactionBuilder.createSmartContract(
+    { abi, bytecode: evm.bytecode.object, name: "Plain", feeLimit: 1_000_000_000, originEnergyLimit: 1_000_000 }, a.address);
+  const info = await send(await tron.trx.sign(unsigned, a.key));
+  same(info.receipt.result, "SUCCESS", "deployment");
+  const contract = await tron.contract(abi, unsigned.contract_address);
+  const moved = await mined(await contract.transfer(b.address, 400).send({ feeLimit: 100_000_000 }));
+  same(moved.receipt.result, "SUCCESS", "transfer");
+  same((await contract.balanceOf(b.address).call()).toString(), "400", "balance");
+  const too = await tron.transactionBuilder.triggerConstantContract(
+    unsigned.contract_address, "transfer(address,uint256)", {},
+    [{ type: "address", value: b.address }, { type: "uint256", value: 601 }], a.address);
+  same(too.transaction.ret[0].ret, "FAILED", "more than there is");
+  return `${moved.receipt.energy_usage_total} energy`;
+});
 await step("getTransaction, getTransactionInfo (solidified)", async () => {
   const unsigned = await tron.transactionBuilder.sendTrx(b.address, 7, a.address);
   const info = await send(await tron.trx.sign(unsigned, a.key));
