@@ -54,10 +54,10 @@ if ((${#missing[@]})); then
     fi
     if [[ $(id -u) -eq 0 ]]; then
         say "installing ${missing[*]}"
-        DEBIAN_FRONTEND=noninteractive bash -c "$install" >&2
+        DEBIAN_FRONTEND=noninteractive bash -c "$install" >&2 || { say "that failed: $install"; exit 1; }
     elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
         say "installing ${missing[*]} with sudo"
-        sudo env DEBIAN_FRONTEND=noninteractive bash -c "$install" >&2
+        sudo env DEBIAN_FRONTEND=noninteractive bash -c "$install" >&2 || { say "that failed: $install"; exit 1; }
     else
         say "missing: ${missing[*]}. As root, run:"
         say "  $install"
