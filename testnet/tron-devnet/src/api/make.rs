@@ -93,11 +93,13 @@ pub(crate) fn deploy(node: &Node, request: &Request) -> Result<Value, BadRequest
 /// `triggersmartcontract`: an unsigned call, or, if the contract's interface says that the function changes nothing, the
 /// call itself.
 pub(crate) fn trigger(node: &Node, request: &Request) -> Result<Value, BadRequest> {
-    let answer = |code: &str, message: String| {
-        Ok(json!({ "result": { "code": code, "message": hex::encode(message) } }))
-    };
+    let answer =
+        |code: &str, message: String| Ok(json!({ "result": { "code": code, "message": hex::encode(message) } }));
     if request.text("owner_address")?.is_empty() {
-        return answer("OTHER_ERROR", "class java.security.InvalidParameterException : owner_address isn't set.".to_owned());
+        return answer(
+            "OTHER_ERROR",
+            "class java.security.InvalidParameterException : owner_address isn't set.".to_owned(),
+        );
     }
     let message = match (read_tx::trigger(request), call::call_data(request)) {
         (Ok(message), Ok(data)) => proto::TriggerSmartContract { data, ..message },
@@ -127,7 +129,8 @@ fn is_constant(contract: &proto::SmartContract, data: &[u8]) -> bool {
     entries.iter().filter(|e| e.r#type == i32::from(proto::AbiEntryType::Function)).any(|entry| {
         let types: Vec<&str> = entry.inputs.iter().map(|p| p.r#type.as_str()).collect();
         let signature = format!("{}({})", entry.name, types.join(","));
-        let reads_only = [StateMutability::View, StateMutability::Pure].map(i32::from).contains(&entry.state_mutability);
+        let reads_only =
+            [StateMutability::View, StateMutability::Pure].map(i32::from).contains(&entry.state_mutability);
         (entry.constant || reads_only) && keccak256(signature.as_bytes())[..4] == *selector
     })
 }

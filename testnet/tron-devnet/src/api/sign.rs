@@ -104,7 +104,8 @@ pub(crate) fn sign_weight(node: &Node, request: &Request) -> Result<Value, BadRe
                 return Err(denied("Permission denied!"));
             }
         }
-        out = std::mem::replace(&mut out, Out::new(visible)).value("permission", print::permission(&permission, visible));
+        out =
+            std::mem::replace(&mut out, Out::new(visible)).value("permission", print::permission(&permission, visible));
         let weight = weigh(&permission, &signers, &transaction.signature).map_err(|m| denied(&m))?;
         out = std::mem::replace(&mut out, Out::new(visible))
             .list("approved_list", print_list(&signers, visible))
