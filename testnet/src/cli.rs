@@ -1,0 +1,322 @@
+//! The command line: arguments in, exit code out. 0: agreed and paid, or done; 1: not; 2: usage.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::console::{Console, Mark};
+use crate::control::{Reply, Request, Status, client};
+use crate::devnet::{DevnetOptions, SEED, devnet};
+use crate::duration;
+use crate::up::{UpOptions, UsageError, up};
+
+/// Runs whole Lucid networks on this machine: validators, workers and a local TRON network as processes of their own.
+#[derive(Debug, Parser)]
+#[command(name = "lucid-testnet", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lucid-testnet up                          4 validators and 6 workers, until Ctrl-C
+  lucid-testnet up --epochs 6 --json        ends when everything due by block 6 is paid; report on stdout
+  lucid-testnet up --dir /tmp/net           in another terminal:
+  lucid-testnet kill worker-2 --dir /tmp/net
+  lucid-testnet devnet                      only the local TRON network
+
+Exit codes: 0 agreed and paid, 1 not, 2 usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a network, run it in the foreground and show what happens.
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Up),
+    /// Show the processes of a running network.
+    Status(OnStatus),
+    /// Kill one process with SIGKILL.
+    Kill(OnOne),
+    /// Start a process that does not run.
+    Start(OnOne),
+    /// Stop a running network: nodes first, then the local TRON network.
+    Down(OnAll),
+    /// Run a local TRON network with funded accounts and a USDT contract.
+    #[command(after_help = DEVNET_EXAMPLES)]
+    Devnet(Devnet),
+}
+
+const UP_EXAMPLES: &str = "\
+Every worker's payouts go to a fresh account; its key is in DIR/<worker>/payout.key (mode 0600).
+While it runs, DIR/testnet.json lists every process with its home and API address; logs are in DIR/<name>/node.log.
+
+Examples:
+  lucid-testnet up --validators 7 --workers 20 --epoch-length 3s
+  lucid-testnet up --epochs 6 --json > report.json
+  lucid-testnet up --base-port 9000         TRON network on 9000, nodes from 9010, four ports apart";
+
+const DEVNET_EXAMPLES: &str = "\
+Examples:
+  lucid-testnet devnet --port 9090 --block-time 1s --solid-lag 3
+  lucid-testnet devnet --on-demand --accounts 3 --seed mine
+  curl http://127.0.0.1:9090/wallet/getnowblock";
+
+#[derive(Debug, Args)]
+struct Up {
+    /// Validators; the first is bootstrap node and treasury signer too.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
+    validators: u16,
+    /// Workers, all in one pool.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=100))]
+    workers: u16,
+    /// Length of an epoch, 2s to 5m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    epoch_length: Duration,
+    /// Epochs that one settlement covers.
+    #[arg(long, value_name = "EPOCHS", default_value_t = 2)]
+    settle_every: u64,
+    /// End by itself when everything due by block N is final, and judge the run.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    epochs: Option<u64>,
+    /// Folder of the network; it must be new or empty. Default: a new one below the temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// First port of a fixed layout. Default: free ports.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: Option<u16>,
+    /// The node's executable, of this very build. Default: the one beside this executable.
+    #[arg(long, value_name = "PATH")]
+    lucid: Option<PathBuf>,
+    /// Print one JSON report on standard output at the end; everything else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct OnStatus {
+    /// The network's folder.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct OnOne {
+    /// For example validator-2, worker-1 or tron.
+    name: String,
+    /// The network's folder.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct OnAll {
+    /// The network's folder.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Devnet {
+    /// Port of the HTTP API on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 9090)]
+    port: u16,
+    /// Time between blocks.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
+    block_time: Duration,
+    /// Make a block for every transaction instead, at once.
+    #[arg(long, conflicts_with = "block_time")]
+    on_demand: bool,
+    /// The solidified block is this many blocks behind the newest.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 19)]
+    solid_lag: u64,
+    /// Funded accounts.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    accounts: u32,
+    /// The accounts' keys are derived from this text; anyone who knows it has them.
+    #[arg(long, default_value = SEED)]
+    seed: String,
+    /// Do not deploy the test USDT.
+    #[arg(long)]
+    no_usdt: bool,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors and go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    log_to_stderr();
+    match run(cli.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            Console::new(true).line(Mark::Failure, format_args!("{error:#}"));
+            if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Diagnostics of this process; `RUST_LOG` chooses, warnings unless it does.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn run(command: Command) -> Result<bool> {
+    // Children die with the thread that forked them, so all of `up` runs on the main thread.
+    let mut runtime = match command {
+        Command::Devnet(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build().context("start the runtime")?;
+    runtime.block_on(execute(command))
+}
+
+async fn execute(command: Command) -> Result<bool> {
+    match command {
+        Command::Up(args) => Box::pin(up(&args.into())).await,
+        Command::Status(args) => status(&args.dir, args.json).await.map(|()| true),
+        Command::Kill(args) => one(&args.dir, Request::Kill { name: args.name }).await.map(|()| true),
+        Command::Start(args) => one(&args.dir, Request::Start { name: args.name }).await.map(|()| true),
+        Command::Down(args) => one(&args.dir, Request::Down).await.map(|()| true),
+        Command::Devnet(args) => devnet(&args.into()).await.map(|()| true),
+    }
+}
+
+impl From<Up> for UpOptions {
+    fn from(args: Up) -> Self {
+        let Up { validators, workers, epoch_length, settle_every, epochs, dir, base_port, lucid, json } = args;
+        Self { validators, workers, epoch_length, settle_every, epochs, dir, base_port, lucid, json }
+    }
+}
+
+impl From<Devnet> for DevnetOptions {
+    fn from(args: Devnet) -> Self {
+        let Devnet { port, block_time, on_demand, solid_lag, accounts, seed, no_usdt } = args;
+        let block_time = (!on_demand).then_some(block_time);
+        Self { port, block_time, solid_lag, accounts, seed, usdt: !no_usdt }
+    }
+}
+
+async fn ask(dir: &Path, request: &Request) -> Result<Reply> {
+    match client::ask(dir, request).await? {
+        Reply::Error { message } => bail!(message),
+        reply => Ok(reply),
+    }
+}
+
+async fn one(dir: &Path, request: Request) -> Result<()> {
+    let reply = ask(dir, &request).await?;
+    let text = match (&request, &reply) {
+        (Request::Kill { name }, Reply::Done { pid }) => format!("killed {name} (process {pid})"),
+        (Request::Start { name }, Reply::Done { pid }) => format!("started {name} (process {pid})"),
+        (Request::Down, Reply::Stopped) => "stopped".to_owned(),
+        _ => bail!("the testnet answered something else: {reply:?}"),
+    };
+    Console::new(false).line(Mark::Done, text);
+    Ok(())
+}
+
+async fn status(dir: &Path, json: bool) -> Result<()> {
+    let Reply::Status(status) = ask(dir, &Request::Status).await? else {
+        bail!("the testnet answered something else");
+    };
+    if json {
+        let text = serde_json::to_string(&status).context("write the status")?;
+        return writeln!(std::io::stdout(), "{text}").context("print the status");
+    }
+    table(&status).into_iter().for_each(|line| Console::new(false).plain(line));
+    Ok(())
+}
+
+/// The processes as people read them.
+fn table(status: &Status) -> Vec<String> {
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    let row = |name: &str, pid: Option<u32>, height: String, peers: String, sync: String, api: &str, roles: &str| {
+        let pid = pid.map_or_else(|| "down".to_owned(), |pid| pid.to_string());
+        format!("{name:<14} {pid:>8} {height:>7} {peers:>6} {sync:>8}  {api:<21} {roles}").trim_end().to_owned()
+    };
+    let mut lines =
+        vec![format!("{:<14} {:>8} {:>7} {:>6} {:>8}  {:<21} ROLES", "NAME", "PID", "HEIGHT", "PEERS", "SYNC", "API")];
+    for node in &status.nodes {
+        let roles: Vec<_> = node.entry.roles.iter().map(|role| role.name()).collect();
+        lines.push(row(
+            &node.entry.name,
+            node.entry.pid,
+            shown(node.height.map(|height| height.to_string())),
+            shown(node.peers.map(|peers| peers.to_string())),
+            shown(node.sync.map(|sync| format!("{sync:?}").to_lowercase())),
+            &node.entry.api,
+            &roles.join(" "),
+        ));
+    }
+    let none = || "-".to_owned();
+    lines.push(row(&status.tron.name, status.tron.pid, none(), none(), none(), &status.tron.url, ""));
+    lines
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::control::NodeStatus;
+    use crate::manifest::tests::sample;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let Command::Up(args) = Cli::try_parse_from(["lucid-testnet", "up"]).unwrap().command else { unreachable!() };
+        let options = UpOptions::from(args);
+        assert_eq!((options.validators, options.workers, options.settle_every), (4, 6, 2));
+        assert_eq!(options.epoch_length, Duration::from_secs(5));
+        assert!(options.epochs.is_none() && options.dir.is_none() && !options.json);
+    }
+
+    #[test]
+    fn what_cannot_be_is_a_usage_error() {
+        for line in [
+            "up --validators 0",
+            "up --workers 0",
+            "up --epoch-length 5",
+            "up --epochs 0",
+            "up --base-port 70000",
+            "up --bogus",
+            "kill --dir /tmp/x",
+            "kill worker-1",
+            "devnet --on-demand --block-time 1s",
+            "",
+        ] {
+            let words = std::iter::once("lucid-testnet").chain(line.split_whitespace());
+            let error = Cli::try_parse_from(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_table_tells_who_is_down() {
+        let manifest = sample();
+        let node = NodeStatus { entry: manifest.nodes[0].clone(), height: None, peers: None, sync: None };
+        let lines = table(&Status { tron: manifest.tron, nodes: vec![node] });
+        assert!(lines[1].starts_with("worker-1           down       -"), "{}", lines[1]);
+        assert!(lines[2].starts_with("tron                101"), "{}", lines[2]);
+    }
+}

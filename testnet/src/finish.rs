@@ -1,0 +1,83 @@
+//! When a run with `--epochs N` is over: everything that was due by block N is final. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lucid_node::api::model::{PayoutStatus, PayoutView};
+use lucid_types::id::PayoutId;
+
+use crate::console::{short, usdt};
+use crate::report::spelt;
+use crate::watch::Snapshot;
+
+/// What must have happened, and what has.
+#[derive(Debug)]
+pub struct Finish {
+    names: Vec<String>,
+    last: u64,
+    settlements: u64,
+    heights: Vec<Option<u64>>,
+    payouts: BTreeMap<PayoutId, PayoutView>,
+}
+
+impl Finish {
+    /// Over when the nodes called `names` have block `last` and the payouts of `settlements` settlements are paid.
+    pub fn new(names: Vec<String>, last: u64, settlements: u64) -> Self {
+        let heights = vec![None; names.len()];
+        Self { names, last, settlements, heights, payouts: BTreeMap::new() }
+    }
+
+    /// Takes what one round saw.
+    pub fn update(&mut self, snapshot: &Snapshot) {
+        self.heights = snapshot.nodes.iter().map(|node| node.as_ref().map(|status| status.height.get())).collect();
+        if let Some(news) = &snapshot.news {
+            self.payouts.extend(news.payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
+        }
+    }
+
+    /// What is missing, a line each; empty when the run is over. Nodes for which `is_down` says so are not waited for:
+    /// the report names them.
+    pub fn missing(&self, is_down: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (name, height) in self.names.iter().zip(&self.heights) {
+            match height {
+                Some(height) if *height >= self.last => {}
+                _ if is_down(name) => {}
+                Some(height) => missing.push(format!("{name} is at height {height} of {}", self.last)),
+                None => missing.push(format!("{name} does not answer")),
+            }
+        }
+        if self.names.iter().all(|name| is_down(name)) {
+            missing.push("no node runs".into());
+        }
+        if self.heights.iter().flatten().any(|height| *height >= self.last) {
+            missing.extend(self.missing_payouts());
+        }
+        missing
+    }
+
+    /// Settlements of which no payout is known: with one worker that earned anything, each has one.
+    fn without_payout(&self) -> Vec<u64> {
+        let with: BTreeSet<_> = self.payouts.values().map(|payout| payout.settlement).collect();
+        (1..=self.settlements).filter(|settlement| !with.contains(settlement)).collect()
+    }
+
+    fn missing_payouts(&self) -> Vec<String> {
+        let open = self.payouts.values().filter(|payout| payout.status != PayoutStatus::Paid);
+        let tell = |p: &PayoutView| {
+            format!(
+                "payout {} of {} USDT for settlement {} is {} (attempt {})",
+                short(p.payout_id),
+                usdt(p.amount_micro_usdt.get()),
+                p.settlement,
+                spelt(p.status),
+                p.attempt
+            )
+        };
+        let none = self.without_payout().into_iter().map(|s| format!("settlement {s} has no payout"));
+        open.map(tell).chain(none).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "finish/tests.rs"]
+mod tests;

@@ -1,0 +1,59 @@
+use super::*;
+use crate::fixtures::{payout, seen};
+use crate::watch::News;
+
+fn paid(settlement: u64) -> PayoutView {
+    payout(settlement, 7, PayoutStatus::Paid)
+}
+
+/// Two nodes, block 6, two settlements.
+fn finish() -> Finish {
+    Finish::new(vec!["validator-1".into(), "worker-1".into()], 6, 2)
+}
+
+fn with(heights: [Option<u64>; 2], payouts: Vec<PayoutView>) -> Finish {
+    let mut finish = finish();
+    finish.update(&seen(&heights, Some(News { payouts, ..News::default() })));
+    finish
+}
+
+const NONE_DOWN: fn(&str) -> bool = |_| false;
+
+#[test]
+fn over_when_every_node_has_the_block_and_every_payout_is_paid() {
+    assert_eq!(with([Some(6), Some(7)], vec![paid(1), paid(2)]).missing(NONE_DOWN), Vec::<String>::new());
+}
+
+#[test]
+fn each_missing_thing_is_named() {
+    let fresh = finish().missing(NONE_DOWN);
+    assert_eq!(fresh, ["validator-1 does not answer", "worker-1 does not answer"]);
+    let behind = with([Some(6), Some(5)], vec![paid(1), paid(2)]).missing(NONE_DOWN);
+    assert_eq!(behind, ["worker-1 is at height 5 of 6"]);
+    let open = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Open)]).missing(NONE_DOWN);
+    assert!(open[0].ends_with("of 20.5 USDT for settlement 2 is open (attempt 1)") && open.len() == 1, "{open:?}");
+    let none = with([Some(6), Some(6)], vec![paid(1)]).missing(NONE_DOWN);
+    assert_eq!(none, ["settlement 2 has no payout"]);
+}
+
+#[test]
+fn payouts_are_asked_for_only_once_all_of_them_are_due() {
+    let early = with([Some(2), Some(2)], vec![]).missing(NONE_DOWN);
+    assert_eq!(early, ["validator-1 is at height 2 of 6", "worker-1 is at height 2 of 6"]);
+}
+
+#[test]
+fn a_node_that_is_down_is_not_waited_for_but_somebody_must_run() {
+    let finish = with([Some(6), None], vec![paid(1), paid(2)]);
+    assert!(finish.missing(|name| name == "worker-1").is_empty());
+    assert_eq!(finish.missing(NONE_DOWN), ["worker-1 does not answer"]);
+    assert_eq!(with([None, None], vec![]).missing(|_| true), ["no node runs"]);
+}
+
+#[test]
+fn a_payout_that_becomes_paid_counts() {
+    let mut finish = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Open)]);
+    assert_eq!(finish.missing(NONE_DOWN).len(), 1);
+    finish.update(&seen(&[Some(8), Some(8)], Some(News { payouts: vec![paid(2)], ..News::default() })));
+    assert!(finish.missing(NONE_DOWN).is_empty());
+}

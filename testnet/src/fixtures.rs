@@ -1,0 +1,106 @@
+//! Answers of nodes for unit tests of what is made from them.
+
+use std::collections::BTreeSet;
+
+use lucid_node::api::model::{
+    ComponentsView, EpochView, LeaderView, PayoutStatus, PayoutView, ScoreList, ScoreView, StatusView, SyncState,
+};
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
+use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+use crate::plan::Role;
+use crate::watch::{News, Snapshot};
+
+pub(crate) fn node(byte: u8) -> NodeId {
+    NodeId::from_bytes([byte; 32])
+}
+
+pub(crate) fn status(height: u64, peers: usize) -> StatusView {
+    StatusView {
+        node_id: node(1),
+        peer_id: "12D3".into(),
+        roles: BTreeSet::from([Role::Validator]),
+        network_id: NetworkId::from_bytes([1; 32]),
+        peers,
+        height: EpochNumber::new(height),
+        epoch: EpochNumber::new(height + 1),
+        block_hash: BlockHash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([3; 32]),
+        sync: SyncState::Synced,
+        pool: None,
+        leader: None,
+        api: "127.0.0.1:1".into(),
+    }
+}
+
+pub(crate) fn block(height: u64) -> EpochView {
+    EpochView {
+        epoch: EpochNumber::new(height),
+        block_hash: BlockHash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([3; 32]),
+        round: 0,
+        signatures: 3,
+        time: UnixMillis::new(1),
+        proposer: node(1),
+        commits: 4,
+        reveals: 4,
+        workers_scored: 6,
+        leaders: vec![],
+    }
+}
+
+pub(crate) fn leader(settlement: u64, leader: u8, successors: &[u8]) -> LeaderView {
+    let successors = successors.iter().map(|byte| node(*byte)).collect();
+    LeaderView { pool: PoolId::from_bytes([5; 32]), settlement, leader: node(leader), successors }
+}
+
+pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
+    let part = Ppm::ZERO;
+    let components = ComponentsView {
+        session_time: part,
+        work_credits: part,
+        utilisation: part,
+        bandwidth: part,
+        uptime: part,
+        quality: part,
+        trust: part,
+    };
+    let score = |(worker, ppm): &(u8, u32)| ScoreView {
+        epoch: EpochNumber::new(epoch),
+        worker: node(*worker),
+        score_ppm: Ppm::new(*ppm),
+        credits: Credits::new(4),
+        reachable_ms: 5_000,
+        components,
+        unmeasured: vec!["utilisation".into()],
+        rtt_us: None,
+        relay_sessions: 4,
+        relay_bytes: 1 << 20,
+        relay_kbit_s: None,
+    };
+    ScoreList { epoch: Some(EpochNumber::new(epoch)), scores: entries.iter().map(score).collect() }
+}
+
+pub(crate) fn payout(settlement: u64, worker: u8, status: PayoutStatus) -> PayoutView {
+    let settlement_byte = u8::try_from(settlement).unwrap_or(u8::MAX);
+    PayoutView {
+        payout_id: PayoutId::from_bytes([worker.wrapping_mul(16).wrapping_add(settlement_byte); 32]),
+        pool: PoolId::from_bytes([5; 32]),
+        settlement,
+        worker: node(worker),
+        address: PayoutAddress::from_hash20([worker; 20]),
+        amount_micro_usdt: MicroUsdt::new(20_500_000),
+        attempt: 1,
+        status,
+        tx_id: Some(TxId::from_bytes([worker; 32])),
+        block: (status == PayoutStatus::Paid).then_some(33),
+        fee_sun: None,
+    }
+}
+
+/// Nodes at these heights, each with 9 peers; `None` for one that does not answer.
+pub(crate) fn seen(heights: &[Option<u64>], news: Option<News>) -> Snapshot {
+    let nodes = heights.iter().map(|height| height.map(|height| status(height, 9))).collect();
+    Snapshot { nodes, news, ..Snapshot::default() }
+}

@@ -1,0 +1,158 @@
+//! The genesis of a local network. Pure: everything that is chosen elsewhere is an argument.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::attestation::Capacity;
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::policy::Policy;
+use lucid_types::time::UnixMillis;
+use lucid_types::validator::Validator;
+
+/// Name of the one pool that all workers are in.
+pub const POOL: &str = "local";
+/// What the pool shares out for each settlement: 120 USDT.
+pub const BUDGET: MicroUsdt = MicroUsdt::new(120_000_000);
+/// From writing the genesis to the start of epoch 1.
+const LEAD: Duration = Duration::from_secs(3);
+/// The genesis time is a multiple of this, in milliseconds.
+const ROUNDING_MS: u64 = 100;
+/// What every local worker declares: a small share of the machine that all of them run on.
+const DECLARED: Capacity =
+    Capacity { cores: 1, memory_bytes: 256 << 20, disk_bytes: 1 << 30, bandwidth_kbit_s: 100_000 };
+
+/// A worker of the genesis.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerEntry {
+    /// Its key.
+    pub node: NodeId,
+    /// Where it is paid.
+    pub payout_address: PayoutAddress,
+}
+
+/// What a local network's genesis depends on.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// For people.
+    pub name: String,
+    /// When it is written; epoch 1 starts about three seconds later.
+    pub now: UnixMillis,
+    /// The parameters.
+    pub policy: Policy,
+    /// Block 0 of the local TRON network.
+    pub tron_genesis_block: SolidBlockId,
+    /// The USDT contract.
+    pub usdt: PayoutAddress,
+    /// The account that pays, of one key.
+    pub treasury: PayoutAddress,
+    /// Takes the pool's commission, which is none.
+    pub commission_address: PayoutAddress,
+    /// The validators; the first owns the pool and signs for the treasury.
+    pub validators: Vec<NodeId>,
+    /// The workers.
+    pub workers: Vec<WorkerEntry>,
+}
+
+/// Builds the genesis and checks it as every node will.
+///
+/// # Errors
+/// Names the parameter or entry that is refused.
+pub fn build(parts: Parts) -> Result<Genesis> {
+    let owner = *parts.validators.first().context("a network needs a validator")?;
+    let signer = TreasurySigner { node: owner, key_address: parts.treasury };
+    let pool = GenesisPool {
+        name: POOL.into(),
+        owner,
+        members: parts.workers.iter().map(|w| w.node).collect(),
+        budget: BUDGET,
+        split: SplitRule::CreditsTimesScore,
+        commission: Ppm::ZERO,
+        commission_address: parts.commission_address,
+        // The owner permission of an account with a single key.
+        treasury: Treasury { address: parts.treasury, permission_id: 0, threshold: 1, signers: vec![signer] },
+    };
+    let worker = |w: &WorkerEntry| GenesisWorker {
+        node: w.node,
+        operator: w.node,
+        payout_address: w.payout_address,
+        can_lead: true,
+        capacity: DECLARED,
+    };
+    let genesis = Genesis {
+        name: parts.name,
+        genesis_time: start(parts.now),
+        tron: PaymentNetwork { network: "local".into(), genesis_block: parts.tron_genesis_block, usdt: parts.usdt },
+        policy: parts.policy,
+        validators: parts.validators.iter().map(|&node| Validator { node, power: 1, operator: node }).collect(),
+        workers: parts.workers.iter().map(worker).collect(),
+        pools: vec![pool],
+    };
+    genesis.check()?;
+    Ok(genesis)
+}
+
+fn start(now: UnixMillis) -> UnixMillis {
+    UnixMillis::new(now.after(LEAD).get().div_ceil(ROUNDING_MS).saturating_mul(ROUNDING_MS))
+}
+
+/// Settlements that blocks up to `last` compute: settlement s in the block where its last epoch becomes final.
+pub fn settlements(policy: &Policy, last: u64) -> u64 {
+    let delay = policy.commit_window.saturating_mul(2).saturating_sub(1);
+    last.saturating_sub(delay) / policy.settle_every.max(1)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    fn parts() -> Parts {
+        let node = |byte| NodeId::from_bytes([byte; 32]);
+        let address = |byte| PayoutAddress::from_hash20([byte; 20]);
+        Parts {
+            name: "local".into(),
+            now: UnixMillis::new(1_700_000_000_001),
+            policy: Policy::local(Duration::from_secs(5), 2, 6),
+            tron_genesis_block: SolidBlockId::from_bytes([9; 32]),
+            usdt: address(1),
+            treasury: address(2),
+            commission_address: address(3),
+            validators: vec![node(1), node(2)],
+            workers: vec![
+                WorkerEntry { node: node(11), payout_address: address(11) },
+                WorkerEntry { node: node(12), payout_address: address(12) },
+            ],
+        }
+    }
+
+    #[test]
+    fn the_text_form_reads_back_to_the_same_network() {
+        let genesis = build(parts()).unwrap();
+        let text = toml::to_string(&genesis).unwrap();
+        let read: Genesis = toml::from_str(&text).unwrap();
+        assert_eq!(read, genesis);
+        assert_eq!(read.network_id(), genesis.network_id());
+        assert!(text.contains("[[validator]]") && text.contains("[[worker]]") && text.contains("[[pool]]"), "{text}");
+    }
+
+    #[test]
+    fn epoch_1_starts_three_seconds_later() {
+        assert_eq!(build(parts()).unwrap().genesis_time, UnixMillis::new(1_700_000_003_100));
+    }
+
+    #[test]
+    fn a_parameter_out_of_bounds_is_named() {
+        let policy = Policy::local(Duration::from_secs(1), 2, 0);
+        let error = build(Parts { policy, ..parts() }).unwrap_err().to_string();
+        assert!(error.contains("epoch_ms = 1000"), "{error}");
+    }
+
+    #[test]
+    fn settlements_that_end_in_time() {
+        let policy = Policy::local(Duration::from_secs(5), 2, 0);
+        let by_block: Vec<_> = (0..8).map(|last| settlements(&policy, last)).collect();
+        assert_eq!(by_block, [0, 0, 0, 1, 1, 2, 2, 3]);
+    }
+}

@@ -1,0 +1,180 @@
+//! The `lucid` executable that a testnet runs: found, compared with this build, and used to make homes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lucid_types::id::NodeId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::process::Command;
+
+use crate::plan::Role;
+use crate::ports::NodePorts;
+use crate::process::clean_environment;
+
+/// A `lucid` of this very build.
+#[derive(Clone, Debug)]
+pub struct Lucid {
+    path: PathBuf,
+}
+
+/// What a new home is given.
+#[derive(Clone, Debug)]
+pub struct HomePlan<'a> {
+    /// Where it will be.
+    pub home: &'a Path,
+    /// The node's name.
+    pub name: &'a str,
+    /// What it does.
+    pub roles: &'a [Role],
+    /// Its listeners.
+    pub ports: NodePorts,
+    /// The one node it starts from; the bootstrap node itself has none.
+    pub bootstrap: Option<&'a str>,
+    /// Base URL of the local TRON network.
+    pub tron: &'a str,
+}
+
+/// What `lucid init --json` says of a new home.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Identity {
+    /// The node's public key.
+    pub node_id: NodeId,
+    /// The same as libp2p writes it.
+    pub peer_id: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    build: String,
+}
+
+impl Lucid {
+    /// Finds the executable and refuses one of another build.
+    ///
+    /// # Errors
+    /// It is missing, cannot be run, or is of another build.
+    pub async fn find(given: Option<&Path>) -> Result<Self> {
+        let path = match given {
+            Some(path) => std::path::absolute(path)?,
+            None => beside_this_executable()?,
+        };
+        ensure!(
+            path.is_file(),
+            "there is no {}; build it with `cargo build --bins`, or name another with --lucid PATH",
+            path.display()
+        );
+        let lucid = Self { path };
+        let version: Version = lucid.ask(["version".into(), "--json".into()]).await?;
+        let ours = lucid_node::BUILD_ID;
+        if version.build != ours {
+            bail!(
+                "{} is of build {}, this lucid-testnet of build {ours}; build both together with `cargo build --bins`",
+                lucid.path.display(),
+                version.build
+            );
+        }
+        Ok(lucid)
+    }
+
+    /// The executable.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a home.
+    ///
+    /// # Errors
+    /// `lucid init` refuses, for example because something is there already.
+    pub async fn init(&self, plan: &HomePlan<'_>) -> Result<Identity> {
+        self.ask(init_arguments(plan)).await.with_context(|| format!("make the home of {}", plan.name))
+    }
+
+    /// Arguments with which a node of `home` runs.
+    pub fn run_arguments(home: &Path) -> Vec<OsString> {
+        vec!["run".into(), "--home".into(), home.into()]
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<T> {
+        let mut command = Command::new(&self.path);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        clean_environment(&mut command);
+        let output = command.output().await.with_context(|| format!("run {}", self.path.display()))?;
+        if !output.status.success() {
+            bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).with_context(|| format!("{} answered: {}", self.path.display(), text.trim()))
+    }
+}
+
+fn beside_this_executable() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("find this executable")?;
+    Ok(this.with_file_name("lucid"))
+}
+
+fn init_arguments(plan: &HomePlan<'_>) -> Vec<OsString> {
+    let NodePorts { p2p, api, metrics } = plan.ports;
+    let mut arguments: Vec<OsString> = vec!["init".into(), "--json".into(), "--home".into(), plan.home.into()];
+    let mut add = |flag: &str, value: String| arguments.extend([flag.into(), value.into()]);
+    add("--name", plan.name.into());
+    for role in plan.roles {
+        add("--role", role.name().into());
+    }
+    add("--listen", format!("/ip4/127.0.0.1/tcp/{p2p}"));
+    add("--listen", format!("/ip4/127.0.0.1/udp/{p2p}/quic-v1"));
+    if let Some(bootstrap) = plan.bootstrap {
+        add("--bootstrap", bootstrap.into());
+    }
+    add("--api", format!("127.0.0.1:{api}"));
+    add("--metrics", format!("127.0.0.1:{metrics}"));
+    add("--tron", plan.tron.into());
+    arguments
+}
+
+/// The address that every other home names.
+pub fn bootstrap_address(ports: NodePorts, identity: &Identity) -> String {
+    format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports.p2p, identity.peer_id)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_name_every_listener_and_only_the_bootstrap_node() {
+        let ports = NodePorts { p2p: 9010, api: 9011, metrics: 9012 };
+        let plan = HomePlan {
+            home: Path::new("/tmp/n/worker-1"),
+            name: "worker-1",
+            roles: &[Role::Worker],
+            ports,
+            bootstrap: Some("/ip4/127.0.0.1/tcp/9006/p2p/12D3"),
+            tron: "http://127.0.0.1:9000",
+        };
+        let text: Vec<_> = init_arguments(&plan).into_iter().map(|a| a.into_string().unwrap()).collect();
+        assert_eq!(
+            text.join(" "),
+            "init --json --home /tmp/n/worker-1 --name worker-1 --role worker --listen /ip4/127.0.0.1/tcp/9010 \
+             --listen /ip4/127.0.0.1/udp/9010/quic-v1 --bootstrap /ip4/127.0.0.1/tcp/9006/p2p/12D3 \
+             --api 127.0.0.1:9011 --metrics 127.0.0.1:9012 --tron http://127.0.0.1:9000"
+        );
+        let alone = HomePlan { bootstrap: None, ..plan };
+        assert!(!init_arguments(&alone).contains(&"--bootstrap".into()));
+    }
+
+    #[tokio::test]
+    async fn a_missing_or_foreign_executable_is_refused() {
+        let missing = Lucid::find(Some(Path::new("/nonexistent/lucid"))).await.unwrap_err().to_string();
+        assert!(missing.contains("cargo build --bins"), "{missing}");
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("lucid");
+        std::fs::write(&other, "#!/bin/sh\necho '{\"version\":\"0.1.0\",\"build\":\"another\"}'\n").unwrap();
+        std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let foreign = Lucid::find(Some(&other)).await.unwrap_err().to_string();
+        assert!(foreign.contains("is of build another"), "{foreign}");
+    }
+}
