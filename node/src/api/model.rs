@@ -1,0 +1,266 @@
+//! What the API answers: plain JSON objects, the same for the command line that reads them.
+//!
+//! Hex is lower case without 0x, addresses are base58check, amounts, heights and times JSON integers. A key is never
+//! left out: what is not known is `null`.
+
+use std::collections::BTreeSet;
+
+use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
+use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Role;
+
+/// How far a node's chain of blocks is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncState {
+    /// It has every block that should exist.
+    Synced,
+    /// Blocks are missing and come in.
+    Syncing,
+    /// A block is overdue and nothing comes in.
+    Stalled,
+}
+
+/// `GET /api/v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The node's ed25519 key.
+    pub node_id: NodeId,
+    /// The same in libp2p's spelling.
+    pub peer_id: String,
+    /// What the node does.
+    pub roles: BTreeSet<Role>,
+    /// The network.
+    pub network_id: NetworkId,
+    /// Connected peers of this network.
+    pub peers: usize,
+    /// The newest final block.
+    pub height: EpochNumber,
+    /// The epoch of the node's clock; 0 before the genesis time.
+    pub epoch: EpochNumber,
+    /// Hash of the newest final block; the network id at height 0.
+    pub block_hash: BlockHash,
+    /// The state's root after it.
+    pub state_root: StateRoot,
+    /// Whether blocks are missing.
+    pub sync: SyncState,
+    /// Name of the pool that the worker is a member of; for other nodes the network's only pool, if there is one.
+    pub pool: Option<String>,
+    /// The leader that this pool's newest settlement elected.
+    pub leader: Option<NodeId>,
+    /// The address that answers, `127.0.0.1:8095`.
+    pub api: String,
+}
+
+/// A final block. `GET /api/v1/epochs` and `/api/v1/epochs/{n}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochView {
+    /// The epoch that the block closes, and its height.
+    pub epoch: EpochNumber,
+    /// Its hash.
+    pub block_hash: BlockHash,
+    /// The state's root after it.
+    pub state_root: StateRoot,
+    /// The round that decided.
+    pub round: u32,
+    /// Signatures in the certificate that this node stored; certificates differ between nodes.
+    pub signatures: usize,
+    /// The block's time.
+    pub time: UnixMillis,
+    /// Who proposed it.
+    pub proposer: NodeId,
+    /// Commits in the block.
+    pub commits: usize,
+    /// Reveals in the block.
+    pub reveals: usize,
+    /// Workers whose scores the block made final.
+    pub workers_scored: usize,
+    /// Leaders that the block elected.
+    pub leaders: Vec<LeaderView>,
+}
+
+/// A pool's leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderView {
+    /// The pool.
+    pub pool: PoolId,
+    /// The settlement whose payouts it sends.
+    pub settlement: u64,
+    /// Who.
+    pub leader: NodeId,
+    /// Who takes over, in this order.
+    pub successors: Vec<NodeId>,
+}
+
+/// The parts of a score, each 0 to 1,000,000 ppm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentsView {
+    /// Reachable time.
+    pub session_time: Ppm,
+    /// Work credits.
+    pub work_credits: Ppm,
+    /// Proved share of the declared resources.
+    pub utilisation: Ppm,
+    /// Measured bandwidth.
+    pub bandwidth: Ppm,
+    /// Reachable share of the window.
+    pub uptime: Ppm,
+    /// Probe success and round-trip time.
+    pub quality: Ppm,
+    /// Moving average of probes passed.
+    pub trust: Ppm,
+}
+
+/// One worker's final score of one epoch. `GET /api/v1/scores`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreView {
+    /// The epoch.
+    pub epoch: EpochNumber,
+    /// The worker.
+    pub worker: NodeId,
+    /// The score.
+    pub score_ppm: Ppm,
+    /// Credits earned in the epoch.
+    pub credits: Credits,
+    /// Milliseconds of the epoch in which it was reachable.
+    pub reachable_ms: u64,
+    /// The score's parts.
+    pub components: ComponentsView,
+    /// Parts that are 0 because nothing has measured them.
+    pub unmeasured: Vec<String>,
+    /// The committee's median round-trip time in microseconds; `null` if no beacon was answered.
+    pub rtt_us: Option<u64>,
+    /// Relay sessions verified.
+    pub relay_sessions: u64,
+    /// Bytes of them.
+    pub relay_bytes: u64,
+    /// Their throughput in kbit/s; `null` if none was verified.
+    pub relay_kbit_s: Option<u64>,
+}
+
+/// Where a payout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PayoutStatus {
+    /// Fixed by a block; no receipt is final yet.
+    Open,
+    /// A receipt is final: the transfer is in a solidified block.
+    Paid,
+    /// An attempt has died for good and the next one has not opened yet.
+    Failed,
+    /// Held until a person looks at it.
+    Held,
+}
+
+impl PayoutStatus {
+    /// As it stands in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Failed => "failed",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// A payout and its newest attempt. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayoutView {
+    /// Its id.
+    pub payout_id: PayoutId,
+    /// The pool that pays.
+    pub pool: PoolId,
+    /// The settlement it is paid for.
+    pub settlement: u64,
+    /// Who is paid.
+    pub worker: NodeId,
+    /// Where to.
+    pub address: PayoutAddress,
+    /// How much.
+    pub amount_micro_usdt: MicroUsdt,
+    /// The number of the newest attempt, from 1.
+    pub attempt: u32,
+    /// Where it stands.
+    pub status: PayoutStatus,
+    /// The newest attempt's transaction.
+    pub tx_id: Option<TxId>,
+    /// The solidified block that includes it.
+    pub block: Option<u64>,
+    /// What it cost the treasury.
+    pub fee_sun: Option<Sun>,
+}
+
+/// A connected peer. `GET /api/v1/peers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its key.
+    pub node_id: NodeId,
+    /// The same in libp2p's spelling.
+    pub peer_id: String,
+    /// Multiaddresses at which it can be dialled.
+    pub addresses: Vec<String>,
+    /// `tcp` or `quic`.
+    pub transport: String,
+    /// Who dialled: `inbound` or `outbound`.
+    pub direction: String,
+    /// Connections to it.
+    pub connections: usize,
+    /// The last round trip in microseconds; `null` before the first ping came back.
+    pub rtt_us: Option<u64>,
+    /// Its gossip score.
+    pub score: f64,
+    /// Name and version of its program, as it says.
+    pub agent: String,
+}
+
+/// `GET /api/v1/epochs`: newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochList {
+    /// The blocks.
+    pub epochs: Vec<EpochView>,
+}
+
+/// `GET /api/v1/scores`: best first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreList {
+    /// The epoch; `null` when no epoch has final scores yet.
+    pub epoch: Option<EpochNumber>,
+    /// One score a worker.
+    pub scores: Vec<ScoreView>,
+}
+
+/// `GET /api/v1/payouts`: newest settlement first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayoutList {
+    /// The payouts.
+    pub payouts: Vec<PayoutView>,
+}
+
+/// `GET /api/v1/peers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The peers by node id.
+    pub peers: Vec<PeerView>,
+}
+
+/// Every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// For programs: `not_found`, `bad_request`, `method_not_allowed`, `timeout`, `too_large`, `internal`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Names the request in the node's log.
+    pub request_id: String,
+}

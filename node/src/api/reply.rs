@@ -1,0 +1,77 @@
+//! Answers: JSON for what was found, and one shape for everything that went wrong.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::ViewError;
+use super::model::{ErrorBody, ErrorDetail};
+
+/// What a handler says when it has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The request cannot be understood.
+    BadRequest(String),
+    /// There is no such thing.
+    NotFound(String),
+    /// The resource has no such method.
+    MethodNotAllowed,
+    /// The answer took too long.
+    Timeout,
+    /// The node does not do its work.
+    NotReady(String),
+    /// The node failed; the reason stands in its log.
+    Internal,
+}
+
+impl Failure {
+    /// Logs the chain of errors and hides it from the caller.
+    pub(super) fn internal(error: &ViewError) -> Self {
+        tracing::error!(error = error as &dyn std::error::Error, "an API request failed");
+        Self::Internal
+    }
+
+    fn parts(self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message),
+            Self::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD are served here".to_owned())
+            }
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long".to_owned()),
+            Self::NotReady(message) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", message),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed; its log says why".to_owned())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.parts();
+        let request_id = REQUEST.try_with(|id| id.to_string()).unwrap_or_default();
+        let error = ErrorDetail { code: code.to_owned(), message, request_id };
+        (status, Json(ErrorBody { error })).into_response()
+    }
+}
+
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
+tokio::task_local! {
+    static REQUEST: u64;
+}
+
+/// Gives every request a number, which its answer carries as `x-request-id` and its log lines as `request`.
+pub(super) async fn number(request: Request, next: Next) -> Response {
+    let id = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    let path = request.uri().path().to_owned();
+    let mut response = REQUEST.scope(id, next.run(request)).await;
+    tracing::debug!(request = id, path, status = response.status().as_u16(), "api");
+    response.headers_mut().insert("x-request-id", HeaderValue::from(id));
+    response
+}

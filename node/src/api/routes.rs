@@ -1,0 +1,189 @@
+//! The paths of the API and their parameters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use lucid_types::id::PayoutId;
+use lucid_types::time::EpochNumber;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::model::{EpochList, EpochView, PayoutList, PayoutView, PeerList, ScoreList, StatusView};
+use super::reply::{self, Failure};
+use super::{NodeView, ViewError};
+
+/// From the request's head to the answer's head.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// No request here has a body; what comes is not read beyond this.
+const BODY_LIMIT: usize = 1 << 10;
+/// Readers of the store at a time; further requests wait.
+const READERS: usize = 8;
+/// Entries of a list, if not asked otherwise, and at most.
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 1_000;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Shared {
+    view: Arc<dyn NodeView>,
+    readers: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Runs `read` where it may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let slot = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| Failure::Internal)?;
+        let view = Arc::clone(&self.view);
+        let read = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            read(&*view)
+        });
+        match read.await {
+            Ok(result) => result.map_err(|e| Failure::internal(&e)),
+            Err(e) => {
+                let operation = "finish a read".to_owned();
+                Err(Failure::internal(&ViewError { operation, source: Box::new(e) }))
+            }
+        }
+    }
+}
+
+pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
+    let shared = Shared { view, readers: Arc::new(Semaphore::new(READERS)) };
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/epochs", get(epochs))
+        .route("/api/v1/epochs/{epoch}", get(epoch))
+        .route("/api/v1/scores", get(scores))
+        .route("/api/v1/payouts", get(payouts))
+        .route("/api/v1/payouts/{id}", get(payout))
+        .route("/api/v1/peers", get(peers))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(reply::number))
+        .with_state(shared)
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Failure::Timeout.into_response(),
+    }
+}
+
+async fn not_found(request: Request) -> Failure {
+    Failure::NotFound(format!("there is nothing at {}", request.uri().path()))
+}
+
+async fn status(State(shared): State<Shared>) -> Json<StatusView> {
+    Json(shared.view.status())
+}
+
+async fn peers(State(shared): State<Shared>) -> Json<PeerList> {
+    Json(PeerList { peers: shared.view.peers() })
+}
+
+/// The process runs and answers.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The node does its work.
+async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Failure> {
+    shared.view.ready().map(|()| "ready\n").map_err(Failure::NotReady)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EpochsQuery {
+    before: Option<EpochNumber>,
+    limit: Option<usize>,
+}
+
+async fn epochs(
+    State(shared): State<Shared>,
+    query: Result<Query<EpochsQuery>, QueryRejection>,
+) -> Result<Json<EpochList>, Failure> {
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    let epochs = shared.read(move |view| view.epochs(query.before, limit)).await?;
+    Ok(Json(EpochList { epochs }))
+}
+
+async fn epoch(
+    State(shared): State<Shared>,
+    path: Result<Path<EpochNumber>, PathRejection>,
+) -> Result<Json<EpochView>, Failure> {
+    let Path(epoch) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.epoch(epoch)).await?;
+    found.map(Json).ok_or_else(|| Failure::NotFound(format!("epoch {epoch} has no final block here")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScoresQuery {
+    epoch: Option<EpochNumber>,
+}
+
+async fn scores(
+    State(shared): State<Shared>,
+    query: Result<Query<ScoresQuery>, QueryRejection>,
+) -> Result<Json<ScoreList>, Failure> {
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let list = shared.read(move |view| {
+        let epoch = match query.epoch {
+            Some(epoch) => Some(epoch),
+            None => view.newest_scored()?,
+        };
+        let mut scores = epoch.map_or_else(|| Ok(Vec::new()), |epoch| view.scores(epoch))?;
+        scores.sort_by(|a, b| b.score_ppm.cmp(&a.score_ppm).then(a.worker.cmp(&b.worker)));
+        Ok(ScoreList { epoch, scores })
+    });
+    list.await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayoutsQuery {
+    limit: Option<usize>,
+}
+
+async fn payouts(
+    State(shared): State<Shared>,
+    query: Result<Query<PayoutsQuery>, QueryRejection>,
+) -> Result<Json<PayoutList>, Failure> {
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    let payouts = shared.read(move |view| view.payouts(limit)).await?;
+    Ok(Json(PayoutList { payouts }))
+}
+
+async fn payout(
+    State(shared): State<Shared>,
+    path: Result<Path<PayoutId>, PathRejection>,
+) -> Result<Json<PayoutView>, Failure> {
+    let Path(id) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.payout(&id)).await?;
+    found.map(Json).ok_or_else(|| Failure::NotFound(format!("there is no payout {id}")))
+}
+
+fn limit(asked: Option<usize>) -> Result<usize, Failure> {
+    match asked {
+        None => Ok(DEFAULT_LIMIT),
+        Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        Some(limit) => Err(Failure::BadRequest(format!("limit = {limit}: 1 to {MAX_LIMIT} are possible"))),
+    }
+}

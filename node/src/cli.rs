@@ -1,0 +1,188 @@
+//! The command line of `lucid`: what can be asked, and how mistakes are told.
+//!
+//! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 the command line is wrong.
+
+mod config;
+mod init;
+mod output;
+mod read;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Parser, Subcommand};
+use lucid_types::id::PayoutId;
+use lucid_types::time::EpochNumber;
+
+use crate::config::load::{Loaded, load};
+use crate::home::Home;
+
+const EXAMPLES: &str = "\
+Examples:
+  lucid init --role worker --bootstrap /ip4/203.0.113.7/tcp/7001/p2p/12D3KooW... --genesis genesis.toml
+  lucid run
+  lucid status
+  lucid --home /srv/lucid scores --epoch 42 --json
+  LUCID_LOG_FILTER=debug lucid run --set api.listen=127.0.0.1:9000";
+
+/// A node of a Lucid mesh: measures, agrees, is measured, is paid.
+#[derive(Debug, Parser)]
+#[command(name = "lucid", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    /// The node's folder: configuration, key, genesis, store [default: ~/.lucid]
+    #[arg(long, global = true, env = "LUCID_HOME", value_name = "DIR", hide_env_values = true)]
+    home: Option<PathBuf>,
+
+    /// Override a configuration key, before environment and file; `lucid config doc` lists the keys
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a home: a new key, a configuration, and a copy of the network's genesis if given
+    Init(init::InitArgs),
+    /// Start the node and keep it running until Ctrl-C or SIGTERM
+    Run,
+    /// Show what the running node knows of itself and its network
+    Status(Json),
+    /// List final blocks, newest first
+    Epochs {
+        /// One epoch only
+        #[arg(long, value_name = "N", value_parser = epoch)]
+        epoch: Option<EpochNumber>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 20, conflicts_with = "epoch")]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the workers' final scores of an epoch, best first
+    Scores {
+        /// The epoch; the newest with final scores if not given
+        #[arg(long, value_name = "N", value_parser = epoch)]
+        epoch: Option<EpochNumber>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List payouts, newest settlement first
+    Payouts {
+        /// One payout only
+        #[arg(long, value_name = "PAYOUT_ID")]
+        id: Option<PayoutId>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 50, conflicts_with = "id")]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List connected peers
+    Peers(Json),
+    /// Show, check or explain the configuration
+    Config {
+        #[command(subcommand)]
+        action: config::ConfigAction,
+    },
+    /// Print version and build
+    Version(Json),
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, Args)]
+struct Json {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is expected, for example log.filter=debug")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn epoch(text: &str) -> Result<EpochNumber, String> {
+    text.parse().map(EpochNumber::new).map_err(|_| "an epoch number is expected".to_owned())
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. When stdout is gone there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "lucid: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever read our output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let Cli { home, set, command } = cli;
+    // Needs no home, and so works where there is none and none can be found.
+    if let Command::Version(json) = command {
+        return output::version(json.json);
+    }
+    let home = Home::new(home.map_or_else(default_home, Ok)?);
+    match command {
+        Command::Init(args) => init::init(&home, args, &set),
+        Command::Run => {
+            let loaded = configuration(&home, &set)?;
+            run::run(home, loaded)
+        }
+        Command::Status(json) => read::status(&api(&home, &set)?, json.json),
+        Command::Epochs { epoch, limit, json } => read::epochs(&api(&home, &set)?, epoch, limit, json.json),
+        Command::Scores { epoch, json } => read::scores(&api(&home, &set)?, epoch, json.json),
+        Command::Payouts { id, limit, json } => read::payouts(&api(&home, &set)?, id, limit, json.json),
+        Command::Peers(json) => read::peers(&api(&home, &set)?, json.json),
+        Command::Config { action } => config::config(&home, action, &set),
+        Command::Version(json) => output::version(json.json),
+    }
+}
+
+fn default_home() -> anyhow::Result<PathBuf> {
+    let user = std::env::home_dir().ok_or_else(|| anyhow!("the user's home folder is unknown: give --home DIR"))?;
+    Ok(user.join(".lucid"))
+}
+
+/// The home's configuration with environment and command line applied.
+fn configuration(home: &Home, set: &[(String, String)]) -> anyhow::Result<Loaded> {
+    // Variables that are no text are none of ours.
+    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    load(&home.config_file(), environment, set).map_err(Into::into)
+}
+
+/// A reader of the API of the node of this home.
+fn api(home: &Home, set: &[(String, String)]) -> anyhow::Result<read::Api> {
+    read::Api::of(configuration(home, set)?.config.api.listen).context("cannot ask the node")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_description_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,343 @@
+//! The node's configuration: what each key means, its default, and which values are possible.
+//!
+//! Where values come from (file, environment, command line) is [`load`]'s business; the table of keys with their
+//! descriptions is [`settings`]. Nothing here reads or writes a file.
+
+pub mod load;
+pub mod locate;
+pub mod settings;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+/// What a node does for its network. A node has at least one role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Measures workers and votes on blocks. Its key stands among the genesis' validators.
+    Validator,
+    /// Offers its machine and is measured. Its key stands among the genesis' workers.
+    Worker,
+    /// Holds a treasury key and signs the payouts that blocks have fixed.
+    Treasury,
+    /// Is named in other nodes' bootstrap lists.
+    Bootstrap,
+    /// Follows the chain of blocks and nothing else.
+    Observer,
+}
+
+impl Role {
+    /// As it is written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Worker => "worker",
+            Self::Treasury => "treasury",
+            Self::Bootstrap => "bootstrap",
+            Self::Observer => "observer",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Everything that one node's operator decides. The network's parameters stand in the genesis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// For people.
+    pub name: String,
+    /// What the node does.
+    pub roles: BTreeSet<Role>,
+    /// The mesh.
+    pub p2p: P2pConfig,
+    /// The HTTP API.
+    pub api: ApiConfig,
+    /// The listener for Prometheus.
+    pub metrics: MetricsConfig,
+    /// The payment network.
+    pub tron: TronConfig,
+    /// The treasury signer.
+    pub treasury: TreasuryConfig,
+    /// What a worker gives to probes.
+    pub probe: ProbeConfig,
+    /// Logging.
+    pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "lucid".to_owned(),
+            roles: BTreeSet::from([Role::Observer]),
+            p2p: P2pConfig::default(),
+            api: ApiConfig::default(),
+            metrics: MetricsConfig::default(),
+            tron: TronConfig::default(),
+            treasury: TreasuryConfig::default(),
+            probe: ProbeConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+/// The mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct P2pConfig {
+    /// Multiaddresses to listen on.
+    pub listen: Vec<String>,
+    /// Multiaddresses at which others reach this node, when they differ from those it listens on.
+    pub external: Vec<String>,
+    /// Multiaddresses of nodes to start from, each ending in `/p2p/<peer id>`.
+    pub bootstrap: Vec<String>,
+    /// All nodes are on one machine or in one private network.
+    pub local: bool,
+}
+
+impl Default for P2pConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec!["/ip4/0.0.0.0/tcp/7001".to_owned(), "/ip4/0.0.0.0/udp/7001/quic-v1".to_owned()],
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            local: false,
+        }
+    }
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it listens; a loopback address.
+    pub listen: SocketAddr,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 8095).into() }
+    }
+}
+
+/// The listener for Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 9090).into() }
+    }
+}
+
+/// The payment network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TronConfig {
+    /// Base URLs of full nodes' HTTP APIs, tried in this order.
+    pub endpoints: Vec<String>,
+    /// Sent to the endpoints as `TRON-PRO-API-KEY`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+}
+
+impl Default for TronConfig {
+    fn default() -> Self {
+        Self { endpoints: vec!["http://127.0.0.1:8090".to_owned()], api_key: None }
+    }
+}
+
+/// The treasury signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TreasuryConfig {
+    /// File with the treasury key, relative to the home.
+    pub key_file: PathBuf,
+}
+
+impl Default for TreasuryConfig {
+    fn default() -> Self {
+        Self { key_file: PathBuf::from("treasury.key") }
+    }
+}
+
+/// What a worker gives to probes. Both are enforced by the worker itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Relay sessions served at a time; further ones are refused.
+    pub relay_sessions: u32,
+    /// Bytes a second that all relay sessions together may take, counted once; 0 for no cap.
+    pub max_relay_bytes_per_s: u64,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { relay_sessions: 8, max_relay_bytes_per_s: 0 }
+    }
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Which events are logged, in the syntax of `RUST_LOG`, which goes before it.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), json: false }
+    }
+}
+
+/// A text that no log, dump or message shows. Wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+/// A value that has the right type and yet cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value}: {problem}")]
+pub struct Invalid {
+    /// The key.
+    pub key: &'static str,
+    /// The value at fault, for a list the item.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+fn invalid(key: &'static str, value: impl fmt::Debug, problem: impl Into<String>) -> Invalid {
+    Invalid { key, value: format!("{value:?}"), problem: problem.into() }
+}
+
+impl Config {
+    /// Whether the node has `role`.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.name.is_empty() || self.name.len() > 64 || self.name.chars().any(char::is_control) {
+            return Err(invalid("name", &self.name, "1 to 64 bytes without control characters are expected"));
+        }
+        if self.roles.is_empty() {
+            let all = "give at least one of validator, worker, treasury, bootstrap, observer";
+            return Err(Invalid { key: "roles", value: "[]".to_owned(), problem: all.to_owned() });
+        }
+        self.p2p.check()?;
+        if !self.api.listen.ip().is_loopback() {
+            let problem = "only a loopback address such as 127.0.0.1:8095 or [::1]:8095 is served: the API asks \
+                           nobody who they are. Put an authenticating proxy before it to reach it from elsewhere";
+            return Err(invalid("api.listen", self.api.listen, problem));
+        }
+        if self.api.listen == self.metrics.listen && self.api.listen.port() != 0 {
+            return Err(invalid("metrics.listen", self.metrics.listen, "the same as api.listen; choose another port"));
+        }
+        for endpoint in &self.tron.endpoints {
+            let problem = match reqwest::Url::parse(endpoint) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => continue,
+                Ok(_) => "a URL starting with http:// or https:// is expected".to_owned(),
+                Err(e) => format!("{e}; a URL such as http://127.0.0.1:8090 is expected"),
+            };
+            return Err(invalid("tron.endpoints", endpoint, problem));
+        }
+        let pays = self.has(Role::Validator) || self.has(Role::Treasury);
+        if pays && self.tron.endpoints.is_empty() {
+            let problem = "validators and treasury signers read the payment network: give at least one URL";
+            return Err(Invalid { key: "tron.endpoints", value: "[]".to_owned(), problem: problem.to_owned() });
+        }
+        if self.treasury.key_file.as_os_str().is_empty() {
+            return Err(invalid("treasury.key_file", "", "a file name is expected"));
+        }
+        if !(1..=64).contains(&self.probe.relay_sessions) {
+            return Err(invalid("probe.relay_sessions", self.probe.relay_sessions, "1 to 64 are possible"));
+        }
+        if let Err(e) = EnvFilter::try_new(&self.log.filter) {
+            return Err(invalid("log.filter", &self.log.filter, format!("{e}; for example \"info,lucid_p2p=debug\"")));
+        }
+        Ok(())
+    }
+}
+
+impl P2pConfig {
+    /// A first look, so that mistakes are told with their key; the mesh parses the addresses in full.
+    fn check(&self) -> Result<(), Invalid> {
+        for address in &self.listen {
+            let parts: Vec<&str> = address.split('/').collect();
+            let usable = matches!(
+                parts.as_slice(),
+                ["", "ip4" | "ip6", _, "tcp", _] | ["", "ip4" | "ip6", _, "udp", _, "quic-v1"]
+            );
+            if !usable {
+                let problem =
+                    "a multiaddress such as /ip4/0.0.0.0/tcp/7001 or /ip4/0.0.0.0/udp/7001/quic-v1 is expected";
+                return Err(invalid("p2p.listen", address, problem));
+            }
+        }
+        for address in &self.external {
+            if !address.starts_with('/') {
+                let problem = "a multiaddress such as /dns4/node.example.org/tcp/7001 is expected";
+                return Err(invalid("p2p.external", address, problem));
+            }
+        }
+        for address in &self.bootstrap {
+            let peer = address.rsplit_once("/p2p/").filter(|(_, peer)| !peer.is_empty() && !peer.contains('/'));
+            if !address.starts_with('/') || peer.is_none() {
+                let problem = "a multiaddress that ends in /p2p/<peer id> is expected; `lucid init` and `lucid status` \
+                               print a node's peer id";
+                return Err(invalid("p2p.bootstrap", address, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

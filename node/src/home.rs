@@ -1,0 +1,286 @@
+//! A node's home: where its files lie, how they are made, and what their mistakes are called.
+//!
+//! ```text
+//! HOME/config.toml    the configuration
+//! HOME/node.key       the node's secret: 64 hex digits, mode 0600
+//! HOME/genesis.toml   the network's genesis
+//! HOME/treasury.key   the secret of a treasury signer, nowhere else
+//! HOME/db/            the store; its lock is the home's lock
+//! ```
+//!
+//! Nothing here overwrites a file, ever.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use lucid_types::genesis::{Genesis, GenesisError};
+use lucid_types::id::NetworkId;
+use lucid_types::key::NodeKey;
+use lucid_types::validator::ValidatorSet;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::config::locate::{self, TomlError};
+use crate::config::settings;
+
+/// Hex digits of a secret.
+const KEY_DIGITS: usize = 64;
+/// Of a genesis; far above any that a network of the supported size has.
+const MAX_GENESIS_BYTES: u64 = 16 << 20;
+
+/// A home folder. Knows paths; holds nothing open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// A genesis that has passed every check.
+#[derive(Clone, Debug)]
+pub struct LoadedGenesis {
+    /// The genesis.
+    pub genesis: Genesis,
+    /// Its hash.
+    pub network_id: NetworkId,
+    /// The first validators.
+    pub validators: ValidatorSet,
+}
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// There is no home.
+    #[error("there is no Lucid home at {}; `lucid init --home {}` makes one", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// A file stands where a new one should be made.
+    #[error("{} exists already and is left as it is; choose another home, or move the file away if it is not needed", .0.display())]
+    Exists(PathBuf),
+    /// A secret can be read by others than its owner.
+    #[error(
+        "{} is readable by others (mode {mode:04o}): a secret that others may know is worth nothing; if nobody had \
+         access, run `chmod 600 {}`, else replace the key", path.display(), path.display()
+    )]
+    Permissions {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A key file does not hold a key.
+    #[error(
+        "{} is not a key: {problem}. Restore it from your backup; a new key, made by `lucid init` in another home, is \
+         another identity", path.display()
+    )]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key file is not there.
+    #[error("{} is missing; {hint}", path.display())]
+    NoKey {
+        /// Where it should be.
+        path: PathBuf,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// There is no genesis.
+    #[error(
+        "{} is missing: it says which network the node belongs to. Copy the network's genesis there, or give it to \
+         `lucid init --genesis FILE`", .0.display()
+    )]
+    NoGenesis(PathBuf),
+    /// The genesis file holds something that cannot stand there.
+    #[error(transparent)]
+    GenesisFile(#[from] TomlError),
+    /// The genesis is well-formed and yet impossible.
+    #[error("{}: {source}", path.display())]
+    Genesis {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GenesisError,
+    },
+    /// The system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The system's random source does not work.
+    #[error("the operating system gives no random bytes for a key")]
+    Random(#[source] getrandom::Error),
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeError {
+    let path = path.to_path_buf();
+    move |source| HomeError::Io { operation, path, source }
+}
+
+impl Home {
+    /// The home at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `config.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// `node.key`.
+    pub fn key_file(&self) -> PathBuf {
+        self.root.join("node.key")
+    }
+
+    /// `genesis.toml`.
+    pub fn genesis_file(&self) -> PathBuf {
+        self.root.join("genesis.toml")
+    }
+
+    /// The folder of the store.
+    pub fn db_dir(&self) -> PathBuf {
+        self.root.join("db")
+    }
+
+    /// The treasury signer's key file: as configured, relative paths from the home.
+    pub fn treasury_key_file(&self, config: &Config) -> PathBuf {
+        self.root.join(&config.treasury.key_file)
+    }
+
+    /// Makes a home with a new key, this configuration and, if given, a copy of a genesis.
+    ///
+    /// # Errors
+    /// When one of these files exists already, or the genesis is not one; then nothing has been made.
+    pub fn create(&self, config: &Config, genesis: Option<&Path>) -> Result<NodeKey, HomeError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice()).map_err(HomeError::Random)?;
+        let mut digits = Zeroizing::new(hex::encode(seed.as_slice()));
+        digits.push('\n');
+        let mut files =
+            vec![(self.key_file(), 0o600, digits), self.plain(self.config_file(), settings::render(config))];
+        if let Some(source) = genesis {
+            load_genesis(source)?;
+            let text = fs::read_to_string(source).map_err(io_error("read", source))?;
+            files.push(self.plain(self.genesis_file(), text));
+        }
+        if let Some((path, ..)) = files.iter().find(|(path, ..)| path.symlink_metadata().is_ok()) {
+            return Err(HomeError::Exists(path.clone()));
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io_error("make", &self.root))?;
+        for (made, (path, mode, text)) in files.iter().enumerate() {
+            if let Err(error) = write_new(path, *mode, text) {
+                // Ours, made a moment ago: a second try finds the home as it was.
+                for (path, ..) in &files[..made] {
+                    fs::remove_file(path).map_err(io_error("remove", path))?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(NodeKey::from_seed(&seed))
+    }
+
+    fn plain(&self, path: PathBuf, text: String) -> (PathBuf, u32, Zeroizing<String>) {
+        (path, 0o644, Zeroizing::new(text))
+    }
+
+    /// The node's key.
+    ///
+    /// # Errors
+    /// When there is none, others may read it, or it is broken.
+    pub fn load_key(&self) -> Result<NodeKey, HomeError> {
+        if !self.root.is_dir() {
+            return Err(HomeError::Missing(self.root.clone()));
+        }
+        let hint = "restore it from your backup; a new home with a new identity is made by `lucid init --home DIR`";
+        load_secret(&self.key_file(), hint).map(|seed| NodeKey::from_seed(&seed))
+    }
+
+    /// The secret of the treasury signer.
+    ///
+    /// # Errors
+    /// When there is none, others may read it, or it is broken.
+    pub fn load_treasury_key(&self, config: &Config) -> Result<Zeroizing<[u8; 32]>, HomeError> {
+        let hint = "the role treasury needs the treasury's key there (64 hex digits, mode 0600); without it, remove \
+                    treasury from `roles`";
+        load_secret(&self.treasury_key_file(config), hint)
+    }
+
+    /// The network's genesis, checked.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be one.
+    pub fn load_genesis(&self) -> Result<LoadedGenesis, HomeError> {
+        load_genesis(&self.genesis_file())
+    }
+}
+
+/// Reads and checks a genesis file.
+///
+/// # Errors
+/// Names file, line, key and value for what a parser sees, file and entry for the rest.
+pub fn load_genesis(path: &Path) -> Result<LoadedGenesis, HomeError> {
+    let file = File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => HomeError::NoGenesis(path.to_path_buf()),
+        _ => io_error("open", path)(source),
+    })?;
+    let mut text = String::new();
+    file.take(MAX_GENESIS_BYTES).read_to_string(&mut text).map_err(io_error("read", path))?;
+    let genesis: Genesis = locate::parse(path, &text)?;
+    let validators = genesis.check().map_err(|source| HomeError::Genesis { path: path.to_path_buf(), source })?;
+    Ok(LoadedGenesis { network_id: genesis.network_id(), genesis, validators })
+}
+
+fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::AlreadyExists => HomeError::Exists(path.to_path_buf()),
+                _ => io_error("make", path)(source),
+            }
+        })?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+        // Half a file is worse than none; that it cannot be removed changes nothing about the error.
+        let _ = fs::remove_file(path);
+        io_error("write", path)(source)
+    })
+}
+
+fn load_secret(path: &Path, hint: &'static str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
+    let file = File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => HomeError::NoKey { path: path.to_path_buf(), hint },
+        _ => io_error("open", path)(source),
+    })?;
+    let mode = file.metadata().map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(HomeError::Permissions { path: path.to_path_buf(), mode });
+    }
+    let broken = |problem: String| HomeError::Key { path: path.to_path_buf(), problem };
+    // One digit more than fits shows that there is more; nothing of the content appears in a message.
+    let mut text = Zeroizing::new(Vec::with_capacity(KEY_DIGITS + 3));
+    file.take(KEY_DIGITS as u64 + 3).read_to_end(&mut text).map_err(io_error("read", path))?;
+    let digits = text.trim_ascii();
+    if digits.len() != KEY_DIGITS {
+        let found = if digits.len() > KEY_DIGITS { "more".to_owned() } else { digits.len().to_string() };
+        return Err(broken(format!("{KEY_DIGITS} hex digits are expected, {found} were found")));
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(digits, seed.as_mut_slice())
+        .map_err(|_| broken(format!("{KEY_DIGITS} hex digits are expected, other characters were found")))?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! One uptime beacon: a fresh nonce that the worker signs, and the judgement of its answer.
+
+use std::time::{Duration, Instant};
+
+use lucid_p2p::{Mesh, Protocol, RequestError};
+use lucid_types::codec::{DecodeError, decode, encode};
+use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::report::{ProbeReply, ProbeRequest};
+use lucid_types::signed::{SignatureError, Signed};
+
+use super::counts::BeaconOutcome;
+
+/// Why an answer does not count.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReplyError {
+    #[error("not a signed probe reply")]
+    Malformed(#[source] DecodeError),
+    #[error("signed by {0}, who was not asked")]
+    OtherSigner(NodeId),
+    #[error("an answer to another beacon")]
+    OtherBeacon,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+/// Checks that `bytes` are the worker's answer to this beacon of this validator.
+pub(super) fn check_reply(
+    network: &NetworkId,
+    validator: NodeId,
+    worker: NodeId,
+    request: &ProbeRequest,
+    bytes: &[u8],
+) -> Result<(), ReplyError> {
+    let reply: Signed<ProbeReply> = decode(bytes).map_err(ReplyError::Malformed)?;
+    if reply.signer != worker {
+        return Err(ReplyError::OtherSigner(reply.signer));
+    }
+    if reply.record != (ProbeReply { validator, epoch: request.epoch, nonce: request.nonce }) {
+        return Err(ReplyError::OtherBeacon);
+    }
+    Ok(reply.check(network)?)
+}
+
+/// Sends a beacon and waits for its answer. The duration is the round trip, meaningful when it was answered.
+pub(super) async fn send(
+    mesh: Mesh,
+    network: NetworkId,
+    worker: NodeId,
+    request: ProbeRequest,
+    timeout: Duration,
+) -> (BeaconOutcome, Duration) {
+    let start = Instant::now();
+    let answer = tokio::time::timeout(timeout, mesh.request(worker, Protocol::Probe, encode(&request))).await;
+    let rtt = start.elapsed();
+    let outcome = match answer {
+        Ok(Ok(bytes)) => match check_reply(&network, mesh.node_id(), worker, &request, &bytes) {
+            Ok(()) => BeaconOutcome::Answered,
+            Err(error) => {
+                tracing::debug!(worker = %worker.short(), %error, "a beacon's answer is wrong");
+                BeaconOutcome::Wrong
+            }
+        },
+        Ok(Err(error)) => failure(&error),
+        Err(_) => BeaconOutcome::Late,
+    };
+    (outcome, rtt)
+}
+
+fn failure(error: &RequestError) -> BeaconOutcome {
+    match error {
+        RequestError::TooLarge { .. } | RequestError::TooManyPending | RequestError::Stopped => BeaconOutcome::NotSent,
+        RequestError::NotAPeer | RequestError::Unreachable(_) | RequestError::Disconnected(_) => {
+            BeaconOutcome::Unreachable
+        }
+        RequestError::TimedOut => BeaconOutcome::Late,
+        RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => BeaconOutcome::Refused,
+        RequestError::Malformed(_) => BeaconOutcome::Wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_types::key::NodeKey;
+    use lucid_types::time::EpochNumber;
+
+    use super::*;
+
+    const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+    const VALIDATOR: NodeId = NodeId::from_bytes([2; 32]);
+
+    fn request() -> ProbeRequest {
+        ProbeRequest { epoch: EpochNumber::new(7), nonce: [3; 32] }
+    }
+
+    fn reply() -> ProbeReply {
+        ProbeReply { validator: VALIDATOR, epoch: EpochNumber::new(7), nonce: [3; 32] }
+    }
+
+    fn key() -> NodeKey {
+        NodeKey::from_seed(&[4; 32])
+    }
+
+    fn check(bytes: &[u8]) -> Result<(), ReplyError> {
+        check_reply(&NETWORK, VALIDATOR, key().node_id(), &request(), bytes)
+    }
+
+    fn signed(network: &NetworkId, key: &NodeKey, reply: ProbeReply) -> Vec<u8> {
+        encode(&*key.sign_probe_reply(network, reply))
+    }
+
+    #[test]
+    fn only_this_workers_answer_to_this_beacon_of_this_validator_counts() {
+        assert!(check(&signed(&NETWORK, &key(), reply())).is_ok());
+        let other = NodeKey::from_seed(&[5; 32]);
+        assert!(matches!(check(&signed(&NETWORK, &other, reply())), Err(ReplyError::OtherSigner(_))));
+        let replies = [
+            ProbeReply { nonce: [9; 32], ..reply() },
+            ProbeReply { epoch: EpochNumber::new(6), ..reply() },
+            ProbeReply { validator: NodeId::from_bytes([8; 32]), ..reply() },
+        ];
+        for reply in replies {
+            assert!(matches!(check(&signed(&NETWORK, &key(), reply)), Err(ReplyError::OtherBeacon)));
+        }
+        let elsewhere = NetworkId::from_bytes([6; 32]);
+        assert!(matches!(check(&signed(&elsewhere, &key(), reply())), Err(ReplyError::Signature(_))));
+        let forged = Signed { signer: key().node_id(), ..other.sign_probe_reply(&NETWORK, reply()).into_inner() };
+        assert!(matches!(check(&encode(&forged)), Err(ReplyError::Signature(_))));
+        assert!(matches!(check(b"yes"), Err(ReplyError::Malformed(_))));
+        let mut trailing = signed(&NETWORK, &key(), reply());
+        trailing.push(0);
+        assert!(matches!(check(&trailing), Err(ReplyError::Malformed(_))));
+    }
+}

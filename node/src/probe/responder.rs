@@ -1,0 +1,253 @@
+//! The worker's side: signs answers to beacons and returns relay streams, for validators only and within limits.
+//!
+//! A worker gives each validator twice what the policy assigns for an epoch: a validator that restarts does not know
+//! what it has sent. Everything beyond is refused and counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_p2p::{RelayStream, Responder as Reply};
+use lucid_score::aggregate::RELAYS_PER_EPOCH;
+use lucid_types::codec::{decode, encode};
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::key::NodeKey;
+use lucid_types::report::{ProbeReply, ProbeRequest};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::counts::Served;
+use super::limits::{clock_tolerance, relay_timeout};
+use super::pace::Pace;
+use super::relay;
+use crate::clock::Clock;
+use crate::config::ProbeConfig;
+
+/// Probes that may wait to be looked at. When that many wait, further ones are refused and counted.
+const INBOX: usize = 256;
+/// How often the policy's number of probes a validator is served in an epoch.
+const GENEROSITY: u32 = 2;
+
+/// Whether a node is a validator now. Called for every probe; must not block.
+pub type IsValidator = Arc<dyn Fn(&NodeId) -> bool + Send + Sync>;
+
+/// What a responder needs.
+pub struct ResponderParts {
+    /// Signs the answers.
+    pub key: NodeKey,
+    /// Bounds of epochs and the policy.
+    pub genesis: Arc<Genesis>,
+    /// Tells which epochs are plausible.
+    pub clock: Arc<dyn Clock>,
+    /// Who may ask.
+    pub is_validator: IsValidator,
+    /// The owner's caps.
+    pub limits: ProbeConfig,
+    /// Counts what is served; read by the sampler and for metrics.
+    pub served: Arc<Served>,
+}
+
+/// A probe as it comes from the mesh.
+#[derive(Debug)]
+pub enum Offer {
+    /// A request of [`lucid_p2p::Protocol::Probe`].
+    Beacon {
+        /// Who asks.
+        peer: NodeId,
+        /// What.
+        bytes: Vec<u8>,
+        /// For the answer; dropped, the peer hears that there is none.
+        reply: Reply,
+    },
+    /// A relay stream.
+    Relay {
+        /// Who opened it.
+        peer: NodeId,
+        /// The stream; dropped, it is reset.
+        stream: RelayStream,
+    },
+}
+
+/// Hands probes to a running responder. Cheap to clone.
+#[derive(Clone)]
+pub struct ResponderHandle {
+    inbox: mpsc::Sender<Offer>,
+    served: Arc<Served>,
+}
+
+impl ResponderHandle {
+    /// Hands over a probe. Never waits: with a full inbox, or a responder that has ended, the probe is refused.
+    pub fn offer(&self, probe: Offer) {
+        if self.inbox.try_send(probe).is_err() {
+            self.served.refuse();
+        }
+    }
+}
+
+/// What one validator has had in one epoch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    beacons: u32,
+    relays: u32,
+}
+
+/// The responder. [`Self::run`] it.
+pub struct Responder {
+    parts: ResponderParts,
+    network: NetworkId,
+    inbox: mpsc::Receiver<Offer>,
+    pace: Arc<Pace>,
+    /// At most one entry for each validator and plausible epoch.
+    used: BTreeMap<(EpochNumber, NodeId), Used>,
+    sessions: JoinSet<()>,
+}
+
+/// Why a probe is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NotAValidator,
+    Malformed,
+    OtherEpoch,
+    TooMany,
+}
+
+impl Responder {
+    /// A responder and the handle through which it gets its probes.
+    pub fn new(parts: ResponderParts) -> (ResponderHandle, Self) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let handle = ResponderHandle { inbox: sender, served: Arc::clone(&parts.served) };
+        let network = parts.genesis.network_id();
+        let pace = Arc::new(Pace::new(parts.limits.max_relay_bytes_per_s));
+        (handle, Self { parts, network, inbox, pace, used: BTreeMap::new(), sessions: JoinSet::new() })
+    }
+
+    /// Serves until `stop`, or until every handle is gone. Running relay sessions end with it.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // A session has counted itself; one that panicked has been logged by its thread.
+                Some(_ended) = self.sessions.join_next() => {}
+                offer = self.inbox.recv() => match offer {
+                    Some(offer) => self.take(offer),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, offer: Offer) {
+        let now = self.parts.clock.now();
+        let (peer, refused) = match offer {
+            Offer::Beacon { peer, bytes, reply } => match self.answer(peer, &bytes, now) {
+                Ok(answer) => {
+                    reply.respond(answer);
+                    return;
+                }
+                Err(refusal) => (peer, refusal),
+            },
+            Offer::Relay { peer, stream } => match self.admit_relay(peer, now) {
+                Ok(()) => {
+                    self.serve(stream);
+                    return;
+                }
+                Err(refusal) => (peer, refusal),
+            },
+        };
+        self.parts.served.refuse();
+        tracing::debug!(peer = %peer.short(), reason = ?refused, "a probe is refused");
+    }
+
+    /// The signed answer to a beacon.
+    fn answer(&mut self, peer: NodeId, bytes: &[u8], now: UnixMillis) -> Result<Vec<u8>, Refusal> {
+        if !(self.parts.is_validator)(&peer) {
+            return Err(Refusal::NotAValidator);
+        }
+        let request: ProbeRequest = decode(bytes).map_err(|_| Refusal::Malformed)?;
+        if !self.plausible(now).contains(&request.epoch) {
+            return Err(Refusal::OtherEpoch);
+        }
+        let most = self.parts.genesis.policy.beacons.saturating_mul(GENEROSITY);
+        let used = self.used(request.epoch, peer, now);
+        if used.beacons >= most {
+            return Err(Refusal::TooMany);
+        }
+        used.beacons += 1;
+        self.parts.served.beacon();
+        let reply = ProbeReply { validator: peer, epoch: request.epoch, nonce: request.nonce };
+        Ok(encode(&*self.parts.key.sign_probe_reply(&self.network, reply)))
+    }
+
+    fn admit_relay(&mut self, peer: NodeId, now: UnixMillis) -> Result<(), Refusal> {
+        if !(self.parts.is_validator)(&peer) {
+            return Err(Refusal::NotAValidator);
+        }
+        let epoch = self.parts.genesis.epoch_at(now);
+        let slots = usize::try_from(self.parts.limits.relay_sessions).unwrap_or(usize::MAX);
+        let full = self.sessions.len() >= slots;
+        let used = self.used(epoch, peer, now);
+        if full || used.relays >= RELAYS_PER_EPOCH.saturating_mul(GENEROSITY) {
+            return Err(Refusal::TooMany);
+        }
+        used.relays += 1;
+        Ok(())
+    }
+
+    fn serve(&mut self, stream: RelayStream) {
+        let policy = &self.parts.genesis.policy;
+        let (most, timeout) = (policy.relay_bytes, relay_timeout(policy));
+        let (pace, session) = (Arc::clone(&self.pace), Session::begin(&self.parts.served));
+        self.sessions.spawn(async move {
+            let echo = Box::pin(relay::echo(stream, most, &pace));
+            match tokio::time::timeout(timeout, echo).await {
+                Ok(Ok(bytes)) => session.end(bytes),
+                Ok(Err(error)) => tracing::debug!(%error, "a relay session failed"),
+                Err(_) => tracing::debug!("a relay session took too long"),
+            }
+        });
+    }
+
+    /// Epochs in which a validator may be whose clock is within the tolerance of ours.
+    fn plausible(&self, now: UnixMillis) -> std::ops::RangeInclusive<EpochNumber> {
+        let genesis = &self.parts.genesis;
+        let tolerance = clock_tolerance(&genesis.policy);
+        let millis = u64::try_from(tolerance.as_millis()).unwrap_or(u64::MAX);
+        let first = genesis.epoch_at(now.saturating_sub(UnixMillis::new(millis)));
+        first.max(EpochNumber::new(1))..=genesis.epoch_at(now.after(tolerance))
+    }
+
+    fn used(&mut self, epoch: EpochNumber, peer: NodeId, now: UnixMillis) -> &mut Used {
+        let oldest = *self.plausible(now).start();
+        self.used.retain(|(epoch, _), _| *epoch >= oldest);
+        self.used.entry((epoch, peer)).or_default()
+    }
+}
+
+/// A relay session in the counts. However it ends, it stops being busy.
+struct Session {
+    served: Arc<Served>,
+    bytes: Option<u64>,
+}
+
+impl Session {
+    fn begin(served: &Arc<Served>) -> Self {
+        served.relay_begins();
+        Self { served: Arc::clone(served), bytes: None }
+    }
+
+    /// Served to the end.
+    fn end(mut self, bytes: u64) {
+        self.bytes = Some(bytes);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.served.relay_ends(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Tests of what a worker answers and refuses. Streams over real meshes are tested in `tests/it`.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use lucid_types::genesis::PaymentNetwork;
+use lucid_types::id::{PayoutAddress, SolidBlockId};
+use lucid_types::policy::Policy;
+use lucid_types::signed::Signed;
+use lucid_types::validator::Validator;
+
+use super::*;
+
+struct Watch(Mutex<UnixMillis>);
+
+impl Clock for Watch {
+    fn now(&self) -> UnixMillis {
+        *self.0.lock().unwrap()
+    }
+}
+
+const VALIDATOR: NodeId = NodeId::from_bytes([1; 32]);
+const OTHER_VALIDATOR: NodeId = NodeId::from_bytes([2; 32]);
+const STRANGER: NodeId = NodeId::from_bytes([9; 32]);
+const START: u64 = 1_000_000;
+
+fn genesis() -> Genesis {
+    Genesis {
+        name: "t".to_owned(),
+        genesis_time: UnixMillis::new(START),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([0; 32]),
+            usdt: PayoutAddress::from_hash20([1; 20]),
+        },
+        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        validators: vec![Validator { node: VALIDATOR, power: 1, operator: VALIDATOR }],
+        workers: vec![],
+        pools: vec![],
+    }
+}
+
+fn responder(limits: ProbeConfig) -> (Responder, Arc<Watch>) {
+    let clock = Arc::new(Watch(Mutex::new(UnixMillis::new(START))));
+    let parts = ResponderParts {
+        key: NodeKey::from_seed(&[7; 32]),
+        genesis: Arc::new(genesis()),
+        clock: Arc::<Watch>::clone(&clock),
+        is_validator: Arc::new(|node| [VALIDATOR, OTHER_VALIDATOR].contains(node)),
+        limits,
+        served: Arc::default(),
+    };
+    (Responder::new(parts).1, clock)
+}
+
+fn ask(responder: &mut Responder, peer: NodeId, epoch: u64) -> Result<Vec<u8>, Refusal> {
+    let request = ProbeRequest { epoch: EpochNumber::new(epoch), nonce: [5; 32] };
+    let now = responder.parts.clock.now();
+    responder.answer(peer, &encode(&request), now)
+}
+
+#[test]
+fn an_answer_is_signed_for_the_asker_the_epoch_and_the_nonce() {
+    let (mut responder, _) = responder(ProbeConfig::default());
+    let answer = ask(&mut responder, VALIDATOR, 1).unwrap();
+    let reply: Signed<ProbeReply> = decode(&answer).unwrap();
+    reply.check(&genesis().network_id()).unwrap();
+    assert_eq!(reply.signer, NodeKey::from_seed(&[7; 32]).node_id());
+    assert_eq!(reply.record, ProbeReply { validator: VALIDATOR, epoch: EpochNumber::new(1), nonce: [5; 32] });
+    assert_eq!(responder.parts.served.snapshot().sessions(), 1);
+}
+
+#[test]
+fn only_validators_are_answered_and_only_requests() {
+    let (mut responder, _) = responder(ProbeConfig::default());
+    assert_eq!(ask(&mut responder, STRANGER, 1), Err(Refusal::NotAValidator));
+    let now = UnixMillis::new(START);
+    assert_eq!(responder.admit_relay(STRANGER, now), Err(Refusal::NotAValidator));
+    assert_eq!(responder.answer(VALIDATOR, &[0; 39], now), Err(Refusal::Malformed));
+    assert_eq!(responder.answer(VALIDATOR, &[0; 41], now), Err(Refusal::Malformed));
+}
+
+#[test]
+fn epochs_within_half_an_epoch_of_our_clock_are_plausible() {
+    let (mut responder, clock) = responder(ProbeConfig::default());
+    // Epoch 2 is from 5 s to 10 s.
+    for (millis, plausible) in
+        [(0, vec![1]), (2_499, vec![1]), (2_500, vec![1, 2]), (7_000, vec![1, 2]), (7_500, vec![2, 3])]
+    {
+        *clock.0.lock().unwrap() = UnixMillis::new(START + millis);
+        let answered: Vec<_> = (0..6).filter(|epoch| ask(&mut responder, VALIDATOR, *epoch).is_ok()).collect();
+        assert_eq!(answered, plausible, "{millis} ms");
+    }
+    *clock.0.lock().unwrap() = UnixMillis::new(START - 10_000);
+    assert!((0..6).all(|epoch| ask(&mut responder, VALIDATOR, epoch) == Err(Refusal::OtherEpoch)));
+}
+
+#[test]
+fn each_validator_gets_twice_what_is_assigned_and_no_more() {
+    let (mut responder, clock) = responder(ProbeConfig::default());
+    let count = |responder: &mut Responder, peer| (0..50).filter(|_| ask(responder, peer, 1).is_ok()).count();
+    assert_eq!(count(&mut responder, VALIDATOR), 8);
+    assert_eq!(count(&mut responder, OTHER_VALIDATOR), 8);
+    let now = clock.now();
+    let relays = |responder: &mut Responder| (0..9).filter(|_| responder.admit_relay(VALIDATOR, now).is_ok()).count();
+    assert_eq!(relays(&mut responder), 2);
+    // Long afterwards nothing of it is remembered.
+    *clock.0.lock().unwrap() = UnixMillis::new(START + 1_000_000);
+    ask(&mut responder, VALIDATOR, 201).unwrap();
+    assert_eq!(responder.used.len(), 1);
+}
