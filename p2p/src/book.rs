@@ -124,14 +124,25 @@ impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
         }
     }
 
-    /// No address of the peer answered.
+    /// The peer hung up before it said who it is: it is full, or it has shut us out.
+    pub(crate) fn hung_up(&mut self, peer: &P, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.connected = false;
+        }
+        self.failed(peer, now);
+    }
+
+    /// No address of the peer answered. Means nothing when the peer reached us meanwhile.
     pub(crate) fn failed(&mut self, peer: &P, now: Instant) {
         let Some(entry) = self.entries.get_mut(peer) else { return };
         entry.dialling = false;
+        if entry.connected {
+            return;
+        }
         entry.failures = entry.failures.saturating_add(1);
         let factor = 1u32.checked_shl(entry.failures.saturating_sub(1)).unwrap_or(u32::MAX);
         entry.next_dial = now + self.timing.redial_min.saturating_mul(factor).min(self.timing.redial_max);
-        let forget = !entry.pinned && !entry.good && !entry.connected && entry.failures >= HEARSAY_FAILURES;
+        let forget = !entry.pinned && !entry.good && entry.failures >= HEARSAY_FAILURES;
         if forget {
             self.entries.remove(peer);
         }
@@ -241,6 +252,25 @@ mod tests {
         assert_eq!(book.due(9, at(t, 1600)), [(3, vec!["a"])]);
         book.disconnected(&7, at(t, 2000));
         assert_eq!(book.due(9, at(t, 3000)), [(7, vec!["b"])]);
+    }
+
+    #[test]
+    fn a_peer_that_hangs_up_is_dialled_ever_rarer_and_one_that_called_us_is_not_dialled() {
+        let (mut book, t) = book();
+        book.learn(7, ["full"], Source::Claim, t);
+        book.identified(&7);
+        let mut now = t;
+        for wait in [1000, 2000, 4000, 8000, 8000] {
+            assert_eq!(book.due(9, now), [(7, vec!["full"])]);
+            book.connected(7, Some("full"), now);
+            book.hung_up(&7, now);
+            assert_eq!(book.due(9, at(now, wait - 1)), []);
+            now = at(now, wait);
+        }
+        assert_eq!(book.due(9, now), [(7, vec!["full"])]);
+        book.connected(7, None, now);
+        book.failed(&7, now);
+        assert_eq!(book.due(9, at(now, 60_000)), [], "our dial failed, but the peer is connected");
     }
 
     #[test]

@@ -104,17 +104,20 @@ impl<T: Send + 'static> MeshTask<T> {
             return;
         }
         let now = Instant::now();
-        self.book.disconnected(&peer, now);
         let Some(entry) = self.peers.remove(&peer) else { return };
-        if entry.is_identified() {
-            if let Some(node) = to_node_id(&peer) {
-                self.tell(Event::PeerDisconnected(node));
-            }
-            self.publish_snapshot();
-            if self.identified_peers() < self.config.limits.min_peers {
-                self.book.hurry(now);
-                self.lookups.hurry(now);
-            }
+        if !entry.is_identified() {
+            // Hung up on: a full node, or one that has shut us out. To dial it at once again would only annoy it.
+            self.book.hung_up(&peer, now);
+            return self.on_unreachable(peer, "the peer hung up");
+        }
+        self.book.disconnected(&peer, now);
+        if let Some(node) = to_node_id(&peer) {
+            self.tell(Event::PeerDisconnected(node));
+        }
+        self.publish_snapshot();
+        if self.identified_peers() < self.config.limits.min_peers {
+            self.book.hurry(now);
+            self.lookups.hurry(now);
         }
     }
 
