@@ -83,6 +83,36 @@ fn a_main_network_header_is_checked() {
     assert_eq!(block.n_transactions(), 0);
 }
 
+/// What a node of java-tron 4.8.2 answered: the leaf of the transaction tree covers the signature and the result.
+#[test]
+fn a_java_tron_block_with_a_transaction_is_checked() {
+    let raw_data_hex = "0a0200a42208b0ef6ad98a02403e40b8e1e8d38f345a57083b12530a38747970652e676f6f676c65617069732e636f6d\
+        2f70726f746f636f6c2e43616e63656c416c6c556e667265657a655632436f6e747261637412170a1541dcf2957055e8fcde477a077ecfed\
+        df5ab235754770a1899cbf8f34";
+    let json = json!({
+        "blockID": "00000000000000a568a725352ccd7fbad4e65f56ed11d420a505c21f2230145d",
+        "block_header": { "raw_data": {
+            "timestamp": 1_790_865_510_000_i64,
+            "txTrieRoot": "c85f5050cb4a05c58222017f823191d5ae1ca07b7bd7f090f493a35c10f03491",
+            "parentHash": "00000000000000a4b0ef6ad98a02403ebb86833716c2350b6338a6ee79df2dfc",
+            "number": 165,
+            "witness_address": "417e5f4552091a69125d5dfcb7b8c2659029395bdf",
+            "version": 38
+        } },
+        "transactions": [{
+            "raw_data": { "ref_block_bytes": "00a4" },
+            "signature": ["755e1552868a1734c90c28dacb66e58f85eaa5fc2845593280e3b6ee1cf1b7af793cc378d8c3ad144542502270ab8520\
+                95665abfffdea306200a9942a67e161401"],
+            "ret": [{ "contractRet": "SUCCESS" }],
+            "raw_data_hex": raw_data_hex,
+            "txID": "db8667ffea27109131fd5c113abcadd535c896590814a50dbf9eda253a8d19da"
+        }]
+    });
+    let block = read::<BlockJson>(json).checked().unwrap().unwrap();
+    let id = "db8667ffea27109131fd5c113abcadd535c896590814a50dbf9eda253a8d19da".parse().unwrap();
+    assert_eq!(block.result_of(&id), Some(Some(ContractResult::Success)));
+}
+
 #[test]
 fn a_blocks_leaves_are_rebuilt_from_its_json() {
     let (header, transactions) = block_with(3);
