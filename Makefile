@@ -42,6 +42,10 @@ check: setup ## Formatting, lints, dependency rules, licences, documentation lin
 test: setup ## Build everything, then run every test; ends with one line of totals.
 	@scripts/test.sh $(TEST)
 
+.PHONY: test-clients
+test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON network (needs node, npm, python3).
+	@testnet/tron-devnet/clients/run.sh
+
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).
 	cargo bench --workspace --locked --profile dev --bench '*'
