@@ -1,12 +1,19 @@
 //! The Lucid node: daemon and command line.
 
 pub mod api;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod gate;
+pub mod history;
 pub mod home;
+pub mod node;
+pub mod payout;
 pub mod probe;
+pub mod router;
 pub mod sampler;
+pub mod view;
 
 /// Identifies the sources this was built from: the version, then a hash. Two binaries of one build have the same.
 pub const BUILD_ID: &str = env!("LUCID_BUILD_ID");

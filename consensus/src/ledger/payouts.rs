@@ -174,7 +174,7 @@ fn open_for_pool(
         payout.attempts = payout.attempts.checked_add(1).ok_or(InvalidBlock::Overflow)?;
         let attempt = attempt(network, *id, payout, pool, reference, limit);
         events.push(Event::AttemptOpened(attempt.clone()));
-        payout.open = Some(OpenAttempt { attempt, height: block.height, votes: BTreeMap::new() });
+        payout.open = Some(OpenAttempt { attempt, height: block.height, time: block.time, votes: BTreeMap::new() });
     }
     Ok(())
 }

@@ -108,6 +108,8 @@ pub struct OpenAttempt {
     pub attempt: PayoutAttempt,
     /// The block that opened it.
     pub height: EpochNumber,
+    /// That block's time.
+    pub time: UnixMillis,
     /// Verdicts by validator; the first of each stands.
     pub votes: BTreeMap<NodeId, Verdict>,
 }

@@ -2,7 +2,7 @@
 
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::id::NodeId;
+use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::signed::Verified;
 use lucid_types::sync::{Decided, SyncRequest};
 use lucid_types::time::UnixMillis;
@@ -10,7 +10,7 @@ use lucid_types::time::UnixMillis;
 use crate::engine::wal::WalEntry;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::{Applied, adopt, validate};
-use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, MAX_EARLY, Replica, Stored};
+use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, MAX_EARLY, MAX_UNANNOUNCED, Replica, Stored};
 
 impl Replica {
     pub(super) fn execute(&self, block: &Verified<Block>) -> Result<Applied, InvalidBlock> {
@@ -27,6 +27,15 @@ impl Replica {
             return;
         }
         let hash = block.hash();
+        let certified = self.certified.as_ref().is_some_and(|certificate| certificate.block == hash);
+        let known = self.candidates.contains_key(&hash) || self.missing.contains_key(&hash) || certified;
+        if !known {
+            if self.unannounced.len() >= MAX_UNANNOUNCED {
+                self.unannounced.pop_front();
+            }
+            self.unannounced.push_back((round, block));
+            return;
+        }
         let round = self.missing.remove(&hash).map_or(round, |missing| missing.round);
         if !self.candidates.contains_key(&hash) {
             if self.candidates.len() >= MAX_CANDIDATES {
@@ -59,10 +68,20 @@ impl Replica {
         } else if certificate.height == next && self.certified.is_none() {
             let block = certificate.block;
             self.certified = Some(certificate);
-            if !self.candidates.contains_key(&block) {
+            self.take_unannounced(now, &block, effects);
+            self.adopt_certified(now, effects);
+            if self.certified.is_some() {
                 effects.push(Effect::Fetch { peer: None, request: SyncRequest::Body { height: next, block } });
             }
-            self.adopt_certified(now, effects);
+        }
+    }
+
+    /// Takes up a body that came before the proposal or certificate that names it.
+    pub(super) fn take_unannounced(&mut self, now: UnixMillis, hash: &BlockHash, effects: &mut Vec<Effect>) {
+        if let Some(found) = self.unannounced.iter().position(|(_, block)| block.hash() == *hash)
+            && let Some((round, block)) = self.unannounced.remove(found)
+        {
+            self.on_body(now, round, block, effects);
         }
     }
 
@@ -102,7 +121,9 @@ impl Replica {
         self.built.clear();
         self.build_wanted = None;
         self.candidates.clear();
-        self.missing.clear();
+        let next = self.state.height.next();
+        self.missing.retain(|_, missing| missing.height >= next);
+        self.unannounced.clear();
         self.certified = None;
         self.pull_at = None;
         self.adopted_at = now;

@@ -17,7 +17,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use lucid_types::block::Block;
@@ -40,6 +40,9 @@ use crate::reports::Reports;
 /// Bodies kept for the next height, and for the one after it.
 const MAX_CANDIDATES: usize = 64;
 const MAX_EARLY: usize = 16;
+/// Bodies that no proposal has announced yet: anyone can send one. The oldest makes room; what is pushed out is asked
+/// for by hash when its proposal comes.
+const MAX_UNANNOUNCED: usize = 8;
 
 /// A proposed block of the next height.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ struct Candidate {
 /// A proposed block that is not here yet.
 #[derive(Clone, Copy, Debug)]
 struct Missing {
+    height: EpochNumber,
     round: u32,
     from: NodeId,
     ask_at: UnixMillis,
@@ -77,6 +81,7 @@ pub struct Replica {
     candidates: BTreeMap<BlockHash, Candidate>,
     missing: BTreeMap<BlockHash, Missing>,
     early: Vec<(u32, Verified<Block>)>,
+    unannounced: VecDeque<(u32, Verified<Block>)>,
     /// A certificate for the next height whose block is not here yet.
     certified: Option<Verified<Certificate>>,
     /// Whether a peer has sent something of the next height's rounds.
@@ -89,17 +94,18 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica that goes on from what is stored.
+    /// A replica that goes on from what is stored. It votes if `may_vote` and its key is a validator's.
     pub fn restore(
         network: Arc<Network>,
         key: NodeKey,
         rows: Arc<dyn RowSource + Send + Sync>,
         stored: Restore,
+        may_vote: bool,
     ) -> Self {
         let Restore { state, log, own, now } = stored;
         let next = state.height.next();
         let set = network.validators(next);
-        let is_validator = set.get(&key.node_id()).is_some();
+        let is_validator = may_vote && set.get(&key.node_id()).is_some();
         let engine =
             is_validator.then(|| Engine::new(*network.id(), key.clone(), set, state.height, network.policy().epoch()));
         let mut replica = Self {
@@ -117,6 +123,7 @@ impl Replica {
             candidates: BTreeMap::new(),
             missing: BTreeMap::new(),
             early: Vec::new(),
+            unannounced: VecDeque::new(),
             certified: None,
             heard: false,
             adopted_at: now,
@@ -196,7 +203,8 @@ impl Replica {
     /// When [`Input::Tick`] is due next; always after `now`, at which the replica has just been called.
     pub fn next_wakeup(&self, now: UnixMillis) -> Option<UnixMillis> {
         let engine = self.engine.as_ref().filter(|_| self.started).and_then(Engine::next_timeout);
-        let missing = self.missing.values().map(|missing| missing.ask_at).min();
+        let next = self.state.height.next();
+        let missing = self.missing.values().filter(|m| m.height == next).map(|missing| missing.ask_at).min();
         [engine, missing, self.pull_at, self.next_start()].into_iter().flatten().filter(|at| *at > now).min()
     }
 

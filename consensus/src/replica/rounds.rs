@@ -52,13 +52,23 @@ impl Replica {
         }
         self.heard |= self.is_next(height);
         if let RoundMessage::Proposal(proposal) = message
-            && self.is_next(height)
             && !self.candidates.contains_key(&proposal.record.block)
             && self.missing.len() < MAX_CANDIDATES
         {
-            let missing =
-                Missing { round: proposal.record.round, from: proposal.signer, ask_at: now.after(BODY_PATIENCE) };
+            let missing = Missing {
+                height,
+                round: proposal.record.round,
+                from: proposal.signer,
+                ask_at: now.after(BODY_PATIENCE),
+            };
             self.missing.entry(proposal.record.block).or_insert(missing);
+        }
+        if let RoundMessage::Proposal(proposal) = message {
+            self.take_unannounced(now, &proposal.record.block, effects);
+        }
+        // Its block may have been the last that was missing to adopt the height.
+        if !self.is_next(height) && !self.is_next(height.previous()) {
+            return;
         }
         let Some(engine) = &mut self.engine else { return };
         let outputs = match message {
@@ -198,7 +208,7 @@ impl Replica {
     pub(super) fn ask_for_missing(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         let height = self.state.height.next();
         for (block, missing) in &mut self.missing {
-            if missing.ask_at <= now {
+            if missing.height == height && missing.ask_at <= now {
                 missing.ask_at = now.after(BODY_RETRY);
                 let request = SyncRequest::Body { height, block: *block };
                 effects.push(Effect::Fetch { peer: Some(missing.from), request });

@@ -29,7 +29,8 @@ pub struct Metrics {
     pub sync: SyncState,
     /// `lucid_round`: the round in which the newest block was decided.
     pub round: u64,
-    /// `lucid_payouts{status="open"|"paid"|"held"}`: payouts in the ledger.
+    /// `lucid_payouts{status="open"|"held"}`: payouts in the ledger that have not ended, and
+    /// `lucid_paid_micro_usdt`: the sum of those that have.
     pub payouts: PayoutCounts,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
@@ -44,8 +45,8 @@ pub struct Metrics {
 pub struct PayoutCounts {
     /// Fixed by a block, no receipt is final.
     pub open: u64,
-    /// Paid for good.
-    pub paid: u64,
+    /// Sum of the payouts that ended as paid, in micro-USDT.
+    pub paid_micro_usdt: u64,
     /// Held for a person.
     pub held: u64,
 }
@@ -72,9 +73,11 @@ pub fn render(metrics: &Metrics) -> String {
     }
     page.family("lucid_payouts", "gauge", "Payouts in the ledger.");
     let payouts = &metrics.payouts;
-    for (label, value) in [("open", payouts.open), ("paid", payouts.paid), ("held", payouts.held)] {
+    for (label, value) in [("open", payouts.open), ("held", payouts.held)] {
         page.value("lucid_payouts", &[("status", label)], value);
     }
+    page.family("lucid_paid_micro_usdt", "gauge", "Sum of the payouts that ended as paid, in micro-USDT.");
+    page.value("lucid_paid_micro_usdt", &[], payouts.paid_micro_usdt);
     page.family("lucid_mesh_total", "counter", "Messages accepted, refused and dropped by the mesh.");
     for counter in &metrics.mesh {
         page.value("lucid_mesh_total", &[("group", counter.group), ("reason", counter.reason)], counter.count);
@@ -148,7 +151,7 @@ mod tests {
             peers: 9,
             sync: SyncState::Syncing,
             round: 0,
-            payouts: PayoutCounts { open: 1, paid: 2, held: 0 },
+            payouts: PayoutCounts { open: 1, paid_micro_usdt: 2, held: 0 },
             mesh: vec![Counter { group: "commits", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
             served: ServedCounts { beacons: 4, ..ServedCounts::default() },
@@ -158,7 +161,7 @@ mod tests {
             "lucid_height 7",
             "lucid_sync_state{state=\"syncing\"} 1",
             "lucid_sync_state{state=\"synced\"} 0",
-            "lucid_payouts{status=\"paid\"} 2",
+            "lucid_paid_micro_usdt 2",
             "lucid_mesh_total{group=\"commits\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_relays_total{outcome=\"verified\"} 0",
             "lucid_served_beacons_total 4",

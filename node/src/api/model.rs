@@ -10,6 +10,8 @@ use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, Poo
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use lucid_tron_bridge::status::PayoutStatus;
+
 use crate::config::Role;
 
 /// How far a node's chain of blocks is.
@@ -139,32 +141,6 @@ pub struct ScoreView {
     pub relay_bytes: u64,
     /// Their throughput in kbit/s; `null` if none was verified.
     pub relay_kbit_s: Option<u64>,
-}
-
-/// Where a payout stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PayoutStatus {
-    /// Fixed by a block; no receipt is final yet.
-    Open,
-    /// A receipt is final: the transfer is in a solidified block.
-    Paid,
-    /// An attempt has died for good and the next one has not opened yet.
-    Failed,
-    /// Held until a person looks at it.
-    Held,
-}
-
-impl PayoutStatus {
-    /// As it stands in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Paid => "paid",
-            Self::Failed => "failed",
-            Self::Held => "held",
-        }
-    }
 }
 
 /// A payout and its newest attempt. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.

@@ -43,7 +43,7 @@ async fn until_signal(home: Home, loaded: Loaded) -> anyhow::Result<()> {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
     tokio::select! {
-        result = Box::pin(start(home, loaded.config, stop)) => result,
+        result = Box::pin(crate::node::run(home, loaded.config, stop)) => result,
         () = signals => Err(anyhow::anyhow!("stopped without waiting for the node")),
     }
 }
@@ -56,11 +56,4 @@ fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let done = if config.json { builder.json().try_init() } else { builder.try_init() };
     done.map_err(|e| anyhow::anyhow!(e)).context("cannot start logging")
-}
-
-/// The seam to the node's composition, `crate::node::run`.
-async fn start(home: Home, config: crate::config::Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let (_key, _genesis) = (home.load_key()?, home.load_genesis()?);
-    drop((config, stop));
-    anyhow::bail!("this build has no node to run")
 }

@@ -184,6 +184,8 @@ impl Responder {
         if !(self.parts.is_validator)(&peer) {
             return Err(Refusal::NotAValidator);
         }
+        // What has ended has given its slot back.
+        while self.sessions.try_join_next().is_some() {}
         let epoch = self.parts.genesis.epoch_at(now);
         let slots = usize::try_from(self.parts.limits.relay_sessions).unwrap_or(usize::MAX);
         let full = self.sessions.len() >= slots;

@@ -1,0 +1,19 @@
+//! What the rest of the node sees of the chain.
+
+use std::sync::Arc;
+
+use lucid_consensus::ledger::state::State;
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+/// The newest block's outcome.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The state after it.
+    pub state: Arc<State>,
+    /// When this node adopted it, by its own clock; the start of the node for what it found on disk.
+    pub adopted_at: UnixMillis,
+    /// The round of the height under way, if this node votes and has started it.
+    pub round: Option<u32>,
+    /// Epochs that have ended without a report of this validator.
+    pub unreported: Vec<EpochNumber>,
+}

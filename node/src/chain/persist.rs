@@ -1,0 +1,107 @@
+//! Between the replica's values and the store's bytes.
+
+use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::network::Network;
+use lucid_consensus::replica::{OwnReport, Restore, Stored};
+use lucid_storage::{BlockCommit, OwnKind, PutNew, StorageError, Store, Wal};
+use lucid_types::codec::{DecodeError, decode, encode};
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+use crate::history;
+
+/// What is stored cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PersistError {
+    /// The store failed.
+    #[error("use the store")]
+    Storage(#[from] StorageError),
+    /// Stored bytes are not what they should be.
+    #[error("read {what} back from the store")]
+    Decode {
+        /// What was read.
+        what: &'static str,
+        /// Why it cannot be.
+        #[source]
+        source: DecodeError,
+    },
+    /// Another report of this validator is stored for the epoch.
+    #[error("another report for epoch {0} is stored: this node's key is in use twice, or the store was rolled back")]
+    OtherReport(EpochNumber),
+}
+
+fn decoded<T: lucid_types::codec::Wire>(what: &'static str, bytes: &[u8]) -> Result<T, PersistError> {
+    decode(bytes).map_err(|source| PersistError::Decode { what, source })
+}
+
+/// What the replica goes on from: the newest state, the engine's log, and own reports.
+///
+/// # Errors
+/// The store failed or holds other bytes than were written.
+pub fn restore(network: &Network, store: &Store, wal: &Wal, now: UnixMillis) -> Result<Restore, PersistError> {
+    let state = match store.state()? {
+        Some(bytes) => decoded::<State>("the state", &bytes)?,
+        None => State::genesis(network),
+    };
+    let entries = wal.entries(state.height.next())?;
+    let log = entries.iter().map(|entry| decoded::<WalEntry>("the engine's log", entry)).collect::<Result<_, _>>()?;
+    let oldest = (state.height.get() + 1).saturating_sub(2 * network.policy().commit_window);
+    let mut own = std::collections::BTreeMap::new();
+    for record in store.own_all(OwnKind::Report, &[])? {
+        let report: OwnReport = decoded("an own report", &record.value)?;
+        let epoch = report.commit.record.epoch;
+        if epoch.get() > oldest {
+            own.insert(epoch, report);
+        } else {
+            store.remove_own(OwnKind::Report, &record.key)?;
+        }
+    }
+    Ok(Restore { state, log, own, now })
+}
+
+/// Makes an own report durable; refuses a second, different one for an epoch.
+///
+/// # Errors
+/// The store failed, or holds another report for the epoch.
+pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
+    let epoch = own.commit.record.epoch;
+    let bytes = encode(own);
+    match store.put_new(OwnKind::Report, &epoch.get().to_be_bytes(), &bytes)? {
+        PutNew::Inserted => Ok(()),
+        PutNew::Existing(existing) if existing == bytes => Ok(()),
+        PutNew::Existing(_) => Err(PersistError::OtherReport(epoch)),
+    }
+}
+
+/// Stores a decided block and all that follows from it, in one synced batch.
+///
+/// # Errors
+/// The store failed; nothing of the block is stored then.
+pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<(), PersistError> {
+    let Stored { decided, applied } = stored;
+    let height = decided.block.height;
+    let rows: Vec<_> = applied.rows.iter().map(|rows| (rows.epoch, encode(rows))).collect();
+    store.commit_block(BlockCommit {
+        height,
+        block_hash: applied.state.block,
+        block: encode(&decided.block),
+        certificate: encode(&decided.certificate),
+        state: encode(&applied.state),
+        rows,
+        keep_rows_from: None,
+        history: history::records(store, height, &applied.events)?,
+    })?;
+    // Own reports that no block can carry any more.
+    let oldest = (height.get() + 1).saturating_sub(2 * network.policy().commit_window);
+    if oldest > 0 {
+        store.remove_own(OwnKind::Report, &oldest.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// The rows of an epoch, for the ledger's windows. A store that fails or holds other bytes has none; the ledger then
+/// refuses the block and says which rows are missing.
+pub fn rows(store: &Store, epoch: EpochNumber) -> Option<EpochRows> {
+    let bytes = store.row(epoch).ok().flatten()?;
+    decode(&bytes).ok()
+}

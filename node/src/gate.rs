@@ -1,0 +1,257 @@
+//! What may pass: every gossiped message is checked here, cheapest first, before it is forwarded or used.
+//!
+//! Size and network have been checked by the mesh (topic caps, network id in the topic's name). Here follow epoch or
+//! height window, known signer, duplicates, and last the signature. Runs on the mesh's gate threads, never in its
+//! event loop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lucid_consensus::network::Network;
+use lucid_consensus::replica::RoundMessage;
+use lucid_consensus::reports::MAX_AHEAD;
+use lucid_p2p::{Admission, Gate, Topic};
+use lucid_types::attestation::ResourceAttestation;
+use lucid_types::block::{Block, ProposedBody};
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::{Wire, decode};
+use lucid_types::commit::Commit;
+use lucid_types::id::NodeId;
+use lucid_types::report::Reveal;
+use lucid_types::signed::{Signed, SignedRecord, Verified};
+use lucid_types::sync::{Liveness, LivenessMessage};
+use lucid_types::time::EpochNumber;
+use lucid_types::vote::ConsensusMessage;
+
+use crate::clock::Clock;
+use crate::probe::{AttestationTable, Recorded};
+
+/// A message that passed.
+#[derive(Debug)]
+pub enum Passed {
+    /// A worker's attestation; the table has it already.
+    Attestation(Verified<Signed<ResourceAttestation>>),
+    /// A validator's commit.
+    Commit(Verified<Signed<Commit>>),
+    /// A validator's reveal.
+    Reveal(Verified<Signed<Reveal>>),
+    /// A vote or proposal.
+    Round(RoundMessage),
+    /// A repetition.
+    Liveness(Verified<Signed<LivenessMessage>>),
+    /// A proposed block.
+    Body {
+        /// The round.
+        round: u32,
+        /// The block.
+        block: Verified<Block>,
+    },
+    /// Proof of a decision.
+    Certificate(Verified<Certificate>),
+}
+
+/// The gate of one node.
+pub struct NodeGate {
+    network: Arc<Network>,
+    clock: Arc<dyn Clock>,
+    attestations: Arc<AttestationTable>,
+    /// Height of the newest block.
+    tip: Arc<AtomicU64>,
+    seen: Mutex<Seen>,
+}
+
+/// What has been taken from validators; bounded by validators times open epochs.
+#[derive(Default)]
+struct Seen {
+    reports: BTreeMap<(EpochNumber, &'static str, NodeId), ()>,
+    liveness: BTreeMap<NodeId, u64>,
+}
+
+/// Why a message does not pass, and whether its sender is to blame.
+enum Refusal {
+    Ignore(&'static str),
+    Reject(&'static str),
+}
+
+use Refusal::{Ignore, Reject};
+
+impl NodeGate {
+    /// A gate; `tip` is kept up to date by the chain.
+    pub fn new(
+        network: Arc<Network>,
+        clock: Arc<dyn Clock>,
+        attestations: Arc<AttestationTable>,
+        tip: Arc<AtomicU64>,
+    ) -> Self {
+        Self { network, clock, attestations, tip, seen: Mutex::default() }
+    }
+
+    fn tip(&self) -> u64 {
+        self.tip.load(Ordering::Acquire)
+    }
+
+    /// The clock's epoch, and one more for peers whose clock is ahead.
+    fn newest_epoch(&self) -> u64 {
+        self.network.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
+    }
+
+    fn attestation(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        let signed: Signed<ResourceAttestation> = parse(bytes)?;
+        let refuse = |recorded| match recorded {
+            Recorded::New => Ok(()),
+            Recorded::Stale => Err(Ignore("stale")),
+            Recorded::Unknown => Err(Ignore("unknown-signer")),
+            Recorded::Implausible => Err(Reject("implausible")),
+            Recorded::TooMany => Err(Ignore("rate")),
+        };
+        if signed.record.epoch.get() > self.newest_epoch() {
+            return Err(Ignore("future"));
+        }
+        refuse(self.attestations.check(&signed.signer, &signed.record))?;
+        let verified = self.verify(signed)?;
+        refuse(self.attestations.record(&verified))?;
+        Ok(Passed::Attestation(verified))
+    }
+
+    /// Window, membership and duplicates of what validators send for an epoch.
+    fn report<T: SignedRecord>(
+        &self,
+        kind: &'static str,
+        epoch: EpochNumber,
+        signed: Signed<T>,
+    ) -> Result<Verified<Signed<T>>, Refusal> {
+        let tip = self.tip();
+        let oldest = tip.saturating_add(2).saturating_sub(2 * self.network.policy().commit_window).max(1);
+        if epoch.get() < oldest {
+            return Err(Ignore("stale"));
+        }
+        if epoch.get() > tip.saturating_add(MAX_AHEAD).min(self.newest_epoch()) {
+            return Err(Ignore("future"));
+        }
+        self.member(&signed.signer)?;
+        let key = (epoch, kind, signed.signer);
+        if self.seen(|seen| seen.reports.contains_key(&key)) {
+            return Err(Ignore("duplicate"));
+        }
+        let verified = self.verify(signed)?;
+        self.seen(|seen| {
+            seen.reports.retain(|(epoch, _, _), ()| epoch.get() >= oldest);
+            seen.reports.insert(key, ());
+        });
+        Ok(verified)
+    }
+
+    fn round_message(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        Ok(Passed::Round(match parse::<ConsensusMessage>(bytes)? {
+            ConsensusMessage::Proposal(proposal) => {
+                self.height(proposal.record.height, 2)?;
+                self.member(&proposal.signer)?;
+                RoundMessage::Proposal(self.verify(proposal)?)
+            }
+            ConsensusMessage::Vote(vote) => {
+                self.height(vote.record.height, 2)?;
+                self.member(&vote.signer)?;
+                RoundMessage::Vote(self.verify(vote)?)
+            }
+        }))
+    }
+
+    fn liveness(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        let signed: Signed<LivenessMessage> = parse(bytes)?;
+        let height = match &signed.record.item {
+            Liveness::Vote(vote) => vote.record.height,
+            Liveness::Polka(certificate) => certificate.height,
+            Liveness::Round(certificate) => certificate.height,
+        };
+        self.height(height, 1)?;
+        self.member(&signed.signer)?;
+        let (signer, sequence) = (signed.signer, signed.record.sequence);
+        if self.seen(|seen| seen.liveness.get(&signer).is_some_and(|last| sequence <= *last)) {
+            return Err(Ignore("duplicate"));
+        }
+        let verified = self.verify(signed)?;
+        // The engine checks certificates itself, but would keep a vote for later unchecked.
+        if let Liveness::Vote(vote) = &verified.record.item {
+            self.member(&vote.signer)?;
+            vote.check(self.network.id()).map_err(|_| Reject("signature"))?;
+        }
+        self.seen(|seen| {
+            let last = seen.liveness.entry(signer).or_default();
+            *last = sequence.max(*last);
+        });
+        Ok(Passed::Liveness(verified))
+    }
+
+    fn body(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        let ProposedBody { round, block } = parse(bytes)?;
+        self.height(block.height, 2)?;
+        self.member(&block.proposer)?;
+        let block = block.verify(self.network.id()).map_err(|_| Reject("signature"))?;
+        Ok(Passed::Body { round, block })
+    }
+
+    fn certificate(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        let certificate: Certificate = parse(bytes)?;
+        if certificate.height.get() <= self.tip() {
+            return Err(Ignore("stale"));
+        }
+        if certificate.height.get() > self.newest_epoch() {
+            return Err(Ignore("future"));
+        }
+        let set = self.network.validators(certificate.height);
+        certificate.verify(self.network.id(), set).map(Passed::Certificate).map_err(|_| Reject("certificate"))
+    }
+
+    /// Whether a height is one of the `ahead` next ones.
+    fn height(&self, height: EpochNumber, ahead: u64) -> Result<(), Refusal> {
+        match height.get().checked_sub(self.tip()) {
+            None | Some(0) => Err(Ignore("stale")),
+            Some(distance) if distance > ahead => Err(Ignore("future")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn member(&self, node: &NodeId) -> Result<(), Refusal> {
+        let next = EpochNumber::new(self.tip()).next();
+        self.network.validators(next).get(node).map(|_| ()).ok_or(Reject("unknown-signer"))
+    }
+
+    fn verify<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
+        signed.verify(self.network.id()).map_err(|_| Reject("signature"))
+    }
+
+    fn seen<R>(&self, act: impl FnOnce(&mut Seen) -> R) -> R {
+        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn parse<T: Wire>(bytes: &[u8]) -> Result<T, Refusal> {
+    decode(bytes).map_err(|_| Reject("malformed"))
+}
+
+impl Gate for NodeGate {
+    type Item = Passed;
+
+    fn admit(&self, _from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
+        let passed = match topic {
+            Topic::Attestations(_) => self.attestation(bytes),
+            Topic::Commits => parse::<Signed<Commit>>(bytes)
+                .and_then(|signed| self.report("commit", signed.record.epoch, signed))
+                .map(Passed::Commit),
+            Topic::Reveals => parse::<Signed<Reveal>>(bytes)
+                .and_then(|signed| self.report("reveal", signed.record.report.epoch, signed))
+                .map(Passed::Reveal),
+            Topic::Consensus => self.round_message(bytes),
+            Topic::Liveness => self.liveness(bytes),
+            Topic::Bodies => self.body(bytes),
+            Topic::Certificates => self.certificate(bytes),
+            Topic::Commands | Topic::Receipts | Topic::Signatures(_) => Err(Ignore("unused-topic")),
+        };
+        match passed {
+            Ok(item) => Admission::Accept(item),
+            Err(Ignore(reason)) => Admission::Ignore(reason),
+            Err(Reject(reason)) => Admission::Reject(reason),
+        }
+    }
+}
