@@ -65,10 +65,10 @@ impl Behaviour {
             .with_push_listen_addr_updates(true)
             // The address book remembers addresses; Identify need not.
             .with_cache_size(0);
-        let budget = Budget::new(config.limits.request_bytes);
+        let budgets = Budget::pair(config.limits.request_bytes);
         let rpc = |protocol: Protocol| {
             let name = stream_protocol(protocol.name(&config.network_id))?;
-            Ok::<_, StartError>(rpc::behaviour(protocol, name, budget.clone(), Arc::clone(counters)))
+            Ok::<_, StartError>(rpc::behaviour(protocol, name, budgets.clone(), Arc::clone(counters)))
         };
         let relay_name = stream_protocol(format!("/lucid/{}/relay-probe/1", config.network_id))?;
         let behaviour = Self {

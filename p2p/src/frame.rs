@@ -71,14 +71,13 @@ pub(crate) async fn read_body<R: AsyncRead + Unpin>(io: &mut R, length: usize) -
     Ok(body)
 }
 
-/// Reads a response.
-pub(crate) async fn read_response<R: AsyncRead + Unpin>(io: &mut R, max: usize) -> io::Result<(Status, Vec<u8>)> {
+/// Reads status and length of a response; [`read_body`] reads the rest.
+pub(crate) async fn read_response_head<R: AsyncRead + Unpin>(io: &mut R, max: usize) -> io::Result<(Status, usize)> {
     let mut status = [0];
     io.read_exact(&mut status).await?;
     let status = Status::from_byte(status[0])?;
     let max = if status == Status::Ok { max } else { 0 };
-    let length = read_length(io, max).await?;
-    Ok((status, read_body(io, length).await?))
+    Ok((status, read_length(io, max).await?))
 }
 
 /// Writes a request; the caller closes the stream.
@@ -112,7 +111,11 @@ mod tests {
     }
 
     fn response(bytes: &[u8], max: usize) -> io::Result<(Status, Vec<u8>)> {
-        block_on(read_response(&mut Cursor::new(bytes), max))
+        block_on(async {
+            let mut io = Cursor::new(bytes);
+            let (status, length) = read_response_head(&mut io, max).await?;
+            Ok((status, read_body(&mut io, length).await?))
+        })
     }
 
     fn written(status: Option<Status>, body: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lucid_types::codec::MAX_MESSAGE_BYTES;
 use lucid_types::id::NetworkId;
 
 /// A request-response protocol.
@@ -55,10 +56,11 @@ impl Protocol {
     pub const fn limits(&self) -> ProtocolLimits {
         let timeout = Duration::from_secs(10);
         match self {
+            // The largest block fits one response; over a slow link it takes its time.
             Self::Sync => ProtocolLimits {
-                request_bytes: 16 << 10,
-                response_bytes: 4 << 20,
-                timeout,
+                request_bytes: 128 << 10,
+                response_bytes: MAX_MESSAGE_BYTES,
+                timeout: Duration::from_secs(20),
                 per_peer: 8,
                 burst: 64,
                 per_second: 32,
@@ -94,5 +96,28 @@ impl Protocol {
     /// The name on the wire.
     pub(crate) fn name(&self, network: &NetworkId) -> String {
         format!("/lucid/{network}/{}/1", self.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_types::codec::Wire;
+    use lucid_types::payout::CosignRequest;
+    use lucid_types::report::{ProbeReply, ProbeRequest};
+    use lucid_types::signed::Signed;
+    use lucid_types::sync::{SyncRequest, SyncResponse};
+
+    use super::*;
+
+    #[test]
+    fn every_wire_type_fits_its_protocol() {
+        let of = |protocol: Protocol| (protocol.limits().request_bytes, protocol.limits().response_bytes);
+        for (types, (request, response)) in [
+            ((SyncRequest::MAX_BYTES, SyncResponse::MAX_BYTES), of(Protocol::Sync)),
+            ((ProbeRequest::MAX_BYTES, Signed::<ProbeReply>::MAX_BYTES), of(Protocol::Probe)),
+            ((Signed::<CosignRequest>::MAX_BYTES, 0), of(Protocol::Cosign)),
+        ] {
+            assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");
+        }
     }
 }

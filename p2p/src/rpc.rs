@@ -18,20 +18,36 @@ use crate::protocol::Protocol;
 /// Requests and their memory are counted in units of this many bytes.
 const BUDGET_UNIT: usize = 1 << 10;
 
-/// Bytes of arriving requests that may be held at a time, all peers together.
+/// Bytes of our responses that may be arriving at a time; has room for some of the largest.
+const RESPONSES: usize = 64 << 20;
+
+/// Bytes that may be held at a time, all peers together.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// The budgets of requests and of responses.
+    pub(crate) fn pair(request_bytes: usize) -> (Self, Self) {
+        (Self::new(request_bytes), Self::new(RESPONSES))
+    }
+
+    fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new((bytes / BUDGET_UNIT).min(Semaphore::MAX_PERMITS))))
     }
 
     /// `None` when too much is held already. It does not wait: a peer that waits for memory holds memory.
     fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT).max(1)).ok()?;
-        Arc::clone(&self.0).try_acquire_many_owned(units).ok()
+        Arc::clone(&self.0).try_acquire_many_owned(units(bytes)).ok()
     }
+
+    /// Waits for room; the time-out of the request ends the wait.
+    async fn wait(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_many_owned(units(bytes)).await.ok()
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(BUDGET_UNIT).max(1)).unwrap_or(u32::MAX)
 }
 
 /// A request with its share of the budget.
@@ -59,7 +75,8 @@ impl Response {
 #[derive(Clone, Debug)]
 pub(crate) struct RpcCodec {
     protocol: Protocol,
-    budget: Budget,
+    requests: Budget,
+    responses: Budget,
     counters: Arc<Counters>,
 }
 
@@ -74,11 +91,17 @@ impl RpcCodec {
 
     async fn read<T: AsyncRead + Unpin + Send>(&self, io: &mut T) -> io::Result<Request> {
         let length = frame::read_length(io, self.protocol.limits().request_bytes).await?;
-        let Some(share) = self.budget.take(length) else {
+        let Some(share) = self.requests.take(length) else {
             self.counters.add(self.protocol.kind(), "out-of-memory-budget");
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many requests are being read"));
         };
         Ok(Request { bytes: frame::read_body(io, length).await?, share: Some(share) })
+    }
+
+    async fn read_answer<T: AsyncRead + Unpin + Send>(&self, io: &mut T) -> io::Result<Response> {
+        let (status, length) = frame::read_response_head(io, self.protocol.limits().response_bytes).await?;
+        let _share = self.responses.wait(length).await;
+        Ok(Response { status, bytes: frame::read_body(io, length).await? })
     }
 }
 
@@ -98,10 +121,7 @@ impl Codec for RpcCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        match frame::read_response(io, self.protocol.limits().response_bytes).await {
-            Ok((status, bytes)) => Ok(Response { status, bytes }),
-            Err(e) => Err(self.count(e)),
-        }
+        self.read_answer(io).await.map_err(|e| self.count(e))
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
@@ -119,11 +139,11 @@ impl Codec for RpcCodec {
     }
 }
 
-/// The behaviour of one protocol, known on the wire as `name`.
+/// The behaviour of one protocol, known on the wire as `name`. Protocols share `budgets`.
 pub(crate) fn behaviour(
     protocol: Protocol,
     name: StreamProtocol,
-    budget: Budget,
+    (requests, responses): (Budget, Budget),
     counters: Arc<Counters>,
 ) -> request_response::Behaviour<RpcCodec> {
     let limits = protocol.limits();
@@ -131,6 +151,6 @@ pub(crate) fn behaviour(
         .with_request_timeout(limits.timeout)
         // Both directions of one connection; the excess is dropped before it is read.
         .with_max_concurrent_streams(limits.per_peer.saturating_mul(2));
-    let codec = RpcCodec { protocol, budget, counters };
+    let codec = RpcCodec { protocol, requests, responses, counters };
     request_response::Behaviour::with_codec(codec, [(name, ProtocolSupport::Full)], config)
 }

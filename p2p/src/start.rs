@@ -78,7 +78,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let mesh =
         Mesh { commands: commands_tx, snapshot, counters: Arc::clone(&counters), node_id, peer_id: own.to_string() };
     let parts = Parts {
-        swarm,
+        swarm: Box::new(swarm),
         config,
         names,
         topics,

@@ -47,7 +47,7 @@ pub(crate) type Ticket = (MessageId, PeerId);
 
 /// What [`crate::start`] has made.
 pub(crate) struct Parts<T> {
-    pub(crate) swarm: Swarm<Behaviour>,
+    pub(crate) swarm: Box<Swarm<Behaviour>>,
     pub(crate) config: MeshConfig,
     pub(crate) names: Names,
     pub(crate) topics: Topics,
@@ -62,7 +62,8 @@ pub(crate) struct Parts<T> {
 
 /// The running mesh. Whoever holds it owns the mesh; dropping it closes every connection.
 pub struct MeshTask<T> {
-    swarm: Swarm<Behaviour>,
+    /// Some kilobytes; boxed, so that the task can be moved and awaited like any other.
+    swarm: Box<Swarm<Behaviour>>,
     config: MeshConfig,
     timing: Timing,
     names: Names,
@@ -232,7 +233,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    async fn say_goodbye(mut self) {
+    async fn say_goodbye(&mut self) {
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
             // An error means that it has gone first.

@@ -41,10 +41,11 @@ impl Topic {
     pub const fn max_bytes(&self) -> usize {
         match self {
             Self::Attestations(_) | Self::Signatures(_) => 4 << 10,
-            Self::Liveness | Self::Receipts => 16 << 10,
-            Self::Commits | Self::Commands => 64 << 10,
+            Self::Consensus | Self::Receipts => 16 << 10,
+            Self::Commands => 64 << 10,
             Self::Certificates => 128 << 10,
-            Self::Consensus | Self::Reveals => 512 << 10,
+            Self::Commits | Self::Liveness => 192 << 10,
+            Self::Reveals => 576 << 10,
             Self::Bodies => 1 << 20,
         }
     }
@@ -100,7 +101,31 @@ impl fmt::Display for Topic {
 mod tests {
     use std::collections::BTreeSet;
 
+    use lucid_types::attestation::ResourceAttestation;
+    use lucid_types::certificate::Certificate;
+    use lucid_types::codec::Wire;
+    use lucid_types::commit::Commit;
+    use lucid_types::report::Reveal;
+    use lucid_types::signed::Signed;
+    use lucid_types::sync::LivenessMessage;
+    use lucid_types::vote::ConsensusMessage;
+
     use super::*;
+
+    /// All but bodies, which go by hash when they are large.
+    #[test]
+    fn every_wire_type_fits_its_topic() {
+        for (bytes, topic) in [
+            (Signed::<ResourceAttestation>::MAX_BYTES, Topic::Attestations(0)),
+            (Signed::<Commit>::MAX_BYTES, Topic::Commits),
+            (Signed::<Reveal>::MAX_BYTES, Topic::Reveals),
+            (ConsensusMessage::MAX_BYTES, Topic::Consensus),
+            (Signed::<LivenessMessage>::MAX_BYTES, Topic::Liveness),
+            (Certificate::MAX_BYTES, Topic::Certificates),
+        ] {
+            assert!(bytes <= topic.max_bytes(), "{bytes} bytes in {topic}");
+        }
+    }
 
     #[test]
     fn names_are_distinct_and_carry_the_network() {
