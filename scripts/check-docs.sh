@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the documentation without building the book: every relative link leads to a file (and its #anchor to a
-# heading), every page stands in SUMMARY.md, and every `make` target that a page names exists.
+# heading), every page stands in SUMMARY.md, every `make` target that a page names exists, and every direct
+# dependency has its reason in docs/dependencies.md.
 # It does not check links to other sites.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,6 +51,15 @@ if [[ -d docs/src ]]; then
     twice=$(sort <<<"$listed" | uniq -d)
     [[ -z $twice ]] || complain "docs/src/SUMMARY.md lists twice: $twice"
 fi
+
+while IFS= read -r crate; do
+    grep -qF -- "\`$crate\`" docs/dependencies.md || complain "docs/dependencies.md gives no reason for $crate"
+done < <(awk '/^\[/ { inside = $0 == "[workspace.dependencies]"; next }
+    inside && /^[a-z0-9_-]+ = / && !/^lucid-/ {
+        name = $1
+        if (match($0, /package = "[^"]+"/)) name = substr($0, RSTART + 11, RLENGTH - 12)
+        print name
+    }' Cargo.toml)
 
 ((errors == 0)) || { echo "docs: $errors errors" >&2; exit 1; }
 echo "docs ok: ${#pages[@]} pages, $n_links links"
