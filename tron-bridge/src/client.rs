@@ -8,11 +8,11 @@
 //! It does not build transactions, and it judges nothing but the form of an answer.
 
 mod broadcast;
+mod config;
 mod error;
 mod reply;
 mod transport;
 
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 pub use broadcast::{Answer, BroadcastOutcome};
+pub use config::{ApiKey, ClientConfig};
 pub use error::ClientError;
 pub use reply::{Account, AccountPermission, ChainParameters, ConstantResult, Log, TransactionInfo};
 
@@ -44,45 +45,6 @@ use transport::Call;
 const MAX_BLOCK_BYTES: usize = 16 << 20;
 /// Most bytes of any other answer; accounts with many old tokens are the longest.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-
-/// How to reach one provider.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// `http://` or `https://` base URLs, preferred first; `/wallet/...` is appended.
-    pub endpoints: Vec<String>,
-    /// Sent as `TRON-PRO-API-KEY`.
-    pub api_key: Option<ApiKey>,
-    /// Id of the network's block 0. `None` trusts every endpoint and is only for tools that make a network.
-    pub genesis: Option<SolidBlockId>,
-    /// For one request, from connecting to the last byte.
-    pub timeout: Duration,
-    /// How often all endpoints are tried again after each failed, with growing pauses.
-    pub retries: usize,
-}
-
-impl ClientConfig {
-    /// One endpoint, 10 s a request, 3 retries.
-    pub fn new(endpoint: impl Into<String>, genesis: Option<SolidBlockId>) -> Self {
-        Self { endpoints: vec![endpoint.into()], api_key: None, genesis, timeout: Duration::from_secs(10), retries: 3 }
-    }
-}
-
-/// A provider's API key; never printed.
-#[derive(Clone)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// Wraps the key.
-    pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(..)")
-    }
-}
 
 /// One provider of a TRON network.
 #[derive(Debug)]
@@ -111,8 +73,8 @@ impl Client {
     /// No endpoint, an endpoint that is no URL, or a key that no header can hold.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
-        if let Some(ApiKey(key)) = &config.api_key {
-            let mut value = HeaderValue::from_str(key).map_err(|_| ClientError::ApiKey)?;
+        if let Some(key) = &config.api_key {
+            let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ClientError::ApiKey)?;
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("tron-pro-api-key"), value);
         }
