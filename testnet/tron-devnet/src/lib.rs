@@ -10,8 +10,11 @@ pub mod address;
 pub mod api;
 pub mod chain;
 pub(crate) mod evm;
+pub(crate) mod faults;
 pub mod node;
 pub mod server;
+pub(crate) mod start;
+pub mod store;
 pub mod token;
 pub mod wallet;
 

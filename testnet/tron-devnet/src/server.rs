@@ -1,6 +1,7 @@
 //! Running the network: listening, making blocks on time, stopping.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::api;
-use crate::chain::{Chain, Code, Genesis, Refusal};
+use crate::api::{self, Powers};
+use crate::chain::Refusal;
 use crate::node::{Node, now};
-use crate::token;
-use crate::wallet::{self, Validity, Wallet};
+use crate::start::{Started, start};
+use crate::store::StoreError;
+use crate::wallet::Wallet;
 
 /// What network to run.
 #[derive(Clone, Debug)]
@@ -30,8 +32,12 @@ pub struct DevnetConfig {
     pub balance: u64,
     /// The accounts' keys and the witness's key come from it.
     pub seed: String,
-    /// Deploys the test USDT from account 0 in the first blocks.
+    /// Deploys the test USDT from account 0 in block 1.
     pub deploy_usdt: bool,
+    /// Keeps the network in this folder; in memory without.
+    pub dir: Option<PathBuf>,
+    /// Serves `/devnet/*`: faults, time travel and other powers that no network gives.
+    pub control: bool,
 }
 
 impl Default for DevnetConfig {
@@ -44,6 +50,8 @@ impl Default for DevnetConfig {
             balance: 1_000_000_000_000,
             seed: "lucid".to_owned(),
             deploy_usdt: true,
+            dir: None,
+            control: false,
         }
     }
 }
@@ -79,6 +87,24 @@ pub enum DevnetError {
     /// The token needs an account.
     #[error("the test USDT needs at least one funded account")]
     NoAccount,
+    /// The network's file.
+    #[error("keep the network on disk")]
+    Store(#[source] StoreError),
+    /// The network's file could no longer be written while it ran.
+    #[error("keep the network on disk")]
+    Write(#[source] Arc<StoreError>),
+    /// The folder holds another network than the one asked for.
+    #[error("{folder} holds a network whose {what} is {found}, not {wanted}; start it so, or take another folder")]
+    OtherNetwork {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What the folder says.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// The token's deployment was refused.
     #[error("deploy the test USDT")]
     DeployUsdt(#[source] Refusal),
@@ -95,73 +121,56 @@ pub async fn serve(
         .await
         .map_err(|source| DevnetError::Listen { address: config.listen, source })?;
     let listen = listener.local_addr().map_err(DevnetError::Serve)?;
-    let accounts: Vec<Wallet> = (0..config.accounts).map(|i| Wallet::derive(&config.seed, i)).collect();
-    let interval = config.block_time.unwrap_or(Duration::from_secs(1));
-    let step = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-    // The genesis lies as far back as the blocks made before the start need.
-    let genesis_time = now().saturating_sub(step.saturating_mul(2));
-    let genesis = Genesis::seeded(&config.seed, config.accounts, config.balance, genesis_time, config.solid_lag);
-    let mut chain = Chain::new(genesis);
-    let usdt = if config.deploy_usdt {
-        let deployer = accounts.first().ok_or(DevnetError::NoAccount)?;
-        let at = deploy_usdt(&mut chain, deployer).map_err(DevnetError::DeployUsdt)?;
-        chain.produce_block(genesis_time.saturating_add(step));
-        Some(at)
-    } else {
-        None
-    };
+    let Started { chain, log, usdt } = start(&config, now())?;
+    let accounts = (0..config.accounts).map(|i| Wallet::derive(&config.seed, i)).collect();
     let genesis_id = chain.genesis_id().0;
-    let node = Arc::new(Node::new(chain, config.block_time.is_none()));
+    let owner = Wallet::derive(&config.seed, 0);
+    let node = Arc::new(Node::with_log(chain, log, config.block_time.is_none()));
+    let powers = config.control.then(|| Powers::new(usdt.map(|usdt| (owner, usdt))));
     tracing::info!(%listen, "devnet.ready");
     ready(Ready { listen, accounts, usdt, genesis_id });
 
-    let http =
-        axum::serve(listener, api::router(Arc::clone(&node))).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let blocks = make_blocks(node, config.block_time, stop.clone());
-    let (served, ()) = tokio::join!(
-        async {
-            let served = http.await;
-            stop.cancel();
-            served
-        },
-        blocks
-    );
-    served.map_err(DevnetError::Serve)
+    // Whichever ends first ends the others.
+    let http = axum::serve(listener, api::router(Arc::clone(&node), powers, stop.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let blocks = make_blocks(Arc::clone(&node), config.block_time, stop.clone());
+    let watched = async {
+        let _ends = stop.clone().drop_guard();
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            error = node.failed() => Err(DevnetError::Write(error)),
+        }
+    };
+    let served = async {
+        let _ends = stop.clone().drop_guard();
+        http.await.map_err(DevnetError::Serve)
+    };
+    let (served, (), watched) = tokio::join!(served, blocks, watched);
+    served.and(watched)
 }
 
 /// One block per interval, each at its own multiple of it: a late block does not delay the next.
 async fn make_blocks(node: Arc<Node>, interval: Option<Duration>, stop: CancellationToken) {
     let Some(interval) = interval else { return stop.cancelled().await };
     let step = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut due = (now() / step).saturating_add(1).saturating_mul(step);
+    let mut due = (node.now() / step).saturating_add(1).saturating_mul(step);
     loop {
-        let wait = Duration::from_millis(due.saturating_sub(now()));
+        let wait = Duration::from_millis(due.saturating_sub(node.now()).min(step));
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep_until(Instant::now() + wait) => {}
         }
-        let block = node.produce(due);
-        tracing::debug!(number = block.number(), transactions = block.transactions.len(), "devnet.block");
-        // After a pause (a suspended machine) the missed blocks are not made up for.
-        due = due.saturating_add(step).max((now() / step).saturating_mul(step));
+        // Executing and writing a full block takes a while, so it has a thread of its own.
+        let making = Arc::clone(&node);
+        match tokio::task::spawn_blocking(move || making.produce(due)).await {
+            Ok(Ok(block)) => {
+                tracing::debug!(number = block.number(), transactions = block.transactions.len(), "devnet.block");
+            }
+            // Told by `Node::failed`.
+            Ok(Err(_)) => return,
+            Err(error) => tracing::error!(%error, "devnet.block"),
+        }
+        // After a pause (a suspended machine, time travel) the missed blocks are not made up for.
+        due = due.saturating_add(step).max((node.now() / step).saturating_mul(step));
     }
-}
-
-/// Queues the token's deployment and answers where it will be.
-fn deploy_usdt(chain: &mut Chain, deployer: &Wallet) -> Result<Address, Refusal> {
-    let head = chain.head().block().clone();
-    let validity = Validity::after(head.id.0, head.time(), 60_000);
-    let message = wallet::create(
-        deployer.address(),
-        token::NAME,
-        token::creation_code(token::INITIAL_SUPPLY),
-        Some(token::abi()),
-        0,
-    );
-    let (bytes, id) = wallet::signed(deployer, &message, 1_000_000_000, validity);
-    let accepted = chain.submit(&bytes)?;
-    if accepted.0 != id {
-        return Err(Refusal { code: Code::OtherError, message: "another transaction id".to_owned() });
-    }
-    Ok(wallet::contract_address(&id, deployer.address()))
 }

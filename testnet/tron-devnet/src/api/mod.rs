@@ -5,6 +5,8 @@
 
 mod broadcast;
 mod call;
+mod control;
+mod faulty;
 mod json;
 mod make;
 mod print;
@@ -21,9 +23,12 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, View};
+use crate::faults::Plan;
 use crate::node::Node;
+pub use control::Powers;
 use request::{BadRequest, MAX_BODY, Request};
 
 /// Which state a path asks for.
@@ -42,30 +47,47 @@ impl Tree {
     }
 }
 
-/// The API over a running node.
-pub fn router(node: Arc<Node>) -> Router {
-    Router::new().fallback(handle).with_state(node)
+/// What every request needs.
+#[derive(Clone, Debug)]
+struct Shared {
+    node: Arc<Node>,
+    powers: Option<Arc<Powers>>,
+    stop: CancellationToken,
 }
 
-async fn handle(State(node): State<Arc<Node>>, http: HttpRequest) -> Response {
+/// The API over a running node. `/devnet/*` works only with `powers`; requests that a fault never answers end with `stop`.
+pub fn router(node: Arc<Node>, powers: Option<Powers>, stop: CancellationToken) -> Router {
+    Router::new().fallback(handle).with_state(Shared { node, powers: powers.map(Arc::new), stop })
+}
+
+async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
     let (parts, body) = http.into_parts();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     if path == "/healthcheck" {
         return (StatusCode::OK, "OK").into_response();
     }
-    let Some((tree, name)) = split(&path) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
     let request = match parts.method {
         Method::GET => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
         Method::POST => read_body(body, parts.uri.query().unwrap_or_default()).await,
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
-    match request.and_then(|request| answer(&node, tree, name, &request)) {
-        Ok(Some(value)) => print_json(&value),
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
-        Err(bad) => print_json(&bad.to_value()),
+    if let Some(name) = path.strip_prefix("/devnet/") {
+        return control::respond(&shared, name, &request);
     }
+    let Some((tree, name)) = split(&path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let plan = if shared.powers.is_some() { shared.node.faults.take() } else { Plan::default() };
+    if let Some(response) = faulty::before(&shared, &plan).await {
+        return response;
+    }
+    let answer = request.and_then(|request| answer(&shared.node, tree, name, &request, &plan));
+    let value = match answer {
+        Ok(Some(value)) => value,
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(bad) => bad.to_value(),
+    };
+    faulty::after(&shared, &plan, name, value).await
 }
 
 fn split(path: &str) -> Option<(Tree, &str)> {
@@ -88,10 +110,10 @@ fn print_json(value: &Value) -> Response {
 }
 
 /// None if there is no such call.
-fn answer(node: &Node, tree: Tree, name: &str, request: &Request) -> Result<Option<Value>, BadRequest> {
+fn answer(node: &Node, tree: Tree, name: &str, request: &Request, plan: &Plan) -> Result<Option<Value>, BadRequest> {
     let value = match (tree, name) {
-        (Tree::Head, "broadcasttransaction") => broadcast::transaction(node, request)?,
-        (Tree::Head, "broadcasthex") => broadcast::hex(node, request)?,
+        (Tree::Head, "broadcasttransaction") => broadcast::transaction(node, request, plan)?,
+        (Tree::Head, "broadcasthex") => broadcast::hex(node, request, plan)?,
         (_, "triggerconstantcontract") => call::constant(node, tree, request)?,
         (_, "estimateenergy") => call::estimate(node, tree, request)?,
         (Tree::Head, "createtransaction") => make::transfer(node, request)?,
@@ -101,7 +123,7 @@ fn answer(node: &Node, tree: Tree, name: &str, request: &Request) -> Result<Opti
         (Tree::Head, "triggersmartcontract") => make::trigger(node, request)?,
         (Tree::Head, "getsignweight") => sign::sign_weight(node, request)?,
         (Tree::Head, "getapprovedlist") => sign::approved_list(node, request)?,
-        (_, "getnowblock") => query::now_block(node, tree, request),
+        (_, "getnowblock") => query::now_block(node, tree, request, plan.stale_head),
         (_, "getblock") => query::block(node, tree, request)?,
         (_, "getblockbynum") => query::block_by_number(node, tree, request)?,
         (Tree::Head, "getblockbyid") => query::block_by_id(node, tree, request)?,

@@ -18,10 +18,12 @@ fn print_block(block: Option<&StoredBlock>, visible: bool) -> Value {
     block.map_or_else(none, |b| print::block(b, true, visible))
 }
 
-/// `getnowblock`.
-pub(crate) fn now_block(node: &Node, tree: Tree, request: &Request) -> Value {
+/// `getnowblock`; a fault can make it `stale` blocks old.
+pub(crate) fn now_block(node: &Node, tree: Tree, request: &Request, stale: u64) -> Value {
     let chain = node.chain();
-    print_block(Some(tree.view(&chain).block().as_ref()), request.visible())
+    let view = tree.view(&chain);
+    let block = view.block_by_number(view.number().saturating_sub(stale));
+    print_block(block.map(AsRef::as_ref), request.visible())
 }
 
 /// `getblockbynum`: `num`.

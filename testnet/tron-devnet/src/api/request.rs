@@ -75,6 +75,14 @@ impl Request {
         self.map.get(name).filter(|v| !v.is_null())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        Value::Object(self.map.clone())
+    }
+
     /// The same with another value for one parameter.
     pub(crate) fn with(&self, name: &str, value: Value) -> Self {
         let mut map = self.map.clone();

@@ -11,7 +11,9 @@
 
 mod bandwidth;
 mod block;
+pub(crate) mod change;
 mod execute;
+mod history;
 mod intake;
 pub mod params;
 mod permissions;
@@ -32,6 +34,7 @@ use prost::Message;
 use revm::primitives::{Address, B256, HashMap};
 
 pub use block::StoredBlock;
+pub use history::Intervention;
 pub use params::Params;
 pub use receipt::{InternalTransaction, Receipt, TransactionInfo};
 pub use refusal::{Code, Refusal};
@@ -42,6 +45,7 @@ pub(crate) use intake::{Intake, allows, owner_of, recover, weigh};
 
 use crate::evm::BlockContext;
 use crate::wallet::Wallet;
+use change::Change;
 use execute::Place;
 use params::{MAX_BLOCK_BYTES, MAX_EXPIRATION, MAX_PENDING, REF_BLOCK_RING};
 use state::State;
@@ -73,35 +77,16 @@ impl Genesis {
         }
     }
 
-    /// Commits to everything above except the key, and stands as the genesis block's parent, so that two different
+    /// Commits to everything above except the key and the lag, and stands as the genesis block's parent, so that two different
     /// beginnings never share a block id.
     fn digest(&self) -> [u8; 32] {
-        let mut bytes = format!("{:?}/{}/{}", self.params, self.timestamp, self.solid_lag).into_bytes();
+        let mut bytes = format!("{:?}/{}", self.params, self.timestamp).into_bytes();
         for (address, balance) in &self.accounts {
             bytes.extend_from_slice(address.as_slice());
             bytes.extend_from_slice(&balance.to_be_bytes());
         }
         sha256(&bytes)
     }
-}
-
-/// A change that no transaction could make, for tests and tools.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intervention {
-    /// Gives an account this balance, and creates it if need be.
-    SetBalance {
-        /// Whose.
-        address: Address,
-        /// Sun.
-        balance: u64,
-    },
-    /// Sets a contract's dynamic energy factor.
-    SetEnergyFactor {
-        /// Which.
-        contract: Address,
-        /// In 1 / 10,000; 10,000 is the plain price.
-        factor: u64,
-    },
 }
 
 /// See the module.
@@ -123,6 +108,8 @@ pub struct Chain {
     pending_ids: HashMap<B256, usize>,
     solid: u64,
     solidifies: bool,
+    /// Steps since [`Self::take_changes`], if they are kept at all.
+    changes: Option<Vec<Change>>,
 }
 
 impl Chain {
@@ -161,6 +148,7 @@ impl Chain {
             pending_ids: HashMap::default(),
             solid: 0,
             solidifies: true,
+            changes: None,
         }
     }
 
@@ -223,6 +211,7 @@ impl Chain {
         }
         let parent = self.head_block().id;
         let block = Arc::new(builder.seal(context, parent, &self.witness));
+        self.note(|delta| Change::Block(block.clone(), delta));
         self.append(block.clone());
         self.pending = waiting;
         self.requeue();
@@ -262,21 +251,6 @@ impl Chain {
             self.state.rollback();
         }
         result
-    }
-
-    /// Changes the head's state from outside the rules; the queue is judged again on top.
-    pub fn intervene(&mut self, intervention: &Intervention) {
-        self.state.rollback();
-        match *intervention {
-            Intervention::SetBalance { address, balance } => {
-                let account = self.state.account(address).cloned();
-                let created_at = self.head_block().time();
-                let account = account.unwrap_or_else(|| Account::new(created_at));
-                self.state.set_account(address, Some(Account { balance, ..account }));
-            }
-            Intervention::SetEnergyFactor { contract, factor } => self.state.set_factor(contract, Some(factor)),
-        }
-        self.requeue();
     }
 
     /// Opens the pending layer and judges the queue again on the head's state.

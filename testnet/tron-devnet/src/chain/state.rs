@@ -64,7 +64,7 @@ impl Account {
 }
 
 /// Sums over the whole chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Total {
     /// Sun burnt by fees.
     Burnt,
@@ -73,13 +73,15 @@ pub(crate) enum Total {
 /// All of the state. Layers open and close on all tables together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    accounts: Versioned<Address, Account>,
-    storage: Versioned<(Address, U256), U256>,
-    contracts: Versioned<Address, Arc<proto::SmartContract>>,
-    factors: Versioned<Address, u64>,
-    totals: Versioned<Total, u64>,
+    pub(super) accounts: Versioned<Address, Account>,
+    pub(super) storage: Versioned<(Address, U256), U256>,
+    pub(super) contracts: Versioned<Address, Arc<proto::SmartContract>>,
+    pub(super) factors: Versioned<Address, u64>,
+    pub(super) totals: Versioned<Total, u64>,
     /// Addressed by content, so never rolled back.
     codes: HashMap<B256, Bytecode>,
+    /// Codes that no delta holds yet.
+    pub(super) new_codes: Vec<B256>,
 }
 
 macro_rules! on_all_tables {
@@ -158,7 +160,9 @@ impl State {
     }
 
     pub(crate) fn add_code(&mut self, hash: B256, code: Bytecode) {
-        self.codes.insert(hash, code);
+        if self.codes.insert(hash, code).is_none() {
+            self.new_codes.push(hash);
+        }
     }
 
     pub(crate) fn total(&self, total: Total) -> u64 {

@@ -88,6 +88,17 @@ impl<K: Eq + Hash + Clone, V: Clone> Versioned<K, V> {
         self.layers.len()
     }
 
+    /// Keys that the newest layer wrote, in order, with their newest values.
+    pub(crate) fn newest_changes(&self) -> Vec<(K, Option<V>)>
+    where
+        K: Ord,
+    {
+        let Some(layer) = self.layers.back() else { return Vec::new() };
+        let mut keys: Vec<&K> = layer.keys().collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|key| (key.clone(), self.live.get(key).cloned())).collect()
+    }
+
     /// Every newest entry, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.live.iter()

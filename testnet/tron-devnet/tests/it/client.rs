@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lucid_tron_devnet::wallet::{self, Validity};
 use lucid_tron_devnet::{DevnetConfig, DevnetError, Ready, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,4 +72,24 @@ impl Net {
         self.stop.cancel();
         self.tasks.join_next().await.unwrap().unwrap().unwrap();
     }
+}
+
+/// A signed transfer of `amount` sun between two funded accounts, and its id.
+pub(crate) async fn paid_bytes(net: &Net, from: usize, to: usize, amount: u64) -> (Vec<u8>, String) {
+    let block = net.get("/wallet/getnowblock").await;
+    let reference = hex::decode(block["blockID"].as_str().unwrap()).unwrap();
+    let time = block["block_header"]["raw_data"]["timestamp"].as_u64().unwrap();
+    let validity = Validity::after(reference.try_into().unwrap(), time, 60_000);
+    let (from, to) = (&net.ready.accounts[from], net.ready.accounts[to].address());
+    let (bytes, id) = wallet::signed(from, &wallet::transfer(from.address(), to, amount), 0, validity);
+    (bytes, hex::encode(id))
+}
+
+/// Transfers `amount` sun, and answers the transaction's id.
+pub(crate) async fn pay(net: &Net, from: usize, to: usize, amount: u64) -> String {
+    let (bytes, id) = paid_bytes(net, from, to, amount).await;
+    let body = serde_json::json!({ "transaction": hex::encode(bytes) }).to_string();
+    let answer = net.post("/wallet/broadcasthex", &body).await;
+    assert_eq!(answer["result"], true, "{answer}");
+    id
 }

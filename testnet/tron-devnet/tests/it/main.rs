@@ -1,5 +1,7 @@
 //! The running network over real HTTP.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod client;
+mod control;
 mod http;
+mod keep;

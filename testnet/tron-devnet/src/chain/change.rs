@@ -1,0 +1,78 @@
+//! What a step changed, so that it can be written down and applied again without executing anything.
+
+use std::sync::Arc;
+
+use lucid_tron_bridge::proto;
+use revm::bytecode::Bytecode;
+use revm::primitives::{Address, Bytes, U256};
+
+use super::block::StoredBlock;
+use super::state::{Account, State, Total};
+
+/// New values of everything that a layer changed; `None` is removed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Delta {
+    pub(crate) accounts: Vec<(Address, Option<Account>)>,
+    pub(crate) slots: Vec<(Address, U256, U256)>,
+    pub(crate) contracts: Vec<(Address, Option<Arc<proto::SmartContract>>)>,
+    pub(crate) factors: Vec<(Address, Option<u64>)>,
+    pub(crate) burnt: Option<u64>,
+    pub(crate) codes: Vec<Bytes>,
+}
+
+/// One step of the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Change {
+    /// A block was added.
+    Block(Arc<StoredBlock>, Delta),
+    /// The head's state was changed from outside.
+    Intervention(Delta),
+    /// Blocks above this number were dropped.
+    Dropped(u64),
+}
+
+impl State {
+    /// What the newest layer changed, in the order of keys, with all code that came since this was last asked.
+    pub(crate) fn newest_delta(&mut self) -> Delta {
+        let mut delta = Delta {
+            accounts: self.accounts.newest_changes(),
+            slots: self
+                .storage
+                .newest_changes()
+                .into_iter()
+                .map(|((address, slot), value)| (address, slot, value.unwrap_or_default()))
+                .collect(),
+            contracts: self.contracts.newest_changes(),
+            factors: self.factors.newest_changes(),
+            burnt: self.totals.newest_changes().first().map(|(_, sum)| sum.unwrap_or(0)),
+            codes: Vec::new(),
+        };
+        for hash in std::mem::take(&mut self.new_codes) {
+            delta.codes.extend(self.code(hash).map(Bytecode::original_bytes));
+        }
+        delta
+    }
+
+    /// Writes a delta into the newest layer.
+    pub(crate) fn apply(&mut self, delta: &Delta) {
+        for code in &delta.codes {
+            self.add_code(revm::primitives::keccak256(code), Bytecode::new_legacy(code.clone()));
+        }
+        for (address, account) in &delta.accounts {
+            self.set_account(*address, account.clone());
+        }
+        for (address, slot, value) in &delta.slots {
+            self.set_slot(*address, *slot, *value);
+        }
+        for (address, contract) in &delta.contracts {
+            self.set_contract(*address, contract.clone());
+        }
+        for (address, factor) in &delta.factors {
+            self.set_factor(*address, *factor);
+        }
+        if let Some(burnt) = delta.burnt {
+            self.totals.set(Total::Burnt, Some(burnt));
+        }
+        self.new_codes.clear();
+    }
+}

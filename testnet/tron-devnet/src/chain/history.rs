@@ -1,0 +1,143 @@
+//! What happens to the chain besides blocks being added: changes from outside, blocks being dropped, and steps being kept
+//! and applied again.
+
+use revm::primitives::Address;
+
+use super::change::{self, Change};
+use super::{Account, Chain};
+
+/// A kept step does not continue this chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("block {number} does not follow the head {head}")]
+pub(crate) struct Unfitting {
+    number: u64,
+    head: u64,
+}
+
+/// A change that no transaction could make, for tests and tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intervention {
+    /// Gives an account this balance, and creates it if need be.
+    SetBalance {
+        /// Whose.
+        address: Address,
+        /// Sun.
+        balance: u64,
+    },
+    /// Sets a contract's dynamic energy factor.
+    SetEnergyFactor {
+        /// Which.
+        contract: Address,
+        /// In 1 / 10,000; 10,000 is the plain price.
+        factor: u64,
+    },
+}
+
+impl Chain {
+    /// Changes the head's state from outside the rules; the queue is judged again on top.
+    pub fn intervene(&mut self, intervention: &Intervention) {
+        self.state.rollback();
+        self.state.begin();
+        match *intervention {
+            Intervention::SetBalance { address, balance } => {
+                let account = self.state.account(address).cloned();
+                let created_at = self.head_block().time();
+                let account = account.unwrap_or_else(|| Account::new(created_at));
+                self.state.set_account(address, Some(Account { balance, ..account }));
+            }
+            Intervention::SetEnergyFactor { contract, factor } => self.state.set_factor(contract, Some(factor)),
+        }
+        self.note(Change::Intervention);
+        self.fold_intervention();
+        self.requeue();
+    }
+
+    /// An intervention belongs to the head block, and goes with it if the block is dropped.
+    fn fold_intervention(&mut self) {
+        if self.state.layers() > 1 { self.state.commit() } else { self.state.forget_oldest() }
+    }
+
+    /// Starts keeping steps for [`Self::take_changes`].
+    pub(crate) fn keep_changes(&mut self) {
+        self.changes = Some(Vec::new());
+    }
+
+    /// The steps since this was last asked.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Keeps what the newest layer changed.
+    pub(super) fn note(&mut self, change: impl FnOnce(change::Delta) -> Change) {
+        if self.changes.is_none() {
+            return;
+        }
+        let delta = self.state.newest_delta();
+        if let Some(changes) = &mut self.changes {
+            changes.push(change(delta));
+        }
+    }
+
+    /// Applies a step that was kept earlier, on a chain in the same state as then and with nothing queued.
+    pub(crate) fn apply(&mut self, change: Change) -> Result<(), Unfitting> {
+        let next = self.head_number().saturating_add(1);
+        self.state.rollback();
+        match change {
+            Change::Block(block, delta) => {
+                let parent = block.header.raw_data.as_ref().map(|raw| raw.parent_hash.as_slice());
+                if block.number() != next || parent != Some(self.head_block().id.as_slice()) {
+                    return Err(Unfitting { number: block.number(), head: next.saturating_sub(1) });
+                }
+                self.state.begin();
+                self.state.apply(&delta);
+                self.append(block);
+            }
+            Change::Intervention(delta) => {
+                self.state.begin();
+                self.state.apply(&delta);
+                self.fold_intervention();
+            }
+            Change::Dropped(number) => {
+                self.state.begin();
+                self.drop_blocks(number);
+                return Ok(());
+            }
+        }
+        self.state.begin();
+        Ok(())
+    }
+
+    /// Drops the blocks above `number`, solidified ones excepted, with everything in them. What was queued is judged
+    /// again; transactions of the dropped blocks are forgotten, so they may be sent again.
+    pub fn drop_blocks(&mut self, number: u64) -> u64 {
+        let number = number.max(self.solid);
+        self.state.rollback();
+        while self.head_number() > number {
+            let Some(block) = self.blocks.pop() else { break };
+            self.state.rollback();
+            self.block_ids.pop();
+            self.by_id.remove(&block.id);
+            for info in &block.infos {
+                self.transactions.remove(&info.id);
+            }
+        }
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Dropped(number));
+        }
+        self.requeue();
+        number
+    }
+
+    /// Whether new blocks solidify older ones.
+    pub fn set_solidifies(&mut self, solidifies: bool) {
+        self.solidifies = solidifies;
+        self.advance_solid_now();
+    }
+
+    fn advance_solid_now(&mut self) {
+        // The pending layer is the newest one and stays.
+        self.state.rollback();
+        self.advance_solid();
+        self.requeue();
+    }
+}

@@ -1,0 +1,64 @@
+//! Faults that a test can switch on, to see whether a client survives them.
+//!
+//! They change what is answered, never what is in the chain; a fork, which does, is [`crate::chain::Chain::drop_blocks`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong, and how often. The default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// Broadcasts are carried out, and then never answered.
+    pub(crate) broadcast_timeout: bool,
+    /// Broadcasts are answered as accepted, and thrown away.
+    pub(crate) broadcast_drop: bool,
+    /// Broadcasts are refused as `SERVER_BUSY`.
+    pub(crate) busy: bool,
+    /// Every answer is late by this many milliseconds.
+    pub(crate) delay_ms: u64,
+    /// Receipts of contract calls say the opposite of what happened.
+    pub(crate) lie_receipt: bool,
+    /// Blocks asked for as "now" are this many blocks in the past.
+    pub(crate) stale_head: u64,
+    /// One digit of every hash and hexadecimal text in an answer is changed.
+    pub(crate) mutate: bool,
+    /// Answers are HTML pages with status 200.
+    pub(crate) html: bool,
+    /// Answers are refusals with this status (429, 403, 503).
+    pub(crate) status: Option<u16>,
+    /// The faults above hit this many requests, and then end; without, they stay.
+    pub(crate) requests: Option<u64>,
+}
+
+/// The plan in force.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Plan>);
+
+impl Faults {
+    pub(crate) fn set(&self, plan: Plan) {
+        *self.lock() = plan;
+    }
+
+    pub(crate) fn get(&self) -> Plan {
+        self.lock().clone()
+    }
+
+    /// The plan for one request, which it uses up.
+    pub(crate) fn take(&self) -> Plan {
+        let mut plan = self.lock();
+        let taken = plan.clone();
+        if let Some(left) = &mut plan.requests {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                *plan = Plan::default();
+            }
+        }
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

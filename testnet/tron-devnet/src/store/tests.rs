@@ -1,0 +1,324 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use revm::primitives::Address;
+
+use lucid_tron_bridge::proto;
+use revm::primitives::{B256, Bytes, Log as EvmLog, U256};
+
+use super::*;
+use crate::chain::change::Delta;
+use crate::chain::{
+    Account, Chain, Genesis, InternalTransaction, Intervention, Permissions, Receipt, StoredBlock, TransactionInfo,
+};
+use crate::token;
+use crate::wallet::{self, Validity, Wallet};
+
+const TRX: u64 = 1_000_000;
+
+fn beginning() -> Beginning {
+    Beginning {
+        version: VERSION,
+        seed: "store".to_owned(),
+        accounts: 3,
+        balance: 1_000_000 * TRX,
+        timestamp: 1_700_000_000_000,
+        deploy_usdt: false,
+    }
+}
+
+fn fresh(solid_lag: u64) -> Chain {
+    let b = beginning();
+    Chain::new(Genesis::seeded(&b.seed, b.accounts, b.balance, b.timestamp, solid_lag))
+}
+
+fn reopened(folder: &Path, solid_lag: u64) -> (Log, Chain) {
+    let found = Log::open(folder).unwrap();
+    assert_eq!(found.beginning.unwrap(), beginning());
+    let mut chain = fresh(solid_lag);
+    for change in found.changes {
+        chain.apply(change).unwrap();
+    }
+    (found.log, chain)
+}
+
+/// A chain that is written down, and what may happen to it.
+struct Writer {
+    chain: Chain,
+    log: Log,
+    keys: Vec<Wallet>,
+    usdt: Address,
+    nonce: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Pay { from: usize, to: usize, amount: u64 },
+    Token { to: u8, units: u64 },
+    Mine,
+    Fund(u64),
+    Drop(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (0..3usize, 0..3usize, 1..1_000u64).prop_map(|(from, to, amount)| Act::Pay { from, to, amount }),
+        3 => (0..4u8, 0..1_000u64).prop_map(|(to, units)| Act::Token { to, units }),
+        4 => Just(Act::Mine),
+        1 => (0..10_000u64).prop_map(Act::Fund),
+        1 => (0..3u64).prop_map(Act::Drop),
+    ]
+}
+
+impl Writer {
+    fn new(folder: &Path, solid_lag: u64) -> Self {
+        let mut found = Log::open(folder).unwrap();
+        found.log.begin(&beginning()).unwrap();
+        let mut chain = fresh(solid_lag);
+        chain.keep_changes();
+        let keys: Vec<Wallet> = (0..3).map(|i| Wallet::derive("store", i)).collect();
+        let mut writer = Self { chain, log: found.log, keys, usdt: Address::ZERO, nonce: 0 };
+        let create = wallet::create(writer.keys[0].address(), "t", token::creation_code(1_000_000), None, 0);
+        let validity = writer.validity();
+        let (bytes, id) = wallet::signed(&writer.keys[0], &create, 1_000 * TRX, validity);
+        writer.chain.submit(&bytes).unwrap();
+        writer.usdt = wallet::contract_address(&id, writer.keys[0].address());
+        writer.act(&Act::Mine);
+        assert!(writer.chain.head().contract(writer.usdt).is_some());
+        writer
+    }
+
+    fn validity(&mut self) -> Validity {
+        self.nonce += 1;
+        let head = self.chain.head().block();
+        let validity = Validity::after(head.id.0, head.time(), 60_000);
+        Validity { timestamp: validity.timestamp + self.nonce, ..validity }
+    }
+
+    fn act(&mut self, act: &Act) {
+        let validity = self.validity();
+        match act {
+            Act::Pay { from, to, amount } => {
+                let message = wallet::transfer(self.keys[*from].address(), self.keys[*to].address(), *amount);
+                // A transfer to oneself is refused; nothing happens then.
+                drop(self.chain.submit(&wallet::signed(&self.keys[*from], &message, 0, validity).0));
+            }
+            Act::Token { to, units } => {
+                let data = token::transfer(Address::with_last_byte(*to), *units);
+                let message = wallet::trigger(self.keys[0].address(), self.usdt, data, 0);
+                drop(self.chain.submit(&wallet::signed(&self.keys[0], &message, 100 * TRX, validity).0));
+            }
+            Act::Mine => {
+                let time = self.chain.head().block().time() + 3_000;
+                self.chain.produce_block(time);
+            }
+            Act::Fund(balance) => {
+                let address = Address::with_last_byte(0xf0);
+                self.chain.intervene(&Intervention::SetBalance { address, balance: *balance });
+            }
+            Act::Drop(depth) => {
+                let number = self.chain.head().number().saturating_sub(*depth).max(1);
+                self.chain.drop_blocks(number);
+            }
+        }
+        let changes = self.chain.take_changes();
+        self.log.write(&changes).unwrap();
+    }
+}
+
+/// Everything that can be asked about a chain, apart from what waits for a block.
+fn everything(chain: &Chain, usdt: Address, keys: &[Wallet]) -> impl PartialEq + std::fmt::Debug + use<> {
+    let mut all = Vec::new();
+    for view in [chain.head(), chain.solid()] {
+        let blocks: Vec<_> = (0..=view.number()).map(|n| Arc::clone(view.block_by_number(n).unwrap())).collect();
+        let addresses = keys
+            .iter()
+            .map(Wallet::address)
+            .chain([usdt, Address::with_last_byte(0xf0)])
+            .chain((0..4).map(Address::with_last_byte));
+        let accounts: Vec<_> = addresses
+            .map(|a| (a, view.account(a).cloned(), view.call(a, usdt, &token::balance_of(a), 0, None).output))
+            .collect();
+        all.push((blocks, accounts, view.code(usdt).cloned(), view.contract(usdt).cloned()));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What is read back is what was written, and the chain goes on from there in the same way.
+    #[test]
+    fn a_reopened_chain_is_the_same(acts in proptest::collection::vec(act(), 0..40), lag in 0..4u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(folder.path(), lag);
+        for act in &acts {
+            writer.act(act);
+        }
+        let Writer { mut chain, log, keys, usdt, .. } = writer;
+        drop(log);
+        let (_log, mut again) = reopened(folder.path(), lag);
+        prop_assert_eq!(everything(&again, usdt, &keys), everything(&chain, usdt, &keys));
+        // Transactions that wait for a block are not kept, so only chains without any go on alike.
+        if chain.pending() == 0 {
+            let time = chain.head().block().time() + 3_000;
+            prop_assert_eq!(chain.produce_block(time), again.produce_block(time));
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_byte_leaves_a_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(folder.path(), 1);
+    let mut ids = vec![writer.chain.genesis_id()];
+    let mut ends = Vec::new();
+    for i in 0..4 {
+        writer.act(&Act::Pay { from: 0, to: 1, amount: i + 1 });
+        writer.act(&Act::Mine);
+    }
+    ids.extend((1..=5).map(|n| writer.chain.head().block_by_number(n).unwrap().id));
+    drop(writer);
+    let bytes = std::fs::read(folder.path().join(FILE)).unwrap();
+    let mut at = 0;
+    while at < bytes.len() {
+        let size = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        at += usize::try_from(HEADER).unwrap() + size as usize;
+        ends.push(at);
+    }
+    assert_eq!(ends.len(), 6, "the beginning and five blocks");
+    // Every length around the ends, and every 1009th in between.
+    let lengths = (ends[0]..=bytes.len()).filter(|l| l % 1009 == 0 || ends.iter().any(|e| e.abs_diff(*l) < 3));
+    for length in lengths {
+        for garbage in [0usize, 1] {
+            let other = tempfile::tempdir().unwrap();
+            let mut torn = bytes[..length].to_vec();
+            // Blocks of a file can reach the disk out of order: the right length with the wrong bytes.
+            if garbage == 1 && !ends.contains(&length) {
+                let end = *ends.iter().find(|e| **e > length).unwrap();
+                torn.resize(end, 0);
+            }
+            std::fs::write(other.path().join(FILE), &torn).unwrap();
+            let whole = ends.iter().filter(|e| **e <= length).count();
+            let (mut log, mut chain) = reopened(other.path(), 1);
+            assert_eq!(chain.head().block().id, ids[whole - 1], "cut at {length}");
+            // It goes on, and what it writes then can be read.
+            chain.keep_changes();
+            let id = chain.produce_block(1_800_000_000_000).id;
+            log.write(&chain.take_changes()).unwrap();
+            drop(log);
+            assert_eq!(reopened(other.path(), 1).1.head().block().id, id);
+        }
+    }
+}
+
+#[test]
+fn damage_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(folder.path(), 1);
+    writer.act(&Act::Mine);
+    drop(writer);
+    let path = folder.path().join(FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    let mut damaged = bytes;
+    damaged[60] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    let error = Log::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { offset: 0, .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), damaged, "a refused file is not touched");
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Log::open(folder.path()).unwrap();
+    assert!(matches!(Log::open(folder.path()), Err(StoreError::Locked { .. })));
+    drop(first);
+    assert!(Log::open(folder.path()).is_ok());
+}
+
+/// One of everything a record can hold.
+fn sample() -> Vec<Change> {
+    let (a, b) = (Address::with_last_byte(1), Address::with_last_byte(2));
+    let permission = proto::Permission {
+        r#type: 2,
+        id: 2,
+        permission_name: "p".to_owned(),
+        threshold: 1,
+        operations: vec![7; 32],
+        keys: vec![proto::Key { address: vec![0x41; 21], weight: 1 }],
+        ..proto::Permission::default()
+    };
+    let permissions = Permissions { owner: permission.clone(), actives: vec![permission] };
+    let account = Account {
+        balance: 5,
+        is_contract: true,
+        last_operation: 6,
+        free_net_usage: 7,
+        free_net_slot: 8,
+        code_hash: B256::repeat_byte(9),
+        permissions: Some(Arc::new(permissions)),
+        ..Account::new(4)
+    };
+    let delta = Delta {
+        accounts: vec![(a, Some(account)), (b, None)],
+        slots: vec![(a, U256::from(1), U256::from(2)), (b, U256::MAX, U256::ZERO)],
+        contracts: vec![
+            (a, Some(Arc::new(proto::SmartContract { name: "c".to_owned(), ..Default::default() }))),
+            (b, None),
+        ],
+        factors: vec![(a, Some(12_345)), (b, None)],
+        burnt: Some(10),
+        codes: vec![Bytes::from_static(&[1, 2, 3])],
+    };
+    let info = TransactionInfo {
+        id: B256::repeat_byte(1),
+        fee: 2,
+        system_fee: 3,
+        block_number: 1,
+        block_time: 1_000,
+        contract_result: vec![4],
+        contract_address: Some(a),
+        receipt: Receipt {
+            energy_fee: 5,
+            energy_usage_total: 6,
+            energy_penalty_total: 7,
+            net_usage: 8,
+            net_fee: 9,
+            result: Some(proto::ContractResult::Revert),
+        },
+        logs: vec![EvmLog::new_unchecked(b, vec![B256::repeat_byte(2)], Bytes::from_static(&[5]))],
+        message: "m".to_owned(),
+        internal: vec![InternalTransaction {
+            hash: B256::repeat_byte(3),
+            caller: a,
+            to: b,
+            value: 10,
+            note: "create",
+            rejected: true,
+        }],
+    };
+    let raw = proto::BlockHeaderRaw { number: 1, timestamp: 1_000, ..Default::default() };
+    let block = StoredBlock {
+        id: B256::repeat_byte(4),
+        header: proto::BlockHeader { raw_data: Some(raw), witness_signature: vec![6] },
+        transactions: vec![proto::Transaction { raw_data: vec![7], signature: vec![vec![8]], ret: vec![] }],
+        infos: vec![info],
+    };
+    vec![Change::Block(Arc::new(block), delta.clone()), Change::Intervention(delta), Change::Dropped(3)]
+}
+
+#[test]
+fn records_are_frozen_and_read_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::open(folder.path()).unwrap().log;
+    log.begin(&beginning()).unwrap();
+    log.write(&sample()).unwrap();
+    drop(log);
+    assert_eq!(Log::open(folder.path()).unwrap().changes, sample());
+    let bytes = hex::encode(std::fs::read(folder.path().join(FILE)).unwrap());
+    let golden = include_str!("../../tests/golden/chain_log.hex").split_whitespace().collect::<String>();
+    assert_eq!(bytes, golden, "a deliberate change of the format needs a new version");
+}

@@ -1,0 +1,186 @@
+//! `/devnet/*` and the faults.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lucid_tron_devnet::wallet::Wallet;
+use lucid_tron_devnet::{DevnetConfig, address, token};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::client::{Net, paid_bytes, pay};
+
+async fn controlled() -> Net {
+    Net::start_with(DevnetConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        block_time: None,
+        solid_lag: 2,
+        accounts: 3,
+        control: true,
+        ..DevnetConfig::default()
+    })
+    .await
+}
+
+async fn balance(net: &Net, base58: &str) -> u64 {
+    let account = net.get(&format!("/wallet/getaccount?visible=true&address={base58}")).await;
+    account["balance"].as_u64().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn powers_are_refused_without_control() {
+    let net = Net::start(None, 1).await;
+    for power in ["mine", "fund", "faults", "snapshot", "nonsense"] {
+        let (status, body) = net.raw("POST", &format!("/devnet/{power}"), "{}").await;
+        assert_eq!(status, 403, "{power}: {body}");
+    }
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn mine_travel_and_fund() {
+    let net = controlled().await;
+    let before = net.get("/devnet/info").await;
+    let after = net.post("/devnet/mine", r#"{"blocks": 5}"#).await;
+    assert_eq!(after["number"].as_u64().unwrap(), before["number"].as_u64().unwrap() + 5);
+    assert_eq!(after["solid"].as_u64().unwrap(), after["number"].as_u64().unwrap() - 2);
+    net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
+    let later = net.post("/devnet/mine", "").await;
+    assert!(later["time"].as_u64().unwrap() >= before["time"].as_u64().unwrap() + 3_600_000);
+    let who = address::to_base58(Wallet::derive("somebody", 0).address());
+    net.post("/devnet/fund", &json!({ "address": who, "balance": 77 }).to_string()).await;
+    assert_eq!(balance(&net, &who).await, 77);
+    let (status, body) = net.raw("POST", "/devnet/fund", r#"{"address": "nobody", "balance": 1}"#).await;
+    assert_eq!(status, 400, "{body}");
+    assert_eq!(net.raw("POST", "/devnet/nonsense", "{}").await.0, 404);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn snapshots_come_back_once() {
+    let net = controlled().await;
+    let before = net.get("/wallet/getnowblock").await;
+    let id = net.post("/devnet/snapshot", "").await["id"].as_u64().unwrap();
+    pay(&net, 0, 1, 5).await;
+    assert_ne!(net.get("/wallet/getnowblock").await, before);
+    net.post("/devnet/revert", &json!({ "id": id }).to_string()).await;
+    assert_eq!(net.get("/wallet/getnowblock").await, before);
+    assert_eq!(net.raw("POST", "/devnet/revert", &json!({ "id": id }).to_string()).await.0, 400);
+    pay(&net, 0, 1, 6).await;
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn a_fork_takes_a_transaction_back_until_it_is_solid() {
+    let net = controlled().await;
+    let who = address::to_base58(net.ready.accounts[1].address());
+    let before = balance(&net, &who).await;
+    let id = pay(&net, 0, 1, 5).await;
+    let lost = net.get("/wallet/getnowblock").await;
+    net.post("/devnet/fork", r#"{"depth": 1}"#).await;
+    assert_eq!(net.get(&format!("/wallet/gettransactioninfobyid?value={id}")).await, json!({}));
+    assert_eq!(balance(&net, &who).await, before);
+    net.post("/devnet/mine", r#"{"blocks": 3}"#).await;
+    let number = lost["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    let other = net.get(&format!("/wallet/getblockbynum?num={number}")).await;
+    assert_ne!(other["blockID"], lost["blockID"], "another block stands there now");
+    assert_eq!(net.get(&format!("/wallet/getblockbyid?value={}", lost["blockID"].as_str().unwrap())).await, json!({}));
+    // Solidified blocks stay.
+    let info = net.post("/devnet/fork", r#"{"depth": 100}"#).await;
+    assert_eq!(info["number"], info["solid"]);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn solidification_can_stop() {
+    let net = controlled().await;
+    let before = net.post("/devnet/solidify", r#"{"on": false}"#).await["solid"].as_u64().unwrap();
+    let info = net.post("/devnet/mine", r#"{"blocks": 9}"#).await;
+    assert_eq!(info["solid"].as_u64().unwrap(), before);
+    let info = net.post("/devnet/solidify", r#"{"on": true}"#).await;
+    assert_eq!(info["solid"].as_u64().unwrap(), info["number"].as_u64().unwrap() - 2);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn the_token_can_be_paused_blacklisted_and_made_to_take_a_fee() {
+    let net = controlled().await;
+    let usdt = net.ready.usdt.unwrap();
+    let who = net.ready.accounts[1].address();
+    let change = json!({ "paused": true, "blacklist": address::to_base58(who), "basis_points": 10, "max_fee": 5 });
+    let ids = net.post("/devnet/token", &change.to_string()).await;
+    assert_eq!(ids["transactions"].as_array().unwrap().len(), 3, "{ids}");
+    let read = async |selector: &str, parameter: String| -> String {
+        let call = json!({
+            "owner_address": address::to_hex(who), "contract_address": address::to_hex(usdt),
+            "function_selector": selector, "parameter": parameter,
+        });
+        let answer = net.post("/wallet/triggerconstantcontract", &call.to_string()).await;
+        answer["constant_result"][0].as_str().unwrap().trim_start_matches('0').to_owned()
+    };
+    assert_eq!(read("paused()", String::new()).await, "1");
+    assert_eq!(read("isBlackListed(address)", hex::encode(token::address_word(who))).await, "1");
+    assert_eq!(read("basisPointsRate()", String::new()).await, "a");
+    assert_eq!(read("maximumFee()", String::new()).await, format!("{:x}", 5_000_000));
+    net.stop().await;
+}
+
+async fn faults(net: &Net, plan: Value) {
+    let set = net.post("/devnet/faults", &plan.to_string()).await;
+    assert!(set.is_object());
+}
+
+#[tokio::test]
+async fn every_fault() {
+    let net = controlled().await;
+    let broadcast = async |amount: u64| {
+        let (bytes, id) = paid_bytes(&net, 0, 1, amount).await;
+        let body = json!({ "transaction": hex::encode(bytes) }).to_string();
+        (body, id)
+    };
+
+    let (body, id) = broadcast(1).await;
+    faults(&net, json!({ "busy": true, "requests": 1 })).await;
+    let answer = net.post("/wallet/broadcasthex", &body).await;
+    assert_eq!((answer["result"].as_bool(), answer["code"].as_str()), (Some(false), Some("SERVER_BUSY")));
+    assert_eq!(net.get("/devnet/faults").await["busy"], false, "one request used it up");
+
+    faults(&net, json!({ "broadcast_drop": true, "requests": 1 })).await;
+    assert_eq!(net.post("/wallet/broadcasthex", &body).await["result"], true);
+    let by_id = format!("/wallet/gettransactionbyid?value={id}");
+    assert_eq!(net.get(&by_id).await, json!({}), "dropped silently");
+
+    faults(&net, json!({ "broadcast_timeout": true, "requests": 1 })).await;
+    let asked = timeout(Duration::from_millis(200), net.post("/wallet/broadcasthex", &body));
+    assert!(asked.await.is_err(), "never answered");
+    assert_eq!(net.get(&by_id).await["txID"], id, "and yet carried out");
+
+    let usdt = net.ready.usdt.unwrap();
+    let deployment =
+        net.get("/wallet/getblockbynum?num=1").await["transactions"][0]["txID"].as_str().unwrap().to_owned();
+    let info = format!("/wallet/gettransactioninfobyid?value={deployment}");
+    let truth = net.get(&info).await;
+    assert_eq!(truth["contract_address"], address::to_hex(usdt));
+    faults(&net, json!({ "lie_receipt": true })).await;
+    let lie = net.get(&info).await;
+    assert_eq!((lie["result"].as_str(), lie["receipt"]["result"].as_str()), (Some("FAILED"), Some("REVERT")));
+    faults(&net, json!({ "mutate": true })).await;
+    let mutated = net.get(&info).await;
+    assert_ne!(mutated["id"], truth["id"]);
+    assert_eq!(mutated["id"].as_str().unwrap().len(), 64);
+    faults(&net, json!({ "stale_head": 1 })).await;
+    let stale = net.get("/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    faults(&net, json!({ "html": true })).await;
+    assert!(net.raw("GET", &info, "").await.1.starts_with("<html>"));
+    faults(&net, json!({ "status": 429, "requests": 2 })).await;
+    assert_eq!(net.raw("GET", &info, "").await.0, 429);
+    assert_eq!(net.raw("GET", &info, "").await.0, 429);
+    assert_eq!(net.get(&info).await, truth);
+    let head = net.get("/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    assert_eq!(stale + 1, head);
+    faults(&net, json!({ "delay_ms": 150, "requests": 1 })).await;
+    assert!(timeout(Duration::from_millis(50), net.get(&info)).await.is_err());
+    let (status, body) = net.raw("POST", "/devnet/faults", r#"{"nonsense": 1}"#).await;
+    assert_eq!(status, 400, "{body}");
+    net.stop().await;
+}
