@@ -1,0 +1,226 @@
+//! The API and the metrics over real sockets.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lucid_node::api::{serve, serve_metrics};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::within;
+use crate::view::{Known, known};
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) view: Arc<Known>,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+pub(crate) async fn server() -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, view, stop) = (listener.local_addr().unwrap(), known(), CancellationToken::new());
+    let task = tokio::spawn(serve(listener, Arc::<Known>::clone(&view), stop.clone()));
+    Server { address, view, stop, task }
+}
+
+impl Server {
+    async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = within(client.request(method, format!("http://{}{path}", self.address)).send()).await.unwrap();
+        let (status, id) = (answer.status(), answer.headers().get("x-request-id").cloned());
+        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null);
+        if let Some(in_body) = body.pointer("/error/request_id") {
+            assert_eq!(id.unwrap().to_str().unwrap(), in_body.as_str().unwrap());
+        }
+        (status, body)
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call(Method::GET, path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// Status, code and message of a failure.
+    async fn failure(&self, method: Method, path: &str) -> (u16, String, String) {
+        let (status, body) = self.call(method, path).await;
+        assert_eq!(body.as_object().map(|o| o.len()), Some(1), "{path}: {body}");
+        let text = |key| body["error"][key].as_str().unwrap_or_else(|| panic!("{path}: {body}")).to_owned();
+        (status.as_u16(), text("code"), text("message"))
+    }
+}
+
+#[tokio::test]
+async fn the_status_has_exactly_its_keys() {
+    let server = server().await;
+    let status = server.get("/api/v1/status").await;
+    let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
+    let wanted = [
+        "node_id",
+        "peer_id",
+        "roles",
+        "network_id",
+        "peers",
+        "height",
+        "epoch",
+        "block_hash",
+        "state_root",
+        "sync",
+        "pool",
+        "leader",
+        "api",
+    ];
+    assert_eq!(keys, BTreeSet::from(wanted));
+    assert_eq!(status["roles"], json!(["validator", "bootstrap"]));
+    assert_eq!(status["block_hash"], "02".repeat(32));
+    assert_eq!((&status["height"], &status["sync"], &status["pool"]), (&json!(5), &json!("synced"), &Value::Null));
+}
+
+#[tokio::test]
+async fn lists_and_single_entries_are_found() {
+    let server = server().await;
+    let heights = |list: &Value| -> Vec<u64> {
+        list["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(heights(&server.get("/api/v1/epochs").await), [5, 4, 3, 2, 1]);
+    assert_eq!(heights(&server.get("/api/v1/epochs?limit=2&before=4").await), [3, 2]);
+    assert_eq!(server.get("/api/v1/epochs/3").await["signatures"], 3);
+    let scores = server.get("/api/v1/scores").await;
+    assert_eq!(scores["epoch"], 4);
+    let order: Vec<_> = scores["scores"].as_array().unwrap().iter().map(|s| s["score_ppm"].clone()).collect();
+    assert_eq!(order, [650_000, 400_000], "best first");
+    assert_eq!(scores["scores"][0]["unmeasured"], json!(["utilisation"]));
+    assert_eq!(scores["scores"][0]["relay_kbit_s"], Value::Null, "what is not known is null");
+    assert_eq!(server.get("/api/v1/scores?epoch=9").await, json!({"epoch": 9, "scores": []}));
+    let payouts = server.get("/api/v1/payouts").await;
+    assert_eq!(payouts["payouts"][0]["amount_micro_usdt"], 20_000_001);
+    let one = server.get(&format!("/api/v1/payouts/{}", Known::payout_id())).await;
+    assert_eq!(one, payouts["payouts"][0]);
+    assert_eq!(one["status"], "paid");
+    assert_eq!(server.get("/api/v1/peers").await["peers"][0]["score"], 1.25);
+}
+
+#[tokio::test]
+async fn every_failure_has_one_shape() {
+    let server = server().await;
+    for (method, path, status, code, message) in [
+        (Method::GET, "/api/v1/epochs/99", 404, "not_found", "epoch 99"),
+        (Method::GET, "/api/v1/epochs/0x1", 400, "bad_request", "0x1"),
+        (Method::GET, "/api/v1/epochs/99999999999999999999", 400, "bad_request", ""),
+        (Method::GET, "/api/v1/epochs?limit=0", 400, "bad_request", "limit = 0"),
+        (Method::GET, "/api/v1/epochs?limit=1001", 400, "bad_request", "1 to 1000"),
+        (Method::GET, "/api/v1/epochs?limt=1", 400, "bad_request", "limt"),
+        (Method::GET, "/api/v1/scores?epoch=first", 400, "bad_request", "epoch"),
+        (Method::GET, "/api/v1/payouts/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, "/api/v1/nothing", 404, "not_found", "/api/v1/nothing"),
+        (Method::GET, "/", 404, "not_found", "there is nothing at /"),
+        (Method::POST, "/api/v1/status", 405, "method_not_allowed", "GET"),
+    ] {
+        let found = server.failure(method.clone(), path).await;
+        assert_eq!((found.0, found.1.as_str()), (status, code), "{method} {path}: {found:?}");
+        assert!(found.2.contains(message), "{method} {path}: {found:?}");
+    }
+    let missing = format!("/api/v1/payouts/{}", "00".repeat(32));
+    assert_eq!(server.failure(Method::GET, &missing).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_broken_disk_is_an_error_that_tells_callers_nothing_of_it() {
+    let server = server().await;
+    server.view.broken.store(true, Ordering::Relaxed);
+    for path in ["/api/v1/epochs", "/api/v1/scores", "/api/v1/payouts", "/api/v1/epochs/1"] {
+        let (status, code, message) = server.failure(Method::GET, path).await;
+        assert_eq!((status, code.as_str()), (500, "internal"));
+        assert!(!message.contains("secret"), "{message}");
+    }
+    server.get("/api/v1/status").await;
+}
+
+#[tokio::test]
+async fn health_and_readiness_differ() {
+    let server = server().await;
+    assert_eq!(server.call(Method::GET, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(server.call(Method::GET, "/readyz").await.0, StatusCode::OK);
+    server.view.lazy.store(true, Ordering::Relaxed);
+    assert_eq!(server.call(Method::GET, "/healthz").await.0, StatusCode::OK);
+    let (status, code, message) = server.failure(Method::GET, "/readyz").await;
+    assert_eq!((status, code.as_str()), (503, "not_ready"));
+    assert_eq!(message, "the chain is stalled at height 5");
+}
+
+#[tokio::test]
+async fn an_endless_head_or_body_is_cut_off() {
+    let server = server().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nx: ").await.unwrap();
+    let flood = vec![b'a'; 64 << 10];
+    let mut answer = Vec::new();
+    // The server answers and hangs up; writing fails then at the latest.
+    for _ in 0..64 {
+        if stream.write_all(&flood).await.is_err() {
+            break;
+        }
+    }
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/api/v1/status", server.address);
+    let with_body = within(client.get(url).body(vec![0; 1 << 20]).send()).await;
+    // Nobody reads the body: the answer comes, or the connection is closed on the sender.
+    assert!(with_body.is_err() || with_body.is_ok_and(|answer| answer.status() == StatusCode::OK));
+    server.get("/api/v1/status").await;
+}
+
+#[tokio::test]
+async fn stopping_ends_the_server_also_with_idle_connections() {
+    let server = server().await;
+    let idle = TcpStream::connect(server.address).await.unwrap();
+    server.get("/healthz").await;
+    server.stop.cancel();
+    within(server.task).await.unwrap().unwrap();
+    drop(idle);
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_status_takes_milliseconds() {
+    let server = server().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/api/v1/status", server.address);
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let start = Instant::now();
+        client.get(&url).send().await.unwrap().bytes().await.unwrap();
+        times.push(start.elapsed());
+    }
+    times.sort();
+    // The number to look at is printed; the bound only notices that something is badly wrong.
+    println!("status: median {:?}, slowest {:?}", times[25], times[49]);
+    assert!(times[25] < Duration::from_millis(250));
+}
+
+#[tokio::test]
+async fn metrics_have_their_own_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let task = tokio::spawn(serve_metrics(listener, known(), stop.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = within(client.get(format!("http://{address}/metrics")).send()).await.unwrap();
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let page = answer.text().await.unwrap();
+    assert!(page.contains("\nlucid_height 5\n") && page.contains("lucid_paid_micro_usdt 6"), "{page}");
+    let elsewhere = within(client.get(format!("http://{address}/api/v1/status")).send()).await.unwrap();
+    assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
+    stop.cancel();
+    within(task).await.unwrap().unwrap();
+}

@@ -1,0 +1,240 @@
+//! The binary as people and scripts use it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::api::server;
+use crate::fixture::genesis;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn home(&self) -> PathBuf {
+        self.0.path().join("home")
+    }
+}
+
+/// The binary with no home or setting in its environment.
+fn lucid(home: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("LUCID_") {
+            command.env_remove(variable);
+        }
+    }
+    command.env_remove("RUST_LOG").arg("--home").arg(home).args(args).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap()
+}
+
+/// The message of a command that failed with this code; nothing is on stdout.
+fn failure(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(output.stdout.is_empty());
+    text
+}
+
+#[test]
+fn init_makes_a_home_once_and_says_who_it_is() {
+    let folder = Folder::new();
+    let args = [
+        "init",
+        "--role",
+        "validator",
+        "--role",
+        "treasury",
+        "--name",
+        "v1",
+        "--listen",
+        "/ip4/127.0.0.1/tcp/7101",
+        "--api",
+        "127.0.0.1:7102",
+        "--metrics",
+        "127.0.0.1:7103",
+        "--tron",
+        "http://127.0.0.1:7100",
+        "--local",
+        "--json",
+    ];
+    let made = json(&lucid(&folder.home(), &args));
+    assert_eq!(made["node_id"].as_str().unwrap().len(), 64);
+    let peer_id = made["peer_id"].as_str().unwrap();
+    assert!(peer_id.starts_with("12D3KooW"), "{made}");
+    assert_eq!(made["addresses"][0], format!("/ip4/127.0.0.1/tcp/7101/p2p/{peer_id}"));
+    let key = fs::read(folder.home().join("node.key")).unwrap();
+    assert_eq!(fs::metadata(folder.home().join("node.key")).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let again = failure(&lucid(&folder.home(), &["init"]), 1);
+    assert!(again.contains("node.key exists already and is left as it is"), "{again}");
+    assert_eq!(fs::read(folder.home().join("node.key")).unwrap(), key);
+
+    let shown = json(&lucid(&folder.home(), &["config", "show", "--json"]));
+    assert_eq!(shown["roles"]["value"], serde_json::json!(["validator", "treasury"]));
+    assert_eq!(shown["api.listen"]["value"], "127.0.0.1:7102");
+    assert_eq!(shown["api.listen"]["origin"]["from"], "file");
+    assert_eq!(shown["log.json"]["origin"]["from"], "default");
+    let overridden = json(&lucid(&folder.home(), &["--set", "name=other", "config", "show", "--json"]));
+    assert_eq!(overridden["name"], serde_json::json!({"value": "other", "origin": {"from": "flag"}}));
+}
+
+#[test]
+fn options_that_make_no_configuration_make_no_home() {
+    let folder = Folder::new();
+    let error = failure(&lucid(&folder.home(), &["init", "--bootstrap", "/ip4/127.0.0.1/tcp/1"]), 1);
+    assert!(error.contains("p2p.bootstrap = \"/ip4/127.0.0.1/tcp/1\": a multiaddress that ends in /p2p/"), "{error}");
+    assert!(!folder.home().exists());
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let folder = Folder::new();
+    for args in [
+        vec!["ini"],
+        vec!["init", "--role", "king"],
+        vec!["--set", "name", "status"],
+        vec!["scores", "--epoch", "x"],
+        vec![],
+    ] {
+        let output = lucid(&folder.home(), &args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    let help = out(&lucid(&folder.home(), &["--help"]));
+    assert!(help.contains("Examples:") && help.contains("lucid init --role worker"), "{help}");
+    assert!(!folder.home().exists());
+}
+
+#[test]
+fn version_names_the_build() {
+    let folder = Folder::new();
+    let version = json(&lucid(&folder.home(), &["version", "--json"]));
+    assert_eq!(version["build"], lucid_node::BUILD_ID);
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let (number, hash) = lucid_node::BUILD_ID.rsplit_once('-').unwrap();
+    assert_eq!((number, hash.len()), (env!("CARGO_PKG_VERSION"), 16));
+}
+
+/// A good home with a genesis; `file` is then replaced by `text`.
+fn broken(file: &str, text: &str) -> (Folder, String) {
+    let folder = Folder::new();
+    let source = folder.0.path().join("genesis.toml");
+    fs::write(&source, toml::to_string(&genesis(std::time::Duration::from_secs(5), &[1], &[2])).unwrap()).unwrap();
+    out(&lucid(&folder.home(), &["init", "--genesis", source.to_str().unwrap()]));
+    let good = out(&lucid(&folder.home(), &["config", "check"]));
+    assert!(good.contains("configuration, key and genesis are good"), "{good}");
+    fs::write(folder.home().join(file), text).unwrap();
+    let check = failure(&lucid(&folder.home(), &["config", "check"]), 1);
+    // Whatever keeps a home from being good keeps the node from starting, with the same words.
+    let run = failure(&lucid(&folder.home(), &["run"]), 1);
+    let said = check.trim().strip_prefix("lucid: ").unwrap();
+    assert!(run.contains(said), "\nrun   {run}\ncheck {check}");
+    assert_eq!(fs::read_to_string(folder.home().join(file)).unwrap(), text, "nothing is overwritten");
+    (folder, check)
+}
+
+#[test]
+fn bad_files_are_named_with_key_and_remedy_and_stay_as_they_are() {
+    for (file, text, wanted) in [
+        ("config.toml", "nam = 1", "config.toml:1: nam = 1: unknown field `nam`, expected one of"),
+        (
+            "config.toml",
+            "[p2p]\nlocal = 3",
+            "config.toml:2: p2p.local = 3: invalid type: integer `3`, expected a boolean",
+        ),
+        ("node.key", "00", "node.key is not a key: 64 hex digits are expected, 2 were found"),
+        ("genesis.toml", "name = \"x\"\nfoo = 1", "genesis.toml:2: foo = 1: unknown field `foo`"),
+    ] {
+        let (_folder, error) = broken(file, text);
+        assert!(error.contains(wanted), "\nfound  {error}\nwanted {wanted}");
+    }
+}
+
+#[test]
+fn commands_without_a_home_or_node_say_what_to_do() {
+    let folder = Folder::new();
+    for args in [vec!["run"], vec!["status"], vec!["config", "show"]] {
+        let error = failure(&lucid(&folder.home(), &args), 1);
+        assert!(error.contains("`lucid init --home"), "{error}");
+    }
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    out(&lucid(&folder.home(), &["init", "--api", &free.to_string()]));
+    let error = failure(&lucid(&folder.home(), &["status"]), 1);
+    assert!(error.contains("the node is not running") && error.contains(&free.to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_show_what_the_node_says() {
+    let server = server().await;
+    let folder = Folder::new();
+    let home = folder.home();
+    out(&lucid(&home, &["init", "--api", &server.address.to_string()]));
+    let status = json(&lucid(&home, &["status", "--json"]));
+    let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
+    let wanted = [
+        "node_id",
+        "peer_id",
+        "roles",
+        "network_id",
+        "peers",
+        "height",
+        "epoch",
+        "block_hash",
+        "state_root",
+        "sync",
+        "pool",
+        "leader",
+        "api",
+    ];
+    assert_eq!(keys, BTreeSet::from(wanted));
+    let text = out(&lucid(&home, &["status"]));
+    assert!(text.contains("height      5\n") && text.contains("roles       validator, bootstrap\n"), "{text}");
+    assert_eq!(json(&lucid(&home, &["epochs", "--limit", "2", "--json"]))["epochs"].as_array().unwrap().len(), 2);
+    assert_eq!(out(&lucid(&home, &["epochs"])).lines().count(), 6);
+    assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
+    assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
+    let payouts = out(&lucid(&home, &["payouts"]));
+    assert!(
+        payouts.contains("20.000001") && payouts.contains(&"09".repeat(32)) && payouts.contains("paid"),
+        "{payouts}"
+    );
+    assert!(out(&lucid(&home, &["peers"])).contains("/ip4/127.0.0.1/tcp/7001"));
+    let missing = failure(&lucid(&home, &["epochs", "--epoch", "99"]), 1);
+    assert!(missing.contains("epoch 99 has no final block here (not_found, request "), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_program_at_the_port_is_told_from_a_node() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ =
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno").await;
+        }
+    });
+    let folder = Folder::new();
+    out(&lucid(&folder.home(), &["init", "--api", &address.to_string()]));
+    let error = failure(&lucid(&folder.home(), &["status"]), 1);
+    assert!(error.contains("is it a Lucid node that listens there?"), "{error}");
+}

@@ -1,0 +1,68 @@
+//! Data that several tests need.
+
+use std::future::Future;
+use std::time::Duration;
+
+use lucid_node::clock::{Clock, SystemClock};
+use lucid_types::attestation::Capacity;
+use lucid_types::genesis::{Genesis, GenesisWorker, PaymentNetwork};
+use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::key::NodeKey;
+use lucid_types::policy::Policy;
+use lucid_types::validator::Validator;
+
+/// Nothing here takes longer on a working machine; a test that waits this long has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Fails the test when `future` takes longer than anything should.
+#[track_caller]
+pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(LIMIT, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened within {LIMIT:?} at {caller}"),
+        }
+    }
+}
+
+/// Waits until what another task does is seen.
+pub(crate) async fn becomes_true(condition: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    within(async {
+        while !condition() {
+            look.tick().await;
+        }
+    })
+    .await;
+}
+
+/// The node of a seed.
+pub(crate) fn node(seed: u8) -> NodeId {
+    NodeKey::from_seed(&[seed; 32]).node_id()
+}
+
+/// A genesis that began a moment ago, with the nodes of these seeds.
+pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Genesis {
+    let validator = |seed: &u8| Validator { node: node(*seed), power: 1, operator: node(*seed) };
+    let worker = |seed: &u8| GenesisWorker {
+        node: node(*seed),
+        operator: node(*seed),
+        payout_address: PayoutAddress::from_hash20([*seed; 20]),
+        can_lead: true,
+        capacity: Capacity { cores: 2, ..Capacity::default() },
+    };
+    Genesis {
+        name: "test".to_owned(),
+        genesis_time: SystemClock.now(),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([0; 32]),
+            usdt: PayoutAddress::from_hash20([1; 20]),
+        },
+        policy: Policy::local(epoch, 2, 0),
+        validators: validators.iter().map(validator).collect(),
+        workers: workers.iter().map(worker).collect(),
+        pools: vec![],
+    }
+}

@@ -1,0 +1,50 @@
+//! Nodes with a real mesh on loopback.
+
+use std::sync::Arc;
+
+use lucid_node::probe::{Offer, ResponderHandle};
+use lucid_p2p::{Admission, Event, Events, Gate, Mesh, MeshConfig, Protocol, Topic, start};
+use lucid_types::id::{NetworkId, NodeId};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::fixture::within;
+
+/// No gossip is expected.
+pub(crate) struct Closed;
+
+impl Gate for Closed {
+    type Item = ();
+    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+        Admission::Reject("unexpected")
+    }
+}
+
+/// A running mesh; it stops when this is dropped.
+pub(crate) struct Peer {
+    pub(crate) mesh: Mesh,
+    _stop: DropGuard,
+}
+
+/// Starts the mesh of a seed and waits until it listens.
+pub(crate) async fn peer(network_id: NetworkId, seed: u8, bootstrap: Vec<String>) -> (Peer, Events<()>) {
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    let config = MeshConfig { listen, bootstrap, local: true, ..MeshConfig::new(network_id) };
+    let (mesh, events, task) = start(config, &[seed; 32], Arc::new(Closed)).unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(task.run(stop.clone()));
+    within(mesh.wait_for_listeners(1)).await;
+    (Peer { mesh, _stop: stop.drop_guard() }, events)
+}
+
+/// Hands a mesh's probes to a responder, as the node does.
+pub(crate) async fn dispatch(mut events: Events<()>, responder: ResponderHandle) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Request { peer, protocol: Protocol::Probe, bytes, reply } => {
+                responder.offer(Offer::Beacon { peer, bytes, reply });
+            }
+            Event::Relay { peer, stream } => responder.offer(Offer::Relay { peer, stream }),
+            _ => {}
+        }
+    }
+}

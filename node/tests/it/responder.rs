@@ -1,0 +1,139 @@
+//! What a worker gives to whom, over real meshes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_node::clock::{Clock, SystemClock};
+use lucid_node::config::ProbeConfig;
+use lucid_node::probe::{Responder, ResponderParts, Served, ServedCounts};
+use lucid_p2p::{Protocol, RelayStream, RequestError};
+use lucid_types::codec::encode;
+use lucid_types::genesis::Genesis;
+use lucid_types::key::NodeKey;
+use lucid_types::report::ProbeRequest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{becomes_true, genesis, node, within};
+use crate::mesh::{Peer, dispatch, peer};
+
+const VALIDATOR: u8 = 1;
+const OTHER_VALIDATOR: u8 = 2;
+const STRANGER: u8 = 3;
+const WORKER: u8 = 10;
+
+struct Worker {
+    genesis: Arc<Genesis>,
+    served: Arc<Served>,
+    bootstrap: Vec<String>,
+    _peer: Peer,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+async fn worker(limits: ProbeConfig) -> Worker {
+    // Long epochs: nothing here depends on their ends.
+    let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR], &[WORKER]));
+    let (peer, events) = peer(genesis.network_id(), WORKER, vec![]).await;
+    let (served, stop) = (Arc::<Served>::default(), CancellationToken::new());
+    let validators = genesis.validators.clone();
+    let (handle, responder) = Responder::new(ResponderParts {
+        key: NodeKey::from_seed(&[WORKER; 32]),
+        genesis: Arc::clone(&genesis),
+        clock: Arc::new(SystemClock),
+        is_validator: Arc::new(move |id| validators.iter().any(|v| v.node == *id)),
+        limits,
+        served: Arc::clone(&served),
+    });
+    tokio::spawn(responder.run(stop.clone()));
+    tokio::spawn(dispatch(events, handle));
+    let bootstrap = peer.mesh.listen_addresses();
+    Worker { genesis, served, bootstrap, _peer: peer, _stop: stop.drop_guard() }
+}
+
+impl Worker {
+    async fn caller(&self, seed: u8) -> Peer {
+        let (peer, _events) = peer(self.genesis.network_id(), seed, self.bootstrap.clone()).await;
+        assert!(within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.node_id == node(WORKER)))).await);
+        peer
+    }
+
+    fn request(&self) -> Vec<u8> {
+        encode(&ProbeRequest { epoch: self.genesis.epoch_at(SystemClock.now()), nonce: [4; 32] })
+    }
+}
+
+async fn open(caller: &Peer) -> RelayStream {
+    within(caller.mesh.open_relay(node(WORKER))).await.unwrap()
+}
+
+/// What comes back of `bytes`; as much as did when the worker breaks off.
+async fn returned(mut stream: RelayStream, bytes: &[u8]) -> Vec<u8> {
+    let mut back = Vec::new();
+    {
+        let (mut reader, mut writer) = tokio::io::split(&mut stream);
+        let write = async {
+            // The worker may break off.
+            let _ = writer.write_all(bytes).await;
+            let _ = writer.shutdown().await;
+        };
+        let read = async {
+            let _ = reader.read_to_end(&mut back).await;
+        };
+        within(async { tokio::join!(write, read) }).await;
+    }
+    back
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn validators_are_served_and_strangers_are_not() {
+    let worker = worker(ProbeConfig::default()).await;
+    let (validator, stranger) = (worker.caller(VALIDATOR).await, worker.caller(STRANGER).await);
+    let ask = async |caller: &Peer, bytes| caller.mesh.request(node(WORKER), Protocol::Probe, bytes).await;
+    assert!(within(ask(&validator, worker.request())).await.is_ok());
+    assert_eq!(within(ask(&stranger, worker.request())).await, Err(RequestError::NoAnswer));
+    assert_eq!(within(ask(&validator, b"what?".to_vec())).await, Err(RequestError::NoAnswer));
+    let data = vec![7; 100_000];
+    assert_eq!(returned(open(&validator).await, &data).await, data);
+    assert!(returned(open(&stranger).await, &data).await.is_empty());
+    let wanted = ServedCounts { beacons: 1, relays: 1, relay_bytes: 100_000, refused: 3 };
+    becomes_true(|| worker.served.snapshot() == wanted).await;
+    assert_eq!(wanted.sessions(), 2);
+    assert!(worker.served.busy_time() > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_when_it_brings_more_than_the_task_has() {
+    let worker = worker(ProbeConfig::default()).await;
+    let validator = worker.caller(VALIDATOR).await;
+    let most = usize::try_from(worker.genesis.policy.relay_bytes).unwrap();
+    let back = returned(open(&validator).await, &vec![1; 4 * most]).await;
+    assert!(back.len() <= most, "{} bytes", back.len());
+    assert_eq!(worker.served.snapshot().relays, 0, "it was not served to the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owners_caps_hold() {
+    let worker = worker(ProbeConfig { relay_sessions: 1, max_relay_bytes_per_s: 200_000 }).await;
+    let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
+    // One session is open and has been seen by the worker; the other validator's is refused.
+    let mut first = open(&one).await;
+    first.write_all(b"x").await.unwrap();
+    first.flush().await.unwrap();
+    let mut byte = [0];
+    within(first.read_exact(&mut byte)).await.unwrap();
+    assert!(returned(open(&two).await, &[1; 1_000]).await.is_empty());
+    becomes_true(|| worker.served.snapshot().refused == 1).await;
+    assert!(returned(first, &[]).await.is_empty());
+    // 100,000 bytes at 200,000 a second; the last chunk need not wait for itself.
+    let time = within(async {
+        loop {
+            let start = std::time::Instant::now();
+            // The slot comes back a moment after the session's last byte.
+            if returned(open(&one).await, &vec![1; 100_000]).await.len() == 100_000 {
+                return start.elapsed();
+            }
+        }
+    });
+    let time = time.await;
+    assert!(time >= Duration::from_millis(400), "{time:?}");
+}
