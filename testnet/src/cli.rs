@@ -146,6 +146,12 @@ struct Devnet {
     /// Do not deploy the test USDT.
     #[arg(long)]
     no_usdt: bool,
+    /// Keep the network in this folder and go on from it; in memory without.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Serve /devnet/*: funding, mining, time travel, faults. Anyone who reaches the port can use it.
+    #[arg(long)]
+    control: bool,
 }
 
 /// Runs the command that the process was started with.
@@ -205,9 +211,9 @@ impl From<Up> for UpOptions {
 
 impl From<Devnet> for DevnetOptions {
     fn from(args: Devnet) -> Self {
-        let Devnet { port, block_time, on_demand, solid_lag, accounts, seed, no_usdt } = args;
+        let Devnet { port, block_time, on_demand, solid_lag, accounts, seed, no_usdt, dir, control } = args;
         let block_time = (!on_demand).then_some(block_time);
-        Self { port, block_time, solid_lag, accounts, seed, usdt: !no_usdt }
+        Self { port, block_time, solid_lag, accounts, seed, usdt: !no_usdt, dir, control }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +31,10 @@ pub struct DevnetOptions {
     pub seed: String,
     /// Whether account 0 deploys the test USDT first.
     pub usdt: bool,
+    /// Where the network is kept; in memory without.
+    pub dir: Option<PathBuf>,
+    /// Whether `/devnet/*` is served.
+    pub control: bool,
 }
 
 /// Runs the network until Ctrl-C or SIGTERM.
@@ -45,6 +50,8 @@ pub async fn devnet(options: &DevnetOptions) -> Result<()> {
         accounts: options.accounts,
         seed: options.seed.clone(),
         deploy_usdt: options.usdt,
+        dir: options.dir.clone(),
+        control: options.control,
         ..DevnetConfig::default()
     };
     let balance = config.balance;
@@ -89,5 +96,11 @@ fn banner(ready: &Ready, balance: u64, options: &DevnetOptions) -> String {
         hex::encode(ready.genesis_id),
         ready.listen
     );
+    if options.control {
+        let _ = writeln!(text, "Control         http://{}/devnet/", ready.listen);
+    }
+    if let Some(dir) = &options.dir {
+        let _ = writeln!(text, "Kept in         {}", dir.display());
+    }
     text
 }

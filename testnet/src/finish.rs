@@ -6,7 +6,6 @@ use lucid_node::api::model::{PayoutStatus, PayoutView};
 use lucid_types::id::PayoutId;
 
 use crate::console::{short, usdt};
-use crate::report::spelt;
 use crate::watch::Snapshot;
 
 /// What must have happened, and what has.
@@ -69,7 +68,7 @@ impl Finish {
                 short(p.payout_id),
                 usdt(p.amount_micro_usdt.get()),
                 p.settlement,
-                spelt(p.status),
+                p.status,
                 p.attempt
             )
         };

@@ -117,7 +117,8 @@ fn beside_this_executable() -> Result<PathBuf> {
 
 fn init_arguments(plan: &HomePlan<'_>) -> Vec<OsString> {
     let NodePorts { p2p, api, metrics } = plan.ports;
-    let mut arguments: Vec<OsString> = vec!["init".into(), "--json".into(), "--home".into(), plan.home.into()];
+    let mut arguments: Vec<OsString> =
+        vec!["init".into(), "--json".into(), "--local".into(), "--home".into(), plan.home.into()];
     let mut add = |flag: &str, value: String| arguments.extend([flag.into(), value.into()]);
     add("--name", plan.name.into());
     for role in plan.roles {
@@ -158,7 +159,7 @@ mod tests {
         let text: Vec<_> = init_arguments(&plan).into_iter().map(|a| a.into_string().unwrap()).collect();
         assert_eq!(
             text.join(" "),
-            "init --json --home /tmp/n/worker-1 --name worker-1 --role worker --listen /ip4/127.0.0.1/tcp/9010 \
+            "init --json --local --home /tmp/n/worker-1 --name worker-1 --role worker --listen /ip4/127.0.0.1/tcp/9010 \
              --listen /ip4/127.0.0.1/udp/9010/quic-v1 --bootstrap /ip4/127.0.0.1/tcp/9006/p2p/12D3 \
              --api 127.0.0.1:9011 --metrics 127.0.0.1:9012 --tron http://127.0.0.1:9000"
         );

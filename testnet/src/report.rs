@@ -164,7 +164,7 @@ impl Report {
                 p.payout_id,
                 usdt(p.amount_micro_usdt.get()),
                 p.worker,
-                spelt(p.status),
+                p.status,
                 p.attempt
             )
         };
@@ -193,16 +193,6 @@ impl Report {
                 .push(format!("the treasury spent {treasury_spent} micro-USDT on the chain, the ledger paid {total}"));
         }
         problems
-    }
-}
-
-/// As the JSON has it.
-pub fn spelt(status: PayoutStatus) -> &'static str {
-    match status {
-        PayoutStatus::Open => "open",
-        PayoutStatus::Paid => "paid",
-        PayoutStatus::Failed => "failed",
-        PayoutStatus::Held => "held",
     }
 }
 

@@ -210,13 +210,11 @@ async fn start_tron(
     std::fs::create_dir(&home).with_context(|| format!("make {}", home.display()))?;
     let program = std::env::current_exe().context("find this executable")?;
     let port = port.to_string();
-    let args = ["devnet", "--port", &port, "--block-time", BLOCK_TIME, "--solid-lag", SOLID_LAG, "--no-usdt"];
-    children.add(Spec {
-        name: TRON.into(),
-        program,
-        args: args.into_iter().map(Into::into).collect(),
-        log: home.join("node.log"),
-    });
+    let args = ["devnet", "--port", &port, "--block-time", BLOCK_TIME, "--solid-lag", SOLID_LAG, "--no-usdt", "--dir"];
+    let mut args: Vec<_> = args.into_iter().map(Into::into).collect();
+    // On disk, so that the chain outlives `kill tron`.
+    args.push(home.join("chain").into());
+    children.add(Spec { name: TRON.into(), program, args, log: home.join("node.log") });
     drop(lease);
     children.start(TRON)?;
     let url = format!("http://127.0.0.1:{port}");

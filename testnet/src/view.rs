@@ -8,7 +8,6 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{NodeId, PayoutAddress, PayoutId};
 
 use crate::console::{Mark, short, usdt};
-use crate::report::spelt;
 use crate::watch::{News, Snapshot};
 
 /// Workers shown in one line of scores.
@@ -167,7 +166,7 @@ impl View {
         let attempt = if payout.attempt > 1 { format!(" (attempt {})", payout.attempt) } else { String::new() };
         format!(
             "payout     {}: {} USDT to {}{attempt}{tx}{block}",
-            spelt(payout.status),
+            payout.status,
             usdt(payout.amount_micro_usdt.get()),
             self.name(&payout.worker),
         )

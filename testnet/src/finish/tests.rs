@@ -30,8 +30,8 @@ fn each_missing_thing_is_named() {
     assert_eq!(fresh, ["validator-1 does not answer", "worker-1 does not answer"]);
     let behind = with([Some(6), Some(5)], vec![paid(1), paid(2)]).missing(NONE_DOWN);
     assert_eq!(behind, ["worker-1 is at height 5 of 6"]);
-    let open = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Open)]).missing(NONE_DOWN);
-    assert!(open[0].ends_with("of 20.5 USDT for settlement 2 is open (attempt 1)") && open.len() == 1, "{open:?}");
+    let open = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Scheduled)]).missing(NONE_DOWN);
+    assert!(open[0].ends_with("of 20.5 USDT for settlement 2 is scheduled (attempt 1)") && open.len() == 1, "{open:?}");
     let none = with([Some(6), Some(6)], vec![paid(1)]).missing(NONE_DOWN);
     assert_eq!(none, ["settlement 2 has no payout"]);
 }
@@ -52,7 +52,7 @@ fn a_node_that_is_down_is_not_waited_for_but_somebody_must_run() {
 
 #[test]
 fn a_payout_that_becomes_paid_counts() {
-    let mut finish = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Open)]);
+    let mut finish = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Scheduled)]);
     assert_eq!(finish.missing(NONE_DOWN).len(), 1);
     finish.update(&seen(&[Some(8), Some(8)], Some(News { payouts: vec![paid(2)], ..News::default() })));
     assert!(finish.missing(NONE_DOWN).is_empty());

@@ -78,9 +78,9 @@ fn every_single_change_is_noticed() {
 #[test]
 fn an_unpaid_payout_is_named_and_its_money_is_not_counted() {
     let mut report = good();
-    report.payouts[1].status = PayoutStatus::Open;
+    report.payouts[1].status = PayoutStatus::Scheduled;
     let problems = report.problems(SPENT, Some(2));
-    assert!(problems[0].contains("0.000005 USDT to worker-2 is open"), "{problems:?}");
+    assert!(problems[0].contains("0.000005 USDT to worker-2 is scheduled"), "{problems:?}");
     assert!(problems[1].contains("the ledger paid it 0"), "{problems:?}");
     assert!(problems[2].contains("the treasury spent 12"), "{problems:?}");
 }

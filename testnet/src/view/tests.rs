@@ -49,9 +49,9 @@ fn a_block_its_leader_and_its_scores() {
 #[test]
 fn a_payout_from_its_block_to_the_balance() {
     let mut view = view();
-    let open = vec![payout(1, 4, PayoutStatus::Open), payout(1, 5, PayoutStatus::Open)];
+    let open = vec![payout(1, 4, PayoutStatus::Scheduled), payout(1, 5, PayoutStatus::Scheduled)];
     let lines = texts(&mut view, 10, &seen(&[], Some(News { payouts: open.clone(), ..News::default() })));
-    assert_eq!(lines[0], format!("payout     open: 20.5 USDT to worker-4, transaction {}", "04".repeat(32)));
+    assert_eq!(lines[0], format!("payout     scheduled: 20.5 USDT to worker-4, transaction {}", "04".repeat(32)));
     assert_eq!(lines.len(), 2);
     assert!(texts(&mut view, 11, &seen(&[], Some(News { payouts: open, ..News::default() }))).is_empty());
 
@@ -69,8 +69,8 @@ fn a_payout_from_its_block_to_the_balance() {
 fn a_new_attempt_is_shown() {
     let mut view = view();
     let news = |payout| News { payouts: vec![payout], ..News::default() };
-    texts(&mut view, 1, &seen(&[], Some(news(payout(1, 4, PayoutStatus::Open)))));
-    let second = PayoutView { attempt: 2, ..payout(1, 4, PayoutStatus::Open) };
+    texts(&mut view, 1, &seen(&[], Some(news(payout(1, 4, PayoutStatus::Scheduled)))));
+    let second = PayoutView { attempt: 2, ..payout(1, 4, PayoutStatus::Scheduled) };
     let lines = texts(&mut view, 2, &seen(&[], Some(news(second))));
     assert!(lines[0].contains("to worker-4 (attempt 2)"), "{lines:?}");
 }

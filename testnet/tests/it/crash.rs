@@ -1,0 +1,113 @@
+//! Networks whose processes are killed.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Network, all_gone};
+
+const EPOCH: Duration = Duration::from_secs(2);
+
+fn succeeded(network: Network) -> serde_json::Value {
+    let ended = network.end();
+    assert!(ended.status.success(), "{}", ended.lines.join("\n"));
+    ended.report.unwrap()
+}
+
+#[test]
+fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
+    let mut network = Network::up(&["--epochs", "6", "--epoch-length", "2s"]);
+    network.ready();
+    network.decided_up_to(2);
+    network.command(&["kill", "validator-3"]);
+    assert!(network.manifest()["nodes"][2]["pid"].is_null());
+    let height = network.decided();
+    network.decided_up_to(height + 1);
+    network.command(&["start", "validator-3"]);
+    let report = succeeded(network);
+    let nodes = report["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 10);
+    assert_eq!(nodes[2]["name"], "validator-3");
+    assert!(
+        nodes.iter().all(|n| n["block_hash"] == nodes[0]["block_hash"] && n["state_root"] == nodes[0]["state_root"])
+    );
+    assert!(report["payouts"].as_array().unwrap().iter().all(|payout| payout["status"] == "paid"));
+}
+
+#[test]
+fn a_node_that_is_down_at_the_end_is_a_failure_that_names_it() {
+    let mut network = Network::up(&["--workers", "3", "--epochs", "3", "--epoch-length", "2s"]);
+    network.ready();
+    network.decided();
+    network.command(&["kill", "worker-2"]);
+    let ended = network.end();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.lines.iter().any(|line| line == "XX worker-2 is down"), "{}", ended.lines.join("\n"));
+    assert_eq!(ended.report.unwrap()["nodes"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn without_two_of_four_validators_nothing_is_decided_until_one_returns() {
+    let mut network = Network::up(&["--workers", "2", "--epoch-length", "2s"]);
+    network.ready();
+    network.decided_up_to(2);
+    network.command(&["kill", "validator-3"]);
+    network.command(&["kill", "validator-4"]);
+    // A block that was being decided at that moment may still appear; after an epoch none is under way.
+    std::thread::sleep(EPOCH);
+    network.decided_by_now();
+    let before = network.node_status("validator-1")["height"].as_u64().unwrap();
+    // That nothing happens cannot be awaited: five epochs of the clock pass.
+    std::thread::sleep(EPOCH * 5);
+    assert_eq!(network.decided_by_now(), Vec::<String>::new());
+    assert_eq!(network.node_status("validator-1")["height"].as_u64(), Some(before));
+    network.command(&["start", "validator-4"]);
+    assert_eq!(network.decided(), before + 1);
+    // The missing blocks follow back to back.
+    network.decided_up_to(before + 5);
+    network.command(&["down"]);
+    succeeded(network);
+}
+
+#[test]
+fn the_mesh_lives_without_its_bootstrap_node() {
+    let mut network = Network::up(&["--workers", "3", "--epochs", "8", "--epoch-length", "2s"]);
+    network.ready();
+    network.line("a full mesh", |line| line.contains("each connected to 6"));
+    network.decided_up_to(2);
+    network.command(&["kill", "validator-1"]);
+    let height = network.decided();
+    network.decided_up_to(height + 1);
+    // One that restarts now knows no bootstrap node that answers: it must find the mesh by the peers it has saved. Three
+    // of four validators are a quorum only with it.
+    network.command(&["kill", "validator-2"]);
+    network.command(&["start", "validator-2"]);
+    let height = network.decided();
+    network.decided_up_to(height + 1);
+    network.command(&["start", "validator-1"]);
+    let report = succeeded(network);
+    assert_eq!(report["nodes"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn everything_dies_with_up_even_by_sigkill() {
+    let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
+    network.ready();
+    let pids = network.pids();
+    assert_eq!(pids.len(), 3);
+    network.signal(Signal::SIGKILL);
+    all_gone(&pids);
+}
+
+#[test]
+fn ctrl_c_stops_everything_cleanly() {
+    let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
+    network.ready();
+    network.decided();
+    let pids = network.pids();
+    network.signal(Signal::SIGINT);
+    let ended = network.end();
+    assert!(ended.status.success(), "{}", ended.lines.join("\n"));
+    assert!(!ended.lines.iter().any(|line| line.contains("was killed")), "{}", ended.lines.join("\n"));
+    all_gone(&pids);
+}

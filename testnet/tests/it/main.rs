@@ -1,0 +1,9 @@
+//! Whole networks as processes, seen from outside: through `lucid-testnet`, the nodes' command line, and the report.
+//!
+//! The networks share one machine with each other, so the tests run one at a time.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod bad_input;
+mod crash;
+mod harness;
+mod run;

@@ -1,0 +1,144 @@
+//! A run from nothing to paid workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use lucid_testnet::report::Report;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::id::{BlockHash, TxId};
+use serde_json::Value;
+
+use crate::harness::{Ended, Network, all_gone};
+
+/// What the local pool shares out for a settlement.
+const BUDGET: u64 = 120_000_000;
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The files of a running network: who knows whom, and where secrets lie.
+fn check_homes(network: &Network) {
+    let dir = network.dir();
+    let manifest = network.manifest();
+    let nodes = manifest["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 10);
+    let bootstrap = nodes[0]["peer_id"].as_str().unwrap();
+    let peer_ids: Vec<_> = nodes.iter().map(|node| node["peer_id"].as_str().unwrap()).collect();
+    for (i, node) in nodes.iter().enumerate() {
+        let home = Path::new(node["home"].as_str().unwrap());
+        assert_eq!(mode(&home.join("node.key")), 0o600);
+        assert_eq!(home.join("treasury.key").exists(), i == 0, "{home:?}");
+        assert_eq!(home.join("payout.key").exists(), node["roles"][0] == "worker", "{home:?}");
+        // Every configuration but the bootstrap node's names the bootstrap node, and nobody else.
+        let config = std::fs::read_to_string(home.join("config.toml")).unwrap();
+        let named: Vec<_> = peer_ids.iter().filter(|peer| config.contains(**peer)).collect();
+        assert_eq!(named, if i == 0 { vec![] } else { vec![&bootstrap] }, "{home:?}");
+        assert_eq!(std::fs::read(home.join("genesis.toml")).unwrap(), std::fs::read(dir.join("genesis.toml")).unwrap());
+    }
+    assert_eq!(mode(&dir.join("validator-1/treasury.key")), 0o600);
+    assert_eq!(mode(&dir.join("worker-1/payout.key")), 0o600);
+}
+
+fn check_status(network: &Network) {
+    let status = network.node_status("worker-3");
+    let documented = [
+        "node_id",
+        "peer_id",
+        "roles",
+        "network_id",
+        "peers",
+        "height",
+        "epoch",
+        "block_hash",
+        "state_root",
+        "sync",
+        "pool",
+        "leader",
+        "api",
+    ];
+    assert_eq!(keys(&status), BTreeSet::from(documented));
+    assert_eq!(status["network_id"], network.manifest()["network_id"]);
+    assert_eq!(status["pool"], "local");
+    let table = network.command(&["status"]);
+    assert_eq!(table.lines().count(), 12, "{table}");
+    assert!(!table.contains("down"), "{table}");
+}
+
+/// The report against itself and the rules, without the code that judged it.
+fn check_report(report: &Value, epochs: u64, settlements: u64) {
+    let heights: Vec<_> = report["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(heights, (1..=epochs).collect::<Vec<_>>());
+    for epoch in report["epochs"].as_array().unwrap() {
+        assert!((3..=4).contains(&epoch["signatures"].as_u64().unwrap()), "{epoch}");
+    }
+    let nodes = report["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 10);
+    let held: BTreeSet<_> =
+        nodes.iter().map(|n| (n["height"].as_u64(), n["block_hash"].as_str(), n["state_root"].as_str())).collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+
+    let payouts = report["payouts"].as_array().unwrap();
+    let mut paid: BTreeMap<&str, u64> = BTreeMap::new();
+    for payout in payouts {
+        assert_eq!(payout["status"], "paid", "{payout}");
+        *paid.entry(payout["address"].as_str().unwrap()).or_default() += payout["amount_micro_usdt"].as_u64().unwrap();
+    }
+    let transactions: BTreeSet<_> = payouts.iter().map(|payout| payout["tx_id"].as_str().unwrap()).collect();
+    assert_eq!(transactions.len(), payouts.len(), "no two payouts share a transaction");
+    let on_chain: BTreeMap<_, _> = report["balances"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| (b["address"].as_str().unwrap(), b["micro_usdt"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(on_chain, paid, "what the chain says the workers hold is what the ledger paid them");
+    assert_eq!(on_chain.len(), 6);
+    // Six workers on one machine earn about alike, so no share lies below the threshold and nothing is carried.
+    assert_eq!(paid.values().sum::<u64>(), settlements * BUDGET);
+}
+
+/// Every change of a true report is noticed: the judge is not blind.
+fn check_that_the_judge_sees(report: &Value) {
+    let report: Report = serde_json::from_value(report.clone()).unwrap();
+    let spent = MicroUsdt::sum(report.payouts.iter().map(|payout| payout.amount_micro_usdt)).unwrap();
+    let last = report.epochs.last().map(|epoch| epoch.epoch);
+    assert!(report.problems(spent, last).is_empty());
+    let changes: [fn(&mut Report); 6] = [
+        |r| r.nodes[3].block_hash = BlockHash::from_bytes([7; 32]),
+        |r| r.nodes[9].height += 1,
+        |r| r.balances[2].micro_usdt = r.balances[2].micro_usdt.saturating_add(MicroUsdt::new(1)),
+        |r| r.payouts[0].amount_micro_usdt = r.payouts[0].amount_micro_usdt.saturating_sub(MicroUsdt::new(1)),
+        |r| drop(r.payouts.remove(1).tx_id.unwrap_or(TxId::from_bytes([0; 32])).to_string()),
+        |r| drop(r.epochs.remove(2).epoch.to_string()),
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut changed = report.clone();
+        change(&mut changed);
+        assert!(!changed.problems(spent, last).is_empty(), "change {i} was not noticed");
+    }
+}
+
+#[test]
+fn six_epochs_end_agreed_and_paid() {
+    let mut network = Network::up(&["--epochs", "6", "--epoch-length", "2s"]);
+    network.ready();
+    check_homes(&network);
+    check_status(&network);
+    let (dir, pids) = (network.dir(), network.pids());
+    assert_eq!(pids.len(), 11);
+    // The folder goes with the network's handle, so look at what is left before.
+    network.line("the end", |line| line.contains("stopped    "));
+    assert!(!dir.join("testnet.json").exists() && !dir.join("control.sock").exists());
+    all_gone(&pids);
+    let Ended { status, report, lines } = network.end();
+    assert!(status.success(), "{}", lines.join("\n"));
+    let report = report.unwrap();
+    check_report(&report, 6, 2);
+    check_that_the_judge_sees(&report);
+}
