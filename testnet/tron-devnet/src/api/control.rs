@@ -83,9 +83,9 @@ fn run(node: &Node, powers: &Powers, name: &str, request: &Request) -> Result<Op
             info(node)
         }
         "fund" => {
-            let address = wanted_address(request, "address")?;
             let balance = unsigned(request, "balance")?;
-            intervene(node, &Intervention::SetBalance { address, balance })?
+            let balances = funded(request)?.into_iter().map(|address| (address, balance)).collect();
+            intervene(node, &Intervention::SetBalances(balances))?
         }
         "energyfactor" => {
             let contract = wanted_address(request, "contract")?;
@@ -113,10 +113,24 @@ fn unsigned(request: &Request, name: &str) -> Result<u64, Denied> {
 
 /// In hex or base58check, whatever `visible` says.
 fn wanted_address(request: &Request, name: &str) -> Result<Address, Denied> {
-    let text = request.text(name)?;
-    address::from_base58(&text)
-        .or_else(|_| address::from_hex(&text))
+    read_address(name, &request.text(name)?)
+}
+
+fn read_address(name: &str, text: &str) -> Result<Address, Denied> {
+    address::from_base58(text)
+        .or_else(|_| address::from_hex(text))
         .or_else(|_| denied(format!("{name} is not an address: {text:?}")))
+}
+
+/// The one `address`, or all in the array `addresses`.
+fn funded(request: &Request) -> Result<Vec<Address>, Denied> {
+    match request.get("addresses") {
+        None => Ok(vec![wanted_address(request, "address")?]),
+        Some(Value::Array(items)) => {
+            items.iter().map(|item| read_address("addresses", item.as_str().unwrap_or_default())).collect()
+        }
+        Some(_) => denied("addresses is not an array"),
+    }
 }
 
 fn saved(node: &Node, mut chain: crate::node::ChainGuard<'_>) -> Result<(), Denied> {

@@ -14,6 +14,8 @@ mod query;
 mod read_tx;
 mod request;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

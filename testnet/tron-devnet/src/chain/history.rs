@@ -17,13 +17,8 @@ pub(crate) struct Unfitting {
 /// A change that no transaction could make, for tests and tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intervention {
-    /// Gives an account this balance, and creates it if need be.
-    SetBalance {
-        /// Whose.
-        address: Address,
-        /// Sun.
-        balance: u64,
-    },
+    /// Gives accounts these balances in sun, and creates them if need be.
+    SetBalances(Vec<(Address, u64)>),
     /// Sets a contract's dynamic energy factor.
     SetEnergyFactor {
         /// Which.
@@ -38,14 +33,15 @@ impl Chain {
     pub fn intervene(&mut self, intervention: &Intervention) {
         self.state.rollback();
         self.state.begin();
-        match *intervention {
-            Intervention::SetBalance { address, balance } => {
-                let account = self.state.account(address).cloned();
+        match intervention {
+            Intervention::SetBalances(balances) => {
                 let created_at = self.head_block().time();
-                let account = account.unwrap_or_else(|| Account::new(created_at));
-                self.state.set_account(address, Some(Account { balance, ..account }));
+                for (address, balance) in balances {
+                    let account = self.state.account(*address).cloned().unwrap_or_else(|| Account::new(created_at));
+                    self.state.set_account(*address, Some(Account { balance: *balance, ..account }));
+                }
             }
-            Intervention::SetEnergyFactor { contract, factor } => self.state.set_factor(contract, Some(factor)),
+            Intervention::SetEnergyFactor { contract, factor } => self.state.set_factor(*contract, Some(*factor)),
         }
         self.note(Change::Intervention);
         self.fold_intervention();

@@ -311,12 +311,7 @@ impl Chain {
     fn check_reference(&self, intake: &Intake) -> Result<(), Refusal> {
         let refused = || Refusal::new(Code::TaposError, "Tapos check error.");
         let [high, low] = *intake.raw.ref_block_bytes.as_slice() else { return Err(refused()) };
-        let low16 = u64::from(u16::from_be_bytes([high, low]));
-        let head = self.head_number();
-        let mut number = (head & !(REF_BLOCK_RING - 1)) | low16;
-        if number > head {
-            number = number.checked_sub(REF_BLOCK_RING).ok_or_else(refused)?;
-        }
+        let number = ring_number(self.head_number(), u16::from_be_bytes([high, low])).ok_or_else(refused)?;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let id = self.block_ids.get(index).ok_or_else(refused)?;
         if id[8..16] == *intake.raw.ref_block_hash { Ok(()) } else { Err(refused()) }
@@ -350,4 +345,10 @@ impl Chain {
     fn head_block(&self) -> &Arc<StoredBlock> {
         &self.blocks[self.blocks.len() - 1]
     }
+}
+
+/// The newest number up to `head` that ends in these 16 bits.
+fn ring_number(head: u64, low: u16) -> Option<u64> {
+    let number = (head & !(REF_BLOCK_RING - 1)) | u64::from(low);
+    if number > head { number.checked_sub(REF_BLOCK_RING) } else { Some(number) }
 }

@@ -54,7 +54,7 @@ pub(crate) const MAX_PENDING: usize = 20_000;
 pub(crate) const MAX_EXPIRATION: u64 = 24 * 60 * 60 * 1000;
 /// Signatures on one transaction.
 pub(crate) const MAX_SIGNATURES: usize = 5;
-/// Largest note that makes no difference; a reference block may be this many blocks old.
+/// A reference block is found by the last 16 bits of its number, so it may be this many blocks old.
 pub(crate) const REF_BLOCK_RING: u64 = 65_536;
 /// Milliseconds of the slots in which bandwidth is counted.
 pub(crate) const SLOT_MS: u64 = 3_000;

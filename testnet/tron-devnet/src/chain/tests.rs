@@ -346,3 +346,68 @@ fn the_same_calls_give_the_same_chain() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn reference_numbers_wrap_every_65536_blocks() {
+    assert_eq!(ring_number(5, 5), Some(5));
+    assert_eq!(ring_number(5, 6), None);
+    assert_eq!(ring_number(65_536, 0), Some(65_536));
+    assert_eq!(ring_number(65_536, 1), Some(1));
+    assert_eq!(ring_number(200_000, 0xffff), Some(196_607));
+}
+
+#[test]
+fn a_note_costs_its_fee() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    let validity = bench.validity();
+    let plain = wallet::build(&wallet::transfer(a, b, 1), 0, 0, validity);
+    let raw = proto::TransactionRaw { data: b"thanks".to_vec(), ..plain.raw().unwrap() };
+    let mut noted = proto::Transaction { raw_data: raw.encode_to_vec(), ..plain };
+    bench.keys[0].sign(&mut noted);
+    let id = bench.chain.submit_transaction(noted).unwrap();
+    bench.mine();
+    assert_eq!(bench.chain.head().transaction_info(&id).unwrap().fee, TRX);
+}
+
+#[test]
+fn a_high_s_is_the_same_signature() {
+    use k256::ecdsa::Signature;
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    let validity = bench.validity();
+    let mut transaction = wallet::build(&wallet::transfer(a, b, 1), 0, 0, validity);
+    bench.keys[0].sign(&mut transaction);
+    let low = Signature::from_slice(&transaction.signature[0][..64]).unwrap();
+    let high = Signature::from_scalars(low.r(), -low.s()).unwrap();
+    let v = transaction.signature[0][64];
+    transaction.signature[0] = [high.to_bytes().as_slice(), &[27 + (28 - v)]].concat();
+    bench.chain.submit_transaction(transaction).unwrap();
+}
+
+#[test]
+fn the_pending_pool_spends_a_balance_once() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    bench.send(0, &wallet::transfer(a, b, 9_000 * TRX), 0).unwrap();
+    let refusal = bench.send(0, &wallet::transfer(a, b, 9_000 * TRX), 0).unwrap_err();
+    assert_eq!(refusal.code, Code::ContractValidateError);
+    bench.mine();
+    assert_eq!(bench.chain.head().balance(b), 19_000 * TRX);
+}
+
+#[test]
+fn what_expires_while_it_waits_is_dropped() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    let head = bench.chain.head().block().clone();
+    let validity = Validity::after(head.id.0, head.time(), 1_000);
+    let (bytes, id) = wallet::signed(&bench.keys[0], &wallet::transfer(a, b, 1), 0, validity);
+    // Still valid in the next block however late it is: a block refuses what expired before its parent.
+    bench.chain.submit(&bytes).unwrap();
+    bench.mine();
+    assert!(bench.chain.head().transaction_info(&id.into()).is_some());
+    bench.chain.drop_blocks(0);
+    bench.mine();
+    assert_eq!(code_of(bench.chain.submit(&bytes)), Code::TransactionExpirationError);
+}

@@ -116,7 +116,7 @@ impl Writer {
             }
             Act::Fund(balance) => {
                 let address = Address::with_last_byte(0xf0);
-                self.chain.intervene(&Intervention::SetBalance { address, balance: *balance });
+                self.chain.intervene(&Intervention::SetBalances(vec![(address, *balance)]));
             }
             Act::Drop(depth) => {
                 let number = self.chain.head().number().saturating_sub(*depth).max(1);

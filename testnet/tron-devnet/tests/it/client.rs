@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lucid_tron_devnet::wallet::{self, Validity};
+use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_devnet::{DevnetConfig, DevnetError, Ready, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,17 +54,7 @@ impl Net {
     }
 
     pub(crate) async fn raw(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.ready.listen).await.unwrap();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: devnet\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await.unwrap();
-        let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        raw_at(self.ready.listen, method, path, body).await
     }
 
     /// Stops the network and waits for its end.
@@ -77,12 +67,7 @@ impl Net {
 /// A signed transfer of `amount` sun between two funded accounts, and its id.
 pub(crate) async fn paid_bytes(net: &Net, from: usize, to: usize, amount: u64) -> (Vec<u8>, String) {
     let block = net.get("/wallet/getnowblock").await;
-    let reference = hex::decode(block["blockID"].as_str().unwrap()).unwrap();
-    let time = block["block_header"]["raw_data"]["timestamp"].as_u64().unwrap();
-    let validity = Validity::after(reference.try_into().unwrap(), time, 60_000);
-    let (from, to) = (&net.ready.accounts[from], net.ready.accounts[to].address());
-    let (bytes, id) = wallet::signed(from, &wallet::transfer(from.address(), to, amount), 0, validity);
-    (bytes, hex::encode(id))
+    signed_transfer(&block, &net.ready.accounts[from], &net.ready.accounts[to], amount)
 }
 
 /// Transfers `amount` sun, and answers the transaction's id.
@@ -92,4 +77,44 @@ pub(crate) async fn pay(net: &Net, from: usize, to: usize, amount: u64) -> Strin
     let answer = net.post("/wallet/broadcasthex", &body).await;
     assert_eq!(answer["result"], true, "{answer}");
     id
+}
+
+/// One request to `at`: status and body.
+async fn raw_at(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: devnet\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+/// GET from a network in another process.
+pub(crate) async fn get_at(at: SocketAddr, path: &str) -> Value {
+    serde_json::from_str(&raw_at(at, "GET", path, "").await.1).unwrap()
+}
+
+/// Transfers `amount` sun from account 0 to account 1 of `seed`, in a network in another process.
+pub(crate) async fn pay_at(at: SocketAddr, seed: &str, amount: u64) -> String {
+    let block = get_at(at, "/wallet/getnowblock").await;
+    let (from, to) = (Wallet::derive(seed, 0), Wallet::derive(seed, 1));
+    let (bytes, id) = signed_transfer(&block, &from, &to, amount);
+    let body = serde_json::json!({ "transaction": hex::encode(bytes) }).to_string();
+    let (_, answer) = raw_at(at, "POST", "/wallet/broadcasthex", &body).await;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["result"], true, "{answer}");
+    id
+}
+
+fn signed_transfer(head: &Value, from: &Wallet, to: &Wallet, amount: u64) -> (Vec<u8>, String) {
+    let reference = hex::decode(head["blockID"].as_str().unwrap()).unwrap();
+    let time = head["block_header"]["raw_data"]["timestamp"].as_u64().unwrap();
+    let validity = Validity::after(reference.try_into().unwrap(), time, 60_000);
+    let (bytes, id) = wallet::signed(from, &wallet::transfer(from.address(), to.address(), amount), 0, validity);
+    (bytes, hex::encode(id))
 }

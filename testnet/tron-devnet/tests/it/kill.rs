@@ -1,0 +1,94 @@
+//! A network that is killed in the middle of its work, as a process of its own.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use lucid_tron_devnet::{DevnetConfig, serve};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Net, get_at, pay_at};
+
+const FOLDER: &str = "LUCID_DEVNET_KILL_TEST_FOLDER";
+
+fn config(dir: &Path) -> DevnetConfig {
+    DevnetConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        block_time: Some(Duration::from_millis(20)),
+        solid_lag: 2,
+        accounts: 3,
+        dir: Some(dir.to_owned()),
+        ..DevnetConfig::default()
+    }
+}
+
+/// Not a test: the process that is killed.
+#[tokio::test]
+#[ignore = "started by the test below"]
+async fn child() {
+    let Ok(dir) = std::env::var(FOLDER) else { return };
+    let announce = |ready: lucid_tron_devnet::Ready| writeln!(std::io::stdout(), "\nREADY {}", ready.listen).unwrap();
+    serve(config(Path::new(&dir)), CancellationToken::new(), announce).await.unwrap();
+}
+
+async fn start(dir: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::child", "--ignored", "--nocapture"])
+        .env(FOLDER, dir)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it ended before it was ready");
+        if let Some(address) = line.strip_prefix("READY ") {
+            return (child, address.parse().unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_in_a_block_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen: Vec<(String, Value)> = Vec::new();
+    let mut blocks: Vec<Value> = Vec::new();
+    for round in 0..3u64 {
+        let (mut child, at) = start(dir.path()).await;
+        for (id, info) in &seen {
+            let now = get_at(at, &format!("/wallet/gettransactioninfobyid?value={id}")).await;
+            assert_eq!(&now, info, "round {round}");
+        }
+        for block in &blocks {
+            let number = &block["block_header"]["raw_data"]["number"];
+            assert_eq!(&get_at(at, &format!("/wallet/getblockbynum?num={number}")).await, block, "round {round}");
+        }
+        // Payments until five are in blocks, and then the end, while blocks go on being made.
+        let mut waiting = Vec::new();
+        let before = seen.len();
+        while seen.len() < before + 5 {
+            let amount = 1 + round * 1_000 + u64::try_from(waiting.len() + seen.len()).unwrap();
+            waiting.push(pay_at(at, "lucid", amount).await);
+            let mut left = Vec::new();
+            for id in waiting {
+                let info = get_at(at, &format!("/wallet/gettransactioninfobyid?value={id}")).await;
+                if info.get("id").is_some() { seen.push((id, info)) } else { left.push(id) }
+            }
+            waiting = left;
+        }
+        blocks.push(get_at(at, "/wallet/getnowblock").await);
+        child.start_kill().unwrap();
+        let status = child.wait().await.unwrap();
+        assert!(!status.success(), "it was killed");
+    }
+    let net = Net::start_with(config(dir.path())).await;
+    for (id, info) in &seen {
+        assert_eq!(&net.get(&format!("/wallet/gettransactioninfobyid?value={id}")).await, info);
+    }
+    net.stop().await;
+}
