@@ -226,6 +226,7 @@ mod tests {
         idle: Duration::ZERO,
         ping: Duration::ZERO,
         ping_timeout: Duration::ZERO,
+        quic_idle: Duration::ZERO,
         prune_backoff: Duration::ZERO,
     };
 

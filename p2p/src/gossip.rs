@@ -91,6 +91,7 @@ pub(crate) fn behaviour(config: &MeshConfig, topics: &Topics) -> Result<Behaviou
         .history_gossip(HISTORY_OFFERED)
         .duplicate_cache_time(SEEN)
         .prune_backoff(config.timing().prune_backoff)
+        .graft_flood_threshold(config.timing().prune_backoff / 2)
         .unsubscribe_backoff(Duration::from_secs(1))
         .max_transmit_size(largest.saturating_add(ENVELOPE))
         .max_publish_messages(512)

@@ -107,7 +107,11 @@ fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Beh
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(|e| fail("TCP", e.to_string()))?
-        .with_quic()
+        .with_quic_config(|mut config| {
+            config.max_idle_timeout = u32::try_from(timing.quic_idle.as_millis()).unwrap_or(u32::MAX);
+            config.keep_alive_interval = timing.quic_idle / 3;
+            config
+        })
         .with_dns()
         .map_err(|e| fail("DNS", e.to_string()))?
         .with_behaviour(|_| behaviour)

@@ -1,8 +1,10 @@
 //! What the gate says decides what is passed on; every verdict is counted and scored.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Barrier};
 
-use lucid_p2p::{Event, MeshConfig, PublishError, Published, Topic};
+use lucid_p2p::{Admission, Event, Gate, Limits, MeshConfig, Protocol, PublishError, Published, Topic};
+use lucid_types::id::NodeId;
 
 use crate::net::{Node, config, within};
 
@@ -102,4 +104,43 @@ async fn only_subscribers_get_a_topic() {
     let first = narrow.next(|event| matches!(event, Event::Gossip { .. }).then_some(event)).await;
     let Event::Gossip { topic, from, item } = first else { unreachable!("filtered") };
     assert_eq!((topic, from, item), (Topic::Commits, wide.id(), b"wanted".to_vec()));
+}
+
+/// Lets the test into the middle of a check.
+struct Slow(Arc<Barrier>);
+
+impl Gate for Slow {
+    type Item = Vec<u8>;
+    fn admit(&self, _: NodeId, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
+        self.0.wait();
+        Admission::Accept(bytes.to_vec())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_gate_holds_up_nothing_but_gossip() {
+    let barrier = Arc::new(Barrier::new(2));
+    let limits = Limits { gate_threads: 1, gate_queue: 3, ..Limits::default() };
+    let mut slow = Node::start_with(1, MeshConfig { limits, ..config() }, Slow(Arc::clone(&barrier))).await;
+    let other = Node::join(2, &slow).await;
+    other.wait_for_peers(1).await;
+    for n in 0..5 {
+        other.mesh.publish(Topic::Commits, vec![n]).await.unwrap();
+    }
+    // Three are with the gate, the other two are not waited for.
+    slow.wait_for_count("commits", "busy", 2).await;
+    let (id, mesh) = (slow.id(), other.mesh.clone());
+    let asked = tokio::spawn(async move { mesh.request(id, Protocol::Sync, vec![1]).await });
+    let request = |event| match event {
+        Event::Request { reply, .. } => Some(reply),
+        _ => None,
+    };
+    slow.next(request).await.respond(vec![2]);
+    assert_eq!(within(asked).await.unwrap(), Ok(vec![2]));
+    for n in 0..3 {
+        let at = Arc::clone(&barrier);
+        tokio::task::spawn_blocking(move || at.wait()).await.unwrap();
+        assert_eq!(slow.next_gossip().await, (Topic::Commits, vec![n]));
+    }
+    assert_eq!((slow.count("commits", "accepted"), slow.count("commits", "busy")), (3, 2));
 }

@@ -51,8 +51,13 @@ pub(crate) fn config() -> MeshConfig {
 impl Node {
     /// Starts a node with the key of `seed` and waits until it listens.
     pub(crate) async fn start(seed: u8, config: MeshConfig) -> Self {
+        Self::start_with(seed, config, ByPrefix).await
+    }
+
+    /// A node with a gate of its own.
+    pub(crate) async fn start_with(seed: u8, config: MeshConfig, gate: impl Gate<Item = Vec<u8>>) -> Self {
         let listeners = config.listen.len();
-        let (mesh, events, task) = start(config, &[seed; 32], Arc::new(ByPrefix)).unwrap();
+        let (mesh, events, task) = start(config, &[seed; 32], Arc::new(gate)).unwrap();
         let node = Self::run(mesh, events, task);
         within(node.mesh.wait_for_listeners(listeners)).await;
         node

@@ -138,6 +138,23 @@ async fn requests_of_one_peer_are_bounded_while_they_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_does_not_listen_makes_its_node_busy() {
+    let limits = Limits { events: 4, ..Limits::default() };
+    let a = Node::start(1, MeshConfig { limits, ..config() }).await;
+    let b = Node::join(2, &a).await;
+    a.wait_for_peers(1).await;
+    // Two listeners and a peer are news already; one request more and the queue is full.
+    let (a_id, mesh) = (a.id(), b.mesh.clone());
+    let unheard = tokio::spawn(async move { mesh.request(a_id, Protocol::Sync, vec![1]).await });
+    a.wait_for_count("sync", "accepted", 1).await;
+    assert_eq!(within(b.mesh.request(a_id, Protocol::Sync, vec![2])).await, Err(RequestError::Busy));
+    assert_eq!(a.count("sync", "busy"), 1);
+    assert!(within(b.mesh.open_relay(a_id)).await.is_ok(), "it opens, and is dropped at the other side");
+    a.wait_for_count("events", "relay-dropped", 1).await;
+    unheard.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_is_found_in_the_dht_when_a_request_needs_it() {
     // Nobody dials but for the bootstrap: each other's addresses are known to the hub alone.
     let lazy = |bootstrap: Vec<String>| {
