@@ -63,6 +63,8 @@ struct World {
     /// Broadcasts that the chain silently drops.
     drops: u32,
     reports: Vec<PayoutStatus>,
+    /// How many of the next effects come to nothing.
+    lost: usize,
 }
 
 impl World {
@@ -81,6 +83,7 @@ impl World {
             answers: VecDeque::new(),
             drops: 0,
             reports: Vec::new(),
+            lost: 0,
         }
     }
 
@@ -203,6 +206,10 @@ impl Node {
         while let Some(effect) = self.queue.pop_front().filter(|_| self.is_up) {
             let index = self.n_effects;
             self.n_effects += 1;
+            if world.lost > 0 {
+                world.lost -= 1;
+                continue;
+            }
             if self.crashes.contains(&Crash::BeforeEffect(index)) {
                 self.crash(world);
                 continue;
@@ -343,6 +350,26 @@ fn the_same_bytes_are_sent_again_until_a_block_has_them() {
 }
 
 #[test]
+fn a_lost_effect_of_any_kind_is_repeated() {
+    for n_before in 0..n_effects(3, 2) {
+        for n_lost in 1..4 {
+            let mut world = World::new(3, 2);
+            let mut node = Node::start(&world, 0, vec![], false);
+            for _ in 0..n_before {
+                let Some(effect) = node.queue.pop_front() else { break };
+                if let Some(input) = world.execute(0, effect) {
+                    node.feed(&world, input);
+                }
+            }
+            world.lost = n_lost;
+            run(&mut world, &mut [node], 40_000);
+            assert!(world.is_included(), "{n_lost} effects lost after {n_before}");
+            assert_eq!(world.sent.len(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_fork_that_drops_the_transaction_makes_it_be_sent_again() {
     let mut world = World::new(1, 1);
     let mut nodes = [Node::start(&world, 0, vec![], false)];
@@ -453,7 +480,7 @@ proptest! {
     /// transaction, and once the world heals before the expiration it gets into a block.
     #[test]
     fn invariant_chaos_then_healing_pays_once(
-        chaos in prop::collection::vec((0_u8..6, 1_u64..2_500), 1..25),
+        chaos in prop::collection::vec((0_u8..7, 1_u64..2_500), 1..25),
         ranks in prop::collection::vec(0_u32..3, 1..3),
     ) {
         let mut world = World::new(3, 2);
@@ -467,6 +494,7 @@ proptest! {
                     2 => { node.queue.retain(|e| !matches!(e, Effect::RequestSignature { .. })); }
                     3 => world.answers.push_back(None),
                     4 => world.drops += 1,
+                    5 => world.lost += 2,
                     _ => world.included_at = None,
                 }
                 node.settle(&mut world);
@@ -477,6 +505,7 @@ proptest! {
             }
         }
         world.drops = 0;
+        world.lost = 0;
         world.answers.clear();
         run(&mut world, &mut nodes, 58_000);
         prop_assert!(world.is_included());
