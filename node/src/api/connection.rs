@@ -108,3 +108,49 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    async fn bounded() -> (Bounded, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (Bounded::new(listener, 1, IDLE), address)
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_ends_and_one_that_speaks_does_not() {
+        let (mut listener, address) = bounded().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut connection, _) = listener.accept().await;
+        let start = Instant::now();
+        let mut byte = [0];
+        // A byte every half of the idle time, for longer than the idle time.
+        for _ in 0..4 {
+            client.write_all(b"x").await.unwrap();
+            connection.read_exact(&mut byte).await.unwrap();
+            tokio::time::sleep(IDLE / 2).await;
+        }
+        let spoken = start.elapsed();
+        assert!(spoken > IDLE);
+        let error = connection.read_exact(&mut byte).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < spoken + 20 * IDLE, "the time-out came by itself");
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_until_one_ends() {
+        let (mut listener, address) = bounded().await;
+        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+        let (first, _) = listener.accept().await;
+        assert!(tokio::time::timeout(IDLE, listener.accept()).await.is_err());
+        drop(first);
+        tokio::time::timeout(50 * IDLE, listener.accept()).await.unwrap();
+    }
+}

@@ -54,9 +54,11 @@ impl Api {
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => {
-                return Err(anyhow!(error).context(format!(
-                    "the node is not running, or not with this home: nothing answers at {address} (api.listen)"
-                )));
+                // Between our words and the system's, the client library's say nothing new.
+                let cause = anyhow!(error).root_cause().to_string();
+                bail!(
+                    "the node is not running, or not with this home: nothing answers at {address} (api.listen): {cause}"
+                );
             }
             Err(error) => return Err(anyhow!(error).context(format!("the node at {address} gave no answer"))),
         };

@@ -120,7 +120,7 @@ pub fn render(config: &Config) -> String {
     let (values, defaults) = (to_table(config), to_table(&Config::default()));
     let mut text = String::from(
         "# Configuration of a Lucid node. Commented values are the defaults. Every key can be overridden by the\n\
-         # environment variable LUCID_<KEY> (LUCID_API_LISTEN for api.listen) and, before that, by --set key=value.\n",
+         # environment variable LUCID_<KEY> (LUCID_API_LISTEN for api.listen) and, before that, by --set key=value.\n\n",
     );
     let mut section = "";
     for setting in &SETTINGS {

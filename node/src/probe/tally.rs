@@ -160,7 +160,8 @@ mod tests {
         };
         let report = tally.into_report(|worker, epoch| (*worker == WORKER && epoch.get() == 4).then_some(attested));
         assert_eq!(report.epoch.get(), 4);
-        let [o] = report.observations.as_slice() else { panic!("the other worker was not measured") };
+        assert_eq!(report.observations.len(), 1, "the other worker was not measured");
+        let o = &report.observations[0];
         assert_eq!((o.worker, o.beacons_sent, o.beacons_answered, o.rtt_us), (WORKER, 4, 3, 900));
         assert_eq!((o.relays_sent, o.relays_verified, o.relay_bytes), (1, 1, 256 << 10));
         // 262,144 bytes there and back in 20 ms: 2,097,152 bits, counted once.
