@@ -221,6 +221,49 @@ await step("updateAccountPermissions, 2-of-3 multiSign, getSignWeight, getApprov
   const done = await send(twice);
   same(done.fee >= 1_000_000, true, "multi-signature fee");
 });
+await step("node-built: createtransaction, createaccount, deploycontract, triggersmartcontract", async () => {
+  const build = async (call, body) => {
+    const answer = await tron.fullNode.request(`wallet/${call}`, { owner_address: a.address, visible: true, ...body }, "post");
+    const transaction = answer.transaction ?? answer;
+    if (!transaction.txID) throw new Error(JSON.stringify(answer));
+    // tronweb re-encodes the transaction from its JSON and compares the id before it signs.
+    return send(await tron.trx.sign({ ...transaction, visible: false, ...(await inHex(transaction)) }, a.key));
+  };
+  const inHex = async (t) => {
+    const raw = structuredClone(t.raw_data);
+    const convert = (o) => {
+      for (const [k, v] of Object.entries(o)) {
+        if (v && typeof v === "object") convert(v);
+        else if (typeof v === "string" && TronWeb.isAddress(v)) o[k] = TronWeb.address.toHex(v).toLowerCase();
+      }
+    };
+    convert(raw.contract);
+    return { raw_data: raw };
+  };
+  await build("createtransaction", { to_address: b.address, amount: 8 });
+  const other = await TronWeb.createAccount();
+  await build("createaccount", { account_address: other.address.base58 });
+  const { abi, bytecode } = artifact("Counter");
+  const parameter = "7".padStart(64, "0");
+  const deployed = await build("deploycontract", {
+    abi: JSON.stringify(abi), bytecode, parameter, name: "Counter", fee_limit: 1_000_000_000, origin_energy_limit: 1_000_000,
+    consume_user_resource_percent: 100, call_value: 0,
+  });
+  same(deployed.receipt.result, "SUCCESS", "deployment");
+  const contract = TronWeb.address.fromHex(deployed.contract_address);
+  const called = await build("triggersmartcontract", {
+    contract_address: contract, function_selector: "increment(uint256)", parameter, fee_limit: 100_000_000,
+  });
+  same(called.contractResult[0], "e".padStart(64, "0"), "result");
+  // What the interface calls a view is answered at once.
+  const read = await tron.fullNode.request(
+    "wallet/triggersmartcontract",
+    { owner_address: a.address, contract_address: contract, function_selector: "count()", visible: true }, "post");
+  same(read.constant_result, ["e".padStart(64, "0")], "view");
+  const poor = await tron.fullNode.request(
+    "wallet/createtransaction", { owner_address: a.address, to_address: a.address, amount: 1, visible: true }, "post");
+  same(poor.Error, "class org.tron.core.exception.ContractValidateException : Cannot transfer TRX to yourself.", "error");
+});
 await step("OpenZeppelin's ERC-20, compiled for Shanghai", async () => {
   const solc = require("solc");
   const source = `// SPDX-License-Identifier: MIT
