@@ -37,7 +37,8 @@ pub enum Event<T> {
         /// The stream. It occupies a slot until it is dropped.
         stream: RelayStream,
     },
-    /// A peer of this network has connected and identified itself.
+    /// A peer of this network has connected, identified itself and named its topics: what is published from now on
+    /// reaches it. (Half a second after its identification if it names none.)
     PeerConnected(NodeId),
     /// The last connection to a peer has ended. A peer that restarted disconnects first.
     PeerDisconnected(NodeId),

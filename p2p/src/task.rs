@@ -210,6 +210,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let now = Instant::now();
         self.expire_waiting(now);
         self.drop_unidentified(now);
+        self.announce_ready(now);
         self.retry_outbox(now);
         self.look_around(now);
         if now >= self.next_snapshot {

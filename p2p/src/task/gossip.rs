@@ -68,14 +68,18 @@ impl<T: Send + 'static> MeshTask<T> {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.on_message((message_id, propagation_source), message);
             }
-            // Somebody may now take what waits.
-            gossipsub::Event::Subscribed { .. } => self.retry_outbox(Instant::now()),
+            gossipsub::Event::Subscribed { peer_id, .. } => {
+                self.on_gossip_known(&peer_id);
+                // Somebody may now take what waits.
+                self.retry_outbox(Instant::now());
+            }
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
                 tracing::debug!(peer = %peer_id, ?failed_messages, "a peer takes messages too slowly");
                 self.counters.add("peers", "slow");
             }
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
                 tracing::debug!(peer = %peer_id, "the peer does not gossip");
+                self.on_gossip_known(&peer_id);
             }
             gossipsub::Event::Unsubscribed { .. } => {}
         }

@@ -24,6 +24,8 @@ use crate::protocol::Protocol;
 const STRIKES: (u32, u32) = (2000, 20);
 /// Rates are remembered this long after a peer was last heard, so that reconnecting does not fill its buckets.
 const RATES_KEPT: Duration = Duration::from_secs(60);
+/// A peer that names no topics is announced this long after its Identify message.
+const ANNOUNCE: Duration = Duration::from_millis(500);
 /// Peers whose rates are remembered.
 const MAX_RATES: usize = 4096;
 
@@ -33,6 +35,10 @@ pub(super) struct Peer {
     connections: Vec<Connection>,
     /// Name and version of its program; `None` before its first Identify message.
     agent: Option<String>,
+    /// When to tell the application of it at the latest; `None` once that is done.
+    announce: Option<Instant>,
+    /// It has named its topics, or it has none: what we publish from now on reaches it.
+    gossips: bool,
     rtt: Option<Duration>,
 }
 
@@ -51,6 +57,10 @@ struct Connection {
 impl Peer {
     pub(super) const fn is_identified(&self) -> bool {
         self.agent.is_some()
+    }
+
+    const fn is_announced(&self) -> bool {
+        self.is_identified() && self.announce.is_none()
     }
 }
 
@@ -92,7 +102,13 @@ impl<T: Send + 'static> MeshTask<T> {
         self.book.connected(peer, dialled, now);
         // The swarm carries nothing else than these two; QUIC is the one over UDP.
         let transport = addr::transport(remote).unwrap_or(Transport::Tcp);
-        let entry = self.peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new(), agent: None, rtt: None });
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
+            connections: Vec::new(),
+            agent: None,
+            announce: None,
+            gossips: false,
+            rtt: None,
+        });
         entry.connections.push(Connection { id, transport, direction, ip: addr::ip(remote), since: now, boot: None });
     }
 
@@ -111,10 +127,12 @@ impl<T: Send + 'static> MeshTask<T> {
             return self.on_unreachable(peer, "the peer hung up");
         }
         self.book.disconnected(&peer, now);
-        if let Some(node) = to_node_id(&peer) {
+        if entry.is_announced()
+            && let Some(node) = to_node_id(&peer)
+        {
             self.tell(Event::PeerDisconnected(node));
+            self.publish_snapshot();
         }
-        self.publish_snapshot();
         if self.identified_peers() < self.config.limits.min_peers {
             self.book.hurry(now);
             self.lookups.hurry(now);
@@ -167,7 +185,9 @@ impl<T: Send + 'static> MeshTask<T> {
         let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
         of_connection.boot = Some(boot.to_owned());
         let observed = of_connection.ip;
-        let first = entry.agent.replace(agent).is_none();
+        if entry.agent.replace(agent).is_none() {
+            entry.announce = Some(now + ANNOUNCE);
+        }
 
         self.learn_claims(peer, info.listen_addrs, observed, now);
         let tellable = self.book.identified(&peer);
@@ -180,14 +200,35 @@ impl<T: Send + 'static> MeshTask<T> {
             // It does not answer lookups, or no longer.
             kad.remove_peer(&peer);
         }
-        if first {
+        self.announce_ready(now);
+        self.flush_waiting(peer);
+        self.resume_searches();
+    }
+
+    /// A peer has named its topics, or does not gossip.
+    pub(super) fn on_gossip_known(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.peers.get_mut(peer)
+            && !std::mem::replace(&mut entry.gossips, true)
+        {
+            self.announce_ready(Instant::now());
+        }
+    }
+
+    /// Tells the application of peers that have identified themselves, once gossip reaches them.
+    pub(super) fn announce_ready(&mut self, now: Instant) {
+        let mut ready = Vec::new();
+        for (peer, entry) in &mut self.peers {
+            if entry.announce.is_some_and(|latest| entry.gossips || latest <= now) {
+                entry.announce = None;
+                ready.extend(to_node_id(peer));
+            }
+        }
+        if !ready.is_empty() {
             self.publish_snapshot();
-            if let Some(node) = to_node_id(&peer) {
+            for node in ready {
                 self.tell(Event::PeerConnected(node));
             }
         }
-        self.flush_waiting(peer);
-        self.resume_searches();
     }
 
     /// What a peer says of its addresses is told on only when it is where the peer's packets come from: otherwise one
@@ -299,7 +340,7 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     fn peer_info(&self, peer: PeerId, entry: &Peer) -> Option<PeerInfo> {
-        let agent = entry.agent.clone()?;
+        let agent = entry.agent.clone().filter(|_| entry.is_announced())?;
         let first = entry.connections.first()?;
         Some(PeerInfo {
             node_id: to_node_id(&peer)?,
