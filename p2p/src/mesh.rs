@@ -63,7 +63,7 @@ pub struct PeerInfo {
     pub connections: usize,
     /// The last round trip in microseconds; `None` before the first ping came back.
     pub rtt_micros: Option<u64>,
-    /// Its gossip score: below 0 it gets no offers, from -400 on it is not listened to.
+    /// Its gossip score: below 0 it is in nobody's mesh, below -400 it is sent away.
     pub score: f64,
     /// Name and version of its program, as it says.
     pub agent: String,
