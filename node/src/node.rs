@@ -201,7 +201,7 @@ impl Assembly {
         let stored = persist::restore(&self.network, &self.store, &wal, now)?;
         let tip = Arc::new(AtomicU64::new(stored.state.height.get()));
         let first =
-            Head { state: Arc::new(stored.state.clone()), adopted_at: now, round: None, unreported: Vec::new() };
+            Head { state: Arc::new(stored.state.clone()), root: stored.state.root(), adopted_at: now, round: None, unreported: Vec::new() };
         let (head_sender, head) = watch::channel(first);
         let (best_sender, best_seen) = watch::channel(EpochNumber::ZERO);
         let rows = self.store.clone();

@@ -156,7 +156,10 @@ fn unread(what: &str, height: EpochNumber, source: impl std::error::Error + Send
 
 impl NodeView for NodeParts {
     fn status(&self) -> StatusView {
-        let state = Arc::clone(&self.head.borrow().state);
+        let (state, root) = {
+            let head = self.head.borrow();
+            (Arc::clone(&head.state), head.root)
+        };
         let pool = self.pool();
         let leader = pool.and_then(|pool| state.newest_election(&pool)?.1.order.first().copied());
         StatusView {
@@ -168,7 +171,7 @@ impl NodeView for NodeParts {
             height: state.height,
             epoch: self.network.genesis().epoch_at(self.clock.now()),
             block_hash: state.block,
-            state_root: state.root(),
+            state_root: root,
             sync: self.sync(state.height),
             pool: pool.and_then(|id| self.network.pool(&id)).map(|pool| pool.name.clone()),
             leader,

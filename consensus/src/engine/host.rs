@@ -1,13 +1,13 @@
 //! Carries out the core's effects: signs, verifies, keeps timers, and collects what must be done outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::ConsensusMessage;
 use malachitebft_core_consensus::{
-    ConsensusMsg, Effect, Error, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+    ConsensusMsg, Effect, Error, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
 };
 use malachitebft_core_types::{CertificateError, SignedMessage, Timeout, TimeoutKind, Timeouts};
 use malachitebft_signing::{Verifier, VerifierExt};
@@ -30,7 +30,8 @@ pub(crate) struct Host {
     timeouts: StepTimeouts,
     now: UnixMillis,
     height: EpochNumber,
-    replaying: bool,
+    /// The entries that are in the log while it is replayed, by their bytes; `None` at other times.
+    replayed: Option<BTreeSet<Vec<u8>>>,
     unsynced: bool,
     timers: BTreeMap<TimerKey, (UnixMillis, Timeout)>,
     outputs: Vec<Output>,
@@ -46,7 +47,7 @@ impl Host {
             timeouts,
             now: UnixMillis::ZERO,
             height: EpochNumber::ZERO,
-            replaying: false,
+            replayed: None,
             unsynced: false,
             timers: BTreeMap::new(),
             outputs: Vec::new(),
@@ -58,14 +59,14 @@ impl Host {
         self.now = now;
     }
 
-    pub(crate) const fn begin_height(&mut self, height: EpochNumber, replaying: bool) {
+    pub(crate) fn begin_height(&mut self, height: EpochNumber, log: &[WalEntry]) {
         self.height = height;
-        self.replaying = replaying;
+        self.replayed = Some(log.iter().map(WalEntry::encode).collect());
         self.unsynced = false;
     }
 
-    pub(crate) const fn end_replay(&mut self) {
-        self.replaying = false;
+    pub(crate) fn end_replay(&mut self) {
+        self.replayed = None;
     }
 
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
@@ -163,10 +164,7 @@ impl Host {
                 r.resume_with(verdict(self.verifier.verify_round_certificate(&LucidContext, &c, &set, thresholds)))
             }
             Effect::WalAppend(height, input, r) => {
-                if !self.replaying && height.0 == self.height {
-                    self.outputs.extend(WalEntry::from_input(&input).map(Output::Append));
-                    self.unsynced = true;
-                }
+                self.append(height.0, &input);
                 r.resume_with(())
             }
             Effect::Decide(decided, _, r) => {
@@ -182,6 +180,17 @@ impl Host {
             Effect::ExtendVote(_, _, _, _, r) => r.resume_with(None),
             Effect::VerifyVoteExtension(_, _, _, _, _, _, r) => r.resume_with(Ok(())),
         })
+    }
+
+    /// Logs an input. In a replay, only what the log does not hold: what the node was about to do when it crashed is
+    /// done now, and must not be forgotten if it crashes again.
+    fn append(&mut self, height: EpochNumber, input: &Input<LucidContext>) {
+        let Some(entry) = WalEntry::from_input(input).filter(|_| height == self.height) else { return };
+        if self.replayed.as_ref().is_some_and(|log| log.contains(&entry.encode())) {
+            return;
+        }
+        self.outputs.push(Output::Append(entry));
+        self.unsynced = true;
     }
 
     fn schedule(&mut self, timeout: Timeout) {

@@ -107,7 +107,7 @@ impl Engine {
     #[must_use]
     pub fn start(&mut self, now: UnixMillis, height: EpochNumber, set: &ValidatorSet, log: &[WalEntry]) -> Vec<Output> {
         let inputs: Vec<_> = log.iter().filter_map(|entry| entry.to_input(height)).collect();
-        self.host.begin_height(height, !inputs.is_empty());
+        self.host.begin_height(height, log);
         let start = Input::StartHeight(Height(height), Members::from(set), false, None, VoteExtensionPolicy::Disabled);
         self.process(now, start);
         if !inputs.is_empty() {
@@ -144,10 +144,17 @@ impl Engine {
         self.input(now, input)
     }
 
-    /// A block of the current height that the ledger has executed.
+    /// A block of `height` that the ledger has executed. The height need not have started.
     #[must_use]
-    pub fn executed(&mut self, now: UnixMillis, round: u32, block: BlockHash, valid: bool) -> Vec<Output> {
-        let height = self.state.height();
+    pub fn executed(
+        &mut self,
+        now: UnixMillis,
+        height: EpochNumber,
+        round: u32,
+        block: BlockHash,
+        valid: bool,
+    ) -> Vec<Output> {
+        let height = Height(height);
         let proposer = LucidContext.select_proposer(self.state.validator_set(), height, Round::new(round));
         let value = ProposedValue {
             height,

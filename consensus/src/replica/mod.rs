@@ -14,9 +14,6 @@ mod epochs;
 mod rounds;
 mod types;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

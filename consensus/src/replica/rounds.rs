@@ -104,9 +104,9 @@ impl Replica {
     pub(super) fn announce(&mut self, now: UnixMillis, round: u32, hash: BlockHash, effects: &mut Vec<Effect>) {
         let Some(candidate) = self.candidates.get(&hash) else { return };
         let Some(outcome) = &candidate.outcome else { return };
-        let valid = outcome.is_ok();
+        let (height, valid) = (candidate.block.height, outcome.is_ok());
         let Some(engine) = &mut self.engine else { return };
-        let outputs = engine.executed(now, round, hash, valid);
+        let outputs = engine.executed(now, height, round, hash, valid);
         self.carry_out(now, outputs, effects);
     }
 

@@ -181,9 +181,11 @@ impl Driver {
                 parts.tip.store(height.get(), Ordering::Release);
                 let round = stored.decided.certificate.round;
                 tracing::info!(epoch = height.get(), round, block = %state.block.short(), "epoch decided");
+                let root = stored.decided.block.state_root;
                 let state = Arc::new(state.clone());
                 parts.head.send_modify(|head| {
                     head.state = state;
+                    head.root = root;
                     head.adopted_at = now;
                 });
             }

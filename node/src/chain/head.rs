@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lucid_consensus::ledger::state::State;
+use lucid_types::id::StateRoot;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
 /// The newest block's outcome.
@@ -10,6 +11,8 @@ use lucid_types::time::{EpochNumber, UnixMillis};
 pub struct Head {
     /// The state after it.
     pub state: Arc<State>,
+    /// The state's root.
+    pub root: StateRoot,
     /// When this node adopted it, by its own clock; the start of the node for what it found on disk.
     pub adopted_at: UnixMillis,
     /// The round of the height under way, if this node votes and has started it.

@@ -1,0 +1,101 @@
+//! The chain goes on when it should, and only then.
+
+use crate::genesis::network;
+use crate::world::World;
+
+#[test]
+fn four_validators_and_a_follower_decide_every_epoch_and_pay() {
+    let mut world = World::new(network(4, 1), 5, 1);
+    assert!(world.run(60_000, |w| w.lowest() >= 8), "heights {:?}", heights(&world));
+    world.check();
+    let state = world.nodes[4].replica.as_ref().unwrap().state();
+    let pool = state.pools.values().next().unwrap();
+    assert_eq!(pool.budgets.get(), 3 * 120_000_000, "settlements in blocks 3, 5 and 7");
+    assert!(pool.paid.get() > 0, "payouts were opened and ended");
+    // Blocks are decided promptly: round 0, within a second of the epoch's end.
+    for decided in world.nodes[0].disk.blocks.values() {
+        assert_eq!(decided.certificate.round, 0);
+        assert_eq!(decided.block.commits.len(), 4);
+    }
+}
+
+#[test]
+fn late_commits_and_reveals_have_a_window() {
+    let mut world = World::new(network(4, 3), 4, 2);
+    assert!(world.run(80_000, |w| w.lowest() >= 12), "heights {:?}", heights(&world));
+    world.check();
+    let state = world.nodes[0].replica.as_ref().unwrap().state();
+    // Epoch e is final in block e + 5: of 12 blocks, epochs 1 to 7.
+    assert_eq!(state.row_roots.last_key_value().unwrap().0.get(), 7);
+}
+
+#[test]
+fn without_a_quorum_nothing_is_decided_and_a_restart_resumes() {
+    let mut world = World::new(network(4, 1), 4, 3);
+    assert!(world.run(20_000, |w| w.lowest() >= 2));
+    let before = world.height(0);
+    world.take_down(2);
+    world.take_down(3);
+    assert!(!world.run(25_000, |w| w.height(0) > before + 1 || w.height(1) > before + 1));
+    let stalled = world.height(0);
+    assert!(!world.run(25_000, |w| w.height(0) > stalled), "five epochs without a quorum");
+    world.restart(2);
+    assert!(world.run(60_000, |w| w.height(0) >= stalled + 10), "the missing blocks follow: {:?}", heights(&world));
+    world.restart(3);
+    assert!(world.run(60_000, |w| w.lowest() >= stalled + 12), "heights {:?}", heights(&world));
+    world.check();
+}
+
+#[test]
+fn all_restart_at_once() {
+    let mut world = World::new(network(4, 1), 4, 4);
+    assert!(world.run(20_000, |w| w.lowest() >= 2));
+    for node in 0..4 {
+        world.take_down(node);
+    }
+    world.run(12_000, |_| false);
+    for node in 0..4 {
+        world.restart(node);
+    }
+    assert!(world.run(60_000, |w| w.lowest() >= 7), "heights {:?}", heights(&world));
+    world.check();
+}
+
+#[test]
+fn a_node_that_starts_late_catches_up() {
+    let mut world = World::new(network(4, 1), 4, 5);
+    world.down.insert(3);
+    assert!(world.run(60_000, |w| w.height(0) >= 6));
+    world.restart(3);
+    assert!(world.run(30_000, |w| w.lowest() >= 8), "heights {:?}", heights(&world));
+    world.check();
+}
+
+#[test]
+fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
+    let seeds = std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    for seed in 1..=seeds {
+        let count = if seed % 2 == 0 { 4 } else { 7 };
+        let mut world = World::new(network(count, 1 + seed % 3), count, seed);
+        world.loss = 15;
+        for _ in 0..20 {
+            let pause = 500 + world.random(2_500);
+            world.run(pause, |_| false);
+            let node = usize::try_from(world.random(u64::try_from(count).unwrap())).unwrap();
+            let ahead = 1 + world.random(40);
+            let it = &mut world.nodes[node];
+            it.crash_at = it.replica.is_some().then_some(it.effects + ahead);
+        }
+        world.loss = 0;
+        for node in &mut world.nodes {
+            node.crash_at = None;
+        }
+        let goal = (0..count).map(|i| world.height(i)).max().unwrap() + 3;
+        assert!(world.run(120_000, |w| w.lowest() >= goal), "seed {seed}: {:?}, goal {goal}", heights(&world));
+        world.check();
+    }
+}
+
+fn heights(world: &World) -> Vec<u64> {
+    (0..world.nodes.len()).map(|i| world.height(i)).collect()
+}

@@ -1,0 +1,491 @@
+//! A discrete-event world of replicas.
+//!
+//! Every node has a disk that keeps exactly what its effects made durable. A crash can strike before any effect; a
+//! monitor watches everything that leaves a node.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::{Arc, Mutex};
+
+use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::network::Network;
+use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, PaymentView, Replica, Restore, RoundMessage};
+use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::attestation::Capacity;
+use lucid_types::codec::{decode, encode};
+use lucid_types::id::{BlockHash, NodeId, SolidBlockId, TxId};
+use lucid_types::payout::{ReceiptVote, SolidBlock, TokenFlags, TreasuryView, Verdict};
+use lucid_types::report::{Observation, ScoreReport};
+use lucid_types::sync::{Decided, Liveness, SyncRequest};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::vote::{ConsensusMessage, VoteKind};
+
+use crate::genesis::validator_key;
+
+/// What survives a crash.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) state: Option<Vec<u8>>,
+    pub(crate) blocks: BTreeMap<EpochNumber, Decided>,
+    pub(crate) rows: Arc<Mutex<BTreeMap<EpochNumber, EpochRows>>>,
+    pub(crate) log: Vec<(EpochNumber, Vec<u8>)>,
+    pub(crate) unsynced: Vec<(EpochNumber, Vec<u8>)>,
+    pub(crate) own: BTreeMap<EpochNumber, OwnReport>,
+}
+
+pub(crate) struct Node {
+    pub(crate) replica: Option<Replica>,
+    pub(crate) disk: Disk,
+    /// Raised at every crash: what was on its way to the old process is lost.
+    pub(crate) life: u32,
+    /// Crash before the effect of this number.
+    pub(crate) crash_at: Option<u64>,
+    pub(crate) effects: u64,
+    reported: BTreeSet<EpochNumber>,
+}
+
+enum Event {
+    Deliver(usize, u32, Message),
+    Wake(usize, u32),
+    /// Ask a peer for newer blocks, as a node's fetcher does every half epoch.
+    Poll(usize, u32),
+    Boot(usize),
+}
+
+#[derive(Clone)]
+enum Message {
+    Gossip(Gossip),
+    Decided(Box<Decided>),
+    Body(Box<lucid_types::block::Block>),
+}
+
+/// Every signature that has left a node.
+#[derive(Default)]
+pub(crate) struct Monitor {
+    votes: BTreeMap<(NodeId, EpochNumber, u32, VoteKind), Option<BlockHash>>,
+    proposals: BTreeMap<(NodeId, EpochNumber, u32), BlockHash>,
+    commits: BTreeMap<(NodeId, EpochNumber), Vec<u8>>,
+    pub(crate) contradictions: Vec<String>,
+}
+
+impl Monitor {
+    fn watch(&mut self, gossip: &Gossip) {
+        let mut note = |text: String| self.contradictions.push(text);
+        match gossip {
+            Gossip::Consensus(ConsensusMessage::Vote(vote)) => {
+                let (key, block) = vote_key(vote);
+                if *self.votes.entry(key).or_insert(block) != block {
+                    note(format!("two votes for {key:?}"));
+                }
+            }
+            Gossip::Liveness(message) => {
+                if let Liveness::Vote(vote) = &message.record.item {
+                    let (key, block) = vote_key(vote);
+                    if *self.votes.entry(key).or_insert(block) != block {
+                        note(format!("two votes for {key:?}"));
+                    }
+                }
+            }
+            Gossip::Consensus(ConsensusMessage::Proposal(proposal)) => {
+                let key = (proposal.signer, proposal.record.height, proposal.record.round);
+                if *self.proposals.entry(key).or_insert(proposal.record.block) != proposal.record.block {
+                    note(format!("two proposals for {key:?}"));
+                }
+            }
+            Gossip::Commit(commit) => {
+                let key = (commit.signer, commit.record.epoch);
+                if *self.commits.entry(key).or_insert_with(|| encode(commit)) != encode(commit) {
+                    note(format!("two commits for {key:?}"));
+                }
+            }
+            Gossip::Reveal(_) | Gossip::Body(_) | Gossip::Certificate(_) => {}
+        }
+    }
+}
+
+type VoteKey = (NodeId, EpochNumber, u32, VoteKind);
+
+fn vote_key(vote: &lucid_types::signed::Signed<lucid_types::vote::Vote>) -> (VoteKey, Option<BlockHash>) {
+    ((vote.signer, vote.record.height, vote.record.round, vote.record.kind), vote.record.block)
+}
+
+pub(crate) struct World {
+    pub(crate) network: Arc<Network>,
+    pub(crate) now: UnixMillis,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) monitor: Monitor,
+    /// Messages of a hundred that are lost.
+    pub(crate) loss: u64,
+    /// Crashed nodes come back after this long; never if `None`.
+    pub(crate) reboot_after: Option<u64>,
+    /// The first node that reboots crashes again before this many further effects.
+    pub(crate) crash_again: Option<u64>,
+    /// Whether a crash keeps what was appended but not synced.
+    pub(crate) keeps_unsynced: bool,
+    /// Whether a rebooted node finds its log: off to show that the monitor can fail.
+    pub(crate) has_log: bool,
+    pub(crate) down: BTreeSet<usize>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    sequence: u64,
+    random: u64,
+    hashes: BTreeMap<EpochNumber, BlockHash>,
+}
+
+impl World {
+    /// `count` nodes; those beyond the network's validators follow without a vote.
+    pub(crate) fn new(network: Arc<Network>, count: usize, seed: u64) -> Self {
+        let nodes = (0..count).map(|_| Node {
+            replica: None,
+            disk: Disk::default(),
+            life: 0,
+            crash_at: None,
+            effects: 0,
+            reported: BTreeSet::new(),
+        });
+        let now = network.genesis().genesis_time;
+        let mut world = Self {
+            nodes: nodes.collect(),
+            network,
+            now,
+            monitor: Monitor::default(),
+            loss: 0,
+            reboot_after: Some(3_000),
+            crash_again: None,
+            keeps_unsynced: false,
+            has_log: true,
+            down: BTreeSet::new(),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            hashes: BTreeMap::new(),
+        };
+        for node in 0..count {
+            world.at(0, Event::Boot(node));
+        }
+        world
+    }
+
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below
+    }
+
+    fn at(&mut self, after_ms: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.push(Reverse((self.now.get() + after_ms, self.sequence)));
+        self.events.insert(self.sequence, event);
+    }
+
+    pub(crate) fn height(&self, node: usize) -> u64 {
+        self.nodes[node].disk.blocks.last_key_value().map_or(0, |(height, _)| height.get())
+    }
+
+    pub(crate) fn lowest(&self) -> u64 {
+        (0..self.nodes.len()).filter(|i| !self.down.contains(i)).map(|i| self.height(i)).min().unwrap_or(0)
+    }
+
+    /// Runs until `done`, or for `ms` of virtual time; whether it is done.
+    pub(crate) fn run(&mut self, ms: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now.get() + ms;
+        loop {
+            if done(self) {
+                return true;
+            }
+            let Some(Reverse((time, key))) = self.queue.peek().copied() else { return false };
+            if time > end {
+                self.now = UnixMillis::new(end);
+                return false;
+            }
+            self.queue.pop();
+            self.now = UnixMillis::new(time);
+            match self.events.remove(&key).unwrap() {
+                Event::Boot(node) => self.boot(node),
+                Event::Wake(node, life) if self.nodes[node].life == life => {
+                    self.report(node);
+                    self.input(node, Input::Tick);
+                }
+                Event::Deliver(node, life, message) if self.nodes[node].life == life => self.deliver(node, message),
+                Event::Poll(node, life) if self.nodes[node].life == life => self.poll(node),
+                Event::Wake(..) | Event::Deliver(..) | Event::Poll(..) => {}
+            }
+        }
+    }
+
+    /// Starts a node that is down, from its disk.
+    pub(crate) fn restart(&mut self, node: usize) {
+        self.down.remove(&node);
+        self.at(0, Event::Boot(node));
+    }
+
+    /// Ends a node's process; what was not durable is gone.
+    pub(crate) fn kill(&mut self, node: usize) {
+        let keeps = self.keeps_unsynced;
+        let it = &mut self.nodes[node];
+        it.replica = None;
+        it.life += 1;
+        it.crash_at = None;
+        let unsynced = std::mem::take(&mut it.disk.unsynced);
+        if keeps {
+            it.disk.log.extend(unsynced);
+        }
+    }
+
+    /// [`Self::kill`], and no reboot.
+    pub(crate) fn take_down(&mut self, node: usize) {
+        self.kill(node);
+        self.down.insert(node);
+    }
+
+    fn boot(&mut self, node: usize) {
+        if self.down.contains(&node) || self.nodes[node].replica.is_some() {
+            return;
+        }
+        let network = Arc::clone(&self.network);
+        let disk = &self.nodes[node].disk;
+        let state = disk.state.as_ref().map_or_else(|| State::genesis(&network), |bytes| decode(bytes).unwrap());
+        let next = state.height.next();
+        let entries = disk.log.iter().filter(|(height, _)| *height == next && self.has_log);
+        let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
+        let rows = Arc::clone(&disk.rows);
+        let source = move |epoch: EpochNumber| rows.lock().unwrap().get(&epoch).cloned();
+        let restore = Restore { state, log, own: disk.own.clone(), now: self.now };
+        let key = validator_key(node);
+        self.nodes[node].replica = Some(Replica::restore(network, key, Arc::new(source), restore, true));
+        let it = &mut self.nodes[node];
+        if it.life > 0 {
+            it.crash_at = self.crash_again.take().map(|further| it.effects + further);
+        }
+        self.input(node, Input::Tick);
+        self.poll(node);
+    }
+
+    fn poll(&mut self, node: usize) {
+        let from = EpochNumber::new(self.height(node)).next();
+        self.fetch(node, SyncRequest::Blocks { from, to: EpochNumber::new(u64::MAX) });
+        let (life, half) = (self.nodes[node].life, self.network.policy().epoch_ms / 2);
+        self.at(half, Event::Poll(node, life));
+    }
+
+    fn input(&mut self, node: usize, input: Input) {
+        let now = self.now;
+        let Some(replica) = &mut self.nodes[node].replica else { return };
+        let effects = replica.handle(now, input);
+        assert_eq!(replica.take_failure(), None, "the engine failed on node {node}");
+        for effect in effects {
+            let it = &mut self.nodes[node];
+            it.effects += 1;
+            if it.crash_at == Some(it.effects) {
+                self.kill(node);
+                if let Some(after) = self.reboot_after {
+                    self.at(after, Event::Boot(node));
+                }
+                return;
+            }
+            self.carry_out(node, effect);
+        }
+        let Some(replica) = &self.nodes[node].replica else { return };
+        let end = self.network.genesis().epoch_end(self.network.genesis().epoch_at(now));
+        let wake = replica.next_wakeup(now).map_or(end, |at| at.min(end));
+        let life = self.nodes[node].life;
+        self.at(now.until(wake).as_millis().try_into().unwrap_or(1_000).max(1), Event::Wake(node, life));
+    }
+
+    fn carry_out(&mut self, node: usize, effect: Effect) {
+        let disk = &mut self.nodes[node].disk;
+        match effect {
+            Effect::AppendLog { height, entry } => disk.unsynced.push((height, entry.encode())),
+            Effect::SyncLog => disk.log.append(&mut disk.unsynced),
+            Effect::PersistOwn(own) => {
+                let epoch = own.commit.record.epoch;
+                assert!(disk.own.insert(epoch, *own).is_none(), "a second own report for epoch {epoch}");
+            }
+            Effect::Store(stored) => {
+                let height = stored.decided.block.height;
+                assert_eq!(height.get(), self.height(node) + 1);
+                let hash = stored.decided.block.hash();
+                let agreed = *self.hashes.entry(height).or_insert(hash);
+                assert_eq!(agreed, hash, "invariant 1: two blocks at height {height}");
+                assert!(stored.applied.state.accounts_balance(), "invariant 4 at height {height}");
+                assert_eq!(stored.applied.state.root(), stored.decided.block.state_root);
+                let disk = &mut self.nodes[node].disk;
+                disk.state = Some(encode(&stored.applied.state));
+                disk.log.retain(|(h, _)| *h > height);
+                disk.unsynced.retain(|(h, _)| *h > height);
+                if let Some(rows) = stored.applied.rows {
+                    disk.rows.lock().unwrap().insert(rows.epoch, rows);
+                }
+                disk.blocks.insert(height, stored.decided);
+            }
+            Effect::Gossip(gossip) => {
+                self.monitor.watch(&gossip);
+                for to in 0..self.nodes.len() {
+                    if to != node {
+                        self.send(to, Message::Gossip(gossip.clone()));
+                    }
+                }
+            }
+            Effect::Fetch { peer, request } => {
+                let named = (0..self.nodes.len()).find(|i| peer == Some(validator_key(*i).node_id()));
+                match named {
+                    Some(peer) => self.fetch_from(peer, node, request),
+                    None => self.fetch(node, request),
+                }
+            }
+            Effect::Equivocation(nodes) => panic!("honest nodes were accused: {nodes:?}"),
+            Effect::Diverged { height, error } => panic!("node {node} diverged at {height}: {error}"),
+        }
+    }
+
+    fn send(&mut self, to: usize, message: Message) {
+        if self.down.contains(&to) || self.random(100) < self.loss {
+            return;
+        }
+        let (life, delay) = (self.nodes[to].life, 5 + self.random(60));
+        self.at(delay, Event::Deliver(to, life, message));
+    }
+
+    /// Asks some other node.
+    fn fetch(&mut self, node: usize, request: SyncRequest) {
+        let count = self.nodes.len();
+        let step = 1 + usize::try_from(self.random(u64::try_from(count - 1).unwrap())).unwrap();
+        self.fetch_from((node + step) % count, node, request);
+    }
+
+    /// Asks a node and delivers its answer, if it lives.
+    fn fetch_from(&mut self, peer: usize, node: usize, request: SyncRequest) {
+        let it = &self.nodes[peer];
+        let Some(replica) = &it.replica else { return };
+        let mut answers = Vec::new();
+        match request {
+            SyncRequest::Tip => {}
+            SyncRequest::Blocks { from, to } => {
+                let blocks = it.disk.blocks.range(from..=to).map(|(_, decided)| decided.clone());
+                answers.extend(blocks.map(|decided| Message::Decided(Box::new(decided))));
+            }
+            SyncRequest::Body { height, block } => {
+                let stored = it.disk.blocks.get(&height).map(|decided| &decided.block);
+                let found = replica.candidate(&block).or(stored.filter(|stored| stored.hash() == block));
+                answers.extend(found.map(|block| Message::Body(Box::new(block.clone()))));
+            }
+            SyncRequest::Reports { epoch, have_commits, have_reveals } => {
+                let commits = replica.reports().commits_of(epoch).filter(|c| !have_commits.contains(&c.signer));
+                answers.extend(commits.map(|c| Message::Gossip(Gossip::Commit((**c).clone()))));
+                let reveals = replica.reports().reveals_of(epoch).filter(|r| !have_reveals.contains(&r.signer));
+                answers.extend(reveals.map(|r| Message::Gossip(Gossip::Reveal((**r).clone()))));
+            }
+        }
+        for answer in answers {
+            self.send(node, answer);
+        }
+    }
+
+    /// What the gate does: only verified messages reach the replica.
+    fn deliver(&mut self, node: usize, message: Message) {
+        let id = *self.network.id();
+        let input = match message {
+            Message::Gossip(Gossip::Commit(commit)) => Input::Commit(commit.verify(&id).unwrap()),
+            Message::Gossip(Gossip::Reveal(reveal)) => Input::Reveal(reveal.verify(&id).unwrap()),
+            Message::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))) => {
+                Input::Consensus(RoundMessage::Vote(vote.verify(&id).unwrap()))
+            }
+            Message::Gossip(Gossip::Consensus(ConsensusMessage::Proposal(proposal))) => {
+                Input::Consensus(RoundMessage::Proposal(proposal.verify(&id).unwrap()))
+            }
+            Message::Gossip(Gossip::Liveness(message)) => Input::Repeated(message.verify(&id).unwrap()),
+            Message::Gossip(Gossip::Body(body)) => {
+                Input::Body { round: body.round, block: body.block.verify(&id).unwrap() }
+            }
+            Message::Gossip(Gossip::Certificate(certificate)) => {
+                let set = self.network.validators(certificate.height);
+                Input::Certificate(certificate.verify(&id, set).unwrap())
+            }
+            Message::Decided(decided) => {
+                let set = self.network.validators(decided.block.height);
+                Input::Decided(decided.verify(&id, set).unwrap())
+            }
+            Message::Body(block) => Input::Body { round: 0, block: block.verify(&id).unwrap() },
+        };
+        self.input(node, input);
+    }
+
+    /// What prober and watcher hand over for each ended epoch. A process that was not there reports nothing seen.
+    fn report(&mut self, node: usize) {
+        let now = self.now;
+        let Some(replica) = &self.nodes[node].replica else { return };
+        for epoch in replica.epochs_to_report(now) {
+            let it = &mut self.nodes[node];
+            let is_first_run = it.reported.insert(epoch);
+            let report = if is_first_run { self.measurements(epoch) } else { ScoreReport::empty(epoch) };
+            let mut salt = [0; 32];
+            salt.fill_with(|| u8::try_from(self.random(256)).unwrap());
+            let view = self.payment_view(node);
+            self.input(node, Input::Report { report, salt, view });
+        }
+    }
+
+    fn measurements(&mut self, epoch: EpochNumber) -> ScoreReport {
+        let workers: Vec<_> = self.network.workers().map(|worker| worker.node).collect();
+        let mut observe = |worker| {
+            let answered = u32::try_from(self.random(5)).unwrap();
+            let verified = u32::try_from(self.random(2)).unwrap();
+            Observation {
+                worker,
+                beacons_sent: 4,
+                beacons_answered: answered,
+                rtt_us: if answered > 0 { 500 + answered } else { 0 },
+                relays_sent: 1,
+                relays_verified: verified,
+                relay_bytes: u64::from(verified) * (256 << 10),
+                relay_kbit_s: u64::from(verified) * 80_000,
+                chunks_proved: 0,
+                storage_bytes: 0,
+                attestation: None,
+                capacity: Capacity::default(),
+                allocation: Ppm::ZERO,
+            }
+        };
+        let observations = workers.into_iter().map(&mut observe).collect();
+        ScoreReport { epoch, observations }
+    }
+
+    /// A payment network with a block a second, three of them not solid yet, a rich treasury, and every attempt of an
+    /// earlier block paid.
+    fn payment_view(&self, node: usize) -> PaymentView {
+        let Some(replica) = &self.nodes[node].replica else { return PaymentView::default() };
+        let head = (self.now.get() / 1_000).saturating_sub(3);
+        let even = head - head % 2;
+        let solid = |number: u64| SolidBlock {
+            number,
+            id: SolidBlockId::from_bytes([u8::try_from(number % 251).unwrap(); 32]),
+            time: UnixMillis::new(number * 1_000),
+        };
+        let treasury = |pool: &lucid_types::id::PoolId| TreasuryView {
+            pool: *pool,
+            usdt: MicroUsdt::new(1_000_000_000_000),
+            trx: Sun::new(100_000_000_000),
+            energy_price: Sun::new(100),
+            flags: TokenFlags::default(),
+            permission_matches: true,
+        };
+        let receipt = |(payout, it): (&_, &lucid_consensus::ledger::state::Payout)| {
+            let open = it.open.as_ref().filter(|open| open.height < replica.state().height)?;
+            let verdict = Verdict::Paid { tx_id: TxId::from_bytes([7; 32]), block: 1, fee: Sun::ZERO };
+            Some(ReceiptVote { payout: *payout, attempt: open.attempt.attempt, verdict })
+        };
+        PaymentView {
+            solid: vec![solid(even), solid(even - 2)],
+            treasuries: self.network.pools().map(|(id, _)| treasury(id)).collect(),
+            receipts: replica.state().payouts.iter().filter_map(receipt).collect(),
+        }
+    }
+
+    /// Panics if an honest node has contradicted itself (invariant 3).
+    pub(crate) fn check(&self) {
+        assert!(self.monitor.contradictions.is_empty(), "invariant 3: {:?}", self.monitor.contradictions);
+    }
+}
