@@ -1,8 +1,9 @@
 //! Gossipsub as Lucid uses it: anonymous messages, content ids, our own validation, scoring.
 //!
 //! Messages carry no gossipsub author or signature: the signed envelope inside is checked once, by the gate. The
-//! numbers are chosen so that networks of up to [`MESH_HIGH`] peers forward every message to every peer, and so that
-//! no score term can push out an honest peer on a machine that is merely slow.
+//! publisher sends to every peer that takes the topic, and each peer forwards to its mesh, so in a fully connected
+//! network a message takes one hop and each peer is offered it by several others. The numbers are chosen so that no
+//! score term can push out an honest peer on a machine that is merely slow.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::topic::Topic;
 /// Peers of a topic's mesh that are wanted, tolerated at least and tolerated at most.
 const MESH: usize = 10;
 const MESH_LOW: usize = 8;
-pub(crate) const MESH_HIGH: usize = 16;
+const MESH_HIGH: usize = 16;
 /// Peers of the mesh that we dialled ourselves, against being surrounded by dialling attackers.
 const MESH_OUTBOUND: usize = 3;
 const HEARTBEAT: Duration = Duration::from_millis(500);
