@@ -11,6 +11,7 @@ pub mod api;
 pub mod chain;
 pub(crate) mod evm;
 pub(crate) mod faults;
+pub(crate) mod listen;
 pub mod node;
 pub mod server;
 pub(crate) mod start;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Powers};
 use crate::chain::Refusal;
+use crate::listen::StoppingListener;
 use crate::node::{Node, now};
 use crate::start::{Started, start};
 use crate::store::StoreError;
@@ -131,6 +132,7 @@ pub async fn serve(
     ready(Ready { listen, accounts, usdt, genesis_id });
 
     // Whichever ends first ends the others.
+    let listener = StoppingListener::new(listener, stop.clone());
     let http = axum::serve(listener, api::router(Arc::clone(&node), powers, stop.clone()))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let blocks = make_blocks(Arc::clone(&node), config.block_time, stop.clone());

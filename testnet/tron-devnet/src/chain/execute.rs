@@ -16,6 +16,7 @@ use super::receipt::{Receipt, TransactionInfo};
 use super::refusal::{Code, Refusal};
 use super::state::{Account, NEWEST, State, StateDb, Total};
 use crate::address;
+use crate::evm::tx::CREATE;
 use crate::evm::{self, BlockContext, Kind, Outcome, Request};
 use crate::wallet;
 
@@ -361,7 +362,7 @@ fn write_changes(state: &mut State, place: Place<'_>, outcome: &Outcome) {
         }
     }
     // Contracts that contracts made have settings too.
-    for inner in outcome.internal.iter().filter(|i| i.note == "create" && !i.rejected) {
+    for inner in outcome.internal.iter().filter(|i| i.note == CREATE && !i.rejected) {
         if state.account(inner.to).is_some_and(|a| a.is_contract) {
             let contract = proto::SmartContract {
                 origin_address: address::to_wire(inner.caller).to_vec(),

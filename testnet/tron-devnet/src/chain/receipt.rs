@@ -3,7 +3,7 @@
 use lucid_tron_bridge::proto::ContractResult;
 use revm::primitives::{Address, B256, Log};
 
-pub use crate::evm::vm::InternalTransaction;
+pub use crate::evm::tx::InternalTransaction;
 
 /// What became of a transaction in a block.
 #[derive(Clone, Debug, PartialEq)]

@@ -146,7 +146,7 @@ impl<'a> View<'a> {
 
     /// Dynamic energy factor of a contract, in 1 / 10,000.
     pub fn energy_factor(&self, address: Address) -> u64 {
-        self.chain.state.factor_at(self.layer, address).unwrap_or(evm::vm::FACTOR_ONE)
+        self.chain.state.factor_at(self.layer, address).unwrap_or(evm::tx::FACTOR_ONE)
     }
 
     /// Calls `contract` and forgets what it did. `energy_limit` defaults to the network's for constant calls.

@@ -4,8 +4,10 @@
 //! not handled here.
 
 mod instructions;
+mod penalty;
 mod precompiles;
 pub(crate) mod table;
+pub(crate) mod tx;
 pub(crate) mod vm;
 
 #[cfg(test)]
@@ -20,7 +22,8 @@ use revm::primitives::{Address, B256, Bytes, HashMap, Log, TxKind, U256};
 use revm::state::EvmState;
 
 use crate::chain::state::StateDb;
-use vm::{Ctx, InternalTransaction, TronHandler, TronVm, TxContext};
+use tx::{InternalTransaction, TxContext};
+use vm::{Ctx, TronHandler, TronVm};
 
 /// The block that contracts see.
 #[derive(Clone, Copy, Debug)]

@@ -282,6 +282,23 @@ fn inner_transactions_of_what_was_taken_back_are_rejected() {
 }
 
 #[test]
+fn inner_transactions_are_named_by_their_place() {
+    // A call with 3 sun and one byte of data, inside it another without, and then one that cannot be paid for.
+    let helper = hex::decode("5f5f5f5f5f60dd5af1").unwrap();
+    let code = hex::decode("60aa5f535f5f60015f600360c15af15f5f5f5f6401000000006060c15af1").unwrap();
+    let outcome = run_on(&state(&code, &helper), &[], Kind::Call(CONTRACT), &[], 1_000_000);
+    let hash = |parent: B256, to: Address, data: &[u8], value: u64, nonce: u64| {
+        let wire = crate::address::to_wire(to);
+        let preimage = [parent.as_slice(), &wire, data, &value.to_be_bytes(), &nonce.to_be_bytes()].concat();
+        revm::primitives::keccak256(preimage)
+    };
+    let first = hash(B256::repeat_byte(7), HELPER, &[0xaa], 3, 1);
+    let second = hash(first, Address::with_last_byte(0xdd), &[], 0, 2);
+    let seen: Vec<B256> = outcome.internal.iter().map(|i| i.hash).collect();
+    assert_eq!(seen, [first, second], "{outcome:?}");
+}
+
+#[test]
 fn dynamic_energy_scales_each_instruction() {
     let with_factor = |code: &str, factor: u64| {
         let code = hex::decode(code.replace(' ', "")).unwrap();
@@ -296,6 +313,11 @@ fn dynamic_energy_scales_each_instruction() {
     // What an inner call uses is not scaled by the caller's factor.
     let outcome = with_factor("5f 5f 5f 5f 5f 60c1 5a f1", 20_000);
     assert_eq!(outcome.energy, 2 * (8 + 2 + 3 + 2 + 40));
+    // Delegated code works on its caller's storage, so its caller's factor counts.
+    let code = hex::decode("5f5f5f5f60c15af4").unwrap();
+    let delegated =
+        run_on(&state(&code, &hex::decode("5f54").unwrap()), &[(CONTRACT, 20_000)], Kind::Call(CONTRACT), &[], 9_000);
+    assert_eq!(delegated.energy, 2 * (8 + 3 + 2 + 40) + 2 * 52);
     // A call that hands on all it can hands on what the penalty left.
     let plain = with_factor("5f 5f 5f 5f 5f 60c1 5a f1", 10_000);
     assert_eq!((plain.energy, plain.penalty), (55, 0));

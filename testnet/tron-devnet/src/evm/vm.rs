@@ -18,11 +18,12 @@ use revm::interpreter::{
     CallOutcome, CallScheme, CreateOutcome, Gas, GasTracker, InitialAndFloorGas, InstructionResult, InterpreterAction,
     InterpreterResult,
 };
-use revm::primitives::{Address, B256, Bytes, HashMap, HashSet, U256, keccak256};
+use revm::primitives::{Address, B256, Bytes, U256};
 
+use super::penalty::charge_penalty;
 use super::precompiles::TronPrecompiles;
 use super::table::MAX_DEPTH;
-use crate::address;
+use super::tx::{CALL, CREATE, FACTOR_ONE, SUICIDE, TxContext, create_address, create2_address};
 use crate::chain::state::StateDb;
 
 /// The context that instructions see.
@@ -30,129 +31,6 @@ pub(crate) type Ctx<'db> = Context<BlockEnv, TxEnv, CfgEnv, StateDb<'db>, Journa
 
 type Inner<'db> =
     Evm<Ctx<'db>, (), EthInstructions<EthInterpreter, Ctx<'db>>, TronPrecompiles, EthFrame<EthInterpreter>>;
-
-/// One unit of [`TxContext::factors`]: the plain price.
-pub(crate) const FACTOR_ONE: u64 = 10_000;
-
-/// A call, creation or self-destruction inside a transaction, as `TransactionInfo` lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InternalTransaction {
-    /// Keccak-256 over its parent, parties and place, as java-tron computes it.
-    pub hash: B256,
-    /// Who acts.
-    pub caller: Address,
-    /// Who is called, created, or inherits.
-    pub to: Address,
-    /// Sun.
-    pub value: u64,
-    /// `call`, `create` or `suicide`.
-    pub note: &'static str,
-    /// It, or something around it, was taken back.
-    pub rejected: bool,
-}
-
-/// What one transaction carries through its frames.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TxContext {
-    root_id: B256,
-    pub(crate) energy_price: u64,
-    /// Address of the contract that a top-level creation makes.
-    created: Option<Address>,
-    /// Dynamic energy factors above [`FACTOR_ONE`], by contract.
-    factors: HashMap<Address, u64>,
-    /// Energy charged because of factors.
-    pub(crate) penalty: u64,
-    pub(crate) internal: Vec<InternalTransaction>,
-    /// The last instruction started.
-    pub(crate) last_op: u8,
-    /// Number of inner calls, creations and self-destructions so far; names what CREATE makes.
-    nonce: u64,
-    written: HashSet<(Address, U256)>,
-    write_order: Vec<(Address, U256)>,
-    frames: Vec<FrameMark>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct FrameMark {
-    writes: usize,
-    internal: usize,
-}
-
-impl TxContext {
-    /// `factors` at or below [`FACTOR_ONE`] change nothing and are dropped.
-    pub(crate) fn new(
-        root_id: B256,
-        energy_price: u64,
-        created: Option<Address>,
-        factors: HashMap<Address, u64>,
-    ) -> Self {
-        let factors = factors.into_iter().filter(|(_, factor)| *factor > FACTOR_ONE).collect();
-        Self { root_id, energy_price, created, factors, ..Self::default() }
-    }
-
-    /// Notes an SSTORE; false if the slot was already written in this transaction.
-    pub(crate) fn note_write(&mut self, contract: Address, slot: U256) -> bool {
-        let is_first = self.written.insert((contract, slot));
-        if is_first {
-            self.write_order.push((contract, slot));
-        }
-        is_first
-    }
-
-    fn open_frame(&mut self) {
-        self.frames.push(FrameMark { writes: self.write_order.len(), internal: self.internal.len() });
-    }
-
-    /// Writes of a frame that was taken back count as not made; its inner transactions stay listed, as rejected.
-    fn close_frame(&mut self, is_ok: bool) {
-        let Some(mark) = self.frames.pop() else { return };
-        if is_ok {
-            return;
-        }
-        for write in self.write_order.drain(mark.writes..) {
-            self.written.remove(&write);
-        }
-        // The transaction that opened the frame is the one before the mark.
-        let first = if self.frames.is_empty() { mark.internal } else { mark.internal.saturating_sub(1) };
-        for inner in self.internal.iter_mut().skip(first) {
-            inner.rejected = true;
-        }
-    }
-
-    fn note_internal(&mut self, caller: Address, to: Address, value: U256, data: &[u8], note: &'static str) {
-        self.nonce = self.nonce.saturating_add(1);
-        let mut preimage = Vec::with_capacity(128);
-        preimage.extend_from_slice(self.root_id.as_slice());
-        preimage.extend_from_slice(&address::to_wire(to));
-        preimage.extend_from_slice(data);
-        preimage.extend_from_slice(&self.nonce.to_be_bytes());
-        self.internal.push(InternalTransaction {
-            hash: keccak256(&preimage),
-            caller,
-            to,
-            value: value.saturating_to(),
-            note,
-            rejected: false,
-        });
-    }
-}
-
-/// Where CREATE puts a contract: named by the transaction and the count of inner transactions before it.
-fn create_address(root_id: B256, nonce: u64) -> Address {
-    let mut preimage = [0u8; 40];
-    preimage[..32].copy_from_slice(root_id.as_slice());
-    preimage[32..].copy_from_slice(&nonce.to_be_bytes());
-    Address::from_word(keccak256(preimage))
-}
-
-/// Where CREATE2 puts a contract: Ethereum's rule with TRON's address prefix in place of `0xff`.
-fn create2_address(creator: Address, salt: U256, init_code: &[u8]) -> Address {
-    let mut preimage = [0u8; 85];
-    preimage[..21].copy_from_slice(&address::to_wire(creator));
-    preimage[21..53].copy_from_slice(&salt.to_be_bytes::<32>());
-    preimage[53..].copy_from_slice(keccak256(init_code).as_slice());
-    Address::from_word(keccak256(preimage))
-}
 
 /// See the module.
 pub(crate) struct TronVm<'db> {
@@ -176,32 +54,44 @@ impl<'db> TronVm<'db> {
         self.inner.ctx
     }
 
-    /// Fixes the address of a creation and lists the inner transaction.
-    fn watch(&mut self, init: &mut FrameInit) {
-        let tx = &mut self.inner.ctx.chain;
+    /// Fixes the address of a creation, lists the inner transaction, and answers the hash that names the frame. A call or
+    /// creation that cannot be paid for is not listed.
+    fn watch(&mut self, init: &mut FrameInit) -> B256 {
+        let is_inner = init.depth > 0;
+        let ctx = &mut self.inner.ctx;
+        let root_id = ctx.chain.root_id;
         match &mut init.frame_input {
             FrameInput::Create(inputs) => {
+                let tx = &mut ctx.chain;
                 let address = match inputs.scheme() {
                     CreateScheme::Create2 { salt } => create2_address(inputs.caller(), salt, inputs.init_code()),
-                    _ if init.depth == 0 => tx.created.unwrap_or_default(),
+                    _ if !is_inner => tx.created.unwrap_or_default(),
                     _ => create_address(tx.root_id, tx.nonce),
                 };
                 inputs.set_scheme(CreateScheme::Custom { address });
-                if init.depth > 0 {
-                    tx.note_internal(inputs.caller(), address, inputs.value(), inputs.init_code(), "create");
+                if is_inner && can_pay(ctx, inputs.caller(), inputs.value()) {
+                    let (caller, value) = (inputs.caller(), inputs.value());
+                    return ctx.chain.note_internal(caller, address, value, inputs.init_code(), CREATE);
                 }
             }
-            FrameInput::Call(inputs) if init.depth > 0 => {
+            FrameInput::Call(inputs) if is_inner => {
                 let value = match inputs.scheme {
                     CallScheme::DelegateCall => U256::ZERO,
                     _ => inputs.value.get(),
                 };
-                let (caller, to) = (inputs.caller, inputs.bytecode_address);
-                let data = inputs.input.bytes(&self.inner.ctx);
-                self.inner.ctx.chain.note_internal(caller, to, value, &data, "call");
+                // Delegated code runs as its caller, so that is who is called.
+                let (caller, to) = match inputs.scheme {
+                    CallScheme::DelegateCall => (inputs.target_address, inputs.target_address),
+                    _ => (inputs.caller, inputs.target_address),
+                };
+                if can_pay(ctx, caller, value) {
+                    let data = inputs.input.bytes(ctx);
+                    return ctx.chain.note_internal(caller, to, value, &data, CALL);
+                }
             }
             _ => {}
         }
+        root_id
     }
 
     /// Runs the top frame until it ends or calls another.
@@ -211,9 +101,7 @@ impl<'db> TronVm<'db> {
         let ctx = &mut self.inner.ctx;
         let instructions = self.inner.instruction.instruction_table();
         let costs = self.inner.instruction.gas_table();
-        let code_of =
-            interpreter.input.bytecode_address().copied().unwrap_or_else(|| interpreter.input.target_address());
-        let factor = ctx.chain.factors.get(&code_of).copied().unwrap_or(FACTOR_ONE);
+        let factor = ctx.chain.factors.get(&interpreter.input.target_address()).copied().unwrap_or(FACTOR_ONE);
         let end = loop {
             let op = interpreter.bytecode.opcode();
             ctx.chain.last_op = op;
@@ -239,80 +127,19 @@ impl<'db> TronVm<'db> {
     }
 }
 
-type Interpreter = revm::interpreter::Interpreter<EthInterpreter>;
+pub(super) type Interpreter = revm::interpreter::Interpreter<EthInterpreter>;
+
+fn can_pay(ctx: &mut Ctx<'_>, payer: Address, value: U256) -> bool {
+    let Ok(account) = ctx.journaled_state.load_account(payer);
+    account.data.info.balance >= value
+}
 
 fn note_selfdestruct(interpreter: &Interpreter, ctx: &mut Ctx<'_>) {
     let Some(heir) = interpreter.stack.data().last() else { return };
     let owner = interpreter.input.target_address();
     let Ok(account) = ctx.journaled_state.load_account(owner);
     let balance = account.data.info.balance;
-    ctx.chain.note_internal(owner, Address::from_word((*heir).into()), balance, &[], "suicide");
-}
-
-/// Dynamic energy: what an instruction cost, times the factor above one. Energy handed to an inner call is no cost; the
-/// inner call gets what is left after the penalty.
-fn charge_penalty(
-    interpreter: &mut Interpreter,
-    tx: &mut TxContext,
-    before: u64,
-    factor: u64,
-    outcome: Result<(), InstructionResult>,
-) -> Result<(), InstructionResult> {
-    match outcome {
-        Ok(()) | Err(InstructionResult::Suspend) => {}
-        Err(end) if end.is_ok_or_revert() => {}
-        Err(_) => return Ok(()),
-    }
-    let spent = before.saturating_sub(interpreter.gas.remaining());
-    let mut inner = match interpreter.bytecode.action() {
-        Some(InterpreterAction::NewFrame(FrameInput::Call(inputs))) => Some(Forwarded::Call(inputs)),
-        Some(InterpreterAction::NewFrame(FrameInput::Create(inputs))) => Some(Forwarded::Create(inputs)),
-        _ => None,
-    };
-    let (forwarded, stipend) = inner.as_ref().map_or((0, 0), Forwarded::amounts);
-    let cost = spent.saturating_sub(forwarded);
-    let scaled = u128::from(cost) * u128::from(factor) / u128::from(FACTOR_ONE);
-    let penalty = u64::try_from(scaled).unwrap_or(u64::MAX).saturating_sub(cost);
-    let missing = penalty.saturating_sub(interpreter.gas.remaining());
-    if missing > 0 {
-        // Only an inner call can still give something back: it was handed what the penalty now takes.
-        let Some(inner) = inner.as_mut().filter(|_| forwarded >= missing) else {
-            return Err(InstructionResult::OutOfGas);
-        };
-        let left = interpreter.gas.remaining().saturating_add(forwarded).saturating_sub(penalty);
-        let handed = left.saturating_sub(left / 64);
-        inner.set_limit(handed.saturating_add(stipend));
-        interpreter.gas.set_remaining(left.saturating_sub(handed));
-    } else if !interpreter.gas.record_regular_cost(penalty) {
-        return Err(InstructionResult::OutOfGas);
-    }
-    tx.penalty = tx.penalty.saturating_add(penalty);
-    Ok(())
-}
-
-enum Forwarded<'a> {
-    Call(&'a mut revm::interpreter::CallInputs),
-    Create(&'a mut revm::interpreter::CreateInputs),
-}
-
-impl Forwarded<'_> {
-    /// Energy taken from the caller for the inner frame, and the stipend it gets on top.
-    fn amounts(&self) -> (u64, u64) {
-        match self {
-            Self::Call(inputs) => {
-                let stipend = if inputs.transfers_value() { 2_300 } else { 0 };
-                (inputs.gas_limit.saturating_sub(stipend), stipend)
-            }
-            Self::Create(inputs) => (inputs.gas_limit(), 0),
-        }
-    }
-
-    fn set_limit(&mut self, limit: u64) {
-        match self {
-            Self::Call(inputs) => inputs.gas_limit = limit,
-            Self::Create(inputs) => inputs.set_gas_limit(limit),
-        }
-    }
+    ctx.chain.note_internal(owner, Address::from_word((*heir).into()), balance, &[], SUICIDE);
 }
 
 /// A frame that is refused for its depth gives its energy back.
@@ -350,8 +177,8 @@ impl<'db> EvmTr for TronVm<'db> {
         if init.depth > MAX_DEPTH {
             return Ok(ItemOrResult::Result(too_deep(&init)));
         }
-        self.watch(&mut init);
-        self.inner.ctx.chain.open_frame();
+        let hash = self.watch(&mut init);
+        self.inner.ctx.chain.open_frame(hash);
         match self.inner.frame_init(init)? {
             ItemOrResult::Item(_) => Ok(ItemOrResult::Item(self.inner.frame_stack.get())),
             ItemOrResult::Result(result) => {

@@ -10,6 +10,7 @@
 //!
 //! One process at a time: the file is locked while it is open.
 
+mod convert;
 mod record;
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_devnet::{address, token};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::client::Net;
 
@@ -122,6 +124,25 @@ fn wallet_id(bytes: &[u8]) -> [u8; 32] {
     use prost::Message;
     let transaction = lucid_tron_bridge::proto::Transaction::decode(bytes).unwrap();
     lucid_tron_bridge::block::transaction_id(&transaction.raw_data)
+}
+
+#[tokio::test]
+async fn open_connections_do_not_hold_up_the_end() {
+    let net = Net::start(None, 1).await;
+    // One that never says anything, one in the middle of its headers, one in the middle of its body, and one that was
+    // answered and stays open.
+    let silent = TcpStream::connect(net.ready.listen).await.unwrap();
+    let mut started = TcpStream::connect(net.ready.listen).await.unwrap();
+    started.write_all(b"POST /wallet/getnow").await.unwrap();
+    let mut half = TcpStream::connect(net.ready.listen).await.unwrap();
+    half.write_all(b"POST /wallet/getnowblock HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
+    let mut kept = TcpStream::connect(net.ready.listen).await.unwrap();
+    kept.write_all(b"GET /healthcheck HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 15];
+    kept.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    tokio::time::timeout(Duration::from_secs(10), net.stop()).await.unwrap();
+    drop((silent, started, half, kept));
 }
 
 #[tokio::test]
