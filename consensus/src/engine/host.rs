@@ -93,7 +93,7 @@ impl Host {
     }
 
     /// Never an error: an error would end the core's handling of its input half-way.
-    #[expect(clippy::unnecessary_wraps, reason = "the core's macro wants a Result")]
+    #[expect(clippy::unnecessary_wraps, clippy::result_large_err, reason = "the core's macro wants this Result")]
     pub(crate) fn handle(&mut self, effect: Effect<LucidContext>) -> Result<Resume<LucidContext>, Error<LucidContext>> {
         Ok(match effect {
             Effect::CancelAllTimeouts(r) => {
@@ -263,6 +263,7 @@ impl Host {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the core's own type")]
 fn verdict(
     check: impl Future<Output = Result<(), CertificateError<LucidContext>>>,
 ) -> Result<(), CertificateError<LucidContext>> {

@@ -35,7 +35,7 @@ pub(crate) fn add_shares(network: &Network, state: &mut State, rows: &EpochRows)
 fn settlement_ending_with(network: &Network, state: &State, epoch: EpochNumber) -> Option<u64> {
     let policy = network.policy();
     let stopped = policy.last_settlement != 0 && state.height.get() > policy.last_settlement;
-    (epoch.get() % policy.settle_every == 0 && !stopped).then_some(epoch.get() / policy.settle_every)
+    (epoch.get().is_multiple_of(policy.settle_every) && !stopped).then_some(epoch.get() / policy.settle_every)
 }
 
 /// Computes the settlement whose last epoch has become final, if one has.

@@ -73,8 +73,7 @@ fn a_node_that_starts_late_catches_up() {
 
 #[test]
 fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
-    let seeds = std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    for seed in 1..=seeds {
+    for seed in 1..=seeds() {
         let count = if seed % 2 == 0 { 4 } else { 7 };
         let mut world = World::new(network(count, 1 + seed % 3), count, seed);
         world.loss = 15;
@@ -94,6 +93,12 @@ fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
         assert!(world.run(120_000, |w| w.lowest() >= goal), "seed {seed}: {:?}, goal {goal}", heights(&world));
         world.check();
     }
+}
+
+/// How many worlds are tried; `LUCID_SIM_SEEDS` sets another number for a long run.
+#[expect(clippy::disallowed_methods, reason = "a knob of the test, not of the replica")]
+fn seeds() -> u64 {
+    std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }
 
 fn heights(world: &World) -> Vec<u64> {

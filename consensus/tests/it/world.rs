@@ -45,6 +45,7 @@ pub(crate) struct Node {
     reported: BTreeSet<EpochNumber>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a world holds few events")]
 enum Event {
     Deliver(usize, u32, Message),
     Wake(usize, u32),
@@ -54,6 +55,7 @@ enum Event {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a world holds few messages")]
 enum Message {
     Gossip(Gossip),
     Decided(Box<Decided>),

@@ -116,12 +116,12 @@ mod tests {
 
         assert!(good.check(&NetworkId::from_bytes([2; 32])).is_err());
         let other = NodeKey::from_seed(&[6; 32]).node_id();
-        assert!(Signed { signer: other, ..good.clone() }.check(&network).is_err());
-        assert!(Signed { record: Vote { round: 1, ..vote() }, ..good.clone() }.check(&network).is_err());
+        assert!(Signed { signer: other, ..good }.check(&network).is_err());
+        assert!(Signed { record: Vote { round: 1, ..vote() }, ..good }.check(&network).is_err());
         for i in 0..64 {
             let mut bytes = *good.signature.as_bytes();
             bytes[i] ^= 1;
-            let bad = Signed { signature: Signature::from_bytes(bytes), ..good.clone() };
+            let bad = Signed { signature: Signature::from_bytes(bytes), ..good };
             assert!(bad.check(&network).is_err(), "byte {i}");
         }
     }

@@ -43,6 +43,9 @@ pub enum ToDriver {
     Reports(ReportsQuery),
 }
 
+/// Commits and reveals of one epoch.
+pub type EpochReports = (Vec<Signed<Commit>>, Vec<Signed<Reveal>>);
+
 /// See [`ToDriver::Reports`].
 #[derive(Debug)]
 pub struct ReportsQuery {
@@ -53,7 +56,7 @@ pub struct ReportsQuery {
     /// Validators whose reveal the asker has.
     pub have_reveals: BTreeSet<NodeId>,
     /// Takes the answer.
-    pub reply: oneshot::Sender<(Vec<Signed<Commit>>, Vec<Signed<Reveal>>)>,
+    pub reply: oneshot::Sender<EpochReports>,
 }
 
 /// Why the driver stopped.

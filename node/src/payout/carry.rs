@@ -131,7 +131,9 @@ impl Carrier {
         let closed: Vec<_> = self.known.difference(&open).copied().collect();
         for key in closed {
             self.known.remove(&key);
-            self.show(|carried| drop(carried.remove(&key)));
+            self.show(|carried| {
+                carried.remove(&key);
+            });
             self.handle(Input::Closed(key));
         }
         for input in opened {
@@ -193,7 +195,9 @@ impl Carrier {
             }
             Effect::Report { key, tx_id, status, detail } => {
                 tracing::info!(payout = %key.0.short(), attempt = key.1, status = status.name(), %tx_id, detail, "payout");
-                self.show(|carried| drop(carried.insert(key, Carried { tx_id, status })));
+                self.show(|carried| {
+                    carried.insert(key, Carried { tx_id, status });
+                });
             }
         }
     }
