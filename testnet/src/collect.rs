@@ -90,20 +90,25 @@ async fn ledger(
         problems.push(error.to_string());
         vec![]
     });
-    let payouts = all_payouts(teller, known).await.unwrap_or_else(|error| {
+    let mut payouts = all_payouts(teller, known).await.unwrap_or_else(|error| {
         problems.push(error.to_string());
         vec![]
     });
-    let names: BTreeMap<NodeId, &str> =
-        network.nodes.iter().map(|node| (node.identity.node_id, node.plan.name.as_str())).collect();
-    let name = |node: &NodeId| names.get(node).map_or_else(|| node.to_string(), |name| (*name).to_owned());
+    let names: BTreeMap<NodeId, (usize, &str)> = network
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(i, node)| (node.identity.node_id, (i, node.plan.name.as_str())))
+        .collect();
+    payouts.sort_by_key(|payout| (payout.settlement, names.get(&payout.worker).map(|(i, _)| *i)));
+    let name = |node: &NodeId| names.get(node).map_or_else(|| node.to_string(), |(_, name)| (*name).to_owned());
     (
         epochs.iter().map(entry).collect(),
         payouts.iter().map(|payout| payout_entry(payout, name(&payout.worker))).collect(),
     )
 }
 
-/// All payouts by settlement and worker; those that no longer stand on the first page are asked for one by one.
+/// All payouts; those that no longer stand on the first page are asked for one by one.
 async fn all_payouts(teller: NodeApi, known: &[PayoutId]) -> Result<Vec<PayoutView>> {
     let mut payouts: BTreeMap<_, _> = teller.payouts().await?.into_iter().map(|p| (p.payout_id, p)).collect();
     for id in known {
@@ -113,9 +118,7 @@ async fn all_payouts(teller: NodeApi, known: &[PayoutId]) -> Result<Vec<PayoutVi
             payouts.insert(*id, payout);
         }
     }
-    let mut payouts: Vec<_> = payouts.into_values().collect();
-    payouts.sort_by_key(|payout| (payout.settlement, payout.worker));
-    Ok(payouts)
+    Ok(payouts.into_values().collect())
 }
 
 fn entry(block: &EpochView) -> EpochEntry {

@@ -76,7 +76,7 @@ pub struct PayoutEntry {
     pub tx_id: Option<TxId>,
     /// As the ledger has it; `paid` is the good end.
     pub status: PayoutStatus,
-    /// The number of the newest attempt.
+    /// The number of the newest attempt; 0 before there is one.
     pub attempt: u32,
 }
 

@@ -43,6 +43,9 @@ pub enum End {
     },
 }
 
+/// Times of status answers that are kept.
+const MAX_TIMES: usize = 20_000;
+
 /// A running network and what is known of it.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -62,7 +65,8 @@ pub struct Session<'a> {
 #[derive(Debug, Default)]
 struct Numbers {
     first_epoch: Option<Duration>,
-    slowest_status: Duration,
+    /// Of status answers since the first epoch, at most [`MAX_TIMES`].
+    status_times: Vec<Duration>,
     /// When the first epoch was decided, and what every node had used then.
     baseline: Option<(Instant, Usages)>,
 }
@@ -147,6 +151,11 @@ impl<'a> Session<'a> {
         self.known.clone()
     }
 
+    /// Why the end proves nothing, if so.
+    pub fn vacuous(&self) -> Option<String> {
+        self.finish.as_ref().and_then(Finish::vacuous)
+    }
+
     fn missing(&self) -> Vec<String> {
         let is_down = |name: &str| self.children.pid(name).is_none();
         self.finish.as_ref().map(|finish| finish.missing(is_down)).unwrap_or_default()
@@ -166,7 +175,8 @@ impl<'a> Session<'a> {
             }
         }
         if self.numbers.first_epoch.is_some() {
-            self.numbers.slowest_status = self.numbers.slowest_status.max(snapshot.slowest);
+            let room = MAX_TIMES.saturating_sub(self.numbers.status_times.len());
+            self.numbers.status_times.extend(snapshot.times.iter().take(room));
         }
         if let Some(finish) = &mut self.finish {
             finish.update(&snapshot);
@@ -219,11 +229,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes `testnet.json` as things are.
+    /// Writes `testnet.json` and says that everything runs.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write_manifest(&self) -> Result<()> {
+    pub fn announce(&self) -> Result<()> {
+        self.write_manifest()?;
+        self.console.line(Mark::Done, format_args!("nodes      {} processes run and answer", self.network.nodes.len()));
+        Ok(())
+    }
+
+    /// Writes `testnet.json` as things are.
+    fn write_manifest(&self) -> Result<()> {
         let nodes = self.network.nodes.iter().map(|node| self.entry(node)).collect();
         let manifest =
             Manifest { network_id: self.network.id, pid: std::process::id(), tron: self.tron_entry(), nodes };
@@ -284,8 +301,16 @@ impl<'a> Session<'a> {
     pub fn print_numbers(&self) {
         let Some(first) = self.numbers.first_epoch else { return };
         let mut text = format!("numbers    first epoch decided {:.1} s after start", first.as_secs_f64());
-        let ms = self.numbers.slowest_status.as_secs_f64() * 1_000.0;
-        text.push_str(&format!(", slowest status answer {ms:.1} ms"));
+        let mut times = self.numbers.status_times.clone();
+        times.sort_unstable();
+        if let (Some(median), Some(slowest)) = (times.get(times.len() / 2), times.last()) {
+            let ms = |time: &Duration| time.as_secs_f64() * 1_000.0;
+            text.push_str(&format!(
+                ", status answered in {:.1} ms (median), {:.1} ms (slowest)",
+                ms(median),
+                ms(slowest)
+            ));
+        }
         let now = self.usages();
         #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
         let memory = now.iter().map(|(name, (_, usage))| (name.clone(), usage.resident as f64 / 1e6));

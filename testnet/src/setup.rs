@@ -171,7 +171,6 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         children.start(&node.plan.name)?;
     }
     alive(children, all_answer(&network.nodes)).await?;
-    console.line(Mark::Done, format_args!("nodes      {} processes run and answer", network.nodes.len()));
     Ok(network)
 }
 

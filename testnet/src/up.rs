@@ -116,7 +116,7 @@ async fn run(
     let listening = match ControlServer::bind(dir.path()).context("listen on the control socket") {
         Ok((server, requests)) => {
             tasks.spawn(server.run(stop_serving.clone()));
-            session.write_manifest().map(|()| requests)
+            session.announce().map(|()| requests)
         }
         Err(error) => Err(error),
     };
@@ -171,7 +171,7 @@ async fn conclude(
     console: Console,
 ) -> (bool, Option<oneshot::Sender<Reply>>) {
     let (mut problems, downed) = match (end, options.epochs) {
-        (End::Finished, _) => (vec![], None),
+        (End::Finished, _) => (session.vacuous().into_iter().collect(), None),
         (End::TimedOut { missing }, _) => (missing, None),
         (End::Stopped { downed, .. }, None) => (vec![], downed),
         (End::Stopped { downed, missing }, Some(_)) => {

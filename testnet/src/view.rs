@@ -137,7 +137,9 @@ impl View {
     }
 
     fn payouts(&mut self, elapsed: Duration, news: &News, lines: &mut Vec<Line>) {
-        for payout in &news.payouts {
+        let mut payouts: Vec<_> = news.payouts.iter().collect();
+        payouts.sort_by_key(|payout| (payout.settlement, self.name(&payout.worker)));
+        for payout in payouts {
             let now = (payout.status, payout.attempt);
             let before = self.shown.insert(payout.payout_id, now);
             if before == Some(now) {
@@ -181,6 +183,7 @@ impl View {
                 changed.push(format!("{owner} {}", usdt(units.get())));
             }
         }
+        changed.sort_unstable();
         if !changed.is_empty() {
             lines.push((Mark::Event, format!("USDT       on the chain: {}", changed.join(", "))));
         }

@@ -37,8 +37,8 @@ pub struct Snapshot {
     pub nodes: Vec<Option<StatusView>>,
     /// What is new in the ledger; `None` while its height is the same.
     pub news: Option<News>,
-    /// How long the slowest answer of the round took.
-    pub slowest: Duration,
+    /// How long each answer took, in any order.
+    pub times: Vec<Duration>,
 }
 
 /// What the ledger has since the last round, as the furthest node tells it.
@@ -84,10 +84,12 @@ impl Watcher {
     async fn round(&mut self) -> Snapshot {
         let asked = join_all(self.nodes.iter().map(async |node| {
             let start = Instant::now();
-            (node.api.status().await.ok(), start.elapsed())
+            let status = node.api.status().await.ok()?;
+            Some((status, start.elapsed()))
         }));
-        let (nodes, times): (Vec<_>, Vec<_>) = asked.await.into_iter().unzip();
-        let slowest = times.into_iter().max().unwrap_or_default();
+        let answers = asked.await;
+        let times = answers.iter().flatten().map(|(_, time)| *time).collect();
+        let nodes: Vec<_> = answers.into_iter().map(|answer| answer.map(|(status, _)| status)).collect();
         let news = match self.news(&nodes).await {
             Ok(news) => news,
             Err(error) => {
@@ -96,7 +98,7 @@ impl Watcher {
                 None
             }
         };
-        Snapshot { nodes, news, slowest }
+        Snapshot { nodes, news, times }
     }
 
     /// Reads the ledger from the furthest node, the first of the plan among equals.
