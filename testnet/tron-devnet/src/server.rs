@@ -148,6 +148,7 @@ pub async fn serve(
         http.await.map_err(DevnetError::Serve)
     };
     let (served, (), watched) = tokio::join!(served, blocks, watched);
+    node.close();
     served.and(watched)
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use revm::primitives::Address;
 use serde_json::{Value, json};
 
+use super::Shared;
 use super::request::{BadRequest, Request};
-use super::{Shared, print_json};
 use crate::address;
 use crate::chain::{Chain, Intervention};
 use crate::faults::Plan;
@@ -23,6 +23,8 @@ const MAX_MINED: u64 = 100_000;
 const MAX_SNAPSHOTS: usize = 16;
 /// Fee limit of the token owner's transactions.
 const OWNER_FEE_LIMIT: u64 = 1_000_000_000;
+
+const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
 /// What control needs besides the node.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ pub(super) fn respond(shared: &Shared, name: &str, request: &Result<Request, Bad
         Err(bad) => Err(Denied::Bad(bad.clone())),
     };
     let message = match result {
-        Ok(Some(value)) => return print_json(&value),
+        Ok(Some(value)) => return (JSON, value.to_string()).into_response(),
         Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Err(Denied::Bad(bad)) => bad.message,
         Err(Denied::Message(message)) => message,

@@ -71,6 +71,7 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
     let request = match parts.method {
         Method::GET => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
         Method::POST => read_body(body, parts.uri.query().unwrap_or_default()).await,
+        Method::OPTIONS => return preflight(&path),
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
     if let Some(name) = path.strip_prefix("/devnet/") {
@@ -107,8 +108,23 @@ async fn read_body(body: Body, query: &str) -> Result<Request, BadRequest> {
     if bytes.is_empty() { Ok(Request::from_query(query)) } else { Request::from_body(&bytes) }
 }
 
+/// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`.
+const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+
+fn preflight(path: &str) -> Response {
+    if split(path).is_none() {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let allowed = [
+        ANY_ORIGIN,
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, tron-pro-api-key"),
+    ];
+    (StatusCode::NO_CONTENT, allowed).into_response()
+}
+
 fn print_json(value: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    ([ANY_ORIGIN, (header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
 /// None if there is no such call.

@@ -47,7 +47,7 @@ use crate::evm::BlockContext;
 use crate::wallet::Wallet;
 use change::Change;
 use execute::Place;
-use params::{MAX_BLOCK_BYTES, MAX_EXPIRATION, MAX_PENDING, REF_BLOCK_RING};
+use params::{MAX_BLOCK_BYTES, MAX_EXPIRATION, REF_BLOCK_RING};
 use state::State;
 
 /// How a chain begins.
@@ -166,7 +166,7 @@ impl Chain {
     }
 
     pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        if self.pending.len() >= MAX_PENDING {
+        if self.pending.len() >= self.params.max_pending {
             return Err(Refusal::new(Code::ServerBusy, "Server busy."));
         }
         Ok(())
@@ -305,6 +305,12 @@ impl Chain {
             return Err(Refusal::expired());
         }
         Ok(())
+    }
+
+    /// Whether the transaction expires so late that only an old head can be the reason.
+    pub(crate) fn is_too_early_for(&self, intake: &Intake) -> bool {
+        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
+        expiration > self.head_block().time().saturating_add(MAX_EXPIRATION)
     }
 
     /// The newest block whose number ends in the reference's two bytes must have the reference's hash.

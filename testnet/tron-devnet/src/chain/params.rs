@@ -23,6 +23,8 @@ pub struct Params {
     pub max_fee_limit: u64,
     /// Energy limit of constant calls without a fee limit.
     pub constant_energy_limit: u64,
+    /// Transactions that may wait for a block; more are refused as `SERVER_BUSY`.
+    pub max_pending: usize,
 }
 
 impl Default for Params {
@@ -38,6 +40,7 @@ impl Default for Params {
             permission_update_fee: 100_000_000,
             max_fee_limit: 15_000_000_000,
             constant_energy_limit: 100_000_000,
+            max_pending: 20_000,
         }
     }
 }
@@ -48,8 +51,6 @@ pub(crate) const MAX_TRANSACTION_BYTES: usize = 500 * 1024;
 pub(crate) const RESULT_BYTES: u64 = 64;
 /// A block holds transactions up to about this many bytes.
 pub(crate) const MAX_BLOCK_BYTES: usize = 2_000_000;
-/// Pending transactions above this are refused as busy.
-pub(crate) const MAX_PENDING: usize = 20_000;
 /// An expiration may lie this many milliseconds after the head.
 pub(crate) const MAX_EXPIRATION: u64 = 24 * 60 * 60 * 1000;
 /// Signatures on one transaction.

@@ -270,6 +270,37 @@ fn poor_accounts_cannot_pay_bandwidth() {
 }
 
 #[test]
+fn a_full_pool_is_busy_until_the_next_block() {
+    let mut genesis = Genesis::seeded("test", 4, 10_000 * TRX, 1_700_000_000_000, 3);
+    genesis.params.max_pending = 2;
+    let mut bench = Bench { chain: Chain::new(genesis), ..Bench::new() };
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    bench.send(0, &wallet::transfer(a, b, 1), 0).unwrap();
+    bench.send(0, &wallet::transfer(a, b, 2), 0).unwrap();
+    assert_eq!(code_of(bench.send(0, &wallet::transfer(a, b, 3), 0)), Code::ServerBusy);
+    bench.mine();
+    bench.send(0, &wallet::transfer(a, b, 3), 0).unwrap();
+}
+
+#[test]
+fn permissions_that_cannot_be_paid_for_fail_in_execution() {
+    let mut bench = Bench::new();
+    let poor = Wallet::derive("poor", 0);
+    let a = bench.keys[0].address();
+    bench.run(0, &wallet::transfer(a, poor.address(), 99 * TRX));
+    bench.keys.push(poor.clone());
+    let update = proto::AccountPermissionUpdateContract {
+        owner_address: crate::address::to_wire(poor.address()).to_vec(),
+        owner: Some(intake::default_owner(poor.address())),
+        witness: None,
+        actives: vec![intake::default_active(poor.address())],
+    };
+    assert_eq!(code_of(bench.send(4, &update, 0)), Code::ContractExeError);
+    let wrong = proto::AccountPermissionUpdateContract { actives: vec![], ..update };
+    assert_eq!(code_of(bench.send(4, &wrong, 0)), Code::ContractValidateError);
+}
+
+#[test]
 fn blocks_can_be_verified_by_anybody() {
     let mut bench = Bench::new();
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());

@@ -57,6 +57,12 @@ impl Net {
         raw_at(self.ready.listen, method, path, body).await
     }
 
+    /// Status and headers of an answer, in lower case.
+    pub(crate) async fn head(&self, method: &str, path: &str) -> (u16, String) {
+        let (status, head, _) = exchange(self.ready.listen, method, path, "").await;
+        (status, head.to_lowercase())
+    }
+
     /// Stops the network and waits for its end.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
@@ -81,6 +87,11 @@ pub(crate) async fn pay(net: &Net, from: usize, to: usize, amount: u64) -> Strin
 
 /// One request to `at`: status and body.
 async fn raw_at(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let (status, _, body) = exchange(at, method, path, body).await;
+    (status, body)
+}
+
+async fn exchange(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(at).await.unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: devnet\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -91,7 +102,7 @@ async fn raw_at(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, S
     stream.read_to_string(&mut response).await.unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    (status, head.to_owned(), body.to_owned())
 }
 
 /// GET from a network in another process.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lucid_tron_devnet::wallet::Wallet;
+use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_devnet::{DevnetConfig, address, token};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -53,6 +53,37 @@ async fn mine_travel_and_fund() {
     let (status, body) = net.raw("POST", "/devnet/fund", r#"{"address": "nobody", "balance": 1}"#).await;
     assert_eq!(status, 400, "{body}");
     assert_eq!(net.raw("POST", "/devnet/nonsense", "{}").await.0, 404);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn an_on_demand_network_takes_transactions_after_a_pause_of_days() {
+    let net = controlled().await;
+    net.post("/devnet/travel", &json!({ "milliseconds": 3 * 86_400_000u64 }).to_string()).await;
+    let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
+    let head = net.get("/wallet/getnowblock").await;
+    let from = &net.ready.accounts[0];
+    let id = hex::decode(head["blockID"].as_str().unwrap()).unwrap();
+    let validity = Validity { reference: id.try_into().unwrap(), timestamp: now, expiration: now + 60_000 };
+    let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), 9);
+    let (bytes, _) = wallet::signed(from, &message, 0, validity);
+    let answer = net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await;
+    assert_eq!(answer["result"], true, "{answer}");
+    // A client that goes by the head's time, as tronweb does, is taken too.
+    net.post("/devnet/travel", &json!({ "milliseconds": 86_400_000u64 }).to_string()).await;
+    pay(&net, 0, 1, 10).await;
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn pages_may_use_the_api_but_not_the_powers() {
+    let net = controlled().await;
+    let (status, head) = net.head("OPTIONS", "/wallet/getnowblock").await;
+    assert_eq!(status, 204);
+    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    assert!(net.head("GET", "/wallet/getnowblock").await.1.contains("access-control-allow-origin: *"));
+    assert_eq!(net.head("OPTIONS", "/devnet/mine").await.0, 405);
+    assert!(!net.head("GET", "/devnet/info").await.1.contains("access-control"));
     net.stop().await;
 }
 
