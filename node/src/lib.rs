@@ -10,6 +10,7 @@ pub mod history;
 pub mod home;
 pub mod node;
 pub mod payout;
+pub mod peers;
 pub mod probe;
 pub mod router;
 pub mod sampler;

@@ -42,6 +42,7 @@ use crate::payout::carry::{CarriedTable, Carrier, CarrierParts};
 use crate::payout::cosign::{Cosigner, policy_of_pool, pool_of_key};
 use crate::payout::sign_log::StoredSignLog;
 use crate::payout::watch::{Watcher, WatcherParts};
+use crate::peers;
 use crate::probe::{AttestationTable, Prober, ProberParts, Responder, ResponderParts, Served};
 use crate::router::Router;
 use crate::sampler::{Attester, AttesterParts, Sampler};
@@ -200,8 +201,13 @@ impl Assembly {
         let now = self.clock.now();
         let stored = persist::restore(&self.network, &self.store, &wal, now)?;
         let tip = Arc::new(AtomicU64::new(stored.state.height.get()));
-        let first =
-            Head { state: Arc::new(stored.state.clone()), root: stored.state.root(), adopted_at: now, round: None, unreported: Vec::new() };
+        let first = Head {
+            state: Arc::new(stored.state.clone()),
+            root: stored.state.root(),
+            adopted_at: now,
+            round: None,
+            unreported: Vec::new(),
+        };
         let (head_sender, head) = watch::channel(first);
         let (best_sender, best_seen) = watch::channel(EpochNumber::ZERO);
         let rows = self.store.clone();
@@ -223,9 +229,11 @@ impl Assembly {
             Arc::clone(&attestations),
             Arc::clone(&tip),
         );
-        let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config(), self.key.seed(), Arc::new(gate))?;
+        let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
+        let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
+        chain.spawn_plain("memory of peers", remember);
 
         let (driver, inbox) = mpsc::channel(INPUTS);
         let (gossip, outgoing) = mpsc::channel(GOSSIP);
@@ -302,15 +310,16 @@ impl Assembly {
         Ok(vec![front, work, chain, mesh_stage])
     }
 
-    fn mesh_config(&self) -> MeshConfig {
+    fn mesh_config(&self) -> anyhow::Result<MeshConfig> {
         let p2p = &self.config.p2p;
-        MeshConfig {
+        Ok(MeshConfig {
             listen: p2p.listen.clone(),
             external: p2p.external.clone(),
             bootstrap: p2p.bootstrap.clone(),
+            saved_peers: peers::saved(&self.store)?,
             local: p2p.local,
             ..MeshConfig::new(*self.network.id())
-        }
+        })
     }
 
     /// One provider for each endpoint. Their facts about the end of a payout must agree.
