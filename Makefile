@@ -22,6 +22,7 @@ help: ## Show this list.
 .PHONY: setup
 setup: ## Install what is missing to build (apt), or print the command that does.
 	@scripts/setup.sh
+	@scripts/claim-build.sh
 
 .PHONY: build
 build: setup ## Build both binaries, lucid and lucid-testnet, into target/debug.
