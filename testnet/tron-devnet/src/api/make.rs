@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::json::Out;
 use super::request::{BadRequest, Request};
-use super::{Tree, call, print, read_tx};
+use super::{Tree, constant, print, read_tx};
 use crate::address;
 use crate::chain::Chain;
 use crate::node::Node;
@@ -22,7 +22,7 @@ fn build<M: ContractMessage>(chain: &Chain, message: &M, request: &Request) -> R
     let mut raw = proto::TransactionRaw {
         contract: vec![proto::Contract::pack(message, permission_id)],
         fee_limit: request.int("fee_limit")?,
-        ..call::reference(chain.head())
+        ..constant::reference(chain.head())
     };
     let note = request.text("extra_data")?;
     raw.data = if request.visible() { note.into_bytes() } else { request.bytes("extra_data")? };
@@ -101,7 +101,7 @@ pub(crate) fn trigger(node: &Node, request: &Request) -> Result<Value, BadReques
             "class java.security.InvalidParameterException : owner_address isn't set.".to_owned(),
         );
     }
-    let message = match (read_tx::trigger(request), call::call_data(request)) {
+    let message = match (read_tx::trigger(request), constant::call_data(request)) {
         (Ok(message), Ok(data)) => proto::TriggerSmartContract { data, ..message },
         (Err(bad), _) | (_, Err(bad)) => {
             return answer("OTHER_ERROR", format!("class {} : {}", bad.class, bad.message));
@@ -114,7 +114,7 @@ pub(crate) fn trigger(node: &Node, request: &Request) -> Result<Value, BadReques
     };
     if is_constant(contract, &message.data) {
         drop(chain);
-        return call::constant(node, Tree::Head, request);
+        return constant::call(node, Tree::Head, request);
     }
     let transaction = build(&chain, &message, request)?;
     Ok(Out::new(request.visible())

@@ -4,7 +4,7 @@
 //! `{"Error": ...}`. What calls do is in the modules, one for each kind.
 
 mod broadcast;
-mod call;
+mod constant;
 mod control;
 mod faulty;
 mod json;
@@ -108,6 +108,17 @@ async fn read_body(body: Body, query: &str) -> Result<Request, BadRequest> {
     if bytes.is_empty() { Ok(Request::from_query(query)) } else { Request::from_body(&bytes) }
 }
 
+/// One POST to `path` without HTTP around it, for tools that embed the network: the JSON that a client would get, or none
+/// if there is no such call. Control and faults have no part in it.
+pub fn call(node: &Node, path: &str, body: &[u8]) -> Option<String> {
+    let (tree, name) = split(path)?;
+    let answered = Request::from_body(body).and_then(|request| answer(node, tree, name, &request, &Plan::default()));
+    match answered {
+        Ok(value) => value.map(|value| value.to_string()),
+        Err(bad) => Some(bad.to_value().to_string()),
+    }
+}
+
 /// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`.
 const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 
@@ -132,8 +143,8 @@ fn answer(node: &Node, tree: Tree, name: &str, request: &Request, plan: &Plan) -
     let value = match (tree, name) {
         (Tree::Head, "broadcasttransaction") => broadcast::transaction(node, request, plan)?,
         (Tree::Head, "broadcasthex") => broadcast::hex(node, request, plan)?,
-        (_, "triggerconstantcontract") => call::constant(node, tree, request)?,
-        (_, "estimateenergy") => call::estimate(node, tree, request)?,
+        (_, "triggerconstantcontract") => constant::call(node, tree, request)?,
+        (_, "estimateenergy") => constant::estimate(node, tree, request)?,
         (Tree::Head, "createtransaction") => make::transfer(node, request)?,
         (Tree::Head, "createaccount") => make::account(node, request)?,
         (Tree::Head, "accountpermissionupdate") => make::permissions(node, request)?,

@@ -157,8 +157,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_request_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(Request::from_body(&body));
+    fn any_bytes_are_a_request_or_refused(
+        name in proptest::sample::select(CALLS.as_slice()),
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let (node, _, _) = node();
+        if let Some(answer) = super::call(&node, &format!("/wallet/{name}"), &body) {
+            prop_assert!(serde_json::from_str::<Value>(&answer).is_ok());
+        }
         drop(Request::from_query(&String::from_utf8_lossy(&body)));
     }
 

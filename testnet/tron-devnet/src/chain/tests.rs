@@ -118,6 +118,20 @@ fn token_balances_come_out_of_the_contracts_storage() {
     assert_eq!(bench.chain.head().storage(usdt, slot), U256::from(701));
 }
 
+#[test]
+fn the_token_ignores_bytes_after_its_arguments() {
+    let mut bench = Bench::new();
+    let usdt = bench.deploy(token::creation_code(1_000_000));
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    let plain = token::transfer(b, 5);
+    let tagged = [plain.as_slice(), &[0xab; 32]].concat();
+    let first = bench.run(0, &wallet::trigger(a, usdt, plain, 0));
+    let second = bench.run(0, &wallet::trigger(a, usdt, tagged, 0));
+    assert_eq!(second.receipt.result, Some(ContractResult::Success));
+    assert_eq!(second.logs, first.logs);
+    assert_eq!(bench.read(usdt, "balanceOf(address)", &[token::address_word(b)]), U256::from(10));
+}
+
 fn keccak_of_mapping(key: Address, position: u64) -> U256 {
     let preimage = [key.into_word().0, token::number_word(position)].concat();
     U256::from_be_bytes(revm::primitives::keccak256(preimage).0)

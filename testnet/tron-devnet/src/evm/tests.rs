@@ -226,6 +226,24 @@ fn created_addresses_follow_trons_rules() {
 }
 
 #[test]
+fn an_address_can_be_paid_before_its_contract_is_made() {
+    let code = hex::decode("63600a5ff35f5260056004601c5ff55f5260205ff3").unwrap();
+    let at = |outcome: &Outcome| Address::from_word(B256::from_slice(&outcome.output));
+    let address = at(&run_on(&state(&code, &[]), &[], Kind::Call(CONTRACT), &[], 1_000_000));
+    for balance in [0, 77] {
+        let mut paid = state(&code, &[]);
+        paid.set_account(address, Some(Account { balance, ..Account::new(0) }));
+        let outcome = run_on(&paid, &[], Kind::Call(CONTRACT), &[], 1_000_000);
+        assert_eq!(at(&outcome), address);
+        assert_eq!(outcome.changes.get(&address).unwrap().info.balance, U256::from(balance));
+        // A contract in the way is one.
+        let taken = revm::primitives::keccak256([0]);
+        paid.set_account(address, Some(Account { code_hash: taken, is_contract: true, ..Account::new(0) }));
+        assert_eq!(at(&run_on(&paid, &[], Kind::Call(CONTRACT), &[], 1_000_000)), Address::ZERO);
+    }
+}
+
+#[test]
 fn ends_that_take_everything_and_ends_that_do_not() {
     for (what, code, result) in [
         ("INVALID", "fe", ContractResult::IllegalOperation),

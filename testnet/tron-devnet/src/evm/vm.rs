@@ -7,6 +7,7 @@ use std::convert::Infallible;
 
 use revm::context::result::{EVMError, HaltReason};
 use revm::context::{BlockEnv, CfgEnv, Context, Evm, FrameStack, Journal, TxEnv};
+use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{CreateScheme, JournalTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult, FrameTr};
 use revm::handler::instructions::EthInstructions;
@@ -18,7 +19,7 @@ use revm::interpreter::{
     CallOutcome, CallScheme, CreateOutcome, Gas, GasTracker, InitialAndFloorGas, InstructionResult, InterpreterAction,
     InterpreterResult,
 };
-use revm::primitives::{Address, B256, Bytes, U256};
+use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
 
 use super::penalty::charge_penalty;
 use super::precompiles::TronPrecompiles;
@@ -69,6 +70,7 @@ impl<'db> TronVm<'db> {
                     _ => create_address(tx.root_id, tx.nonce),
                 };
                 inputs.set_scheme(CreateScheme::Custom { address });
+                make_room(ctx, address);
                 if is_inner && can_pay(ctx, inputs.caller(), inputs.value()) {
                     let (caller, value) = (inputs.caller(), inputs.value());
                     return ctx.chain.note_internal(caller, address, value, inputs.init_code(), CREATE);
@@ -128,6 +130,14 @@ impl<'db> TronVm<'db> {
 }
 
 pub(super) type Interpreter = revm::interpreter::Interpreter<EthInterpreter>;
+
+/// An account that is no contract does not stand in a creation's way on TRON; revm sees one by its nonce.
+fn make_room(ctx: &mut Ctx<'_>, address: Address) {
+    let Ok(mut account) = ctx.journaled_state.load_account_mut(address);
+    if *account.data.code_hash() == KECCAK_EMPTY && account.data.nonce() == 1 {
+        account.data.set_nonce(0);
+    }
+}
 
 fn can_pay(ctx: &mut Ctx<'_>, payer: Address, value: U256) -> bool {
     let Ok(account) = ctx.journaled_state.load_account(payer);

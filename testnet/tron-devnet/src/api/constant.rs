@@ -68,7 +68,7 @@ fn refused(code: &str, message: &str) -> Value {
 
 /// `triggerconstantcontract`. A revert is `result: true` with a message and `ret: FAILED`; everything else that goes wrong
 /// in the contract is an error of the call.
-pub(crate) fn constant(node: &Node, tree: Tree, request: &Request) -> Result<Value, BadRequest> {
+pub(crate) fn call(node: &Node, tree: Tree, request: &Request) -> Result<Value, BadRequest> {
     let chain = node.chain();
     let view = tree.view(&chain);
     let visible = request.visible();
