@@ -34,7 +34,8 @@ pub struct Block {
 }
 
 impl Wire for Block {
-    const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
+    /// Leaves room for a certificate and the envelope of an answer that carries both.
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES - (128 << 10);
 }
 
 impl Block {

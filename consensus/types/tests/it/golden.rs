@@ -1,0 +1,61 @@
+//! One sample of every record against its committed bytes.
+
+use lucid_types::codec::encode;
+use lucid_types::id::{AttemptId, Hash, NetworkId, NodeId, PayoutId, PoolId};
+
+use crate::harness::{Golden, HostileLengths, OneEncoding};
+use crate::samples;
+
+#[test]
+fn every_record_has_the_committed_bytes() {
+    let mut golden = Golden::default();
+    samples::each(&mut golden);
+    let (network, worker) = (samples::network(), NodeId::from_bytes([3; 32]));
+    let pool = PoolId::derive(&network, "pool");
+    golden.facts(
+        "derived",
+        &[
+            ("node id of the seed 01..01", samples::key(1).node_id().as_bytes()),
+            ("hash under a context", Hash::derive("lucid test 1", &[b"a", b"b"]).as_bytes()),
+            ("pool id", pool.as_bytes()),
+            ("payout id", PayoutId::derive(&network, &pool, 7, &worker).as_bytes()),
+            ("attempt id", AttemptId::derive(&network, &pool, 7, &worker, 2).as_bytes()),
+            ("validator set", &encode(&samples::validators().members().to_vec())),
+            ("validator set hash", samples::validators().hash().as_bytes()),
+        ],
+    );
+    golden.finish();
+}
+
+#[test]
+fn every_record_has_one_encoding() {
+    samples::each(&mut OneEncoding);
+}
+
+#[test]
+fn invariant_7_lengths_that_lie_allocate_nothing() {
+    samples::each(&mut HostileLengths);
+}
+
+#[test]
+fn every_signed_sample_holds_for_its_network_only() {
+    let (here, elsewhere) = (samples::network(), NetworkId::from_bytes([0x55; 32]));
+    let block = samples::block();
+    block.clone().verify(&here).unwrap();
+    block.verify(&elsewhere).unwrap_err();
+    let decided = samples::decided();
+    decided.clone().verify(&here, &samples::validators()).unwrap();
+    decided.verify(&elsewhere, &samples::validators()).unwrap_err();
+    samples::attestation().check(&here).unwrap();
+    samples::attestation().check(&elsewhere).unwrap_err();
+    samples::probe_reply().check(&here).unwrap();
+    samples::probe_reply().check(&elsewhere).unwrap_err();
+    samples::cosign_request().check(&here).unwrap();
+    samples::cosign_request().check(&elsewhere).unwrap_err();
+    samples::proposal().check(&here).unwrap();
+    samples::proposal().check(&elsewhere).unwrap_err();
+    for item in samples::liveness_items() {
+        samples::liveness(item.clone()).check(&here).unwrap();
+        samples::liveness(item).check(&elsewhere).unwrap_err();
+    }
+}

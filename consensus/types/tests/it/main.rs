@@ -1,0 +1,11 @@
+//! The bytes of everything that travels, is signed, hashed or stored: frozen, bounded, and with one encoding each.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod arbitrary;
+mod golden;
+mod harness;
+mod limits;
+mod meter;
+mod properties;
+mod samples;

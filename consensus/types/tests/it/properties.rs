@@ -1,0 +1,88 @@
+//! What holds for any value and for any bytes.
+
+use lucid_types::attestation::ResourceAttestation;
+use lucid_types::block::{Block, ProposedBody};
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::commit::Commit;
+use lucid_types::genesis::Genesis;
+use lucid_types::payout::{CosignReply, CosignRequest, PayoutAttempt};
+use lucid_types::report::{ProbeReply, ProbeRequest, Reveal};
+use lucid_types::signed::Signed;
+use lucid_types::sync::{Decided, LivenessMessage, SyncRequest, SyncResponse};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use proptest::prelude::*;
+
+use crate::arbitrary;
+
+fn round_trips<T: Wire + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
+    let bytes = encode(value);
+    prop_assert!(bytes.len() <= T::MAX_BYTES);
+    prop_assert_eq!(&decode::<T>(&bytes).unwrap(), value);
+    Ok(())
+}
+
+/// Any bytes are refused, or are the one encoding of what they mean.
+fn is_safe<T: Wire>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(value) = decode::<T>(bytes) {
+        prop_assert_eq!(encode(&value), bytes);
+    }
+    Ok(())
+}
+
+macro_rules! every_record {
+    ($($name:ident: $type:ty = $strategy:expr;)*) => {
+        $(mod $name {
+            use super::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(64))]
+
+                #[test]
+                fn decode_inverts_encode(value in $strategy) {
+                    round_trips::<$type>(&value)?;
+                }
+
+                /// Bytes that start as a right encoding and go wrong somewhere reach deeper than plain noise.
+                #[test]
+                fn bytes_gone_wrong_never_panic(
+                    value in $strategy,
+                    at in any::<prop::sample::Index>(),
+                    noise in prop::collection::vec(any::<u8>(), 1..24),
+                ) {
+                    let mut bytes = encode(&value);
+                    let at = at.index(bytes.len());
+                    bytes.splice(at..(at + noise.len()).min(bytes.len()), noise);
+                    is_safe::<$type>(&bytes)?;
+                }
+
+                #[test]
+                fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+                    is_safe::<$type>(&bytes)?;
+                }
+            }
+        })*
+    };
+}
+
+every_record! {
+    attestation: Signed<ResourceAttestation> = arbitrary::signed(arbitrary::attestation());
+    probe_request: ProbeRequest = arbitrary::probe_request();
+    probe_reply: Signed<ProbeReply> = arbitrary::signed(arbitrary::probe_reply());
+    commit: Signed<Commit> = arbitrary::signed(arbitrary::commit());
+    reveal: Signed<Reveal> = arbitrary::signed(arbitrary::reveal());
+    payout_attempt: PayoutAttempt = arbitrary::attempt();
+    cosign_request: Signed<CosignRequest> = arbitrary::signed(arbitrary::cosign_request());
+    cosign_reply: CosignReply = arbitrary::cosign_reply();
+    vote: Signed<Vote> = arbitrary::signed(arbitrary::vote());
+    proposal: Signed<Proposal> = arbitrary::signed(arbitrary::proposal());
+    consensus_message: ConsensusMessage = arbitrary::consensus_message();
+    liveness: Signed<LivenessMessage> = arbitrary::signed(arbitrary::liveness());
+    certificate: Certificate = arbitrary::certificate();
+    block: Block = arbitrary::block();
+    proposed_body: ProposedBody = arbitrary::proposed_body();
+    decided: Decided = arbitrary::decided();
+    sync_request: SyncRequest = arbitrary::sync_request();
+    sync_response: SyncResponse = arbitrary::sync_response();
+    genesis: Genesis = arbitrary::genesis();
+}
