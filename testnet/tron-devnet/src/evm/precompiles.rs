@@ -1,4 +1,5 @@
-//! Precompiled contracts: Ethereum's 1 to 8 at their Istanbul prices, except that TRON's 3 is not RIPEMD-160.
+//! Precompiled contracts: Ethereum's 1 to 8 at their Istanbul prices, except that TRON's 3 is not RIPEMD-160; that one is at
+//! 0x20003, and BLAKE2 at 0x20009.
 //!
 //! TRON's own (signature batches at 9 and 10, shielded transfers, staking queries) are not here: calling such an address
 //! is a call to an account without code.
@@ -7,7 +8,7 @@ use revm::context_interface::ContextTr;
 use revm::handler::PrecompileProvider;
 use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
 use revm::precompile::{PrecompileSpecId, Precompiles};
-use revm::primitives::{Address, AddressSet, Bytes, hardfork::SpecId};
+use revm::primitives::{Address, AddressSet, Bytes, address, hardfork::SpecId};
 use sha2::{Digest, Sha256};
 
 use revm::handler::precompile_output_to_interpreter_result;
@@ -23,8 +24,20 @@ impl TronPrecompiles {
     pub(crate) fn new() -> Self {
         Self {
             istanbul: Precompiles::new(PrecompileSpecId::ISTANBUL),
-            addresses: (1..=8).map(Address::with_last_byte).collect(),
+            addresses: (1..=8).map(Address::with_last_byte).chain([RIPEMD160, BLAKE2]).collect(),
         }
+    }
+}
+
+const RIPEMD160: Address = address!("0000000000000000000000000000000000020003");
+const BLAKE2: Address = address!("0000000000000000000000000000000000020009");
+
+/// Where Ethereum has what TRON has at `address`.
+fn on_ethereum(address: Address) -> Address {
+    match address {
+        RIPEMD160 => Address::with_last_byte(3),
+        BLAKE2 => Address::with_last_byte(9),
+        same => same,
     }
 }
 
@@ -46,7 +59,7 @@ impl<CTX: ContextTr> PrecompileProvider<CTX> for TronPrecompiles {
         if inputs.bytecode_address == Address::with_last_byte(3) {
             return Ok(Some(sha256_of_shortened_sha256(&data, inputs.gas_limit)));
         }
-        let Some(precompile) = self.istanbul.get(&inputs.bytecode_address) else {
+        let Some(precompile) = self.istanbul.get(&on_ethereum(inputs.bytecode_address)) else {
             return Ok(None);
         };
         let output = precompile.execute(&data, inputs.gas_limit, inputs.reservoir).map_err(|e| e.to_string())?;

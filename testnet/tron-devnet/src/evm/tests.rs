@@ -274,7 +274,10 @@ fn environment() {
     assert_eq!(word("44"), U256::ZERO, "DIFFICULTY");
     assert_eq!(word("30 d4"), U256::from(1), "ISCONTRACT of a contract");
     assert_eq!(word("33 d4"), U256::ZERO, "and of a key's account");
-    // Address 3 is not RIPEMD-160 on TRON.
+    // RIPEMD-160 of nothing.
+    let seen = run("6020 5f 5f 5f 5f 62020003 5a f1 50 6020 5f f3").output;
+    assert_eq!(hex::encode(&seen[12..]), "9c1185a5c5e9fc54612808977ee8f548b2258d31");
+    // Address 3 is not that on TRON.
     let seen = run("6020 5f 5f 5f 5f 6003 5a f1 50 6020 5f f3").output;
     let inner = <sha2::Sha256 as sha2::Digest>::digest([]);
     assert_eq!(seen.as_ref(), <sha2::Sha256 as sha2::Digest>::digest(&inner[..20]).as_slice());
