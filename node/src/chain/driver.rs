@@ -13,11 +13,11 @@ use lucid_consensus::replica::{Effect, Gossip, Input, Replica};
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
 use lucid_types::block::Block;
-use lucid_types::codec::encode;
+use lucid_types::codec::{Wire, encode};
 use lucid_types::commit::Commit;
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::report::Reveal;
-use lucid_types::signed::Signed;
+use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist::{PersistError, put_block, put_own};
+use crate::chain::serve::ANSWER_BYTES;
 use crate::clock::Clock;
 
 /// Inputs that wait for the driver. When it is full, gossip waits in the mesh's queue, which drops and counts.
@@ -150,7 +151,8 @@ impl Driver {
                 let reports = replica.reports();
                 let commits = reports.commits_of(epoch).filter(|commit| !have_commits.contains(&commit.signer));
                 let reveals = reports.reveals_of(epoch).filter(|reveal| !have_reveals.contains(&reveal.signer));
-                let answer = (commits.map(|c| (**c).clone()).collect(), reveals.map(|r| (**r).clone()).collect());
+                let mut room = ANSWER_BYTES;
+                let answer = (as_fits(&mut room, commits), as_fits(&mut room, reveals));
                 drop(reply.send(answer));
             }
         }
@@ -225,6 +227,20 @@ impl Driver {
             changed
         });
     }
+}
+
+/// The first of these records that fit into `room` together. Whoever lacks more asks again.
+fn as_fits<'a, T>(room: &mut usize, records: impl Iterator<Item = &'a Verified<Signed<T>>>) -> Vec<Signed<T>>
+where
+    T: SignedRecord + Clone + 'a,
+    Signed<T>: Wire,
+{
+    let fits = |record: &&Verified<Signed<T>>| {
+        let rest = room.checked_sub(encode(&***record).len());
+        *room = rest.unwrap_or(*room);
+        rest.is_some()
+    };
+    records.take_while(fits).map(|record| (**record).clone()).collect()
 }
 
 fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {

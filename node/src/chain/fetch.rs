@@ -12,7 +12,7 @@ use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
 use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
 use lucid_types::time::EpochNumber;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +21,11 @@ use crate::chain::head::Head;
 
 /// Questions that wait to be asked.
 pub const QUESTIONS: usize = 256;
-/// Questions in flight.
-const IN_FLIGHT: usize = 16;
+/// Questions in flight; the mesh lets 8 of them wait for one peer, so that a slow one does not hold up all.
+const IN_FLIGHT: usize = 64;
+/// Peers that blocks are taken from at a time: a second one, should the first be slow. Further hints that there are
+/// more blocks are dropped; the next one comes within half an epoch.
+const CATCH_UPS: usize = 2;
 /// Blocks asked for at a time; a peer answers with as many as fit.
 const BLOCKS: u64 = 256;
 
@@ -45,7 +48,7 @@ pub struct FetcherParts {
 /// The fetcher. [`Self::run`] it.
 pub struct Fetcher {
     parts: FetcherParts,
-    turn: usize,
+    catch_ups: Arc<Semaphore>,
 }
 
 /// One question's worker.
@@ -55,12 +58,13 @@ struct Question {
     driver: mpsc::Sender<ToDriver>,
     head: watch::Receiver<Head>,
     best_seen: watch::Sender<EpochNumber>,
+    catch_ups: Arc<Semaphore>,
 }
 
 impl Fetcher {
     /// A fetcher that has not asked anything yet.
-    pub const fn new(parts: FetcherParts) -> Self {
-        Self { parts, turn: 0 }
+    pub fn new(parts: FetcherParts) -> Self {
+        Self { parts, catch_ups: Arc::new(Semaphore::new(CATCH_UPS)) }
     }
 
     /// Asks until `stop`. Beside the questions it gets, it asks a peer for its newest block every half epoch.
@@ -81,45 +85,64 @@ impl Fetcher {
                     None => return,
                 },
             };
-            let Some(peer) = peer.filter(|p| *p != self.parts.mesh.node_id()).or_else(|| self.any_peer()) else {
-                continue;
-            };
+            let named = peer.filter(|peer| *peer != self.parts.mesh.node_id());
+            let mut peers: Vec<_> = named.into_iter().collect();
+            // Whoever is named may be gone: somebody else is asked then.
+            peers.extend(self.any_peer().filter(|peer| Some(*peer) != named));
             let question = Question {
                 network: Arc::clone(&self.parts.network),
                 mesh: self.parts.mesh.clone(),
                 driver: self.parts.driver.clone(),
                 head: self.parts.head.clone(),
                 best_seen: self.parts.best_seen.clone(),
+                catch_ups: Arc::clone(&self.catch_ups),
             };
-            in_flight.spawn(async move { question.ask(peer, request).await });
+            in_flight.spawn(async move {
+                for peer in peers {
+                    if question.ask(peer, &request).await {
+                        return;
+                    }
+                }
+            });
         }
     }
 
-    /// The connected validators in turn, or any connected peers in turn if no validator is connected.
-    fn any_peer(&mut self) -> Option<NodeId> {
+    /// Any of the connected validators, or of the connected peers if no validator is connected. At random: taking turns
+    /// would give every other question to the same peer, who may be the one that does not know.
+    fn any_peer(&self) -> Option<NodeId> {
         let next = self.parts.head.borrow().state.height.next();
         let set = self.parts.network.validators(next);
         let peers: Vec<_> = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id).collect();
         let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
         let choice = if validators.is_empty() { peers } else { validators };
-        self.turn = self.turn.wrapping_add(1);
-        choice.get(self.turn.checked_rem(choice.len())?).copied()
+        let draw = usize::try_from(getrandom::u32().ok()?).ok()?;
+        choice.get(draw.checked_rem(choice.len())?).copied()
     }
 }
 
 impl Question {
-    async fn ask(&self, peer: NodeId, request: SyncRequest) {
-        match self.request(peer, &request).await {
-            Some(SyncResponse::Tip { height, .. }) => self.catch_up(peer, height).await,
-            Some(SyncResponse::Blocks(blocks)) => {
-                self.adopt(blocks).await;
+    /// False if this peer could not help.
+    async fn ask(&self, peer: NodeId, request: &SyncRequest) -> bool {
+        if let SyncRequest::Blocks { to, .. } = request {
+            return self.catch_up(peer, *to).await;
+        }
+        match self.request(peer, request).await {
+            Some(SyncResponse::Tip { height, .. }) => {
+                self.best_seen.send_if_modified(|best| {
+                    let is_higher = height > *best;
+                    *best = height.max(*best);
+                    is_higher
+                });
+                self.catch_up(peer, height).await;
+                true
             }
-            Some(SyncResponse::Body(Some(block))) => {
-                if let Ok(block) = block.verify(self.network.id()) {
+            Some(SyncResponse::Body(Some(block))) => match block.verify(self.network.id()) {
+                Ok(block) => {
                     self.tell(Input::Body { round: 0, block }).await;
+                    true
                 }
-            }
-            Some(SyncResponse::Body(None)) | None => {}
+                Err(_) => false,
+            },
             Some(SyncResponse::Reports { commits, reveals }) => {
                 for commit in commits {
                     if let Ok(commit) = commit.verify(self.network.id()) {
@@ -131,7 +154,9 @@ impl Question {
                         self.tell(Input::Reveal(reveal)).await;
                     }
                 }
+                true
             }
+            Some(SyncResponse::Blocks(_) | SyncResponse::Body(None)) | None => false,
         }
     }
 
@@ -149,25 +174,24 @@ impl Question {
         self.head.borrow().state.height
     }
 
-    /// Takes blocks from a peer that claims to have more, as long as they are right.
-    async fn catch_up(&self, peer: NodeId, claimed: EpochNumber) {
-        self.best_seen.send_if_modified(|best| {
-            let is_higher = claimed > *best;
-            *best = claimed.max(*best);
-            is_higher
-        });
+    /// Takes blocks from a peer that claims to have more, as long as they are right; false if none was. Does nothing
+    /// while enough others are at it.
+    async fn catch_up(&self, peer: NodeId, claimed: EpochNumber) -> bool {
+        let Ok(_permit) = self.catch_ups.try_acquire() else { return true };
+        let mut is_progress = false;
         loop {
             let from = self.height().next();
             if claimed < from {
-                return;
+                return true;
             }
             let to = EpochNumber::new(from.get().saturating_add(BLOCKS - 1)).min(claimed);
             let Some(SyncResponse::Blocks(blocks)) = self.request(peer, &SyncRequest::Blocks { from, to }).await else {
-                return;
+                return is_progress;
             };
             if !self.adopt(blocks).await {
-                return;
+                return is_progress;
             }
+            is_progress = true;
         }
     }
 

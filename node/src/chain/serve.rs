@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::chain::driver::{ReportsQuery, ToDriver};
 use crate::chain::head::Head;
 
-/// Room for the frame around the blocks of an answer.
-const OVERHEAD: usize = 64 << 10;
+/// What an answer may hold, less room for the frame around it.
+pub const ANSWER_BYTES: usize = Protocol::Sync.limits().response_bytes - (64 << 10);
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -56,8 +56,7 @@ impl SyncServer {
 
     /// Decided blocks from `from` on, as many as fit an answer.
     fn blocks(&self, from: EpochNumber, to: EpochNumber) -> Option<Vec<Decided>> {
-        let limit = Protocol::Sync.limits().response_bytes.saturating_sub(OVERHEAD);
-        let stored = tokio::task::block_in_place(|| self.store.blocks(from..=to, limit));
+        let stored = tokio::task::block_in_place(|| self.store.blocks(from..=to, ANSWER_BYTES));
         let stored = stored.inspect_err(|error| tracing::error!(%error, "blocks cannot be read")).ok()?;
         let decided = stored.iter().map_while(|stored| {
             Some(Decided { block: decode(&stored.block).ok()?, certificate: decode(&stored.certificate).ok()? })
