@@ -43,9 +43,7 @@ pub(crate) fn start(config: &DevnetConfig, now: u64) -> Result<Started, DevnetEr
     };
     check_same(folder, &beginning, &fresh)?;
     let mut chain = Chain::new(genesis(&beginning, config.solid_lag));
-    for change in found.changes {
-        chain.apply(change).map_err(|e| DevnetError::Store(log.damage(e.to_string())))?;
-    }
+    chain.replay(found.changes).map_err(|e| DevnetError::Store(log.damage(e.to_string())))?;
     let usdt = if beginning.deploy_usdt {
         // A kill between the beginning and the first block leaves the token undeployed.
         if chain.head().number() == 0 {

@@ -24,11 +24,37 @@ pub(crate) struct Delta {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Change {
     /// A block was added.
-    Block(Arc<StoredBlock>, Delta),
+    Block {
+        block: Arc<StoredBlock>,
+        delta: Delta,
+        /// Number of the newest solidified block after that.
+        solid: u64,
+    },
     /// The head's state was changed from outside.
     Intervention(Delta),
     /// Blocks above this number were dropped.
     Dropped(u64),
+}
+
+/// Blocks and interventions (without a block) that were not dropped later, in order.
+pub(crate) fn surviving(changes: Vec<Change>) -> Vec<(Option<Arc<StoredBlock>>, Delta)> {
+    let mut kept: Vec<(Option<Arc<StoredBlock>>, Delta)> = Vec::with_capacity(changes.len());
+    for change in changes {
+        match change {
+            Change::Block { block, delta, .. } => kept.push((Some(block), delta)),
+            Change::Intervention(delta) => kept.push((None, delta)),
+            // An intervention goes with the block before it.
+            Change::Dropped(number) => {
+                let is_dropped = |(block, _): &(Option<Arc<StoredBlock>>, Delta)| {
+                    block.as_ref().is_some_and(|block| block.number() > number)
+                };
+                if let Some(first) = kept.iter().position(is_dropped) {
+                    kept.truncate(first);
+                }
+            }
+        }
+    }
+    kept
 }
 
 impl State {

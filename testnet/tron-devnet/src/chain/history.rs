@@ -74,31 +74,32 @@ impl Chain {
         }
     }
 
-    /// Applies a step that was kept earlier, on a chain in the same state as then and with nothing queued.
-    pub(crate) fn apply(&mut self, change: Change) -> Result<(), Unfitting> {
-        let next = self.head_number().saturating_add(1);
-        self.state.rollback();
-        match change {
-            Change::Block(block, delta) => {
-                let parent = block.header.raw_data.as_ref().map(|raw| raw.parent_hash.as_slice());
-                if block.number() != next || parent != Some(self.head_block().id.as_slice()) {
-                    return Err(Unfitting { number: block.number(), head: next.saturating_sub(1) });
+    /// Takes steps that were kept earlier, on a chain that consists of its genesis block. The lag may be another than it
+    /// was then.
+    pub(crate) fn replay(&mut self, changes: Vec<Change>) -> Result<(), Unfitting> {
+        let solid =
+            changes.iter().map(|change| if let Change::Block { solid, .. } = change { *solid } else { 0 }).max();
+        for (block, delta) in change::surviving(changes) {
+            self.state.rollback();
+            self.state.begin();
+            self.state.apply(&delta);
+            match block {
+                Some(block) => {
+                    let head = self.head_number();
+                    let parent = block.header.raw_data.as_ref().map(|raw| raw.parent_hash.as_slice());
+                    let follows = block.number() == head.saturating_add(1);
+                    if !follows || parent != Some(self.head_block().id.as_slice()) {
+                        return Err(Unfitting { number: block.number(), head });
+                    }
+                    self.append(block);
                 }
-                self.state.begin();
-                self.state.apply(&delta);
-                self.append(block);
+                None => self.fold_intervention(),
             }
-            Change::Intervention(delta) => {
-                self.state.begin();
-                self.state.apply(&delta);
-                self.fold_intervention();
-            }
-            Change::Dropped(number) => {
-                self.state.begin();
-                self.drop_blocks(number);
-                return Ok(());
-            }
+            self.state.begin();
         }
+        // What was solidified once stays so.
+        self.state.rollback();
+        self.solidify_up_to(solid.unwrap_or(0).min(self.head_number()));
         self.state.begin();
         Ok(())
     }

@@ -211,7 +211,8 @@ impl Chain {
         }
         let parent = self.head_block().id;
         let block = Arc::new(builder.seal(context, parent, &self.witness));
-        self.note(|delta| Change::Block(block.clone(), delta));
+        let solid = self.solid_with(context.number);
+        self.note(|delta| Change::Block { block: block.clone(), delta, solid });
         self.append(block.clone());
         self.pending = waiting;
         self.requeue();
@@ -277,12 +278,17 @@ impl Chain {
         self.advance_solid();
     }
 
+    /// Number of the newest solidified block if `head` is the newest: it never goes back.
+    fn solid_with(&self, head: u64) -> u64 {
+        if self.solidifies { self.solid.max(head.saturating_sub(self.solid_lag)) } else { self.solid }
+    }
+
     fn advance_solid(&mut self) {
-        if !self.solidifies {
-            return;
-        }
-        let target = self.head_number().saturating_sub(self.solid_lag);
-        while self.solid < target {
+        self.solidify_up_to(self.solid_with(self.head_number()));
+    }
+
+    fn solidify_up_to(&mut self, number: u64) {
+        while self.solid < number {
             self.solid = self.solid.saturating_add(1);
             self.state.forget_oldest();
         }

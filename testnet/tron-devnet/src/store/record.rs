@@ -63,6 +63,8 @@ pub(super) struct BlockStep {
     pub(super) infos: Vec<InfoMessage>,
     #[prost(message, optional, tag = "4")]
     pub(super) delta: Option<DeltaMessage>,
+    #[prost(uint64, tag = "5")]
+    pub(super) solid: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -202,12 +204,13 @@ impl Step {
 
     pub(super) fn from_change(change: &Change) -> Self {
         match change {
-            Change::Block(block, delta) => {
+            Change::Block { block, delta, solid } => {
                 let step = BlockStep {
                     id: block.id.to_vec(),
                     block: Some(block.to_proto()),
                     infos: block.infos.iter().map(from_info).collect(),
                     delta: Some(from_delta(delta)),
+                    solid: *solid,
                 };
                 Self { block: Some(step), ..Self::default() }
             }
@@ -232,7 +235,7 @@ impl Step {
                     header: block.block_header?,
                     transactions: block.transactions,
                 };
-                Change::Block(Arc::new(block), delta)
+                Change::Block { block: Arc::new(block), delta, solid: step.solid }
             }
             (None, None, Some(delta), None) => Change::Intervention(to_delta(delta)?),
             (None, None, None, Some(number)) => Change::Dropped(number),

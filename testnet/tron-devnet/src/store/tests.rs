@@ -38,9 +38,7 @@ fn reopened(folder: &Path, solid_lag: u64) -> (Log, Chain) {
     let found = Log::open(folder).unwrap();
     assert_eq!(found.beginning.unwrap(), beginning());
     let mut chain = fresh(solid_lag);
-    for change in found.changes {
-        chain.apply(change).unwrap();
-    }
+    chain.replay(found.changes).unwrap();
     (found.log, chain)
 }
 
@@ -159,6 +157,14 @@ proptest! {
         }
         let Writer { mut chain, log, keys, usdt, .. } = writer;
         drop(log);
+        // With another lag the blocks are the same, and so is the head's state.
+        for other in [0, 7] {
+            let (_log, again) = reopened(folder.path(), other);
+            prop_assert_eq!(again.head().block(), chain.head().block());
+            for key in &keys {
+                prop_assert_eq!(again.head().account(key.address()), chain.head().account(key.address()));
+            }
+        }
         let (_log, mut again) = reopened(folder.path(), lag);
         prop_assert_eq!(everything(&again, usdt, &keys), everything(&chain, usdt, &keys));
         // Transactions that wait for a block are not kept, so only chains without any go on alike.
@@ -307,7 +313,11 @@ fn sample() -> Vec<Change> {
         transactions: vec![proto::Transaction { raw_data: vec![7], signature: vec![vec![8]], ret: vec![] }],
         infos: vec![info],
     };
-    vec![Change::Block(Arc::new(block), delta.clone()), Change::Intervention(delta), Change::Dropped(3)]
+    vec![
+        Change::Block { block: Arc::new(block), delta: delta.clone(), solid: 9 },
+        Change::Intervention(delta),
+        Change::Dropped(3),
+    ]
 }
 
 #[test]
