@@ -3,6 +3,8 @@
 //! `cargo fuzz run json` in this folder's parent.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use lucid_tron_devnet::api;
 use lucid_tron_devnet::chain::{Chain, Genesis};
@@ -27,10 +29,12 @@ const CALLS: [&str; 16] = [
     "getcontract",
 ];
 
+static CHAIN: LazyLock<Chain> =
+    LazyLock::new(|| Chain::new(Genesis::seeded("fuzz", 2, 1_000_000_000_000, 1_700_000_000_000, 1)));
+
 fuzz_target!(|data: &[u8]| {
     let Some((first, body)) = data.split_first() else { return };
     let name = CALLS[usize::from(*first) % CALLS.len()];
-    let chain = Chain::new(Genesis::seeded("fuzz", 2, 1_000_000_000_000, 1_700_000_000_000, 1));
-    let node = Node::new(chain, false);
+    let node = Node::new(CHAIN.clone(), false);
     assert!(api::call(&node, &format!("/wallet/{name}"), body).is_some());
 });
