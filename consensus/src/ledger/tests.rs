@@ -1,1 +1,9 @@
+//! The ledger without an engine: blocks built by hand, tampered with, and applied.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod chain;
+mod payouts;
+mod refusals;
+mod settlement;
+mod state;

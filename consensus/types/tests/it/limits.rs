@@ -133,7 +133,7 @@ fn reports_and_commits_at_their_caps() {
     fits(&signed(reveal(MAX_WORKERS)));
     let bytes = encode(&reveal(MAX_WORKERS).report).len();
     assert!(bytes <= Reveal::MAX_REPORT_BYTES);
-    assert!(Reveal::MAX_REPORT_BYTES + 32 <= Reveal::MAX_BYTES);
+    const { assert!(Reveal::MAX_REPORT_BYTES + 32 <= Reveal::MAX_BYTES) };
 }
 
 #[test]

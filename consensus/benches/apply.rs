@@ -1,0 +1,238 @@
+//! What one block costs: checking its signatures, applying it, and checking the proof that it was decided.
+//!
+//! A block of 1,000 workers and four validators that measured all of them. Printed beside the raw ed25519 check, whose
+//! time on the same machine is the unit: `cargo bench -p lucid-consensus --profile dev`.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails, fails")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use ed25519_dalek::{Signer, SigningKey};
+use lucid_consensus::ledger::build::build;
+use lucid_consensus::ledger::execute::{Applied, validate};
+use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::network::Network;
+use lucid_consensus::reports::Reports;
+use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::attestation::Capacity;
+use lucid_types::block::Block;
+use lucid_types::certificate::Certificate;
+use lucid_types::commit::Commit;
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{SolidBlock, TokenFlags, TreasuryView};
+use lucid_types::policy::Policy;
+use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::signed::{Signed, Verified};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::Validator;
+use lucid_types::vote::{Vote, VoteKind};
+
+const VALIDATORS: u8 = 4;
+const WORKERS: u16 = 1_000;
+
+fn key(i: u8) -> NodeKey {
+    NodeKey::from_seed(&[i + 1; 32])
+}
+
+fn worker(i: u16) -> NodeId {
+    NodeId::from_bytes(*Hash::derive("lucid bench worker 1", &[&i.to_le_bytes()]).as_bytes())
+}
+
+fn address(i: u16) -> PayoutAddress {
+    let mut hash = [7; 20];
+    hash[..2].copy_from_slice(&i.to_le_bytes());
+    PayoutAddress::from_hash20(hash)
+}
+
+fn network() -> Network {
+    let validator = |i| Validator { node: key(i).node_id(), power: 1, operator: key(i).node_id() };
+    let worker_entry = |i| GenesisWorker {
+        node: worker(i),
+        operator: worker(i),
+        payout_address: address(i),
+        can_lead: i < 10,
+        capacity: Capacity::default(),
+    };
+    let genesis = Genesis {
+        name: "bench".into(),
+        genesis_time: UnixMillis::new(1_000_000_000),
+        tron: PaymentNetwork {
+            network: "local".into(),
+            genesis_block: SolidBlockId::from_bytes([1; 32]),
+            usdt: address(60_000),
+        },
+        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        validators: (0..VALIDATORS).map(validator).collect(),
+        workers: (0..WORKERS).map(worker_entry).collect(),
+        pools: vec![GenesisPool {
+            name: "pool".into(),
+            owner: key(0).node_id(),
+            members: (0..WORKERS).map(worker).collect(),
+            budget: MicroUsdt::new(10_000_000_000),
+            split: SplitRule::CreditsTimesScore,
+            commission: Ppm::new(50_000),
+            commission_address: address(60_001),
+            treasury: Treasury {
+                address: address(60_002),
+                permission_id: 0,
+                threshold: 1,
+                signers: vec![TreasurySigner { node: key(0).node_id(), key_address: address(60_002) }],
+            },
+        }],
+    };
+    Network::new(genesis).unwrap()
+}
+
+fn report(epoch: EpochNumber, validator: u8) -> ScoreReport {
+    let observe = |i: u16| Observation {
+        worker: worker(i),
+        beacons_sent: 4,
+        beacons_answered: 3 + u32::from(i % 2),
+        rtt_us: 500 + u32::from(i) + u32::from(validator),
+        relays_sent: 1,
+        relays_verified: 1,
+        relay_bytes: 256 << 10,
+        relay_kbit_s: 80_000 + u64::from(validator),
+        chunks_proved: 0,
+        storage_bytes: 0,
+        attestation: Some(Hash::from_bytes([9; 32])),
+        capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 38, bandwidth_kbit_s: 1_000_000 },
+        allocation: Ppm::new(500_000),
+    };
+    let mut observations: Vec<_> = (0..WORKERS).map(observe).collect();
+    observations.sort_by_key(|o| o.worker);
+    ScoreReport { epoch, observations }
+}
+
+fn reveal(epoch: EpochNumber, validator: u8) -> Reveal {
+    Reveal { report: report(epoch, validator), salt: [validator; 32] }
+}
+
+fn commit(network: &Network, state: &State, epoch: EpochNumber, validator: u8) -> Commit {
+    let time = network.genesis().epoch_end(epoch);
+    let number = time.get() / 2_000 * 2;
+    let view = |pool| TreasuryView {
+        pool,
+        usdt: MicroUsdt::new(1 << 50),
+        trx: Sun::new(1 << 50),
+        energy_price: Sun::new(100),
+        flags: TokenFlags::default(),
+        permission_matches: true,
+    };
+    // Nobody votes on a receipt, so a thousand attempts of each settlement stay open: the state is a large one.
+    assert!(state.payouts.len() < 100_000);
+    Commit {
+        epoch,
+        report: reveal(epoch, validator).commitment(network.id(), &key(validator).node_id()),
+        time,
+        solid: vec![SolidBlock { number, id: SolidBlockId::from_bytes([1; 32]), time }],
+        treasuries: network.pools().map(|(id, _)| view(*id)).collect(),
+        receipts: vec![],
+    }
+}
+
+/// The state before a settlement's block, that block, and the rows of the epochs before.
+struct Fixture {
+    network: Network,
+    state: State,
+    block: Block,
+    rows: BTreeMap<EpochNumber, EpochRows>,
+}
+
+impl Fixture {
+    /// Grows a chain to `height` and builds the block after it.
+    fn new(height: u64) -> Self {
+        let network = network();
+        let (mut state, mut rows) = (State::genesis(&network), BTreeMap::<EpochNumber, EpochRows>::new());
+        loop {
+            let mut reports = Reports::default();
+            let epoch = state.height.next();
+            for i in 0..VALIDATORS {
+                let signed = key(i).sign_commit(network.id(), commit(&network, &state, epoch, i));
+                reports.add_commit(&network, &state, signed);
+                if state.height > EpochNumber::ZERO {
+                    let signed = key(i).sign_report(network.id(), reveal(state.height, i));
+                    reports.add_reveal(&network, &state, signed);
+                }
+            }
+            let source = |epoch: EpochNumber| rows.get(&epoch).cloned();
+            let (block, applied) = build(&network, &state, &reports, key(0).node_id(), &source).unwrap();
+            assert_eq!(block.reveals.len(), if epoch.get() == 1 { 0 } else { usize::from(VALIDATORS) });
+            if state.height.get() == height {
+                return Self { network, state, block, rows };
+            }
+            let Applied { state: next, rows: new, .. } = applied;
+            rows.extend(new.map(|new| (new.epoch, new)));
+            state = next;
+        }
+    }
+
+    fn verified(&self) -> Verified<Block> {
+        self.block.clone().verify(self.network.id()).unwrap()
+    }
+
+    fn apply(&self, block: &Verified<Block>) -> Applied {
+        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
+        validate(&self.network, &self.state, block, &rows).unwrap()
+    }
+
+    fn certificate(&self) -> Certificate {
+        let Block { height, .. } = self.block;
+        let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(self.block.hash()) };
+        let sign = |i| key(i).sign_vote(self.network.id(), vote).into_inner();
+        let mut signatures: Vec<_> = (0..VALIDATORS).map(sign).map(|v: Signed<Vote>| (v.signer, v.signature)).collect();
+        signatures.sort();
+        Certificate { height, round: 0, block: self.block.hash(), signatures }
+    }
+}
+
+fn blocks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("block of 1,000 workers");
+    // Epoch 6 becomes final with block 7: rows leave the windows, and settlement 3 is computed and its attempts open.
+    for (name, height) in [("apply, settlement", 6), ("apply, between settlements", 7)] {
+        let fixture = Fixture::new(height);
+        let block = fixture.verified();
+        let applied = fixture.apply(&block);
+        assert_eq!(applied.rows.as_ref().unwrap().rows.len(), usize::from(WORKERS));
+        assert_eq!(applied.events.is_empty(), height == 7, "settlements end with even epochs");
+        group.bench_function(name, |b| b.iter(|| fixture.apply(black_box(&block))));
+    }
+    let fixture = Fixture::new(6);
+    group.bench_function("hash", |b| b.iter(|| black_box(&fixture.block).hash()));
+    group.bench_function("state root", |b| b.iter(|| black_box(&fixture.state).root()));
+    group.bench_function("state clone", |b| b.iter(|| black_box(&fixture.state).clone()));
+    let network = *fixture.network.id();
+    group.bench_function("verify 8 signatures", |b| {
+        b.iter_batched(|| fixture.block.clone(), |block| block.verify(&network).unwrap(), BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn certificates(c: &mut Criterion) {
+    let fixture = Fixture::new(1);
+    let (network, certificate) = (*fixture.network.id(), fixture.certificate());
+    let set = fixture.network.validators(fixture.block.height);
+    let mut group = c.benchmark_group("certificate");
+    let signing = SigningKey::from_bytes(key(0).seed());
+    let message = [3; 94];
+    let (signature, public) = (signing.sign(&message), signing.verifying_key());
+    group.bench_function("one raw ed25519 verify_strict", |b| {
+        b.iter(|| public.verify_strict(black_box(&message), &signature).unwrap());
+    });
+    group.bench_function("verify 4 signatures", |b| {
+        b.iter_batched(|| certificate.clone(), |it| it.verify(&network, set).unwrap(), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3));
+    targets = blocks, certificates
+}
+criterion_main!(benches);

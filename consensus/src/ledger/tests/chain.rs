@@ -1,0 +1,285 @@
+//! A chain that grows block by block, with validators that report what the test says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::attestation::Capacity;
+use lucid_types::block::Block;
+use lucid_types::codec::{decode, encode};
+use lucid_types::commit::Commit;
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{SolidBlock, TokenFlags, TreasuryView};
+use lucid_types::policy::Policy;
+use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::signed::Signed;
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::Validator;
+
+use crate::ledger::check::{InvalidBlock, block_time};
+use crate::ledger::execute::{Applied, Event, transition, validate};
+use crate::ledger::state::{EpochRows, PoolState, State};
+use crate::network::Network;
+use crate::replica::PaymentView;
+
+pub(super) const VALIDATORS: usize = 4;
+pub(super) const WORKERS: usize = 3;
+pub(super) const BUDGET: u64 = 120_000_000;
+
+pub(super) fn validator_key(i: usize) -> NodeKey {
+    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])
+}
+
+pub(super) fn validator(i: usize) -> NodeId {
+    validator_key(i).node_id()
+}
+
+pub(super) fn worker(i: usize) -> NodeId {
+    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
+}
+
+fn address(i: usize) -> PayoutAddress {
+    PayoutAddress::from_hash20([u8::try_from(i).unwrap(); 20])
+}
+
+/// Four validators of power 1, three workers in one pool, a settlement every two epochs.
+pub(super) fn genesis() -> Genesis {
+    let validators = (0..VALIDATORS).map(|i| Validator { node: validator(i), power: 1, operator: validator(i) });
+    let workers = (0..WORKERS).map(|i| GenesisWorker {
+        node: worker(i),
+        operator: worker(i),
+        payout_address: address(i + 1),
+        can_lead: true,
+        capacity: Capacity::default(),
+    });
+    Genesis {
+        name: "ledger".into(),
+        genesis_time: UnixMillis::new(1_000_000),
+        tron: PaymentNetwork {
+            network: "local".into(),
+            genesis_block: SolidBlockId::from_bytes([1; 32]),
+            usdt: address(200),
+        },
+        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        validators: validators.collect(),
+        workers: workers.collect(),
+        pools: vec![GenesisPool {
+            name: "pool".into(),
+            owner: validator(0),
+            members: (0..WORKERS).map(worker).collect(),
+            budget: MicroUsdt::new(BUDGET),
+            split: SplitRule::Equal,
+            commission: Ppm::new(50_000),
+            commission_address: address(99),
+            treasury: Treasury {
+                address: address(100),
+                permission_id: 0,
+                threshold: 1,
+                signers: vec![TreasurySigner { node: validator(0), key_address: address(100) }],
+            },
+        }],
+    }
+}
+
+pub(super) fn genesis_with(change: impl FnOnce(&mut Genesis)) -> Genesis {
+    let mut genesis = genesis();
+    change(&mut genesis);
+    genesis
+}
+
+/// What a validator may have measured of a worker: beacons answered of four, and whether a relay was verified.
+pub(super) fn observation(worker: NodeId, answered: u32, relayed: bool) -> Observation {
+    Observation {
+        worker,
+        beacons_sent: 4,
+        beacons_answered: answered,
+        rtt_us: if answered > 0 { 800 } else { 0 },
+        relays_sent: 1,
+        relays_verified: u32::from(relayed),
+        relay_bytes: u64::from(relayed) * (256 << 10),
+        relay_kbit_s: u64::from(relayed) * 90_000,
+        chunks_proved: 0,
+        storage_bytes: 0,
+        attestation: None,
+        capacity: Capacity::default(),
+        allocation: Ppm::ZERO,
+    }
+}
+
+/// Every worker did everything.
+pub(super) fn all_good(_validator: usize, node: usize) -> Option<Observation> {
+    Some(observation(worker(node), 4, true))
+}
+
+/// What the test's network shows stays as it is.
+pub(super) fn as_it_is(_validator: usize, view: PaymentView) -> PaymentView {
+    view
+}
+
+#[derive(Clone)]
+pub(super) struct Chain {
+    pub(super) network: Network,
+    pub(super) state: State,
+    pub(super) rows: BTreeMap<EpochNumber, EpochRows>,
+    own: BTreeMap<(EpochNumber, NodeId), Signed<Reveal>>,
+}
+
+impl Chain {
+    pub(super) fn new(genesis: Genesis) -> Self {
+        let network = Network::new(genesis).unwrap();
+        let state = State::genesis(&network);
+        Self { network, state, rows: BTreeMap::new(), own: BTreeMap::new() }
+    }
+
+    /// A chain of `blocks` blocks in which everything went well.
+    pub(super) fn grown(genesis: Genesis, blocks: u64) -> Self {
+        let mut chain = Self::new(genesis);
+        for _ in 0..blocks {
+            chain.step(all_good, as_it_is);
+        }
+        chain
+    }
+
+    pub(super) fn pool_id(&self) -> PoolId {
+        *self.network.pools().next().unwrap().0
+    }
+
+    pub(super) fn pool(&self) -> &PoolState {
+        &self.state.pools[&self.pool_id()]
+    }
+
+    /// A view with a young solidified block and a rich treasury.
+    pub(super) fn view(&self) -> PaymentView {
+        let end = self.network.genesis().epoch_end(self.state.height.next());
+        let newest = end.get() / 1_000 / 2 * 2;
+        let solid = |number: u64| SolidBlock {
+            number,
+            id: SolidBlockId::from_bytes([u8::try_from(number % 251).unwrap(); 32]),
+            time: UnixMillis::new(number * 1_000),
+        };
+        let view = TreasuryView {
+            pool: self.pool_id(),
+            usdt: MicroUsdt::new(1_000_000_000_000),
+            trx: Sun::new(100_000_000_000),
+            energy_price: Sun::new(100),
+            flags: TokenFlags::default(),
+            permission_matches: true,
+        };
+        PaymentView { solid: vec![solid(newest), solid(newest - 2)], treasuries: vec![view], receipts: vec![] }
+    }
+
+    /// Validator `i`'s commit for `epoch` to these observations; its reveal is kept for when it is due.
+    pub(super) fn commit(
+        &mut self,
+        i: usize,
+        epoch: EpochNumber,
+        observations: Vec<Observation>,
+        view: PaymentView,
+    ) -> Signed<Commit> {
+        let (key, id) = (validator_key(i), *self.network.id());
+        let mut salt = [u8::try_from(i).unwrap(); 32];
+        salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
+        let reveal = Reveal { report: ScoreReport { epoch, observations }, salt };
+        let commit = Commit {
+            epoch,
+            report: reveal.commitment(&id, &key.node_id()),
+            time: self.network.genesis().epoch_end(epoch),
+            solid: view.solid,
+            treasuries: view.treasuries,
+            receipts: view.receipts,
+        };
+        self.own.insert((epoch, key.node_id()), key.sign_report(&id, reveal).into_inner());
+        key.sign_commit(&id, commit).into_inner()
+    }
+
+    /// The reveal behind a commit.
+    pub(super) fn reveal(&self, i: usize, epoch: u64) -> Signed<Reveal> {
+        self.own[&(EpochNumber::new(epoch), validator(i))].clone()
+    }
+
+    /// The next block with the commits of all validators and every reveal that is due.
+    pub(super) fn draft(
+        &mut self,
+        observe: impl Fn(usize, usize) -> Option<Observation>,
+        view: impl Fn(usize, PaymentView) -> PaymentView,
+    ) -> Block {
+        let epoch = self.state.height.next();
+        let workers = self.network.workers().count();
+        let commits = (0..self.network.genesis().validators.len()).map(|i| {
+            let mut observations: Vec<_> = (0..workers).filter_map(|worker| observe(i, worker)).collect();
+            observations.sort_by_key(|o| o.worker);
+            let view = view(i, self.view());
+            self.commit(i, epoch, observations, view)
+        });
+        let commits = commits.collect();
+        self.assemble(commits)
+    }
+
+    /// The next block with these commits and every reveal that is due.
+    pub(super) fn assemble(&self, mut commits: Vec<Signed<Commit>>) -> Block {
+        let height = self.state.height.next();
+        commits.sort_by_key(|commit| (commit.record.epoch, commit.signer));
+        let window = self.network.policy().commit_window;
+        let due = |(epoch, validator): &(EpochNumber, NodeId)| {
+            let pending = self.state.pending.get(epoch);
+            epoch.get() + window <= height.get()
+                && pending.is_some_and(|p| p.commits.contains_key(validator) && !p.reveals.contains_key(validator))
+        };
+        let reveals = self.own.iter().filter(|(key, _)| due(key)).map(|(_, reveal)| reveal.clone()).collect();
+        let mut block = Block {
+            height,
+            parent: self.state.block,
+            proposer: validator(0),
+            time: UnixMillis::ZERO,
+            commits,
+            reveals,
+            next_set: self.network.validators(height).hash(),
+            state_root: StateRoot::from_bytes([0; 32]),
+        };
+        block.time = block_time(&self.network, &self.state, &block);
+        self.seal(block)
+    }
+
+    /// Gives a block the state root that it leads to, if it leads anywhere.
+    pub(super) fn seal(&self, mut block: Block) -> Block {
+        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
+        if let Ok(applied) = transition(&self.network, &self.state, &block, &rows) {
+            block.state_root = applied.state.root();
+        }
+        block
+    }
+
+    /// What the ledger says to a block whose signatures are right.
+    pub(super) fn validate(&self, block: Block) -> Result<Applied, InvalidBlock> {
+        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
+        validate(&self.network, &self.state, &block.verify(self.network.id()).unwrap(), &rows)
+    }
+
+    /// Adopts a block.
+    pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
+        let (hash, root) = (block.hash(), block.state_root);
+        let Applied { state, rows, events } = self.validate(block).unwrap();
+        assert_eq!((state.block, state.root()), (hash, root));
+        assert!(state.accounts_balance(), "invariant 4 at height {}", state.height);
+        assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
+        if let Some(rows) = rows {
+            assert_eq!(decode::<EpochRows>(&encode(&rows)).unwrap(), rows);
+            assert_eq!(state.row_roots.get(&rows.epoch), Some(&rows.root()));
+            self.rows.insert(rows.epoch, rows);
+        }
+        self.state = state;
+        events
+    }
+
+    /// Drafts and adopts the next block.
+    pub(super) fn step(
+        &mut self,
+        observe: impl Fn(usize, usize) -> Option<Observation>,
+        view: impl Fn(usize, PaymentView) -> PaymentView,
+    ) -> Vec<Event> {
+        let block = self.draft(observe, view);
+        self.apply(block)
+    }
+}

@@ -1,0 +1,235 @@
+//! Settlements: what is earned, split, carried and promised, and who leads.
+
+use std::collections::BTreeMap;
+
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::genesis::SplitRule;
+use lucid_types::id::NodeId;
+use lucid_types::report::Observation;
+use lucid_types::time::EpochNumber;
+use proptest::prelude::*;
+
+use super::chain::{BUDGET, Chain, WORKERS, all_good, as_it_is, genesis, genesis_with, observation, validator, worker};
+use crate::ledger::execute::Event;
+use crate::replica::PaymentView;
+
+/// A payment network that nobody reaches: no attempt opens, payouts stay scheduled.
+fn unseen(_: usize, _: PaymentView) -> PaymentView {
+    PaymentView::default()
+}
+
+/// Who was promised how much, by payouts and balances.
+fn promised(chain: &Chain) -> BTreeMap<NodeId, u64> {
+    let mut all: BTreeMap<_, _> = chain.pool().balances.iter().map(|(node, sum)| (*node, sum.get())).collect();
+    for payout in chain.state.payouts.values() {
+        *all.entry(payout.worker).or_default() += payout.amount.get();
+    }
+    all
+}
+
+/// Three blocks: the first settlement, of epochs 1 and 2.
+fn settled(split: SplitRule, observe: impl Fn(u64, usize) -> Option<Observation>) -> Chain {
+    let mut chain = Chain::new(genesis_with(|genesis| genesis.pools[0].split = split));
+    for _ in 0..3 {
+        let epoch = chain.state.height.next().get();
+        chain.step(|_, worker| observe(epoch, worker), unseen);
+    }
+    chain
+}
+
+/// Worker 0 relays in both epochs of a settlement, worker 1 in one, worker 2 in none.
+fn two_one_none(epoch: u64, i: usize) -> Option<Observation> {
+    Some(observation(worker(i), 4, [true, epoch % 2 == 1, false][i]))
+}
+
+#[test]
+fn equal_parts_for_all_who_earned() {
+    let chain = settled(SplitRule::Equal, two_one_none);
+    let expected = [(validator(0), 6_000_000), (worker(0), 57_000_000), (worker(1), 57_000_000)];
+    assert_eq!(promised(&chain), expected.into());
+    assert_eq!(chain.pool().budgets.get(), BUDGET);
+    assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
+    let to: BTreeMap<_, _> = chain.state.payouts.values().map(|payout| (payout.worker, payout.to)).collect();
+    assert_eq!(to[&worker(1)], chain.network.worker(&worker(1)).unwrap().payout_address);
+    assert_eq!(to[&validator(0)], chain.network.genesis().pools[0].commission_address);
+}
+
+#[test]
+fn parts_by_credits() {
+    let chain = settled(SplitRule::Credits, two_one_none);
+    let expected = [(validator(0), 6_000_000), (worker(0), 76_000_000), (worker(1), 38_000_000)];
+    assert_eq!(promised(&chain), expected.into());
+}
+
+#[test]
+fn parts_by_credits_times_score() {
+    let chain = settled(SplitRule::CreditsTimesScore, two_one_none);
+    let share = |i: usize| -> u64 {
+        let rows = [1, 2].map(|epoch| chain.rows[&EpochNumber::new(epoch)].rows.clone());
+        let of_worker = rows.iter().flatten().filter(|row| row.worker == worker(i));
+        of_worker.map(|row| row.credits.get() * u64::from(row.score.get())).sum()
+    };
+    let (first, second) = (share(0), share(1));
+    assert!(first > second && second > 0 && share(2) == 0);
+    let exact = |share: u64| 114_000_000 * share / (first + second);
+    let promised = promised(&chain);
+    assert!([0, 1].contains(&(promised[&worker(0)] - exact(first))));
+    assert!([0, 1].contains(&(promised[&worker(1)] - exact(second))));
+    assert_eq!(promised[&worker(0)] + promised[&worker(1)], 114_000_000);
+    assert_eq!(promised[&validator(0)], 6_000_000);
+}
+
+#[test]
+fn what_nobody_earned_is_carried_commission_included() {
+    let chain = settled(SplitRule::CreditsTimesScore, |_, i| Some(observation(worker(i), 4, false)));
+    assert_eq!(chain.pool().carried.get(), BUDGET);
+    assert_eq!(promised(&chain), BTreeMap::new());
+    // Nor does anybody earn where too few validators report.
+    let mut chain = Chain::new(genesis());
+    for _ in 0..3 {
+        chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2), unseen);
+    }
+    assert_eq!(chain.pool().carried.get(), BUDGET);
+    assert!(chain.rows.values().all(|rows| rows.rows.is_empty()), "no epoch was measured");
+}
+
+#[test]
+fn one_settlement_does_not_pay_for_another() {
+    let mut chain = settled(SplitRule::Credits, two_one_none);
+    // Epoch 3's reports stand in block 3: only worker 2 relays in epoch 4.
+    for _ in 0..2 {
+        chain.step(|_, i| Some(observation(worker(i), 4, i == 2)), unseen);
+    }
+    // Epoch 3: workers 0 and 1; epoch 4: worker 2. Three credits for 114 USDT.
+    let expected = [
+        (validator(0), 12_000_000),
+        (worker(0), 76_000_000 + 38_000_000),
+        (worker(1), 38_000_000 + 38_000_000),
+        (worker(2), 38_000_000),
+    ];
+    assert_eq!(promised(&chain), expected.into());
+}
+
+#[test]
+fn small_balances_wait_for_the_threshold() {
+    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.payout_threshold = MicroUsdt::new(76_000_000)));
+    for _ in 0..4 {
+        chain.step(all_good, unseen);
+    }
+    assert_eq!(chain.state.payouts.len(), 0);
+    assert_eq!(chain.pool().balances[&worker(0)].get(), 38_000_000);
+    chain.step(all_good, unseen);
+    assert_eq!(chain.state.payouts.values().map(|payout| payout.amount.get()).collect::<Vec<_>>(), [76_000_000; 3]);
+    assert_eq!(chain.pool().balances, [(validator(0), MicroUsdt::new(12_000_000))].into());
+}
+
+#[test]
+fn settlements_stop_after_the_last() {
+    for (last, settlements) in [(0, 4), (2, 0), (3, 1), (4, 1), (5, 2)] {
+        let chain = Chain::grown(genesis_with(|genesis| genesis.policy.last_settlement = last), 9);
+        assert_eq!(chain.pool().budgets.get(), settlements * BUDGET, "last settlement {last}");
+    }
+}
+
+/// The leaders of the first settlements where all workers are equal.
+fn leaders(cooldown: u64, settlements: usize) -> Vec<NodeId> {
+    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.leader_cooldown = cooldown));
+    let mut leaders = Vec::new();
+    while leaders.len() < settlements {
+        for event in chain.step(all_good, unseen) {
+            if let Event::Elected { settlement, order, .. } = event {
+                assert_eq!(settlement, leaders.len() as u64 + 1);
+                assert_eq!(order.len(), WORKERS);
+                assert_eq!(chain.state.newest_election(&chain.pool_id()).unwrap().1.order, order);
+                leaders.push(order[0]);
+            }
+        }
+    }
+    leaders
+}
+
+#[test]
+fn leaders_cool_down() {
+    let taking_turns = leaders(3, 9);
+    for s in 3..9 {
+        assert_eq!(taking_turns[s], taking_turns[s - 3], "settlement {}: who cooled longest", s + 1);
+    }
+    assert!(leaders(1, 12).windows(2).all(|pair| pair[0] != pair[1]));
+    let no_cooldown = leaders(0, 12);
+    assert!(no_cooldown.windows(2).any(|pair| pair[0] == pair[1]), "a check that could not fail: {no_cooldown:?}");
+}
+
+#[test]
+fn only_who_can_lead_leads() {
+    let mut chain = Chain::new(genesis_with(|genesis| {
+        genesis.workers.iter_mut().for_each(|it| it.can_lead = it.node == worker(1));
+    }));
+    for _ in 0..3 {
+        chain.step(all_good, as_it_is);
+    }
+    assert_eq!(chain.state.newest_election(&chain.pool_id()).unwrap().1.order, [worker(1)]);
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    split: SplitRule,
+    commission: u32,
+    budget: u64,
+    threshold: u64,
+    window: u64,
+    settle_every: u64,
+    /// For each block, validator and worker: beacons answered, a relay verified, observed at all.
+    seen: Vec<[[(u32, bool, bool); WORKERS]; 4]>,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let split = prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)];
+    let one = (0..5u32, any::<bool>(), prop::bool::weighted(0.9));
+    let seen = prop::collection::vec(
+        prop::collection::vec(one, 4 * WORKERS).prop_map(|flat| {
+            std::array::from_fn(|validator| std::array::from_fn(|worker| flat[validator * WORKERS + worker]))
+        }),
+        3..16,
+    );
+    (split, 0..=1_000_000u32, 0..1u64 << 40, 1..1u64 << 40, 1..=3u64, 1..=3u64, seen).prop_map(
+        |(split, commission, budget, threshold, window, settle_every, seen)| World {
+            split,
+            commission,
+            budget,
+            threshold,
+            window,
+            settle_every,
+            seen,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is measured and however it is split, every micro-USDT of every budget is somewhere.
+    #[test]
+    fn invariant_4_accounts_balance_after_every_block(world in world()) {
+        let mut chain = Chain::new(genesis_with(|genesis| {
+            let pool = &mut genesis.pools[0];
+            (pool.split, pool.commission) = (world.split, Ppm::new(world.commission));
+            pool.budget = MicroUsdt::new(world.budget);
+            genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
+            genesis.policy.commit_window = world.window;
+            genesis.policy.settle_every = world.settle_every;
+        }));
+        for seen in &world.seen {
+            let observe = |i: usize, node: usize| {
+                let (answered, relayed, observed) = seen[i][node];
+                observed.then(|| observation(worker(node), answered, relayed))
+            };
+            // `apply` checks the accounts against each other; here they are checked against the budgets.
+            chain.step(observe, as_it_is);
+            let finals = (chain.state.height.get() + 1).saturating_sub(2 * world.window);
+            let settlements = finals / world.settle_every;
+            prop_assert_eq!(chain.pool().budgets.get(), settlements * world.budget);
+            prop_assert!(chain.state.payouts.values().all(|payout| payout.amount.get() >= world.threshold));
+            prop_assert!(chain.pool().balances.values().all(|sum| sum.get() < world.threshold));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The state's root commits to every part of it.
+
+use lucid_score::standing::Standing;
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
+use lucid_types::codec::{decode, encode};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutId, PoolId};
+use lucid_types::payout::Verdict;
+use lucid_types::time::{EpochNumber, UnixMillis};
+
+use super::chain::{Chain, genesis_with, validator, worker};
+use crate::ledger::state::{OpenAttempt, Payout, PoolState, State};
+
+/// With a window of two there are commits without reveals, and payouts with an open attempt.
+fn rich() -> State {
+    let state = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 6).state;
+    assert!(state.pending.values().any(|pending| !pending.reveals.is_empty()));
+    assert!(state.payouts.values().any(|payout| payout.open.is_some()));
+    state
+}
+
+fn pool(state: &mut State) -> &mut PoolState {
+    state.pools.values_mut().next().unwrap()
+}
+
+fn payout(state: &mut State) -> &mut Payout {
+    state.payouts.values_mut().next().unwrap()
+}
+
+fn open(state: &mut State) -> &mut OpenAttempt {
+    payout(state).open.as_mut().unwrap()
+}
+
+fn standing(state: &mut State) -> &mut Standing {
+    state.standings.get_mut(&worker(1)).unwrap()
+}
+
+#[test]
+fn the_root_changes_with_every_part() {
+    let changes: [(&str, fn(&mut State)); 30] = [
+        ("height", |s| s.height = s.height.next()),
+        ("time", |s| s.time = UnixMillis::new(1)),
+        ("a beacon", |s| *s.beacons.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
+        ("a beacon's epoch", |s| {
+            s.beacons.pop_first();
+        }),
+        ("a row root", |s| *s.row_roots.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
+        ("a commit", |s| {
+            let pending = s.pending.values_mut().next().unwrap();
+            *pending.commits.values_mut().next().unwrap() = Hash::from_bytes([1; 32]);
+        }),
+        ("who committed", |s| {
+            s.pending.values_mut().next().unwrap().commits.pop_first();
+        }),
+        ("a reveal", |s| {
+            let pending = s.pending.values_mut().find(|pending| !pending.reveals.is_empty()).unwrap();
+            pending.reveals.values_mut().next().unwrap().salt[0] ^= 1;
+        }),
+        ("a pending epoch", |s| {
+            let (epoch, pending) = s.pending.pop_last().unwrap();
+            s.pending.insert(epoch.next(), pending);
+        }),
+        ("credits", |s| standing(s).credits = Credits::new(77)),
+        ("reachable time", |s| standing(s).reachable_ms += 1),
+        ("epochs", |s| standing(s).epochs += 1),
+        ("session time", |s| standing(s).session_ms += 1),
+        ("bandwidth", |s| standing(s).kbit_s += 1),
+        ("quality", |s| standing(s).quality = Ppm::new(1)),
+        ("trust", |s| standing(s).trust = Ppm::new(1)),
+        ("a score", |s| standing(s).score = Ppm::new(1)),
+        ("whose standing", |s| {
+            let standing = s.standings.remove(&worker(1)).unwrap();
+            s.standings.insert(validator(1), standing);
+        }),
+        ("budgets", |s| pool(s).budgets = MicroUsdt::new(1)),
+        ("paid", |s| pool(s).paid = MicroUsdt::new(1)),
+        ("carried", |s| pool(s).carried = MicroUsdt::new(1)),
+        ("a balance", |s| {
+            pool(s).balances.insert(NodeId::from_bytes([1; 32]), MicroUsdt::ZERO);
+        }),
+        ("a share", |s| {
+            pool(s).shares.insert(NodeId::from_bytes([1; 32]), 1);
+        }),
+        ("an election", |s| pool(s).elections.values_mut().next().unwrap().order.reverse()),
+        ("who led", |s| {
+            pool(s).last_led.pop_first();
+        }),
+        ("paused", |s| pool(s).paused = true),
+        ("an amount", |s| payout(s).amount = MicroUsdt::new(1)),
+        ("failures", |s| payout(s).failures += 1),
+        ("an attempt's fee limit", |s| open(s).attempt.fee_limit = lucid_types::amount::Sun::new(1)),
+        ("a vote", |s| {
+            open(s).votes.insert(validator(1), Verdict::Dead);
+        }),
+    ];
+    let state = rich();
+    let mut roots = std::collections::BTreeSet::from([state.root()]);
+    for (part, change) in changes {
+        let mut changed = state.clone();
+        change(&mut changed);
+        assert!(roots.insert(changed.root()), "{part} does not count");
+    }
+}
+
+/// Values under another key, or moved from one map to another, are another state.
+#[test]
+fn the_root_tells_keys_and_maps_apart() {
+    let state = rich();
+    let mut moved = state.clone();
+    let (id, accounts) = moved.pools.pop_first().unwrap();
+    moved.pools.insert(PoolId::from_bytes([1; 32]), accounts);
+    assert_ne!(moved.root(), state.root());
+    let mut moved = state.clone();
+    let (payout, value) = moved.payouts.pop_first().unwrap();
+    moved.payouts.insert(PayoutId::from_bytes([1; 32]), value);
+    assert_ne!(moved.root(), state.root());
+    assert_ne!(id.as_bytes(), payout.as_bytes());
+}
+
+/// The block's hash depends on the root, so the root cannot depend on it.
+#[test]
+fn the_newest_blocks_hash_is_not_part_of_the_root() {
+    let state = rich();
+    let other = State { block: BlockHash::from_bytes([1; 32]), ..state.clone() };
+    assert_eq!(other.root(), state.root());
+}
+
+#[test]
+fn the_codec_keeps_the_whole_state() {
+    let state = rich();
+    let bytes = encode(&state);
+    assert_eq!(decode::<State>(&bytes).unwrap(), state);
+    assert!(decode::<State>(&[bytes.as_slice(), &[0]].concat()).is_err());
+    // Maps have one encoding: the same entries in another order are refused.
+    let entries =
+        |bytes: &[u8]| bytes.windows(32).position(|at| at == state.beacons.values().next().unwrap().as_bytes());
+    let first = entries(&bytes).unwrap() - 8;
+    let mut swapped = bytes.clone();
+    let (a, b) = (bytes[first..first + 40].to_vec(), bytes[first + 40..first + 80].to_vec());
+    swapped[first..first + 40].copy_from_slice(&b);
+    swapped[first + 40..first + 80].copy_from_slice(&a);
+    assert!(decode::<State>(&swapped).is_err());
+}
+
+#[test]
+fn beacons_and_row_roots_are_kept_no_longer_than_needed() {
+    let chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 20);
+    let first = |epoch: u64| EpochNumber::new(epoch);
+    // The oldest epoch that is not final is 18; the newest known beacon is that of 17 + 2 * 2 + 1.
+    assert_eq!(chain.state.beacons.last_key_value().unwrap().0, &first(22));
+    assert!(chain.state.beacons.contains_key(&first(18)));
+    assert!(chain.state.beacons.len() <= 8, "{:?}", chain.state.beacons.keys());
+    assert_eq!(chain.state.row_roots.keys().copied().collect::<Vec<_>>(), (14..=17).map(first).collect::<Vec<_>>());
+    let pending: Vec<_> = chain.state.pending.keys().copied().collect();
+    assert_eq!(pending, (18..=20).map(first).collect::<Vec<_>>());
+}
+
+/// Another salt, another beacon: no committee is known before the salts are.
+#[test]
+fn salts_make_the_beacons() {
+    let chain = Chain::grown(genesis_with(|_| ()), 6);
+    let beacons: std::collections::BTreeSet<_> = chain.state.beacons.values().collect();
+    assert_eq!(beacons.len(), chain.state.beacons.len());
+    let mut withheld = Chain::grown(genesis_with(|_| ()), 5);
+    let mut block = withheld.draft(super::chain::all_good, super::chain::as_it_is);
+    block.reveals.pop();
+    let block = withheld.seal(block);
+    withheld.apply(block);
+    let newest = |chain: &Chain| chain.state.beacons.last_key_value().map(|(epoch, beacon)| (*epoch, *beacon)).unwrap();
+    assert_eq!(newest(&chain).0, newest(&withheld).0);
+    assert_ne!(newest(&chain).1, newest(&withheld).1);
+}
