@@ -19,4 +19,6 @@ pub mod store;
 pub mod token;
 pub mod wallet;
 
+/// The virtual machine's types that this crate's interface speaks.
+pub use revm::primitives::{Address, B256, U256};
 pub use server::{DevnetConfig, DevnetError, Ready, serve};
