@@ -1,6 +1,6 @@
 //! Reading the end of a run: every node at one height, the ledger, and the chain's balances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use futures::future::join_all;
@@ -27,7 +27,7 @@ pub struct Collected {
 ///
 /// # Errors
 /// The chain does not answer.
-pub async fn collect(network: &Network, last: Option<u64>, known: &[PayoutId]) -> Result<Collected> {
+pub async fn collect(network: &Network, last: Option<u64>, known: &BTreeSet<PayoutId>) -> Result<Collected> {
     let mut problems = Vec::new();
     let answers = join_all(network.nodes.iter().map(async |node| (node, node.api().status().await))).await;
     let mut up = Vec::new();
@@ -83,7 +83,7 @@ async fn ledger(
     network: &Network,
     teller: NodeApi,
     last: u64,
-    known: &[PayoutId],
+    known: &BTreeSet<PayoutId>,
     problems: &mut Vec<String>,
 ) -> (Vec<EpochEntry>, Vec<PayoutEntry>) {
     let epochs = teller.epochs(1, last).await.unwrap_or_else(|error| {
@@ -109,7 +109,7 @@ async fn ledger(
 }
 
 /// All payouts; those that no longer stand on the first page are asked for one by one.
-async fn all_payouts(teller: NodeApi, known: &[PayoutId]) -> Result<Vec<PayoutView>> {
+async fn all_payouts(teller: NodeApi, known: &BTreeSet<PayoutId>) -> Result<Vec<PayoutView>> {
     let mut payouts: BTreeMap<_, _> = teller.payouts().await?.into_iter().map(|p| (p.payout_id, p)).collect();
     for id in known {
         if !payouts.contains_key(id)

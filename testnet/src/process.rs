@@ -100,6 +100,8 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, StartError> {
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
     clean_environment(&mut command);
+    // Its output is a file.
+    command.env("NO_COLOR", "1");
     die_with_parent(&mut command);
     let spawn_error = |source| StartError::Spawn { program: spec.program.clone(), source };
     let child = command.spawn().map_err(spawn_error)?;

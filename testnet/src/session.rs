@@ -1,6 +1,6 @@
 //! The time between set-up and end: follows the network, answers the control socket, notices ends of children.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub struct Session<'a> {
     view: View,
     finish: Option<Finish>,
     last: Snapshot,
-    known: Vec<PayoutId>,
+    known: BTreeSet<PayoutId>,
     numbers: Numbers,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             view: View::new(names, POOL),
             finish,
             last: Snapshot::default(),
-            known: Vec::new(),
+            known: BTreeSet::new(),
             numbers: Numbers::default(),
         }
     }
@@ -147,8 +147,8 @@ impl<'a> Session<'a> {
     }
 
     /// Every payout that was seen.
-    pub fn known_payouts(&self) -> Vec<PayoutId> {
-        self.known.clone()
+    pub fn known_payouts(&self) -> &BTreeSet<PayoutId> {
+        &self.known
     }
 
     /// Why the end proves nothing, if so.
@@ -167,8 +167,7 @@ impl<'a> Session<'a> {
             self.console.line(mark, text);
         }
         if let Some(news) = &snapshot.news {
-            let new = news.payouts.iter().map(|payout| payout.payout_id);
-            self.known.extend(new.filter(|id| !self.known.contains(id)).collect::<Vec<_>>());
+            self.known.extend(news.payouts.iter().map(|payout| payout.payout_id));
             if self.numbers.first_epoch.is_none() && !news.epochs.is_empty() {
                 self.numbers.first_epoch = Some(elapsed);
                 self.numbers.baseline = Some((Instant::now(), self.usages()));

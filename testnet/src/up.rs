@@ -69,15 +69,14 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     let console = Console::new(options.json);
     let policy = Policy::local(options.epoch_length, options.settle_every, options.epochs.unwrap_or(0));
     policy.check().map_err(|error| UsageError(error.to_string()))?;
+    let plan = plan::nodes(options.validators, options.workers);
+    let layout = options.base_port.map(|base| PortLayout::above(base, plan.len())).transpose();
+    let layout = layout.map_err(|error| UsageError(error.to_string()))?;
     let mut interrupt = Interrupt::new().context("take over Ctrl-C")?;
     let lucid = Lucid::find(options.lucid.as_deref()).await?;
-    let plan = plan::nodes(options.validators, options.workers);
     let names: Vec<_> = plan.iter().map(|node| node.name.clone()).collect();
-    let leases = match options.base_port {
-        Some(base) => {
-            let layout = PortLayout::above(base, plan.len()).map_err(|error| UsageError(error.to_string()))?;
-            Leases::hold(layout, &names)?
-        }
+    let leases = match layout {
+        Some(layout) => Leases::hold(layout, &names)?,
         None => Leases::find(plan.len())?,
     };
     let dir = TestnetDir::claim(options.dir.as_deref())?;
@@ -93,7 +92,7 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     let network = match built {
         Ok(network) => network,
         Err(error) => {
-            stop(&mut children, &names, console).await;
+            stop(&mut children, &names, &mut interrupt, console).await;
             return Err(error);
         }
     };
@@ -134,7 +133,7 @@ async fn run(
         Err(error) => Err(error),
     };
     let names: Vec<_> = network.nodes.iter().map(|node| node.plan.name.clone()).collect();
-    stop(session.children(), &names, console).await;
+    stop(session.children(), &names, interrupt, console).await;
     // A file that stays behind says that something runs, which the next line of a script would believe.
     std::fs::remove_file(manifest::path(dir.path())).or_else(ignore_missing).context("remove testnet.json")?;
     let success = outcome.map(|(success, downed)| {
@@ -178,7 +177,7 @@ async fn conclude(
             (std::iter::once("stopped before the end".to_owned()).chain(missing).collect(), downed)
         }
     };
-    match collect(network, options.epochs, &session.known_payouts()).await {
+    match collect(network, options.epochs, session.known_payouts()).await {
         Ok(collected) => {
             problems.extend(judge(&collected, options.epochs));
             if options.json
@@ -235,11 +234,15 @@ fn summary(report: &Report, console: Console) {
     );
 }
 
-/// Nodes first, so that none sees the chain go away; then the local TRON network.
-async fn stop(children: &mut Supervisor, names: &[String], console: Console) {
-    let late = children.stop(names, GRACE).await;
-    for name in late {
-        console.line(Mark::Warning, format_args!("{name} did not stop within {} s and was killed", GRACE.as_secs()));
+/// Nodes first, so that none sees the chain go away; then the local TRON network. One more Ctrl-C stops the waiting.
+async fn stop(children: &mut Supervisor, names: &[String], interrupt: &mut Interrupt, console: Console) {
+    for group in [names, &[TRON.to_owned()]] {
+        let late = tokio::select! {
+            late = children.stop(group, GRACE) => late,
+            () = interrupt.wait() => children.stop(group, Duration::ZERO).await,
+        };
+        for name in late {
+            console.line(Mark::Warning, format_args!("{name} did not stop in time and was killed"));
+        }
     }
-    children.stop(&[TRON.to_owned()], GRACE).await;
 }

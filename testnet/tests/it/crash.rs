@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lucid_testnet::ports::{Leases, PortLayout};
 use nix::sys::signal::Signal;
 
 use crate::harness::{Network, all_gone};
@@ -12,6 +13,13 @@ fn succeeded(network: Network) -> serde_json::Value {
     let ended = network.end();
     assert!(ended.status.success(), "{}", ended.lines.join("\n"));
     ended.report.unwrap()
+}
+
+/// A base port above which a network of two nodes finds its ports free.
+fn free_block() -> u16 {
+    let names = ["a".to_owned(), "b".to_owned()];
+    let is_free = |base: &u16| PortLayout::above(*base, 2).and_then(|layout| Leases::hold(layout, &names)).is_ok();
+    (21_000..31_000).step_by(20).find(is_free).unwrap()
 }
 
 #[test]
@@ -90,6 +98,22 @@ fn the_mesh_lives_without_its_bootstrap_node() {
 }
 
 #[test]
+fn the_chain_outlives_its_process() {
+    let mut network = Network::up(&["--workers", "3", "--epochs", "4", "--epoch-length", "2s"]);
+    network.ready();
+    network.decided_up_to(2);
+    network.command(&["kill", "tron"]);
+    // Scoring goes on without TRON: block 3 settles, and nothing can be paid yet.
+    network.decided_up_to(4);
+    network.command(&["start", "tron"]);
+    let report = succeeded(network);
+    let payouts = report["payouts"].as_array().unwrap();
+    assert_eq!(payouts.len(), 3);
+    let sum: u64 = payouts.iter().map(|payout| payout["amount_micro_usdt"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 120_000_000);
+}
+
+#[test]
 fn everything_dies_with_up_even_by_sigkill() {
     let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
     network.ready();
@@ -100,10 +124,17 @@ fn everything_dies_with_up_even_by_sigkill() {
 }
 
 #[test]
-fn ctrl_c_stops_everything_cleanly() {
-    let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
+fn ctrl_c_stops_everything_cleanly_and_ports_are_where_they_should_be() {
+    let base = free_block().to_string();
+    let mut network =
+        Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s", "--base-port", &base]);
     network.ready();
     network.decided();
+    let manifest = network.manifest();
+    let port = |offset: u16| base.parse::<u16>().unwrap() + offset;
+    assert_eq!(manifest["tron"]["url"], format!("http://127.0.0.1:{base}"));
+    assert_eq!(manifest["nodes"][0]["api"], format!("127.0.0.1:{}", port(11)));
+    assert_eq!(manifest["nodes"][1]["api"], format!("127.0.0.1:{}", port(15)));
     let pids = network.pids();
     network.signal(Signal::SIGINT);
     let ended = network.end();
