@@ -4,7 +4,7 @@
 //! height window, known signer, duplicates, and last the signature. Runs on the mesh's gate threads, never in its
 //! event loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,11 +61,15 @@ pub struct NodeGate {
     seen: Mutex<Seen>,
 }
 
-/// What has been taken from validators; bounded by validators times open epochs.
+/// What has been taken from validators; bounded by validators times open epochs. Only what passed leaves a trace: what
+/// is refused can keep nothing out.
 #[derive(Default)]
 struct Seen {
-    reports: BTreeMap<(EpochNumber, &'static str, NodeId), ()>,
+    reports: BTreeSet<(EpochNumber, &'static str, NodeId)>,
     liveness: BTreeMap<NodeId, u64>,
+    /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
+    /// many out of one by leaving signatures out.
+    certified: BTreeSet<EpochNumber>,
 }
 
 /// Why a message does not pass, and whether its sender is to blame.
@@ -131,13 +135,13 @@ impl NodeGate {
         }
         self.member(&signed.signer)?;
         let key = (epoch, kind, signed.signer);
-        if self.seen(|seen| seen.reports.contains_key(&key)) {
+        if self.seen(|seen| seen.reports.contains(&key)) {
             return Err(Ignore("duplicate"));
         }
         let verified = self.verify(signed)?;
         self.seen(|seen| {
-            seen.reports.retain(|(epoch, _, _), ()| epoch.get() >= oldest);
-            seen.reports.insert(key, ());
+            seen.reports.retain(|(epoch, _, _)| epoch.get() >= oldest);
+            seen.reports.insert(key);
         });
         Ok(verified)
     }
@@ -193,14 +197,23 @@ impl NodeGate {
 
     fn certificate(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
         let certificate: Certificate = parse(bytes)?;
-        if certificate.height.get() <= self.tip() {
+        let (height, tip) = (certificate.height, self.tip());
+        if height.get() <= tip {
             return Err(Ignore("stale"));
         }
-        if certificate.height.get() > self.newest_epoch() {
+        if height.get() > self.newest_epoch() {
             return Err(Ignore("future"));
         }
-        let set = self.network.validators(certificate.height);
-        certificate.verify(self.network.id(), set).map(Passed::Certificate).map_err(|_| Reject("certificate"))
+        if self.seen(|seen| seen.certified.contains(&height)) {
+            return Err(Ignore("duplicate"));
+        }
+        let set = self.network.validators(height);
+        let certificate = certificate.verify(self.network.id(), set).map_err(|_| Reject("certificate"))?;
+        self.seen(|seen| {
+            seen.certified.retain(|height| height.get() > tip);
+            seen.certified.insert(height);
+        });
+        Ok(Passed::Certificate(certificate))
     }
 
     /// Whether a height is one of the `ahead` next ones.
@@ -255,3 +268,7 @@ impl Gate for NodeGate {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -1,0 +1,472 @@
+//! Every kind of message, every way to be wrong: exactly the right verdict and reason, and the good one passes.
+
+use std::time::Duration;
+
+use lucid_types::amount::Ppm;
+use lucid_types::attestation::Capacity;
+use lucid_types::codec::encode;
+use lucid_types::genesis::{Genesis, GenesisWorker, PaymentNetwork};
+use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PayoutId, SolidBlockId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{ReceiptVote, Verdict};
+use lucid_types::policy::Policy;
+use lucid_types::report::ScoreReport;
+use lucid_types::signed::Signature;
+use lucid_types::sync::PolkaCertificate;
+use lucid_types::time::UnixMillis;
+use lucid_types::validator::Validator;
+use lucid_types::vote::{Proposal, Vote, VoteKind};
+
+use super::*;
+
+/// The newest block; the clock is in the epoch after it.
+const TIP: u64 = 10;
+const NEXT: u64 = TIP + 1;
+const WORKER: u8 = 11;
+const STRANGER: u8 = 99;
+
+struct Still(UnixMillis);
+
+impl Clock for Still {
+    fn now(&self) -> UnixMillis {
+        self.0
+    }
+}
+
+struct Fixture {
+    gate: NodeGate,
+    tip: Arc<AtomicU64>,
+    network: NetworkId,
+}
+
+fn key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&[seed; 32])
+}
+
+/// Validators 1 to 4 and a worker, epochs of two seconds.
+fn fixture() -> Fixture {
+    let node = |seed: u8| key(seed).node_id();
+    let genesis = Genesis {
+        name: "gate".to_owned(),
+        genesis_time: UnixMillis::new(1_000_000),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([0; 32]),
+            usdt: PayoutAddress::from_hash20([1; 20]),
+        },
+        policy: Policy::local(Duration::from_secs(2), 2, 0),
+        validators: (1..=4).map(|seed| Validator { node: node(seed), power: 1, operator: node(seed) }).collect(),
+        workers: vec![GenesisWorker {
+            node: node(WORKER),
+            operator: node(WORKER),
+            payout_address: PayoutAddress::from_hash20([WORKER; 20]),
+            can_lead: true,
+            capacity: Capacity::default(),
+        }],
+        pools: vec![],
+    };
+    let now = UnixMillis::new(1_000_000 + TIP * 2_000 + 500);
+    let network = Arc::new(Network::new(genesis).unwrap());
+    let id = *network.id();
+    let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
+    let tip = Arc::new(AtomicU64::new(TIP));
+    let gate = NodeGate::new(network, Arc::new(Still(now)), Arc::new(table), Arc::clone(&tip));
+    Fixture { gate, tip, network: id }
+}
+
+impl Fixture {
+    /// The verdict in words; nothing follows "accept".
+    fn admit(&self, topic: Topic, bytes: &[u8]) -> String {
+        match self.gate.admit(key(STRANGER).node_id(), topic, bytes) {
+            Admission::Accept(_) => "accept".to_owned(),
+            Admission::Ignore(reason) => format!("ignore {reason}"),
+            Admission::Reject(reason) => format!("reject {reason}"),
+        }
+    }
+
+    #[track_caller]
+    fn expect(&self, kind: Kind, bytes: &[u8], verdict: &str) {
+        assert_eq!(self.admit(kind.topic(), bytes), verdict, "{kind:?}");
+    }
+}
+
+/// Everything that is gossiped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Attestation,
+    Commit,
+    Reveal,
+    Proposal,
+    Vote,
+    Liveness,
+    Body,
+    Certificate,
+}
+
+use Kind::{Attestation, Body, Certificate as Proof, Commit as Commits, Liveness as Repeated, Reveal as Reveals};
+
+const KINDS: [Kind; 8] = [Attestation, Commits, Reveals, Kind::Proposal, Kind::Vote, Repeated, Body, Proof];
+
+/// What a message is made of.
+#[derive(Clone, Copy)]
+struct Recipe {
+    network: NetworkId,
+    signer: u8,
+    height: u64,
+    sequence: u64,
+}
+
+fn vote(height: u64) -> Vote {
+    Vote {
+        kind: VoteKind::Precommit,
+        height: EpochNumber::new(height),
+        round: 0,
+        block: Some(BlockHash::from_bytes([7; 32])),
+    }
+}
+
+fn commit(recipe: &Recipe) -> Signed<Commit> {
+    let record = Commit {
+        epoch: EpochNumber::new(recipe.height),
+        report: Hash::from_bytes([3; 32]),
+        time: UnixMillis::new(5),
+        solid: vec![],
+        treasuries: vec![],
+        receipts: vec![],
+    };
+    key(recipe.signer).sign_commit(&recipe.network, record).into_inner()
+}
+
+fn attestation(recipe: &Recipe) -> ResourceAttestation {
+    ResourceAttestation {
+        epoch: EpochNumber::new(recipe.height),
+        sequence: recipe.sequence,
+        time: UnixMillis::new(5),
+        uptime_s: 1,
+        cpu: Ppm::ZERO,
+        memory: Ppm::ZERO,
+        disk: Ppm::ZERO,
+        network_rx_bytes_s: 0,
+        network_tx_bytes_s: 0,
+        sessions: 0,
+        capacity: Capacity::default(),
+        allocation: Ppm::ZERO,
+    }
+}
+
+fn repetition(recipe: &Recipe, item: Liveness) -> Vec<u8> {
+    let message = LivenessMessage { sequence: recipe.sequence, item };
+    encode(&*key(recipe.signer).sign_liveness(&recipe.network, message))
+}
+
+fn block(recipe: &Recipe) -> Block {
+    Block {
+        height: EpochNumber::new(recipe.height),
+        parent: BlockHash::from_bytes([1; 32]),
+        proposer: key(recipe.signer).node_id(),
+        time: UnixMillis::new(5),
+        commits: vec![commit(recipe)],
+        reveals: vec![],
+        next_set: Hash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([4; 32]),
+    }
+}
+
+fn certificate(recipe: &Recipe, signers: impl IntoIterator<Item = u8>) -> Certificate {
+    let record = vote(recipe.height);
+    let sign = |seed: u8| key(seed).sign_vote(&recipe.network, record).into_inner();
+    let mut signatures: Vec<_> = signers.into_iter().map(sign).map(|vote| (vote.signer, vote.signature)).collect();
+    signatures.sort();
+    Certificate { height: record.height, round: 0, block: BlockHash::from_bytes([7; 32]), signatures }
+}
+
+impl Kind {
+    const fn topic(self) -> Topic {
+        match self {
+            Attestation => Topic::Attestations(0),
+            Commits => Topic::Commits,
+            Reveals => Topic::Reveals,
+            Self::Proposal | Self::Vote => Topic::Consensus,
+            Repeated => Topic::Liveness,
+            Body => Topic::Bodies,
+            Proof => Topic::Certificates,
+        }
+    }
+
+    /// As it should be, but for what the recipe says.
+    fn make(self, recipe: &Recipe) -> Vec<u8> {
+        let (signer, network, height) = (key(recipe.signer), &recipe.network, EpochNumber::new(recipe.height));
+        match self {
+            Attestation => encode(&*signer.sign_attestation(network, attestation(recipe))),
+            Commits => encode(&commit(recipe)),
+            Reveals => {
+                let reveal = Reveal { report: ScoreReport::empty(height), salt: [5; 32] };
+                encode(&*signer.sign_report(network, reveal))
+            }
+            Self::Proposal => {
+                let proposal = Proposal { height, round: 0, block: BlockHash::from_bytes([7; 32]), pol_round: None };
+                encode(&ConsensusMessage::Proposal(signer.sign_proposal(network, proposal).into_inner()))
+            }
+            Self::Vote => encode(&ConsensusMessage::Vote(signer.sign_vote(network, vote(recipe.height)).into_inner())),
+            Repeated => {
+                let inner = signer.sign_vote(network, vote(recipe.height)).into_inner();
+                repetition(recipe, Liveness::Vote(inner))
+            }
+            Body => encode(&ProposedBody { round: 0, block: block(recipe) }),
+            Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
+        }
+    }
+
+    fn good(self, fixture: &Fixture) -> Recipe {
+        let signer = if self == Attestation { WORKER } else { 1 };
+        Recipe { network: fixture.network, signer, height: NEXT, sequence: 1 }
+    }
+}
+
+#[test]
+fn what_is_right_passes() {
+    for kind in KINDS {
+        let fixture = fixture();
+        fixture.expect(kind, &kind.make(&kind.good(&fixture)), "accept");
+    }
+}
+
+#[test]
+fn garbage_is_malformed_whatever_its_topic() {
+    let fixture = fixture();
+    for kind in KINDS {
+        let good = kind.make(&kind.good(&fixture));
+        let trailing = [good.as_slice(), &[0]].concat();
+        for bytes in [&[], &[0xff; 8][..], &good[..good.len() - 1], &good[1..], &trailing, &[0xff; 4096]] {
+            fixture.expect(kind, bytes, "reject malformed");
+        }
+        // An attestation is nothing but numbers, so any bytes of its length are one.
+        let noise = vec![0xff; good.len()];
+        fixture.expect(kind, &noise, if kind == Attestation { "ignore future" } else { "reject malformed" });
+        fixture.expect(kind, &good, "accept");
+    }
+}
+
+#[test]
+fn what_is_longer_than_its_kind_is_malformed() {
+    let fixture = fixture();
+    let recipe = Commits.good(&fixture);
+    let receipt = ReceiptVote { payout: PayoutId::from_bytes([1; 32]), attempt: 1, verdict: Verdict::Dead };
+    let Signed { mut record, .. } = commit(&recipe);
+    record.receipts = vec![receipt; 5_000];
+    let long = encode(&*key(1).sign_commit(&fixture.network, record));
+    assert!(long.len() > Signed::<Commit>::MAX_BYTES);
+    fixture.expect(Commits, &long, "reject malformed");
+
+    let mut long = certificate(&Proof.good(&fixture), [1, 2, 3]);
+    long.signatures = vec![long.signatures[0]; Certificate::MAX_BYTES / 96 + 1];
+    fixture.expect(Proof, &encode(&long), "reject malformed");
+
+    let polka = PolkaCertificate {
+        height: EpochNumber::new(NEXT),
+        round: 0,
+        block: BlockHash::from_bytes([7; 32]),
+        signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); LivenessMessage::MAX_BYTES / 96 + 1],
+    };
+    fixture.expect(Repeated, &repetition(&recipe, Liveness::Polka(polka)), "reject malformed");
+}
+
+#[test]
+fn signatures_of_another_network_prove_nothing() {
+    let fixture = fixture();
+    for kind in KINDS {
+        let foreign = Recipe { network: NetworkId::from_bytes([8; 32]), ..kind.good(&fixture) };
+        let verdict = if kind == Proof { "reject certificate" } else { "reject signature" };
+        fixture.expect(kind, &kind.make(&foreign), verdict);
+        // It has not taken the place of the good one.
+        fixture.expect(kind, &kind.make(&kind.good(&fixture)), "accept");
+    }
+}
+
+#[test]
+fn a_changed_bit_of_a_signature_is_seen() {
+    let fixture = fixture();
+    for kind in KINDS {
+        let mut bytes = kind.make(&kind.good(&fixture));
+        let last = bytes.len() - 1;
+        if kind == Body {
+            let mut block = block(&kind.good(&fixture));
+            block.commits[0].signature = Signature::from_bytes([1; 64]);
+            bytes = encode(&ProposedBody { round: 0, block });
+        } else {
+            bytes[last] ^= 1;
+        }
+        let verdict = if kind == Proof { "reject certificate" } else { "reject signature" };
+        fixture.expect(kind, &bytes, verdict);
+        fixture.expect(kind, &kind.make(&kind.good(&fixture)), "accept");
+    }
+}
+
+#[test]
+fn strangers_are_not_heard() {
+    let fixture = fixture();
+    for kind in KINDS {
+        // A worker speaks for no validator, and a validator that is no worker attests nothing.
+        for signer in [STRANGER, if kind == Attestation { 1 } else { WORKER }] {
+            let verdict = match kind {
+                // Who is not known yet may be known elsewhere.
+                Attestation => "ignore unknown-signer",
+                Proof => "reject certificate",
+                _ => "reject unknown-signer",
+            };
+            fixture.expect(kind, &kind.make(&Recipe { signer, ..kind.good(&fixture) }), verdict);
+        }
+    }
+}
+
+#[test]
+fn only_epochs_and_heights_that_matter_now_pass() {
+    // The clock is in epoch `NEXT`; one more is allowed for a clock that is ahead. Reports are wanted from the newest
+    // block's epoch on, rounds of the next two heights, repetitions of the next.
+    for (kind, oldest, newest) in [
+        (Attestation, 0, NEXT + 1),
+        (Commits, TIP, NEXT + 1),
+        (Reveals, TIP, NEXT + 1),
+        (Kind::Proposal, NEXT, NEXT + 1),
+        (Kind::Vote, NEXT, NEXT + 1),
+        (Repeated, NEXT, NEXT),
+        (Body, NEXT, NEXT + 1),
+        (Proof, NEXT, NEXT + 1),
+    ] {
+        let at = |height: u64| {
+            let fixture = fixture();
+            fixture.admit(kind.topic(), &kind.make(&Recipe { height, ..kind.good(&fixture) }))
+        };
+        assert_eq!(at(oldest), "accept", "{kind:?}");
+        assert_eq!(at(newest), "accept", "{kind:?}");
+        for future in [newest + 1, newest + 1_000, u64::MAX] {
+            assert_eq!(at(future), "ignore future", "{kind:?}");
+        }
+        if oldest > 0 {
+            for stale in [oldest - 1, 1, 0] {
+                assert_eq!(at(stale), "ignore stale", "{kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_window_moves_with_the_chain() {
+    let fixture = fixture();
+    let [old, new] = [NEXT, NEXT + 1].map(|height| Recipe { height, ..Kind::Vote.good(&fixture) });
+    fixture.expect(Kind::Vote, &Kind::Vote.make(&old), "accept");
+    fixture.expect(Proof, &Proof.make(&old), "accept");
+    fixture.tip.store(NEXT, Ordering::Release);
+    fixture.expect(Kind::Vote, &Kind::Vote.make(&old), "ignore stale");
+    fixture.expect(Proof, &Proof.make(&old), "ignore stale");
+    fixture.expect(Kind::Vote, &Kind::Vote.make(&new), "accept");
+    fixture.expect(Proof, &Proof.make(&new), "accept");
+    assert_eq!(fixture.gate.seen(|seen| seen.certified.len()), 1, "what is decided is forgotten");
+}
+
+#[test]
+fn what_came_before_is_not_taken_again() {
+    let fixture = fixture();
+    for (kind, again) in [
+        (Attestation, "ignore stale"),
+        (Commits, "ignore duplicate"),
+        (Reveals, "ignore duplicate"),
+        (Repeated, "ignore duplicate"),
+        (Proof, "ignore duplicate"),
+        // Their bytes are always the same: the mesh knows them by their hash.
+        (Kind::Proposal, "accept"),
+        (Kind::Vote, "accept"),
+        (Body, "accept"),
+    ] {
+        let bytes = kind.make(&kind.good(&fixture));
+        fixture.expect(kind, &bytes, "accept");
+        fixture.expect(kind, &bytes, again);
+    }
+    // Another commit for the epoch, a certificate with other signers: the first stands.
+    let recipe = Commits.good(&fixture);
+    let Signed { mut record, .. } = commit(&recipe);
+    record.report = Hash::from_bytes([4; 32]);
+    fixture.expect(Commits, &encode(&*key(1).sign_commit(&fixture.network, record)), "ignore duplicate");
+    fixture.expect(Proof, &encode(&certificate(&recipe, [2, 3, 4])), "ignore duplicate");
+    // Others' are not affected.
+    fixture.expect(Commits, &Commits.make(&Recipe { signer: 2, ..recipe }), "accept");
+}
+
+#[test]
+fn repetitions_count_upwards_for_each_sender() {
+    let fixture = fixture();
+    let send = |signer: u8, sequence: u64, verdict: &str| {
+        let recipe = Recipe { signer, sequence, ..Repeated.good(&fixture) };
+        fixture.expect(Repeated, &Repeated.make(&recipe), verdict);
+    };
+    send(1, 5, "accept");
+    send(1, 4, "ignore duplicate");
+    send(1, 5, "ignore duplicate");
+    send(1, 0, "ignore duplicate");
+    send(2, 1, "accept");
+    send(1, 6, "accept");
+    send(1, u64::MAX, "accept");
+    send(1, 7, "ignore duplicate");
+}
+
+#[test]
+fn a_repeated_vote_needs_a_signature_of_its_own() {
+    let fixture = fixture();
+    let recipe = Recipe { sequence: 100, ..Repeated.good(&fixture) };
+    let inner = |signer: u8, network: &NetworkId| key(signer).sign_vote(network, vote(NEXT)).into_inner();
+    let mut forged = inner(2, &fixture.network);
+    forged.signature = inner(1, &fixture.network).signature;
+    for (vote, verdict) in [
+        (forged, "reject signature"),
+        (inner(2, &NetworkId::from_bytes([8; 32])), "reject signature"),
+        (inner(STRANGER, &fixture.network), "reject unknown-signer"),
+    ] {
+        fixture.expect(Repeated, &repetition(&recipe, Liveness::Vote(vote)), verdict);
+    }
+    // What was refused has not used up the sequence, and anybody may repeat another's vote.
+    let good = Recipe { sequence: 1, ..recipe };
+    fixture.expect(Repeated, &repetition(&good, Liveness::Vote(inner(2, &fixture.network))), "accept");
+}
+
+#[test]
+fn a_certificate_needs_more_than_two_thirds_in_order() {
+    let fixture = fixture();
+    let recipe = Proof.good(&fixture);
+    let mut twice = certificate(&recipe, [1, 2]);
+    twice.signatures.push(twice.signatures[1]);
+    let mut backwards = certificate(&recipe, [1, 2, 3]);
+    backwards.signatures.reverse();
+    let other = Certificate { block: BlockHash::from_bytes([9; 32]), ..certificate(&recipe, [1, 2, 3]) };
+    for bad in [certificate(&recipe, []), certificate(&recipe, [1, 2]), twice, backwards, other] {
+        fixture.expect(Proof, &encode(&bad), "reject certificate");
+    }
+    fixture.expect(Proof, &encode(&certificate(&recipe, [4, 2, 3])), "accept");
+}
+
+#[test]
+fn attestations_are_plausible_and_few() {
+    let fixture = fixture();
+    let recipe = Attestation.good(&fixture);
+    let sign = |record| encode(&*key(WORKER).sign_attestation(&fixture.network, record));
+    let bad = ResourceAttestation { cpu: Ppm::new(1_000_001), ..attestation(&recipe) };
+    fixture.expect(Attestation, &sign(bad), "reject implausible");
+    for (sequence, verdict) in [(1, "accept"), (2, "accept"), (3, "ignore rate"), (2, "ignore stale")] {
+        fixture.expect(Attestation, &Attestation.make(&Recipe { sequence, ..recipe }), verdict);
+    }
+    let next = Recipe { sequence: 4, height: NEXT + 1, ..recipe };
+    fixture.expect(Attestation, &Attestation.make(&next), "accept");
+    fixture.expect(Attestation, &Attestation.make(&Recipe { sequence: 5, ..recipe }), "ignore stale");
+}
+
+#[test]
+fn topics_that_nothing_uses_yet_carry_nothing() {
+    let fixture = fixture();
+    let good = Commits.make(&Commits.good(&fixture));
+    for topic in [Topic::Commands, Topic::Receipts, Topic::Signatures(lucid_types::id::PoolId::from_bytes([1; 32]))] {
+        assert_eq!(fixture.admit(topic, &good), "ignore unused-topic");
+    }
+    // A message in another's topic is no message.
+    for (kind, topic) in [(Commits, Topic::Reveals), (Kind::Vote, Topic::Liveness), (Proof, Topic::Bodies)] {
+        assert_eq!(fixture.admit(topic, &kind.make(&kind.good(&fixture))), "reject malformed", "{kind:?}");
+    }
+}
