@@ -14,6 +14,7 @@ pub mod peers;
 pub mod probe;
 pub mod router;
 pub mod sampler;
+mod stage;
 pub mod view;
 
 /// Identifies the sources this was built from: the version, then a hash. Two binaries of one build have the same.

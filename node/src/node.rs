@@ -1,12 +1,10 @@
-//! The composition root: opens everything, wires it together, supervises it, and stops it in order.
+//! The composition root: opens everything and wires it together.
 //!
 //! Order of stopping: API, measuring and payouts (a write that has begun is finished), the chain, the mesh, the store.
-//! A part that ends by itself stops the node: a node that only half works would look healthy.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use lucid_consensus::network::Network;
@@ -24,7 +22,6 @@ use lucid_types::key::NodeKey;
 use lucid_types::time::EpochNumber;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, NodeView};
@@ -46,62 +43,13 @@ use crate::peers;
 use crate::probe::{AttestationTable, Prober, ProberParts, Responder, ResponderParts, Served};
 use crate::router::Router;
 use crate::sampler::{Attester, AttesterParts, Sampler};
+use crate::stage::{Stage, supervise};
 use crate::view::NodeParts;
 
-/// All of stopping together takes at most this long.
-const GOODBYE: Duration = Duration::from_secs(10);
 /// Messages that wait to be gossiped; see [`DriverParts::gossip`].
 const GOSSIP: usize = 1_024;
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
-
-/// The parts that stop together.
-struct Stage {
-    name: &'static str,
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
-    stop: CancellationToken,
-}
-
-impl Stage {
-    fn new(name: &'static str) -> Self {
-        Self { name, tasks: JoinSet::new(), stop: CancellationToken::new() }
-    }
-
-    fn spawn<E: Into<anyhow::Error>>(
-        &mut self,
-        name: &'static str,
-        task: impl Future<Output = Result<(), E>> + Send + 'static,
-    ) {
-        self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
-    }
-
-    /// For tasks that cannot fail.
-    fn spawn_plain(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn(name, async move {
-            task.await;
-            anyhow::Ok(())
-        });
-    }
-
-    /// The first task that ends, and why.
-    async fn ended(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
-            Some(Ok((name, Ok(())))) => anyhow!("the {name} has ended"),
-            Some(Ok((name, Err(error)))) => error.context(format!("the {name} has failed")),
-            Some(Err(panic)) => anyhow!(panic).context(format!("a task of {} has panicked", self.name)),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn stop(mut self) {
-        self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Ok((name, Err(error))) = ended {
-                tracing::warn!("the {name} stopped with an error: {error:#}");
-            }
-        }
-    }
-}
 
 /// Runs a node until `stop`.
 ///
@@ -113,37 +61,14 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     let genesis = home.load_genesis()?.genesis;
     let network = Arc::new(Network::new(genesis).context("the genesis cannot be used")?);
     check_roles(&config, &network, &key.node_id())?;
+    // First: that this home's node runs already says more than that its ports are in use.
+    let store = Store::open(&home.db_dir(), *network.id())?;
     let api = bind("api.listen", config.api.listen).await?;
     let metrics = bind("metrics.listen", config.metrics.listen).await?;
-    let store = Store::open(&home.db_dir(), *network.id())?;
 
     let node = Assembly { home, config, clock, key, network, store };
     let stages = node.assemble(api, metrics)?;
     supervise(stages, stop).await
-}
-
-/// Waits for the end and stops the stages in order.
-async fn supervise(mut stages: Vec<Stage>, stop: CancellationToken) -> anyhow::Result<()> {
-    let ended = {
-        let mut all: Vec<_> = stages.iter_mut().map(|stage| Box::pin(stage.ended())).collect();
-        tokio::select! {
-            () = stop.cancelled() => None,
-            (error, _, _) = futures::future::select_all(all.iter_mut()) => Some(error),
-        }
-    };
-    if let Some(error) = &ended {
-        tracing::error!("stopping: {error:#}");
-    }
-    let goodbye = async {
-        for stage in stages {
-            stage.stop().await;
-        }
-    };
-    if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-        tracing::warn!("some parts did not stop in time");
-    }
-    tracing::info!("stopped");
-    ended.map_or(Ok(()), Err)
 }
 
 async fn bind(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
