@@ -11,6 +11,7 @@
 mod api;
 mod cli;
 mod fixture;
+mod hostile;
 mod mesh;
 mod probe;
 mod responder;

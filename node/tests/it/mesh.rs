@@ -27,9 +27,19 @@ pub(crate) struct Peer {
 
 /// Starts the mesh of a seed and waits until it listens.
 pub(crate) async fn peer(network_id: NetworkId, seed: u8, bootstrap: Vec<String>) -> (Peer, Events<()>) {
+    peer_behind(Closed, network_id, seed, bootstrap).await
+}
+
+/// As [`peer`], with a gate of its own.
+pub(crate) async fn peer_behind<G: Gate>(
+    gate: G,
+    network_id: NetworkId,
+    seed: u8,
+    bootstrap: Vec<String>,
+) -> (Peer, Events<G::Item>) {
     let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     let config = MeshConfig { listen, bootstrap, local: true, ..MeshConfig::new(network_id) };
-    let (mesh, events, task) = start(config, &[seed; 32], Arc::new(Closed)).unwrap();
+    let (mesh, events, task) = start(config, &[seed; 32], Arc::new(gate)).unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(task.run(stop.clone()));
     within(mesh.wait_for_listeners(1)).await;

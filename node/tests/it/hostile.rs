@@ -1,0 +1,335 @@
+//! A real node, as its own process, against peers that send garbage of every kind, lies and floods. It stays up, says
+//! what it refused and why, and takes what is right from others.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
+use lucid_types::block::{Block, ProposedBody};
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::{decode, encode};
+use lucid_types::commit::Commit;
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::signed::Signed;
+use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+
+use crate::fixture::{genesis, node, within};
+use crate::mesh::{Peer, peer_behind};
+
+/// The node under attack; validators 2 to 4 are the test's.
+const NODE: u8 = 1;
+const HONEST: u8 = 2;
+const LIAR: u8 = 3;
+const STRANGER: u8 = 99;
+
+/// Hears nothing, and blames nobody for it.
+struct Deaf;
+
+impl Gate for Deaf {
+    type Item = ();
+    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+        Admission::Ignore("deaf")
+    }
+}
+
+fn key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&[seed; 32])
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The process; killed when the test fails.
+struct Running {
+    child: Child,
+    api: String,
+    metrics: String,
+    bootstrap: String,
+    network: NetworkId,
+    client: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended, as it should.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn lucid(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("LUCID_") {
+            command.env_remove(variable);
+        }
+    }
+    command.env("RUST_LOG", "warn").arg("--home").arg(home);
+    command
+}
+
+/// Starts the node of [`NODE`] in a network of four validators and a worker, with a payment provider that is down.
+async fn start(genesis: &Genesis) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let file = folder.path().join("genesis.toml");
+    std::fs::write(&file, toml::to_string(genesis).unwrap()).unwrap();
+    let [p2p, api, metrics, tron] = [(); 4].map(|()| free_port());
+    let init = lucid(&home)
+        .args(["init", "--role", "validator", "--local", "--listen", &format!("/ip4/127.0.0.1/tcp/{p2p}")])
+        .args(["--api", &format!("127.0.0.1:{api}"), "--metrics", &format!("127.0.0.1:{metrics}")])
+        .args(["--tron", &format!("http://127.0.0.1:{tron}"), "--genesis", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    std::fs::write(home.join("node.key"), hex::encode([NODE; 32])).unwrap();
+    let child = lucid(&home).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let running = Running {
+        child,
+        api: format!("http://127.0.0.1:{api}"),
+        metrics: format!("http://127.0.0.1:{metrics}/metrics"),
+        bootstrap: format!("/ip4/127.0.0.1/tcp/{p2p}/p2p/{}", peer_id_string(&node(NODE)).unwrap()),
+        network: genesis.network_id(),
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        _folder: folder,
+    };
+    running.until("the node answers", async |running| running.is_healthy().await).await;
+    running
+}
+
+impl Running {
+    async fn until(&self, what: &str, condition: impl AsyncFn(&Self) -> bool) {
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        let wait = async {
+            while !condition(self).await {
+                look.tick().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
+            panic!("never: {what}\n{}", self.page().await);
+        }
+    }
+
+    async fn is_healthy(&self) -> bool {
+        let answer = self.client.get(format!("{}/healthz", self.api)).timeout(Duration::from_secs(5)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn page(&self) -> String {
+        match self.client.get(&self.metrics).timeout(Duration::from_secs(5)).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    async fn count(&self, group: &str, reason: &str) -> u64 {
+        let wanted = format!("lucid_mesh_total{{group=\"{group}\",reason=\"{reason}\"}} ");
+        let page = self.page().await;
+        page.lines().find_map(|line| line.strip_prefix(&wanted)?.parse().ok()).unwrap_or(0)
+    }
+
+    /// A peer that is connected to the node.
+    async fn peer(&self, seed: u8) -> Peer {
+        let (peer, mut events) = peer_behind(Deaf, self.network, seed, vec![self.bootstrap.clone()]).await;
+        tokio::spawn(async move { while events.next().await.is_some() {} });
+        assert!(within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.node_id == node(NODE)))).await);
+        peer
+    }
+
+    /// Asks the process to end, and waits.
+    async fn stop(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        within(async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                look.tick().await;
+            }
+        })
+        .await
+    }
+}
+
+fn commit(network: &NetworkId, signer: u8, epoch: u64) -> Signed<Commit> {
+    let record = Commit {
+        epoch: EpochNumber::new(epoch),
+        report: Hash::from_bytes([3; 32]),
+        time: UnixMillis::new(5),
+        solid: vec![],
+        treasuries: vec![],
+        receipts: vec![],
+    };
+    key(signer).sign_commit(network, record).into_inner()
+}
+
+fn vote(network: &NetworkId, signer: u8, height: u64, round: u32) -> Signed<Vote> {
+    let (height, block) = (EpochNumber::new(height), Some(BlockHash::from_bytes([7; 32])));
+    key(signer).sign_vote(network, Vote { kind: VoteKind::Prevote, height, round, block }).into_inner()
+}
+
+/// A message, where it is sent, and what the node must say to it.
+struct Lie {
+    topic: Topic,
+    reason: &'static str,
+    bytes: Vec<u8>,
+}
+
+fn lies(network: &NetworkId) -> Vec<Lie> {
+    let foreign = NetworkId::from_bytes([8; 32]);
+    let lie = |topic, reason, bytes| Lie { topic, reason, bytes };
+    let mut lies: Vec<_> = [
+        Topic::Attestations(0),
+        Topic::Commits,
+        Topic::Reveals,
+        Topic::Consensus,
+        Topic::Liveness,
+        Topic::Bodies,
+        Topic::Certificates,
+    ]
+    .into_iter()
+    .map(|topic| lie(topic, "malformed", vec![0xff; topic.max_bytes()]))
+    .collect();
+    let body = |commits| Block {
+        height: EpochNumber::new(1),
+        parent: BlockHash::from_bytes([1; 32]),
+        proposer: node(LIAR),
+        time: UnixMillis::new(5),
+        commits,
+        reveals: vec![],
+        next_set: Hash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([4; 32]),
+    };
+    let certificate = |height: u64| Certificate {
+        height: EpochNumber::new(height),
+        round: 0,
+        block: BlockHash::from_bytes([7; 32]),
+        signatures: vec![(node(LIAR), vote(network, LIAR, height, 0).signature)],
+    };
+    let mut forged = commit(network, HONEST, 1);
+    forged.signature = commit(network, LIAR, 1).signature;
+    let repeated = LivenessMessage { sequence: 1, item: Liveness::Vote(vote(&foreign, LIAR, 1, 0)) };
+    lies.extend([
+        lie(Topic::Commits, "signature", encode(&forged)),
+        lie(Topic::Commits, "signature", encode(&commit(&foreign, HONEST, 1))),
+        lie(Topic::Commits, "unknown-signer", encode(&commit(network, STRANGER, 1))),
+        lie(Topic::Commits, "future", encode(&commit(network, LIAR, 500))),
+        lie(Topic::Commits, "stale", encode(&commit(network, LIAR, 0))),
+        lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
+        lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
+        lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
+        lie(Topic::Bodies, "signature", encode(&ProposedBody { round: 0, block: body(vec![forged.clone()]) })),
+        lie(Topic::Certificates, "certificate", encode(&certificate(1))),
+        lie(Topic::Certificates, "future", encode(&certificate(u64::MAX))),
+        lie(Topic::Commands, "unused-topic", vec![1]),
+    ]);
+    lies
+}
+
+/// Requests of every protocol that no honest peer sends. Every one ends, whatever the node makes of it.
+async fn flood(mesh: Mesh) {
+    let sync = |request: SyncRequest| (Protocol::Sync, encode(&request));
+    let epoch = EpochNumber::new;
+    let mut requests = vec![
+        sync(SyncRequest::Blocks { from: epoch(u64::MAX), to: epoch(0) }),
+        sync(SyncRequest::Blocks { from: epoch(0), to: epoch(u64::MAX) }),
+        sync(SyncRequest::Body { height: epoch(u64::MAX), block: BlockHash::from_bytes([0; 32]) }),
+        sync(SyncRequest::Reports {
+            epoch: epoch(u64::MAX),
+            have_commits: vec![node(1); 1_000],
+            have_reveals: vec![node(1); 1_000],
+        }),
+    ];
+    for protocol in Protocol::ALL {
+        let largest = protocol.limits().request_bytes;
+        requests.extend([vec![], vec![0], vec![0xff; 100], vec![0xff; largest]].map(|bytes| (protocol, bytes)));
+    }
+    let mut asked = JoinSet::new();
+    for (protocol, bytes) in requests.into_iter().cycle().take(400) {
+        let mesh = mesh.clone();
+        // Refused here for too many in flight, refused there, or not answered: no matter.
+        asked.spawn(async move { mesh.request(node(NODE), protocol, bytes).await.is_ok() });
+    }
+    for _ in 0..20 {
+        let mesh = mesh.clone();
+        asked.spawn(async move {
+            let Ok(mut stream) = mesh.open_relay(node(NODE)).await else { return false };
+            // A node that is no worker closes the stream.
+            let _sent = stream.write_all(&[0xff; 4096]).await;
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.is_ok()
+        });
+    }
+    within(async { while asked.join_next().await.is_some() {} }).await;
+}
+
+async fn publish(mesh: &Mesh, topic: Topic, bytes: Vec<u8>) {
+    within(mesh.publish(topic, bytes)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
+    let genesis = genesis(Duration::from_secs(5), &[NODE, HONEST, LIAR, 4], &[10]);
+    let mut running = start(&genesis).await;
+    let network = running.network;
+    let honest = running.peer(HONEST).await;
+
+    // Every lie comes from a peer of its own: whoever is caught is not listened to any more.
+    let lies = lies(&network);
+    let mut liars = Vec::new();
+    for (seed, lie) in (100..).zip(&lies) {
+        let liar = running.peer(seed).await;
+        publish(&liar.mesh, lie.topic, lie.bytes.clone()).await;
+        liars.push(liar);
+    }
+    for Lie { topic, reason, .. } in &lies {
+        let what = format!("{} refused as {reason}", topic.kind());
+        running.until(&what, async |running| running.count(topic.kind(), reason).await > 0).await;
+    }
+    drop(liars);
+
+    // A validator that votes in every round there is, and proposes what nobody has.
+    let liar = running.peer(LIAR).await;
+    for round in 0..300u32 {
+        let block = BlockHash::from_bytes(*Hash::derive("test", &[&round.to_le_bytes()]).as_bytes());
+        let proposal = Proposal { height: EpochNumber::new(1), round, block, pol_round: None };
+        let proposal = key(LIAR).sign_proposal(&network, proposal).into_inner();
+        publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
+        publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Vote(vote(&network, LIAR, 1, round)))).await;
+    }
+    flood(liar.mesh.clone()).await;
+    assert!(running.is_healthy().await);
+
+    // What is right still passes, all the way to the chain, from where others may fetch it.
+    assert_eq!(running.count("commits", "accepted").await, 0);
+    let good = commit(&network, HONEST, 1);
+    publish(&honest.mesh, Topic::Commits, encode(&good)).await;
+    running.until("a good commit passes", async |running| running.count("commits", "accepted").await == 1).await;
+    let request = SyncRequest::Reports { epoch: EpochNumber::new(1), have_commits: vec![], have_reveals: vec![] };
+    running
+        .until("the chain has the commit", async |_| {
+            let answer = within(honest.mesh.request(node(NODE), Protocol::Sync, encode(&request))).await;
+            let commits = match answer.map(|bytes| decode(&bytes)) {
+                Ok(Ok(SyncResponse::Reports { commits, .. })) => commits,
+                _ => vec![],
+            };
+            commits.contains(&good)
+        })
+        .await;
+
+    let begun = std::time::Instant::now();
+    assert!(running.stop().await.success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
