@@ -1,7 +1,9 @@
 //! The block that a proposer offers.
 
 use lucid_types::block::Block;
+use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{Hash, NodeId, StateRoot};
+use lucid_types::signed::Verified;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
 use crate::ledger::check::{InvalidBlock, block_time, check_commit, check_reveal};
@@ -10,7 +12,11 @@ use crate::ledger::state::State;
 use crate::network::Network;
 use crate::reports::Reports;
 
-/// Builds the next block from all commits and reveals that may stand in it, and its outcome.
+/// More than a block without commits and reveals takes.
+const ENVELOPE_BYTES: usize = 256;
+
+/// Builds the next block from the commits and reveals that may stand in it, and its outcome. What does not fit
+/// [`Block::MAX_BYTES`] waits for a later block: late commits first, then the newest reveals.
 ///
 /// # Errors
 /// [`InvalidBlock::TooFewCommits`] while not enough validators have committed; others as for any block.
@@ -24,13 +30,18 @@ pub fn build(
     let height = state.height.next();
     let commits = reports.commits().filter(|commit| check_commit(network, state, commit).is_ok());
     let reveals = reports.reveals().filter(|reveal| check_reveal(network, state, reveal).is_ok());
+    let (timely, late): (Vec<_>, Vec<_>) = commits.partition(|commit| commit.record.epoch == height);
+    let mut room = Block::MAX_BYTES - ENVELOPE_BYTES;
+    let timely = fitting(&mut room, timely);
+    let reveals = fitting(&mut room, reveals);
+    let late = fitting(&mut room, late);
     let mut block = Block {
         height,
         parent: state.block,
         proposer,
         time: UnixMillis::ZERO,
-        commits: commits.map(|commit| (**commit).clone()).collect(),
-        reveals: reveals.map(|reveal| (**reveal).clone()).collect(),
+        commits: late.into_iter().chain(timely).collect(),
+        reveals,
         next_set: next_set(network, height),
         state_root: StateRoot::from_bytes([0; 32]),
     };
@@ -39,6 +50,18 @@ pub fn build(
     block.state_root = applied.state.root();
     applied.state.block = block.hash();
     Ok((block, applied))
+}
+
+/// The items that fit the room that is left, in their order.
+fn fitting<'a, T: Wire + Clone + 'a>(room: &mut usize, items: impl IntoIterator<Item = &'a Verified<T>>) -> Vec<T> {
+    let fits = |item: &&Verified<T>| match room.checked_sub(encode::<T>(item).len()) {
+        Some(left) => {
+            *room = left;
+            true
+        }
+        None => false,
+    };
+    items.into_iter().filter(fits).map(|item| (**item).clone()).collect()
 }
 
 fn next_set(network: &Network, height: EpochNumber) -> Hash {

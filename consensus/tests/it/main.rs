@@ -4,6 +4,13 @@
 
 mod crashes;
 mod genesis;
+mod golden;
+// The same is demanded of what is stored as of what is sent.
+#[path = "../../types/tests/it/harness.rs"]
+mod harness;
 mod liveness;
+#[path = "../../types/tests/it/meter.rs"]
+mod meter;
+mod properties;
 mod replay;
 mod world;

@@ -312,7 +312,8 @@ fn impossible_observations_are_refused() {
     let stranger = vec![good(validator(2))];
     assert_eq!(reporting(stranger), reveal_of(1, "it observes a node that is no registered worker"));
 
-    let impossible: [(ObservationError, fn(&mut Observation)); 8] = [
+    type Spoil = (ObservationError, fn(&mut Observation));
+    let impossible: [Spoil; 8] = [
         (ObservationError::TooManyTasks, |o| o.beacons_sent = 5),
         (ObservationError::TooManyTasks, |o| o.relays_sent = 2),
         (ObservationError::TooManyResults, |o| o.beacons_sent = 3),

@@ -36,7 +36,8 @@ fn standing(state: &mut State) -> &mut Standing {
 
 #[test]
 fn the_root_changes_with_every_part() {
-    let changes: [(&str, fn(&mut State)); 30] = [
+    type Change = (&'static str, fn(&mut State));
+    let changes: [Change; 30] = [
         ("height", |s| s.height = s.height.next()),
         ("time", |s| s.time = UnixMillis::new(1)),
         ("a beacon", |s| *s.beacons.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),

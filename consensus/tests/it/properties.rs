@@ -1,0 +1,81 @@
+//! Any bytes in a damaged store end in an error, never in a panic or another value, and full records fit.
+
+use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::replica::OwnReport;
+use lucid_types::block::Block;
+use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::commit::Commit;
+use lucid_types::id::{NodeId, PayoutId};
+use lucid_types::payout::{ReceiptVote, Verdict};
+use lucid_types::report::Reveal;
+use proptest::prelude::*;
+
+use crate::golden::{epoch_rows, state, wal_entries};
+
+fn is_safe<T: Wire>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(value) = decode::<T>(bytes) {
+        prop_assert_eq!(encode(&value), bytes);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        is_safe::<WalEntry>(&bytes)?;
+        is_safe::<OwnReport>(&bytes)?;
+        is_safe::<EpochRows>(&bytes)?;
+        is_safe::<State>(&bytes)?;
+    }
+
+    #[test]
+    fn bytes_gone_wrong_never_panic(
+        at in any::<prop::sample::Index>(),
+        which in any::<prop::sample::Index>(),
+        noise in prop::collection::vec(any::<u8>(), 1..24),
+    ) {
+        let spoil = |mut bytes: Vec<u8>| {
+            let at = at.index(bytes.len());
+            bytes.splice(at..(at + noise.len()).min(bytes.len()), noise.clone());
+            bytes
+        };
+        let entries = wal_entries();
+        is_safe::<WalEntry>(&spoil(entries[which.index(entries.len())].1.encode()))?;
+        is_safe::<EpochRows>(&spoil(encode(&epoch_rows())))?;
+        is_safe::<State>(&spoil(encode(&state())))?;
+    }
+}
+
+fn numbered(i: u32) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&i.to_be_bytes());
+    bytes
+}
+
+/// The greatest block that may be decided can be logged before it is, and a state of 2,000 workers be stored.
+#[test]
+fn full_records_fit() {
+    let WalEntry::Body(sample) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a body") };
+    let mut commit = sample.commits[0].clone();
+    let vote = |i| ReceiptVote { payout: PayoutId::from_bytes(numbered(i)), attempt: 1, verdict: Verdict::Dead };
+    commit.record.receipts = (0..u32::try_from(Commit::MAX_RECEIPTS).unwrap()).map(vote).collect();
+    let count = Block::MAX_BYTES / encode(&commit).len() - 1;
+    let block = Block { commits: vec![commit; count], reveals: vec![], ..sample };
+    let entry = WalEntry::Body(block).encode();
+    assert!(entry.len() > Block::MAX_BYTES - (128 << 10) && entry.len() <= WalEntry::MAX_BYTES);
+    assert!(WalEntry::decode(&entry).is_ok());
+
+    let mut state = state();
+    let (standing, payout) =
+        (*state.standings.values().next().unwrap(), state.payouts.values().next().unwrap().clone());
+    for i in 0..2_000 {
+        state.standings.insert(NodeId::from_bytes(numbered(i)), standing);
+        state.payouts.insert(PayoutId::from_bytes(numbered(i)), payout.clone());
+    }
+    assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
+    let row = epoch_rows().rows[0];
+    let rows = EpochRows { rows: vec![row; 20_000], ..epoch_rows() };
+    assert_eq!(decode::<EpochRows>(&encode(&rows)).unwrap(), rows);
+    const { assert!(OwnReport::MAX_BYTES >= Commit::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
+}
