@@ -36,7 +36,9 @@ pub fn draw(set: &ValidatorSet, beacon: &Hash, worker: &GenesisWorker, size: u32
 /// The hash as a big-endian number, modulo `divisor`.
 fn remainder(hash: &Hash, divisor: u64) -> u64 {
     let divisor = u128::from(divisor);
-    let rest = hash.as_bytes().iter().fold(0u128, |rest, byte| ((rest << 8) | u128::from(*byte)) % divisor);
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    let words = words.iter().map(|word| u128::from(u64::from_be_bytes(*word)));
+    let rest = words.fold(0u128, |rest, word| ((rest << 64) | word) % divisor);
     u64::try_from(rest).unwrap_or(0)
 }
 

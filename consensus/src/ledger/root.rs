@@ -14,11 +14,10 @@ pub fn leaf(key: &[u8], value: &[u8]) -> Hash {
 }
 
 fn inner(left: &Hash, right: &Hash) -> Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[1]);
-    hasher.update(left.as_bytes());
-    hasher.update(right.as_bytes());
-    Hash::from_bytes(*hasher.finalize().as_bytes())
+    let mut bytes = [1; 65];
+    bytes[1..33].copy_from_slice(left.as_bytes());
+    bytes[33..].copy_from_slice(right.as_bytes());
+    Hash::from_bytes(*blake3::hash(&bytes).as_bytes())
 }
 
 /// The root; of no leaves, the hash of nothing.
