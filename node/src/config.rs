@@ -203,7 +203,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), json: false }
+        Self { filter: "info,arc_malachitebft_core_consensus=warn".to_owned(), json: false }
     }
 }
 

@@ -66,6 +66,15 @@ struct Endpoint {
     pinned: OnceCell<()>,
 }
 
+/// Whether an endpoint is on this machine.
+fn is_local(endpoint: &str) -> bool {
+    let host = Url::parse(endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 impl Client {
     /// Prepares a client; asks nothing yet.
     ///
@@ -82,7 +91,12 @@ impl Client {
         if endpoints.is_empty() {
             return Err(ClientError::NoEndpoint);
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if config.endpoints.iter().all(|endpoint| is_local(endpoint)) {
+            // A proxy for the world knows nothing of this machine's own ports.
+            http = http.no_proxy();
+        }
+        let http = http
             .default_headers(headers)
             .timeout(config.timeout)
             .connect_timeout(config.timeout.min(Duration::from_secs(5)))

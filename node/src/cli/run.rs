@@ -1,6 +1,6 @@
 //! `lucid run`: logging, the runtime, the signals, and the node between them.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -53,7 +53,9 @@ fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?,
         _ => EnvFilter::try_new(&config.filter).context("log.filter")?,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log in a file has no use for colours.
+    let colours = io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let done = if config.json { builder.json().try_init() } else { builder.try_init() };
     done.map_err(|e| anyhow::anyhow!(e)).context("cannot start logging")
 }
