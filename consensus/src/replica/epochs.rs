@@ -53,7 +53,8 @@ impl Replica {
         let report = if encode(&report).len() < Reveal::MAX_REPORT_BYTES { report } else { ScoreReport::empty(epoch) };
         let (network, me) = (self.network.id(), self.key.node_id());
         let reveal = Reveal { report, salt };
-        let PaymentView { solid, treasuries, mut receipts } = view;
+        let PaymentView { solid, mut treasuries, mut receipts } = view;
+        treasuries.truncate(Commit::MAX_TREASURIES);
         receipts.truncate(Commit::MAX_RECEIPTS);
         let commit = Commit { epoch, report: reveal.commitment(network, &me), time: now, solid, treasuries, receipts };
         let commit = self.key.sign_commit(network, commit);

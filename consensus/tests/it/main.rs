@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod caps;
 mod crashes;
 mod genesis;
 mod golden;

@@ -29,12 +29,15 @@ pub enum ValidatorSetError {
     /// A validator without power.
     #[error("validator {0} has no power")]
     NoPower(NodeId),
+    /// A certificate must have room for all.
+    #[error("there are {0} validators, at most 1000 are possible")]
+    TooMany(usize),
     /// Powers must stay far from overflow.
     #[error("the total power exceeds 2^60")]
     TooMuchPower,
 }
 
-/// The validators of a height: not empty, sorted by id, each once, with a total power of at most 2^60.
+/// The validators of a height: 1 to 1,000, sorted by id, each once, with a total power of at most 2^60.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidatorSet {
     members: Vec<Validator>,
@@ -42,14 +45,20 @@ pub struct ValidatorSet {
 }
 
 impl ValidatorSet {
+    /// The most validators whose signatures fit a certificate.
+    pub const MAX_MEMBERS: usize = 1_000;
+
     /// The set of these validators, in any order.
     ///
     /// # Errors
-    /// When the list is empty, names a validator twice, or a power is 0 or too great.
+    /// When the list is empty or too long, names a validator twice, or a power is 0 or too great.
     pub fn new(mut members: Vec<Validator>) -> Result<Self, ValidatorSetError> {
         members.sort_by_key(|v| v.node);
         if members.is_empty() {
             return Err(ValidatorSetError::Empty);
+        }
+        if members.len() > Self::MAX_MEMBERS {
+            return Err(ValidatorSetError::TooMany(members.len()));
         }
         if let Some(pair) = members.windows(2).find(|pair| pair[0].node == pair[1].node) {
             return Err(ValidatorSetError::Duplicate(pair[0].node));

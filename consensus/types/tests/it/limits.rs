@@ -15,11 +15,12 @@ use lucid_types::sync::{
     SyncResponse,
 };
 use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
 use lucid_types::vote::VoteKind;
 
 use crate::samples;
 
-/// Validators that one certificate has room for.
+/// [`ValidatorSet::MAX_MEMBERS`].
 const MAX_VALIDATORS: u32 = 1_000;
 /// Workers that one report has room for (protocol: `max_scored`).
 const MAX_WORKERS: u32 = 2_000;
@@ -138,6 +139,12 @@ fn reports_and_commits_at_their_caps() {
 
 #[test]
 fn proofs_of_the_largest_validator_set() {
+    let set = |n| {
+        let members = nodes(n).into_iter().map(|node| Validator { node, power: 1, operator: node });
+        ValidatorSet::new(members.collect())
+    };
+    assert_eq!(set(MAX_VALIDATORS).unwrap().members().len(), ValidatorSet::MAX_MEMBERS);
+    assert_eq!(set(MAX_VALIDATORS + 1).unwrap_err(), ValidatorSetError::TooMany(1_001));
     fits(&certificate());
     let Certificate { height, round, block, signatures } = certificate();
     let polka = Liveness::Polka(PolkaCertificate { height, round, block, signatures });
@@ -186,9 +193,7 @@ fn a_public_networks_genesis_fits() {
     genesis.workers =
         nodes(20_000).into_iter().map(|node| lucid_types::genesis::GenesisWorker { node, ..worker.clone() }).collect();
     genesis.pools[0].members = nodes(20_000);
-    genesis.validators = nodes(MAX_VALIDATORS)
-        .into_iter()
-        .map(|node| lucid_types::validator::Validator { node, power: 1, operator: node })
-        .collect();
+    genesis.validators =
+        nodes(MAX_VALIDATORS).into_iter().map(|node| Validator { node, power: 1, operator: node }).collect();
     fits(&genesis);
 }
