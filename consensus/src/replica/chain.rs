@@ -1,5 +1,7 @@
 //! The chain's part of the replica: proposed blocks in, decided blocks adopted.
 
+use std::collections::BTreeMap;
+
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::id::{BlockHash, NodeId};
@@ -28,7 +30,7 @@ impl Replica {
         }
         let hash = block.hash();
         let certified = self.certified.as_ref().is_some_and(|certificate| certificate.block == hash);
-        let known = self.candidates.contains_key(&hash) || self.missing.contains_key(&hash) || certified;
+        let known = self.candidates.contains_key(&hash) || self.is_missing(&hash) || certified;
         if !known {
             if self.unannounced.len() >= MAX_UNANNOUNCED {
                 self.unannounced.pop_front();
@@ -36,17 +38,19 @@ impl Replica {
             self.unannounced.push_back((round, block));
             return;
         }
-        let round = self.missing.remove(&hash).map_or(round, |missing| missing.round);
+        let announced: Vec<_> = self.missing.extract_if(.., |(_, block), _| *block == hash).collect();
+        let first = announced.iter().min_by_key(|(_, missing)| missing.round);
+        let (from, round) = first.map_or((None, round), |((from, _), missing)| (Some(*from), missing.round));
         if !self.candidates.contains_key(&hash) {
             if self.candidates.len() >= MAX_CANDIDATES {
-                return;
+                self.make_room();
             }
             // Followers wait for the certificate: they need not execute what may never be decided.
             let outcome = self.engine.is_some().then(|| self.execute(&block));
             if matches!(outcome, Some(Ok(_))) {
                 effects.push(Effect::AppendLog { height: next, entry: WalEntry::Body((*block).clone()) });
             }
-            self.candidates.insert(hash, Candidate { block, outcome });
+            self.candidates.insert(hash, Candidate { block, from, outcome });
         }
         self.announce(now, round, hash, effects);
         self.adopt_certified(now, effects);
@@ -73,6 +77,19 @@ impl Replica {
             if self.certified.is_some() {
                 effects.push(Effect::Fetch { peer: None, request: SyncRequest::Body { height: next, block } });
             }
+        }
+    }
+
+    /// Drops a candidate of whoever has announced the most: a liar pushes out its own.
+    fn make_room(&mut self) {
+        let mut counts = BTreeMap::<_, usize>::new();
+        for candidate in self.candidates.values() {
+            *counts.entry(candidate.from).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(from, _)| from);
+        let dropped = self.candidates.iter().find(|(_, c)| Some(c.from) == most).map(|(hash, _)| *hash);
+        if let Some(hash) = dropped {
+            self.candidates.remove(&hash);
         }
     }
 

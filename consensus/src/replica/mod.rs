@@ -37,6 +37,9 @@ use crate::reports::Reports;
 /// Bodies kept for the next height, and for the one after it.
 const MAX_CANDIDATES: usize = 64;
 const MAX_EARLY: usize = 16;
+/// Bodies of one height that one validator may have this node wait for: more than it honestly proposes while they are
+/// fetched. Its later ones push out its earlier ones, and nobody's push out another's.
+const MAX_MISSING_EACH: usize = 4;
 /// Bodies that no proposal has announced yet: anyone can send one. The oldest makes room; what is pushed out is asked
 /// for by hash when its proposal comes.
 const MAX_UNANNOUNCED: usize = 8;
@@ -45,6 +48,8 @@ const MAX_UNANNOUNCED: usize = 8;
 #[derive(Debug)]
 struct Candidate {
     block: Verified<Block>,
+    /// Who announced it, as far as this node knows.
+    from: Option<NodeId>,
     /// `None` until it has been executed.
     outcome: Option<Result<Applied, InvalidBlock>>,
 }
@@ -54,7 +59,6 @@ struct Candidate {
 struct Missing {
     height: EpochNumber,
     round: u32,
-    from: NodeId,
     ask_at: UnixMillis,
 }
 
@@ -76,7 +80,8 @@ pub struct Replica {
     reports: Reports,
     own: BTreeMap<EpochNumber, OwnReport>,
     candidates: BTreeMap<BlockHash, Candidate>,
-    missing: BTreeMap<BlockHash, Missing>,
+    /// By who announced it.
+    missing: BTreeMap<(NodeId, BlockHash), Missing>,
     early: Vec<(u32, Verified<Block>)>,
     unannounced: VecDeque<(u32, Verified<Block>)>,
     /// A certificate for the next height whose block is not here yet.

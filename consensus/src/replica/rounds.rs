@@ -8,11 +8,12 @@ use lucid_types::id::BlockHash;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
 use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::vote::Proposal;
 
 use crate::engine::wal::WalEntry;
 use crate::engine::{Output, bodies};
 use crate::ledger::build::build;
-use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, Missing, Replica, RoundMessage, Stored};
+use crate::replica::{Candidate, Effect, Gossip, MAX_MISSING_EACH, Missing, Replica, RoundMessage, Stored};
 
 /// A body usually arrives by gossip right after its proposal: ask for it only then.
 const BODY_PATIENCE: Duration = Duration::from_millis(300);
@@ -27,7 +28,7 @@ impl Replica {
             let Ok(block) = block.verify(self.network.id()) else { continue };
             if block.height == next {
                 let outcome = self.execute(&block);
-                self.candidates.insert(hash, Candidate { block, outcome: Some(outcome) });
+                self.candidates.insert(hash, Candidate { block, from: None, outcome: Some(outcome) });
             }
         }
         for entry in &self.log {
@@ -51,17 +52,8 @@ impl Replica {
             return;
         }
         self.heard |= self.is_next(height);
-        if let RoundMessage::Proposal(proposal) = message
-            && !self.candidates.contains_key(&proposal.record.block)
-            && self.missing.len() < MAX_CANDIDATES
-        {
-            let missing = Missing {
-                height,
-                round: proposal.record.round,
-                from: proposal.signer,
-                ask_at: now.after(BODY_PATIENCE),
-            };
-            self.missing.entry(proposal.record.block).or_insert(missing);
+        if let RoundMessage::Proposal(proposal) = message {
+            self.expect_body(now, proposal);
         }
         if let RoundMessage::Proposal(proposal) = message {
             self.take_unannounced(now, &proposal.record.block, effects);
@@ -76,6 +68,26 @@ impl Replica {
             RoundMessage::Vote(vote) => engine.vote(now, vote),
         };
         self.carry_out(now, outputs, effects);
+    }
+
+    /// Notes that a proposal's body is not here yet.
+    fn expect_body(&mut self, now: UnixMillis, proposal: &Signed<Proposal>) {
+        let Proposal { height, round, block, .. } = proposal.record;
+        let key = (proposal.signer, block);
+        if self.candidates.contains_key(&block) || self.missing.contains_key(&key) {
+            return;
+        }
+        let of_signer = || self.missing.iter().filter(|((from, _), m)| *from == proposal.signer && m.height == height);
+        if of_signer().count() >= MAX_MISSING_EACH
+            && let Some(oldest) = of_signer().min_by_key(|(_, missing)| missing.round).map(|(key, _)| *key)
+        {
+            self.missing.remove(&oldest);
+        }
+        self.missing.insert(key, Missing { height, round, ask_at: now.after(BODY_PATIENCE) });
+    }
+
+    pub(super) fn is_missing(&self, hash: &BlockHash) -> bool {
+        self.missing.keys().any(|(_, block)| block == hash)
     }
 
     pub(super) fn on_repeated(
@@ -193,7 +205,8 @@ impl Replica {
                 effects.push(Effect::AppendLog { height, entry: WalEntry::Body((*block).clone()) });
                 effects.push(Effect::AppendLog { height, entry: WalEntry::Built { round, block: hash } });
                 effects.push(Effect::SyncLog);
-                self.candidates.insert(hash, Candidate { block, outcome: Some(Ok(applied)) });
+                self.candidates
+                    .insert(hash, Candidate { block, from: Some(self.key.node_id()), outcome: Some(Ok(applied)) });
                 self.built.insert(round, hash);
                 hash
             }
@@ -207,11 +220,11 @@ impl Replica {
     /// Asks for proposed blocks that gossip has not brought.
     pub(super) fn ask_for_missing(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         let height = self.state.height.next();
-        for (block, missing) in &mut self.missing {
+        for ((from, block), missing) in &mut self.missing {
             if missing.height == height && missing.ask_at <= now {
                 missing.ask_at = now.after(BODY_RETRY);
                 let request = SyncRequest::Body { height, block: *block };
-                effects.push(Effect::Fetch { peer: Some(missing.from), request });
+                effects.push(Effect::Fetch { peer: Some(*from), request });
             }
         }
     }
