@@ -19,7 +19,7 @@ use lucid_tron_bridge::verdict::DEATH_GRACE;
 use lucid_types::codec::encode;
 use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{EpochNumber, UnixMillis};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -264,7 +264,13 @@ impl Assembly {
             return Ok(None);
         }
         let path = self.home.treasury_key_file(&self.config);
-        let key = TreasuryKey::load(&path)?;
+        let key = TreasuryKey::load(&path).with_context(|| {
+            format!(
+                "the role treasury needs the treasury's key at {} (64 hex digits, mode 0600); without it, take treasury out \
+                 of `roles` in config.toml",
+                path.display()
+            )
+        })?;
         let node = self.key.node_id();
         let Some((pool_id, pool)) = pool_of_key(&self.network, &node, &key.address()) else {
             return Err(anyhow!(
@@ -316,7 +322,7 @@ impl Assembly {
 
         // A few attestations fit; with more waiting, gossip is down and a newer one follows.
         let (out, mut attested) = mpsc::channel(4);
-        let store = self.store.clone();
+        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         let attester = Attester::new(AttesterParts {
             key: self.key.clone(),
             genesis,
@@ -325,7 +331,7 @@ impl Assembly {
             capacity: self.network.worker(&self.key.node_id()).map(|worker| worker.capacity),
             served: Arc::clone(&wires.served),
             relay_slots: self.config.probe.relay_sessions,
-            next_sequence: move || next_sequence(&store),
+            next_sequence: move || next_sequence(&store, clock.now()),
             out,
         });
         work.spawn_plain("attester", attester.run(work.stop.clone()));
@@ -406,13 +412,14 @@ impl Assembly {
     }
 }
 
-/// The next sequence of this worker's attestations, durable before it is used.
-fn next_sequence(store: &Store) -> Result<u64, lucid_storage::StorageError> {
+/// The next sequence of this worker's attestations, durable before it is used. Never below the clock's milliseconds:
+/// a worker that has lost its store is believed again at once.
+fn next_sequence(store: &Store, now: UnixMillis) -> Result<u64, lucid_storage::StorageError> {
     const KEY: &[u8] = b"attestation";
     tokio::task::block_in_place(|| {
         let last =
             store.own(OwnKind::Counter, KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-        let next = last.saturating_add(1);
+        let next = last.saturating_add(1).max(now.get());
         store.put(OwnKind::Counter, KEY, &next.to_be_bytes())?;
         Ok(next)
     })
