@@ -13,7 +13,7 @@ use lucid_consensus::replica::RoundMessage;
 use lucid_consensus::reports::MAX_AHEAD;
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode};
 use lucid_types::commit::Commit;
@@ -41,12 +41,7 @@ pub enum Passed {
     /// A repetition.
     Liveness(Verified<Signed<LivenessMessage>>),
     /// A proposed block.
-    Body {
-        /// The round.
-        round: u32,
-        /// The block.
-        block: Verified<Block>,
-    },
+    Body(Verified<Block>),
     /// Proof of a decision.
     Certificate(Verified<Certificate>),
 }
@@ -188,11 +183,11 @@ impl NodeGate {
     }
 
     fn body(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
-        let ProposedBody { round, block } = parse(bytes)?;
+        let block: Block = parse(bytes)?;
         self.height(block.height, 2)?;
         self.member(&block.proposer)?;
         let block = block.verify(self.network.id()).map_err(|_| Reject("signature"))?;
-        Ok(Passed::Body { round, block })
+        Ok(Passed::Body(block))
     }
 
     fn certificate(&self, bytes: &[u8]) -> Result<Passed, Refusal> {

@@ -73,7 +73,7 @@ impl Router {
             Passed::Reveal(reveal) => Input::Reveal(reveal),
             Passed::Round(message) => Input::Consensus(message),
             Passed::Liveness(message) => Input::Repeated(message),
-            Passed::Body { round, block } => Input::Body { round, block },
+            Passed::Body(block) => Input::Body(block),
             Passed::Certificate(certificate) => Input::Certificate(certificate),
         };
         // The driver has ended: so will this task.

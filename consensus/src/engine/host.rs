@@ -1,6 +1,7 @@
 //! Carries out the core's effects: signs, verifies, keeps timers, and collects what must be done outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
@@ -85,6 +86,10 @@ impl Host {
         self.timers.values().map(|(at, _)| *at).min()
     }
 
+    pub(crate) fn shift_timeouts(&mut self, back: Duration) {
+        self.timers.values_mut().for_each(|(at, _)| *at = at.before(back));
+    }
+
     /// Removes and returns a timer that is due.
     pub(crate) fn take_due(&mut self, now: UnixMillis) -> Option<Timeout> {
         let (key, _) = self.timers.iter().find(|(_, (at, _))| *at <= now)?;
@@ -132,8 +137,8 @@ impl Host {
                 self.outputs.extend(round.as_u32().map(|round| Output::Build { round }));
                 r.resume_with(())
             }
-            Effect::RestreamProposal(_, round, _, _, id, r) => {
-                self.outputs.extend(round.as_u32().map(|round| Output::Restream { round, block: id.0 }));
+            Effect::RestreamProposal(_, _, _, _, id, r) => {
+                self.outputs.push(Output::Restream(id.0));
                 r.resume_with(())
             }
             Effect::SignVote(vote, r) => r.resume_with(self.sign_vote(vote)),

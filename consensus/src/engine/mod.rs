@@ -24,6 +24,7 @@ use lucid_types::sync::Liveness;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
 use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
 use malachitebft_core_types::{
     Context as _, Round, ThresholdParams, Validity, ValueOrigin, ValuePayload, VoteExtensionPolicy,
@@ -54,13 +55,8 @@ pub enum Output {
         /// The round to propose in.
         round: u32,
     },
-    /// Gossip this block's body again, for `round`.
-    Restream {
-        /// The round.
-        round: u32,
-        /// The block.
-        block: BlockHash,
-    },
+    /// Gossip this block's body again.
+    Restream(BlockHash),
     /// The height is decided.
     Decided(Certificate),
     /// These validators signed two different messages for one step.
@@ -177,6 +173,11 @@ impl Engine {
     /// When the next step times out.
     pub fn next_timeout(&self) -> Option<UnixMillis> {
         self.host.next_timeout()
+    }
+
+    /// Brings every step's end nearer, when the clock was set back by as much.
+    pub fn shift_timeouts(&mut self, back: std::time::Duration) {
+        self.host.shift_timeouts(back);
     }
 
     /// Fires the steps whose time has run out.

@@ -1,6 +1,6 @@
 //! The chain's part of the replica: proposed blocks in, decided blocks adopted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
@@ -19,41 +19,49 @@ impl Replica {
         validate(&self.network, &self.state, block, &*self.rows)
     }
 
-    pub(super) fn on_body(&mut self, now: UnixMillis, round: u32, block: Verified<Block>, effects: &mut Vec<Effect>) {
+    pub(super) fn on_body(&mut self, now: UnixMillis, block: Verified<Block>, effects: &mut Vec<Effect>) {
         let next = self.state.height.next();
         if block.height == next.next() && self.early.len() < MAX_EARLY {
-            self.early.push((round, block));
+            self.early.push(block);
             return;
         }
         if block.height != next {
             return;
         }
         let hash = block.hash();
-        let certified = self.certified.as_ref().is_some_and(|certificate| certificate.block == hash);
-        let known = self.candidates.contains_key(&hash) || self.is_missing(&hash) || certified;
-        if !known {
-            if self.unannounced.len() >= MAX_UNANNOUNCED {
-                self.unannounced.pop_front();
-            }
-            self.unannounced.push_back((round, block));
+        if self.candidates.contains_key(&hash) {
             return;
         }
         let announced: Vec<_> = self.missing.extract_if(.., |(_, block), _| *block == hash).collect();
-        let first = announced.iter().min_by_key(|(_, missing)| missing.round);
-        let (from, round) = first.map_or((None, round), |((from, _), missing)| (Some(*from), missing.round));
-        if !self.candidates.contains_key(&hash) {
-            if self.candidates.len() >= MAX_CANDIDATES {
-                self.make_room();
-            }
-            // Followers wait for the certificate: they need not execute what may never be decided.
-            let outcome = self.engine.is_some().then(|| self.execute(&block));
-            if matches!(outcome, Some(Ok(_))) {
-                effects.push(Effect::AppendLog { height: next, entry: WalEntry::Body((*block).clone()) });
-            }
-            self.candidates.insert(hash, Candidate { block, from, outcome });
+        let certified = self.certified.as_ref().is_some_and(|certificate| certificate.block == hash);
+        if announced.is_empty() && !certified {
+            self.keep_unannounced(block);
+            return;
         }
-        self.announce(now, round, hash, effects);
+        if self.candidates.len() >= MAX_CANDIDATES {
+            self.make_room();
+        }
+        let from = announced.iter().min_by_key(|(_, missing)| missing.rounds.first()).map(|((from, _), _)| *from);
+        // Followers wait for the certificate: they need not execute what may never be decided.
+        let outcome = self.engine.is_some().then(|| self.execute(&block));
+        if matches!(outcome, Some(Ok(_))) {
+            effects.push(Effect::AppendLog { height: next, entry: WalEntry::Body((*block).clone()) });
+        }
+        self.candidates.insert(hash, Candidate { block, from, rounds: BTreeSet::new(), outcome });
+        for round in announced.into_iter().flat_map(|(_, missing)| missing.rounds) {
+            self.announce(now, round, hash, effects);
+        }
         self.adopt_certified(now, effects);
+    }
+
+    fn keep_unannounced(&mut self, block: Verified<Block>) {
+        if self.unannounced.contains(&block) {
+            return;
+        }
+        if self.unannounced.len() >= MAX_UNANNOUNCED {
+            self.unannounced.pop_front();
+        }
+        self.unannounced.push_back(block);
     }
 
     pub(super) fn on_certificate(
@@ -95,10 +103,10 @@ impl Replica {
 
     /// Takes up a body that came before the proposal or certificate that names it.
     pub(super) fn take_unannounced(&mut self, now: UnixMillis, hash: &BlockHash, effects: &mut Vec<Effect>) {
-        if let Some(found) = self.unannounced.iter().position(|(_, block)| block.hash() == *hash)
-            && let Some((round, block)) = self.unannounced.remove(found)
+        if let Some(found) = self.unannounced.iter().position(|block| block.hash() == *hash)
+            && let Some(block) = self.unannounced.remove(found)
         {
-            self.on_body(now, round, block, effects);
+            self.on_body(now, block, effects);
         }
     }
 
@@ -149,8 +157,8 @@ impl Replica {
             effects.push(Effect::Gossip(Gossip::Certificate(certificate)));
         }
         self.publish_reveals(effects);
-        for (round, block) in std::mem::take(&mut self.early) {
-            self.on_body(now, round, block, effects);
+        for block in std::mem::take(&mut self.early) {
+            self.on_body(now, block, effects);
         }
     }
 

@@ -14,7 +14,7 @@ mod epochs;
 mod rounds;
 mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lucid_types::block::Block;
@@ -50,15 +50,18 @@ struct Candidate {
     block: Verified<Block>,
     /// Who announced it, as far as this node knows.
     from: Option<NodeId>,
+    /// The rounds it is proposed in, of which the engine has been told.
+    rounds: BTreeSet<u32>,
     /// `None` until it has been executed.
     outcome: Option<Result<Applied, InvalidBlock>>,
 }
 
 /// A proposed block that is not here yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Missing {
     height: EpochNumber,
-    round: u32,
+    /// The rounds that its announcer proposes it in.
+    rounds: BTreeSet<u32>,
     ask_at: UnixMillis,
 }
 
@@ -82,8 +85,8 @@ pub struct Replica {
     candidates: BTreeMap<BlockHash, Candidate>,
     /// By who announced it.
     missing: BTreeMap<(NodeId, BlockHash), Missing>,
-    early: Vec<(u32, Verified<Block>)>,
-    unannounced: VecDeque<(u32, Verified<Block>)>,
+    early: Vec<Verified<Block>>,
+    unannounced: VecDeque<Verified<Block>>,
     /// A certificate for the next height whose block is not here yet.
     certified: Option<Verified<Certificate>>,
     /// Whether a peer has sent something of the next height's rounds.
@@ -93,6 +96,8 @@ pub struct Replica {
     /// When to ask peers for commits and reveals again.
     pull_at: Option<UnixMillis>,
     liveness_sequence: u64,
+    /// The time of the last call.
+    clock: UnixMillis,
 }
 
 impl Replica {
@@ -132,6 +137,7 @@ impl Replica {
             pull_at: None,
             // Repetitions of an earlier run have smaller numbers.
             liveness_sequence: now.get(),
+            clock: now,
         };
         replica.restore_log();
         replica.restore_own();
@@ -172,6 +178,7 @@ impl Replica {
     /// Handles an input; the effects are to be carried out in order.
     #[must_use]
     pub fn handle(&mut self, now: UnixMillis, input: Input) -> Vec<Effect> {
+        self.follow_clock(now);
         let mut effects = Vec::new();
         match input {
             Input::Tick => {}
@@ -183,13 +190,29 @@ impl Replica {
             }
             Input::Consensus(message) => self.on_consensus(now, &message, &mut effects),
             Input::Repeated(message) => self.on_repeated(now, &message, &mut effects),
-            Input::Body { round, block } => self.on_body(now, round, block, &mut effects),
+            Input::Body(block) => self.on_body(now, block, &mut effects),
             Input::Certificate(certificate) => self.on_certificate(now, certificate, &mut effects),
             Input::Decided(decided) => self.on_decided(now, decided, &mut effects),
             Input::Report { report, salt, view } => self.on_report(now, report, salt, view, &mut effects),
         }
         self.proceed(now, &mut effects);
         effects
+    }
+
+    /// A clock that was set back takes what waits with it: a wait is then at most as long again, never as long as the
+    /// leap. Epochs stay where the genesis puts them.
+    fn follow_clock(&mut self, now: UnixMillis) {
+        let back = now.until(self.clock);
+        self.clock = now;
+        if back.is_zero() {
+            return;
+        }
+        self.adopted_at = self.adopted_at.before(back);
+        self.pull_at = self.pull_at.map(|at| at.before(back));
+        self.missing.values_mut().for_each(|missing| missing.ask_at = missing.ask_at.before(back));
+        if let Some(engine) = &mut self.engine {
+            engine.shift_timeouts(back);
+        }
     }
 
     /// Everything that time or newly arrived reports make possible.

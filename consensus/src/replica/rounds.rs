@@ -1,9 +1,8 @@
 //! The engine's part of the replica: its messages in, its outputs carried out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use lucid_types::block::ProposedBody;
 use lucid_types::id::BlockHash;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
@@ -11,7 +10,7 @@ use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::Proposal;
 
 use crate::engine::wal::WalEntry;
-use crate::engine::{Output, bodies};
+use crate::engine::{MAX_ROUNDS_AHEAD, Output, bodies};
 use crate::ledger::build::build;
 use crate::replica::{Candidate, Effect, Gossip, MAX_MISSING_EACH, Missing, Replica, RoundMessage, Stored};
 
@@ -28,7 +27,8 @@ impl Replica {
             let Ok(block) = block.verify(self.network.id()) else { continue };
             if block.height == next {
                 let outcome = self.execute(&block);
-                self.candidates.insert(hash, Candidate { block, from: None, outcome: Some(outcome) });
+                let rounds = announced_in(&self.log, &hash);
+                self.candidates.insert(hash, Candidate { block, from: None, rounds, outcome: Some(outcome) });
             }
         }
         for entry in &self.log {
@@ -53,10 +53,7 @@ impl Replica {
         }
         self.heard |= self.is_next(height);
         if let RoundMessage::Proposal(proposal) = message {
-            self.expect_body(now, proposal);
-        }
-        if let RoundMessage::Proposal(proposal) = message {
-            self.take_unannounced(now, &proposal.record.block, effects);
+            self.on_proposal(now, proposal, effects);
         }
         // Its block may have been the last that was missing to adopt the height.
         if !self.is_next(height) && !self.is_next(height.previous()) {
@@ -70,24 +67,36 @@ impl Replica {
         self.carry_out(now, outputs, effects);
     }
 
-    /// Notes that a proposal's body is not here yet.
+    /// Tells the engine of the proposed block if it is here, or notes that it is missing. Rounds that the core would
+    /// not listen to yet are ignored.
+    fn on_proposal(&mut self, now: UnixMillis, proposal: &Signed<Proposal>, effects: &mut Vec<Effect>) {
+        let Proposal { height, round, block, .. } = proposal.record;
+        if round > self.round().unwrap_or(0).saturating_add(MAX_ROUNDS_AHEAD) {
+            return;
+        }
+        if self.is_next(height) && self.candidates.contains_key(&block) {
+            self.announce(now, round, block, effects);
+        } else {
+            self.expect_body(now, proposal);
+            self.take_unannounced(now, &block, effects);
+        }
+    }
+
     fn expect_body(&mut self, now: UnixMillis, proposal: &Signed<Proposal>) {
         let Proposal { height, round, block, .. } = proposal.record;
         let key = (proposal.signer, block);
-        if self.candidates.contains_key(&block) || self.missing.contains_key(&key) {
+        if let Some(missing) = self.missing.get_mut(&key) {
+            missing.rounds.insert(round);
             return;
         }
         let of_signer = || self.missing.iter().filter(|((from, _), m)| *from == proposal.signer && m.height == height);
         if of_signer().count() >= MAX_MISSING_EACH
-            && let Some(oldest) = of_signer().min_by_key(|(_, missing)| missing.round).map(|(key, _)| *key)
+            && let Some(oldest) = of_signer().min_by_key(|(_, missing)| missing.rounds.first()).map(|(key, _)| *key)
         {
             self.missing.remove(&oldest);
         }
-        self.missing.insert(key, Missing { height, round, ask_at: now.after(BODY_PATIENCE) });
-    }
-
-    pub(super) fn is_missing(&self, hash: &BlockHash) -> bool {
-        self.missing.keys().any(|(_, block)| block == hash)
+        let missing = Missing { height, rounds: BTreeSet::from([round]), ask_at: now.after(BODY_PATIENCE) };
+        self.missing.insert(key, missing);
     }
 
     pub(super) fn on_repeated(
@@ -112,11 +121,14 @@ impl Replica {
         self.carry_out(now, outputs, effects);
     }
 
-    /// Tells the engine of an executed block.
+    /// Tells the engine of an executed block, once for each round it is proposed in.
     pub(super) fn announce(&mut self, now: UnixMillis, round: u32, hash: BlockHash, effects: &mut Vec<Effect>) {
-        let Some(candidate) = self.candidates.get(&hash) else { return };
+        let Some(candidate) = self.candidates.get_mut(&hash) else { return };
         let Some(outcome) = &candidate.outcome else { return };
         let (height, valid) = (candidate.block.height, outcome.is_ok());
+        if !candidate.rounds.insert(round) {
+            return;
+        }
         let Some(engine) = &mut self.engine else { return };
         let outputs = engine.executed(now, height, round, hash, valid);
         self.carry_out(now, outputs, effects);
@@ -156,7 +168,7 @@ impl Replica {
                 Output::Publish(message) => effects.push(Effect::Gossip(Gossip::Consensus(message))),
                 Output::Repeat(item) => self.repeat(item, effects),
                 Output::Build { round } => self.build(now, round, effects),
-                Output::Restream { round, block } => self.restream(round, &block, effects),
+                Output::Restream(block) => self.restream(&block, effects),
                 Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
                 Output::Decided(certificate) => {
                     let Some(candidate) = self.candidates.remove(&certificate.block) else { continue };
@@ -176,9 +188,9 @@ impl Replica {
         effects.push(Effect::Gossip(Gossip::Liveness(signed)));
     }
 
-    fn restream(&self, round: u32, hash: &BlockHash, effects: &mut Vec<Effect>) {
+    fn restream(&self, hash: &BlockHash, effects: &mut Vec<Effect>) {
         if let Some(block) = self.candidate(hash) {
-            effects.push(Effect::Gossip(Gossip::Body(ProposedBody { round, block: block.clone() })));
+            effects.push(Effect::Gossip(Gossip::Body(block.clone())));
         }
     }
 
@@ -205,13 +217,16 @@ impl Replica {
                 effects.push(Effect::AppendLog { height, entry: WalEntry::Body((*block).clone()) });
                 effects.push(Effect::AppendLog { height, entry: WalEntry::Built { round, block: hash } });
                 effects.push(Effect::SyncLog);
-                self.candidates
-                    .insert(hash, Candidate { block, from: Some(self.key.node_id()), outcome: Some(Ok(applied)) });
+                let (from, rounds) = (Some(self.key.node_id()), BTreeSet::new());
+                self.candidates.insert(hash, Candidate { block, from, rounds, outcome: Some(Ok(applied)) });
                 self.built.insert(round, hash);
                 hash
             }
         };
-        self.restream(round, &hash, effects);
+        if let Some(candidate) = self.candidates.get_mut(&hash) {
+            candidate.rounds.insert(round);
+        }
+        self.restream(&hash, effects);
         let Some(engine) = &mut self.engine else { return };
         let outputs = engine.propose(now, round, hash);
         self.carry_out(now, outputs, effects);
@@ -228,4 +243,13 @@ impl Replica {
             }
         }
     }
+}
+
+/// The rounds in which the log's engine had been told of a block.
+fn announced_in(log: &[WalEntry], hash: &BlockHash) -> BTreeSet<u32> {
+    let round = |entry: &WalEntry| match entry {
+        WalEntry::Value { round, block, .. } if block == hash => Some(*round),
+        _ => None,
+    };
+    log.iter().filter_map(round).collect()
 }

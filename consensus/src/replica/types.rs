@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
 use lucid_types::commit::Commit;
@@ -53,13 +53,8 @@ pub enum Input {
     Consensus(RoundMessage),
     /// A repetition; its envelope and, for a vote, the vote have been verified.
     Repeated(Verified<Signed<LivenessMessage>>),
-    /// A proposed block, by gossip or because it was asked for.
-    Body {
-        /// The round it was proposed in.
-        round: u32,
-        /// The block.
-        block: Verified<Block>,
-    },
+    /// A proposed block, by gossip or because it was asked for. Which rounds it is proposed in, only proposals say.
+    Body(Verified<Block>),
     /// A proof that a block was decided.
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
@@ -87,7 +82,7 @@ pub enum Gossip {
     /// A repetition.
     Liveness(Signed<LivenessMessage>),
     /// A proposed block.
-    Body(ProposedBody),
+    Body(Block),
     /// A proof that a block was decided.
     Certificate(Certificate),
 }

@@ -47,6 +47,24 @@ fn without_a_quorum_nothing_is_decided_and_a_restart_resumes() {
 }
 
 #[test]
+fn a_clock_that_leaps_an_hour_and_is_set_back_stops_nothing() {
+    let mut world = World::new(network(4, 1), 4, 6);
+    world.take_down(3);
+    assert!(world.run(20_000, |w| w.lowest() >= 2));
+    world.nodes[..3].iter_mut().for_each(|node| node.ahead = 3_600_000);
+    // Whatever they wait for in the round that starts now, they wait for in an hour.
+    let is_running = |w: &World, i: usize| w.nodes[i].replica.as_ref().is_some_and(|replica| replica.round().is_some());
+    assert!(world.run(20_000, |w| (0..3).all(|i| is_running(w, i))));
+    world.loss = 100;
+    world.run(1_000, |_| false);
+    let stalled = world.lowest();
+    world.loss = 0;
+    world.nodes[..3].iter_mut().for_each(|node| node.ahead = 0);
+    assert!(world.run(60_000, |w| w.lowest() >= stalled + 6), "heights {:?}", heights(&world));
+    world.check();
+}
+
+#[test]
 fn all_restart_at_once() {
     let mut world = World::new(network(4, 1), 4, 4);
     assert!(world.run(20_000, |w| w.lowest() >= 2));

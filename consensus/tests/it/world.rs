@@ -42,6 +42,8 @@ pub(crate) struct Node {
     /// Crash before the effect of this number.
     pub(crate) crash_at: Option<u64>,
     pub(crate) effects: u64,
+    /// How far its clock is ahead of the world's, in milliseconds.
+    pub(crate) ahead: u64,
     reported: BTreeSet<EpochNumber>,
 }
 
@@ -106,6 +108,14 @@ impl Monitor {
     }
 }
 
+impl World {
+    /// A block under way that this node has the body of.
+    pub(crate) fn candidate(&self, node: usize) -> Option<lucid_types::block::Block> {
+        let replica = self.nodes[node].replica.as_ref()?;
+        self.monitor.proposals.values().find_map(|hash| replica.candidate(hash)).cloned()
+    }
+}
+
 type VoteKey = (NodeId, EpochNumber, u32, VoteKind);
 
 fn vote_key(vote: &lucid_types::signed::Signed<lucid_types::vote::Vote>) -> (VoteKey, Option<BlockHash>) {
@@ -144,6 +154,7 @@ impl World {
             life: 0,
             crash_at: None,
             effects: 0,
+            ahead: 0,
             reported: BTreeSet::new(),
         });
         let now = network.genesis().genesis_time;
@@ -255,7 +266,7 @@ impl World {
         let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
         let rows = Arc::clone(&disk.rows);
         let source = move |epoch: EpochNumber| rows.lock().unwrap().get(&epoch).cloned();
-        let restore = Restore { state, log, own: disk.own.clone(), now: self.now };
+        let restore = Restore { state, log, own: disk.own.clone(), now: self.clock(node) };
         let key = validator_key(node);
         self.nodes[node].replica = Some(Replica::restore(network, key, Arc::new(source), restore, true));
         let it = &mut self.nodes[node];
@@ -273,8 +284,12 @@ impl World {
         self.at(half, Event::Poll(node, life));
     }
 
+    fn clock(&self, node: usize) -> UnixMillis {
+        UnixMillis::new(self.now.get() + self.nodes[node].ahead)
+    }
+
     fn input(&mut self, node: usize, input: Input) {
-        let now = self.now;
+        let now = self.clock(node);
         let Some(replica) = &mut self.nodes[node].replica else { return };
         let effects = replica.handle(now, input);
         assert_eq!(replica.take_failure(), None, "the engine failed on node {node}");
@@ -399,9 +414,7 @@ impl World {
                 Input::Consensus(RoundMessage::Proposal(proposal.verify(&id).unwrap()))
             }
             Message::Gossip(Gossip::Liveness(message)) => Input::Repeated(message.verify(&id).unwrap()),
-            Message::Gossip(Gossip::Body(body)) => {
-                Input::Body { round: body.round, block: body.block.verify(&id).unwrap() }
-            }
+            Message::Gossip(Gossip::Body(block)) => Input::Body(block.verify(&id).unwrap()),
             Message::Gossip(Gossip::Certificate(certificate)) => {
                 let set = self.network.validators(certificate.height);
                 Input::Certificate(certificate.verify(&id, set).unwrap())
@@ -410,14 +423,14 @@ impl World {
                 let set = self.network.validators(decided.block.height);
                 Input::Decided(decided.verify(&id, set).unwrap())
             }
-            Message::Body(block) => Input::Body { round: 0, block: block.verify(&id).unwrap() },
+            Message::Body(block) => Input::Body(block.verify(&id).unwrap()),
         };
         self.input(node, input);
     }
 
     /// What prober and watcher hand over for each ended epoch. A process that was not there reports nothing seen.
     fn report(&mut self, node: usize) {
-        let now = self.now;
+        let now = self.clock(node);
         let Some(replica) = &self.nodes[node].replica else { return };
         for epoch in replica.epochs_to_report(now) {
             let it = &mut self.nodes[node];

@@ -54,16 +54,3 @@ impl Block {
         Ok(Verified::new(self))
     }
 }
-
-/// A proposed block on its way to the voters, before anybody has decided on it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProposedBody {
-    /// The round it is proposed in.
-    pub round: u32,
-    /// The block.
-    pub block: Block,
-}
-
-impl Wire for ProposedBody {
-    const MAX_BYTES: usize = Block::MAX_BYTES + 4;
-}

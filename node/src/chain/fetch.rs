@@ -138,7 +138,7 @@ impl Question {
             }
             Some(SyncResponse::Body(Some(block))) => match block.verify(self.network.id()) {
                 Ok(block) => {
-                    self.tell(Input::Body { round: 0, block }).await;
+                    self.tell(Input::Body(block)).await;
                     true
                 }
                 Err(_) => false,

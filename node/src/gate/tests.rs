@@ -212,7 +212,7 @@ impl Kind {
                 let inner = signer.sign_vote(network, vote(recipe.height)).into_inner();
                 repetition(recipe, Liveness::Vote(inner))
             }
-            Body => encode(&ProposedBody { round: 0, block: block(recipe) }),
+            Body => encode(&block(recipe)),
             Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
         }
     }
@@ -292,7 +292,7 @@ fn a_changed_bit_of_a_signature_is_seen() {
         if kind == Body {
             let mut block = block(&kind.good(&fixture));
             block.commits[0].signature = Signature::from_bytes([1; 64]);
-            bytes = encode(&ProposedBody { round: 0, block });
+            bytes = encode(&block);
         } else {
             bytes[last] ^= 1;
         }

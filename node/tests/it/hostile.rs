@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
 use lucid_types::commit::Commit;
@@ -230,7 +230,7 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
         lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
-        lie(Topic::Bodies, "signature", encode(&ProposedBody { round: 0, block: body(vec![forged.clone()]) })),
+        lie(Topic::Bodies, "signature", encode(&body(vec![forged.clone()]))),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "future", encode(&certificate(u64::MAX))),
         lie(Topic::Commands, "unused-topic", vec![1]),

@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SplitRule, Treasury, TreasurySigner};
@@ -296,10 +296,6 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
             state_root,
         },
     )
-}
-
-pub(crate) fn proposed_body() -> impl Strategy<Value = ProposedBody> {
-    (any::<u32>(), block()).prop_map(|(round, block)| ProposedBody { round, block })
 }
 
 pub(crate) fn decided() -> impl Strategy<Value = Decided> {

@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::commit::Commit;
@@ -163,7 +163,6 @@ fn the_largest_block_fits_everything_that_carries_it() {
     let block = block();
     let bytes = fits(&block);
     assert!(Block::MAX_BYTES - bytes < 256, "{bytes} bytes are not the largest block");
-    fits(&ProposedBody { round: u32::MAX, block: block.clone() });
     fits(&SyncResponse::Body(Some(block.clone())));
     let decided = Decided { block, certificate: certificate() };
     fits(&decided);

@@ -1,7 +1,7 @@
 //! What holds for any value and for any bytes.
 
 use lucid_types::attestation::ResourceAttestation;
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::commit::Commit;
@@ -80,7 +80,6 @@ every_record! {
     liveness: Signed<LivenessMessage> = arbitrary::signed(arbitrary::liveness());
     certificate: Certificate = arbitrary::certificate();
     block: Block = arbitrary::block();
-    proposed_body: ProposedBody = arbitrary::proposed_body();
     decided: Decided = arbitrary::decided();
     sync_request: SyncRequest = arbitrary::sync_request();
     sync_response: SyncResponse = arbitrary::sync_response();

@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
-use lucid_types::block::{Block, ProposedBody};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
@@ -82,7 +82,6 @@ fn votes(visitor: &mut impl Visitor) {
 
 fn blocks(visitor: &mut impl Visitor) {
     visitor.visit("block", &block(), &[("hash", block().hash().as_bytes())]);
-    visitor.visit("proposed_body", &ProposedBody { round: 0x0102_0304, block: block() }, &[]);
     visitor.visit("certificate", &decided().certificate, &[]);
     visitor.visit("decided", &decided(), &[]);
 }
