@@ -12,6 +12,8 @@
 mod named;
 mod block;
 mod contract;
+mod settings;
+mod stake;
 
 use prost::{DecodeError, Enumeration, Message};
 
@@ -19,6 +21,11 @@ pub use block::{Block, BlockHeader, BlockHeaderRaw};
 pub use contract::{
     Abi, AbiEntry, AbiEntryType, AbiParam, AccountCreateContract, AccountPermissionUpdateContract, CreateSmartContract,
     Key, Permission, PermissionType, SmartContract, StateMutability, TransferContract, TriggerSmartContract,
+};
+pub use settings::{AccountUpdateContract, ClearAbiContract, UpdateEnergyLimitContract, UpdateSettingContract};
+pub use stake::{
+    CancelAllUnfreezeV2Contract, DelegateResourceContract, FreezeBalanceV2Contract, Resource, UnDelegateResourceContract,
+    UnfreezeBalanceV2Contract, WithdrawExpireUnfreezeContract,
 };
 
 /// Prefix of the type URL of every contract parameter.
@@ -171,12 +178,32 @@ named_enum! {
         AccountCreate = 0 => "AccountCreateContract",
         /// Moves TRX.
         Transfer = 1 => "TransferContract",
+        /// Names an account.
+        AccountUpdate = 10 => "AccountUpdateContract",
         /// Deploys a contract.
         CreateSmart = 30 => "CreateSmartContract",
         /// Calls a contract.
         TriggerSmart = 31 => "TriggerSmartContract",
+        /// Sets the share of energy that a contract's callers pay.
+        UpdateSetting = 33 => "UpdateSettingContract",
+        /// Sets the most energy that a contract's deployer pays.
+        UpdateEnergyLimit = 45 => "UpdateEnergyLimitContract",
         /// Replaces an account's permissions.
         AccountPermissionUpdate = 46 => "AccountPermissionUpdateContract",
+        /// Removes a contract's interface.
+        ClearAbi = 48 => "ClearABIContract",
+        /// Stakes TRX.
+        FreezeBalanceV2 = 54 => "FreezeBalanceV2Contract",
+        /// Begins to unstake TRX.
+        UnfreezeBalanceV2 = 55 => "UnfreezeBalanceV2Contract",
+        /// Takes unstaked TRX back.
+        WithdrawExpireUnfreeze = 56 => "WithdrawExpireUnfreezeContract",
+        /// Lends resources.
+        DelegateResource = 57 => "DelegateResourceContract",
+        /// Takes lent resources back.
+        UnDelegateResource = 58 => "UnDelegateResourceContract",
+        /// Stakes again what is being unstaked.
+        CancelAllUnfreezeV2 = 59 => "CancelAllUnfreezeV2Contract",
     }
 }
 

@@ -65,7 +65,7 @@ fn contract(request: &Request) -> Result<Option<proto::Contract>, BadRequest> {
         }
         Some(ContractType::AccountCreate) => pack(&account_create(&value)?, permission_id),
         Some(ContractType::AccountPermissionUpdate) => pack(&permission_update(&value)?, permission_id),
-        None => return Ok(None),
+        _ => return Ok(None),
     };
     Ok(Some(contract))
 }
