@@ -24,13 +24,66 @@ impl Clock for SystemClock {
     }
 }
 
-/// Waits until the clock shows `time`; at once when it is past. Notices within a second that the clock was set.
+/// Waits until the clock shows `time`; at once when it is past. Notices within a second that the clock was set: set
+/// back, it returns early, since what `time` was computed from no longer holds.
 pub async fn sleep_until(clock: &dyn Clock, time: UnixMillis) {
-    loop {
-        let rest = clock.now().until(time);
-        if rest.is_zero() {
+    let mut now = clock.now();
+    while now < time {
+        tokio::time::sleep(now.until(time).min(Duration::from_secs(1))).await;
+        let before = std::mem::replace(&mut now, clock.now());
+        if now < before {
             return;
         }
-        tokio::time::sleep(rest.min(Duration::from_secs(1))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Runs on from a base that a test can set.
+    struct Wall {
+        base: AtomicU64,
+        start: Instant,
+    }
+
+    impl Wall {
+        fn set(&self, base: u64) {
+            self.base.store(base, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for Wall {
+        fn now(&self) -> UnixMillis {
+            UnixMillis::new(self.base.load(Ordering::Relaxed)).after(self.start.elapsed())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_follows_the_clock() {
+        const HOUR: u64 = 3_600_000;
+        let wall = Wall { base: AtomicU64::new(HOUR), start: Instant::now() };
+        let soon = Duration::from_millis(100);
+        let at = |hours: u64| UnixMillis::new(hours * HOUR);
+        let begun = Instant::now();
+        let disturbed = async |until, set| {
+            let setting = async {
+                tokio::time::sleep(soon).await;
+                wall.set(set);
+            };
+            tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(sleep_until(&wall, until), setting) })
+                .await
+        };
+        assert!(disturbed(at(2), 3 * HOUR).await.is_ok(), "a leap over the time ends the wait");
+        assert!(disturbed(at(4), HOUR).await.is_ok(), "a clock set back ends the wait");
+        sleep_until(&wall, at(1)).await;
+        assert!(begun.elapsed() < Duration::from_secs(30), "a time that is past is not waited for");
+        let start = Instant::now();
+        sleep_until(&wall, wall.now().after(soon)).await;
+        assert!(start.elapsed() >= soon, "an undisturbed wait is as long as it should be");
     }
 }

@@ -94,21 +94,24 @@ impl Prober {
         let genesis = Arc::clone(&self.parts.genesis);
         let mut last = EpochNumber::ZERO;
         while !stop.is_cancelled() {
-            // After a step back of the clock, an epoch that has been reported is not measured again.
-            let epoch = genesis.epoch_at(self.parts.clock.now()).max(last.next());
+            // The epoch just reported is not measured again if the clock steps back a little.
+            let current = genesis.epoch_at(self.parts.clock.now()).max(EpochNumber::new(1));
+            let epoch = if current == last { current.next() } else { current };
             let bounds = Bounds { epoch, start: genesis.epoch_start(epoch), end: genesis.epoch_end(epoch) };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep_until(&*self.parts.clock, bounds.start) => {}
             }
-            // The clock may have jumped over the epoch meanwhile.
-            if self.parts.clock.now() >= bounds.end {
+            // The clock may have been set meanwhile.
+            if !bounds.contain(self.parts.clock.now()) {
                 continue;
             }
-            tokio::select! {
+            let report = tokio::select! {
                 () = stop.cancelled() => return,
-                report = self.measure(bounds) => self.hand_out(report),
-            }
+                report = self.measure(bounds) => report,
+            };
+            let Some(report) = report else { continue };
+            self.hand_out(report);
             last = epoch;
         }
     }
@@ -133,10 +136,11 @@ impl Prober {
         }
     }
 
-    async fn measure(&self, bounds: Bounds) -> ScoreReport {
+    /// What was measured until the epoch's end; nothing if the clock was set back to before its start.
+    async fn measure(&self, bounds: Bounds) -> Option<ScoreReport> {
         let clock = &*self.parts.clock;
         let mut epoch = self.plan(bounds);
-        while clock.now() < bounds.end {
+        while bounds.contain(clock.now()) {
             self.send_due(&mut epoch);
             let wake = epoch.next_due().unwrap_or(bounds.end).min(bounds.end);
             tokio::select! {
@@ -152,6 +156,9 @@ impl Prober {
                 () = sleep_until(clock, wake) => {}
             }
         }
+        if clock.now() < bounds.start {
+            return None;
+        }
         while let Some(Ok(ended)) = epoch.beacons_in_flight.try_join_next() {
             self.beacon_ended(&mut epoch.tally, ended);
         }
@@ -159,7 +166,7 @@ impl Prober {
             self.relay_ended(&mut epoch.tally, ended);
         }
         let attestations = &self.parts.attestations;
-        epoch.tally.into_report(|worker, epoch| attestations.newest(worker, epoch))
+        Some(epoch.tally.into_report(|worker, epoch| attestations.newest(worker, epoch)))
     }
 
     fn plan(&self, bounds: Bounds) -> Epoch {

@@ -44,6 +44,13 @@ pub struct Bounds {
     pub end: UnixMillis,
 }
 
+impl Bounds {
+    /// Whether `time` is in the epoch.
+    pub fn contain(&self, time: UnixMillis) -> bool {
+        (self.start..self.end).contains(&time)
+    }
+}
+
 /// The probes of an epoch for these workers.
 ///
 /// Tasks before `now` are left out: a validator that starts in the middle of an epoch measures what is left of it.
