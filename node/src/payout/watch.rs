@@ -3,7 +3,7 @@
 //! Shortly before an epoch ends it reads solidified blocks, treasuries and the fate of every open attempt. What the
 //! providers do not answer in time is left out: scoring goes on, no attempts open, and receipts follow an epoch later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use lucid_consensus::network::Network;
 use lucid_consensus::replica::PaymentView;
 use lucid_tron_bridge::observer::{ObserveError, Observer, Standing};
 use lucid_types::commit::Commit;
-use lucid_types::id::PayoutId;
+use lucid_types::id::{PayoutId, PoolId};
 use lucid_types::payout::{PayoutAttempt, ReceiptVote, SolidBlock, TreasuryView, Verdict};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use tokio::sync::watch;
@@ -28,8 +28,8 @@ use crate::clock::Clock;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The longest time before the end of an epoch at which it looks.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
-/// Attempts that are judged at a time: providers limit their clients.
-const JUDGED_AT_ONCE: usize = 8;
+/// Attempts that are judged, and treasuries that are read, at a time: providers limit their clients.
+const AT_ONCE: usize = 8;
 
 /// What the watcher works with.
 pub struct WatcherParts {
@@ -95,7 +95,9 @@ impl Watcher {
         let state = Arc::clone(&self.parts.head.borrow().state);
         let open = open_attempts(&state);
         self.ended.retain(|key, _| open.iter().any(|attempt| (attempt.payout, attempt.attempt) == *key));
-        let (chain, ended) = futures::join!(timeout_at(deadline, self.chain()), self.judge(&open, deadline));
+        let waiting: BTreeSet<_> = state.payouts.values().filter(|p| p.open.is_none()).map(|p| p.pool).collect();
+        let pools = pools_to_report(self.parts.network.pools().map(|(id, _)| *id), &waiting, state.height);
+        let (chain, ended) = futures::join!(timeout_at(deadline, self.chain(pools)), self.judge(&open, deadline));
         let (solid, treasuries) = match chain {
             Ok(Ok(chain)) => chain,
             Ok(Err(error)) => {
@@ -116,14 +118,21 @@ impl Watcher {
         PaymentView { solid, treasuries, receipts: receipts.take(Commit::MAX_RECEIPTS).collect() }
     }
 
-    async fn chain(&self) -> Result<(Vec<SolidBlock>, Vec<TreasuryView>), ObserveError> {
+    /// Solidified blocks, and these pools' treasuries. One that cannot be read is left out.
+    async fn chain(&self, pools: Vec<PoolId>) -> Result<(Vec<SolidBlock>, Vec<TreasuryView>), ObserveError> {
+        let solid = self.parts.observer.solid_blocks(self.parts.network.policy().reference_stride).await?;
+        let views: Vec<_> = stream::iter(pools).map(|pool| self.treasury(pool)).buffered(AT_ONCE).collect().await;
+        Ok((solid, views.into_iter().flatten().collect()))
+    }
+
+    async fn treasury(&self, pool: PoolId) -> Option<TreasuryView> {
         let (observer, network) = (&self.parts.observer, &self.parts.network);
-        let solid = observer.solid_blocks(network.policy().reference_stride).await?;
-        let mut treasuries = Vec::new();
-        for (id, pool) in network.pools() {
-            treasuries.push(observer.treasury_view(*id, &pool.treasury, &network.genesis().tron.usdt).await?);
-        }
-        Ok((solid, treasuries))
+        let declared = &network.pool(&pool)?.treasury;
+        let view = observer.treasury_view(pool, declared, &network.genesis().tron.usdt).await;
+        view.inspect_err(|error| {
+            tracing::warn!(%pool, error = %causes(error), "a treasury cannot be read; none of its payouts opens");
+        })
+        .ok()
     }
 
     /// New verdicts on open attempts. One that cannot be judged now is judged again next time.
@@ -134,7 +143,7 @@ impl Watcher {
         let observer = &self.parts.observer;
         let mut judged = stream::iter(pending)
             .map(|attempt| async move { (observer.judge(&attempt, now).await, attempt) })
-            .buffer_unordered(JUDGED_AT_ONCE);
+            .buffer_unordered(AT_ONCE);
         let mut ended = Vec::new();
         loop {
             match timeout_at(deadline, judged.next()).await {
@@ -153,6 +162,25 @@ impl Watcher {
             }
         }
     }
+}
+
+/// The pools whose treasuries a commit shows, ascending: all if it has room for them, else first those with payouts
+/// that wait for an attempt, and of each kind others at the next height.
+fn pools_to_report(
+    pools: impl Iterator<Item = PoolId>,
+    waiting: &BTreeSet<PoolId>,
+    height: EpochNumber,
+) -> Vec<PoolId> {
+    let (waiting, others): (Vec<_>, Vec<_>) = pools.partition(|pool| waiting.contains(pool));
+    let mut chosen = Vec::new();
+    for kind in [waiting, others] {
+        let room = Commit::MAX_TREASURIES.saturating_sub(chosen.len());
+        let turn = usize::try_from(height.get()).unwrap_or(usize::MAX).wrapping_mul(room);
+        let first = turn.checked_rem(kind.len()).unwrap_or(0);
+        chosen.extend(kind.iter().cycle().skip(first).take(room.min(kind.len())));
+    }
+    chosen.sort_unstable();
+    chosen
 }
 
 /// The open attempts, those that expire first first: they end first.
@@ -177,4 +205,44 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: usize = Commit::MAX_TREASURIES;
+
+    fn pools(count: u8) -> Vec<PoolId> {
+        (0..count).map(|i| PoolId::from_bytes([i; 32])).collect()
+    }
+
+    fn shown(pools: &[PoolId], waiting: &BTreeSet<PoolId>, height: u64) -> Vec<PoolId> {
+        pools_to_report(pools.iter().copied(), waiting, EpochNumber::new(height))
+    }
+
+    #[test]
+    fn a_commit_shows_all_treasuries_or_takes_turns() {
+        let few = pools(64);
+        assert_eq!(few.len(), ROOM);
+        assert_eq!(shown(&few, &BTreeSet::new(), 5), few);
+
+        let many = pools(150);
+        let some = BTreeSet::from([many[3], many[149]]);
+        let all = BTreeSet::from_iter(many.clone());
+        for waiting in [some, all] {
+            let mut seen = BTreeSet::new();
+            for height in 7..10 {
+                let shown = shown(&many, &waiting, height);
+                assert_eq!(shown.len(), ROOM);
+                assert!(shown.is_sorted(), "a commit lists them in order");
+                assert!(
+                    waiting.len() > ROOM || waiting.iter().all(|pool| shown.contains(pool)),
+                    "what waits comes first"
+                );
+                seen.extend(shown);
+            }
+            assert_eq!(seen.len(), 150, "three heights show all");
+        }
+    }
 }
