@@ -84,6 +84,7 @@ impl Carrier {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut head = self.parts.head.clone();
         self.follow();
+        self.forget_ended();
         loop {
             let now = self.parts.clock.now();
             let wake = self.courier.next_wake().map_or(LONGEST_SLEEP, |at| now.until(at)).min(LONGEST_SLEEP);
@@ -93,13 +94,30 @@ impl Carrier {
                     Ok(()) => self.follow(),
                     Err(_) => break,
                 },
-                Some(done) = self.work.join_next() => if let Ok(Some(input)) = done {
-                    self.handle(input);
+                Some(done) = self.work.join_next() => match done {
+                    Ok(Some(input)) => self.handle(input),
+                    Ok(None) => {}
+                    // The courier asks again when the answer is overdue.
+                    Err(error) => tracing::error!(%error, "a step of a payout ended without an answer"),
                 },
                 () = tokio::time::sleep(wake) => self.handle(Input::Tick),
             }
         }
         self.work.abort_all();
+    }
+
+    /// Removes what is stored of attempts that ended while this node was down.
+    fn forget_ended(&self) {
+        let store = &self.parts.store;
+        let open: BTreeSet<_> = self.known.iter().map(record_key).collect();
+        let forget = || {
+            let records = store.own_all(OwnKind::Courier, &[])?;
+            let mut ended = records.iter().filter(|record| !open.contains(&record.key));
+            ended.try_for_each(|record| store.remove_own(OwnKind::Courier, &record.key))
+        };
+        if let Err(error) = tokio::task::block_in_place(forget) {
+            tracing::warn!(%error, "records of ended payouts cannot be removed");
+        }
     }
 
     /// Opens and closes attempts as the newest state says.
@@ -118,7 +136,8 @@ impl Carrier {
             let key = (attempt.attempt.payout, attempt.attempt.attempt);
             open.insert(key);
             if self.known.insert(key) {
-                let stored = tokio::task::block_in_place(|| self.parts.store.own(OwnKind::Courier, &record_key(&key)));
+                let stored = tokio::task::block_in_place(|| self.parts.store.own(OwnKind::Courier, &record_key(&key)))
+                    .inspect_err(|error| tracing::error!(%error, "a signed payout cannot be read; it is signed again"));
                 opened.push(Input::Opened(Box::new(Assignment {
                     attempt: attempt.attempt.clone(),
                     treasury: pool.treasury.clone(),
