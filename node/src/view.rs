@@ -15,9 +15,7 @@ use lucid_types::time::EpochNumber;
 use tokio::sync::watch;
 
 use crate::api::metrics::{Metrics, PayoutCounts};
-use crate::api::model::{
-    ComponentsView, EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState,
-};
+use crate::api::model::{EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState};
 use crate::api::{NodeView, ViewError};
 use crate::chain::head::Head;
 use crate::chain::persist;
@@ -269,15 +267,7 @@ impl NodeView for NodeParts {
             score_ppm: row.score,
             credits: row.credits,
             reachable_ms: row.reachable_ms,
-            components: ComponentsView {
-                session_time: row.components.session_time,
-                work_credits: row.components.work_credits,
-                utilisation: row.components.utilisation,
-                bandwidth: row.components.bandwidth,
-                uptime: row.components.uptime,
-                quality: row.components.quality,
-                trust: row.components.trust,
-            },
+            components: row.components,
             unmeasured: row.unmeasured().into_iter().map(str::to_owned).collect(),
             rtt_us: row.aggregate.rtt_us,
             relay_sessions: row.aggregate.relay_sessions,

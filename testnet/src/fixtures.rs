@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lucid_node::api::model::{
-    ComponentsView, EpochView, LeaderView, PayoutStatus, PayoutView, ScoreList, ScoreView, StatusView, SyncState,
+    Components, EpochView, LeaderView, PayoutStatus, PayoutView, ScoreList, ScoreView, StatusView, SyncState,
 };
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
@@ -56,23 +56,13 @@ pub(crate) fn leader(settlement: u64, leader: u8, successors: &[u8]) -> LeaderVi
 }
 
 pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
-    let part = Ppm::ZERO;
-    let components = ComponentsView {
-        session_time: part,
-        work_credits: part,
-        utilisation: part,
-        bandwidth: part,
-        uptime: part,
-        quality: part,
-        trust: part,
-    };
     let score = |(worker, ppm): &(u8, u32)| ScoreView {
         epoch: EpochNumber::new(epoch),
         worker: node(*worker),
         score_ppm: Ppm::new(*ppm),
         credits: Credits::new(4),
         reachable_ms: 5_000,
-        components,
+        components: Components::default(),
         unmeasured: vec!["utilisation".into()],
         rtt_us: None,
         relay_sessions: 4,

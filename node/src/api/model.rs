@@ -10,6 +10,7 @@ use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, Poo
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use lucid_score::score::Components;
 pub use lucid_tron_bridge::status::PayoutStatus;
 
 use crate::config::Role;
@@ -97,25 +98,6 @@ pub struct LeaderView {
     pub successors: Vec<NodeId>,
 }
 
-/// The parts of a score, each 0 to 1,000,000 ppm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComponentsView {
-    /// Reachable time.
-    pub session_time: Ppm,
-    /// Work credits.
-    pub work_credits: Ppm,
-    /// Proved share of the declared resources.
-    pub utilisation: Ppm,
-    /// Measured bandwidth.
-    pub bandwidth: Ppm,
-    /// Reachable share of the window.
-    pub uptime: Ppm,
-    /// Probe success and round-trip time.
-    pub quality: Ppm,
-    /// Moving average of probes passed.
-    pub trust: Ppm,
-}
-
 /// One worker's final score of one epoch. `GET /api/v1/scores`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreView {
@@ -130,7 +112,7 @@ pub struct ScoreView {
     /// Milliseconds of the epoch in which it was reachable.
     pub reachable_ms: u64,
     /// The score's parts.
-    pub components: ComponentsView,
+    pub components: Components,
     /// Parts that are 0 because nothing has measured them.
     pub unmeasured: Vec<String>,
     /// The committee's median round-trip time in microseconds; `null` if no beacon was answered.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::within;
+use crate::fixture::{STATUS_KEYS, within};
 use crate::view::{Known, known};
 
 pub(crate) struct Server {
@@ -63,22 +63,7 @@ async fn the_status_has_exactly_its_keys() {
     let server = server().await;
     let status = server.get("/api/v1/status").await;
     let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
-    let wanted = [
-        "node_id",
-        "peer_id",
-        "roles",
-        "network_id",
-        "peers",
-        "height",
-        "epoch",
-        "block_hash",
-        "state_root",
-        "sync",
-        "pool",
-        "leader",
-        "api",
-    ];
-    assert_eq!(keys, BTreeSet::from(wanted));
+    assert_eq!(keys, BTreeSet::from(STATUS_KEYS));
     assert_eq!(status["roles"], json!(["validator", "bootstrap"]));
     assert_eq!(status["block_hash"], "02".repeat(32));
     assert_eq!((&status["height"], &status["sync"], &status["pool"]), (&json!(5), &json!("synced"), &Value::Null));

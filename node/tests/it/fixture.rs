@@ -11,6 +11,23 @@ use lucid_types::key::NodeKey;
 use lucid_types::policy::Policy;
 use lucid_types::validator::Validator;
 
+/// What `lucid status --json` and `GET /api/v1/status` answer.
+pub(crate) const STATUS_KEYS: [&str; 13] = [
+    "node_id",
+    "peer_id",
+    "roles",
+    "network_id",
+    "peers",
+    "height",
+    "epoch",
+    "block_hash",
+    "state_root",
+    "sync",
+    "pool",
+    "leader",
+    "api",
+];
+
 /// Nothing here takes longer on a working machine; a test that waits this long has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lucid_node::api::metrics::{Metrics, PayoutCounts};
 use lucid_node::api::model::{
-    ComponentsView, EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState,
+    Components, EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState,
 };
 use lucid_node::api::{NodeView, ViewError};
 use lucid_node::config::Role;
@@ -71,7 +71,7 @@ fn score_view(epoch: EpochNumber, seed: u8, score: u32) -> ScoreView {
         score_ppm: part,
         credits: Credits::new(1),
         reachable_ms: 5_000,
-        components: ComponentsView {
+        components: Components {
             session_time: part,
             work_credits: part,
             utilisation: Ppm::ZERO,
