@@ -5,15 +5,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails, fails")]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
+use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::build::build;
 use lucid_consensus::ledger::execute::{Applied, validate};
-use lucid_consensus::ledger::state::{EpochRows, Payout, State};
+use lucid_consensus::ledger::state::{Payout, State};
 use lucid_consensus::network::Network;
 use lucid_consensus::reports::Reports;
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
@@ -145,14 +145,14 @@ struct Fixture {
     network: Network,
     state: State,
     block: Block,
-    rows: BTreeMap<EpochNumber, EpochRows>,
+    archive: MemoryArchive,
 }
 
 impl Fixture {
     /// Grows a chain to `height` and builds the block after it.
     fn new(height: u64) -> Self {
         let network = network();
-        let (mut state, mut rows) = (State::genesis(&network), BTreeMap::<EpochNumber, EpochRows>::new());
+        let (mut state, mut archive) = (State::genesis(&network), MemoryArchive::default());
         loop {
             let mut reports = Reports::default();
             let epoch = state.height.next();
@@ -164,14 +164,13 @@ impl Fixture {
                     reports.add_reveal(&network, &state, signed);
                 }
             }
-            let source = |epoch: EpochNumber| rows.get(&epoch).cloned();
-            let (block, applied) = build(&network, &state, &reports, key(0).node_id(), &source).unwrap();
+            let (block, applied) = build(&network, &state, &reports, key(0).node_id(), &archive).unwrap();
             assert_eq!(block.reveals.len(), if epoch.get() == 1 { 0 } else { usize::from(VALIDATORS) });
             if state.height.get() == height {
-                return Self { network, state, block, rows };
+                return Self { network, state, block, archive };
             }
-            let Applied { state: next, rows: new, .. } = applied;
-            rows.extend(new.map(|new| (new.epoch, new)));
+            let Applied { state: next, rows, .. } = applied;
+            archive.keep(block, rows);
             state = next;
         }
     }
@@ -181,8 +180,7 @@ impl Fixture {
     }
 
     fn apply(&self, block: &Verified<Block>) -> Applied {
-        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
-        validate(&self.network, &self.state, block, &rows).unwrap()
+        validate(&self.network, &self.state, block, &self.archive).unwrap()
     }
 
     fn certificate(&self) -> Certificate {

@@ -88,7 +88,7 @@ impl Reports {
         let due = |epoch: &EpochNumber| epoch.get().saturating_add(window) <= state.height.next().get();
         let pending = state.pending.iter().filter(|(epoch, _)| due(epoch));
         let missing = pending.flat_map(|(epoch, pending)| {
-            let expected = pending.commits.keys().filter(|v| !pending.reveals.contains_key(*v));
+            let expected = pending.commits.keys().filter(|v| !pending.revealed.contains(*v));
             expected.map(|validator| (*epoch, *validator))
         });
         missing.filter(|key| !self.reveals.contains_key(key)).collect()

@@ -26,7 +26,7 @@ use crate::api::{self, NodeView};
 use crate::chain::driver::{Driver, DriverParts, INPUTS, ToDriver};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
 use crate::chain::head::Head;
-use crate::chain::persist;
+use crate::chain::persist::{self, StoredArchive};
 use crate::chain::serve::SyncServer;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Role};
@@ -108,13 +108,11 @@ impl Assembly {
         };
         let (head_sender, head) = watch::channel(first);
         let (best_sender, best_seen) = watch::channel(EpochNumber::ZERO);
-        let rows = self.store.clone();
-        let rows = Arc::new(move |epoch| persist::rows(&rows, epoch));
         // A node whose `roles` do not name validator follows without a vote.
         let replica = Replica::restore(
             Arc::clone(&self.network),
             self.key.clone(),
-            rows,
+            Arc::new(StoredArchive(self.store.clone())),
             stored,
             self.config.has(Role::Validator),
         );

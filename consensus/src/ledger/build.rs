@@ -6,8 +6,9 @@ use lucid_types::id::{Hash, NodeId, StateRoot};
 use lucid_types::signed::Verified;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
+use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, block_time, check_commit, check_reveal};
-use crate::ledger::execute::{Applied, RowSource, transition};
+use crate::ledger::execute::{Applied, transition};
 use crate::ledger::state::State;
 use crate::network::Network;
 use crate::reports::Reports;
@@ -25,7 +26,7 @@ pub fn build(
     state: &State,
     reports: &Reports,
     proposer: NodeId,
-    rows: &dyn RowSource,
+    archive: &dyn Archive,
 ) -> Result<(Block, Applied), InvalidBlock> {
     let height = state.height.next();
     let commits = reports.commits().filter(|commit| check_commit(network, state, commit).is_ok());
@@ -46,7 +47,7 @@ pub fn build(
         state_root: StateRoot::from_bytes([0; 32]),
     };
     block.time = block_time(network, state, &block);
-    let mut applied = transition(network, state, &block, rows)?;
+    let mut applied = transition(network, state, &block, archive)?;
     block.state_root = applied.state.root();
     applied.state.block = block.hash();
     Ok((block, applied))

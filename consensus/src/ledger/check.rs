@@ -77,6 +77,9 @@ pub enum InvalidBlock {
     /// Rows that the state names are not in this node's store: the store is damaged.
     #[error("the rows of epoch {0} are missing or damaged in this node's store")]
     MissingRows(EpochNumber),
+    /// Reveals that the state counts are not in the blocks of this node's store: the store is damaged.
+    #[error("the reveals of epoch {0} are missing or damaged in this node's store")]
+    MissingReveals(EpochNumber),
 }
 
 /// Checks everything that does not need the state after the block.
@@ -179,7 +182,7 @@ pub fn check_reveal(network: &Network, state: &State, reveal: &Signed<Reveal>) -
     }
     let Some(pending) = state.pending.get(&epoch) else { return refuse("there are no commits for its epoch") };
     let Some(commitment) = pending.commits.get(&validator) else { return refuse("the signer did not commit") };
-    if pending.reveals.contains_key(&validator) {
+    if pending.revealed.contains(&validator) {
         return refuse("the signer has revealed already");
     }
     if reveal.record.commitment(network.id(), &validator) != *commitment {

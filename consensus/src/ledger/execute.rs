@@ -13,22 +13,11 @@ use lucid_types::signed::Verified;
 use lucid_types::sync::Decided;
 use lucid_types::time::EpochNumber;
 
+use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check};
 use crate::ledger::state::{EpochRows, Payout, PendingEpoch, State};
 use crate::ledger::{payouts, settle};
 use crate::network::Network;
-
-/// Where the rows of earlier epochs come from: the node's own store. Rows never change once written.
-pub trait RowSource {
-    /// The rows of a final epoch.
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows>;
-}
-
-impl<F: Fn(EpochNumber) -> Option<EpochRows>> RowSource for F {
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
-        self(epoch)
-    }
-}
 
 /// What a block did, for history and for those who act on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +70,9 @@ pub fn validate(
     network: &Network,
     state: &State,
     block: &Verified<Block>,
-    rows: &dyn RowSource,
+    archive: &dyn Archive,
 ) -> Result<Applied, InvalidBlock> {
-    execute(network, state, block, rows)
+    execute(network, state, block, archive)
 }
 
 /// Computes the state after a decided block. An error means that this node or more than two thirds of the
@@ -95,13 +84,13 @@ pub fn adopt(
     network: &Network,
     state: &State,
     decided: &Verified<Decided>,
-    rows: &dyn RowSource,
+    archive: &dyn Archive,
 ) -> Result<Applied, InvalidBlock> {
-    execute(network, state, &decided.block, rows)
+    execute(network, state, &decided.block, archive)
 }
 
-fn execute(network: &Network, state: &State, block: &Block, rows: &dyn RowSource) -> Result<Applied, InvalidBlock> {
-    let applied = transition(network, state, block, rows)?;
+fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archive) -> Result<Applied, InvalidBlock> {
+    let applied = transition(network, state, block, archive)?;
     let expected = applied.state.root();
     if block.state_root != expected {
         return Err(InvalidBlock::StateRoot { found: block.state_root, expected });
@@ -114,7 +103,7 @@ pub(crate) fn transition(
     network: &Network,
     before: &State,
     block: &Block,
-    rows: &dyn RowSource,
+    archive: &dyn Archive,
 ) -> Result<Applied, InvalidBlock> {
     check(network, before, block)?;
     let mut state = before.clone();
@@ -125,7 +114,7 @@ pub(crate) fn transition(
     record(&mut state, block);
     payouts::count_receipts(network, &mut state, block, &mut events)?;
     let rows = match network.finalised_by(block.height) {
-        Some(epoch) => Some(finalise(network, &mut state, epoch, rows)?),
+        Some(epoch) => Some(finalise(network, &mut state, epoch, block, archive)?),
         None => None,
     };
     if let Some(rows) = &rows {
@@ -146,7 +135,7 @@ fn record(state: &mut State, block: &Block) {
     }
     for reveal in &block.reveals {
         let pending = state.pending.entry(reveal.record.report.epoch).or_default();
-        pending.reveals.insert(reveal.signer, reveal.record.clone());
+        pending.revealed.insert(reveal.signer);
     }
 }
 
@@ -155,17 +144,20 @@ fn finalise(
     network: &Network,
     state: &mut State,
     epoch: EpochNumber,
-    source: &dyn RowSource,
+    block: &Block,
+    archive: &dyn Archive,
 ) -> Result<EpochRows, InvalidBlock> {
     let policy = network.policy();
-    forget(state, epoch, policy.credits_window, source, true)?;
-    forget(state, epoch, policy.history_window, source, false)?;
+    forget(state, epoch, policy.credits_window, archive, true)?;
+    forget(state, epoch, policy.history_window, archive, false)?;
     let pending = state.pending.remove(&epoch).unwrap_or_default();
+    let earlier = earlier_blocks(network, epoch, block, archive)?;
+    let reveals = reveals_of(network, epoch, &pending, earlier.iter().chain([block]))?;
     let beacon = state.beacons.get(&epoch).copied().unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
     let mut rows = Vec::new();
     for worker in network.workers() {
         let committee = committee::draw(network.validators(epoch), &beacon, worker, policy.committee_size);
-        let observations = observations_of(network, epoch, &pending, &worker.node, &committee);
+        let observations = observations_of(network, epoch, &reveals, &worker.node, &committee);
         if !enough_reporters(observations.len(), committee.len()) {
             continue;
         }
@@ -177,21 +169,55 @@ fn finalise(
     state.row_roots.insert(epoch, rows.root());
     let longest = policy.credits_window.max(policy.history_window);
     state.row_roots.retain(|e, _| e.get().saturating_add(longest) > epoch.get());
-    next_beacon(network, state, epoch, &pending);
+    next_beacon(network, state, epoch, &reveals);
     Ok(rows)
+}
+
+/// The revealed reports of an epoch by validator.
+type Reveals<'a> = BTreeMap<NodeId, &'a Reveal>;
+
+/// The blocks before `block` in which reveals of `epoch` may stand. Without commits for it there are none.
+fn earlier_blocks(
+    network: &Network,
+    epoch: EpochNumber,
+    block: &Block,
+    archive: &dyn Archive,
+) -> Result<Vec<Block>, InvalidBlock> {
+    let first = epoch.get().saturating_add(network.policy().commit_window);
+    let heights = (first..block.height.get()).map(EpochNumber::new);
+    heights.map(|height| archive.block(height).ok_or(InvalidBlock::MissingReveals(epoch))).collect()
+}
+
+/// What validators revealed of `epoch` in these blocks: exactly what the state says they did.
+fn reveals_of<'a>(
+    network: &Network,
+    epoch: EpochNumber,
+    pending: &PendingEpoch,
+    blocks: impl Iterator<Item = &'a Block>,
+) -> Result<Reveals<'a>, InvalidBlock> {
+    let of_epoch = blocks.flat_map(|block| &block.reveals).filter(|reveal| reveal.record.report.epoch == epoch);
+    let reveals: Reveals<'a> = of_epoch.map(|reveal| (reveal.signer, &reveal.record)).collect();
+    let is_committed = |(validator, reveal): (&NodeId, &&Reveal)| {
+        pending.commits.get(validator) == Some(&reveal.commitment(network.id(), validator))
+    };
+    if reveals.keys().eq(&pending.revealed) && reveals.iter().all(is_committed) {
+        Ok(reveals)
+    } else {
+        Err(InvalidBlock::MissingReveals(epoch))
+    }
 }
 
 /// The committee's revealed observations of one worker, with the reporters' power.
 fn observations_of<'a>(
     network: &Network,
     epoch: EpochNumber,
-    pending: &'a PendingEpoch,
+    reveals: &Reveals<'a>,
     worker: &NodeId,
     committee: &[NodeId],
 ) -> Vec<(u64, &'a lucid_types::report::Observation)> {
     let set = network.validators(epoch);
     let of = |validator: &NodeId| {
-        let Reveal { report, .. } = pending.reveals.get(validator)?;
+        let Reveal { report, .. } = reveals.get(validator)?;
         let found = report.observations.binary_search_by_key(worker, |o| o.worker).ok()?;
         Some((set.power(validator), &report.observations[found]))
     };
@@ -203,14 +229,14 @@ fn forget(
     state: &mut State,
     epoch: EpochNumber,
     window: u64,
-    source: &dyn RowSource,
+    archive: &dyn Archive,
     credits_window: bool,
 ) -> Result<(), InvalidBlock> {
     let Some(leaving) = epoch.get().checked_sub(window).filter(|e| *e > 0).map(EpochNumber::new) else {
         return Ok(());
     };
     let Some(root) = state.row_roots.get(&leaving) else { return Ok(()) };
-    let rows = source.rows(leaving).filter(|rows| rows.root() == *root);
+    let rows = archive.rows(leaving).filter(|rows| rows.root() == *root);
     for row in rows.ok_or(InvalidBlock::MissingRows(leaving))?.rows {
         let Some(standing) = state.standings.get_mut(&row.worker) else { continue };
         let leaving = LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms };
@@ -224,15 +250,14 @@ fn forget(
 }
 
 /// `beacon(e + 2W + 1) = BLAKE3(beacon(e + 2W), the epoch's revealed salts by validator id)`.
-fn next_beacon(network: &Network, state: &mut State, epoch: EpochNumber, pending: &PendingEpoch) {
+fn next_beacon(network: &Network, state: &mut State, epoch: EpochNumber, reveals: &Reveals<'_>) {
     let last = epoch.get().saturating_add(2 * network.policy().commit_window);
     let previous = state.beacons.get(&EpochNumber::new(last)).copied();
     let previous = previous.unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
-    let salts: BTreeMap<_, _> = pending.reveals.iter().map(|(validator, reveal)| (validator, &reveal.salt)).collect();
     let mut parts: Vec<&[u8]> = vec![previous.as_bytes()];
-    for (validator, salt) in salts {
+    for (validator, reveal) in reveals {
         parts.push(validator.as_bytes());
-        parts.push(salt);
+        parts.push(&reveal.salt);
     }
     let next = Hash::derive("lucid random beacon 1", &parts);
     state.beacons.insert(EpochNumber::new(last).next(), next);

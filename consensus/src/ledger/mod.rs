@@ -4,6 +4,7 @@
 //! [`execute`] computes the state after a block and refuses an invalid one. Within one block the order is: commits,
 //! receipts, reveals, scores of the epoch that becomes final, settlement, new payout attempts.
 
+pub mod archive;
 pub mod build;
 pub mod check;
 pub mod execute;

@@ -1,13 +1,12 @@
 //! What the network knows after a block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot};
 use lucid_types::payout::{PayoutAttempt, Verdict};
-use lucid_types::report::Reveal;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +45,8 @@ impl Wire for State {
 pub struct PendingEpoch {
     /// Committed report hashes by validator.
     pub commits: BTreeMap<NodeId, Hash>,
-    /// Revealed reports by validator.
-    pub reveals: BTreeMap<NodeId, Reveal>,
+    /// Who has revealed its report: the reports themselves stand in the blocks.
+    pub revealed: BTreeSet<NodeId>,
 }
 
 /// A pool's accounts. Always `paid + open + balances + carried == budgets`.

@@ -16,7 +16,7 @@ use crate::replica::{Candidate, Effect, Gossip, MAX_CANDIDATES, MAX_EARLY, MAX_U
 
 impl Replica {
     pub(super) fn execute(&self, block: &Verified<Block>) -> Result<Applied, InvalidBlock> {
-        validate(&self.network, &self.state, block, &*self.rows)
+        validate(&self.network, &self.state, block, &self.archive)
     }
 
     pub(super) fn on_body(&mut self, now: UnixMillis, block: Verified<Block>, effects: &mut Vec<Effect>) {
@@ -128,7 +128,7 @@ impl Replica {
         if decided.block.height != self.state.height.next() {
             return;
         }
-        match adopt(&self.network, &self.state, &decided, &*self.rows) {
+        match adopt(&self.network, &self.state, &decided, &self.archive) {
             Ok(applied) => self.advance(now, Stored { decided: decided.into_inner(), applied }, effects),
             Err(error) => effects.push(Effect::Diverged { height: decided.block.height, error }),
         }
@@ -136,6 +136,7 @@ impl Replica {
 
     /// Makes a decided block the newest.
     pub(super) fn advance(&mut self, now: UnixMillis, stored: Stored, effects: &mut Vec<Effect>) {
+        self.archive.push(stored.decided.block.clone());
         let certificate = stored.decided.certificate.clone();
         let proposer = stored.decided.block.proposer;
         self.state = stored.applied.state.clone();

@@ -11,6 +11,7 @@
 
 mod chain;
 mod epochs;
+mod recent;
 mod rounds;
 mod types;
 
@@ -28,10 +29,12 @@ pub use crate::replica::types::{Effect, Gossip, Input, OwnReport, PaymentView, R
 
 use crate::engine::Engine;
 use crate::engine::wal::WalEntry;
+use crate::ledger::archive::Archive;
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::{Applied, RowSource};
+use crate::ledger::execute::Applied;
 use crate::ledger::state::State;
 use crate::network::Network;
+use crate::replica::recent::Recent;
 use crate::reports::Reports;
 
 /// Bodies kept for the next height, and for the one after it.
@@ -69,7 +72,7 @@ struct Missing {
 pub struct Replica {
     network: Arc<Network>,
     key: NodeKey,
-    rows: Arc<dyn RowSource + Send + Sync>,
+    archive: Recent,
     state: State,
     engine: Option<Engine>,
     /// Whether the engine has been started on the next height.
@@ -105,7 +108,7 @@ impl Replica {
     pub fn restore(
         network: Arc<Network>,
         key: NodeKey,
-        rows: Arc<dyn RowSource + Send + Sync>,
+        archive: Arc<dyn Archive + Send + Sync>,
         stored: Restore,
         may_vote: bool,
     ) -> Self {
@@ -115,10 +118,11 @@ impl Replica {
         let is_validator = may_vote && set.get(&key.node_id()).is_some();
         let engine =
             is_validator.then(|| Engine::new(*network.id(), key.clone(), set, state.height, network.policy().epoch()));
+        let archive = Recent::new(archive, network.policy().commit_window);
         let mut replica = Self {
             network,
             key,
-            rows,
+            archive,
             state,
             engine,
             started: false,

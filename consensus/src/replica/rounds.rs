@@ -207,7 +207,7 @@ impl Replica {
             Some(hash) => hash,
             None => {
                 let me = self.key.node_id();
-                let Ok((block, applied)) = build(&self.network, &self.state, &self.reports, me, &*self.rows) else {
+                let Ok((block, applied)) = build(&self.network, &self.state, &self.reports, me, &self.archive) else {
                     self.build_wanted = Some(round);
                     return;
                 };

@@ -1,6 +1,6 @@
 //! One sample of everything that the replica stores against its committed bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::state::{Election, EpochRows, OpenAttempt, Payout, PendingEpoch, PoolState, State};
@@ -171,10 +171,9 @@ fn payout(open: bool) -> Payout {
 
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
-    let reveal = Reveal { report: ScoreReport::empty(HEIGHT), salt: [0x5a; 32] };
     let pending = PendingEpoch {
         commits: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
-        reveals: BTreeMap::from([(node(0x12), reveal)]),
+        revealed: BTreeSet::from([node(0x12)]),
     };
     let standing = Standing {
         credits: Credits::new(1),

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex};
 
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
 use lucid_consensus::ledger::state::{EpochRows, State};
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, PaymentView, Replica, Restore, RoundMessage};
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
+use lucid_types::block::Block;
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, NodeId, SolidBlockId, TxId};
 use lucid_types::payout::{ReceiptVote, SolidBlock, TokenFlags, TreasuryView, Verdict};
@@ -28,10 +30,22 @@ use crate::genesis::validator_key;
 pub(crate) struct Disk {
     pub(crate) state: Option<Vec<u8>>,
     pub(crate) blocks: BTreeMap<EpochNumber, Decided>,
-    pub(crate) rows: Arc<Mutex<BTreeMap<EpochNumber, EpochRows>>>,
+    pub(crate) archive: Arc<Mutex<MemoryArchive>>,
     pub(crate) log: Vec<(EpochNumber, Vec<u8>)>,
     pub(crate) unsynced: Vec<(EpochNumber, Vec<u8>)>,
     pub(crate) own: BTreeMap<EpochNumber, OwnReport>,
+}
+
+struct Shared(Arc<Mutex<MemoryArchive>>);
+
+impl Archive for Shared {
+    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+        self.0.lock().unwrap().rows(epoch)
+    }
+
+    fn block(&self, height: EpochNumber) -> Option<Block> {
+        self.0.lock().unwrap().block(height)
+    }
 }
 
 pub(crate) struct Node {
@@ -61,7 +75,7 @@ enum Event {
 enum Message {
     Gossip(Gossip),
     Decided(Box<Decided>),
-    Body(Box<lucid_types::block::Block>),
+    Body(Box<Block>),
 }
 
 /// Every signature that has left a node.
@@ -110,7 +124,7 @@ impl Monitor {
 
 impl World {
     /// A block under way that this node has the body of.
-    pub(crate) fn candidate(&self, node: usize) -> Option<lucid_types::block::Block> {
+    pub(crate) fn candidate(&self, node: usize) -> Option<Block> {
         let replica = self.nodes[node].replica.as_ref()?;
         self.monitor.proposals.values().find_map(|hash| replica.candidate(hash)).cloned()
     }
@@ -264,11 +278,10 @@ impl World {
         let next = state.height.next();
         let entries = disk.log.iter().filter(|(height, _)| *height == next && self.has_log);
         let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
-        let rows = Arc::clone(&disk.rows);
-        let source = move |epoch: EpochNumber| rows.lock().unwrap().get(&epoch).cloned();
+        let archive = Arc::new(Shared(Arc::clone(&disk.archive)));
         let restore = Restore { state, log, own: disk.own.clone(), now: self.clock(node) };
         let key = validator_key(node);
-        self.nodes[node].replica = Some(Replica::restore(network, key, Arc::new(source), restore, true));
+        self.nodes[node].replica = Some(Replica::restore(network, key, archive, restore, true));
         let it = &mut self.nodes[node];
         if it.life > 0 {
             it.crash_at = self.crash_again.take().map(|further| it.effects + further);
@@ -333,9 +346,7 @@ impl World {
                 disk.state = Some(encode(&stored.applied.state));
                 disk.log.retain(|(h, _)| *h > height);
                 disk.unsynced.retain(|(h, _)| *h > height);
-                if let Some(rows) = stored.applied.rows {
-                    disk.rows.lock().unwrap().insert(rows.epoch, rows);
-                }
+                disk.archive.lock().unwrap().keep(stored.decided.block.clone(), stored.applied.rows);
                 disk.blocks.insert(height, stored.decided);
             }
             Effect::Gossip(gossip) => {

@@ -1,10 +1,12 @@
 //! Between the replica's values and the store's bytes.
 
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::archive::Archive;
 use lucid_consensus::ledger::state::{EpochRows, State};
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::{OwnReport, Restore, Stored};
 use lucid_storage::{BlockCommit, OwnKind, PutNew, StorageError, Store, Wal};
+use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::time::{EpochNumber, UnixMillis};
 
@@ -99,9 +101,21 @@ pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<()
     Ok(())
 }
 
-/// The rows of an epoch, for the ledger's windows. A store that fails or holds other bytes has none; the ledger then
-/// refuses the block and says which rows are missing.
+/// The store as the ledger's archive. One that fails or holds other bytes has nothing; the ledger then refuses the block
+/// and says what is missing.
+pub struct StoredArchive(pub Store);
+
+impl Archive for StoredArchive {
+    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+        rows(&self.0, epoch)
+    }
+
+    fn block(&self, height: EpochNumber) -> Option<Block> {
+        decode(&self.0.block(height).ok().flatten()?).ok()
+    }
+}
+
+/// The rows of an epoch, if the store has them.
 pub fn rows(store: &Store, epoch: EpochNumber) -> Option<EpochRows> {
-    let bytes = store.row(epoch).ok().flatten()?;
-    decode(&bytes).ok()
+    decode(&store.row(epoch).ok().flatten()?).ok()
 }

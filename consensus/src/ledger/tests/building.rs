@@ -6,7 +6,6 @@ use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisWorker};
 use lucid_types::id::{NodeId, PayoutId};
 use lucid_types::payout::{ReceiptVote, Verdict};
-use lucid_types::time::EpochNumber;
 use lucid_types::validator::Validator;
 
 use super::chain::{Chain, all_good, as_it_is, genesis, genesis_with, observation, validator, validator_key};
@@ -16,8 +15,7 @@ use crate::ledger::execute::Applied;
 use crate::reports::Reports;
 
 fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Applied), InvalidBlock> {
-    let rows = |epoch: EpochNumber| chain.rows.get(&epoch).cloned();
-    build(&chain.network, &chain.state, reports, validator(0), &rows)
+    build(&chain.network, &chain.state, reports, validator(0), &chain.archive)
 }
 
 /// The reports that stand in `block`.

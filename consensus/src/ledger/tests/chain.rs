@@ -18,6 +18,7 @@ use lucid_types::signed::Signed;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::Validator;
 
+use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, block_time};
 use crate::ledger::execute::{Applied, Event, transition, validate};
 use crate::ledger::state::{EpochRows, PoolState, State};
@@ -122,7 +123,7 @@ pub(super) fn as_it_is(_validator: usize, view: PaymentView) -> PaymentView {
 pub(super) struct Chain {
     pub(super) network: Network,
     pub(super) state: State,
-    pub(super) rows: BTreeMap<EpochNumber, EpochRows>,
+    pub(super) archive: MemoryArchive,
     own: BTreeMap<(EpochNumber, NodeId), Signed<Reveal>>,
 }
 
@@ -130,7 +131,7 @@ impl Chain {
     pub(super) fn new(genesis: Genesis) -> Self {
         let network = Network::new(genesis).unwrap();
         let state = State::genesis(&network);
-        Self { network, state, rows: BTreeMap::new(), own: BTreeMap::new() }
+        Self { network, state, archive: MemoryArchive::default(), own: BTreeMap::new() }
     }
 
     /// A chain of `blocks` blocks in which everything went well.
@@ -225,7 +226,7 @@ impl Chain {
         let due = |(epoch, validator): &(EpochNumber, NodeId)| {
             let pending = self.state.pending.get(epoch);
             epoch.get() + window <= height.get()
-                && pending.is_some_and(|p| p.commits.contains_key(validator) && !p.reveals.contains_key(validator))
+                && pending.is_some_and(|p| p.commits.contains_key(validator) && !p.revealed.contains(validator))
         };
         let reveals = self.own.iter().filter(|(key, _)| due(key)).map(|(_, reveal)| reveal.clone()).collect();
         let mut block = Block {
@@ -244,8 +245,7 @@ impl Chain {
 
     /// Gives a block the state root that it leads to, if it leads anywhere.
     pub(super) fn seal(&self, mut block: Block) -> Block {
-        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
-        if let Ok(applied) = transition(&self.network, &self.state, &block, &rows) {
+        if let Ok(applied) = transition(&self.network, &self.state, &block, &self.archive) {
             block.state_root = applied.state.root();
         }
         block
@@ -253,22 +253,21 @@ impl Chain {
 
     /// What the ledger says to a block whose signatures are right.
     pub(super) fn validate(&self, block: Block) -> Result<Applied, InvalidBlock> {
-        let rows = |epoch: EpochNumber| self.rows.get(&epoch).cloned();
-        validate(&self.network, &self.state, &block.verify(self.network.id()).unwrap(), &rows)
+        validate(&self.network, &self.state, &block.verify(self.network.id()).unwrap(), &self.archive)
     }
 
     /// Adopts a block.
     pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
         let (hash, root) = (block.hash(), block.state_root);
-        let Applied { state, rows, events } = self.validate(block).unwrap();
+        let Applied { state, rows, events } = self.validate(block.clone()).unwrap();
         assert_eq!((state.block, state.root()), (hash, root));
         assert!(state.accounts_balance(), "invariant 4 at height {}", state.height);
         assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
-        if let Some(rows) = rows {
-            assert_eq!(decode::<EpochRows>(&encode(&rows)).unwrap(), rows);
+        if let Some(rows) = &rows {
+            assert_eq!(decode::<EpochRows>(&encode(rows)).unwrap(), *rows);
             assert_eq!(state.row_roots.get(&rows.epoch), Some(&rows.root()));
-            self.rows.insert(rows.epoch, rows);
         }
+        self.archive.keep(block, rows);
         self.state = state;
         events
     }

@@ -284,7 +284,7 @@ fn late_commits_and_reveals_count() {
         let block = chain.seal(block);
         chain.apply(block);
     }
-    assert_eq!(chain.rows[&EpochNumber::new(8)].rows.len(), 3);
+    assert_eq!(chain.archive.rows[&EpochNumber::new(8)].rows.len(), 3);
     let mut after = good(&mut chain);
     add_reveal(&mut after, chain.reveal(2, 8));
     assert_eq!(chain.validate(after).unwrap_err(), reveal_of(2, "its epoch's window is not open"));
@@ -355,11 +355,37 @@ fn a_damaged_store_is_noticed() {
     let block = good(&mut chain);
     let first = EpochNumber::new(1);
     chain.validate(block.clone()).unwrap();
-    let whole = chain.rows[&first].clone();
-    chain.rows.get_mut(&first).unwrap().rows[0].reachable_ms -= 1;
+    let whole = chain.archive.rows[&first].clone();
+    chain.archive.rows.get_mut(&first).unwrap().rows[0].reachable_ms -= 1;
     assert_eq!(chain.validate(block.clone()).unwrap_err(), InvalidBlock::MissingRows(first));
-    chain.rows.remove(&first);
+    chain.archive.rows.remove(&first);
     assert_eq!(chain.validate(block.clone()).unwrap_err(), InvalidBlock::MissingRows(first));
-    chain.rows.insert(first, whole);
+    chain.archive.rows.insert(first, whole);
+    chain.validate(block).unwrap();
+}
+
+#[test]
+fn reveals_that_a_damaged_store_lost_are_missed() {
+    // With a window of two, reveals of epoch 3 may stand in blocks 5 and 6, and block 6 makes it final.
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 5);
+    let block = good(&mut chain);
+    chain.validate(block.clone()).unwrap();
+    let missing = InvalidBlock::MissingReveals(EpochNumber::new(3));
+    let height = EpochNumber::new(5);
+    let whole = chain.archive.blocks[&height].clone();
+    let damages: [fn(&mut Block); 3] = [
+        |block| block.reveals[0].record.salt[0] ^= 1,
+        |block| drop(block.reveals.pop()),
+        |block| block.reveals.clear(),
+    ];
+    for damage in damages {
+        let mut damaged = whole.clone();
+        damage(&mut damaged);
+        chain.archive.blocks.insert(height, damaged);
+        assert_eq!(chain.validate(block.clone()).unwrap_err(), missing);
+    }
+    chain.archive.blocks.remove(&height);
+    assert_eq!(chain.validate(block.clone()).unwrap_err(), missing);
+    chain.archive.blocks.insert(height, whole);
     chain.validate(block).unwrap();
 }

@@ -13,7 +13,7 @@ use crate::ledger::state::{OpenAttempt, Payout, PoolState, State};
 /// With a window of two there are commits without reveals, and payouts with an open attempt.
 fn rich() -> State {
     let state = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 6).state;
-    assert!(state.pending.values().any(|pending| !pending.reveals.is_empty()));
+    assert!(state.pending.values().any(|pending| !pending.revealed.is_empty()));
     assert!(state.payouts.values().any(|payout| payout.open.is_some()));
     state
 }
@@ -52,9 +52,9 @@ fn the_root_changes_with_every_part() {
         ("who committed", |s| {
             s.pending.values_mut().next().unwrap().commits.pop_first();
         }),
-        ("a reveal", |s| {
-            let pending = s.pending.values_mut().find(|pending| !pending.reveals.is_empty()).unwrap();
-            pending.reveals.values_mut().next().unwrap().salt[0] ^= 1;
+        ("who revealed", |s| {
+            let pending = s.pending.values_mut().find(|pending| !pending.revealed.is_empty()).unwrap();
+            pending.revealed.pop_first();
         }),
         ("a pending epoch", |s| {
             let (epoch, pending) = s.pending.pop_last().unwrap();
