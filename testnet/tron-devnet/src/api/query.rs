@@ -131,7 +131,7 @@ pub(crate) fn contract(node: &Node, request: &Request) -> Result<Value, BadReque
 /// `getchainparameters`.
 pub(crate) fn chain_parameters(node: &Node) -> Value {
     let listed = node.chain().params().listed();
-    let listed = listed.into_iter().map(|(key, value)| Out::new(false).text("key", key).uint("value", value).build());
+    let listed = listed.into_iter().map(|(key, value)| Out::new(false).text("key", key).int("value", value).build());
     json!({ "chainParameter": listed.collect::<Vec<_>>() })
 }
 

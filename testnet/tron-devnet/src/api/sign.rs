@@ -59,7 +59,7 @@ fn signers(transaction: &proto::Transaction) -> Result<(proto::Contract, Address
             let message = format!("Signature size is {}", signature.len());
             return Err(Problem::new("SIGNATURE_FORMAT_ERROR", message));
         }
-        let signer = recover(&id, signature).map_err(|r| Problem::new("COMPUTE_ADDRESS_ERROR", r.message))?;
+        let signer = recover(&id, signature).map_err(|message| Problem::new("COMPUTE_ADDRESS_ERROR", message))?;
         signers.push(signer);
     }
     Ok((contract, owner, signers))

@@ -5,13 +5,16 @@ use lucid_tron_bridge::proto::{self, ContractResult};
 use prost::Message;
 use revm::primitives::B256;
 
+use super::params::MAX_BLOCK_BYTES;
 use super::receipt::TransactionInfo;
 use crate::address;
 use crate::evm::BlockContext;
 use crate::wallet::Wallet;
 
-/// The block version that headers carry.
-const VERSION: i32 = 31;
+/// The block version that headers carry: that of java-tron 4.8.0.
+const VERSION: i32 = 32;
+/// Bytes of a result that says how the contract ended and nothing else.
+const RESULT_BYTES_IN_BLOCK: usize = 4;
 
 /// A block with what became of its transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,40 +56,43 @@ impl StoredBlock {
 }
 
 /// A block in the making.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Builder {
+    raw: proto::BlockHeaderRaw,
     transactions: Vec<proto::Transaction>,
     infos: Vec<TransactionInfo>,
     bytes: usize,
 }
 
 impl Builder {
-    pub(crate) fn push(&mut self, transaction: &proto::Transaction, info: TransactionInfo) {
-        let result = proto::TransactionResult {
-            fee: i64::try_from(info.system_fee).unwrap_or(i64::MAX),
-            ret: 0,
-            contract_ret: info.receipt.result.unwrap_or(ContractResult::Success).into(),
-        };
-        let transaction = proto::Transaction { ret: vec![result], ..transaction.clone() };
-        self.bytes = self.bytes.saturating_add(transaction.encoded_len());
-        self.transactions.push(transaction);
-        self.infos.push(info);
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn seal(self, context: BlockContext, parent: B256, witness: &Wallet) -> StoredBlock {
+    pub(crate) fn new(context: BlockContext, parent: B256) -> Self {
         let raw = proto::BlockHeaderRaw {
             timestamp: i64::try_from(context.time).unwrap_or(i64::MAX),
-            tx_trie_root: transaction_root(&self.transactions).to_vec(),
             parent_hash: parent.to_vec(),
             number: i64::try_from(context.number).unwrap_or(i64::MAX),
-            witness_address: address::to_wire(witness.address()).to_vec(),
+            witness_address: address::to_wire(context.producer).to_vec(),
             version: VERSION,
             ..proto::BlockHeaderRaw::default()
         };
+        let header = proto::BlockHeader { raw_data: Some(raw.clone()), witness_signature: Vec::new() };
+        let bytes = proto::Block { transactions: Vec::new(), block_header: Some(header) }.encoded_len();
+        Self { raw, transactions: Vec::new(), infos: Vec::new(), bytes }
+    }
+
+    /// Whether the block would not get too big.
+    pub(crate) fn has_room_for(&self, transaction: &proto::Transaction) -> bool {
+        self.bytes.saturating_add(bytes_in_block(transaction)) <= MAX_BLOCK_BYTES
+    }
+
+    /// Adds a transaction with its result, which is the contract's alone: fees stand in the receipt only.
+    pub(crate) fn push(&mut self, transaction: &proto::Transaction, info: TransactionInfo) {
+        self.bytes = self.bytes.saturating_add(bytes_in_block(transaction));
+        self.transactions.push(with_result(transaction, info.contract_result_code()));
+        self.infos.push(info);
+    }
+
+    pub(crate) fn seal(self, witness: &Wallet) -> StoredBlock {
+        let raw = proto::BlockHeaderRaw { tx_trie_root: transaction_root(&self.transactions).to_vec(), ..self.raw };
         let id = block_id(&raw);
         let signature = witness.sign_hash(&sha256(&raw.encode_to_vec())).map(|s| s.to_vec()).unwrap_or_default();
         StoredBlock {
@@ -96,4 +102,16 @@ impl Builder {
             infos: self.infos,
         }
     }
+}
+
+/// A transaction as it stands in a block.
+fn with_result(transaction: &proto::Transaction, result: ContractResult) -> proto::Transaction {
+    let result = proto::TransactionResult { contract_ret: result.into(), ..proto::TransactionResult::default() };
+    proto::Transaction { ret: vec![result], ..transaction.clone() }
+}
+
+/// Bytes that a transaction without its result takes in a block. All results take the same.
+fn bytes_in_block(transaction: &proto::Transaction) -> usize {
+    let bytes = transaction.encoded_len().saturating_add(RESULT_BYTES_IN_BLOCK);
+    prost::length_delimiter_len(bytes).saturating_add(bytes).saturating_add(1)
 }

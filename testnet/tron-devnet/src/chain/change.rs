@@ -6,8 +6,10 @@ use lucid_tron_bridge::proto;
 use revm::bytecode::Bytecode;
 use revm::primitives::{Address, Bytes, U256};
 
+use super::account::Account;
 use super::block::StoredBlock;
-use super::state::{Account, State, Total};
+use super::delegate::Loans;
+use super::state::{State, Total};
 
 /// New values of everything that a layer changed; `None` is removed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +18,8 @@ pub(crate) struct Delta {
     pub(crate) slots: Vec<(Address, U256, U256)>,
     pub(crate) contracts: Vec<(Address, Option<Arc<proto::SmartContract>>)>,
     pub(crate) factors: Vec<(Address, Option<u64>)>,
-    pub(crate) burnt: Option<u64>,
+    pub(crate) loans: Vec<((Address, Address), Option<Loans>)>,
+    pub(crate) totals: Vec<(Total, Option<u64>)>,
     pub(crate) codes: Vec<Bytes>,
 }
 
@@ -70,7 +73,8 @@ impl State {
                 .collect(),
             contracts: self.contracts.newest_changes(),
             factors: self.factors.newest_changes(),
-            burnt: self.totals.newest_changes().first().map(|(_, sum)| sum.unwrap_or(0)),
+            loans: self.loans.newest_changes(),
+            totals: self.totals.newest_changes(),
             codes: Vec::new(),
         };
         for hash in std::mem::take(&mut self.new_codes) {
@@ -96,8 +100,11 @@ impl State {
         for (address, factor) in &delta.factors {
             self.set_factor(*address, *factor);
         }
-        if let Some(burnt) = delta.burnt {
-            self.totals.set(Total::Burnt, Some(burnt));
+        for ((lender, borrower), loans) in &delta.loans {
+            self.set_loans(*lender, *borrower, loans.unwrap_or_default());
+        }
+        for (total, sum) in &delta.totals {
+            self.totals.set(*total, *sum);
         }
         self.new_codes.clear();
     }

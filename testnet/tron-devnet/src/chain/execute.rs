@@ -1,6 +1,6 @@
-//! Carrying one transaction out on the state: fees first, then what its contract says.
+//! Carrying one transaction out on the state: fees first, then what its contract says, here deployments and calls.
 //!
-//! Order and messages follow java-tron's `Manager.processTransaction` and its actuators. A refusal leaves a half-changed
+//! Order and messages follow java-tron's `Manager.processTransaction` and `VMActuator`. A refusal leaves a half-changed
 //! state behind: the caller opens a layer before and rolls it back.
 
 use std::sync::Arc;
@@ -8,17 +8,26 @@ use std::sync::Arc;
 use lucid_tron_bridge::proto::{self, ContractResult};
 use revm::primitives::{Address, B256, Bytes, HashMap, KECCAK_EMPTY};
 
+use super::account::Account;
+use super::action::Action;
 use super::bandwidth::{self, Paid};
-use super::intake::{Action, Intake};
+use super::energy::Means;
+use super::intake::Intake;
 use super::params::Params;
-use super::permissions;
 use super::receipt::{Receipt, TransactionInfo};
 use super::refusal::{Code, Refusal};
-use super::state::{Account, NEWEST, State, StateDb, Total};
+use super::resource::{Pool, Resource};
+use super::state::{NEWEST, State, StateDb, Total};
+use super::system;
 use crate::address;
 use crate::evm::tx::CREATE;
 use crate::evm::{self, BlockContext, Kind, Outcome, Request};
 use crate::wallet;
+
+/// The name of a contract that no transaction named.
+const MADE_BY_CONTRACT: &[u8] = b"CreatedByContract";
+/// Lower TRC-10 token ids do not exist.
+const MIN_TOKEN_ID: i64 = 1_000_000;
 
 /// Where a transaction is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +40,15 @@ pub(crate) struct Place<'a> {
     pub(crate) head_time: u64,
     /// The block being made.
     pub(crate) block: BlockContext,
+    /// The transaction is only being written, and its own fees are yet to come.
+    pub(crate) is_draft: bool,
+}
+
+impl Place<'_> {
+    /// The slot that resources are counted at.
+    pub(crate) fn slot(&self) -> u64 {
+        bandwidth::slot(self.genesis_time, self.head_time)
+    }
 }
 
 /// Carries `intake` out.
@@ -47,28 +65,23 @@ pub(crate) fn process(state: &mut State, place: Place<'_>, intake: &Intake) -> R
         logs: Vec::new(),
         message: String::new(),
         internal: Vec::new(),
+        withdrawn: 0,
+        restaked: None,
     };
     let extra = pay_around(state, place, intake, &mut info.receipt)?;
     match &intake.action {
         Action::Create(message) => deploy(state, place, intake, message, &mut info)?,
         Action::Trigger(message) => trigger(state, place, intake, message, &mut info)?,
-        system => info.system_fee = run_system(state, place, system)?,
+        other => {
+            let effects = system::run(state, place, other)?;
+            (info.system_fee, info.withdrawn, info.restaked) = (effects.fee, effects.withdrawn, effects.restaked);
+        }
     }
     info.fee = [info.system_fee, info.receipt.net_fee, info.receipt.energy_fee, extra]
         .iter()
         .fold(0, |sum, fee| sum.saturating_add(*fee));
     state.add_total(Total::Burnt, info.fee);
     Ok(info)
-}
-
-/// What needs no virtual machine. Answers the fee that the contract itself asks for; for the others nothing happens.
-pub(crate) fn run_system(state: &mut State, place: Place<'_>, action: &Action) -> Result<u64, Refusal> {
-    match action {
-        Action::Transfer(message) => transfer(state, place, message),
-        Action::CreateAccount(message) => create_account(state, place, message),
-        Action::UpdatePermissions(message) => update_permissions(state, place, message),
-        Action::Create(_) | Action::Trigger(_) => Ok(0),
-    }
 }
 
 /// Bandwidth, the fee for several signatures, and the fee for a note. Answers the latter two.
@@ -78,17 +91,18 @@ fn pay_around(state: &mut State, place: Place<'_>, intake: &Intake, receipt: &mu
     };
     let mut account = account.clone();
     account.last_operation = place.head_time;
-    if creates_account(state, &intake.action) {
-        let fee = place.params.create_account_bandwidth_fee;
-        account.balance = account.balance.checked_sub(fee).ok_or_else(Refusal::bandwidth)?;
-        receipt.net_fee = fee;
+    let (bytes, now) = (intake.bandwidth(), place.slot());
+    let pool = Pool::of(state, place.params, Resource::Bandwidth);
+    let paid = if creates_account(state, &intake.action) {
+        intake.check_size_for_new_account(place.params.create_account_bytes)?;
+        bandwidth::pay_for_new_account(&mut account, bytes, place.params, pool, now)
     } else {
-        let now = bandwidth::slot(place.genesis_time, place.head_time);
-        match bandwidth::pay(&mut account, intake.bandwidth(), place.params, now) {
-            Some(Paid::Free(bytes)) => receipt.net_usage = bytes,
-            Some(Paid::Burnt(fee)) => receipt.net_fee = fee,
-            None => return Err(Refusal::bandwidth()),
-        }
+        bandwidth::pay(&mut account, bytes, place.params, pool, now)
+    };
+    match paid {
+        Some(Paid::Bytes(bytes)) => receipt.net_usage = bytes,
+        Some(Paid::Burnt(fee)) => receipt.net_fee = fee,
+        None => return Err(Refusal::bandwidth()),
     }
     let mut extra = 0u64;
     if intake.signers.len() > 1 {
@@ -106,114 +120,39 @@ fn creates_account(state: &State, action: &Action) -> bool {
     match action {
         Action::CreateAccount(_) => true,
         Action::Transfer(message) => {
-            address::from_wire(&message.to_address).is_ok_and(|to| state.account(to).is_none())
+            address::from_wire(&message.to_address).map_or(true, |to| state.account(to).is_none())
         }
         _ => false,
     }
 }
 
-fn transfer(state: &mut State, place: Place<'_>, message: &proto::TransferContract) -> Result<u64, Refusal> {
-    let from = address::from_wire(&message.owner_address).map_err(|_| Refusal::invalid("Invalid ownerAddress!"))?;
-    let to = address::from_wire(&message.to_address).map_err(|_| Refusal::invalid("Invalid toAddress!"))?;
-    if to == from {
-        return Err(Refusal::invalid("Cannot transfer TRX to yourself."));
+/// What a call or creation sends along, judged before it runs; TRC-10 tokens do not exist, so none can be sent.
+fn call_value(value: i64, token_value: i64, token_id: i64) -> Result<u64, Refusal> {
+    let value = u64::try_from(value).map_err(|_| Refusal::invalid("callValue must be >= 0"))?;
+    if token_value < 0 {
+        return Err(Refusal::invalid("tokenValue must be >= 0"));
     }
-    let Some(sender) = state.account(from).cloned() else {
-        return Err(Refusal::invalid("Validate TransferContract error, no OwnerAccount."));
-    };
-    let amount = match u64::try_from(message.amount) {
-        Ok(amount) if amount > 0 => amount,
-        _ => return Err(Refusal::invalid("Amount must be greater than 0.")),
-    };
-    let recipient = state.account(to).cloned();
-    if recipient.as_ref().is_some_and(|r| r.is_contract) {
-        return Err(Refusal::invalid(
-            "Cannot transfer TRX to a smartContract which version is one. Instead please use TriggerSmartContract ",
-        ));
+    if token_id != 0 && token_id <= MIN_TOKEN_ID {
+        return Err(Refusal::invalid(format_args!("tokenId must be > {MIN_TOKEN_ID}")));
     }
-    let fee = if recipient.is_none() { place.params.create_account_fee } else { 0 };
-    let poor = || Refusal::invalid("Validate TransferContract error, balance is not sufficient.");
-    let cost = amount.checked_add(fee).ok_or_else(poor)?;
-    let left = sender.balance.checked_sub(cost).ok_or_else(poor)?;
-    let mut recipient = recipient.unwrap_or_else(|| Account::new(place.head_time));
-    recipient.balance = recipient.balance.checked_add(amount).ok_or_else(|| Refusal::invalid("long overflow"))?;
-    state.set_account(from, Some(Account { balance: left, ..sender }));
-    state.set_account(to, Some(recipient));
-    Ok(fee)
+    if token_value > 0 && token_id == 0 {
+        let what = format_args!("invalid arguments with tokenValue = {token_value}, tokenId = {token_id}");
+        return Err(Refusal::invalid(what));
+    }
+    if token_value > 0 { Err(Refusal::invalid("No asset !")) } else { Ok(value) }
 }
 
-fn create_account(state: &mut State, place: Place<'_>, message: &proto::AccountCreateContract) -> Result<u64, Refusal> {
-    let from = address::from_wire(&message.owner_address).map_err(|_| Refusal::invalid("Invalid ownerAddress"))?;
-    let new = address::from_wire(&message.account_address).map_err(|_| Refusal::invalid("Invalid account address"))?;
-    let Some(payer) = state.account(from).cloned() else {
-        return Err(Refusal::invalid(format_args!("Account[{}] not exists", address::to_hex(from))));
-    };
-    let fee = place.params.create_account_fee;
-    let balance = payer
-        .balance
-        .checked_sub(fee)
-        .ok_or_else(|| Refusal::invalid("Validate CreateAccountActuator error, insufficient fee."))?;
-    if state.account(new).is_some() {
-        return Err(Refusal::invalid("Account has existed"));
-    }
-    state.set_account(from, Some(Account { balance, ..payer }));
-    state.set_account(new, Some(Account::new(place.head_time)));
-    Ok(fee)
-}
-
-fn update_permissions(
-    state: &mut State,
-    place: Place<'_>,
-    message: &proto::AccountPermissionUpdateContract,
-) -> Result<u64, Refusal> {
-    let owner = address::from_wire(&message.owner_address).map_err(|_| Refusal::invalid("invalidate ownerAddress"))?;
-    let account = state.account(owner).ok_or_else(|| Refusal::invalid("ownerAddress account does not exist"))?;
-    let mut account = account.clone();
-    account.permissions = Some(Arc::new(permissions::checked(message)?));
-    let fee = place.params.permission_update_fee;
-    // The fee is taken after the checks, so a poor account fails in execution, not in validation.
-    account.balance = account.balance.checked_sub(fee).ok_or_else(|| {
-        Refusal::new(
-            Code::ContractExeError,
-            format!("Contract execute error : {} insufficient balance", address::to_base58(owner)),
-        )
-    })?;
-    state.set_account(owner, Some(account));
-    Ok(fee)
-}
-
-/// What a call or creation may use, judged before it runs.
-struct Means {
-    value: u64,
-    energy_limit: u64,
-}
-
-fn means(
-    state: &State,
-    place: Place<'_>,
-    intake: &Intake,
-    call_value: i64,
-    token: (i64, i64),
-) -> Result<Means, Refusal> {
-    let value = u64::try_from(call_value).map_err(|_| Refusal::invalid("callValue must be >= 0"))?;
-    if token != (0, 0) {
-        return Err(Refusal::invalid(format_args!(
-            "invalid arguments with tokenValue = {}, tokenId = {}",
-            token.0, token.1
-        )));
-    }
+fn fee_limit(place: Place<'_>, intake: &Intake) -> Result<u64, Refusal> {
     let max = place.params.max_fee_limit;
-    let fee_limit = u64::try_from(intake.raw.fee_limit)
-        .ok()
-        .filter(|limit| *limit <= max)
-        .ok_or_else(|| Refusal::invalid(format_args!("feeLimit must be >= 0 and <= {max}")))?;
-    let balance = state.account(intake.owner).map_or(0, |a| a.balance);
-    if balance < value {
+    let limit = u64::try_from(intake.raw.fee_limit).ok().filter(|limit| *limit <= max);
+    limit.ok_or_else(|| Refusal::invalid(format_args!("feeLimit must be >= 0 and <= {max}")))
+}
+
+fn check_balance(state: &State, intake: &Intake, value: u64) -> Result<(), Refusal> {
+    if state.account(intake.owner).map_or(0, |a| a.balance) < value {
         return Err(Refusal::invalid("Validate InternalTransfer error, balance is not sufficient."));
     }
-    let price = place.params.energy_price.max(1);
-    let affordable = balance.saturating_sub(value) / price;
-    Ok(Means { value, energy_limit: affordable.min(fee_limit / price) })
+    Ok(())
 }
 
 fn deploy(
@@ -223,9 +162,7 @@ fn deploy(
     message: &proto::CreateSmartContract,
     info: &mut TransactionInfo,
 ) -> Result<(), Refusal> {
-    let Some(new) = &message.new_contract else {
-        return Err(Refusal::invalid("Cannot get CreateSmartContract from transaction"));
-    };
+    let new = message.new_contract.clone().unwrap_or_default();
     if new.origin_address != message.owner_address {
         return Err(Refusal::invalid("OwnerAddress is not equals OriginAddress"));
     }
@@ -242,31 +179,37 @@ fn deploy(
             address::to_base58(at)
         )));
     }
-    let means = means(state, place, intake, new.call_value, (message.call_token_value, message.token_id))?;
+    let fee_limit = fee_limit(place, intake)?;
+    let value = call_value(new.call_value, message.call_token_value, message.token_id)?;
     if new.origin_energy_limit <= 0 {
         return Err(Refusal::invalid("The originEnergyLimit must be > 0"));
     }
+    let means = Means::new(state, place, intake.owner, value, fee_limit, None)?;
+    check_balance(state, intake, value)?;
     info.contract_address = Some(at);
     let request = Request {
         caller: intake.owner,
         kind: Kind::Create(at),
-        value: means.value,
+        value,
         data: Bytes::copy_from_slice(&new.bytecode),
-        energy_limit: means.energy_limit,
+        energy_limit: means.limit,
         root_id: intake.id,
     };
     let outcome = run(state, place, request);
+    write_changes(state, place, &outcome);
     if outcome.result == ContractResult::Success {
         let code_hash = revm::primitives::keccak256(&outcome.output);
+        let name = new.name.clone().into_bytes();
         let contract = proto::SmartContract {
             contract_address: address::to_wire(at).to_vec(),
             code_hash: code_hash.to_vec(),
             version: 1,
-            ..new.clone()
+            ..new
         };
         state.set_contract(at, Some(Arc::new(contract)));
+        set_name(state, at, name);
     }
-    settle(state, place, intake.owner, outcome, info)
+    settle(state, place, means, outcome, info)
 }
 
 fn trigger(
@@ -276,22 +219,29 @@ fn trigger(
     message: &proto::TriggerSmartContract,
     info: &mut TransactionInfo,
 ) -> Result<(), Refusal> {
-    let contract = address::from_wire(&message.contract_address)
-        .ok()
-        .filter(|a| state.contract_at(NEWEST, *a).is_some())
+    let found = address::from_wire(&message.contract_address).ok();
+    let (at, contract) = found
+        .and_then(|at| Some((at, state.contract_at(NEWEST, at)?)))
         .ok_or_else(|| Refusal::invalid("No contract or not a smart contract"))?;
-    let means = means(state, place, intake, message.call_value, (message.call_token_value, message.token_id))?;
-    info.contract_address = Some(contract);
+    let value = call_value(message.call_value, message.call_token_value, message.token_id)?;
+    if state.account(at).is_none_or(|account| account.code_hash == KECCAK_EMPTY) {
+        // java-tron has no program to run then, and fails on that.
+        return Err(Refusal::new(Code::OtherError, "Error: null"));
+    }
+    let means = Means::new(state, place, intake.owner, value, fee_limit(place, intake)?, Some(contract))?;
+    check_balance(state, intake, value)?;
+    info.contract_address = Some(at);
     let request = Request {
         caller: intake.owner,
-        kind: Kind::Call(contract),
-        value: means.value,
+        kind: Kind::Call(at),
+        value,
         data: Bytes::copy_from_slice(&message.data),
-        energy_limit: means.energy_limit,
+        energy_limit: means.limit,
         root_id: intake.id,
     };
     let outcome = run(state, place, request);
-    settle(state, place, intake.owner, outcome, info)
+    write_changes(state, place, &outcome);
+    settle(state, place, means, outcome, info)
 }
 
 fn run(state: &State, place: Place<'_>, request: Request) -> Outcome {
@@ -304,22 +254,16 @@ pub(crate) fn factors(state: &State, layer: usize) -> HashMap<Address, u64> {
     state.factors().filter_map(|(a, _)| Some((*a, state.factor_at(layer, *a)?))).collect()
 }
 
-/// Writes what an execution did and burns its energy.
+/// Takes the energy from those who pay it, and writes down what an execution did.
 fn settle(
     state: &mut State,
     place: Place<'_>,
-    owner: Address,
+    means: Means,
     outcome: Outcome,
     info: &mut TransactionInfo,
 ) -> Result<(), Refusal> {
-    write_changes(state, place, &outcome);
-    let fee = outcome.energy.saturating_mul(place.params.energy_price);
-    let payer = state.account(owner).cloned();
-    let payer = payer.and_then(|a| Some(Account { balance: a.balance.checked_sub(fee)?, ..a }));
-    let payer = payer.ok_or_else(|| Refusal::new(Code::OtherError, "Error: insufficient balance for energy"))?;
-    state.set_account(owner, Some(payer));
-    info.receipt.energy_fee = fee;
-    info.receipt.energy_usage_total = outcome.energy;
+    let has_ended_well = outcome.result == ContractResult::Success;
+    means.pay(state, place, outcome.energy, has_ended_well, &mut info.receipt)?;
     info.receipt.energy_penalty_total = outcome.penalty;
     info.receipt.result = Some(outcome.result);
     info.contract_result = outcome.output.to_vec();
@@ -327,6 +271,12 @@ fn settle(
     info.message = outcome.message;
     info.internal = outcome.internal;
     Ok(())
+}
+
+fn set_name(state: &mut State, at: Address, name: Vec<u8>) {
+    if let Some(account) = state.account(at).cloned() {
+        state.set_account(at, Some(Account { name, ..account }));
+    }
 }
 
 fn write_changes(state: &mut State, place: Place<'_>, outcome: &Outcome) {
@@ -347,10 +297,14 @@ fn write_changes(state: &mut State, place: Place<'_>, outcome: &Outcome) {
         {
             continue;
         }
+        let is_new = old.is_none();
         let mut account = old.unwrap_or_else(|| Account::new(place.head_time));
         account.balance = changed.info.balance.saturating_to();
         if changed.is_created() {
             account.is_contract = true;
+            if is_new {
+                account.name = MADE_BY_CONTRACT.to_vec();
+            }
             account.code_hash = changed.info.code_hash;
             if let Some(code) = &changed.info.code {
                 state.add_code(changed.info.code_hash, code.clone());
@@ -363,11 +317,12 @@ fn write_changes(state: &mut State, place: Place<'_>, outcome: &Outcome) {
     }
     // Contracts that contracts made have settings too.
     for inner in outcome.internal.iter().filter(|i| i.note == CREATE && !i.rejected) {
-        if state.account(inner.to).is_some_and(|a| a.is_contract) {
+        if let Some(account) = state.account(inner.to).filter(|a| a.is_contract) {
             let contract = proto::SmartContract {
                 origin_address: address::to_wire(inner.caller).to_vec(),
                 contract_address: address::to_wire(inner.to).to_vec(),
                 consume_user_resource_percent: 100,
+                code_hash: account.code_hash.to_vec(),
                 version: 1,
                 ..proto::SmartContract::default()
             };

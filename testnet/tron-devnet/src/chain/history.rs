@@ -3,8 +3,9 @@
 
 use revm::primitives::Address;
 
+use super::Chain;
+use super::account::Account;
 use super::change::{self, Change};
-use super::{Account, Chain};
 
 /// A kept step does not continue this chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,13 +5,14 @@
 
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, ContractMessage, PermissionType};
+use lucid_tron_bridge::proto::{self, PermissionType};
 use prost::Message;
 use revm::primitives::{Address, B256};
 
-use super::params::{MAX_SIGNATURES, MAX_TRANSACTION_BYTES, RESULT_BYTES};
+use super::account::Account;
+use super::action::{Action, Unreadable};
+use super::params::{MAX_SIGNATURES, MAX_TRANSACTION_BYTES, RESULT_BYTES, SIGNATURE_BYTES};
 use super::refusal::{Code, Refusal};
-use super::state::Account;
 use crate::address;
 
 /// A transaction whose bytes make sense and whose signers are known.
@@ -24,57 +25,8 @@ pub(crate) struct Intake {
     pub(crate) action: Action,
     pub(crate) owner: Address,
     pub(crate) permission_id: i32,
-    /// Who signed, in order.
-    pub(crate) signers: Vec<Address>,
-}
-
-/// What a transaction does.
-#[derive(Clone, Debug)]
-pub(crate) enum Action {
-    Transfer(proto::TransferContract),
-    CreateAccount(proto::AccountCreateContract),
-    Create(Box<proto::CreateSmartContract>),
-    Trigger(proto::TriggerSmartContract),
-    UpdatePermissions(proto::AccountPermissionUpdateContract),
-}
-
-impl Action {
-    /// Reads the parameter; also answers the owner's address as it is on the wire.
-    pub(crate) fn unpack(contract: &proto::Contract) -> Result<(Self, Vec<u8>), Refusal> {
-        fn read<M: ContractMessage>(contract: &proto::Contract) -> Result<M, Refusal> {
-            contract.unpack::<M>().map_err(Refusal::invalid)
-        }
-        match proto::ContractType::try_from(contract.r#type) {
-            Ok(proto::ContractType::Transfer) => {
-                let message: proto::TransferContract = read(contract)?;
-                let owner = message.owner_address.clone();
-                Ok((Self::Transfer(message), owner))
-            }
-            Ok(proto::ContractType::AccountCreate) => {
-                let message: proto::AccountCreateContract = read(contract)?;
-                let owner = message.owner_address.clone();
-                Ok((Self::CreateAccount(message), owner))
-            }
-            Ok(proto::ContractType::CreateSmart) => {
-                let message: proto::CreateSmartContract = read(contract)?;
-                let owner = message.owner_address.clone();
-                Ok((Self::Create(Box::new(message)), owner))
-            }
-            Ok(proto::ContractType::TriggerSmart) => {
-                let message: proto::TriggerSmartContract = read(contract)?;
-                let owner = message.owner_address.clone();
-                Ok((Self::Trigger(message), owner))
-            }
-            Ok(proto::ContractType::AccountPermissionUpdate) => {
-                let message: proto::AccountPermissionUpdateContract = read(contract)?;
-                let owner = message.owner_address.clone();
-                Ok((Self::UpdatePermissions(message), owner))
-            }
-            _ => {
-                Err(Refusal::invalid(format_args!("contract type {} does not exist on this network", contract.r#type)))
-            }
-        }
-    }
+    /// Who signed, in order, or why a signature is none.
+    pub(crate) signers: Vec<Result<Address, String>>,
 }
 
 impl Intake {
@@ -94,16 +46,22 @@ impl Intake {
                 )));
             }
         };
-        let (action, owner) = Action::unpack(contract)?;
-        let owner = address::from_wire(&owner).map_err(|_| Refusal::invalid("Invalid ownerAddress!"))?;
-        let permission_id = contract.permission_id;
         if transaction.signature.is_empty() {
             return Err(Refusal::signature("miss sig or contract"));
         }
         if transaction.signature.len() > MAX_SIGNATURES {
             return Err(Refusal::signature("too many signatures"));
         }
-        let signers = transaction.signature.iter().map(|s| recover(&id, s)).collect::<Result<Vec<_>, _>>()?;
+        let signers: Vec<_> = transaction.signature.iter().map(|s| recover(&id, s)).collect();
+        let read = Action::unpack(contract)
+            .and_then(|(action, owner)| Ok((action, address::from_wire(&owner).map_err(|_| Unreadable::Foreign)?)));
+        let (action, owner) = match read {
+            Ok(read) => read,
+            Err(Unreadable::Elsewhere(refusal)) => return Err(refusal),
+            // Whoever signed is not the owner that cannot be found.
+            Err(Unreadable::Foreign) => return Err(signed_by_nobody(&signers, &transaction.signature)),
+        };
+        let permission_id = contract.permission_id;
         Ok(Self { id: id.into(), transaction, raw, action, owner, permission_id, signers })
     }
 
@@ -131,6 +89,21 @@ impl Intake {
         Ok(())
     }
 
+    /// Bytes, apart from signatures, of a transaction that makes an account are limited.
+    pub(crate) fn check_size_for_new_account(&self, max: usize) -> Result<(), Refusal> {
+        let size = self.size().saturating_sub(self.transaction.signature.len().saturating_mul(SIGNATURE_BYTES));
+        if size > max {
+            return Err(Refusal::new(
+                Code::TooBigTransactionError,
+                format!(
+                    "Too big new account transaction, TxId {}, the size is {size} bytes, maxTxSize {max}",
+                    hex::encode(self.id)
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     /// The signers must reach the threshold of the permission that the transaction names, and that permission must allow
     /// this type of contract.
     pub(crate) fn check_permission(&self, account: Option<&Account>) -> Result<(), Refusal> {
@@ -145,9 +118,15 @@ impl Intake {
                 return Err(Refusal::signature("Permission denied"));
             }
         }
-        let weight = weigh(&permission, &self.signers, &self.transaction.signature).map_err(Refusal::signature)?;
+        let weight = weigh_each(&permission, &self.signers, &self.transaction.signature).map_err(Refusal::signature)?;
         if weight < permission.threshold { Err(Refusal::signature("sig error")) } else { Ok(()) }
     }
+}
+
+/// What a full node finds about signatures of a contract whose owner it cannot read: none is the owner's.
+fn signed_by_nobody(signers: &[Result<Address, String>], signatures: &[Vec<u8>]) -> Refusal {
+    let nobody = default_owner(Address::ZERO);
+    Refusal::signature(weigh_each(&nobody, signers, signatures).err().unwrap_or_default())
 }
 
 /// Who a contract acts for.
@@ -207,6 +186,15 @@ pub(crate) fn weigh(
     signers: &[Address],
     signatures: &[Vec<u8>],
 ) -> Result<i64, String> {
+    let signers: Vec<_> = signers.iter().copied().map(Ok).collect();
+    weigh_each(permission, &signers, signatures)
+}
+
+fn weigh_each(
+    permission: &proto::Permission,
+    signers: &[Result<Address, String>],
+    signatures: &[Vec<u8>],
+) -> Result<i64, String> {
     if signers.len() > permission.keys.len() {
         return Err(format!(
             "Signature count is {} more than key counts of permission : {}",
@@ -216,39 +204,44 @@ pub(crate) fn weigh(
     }
     let mut sum = 0i64;
     for (i, signer) in signers.iter().enumerate() {
-        let wire = address::to_wire(*signer);
+        let address = *signer.as_ref().map_err(Clone::clone)?;
+        let wire = address::to_wire(address);
         let Some(key) = permission.keys.iter().find(|k| k.address == wire) else {
             return Err(format!(
                 "{} is signed by {} but it is not contained of permission.",
                 signatures.get(i).map(hex::encode).unwrap_or_default(),
-                address::to_base58(*signer)
+                address::to_base58(address)
             ));
         };
         if signers.iter().take(i).any(|earlier| earlier == signer) {
-            return Err(format!("{} has signed twice!", address::to_base58(*signer)));
+            return Err(format!("{} has signed twice!", address::to_base58(address)));
         }
-        sum = sum.saturating_add(key.weight);
+        sum = sum.wrapping_add(key.weight);
     }
     Ok(sum)
 }
 
-/// The address whose key made `signature` over `hash`. A high s is accepted, as on TRON.
-pub(crate) fn recover(hash: &[u8; 32], signature: &[u8]) -> Result<Address, Refusal> {
+/// The address whose key made `signature` over `hash`, or java-tron's words for why there is none. A high s is accepted, as
+/// on TRON, and so is what follows the 65 bytes.
+pub(crate) fn recover(hash: &[u8; 32], signature: &[u8]) -> Result<Address, String> {
     let Some(([rs @ .., v], _)) = signature.split_first_chunk::<65>() else {
-        return Err(Refusal::signature(format_args!("Signature size is {}", signature.len())));
+        return Err(format!("Signature size is {}", signature.len()));
     };
-    let failed = || Refusal::signature("Could not recover public key from signature");
-    let parity = match v {
-        0 | 27 => 0,
-        1 | 28 => 1,
-        _ => return Err(Refusal::signature(format_args!("Header byte out of range: {v}"))),
+    let failed = || "Could not recover public key from signature".to_owned();
+    let v = v.cast_signed();
+    let header = if v < 27 { v.wrapping_add(27) } else { v };
+    // From 31 on the key was meant to be printed compressed, which makes no difference.
+    let recovery = match header {
+        27..=30 => header.wrapping_sub(27),
+        31..=34 => header.wrapping_sub(31),
+        _ => return Err(format!("Header byte out of range: {header}")),
     };
+    let recovery = u8::try_from(recovery).ok().and_then(RecoveryId::from_byte).ok_or_else(failed)?;
     let signature = Signature::from_slice(rs).map_err(|_| failed())?;
-    let (signature, parity) = match signature.normalize_s() {
-        Some(low) => (low, 1 - parity),
-        None => (signature, parity),
+    let (signature, recovery) = match signature.normalize_s() {
+        Some(low) => (low, RecoveryId::new(!recovery.is_y_odd(), recovery.is_x_reduced())),
+        None => (signature, recovery),
     };
-    let recovery = RecoveryId::from_byte(parity).ok_or_else(failed)?;
     let key = VerifyingKey::recover_from_prehash(hash, &signature, recovery).map_err(|_| failed())?;
     Ok(address::of_key(&key))
 }

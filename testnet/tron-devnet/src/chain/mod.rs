@@ -9,9 +9,13 @@
 //!   produce_block: undo the pending layer, execute the queue on a block layer, seal, open a new pending layer
 //! ```
 
+mod account;
+mod action;
 mod bandwidth;
 mod block;
 pub(crate) mod change;
+mod delegate;
+mod energy;
 mod execute;
 mod history;
 mod intake;
@@ -19,7 +23,12 @@ pub mod params;
 mod permissions;
 pub mod receipt;
 pub mod refusal;
+pub mod resource;
+mod settings;
+mod stake;
 pub(crate) mod state;
+mod system;
+pub mod usage;
 pub(crate) mod versioned;
 mod view;
 
@@ -33,22 +42,27 @@ use lucid_tron_bridge::proto;
 use prost::Message;
 use revm::primitives::{Address, B256, HashMap};
 
+pub use account::{Account, Permissions, Unstaking};
 pub use block::StoredBlock;
+pub use delegate::{Loan, Loans};
 pub use history::Intervention;
 pub use params::Params;
 pub use receipt::{InternalTransaction, Receipt, TransactionInfo};
 pub use refusal::{Code, Refusal};
-pub use state::{Account, Permissions};
+pub use resource::{Pool, Resource, Stake};
+pub use stake::Restaked;
+pub use usage::Usage;
 pub use view::{CallOutcome, View};
 
 pub(crate) use intake::{Intake, allows, owner_of, recover, weigh};
 
 use crate::evm::BlockContext;
 use crate::wallet::Wallet;
+use action::{Action, Unreadable};
 use change::Change;
 use execute::Place;
-use params::{MAX_BLOCK_BYTES, MAX_EXPIRATION, REF_BLOCK_RING};
-use state::State;
+use params::{MAX_EXPIRATION, REF_BLOCK_RING, SLOT_MS};
+use state::{State, Total};
 
 /// How a chain begins.
 #[derive(Clone, Debug)]
@@ -131,6 +145,8 @@ impl Chain {
         if state.account(genesis.witness.address()).is_none() {
             state.set_account(genesis.witness.address(), Some(Account::new(0)));
         }
+        state.set_total(Total::NetWeight, genesis.params.genesis_net_weight);
+        state.set_total(Total::EnergyWeight, genesis.params.genesis_energy_weight);
         state.begin();
         let block = StoredBlock::genesis(id, header);
         Self {
@@ -173,6 +189,7 @@ impl Chain {
     }
 
     pub(crate) fn submit_intake(&mut self, intake: Intake) -> Result<B256, Refusal> {
+        self.check_next_slot(&intake)?;
         intake.check_permission(self.state.account(intake.owner))?;
         self.check_reference(&intake)?;
         intake.check_size()?;
@@ -195,22 +212,22 @@ impl Chain {
         self.state.begin();
         let time = time.max(self.head_block().time().saturating_add(1));
         let context = self.next_block(time);
-        let mut builder = block::Builder::default();
+        let mut builder = block::Builder::new(context, self.head_block().id);
         let mut waiting = Vec::new();
         for intake in std::mem::take(&mut self.pending) {
-            if builder.bytes() > MAX_BLOCK_BYTES {
+            if !builder.has_room_for(&intake.transaction) {
                 waiting.push(intake);
                 continue;
             }
-            let is_still_valid = self.check_expiration(&intake).is_ok()
+            let is_still_valid = self.check_next_slot(&intake).is_ok()
+                && self.check_expiration(&intake).is_ok()
                 && self.check_reference(&intake).is_ok()
                 && intake.check_permission(self.state.account(intake.owner)).is_ok();
             if is_still_valid && let Ok(info) = self.try_on_top(&intake, context) {
                 builder.push(&intake.transaction, info);
             }
         }
-        let parent = self.head_block().id;
-        let block = Arc::new(builder.seal(context, parent, &self.witness));
+        let block = Arc::new(builder.seal(&self.witness));
         let solid = self.solid_with(context.number);
         self.note(|delta| Change::Block { block: block.clone(), delta, solid });
         self.append(block.clone());
@@ -221,16 +238,20 @@ impl Chain {
 
     /// Whether a contract that needs no virtual machine could be carried out now, fees around it aside.
     pub(crate) fn check_system(&mut self, contract: &proto::Contract) -> Result<(), Refusal> {
-        let (action, _) = intake::Action::unpack(contract)?;
+        let (action, _) = Action::unpack(contract).map_err(|unreadable| match unreadable {
+            Unreadable::Elsewhere(refusal) => refusal,
+            Unreadable::Foreign => Refusal::invalid("contract type error"),
+        })?;
         let place = Place {
             params: &self.params,
             block_ids: &self.block_ids,
             genesis_time: self.genesis_time,
             head_time: self.head_block().time(),
             block: self.next_block(self.head_block().time()),
+            is_draft: true,
         };
         self.state.begin();
-        let result = execute::run_system(&mut self.state, place, &action);
+        let result = system::run(&mut self.state, place, &action);
         self.state.rollback();
         result.map(|_| ())
     }
@@ -244,6 +265,7 @@ impl Chain {
             genesis_time: self.genesis_time,
             head_time: self.blocks.last().map_or(0, |b| b.time()),
             block,
+            is_draft: false,
         };
         let result = execute::process(&mut self.state, place, intake);
         if result.is_ok() {
@@ -302,6 +324,13 @@ impl Chain {
             chain_id: self.chain_id,
             energy_price: self.params.energy_price,
         }
+    }
+
+    /// The transaction must not expire before the slot after the head's, which may be the time of the next block.
+    fn check_next_slot(&self, intake: &Intake) -> Result<(), Refusal> {
+        let next_slot = self.head_block().time().saturating_add(SLOT_MS);
+        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
+        if expiration < next_slot { Err(Refusal::expired()) } else { Ok(()) }
     }
 
     fn check_expiration(&self, intake: &Intake) -> Result<(), Refusal> {

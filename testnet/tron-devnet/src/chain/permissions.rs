@@ -2,9 +2,9 @@
 
 use lucid_tron_bridge::proto::{self, PermissionType};
 
+use super::account::Permissions;
 use super::params::MAX_SIGNATURES;
 use super::refusal::Refusal;
-use super::state::Permissions;
 use crate::address;
 
 /// Contract types that the main network has, one bit each.
@@ -52,7 +52,8 @@ fn check(permission: &proto::Permission) -> Result<(), Refusal> {
     if permission.threshold <= 0 {
         return Err(Refusal::invalid("permission's threshold should be greater than 0"));
     }
-    if permission.permission_name.len() > 32 {
+    // Java counts UTF-16 units.
+    if permission.permission_name.encode_utf16().count() > 32 {
         return Err(Refusal::invalid("permission's name is too long"));
     }
     if permission.parent_id != 0 {
@@ -71,7 +72,7 @@ fn check(permission: &proto::Permission) -> Result<(), Refusal> {
         if key.weight <= 0 {
             return Err(Refusal::invalid("key's weight should be greater than 0"));
         }
-        sum = sum.checked_add(key.weight).ok_or_else(|| Refusal::invalid("long overflow"))?;
+        sum = sum.checked_add(key.weight).ok_or_else(Refusal::overflow)?;
     }
     if sum < permission.threshold {
         return Err(Refusal::invalid(format_args!(

@@ -3,6 +3,7 @@
 use lucid_tron_bridge::proto::ContractResult;
 use revm::primitives::{Address, B256, Log};
 
+use super::stake::Restaked;
 pub use crate::evm::tx::InternalTransaction;
 
 /// What became of a transaction in a block.
@@ -30,9 +31,18 @@ pub struct TransactionInfo {
     pub message: String,
     /// Calls and creations inside.
     pub internal: Vec<InternalTransaction>,
+    /// Sun that had been unstaked and came back into the balance.
+    pub withdrawn: u64,
+    /// What was staked again, if unstaking was cancelled.
+    pub restaked: Option<Restaked>,
 }
 
 impl TransactionInfo {
+    /// How it ended, as the transaction says in its block: system contracts succeed.
+    pub fn contract_result_code(&self) -> ContractResult {
+        self.receipt.result.unwrap_or(ContractResult::Success)
+    }
+
     /// A contract ran and did not end well.
     pub fn is_failed(&self) -> bool {
         !matches!(self.receipt.result, None | Some(ContractResult::Success))
@@ -42,13 +52,17 @@ impl TransactionInfo {
 /// `ResourceReceipt`: what a transaction used and paid for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
+    /// Energy that the caller's stake paid.
+    pub energy_usage: u64,
     /// Sun burnt for energy.
     pub energy_fee: u64,
+    /// Energy that the deployer's stake paid.
+    pub origin_energy_usage: u64,
     /// Energy in all.
     pub energy_usage_total: u64,
     /// The part of the energy that dynamic energy added.
     pub energy_penalty_total: u64,
-    /// Bytes of free bandwidth.
+    /// Bytes of bandwidth, staked or free.
     pub net_usage: u64,
     /// Sun burnt for bandwidth.
     pub net_fee: u64,

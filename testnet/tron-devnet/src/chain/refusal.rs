@@ -68,6 +68,11 @@ impl Refusal {
         Self::new(Code::SigError, format!("Validate signature error: {message}"))
     }
 
+    /// A sum that java-tron's signed 64-bit numbers cannot hold.
+    pub(crate) fn overflow() -> Self {
+        Self::invalid("long overflow")
+    }
+
     pub(crate) fn bandwidth() -> Self {
         Self::new(Code::BandwithError, "Account resource insufficient error.")
     }

@@ -1,4 +1,5 @@
-//! The chain's state: accounts, contract storage, code, contract settings; and the view of it that revm executes on.
+//! The chain's state: accounts, loans between them, contract storage, code, contract settings; and the view of it that revm
+//! executes on.
 //!
 //! TRX balances are the virtual machine's balances, in sun, so a contract and the account API can never disagree. An
 //! account that exists is shown to revm with nonce 1 (TRON has no nonces), which is how "exists but holds nothing" and
@@ -10,64 +11,22 @@ use std::sync::Arc;
 use lucid_tron_bridge::proto;
 use revm::bytecode::Bytecode;
 use revm::database_interface::Database;
-use revm::primitives::{Address, B256, HashMap, KECCAK_EMPTY, U256};
+use revm::primitives::{Address, B256, HashMap, U256};
 use revm::state::AccountInfo;
 
+use super::account::Account;
+use super::delegate::Loans;
 use super::versioned::Versioned;
-
-/// An account as the chain keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Sun.
-    pub balance: u64,
-    /// Created by a deployment.
-    pub is_contract: bool,
-    /// Milliseconds since the epoch of the block that created it; 0 for accounts of the genesis.
-    pub created_at: u64,
-    /// Milliseconds since the epoch of the head when it last acted.
-    pub last_operation: u64,
-    /// Bytes of free bandwidth in use at [`Self::free_net_slot`].
-    pub free_net_usage: u64,
-    /// Slot in which free bandwidth was last used.
-    pub free_net_slot: u64,
-    /// Keccak-256 of the code.
-    pub code_hash: B256,
-    /// Set permissions; the rule for a single key applies without.
-    pub permissions: Option<Arc<Permissions>>,
-}
-
-/// Permissions set by an account.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Permissions {
-    /// Id 0.
-    pub owner: proto::Permission,
-    /// Ids from 2.
-    pub actives: Vec<proto::Permission>,
-}
-
-impl Eq for Permissions {}
-
-impl Account {
-    /// An account that just came to be.
-    pub fn new(created_at: u64) -> Self {
-        Self {
-            balance: 0,
-            is_contract: false,
-            created_at,
-            last_operation: 0,
-            free_net_usage: 0,
-            free_net_slot: 0,
-            code_hash: KECCAK_EMPTY,
-            permissions: None,
-        }
-    }
-}
 
 /// Sums over the whole chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Total {
     /// Sun burnt by fees.
     Burnt,
+    /// Whole TRX staked for bandwidth.
+    NetWeight,
+    /// Whole TRX staked for energy.
+    EnergyWeight,
 }
 
 /// All of the state. Layers open and close on all tables together.
@@ -77,6 +36,8 @@ pub(crate) struct State {
     pub(super) storage: Versioned<(Address, U256), U256>,
     pub(super) contracts: Versioned<Address, Arc<proto::SmartContract>>,
     pub(super) factors: Versioned<Address, u64>,
+    /// By lender and borrower.
+    pub(super) loans: Versioned<(Address, Address), Loans>,
     pub(super) totals: Versioned<Total, u64>,
     /// Addressed by content, so never rolled back.
     codes: HashMap<B256, Bytecode>,
@@ -92,6 +53,7 @@ macro_rules! on_all_tables {
             self.storage.$name();
             self.contracts.$name();
             self.factors.$name();
+            self.loans.$name();
             self.totals.$name();
         })*
     };
@@ -126,6 +88,11 @@ impl State {
         self.accounts.set(address, account);
     }
 
+    /// Whether an account has this name; contracts' names do not count.
+    pub(crate) fn has_account_named(&self, name: &[u8]) -> bool {
+        self.accounts.iter().any(|(_, account)| !account.is_contract && account.name == name)
+    }
+
     pub(crate) fn set_slot(&mut self, address: Address, slot: U256, value: U256) {
         self.storage.set((address, slot), (!value.is_zero()).then_some(value));
     }
@@ -155,6 +122,15 @@ impl State {
         self.factors.iter()
     }
 
+    pub(crate) fn loans(&self, lender: Address, borrower: Address) -> Loans {
+        self.loans.get(&(lender, borrower)).copied().unwrap_or_default()
+    }
+
+    /// Keeps what `lender` has lent to `borrower`; nothing is no entry.
+    pub(crate) fn set_loans(&mut self, lender: Address, borrower: Address, loans: Loans) {
+        self.loans.set((lender, borrower), (!loans.is_empty()).then_some(loans));
+    }
+
     pub(crate) fn code(&self, hash: B256) -> Option<&Bytecode> {
         self.codes.get(&hash)
     }
@@ -169,9 +145,16 @@ impl State {
         self.totals.get(&total).copied().unwrap_or(0)
     }
 
+    pub(crate) fn total_at(&self, layer: usize, total: Total) -> u64 {
+        self.totals.get_at(layer, &total).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set_total(&mut self, total: Total, amount: u64) {
+        self.totals.set(total, Some(amount));
+    }
+
     pub(crate) fn add_total(&mut self, total: Total, amount: u64) {
-        let sum = self.total(total).saturating_add(amount);
-        self.totals.set(total, Some(sum));
+        self.set_total(total, self.total(total).saturating_add(amount));
     }
 }
 

@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod staking;
+
 use super::*;
 use crate::token;
 use crate::wallet::{self, Validity};
@@ -17,7 +19,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let genesis = Genesis::seeded("test", 4, 10_000 * TRX, 1_700_000_000_000, 3);
+        Self::with(Params::default())
+    }
+
+    fn with(params: Params) -> Self {
+        let genesis = Genesis { params, ..Genesis::seeded("test", 4, 10_000 * TRX, 1_700_000_000_000, 3) };
         Self { chain: Chain::new(genesis), keys: (0..4).map(|i| Wallet::derive("test", i)).collect(), nonce: 0 }
     }
 
@@ -286,9 +292,7 @@ fn poor_accounts_cannot_pay_bandwidth() {
 
 #[test]
 fn a_full_pool_is_busy_until_the_next_block() {
-    let mut genesis = Genesis::seeded("test", 4, 10_000 * TRX, 1_700_000_000_000, 3);
-    genesis.params.max_pending = 2;
-    let mut bench = Bench { chain: Chain::new(genesis), ..Bench::new() };
+    let mut bench = Bench::with(Params { max_pending: 2, ..Params::default() });
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     bench.send(0, &wallet::transfer(a, b, 1), 0).unwrap();
     bench.send(0, &wallet::transfer(a, b, 2), 0).unwrap();
@@ -447,7 +451,7 @@ fn what_expires_while_it_waits_is_dropped() {
     let mut bench = Bench::new();
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     let head = bench.chain.head().block().clone();
-    let validity = Validity::after(head.id.0, head.time(), 1_000);
+    let validity = Validity::after(head.id.0, head.time(), 3_000);
     let (bytes, id) = wallet::signed(&bench.keys[0], &wallet::transfer(a, b, 1), 0, validity);
     // Still valid in the next block however late it is: a block refuses what expired before its parent.
     bench.chain.submit(&bytes).unwrap();

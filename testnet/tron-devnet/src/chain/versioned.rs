@@ -99,6 +99,20 @@ impl<K: Eq + Hash + Clone, V: Clone> Versioned<K, V> {
         keys.into_iter().map(|key| (key.clone(), self.live.get(key).cloned())).collect()
     }
 
+    /// Every entry when layer `layer` was opened, in no order.
+    pub(crate) fn entries_at(&self, layer: usize) -> Vec<(&K, &V)>
+    where
+        K: Ord,
+    {
+        let replaced =
+            self.layers.iter().skip(layer).flat_map(HashMap::keys).filter(|key| !self.live.contains_key(*key));
+        let mut gone: Vec<&K> = replaced.collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let keys = self.live.keys().chain(gone);
+        keys.filter_map(|key| Some((key, self.get_at(layer, key)?))).collect()
+    }
+
     /// Every newest entry, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.live.iter()
@@ -153,6 +167,10 @@ mod tests {
                     Step::Forget => { table.forget_oldest(); copies.pop_front(); }
                 }
                 prop_assert_eq!(table.layers(), copies.len());
+                for (layer, copy) in copies.iter().enumerate() {
+                    let entries: BTreeMap<u8, u8> = table.entries_at(layer).into_iter().map(|(k, v)| (*k, *v)).collect();
+                    prop_assert_eq!(&entries, copy);
+                }
                 for k in 0..6u8 {
                     prop_assert_eq!(table.get(&k), live.get(&k));
                     for (layer, copy) in copies.iter().enumerate() {

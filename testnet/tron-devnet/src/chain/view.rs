@@ -9,8 +9,10 @@ use revm::primitives::{Address, B256, Bytes, U256};
 use super::block::StoredBlock;
 use super::intake::{default_active, default_owner, permission_of};
 use super::receipt::{InternalTransaction, TransactionInfo};
-use super::state::{Account, StateDb};
-use super::{Chain, bandwidth, execute};
+use super::resource::{Pool, Resource, TRX};
+use super::stake::MAX_UNSTAKING;
+use super::state::StateDb;
+use super::{Account, Chain, Loans, Usage, bandwidth, delegate, execute};
 use crate::evm::{self, Kind, Request};
 
 /// See the module. Pending transactions are in neither view.
@@ -123,10 +125,66 @@ impl<'a> View<'a> {
         permission_of(self.account(address), address, id)
     }
 
+    /// The slot that resources are counted at.
+    fn slot(&self) -> u64 {
+        bandwidth::slot(self.chain.genesis_time, self.block().time())
+    }
+
     /// Free bytes of bandwidth an account has in use.
     pub fn free_bandwidth_used(&self, address: Address) -> u64 {
-        let now = bandwidth::slot(self.chain.genesis_time, self.block().time());
-        self.account(address).map_or(0, |account| bandwidth::free_usage(account, now))
+        self.account(address).map_or(0, |account| bandwidth::free_usage(account, self.slot()))
+    }
+
+    /// What all stakes for a resource divide among them.
+    pub fn pool(&self, resource: Resource) -> Pool {
+        let weight = self.chain.state.total_at(self.layer, resource.weight());
+        Pool::new(resource, &self.chain.params, weight)
+    }
+
+    /// Bytes or energy a day that an account's stakes yield, its own and borrowed ones.
+    pub fn staked_limit(&self, address: Address, resource: Resource) -> u64 {
+        self.account(address).map_or(0, |account| self.pool(resource).yield_of(account.stake(resource).in_force()))
+    }
+
+    /// An account's use of its stakes, brought to the time of this view.
+    pub fn staked_usage(&self, address: Address, resource: Resource) -> Usage {
+        let mut usage = self.account(address).map(|account| account.stake(resource).usage).unwrap_or_default();
+        usage.refresh(self.slot());
+        usage
+    }
+
+    /// Sun of its stake that an account could lend now, with the lending transaction paid from it.
+    pub fn lendable(&self, address: Address, resource: Resource) -> u64 {
+        let Some(account) = self.account(address) else { return 0 };
+        let stake = account.stake(resource);
+        let own_bytes = match resource {
+            Resource::Bandwidth => delegate::estimated_bytes(&self.chain.params, stake.own),
+            Resource::Energy => 0,
+        };
+        let lendable = self.pool(resource).lendable(stake, own_bytes, self.slot());
+        if lendable < TRX { 0 } else { lendable }
+    }
+
+    /// How many more times an account may begin to unstake.
+    pub fn available_unfreezes(&self, address: Address) -> usize {
+        let time = self.block().time();
+        let account = self.account(address);
+        let under_way = account.map_or(0, |a| a.unstaking.iter().filter(|u| u.free_at > time).count());
+        MAX_UNSTAKING.saturating_sub(under_way)
+    }
+
+    /// What `lender` has lent to `borrower`; nothing if no loan is open.
+    pub fn loans(&self, lender: Address, borrower: Address) -> Option<&'a Loans> {
+        self.chain.state.loans.get_at(self.layer, &(lender, borrower))
+    }
+
+    /// Whom an account has lent to, and who has lent to it, each in the order of the last loan.
+    pub fn loan_partners(&self, address: Address) -> (Vec<Address>, Vec<Address>) {
+        let mut all: Vec<_> = self.chain.state.loans.entries_at(self.layer);
+        all.sort_unstable_by_key(|(pair, loans)| (loans.lent_at, *pair));
+        let borrowers = all.iter().filter(|((lender, _), _)| *lender == address).map(|((_, to), _)| *to);
+        let lenders = all.iter().filter(|((_, borrower), _)| *borrower == address).map(|((from, _), _)| *from);
+        (borrowers.collect(), lenders.collect())
     }
 
     /// A contract's settings.

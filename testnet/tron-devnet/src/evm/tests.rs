@@ -7,7 +7,8 @@ use revm::bytecode::Bytecode;
 use revm::primitives::hex;
 
 use super::*;
-use crate::chain::state::{Account, NEWEST, State};
+use crate::chain::Account;
+use crate::chain::state::{NEWEST, State};
 
 const CALLER: Address = Address::with_last_byte(0xca);
 const CONTRACT: Address = Address::with_last_byte(0xc0);

@@ -6,11 +6,15 @@ use lucid_tron_bridge::proto::ContractResult;
 use revm::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::record::{
-    AccountEntry, AccountMessage, ContractEntry, DeltaMessage, FactorEntry, InfoMessage, InternalMessage, LogMessage,
-    SlotEntry,
+    AccountEntry, AccountMessage, ContractEntry, DeltaMessage, FactorEntry, InfoMessage, InternalMessage, LoanMessage,
+    LoansEntry, LogMessage, RestakedMessage, SlotEntry, StakeMessage, TotalEntry, UnstakingMessage,
 };
 use crate::chain::change::Delta;
-use crate::chain::{Account, InternalTransaction, Permissions, Receipt, TransactionInfo};
+use crate::chain::state::Total;
+use crate::chain::{
+    Account, InternalTransaction, Loan, Loans, Permissions, Receipt, Resource, Restaked, Stake, TransactionInfo,
+    Unstaking, Usage,
+};
 use crate::evm::tx::{CALL, CREATE, SUICIDE};
 
 pub(super) fn from_delta(delta: &Delta) -> DeltaMessage {
@@ -45,7 +49,8 @@ pub(super) fn from_delta(delta: &Delta) -> DeltaMessage {
             .iter()
             .map(|(address, factor)| FactorEntry { address: address.to_vec(), factor: *factor })
             .collect(),
-        burnt: delta.burnt,
+        loans: delta.loans.iter().map(from_loans).collect(),
+        totals: delta.totals.iter().map(|(total, sum)| TotalEntry { total: from_total(*total), sum: *sum }).collect(),
         codes: delta.codes.iter().map(|code| code.to_vec()).collect(),
     }
 }
@@ -65,14 +70,85 @@ pub(super) fn to_delta(message: DeltaMessage) -> Option<Delta> {
     let contracts =
         message.contracts.into_iter().map(|entry| Some((to_address(&entry.address)?, entry.contract.map(Arc::new))));
     let factors = message.factors.into_iter().map(|entry| Some((to_address(&entry.address)?, entry.factor)));
+    let totals = message.totals.into_iter().map(|entry| Some((to_total(entry.total)?, entry.sum)));
     Some(Delta {
         accounts: accounts.collect::<Option<_>>()?,
         slots: slots.collect::<Option<_>>()?,
         contracts: contracts.collect::<Option<_>>()?,
         factors: factors.collect::<Option<_>>()?,
-        burnt: message.burnt,
+        loans: message.loans.iter().map(to_loans).collect::<Option<_>>()?,
+        totals: totals.collect::<Option<_>>()?,
         codes: message.codes.into_iter().map(Bytes::from).collect(),
     })
+}
+
+fn from_total(total: Total) -> u32 {
+    match total {
+        Total::Burnt => 1,
+        Total::NetWeight => 2,
+        Total::EnergyWeight => 3,
+    }
+}
+
+fn to_total(number: u32) -> Option<Total> {
+    [Total::Burnt, Total::NetWeight, Total::EnergyWeight].into_iter().find(|total| from_total(*total) == number)
+}
+
+fn from_loans(((lender, borrower), loans): &((Address, Address), Option<Loans>)) -> LoansEntry {
+    let from = |loan: &Loan| LoanMessage { open: loan.open, locked: loan.locked, locked_until: loan.locked_until };
+    LoansEntry {
+        lender: lender.to_vec(),
+        borrower: borrower.to_vec(),
+        bandwidth: loans.map(|loans| from(&loans.bandwidth)),
+        energy: loans.map(|loans| from(&loans.energy)),
+        lent_at: loans.map(|loans| loans.lent_at).unwrap_or_default(),
+    }
+}
+
+fn to_loans(entry: &LoansEntry) -> Option<((Address, Address), Option<Loans>)> {
+    let to = |loan: LoanMessage| Loan { open: loan.open, locked: loan.locked, locked_until: loan.locked_until };
+    let loans = match (entry.bandwidth, entry.energy) {
+        (Some(bandwidth), Some(energy)) => {
+            Some(Loans { bandwidth: to(bandwidth), energy: to(energy), lent_at: entry.lent_at })
+        }
+        (None, None) => None,
+        _ => return None,
+    };
+    Some(((to_address(&entry.lender)?, to_address(&entry.borrower)?), loans))
+}
+
+fn from_stake(stake: &Stake) -> Option<StakeMessage> {
+    (*stake != Stake::default()).then_some(StakeMessage {
+        own: stake.own,
+        lent: stake.lent,
+        borrowed: stake.borrowed,
+        usage: stake.usage.amount,
+        slot: stake.usage.slot,
+        window: stake.usage.window,
+    })
+}
+
+fn to_stake(message: Option<StakeMessage>) -> Stake {
+    let message = message.unwrap_or_default();
+    Stake {
+        own: message.own,
+        lent: message.lent,
+        borrowed: message.borrowed,
+        usage: Usage { amount: message.usage, slot: message.slot, window: message.window },
+    }
+}
+
+fn from_unstaking(unstaking: &Unstaking) -> UnstakingMessage {
+    UnstakingMessage {
+        resource: unstaking.resource.to_wire().into(),
+        amount: unstaking.amount,
+        free_at: unstaking.free_at,
+    }
+}
+
+fn to_unstaking(message: &UnstakingMessage) -> Option<Unstaking> {
+    let resource = Resource::from_wire(message.resource)?;
+    Some(Unstaking { resource, amount: message.amount, free_at: message.free_at })
 }
 
 fn from_account(account: &Account) -> AccountMessage {
@@ -87,6 +163,10 @@ fn from_account(account: &Account) -> AccountMessage {
         code_hash: account.code_hash.to_vec(),
         owner: permissions.map(|p| p.owner.clone()),
         actives: permissions.map(|p| p.actives.clone()).unwrap_or_default(),
+        name: account.name.clone(),
+        bandwidth: from_stake(&account.bandwidth),
+        energy: from_stake(&account.energy),
+        unstaking: account.unstaking.iter().map(from_unstaking).collect(),
     }
 }
 
@@ -100,6 +180,10 @@ fn to_account(message: AccountMessage) -> Option<Account> {
         free_net_usage: message.free_net_usage,
         free_net_slot: message.free_net_slot,
         code_hash: B256::try_from(message.code_hash.as_slice()).ok()?,
+        name: message.name,
+        bandwidth: to_stake(message.bandwidth),
+        energy: to_stake(message.energy),
+        unstaking: message.unstaking.iter().map(to_unstaking).collect::<Option<_>>()?,
         permissions: message.owner.map(|owner| Arc::new(Permissions { owner, actives })),
     })
 }
@@ -111,7 +195,9 @@ pub(super) fn from_info(info: &TransactionInfo) -> InfoMessage {
         system_fee: info.system_fee,
         contract_result: info.contract_result.clone(),
         contract_address: info.contract_address.map(|a| a.to_vec()).unwrap_or_default(),
+        energy_usage: info.receipt.energy_usage,
         energy_fee: info.receipt.energy_fee,
+        origin_energy_usage: info.receipt.origin_energy_usage,
         energy_usage_total: info.receipt.energy_usage_total,
         energy_penalty_total: info.receipt.energy_penalty_total,
         net_usage: info.receipt.net_usage,
@@ -139,6 +225,8 @@ pub(super) fn from_info(info: &TransactionInfo) -> InfoMessage {
                 rejected: inner.rejected,
             })
             .collect(),
+        withdrawn: info.withdrawn,
+        restaked: info.restaked.map(|r| RestakedMessage { bandwidth: r.bandwidth, energy: r.energy }),
     }
 }
 
@@ -160,7 +248,9 @@ pub(super) fn to_info(message: InfoMessage, block_number: u64, block_time: u64) 
         contract_result: message.contract_result,
         contract_address,
         receipt: Receipt {
+            energy_usage: message.energy_usage,
             energy_fee: message.energy_fee,
+            origin_energy_usage: message.origin_energy_usage,
             energy_usage_total: message.energy_usage_total,
             energy_penalty_total: message.energy_penalty_total,
             net_usage: message.net_usage,
@@ -170,6 +260,8 @@ pub(super) fn to_info(message: InfoMessage, block_number: u64, block_time: u64) 
         logs: message.logs.into_iter().map(to_log).collect::<Option<_>>()?,
         message: message.message,
         internal: message.internal.into_iter().map(to_internal).collect::<Option<_>>()?,
+        withdrawn: message.withdrawn,
+        restaked: message.restaked.map(|r| Restaked { bandwidth: r.bandwidth, energy: r.energy }),
     })
 }
 

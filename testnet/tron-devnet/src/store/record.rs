@@ -13,7 +13,7 @@ use crate::chain::StoredBlock;
 use crate::chain::change::Change;
 
 /// Of the record format.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// How a network began: what must be the same on every start.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -77,10 +77,46 @@ pub(super) struct DeltaMessage {
     pub(super) contracts: Vec<ContractEntry>,
     #[prost(message, repeated, tag = "4")]
     pub(super) factors: Vec<FactorEntry>,
-    #[prost(uint64, optional, tag = "5")]
-    pub(super) burnt: Option<u64>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) loans: Vec<LoansEntry>,
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub(super) codes: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) totals: Vec<TotalEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LoansEntry {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) lender: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) borrower: Vec<u8>,
+    /// Both or none of the loans; none is removed.
+    #[prost(message, optional, tag = "3")]
+    pub(super) bandwidth: Option<LoanMessage>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) energy: Option<LoanMessage>,
+    #[prost(uint64, tag = "5")]
+    pub(super) lent_at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct LoanMessage {
+    #[prost(uint64, tag = "1")]
+    pub(super) open: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) locked: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) locked_until: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct TotalEntry {
+    /// 1 burnt, 2 staked for bandwidth, 3 staked for energy.
+    #[prost(uint32, tag = "1")]
+    pub(super) total: u32,
+    #[prost(uint64, optional, tag = "2")]
+    pub(super) sum: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -111,6 +147,41 @@ pub(super) struct AccountMessage {
     pub(super) owner: Option<proto::Permission>,
     #[prost(message, repeated, tag = "9")]
     pub(super) actives: Vec<proto::Permission>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub(super) name: Vec<u8>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) bandwidth: Option<StakeMessage>,
+    #[prost(message, optional, tag = "12")]
+    pub(super) energy: Option<StakeMessage>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) unstaking: Vec<UnstakingMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct StakeMessage {
+    #[prost(uint64, tag = "1")]
+    pub(super) own: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) lent: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) borrowed: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) usage: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) slot: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) window: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct UnstakingMessage {
+    /// As in the protocol.
+    #[prost(int32, tag = "1")]
+    pub(super) resource: i32,
+    #[prost(uint64, tag = "2")]
+    pub(super) amount: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) free_at: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -169,6 +240,22 @@ pub(super) struct InfoMessage {
     pub(super) message: String,
     #[prost(message, repeated, tag = "14")]
     pub(super) internal: Vec<InternalMessage>,
+    #[prost(uint64, tag = "15")]
+    pub(super) energy_usage: u64,
+    #[prost(uint64, tag = "16")]
+    pub(super) origin_energy_usage: u64,
+    #[prost(uint64, tag = "17")]
+    pub(super) withdrawn: u64,
+    #[prost(message, optional, tag = "18")]
+    pub(super) restaked: Option<RestakedMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct RestakedMessage {
+    #[prost(uint64, tag = "1")]
+    pub(super) bandwidth: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) energy: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -10,8 +10,10 @@ use revm::primitives::{B256, Bytes, Log as EvmLog, U256};
 
 use super::*;
 use crate::chain::change::Delta;
+use crate::chain::state::Total;
 use crate::chain::{
-    Account, Chain, Genesis, InternalTransaction, Intervention, Permissions, Receipt, StoredBlock, TransactionInfo,
+    Account, Chain, Genesis, InternalTransaction, Intervention, Loan, Loans, Permissions, Receipt, Resource, Restaked,
+    Stake, StoredBlock, TransactionInfo, Unstaking, Usage,
 };
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
@@ -260,11 +262,18 @@ fn sample() -> Vec<Change> {
     let permissions = Permissions { owner: permission.clone(), actives: vec![permission] };
     let account = Account {
         balance: 5,
+        name: b"n".to_vec(),
         is_contract: true,
         last_operation: 6,
         free_net_usage: 7,
         free_net_slot: 8,
         code_hash: B256::repeat_byte(9),
+        bandwidth: Stake { own: 10, lent: 11, borrowed: 12, usage: Usage { amount: 13, slot: 14, window: 15 } },
+        energy: Stake { own: 16, lent: 17, borrowed: 18, usage: Usage { amount: 19, slot: 20, window: 21 } },
+        unstaking: vec![
+            Unstaking { resource: Resource::Bandwidth, amount: 22, free_at: 23 },
+            Unstaking { resource: Resource::Energy, amount: 24, free_at: 25 },
+        ],
         permissions: Some(Arc::new(permissions)),
         ..Account::new(4)
     };
@@ -276,7 +285,18 @@ fn sample() -> Vec<Change> {
             (b, None),
         ],
         factors: vec![(a, Some(12_345)), (b, None)],
-        burnt: Some(10),
+        loans: vec![
+            (
+                (a, b),
+                Some(Loans {
+                    bandwidth: Loan { open: 1, locked: 2, locked_until: 3 },
+                    energy: Loan { open: 4, locked: 5, locked_until: 6 },
+                    lent_at: 7,
+                }),
+            ),
+            ((b, a), None),
+        ],
+        totals: vec![(Total::Burnt, Some(10)), (Total::NetWeight, Some(11)), (Total::EnergyWeight, None)],
         codes: vec![Bytes::from_static(&[1, 2, 3])],
     };
     let info = TransactionInfo {
@@ -288,7 +308,9 @@ fn sample() -> Vec<Change> {
         contract_result: vec![4],
         contract_address: Some(a),
         receipt: Receipt {
+            energy_usage: 11,
             energy_fee: 5,
+            origin_energy_usage: 12,
             energy_usage_total: 6,
             energy_penalty_total: 7,
             net_usage: 8,
@@ -305,6 +327,8 @@ fn sample() -> Vec<Change> {
             note: "create",
             rejected: true,
         }],
+        withdrawn: 13,
+        restaked: Some(Restaked { bandwidth: 14, energy: 15 }),
     };
     let raw = proto::BlockHeaderRaw { number: 1, timestamp: 1_000, ..Default::default() };
     let block = StoredBlock {
