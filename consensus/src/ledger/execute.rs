@@ -9,7 +9,7 @@ use lucid_types::block::Block;
 use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
 use lucid_types::payout::{PayoutAttempt, Verdict};
 use lucid_types::report::Reveal;
-use lucid_types::signed::Verified;
+use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Decided;
 use lucid_types::time::EpochNumber;
 
@@ -152,7 +152,7 @@ fn finalise(
     forget(state, epoch, policy.history_window, archive, false)?;
     let pending = state.pending.remove(&epoch).unwrap_or_default();
     let earlier = earlier_blocks(network, epoch, block, archive)?;
-    let reveals = reveals_of(network, epoch, &pending, earlier.iter().chain([block]))?;
+    let reveals = reveals_of(network, epoch, &pending, &earlier, block)?;
     let beacon = state.beacons.get(&epoch).copied().unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
     let mut rows = Vec::new();
     for worker in network.workers() {
@@ -188,23 +188,23 @@ fn earlier_blocks(
     heights.map(|height| archive.block(height).ok_or(InvalidBlock::MissingReveals(epoch))).collect()
 }
 
-/// What validators revealed of `epoch` in these blocks: exactly what the state says they did.
+/// What validators revealed of `epoch` in `block`, which has been checked, and in the blocks before, as far as the store
+/// has kept what they committed to: together exactly what the state says they did.
 fn reveals_of<'a>(
     network: &Network,
     epoch: EpochNumber,
     pending: &PendingEpoch,
-    blocks: impl Iterator<Item = &'a Block>,
+    earlier: &'a [Block],
+    block: &'a Block,
 ) -> Result<Reveals<'a>, InvalidBlock> {
-    let of_epoch = blocks.flat_map(|block| &block.reveals).filter(|reveal| reveal.record.report.epoch == epoch);
-    let reveals: Reveals<'a> = of_epoch.map(|reveal| (reveal.signer, &reveal.record)).collect();
-    let is_committed = |(validator, reveal): (&NodeId, &&Reveal)| {
-        pending.commits.get(validator) == Some(&reveal.commitment(network.id(), validator))
+    let is_committed = |reveal: &&Signed<Reveal>| {
+        pending.commits.get(&reveal.signer) == Some(&reveal.record.commitment(network.id(), &reveal.signer))
     };
-    if reveals.keys().eq(&pending.revealed) && reveals.iter().all(is_committed) {
-        Ok(reveals)
-    } else {
-        Err(InvalidBlock::MissingReveals(epoch))
-    }
+    let of_epoch = |reveal: &&Signed<Reveal>| reveal.record.report.epoch == epoch;
+    let before = earlier.iter().flat_map(|block| &block.reveals).filter(of_epoch).filter(is_committed);
+    let reveals: Reveals<'a> =
+        before.chain(block.reveals.iter().filter(of_epoch)).map(|reveal| (reveal.signer, &reveal.record)).collect();
+    if reveals.keys().eq(&pending.revealed) { Ok(reveals) } else { Err(InvalidBlock::MissingReveals(epoch)) }
 }
 
 /// The committee's revealed observations of one worker, with the reporters' power.
