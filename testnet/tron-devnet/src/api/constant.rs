@@ -1,167 +1,202 @@
 //! Calls that leave nothing behind.
 
 use lucid_tron_bridge::proto::{self, ContractResult};
-use prost::Message;
-use revm::primitives::keccak256;
+use prost::Message as _;
+use revm::primitives::{Address, keccak256};
 use serde_json::{Value, json};
 
-use super::json::Out;
+use super::json::{Out, Style};
 use super::request::{BadRequest, Request};
-use super::{Tree, print, read_tx};
+use super::{Call, make, print, schema};
 use crate::address;
 use crate::chain::{CallOutcome, View};
-use crate::node::Node;
 
-/// What a constant call is made of.
-pub(crate) struct ConstantCall {
-    message: proto::TriggerSmartContract,
-    outcome: CallOutcome,
-}
+/// What is searched for is found to within this many sun of energy.
+const ESTIMATE_PRECISION: u64 = 1_000_000;
 
-/// `function_selector` and `parameter`, or else `data`.
-pub(crate) fn call_data(request: &Request) -> Result<Vec<u8>, BadRequest> {
-    let selector = request.text("function_selector")?;
-    if selector.is_empty() {
-        return request.bytes("data");
-    }
-    let mut data = keccak256(selector.as_bytes())[..4].to_vec();
-    data.extend(request.bytes("parameter")?);
-    Ok(data)
-}
-
-/// Runs the call that `request` describes; without a contract address, its data as creation code.
-fn run(view: View<'_>, request: &Request) -> Result<Result<ConstantCall, String>, BadRequest> {
-    if request.text("owner_address")?.is_empty() {
-        return Err(BadRequest::parameter("owner_address isn't set."));
-    }
-    let is_creation = request.text("contract_address")?.is_empty();
-    if is_creation && request.text("data")?.is_empty() {
-        return Err(BadRequest::parameter("At least one of contract_address and data must be set."));
-    }
-    let message = proto::TriggerSmartContract { data: call_data(request)?, ..read_tx::trigger(request)? };
-    let Ok(caller) = address::from_wire(&message.owner_address) else {
-        return Ok(Err("Invalid ownerAddress!".to_owned()));
-    };
-    let Ok(value) = u64::try_from(message.call_value) else {
-        return Ok(Err("callValue must be >= 0".to_owned()));
-    };
-    if view.balance(caller) < value {
-        return Ok(Err("Validate InternalTransfer error, balance is not sufficient.".to_owned()));
-    }
-    let price = view.chain().params().energy_price.max(1);
-    let limit = u64::try_from(request.int("fee_limit")?).ok().filter(|l| *l > 0).map(|l| l / price);
-    let outcome = if is_creation {
-        view.try_create(caller, &message.data, value, limit)
+/// `{"result": {"code": ..., "message": ...}}`: how these calls, and the building of calls, say that they were refused.
+pub(crate) fn refused(bad: &BadRequest, style: Style) -> Value {
+    let (code, message) = if bad.class == make::VALIDATE {
+        ("CONTRACT_VALIDATE_ERROR", bad.message.clone())
     } else {
-        let contract = address::from_wire(&message.contract_address).ok().filter(|a| view.contract(*a).is_some());
-        let Some(contract) = contract else {
-            return Ok(Err("Smart contract is not exist.".to_owned()));
-        };
-        view.call(caller, contract, &message.data, value, limit)
+        ("OTHER_ERROR", format!("class {} : {}", bad.class, bad.message.replace('"', "'")))
     };
-    Ok(Ok(ConstantCall { message, outcome }))
+    json!({ "result": Out::new(style).text("code", code).name("message", message.as_bytes()).build() })
 }
 
-fn refused(code: &str, message: &str) -> Value {
-    json!({ "result": { "code": code, "message": hex::encode(message) } })
+/// The call that a request describes: its data is `function_selector` with `parameter`, or else `data`.
+pub(crate) fn call_message(request: &Request) -> Result<proto::TriggerSmartContract, BadRequest> {
+    let read = request.read(&schema::TRIGGER_SMART)?;
+    let selector = request.text("function_selector");
+    let data = if selector.is_empty() {
+        read.bytes("data").to_vec()
+    } else {
+        let mut data = keccak256(selector.as_bytes())[..4].to_vec();
+        data.extend(request.bytes("parameter")?);
+        data
+    };
+    let as_sent = proto::TriggerSmartContract::decode(read.encode().as_slice()).map_err(|_| BadRequest::null())?;
+    Ok(proto::TriggerSmartContract { data, ..as_sent })
 }
 
-/// `triggerconstantcontract`. A revert is `result: true` with a message and `ret: FAILED`; everything else that goes wrong
-/// in the contract is an error of the call.
-pub(crate) fn call(node: &Node, tree: Tree, request: &Request) -> Result<Value, BadRequest> {
-    let chain = node.chain();
-    let view = tree.view(&chain);
-    let visible = request.visible();
-    let ConstantCall { message, outcome } = match run(view, request) {
-        Ok(Ok(call)) => call,
-        Ok(Err(message)) => return Ok(refused("CONTRACT_VALIDATE_ERROR", &message)),
-        Err(bad) => return Ok(refused("OTHER_ERROR", &format!("class {} : {}", bad.class, bad.message))),
-    };
+/// A call, or a creation of what its data creates, ready to be tried.
+struct Trial {
+    caller: Address,
+    /// None creates.
+    contract: Option<Address>,
+    message: proto::TriggerSmartContract,
+    value: u64,
+}
+
+impl Trial {
+    fn new(view: View<'_>, message: proto::TriggerSmartContract) -> Result<Self, BadRequest> {
+        let contract = address::from_wire(&message.contract_address).ok();
+        if !message.contract_address.is_empty() && contract.and_then(|a| view.contract(a)).is_none() {
+            return Err(make::invalid("Smart contract is not exist."));
+        }
+        let value = u64::try_from(message.call_value).map_err(|_| make::invalid("callValue must be >= 0"))?;
+        if message.call_token_value < 0 {
+            return Err(make::invalid("tokenValue must be >= 0"));
+        }
+        if message.token_id != 0 && message.token_id <= 1_000_000 {
+            return Err(make::invalid("tokenId must be > 1000000"));
+        }
+        if message.call_token_value > 0 {
+            // There are no TRC-10 tokens here.
+            return Err(make::invalid("No asset !"));
+        }
+        let caller = address::from_wire(&message.owner_address);
+        if value > 0 {
+            let caller = *caller.as_ref().map_err(|_| make::invalid("Invalid ownerAddress!"))?;
+            if contract == Some(caller) {
+                return Err(make::invalid("Cannot transfer TRX to yourself."));
+            }
+            let account = view.account(caller);
+            let account = account.ok_or_else(|| make::invalid("Validate InternalTransfer error, no OwnerAccount."))?;
+            if account.balance < value {
+                return Err(make::invalid("Validate InternalTransfer error, balance is not sufficient."));
+            }
+        }
+        let caller = caller.map_err(|_| make::invalid("Invalid ownerAddress!"))?;
+        Ok(Self { caller, contract, message, value })
+    }
+
+    /// With at most so much energy, or with what constant calls have.
+    fn run(&self, view: View<'_>, energy: Option<u64>) -> CallOutcome {
+        match self.contract {
+            Some(contract) => view.call(self.caller, contract, &self.message.data, self.value, energy),
+            None => view.try_create(self.caller, &self.message.data, self.value, energy),
+        }
+    }
+}
+
+/// The parameters without which there is nothing to try.
+fn check_given(request: &Request) -> Result<(), BadRequest> {
+    let [owner, contract, data] = ["owner_address", "contract_address", "data"].map(|name| request.text(name));
+    if owner.is_empty() {
+        return Err(make::missing("owner_address isn't set."));
+    }
+    if contract.is_empty() && data.is_empty() {
+        return Err(make::missing("At least one of contract_address and data must be set."));
+    }
+    if contract.is_empty() && !request.text("function_selector").is_empty() {
+        return Err(make::missing("While trying to deploy, function_selector and data can not be both set."));
+    }
+    Ok(())
+}
+
+/// `triggerconstantcontract`.
+pub(crate) fn call(call: &Call<'_>) -> Result<Value, BadRequest> {
+    check_given(call.request)?;
+    let message = call_message(call.request)?;
+    let chain = call.node.chain();
+    let view = call.tree.view(&chain);
+    let note = make::note(call.request)?;
+    run(view, call.request, message, 0, note)
+}
+
+/// Runs a call and prints what it did. A revert is `result: true` with a message and `ret: FAILED`; everything else that
+/// goes wrong in the contract is an error of the call.
+pub(crate) fn run(
+    view: View<'_>,
+    request: &Request,
+    message: proto::TriggerSmartContract,
+    fee_limit: i64,
+    note: Vec<u8>,
+) -> Result<Value, BadRequest> {
+    let style = request.style();
+    let price = view.chain().params().energy_price.max(1);
+    let energy = u64::try_from(fee_limit).ok().filter(|limit| *limit > 0).map(|limit| limit / price);
+    let trial = Trial::new(view, message)?;
+    let outcome = trial.run(view, energy);
     let has_failed = match outcome.result {
         ContractResult::Success => false,
         ContractResult::Revert => true,
-        _ => {
-            let class = "org.tron.core.vm.program.Program$BytecodeExecutionException";
-            return Ok(refused("OTHER_ERROR", &format!("class {class} : {}", outcome.message)));
-        }
+        _ => return Err(BadRequest::new(exception(outcome.result), outcome.message)),
     };
-    let mut transaction = proto::Transaction {
-        raw_data: proto::TransactionRaw {
-            contract: vec![proto::Contract::pack(&message, 0)],
-            fee_limit: request.int("fee_limit")?,
-            ..reference(view)
-        }
-        .encode_to_vec(),
-        ..proto::Transaction::default()
-    };
-    transaction
-        .ret
-        .push(proto::TransactionResult { ret: i32::from(has_failed), ..proto::TransactionResult::default() });
-    let mut printed = print::transaction(&transaction, visible);
-    if let Some(map) = printed.as_object_mut() {
-        map.insert("visible".to_owned(), Value::Bool(visible));
-    }
-    let result = Out::new(visible).flag("result", true).name_bytes("message", outcome.message.as_bytes()).build();
-    let output = Value::from(hex::encode(&outcome.output));
-    Ok(Out::new(visible)
+    let contract = proto::Contract::pack(&trial.message, make::permission_id(request)?);
+    let raw = proto::TransactionRaw { fee_limit, data: note, ..make::raw(view.chain(), contract) };
+    let result = proto::TransactionResult { ret: i32::from(has_failed), ..proto::TransactionResult::default() };
+    let transaction =
+        proto::Transaction { raw_data: raw.encode_to_vec(), ret: vec![result], ..proto::Transaction::default() };
+    let result = Out::new(style).flag("result", true).name("message", outcome.message.as_bytes()).build();
+    Ok(Out::new(style)
         .value("result", result)
-        .uint("energy_used", outcome.energy)
-        .uint("energy_penalty", outcome.penalty)
-        .list("constant_result", vec![output])
-        .list("logs", outcome.logs.iter().map(|l| print::log(l, visible)).collect())
-        .list("internal_transactions", outcome.internal.iter().map(|i| print::internal(i, visible)).collect())
-        .value("transaction", printed)
+        .long("energy_used", outcome.energy)
+        .long("energy_penalty", outcome.penalty)
+        .value("constant_result", vec![hex::encode(&outcome.output)])
+        .list("logs", outcome.logs.iter().map(|l| print::constant_log(l, style)).collect())
+        .list("internal_transactions", outcome.internal.iter().map(|i| print::internal(i, style)).collect())
+        .value("transaction", print::built(&transaction, style))
         .build())
 }
 
-/// `estimateenergy`: the smallest energy limit with which the call succeeds, to within 1/64.
-pub(crate) fn estimate(node: &Node, tree: Tree, request: &Request) -> Result<Value, BadRequest> {
-    let chain = node.chain();
-    let view = tree.view(&chain);
-    let ConstantCall { message, outcome } = match run(view, request) {
-        Ok(Ok(call)) => call,
-        Ok(Err(message)) => return Ok(refused("CONTRACT_VALIDATE_ERROR", &message)),
-        Err(bad) => return Ok(refused("OTHER_ERROR", &format!("class {} : {}", bad.class, bad.message))),
-    };
-    if outcome.result != ContractResult::Success {
-        return Ok(refused("CONTRACT_EXE_ERROR", &outcome.message));
+/// The exception that java-tron throws for it.
+fn exception(result: ContractResult) -> &'static str {
+    match result {
+        ContractResult::BadJumpDestination => "org.tron.core.vm.program.Program$BadJumpDestinationException",
+        ContractResult::OutOfMemory => "org.tron.core.vm.program.Program$OutOfMemoryException",
+        ContractResult::PrecompiledContract => "org.tron.core.vm.program.Program$PrecompiledContractException",
+        ContractResult::StackTooSmall => "org.tron.core.vm.program.Program$StackTooSmallException",
+        ContractResult::StackTooLarge => "org.tron.core.vm.program.Program$StackTooLargeException",
+        ContractResult::IllegalOperation => "org.tron.core.vm.program.Program$IllegalOperationException",
+        ContractResult::OutOfEnergy => "org.tron.core.vm.program.Program$OutOfEnergyException",
+        ContractResult::OutOfTime => "org.tron.core.vm.program.Program$OutOfTimeException",
+        ContractResult::JvmStackOverFlow => "org.tron.core.vm.program.Program$JVMStackOverFlowException",
+        ContractResult::TransferFailed => "org.tron.core.vm.program.Program$TransferException",
+        ContractResult::InvalidCode => "org.tron.core.vm.program.Program$InvalidCodeException",
+        _ => "org.tron.core.vm.program.Program$BytecodeExecutionException",
     }
-    let (Ok(caller), value) =
-        (address::from_wire(&message.owner_address), u64::try_from(message.call_value).unwrap_or(0))
-    else {
-        return Ok(refused("CONTRACT_VALIDATE_ERROR", "Invalid ownerAddress!"));
-    };
-    let contract = address::from_wire(&message.contract_address).ok();
-    let succeeds = |limit: u64| {
-        let outcome = match contract {
-            Some(contract) => view.call(caller, contract, &message.data, value, Some(limit)),
-            None => view.try_create(caller, &message.data, value, Some(limit)),
-        };
-        outcome.result == ContractResult::Success
-    };
-    // What was used is a lower bound: inner calls may need to be offered more than they use.
-    let mut low = outcome.energy;
-    let mut required = low;
-    if !succeeds(low) {
-        let mut high = view.chain().params().constant_energy_limit;
-        while high.saturating_sub(low) > low / 64 {
-            let middle = low.midpoint(high);
-            if succeeds(middle) { high = middle } else { low = middle }
-        }
-        required = high;
-    }
-    Ok(json!({ "result": { "result": true }, "energy_required": required }))
 }
 
-/// Raw data that refers to the newest solidified block and expires a minute after the head.
-pub(crate) fn reference(view: View<'_>) -> proto::TransactionRaw {
-    let head = view.block();
-    let block = view.chain().solid().block().clone();
-    proto::TransactionRaw {
-        ref_block_bytes: block.id[6..8].to_vec(),
-        ref_block_hash: block.id[8..16].to_vec(),
-        expiration: i64::try_from(head.time().saturating_add(60_000)).unwrap_or(i64::MAX),
-        timestamp: i64::try_from(crate::node::now()).unwrap_or(i64::MAX),
-        ..proto::TransactionRaw::default()
+/// `estimateenergy`: a limit with which the call succeeds, found as java-tron does, halving a range of fee limits until it
+/// is as small as [`ESTIMATE_PRECISION`].
+pub(crate) fn estimate(call: &Call<'_>) -> Result<Value, BadRequest> {
+    check_given(call.request)?;
+    let message = call_message(call.request)?;
+    let style = call.request.style();
+    let chain = call.node.chain();
+    let view = call.tree.view(&chain);
+    let trial = Trial::new(view, message)?;
+    let params = chain.params();
+    let price = params.energy_price.max(1);
+    let with = |fee_limit: u64| trial.run(view, Some(fee_limit / price));
+    let mut high = params.max_fee_limit;
+    let first = with(high);
+    if first.result != ContractResult::Success {
+        let result = Out::new(style).text("code", "CONTRACT_EXE_ERROR").name("message", first.message.as_bytes());
+        return Ok(json!({ "result": result.build() }));
     }
+    let mut low = first.energy.saturating_mul(price);
+    let mut middle = low.saturating_mul(2);
+    if middle >= high {
+        middle = low.midpoint(high);
+    }
+    while low.saturating_add(ESTIMATE_PRECISION) < high {
+        let bound = if with(middle).result == ContractResult::Success { &mut high } else { &mut low };
+        *bound = middle;
+        middle = low.midpoint(high);
+    }
+    let required = Out::new(style).long("energy_required", high.div_ceil(price));
+    Ok(required.value("result", json!({ "result": true })).build())
 }

@@ -110,12 +110,12 @@ fn run(node: &Node, powers: &Powers, name: &str, request: &Request) -> Result<Op
 }
 
 fn unsigned(request: &Request, name: &str) -> Result<u64, Denied> {
-    u64::try_from(request.int(name)?).or_else(|_| denied(format!("{name} must not be negative")))
+    u64::try_from(request.long(name)?).or_else(|_| denied(format!("{name} must not be negative")))
 }
 
 /// In hex or base58check, whatever `visible` says.
 fn wanted_address(request: &Request, name: &str) -> Result<Address, Denied> {
-    read_address(name, &request.text(name)?)
+    read_address(name, &request.text(name))
 }
 
 fn read_address(name: &str, text: &str) -> Result<Address, Denied> {

@@ -3,71 +3,43 @@
 
 use serde_json::{Map, Value};
 
-use crate::address;
+/// How a client wants values printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// Addresses in base58check and texts as texts; hex without.
+    pub(crate) visible: bool,
+    /// 64-bit integers as texts, so that JavaScript keeps every digit (`int64_as_string`).
+    pub(crate) longs_as_texts: bool,
+}
+
+impl Style {
+    /// A field of type `int64`.
+    pub(crate) fn long(self, value: i64) -> Value {
+        if self.longs_as_texts { Value::from(value.to_string()) } else { Value::from(value) }
+    }
+
+    /// A field of type `bytes` that holds an address, of whatever length.
+    pub(crate) fn address(self, value: &[u8]) -> Value {
+        let printed = if self.visible { bs58::encode(value).with_check().into_string() } else { hex::encode(value) };
+        Value::from(printed)
+    }
+
+    /// A field of type `bytes` that holds a text.
+    pub(crate) fn name(self, value: &[u8]) -> Value {
+        Value::from(if self.visible { String::from_utf8_lossy(value).into_owned() } else { hex::encode(value) })
+    }
+}
 
 /// An object in the making.
 #[derive(Debug)]
 pub(crate) struct Out {
     map: Map<String, Value>,
-    visible: bool,
+    style: Style,
 }
 
 impl Out {
-    pub(crate) fn new(visible: bool) -> Self {
-        Self { map: Map::new(), visible }
-    }
-
-    /// Left out if 0.
-    pub(crate) fn int(mut self, name: &str, value: i64) -> Self {
-        if value != 0 {
-            self.map.insert(name.to_owned(), Value::from(value));
-        }
-        self
-    }
-
-    /// Left out if 0.
-    pub(crate) fn uint(mut self, name: &str, value: u64) -> Self {
-        if value != 0 {
-            self.map.insert(name.to_owned(), Value::from(value));
-        }
-        self
-    }
-
-    /// Left out if false.
-    pub(crate) fn flag(mut self, name: &str, value: bool) -> Self {
-        if value {
-            self.map.insert(name.to_owned(), Value::Bool(true));
-        }
-        self
-    }
-
-    /// Left out if empty.
-    pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
-        if !value.is_empty() {
-            self.map.insert(name.to_owned(), Value::from(value));
-        }
-        self
-    }
-
-    /// Hex; left out if empty.
-    pub(crate) fn hex(mut self, name: &str, value: &[u8]) -> Self {
-        if !value.is_empty() {
-            self.map.insert(name.to_owned(), Value::from(hex::encode(value)));
-        }
-        self
-    }
-
-    /// Bytes that hold a text: the text with `visible`, else hex; left out if empty.
-    pub(crate) fn name_bytes(self, name: &str, value: &[u8]) -> Self {
-        if self.visible { self.text(name, &String::from_utf8_lossy(value)) } else { self.hex(name, value) }
-    }
-
-    /// 21 bytes: base58check with `visible`, else hex; left out if empty.
-    pub(crate) fn address(self, name: &str, value: &[u8]) -> Self {
-        match address::from_wire(value) {
-            Ok(address) if self.visible => self.text(name, &address::to_base58(address)),
-            _ => self.hex(name, value),
-        }
+    pub(crate) fn new(style: Style) -> Self {
+        Self { map: Map::new(), style }
     }
 
     /// Always there.
@@ -76,12 +48,46 @@ impl Out {
         self
     }
 
+    fn value_unless(self, is_default: bool, name: &str, value: impl Into<Value>) -> Self {
+        if is_default { self } else { self.value(name, value) }
+    }
+
+    /// `int64`; left out if 0.
+    pub(crate) fn long(self, name: &str, value: u64) -> Self {
+        let printed = self.style.long(i64::try_from(value).unwrap_or(i64::MAX));
+        self.value_unless(value == 0, name, printed)
+    }
+
+    /// Left out if false.
+    pub(crate) fn flag(self, name: &str, value: bool) -> Self {
+        self.value_unless(!value, name, value)
+    }
+
     /// Left out if empty.
-    pub(crate) fn list(mut self, name: &str, values: Vec<Value>) -> Self {
-        if !values.is_empty() {
-            self.map.insert(name.to_owned(), Value::Array(values));
-        }
-        self
+    pub(crate) fn text(self, name: &str, value: &str) -> Self {
+        self.value_unless(value.is_empty(), name, value)
+    }
+
+    /// Hex; left out if empty.
+    pub(crate) fn hex(self, name: &str, value: &[u8]) -> Self {
+        self.text(name, &hex::encode(value))
+    }
+
+    /// Bytes that hold a text; left out if empty.
+    pub(crate) fn name(self, name: &str, value: &[u8]) -> Self {
+        let printed = self.style.name(value);
+        self.value_unless(value.is_empty(), name, printed)
+    }
+
+    /// Bytes that hold an address; left out if empty.
+    pub(crate) fn address(self, name: &str, value: &[u8]) -> Self {
+        let printed = self.style.address(value);
+        self.value_unless(value.is_empty(), name, printed)
+    }
+
+    /// Left out if empty.
+    pub(crate) fn list(self, name: &str, values: Vec<Value>) -> Self {
+        self.value_unless(values.is_empty(), name, values)
     }
 
     pub(crate) fn build(self) -> Value {

@@ -1,19 +1,26 @@
 //! The full node's HTTP API: `/wallet/*` answers as of the head, `/walletsolidity/*` as of the solidified block.
 //!
 //! Every call takes GET and POST. A request that cannot be understood is answered like a full node does: status 200 with
-//! `{"Error": ...}`. What calls do is in the modules, one for each kind.
+//! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in [`calls`].
 
+mod account;
 mod broadcast;
+mod calls;
 mod constant;
 mod control;
+mod decode;
 mod faulty;
 mod json;
 mod make;
+mod message;
+mod parse;
 mod print;
 mod query;
 mod read_tx;
 mod request;
+mod schema;
 mod sign;
+mod stake;
 #[cfg(test)]
 mod tests;
 
@@ -22,14 +29,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request as HttpRequest, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, View};
 use crate::faults::Plan;
 use crate::node::Node;
+use calls::answer;
 pub use control::Powers;
 use request::{BadRequest, MAX_BODY, Request};
 
@@ -47,6 +56,15 @@ impl Tree {
             Self::Solid => chain.solid(),
         }
     }
+}
+
+/// What every call is given.
+#[derive(Clone, Copy, Debug)]
+struct Call<'a> {
+    node: &'a Node,
+    tree: Tree,
+    request: &'a Request,
+    plan: &'a Plan,
 }
 
 /// What every request needs.
@@ -70,7 +88,7 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
     }
     let request = match parts.method {
         Method::GET => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
-        Method::POST => read_body(body, parts.uri.query().unwrap_or_default()).await,
+        Method::POST => read_body(body, &parts).await,
         Method::OPTIONS => return preflight(&path),
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
@@ -84,13 +102,10 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
     if let Some(response) = faulty::before(&shared, &plan).await {
         return response;
     }
-    let answer = request.and_then(|request| answer(&shared.node, tree, name, &request, &plan));
-    let value = match answer {
-        Ok(Some(value)) => value,
-        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
-        Err(bad) => bad.to_value(),
-    };
-    faulty::after(&shared, &plan, name, value).await
+    match answer(&shared.node, tree, name, &request, &plan) {
+        Some(value) => faulty::after(&shared, &plan, name, value).await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 fn split(path: &str) -> Option<(Tree, &str)> {
@@ -100,23 +115,18 @@ fn split(path: &str) -> Option<(Tree, &str)> {
     path.strip_prefix("/wallet/").map(|name| (Tree::Head, name))
 }
 
-async fn read_body(body: Body, query: &str) -> Result<Request, BadRequest> {
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| BadRequest {
-        class: "java.lang.Exception",
-        message: format!("body size is too big, the limit is {MAX_BODY}"),
-    })?;
-    if bytes.is_empty() { Ok(Request::from_query(query)) } else { Request::from_body(&bytes) }
+async fn read_body(body: Body, parts: &Parts) -> Result<Request, BadRequest> {
+    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| BadRequest::too_big())?;
+    let is_form = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v == "application/x-www-form-urlencoded");
+    Request::from_body(&bytes, is_form, parts.uri.query().unwrap_or_default())
 }
 
 /// One POST to `path` without HTTP around it, for tools that embed the network: the JSON that a client would get, or none
 /// if there is no such call. Control and faults have no part in it.
 pub fn call(node: &Node, path: &str, body: &[u8]) -> Option<String> {
     let (tree, name) = split(path)?;
-    let answered = Request::from_body(body).and_then(|request| answer(node, tree, name, &request, &Plan::default()));
-    match answered {
-        Ok(value) => value.map(|value| value.to_string()),
-        Err(bad) => Some(bad.to_value().to_string()),
-    }
+    let request = Request::from_body(body, false, "");
+    answer(node, tree, name, &request, &Plan::default()).map(|value| value.to_string())
 }
 
 /// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`.
@@ -136,41 +146,4 @@ fn preflight(path: &str) -> Response {
 
 fn print_json(value: &Value) -> Response {
     ([ANY_ORIGIN, (header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
-}
-
-/// None if there is no such call.
-fn answer(node: &Node, tree: Tree, name: &str, request: &Request, plan: &Plan) -> Result<Option<Value>, BadRequest> {
-    let value = match (tree, name) {
-        (Tree::Head, "broadcasttransaction") => broadcast::transaction(node, request, plan)?,
-        (Tree::Head, "broadcasthex") => broadcast::hex(node, request, plan)?,
-        (_, "triggerconstantcontract") => constant::call(node, tree, request)?,
-        (_, "estimateenergy") => constant::estimate(node, tree, request)?,
-        (Tree::Head, "createtransaction") => make::transfer(node, request)?,
-        (Tree::Head, "createaccount") => make::account(node, request)?,
-        (Tree::Head, "accountpermissionupdate") => make::permissions(node, request)?,
-        (Tree::Head, "deploycontract") => make::deploy(node, request)?,
-        (Tree::Head, "triggersmartcontract") => make::trigger(node, request)?,
-        (Tree::Head, "getsignweight") => sign::sign_weight(node, request)?,
-        (Tree::Head, "getapprovedlist") => sign::approved_list(node, request)?,
-        (_, "getnowblock") => query::now_block(node, tree, request, plan.stale_head),
-        (_, "getblock") => query::block(node, tree, request)?,
-        (_, "getblockbynum") => query::block_by_number(node, tree, request)?,
-        (Tree::Head, "getblockbyid") => query::block_by_id(node, tree, request)?,
-        (_, "gettransactionbyid") => query::transaction(node, tree, request)?,
-        (_, "gettransactioninfobyid") => query::transaction_info(node, tree, request)?,
-        (_, "gettransactioninfobyblocknum") => query::transaction_infos(node, tree, request)?,
-        (_, "getaccount") => query::account(node, tree, request)?,
-        (Tree::Head, "getaccountresource") => query::account_resource(node, request)?,
-        (Tree::Head, "getaccountnet") => query::account_net(node, request)?,
-        (Tree::Head, "getcontract") => query::contract(node, request)?,
-        (Tree::Head, "getchainparameters") => query::chain_parameters(node),
-        (Tree::Head, "getnodeinfo") => query::node_info(node),
-        (_, "validateaddress") => query::validate_address(request)?,
-        (Tree::Head, "getenergyprices") => json!({ "prices": format!("0:{}", node.chain().params().energy_price) }),
-        (Tree::Head, "getbandwidthprices") => {
-            json!({ "prices": format!("0:{}", node.chain().params().bandwidth_price) })
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(value))
 }

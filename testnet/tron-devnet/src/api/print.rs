@@ -1,296 +1,156 @@
-//! Transactions, blocks, accounts and receipts as JSON, in a full node's shapes.
+//! Transactions, blocks and receipts as JSON, in a full node's shapes.
 
 use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, ContractMessage, ContractResult, ContractType, PermissionType};
+use lucid_tron_bridge::proto::{self, ContractResult, TYPE_URL_PREFIX};
 use revm::primitives::Log;
 use serde_json::{Value, json};
 
-use super::json::Out;
+use super::json::{Out, Style};
+use super::message::{Datum, Message, Schema};
+use super::schema;
 use crate::address;
-use crate::chain::{InternalTransaction, StoredBlock, TransactionInfo, View};
+use crate::chain::{InternalTransaction, StoredBlock, TransactionInfo};
 use crate::wallet;
 
+/// A message of the protocol.
+pub(crate) fn proto<M: prost::Message>(schema: &'static Schema, message: &M, style: Style) -> Value {
+    Message::decode(schema, &message.encode_to_vec()).map_or(Value::Null, |message| message.print(style))
+}
+
 /// A transaction, signed or not, with `txID` and `raw_data_hex`.
-pub(crate) fn transaction(transaction: &proto::Transaction, visible: bool) -> Value {
-    let raw = transaction.raw().unwrap_or_default();
+pub(crate) fn transaction(transaction: &proto::Transaction, style: Style) -> Value {
     let id = transaction_id(&transaction.raw_data);
-    let mut out = Out::new(visible)
+    let raw = Message::decode(&schema::TRANSACTION_RAW, &transaction.raw_data);
+    let raw = raw.unwrap_or_else(|_| Message::new(&schema::TRANSACTION_RAW));
+    let contracts = raw.all("contract").iter().filter_map(|c| if let Datum::Message(c) = c { Some(c) } else { None });
+    let deployed = contracts.clone().filter_map(|contract| deployed(contract, &id)).next_back().unwrap_or_default();
+    let mut raw_data = raw.print(style);
+    if let Some(map) = raw_data.as_object_mut() {
+        map.insert("contract".to_owned(), contracts.filter_map(|c| contract(c, style)).collect());
+    }
+    let rets = transaction.ret.iter().map(|ret| proto(&schema::TRANSACTION_RESULT, ret, style));
+    Out::new(style)
         .list("signature", transaction.signature.iter().map(|s| Value::from(hex::encode(s))).collect())
-        .list("ret", transaction.ret.iter().map(|r| ret(r, visible)).collect())
+        .list("ret", rets.collect())
         .value("txID", hex::encode(id))
-        .value("raw_data", raw_data(&raw, visible))
-        .value("raw_data_hex", hex::encode(&transaction.raw_data));
-    for contract in &raw.contract {
-        if let Ok(create) = contract.unpack::<proto::CreateSmartContract>()
-            && let Ok(owner) = address::from_wire(&create.owner_address)
-        {
-            out = out.value("contract_address", address::to_hex(wallet::contract_address(&id, owner)));
-        }
-    }
-    out.build()
-}
-
-fn ret(result: &proto::TransactionResult, visible: bool) -> Value {
-    let contract_ret = ContractResult::try_from(result.contract_ret).unwrap_or(ContractResult::Default);
-    let mut out = Out::new(visible).int("fee", result.fee);
-    if result.ret != 0 {
-        out = out.text("ret", "FAILED");
-    }
-    if contract_ret != ContractResult::Default {
-        out = out.text("contractRet", contract_ret.name());
-    }
-    out.build()
-}
-
-fn raw_data(raw: &proto::TransactionRaw, visible: bool) -> Value {
-    Out::new(visible)
-        .hex("ref_block_bytes", &raw.ref_block_bytes)
-        .int("ref_block_num", raw.ref_block_num)
-        .hex("ref_block_hash", &raw.ref_block_hash)
-        .int("expiration", raw.expiration)
-        .hex("data", &raw.data)
-        .value("contract", raw.contract.iter().map(|c| contract(c, visible)).collect::<Vec<_>>())
-        .hex("scripts", &raw.scripts)
-        .int("timestamp", raw.timestamp)
-        .int("fee_limit", raw.fee_limit)
+        .text("contract_address", &deployed)
+        .value("raw_data", raw_data)
+        .value("raw_data_hex", hex::encode(&transaction.raw_data))
         .build()
 }
 
-fn contract(contract: &proto::Contract, visible: bool) -> Value {
-    let type_url = contract.parameter.as_ref().map(|any| any.type_url.as_str()).unwrap_or_default();
-    let name =
-        ContractType::try_from(contract.r#type).map_or_else(|_| contract.r#type.to_string(), |t| t.name().to_owned());
-    Out::new(visible)
-        .value("parameter", json!({ "value": parameter(contract, visible), "type_url": type_url }))
-        .value("type", name)
-        .int("Permission_id", i64::from(contract.permission_id))
+/// A transaction that was just built says whether it is printed visibly.
+pub(crate) fn built(transaction: &proto::Transaction, style: Style) -> Value {
+    let mut printed = self::transaction(transaction, style);
+    if let Some(map) = printed.as_object_mut() {
+        map.insert("visible".to_owned(), Value::Bool(style.visible));
+    }
+    printed
+}
+
+/// The parameter of a contract.
+fn parameter(contract: &Message, schema: &'static Schema) -> Option<Message> {
+    let any = contract.message("parameter")?;
+    let is_named = any.bytes("type_url").strip_prefix(TYPE_URL_PREFIX.as_bytes()) == Some(schema.name.as_bytes());
+    Message::decode(schema, any.bytes("value")).ok().filter(|_| is_named)
+}
+
+/// None, and then left out of the transaction, if its parameter is not what its type says.
+fn contract(contract: &Message, style: Style) -> Option<Value> {
+    let name = schema::contract_name(contract.int("type")).unwrap_or("UNRECOGNIZED");
+    let type_url = contract.message("parameter").map(|any| any.bytes("type_url")).unwrap_or_default();
+    let mut any = json!({ "type_url": String::from_utf8_lossy(type_url) });
+    if let Some(schema) = schema::contract(name) {
+        any["value"] = parameter(contract, schema)?.print(style);
+    }
+    let mut printed = json!({ "parameter": any, "type": name });
+    let permission = contract.int("Permission_id");
+    if permission > 0 {
+        printed["Permission_id"] = Value::from(permission);
+    }
+    Some(printed)
+}
+
+/// Address of the contract that this makes, in hex.
+fn deployed(contract: &Message, id: &[u8; 32]) -> Option<String> {
+    let is_deployment = schema::contract_name(contract.int("type")) == Some(schema::CREATE_SMART.name);
+    let parameter = parameter(contract, &schema::CREATE_SMART).filter(|_| is_deployment)?;
+    let owner = address::from_wire(parameter.bytes("owner_address")).ok()?;
+    Some(address::to_hex(wallet::contract_address(id, owner)))
+}
+
+/// A block, with its transactions or without.
+pub(crate) fn block(block: &StoredBlock, with_transactions: bool, style: Style) -> Value {
+    let transactions = if with_transactions { block.transactions.as_slice() } else { &[] };
+    Out::new(style)
+        .value("blockID", hex::encode(block.id))
+        .value("block_header", proto(&schema::BLOCK_HEADER, &block.header, style))
+        .list("transactions", transactions.iter().map(|t| transaction(t, style)).collect())
         .build()
-}
-
-/// A contract's parameter; null if it is of a type that does not exist here.
-fn parameter(contract: &proto::Contract, visible: bool) -> Value {
-    fn read<M: ContractMessage>(contract: &proto::Contract) -> Option<M> {
-        contract.unpack::<M>().ok()
-    }
-    let out = Out::new(visible);
-    if let Some(m) = read::<proto::TransferContract>(contract) {
-        return out
-            .address("owner_address", &m.owner_address)
-            .address("to_address", &m.to_address)
-            .int("amount", m.amount)
-            .build();
-    }
-    if let Some(m) = read::<proto::TriggerSmartContract>(contract) {
-        return out
-            .address("owner_address", &m.owner_address)
-            .address("contract_address", &m.contract_address)
-            .int("call_value", m.call_value)
-            .hex("data", &m.data)
-            .int("call_token_value", m.call_token_value)
-            .int("token_id", m.token_id)
-            .build();
-    }
-    if let Some(m) = read::<proto::CreateSmartContract>(contract) {
-        let mut out = out.address("owner_address", &m.owner_address);
-        if let Some(new) = &m.new_contract {
-            out = out.value("new_contract", smart_contract(new, visible));
-        }
-        return out.int("call_token_value", m.call_token_value).int("token_id", m.token_id).build();
-    }
-    if let Some(m) = read::<proto::AccountCreateContract>(contract) {
-        let out = out.address("owner_address", &m.owner_address).address("account_address", &m.account_address);
-        return match m.r#type {
-            1 => out.text("type", "AssetIssue"),
-            2 => out.text("type", "Contract"),
-            _ => out,
-        }
-        .build();
-    }
-    if let Some(m) = read::<proto::AccountPermissionUpdateContract>(contract) {
-        let mut out = out.address("owner_address", &m.owner_address);
-        if let Some(owner) = &m.owner {
-            out = out.value("owner", permission(owner, visible));
-        }
-        if let Some(witness) = &m.witness {
-            out = out.value("witness", permission(witness, visible));
-        }
-        return out.list("actives", m.actives.iter().map(|p| permission(p, visible)).collect()).build();
-    }
-    Value::Null
-}
-
-/// A permission.
-pub(crate) fn permission(permission: &proto::Permission, visible: bool) -> Value {
-    let kind = PermissionType::try_from(permission.r#type).unwrap_or(PermissionType::Owner);
-    let mut out = Out::new(visible);
-    if kind != PermissionType::Owner {
-        out = out.text("type", kind.name());
-    }
-    out.int("id", i64::from(permission.id))
-        .text("permission_name", &permission.permission_name)
-        .int("threshold", permission.threshold)
-        .int("parent_id", i64::from(permission.parent_id))
-        .hex("operations", &permission.operations)
-        .list(
-            "keys",
-            permission
-                .keys
-                .iter()
-                .map(|key| Out::new(visible).address("address", &key.address).int("weight", key.weight).build())
-                .collect(),
-        )
-        .build()
-}
-
-/// A contract's settings, as deployed or as stored.
-pub(crate) fn smart_contract(contract: &proto::SmartContract, visible: bool) -> Value {
-    let mut out = Out::new(visible)
-        .address("origin_address", &contract.origin_address)
-        .address("contract_address", &contract.contract_address);
-    if let Some(abi) = &contract.abi {
-        out = out.value("abi", self::abi(abi));
-    }
-    out.hex("bytecode", &contract.bytecode)
-        .int("call_value", contract.call_value)
-        .int("consume_user_resource_percent", contract.consume_user_resource_percent)
-        .text("name", &contract.name)
-        .int("origin_energy_limit", contract.origin_energy_limit)
-        .hex("code_hash", &contract.code_hash)
-        .hex("trx_hash", &contract.trx_hash)
-        .int("version", i64::from(contract.version))
-        .build()
-}
-
-fn abi(abi: &proto::Abi) -> Value {
-    let param = |p: &proto::AbiParam| {
-        Out::new(false).flag("indexed", p.indexed).text("name", &p.name).text("type", &p.r#type).build()
-    };
-    let entry = |e: &proto::AbiEntry| {
-        let mut out = Out::new(false)
-            .flag("anonymous", e.anonymous)
-            .flag("constant", e.constant)
-            .text("name", &e.name)
-            .list("inputs", e.inputs.iter().map(param).collect())
-            .list("outputs", e.outputs.iter().map(param).collect());
-        if let Ok(kind) = proto::AbiEntryType::try_from(e.r#type)
-            && kind != proto::AbiEntryType::Unknown
-        {
-            out = out.text("type", kind.name());
-        }
-        out = out.flag("payable", e.payable);
-        if let Ok(mutability) = proto::StateMutability::try_from(e.state_mutability)
-            && mutability != proto::StateMutability::Unknown
-        {
-            out = out.text("stateMutability", mutability.name());
-        }
-        out.build()
-    };
-    Out::new(false).list("entrys", abi.entrys.iter().map(entry).collect()).build()
-}
-
-/// A block with its transactions.
-pub(crate) fn block(block: &StoredBlock, with_transactions: bool, visible: bool) -> Value {
-    let raw = block.header.raw_data.clone().unwrap_or_default();
-    let header = Out::new(visible)
-        .value(
-            "raw_data",
-            Out::new(visible)
-                .int("timestamp", raw.timestamp)
-                .hex("txTrieRoot", &raw.tx_trie_root)
-                .hex("parentHash", &raw.parent_hash)
-                .int("number", raw.number)
-                .int("witness_id", raw.witness_id)
-                .address("witness_address", &raw.witness_address)
-                .int("version", i64::from(raw.version))
-                .hex("accountStateRoot", &raw.account_state_root)
-                .build(),
-        )
-        .hex("witness_signature", &block.header.witness_signature)
-        .build();
-    let mut out = Out::new(visible).value("blockID", hex::encode(block.id)).value("block_header", header);
-    if with_transactions {
-        out = out.list("transactions", block.transactions.iter().map(|t| transaction(t, visible)).collect());
-    }
-    out.build()
 }
 
 /// What became of a transaction.
-pub(crate) fn info(info: &TransactionInfo, visible: bool) -> Value {
-    let receipt = Out::new(visible)
-        .uint("energy_fee", info.receipt.energy_fee)
-        .uint("energy_usage_total", info.receipt.energy_usage_total)
-        .uint("net_usage", info.receipt.net_usage)
-        .uint("net_fee", info.receipt.net_fee);
-    let receipt = match info.receipt.result {
-        Some(result) if result != ContractResult::Default => receipt.text("result", result.name()),
-        _ => receipt,
-    };
-    let receipt = receipt.uint("energy_penalty_total", info.receipt.energy_penalty_total).build();
-    let mut out = Out::new(visible)
+pub(crate) fn info(info: &TransactionInfo, style: Style) -> Value {
+    let result = info.receipt.result.filter(|result| *result != ContractResult::Default);
+    let receipt = Out::new(style)
+        .long("energy_usage", info.receipt.energy_usage)
+        .long("energy_fee", info.receipt.energy_fee)
+        .long("origin_energy_usage", info.receipt.origin_energy_usage)
+        .long("energy_usage_total", info.receipt.energy_usage_total)
+        .long("net_usage", info.receipt.net_usage)
+        .long("net_fee", info.receipt.net_fee)
+        .text("result", result.map_or("", ContractResult::name))
+        .long("energy_penalty_total", info.receipt.energy_penalty_total)
+        .build();
+    let contract = info.contract_address.map(address::to_wire);
+    let restaked = info.restaked.map(|sums| {
+        [("BANDWIDTH", sums.bandwidth), ("ENERGY", sums.energy), ("TRON_POWER", 0)]
+            .map(|(key, sum)| json!({ "key": key, "value": style.long(i64::try_from(sum).unwrap_or(i64::MAX)) }))
+    });
+    Out::new(style)
         .value("id", hex::encode(info.id))
-        .uint("fee", info.fee)
-        .uint("blockNumber", info.block_number)
-        .uint("blockTimeStamp", info.block_time)
-        .value("contractResult", vec![hex::encode(&info.contract_result)]);
-    if let Some(contract) = info.contract_address {
-        out = out.address("contract_address", &address::to_wire(contract));
-    }
-    out = out.value("receipt", receipt).list("log", info.logs.iter().map(|l| log(l, visible)).collect());
-    if info.is_failed() {
-        out = out.text("result", "FAILED");
-    }
-    out.name_bytes("resMessage", info.message.as_bytes())
-        .list("internal_transactions", info.internal.iter().map(|i| internal(i, visible)).collect())
-        .uint("packingFee", info.receipt.net_fee.saturating_add(info.receipt.energy_fee))
+        .long("fee", info.fee)
+        .long("blockNumber", info.block_number)
+        .long("blockTimeStamp", info.block_time)
+        .value("contractResult", vec![hex::encode(&info.contract_result)])
+        .address("contract_address", contract.as_ref().map_or(&[], |wire| wire.as_slice()))
+        .value("receipt", receipt)
+        .list("log", info.logs.iter().map(|l| log(l, style)).collect())
+        .text("result", if info.is_failed() { "FAILED" } else { "" })
+        .name("resMessage", info.message.as_bytes())
+        .list("internal_transactions", info.internal.iter().map(|i| internal(i, style)).collect())
+        .long("withdraw_expire_amount", info.withdrawn)
+        .list("cancel_unfreezeV2_amount", restaked.into_iter().flatten().collect())
         .build()
 }
 
-/// A log; its address has no prefix unless `visible`.
-pub(crate) fn log(log: &Log, visible: bool) -> Value {
-    let out = Out::new(visible);
-    let out = if visible {
-        out.address("address", &address::to_wire(log.address))
-    } else {
-        out.hex("address", log.address.as_slice())
-    };
-    out.list("topics", log.topics().iter().map(|t| Value::from(hex::encode(t))).collect())
+/// A log of a transaction in a block; its address has no prefix unless visible.
+fn log(log: &Log, style: Style) -> Value {
+    let wire = address::to_wire(log.address);
+    log_of(log, if style.visible { &wire } else { log.address.as_slice() }, style)
+}
+
+/// A log of a call that is not in a block; its address has no prefix, not even in base58check.
+pub(crate) fn constant_log(log: &Log, style: Style) -> Value {
+    log_of(log, log.address.as_slice(), style)
+}
+
+fn log_of(log: &Log, address: &[u8], style: Style) -> Value {
+    Out::new(style)
+        .address("address", address)
+        .list("topics", log.topics().iter().map(|t| Value::from(hex::encode(t))).collect())
         .hex("data", &log.data.data)
         .build()
 }
 
-/// A call or creation inside a transaction.
-pub(crate) fn internal(inner: &InternalTransaction, visible: bool) -> Value {
-    Out::new(visible)
+/// A call, creation or self-destruction inside a transaction.
+pub(crate) fn internal(inner: &InternalTransaction, style: Style) -> Value {
+    Out::new(style)
         .value("hash", hex::encode(inner.hash))
         .address("caller_address", &address::to_wire(inner.caller))
         .address("transferTo_address", &address::to_wire(inner.to))
-        .value("callValueInfo", vec![Out::new(visible).uint("callValue", inner.value).build()])
+        .value("callValueInfo", vec![Out::new(style).long("callValue", inner.value).build()])
         .hex("note", inner.note.as_bytes())
         .flag("rejected", inner.rejected)
         .build()
-}
-
-/// An account; the empty object if there is none.
-pub(crate) fn account(view: View<'_>, address: revm::primitives::Address, visible: bool) -> Value {
-    let Some(account) = view.account(address) else { return json!({}) };
-    let (owner, actives) = view.permissions(address);
-    let mut out = Out::new(visible).address("address", &address::to_wire(address));
-    if account.is_contract {
-        out = out.text("type", "Contract");
-    }
-    out = out
-        .uint("balance", account.balance)
-        .uint("create_time", account.created_at)
-        .uint("latest_opration_time", account.last_operation)
-        .uint("free_net_usage", account.free_net_usage)
-        .uint("latest_consume_free_time", account.free_net_slot)
-        .value("net_window_size", 28_800_000)
-        .value("net_window_optimized", true)
-        .value("account_resource", json!({ "energy_window_size": 28_800_000, "energy_window_optimized": true }));
-    if !account.is_contract {
-        out = out
-            .value("owner_permission", permission(&owner, visible))
-            .list("active_permission", actives.iter().map(|p| permission(p, visible)).collect());
-    }
-    out.build()
 }

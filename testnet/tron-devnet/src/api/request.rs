@@ -1,12 +1,14 @@
 //! What a client asks: the parameters of a query string, a form or a JSON body, as one object.
 //!
-//! Field readers accept what a full node accepts: absent or null is the default, numbers may come as texts, and an
-//! address is hex, or base58check with `visible`.
+//! java-tron reads parameters in two ways, and so does this. [`Request::read`] reads a whole message and is strict; the
+//! others read one parameter and are lenient: absent or null is the default, and numbers may be quoted.
 
-use revm::primitives::{Address, B256};
 use serde_json::{Map, Value};
 
-use crate::address;
+use super::decode;
+use super::json::Style;
+use super::message::{Malformed, Message, Schema};
+use super::parse;
 
 /// Largest body, in bytes, as a full node's `maxMessageSize`.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -14,7 +16,13 @@ pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 /// Parameters of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
+    /// JSON; may be empty.
+    text: String,
     map: Map<String, Value>,
+    is_query: bool,
+    style: Style,
+    /// As the URL alone says; a few calls do not look into the body.
+    url_style: Style,
 }
 
 /// A request that cannot be understood. Printed as `{"Error": "CLASS : MESSAGE"}`, with the class that java-tron throws.
@@ -25,52 +33,101 @@ pub(crate) struct BadRequest {
 }
 
 impl BadRequest {
+    pub(crate) fn new(class: &'static str, message: impl std::fmt::Display) -> Self {
+        Self { class, message: message.to_string() }
+    }
+
     pub(crate) fn json(message: impl std::fmt::Display) -> Self {
-        Self { class: "com.alibaba.fastjson.JSONException", message: message.to_string() }
+        Self::new("com.alibaba.fastjson.JSONException", message)
     }
 
     pub(crate) fn format(message: impl std::fmt::Display) -> Self {
-        Self { class: "org.tron.core.services.http.JsonFormat$ParseException", message: message.to_string() }
+        Self::new("org.tron.core.services.http.JsonFormat$ParseException", message)
     }
 
-    pub(crate) fn parameter(message: impl std::fmt::Display) -> Self {
-        Self { class: "java.security.InvalidParameterException", message: message.to_string() }
+    /// Something that must be there is not.
+    pub(crate) fn null() -> Self {
+        Self::new("java.lang.NullPointerException", "null")
     }
 
-    pub(crate) fn protobuf(message: impl std::fmt::Display) -> Self {
-        Self { class: "com.google.protobuf.InvalidProtocolBufferException", message: message.to_string() }
+    /// `text` is no number.
+    pub(crate) fn number(text: &str) -> Self {
+        Self::new("java.lang.NumberFormatException", format_args!("For input string: \"{text}\""))
+    }
+
+    pub(crate) fn hex() -> Self {
+        Self::new(
+            "org.bouncycastle.util.encoders.DecoderException",
+            "exception decoding Hex string: invalid characters encountered in Hex string",
+        )
+    }
+
+    pub(crate) fn too_big() -> Self {
+        Self::new("java.lang.Exception", format_args!("body size is too big, the limit is {MAX_BODY}"))
     }
 
     pub(crate) fn to_value(&self) -> Value {
-        serde_json::json!({ "Error": format!("class {} : {}", self.class, self.message) })
+        serde_json::json!({ "Error": self.to_string() })
+    }
+}
+
+impl std::fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "class {} : {}", self.class, self.message)
+    }
+}
+
+impl From<Malformed> for BadRequest {
+    fn from(malformed: Malformed) -> Self {
+        Self::new("com.google.protobuf.InvalidProtocolBufferException", malformed)
     }
 }
 
 impl Request {
     /// From the query string of a GET.
     pub(crate) fn from_query(query: &str) -> Self {
-        let mut map = Map::new();
-        for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            map.insert(decode_percent(name), Value::from(decode_percent(value)));
-        }
-        Self { map }
+        let map = pairs(query);
+        let style = Style { visible: is_true(map.get("visible")), longs_as_texts: is_true(map.get("int64_as_string")) };
+        Self { text: Value::Object(map.clone()).to_string(), map, is_query: true, style, url_style: style }
     }
 
-    /// From the body of a POST: JSON, whatever the content type says, or a form; an empty body has no parameters.
-    pub(crate) fn from_body(body: &[u8]) -> Result<Self, BadRequest> {
-        let text = std::str::from_utf8(body).map_err(BadRequest::json)?.trim();
-        if text.is_empty() {
-            return Ok(Self::default());
+    /// From the body of a POST: JSON, or what a form says. The body may be empty; few calls like that.
+    pub(crate) fn from_body(body: &[u8], is_form: bool, query: &str) -> Result<Self, BadRequest> {
+        let visible = |map: &Map<String, Value>| Style { visible: is_true(map.get("visible")), ..Style::default() };
+        let url_style = visible(&pairs(query));
+        let mut text = String::from_utf8_lossy(body).into_owned();
+        if text.trim().is_empty() {
+            return Ok(Self { url_style, ..Self::default() });
         }
-        match serde_json::from_str(text) {
-            Ok(Value::Object(map)) => Ok(Self { map }),
-            Ok(_) => Err(BadRequest::json("syntax error, expect {")),
-            Err(_) if !text.starts_with('{') && text.contains('=') => Ok(Self::from_query(text)),
-            Err(e) => Err(BadRequest::json(e)),
-        }
+        let map = match serde_json::from_str(&text) {
+            Ok(Value::Object(map)) => map,
+            Ok(Value::Null) => return Err(BadRequest::null()),
+            Ok(_) => return Err(BadRequest::json("can not cast to JSONObject.")),
+            Err(_) if is_form => {
+                let map = pairs(&text);
+                text = Value::Object(map.clone()).to_string();
+                map
+            }
+            Err(e) => return Err(BadRequest::json(e)),
+        };
+        Ok(Self { text, style: visible(&map), map, is_query: false, url_style })
     }
 
+    /// All of it as a message; unknown parameters do not matter.
+    pub(crate) fn read(&self, schema: &'static Schema) -> Result<Message, BadRequest> {
+        parse::read(&self.text, schema, self.style.visible, self.is_query)
+    }
+
+    pub(crate) fn style(&self) -> Style {
+        self.style
+    }
+
+    /// How to print the answer of a call that does not look into the body.
+    pub(crate) fn url_style(&self) -> Style {
+        self.url_style
+    }
+
+    /// None if null.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.map.get(name).filter(|v| !v.is_null())
     }
@@ -83,112 +140,59 @@ impl Request {
         Value::Object(self.map.clone())
     }
 
-    /// The same with another value for one parameter.
-    pub(crate) fn with(&self, name: &str, value: Value) -> Self {
-        let mut map = self.map.clone();
-        map.insert(name.to_owned(), value);
-        Self { map }
-    }
-
-    /// Addresses in base58check and texts as texts.
-    pub(crate) fn visible(&self) -> bool {
-        self.flag("visible")
-    }
-
     pub(crate) fn flag(&self, name: &str) -> bool {
-        match self.get(name) {
-            Some(Value::Bool(flag)) => *flag,
-            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-            _ => false,
-        }
+        is_true(self.map.get(name))
     }
 
-    /// Empty if absent.
-    pub(crate) fn text(&self, name: &str) -> Result<String, BadRequest> {
+    /// Empty if absent; what is no text is printed.
+    pub(crate) fn text(&self, name: &str) -> String {
         match self.get(name) {
-            None => Ok(String::new()),
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) => Ok(number.to_string()),
-            Some(other) => Err(BadRequest::format(format_args!("1:1: INVALID {name}: {other}"))),
+            None => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
         }
     }
 
     /// 0 if absent.
-    pub(crate) fn int(&self, name: &str) -> Result<i64, BadRequest> {
-        let bad = |value: &Value| BadRequest::format(format_args!("1:1: Couldn't parse integer: {name}: {value}"));
-        match self.get(name) {
-            None => Ok(0),
-            Some(value @ Value::Number(number)) => number.as_i64().ok_or_else(|| bad(value)),
-            Some(value @ Value::String(text)) => text.trim().parse().map_err(|_| bad(value)),
-            Some(value) => Err(bad(value)),
+    pub(crate) fn long(&self, name: &str) -> Result<i64, BadRequest> {
+        if self.get(name).is_none() {
+            return Ok(0);
         }
+        let text = self.text(name);
+        text.parse().map_err(|_| BadRequest::number(&text))
     }
 
     /// Bytes in hex; empty if absent.
     pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, BadRequest> {
-        let text = self.text(name)?;
-        let digits = text.strip_prefix("0x").unwrap_or(&text);
-        hex::decode(digits).map_err(|_| BadRequest::format(format_args!("1:1: INVALID hex String: {name}")))
+        decode::hex(&self.text(name)).ok_or_else(BadRequest::hex)
     }
 
-    /// The 21 bytes of an address; empty if absent.
-    pub(crate) fn address_bytes(&self, name: &str) -> Result<Vec<u8>, BadRequest> {
-        let text = self.text(name)?;
-        if text.is_empty() {
-            return Ok(Vec::new());
+    /// Bytes in hex, or an address in base58check if visible; empty if absent, or if its checksum is wrong.
+    pub(crate) fn address(&self, name: &str) -> Result<Vec<u8>, BadRequest> {
+        if !self.style.visible {
+            return self.bytes(name);
         }
-        if self.visible() {
-            return address::from_base58(&text)
-                .map(|a| address::to_wire(a).to_vec())
-                .map_err(|_| BadRequest::format(format_args!("1:1: INVALID base58 String, {text}")));
-        }
-        self.bytes(name)
+        let address = decode::base58(&self.text(name));
+        address.map(Option::unwrap_or_default).map_err(|why| BadRequest::new("java.lang.IllegalArgumentException", why))
     }
+}
 
-    /// An address; none if absent or not one.
-    pub(crate) fn address(&self, name: &str) -> Result<Option<Address>, BadRequest> {
-        Ok(address::from_wire(&self.address_bytes(name)?).ok())
+fn is_true(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
     }
+}
 
-    /// 32 bytes in hex; none if absent or of another length.
-    pub(crate) fn hash(&self, name: &str) -> Result<Option<B256>, BadRequest> {
-        Ok(B256::try_from(self.bytes(name)?.as_slice()).ok())
+/// The parameters of a query string or form; of several with the same name the first.
+fn pairs(query: &str) -> Map<String, Value> {
+    let mut map = Map::new();
+    for pair in query.split('&').filter(|p| !p.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        map.entry(decode_percent(name)).or_insert_with(|| Value::from(decode_percent(value)));
     }
-
-    /// An object inside, with this one's `visible`.
-    pub(crate) fn object(&self, name: &str) -> Result<Option<Self>, BadRequest> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(self.inner(map))),
-            Some(Value::String(text)) => match serde_json::from_str(text) {
-                Ok(Value::Object(map)) => Ok(Some(self.inner(&map))),
-                _ => Err(BadRequest::json(format_args!("{name} is not an object"))),
-            },
-            Some(_) => Err(BadRequest::json(format_args!("{name} is not an object"))),
-        }
-    }
-
-    /// The objects of an array inside, or the one object in its place; none if absent.
-    pub(crate) fn objects(&self, name: &str) -> Result<Vec<Self>, BadRequest> {
-        match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Value::Object(map)) => Ok(vec![self.inner(map)]),
-            Some(Value::Array(items)) => items
-                .iter()
-                .map(|item| match item {
-                    Value::Object(map) => Ok(self.inner(map)),
-                    _ => Err(BadRequest::json(format_args!("{name} holds something else than objects"))),
-                })
-                .collect(),
-            Some(_) => Err(BadRequest::json(format_args!("{name} is not an array"))),
-        }
-    }
-
-    fn inner(&self, map: &Map<String, Value>) -> Self {
-        let mut map = map.clone();
-        map.insert("visible".to_owned(), Value::Bool(self.visible()));
-        Self { map }
-    }
+    map
 }
 
 fn decode_percent(text: &str) -> String {
@@ -196,52 +200,71 @@ fn decode_percent(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let code = tail
-                    .get(..2)
-                    .and_then(|d| std::str::from_utf8(d).ok())
-                    .and_then(|d| u8::from_str_radix(d, 16).ok());
-                match code {
-                    Some(code) => {
-                        bytes.push(code);
-                        rest = tail.get(2..).unwrap_or_default();
-                    }
-                    None => bytes.push(b'%'),
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) => {
+                if let (Some(high), Some(low)) = (digit(*high), digit(*low)) {
+                    bytes.push(high << 4 | low);
+                    rest = after;
+                } else {
+                    bytes.push(b'%');
                 }
             }
-            other => bytes.push(*other),
+            _ => bytes.push(*first),
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use super::super::schema;
     use super::*;
 
+    fn post(body: &str) -> Request {
+        Request::from_body(body.as_bytes(), false, "").unwrap()
+    }
+
     #[test]
-    fn query_form_and_json_say_the_same() {
-        let query = Request::from_query("num=7&visible=true&name=a%20b+c%2");
-        assert_eq!(query.int("num").unwrap(), 7);
-        assert!(query.visible());
-        assert_eq!(query.text("name").unwrap(), "a b c%2");
-        let form = Request::from_body(b"num=7&visible=true").unwrap();
-        let json = Request::from_body(br#"{"num": 7, "visible": true, "other": null}"#).unwrap();
-        assert_eq!(form.int("num").unwrap(), json.int("num").unwrap());
+    fn query_and_json_say_the_same() {
+        let query = Request::from_query("num=7&visible=true&name=a%20b+c%2&num=8");
+        assert_eq!(query.read(&schema::NUMBER).unwrap().int("num"), 7);
+        assert_eq!(query.long("num").unwrap(), 7);
+        assert!(query.style().visible);
+        assert_eq!(query.text("name"), "a b c%2");
+        let json = post(r#"{"num": 7, "visible": true, "other": null}"#);
+        assert_eq!(json.read(&schema::NUMBER).unwrap().int("num"), 7);
+        assert!(json.style().visible && !json.url_style().visible);
         assert!(json.get("other").is_none());
     }
 
     #[test]
+    fn forms_are_forms_only_if_they_say_so() {
+        assert!(Request::from_body(b"value=00&visible=true", false, "").is_err());
+        let form = Request::from_body(b"value=0a&visible=true", true, "").unwrap();
+        assert_eq!(form.read(&schema::BYTES).unwrap().bytes("value"), [10]);
+        assert!(form.style().visible);
+        // A form has only texts, and a message wants numbers.
+        assert!(Request::from_body(b"num=7", true, "").unwrap().read(&schema::NUMBER).is_err());
+        // What curl sends without being told otherwise.
+        assert_eq!(Request::from_body(br#"{"num": 7}"#, true, "").unwrap().long("num").unwrap(), 7);
+    }
+
+    #[test]
     fn wrong_shapes_are_errors_not_defaults() {
-        assert!(Request::from_body(b"[1]").is_err());
-        assert!(Request::from_body(b"{").is_err());
-        assert!(Request::from_body(&[0xff, 0xfe]).is_err());
-        let request = Request::from_body(br#"{"num": {}, "hex": "zz", "list": [1]}"#).unwrap();
-        assert!(request.int("num").is_err());
+        let refused = |body: &[u8]| Request::from_body(body, false, "").unwrap_err();
+        assert_eq!(refused(b"[1]"), BadRequest::json("can not cast to JSONObject."));
+        assert_eq!(refused(b"null"), BadRequest::null());
+        assert_eq!(refused(b"{").class, "com.alibaba.fastjson.JSONException");
+        assert_eq!(refused(&[0xff, 0xfe]).class, "com.alibaba.fastjson.JSONException");
+        let request = post(r#"{"num": {}, "hex": "zz", "float": 1.5}"#);
+        assert!(request.long("num").is_err() && request.long("float").is_err());
         assert!(request.bytes("hex").is_err());
-        assert!(request.objects("list").is_err());
+        assert_eq!(post("").read(&schema::NUMBER).unwrap_err(), BadRequest::format("1:1: Expected \"{\"."));
     }
 }

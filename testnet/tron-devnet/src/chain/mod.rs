@@ -363,6 +363,16 @@ impl Chain {
         self.pending.len()
     }
 
+    /// Ids of transactions waiting for a block, in no order.
+    pub fn pending_ids(&self) -> impl Iterator<Item = &B256> {
+        self.pending_ids.keys()
+    }
+
+    /// Transactions in blocks.
+    pub fn transactions(&self) -> usize {
+        self.transactions.len()
+    }
+
     /// The network's parameters.
     pub fn params(&self) -> &Params {
         &self.params

@@ -11,7 +11,7 @@ use super::intake::{default_active, default_owner, permission_of};
 use super::receipt::{InternalTransaction, TransactionInfo};
 use super::resource::{Pool, Resource, TRX};
 use super::stake::MAX_UNSTAKING;
-use super::state::StateDb;
+use super::state::{StateDb, Total};
 use super::{Account, Chain, Loans, Usage, bandwidth, delegate, execute};
 use crate::evm::{self, Kind, Request};
 
@@ -205,6 +205,11 @@ impl<'a> View<'a> {
     /// Dynamic energy factor of a contract, in 1 / 10,000.
     pub fn energy_factor(&self, address: Address) -> u64 {
         self.chain.state.factor_at(self.layer, address).unwrap_or(evm::tx::FACTOR_ONE)
+    }
+
+    /// Sun burnt by fees so far.
+    pub fn burnt(&self) -> u64 {
+        self.chain.state.total_at(self.layer, Total::Burnt)
     }
 
     /// Calls `contract` and forgets what it did. `energy_limit` defaults to the network's for constant calls.
