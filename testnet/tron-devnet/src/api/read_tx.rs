@@ -6,7 +6,7 @@ use lucid_tron_bridge::proto;
 use serde_json::{Map, Value};
 
 use super::message::Datum;
-use super::request::{BadRequest, Request};
+use super::request::{BadRequest, Request, print};
 use super::{parse, schema};
 
 /// A whole transaction.
@@ -23,7 +23,7 @@ pub(crate) fn transaction(request: &Request) -> Result<proto::Transaction, BadRe
         whole.insert("raw_data".to_owned(), Value::Object(raw));
     }
     // What java-tron cannot read becomes a null pointer.
-    let read = parse::read(&whole.to_string(), &schema::TRANSACTION, visible, false).map_err(|_| BadRequest::null())?;
+    let read = parse::read(&print(&whole), &schema::TRANSACTION, visible, false).map_err(|_| BadRequest::null())?;
     let signatures = read.all("signature").iter().filter_map(|s| if let Datum::Bytes(s) = s { Some(s) } else { None });
     Ok(proto::Transaction {
         raw_data: read.message("raw_data").ok_or_else(BadRequest::null)?.encode(),
@@ -38,7 +38,7 @@ fn contract(json: &Value, visible: bool) -> Option<Value> {
     let schema = schema::contract(contract.get("type")?.as_str()?)?;
     let mut parameter = object(contract.get("parameter"))?;
     let value = Value::Object(object(parameter.get("value"))?);
-    let message = parse::read(&value.to_string(), schema, visible, false).ok()?;
+    let message = parse::read(&print(&value), schema, visible, false).ok()?;
     parameter.insert("value".to_owned(), Value::from(hex::encode(message.encode())));
     contract.insert("parameter".to_owned(), Value::Object(parameter));
     Some(Value::Object(contract))

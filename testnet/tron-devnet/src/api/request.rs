@@ -149,7 +149,7 @@ impl Request {
         match self.get(name) {
             None => String::new(),
             Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
+            Some(other) => print(other),
         }
     }
 
@@ -175,6 +175,20 @@ impl Request {
         let address = decode::base58(&self.text(name));
         address.map(Option::unwrap_or_default).map_err(|why| BadRequest::new("java.lang.IllegalArgumentException", why))
     }
+}
+
+/// JSON as fastjson prints it: fields that are null are left out.
+pub(crate) fn print(value: &Value) -> String {
+    fn without_nulls(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect()
+            }
+            Value::Array(items) => items.iter().map(without_nulls).collect(),
+            other => other.clone(),
+        }
+    }
+    without_nulls(value).to_string()
 }
 
 fn is_true(value: Option<&Value>) -> bool {

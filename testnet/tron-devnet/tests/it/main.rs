@@ -13,3 +13,4 @@ mod control;
 mod http;
 mod keep;
 mod kill;
+mod stakes;
