@@ -6,7 +6,7 @@ use revm::primitives::Address;
 
 use crate::chain::{Chain, Code, Genesis, Refusal};
 use crate::server::{DevnetConfig, DevnetError};
-use crate::store::{Beginning, Log};
+use crate::store::{Beginning, Folder, Found, Log};
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
 
@@ -33,17 +33,16 @@ pub(crate) fn start(config: &DevnetConfig, now: u64) -> Result<Started, DevnetEr
         let (chain, usdt) = begin(&fresh, config.solid_lag, false)?;
         return Ok(Started { chain, log: None, usdt });
     };
-    let found = Log::open(folder).map_err(DevnetError::Store)?;
-    let mut log = found.log;
-    let Some(beginning) = found.beginning else {
-        log.begin(&fresh).map_err(DevnetError::Store)?;
+    let locked = Folder::lock(folder).map_err(DevnetError::Store)?;
+    let Some(Found { mut log, beginning, changes }) = Log::open(&locked).map_err(DevnetError::Store)? else {
         let (mut chain, usdt) = begin(&fresh, config.solid_lag, true)?;
+        let mut log = Log::begin(&locked, &fresh).map_err(DevnetError::Store)?;
         log.write(&chain.take_changes()).map_err(DevnetError::Store)?;
         return Ok(Started { chain, log: Some(log), usdt });
     };
     check_same(folder, &beginning, &fresh)?;
     let mut chain = Chain::new(genesis(&beginning, config.solid_lag));
-    chain.replay(found.changes).map_err(|e| DevnetError::Store(log.damage(e.to_string())))?;
+    chain.replay(changes).map_err(|e| DevnetError::Store(log.damage(e.to_string())))?;
     let usdt = if beginning.deploy_usdt {
         // A kill between the beginning and the first block leaves the token undeployed.
         if chain.head().number() == 0 {
@@ -79,9 +78,6 @@ fn check_same(folder: &Path, found: &Beginning, wanted: &Beginning) -> Result<()
         found,
         wanted,
     };
-    if found.version != wanted.version {
-        return Err(differs("record version", found.version.to_string(), wanted.version.to_string()));
-    }
     if found.seed != wanted.seed {
         return Err(differs("seed", found.seed.clone(), wanted.seed.clone()));
     }

@@ -5,17 +5,19 @@
 //! ```
 //!
 //! The first record says how the network began, every other holds steps with the values they changed, so that opening
-//! executes nothing. A record is written in one piece and synced before the next begins. So after a crash only the last
-//! one can be torn, and it is cut off. A record that does not match while another one follows is damage, and refused.
+//! executes nothing. The file comes into being with its first record whole. After that a record is written in one piece and
+//! synced before the next begins, so after a crash only the last one can be torn, and it is cut off. A record that does not
+//! match while another one follows is damage, and so is a file that does not begin with a whole record: both are refused.
 //!
-//! One process at a time: the file is locked while it is open.
+//! One process at a time: it holds a lock beside the file.
 
 mod convert;
 mod record;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -27,9 +29,11 @@ pub(crate) use record::{Beginning, VERSION};
 
 /// Name of the file in the network's folder.
 const FILE: &str = "chain.log";
+/// Its name until it holds its first record.
+const NEW_FILE: &str = "chain.log.new";
+/// Locked by the process that uses the folder.
+const LOCK: &str = "lock";
 const HEADER: u64 = 4 + 32;
-/// A longer record is damage: a block holds at most about 2 MB of transactions.
-const MAX_RECORD: u32 = 256 * 1024 * 1024;
 
 /// The network could not be kept on disk.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +47,7 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The file cannot be opened.
+    /// A file in it cannot be opened.
     #[error("open {path}")]
     Open {
         /// The file.
@@ -52,10 +56,10 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// Another process has it open.
+    /// Another process uses it.
     #[error("{path} is in use by another process")]
     Locked {
-        /// The file.
+        /// The folder.
         path: PathBuf,
     },
     /// The file cannot be read.
@@ -76,6 +80,14 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// Another release wrote the file.
+    #[error("{path} has records of version {found}, and this release knows version {VERSION}; take another folder")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
     /// A record does not match its checksum, or says something impossible.
     #[error("{path} is damaged at byte {offset}: {what}; move it away to begin a new network")]
     Damaged {
@@ -88,68 +100,115 @@ pub enum StoreError {
     },
 }
 
+/// A network's folder, for this process alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Locked as long as any clone exists.
+    _lock: Arc<File>,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and locks it.
+    pub(crate) fn lock(path: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
+        let name = path.join(LOCK);
+        let failed = |source| StoreError::Open { path: name.clone(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(file) }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
 /// The open file, at its end.
 #[derive(Debug)]
 pub(crate) struct Log {
     file: File,
     path: PathBuf,
     end: u64,
+    _folder: Folder,
 }
 
-/// What was found on opening.
+/// A network that was kept.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) log: Log,
-    /// None if the network is new.
-    pub(crate) beginning: Option<Beginning>,
+    pub(crate) beginning: Beginning,
     pub(crate) changes: Vec<Change>,
 }
 
 impl Log {
-    /// Opens or creates the file in `folder`, and reads everything in it.
-    pub(crate) fn open(folder: &Path) -> Result<Found, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
-        let path = folder.join(FILE);
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path }),
-            Err(TryLockError::Error(source)) => return Err(StoreError::Open { path, source }),
-        }
-        let mut log = Self { file, path, end: 0 };
-        let (beginning, changes) = log.read_all()?;
-        Ok(Found { log, beginning, changes })
+    /// Begins a network in a folder that holds none.
+    pub(crate) fn begin(folder: &Folder, beginning: &Beginning) -> Result<Self, StoreError> {
+        let new = folder.path.join(NEW_FILE);
+        let failed = |source| StoreError::Write { path: new.clone(), source };
+        let record = record(0, vec![Step::from_beginning(beginning)]).map_err(failed)?;
+        let mut file = File::create(&new).map_err(failed)?;
+        file.write_all(&record).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&new, folder.path.join(FILE)).map_err(failed)?;
+        File::open(&folder.path).and_then(|names| names.sync_all()).map_err(failed)?;
+        let mut log = Self::file(folder)?;
+        log.end = len(&record);
+        Ok(log)
     }
 
-    fn read_all(&mut self) -> Result<(Option<Beginning>, Vec<Change>), StoreError> {
+    /// Reads the network that a folder holds; none if it holds none.
+    pub(crate) fn open(folder: &Folder) -> Result<Option<Found>, StoreError> {
+        let mut log = match Self::file(folder) {
+            Err(StoreError::Open { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            log => log?,
+        };
+        let (beginning, changes) = log.read_all()?;
+        Ok(Some(Found { log, beginning, changes }))
+    }
+
+    fn file(folder: &Folder) -> Result<Self, StoreError> {
+        let path = folder.path.join(FILE);
+        match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => Ok(Self { file, path, end: 0, _folder: folder.clone() }),
+            Err(source) => Err(StoreError::Open { path, source }),
+        }
+    }
+
+    fn read_all(&mut self) -> Result<(Beginning, Vec<Change>), StoreError> {
         let length = self.file.metadata().map_err(|e| self.read_error(e))?.len();
-        self.file.seek(SeekFrom::Start(0)).map_err(|e| self.read_error(e))?;
         let reading = self.file.try_clone().map_err(|e| self.read_error(e))?;
         let mut reader = BufReader::with_capacity(1 << 20, reading);
-        let mut beginning = None;
+        let Some((payload, next)) = self.read_record(&mut reader, length)? else {
+            return Err(self.damage("it does not begin with a whole record".to_owned()));
+        };
+        let mut steps = self.steps(&payload)?.into_iter().map(Step::into_parts);
+        let (Some(Some((Some(beginning), None))), None) = (steps.next(), steps.next()) else {
+            return Err(self.damage("its first record is no beginning".to_owned()));
+        };
+        if beginning.version != VERSION {
+            return Err(StoreError::Version { path: self.path.clone(), found: beginning.version });
+        }
+        self.end = next;
         let mut changes = Vec::new();
         while self.end < length {
             let Some((payload, next)) = self.read_record(&mut reader, length)? else {
                 self.check_torn(length)?;
+                tracing::warn!(bytes = length.saturating_sub(self.end), "devnet.torn_record_cut_off");
                 self.cut()?;
                 break;
             };
-            let batch = Batch::decode(payload.as_slice()).map_err(|e| self.damage(e.to_string()))?;
-            for step in batch.steps {
-                match (step.into_parts(), &beginning) {
-                    (Some((Some(first), None)), None) => beginning = Some(first),
-                    (Some((None, Some(change))), Some(_)) => changes.push(change),
-                    _ => return Err(self.damage("a record that cannot stand here".to_owned())),
-                }
+            for step in self.steps(&payload)? {
+                let Some((None, Some(change))) = step.into_parts() else {
+                    return Err(self.damage("a record that cannot stand here".to_owned()));
+                };
+                changes.push(change);
             }
             self.end = next;
         }
         Ok((beginning, changes))
+    }
+
+    fn steps(&self, payload: &[u8]) -> Result<Vec<Step>, StoreError> {
+        Batch::decode(payload).map(|batch| batch.steps).map_err(|e| self.damage(e.to_string()))
     }
 
     /// Payload and end of the record at [`Self::end`]; none if there is no whole one.
@@ -162,7 +221,7 @@ impl Log {
         reader.read_exact(&mut wanted).map_err(|e| self.read_error(e))?;
         let size = u32::from_le_bytes(size);
         let next = self.end.saturating_add(HEADER).saturating_add(u64::from(size));
-        if next > length || size > MAX_RECORD {
+        if next > length {
             return Ok(None);
         }
         let mut payload = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -179,7 +238,9 @@ impl Log {
         let mut left = rest.as_slice();
         while let Some((size, tail)) = left.split_first_chunk::<4>() {
             let payload_end = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX).saturating_add(32);
+            // Few places look like a record, so that few checksums need to be made.
             if let Some((wanted, payload)) = tail.get(..payload_end).and_then(<[u8]>::split_first_chunk::<32>)
+                && Batch::decode(payload).is_ok()
                 && checksum(offset, payload) == *wanted
             {
                 return Err(self.damage(format!("a wrong checksum, {} bytes before the end", length - self.end)));
@@ -190,34 +251,20 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the network's beginning.
-    pub(crate) fn begin(&mut self, beginning: &Beginning) -> Result<(), StoreError> {
-        self.append(vec![Step::from_beginning(beginning)])
-    }
-
     /// Writes steps, and returns when they are on the disk.
     pub(crate) fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.append(changes.iter().map(Step::from_change).collect())
-    }
-
-    fn append(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
-        let payload = Batch { steps }.encode_to_vec();
-        let size = u32::try_from(payload.len()).ok().filter(|size| *size <= MAX_RECORD);
-        let size = size.ok_or_else(|| self.write_error(std::io::ErrorKind::FileTooLarge.into()))?;
-        let mut bytes = Vec::with_capacity(payload.len().saturating_add(36));
-        bytes.extend_from_slice(&size.to_le_bytes());
-        bytes.extend_from_slice(&checksum(self.end, &payload));
-        bytes.extend_from_slice(&payload);
+        let steps = changes.iter().map(Step::from_change).collect();
+        let bytes = record(self.end, steps).map_err(|e| self.write_error(e))?;
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // What was half written must not stand before the next record.
             drop(self.cut());
             return Err(self.write_error(source));
         }
-        self.end = self.end.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+        self.end = self.end.saturating_add(len(&bytes));
         Ok(())
     }
 
@@ -237,6 +284,21 @@ impl Log {
     pub(crate) fn damage(&self, what: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), offset: self.end, what }
     }
+}
+
+/// The bytes of a record that begins at `offset`.
+fn record(offset: u64, steps: Vec<Step>) -> std::io::Result<Vec<u8>> {
+    let payload = Batch { steps }.encode_to_vec();
+    let size = u32::try_from(payload.len()).map_err(|_| ErrorKind::FileTooLarge)?;
+    let mut bytes = Vec::with_capacity(payload.len().saturating_add(36));
+    bytes.extend_from_slice(&size.to_le_bytes());
+    bytes.extend_from_slice(&checksum(offset, &payload));
+    bytes.extend_from_slice(&payload);
+    Ok(bytes)
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 fn checksum(offset: u64, payload: &[u8]) -> [u8; 32] {

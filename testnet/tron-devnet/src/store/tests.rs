@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use revm::primitives::Address;
@@ -36,9 +36,17 @@ fn fresh(solid_lag: u64) -> Chain {
     Chain::new(Genesis::seeded(&b.seed, b.accounts, b.balance, b.timestamp, solid_lag))
 }
 
+fn open(folder: &Path) -> Result<Option<Found>, StoreError> {
+    Log::open(&Folder::lock(folder)?)
+}
+
+fn begun(folder: &Path) -> Log {
+    Log::begin(&Folder::lock(folder).unwrap(), &beginning()).unwrap()
+}
+
 fn reopened(folder: &Path, solid_lag: u64) -> (Log, Chain) {
-    let found = Log::open(folder).unwrap();
-    assert_eq!(found.beginning.unwrap(), beginning());
+    let found = open(folder).unwrap().unwrap();
+    assert_eq!(found.beginning, beginning());
     let mut chain = fresh(solid_lag);
     chain.replay(found.changes).unwrap();
     (found.log, chain)
@@ -74,12 +82,11 @@ fn act() -> impl Strategy<Value = Act> {
 
 impl Writer {
     fn new(folder: &Path, solid_lag: u64) -> Self {
-        let mut found = Log::open(folder).unwrap();
-        found.log.begin(&beginning()).unwrap();
+        let log = begun(folder);
         let mut chain = fresh(solid_lag);
         chain.keep_changes();
         let keys: Vec<Wallet> = (0..3).map(|i| Wallet::derive("store", i)).collect();
-        let mut writer = Self { chain, log: found.log, keys, usdt: Address::ZERO, nonce: 0 };
+        let mut writer = Self { chain, log, keys, usdt: Address::ZERO, nonce: 0 };
         let create = wallet::create(writer.keys[0].address(), "t", token::creation_code(1_000_000), None, 0);
         let validity = writer.validity();
         let (bytes, id) = wallet::signed(&writer.keys[0], &create, 1_000 * TRX, validity);
@@ -222,29 +229,116 @@ fn a_kill_at_any_byte_leaves_a_prefix() {
     }
 }
 
-#[test]
-fn damage_is_refused() {
+/// A network of a few records: its file, and where the records end.
+static WRITTEN: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(folder.path(), 1);
-    writer.act(&Act::Mine);
+    for act in [Act::Mine, Act::Pay { from: 0, to: 1, amount: 7 }, Act::Mine, Act::Fund(3)] {
+        writer.act(&act);
+    }
     drop(writer);
-    let path = folder.path().join(FILE);
-    let bytes = std::fs::read(&path).unwrap();
-    let mut damaged = bytes;
-    damaged[60] ^= 1;
-    std::fs::write(&path, &damaged).unwrap();
-    let error = Log::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { offset: 0, .. }), "{error}");
-    assert_eq!(std::fs::read(&path).unwrap(), damaged, "a refused file is not touched");
+    let bytes = std::fs::read(folder.path().join(FILE)).unwrap();
+    let mut ends = vec![0];
+    while *ends.last().unwrap() < bytes.len() {
+        let at = *ends.last().unwrap();
+        let size = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        ends.push(at + usize::try_from(HEADER).unwrap() + size as usize);
+    }
+    ends.remove(0);
+    (bytes, ends)
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// A wrong bit is refused and left alone, except in the last record, which may have been torn.
+    #[test]
+    fn damage_is_refused(region in 0..6usize, at in any::<proptest::sample::Index>(), bit in 0..8u32) {
+        let (bytes, ends) = &*WRITTEN;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let last = ends[ends.len() - 2];
+        let at = match region {
+            // The first record, a header, anywhere, the last record.
+            0 => at.index(ends[0]),
+            1 => ends[at.index(ends.len() - 2)] + at.index(36),
+            2 => last + at.index(bytes.len() - last),
+            _ => at.index(bytes.len()),
+        };
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << bit;
+        std::fs::write(&path, &damaged).unwrap();
+        if at >= last {
+            prop_assert_eq!(open(folder.path()).unwrap().unwrap().changes.len(), ends.len() - 2);
+            prop_assert_eq!(std::fs::read(&path).unwrap(), &bytes[..last]);
+        } else {
+            let error = open(folder.path()).unwrap_err();
+            prop_assert!(matches!(error, StoreError::Damaged { .. }), "{}", error);
+            prop_assert_eq!(std::fs::read(&path).unwrap(), damaged);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_something_else_is_left_alone() {
+    let (bytes, ends) = &*WRITTEN;
+    for other in
+        [&b""[..], b"\n", b"Dear diary, this is not a chain. It must not be lost, though.", &bytes[..ends[0] - 1]]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), other).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { offset: 0, .. }), "{error}");
+        assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), other);
+    }
+}
+
+#[test]
+fn another_release_s_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = Beginning { version: VERSION + 1, ..beginning() };
+    // Of the records after the first nothing is known then.
+    let mut bytes = record(0, vec![Step::from_beginning(&later)]).unwrap();
+    bytes.extend(record(len(&bytes), vec![Step::default()]).unwrap());
+    std::fs::write(folder.path().join(FILE), &bytes).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Version { found, .. } if found == VERSION + 1), "{error}");
+    assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), bytes);
+}
+
+#[test]
+fn a_beginning_that_was_not_finished_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(NEW_FILE), [7; 20]).unwrap();
+    assert!(open(folder.path()).unwrap().is_none());
+    drop(begun(folder.path()));
+    assert!(open(folder.path()).unwrap().unwrap().changes.is_empty());
 }
 
 #[test]
 fn one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Log::open(folder.path()).unwrap();
-    assert!(matches!(Log::open(folder.path()), Err(StoreError::Locked { .. })));
-    drop(first);
-    assert!(Log::open(folder.path()).is_ok());
+    let log = begun(folder.path());
+    assert!(matches!(open(folder.path()), Err(StoreError::Locked { .. })));
+    drop(log);
+    assert!(open(folder.path()).unwrap().is_some());
+}
+
+/// A torn record whose bytes look like the beginnings of long records everywhere costs no more than another.
+#[test]
+fn a_torn_record_full_of_lengths_is_cut_off_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = begun(folder.path());
+    let whole = log.end;
+    let block = Delta { codes: vec![Bytes::from([0, 0, 0x10, 0].repeat(500_000))], ..Delta::default() };
+    log.write(&[Change::Intervention(block)]).unwrap();
+    drop(log);
+    let path = folder.path().join(FILE);
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(1_900_000).unwrap();
+    let started = std::time::Instant::now();
+    assert!(open(folder.path()).unwrap().unwrap().changes.is_empty());
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
 }
 
 /// One of everything a record can hold.
@@ -347,11 +441,10 @@ fn sample() -> Vec<Change> {
 #[test]
 fn records_are_frozen_and_read_back_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log = Log::open(folder.path()).unwrap().log;
-    log.begin(&beginning()).unwrap();
+    let mut log = begun(folder.path());
     log.write(&sample()).unwrap();
     drop(log);
-    assert_eq!(Log::open(folder.path()).unwrap().changes, sample());
+    assert_eq!(open(folder.path()).unwrap().unwrap().changes, sample());
     let bytes = hex::encode(std::fs::read(folder.path().join(FILE)).unwrap());
     let golden = include_str!("../../tests/golden/chain_log.hex").split_whitespace().collect::<String>();
     assert_eq!(bytes, golden, "a deliberate change of the format needs a new version");
