@@ -4,7 +4,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What goes wrong, and how often. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +27,35 @@ pub(crate) struct Plan {
     pub(crate) mutate: bool,
     /// Answers are HTML pages with status 200.
     pub(crate) html: bool,
-    /// Answers are refusals with this status (429, 403, 503).
+    /// Answers are refusals with this status, from 400 to 599 (429, 403, 503).
+    #[serde(deserialize_with = "refusing")]
     pub(crate) status: Option<u16>,
     /// The faults above hit this many requests, and then end; without, they stay.
     pub(crate) requests: Option<u64>,
+}
+
+fn refusing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
+    let status = Option::<u16>::deserialize(from)?;
+    match status {
+        Some(other) if !(400..600).contains(&other) => {
+            Err(D::Error::invalid_value(Unexpected::Unsigned(other.into()), &"a status from 400 to 599"))
+        }
+        status => Ok(status),
+    }
+}
+
+impl Plan {
+    /// Whether anything goes wrong with this call.
+    fn hits(&self, call: &str) -> bool {
+        let broadcast = self.broadcast_timeout || self.broadcast_drop || self.busy;
+        self.delay_ms > 0
+            || self.mutate
+            || self.html
+            || self.status.is_some()
+            || (broadcast && call.starts_with("broadcast"))
+            || (self.lie_receipt && call.starts_with("gettransactioninfo"))
+            || (self.stale_head > 0 && matches!(call, "getnowblock" | "getblock"))
+    }
 }
 
 /// The plan in force.
@@ -45,9 +71,12 @@ impl Faults {
         self.lock().clone()
     }
 
-    /// The plan for one request, which it uses up.
-    pub(crate) fn take(&self) -> Plan {
+    /// The plan for one request to `call`, which uses it up if it is hit.
+    pub(crate) fn take(&self, call: &str) -> Plan {
         let mut plan = self.lock();
+        if plan.requests == Some(0) || !plan.hits(call) {
+            return Plan::default();
+        }
         let taken = plan.clone();
         if let Some(left) = &mut plan.requests {
             *left = left.saturating_sub(1);

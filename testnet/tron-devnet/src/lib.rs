@@ -9,6 +9,7 @@
 pub mod address;
 pub mod api;
 pub mod chain;
+pub(crate) mod clock;
 pub(crate) mod evm;
 pub(crate) mod faults;
 pub(crate) mod listen;

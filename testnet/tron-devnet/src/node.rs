@@ -1,11 +1,10 @@
-//! The running network: the chain behind a lock, its file, the wall clock, and who is told about new blocks.
+//! The running network: the chain behind a lock, its file, its clock, and who is told about new blocks.
 //!
-//! The lock is held for one call at a time and never across an await, and what a call changed is on the disk before the
-//! lock is given back. Signatures are recovered before it is taken.
+//! Many may read at once, and one at a time changes the chain. The lock is never held across an await, and what a call
+//! changed is on the disk before the lock is given back. Signatures are recovered before it is taken.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lucid_tron_bridge::proto;
@@ -13,43 +12,51 @@ use revm::primitives::B256;
 use tokio::sync::watch;
 
 use crate::chain::{Chain, Code, Intake, Refusal, StoredBlock};
+use crate::clock::{Clock, TooLate};
 use crate::faults::Faults;
 use crate::store::{Log, StoreError};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Node {
-    running: Mutex<Running>,
+    chain: RwLock<Chain>,
+    /// Written by whoever changes the chain.
+    log: Mutex<Option<Log>>,
     /// A block is made for every accepted transaction.
     on_demand: bool,
     head: watch::Sender<u64>,
     failure: watch::Sender<Option<Arc<StoreError>>>,
-    /// Milliseconds that the network is ahead of the clock.
-    ahead: AtomicU64,
+    clock: Mutex<Clock>,
     pub(crate) faults: Faults,
 }
 
+/// The chain, for reading.
 #[derive(Debug)]
-struct Running {
-    chain: Chain,
-    log: Option<Log>,
+pub struct ChainRef<'a>(RwLockReadGuard<'a, Chain>);
+
+impl Deref for ChainRef<'_> {
+    type Target = Chain;
+
+    fn deref(&self) -> &Chain {
+        &self.0
+    }
 }
 
 /// The chain, exclusively.
 #[derive(Debug)]
-pub struct ChainGuard<'a>(MutexGuard<'a, Running>);
+pub struct ChainMut<'a>(RwLockWriteGuard<'a, Chain>);
 
-impl Deref for ChainGuard<'_> {
+impl Deref for ChainMut<'_> {
     type Target = Chain;
 
     fn deref(&self) -> &Chain {
-        &self.0.chain
+        &self.0
     }
 }
 
-impl DerefMut for ChainGuard<'_> {
+impl DerefMut for ChainMut<'_> {
     fn deref_mut(&mut self) -> &mut Chain {
-        &mut self.0.chain
+        &mut self.0
     }
 }
 
@@ -66,17 +73,32 @@ impl Node {
         }
         Self {
             head: watch::Sender::new(chain.head().number()),
-            running: Mutex::new(Running { chain, log }),
+            // A network that travelled goes on where it stopped.
+            clock: Mutex::new(Clock::new(chain.head().block().time())),
+            chain: RwLock::new(chain),
+            log: Mutex::new(log),
             on_demand,
             failure: watch::Sender::new(None),
-            ahead: AtomicU64::new(0),
             faults: Faults::default(),
         }
     }
 
+    /// The chain, for reading.
+    pub fn chain(&self) -> ChainRef<'_> {
+        ChainRef(self.chain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The chain, exclusively. A panic elsewhere does not make it unusable: every change is made in layers.
-    pub fn chain(&self) -> ChainGuard<'_> {
-        ChainGuard(self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn chain_mut(&self) -> ChainMut<'_> {
+        ChainMut(self.chain.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<Log>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the number of the newest block.
@@ -97,58 +119,80 @@ impl Node {
         }
     }
 
+    /// Whether a step could not be written. Since the lock on the chain was not given back before that was known, whoever
+    /// read the chain earlier read only what is on the disk.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.borrow().is_some()
+    }
+
     /// Gives the file back. For the end, when no request is answered any more: whoever still holds the node, as a closing
     /// connection does for a moment, must not keep the folder locked.
     pub(crate) fn close(&self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).log = None;
+        *self.log() = None;
     }
 
     /// Judges a transaction and queues it.
     pub fn submit(&self, transaction: proto::Transaction) -> Result<B256, Refusal> {
         self.chain().check_room()?;
         let intake = Intake::read(transaction)?;
-        let mut chain = self.chain();
+        let mut chain = self.chain_mut();
         chain.check_room()?;
         if self.on_demand && chain.is_too_early_for(&intake) {
             // Blocks come only with transactions, so the head may be days old, and the client's clock is right.
-            chain.produce_block(self.now());
+            self.produce_on_demand(&mut chain)?;
         }
         let id = chain.submit_intake(intake)?;
         if self.on_demand {
-            chain.produce_block(self.now());
-            self.save(&mut chain).map_err(|e| Refusal { code: Code::OtherError, message: format!("Error: {e}") })?;
+            self.produce_on_demand(&mut chain)?;
         }
         Ok(id)
     }
 
-    /// The network's time: the clock's, unless somebody travelled.
+    fn produce_on_demand(&self, chain: &mut ChainMut<'_>) -> Result<(), Refusal> {
+        self.add_block(chain, self.now());
+        self.save(chain).map_err(|e| Refusal { code: Code::OtherError, message: format!("Error: {e}") })
+    }
+
+    /// The network's time: the wall clock's, unless that was set back or somebody travelled.
     pub fn now(&self) -> u64 {
-        now().saturating_add(self.ahead.load(Ordering::Relaxed))
+        self.clock().read(now())
     }
 
     /// Puts the network's time forward; it never goes back.
-    pub(crate) fn travel(&self, milliseconds: u64) {
-        let ahead = self.ahead.load(Ordering::Relaxed).saturating_add(milliseconds);
-        self.ahead.store(ahead, Ordering::Relaxed);
+    pub(crate) fn travel(&self, milliseconds: u64) -> Result<(), TooLate> {
+        self.clock().travel(now(), milliseconds)
     }
 
     /// Whether the network is kept on disk.
     pub(crate) fn is_kept(&self) -> bool {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).log.is_some()
+        self.log().is_some()
     }
 
-    /// Makes a block at `time` (milliseconds since the epoch).
+    /// Makes a block at `time` (milliseconds since the epoch), from which on the network's time is at least that.
     pub fn produce(&self, time: u64) -> Result<Arc<StoredBlock>, Arc<StoreError>> {
-        let mut chain = self.chain();
-        let block = chain.produce_block(time);
+        let mut chain = self.chain_mut();
+        let block = self.add_block(&mut chain, time);
         self.save(&mut chain)?;
         Ok(block)
     }
 
+    /// As [`Self::produce`], several at once.
+    pub(crate) fn produce_several(&self, time: u64, blocks: u64) -> Result<(), Arc<StoreError>> {
+        let mut chain = self.chain_mut();
+        (0..blocks).for_each(|_| drop(self.add_block(&mut chain, time)));
+        self.save(&mut chain)
+    }
+
+    fn add_block(&self, chain: &mut ChainMut<'_>, time: u64) -> Arc<StoredBlock> {
+        let block = chain.produce_block(time);
+        self.clock().forward_to(block.time());
+        block
+    }
+
     /// Writes what `chain` did since the last time, and tells about its head.
-    pub(crate) fn save(&self, chain: &mut ChainGuard<'_>) -> Result<(), Arc<StoreError>> {
+    pub(crate) fn save(&self, chain: &mut ChainMut<'_>) -> Result<(), Arc<StoreError>> {
         let changes = chain.take_changes();
-        if let Some(log) = &mut chain.0.log
+        if let Some(log) = &mut *self.log()
             && let Err(error) = log.write(&changes)
         {
             let error = Arc::new(error);

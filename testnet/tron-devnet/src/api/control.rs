@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,13 +13,16 @@ use super::Shared;
 use super::request::{BadRequest, Request};
 use crate::address;
 use crate::chain::{Chain, Intervention};
+use crate::clock::{self, TooLate};
 use crate::faults::Plan;
-use crate::node::Node;
+use crate::node::{ChainMut, Node};
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
 
 /// Blocks made by one call of `mine`.
 const MAX_MINED: u64 = 100_000;
+/// Of these, blocks made before somebody else has a turn.
+const MINED_IN_A_ROW: u64 = 100;
 /// Snapshots held at once.
 const MAX_SNAPSHOTS: usize = 16;
 /// Fee limit of the token owner's transactions.
@@ -31,13 +35,20 @@ const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json"
 pub struct Powers {
     /// Owner and address of the test USDT.
     token: Option<(Wallet, Address)>,
-    snapshots: Mutex<BTreeMap<u64, Chain>>,
+    snapshots: Mutex<Snapshots>,
+}
+
+#[derive(Debug, Default)]
+struct Snapshots {
+    held: BTreeMap<u64, Chain>,
+    /// How many there ever were; the newest one's id.
+    taken: u64,
 }
 
 impl Powers {
     /// With the owner and the address of the test USDT, if there is one.
     pub fn new(token: Option<(Wallet, Address)>) -> Self {
-        Self { token, snapshots: Mutex::new(BTreeMap::new()) }
+        Self { token, snapshots: Mutex::default() }
     }
 }
 
@@ -57,31 +68,55 @@ fn denied<T>(message: impl Into<String>) -> Result<T, Denied> {
     Err(Denied::Message(message.into()))
 }
 
-/// Status 403 without control, 404 for an unknown power, 400 with `{"error": ...}` for one that cannot be used so.
-pub(super) fn respond(shared: &Shared, name: &str, request: &Result<Request, BadRequest>) -> Response {
-    let Some(powers) = &shared.powers else {
-        let body = json!({ "error": "the network was started without --control" });
-        return (StatusCode::FORBIDDEN, body.to_string()).into_response();
-    };
-    let result = match request {
-        Ok(request) => run(&shared.node, powers, name, request),
-        Err(bad) => Err(Denied::Bad(bad.clone())),
-    };
-    let message = match result {
-        Ok(Some(value)) => return (JSON, value.to_string()).into_response(),
-        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
-        Err(Denied::Bad(bad)) => bad.message,
-        Err(Denied::Message(message)) => message,
-    };
-    (StatusCode::BAD_REQUEST, json!({ "error": message }).to_string()).into_response()
+/// A use of a power.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Which.
+    pub(super) name: String,
+    pub(super) request: Result<Request, BadRequest>,
+    /// Asked with GET.
+    pub(super) is_read: bool,
+    /// Asked by a page in a browser.
+    pub(super) is_page: bool,
 }
 
-fn run(node: &Node, powers: &Powers, name: &str, request: &Request) -> Result<Option<Value>, Denied> {
+/// Status 403 without control and for pages, 405 for a GET of what changes something, 404 for an unknown power, 400 with
+/// `{"error": ...}` for one that cannot be used so.
+pub(super) fn respond(shared: &Shared, asked: &Asked) -> Response {
+    let refused = |status, message: &str| (status, JSON, json!({ "error": message }).to_string()).into_response();
+    let Some(powers) = &shared.powers else {
+        return refused(StatusCode::FORBIDDEN, "the network was started without --control");
+    };
+    if asked.is_page {
+        return refused(StatusCode::FORBIDDEN, "pages in a browser have no power over the network");
+    }
+    let result = match &asked.request {
+        Ok(request) if asked.is_read && !is_question(&asked.name, request) => {
+            return refused(StatusCode::METHOD_NOT_ALLOWED, "POST it");
+        }
+        Ok(request) => run(shared, powers, &asked.name, request),
+        Err(bad) => Err(Denied::Bad(bad.clone())),
+    };
+    match result {
+        Ok(Some(value)) => (JSON, value.to_string()).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(Denied::Bad(bad)) => refused(StatusCode::BAD_REQUEST, &bad.message),
+        Err(Denied::Message(message)) => refused(StatusCode::BAD_REQUEST, &message),
+    }
+}
+
+/// Whether it changes nothing.
+fn is_question(name: &str, request: &Request) -> bool {
+    name == "info" || (name == "faults" && request.is_empty())
+}
+
+fn run(shared: &Shared, powers: &Powers, name: &str, request: &Request) -> Result<Option<Value>, Denied> {
+    let node = &shared.node;
     Ok(Some(match name {
         "info" => info(node),
-        "mine" => mine(node, request)?,
+        "mine" => mine(shared, request)?,
         "travel" => {
-            node.travel(unsigned(request, "milliseconds")?);
+            node.travel(unsigned(request, "milliseconds")?).or_else(|e| denied(e.to_string()))?;
             info(node)
         }
         "fund" => {
@@ -97,11 +132,10 @@ fn run(node: &Node, powers: &Powers, name: &str, request: &Request) -> Result<Op
         "token" => change_token(node, powers, request)?,
         "snapshot" => snapshot(node, powers)?,
         "revert" => revert(node, powers, request)?,
-        "fork" => fork(node, request)?,
+        "fork" => fork(node, powers, request)?,
         "solidify" => {
-            let mut chain = node.chain();
-            chain.set_solidifies(request.flag("on"));
-            drop(chain);
+            let on = switch(request, "on")?;
+            node.chain_mut().set_solidifies(on);
             info(node)
         }
         "faults" => faults(node, request)?,
@@ -110,7 +144,23 @@ fn run(node: &Node, powers: &Powers, name: &str, request: &Request) -> Result<Op
 }
 
 fn unsigned(request: &Request, name: &str) -> Result<u64, Denied> {
+    if request.get(name).is_none() {
+        return denied(format!("{name} is missing"));
+    }
+    unsigned_or_0(request, name)
+}
+
+/// 0 if absent.
+fn unsigned_or_0(request: &Request, name: &str) -> Result<u64, Denied> {
     u64::try_from(request.long(name)?).or_else(|_| denied(format!("{name} must not be negative")))
+}
+
+fn switch(request: &Request, name: &str) -> Result<bool, Denied> {
+    match request.get(name) {
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::String(text)) if text == "true" || text == "false" => Ok(text == "true"),
+        _ => denied(format!("{name} must be true or false")),
+    }
 }
 
 /// In hex or base58check, whatever `visible` says.
@@ -135,7 +185,7 @@ fn funded(request: &Request) -> Result<Vec<Address>, Denied> {
     }
 }
 
-fn saved(node: &Node, mut chain: crate::node::ChainGuard<'_>) -> Result<(), Denied> {
+fn saved(node: &Node, mut chain: ChainMut<'_>) -> Result<(), Denied> {
     node.save(&mut chain).or_else(|e| denied(e.to_string()))
 }
 
@@ -152,22 +202,33 @@ fn info(node: &Node) -> Value {
     })
 }
 
-/// `blocks` (default 1), a second apart on demand, or at `time`.
-fn mine(node: &Node, request: &Request) -> Result<Value, Denied> {
-    let blocks = unsigned(request, "blocks")?.max(1);
+/// `blocks` (default 1), now or at `time`.
+fn mine(shared: &Shared, request: &Request) -> Result<Value, Denied> {
+    let node = &shared.node;
+    let blocks = unsigned_or_0(request, "blocks")?.max(1);
     if blocks > MAX_MINED {
         return denied(format!("at most {MAX_MINED} blocks at once"));
     }
-    let time = unsigned(request, "time")?;
-    for _ in 0..blocks {
+    let time = unsigned_or_0(request, "time")?;
+    if time > clock::LAST {
+        return denied(TooLate.to_string());
+    }
+    let mut left = blocks;
+    while left > 0 {
+        if shared.stop.is_cancelled() {
+            return denied("the network stops");
+        }
         let at = if time > 0 { time } else { node.now() };
-        node.produce(at).or_else(|e| denied(e.to_string()))?;
+        node.produce_several(at, left.min(MINED_IN_A_ROW)).or_else(|e| denied(e.to_string()))?;
+        left = left.saturating_sub(MINED_IN_A_ROW);
+        // Whoever waits for the chain gets it now; only giving up the lock would take it back before they wake.
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(info(node))
 }
 
 fn intervene(node: &Node, intervention: &Intervention) -> Result<Value, Denied> {
-    let mut chain = node.chain();
+    let mut chain = node.chain_mut();
     chain.intervene(intervention);
     saved(node, chain)?;
     Ok(info(node))
@@ -181,10 +242,10 @@ fn change_token(node: &Node, powers: &Powers, request: &Request) -> Result<Value
     };
     let mut calls = Vec::new();
     if request.get("paused").is_some() {
-        calls.push(token::call_data(if request.flag("paused") { "pause()" } else { "unpause()" }, &[]));
+        calls.push(token::call_data(if switch(request, "paused")? { "pause()" } else { "unpause()" }, &[]));
     }
     if request.get("deprecated").is_some() {
-        if !request.flag("deprecated") {
+        if !switch(request, "deprecated")? {
             return denied("deprecation cannot be taken back");
         }
         calls.push(token::call_data("deprecate(address)", &[token::address_word(Address::ZERO)]));
@@ -197,6 +258,9 @@ fn change_token(node: &Node, powers: &Powers, request: &Request) -> Result<Value
     if request.get("basis_points").is_some() {
         let words = [unsigned(request, "basis_points")?, unsigned(request, "max_fee")?].map(token::number_word);
         calls.push(token::call_data("setParams(uint256,uint256)", &words));
+    }
+    if calls.is_empty() {
+        return denied("none of the token's settings is named");
     }
     let mut ids = Vec::new();
     for (data, nonce) in calls.into_iter().zip(0u64..) {
@@ -221,11 +285,12 @@ fn snapshot(node: &Node, powers: &Powers) -> Result<Value, Denied> {
     }
     let chain = node.chain().clone();
     let mut snapshots = powers.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-    if snapshots.len() >= MAX_SNAPSHOTS {
+    if snapshots.held.len() >= MAX_SNAPSHOTS {
         return denied(format!("there are {MAX_SNAPSHOTS} snapshots already; revert to one to use it up"));
     }
-    let id = snapshots.last_key_value().map_or(1, |(last, _)| last.saturating_add(1));
-    snapshots.insert(id, chain);
+    snapshots.taken = snapshots.taken.saturating_add(1);
+    let id = snapshots.taken;
+    snapshots.held.insert(id, chain);
     Ok(json!({ "id": id }))
 }
 
@@ -233,22 +298,23 @@ fn snapshot(node: &Node, powers: &Powers) -> Result<Value, Denied> {
 fn revert(node: &Node, powers: &Powers, request: &Request) -> Result<Value, Denied> {
     let id = unsigned(request, "id")?;
     let mut snapshots = powers.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(chain) = snapshots.remove(&id) else {
+    let Some(chain) = snapshots.held.remove(&id) else {
         return denied(format!("there is no snapshot {id}"));
     };
-    snapshots.retain(|other, _| *other < id);
+    snapshots.held.retain(|other, _| *other < id);
     drop(snapshots);
-    let mut running = node.chain();
+    let mut running = node.chain_mut();
     *running = chain;
     saved(node, running)?;
     Ok(info(node))
 }
 
-/// Drops the newest `depth` blocks, solidified ones excepted; their transactions are gone, and may be sent again.
-fn fork(node: &Node, request: &Request) -> Result<Value, Denied> {
+/// Drops the newest `depth` blocks, solidified ones and the test USDT's deployment excepted; their transactions are gone,
+/// and may be sent again.
+fn fork(node: &Node, powers: &Powers, request: &Request) -> Result<Value, Denied> {
     let depth = unsigned(request, "depth")?;
-    let mut chain = node.chain();
-    let number = chain.head().number().saturating_sub(depth);
+    let mut chain = node.chain_mut();
+    let number = chain.head().number().saturating_sub(depth).max(u64::from(powers.token.is_some()));
     chain.drop_blocks(number);
     saved(node, chain)?;
     Ok(info(node))

@@ -19,11 +19,13 @@ pub(super) async fn before(shared: &Shared, plan: &Plan) -> Option<Response> {
             () = tokio::time::sleep(Duration::from_millis(plan.delay_ms)) => {}
         }
     }
-    if let Some(status) = plan.status {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        return Some((status, "refused by a fault").into_response());
+    let status = plan.status.and_then(|status| StatusCode::from_u16(status).ok());
+    let page = ([(header::CONTENT_TYPE, "text/html")], PAGE);
+    match (status, plan.html) {
+        (None, false) => None,
+        (Some(status), false) => Some((status, "refused by a fault").into_response()),
+        (status, true) => Some((status.unwrap_or(StatusCode::OK), page).into_response()),
     }
-    plan.html.then(|| ([(header::CONTENT_TYPE, "text/html")], PAGE).into_response())
 }
 
 /// After it was carried out.

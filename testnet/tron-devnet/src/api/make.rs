@@ -76,7 +76,7 @@ fn system_raw(call: &Call<'_>, schema: &'static Schema) -> Result<proto::Transac
         permission_id: permission_id(call.request)?,
         ..proto::Contract::default()
     };
-    let mut chain = call.node.chain();
+    let mut chain = call.node.chain_mut();
     match chain.check_system(&contract) {
         // Who cannot pay the fee learns it when the transaction is sent.
         Err(refusal) if refusal.code != Code::ContractExeError => {

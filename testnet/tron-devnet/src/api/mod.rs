@@ -33,6 +33,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, View};
@@ -73,11 +74,34 @@ struct Shared {
     node: Arc<Node>,
     powers: Option<Arc<Powers>>,
     stop: CancellationToken,
+    places: Arc<Semaphore>,
+}
+
+/// Calls carried out at once; more wait. Few enough that a block always finds a thread.
+const MAX_AT_ONCE: usize = 64;
+
+impl Shared {
+    /// Carries out what may take its time, on a thread for that. None if the network stops meanwhile, or cannot keep what it
+    /// did.
+    async fn carry_out<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+        let shared = self.clone();
+        let done = async {
+            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            // The place is taken until the work is done, even if nobody waits for it any more.
+            let work = move || (work(&shared), place);
+            tokio::task::spawn_blocking(work).await.ok().map(|(done, _)| done)
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            done = done => done.filter(|_| !self.node.has_failed()),
+        }
+    }
 }
 
 /// The API over a running node. `/devnet/*` works only with `powers`; requests that a fault never answers end with `stop`.
 pub fn router(node: Arc<Node>, powers: Option<Powers>, stop: CancellationToken) -> Router {
-    Router::new().fallback(handle).with_state(Shared { node, powers: powers.map(Arc::new), stop })
+    let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
+    Router::new().fallback(handle).with_state(Shared { node, powers: powers.map(Arc::new), stop, places })
 }
 
 async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
@@ -93,19 +117,32 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
     if let Some(name) = path.strip_prefix("/devnet/") {
-        return control::respond(&shared, name, &request);
+        let asked = control::Asked {
+            name: name.to_owned(),
+            request,
+            is_read: parts.method == Method::GET,
+            is_page: parts.headers.contains_key(header::ORIGIN),
+        };
+        let carried_out = shared.carry_out(move |shared| control::respond(shared, &asked)).await;
+        return carried_out.unwrap_or_else(unavailable);
     }
     let Some((tree, name)) = split(&path) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let plan = if shared.powers.is_some() { shared.node.faults.take() } else { Plan::default() };
+    let plan = if shared.powers.is_some() { shared.node.faults.take(name) } else { Plan::default() };
     if let Some(response) = faulty::before(&shared, &plan).await {
         return response;
     }
-    match answer(&shared.node, tree, name, &request, &plan) {
-        Some(value) => faulty::after(&shared, &plan, name, value).await,
-        None => StatusCode::NOT_FOUND.into_response(),
+    let (call, planned) = (name.to_owned(), plan.clone());
+    match shared.carry_out(move |shared| answer(&shared.node, tree, &call, &request, &planned)).await {
+        Some(Some(value)) => faulty::after(&shared, &plan, name, value).await,
+        Some(None) => StatusCode::NOT_FOUND.into_response(),
+        None => unavailable(),
     }
+}
+
+fn unavailable() -> Response {
+    StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 
 fn split(path: &str) -> Option<(Tree, &str)> {
@@ -129,7 +166,8 @@ pub fn call(node: &Node, path: &str, body: &[u8]) -> Option<String> {
     answer(node, tree, name, &request, &Plan::default()).map(|value| value.to_string())
 }
 
-/// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`.
+/// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`: those are refused to
+/// requests that a page sent, and GET changes nothing there, because a browser sends some GETs without saying for whom.
 const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 
 fn preflight(path: &str) -> Response {

@@ -22,11 +22,15 @@ fn block_at(view: View<'_>, number: i64) -> Option<&StoredBlock> {
     view.block_by_number(u64::try_from(number).ok()?).map(AsRef::as_ref)
 }
 
-/// `getnowblock`; a fault can make it some blocks old.
+/// The newest block, or as many older as a fault says.
+fn now<'a>(call: &Call<'_>, view: View<'a>) -> Option<&'a StoredBlock> {
+    view.block_by_number(view.number().saturating_sub(call.plan.stale_head)).map(AsRef::as_ref)
+}
+
+/// `getnowblock`.
 pub(crate) fn now_block(call: &Call<'_>) -> Result<Value, BadRequest> {
     let chain = call.node.chain();
-    let view = call.tree.view(&chain);
-    let block = view.block_by_number(view.number().saturating_sub(call.plan.stale_head));
+    let block = now(call, call.tree.view(&chain));
     Ok(block.map_or_else(none, |b| print::block(b, true, call.request.url_style())))
 }
 
@@ -46,7 +50,7 @@ pub(crate) fn block_by_id(call: &Call<'_>) -> Result<Value, BadRequest> {
     Ok(block.map_or_else(none, |b| print::block(b, true, call.request.style())))
 }
 
-/// `getblock`: `id_or_num`, the newest without; transactions only with `detail`.
+/// `getblock`: `id_or_num`, the newest without, as in `getnowblock`; transactions only with `detail`.
 pub(crate) fn block(call: &Call<'_>) -> Result<Value, BadRequest> {
     let mut which = String::new();
     let mut detail = false;
@@ -58,7 +62,7 @@ pub(crate) fn block(call: &Call<'_>) -> Result<Value, BadRequest> {
     let chain = call.node.chain();
     let view = call.tree.view(&chain);
     let block = match which.parse::<i64>() {
-        _ if which.is_empty() => Some(view.block().as_ref()),
+        _ if which.is_empty() => now(call, view),
         Ok(number) if number < 0 => return Ok(json!({ "Error": "num must be non-positive number." })),
         Ok(number) => block_at(view, number),
         Err(_) => {

@@ -57,6 +57,11 @@ impl Net {
         raw_at(self.ready.listen, method, path, body).await
     }
 
+    /// What is answered to these very bytes.
+    pub(crate) async fn say(&self, request: &str) -> String {
+        say(self.ready.listen, request).await
+    }
+
     /// Status and headers of an answer, in lower case.
     pub(crate) async fn head(&self, method: &str, path: &str) -> (u16, String) {
         let (status, head, _) = exchange(self.ready.listen, method, path, "").await;
@@ -92,17 +97,22 @@ async fn raw_at(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, S
 }
 
 async fn exchange(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(at).await.unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: devnet\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
+    let response = say(at, &request).await;
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head.to_owned(), body.to_owned())
+}
+
+async fn say(at: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }
 
 /// GET from a network in another process.

@@ -30,9 +30,15 @@ async fn balance(net: &Net, base58: &str) -> u64 {
 #[tokio::test]
 async fn powers_are_refused_without_control() {
     let net = Net::start(None, 1).await;
-    for power in ["mine", "fund", "faults", "snapshot", "nonsense"] {
-        let (status, body) = net.raw("POST", &format!("/devnet/{power}"), "{}").await;
-        assert_eq!(status, 403, "{power}: {body}");
+    for power in ["mine", "fund", "faults", "snapshot", "nonsense", "mine/", "/mine", "../devnet/mine", "mine?blocks=1"]
+    {
+        for (method, refusal) in [("POST", 403), ("GET", 403), ("PUT", 405), ("HEAD", 405), ("OPTIONS", 405)] {
+            let (status, _) = net.head(method, &format!("/devnet/{power}")).await;
+            assert_eq!(status, refusal, "{method} {power}");
+        }
+    }
+    for path in ["//devnet/mine", "/DEVNET/mine", "/%64evnet/mine", "/devnet%2fmine", "/wallet/../devnet/mine"] {
+        assert_eq!(net.raw("POST", path, "{}").await.0, 404, "{path}");
     }
     net.stop().await;
 }
@@ -88,6 +94,83 @@ async fn pages_may_use_the_api_but_not_the_powers() {
 }
 
 #[tokio::test]
+async fn a_page_cannot_even_use_the_powers_blindly() {
+    let net = controlled().await;
+    let before = net.get("/devnet/info").await["number"].clone();
+    // What a browser sends for a page without asking first: it says where the page is from, unless it is an image or so.
+    let request = "POST /devnet/mine HTTP/1.1\r\nhost: devnet\r\norigin: http://elsewhere\r\ncontent-type: text/plain\r\n\
+        connection: close\r\ncontent-length: 2\r\n\r\n{}";
+    assert!(net.say(request).await.starts_with("HTTP/1.1 403 "));
+    assert_eq!(net.raw("GET", "/devnet/mine?blocks=1", "").await.0, 405);
+    assert_eq!(net.raw("GET", "/devnet/faults?busy=true", "").await.0, 405);
+    assert_eq!(net.get("/devnet/info").await["number"], before);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn powers_take_nothing_for_granted() {
+    let net = controlled().await;
+    let usdt = address::to_base58(net.ready.usdt.unwrap());
+    for (power, body) in [
+        ("mine", json!({ "blocks": 100_001 })),
+        ("mine", json!({ "time": 253_402_300_800_000u64 })),
+        ("travel", json!({})),
+        ("travel", json!({ "milliseconds": i64::MAX })),
+        ("fund", json!({ "address": usdt })),
+        ("energyfactor", json!({ "contract": usdt })),
+        ("token", json!({})),
+        ("token", json!({ "paused": 1 })),
+        ("solidify", json!({})),
+        ("solidify", json!({ "on": "no" })),
+        ("fork", json!({})),
+        ("revert", json!({})),
+        ("faults", json!({ "status": 101 })),
+        ("faults", json!({ "status": 99 })),
+    ] {
+        let before = net.get("/devnet/info").await["id"].clone();
+        let (status, answer) = net.raw("POST", &format!("/devnet/{power}"), &body.to_string()).await;
+        assert_eq!(status, 400, "{power} {body}: {answer}");
+        assert_eq!(net.get("/devnet/info").await["id"], before);
+    }
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn mining_at_a_time_takes_the_network_there() {
+    let net = controlled().await;
+    let time = net.get("/devnet/info").await["now"].as_u64().unwrap() + 86_400_000;
+    net.post("/devnet/mine", &json!({ "time": time }).to_string()).await;
+    let info = net.get("/devnet/info").await;
+    assert_eq!(info["time"], time);
+    assert!(info["now"].as_u64().unwrap() >= time);
+    pay(&net, 0, 1, 5).await;
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_power_holds_up_neither_answers_nor_the_end() {
+    let net = controlled().await;
+    let mine = "POST /devnet/mine HTTP/1.1\r\nhost: devnet\r\ncontent-length: 18\r\n\r\n{\"blocks\": 100000}";
+    // This test has one thread, so a call that took it would not let any other be answered.
+    let mut mining = tokio::net::TcpStream::connect(net.ready.listen).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut mining, mine.as_bytes()).await.unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        let number = async {
+            loop {
+                let number = net.get("/devnet/info").await["number"].as_u64().unwrap();
+                if number > last {
+                    return number;
+                }
+            }
+        };
+        last = timeout(Duration::from_secs(10), number).await.unwrap();
+    }
+    assert!(last < 100_000, "{last}");
+    timeout(Duration::from_secs(10), net.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn snapshots_come_back_once() {
     let net = controlled().await;
     let before = net.get("/wallet/getnowblock").await;
@@ -98,6 +181,17 @@ async fn snapshots_come_back_once() {
     assert_eq!(net.get("/wallet/getnowblock").await, before);
     assert_eq!(net.raw("POST", "/devnet/revert", &json!({ "id": id }).to_string()).await.0, 400);
     pay(&net, 0, 1, 6).await;
+    let next = net.post("/devnet/snapshot", "").await["id"].as_u64().unwrap();
+    assert!(next > id, "an id never comes to mean something else");
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn a_fork_leaves_the_test_usdt_deployed() {
+    let net = controlled().await;
+    assert_eq!(net.post("/devnet/fork", r#"{"depth": 9}"#).await["number"], 1);
+    let usdt = address::to_hex(net.ready.usdt.unwrap());
+    assert_eq!(net.get(&format!("/wallet/getcontract?value={usdt}")).await["name"], "TestUsdt");
     net.stop().await;
 }
 
@@ -171,7 +265,12 @@ async fn every_fault() {
     };
 
     let (body, id) = broadcast(1).await;
+    faults(&net, json!({ "busy": true, "requests": 0 })).await;
+    let empty = json!({ "transaction": "" }).to_string();
+    assert_ne!(net.post("/wallet/broadcasthex", &empty).await["code"], "SERVER_BUSY", "no request is hit");
     faults(&net, json!({ "busy": true, "requests": 1 })).await;
+    net.get("/wallet/getnowblock").await;
+    assert_eq!(net.get("/devnet/faults").await["busy"], true, "a request that it does not hit does not use it up");
     let answer = net.post("/wallet/broadcasthex", &body).await;
     assert_eq!((answer["result"].as_bool(), answer["code"].as_str()), (Some(false), Some("SERVER_BUSY")));
     assert_eq!(net.get("/devnet/faults").await["busy"], false, "one request used it up");
@@ -201,8 +300,13 @@ async fn every_fault() {
     assert_eq!(mutated["id"].as_str().unwrap().len(), 64);
     faults(&net, json!({ "stale_head": 1 })).await;
     let stale = net.get("/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    let block = net.post("/wallet/getblock", "{}").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    assert_eq!(block, stale);
     faults(&net, json!({ "html": true })).await;
     assert!(net.raw("GET", &info, "").await.1.starts_with("<html>"));
+    faults(&net, json!({ "html": true, "status": 403 })).await;
+    let (status, page) = net.raw("GET", &info, "").await;
+    assert_eq!((status, page.starts_with("<html>")), (403, true), "{page}");
     faults(&net, json!({ "status": 429, "requests": 2 })).await;
     assert_eq!(net.raw("GET", &info, "").await.0, 429);
     assert_eq!(net.raw("GET", &info, "").await.0, 429);

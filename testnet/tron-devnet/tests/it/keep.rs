@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use lucid_tron_devnet::wallet::{self, Validity};
 use lucid_tron_devnet::{DevnetConfig, DevnetError, serve};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,44 @@ async fn it_is_the_same_network_after_a_restart() {
     let again = net.post("/wallet/broadcasttransaction", &transaction.to_string()).await;
     assert_eq!(again["code"], "DUP_TRANSACTION_ERROR");
     pay(&net, 0, 1, 6).await;
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn it_goes_on_at_the_time_it_travelled_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = DevnetConfig { control: true, ..config(dir.path()) };
+    let net = Net::start_with(config.clone()).await;
+    net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
+    let before = net.post("/devnet/mine", "").await;
+    net.stop().await;
+    let net = Net::start_with(config).await;
+    let after = net.get("/devnet/info").await;
+    assert!(after["now"].as_u64().unwrap() >= before["time"].as_u64().unwrap(), "{before} {after}");
+    pay(&net, 0, 1, 5).await;
+    net.stop().await;
+}
+
+/// A transaction that is too early for the head gets a block made first; that block stays, whatever becomes of it.
+#[tokio::test]
+async fn a_block_made_for_a_refused_transaction_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = DevnetConfig { control: true, ..config(dir.path()) };
+    let net = Net::start_with(config.clone()).await;
+    net.post("/devnet/travel", r#"{"milliseconds": 172800000}"#).await;
+    let head = net.get("/wallet/getnowblock").await;
+    let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
+    let from = &net.ready.accounts[0];
+    let validity = Validity { reference: [9; 32], timestamp: now, expiration: now + 60_000 };
+    let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), 9);
+    let (bytes, _) = wallet::signed(from, &message, 0, validity);
+    let answer = net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await;
+    assert_eq!(answer["code"], "TAPOS_ERROR", "{answer}");
+    let seen = net.get("/wallet/getnowblock").await;
+    assert_ne!(seen, head);
+    net.stop().await;
+    let net = Net::start_with(config).await;
+    assert_eq!(net.get("/wallet/getnowblock").await, seen);
     net.stop().await;
 }
 
