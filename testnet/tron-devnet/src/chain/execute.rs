@@ -290,11 +290,7 @@ fn write_changes(state: &mut State, place: Place<'_>, outcome: &Outcome) {
             continue;
         }
         let old = state.account(*address).cloned();
-        if old.is_none()
-            && changed.info.balance.is_zero()
-            && changed.info.code_hash == KECCAK_EMPTY
-            && !changed.is_created()
-        {
+        if old.is_none() && changed.info.is_empty() {
             continue;
         }
         let is_new = old.is_none();

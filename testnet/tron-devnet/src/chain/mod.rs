@@ -54,7 +54,7 @@ pub use stake::Restaked;
 pub use usage::Usage;
 pub use view::{CallOutcome, View};
 
-pub(crate) use intake::{Intake, allows, owner_of, recover, weigh};
+pub(crate) use intake::{Intake, allows, owner_of, permission_of, recover, weigh};
 
 use crate::evm::BlockContext;
 use crate::wallet::Wallet;

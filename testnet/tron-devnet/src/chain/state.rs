@@ -170,6 +170,18 @@ pub(crate) struct StateDb<'a> {
     pub(crate) block_ids: &'a [B256],
 }
 
+impl StateDb<'_> {
+    /// An account as the chain keeps it.
+    pub(crate) fn account(&self, address: Address) -> Option<&Account> {
+        self.state.account_at(self.layer, address)
+    }
+
+    /// Whether a contract was made there before.
+    pub(crate) fn is_contract(&self, address: Address) -> bool {
+        self.state.contract_at(self.layer, address).is_some()
+    }
+}
+
 impl Database for StateDb<'_> {
     type Error = Infallible;
 

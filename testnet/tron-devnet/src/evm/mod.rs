@@ -3,27 +3,33 @@
 //! Reads a state, changes nothing: what the execution did comes back as [`Outcome`] and is written by the caller. Fees are
 //! not handled here.
 
+mod energy;
+mod failure;
 mod instructions;
-mod penalty;
 mod precompiles;
-pub(crate) mod table;
+mod queries;
+mod signatures;
+mod table;
 pub(crate) mod tx;
-pub(crate) mod vm;
+mod vm;
 
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use lucid_tron_bridge::proto::ContractResult;
-use revm::context::result::{ExecutionResult, HaltReason, OutOfGasError};
 use revm::context::{BlockEnv, TxEnv};
-use revm::context_interface::JournalTr;
-use revm::handler::Handler;
-use revm::primitives::{Address, B256, Bytes, HashMap, Log, TxKind, U256};
+use revm::context_interface::{CreateScheme, JournalTr};
+use revm::interpreter::interpreter_action::FrameInput;
+use revm::interpreter::{CallInput, CallInputs, CallScheme, CallValue, CreateInputs};
+use revm::primitives::{Address, B256, Bytes, HashMap, Log, U256};
 use revm::state::EvmState;
 
 use crate::chain::state::StateDb;
+use failure::Failure;
 use tx::{InternalTransaction, TxContext};
-use vm::{Ctx, TronHandler, TronVm};
+use vm::{Ctx, TronVm};
 
 /// The block that contracts see.
 #[derive(Clone, Copy, Debug)]
@@ -84,46 +90,32 @@ pub(crate) fn execute(
     factors: HashMap<Address, u64>,
     request: Request,
 ) -> Outcome {
-    let mut ctx = Ctx::new(db, table::SPEC);
-    ctx.cfg.gas_params = table::dynamic_costs();
-    ctx.cfg.chain_id = block.chain_id;
-    ctx.cfg.limit_contract_code_size = Some(usize::MAX);
-    ctx.cfg.limit_contract_initcode_size = Some(usize::MAX);
-    ctx.cfg.memory_limit = table::MEMORY_LIMIT;
-    ctx.cfg.tx_gas_limit_cap = Some(u64::MAX);
-    ctx.block = BlockEnv {
-        number: U256::from(block.number),
-        beneficiary: block.producer,
-        timestamp: U256::from(block.time / 1000),
-        gas_limit: 0,
-        basefee: block.energy_price,
-        difficulty: U256::ZERO,
-        prevrandao: Some(B256::ZERO),
-        ..BlockEnv::default()
-    };
-    let (kind, created) = match request.kind {
-        Kind::Call(to) => (TxKind::Call(to), None),
-        Kind::Create(at) => (TxKind::Create, Some(at)),
-    };
-    ctx.tx = TxEnv {
-        caller: request.caller,
-        kind,
-        value: U256::from(request.value),
-        data: request.data,
-        gas_limit: request.energy_limit,
-        gas_price: 0,
-        ..TxEnv::default()
-    };
-    ctx.chain = TxContext::new(request.root_id, block.energy_price, created, factors);
+    execute_until(None, db, block, factors, request)
+}
+
+/// As [`execute`], and ends as `OUT_OF_TIME` when the deadline has passed. The outcome then depends on how fast this machine
+/// is: good enough for a call that leaves nothing behind, never for a block.
+pub(crate) fn execute_until(
+    deadline: Option<Instant>,
+    db: StateDb<'_>,
+    block: BlockContext,
+    factors: HashMap<Address, u64>,
+    request: Request,
+) -> Outcome {
+    let mut ctx = context(db, block, request.caller);
+    ctx.chain = TxContext::new(request.root_id, &block, factors, deadline);
+    let limit = request.energy_limit;
+    let input = frame_input(&mut ctx, request);
 
     let mut vm = TronVm::new(ctx);
-    let result = TronHandler::default().run(&mut vm);
+    let end = vm.run(input);
     let mut ctx = vm.into_context();
+    let logs = ctx.journaled_state.take_logs();
     let changes = ctx.journaled_state.finalize();
-    let TxContext { penalty, internal, last_op, .. } = ctx.chain;
-    let outcome = Outcome {
+    let TxContext { penalty, internal, failure, .. } = ctx.chain;
+    let failed = Outcome {
         result: ContractResult::Unknown,
-        energy: request.energy_limit,
+        energy: limit,
         penalty,
         output: Bytes::new(),
         logs: Vec::new(),
@@ -131,61 +123,71 @@ pub(crate) fn execute(
         message: String::new(),
         changes: EvmState::default(),
     };
-    match result {
-        Ok(ExecutionResult::Success { gas, logs, output, .. }) => Outcome {
-            result: ContractResult::Success,
-            energy: gas.total_gas_spent(),
-            output: output.into_data(),
-            logs,
-            changes,
-            ..outcome
-        },
-        Ok(ExecutionResult::Revert { gas, output, .. }) => Outcome {
-            result: ContractResult::Revert,
-            energy: gas.total_gas_spent(),
-            output,
-            message: "REVERT opcode executed".to_owned(),
-            ..outcome
-        },
-        Ok(ExecutionResult::Halt { reason, .. }) => {
-            let result = result_of(&reason);
-            Outcome { result, message: message_of(result, last_op, request.energy_limit), ..outcome }
-        }
-        Err(error) => Outcome { message: error.to_string(), ..outcome },
+    let end = match end {
+        Ok(end) => end,
+        Err(_) => return Outcome { message: Failure::Unknown.to_string(), ..failed },
+    };
+    let end = end.interpreter_result();
+    let energy = limit.saturating_sub(end.gas.remaining());
+    let output = end.output.clone();
+    if end.is_ok() {
+        return Outcome { result: ContractResult::Success, energy, output, logs, changes, ..failed };
     }
+    if end.is_revert() {
+        let message = "REVERT opcode executed".to_owned();
+        return Outcome { result: ContractResult::Revert, energy, output, message, ..failed };
+    }
+    let failure = failure.unwrap_or(Failure::Unknown);
+    let energy = if failure.takes_all_energy() { limit } else { energy };
+    Outcome { result: failure.result(), energy, message: failure.to_string(), ..failed }
 }
 
-fn result_of(reason: &HaltReason) -> ContractResult {
-    match reason {
-        HaltReason::OutOfGas(OutOfGasError::MemoryLimit | OutOfGasError::InvalidOperand) => ContractResult::OutOfMemory,
-        HaltReason::OutOfGas(_) => ContractResult::OutOfEnergy,
-        HaltReason::OpcodeNotFound | HaltReason::InvalidFEOpcode | HaltReason::NotActivated => {
-            ContractResult::IllegalOperation
-        }
-        HaltReason::InvalidJump => ContractResult::BadJumpDestination,
-        HaltReason::StackUnderflow => ContractResult::StackTooSmall,
-        HaltReason::StackOverflow => ContractResult::StackTooLarge,
-        HaltReason::PrecompileError | HaltReason::PrecompileErrorWithContext(_) => ContractResult::PrecompiledContract,
-        HaltReason::CreateContractStartingWithEF => ContractResult::InvalidCode,
-        HaltReason::OutOfFunds => ContractResult::TransferFailed,
-        _ => ContractResult::Unknown,
-    }
+fn context(db: StateDb<'_>, block: BlockContext, caller: Address) -> Ctx<'_> {
+    let mut ctx = Ctx::new(db, table::SPEC);
+    ctx.cfg.gas_params = table::free_of_charge();
+    ctx.cfg.chain_id = block.chain_id;
+    ctx.cfg.limit_contract_code_size = Some(usize::MAX);
+    ctx.cfg.limit_contract_initcode_size = Some(usize::MAX);
+    ctx.block = BlockEnv {
+        number: U256::from(block.number),
+        timestamp: U256::from(block.time / 1000),
+        gas_limit: 0,
+        basefee: block.energy_price,
+        difficulty: U256::ZERO,
+        prevrandao: Some(B256::ZERO),
+        ..BlockEnv::default()
+    };
+    ctx.tx = TxEnv { caller, ..TxEnv::default() };
+    ctx
 }
 
-fn message_of(result: ContractResult, last_op: u8, energy_limit: u64) -> String {
-    let op = revm::bytecode::opcode::OpCode::new(last_op).map_or("UNKNOWN", revm::bytecode::opcode::OpCode::as_str);
-    match result {
-        ContractResult::OutOfEnergy => {
-            format!("Not enough energy for '{op}' operation executing: curInvokeEnergyLimit[{energy_limit}]")
+fn frame_input(ctx: &mut Ctx<'_>, request: Request) -> FrameInput {
+    let Request { caller, kind, value, data, energy_limit, .. } = request;
+    // A transfer takes for granted that both are loaded.
+    let Ok(_) = ctx.journaled_state.load_account(caller);
+    let value = U256::from(value);
+    match kind {
+        Kind::Call(to) => {
+            let Ok(account) = ctx.journaled_state.load_account_with_code(to);
+            let info = &account.data.info;
+            FrameInput::Call(Box::new(CallInputs {
+                input: CallInput::Bytes(data),
+                gas_limit: energy_limit,
+                target_address: to,
+                bytecode_address: to,
+                known_bytecode: (info.code_hash, info.code.clone().unwrap_or_default()),
+                caller,
+                value: CallValue::Transfer(value),
+                scheme: CallScheme::Call,
+                is_static: false,
+                return_memory_offset: 0..0,
+                reservoir: 0,
+                charged_new_account_state_gas: false,
+            }))
         }
-        ContractResult::IllegalOperation => format!("Invalid operation code: opCode[{last_op:02x}];"),
-        ContractResult::BadJumpDestination => "Operation with pc isn't 'JUMPDEST'".to_owned(),
-        ContractResult::OutOfMemory => format!("Out of Memory when '{op}' operation executing"),
-        ContractResult::StackTooSmall => format!("Expected stack size is larger for '{op}'"),
-        ContractResult::StackTooLarge => format!("Stack size of 1024 exceeded by '{op}'"),
-        ContractResult::InvalidCode => "invalid code: must not begin with 0xef".to_owned(),
-        ContractResult::PrecompiledContract => "precompiled contract call failed".to_owned(),
-        ContractResult::TransferFailed => "transfer trx failed: balance is not sufficient".to_owned(),
-        _ => format!("execution stopped at '{op}'"),
+        Kind::Create(at) => {
+            let scheme = CreateScheme::Custom { address: at };
+            FrameInput::Create(Box::new(CreateInputs::new(caller, scheme, value, data, energy_limit, 0)))
+        }
     }
 }

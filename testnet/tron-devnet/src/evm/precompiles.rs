@@ -1,86 +1,131 @@
-//! Precompiled contracts: Ethereum's 1 to 8 at their Istanbul prices, except that TRON's 3 is not RIPEMD-160; that one is at
-//! 0x20003, and BLAKE2 at 0x20009.
+//! Precompiled contracts (java-tron's `PrecompiledContracts`): Ethereum's 1 to 8 at their Istanbul prices, with TRON's
+//! differences; RIPEMD-160 at 0x20003 and BLAKE2 at 0x20009; TRON's own checks of signatures at 9 and 10.
 //!
-//! TRON's own (signature batches at 9 and 10, shielded transfers, staking queries) are not here: calling such an address
-//! is a call to an account without code.
+//! Proofs of shielded transfers (0x1000001 to 0x1000004) are not here: calling such an address is a call to an account
+//! without code.
 
-use revm::context_interface::ContextTr;
-use revm::handler::PrecompileProvider;
-use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
+use std::sync::LazyLock;
+
 use revm::precompile::{PrecompileSpecId, Precompiles};
-use revm::primitives::{Address, AddressSet, Bytes, address, hardfork::SpecId};
+use revm::primitives::{Address, Bytes, U256};
 use sha2::{Digest, Sha256};
 
-use revm::handler::precompile_output_to_interpreter_result;
+use super::failure::Failure;
+use super::vm::Ctx;
+use super::{queries, signatures};
 
-/// See the module.
+/// A precompiled contract.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Precompile {
+    /// What Ethereum has at this address.
+    Ethereum(u8),
+    /// 1: Ethereum's, which answers an address with TRON's prefix.
+    Recover,
+    /// 3: not RIPEMD-160.
+    ShortenedSha256,
+    /// 5: Ethereum's, which answers nothing for a modulus of zero.
+    ModExp,
+    /// 9.
+    BatchSignatures,
+    /// 10.
+    MultiSignature,
+    /// From 0x1000005.
+    Query(queries::Query),
+}
+
+/// What a precompiled contract did.
 #[derive(Debug)]
-pub(crate) struct TronPrecompiles {
-    istanbul: &'static Precompiles,
-    addresses: AddressSet,
+pub(super) enum Ran {
+    /// It used this much energy.
+    Well { energy: u64, output: Bytes },
+    /// It took all it was given.
+    Badly { output: Bytes },
 }
 
-impl TronPrecompiles {
-    pub(crate) fn new() -> Self {
-        Self {
-            istanbul: Precompiles::new(PrecompileSpecId::ISTANBUL),
-            addresses: (1..=8).map(Address::with_last_byte).chain([RIPEMD160, BLAKE2]).collect(),
-        }
+impl Ran {
+    fn out_of_energy() -> Self {
+        Self::Badly { output: Bytes::new() }
     }
 }
 
-const RIPEMD160: Address = address!("0000000000000000000000000000000000020003");
-const BLAKE2: Address = address!("0000000000000000000000000000000000020009");
-
-/// Where Ethereum has what TRON has at `address`.
-fn on_ethereum(address: Address) -> Address {
-    match address {
-        RIPEMD160 => Address::with_last_byte(3),
-        BLAKE2 => Address::with_last_byte(9),
-        same => same,
-    }
+/// What is at an address, of which the whole word counts.
+pub(super) fn at(word: U256) -> Option<Precompile> {
+    let number = u32::try_from(word).ok()?;
+    Some(match number {
+        1 => Precompile::Recover,
+        3 => Precompile::ShortenedSha256,
+        5 => Precompile::ModExp,
+        2 | 4 | 6..=8 => Precompile::Ethereum(u8::try_from(number).ok()?),
+        9 => Precompile::BatchSignatures,
+        10 => Precompile::MultiSignature,
+        0x2_0003 => Precompile::Ethereum(3),
+        0x2_0009 => Precompile::Ethereum(9),
+        _ => Precompile::Query(queries::Query::at(number)?),
+    })
 }
 
-impl<CTX: ContextTr> PrecompileProvider<CTX> for TronPrecompiles {
-    type Output = InterpreterResult;
-
-    fn set_spec(&mut self, _spec: <CTX::Cfg as revm::context_interface::Cfg>::Spec) -> bool
-    where
-        <CTX::Cfg as revm::context_interface::Cfg>::Spec: Into<SpecId>,
-    {
-        false
-    }
-
-    fn run(&mut self, context: &mut CTX, inputs: &CallInputs) -> Result<Option<InterpreterResult>, String> {
-        if !self.addresses.contains(&inputs.bytecode_address) {
-            return Ok(None);
-        }
-        let data = inputs.input.bytes(context);
-        if inputs.bytecode_address == Address::with_last_byte(3) {
-            return Ok(Some(sha256_of_shortened_sha256(&data, inputs.gas_limit)));
-        }
-        let Some(precompile) = self.istanbul.get(&on_ethereum(inputs.bytecode_address)) else {
-            return Ok(None);
+impl Precompile {
+    /// Runs it for `caller` with at most `limit` energy. The failure, if there is one, is the calling frame's.
+    pub(super) fn run(self, ctx: &mut Ctx<'_>, caller: Address, data: &[u8], limit: u64) -> Result<Ran, Failure> {
+        let priced = |energy: u64, answer: &mut dyn FnMut() -> Result<Bytes, Failure>| {
+            if energy > limit { Ok(Ran::out_of_energy()) } else { Ok(Ran::Well { energy, output: answer()? }) }
         };
-        let output = precompile.execute(&data, inputs.gas_limit, inputs.reservoir).map_err(|e| e.to_string())?;
-        Ok(Some(precompile_output_to_interpreter_result(output, inputs.gas_limit)))
-    }
-
-    fn warm_addresses(&self) -> &AddressSet {
-        &self.addresses
+        match self {
+            Self::Ethereum(number) => Ok(ethereum(number, data, limit)),
+            Self::Recover => Ok(match ethereum(1, data, limit) {
+                Ran::Well { energy, output } if !output.is_empty() => {
+                    let address = super::tx::prefixed(Address::from_slice(&output[12..]));
+                    Ran::Well { energy, output: Bytes::copy_from_slice(&address.to_be_bytes::<32>()) }
+                }
+                other => other,
+            }),
+            Self::ModExp => Ok(match ethereum(5, data, limit) {
+                Ran::Well { energy, .. } if has_zero_modulus(data) => Ran::Well { energy, output: Bytes::new() },
+                other => other,
+            }),
+            Self::ShortenedSha256 => priced(600 + 120 * words(data.len().div_ceil(32)), &mut || {
+                let inner = Sha256::digest(data);
+                Ok(Bytes::copy_from_slice(&Sha256::digest(&inner[..20])))
+            }),
+            Self::BatchSignatures => priced(per_signature(data, 6), &mut || Ok(signatures::batch(data))),
+            Self::MultiSignature => priced(per_signature(data, 5), &mut || signatures::multi(ctx, data)),
+            Self::Query(query) => priced(query.energy(), &mut || Ok(query.answer(ctx, caller, data))),
+        }
     }
 }
 
-/// What java-tron computes at address 3: the SHA-256 of the first 20 bytes of the input's SHA-256.
-fn sha256_of_shortened_sha256(data: &[u8], energy_limit: u64) -> InterpreterResult {
-    let words = u64::try_from(data.len().div_ceil(32)).unwrap_or(u64::MAX);
-    let energy = words.saturating_mul(120).saturating_add(600);
-    let mut gas = Gas::new(energy_limit);
-    if !gas.record_regular_cost(energy) {
-        gas.spend_all();
-        return InterpreterResult::new(InstructionResult::PrecompileOOG, Bytes::new(), gas);
+fn words(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX / 120)
+}
+
+/// 1,500 for each signature, of which the data's length tells the number: five words around them, and so many for each.
+fn per_signature(data: &[u8], words_each: usize) -> u64 {
+    1_500 * words((data.len() / 32).saturating_sub(5) / words_each)
+}
+
+fn ethereum(number: u8, data: &[u8], limit: u64) -> Ran {
+    static ISTANBUL: LazyLock<&'static Precompiles> = LazyLock::new(|| Precompiles::new(PrecompileSpecId::ISTANBUL));
+    let Some(precompile) = ISTANBUL.get(&Address::with_last_byte(number)) else { return Ran::out_of_energy() };
+    match precompile.execute(data, limit, 0) {
+        Ok(output) if output.is_success() => Ran::Well { energy: output.gas_used, output: output.bytes },
+        // BLAKE2 puts a word of zeros into the caller's memory if its input is malformed.
+        Ok(output) if number == 9 && !output.halt_reason().is_some_and(revm::precompile::PrecompileHalt::is_oog) => {
+            Ran::Badly { output: Bytes::from_static(&[0; 32]) }
+        }
+        _ => Ran::out_of_energy(),
     }
-    let inner = Sha256::digest(data);
-    let outer = Sha256::digest(&inner[..20]);
-    InterpreterResult::new(InstructionResult::Return, Bytes::copy_from_slice(&outer), gas)
+}
+
+/// Whether the third number of a modular exponentiation is zero. Its length is known to be affordable.
+fn has_zero_modulus(data: &[u8]) -> bool {
+    let length = |i: usize| {
+        let mut word = [0; 32];
+        let given = data.get(32 * i..).unwrap_or_default();
+        let given = &given[..given.len().min(32)];
+        word[..given.len()].copy_from_slice(given);
+        usize::try_from(U256::from_be_bytes(word)).unwrap_or(usize::MAX)
+    };
+    let start = length(0).saturating_add(length(1)).saturating_add(96);
+    let modulus = data.get(start..).unwrap_or_default();
+    modulus.iter().take(length(2)).all(|byte| *byte == 0)
 }

@@ -1,7 +1,12 @@
-//! What one transaction carries through its frames: its inner transactions, the slots it wrote, the addresses it makes.
+//! What one transaction carries through its frames: its inner transactions, the slots it wrote, the addresses it makes,
+//! and how it fails.
+
+use std::time::Instant;
 
 use revm::primitives::{Address, B256, HashMap, HashSet, U256, keccak256};
 
+use super::BlockContext;
+use super::failure::Failure;
 use crate::address;
 
 /// Notes of inner transactions.
@@ -9,10 +14,36 @@ pub(crate) const CALL: &str = "call";
 pub(crate) const CREATE: &str = "create";
 pub(crate) const SUICIDE: &str = "suicide";
 
+/// Every note there is.
+pub(crate) const NOTES: &[&str] = &[
+    CALL,
+    CREATE,
+    SUICIDE,
+    "withdrawReward",
+    "withdrawExpireUnfreeze",
+    "cancelAllUnfreezeV2",
+    "unfreezeForBandwidth",
+    "unfreezeForEnergy",
+    "unfreezeForTronPower",
+    "unfreezeForUnknownType",
+    "unfreezeBalanceV2ForBandwidth",
+    "unfreezeBalanceV2ForEnergy",
+    "unfreezeBalanceV2ForTronPower",
+    "unfreezeBalanceV2ForUnknownType",
+    "delegateResourceOfBandwidth",
+    "delegateResourceOfEnergy",
+    "delegateResourceOfTronPower",
+    "delegateResourceOfUnknownType",
+    "unDelegateResourceOfBandwidth",
+    "unDelegateResourceOfEnergy",
+    "unDelegateResourceOfTronPower",
+    "unDelegateResourceOfUnknownType",
+];
+
 /// One unit of [`TxContext::factors`]: the plain price.
 pub(crate) const FACTOR_ONE: u64 = 10_000;
 
-/// A call, creation or self-destruction inside a transaction, as `TransactionInfo` lists it.
+/// A call, creation, self-destruction or staking instruction inside a transaction, as `TransactionInfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InternalTransaction {
     /// Keccak-256 of its parent's hash, recipient, data, value and number, as java-tron computes it.
@@ -23,27 +54,45 @@ pub struct InternalTransaction {
     pub to: Address,
     /// Sun.
     pub value: u64,
-    /// `call`, `create` or `suicide`.
+    /// `call`, `create`, `suicide`, or what a staking instruction is called.
     pub note: &'static str,
     /// It, or something around it, was taken back.
     pub rejected: bool,
+}
+
+/// Where a call goes, as the stack had it: revm keeps less of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Callee {
+    /// The whole word; bits above the address make it nobody's precompiled contract.
+    pub(super) address: U256,
+    /// Where in memory the answer goes, even if no room was left for it.
+    pub(super) answer_offset: U256,
 }
 
 /// What one transaction carries through its frames.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TxContext {
     pub(super) root_id: B256,
-    pub(crate) energy_price: u64,
-    /// Address of the contract that a top-level creation makes.
-    pub(super) created: Option<Address>,
+    /// Sun per energy.
+    pub(super) energy_price: u64,
+    /// Makes the blocks.
+    pub(super) witness: Address,
+    /// When execution is to end whatever it is doing.
+    pub(super) deadline: Option<Instant>,
     /// Dynamic energy factors above [`FACTOR_ONE`], by the contract whose storage the code works on.
     pub(super) factors: HashMap<Address, u64>,
     /// Energy charged because of factors.
-    pub(crate) penalty: u64,
-    pub(crate) internal: Vec<InternalTransaction>,
-    /// The last instruction started.
-    pub(crate) last_op: u8,
-    /// Number of inner calls, creations and self-destructions so far; names what CREATE makes.
+    pub(super) penalty: u64,
+    pub(super) internal: Vec<InternalTransaction>,
+    /// Why the last frame that failed did.
+    pub(super) failure: Option<Failure>,
+    /// What ends the calling frame as soon as it goes on.
+    pub(super) pending: Option<Failure>,
+    /// Of the call instruction that runs.
+    pub(super) callee: Callee,
+    /// The token that CALLTOKEN, if that is what runs, sends none of.
+    pub(super) token: Option<U256>,
+    /// Number of inner transactions so far; names what CREATE makes.
     pub(super) nonce: u64,
     written: HashSet<(Address, U256)>,
     write_order: Vec<(Address, U256)>,
@@ -56,31 +105,43 @@ struct FrameMark {
     internal: usize,
     /// Hash of the inner transaction that opened the frame; the transaction's id for the first.
     hash: B256,
+    /// What CALLTOKENID answers.
+    token: U256,
 }
 
 impl TxContext {
     /// `factors` at or below [`FACTOR_ONE`] change nothing and are dropped.
-    pub(crate) fn new(
+    pub(super) fn new(
         root_id: B256,
-        energy_price: u64,
-        created: Option<Address>,
+        block: &BlockContext,
         factors: HashMap<Address, u64>,
+        deadline: Option<Instant>,
     ) -> Self {
         let factors = factors.into_iter().filter(|(_, factor)| *factor > FACTOR_ONE).collect();
-        Self { root_id, energy_price, created, factors, ..Self::default() }
+        let BlockContext { energy_price, producer: witness, .. } = *block;
+        Self { root_id, energy_price, witness, deadline, factors, ..Self::default() }
     }
 
-    /// Notes an SSTORE; false if the slot was already written in this transaction.
-    pub(crate) fn note_write(&mut self, contract: Address, slot: U256) -> bool {
-        let is_first = self.written.insert((contract, slot));
-        if is_first {
+    /// Whether an SSTORE to the slot was made in this transaction and not taken back.
+    pub(super) fn was_written(&self, contract: Address, slot: U256) -> bool {
+        self.written.contains(&(contract, slot))
+    }
+
+    /// Notes an SSTORE.
+    pub(super) fn note_write(&mut self, contract: Address, slot: U256) {
+        if self.written.insert((contract, slot)) {
             self.write_order.push((contract, slot));
         }
-        is_first
     }
 
-    pub(super) fn open_frame(&mut self, hash: B256) {
-        self.frames.push(FrameMark { writes: self.write_order.len(), internal: self.internal.len(), hash });
+    /// The token named by the CALLTOKEN that opened the frame; 0 without.
+    pub(super) fn token_id(&self) -> U256 {
+        self.frames.last().map_or(U256::ZERO, |frame| frame.token)
+    }
+
+    pub(super) fn open_frame(&mut self, hash: B256, token: U256) {
+        let (writes, internal) = (self.write_order.len(), self.internal.len());
+        self.frames.push(FrameMark { writes, internal, hash, token });
     }
 
     /// Writes of a frame that was taken back count as not made; its inner transactions stay listed, as rejected.
@@ -104,12 +165,11 @@ impl TxContext {
         &mut self,
         caller: Address,
         to: Address,
-        value: U256,
+        value: u64,
         data: &[u8],
         note: &'static str,
     ) -> B256 {
         self.nonce = self.nonce.saturating_add(1);
-        let value = value.saturating_to::<u64>();
         let mut preimage = self.frames.last().map_or(self.root_id, |frame| frame.hash).to_vec();
         if note != CREATE {
             preimage.extend_from_slice(&address::to_wire(to));
@@ -120,6 +180,15 @@ impl TxContext {
         let hash = keccak256(&preimage);
         self.internal.push(InternalTransaction { hash, caller, to, value, note, rejected: false });
         hash
+    }
+
+    /// As [`Self::note_internal`] for a staking instruction that finds nothing to do: the chain knows no stakes of
+    /// contracts.
+    pub(super) fn note_in_vain(&mut self, owner: Address, to: Address, value: u64, note: &'static str) {
+        self.note_internal(owner, to, value, &[], note);
+        if let Some(inner) = self.internal.last_mut() {
+            inner.rejected = true;
+        }
     }
 }
 
@@ -138,4 +207,9 @@ pub(super) fn create2_address(creator: Address, salt: U256, init_code: &[u8]) ->
     preimage[21..53].copy_from_slice(&salt.to_be_bytes::<32>());
     preimage[53..].copy_from_slice(keccak256(init_code).as_slice());
     Address::from_word(keccak256(preimage))
+}
+
+/// An address as the virtual machine shows some of them: with TRON's prefix before its 20 bytes.
+pub(super) fn prefixed(address: Address) -> U256 {
+    U256::from_be_slice(&address::to_wire(address))
 }

@@ -15,7 +15,7 @@ use crate::chain::{
     Account, InternalTransaction, Loan, Loans, Permissions, Receipt, Resource, Restaked, Stake, TransactionInfo,
     Unstaking, Usage,
 };
-use crate::evm::tx::{CALL, CREATE, SUICIDE};
+use crate::evm::tx::NOTES;
 
 pub(super) fn from_delta(delta: &Delta) -> DeltaMessage {
     DeltaMessage {
@@ -271,7 +271,7 @@ fn to_log(message: LogMessage) -> Option<Log> {
 }
 
 fn to_internal(message: InternalMessage) -> Option<InternalTransaction> {
-    let note = [CALL, CREATE, SUICIDE].into_iter().find(|note| *note == message.note)?;
+    let note = NOTES.iter().copied().find(|note| *note == message.note)?;
     Some(InternalTransaction {
         hash: B256::try_from(message.hash.as_slice()).ok()?,
         caller: to_address(&message.caller)?,
