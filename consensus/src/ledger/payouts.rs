@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use lucid_score::median::weighted_median;
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::block::Block;
+use lucid_types::commit::Commit;
 use lucid_types::genesis::GenesisPool;
 use lucid_types::id::{AttemptId, PayoutId, PoolId};
 use lucid_types::payout::{PayoutAttempt, SolidBlock, TreasuryView, Verdict};
@@ -72,7 +73,14 @@ fn end_attempt(state: &mut State, id: PayoutId, verdict: Verdict, events: &mut V
     Ok(())
 }
 
-/// Opens an attempt for every payout that has none, in the order of the payouts' ids, as far as the treasury covers.
+/// Attempts that are open at a time, of all pools: what one commit can vote on, and whose votes fit the state.
+pub fn max_open(validators: usize) -> usize {
+    const VOTES: usize = 50_000;
+    Commit::MAX_RECEIPTS.min(VOTES / validators.max(1))
+}
+
+/// Opens an attempt for every payout that has none, in the order of the payouts' ids, as far as the treasury covers, until
+/// [`max_open`] are open. Every block begins with another pool.
 pub(crate) fn open_attempts(
     network: &Network,
     state: &mut State,
@@ -80,7 +88,9 @@ pub(crate) fn open_attempts(
     events: &mut Vec<Event>,
 ) -> Result<(), InvalidBlock> {
     let Some(reference) = reference(network, block) else { return Ok(()) };
-    for (id, pool) in network.pools() {
+    let pools: Vec<_> = network.pools().collect();
+    let first = usize::try_from(block.height.get()).unwrap_or(0).checked_rem(pools.len()).unwrap_or(0);
+    for (id, pool) in pools.iter().cycle().skip(first).take(pools.len()).copied() {
         if state.pools.get(id).is_none_or(|accounts| accounts.paused) {
             continue;
         }
@@ -163,8 +173,10 @@ fn open_for_pool(
     for attempt in open() {
         trx = trx.checked_add(fee_of(attempt.attempt.fee_limit)?).ok_or(InvalidBlock::Overflow)?;
     }
+    let most = max_open(network.validators(block.height).members().len());
+    let room = most.saturating_sub(state.payouts.values().filter(|payout| payout.open.is_some()).count());
     let waiting = |p: &Payout| p.pool == *pool_id && p.open.is_none() && p.failures < max_failures;
-    for (id, payout) in state.payouts.iter_mut().filter(|(_, payout)| waiting(payout)) {
+    for (id, payout) in state.payouts.iter_mut().filter(|(_, payout)| waiting(payout)).take(room) {
         let usdt_then = usdt.checked_add(payout.amount).ok_or(InvalidBlock::Overflow)?;
         let trx_then = trx.checked_add(fee_of(limit)?).ok_or(InvalidBlock::Overflow)?;
         if usdt_then > treasury.usdt || trx_then > treasury.trx {

@@ -1,5 +1,7 @@
 //! Settlements: shares become rewards, rewards become payouts, and a leader is elected to carry them.
 
+use std::collections::BTreeMap;
+
 use lucid_score::leader::{Candidate, order};
 use lucid_score::reward::{commission, split};
 use lucid_types::amount::MicroUsdt;
@@ -112,6 +114,10 @@ fn elect(
     events.push(Event::Elected { pool: *id, settlement, order });
 }
 
+/// Payouts of one recipient that may wait or be under way: what it earns beyond them stays in its balance, so that a
+/// treasury without funds does not let the state grow for ever.
+pub const MAX_UNENDED: usize = 3;
+
 /// Turns balances that reach the threshold into payouts.
 fn schedule(
     network: &Network,
@@ -123,7 +129,14 @@ fn schedule(
 ) -> Result<(), InvalidBlock> {
     let threshold = network.policy().payout_threshold;
     let Some(accounts) = state.pools.get_mut(id) else { return Ok(()) };
-    let due: Vec<_> = accounts.balances.iter().filter(|(_, sum)| **sum >= threshold).map(|(n, s)| (*n, *s)).collect();
+    let mut unended = BTreeMap::<NodeId, usize>::new();
+    for payout in state.payouts.values().filter(|payout| payout.pool == *id) {
+        *unended.entry(payout.worker).or_default() += 1;
+    }
+    let is_due = |(node, sum): &(&NodeId, &MicroUsdt)| {
+        **sum >= threshold && unended.get(*node).is_none_or(|count| *count < MAX_UNENDED)
+    };
+    let due: Vec<_> = accounts.balances.iter().filter(is_due).map(|(node, sum)| (*node, *sum)).collect();
     for (node, amount) in due {
         let Some(to) = address_of(network, pool, &node) else { continue };
         accounts.balances.remove(&node);

@@ -147,6 +147,11 @@ pub enum GenesisError {
 }
 
 impl Genesis {
+    /// The most workers: their scores of an epoch, their sums and what they are owed must fit their records.
+    pub const MAX_WORKERS: usize = 10_000;
+    /// The most pools.
+    pub const MAX_POOLS: usize = 1_000;
+
     /// The network's id.
     pub fn network_id(&self) -> NetworkId {
         NetworkId::from_bytes(*blake3::hash(&encode(self)).as_bytes())
@@ -179,6 +184,13 @@ impl Genesis {
     pub fn check(&self) -> Result<ValidatorSet, GenesisError> {
         self.policy.check()?;
         let set = ValidatorSet::new(self.validators.clone())?;
+        for (place, count, most) in
+            [("workers", self.workers.len(), Self::MAX_WORKERS), ("pools", self.pools.len(), Self::MAX_POOLS)]
+        {
+            if count > most {
+                return Err(entry(place.to_owned(), format!("{count} are listed; a network has at most {most}")));
+            }
+        }
         let mut workers = BTreeSet::new();
         for worker in &self.workers {
             let place = || format!("worker {}", worker.node);

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 
 use super::chain::{BUDGET, Chain, VALIDATORS, all_good, as_it_is, genesis, genesis_with, validator};
 use crate::ledger::execute::Event;
+use crate::ledger::payouts::max_open;
+use crate::ledger::settle::MAX_UNENDED;
+use crate::ledger::state::Payout;
 use crate::replica::PaymentView;
 
 /// Three workers and the owner's commission.
@@ -51,6 +54,36 @@ fn opens(view: impl Fn(usize, PaymentView) -> PaymentView) -> usize {
 fn with_treasury(mut view: PaymentView, change: impl FnOnce(&mut TreasuryView)) -> PaymentView {
     change(&mut view.treasuries[0]);
     view
+}
+
+#[test]
+fn no_more_attempts_are_open_than_a_commit_can_vote_on() {
+    let (mut chain, most) = (waiting(), max_open(VALIDATORS));
+    assert_eq!([most, max_open(50), max_open(1_000)], [1_000, 1_000, 50]);
+    let payout = chain.state.payouts.values().next().unwrap().clone();
+    for i in 0..most {
+        let id = PayoutId::from_bytes(*blake3::hash(&i.to_le_bytes()).as_bytes());
+        chain.state.payouts.insert(id, Payout { amount: MicroUsdt::ZERO, ..payout.clone() });
+    }
+    assert_eq!(opened(&chain.step(all_good, as_it_is)).len(), most);
+    assert_eq!(opened(&chain.step(all_good, as_it_is)).len(), 0, "nothing has ended");
+    assert_eq!(chain.state.payouts.values().filter(|payout| payout.open.is_some()).count(), most);
+}
+
+#[test]
+fn a_treasury_without_funds_does_not_let_the_state_grow() {
+    let mut chain = Chain::new(genesis());
+    for _ in 0..21 {
+        chain.step(all_good, nothing);
+    }
+    assert_eq!(chain.state.payouts.len(), MAX_UNENDED * PAYOUTS);
+    let paid: u64 = chain.state.payouts.values().map(|payout| payout.amount.get()).sum();
+    assert_eq!(paid, 3 * BUDGET, "the first three settlements");
+    let waiting: u64 = chain.pool().balances.values().map(|sum| sum.get()).sum();
+    assert_eq!(waiting, 7 * BUDGET, "the later ones wait as balances");
+    // Funded at last, each recipient is owed all of it at once.
+    chain.step(all_good, as_it_is);
+    assert_eq!(chain.state.payouts.values().filter(|payout| payout.open.is_some()).count(), MAX_UNENDED * PAYOUTS);
 }
 
 #[test]
