@@ -1,7 +1,7 @@
 //! Blocks: gathering transactions, sealing with root, id and signature as java-tron computes them.
 
 use lucid_tron_bridge::block::{block_id, sha256, transaction_root};
-use lucid_tron_bridge::proto::{self, ContractResult};
+use lucid_tron_bridge::proto;
 use prost::Message;
 use revm::primitives::B256;
 
@@ -13,8 +13,6 @@ use crate::wallet::Wallet;
 
 /// The block version that headers carry: that of java-tron 4.8.0.
 const VERSION: i32 = 32;
-/// Bytes of a result that says how the contract ended and nothing else.
-const RESULT_BYTES_IN_BLOCK: usize = 4;
 
 /// A block with what became of its transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +82,10 @@ impl Builder {
         self.bytes.saturating_add(bytes_in_block(transaction)) <= MAX_BLOCK_BYTES
     }
 
-    /// Adds a transaction with its result, which is the contract's alone: fees stand in the receipt only.
-    pub(crate) fn push(&mut self, transaction: &proto::Transaction, info: TransactionInfo) {
-        self.bytes = self.bytes.saturating_add(bytes_in_block(transaction));
-        self.transactions.push(with_result(transaction, info.contract_result_code()));
+    /// Adds a transaction, which holds its result.
+    pub(crate) fn push(&mut self, transaction: proto::Transaction, info: TransactionInfo) {
+        self.bytes = self.bytes.saturating_add(bytes_in_block(&transaction));
+        self.transactions.push(transaction);
         self.infos.push(info);
     }
 
@@ -104,14 +102,8 @@ impl Builder {
     }
 }
 
-/// A transaction as it stands in a block.
-fn with_result(transaction: &proto::Transaction, result: ContractResult) -> proto::Transaction {
-    let result = proto::TransactionResult { contract_ret: result.into(), ..proto::TransactionResult::default() };
-    proto::Transaction { ret: vec![result], ..transaction.clone() }
-}
-
-/// Bytes that a transaction without its result takes in a block. All results take the same.
+/// Bytes that a transaction takes in a block.
 fn bytes_in_block(transaction: &proto::Transaction) -> usize {
-    let bytes = transaction.encoded_len().saturating_add(RESULT_BYTES_IN_BLOCK);
+    let bytes = transaction.encoded_len();
     prost::length_delimiter_len(bytes).saturating_add(bytes).saturating_add(1)
 }

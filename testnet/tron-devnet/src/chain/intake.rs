@@ -5,7 +5,7 @@
 
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, PermissionType};
+use lucid_tron_bridge::proto::{self, ContractResult, PermissionType};
 use prost::Message;
 use revm::primitives::{Address, B256};
 
@@ -19,13 +19,15 @@ use crate::address;
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     pub(crate) id: B256,
-    /// As received, without results.
+    /// As received; with its result once it was tried.
     pub(crate) transaction: proto::Transaction,
+    /// Its bytes without results.
+    size: usize,
     pub(crate) raw: proto::TransactionRaw,
     pub(crate) action: Action,
     pub(crate) owner: Address,
     pub(crate) permission_id: i32,
-    /// Who signed, in order, or why a signature is none.
+    /// Who signed, in order, or why a signature is none; as many as there may be.
     pub(crate) signers: Vec<Result<Address, String>>,
 }
 
@@ -46,13 +48,7 @@ impl Intake {
                 )));
             }
         };
-        if transaction.signature.is_empty() {
-            return Err(Refusal::signature("miss sig or contract"));
-        }
-        if transaction.signature.len() > MAX_SIGNATURES {
-            return Err(Refusal::signature("too many signatures"));
-        }
-        let signers: Vec<_> = transaction.signature.iter().map(|s| recover(&id, s)).collect();
+        let signers: Vec<_> = transaction.signature.iter().take(MAX_SIGNATURES).map(|s| recover(&id, s)).collect();
         let read = Action::unpack(contract)
             .and_then(|(action, owner)| Ok((action, address::from_wire(&owner).map_err(|_| Unreadable::Foreign)?)));
         let (action, owner) = match read {
@@ -62,21 +58,23 @@ impl Intake {
             Err(Unreadable::Foreign) => return Err(signed_by_nobody(&signers, &transaction.signature)),
         };
         let permission_id = contract.permission_id;
-        Ok(Self { id: id.into(), transaction, raw, action, owner, permission_id, signers })
-    }
-
-    /// Bytes of the transaction without results.
-    pub(crate) fn size(&self) -> usize {
-        self.transaction.encoded_len()
+        let size = transaction.encoded_len();
+        Ok(Self { id: id.into(), transaction, size, raw, action, owner, permission_id, signers })
     }
 
     /// Bytes that bandwidth is paid for.
     pub(crate) fn bandwidth(&self) -> u64 {
-        u64::try_from(self.size()).unwrap_or(u64::MAX).saturating_add(RESULT_BYTES)
+        u64::try_from(self.size).unwrap_or(u64::MAX).saturating_add(RESULT_BYTES)
+    }
+
+    /// Writes into the transaction how its contract ended. That is all: fees stand in the receipt.
+    pub(crate) fn note_result(&mut self, result: ContractResult) {
+        let result = proto::TransactionResult { contract_ret: result.into(), ..proto::TransactionResult::default() };
+        self.transaction.ret = vec![result];
     }
 
     pub(crate) fn check_size(&self) -> Result<(), Refusal> {
-        let size = self.size().saturating_add(2 * 64);
+        let size = self.size.saturating_add(2 * 64);
         if size > MAX_TRANSACTION_BYTES {
             return Err(Refusal::new(
                 Code::TooBigTransactionError,
@@ -91,7 +89,7 @@ impl Intake {
 
     /// Bytes, apart from signatures, of a transaction that makes an account are limited.
     pub(crate) fn check_size_for_new_account(&self, max: usize) -> Result<(), Refusal> {
-        let size = self.size().saturating_sub(self.transaction.signature.len().saturating_mul(SIGNATURE_BYTES));
+        let size = self.size.saturating_sub(self.transaction.signature.len().saturating_mul(SIGNATURE_BYTES));
         if size > max {
             return Err(Refusal::new(
                 Code::TooBigTransactionError,
@@ -107,6 +105,7 @@ impl Intake {
     /// The signers must reach the threshold of the permission that the transaction names, and that permission must allow
     /// this type of contract.
     pub(crate) fn check_permission(&self, account: Option<&Account>) -> Result<(), Refusal> {
+        check_count(&self.transaction.signature)?;
         let permission = permission_of(account, self.owner, self.permission_id)
             .ok_or_else(|| Refusal::signature("permission isn't exit"))?;
         if self.permission_id != 0 {
@@ -123,10 +122,19 @@ impl Intake {
     }
 }
 
+fn check_count(signatures: &[Vec<u8>]) -> Result<(), Refusal> {
+    match signatures.len() {
+        0 => Err(Refusal::signature("miss sig or contract")),
+        1..=MAX_SIGNATURES => Ok(()),
+        _ => Err(Refusal::signature("too many signatures")),
+    }
+}
+
 /// What a full node finds about signatures of a contract whose owner it cannot read: none is the owner's.
 fn signed_by_nobody(signers: &[Result<Address, String>], signatures: &[Vec<u8>]) -> Refusal {
     let nobody = default_owner(Address::ZERO);
-    Refusal::signature(weigh_each(&nobody, signers, signatures).err().unwrap_or_default())
+    let weighed = || weigh_each(&nobody, signers, signatures).err().unwrap_or_default();
+    check_count(signatures).err().unwrap_or_else(|| Refusal::signature(weighed()))
 }
 
 /// Who a contract acts for.

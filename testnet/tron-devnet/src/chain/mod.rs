@@ -188,7 +188,7 @@ impl Chain {
         Ok(())
     }
 
-    pub(crate) fn submit_intake(&mut self, intake: Intake) -> Result<B256, Refusal> {
+    pub(crate) fn submit_intake(&mut self, mut intake: Intake) -> Result<B256, Refusal> {
         self.check_next_slot(&intake)?;
         intake.check_permission(self.state.account(intake.owner))?;
         self.check_reference(&intake)?;
@@ -198,7 +198,8 @@ impl Chain {
             return Err(Refusal::new(Code::DupTransactionError, "Dup transaction."));
         }
         let block = self.next_block(self.head_block().time());
-        self.try_on_top(&intake, block)?;
+        let info = self.try_on_top(&intake, block)?;
+        intake.note_result(info.contract_result_code());
         let id = intake.id;
         self.pending_ids.insert(id, self.pending.len());
         self.pending.push(Arc::new(intake));
@@ -214,7 +215,7 @@ impl Chain {
         let context = self.next_block(time);
         let mut builder = block::Builder::new(context, self.head_block().id);
         let mut waiting = Vec::new();
-        for intake in std::mem::take(&mut self.pending) {
+        for mut intake in std::mem::take(&mut self.pending) {
             if !builder.has_room_for(&intake.transaction) {
                 waiting.push(intake);
                 continue;
@@ -224,7 +225,8 @@ impl Chain {
                 && self.check_reference(&intake).is_ok()
                 && intake.check_permission(self.state.account(intake.owner)).is_ok();
             if is_still_valid && let Ok(info) = self.try_on_top(&intake, context) {
-                builder.push(&intake.transaction, info);
+                Arc::make_mut(&mut intake).note_result(info.contract_result_code());
+                builder.push(Arc::unwrap_or_clone(intake).transaction, info);
             }
         }
         let block = Arc::new(builder.seal(&self.witness));
@@ -281,8 +283,9 @@ impl Chain {
         self.state.begin();
         self.pending_ids.clear();
         let next = self.next_block(self.head_block().time());
-        for intake in std::mem::take(&mut self.pending) {
-            if self.try_on_top(&intake, next).is_ok() {
+        for mut intake in std::mem::take(&mut self.pending) {
+            if let Ok(info) = self.try_on_top(&intake, next) {
+                Arc::make_mut(&mut intake).note_result(info.contract_result_code());
                 self.pending_ids.insert(intake.id, self.pending.len());
                 self.pending.push(intake);
             }

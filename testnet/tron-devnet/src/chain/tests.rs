@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conservation;
+mod rules;
 mod staking;
 
 use super::*;
