@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. 0: agreed and paid, or done; 1: not; 2: usage.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::console::{Console, Mark};
 use crate::control::{Reply, Request, Status, client};
-use crate::devnet::{DevnetOptions, SEED, devnet};
+use crate::devnet::{self, DevnetOptions, Output, SEED, devnet};
 use crate::duration;
 use crate::up::{UpOptions, UsageError, up};
 
@@ -62,9 +63,13 @@ Examples:
 
 const DEVNET_EXAMPLES: &str = "\
 Examples:
-  lucid-testnet devnet --port 9090 --block-time 1s --solid-lag 3
-  lucid-testnet devnet --on-demand --accounts 3 --seed mine
-  curl http://127.0.0.1:9090/wallet/getnowblock";
+  lucid-testnet devnet                      then point tronweb, tronpy or TronBox to http://127.0.0.1:9090
+  lucid-testnet devnet --on-demand          every transaction is in a block, and solidified, when it is answered
+  lucid-testnet devnet --dir ~/my-network   goes on where it stopped
+  lucid-testnet devnet --json --port 0      one line of JSON when the API answers: url, accounts with keys, usdt
+  curl http://127.0.0.1:9090/wallet/getnowblock
+
+Standard error tells of every transaction in a block and of every refused one; RUST_LOG chooses otherwise.";
 
 #[derive(Debug, Args)]
 struct Up {
@@ -125,21 +130,32 @@ struct OnAll {
 
 #[derive(Debug, Args)]
 struct Devnet {
-    /// Port of the HTTP API on 127.0.0.1; 0 takes a free one.
+    /// Port of the HTTP API; 0 takes a free one.
     #[arg(long, default_value_t = 9090)]
     port: u16,
-    /// Time between blocks.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
+    /// Address to listen on. Anyone who reaches it can use the network.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Time between blocks, for example 500ms, 3s or 1m; a bare number is seconds.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = devnet::block_time)]
     block_time: Duration,
     /// Make a block for every transaction instead, at once.
     #[arg(long, conflicts_with = "block_time")]
     on_demand: bool,
-    /// The solidified block is this many blocks behind the newest.
-    #[arg(long, value_name = "BLOCKS", default_value_t = 19)]
+    /// The solidified block is this many blocks behind the newest. With --on-demand 0 unless given.
+    #[arg(
+        long,
+        value_name = "BLOCKS",
+        default_value = "19",
+        default_value_if("on_demand", "true", "0")
+    )]
     solid_lag: u64,
     /// Funded accounts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     accounts: u32,
+    /// TRX in each of them.
+    #[arg(long, value_name = "TRX", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    balance: u64,
     /// The accounts' keys are derived from this text; anyone who knows it has them.
     #[arg(long, default_value = SEED)]
     seed: String,
@@ -152,6 +168,12 @@ struct Devnet {
     /// Serve /devnet/*: funding, mining, time travel, faults. Anyone who reaches the port can use it.
     #[arg(long)]
     control: bool,
+    /// Print one line of JSON instead of text when the API answers.
+    #[arg(long)]
+    json: bool,
+    /// Print only errors (and the line of --json).
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Runs the command that the process was started with.
@@ -164,7 +186,12 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    log_to_stderr();
+    log_to_stderr(match &cli.command {
+        Command::Devnet(args) if args.quiet => "error",
+        // What people watch it for.
+        Command::Devnet(_) => "warn,lucid_tron_devnet=info",
+        _ => "warn",
+    });
     match run(cli.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -175,10 +202,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Diagnostics of this process; `RUST_LOG` chooses, warnings unless it does.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// Diagnostics of this process; `RUST_LOG` chooses, `otherwise` unless it does.
+fn log_to_stderr(otherwise: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let colours = Console::new(true).has_colours();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn run(command: Command) -> Result<bool> {
@@ -211,9 +244,15 @@ impl From<Up> for UpOptions {
 
 impl From<Devnet> for DevnetOptions {
     fn from(args: Devnet) -> Self {
-        let Devnet { port, block_time, on_demand, solid_lag, accounts, seed, no_usdt, dir, control } = args;
+        let Devnet { port, host, block_time, on_demand, solid_lag, accounts, balance, seed, .. } = args;
+        let Devnet { no_usdt, dir, control, json, quiet, .. } = args;
         let block_time = (!on_demand).then_some(block_time);
-        Self { port, block_time, solid_lag, accounts, seed, usdt: !no_usdt, dir, control }
+        let output = match (json, quiet) {
+            (true, _) => Output::Json,
+            (false, true) => Output::Nothing,
+            (false, false) => Output::Text,
+        };
+        Self { host, port, block_time, solid_lag, accounts, balance, seed, usdt: !no_usdt, dir, control, output }
     }
 }
 
@@ -298,6 +337,20 @@ mod tests {
     }
 
     #[test]
+    fn blocks_on_demand_are_solidified_at_once_unless_asked_otherwise() {
+        let lag = |line: &str| {
+            let words = ["lucid-testnet", "devnet"].into_iter().chain(line.split_whitespace());
+            let Command::Devnet(args) = Cli::try_parse_from(words).unwrap().command else { unreachable!() };
+            let options = DevnetOptions::from(args);
+            (options.block_time, options.solid_lag)
+        };
+        assert_eq!(lag(""), (Some(Duration::from_secs(3)), 19));
+        assert_eq!(lag("--block-time 1"), (Some(Duration::from_secs(1)), 19));
+        assert_eq!(lag("--on-demand"), (None, 0));
+        assert_eq!(lag("--on-demand --solid-lag 2"), (None, 2));
+    }
+
+    #[test]
     fn what_cannot_be_is_a_usage_error() {
         for line in [
             "up --validators 0",
@@ -309,6 +362,10 @@ mod tests {
             "kill --dir /tmp/x",
             "kill worker-1",
             "devnet --on-demand --block-time 1s",
+            "devnet --block-time 0",
+            "devnet --balance 0",
+            "devnet --accounts 1001",
+            "devnet --host localhost",
             "",
         ] {
             let words = std::iter::once("lucid-testnet").chain(line.split_whitespace());

@@ -52,6 +52,11 @@ impl Console {
         Self { to_stderr: json, colour: terminal && !no_color }
     }
 
+    /// Whether its lines are coloured.
+    pub fn has_colours(self) -> bool {
+        self.colour
+    }
+
     /// One line with its mark.
     pub fn line(self, mark: Mark, text: impl Display) {
         let sign = mark.sign();

@@ -1,25 +1,33 @@
 //! `lucid-testnet devnet`: a local TRON network in this process, and what it prints.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lucid_tron_devnet::{DevnetConfig, Ready, address, serve};
+use lucid_tron_devnet::wallet::Wallet;
+use lucid_tron_devnet::{DevnetConfig, DevnetError, Ready, address, serve};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::console::{Console, usdt};
 use crate::duration;
 use crate::interrupt::Interrupt;
 
 /// The seed of the accounts' keys unless another is given.
 pub const SEED: &str = "lucid";
+/// Sun in a TRX.
+const SUN: u64 = 1_000_000;
+/// What a block time can be.
+const BLOCK_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3_600);
 
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct DevnetOptions {
-    /// The API's port on 127.0.0.1.
+    /// Where the API listens.
+    pub host: IpAddr,
+    /// The API's port.
     pub port: u16,
     /// Time between blocks; `None` makes a block for each transaction.
     pub block_time: Option<Duration>,
@@ -27,6 +35,8 @@ pub struct DevnetOptions {
     pub solid_lag: u64,
     /// Number of funded accounts.
     pub accounts: u32,
+    /// TRX in each of them.
+    pub balance: u64,
     /// Where the accounts' keys come from.
     pub seed: String,
     /// Whether account 0 deploys the test USDT first.
@@ -35,6 +45,34 @@ pub struct DevnetOptions {
     pub dir: Option<PathBuf>,
     /// Whether `/devnet/*` is served.
     pub control: bool,
+    /// What standard output says when the API answers.
+    pub output: Output,
+}
+
+/// How a network introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One line of JSON.
+    Json,
+    /// Not at all.
+    Nothing,
+}
+
+/// Reads a block time: a duration with its unit, or whole seconds without.
+///
+/// # Errors
+/// Says what would be right.
+pub fn block_time(text: &str) -> Result<Duration, String> {
+    let seconds = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let time = if seconds { duration::parse(&format!("{text}s")) } else { duration::parse(text) }?;
+    let (least, most) = BLOCK_TIMES.into_inner();
+    if BLOCK_TIMES.contains(&time) {
+        return Ok(time);
+    }
+    let (least, most) = (duration::show(least), duration::show(most));
+    Err(format!("write {least} to {most}, or use --on-demand for a block at each transaction"))
 }
 
 /// Runs the network until Ctrl-C or SIGTERM.
@@ -44,20 +82,18 @@ pub struct DevnetOptions {
 pub async fn devnet(options: &DevnetOptions) -> Result<()> {
     let mut interrupt = Interrupt::new().context("take over Ctrl-C")?;
     let config = DevnetConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)),
+        listen: SocketAddr::from((options.host, options.port)),
         block_time: options.block_time,
         solid_lag: options.solid_lag,
         accounts: options.accounts,
+        balance: options.balance.saturating_mul(SUN),
         seed: options.seed.clone(),
         deploy_usdt: options.usdt,
         dir: options.dir.clone(),
         control: options.control,
-        ..DevnetConfig::default()
     };
-    let balance = config.balance;
     let stop = CancellationToken::new();
-    let console = Console::new(false);
-    let running = serve(config, stop.clone(), |ready| console.plain(banner(&ready, balance, options)));
+    let running = serve(config, stop.clone(), |ready| introduce(&ready, options));
     let stopping = async {
         interrupt.wait().await;
         stop.cancel();
@@ -65,17 +101,71 @@ pub async fn devnet(options: &DevnetOptions) -> Result<()> {
     // The server ends once `stop` is cancelled, and by itself only when it fails.
     tokio::pin!(running, stopping);
     tokio::select! {
-        done = &mut running => return done.context("run the local TRON network"),
+        done = &mut running => return done.map_err(advise),
         () = &mut stopping => {}
     }
     running.await.context("stop the local TRON network")
 }
 
-fn banner(ready: &Ready, balance: u64, options: &DevnetOptions) -> String {
-    let mut text = String::from("Local TRON network\n\nAccounts\n");
+/// What to do about an error, in front of it.
+fn advise(error: DevnetError) -> anyhow::Error {
+    let advice = match &error {
+        DevnetError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "the port is taken; choose another with --port, or any free one with --port 0"
+        }
+        DevnetError::Listen { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            "the port is reserved; choose one above 1023 with --port"
+        }
+        DevnetError::Listen { .. } => "this machine cannot listen there; see --host",
+        _ => "run the local TRON network",
+    };
+    anyhow::Error::new(error).context(advice)
+}
+
+fn introduce(ready: &Ready, options: &DevnetOptions) {
+    // A reader that has gone away is no reason to stop a network.
+    let _ = match options.output {
+        Output::Text => write!(std::io::stdout(), "{}", banner(ready, options)),
+        Output::Json => writeln!(std::io::stdout(), "{}", summary(ready, options)),
+        Output::Nothing => Ok(()),
+    };
+}
+
+/// What a script needs to know.
+fn summary(ready: &Ready, options: &DevnetOptions) -> serde_json::Value {
+    let account = |wallet: &Wallet| {
+        json!({
+            "address": address::to_base58(wallet.address()),
+            "hex": address::to_hex(wallet.address()),
+            "key": hex::encode(wallet.secret()),
+        })
+    };
+    json!({
+        "url": url(ready),
+        "accounts": ready.accounts.iter().map(account).collect::<Vec<_>>(),
+        "balance_trx": options.balance,
+        "usdt": ready.usdt.map(address::to_base58),
+        "genesis_block": hex::encode(ready.genesis_id),
+        "block_time_ms": options.block_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        "solid_lag": options.solid_lag,
+        "control": options.control,
+    })
+}
+
+/// Where a client on this machine finds the API.
+fn url(ready: &Ready) -> String {
+    let mut at = ready.listen;
+    if at.ip().is_unspecified() {
+        at.set_ip(if at.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{at}")
+}
+
+fn banner(ready: &Ready, options: &DevnetOptions) -> String {
+    let mut text = format!("Local TRON network\n\nAccounts, {} TRX each at first\n", options.balance);
     // Writing to a string cannot fail.
     for (i, wallet) in ready.accounts.iter().enumerate() {
-        let _ = writeln!(text, "({i}) {} ({} TRX)", address::to_base58(wallet.address()), usdt(balance));
+        let _ = writeln!(text, "({i}) {}", address::to_base58(wallet.address()));
     }
     text.push_str("\nPrivate keys\n");
     for (i, wallet) in ready.accounts.iter().enumerate() {
@@ -89,18 +179,83 @@ fn banner(ready: &Ready, balance: u64, options: &DevnetOptions) -> String {
         Some(time) => format!("one every {}", duration::show(time)),
         None => "one for each transaction".to_owned(),
     };
-    let _ = write!(
-        text,
-        "\nBlocks          {blocks}, solidified {} behind\nGenesis block   {}\nFull node API   http://{}\n",
-        options.solid_lag,
-        hex::encode(ready.genesis_id),
-        ready.listen
-    );
-    if options.control {
-        let _ = writeln!(text, "Control         http://{}/devnet/", ready.listen);
-    }
+    let solid = match options.solid_lag {
+        0 => "at once".to_owned(),
+        lag => format!("{lag} behind"),
+    };
+    let _ = writeln!(text, "\nBlocks          {blocks}, solidified {solid}");
+    let _ = writeln!(text, "Genesis block   {}", hex::encode(ready.genesis_id));
     if let Some(dir) = &options.dir {
         let _ = writeln!(text, "Kept in         {}", dir.display());
     }
+    if options.control {
+        let _ = writeln!(text, "Control         {}/devnet/", url(ready));
+    }
+    let _ = writeln!(text, "Full node API   {}", url(ready));
     text
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    fn ready(listen: &str) -> Ready {
+        let accounts = vec![Wallet::derive(SEED, 0), Wallet::derive(SEED, 1)];
+        let usdt = Some(accounts[1].address());
+        Ready { listen: listen.parse().unwrap(), accounts, usdt, genesis_id: [7; 32] }
+    }
+
+    fn options() -> DevnetOptions {
+        DevnetOptions {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            block_time: Some(Duration::from_secs(3)),
+            solid_lag: 19,
+            accounts: 2,
+            balance: 500,
+            seed: SEED.to_owned(),
+            usdt: true,
+            dir: None,
+            control: false,
+            output: Output::Text,
+        }
+    }
+
+    #[test]
+    fn block_times_are_durations_or_seconds() {
+        assert_eq!(block_time("1"), Ok(Duration::from_secs(1)));
+        assert_eq!(block_time("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(block_time("60m"), Ok(Duration::from_secs(3_600)));
+        for text in ["0", "0s", "49ms", "61m"] {
+            assert!(block_time(text).unwrap_err().contains("--on-demand"), "{text}");
+        }
+        for text in ["", "-1", "1.5", "s", "99999999999999999999"] {
+            assert!(block_time(text).unwrap_err().contains("5s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn scripts_get_one_line_with_everything() {
+        let summary = summary(&ready("0.0.0.0:9090"), &options());
+        assert_eq!(summary["url"], "http://127.0.0.1:9090");
+        assert_eq!(summary["accounts"][0]["address"], "TPz1cFQEQMXsRMKpnnALsxUBFTBthjyQD9");
+        assert_eq!(summary["accounts"][0]["hex"], "4199b8aa933023e895792670c646b85d2791d15516");
+        assert_eq!(summary["accounts"][1]["key"], "c2cfe6f10829ff533502f7b982041ecdf68e84656a21102ee0bda0727775f57e");
+        assert_eq!(summary["usdt"], summary["accounts"][1]["address"]);
+        assert_eq!((&summary["block_time_ms"], &summary["solid_lag"]), (&json!(3_000), &json!(19)));
+        assert!(!summary.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn people_read_where_everything_is() {
+        let text = banner(&ready("[::]:1"), &options());
+        assert!(text.contains("Accounts, 500 TRX each at first\n(0) TPz1cFQEQMXsRMKpnnALsxUBFTBthjyQD9\n"), "{text}");
+        assert!(text.contains("one every 3s, solidified 19 behind\n"), "{text}");
+        assert!(text.ends_with("Full node API   http://[::1]:1\n"), "{text}");
+        let on_demand = DevnetOptions { block_time: None, solid_lag: 0, control: true, ..options() };
+        let text = banner(&ready("127.0.0.1:5"), &on_demand);
+        assert!(text.contains("one for each transaction, solidified at once\n"), "{text}");
+        assert!(text.contains("Control         http://127.0.0.1:5/devnet/\n"), "{text}");
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod evm;
 pub(crate) mod faults;
 pub(crate) mod listen;
 pub mod node;
+pub(crate) mod report;
 pub mod server;
 pub(crate) mod start;
 pub mod store;

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lucid_tron_bridge::block::transaction_id;
 use lucid_tron_bridge::proto;
 use revm::primitives::B256;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use crate::chain::{Chain, Code, Intake, Refusal, StoredBlock};
 use crate::clock::{Clock, TooLate};
 use crate::faults::Faults;
+use crate::report;
 use crate::store::{Log, StoreError};
 
 /// See the module.
@@ -133,6 +135,11 @@ impl Node {
 
     /// Judges a transaction and queues it.
     pub fn submit(&self, transaction: proto::Transaction) -> Result<B256, Refusal> {
+        let id = transaction_id(&transaction.raw_data);
+        self.judge(transaction).inspect_err(|refusal| report::refused(&id, refusal))
+    }
+
+    fn judge(&self, transaction: proto::Transaction) -> Result<B256, Refusal> {
         self.chain().check_room()?;
         let intake = Intake::read(transaction)?;
         let mut chain = self.chain_mut();
@@ -189,7 +196,7 @@ impl Node {
         block
     }
 
-    /// Writes what `chain` did since the last time, and tells about its head.
+    /// Writes what `chain` did since the last time, and tells about its new blocks.
     pub(crate) fn save(&self, chain: &mut ChainMut<'_>) -> Result<(), Arc<StoreError>> {
         let changes = chain.take_changes();
         if let Some(log) = &mut *self.log()
@@ -199,7 +206,10 @@ impl Node {
             self.failure.send_replace(Some(Arc::clone(&error)));
             return Err(error);
         }
-        self.head.send_replace(chain.head().number());
+        let head = chain.head();
+        let before = self.head.send_replace(head.number());
+        let new = before.saturating_add(1)..=head.number();
+        new.filter_map(|number| head.block_by_number(number)).for_each(|block| report::block(block));
         Ok(())
     }
 }

@@ -166,9 +166,7 @@ async fn make_blocks(node: Arc<Node>, interval: Option<Duration>, stop: Cancella
         // Executing and writing a full block takes a while, so it has a thread of its own.
         let making = Arc::clone(&node);
         match tokio::task::spawn_blocking(move || making.produce(due)).await {
-            Ok(Ok(block)) => {
-                tracing::debug!(number = block.number(), transactions = block.transactions.len(), "devnet.block");
-            }
+            Ok(Ok(_)) => {}
             // Told by `Node::failed`.
             Ok(Err(_)) => return,
             Err(error) => tracing::error!(%error, "devnet.block"),
