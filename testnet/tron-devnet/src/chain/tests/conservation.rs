@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::{Beginning, Folder, Log, VERSION};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
@@ -193,8 +194,14 @@ proptest! {
             bench.check_stakes()?;
         }
 
+        let folder = tempfile::tempdir().unwrap();
+        let beginning = Beginning { version: VERSION, ..Beginning::default() };
+        let mut log = Log::begin(&Folder::lock(folder.path()).unwrap(), &beginning).unwrap();
+        log.write(&bench.chain.take_changes()).unwrap();
+        drop(log);
+        let found = Log::open(&Folder::lock(folder.path()).unwrap()).unwrap().unwrap();
         let mut again = Bench::new().chain;
-        again.replay(bench.chain.take_changes()).unwrap();
+        again.replay(found.changes).unwrap();
         prop_assert_eq!(tables(&again), tables(&bench.chain));
         prop_assert_eq!(again.head().block(), bench.chain.head().block());
     }
