@@ -1,7 +1,8 @@
 //! The full node's HTTP API: `/wallet/*` answers as of the head, `/walletsolidity/*` as of the solidified block.
 //!
 //! Every call takes GET and POST. A request that cannot be understood is answered like a full node does: status 200 with
-//! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in [`calls`].
+//! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in [`calls`]. TronGrid's
+//! events, under `/v1`, are [`events`]'.
 
 mod account;
 mod broadcast;
@@ -9,6 +10,8 @@ mod calls;
 mod constant;
 mod control;
 mod decode;
+mod event_data;
+mod events;
 mod faulty;
 mod json;
 mod make;
@@ -42,6 +45,9 @@ use crate::node::Node;
 use calls::answer;
 pub use control::Powers;
 use request::{BadRequest, MAX_BODY, Request};
+
+/// Where TronGrid's calls are.
+const GRID: &str = "/v1/";
 
 /// Which state a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,17 +132,23 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
         let carried_out = shared.carry_out(move |shared| control::respond(shared, &asked)).await;
         return carried_out.unwrap_or_else(unavailable);
     }
-    let Some((tree, name)) = split(&path) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let name = match split(&path) {
+        Some((_, name)) => name.to_owned(),
+        None if path.starts_with(GRID) => "events".to_owned(),
+        None => return StatusCode::NOT_FOUND.into_response(),
     };
-    let plan = if shared.powers.is_some() { shared.node.faults.take(name) } else { Plan::default() };
+    let plan = if shared.powers.is_some() { shared.node.faults.take(&name) } else { Plan::default() };
     if let Some(response) = faulty::before(&shared, &plan).await {
         return response;
     }
-    let (call, planned) = (name.to_owned(), plan.clone());
-    match shared.carry_out(move |shared| answer(&shared.node, tree, &call, &request, &planned)).await {
-        Some(Some(value)) => faulty::after(&shared, &plan, name, value).await,
-        Some(None) => StatusCode::NOT_FOUND.into_response(),
+    let planned = plan.clone();
+    let answered = shared.carry_out(move |shared| match split(&path) {
+        Some((tree, name)) => answer(&shared.node, tree, name, &request, &planned).ok_or(StatusCode::NOT_FOUND),
+        None => events::answer(&shared.node, &path, &request),
+    });
+    match answered.await {
+        Some(Ok(value)) => faulty::after(&shared, &plan, &name, value).await,
+        Some(Err(status)) => status.into_response(),
         None => unavailable(),
     }
 }
@@ -171,7 +183,7 @@ pub fn call(node: &Node, path: &str, body: &[u8]) -> Option<String> {
 const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 
 fn preflight(path: &str) -> Response {
-    if split(path).is_none() {
+    if split(path).is_none() && !path.starts_with(GRID) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let allowed = [

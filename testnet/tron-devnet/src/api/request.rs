@@ -140,6 +140,10 @@ impl Request {
         Value::Object(self.map.clone())
     }
 
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        is_true(self.map.get(name))
+    }
+
     /// Empty if absent; what is no text is printed.
     pub(crate) fn text(&self, name: &str) -> String {
         match self.get(name) {

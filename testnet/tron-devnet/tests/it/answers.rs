@@ -358,3 +358,63 @@ async fn a_hex_broadcast_prints_the_protobuf_message() {
     assert!(printed.get("txID").is_none());
     net.stop().await;
 }
+
+#[tokio::test]
+async fn events_are_read_with_the_contracts_interface() {
+    let net = Net::start(None, 1).await;
+    let owner = &net.ready.accounts[0];
+    let usdt = net.ready.usdt.unwrap();
+    let recipient = Wallet::derive("r", 0).address();
+    let mut ids = Vec::new();
+    for amount in [1_u64, 2, 3] {
+        let send = json!({ "owner_address": address::to_hex(owner.address()), "contract_address": address::to_hex(usdt),
+            "fee_limit": 100_000_000, "data": hex::encode(token::transfer(recipient, amount)) });
+        let mut sent = post(&net, "triggersmartcontract", send).await["transaction"].clone();
+        let id: [u8; 32] = hex::decode(sent["txID"].as_str().unwrap()).unwrap().try_into().unwrap();
+        sent["signature"] = json!([hex::encode(owner.sign_hash(&id).unwrap())]);
+        assert_eq!(post(&net, "broadcasttransaction", sent).await["result"], true);
+        ids.push(hex::encode(id));
+    }
+    let by_transaction = net.get(&format!("/v1/transactions/{}/events", ids[2])).await;
+    let info = post(&net, "gettransactioninfobyid", json!({ "value": ids[2] })).await;
+    let base58 = address::to_base58(usdt);
+    let (from, to) = (format!("0x{}", hex::encode(owner.address())), format!("0x{}", hex::encode(recipient)));
+    assert_eq!(
+        by_transaction["data"],
+        json!([{
+            "block_number": info["blockNumber"],
+            "block_timestamp": info["blockTimeStamp"],
+            "caller_contract_address": base58,
+            "contract_address": base58,
+            "event_index": 0,
+            "event_name": "Transfer",
+            "event": "Transfer(address indexed from, address indexed to, uint256 value)",
+            "result": { "0": from, "1": to, "2": "3", "from": from, "to": to, "value": "3" },
+            "result_type": { "from": "address", "to": "address", "value": "uint256" },
+            "transaction_id": ids[2],
+            "_unconfirmed": true,
+        }])
+    );
+    assert_eq!((&by_transaction["success"], &by_transaction["meta"]["page_size"]), (&json!(true), &json!(1)));
+
+    let values = async |query: &str| {
+        let page = net.get(&format!("/v1/contracts/{base58}/events?event_name=Transfer&{query}")).await;
+        let values = page["data"].as_array().unwrap().iter().map(|e| e["result"]["value"].as_str().unwrap().to_owned());
+        (values.collect::<Vec<_>>(), page["meta"]["fingerprint"].as_str().map(str::to_owned))
+    };
+    // The one that made the token comes last.
+    let minted = "1000000000000000".to_owned();
+    let list = |n: &[&str]| n.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    assert_eq!(values("limit=3").await, (list(&["3", "2", "1"]), Some("3".to_owned())));
+    assert_eq!(values("limit=3&fingerprint=3").await, (vec![minted.clone()], None));
+    assert_eq!(values("order_by=block_timestamp,asc&limit=2").await.0, [minted, "1".to_owned()]);
+    assert_eq!(values("only_unconfirmed=true").await.0, list(&["3"]));
+    assert_eq!(values("only_confirmed=true&limit=1").await.0, list(&["2"]));
+    assert_eq!(values(&format!("block_number={}", info["blockNumber"])).await.0, list(&["3"]));
+    assert_eq!(values(&format!("min_block_timestamp={}", info["blockTimeStamp"])).await.0, list(&["3"]));
+    assert_eq!(net.get("/v1/blocks/latest/events").await["data"], by_transaction["data"]);
+    assert_eq!(net.get(&format!("/v1/transactions/{}/events", "00".repeat(32))).await["data"], json!([]));
+    assert_eq!(net.raw("GET", "/v1/contracts/nobody/events", "").await.0, 400);
+    assert_eq!(net.raw("GET", "/v1/accounts/nobody", "").await.0, 404);
+    net.stop().await;
+}
