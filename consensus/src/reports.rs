@@ -1,7 +1,8 @@
 //! Commits and reveals that have arrived and wait for a block.
 //!
 //! The first commit of a validator for an epoch stands; a second, different one is ignored here. Bounded: only
-//! epochs from the newest block on, at most [`MAX_AHEAD`] of them, and one item for each validator.
+//! epochs from the newest block on, at most [`MAX_AHEAD`] of them (of reveals only those that are due), and one item for
+//! each validator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,10 +38,11 @@ impl Reports {
         wanted
     }
 
-    /// Adds a reveal. False if its epoch is over, too far ahead, or its validator's reveal is known.
+    /// Adds a reveal. False if its epoch is over, not due yet, or its validator's reveal is known.
     pub fn add_reveal(&mut self, network: &Network, state: &State, reveal: Verified<Signed<Reveal>>) -> bool {
         let key = (reveal.record.report.epoch, reveal.signer);
-        let wanted = is_wanted(network, state, key) && !self.reveals.contains_key(&key);
+        let is_due = key.0 <= newest_reveal(network, state.height);
+        let wanted = is_due && is_wanted(network, state, key) && !self.reveals.contains_key(&key);
         if wanted {
             self.reveals.insert(key, reveal);
         }
@@ -99,6 +101,12 @@ impl Reports {
         self.commits.retain(|key, _| is_wanted(network, state, *key));
         self.reveals.retain(|key, _| is_wanted(network, state, *key));
     }
+}
+
+/// The newest epoch whose reveals are kept when `height` is the newest block's: what is due in the next block, and one more
+/// from peers that are a block ahead. Reveals are large, so no validator may leave them here long before.
+pub fn newest_reveal(network: &Network, height: EpochNumber) -> EpochNumber {
+    EpochNumber::new(height.get().saturating_add(2).saturating_sub(network.policy().commit_window))
 }
 
 fn of_epoch(epoch: EpochNumber) -> std::ops::RangeInclusive<Key> {

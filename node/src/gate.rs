@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::RoundMessage;
-use lucid_consensus::reports::MAX_AHEAD;
+use lucid_consensus::reports::{MAX_AHEAD, newest_reveal};
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::block::Block;
@@ -113,11 +113,19 @@ impl NodeGate {
         Ok(Passed::Attestation(verified))
     }
 
-    /// Window, membership and duplicates of what validators send for an epoch.
+    fn newest_commit(&self) -> EpochNumber {
+        EpochNumber::new(self.tip().saturating_add(MAX_AHEAD))
+    }
+
+    fn newest_reveal(&self) -> EpochNumber {
+        newest_reveal(&self.network, EpochNumber::new(self.tip()))
+    }
+
+    /// Window, membership and duplicates of what validators send for an epoch up to `newest`.
     fn report<T: SignedRecord>(
         &self,
         kind: &'static str,
-        epoch: EpochNumber,
+        (epoch, newest): (EpochNumber, EpochNumber),
         signed: Signed<T>,
     ) -> Result<Verified<Signed<T>>, Refusal> {
         let tip = self.tip();
@@ -125,7 +133,7 @@ impl NodeGate {
         if epoch.get() < oldest {
             return Err(Ignore("stale"));
         }
-        if epoch.get() > tip.saturating_add(MAX_AHEAD).min(self.newest_epoch()) {
+        if epoch.get() > newest.get().min(self.newest_epoch()) {
             return Err(Ignore("future"));
         }
         self.member(&signed.signer)?;
@@ -245,10 +253,10 @@ impl Gate for NodeGate {
         let passed = match topic {
             Topic::Attestations(_) => self.attestation(bytes),
             Topic::Commits => parse::<Signed<Commit>>(bytes)
-                .and_then(|signed| self.report("commit", signed.record.epoch, signed))
+                .and_then(|signed| self.report("commit", (signed.record.epoch, self.newest_commit()), signed))
                 .map(Passed::Commit),
             Topic::Reveals => parse::<Signed<Reveal>>(bytes)
-                .and_then(|signed| self.report("reveal", signed.record.report.epoch, signed))
+                .and_then(|signed| self.report("reveal", (signed.record.report.epoch, self.newest_reveal()), signed))
                 .map(Passed::Reveal),
             Topic::Consensus => self.round_message(bytes),
             Topic::Liveness => self.liveness(bytes),

@@ -322,11 +322,11 @@ fn strangers_are_not_heard() {
 #[test]
 fn only_epochs_and_heights_that_matter_now_pass() {
     // The clock is in epoch `NEXT`; one more is allowed for a clock that is ahead. Reports are wanted from the newest
-    // block's epoch on, rounds of the next two heights, repetitions of the next.
+    // block's epoch on, reveals until they are due in the next block but one, rounds of the next two heights, repetitions of the next.
     for (kind, oldest, newest) in [
         (Attestation, 0, NEXT + 1),
         (Commits, TIP, NEXT + 1),
-        (Reveals, TIP, NEXT + 1),
+        (Reveals, TIP, NEXT),
         (Kind::Proposal, NEXT, NEXT + 1),
         (Kind::Vote, NEXT, NEXT + 1),
         (Repeated, NEXT, NEXT),
