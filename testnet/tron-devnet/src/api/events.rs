@@ -10,7 +10,7 @@ use revm::primitives::{Log, keccak256};
 use serde_json::{Map, Value, json};
 
 use super::request::{BadRequest, Request};
-use super::{GRID, event_data};
+use super::{GRID, decode, event_data};
 use crate::address;
 use crate::chain::{StoredBlock, TransactionInfo, View};
 use crate::node::Node;
@@ -34,8 +34,8 @@ pub(super) fn answer(node: &Node, path: &str, request: &Result<Request, BadReque
     let subject = match kind {
         "transactions" => hex::decode(which).ok().map(Subject::Transaction),
         "contracts" => {
-            let contract = address::from_base58(which).or_else(|_| address::from_hex(which));
-            contract.ok().map(|contract| Subject::Contract(contract.to_vec()))
+            let wire = decode::base58(which).ok().flatten().or_else(|| decode::hex(which)).unwrap_or_default();
+            address::from_wire(&wire).ok().map(|contract| Subject::Contract(contract.to_vec()))
         }
         "blocks" if which == "latest" => Some(Subject::Block(chain.head().number())),
         "blocks" => which.parse().ok().map(Subject::Block),
@@ -45,45 +45,72 @@ pub(super) fn answer(node: &Node, path: &str, request: &Result<Request, BadReque
     asked.and_then(|(subject, request)| page(&subject, request, chain.head()).map_err(|_| StatusCode::BAD_REQUEST))
 }
 
-/// What the query asks for, newest first unless it says otherwise.
+/// Where an event is: block, transaction in it, log of that.
+type Place = (u64, usize, usize);
+
+/// What the query asks for, newest first unless it says otherwise. A page that is not the last has a fingerprint, which
+/// asks for the next: where it ended, so that new events move nothing.
 fn page(subject: &Subject, request: &Request, view: View<'_>) -> Result<Value, BadRequest> {
     let solid = view.chain().solid().number();
     let least = request.long("min_block_timestamp")?;
     let most = Some(request.long("max_block_timestamp")?).filter(|most| *most > 0).unwrap_or(i64::MAX);
     let limit = Some(request.long("limit")?).filter(|limit| *limit > 0).unwrap_or(PAGE.0).min(PAGE.1);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let skipped = usize::try_from(request.long("fingerprint")?).unwrap_or(0);
     let block_number = request.get("block_number").map(|_| request.long("block_number")).transpose()?;
     let name = request.text("event_name");
     let (only_confirmed, only_unconfirmed) = (request.flag("only_confirmed"), request.flag("only_unconfirmed"));
+    let is_ascending = request.text("order_by").ends_with(",asc");
+    let ended_at = request.get("fingerprint").map(|_| read_place(&request.text("fingerprint"))).transpose()?;
 
-    let is_wanted = |block: &StoredBlock| {
+    let is_wanted = |block: &&StoredBlock| {
         let (number, time) = (block.number(), i64::try_from(block.time()).unwrap_or(i64::MAX));
         (least..=most).contains(&time)
             && block_number.is_none_or(|wanted| u64::try_from(wanted) == Ok(number))
             && !(only_confirmed && number > solid)
             && !(only_unconfirmed && number <= solid)
     };
+    let is_behind = |place: Place| ended_at.is_none_or(|end| if is_ascending { place > end } else { place < end });
     let mut blocks = blocks(subject, view);
-    if request.text("order_by").ends_with(",asc") {
+    if is_ascending {
         blocks.reverse();
     }
-    let found = blocks.into_iter().filter(|block| is_wanted(block)).flat_map(|block| {
-        let infos = block.infos.iter().filter(|info| !matches!(subject, Subject::Transaction(id) if info.id != **id));
-        infos.flat_map(move |info| info.logs.iter().enumerate().map(move |(index, log)| (block, info, index, log)))
+    let logs = blocks.into_iter().filter(is_wanted).flat_map(|block| {
+        let mut logs = logs(subject, block);
+        if !is_ascending {
+            logs.reverse();
+        }
+        logs
     });
-    let found = found
-        .filter(|(.., log)| !matches!(subject, Subject::Contract(contract) if log.address != **contract))
-        .map(|(block, info, index, log)| event(view, block.number() > solid, info, index, log))
-        .filter(|event| name.is_empty() || event["event_name"] == *name);
-    let mut data: Vec<Value> = found.skip(skipped).take(limit.saturating_add(1)).collect();
-    let has_more = data.len() > limit;
-    data.truncate(limit);
+    let mut found = logs
+        .filter(|(place, ..)| is_behind(*place))
+        .map(|(place, info, log)| (place, event(view, place.0 > solid, info, place.2, log)))
+        .filter(|(_, event)| name.is_empty() || event["event_name"] == *name);
+    let (places, data): (Vec<_>, Vec<_>) = found.by_ref().take(usize::try_from(limit).unwrap_or(0)).unzip();
     let mut meta = json!({ "at": crate::node::now(), "page_size": data.len() });
-    if has_more {
-        meta["fingerprint"] = Value::from(skipped.saturating_add(limit).to_string());
+    if let (Some((block, transaction, log)), Some(_)) = (places.last(), found.next()) {
+        meta["fingerprint"] = Value::from(format!("{block}-{transaction}-{log}"));
     }
     Ok(json!({ "data": data, "success": true, "meta": meta }))
+}
+
+fn read_place(fingerprint: &str) -> Result<Place, BadRequest> {
+    let mut parts = fingerprint.splitn(3, '-').map(|part| part.parse::<u64>().ok());
+    let mut part = || parts.next().flatten().ok_or_else(|| BadRequest::number(fingerprint));
+    let index = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
+    Ok((part()?, index(part()?), index(part()?)))
+}
+
+/// The logs of a block that are wanted.
+fn logs<'a>(subject: &Subject, block: &'a StoredBlock) -> Vec<(Place, &'a TransactionInfo, &'a Log)> {
+    let number = block.number();
+    let all = block.infos.iter().enumerate().flat_map(|(transaction, info)| {
+        info.logs.iter().enumerate().map(move |(index, log)| ((number, transaction, index), info, log))
+    });
+    all.filter(|(_, info, log)| match subject {
+        Subject::Transaction(id) => info.id == **id,
+        Subject::Contract(contract) => log.address == **contract,
+        Subject::Block(_) => true,
+    })
+    .collect()
 }
 
 /// The blocks in which what is wanted can be, newest first.
