@@ -29,6 +29,7 @@ mod stake;
 pub(crate) mod state;
 mod system;
 pub mod usage;
+mod validity;
 pub(crate) mod versioned;
 mod view;
 
@@ -61,7 +62,6 @@ use crate::wallet::Wallet;
 use action::{Action, Unreadable};
 use change::Change;
 use execute::Place;
-use params::{MAX_EXPIRATION, REF_BLOCK_RING, SLOT_MS};
 use state::{State, Total};
 
 /// How a chain begins.
@@ -189,14 +189,12 @@ impl Chain {
     }
 
     pub(crate) fn submit_intake(&mut self, mut intake: Intake) -> Result<B256, Refusal> {
-        self.check_next_slot(&intake)?;
+        self.check_not_expired(&intake)?;
         intake.check_permission(self.state.account(intake.owner))?;
         self.check_reference(&intake)?;
         intake.check_size()?;
-        self.check_expiration(&intake)?;
-        if self.transactions.contains_key(&intake.id) || self.pending_ids.contains_key(&intake.id) {
-            return Err(Refusal::new(Code::DupTransactionError, "Dup transaction."));
-        }
+        self.check_not_too_early(&intake)?;
+        self.check_is_new(&intake)?;
         let block = self.next_block(self.head_block().time());
         let info = self.try_on_top(&intake, block)?;
         intake.note_result(info.contract_result_code());
@@ -220,9 +218,9 @@ impl Chain {
                 waiting.push(intake);
                 continue;
             }
-            let is_still_valid = self.check_next_slot(&intake).is_ok()
-                && self.check_expiration(&intake).is_ok()
+            let is_still_valid = self.check_not_expired(&intake).is_ok()
                 && self.check_reference(&intake).is_ok()
+                && self.check_not_too_early(&intake).is_ok()
                 && intake.check_permission(self.state.account(intake.owner)).is_ok();
             if is_still_valid && let Ok(info) = self.try_on_top(&intake, context) {
                 Arc::make_mut(&mut intake).note_result(info.contract_result_code());
@@ -329,38 +327,6 @@ impl Chain {
         }
     }
 
-    /// The transaction must not expire before the slot after the head's, which may be the time of the next block.
-    fn check_next_slot(&self, intake: &Intake) -> Result<(), Refusal> {
-        let next_slot = self.head_block().time().saturating_add(SLOT_MS);
-        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
-        if expiration < next_slot { Err(Refusal::expired()) } else { Ok(()) }
-    }
-
-    fn check_expiration(&self, intake: &Intake) -> Result<(), Refusal> {
-        let head = self.head_block().time();
-        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
-        if expiration <= head || expiration > head.saturating_add(MAX_EXPIRATION) {
-            return Err(Refusal::expired());
-        }
-        Ok(())
-    }
-
-    /// Whether the transaction expires so late that only an old head can be the reason.
-    pub(crate) fn is_too_early_for(&self, intake: &Intake) -> bool {
-        let expiration = u64::try_from(intake.raw.expiration).unwrap_or(0);
-        expiration > self.head_block().time().saturating_add(MAX_EXPIRATION)
-    }
-
-    /// The newest block whose number ends in the reference's two bytes must have the reference's hash.
-    fn check_reference(&self, intake: &Intake) -> Result<(), Refusal> {
-        let refused = || Refusal::new(Code::TaposError, "Tapos check error.");
-        let [high, low] = *intake.raw.ref_block_bytes.as_slice() else { return Err(refused()) };
-        let number = ring_number(self.head_number(), u16::from_be_bytes([high, low])).ok_or_else(refused)?;
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let id = self.block_ids.get(index).ok_or_else(refused)?;
-        if id[8..16] == *intake.raw.ref_block_hash { Ok(()) } else { Err(refused()) }
-    }
-
     /// Transactions waiting for a block.
     pub fn pending(&self) -> usize {
         self.pending.len()
@@ -399,10 +365,4 @@ impl Chain {
     fn head_block(&self) -> &Arc<StoredBlock> {
         &self.blocks[self.blocks.len() - 1]
     }
-}
-
-/// The newest number up to `head` that ends in these 16 bits.
-fn ring_number(head: u64, low: u16) -> Option<u64> {
-    let number = (head & !(REF_BLOCK_RING - 1)) | u64::from(low);
-    if number > head { number.checked_sub(REF_BLOCK_RING) } else { Some(number) }
 }

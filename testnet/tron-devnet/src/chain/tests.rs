@@ -4,6 +4,8 @@ mod conservation;
 mod rules;
 mod staking;
 
+use super::params::MAX_EXPIRATION;
+use super::validity::ring_number;
 use super::*;
 use crate::token;
 use crate::wallet::{self, Validity};
