@@ -1,5 +1,7 @@
 //! Calls that leave nothing behind.
 
+use std::time::{Duration, Instant};
+
 use lucid_tron_bridge::proto::{self, ContractResult};
 use prost::Message as _;
 use revm::primitives::{Address, keccak256};
@@ -11,6 +13,9 @@ use super::{Call, make, print, schema};
 use crate::address;
 use crate::chain::{CallOutcome, View};
 
+/// Time for a constant call, and for all that an estimate tries; the main network's is 80 ms, on better machines. A block that
+/// is due waits for them.
+const MAX_TIME: Duration = Duration::from_millis(500);
 /// What is searched for is found to within this many sun of energy.
 const ESTIMATE_PRECISION: u64 = 1_000_000;
 
@@ -128,7 +133,7 @@ pub(crate) fn run(
     let price = view.chain().params().energy_price.max(1);
     let energy = u64::try_from(fee_limit).ok().filter(|limit| *limit > 0).map(|limit| limit / price);
     let trial = Trial::new(view, message)?;
-    let outcome = trial.run(view, energy);
+    let outcome = trial.run(view.until(Instant::now() + MAX_TIME), energy);
     let has_failed = match outcome.result {
         ContractResult::Success => false,
         ContractResult::Revert => true,
@@ -180,9 +185,13 @@ pub(crate) fn estimate(call: &Call<'_>) -> Result<Value, BadRequest> {
     let trial = Trial::new(view, message)?;
     let params = chain.params();
     let price = params.energy_price.max(1);
-    let with = |fee_limit: u64| trial.run(view, Some(fee_limit / price));
+    let view = view.until(Instant::now() + MAX_TIME);
+    let with = |fee_limit: u64| match trial.run(view, Some(fee_limit / price)) {
+        late if late.result == ContractResult::OutOfTime => Err(BadRequest::new(exception(late.result), late.message)),
+        outcome => Ok(outcome),
+    };
     let mut high = params.max_fee_limit;
-    let first = with(high);
+    let first = with(high)?;
     if first.result != ContractResult::Success {
         let result = Out::new(style).text("code", "CONTRACT_EXE_ERROR").name("message", first.message.as_bytes());
         return Ok(json!({ "result": result.build() }));
@@ -193,7 +202,7 @@ pub(crate) fn estimate(call: &Call<'_>) -> Result<Value, BadRequest> {
         middle = low.midpoint(high);
     }
     while low.saturating_add(ESTIMATE_PRECISION) < high {
-        let bound = if with(middle).result == ContractResult::Success { &mut high } else { &mut low };
+        let bound = if with(middle)?.result == ContractResult::Success { &mut high } else { &mut low };
         *bound = middle;
         middle = low.midpoint(high);
     }

@@ -56,8 +56,9 @@ pub use usage::Usage;
 pub use view::{CallOutcome, View};
 
 pub(crate) use intake::{Intake, allows, owner_of, permission_of, recover, weigh};
+pub(crate) use stake::MAX_UNSTAKING;
 
-use crate::evm::BlockContext;
+use crate::evm::{BlockContext, StakeRules};
 use crate::wallet::Wallet;
 use action::{Action, Unreadable};
 use change::Change;
@@ -324,6 +325,18 @@ impl Chain {
             producer: self.witness.address(),
             chain_id: self.chain_id,
             energy_price: self.params.energy_price,
+            stakes: self.stake_rules(self.head_block().time()),
+        }
+    }
+
+    /// What contracts see of stakes after a block of that time.
+    fn stake_rules(&self, head_time: u64) -> StakeRules {
+        StakeRules {
+            head_time,
+            slot: bandwidth::slot(self.genesis_time, head_time),
+            net_limit: self.params.total_net_limit,
+            energy_limit: self.params.total_energy_limit,
+            unfreeze_delay_days: self.params.unfreeze_delay_days,
         }
     }
 

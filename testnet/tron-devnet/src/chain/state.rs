@@ -176,6 +176,15 @@ impl StateDb<'_> {
         self.state.account_at(self.layer, address)
     }
 
+    /// What `lender` has lent to `borrower`.
+    pub(crate) fn loans(&self, lender: Address, borrower: Address) -> Loans {
+        self.state.loans.get_at(self.layer, &(lender, borrower)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn total(&self, total: Total) -> u64 {
+        self.state.total_at(self.layer, total)
+    }
+
     /// Whether a contract was made there before.
     pub(crate) fn is_contract(&self, address: Address) -> bool {
         self.state.contract_at(self.layer, address).is_some()

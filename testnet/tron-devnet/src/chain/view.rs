@@ -1,6 +1,7 @@
 //! The chain as of the head, or as of the solidified block: everything that can be asked.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lucid_tron_bridge::proto::{self, ContractResult};
 use revm::bytecode::Bytecode;
@@ -21,6 +22,7 @@ pub struct View<'a> {
     chain: &'a Chain,
     number: u64,
     layer: usize,
+    deadline: Option<Instant>,
 }
 
 /// What a constant call did; nothing of it stays.
@@ -46,16 +48,23 @@ impl Chain {
     /// As of the newest block.
     pub fn head(&self) -> View<'_> {
         // The newest layer is the pending transactions'.
-        View { chain: self, number: self.head_number(), layer: self.state.layers().saturating_sub(1) }
+        View { chain: self, number: self.head_number(), layer: self.state.layers().saturating_sub(1), deadline: None }
     }
 
     /// As of the solidified block.
     pub fn solid(&self) -> View<'_> {
-        View { chain: self, number: self.solid, layer: 0 }
+        View { chain: self, number: self.solid, layer: 0, deadline: None }
     }
 }
 
 impl<'a> View<'a> {
+    /// The same, whose calls and creations end as `OUT_OF_TIME` when the deadline has passed. Without one they take the time
+    /// that they need, and always come out the same.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
     /// Number of the newest block in this view.
     pub fn number(&self) -> u64 {
         self.number
@@ -237,9 +246,11 @@ impl<'a> View<'a> {
         let db = StateDb { state: &chain.state, layer: self.layer, block_ids: ids };
         let mut block = chain.next_block(self.block().time());
         block.number = self.number;
+        block.stakes = chain.stake_rules(self.block().time());
         let request =
             Request { caller, kind, value, data: Bytes::copy_from_slice(data), energy_limit, root_id: self.block().id };
-        let outcome = evm::execute(db, block, execute::factors(&chain.state, self.layer), request);
+        let factors = execute::factors(&chain.state, self.layer);
+        let outcome = evm::execute_until(self.deadline, db, block, factors, request);
         CallOutcome {
             result: outcome.result,
             energy: outcome.energy,

@@ -28,6 +28,7 @@ use revm::state::EvmState;
 
 use crate::chain::state::StateDb;
 use failure::Failure;
+pub(crate) use queries::StakeRules;
 use tx::{InternalTransaction, TxContext};
 use vm::{Ctx, TronVm};
 
@@ -41,6 +42,8 @@ pub(crate) struct BlockContext {
     pub(crate) chain_id: u64,
     /// Sun per energy.
     pub(crate) energy_price: u64,
+    /// What stakes are measured by.
+    pub(crate) stakes: StakeRules,
 }
 
 /// What is executed.

@@ -30,7 +30,7 @@ pub(super) enum Precompile {
     /// 10.
     MultiSignature,
     /// From 0x1000005.
-    Query(queries::Query),
+    Query(queries::Asked),
 }
 
 /// What a precompiled contract did.
@@ -60,13 +60,13 @@ pub(super) fn at(word: U256) -> Option<Precompile> {
         10 => Precompile::MultiSignature,
         0x2_0003 => Precompile::Ethereum(3),
         0x2_0009 => Precompile::Ethereum(9),
-        _ => Precompile::Query(queries::Query::at(number)?),
+        _ => Precompile::Query(queries::at(number)?),
     })
 }
 
 impl Precompile {
-    /// Runs it for `caller` with at most `limit` energy. The failure, if there is one, is the calling frame's.
-    pub(super) fn run(self, ctx: &mut Ctx<'_>, caller: Address, data: &[u8], limit: u64) -> Result<Ran, Failure> {
+    /// Runs it with at most `limit` energy. The failure, if there is one, is the calling frame's.
+    pub(super) fn run(self, ctx: &mut Ctx<'_>, data: &[u8], limit: u64) -> Result<Ran, Failure> {
         let priced = |energy: u64, answer: &mut dyn FnMut() -> Result<Bytes, Failure>| {
             if energy > limit { Ok(Ran::out_of_energy()) } else { Ok(Ran::Well { energy, output: answer()? }) }
         };
@@ -89,7 +89,7 @@ impl Precompile {
             }),
             Self::BatchSignatures => priced(per_signature(data, 6), &mut || Ok(signatures::batch(data))),
             Self::MultiSignature => priced(per_signature(data, 5), &mut || signatures::multi(ctx, data)),
-            Self::Query(query) => priced(query.energy(), &mut || Ok(query.answer(ctx, caller, data))),
+            Self::Query(query) => priced(query.energy, &mut || Ok(query.answer(ctx, data))),
         }
     }
 }

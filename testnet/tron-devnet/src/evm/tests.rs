@@ -51,7 +51,20 @@ fn add_contract(state: &mut State, address: Address, code: &[u8]) {
 }
 
 fn block() -> BlockContext {
-    BlockContext { number: 1, time: 5_000, producer: WITNESS, chain_id: 0x2b66_53dc, energy_price: 100 }
+    BlockContext {
+        number: 1,
+        time: 5_000,
+        producer: WITNESS,
+        chain_id: 0x2b66_53dc,
+        energy_price: 100,
+        stakes: StakeRules {
+            head_time: 2_000,
+            slot: 14_400,
+            net_limit: 1_000,
+            energy_limit: 2_000,
+            unfreeze_delay_days: 14,
+        },
+    }
 }
 
 fn request(kind: Kind, data: &[u8], energy_limit: u64) -> Request {
@@ -143,4 +156,14 @@ fn a_deadline_ends_everything() {
     // Without one, running out of energy in the helper is no end.
     assert_eq!(run(None).result, ContractResult::OutOfEnergy);
     assert_eq!(run(None).internal.len(), 1);
+}
+
+#[test]
+fn a_view_ends_its_calls_in_time() {
+    let chain = crate::chain::Chain::new(crate::chain::Genesis::seeded("view", 1, 1_000_000, 0, 0));
+    let caller = crate::wallet::Wallet::derive("view", 0).address();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    let outcome = chain.head().until(long_ago).try_create(caller, &bytes("5b5f56"), 0, None);
+    assert_eq!(outcome.result, ContractResult::OutOfTime);
+    assert_eq!(chain.head().try_create(caller, &bytes("00"), 0, None).result, ContractResult::Success);
 }

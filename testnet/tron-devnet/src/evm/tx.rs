@@ -7,6 +7,7 @@ use revm::primitives::{Address, B256, HashMap, HashSet, U256, keccak256};
 
 use super::BlockContext;
 use super::failure::Failure;
+use super::queries::StakeRules;
 use crate::address;
 
 /// Notes of inner transactions.
@@ -77,6 +78,8 @@ pub(crate) struct TxContext {
     pub(super) energy_price: u64,
     /// Makes the blocks.
     pub(super) witness: Address,
+    /// What its queries about stakes go by.
+    pub(super) stakes: StakeRules,
     /// When execution is to end whatever it is doing.
     pub(super) deadline: Option<Instant>,
     /// Dynamic energy factors above [`FACTOR_ONE`], by the contract whose storage the code works on.
@@ -118,8 +121,8 @@ impl TxContext {
         deadline: Option<Instant>,
     ) -> Self {
         let factors = factors.into_iter().filter(|(_, factor)| *factor > FACTOR_ONE).collect();
-        let BlockContext { energy_price, producer: witness, .. } = *block;
-        Self { root_id, energy_price, witness, deadline, factors, ..Self::default() }
+        let BlockContext { energy_price, producer: witness, stakes, .. } = *block;
+        Self { root_id, energy_price, witness, stakes, deadline, factors, ..Self::default() }
     }
 
     /// Whether an SSTORE to the slot was made in this transaction and not taken back.

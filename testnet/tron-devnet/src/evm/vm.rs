@@ -181,7 +181,7 @@ impl<'db> TronVm<'db> {
             }
             ctx.journaled_state.transfer_loaded(inputs.caller, inputs.target_address, U256::from(sun));
         }
-        let ran = precompile.run(ctx, inputs.caller, &data, inputs.gas_limit);
+        let ran = precompile.run(ctx, &data, inputs.gas_limit);
         let mut gas = Gas::new(inputs.gas_limit);
         let (result, returned, written) = match ran {
             Ok(Ran::Well { energy, output }) => {

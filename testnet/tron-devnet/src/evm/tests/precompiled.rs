@@ -3,6 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::chain::state::Total;
+use crate::chain::{Loans, Resource, Unstaking};
 use crate::wallet::Wallet;
 
 /// Calls `to` (as PUSH) with `data`, and answers success, energy beyond the call's own, and what it returned.
@@ -22,12 +24,13 @@ fn ask(state: &mut State, to: &str, data: &[u8]) -> (bool, u64, Bytes) {
         add_contract(&mut other, CONTRACT, &bytes(&code));
         run_on(&other, &[], Kind::Call(CONTRACT), data, PLENTY).energy
     };
-    let words = u64::try_from(returned.len().div_ceil(32)).unwrap();
-    let seen_words = u64::try_from(data.len().div_ceil(32)).unwrap();
-    // Copying and returning the answer: 3 a word, and memory beyond the data's.
+    let words = |bytes: usize| u64::try_from(bytes.div_ceil(32)).unwrap();
+    let copied = words(returned.len());
+    // Copying and returning the answer: 3 a word, and memory beyond that of the data and of the answer's first place.
     let memory = |n: u64| 3 * n + n * n / 512;
-    let reached = memory(seen_words.max(1).max(words + 1)) - memory(seen_words.max(1));
-    (flag[31] == 1, outcome.energy - plain - 3 * words - reached, Bytes::copy_from_slice(returned))
+    let present = words(data.len()).max(1).max(copied);
+    let reached = memory(present.max(copied + 1)) - memory(present);
+    (flag[31] == 1, outcome.energy - plain - 3 * copied - reached, Bytes::copy_from_slice(returned))
 }
 
 fn words(words: &[U256]) -> Vec<u8> {
@@ -287,20 +290,103 @@ fn one_signer_with_two_signatures_runs_out_of_time() {
     assert_eq!(outcome.message, "CPU timeout for 0x0a executing");
 }
 
+/// Asks a query (by the last byte of its address) and answers energy and words.
+fn query(state: &mut State, last: u8, data: &[U256]) -> (u64, Vec<U256>) {
+    let (is_ok, energy, output) = ask(state, &format!("63010000{last:02x}"), &words(data));
+    assert!(is_ok);
+    (energy, output.chunks(32).map(U256::from_be_slice).collect())
+}
+
+fn numbers<const N: usize>(numbers: [u64; N]) -> Vec<U256> {
+    numbers.map(U256::from).to_vec()
+}
+
 #[test]
 fn nobody_votes() {
     let mut state = state(&[], &[]);
-    let mut ask = |to: &str, data: &[U256]| {
-        let (is_ok, energy, output) = ask(&mut state, to, &words(data));
-        assert!(is_ok);
-        (energy, U256::from_be_slice(&output))
-    };
+    let mut query = |last: u8, data: &[U256]| query(&mut state, last, data);
     let (one, witness) = (U256::from(1), with_prefix(WITNESS));
-    assert_eq!(ask("6301000005", &[]), (500, U256::ZERO));
-    assert_eq!(ask("6301000006", &[witness]), (20, one));
-    assert_eq!(ask("6301000006", &[with_prefix(CALLER)]), (20, U256::ZERO));
-    assert_eq!(ask("6301000006", &[witness, one]), (20, U256::ZERO), "one word, no more");
-    assert_eq!(ask("6301000007", &[witness, witness]), (500, U256::ZERO));
-    assert_eq!(ask("6301000008", &[witness]), (20, U256::ZERO));
-    assert_eq!(ask("6301000009", &[witness]), (20, U256::ZERO));
+    assert_eq!(query(0x05, &[]), (500, numbers([0])));
+    assert_eq!(query(0x06, &[witness]), (20, numbers([1])));
+    assert_eq!(query(0x06, &[with_prefix(CALLER)]), (20, numbers([0])));
+    assert_eq!(query(0x06, &[witness, one]), (20, numbers([0])), "one word, no more");
+    assert_eq!(query(0x07, &[witness, witness]), (500, numbers([0])));
+    assert_eq!(query(0x08, &[witness]), (20, numbers([0])));
+    assert_eq!(query(0x09, &[witness]), (20, numbers([0])));
+}
+
+#[test]
+fn stakes_can_be_asked_about() {
+    let [staker, friend] = [0xa1, 0xa2].map(Address::with_last_byte);
+    let mut state = state(&[], &[]);
+    let mut account = Account::new(0);
+    // 30 TRX of which 10 are lent, 5 borrowed; 400 bytes in use at slot 0, which recover over 28,800 slots.
+    account.bandwidth.own = 20_000_000;
+    account.bandwidth.lent = 10_000_000;
+    account.bandwidth.borrowed = 5_000_000;
+    account.bandwidth.usage.amount = 400;
+    account.energy.own = 7_500_000;
+    let unstaking = |free_at| Unstaking { resource: Resource::Energy, amount: 3_000_000, free_at };
+    // The head is at 2,000 ms.
+    account.unstaking = vec![unstaking(1_000), unstaking(2_000), unstaking(3_000)];
+    state.set_account(staker, Some(account));
+    let mut loans = Loans::default();
+    loans.bandwidth.open = 6_000_000;
+    loans.bandwidth.locked = 4_000_000;
+    state.set_loans(staker, friend, loans);
+    state.set_total(Total::NetWeight, 50);
+    state.set_total(Total::EnergyWeight, 60);
+    let mut check = |last: u8, data: &[U256], energy: u64, wanted: Vec<U256>| {
+        assert_eq!(query(&mut state, last, data), (energy, wanted), "{last:x} {data:?}");
+    };
+    let [s, f, nobody] = [staker, friend, NOBODY].map(with_prefix);
+    let [net, power, other] = [0u64, 2, 9].map(U256::from);
+    let for_energy = U256::from(1);
+    // TotalVoteCount: whole TRX staked, lent or not.
+    check(0x0a, &[s], 20, numbers([37]));
+    // GetChainParameter.
+    for (code, value) in [(0u64, 0u64), (1, 1_000), (2, 50), (3, 2_000), (4, 60), (5, 14), (6, 0)] {
+        check(0x0b, &[U256::from(code)], 50, numbers([value]));
+    }
+    // AvailableUnfreezeV2Size: of 32, one is under way.
+    check(0x0c, &[s], 50, numbers([31]));
+    check(0x0c, &[nobody], 50, numbers([0]));
+    check(0x0c, &[with_prefix(CALLER)], 50, numbers([32]));
+    // UnfreezableBalanceV2.
+    check(0x0d, &[s, net], 50, numbers([20_000_000]));
+    check(0x0d, &[s, for_energy], 50, numbers([7_500_000]));
+    check(0x0d, &[s, power], 50, numbers([0]));
+    // ExpireUnfreezeBalanceV2, at a time in seconds.
+    check(0x0e, &[s, U256::from(0)], 50, numbers([0]));
+    check(0x0e, &[s, U256::from(2)], 50, numbers([6_000_000]));
+    check(0x0e, &[s, U256::MAX], 50, numbers([9_000_000]));
+    // Half of the day has passed (slot 14,400), so 200 of 1,000 bytes a day are in use, of which 50 TRX have all:
+    // 200 * 50 / 1,000 TRX, for 14,400 slots of 3 s more.
+    check(0x12, &[s, net], 50, numbers([10_000_000, 43_200]));
+    check(0x12, &[s, for_energy], 50, numbers([0, 43_200]));
+    check(0x12, &[s, other], 50, numbers([0, 0]));
+    // DelegatableResource: what borrowed stakes cover is not in use.
+    check(0x0f, &[s, net], 50, numbers([15_000_000]));
+    check(0x0f, &[s, for_energy], 50, numbers([7_500_000]));
+    // ResourceV2: lent to whom, by whom.
+    check(0x10, &[f, s, net], 50, numbers([10_000_000]));
+    check(0x10, &[f, s, for_energy], 50, numbers([0]));
+    check(0x10, &[s, f, net], 50, numbers([0]));
+    check(0x10, &[s, s, net], 50, numbers([20_000_000]));
+    // CheckUnDelegateResource: of 25 TRX, 10 are in use, so of 5 TRX 2; and of all that it has, no more.
+    check(0x11, &[s, U256::from(5_000_000), net], 50, numbers([3_000_000, 2_000_000, 43_200]));
+    check(0x11, &[s, U256::from(90_000_000), net], 50, numbers([15_000_000, 10_000_000, 43_200]));
+    check(0x11, &[s, U256::from(0), net], 50, numbers([0, 0, 0]));
+    check(0x11, &[s, net], 50, numbers([0, 0, 0]));
+    // TotalResource, TotalDelegatedResource, TotalAcquiredResource.
+    check(0x13, &[s, net], 50, numbers([25_000_000]));
+    check(0x14, &[s, net], 50, numbers([10_000_000]));
+    check(0x15, &[s, net], 50, numbers([5_000_000]));
+    check(0x15, &[nobody, net], 50, numbers([0]));
+}
+
+#[test]
+fn proofs_of_shielded_transfers_are_not_here() {
+    let outcome = run("5f 5f 5f 5f 6301000001 5a fa 5f 52 6020 5f f3");
+    assert_eq!((outcome.output[31], outcome.internal.len()), (1, 1), "a call to an account without code");
 }
