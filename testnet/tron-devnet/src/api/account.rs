@@ -64,7 +64,9 @@ fn print_account(view: View<'_>, address: Address, style: Style) -> Option<Value
         )
         .list("unfrozenV2", unstaking.collect())
         .long("delegated_frozenV2_balance_for_bandwidth", account.bandwidth.lent)
-        .long("acquired_delegated_frozenV2_balance_for_bandwidth", account.bandwidth.borrowed);
+        .long("acquired_delegated_frozenV2_balance_for_bandwidth", account.bandwidth.borrowed)
+        // A full node rearranges an account's tokens when it first writes it for good.
+        .flag("asset_optimized", view.chain().solid().account(address).is_some());
     if !account.is_contract {
         let (owner, actives) = view.permissions(address);
         out = out.value("owner_permission", print::proto(&schema::PERMISSION, &owner, style)).list(

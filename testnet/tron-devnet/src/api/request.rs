@@ -153,13 +153,20 @@ impl Request {
         }
     }
 
-    /// 0 if absent.
+    /// 0 if absent. What has nothing behind its point counts as an integer.
     pub(crate) fn long(&self, name: &str) -> Result<i64, BadRequest> {
+        let text = self.text(name);
         if self.get(name).is_none() {
             return Ok(0);
         }
-        let text = self.text(name);
-        text.parse().map_err(|_| BadRequest::number(&text))
+        if let Ok(value) = text.parse() {
+            return Ok(value);
+        }
+        let value =
+            text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(|| BadRequest::number(&text))?;
+        let inexact = || BadRequest::new("java.lang.ArithmeticException", "Rounding necessary");
+        let whole = (value.fract() == 0.0).then(|| format!("{value:.0}").parse().ok()).flatten();
+        whole.ok_or_else(inexact)
     }
 
     /// Bytes in hex; empty if absent.
@@ -277,7 +284,10 @@ mod tests {
         assert_eq!(refused(b"{").class, "com.alibaba.fastjson.JSONException");
         assert_eq!(refused(&[0xff, 0xfe]).class, "com.alibaba.fastjson.JSONException");
         let request = post(r#"{"num": {}, "hex": "zz", "float": 1.5}"#);
-        assert!(request.long("num").is_err() && request.long("float").is_err());
+        assert_eq!(request.long("num").unwrap_err(), BadRequest::number("{}"));
+        assert_eq!(request.long("float").unwrap_err().message, "Rounding necessary");
+        assert_eq!(post(r#"{"n": 1e9}"#).long("n").unwrap(), 1_000_000_000);
+        assert!(post(r#"{"n": 1e300}"#).long("n").is_err() && post(r#"{"n": "inf"}"#).long("n").is_err());
         assert!(request.bytes("hex").is_err());
         assert_eq!(post("").read(&schema::NUMBER).unwrap_err(), BadRequest::format("1:1: Expected \"{\"."));
     }

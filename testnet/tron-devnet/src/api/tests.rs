@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Map, Value, json};
 
-use super::Tree;
 use super::calls::{answer, calls};
 use super::request::Request;
+use super::{Tree, events};
 use crate::address;
 use crate::chain::{Chain, Genesis};
 use crate::faults::Plan;
@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
 
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 50] = [
     "visible",
     "address",
     "value",
@@ -52,6 +52,39 @@ const NAMES: [&str; 34] = [
     "keys",
     "operations",
     "extra_data",
+    "startNum",
+    "endNum",
+    "fromAddress",
+    "toAddress",
+    "receiver_address",
+    "resource",
+    "balance",
+    "frozen_balance",
+    "unfreeze_balance",
+    "lock",
+    "lock_period",
+    "timestamp",
+    "account_name",
+    "contractType",
+    "new_contract",
+    "type_url",
+];
+
+const QUERY: [&str; 14] = [
+    "limit",
+    "fingerprint",
+    "order_by",
+    "event_name",
+    "block_number",
+    "min_block_timestamp",
+    "max_block_timestamp",
+    "only_confirmed",
+    "visible",
+    "int64_as_string",
+    "address",
+    "value",
+    "num",
+    "owner_address",
 ];
 
 /// A network with a token, and the token's address.
@@ -125,6 +158,22 @@ proptest! {
         let chain = node.chain();
         prop_assert_eq!(chain.head().block().id, before);
         prop_assert_eq!(chain.pending(), 0);
+    }
+
+    #[test]
+    fn any_query_and_any_path_of_events_get_an_answer(
+        name in name(),
+        kind in proptest::sample::select(vec!["transactions", "contracts", "blocks", ""]),
+        which in prop_oneof![text(), Just("latest".to_owned())],
+        query in proptest::collection::vec((proptest::sample::select(QUERY.as_slice()), text()), 0..4),
+    ) {
+        let (node, _, _) = node();
+        let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = Ok(Request::from_query(&query.join("&")));
+        let events = events::answer(&node, &format!("/v1/{kind}/{which}/events"), &request);
+        prop_assert!(events.is_err() || events.is_ok_and(|events| events["data"].is_array()));
+        let answered = answer(&node, Tree::Head, name, &request, &Plan::default());
+        prop_assert_eq!(answered.is_some(), calls(Tree::Head).any(|(known, _)| *known == name));
     }
 
     #[test]
