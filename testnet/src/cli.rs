@@ -143,12 +143,7 @@ struct Devnet {
     #[arg(long, conflicts_with = "block_time")]
     on_demand: bool,
     /// The solidified block is this many blocks behind the newest. With --on-demand 0 unless given.
-    #[arg(
-        long,
-        value_name = "BLOCKS",
-        default_value = "19",
-        default_value_if("on_demand", "true", "0")
-    )]
+    #[arg(long, value_name = "BLOCKS", default_value = "19", default_value_if("on_demand", "true", "0"))]
     solid_lag: u64,
     /// Funded accounts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]

@@ -1,57 +1,108 @@
 #!/usr/bin/env bash
-# Runs tronweb 6.5.1 and tronpy 0.6.2, unchanged, against a devnet of this checkout, and checks that the committed contract
-# bytes are what their sources compile to.
+# Runs tronweb, tronpy and TronBox, unchanged, against a local TRON network of this checkout, and checks that the committed contracts
+# are what their sources compile to and that the tables of docs/src/devnet.md say what was seen.
 #
-#   testnet/tron-devnet/clients/run.sh [SCRATCH]
+#   testnet/tron-devnet/clients/run.sh [--write]
 #
-# Installs into SCRATCH (default: target/clients). Needs cargo, node, npm and python3. Exit code 0 if every call did what it
-# should; the table of calls is printed and left in SCRATCH/results.tsv.
+# --write brings the tables up to date. The clients and the compiler, of exactly the versions that package-lock.json and
+# requirements.txt name, are installed once into target/clients. The last line is "N passed, N failed"; exit code 0 if none
+# failed, 2 if the machine lacks something.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-root="$(cd "$here/../../.." && pwd)"
-scratch="${1:-$root/target/clients}"
+cd "$here/../../.."
+root=$PWD
+target="${CARGO_TARGET_DIR:-$root/target}"
+scratch="$target/clients"
+
+give_up() {
+    echo "test-clients: $1" >&2
+    exit 2
+}
+
+# What a clean machine lacks, in Debian's names; installed only as root, as scripts/setup.sh does.
+packages=()
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+if ((${#packages[@]})); then
+    install="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
+    command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] || give_up "missing: ${packages[*]}. As root, run: $install"
+    echo "installing ${packages[*]}"
+    DEBIAN_FRONTEND=noninteractive bash -c "$install" >/dev/null || give_up "that failed: $install"
+fi
+node -e 'process.exit(process.versions.node.split(".")[0] >= 18 ? 0 : 1)' ||
+    give_up "node $(node --version) is too old; 18 or newer is needed"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    give_up "$(python3 --version) is too old; 3.10 or newer is needed"
+
 mkdir -p "$scratch"
-scratch="$(cd "$scratch" && pwd)"
+# Installs with "$@" unless `stamp` says that it was done for this very `list` of versions.
+install_for() {
+    local list=$1 stamp=$scratch/.installed-$2
+    shift 2
+    cmp -s "$list" "$stamp" && return
+    rm -f "$stamp"
+    echo "installing ${list##*/}"
+    (cd "$scratch" && "$@") || give_up "the installation failed; it needs the registries of npm and PyPI"
+    cp "$list" "$stamp"
+}
+install_npm() {
+    cp "$here/package.json" "$here/package-lock.json" .
+    npm ci --no-audit --no-fund --loglevel=error
+}
+install_pip() {
+    rm -rf venv
+    python3 -m venv venv
+    venv/bin/pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+}
+install_for "$here/package-lock.json" npm install_npm
+install_for "$here/requirements.txt" pip install_pip
 
-for tool in cargo node npm python3; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing" >&2; exit 2; }
-done
-
-cd "$scratch"
-[ -f package.json ] || echo '{"private": true}' >package.json
-if ! [ -d node_modules/tronweb ] || ! [ -d node_modules/solc ] || ! [ -d node_modules/@openzeppelin/contracts ]; then
-  npm install --no-audit --no-fund --loglevel=error tronweb@6.5.1 solc@0.8.23 @openzeppelin/contracts@5.4.0
-fi
-if ! [ -x venv/bin/python ] || ! venv/bin/python -c 'import tronpy' 2>/dev/null; then
-  python3 -m venv venv
-  venv/bin/pip install --quiet --disable-pip-version-check tronpy==0.6.2
-fi
-
-(cd "$root" && cargo build --quiet --package lucid-tron-devnet --example devnet)
-devnet="$(cd "$root" && cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/debug/examples/devnet"
-
-echo "committed contracts:"
+# The whole workspace's dependencies, so that nothing is built a second time with other features.
+cargo build --quiet --locked --workspace --bin lucid-testnet
 NODE_PATH="$scratch/node_modules" node "$root/testnet/tron-devnet/contracts/compile.js" --check
 
-# The network ends when its standard input does.
-coproc NET { exec "$devnet"; }
-read -r DEVNET <&"${NET[0]}"
-export DEVNET
-failed=0
-: >results.tsv
-run() {
-  local client="$1"
-  shift
-  echo "$client:"
-  "$@" | sed "s/^/$client\t/" | tee -a results.tsv | cut -f2- || failed=1
-}
-run "tronweb 6.5.1" node "$here/tronweb.mjs"
-run "tronpy 0.6.2" venv/bin/python "$here/tronpy_client.py"
-exec {NET[1]}>&-
-wait "$NET_PID" 2>/dev/null || true
+cd "$scratch"
+node "$here/compile.mjs"
+rm -f ./*.jsonl
 
-passed="$(grep -c $'\tok\t' results.tsv || true)"
-bad="$(grep -c $'\tFAIL\t' results.tsv || true)"
-echo "$passed passed, $bad failed"
-[ "$failed" = 0 ] && [ "$bad" = 0 ] && [ "$passed" -ge 42 ]
+networks=()
+trap 'kill "${networks[@]}" 2>/dev/null || true' EXIT
+# Starts a network that logs to NAME.log, and keeps its line of JSON in DEVNET.
+network() {
+    local name=$1 line
+    shift
+    exec {line}< <(exec "$target/debug/lucid-testnet" devnet --json --port 0 "$@" 2>"$name.log")
+    networks+=($!)
+    read -r DEVNET <&"$line" || { cat "$name.log" >&2; give_up "the network did not start"; }
+    export DEVNET
+}
+
+# tronweb and tronpy at once: they use different accounts. A crash shows as steps that are missing.
+network blocks --block-time 250ms --solid-lag 4
+crashed=0
+node "$here/tronweb/main.mjs" >tronweb.jsonl &
+running=($!)
+venv/bin/python -B "$here/tronpy/main.py" >tronpy.jsonl &
+running+=($!)
+for pid in "${running[@]}"; do wait "$pid" || crashed=1; done
+
+# TronBox, with the compiler where it keeps the ones that it downloads.
+network on-demand --on-demand
+rm -rf tronbox home
+cp -r "$here/tronbox" .
+mkdir -p home/.tronbox/solc
+cp node_modules/solc/soljson.js home/.tronbox/solc/soljson_v0.8.23.js
+for command in migrate test; do
+    ok=true
+    (cd tronbox && HOME="$scratch/home" ../node_modules/.bin/tronbox "$command") >"tronbox-$command.log" 2>&1 || ok=false
+    $ok || cat "tronbox-$command.log"
+    printf '{"client": "TronBox 4.10.0", "step": "tronbox %s", "calls": [], "asked": [], "ok": %s, "saw": ""}\n' \
+        "$command" "$ok" >>tronbox.jsonl
+done
+
+verdict=0
+python3 "$here/report.py" "$@" "$root/docs/src/devnet.md" tronweb.jsonl tronpy.jsonl tronbox.jsonl || verdict=1
+exit $((crashed | verdict))
