@@ -3,8 +3,8 @@
 //! [`chain`] is the network itself: a deterministic library without HTTP, clock or tasks. [`api`] gives it a full node's
 //! HTTP API, [`server`] runs both. [`wallet`] and [`token`] build what tests and tools need to act on it.
 //!
-//! What it does not do: peers, votes, staking, TRC-10 tokens. Blocks come from a single witness, and "solidified" means a
-//! set number of blocks behind the head.
+//! What it does not do: peers, votes, TRC-10 tokens. Blocks come from a single witness, and "solidified" means a set number
+//! of blocks behind the head.
 
 pub mod address;
 pub mod api;

@@ -4,17 +4,28 @@ use lucid_tron_bridge::proto::{self, ContractMessage, ContractType};
 
 use super::refusal::Refusal;
 
-/// Contract types that a full node carries out and this network does not: TRC-10 tokens, votes and witnesses, proposals, the
-/// first kind of staking, exchanges, account ids, shielded transfers, markets.
-const ELSEWHERE: [i32; 24] = [2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 41, 42, 43, 44, 49, 51, 52, 53];
-
 /// Why a contract cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// A type of [`ELSEWHERE`].
-    Elsewhere(Refusal),
+    /// A full node knows the type and this network does not carry it out.
+    Absent(Refusal),
     /// A full node does not know the type, or the parameter is not its message: it finds no owner.
     Foreign,
+}
+
+/// The refusal of a type that only a full node knows: those that are closed on the main network, and TRC-10 tokens, votes and
+/// witnesses, proposals, the end of old stakes, exchanges, account ids.
+fn absent(contract_type: i32) -> Option<Refusal> {
+    let refusal = match contract_type {
+        11 => Refusal::invalid("freeze v2 is open, old freeze is closed"),
+        51 => Refusal::invalid("Not support Shielded Transaction, need to be opened by the committee"),
+        52 | 53 => Refusal::invalid("Not support Market Transaction, need to be opened by the committee"),
+        2..=6 | 8 | 9 | 12..=19 | 41..=44 | 49 => {
+            Refusal::invalid(format_args!("contract type {contract_type} does not exist on this network"))
+        }
+        _ => return None,
+    };
+    Some(refusal)
 }
 
 macro_rules! actions {
@@ -34,11 +45,7 @@ macro_rules! actions {
                         let owner = message.owner_address.clone();
                         Ok((Self::$name(Box::new(message)), owner))
                     })*
-                    Err(_) if ELSEWHERE.contains(&contract.r#type) => {
-                        let what = format_args!("contract type {} does not exist on this network", contract.r#type);
-                        Err(Unreadable::Elsewhere(Refusal::invalid(what)))
-                    }
-                    Err(_) => Err(Unreadable::Foreign),
+                    Err(_) => Err(absent(contract.r#type).map_or(Unreadable::Foreign, Unreadable::Absent)),
                 }
             }
         }

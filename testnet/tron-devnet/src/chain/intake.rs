@@ -53,7 +53,7 @@ impl Intake {
             .and_then(|(action, owner)| Ok((action, address::from_wire(&owner).map_err(|_| Unreadable::Foreign)?)));
         let (action, owner) = match read {
             Ok(read) => read,
-            Err(Unreadable::Elsewhere(refusal)) => return Err(refusal),
+            Err(Unreadable::Absent(refusal)) => return Err(refusal),
             // Whoever signed is not the owner that cannot be found.
             Err(Unreadable::Foreign) => return Err(signed_by_nobody(&signers, &transaction.signature)),
         };

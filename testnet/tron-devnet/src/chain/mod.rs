@@ -240,7 +240,7 @@ impl Chain {
     /// Whether a contract that needs no virtual machine could be carried out now, fees around it aside.
     pub(crate) fn check_system(&mut self, contract: &proto::Contract) -> Result<(), Refusal> {
         let (action, _) = Action::unpack(contract).map_err(|unreadable| match unreadable {
-            Unreadable::Elsewhere(refusal) => refusal,
+            Unreadable::Absent(refusal) => refusal,
             Unreadable::Foreign => Refusal::invalid("contract type error"),
         })?;
         let place = Place {

@@ -149,6 +149,39 @@ mod tests {
         assert_eq!(increased(1_000, 0, 5, 6, WINDOW_SLOTS), 999);
     }
 
+    /// Use and slot, and then amount and window, computed with `increaseV2` as java-tron has it.
+    #[test]
+    fn sequences_are_the_full_nodes() {
+        type Row = (u64, u64, u64, u64);
+        let sequences: [&[Row]; 3] = [
+            &[
+                (1_000_003, 9_000, 1_000_003, 28_800_000),
+                (0, 10_200, 958_336, 27_600_000),
+                (345, 10_201, 958_646, 27_599_433),
+                (64_285, 12_345, 948_459, 25_682_123),
+            ],
+            &[
+                (130_285_777, 20_000, 130_285_777, 28_800_000),
+                (0, 29_000, 89_571_471, 19_800_000),
+                (64_285, 29_001, 89_631_232, 19_805_456),
+                (7, 50_000, 7, 28_800_000),
+            ],
+            &[
+                (601, 3, 601, 28_800_000),
+                (599, 14_403, 899, 23_994_661),
+                (1, 14_404, 899, 23_999_008),
+                (1, 28_802, 360, 9_654_339),
+            ],
+        ];
+        for sequence in sequences {
+            let mut usage = Usage::default();
+            for (used, slot, amount, window) in sequence {
+                usage.add(*used, *slot);
+                assert_eq!(usage, Usage { amount: *amount, slot: *slot, window: *window });
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn use_only_recovers(first in 0..1_000_000_000u64, more in 0..1_000_000_000u64, wait in 0..40_000u64, later in 0..40_000u64) {

@@ -74,6 +74,8 @@ fn a_contract_that_is_not_what_it_says_has_no_owner_who_could_sign() {
     // Votes exist elsewhere.
     let refusal = send_changed(&mut bench, &[0], &pay, |raw| raw.contract[0].r#type = 4).unwrap_err();
     assert_eq!(refusal.code, Code::ContractValidateError);
+    let refusal = send_changed(&mut bench, &[0], &pay, |raw| raw.contract[0].r#type = 11).unwrap_err();
+    assert_eq!(refusal, invalid("freeze v2 is open, old freeze is closed"));
 }
 
 #[test]
