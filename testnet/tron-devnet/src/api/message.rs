@@ -123,28 +123,33 @@ impl Message {
         data.push(datum);
     }
 
-    fn first(&self, name: &str) -> Option<&Datum> {
-        self.fields.get(&self.schema.field(name)?.0)?.first()
+    fn all(&self, name: &str) -> &[Datum] {
+        self.schema.field(name).and_then(|field| self.fields.get(&field.0)).map_or(&[], Vec::as_slice)
     }
 
     /// 0 without.
     pub(crate) fn int(&self, name: &str) -> i64 {
-        if let Some(Datum::Int(value)) = self.first(name) { *value } else { 0 }
+        if let [Datum::Int(value), ..] = self.all(name) { *value } else { 0 }
     }
 
     /// Bytes or a text; empty without.
     pub(crate) fn bytes(&self, name: &str) -> &[u8] {
-        if let Some(Datum::Bytes(value)) = self.first(name) { value } else { &[] }
+        if let [Datum::Bytes(value), ..] = self.all(name) { value } else { &[] }
+    }
+
+    /// All bytes of a field.
+    pub(crate) fn each_bytes(&self, name: &str) -> impl Iterator<Item = &Vec<u8>> {
+        self.all(name).iter().filter_map(|datum| if let Datum::Bytes(value) = datum { Some(value) } else { None })
     }
 
     /// A message inside.
     pub(crate) fn message(&self, name: &str) -> Option<&Self> {
-        if let Some(Datum::Message(value)) = self.first(name) { Some(value) } else { None }
+        self.messages(name).next()
     }
 
-    /// All messages or all bytes of a field.
-    pub(crate) fn all(&self, name: &str) -> &[Datum] {
-        self.schema.field(name).and_then(|field| self.fields.get(&field.0)).map_or(&[], Vec::as_slice)
+    /// All messages of a field.
+    pub(crate) fn messages(&self, name: &str) -> impl DoubleEndedIterator<Item = &Self> {
+        self.all(name).iter().filter_map(|datum| if let Datum::Message(value) = datum { Some(value) } else { None })
     }
 
     /// On the wire: fields in the order of their numbers, defaults left out.

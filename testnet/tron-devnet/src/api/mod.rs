@@ -1,8 +1,8 @@
 //! The full node's HTTP API: `/wallet/*` answers as of the head, `/walletsolidity/*` as of the solidified block.
 //!
 //! Every call takes GET and POST. A request that cannot be understood is answered like a full node does: status 200 with
-//! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in [`calls`]. TronGrid's
-//! events, under `/v1`, are [`events`]'.
+//! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in `calls`. TronGrid's
+//! events, under `/v1`, are in `events`.
 
 mod account;
 mod broadcast;

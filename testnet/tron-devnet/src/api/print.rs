@@ -6,7 +6,7 @@ use revm::primitives::Log;
 use serde_json::{Value, json};
 
 use super::json::{Out, Style};
-use super::message::{Datum, Message, Schema};
+use super::message::{Message, Schema};
 use super::schema;
 use crate::address;
 use crate::chain::{InternalTransaction, StoredBlock, TransactionInfo};
@@ -22,12 +22,9 @@ pub(crate) fn transaction(transaction: &proto::Transaction, style: Style) -> Val
     let id = transaction_id(&transaction.raw_data);
     let raw = Message::decode(&schema::TRANSACTION_RAW, &transaction.raw_data);
     let raw = raw.unwrap_or_else(|_| Message::new(&schema::TRANSACTION_RAW));
-    let contracts = raw.all("contract").iter().filter_map(|c| if let Datum::Message(c) = c { Some(c) } else { None });
-    let deployed = contracts.clone().filter_map(|contract| deployed(contract, &id)).next_back().unwrap_or_default();
+    let deployed = raw.messages("contract").rev().find_map(|contract| deployed(contract, &id)).unwrap_or_default();
     let mut raw_data = raw.print(style);
-    if let Some(map) = raw_data.as_object_mut() {
-        map.insert("contract".to_owned(), contracts.filter_map(|c| contract(c, style)).collect());
-    }
+    raw_data["contract"] = raw.messages("contract").filter_map(|c| contract(c, style)).collect();
     let rets = transaction.ret.iter().map(|ret| proto(&schema::TRANSACTION_RESULT, ret, style));
     Out::new(style)
         .list("signature", transaction.signature.iter().map(|s| Value::from(hex::encode(s))).collect())
@@ -42,9 +39,7 @@ pub(crate) fn transaction(transaction: &proto::Transaction, style: Style) -> Val
 /// A transaction that was just built says whether it is printed visibly.
 pub(crate) fn built(transaction: &proto::Transaction, style: Style) -> Value {
     let mut printed = self::transaction(transaction, style);
-    if let Some(map) = printed.as_object_mut() {
-        map.insert("visible".to_owned(), Value::Bool(style.visible));
-    }
+    printed["visible"] = Value::Bool(style.visible);
     printed
 }
 

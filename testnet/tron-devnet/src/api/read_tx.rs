@@ -5,7 +5,6 @@
 use lucid_tron_bridge::proto;
 use serde_json::{Map, Value};
 
-use super::message::Datum;
 use super::request::{BadRequest, Request, print};
 use super::{parse, schema};
 
@@ -19,15 +18,12 @@ pub(crate) fn transaction(request: &Request) -> Result<proto::Transaction, BadRe
     };
     raw.insert("contract".to_owned(), Value::from(contracts));
     let mut whole = request.to_value();
-    if let Some(whole) = whole.as_object_mut() {
-        whole.insert("raw_data".to_owned(), Value::Object(raw));
-    }
+    whole["raw_data"] = Value::Object(raw);
     // What java-tron cannot read becomes a null pointer.
     let read = parse::read(&print(&whole), &schema::TRANSACTION, visible, false).map_err(|_| BadRequest::null())?;
-    let signatures = read.all("signature").iter().filter_map(|s| if let Datum::Bytes(s) = s { Some(s) } else { None });
     Ok(proto::Transaction {
         raw_data: read.message("raw_data").ok_or_else(BadRequest::null)?.encode(),
-        signature: signatures.cloned().collect(),
+        signature: read.each_bytes("signature").cloned().collect(),
         ret: Vec::new(),
     })
 }
