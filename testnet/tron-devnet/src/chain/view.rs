@@ -247,8 +247,8 @@ impl<'a> View<'a> {
         let mut block = chain.next_block(self.block().time());
         block.number = self.number;
         block.stakes = chain.stake_rules(self.block().time());
-        let request =
-            Request { caller, kind, value, data: Bytes::copy_from_slice(data), energy_limit, root_id: self.block().id };
+        let data = Bytes::copy_from_slice(data);
+        let request = Request { caller, kind, value, token_id: 0, data, energy_limit, root_id: self.block().id };
         let factors = execute::factors(&chain.state, self.layer);
         let outcome = evm::execute_until(self.deadline, db, block, factors, request);
         CallOutcome {

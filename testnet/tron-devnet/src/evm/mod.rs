@@ -4,6 +4,7 @@
 //! not handled here.
 
 mod energy;
+mod entry;
 mod failure;
 mod instructions;
 mod precompiles;
@@ -53,6 +54,8 @@ pub(crate) struct Request {
     pub(crate) kind: Kind,
     /// Sun.
     pub(crate) value: u64,
+    /// The TRC-10 token that it names, and sends none of; 0 for none.
+    pub(crate) token_id: u64,
     /// Call data, or creation code.
     pub(crate) data: Bytes,
     pub(crate) energy_limit: u64,
@@ -108,10 +111,11 @@ pub(crate) fn execute_until(
     let mut ctx = context(db, block, request.caller);
     ctx.chain = TxContext::new(request.root_id, &block, factors, deadline);
     let limit = request.energy_limit;
+    let token = U256::from(request.token_id);
     let input = frame_input(&mut ctx, request);
 
     let mut vm = TronVm::new(ctx);
-    let end = vm.run(input);
+    let end = vm.run(input, token);
     let mut ctx = vm.into_context();
     let logs = ctx.journaled_state.take_logs();
     let changes = ctx.journaled_state.finalize();

@@ -68,7 +68,8 @@ fn block() -> BlockContext {
 }
 
 fn request(kind: Kind, data: &[u8], energy_limit: u64) -> Request {
-    Request { caller: CALLER, kind, value: 0, data: Bytes::copy_from_slice(data), energy_limit, root_id: ROOT }
+    let data = Bytes::copy_from_slice(data);
+    Request { caller: CALLER, kind, value: 0, token_id: 0, data, energy_limit, root_id: ROOT }
 }
 
 fn run_on(state: &State, factors: &[(Address, u64)], kind: Kind, data: &[u8], energy_limit: u64) -> Outcome {

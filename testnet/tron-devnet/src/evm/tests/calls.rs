@@ -149,6 +149,12 @@ fn a_call_can_name_a_token_and_send_none_of_it() {
     let code = "6040 5f 5f 5f 620f4241 5f 60c1 5a d0";
     assert_eq!(word_with(&format!("{code} 50 5f 51"), helper), U256::from(1_000_001));
     assert_eq!(word_with(code, helper), U256::from(1));
+    // So can the transaction itself.
+    let named = state(&bytes(helper), &[]);
+    let db = StateDb { state: &named, layer: NEWEST, block_ids: &[] };
+    let request = Request { token_id: 1_000_002, ..request(Kind::Call(CONTRACT), &[], PLENTY) };
+    let outcome = execute(db, block(), HashMap::default(), request);
+    assert_eq!(U256::from_be_slice(&outcome.output[..32]), U256::from(1_000_002));
     // Nobody has any to send.
     assert_eq!(word_with("6040 5f 5f 5f 620f4241 6001 60c1 5a d0", helper), U256::ZERO);
     assert!(run_with("6040 5f 5f 5f 620f4241 6001 60c1 5a d0", helper).internal.is_empty());
