@@ -69,7 +69,8 @@ Examples:
   lucid-testnet devnet --json --port 0      one line of JSON when the API answers: url, accounts with keys, usdt
   curl http://127.0.0.1:9090/wallet/getnowblock
 
-Standard error tells of every transaction in a block and of every refused one; RUST_LOG chooses otherwise.";
+Standard error tells of every transaction in a block and of every refused one, and with
+RUST_LOG=lucid_tron_devnet=debug of every request.";
 
 #[derive(Debug, Args)]
 struct Up {

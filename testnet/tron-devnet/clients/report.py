@@ -4,7 +4,7 @@
 
 RESULTS hold one line of JSON for each step: client, step, whether it is ok, the calls it looked at. The two tables in DOCS
 lie between comments `<!-- steps -->`, `<!-- calls -->` and `<!-- end -->`, and must say exactly what was seen; --write makes
-them say it. Exit code 1 if a step failed, a client ran no step, or the tables differ.
+them say it if no step failed. Exit code 1 if a step failed, a client ran no step, or the tables differ.
 """
 
 import difflib
@@ -73,7 +73,7 @@ def main(arguments):
 
     documented = Path(path).read_text()
     actual = with_tables(documented, {"steps": steps(callers, shown), "calls": calls(callers, shown)})
-    if write:
+    if write and not failed:
         Path(path).write_text(actual)
     elif actual != documented:
         difference = difflib.unified_diff(documented.splitlines(), actual.splitlines(), path, "this run", n=0, lineterm="")

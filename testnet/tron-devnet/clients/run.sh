@@ -81,7 +81,7 @@ network() {
 }
 
 # tronweb and tronpy at once: they use different accounts. A crash shows as steps that are missing.
-network blocks --block-time 250ms --solid-lag 4
+network blocks --block-time 250ms --solid-lag 8
 crashed=0
 node "$here/tronweb/main.mjs" >tronweb.jsonl &
 running=($!)

@@ -1,8 +1,10 @@
 //! What a running network tells whoever watches it, as events: each transaction that got into a block, each block that
-//! took any, and each transaction that was refused.
+//! took any, each transaction that was refused, and requests for calls that do not exist; in detail also every other
+//! request and empty blocks.
 //!
 //! Nothing depends on these events, and without a subscriber they cost next to nothing.
 
+use axum::http::StatusCode;
 use lucid_tron_bridge::proto::{self, ContractType};
 use revm::primitives::U256;
 use tracing::{debug, info, warn};
@@ -51,6 +53,14 @@ fn transaction(sent: &proto::Transaction, became: &TransactionInfo) {
 /// A transaction that was not taken.
 pub(crate) fn refused(id: &[u8; 32], refusal: &Refusal) {
     warn!(id = %hex::encode(id), code = %refusal.code.name(), reason = refusal.message, "devnet.refused");
+}
+
+/// A request of the API. One that this network does not know is why a client fails in ways of its own.
+pub(crate) fn call(path: &str, status: StatusCode) {
+    if status == StatusCode::NOT_FOUND {
+        return warn!(path, "devnet.unknown_call");
+    }
+    debug!(path, status = status.as_u16(), "devnet.call");
 }
 
 /// What a contract said when it reverted, as its developer wrote it: a text, a panic's code, or a custom error's data.

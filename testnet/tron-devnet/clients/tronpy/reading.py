@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 
-from harness import A, B, D, FIXTURES, NET, ask, async_tron, balance, raises, same, send, solid, step, transfer, tron
+from harness import A, B, D, FIXTURES, NET, artifact, ask, async_tron, balance, raises, same, send, solid, step, transfer, tron
 from conformance import FRESH, token
 from tronpy import Contract
 from tronpy.exceptions import AddressNotFound, ApiError, BlockNotFound, TransactionNotFound
@@ -154,3 +154,22 @@ def _():
             same(await contract.functions.symbol(), "USDT", "symbol")
 
     asyncio.run(run())
+
+
+@step("witnesses", "/wallet/listwitnesses")
+def _():
+    head = tron.get_latest_block()["block_header"]["raw_data"]
+    (witness,) = tron.list_witnesses()
+    same(tron.to_hex_address(witness["address"]), tron.to_hex_address(head["witness_address"]), "who makes the blocks")
+
+
+@step("what this network has none of", "/wallet/listnodes", "/wallet/getaccount")
+def _():
+    same((tron.list_nodes(), tron.get_account_asset_balances(A.address)), ([], {}), "nodes and TRC-10 tokens")
+
+
+@step("a contract's settings and code", "/wallet/getcontractinfo")
+def _():
+    info = tron.get_contract_info(token.contract_address)
+    same(info["smart_contract"]["origin_address"], A.address, "deployer")
+    same(info["runtimecode"], artifact("TestUsdt")["deployedBytecode"], "code")

@@ -1,6 +1,6 @@
 // What people do with contracts: standard tokens from npm, events, payable calls, CREATE2, waiting for results, messages.
 
-import { TronWeb, a, address, as, b, c, deploy, fails, fixtures, mined, same, send, step, trigger, tron, uint } from "./harness.mjs";
+import { TronWeb, a, address, as, b, c, deploy, fails, fixtures, mined, same, send, solid, step, trigger, tron, uint } from "./harness.mjs";
 
 const LIMIT = { feeLimit: 1_000_000_000 };
 const SENT = ["/wallet/triggersmartcontract", "/wallet/broadcasttransaction", "/wallet/gettransactioninfobyid"];
@@ -153,4 +153,32 @@ await step("signed messages and typed data", [], async () => {
   const typed = await tron.trx.signTypedData(domain, types, value, a.key);
   same(tron.trx.verifyTypedData(domain, types, value, typed, a.address), true, "typed data");
   same(await fails((async () => tron.trx.verifyTypedData(domain, types, { to: c.address }, typed, a.address))()), "Signature does not match", "other data");
+});
+
+const EVENTS = ["transactions/{id}", "contracts/{address}", "blocks/{number}", "blocks/latest"];
+await step("events", EVENTS.map((of) => `/v1/${of}/events`), async () => {
+  const { contract, address: at } = await deploy(fixtures.Till);
+  const infos = [];
+  for (const note of ["one", "two", "three"]) {
+    infos.push(await mined(await contract.pay(note).send({ ...LIMIT, callValue: 10 + infos.length })));
+  }
+  const { data: [event], success } = await tron.event.getEventsByTransactionID(infos[1].id);
+  same([success, event.event_name, event.event, event.block_number], [true, "Paid", "Paid(address indexed by, uint256 amount, string note)", infos[1].blockNumber], "event");
+  same([event.transaction_id, event.contract_address, event.block_timestamp], [infos[1].id, at, infos[1].blockTimeStamp], "where");
+  const { by, amount, note } = event.result;
+  same([TronWeb.address.fromHex(by.replace(/^0x/, "41")), amount, note], [a.address, "11", "two"], "arguments");
+
+  const notes = ({ data }) => data.map(({ result }) => result.note);
+  const oldest = { eventName: "Paid", orderBy: "block_timestamp,asc" };
+  same(notes(await tron.event.getEventsByContractAddress(at, oldest)), ["one", "two", "three"], "of the contract");
+  const first = await tron.event.getEventsByContractAddress(at, { ...oldest, limit: 2 });
+  const rest = await tron.event.getEventsByContractAddress(at, { ...oldest, limit: 2, fingerprint: first.meta.fingerprint });
+  same([notes(first), notes(rest)], [["one", "two"], ["three"]], "pages");
+  same(notes(await tron.event.getEventsByContractAddress(at, { eventName: "Other" })), [], "another name");
+  await solid(infos[2].id);
+  same(notes(await tron.event.getEventsByContractAddress(at, { onlyUnconfirmed: true })), [], "all are solidified");
+  same(notes(await tron.event.getEventsByContractAddress(at, { ...oldest, onlyConfirmed: true })).length, 3, "solidified");
+
+  same(notes(await tron.event.getEventsByBlockNumber(infos[2].blockNumber)).includes("three"), true, "of a block");
+  same((await tron.event.getEventsOfLatestBlock()).success, true, "of the latest block");
 });

@@ -75,7 +75,8 @@ await step("the node and its parameters", ["/wallet/getnodeinfo", "/wallet/getch
     getUpdateAccountPermissionFee: 100_000_000, getMemoFee: 1_000_000, getFreeNetLimit: 600,
   };
   same(Object.fromEntries(Object.keys(wanted).map((key) => [key, values[key]])), wanted, "parameters");
-  same(await tron.isConnected(), { fullNode: true, solidityNode: true, eventServer: (await tron.isConnected()).eventServer }, "connected");
+  const connected = await tron.isConnected();
+  same([connected.fullNode, connected.solidityNode], [true, true], "connected");
 });
 
 await step("prices", ["/wallet/getenergyprices", "/wallet/getbandwidthprices"], async () => {
@@ -196,4 +197,11 @@ await step("witnesses", ["/wallet/listwitnesses"], async () => {
   const { witness_address } = (await trx.getCurrentBlock()).block_header.raw_data;
   const witnesses = await trx.listSuperRepresentatives();
   same(witnesses.map((witness) => [witness.address, witness.isJobs]), [[witness_address, true]], "who makes the blocks");
+});
+
+await step("whole numbers as text (trx.raw)", ["/wallet/getaccount", "/wallet/getblock", "/wallet/gettransactioninfobyid"], async () => {
+  const account = await trx.raw.getUnconfirmedAccount(d.address);
+  same(account.balance, String(await trx.getUnconfirmedBalance(d.address)), "balance");
+  same(typeof (await trx.raw.getCurrentBlock()).block_header.raw_data.number, "string", "number");
+  same((await trx.raw.getUnconfirmedTransactionInfo(sent.id)).blockNumber, String(sent.blockNumber), "receipt");
 });

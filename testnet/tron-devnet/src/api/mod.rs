@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::{Chain, View};
 use crate::faults::Plan;
 use crate::node::Node;
+use crate::report;
 use calls::answer;
 pub use control::Powers;
 use request::{BadRequest, MAX_BODY, Request};
@@ -111,6 +112,13 @@ pub fn router(node: Arc<Node>, powers: Option<Powers>, stop: CancellationToken) 
 }
 
 async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
+    let path = http.uri().path().to_owned();
+    let response = respond(shared, http).await;
+    report::call(&path, response.status());
+    response
+}
+
+async fn respond(shared: Shared, http: HttpRequest) -> Response {
     let (parts, body) = http.into_parts();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     if path == "/healthcheck" {
