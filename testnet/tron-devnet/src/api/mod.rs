@@ -47,6 +47,8 @@ use calls::answer;
 pub use control::Powers;
 use request::{BadRequest, MAX_BODY, Request};
 
+/// Where the powers of control are.
+const POWERS: &str = "/devnet/";
 /// Where TronGrid's calls are.
 const GRID: &str = "/v1/";
 
@@ -125,12 +127,13 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
         return (StatusCode::OK, "OK").into_response();
     }
     let request = match parts.method {
-        Method::GET => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
+        Method::HEAD if path.starts_with(POWERS) => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        Method::GET | Method::HEAD => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
         Method::POST => read_body(body, &parts).await,
         Method::OPTIONS => return preflight(&path),
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
-    if let Some(name) = path.strip_prefix("/devnet/") {
+    if let Some(name) = path.strip_prefix(POWERS) {
         let asked = control::Asked {
             name: name.to_owned(),
             request,

@@ -117,6 +117,9 @@ async fn requests_are_read_as_strictly_as_a_full_node_does() {
     assert!(now["block_header"]["raw_data"]["witness_address"].as_str().unwrap().starts_with("41"));
     let now = net.post("/wallet/getnowblock?visible=true", "").await;
     assert!(now["block_header"]["raw_data"]["witness_address"].as_str().unwrap().starts_with('T'));
+    let unread = net.post("/wallet/getnowblock", "no JSON").await;
+    assert_eq!(unread["block_header"]["raw_data"]["number"], 1);
+    assert_eq!(net.raw("HEAD", "/wallet/getnowblock", "").await, (200, String::new()));
     // An empty transaction is one without a contract.
     let empty = net.post("/wallet/broadcasthex", "{}").await;
     assert_eq!(empty["message"], "Contract validate error : No contract!");
