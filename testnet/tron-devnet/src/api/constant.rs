@@ -93,6 +93,29 @@ impl Trial {
             None => view.try_create(self.caller, &self.message.data, self.value, energy),
         }
     }
+
+    /// The contract of a transaction that would do it.
+    fn to_proto(&self, permission_id: i32) -> proto::Contract {
+        let message = &self.message;
+        if self.contract.is_some() {
+            return proto::Contract::pack(message, permission_id);
+        }
+        let new_contract = proto::SmartContract {
+            origin_address: message.owner_address.clone(),
+            bytecode: message.data.clone(),
+            call_value: message.call_value,
+            consume_user_resource_percent: 100,
+            origin_energy_limit: 1,
+            ..proto::SmartContract::default()
+        };
+        let create = proto::CreateSmartContract {
+            owner_address: message.owner_address.clone(),
+            new_contract: Some(new_contract),
+            call_token_value: message.call_token_value,
+            token_id: message.token_id,
+        };
+        proto::Contract::pack(&create, permission_id)
+    }
 }
 
 /// The parameters without which there is nothing to try.
@@ -139,7 +162,7 @@ pub(crate) fn run(
         ContractResult::Revert => true,
         _ => return Err(BadRequest::new(exception(outcome.result), outcome.message)),
     };
-    let contract = proto::Contract::pack(&trial.message, make::permission_id(request)?);
+    let contract = trial.to_proto(make::permission_id(request)?);
     let raw = proto::TransactionRaw { fee_limit, data: note, ..make::raw(view.chain(), contract) };
     let result = proto::TransactionResult { ret: i32::from(has_failed), ..proto::TransactionResult::default() };
     let transaction =

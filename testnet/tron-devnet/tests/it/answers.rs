@@ -260,6 +260,10 @@ async fn contracts_are_deployed_called_and_estimated() {
     let visible = json!({ "owner_address": base58, "contract_address": base58, "data": "00", "visible": true });
     let visible = post(&net, "triggerconstantcontract", visible).await;
     assert_eq!(visible["result"]["message"], "Smart contract is not exist.");
+    let created = post(&net, "triggerconstantcontract", json!({ "owner_address": hex, "data": code })).await;
+    assert_eq!(created["constant_result"], json!(["00"]));
+    assert_eq!(created["transaction"]["raw_data"]["contract"][0]["type"], "CreateSmartContract");
+    assert!(created["transaction"]["contract_address"].is_string());
     let invalid_code = json!({ "owner_address": hex, "data": "fe" });
     let (code, message) = refuse("triggerconstantcontract", invalid_code).await;
     assert_eq!(code, "OTHER_ERROR");
