@@ -13,6 +13,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 # Arguments for `make test`, after `cargo test --workspace`: make test TEST="-p lucid-score"
 TEST ?=
+# Seconds that `make fuzz` gives each target.
+FUZZ_SECONDS ?= 60
 
 .PHONY: help
 help: ## Show this list.
@@ -50,6 +52,14 @@ test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).
 	cargo bench --workspace --locked --profile dev --bench '*'
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz what the local TRON network takes in (installs cargo-fuzz); FUZZ_SECONDS for each target.
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz@0.13.1
+	cd testnet/tron-devnet && for target in protobuf json; do \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none --dev $$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=60 -dict=fuzz/$$target.dict || exit 1; \
+	done
 
 .PHONY: fmt
 fmt: ## Format the sources.
