@@ -1,14 +1,16 @@
 //! The running network: the chain behind a lock, its file, its clock, and who is told about new blocks.
 //!
-//! Many may read at once, and one at a time changes the chain. The lock is never held across an await, and what a call
-//! changed is on the disk before the lock is given back. Signatures are recovered before it is taken.
+//! Many may read at once, and one at a time changes the chain; they have their turns in the order in which they came. The lock
+//! is never held across an await, and what a call changed is on the disk before the lock is given back. Signatures are
+//! recovered before it is taken.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lucid_tron_bridge::block::transaction_id;
 use lucid_tron_bridge::proto;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use revm::primitives::B256;
 use tokio::sync::watch;
 
@@ -87,20 +89,12 @@ impl Node {
 
     /// The chain, for reading.
     pub fn chain(&self) -> ChainRef<'_> {
-        ChainRef(self.chain.read().unwrap_or_else(PoisonError::into_inner))
+        ChainRef(self.chain.read())
     }
 
     /// The chain, exclusively. A panic elsewhere does not make it unusable: every change is made in layers.
     pub fn chain_mut(&self) -> ChainMut<'_> {
-        ChainMut(self.chain.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn log(&self) -> MutexGuard<'_, Option<Log>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn clock(&self) -> MutexGuard<'_, Clock> {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+        ChainMut(self.chain.write())
     }
 
     /// Follows the number of the newest block.
@@ -130,7 +124,7 @@ impl Node {
     /// Gives the file back. For the end, when no request is answered any more: whoever still holds the node, as a closing
     /// connection does for a moment, must not keep the folder locked.
     pub(crate) fn close(&self) {
-        *self.log() = None;
+        *self.log.lock() = None;
     }
 
     /// Judges a transaction and queues it.
@@ -162,17 +156,17 @@ impl Node {
 
     /// The network's time: the wall clock's, unless that was set back or somebody travelled.
     pub fn now(&self) -> u64 {
-        self.clock().read(now())
+        self.clock.lock().read(now())
     }
 
     /// Puts the network's time forward; it never goes back.
     pub(crate) fn travel(&self, milliseconds: u64) -> Result<(), TooLate> {
-        self.clock().travel(now(), milliseconds)
+        self.clock.lock().travel(now(), milliseconds)
     }
 
     /// Whether the network is kept on disk.
     pub(crate) fn is_kept(&self) -> bool {
-        self.log().is_some()
+        self.log.lock().is_some()
     }
 
     /// Makes a block at `time` (milliseconds since the epoch), from which on the network's time is at least that.
@@ -183,23 +177,25 @@ impl Node {
         Ok(block)
     }
 
-    /// As [`Self::produce`], several at once.
+    /// As [`Self::produce`], several at once. Whoever waits for the chain has it next, even if the caller wants more blocks.
     pub(crate) fn produce_several(&self, time: u64, blocks: u64) -> Result<(), Arc<StoreError>> {
         let mut chain = self.chain_mut();
         (0..blocks).for_each(|_| drop(self.add_block(&mut chain, time)));
-        self.save(&mut chain)
+        let saved = self.save(&mut chain);
+        RwLockWriteGuard::unlock_fair(chain.0);
+        saved
     }
 
     fn add_block(&self, chain: &mut ChainMut<'_>, time: u64) -> Arc<StoredBlock> {
         let block = chain.produce_block(time);
-        self.clock().forward_to(block.time());
+        self.clock.lock().forward_to(block.time());
         block
     }
 
     /// Writes what `chain` did since the last time, and tells about its new blocks.
     pub(crate) fn save(&self, chain: &mut ChainMut<'_>) -> Result<(), Arc<StoreError>> {
         let changes = chain.take_changes();
-        if let Some(log) = &mut *self.log()
+        if let Some(log) = &mut *self.log.lock()
             && let Err(error) = log.write(&changes)
         {
             let error = Arc::new(error);

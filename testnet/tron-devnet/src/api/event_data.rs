@@ -5,8 +5,9 @@ use revm::primitives::{B256, U256};
 const WORD: usize = 32;
 /// A longer type is not read: each `[]` in it is a level of recursion.
 const MAX_KIND: usize = 128;
-/// Values read for one event: lists may point to the same place again and again.
-const MAX_VALUES: usize = 10_000;
+/// Values and words of bytes read for one event beyond those that its data holds: lists may point to the same place again
+/// and again.
+const MAX_MORE: usize = 10_000;
 
 /// An indexed parameter. Of what does not fit into a word, a topic has only the hash.
 pub(super) fn indexed(kind: &str, topic: B256) -> String {
@@ -16,14 +17,14 @@ pub(super) fn indexed(kind: &str, topic: B256) -> String {
 /// The other parameters, as far as they can be read: not behind a tuple, of which an interface does not say what it is
 /// made of.
 pub(super) fn read<'a>(kinds: impl Iterator<Item = &'a str>, data: &[u8]) -> Vec<String> {
-    let mut reader = Reader { data, left: MAX_VALUES };
+    let mut reader = Reader { data, left: (data.len() / WORD).saturating_add(MAX_MORE) };
     let mut at = 0;
     kinds.map_while(|kind| reader.value(kind, 0, &mut at)).collect()
 }
 
 struct Reader<'a> {
     data: &'a [u8],
-    /// How many values may still be read.
+    /// How many values and words of bytes may still be read.
     left: usize,
 }
 
@@ -47,6 +48,7 @@ impl Reader<'_> {
             return self.list(item, count, tail, &mut tail);
         }
         let length = self.number(&mut tail)?;
+        self.left = self.left.checked_sub(length / WORD)?;
         let bytes = self.data.get(tail..tail.checked_add(length)?)?;
         Some(if kind == "string" { String::from_utf8_lossy(bytes).into_owned() } else { hex::encode(bytes) })
     }
@@ -163,6 +165,13 @@ mod tests {
         assert!(read([format!("uint8{}", "[]".repeat(40)).as_str()].into_iter(), &bomb).is_empty());
         assert!(read([format!("uint8{}", "[]".repeat(100_000)).as_str()].into_iter(), &bomb).is_empty());
         assert!(read(["uint8[0][1000][1000][1000]"].into_iter(), &bomb).is_empty());
+        // Two lists that hold the same 32,000 bytes 250 times and 10 times.
+        for (times, values) in [(250, 0), (10, 1)] {
+            let heads = std::iter::repeat_n(times * 32, times);
+            let words = [32, times].into_iter().chain(heads).chain([32_000]).chain(std::iter::repeat_n(7, 1_000));
+            let data: Vec<u8> = words.flat_map(|word| U256::from(word).to_be_bytes::<32>()).collect();
+            assert_eq!(read(["bytes[]"].into_iter(), &data).len(), values, "{times}");
+        }
     }
 
     proptest! {

@@ -189,6 +189,12 @@ pub fn call(node: &Node, path: &str, body: &[u8]) -> Option<String> {
     answer(node, tree, name, &request, &Plan::default()).map(|value| value.to_string())
 }
 
+/// The path of every call, control aside.
+pub fn paths() -> impl Iterator<Item = String> {
+    let of = |tree, root| calls::calls(tree).map(move |(name, _)| format!("/{root}/{name}"));
+    of(Tree::Head, "wallet").chain(of(Tree::Solid, "walletsolidity"))
+}
+
 /// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`: those are refused to
 /// requests that a page sent, and GET changes nothing there, because a browser sends some GETs without saying for whom.
 const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
