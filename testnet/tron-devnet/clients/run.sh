@@ -12,7 +12,8 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../../.."
 root=$PWD
-target="${CARGO_TARGET_DIR:-$root/target}"
+mkdir -p "${CARGO_TARGET_DIR:-target}/clients"
+target="$(cd "${CARGO_TARGET_DIR:-target}" && pwd)"
 scratch="$target/clients"
 
 give_up() {
@@ -37,7 +38,6 @@ node -e 'process.exit(process.versions.node.split(".")[0] >= 18 ? 0 : 1)' ||
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
     give_up "$(python3 --version) is too old; 3.10 or newer is needed"
 
-mkdir -p "$scratch"
 # Installs with "$@" unless `stamp` says that it was done for this very `list` of versions.
 install_for() {
     local list=$1 stamp=$scratch/.installed-$2
@@ -68,6 +68,9 @@ cd "$scratch"
 node "$here/compile.mjs"
 rm -f ./*.jsonl
 
+# The clients talk to this machine only.
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+
 networks=()
 trap 'kill "${networks[@]}" 2>/dev/null || true' EXIT
 # Starts a network that logs to NAME.log, and keeps its line of JSON in DEVNET.
@@ -95,12 +98,13 @@ rm -rf tronbox home
 cp -r "$here/tronbox" .
 mkdir -p home/.tronbox/solc
 cp node_modules/solc/soljson.js home/.tronbox/solc/soljson_v0.8.23.js
+version="$(node -p 'require("./node_modules/tronbox/package.json").version')"
 for command in migrate test; do
     ok=true
     (cd tronbox && HOME="$scratch/home" ../node_modules/.bin/tronbox "$command") >"tronbox-$command.log" 2>&1 || ok=false
     $ok || cat "tronbox-$command.log"
-    printf '{"client": "TronBox 4.10.0", "step": "tronbox %s", "calls": [], "asked": [], "ok": %s, "saw": ""}\n' \
-        "$command" "$ok" >>tronbox.jsonl
+    printf '{"client": "TronBox %s", "step": "tronbox %s", "calls": [], "asked": [], "ok": %s, "saw": ""}\n' \
+        "$version" "$command" "$ok" >>tronbox.jsonl
 done
 
 verdict=0
