@@ -11,20 +11,17 @@ use revm::primitives::{Address, Bytes, U256};
 use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
+use super::tx::prefixed;
 use super::vm::Ctx;
 use super::{queries, signatures};
 
 /// A precompiled contract.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Precompile {
-    /// What Ethereum has at this address.
+    /// What Ethereum has at this address, with TRON's differences.
     Ethereum(u8),
-    /// 1: Ethereum's, which answers an address with TRON's prefix.
-    Recover,
     /// 3: not RIPEMD-160.
     ShortenedSha256,
-    /// 5: Ethereum's, which answers nothing for a modulus of zero.
-    ModExp,
     /// 9.
     BatchSignatures,
     /// 10.
@@ -52,10 +49,8 @@ impl Ran {
 pub(super) fn at(word: U256) -> Option<Precompile> {
     let number = u32::try_from(word).ok()?;
     Some(match number {
-        1 => Precompile::Recover,
+        1 | 2 | 4..=8 => Precompile::Ethereum(u8::try_from(number).ok()?),
         3 => Precompile::ShortenedSha256,
-        5 => Precompile::ModExp,
-        2 | 4 | 6..=8 => Precompile::Ethereum(u8::try_from(number).ok()?),
         9 => Precompile::BatchSignatures,
         10 => Precompile::MultiSignature,
         0x2_0003 => Precompile::Ethereum(3),
@@ -67,31 +62,24 @@ pub(super) fn at(word: U256) -> Option<Precompile> {
 impl Precompile {
     /// Runs it with at most `limit` energy. The failure, if there is one, is the calling frame's.
     pub(super) fn run(self, ctx: &mut Ctx<'_>, data: &[u8], limit: u64) -> Result<Ran, Failure> {
-        let priced = |energy: u64, answer: &mut dyn FnMut() -> Result<Bytes, Failure>| {
-            if energy > limit { Ok(Ran::out_of_energy()) } else { Ok(Ran::Well { energy, output: answer()? }) }
+        type Answer<'a> = &'a dyn Fn(&mut Ctx<'_>, &[u8]) -> Result<Bytes, Failure>;
+        let (energy, answer): (u64, Answer<'_>) = match self {
+            Self::Ethereum(number) => return Ok(ethereum(number, data, limit)),
+            Self::ShortenedSha256 => (600 + 120 * words(data.len().div_ceil(32)), &|_, data| Ok(shortened(data))),
+            Self::BatchSignatures => (per_signature(data, 6), &|_, data| Ok(signatures::batch(data))),
+            Self::MultiSignature => (per_signature(data, 5), &signatures::multi),
+            Self::Query(query) => (query.energy, &move |ctx, data| Ok(query.answer(ctx, data))),
         };
-        match self {
-            Self::Ethereum(number) => Ok(ethereum(number, data, limit)),
-            Self::Recover => Ok(match ethereum(1, data, limit) {
-                Ran::Well { energy, output } if !output.is_empty() => {
-                    let address = super::tx::prefixed(Address::from_slice(&output[12..]));
-                    Ran::Well { energy, output: Bytes::copy_from_slice(&address.to_be_bytes::<32>()) }
-                }
-                other => other,
-            }),
-            Self::ModExp => Ok(match ethereum(5, data, limit) {
-                Ran::Well { energy, .. } if has_zero_modulus(data) => Ran::Well { energy, output: Bytes::new() },
-                other => other,
-            }),
-            Self::ShortenedSha256 => priced(600 + 120 * words(data.len().div_ceil(32)), &mut || {
-                let inner = Sha256::digest(data);
-                Ok(Bytes::copy_from_slice(&Sha256::digest(&inner[..20])))
-            }),
-            Self::BatchSignatures => priced(per_signature(data, 6), &mut || Ok(signatures::batch(data))),
-            Self::MultiSignature => priced(per_signature(data, 5), &mut || signatures::multi(ctx, data)),
-            Self::Query(query) => priced(query.energy, &mut || Ok(query.answer(ctx, data))),
+        if energy > limit {
+            return Ok(Ran::out_of_energy());
         }
+        Ok(Ran::Well { energy, output: answer(ctx, data)? })
     }
+}
+
+fn shortened(data: &[u8]) -> Bytes {
+    let inner = Sha256::digest(data);
+    Bytes::copy_from_slice(&Sha256::digest(&inner[..20]))
 }
 
 fn words(n: usize) -> u64 {
@@ -107,12 +95,26 @@ fn ethereum(number: u8, data: &[u8], limit: u64) -> Ran {
     static ISTANBUL: LazyLock<&'static Precompiles> = LazyLock::new(|| Precompiles::new(PrecompileSpecId::ISTANBUL));
     let Some(precompile) = ISTANBUL.get(&Address::with_last_byte(number)) else { return Ran::out_of_energy() };
     match precompile.execute(data, limit, 0) {
-        Ok(output) if output.is_success() => Ran::Well { energy: output.gas_used, output: output.bytes },
+        Ok(output) if output.is_success() => {
+            Ran::Well { energy: output.gas_used, output: as_on_tron(number, data, output.bytes) }
+        }
         // BLAKE2 puts a word of zeros into the caller's memory if its input is malformed.
         Ok(output) if number == 9 && !output.halt_reason().is_some_and(revm::precompile::PrecompileHalt::is_oog) => {
             Ran::Badly { output: Bytes::from_static(&[0; 32]) }
         }
         _ => Ran::out_of_energy(),
+    }
+}
+
+/// A recovered address has TRON's prefix, and a modular exponentiation without a modulus answers nothing.
+fn as_on_tron(number: u8, data: &[u8], output: Bytes) -> Bytes {
+    match number {
+        1 if !output.is_empty() => {
+            let address = prefixed(Address::from_slice(&output[12..]));
+            Bytes::copy_from_slice(&address.to_be_bytes::<32>())
+        }
+        5 if has_zero_modulus(data) => Bytes::new(),
+        _ => output,
     }
 }
 
