@@ -190,11 +190,7 @@ impl Chain {
     }
 
     pub(crate) fn submit_intake(&mut self, mut intake: Intake) -> Result<B256, Refusal> {
-        self.check_not_expired(&intake)?;
-        intake.check_permission(self.state.account(intake.owner))?;
-        self.check_reference(&intake)?;
-        intake.check_size()?;
-        self.check_not_too_early(&intake)?;
+        self.check(&intake)?;
         self.check_is_new(&intake)?;
         let block = self.next_block(self.head_block().time());
         let info = self.try_on_top(&intake, block)?;
@@ -219,11 +215,9 @@ impl Chain {
                 waiting.push(intake);
                 continue;
             }
-            let is_still_valid = self.check_not_expired(&intake).is_ok()
-                && self.check_reference(&intake).is_ok()
-                && self.check_not_too_early(&intake).is_ok()
-                && intake.check_permission(self.state.account(intake.owner)).is_ok();
-            if is_still_valid && let Ok(info) = self.try_on_top(&intake, context) {
+            if self.check(&intake).is_ok()
+                && let Ok(info) = self.try_on_top(&intake, context)
+            {
                 Arc::make_mut(&mut intake).note_result(info.contract_result_code());
                 builder.push(Arc::unwrap_or_clone(intake).transaction, info);
             }
@@ -243,32 +237,35 @@ impl Chain {
             Unreadable::Absent(refusal) => refusal,
             Unreadable::Foreign => Refusal::invalid("contract type error"),
         })?;
-        let place = Place {
-            params: &self.params,
-            block_ids: &self.block_ids,
-            genesis_time: self.genesis_time,
-            head_time: self.head_block().time(),
-            block: self.next_block(self.head_block().time()),
-            is_draft: true,
-        };
+        let block = self.next_block(self.head_block().time());
         self.state.begin();
-        let result = system::run(&mut self.state, place, &action);
+        let result = self.attempt(block, true, |state, place| system::run(state, place, &action));
         self.state.rollback();
         result.map(|_| ())
     }
 
     /// Executes on the newest layer, or leaves no trace.
     fn try_on_top(&mut self, intake: &Intake, block: BlockContext) -> Result<TransactionInfo, Refusal> {
-        self.state.begin();
+        self.attempt(block, false, |state, place| execute::process(state, place, intake))
+    }
+
+    /// Does `work` on the newest layer, or leaves no trace.
+    fn attempt<T>(
+        &mut self,
+        block: BlockContext,
+        is_draft: bool,
+        work: impl FnOnce(&mut State, Place<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let place = Place {
             params: &self.params,
             block_ids: &self.block_ids,
             genesis_time: self.genesis_time,
             head_time: self.blocks.last().map_or(0, |b| b.time()),
             block,
-            is_draft: false,
+            is_draft,
         };
-        let result = execute::process(&mut self.state, place, intake);
+        self.state.begin();
+        let result = work(&mut self.state, place);
         if result.is_ok() {
             self.state.commit();
         } else {
@@ -283,7 +280,9 @@ impl Chain {
         self.pending_ids.clear();
         let next = self.next_block(self.head_block().time());
         for mut intake in std::mem::take(&mut self.pending) {
-            if let Ok(info) = self.try_on_top(&intake, next) {
+            if self.check(&intake).is_ok()
+                && let Ok(info) = self.try_on_top(&intake, next)
+            {
                 Arc::make_mut(&mut intake).note_result(info.contract_result_code());
                 self.pending_ids.insert(intake.id, self.pending.len());
                 self.pending.push(intake);

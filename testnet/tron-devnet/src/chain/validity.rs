@@ -1,4 +1,5 @@
-//! Whether a transaction belongs to this chain and to this time: its reference block, its expiry, and that it is new.
+//! Whether a transaction belongs to this chain and to this time: its reference block, its expiry, its signatures, and that it is
+//! new.
 //!
 //! java-tron's `Manager.validateTapos`, `validateCommon` and `validateDup`, and what `Wallet.broadcastTransaction` asks
 //! before them.
@@ -7,14 +8,23 @@ use super::params::{MAX_EXPIRATION, REF_BLOCK_RING, SLOT_MS};
 use super::{Chain, Code, Intake, Refusal};
 
 impl Chain {
+    /// Whether it may be in the next block, as far as that can be told without carrying it out; in java-tron's order.
+    pub(super) fn check(&self, intake: &Intake) -> Result<(), Refusal> {
+        self.check_not_expired(intake)?;
+        intake.check_permission(self.state.account(intake.owner))?;
+        self.check_reference(intake)?;
+        intake.check_size()?;
+        self.check_not_too_early(intake)
+    }
+
     /// It must not expire before the slot after the head's, the earliest time of the next block.
-    pub(super) fn check_not_expired(&self, intake: &Intake) -> Result<(), Refusal> {
+    fn check_not_expired(&self, intake: &Intake) -> Result<(), Refusal> {
         let next_slot = self.head_block().time().saturating_add(SLOT_MS);
         if expiration(intake) < next_slot { Err(Refusal::expired()) } else { Ok(()) }
     }
 
     /// It must not expire later than a day after the head.
-    pub(super) fn check_not_too_early(&self, intake: &Intake) -> Result<(), Refusal> {
+    fn check_not_too_early(&self, intake: &Intake) -> Result<(), Refusal> {
         if self.is_too_early_for(intake) { Err(Refusal::expired()) } else { Ok(()) }
     }
 
@@ -24,7 +34,7 @@ impl Chain {
     }
 
     /// The newest block whose number ends in the reference's two bytes must have the reference's hash.
-    pub(super) fn check_reference(&self, intake: &Intake) -> Result<(), Refusal> {
+    fn check_reference(&self, intake: &Intake) -> Result<(), Refusal> {
         let refused = || Refusal::new(Code::TaposError, "Tapos check error.");
         let [high, low] = *intake.raw.ref_block_bytes.as_slice() else { return Err(refused()) };
         let number = ring_number(self.head_number(), u16::from_be_bytes([high, low])).ok_or_else(refused)?;

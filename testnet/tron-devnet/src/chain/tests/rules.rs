@@ -355,3 +355,16 @@ fn after_a_pause_resources_are_counted_at_the_heads_time() {
     assert_eq!(bench.chain.head().free_bandwidth_used(a), 0);
     assert_eq!(bench.run(0, &message).receipt.net_fee, 0);
 }
+
+#[test]
+fn what_has_become_invalid_waits_no_longer() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    bench.mine();
+    // It names a block that is dropped, and would otherwise still be possible.
+    let id = bench.send(0, &wallet::transfer(a, b, 1), 0).unwrap();
+    assert!(bench.chain.head().pending_transaction(&id).is_some());
+    bench.chain.drop_blocks(0);
+    assert!(bench.chain.head().pending_transaction(&id).is_none());
+    assert_eq!(bench.chain.pending(), 0);
+}
