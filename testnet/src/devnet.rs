@@ -236,6 +236,17 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_listen_learns_what_to_do() {
+        let told = |kind: ErrorKind| {
+            let address = "127.0.0.1:9090".parse().unwrap();
+            format!("{:#}", advise(DevnetError::Listen { address, source: kind.into() }))
+        };
+        assert!(told(ErrorKind::AddrInUse).contains("--port 0: listen on 127.0.0.1:9090"));
+        assert!(told(ErrorKind::PermissionDenied).contains("above 1023"));
+        assert!(told(ErrorKind::AddrNotAvailable).contains("see --host"));
+    }
+
+    #[test]
     fn scripts_get_one_line_with_everything() {
         let summary = summary(&ready("0.0.0.0:9090"), &options());
         assert_eq!(summary["url"], "http://127.0.0.1:9090");
