@@ -134,7 +134,9 @@ fn run(shared: &Shared, powers: &Powers, name: &str, request: &Request) -> Resul
         "fork" => fork(node, powers, request)?,
         "solidify" => {
             let on = switch(request, "on")?;
-            node.chain_mut().set_solidifies(on);
+            let mut chain = node.chain_mut();
+            chain.set_solidifies(on);
+            saved(node, chain)?;
             info(node)
         }
         "faults" => faults(node, request)?,

@@ -37,6 +37,8 @@ pub(crate) enum Change {
     Intervention(Delta),
     /// Blocks above this number were dropped.
     Dropped(u64),
+    /// Without a new block, this became the newest solidified one.
+    Solidified(u64),
 }
 
 /// Blocks and interventions (without a block) that were not dropped later, in order.
@@ -46,6 +48,7 @@ pub(crate) fn surviving(changes: Vec<Change>) -> Vec<(Option<Arc<StoredBlock>>, 
         match change {
             Change::Block { block, delta, .. } => kept.push((Some(block), delta)),
             Change::Intervention(delta) => kept.push((None, delta)),
+            Change::Solidified(_) => {}
             // An intervention goes with the block before it.
             Change::Dropped(number) => {
                 let is_dropped = |(block, _): &(Option<Arc<StoredBlock>>, Delta)| {

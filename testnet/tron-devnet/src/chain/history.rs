@@ -78,8 +78,11 @@ impl Chain {
     /// Takes steps that were kept earlier, on a chain that consists of its genesis block. The lag may be another than it
     /// was then.
     pub(crate) fn replay(&mut self, changes: Vec<Change>) -> Result<(), Unfitting> {
-        let solid =
-            changes.iter().map(|change| if let Change::Block { solid, .. } = change { *solid } else { 0 }).max();
+        let solid = |change: &Change| match change {
+            Change::Block { solid, .. } | Change::Solidified(solid) => Some(*solid),
+            Change::Intervention(_) | Change::Dropped(_) => None,
+        };
+        let solid = changes.iter().filter_map(solid).max();
         for (block, delta) in change::surviving(changes) {
             self.state.rollback();
             self.state.begin();
@@ -129,13 +132,15 @@ impl Chain {
     /// Whether new blocks solidify older ones.
     pub fn set_solidifies(&mut self, solidifies: bool) {
         self.solidifies = solidifies;
-        self.advance_solid_now();
-    }
-
-    fn advance_solid_now(&mut self) {
+        let before = self.solid;
         // The pending layer is the newest one and stays.
         self.state.rollback();
         self.advance_solid();
         self.requeue();
+        if self.solid > before
+            && let Some(changes) = &mut self.changes
+        {
+            changes.push(Change::Solidified(self.solid));
+        }
     }
 }

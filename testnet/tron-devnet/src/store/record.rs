@@ -13,7 +13,7 @@ use crate::chain::StoredBlock;
 use crate::chain::change::Change;
 
 /// Of the record format.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// How a network began: what must be the same on every start.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -51,6 +51,8 @@ pub(super) struct Step {
     intervention: Option<DeltaMessage>,
     #[prost(uint64, optional, tag = "4")]
     dropped: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    solidified: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -303,14 +305,15 @@ impl Step {
             }
             Change::Intervention(delta) => Self { intervention: Some(from_delta(delta)), ..Self::default() },
             Change::Dropped(number) => Self { dropped: Some(*number), ..Self::default() },
+            Change::Solidified(number) => Self { solidified: Some(*number), ..Self::default() },
         }
     }
 
     /// The beginning or the change; none if the record makes no sense.
     pub(super) fn into_parts(self) -> Option<(Option<Beginning>, Option<Change>)> {
-        let change = match (self.beginning, self.block, self.intervention, self.dropped) {
-            (Some(beginning), None, None, None) => return Some((Some(beginning), None)),
-            (None, Some(step), None, None) => {
+        let change = match (self.beginning, self.block, self.intervention, self.dropped, self.solidified) {
+            (Some(beginning), None, None, None, None) => return Some((Some(beginning), None)),
+            (None, Some(step), None, None, None) => {
                 let delta = to_delta(step.delta?)?;
                 let block = step.block?;
                 let raw = block.block_header.as_ref()?.raw_data.as_ref()?;
@@ -324,8 +327,9 @@ impl Step {
                 };
                 Change::Block { block: Arc::new(block), delta, solid: step.solid }
             }
-            (None, None, Some(delta), None) => Change::Intervention(to_delta(delta)?),
-            (None, None, None, Some(number)) => Change::Dropped(number),
+            (None, None, Some(delta), None, None) => Change::Intervention(to_delta(delta)?),
+            (None, None, None, Some(number), None) => Change::Dropped(number),
+            (None, None, None, None, Some(number)) => Change::Solidified(number),
             _ => return None,
         };
         Some((None, Some(change)))

@@ -68,6 +68,7 @@ enum Act {
     Mine,
     Fund(u64),
     Drop(u64),
+    Solidify(bool),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -77,6 +78,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => Just(Act::Mine),
         1 => (0..10_000u64).prop_map(Act::Fund),
         1 => (0..3u64).prop_map(Act::Drop),
+        1 => any::<bool>().prop_map(Act::Solidify),
     ]
 }
 
@@ -129,6 +131,7 @@ impl Writer {
                 let number = self.chain.head().number().saturating_sub(*depth).max(1);
                 self.chain.drop_blocks(number);
             }
+            Act::Solidify(on) => self.chain.set_solidifies(*on),
         }
         let changes = self.chain.take_changes();
         self.log.write(&changes).unwrap();
@@ -164,12 +167,15 @@ proptest! {
         for act in &acts {
             writer.act(act);
         }
+        // A restart solidifies again.
+        writer.act(&Act::Solidify(true));
         let Writer { mut chain, log, keys, usdt, .. } = writer;
         drop(log);
         // With another lag the blocks are the same, and so is the head's state.
         for other in [0, 7] {
             let (_log, again) = reopened(folder.path(), other);
             prop_assert_eq!(again.head().block(), chain.head().block());
+            prop_assert!(again.solid().number() >= chain.solid().number(), "what was solidified stays so");
             for key in &keys {
                 prop_assert_eq!(again.head().account(key.address()), chain.head().account(key.address()));
             }
@@ -435,6 +441,7 @@ fn sample() -> Vec<Change> {
         Change::Block { block: Arc::new(block), delta: delta.clone(), solid: 9 },
         Change::Intervention(delta),
         Change::Dropped(3),
+        Change::Solidified(2),
     ]
 }
 
