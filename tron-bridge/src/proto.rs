@@ -24,8 +24,8 @@ pub use contract::{
 };
 pub use settings::{AccountUpdateContract, ClearAbiContract, UpdateEnergyLimitContract, UpdateSettingContract};
 pub use stake::{
-    CancelAllUnfreezeV2Contract, DelegateResourceContract, FreezeBalanceV2Contract, Resource, UnDelegateResourceContract,
-    UnfreezeBalanceV2Contract, WithdrawExpireUnfreezeContract,
+    CancelAllUnfreezeV2Contract, DelegateResourceContract, FreezeBalanceV2Contract, Resource,
+    UnDelegateResourceContract, UnfreezeBalanceV2Contract, WithdrawExpireUnfreezeContract,
 };
 
 /// Prefix of the type URL of every contract parameter.
