@@ -280,7 +280,8 @@ fn integer(token: &str, bits: u32) -> Result<i64, String> {
     };
     let out_of_range = || format!("Number out of range for {bits}-bit signed integer: {token}");
     let value = match i128::from_str_radix(digits, radix) {
-        Ok(value) => value * sign,
+        // Java takes a second sign here.
+        Ok(value) => value.checked_mul(sign).ok_or_else(out_of_range)?,
         Err(e) if matches!(e.kind(), std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow) => {
             return Err(out_of_range());
         }

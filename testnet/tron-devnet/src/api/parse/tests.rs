@@ -31,15 +31,25 @@ fn a_message_is_read_with_what_it_does_not_know() {
 
 #[test]
 fn numbers_are_javas() {
-    for (text, value) in [("0", 0), ("-5", -5), ("9223372036854775807", i64::MAX), ("null", 0)] {
+    for (text, value) in [("0", 0), ("-5", -5), ("--5", 5), ("9223372036854775807", i64::MAX), ("null", 0)] {
         assert_eq!(transfer(&format!(r#"{{"amount": {text}}}"#)).int("amount"), value);
     }
+    let unknown = r#"{"x": --170141183460469231731687303715884105728}"#;
+    assert!(refused(unknown, false).contains("Number out of range"), "in a field that the message does not have");
     let class = "class org.tron.core.services.http.JsonFormat$ParseException : ";
     for (text, why) in [
         (r#""7""#, r#"For input string: ""7"""#),
         ("1.5", r#"For input string: "1.5""#),
         ("1e3", r#"For input string: "1e3""#),
         ("9223372036854775808", "Number out of range for 64-bit signed integer: 9223372036854775808"),
+        (
+            "--170141183460469231731687303715884105728",
+            "Number out of range for 64-bit signed integer: --170141183460469231731687303715884105728",
+        ),
+        (
+            "-340282366920938463463374607431768211456",
+            "Number out of range for 64-bit signed integer: -340282366920938463463374607431768211456",
+        ),
     ] {
         let said = refused(&format!(r#"{{"amount": {text}}}"#), false);
         assert_eq!(said, format!("{class}1:12: Couldn't parse integer: {why}"));
