@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::time::EpochNumber;
-use lucid_types::validator::ValidatorSet;
+use lucid_types::validator::{ValidatorSet, turn};
 use lucid_types::vote::VoteKind;
 use malachitebft_core_types as mt;
 use malachitebft_core_types::{LinearTimeouts, NilOrVal, Round, SignedExtension, Timeout, VoteType, VotingPower};
@@ -289,9 +289,7 @@ impl mt::Context for LucidContext {
     type SigningScheme = Ed25519;
 
     fn select_proposer<'a>(&self, set: &'a Members, height: Height, round: Round) -> &'a Member {
-        let turn = u128::from(height.0.get()) + u128::from(round.as_u32().unwrap_or(0));
-        let count = u128::try_from(set.0.len()).unwrap_or(1).max(1);
-        &set.0[usize::try_from(turn % count).unwrap_or(0)]
+        &set.0[turn(height.0, round.as_u32().unwrap_or(0), set.0.len())]
     }
 
     fn new_proposal(

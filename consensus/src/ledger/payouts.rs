@@ -165,7 +165,6 @@ fn open_for_pool(
     events: &mut Vec<Event>,
 ) -> Result<(), InvalidBlock> {
     let limit = fee_limit(network, treasury.energy_price);
-    let max_failures = network.policy().max_failures;
     let open = || state.payouts.values().filter(|p| p.pool == *pool_id).filter_map(|p| p.open.as_ref());
     let mut usdt = MicroUsdt::sum(open().map(|o| o.attempt.amount)).ok_or(InvalidBlock::Overflow)?;
     let fee_of = |limit: Sun| limit.checked_add(SPARE_FEE).ok_or(InvalidBlock::Overflow);
@@ -175,7 +174,7 @@ fn open_for_pool(
     }
     let most = max_open(network.validators(block.height).members().len());
     let room = most.saturating_sub(state.payouts.values().filter(|payout| payout.open.is_some()).count());
-    let waiting = |p: &Payout| p.pool == *pool_id && p.open.is_none() && p.failures < max_failures;
+    let waiting = |p: &Payout| p.pool == *pool_id && p.is_waiting(network.policy());
     for (id, payout) in state.payouts.iter_mut().filter(|(_, payout)| waiting(payout)).take(room) {
         let usdt_then = usdt.checked_add(payout.amount).ok_or(InvalidBlock::Overflow)?;
         let trx_then = trx.checked_add(fee_of(limit)?).ok_or(InvalidBlock::Overflow)?;

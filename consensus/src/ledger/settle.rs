@@ -114,8 +114,8 @@ fn elect(
     events.push(Event::Elected { pool: *id, settlement, order });
 }
 
-/// Payouts of one recipient that may wait or be under way: what it earns beyond them stays in its balance, so that a
-/// treasury without funds does not let the state grow for ever.
+/// Payouts of one recipient that may wait, be under way or be held: what it earns beyond them stays in its balance, so
+/// that a treasury without funds or a recipient that cannot be paid does not let the state grow for ever.
 pub const MAX_UNENDED: usize = 3;
 
 /// Turns balances that reach the threshold into payouts.

@@ -7,6 +7,7 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot};
 use lucid_types::payout::{PayoutAttempt, Verdict};
+use lucid_types::policy::Policy;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,18 @@ pub struct Payout {
     pub failures: u32,
     /// The attempt that is open.
     pub open: Option<OpenAttempt>,
+}
+
+impl Payout {
+    /// Whether it failed so often that no further attempt opens, until a person has looked at it.
+    pub const fn is_held(&self, policy: &Policy) -> bool {
+        self.failures >= policy.max_failures
+    }
+
+    /// Whether it waits for its next attempt.
+    pub const fn is_waiting(&self, policy: &Policy) -> bool {
+        self.open.is_none() && !self.is_held(policy)
+    }
 }
 
 /// An attempt under way.

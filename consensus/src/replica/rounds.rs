@@ -67,11 +67,13 @@ impl Replica {
         self.carry_out(now, outputs, effects);
     }
 
-    /// Tells the engine of the proposed block if it is here, or notes that it is missing. Rounds that the core would
-    /// not listen to yet are ignored.
+    /// Tells the engine of the proposed block if it is here, or notes that it is missing. What is not its round's
+    /// proposer's, and rounds that the core would not listen to yet, are ignored: the core keeps two blocks for a round,
+    /// whoever named them.
     fn on_proposal(&mut self, now: UnixMillis, proposal: &Signed<Proposal>, effects: &mut Vec<Effect>) {
         let Proposal { height, round, block, .. } = proposal.record;
-        if round > self.round().unwrap_or(0).saturating_add(MAX_ROUNDS_AHEAD) {
+        let is_far = round > self.round().unwrap_or(0).saturating_add(MAX_ROUNDS_AHEAD);
+        if is_far || self.network.validators(height).proposer(height, round).node != proposal.signer {
             return;
         }
         if self.is_next(height) && self.candidates.contains_key(&block) {
@@ -143,6 +145,15 @@ impl Replica {
         self.started = true;
         let outputs = engine.start(now, height, &set, &log);
         self.carry_out(now, outputs, effects);
+        // What was proposed just before a crash: nobody sends it again, and the engine may not have been told.
+        for entry in &log {
+            if let WalEntry::Proposal(proposal) = entry
+                && self.is_next(height)
+                && !announced_in(&log, &proposal.record.block).contains(&proposal.record.round)
+            {
+                self.on_proposal(now, proposal, effects);
+            }
+        }
     }
 
     pub(super) fn tick_engine(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {

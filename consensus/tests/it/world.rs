@@ -301,7 +301,7 @@ impl World {
         UnixMillis::new(self.now.get() + self.nodes[node].ahead)
     }
 
-    fn input(&mut self, node: usize, input: Input) {
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
         let now = self.clock(node);
         let Some(replica) = &mut self.nodes[node].replica else { return };
         let effects = replica.handle(now, input);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::encode;
 use crate::id::{Hash, NodeId};
+use crate::time::EpochNumber;
 
 /// A validator and its voting power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,10 +102,21 @@ impl ValidatorSet {
         3 * u128::from(power) > u128::from(self.total)
     }
 
+    /// Who proposes in a round of a height: everyone in turn, by id, whatever its power.
+    pub fn proposer(&self, height: EpochNumber, round: u32) -> &Validator {
+        &self.members[turn(height, round, self.members.len())]
+    }
+
     /// The hash by which blocks name the set.
     pub fn hash(&self) -> Hash {
         Hash::derive("lucid validator set 1", &[&encode(&self.members)])
     }
+}
+
+/// Which of `count` validators, in the order of their ids, proposes in a round of a height.
+pub fn turn(height: EpochNumber, round: u32, count: usize) -> usize {
+    let count = u128::try_from(count).unwrap_or(1).max(1);
+    usize::try_from((u128::from(height.get()) + u128::from(round)) % count).unwrap_or(0)
 }
 
 #[cfg(test)]
