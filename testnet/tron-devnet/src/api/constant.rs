@@ -11,6 +11,7 @@ use super::json::{Out, Style};
 use super::request::{BadRequest, Request};
 use super::{Call, make, print, schema};
 use crate::address;
+use crate::chain::execute::call_value;
 use crate::chain::{CallOutcome, View};
 
 /// Time for a constant call, and for all that an estimate tries; the main network's is 80 ms, on better machines. A block that
@@ -59,17 +60,8 @@ impl Trial {
         if !message.contract_address.is_empty() && contract.and_then(|a| view.contract(a)).is_none() {
             return Err(make::invalid("Smart contract is not exist."));
         }
-        let value = u64::try_from(message.call_value).map_err(|_| make::invalid("callValue must be >= 0"))?;
-        if message.call_token_value < 0 {
-            return Err(make::invalid("tokenValue must be >= 0"));
-        }
-        if message.token_id != 0 && message.token_id <= 1_000_000 {
-            return Err(make::invalid("tokenId must be > 1000000"));
-        }
-        if message.call_token_value > 0 {
-            // There are no TRC-10 tokens here.
-            return Err(make::invalid("No asset !"));
-        }
+        let value = call_value(message.call_value, message.call_token_value, message.token_id);
+        let value = value.map_err(|refusal| make::refused(&refusal))?;
         let caller = address::from_wire(&message.owner_address);
         if value > 0 {
             let caller = *caller.as_ref().map_err(|_| make::invalid("Invalid ownerAddress!"))?;
@@ -231,4 +223,43 @@ pub(crate) fn estimate(call: &Call<'_>) -> Result<Value, BadRequest> {
     }
     let required = Out::new(style).long("energy_required", high.div_ceil(price));
     Ok(required.value("result", json!({ "result": true })).build())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Tree;
+    use super::super::calls::answer;
+    use super::super::tests::node;
+    use super::*;
+    use crate::faults::Plan;
+
+    #[test]
+    fn what_a_call_sends_along_is_judged_as_in_a_transaction() {
+        let (node, usdt, owner) = node();
+        let refused = |name: &str, value: i64, token_value: i64, token_id: i64| {
+            let body = json!({ "owner_address": owner, "contract_address": usdt, "data": "18160ddd",
+                "call_value": value, "call_token_value": token_value, "token_id": token_id });
+            let request = Request::from_body(body.to_string().as_bytes(), false, "");
+            let result = answer(&node, Tree::Head, name, &request, &Plan::default()).unwrap()["result"].clone();
+            let message = hex::decode(result["message"].as_str().unwrap_or_default()).unwrap();
+            (result["code"].as_str().unwrap_or_default().to_owned(), String::from_utf8(message).unwrap())
+        };
+        for name in ["triggerconstantcontract", "estimateenergy"] {
+            assert_eq!(refused(name, 0, 0, 0), Default::default());
+            assert_eq!(refused(name, 0, 0, 1_000_001), Default::default());
+            for (value, token_value, token_id, why) in [
+                (-1, 0, 0, "callValue must be >= 0"),
+                (0, -1, 0, "tokenValue must be >= 0"),
+                (0, 0, 1_000_000, "tokenId must be > 1000000"),
+                (0, 5, 0, "invalid arguments with tokenValue = 5, tokenId = 0"),
+                (0, 5, 1_000_001, "No asset !"),
+            ] {
+                let expected = ("CONTRACT_VALIDATE_ERROR".to_owned(), why.to_owned());
+                assert_eq!(refused(name, value, token_value, token_id), expected, "{name}");
+            }
+        }
+    }
 }

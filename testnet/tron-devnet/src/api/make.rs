@@ -12,7 +12,7 @@ use super::message::{Message, Schema};
 use super::request::{BadRequest, Request};
 use super::{Call, constant, parse, print, schema};
 use crate::address;
-use crate::chain::{Chain, Code};
+use crate::chain::{Chain, Code, Refusal};
 
 /// What java-tron throws for a transaction that could not be carried out.
 pub(crate) const VALIDATE: &str = "org.tron.core.exception.ContractValidateException";
@@ -21,6 +21,12 @@ const VALIDITY: u64 = 60_000;
 
 pub(crate) fn invalid(message: impl std::fmt::Display) -> BadRequest {
     BadRequest::new(VALIDATE, message)
+}
+
+/// A transaction, or a call without one, that the chain refused as invalid.
+pub(crate) fn refused(refusal: &Refusal) -> BadRequest {
+    let said = refusal.message.as_str();
+    invalid(said.strip_prefix("Contract validate error : ").unwrap_or(said))
 }
 
 pub(crate) fn missing(message: impl std::fmt::Display) -> BadRequest {
@@ -79,10 +85,7 @@ fn system_raw(call: &Call<'_>, schema: &'static Schema) -> Result<proto::Transac
     let mut chain = call.node.chain_mut();
     match chain.check_system(&contract) {
         // Who cannot pay the fee learns it when the transaction is sent.
-        Err(refusal) if refusal.code != Code::ContractExeError => {
-            let said = refusal.message;
-            Err(invalid(said.strip_prefix("Contract validate error : ").unwrap_or(&said)))
-        }
+        Err(refusal) if refusal.code != Code::ContractExeError => Err(refused(&refusal)),
         _ => Ok(raw(&chain, contract)),
     }
 }

@@ -88,7 +88,7 @@ const QUERY: [&str; 14] = [
 ];
 
 /// A network with a token, and the token's address.
-fn node() -> (Node, String, String) {
+pub(super) fn node() -> (Node, String, String) {
     let mut chain = Chain::new(Genesis::seeded("api", 2, 1_000_000_000_000, 1_700_000_000_000, 1));
     let key = Wallet::derive("api", 0);
     let head = chain.head().block().clone();

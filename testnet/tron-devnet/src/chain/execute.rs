@@ -27,7 +27,7 @@ use crate::wallet;
 /// The name of a contract that no transaction named.
 const MADE_BY_CONTRACT: &[u8] = b"CreatedByContract";
 /// Lower TRC-10 token ids do not exist.
-const MIN_TOKEN_ID: i64 = 1_000_000;
+pub(crate) const MIN_TOKEN_ID: i64 = 1_000_000;
 
 /// Where a transaction is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +127,7 @@ fn creates_account(state: &State, action: &Action) -> bool {
 }
 
 /// What a call or creation sends along, judged before it runs; TRC-10 tokens do not exist, so none can be sent.
-fn call_value(value: i64, token_value: i64, token_id: i64) -> Result<u64, Refusal> {
+pub(crate) fn call_value(value: i64, token_value: i64, token_id: i64) -> Result<u64, Refusal> {
     let value = u64::try_from(value).map_err(|_| Refusal::invalid("callValue must be >= 0"))?;
     if token_value < 0 {
         return Err(Refusal::invalid("tokenValue must be >= 0"));

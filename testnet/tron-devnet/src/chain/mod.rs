@@ -16,7 +16,7 @@ mod block;
 pub(crate) mod change;
 mod delegate;
 mod energy;
-mod execute;
+pub(crate) mod execute;
 mod history;
 mod intake;
 pub mod params;

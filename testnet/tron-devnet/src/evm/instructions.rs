@@ -20,9 +20,7 @@ use super::failure::Failure;
 use super::table::{self, SPEC};
 use super::tx::{SUICIDE, prefixed};
 use super::vm::{Ctx, HALT, Interpreter};
-
-/// TRC-10 tokens have ids above this.
-const MIN_TOKEN_ID: i64 = 1_000_000;
+use crate::chain::execute::MIN_TOKEN_ID;
 
 type Ictx<'a, 'db> = InstructionContext<'a, Ctx<'db>, EthInterpreter>;
 
