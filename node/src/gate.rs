@@ -22,7 +22,7 @@ use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::{Liveness, LivenessMessage};
 use lucid_types::time::EpochNumber;
-use lucid_types::vote::ConsensusMessage;
+use lucid_types::vote::{ConsensusMessage, Proposal};
 
 use crate::clock::Clock;
 use crate::probe::{AttestationTable, Recorded};
@@ -154,6 +154,10 @@ impl NodeGate {
             ConsensusMessage::Proposal(proposal) => {
                 self.height(proposal.record.height, 2)?;
                 self.member(&proposal.signer)?;
+                let Proposal { height, round, .. } = proposal.record;
+                if self.network.validators(height).proposer(height, round).node != proposal.signer {
+                    return Err(Reject("proposer"));
+                }
                 RoundMessage::Proposal(self.verify(proposal)?)
             }
             ConsensusMessage::Vote(vote) => {

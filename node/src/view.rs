@@ -210,9 +210,8 @@ impl NodeView for NodeParts {
     fn metrics(&self) -> Metrics {
         let head = self.head.borrow().clone();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let max_failures = self.network.policy().max_failures;
-        let is_held = |payout: &lucid_consensus::ledger::state::Payout| payout.failures >= max_failures;
-        let held = count(head.state.payouts.values().filter(|payout| is_held(payout)).count());
+        let policy = self.network.policy();
+        let held = count(head.state.payouts.values().filter(|payout| payout.is_held(policy)).count());
         Metrics {
             height: head.state.height.get(),
             epoch: self.network.genesis().epoch_at(self.clock.now()).get(),

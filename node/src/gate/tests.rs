@@ -14,7 +14,7 @@ use lucid_types::report::ScoreReport;
 use lucid_types::signed::Signature;
 use lucid_types::sync::PolkaCertificate;
 use lucid_types::time::UnixMillis;
-use lucid_types::validator::Validator;
+use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use super::*;
@@ -43,6 +43,11 @@ fn key(seed: u8) -> NodeKey {
     NodeKey::from_seed(&[seed; 32])
 }
 
+fn validators() -> Vec<Validator> {
+    let node = |seed| key(seed).node_id();
+    (1..=4).map(|seed| Validator { node: node(seed), power: 1, operator: node(seed) }).collect()
+}
+
 /// Validators 1 to 4 and a worker, epochs of two seconds.
 fn fixture() -> Fixture {
     let node = |seed: u8| key(seed).node_id();
@@ -55,7 +60,7 @@ fn fixture() -> Fixture {
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
         policy: Policy::local(Duration::from_secs(2), 2, 0),
-        validators: (1..=4).map(|seed| Validator { node: node(seed), power: 1, operator: node(seed) }).collect(),
+        validators: validators(),
         workers: vec![GenesisWorker {
             node: node(WORKER),
             operator: node(WORKER),
@@ -204,7 +209,9 @@ impl Kind {
                 encode(&*signer.sign_report(network, reveal))
             }
             Self::Proposal => {
-                let proposal = Proposal { height, round: 0, block: BlockHash::from_bytes([7; 32]), pol_round: None };
+                let set = ValidatorSet::new(validators()).unwrap();
+                let round = (0..4).find(|round| set.proposer(height, *round).node == signer.node_id()).unwrap_or(0);
+                let proposal = Proposal { height, round, block: BlockHash::from_bytes([7; 32]), pol_round: None };
                 encode(&ConsensusMessage::Proposal(signer.sign_proposal(network, proposal).into_inner()))
             }
             Self::Vote => encode(&ConsensusMessage::Vote(signer.sign_vote(network, vote(recipe.height)).into_inner())),
@@ -315,6 +322,22 @@ fn strangers_are_not_heard() {
                 _ => "reject unknown-signer",
             };
             fixture.expect(kind, &kind.make(&Recipe { signer, ..kind.good(&fixture) }), verdict);
+        }
+    }
+}
+
+#[test]
+fn only_the_proposer_of_a_round_proposes_in_it() {
+    let set = ValidatorSet::new(validators()).unwrap();
+    let height = EpochNumber::new(NEXT);
+    for round in 0..8 {
+        for seed in 1..=4 {
+            let fixture = fixture();
+            let proposal = Proposal { height, round, block: BlockHash::from_bytes([7; 32]), pol_round: None };
+            let signed = key(seed).sign_proposal(&fixture.network, proposal).into_inner();
+            let verdict = fixture.admit(Topic::Consensus, &encode(&ConsensusMessage::Proposal(signed)));
+            let is_turn = set.proposer(height, round).node == key(seed).node_id();
+            assert_eq!(verdict, if is_turn { "accept" } else { "reject proposer" }, "round {round}, validator {seed}");
         }
     }
 }

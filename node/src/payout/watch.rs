@@ -95,7 +95,8 @@ impl Watcher {
         let state = Arc::clone(&self.parts.head.borrow().state);
         let open = open_attempts(&state);
         self.ended.retain(|key, _| open.iter().any(|attempt| (attempt.payout, attempt.attempt) == *key));
-        let waiting: BTreeSet<_> = state.payouts.values().filter(|p| p.open.is_none()).map(|p| p.pool).collect();
+        let policy = self.parts.network.policy();
+        let waiting: BTreeSet<_> = state.payouts.values().filter(|p| p.is_waiting(policy)).map(|p| p.pool).collect();
         let pools = pools_to_report(self.parts.network.pools().map(|(id, _)| *id), &waiting, state.height);
         let (chain, ended) = futures::join!(timeout_at(deadline, self.chain(pools)), self.judge(&open, deadline));
         let (solid, treasuries) = match chain {

@@ -17,6 +17,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::signed::Signed;
 use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
 use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -302,11 +303,14 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
 
     // A validator that votes in every round there is, and proposes what nobody has.
     let liar = running.peer(LIAR).await;
+    let set = ValidatorSet::new(genesis.validators.clone()).unwrap();
     for round in 0..300u32 {
         let block = BlockHash::from_bytes(*Hash::derive("test", &[&round.to_le_bytes()]).as_bytes());
         let proposal = Proposal { height: EpochNumber::new(1), round, block, pol_round: None };
         let proposal = key(LIAR).sign_proposal(&network, proposal).into_inner();
-        publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
+        if set.proposer(EpochNumber::new(1), round).node == key(LIAR).node_id() {
+            publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
+        }
         publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Vote(vote(&network, LIAR, 1, round)))).await;
     }
     flood(liar.mesh.clone()).await;
