@@ -1,6 +1,7 @@
 //! The network's time: the wall clock's, plus what it was put forward by.
 //!
-//! It never goes back, whatever the wall clock does: blocks could not follow it.
+//! While the network runs it never goes back, whatever the wall clock does, and never behind the newest block: blocks could
+//! not follow it. A restart knows only the blocks' times.
 
 /// The last moment of the year 9999, in milliseconds since the epoch. The network's time is not put beyond it.
 pub(crate) const LAST: u64 = 253_402_300_799_999;
