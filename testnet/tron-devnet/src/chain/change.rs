@@ -41,6 +41,21 @@ pub(crate) enum Change {
     Solidified(u64),
 }
 
+impl Change {
+    fn delta(&self) -> Option<&Delta> {
+        match self {
+            Self::Block { delta, .. } | Self::Intervention(delta) => Some(delta),
+            Self::Dropped(_) | Self::Solidified(_) => None,
+        }
+    }
+}
+
+/// All code that came with `changes`, also with those that were dropped later: a step holds only code that no earlier one
+/// held, and code stays when its step is dropped.
+pub(crate) fn codes(changes: &[Change]) -> impl Iterator<Item = &Bytes> {
+    changes.iter().filter_map(Change::delta).flat_map(|delta| &delta.codes)
+}
+
 /// Blocks and interventions (without a block) that were not dropped later, in order.
 pub(crate) fn surviving(changes: Vec<Change>) -> Vec<(Option<Arc<StoredBlock>>, Delta)> {
     let mut kept: Vec<(Option<Arc<StoredBlock>>, Delta)> = Vec::with_capacity(changes.len());
@@ -80,17 +95,17 @@ impl State {
             totals: self.totals.newest_changes(),
             codes: Vec::new(),
         };
-        for hash in std::mem::take(&mut self.new_codes) {
+        let mut new_codes = std::mem::take(&mut self.new_codes);
+        // They came in the order of a hash map.
+        new_codes.sort_unstable();
+        for hash in new_codes {
             delta.codes.extend(self.code(hash).map(Bytecode::original_bytes));
         }
         delta
     }
 
-    /// Writes a delta into the newest layer.
+    /// Writes a delta into the newest layer, apart from its code.
     pub(crate) fn apply(&mut self, delta: &Delta) {
-        for code in &delta.codes {
-            self.add_code(revm::primitives::keccak256(code), Bytecode::new_legacy(code.clone()));
-        }
         for (address, account) in &delta.accounts {
             self.set_account(*address, account.clone());
         }
@@ -109,6 +124,5 @@ impl State {
         for (total, sum) in &delta.totals {
             self.totals.set(*total, *sum);
         }
-        self.new_codes.clear();
     }
 }

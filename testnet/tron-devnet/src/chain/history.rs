@@ -67,6 +67,8 @@ impl Chain {
     /// Keeps what the newest layer changed.
     pub(super) fn note(&mut self, change: impl FnOnce(change::Delta) -> Change) {
         if self.changes.is_none() {
+            // Nobody asks for these then.
+            self.state.new_codes.clear();
             return;
         }
         let delta = self.state.newest_delta();
@@ -83,6 +85,7 @@ impl Chain {
             Change::Intervention(_) | Change::Dropped(_) => None,
         };
         let solid = changes.iter().filter_map(solid).max();
+        change::codes(&changes).for_each(|code| self.state.restore_code(code));
         for (block, delta) in change::surviving(changes) {
             self.state.rollback();
             self.state.begin();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lucid_tron_bridge::proto;
 use revm::bytecode::Bytecode;
 use revm::database_interface::Database;
-use revm::primitives::{Address, B256, HashMap, U256};
+use revm::primitives::{Address, B256, Bytes, HashMap, U256, keccak256};
 use revm::state::AccountInfo;
 
 use super::account::Account;
@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(super) totals: Versioned<Total, u64>,
     /// Addressed by content, so never rolled back.
     codes: HashMap<B256, Bytecode>,
-    /// Codes that no delta holds yet.
+    /// Codes that no delta holds yet. The next step takes them, or forgets them if steps are not kept.
     pub(super) new_codes: Vec<B256>,
 }
 
@@ -139,6 +139,11 @@ impl State {
         if self.codes.insert(hash, code).is_none() {
             self.new_codes.push(hash);
         }
+    }
+
+    /// Adds code that a kept step holds.
+    pub(crate) fn restore_code(&mut self, code: &Bytes) {
+        self.codes.insert(keccak256(code), Bytecode::new_legacy(code.clone()));
     }
 
     pub(crate) fn total(&self, total: Total) -> u64 {

@@ -306,6 +306,29 @@ fn a_full_pool_is_busy_until_the_next_block() {
 }
 
 #[test]
+fn a_step_holds_its_code_in_the_order_of_hashes() {
+    let mut bench = Bench::new();
+    bench.chain.keep_changes();
+    let from = bench.keys[0].address();
+    for code in 0..8 {
+        let message = wallet::create(from, "thing", vec![0x60, code, 0x5f, 0x53, 0x60, 1, 0x5f, 0xf3], None, 0);
+        bench.send(0, &message, 100 * TRX).unwrap();
+    }
+    bench.mine();
+    let changes = bench.chain.take_changes();
+    let hashes: Vec<_> = change::codes(&changes).map(revm::primitives::keccak256).collect();
+    assert_eq!(hashes.len(), 8);
+    assert!(hashes.is_sorted());
+}
+
+#[test]
+fn nothing_is_kept_for_steps_that_nobody_asks_for() {
+    let mut bench = Bench::new();
+    bench.deploy(vec![0x60, 7, 0x5f, 0x53, 0x60, 1, 0x5f, 0xf3]);
+    assert!(bench.chain.state.new_codes.is_empty());
+}
+
+#[test]
 fn permissions_that_cannot_be_paid_for_fail_in_execution() {
     let mut bench = Bench::new();
     let poor = Wallet::derive("poor", 0);

@@ -58,6 +58,8 @@ struct Writer {
     log: Log,
     keys: Vec<Wallet>,
     usdt: Address,
+    /// Contracts that were deployed, dropped ones included.
+    made: Vec<Address>,
     nonce: u64,
 }
 
@@ -65,6 +67,8 @@ struct Writer {
 enum Act {
     Pay { from: usize, to: usize, amount: u64 },
     Token { to: u8, units: u64 },
+    /// A contract whose code is this byte.
+    Deploy(u8),
     Mine,
     Fund(u64),
     Drop(u64),
@@ -75,6 +79,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (0..3usize, 0..3usize, 1..1_000u64).prop_map(|(from, to, amount)| Act::Pay { from, to, amount }),
         3 => (0..4u8, 0..1_000u64).prop_map(|(to, units)| Act::Token { to, units }),
+        2 => (0..2u8).prop_map(Act::Deploy),
         4 => Just(Act::Mine),
         1 => (0..10_000u64).prop_map(Act::Fund),
         1 => (0..3u64).prop_map(Act::Drop),
@@ -88,7 +93,7 @@ impl Writer {
         let mut chain = fresh(solid_lag);
         chain.keep_changes();
         let keys: Vec<Wallet> = (0..3).map(|i| Wallet::derive("store", i)).collect();
-        let mut writer = Self { chain, log, keys, usdt: Address::ZERO, nonce: 0 };
+        let mut writer = Self { chain, log, keys, usdt: Address::ZERO, made: Vec::new(), nonce: 0 };
         let create = wallet::create(writer.keys[0].address(), "t", token::creation_code(1_000_000), None, 0);
         let validity = writer.validity();
         let (bytes, id) = wallet::signed(&writer.keys[0], &create, 1_000 * TRX, validity);
@@ -119,6 +124,14 @@ impl Writer {
                 let message = wallet::trigger(self.keys[0].address(), self.usdt, data, 0);
                 drop(self.chain.submit(&wallet::signed(&self.keys[0], &message, 100 * TRX, validity).0));
             }
+            Act::Deploy(code) => {
+                // PUSH1 code, PUSH0, MSTORE8, PUSH1 1, PUSH0, RETURN
+                let creation = vec![0x60, *code, 0x5f, 0x53, 0x60, 1, 0x5f, 0xf3];
+                let message = wallet::create(self.keys[0].address(), "c", creation, None, 0);
+                let (bytes, id) = wallet::signed(&self.keys[0], &message, 100 * TRX, validity);
+                self.chain.submit(&bytes).unwrap();
+                self.made.push(wallet::contract_address(&id, self.keys[0].address()));
+            }
             Act::Mine => {
                 let time = self.chain.head().block().time() + 3_000;
                 self.chain.produce_block(time);
@@ -139,7 +152,12 @@ impl Writer {
 }
 
 /// Everything that can be asked about a chain, apart from what waits for a block.
-fn everything(chain: &Chain, usdt: Address, keys: &[Wallet]) -> impl PartialEq + std::fmt::Debug + use<> {
+fn everything(
+    chain: &Chain,
+    usdt: Address,
+    made: &[Address],
+    keys: &[Wallet],
+) -> impl PartialEq + std::fmt::Debug + use<> {
     let mut all = Vec::new();
     for view in [chain.head(), chain.solid()] {
         let blocks: Vec<_> = (0..=view.number()).map(|n| Arc::clone(view.block_by_number(n).unwrap())).collect();
@@ -151,7 +169,8 @@ fn everything(chain: &Chain, usdt: Address, keys: &[Wallet]) -> impl PartialEq +
         let accounts: Vec<_> = addresses
             .map(|a| (a, view.account(a).cloned(), view.call(a, usdt, &token::balance_of(a), 0, None).output))
             .collect();
-        all.push((blocks, accounts, view.code(usdt).cloned(), view.contract(usdt).cloned()));
+        let codes: Vec<_> = made.iter().map(|a| (*a, view.code(*a).cloned())).collect();
+        all.push((blocks, accounts, codes, view.code(usdt).cloned(), view.contract(usdt).cloned()));
     }
     all
 }
@@ -169,7 +188,7 @@ proptest! {
         }
         // A restart solidifies again.
         writer.act(&Act::Solidify(true));
-        let Writer { mut chain, log, keys, usdt, .. } = writer;
+        let Writer { mut chain, log, keys, usdt, made, .. } = writer;
         drop(log);
         // With another lag the blocks are the same, and so is the head's state.
         for other in [0, 7] {
@@ -181,13 +200,28 @@ proptest! {
             }
         }
         let (_log, mut again) = reopened(folder.path(), lag);
-        prop_assert_eq!(everything(&again, usdt, &keys), everything(&chain, usdt, &keys));
+        prop_assert_eq!(everything(&again, usdt, &made, &keys), everything(&chain, usdt, &made, &keys));
         // Transactions that wait for a block are not kept, so only chains without any go on alike.
         if chain.pending() == 0 {
             let time = chain.head().block().time() + 3_000;
             prop_assert_eq!(chain.produce_block(time), again.produce_block(time));
         }
     }
+}
+
+/// Code that only a dropped block brought is there for who deployed it again.
+#[test]
+fn code_outlives_the_block_that_brought_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(folder.path(), 5);
+    for act in [Act::Deploy(1), Act::Mine, Act::Drop(1), Act::Deploy(1), Act::Mine] {
+        writer.act(&act);
+    }
+    let again = *writer.made.last().unwrap();
+    assert_eq!(writer.chain.head().code(again).unwrap().original_bytes(), Bytes::from_static(&[1]));
+    drop(writer);
+    let (_log, chain) = reopened(folder.path(), 5);
+    assert_eq!(chain.head().code(again).unwrap().original_bytes(), Bytes::from_static(&[1]));
 }
 
 #[test]
