@@ -34,7 +34,7 @@ impl Usage {
     }
 
     /// The window in whole slots.
-    fn slots(&self) -> u64 {
+    pub(crate) fn slots(&self) -> u64 {
         if self.window < WINDOW_PRECISION { WINDOW_SLOTS } else { self.window / WINDOW_PRECISION }
     }
 

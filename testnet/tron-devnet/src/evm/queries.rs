@@ -7,7 +7,7 @@ use revm::primitives::{Address, Bytes, U256};
 
 use super::energy::exists;
 use super::vm::Ctx;
-use crate::chain::params::{SLOT_MS, WINDOW_SLOTS};
+use crate::chain::params::SLOT_MS;
 use crate::chain::resource::TRX;
 use crate::chain::usage::whole;
 use crate::chain::{Account, MAX_UNSTAKING, Resource, Stake};
@@ -213,11 +213,7 @@ fn parameter(ctx: &Ctx<'_>, code: u64) -> u64 {
 /// Sun whose yield is in use, and the seconds until none is.
 fn use_of(ctx: &Ctx<'_>, stake: &Stake, resource: Resource) -> (u64, u64) {
     let now = ctx.chain.stakes.slot;
-    let window = match stake.usage.window() / 1_000 {
-        0 => WINDOW_SLOTS,
-        slots => slots,
-    };
-    let left = stake.usage.slot.saturating_add(window).saturating_sub(now);
+    let left = stake.usage.slot.saturating_add(stake.usage.slots()).saturating_sub(now);
     if left == 0 {
         return (0, 0);
     }
