@@ -45,8 +45,8 @@ fn refusing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error>
 }
 
 impl Plan {
-    /// Whether anything goes wrong with this call.
-    fn hits(&self, call: &str) -> bool {
+    /// Whether anything goes wrong with this call, which may be one for the newest block.
+    fn hits(&self, call: &str, is_for_newest: impl FnOnce() -> bool) -> bool {
         let broadcast = self.broadcast_timeout || self.broadcast_drop || self.busy;
         self.delay_ms > 0
             || self.mutate
@@ -54,7 +54,7 @@ impl Plan {
             || self.status.is_some()
             || (broadcast && call.starts_with("broadcast"))
             || (self.lie_receipt && call.starts_with("gettransactioninfo"))
-            || (self.stale_head > 0 && matches!(call, "getnowblock" | "getblock"))
+            || (self.stale_head > 0 && is_for_newest())
     }
 }
 
@@ -71,10 +71,11 @@ impl Faults {
         self.lock().clone()
     }
 
-    /// The plan for one request to `call`, which uses it up if it is hit.
-    pub(crate) fn take(&self, call: &str) -> Plan {
+    /// The plan for one request to `call`, which uses it up if it is hit. `is_for_newest` says whether the request is for
+    /// the newest block.
+    pub(crate) fn take(&self, call: &str, is_for_newest: impl FnOnce() -> bool) -> Plan {
         let mut plan = self.lock();
-        if plan.requests == Some(0) || !plan.hits(call) {
+        if plan.requests == Some(0) || !plan.hits(call, is_for_newest) {
             return Plan::default();
         }
         let taken = plan.clone();
@@ -89,5 +90,24 @@ impl Faults {
 
     fn lock(&self) -> MutexGuard<'_, Plan> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_uses_up_only_what_can_hit_it() {
+        let faults = Faults::default();
+        faults.set(Plan { stale_head: 1, requests: Some(1), ..Plan::default() });
+        assert_eq!(faults.take("getblock", || false), Plan::default());
+        assert_eq!(faults.take("getblock", || true).stale_head, 1);
+        assert_eq!(faults.take("getblock", || true), Plan::default(), "it is used up");
+        faults.set(Plan { busy: true, requests: Some(1), ..Plan::default() });
+        assert_eq!(faults.take("getblock", || true), Plan::default());
+        assert!(faults.take("broadcasttransaction", || false).busy);
+        faults.set(Plan { status: Some(429), requests: Some(1), ..Plan::default() });
+        assert_eq!(faults.take("getblock", || false).status, Some(429));
     }
 }

@@ -4,7 +4,7 @@ use revm::primitives::{Address, B256};
 use serde_json::{Map, Value, json};
 
 use super::json::Out;
-use super::request::BadRequest;
+use super::request::{BadRequest, Request};
 use super::{Call, Tree, decode, print, schema};
 use crate::address;
 use crate::chain::{StoredBlock, View};
@@ -50,15 +50,24 @@ pub(crate) fn block_by_id(call: &Call<'_>) -> Result<Value, BadRequest> {
     Ok(block.map_or_else(none, |b| print::block(b, true, call.request.style())))
 }
 
+/// `id_or_num`, empty for the newest, and `detail`.
+fn wanted_block(request: &Request) -> Result<(String, bool), BadRequest> {
+    if request.is_empty() {
+        return Ok((String::new(), false));
+    }
+    let read = request.read(&schema::BLOCK_REQUEST)?;
+    Ok((String::from_utf8_lossy(read.bytes("id_or_num")).into_owned(), read.int("detail") != 0))
+}
+
+/// Whether a call is answered with the newest block.
+pub(super) fn is_for_newest(name: &str, request: &Result<Request, BadRequest>) -> bool {
+    let wanted = || wanted_block(request.as_ref().ok()?).ok();
+    name == "getnowblock" || name == "getblock" && wanted().is_some_and(|(which, _)| which.is_empty())
+}
+
 /// `getblock`: `id_or_num`, the newest without, as in `getnowblock`; transactions only with `detail`.
 pub(crate) fn block(call: &Call<'_>) -> Result<Value, BadRequest> {
-    let mut which = String::new();
-    let mut detail = false;
-    if !call.request.is_empty() {
-        let read = call.request.read(&schema::BLOCK_REQUEST)?;
-        which = String::from_utf8_lossy(read.bytes("id_or_num")).into_owned();
-        detail = read.int("detail") != 0;
-    }
+    let (which, detail) = wanted_block(call.request)?;
     let chain = call.node.chain();
     let view = call.tree.view(&chain);
     let block = match which.parse::<i64>() {
@@ -269,5 +278,27 @@ fn judge_address(text: &str) -> (bool, String) {
         Err(why) => (false, why),
         Ok(bytes) if address::from_wire(&bytes).is_ok() => (true, format.to_owned()),
         Ok(_) => (false, "Invalid address".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_without_a_block_is_for_the_newest() {
+        let post = |body: &str| Request::from_body(body.as_bytes(), false, "");
+        for (name, body, expected) in [
+            ("getnowblock", "{}", true),
+            ("getnowblock", "nonsense", true),
+            ("getblock", "", true),
+            ("getblock", r#"{"detail": true}"#, true),
+            ("getblock", r#"{"id_or_num": "5"}"#, false),
+            ("getblock", r#"{"id_or_num": 5}"#, false),
+            ("getblock", "nonsense", false),
+            ("getblockbynum", "{}", false),
+        ] {
+            assert_eq!(is_for_newest(name, &post(body)), expected, "{name} {body}");
+        }
     }
 }
