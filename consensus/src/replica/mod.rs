@@ -112,7 +112,7 @@ impl Replica {
         stored: Restore,
         may_vote: bool,
     ) -> Self {
-        let Restore { state, log, own, now } = stored;
+        let Restore { state, log, own, liveness_sequence, now } = stored;
         let next = state.height.next();
         let set = network.validators(next);
         let is_validator = may_vote && set.get(&key.node_id()).is_some();
@@ -139,8 +139,7 @@ impl Replica {
             heard: false,
             adopted_at: now,
             pull_at: None,
-            // Repetitions of an earlier run have smaller numbers.
-            liveness_sequence: now.get(),
+            liveness_sequence,
             clock: now,
         };
         replica.restore_log();

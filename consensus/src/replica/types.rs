@@ -155,6 +155,8 @@ pub struct Restore {
     pub log: Vec<WalEntry>,
     /// This validator's own reports of epochs that are not final yet.
     pub own: BTreeMap<EpochNumber, OwnReport>,
+    /// What this run's repetitions are counted from: more than any of an earlier run.
+    pub liveness_sequence: u64,
     /// The time.
     pub now: UnixMillis,
 }

@@ -279,7 +279,8 @@ impl World {
         let entries = disk.log.iter().filter(|(height, _)| *height == next && self.has_log);
         let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
         let archive = Arc::new(Shared(Arc::clone(&disk.archive)));
-        let restore = Restore { state, log, own: disk.own.clone(), now: self.clock(node) };
+        let liveness_sequence = u64::from(self.nodes[node].life) << 32;
+        let restore = Restore { state, log, own: disk.own.clone(), liveness_sequence, now: self.clock(node) };
         let key = validator_key(node);
         self.nodes[node].replica = Some(Replica::restore(network, key, archive, restore, true));
         let it = &mut self.nodes[node];

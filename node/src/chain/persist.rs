@@ -58,7 +58,19 @@ pub fn restore(network: &Network, store: &Store, wal: &Wal, now: UnixMillis) -> 
             store.remove_own(OwnKind::Report, &record.key)?;
         }
     }
-    Ok(Restore { state, log, own, now })
+    Ok(Restore { state, log, own, liveness_sequence: liveness_sequence(store, now)?, now })
+}
+
+/// Where this run's repetitions are counted from: the clock's milliseconds, so that a node that lost its store is heard
+/// again at once, but beyond all of earlier runs should the clock have been set back since.
+fn liveness_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError> {
+    const KEY: &[u8] = b"liveness";
+    /// More than a run repeats itself; the clock is faster in any case.
+    const A_RUN: u64 = 1 << 20;
+    let last = store.own(OwnKind::Counter, KEY)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    let first = last.map_or(0, |last| last.saturating_add(A_RUN)).max(now.get());
+    store.put(OwnKind::Counter, KEY, &first.to_be_bytes())?;
+    Ok(first)
 }
 
 /// Makes an own report durable; refuses a second, different one for an epoch.
@@ -118,4 +130,23 @@ impl Archive for StoredArchive {
 /// The rows of an epoch, if the store has them.
 pub fn rows(store: &Store, epoch: EpochNumber) -> Option<EpochRows> {
     decode(&store.row(epoch).ok().flatten()?).ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+
+    #[test]
+    fn repetitions_count_on_after_a_clock_was_set_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let starts = [1_000_000_000, 1_000_000_500, 400, 500, 3_000_000_000];
+        let sequences = starts.map(|now| liveness_sequence(&store, UnixMillis::new(now)).unwrap());
+        assert_eq!(sequences[0], 1_000_000_000);
+        assert!(sequences.is_sorted_by(|earlier, later| later - earlier >= 1 << 20), "{sequences:?}");
+        assert_eq!(sequences[4], 3_000_000_000, "the clock has caught up");
+    }
 }
