@@ -148,7 +148,11 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
         None if path.starts_with(GRID) => "events".to_owned(),
         None => return StatusCode::NOT_FOUND.into_response(),
     };
-    let plan = if shared.powers.is_some() { shared.node.faults.take(&name, || query::is_for_newest(&name, &request)) } else { Plan::default() };
+    let plan = if shared.powers.is_some() {
+        shared.node.faults.take(&name, || query::is_for_newest(&name, &request))
+    } else {
+        Plan::default()
+    };
     if let Some(response) = faulty::before(&shared, &plan).await {
         return response;
     }
