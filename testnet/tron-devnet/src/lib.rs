@@ -1,7 +1,8 @@
 //! A local TRON network that real TRON clients can talk to ("anvil for TRON").
 //!
-//! [`chain`] is the network itself: a deterministic library without HTTP, clock or tasks. [`api`] gives it a full node's
-//! HTTP API, [`server`] runs both. [`wallet`] and [`token`] build what tests and tools need to act on it.
+//! [`chain`] is the network itself: a deterministic library without HTTP, clock or tasks, except that constant calls can be
+//! given a deadline. [`api`] gives it a full node's HTTP API, [`server`] runs both. [`wallet`] and [`token`] build what
+//! tests and tools need to act on it.
 //!
 //! What it does not do: peers, votes, TRC-10 tokens. Blocks come from a single witness, and "solidified" means a set number
 //! of blocks behind the head.

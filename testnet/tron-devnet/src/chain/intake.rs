@@ -22,7 +22,7 @@ pub(crate) struct Intake {
     /// As received; with its result once it was tried.
     pub(crate) transaction: proto::Transaction,
     /// Its bytes without results.
-    size: usize,
+    pub(super) size: usize,
     pub(crate) raw: proto::TransactionRaw,
     pub(crate) action: Action,
     pub(crate) owner: Address,

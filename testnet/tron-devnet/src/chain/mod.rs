@@ -1,8 +1,9 @@
-//! The chain: a deterministic library without HTTP, clock, tasks or randomness.
+//! The chain: a deterministic library without HTTP, tasks or randomness, and without a clock in all that makes the chain.
 //!
 //! [`Chain::submit`] judges and queues a signed transaction, [`Chain::produce_block`] makes the next block of what is
 //! queued. Both are told everything they need; the same calls give the same chain. [`View`]s answer questions as of the
-//! head or of the solidified block.
+//! head or of the solidified block. Only there can a clock come in: a view's calls may be given a deadline
+//! ([`View::until`]), which changes their answers, but never the chain.
 //!
 //! ```text
 //!   submit -> intake (bytes, signatures) -> execute on the pending layer -> queue
@@ -121,6 +122,8 @@ pub struct Chain {
     state: State,
     pending: Vec<Arc<Intake>>,
     pending_ids: HashMap<B256, usize>,
+    /// Of [`Self::pending`] in all.
+    pending_bytes: usize,
     solid: u64,
     solidifies: bool,
     /// Steps since [`Self::take_changes`], if they are kept at all.
@@ -163,6 +166,7 @@ impl Chain {
             state,
             pending: Vec::new(),
             pending_ids: HashMap::default(),
+            pending_bytes: 0,
             solid: 0,
             solidifies: true,
             changes: None,
@@ -183,7 +187,7 @@ impl Chain {
     }
 
     pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        if self.pending.len() >= self.params.max_pending {
+        if self.pending.len() >= self.params.max_pending || self.pending_bytes >= params::MAX_PENDING_BYTES {
             return Err(Refusal::new(Code::ServerBusy, "Server busy."));
         }
         Ok(())
@@ -196,9 +200,14 @@ impl Chain {
         let info = self.try_on_top(&intake, block)?;
         intake.note_result(info.contract_result_code());
         let id = intake.id;
-        self.pending_ids.insert(id, self.pending.len());
-        self.pending.push(Arc::new(intake));
+        self.enqueue(Arc::new(intake));
         Ok(id)
+    }
+
+    fn enqueue(&mut self, intake: Arc<Intake>) {
+        self.pending_ids.insert(intake.id, self.pending.len());
+        self.pending_bytes = self.pending_bytes.saturating_add(intake.size);
+        self.pending.push(intake);
     }
 
     /// Makes the next block at `time` (milliseconds since the epoch; later than the head, or it is moved there) of the
@@ -278,14 +287,14 @@ impl Chain {
     fn requeue(&mut self) {
         self.state.begin();
         self.pending_ids.clear();
+        self.pending_bytes = 0;
         let next = self.next_block(self.head_block().time());
         for mut intake in std::mem::take(&mut self.pending) {
             if self.check(&intake).is_ok()
                 && let Ok(info) = self.try_on_top(&intake, next)
             {
                 Arc::make_mut(&mut intake).note_result(info.contract_result_code());
-                self.pending_ids.insert(intake.id, self.pending.len());
-                self.pending.push(intake);
+                self.enqueue(intake);
             }
         }
     }

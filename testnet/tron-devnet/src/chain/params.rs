@@ -71,6 +71,9 @@ impl Default for Params {
 pub(crate) const MAX_TRANSACTION_BYTES: usize = 500 * 1024;
 /// What java-tron reserves for a transaction's result when it counts bandwidth.
 pub(crate) const RESULT_BYTES: u64 = 64;
+/// Transactions wait for a block while they have fewer bytes than this in all, of [`MAX_TRANSACTION_BYTES`] at most each.
+/// Decoded, they take a few times as much memory.
+pub(crate) const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;
 /// A block holds transactions up to about this many bytes.
 pub(crate) const MAX_BLOCK_BYTES: usize = 2_000_000;
 /// An expiration may lie this many milliseconds after the head.

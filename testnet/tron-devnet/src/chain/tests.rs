@@ -306,6 +306,28 @@ fn a_full_pool_is_busy_until_the_next_block() {
 }
 
 #[test]
+fn a_pool_full_of_bytes_is_busy_until_the_next_block() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    for amount in 1..4 {
+        bench.send(0, &wallet::transfer(a, b, amount), 0).unwrap();
+        let sizes: usize = bench.chain.pending.iter().map(|intake| intake.size).sum();
+        assert_eq!(bench.chain.pending_bytes, sizes);
+    }
+    // As if the waiting ones were larger.
+    bench.chain.pending_bytes = params::MAX_PENDING_BYTES;
+    assert_eq!(code_of(bench.send(0, &wallet::transfer(a, b, 4), 0)), Code::ServerBusy);
+    bench.mine();
+    assert_eq!(bench.chain.pending_bytes, 0);
+    bench.send(0, &wallet::transfer(a, b, 4), 0).unwrap();
+    assert!(bench.chain.pending_bytes > 0);
+    // Judging the queue again counts it once.
+    let before = bench.chain.pending_bytes;
+    bench.chain.intervene(&Intervention::SetBalances(vec![(b, 5)]));
+    assert_eq!(bench.chain.pending_bytes, before);
+}
+
+#[test]
 fn a_step_holds_its_code_in_the_order_of_hashes() {
     let mut bench = Bench::new();
     bench.chain.keep_changes();
