@@ -2,7 +2,9 @@
 //!
 //! Many may read at once, and one at a time changes the chain; they have their turns in the order in which they came. The lock
 //! is never held across an await, and what a call changed is on the disk before the lock is given back. Signatures are
-//! recovered before it is taken.
+//! recovered before it is taken, and what happened is told after it was given back.
+//!
+//! A network that could not write a step, or that panicked in the middle of one, ends: see [`Failure`].
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -20,6 +22,17 @@ use crate::faults::Faults;
 use crate::report;
 use crate::store::{Log, StoreError};
 
+/// Why a network cannot go on. Nothing it would do after that is answered for or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// A step could not be written, so it would not survive.
+    #[error(transparent)]
+    Write(Arc<StoreError>),
+    /// The chain panicked while it was being changed, so it may be half changed.
+    #[error("the chain panicked while it was being changed")]
+    Panic,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Node {
@@ -29,7 +42,7 @@ pub struct Node {
     /// A block is made for every accepted transaction.
     on_demand: bool,
     head: watch::Sender<u64>,
-    failure: watch::Sender<Option<Arc<StoreError>>>,
+    failure: watch::Sender<Option<Failure>>,
     clock: Mutex<Clock>,
     pub(crate) faults: Faults,
 }
@@ -46,21 +59,50 @@ impl Deref for ChainRef<'_> {
     }
 }
 
-/// The chain, exclusively.
+/// The chain, exclusively. It goes in the order of its fields: a panic is known before anybody else has the chain, and new
+/// blocks are reported, which may block, after it was given back.
 #[derive(Debug)]
-pub struct ChainMut<'a>(RwLockWriteGuard<'a, Chain>);
+pub struct ChainMut<'a> {
+    _alarm: Alarm<'a>,
+    chain: RwLockWriteGuard<'a, Chain>,
+    news: News,
+}
+
+/// Notes that the holder panics.
+#[derive(Debug)]
+struct Alarm<'a>(&'a watch::Sender<Option<Failure>>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_modify(|failure| {
+                failure.get_or_insert(Failure::Panic);
+            });
+        }
+    }
+}
+
+/// Blocks to report.
+#[derive(Debug, Default)]
+struct News(Vec<Arc<StoredBlock>>);
+
+impl Drop for News {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|block| report::block(block));
+    }
+}
 
 impl Deref for ChainMut<'_> {
     type Target = Chain;
 
     fn deref(&self) -> &Chain {
-        &self.0
+        &self.chain
     }
 }
 
 impl DerefMut for ChainMut<'_> {
     fn deref_mut(&mut self) -> &mut Chain {
-        &mut self.0
+        &mut self.chain
     }
 }
 
@@ -92,9 +134,9 @@ impl Node {
         ChainRef(self.chain.read())
     }
 
-    /// The chain, exclusively. A panic elsewhere does not make it unusable: every change is made in layers.
+    /// The chain, exclusively. A panic of the holder ends the network, since a step may be half done then.
     pub fn chain_mut(&self) -> ChainMut<'_> {
-        ChainMut(self.chain.write())
+        ChainMut { _alarm: Alarm(&self.failure), chain: self.chain.write(), news: News::default() }
     }
 
     /// Follows the number of the newest block.
@@ -102,12 +144,12 @@ impl Node {
         self.head.subscribe()
     }
 
-    /// Waits until a step could not be written. Nothing the network says after that would survive.
-    pub(crate) async fn failed(&self) -> Arc<StoreError> {
+    /// Waits until the network cannot go on.
+    pub(crate) async fn failed(&self) -> Failure {
         let mut failure = self.failure.subscribe();
         loop {
-            if let Some(error) = failure.borrow_and_update().clone() {
-                return error;
+            if let Some(failure) = failure.borrow_and_update().clone() {
+                return failure;
             }
             if failure.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -115,8 +157,8 @@ impl Node {
         }
     }
 
-    /// Whether a step could not be written. Since the lock on the chain was not given back before that was known, whoever
-    /// read the chain earlier read only what is on the disk.
+    /// Whether the network cannot go on. Since the lock on the chain was not given back before that was known, whoever
+    /// read the chain earlier read only whole steps that are on the disk.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.borrow().is_some()
     }
@@ -138,7 +180,7 @@ impl Node {
         let intake = Intake::read(transaction)?;
         let mut chain = self.chain_mut();
         chain.check_room()?;
-        if self.on_demand && chain.is_too_early_for(&intake) {
+        if self.on_demand && chain.lacks_a_newer_head(&intake, self.now()) {
             // Blocks come only with transactions, so the head may be days old, and the client's clock is right.
             self.produce_on_demand(&mut chain)?;
         }
@@ -170,7 +212,7 @@ impl Node {
     }
 
     /// Makes a block at `time` (milliseconds since the epoch), from which on the network's time is at least that.
-    pub fn produce(&self, time: u64) -> Result<Arc<StoredBlock>, Arc<StoreError>> {
+    pub fn produce(&self, time: u64) -> Result<Arc<StoredBlock>, Failure> {
         let mut chain = self.chain_mut();
         let block = self.add_block(&mut chain, time);
         self.save(&mut chain)?;
@@ -178,11 +220,11 @@ impl Node {
     }
 
     /// As [`Self::produce`], several at once. Whoever waits for the chain has it next, even if the caller wants more blocks.
-    pub(crate) fn produce_several(&self, time: u64, blocks: u64) -> Result<(), Arc<StoreError>> {
+    pub(crate) fn produce_several(&self, time: u64, blocks: u64) -> Result<(), Failure> {
         let mut chain = self.chain_mut();
         (0..blocks).for_each(|_| drop(self.add_block(&mut chain, time)));
         let saved = self.save(&mut chain);
-        RwLockWriteGuard::unlock_fair(chain.0);
+        RwLockWriteGuard::unlock_fair(chain.chain);
         saved
     }
 
@@ -192,20 +234,25 @@ impl Node {
         block
     }
 
-    /// Writes what `chain` did since the last time, and tells about its new blocks.
-    pub(crate) fn save(&self, chain: &mut ChainMut<'_>) -> Result<(), Arc<StoreError>> {
+    /// Writes what `chain` did since the last time, and tells about its new blocks. After a failure it does neither: the file
+    /// would go on after a step that it lacks, or from one that is half done.
+    pub(crate) fn save(&self, chain: &mut ChainMut<'_>) -> Result<(), Failure> {
+        if let Some(failure) = self.failure.borrow().clone() {
+            return Err(failure);
+        }
         let changes = chain.take_changes();
         if let Some(log) = &mut *self.log.lock()
             && let Err(error) = log.write(&changes)
         {
-            let error = Arc::new(error);
-            self.failure.send_replace(Some(Arc::clone(&error)));
-            return Err(error);
+            let failure = Failure::Write(Arc::new(error));
+            self.failure.send_replace(Some(failure.clone()));
+            return Err(failure);
         }
         let head = chain.head();
         let before = self.head.send_replace(head.number());
         let new = before.saturating_add(1)..=head.number();
-        new.filter_map(|number| head.block_by_number(number)).for_each(|block| report::block(block));
+        let new: Vec<_> = new.filter_map(|number| head.block_by_number(number).cloned()).collect();
+        chain.news.0.extend(new);
         Ok(())
     }
 }
@@ -213,4 +260,71 @@ impl Node {
 /// Milliseconds since the epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests {
+    use prost::Message;
+    use revm::primitives::Address;
+
+    use super::*;
+    use crate::chain::Genesis;
+    use crate::wallet::{self, Validity, Wallet};
+
+    fn node() -> Node {
+        Node::new(Chain::new(Genesis::seeded("node", 1, 1, 1_700_000_000_000, 0)), false)
+    }
+
+    /// The head of this network is old: only a transaction that a new one helps gets one.
+    #[test]
+    fn a_hopeless_transaction_makes_no_block() {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let key = Wallet::derive("node", 0);
+        let node = Node::new(Chain::new(Genesis::seeded("node", 1, 1_000_000_000, 1_700_000_000_000, 0)), true);
+        let genesis = node.chain().genesis_id();
+        let send = |in_time: u64, is_signed: bool| {
+            let expiration = node.now() + in_time;
+            let validity = Validity { reference: genesis.0, timestamp: 1_700_000_000_000, expiration };
+            let message = wallet::transfer(key.address(), Address::with_last_byte(9), 1);
+            let (bytes, _) = wallet::signed(&key, &message, 0, validity);
+            let mut transaction = proto::Transaction::decode(bytes.as_slice()).unwrap();
+            if !is_signed {
+                transaction.signature.clear();
+            }
+            let code = node.submit(transaction).err().map(|refusal| refusal.code);
+            (code, node.chain().head().number())
+        };
+        assert_eq!(send(DAY / 2, false), (Some(Code::SigError), 0));
+        assert_eq!(send(2 * DAY, true), (Some(Code::TransactionExpirationError), 0));
+        assert_eq!(send(DAY / 2, true), (None, 2));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_change_ends_the_network() {
+        let node = Arc::new(node());
+        let panicking = Arc::clone(&node);
+        let panicked = std::thread::spawn(move || {
+            let _chain = panicking.chain_mut();
+            panic!("in the middle of a step");
+        });
+        assert!(panicked.join().is_err());
+        assert!(node.has_failed());
+        assert!(matches!(node.failed().await, Failure::Panic));
+        assert!(matches!(node.produce(1_700_000_003_000), Err(Failure::Panic)));
+        assert_eq!(*node.follow().borrow(), 0, "nobody is told of a block after it");
+    }
+
+    #[test]
+    fn a_panic_of_a_reader_ends_nothing() {
+        let node = Arc::new(node());
+        let panicking = Arc::clone(&node);
+        let panicked = std::thread::spawn(move || {
+            let _chain = panicking.chain();
+            panic!("while reading");
+        });
+        assert!(panicked.join().is_err());
+        assert!(!node.has_failed());
+        assert_eq!(node.produce(1_700_000_003_000).unwrap().number(), 1);
+    }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Powers};
 use crate::chain::Refusal;
 use crate::listen::StoppingListener;
-use crate::node::{Node, now};
+use crate::node::{Failure, Node, now};
 use crate::start::{Started, start};
 use crate::store::StoreError;
 use crate::wallet::Wallet;
@@ -94,6 +94,9 @@ pub enum DevnetError {
     /// The network's file could no longer be written while it ran.
     #[error("keep the network on disk")]
     Write(#[source] Arc<StoreError>),
+    /// A bug: the chain panicked while it was being changed. What is on the disk is whole.
+    #[error("the chain panicked while it was being changed")]
+    Panic,
     /// The folder holds another network than the one asked for.
     #[error("{folder} holds a network whose {what} is {found}, not {wanted}; start it so, or take another folder")]
     OtherNetwork {
@@ -140,7 +143,10 @@ pub async fn serve(
         let _ends = stop.clone().drop_guard();
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            error = node.failed() => Err(DevnetError::Write(error)),
+            failure = node.failed() => Err(match failure {
+                Failure::Write(error) => DevnetError::Write(error),
+                Failure::Panic => DevnetError::Panic,
+            }),
         }
     };
     let served = async {
@@ -167,7 +173,7 @@ async fn make_blocks(node: Arc<Node>, interval: Option<Duration>, stop: Cancella
         let making = Arc::clone(&node);
         match tokio::task::spawn_blocking(move || making.produce(due)).await {
             Ok(Ok(_)) => {}
-            // Told by `Node::failed`.
+            // Told by `Node::failed`, as is a panic.
             Ok(Err(_)) => return,
             Err(error) => tracing::error!(%error, "devnet.block"),
         }

@@ -10,11 +10,15 @@ use super::{Chain, Code, Intake, Refusal};
 impl Chain {
     /// Whether it may be in the next block, as far as that can be told without carrying it out; in java-tron's order.
     pub(super) fn check(&self, intake: &Intake) -> Result<(), Refusal> {
+        self.check_all_but_too_early(intake)?;
+        if is_too_early(intake, self.head_block().time()) { Err(Refusal::expired()) } else { Ok(()) }
+    }
+
+    fn check_all_but_too_early(&self, intake: &Intake) -> Result<(), Refusal> {
         self.check_not_expired(intake)?;
         intake.check_permission(self.state.account(intake.owner))?;
         self.check_reference(intake)?;
-        intake.check_size()?;
-        self.check_not_too_early(intake)
+        intake.check_size()
     }
 
     /// It must not expire before the slot after the head's, the earliest time of the next block.
@@ -23,14 +27,11 @@ impl Chain {
         if expiration(intake) < next_slot { Err(Refusal::expired()) } else { Ok(()) }
     }
 
-    /// It must not expire later than a day after the head.
-    fn check_not_too_early(&self, intake: &Intake) -> Result<(), Refusal> {
-        if self.is_too_early_for(intake) { Err(Refusal::expired()) } else { Ok(()) }
-    }
-
-    /// Whether the transaction expires so late that only an old head can be the reason.
-    pub(crate) fn is_too_early_for(&self, intake: &Intake) -> bool {
-        expiration(intake) > self.head_block().time().saturating_add(MAX_EXPIRATION)
+    /// Whether [`Self::check`] refuses it now, and only because no block was made up to `now` for long.
+    pub(crate) fn lacks_a_newer_head(&self, intake: &Intake, now: u64) -> bool {
+        is_too_early(intake, self.head_block().time())
+            && !is_too_early(intake, now)
+            && self.check_all_but_too_early(intake).is_ok()
     }
 
     /// The newest block whose number ends in the reference's two bytes must have the reference's hash.
@@ -50,6 +51,11 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+/// It must not expire later than a day after the head.
+fn is_too_early(intake: &Intake, head_time: u64) -> bool {
+    expiration(intake) > head_time.saturating_add(MAX_EXPIRATION)
 }
 
 fn expiration(intake: &Intake) -> u64 {

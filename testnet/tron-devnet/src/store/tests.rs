@@ -67,7 +67,6 @@ struct Writer {
 enum Act {
     Pay { from: usize, to: usize, amount: u64 },
     Token { to: u8, units: u64 },
-    /// A contract whose code is this byte.
     Deploy(u8),
     Mine,
     Fund(u64),
@@ -125,7 +124,7 @@ impl Writer {
                 drop(self.chain.submit(&wallet::signed(&self.keys[0], &message, 100 * TRX, validity).0));
             }
             Act::Deploy(code) => {
-                // PUSH1 code, PUSH0, MSTORE8, PUSH1 1, PUSH0, RETURN
+                // A contract whose code is this byte: PUSH1 code, PUSH0, MSTORE8, PUSH1 1, PUSH0, RETURN
                 let creation = vec![0x60, *code, 0x5f, 0x53, 0x60, 1, 0x5f, 0xf3];
                 let message = wallet::create(self.keys[0].address(), "c", creation, None, 0);
                 let (bytes, id) = wallet::signed(&self.keys[0], &message, 100 * TRX, validity);
