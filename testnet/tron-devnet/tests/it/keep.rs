@@ -59,7 +59,7 @@ async fn it_goes_on_at_the_time_it_travelled_to() {
     net.stop().await;
 }
 
-/// A transaction that is too early for the head gets a block made first; that block stays, whatever becomes of it.
+/// A transaction that only lacks a newer head gets a block made first; that block stays, whatever becomes of it.
 #[tokio::test]
 async fn a_block_made_for_a_refused_transaction_is_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -69,11 +69,18 @@ async fn a_block_made_for_a_refused_transaction_is_kept() {
     let head = net.get("/wallet/getnowblock").await;
     let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
     let from = &net.ready.accounts[0];
-    let validity = Validity { reference: [9; 32], timestamp: now, expiration: now + 60_000 };
-    let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), 9);
-    let (bytes, _) = wallet::signed(from, &message, 0, validity);
-    let answer = net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await;
+    let send = async |reference: [u8; 32]| {
+        let validity = Validity { reference, timestamp: now, expiration: now + 60_000 };
+        let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), i64::MAX.unsigned_abs());
+        let (bytes, _) = wallet::signed(from, &message, 0, validity);
+        net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await
+    };
+    let answer = send([9; 32]).await;
     assert_eq!(answer["code"], "TAPOS_ERROR", "{answer}");
+    assert_eq!(net.get("/wallet/getnowblock").await, head, "a newer head is not all that it lacks");
+    let id = hex::decode(head["blockID"].as_str().unwrap()).unwrap();
+    let answer = send(id.try_into().unwrap()).await;
+    assert_eq!(answer["code"], "CONTRACT_VALIDATE_ERROR", "{answer}");
     let seen = net.get("/wallet/getnowblock").await;
     assert_ne!(seen, head);
     net.stop().await;
