@@ -22,8 +22,9 @@ help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what is missing to build (apt), or print the command that does.
+setup: ## Install what is missing to build (apt), or say how; compile RocksDB once for this machine.
 	@scripts/setup.sh
+	@scripts/rocksdb.sh
 	@scripts/claim-build.sh
 
 .PHONY: build
@@ -39,6 +40,7 @@ check: setup ## Formatting, lints, dependency rules, licences, documentation lin
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/check-deps.sh
+	@scripts/check-build-plans.sh
 	@scripts/check-docs.sh
 
 .PHONY: test
@@ -52,6 +54,10 @@ test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).
 	cargo bench --workspace --locked --profile dev --bench '*'
+
+.PHONY: dist
+dist: setup ## Make a tarball of release binaries for machines without a compiler, in target/dist.
+	@scripts/dist.sh
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz what the local TRON network takes in (installs cargo-fuzz); FUZZ_SECONDS for each target.
