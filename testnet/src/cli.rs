@@ -1,18 +1,18 @@
 //! The command line: arguments in, exit code out. 0: agreed and paid, or done; 1: not; 2: usage.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use lucid_tron_devnet::server::SOLID_LAG;
 use tracing_subscriber::EnvFilter;
 
 use crate::console::{Console, Mark};
 use crate::control::{Reply, Request, Status, client};
-use crate::devnet::{self, DevnetOptions, Output, SEED, devnet};
+use crate::devnet::{self, DevnetOptions, Host, Output, SEED, devnet};
 use crate::duration;
 use crate::up::{UpOptions, UsageError, up};
 
@@ -134,18 +134,18 @@ struct Devnet {
     /// Port of the HTTP API; 0 takes a free one.
     #[arg(long, default_value_t = 9090)]
     port: u16,
-    /// Address to listen on. Anyone who reaches it can use the network.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    host: IpAddr,
+    /// Address to listen on; localhost is 127.0.0.1 and ::1. Anyone who reaches it can use the network.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    host: Host,
     /// Time between blocks, for example 500ms, 3s or 1m; a bare number is seconds.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = devnet::block_time)]
     block_time: Duration,
     /// Make a block for every transaction instead, at once.
     #[arg(long, conflicts_with = "block_time")]
     on_demand: bool,
-    /// The solidified block is this many blocks behind the newest. With --on-demand 0 unless given.
-    #[arg(long, value_name = "BLOCKS", default_value = "19", default_value_if("on_demand", "true", "0"))]
-    solid_lag: u64,
+    /// The solidified block is this many blocks behind the newest, on the main network 18. Default: 2, with --on-demand 0.
+    #[arg(long, value_name = "BLOCKS")]
+    solid_lag: Option<u64>,
     /// Funded accounts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     accounts: u32,
@@ -246,6 +246,7 @@ impl From<Devnet> for DevnetOptions {
         let Devnet { port, host, block_time, on_demand, solid_lag, accounts, balance, seed, .. } = args;
         let Devnet { no_usdt, dir, control, json, quiet, .. } = args;
         let block_time = (!on_demand).then_some(block_time);
+        let solid_lag = solid_lag.unwrap_or(if on_demand { 0 } else { SOLID_LAG });
         let output = match (json, quiet) {
             (true, _) => Output::Json,
             (false, true) => Output::Nothing,
@@ -343,8 +344,9 @@ mod tests {
             let options = DevnetOptions::from(args);
             (options.block_time, options.solid_lag)
         };
-        assert_eq!(lag(""), (Some(Duration::from_secs(3)), 19));
-        assert_eq!(lag("--block-time 1"), (Some(Duration::from_secs(1)), 19));
+        assert_eq!(lag(""), (Some(Duration::from_secs(3)), 2));
+        assert_eq!(lag("--block-time 1"), (Some(Duration::from_secs(1)), 2));
+        assert_eq!(lag("--solid-lag 18"), (Some(Duration::from_secs(3)), 18));
         assert_eq!(lag("--on-demand"), (None, 0));
         assert_eq!(lag("--on-demand --solid-lag 2"), (None, 2));
     }
@@ -364,7 +366,7 @@ mod tests {
             "devnet --block-time 0",
             "devnet --balance 0",
             "devnet --accounts 1001",
-            "devnet --host localhost",
+            "devnet --host elsewhere",
             "",
         ] {
             let words = std::iter::once("lucid-testnet").chain(line.split_whitespace());

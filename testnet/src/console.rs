@@ -29,7 +29,7 @@ impl Mark {
             Self::Done => "ok",
             Self::Event => "--",
             Self::Warning => "!!",
-            Self::Failure => "XX",
+            Self::Failure => "error:",
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use lucid_tron_devnet::server::LOOPBACK;
 use lucid_tron_devnet::wallet::Wallet;
 use lucid_tron_devnet::{DevnetConfig, DevnetError, Ready, address, serve};
 use serde_json::json;
@@ -26,7 +28,7 @@ const BLOCK_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50
 #[derive(Clone, Debug)]
 pub struct DevnetOptions {
     /// Where the API listens.
-    pub host: IpAddr,
+    pub host: Host,
     /// The API's port.
     pub port: u16,
     /// Time between blocks; `None` makes a block for each transaction.
@@ -47,6 +49,22 @@ pub struct DevnetOptions {
     pub control: bool,
     /// What standard output says when the API answers.
     pub output: Output,
+}
+
+/// What the API listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host(Vec<IpAddr>);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(Self(LOOPBACK.to_vec()));
+        }
+        let address = text.parse().map_err(|_| "write an IP address of this machine, or localhost".to_owned())?;
+        Ok(Self(vec![address]))
+    }
 }
 
 /// How a network introduces itself.
@@ -82,7 +100,8 @@ pub fn block_time(text: &str) -> Result<Duration, String> {
 pub async fn devnet(options: &DevnetOptions) -> Result<()> {
     let mut interrupt = Interrupt::new().context("take over Ctrl-C")?;
     let config = DevnetConfig {
-        listen: SocketAddr::from((options.host, options.port)),
+        hosts: options.host.0.clone(),
+        port: options.port,
         block_time: options.block_time,
         solid_lag: options.solid_lag,
         accounts: options.accounts,
@@ -107,19 +126,20 @@ pub async fn devnet(options: &DevnetOptions) -> Result<()> {
     running.await.context("stop the local TRON network")
 }
 
-/// What to do about an error, in front of it.
+/// The error, and what to do about it.
 fn advise(error: DevnetError) -> anyhow::Error {
     let advice = match &error {
-        DevnetError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
-            "the port is taken; choose another with --port, or any free one with --port 0"
+        DevnetError::Listen { source, .. } => match source.kind() {
+            ErrorKind::AddrInUse => "choose another port with --port, or any free one with --port 0".to_owned(),
+            ErrorKind::PermissionDenied => "the port is reserved; choose one above 1023 with --port".to_owned(),
+            _ => "this machine cannot listen there; choose one of its addresses with --host".to_owned(),
+        },
+        DevnetError::DeployUsdt { fee, .. } => {
+            format!("give the accounts --balance {} or more, or do without the token with --no-usdt", fee.div_ceil(SUN))
         }
-        DevnetError::Listen { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            "the port is reserved; choose one above 1023 with --port"
-        }
-        DevnetError::Listen { .. } => "this machine cannot listen there; see --host",
-        _ => "run the local TRON network",
+        _ => return anyhow::Error::new(error),
     };
-    anyhow::Error::new(error).context(advice)
+    anyhow!("{:#}\nhint: {advice}", anyhow::Error::new(error))
 }
 
 fn introduce(ready: &Ready, options: &DevnetOptions) {
@@ -154,7 +174,7 @@ fn summary(ready: &Ready, options: &DevnetOptions) -> serde_json::Value {
 
 /// Where a client on this machine finds the API.
 fn url(ready: &Ready) -> String {
-    let mut at = ready.listen;
+    let Some(mut at) = ready.listen.first().copied() else { return String::new() };
     if at.ip().is_unspecified() {
         at.set_ip(if at.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
@@ -203,15 +223,15 @@ mod tests {
     fn ready(listen: &str) -> Ready {
         let accounts = vec![Wallet::derive(SEED, 0), Wallet::derive(SEED, 1)];
         let usdt = Some(accounts[1].address());
-        Ready { listen: listen.parse().unwrap(), accounts, usdt, genesis_id: [7; 32] }
+        Ready { listen: vec![listen.parse().unwrap()], accounts, usdt, genesis_id: [7; 32] }
     }
 
     fn options() -> DevnetOptions {
         DevnetOptions {
-            host: Ipv4Addr::LOCALHOST.into(),
+            host: Host(LOOPBACK.to_vec()),
             port: 0,
             block_time: Some(Duration::from_secs(3)),
-            solid_lag: 19,
+            solid_lag: 2,
             accounts: 2,
             balance: 500,
             seed: SEED.to_owned(),
@@ -236,14 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_listen_learns_what_to_do() {
+    fn errors_say_what_failed_then_why_then_what_to_do() {
         let told = |kind: ErrorKind| {
             let address = "127.0.0.1:9090".parse().unwrap();
             format!("{:#}", advise(DevnetError::Listen { address, source: kind.into() }))
         };
-        assert!(told(ErrorKind::AddrInUse).contains("--port 0: listen on 127.0.0.1:9090"));
-        assert!(told(ErrorKind::PermissionDenied).contains("above 1023"));
-        assert!(told(ErrorKind::AddrNotAvailable).contains("see --host"));
+        assert_eq!(
+            told(ErrorKind::AddrInUse),
+            "cannot listen on 127.0.0.1:9090: address in use\n\
+             hint: choose another port with --port, or any free one with --port 0"
+        );
+        assert!(told(ErrorKind::PermissionDenied).contains("hint: the port is reserved"));
+        assert!(told(ErrorKind::AddrNotAvailable).contains("--host"));
+        let told = format!("{:#}", advise(DevnetError::DeployUsdt { balance: 10 * SUN, fee: 107_500_001 }));
+        assert!(told.ends_with("--balance 108 or more, or do without the token with --no-usdt"), "{told}");
+    }
+
+    #[test]
+    fn localhost_is_both_loopback_addresses() {
+        assert_eq!("localhost".parse(), Ok(Host(LOOPBACK.to_vec())));
+        assert_eq!("::".parse(), Ok(Host(vec!["::".parse().unwrap()])));
+        for text in ["", "elsewhere", "127.0.0.1:80"] {
+            assert!(text.parse::<Host>().unwrap_err().contains("localhost"), "{text}");
+        }
     }
 
     #[test]
@@ -254,7 +289,7 @@ mod tests {
         assert_eq!(summary["accounts"][0]["hex"], "4199b8aa933023e895792670c646b85d2791d15516");
         assert_eq!(summary["accounts"][1]["key"], "c2cfe6f10829ff533502f7b982041ecdf68e84656a21102ee0bda0727775f57e");
         assert_eq!(summary["usdt"], summary["accounts"][1]["address"]);
-        assert_eq!((&summary["block_time_ms"], &summary["solid_lag"]), (&json!(3_000), &json!(19)));
+        assert_eq!((&summary["block_time_ms"], &summary["solid_lag"]), (&json!(3_000), &json!(2)));
         assert!(!summary.to_string().contains('\n'));
     }
 
@@ -262,7 +297,7 @@ mod tests {
     fn people_read_where_everything_is() {
         let text = banner(&ready("[::]:1"), &options());
         assert!(text.contains("Accounts, 500 TRX each at first\n(0) TPz1cFQEQMXsRMKpnnALsxUBFTBthjyQD9\n"), "{text}");
-        assert!(text.contains("one every 3s, solidified 19 behind\n"), "{text}");
+        assert!(text.contains("one every 3s, solidified 2 behind\n"), "{text}");
         assert!(text.ends_with("Full node API   http://[::1]:1\n"), "{text}");
         let on_demand = DevnetOptions { block_time: None, solid_lag: 0, control: true, ..options() };
         let text = banner(&ready("127.0.0.1:5"), &on_demand);

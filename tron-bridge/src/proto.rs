@@ -257,6 +257,44 @@ pub struct TransactionResult {
     /// A [`ContractResult`].
     #[prost(enumeration = "ContractResult", tag = "3")]
     pub contract_ret: i32,
+    // What follows is in few transactions only, whose sender put it there: a node overwrites `contract_ret` alone. The root of
+    // a block covers all of it.
+    /// Id of a new TRC-10 token.
+    #[prost(string, tag = "14")]
+    pub asset_issue_id: String,
+    /// Sun.
+    #[prost(int64, tag = "15")]
+    pub withdraw_amount: i64,
+    /// Sun.
+    #[prost(int64, tag = "16")]
+    pub unfreeze_amount: i64,
+    /// Of a token.
+    #[prost(int64, tag = "18")]
+    pub exchange_received_amount: i64,
+    /// Of a token.
+    #[prost(int64, tag = "19")]
+    pub exchange_inject_another_amount: i64,
+    /// Of a token.
+    #[prost(int64, tag = "20")]
+    pub exchange_withdraw_another_amount: i64,
+    /// Id of an exchange.
+    #[prost(int64, tag = "21")]
+    pub exchange_id: i64,
+    /// Sun.
+    #[prost(int64, tag = "22")]
+    pub shielded_transaction_fee: i64,
+    /// Id of a market order.
+    #[prost(bytes = "vec", tag = "25")]
+    pub order_id: Vec<u8>,
+    /// Encoded `MarketOrderDetail`s.
+    #[prost(bytes = "vec", repeated, tag = "26")]
+    pub order_details: Vec<Vec<u8>>,
+    /// Sun.
+    #[prost(int64, tag = "27")]
+    pub withdraw_expire_amount: i64,
+    /// Encoded entries, of a resource's name and sun.
+    #[prost(bytes = "vec", repeated, tag = "28")]
+    pub cancel_unfreeze_v2_amount: Vec<Vec<u8>>,
 }
 
 #[cfg(test)]

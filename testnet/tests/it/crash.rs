@@ -50,7 +50,7 @@ fn a_node_that_is_down_at_the_end_is_a_failure_that_names_it() {
     network.command(&["kill", "worker-2"]);
     let ended = network.end();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.lines.iter().any(|line| line == "XX worker-2 is down"), "{}", ended.lines.join("\n"));
+    assert!(ended.lines.iter().any(|line| line == "error: worker-2 is down"), "{}", ended.lines.join("\n"));
     assert_eq!(ended.report.unwrap()["nodes"].as_array().unwrap().len(), 6);
 }
 

@@ -65,7 +65,7 @@ impl Net {
         let (send, receive) = oneshot::channel();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let config = DevnetConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
+        let config = DevnetConfig { port: 0, ..config };
         tasks.spawn(serve(config, stop.clone(), |ready| drop(send.send(ready))));
         Self { ready: receive.await.unwrap(), stop, tasks }
     }
@@ -110,7 +110,7 @@ async fn transfer_rate() -> (f64, Duration) {
         Net::start(DevnetConfig { block_time: Some(Duration::from_secs(1)), solid_lag: 3, ..DevnetConfig::default() })
             .await;
     let usdt = net.ready.usdt.unwrap();
-    let mut connection = Connection::open(net.ready.listen).await;
+    let mut connection = Connection::open(net.ready.listen[0]).await;
     let head = connection.post("/wallet/getnowblock", "").await;
     let id: [u8; 32] = hex::decode(text(&head, "/blockID")).unwrap().try_into().unwrap();
     let time = head.pointer("/block_header/raw_data/timestamp").and_then(Value::as_u64).unwrap();
@@ -129,11 +129,11 @@ async fn transfer_rate() -> (f64, Duration) {
 
     let watching = CancellationToken::new();
     let mut watcher = JoinSet::new();
-    watcher.spawn(watch_lateness(net.ready.listen, watching.clone()));
+    watcher.spawn(watch_lateness(net.ready.listen[0], watching.clone()));
     let start = Instant::now();
     let mut senders = JoinSet::new();
     for chunk in bodies.chunks(TRANSFERS.div_ceil(CONNECTIONS)) {
-        let (chunk, to) = (chunk.to_vec(), net.ready.listen);
+        let (chunk, to) = (chunk.to_vec(), net.ready.listen[0]);
         senders.spawn(async move {
             let mut connection = Connection::open(to).await;
             for body in chunk {
@@ -188,7 +188,7 @@ async fn restart_time() -> Duration {
     let config =
         DevnetConfig { block_time: None, dir: Some(dir.path().to_owned()), control: true, ..DevnetConfig::default() };
     let net = Net::start(config.clone()).await;
-    let mut connection = Connection::open(net.ready.listen).await;
+    let mut connection = Connection::open(net.ready.listen[0]).await;
     let name = |i: u32| address::to_hex(wallet::contract_address(&sha256(&i.to_be_bytes()), Default::default()));
     for from in (0..ACCOUNTS).step_by(20_000) {
         let addresses: Vec<String> = (from..from + 20_000).map(name).collect();
@@ -200,7 +200,7 @@ async fn restart_time() -> Duration {
     let start = Instant::now();
     let net = Net::start(config).await;
     let elapsed = start.elapsed();
-    let mut connection = Connection::open(net.ready.listen).await;
+    let mut connection = Connection::open(net.ready.listen[0]).await;
     for i in [0, ACCOUNTS - 1] {
         let account = connection.post("/wallet/getaccount", &json!({ "address": name(i) }).to_string()).await;
         assert_eq!(account.get("balance"), Some(&Value::from(1_000_000)));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs tronweb, tronpy and TronBox, unchanged, against a local TRON network of this checkout, and checks that the committed contracts
-# are what their sources compile to and that the tables of docs/src/devnet.md say what was seen.
+# Runs tronweb, tronpy and TronBox, unchanged, against local TRON networks of this checkout, and checks that the committed contracts
+# are what their sources compile to and that the tables of docs/src/devnet-reference.md say what was seen.
 #
 #   testnet/tron-devnet/clients/run.sh [--write]
 #
@@ -69,7 +69,7 @@ node "$here/compile.mjs"
 rm -f ./*.jsonl
 
 # The clients talk to this machine only.
-export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
 networks=()
 trap 'kill "${networks[@]}" 2>/dev/null || true' EXIT
@@ -83,30 +83,84 @@ network() {
     export DEVNET
 }
 
-# tronweb and tronpy at once: they use different accounts. A crash shows as steps that are missing.
-network blocks --block-time 250ms --solid-lag 8
-crashed=0
-node "$here/tronweb/main.mjs" >tronweb.jsonl &
-running=($!)
-venv/bin/python -B "$here/tronpy/main.py" >tronpy.jsonl &
-running+=($!)
-for pid in "${running[@]}"; do wait "$pid" || crashed=1; done
+results=()
+running=()
+# Runs "$@" in the background; it prints its steps into NAME.jsonl.
+start() {
+    local name=$1
+    shift
+    results+=("$name.jsonl")
+    "$@" >"$name.jsonl" &
+    running+=($!)
+}
+# Tests with tronweb, by the name that the release is installed as, and with the network's accounts from FIRST on.
+tronweb() { TRONWEB=$1 FIRST_ACCOUNT=$2 node "$here/tronweb/main.mjs" "${@:3}"; }
+tronpy() { venv/bin/python -B "$here/tronpy/main.py" "$@"; }
 
-# TronBox, with the compiler where it keeps the ones that it downloads.
-network on-demand --on-demand
-rm -rf tronbox home
-cp -r "$here/tronbox" .
+# TronBox keeps compilers where HOME is.
+rm -rf home tronbox-*
 mkdir -p home/.tronbox/solc
 cp node_modules/solc/soljson.js home/.tronbox/solc/soljson_v0.8.23.js
-version="$(node -p 'require("./node_modules/tronbox/package.json").version')"
-for command in migrate test; do
-    ok=true
-    (cd tronbox && HOME="$scratch/home" ../node_modules/.bin/tronbox "$command") >"tronbox-$command.log" 2>&1 || ok=false
-    $ok || cat "tronbox-$command.log"
-    printf '{"client": "TronBox %s", "step": "tronbox %s", "calls": [], "asked": [], "ok": %s, "saw": ""}\n' \
-        "$version" "$command" "$ok" >>tronbox.jsonl
-done
+tronbox_version="$(node -p 'require("./node_modules/tronbox/package.json").version')"
+# Runs TronBox's commands in a copy NAME of a PROJECT, with our configuration.
+tronbox() {
+    local name=$1 project=$2 command ok
+    shift 2
+    cp -r "$project" "tronbox-$name"
+    cp "$here/tronbox/tronbox-config.js" "tronbox-$name"
+    ln -s ../node_modules "tronbox-$name"
+    for command in "$@"; do
+        ok=true
+        (cd "tronbox-$name" && HOME="$scratch/home" node_modules/.bin/tronbox "$command") >"tronbox-$name-$command.log" 2>&1 ||
+            ok=false
+        $ok || cat "tronbox-$name-$command.log" >&2
+        printf '{"client": "TronBox %s", "step": "tronbox %s, %s", "calls": [], "asked": [], "ok": %s, "saw": ""}\n' \
+            "$tronbox_version" "$command" "$name" "$ok"
+    done
+}
 
+# Clients that share a network use different accounts, or take turns. The table has the steps in the order of the starts.
+network blocks --block-time 250ms --solid-lag 8 --accounts 15
+start tronweb6-blocks tronweb tronweb 0 conformance reading contracts staking
+start tronweb5-blocks tronweb tronweb5 10 conformance reading contracts staking
+start tronpy-blocks tronpy conformance reading staking
+
+# Blocks come at the multiples of the block time. Of this one, almost an hour, the next multiple is almost an hour away.
+now=$(date +%s%3N)
+network pending --control --block-time "$((now / (now / 3600000 + 1)))ms"
+pending() {
+    # After a failure the others have their turns all the same.
+    set +e
+    tronweb tronweb 0 pending
+    tronweb tronweb5 5 pending
+    tronpy pending
+    tronweb tronweb 0 control
+    tronweb tronweb5 5 control
+    node "$here/tronweb/page.mjs"
+}
+start pending pending
+
+network default
+start tronweb6-default tronweb tronweb 2 default
+start tronweb5-default tronweb tronweb5 7 default
+start tronpy-default tronpy default
+start tronbox-default tronbox default "$here/tronbox" test
+
+network on-demand --on-demand --no-usdt --host localhost
+on_demand() {
+    set +e
+    tronweb tronweb 0 ondemand
+    tronweb tronweb5 0 ondemand
+    # The project that TronBox itself comes with.
+    tronbox sample node_modules/tronbox/sample-projects/javascript-metacoin test
+}
+start on-demand on_demand
+
+network slow --block-time 10s
+start tronbox-slow tronbox slow "$here/tronbox" migrate
+
+# A crash shows as steps that are missing.
 verdict=0
-python3 "$here/report.py" "$@" "$root/docs/src/devnet.md" tronweb.jsonl tronpy.jsonl tronbox.jsonl || verdict=1
-exit $((crashed | verdict))
+for pid in "${running[@]}"; do wait "$pid" || verdict=1; done
+python3 "$here/report.py" "$@" "$root/docs/src/devnet-reference.md" "${results[@]}" || verdict=1
+exit $verdict

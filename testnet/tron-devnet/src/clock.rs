@@ -1,7 +1,7 @@
 //! The network's time: the wall clock's, plus what it was put forward by.
 //!
-//! While the network runs it never goes back, whatever the wall clock does, and never behind the newest block: blocks could
-//! not follow it. A restart knows only the blocks' times.
+//! It never goes back, whatever the wall clock does, and never behind the newest block: blocks could not follow it. The one
+//! exception is a revert to a snapshot, which restores the offset of that time. A restart knows only the blocks' times.
 
 /// The last moment of the year 9999, in milliseconds since the epoch. The network's time is not put beyond it.
 pub(crate) const LAST: u64 = 253_402_300_799_999;
@@ -12,7 +12,7 @@ pub(crate) const LAST: u64 = 253_402_300_799_999;
 pub(crate) struct TooLate;
 
 /// See the module. All times are milliseconds since the epoch.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     ahead: u64,
     latest: u64,
@@ -36,6 +36,11 @@ impl Clock {
     /// Puts it forward to `time`, unless it is there already.
     pub(crate) fn forward_to(&mut self, time: u64) {
         self.latest = self.latest.max(time);
+    }
+
+    /// Goes on as `saved` would have, which was saved earlier; no earlier than `latest`.
+    pub(crate) fn restore(&mut self, saved: Self, latest: u64) {
+        *self = Self { ahead: saved.ahead, latest };
     }
 
     /// Puts it forward by so many milliseconds.
@@ -74,5 +79,17 @@ mod tests {
         assert_eq!(clock.travel(1_600, LAST - 70_100), Ok(()));
         assert_eq!(clock.travel(1_600, 1), Err(TooLate));
         assert_eq!(clock.read(1_700), LAST + 100, "it does not stand still there");
+    }
+
+    #[test]
+    fn it_goes_back_to_a_saved_time_with_what_passed_since() {
+        let mut clock = Clock::new(0);
+        assert_eq!(clock.travel(1_000, 500), Ok(()));
+        assert_eq!([1_000, 1_100].map(|wall| clock.read(wall)), [1_500, 1_600]);
+        let saved = clock;
+        assert_eq!(clock.travel(1_200, 60_000), Ok(()));
+        clock.forward_to(90_000);
+        clock.restore(saved, 1_600);
+        assert_eq!([1_300, 1_400].map(|wall| clock.read(wall)), [1_800, 1_900]);
     }
 }

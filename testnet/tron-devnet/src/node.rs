@@ -17,7 +17,7 @@ use revm::primitives::B256;
 use tokio::sync::watch;
 
 use crate::chain::{Chain, Code, Intake, Refusal, StoredBlock};
-use crate::clock::{Clock, TooLate};
+use crate::clock::{self, Clock, TooLate};
 use crate::faults::Faults;
 use crate::report;
 use crate::store::{Log, StoreError};
@@ -31,6 +31,37 @@ pub enum Failure {
     /// The chain panicked while it was being changed, so it may be half changed.
     #[error("the chain panicked while it was being changed")]
     Panic,
+}
+
+/// Why no block was made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NotMined {
+    /// Blocks' times grow.
+    #[error("time must be later than that of the newest block, {head}")]
+    Past {
+        /// Milliseconds since the epoch.
+        head: u64,
+    },
+    /// Beyond what the clock can tell.
+    #[error(transparent)]
+    TooLate(#[from] TooLate),
+    /// See there.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// The network as it was; see [`Node::snapshot`].
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    chain: Chain,
+    clock: Clock,
+}
+
+impl Snapshot {
+    /// About how many bytes it takes; blocks are shared with the running network.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chain.own_bytes()
+    }
 }
 
 /// See the module.
@@ -201,9 +232,27 @@ impl Node {
         self.clock.lock().read(now())
     }
 
-    /// Puts the network's time forward; it never goes back.
-    pub(crate) fn travel(&self, milliseconds: u64) -> Result<(), TooLate> {
-        self.clock.lock().travel(now(), milliseconds)
+    /// Puts the network's time forward and makes a block there, so that whatever is counted by blocks' times has moved too.
+    pub(crate) fn travel(&self, milliseconds: u64) -> Result<(), NotMined> {
+        let mut chain = self.chain_mut();
+        self.clock.lock().travel(now(), milliseconds)?;
+        self.add_block(&mut chain, self.now());
+        Ok(self.save(&mut chain)?)
+    }
+
+    /// The chain with what waits in it, and the network's time.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let chain = self.chain();
+        self.now();
+        Snapshot { chain: chain.clone(), clock: *self.clock.lock() }
+    }
+
+    /// Goes back to a snapshot: blocks, state, waiting transactions and time.
+    pub(crate) fn revert(&self, snapshot: Snapshot) -> Result<(), Failure> {
+        let mut chain = self.chain_mut();
+        *chain = snapshot.chain;
+        self.clock.lock().restore(snapshot.clock, chain.head().block().time());
+        self.save(&mut chain)
     }
 
     /// Whether the network is kept on disk.
@@ -219,13 +268,35 @@ impl Node {
         Ok(block)
     }
 
-    /// As [`Self::produce`], several at once. Whoever waits for the chain has it next, even if the caller wants more blocks.
-    pub(crate) fn produce_several(&self, time: u64, blocks: u64) -> Result<(), Failure> {
+    /// Makes the block of the last multiple of `step` (milliseconds) if the head is older. Answers when the next one is due.
+    pub(crate) fn produce_when_due(&self, step: u64) -> Result<u64, Failure> {
         let mut chain = self.chain_mut();
+        let after = |time: u64| (time / step).saturating_add(1).saturating_mul(step);
+        let now = self.now();
+        let due = (now / step).saturating_mul(step);
+        if due > chain.head().block().time() {
+            self.add_block(&mut chain, due);
+            self.save(&mut chain)?;
+        }
+        Ok(after(now))
+    }
+
+    /// Makes several blocks, the first one at `time`, or now. Whoever waits for the chain has it next, even if the caller
+    /// wants more blocks.
+    pub(crate) fn mine(&self, time: Option<u64>, blocks: u64) -> Result<(), NotMined> {
+        let mut chain = self.chain_mut();
+        let head = chain.head().block().time();
+        if time.is_some_and(|time| time <= head) {
+            return Err(NotMined::Past { head });
+        }
+        if time.is_some_and(|time| time > clock::LAST) {
+            return Err(TooLate.into());
+        }
+        let time = time.unwrap_or_else(|| self.now());
         (0..blocks).for_each(|_| drop(self.add_block(&mut chain, time)));
         let saved = self.save(&mut chain);
         RwLockWriteGuard::unlock_fair(chain.chain);
-        saved
+        Ok(saved?)
     }
 
     fn add_block(&self, chain: &mut ChainMut<'_>, time: u64) -> Arc<StoredBlock> {
@@ -270,6 +341,8 @@ mod tests {
 
     use super::*;
     use crate::chain::Genesis;
+    use crate::server::DevnetConfig;
+    use crate::start::{Started, start};
     use crate::wallet::{self, Validity, Wallet};
 
     fn node() -> Node {
@@ -298,6 +371,72 @@ mod tests {
         assert_eq!(send(DAY / 2, false), (Some(Code::SigError), 0));
         assert_eq!(send(2 * DAY, true), (Some(Code::TransactionExpirationError), 0));
         assert_eq!(send(DAY / 2, true), (None, 2));
+    }
+
+    /// A transaction that only lacks a newer head gets a block made first; that block stays, whatever becomes of it.
+    #[test]
+    fn a_block_made_for_a_refused_transaction_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = DevnetConfig { dir: Some(dir.path().to_owned()), block_time: None, ..DevnetConfig::default() };
+        // Begun long ago.
+        let Started { chain, log, .. } = start(&config, 1_700_000_000_000).unwrap();
+        let node = Node::with_log(chain, log, true);
+        let head = node.chain().head().block().id;
+        let send = |reference: [u8; 32]| {
+            let validity = Validity { reference, timestamp: node.now(), expiration: node.now() + 60_000 };
+            let key = Wallet::derive(&config.seed, 0);
+            let message = wallet::transfer(key.address(), Address::with_last_byte(9), i64::MAX.unsigned_abs());
+            let (bytes, _) = wallet::signed(&key, &message, 0, validity);
+            let refusal = node.submit(proto::Transaction::decode(bytes.as_slice()).unwrap()).unwrap_err();
+            (refusal.code, node.chain().head().number())
+        };
+        assert_eq!(send([9; 32]), (Code::TaposError, 1), "a newer head is not all that it lacks");
+        assert_eq!(send(head.0), (Code::ContractValidateError, 2));
+        let made = node.chain().head().block().clone();
+        node.close();
+        let Started { chain, .. } = start(&config, 1_700_000_000_000).unwrap();
+        assert_eq!(*chain.head().block(), made);
+    }
+
+    #[test]
+    fn travel_moves_the_head_and_a_revert_takes_time_and_waiting_transactions_back() {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let key = Wallet::derive("node", 0);
+        let node = Node::new(Chain::new(Genesis::seeded("node", 1, 1_000_000_000, now(), 0)), false);
+        let before = node.now();
+        let genesis = node.chain().genesis_id();
+        let validity = Validity::after(genesis.0, before, 60_000);
+        let (bytes, id) = wallet::signed(&key, &wallet::transfer(key.address(), Address::ZERO, 1), 0, validity);
+        node.submit(proto::Transaction::decode(bytes.as_slice()).unwrap()).unwrap();
+        let snapshot = node.snapshot();
+        node.travel(DAY).unwrap();
+        assert_eq!(node.chain().head().number(), 1);
+        assert!(node.chain().head().block().time() >= before + DAY, "whatever counts by blocks' times has moved");
+        assert!(node.now() >= before + DAY);
+        assert_eq!(node.chain().pending(), 0);
+        node.revert(snapshot).unwrap();
+        assert!((before..before + DAY).contains(&node.now()));
+        let chain = node.chain();
+        assert_eq!((chain.head().number(), chain.pending()), (0, 1));
+        assert!(chain.head().pending_transaction(&id.into()).is_some());
+        drop(chain);
+        // Blocks go on at the time that was restored.
+        let due = node.produce_when_due(1_000).unwrap();
+        assert!((before..before + DAY).contains(&due), "{due}");
+        assert!(node.chain().head().block().time() < before + DAY);
+    }
+
+    #[test]
+    fn a_past_time_is_refused_and_not_moved() {
+        let node = node();
+        node.mine(Some(1_700_000_003_000), 2).unwrap();
+        assert_eq!(node.chain().head().block().time(), 1_700_000_003_001, "one after the other");
+        for past in [0, 1_700_000_003_000, 1_700_000_003_001] {
+            let refused = node.mine(Some(past), 1).unwrap_err();
+            assert!(matches!(refused, NotMined::Past { head: 1_700_000_003_001 }), "{refused}");
+        }
+        assert!(matches!(node.mine(Some(clock::LAST + 1), 1), Err(NotMined::TooLate(_))));
+        assert_eq!(node.chain().head().number(), 2);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Running the network: listening, making blocks on time, stopping.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,32 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Powers};
+use crate::api::{self, Control};
 use crate::chain::Refusal;
-use crate::listen::StoppingListener;
+use crate::connections;
 use crate::node::{Failure, Node, now};
 use crate::start::{Started, start};
 use crate::store::StoreError;
 use crate::wallet::Wallet;
 
+/// Both addresses of the machine itself, which "localhost" can mean.
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Blocks that the solidified one is behind the head, unless something else is asked for.
+///
+/// On the main network it is 18 behind, about a minute, because 19 of 27 witnesses have to build on a block; with one witness,
+/// as here, java-tron solidifies a block at once. At once would hide the mistake of reading the solidified tree too early,
+/// and a minute is what clients give up after: tronweb's `shouldPollResponse` after 57 s, tronpy's `wait` after 30 s. Two
+/// blocks show the difference and leave a wide margin.
+pub const SOLID_LAG: u64 = 2;
+
 /// What network to run.
 #[derive(Clone, Debug)]
 pub struct DevnetConfig {
-    /// Where the HTTP API listens; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Addresses where the HTTP API listens. Those that this machine lacks are left out, as long as it has one.
+    pub hosts: Vec<IpAddr>,
+    /// The API's port at all of them; 0 takes a free one.
+    pub port: u16,
     /// Time between blocks; none makes a block for each accepted transaction.
     pub block_time: Option<Duration>,
     /// The solidified block is this many blocks behind the head.
@@ -37,16 +50,17 @@ pub struct DevnetConfig {
     pub deploy_usdt: bool,
     /// Keeps the network in this folder; in memory without.
     pub dir: Option<PathBuf>,
-    /// Serves `/devnet/*`: faults, time travel and other powers that no network gives.
+    /// Serves `/devnet/*`: faults, time travel and other control that no network gives.
     pub control: bool,
 }
 
 impl Default for DevnetConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            hosts: LOOPBACK.to_vec(),
+            port: 9090,
             block_time: Some(Duration::from_secs(3)),
-            solid_lag: 19,
+            solid_lag: SOLID_LAG,
             accounts: 10,
             balance: 1_000_000_000_000,
             seed: "lucid".to_owned(),
@@ -60,8 +74,8 @@ impl Default for DevnetConfig {
 /// What a running network tells.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// The address that was bound.
-    pub listen: SocketAddr,
+    /// The addresses that were bound, one at least; all have the same port.
+    pub listen: Vec<SocketAddr>,
     /// The funded accounts.
     pub accounts: Vec<Wallet>,
     /// The test USDT, if deployed. Account 0 owns it and holds all of it.
@@ -74,7 +88,7 @@ pub struct Ready {
 #[derive(Debug, thiserror::Error)]
 pub enum DevnetError {
     /// The address is taken or not ours.
-    #[error("listen on {address}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -82,17 +96,17 @@ pub enum DevnetError {
         #[source]
         source: std::io::Error,
     },
-    /// The HTTP server ended by itself.
-    #[error("serve HTTP")]
+    /// The system does not say where the API listens.
+    #[error("cannot find out where the API listens")]
     Serve(#[source] std::io::Error),
     /// The token needs an account.
     #[error("the test USDT needs at least one funded account")]
     NoAccount,
     /// The network's file.
-    #[error("keep the network on disk")]
+    #[error("cannot keep the network on disk")]
     Store(#[source] StoreError),
     /// The network's file could no longer be written while it ran.
-    #[error("keep the network on disk")]
+    #[error("cannot keep the network on disk")]
     Write(#[source] Arc<StoreError>),
     /// A bug: the chain panicked while it was being changed. What is on the disk is whole.
     #[error("the chain panicked while it was being changed")]
@@ -109,9 +123,17 @@ pub enum DevnetError {
         /// What was asked for.
         wanted: String,
     },
-    /// The token's deployment was refused.
-    #[error("deploy the test USDT")]
-    DeployUsdt(#[source] Refusal),
+    /// The first account cannot pay for the token's deployment.
+    #[error("a balance of {balance} sun does not pay for the deployment of the test USDT, which costs {fee} sun")]
+    DeployUsdt {
+        /// Sun that every account was to have.
+        balance: u64,
+        /// Sun that the deployment burns.
+        fee: u64,
+    },
+    /// The token's deployment was refused or failed.
+    #[error("cannot deploy the test USDT")]
+    NoUsdt(#[source] Refusal),
 }
 
 /// Runs a network until `stop` is cancelled. `ready` is called once, when the API can be reached; the token, if asked for,
@@ -121,23 +143,23 @@ pub async fn serve(
     stop: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), DevnetError> {
-    let listener = TcpListener::bind(config.listen)
+    let listeners = connections::listen(&config.hosts, config.port)
         .await
-        .map_err(|source| DevnetError::Listen { address: config.listen, source })?;
-    let listen = listener.local_addr().map_err(DevnetError::Serve)?;
+        .map_err(|(address, source)| DevnetError::Listen { address, source })?;
+    let bound: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
+    let listen = bound.map_err(DevnetError::Serve)?;
     let Started { chain, log, usdt } = start(&config, now())?;
-    let accounts = (0..config.accounts).map(|i| Wallet::derive(&config.seed, i)).collect();
+    let accounts: Vec<_> = (0..config.accounts).map(|i| Wallet::derive(&config.seed, i)).collect();
     let genesis_id = chain.genesis_id().0;
     let owner = Wallet::derive(&config.seed, 0);
     let node = Arc::new(Node::with_log(chain, log, config.block_time.is_none()));
-    let powers = config.control.then(|| Powers::new(usdt.map(|usdt| (owner, usdt))));
-    tracing::info!(%listen, "devnet.ready");
+    let control = config.control.then(|| Control::new(usdt.map(|usdt| (owner, usdt))));
+    tracing::info!(?listen, "devnet.ready");
+    let router = api::router(Arc::clone(&node), accounts.clone(), control, stop.clone());
     ready(Ready { listen, accounts, usdt, genesis_id });
 
     // Whichever ends first ends the others.
-    let listener = StoppingListener::new(listener, stop.clone());
-    let http = axum::serve(listener, api::router(Arc::clone(&node), powers, stop.clone()))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let http = connections::serve(listeners, connections::Limits::of_this_process(), router, stop.clone());
     let blocks = make_blocks(Arc::clone(&node), config.block_time, stop.clone());
     let watched = async {
         let _ends = stop.clone().drop_guard();
@@ -149,35 +171,32 @@ pub async fn serve(
             }),
         }
     };
-    let served = async {
-        let _ends = stop.clone().drop_guard();
-        http.await.map_err(DevnetError::Serve)
-    };
-    let (served, (), watched) = tokio::join!(served, blocks, watched);
+    let ((), (), watched) = tokio::join!(http, blocks, watched);
     node.close();
-    served.and(watched)
+    watched
 }
 
-/// One block per interval, each at its own multiple of it: a late block does not delay the next.
+/// One block per interval, each at its own multiple of it: a late block does not delay the next. After a pause (a suspended
+/// machine, time travel) the missed blocks are not made up for.
 async fn make_blocks(node: Arc<Node>, interval: Option<Duration>, stop: CancellationToken) {
     let Some(interval) = interval else { return stop.cancelled().await };
     let step = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut due = (node.now() / step).saturating_add(1).saturating_mul(step);
     loop {
+        // Executing and writing a full block takes a while, so it has a thread of its own.
+        let making = Arc::clone(&node);
+        let due = match tokio::task::spawn_blocking(move || making.produce_when_due(step)).await {
+            Ok(Ok(due)) => due,
+            // Told by `Node::failed`, as is a panic.
+            Ok(Err(_)) => return,
+            Err(error) => {
+                tracing::error!(%error, "devnet.block");
+                node.now()
+            }
+        };
         let wait = Duration::from_millis(due.saturating_sub(node.now()).min(step));
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep_until(Instant::now() + wait) => {}
         }
-        // Executing and writing a full block takes a while, so it has a thread of its own.
-        let making = Arc::clone(&node);
-        match tokio::task::spawn_blocking(move || making.produce(due)).await {
-            Ok(Ok(_)) => {}
-            // Told by `Node::failed`, as is a panic.
-            Ok(Err(_)) => return,
-            Err(error) => tracing::error!(%error, "devnet.block"),
-        }
-        // After a pause (a suspended machine, time travel) the missed blocks are not made up for.
-        due = due.saturating_add(step).max((node.now() / step).saturating_mul(step));
     }
 }

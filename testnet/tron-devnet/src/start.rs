@@ -10,6 +10,9 @@ use crate::store::{Beginning, Folder, Found, Log};
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
 
+/// Sun that the token's deployment may burn for energy.
+const FEE_LIMIT: u64 = 1_000_000_000;
+
 /// A chain ready to run.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -18,8 +21,8 @@ pub(crate) struct Started {
     pub(crate) usdt: Option<Address>,
 }
 
-/// Opens or begins the network that `config` describes. A new one begins two seconds before `now`, so that the block that
-/// deploys the token, one second after the beginning, is not in the future.
+/// Opens or begins the network that `config` describes. A new one begins two seconds before `now`, so that its first
+/// block, one second after the beginning, is not in the future.
 pub(crate) fn start(config: &DevnetConfig, now: u64) -> Result<Started, DevnetError> {
     let fresh = Beginning {
         version: crate::store::VERSION,
@@ -43,17 +46,13 @@ pub(crate) fn start(config: &DevnetConfig, now: u64) -> Result<Started, DevnetEr
     check_same(folder, &beginning, &fresh)?;
     let mut chain = Chain::new(genesis(&beginning, config.solid_lag));
     chain.replay(changes).map_err(|e| DevnetError::Store(log.damage(e.to_string())))?;
-    let usdt = if beginning.deploy_usdt {
-        // A kill between the beginning and the first block leaves the token undeployed.
-        if chain.head().number() == 0 {
-            chain.keep_changes();
-            deploy(&mut chain, &beginning)?;
-            log.write(&chain.take_changes()).map_err(DevnetError::Store)?;
-        }
-        Some(deployment(&chain, &beginning)?.1)
-    } else {
-        None
-    };
+    // A kill may have come between the beginning and the first block.
+    if chain.head().number() == 0 {
+        chain.keep_changes();
+        make_first_block(&mut chain, &beginning)?;
+        log.write(&chain.take_changes()).map_err(DevnetError::Store)?;
+    }
+    let usdt = if beginning.deploy_usdt { Some(deployment(&chain, &beginning)?.1) } else { None };
     Ok(Started { chain, log: Some(log), usdt })
 }
 
@@ -66,7 +65,7 @@ fn begin(beginning: &Beginning, solid_lag: u64, keep: bool) -> Result<(Chain, Op
     if keep {
         chain.keep_changes();
     }
-    let usdt = if beginning.deploy_usdt { Some(deploy(&mut chain, beginning)?) } else { None };
+    let usdt = make_first_block(&mut chain, beginning)?;
     Ok((chain, usdt))
 }
 
@@ -107,18 +106,44 @@ fn deployment(chain: &Chain, beginning: &Beginning) -> Result<(Vec<u8>, Address)
         0,
     );
     let validity = Validity::after(chain.genesis_id().0, beginning.timestamp, 60_000);
-    let (bytes, id) = wallet::signed(&deployer, &message, 1_000_000_000, validity);
+    let (bytes, id) = wallet::signed(&deployer, &message, FEE_LIMIT, validity);
     Ok((bytes, wallet::contract_address(&id, deployer.address())))
 }
 
-/// Deploys the token in block 1.
-fn deploy(chain: &mut Chain, beginning: &Beginning) -> Result<Address, DevnetError> {
-    let (bytes, address) = deployment(chain, beginning)?;
-    chain.submit(&bytes).map_err(DevnetError::DeployUsdt)?;
+/// Makes block 1, which deploys the token if there is to be one. Without a block after the genesis block, whose number is not
+/// printed because it is 0, clients such as tronweb cannot build a transaction.
+fn make_first_block(chain: &mut Chain, beginning: &Beginning) -> Result<Option<Address>, DevnetError> {
+    let usdt = if beginning.deploy_usdt {
+        let (bytes, address) = deployment(chain, beginning)?;
+        chain.submit(&bytes).map_err(|refusal| why_not(beginning, refusal))?;
+        Some(address)
+    } else {
+        None
+    };
     chain.produce_block(beginning.timestamp.saturating_add(1_000));
-    if chain.head().contract(address).is_none() {
-        let message = "its constructor failed".to_owned();
-        return Err(DevnetError::DeployUsdt(Refusal { code: Code::ContractExeError, message }));
+    match usdt {
+        Some(address) if chain.head().contract(address).is_none() => {
+            let message = "its constructor failed".to_owned();
+            Err(why_not(beginning, Refusal { code: Code::ContractExeError, message }))
+        }
+        usdt => Ok(usdt),
     }
-    Ok(address)
+}
+
+/// Why the token is not there: usually because account 0 has too little.
+fn why_not(beginning: &Beginning, refusal: Refusal) -> DevnetError {
+    match deployment_fee(beginning) {
+        Some(fee) if fee > beginning.balance => DevnetError::DeployUsdt { balance: beginning.balance, fee },
+        _ => DevnetError::NoUsdt(refusal),
+    }
+}
+
+/// Sun that the token's deployment burns, whatever the balance: what it burns where there is enough.
+fn deployment_fee(beginning: &Beginning) -> Option<u64> {
+    let rich = Beginning { balance: 2 * FEE_LIMIT, accounts: 1, ..beginning.clone() };
+    let mut chain = Chain::new(genesis(&rich, 0));
+    let (bytes, _) = deployment(&chain, &rich).ok()?;
+    let id = chain.submit(&bytes).ok()?;
+    chain.produce_block(rich.timestamp.saturating_add(1_000));
+    chain.head().transaction_info(&id).map(|info| info.fee)
 }

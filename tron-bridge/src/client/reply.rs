@@ -189,7 +189,7 @@ impl ResultJson {
             Some(other) => return Err(format!("unknown result {other:?}")),
         };
         let contract_ret = self.contract_ret.as_deref().map_or(Ok(ContractResult::Default), contract_result)?;
-        Ok(TransactionResult { fee: self.fee, ret, contract_ret: contract_ret.into() })
+        Ok(TransactionResult { fee: self.fee, ret, contract_ret: contract_ret.into(), ..TransactionResult::default() })
     }
 }
 

@@ -7,11 +7,13 @@ import json
 import os
 import time
 import traceback
+import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tronpy import AsyncTron, Tron
+from tronpy import AsyncTron, Contract, Tron
+from tronpy.contract import keccak256
 from tronpy.exceptions import TransactionNotFound
 from tronpy.keys import PrivateKey
 from tronpy.providers import AsyncHTTPProvider, HTTPProvider
@@ -20,6 +22,8 @@ CLIENT = f"tronpy {version('tronpy')}"
 # What `lucid-testnet devnet --json` printed.
 NET = json.loads(os.environ["DEVNET"])
 FIXTURES = json.loads(Path("contracts.json").read_text())
+# Sun that a transaction may burn for energy.
+LIMIT = 1_000_000_000
 COMMITTED = Path(__file__).resolve().parents[2] / "contracts"
 
 
@@ -31,7 +35,7 @@ class Account:
         self.address = self.key.public_key.to_base58check_address()
 
 
-# The tronweb tests have the accounts before.
+# The tronweb tests have others.
 A, B, C, D, E = (Account(account["key"]) for account in NET["accounts"][5:10])
 
 _called = set()
@@ -60,6 +64,11 @@ def artifact(name):
 def ask(call, body=None):
     """A call that tronpy has no method for, made through its own HTTP client."""
     return tron.provider.make_request(call.removeprefix("/"), body or {})
+
+
+def control(method):
+    """Uses an admin method of the network, which is started with `--control`."""
+    urllib.request.urlopen(urllib.request.Request(f"{NET['url']}/devnet/{method}", method="POST")).close()
 
 
 def step(name, *calls, asked=()):
@@ -117,6 +126,15 @@ def send(builder, *accounts):
     answer = transaction.broadcast()
     same(answer["txid"], transaction.txid, "id")
     return answer.wait(interval=0.05)
+
+
+def deploy(name):
+    """Deploys a fixture from account A: the deployment's id, and the contract as tronpy reads it from the node."""
+    made = FIXTURES[name]
+    contract = Contract(name=name, bytecode=made["bytecode"], abi=made["abi"])
+    txid = tron.trx.deploy_contract(A.address, contract).fee_limit(LIMIT).build().sign(A.key).broadcast().txid
+    at = keccak256(bytes.fromhex(txid + tron.to_hex_address(A.address)))[12:]
+    return txid, tron.get_contract("41" + at.hex())
 
 
 def balance(account):

@@ -154,12 +154,12 @@ await step("insufficient balance", ["/wallet/broadcasttransaction"], async () =>
 });
 
 await step("update permissions", [...SEND, "/wallet/getaccount"], async () => {
-  const owner = { type: 0, permission_name: "owner", threshold: 1, keys: [{ address: c.address, weight: 1 }] };
+  const owner = { type: 0, permission_name: "owner", threshold: 1, keys: [{ address: TronWeb.address.toHex(c.address), weight: 1 }] };
   const active = {
     type: 2, permission_name: "two of three", threshold: 2,
     // Transfers only.
     operations: "02".padEnd(64, "0"),
-    keys: [a, b, c].map((k) => ({ address: k.address, weight: 1 })),
+    keys: [a, b, c].map((k) => ({ address: TronWeb.address.toHex(k.address), weight: 1 })),
   };
   const info = await send(await tron.transactionBuilder.updateAccountPermissions(c.address, owner, null, [active]), c);
   same(info.fee - (info.receipt.net_fee ?? 0), 100_000_000, "fee");

@@ -1,23 +1,27 @@
-// What the tronweb tests share: the network, clients for its accounts, and steps.
+// What the tronweb tests share: clients for the network's accounts, and what they do with them.
 //
-// tronweb itself is unchanged. Its HTTP client is listened to, so that a step can only claim calls that tronweb made.
+// tronweb itself is unchanged. Its HTTP client is listened to, so that a step can only claim calls that tronweb made. TRONWEB is
+// the name that the package is installed as.
 
 import { createRequire } from "node:module";
 import fs from "node:fs";
 import path from "node:path";
 
-const require = createRequire(path.join(process.cwd(), "x.js"));
-export const { TronWeb, Contract } = require("tronweb");
-export const CLIENT = `tronweb ${TronWeb.version}`;
+import { called, net, same, stepsOf, until } from "./steps.mjs";
 
-/// What `lucid-testnet devnet --json` printed.
-export const net = JSON.parse(process.env.DEVNET);
+export * from "./steps.mjs";
+
+const require = createRequire(path.join(process.cwd(), "x.js"));
+const loaded = require(process.env.TRONWEB ?? "tronweb");
+/// Before version 6 the package is the class.
+export const TronWeb = loaded.TronWeb ?? loaded;
+export const step = stepsOf(`tronweb ${TronWeb.version}`);
+/// A step with what tronweb 5 does not have.
+export const stepOf6 = loaded.TronWeb ? step : async () => {};
+
 export const fixtures = JSON.parse(fs.readFileSync("contracts.json", "utf8"));
 const committed = new URL("../../contracts/", import.meta.url);
 export const artifact = (name) => JSON.parse(fs.readFileSync(new URL(`${name}.json`, committed), "utf8"));
-
-const called = new Set();
-let failures = 0;
 
 /// A tronweb that acts for an account.
 export function as(account) {
@@ -39,72 +43,27 @@ function nameOf(url) {
     .replace(/blocks\/\d+/, "blocks/{number}");
 }
 
-// The tronpy tests have accounts 5 and up.
-export const [a, b, c, d, e] = net.accounts;
+/// Clients that use a network at once have different accounts.
+export const [a, b, c, d, e] = net.accounts.slice(Number(process.env.FIRST_ACCOUNT ?? 0));
 export const tron = as(a);
 
 /// A call that tronweb has no method for, made through its own HTTP client.
 export const asked = (call) => ({ asked: call });
 
-/// Runs `check` and prints a line of JSON about it. `calls` are those whose answers it looks at; one that was not made
-/// is a failure. What `check` returns is shown in the table: it must be the same in every run.
-export async function step(name, calls, check) {
-  called.clear();
-  const made = calls.map((call) => call.asked ?? call);
-  const line = { client: CLIENT, step: name, calls: made, asked: calls.flatMap((call) => call.asked ?? []) };
-  try {
-    const saw = await check();
-    const missing = made.filter((call) => !called.has(call));
-    if (missing.length > 0) throw new Error(`not called: ${missing}`);
-    Object.assign(line, { ok: true, saw: saw ?? "" });
-  } catch (error) {
-    failures += 1;
-    Object.assign(line, { ok: false, saw: String(error?.stack ?? JSON.stringify(error)) });
-  }
-  console.log(JSON.stringify(line));
-}
-
-export const end = () => process.exit(failures === 0 ? 0 : 1);
-
-export function same(seen, wanted, what) {
-  const sorted = (v) => Object.fromEntries(Object.entries(v).sort(([l], [r]) => (l < r ? -1 : 1)));
-  const plain = (_, v) => (typeof v === "bigint" ? v.toString() : v?.constructor === Object ? sorted(v) : v);
-  const print = (value) => JSON.stringify(value, plain);
-  const [s, w] = [print(seen), print(wanted)];
-  if (s !== w) throw new Error(`${what}: ${s} instead of ${w}`);
-}
-
-/// The message of the error that `promise` ends with.
-export async function fails(promise) {
-  const value = await promise.then(
-    (done) => ({ done }),
-    (error) => ({ message: typeof error === "string" ? error : error.message }),
-  );
-  if ("done" in value) throw new Error(`no error, but ${JSON.stringify(value.done)}`);
-  return value.message;
-}
-
-/// Asks until there is an answer with an id.
-export async function until(read) {
-  for (let i = 0; i < 300; i++) {
-    const answer = await read();
-    if (answer?.id) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error("nothing came");
-}
-
 export const mined = (id) => until(() => tron.trx.getUnconfirmedTransactionInfo(id));
 export const solid = (id) => until(() => tron.trx.getTransactionInfo(id));
 
-/// Signs, broadcasts, and waits for the receipt.
-export async function send(unsigned, account = a) {
+/// Signs and broadcasts; the id.
+export async function broadcast(unsigned, account = a) {
   const signed = unsigned.signature ? unsigned : await as(account).trx.sign(unsigned, account.key);
   const answer = await tron.trx.sendRawTransaction(signed);
   if (!answer.result) throw new Error(`${answer.code}: ${TronWeb.toUtf8(answer.message ?? "")}`);
   same(answer.txid, signed.txID, "id");
-  return mined(signed.txID);
+  return signed.txID;
 }
+
+/// Signs, broadcasts, and waits for the receipt.
+export const send = async (unsigned, account = a) => mined(await broadcast(unsigned, account));
 
 /// Broadcasts what must be refused, with this code and message.
 export async function refused(signed, code, message) {

@@ -1,6 +1,6 @@
 // Staking, lending what it yields, taking it back; who pays for a contract's energy; the settings of contracts and accounts.
 
-import { TronWeb, a, address, as, b, d, deploy, e, fixtures, same, send, step, trigger, tron, uint } from "./harness.mjs";
+import { TronWeb, a, address, as, b, d, deploy, e, fixtures, same, send, step, stepOf6, trigger, tron, uint } from "./harness.mjs";
 
 const TRX = 1_000_000;
 const SENT = ["/wallet/broadcasttransaction", "/wallet/gettransactioninfobyid"];
@@ -74,7 +74,7 @@ await step("a contract whose deployer pays", ["/wallet/triggersmartcontract", ..
   same([origin_energy_usage, energy_fee], [energy_usage_total, undefined], "energy");
 });
 
-await step("contract settings", [...SENT, "/wallet/getcontractinfo", "/wallet/getcontract"], async () => {
+await stepOf6("contract settings", [...SENT, "/wallet/getcontractinfo", "/wallet/getcontract"], async () => {
   await send(await build.updateSetting(coin, 40, a.address));
   await send(await build.updateEnergyLimit(coin, 5_000, a.address));
   const { smart_contract: set } = await trx.getContractInfo(coin);
@@ -85,6 +85,8 @@ await step("contract settings", [...SENT, "/wallet/getcontractinfo", "/wallet/ge
 });
 
 await step("an account's name", [...SENT, "/wallet/getaccount"], async () => {
-  await send(await build.updateAccount("someone", e.address), e);
-  same(TronWeb.toUtf8((await trx.getUnconfirmedAccount(e.address)).account_name), "someone", "name");
+  // No two accounts have the same one.
+  const name = `account ${e.address}`;
+  await send(await build.updateAccount(name, e.address), e);
+  same(TronWeb.toUtf8((await trx.getUnconfirmedAccount(e.address)).account_name), name, "name");
 });

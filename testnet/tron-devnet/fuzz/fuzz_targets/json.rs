@@ -1,4 +1,4 @@
-//! Any requests, in any method, to any call and any power: answered without a panic, with a status that a client expects,
+//! Any requests, in any method, to any call and any control method: answered without a panic, with a status that a client expects,
 //! and in JSON.
 //!
 //! Up to four requests to one network, a line each: the first byte chooses the path, the second the method, the rest is body
@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use libfuzzer_sys::fuzz_target;
-use lucid_tron_devnet::api::{self, Powers};
+use lucid_tron_devnet::api::{self, Control};
 use lucid_tron_devnet::chain::{Chain, Genesis, Params};
 use lucid_tron_devnet::node::Node;
 use lucid_tron_devnet::wallet::{self, Wallet};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 const TIME: u64 = 1_700_000_000_000;
-const POWERS: [&str; 12] = [
+const CONTROL: [&str; 12] = [
     "info",
     "mine",
     "travel",
@@ -58,8 +58,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let whose = [format!("contracts/{}", address::to_base58(usdt)), format!("transactions/{}", hex::encode(id))];
     let whose = whose.into_iter().chain(["blocks/latest".to_owned(), "blocks/1".to_owned()]);
     let events = whose.map(|subject| format!("/v1/{subject}/events"));
-    let powers = POWERS.iter().map(|power| format!("/devnet/{power}"));
-    let paths = api::paths().chain(events).chain(powers).collect();
+    let control = CONTROL.iter().map(|name| format!("/devnet/{name}"));
+    let paths = api::paths().chain(events).chain(control).collect();
     // Nobody waits here: a paused clock runs ahead of every delay.
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     World { chain, owner, usdt, paths, runtime }
@@ -89,7 +89,7 @@ fn request(line: &[u8]) -> Option<Request<Body>> {
 fuzz_target!(|data: &[u8]| {
     let world = &*WORLD;
     let node = Arc::new(Node::new(world.chain.clone(), data.len() % 2 == 0));
-    let router = api::router(node, Some(Powers::new(Some((world.owner.clone(), world.usdt)))), CancellationToken::new());
+    let router = api::router(node, Vec::new(), Some(Control::new(Some((world.owner.clone(), world.usdt)))), CancellationToken::new());
     for line in data.splitn(4, |b| *b == b'\n') {
         let Some(request) = request(line) else { continue };
         let is_put = request.method() == "PUT";

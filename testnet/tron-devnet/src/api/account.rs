@@ -30,8 +30,8 @@ fn print_account(view: View<'_>, address: Address, style: Style) -> Option<Value
         .long("energy_usage", energy.amount)
         .long("latest_consume_time_for_energy", time(account.energy.usage.slot))
         .long("energy_window_size", energy.window())
-        .long("delegated_frozenV2_balance_for_energy", account.energy.lent)
-        .long("acquired_delegated_frozenV2_balance_for_energy", account.energy.borrowed)
+        .long("delegated_frozenV2_balance_for_energy", account.energy.delegated)
+        .long("acquired_delegated_frozenV2_balance_for_energy", account.energy.acquired)
         .value("energy_window_optimized", true);
     let unstaking = account.unstaking.iter().map(|part| {
         Out::new(style)
@@ -63,8 +63,8 @@ fn print_account(view: View<'_>, address: Address, style: Style) -> Option<Value
             ],
         )
         .list("unfrozenV2", unstaking.collect())
-        .long("delegated_frozenV2_balance_for_bandwidth", account.bandwidth.lent)
-        .long("acquired_delegated_frozenV2_balance_for_bandwidth", account.bandwidth.borrowed)
+        .long("delegated_frozenV2_balance_for_bandwidth", account.bandwidth.delegated)
+        .long("acquired_delegated_frozenV2_balance_for_bandwidth", account.bandwidth.acquired)
         // A full node rearranges an account's tokens when it first writes it for good.
         .flag("asset_optimized", view.chain().solid().account(address).is_some());
     if !account.is_contract {
@@ -110,9 +110,10 @@ pub(crate) fn account_resource(call: &Call<'_>) -> Result<Value, BadRequest> {
     let chain = call.node.chain();
     let view = call.tree.view(&chain);
     let Some((out, address)) = net(view, &wire, call.request.style()) else { return Ok(none()) };
-    // What is staked could vote, lent or not.
-    let staked =
-        |resource| view.account(address).map_or(0, |a| a.stake(resource).own.saturating_add(a.stake(resource).lent));
+    // What is staked could vote, delegated or not.
+    let staked = |resource| {
+        view.account(address).map_or(0, |a| a.stake(resource).own.saturating_add(a.stake(resource).delegated))
+    };
     let power = Resource::ALL.map(staked).into_iter().fold(0, u64::saturating_add) / TRX;
     let pool = view.pool(Resource::Energy);
     Ok(out

@@ -12,7 +12,9 @@ use super::{Call, read_tx, schema};
 use crate::chain::{Code, Refusal};
 
 /// Hands a transaction to the network, or does what the faults say instead.
-fn hand_over(call: &Call<'_>, transaction: proto::Transaction) -> Result<(), Refusal> {
+fn hand_over(call: &Call<'_>, mut transaction: proto::Transaction) -> Result<(), Refusal> {
+    // `Wallet.broadcastTransaction` does so too; a transaction that comes from another node keeps its results.
+    transaction.ret.clear();
     if call.plan.busy {
         return Err(Refusal { code: Code::ServerBusy, message: "Server busy.".to_owned() });
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::request::{BadRequest, Request};
 use super::{Call, Tree, account, broadcast, constant, make, query, schema, sign, stake};
+use crate::chain::absent;
 use crate::faults::Plan;
 use crate::node::Node;
 
@@ -22,10 +23,10 @@ static BOTH: &[(&str, Handler)] = &[
     ("getblockbylimitnext", query::blocks_from),
     ("getblockbynum", query::block_by_number),
     ("getburntrx", query::burnt),
-    ("getcandelegatedmaxsize", stake::lendable),
+    ("getcandelegatedmaxsize", stake::delegatable),
     ("getcanwithdrawunfreezeamount", stake::withdrawable),
     ("getdelegatedresourceaccountindexv2", stake::partners),
-    ("getdelegatedresourcev2", stake::loans),
+    ("getdelegatedresourcev2", stake::delegations),
     ("getenergyprices", |call| query::prices(call.node.chain().params().energy_price)),
     ("getnodeinfo", query::node_info),
     ("getnowblock", query::now_block),
@@ -93,6 +94,33 @@ static NOTHING: &[(&str, Handler)] = &[
     ("listproposals", |_| Ok(query::none())),
 ];
 
+/// Calls that build transactions which this network does not carry out, with the contract type. They answer what broadcasting
+/// one is answered.
+static ABSENT: &[(&str, i32)] = &[
+    ("createassetissue", 6),
+    ("createwitness", 5),
+    ("exchangecreate", 41),
+    ("exchangeinject", 42),
+    ("exchangetransaction", 44),
+    ("exchangewithdraw", 43),
+    ("freezebalance", 11),
+    ("marketcancelorder", 53),
+    ("marketsellasset", 52),
+    ("participateassetissue", 9),
+    ("proposalapprove", 17),
+    ("proposalcreate", 16),
+    ("proposaldelete", 18),
+    ("setaccountid", 19),
+    ("transferasset", 2),
+    ("unfreezeasset", 14),
+    ("unfreezebalance", 12),
+    ("updateasset", 15),
+    ("updateBrokerage", 49),
+    ("updatewitness", 8),
+    ("votewitnessaccount", 4),
+    ("withdrawbalance", 13),
+];
+
 /// These say why they were refused in `result` instead of `Error`.
 const REFUSED_IN_RESULT: [&str; 3] = ["triggersmartcontract", "triggerconstantcontract", "estimateenergy"];
 
@@ -111,7 +139,7 @@ const BODY_UNREAD: [&str; 11] = [
     "totaltransaction",
 ];
 
-/// The calls of a tree.
+/// The calls of a tree, without those that are only there to be refused.
 pub(super) fn calls(tree: Tree) -> impl Iterator<Item = &'static (&'static str, Handler)> {
     BOTH.iter().chain(NOTHING).chain(if tree == Tree::Head { HEAD } else { &[] })
 }
@@ -124,7 +152,10 @@ pub(super) fn answer(
     request: &Result<Request, BadRequest>,
     plan: &Plan,
 ) -> Option<Value> {
-    let (_, handler) = calls(tree).find(|(known, _)| *known == name)?;
+    let Some((_, handler)) = calls(tree).find(|(known, _)| *known == name) else {
+        let (_, contract_type) = ABSENT.iter().find(|(absent, _)| tree == Tree::Head && *absent == name)?;
+        return absent(*contract_type).map(|refusal| make::refused(&refusal).to_value());
+    };
     let unread = Request::default();
     let answered = match request {
         Ok(request) => handler(&Call { node, tree, request, plan }),

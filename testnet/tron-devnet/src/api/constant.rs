@@ -131,8 +131,8 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, BadRequest> {
     let message = call_message(call.request)?;
     let chain = call.node.chain();
     let view = call.tree.view(&chain);
-    let note = make::note(call.request)?;
-    run(view, call.request, message, 0, note)
+    let memo = make::memo(call.request)?;
+    run(view, call.request, message, 0, memo)
 }
 
 /// Runs a call and prints what it did. A revert is `result: true` with a message and `ret: FAILED`; everything else that
@@ -142,7 +142,7 @@ pub(crate) fn run(
     request: &Request,
     message: proto::TriggerSmartContract,
     fee_limit: i64,
-    note: Vec<u8>,
+    memo: Vec<u8>,
 ) -> Result<Value, BadRequest> {
     let style = request.style();
     let price = view.chain().params().energy_price.max(1);
@@ -155,7 +155,7 @@ pub(crate) fn run(
         _ => return Err(BadRequest::new(exception(outcome.result), outcome.message)),
     };
     let contract = trial.to_proto(make::permission_id(request)?);
-    let raw = proto::TransactionRaw { fee_limit, data: note, ..make::raw(view.chain(), contract) };
+    let raw = proto::TransactionRaw { fee_limit, data: memo, ..make::raw(view.chain(), contract) };
     let result = proto::TransactionResult { ret: i32::from(has_failed), ..proto::TransactionResult::default() };
     let transaction =
         proto::Transaction { raw_data: raw.encode_to_vec(), ret: vec![result], ..proto::Transaction::default() };

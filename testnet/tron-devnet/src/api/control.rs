@@ -1,4 +1,4 @@
-//! `/devnet/*`: powers over the network that no real one gives. Refused unless the network was started with control.
+//! `/devnet/*`: control over the network that no real one gives. Refused unless the network was started with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::request::{BadRequest, Request};
 use crate::address;
-use crate::chain::{Chain, Intervention};
-use crate::clock::{self, TooLate};
+use crate::chain::Intervention;
 use crate::faults::Plan;
-use crate::node::{ChainMut, Node};
+use crate::node::{ChainMut, Node, Snapshot};
 use crate::token;
 use crate::wallet::{self, Validity, Wallet};
 
@@ -22,8 +21,8 @@ use crate::wallet::{self, Validity, Wallet};
 const MAX_MINED: u64 = 100_000;
 /// Of these, blocks made before somebody else has a turn.
 const MINED_IN_A_ROW: u64 = 100;
-/// Snapshots held at once.
-const MAX_SNAPSHOTS: usize = 16;
+/// Memory for snapshots, about; the oldest ones give way to a new one.
+const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
 /// Fee limit of the token owner's transactions.
 const OWNER_FEE_LIMIT: u64 = 1_000_000_000;
 
@@ -31,27 +30,68 @@ const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json"
 
 /// What control needs besides the node.
 #[derive(Debug)]
-pub struct Powers {
+pub struct Control {
     /// Owner and address of the test USDT.
     token: Option<(Wallet, Address)>,
     snapshots: Mutex<Snapshots>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Snapshots {
-    held: BTreeMap<u64, Chain>,
+    held: BTreeMap<u64, Snapshot>,
+    /// Of [`Self::held`], about.
+    bytes: usize,
+    max_bytes: usize,
     /// How many there ever were; the newest one's id.
     taken: u64,
+    /// Up to this id they gave way to newer ones.
+    dropped: u64,
 }
 
-impl Powers {
-    /// With the owner and the address of the test USDT, if there is one.
-    pub fn new(token: Option<(Wallet, Address)>) -> Self {
-        Self { token, snapshots: Mutex::default() }
+impl Snapshots {
+    fn new(max_bytes: usize) -> Self {
+        Self { held: BTreeMap::new(), bytes: 0, max_bytes, taken: 0, dropped: 0 }
+    }
+
+    /// Holds a snapshot and answers its id.
+    fn hold(&mut self, snapshot: Snapshot) -> u64 {
+        self.taken = self.taken.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(snapshot.bytes());
+        self.held.insert(self.taken, snapshot);
+        while self.bytes > self.max_bytes
+            && self.held.len() > 1
+            && let Some((id, oldest)) = self.held.pop_first()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            self.dropped = id;
+        }
+        self.taken
+    }
+
+    /// Takes a snapshot out, and forgets all that came after it.
+    fn take(&mut self, id: u64) -> Result<Snapshot, String> {
+        let Some(snapshot) = self.held.remove(&id) else {
+            return Err(if (1..=self.dropped).contains(&id) {
+                let max = self.max_bytes >> 20;
+                format!("snapshot {id} was dropped: the newer ones take the {max} MiB that there are for snapshots")
+            } else {
+                format!("there is no snapshot {id}")
+            });
+        };
+        self.held.retain(|other, _| *other < id);
+        self.bytes = self.held.values().map(Snapshot::bytes).sum();
+        Ok(snapshot)
     }
 }
 
-/// Why a power was not used.
+impl Control {
+    /// With the owner and the address of the test USDT, if there is one.
+    pub fn new(token: Option<(Wallet, Address)>) -> Self {
+        Self { token, snapshots: Mutex::new(Snapshots::new(MAX_SNAPSHOT_BYTES)) }
+    }
+}
+
+/// Why a method was not carried out.
 enum Denied {
     Bad(BadRequest),
     Message(String),
@@ -67,7 +107,7 @@ fn denied<T>(message: impl Into<String>) -> Result<T, Denied> {
     Err(Denied::Message(message.into()))
 }
 
-/// A use of a power.
+/// A call of a method.
 #[derive(Debug)]
 pub(super) struct Asked {
     /// Which.
@@ -79,21 +119,21 @@ pub(super) struct Asked {
     pub(super) is_page: bool,
 }
 
-/// Status 403 without control and for pages, 405 for a GET of what changes something, 404 for an unknown power, 400 with
+/// Status 403 without control and for pages, 405 for a GET of what changes something, 404 for an unknown method, 400 with
 /// `{"error": ...}` for one that cannot be used so.
 pub(super) fn respond(shared: &Shared, asked: &Asked) -> Response {
     let refused = |status, message: &str| (status, JSON, json!({ "error": message }).to_string()).into_response();
-    let Some(powers) = &shared.powers else {
+    let Some(control) = &shared.control else {
         return refused(StatusCode::FORBIDDEN, "the network was started without --control");
     };
     if asked.is_page {
-        return refused(StatusCode::FORBIDDEN, "pages in a browser have no power over the network");
+        return refused(StatusCode::FORBIDDEN, "pages in a browser have no control over the network");
     }
     let result = match &asked.request {
         Ok(request) if asked.is_read && !is_question(&asked.name, request) => {
             return refused(StatusCode::METHOD_NOT_ALLOWED, "POST it");
         }
-        Ok(request) => run(shared, powers, &asked.name, request),
+        Ok(request) => run(shared, control, &asked.name, request),
         Err(bad) => Err(Denied::Bad(bad.clone())),
     };
     match result {
@@ -109,7 +149,7 @@ fn is_question(name: &str, request: &Request) -> bool {
     name == "info" || (name == "faults" && request.is_empty())
 }
 
-fn run(shared: &Shared, powers: &Powers, name: &str, request: &Request) -> Result<Option<Value>, Denied> {
+fn run(shared: &Shared, control: &Control, name: &str, request: &Request) -> Result<Option<Value>, Denied> {
     let node = &shared.node;
     Ok(Some(match name {
         "info" => info(node),
@@ -128,10 +168,10 @@ fn run(shared: &Shared, powers: &Powers, name: &str, request: &Request) -> Resul
             let factor = unsigned(request, "factor")?;
             intervene(node, &Intervention::SetEnergyFactor { contract, factor })?
         }
-        "token" => change_token(node, powers, request)?,
-        "snapshot" => snapshot(node, powers)?,
-        "revert" => revert(node, powers, request)?,
-        "fork" => fork(node, powers, request)?,
+        "token" => change_token(node, control, request)?,
+        "snapshot" => snapshot(node, control)?,
+        "revert" => revert(node, control, request)?,
+        "fork" => fork(node, control, request)?,
         "solidify" => {
             let on = switch(request, "on")?;
             let mut chain = node.chain_mut();
@@ -203,24 +243,20 @@ fn info(node: &Node) -> Value {
     })
 }
 
-/// `blocks` (default 1), now or at `time`.
+/// `blocks` (default 1), now or from `time` on.
 fn mine(shared: &Shared, request: &Request) -> Result<Value, Denied> {
     let node = &shared.node;
     let blocks = unsigned_or_0(request, "blocks")?.max(1);
     if blocks > MAX_MINED {
         return denied(format!("at most {MAX_MINED} blocks at once"));
     }
-    let time = unsigned_or_0(request, "time")?;
-    if time > clock::LAST {
-        return denied(TooLate.to_string());
-    }
+    let mut time = if request.get("time").is_some() { Some(unsigned(request, "time")?) } else { None };
     let mut left = blocks;
     while left > 0 {
         if shared.stop.is_cancelled() {
             return denied("the network stops");
         }
-        let at = if time > 0 { time } else { node.now() };
-        node.produce_several(at, left.min(MINED_IN_A_ROW)).or_else(|e| denied(e.to_string()))?;
+        node.mine(time.take(), left.min(MINED_IN_A_ROW)).or_else(|e| denied(e.to_string()))?;
         left = left.saturating_sub(MINED_IN_A_ROW);
     }
     Ok(info(node))
@@ -235,8 +271,8 @@ fn intervene(node: &Node, intervention: &Intervention) -> Result<Value, Denied> 
 
 /// `paused`, `deprecated` (booleans), `blacklist`, `unblacklist` (addresses), `basis_points` with `max_fee`: sends the
 /// owner's transactions and answers their ids.
-fn change_token(node: &Node, powers: &Powers, request: &Request) -> Result<Value, Denied> {
-    let Some((owner, usdt)) = &powers.token else {
+fn change_token(node: &Node, control: &Control, request: &Request) -> Result<Value, Denied> {
+    let Some((owner, usdt)) = &control.token else {
         return denied("the network was started without the test USDT");
     };
     let mut calls = Vec::new();
@@ -278,42 +314,29 @@ fn change_token(node: &Node, powers: &Powers, request: &Request) -> Result<Value
     Ok(json!({ "transactions": ids }))
 }
 
-fn snapshot(node: &Node, powers: &Powers) -> Result<Value, Denied> {
+fn snapshot(node: &Node, control: &Control) -> Result<Value, Denied> {
     if node.is_kept() {
         return denied("snapshots need a network in memory");
     }
-    let chain = node.chain().clone();
-    let mut snapshots = powers.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-    if snapshots.held.len() >= MAX_SNAPSHOTS {
-        return denied(format!("there are {MAX_SNAPSHOTS} snapshots already; revert to one to use it up"));
-    }
-    snapshots.taken = snapshots.taken.saturating_add(1);
-    let id = snapshots.taken;
-    snapshots.held.insert(id, chain);
+    let snapshot = node.snapshot();
+    let id = control.snapshots.lock().unwrap_or_else(PoisonError::into_inner).hold(snapshot);
     Ok(json!({ "id": id }))
 }
 
 /// Back to snapshot `id`, which is used up, with all that came after it.
-fn revert(node: &Node, powers: &Powers, request: &Request) -> Result<Value, Denied> {
+fn revert(node: &Node, control: &Control, request: &Request) -> Result<Value, Denied> {
     let id = unsigned(request, "id")?;
-    let mut snapshots = powers.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(chain) = snapshots.held.remove(&id) else {
-        return denied(format!("there is no snapshot {id}"));
-    };
-    snapshots.held.retain(|other, _| *other < id);
-    drop(snapshots);
-    let mut running = node.chain_mut();
-    *running = chain;
-    saved(node, running)?;
+    let snapshot = control.snapshots.lock().unwrap_or_else(PoisonError::into_inner).take(id);
+    node.revert(snapshot.or_else(denied)?).or_else(|e| denied(e.to_string()))?;
     Ok(info(node))
 }
 
 /// Drops the newest `depth` blocks, solidified ones and the test USDT's deployment excepted; their transactions are gone,
 /// and may be sent again.
-fn fork(node: &Node, powers: &Powers, request: &Request) -> Result<Value, Denied> {
+fn fork(node: &Node, control: &Control, request: &Request) -> Result<Value, Denied> {
     let depth = unsigned(request, "depth")?;
     let mut chain = node.chain_mut();
-    let number = chain.head().number().saturating_sub(depth).max(u64::from(powers.token.is_some()));
+    let number = chain.head().number().saturating_sub(depth).max(u64::from(control.token.is_some()));
     chain.drop_blocks(number);
     saved(node, chain)?;
     Ok(info(node))
@@ -326,4 +349,36 @@ fn faults(node: &Node, request: &Request) -> Result<Value, Denied> {
         node.faults.set(plan);
     }
     serde_json::to_value(node.faults.get()).or_else(|e| denied(e.to_string()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::chain::{Chain, Genesis};
+
+    fn node() -> Node {
+        Node::new(Chain::new(Genesis::seeded("snapshots", 1, 1, 1_700_000_000_000, 0)), false)
+    }
+
+    #[test]
+    fn snapshots_that_take_too_much_memory_give_way_from_the_oldest_on() {
+        let node = node();
+        let mut snapshots = Snapshots::new(node.snapshot().bytes() * 5 / 2);
+        assert_eq!([1, 2, 3].map(|_| snapshots.hold(node.snapshot())), [1, 2, 3]);
+        assert!(snapshots.take(1).unwrap_err().contains("was dropped"));
+        assert!(snapshots.take(4).unwrap_err().contains("no snapshot 4"));
+        assert!(snapshots.take(0).unwrap_err().contains("no snapshot 0"));
+        assert!(snapshots.take(2).is_ok());
+        assert!(snapshots.take(3).unwrap_err().contains("no snapshot 3"), "it came after 2");
+        assert_eq!((snapshots.held.len(), snapshots.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_too_big_alone_is_held_all_the_same() {
+        let mut snapshots = Snapshots::new(1);
+        let node = node();
+        let id = snapshots.hold(node.snapshot());
+        assert!(snapshots.take(id).is_ok());
+    }
 }

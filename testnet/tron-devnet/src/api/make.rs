@@ -33,7 +33,7 @@ pub(crate) fn missing(message: impl std::fmt::Display) -> BadRequest {
     BadRequest::new("java.security.InvalidParameterException", message)
 }
 
-/// What a transaction with this contract says, fee limit and note aside.
+/// What a transaction with this contract says, fee limit and memo aside.
 pub(crate) fn raw(chain: &Chain, contract: proto::Contract) -> proto::TransactionRaw {
     let reference = chain.solid().block().id;
     proto::TransactionRaw {
@@ -57,7 +57,7 @@ pub(crate) fn permission_id(request: &Request) -> Result<i32, BadRequest> {
 }
 
 /// `extra_data`: a text if visible, hex without.
-pub(crate) fn note(request: &Request) -> Result<Vec<u8>, BadRequest> {
+pub(crate) fn memo(request: &Request) -> Result<Vec<u8>, BadRequest> {
     if request.style().visible { Ok(request.text("extra_data").into_bytes()) } else { request.bytes("extra_data") }
 }
 
@@ -67,10 +67,10 @@ pub(crate) fn system(call: &Call<'_>, schema: &'static Schema) -> Result<Value, 
     Ok(print::built(&unsigned(&raw), call.request.style()))
 }
 
-/// `createtransaction`: a transfer of TRX, which alone may have a note.
+/// `createtransaction`: a transfer of TRX, which alone may have a memo.
 pub(crate) fn transfer(call: &Call<'_>) -> Result<Value, BadRequest> {
     let raw = system_raw(call, &schema::TRANSFER)?;
-    let raw = proto::TransactionRaw { data: note(call.request)?, ..raw };
+    let raw = proto::TransactionRaw { data: memo(call.request)?, ..raw };
     Ok(print::built(&unsigned(&raw), call.request.style()))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Every call takes GET and POST. A request that cannot be understood is answered like a full node does: status 200 with
 //! `{"Error": ...}`. What calls do is in the modules, one for each kind; all of them are listed in `calls`. TronGrid's
-//! events, under `/v1`, are in `events`.
+//! events, under `/v1`, are in `events`; what TronBox asks its own network for, under `/admin`, in `admin`.
 
 mod account;
+mod admin;
 mod broadcast;
 mod calls;
 mod constant;
@@ -27,30 +28,41 @@ mod stake;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, View};
+use crate::connections::Peer;
 use crate::faults::Plan;
 use crate::node::Node;
 use crate::report;
+use crate::wallet::Wallet;
 use calls::answer;
-pub use control::Powers;
+pub use control::Control;
 use request::{BadRequest, MAX_BODY, Request};
 
-/// Where the powers of control are.
-const POWERS: &str = "/devnet/";
+/// Where the control methods are.
+const CONTROL: &str = "/devnet/";
 /// Where TronGrid's calls are.
 const GRID: &str = "/v1/";
+/// Where the calls of TronBox's runtime environment are.
+const ADMIN: &str = "/admin/";
+/// Whether the network runs.
+const HEALTH: &str = "/healthcheck";
+/// How long a client may take over a request's body.
+const MAX_BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Which state a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +93,8 @@ struct Call<'a> {
 #[derive(Clone, Debug)]
 struct Shared {
     node: Arc<Node>,
-    powers: Option<Arc<Powers>>,
+    accounts: Arc<[Wallet]>,
+    control: Option<Arc<Control>>,
     stop: CancellationToken,
     places: Arc<Semaphore>,
 }
@@ -107,15 +120,20 @@ impl Shared {
     }
 }
 
-/// The API over a running node. `/devnet/*` works only with `powers`; requests that a fault never answers end with `stop`.
-pub fn router(node: Arc<Node>, powers: Option<Powers>, stop: CancellationToken) -> Router {
+/// The API over a running node, whose funded accounts are known to all on this machine. `/devnet/*` works only with `control`;
+/// requests that a fault never answers end with `stop`.
+pub fn router(node: Arc<Node>, accounts: Vec<Wallet>, control: Option<Control>, stop: CancellationToken) -> Router {
     let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
-    Router::new().fallback(handle).with_state(Shared { node, powers: powers.map(Arc::new), stop, places })
+    let shared = Shared { node, accounts: accounts.into(), control: control.map(Arc::new), stop, places };
+    Router::new().fallback(handle).with_state(shared)
 }
 
 async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
     let path = http.uri().path().to_owned();
-    let response = respond(shared, http).await;
+    let mut response = respond(shared, http).await;
+    if !is_local(&path) {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+    }
     report::call(&path, response.status());
     response
 }
@@ -123,32 +141,31 @@ async fn handle(State(shared): State<Shared>, http: HttpRequest) -> Response {
 async fn respond(shared: Shared, http: HttpRequest) -> Response {
     let (parts, body) = http.into_parts();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
-    if path == "/healthcheck" {
-        return (StatusCode::OK, "OK").into_response();
-    }
     let request = match parts.method {
-        Method::HEAD if path.starts_with(POWERS) => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        Method::HEAD if path.starts_with(CONTROL) => return wrong_method(),
         Method::GET | Method::HEAD => Ok(Request::from_query(parts.uri.query().unwrap_or_default())),
         Method::POST => read_body(body, &parts).await,
-        Method::OPTIONS => return preflight(&path),
-        _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        Method::OPTIONS if !is_local(&path) => return preflight(&parts.headers),
+        _ => return wrong_method(),
     };
-    if let Some(name) = path.strip_prefix(POWERS) {
-        let asked = control::Asked {
-            name: name.to_owned(),
-            request,
-            is_read: parts.method == Method::GET,
-            is_page: parts.headers.contains_key(header::ORIGIN),
-        };
+    let is_page = parts.headers.contains_key(header::ORIGIN);
+    if path == HEALTH {
+        return (StatusCode::OK, "OK").into_response();
+    }
+    if let Some(name) = path.strip_prefix(ADMIN) {
+        return admin::respond(&shared, name, !is_page && is_from_here(&parts)).unwrap_or_else(|| unknown(&path));
+    }
+    if let Some(name) = path.strip_prefix(CONTROL) {
+        let asked = control::Asked { name: name.to_owned(), request, is_read: parts.method == Method::GET, is_page };
         let carried_out = shared.carry_out(move |shared| control::respond(shared, &asked)).await;
         return carried_out.unwrap_or_else(unavailable);
     }
     let name = match split(&path) {
         Some((_, name)) => name.to_owned(),
         None if path.starts_with(GRID) => "events".to_owned(),
-        None => return StatusCode::NOT_FOUND.into_response(),
+        None => return unknown(&path),
     };
-    let plan = if shared.powers.is_some() {
+    let plan = if shared.control.is_some() {
         shared.node.faults.take(&name, || query::is_for_newest(&name, &request))
     } else {
         Plan::default()
@@ -157,15 +174,37 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
         return response;
     }
     let planned = plan.clone();
-    let answered = shared.carry_out(move |shared| match split(&path) {
+    let asked = path.clone();
+    let answered = shared.carry_out(move |shared| match split(&asked) {
         Some((tree, name)) => answer(&shared.node, tree, name, &request, &planned).ok_or(StatusCode::NOT_FOUND),
-        None => events::answer(&shared.node, &path, &request),
+        None => events::answer(&shared.node, &asked, &request),
     });
     match answered.await {
         Some(Ok(value)) => faulty::after(&shared, &plan, &name, value).await,
+        Some(Err(StatusCode::NOT_FOUND)) => unknown(&path),
         Some(Err(status)) => status.into_response(),
         None => unavailable(),
     }
+}
+
+/// A call that this network does not have.
+fn unknown(path: &str) -> Response {
+    let other = match split(path) {
+        Some((Tree::Solid, name)) if calls::calls(Tree::Head).any(|(known, _)| *known == name) => {
+            format!("; /wallet/{name} does")
+        }
+        _ => String::new(),
+    };
+    let error = format!(
+        "{path} does not exist on this network{other}. It serves a full node's /wallet and /walletsolidity, TronGrid's \
+         events under /v1, {ADMIN}accounts, {ADMIN}accounts-json, {HEALTH}, and with --control {CONTROL}*. \
+         What it lacks of a full node: docs/src/devnet.md, \"What is not in it\""
+    );
+    (StatusCode::NOT_FOUND, print_json(&json!({ "Error": error }))).into_response()
+}
+
+fn wrong_method() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, METHODS)]).into_response()
 }
 
 fn unavailable() -> Response {
@@ -180,7 +219,9 @@ fn split(path: &str) -> Option<(Tree, &str)> {
 }
 
 async fn read_body(body: Body, parts: &Parts) -> Result<Request, BadRequest> {
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| BadRequest::too_big())?;
+    let read =
+        tokio::time::timeout(MAX_BODY_TIME, to_bytes(body, MAX_BODY)).await.map_err(|_| BadRequest::too_slow())?;
+    let bytes = read.map_err(|_| BadRequest::too_big())?;
     let is_form = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v == "application/x-www-form-urlencoded");
     Request::from_body(&bytes, is_form, parts.uri.query().unwrap_or_default())
 }
@@ -199,22 +240,41 @@ pub fn paths() -> impl Iterator<Item = String> {
     of(Tree::Head, "wallet").chain(of(Tree::Solid, "walletsolidity"))
 }
 
-/// Pages of any origin may use the node's API, as with public nodes, but not the powers of `/devnet`: those are refused to
-/// requests that a page sent, and GET changes nothing there, because a browser sends some GETs without saying for whom.
-const ANY_ORIGIN: (header::HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+/// Pages of any origin may use the node's API, as with public nodes, and read why a request failed.
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+/// What calls take.
+const METHODS: &str = "GET, POST";
 
-fn preflight(path: &str) -> Response {
-    if split(path).is_none() && !path.starts_with(GRID) {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+/// What is for programs on this machine, and not for pages in a browser: those learn nothing of it, and control is refused
+/// to requests that a page sent. GET changes nothing there, because a browser sends some GETs without saying for whom.
+fn is_local(path: &str) -> bool {
+    path.starts_with(CONTROL) || path.starts_with(ADMIN)
+}
+
+/// Whether a request comes from this machine and names it as its host. A page in a browser that has had the name of its own site
+/// resolved to this machine (DNS rebinding) names that site.
+fn is_from_here(parts: &Parts) -> bool {
+    let is_local_name = |host: &HeaderValue| {
+        let authority = host.to_str().ok().and_then(|text| text.parse::<Authority>().ok());
+        authority.is_some_and(|authority| {
+            let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+            name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        })
+    };
+    parts.extensions.get::<Peer>().is_some_and(|Peer(address)| address.is_loopback())
+        && parts.headers.get(header::HOST).is_some_and(is_local_name)
+}
+
+/// Allows whatever headers the page wants to send.
+fn preflight(asked: &HeaderMap) -> Response {
+    let headers = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = (StatusCode::NO_CONTENT, [(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS)]).into_response();
+    if let Some(headers) = headers {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
     }
-    let allowed = [
-        ANY_ORIGIN,
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, tron-pro-api-key"),
-    ];
-    (StatusCode::NO_CONTENT, allowed).into_response()
+    response
 }
 
 fn print_json(value: &Value) -> Response {
-    ([ANY_ORIGIN, (header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }

@@ -66,6 +66,10 @@ impl BadRequest {
         Self::new("java.lang.Exception", format_args!("body size is too big, the limit is {MAX_BODY}"))
     }
 
+    pub(crate) fn too_slow() -> Self {
+        Self::new("java.lang.Exception", "the body did not arrive in time")
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         serde_json::json!({ "Error": self.to_string() })
     }

@@ -193,7 +193,10 @@ messages! {
     }
     ANY "Any" { 1 "type_url" Text, 2 "value" Bytes }
     TRANSACTION_RESULT "Transaction.Result" {
-        1 "fee" Int64, 2 "ret" OneOf(&RESULT_CODE), 3 "contractRet" OneOf(&CONTRACT_RESULT)
+        1 "fee" Int64, 2 "ret" OneOf(&RESULT_CODE), 3 "contractRet" OneOf(&CONTRACT_RESULT), 14 "assetIssueID" Text,
+        15 "withdraw_amount" Int64, 16 "unfreeze_amount" Int64, 18 "exchange_received_amount" Int64,
+        19 "exchange_inject_another_amount" Int64, 20 "exchange_withdraw_another_amount" Int64, 21 "exchange_id" Int64,
+        22 "shielded_transaction_fee" Int64, 25 "orderId" Bytes, 27 "withdraw_expire_amount" Int64
     }
     BLOCK_HEADER "BlockHeader" { 1 "raw_data" Message(&BLOCK_HEADER_RAW), 2 "witness_signature" Bytes }
     BLOCK_HEADER_RAW "BlockHeader.raw" {

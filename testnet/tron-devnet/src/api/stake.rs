@@ -1,4 +1,4 @@
-//! Reading what accounts have lent, may lend, and are unstaking.
+//! Reading what accounts have delegated, may delegate, and are unstaking.
 
 use revm::primitives::Address;
 use serde_json::Value;
@@ -23,18 +23,18 @@ fn one(call: &Call<'_>, name: &str, value: u64) -> Value {
 }
 
 /// `getdelegatedresourcev2`: `fromAddress`, `toAddress`. What is open and what is locked, if there is any.
-pub(crate) fn loans(call: &Call<'_>) -> Result<Value, BadRequest> {
+pub(crate) fn delegations(call: &Call<'_>) -> Result<Value, BadRequest> {
     let read = call.request.read(&schema::DELEGATED_RESOURCE)?;
     let style = call.request.style();
     let [from, to] = ["fromAddress", "toAddress"].map(|name| read.bytes(name));
     let chain = call.node.chain();
-    let loans = match (address::from_wire(from), address::from_wire(to)) {
-        (Ok(from), Ok(to)) => call.tree.view(&chain).loans(from, to),
+    let delegations = match (address::from_wire(from), address::from_wire(to)) {
+        (Ok(from), Ok(to)) => call.tree.view(&chain).delegations(from, to),
         _ => None,
     };
-    let Some(loans) = loans else { return Ok(none()) };
+    let Some(delegations) = delegations else { return Ok(none()) };
     let pair = || Out::new(style).address("from", from).address("to", to);
-    let (bandwidth, energy) = (loans.of(Resource::Bandwidth), loans.of(Resource::Energy));
+    let (bandwidth, energy) = (delegations.of(Resource::Bandwidth), delegations.of(Resource::Energy));
     let mut list = Vec::new();
     if bandwidth.open > 0 || energy.open > 0 {
         let out = pair().long("frozen_balance_for_bandwidth", bandwidth.open);
@@ -57,22 +57,22 @@ pub(crate) fn partners(call: &Call<'_>) -> Result<Value, BadRequest> {
     let Ok(address) = address::from_wire(&wire) else { return Ok(none()) };
     let style = call.request.style();
     let print = |addresses: Vec<Address>| addresses.iter().map(|a| style.address(&address::to_wire(*a))).collect();
-    let (borrowers, lenders) = call.tree.view(&call.node.chain()).loan_partners(address);
+    let (receivers, delegators) = call.tree.view(&call.node.chain()).delegation_partners(address);
     Ok(Out::new(style)
         .address("account", &wire)
-        .list("fromAccounts", print(lenders))
-        .list("toAccounts", print(borrowers))
+        .list("fromAccounts", print(delegators))
+        .list("toAccounts", print(receivers))
         .build())
 }
 
 /// `getcandelegatedmaxsize`: `owner_address`, `type`.
-pub(crate) fn lendable(call: &Call<'_>) -> Result<Value, BadRequest> {
+pub(crate) fn delegatable(call: &Call<'_>) -> Result<Value, BadRequest> {
     let (read, owner) = wanted(call, &schema::CAN_DELEGATE)?;
     let resource = i32::try_from(read.int("type")).ok().and_then(Resource::from_wire);
     let chain = call.node.chain();
     let view = call.tree.view(&chain);
-    let lendable = owner.zip(resource).map_or(0, |(owner, resource)| view.lendable(owner, resource));
-    Ok(one(call, "max_size", lendable))
+    let delegatable = owner.zip(resource).map_or(0, |(owner, resource)| view.delegatable(owner, resource));
+    Ok(one(call, "max_size", delegatable))
 }
 
 /// `getavailableunfreezecount`: `owner_address`.

@@ -15,7 +15,7 @@ pub(crate) enum Unreadable {
 
 /// The refusal of a type that only a full node knows: those that are closed on the main network, and TRC-10 tokens, votes and
 /// witnesses, proposals, the end of old stakes, exchanges, account ids.
-fn absent(contract_type: i32) -> Option<Refusal> {
+pub(crate) fn absent(contract_type: i32) -> Option<Refusal> {
     let refusal = match contract_type {
         11 => Refusal::invalid("freeze v2 is open, old freeze is closed"),
         51 => Refusal::invalid("Not support Shielded Transaction, need to be opened by the committee"),
@@ -81,6 +81,6 @@ actions! {
     CancelUnfreeze(CancelAllUnfreezeV2Contract),
     /// Lends the yield of a stake.
     Delegate(DelegateResourceContract),
-    /// Takes lent stakes back.
+    /// Takes delegated stakes back.
     Undelegate(UnDelegateResourceContract),
 }

@@ -8,7 +8,7 @@ use revm::primitives::{Address, Bytes, U256};
 
 use super::account::Account;
 use super::block::StoredBlock;
-use super::delegate::Loans;
+use super::delegate::Delegations;
 use super::state::{State, Total};
 
 /// New values of everything that a layer changed; `None` is removed.
@@ -18,7 +18,7 @@ pub(crate) struct Delta {
     pub(crate) slots: Vec<(Address, U256, U256)>,
     pub(crate) contracts: Vec<(Address, Option<Arc<proto::SmartContract>>)>,
     pub(crate) factors: Vec<(Address, Option<u64>)>,
-    pub(crate) loans: Vec<((Address, Address), Option<Loans>)>,
+    pub(crate) delegations: Vec<((Address, Address), Option<Delegations>)>,
     pub(crate) totals: Vec<(Total, Option<u64>)>,
     pub(crate) codes: Vec<Bytes>,
 }
@@ -91,7 +91,7 @@ impl State {
                 .collect(),
             contracts: self.contracts.newest_changes(),
             factors: self.factors.newest_changes(),
-            loans: self.loans.newest_changes(),
+            delegations: self.delegations.newest_changes(),
             totals: self.totals.newest_changes(),
             codes: Vec::new(),
         };
@@ -118,8 +118,8 @@ impl State {
         for (address, factor) in &delta.factors {
             self.set_factor(*address, *factor);
         }
-        for ((lender, borrower), loans) in &delta.loans {
-            self.set_loans(*lender, *borrower, loans.unwrap_or_default());
+        for ((delegator, receiver), delegations) in &delta.delegations {
+            self.set_delegations(*delegator, *receiver, delegations.unwrap_or_default());
         }
         for (total, sum) in &delta.totals {
             self.totals.set(*total, *sum);

@@ -19,7 +19,7 @@ const DEFAULT_ORIGIN_LIMIT: u64 = 10_000_000;
 
 /// What a call may use, and whose it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Means {
+pub(super) struct EnergyBudget {
     caller: Address,
     /// Staked energy that the caller has left.
     caller_left: u64,
@@ -38,7 +38,7 @@ struct Origin {
     most: u64,
 }
 
-impl Means {
+impl EnergyBudget {
     /// For a call that sends `value` sun, or, without a contract, for a creation.
     pub(super) fn new(
         state: &State,
@@ -53,15 +53,15 @@ impl Means {
         let caller_left = left(state, place, caller);
         let affordable = caller_left.saturating_add(balance.saturating_sub(value) / price);
         let from_caller = affordable.min(fee_limit / price);
-        let means = Self { caller, caller_left, origin: None, limit: from_caller };
+        let budget = Self { caller, caller_left, origin: None, limit: from_caller };
 
-        let Some(contract) = contract else { return Ok(means) };
+        let Some(contract) = contract else { return Ok(budget) };
         let Some(origin) = address::from_wire(&contract.origin_address).ok().filter(|a| state.account(*a).is_some())
         else {
-            return Ok(means);
+            return Ok(budget);
         };
         if origin == caller {
-            return Ok(means);
+            return Ok(budget);
         }
         let limit = u64::try_from(contract.origin_energy_limit)
             .map_err(|_| Refusal::invalid("originEnergyLimit can't be < 0"))?;
@@ -76,7 +76,7 @@ impl Means {
             most.min(u64::try_from(in_proportion).unwrap_or(u64::MAX))
         };
         let origin = Some(Origin { address: origin, share, most });
-        Ok(Self { origin, limit: from_caller.saturating_add(from_origin), ..means })
+        Ok(Self { origin, limit: from_caller.saturating_add(from_origin), ..budget })
     }
 
     /// Takes `energy` from those who pay it, and writes it into the receipt. `has_ended_well` is whether the call's changes

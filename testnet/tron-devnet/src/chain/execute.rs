@@ -11,7 +11,7 @@ use revm::primitives::{Address, B256, Bytes, HashMap, KECCAK_EMPTY};
 use super::account::Account;
 use super::action::Action;
 use super::bandwidth::{self, Paid};
-use super::energy::Means;
+use super::energy::EnergyBudget;
 use super::intake::Intake;
 use super::params::Params;
 use super::receipt::{Receipt, TransactionInfo};
@@ -84,7 +84,7 @@ pub(crate) fn process(state: &mut State, place: Place<'_>, intake: &Intake) -> R
     Ok(info)
 }
 
-/// Bandwidth, the fee for several signatures, and the fee for a note. Answers the latter two.
+/// Bandwidth, the fee for several signatures, and the fee for a memo. Answers the latter two.
 fn pay_around(state: &mut State, place: Place<'_>, intake: &Intake, receipt: &mut Receipt) -> Result<u64, Refusal> {
     let Some(account) = state.account(intake.owner) else {
         return Err(Refusal::invalid(format_args!("account [{}] does not exist", address::to_base58(intake.owner))));
@@ -184,7 +184,7 @@ fn deploy(
     if new.origin_energy_limit <= 0 {
         return Err(Refusal::invalid("The originEnergyLimit must be > 0"));
     }
-    let means = Means::new(state, place, intake.owner, value, fee_limit, None)?;
+    let budget = EnergyBudget::new(state, place, intake.owner, value, fee_limit, None)?;
     check_balance(state, intake, value)?;
     info.contract_address = Some(at);
     let request = Request {
@@ -193,7 +193,7 @@ fn deploy(
         value,
         token_id: u64::try_from(message.token_id).unwrap_or(0),
         data: Bytes::copy_from_slice(&new.bytecode),
-        energy_limit: means.limit,
+        energy_limit: budget.limit,
         root_id: intake.id,
     };
     let outcome = run(state, place, request);
@@ -210,7 +210,7 @@ fn deploy(
         state.set_contract(at, Some(Arc::new(contract)));
         set_name(state, at, name);
     }
-    settle(state, place, means, outcome, info)
+    settle(state, place, budget, outcome, info)
 }
 
 fn trigger(
@@ -229,7 +229,7 @@ fn trigger(
         // java-tron has no program to run then, and fails on that.
         return Err(Refusal::new(Code::OtherError, "Error: null"));
     }
-    let means = Means::new(state, place, intake.owner, value, fee_limit(place, intake)?, Some(contract))?;
+    let budget = EnergyBudget::new(state, place, intake.owner, value, fee_limit(place, intake)?, Some(contract))?;
     check_balance(state, intake, value)?;
     info.contract_address = Some(at);
     let request = Request {
@@ -238,12 +238,12 @@ fn trigger(
         value,
         token_id: u64::try_from(message.token_id).unwrap_or(0),
         data: Bytes::copy_from_slice(&message.data),
-        energy_limit: means.limit,
+        energy_limit: budget.limit,
         root_id: intake.id,
     };
     let outcome = run(state, place, request);
     write_changes(state, place, &outcome);
-    settle(state, place, means, outcome, info)
+    settle(state, place, budget, outcome, info)
 }
 
 fn run(state: &State, place: Place<'_>, request: Request) -> Outcome {
@@ -260,12 +260,12 @@ pub(crate) fn factors(state: &State, layer: usize) -> HashMap<Address, u64> {
 fn settle(
     state: &mut State,
     place: Place<'_>,
-    means: Means,
+    budget: EnergyBudget,
     outcome: Outcome,
     info: &mut TransactionInfo,
 ) -> Result<(), Refusal> {
     let has_ended_well = outcome.result == ContractResult::Success;
-    means.pay(state, place, outcome.energy, has_ended_well, &mut info.receipt)?;
+    budget.pay(state, place, outcome.energy, has_ended_well, &mut info.receipt)?;
     info.receipt.energy_penalty_total = outcome.penalty;
     info.receipt.result = Some(outcome.result);
     info.contract_result = outcome.output.to_vec();

@@ -11,7 +11,7 @@ use revm::primitives::{Address, B256};
 
 use super::account::Account;
 use super::action::{Action, Unreadable};
-use super::params::{MAX_SIGNATURES, MAX_TRANSACTION_BYTES, RESULT_BYTES, SIGNATURE_BYTES};
+use super::params::{CONTRACT_RESULT_BYTES, MAX_SIGNATURES, MAX_TRANSACTION_BYTES, RESULT_BYTES, SIGNATURE_BYTES};
 use super::refusal::{Code, Refusal};
 use crate::address;
 
@@ -34,7 +34,8 @@ pub(crate) struct Intake {
 impl Intake {
     /// Decodes, and recovers the signers. Nothing here depends on the chain.
     pub(crate) fn read(mut transaction: proto::Transaction) -> Result<Self, Refusal> {
-        transaction.ret.clear();
+        // One result for each contract, whoever put it there.
+        transaction.ret.truncate(1);
         let id = transaction_id(&transaction.raw_data);
         let raw = transaction.raw().map_err(|e| Refusal::new(Code::OtherError, format!("Error: {e}")))?;
         let contract = match raw.contract.as_slice() {
@@ -58,7 +59,8 @@ impl Intake {
             Err(Unreadable::Foreign) => return Err(signed_by_nobody(&signers, &transaction.signature)),
         };
         let permission_id = contract.permission_id;
-        let size = transaction.encoded_len();
+        let size = proto::Transaction { ret: Vec::new(), ..transaction.clone() }.encoded_len();
+        check_result_size(&id, &transaction.ret)?;
         Ok(Self { id: id.into(), transaction, size, raw, action, owner, permission_id, signers })
     }
 
@@ -67,10 +69,16 @@ impl Intake {
         u64::try_from(self.size).unwrap_or(u64::MAX).saturating_add(RESULT_BYTES)
     }
 
-    /// Writes into the transaction how its contract ended. That is all: fees stand in the receipt.
+    /// Writes into the transaction how its contract ended. That is all: fees stand in the receipt, and what else the sender
+    /// wrote there stays (`TransactionCapsule.setResultCode`).
     pub(crate) fn note_result(&mut self, result: ContractResult) {
-        let result = proto::TransactionResult { contract_ret: result.into(), ..proto::TransactionResult::default() };
-        self.transaction.ret = vec![result];
+        match self.transaction.ret.first_mut() {
+            Some(ret) => ret.contract_ret = result.into(),
+            None => self
+                .transaction
+                .ret
+                .push(proto::TransactionResult { contract_ret: result.into(), ..proto::TransactionResult::default() }),
+        }
     }
 
     pub(crate) fn check_size(&self) -> Result<(), Refusal> {
@@ -120,6 +128,25 @@ impl Intake {
         let weight = weigh_each(&permission, &self.signers, &self.transaction.signature).map_err(Refusal::signature)?;
         if weight < permission.threshold { Err(Refusal::signature("sig error")) } else { Ok(()) }
     }
+}
+
+/// What the sender wrote as the result must fit, with how the contract ends, into what bandwidth is paid for.
+fn check_result_size(id: &[u8; 32], results: &[proto::TransactionResult]) -> Result<(), Refusal> {
+    let size = |result: &proto::TransactionResult| {
+        let rest = proto::TransactionResult { contract_ret: 0, ..result.clone() }.encoded_len();
+        rest.saturating_add(CONTRACT_RESULT_BYTES)
+    };
+    let size = results.first().map_or(0, size);
+    if u64::try_from(size).unwrap_or(u64::MAX) > RESULT_BYTES {
+        return Err(Refusal::new(
+            Code::OtherError,
+            format!(
+                "Error: Too big transaction result, TxId {}, the result size is {size} bytes, maxResultSize {RESULT_BYTES}",
+                hex::encode(id)
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn check_count(signatures: &[Vec<u8>]) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@
 //! ([`View::until`]), which changes their answers, but never the chain.
 //!
 //! ```text
-//!   submit -> intake (bytes, signatures) -> execute on the pending layer -> queue
+//!   submit -> intake (bytes, signatures) -> execute on the pending layer, which the head's view shows -> queue
 //!   produce_block: undo the pending layer, execute the queue on a block layer, seal, open a new pending layer
 //! ```
 
@@ -46,7 +46,7 @@ use revm::primitives::{Address, B256, HashMap};
 
 pub use account::{Account, Permissions, Unstaking};
 pub use block::StoredBlock;
-pub use delegate::{Loan, Loans};
+pub use delegate::{Delegation, Delegations};
 pub use history::Intervention;
 pub use params::Params;
 pub use receipt::{InternalTransaction, Receipt, TransactionInfo};
@@ -56,6 +56,7 @@ pub use stake::Restaked;
 pub use usage::Usage;
 pub use view::{CallOutcome, View};
 
+pub(crate) use action::absent;
 pub(crate) use intake::{Intake, allows, owner_of, permission_of, recover, weigh};
 pub(crate) use stake::MAX_UNSTAKING;
 
@@ -346,6 +347,13 @@ impl Chain {
             energy_limit: self.params.total_energy_limit,
             unfreeze_delay_days: self.params.unfreeze_delay_days,
         }
+    }
+
+    /// About how many bytes a clone takes for itself; blocks and waiting transactions are shared.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let blocks = self.blocks.len().saturating_mul(size_of::<(Arc<StoredBlock>, B256, B256, u64)>());
+        let transactions = self.transactions.len().saturating_mul(size_of::<(B256, u64, usize)>());
+        self.state.bytes().saturating_add(blocks).saturating_add(transactions)
     }
 
     /// Transactions waiting for a block.

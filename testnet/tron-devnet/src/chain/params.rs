@@ -11,7 +11,7 @@ pub struct Params {
     pub free_bandwidth: u64,
     /// Sun for more than one signature.
     pub multi_sign_fee: u64,
-    /// Sun for a note in a transaction.
+    /// Sun for a memo in a transaction.
     pub memo_fee: u64,
     /// Sun burnt instead of bandwidth when a transfer creates its recipient.
     pub create_account_bandwidth_fee: u64,
@@ -36,7 +36,7 @@ pub struct Params {
     pub genesis_energy_weight: u64,
     /// Days that unstaking takes.
     pub unfreeze_delay_days: u64,
-    /// Longest lock of a loan of resources, in slots of 3 seconds.
+    /// Longest lock of a delegation of resources, in slots of 3 seconds.
     pub max_delegate_lock_period: u64,
     /// Transactions that may wait for a block; more are refused as `SERVER_BUSY`.
     pub max_pending: usize,
@@ -71,6 +71,8 @@ impl Default for Params {
 pub(crate) const MAX_TRANSACTION_BYTES: usize = 500 * 1024;
 /// What java-tron reserves for a transaction's result when it counts bandwidth.
 pub(crate) const RESULT_BYTES: u64 = 64;
+/// What java-tron allows in a result for how a contract ended.
+pub(crate) const CONTRACT_RESULT_BYTES: usize = 2;
 /// Transactions wait for a block while they have fewer bytes than this in all, of [`MAX_TRANSACTION_BYTES`] at most each.
 /// Decoded, they take a few times as much memory.
 pub(crate) const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;

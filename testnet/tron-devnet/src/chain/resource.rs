@@ -2,7 +2,7 @@
 //!
 //! A day's bandwidth and energy of the whole network are divided among all stakes by their size (java-tron's
 //! `calculateGlobalNetLimitV2` and `calculateGlobalEnergyLimitV2`, doubles included). The stakes of an account are its own
-//! and those that others lend to it.
+//! and those that others delegate to it.
 
 use lucid_tron_bridge::proto;
 
@@ -63,9 +63,9 @@ pub struct Stake {
     /// Sun that it has staked and uses itself.
     pub own: u64,
     /// Sun that it has staked, whose yield others use.
-    pub lent: u64,
+    pub delegated: u64,
     /// Sun that others have staked, whose yield it uses.
-    pub borrowed: u64,
+    pub acquired: u64,
     /// What is in use.
     pub usage: Usage,
 }
@@ -73,12 +73,12 @@ pub struct Stake {
 impl Stake {
     /// Whole TRX that it adds to the network's weight.
     pub(crate) fn weight(&self) -> u64 {
-        self.own.saturating_add(self.lent) / TRX
+        self.own.saturating_add(self.delegated) / TRX
     }
 
     /// Sun whose yield it uses.
     pub(crate) fn in_force(&self) -> u64 {
-        self.own.saturating_add(self.borrowed)
+        self.own.saturating_add(self.acquired)
     }
 }
 
@@ -125,12 +125,12 @@ impl Pool {
         self.yield_of(stake.in_force()).saturating_sub(stake.usage.at(now))
     }
 
-    /// Sun of its own that an account could lend at slot `now`, if it used `more` first: what is in use stays, as far as
-    /// borrowed stakes do not cover it.
-    pub(crate) fn lendable(&self, stake: &Stake, more: u64, now: u64) -> u64 {
+    /// Sun of its own that an account could delegate at slot `now`, if it used `more` first: what is in use stays, as far as
+    /// acquired stakes do not cover it.
+    pub(crate) fn delegatable(&self, stake: &Stake, more: u64, now: u64) -> u64 {
         let mut usage = stake.usage;
         usage.refresh(now);
-        let in_use = self.stake_of(usage.amount.saturating_add(more)).saturating_sub(stake.borrowed);
+        let in_use = self.stake_of(usage.amount.saturating_add(more)).saturating_sub(stake.acquired);
         stake.own.saturating_sub(in_use)
     }
 }
@@ -152,13 +152,13 @@ mod tests {
     fn what_is_in_use_cannot_be_lent() {
         let pool = Pool { limit: 1_000_000, weight: 1_000 };
         let mut stake = Stake { own: 100 * TRX, ..Stake::default() };
-        assert_eq!(pool.lendable(&stake, 0, 0), 100 * TRX);
+        assert_eq!(pool.delegatable(&stake, 0, 0), 100 * TRX);
         stake.usage.add(30_000, 0);
-        assert_eq!(pool.lendable(&stake, 0, 0), 70 * TRX);
-        assert_eq!(pool.lendable(&stake, 10_000, 0), 60 * TRX);
-        stake.borrowed = 25 * TRX;
-        assert_eq!(pool.lendable(&stake, 0, 0), 95 * TRX);
-        stake.borrowed = 50 * TRX;
-        assert_eq!(pool.lendable(&stake, 0, 0), 100 * TRX);
+        assert_eq!(pool.delegatable(&stake, 0, 0), 70 * TRX);
+        assert_eq!(pool.delegatable(&stake, 10_000, 0), 60 * TRX);
+        stake.acquired = 25 * TRX;
+        assert_eq!(pool.delegatable(&stake, 0, 0), 95 * TRX);
+        stake.acquired = 50 * TRX;
+        assert_eq!(pool.delegatable(&stake, 0, 0), 100 * TRX);
     }
 }

@@ -1,4 +1,4 @@
-//! The chain's state: accounts, loans between them, contract storage, code, contract settings; and the view of it that revm
+//! The chain's state: accounts, delegations between them, contract storage, code, contract settings; and the view of it that revm
 //! executes on.
 //!
 //! TRX balances are the virtual machine's balances, in sun, so a contract and the account API can never disagree. An
@@ -15,7 +15,7 @@ use revm::primitives::{Address, B256, Bytes, HashMap, U256, keccak256};
 use revm::state::AccountInfo;
 
 use super::account::Account;
-use super::delegate::Loans;
+use super::delegate::Delegations;
 use super::versioned::Versioned;
 
 /// Sums over the whole chain.
@@ -36,8 +36,8 @@ pub(crate) struct State {
     pub(super) storage: Versioned<(Address, U256), U256>,
     pub(super) contracts: Versioned<Address, Arc<proto::SmartContract>>,
     pub(super) factors: Versioned<Address, u64>,
-    /// By lender and borrower.
-    pub(super) loans: Versioned<(Address, Address), Loans>,
+    /// By delegator and receiver.
+    pub(super) delegations: Versioned<(Address, Address), Delegations>,
     pub(super) totals: Versioned<Total, u64>,
     /// Addressed by content, so never rolled back.
     codes: HashMap<B256, Bytecode>,
@@ -53,7 +53,7 @@ macro_rules! on_all_tables {
             self.storage.$name();
             self.contracts.$name();
             self.factors.$name();
-            self.loans.$name();
+            self.delegations.$name();
             self.totals.$name();
         })*
     };
@@ -74,6 +74,20 @@ impl State {
     /// How many layers are open.
     pub(crate) fn layers(&self) -> usize {
         self.accounts.layers()
+    }
+
+    /// About, in bytes; codes are shared by clones.
+    pub(crate) fn bytes(&self) -> usize {
+        [
+            self.accounts.bytes(),
+            self.storage.bytes(),
+            self.contracts.bytes(),
+            self.factors.bytes(),
+            self.delegations.bytes(),
+            self.totals.bytes(),
+        ]
+        .into_iter()
+        .sum()
     }
 
     pub(crate) fn account(&self, address: Address) -> Option<&Account> {
@@ -122,13 +136,13 @@ impl State {
         self.factors.iter()
     }
 
-    pub(crate) fn loans(&self, lender: Address, borrower: Address) -> Loans {
-        self.loans.get(&(lender, borrower)).copied().unwrap_or_default()
+    pub(crate) fn delegations(&self, delegator: Address, receiver: Address) -> Delegations {
+        self.delegations.get(&(delegator, receiver)).copied().unwrap_or_default()
     }
 
-    /// Keeps what `lender` has lent to `borrower`; nothing is no entry.
-    pub(crate) fn set_loans(&mut self, lender: Address, borrower: Address, loans: Loans) {
-        self.loans.set((lender, borrower), (!loans.is_empty()).then_some(loans));
+    /// Keeps what `delegator` has delegated to `receiver`; nothing is no entry.
+    pub(crate) fn set_delegations(&mut self, delegator: Address, receiver: Address, delegations: Delegations) {
+        self.delegations.set((delegator, receiver), (!delegations.is_empty()).then_some(delegations));
     }
 
     pub(crate) fn code(&self, hash: B256) -> Option<&Bytecode> {
@@ -181,9 +195,9 @@ impl StateDb<'_> {
         self.state.account_at(self.layer, address)
     }
 
-    /// What `lender` has lent to `borrower`.
-    pub(crate) fn loans(&self, lender: Address, borrower: Address) -> Loans {
-        self.state.loans.get_at(self.layer, &(lender, borrower)).copied().unwrap_or_default()
+    /// What `delegator` has delegated to `receiver`.
+    pub(crate) fn delegations(&self, delegator: Address, receiver: Address) -> Delegations {
+        self.state.delegations.get_at(self.layer, &(delegator, receiver)).copied().unwrap_or_default()
     }
 
     pub(crate) fn total(&self, total: Total) -> u64 {

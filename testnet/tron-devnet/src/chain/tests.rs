@@ -119,7 +119,7 @@ fn token_balances_come_out_of_the_contracts_storage() {
     assert_eq!(fresh.logs[0].topics().len(), 3);
     assert_eq!(fresh.logs[0].topics()[2].0, token::address_word(b));
     let holder = bench.call(0, usdt, "transfer(address,uint256)", &[token::address_word(b), token::number_word(1)]);
-    // The figures of docs/src/devnet.md.
+    // The figures of docs/src/devnet-reference.md.
     assert_eq!((fresh.receipt.energy_usage_total, holder.receipt.energy_usage_total), (28_200, 13_200));
     assert_eq!(fresh.receipt.energy_fee, fresh.receipt.energy_usage_total * 100);
     assert_eq!(bench.read(usdt, "balanceOf(address)", &[token::address_word(b)]), U256::from(701));
@@ -217,8 +217,10 @@ fn solid_view_lags_and_shows_old_state() {
     let mut bench = Bench::new();
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     let id = bench.send(0, &wallet::transfer(a, b, TRX), 0).unwrap();
-    assert_eq!(bench.chain.head().balance(b), 10_000 * TRX, "pending is not in the head");
+    assert_eq!(bench.chain.head().balance(b), 10_001 * TRX, "a transaction is carried out when it is broadcast");
+    assert_eq!(bench.chain.solid().balance(b), 10_000 * TRX);
     assert!(bench.chain.head().pending_transaction(&id).is_some());
+    assert!(bench.chain.head().transaction_info(&id).is_none());
     bench.mine();
     for _ in 0..3 {
         assert_eq!(bench.chain.head().balance(b), 10_001 * TRX);
@@ -482,6 +484,78 @@ fn a_high_s_is_the_same_signature() {
     let v = transaction.signature[0][64];
     transaction.signature[0] = [high.to_bytes().as_slice(), &[27 + (28 - v)]].concat();
     bench.chain.submit_transaction(transaction).unwrap();
+}
+
+/// A deployment, a call of what it made, and an onward payment, none of them in a block.
+#[test]
+fn what_waits_is_seen_by_what_comes_after_it() {
+    let mut bench = Bench::new();
+    let (a, fresh) = (bench.keys[0].address(), Wallet::derive("fresh", 0));
+    let create = wallet::create(a, "thing", token::creation_code(1_000), None, 0);
+    bench.send(0, &create, 1_000 * TRX).unwrap();
+    let usdt = wallet::contract_address(&bench.chain.pending_ids().next().unwrap().0, a);
+    assert!(bench.chain.head().contract(usdt).is_some() && bench.chain.head().code(usdt).is_some());
+    let words = [token::address_word(fresh.address()), token::number_word(7)];
+    let call = wallet::trigger(a, usdt, token::call_data("transfer(address,uint256)", &words), 0);
+    bench.send(0, &call, 100 * TRX).unwrap();
+    assert_eq!(bench.read(usdt, "balanceOf(address)", &words[..1]), U256::from(7));
+    bench.send(0, &wallet::transfer(a, fresh.address(), 5 * TRX), 0).unwrap();
+    bench.keys.push(fresh.clone());
+    bench.send(4, &wallet::transfer(fresh.address(), bench.keys[1].address(), 2 * TRX), 0).unwrap();
+    assert_eq!(bench.chain.head().balance(fresh.address()), 3 * TRX);
+    assert!(bench.chain.solid().contract(usdt).is_none() && bench.chain.solid().account(fresh.address()).is_none());
+    assert_eq!(bench.chain.head().number(), 0);
+    // The block carries the same out once more.
+    let balances =
+        |bench: &Bench| bench.keys.iter().map(|k| bench.chain.head().balance(k.address())).collect::<Vec<_>>();
+    let before = balances(&bench);
+    bench.mine();
+    assert_eq!(bench.chain.head().block().transactions.len(), 4);
+    assert_eq!(balances(&bench), before);
+    assert_eq!(bench.read(usdt, "balanceOf(address)", &words[..1]), U256::from(7));
+    // What was carried out on a block that is gone is gone with it.
+    bench.chain.drop_blocks(0);
+    assert!(bench.chain.head().contract(usdt).is_none());
+}
+
+/// As on the main network, where block 18,214,173 has a transaction whose sender wrote `unfreeze_amount` into it.
+#[test]
+fn a_result_from_elsewhere_keeps_all_but_how_the_contract_ended() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
+    let validity = bench.validity();
+    let (bytes, id) = wallet::signed(&bench.keys[0], &wallet::transfer(a, b, 1), 0, validity);
+    let sent = proto::Transaction::decode(bytes.as_slice()).unwrap();
+    let full = proto::TransactionResult {
+        fee: 1,
+        ret: 1,
+        contract_ret: ContractResult::Revert.into(),
+        unfreeze_amount: 5_000_000,
+        withdraw_expire_amount: 3,
+        order_id: vec![7],
+        order_details: vec![vec![8, 1]],
+        cancel_unfreeze_v2_amount: vec![vec![16, 1]],
+        ..proto::TransactionResult::default()
+    };
+    let too_big = proto::TransactionResult { order_id: vec![7; 60], ..full.clone() };
+    let refusal =
+        bench.chain.submit_transaction(proto::Transaction { ret: vec![too_big], ..sent.clone() }).unwrap_err();
+    assert!(refusal.message.contains("Too big transaction result"), "{refusal}");
+    let ret = vec![full.clone(), proto::TransactionResult::default()];
+    let bytes = proto::Transaction { ret, ..sent.clone() }.encode_to_vec();
+    assert_eq!(bench.chain.submit(&bytes).unwrap().0, id, "the id does not cover it");
+    bench.mine();
+    let block = bench.chain.head().block().clone();
+    let kept = proto::TransactionResult { contract_ret: ContractResult::Success.into(), ..full };
+    let leaf = proto::Transaction { ret: vec![kept], ..sent }.encode_to_vec();
+    assert_eq!(block.transactions[0].encode_to_vec(), leaf);
+    let root = block.header.raw_data.as_ref().unwrap().tx_trie_root.clone();
+    assert_eq!(root, sha256(&leaf).to_vec());
+    // It pays for as many bytes as without.
+    let net_usage = block.infos[0].receipt.net_usage;
+    let again = bench.send(0, &wallet::transfer(a, b, 1), 0).unwrap();
+    bench.mine();
+    assert_eq!(bench.chain.head().transaction_info(&again).unwrap().receipt.net_usage, net_usage);
 }
 
 #[test]

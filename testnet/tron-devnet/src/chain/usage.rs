@@ -58,7 +58,7 @@ impl Usage {
         self.add(0, now);
     }
 
-    /// Takes over `amount` that recovers over `window`, as when a loan that is in use comes back.
+    /// Takes over `amount` that recovers over `window`, as when a delegation that is in use comes back.
     pub(crate) fn take_over(&mut self, amount: u64, window: u64, now: u64) {
         self.refresh(now);
         let sum = self.amount.saturating_add(amount);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loan_in_use_brings_its_window_along() {
+    fn a_delegation_in_use_brings_its_window_along() {
         let mut usage = Usage::default();
         usage.add(300, 0);
         usage.take_over(100, FULL_WINDOW / 2, 0);

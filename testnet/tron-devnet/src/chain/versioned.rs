@@ -88,6 +88,12 @@ impl<K: Eq + Hash + Clone, V: Clone> Versioned<K, V> {
         self.layers.len()
     }
 
+    /// Entries and remembered replacements, about in bytes; what values point to is not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        let remembered: usize = self.layers.iter().map(HashMap::len).sum();
+        self.live.len().saturating_add(remembered).saturating_mul(size_of::<(K, Option<V>)>())
+    }
+
     /// Keys that the newest layer wrote, in order, with their newest values.
     pub(crate) fn newest_changes(&self) -> Vec<(K, Option<V>)>
     where

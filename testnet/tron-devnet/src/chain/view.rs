@@ -1,4 +1,8 @@
 //! The chain as of the head, or as of the solidified block: everything that can be asked.
+//!
+//! The head's state includes the transactions that wait for a block. A full node executes a transaction when it is
+//! broadcast, in a session over the head that the next block undoes and carries out again (java-tron's
+//! `Manager.pushTransaction`), and its `/wallet` calls read through that session.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,11 +16,11 @@ use super::intake::{default_active, default_owner, permission_of};
 use super::receipt::{InternalTransaction, TransactionInfo};
 use super::resource::{Pool, Resource, TRX};
 use super::stake::MAX_UNSTAKING;
-use super::state::{StateDb, Total};
-use super::{Account, Chain, Loans, Usage, bandwidth, delegate, execute};
+use super::state::{NEWEST, StateDb, Total};
+use super::{Account, Chain, Delegations, Usage, bandwidth, delegate, execute};
 use crate::evm::{self, Kind, Request};
 
-/// See the module. Pending transactions are in neither view.
+/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     chain: &'a Chain,
@@ -45,10 +49,9 @@ pub struct CallOutcome {
 }
 
 impl Chain {
-    /// As of the newest block.
+    /// Blocks up to the newest one, and the state after it and after what is pending.
     pub fn head(&self) -> View<'_> {
-        // The newest layer is the pending transactions'.
-        View { chain: self, number: self.head_number(), layer: self.state.layers().saturating_sub(1), deadline: None }
+        View { chain: self, number: self.head_number(), layer: NEWEST, deadline: None }
     }
 
     /// As of the solidified block.
@@ -150,7 +153,7 @@ impl<'a> View<'a> {
         Pool::new(resource, &self.chain.params, weight)
     }
 
-    /// Bytes or energy a day that an account's stakes yield, its own and borrowed ones.
+    /// Bytes or energy a day that an account's stakes yield, its own and acquired ones.
     pub fn staked_limit(&self, address: Address, resource: Resource) -> u64 {
         self.account(address).map_or(0, |account| self.pool(resource).yield_of(account.stake(resource).in_force()))
     }
@@ -162,16 +165,16 @@ impl<'a> View<'a> {
         usage
     }
 
-    /// Sun of its stake that an account could lend now, with the lending transaction paid from it.
-    pub fn lendable(&self, address: Address, resource: Resource) -> u64 {
+    /// Sun of its stake that an account could delegate now, with the delegating transaction paid from it.
+    pub fn delegatable(&self, address: Address, resource: Resource) -> u64 {
         let Some(account) = self.account(address) else { return 0 };
         let stake = account.stake(resource);
         let own_bytes = match resource {
             Resource::Bandwidth => delegate::estimated_bytes(&self.chain.params, stake.own),
             Resource::Energy => 0,
         };
-        let lendable = self.pool(resource).lendable(stake, own_bytes, self.slot());
-        if lendable < TRX { 0 } else { lendable }
+        let delegatable = self.pool(resource).delegatable(stake, own_bytes, self.slot());
+        if delegatable < TRX { 0 } else { delegatable }
     }
 
     /// How many more times an account may begin to unstake.
@@ -182,18 +185,18 @@ impl<'a> View<'a> {
         MAX_UNSTAKING.saturating_sub(under_way)
     }
 
-    /// What `lender` has lent to `borrower`; nothing if no loan is open.
-    pub fn loans(&self, lender: Address, borrower: Address) -> Option<&'a Loans> {
-        self.chain.state.loans.get_at(self.layer, &(lender, borrower))
+    /// What `delegator` has delegated to `receiver`; nothing if no delegation is open.
+    pub fn delegations(&self, delegator: Address, receiver: Address) -> Option<&'a Delegations> {
+        self.chain.state.delegations.get_at(self.layer, &(delegator, receiver))
     }
 
-    /// Whom an account has lent to, and who has lent to it, each in the order of the last loan.
-    pub fn loan_partners(&self, address: Address) -> (Vec<Address>, Vec<Address>) {
-        let mut all: Vec<_> = self.chain.state.loans.entries_at(self.layer);
-        all.sort_unstable_by_key(|(pair, loans)| (loans.lent_at, *pair));
-        let borrowers = all.iter().filter(|((lender, _), _)| *lender == address).map(|((_, to), _)| *to);
-        let lenders = all.iter().filter(|((_, borrower), _)| *borrower == address).map(|((from, _), _)| *from);
-        (borrowers.collect(), lenders.collect())
+    /// Whom an account has delegated to, and who has delegated to it, each in the order of the last delegation.
+    pub fn delegation_partners(&self, address: Address) -> (Vec<Address>, Vec<Address>) {
+        let mut all: Vec<_> = self.chain.state.delegations.entries_at(self.layer);
+        all.sort_unstable_by_key(|(pair, delegations)| (delegations.delegated_at, *pair));
+        let receivers = all.iter().filter(|((delegator, _), _)| *delegator == address).map(|((_, to), _)| *to);
+        let delegators = all.iter().filter(|((_, receiver), _)| *receiver == address).map(|((from, _), _)| *from);
+        (receivers.collect(), delegators.collect())
     }
 
     /// A contract's settings.

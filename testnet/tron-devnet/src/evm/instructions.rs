@@ -96,17 +96,17 @@ fn sstore(mut ctx: Ictx<'_, '_>) -> Outcome {
     ctx.host.sstore(target, slot, value).map(|_| ()).ok_or(InstructionResult::FatalExternalError)
 }
 
-/// Hands over the balance; the contract goes only if the transaction made it. The heir comes to life even by an
+/// Hands over the balance; the contract goes only if the transaction made it. The beneficiary comes to life even by an
 /// inheritance of nothing.
 fn suicide(mut ctx: Ictx<'_, '_>) -> Outcome {
     refuse_static(&mut ctx)?;
     let owner = ctx.interpreter.input.target_address();
-    let heir = to_address(ctx.interpreter.stack.peek(0)?);
+    let beneficiary = to_address(ctx.interpreter.stack.peek(0)?);
     let Ok(account) = ctx.host.journaled_state.load_account(owner);
     let balance = account.data.info.balance.saturating_to();
-    ctx.host.chain.note_internal(owner, heir, balance, &[], SUICIDE);
-    if !exists(ctx.host, heir) {
-        let Ok(mut account) = ctx.host.journaled_state.load_account_mut(heir);
+    ctx.host.chain.note_internal(owner, beneficiary, balance, &[], SUICIDE);
+    if !exists(ctx.host, beneficiary) {
+        let Ok(mut account) = ctx.host.journaled_state.load_account_mut(beneficiary);
         account.data.touch();
         account.data.set_nonce(1);
     }

@@ -142,9 +142,9 @@ impl Query {
             (IsWitness, [address]) => vec![u64::from(to_address(*address) == ctx.chain.witness)],
             (ChainParameter, [code]) => vec![parameter(ctx, long(*code))],
             (Self::Resource, [to, from, kind]) if to_address(*to) != to_address(*from) => {
-                let loans = ctx.journaled_state.database.loans(to_address(*from), to_address(*to));
-                let loan = resource(*kind).map(|resource| *loans.of(resource)).unwrap_or_default();
-                vec![loan.open.saturating_add(loan.locked)]
+                let delegations = ctx.journaled_state.database.delegations(to_address(*from), to_address(*to));
+                let delegation = resource(*kind).map(|resource| *delegations.of(resource)).unwrap_or_default();
+                vec![delegation.open.saturating_add(delegation.locked)]
             }
             (_, [address, rest @ ..]) => match account(ctx, *address) {
                 Some(account) => self.of_account(ctx, &account, rest),
@@ -159,7 +159,7 @@ impl Query {
         let last = words.last().copied().unwrap_or_default();
         match self {
             TotalVoteCount => {
-                let staked = Resource::ALL.iter().map(|r| account.stake(*r)).map(|s| s.own.saturating_add(s.lent));
+                let staked = Resource::ALL.iter().map(|r| account.stake(*r)).map(|s| s.own.saturating_add(s.delegated));
                 vec![staked.fold(0, u64::saturating_add) / TRX]
             }
             AvailableUnfreezes => {
@@ -178,15 +178,15 @@ impl Query {
         match self {
             UnfreezableBalance | Self::Resource => vec![stake.own],
             TotalResource => vec![stake.in_force()],
-            TotalDelegated => vec![stake.lent],
-            TotalAcquired => vec![stake.borrowed],
+            TotalDelegated => vec![stake.delegated],
+            TotalAcquired => vec![stake.acquired],
             Self::Usage => {
                 let (in_use, seconds) = use_of(ctx, stake, resource);
                 vec![in_use, seconds]
             }
             Delegatable => {
                 let (in_use, _) = use_of(ctx, stake, resource);
-                vec![stake.own.saturating_sub(in_use.saturating_sub(stake.borrowed))]
+                vec![stake.own.saturating_sub(in_use.saturating_sub(stake.acquired))]
             }
             CheckUndelegate => {
                 let wanted = words.first().map_or(0, |word| long(*word));
@@ -223,7 +223,7 @@ fn use_of(ctx: &Ctx<'_>, stake: &Stake, resource: Resource) -> (u64, u64) {
     (whole(in_use), left.saturating_mul(SLOT_MS) / 1_000)
 }
 
-/// Of a loan of `wanted` to somebody with `limit` of which some is in use: what is not, what is, and for how long.
+/// Of a delegation of `wanted` to somebody with `limit` of which some is in use: what is not, what is, and for how long.
 fn split(wanted: u64, limit: u64, (in_use, seconds): (u64, u64)) -> Vec<u64> {
     let wanted = wanted.min(limit);
     if limit <= in_use {

@@ -3,7 +3,7 @@
 //! The rules are those of the main network with every proposal up to number 94 in force: TRC-10 transfers,
 //! Constantinople, Solidity 0.5.9, Istanbul, London, compatible EVM (every contract here has version 1), Shanghai,
 //! Cancun, blob, higher CPU limit (memory instructions cost 1 more), energy adjustment (a self-destruction pays for its
-//! heir), dynamic energy, and the restriction of `SELFDESTRUCT` (5,000, and it removes only what the same transaction
+//! beneficiary), dynamic energy, and the restriction of `SELFDESTRUCT` (5,000, and it removes only what the same transaction
 //! made). Prague and Osaka (95, 96) are not.
 //!
 //! revm charges nothing itself ([`free_of_charge`]): [`super::energy`] charges by this table before each instruction.

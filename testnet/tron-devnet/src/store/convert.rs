@@ -6,14 +6,14 @@ use lucid_tron_bridge::proto::ContractResult;
 use revm::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::record::{
-    AccountEntry, AccountMessage, ContractEntry, DeltaMessage, FactorEntry, InfoMessage, InternalMessage, LoanMessage,
-    LoansEntry, LogMessage, RestakedMessage, SlotEntry, StakeMessage, TotalEntry, UnstakingMessage,
+    AccountEntry, AccountMessage, ContractEntry, DelegationsEntry, DeltaMessage, FactorEntry, InfoMessage,
+    InternalMessage, LoanMessage, LogMessage, RestakedMessage, SlotEntry, StakeMessage, TotalEntry, UnstakingMessage,
 };
 use crate::chain::change::Delta;
 use crate::chain::state::Total;
 use crate::chain::{
-    Account, InternalTransaction, Loan, Loans, Permissions, Receipt, Resource, Restaked, Stake, TransactionInfo,
-    Unstaking, Usage,
+    Account, Delegation, Delegations, InternalTransaction, Permissions, Receipt, Resource, Restaked, Stake,
+    TransactionInfo, Unstaking, Usage,
 };
 use crate::evm::tx::NOTES;
 
@@ -49,7 +49,7 @@ pub(super) fn from_delta(delta: &Delta) -> DeltaMessage {
             .iter()
             .map(|(address, factor)| FactorEntry { address: address.to_vec(), factor: *factor })
             .collect(),
-        loans: delta.loans.iter().map(from_loans).collect(),
+        delegations: delta.delegations.iter().map(from_delegations).collect(),
         totals: delta.totals.iter().map(|(total, sum)| TotalEntry { total: from_total(*total), sum: *sum }).collect(),
         codes: delta.codes.iter().map(|code| code.to_vec()).collect(),
     }
@@ -76,7 +76,7 @@ pub(super) fn to_delta(message: DeltaMessage) -> Option<Delta> {
         slots: slots.collect::<Option<_>>()?,
         contracts: contracts.collect::<Option<_>>()?,
         factors: factors.collect::<Option<_>>()?,
-        loans: message.loans.iter().map(to_loans).collect::<Option<_>>()?,
+        delegations: message.delegations.iter().map(to_delegations).collect::<Option<_>>()?,
         totals: totals.collect::<Option<_>>()?,
         codes: message.codes.into_iter().map(Bytes::from).collect(),
     })
@@ -94,34 +94,44 @@ fn to_total(number: u32) -> Option<Total> {
     [Total::Burnt, Total::NetWeight, Total::EnergyWeight].into_iter().find(|total| from_total(*total) == number)
 }
 
-fn from_loans(((lender, borrower), loans): &((Address, Address), Option<Loans>)) -> LoansEntry {
-    let from = |loan: &Loan| LoanMessage { open: loan.open, locked: loan.locked, locked_until: loan.locked_until };
-    LoansEntry {
-        lender: lender.to_vec(),
-        borrower: borrower.to_vec(),
-        bandwidth: loans.map(|loans| from(&loans.bandwidth)),
-        energy: loans.map(|loans| from(&loans.energy)),
-        lent_at: loans.map(|loans| loans.lent_at).unwrap_or_default(),
+fn from_delegations(
+    ((delegator, receiver), delegations): &((Address, Address), Option<Delegations>),
+) -> DelegationsEntry {
+    let from = |delegation: &Delegation| LoanMessage {
+        open: delegation.open,
+        locked: delegation.locked,
+        locked_until: delegation.locked_until,
+    };
+    DelegationsEntry {
+        delegator: delegator.to_vec(),
+        receiver: receiver.to_vec(),
+        bandwidth: delegations.map(|delegations| from(&delegations.bandwidth)),
+        energy: delegations.map(|delegations| from(&delegations.energy)),
+        delegated_at: delegations.map(|delegations| delegations.delegated_at).unwrap_or_default(),
     }
 }
 
-fn to_loans(entry: &LoansEntry) -> Option<((Address, Address), Option<Loans>)> {
-    let to = |loan: LoanMessage| Loan { open: loan.open, locked: loan.locked, locked_until: loan.locked_until };
-    let loans = match (entry.bandwidth, entry.energy) {
+fn to_delegations(entry: &DelegationsEntry) -> Option<((Address, Address), Option<Delegations>)> {
+    let to = |delegation: LoanMessage| Delegation {
+        open: delegation.open,
+        locked: delegation.locked,
+        locked_until: delegation.locked_until,
+    };
+    let delegations = match (entry.bandwidth, entry.energy) {
         (Some(bandwidth), Some(energy)) => {
-            Some(Loans { bandwidth: to(bandwidth), energy: to(energy), lent_at: entry.lent_at })
+            Some(Delegations { bandwidth: to(bandwidth), energy: to(energy), delegated_at: entry.delegated_at })
         }
         (None, None) => None,
         _ => return None,
     };
-    Some(((to_address(&entry.lender)?, to_address(&entry.borrower)?), loans))
+    Some(((to_address(&entry.delegator)?, to_address(&entry.receiver)?), delegations))
 }
 
 fn from_stake(stake: &Stake) -> Option<StakeMessage> {
     (*stake != Stake::default()).then_some(StakeMessage {
         own: stake.own,
-        lent: stake.lent,
-        borrowed: stake.borrowed,
+        delegated: stake.delegated,
+        acquired: stake.acquired,
         usage: stake.usage.amount,
         slot: stake.usage.slot,
         window: stake.usage.window,
@@ -132,8 +142,8 @@ fn to_stake(message: Option<StakeMessage>) -> Stake {
     let message = message.unwrap_or_default();
     Stake {
         own: message.own,
-        lent: message.lent,
-        borrowed: message.borrowed,
+        delegated: message.delegated,
+        acquired: message.acquired,
         usage: Usage { amount: message.usage, slot: message.slot, window: message.window },
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct DeltaMessage {
     #[prost(message, repeated, tag = "4")]
     pub(super) factors: Vec<FactorEntry>,
     #[prost(message, repeated, tag = "5")]
-    pub(super) loans: Vec<LoansEntry>,
+    pub(super) delegations: Vec<DelegationsEntry>,
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub(super) codes: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "7")]
@@ -88,18 +88,18 @@ pub(super) struct DeltaMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct LoansEntry {
+pub(super) struct DelegationsEntry {
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) lender: Vec<u8>,
+    pub(super) delegator: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(super) borrower: Vec<u8>,
-    /// Both or none of the loans; none is removed.
+    pub(super) receiver: Vec<u8>,
+    /// Both or none of the delegations; none is removed.
     #[prost(message, optional, tag = "3")]
     pub(super) bandwidth: Option<LoanMessage>,
     #[prost(message, optional, tag = "4")]
     pub(super) energy: Option<LoanMessage>,
     #[prost(uint64, tag = "5")]
-    pub(super) lent_at: u64,
+    pub(super) delegated_at: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -164,9 +164,9 @@ pub(super) struct StakeMessage {
     #[prost(uint64, tag = "1")]
     pub(super) own: u64,
     #[prost(uint64, tag = "2")]
-    pub(super) lent: u64,
+    pub(super) delegated: u64,
     #[prost(uint64, tag = "3")]
-    pub(super) borrowed: u64,
+    pub(super) acquired: u64,
     #[prost(uint64, tag = "4")]
     pub(super) usage: u64,
     #[prost(uint64, tag = "5")]

@@ -22,13 +22,7 @@ pub(crate) struct Net {
 impl Net {
     /// Blocks on demand unless `block_time` is given; a free port.
     pub(crate) async fn start(block_time: Option<Duration>, solid_lag: u64) -> Self {
-        let config = DevnetConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            block_time,
-            solid_lag,
-            accounts: 3,
-            ..DevnetConfig::default()
-        };
+        let config = DevnetConfig { port: 0, block_time, solid_lag, accounts: 3, ..DevnetConfig::default() };
         Self::start_with(config).await
     }
 
@@ -54,17 +48,17 @@ impl Net {
     }
 
     pub(crate) async fn raw(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        raw_at(self.ready.listen, method, path, body).await
+        raw_at(self.ready.listen[0], method, path, body).await
     }
 
     /// What is answered to these very bytes.
     pub(crate) async fn say(&self, request: &str) -> String {
-        say(self.ready.listen, request).await
+        say(self.ready.listen[0], request).await
     }
 
     /// Status and headers of an answer, in lower case.
     pub(crate) async fn head(&self, method: &str, path: &str) -> (u16, String) {
-        let (status, head, _) = exchange(self.ready.listen, method, path, "").await;
+        let (status, head, _) = exchange(self.ready.listen[0], method, path, "").await;
         (status, head.to_lowercase())
     }
 
@@ -98,7 +92,7 @@ async fn raw_at(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, S
 
 async fn exchange(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String, String) {
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: devnet\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let response = say(at, &request).await;

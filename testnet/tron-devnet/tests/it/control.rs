@@ -1,9 +1,8 @@
 //! `/devnet/*` and the faults.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use lucid_tron_devnet::wallet::{self, Validity, Wallet};
+use lucid_tron_devnet::wallet::Wallet;
 use lucid_tron_devnet::{DevnetConfig, address, token};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -14,7 +13,7 @@ use crate::client::{Net, paid_bytes, pay};
 
 async fn controlled() -> Net {
     Net::start_with(DevnetConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        port: 0,
         block_time: None,
         solid_lag: 2,
         accounts: 3,
@@ -30,13 +29,13 @@ async fn balance(net: &Net, base58: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn powers_are_refused_without_control() {
+async fn methods_are_refused_without_control() {
     let net = Net::start(None, 1).await;
-    for power in ["mine", "fund", "faults", "snapshot", "nonsense", "mine/", "/mine", "../devnet/mine", "mine?blocks=1"]
+    for name in ["mine", "fund", "faults", "snapshot", "nonsense", "mine/", "/mine", "../devnet/mine", "mine?blocks=1"]
     {
         for (method, refusal) in [("POST", 403), ("GET", 403), ("PUT", 405), ("HEAD", 405), ("OPTIONS", 405)] {
-            let (status, _) = net.head(method, &format!("/devnet/{power}")).await;
-            assert_eq!(status, refusal, "{method} {power}");
+            let (status, _) = net.head(method, &format!("/devnet/{name}")).await;
+            assert_eq!(status, refusal, "{method} {name}");
         }
     }
     for path in ["//devnet/mine", "/DEVNET/mine", "/%64evnet/mine", "/devnet%2fmine", "/wallet/../devnet/mine"] {
@@ -52,8 +51,8 @@ async fn mine_travel_and_fund() {
     let after = net.post("/devnet/mine", r#"{"blocks": 5}"#).await;
     assert_eq!(after["number"].as_u64().unwrap(), before["number"].as_u64().unwrap() + 5);
     assert_eq!(after["solid"].as_u64().unwrap(), after["number"].as_u64().unwrap() - 2);
-    net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
-    let later = net.post("/devnet/mine", "").await;
+    let later = net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
+    assert_eq!(later["number"].as_u64().unwrap(), after["number"].as_u64().unwrap() + 1);
     assert!(later["time"].as_u64().unwrap() >= before["time"].as_u64().unwrap() + 3_600_000);
     let who = address::to_base58(Wallet::derive("somebody", 0).address());
     net.post("/devnet/fund", &json!({ "address": who, "balance": 77 }).to_string()).await;
@@ -65,38 +64,44 @@ async fn mine_travel_and_fund() {
 }
 
 #[tokio::test]
-async fn an_on_demand_network_takes_transactions_after_a_pause_of_days() {
+async fn pages_may_use_the_api_but_not_control() {
     let net = controlled().await;
-    net.post("/devnet/travel", &json!({ "milliseconds": 3 * 86_400_000u64 }).to_string()).await;
-    let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
-    let head = net.get("/wallet/getnowblock").await;
-    let from = &net.ready.accounts[0];
-    let id = hex::decode(head["blockID"].as_str().unwrap()).unwrap();
-    let validity = Validity { reference: id.try_into().unwrap(), timestamp: now, expiration: now + 60_000 };
-    let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), 9);
-    let (bytes, _) = wallet::signed(from, &message, 0, validity);
-    let answer = net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await;
-    assert_eq!(answer["result"], true, "{answer}");
-    // A client that goes by the head's time, as tronweb does, is taken too.
-    net.post("/devnet/travel", &json!({ "milliseconds": 86_400_000u64 }).to_string()).await;
-    pay(&net, 0, 1, 10).await;
-    net.stop().await;
-}
-
-#[tokio::test]
-async fn pages_may_use_the_api_but_not_the_powers() {
-    let net = controlled().await;
-    let (status, head) = net.head("OPTIONS", "/wallet/getnowblock").await;
-    assert_eq!(status, 204);
+    for path in ["/wallet/getnowblock", "/wallet/unknown", "/v1/blocks/latest/events", "/nowhere", "/healthcheck"] {
+        let preflight = format!(
+            "OPTIONS {path} HTTP/1.1\r\nhost: devnet\r\norigin: http://elsewhere\r\nconnection: close\r\n\
+             access-control-request-method: POST\r\naccess-control-request-headers: x-one, Authorization\r\n\r\n"
+        );
+        let head = net.say(&preflight).await.to_lowercase();
+        assert!(head.starts_with("http/1.1 204 "), "{path}: {head}");
+        for header in ["origin: *", "methods: get, post", "headers: x-one, authorization"] {
+            assert!(head.contains(&format!("access-control-allow-{header}\r\n")), "{path}: {head}");
+        }
+    }
+    for (method, path, expected) in [
+        ("GET", "/wallet/getnowblock", 200),
+        ("HEAD", "/wallet/getnowblock", 200),
+        ("GET", "/healthcheck", 200),
+        ("GET", "/wallet/unknown", 404),
+        ("GET", "/", 404),
+        ("PUT", "/wallet/getnowblock", 405),
+    ] {
+        let (status, head) = net.head(method, path).await;
+        assert_eq!(status, expected, "{method} {path}");
+        assert!(head.contains("access-control-allow-origin: *\r\n"), "{method} {path}: {head}");
+    }
+    faults(&net, json!({ "status": 429, "requests": 1 })).await;
+    let (status, head) = net.head("GET", "/wallet/getnowblock").await;
+    assert_eq!(status, 429);
     assert!(head.contains("access-control-allow-origin: *"), "{head}");
-    assert!(net.head("GET", "/wallet/getnowblock").await.1.contains("access-control-allow-origin: *"));
-    assert_eq!(net.head("OPTIONS", "/devnet/mine").await.0, 405);
-    assert!(!net.head("GET", "/devnet/info").await.1.contains("access-control"));
+    for path in ["/devnet/info", "/devnet/mine", "/admin/accounts-json", "/admin/accounts", "/admin/nothing"] {
+        assert_eq!(net.head("OPTIONS", path).await.0, 405, "{path}");
+        assert!(!net.head("GET", path).await.1.contains("access-control"), "{path}");
+    }
     net.stop().await;
 }
 
 #[tokio::test]
-async fn a_page_cannot_even_use_the_powers_blindly() {
+async fn a_page_cannot_even_use_control_blindly() {
     let net = controlled().await;
     let before = net.get("/devnet/info").await["number"].clone();
     // What a browser sends for a page without asking first: it says where the page is from, unless it is an image or so.
@@ -110,12 +115,14 @@ async fn a_page_cannot_even_use_the_powers_blindly() {
 }
 
 #[tokio::test]
-async fn powers_take_nothing_for_granted() {
+async fn methods_take_nothing_for_granted() {
     let net = controlled().await;
     let usdt = address::to_base58(net.ready.usdt.unwrap());
-    for (power, body) in [
+    for (name, body) in [
         ("mine", json!({ "blocks": 100_001 })),
         ("mine", json!({ "time": 253_402_300_800_000u64 })),
+        ("mine", json!({ "time": 0 })),
+        ("mine", json!({ "time": 1_700_000_000_000u64 })),
         ("travel", json!({})),
         ("travel", json!({ "milliseconds": i64::MAX })),
         ("fund", json!({ "address": usdt })),
@@ -130,8 +137,8 @@ async fn powers_take_nothing_for_granted() {
         ("faults", json!({ "status": 99 })),
     ] {
         let before = net.get("/devnet/info").await["id"].clone();
-        let (status, answer) = net.raw("POST", &format!("/devnet/{power}"), &body.to_string()).await;
-        assert_eq!(status, 400, "{power} {body}: {answer}");
+        let (status, answer) = net.raw("POST", &format!("/devnet/{name}"), &body.to_string()).await;
+        assert_eq!(status, 400, "{name} {body}: {answer}");
         assert_eq!(net.get("/devnet/info").await["id"], before);
     }
     net.stop().await;
@@ -150,13 +157,13 @@ async fn mining_at_a_time_takes_the_network_there() {
 }
 
 #[tokio::test]
-async fn a_long_power_holds_up_neither_answers_nor_the_end() {
+async fn a_long_method_holds_up_neither_answers_nor_the_end() {
     let net = controlled().await;
     let mine = "POST /devnet/mine HTTP/1.1\r\nhost: devnet\r\ncontent-length: 18\r\n\r\n{\"blocks\": 100000}";
     // This test has one thread, so a call that took it would not let any other be answered.
     let mut mining = Vec::new();
     for _ in 0..2 {
-        let mut connection = TcpStream::connect(net.ready.listen).await.unwrap();
+        let mut connection = TcpStream::connect(net.ready.listen[0]).await.unwrap();
         connection.write_all(mine.as_bytes()).await.unwrap();
         mining.push(connection);
     }
@@ -189,6 +196,21 @@ async fn snapshots_come_back_once() {
     pay(&net, 0, 1, 6).await;
     let next = net.post("/devnet/snapshot", "").await["id"].as_u64().unwrap();
     assert!(next > id, "an id never comes to mean something else");
+    // As many as a test suite likes, and back to each.
+    let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
+    let mut heads = Vec::new();
+    for amount in 10..60 {
+        let id = net.post("/devnet/snapshot", "").await["id"].as_u64().unwrap();
+        heads.push((id, net.get("/wallet/getnowblock").await));
+        net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
+        pay(&net, 0, 1, amount).await;
+    }
+    for (id, head) in heads.into_iter().rev() {
+        net.post("/devnet/revert", &json!({ "id": id }).to_string()).await;
+        assert_eq!(net.get("/wallet/getnowblock").await, head);
+    }
+    let info = net.get("/devnet/info").await;
+    assert!((now..now + 3_600_000).contains(&info["now"].as_u64().unwrap()), "the clock went back too: {info}");
     net.stop().await;
 }
 

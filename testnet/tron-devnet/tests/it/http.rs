@@ -112,7 +112,27 @@ async fn refusals_have_a_full_nodes_shapes() {
         let answer = net.post(path, body).await;
         assert!(answer["Error"].as_str().is_some_and(|e| e.starts_with("class ")), "{path} {body}: {answer}");
     }
-    assert_eq!(net.raw("POST", "/wallet/nosuchcall", "{}").await.0, 404);
+    for (path, told) in [
+        ("/wallet/nosuchcall", "docs/src/devnet.md"),
+        ("/jsonrpc", "It serves a full node's /wallet and /walletsolidity"),
+        ("/walletsolidity/broadcasthex", "; /wallet/broadcasthex does"),
+    ] {
+        let (status, body) = net.raw("POST", path, "{}").await;
+        let error = serde_json::from_str::<Value>(&body).unwrap()["Error"].as_str().unwrap().to_owned();
+        assert!(status == 404 && error.starts_with(path) && error.contains(told), "{status} {error}");
+    }
+    // What is built for a network with everything is refused here in the words that it would be refused with in the end.
+    for (call, told) in [
+        ("transferasset", "contract type 2 does not exist on this network"),
+        ("votewitnessaccount", "contract type 4 does not exist on this network"),
+        ("freezebalance", "freeze v2 is open, old freeze is closed"),
+        ("marketsellasset", "Not support Market Transaction, need to be opened by the committee"),
+    ] {
+        let answer = net.post(&format!("/wallet/{call}"), "{}").await;
+        let expected = format!("class org.tron.core.exception.ContractValidateException : {told}");
+        assert_eq!(answer, json!({ "Error": expected }), "{call}");
+        assert_eq!(net.raw("POST", &format!("/walletsolidity/{call}"), "{}").await.0, 404);
+    }
     assert_eq!(net.raw("PUT", "/wallet/getnowblock", "").await.0, 405);
     let huge = "x".repeat(5 * 1024 * 1024);
     let answer = net.post("/wallet/getaccount", &huge).await;
@@ -126,17 +146,117 @@ fn wallet_id(bytes: &[u8]) -> [u8; 32] {
     lucid_tron_bridge::block::transaction_id(&transaction.raw_data)
 }
 
+/// The head's tree shows what waits for a block, as a full node's does; the solidified one does not.
+#[tokio::test]
+async fn what_waits_for_a_block_is_seen_at_once() {
+    let net = Net::start(Some(Duration::from_secs(3_600)), 0).await;
+    let owner = &net.ready.accounts[0];
+    let fresh = Wallet::derive("fresh", 0);
+    let create = wallet::create(owner.address(), "thing", token::creation_code(9), Some(token::abi()), 0);
+    let good = validity(&net).await;
+    let (bytes, id) = wallet::signed(owner, &create, 1_000_000_000, good);
+    assert_eq!(broadcast(&net, &bytes).await["result"], true);
+    let thing = address::to_hex(wallet::contract_address(&id, owner.address()));
+    let by_value = |value: &str| json!({ "value": value }).to_string();
+    assert_eq!(net.post("/wallet/getcontract", &by_value(&thing)).await["name"], "thing");
+    assert_eq!(
+        net.post("/wallet/gettransactionbyid", &by_value(&hex::encode(id))).await["ret"][0]["contractRet"],
+        "SUCCESS"
+    );
+    assert_eq!(net.post("/wallet/gettransactioninfobyid", &by_value(&hex::encode(id))).await, json!({}));
+    let call = json!({ "owner_address": address::to_hex(owner.address()), "contract_address": thing,
+        "function_selector": "decimals()" });
+    let answer = net.post("/wallet/triggerconstantcontract", &call.to_string()).await;
+    assert_eq!(answer["constant_result"][0], hex::encode(token::number_word(6)));
+    let answer = net.post("/wallet/triggersmartcontract", &call.to_string()).await;
+    assert_eq!(answer["result"]["result"], true, "{answer}");
+
+    // What has just arrived can be spent.
+    let (bytes, _) = wallet::signed(owner, &wallet::transfer(owner.address(), fresh.address(), 3_000_000), 0, good);
+    assert_eq!(broadcast(&net, &bytes).await["result"], true);
+    let account = json!({ "address": address::to_hex(fresh.address()) }).to_string();
+    assert_eq!(net.post("/wallet/getaccount", &account).await["balance"], 3_000_000);
+    let spend = |amount: u64| {
+        json!({ "owner_address": address::to_hex(fresh.address()), "to_address": address::to_hex(owner.address()),
+            "amount": amount })
+        .to_string()
+    };
+    assert!(net.post("/wallet/createtransaction", &spend(3_000_000)).await["txID"].is_string());
+    let answer = net.post("/wallet/createtransaction", &spend(3_000_001)).await;
+    assert!(answer["Error"].as_str().unwrap().contains("balance is not sufficient"), "{answer}");
+    let (bytes, _) = wallet::signed(&fresh, &wallet::transfer(fresh.address(), owner.address(), 1_000_000), 0, good);
+    assert_eq!(broadcast(&net, &bytes).await["result"], true);
+    assert_eq!(net.post("/wallet/getaccount", &account).await["balance"], 2_000_000);
+
+    assert_eq!(net.post("/walletsolidity/getaccount", &account).await, json!({}));
+    let answer = net.post("/walletsolidity/triggerconstantcontract", &call.to_string()).await;
+    assert_eq!(answer["result"]["code"], "CONTRACT_VALIDATE_ERROR", "{answer}");
+    assert_eq!(net.get("/wallet/getnowblock").await["block_header"]["raw_data"]["number"], 1);
+    net.stop().await;
+}
+
+/// What TronBox asks its own network for.
+#[tokio::test]
+async fn the_accounts_are_shown_to_programs_here() {
+    let net = Net::start(None, 1).await;
+    let keys: Vec<_> = net.ready.accounts.iter().map(|wallet| hex::encode(wallet.secret())).collect();
+    assert_eq!(net.get("/admin/accounts-json").await, json!({ "privateKeys": keys, "more": [] }));
+    let (status, text) = net.raw("GET", "/admin/accounts", "").await;
+    assert_eq!(status, 200);
+    let last = net.ready.accounts.len() - 1;
+    for line in [
+        format!("({last}) {} (1000000 TRX)", address::to_base58(net.ready.accounts[last].address())),
+        format!("({last}) {}", keys[last]),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{text}");
+    }
+    for host in ["localhost", "LOCALHOST:9090", "127.0.0.1", "127.0.0.1:9090", "[::1]:9090"] {
+        let request = format!("GET /admin/accounts-json HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        assert!(net.say(&request).await.starts_with("HTTP/1.1 200 "), "{host}");
+    }
+    for path in ["/admin/accounts-json", "/admin/accounts"] {
+        for other in ["elsewhere.example", "127.0.0.1.elsewhere.example", "192.0.2.1", "localhost@elsewhere", ""] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: {other}\r\nconnection: close\r\n\r\n");
+            let answer = net.say(&request).await;
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{other}: {answer}");
+        }
+        let answer = net
+            .say(&format!(
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\norigin: http://elsewhere\r\nconnection: close\r\n\r\n"
+            ))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 403 ") && !keys.iter().any(|key| answer.contains(key)), "{answer}");
+    }
+    assert_eq!(net.raw("GET", "/admin/other", "").await.0, 404);
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn both_loopback_addresses_answer() {
+    let net = Net::start(None, 1).await;
+    for at in &net.ready.listen {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(b"GET /healthcheck HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{at}: {answer}");
+    }
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    assert_eq!(net.ready.listen.len(), 1 + usize::from(has_ipv6));
+    net.stop().await;
+}
+
 #[tokio::test]
 async fn open_connections_do_not_hold_up_the_end() {
     let net = Net::start(None, 1).await;
     // One that never says anything, one in the middle of its headers, one in the middle of its body, and one that was
     // answered and stays open.
-    let silent = TcpStream::connect(net.ready.listen).await.unwrap();
-    let mut started = TcpStream::connect(net.ready.listen).await.unwrap();
+    let silent = TcpStream::connect(net.ready.listen[0]).await.unwrap();
+    let mut started = TcpStream::connect(net.ready.listen[0]).await.unwrap();
     started.write_all(b"POST /wallet/getnow").await.unwrap();
-    let mut half = TcpStream::connect(net.ready.listen).await.unwrap();
+    let mut half = TcpStream::connect(net.ready.listen[0]).await.unwrap();
     half.write_all(b"POST /wallet/getnowblock HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await.unwrap();
-    let mut kept = TcpStream::connect(net.ready.listen).await.unwrap();
+    let mut kept = TcpStream::connect(net.ready.listen[0]).await.unwrap();
     kept.write_all(b"GET /healthcheck HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = [0; 15];
     kept.read_exact(&mut answer).await.unwrap();

@@ -1,11 +1,9 @@
 //! A network that is kept on disk.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use lucid_tron_devnet::wallet::{self, Validity};
-use lucid_tron_devnet::{DevnetConfig, DevnetError, serve};
+use lucid_tron_devnet::{DevnetConfig, DevnetError, address, serve};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +11,7 @@ use crate::client::{Net, pay};
 
 fn config(dir: &Path) -> DevnetConfig {
     DevnetConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        port: 0,
         block_time: None,
         solid_lag: 1,
         accounts: 3,
@@ -49,43 +47,12 @@ async fn it_goes_on_at_the_time_it_travelled_to() {
     let dir = tempfile::tempdir().unwrap();
     let config = DevnetConfig { control: true, ..config(dir.path()) };
     let net = Net::start_with(config.clone()).await;
-    net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
-    let before = net.post("/devnet/mine", "").await;
+    let before = net.post("/devnet/travel", r#"{"milliseconds": 3600000}"#).await;
     net.stop().await;
     let net = Net::start_with(config).await;
     let after = net.get("/devnet/info").await;
     assert!(after["now"].as_u64().unwrap() >= before["time"].as_u64().unwrap(), "{before} {after}");
     pay(&net, 0, 1, 5).await;
-    net.stop().await;
-}
-
-/// A transaction that only lacks a newer head gets a block made first; that block stays, whatever becomes of it.
-#[tokio::test]
-async fn a_block_made_for_a_refused_transaction_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = DevnetConfig { control: true, ..config(dir.path()) };
-    let net = Net::start_with(config.clone()).await;
-    net.post("/devnet/travel", r#"{"milliseconds": 172800000}"#).await;
-    let head = net.get("/wallet/getnowblock").await;
-    let now = net.get("/devnet/info").await["now"].as_u64().unwrap();
-    let from = &net.ready.accounts[0];
-    let send = async |reference: [u8; 32]| {
-        let validity = Validity { reference, timestamp: now, expiration: now + 60_000 };
-        let message = wallet::transfer(from.address(), net.ready.accounts[1].address(), i64::MAX.unsigned_abs());
-        let (bytes, _) = wallet::signed(from, &message, 0, validity);
-        net.post("/wallet/broadcasthex", &json!({ "transaction": hex::encode(bytes) }).to_string()).await
-    };
-    let answer = send([9; 32]).await;
-    assert_eq!(answer["code"], "TAPOS_ERROR", "{answer}");
-    assert_eq!(net.get("/wallet/getnowblock").await, head, "a newer head is not all that it lacks");
-    let id = hex::decode(head["blockID"].as_str().unwrap()).unwrap();
-    let answer = send(id.try_into().unwrap()).await;
-    assert_eq!(answer["code"], "CONTRACT_VALIDATE_ERROR", "{answer}");
-    let seen = net.get("/wallet/getnowblock").await;
-    assert_ne!(seen, head);
-    net.stop().await;
-    let net = Net::start_with(config).await;
-    assert_eq!(net.get("/wallet/getnowblock").await, seen);
     net.stop().await;
 }
 
@@ -109,6 +76,14 @@ async fn another_network_is_not_started_over_it() {
         let error = refused(other).await;
         assert!(matches!(error, DevnetError::OtherNetwork { .. }), "{error}");
     }
+    let without = DevnetConfig { deploy_usdt: false, balance: 1, ..config(&dir.path().join("without")) };
+    for _ in 0..2 {
+        let net = Net::start_with(without.clone()).await;
+        let first = net.get("/wallet/getblockbynum?num=1").await;
+        assert_eq!(first["block_header"]["raw_data"]["number"], 1, "{first}");
+        assert_eq!(net.get("/wallet/getnowblock").await, first);
+        net.stop().await;
+    }
     // The lag and the block time may differ.
     let net = Net::start_with(DevnetConfig {
         solid_lag: 5,
@@ -122,8 +97,27 @@ async fn another_network_is_not_started_over_it() {
 #[tokio::test]
 async fn a_port_in_use_is_an_error() {
     let net = Net::start(None, 1).await;
-    let error = refused(DevnetConfig { listen: net.ready.listen, ..DevnetConfig::default() }).await;
-    assert!(matches!(error, DevnetError::Listen { address, .. } if address == net.ready.listen), "{error}");
+    let error = refused(DevnetConfig { port: net.ready.listen[0].port(), ..DevnetConfig::default() }).await;
+    assert!(matches!(error, DevnetError::Listen { address, .. } if address == net.ready.listen[0]), "{error}");
     assert_ne!(net.get("/wallet/getnowblock").await, json!({}));
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn who_cannot_pay_for_the_token_learns_how_much_it_takes() {
+    let config = DevnetConfig { port: 0, balance: 10_000_000, ..DevnetConfig::default() };
+    let DevnetError::DeployUsdt { balance, fee } = refused(config.clone()).await else { panic!("another error") };
+    assert_eq!(balance, 10_000_000);
+    let DevnetError::DeployUsdt { fee: same, .. } = refused(DevnetConfig { balance: fee - 1, ..config.clone() }).await
+    else {
+        panic!("another error")
+    };
+    assert_eq!(same, fee);
+    let net = Net::start_with(DevnetConfig { balance: fee, ..config }).await;
+    let usdt = address::to_hex(net.ready.usdt.unwrap());
+    assert_eq!(net.get(&format!("/wallet/getcontract?value={usdt}")).await["name"], "TestUsdt");
+    let owner = address::to_base58(net.ready.accounts[0].address());
+    let owner = net.get(&format!("/wallet/getaccount?visible=true&address={owner}")).await;
+    assert_eq!(owner["balance"].as_u64(), None, "all of it was burnt: {owner}");
     net.stop().await;
 }

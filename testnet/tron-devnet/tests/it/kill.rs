@@ -1,4 +1,4 @@
-//! A network that is killed in the middle of its work, as a process of its own.
+//! A network in a process of its own: killed in the middle of its work, or short of descriptors.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use lucid_tron_devnet::{DevnetConfig, serve};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ const FOLDER: &str = "LUCID_DEVNET_KILL_TEST_FOLDER";
 
 fn config(dir: &Path) -> DevnetConfig {
     DevnetConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        port: 0,
         block_time: Some(Duration::from_millis(20)),
         solid_lag: 2,
         accounts: 3,
@@ -32,13 +33,17 @@ fn config(dir: &Path) -> DevnetConfig {
 #[ignore = "started by the test below"]
 async fn child() {
     let Ok(dir) = std::env::var(FOLDER) else { return };
-    let announce = |ready: lucid_tron_devnet::Ready| writeln!(std::io::stdout(), "\nREADY {}", ready.listen).unwrap();
+    let announce =
+        |ready: lucid_tron_devnet::Ready| writeln!(std::io::stdout(), "\nREADY {}", ready.listen[0]).unwrap();
     serve(config(Path::new(&dir)), CancellationToken::new(), announce).await.unwrap();
 }
 
-async fn start(dir: &Path) -> (Child, SocketAddr) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::child", "--ignored", "--nocapture"])
+/// With at most so many open files, if that is said.
+async fn start(dir: &Path, files: Option<u32>) -> (Child, SocketAddr) {
+    let limit = files.map_or_else(String::new, |files| format!("ulimit -n {files}; "));
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{limit}exec \"$0\" --exact kill::child --ignored --nocapture")])
+        .arg(std::env::current_exe().unwrap())
         .env(FOLDER, dir)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -59,7 +64,7 @@ async fn what_was_seen_in_a_block_survives_kill_9() {
     let mut seen: Vec<(String, Value)> = Vec::new();
     let mut blocks: Vec<Value> = Vec::new();
     for round in 0..3u64 {
-        let (mut child, at) = start(dir.path()).await;
+        let (mut child, at) = start(dir.path(), None).await;
         for (id, info) in &seen {
             let now = get_at(at, &format!("/wallet/gettransactioninfobyid?value={id}")).await;
             assert_eq!(&now, info, "round {round}");
@@ -91,4 +96,24 @@ async fn what_was_seen_in_a_block_survives_kill_9() {
         assert_eq!(&net.get(&format!("/wallet/gettransactioninfobyid?value={id}")).await, info);
     }
     net.stop().await;
+}
+
+#[tokio::test]
+async fn more_idle_connections_than_descriptors_stop_neither_answers_nor_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_child, at) = start(dir.path(), Some(256)).await;
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        idle.push(TcpStream::connect(at).await.unwrap());
+    }
+    let number =
+        async || get_at(at, "/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+    let before = number().await;
+    pay_at(at, "lucid", 5).await;
+    let later = async {
+        while number().await < before + 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), later).await.unwrap();
 }

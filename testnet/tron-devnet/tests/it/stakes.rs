@@ -1,4 +1,4 @@
-//! Staking, lending and contract settings through the calls that build their transactions, and what is told about them.
+//! Staking, delegating and contract settings through the calls that build their transactions, and what is told about them.
 
 use lucid_tron_devnet::address;
 use serde_json::{Value, json};
@@ -45,16 +45,17 @@ async fn stakes_are_made_lent_and_taken_back() {
 
     let most = post(&net, "getcandelegatedmaxsize", json!({ "owner_address": owner, "type": 1 })).await;
     assert_eq!(most, json!({ "max_size": amount }));
-    let lend = json!({ "owner_address": owner, "receiver_address": other, "balance": 400 * TRX, "resource": "ENERGY" });
-    act(&net, "delegateresource", lend).await;
+    let delegate =
+        json!({ "owner_address": owner, "receiver_address": other, "balance": 400 * TRX, "resource": "ENERGY" });
+    act(&net, "delegateresource", delegate).await;
     let locked = json!({ "owner_address": owner, "receiver_address": other, "balance": 100 * TRX, "resource": "ENERGY",
         "lock": true, "lock_period": 1_200 });
     act(&net, "delegateresource", locked).await;
-    let loans = post(&net, "getdelegatedresourcev2", json!({ "fromAddress": owner, "toAddress": other })).await;
+    let delegations = post(&net, "getdelegatedresourcev2", json!({ "fromAddress": owner, "toAddress": other })).await;
     let open = json!({ "from": owner, "to": other, "frozen_balance_for_energy": 400 * TRX });
-    assert_eq!(loans["delegatedResource"][0], open);
-    assert_eq!(loans["delegatedResource"][1]["frozen_balance_for_energy"], 100 * TRX);
-    assert!(loans["delegatedResource"][1]["expire_time_for_energy"].is_u64(), "{loans}");
+    assert_eq!(delegations["delegatedResource"][0], open);
+    assert_eq!(delegations["delegatedResource"][1]["frozen_balance_for_energy"], 100 * TRX);
+    assert!(delegations["delegatedResource"][1]["expire_time_for_energy"].is_u64(), "{delegations}");
     let index = post(&net, "getdelegatedresourceaccountindexv2", json!({ "value": other })).await;
     assert_eq!(index, json!({ "account": other, "fromAccounts": [owner] }));
     let index = post(&net, "getdelegatedresourceaccountindexv2", json!({ "value": owner })).await;
@@ -65,8 +66,8 @@ async fn stakes_are_made_lent_and_taken_back() {
     assert_eq!(account["account_resource"]["acquired_delegated_frozenV2_balance_for_energy"], 500 * TRX);
     let back = json!({ "owner_address": owner, "receiver_address": other, "balance": 400 * TRX, "resource": "ENERGY" });
     act(&net, "undelegateresource", back).await;
-    let loans = post(&net, "getdelegatedresourcev2", json!({ "fromAddress": owner, "toAddress": other })).await;
-    assert_eq!(loans["delegatedResource"].as_array().unwrap().len(), 1);
+    let delegations = post(&net, "getdelegatedresourcev2", json!({ "fromAddress": owner, "toAddress": other })).await;
+    assert_eq!(delegations["delegatedResource"].as_array().unwrap().len(), 1);
 
     let count =
         async || post(&net, "getavailableunfreezecount", json!({ "owner_address": owner })).await["count"].clone();

@@ -151,7 +151,8 @@ fn a_transaction_is_described_to_its_last_field() {
         timestamp: 11,
         fee_limit: 12,
     };
-    let result = proto::TransactionResult { fee: 1, ret: 1, contract_ret: 15 };
+    let result =
+        proto::TransactionResult { fee: 1, ret: 1, contract_ret: 15, unfreeze_amount: 7, ..Default::default() };
     let transaction = proto::Transaction {
         raw_data: raw.encode_to_vec(),
         signature: vec![vec![1], Vec::new()],
@@ -162,7 +163,8 @@ fn a_transaction_is_described_to_its_last_field() {
     assert_eq!(read.encode(), wire);
     let printed = read.print(PLAIN);
     assert_eq!(printed["signature"], json!(["01", ""]));
-    assert_eq!(printed["ret"], json!([{ "fee": 1, "ret": "FAILED", "contractRet": "INVALID_CODE" }, {}]));
+    let result = json!({ "fee": 1, "ret": "FAILED", "contractRet": "INVALID_CODE", "unfreeze_amount": 7 });
+    assert_eq!(printed["ret"], json!([result, {}]));
     assert_eq!(printed["raw_data"].as_object().unwrap().len(), 9);
     assert_eq!(printed["raw_data"]["contract"][0]["parameter"], json!({ "type_url": "u", "value": "06" }));
 }

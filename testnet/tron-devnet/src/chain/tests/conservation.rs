@@ -127,23 +127,27 @@ impl Bench {
     fn sun_in_existence(&self) -> u64 {
         let state = &self.chain.state;
         let of = |account: &Account| {
-            let staked: u64 = Resource::ALL.iter().map(|r| account.stake(*r).own + account.stake(*r).lent).sum();
+            let staked: u64 = Resource::ALL.iter().map(|r| account.stake(*r).own + account.stake(*r).delegated).sum();
             account.balance + staked + account.unstaking.iter().map(|u| u.amount).sum::<u64>()
         };
         state.accounts.iter().map(|(_, account)| of(account)).sum::<u64>() + state.total(Total::Burnt)
     }
 
-    /// Loans are what lenders lent and borrowers borrowed, and stakes are the network's weight.
+    /// Delegations are what delegators delegated and receivers acquired, and stakes are the network's weight.
     fn check_stakes(&self) -> Result<(), TestCaseError> {
         let state = &self.chain.state;
         for resource in Resource::ALL {
             for (address, account) in state.accounts.iter() {
                 let sum = |is_of: &dyn Fn(&(Address, Address)) -> bool| -> u64 {
-                    let loans = state.loans.iter().filter(|(pair, _)| is_of(pair)).map(|(_, loans)| loans.of(resource));
-                    loans.map(|loan| loan.open + loan.locked).sum()
+                    let delegations = state
+                        .delegations
+                        .iter()
+                        .filter(|(pair, _)| is_of(pair))
+                        .map(|(_, delegations)| delegations.of(resource));
+                    delegations.map(|delegation| delegation.open + delegation.locked).sum()
                 };
-                prop_assert_eq!(account.stake(resource).lent, sum(&|(lender, _)| lender == address));
-                prop_assert_eq!(account.stake(resource).borrowed, sum(&|(_, borrower)| borrower == address));
+                prop_assert_eq!(account.stake(resource).delegated, sum(&|(delegator, _)| delegator == address));
+                prop_assert_eq!(account.stake(resource).acquired, sum(&|(_, receiver)| receiver == address));
             }
             let weight: u64 = state.accounts.iter().map(|(_, account)| account.stake(resource).weight()).sum();
             let genesis = match resource {
@@ -173,7 +177,7 @@ fn tables(chain: &Chain) -> impl PartialEq + std::fmt::Debug + use<> {
             sorted(&state.accounts, layer),
             sorted(&state.storage, layer),
             sorted(&state.contracts, layer),
-            sorted(&state.loans, layer),
+            sorted(&state.delegations, layer),
             sorted(&state.totals, layer),
         )
     })
@@ -207,7 +211,7 @@ proptest! {
     }
 }
 
-/// The property above is about something: its steps do stake, lend and pay with stakes.
+/// The property above is about something: its steps do stake, delegate and pay with stakes.
 #[test]
 fn its_steps_reach_what_they_are_for() {
     let mut bench = Bench::new();

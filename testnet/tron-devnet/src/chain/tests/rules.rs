@@ -119,12 +119,12 @@ fn a_transaction_that_makes_an_account_is_small() {
     let mut bench = Bench::new();
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     let new = Wallet::derive("nobody", 0).address();
-    let note = |raw: &mut proto::TransactionRaw| raw.data = vec![b'x'; 1_000];
-    let refusal = send_changed(&mut bench, &[0], &wallet::transfer(a, new, 1), note).unwrap_err();
+    let memo = |raw: &mut proto::TransactionRaw| raw.data = vec![b'x'; 1_000];
+    let refusal = send_changed(&mut bench, &[0], &wallet::transfer(a, new, 1), memo).unwrap_err();
     assert_eq!(refusal.code, Code::TooBigTransactionError);
     assert!(refusal.message.starts_with("Too big new account transaction, TxId "), "{refusal}");
     assert!(refusal.message.ends_with(" bytes, maxTxSize 1000"), "{refusal}");
-    send_changed(&mut bench, &[0], &wallet::transfer(a, b, 1), note).unwrap();
+    send_changed(&mut bench, &[0], &wallet::transfer(a, b, 1), memo).unwrap();
 }
 
 #[test]

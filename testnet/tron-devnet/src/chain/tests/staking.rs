@@ -1,4 +1,4 @@
-//! Stakes, loans of resources, and who pays for what with them.
+//! Stakes, delegations of resources, and who pays for what with them.
 
 use super::*;
 use proto::Resource as Wire;
@@ -41,7 +41,7 @@ impl Bench {
         }
     }
 
-    fn loan(&self, from: usize, to: usize, trx: u64, resource: Wire) -> proto::DelegateResourceContract {
+    fn delegation(&self, from: usize, to: usize, trx: u64, resource: Wire) -> proto::DelegateResourceContract {
         proto::DelegateResourceContract {
             owner_address: self.wire(from),
             resource: resource.into(),
@@ -177,57 +177,57 @@ fn at_most_32_unstakings_are_under_way() {
 }
 
 #[test]
-fn loans_yield_for_the_borrower() {
+fn delegations_yield_for_the_receiver() {
     let mut bench = Bench::new();
     let (a, b, c) = (bench.keys[0].address(), bench.keys[1].address(), bench.keys[2].address());
     bench.freeze(0, 1_000, Wire::Bandwidth);
-    bench.run(0, &bench.loan(0, 1, 400, Wire::Bandwidth));
+    bench.run(0, &bench.delegation(0, 1, 400, Wire::Bandwidth));
     let weight = bench.chain.head().pool(Resource::Bandwidth).weight;
-    let (lender, borrower) = (bench.account(0).bandwidth, bench.account(1).bandwidth);
-    assert_eq!((lender.own, lender.lent, borrower.borrowed), (600 * TRX, 400 * TRX, 400 * TRX));
-    let loans = *bench.chain.head().loans(a, b).unwrap();
-    assert_eq!(loans.bandwidth, Loan { open: 400 * TRX, locked: 0, locked_until: 0 });
-    assert_eq!(bench.chain.head().loan_partners(a), (vec![b], vec![]));
-    assert_eq!(bench.chain.head().loan_partners(b), (vec![], vec![a]));
+    let (delegator, receiver) = (bench.account(0).bandwidth, bench.account(1).bandwidth);
+    assert_eq!((delegator.own, delegator.delegated, receiver.acquired), (600 * TRX, 400 * TRX, 400 * TRX));
+    let delegations = *bench.chain.head().delegations(a, b).unwrap();
+    assert_eq!(delegations.bandwidth, Delegation { open: 400 * TRX, locked: 0, locked_until: 0 });
+    assert_eq!(bench.chain.head().delegation_partners(a), (vec![b], vec![]));
+    assert_eq!(bench.chain.head().delegation_partners(b), (vec![], vec![a]));
     assert_eq!(bench.chain.head().staked_limit(b, Resource::Bandwidth), 639);
 
-    // The borrower uses it, and part of that use goes back with the loan.
+    // The receiver uses it, and part of that use goes back with the delegation.
     let bytes = bench.run(1, &wallet::transfer(b, c, 1)).receipt.net_usage;
     assert_eq!(bench.account(1).bandwidth.usage.amount, bytes);
     let before = bench.chain.head().staked_usage(a, Resource::Bandwidth).amount;
     bench.run(0, &bench.back(0, 1, 100, Wire::Bandwidth));
-    let (lender, borrower) = (bench.account(0).bandwidth, bench.account(1).bandwidth);
-    assert_eq!((lender.own, lender.lent, borrower.borrowed), (700 * TRX, 300 * TRX, 300 * TRX));
-    assert!(borrower.usage.amount.abs_diff(bytes / 4 * 3) <= 2, "{borrower:?}");
-    assert!(lender.usage.amount > before + bytes / 4, "its own bytes come on top");
+    let (delegator, receiver) = (bench.account(0).bandwidth, bench.account(1).bandwidth);
+    assert_eq!((delegator.own, delegator.delegated, receiver.acquired), (700 * TRX, 300 * TRX, 300 * TRX));
+    assert!(receiver.usage.amount.abs_diff(bytes / 4 * 3) <= 2, "{receiver:?}");
+    assert!(delegator.usage.amount > before + bytes / 4, "its own bytes come on top");
     assert_eq!(bench.chain.head().pool(Resource::Bandwidth).weight, weight);
 
     bench.run(0, &bench.back(0, 1, 300, Wire::Bandwidth));
-    assert!(bench.chain.head().loans(a, b).is_none());
-    assert_eq!(bench.chain.head().loan_partners(a), (vec![], vec![]));
-    assert_eq!(bench.chain.solid().loan_partners(a).0, [b], "the solidified view lags");
-    assert_eq!(bench.account(1).bandwidth.borrowed, 0);
+    assert!(bench.chain.head().delegations(a, b).is_none());
+    assert_eq!(bench.chain.head().delegation_partners(a), (vec![], vec![]));
+    assert_eq!(bench.chain.solid().delegation_partners(a).0, [b], "the solidified view lags");
+    assert_eq!(bench.account(1).bandwidth.acquired, 0);
 }
 
 #[test]
-fn a_locked_loan_stays_until_its_time() {
+fn a_locked_delegation_stays_until_its_time() {
     let mut bench = Bench::new();
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     bench.freeze(0, 1_000, Wire::Energy);
-    let lend = |bench: &Bench, slots| proto::DelegateResourceContract {
+    let delegate = |bench: &Bench, slots| proto::DelegateResourceContract {
         lock: true,
         lock_period: slots,
-        ..bench.loan(0, 1, 100, Wire::Energy)
+        ..bench.delegation(0, 1, 100, Wire::Energy)
     };
-    bench.run(0, &lend(&bench, 0));
+    bench.run(0, &delegate(&bench, 0));
     let head = bench.chain.head().block().time();
     let locked_until = head - 3_000 + 3 * DAY;
-    let loan = bench.chain.head().loans(a, b).unwrap().energy;
-    assert_eq!(loan, Loan { open: 0, locked: 100 * TRX, locked_until });
+    let delegation = bench.chain.head().delegations(a, b).unwrap().energy;
+    assert_eq!(delegation, Delegation { open: 0, locked: 100 * TRX, locked_until });
     let back = bench.back(0, 1, 100, Wire::Energy);
     let said = "insufficient delegateFrozenBalance(Energy), request=100000000, unlock_balance=0";
     assert_eq!(bench.refused(0, &back), said);
-    let shorter = lend(&bench, 100);
+    let shorter = delegate(&bench, 100);
     assert_eq!(
         bench.refused(0, &shorter),
         format!(
@@ -237,19 +237,19 @@ fn a_locked_loan_stays_until_its_time() {
     );
     let said = "The lock period of delegate resource cannot be less than 0 and cannot exceed 864000!";
     for slots in [-1, 864_001] {
-        let message = lend(&bench, slots);
+        let message = delegate(&bench, slots);
         assert_eq!(bench.refused(0, &message), said);
     }
-    // What is lent without a lock can be taken back at once.
-    bench.run(0, &bench.loan(0, 1, 7, Wire::Energy));
+    // What is delegated without a lock can be taken back at once.
+    bench.run(0, &bench.delegation(0, 1, 7, Wire::Energy));
     bench.run(0, &bench.back(0, 1, 7, Wire::Energy));
-    assert_eq!(bench.chain.head().loans(a, b).unwrap().energy, loan);
+    assert_eq!(bench.chain.head().delegations(a, b).unwrap().energy, delegation);
 
     bench.chain.produce_block(locked_until);
     assert!(bench.send(0, &back, 0).is_err(), "not yet");
     bench.wait(1);
     bench.run(0, &back);
-    assert!(bench.chain.head().loans(a, b).is_none());
+    assert!(bench.chain.head().delegations(a, b).is_none());
 }
 
 #[test]
@@ -258,16 +258,16 @@ fn what_is_in_use_cannot_be_lent() {
     let (a, b) = (bench.keys[0].address(), bench.keys[1].address());
     bench.freeze(0, 1_000, Wire::Bandwidth);
     bench.run(0, &wallet::transfer(a, b, 1));
-    let all = bench.loan(0, 1, 1_000, Wire::Bandwidth);
+    let all = bench.delegation(0, 1, 1_000, Wire::Bandwidth);
     let said = "delegateBalance must be less than or equal to available FreezeBandwidthV2 balance";
     assert_eq!(bench.refused(0, &all), said);
     // Somebody who only writes the transaction is told to leave room for it.
-    let most = bench.chain.head().lendable(a, Resource::Bandwidth);
+    let most = bench.chain.head().delegatable(a, Resource::Bandwidth);
     assert!((500 * TRX..1_000 * TRX).contains(&most), "{most}");
-    let lend = |sun: u64| proto::DelegateResourceContract { balance: i64::try_from(sun).unwrap(), ..all.clone() };
-    assert!(bench.chain.check_system(&proto::Contract::pack(&lend(most), 0)).is_ok());
-    assert!(bench.chain.check_system(&proto::Contract::pack(&lend(most + 1), 0)).is_err());
-    bench.send(0, &lend(most), 0).unwrap();
+    let delegate = |sun: u64| proto::DelegateResourceContract { balance: i64::try_from(sun).unwrap(), ..all.clone() };
+    assert!(bench.chain.check_system(&proto::Contract::pack(&delegate(most), 0)).is_ok());
+    assert!(bench.chain.check_system(&proto::Contract::pack(&delegate(most + 1), 0)).is_err());
+    bench.send(0, &delegate(most), 0).unwrap();
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn what_staking_refuses() {
     assert_eq!(draft(unfreeze(&a, 1, 1)), "no frozenBalance(Energy)");
     assert_eq!(draft(unfreeze(&a, 1, 2)), "ResourceCode error.valid ResourceCode[BANDWIDTH、Energy]");
 
-    let loan = |to: &[u8], sun: i64, resource: i32| proto::DelegateResourceContract {
+    let delegation = |to: &[u8], sun: i64, resource: i32| proto::DelegateResourceContract {
         owner_address: a.clone(),
         resource,
         balance: sun,
@@ -391,11 +391,11 @@ fn what_staking_refuses() {
     };
     let pack = |m: &proto::DelegateResourceContract| proto::Contract::pack(m, 0);
     let said = "delegateBalance must be greater than or equal to 1 TRX";
-    assert_eq!(draft(pack(&loan(&stranger, 999_999, 0))), said);
+    assert_eq!(draft(pack(&delegation(&stranger, 999_999, 0))), said);
     let said = "ResourceCode error, valid ResourceCode[BANDWIDTH、ENERGY]";
-    assert_eq!(draft(pack(&loan(&stranger, 1_000_000, 2))), said);
+    assert_eq!(draft(pack(&delegation(&stranger, 1_000_000, 2))), said);
     let said = "delegateBalance must be less than or equal to available FreezeEnergyV2 balance";
-    assert_eq!(draft(pack(&loan(&stranger, 1_000_000, 1))), said);
+    assert_eq!(draft(pack(&delegation(&stranger, 1_000_000, 1))), said);
 
     let usdt = bench.deploy(token::creation_code(1));
     bench.freeze(0, 10, Wire::Energy);
@@ -404,14 +404,14 @@ fn what_staking_refuses() {
         "Invalid unfreeze_balance, [10000001] is error"
     );
     assert_eq!(bench.refused(0, &bench.unfreeze_message(0, 0, Wire::Energy)), "Invalid unfreeze_balance, [0] is error");
-    assert_eq!(bench.refused(0, &loan(&[1], 1_000_000, 1)), "Invalid receiverAddress");
-    assert_eq!(bench.refused(0, &loan(&a, 1_000_000, 1)), "receiverAddress must not be the same as ownerAddress");
+    assert_eq!(bench.refused(0, &delegation(&[1], 1_000_000, 1)), "Invalid receiverAddress");
+    assert_eq!(bench.refused(0, &delegation(&a, 1_000_000, 1)), "receiverAddress must not be the same as ownerAddress");
     let said = format!("Account[{}] not exists", hex::encode(&stranger));
-    assert_eq!(bench.refused(0, &loan(&stranger, 1_000_000, 1)), said);
+    assert_eq!(bench.refused(0, &delegation(&stranger, 1_000_000, 1)), said);
     let said = "Do not allow delegate resources to contract addresses";
-    assert_eq!(bench.refused(0, &loan(&wire(usdt), 1_000_000, 1)), said);
+    assert_eq!(bench.refused(0, &delegation(&wire(usdt), 1_000_000, 1)), said);
     assert_eq!(bench.refused(0, &bench.back(0, 1, 1, Wire::Energy)), "delegated Resource does not exist");
-    bench.run(0, &bench.loan(0, 1, 2, Wire::Energy));
+    bench.run(0, &bench.delegation(0, 1, 2, Wire::Energy));
     let said = "insufficient delegatedFrozenBalance(BANDWIDTH), request=1000000, unlock_balance=0";
     assert_eq!(bench.refused(0, &bench.back(0, 1, 1, Wire::Bandwidth)), said);
     assert_eq!(bench.refused(0, &bench.back(0, 1, 0, Wire::Energy)), "unDelegateBalance must be more than 0 TRX");

@@ -125,9 +125,9 @@ fn delegated_calls_are_listed_as_to_oneself() {
 #[test]
 fn self_destruction_hands_over_and_destroys_only_the_new() {
     let outcome = run("60dd ff");
-    let (gone, heir) = (outcome.changes.get(&CONTRACT).unwrap(), outcome.changes.get(&NOBODY).unwrap());
+    let (gone, beneficiary) = (outcome.changes.get(&CONTRACT).unwrap(), outcome.changes.get(&NOBODY).unwrap());
     assert!(!gone.is_selfdestructed() && gone.info.balance.is_zero());
-    assert_eq!(heir.info.balance, U256::from(1_000_000));
+    assert_eq!(beneficiary.info.balance, U256::from(1_000_000));
     let inner = &outcome.internal[0];
     assert_eq!((inner.caller, inner.to, inner.value, inner.note), (CONTRACT, NOBODY, 1_000_000, "suicide"));
     assert_eq!(inner.hash, hash(ROOT, Some(NOBODY), &[], 1_000_000, 1));

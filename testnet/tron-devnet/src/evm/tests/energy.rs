@@ -265,8 +265,8 @@ fn an_heir_of_nothing_comes_to_be() {
     let mut poor = state(&code, &[]);
     poor.set_account(CONTRACT, Some(Account { balance: 0, ..poor.account(CONTRACT).unwrap().clone() }));
     let outcome = call_on(&poor, PLENTY);
-    let heir = outcome.changes.get(&NOBODY).unwrap();
-    assert!(heir.is_touched() && !heir.info.is_empty());
+    let beneficiary = outcome.changes.get(&NOBODY).unwrap();
+    assert!(beneficiary.is_touched() && !beneficiary.info.is_empty());
 }
 
 #[test]

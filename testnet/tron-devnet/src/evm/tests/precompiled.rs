@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::chain::state::Total;
-use crate::chain::{Loans, Resource, Unstaking};
+use crate::chain::{Delegations, Resource, Unstaking};
 use crate::wallet::Wallet;
 
 /// Calls `to` (as PUSH) with `data`, and answers success, energy beyond the call's own, and what it returned.
@@ -320,20 +320,20 @@ fn stakes_can_be_asked_about() {
     let [staker, friend] = [0xa1, 0xa2].map(Address::with_last_byte);
     let mut state = state(&[], &[]);
     let mut account = Account::new(0);
-    // 30 TRX of which 10 are lent, 5 borrowed; 400 bytes in use at slot 0, which recover over 28,800 slots.
+    // 30 TRX of which 10 are delegated, 5 acquired; 400 bytes in use at slot 0, which recover over 28,800 slots.
     account.bandwidth.own = 20_000_000;
-    account.bandwidth.lent = 10_000_000;
-    account.bandwidth.borrowed = 5_000_000;
+    account.bandwidth.delegated = 10_000_000;
+    account.bandwidth.acquired = 5_000_000;
     account.bandwidth.usage.amount = 400;
     account.energy.own = 7_500_000;
     let unstaking = |free_at| Unstaking { resource: Resource::Energy, amount: 3_000_000, free_at };
     // The head is at 2,000 ms.
     account.unstaking = vec![unstaking(1_000), unstaking(2_000), unstaking(3_000)];
     state.set_account(staker, Some(account));
-    let mut loans = Loans::default();
-    loans.bandwidth.open = 6_000_000;
-    loans.bandwidth.locked = 4_000_000;
-    state.set_loans(staker, friend, loans);
+    let mut delegations = Delegations::default();
+    delegations.bandwidth.open = 6_000_000;
+    delegations.bandwidth.locked = 4_000_000;
+    state.set_delegations(staker, friend, delegations);
     state.set_total(Total::NetWeight, 50);
     state.set_total(Total::EnergyWeight, 60);
     let mut check = |last: u8, data: &[U256], energy: u64, wanted: Vec<U256>| {
@@ -342,7 +342,7 @@ fn stakes_can_be_asked_about() {
     let [s, f, nobody] = [staker, friend, NOBODY].map(with_prefix);
     let [net, power, other] = [0u64, 2, 9].map(U256::from);
     let for_energy = U256::from(1);
-    // TotalVoteCount: whole TRX staked, lent or not.
+    // TotalVoteCount: whole TRX staked, delegated or not.
     check(0x0a, &[s], 20, numbers([37]));
     // GetChainParameter.
     for (code, value) in [(0u64, 0u64), (1, 1_000), (2, 50), (3, 2_000), (4, 60), (5, 14), (6, 0)] {
@@ -365,10 +365,10 @@ fn stakes_can_be_asked_about() {
     check(0x12, &[s, net], 50, numbers([10_000_000, 43_200]));
     check(0x12, &[s, for_energy], 50, numbers([0, 43_200]));
     check(0x12, &[s, other], 50, numbers([0, 0]));
-    // DelegatableResource: what borrowed stakes cover is not in use.
+    // DelegatableResource: what acquired stakes cover is not in use.
     check(0x0f, &[s, net], 50, numbers([15_000_000]));
     check(0x0f, &[s, for_energy], 50, numbers([7_500_000]));
-    // ResourceV2: lent to whom, by whom.
+    // ResourceV2: delegated to whom, by whom.
     check(0x10, &[f, s, net], 50, numbers([10_000_000]));
     check(0x10, &[f, s, for_energy], 50, numbers([0]));
     check(0x10, &[s, f, net], 50, numbers([0]));

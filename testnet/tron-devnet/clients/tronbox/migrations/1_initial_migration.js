@@ -1,0 +1,3 @@
+const Migrations = artifacts.require("Migrations");
+
+module.exports = (deployer) => deployer.deploy(Migrations);
