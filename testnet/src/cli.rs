@@ -11,9 +11,11 @@ use lucid_tron_devnet::server::SOLID_LAG;
 use tracing_subscriber::EnvFilter;
 
 use crate::console::{Console, Mark};
+use crate::control::client::ControlError;
 use crate::control::{Reply, Request, Status, client};
 use crate::devnet::{self, DevnetOptions, Host, Output, SEED, devnet};
 use crate::duration;
+use crate::ports::PortError;
 use crate::up::{UpOptions, UsageError, up};
 
 /// Runs whole Lucid networks on this machine: validators, workers and a local TRON network as processes of their own.
@@ -193,9 +195,22 @@ pub fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             Console::new(true).line(Mark::Failure, format_args!("{error:#}"));
+            if let Some(hint) = hint(&error) {
+                Console::new(true).plain(format_args!("hint: {hint}"));
+            }
             if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// What to do about an error, if one in its chain says so.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let devnet = cause.downcast_ref().and_then(devnet::hint);
+        let port = || cause.downcast_ref().and_then(PortError::hint);
+        let control = || cause.downcast_ref().and_then(ControlError::hint);
+        devnet.or_else(port).or_else(control)
+    })
 }
 
 /// Diagnostics of this process; `RUST_LOG` chooses, `otherwise` unless it does.

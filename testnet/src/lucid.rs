@@ -106,7 +106,9 @@ impl Lucid {
             bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).with_context(|| format!("{} answered: {}", self.path.display(), text.trim()))
+        serde_json::from_str(&text).with_context(|| {
+            format!("{} answered {:?}, which is no answer of a lucid", self.path.display(), text.trim())
+        })
     }
 }
 

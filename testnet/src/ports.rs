@@ -31,7 +31,7 @@ pub enum PortError {
         greatest: u16,
     },
     /// Somebody else listens there.
-    #[error("port {port} ({purpose}) cannot be used; stop what listens there or choose another --base-port")]
+    #[error("port {port} ({purpose}) cannot be used")]
     Taken {
         /// The port.
         port: u16,
@@ -44,6 +44,13 @@ pub enum PortError {
     /// Too many random ports were taken.
     #[error("found no free ports on 127.0.0.1")]
     NoneFree,
+}
+
+impl PortError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        matches!(self, Self::Taken { .. }).then(|| "stop what listens there or choose another --base-port".to_owned())
+    }
 }
 
 /// From P to the first node's ports.

@@ -12,7 +12,7 @@ use super::{MAX_LINE, Reply, Request, line, socket};
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens.
-    #[error("no testnet runs in {}; `lucid-testnet up --dir {}` starts one", dir.display(), dir.display())]
+    #[error("no testnet runs in {}", dir.display())]
     NotRunning {
         /// The folder.
         dir: PathBuf,
@@ -44,6 +44,16 @@ pub enum ControlError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl ControlError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning { dir, .. } => Some(format!("`lucid-testnet up --dir {}` starts one", dir.display())),
+            _ => None,
+        }
+    }
 }
 
 /// Asks the testnet in `dir` and waits for its answer, however long what is asked takes.
