@@ -5,26 +5,17 @@
 //! leading byte). Its text forms are base58check (`Display` of [`PayoutAddress`]) and 42 hex digits.
 
 use k256::ecdsa::VerifyingKey;
+use lucid_tron_types::{abi, address};
 use lucid_types::id::{PayoutAddress, TxId};
-use sha3::{Digest, Keccak256};
-
-/// Keccak-256 (the original padding, not SHA-3).
-pub fn keccak256(bytes: &[u8]) -> [u8; 32] {
-    Keccak256::digest(bytes).into()
-}
 
 /// The address of a public key.
 pub fn of_public_key(key: &VerifyingKey) -> PayoutAddress {
-    let point = key.to_encoded_point(false);
-    let coordinates = point.as_bytes().get(1..).unwrap_or_default();
-    PayoutAddress::from_hash20(last_20(&keccak256(coordinates)))
+    PayoutAddress::from_hash20(address::of_public_key(key))
 }
 
-/// The address that a deploying transaction gives its contract: Keccak-256 of the transaction id and the deployer's 21
-/// bytes (java-tron `Util.generateContractAddress`).
+/// The address that a deploying transaction gives its contract.
 pub fn of_contract(deployed_by: &TxId, owner: &PayoutAddress) -> PayoutAddress {
-    let preimage = [deployed_by.as_bytes().as_slice(), owner.as_bytes()].concat();
-    PayoutAddress::from_hash20(last_20(&keccak256(&preimage)))
+    PayoutAddress::from_hash20(address::of_contract(deployed_by.as_bytes(), &owner.hash20()))
 }
 
 /// The address in raw bytes, if there are 21 and the first is 0x41.
@@ -41,20 +32,12 @@ pub fn from_hex(text: &str) -> Option<PayoutAddress> {
 
 /// The address as a contract sees it: 12 zero bytes and the last 20 of the address.
 pub fn to_word(address: &PayoutAddress) -> [u8; 32] {
-    let mut word = [0; 32];
-    word[12..].copy_from_slice(&address.hash20());
-    word
+    abi::address_word(&address.hash20())
 }
 
 /// The address in a contract's word; `None` if the first 12 bytes are not zero.
 pub fn from_word(word: &[u8; 32]) -> Option<PayoutAddress> {
-    word[..12].iter().all(|&b| b == 0).then(|| PayoutAddress::from_hash20(last_20(word)))
-}
-
-fn last_20(word: &[u8; 32]) -> [u8; 20] {
-    let mut out = [0; 20];
-    out.copy_from_slice(&word[12..]);
-    out
+    word[..12].iter().all(|&b| b == 0).then(|| PayoutAddress::from_hash20(address::last_20(word)))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use lucid_types::id::{SolidBlockId, TxId};
 use lucid_types::payout::SolidBlock;
 use lucid_types::time::UnixMillis;
 
-use crate::block;
-use crate::proto::{BlockHeaderRaw, ContractResult, Transaction};
+use lucid_tron_types::block;
+use lucid_tron_types::proto::{BlockHeaderRaw, ContractResult, Transaction};
 
 /// Why a block is not what it claims.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +113,7 @@ fn id_and_result(transaction: &Transaction) -> (TxId, i32) {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::proto::TransactionResult;
+    use lucid_tron_types::proto::TransactionResult;
 
     fn block() -> (SolidBlockId, BlockHeaderRaw, Vec<Transaction>) {
         let ret =

@@ -33,11 +33,11 @@ pub use config::{ApiKey, ClientConfig};
 pub use error::ClientError;
 pub use reply::{Account, AccountPermission, ChainParameters, ConstantResult, Log, TransactionInfo};
 
-use crate::abi;
 use crate::address;
-use crate::block;
 use crate::checked::CheckedBlock;
-use crate::proto::Transaction;
+use lucid_tron_types::abi;
+use lucid_tron_types::block;
+use lucid_tron_types::proto::Transaction;
 use reply::Problem;
 use transport::Call;
 

@@ -5,19 +5,17 @@
 //!
 //! It decides nothing about work or shares, and it stores nothing: durable state is the node's.
 
-pub mod abi;
 pub mod address;
-pub mod block;
 pub mod checked;
 pub mod client;
 pub mod courier;
 pub mod key;
 pub mod observer;
-pub mod proto;
 pub mod signature;
 pub mod signer;
 pub mod status;
 pub mod transfer;
+pub mod trc20;
 pub mod verdict;
 pub mod view;
 

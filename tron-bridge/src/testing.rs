@@ -5,9 +5,9 @@ use lucid_types::id::{AttemptId, NodeId, PayoutAddress, PayoutId, PoolId, SolidB
 use lucid_types::payout::{PayoutAttempt, SolidBlock};
 use lucid_types::time::UnixMillis;
 
-use crate::block;
 use crate::checked::CheckedBlock;
-use crate::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
+use lucid_tron_types::block;
+use lucid_tron_types::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
 
 /// Time of block 0 of the test chain; one block every 1,000 ms.
 pub(crate) const START: u64 = 1_790_000_000_000;

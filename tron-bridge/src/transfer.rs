@@ -14,9 +14,9 @@ use lucid_types::payout::{PayoutAttempt, TreasurySignature};
 use lucid_types::time::UnixMillis;
 use prost::Message;
 
-use crate::abi;
-use crate::block;
-use crate::proto::{Contract, Transaction, TransactionRaw, TriggerSmartContract};
+use crate::trc20;
+use lucid_tron_types::block;
+use lucid_tron_types::proto::{Contract, Transaction, TransactionRaw, TriggerSmartContract};
 
 /// Most bytes a signature adds to the encoded transaction: 65, a tag and a length.
 const SIGNATURE_BYTES: usize = 67;
@@ -105,7 +105,7 @@ impl TransferCall {
     /// # Errors
     /// A time, the fee limit or the permission id does not fit the protocol's signed integers.
     pub fn build(&self) -> Result<UnsignedTransfer, TransferError> {
-        let mut data = abi::transfer(&self.to, self.amount);
+        let mut data = trc20::transfer(&self.to, self.amount);
         if let Some(attempt) = &self.attempt {
             data.extend_from_slice(attempt.as_bytes());
         }

@@ -21,11 +21,12 @@ use lucid_types::id::{SolidBlockId, TxId};
 use lucid_types::payout::{PayoutAttempt, Verdict};
 use lucid_types::time::UnixMillis;
 
-use crate::abi;
 use crate::address;
 use crate::checked::CheckedBlock;
 use crate::client::{Log, TransactionInfo};
-use crate::proto::ContractResult;
+use crate::trc20;
+use lucid_tron_types::abi;
+use lucid_tron_types::proto::ContractResult;
 
 /// How long after the expiration, by the own clock, a death may be searched for on a public network.
 pub const DEATH_GRACE: Duration = Duration::from_secs(180);
@@ -121,7 +122,7 @@ pub fn present(
 }
 
 fn is_exactly_the_transfer(attempt: &PayoutAttempt, logs: &[Log]) -> bool {
-    let topics = [abi::transfer_topic(), address::to_word(&attempt.treasury), address::to_word(&attempt.to)];
+    let topics = [trc20::transfer_topic(), address::to_word(&attempt.treasury), address::to_word(&attempt.to)];
     let [log] = logs else { return false };
     log.address == attempt.token && log.topics == topics && log.data == abi::word_of(attempt.amount.get())
 }
@@ -131,7 +132,7 @@ fn received(attempt: &PayoutAttempt, logs: &[Log]) -> MicroUsdt {
     let to = address::to_word(&attempt.to);
     let amounts = logs.iter().filter_map(|log| match log.topics.as_slice() {
         [event, _, recipient]
-            if *event == abi::transfer_topic() && *recipient == to && log.address == attempt.token =>
+            if *event == trc20::transfer_topic() && *recipient == to && log.address == attempt.token =>
         {
             abi::first_word(&log.data).map(|word| abi::to_u64(&word).unwrap_or(u64::MAX))
         }

@@ -6,7 +6,7 @@ use lucid_types::genesis::Treasury;
 use lucid_types::payout::SolidBlock;
 
 use crate::client::Account;
-use crate::proto::ContractType;
+use lucid_tron_types::proto::ContractType;
 
 /// Numbers of the two newest blocks, newest first, that are multiples of `stride` when `head` is the newest solidified
 /// block. Block 0 is not among them: it is no reference for a payment. Empty for a stride of 0.

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use lucid_tron_bridge::block::sha256;
 use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_devnet::{DevnetConfig, DevnetError, Ready, address, serve, token};
+use lucid_tron_types::block::sha256;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

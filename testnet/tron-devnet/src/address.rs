@@ -4,11 +4,11 @@
 //! the 21 bytes in hex.
 
 use k256::ecdsa::VerifyingKey;
+use lucid_tron_types::address::of_public_key;
 use revm::primitives::Address;
-use sha3::{Digest, Keccak256};
 
-/// First byte of every address on the wire.
-pub const PREFIX: u8 = 0x41;
+pub use lucid_tron_types::address::PREFIX;
+
 /// Characters of an address in base58check.
 const BASE58_LENGTH: usize = 34;
 
@@ -19,9 +19,7 @@ pub struct InvalidAddress(pub String);
 
 /// The 21 bytes of the wire.
 pub fn to_wire(address: Address) -> [u8; 21] {
-    let mut wire = [PREFIX; 21];
-    wire[1..].copy_from_slice(address.as_slice());
-    wire
+    lucid_tron_types::address::to_wire(&address.0.0)
 }
 
 /// Reads the 21 bytes of the wire.
@@ -59,11 +57,9 @@ pub fn from_hex(text: &str) -> Result<Address, InvalidAddress> {
     from_wire(&wire)
 }
 
-/// The address of a public key: the last 20 bytes of the Keccak-256 of its coordinates.
+/// The address of a public key.
 pub fn of_key(key: &VerifyingKey) -> Address {
-    let point = key.to_encoded_point(false);
-    let coordinates = point.as_bytes().get(1..).unwrap_or_default();
-    Address::from_slice(&Keccak256::digest(coordinates)[12..])
+    of_public_key(key).into()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto;
+use lucid_tron_types::block::transaction_id;
+use lucid_tron_types::proto;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use revm::primitives::B256;
 use tokio::sync::watch;

@@ -5,7 +5,7 @@
 //! Nothing depends on these events, and without a subscriber they cost next to nothing.
 
 use axum::http::StatusCode;
-use lucid_tron_bridge::proto::{self, ContractType};
+use lucid_tron_types::proto::{self, ContractType};
 use revm::primitives::U256;
 use tracing::{debug, info, warn};
 

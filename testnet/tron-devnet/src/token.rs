@@ -1,7 +1,8 @@
 //! The test USDT: our own Solidity (`contracts/TestUsdt.sol`) and the call data of its functions.
 
-use lucid_tron_bridge::proto::{self, AbiEntryType, StateMutability};
-use revm::primitives::{Address, U256, keccak256};
+use lucid_tron_types::abi;
+use lucid_tron_types::proto::{self, AbiEntryType, StateMutability};
+use revm::primitives::{Address, U256};
 use serde_json::Value;
 
 /// Creation code without the constructor's argument.
@@ -26,20 +27,17 @@ pub fn abi() -> proto::Abi {
 
 /// Call data of `signature`, such as `transfer(address,uint256)`, with words as arguments.
 pub fn call_data(signature: &str, words: &[[u8; 32]]) -> Vec<u8> {
-    let selector = keccak256(signature.as_bytes());
-    let mut data = selector[..4].to_vec();
-    words.iter().for_each(|word| data.extend_from_slice(word));
-    data
+    abi::call(signature, words)
 }
 
 /// An address as an argument.
 pub fn address_word(address: Address) -> [u8; 32] {
-    address.into_word().0
+    abi::address_word(&address.0.0)
 }
 
 /// A number as an argument.
 pub fn number_word(number: u64) -> [u8; 32] {
-    U256::from(number).to_be_bytes()
+    abi::word_of(number)
 }
 
 /// `transfer`: answers false even when it succeeds.

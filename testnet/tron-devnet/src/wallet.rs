@@ -3,8 +3,8 @@
 //! Nothing here talks to a node: the caller gives the reference block and the times.
 
 use k256::ecdsa::{SigningKey, VerifyingKey};
-use lucid_tron_bridge::block::{sha256, transaction_id};
-use lucid_tron_bridge::proto::{self, ContractMessage};
+use lucid_tron_types::block::{sha256, transaction_id};
+use lucid_tron_types::proto::{self, ContractMessage};
 use prost::Message;
 use revm::primitives::Address;
 
@@ -170,10 +170,7 @@ pub fn signed<M: ContractMessage>(
 
 /// Where a transaction with this id deploys the contract of this owner.
 pub fn contract_address(transaction_id: &[u8; 32], owner: Address) -> Address {
-    let mut preimage = [0u8; 53];
-    preimage[..32].copy_from_slice(transaction_id);
-    preimage[32..].copy_from_slice(&address::to_wire(owner));
-    Address::from_word(revm::primitives::keccak256(preimage))
+    lucid_tron_types::address::of_contract(transaction_id, &owner.0.0).into()
 }
 
 /// Amounts and times above `i64::MAX` do not exist on TRON.

@@ -9,9 +9,9 @@ use lucid_types::time::UnixMillis;
 use serde::Deserialize;
 
 use crate::address;
-use crate::block;
 use crate::checked::CheckedBlock;
-use crate::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
+use lucid_tron_types::block;
+use lucid_tron_types::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
 
 /// An included transaction's receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]

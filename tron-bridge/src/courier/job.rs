@@ -10,10 +10,10 @@ use prost::Message;
 
 use super::{Assignment, AttemptKey, Effect, Timing};
 use crate::client::BroadcastOutcome;
-use crate::proto::Transaction;
 use crate::signature::recover;
 use crate::status::PayoutStatus;
 use crate::transfer::{TransferError, UnsignedTransfer, transfer};
+use lucid_tron_types::proto::Transaction;
 
 #[derive(Debug)]
 pub(super) struct Job {

@@ -15,10 +15,10 @@ use prost::Message;
 use super::*;
 use crate::client::Answer;
 use crate::key::TreasuryKey;
-use crate::proto::Transaction;
 use crate::signature::recover;
 use crate::testing::{self, START};
 use crate::transfer::{UnsignedTransfer, transfer};
+use lucid_tron_types::proto::Transaction;
 
 const TIMING: Timing = Timing {
     leader_timeout: Duration::from_millis(5_000),

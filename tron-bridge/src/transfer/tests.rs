@@ -115,7 +115,7 @@ fn an_attempt_gives_the_same_bytes_as_its_parts() {
     assert_eq!(call.owner_address, attempt.treasury.as_bytes());
     assert_eq!(call.contract_address, attempt.token.as_bytes());
     let (arguments, id) = call.data.split_at(68);
-    assert_eq!(arguments, abi::transfer(&attempt.to, attempt.amount));
+    assert_eq!(arguments, trc20::transfer(&attempt.to, attempt.amount));
     assert_eq!(id, [9; 32]);
 }
 

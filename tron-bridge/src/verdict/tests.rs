@@ -28,7 +28,7 @@ fn setting(included: Option<u64>, result: ContractResult) -> (PayoutAttempt, Uns
 fn transfer_log(attempt: &PayoutAttempt, amount: u64) -> Log {
     Log {
         address: attempt.token,
-        topics: vec![abi::transfer_topic(), address::to_word(&attempt.treasury), address::to_word(&attempt.to)],
+        topics: vec![trc20::transfer_topic(), address::to_word(&attempt.treasury), address::to_word(&attempt.to)],
         data: abi::word_of(amount).to_vec(),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lucid_tron_bridge::client::{ApiKey, BroadcastOutcome, Client, ClientConfig, ClientError};
-use lucid_tron_bridge::proto::{Transaction, TransactionRaw};
+use lucid_tron_types::proto::{Transaction, TransactionRaw};
 use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
 use prost::Message;
 use serde_json::json;
@@ -195,7 +195,7 @@ async fn a_refusal_is_final() {
 
 fn transaction() -> (Vec<u8>, TxId) {
     let raw = TransactionRaw { timestamp: 7, ..TransactionRaw::default() }.encode_to_vec();
-    let id = TxId::from_bytes(lucid_tron_bridge::block::transaction_id(&raw));
+    let id = TxId::from_bytes(lucid_tron_types::block::transaction_id(&raw));
     (Transaction { raw_data: raw, signature: vec![vec![1; 65]], ret: vec![] }.encode_to_vec(), id)
 }
 

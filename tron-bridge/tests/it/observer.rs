@@ -1,13 +1,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lucid_tron_bridge::abi;
 use lucid_tron_bridge::address;
-use lucid_tron_bridge::block;
 use lucid_tron_bridge::client::{Client, ClientConfig};
 use lucid_tron_bridge::observer::{ObserveError, Observer, Standing};
-use lucid_tron_bridge::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
 use lucid_tron_bridge::transfer::transfer;
+use lucid_tron_bridge::trc20;
+use lucid_tron_types::abi;
+use lucid_tron_types::block;
+use lucid_tron_types::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::genesis::{Treasury, TreasurySigner};
 use lucid_types::id::{AttemptId, NodeId, PayoutAddress, PayoutId, PoolId, SolidBlockId, TxId};
@@ -172,7 +173,7 @@ fn receipt(attempt: &PayoutAttempt, tx_id: TxId, block: u64, result: ContractRes
     let word = |a: &PayoutAddress| hex::encode(address::to_word(a));
     let log = json!({
         "address": hex::encode(attempt.token.hash20()),
-        "topics": [hex::encode(abi::transfer_topic()), word(&attempt.treasury), word(&attempt.to)],
+        "topics": [hex::encode(trc20::transfer_topic()), word(&attempt.treasury), word(&attempt.to)],
         "data": hex::encode(abi::word_of(attempt.amount.get())),
     });
     json!({ "id": tx_id.to_string(), "fee": 345_000, "blockNumber": block, "blockTimeStamp": START,

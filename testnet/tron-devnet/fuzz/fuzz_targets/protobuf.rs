@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use lucid_tron_bridge::proto::{self, ContractMessage};
+use lucid_tron_types::proto::{self, ContractMessage};
 use lucid_tron_devnet::chain::{Chain, Genesis, Params};
 use lucid_tron_devnet::wallet::{self, Wallet};
 use lucid_tron_devnet::{Address, address, token};

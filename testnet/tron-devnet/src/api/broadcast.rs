@@ -1,7 +1,7 @@
 //! Taking signed transactions.
 
-use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto;
+use lucid_tron_types::block::transaction_id;
+use lucid_tron_types::proto;
 use prost::Message as _;
 use serde_json::{Value, json};
 

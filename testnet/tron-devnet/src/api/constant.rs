@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lucid_tron_bridge::proto::{self, ContractResult};
+use lucid_tron_types::proto::{self, ContractResult};
 use prost::Message as _;
 use revm::primitives::{Address, keccak256};
 use serde_json::{Value, json};

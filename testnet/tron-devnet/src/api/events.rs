@@ -7,7 +7,7 @@
 use std::ops::{ControlFlow, Range};
 
 use axum::http::StatusCode;
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::primitives::{Log, keccak256};
 use serde_json::{Map, Value, json};
 

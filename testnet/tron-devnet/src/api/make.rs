@@ -2,7 +2,7 @@
 //!
 //! The reference block is the solidified one, the expiration a minute after the head: what a full node does by default.
 
-use lucid_tron_bridge::proto::{self, Any, StateMutability, TYPE_URL_PREFIX};
+use lucid_tron_types::proto::{self, Any, StateMutability, TYPE_URL_PREFIX};
 use prost::Message as _;
 use revm::primitives::keccak256;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Transactions, blocks and receipts as JSON, in a full node's shapes.
 
-use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, ContractResult, TYPE_URL_PREFIX};
+use lucid_tron_types::block::transaction_id;
+use lucid_tron_types::proto::{self, ContractResult, TYPE_URL_PREFIX};
 use revm::primitives::Log;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //!
 //! This encodes what `raw_data` says and does not look at `raw_data_hex`. A contract that cannot be read is left out.
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use serde_json::{Map, Value};
 
 use super::request::{BadRequest, Request, print};

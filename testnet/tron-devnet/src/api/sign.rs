@@ -1,7 +1,7 @@
 //! Looking at a partly signed transaction: who has signed, and whether it is enough.
 
-use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, PermissionType};
+use lucid_tron_types::block::transaction_id;
+use lucid_tron_types::proto::{self, PermissionType};
 use revm::primitives::Address;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Map, Value, json};

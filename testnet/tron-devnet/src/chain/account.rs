@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::primitives::{B256, KECCAK_EMPTY};
 
 use super::resource::{Resource, Stake};

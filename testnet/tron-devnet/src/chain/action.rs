@@ -1,6 +1,6 @@
 //! What a transaction does: the contract types that this network carries out, and their messages.
 
-use lucid_tron_bridge::proto::{self, ContractMessage, ContractType};
+use lucid_tron_types::proto::{self, ContractMessage, ContractType};
 
 use super::refusal::Refusal;
 

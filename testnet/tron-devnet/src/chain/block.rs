@@ -1,7 +1,7 @@
 //! Blocks: gathering transactions, sealing with root, id and signature as java-tron computes them.
 
-use lucid_tron_bridge::block::{block_id, sha256, transaction_root};
-use lucid_tron_bridge::proto;
+use lucid_tron_types::block::{block_id, sha256, transaction_root};
+use lucid_tron_types::proto;
 use prost::Message;
 use revm::primitives::B256;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::bytecode::Bytecode;
 use revm::primitives::{Address, Bytes, U256};
 

@@ -4,7 +4,7 @@
 //! The stake stays the delegator's. What of it is in use cannot be delegated; when a delegation comes back, the part of the receiver's
 //! use that it made possible comes along and recovers at the delegator's.
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use prost::Message;
 use revm::primitives::Address;
 

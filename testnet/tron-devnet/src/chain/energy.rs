@@ -4,7 +4,7 @@
 //! else deployed the contract, they pay a share of it from staked energy alone, as far as that and their limit go. This is
 //! java-tron's `VMActuator.getTotalEnergyLimitWithFixRatio` and `ReceiptCapsule.payEnergyBill`.
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::primitives::Address;
 
 use super::execute::Place;

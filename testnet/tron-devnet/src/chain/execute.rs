@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto::{self, ContractResult};
+use lucid_tron_types::proto::{self, ContractResult};
 use revm::primitives::{Address, B256, Bytes, HashMap, KECCAK_EMPTY};
 
 use super::account::Account;

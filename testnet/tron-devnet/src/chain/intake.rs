@@ -4,8 +4,8 @@
 //! contract inside wants is judged in [`super::execute`].
 
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use lucid_tron_bridge::block::transaction_id;
-use lucid_tron_bridge::proto::{self, ContractResult, PermissionType};
+use lucid_tron_types::block::transaction_id;
+use lucid_tron_types::proto::{self, ContractResult, PermissionType};
 use prost::Message;
 use revm::primitives::{Address, B256};
 

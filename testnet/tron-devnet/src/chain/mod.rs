@@ -39,8 +39,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::block::{block_id, sha256};
-use lucid_tron_bridge::proto;
+use lucid_tron_types::block::{block_id, sha256};
+use lucid_tron_types::proto;
 use prost::Message;
 use revm::primitives::{Address, B256, HashMap};
 

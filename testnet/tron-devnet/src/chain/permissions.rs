@@ -1,6 +1,6 @@
 //! The rules for a permission update: java-tron's `AccountPermissionUpdateActuator`.
 
-use lucid_tron_bridge::proto::{self, PermissionType};
+use lucid_tron_types::proto::{self, PermissionType};
 
 use super::account::Permissions;
 use super::params::MAX_SIGNATURES;

@@ -1,6 +1,6 @@
 //! What became of a transaction: the `TransactionInfo` of the protocol.
 
-use lucid_tron_bridge::proto::ContractResult;
+use lucid_tron_types::proto::ContractResult;
 use revm::primitives::{Address, B256, Log};
 
 use super::stake::Restaked;

@@ -4,7 +4,7 @@
 //! `calculateGlobalNetLimitV2` and `calculateGlobalEnergyLimitV2`, doubles included). The stakes of an account are its own
 //! and those that others delegate to it.
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 
 use super::params::Params;
 use super::state::{State, Total};

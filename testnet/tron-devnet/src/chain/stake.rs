@@ -4,7 +4,7 @@
 //! Staked TRX leaves the balance at once and comes back in three steps: unstaking ends its yield, takes 14 days, and is
 //! withdrawn by the next unstaking or on demand. There are no votes here that unstaking could take away.
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 
 use super::account::{Account, Unstaking};
 use super::execute::Place;

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::bytecode::Bytecode;
 use revm::database_interface::Database;
 use revm::primitives::{Address, B256, Bytes, HashMap, U256, keccak256};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::primitives::Address;
 
 use super::account::Account;

@@ -9,7 +9,7 @@ use super::validity::ring_number;
 use super::*;
 use crate::token;
 use crate::wallet::{self, Validity};
-use lucid_tron_bridge::proto::{ContractMessage, ContractResult};
+use lucid_tron_types::proto::{ContractMessage, ContractResult};
 
 const TRX: u64 = 1_000_000;
 const COUNTER: &[u8] = include_bytes!("../../contracts/Counter.bin");
@@ -383,7 +383,7 @@ fn blocks_can_be_verified_by_anybody() {
     assert_eq!(block.transactions.len(), 5);
     let raw = block.header.raw_data.clone().unwrap();
     assert_eq!(raw.parent_hash, parent.to_vec());
-    assert_eq!(raw.tx_trie_root, lucid_tron_bridge::block::transaction_root(&block.transactions).to_vec());
+    assert_eq!(raw.tx_trie_root, lucid_tron_types::block::transaction_root(&block.transactions).to_vec());
     assert_eq!(block.id.0, block_id(&raw));
     assert_eq!(block.id[..8], 1u64.to_be_bytes());
     let signer = recover(&sha256(&raw.encode_to_vec()), &block.header.witness_signature).unwrap();

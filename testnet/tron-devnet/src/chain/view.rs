@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lucid_tron_bridge::proto::{self, ContractResult};
+use lucid_tron_types::proto::{self, ContractResult};
 use revm::bytecode::Bytecode;
 use revm::primitives::{Address, B256, Bytes, U256};
 

@@ -2,7 +2,7 @@
 //!
 //! The words are those of `Program.Exception` and its exception classes, the results those of `RuntimeImpl.setResultCode`.
 
-use lucid_tron_bridge::proto::ContractResult;
+use lucid_tron_types::proto::ContractResult;
 use revm::primitives::{B256, U256};
 
 use super::table::name;

@@ -19,7 +19,7 @@ mod tests;
 
 use std::time::Instant;
 
-use lucid_tron_bridge::proto::ContractResult;
+use lucid_tron_types::proto::ContractResult;
 use revm::context::{BlockEnv, TxEnv};
 use revm::context_interface::{CreateScheme, JournalTr};
 use revm::interpreter::interpreter_action::FrameInput;

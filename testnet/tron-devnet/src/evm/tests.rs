@@ -11,7 +11,7 @@ mod random;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::bytecode::Bytecode;
 use revm::primitives::{hex, keccak256};
 

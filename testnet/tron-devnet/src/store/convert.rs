@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto::ContractResult;
+use lucid_tron_types::proto::ContractResult;
 use revm::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::record::{

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use prost::Message;
 use revm::primitives::B256;
 

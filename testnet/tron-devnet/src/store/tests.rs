@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 use revm::primitives::Address;
 
-use lucid_tron_bridge::proto;
+use lucid_tron_types::proto;
 use revm::primitives::{B256, Bytes, Log as EvmLog, U256};
 
 use super::*;

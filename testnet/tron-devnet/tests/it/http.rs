@@ -142,8 +142,8 @@ async fn refusals_have_a_full_nodes_shapes() {
 
 fn wallet_id(bytes: &[u8]) -> [u8; 32] {
     use prost::Message;
-    let transaction = lucid_tron_bridge::proto::Transaction::decode(bytes).unwrap();
-    lucid_tron_bridge::block::transaction_id(&transaction.raw_data)
+    let transaction = lucid_tron_types::proto::Transaction::decode(bytes).unwrap();
+    lucid_tron_types::block::transaction_id(&transaction.raw_data)
 }
 
 /// The head's tree shows what waits for a block, as a full node's does; the solidified one does not.

@@ -132,7 +132,7 @@ fn a_blocks_leaves_are_rebuilt_from_its_json() {
 
 #[test]
 fn a_receipt_is_read_and_absence_is_not_an_error() {
-    let topic = hex::encode(crate::abi::transfer_topic());
+    let topic = hex::encode(crate::trc20::transfer_topic());
     let json = json!({
         "id": TX.to_string(), "fee": 13_844_850, "blockNumber": 88, "blockTimeStamp": 1_745_423_034_000_i64,
         "contractResult": ["00"], "contract_address": owner().hex(),
@@ -143,7 +143,7 @@ fn a_receipt_is_read_and_absence_is_not_an_error() {
     assert_eq!((info.block, info.fee, info.energy), (88, Sun::new(13_844_850), 64_285));
     assert_eq!(info.result, ContractResult::Success);
     assert_eq!(info.logs[0].address, owner());
-    assert_eq!(info.logs[0].topics, [crate::abi::transfer_topic()]);
+    assert_eq!(info.logs[0].topics, [crate::trc20::transfer_topic()]);
     assert_eq!(read::<InfoJson>(json!({})).info(&TX), Ok(None));
     assert!(read::<InfoJson>(json.clone()).info(&TxId::from_bytes([0; 32])).is_err());
     let mut both = json;
@@ -167,7 +167,7 @@ fn a_failed_receipt_says_why() {
 
 #[test]
 fn a_transaction_must_have_the_id_asked_for() {
-    let raw = crate::proto::TransactionRaw { timestamp: 5, ..Default::default() }.encode_to_vec();
+    let raw = lucid_tron_types::proto::TransactionRaw { timestamp: 5, ..Default::default() }.encode_to_vec();
     let id = TxId::from_bytes(block::transaction_id(&raw));
     let json = json!({ "txID": id.to_string(), "raw_data_hex": hex::encode(&raw), "signature": ["00"] });
     assert_eq!(read::<TransactionJson>(json.clone()).with_id(&id).unwrap().unwrap().raw_data, raw);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lucid_tron_bridge::proto::{self, ContractMessage};
+use lucid_tron_types::proto::{self, ContractMessage};
 use proptest::prelude::*;
 use prost::Message as _;
 use serde_json::json;

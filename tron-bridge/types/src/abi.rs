@@ -1,24 +1,15 @@
-//! The few contract calls and the one event of a TRC-20 token that Lucid uses, encoded by hand.
-//!
-//! `paused`, `deprecated`, `basisPointsRate` and `isBlackListed` are those of the USDT contract.
+//! Call data and results of contracts, as far as all arguments are words: Solidity's ABI encoding by hand.
 
-use lucid_types::amount::MicroUsdt;
-use lucid_types::id::PayoutAddress;
+use crate::address::Hash20;
+use crate::keccak256;
 
-use crate::address::{self, keccak256};
-
-/// A 32-byte word of call data, a result or a topic.
+/// 32 bytes of call data, a result or a topic.
 pub type Word = [u8; 32];
 
 /// The first four bytes of the Keccak-256 of a function's signature.
 pub fn selector(signature: &str) -> [u8; 4] {
     let [a, b, c, d, ..] = keccak256(signature.as_bytes());
     [a, b, c, d]
-}
-
-/// Call data of `transfer(address,uint256)`.
-pub fn transfer(to: &PayoutAddress, amount: MicroUsdt) -> Vec<u8> {
-    call("transfer(address,uint256)", &[address::to_word(to), word_of(amount.get())])
 }
 
 /// Call data of a function with these words as arguments.
@@ -28,15 +19,17 @@ pub fn call(signature: &str, arguments: &[Word]) -> Vec<u8> {
     data
 }
 
-/// First topic of `Transfer(address,address,uint256)`.
-pub fn transfer_topic() -> Word {
-    keccak256(b"Transfer(address,address,uint256)")
-}
-
 /// An integer as a word.
 pub fn word_of(value: u64) -> Word {
     let mut word = [0; 32];
     word[24..].copy_from_slice(&value.to_be_bytes());
+    word
+}
+
+/// An address as a word: 12 zero bytes before it.
+pub fn address_word(address: &Hash20) -> Word {
+    let mut word = [0; 32];
+    word[12..].copy_from_slice(address);
     word
 }
 
@@ -57,12 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_and_topic_are_the_published_ones() {
+    fn selectors_are_the_published_ones() {
         assert_eq!(hex::encode(selector("transfer(address,uint256)")), "a9059cbb");
         assert_eq!(hex::encode(selector("balanceOf(address)")), "70a08231");
         assert_eq!(hex::encode(selector("paused()")), "5c975abb");
         assert_eq!(hex::encode(selector("isBlackListed(address)")), "e47d6060");
-        assert_eq!(hex::encode(transfer_topic()), "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
     }
 
     #[test]
