@@ -7,6 +7,8 @@ mod init;
 mod output;
 mod read;
 mod run;
+mod tron;
+mod vault;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -89,6 +91,16 @@ enum Command {
         #[command(subcommand)]
         action: config::ConfigAction,
     },
+    /// Build TRON transactions
+    Tron {
+        #[command(subcommand)]
+        action: tron::TronAction,
+    },
+    /// Payout vaults: roots and proofs
+    Vault {
+        #[command(subcommand)]
+        action: vault::VaultAction,
+    },
     /// Print version and build
     Version(Json),
 }
@@ -137,23 +149,24 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
     let Cli { home, set, command } = cli;
-    // Needs no home, and so works where there is none and none can be found.
-    if let Command::Version(json) = command {
-        return output::version(json.json);
-    }
-    let home = Home::new(home.map_or_else(default_home, Ok)?);
+    // Not every command needs one, and those that do not work where none can be found.
+    let home = || anyhow::Ok(Home::new(home.map_or_else(default_home, Ok)?));
+    let api = |home: Home| api(&home, &set);
     match command {
-        Command::Init(args) => init::init(&home, args, &set),
+        Command::Init(args) => init::init(&home()?, args, &set),
         Command::Run => {
+            let home = home()?;
             let loaded = configuration(&home, &set)?;
             run::run(home, loaded)
         }
-        Command::Status(json) => read::status(&api(&home, &set)?, json.json),
-        Command::Epochs { epoch, limit, json } => read::epochs(&api(&home, &set)?, epoch, limit, json.json),
-        Command::Scores { epoch, json } => read::scores(&api(&home, &set)?, epoch, json.json),
-        Command::Payouts { id, limit, json } => read::payouts(&api(&home, &set)?, id, limit, json.json),
-        Command::Peers(json) => read::peers(&api(&home, &set)?, json.json),
-        Command::Config { action } => config::config(&home, action, &set),
+        Command::Status(json) => read::status(&api(home()?)?, json.json),
+        Command::Epochs { epoch, limit, json } => read::epochs(&api(home()?)?, epoch, limit, json.json),
+        Command::Scores { epoch, json } => read::scores(&api(home()?)?, epoch, json.json),
+        Command::Payouts { id, limit, json } => read::payouts(&api(home()?)?, id, limit, json.json),
+        Command::Peers(json) => read::peers(&api(home()?)?, json.json),
+        Command::Config { action } => config::config(&home()?, action, &set),
+        Command::Tron { action } => tron::tron(action),
+        Command::Vault { action } => vault::vault(action),
         Command::Version(json) => output::version(json.json),
     }
 }

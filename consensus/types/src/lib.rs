@@ -14,6 +14,7 @@ pub mod genesis;
 pub mod id;
 pub mod key;
 pub mod payout;
+pub mod payout_tree;
 pub mod policy;
 pub mod report;
 pub mod signed;

@@ -223,3 +223,87 @@ async fn another_program_at_the_port_is_told_from_a_node() {
     let error = failure(&lucid(&folder.home(), &["status"]), 1);
     assert!(error.contains("is it a Lucid node that listens there?"), "{error}");
 }
+
+/// What an auditor builds offline is, byte for byte, what tronweb builds.
+#[test]
+fn transfers_are_built_offline_like_tronweb_builds_them() {
+    let folder = Folder::new();
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../tron-bridge/tests/data/tron_transfers.json")).unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 24);
+    let key_file = folder.0.path().join("key");
+    for case in cases {
+        let text = |name: &str| match &case[name] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        fs::write(&key_file, text("private_key")).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut args = vec!["tron".to_owned(), "build-transfer".to_owned(), "--json".to_owned()];
+        for (flag, name) in [
+            ("--owner", "owner"),
+            ("--to", "to"),
+            ("--contract", "contract"),
+            ("--amount-micro", "amount_micro_usdt"),
+            ("--fee-limit", "fee_limit_sun"),
+            ("--ref-block-bytes", "ref_block_bytes"),
+            ("--ref-block-hash", "ref_block_hash"),
+            ("--expiration", "expiration_ms"),
+            ("--timestamp", "timestamp_ms"),
+            ("--permission-id", "permission_id"),
+        ] {
+            args.extend([flag.to_owned(), text(name)]);
+        }
+        let unsigned = json(&lucid(&folder.home(), &args.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!(unsigned.get("signature"), None);
+        args.extend(["--key-file".to_owned(), key_file.display().to_string()]);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let built = json(&lucid(&folder.home(), &args));
+        for name in ["raw_data_hex", "tx_id"] {
+            assert_eq!((&built[name], &unsigned[name]), (&case[name], &case[name]));
+        }
+        assert_eq!(built["signature"].as_str().unwrap(), text("signature").to_lowercase());
+    }
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(!folder.home().exists(), "it needs no home and makes none");
+}
+
+#[test]
+fn a_transfer_that_cannot_be_built_says_why() {
+    let folder = Folder::new();
+    let usdt = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
+    let good = [
+        ["--owner", usdt],
+        ["--to", usdt],
+        ["--contract", usdt],
+        ["--amount-micro", "1"],
+        ["--fee-limit", "1"],
+        ["--ref-block-bytes", "0001"],
+        ["--ref-block-hash", "0001020304050607"],
+        ["--expiration", "1"],
+        ["--timestamp", "1"],
+    ];
+    let with = |flag: &str, value: &str| {
+        let pairs = good.iter().map(|[f, v]| [*f, if *f == flag { value } else { *v }]);
+        let mut args = vec!["tron", "build-transfer"];
+        args.extend(pairs.flatten());
+        lucid(&folder.home(), &args)
+    };
+    assert!(with("", "").status.success());
+    let key = folder.0.path().join("missing");
+    for (flag, value, code, told) in [
+        ("--to", "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u", 2, "--to"),
+        ("--to", "0xa614f803b6fd780986a42c78ec9c7f77e6ded13c", 2, "--to"),
+        ("--amount-micro", "-1", 2, "amount-micro"),
+        ("--ref-block-bytes", "00", 2, "4 hex digits"),
+        ("--ref-block-hash", "zz", 2, "16 hex digits"),
+        ("--expiration", "9223372036854775808", 1, "expiration 9223372036854775808 does not fit"),
+    ] {
+        let error = failure(&with(flag, value), code);
+        assert!(error.contains(told), "{flag} {value}: {error}");
+    }
+    let args: Vec<&str> = ["tron", "build-transfer"].into_iter().chain(good.iter().flatten().copied()).collect();
+    let args: Vec<&str> = args.into_iter().chain(["--key-file", key.to_str().unwrap()]).collect();
+    assert!(failure(&lucid(&folder.home(), &args), 1).contains("missing"));
+}
