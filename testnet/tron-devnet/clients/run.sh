@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs tronweb, tronpy and TronBox, unchanged, against a local TRON network of this checkout, and checks that the committed contracts
-# are what their sources compile to and that the tables of docs/src/devnet.md say what was seen.
+# and vectors are what their sources make and that the tables of docs/src/devnet.md say what was seen.
 #
 #   testnet/tron-devnet/clients/run.sh [--write]
 #
@@ -63,6 +63,7 @@ install_for "$here/requirements.txt" pip install_pip
 # The whole workspace's dependencies, so that nothing is built a second time with other features.
 cargo build --quiet --locked --workspace --bin lucid-testnet
 NODE_PATH="$scratch/node_modules" node "$root/scripts/contracts/compile.js" --check
+python3 "$root/tron-bridge/contracts/vectors.py" --check
 
 cd "$scratch"
 node "$here/compile.mjs"
