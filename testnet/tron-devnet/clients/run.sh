@@ -62,7 +62,8 @@ install_for "$here/requirements.txt" pip install_pip
 
 # The whole workspace's dependencies, so that nothing is built a second time with other features.
 cargo build --quiet --locked --workspace --bin lucid-testnet
-NODE_PATH="$scratch/node_modules" node "$root/testnet/tron-devnet/contracts/compile.js" --check
+NODE_PATH="$scratch/node_modules" node "$root/scripts/contracts/compile.js" --check
+python3 "$root/tron-bridge/contracts/vectors.py" --check
 
 cd "$scratch"
 node "$here/compile.mjs"
