@@ -307,3 +307,50 @@ fn a_transfer_that_cannot_be_built_says_why() {
     let args: Vec<&str> = args.into_iter().chain(["--key-file", key.to_str().unwrap()]).collect();
     assert!(failure(&lucid(&folder.home(), &args), 1).contains("missing"));
 }
+
+/// What `lucid vault root` says is what a script that shares nothing with this code computes from the specification.
+#[test]
+fn payout_roots_are_computed_offline() {
+    let folder = Folder::new();
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../tron-bridge/tests/data/payout_root.json")).unwrap();
+    let file = folder.0.path().join("ledger.json");
+    let args = ["vault", "root", "--file", file.to_str().unwrap()];
+    let root_of = |ledger: &Value| {
+        fs::write(&file, ledger.to_string()).unwrap();
+        lucid(&folder.home(), &[args.as_slice(), &["--json"]].concat())
+    };
+    for tree in vectors["trees"].as_array().unwrap() {
+        let mut ledger = serde_json::json!({ "settlement": 7, "accounts": tree["accounts"] });
+        let mut sum = Some(0u64);
+        for account in ledger["accounts"].as_array_mut().unwrap() {
+            account.as_object_mut().unwrap().remove("to_hex");
+            sum = sum.and_then(|sum| sum.checked_add(account["owed_micro_usdt"].as_u64().unwrap()));
+        }
+        let answer = root_of(&ledger);
+        let Some(sum) = sum else {
+            assert!(failure(&answer, 1).contains("more than 64 bits"));
+            continue;
+        };
+        let answer = json(&answer);
+        assert_eq!((&answer["root"], &answer["settlement"]), (&tree["root"], &Value::from(7)));
+        assert_eq!(answer["total_micro_usdt"], sum);
+        for range in tree["ranges"].as_array().unwrap().iter().filter(|range| range["length"] == 1) {
+            let account = &answer["accounts"][usize::try_from(range["start"].as_u64().unwrap()).unwrap()];
+            assert_eq!((&account["index"], &account["proof"]), (&range["start"], &range["proof"]));
+        }
+        assert!(out(&lucid(&folder.home(), &args)).contains(tree["root"].as_str().unwrap()));
+    }
+    let account = |id: &str, to: &str| serde_json::json!({ "id": id, "to": to, "owed_micro_usdt": 1 });
+    let (id, to) = ("11".repeat(32), "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t");
+    for (accounts, told) in [
+        (vec![], "needs an account"),
+        (vec![account(&id, to), account(&id, to)], "twice"),
+        (vec![account("11", to)], "64 hex digits"),
+        (vec![account(&id, "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u")], "holds no ledger"),
+    ] {
+        let error = failure(&root_of(&serde_json::json!({ "settlement": 1, "accounts": accounts })), 1);
+        assert!(error.contains(told) && error.contains("ledger.json"), "{error}");
+    }
+    assert!(failure(&root_of(&serde_json::json!({ "settlement": 1, "account": [] })), 1).contains("account"));
+}

@@ -1,7 +1,10 @@
-//! The payout tree and the digests as docs/src/payout-vault.md has them, written a second time: not from the contract.
+//! The payout tree, which is the product's own, and the digests as docs/src/payout-vault.md has them.
 
 use lucid_tron_devnet::{Address, token};
 use lucid_tron_types::keccak256;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::id::PayoutAddress;
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 
 use super::abi::Word;
 
@@ -18,62 +21,37 @@ impl Item {
     pub(super) fn words(&self) -> [Word; 3] {
         [self.id, token::address_word(self.to), token::number_word(self.owed)]
     }
-
-    pub(super) fn leaf(&self) -> Word {
-        keccak256(&keccak256(self.words().as_flattened()))
-    }
 }
 
-/// What fills the leaves up to a power of two.
-pub(super) fn padding() -> Word {
-    keccak256(b"PayoutVault padding")
-}
-
-/// A tree, from the padded leaves to the root.
+/// The product's tree over items, if there are any.
 #[derive(Clone, Debug)]
-pub(super) struct Tree {
-    rows: Vec<Vec<Word>>,
-}
+pub(super) struct Tree(Option<PayoutTree>);
 
 impl Tree {
     pub(super) fn new(items: &[Item]) -> Self {
-        let mut row: Vec<Word> = items.iter().map(Item::leaf).collect();
-        row.resize(row.len().next_power_of_two(), padding());
-        let mut rows = vec![row];
-        while let Some(below) = rows.last().filter(|row| row.len() > 1) {
-            let above = below.chunks(2).map(|pair| node(pair[0], pair[1])).collect();
-            rows.push(above);
-        }
-        Self { rows }
-    }
-
-    pub(super) fn leaves(&self) -> &[Word] {
-        &self.rows[0]
+        let account = |item: &Item| OwedAccount {
+            id: AccountId::from_bytes(item.id),
+            to: PayoutAddress::from_hash20(item.to.0.0),
+            owed: MicroUsdt::new(item.owed),
+        };
+        let accounts: Vec<_> = items.iter().map(account).collect();
+        Self((!accounts.is_empty()).then(|| PayoutTree::new(&accounts).unwrap()))
     }
 
     pub(super) fn root(&self) -> Word {
-        self.rows[self.rows.len() - 1][0]
+        self.0.as_ref().map_or([0; 32], |tree| *tree.root().as_bytes())
     }
 
     /// The hashes beside `n` leaves from `start` on, from the bottom up, left before right.
     pub(super) fn range(&self, start: usize, n: usize) -> Vec<Word> {
-        let (mut start, mut end, mut proof) = (start, start + n, Vec::new());
-        for row in &self.rows[..self.rows.len() - 1] {
-            if start % 2 == 1 {
-                proof.push(row[start - 1]);
-            }
-            if end % 2 == 1 {
-                proof.push(row[end]);
-            }
-            (start, end) = (start / 2, end.div_ceil(2));
-        }
-        proof
+        self.0
+            .as_ref()
+            .and_then(|tree| tree.range_proof(start, n))
+            .unwrap_or_default()
+            .iter()
+            .map(|hash| *hash.as_bytes())
+            .collect()
     }
-}
-
-fn node(a: Word, b: Word) -> Word {
-    let pair = if a < b { [a, b] } else { [b, a] };
-    keccak256(pair.as_flattened())
 }
 
 /// What is signed for `postRoot`.
