@@ -41,6 +41,7 @@ check: setup ## Formatting, lints, dependency rules, licences, documentation lin
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/check-deps.sh
 	@scripts/check-build-plans.sh
+	@scripts/check-rocksdb.sh
 	@scripts/check-docs.sh
 
 .PHONY: test

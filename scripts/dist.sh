@@ -22,5 +22,9 @@ tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$time" -C "$target
 (cd "$target/dist" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
 rm -rf "$folder"
 
-glibc=$({ ldd --version || true; } 2>&1 | sed -n '1s/.* //p')
-echo "$target/dist/$name.tar.gz ($(du -h "$target/dist/$name.tar.gz" | cut -f 1)), for Linux with glibc $glibc or newer"
+# What the binaries need of the machine they run on: the newest symbol versions that they name.
+needs() {
+    objdump -T "$target/release/lucid" "$target/release/lucid-testnet" | grep -oE "\\b$1_[0-9.]+" | sort -uV | tail -n 1
+}
+echo "$target/dist/$name.tar.gz ($(du -h "$target/dist/$name.tar.gz" | cut -f 1))"
+echo "It runs on Linux with $(needs GLIBC) and, in libstdc++, $(needs GLIBCXX) or newer (Debian 12, Ubuntu 22.04 and later have both)."

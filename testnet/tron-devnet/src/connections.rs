@@ -1,8 +1,9 @@
 //! The API's connections: from which addresses they come, how many there are, how long one may say nothing, how they end.
 //!
 //! Each takes a descriptor, and a process that has none left can neither answer nor open a file. So there are at most
-//! [`Limits::connections`], and when that many are open, a new one takes the place of the one that has been idle longest: who
-//! holds connections without using them locks nobody out.
+//! [`Limits::connections`], and when that many are open, a new one takes the place of the one that has been idle longest. A
+//! connection is busy only while a request that has arrived in full is carried out: who holds connections with nothing, or
+//! with half a request, locks nobody out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,14 +34,31 @@ const MIN_CONNECTIONS: u64 = 8;
 const IDLE: Duration = Duration::from_secs(60);
 /// How long an answer may still be under way when its connection has to end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// Connections that may take that time beside those that are open.
+const LINGERING: usize = 16;
 /// Pause after a connection could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// How often a port is looked for that is free at every address.
 const TRIES: usize = 16;
 
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+/// The connection that a request came by.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    peer: IpAddr,
+    seat: Arc<Seat>,
+}
+
+impl Connection {
+    /// Whether the client is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.peer.is_loopback()
+    }
+
+    /// The request has arrived in full: the connection is busy until it is answered.
+    pub(crate) fn has_asked(&self) {
+        self.seat.work();
+    }
+}
 
 /// Listens at `port` of every address; 0 takes one that is free at all of them. Addresses that this machine does not have
 /// are left out, if it has another one of them.
@@ -107,6 +125,7 @@ impl Limits {
 /// Answers with `router` until `stop`, and then ends every connection.
 pub(crate) async fn serve(listeners: Vec<TcpListener>, limits: Limits, router: Router, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let lingering = Arc::new(Semaphore::new(LINGERING));
     let idle = Arc::new(Idle::default());
     let mut tasks = JoinSet::new();
     loop {
@@ -130,11 +149,8 @@ pub(crate) async fn serve(listeners: Vec<TcpListener>, limits: Limits, router: R
         // Answers are small and written at once; without the option they are merely later.
         drop(stream.set_nodelay(true));
         let seat = Seat { idle: Arc::clone(&idle), since: Mutex::new(None), ended: CancellationToken::new() };
-        let answering = answer(stream, peer, router.clone(), seat, limits.idle, stop.clone());
-        tasks.spawn(async move {
-            answering.await;
-            drop(slot);
-        });
+        let lingering = Arc::clone(&lingering);
+        tasks.spawn(answer(stream, peer, router.clone(), seat, limits.idle, stop.clone(), slot, lingering));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -143,6 +159,7 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
     select_all(listeners.iter().map(|listener| Box::pin(listener.accept()))).await.0
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a connection's task owns, from one caller")]
 async fn answer(
     stream: TcpStream,
     peer: SocketAddr,
@@ -150,37 +167,45 @@ async fn answer(
     seat: Seat,
     idle: Duration,
     stop: CancellationToken,
+    slot: Option<OwnedSemaphorePermit>,
+    lingering: Arc<Semaphore>,
 ) {
     let seat = Arc::new(seat);
     seat.rest();
+    let connection = Connection { peer: peer.ip().to_canonical(), seat: Arc::clone(&seat) };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        seat.work();
-        request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+        request.extensions_mut().insert(connection.clone());
         let answered = router.call(request);
-        let seat = Arc::clone(&seat);
+        let seat = Arc::clone(&connection.seat);
         async move {
             let answered = answered.await;
             seat.rest();
             answered
         }
     });
-    let connection = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
+    tokio::pin!(served);
+    let is_evicted = tokio::select! {
         // Whatever ended it, there is nobody to tell.
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => {}
-        () = seat.ended.cancelled() => {}
+        _ = served.as_mut() => return,
+        () = stop.cancelled() => false,
+        () = seat.ended.cancelled() => true,
+    };
+    served.as_mut().graceful_shutdown();
+    if is_evicted && seat.is_working() {
+        // Its request arrived in the very moment.
+        drop(served.await);
+    } else if let Ok(_place) = lingering.try_acquire() {
+        drop(slot);
+        drop(tokio::time::timeout(LAST_WORDS, served).await);
     }
-    connection.as_mut().graceful_shutdown();
-    drop(tokio::time::timeout(LAST_WORDS, connection).await);
 }
 
-/// Connections without a request under way, in the order in which they became so.
+/// Connections without a whole request under way, in the order in which they became so.
 #[derive(Debug, Default)]
 struct Idle {
     seats: Mutex<Waiting>,
@@ -222,6 +247,9 @@ impl Seat {
     fn rest(&self) {
         let mut since = self.since.lock();
         let mut seats = self.idle.seats.lock();
+        if let Some(number) = since.take() {
+            seats.ends.remove(&number);
+        }
         let number = seats.next;
         seats.next = seats.next.saturating_add(1);
         seats.ends.insert(number, self.ended.clone());
@@ -234,6 +262,10 @@ impl Seat {
         if let Some(number) = since.take() {
             self.idle.seats.lock().ends.remove(&number);
         }
+    }
+
+    fn is_working(&self) -> bool {
+        self.since.lock().is_none()
     }
 }
 
@@ -250,7 +282,8 @@ mod tests {
 
     use super::*;
     use crate::server::LOOPBACK;
-    use axum::routing::get;
+    use axum::extract::Request;
+    use axum::routing::any;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const LONG: Duration = Duration::from_secs(3_600);
@@ -277,8 +310,18 @@ mod tests {
         let stop = CancellationToken::new();
         let go = Arc::new(Semaphore::new(0));
         let waiting = Arc::clone(&go);
-        let slow = async move || drop(waiting.acquire().await);
-        let router = Router::new().route("/", get(async || "here")).route("/slow", get(slow));
+        // As the API does: first all of the request, then the work.
+        let here = async |request: Request| {
+            let connection = request.extensions().get::<Connection>().unwrap().clone();
+            axum::body::to_bytes(request.into_body(), 100).await.unwrap_or_default();
+            connection.has_asked();
+            "here"
+        };
+        let slow = async move |request: Request| {
+            request.extensions().get::<Connection>().unwrap().has_asked();
+            drop(waiting.acquire().await);
+        };
+        let router = Router::new().route("/", any(here)).route("/slow", any(slow));
         let mut serving = JoinSet::new();
         serving.spawn(serve(listeners, Limits { connections, idle }, router, stop.clone()));
         Served { at, stop, serving, go }
@@ -308,6 +351,28 @@ mod tests {
         busy.read_to_end(&mut end).await.unwrap();
         assert!(end.starts_with(b"HTTP/1.1 200"));
         served.end().await;
+    }
+
+    /// Those that say nothing, those in the middle of a header, in the middle of a body, and after an answer in the middle of
+    /// the next header.
+    #[tokio::test]
+    async fn whoever_asks_in_full_is_answered_at_once_among_those_who_do_not() {
+        const BODY: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
+        const EXPECTS: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+        let again = [ASK, &ASK[..9]].concat();
+        for half in [&b""[..], &ASK[..9], BODY, EXPECTS, &again] {
+            let served = served(4, LONG).await;
+            let mut halves = Vec::new();
+            for _ in 0..60 {
+                let mut stream = TcpStream::connect(served.at).await.unwrap();
+                stream.write_all(half).await.unwrap();
+                halves.push(stream);
+            }
+            let mut asking = TcpStream::connect(served.at).await.unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(5), ask(&mut asking)).await;
+            assert_eq!(answer.as_deref(), Ok("HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(half));
+            served.end().await;
+        }
     }
 
     #[tokio::test]

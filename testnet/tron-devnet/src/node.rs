@@ -113,13 +113,17 @@ impl Drop for Alarm<'_> {
     }
 }
 
-/// Blocks to report.
+/// Blocks, and transactions that no block will have, to report.
 #[derive(Debug, Default)]
-struct News(Vec<Arc<StoredBlock>>);
+struct News {
+    blocks: Vec<Arc<StoredBlock>>,
+    dropped: Vec<(B256, Refusal)>,
+}
 
 impl Drop for News {
     fn drop(&mut self) {
-        self.0.iter().for_each(|block| report::block(block));
+        self.blocks.iter().for_each(|block| report::block(block));
+        self.dropped.iter().for_each(|(id, refusal)| report::dropped(&id.0, refusal));
     }
 }
 
@@ -301,6 +305,8 @@ impl Node {
 
     fn add_block(&self, chain: &mut ChainMut<'_>, time: u64) -> Arc<StoredBlock> {
         let block = chain.produce_block(time);
+        let dropped = chain.take_dropped();
+        chain.news.dropped.extend(dropped);
         self.clock.lock().forward_to(block.time());
         block
     }
@@ -312,6 +318,8 @@ impl Node {
             return Err(failure);
         }
         let changes = chain.take_changes();
+        let dropped = chain.take_dropped();
+        chain.news.dropped.extend(dropped);
         if let Some(log) = &mut *self.log.lock()
             && let Err(error) = log.write(&changes)
         {
@@ -323,7 +331,7 @@ impl Node {
         let before = self.head.send_replace(head.number());
         let new = before.saturating_add(1)..=head.number();
         let new: Vec<_> = new.filter_map(|number| head.block_by_number(number).cloned()).collect();
-        chain.news.0.extend(new);
+        chain.news.blocks.extend(new);
         Ok(())
     }
 }

@@ -55,10 +55,19 @@ pub(crate) fn refused(id: &[u8; 32], refusal: &Refusal) {
     warn!(id = %hex::encode(id), code = %refusal.code.name(), reason = refusal.message, "devnet.refused");
 }
 
-/// A request of the API. One that this network does not know is why a client fails in ways of its own.
+/// A waiting transaction that has become impossible, so that no block will have it.
+pub(crate) fn dropped(id: &[u8; 32], refusal: &Refusal) {
+    warn!(id = %hex::encode(id), code = %refusal.code.name(), reason = refusal.message, "devnet.dropped");
+}
+
+/// A request of the API. One that this network does not know, or that is not for this client, is why it fails in ways of its
+/// own.
 pub(crate) fn call(path: &str, status: StatusCode) {
     if status == StatusCode::NOT_FOUND {
         return warn!(path, "devnet.unknown_call");
+    }
+    if status == StatusCode::FORBIDDEN {
+        return warn!(path, "devnet.refused_call");
     }
     debug!(path, status = status.as_u16(), "devnet.call");
 }

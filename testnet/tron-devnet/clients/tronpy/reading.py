@@ -120,10 +120,10 @@ def _():
     same([info for info in infos if info["id"] == sent["id"]], [sent], "receipt")
 
 
-@step("a note", "/wallet/broadcasttransaction")
+@step("a memo", "/wallet/broadcasttransaction")
 def _():
     info = send(transfer(A, B, 7).memo("for tea"), A)
-    same(info["fee"] - info["receipt"].get("net_fee", 0), 1_000_000, "a note costs 1 TRX")
+    same(info["fee"] - info["receipt"].get("net_fee", 0), 1_000_000, "a memo costs 1 TRX")
     data = tron.get_transaction(info["id"])["raw_data"]["data"]
     same(data, "for tea".encode().hex(), "note")
 

@@ -1,4 +1,4 @@
-"""Staking, lending what it yields, taking it back. The tronweb tests have steps of the same names."""
+"""Staking, delegating what it yields, taking it back. The tronweb tests have steps of the same names."""
 
 from harness import A, D, E, FIXTURES, balance, raises, same, send, step, tron
 from tronpy import Contract
@@ -34,10 +34,10 @@ def _():
     return "no fee"
 
 
-LOANS = ("getcandelegatedmaxsize", "getdelegatedresourcev2", "getdelegatedresourceaccountindexv2")
+DELEGATIONS = ("getcandelegatedmaxsize", "getdelegatedresourcev2", "getdelegatedresourceaccountindexv2")
 
 
-@step("lend energy and take it back", *SEND, *(f"/wallet/{call}" for call in LOANS))
+@step("delegate energy and take it back", *SEND, *(f"/wallet/{call}" for call in DELEGATIONS))
 def _():
     most = tron.get_can_delegated_max_size(D.address, "ENERGY")["max_size"]
     same(30_000 * TRX < most <= 50_000 * TRX, True, "what may be lent")

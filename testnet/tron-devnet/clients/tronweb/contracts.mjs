@@ -130,7 +130,7 @@ await step("contract().new()", ["/wallet/broadcasttransaction"], async () => {
   same(await tron.trx.getUnconfirmedBalance(contract.address), 1, "its TRX");
 });
 
-await step("trx.sendTransaction, trx.sign, a note, a longer life", ["/wallet/broadcasttransaction"], async () => {
+await step("trx.sendTransaction, trx.sign, a memo, a longer life", ["/wallet/broadcasttransaction"], async () => {
   const answer = await as(b).trx.sendTransaction(c.address, 3);
   same([answer.result, answer.txid.length], [true, 64], "sendTransaction");
   await mined(answer.txid);
@@ -139,7 +139,7 @@ await step("trx.sendTransaction, trx.sign, a note, a longer life", ["/wallet/bro
   const longer = await builder.extendExpiration(await builder.addUpdateData(unsigned, "for tea", "utf8"), 600);
   same(longer.raw_data.expiration - unsigned.raw_data.expiration, 600_000, "expiration");
   const info = await send(longer);
-  same(info.fee - (info.receipt.net_fee ?? 0), 1_000_000, "a note costs 1 TRX");
+  same(info.fee - (info.receipt.net_fee ?? 0), 1_000_000, "a memo costs 1 TRX");
   same(TronWeb.toUtf8((await tron.trx.getTransaction(info.id)).raw_data.data), "for tea", "note");
 });
 

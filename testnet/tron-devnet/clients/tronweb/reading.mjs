@@ -139,7 +139,7 @@ await step("the node makes a transfer", [asked("/wallet/createtransaction")], as
   same(Error, "class org.tron.core.exception.ContractValidateException : Cannot transfer TRX to yourself.", "error");
 });
 
-await step("the node makes an account", [asked("/wallet/createaccount")], async () => {
+await step("the node activates an account", [asked("/wallet/createaccount")], async () => {
   const other = (await TronWeb.createAccount()).address.hex.toLowerCase();
   await send(await made("/wallet/createaccount", { account_address: other }));
   same((await trx.getUnconfirmedAccount(other)).address, other, "account");

@@ -1,4 +1,4 @@
-// Staking, lending what it yields, taking it back; who pays for a contract's energy; the settings of contracts and accounts.
+// Staking, delegating what it yields, taking it back; who pays for a contract's energy; the settings of contracts and accounts.
 
 import { TronWeb, a, address, as, b, d, deploy, e, fixtures, same, send, step, stepOf6, trigger, tron, uint } from "./harness.mjs";
 
@@ -31,8 +31,8 @@ await step("staked energy and bandwidth pay for a call", ["/wallet/triggersmartc
   return "no fee";
 });
 
-const LOANS = ["getcandelegatedmaxsize", "getdelegatedresourcev2", "getdelegatedresourceaccountindexv2"];
-await step("lend energy and take it back", [...SENT, ...LOANS.map((call) => `/wallet/${call}`)], async () => {
+const DELEGATIONS = ["getcandelegatedmaxsize", "getdelegatedresourcev2", "getdelegatedresourceaccountindexv2"];
+await step("delegate energy and take it back", [...SENT, ...DELEGATIONS.map((call) => `/wallet/${call}`)], async () => {
   const most = (await trx.getCanDelegatedMaxSize(d.address, "ENERGY", ofHead)).max_size;
   same(most > 30_000 * TRX && most <= 50_000 * TRX, true, "what may be lent");
   await send(await build.delegateResource(20_000 * TRX, e.address, "ENERGY", d.address), d);

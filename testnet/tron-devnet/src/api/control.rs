@@ -171,7 +171,7 @@ fn run(shared: &Shared, control: &Control, name: &str, request: &Request) -> Res
         "token" => change_token(node, control, request)?,
         "snapshot" => snapshot(node, control)?,
         "revert" => revert(node, control, request)?,
-        "fork" => fork(node, control, request)?,
+        "fork" => fork(node, request)?,
         "solidify" => {
             let on = switch(request, "on")?;
             let mut chain = node.chain_mut();
@@ -331,12 +331,11 @@ fn revert(node: &Node, control: &Control, request: &Request) -> Result<Value, De
     Ok(info(node))
 }
 
-/// Drops the newest `depth` blocks, solidified ones and the test USDT's deployment excepted; their transactions are gone,
-/// and may be sent again.
-fn fork(node: &Node, control: &Control, request: &Request) -> Result<Value, Denied> {
+/// Drops the newest `depth` blocks, solidified ones and block 1 excepted; their transactions are gone, and may be sent again.
+fn fork(node: &Node, request: &Request) -> Result<Value, Denied> {
     let depth = unsigned(request, "depth")?;
     let mut chain = node.chain_mut();
-    let number = chain.head().number().saturating_sub(depth).max(u64::from(control.token.is_some()));
+    let number = chain.head().number().saturating_sub(depth).max(1);
     chain.drop_blocks(number);
     saved(node, chain)?;
     Ok(info(node))

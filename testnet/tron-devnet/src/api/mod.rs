@@ -44,7 +44,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, View};
-use crate::connections::Peer;
+use crate::connections::Connection;
 use crate::faults::Plan;
 use crate::node::Node;
 use crate::report;
@@ -148,12 +148,17 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
         Method::OPTIONS if !is_local(&path) => return preflight(&parts.headers),
         _ => return wrong_method(),
     };
+    if let Some(connection) = parts.extensions.get::<Connection>() {
+        connection.has_asked();
+    }
     let is_page = parts.headers.contains_key(header::ORIGIN);
     if path == HEALTH {
         return (StatusCode::OK, "OK").into_response();
     }
     if let Some(name) = path.strip_prefix(ADMIN) {
-        return admin::respond(&shared, name, !is_page && is_from_here(&parts)).unwrap_or_else(|| unknown(&path));
+        let (name, is_from_here) = (name.to_owned(), !is_page && is_from_here(&parts));
+        let answered = shared.carry_out(move |shared| admin::respond(shared, &name, is_from_here)).await;
+        return answered.map_or_else(unavailable, |response| response.unwrap_or_else(|| unknown(&path)));
     }
     if let Some(name) = path.strip_prefix(CONTROL) {
         let asked = control::Asked { name: name.to_owned(), request, is_read: parts.method == Method::GET, is_page };
@@ -261,7 +266,7 @@ fn is_from_here(parts: &Parts) -> bool {
             name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         })
     };
-    parts.extensions.get::<Peer>().is_some_and(|Peer(address)| address.is_loopback())
+    parts.extensions.get::<Connection>().is_some_and(Connection::is_local)
         && parts.headers.get(header::HOST).is_some_and(is_local_name)
 }
 

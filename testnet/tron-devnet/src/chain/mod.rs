@@ -125,6 +125,8 @@ pub struct Chain {
     pending_ids: HashMap<B256, usize>,
     /// Of [`Self::pending`] in all.
     pending_bytes: usize,
+    /// See [`Self::take_dropped`].
+    dropped: Vec<(B256, Refusal)>,
     solid: u64,
     solidifies: bool,
     /// Steps since [`Self::take_changes`], if they are kept at all.
@@ -168,6 +170,7 @@ impl Chain {
             pending: Vec::new(),
             pending_ids: HashMap::default(),
             pending_bytes: 0,
+            dropped: Vec::new(),
             solid: 0,
             solidifies: true,
             changes: None,
@@ -220,15 +223,10 @@ impl Chain {
         let context = self.next_block(time);
         let mut builder = block::Builder::new(context, self.head_block().id);
         let mut waiting = Vec::new();
-        for mut intake in std::mem::take(&mut self.pending) {
+        for intake in std::mem::take(&mut self.pending) {
             if !builder.has_room_for(&intake.transaction) {
                 waiting.push(intake);
-                continue;
-            }
-            if self.check(&intake).is_ok()
-                && let Ok(info) = self.try_on_top(&intake, context)
-            {
-                Arc::make_mut(&mut intake).note_result(info.contract_result_code());
+            } else if let Some((intake, info)) = self.try_again(intake, context) {
                 builder.push(Arc::unwrap_or_clone(intake).transaction, info);
             }
         }
@@ -290,14 +288,33 @@ impl Chain {
         self.pending_ids.clear();
         self.pending_bytes = 0;
         let next = self.next_block(self.head_block().time());
-        for mut intake in std::mem::take(&mut self.pending) {
-            if self.check(&intake).is_ok()
-                && let Ok(info) = self.try_on_top(&intake, next)
-            {
-                Arc::make_mut(&mut intake).note_result(info.contract_result_code());
+        for intake in std::mem::take(&mut self.pending) {
+            if let Some((intake, _)) = self.try_again(intake, next) {
                 self.enqueue(intake);
             }
         }
+    }
+
+    /// Executes a queued transaction on the newest layer, or drops it.
+    fn try_again(&mut self, mut intake: Arc<Intake>, block: BlockContext) -> Option<(Arc<Intake>, TransactionInfo)> {
+        match self.check(&intake).and_then(|()| self.try_on_top(&intake, block)) {
+            Ok(info) => {
+                Arc::make_mut(&mut intake).note_result(info.contract_result_code());
+                Some((intake, info))
+            }
+            Err(refusal) => {
+                // Nobody may ask for them.
+                if self.dropped.len() < self.params.max_pending {
+                    self.dropped.push((intake.id, refusal));
+                }
+                None
+            }
+        }
+    }
+
+    /// Transactions that were queued and have become impossible, since this was last asked, and why.
+    pub fn take_dropped(&mut self) -> Vec<(B256, Refusal)> {
+        std::mem::take(&mut self.dropped)
     }
 
     fn append(&mut self, block: Arc<StoredBlock>) {

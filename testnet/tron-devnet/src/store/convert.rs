@@ -6,8 +6,8 @@ use lucid_tron_types::proto::ContractResult;
 use revm::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::record::{
-    AccountEntry, AccountMessage, ContractEntry, DelegationsEntry, DeltaMessage, FactorEntry, InfoMessage,
-    InternalMessage, LoanMessage, LogMessage, RestakedMessage, SlotEntry, StakeMessage, TotalEntry, UnstakingMessage,
+    AccountEntry, AccountMessage, ContractEntry, DelegationMessage, DelegationsEntry, DeltaMessage, FactorEntry,
+    InfoMessage, InternalMessage, LogMessage, RestakedMessage, SlotEntry, StakeMessage, TotalEntry, UnstakingMessage,
 };
 use crate::chain::change::Delta;
 use crate::chain::state::Total;
@@ -97,7 +97,7 @@ fn to_total(number: u32) -> Option<Total> {
 fn from_delegations(
     ((delegator, receiver), delegations): &((Address, Address), Option<Delegations>),
 ) -> DelegationsEntry {
-    let from = |delegation: &Delegation| LoanMessage {
+    let from = |delegation: &Delegation| DelegationMessage {
         open: delegation.open,
         locked: delegation.locked,
         locked_until: delegation.locked_until,
@@ -112,7 +112,7 @@ fn from_delegations(
 }
 
 fn to_delegations(entry: &DelegationsEntry) -> Option<((Address, Address), Option<Delegations>)> {
-    let to = |delegation: LoanMessage| Delegation {
+    let to = |delegation: DelegationMessage| Delegation {
         open: delegation.open,
         locked: delegation.locked,
         locked_until: delegation.locked_until,

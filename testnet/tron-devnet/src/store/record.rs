@@ -95,15 +95,15 @@ pub(super) struct DelegationsEntry {
     pub(super) receiver: Vec<u8>,
     /// Both or none of the delegations; none is removed.
     #[prost(message, optional, tag = "3")]
-    pub(super) bandwidth: Option<LoanMessage>,
+    pub(super) bandwidth: Option<DelegationMessage>,
     #[prost(message, optional, tag = "4")]
-    pub(super) energy: Option<LoanMessage>,
+    pub(super) energy: Option<DelegationMessage>,
     #[prost(uint64, tag = "5")]
     pub(super) delegated_at: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct LoanMessage {
+pub(super) struct DelegationMessage {
     #[prost(uint64, tag = "1")]
     pub(super) open: u64,
     #[prost(uint64, tag = "2")]

@@ -223,6 +223,25 @@ async fn a_fork_leaves_the_test_usdt_deployed() {
     net.stop().await;
 }
 
+/// Without a block after the genesis block clients cannot build transactions.
+#[tokio::test]
+async fn a_fork_leaves_block_1() {
+    let config = DevnetConfig {
+        port: 0,
+        deploy_usdt: false,
+        control: true,
+        solid_lag: 3,
+        block_time: None,
+        ..DevnetConfig::default()
+    };
+    let net = Net::start_with(config).await;
+    let first = net.get("/wallet/getnowblock").await;
+    net.post("/devnet/mine", r#"{"blocks": 2}"#).await;
+    assert_eq!(net.post("/devnet/fork", r#"{"depth": 9}"#).await["number"], 1);
+    assert_eq!(net.get("/wallet/getnowblock").await, first);
+    net.stop().await;
+}
+
 #[tokio::test]
 async fn a_fork_takes_a_transaction_back_until_it_is_solid() {
     let net = controlled().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lucid_tron_devnet::{DevnetConfig, serve};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -98,22 +98,33 @@ async fn what_was_seen_in_a_block_survives_kill_9() {
     net.stop().await;
 }
 
+/// Connections that say nothing, that begin a request, and that begin its body.
 #[tokio::test]
-async fn more_idle_connections_than_descriptors_stop_neither_answers_nor_blocks() {
+async fn more_unused_connections_than_descriptors_stop_neither_answers_nor_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let (_child, at) = start(dir.path(), Some(256)).await;
-    let mut idle = Vec::new();
-    for _ in 0..400 {
-        idle.push(TcpStream::connect(at).await.unwrap());
-    }
-    let number =
-        async || get_at(at, "/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
-    let before = number().await;
-    pay_at(at, "lucid", 5).await;
-    let later = async {
-        while number().await < before + 5 {
-            tokio::task::yield_now().await;
+    let mut unused = Vec::new();
+    for half in
+        ["", "POST /wallet/getnow", "POST /wallet/getnowblock HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"]
+    {
+        for _ in 0..400 {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(half.as_bytes()).await.unwrap();
+            unused.push(stream);
+            // This process has a limit of its own.
+            if unused.len() > 500 {
+                unused.remove(0);
+            }
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), later).await.unwrap();
+        let number =
+            async || get_at(at, "/wallet/getnowblock").await["block_header"]["raw_data"]["number"].as_u64().unwrap();
+        let later = async {
+            let before = number().await;
+            pay_at(at, "lucid", 5).await;
+            while number().await < before + 5 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), later).await.unwrap_or_else(|_| panic!("no answer: {half:?}"));
+    }
 }

@@ -14,7 +14,7 @@ enum Step {
     Unfreeze { who: usize, trx: u64, resource: i32 },
     Withdraw { who: usize },
     Cancel { who: usize },
-    Lend { from: usize, to: usize, trx: u64, resource: i32, lock: Option<i64> },
+    Delegate { from: usize, to: usize, trx: u64, resource: i32, lock: Option<i64> },
     TakeBack { from: usize, to: usize, trx: u64, resource: i32 },
     Deposit { who: usize, sun: u64, fee_limit: u64 },
     Burn { who: usize },
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize).prop_map(|who| Step::Withdraw { who }),
         1 => (0..4usize).prop_map(|who| Step::Cancel { who }),
         4 => (0..4usize, 0..5usize, 1..1_000u64, resource(), proptest::option::of(0..100_000i64))
-            .prop_map(|(from, to, trx, resource, lock)| Step::Lend { from, to, trx, resource, lock }),
+            .prop_map(|(from, to, trx, resource, lock)| Step::Delegate { from, to, trx, resource, lock }),
         4 => (0..4usize, 0..5usize, 1..500u64, resource())
             .prop_map(|(from, to, trx, resource)| Step::TakeBack { from, to, trx, resource }),
         3 => (0..4usize, 0..5_000_000u64, 0..3_000_000u64)
@@ -76,7 +76,7 @@ impl Bench {
             Step::Cancel { who } => {
                 drop(self.send(who, &proto::CancelAllUnfreezeV2Contract { owner_address: wire(self, who) }, 0));
             }
-            Step::Lend { from, to, trx, resource, lock } => {
+            Step::Delegate { from, to, trx, resource, lock } => {
                 let message = proto::DelegateResourceContract {
                     owner_address: wire(self, from),
                     resource,
@@ -221,8 +221,8 @@ fn its_steps_reach_what_they_are_for() {
         Step::Freeze { who: 0, trx: 3_000, resource: 1 },
         Step::Freeze { who: 1, trx: 2_000, resource: 0 },
         mine.clone(),
-        Step::Lend { from: 0, to: 2, trx: 900, resource: 1, lock: None },
-        Step::Lend { from: 1, to: 0, trx: 900, resource: 0, lock: Some(10) },
+        Step::Delegate { from: 0, to: 2, trx: 900, resource: 1, lock: None },
+        Step::Delegate { from: 1, to: 0, trx: 900, resource: 0, lock: Some(10) },
         Step::SetPercent { percent: 40 },
         mine.clone(),
         Step::Deposit { who: 2, sun: 5, fee_limit: TRX },

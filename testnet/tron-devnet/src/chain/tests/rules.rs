@@ -364,7 +364,12 @@ fn what_has_become_invalid_waits_no_longer() {
     // It names a block that is dropped, and would otherwise still be possible.
     let id = bench.send(0, &wallet::transfer(a, b, 1), 0).unwrap();
     assert!(bench.chain.head().pending_transaction(&id).is_some());
+    assert_eq!(bench.chain.take_dropped(), []);
     bench.chain.drop_blocks(0);
     assert!(bench.chain.head().pending_transaction(&id).is_none());
     assert_eq!(bench.chain.pending(), 0);
+    // Whoever runs the chain can say what became of it.
+    let dropped: Vec<_> = bench.chain.take_dropped().into_iter().map(|(id, refusal)| (id, refusal.code)).collect();
+    assert_eq!(dropped, [(id, Code::TaposError)]);
+    assert_eq!(bench.chain.take_dropped(), []);
 }
