@@ -65,6 +65,28 @@ contract PayoutVault {
         uint64 from;
     }
 
+    /// What `snapshot` answers: what the views of these names and `flow` say, in `funds` the vault's balance of the token,
+    /// and in `paid` what `paidOf` says of each id, in the order in which they were passed.
+    struct Snapshot {
+        Head head;
+        bytes32 root;
+        Turn turn;
+        Limits limits;
+        Stops stops;
+        Request request;
+        uint64 paidOut;
+        uint64 feesPaid;
+        uint64 spent;
+        uint56 window;
+        uint256 funds;
+        address token;
+        address owner;
+        address previous;
+        uint32 period;
+        uint32 delay;
+        uint256[] paid;
+    }
+
     /// Why an item got nothing, or a whole call paid nothing.
     enum Skip {
         AlreadyPaid,
@@ -301,9 +323,20 @@ contract PayoutVault {
 
     /// @notice What has left the vault and its predecessors: to accounts, and as push fees; what of both left this vault
     /// in the period numbered `window` (time / period), the last in which anything did.
-    function flow() external view returns (uint64 paidOut, uint64 feesPaid, uint64 spent, uint56 window) {
+    function flow() public view returns (uint64 paidOut, uint64 feesPaid, uint64 spent, uint56 window) {
         uint256 f = packed;
         return (uint64(f), uint64(f >> 64), uint64(f >> 128), uint56(f >> 192));
+    }
+
+    /// @notice One call for nodes: everything that changes, what the constructor fixed, and what each of these accounts has
+    /// had in all, as of one block.
+    function snapshot(bytes32[] calldata ids) external view returns (Snapshot memory s) {
+        (s.head, s.root, s.turn, s.limits, s.stops, s.request) = (head, root, turn, limits, stops, request);
+        (s.paidOut, s.feesPaid, s.spent, s.window) = flow();
+        s.funds = token.balanceOf(address(this));
+        (s.token, s.owner, s.previous, s.period, s.delay) = (address(token), owner, address(previous), period, delay);
+        s.paid = new uint256[](ids.length);
+        for (uint256 i = 0; i < ids.length; ++i) s.paid[i] = paidOf(ids[i]);
     }
 
     function _open(uint64 settlement, Item[] calldata items) private returns (Run memory run) {

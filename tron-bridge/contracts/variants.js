@@ -218,6 +218,11 @@ module.exports = [
     edits: [["            packed = paidOut | (feesPaid << 64);\n", "            paidOut | feesPaid;\n"]],
   },
   {
+    name: "takes a snapshot without its predecessor",
+    caughtBy: "snapshot::knows_what_predecessors_paid",
+    edits: [["s.paid[i] = paidOf(ids[i]);", "s.paid[i] = paid[ids[i]];"]],
+  },
+  {
     name: "succeeds a vault that still pays",
     caughtBy: "succession::needs_a_closed_predecessor_of_the_same_token",
     edits: [["if (!previous_.closed() || previous_.token() != token_) revert BadArguments();", "if (previous_.token() != token_) revert BadArguments();"]],

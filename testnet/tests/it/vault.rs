@@ -14,6 +14,7 @@ mod random;
 mod roots;
 mod rotation;
 mod signatures;
+mod snapshot;
 mod stops;
 mod succession;
 mod theft;
@@ -65,5 +66,6 @@ checks! {
         a_vault_needs_its_parts;
     succession: goes_on_where_the_predecessor_ended, goes_through_several_vaults,
         needs_a_closed_predecessor_of_the_same_token;
+    snapshot: says_what_the_single_views_say, knows_what_predecessors_paid;
     theft: is_bounded_and_made_good;
 }

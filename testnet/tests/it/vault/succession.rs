@@ -5,7 +5,7 @@ use super::tree::Root;
 use super::world::{Deployment, PERIOD, Setup, Who, World};
 
 /// Closes the world's vault and puts a successor in its place.
-fn succeed(world: &mut World, push_fee: u64) {
+pub(super) fn succeed(world: &mut World, push_fee: u64) {
     if !world.is_closed() {
         world.close();
     }

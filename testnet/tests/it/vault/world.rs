@@ -2,7 +2,7 @@
 //!
 //! Time stands still unless a test moves it: every block has the second that [`World::travel`] left.
 
-use lucid_tron_devnet::chain::{Chain, Genesis, Receipt, TransactionInfo};
+use lucid_tron_devnet::chain::{CallOutcome, Chain, Genesis, Receipt, TransactionInfo};
 use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_devnet::{Address, B256, token};
 use lucid_tron_types::keccak256;
@@ -301,9 +301,13 @@ impl World {
         self.call(from, self.token, call(signature, args)).unwrap();
     }
 
+    fn look(&self, contract: Address, data: &[u8]) -> CallOutcome {
+        self.chain.head().call(self.at(Who::Stranger), contract, data, 0, None)
+    }
+
     /// What a call answers as of the head, or why it fails.
     pub(super) fn try_read(&self, contract: Address, data: &[u8]) -> Result<Vec<u8>, String> {
-        let outcome = self.chain.head().call(self.at(Who::Stranger), contract, data, 0, None);
+        let outcome = self.look(contract, data);
         match outcome.result {
             ContractResult::Success => Ok(outcome.output.to_vec()),
             ContractResult::Revert => Err(abi::error(&outcome.output)),
@@ -314,6 +318,13 @@ impl World {
     /// What a view of the vault answers.
     pub(super) fn read(&self, signature: &str, args: &[Arg]) -> Vec<u8> {
         self.try_read(self.vault, &call(signature, args)).unwrap()
+    }
+
+    /// Energy that a call of a view of the vault takes.
+    pub(super) fn read_energy(&self, signature: &str, args: &[Arg]) -> u64 {
+        let outcome = self.look(self.vault, &call(signature, args));
+        assert_eq!(outcome.result, ContractResult::Success);
+        outcome.energy
     }
 
     pub(super) fn read_token(&self, signature: &str, args: &[Arg]) -> Vec<u8> {
