@@ -4,7 +4,7 @@
 //!   gossip, peers, clock, prober ──Input──▶ Replica ──Effect──▶ storage, gossip, peers
 //!                                             │
 //!                            ┌────────────────┼───────────────┐
-//!                         Reports           Engine          Ledger
+//!                    Reports, commands      Engine          Ledger
 //!                    commits & reveals   Malachite core   State, execute
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! order in which the shell must carry them out. What makes it safe to crash anywhere is that order: whatever must be
 //! durable stands before whatever leaves the node.
 
+pub mod commands;
 pub mod engine;
 pub mod ledger;
 pub mod network;

@@ -1,4 +1,7 @@
-//! The node's HTTP API for reading, and its metrics listener.
+//! The node's HTTP API, and its metrics listener.
+//!
+//! It reads, and it takes what needs no trust: commands that their pool's owner has signed, and requests to treasury signers, who
+//! sign what their own state says.
 //!
 //! Everything comes from a [`NodeView`]; nothing here knows a store or a mesh. Both listeners bound their connections,
 //! request sizes and times. There is no authentication yet, so the API's address must be a loopback address, which
@@ -15,14 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use lucid_types::id::PayoutId;
+use futures::future::BoxFuture;
+use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::payout::PoolCommand;
+use lucid_types::signed::MultiSigned;
 use lucid_types::time::EpochNumber;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Bounded;
 use self::metrics::Metrics;
-use self::model::{EpochView, PayoutView, PeerView, ScoreView, StatusView};
+use self::model::{
+    EpochView, LedgerView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView,
+};
 
 /// Connections that one listener holds at a time; further ones wait in the system's queue.
 const CONNECTIONS: usize = 128;
@@ -42,7 +50,21 @@ pub struct ViewError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// What the API shows. Implemented by the node.
+/// Why the node does not do what it is asked for; texts for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// There is no such thing.
+    #[error("{0}")]
+    Unknown(String),
+    /// The node's state does not allow it.
+    #[error("{0}")]
+    Refused(String),
+    /// The node cannot do it now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What the API shows, and what it asks of the node. Implemented by the node.
 ///
 /// [`Self::status`], [`Self::ready`], [`Self::peers`] and [`Self::metrics`] answer from memory: they are called on the
 /// runtime's threads and must not block. The others may read the store; they are called on blocking threads, at most
@@ -87,17 +109,48 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn scores(&self, epoch: EpochNumber) -> Result<Vec<ScoreView>, ViewError>;
 
-    /// At most `limit` payouts, newest settlement first.
+    /// At most `limit` payouts, newest settlement first: all, or those that stand after one, and `None` if there is no such one.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn payouts(&self, limit: usize) -> Result<Vec<PayoutView>, ViewError>;
+    fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError>;
 
     /// One payout.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ViewError>;
+
+    /// A pool with its vault; `None` if there is no such pool.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError>;
+
+    /// A settlement's payout root and its leaves from index `offset` on, at most `limit`; of the newest root if no settlement is
+    /// given. `None` if there is no such root, or its leaves are not kept any more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn root(
+        &self,
+        pool: &PoolId,
+        settlement: Option<u64>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<LedgerView>, ViewError>;
+
+    /// Asks the treasury signers of a pool to sign what their own states say.
+    ///
+    /// # Errors
+    /// There is no such pool, or nothing of that kind to sign.
+    fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>>;
+
+    /// Takes a command into the next block, here and elsewhere.
+    ///
+    /// # Errors
+    /// Why no block could hold it.
+    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>>;
 }
 
 /// Serves the API until `stop`. The node binds the listener, so that a port in use stops it before anything starts.

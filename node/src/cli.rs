@@ -2,23 +2,32 @@
 //!
 //! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 the command line is wrong.
 
+mod act;
 mod config;
 mod init;
+mod keys;
+mod ledger;
+mod node_api;
 mod output;
+mod payout;
+mod place;
+mod pool;
 mod read;
 mod run;
+mod signer;
 mod tron;
+mod values;
 mod vault;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
-use lucid_types::id::PayoutId;
 use lucid_types::time::EpochNumber;
 
+use self::node_api::NodeApi;
 use crate::config::load::{Loaded, load};
 use crate::home::Home;
 
@@ -73,16 +82,15 @@ enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// List payouts, newest settlement first
-    Payouts {
-        /// One payout only
-        #[arg(long, value_name = "PAYOUT_ID")]
-        id: Option<PayoutId>,
-        /// At most so many, up to 1000
-        #[arg(long, default_value_t = 50, conflicts_with = "id")]
-        limit: usize,
-        #[command(flatten)]
-        json: Json,
+    /// Payouts: what is owed, how far it is, and getting it without the pool's pushers
+    Payout {
+        #[command(subcommand)]
+        action: payout::PayoutAction,
+    },
+    /// What a pool's owner directs, alone or with the treasury signers
+    Pool {
+        #[command(subcommand)]
+        action: pool::PoolAction,
     },
     /// List connected peers
     Peers(Json),
@@ -91,15 +99,20 @@ enum Command {
         #[command(subcommand)]
         action: config::ConfigAction,
     },
-    /// Build TRON transactions
+    /// The TRON network: its state, accounts, transactions
     Tron {
         #[command(subcommand)]
         action: tron::TronAction,
     },
-    /// Payout vaults: roots and proofs
+    /// The payout vault of a pool: deploy, check, fund, post and push, pause, close, change
     Vault {
         #[command(subcommand)]
         action: vault::VaultAction,
+    },
+    /// Make, run and show a treasury signer in a process of its own
+    Signer {
+        #[command(subcommand)]
+        action: signer::SignerAction,
     },
     /// Print version and build
     Version(Json),
@@ -147,28 +160,66 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
+/// What commands share: where the home is, and what goes before its configuration.
+struct Context {
+    home: Option<PathBuf>,
+    set: Vec<(String, String)>,
+}
+
+impl Context {
+    /// The home; that of the user if none is named.
+    fn home(&self) -> anyhow::Result<Home> {
+        Ok(Home::new(self.home.clone().map_or_else(default_home, Ok)?))
+    }
+
+    /// The home, if one is named.
+    fn named_home(&self) -> Option<Home> {
+        self.home.clone().map(Home::new)
+    }
+
+    fn configuration(&self) -> anyhow::Result<Loaded> {
+        configuration(&self.home()?, &self.set)
+    }
+
+    /// The API of the home's node.
+    fn node(&self) -> anyhow::Result<NodeApi> {
+        NodeApi::of(self.configuration()?.config.api.listen).context("cannot ask the node")
+    }
+
+    fn api(&self) -> anyhow::Result<read::Api> {
+        read::Api::new(self.node()?)
+    }
+}
+
 fn execute(cli: Cli) -> anyhow::Result<()> {
     let Cli { home, set, command } = cli;
-    // Not every command needs one, and those that do not work where none can be found.
-    let home = || anyhow::Ok(Home::new(home.map_or_else(default_home, Ok)?));
-    let api = |home: Home| api(&home, &set);
+    // Not every command needs a home, and those that do not work where none can be found.
+    let context = Context { home, set };
     match command {
-        Command::Init(args) => init::init(&home()?, args, &set),
+        Command::Init(args) => init::init(&context.home()?, args, &context.set),
         Command::Run => {
-            let home = home()?;
-            let loaded = configuration(&home, &set)?;
-            run::run(home, loaded)
+            let loaded = context.configuration()?;
+            run::run(context.home()?, loaded)
         }
-        Command::Status(json) => read::status(&api(home()?)?, json.json),
-        Command::Epochs { epoch, limit, json } => read::epochs(&api(home()?)?, epoch, limit, json.json),
-        Command::Scores { epoch, json } => read::scores(&api(home()?)?, epoch, json.json),
-        Command::Payouts { id, limit, json } => read::payouts(&api(home()?)?, id, limit, json.json),
-        Command::Peers(json) => read::peers(&api(home()?)?, json.json),
-        Command::Config { action } => config::config(&home()?, action, &set),
-        Command::Tron { action } => tron::tron(action),
-        Command::Vault { action } => vault::vault(action),
+        Command::Status(json) => read::status(&context.api()?, json.json),
+        Command::Epochs { epoch, limit, json } => read::epochs(&context.api()?, epoch, limit, json.json),
+        Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
+        Command::Peers(json) => read::peers(&context.api()?, json.json),
+        Command::Config { action } => config::config(&context.home()?, action, &context.set),
+        Command::Payout { action } => payout::payout(action, &context),
+        Command::Pool { action } => pool::pool(action, &context),
+        Command::Tron { action } => tron::tron(action, &context),
+        Command::Vault { action } => vault::vault(action, &context),
+        Command::Signer { action } => signer::signer(action),
         Command::Version(json) => output::version(json.json),
     }
+}
+
+/// Runs a command that waits for networks.
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(command)
 }
 
 fn default_home() -> anyhow::Result<PathBuf> {
@@ -181,11 +232,6 @@ fn configuration(home: &Home, set: &[(String, String)]) -> anyhow::Result<Loaded
     // Variables that are no text are none of ours.
     let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     load(&home.config_file(), environment, set).map_err(Into::into)
-}
-
-/// A reader of the API of the node of this home.
-fn api(home: &Home, set: &[(String, String)]) -> anyhow::Result<read::Api> {
-    read::Api::of(configuration(home, set)?.config.api.listen).context("cannot ask the node")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod load;
 pub mod locate;
 pub mod settings;
+pub mod tron;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
+pub use tron::TronConfig;
+
 /// What a node does for its network. A node has at least one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -24,7 +27,7 @@ pub enum Role {
     Validator,
     /// Offers its machine and is measured. Its key stands among the genesis' workers.
     Worker,
-    /// Holds a treasury key and signs the payouts that blocks have fixed.
+    /// Holds the key of a treasury signer and signs the payout roots that blocks have made final.
     Treasury,
     /// Is named in other nodes' bootstrap lists.
     Bootstrap,
@@ -69,6 +72,8 @@ pub struct Config {
     pub tron: TronConfig,
     /// The treasury signer.
     pub treasury: TreasuryConfig,
+    /// The bridge of a worker that can lead.
+    pub bridge: BridgeConfig,
     /// What a worker gives to probes.
     pub probe: ProbeConfig,
     /// Logging.
@@ -85,6 +90,7 @@ impl Default for Config {
             metrics: MetricsConfig::default(),
             tron: TronConfig::default(),
             treasury: TreasuryConfig::default(),
+            bridge: BridgeConfig::default(),
             probe: ProbeConfig::default(),
             log: LogConfig::default(),
         }
@@ -144,34 +150,35 @@ impl Default for MetricsConfig {
     }
 }
 
-/// The payment network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TronConfig {
-    /// Base URLs of full nodes' HTTP APIs, tried in this order.
-    pub endpoints: Vec<String>,
-    /// Sent to the endpoints as `TRON-PRO-API-KEY`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<Secret>,
-}
-
-impl Default for TronConfig {
-    fn default() -> Self {
-        Self { endpoints: vec!["http://127.0.0.1:8090".to_owned()], api_key: None }
-    }
-}
-
 /// The treasury signer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TreasuryConfig {
-    /// File with the treasury key, relative to the home.
+    /// File with the signer's key, relative to the home.
     pub key_file: PathBuf,
+    /// Where `lucid signer` listens, relative to the home; empty if the key is in this process.
+    pub socket: PathBuf,
 }
 
 impl Default for TreasuryConfig {
     fn default() -> Self {
-        Self { key_file: PathBuf::from("treasury.key") }
+        Self { key_file: PathBuf::from("treasury.key"), socket: PathBuf::new() }
+    }
+}
+
+/// The bridge of a worker that can lead: it pays for the transactions that pay its pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BridgeConfig {
+    /// File with the key of the gas account, relative to the home.
+    pub key_file: PathBuf,
+    /// Most whole TRX that the gas account may spend in 24 hours.
+    pub max_trx_per_day: u32,
+}
+
+impl Default for BridgeConfig {
+    fn default() -> Self {
+        Self { key_file: PathBuf::from("gas.key"), max_trx_per_day: 500 }
     }
 }
 
@@ -259,6 +266,11 @@ impl Config {
         self.roles.contains(&role)
     }
 
+    /// Whether the node's own process holds the key of a treasury signer.
+    pub fn holds_signer_key(&self) -> bool {
+        self.has(Role::Treasury) && self.treasury.socket.as_os_str().is_empty()
+    }
+
     /// Checks what types cannot say.
     ///
     /// # Errors
@@ -280,21 +292,19 @@ impl Config {
         if self.api.listen == self.metrics.listen && self.api.listen.port() != 0 {
             return Err(invalid("metrics.listen", self.metrics.listen, "the same as api.listen; choose another port"));
         }
-        for endpoint in &self.tron.endpoints {
-            let problem = match reqwest::Url::parse(endpoint) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => continue,
-                Ok(_) => "a URL starting with http:// or https:// is expected".to_owned(),
-                Err(e) => format!("{e}; a URL such as http://127.0.0.1:8090 is expected"),
-            };
-            return Err(invalid("tron.endpoints", endpoint, problem));
+        self.tron.check()?;
+        for (key, file) in [("treasury.key_file", &self.treasury.key_file), ("bridge.key_file", &self.bridge.key_file)]
+        {
+            if file.as_os_str().is_empty() {
+                return Err(invalid(key, "", "a file name is expected"));
+            }
         }
-        let pays = self.has(Role::Validator) || self.has(Role::Treasury);
-        if pays && self.tron.endpoints.is_empty() {
-            let problem = "validators and treasury signers read the payment network: give at least one URL";
-            return Err(Invalid { key: "tron.endpoints", value: "[]".to_owned(), problem: problem.to_owned() });
+        if self.treasury.key_file == self.bridge.key_file {
+            let problem = "the same as treasury.key_file: a signer's key never pays for transactions, use two keys";
+            return Err(invalid("bridge.key_file", &self.bridge.key_file, problem));
         }
-        if self.treasury.key_file.as_os_str().is_empty() {
-            return Err(invalid("treasury.key_file", "", "a file name is expected"));
+        if !(1..=1_000_000).contains(&self.bridge.max_trx_per_day) {
+            return Err(invalid("bridge.max_trx_per_day", self.bridge.max_trx_per_day, "1 to 1000000 are possible"));
         }
         if !(1..=64).contains(&self.probe.relay_sessions) {
             return Err(invalid("probe.relay_sessions", self.probe.relay_sessions, "1 to 64 are possible"));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lucid_consensus::ledger::command::check_authority;
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::RoundMessage;
 use lucid_consensus::reports::{MAX_AHEAD, newest_reveal};
@@ -15,15 +16,18 @@ use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::{Wire, decode};
+use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::commit::Commit;
-use lucid_types::id::NodeId;
+use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::payout::PoolCommand;
 use lucid_types::report::Reveal;
-use lucid_types::signed::{Signed, SignedRecord, Verified};
+use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
 use lucid_types::sync::{Liveness, LivenessMessage};
 use lucid_types::time::EpochNumber;
 use lucid_types::vote::{ConsensusMessage, Proposal};
+use tokio::sync::watch;
 
+use crate::chain::head::Head;
 use crate::clock::Clock;
 use crate::probe::{AttestationTable, Recorded};
 
@@ -44,6 +48,8 @@ pub enum Passed {
     Body(Verified<Block>),
     /// Proof of a decision.
     Certificate(Verified<Certificate>),
+    /// A pool's command.
+    Command(Verified<MultiSigned<PoolCommand>>),
 }
 
 /// The gate of one node.
@@ -53,6 +59,8 @@ pub struct NodeGate {
     attestations: Arc<AttestationTable>,
     /// Height of the newest block.
     tip: Arc<AtomicU64>,
+    /// The newest state, for what pools have commanded.
+    head: watch::Receiver<Head>,
     seen: Mutex<Seen>,
 }
 
@@ -65,7 +73,18 @@ struct Seen {
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
     certified: BTreeSet<EpochNumber>,
+    /// Commands that no block holds yet.
+    commands: BTreeSet<CommandKey>,
 }
+
+/// A command of a pool: its number, the era of the signers who may sign it, and its hash. Signatures do not count: who
+/// leaves some out or adds some makes no other command.
+type CommandKey = (PoolId, u64, u32, Hash);
+
+/// How far the number of a command may be ahead of the pool's newest.
+const COMMANDS_AHEAD: u64 = 8;
+/// Different commands that may have the same number: an owner may think again.
+const COMMANDS_OF_A_NUMBER: usize = 4;
 
 /// Why a message does not pass, and whether its sender is to blame.
 enum Refusal {
@@ -82,8 +101,9 @@ impl NodeGate {
         clock: Arc<dyn Clock>,
         attestations: Arc<AttestationTable>,
         tip: Arc<AtomicU64>,
+        head: watch::Receiver<Head>,
     ) -> Self {
-        Self { network, clock, attestations, tip, seen: Mutex::default() }
+        Self { network, clock, attestations, tip, head, seen: Mutex::default() }
     }
 
     fn tip(&self) -> u64 {
@@ -223,6 +243,44 @@ impl NodeGate {
         Ok(Passed::Certificate(certificate))
     }
 
+    /// A command that its pool's owner and, where they must, its treasury signers have signed.
+    fn command(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+        let command: MultiSigned<PoolCommand> = parse(bytes)?;
+        let PoolCommand { pool, number, .. } = command.record;
+        let owner = self.network.pool(&pool).ok_or(Reject("unknown-pool"))?.owner;
+        if !command.is_signed_by(&owner) {
+            return Err(Reject("unknown-signer"));
+        }
+        let state = Arc::clone(&self.head.borrow().state);
+        let accounts = state.pools.get(&pool).ok_or(Reject("unknown-pool"))?;
+        let newest = accounts.commands;
+        if number <= newest {
+            return Err(Ignore("stale"));
+        }
+        if number > newest.saturating_add(COMMANDS_AHEAD) {
+            return Err(Ignore("future"));
+        }
+        // Another node's state may be ahead of this one's.
+        check_authority(&self.network, &state, &command).map_err(|_| Ignore("authority"))?;
+        let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
+        let key = (pool, number, accounts.vault.signers.era, hash);
+        let of_number = |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2);
+        let (is_known, count) =
+            self.seen(|seen| (seen.commands.contains(&key), seen.commands.iter().filter(of_number).count()));
+        if is_known {
+            return Err(Ignore("duplicate"));
+        }
+        if count >= COMMANDS_OF_A_NUMBER {
+            return Err(Ignore("rate"));
+        }
+        let command = command.verify(self.network.id()).map_err(|_| Reject("signature"))?;
+        self.seen(|seen| {
+            seen.commands.retain(|known| known.0 != pool || known.1 > newest);
+            seen.commands.insert(key);
+        });
+        Ok(Passed::Command(command))
+    }
+
     /// Whether a height is one of the `ahead` next ones.
     fn height(&self, height: EpochNumber, ahead: u64) -> Result<(), Refusal> {
         match height.get().checked_sub(self.tip()) {
@@ -266,7 +324,7 @@ impl Gate for NodeGate {
             Topic::Liveness => self.liveness(bytes),
             Topic::Bodies => self.body(bytes),
             Topic::Certificates => self.certificate(bytes),
-            Topic::Commands | Topic::Receipts | Topic::Signatures(_) => Err(Ignore("unused-topic")),
+            Topic::Commands => self.command(bytes),
         };
         match passed {
             Ok(item) => Admission::Accept(item),

@@ -4,6 +4,7 @@
 //! HOME/config.toml    the configuration
 //! HOME/node.key       the node's secret: 64 hex digits, mode 0600
 //! HOME/genesis.toml   the network's genesis
+//! HOME/gas.key        the secret of the gas account of a worker that can lead
 //! HOME/treasury.key   the secret of a treasury signer, nowhere else
 //! HOME/db/            the store; its lock is the home's lock
 //! ```
@@ -15,15 +16,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use lucid_tron_bridge::key::{KeyError, TronKey};
 use lucid_types::genesis::{Genesis, GenesisError};
-use lucid_types::id::NetworkId;
+use lucid_types::id::{NetworkId, PayoutAddress};
 use lucid_types::key::NodeKey;
 use lucid_types::validator::ValidatorSet;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
 use crate::config::locate::{self, TomlError};
 use crate::config::settings;
+use crate::config::{Config, Role};
 
 /// Hex digits of a secret.
 const KEY_DIGITS: usize = 64;
@@ -34,6 +36,17 @@ const MAX_GENESIS_BYTES: u64 = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     root: PathBuf,
+}
+
+/// Who a new home's node is.
+#[derive(Debug)]
+pub struct NewHome {
+    /// The node's key.
+    pub key: NodeKey,
+    /// The address of its gas account, if it is a worker.
+    pub gas_address: Option<PayoutAddress>,
+    /// The address that its signer signs with, if it is a treasury signer and holds the key itself.
+    pub signer_address: Option<PayoutAddress>,
 }
 
 /// A genesis that has passed every check.
@@ -86,6 +99,9 @@ pub enum HomeError {
         /// What to do.
         hint: &'static str,
     },
+    /// A key for the payment network cannot be used.
+    #[error(transparent)]
+    TronKey(#[from] KeyError),
     /// There is no genesis.
     #[error(
         "{} is missing: it says which network the node belongs to. Copy the network's genesis there, or give it to \
@@ -155,22 +171,39 @@ impl Home {
         self.root.join("db")
     }
 
+    /// The socket of a treasury signer in a process of its own: as configured, relative paths from the home.
+    pub fn signer_socket(&self, config: &Config) -> PathBuf {
+        self.root.join(&config.treasury.socket)
+    }
+
     /// The treasury signer's key file: as configured, relative paths from the home.
-    pub fn treasury_key_file(&self, config: &Config) -> PathBuf {
+    pub fn signer_key_file(&self, config: &Config) -> PathBuf {
         self.root.join(&config.treasury.key_file)
     }
 
-    /// Makes a home with a new key, this configuration and, if given, a copy of a genesis.
+    /// The gas account's key file: as configured, relative paths from the home.
+    pub fn gas_key_file(&self, config: &Config) -> PathBuf {
+        self.root.join(&config.bridge.key_file)
+    }
+
+    /// Makes a home with the new keys that its roles need, this configuration and, if given, a copy of a genesis.
     ///
     /// # Errors
     /// When one of these files exists already, or the genesis is not one; then nothing has been made.
-    pub fn create(&self, config: &Config, genesis: Option<&Path>) -> Result<NodeKey, HomeError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut_slice()).map_err(HomeError::Random)?;
-        let mut digits = Zeroizing::new(hex::encode(seed.as_slice()));
-        digits.push('\n');
+    pub fn create(&self, config: &Config, genesis: Option<&Path>) -> Result<NewHome, HomeError> {
+        let seed = new_secret()?;
         let mut files =
-            vec![(self.key_file(), 0o600, digits), self.plain(self.config_file(), settings::render(config))];
+            vec![(self.key_file(), 0o600, digits(&seed)), self.plain(self.config_file(), settings::render(config))];
+        let mut tron_key = |is_wanted: bool, path| {
+            is_wanted.then(|| {
+                let secret = new_secret()?;
+                let address = TronKey::from_secret(&secret)?.address();
+                files.push((path, 0o600, digits(&secret)));
+                Ok::<_, HomeError>(address)
+            })
+        };
+        let gas_address = tron_key(config.has(Role::Worker), self.gas_key_file(config)).transpose()?;
+        let signer_address = tron_key(config.holds_signer_key(), self.signer_key_file(config)).transpose()?;
         if let Some(source) = genesis {
             load_genesis(source)?;
             let text = fs::read_to_string(source).map_err(io_error("read", source))?;
@@ -189,7 +222,7 @@ impl Home {
                 return Err(error);
             }
         }
-        Ok(NodeKey::from_seed(&seed))
+        Ok(NewHome { key: NodeKey::from_seed(&seed), gas_address, signer_address })
     }
 
     fn plain(&self, path: PathBuf, text: String) -> (PathBuf, u32, Zeroizing<String>) {
@@ -208,14 +241,30 @@ impl Home {
         load_secret(&self.key_file(), hint).map(|seed| NodeKey::from_seed(&seed))
     }
 
-    /// The secret of the treasury signer.
+    /// The key of the treasury signer.
     ///
     /// # Errors
     /// When there is none, others may read it, or it is broken.
-    pub fn load_treasury_key(&self, config: &Config) -> Result<Zeroizing<[u8; 32]>, HomeError> {
-        let hint = "the role treasury needs the treasury's key there (64 hex digits, mode 0600); without it, remove \
+    pub fn load_signer_key(&self, config: &Config) -> Result<TronKey, HomeError> {
+        let hint = "the role treasury needs the signer's key there (64 hex digits, mode 0600); without it, remove \
                     treasury from `roles`";
-        load_secret(&self.treasury_key_file(config), hint)
+        let path = self.signer_key_file(config);
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Err(HomeError::NoKey { path, hint });
+        }
+        Ok(TronKey::load(&path)?)
+    }
+
+    /// The key of the gas account; `None` if there is none.
+    ///
+    /// # Errors
+    /// When others may read it, or it is broken.
+    pub fn load_gas_key(&self, config: &Config) -> Result<Option<TronKey>, HomeError> {
+        let path = self.gas_key_file(config);
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        Ok(Some(TronKey::load(&path)?))
     }
 
     /// The network's genesis, checked.
@@ -256,6 +305,20 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {
         let _ = fs::remove_file(path);
         io_error("write", path)(source)
     })
+}
+
+/// 32 secret bytes. That they are no secp256k1 key has a chance of one in 2^128.
+fn new_secret() -> Result<Zeroizing<[u8; 32]>, HomeError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(secret.as_mut_slice()).map_err(HomeError::Random)?;
+    Ok(secret)
+}
+
+/// A secret as it stands in a key file.
+fn digits(secret: &[u8; 32]) -> Zeroizing<String> {
+    let mut digits = Zeroizing::new(hex::encode(secret));
+    digits.push('\n');
+    digits
 }
 
 fn load_secret(path: &Path, hint: &'static str) -> Result<Zeroizing<[u8; 32]>, HomeError> {

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod probe;
 pub mod router;
 pub mod sampler;
+pub mod signer;
 mod stage;
 pub mod view;
 

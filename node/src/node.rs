@@ -4,18 +4,18 @@
 
 mod roles;
 
-use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::Replica;
 use lucid_p2p::{Mesh, MeshConfig, Topic};
 use lucid_storage::Store;
-use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig};
-use lucid_tron_bridge::observer::Observer;
-use lucid_tron_bridge::verdict::DEATH_GRACE;
+use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
+use lucid_tron_bridge::providers::Providers;
 use lucid_types::key::NodeKey;
 use lucid_types::time::EpochNumber;
 use tokio::net::TcpListener;
@@ -29,10 +29,12 @@ use crate::chain::head::Head;
 use crate::chain::persist::{self, StoredArchive};
 use crate::chain::serve::SyncServer;
 use crate::clock::{Clock, SystemClock};
+use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
 use crate::home::Home;
-use crate::payout::carry::CarriedTable;
+use crate::payout::push::PushTable;
+use crate::payout::vaults::Vaults;
 use crate::peers;
 use crate::probe::{AttestationTable, Served};
 use crate::router::Router;
@@ -41,6 +43,10 @@ use crate::view::NodeParts;
 
 /// Messages that wait to be gossiped; see [`DriverParts::gossip`].
 const GOSSIP: usize = 1_024;
+/// For one request to a TRON provider.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a failed request to a TRON provider is repeated before whoever wanted the answer decides.
+const PROVIDER_RETRIES: usize = 2;
 
 /// Runs a node until `stop`.
 ///
@@ -85,7 +91,8 @@ struct Wires {
     head: watch::Receiver<Head>,
     attestations: Arc<AttestationTable>,
     served: Arc<Served>,
-    carried: CarriedTable,
+    vaults: Arc<Vaults>,
+    pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
 }
 
@@ -124,6 +131,7 @@ impl Assembly {
             Arc::clone(&self.clock),
             Arc::clone(&attestations),
             Arc::clone(&tip),
+            head.clone(),
         );
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
@@ -165,32 +173,39 @@ impl Assembly {
             head: head.clone(),
             attestations,
             served: Arc::new(Served::default()),
-            carried: Arc::new(Mutex::new(BTreeMap::new())),
+            vaults: Arc::default(),
+            pushed: Arc::default(),
             gossip,
         };
-        let observer = self.observer()?;
-        let cosigner = self.cosigner(&wires, &observer)?;
-        let responder = self.worker(&mut work, &wires, &observer, cosigner.clone())?;
-        let probes = self.validator(&mut work, &wires, &observer);
+        let providers = self.providers()?;
+        let cosigner = self.cosigner(&wires)?;
+        self.reader(&mut work, &wires, providers.as_ref());
+        self.pusher(&mut work, &wires, providers.as_ref(), cosigner.clone())?;
+        let responder = self.worker(&mut work, &wires)?;
+        let probes = self.validator(&mut work, &wires);
         let router = Router {
             events,
             driver,
             sync: Arc::new(SyncServer { store: self.store.clone(), head: head.clone(), driver: wires.driver.clone() }),
             responder,
-            cosigner,
+            cosigner: cosigner.clone(),
         };
         chain.spawn_plain("router", router.run(chain.stop.clone()));
 
         let view: Arc<dyn NodeView> = Arc::new(NodeParts {
             network: Arc::clone(&self.network),
             node_id: self.key.node_id(),
+            key: self.key.clone(),
+            cosigner,
+            driver: wires.driver,
             mesh,
             store: self.store.clone(),
             head,
             best_seen,
             clock: Arc::clone(&self.clock),
             api: api.local_addr().map_or_else(|_| self.config.api.listen.to_string(), |address| address.to_string()),
-            carried: wires.carried,
+            vaults: wires.vaults,
+            pushed: wires.pushed,
             probes,
             served: wires.served,
             config: self.config.clone(),
@@ -218,16 +233,34 @@ impl Assembly {
         })
     }
 
-    /// One provider for each endpoint. Their facts about the end of a payout must agree.
-    fn observer(&self) -> anyhow::Result<Arc<Observer>> {
-        let genesis_block = self.network.genesis().tron.genesis_block;
-        let client = |endpoint: &String| {
-            let mut config = ClientConfig::new(endpoint, Some(genesis_block));
-            config.api_key = self.config.tron.api_key.as_ref().map(|key| ApiKey::new(key.expose()));
-            Client::new(config).with_context(|| format!("tron.endpoints: {endpoint}"))
+    /// The TRON providers; `None` if none is configured.
+    fn providers(&self) -> anyhow::Result<Option<Arc<Providers>>> {
+        let tron = &self.config.tron;
+        let groups = tron.groups()?;
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let payment_network = &self.network.genesis().tron;
+        if groups.len() == 1 && payment_network.network != "local" {
+            tracing::warn!(
+                "tron.providers has one provider group: what it says of payments is not confirmed by anybody. Name a second one"
+            );
+        }
+        let client = |group: &Vec<Endpoint<'_>>| {
+            let endpoint = |endpoint: &Endpoint<'_>| EndpointConfig {
+                url: endpoint.url.to_owned(),
+                api_key: endpoint.api_key.map(ApiKey::new),
+            };
+            Client::new(ClientConfig {
+                endpoints: group.iter().map(endpoint).collect(),
+                genesis: Some(payment_network.genesis_block),
+                timeout: PROVIDER_TIMEOUT,
+                retries: PROVIDER_RETRIES,
+                requests_per_s: NonZeroU32::new(tron.requests_per_s),
+            })
         };
-        let clients = self.config.tron.endpoints.iter().map(client).collect::<anyhow::Result<_>>()?;
-        Ok(Arc::new(Observer::new(clients, DEATH_GRACE).context("tron.endpoints")?))
+        let clients = groups.iter().map(client).collect::<Result<_, _>>().context("tron.providers")?;
+        Ok(Some(Arc::new(Providers::new(clients).context("tron.providers")?)))
     }
 }
 

@@ -75,6 +75,7 @@ impl Router {
             Passed::Liveness(message) => Input::Repeated(message),
             Passed::Body(block) => Input::Body(block),
             Passed::Certificate(certificate) => Input::Certificate(certificate),
+            Passed::Command(command) => Input::Command(command),
         };
         // The driver has ended: so will this task.
         let _ended = self.driver.send(ToDriver::Input(Box::new(input))).await;

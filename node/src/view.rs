@@ -1,28 +1,40 @@
-//! What the API shows of this node: the newest state from memory, the rest from the store.
+//! What the API shows of this node: the newest state from memory, the rest from the store. And what it asks of the node.
+
+mod actions;
+mod payouts;
+mod pools;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use lucid_consensus::network::Network;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
-use lucid_tron_bridge::transfer::transfer;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, decode};
 use lucid_types::id::{NodeId, PayoutId, PoolId};
-use lucid_types::payout::Verdict;
+use lucid_types::key::NodeKey;
+use lucid_types::payout::PoolCommand;
+use lucid_types::signed::MultiSigned;
 use lucid_types::time::EpochNumber;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::api::metrics::{Metrics, PayoutCounts};
-use crate::api::model::{EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState};
-use crate::api::{NodeView, ViewError};
+use crate::api::metrics::Metrics;
+use crate::api::model::{
+    EpochView, LeaderView, LedgerView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest,
+    StatusView, SyncState,
+};
+use crate::api::{ActionError, NodeView, ViewError};
+use crate::chain::driver::ToDriver;
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::history::{self, PayoutRecord};
-use crate::payout::carry::CarriedTable;
+use crate::history::ledger::{self, ElectionRecord};
+use crate::payout::cosign::Cosigner;
+use crate::payout::push::PushTable;
+use crate::payout::vaults::Vaults;
 use crate::probe::{ProbeCounters, Served};
 
 /// The parts of a node that are shown.
@@ -33,6 +45,12 @@ pub struct NodeParts {
     pub config: Config,
     /// The node's id.
     pub node_id: NodeId,
+    /// Signs requests to treasury signers.
+    pub key: NodeKey,
+    /// This node's own signer, if it is one.
+    pub cosigner: Option<Arc<Cosigner>>,
+    /// Takes commands.
+    pub driver: mpsc::Sender<ToDriver>,
     /// The mesh.
     pub mesh: Mesh,
     /// The store.
@@ -45,8 +63,10 @@ pub struct NodeParts {
     pub clock: Arc<dyn Clock>,
     /// The API's address as bound.
     pub api: String,
-    /// Attempts that this node carries.
-    pub carried: CarriedTable,
+    /// What is known of the vaults; nothing on a node without providers.
+    pub vaults: Arc<Vaults>,
+    /// What this node's pusher has done; nothing on a node without one.
+    pub pushed: Arc<PushTable>,
     /// Probes sent; zeros on a node that sends none.
     pub probes: Arc<ProbeCounters>,
     /// Probes served; zeros on a node that serves none.
@@ -84,8 +104,8 @@ impl NodeParts {
         let scored = self.network.finalised_by(height);
         let rows = scored.and_then(|epoch| persist::rows(&self.store, epoch));
         let elections =
-            history::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
-        let leader = |election: history::ElectionRecord| {
+            ledger::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
+        let leader = |election: ElectionRecord| {
             let mut order = election.order.into_iter();
             let leader = order.next()?;
             Some(LeaderView {
@@ -109,43 +129,6 @@ impl NodeParts {
             leaders: elections.into_iter().filter_map(leader).collect(),
         })
     }
-
-    fn payout_view(&self, record: &PayoutRecord) -> PayoutView {
-        let newest = record.attempts.last();
-        let verdict = newest.and_then(|attempt| attempt.ended).map(|(verdict, _)| verdict);
-        let tx_id = newest.and_then(|attempt| transfer(&attempt.attempt).ok()).map(|transfer| transfer.tx_id());
-        let (block, fee) = match verdict {
-            Some(
-                Verdict::Paid { block, fee, .. }
-                | Verdict::PaidUnexpected { block, fee, .. }
-                | Verdict::Failed { block, fee, .. },
-            ) => (Some(block), Some(fee)),
-            Some(Verdict::Dead) | None => (None, None),
-        };
-        PayoutView {
-            payout_id: record.id,
-            pool: record.payout.pool,
-            settlement: record.payout.settlement,
-            worker: record.payout.worker,
-            address: record.payout.to,
-            amount_micro_usdt: record.payout.amount,
-            attempt: newest.map_or(0, |attempt| attempt.attempt.attempt),
-            status: self.payout_status(record, verdict.as_ref()),
-            tx_id,
-            block,
-            fee_sun: fee,
-        }
-    }
-
-    /// The ledger's word where it has one, else what this node's courier knows.
-    fn payout_status(&self, record: &PayoutRecord, verdict: Option<&Verdict>) -> PayoutStatus {
-        if let Some(verdict) = verdict {
-            return verdict.into();
-        }
-        let Some(newest) = record.attempts.last() else { return PayoutStatus::Held };
-        let carried = self.carried.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        carried.get(&(record.id, newest.attempt.attempt)).map_or(PayoutStatus::Scheduled, |carried| carried.status)
-    }
 }
 
 fn unread(what: &str, height: EpochNumber, source: impl std::error::Error + Send + Sync + 'static) -> ViewError {
@@ -159,7 +142,8 @@ impl NodeView for NodeParts {
             (Arc::clone(&head.state), head.root)
         };
         let pool = self.pool();
-        let leader = pool.and_then(|pool| state.newest_election(&pool)?.1.order.first().copied());
+        let leader = pool.and_then(|pool| state.pools.get(&pool)?.election.as_ref()?.order.first().copied());
+        let (owed, paid) = self.own_sums(&state);
         StatusView {
             node_id: self.node_id,
             peer_id: self.mesh.peer_id().to_owned(),
@@ -173,6 +157,8 @@ impl NodeView for NodeParts {
             sync: self.sync(state.height),
             pool: pool.and_then(|id| self.network.pool(&id)).map(|pool| pool.name.clone()),
             leader,
+            owed_micro_usdt: owed,
+            paid_micro_usdt: paid,
             api: self.api.clone(),
         }
     }
@@ -210,19 +196,13 @@ impl NodeView for NodeParts {
     fn metrics(&self) -> Metrics {
         let head = self.head.borrow().clone();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let policy = self.network.policy();
-        let held = count(head.state.payouts.values().filter(|payout| payout.is_held(policy)).count());
         Metrics {
             height: head.state.height.get(),
             epoch: self.network.genesis().epoch_at(self.clock.now()).get(),
             peers: count(self.mesh.peer_count()),
             sync: self.sync(head.state.height),
             round: head.round.map_or(0, u64::from),
-            payouts: PayoutCounts {
-                open: count(head.state.payouts.len()).saturating_sub(held),
-                held,
-                paid_micro_usdt: head.state.pools.values().map(|pool| pool.paid.get()).sum(),
-            },
+            payouts: self.figures(&head.state),
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
             served: self.served.snapshot(),
@@ -276,16 +256,34 @@ impl NodeView for NodeParts {
         Ok(rows.rows.iter().map(view).collect())
     }
 
-    fn payouts(&self, limit: usize) -> Result<Vec<PayoutView>, ViewError> {
-        let records = history::payouts(&self.store, limit);
-        let records =
-            records.map_err(|e| ViewError { operation: "read the payouts".to_owned(), source: Box::new(e) })?;
-        Ok(records.iter().map(|record| self.payout_view(record)).collect())
+    fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {
+        let found = after.map_or_else(|| self.requests(limit).map(Some), |id| self.requests_after(id, limit));
+        found.map_err(|e| ViewError { operation: "read the payouts".to_owned(), source: Box::new(e) })
     }
 
     fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ViewError> {
-        let record = history::payout(&self.store, id);
-        let record = record.map_err(|e| ViewError { operation: format!("read payout {id}"), source: Box::new(e) })?;
-        Ok(record.map(|record| self.payout_view(&record)))
+        self.request(id).map_err(|e| ViewError { operation: format!("read payout {id}"), source: Box::new(e) })
+    }
+    fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
+        Ok(self.pool_view(pool))
+    }
+
+    fn root(
+        &self,
+        pool: &PoolId,
+        settlement: Option<u64>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<LedgerView>, ViewError> {
+        let read = self.ledger_view(pool, settlement, offset, limit);
+        read.map_err(|e| ViewError { operation: "read a payout root".to_owned(), source: Box::new(e) })
+    }
+
+    fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>> {
+        Box::pin(self.ask_signers(pool, request))
+    }
+
+    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>> {
+        Box::pin(self.take_command(command))
     }
 }

@@ -17,7 +17,7 @@ pub enum Protocol {
     Probe,
     /// Submits a signed command; the answer says that it is durable.
     Command,
-    /// Asks a treasury signer for a signature over a payout's attempt.
+    /// Asks a treasury signer for a signature over a payout root or a change of the vault.
     Cosign,
 }
 
@@ -75,7 +75,7 @@ impl Protocol {
                 per_second: 64,
             },
             Self::Command => ProtocolLimits {
-                request_bytes: 64 << 10,
+                request_bytes: 4 << 10,
                 response_bytes: 4 << 10,
                 timeout,
                 per_peer: 8,
@@ -83,8 +83,8 @@ impl Protocol {
                 per_second: 8,
             },
             Self::Cosign => ProtocolLimits {
-                request_bytes: 4 << 10,
-                response_bytes: 4 << 10,
+                request_bytes: 1 << 10,
+                response_bytes: 1 << 10,
                 timeout,
                 per_peer: 8,
                 burst: 64,
@@ -102,9 +102,9 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use lucid_types::codec::Wire;
-    use lucid_types::payout::CosignRequest;
+    use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand};
     use lucid_types::report::{ProbeReply, ProbeRequest};
-    use lucid_types::signed::Signed;
+    use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::sync::{SyncRequest, SyncResponse};
 
     use super::*;
@@ -115,7 +115,8 @@ mod tests {
         for (types, (request, response)) in [
             ((SyncRequest::MAX_BYTES, SyncResponse::MAX_BYTES), of(Protocol::Sync)),
             ((ProbeRequest::MAX_BYTES, Signed::<ProbeReply>::MAX_BYTES), of(Protocol::Probe)),
-            ((Signed::<CosignRequest>::MAX_BYTES, 0), of(Protocol::Cosign)),
+            ((MultiSigned::<PoolCommand>::MAX_BYTES, 0), of(Protocol::Command)),
+            ((Signed::<CosignRequest>::MAX_BYTES, CosignReply::MAX_BYTES), of(Protocol::Cosign)),
         ] {
             assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");
         }

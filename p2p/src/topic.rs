@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use lucid_types::id::{NetworkId, PoolId};
+use lucid_types::id::NetworkId;
 
 /// A gossip topic of one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +16,7 @@ pub enum Topic {
     Commits,
     /// Validators' reveals: score reports with their salts.
     Reveals,
-    /// Commands that wait for a block.
+    /// Pools' commands that wait for a block.
     Commands,
     /// Votes and proposals of the consensus engine.
     Consensus,
@@ -27,10 +27,6 @@ pub enum Topic {
     Bodies,
     /// Certificates of decided blocks.
     Certificates,
-    /// Observations of settled payouts.
-    Receipts,
-    /// Partial signatures of one pool's treasury.
-    Signatures(PoolId),
 }
 
 impl Topic {
@@ -40,17 +36,17 @@ impl Topic {
     /// The largest message, in bytes.
     pub const fn max_bytes(&self) -> usize {
         match self {
-            Self::Attestations(_) | Self::Signatures(_) => 4 << 10,
-            Self::Consensus | Self::Receipts => 16 << 10,
-            Self::Commands => 64 << 10,
+            Self::Commits => 1 << 10,
+            Self::Attestations(_) | Self::Commands => 4 << 10,
+            Self::Consensus => 16 << 10,
             Self::Certificates => 128 << 10,
-            Self::Commits | Self::Liveness => 192 << 10,
+            Self::Liveness => 144 << 10,
             Self::Reveals => 576 << 10,
             Self::Bodies => 1 << 20,
         }
     }
 
-    /// The kind without shard or pool: the label under which messages are counted.
+    /// The kind without shard: the label under which messages are counted.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Attestations(_) => "attestations",
@@ -61,8 +57,6 @@ impl Topic {
             Self::Liveness => "liveness",
             Self::Bodies => "bodies",
             Self::Certificates => "certificates",
-            Self::Receipts => "receipts",
-            Self::Signatures(_) => "signatures",
         }
     }
 
@@ -76,7 +70,6 @@ impl Topic {
             Self::Liveness,
             Self::Bodies,
             Self::Certificates,
-            Self::Receipts,
         ];
         (0..Self::SHARDS).map(Self::Attestations).chain(single)
     }
@@ -91,7 +84,6 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attestations(shard) => write!(f, "{}/{shard}", self.kind()),
-            Self::Signatures(pool) => write!(f, "{}/{pool}", self.kind()),
             _ => f.write_str(self.kind()),
         }
     }
@@ -105,8 +97,9 @@ mod tests {
     use lucid_types::certificate::Certificate;
     use lucid_types::codec::Wire;
     use lucid_types::commit::Commit;
+    use lucid_types::payout::PoolCommand;
     use lucid_types::report::Reveal;
-    use lucid_types::signed::Signed;
+    use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::sync::LivenessMessage;
     use lucid_types::vote::ConsensusMessage;
 
@@ -119,6 +112,7 @@ mod tests {
             (Signed::<ResourceAttestation>::MAX_BYTES, Topic::Attestations(0)),
             (Signed::<Commit>::MAX_BYTES, Topic::Commits),
             (Signed::<Reveal>::MAX_BYTES, Topic::Reveals),
+            (MultiSigned::<PoolCommand>::MAX_BYTES, Topic::Commands),
             (ConsensusMessage::MAX_BYTES, Topic::Consensus),
             (Signed::<LivenessMessage>::MAX_BYTES, Topic::Liveness),
             (Certificate::MAX_BYTES, Topic::Certificates),
@@ -130,7 +124,7 @@ mod tests {
     #[test]
     fn names_are_distinct_and_carry_the_network() {
         let network = NetworkId::from_bytes([1; 32]);
-        let all: Vec<Topic> = Topic::fixed().chain([Topic::Signatures(PoolId::from_bytes([2; 32]))]).collect();
+        let all: Vec<Topic> = Topic::fixed().collect();
         let names: BTreeSet<String> = all.iter().map(|topic| topic.name(&network)).collect();
         assert_eq!(names.len(), all.len());
         assert_eq!(Topic::Attestations(3).name(&network), format!("/lucid/{}/attestations/3/1", "01".repeat(32)));

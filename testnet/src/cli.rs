@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. 0: agreed and paid, or done; 1: not; 2: usage.
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +16,10 @@ use crate::control::client::ControlError;
 use crate::control::{Reply, Request, Status, client};
 use crate::devnet::{self, DevnetOptions, Host, Output, SEED, devnet};
 use crate::duration;
+use crate::plan::Quorum;
 use crate::ports::PortError;
+use crate::sim::Scenario;
+use crate::sim::command::{SimulateOptions, simulate};
 use crate::up::{UpOptions, UsageError, up};
 
 /// Runs whole Lucid networks on this machine: validators, workers and a local TRON network as processes of their own.
@@ -52,14 +56,19 @@ enum Command {
     /// Run a local TRON network with funded accounts and a USDT contract.
     #[command(after_help = DEVNET_EXAMPLES)]
     Devnet(Devnet),
+    /// Simulate payouts with faults: real pushers, signers and vault, in one deterministic run for each seed.
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(Simulate),
 }
 
 const UP_EXAMPLES: &str = "\
 Every worker's payouts go to a fresh account; its key is in DIR/<worker>/payout.key (mode 0600).
+The vault pays them. The keys of the pool's owner, who deployed it, are in DIR/owner.
 While it runs, DIR/testnet.json lists every process with its home and API address; logs are in DIR/<name>/node.log.
 
 Examples:
   lucid-testnet up --validators 7 --workers 20 --epoch-length 3s
+  lucid-testnet up --validators 5 --signers 3-of-5
   lucid-testnet up --epochs 6 --json > report.json
   lucid-testnet up --base-port 9000         TRON network on 9000, nodes from 9010, four ports apart";
 
@@ -74,14 +83,26 @@ Examples:
 Standard error tells of every transaction in a block and of every refused one, and with
 RUST_LOG=lucid_tron_devnet=debug of every request.";
 
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  lucid-testnet simulate                    10,000 seeds, each with its own mixture of faults
+  lucid-testnet simulate --scenario forks --seeds 0..500
+  lucid-testnet simulate --seeds 17..18 --trace
+
+The digests of two ranges add up, modulo 2^64, to that of both together.";
+
 #[derive(Debug, Args)]
 struct Up {
-    /// Validators; the first is bootstrap node and treasury signer too.
+    /// Validators; the first is the bootstrap node too.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     validators: u16,
     /// Workers, all in one pool.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=100))]
     workers: u16,
+    /// Signatures that a payout root needs, and treasury signers: validators 1 to N. More than half must sign; at most 16
+    /// signers. Default: 2-of-3, with 2 validators 2-of-2, with 1 validator 1-of-1.
+    #[arg(long, value_name = "K-of-N")]
+    signers: Option<Quorum>,
     /// Length of an epoch, 2s to 5m.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     epoch_length: Duration,
@@ -174,6 +195,30 @@ struct Devnet {
     quiet: bool,
 }
 
+#[derive(Debug, Args)]
+struct Simulate {
+    /// The seeds, without the last number.
+    #[arg(long, value_name = "A..B", default_value = "0..10000", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Which faults there are.
+    #[arg(long, value_name = "NAME", value_enum, default_value = "all")]
+    scenario: Scenario,
+    /// Runs at a time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
+    /// Print one JSON report on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Print what happens in each run, line by line.
+    #[arg(long)]
+    trace: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let parsed = text.split_once("..").and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
+    parsed.filter(|range| !range.is_empty()).ok_or_else(|| format!("{text:?} is no range of seeds such as 0..500"))
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -246,13 +291,21 @@ async fn execute(command: Command) -> Result<bool> {
         Command::Start(args) => one(&args.dir, Request::Start { name: args.name }).await.map(|()| true),
         Command::Down(args) => one(&args.dir, Request::Down).await.map(|()| true),
         Command::Devnet(args) => devnet(&args.into()).await.map(|()| true),
+        Command::Simulate(args) => simulate(&args.into()),
+    }
+}
+
+impl From<Simulate> for SimulateOptions {
+    fn from(args: Simulate) -> Self {
+        let Simulate { seeds, scenario, jobs, json, trace } = args;
+        Self { seeds, scenario, jobs: jobs.into(), json, trace }
     }
 }
 
 impl From<Up> for UpOptions {
     fn from(args: Up) -> Self {
-        let Up { validators, workers, epoch_length, settle_every, epochs, dir, base_port, lucid, json } = args;
-        Self { validators, workers, epoch_length, settle_every, epochs, dir, base_port, lucid, json }
+        let Up { validators, workers, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json } = args;
+        Self { validators, workers, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json }
     }
 }
 
@@ -348,7 +401,7 @@ mod tests {
         let options = UpOptions::from(args);
         assert_eq!((options.validators, options.workers, options.settle_every), (4, 6, 2));
         assert_eq!(options.epoch_length, Duration::from_secs(5));
-        assert!(options.epochs.is_none() && options.dir.is_none() && !options.json);
+        assert!(options.epochs.is_none() && options.dir.is_none() && options.signers.is_none() && !options.json);
     }
 
     #[test]
@@ -373,6 +426,9 @@ mod tests {
             "up --workers 0",
             "up --epoch-length 5",
             "up --epochs 0",
+            "up --signers 2",
+            "up --signers 1-of-2",
+            "up --signers 9-of-17",
             "up --base-port 70000",
             "up --bogus",
             "kill --dir /tmp/x",
@@ -382,6 +438,9 @@ mod tests {
             "devnet --balance 0",
             "devnet --accounts 1001",
             "devnet --host elsewhere",
+            "simulate --seeds 5..5",
+            "simulate --seeds 5",
+            "simulate --scenario mayhem",
             "",
         ] {
             let words = std::iter::once("lucid-testnet").chain(line.split_whitespace());

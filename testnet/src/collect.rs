@@ -1,15 +1,17 @@
 //! Reading the end of a run: every node at one height, the ledger, and the chain's balances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use futures::future::join_all;
 use lucid_node::api::model::{EpochView, PayoutView};
-use lucid_types::amount::MicroUsdt;
-use lucid_types::id::{NodeId, PayoutId};
+use lucid_types::id::NodeId;
 
 use crate::api::NodeApi;
-use crate::report::{Balance, EpochEntry, NodeReport, PayoutEntry, Report, TronReport};
+use crate::funding::VAULT_FUNDS;
+use crate::payouts::{Payouts, merge};
+use crate::plan::OWNER;
+use crate::report::{Balance, EpochEntry, NodeReport, PayoutEntry, Report, TronReport, VaultFigures};
 use crate::setup::{Network, Node};
 
 /// The report, and what stood in the way of reading it.
@@ -19,15 +21,15 @@ pub struct Collected {
     pub report: Report,
     /// Nodes that did not answer and answers that were missing, a line each.
     pub problems: Vec<String>,
-    /// What the treasury holds less on the chain than at the start.
-    pub treasury_spent: MicroUsdt,
+    /// The vault's money.
+    pub vault: VaultFigures,
 }
 
-/// Reads everything. `last` is the N of `--epochs N`, `known` the payouts seen during the run.
+/// Reads everything. `last` is the N of `--epochs N`, `known` what was told of payouts during the run.
 ///
 /// # Errors
 /// The chain does not answer.
-pub async fn collect(network: &Network, last: Option<u64>, known: &BTreeSet<PayoutId>) -> Result<Collected> {
+pub async fn collect(network: &Network, last: Option<u64>, known: &Payouts) -> Result<Collected> {
     let mut problems = Vec::new();
     let answers = join_all(network.nodes.iter().map(async |node| (node, node.api().status().await))).await;
     let mut up = Vec::new();
@@ -44,16 +46,16 @@ pub async fn collect(network: &Network, last: Option<u64>, known: &BTreeSet<Payo
         Some(teller) => ledger(network, teller, last.unwrap_or(common), known, &mut problems).await,
         None => (vec![], vec![]),
     };
-    let (balances, treasury_spent) = chain(network).await?;
+    let (balances, vault) = chain(network).await?;
     let report = Report {
         network_id: network.id,
         epochs,
         nodes,
         payouts,
         balances,
-        tron: TronReport { url: network.tron_url.clone(), usdt_contract: network.usdt, treasury: network.treasury },
+        tron: TronReport { url: network.tron_url.clone(), usdt_contract: network.usdt, vault: network.vault },
     };
-    Ok(Collected { report, problems, treasury_spent })
+    Ok(Collected { report, problems, vault })
 }
 
 /// Every node's block at the common height; none at height 0, where nothing was decided.
@@ -83,7 +85,7 @@ async fn ledger(
     network: &Network,
     teller: NodeApi,
     last: u64,
-    known: &BTreeSet<PayoutId>,
+    known: &Payouts,
     problems: &mut Vec<String>,
 ) -> (Vec<EpochEntry>, Vec<PayoutEntry>) {
     let epochs = teller.epochs(1, last).await.unwrap_or_else(|error| {
@@ -94,12 +96,9 @@ async fn ledger(
         problems.push(error.to_string());
         vec![]
     });
-    let names: BTreeMap<NodeId, (usize, &str)> = network
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(i, node)| (node.identity.node_id, (i, node.plan.name.as_str())))
-        .collect();
+    let nodes = network.nodes.iter().map(|node| (node.identity.node_id, node.plan.name.as_str()));
+    let names = nodes.chain([(network.owner.node_id, OWNER)]).enumerate().map(|(i, (id, name))| (id, (i, name)));
+    let names: BTreeMap<NodeId, (usize, &str)> = names.collect();
     payouts.sort_by_key(|payout| (payout.settlement, names.get(&payout.worker).map(|(i, _)| *i)));
     let name = |node: &NodeId| names.get(node).map_or_else(|| node.to_string(), |(_, name)| (*name).to_owned());
     (
@@ -108,16 +107,17 @@ async fn ledger(
     )
 }
 
-/// All payouts; those that no longer stand on the first page are asked for one by one.
-async fn all_payouts(teller: NodeApi, known: &BTreeSet<PayoutId>) -> Result<Vec<PayoutView>> {
-    let mut payouts: BTreeMap<_, _> = teller.payouts().await?.into_iter().map(|p| (p.payout_id, p)).collect();
-    for id in known {
-        if !payouts.contains_key(id)
-            && let Some(payout) = teller.payout(id).await?
-        {
-            payouts.insert(*id, payout);
+/// All payouts; those that no longer stand on the first page are asked for one by one. Nodes read the chain each at its own
+/// pace, so what another node told before counts where it is further.
+async fn all_payouts(teller: NodeApi, known: &Payouts) -> Result<Vec<PayoutView>> {
+    let mut payouts = Payouts::new();
+    merge(&mut payouts, teller.payouts().await?);
+    for id in known.keys() {
+        if !payouts.contains_key(id) {
+            merge(&mut payouts, teller.payout(id).await?);
         }
     }
+    merge(&mut payouts, known.values().cloned());
     Ok(payouts.into_values().collect())
 }
 
@@ -140,17 +140,19 @@ fn payout_entry(payout: &PayoutView, worker: String) -> PayoutEntry {
         amount_micro_usdt: payout.amount_micro_usdt,
         tx_id: payout.tx_id,
         status: payout.status,
-        attempt: payout.attempt,
+        settlement: payout.settlement,
     }
 }
 
-/// Every worker's balance, and what the treasury has spent.
-async fn chain(network: &Network) -> Result<(Vec<Balance>, MicroUsdt)> {
+/// Every worker's balance and the vault's figures, from the solidified view.
+async fn chain(network: &Network) -> Result<(Vec<Balance>, VaultFigures)> {
     let mut balances = Vec::new();
     for address in network.nodes.iter().filter_map(|node| node.payout_address) {
         let micro_usdt = network.tron.token_balance(&network.usdt, &address).await?;
         balances.push(Balance { address, micro_usdt });
     }
-    let left = network.tron.token_balance(&network.usdt, &network.treasury).await?;
-    Ok((balances, network.treasury_usdt.saturating_sub(left)))
+    let vault = network.tron.vault_snapshot(&network.vault, &[]).await?;
+    let figures =
+        VaultFigures { given: VAULT_FUNDS, funds: vault.funds, paid_out: vault.paid_out, fees_paid: vault.fees_paid };
+    Ok((balances, figures))
 }

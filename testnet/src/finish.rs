@@ -1,11 +1,9 @@
-//! When a run with `--epochs N` is over: everything that was due by block N is final. Pure.
+//! When a run with `--epochs N` is over: everything that was due by block N is paid. Pure.
 
-use std::collections::BTreeMap;
-
-use lucid_node::api::model::{PayoutStatus, PayoutView};
-use lucid_types::id::PayoutId;
+use lucid_node::api::model::PayoutView;
 
 use crate::console::{short, usdt};
+use crate::payouts::{Payouts, is_open};
 use crate::watch::Snapshot;
 
 /// What must have happened, and what has.
@@ -15,20 +13,23 @@ pub struct Finish {
     last: u64,
     settlements: u64,
     heights: Vec<Option<u64>>,
-    payouts: BTreeMap<PayoutId, PayoutView>,
+    /// The height up to which the ledger was read.
+    read: u64,
+    payouts: Payouts,
 }
 
 impl Finish {
     /// Over when the nodes called `names` have block `last` and the payouts of `settlements` settlements are paid.
     pub fn new(names: Vec<String>, last: u64, settlements: u64) -> Self {
         let heights = vec![None; names.len()];
-        Self { names, last, settlements, heights, payouts: BTreeMap::new() }
+        Self { names, last, settlements, heights, read: 0, payouts: Payouts::new() }
     }
 
     /// Takes what one round saw.
     pub fn update(&mut self, snapshot: &Snapshot) {
         self.heights = snapshot.nodes.iter().map(|node| node.as_ref().map(|status| status.height.get())).collect();
         if let Some(news) = &snapshot.news {
+            self.read = news.height;
             self.payouts.extend(news.payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
         }
     }
@@ -62,15 +63,17 @@ impl Finish {
     }
 
     fn missing_payouts(&self) -> Vec<String> {
-        let open = self.payouts.values().filter(|payout| payout.status != PayoutStatus::Paid);
+        if self.read < self.last {
+            return vec![format!("the payouts up to block {} were not read", self.last)];
+        }
+        let open = self.payouts.values().filter(|payout| is_open(payout));
         let tell = |p: &PayoutView| {
             format!(
-                "payout {} of {} USDT for settlement {} is {} (attempt {})",
+                "payout {} of {} USDT for settlement {} is {}",
                 short(p.payout_id),
                 usdt(p.amount_micro_usdt.get()),
                 p.settlement,
-                p.status,
-                p.attempt
+                p.status
             )
         };
         open.map(tell).collect()

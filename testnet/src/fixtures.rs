@@ -7,6 +7,7 @@ use lucid_node::api::model::{
 };
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::payout::AccountKind;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
 use crate::plan::Role;
@@ -30,6 +31,8 @@ pub(crate) fn status(height: u64, peers: usize) -> StatusView {
         sync: SyncState::Synced,
         pool: None,
         leader: None,
+        owed_micro_usdt: None,
+        paid_micro_usdt: None,
         api: "127.0.0.1:1".into(),
     }
 }
@@ -79,10 +82,13 @@ pub(crate) fn payout(settlement: u64, worker: u8, status: PayoutStatus) -> Payou
         pool: PoolId::from_bytes([5; 32]),
         settlement,
         worker: node(worker),
+        kind: AccountKind::Worker,
         address: PayoutAddress::from_hash20([worker; 20]),
         amount_micro_usdt: MicroUsdt::new(20_500_000),
-        attempt: 1,
+        owed_micro_usdt: MicroUsdt::new(settlement.saturating_mul(20_500_000)),
         status,
+        waits_for: None,
+        since: None,
         tx_id: Some(TxId::from_bytes([worker; 32])),
         block: (status == PayoutStatus::Paid).then_some(33),
         fee_sun: None,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Vault};
 use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
@@ -30,6 +30,8 @@ pub struct WorkerEntry {
     pub node: NodeId,
     /// Where it is paid.
     pub payout_address: PayoutAddress,
+    /// What its bridge pays transactions from.
+    pub gas_address: PayoutAddress,
 }
 
 /// What a local network's genesis depends on.
@@ -45,11 +47,13 @@ pub struct Parts {
     pub tron_genesis_block: SolidBlockId,
     /// The USDT contract.
     pub usdt: PayoutAddress,
-    /// The account that pays, of one key.
-    pub treasury: PayoutAddress,
+    /// The contract that pays, as it was deployed.
+    pub vault: Vault,
+    /// Owns the pool.
+    pub owner: NodeId,
     /// Takes the pool's commission, which is none.
     pub commission_address: PayoutAddress,
-    /// The validators; the first owns the pool and signs for the treasury.
+    /// The validators.
     pub validators: Vec<NodeId>,
     /// The workers.
     pub workers: Vec<WorkerEntry>,
@@ -60,30 +64,28 @@ pub struct Parts {
 /// # Errors
 /// Names the parameter or entry that is refused.
 pub fn build(parts: Parts) -> Result<Genesis> {
-    let owner = *parts.validators.first().context("a network needs a validator")?;
-    let signer = TreasurySigner { node: owner, key_address: parts.treasury };
     let pool = GenesisPool {
         name: POOL.into(),
-        owner,
+        owner: parts.owner,
         members: parts.workers.iter().map(|w| w.node).collect(),
         budget: BUDGET,
         split: SplitRule::CreditsTimesScore,
         commission: Ppm::ZERO,
         commission_address: parts.commission_address,
-        // The owner permission of an account with a single key.
-        treasury: Treasury { address: parts.treasury, permission_id: 0, threshold: 1, signers: vec![signer] },
+        vault: parts.vault,
     };
     let worker = |w: &WorkerEntry| GenesisWorker {
         node: w.node,
         operator: w.node,
         payout_address: w.payout_address,
-        can_lead: true,
+        gas_address: Some(w.gas_address),
         capacity: DECLARED,
     };
     let genesis = Genesis {
         name: parts.name,
         genesis_time: start(parts.now),
         tron: PaymentNetwork { network: "local".into(), genesis_block: parts.tron_genesis_block, usdt: parts.usdt },
+        first_network: None,
         policy: parts.policy,
         validators: parts.validators.iter().map(|&node| Validator { node, power: 1, operator: node }).collect(),
         workers: parts.workers.iter().map(worker).collect(),
@@ -106,24 +108,33 @@ pub fn settlements(policy: &Policy, last: u64) -> u64 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_types::genesis::{SignerSet, TreasurySigner};
+    use lucid_types::payout::VaultLimits;
+
     use super::*;
 
     fn parts() -> Parts {
         let node = |byte| NodeId::from_bytes([byte; 32]);
         let address = |byte| PayoutAddress::from_hash20([byte; 20]);
+        let signer = |byte| TreasurySigner { node: node(byte), key_address: address(byte) };
+        let worker =
+            |byte| WorkerEntry { node: node(byte), payout_address: address(byte), gas_address: address(byte + 100) };
         Parts {
             name: "local".into(),
             now: UnixMillis::new(1_700_000_000_001),
             policy: Policy::local(Duration::from_secs(5), 2, 6),
             tron_genesis_block: SolidBlockId::from_bytes([9; 32]),
             usdt: address(1),
-            treasury: address(2),
+            vault: Vault {
+                address: address(2),
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::new(1) },
+                signers: SignerSet { era: 1, threshold: 2, members: vec![signer(1), signer(2)] },
+            },
+            owner: node(9),
             commission_address: address(3),
             validators: vec![node(1), node(2)],
-            workers: vec![
-                WorkerEntry { node: node(11), payout_address: address(11) },
-                WorkerEntry { node: node(12), payout_address: address(12) },
-            ],
+            workers: vec![worker(11), worker(12)],
         }
     }
 
@@ -135,6 +146,22 @@ mod tests {
         assert_eq!(read, genesis);
         assert_eq!(read.network_id(), genesis.network_id());
         assert!(text.contains("[[validator]]") && text.contains("[[worker]]") && text.contains("[[pool]]"), "{text}");
+    }
+
+    #[test]
+    fn the_owner_is_no_validator_and_every_worker_can_lead() {
+        let genesis = build(parts()).unwrap();
+        let pool = &genesis.pools[0];
+        assert_eq!((pool.owner, &pool.vault), (NodeId::from_bytes([9; 32]), &parts().vault));
+        assert!(genesis.workers.iter().all(|worker| worker.gas_address.is_some()));
+    }
+
+    #[test]
+    fn a_vault_that_could_not_stand_is_refused() {
+        let mut parts = parts();
+        parts.vault.signers.threshold = 1;
+        let error = build(parts).unwrap_err().to_string();
+        assert!(error.contains("threshold 1 of 2 signers"), "{error}");
     }
 
     #[test]

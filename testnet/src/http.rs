@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// From connecting to the last byte; loopback and a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
-/// A full page of payouts is about 500 KiB.
+/// A full page of payouts is below 1 MiB.
 const MAX_ANSWER: u64 = 8 << 20;
 
 /// What a server answered.

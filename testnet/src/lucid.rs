@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PayoutAddress};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
@@ -44,6 +44,12 @@ pub struct Identity {
     pub node_id: NodeId,
     /// The same as libp2p writes it.
     pub peer_id: String,
+    /// The account from which a worker's bridge pays for transactions.
+    #[serde(default)]
+    pub gas_address: Option<PayoutAddress>,
+    /// Of the key with which a treasury signer signs.
+    #[serde(default)]
+    pub signer_address: Option<PayoutAddress>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +173,19 @@ mod tests {
         );
         let alone = HomePlan { bootstrap: None, ..plan };
         assert!(!init_arguments(&alone).contains(&"--bootstrap".into()));
+    }
+
+    #[test]
+    fn the_addresses_of_an_identity_depend_on_the_roles() {
+        let (node, address) = ("ab".repeat(32), PayoutAddress::from_hash20([7; 20]));
+        let read = |more: &str| {
+            let text = format!(r#"{{"home":"/h","node_id":"{node}","peer_id":"12D3","addresses":[]{more}}}"#);
+            let identity: Identity = serde_json::from_str(&text).unwrap();
+            (identity.gas_address, identity.signer_address)
+        };
+        assert_eq!(read(""), (None, None));
+        assert_eq!(read(&format!(r#","gas_address":"{address}","signer_address":null"#)), (Some(address), None));
+        assert_eq!(read(&format!(r#","signer_address":"{address}""#)), (None, Some(address)));
     }
 
     #[tokio::test]

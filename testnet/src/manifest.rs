@@ -59,8 +59,8 @@ pub struct TronEntry {
     pub genesis_block: SolidBlockId,
     /// The USDT contract.
     pub usdt_contract: PayoutAddress,
-    /// The account that pays.
-    pub treasury: PayoutAddress,
+    /// The contract that pays.
+    pub vault: PayoutAddress,
 }
 
 /// Where the file is.
@@ -106,7 +106,7 @@ pub(crate) mod tests {
                 url: "http://127.0.0.1:9000".into(),
                 genesis_block: SolidBlockId::from_bytes([2; 32]),
                 usdt_contract: address(3),
-                treasury: address(4),
+                vault: address(4),
             },
             nodes: vec![NodeEntry {
                 name: "worker-1".into(),

@@ -21,7 +21,7 @@ pub struct Report {
     pub epochs: Vec<EpochEntry>,
     /// All nodes at one common height: the lowest tip at the end.
     pub nodes: Vec<NodeReport>,
-    /// Every payout of the ledger.
+    /// Every payout request of the ledger.
     pub payouts: Vec<PayoutEntry>,
     /// What every address that payouts go to holds, read from the chain.
     pub balances: Vec<Balance>,
@@ -61,7 +61,7 @@ pub struct NodeReport {
     pub state_root: StateRoot,
 }
 
-/// One payout.
+/// One payout request: what became due for one worker in one settlement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayoutEntry {
     /// Its id.
@@ -72,12 +72,12 @@ pub struct PayoutEntry {
     pub address: PayoutAddress,
     /// How much.
     pub amount_micro_usdt: MicroUsdt,
-    /// The transaction of the newest attempt; `None` before there is one.
+    /// The transaction that paid it, or was sent to; `None` before there is one.
     pub tx_id: Option<TxId>,
-    /// As the ledger has it; `paid` is the good end.
+    /// How far it has come; `paid` is the good end.
     pub status: PayoutStatus,
-    /// The number of the newest attempt; 0 before there is one.
-    pub attempt: u32,
+    /// The settlement.
+    pub settlement: u64,
 }
 
 impl PayoutEntry {
@@ -103,19 +103,32 @@ pub struct TronReport {
     pub url: String,
     /// The USDT contract.
     pub usdt_contract: PayoutAddress,
-    /// The account that paid.
-    pub treasury: PayoutAddress,
+    /// The contract that paid.
+    pub vault: PayoutAddress,
+}
+
+/// What the vault says of its money in the solidified view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VaultFigures {
+    /// What it was given before the nodes started.
+    pub given: MicroUsdt,
+    /// What it holds.
+    pub funds: MicroUsdt,
+    /// What it has paid to accounts.
+    pub paid_out: MicroUsdt,
+    /// What it has paid to those who pushed.
+    pub fees_paid: MicroUsdt,
 }
 
 impl Report {
     /// Everything in the report that no good run has; empty for a good one.
     ///
-    /// `treasury_spent` is what the treasury holds less on the chain than at the start; `last` the N of `--epochs N`.
-    pub fn problems(&self, treasury_spent: MicroUsdt, last: Option<u64>) -> Vec<String> {
+    /// `last` is the N of `--epochs N`.
+    pub fn problems(&self, vault: &VaultFigures, last: Option<u64>) -> Vec<String> {
         let mut problems = self.disagreements();
         problems.extend(self.gaps(last));
         problems.extend(self.unpaid());
-        problems.extend(self.wrong_balances(treasury_spent));
+        problems.extend(self.wrong_balances(vault));
         problems
     }
 
@@ -160,12 +173,12 @@ impl Report {
         let open = self.payouts.iter().filter(|payout| !payout.is_paid());
         let tell = |p: &PayoutEntry| {
             format!(
-                "payout {} of {} USDT to {} is {} (attempt {})",
+                "payout {} of {} USDT to {} for settlement {} is {}",
                 p.payout_id,
                 usdt(p.amount_micro_usdt.get()),
                 p.worker,
-                p.status,
-                p.attempt
+                p.settlement,
+                p.status
             )
         };
         let without_tx = self.payouts.iter().filter(|p| p.is_paid() && p.tx_id.is_none());
@@ -173,7 +186,7 @@ impl Report {
         open.map(tell).chain(strange).collect()
     }
 
-    fn wrong_balances(&self, treasury_spent: MicroUsdt) -> Vec<String> {
+    fn wrong_balances(&self, vault: &VaultFigures) -> Vec<String> {
         let mut paid: BTreeMap<PayoutAddress, u128> = BTreeMap::new();
         for payout in self.payouts.iter().filter(|payout| payout.is_paid()) {
             *paid.entry(payout.address).or_default() += u128::from(payout.amount_micro_usdt.get());
@@ -188,9 +201,16 @@ impl Report {
             }
         }
         problems.extend(paid.keys().map(|address| format!("the balance of {address} was not read from the chain")));
-        if total != u128::from(treasury_spent.get()) {
+        let VaultFigures { given, funds, paid_out, fees_paid } = *vault;
+        if total != u128::from(paid_out.get()) {
             problems
-                .push(format!("the treasury spent {treasury_spent} micro-USDT on the chain, the ledger paid {total}"));
+                .push(format!("the vault paid out {paid_out} micro-USDT, what is paid in the ledger sums to {total}"));
+        }
+        if MicroUsdt::sum([funds, paid_out, fees_paid]) != Some(given) {
+            problems.push(format!(
+                "the vault was given {given} micro-USDT; it holds {funds} and has paid out {paid_out} and {fees_paid} in push \
+                 fees"
+            ));
         }
         problems
     }

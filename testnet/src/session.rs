@@ -1,11 +1,10 @@
 //! The time between set-up and end: follows the network, answers the control socket, notices ends of children.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lucid_types::id::PayoutId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -16,7 +15,8 @@ use crate::finish::Finish;
 use crate::genesis::{POOL, settlements};
 use crate::interrupt::Interrupt;
 use crate::manifest::{Manifest, NodeEntry, TronEntry};
-use crate::plan::TRON;
+use crate::payouts::{Payouts, merge};
+use crate::plan::{OWNER, TRON};
 use crate::process::Exit;
 use crate::setup::{Network, Node, describe};
 use crate::supervisor::Supervisor;
@@ -57,7 +57,7 @@ pub struct Session<'a> {
     view: View,
     finish: Option<Finish>,
     last: Snapshot,
-    known: BTreeSet<PayoutId>,
+    known: Payouts,
     numbers: Numbers,
 }
 
@@ -84,7 +84,8 @@ impl<'a> Session<'a> {
         started: Instant,
         epochs: Option<u64>,
     ) -> Self {
-        let names = network.nodes.iter().map(|node| (node.identity.node_id, node.plan.name.clone())).collect();
+        let nodes = network.nodes.iter().map(|node| (node.identity.node_id, node.plan.name.clone()));
+        let names = nodes.chain([(network.owner.node_id, OWNER.to_owned())]).collect();
         let finish = epochs.map(|last| {
             let names = network.nodes.iter().map(|node| node.plan.name.clone()).collect();
             Finish::new(names, last, settlements(&network.genesis.policy, last))
@@ -98,7 +99,7 @@ impl<'a> Session<'a> {
             view: View::new(names, POOL),
             finish,
             last: Snapshot::default(),
-            known: BTreeSet::new(),
+            known: Payouts::new(),
             numbers: Numbers::default(),
         }
     }
@@ -146,8 +147,8 @@ impl<'a> Session<'a> {
         &mut self.children
     }
 
-    /// Every payout that was seen.
-    pub fn known_payouts(&self) -> &BTreeSet<PayoutId> {
+    /// Every payout that was seen, as far as it had come.
+    pub fn known_payouts(&self) -> &Payouts {
         &self.known
     }
 
@@ -167,7 +168,7 @@ impl<'a> Session<'a> {
             self.console.line(mark, text);
         }
         if let Some(news) = &snapshot.news {
-            self.known.extend(news.payouts.iter().map(|payout| payout.payout_id));
+            merge(&mut self.known, news.payouts.iter().cloned());
             if self.numbers.first_epoch.is_none() && !news.epochs.is_empty() {
                 self.numbers.first_epoch = Some(elapsed);
                 self.numbers.baseline = Some((Instant::now(), self.usages()));
@@ -267,7 +268,7 @@ impl<'a> Session<'a> {
             url: self.network.tron_url.clone(),
             genesis_block: self.network.tron_genesis_block,
             usdt_contract: self.network.usdt,
-            treasury: self.network.treasury,
+            vault: self.network.vault,
         }
     }
 

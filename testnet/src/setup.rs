@@ -3,22 +3,15 @@
 //! Every wait is for something that happened: a block, a solidified transaction, an answer of a node. A child that ends
 //! meanwhile ends the set-up with the end of its log.
 
-use std::fs::OpenOptions;
 use std::future::Future;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use futures::future::join_all;
 use lucid_tron_bridge::client::Client;
-use lucid_tron_bridge::key::TreasuryKey;
-use lucid_tron_devnet::address;
-use lucid_tron_devnet::wallet::Wallet;
-use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::Genesis;
+use lucid_types::genesis::{Genesis, Vault};
 use lucid_types::id::{NetworkId, PayoutAddress, SolidBlockId};
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
@@ -26,12 +19,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::NodeApi;
 use crate::console::{Console, Mark, short, usdt};
-use crate::devnet::SEED;
-use crate::funding::{TREASURY_TRX, TREASURY_USDT, TronNetwork};
-use crate::genesis::{self, Parts, WorkerEntry};
-use crate::lucid::{HomePlan, Identity, Lucid, bootstrap_address};
-use crate::plan::{NodePlan, TRON};
-use crate::ports::{Leases, NodePorts};
+use crate::funding::{Funded, GAS_TRX, Needs, TronNetwork, VAULT_FUNDS, commission_address};
+use crate::genesis::{self, Parts};
+use crate::homes::{self, Homes};
+use crate::lucid::{Identity, Lucid};
+use crate::plan::{self, NodePlan, Quorum, TRON};
+use crate::ports::{Lease, Leases, NodePorts};
 use crate::process::{Exit, Spec, last_lines};
 use crate::supervisor::Supervisor;
 
@@ -51,7 +44,9 @@ pub struct Ingredients<'a> {
     pub dir: &'a Path,
     /// Its nodes.
     pub plan: Vec<NodePlan>,
-    /// Their ports, still held.
+    /// Who signs for the vault.
+    pub quorum: Quorum,
+    /// The nodes' ports, still held.
     pub leases: Leases,
     /// The node's executable.
     pub lucid: Lucid,
@@ -70,6 +65,8 @@ pub struct Network {
     pub genesis: Genesis,
     /// Its nodes, in the order of the plan.
     pub nodes: Vec<Node>,
+    /// The owner of its pool.
+    pub owner: Identity,
     /// Asks the local TRON network.
     pub tron: Arc<Client>,
     /// Base URL of the local TRON network.
@@ -78,10 +75,8 @@ pub struct Network {
     pub tron_genesis_block: SolidBlockId,
     /// The USDT contract.
     pub usdt: PayoutAddress,
-    /// The account that pays.
-    pub treasury: PayoutAddress,
-    /// What it held when the nodes started.
-    pub treasury_usdt: MicroUsdt,
+    /// The contract that pays.
+    pub vault: PayoutAddress,
 }
 
 /// A node of a running network.
@@ -91,7 +86,7 @@ pub struct Node {
     pub plan: NodePlan,
     /// Its listeners.
     pub ports: NodePorts,
-    /// Its keys.
+    /// Its public keys.
     pub identity: Identity,
     /// Where it is paid; workers only.
     pub payout_address: Option<PayoutAddress>,
@@ -109,35 +104,46 @@ impl Node {
 /// # Errors
 /// Says which step failed and why. Children that were started are still running then.
 pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> Result<Network> {
-    let Ingredients { dir, plan, leases, lucid, policy, console } = ingredients;
-    let tron = start_tron(dir, leases.layout.tron, leases.tron, children).await?;
-    console.line(Mark::Done, format_args!("tron       local TRON network at {}", tron.url));
+    let Ingredients { dir, plan, quorum, leases, lucid, policy, console } = ingredients;
+    let tron_url = format!("http://127.0.0.1:{}", leases.layout.tron);
+    let Homes { nodes, owner, owner_key } = homes::make(dir, plan, &leases.layout.nodes, &lucid, &tron_url).await?;
+    let signers = homes::signers(&nodes, quorum)?;
+    let workers = homes::workers(&nodes)?;
+    console.line(Mark::Done, format_args!("homes      {} and the owner's below {}", nodes.len(), dir.display()));
 
-    let treasury_key = TreasuryKey::generate()?;
-    let treasury = treasury_key.address();
-    let usdt_contract = alive(children, fund(&tron, &treasury)).await?;
-    let (trx, usdt_held) = tron.holdings(&usdt_contract, &treasury).await?;
-    ensure!(
-        trx == TREASURY_TRX && usdt_held == TREASURY_USDT,
-        "the treasury holds {trx} sun and {usdt_held} micro-USDT"
-    );
+    start_tron(dir, leases.layout.tron, leases.tron, children)?;
+    let tron = alive(children, TronNetwork::first_block(&tron_url)).await?;
+    console.line(Mark::Done, format_args!("tron       local TRON network at {tron_url}"));
+
+    let gas: Vec<_> = workers.iter().map(|worker| worker.gas_address).collect();
+    let needs = Needs { owner: &owner_key, signers: &signers, policy: &policy, gas: &gas };
+    let Funded { usdt: usdt_contract, vault, limits } = alive(children, Box::pin(tron.fund(&needs))).await?;
     console.line(
         Mark::Done,
         format_args!(
-            "treasury   {treasury} holds {} TRX and {} USDT of contract {usdt_contract}",
-            usdt(trx.get()),
-            usdt(usdt_held.get())
+            "vault      {vault} of {quorum} signers holds {} USDT of contract {usdt_contract}, pays at most {} USDT an hour",
+            usdt(VAULT_FUNDS.get()),
+            usdt(limits.cap.get())
         ),
     );
+    console.line(
+        Mark::Done,
+        format_args!("gas        {} TRX for each worker's transactions as a leader", usdt(GAS_TRX.get())),
+    );
 
-    let nodes = alive(children, make_homes(dir, plan, &leases.layout.nodes, &lucid, &tron.url)).await?;
-    if let Some(signer) = nodes.first() {
-        treasury_key.save_new(&signer.plan.home(dir).join("treasury.key"))?;
-    }
-    drop(treasury_key);
-    console.line(Mark::Done, format_args!("homes      {} below {}", nodes.len(), dir.display()));
-
-    let genesis = write_genesis(dir, &nodes, policy, tron.genesis_block, usdt_contract, treasury)?;
+    let genesis = genesis::build(Parts {
+        name: "local".into(),
+        now: now(),
+        policy,
+        tron_genesis_block: tron.genesis_block,
+        usdt: usdt_contract,
+        vault: Vault { address: vault, nonce: 0, limits, signers },
+        owner: owner.node_id,
+        commission_address: commission_address()?,
+        validators: nodes.iter().filter(|node| node.plan.is_validator()).map(|node| node.identity.node_id).collect(),
+        workers,
+    })?;
+    write_genesis(dir, &nodes, &genesis)?;
     let id = genesis.network_id();
     console.line(
         Mark::Done,
@@ -152,12 +158,12 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         id,
         genesis,
         nodes,
+        owner,
         tron: Arc::new(tron.client),
-        tron_url: tron.url,
+        tron_url,
         tron_genesis_block: tron.genesis_block,
         usdt: usdt_contract,
-        treasury,
-        treasury_usdt: usdt_held,
+        vault,
     };
     for (node, lease) in network.nodes.iter().zip(leases.nodes) {
         let home = node.plan.home(dir);
@@ -199,12 +205,7 @@ pub fn describe(exit: &Exit, children: &Supervisor) -> String {
     format!("{} ended {status}; the end of {}:\n{}", exit.name, log.display(), last_lines(&log, 8).trim_end())
 }
 
-async fn start_tron(
-    dir: &Path,
-    port: u16,
-    lease: crate::ports::Lease,
-    children: &mut Supervisor,
-) -> Result<TronNetwork> {
+fn start_tron(dir: &Path, port: u16, lease: Lease, children: &mut Supervisor) -> Result<()> {
     let home = dir.join(TRON);
     std::fs::create_dir(&home).with_context(|| format!("make {}", home.display()))?;
     let program = std::env::current_exe().context("find this executable")?;
@@ -216,100 +217,18 @@ async fn start_tron(
     children.add(Spec { name: TRON.into(), program, args, log: home.join("node.log") });
     drop(lease);
     children.start(TRON)?;
-    let url = format!("http://127.0.0.1:{port}");
-    alive(children, TronNetwork::first_block(&url)).await
+    Ok(())
 }
 
-/// Deploys the token, fills the treasury, and waits until all of it is solidified.
-async fn fund(tron: &TronNetwork, treasury: &PayoutAddress) -> Result<PayoutAddress> {
-    let (deployer, giver) = (Wallet::derive(SEED, 0), Wallet::derive(SEED, 1));
-    let (usdt, deployed) = tron.deploy_token(&deployer).await?;
-    let trx = tron.send_trx(&giver, treasury, TREASURY_TRX).await?;
-    let units = tron.send_usdt(&deployer, &usdt, treasury, TREASURY_USDT).await?;
-    for sent in [deployed, trx, units] {
-        tron.solid(sent).await?;
-    }
-    Ok(usdt)
-}
-
-async fn make_homes(
-    dir: &Path,
-    plan: Vec<NodePlan>,
-    ports: &[NodePorts],
-    lucid: &Lucid,
-    tron_url: &str,
-) -> Result<Vec<Node>> {
-    let mut nodes: Vec<Node> = Vec::with_capacity(plan.len());
-    for (plan, ports) in plan.into_iter().zip(ports) {
-        let home = plan.home(dir);
-        let bootstrap = nodes.first().map(|first| bootstrap_address(first.ports, &first.identity));
-        let home_plan = HomePlan {
-            home: &home,
-            name: &plan.name,
-            roles: &plan.roles,
-            ports: *ports,
-            bootstrap: bootstrap.as_deref(),
-            tron: tron_url,
-        };
-        let identity = lucid.init(&home_plan).await?;
-        let payout_address = if plan.is_worker() { Some(make_payout_key(&home)?) } else { None };
-        nodes.push(Node { plan, ports: *ports, identity, payout_address });
-    }
-    Ok(nodes)
-}
-
-/// A fresh key for a worker's payouts, kept for its owner in `payout.key`: no node reads it.
-fn make_payout_key(home: &Path) -> Result<PayoutAddress> {
-    let path = home.join("payout.key");
-    let mut secret = [0; 32];
-    let wallet = loop {
-        getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("make a payout key: {e}"))?;
-        if let Ok(wallet) = Wallet::from_secret(&secret) {
-            break wallet;
-        }
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let write = || writeln!(options.open(&path)?, "{}", hex::encode(secret));
-    write().with_context(|| format!("write {}", path.display()))?;
-    account(&wallet)
-}
-
-fn account(wallet: &Wallet) -> Result<PayoutAddress> {
-    PayoutAddress::from_bytes(address::to_wire(wallet.address())).context("an account's address")
-}
-
-fn write_genesis(
-    dir: &Path,
-    nodes: &[Node],
-    policy: Policy,
-    tron_genesis_block: SolidBlockId,
-    usdt: PayoutAddress,
-    treasury: PayoutAddress,
-) -> Result<Genesis> {
-    let workers = nodes.iter().filter_map(|node| {
-        let payout_address = node.payout_address?;
-        Some(WorkerEntry { node: node.identity.node_id, payout_address })
-    });
-    let validators = nodes.iter().filter(|node| node.plan.is_validator());
-    let genesis = genesis::build(Parts {
-        name: "local".into(),
-        now: now(),
-        policy,
-        tron_genesis_block,
-        usdt,
-        treasury,
-        commission_address: account(&Wallet::derive(SEED, 1))?,
-        validators: validators.map(|node| node.identity.node_id).collect(),
-        workers: workers.collect(),
-    })?;
-    let text = toml::to_string(&genesis).context("write the genesis as TOML")?;
+/// Writes the genesis into DIR and every home.
+fn write_genesis(dir: &Path, nodes: &[Node], genesis: &Genesis) -> Result<()> {
+    let text = toml::to_string(genesis).context("write the genesis as TOML")?;
     let homes = nodes.iter().map(|node| node.plan.home(dir));
-    for folder in std::iter::once(dir.to_path_buf()).chain(homes) {
+    for folder in [dir.to_path_buf(), plan::owner().home(dir)].into_iter().chain(homes) {
         let path = folder.join("genesis.toml");
         std::fs::write(&path, &text).with_context(|| format!("write {}", path.display()))?;
     }
-    Ok(genesis)
+    Ok(())
 }
 
 async fn all_answer(nodes: &[Node]) -> Result<()> {

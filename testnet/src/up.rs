@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::{Collected, collect};
-use crate::console::{Console, Mark};
+use crate::console::{Console, Mark, usdt};
 use crate::control::server::ControlServer;
 use crate::control::{self, Reply};
 use crate::dir::TestnetDir;
 use crate::interrupt::Interrupt;
 use crate::lucid::Lucid;
 use crate::manifest;
-use crate::plan::{self, TRON};
+use crate::plan::{self, Quorum, TRON};
 use crate::ports::{Leases, PortLayout};
 use crate::report::Report;
 use crate::session::{End, Session};
@@ -39,6 +39,8 @@ pub struct UpOptions {
     pub validators: u16,
     /// Number of workers.
     pub workers: u16,
+    /// The treasury signers; `None` takes the default for this many validators.
+    pub signers: Option<Quorum>,
     /// Length of an epoch.
     pub epoch_length: Duration,
     /// Epochs a settlement covers.
@@ -69,7 +71,9 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     let console = Console::new(options.json);
     let policy = Policy::local(options.epoch_length, options.settle_every, options.epochs.unwrap_or(0));
     policy.check().map_err(|error| UsageError(error.to_string()))?;
-    let plan = plan::nodes(options.validators, options.workers);
+    let quorum = options.signers.unwrap_or_else(|| Quorum::default_for(options.validators));
+    quorum.check(options.validators).map_err(UsageError)?;
+    let plan = plan::nodes(options.validators, options.workers, quorum.signers);
     let layout = options.base_port.map(|base| PortLayout::above(base, plan.len())).transpose();
     let layout = layout.map_err(|error| UsageError(error.to_string()))?;
     let mut interrupt = Interrupt::new().context("take over Ctrl-C")?;
@@ -84,7 +88,7 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     console.line(Mark::Done, format_args!("folder     {}", dir.path().display()));
 
     let mut children = Supervisor::default();
-    let ingredients = Ingredients { dir: dir.path(), plan, leases, lucid, policy, console };
+    let ingredients = Ingredients { dir: dir.path(), plan, quorum, leases, lucid, policy, console };
     let built = tokio::select! {
         built = setup::build(ingredients, &mut children) => built,
         () = interrupt.wait() => Err(anyhow::anyhow!("stopped before the nodes ran")),
@@ -185,7 +189,7 @@ async fn conclude(
             {
                 problems.push(format!("{error:#}"));
             }
-            summary(&collected.report, console);
+            summary(&collected, console);
         }
         Err(error) => problems.push(format!("the end could not be read: {error:#}")),
     }
@@ -203,7 +207,7 @@ async fn conclude(
 fn judge(collected: &Collected, last: Option<u64>) -> Vec<String> {
     match last {
         Some(_) => {
-            let found = collected.report.problems(collected.treasury_spent, last);
+            let found = collected.report.problems(&collected.vault, last);
             collected.problems.iter().cloned().chain(found).collect()
         }
         None if collected.report.nodes.is_empty() => vec![],
@@ -217,7 +221,7 @@ fn print(report: &Report) -> Result<()> {
     writeln!(std::io::stdout(), "{text}").context("print the report")
 }
 
-fn summary(report: &Report, console: Console) {
+fn summary(Collected { report, vault, .. }: &Collected, console: Console) {
     let Some(first) = report.nodes.first() else { return };
     let paid = report.payouts.iter().filter(|payout| payout.is_paid());
     let total: u64 = paid.clone().map(|payout| payout.amount_micro_usdt.get()).sum();
@@ -229,7 +233,16 @@ fn summary(report: &Report, console: Console) {
             first.height,
             paid.count(),
             report.payouts.len(),
-            crate::console::usdt(total)
+            usdt(total)
+        ),
+    );
+    console.line(
+        Mark::Event,
+        format_args!(
+            "vault      paid out {} USDT and {} USDT in push fees, holds {} USDT",
+            usdt(vault.paid_out.get()),
+            usdt(vault.fees_paid.get()),
+            usdt(vault.funds.get())
         ),
     );
 }

@@ -1,17 +1,20 @@
 //! What people see of a network: each [`Snapshot`] becomes lines about what has changed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lucid_node::api::model::{EpochView, PayoutStatus, PayoutView, ScoreList};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::id::{NodeId, PayoutAddress, PayoutId};
+use lucid_types::id::{NodeId, PayoutAddress};
 
 use crate::console::{Mark, short, usdt};
+use crate::payouts::{Payouts, Stage};
 use crate::watch::{News, Snapshot};
 
 /// Workers shown in one line of scores.
 const SHOWN: usize = 8;
+/// Transactions named in one line.
+const NAMED: usize = 3;
 
 /// A line about something that happened.
 pub type Line = (Mark, String);
@@ -23,16 +26,21 @@ pub struct View {
     pool: String,
     peers: Option<(usize, usize)>,
     unmeasured: Option<Vec<String>>,
-    shown: BTreeMap<PayoutId, (PayoutStatus, u32)>,
     balances: BTreeMap<PayoutAddress, MicroUsdt>,
-    /// When each settlement's payouts were first and all paid, from the first snapshot that showed them.
     settlements: BTreeMap<u64, Settlement>,
 }
 
+/// What was shown of a settlement's payouts.
 #[derive(Debug)]
 struct Settlement {
+    /// When they were seen first.
     seen: Duration,
-    open: usize,
+    /// Until all are paid.
+    payouts: Payouts,
+    /// The furthest that all of them had come.
+    stage: Stage,
+    /// How many do not go on, by the reason.
+    waiting: BTreeMap<String, usize>,
 }
 
 impl View {
@@ -43,7 +51,6 @@ impl View {
             pool: pool.into(),
             peers: None,
             unmeasured: None,
-            shown: BTreeMap::new(),
             balances: BTreeMap::new(),
             settlements: BTreeMap::new(),
         }
@@ -136,42 +143,23 @@ impl View {
         }
     }
 
+    /// Each settlement's payouts are shown together: once when it is computed, and whenever the last of them has come
+    /// further or something else holds any of them up.
     fn payouts(&mut self, elapsed: Duration, news: &News, lines: &mut Vec<Line>) {
-        let mut payouts: Vec<_> = news.payouts.iter().collect();
-        payouts.sort_by_key(|payout| (payout.settlement, self.name(&payout.worker)));
-        for payout in payouts {
-            let now = (payout.status, payout.attempt);
-            let before = self.shown.insert(payout.payout_id, now);
-            if before == Some(now) {
-                continue;
-            }
-            let mark = if payout.status == PayoutStatus::Held { Mark::Warning } else { Mark::Event };
-            lines.push((mark, self.payout(payout)));
-            let settlement = self.settlements.entry(payout.settlement).or_insert(Settlement { seen: elapsed, open: 0 });
-            let was_open = before.is_some_and(|(status, _)| status != PayoutStatus::Paid);
-            let is_open = payout.status != PayoutStatus::Paid;
-            settlement.open = (settlement.open + usize::from(is_open)).saturating_sub(usize::from(was_open));
-            if was_open && !is_open && settlement.open == 0 {
-                let took = elapsed.saturating_sub(settlement.seen).as_secs_f64();
-                let text = format!(
-                    "paid       settlement {}: all receipts final {took:.1} s after its block",
-                    payout.settlement
-                );
-                lines.push((Mark::Done, text));
-            }
+        let mut changed: BTreeMap<u64, Vec<&PayoutView>> = BTreeMap::new();
+        for payout in &news.payouts {
+            changed.entry(payout.settlement).or_default().push(payout);
         }
-    }
-
-    fn payout(&self, payout: &PayoutView) -> String {
-        let tx = payout.tx_id.map(|id| format!(", transaction {id}")).unwrap_or_default();
-        let block = payout.block.map(|number| format!(" in TRON block {number}")).unwrap_or_default();
-        let attempt = if payout.attempt > 1 { format!(" (attempt {})", payout.attempt) } else { String::new() };
-        format!(
-            "payout     {}: {} USDT to {}{attempt}{tx}{block}",
-            payout.status,
-            usdt(payout.amount_micro_usdt.get()),
-            self.name(&payout.worker),
-        )
+        for (number, payouts) in changed {
+            let is_new = !self.settlements.contains_key(&number);
+            let settlement = self.settlements.entry(number).or_insert_with(|| Settlement::new(elapsed));
+            settlement.payouts.extend(payouts.into_iter().map(|payout| (payout.payout_id, payout.clone())));
+            if is_new {
+                lines.push((Mark::Event, settlement.introduction(number)));
+            }
+            lines.extend(settlement.progress(number, elapsed));
+            lines.extend(settlement.waits(number));
+        }
     }
 
     fn balances(&mut self, news: &News, lines: &mut Vec<Line>) {
@@ -188,6 +176,84 @@ impl View {
             lines.push((Mark::Event, format!("USDT       on the chain: {}", changed.join(", "))));
         }
     }
+}
+
+impl Settlement {
+    fn new(seen: Duration) -> Self {
+        Self { seen, payouts: Payouts::new(), stage: Stage::Owed, waiting: BTreeMap::new() }
+    }
+
+    fn introduction(&self, number: u64) -> String {
+        format!("payouts    settlement {number}: {} USDT for {}", sum(self.payouts.values()), self.payouts.len())
+    }
+
+    /// A line if every payout has come further than what was shown.
+    fn progress(&mut self, number: u64, elapsed: Duration) -> Option<Line> {
+        let stage = self.payouts.values().map(Stage::of).min()?;
+        if stage <= self.stage {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.stage, stage);
+        let text = match stage {
+            Stage::Signed => format!("payouts    settlement {number}: the root is signed"),
+            Stage::Posted => format!("payouts    settlement {number}: the root is posted"),
+            Stage::Sent | Stage::Included if before < Stage::Sent => {
+                format!("payouts    settlement {number}: pushed {}", self.transactions())
+            }
+            Stage::Owed | Stage::Sent | Stage::Included => return None,
+            Stage::Paid => {
+                let text = self.paid(number, elapsed);
+                self.payouts.clear();
+                return Some((Mark::Done, text));
+            }
+        };
+        Some((Mark::Event, text))
+    }
+
+    fn paid(&self, number: u64, elapsed: Duration) -> String {
+        let took = elapsed.saturating_sub(self.seen).as_secs_f64();
+        format!(
+            "paid       settlement {number}: {} USDT to {} {}, solidified {took:.1} s after its block",
+            sum(self.payouts.values()),
+            self.payouts.len(),
+            self.transactions()
+        )
+    }
+
+    fn transactions(&self) -> String {
+        let ids: BTreeSet<_> = self.payouts.values().filter_map(|payout| payout.tx_id).collect();
+        let named: Vec<_> = ids.iter().take(NAMED).map(ToString::to_string).collect();
+        match ids.len().saturating_sub(named.len()) {
+            0 if named.len() == 1 => format!("by transaction {}", named.concat()),
+            0 => format!("by transactions {}", named.join(", ")),
+            more => format!("by transactions {} and {more} more", named.join(", ")),
+        }
+    }
+
+    /// A line if other payouts than before do not go on, or others do.
+    fn waits(&mut self, number: u64) -> Option<Line> {
+        if self.stage == Stage::Paid {
+            return None;
+        }
+        let mut waiting = BTreeMap::new();
+        let held_up = |p: &&PayoutView| Stage::of(p) == Stage::Owed && p.status != PayoutStatus::Owed;
+        for payout in self.payouts.values().filter(held_up) {
+            *waiting.entry(payout.status.to_string()).or_default() += 1;
+        }
+        if self.waiting == waiting {
+            return None;
+        }
+        self.waiting = waiting;
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let reasons: Vec<_> = self.waiting.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        Some((Mark::Warning, format!("payouts    settlement {number} waits: {}", reasons.join(", "))))
+    }
+}
+
+fn sum<'a>(payouts: impl Iterator<Item = &'a PayoutView>) -> String {
+    usdt(payouts.map(|payout| payout.amount_micro_usdt.get()).fold(0, u64::saturating_add))
 }
 
 #[cfg(test)]

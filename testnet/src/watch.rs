@@ -1,4 +1,4 @@
-//! Watching a network from outside: asks every node how far it is and one node what the ledger says.
+//! Watching a network from outside: asks every node how far it is and two of them what the ledger says.
 //!
 //! The nodes' API has no push; each round asks once, and a new round begins [`PAUSE`] after the last was taken.
 
@@ -10,14 +10,17 @@ use futures::future::join_all;
 use lucid_node::api::model::{EpochView, PayoutStatus, PayoutView, ScoreList, StatusView};
 use lucid_tron_bridge::client::Client;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::id::{PayoutAddress, PayoutId};
+use lucid_types::id::{NodeId, PayoutAddress};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{self, ApiError, NodeApi};
+use crate::payouts::{Payouts, Stage, is_open, merge};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between two readings of payouts while there is no new block.
+const PAYOUT_PAUSE: Duration = Duration::from_secs(1);
 /// The sample of the metrics page that counts attestations which were checked and passed on.
 const ATTESTATIONS: &str = "lucid_mesh_total{group=\"attestations\",reason=\"accepted\"}";
 
@@ -35,24 +38,26 @@ pub struct Watched {
 pub struct Snapshot {
     /// Every node in the order of the plan; `None` for one that did not answer.
     pub nodes: Vec<Option<StatusView>>,
-    /// What is new in the ledger; `None` while its height is the same.
+    /// What is new; `None` while nothing is.
     pub news: Option<News>,
     /// How long each answer took, in any order.
     pub times: Vec<Duration>,
 }
 
-/// What the ledger has since the last round, as the furthest node tells it.
+/// What is new in the ledger and about its payouts since the last round, as the furthest node tells it.
 #[derive(Clone, Debug, Default)]
 pub struct News {
+    /// The height up to which the ledger was read.
+    pub height: u64,
     /// New blocks, ascending.
     pub epochs: Vec<EpochView>,
-    /// The newest final scores.
+    /// The newest final scores, if there is a new block.
     pub scores: Option<ScoreList>,
     /// Payouts that are new or have changed.
     pub payouts: Vec<PayoutView>,
     /// What paid addresses hold on the chain, if any payout was paid since the last round.
     pub balances: BTreeMap<PayoutAddress, MicroUsdt>,
-    /// Attestations that the telling node has seen since it started.
+    /// Attestations that the telling node has seen since it started, if there is a new block.
     pub attestations: Option<u64>,
 }
 
@@ -63,13 +68,16 @@ pub struct Watcher {
     tron: Arc<Client>,
     usdt: PayoutAddress,
     height: u64,
-    payouts: BTreeMap<PayoutId, PayoutView>,
+    /// Of the newest settlement: it knows first what it has had signed and has sent.
+    leader: Option<NodeId>,
+    payouts: Payouts,
+    payouts_read: Instant,
 }
 
 impl Watcher {
     /// Watches these nodes, and the balances of the token on this chain.
     pub fn new(nodes: Vec<Watched>, tron: Arc<Client>, usdt: PayoutAddress) -> Self {
-        Self { nodes, tron, usdt, height: 0, payouts: BTreeMap::new() }
+        Self { nodes, tron, usdt, height: 0, leader: None, payouts: Payouts::new(), payouts_read: Instant::now() }
     }
 
     /// Sends what each round saw, until nobody listens. The channel's bound is the receiver's choice: while it is
@@ -105,32 +113,56 @@ impl Watcher {
     async fn news(&mut self, nodes: &[Option<StatusView>]) -> Result<Option<News>, ApiError> {
         let heights = nodes.iter().zip(&self.nodes).filter_map(|(status, node)| Some((status.as_ref()?, node)));
         let furthest = heights.rev().max_by_key(|(status, _)| status.height);
-        let Some((status, teller)) = furthest.filter(|(status, _)| status.height.get() > self.height) else {
-            return Ok(None);
-        };
+        let Some((status, teller)) = furthest else { return Ok(None) };
         let (height, teller) = (status.height.get(), teller.clone());
-        let epochs = teller.api.epochs(self.height + 1, height).await?;
-        let scores = teller.api.scores().await?;
-        let payouts = self.changed_payouts(&teller).await?;
-        let paid = payouts.iter().filter(|payout| payout.status == PayoutStatus::Paid);
-        let balances = self.balances(paid.map(|payout| payout.address)).await;
-        let attestations = api::counter(teller.metrics_port, ATTESTATIONS).await;
-        self.height = height;
-        self.payouts.extend(payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
-        Ok(Some(News { epochs, scores: Some(scores), payouts, balances, attestations }))
+        let mut news = News { height: height.max(self.height), ..News::default() };
+        if height > self.height {
+            news.epochs = teller.api.epochs(self.height + 1, height).await?;
+            news.scores = Some(teller.api.scores().await?);
+            news.attestations = api::counter(teller.metrics_port, ATTESTATIONS).await;
+            let elected = news.epochs.iter().flat_map(|block| &block.leaders).next_back();
+            self.leader = elected.map(|elected| elected.leader).or(self.leader);
+        } else if self.payouts_read.elapsed() < PAYOUT_PAUSE || !self.payouts.values().any(is_open) {
+            return Ok(None);
+        }
+        news.payouts = self.changed_payouts(nodes, teller.api).await?;
+        if news.epochs.is_empty() && news.payouts.is_empty() {
+            return Ok(None);
+        }
+        let paid = news.payouts.iter().filter(|payout| payout.status == PayoutStatus::Paid);
+        news.balances = self.balances(paid.map(|payout| payout.address)).await;
+        self.height = news.height;
+        self.payouts.extend(news.payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
+        Ok(Some(news))
     }
 
-    async fn changed_payouts(&self, teller: &Watched) -> Result<Vec<PayoutView>, ApiError> {
-        let mut listed = teller.api.payouts().await?;
-        // Unfinished ones that newer settlements have pushed off the page.
-        let on_page: Vec<_> = listed.iter().map(|payout| payout.payout_id).collect();
-        let open = self.payouts.values().filter(|p| p.status != PayoutStatus::Paid && !on_page.contains(&p.payout_id));
-        for payout in open {
-            listed.extend(teller.api.payout(&payout.payout_id).await?);
+    /// What the furthest node says of payouts, and the leader where it is further.
+    async fn changed_payouts(
+        &mut self,
+        nodes: &[Option<StatusView>],
+        teller: NodeApi,
+    ) -> Result<Vec<PayoutView>, ApiError> {
+        self.payouts_read = Instant::now();
+        let mut told = Payouts::new();
+        merge(&mut told, teller.payouts().await?);
+        let is_leader = |status: &Option<StatusView>| status.as_ref().is_some_and(|s| Some(s.node_id) == self.leader);
+        if let Some((_, leader)) = nodes.iter().zip(&self.nodes).find(|(status, _)| is_leader(status)) {
+            match leader.api.payouts().await {
+                Ok(payouts) => merge(&mut told, payouts),
+                Err(error) => tracing::debug!(%error, "the leader was not asked"),
+            }
         }
-        listed.retain(|payout| self.payouts.get(&payout.payout_id) != Some(payout));
-        listed.sort_by_key(|payout| (payout.settlement, payout.worker));
-        Ok(listed)
+        // Unfinished ones that newer settlements have pushed off the page.
+        let off_page = self.payouts.values().filter(|p| Stage::of(p) < Stage::Paid);
+        let off_page: Vec<_> = off_page.map(|p| p.payout_id).filter(|id| !told.contains_key(id)).collect();
+        for id in off_page {
+            merge(&mut told, teller.payout(&id).await?);
+        }
+        self.payouts.retain(|id, payout| told.contains_key(id) || is_open(payout));
+        let is_new = |payout: &PayoutView| self.payouts.get(&payout.payout_id) != Some(payout);
+        let mut changed: Vec<_> = told.into_values().filter(is_new).collect();
+        changed.sort_by_key(|payout| (payout.settlement, payout.worker));
+        Ok(changed)
     }
 
     async fn balances(&self, addresses: impl Iterator<Item = PayoutAddress>) -> BTreeMap<PayoutAddress, MicroUsdt> {

@@ -1,173 +1,186 @@
 //! A full node's HTTP API, as far as Lucid needs it.
 //!
-//! A [`Client`] stands for one provider: one or more endpoints that fail over to each other. Independence comes from
-//! having two clients (see [`crate::observer`]), not from two endpoints of one. Every endpoint is asked for its block 0
+//! A [`Client`] stands for one provider group: endpoints that are asked in order and stand in for each other. Independence comes
+//! from having two groups (see [`crate::providers`]), not from two endpoints of one. Every endpoint is asked for its block 0
 //! first and refused when it serves another network than the pinned one, because a transaction carries no chain id.
-//! Blocks are handed out checked (see [`CheckedBlock`]); answers are capped in size and time.
+//! Answers are capped in size and time, requests are limited in number, and an endpoint that says 429 or 403 is left alone for as
+//! long as it wants.
 //!
 //! It does not build transactions, and it judges nothing but the form of an answer.
 
+mod block;
 mod broadcast;
 mod config;
+mod constant;
+mod endpoint;
 mod error;
+mod group;
 mod reply;
 mod transport;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use backon::{ExponentialBuilder, Retryable};
-use futures::future::join_all;
+use lucid_tron_types::{abi, block as tron_block, proto};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
-use lucid_types::payout::TokenFlags;
+use lucid_types::payout_tree::AccountId;
 use prost::Message;
-use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 pub use broadcast::{Answer, BroadcastOutcome};
-pub use config::{ApiKey, ClientConfig};
+pub use config::{ApiKey, ClientConfig, EndpointConfig};
+pub use constant::{ConstantResult, Estimate, Revert};
 pub use error::ClientError;
-pub use reply::{Account, AccountPermission, ChainParameters, ConstantResult, Log, TransactionInfo};
+pub use lucid_tron_types::proto::ContractResult;
+pub use reply::{Account, ChainParameters, Log, Resources, TransactionInfo};
 
-use crate::address;
-use crate::checked::CheckedBlock;
-use lucid_tron_types::abi;
-use lucid_tron_types::block;
-use lucid_tron_types::proto::Transaction;
+use crate::transaction::Reference;
+use crate::trc20::{self, TokenFlags};
+use crate::vault::{self, Seat, VaultSnapshot};
+use constant::Constant;
+use endpoint::Endpoint;
+use group::{BLOCK, Group, MAX_BLOCK_BYTES};
 use reply::Problem;
 use transport::Call;
 
-/// Most bytes of an answer that holds a block: 2 MB of protobuf become at most four times as much JSON.
-const MAX_BLOCK_BYTES: usize = 16 << 20;
 /// Most bytes of any other answer; accounts with many old tokens are the longest.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// Most accounts in one call of a vault's `snapshot`: what a node computes in the 80 ms that a call may take.
+const SNAPSHOT_CHUNK: usize = 500;
 
-/// One provider of a TRON network.
+const SOLID_BLOCK: &str = "/walletsolidity/getblock";
+const CONSTANT: &str = "/wallet/triggerconstantcontract";
+const SOLID_CONSTANT: &str = "/walletsolidity/triggerconstantcontract";
+const BROADCAST: &str = "/wallet/broadcasthex";
+
+/// One provider group of a TRON network.
 #[derive(Debug)]
-pub struct Client {
-    http: reqwest::Client,
-    endpoints: Vec<Endpoint>,
-    /// The endpoint that answered last.
-    preferred: AtomicUsize,
-    genesis: Option<SolidBlockId>,
-    retries: usize,
-}
-
-#[derive(Debug)]
-struct Endpoint {
-    url: Url,
-    /// Scheme, host and port: for logs and errors.
-    label: String,
-    /// Set once its block 0 was seen to be the pinned one.
-    pinned: OnceCell<()>,
-}
-
-/// Whether an endpoint is on this machine.
-fn is_local(endpoint: &str) -> bool {
-    let host = Url::parse(endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    })
-}
+pub struct Client(Group);
 
 impl Client {
     /// Prepares a client; asks nothing yet.
     ///
     /// # Errors
-    /// No endpoint, an endpoint that is no URL, or a key that no header can hold.
+    /// No endpoint, an endpoint that is no URL, a key that no header can hold, or a key that would go over plain http.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &config.api_key {
-            let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ClientError::ApiKey)?;
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_static("tron-pro-api-key"), value);
-        }
-        let endpoints = config.endpoints.iter().map(|url| Endpoint::new(url)).collect::<Result<Vec<_>, _>>()?;
-        if endpoints.is_empty() {
-            return Err(ClientError::NoEndpoint);
-        }
-        let mut http = reqwest::Client::builder();
-        if config.endpoints.iter().all(|endpoint| is_local(endpoint)) {
-            // A proxy for the world knows nothing of this machine's own ports.
-            http = http.no_proxy();
-        }
-        let http = http
-            .default_headers(headers)
-            .timeout(config.timeout)
-            .connect_timeout(config.timeout.min(Duration::from_secs(5)))
-            // A redirect would carry the key and a signed transaction to a host nobody named.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ClientError::Setup)?;
-        Ok(Self { http, endpoints, preferred: AtomicUsize::new(0), genesis: config.genesis, retries: config.retries })
+        Group::new(config).map(Self)
+    }
+
+    /// The endpoints without their paths, for people: paths may hold access tokens.
+    pub fn label(&self) -> String {
+        self.0.label()
     }
 
     /// Id of block 0, without comparing it with the pinned one.
+    ///
+    /// # Errors
+    /// No endpoint answered.
     pub async fn genesis_block_id(&self) -> Result<SolidBlockId, ClientError> {
-        let mut last = ClientError::NoEndpoint;
-        for endpoint in &self.endpoints {
-            match self.read_genesis(endpoint).await {
-                Ok(id) => return Ok(id),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        self.0.genesis_block_id().await
     }
 
     /// The newest block, which may still be forked away.
-    pub async fn head(&self) -> Result<CheckedBlock, ClientError> {
-        self.now_block("/wallet/getnowblock").await
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn head(&self) -> Result<Reference, ClientError> {
+        self.newest_block(BLOCK).await
     }
 
     /// The newest solidified block.
-    pub async fn solid_head(&self) -> Result<CheckedBlock, ClientError> {
-        self.now_block("/walletsolidity/getnowblock").await
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn solid_head(&self) -> Result<Reference, ClientError> {
+        self.newest_block(SOLID_BLOCK).await
     }
 
     /// A block that may still be forked away; `None` if there is none of that number yet.
-    pub async fn block(&self, number: u64) -> Result<Option<CheckedBlock>, ClientError> {
-        self.block_by_number("/wallet/getblockbynum", number).await
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
+        self.0.ask(|endpoint| self.read_block(endpoint, BLOCK, number)).await
     }
 
     /// A solidified block; `None` if there is none of that number yet.
-    pub async fn solid_block(&self, number: u64) -> Result<Option<CheckedBlock>, ClientError> {
-        self.block_by_number("/walletsolidity/getblockbynum", number).await
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn solid_block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
+        self.0.ask(|endpoint| self.read_block(endpoint, SOLID_BLOCK, number)).await
     }
 
-    /// Whether a block, which may still be forked away, includes the transaction.
-    pub async fn is_included(&self, id: &TxId) -> Result<bool, ClientError> {
-        self.info("/wallet/gettransactioninfobyid", id).await.map(|info| info.is_some())
+    /// The receipts of a solidified block with their events; `None` if there is no solidified block of that number yet.
+    /// Receipts of kinds of transactions that this program does not know may be missing.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn solid_logs(&self, number: u64) -> Result<Option<Vec<TransactionInfo>>, ClientError> {
+        let body = json!({ "num": number });
+        let path = "/walletsolidity/gettransactioninfobyblocknum";
+        let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
+        self.0
+            .ask(|endpoint| async move {
+                let infos = self.0.read(endpoint, call, |reply: reply::InfosJson| reply.infos(number)).await?;
+                if !infos.is_empty() {
+                    return Ok(Some(infos));
+                }
+                // The answer is the same for an empty block and for one that is not there yet.
+                Ok(self.read_block(endpoint, SOLID_BLOCK, number).await?.map(|_| infos))
+            })
+            .await
     }
 
-    /// A transaction in the solidified view; `None` if it is not there.
-    pub async fn solid_transaction(&self, id: &TxId) -> Result<Option<Transaction>, ClientError> {
-        let body = json!({ "value": id.to_string() });
-        let call = Call { path: "/walletsolidity/gettransactionbyid", body: &body, max_bytes: MAX_ANSWER_BYTES };
-        self.ask(call, |reply: reply::TransactionJson| reply.with_id(id)).await
+    /// A transaction's receipt, in a block that may still be forked away; `None` if it is in none.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn transaction_info(&self, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {
+        self.info("/wallet/gettransactioninfobyid", id).await
     }
 
     /// A transaction's receipt in the solidified view; `None` if it is not there.
+    ///
+    /// # Errors
+    /// No endpoint answered.
     pub async fn solid_transaction_info(&self, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {
         self.info("/walletsolidity/gettransactioninfobyid", id).await
     }
 
+    /// An account at the head; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn account(&self, address: &PayoutAddress) -> Result<Option<Account>, ClientError> {
+        let body = json!({ "address": address.hex() });
+        self.ask_for("/wallet/getaccount", &body, |reply: reply::AccountJson| reply.account(address)).await
+    }
+
     /// An account in the solidified view; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// No endpoint answered.
     pub async fn solid_account(&self, address: &PayoutAddress) -> Result<Option<Account>, ClientError> {
         let body = json!({ "address": address.hex() });
-        let call = Call { path: "/walletsolidity/getaccount", body: &body, max_bytes: MAX_ANSWER_BYTES };
-        self.ask(call, |reply: reply::AccountJson| reply.account(address)).await
+        self.ask_for("/walletsolidity/getaccount", &body, |reply: reply::AccountJson| reply.account(address)).await
+    }
+
+    /// What an account can use now before TRX is burnt; nothing if it does not exist.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn resources(&self, address: &PayoutAddress) -> Result<Resources, ClientError> {
+        let body = json!({ "address": address.hex() });
+        self.ask_for("/wallet/getaccountresource", &body, |reply: reply::ResourcesJson| Ok(reply.resources())).await
     }
 
     /// The network's prices.
+    ///
+    /// # Errors
+    /// No endpoint answered.
     pub async fn chain_parameters(&self) -> Result<ChainParameters, ClientError> {
-        let body = json!({});
-        let call = Call { path: "/wallet/getchainparameters", body: &body, max_bytes: MAX_ANSWER_BYTES };
-        self.ask(call, |reply: reply::ParametersJson| reply.parameters()).await
+        let read = |reply: reply::ParametersJson| reply.parameters();
+        self.ask_for("/wallet/getchainparameters", &json!({}), read).await
     }
 
     /// Runs a function of a contract on the solidified state without a transaction.
@@ -180,43 +193,105 @@ impl Client {
         contract: &PayoutAddress,
         data: &[u8],
     ) -> Result<ConstantResult, ClientError> {
-        let path = "/walletsolidity/triggerconstantcontract";
-        let body = json!({
-            "owner_address": caller.hex(),
-            "contract_address": contract.hex(),
-            "data": hex::encode(data),
-        });
-        let call = Call { path, body: &body, max_bytes: MAX_ANSWER_BYTES };
-        match self.ask(call, reply::ConstantJson::constant).await? {
-            reply::Constant::Returned(result) => Ok(result),
-            reply::Constant::Reverted(message) => Err(ClientError::Reverted { call: path, message }),
-        }
+        self.constant_call_on(SOLID_CONSTANT, caller, contract, data).await
     }
 
-    /// What `owner` has of `token`.
-    pub async fn token_balance(&self, token: &PayoutAddress, owner: &PayoutAddress) -> Result<MicroUsdt, ClientError> {
-        let arguments = [address::to_word(owner)];
-        self.token_number(token, owner, "balanceOf(address)", &arguments).await.map(MicroUsdt::new)
-    }
-
-    /// What `token` would do to a transfer out of `treasury`.
-    pub async fn token_flags(
+    /// Runs a function of a contract on the newest state, which may still be forked away, without a transaction.
+    ///
+    /// # Errors
+    /// [`ClientError::Reverted`] when the contract reverts.
+    pub async fn head_constant_call(
         &self,
-        token: &PayoutAddress,
-        treasury: &PayoutAddress,
-    ) -> Result<TokenFlags, ClientError> {
-        let flag = async |signature, arguments: &[abi::Word]| {
-            self.token_number(token, treasury, signature, arguments).await.map(|n| n != 0)
-        };
+        caller: &PayoutAddress,
+        contract: &PayoutAddress,
+        data: &[u8],
+    ) -> Result<ConstantResult, ClientError> {
+        self.constant_call_on(CONSTANT, caller, contract, data).await
+    }
+
+    /// What a call would use if it were sent now, and why it would revert.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract does not exist.
+    pub async fn estimate(
+        &self,
+        caller: &PayoutAddress,
+        contract: &PayoutAddress,
+        data: &[u8],
+    ) -> Result<Estimate, ClientError> {
+        self.constant(CONSTANT, caller, Some(contract), data).await.map(Constant::estimate)
+    }
+
+    /// What deploying a contract would use if it were done now; `code` has the constructor's arguments.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn estimate_creation(&self, deployer: &PayoutAddress, code: &[u8]) -> Result<Estimate, ClientError> {
+        self.constant(CONSTANT, deployer, None, code).await.map(Constant::estimate)
+    }
+
+    /// What `holder` has of `token` in the solidified view.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract is no token.
+    pub async fn token_balance(&self, token: &PayoutAddress, holder: &PayoutAddress) -> Result<MicroUsdt, ClientError> {
+        self.token_number(token, holder, &trc20::balance_of(holder)).await.map(MicroUsdt::new)
+    }
+
+    /// What `token` would do to a transfer out of `holder`, in the solidified view.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract is another token than USDT.
+    pub async fn token_flags(&self, token: &PayoutAddress, holder: &PayoutAddress) -> Result<TokenFlags, ClientError> {
         Ok(TokenFlags {
-            paused: flag("paused()", &[]).await?,
-            deprecated: flag("deprecated()", &[]).await?,
-            fee: flag("basisPointsRate()", &[]).await?,
-            treasury_blacklisted: flag("isBlackListed(address)", &[address::to_word(treasury)]).await?,
+            paused: self.token_number(token, holder, &trc20::paused()).await? != 0,
+            deprecated: self.token_number(token, holder, &trc20::deprecated()).await? != 0,
+            fee: self.token_number(token, holder, &trc20::fee_rate()).await? != 0,
+            blacklisted: self.token_number(token, holder, &trc20::is_blacklisted(holder)).await? != 0,
         })
     }
 
-    /// Sends an encoded, signed transaction to every endpoint and returns the best news.
+    /// The Keccak-256 of a contract's deployed code; `None` if there is no such contract.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn code_hash(&self, contract: &PayoutAddress) -> Result<Option<[u8; 32]>, ClientError> {
+        let read = |reply: reply::ContractInfoJson| reply.code_hash();
+        self.ask_for("/wallet/getcontractinfo", &json!({ "value": contract.hex() }), read).await
+    }
+
+    /// The solidified state of a vault, and what these accounts have had.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract is no vault.
+    pub async fn vault_snapshot(&self, vault: &PayoutAddress, ids: &[AccountId]) -> Result<VaultSnapshot, ClientError> {
+        self.snapshot_on(SOLID_CONSTANT, vault, ids).await
+    }
+
+    /// The newest state of a vault, which may still be forked away, and what these accounts have had.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract is no vault.
+    pub async fn head_vault_snapshot(
+        &self,
+        vault: &PayoutAddress,
+        ids: &[AccountId],
+    ) -> Result<VaultSnapshot, ClientError> {
+        self.snapshot_on(CONSTANT, vault, ids).await
+    }
+
+    /// Where a signer stands in a vault at the head; `None` if it never was one.
+    ///
+    /// # Errors
+    /// No endpoint answered, or the contract is no vault.
+    pub async fn vault_seat(&self, vault: &PayoutAddress, signer: &PayoutAddress) -> Result<Option<Seat>, ClientError> {
+        let result = self.head_constant_call(vault, vault, &vault::seat(signer)).await?;
+        let number = abi::first_word(&result.data).and_then(|word| abi::to_u64(&word));
+        let problem = || "no seat in the answer".to_owned();
+        number.map(Seat::from_number).ok_or_else(|| ClientError::OtherContract { contract: *vault, problem: problem() })
+    }
+
+    /// Sends an encoded, signed transaction to every endpoint that is worth asking, and returns the best news.
     ///
     /// Not retried here: whoever sends decides when to send the same bytes again. An error does not mean that no
     /// endpoint took it.
@@ -224,173 +299,126 @@ impl Client {
     /// # Errors
     /// No endpoint gave an answer; or the bytes are no transaction.
     pub async fn broadcast(&self, transaction: &[u8]) -> Result<BroadcastOutcome, ClientError> {
-        const PATH: &str = "/wallet/broadcasthex";
-        let parsed = Transaction::decode(transaction).map_err(|e| ClientError::Content {
+        let parsed = proto::Transaction::decode(transaction).map_err(|e| ClientError::Content {
             endpoint: "this node".into(),
-            call: PATH,
+            call: BROADCAST,
             problem: format!("the bytes to broadcast are no transaction: {e}"),
         })?;
-        let id = TxId::from_bytes(block::transaction_id(&parsed.raw_data));
+        let id = TxId::from_bytes(tron_block::transaction_id(&parsed.raw_data));
         let body = json!({ "transaction": hex::encode(transaction) });
-        let call = Call { path: PATH, body: &body, max_bytes: MAX_ANSWER_BYTES };
-        let send = async |endpoint: &Endpoint| {
-            let body = self.post_pinned(endpoint, call).await?;
-            transport::check_is_json(&endpoint.label, PATH, &body)?;
-            broadcast::judge(&endpoint.label, PATH, &body, &id)
+        let call = Call { path: BROADCAST, body: &body, max_bytes: MAX_ANSWER_BYTES };
+        let judge = |endpoint: &Endpoint, body: &[u8]| {
+            transport::check_is_json(&endpoint.label, BROADCAST, body)?;
+            broadcast::judge(&endpoint.label, BROADCAST, body, &id)
         };
-        let (answers, errors): (Vec<_>, Vec<_>) =
-            join_all(self.endpoints.iter().map(send)).await.into_iter().partition(Result::is_ok);
-        let best = answers.into_iter().flatten().min();
-        best.map_or_else(|| Err(errors.into_iter().find_map(Result::err).unwrap_or(ClientError::NoEndpoint)), Ok)
+        let answers = self.0.ask_all(call, &judge).await?;
+        answers.into_iter().min().ok_or(ClientError::NoEndpoint)
     }
 
     async fn info(&self, path: &'static str, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {
-        let body = json!({ "value": id.to_string() });
-        let call = Call { path, body: &body, max_bytes: MAX_ANSWER_BYTES };
-        self.ask(call, |reply: reply::InfoJson| reply.info(id)).await
+        self.ask_for(path, &json!({ "value": id.to_string() }), |reply: reply::InfoJson| reply.info_of(id)).await
     }
 
-    async fn now_block(&self, path: &'static str) -> Result<CheckedBlock, ClientError> {
-        let body = json!({});
+    async fn newest_block(&self, path: &'static str) -> Result<Reference, ClientError> {
+        let body = json!({ "detail": false });
         let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
-        self.ask(call, |reply: reply::BlockJson| reply.checked()?.ok_or("no newest block".into())).await
+        let read = |reply: block::BlockJson| reply.checked()?.ok_or("no newest block".into());
+        self.0.ask(|endpoint| self.0.read(endpoint, call, read)).await
     }
 
-    async fn block_by_number(&self, path: &'static str, number: u64) -> Result<Option<CheckedBlock>, ClientError> {
-        let body = json!({ "num": number });
+    async fn read_block(
+        &self,
+        endpoint: &Endpoint,
+        path: &'static str,
+        number: u64,
+    ) -> Result<Option<Reference>, ClientError> {
+        let body = json!({ "id_or_num": number.to_string(), "detail": false });
         let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
-        self.ask(call, |reply: reply::BlockJson| {
+        let read = |reply: block::BlockJson| {
             let block = reply.checked()?;
             match &block {
-                Some(b) if b.solid().number != number => Err(format!("block {} for {number}", b.solid().number)),
+                Some(found) if found.number != number => Err(format!("block {} for {number}", found.number)),
                 _ => Ok(block),
             }
-        })
-        .await
+        };
+        self.0.read(endpoint, call, read).await
+    }
+
+    async fn constant(
+        &self,
+        path: &'static str,
+        caller: &PayoutAddress,
+        contract: Option<&PayoutAddress>,
+        data: &[u8],
+    ) -> Result<Constant, ClientError> {
+        let mut body = json!({ "owner_address": caller.hex(), "data": hex::encode(data) });
+        if let (Some(contract), Some(fields)) = (contract, body.as_object_mut()) {
+            fields.insert("contract_address".into(), contract.hex().into());
+        }
+        self.ask_for(path, &body, constant::ConstantJson::constant).await
     }
 
     async fn token_number(
         &self,
         token: &PayoutAddress,
         caller: &PayoutAddress,
-        signature: &'static str,
-        arguments: &[abi::Word],
+        data: &[u8],
     ) -> Result<u64, ClientError> {
-        let result = self.constant_call(caller, token, &abi::call(signature, arguments)).await?;
+        let result = self.constant_call(caller, token, data).await?;
         // More than 64 bits of a token with 6 decimals exceed any supply; the greatest number stands for them.
-        abi::first_word(&result.data).map(|word| abi::to_u64(&word).unwrap_or(u64::MAX)).ok_or_else(|| {
-            ClientError::Content {
-                endpoint: token.to_string(),
-                call: signature,
-                problem: format!("{} bytes instead of a word", result.data.len()),
-            }
+        let number = abi::first_word(&result.data).map(|word| abi::to_u64(&word).unwrap_or(u64::MAX));
+        number.ok_or_else(|| ClientError::OtherContract {
+            contract: *token,
+            problem: format!("{} bytes instead of a word", result.data.len()),
         })
     }
 
-    /// Asks the endpoints in turn, the one that answered last first, and all again after a pause while it can help.
-    async fn ask<T, R>(&self, call: Call<'_>, read: impl Fn(R) -> Result<T, Problem>) -> Result<T, ClientError>
-    where
-        R: serde::de::DeserializeOwned,
-    {
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .with_max_times(self.retries)
-            .with_jitter();
-        (|| self.ask_each(call, &read))
-            .retry(backoff)
-            .when(ClientError::is_passing)
-            .adjust(|error, pause| pause.map(|p| error.retry_after().map_or(p, |wanted| wanted.max(p))))
-            .notify(|error, pause| tracing::debug!(%error, pause_ms = pause.as_millis(), "TRON request is repeated"))
-            .await
-    }
-
-    async fn ask_each<T, R>(&self, call: Call<'_>, read: &impl Fn(R) -> Result<T, Problem>) -> Result<T, ClientError>
-    where
-        R: serde::de::DeserializeOwned,
-    {
-        let mut worst = ClientError::NoEndpoint;
-        let first = self.preferred.load(Ordering::Relaxed);
-        let order = (0..self.endpoints.len()).cycle().skip(first).take(self.endpoints.len());
-        for index in order {
-            let Some(endpoint) = self.endpoints.get(index) else { continue };
-            match self.ask_one(endpoint, call, read).await {
-                Ok(value) => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(value);
-                }
-                // The node understood and said no: another one would too.
-                Err(error @ ClientError::Refused { .. }) => return Err(error),
-                Err(error) => {
-                    tracing::debug!(endpoint = endpoint.label, %error, "TRON endpoint failed");
-                    if !worst.is_passing() {
-                        worst = error;
-                    }
-                }
-            }
-        }
-        Err(worst)
-    }
-
-    async fn ask_one<T, R>(
+    async fn constant_call_on(
         &self,
-        endpoint: &Endpoint,
-        call: Call<'_>,
-        read: &impl Fn(R) -> Result<T, Problem>,
-    ) -> Result<T, ClientError>
-    where
-        R: serde::de::DeserializeOwned,
-    {
-        let body = self.post_pinned(endpoint, call).await?;
-        transport::check_errors(&endpoint.label, call.path, &body)?;
-        let reply = transport::parse(&endpoint.label, call.path, &body)?;
-        read(reply).map_err(|problem| ClientError::Content {
-            endpoint: endpoint.label.clone(),
-            call: call.path,
-            problem,
-        })
+        path: &'static str,
+        caller: &PayoutAddress,
+        contract: &PayoutAddress,
+        data: &[u8],
+    ) -> Result<ConstantResult, ClientError> {
+        let result = self.constant(path, caller, Some(contract), data).await?;
+        result.returned().map_err(|revert| ClientError::Reverted { contract: *contract, revert })
     }
 
-    async fn post_pinned(&self, endpoint: &Endpoint, call: Call<'_>) -> Result<Vec<u8>, ClientError> {
-        if let Some(expected) = self.genesis {
-            let check = async || {
-                let found = self.read_genesis(endpoint).await?;
-                if found == expected {
-                    Ok(())
-                } else {
-                    Err(ClientError::OtherNetwork { endpoint: endpoint.label.clone(), expected, found })
-                }
-            };
-            endpoint.pinned.get_or_try_init(check).await?;
+    /// The accounts in portions; the state is that of the last.
+    async fn snapshot_on(
+        &self,
+        path: &'static str,
+        vault: &PayoutAddress,
+        ids: &[AccountId],
+    ) -> Result<VaultSnapshot, ClientError> {
+        let (first, others) = ids.split_at(ids.len().min(SNAPSHOT_CHUNK));
+        let mut snapshot = self.small_snapshot(path, vault, first).await?;
+        for chunk in others.chunks(SNAPSHOT_CHUNK) {
+            let mut next = self.small_snapshot(path, vault, chunk).await?;
+            next.paid.append(&mut snapshot.paid);
+            snapshot = next;
         }
-        transport::post(&self.http, &endpoint.url, &endpoint.label, call).await
+        Ok(snapshot)
     }
 
-    async fn read_genesis(&self, endpoint: &Endpoint) -> Result<SolidBlockId, ClientError> {
-        const PATH: &str = "/wallet/getblockbynum";
-        #[derive(Deserialize)]
-        struct Genesis {
-            #[serde(rename = "blockID")]
-            id: SolidBlockId,
-        }
-        let body: Value = json!({ "num": 0 });
-        let call = Call { path: PATH, body: &body, max_bytes: MAX_BLOCK_BYTES };
-        let body = transport::post(&self.http, &endpoint.url, &endpoint.label, call).await?;
-        transport::check_errors(&endpoint.label, PATH, &body)?;
-        transport::parse::<Genesis>(&endpoint.label, PATH, &body).map(|g| g.id)
+    async fn small_snapshot(
+        &self,
+        path: &'static str,
+        vault: &PayoutAddress,
+        ids: &[AccountId],
+    ) -> Result<VaultSnapshot, ClientError> {
+        let result = self.constant_call_on(path, vault, vault, &vault::snapshot(ids)).await?;
+        VaultSnapshot::decode(&result.data, ids)
+            .map_err(|e| ClientError::OtherContract { contract: *vault, problem: e.to_string() })
     }
-}
 
-impl Endpoint {
-    fn new(text: &str) -> Result<Self, ClientError> {
-        let wrong = || ClientError::Url { url: text.into() };
-        let url = Url::parse(text).map_err(|_| wrong())?;
-        let host = url.host_str().ok_or_else(wrong)?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong());
-        }
-        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-        let label = format!("{}://{host}{port}", url.scheme());
-        Ok(Self { url, label, pinned: OnceCell::new() })
+    async fn ask_for<T, R: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        body: &Value,
+        read: impl Fn(R) -> Result<T, Problem>,
+    ) -> Result<T, ClientError> {
+        let call = Call { path, body, max_bytes: MAX_ANSWER_BYTES };
+        self.0.ask(|endpoint| self.0.read(endpoint, call, &read)).await
     }
 }

@@ -1,7 +1,8 @@
-//! A treasury signer's secp256k1 key: made, loaded, and used for one purpose.
+//! A TRON key (secp256k1): of a treasury signer, a gas account or an owner. Made, loaded, and used for one purpose at a time.
 //!
 //! The key file holds 64 hex digits and must be readable by its owner only. The secret is wiped from memory on drop and
-//! never printed. What may be signed is decided in [`crate::signer`]; this module signs what it is given.
+//! never printed. Each purpose has a method of its own, and none signs bytes of the caller's choice. Whether a signature should
+//! be given is decided elsewhere; this module signs what it is given.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -9,13 +10,15 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use k256::ecdsa::SigningKey;
+use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
-use lucid_types::payout::TreasurySignature;
+use lucid_types::payout::{SettlementRoot, TreasurySignature, VaultLimits};
 use zeroize::Zeroizing;
 
 use crate::address;
 use crate::signature::V_BASE;
-use crate::transfer::UnsignedTransfer;
+use crate::transaction::UnsignedTransaction;
+use crate::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
 
 /// Most bytes read of a key file: 64 digits and some white space.
 const MAX_FILE_BYTES: u64 = 256;
@@ -27,7 +30,7 @@ pub enum KeyError {
     #[error("read the operating system's random source: {0}")]
     Random(getrandom::Error),
     /// The file could not be opened.
-    #[error("open the treasury key {}", path.display())]
+    #[error("open the TRON key {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -36,7 +39,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file could not be read.
-    #[error("read the treasury key {}", path.display())]
+    #[error("read the TRON key {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -45,7 +48,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file could not be created or written.
-    #[error("write the treasury key {}", path.display())]
+    #[error("write the TRON key {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -54,7 +57,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others than the owner may read the file.
-    #[error("the treasury key {} has mode {mode:04o}: others may read it; run `chmod 600 {}` and replace the key if it was exposed", path.display(), path.display())]
+    #[error("the TRON key {} has mode {mode:04o}: others may read it; run `chmod 600 {}` and replace the key if it was exposed", path.display(), path.display())]
     Mode {
         /// The file.
         path: PathBuf,
@@ -62,7 +65,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// The file does not hold a key.
-    #[error("the treasury key {} must hold exactly 64 hex digits; restore it from its backup", path.display())]
+    #[error("the TRON key {} must hold exactly 64 hex digits; restore it from its backup", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -71,14 +74,15 @@ pub enum KeyError {
     #[error("the 32 bytes are no secp256k1 secret")]
     NotASecret,
     /// Signing failed; with a valid key this does not happen.
-    #[error("sign the transfer")]
+    #[error("sign with the TRON key")]
     Sign(#[source] k256::ecdsa::Error),
 }
 
-/// A secp256k1 secret that signs a treasury's transfers.
-pub struct TreasuryKey(SigningKey);
+/// A secp256k1 secret. Each clone wipes its own copy.
+#[derive(Clone)]
+pub struct TronKey(SigningKey);
 
-impl TreasuryKey {
+impl TronKey {
     /// A new key from the operating system's random source.
     ///
     /// # Errors
@@ -124,19 +128,18 @@ impl TreasuryKey {
     /// # Errors
     /// The file exists or could not be written.
     pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
-        let write = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path)?;
-            let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
-            let mut text = Zeroizing::new([0; 64]);
-            hex::encode_to_slice(secret.as_ref(), text.as_mut()).map_err(io::Error::other)?;
-            file.write_all(text.as_ref())?;
-            file.sync_all()
-        };
-        write().map_err(|source| KeyError::Write { path: path.into(), source })
+        write_new(path, self.to_hex().as_ref())
+    }
+
+    /// The secret as a key file holds it.
+    pub(crate) fn to_hex(&self) -> Zeroizing<[u8; 64]> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
+        let mut text = Zeroizing::new([0; 64]);
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(secret.iter()) {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or_default());
+        }
+        text
     }
 
     /// The key's address.
@@ -144,12 +147,53 @@ impl TreasuryKey {
         address::of_public_key(self.0.verifying_key())
     }
 
-    /// Signs the transfer's transaction id: deterministic (RFC 6979), low s, v 27 or 28.
+    /// Signs a transaction: its id.
     ///
     /// # Errors
     /// None with a valid key.
-    pub fn sign_transfer(&self, transfer: &UnsignedTransfer) -> Result<TreasurySignature, KeyError> {
-        let (signature, id) = self.0.sign_prehash_recoverable(transfer.tx_id().as_bytes()).map_err(KeyError::Sign)?;
+    pub fn sign_transaction(&self, transaction: &UnsignedTransaction) -> Result<TreasurySignature, KeyError> {
+        self.sign_digest(transaction.tx_id().as_bytes())
+    }
+
+    /// Signs a payout root, for the vault's `postRoot`.
+    ///
+    /// # Errors
+    /// None with a valid key.
+    pub fn sign_root(&self, domain: &VaultDomain, root: &SettlementRoot) -> Result<TreasurySignature, KeyError> {
+        self.sign_digest(&root_digest(domain, root))
+    }
+
+    /// Signs a change of signers, for the vault's `setSigners`. `era` and `nonce` are those in force before it.
+    ///
+    /// # Errors
+    /// None with a valid key.
+    pub fn sign_signers(
+        &self,
+        domain: &VaultDomain,
+        era: u32,
+        nonce: u32,
+        signers: &SignerSet,
+    ) -> Result<TreasurySignature, KeyError> {
+        self.sign_digest(&signers_digest(domain, era, nonce, signers))
+    }
+
+    /// Signs a change of limits, for the vault's `setLimits`. `era` and `nonce` are those in force before it.
+    ///
+    /// # Errors
+    /// None with a valid key.
+    pub fn sign_limits(
+        &self,
+        domain: &VaultDomain,
+        era: u32,
+        nonce: u32,
+        limits: &VaultLimits,
+    ) -> Result<TreasurySignature, KeyError> {
+        self.sign_digest(&limits_digest(domain, era, nonce, limits))
+    }
+
+    /// Deterministic (RFC 6979), low s, v 27 or 28.
+    fn sign_digest(&self, digest: &[u8; 32]) -> Result<TreasurySignature, KeyError> {
+        let (signature, id) = self.0.sign_prehash_recoverable(digest).map_err(KeyError::Sign)?;
         let mut bytes = [0; 65];
         bytes[..64].copy_from_slice(&signature.to_bytes());
         bytes[64] = V_BASE.saturating_add(id.to_byte());
@@ -157,14 +201,28 @@ impl TreasuryKey {
     }
 }
 
-impl fmt::Debug for TreasuryKey {
+impl fmt::Debug for TronKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TreasuryKey({})", self.address())
+        write!(f, "TronKey({})", self.address())
     }
 }
 
+/// Writes a secret file of mode 0600, synced. An existing file is never overwritten.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+    let write = || -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(|source| KeyError::Write { path: path.into(), source })
+}
+
 #[cfg(unix)]
-fn check_mode(file: &File, path: &Path) -> Result<(), KeyError> {
+pub(crate) fn check_mode(file: &File, path: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = file.metadata().map_err(|source| KeyError::Read { path: path.into(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
@@ -172,7 +230,7 @@ fn check_mode(file: &File, path: &Path) -> Result<(), KeyError> {
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &File, _: &Path) -> Result<(), KeyError> {
+pub(crate) fn check_mode(_: &File, _: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
@@ -186,10 +244,10 @@ mod tests {
     fn saved_key_loads_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("treasury.key");
-        let key = TreasuryKey::generate().unwrap();
+        let key = TronKey::generate().unwrap();
         key.save_new(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(TreasuryKey::load(&path).unwrap().address(), key.address());
+        assert_eq!(TronKey::load(&path).unwrap().address(), key.address());
         assert!(matches!(key.save_new(&path), Err(KeyError::Write { .. })), "a key file is never overwritten");
     }
 
@@ -197,9 +255,9 @@ mod tests {
     fn a_key_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("treasury.key");
-        TreasuryKey::generate().unwrap().save_new(&path).unwrap();
+        TronKey::generate().unwrap().save_new(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let error = TreasuryKey::load(&path).unwrap_err().to_string();
+        let error = TronKey::load(&path).unwrap_err().to_string();
         assert!(error.contains("0640") && error.contains("chmod 600") && error.contains("treasury.key"), "{error}");
     }
 
@@ -210,17 +268,17 @@ mod tests {
         for content in ["", "12", &"0".repeat(64), &"f".repeat(64), &"1".repeat(300)] {
             std::fs::write(&path, content).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let error = TreasuryKey::load(&path).unwrap_err();
+            let error = TronKey::load(&path).unwrap_err();
             assert!(matches!(error, KeyError::Content { .. }), "{error}");
             assert!(content.is_empty() || !format!("{error}").contains(content));
         }
-        assert!(matches!(TreasuryKey::load(&dir.path().join("none")), Err(KeyError::Open { .. })));
+        assert!(matches!(TronKey::load(&dir.path().join("none")), Err(KeyError::Open { .. })));
     }
 
     #[test]
     fn debug_shows_the_address_only() {
-        let key = TreasuryKey::from_secret(&[0x11; 32]).unwrap();
-        assert_eq!(format!("{key:?}"), format!("TreasuryKey({})", key.address()));
+        let key = TronKey::from_secret(&[0x11; 32]).unwrap();
+        assert_eq!(format!("{key:?}"), format!("TronKey({})", key.address()));
         assert!(!format!("{key:?}").contains("1111"));
     }
 }

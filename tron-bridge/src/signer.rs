@@ -1,177 +1,124 @@
-//! The policy of a treasury signer: which attempts it signs, and that it never signs two transactions for one attempt.
+//! What a treasury signer signs, and that it never signs two roots for one settlement.
 //!
-//! The signer derives the bytes itself from the attempt its own node finalised, checks them against what it knows of its
-//! treasury and against its caps, makes `(payout, attempt) -> transaction id` durable, and only then signs. The caller's
-//! part, which this module cannot check, is that the attempt comes out of a block the own node finalised.
+//! A signer signs for three purposes: a payout root, a change of its vault's signers, a change of its limits. Each comes as
+//! a record of finalised state, never as bytes. **The caller has proved that the record is final**: it verified the block's
+//! certificate, or the state's proof, from a checkpoint that the signer pinned. This module cannot check that. It checks what
+//! would still be wrong if somebody had forged finality, or if the signer itself were run twice or restored from a backup:
 //!
-//! Times are arguments; the log's storage is the node's (see [`SignLog`]).
+//! - the record is for this pool's vault, and the key is one of the signers in force;
+//! - the watermark: no second root for a settlement, no older settlement, no smaller total, allowance for fees or promise.
+//!   It is durable before the signature exists;
+//! - the cap: the total is within what the pool has promised (budgets, corrections, losses). In terms of the last signature, of
+//!   any era of this vault or its predecessors: the total grew by at most what the promise grew by, and what the last root
+//!   had left of its promise (earnings on hold, budget that nobody earned).
+//!
+//! Signatures are deterministic: asking again for a signed record gives the same bytes.
+//!
+//! It performs no IO but through [`WatermarkStore`], and reads no clock.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod refusal;
 
-use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::id::{PayoutAddress, PayoutId, PoolId, TxId};
-use lucid_types::payout::{PayoutAttempt, TreasurySignature, Verdict};
-use lucid_types::time::UnixMillis;
+use lucid_types::codec::Wire;
+use lucid_types::genesis::SignerSet;
+use lucid_types::id::{Hash, PayoutAddress, PoolId};
+use lucid_types::payout::{SettlementRoot, TreasurySignature, VaultLimits};
 use serde::{Deserialize, Serialize};
 
-use crate::key::{KeyError, TreasuryKey};
-use crate::transfer::{TransferError, transfer};
+use crate::key::TronKey;
+use crate::vault::{VaultDomain, limits_digest, signers_digest};
 
-/// Window of the day caps.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub use refusal::{Refusal, SignError};
 
-/// How long entries count in memory: longer than the 24 h in which the network includes a transaction, so that an
-/// attempt whose entry is forgotten has expired and is refused for that.
-const MEMORY: Duration = Duration::from_secs(8 * 24 * 60 * 60);
-
-/// Longest time from reference to expiration that the network allows.
-const MAX_LIFETIME: Duration = DAY;
-
-/// What the signer knows of its treasury, and how much it signs for at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignerPolicy {
-    /// The account that pays.
-    pub treasury: PayoutAddress,
-    /// The USDT contract.
-    pub token: PayoutAddress,
-    /// The permission under which the key signs.
-    pub permission_id: u32,
-    /// Most money.
-    pub caps: Caps,
-}
-
-/// Upper bounds on what is signed. Sums count each payout once, whatever its attempts, and each attempt's fee limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Caps {
-    /// USDT for one settlement of one pool.
-    pub settlement: MicroUsdt,
-    /// USDT in any 24 h.
-    pub day: MicroUsdt,
-    /// USDT to one recipient in any 24 h.
-    pub recipient: MicroUsdt,
-    /// Fee limit of one transaction.
-    pub fee_limit: Sun,
-    /// Sum of fee limits in any 24 h.
-    pub day_fees: Sun,
-}
-
-/// One signed attempt, as the log keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignEntry {
-    /// The payout.
-    pub payout: PayoutId,
-    /// The attempt.
-    pub attempt: u32,
-    /// The only transaction that is ever signed for it.
-    pub tx_id: TxId,
-    /// When it was first signed.
-    pub time: UnixMillis,
-    /// The pool that pays.
+/// For whom a signer signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerAccount {
+    /// The pool.
     pub pool: PoolId,
-    /// The settlement.
-    pub settlement: u64,
-    /// The recipient.
-    pub to: PayoutAddress,
-    /// How much.
-    pub amount: MicroUsdt,
-    /// The most its energy may cost.
-    pub fee_limit: Sun,
+    /// Its vault.
+    pub domain: VaultDomain,
+    /// The vaults that this one replaced. What was signed for them counts for the watermark.
+    pub predecessors: Vec<PayoutAddress>,
 }
 
-/// The signer's durable memory. The node implements it on its storage.
-pub trait SignLog {
-    /// Why the log could not be read or written.
+/// All that a signer remembers of a pool. Replaced as a whole, never deleted: without it the signer could sign a second root
+/// for a settlement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Counts the records, so that an old copy shows.
+    pub sequence: u64,
+    /// The last root that was signed.
+    pub root: Option<SettlementRoot>,
+    /// The last changes of signers and limits that were signed, by their numbers; at most [`Watermark::MAX_CHANGES`].
+    pub changes: Vec<SignedChange>,
+}
+
+impl Watermark {
+    /// A change is numbered when it is recorded, and is of no use once the vault has seen a later one. So few are under way.
+    pub const MAX_CHANGES: usize = 8;
+}
+
+impl Wire for Watermark {
+    const MAX_BYTES: usize = 1 << 10;
+}
+
+/// A change of a vault that was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedChange {
+    /// The vault.
+    pub vault: PayoutAddress,
+    /// The change's number among the vault's.
+    pub nonce: u32,
+    /// The digest that was signed, which stands for the content.
+    pub digest: Hash,
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The watermark; [`Watermark::default`] if nothing was ever signed.
+    Watermark(Watermark),
+    /// The watermark is older than its second copy: the store was restored from a backup, or lost.
+    RolledBack {
+        /// Sequence of the stored watermark, 0 if there is none.
+        found: u64,
+        /// Sequence of the second copy.
+        newest: u64,
+    },
+}
+
+/// A signer's durable memory of one pool. One process at a time uses it; the implementation locks it.
+pub trait WatermarkStore {
+    /// Why the store could not be read or written.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// The entry of an attempt.
+    /// The watermark. A store with a second copy (another disk, a TPM's counter, a remote log) compares the sequences and
+    /// reports if the stored one is older.
     ///
     /// # Errors
-    /// The log could not be read.
-    fn find(&self, payout: &PayoutId, attempt: u32) -> Result<Option<SignEntry>, Self::Error>;
+    /// The store could not be read. A missing file is an error too if the store knows that there was one.
+    fn load(&mut self) -> Result<Stored, Self::Error>;
 
-    /// All entries of `since` or later, in any order.
+    /// Replaces the watermark. When this returns, the new one survives a power failure.
     ///
     /// # Errors
-    /// The log could not be read.
-    fn since(&self, since: UnixMillis) -> Result<Vec<SignEntry>, Self::Error>;
-
-    /// Adds an entry. When this returns, the entry survives a power failure.
-    ///
-    /// # Errors
-    /// The entry may not be durable; nothing is signed.
-    fn record(&mut self, entry: &SignEntry) -> Result<(), Self::Error>;
+    /// It may not be durable; nothing is signed.
+    fn record(&mut self, watermark: &Watermark) -> Result<(), Self::Error>;
 }
 
-/// Why the signer does not sign. The text is for the leader and its operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Another treasury, token or permission than the signer's.
-    #[error("the attempt's {0} is not the one this signer signs for")]
-    NotMine(&'static str),
-    /// Zero, the token or the treasury.
-    #[error("the recipient {0} is no payout address")]
-    Recipient(PayoutAddress),
-    /// Past by the signer's clock.
-    #[error("the attempt expired at {0} ms")]
-    Expired(UnixMillis),
-    /// The expiration is before the reference or more than a day after it.
-    #[error("the attempt's expiration {0} ms does not fit its reference block")]
-    Lifetime(UnixMillis),
-    /// This signer has not seen that every earlier attempt failed or died.
-    #[error("this signer has not verified that attempt {0} failed or can never be included")]
-    EarlierAttempt(u32),
-    /// Another transaction was signed for the attempt: two finalised blocks differ, or the state is damaged.
-    #[error("this signer has already signed {0} for the attempt")]
-    AnotherTransaction(TxId),
-    /// A cap would be passed.
-    #[error("the {cap} cap is {limit}, and {total} would be signed for")]
-    Cap {
-        /// Which cap.
-        cap: &'static str,
-        /// The cap, in micro-USDT or sun.
-        limit: u64,
-        /// The sum with this attempt.
-        total: u64,
-    },
-    /// The attempt has no transaction.
-    #[error(transparent)]
-    Transfer(#[from] TransferError),
-}
-
-/// No signature was made.
-#[derive(Debug, thiserror::Error)]
-pub enum SignError<E: std::error::Error + 'static> {
-    /// The policy forbids it.
-    #[error("refused to sign: {0}")]
-    Refused(Refusal),
-    /// The log failed: signing stops until it works again.
-    #[error("use the log of signed attempts")]
-    Log(#[source] E),
-    /// The key failed.
-    #[error("sign with the treasury key")]
-    Key(#[source] KeyError),
-}
-
-/// A treasury signer.
+/// A treasury signer of one pool.
 #[derive(Debug)]
-pub struct Signer<L> {
-    key: TreasuryKey,
-    policy: SignerPolicy,
-    log: L,
-    recent: BTreeMap<(PayoutId, u32), SignEntry>,
+pub struct Signer<S> {
+    key: TronKey,
+    account: SignerAccount,
+    store: S,
+    /// Sequence of the newest record that this process has seen or made.
+    seen: u64,
 }
 
-impl<L: SignLog> Signer<L> {
-    /// Opens the signer; `now` is the own clock.
-    ///
-    /// # Errors
-    /// The log could not be read.
-    pub fn open(key: TreasuryKey, policy: SignerPolicy, log: L, now: UnixMillis) -> Result<Self, L::Error> {
-        let recent = log.since(before(now, MEMORY))?;
-        let recent = recent.into_iter().map(|entry| ((entry.payout, entry.attempt), entry)).collect();
-        Ok(Self { key, policy, log, recent })
+impl<S: WatermarkStore> Signer<S> {
+    /// A signer. The store is read with every signature, so that a copy that goes back in time shows at once.
+    pub const fn new(key: TronKey, account: SignerAccount, store: S) -> Self {
+        Self { key, account, store, seen: 0 }
     }
 
     /// The address of the key.
@@ -179,127 +126,196 @@ impl<L: SignLog> Signer<L> {
         self.key.address()
     }
 
-    /// Signs the transaction of an attempt that the own node finalised. `earlier` are the own verdicts on the payout's
-    /// attempts 1, 2, ... before it, each verified by this node, not taken from others.
-    ///
-    /// Asking again for a signed attempt gives the same signature.
+    /// Signs a payout root that the caller has proved final. `signers` are those in force in the same state.
     ///
     /// # Errors
-    /// The policy refuses, or the entry could not be made durable; no signature exists then.
-    pub fn sign(
+    /// The rules refuse it, or the watermark could not be made durable; no signature exists then.
+    pub fn sign_root(
         &mut self,
-        attempt: &PayoutAttempt,
-        earlier: &[Verdict],
-        now: UnixMillis,
-    ) -> Result<TreasurySignature, SignError<L::Error>> {
-        let transfer = transfer(attempt).map_err(|e| SignError::Refused(e.into()))?;
-        let tx_id = transfer.tx_id();
-        self.check(attempt, earlier, now).map_err(SignError::Refused)?;
-        let known = self.known(attempt).map_err(SignError::Log)?;
-        match known {
-            Some(other) if other != tx_id => return Err(SignError::Refused(Refusal::AnotherTransaction(other))),
-            Some(_) => {}
-            None => {
-                self.recent.retain(|_, entry| entry.time >= before(now, MEMORY));
-                self.check_caps(attempt, now).map_err(SignError::Refused)?;
-                let entry = entry(attempt, tx_id, now);
-                self.log.record(&entry).map_err(SignError::Log)?;
-                self.recent.insert((attempt.payout, attempt.attempt), entry);
+        root: &SettlementRoot,
+        signers: &SignerSet,
+    ) -> Result<TreasurySignature, SignError<S::Error>> {
+        self.check_member(&root.pool, signers)?;
+        self.check_root(root, signers)?;
+        let mut watermark = self.load()?;
+        if let Some(signed) = &watermark.root {
+            self.check_vault(&signed.vault)?;
+            check_successor(root, signed)?;
+        }
+        check_cap(root, watermark.root.as_ref())?;
+        if watermark.root != Some(*root) {
+            watermark.root = Some(*root);
+            self.record(watermark)?;
+        }
+        self.key.sign_root(&self.account.domain, root).map_err(SignError::Key)
+    }
+
+    /// Signs change `nonce` of the vault, which replaces the signers `by` by `next`, as the caller has proved final.
+    ///
+    /// # Errors
+    /// The rules refuse it, or the watermark could not be made durable; no signature exists then.
+    pub fn sign_signers(
+        &mut self,
+        pool: &PoolId,
+        nonce: u32,
+        by: &SignerSet,
+        next: &SignerSet,
+    ) -> Result<TreasurySignature, SignError<S::Error>> {
+        self.check_member(pool, by)?;
+        next.check().map_err(Refusal::BadSet)?;
+        if by.era.checked_add(1) != Some(next.era) {
+            return Err(Refusal::EraStep { by: by.era, next: next.era }.into());
+        }
+        let domain = self.account.domain;
+        self.mark_change(nonce, signers_digest(&domain, by.era, nonce, next))?;
+        self.key.sign_signers(&domain, by.era, nonce, next).map_err(SignError::Key)
+    }
+
+    /// Signs change `nonce` of the vault, which gives it the limits `next`, as the caller has proved final. `by` are the
+    /// signers in force.
+    ///
+    /// # Errors
+    /// The rules refuse it, or the watermark could not be made durable; no signature exists then.
+    pub fn sign_limits(
+        &mut self,
+        pool: &PoolId,
+        nonce: u32,
+        by: &SignerSet,
+        next: &VaultLimits,
+    ) -> Result<TreasurySignature, SignError<S::Error>> {
+        self.check_member(pool, by)?;
+        let domain = self.account.domain;
+        self.mark_change(nonce, limits_digest(&domain, by.era, nonce, next))?;
+        self.key.sign_limits(&domain, by.era, nonce, next).map_err(SignError::Key)
+    }
+
+    /// One content for each number, whichever kind of change it is.
+    fn mark_change(&mut self, nonce: u32, digest: [u8; 32]) -> Result<(), SignError<S::Error>> {
+        let vault = self.account.domain.vault;
+        let change = SignedChange { vault, nonce, digest: Hash::from_bytes(digest) };
+        let mut watermark = self.load()?;
+        for signed in &watermark.changes {
+            self.check_vault(&signed.vault)?;
+        }
+        watermark.changes.retain(|signed| signed.vault == vault);
+        let changes = &mut watermark.changes;
+        if let Some(signed) = changes.iter().find(|signed| signed.nonce == nonce) {
+            return if *signed == change { Ok(()) } else { Err(Refusal::AnotherChange(nonce).into()) };
+        }
+        if changes.len() >= Watermark::MAX_CHANGES {
+            let oldest = changes.first().map_or(0, |signed| signed.nonce);
+            if nonce < oldest {
+                return Err(Refusal::OldChange { asked: nonce, signed: oldest }.into());
+            }
+            changes.remove(0);
+        }
+        let at = changes.partition_point(|signed| signed.nonce < nonce);
+        changes.insert(at, change);
+        self.record(watermark)
+    }
+
+    fn load(&mut self) -> Result<Watermark, SignError<S::Error>> {
+        let newest = self.seen;
+        match self.store.load().map_err(SignError::Store)? {
+            Stored::RolledBack { found, newest } => Err(Refusal::RolledBack { found, newest }.into()),
+            Stored::Watermark(Watermark { sequence, .. }) if sequence < newest => {
+                Err(Refusal::RolledBack { found: sequence, newest }.into())
+            }
+            Stored::Watermark(watermark) => {
+                self.seen = watermark.sequence;
+                Ok(watermark)
             }
         }
-        self.key.sign_transfer(&transfer).map_err(SignError::Key)
     }
 
-    fn known(&self, attempt: &PayoutAttempt) -> Result<Option<TxId>, L::Error> {
-        if let Some(entry) = self.recent.get(&(attempt.payout, attempt.attempt)) {
-            return Ok(Some(entry.tx_id));
-        }
-        Ok(self.log.find(&attempt.payout, attempt.attempt)?.map(|entry| entry.tx_id))
+    fn record(&mut self, mut watermark: Watermark) -> Result<(), SignError<S::Error>> {
+        watermark.sequence = watermark.sequence.saturating_add(1);
+        self.store.record(&watermark).map_err(SignError::Store)?;
+        self.seen = watermark.sequence;
+        Ok(())
     }
 
-    fn check(&self, attempt: &PayoutAttempt, earlier: &[Verdict], now: UnixMillis) -> Result<(), Refusal> {
-        let SignerPolicy { treasury, token, permission_id, caps } = self.policy;
-        if attempt.treasury != treasury {
-            return Err(Refusal::NotMine("treasury"));
+    fn check_member(&self, pool: &PoolId, signers: &SignerSet) -> Result<(), Refusal> {
+        if *pool != self.account.pool {
+            return Err(Refusal::Pool { asked: *pool, own: self.account.pool });
         }
-        if attempt.token != token {
-            return Err(Refusal::NotMine("token"));
+        let address = self.key.address();
+        match signers.by_key(&address) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::NotASigner { address, era: signers.era }),
         }
-        if attempt.permission_id != permission_id {
-            return Err(Refusal::NotMine("permission"));
-        }
-        if attempt.to == treasury || attempt.to == token || attempt.to.hash20() == [0; 20] {
-            return Err(Refusal::Recipient(attempt.to));
-        }
-        let expiration = attempt.expiration;
-        if expiration <= attempt.reference.time || expiration > attempt.reference.time.after(MAX_LIFETIME) {
-            return Err(Refusal::Lifetime(expiration));
-        }
-        if now >= expiration {
-            return Err(Refusal::Expired(expiration));
-        }
-        for number in 1..attempt.attempt {
-            let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
-            if !matches!(earlier.get(index), Some(Verdict::Failed { .. } | Verdict::Dead)) {
-                return Err(Refusal::EarlierAttempt(number));
-            }
-        }
-        cap("fee limit", caps.fee_limit.get(), [attempt.fee_limit.get()])
     }
 
-    fn check_caps(&self, attempt: &PayoutAttempt, now: UnixMillis) -> Result<(), Refusal> {
-        let caps = self.policy.caps;
-        let since = before(now, DAY);
-        let today = |entry: &&SignEntry| entry.time >= since;
-        let others = || self.payouts().filter(|entry| entry.payout != attempt.payout);
-        let amount = attempt.amount.get();
-        let with_this = |amounts: Vec<u64>| amounts.into_iter().chain([amount]);
-
-        let settlement = others().filter(|e| e.pool == attempt.pool && e.settlement == attempt.settlement);
-        cap("settlement", caps.settlement.get(), with_this(settlement.map(|e| e.amount.get()).collect()))?;
-        let day = others().filter(today).map(|e| e.amount.get()).collect();
-        cap("day", caps.day.get(), with_this(day))?;
-        let recipient = others().filter(today).filter(|e| e.to == attempt.to).map(|e| e.amount.get()).collect();
-        cap("recipient", caps.recipient.get(), with_this(recipient))?;
-        let fees = self.recent.values().filter(today).map(|e| e.fee_limit.get());
-        cap("day fee", caps.day_fees.get(), fees.chain([attempt.fee_limit.get()]))
+    fn check_root(&self, root: &SettlementRoot, signers: &SignerSet) -> Result<(), Refusal> {
+        let own = self.account.domain.vault;
+        if root.vault != own {
+            return Err(Refusal::Vault { asked: root.vault, own });
+        }
+        if root.era != signers.era {
+            return Err(Refusal::Era { asked: root.era, own: signers.era });
+        }
+        if *root.root.as_bytes() == [0; 32] {
+            return Err(Refusal::ZeroRoot);
+        }
+        if root.fees > root.total {
+            return Err(Refusal::Fees { fees: root.fees, total: root.total });
+        }
+        Ok(())
     }
 
-    /// The last attempt of each payout.
-    fn payouts(&self) -> impl Iterator<Item = &SignEntry> {
-        let mut entries = self.recent.values().peekable();
-        std::iter::from_fn(move || {
-            loop {
-                let entry = entries.next()?;
-                if entries.peek().is_none_or(|next| next.payout != entry.payout) {
-                    return Some(entry);
-                }
-            }
-        })
+    /// What was signed last is of this vault or of one that it replaced.
+    fn check_vault(&self, signed: &PayoutAddress) -> Result<(), Refusal> {
+        let is_known = *signed == self.account.domain.vault || self.account.predecessors.contains(signed);
+        if is_known { Ok(()) } else { Err(Refusal::ForeignWatermark { signed: *signed }) }
     }
 }
 
-fn entry(attempt: &PayoutAttempt, tx_id: TxId, time: UnixMillis) -> SignEntry {
-    SignEntry {
-        payout: attempt.payout,
-        attempt: attempt.attempt,
-        tx_id,
-        time,
-        pool: attempt.pool,
-        settlement: attempt.settlement,
-        to: attempt.to,
-        amount: attempt.amount,
-        fee_limit: attempt.fee_limit,
+/// Whether `root` may follow the root that was signed last. Sums never fall, whatever the era; settlements and turns are
+/// compared within an era.
+fn check_successor(root: &SettlementRoot, signed: &SettlementRoot) -> Result<(), Refusal> {
+    if root.vault == signed.vault {
+        if root.era < signed.era {
+            return Err(Refusal::OldEra { asked: root.era, signed: signed.era });
+        }
+        if root.era == signed.era {
+            check_settlement(root, signed)?;
+        }
     }
+    for (what, asked, signed) in [
+        ("total", root.total, signed.total),
+        ("allowance for fees", root.fees, signed.fees),
+        ("sum that the pool has put up", root.promised, signed.promised),
+    ] {
+        if asked < signed {
+            return Err(Refusal::Smaller { what, asked, signed });
+        }
+    }
+    Ok(())
 }
 
-fn cap(cap: &'static str, limit: u64, parts: impl IntoIterator<Item = u64>) -> Result<(), Refusal> {
-    let total = parts.into_iter().fold(0, u64::saturating_add);
-    if total <= limit { Ok(()) } else { Err(Refusal::Cap { cap, limit, total }) }
+fn check_settlement(root: &SettlementRoot, signed: &SettlementRoot) -> Result<(), Refusal> {
+    let settlement = root.settlement;
+    if settlement < signed.settlement {
+        return Err(Refusal::OldSettlement { asked: settlement, signed: signed.settlement });
+    }
+    if settlement == signed.settlement {
+        if root.root != signed.root {
+            return Err(Refusal::AnotherRoot { settlement, asked: root.root, signed: signed.root });
+        }
+        if (root.leader, root.until) != (signed.leader, signed.until) {
+            return Err(Refusal::AnotherTurn(settlement));
+        }
+    }
+    Ok(())
 }
 
-fn before(now: UnixMillis, duration: Duration) -> UnixMillis {
-    UnixMillis::new(now.get().saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+fn check_cap(root: &SettlementRoot, signed: Option<&SettlementRoot>) -> Result<(), Refusal> {
+    let SettlementRoot { total, promised, .. } = *root;
+    let (last_total, last_promised) = signed.map_or_else(Default::default, |signed| (signed.total, signed.promised));
+    let grown = total.saturating_sub(last_total);
+    let left_of_last = last_promised.saturating_sub(last_total);
+    let explained = promised.saturating_sub(last_promised).saturating_add(left_of_last);
+    if grown <= explained { Ok(()) } else { Err(Refusal::Cap { total, promised, grown, explained }) }
 }
 
 #[cfg(test)]

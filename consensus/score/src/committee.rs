@@ -61,7 +61,7 @@ mod tests {
             node: node(200),
             operator: node(operator),
             payout_address: PayoutAddress::from_hash20([1; 20]),
-            can_lead: true,
+            gas_address: None,
             capacity: Capacity::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Who leads a pool for a settlement: the courier of its payouts, and who follows when it does not.
+//! Who leads a pool for a settlement: who posts its payout root and pushes its payments, and who follows when it does not.
 
 use std::cmp::Reverse;
 

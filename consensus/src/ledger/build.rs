@@ -3,9 +3,11 @@
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{Hash, NodeId, StateRoot};
+use lucid_types::payout::SettlementRoot;
 use lucid_types::signed::Verified;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
+use crate::commands::PendingCommands;
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, block_time, check_commit, check_reveal};
 use crate::ledger::execute::{Applied, transition};
@@ -13,10 +15,10 @@ use crate::ledger::state::State;
 use crate::network::Network;
 use crate::reports::Reports;
 
-/// More than a block without commits and reveals takes.
+/// More than a block without its items takes.
 const ENVELOPE_BYTES: usize = 256;
 
-/// Builds the next block from the commits and reveals that may stand in it, and its outcome. What does not fit
+/// Builds the next block from the commits, reveals and commands that may stand in it, and its outcome. What does not fit
 /// [`Block::MAX_BYTES`] waits for a later block: late commits first, then the newest reveals.
 ///
 /// # Errors
@@ -25,6 +27,7 @@ pub fn build(
     network: &Network,
     state: &State,
     reports: &Reports,
+    commands: &PendingCommands,
     proposer: NodeId,
     archive: &dyn Archive,
 ) -> Result<(Block, Applied), InvalidBlock> {
@@ -32,7 +35,11 @@ pub fn build(
     let commits = reports.commits().filter(|commit| check_commit(network, state, commit).is_ok());
     let reveals = reports.reveals().filter(|reveal| check_reveal(network, state, reveal).is_ok());
     let (timely, late): (Vec<_>, Vec<_>) = commits.partition(|commit| commit.record.epoch == height);
-    let mut room = Block::MAX_BYTES - ENVELOPE_BYTES;
+    let commands = commands.applicable(network, state);
+    // Roots depend on everything else in the block: room for one of every pool.
+    let roots = network.pools().count().saturating_mul(SettlementRoot::MAX_BYTES);
+    let of_commands: usize = commands.iter().map(|command| encode(command).len()).sum();
+    let mut room = (Block::MAX_BYTES - ENVELOPE_BYTES).saturating_sub(of_commands.saturating_add(roots));
     let timely = fitting(&mut room, timely);
     let reveals = fitting(&mut room, reveals);
     let late = fitting(&mut room, late);
@@ -43,11 +50,14 @@ pub fn build(
         time: UnixMillis::ZERO,
         commits: late.into_iter().chain(timely).collect(),
         reveals,
+        commands,
+        payout_roots: Vec::new(),
         next_set: next_set(network, height),
         state_root: StateRoot::from_bytes([0; 32]),
     };
     block.time = block_time(network, state, &block);
-    let mut applied = transition(network, state, &block, archive)?;
+    let (mut applied, payout_roots) = transition(network, state, &block, archive)?;
+    block.payout_roots = payout_roots;
     block.state_root = applied.state.root();
     applied.state.block = block.hash();
     Ok((block, applied))

@@ -4,8 +4,9 @@
 use lucid_score::aggregate::{ObservationError, check_observation};
 use lucid_score::median::weighted_median;
 use lucid_types::block::Block;
+use lucid_types::codec::encode;
 use lucid_types::commit::Commit;
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::{NodeId, PoolId, StateRoot};
 use lucid_types::report::Reveal;
 use lucid_types::signed::Signed;
 use lucid_types::time::{EpochNumber, UnixMillis};
@@ -63,6 +64,22 @@ pub enum InvalidBlock {
         /// What is impossible.
         source: ObservationError,
     },
+    /// The commands are out of order, twice, or more than a block may carry.
+    #[error("the block's commands are out of order, twice, or more than {} bytes", Block::MAX_COMMAND_BYTES)]
+    Commands,
+    /// A command that does not apply.
+    #[error("command {number} of pool {pool}: {problem}")]
+    Command {
+        /// The pool.
+        pool: PoolId,
+        /// The command's number.
+        number: u64,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// The payout roots are not those that follow.
+    #[error("the block's payout roots are not those that it leads to")]
+    PayoutRoots,
     /// The state after the block has another root.
     #[error("the state root is {found}, the block leads to {expected}")]
     StateRoot {
@@ -113,6 +130,11 @@ pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(
     if let Some(pair) = unordered(&block.reveals, |r| key(r.record.report.epoch, r.signer)) {
         return Err(InvalidBlock::Reveal { validator: pair.signer, problem: "out of order or twice" });
     }
+    let command_bytes: usize = block.commands.iter().map(|command| encode(command).len()).sum();
+    let in_order = unordered(&block.commands, |c| (c.record.pool, c.record.number)).is_none();
+    if !in_order || command_bytes > Block::MAX_COMMAND_BYTES {
+        return Err(InvalidBlock::Commands);
+    }
     block.reveals.iter().try_for_each(|reveal| check_reveal(network, state, reveal))
 }
 
@@ -141,7 +163,7 @@ pub(crate) fn block_time(network: &Network, state: &State, block: &Block) -> Uni
 /// Why not.
 pub fn check_commit(network: &Network, state: &State, commit: &Signed<Commit>) -> Result<(), &'static str> {
     let height = state.height.next();
-    let Commit { epoch, solid, treasuries, receipts, .. } = &commit.record;
+    let epoch = &commit.record.epoch;
     let oldest = height.get().saturating_sub(network.policy().commit_window - 1).max(1);
     if *epoch > height || epoch.get() < oldest {
         return Err("its epoch's window is not open");
@@ -151,18 +173,6 @@ pub fn check_commit(network: &Network, state: &State, commit: &Signed<Commit>) -
     }
     if state.pending.get(epoch).is_some_and(|pending| pending.commits.contains_key(&commit.signer)) {
         return Err("the signer has committed already");
-    }
-    let stride = network.policy().reference_stride;
-    let newest_first = solid.windows(2).all(|pair| pair[0].number > pair[1].number);
-    if solid.len() > Commit::MAX_SOLID || !newest_first || solid.iter().any(|block| block.number % stride != 0) {
-        return Err("its solidified blocks are not the newest multiples of the stride");
-    }
-    let known = treasuries.iter().all(|view| network.pool(&view.pool).is_some());
-    if treasuries.len() > Commit::MAX_TREASURIES || !known || unordered(treasuries, |view| view.pool).is_some() {
-        return Err("its treasuries are unknown or out of order");
-    }
-    if receipts.len() > Commit::MAX_RECEIPTS || unordered(receipts, |vote| vote.payout).is_some() {
-        return Err("its receipts are too many or out of order");
     }
     Ok(())
 }

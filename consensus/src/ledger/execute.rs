@@ -6,8 +6,9 @@ use lucid_score::aggregate::{aggregate, enough_reporters};
 use lucid_score::committee;
 use lucid_score::standing::LeavingRow;
 use lucid_types::block::Block;
-use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
-use lucid_types::payout::{PayoutAttempt, Verdict};
+use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::payout::{PayoutRequest, PoolCommand, SettlementRoot};
+use lucid_types::payout_tree::OwedAccount;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Decided;
@@ -15,8 +16,8 @@ use lucid_types::time::EpochNumber;
 
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check};
-use crate::ledger::state::{EpochRows, Payout, PendingEpoch, State};
-use crate::ledger::{payouts, settle};
+use crate::ledger::state::{EpochRows, PendingEpoch, State};
+use crate::ledger::{command, settle};
 use crate::network::Network;
 
 /// What a block did, for history and for those who act on it.
@@ -31,24 +32,21 @@ pub enum Event {
         /// The leader and its successors.
         order: Vec<NodeId>,
     },
-    /// A balance became a payout.
-    Scheduled {
-        /// The payout.
-        id: PayoutId,
-        /// What is owed.
-        payout: Payout,
-    },
-    /// An attempt may be sent.
-    AttemptOpened(PayoutAttempt),
-    /// An attempt ended.
-    AttemptEnded {
-        /// The attempt.
-        attempt: PayoutAttempt,
-        /// How.
-        verdict: Verdict,
-        /// Whether the payout ended with it.
-        payout_ended: bool,
-    },
+    /// A settlement made a payout root.
+    Settled(Box<Settled>),
+    /// The newest root was issued again: under a newer era, or with a higher total.
+    Reissued(SettlementRoot),
+}
+
+/// A payout root and what it commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The root.
+    pub root: SettlementRoot,
+    /// The leaves of its tree: accounts with a request first, then the rest, each by id.
+    pub leaves: Vec<OwedAccount>,
+    /// What became due, by account.
+    pub requests: Vec<PayoutRequest>,
 }
 
 /// A block's outcome.
@@ -90,7 +88,10 @@ pub fn adopt(
 }
 
 fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archive) -> Result<Applied, InvalidBlock> {
-    let applied = transition(network, state, block, archive)?;
+    let (applied, payout_roots) = transition(network, state, block, archive)?;
+    if block.payout_roots != payout_roots {
+        return Err(InvalidBlock::PayoutRoots);
+    }
     let expected = applied.state.root();
     if block.state_root != expected {
         return Err(InvalidBlock::StateRoot { found: block.state_root, expected });
@@ -98,13 +99,14 @@ fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archiv
     Ok(applied)
 }
 
-/// Everything but the comparison of the state root. `state.block` of the result is the hash of `block` as it is.
+/// Everything but the comparison of the state root and the payout roots, which are the second result. `state.block` of the
+/// first is the hash of `block` as it is.
 pub(crate) fn transition(
     network: &Network,
     before: &State,
     block: &Block,
     archive: &dyn Archive,
-) -> Result<Applied, InvalidBlock> {
+) -> Result<(Applied, Vec<SettlementRoot>), InvalidBlock> {
     check(network, before, block)?;
     let mut state = before.clone();
     let mut events = Vec::new();
@@ -112,7 +114,15 @@ pub(crate) fn transition(
     state.block = block.hash();
     state.time = block.time;
     record(&mut state, block);
-    payouts::count_receipts(network, &mut state, block, &mut events)?;
+    for signed in &block.commands {
+        let PoolCommand { pool, number, .. } = signed.record;
+        command::apply(network, &mut state, signed).map_err(|problem| InvalidBlock::Command {
+            pool,
+            number,
+            problem,
+        })?;
+    }
+    let reissued = new_roots(before, &state);
     let rows = match network.finalised_by(block.height) {
         Some(epoch) => Some(finalise(network, &mut state, epoch, block, archive)?),
         None => None,
@@ -121,10 +131,19 @@ pub(crate) fn transition(
         settle::add_shares(network, &mut state, rows)?;
         settle::settle(network, &mut state, rows.epoch, &mut events)?;
     }
-    payouts::open_attempts(network, &mut state, block, &mut events)?;
     let oldest_beacon = block.height.get().saturating_sub(2 * network.policy().commit_window);
     state.beacons.retain(|epoch, _| epoch.get() >= oldest_beacon);
-    Ok(Applied { state, rows, events })
+    let payout_roots = new_roots(before, &state);
+    // One that a settlement of this block has replaced was never issued.
+    events.extend(reissued.into_iter().filter(|root| payout_roots.contains(root)).map(Event::Reissued));
+    Ok((Applied { state, rows, events }, payout_roots))
+}
+
+/// The roots that were made or issued again between two states.
+fn new_roots(before: &State, after: &State) -> Vec<SettlementRoot> {
+    let newest = |state: &State, id: &PoolId| state.pools.get(id).and_then(|pool| pool.newest);
+    let changed = after.pools.keys().filter(|id| newest(after, id) != newest(before, id));
+    changed.filter_map(|id| newest(after, id)).collect()
 }
 
 /// Notes the block's commits and reveals.

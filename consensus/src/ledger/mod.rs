@@ -2,13 +2,14 @@
 //!
 //! [`state::State`] is a pure function of genesis and blocks. [`build`] makes the block that a proposer offers,
 //! [`execute`] computes the state after a block and refuses an invalid one. Within one block the order is: commits,
-//! receipts, reveals, scores of the epoch that becomes final, settlement, new payout attempts.
+//! reveals, commands, scores of the epoch that becomes final, settlement, payout roots. Nothing of the payment network is
+//! read: what is owed is decided here, what was paid is known to the vault alone.
 
 pub mod archive;
 pub mod build;
 pub mod check;
+pub mod command;
 pub mod execute;
-pub mod payouts;
 pub mod root;
 pub mod settle;
 pub mod state;

@@ -1,4 +1,4 @@
-//! Settlements: shares become rewards, rewards become payouts, and a leader is elected to carry them.
+//! Settlements: shares become rewards, rewards add to owed totals, a leader is elected, and a payout root is made.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,19 @@ use lucid_score::leader::{Candidate, order};
 use lucid_score::reward::{commission, split};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::{GenesisPool, SplitRule};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
-use lucid_types::time::EpochNumber;
+use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
+use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::time::{EpochNumber, UnixMillis};
 
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::Event;
-use crate::ledger::state::{Election, EpochRows, Payout, State};
+use crate::ledger::command::MAX_PROMISED;
+use crate::ledger::execute::{Event, Settled};
+use crate::ledger::state::{Account, Election, EpochRows, Hold, PoolState, State};
 use crate::network::Network;
+
+/// The most settlements that a member's earnings are held: then they are owed whatever the owner says.
+pub const MAX_HOLD: u64 = 7;
 
 /// Adds an epoch's rows to the shares of the pools' settlement under way.
 pub(crate) fn add_shares(network: &Network, state: &mut State, rows: &EpochRows) -> Result<(), InvalidBlock> {
@@ -49,30 +55,116 @@ pub(crate) fn settle(
 ) -> Result<(), InvalidBlock> {
     let Some(settlement) = settlement_ending_with(network, state, epoch) else { return Ok(()) };
     for (id, pool) in network.pools() {
-        reward(state, id, pool)?;
-        elect(network, state, id, pool, settlement, events);
-        schedule(network, state, id, pool, settlement, events)?;
+        let is_measured = state.pools.get(id).is_some_and(|accounts| !accounts.shares.is_empty());
+        if let Some(accounts) = state.pools.get_mut(id) {
+            accounts.settled = settlement;
+            reward(network, accounts, (id, pool), settlement)?;
+        }
+        if is_measured {
+            elect(network, state, id, pool, settlement, events);
+        }
+        let time = state.time;
+        if let Some(accounts) = state.pools.get_mut(id) {
+            events
+                .extend(make_root(network, accounts, id, settlement, time)?.map(|made| Event::Settled(Box::new(made))));
+        }
     }
     Ok(())
 }
 
-/// Splits the budget into balances, or carries it.
-fn reward(state: &mut State, id: &PoolId, pool: &GenesisPool) -> Result<(), InvalidBlock> {
-    let Some(accounts) = state.pools.get_mut(id) else { return Ok(()) };
-    let add = |sum: &mut MicroUsdt, amount: MicroUsdt| {
-        sum.checked_add(amount).map(|new| *sum = new).ok_or(InvalidBlock::Overflow)
-    };
-    add(&mut accounts.budgets, pool.budget)?;
+fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
+    *sum = sum.checked_add(amount).ok_or(InvalidBlock::Overflow)?;
+    Ok(())
+}
+
+/// Shares the budget and what was carried out among owner and members, or carries it.
+///
+/// `fee = min(pot, due * push fee)`, where the accounts are due whose owed total crosses a multiple of the threshold when
+/// the pot is split without a fee; `commission = floor((pot - fee) * rate)`; the rest goes to the members by their shares.
+fn reward(
+    network: &Network,
+    accounts: &mut PoolState,
+    (id, pool): (&PoolId, &GenesisPool),
+    settlement: u64,
+) -> Result<(), InvalidBlock> {
+    if let Some((_, fee)) = accounts.next_push_fee.take_if(|(from, _)| *from <= settlement) {
+        accounts.push_fee = fee;
+    }
+    let before: BTreeMap<AccountId, MicroUsdt> =
+        accounts.accounts.iter().map(|(id, account)| (*id, account.owed)).collect();
+    release(accounts, settlement)?;
+    let budget = pool.budget.min(MAX_PROMISED.saturating_sub(accounts.budgets));
+    add(&mut accounts.budgets, budget)?;
+    let pot = accounts.carried.checked_add(budget).ok_or(InvalidBlock::Overflow)?;
     let shares: Vec<_> = std::mem::take(&mut accounts.shares).into_iter().collect();
     if shares.iter().all(|(_, share)| *share == 0) {
-        return add(&mut accounts.carried, pool.budget);
+        accounts.carried = pot;
+        return Ok(());
     }
-    let owner_part = commission(pool.budget, pool.commission);
-    let pot = pool.budget.checked_sub(owner_part).ok_or(InvalidBlock::Overflow)?;
-    let amounts = split(pot, &shares);
-    let members = shares.iter().map(|(node, _)| *node).zip(amounts);
-    for (node, amount) in members.chain([(pool.owner, owner_part)]).filter(|(_, amount)| *amount > MicroUsdt::ZERO) {
-        add(accounts.balances.entry(node).or_default(), amount)?;
+    accounts.carried = MicroUsdt::ZERO;
+    let parts_of = |pot: MicroUsdt| -> Result<BTreeMap<(AccountKind, NodeId), MicroUsdt>, InvalidBlock> {
+        let owner_part = commission(pot, pool.commission);
+        let rest = pot.checked_sub(owner_part).ok_or(InvalidBlock::Overflow)?;
+        let members = shares.iter().map(|(node, _)| (AccountKind::Worker, *node)).zip(split(rest, &shares));
+        let all = members.chain([((AccountKind::Commission, pool.owner), owner_part)]);
+        Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).collect())
+    };
+    let account_id =
+        |(kind, node): &(AccountKind, NodeId)| AccountId::derive(network.account_network(), id, *kind, node);
+
+    let threshold = network.policy().payout_threshold;
+    let without_fee: BTreeMap<_, _> = parts_of(pot)?.into_iter().map(|(key, part)| (account_id(&key), part)).collect();
+    let mut due: u64 = 0;
+    for id in accounts.accounts.keys().chain(without_fee.keys().filter(|id| !accounts.accounts.contains_key(*id))) {
+        let account = accounts.accounts.get(id);
+        let is_held = account.is_some_and(|account| account.hold != Hold::No);
+        let part = without_fee.get(id).copied().filter(|_| !is_held).unwrap_or_default();
+        let owed = account.map_or(MicroUsdt::ZERO, |account| account.owed);
+        let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
+        due += u64::from(is_due(after, before.get(id).copied().unwrap_or_default(), threshold));
+    }
+    let fee = due.checked_mul(accounts.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
+    add(&mut accounts.fees, fee)?;
+    let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
+    let mut shared = MicroUsdt::ZERO;
+    for ((kind, node), part) in parts_of(pot)? {
+        let to = match kind {
+            AccountKind::Commission => Some(pool.commission_address),
+            AccountKind::Worker => network.worker(&node).map(|worker| worker.payout_address),
+        };
+        let Some(to) = to else { continue };
+        let account = accounts.accounts.entry(account_id(&(kind, node))).or_insert(Account::new(kind, node, to));
+        let sum = if account.hold == Hold::No { &mut account.owed } else { &mut account.held };
+        add(sum, part)?;
+        add(&mut shared, part)?;
+    }
+    // Weights too small beside the others to give anything to leave something over.
+    accounts.carried = pot.checked_sub(shared).ok_or(InvalidBlock::Overflow)?;
+    Ok(())
+}
+
+/// Whether a total that went from `before` to `after` has crossed a multiple of the threshold; without one, whether it grew.
+pub fn is_due(after: MicroUsdt, before: MicroUsdt, threshold: MicroUsdt) -> bool {
+    let times = |total: MicroUsdt| total.get().checked_div(threshold.get()).unwrap_or(total.get());
+    times(after) > times(before)
+}
+
+/// Corrections become owed, and so does what was held when its hold is over.
+fn release(accounts: &mut PoolState, settlement: u64) -> Result<(), InvalidBlock> {
+    for account in accounts.accounts.values_mut() {
+        let correction = std::mem::take(&mut account.correction);
+        add(&mut account.owed, correction)?;
+        add(&mut accounts.budgets, correction)?;
+        let is_over = match account.hold {
+            Hold::No => false,
+            Hold::Since(since) => settlement.saturating_sub(since) >= MAX_HOLD,
+            Hold::Ends => true,
+        };
+        if is_over {
+            account.hold = Hold::No;
+            let held = std::mem::take(&mut account.held);
+            add(&mut account.owed, held)?;
+        }
     }
     Ok(())
 }
@@ -93,7 +185,7 @@ fn elect(
     let Some(accounts) = state.pools.get_mut(id) else { return };
     let candidate = |node: &NodeId| {
         let standing = state.standings.get(node)?;
-        network.worker(node).filter(|worker| worker.can_lead)?;
+        network.worker(node)?.gas_address?;
         Some(Candidate {
             node: *node,
             eligible: standing.is_eligible(policy),
@@ -107,50 +199,70 @@ fn elect(
     if let Some(leader) = order.first() {
         accounts.last_led.insert(*leader, settlement);
     }
-    let (payouts, newest) = (&state.payouts, settlement);
-    let carries = |settlement: u64| payouts.values().any(|p| p.pool == *id && p.settlement == settlement);
-    accounts.elections.retain(|settlement, _| carries(*settlement));
-    accounts.elections.insert(newest, Election { height: state.height, order: order.clone() });
+    accounts.election = Some(Election { settlement, height: state.height, time: state.time, order: order.clone() });
     events.push(Event::Elected { pool: *id, settlement, order });
 }
 
-/// Payouts of one recipient that may wait, be under way or be held: what it earns beyond them stays in its balance, so
-/// that a treasury without funds or a recipient that cannot be paid does not let the state grow for ever.
-pub const MAX_UNENDED: usize = 3;
-
-/// Turns balances that reach the threshold into payouts.
-fn schedule(
+/// Makes the settlement's root if any owed total has grown since the newest one, unless the pool is suspended.
+fn make_root(
     network: &Network,
-    state: &mut State,
+    accounts: &mut PoolState,
     id: &PoolId,
-    pool: &GenesisPool,
     settlement: u64,
-    events: &mut Vec<Event>,
-) -> Result<(), InvalidBlock> {
+    time: UnixMillis,
+) -> Result<Option<Settled>, InvalidBlock> {
+    let owed = accounts.owed().ok_or(InvalidBlock::Overflow)?;
+    if accounts.suspended || owed == accounts.rooted {
+        return Ok(None);
+    }
     let threshold = network.policy().payout_threshold;
-    let Some(accounts) = state.pools.get_mut(id) else { return Ok(()) };
-    let mut unended = BTreeMap::<NodeId, usize>::new();
-    for payout in state.payouts.values().filter(|payout| payout.pool == *id) {
-        *unended.entry(payout.worker).or_default() += 1;
+    let mut requests = Vec::new();
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    for (id, account) in &mut accounts.accounts {
+        let leaf = OwedAccount { id: *id, to: account.to, owed: account.owed };
+        if is_due(account.owed, account.requested, threshold) {
+            requests.push(PayoutRequest {
+                id: PayoutId::derive(id, settlement),
+                account: *id,
+                kind: account.kind,
+                node: account.node,
+                to: account.to,
+                amount: account.owed.saturating_sub(account.requested),
+                owed: account.owed,
+            });
+            account.requested = account.owed;
+            first.push(leaf);
+        } else if account.owed > MicroUsdt::ZERO {
+            rest.push(leaf);
+        }
     }
-    let is_due = |(node, sum): &(&NodeId, &MicroUsdt)| {
-        **sum >= threshold && unended.get(*node).is_none_or(|count| *count < MAX_UNENDED)
+    let leaves = [first, rest].concat();
+    let tree = PayoutTree::new(&leaves).map_err(|_| InvalidBlock::Overflow)?;
+    let sum = |parts: &[MicroUsdt]| MicroUsdt::sum(parts.iter().copied()).ok_or(InvalidBlock::Overflow);
+    let leader = accounts.election.as_ref().filter(|election| election.settlement == settlement);
+    let leader = leader.and_then(|election| network.worker(election.order.first()?)?.gas_address);
+    let turn = network.policy().leader_timeout_ms.saturating_add(time.get()).div_ceil(1_000);
+    let root = SettlementRoot {
+        pool: *id,
+        settlement,
+        vault: accounts.vault.address,
+        era: accounts.vault.signers.era,
+        root: tree.root(),
+        total: sum(&[owed, accounts.fees, accounts.losses])?,
+        fees: accounts.fees,
+        promised: sum(&[accounts.budgets, accounts.losses])?,
+        leader,
+        until: leader.map_or(0, |_| turn),
     };
-    let due: Vec<_> = accounts.balances.iter().filter(is_due).map(|(node, sum)| (*node, *sum)).collect();
-    for (node, amount) in due {
-        let Some(to) = address_of(network, pool, &node) else { continue };
-        accounts.balances.remove(&node);
-        let payout = Payout { pool: *id, settlement, worker: node, to, amount, attempts: 0, failures: 0, open: None };
-        let payout_id = PayoutId::derive(network.id(), id, settlement, &node);
-        state.payouts.insert(payout_id, payout.clone());
-        events.push(Event::Scheduled { id: payout_id, payout });
-    }
-    Ok(())
+    accounts.rooted = owed;
+    accounts.newest = Some(root);
+    Ok(Some(Settled { root, leaves, requests }))
 }
 
-fn address_of(network: &Network, pool: &GenesisPool, node: &NodeId) -> Option<PayoutAddress> {
-    if *node == pool.owner {
-        return Some(pool.commission_address);
+impl Account {
+    /// An account that was never owed anything.
+    pub(crate) const fn new(kind: AccountKind, node: NodeId, to: lucid_types::id::PayoutAddress) -> Self {
+        let none = MicroUsdt::ZERO;
+        Self { kind, node, to, owed: none, requested: none, held: none, hold: Hold::No, correction: none }
     }
-    network.worker(node).map(|worker| worker.payout_address)
 }

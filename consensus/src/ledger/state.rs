@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot};
-use lucid_types::payout::{PayoutAttempt, Verdict};
-use lucid_types::policy::Policy;
+use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
+use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,6 @@ pub struct State {
     pub row_roots: BTreeMap<EpochNumber, Hash>,
     /// The pools.
     pub pools: BTreeMap<PoolId, PoolState>,
-    /// Payouts that have not ended.
-    pub payouts: BTreeMap<PayoutId, Payout>,
 }
 
 impl Wire for State {
@@ -50,80 +49,149 @@ pub struct PendingEpoch {
     pub revealed: BTreeSet<NodeId>,
 }
 
-/// A pool's accounts. Always `paid + open + balances + carried == budgets`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A pool's accounts. Always `owed() + held() + fees + carried == budgets` (invariant 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolState {
-    /// Sum of all budgets so far.
+    /// Sum of all budgets and corrections so far.
     pub budgets: MicroUsdt,
-    /// Sum of all payouts that ended as paid.
-    pub paid: MicroUsdt,
-    /// Budget that nobody earned.
+    /// The allowance for push fees: never falls.
+    pub fees: MicroUsdt,
+    /// Budget that nobody earned; the next settlement shares it out.
     pub carried: MicroUsdt,
-    /// Owed, not yet a payout; the owner's commission stands under the owner's id.
-    pub balances: BTreeMap<NodeId, MicroUsdt>,
-    /// Shares earned in the settlement that is under way.
+    /// What was taken from the vault beside the ledger: never falls.
+    pub losses: MicroUsdt,
+    /// Who was ever owed anything, or is held.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Shares earned in the settlement that is under way, of every member that was measured.
     pub shares: BTreeMap<NodeId, u128>,
-    /// The elections whose payouts have not ended, and the newest.
-    pub elections: BTreeMap<u64, Election>,
+    /// The newest settlement.
+    pub settled: u64,
+    /// The newest election. Who was elected carries everything unpaid, whatever settlement it is from.
+    pub election: Option<Election>,
     /// The settlement that each node led last.
     pub last_led: BTreeMap<NodeId, u64>,
-    /// No new attempt opens: a transfer did something unexpected.
-    pub paused: bool,
+    /// The newest root as it was issued last.
+    pub newest: Option<SettlementRoot>,
+    /// Sum of the owed totals in the newest root.
+    pub rooted: MicroUsdt,
+    /// Whether the owner has stopped new roots.
+    pub suspended: bool,
+    /// Number of the newest command.
+    pub commands: u64,
+    /// The vault as the newest commands describe it.
+    pub vault: Vault,
+    /// The push fee that settlements count.
+    pub push_fee: MicroUsdt,
+    /// The push fee that counts from a later settlement on.
+    pub next_push_fee: Option<(u64, MicroUsdt)>,
+    /// The newest changes of the vault, for its signers to sign.
+    pub changes: VaultChanges,
 }
 
-/// Who carries the payouts of a settlement.
+/// What a pool owes to one account. Nothing here ever falls but `held` and `correction`, which become owed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What it is for.
+    pub kind: AccountKind,
+    /// Whose it is.
+    pub node: NodeId,
+    /// Where it is paid.
+    pub to: PayoutAddress,
+    /// All that it was ever owed.
+    pub owed: MicroUsdt,
+    /// [`Self::owed`] at its last request.
+    pub requested: MicroUsdt,
+    /// Earned during a hold.
+    pub held: MicroUsdt,
+    /// Whether its earnings are set aside.
+    pub hold: Hold,
+    /// Becomes owed with the next settlement, beside the budget.
+    pub correction: MicroUsdt,
+}
+
+/// Whether a member's earnings are set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// They are owed at once.
+    No,
+    /// They are set aside since this settlement.
+    Since(u64),
+    /// What was set aside is owed with the next settlement.
+    Ends,
+}
+
+/// Who carries the payouts of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Election {
+    /// The settlement.
+    pub settlement: u64,
     /// The block that elected.
     pub height: EpochNumber,
+    /// That block's time.
+    pub time: UnixMillis,
     /// The leader first, then its successors in order. Empty if nobody can lead.
     pub order: Vec<NodeId>,
 }
 
-/// What a pool owes one worker for one settlement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payout {
-    /// The pool.
-    pub pool: PoolId,
-    /// The settlement.
-    pub settlement: u64,
-    /// The worker, or the pool's owner for its commission.
-    pub worker: NodeId,
-    /// Where to.
-    pub to: PayoutAddress,
-    /// How much.
-    pub amount: MicroUsdt,
-    /// Attempts opened so far.
-    pub attempts: u32,
-    /// Attempts that failed so far.
-    pub failures: u32,
-    /// The attempt that is open.
-    pub open: Option<OpenAttempt>,
+/// The newest change of each kind of a vault. Signers sign nothing about their vault but these and the newest root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultChanges {
+    /// Of its signers.
+    pub signers: Option<VaultChange<SignerSet>>,
+    /// Of its limits.
+    pub limits: Option<VaultChange<VaultLimits>>,
 }
 
-impl Payout {
-    /// Whether it failed so often that no further attempt opens, until a person has looked at it.
-    pub const fn is_held(&self, policy: &Policy) -> bool {
-        self.failures >= policy.max_failures
-    }
-
-    /// Whether it waits for its next attempt.
-    pub const fn is_waiting(&self, policy: &Policy) -> bool {
-        self.open.is_none() && !self.is_held(policy)
-    }
+/// A change of a vault that its signers have to sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultChange<T> {
+    /// The vault's changes before it.
+    pub nonce: u32,
+    /// Who must sign it.
+    pub by: SignerSet,
+    /// What comes into force.
+    pub next: T,
 }
 
-/// An attempt under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenAttempt {
-    /// Everything from which the transaction's bytes follow.
-    pub attempt: PayoutAttempt,
-    /// The block that opened it.
-    pub height: EpochNumber,
-    /// That block's time.
-    pub time: UnixMillis,
-    /// Verdicts by validator; the first of each stands.
-    pub votes: BTreeMap<NodeId, Verdict>,
+impl PoolState {
+    fn genesis(pool: &GenesisPool) -> Self {
+        Self {
+            budgets: MicroUsdt::ZERO,
+            fees: MicroUsdt::ZERO,
+            carried: MicroUsdt::ZERO,
+            losses: MicroUsdt::ZERO,
+            accounts: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            settled: 0,
+            election: None,
+            last_led: BTreeMap::new(),
+            newest: None,
+            rooted: MicroUsdt::ZERO,
+            suspended: false,
+            commands: 0,
+            push_fee: pool.vault.limits.push_fee,
+            next_push_fee: None,
+            vault: pool.vault.clone(),
+            changes: VaultChanges::default(),
+        }
+    }
+
+    /// Sum of all owed totals; `None` if it does not fit.
+    pub fn owed(&self) -> Option<MicroUsdt> {
+        MicroUsdt::sum(self.accounts.values().map(|account| account.owed))
+    }
+
+    /// Sum of all that is held; `None` if it does not fit.
+    pub fn held(&self) -> Option<MicroUsdt> {
+        MicroUsdt::sum(self.accounts.values().map(|account| account.held))
+    }
+
+    /// Whether the accounts add up to the micro-USDT (invariant 4).
+    pub fn is_balanced(&self) -> bool {
+        let parts = [self.owed(), self.held(), Some(self.fees), Some(self.carried)];
+        let sum = parts.into_iter().try_fold(MicroUsdt::ZERO, |sum, part| sum.checked_add(part?));
+        sum == Some(self.budgets)
+    }
 }
 
 /// The rows of one final epoch, by worker. Immutable; storage keeps them, the state their root.
@@ -172,8 +240,7 @@ impl State {
             pending: BTreeMap::new(),
             standings: network.workers().map(|worker| (worker.node, Standing::default())).collect(),
             row_roots: BTreeMap::new(),
-            pools: network.pools().map(|(id, _)| (*id, PoolState::default())).collect(),
-            payouts: BTreeMap::new(),
+            pools: network.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
         }
     }
 
@@ -184,29 +251,13 @@ impl State {
         let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
         leaves.extend(self.standings.iter().map(|(id, standing)| leaf(&keyed(1, id.as_bytes()), &encode(standing))));
         leaves.extend(self.pools.iter().map(|(id, pool)| leaf(&keyed(2, id.as_bytes()), &encode(pool))));
-        leaves.extend(self.payouts.iter().map(|(id, payout)| leaf(&keyed(3, id.as_bytes()), &encode(payout))));
         let pending = self.pending.iter();
-        leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(4, &epoch.get().to_le_bytes()), &encode(pending))));
+        leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(3, &epoch.get().to_le_bytes()), &encode(pending))));
         StateRoot::from_bytes(*merkle_root(&leaves).as_bytes())
-    }
-
-    /// Sum of the amounts of a pool's payouts that have not ended.
-    pub fn open_amount(&self, pool: &PoolId) -> Option<MicroUsdt> {
-        MicroUsdt::sum(self.payouts.values().filter(|payout| payout.pool == *pool).map(|payout| payout.amount))
     }
 
     /// Whether every pool's accounts add up to the micro-USDT (invariant 4).
     pub fn accounts_balance(&self) -> bool {
-        self.pools.iter().all(|(id, pool)| {
-            let balances = MicroUsdt::sum(pool.balances.values().copied());
-            let parts = [Some(pool.paid), self.open_amount(id), balances, Some(pool.carried)];
-            let sum = parts.into_iter().try_fold(MicroUsdt::ZERO, |sum, part| sum.checked_add(part?));
-            sum == Some(pool.budgets)
-        })
-    }
-
-    /// The election that carries the payouts of a pool now: the newest.
-    pub fn newest_election(&self, pool: &PoolId) -> Option<(u64, &Election)> {
-        self.pools.get(pool)?.elections.last_key_value().map(|(settlement, election)| (*settlement, election))
+        self.pools.values().all(PoolState::is_balanced)
     }
 }

@@ -4,7 +4,8 @@
 
 mod building;
 mod chain;
-mod payouts;
+mod commands;
 mod refusals;
+mod roots;
 mod settlement;
 mod state;

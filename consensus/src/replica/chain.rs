@@ -154,6 +154,7 @@ impl Replica {
         self.pull_at = None;
         self.adopted_at = now;
         self.reports.prune(&self.network, &self.state);
+        self.commands.prune(&self.network, &self.state);
         if self.announces(&certificate, &proposer) {
             effects.push(Effect::Gossip(Gossip::Certificate(certificate)));
         }

@@ -10,7 +10,7 @@ use lucid_types::sync::SyncRequest;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
 use crate::engine::wal::WalEntry;
-use crate::replica::{Effect, Gossip, OwnReport, PaymentView, Replica};
+use crate::replica::{Effect, Gossip, OwnReport, Replica};
 
 /// How often peers are asked for commits and reveals that gossip has not brought.
 const PULL_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,14 +38,7 @@ impl Replica {
     }
 
     /// Commits to what was measured: persisted first, then gossiped. A second report for an epoch is ignored.
-    pub(super) fn on_report(
-        &mut self,
-        now: UnixMillis,
-        report: ScoreReport,
-        salt: Salt,
-        view: PaymentView,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_report(&mut self, now: UnixMillis, report: ScoreReport, salt: Salt, effects: &mut Vec<Effect>) {
         let epoch = report.epoch;
         if !self.epochs_to_report(now).contains(&epoch) {
             return;
@@ -53,10 +46,7 @@ impl Replica {
         let report = if encode(&report).len() < Reveal::MAX_REPORT_BYTES { report } else { ScoreReport::empty(epoch) };
         let (network, me) = (self.network.id(), self.key.node_id());
         let reveal = Reveal { report, salt };
-        let PaymentView { solid, mut treasuries, mut receipts } = view;
-        treasuries.truncate(Commit::MAX_TREASURIES);
-        receipts.truncate(Commit::MAX_RECEIPTS);
-        let commit = Commit { epoch, report: reveal.commitment(network, &me), time: now, solid, treasuries, receipts };
+        let commit = Commit { epoch, report: reveal.commitment(network, &me), time: now };
         let commit = self.key.sign_commit(network, commit);
         let reveal = self.key.sign_report(network, reveal).into_inner();
         let own = OwnReport { commit: (*commit).clone(), reveal };

@@ -25,8 +25,9 @@ use lucid_types::key::NodeKey;
 use lucid_types::signed::Verified;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
-pub use crate::replica::types::{Effect, Gossip, Input, OwnReport, PaymentView, Restore, RoundMessage, Stored};
+pub use crate::replica::types::{Effect, Gossip, Input, OwnReport, Restore, RoundMessage, Stored};
 
+use crate::commands::PendingCommands;
 use crate::engine::Engine;
 use crate::engine::wal::WalEntry;
 use crate::ledger::archive::Archive;
@@ -84,6 +85,7 @@ pub struct Replica {
     /// A round whose block could not be built yet for lack of commits.
     build_wanted: Option<u32>,
     reports: Reports,
+    commands: PendingCommands,
     own: BTreeMap<EpochNumber, OwnReport>,
     candidates: BTreeMap<BlockHash, Candidate>,
     /// By who announced it.
@@ -130,6 +132,7 @@ impl Replica {
             built: BTreeMap::new(),
             build_wanted: None,
             reports: Reports::default(),
+            commands: PendingCommands::default(),
             own,
             candidates: BTreeMap::new(),
             missing: BTreeMap::new(),
@@ -196,7 +199,10 @@ impl Replica {
             Input::Body(block) => self.on_body(now, block, &mut effects),
             Input::Certificate(certificate) => self.on_certificate(now, certificate, &mut effects),
             Input::Decided(decided) => self.on_decided(now, decided, &mut effects),
-            Input::Report { report, salt, view } => self.on_report(now, report, salt, view, &mut effects),
+            Input::Command(command) => {
+                self.commands.add(&self.network, &self.state, command);
+            }
+            Input::Report { report, salt } => self.on_report(now, report, salt, &mut effects),
         }
         self.proceed(now, &mut effects);
         effects

@@ -218,7 +218,9 @@ impl Replica {
             Some(hash) => hash,
             None => {
                 let me = self.key.node_id();
-                let Ok((block, applied)) = build(&self.network, &self.state, &self.reports, me, &self.archive) else {
+                let (reports, commands) = (&self.reports, &self.commands);
+                let built = build(&self.network, &self.state, reports, commands, me, &self.archive);
+                let Ok((block, applied)) = built else {
                     self.build_wanted = Some(round);
                     return;
                 };

@@ -7,9 +7,9 @@ use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
 use lucid_types::commit::Commit;
 use lucid_types::id::NodeId;
-use lucid_types::payout::{ReceiptVote, SolidBlock, TreasuryView};
+use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Reveal, Salt, ScoreReport};
-use lucid_types::signed::{Signed, Verified};
+use lucid_types::signed::{MultiSigned, Signed, Verified};
 use lucid_types::sync::{Decided, LivenessMessage, SyncRequest};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
@@ -19,17 +19,6 @@ use crate::engine::wal::WalEntry;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Applied;
 use crate::ledger::state::State;
-
-/// What a validator saw of the payment network at the end of an epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PaymentView {
-    /// See [`Commit::solid`].
-    pub solid: Vec<SolidBlock>,
-    /// See [`Commit::treasuries`].
-    pub treasuries: Vec<TreasuryView>,
-    /// See [`Commit::receipts`].
-    pub receipts: Vec<ReceiptVote>,
-}
 
 /// A verified message of the engine's rounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,14 +48,14 @@ pub enum Input {
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
     Decided(Verified<Decided>),
-    /// What this validator measured in an epoch that has ended, a fresh random salt, and its view of the payments.
+    /// A pool's command.
+    Command(Verified<MultiSigned<PoolCommand>>),
+    /// What this validator measured in an epoch that has ended, and a fresh random salt.
     Report {
         /// The measurements.
         report: ScoreReport,
         /// Random.
         salt: Salt,
-        /// The payment network.
-        view: PaymentView,
     },
 }
 

@@ -2,30 +2,107 @@
 
 use std::sync::Arc;
 
+use lucid_consensus::commands::PendingCommands;
+use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::{Effect, Input, RoundMessage};
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
-use lucid_types::commit::Commit;
-use lucid_types::id::{BlockHash, Hash, PayoutAddress, StateRoot};
+use lucid_types::codec::encode;
+use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
+use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::Proposal;
 
-use crate::genesis::{network, validator_key};
+use crate::genesis::{address, network, owner_key, signer_key, validator_key};
+use crate::pool::sign;
 use crate::world::World;
 
+fn suspend(pool: PoolId, number: u64, suspended: bool) -> PoolCommand {
+    PoolCommand { pool, number, change: PoolChange::Suspend(suspended) }
+}
+
 #[test]
-fn more_pools_than_a_commit_shows() {
+fn a_pool_has_eight_places_for_commands_and_only_its_owner_takes_them() {
+    let network = network(4, 1);
+    let (id, state) = (*network.id(), State::genesis(&network));
+    let pool = *network.pools().next().unwrap().0;
+    let mut pending = PendingCommands::default();
+    let mut add = |command: &PoolCommand, keys: &[NodeKey]| {
+        pending.add(&network, &state, sign(&id, command, keys).verify(&id).unwrap())
+    };
+    let signers: Vec<_> = (0..3).map(|i| signer_key(1, i)).collect();
+    let everyone = [&[owner_key()], &signers[..]].concat();
+    let limits = PoolCommand {
+        pool,
+        number: 1,
+        change: PoolChange::Limits {
+            era: 1,
+            nonce: 0,
+            next: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
+        },
+    };
+    // Strangers, signers without the owner, the owner without enough signers, and a stranger beside all who must sign.
+    let stranger = validator_key(0);
+    assert!(!add(&suspend(pool, 1, true), std::slice::from_ref(&stranger)));
+    assert!(!add(&suspend(pool, 1, true), &signers));
+    assert!(!add(&limits, &[owner_key()]));
+    assert!(!add(&limits, &[owner_key(), signers[0].clone()]));
+    assert!(!add(&limits, &[owner_key(), signers[0].clone(), signer_key(3, 2)]), "a signer of a later era");
+    assert!(!add(&limits, &[&everyone[..], &[stranger]].concat()));
+    assert!(!add(&suspend(PoolId::from_bytes([9; 32]), 1, true), &[owner_key()]), "no such pool");
+    assert!(add(&limits, &everyone));
+
+    let taken = (0..=100).filter(|number| add(&suspend(pool, *number, true), &[owner_key()])).count();
+    assert_eq!(taken, 8, "the next eight numbers, the first in place of the limits");
+    assert!(!add(&suspend(pool, 8, true), &[owner_key()]), "known");
+    assert!(add(&suspend(pool, 8, false), &[owner_key()]), "the owner has thought again");
+    assert!(!add(&suspend(pool, u64::MAX, true), &[owner_key()]));
+    // Of eight commands that suspend the pool the first applies, and those behind the second have to wait for another.
+    let applicable = pending.applicable(&network, &state);
+    assert_eq!(applicable.iter().map(|it| it.record.clone()).collect::<Vec<_>>(), [suspend(pool, 1, true)]);
+}
+
+#[test]
+fn commands_beyond_a_blocks_room_wait_for_the_next() {
+    const POOLS: u8 = 40;
     let mut genesis = network(4, 1).genesis().clone();
     let sample = genesis.pools[0].clone();
-    let more = (0..u8::try_from(Commit::MAX_TREASURIES).unwrap()).map(|i| {
-        let mut pool = sample.clone();
-        (pool.name, pool.members) = (format!("pool {i}"), vec![]);
-        pool.treasury.address = PayoutAddress::from_hash20([i + 101; 20]);
+    let keys: Vec<_> = (0..16).map(|i| NodeKey::from_seed(&[i + 220; 32])).collect();
+    let signer = |(i, key): (u8, &NodeKey)| TreasurySigner { node: key.node_id(), key_address: address(i) };
+    let members: Vec<_> = (1..).zip(&keys).map(signer).collect();
+    genesis.pools.extend((0..POOLS).map(|i| {
+        let mut pool = GenesisPool { name: format!("pool {i}"), members: vec![], ..sample.clone() };
+        pool.vault.address = address(i + 101);
+        pool.vault.signers = SignerSet { era: 1, threshold: 16, members: members.clone() };
         pool
-    });
-    genesis.pools.extend(more);
-    let mut world = World::new(Arc::new(Network::new(genesis).unwrap()), 4, 3);
-    assert!(world.run(40_000, |w| w.lowest() >= 3), "commits with too many treasuries are refused");
+    }));
+    let mut world = World::new(Arc::new(Network::new(genesis).unwrap()), 4, 12);
+    world.run(100, |_| false);
+    let id = *world.network.id();
+    let everyone = [&keys[..], &[owner_key()]].concat();
+    let pools: Vec<_> = world.network.pools().filter(|(_, pool)| pool.members.is_empty()).map(|(id, _)| *id).collect();
+    let mut bytes = 0;
+    for pool in &pools {
+        for number in 1..=8 {
+            let next = VaultLimits { cap: MicroUsdt::new(number), push_fee: MicroUsdt::ZERO };
+            let change = PoolChange::Limits { era: 1, nonce: u32::try_from(number).unwrap() - 1, next };
+            let command = sign(&id, &PoolCommand { pool: *pool, number, change }, &everyone);
+            bytes += encode(&command).len();
+            let verified = command.verify(&id).unwrap();
+            for node in 0..4 {
+                world.input(node, Input::Command(verified.clone()));
+            }
+        }
+    }
+    let all = pools.len() * 8;
+    assert!(bytes > 2 * Block::MAX_COMMAND_BYTES);
+    assert!(world.run(60_000, |w| w.promises.commands.len() == all), "{} of {all}", world.promises.commands.len());
+    let blocks = world.nodes[0].disk.blocks.values().map(|decided| decided.block.commands.clone());
+    let full: Vec<usize> = blocks.map(|commands| commands.iter().map(|it| encode(it).len()).sum()).collect();
+    assert!(full.iter().all(|bytes| *bytes <= Block::MAX_COMMAND_BYTES), "{full:?}");
     world.check();
 }
 
@@ -61,6 +138,8 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
                 time: UnixMillis::new(1),
                 commits: vec![],
                 reveals: vec![],
+                commands: vec![],
+                payout_roots: vec![],
                 next_set: Hash::from_bytes([0; 32]),
                 state_root: StateRoot::from_bytes([0; 32]),
             };

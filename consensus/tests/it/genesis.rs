@@ -6,9 +6,12 @@ use std::time::Duration;
 use lucid_consensus::network::Network;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
 use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
+use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::Validator;
@@ -24,8 +27,31 @@ pub(crate) fn worker_id(i: usize) -> NodeId {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
 }
 
-fn address(i: u8) -> PayoutAddress {
+pub(crate) fn address(i: u8) -> PayoutAddress {
     PayoutAddress::from_hash20([i; 20])
+}
+
+/// Directs the pool.
+pub(crate) fn owner_key() -> NodeKey {
+    NodeKey::from_seed(&[201; 32])
+}
+
+/// One of an era's three treasury signers. Some of an era go on in the next.
+pub(crate) fn signer_key(era: u32, i: u32) -> NodeKey {
+    let mut seed = [210; 32];
+    seed[..4].copy_from_slice(&(era + i).to_le_bytes());
+    NodeKey::from_seed(&seed)
+}
+
+/// The signers of an era: two of three.
+pub(crate) fn signer_set(era: u32) -> SignerSet {
+    let signer = |i| {
+        let node = signer_key(era, i).node_id();
+        let mut hash = [0; 20];
+        hash.copy_from_slice(&node.as_bytes()[..20]);
+        TreasurySigner { node, key_address: PayoutAddress::from_hash20(hash) }
+    };
+    SignerSet { era, threshold: 2, members: (0..3).map(signer).collect() }
 }
 
 /// `validators` of power 1, three workers in one pool.
@@ -41,6 +67,7 @@ pub(crate) fn network(validators: usize, commit_window: u64) -> Arc<Network> {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(200),
         },
+        first_network: None,
         policy,
         validators: (0..validators).map(|i| Validator { node: key(i), power: 1, operator: key(i) }).collect(),
         workers: (1..)
@@ -49,23 +76,23 @@ pub(crate) fn network(validators: usize, commit_window: u64) -> Arc<Network> {
                 node: *node,
                 operator: *node,
                 payout_address: address(i),
-                can_lead: true,
+                gas_address: Some(address(50 + i)),
                 capacity: Capacity::default(),
             })
             .collect(),
         pools: vec![GenesisPool {
             name: "pool".into(),
-            owner: key(0),
+            owner: owner_key().node_id(),
             members: workers,
             budget: MicroUsdt::new(120_000_000),
             split: SplitRule::CreditsTimesScore,
             commission: Ppm::new(50_000),
             commission_address: address(99),
-            treasury: Treasury {
+            vault: Vault {
                 address: address(100),
-                permission_id: 0,
-                threshold: 1,
-                signers: vec![TreasurySigner { node: key(0), key_address: address(100) }],
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) },
+                signers: signer_set(1),
             },
         }],
     };

@@ -3,29 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
-use lucid_consensus::ledger::state::{Election, EpochRows, OpenAttempt, Payout, PendingEpoch, PoolState, State};
+use lucid_consensus::ledger::state::{
+    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultChanges,
+};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
 use lucid_score::standing::{ScoreRow, Standing};
-use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::Block;
 use lucid_types::commit::Commit;
-use lucid_types::id::{
-    AttemptId, BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, SolidBlockId, StateRoot, TxId,
-};
+use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PayoutAttempt, SolidBlock, Verdict};
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot, VaultLimits};
+use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::report::{Reveal, ScoreReport};
 use lucid_types::sync::PolkaCertificate;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
+use crate::pool::sign;
 
 const HEIGHT: EpochNumber = EpochNumber::new(0x0706_0504_0302_0100);
 const TIME: UnixMillis = UnixMillis::new(1_800_000_000_123);
 const BLOCK: BlockHash = BlockHash::from_bytes([0x11; 32]);
+const POOL: PoolId = PoolId::from_bytes([0x41; 32]);
 
 #[test]
 fn every_stored_record_has_the_committed_bytes() {
@@ -69,8 +73,7 @@ fn network() -> NetworkId {
 fn own_report() -> OwnReport {
     let reveal = Reveal { report: ScoreReport::empty(HEIGHT), salt: [0x5a; 32] };
     let report = reveal.commitment(&network(), &key().node_id());
-    let commit =
-        Commit { epoch: HEIGHT, report, time: TIME, solid: vec![solid()], treasuries: vec![], receipts: vec![] };
+    let commit = Commit { epoch: HEIGHT, report, time: TIME };
     OwnReport {
         commit: key().sign_commit(&network(), commit).into_inner(),
         reveal: key().sign_report(&network(), reveal).into_inner(),
@@ -83,6 +86,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
     let signatures = vec![(vote.signer, vote.signature)];
     let OwnReport { commit, reveal } = own_report();
+    let command = PoolCommand { pool: POOL, number: 4, change: PoolChange::Suspend(true) };
     let block = Block {
         height: HEIGHT,
         parent: BLOCK,
@@ -90,6 +94,8 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
         time: TIME,
         commits: vec![commit],
         reveals: vec![reveal],
+        commands: vec![sign(&network(), &command, &[key()])],
+        payout_roots: vec![settlement_root()],
         next_set: Hash::from_bytes([0x13; 32]),
         state_root: StateRoot::from_bytes([0x14; 32]),
     };
@@ -137,36 +143,73 @@ pub(crate) fn epoch_rows() -> EpochRows {
     EpochRows { epoch: HEIGHT, rows: vec![row(node(0x21), aggregate), row(node(0x22), Aggregate::default())] }
 }
 
-fn solid() -> SolidBlock {
-    SolidBlock { number: 54_300, id: SolidBlockId::from_bytes([0x31; 32]), time: TIME }
-}
-
 fn address(byte: u8) -> PayoutAddress {
     PayoutAddress::from_hash20([byte; 20])
 }
 
-fn payout(open: bool) -> Payout {
-    let (pool, worker, amount) = (PoolId::from_bytes([0x41; 32]), node(0x21), MicroUsdt::new(38_000_000));
-    let attempt = PayoutAttempt {
-        payout: PayoutId::from_bytes([0x42; 32]),
-        attempt: 2,
-        id: AttemptId::from_bytes([0x43; 32]),
-        pool,
+fn settlement_root() -> SettlementRoot {
+    SettlementRoot {
+        pool: POOL,
         settlement: 7,
-        worker,
-        to: address(0x44),
-        amount,
-        treasury: address(0x45),
-        token: address(0x46),
-        permission_id: 2,
-        reference: solid(),
-        expiration: TIME,
-        fee_limit: Sun::new(14_331_350),
-    };
-    let paid = Verdict::Paid { tx_id: TxId::from_bytes([0x47; 32]), block: 54_321, fee: Sun::new(1) };
-    let votes = BTreeMap::from([(node(0x12), paid), (node(0x15), Verdict::Dead)]);
-    let open = open.then_some(OpenAttempt { attempt, height: HEIGHT, time: TIME, votes });
-    Payout { pool, settlement: 7, worker, to: address(0x44), amount, attempts: 2, failures: 1, open }
+        vault: address(0x42),
+        era: 3,
+        root: PayoutRoot::from_bytes([0x43; 32]),
+        total: MicroUsdt::new(200_000_000),
+        fees: MicroUsdt::new(20_000),
+        promised: MicroUsdt::new(240_000_000),
+        leader: Some(address(0x44)),
+        until: 1_800_000_010,
+    }
+}
+
+fn signer_set(era: u32) -> SignerSet {
+    let signer = |byte| TreasurySigner { node: node(byte), key_address: address(byte + 1) };
+    SignerSet { era, threshold: 2, members: vec![signer(0x71), signer(0x73), signer(0x75)] }
+}
+
+fn account(kind: AccountKind, hold: Hold) -> Account {
+    Account {
+        kind,
+        node: node(0x21),
+        to: address(0x45),
+        owed: MicroUsdt::new(38_000_000),
+        requested: MicroUsdt::new(37_000_000),
+        held: MicroUsdt::new(9),
+        hold,
+        correction: MicroUsdt::new(10),
+    }
+}
+
+fn pool() -> PoolState {
+    let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
+    let account_id = |byte| AccountId::from_bytes([byte; 32]);
+    let election = Election { settlement: 7, height: HEIGHT, time: TIME, order: vec![node(0x21), node(0x22)] };
+    PoolState {
+        budgets: MicroUsdt::new(240_000_000),
+        fees: MicroUsdt::new(20_000),
+        carried: MicroUsdt::new(2),
+        losses: MicroUsdt::new(3),
+        accounts: BTreeMap::from([
+            (account_id(0x46), account(AccountKind::Worker, Hold::No)),
+            (account_id(0x47), account(AccountKind::Worker, Hold::Since(5))),
+            (account_id(0x48), account(AccountKind::Commission, Hold::Ends)),
+        ]),
+        shares: BTreeMap::from([(node(0x21), u128::MAX - 4)]),
+        settled: 7,
+        election: Some(election),
+        last_led: BTreeMap::from([(node(0x21), 7)]),
+        newest: Some(settlement_root()),
+        rooted: MicroUsdt::new(199_980_000),
+        suspended: true,
+        commands: 4,
+        vault: Vault { address: address(0x42), nonce: 2, limits, signers: signer_set(3) },
+        push_fee: MicroUsdt::new(5_000),
+        next_push_fee: Some((9, MicroUsdt::new(10_000))),
+        changes: VaultChanges {
+            signers: Some(VaultChange { nonce: 0, by: signer_set(2), next: signer_set(3) }),
+            limits: Some(VaultChange { nonce: 1, by: signer_set(3), next: limits }),
+        },
+    }
 }
 
 pub(crate) fn state() -> State {
@@ -185,16 +228,6 @@ pub(crate) fn state() -> State {
         trust: Ppm::new(7),
         score: Ppm::new(8),
     };
-    let pool = PoolState {
-        budgets: MicroUsdt::new(240_000_000),
-        paid: MicroUsdt::new(1),
-        carried: MicroUsdt::new(2),
-        balances: BTreeMap::from([(node(0x12), MicroUsdt::new(3))]),
-        shares: BTreeMap::from([(node(0x21), u128::MAX - 4)]),
-        elections: BTreeMap::from([(7, Election { height: HEIGHT, order: vec![node(0x21), node(0x22)] })]),
-        last_led: BTreeMap::from([(node(0x21), 7)]),
-        paused: true,
-    };
     State {
         height: HEIGHT,
         block: BLOCK,
@@ -203,10 +236,6 @@ pub(crate) fn state() -> State {
         pending: BTreeMap::from([(HEIGHT, pending)]),
         standings: BTreeMap::from([(node(0x21), standing), (node(0x22), Standing::default())]),
         row_roots: BTreeMap::from([(HEIGHT.previous(), hash(0x63))]),
-        pools: BTreeMap::from([(PoolId::from_bytes([0x41; 32]), pool)]),
-        payouts: BTreeMap::from([
-            (PayoutId::from_bytes([0x42; 32]), payout(true)),
-            (PayoutId::from_bytes([0x48; 32]), payout(false)),
-        ]),
+        pools: BTreeMap::from([(POOL, pool())]),
     }
 }

@@ -1,17 +1,31 @@
 //! The chain goes on when it should, and only then.
 
+use lucid_types::time::EpochNumber;
+
 use crate::genesis::network;
 use crate::world::World;
 
 #[test]
-fn four_validators_and_a_follower_decide_every_epoch_and_pay() {
+fn four_validators_and_a_follower_decide_every_epoch_and_make_roots() {
     let mut world = World::new(network(4, 1), 5, 1);
     assert!(world.run(60_000, |w| w.lowest() >= 8), "heights {:?}", heights(&world));
     world.check();
     let state = world.nodes[4].replica.as_ref().unwrap().state();
     let pool = state.pools.values().next().unwrap();
     assert_eq!(pool.budgets.get(), 3 * 120_000_000, "settlements in blocks 3, 5 and 7");
-    assert!(pool.paid.get() > 0, "payouts were opened and ended");
+    let newest = pool.newest.unwrap();
+    assert_eq!((newest.settlement, pool.settled), (3, 3));
+    assert_eq!(newest.total, pool.owed().unwrap().checked_add(pool.fees).unwrap());
+    let leader = network(4, 1).worker(&pool.election.as_ref().unwrap().order[0]).unwrap().gas_address;
+    assert!(newest.leader.is_some() && newest.leader == leader);
+    // Nobody earned anything in settlement 2: its budget was shared out in the next.
+    let earned = |epoch| {
+        let rows = world.nodes[4].disk.archive.lock().unwrap().rows[&EpochNumber::new(epoch)].clone();
+        rows.rows.iter().map(|row| row.credits.get()).sum::<u64>()
+    };
+    assert_eq!(earned(3) + earned(4), 0);
+    let settlements: Vec<_> = world.promises.roots.keys().map(|(_, settlement)| *settlement).collect();
+    assert_eq!((settlements, pool.carried.get()), (vec![1, 3], 0));
     // Blocks are decided promptly: round 0, within a second of the epoch's end.
     for decided in world.nodes[0].disk.blocks.values() {
         assert_eq!(decided.certificate.round, 0);
@@ -115,10 +129,10 @@ fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
 
 /// How many worlds are tried; `LUCID_SIM_SEEDS` sets another number for a long run.
 #[expect(clippy::disallowed_methods, reason = "a knob of the test, not of the replica")]
-fn seeds() -> u64 {
+pub(crate) fn seeds() -> u64 {
     std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }
 
-fn heights(world: &World) -> Vec<u64> {
+pub(crate) fn heights(world: &World) -> Vec<u64> {
     (0..world.nodes.len()).map(|i| world.height(i)).collect()
 }

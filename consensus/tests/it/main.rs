@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod caps;
+mod commands;
 mod crashes;
 mod genesis;
 mod golden;
@@ -12,6 +13,7 @@ mod harness;
 mod liveness;
 #[path = "../../types/tests/it/meter.rs"]
 mod meter;
+mod pool;
 mod properties;
 mod replay;
 mod world;

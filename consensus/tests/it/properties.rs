@@ -1,19 +1,15 @@
 //! Any bytes in a damaged store end in an error, never in a panic or another value, and full records fit.
 
-use std::collections::BTreeMap;
-
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::payouts::max_open;
-use lucid_consensus::ledger::settle::MAX_UNENDED;
-use lucid_consensus::ledger::state::{EpochRows, OpenAttempt, Payout, PoolState, State};
+use lucid_consensus::ledger::state::{EpochRows, PoolState, State, VaultChange, VaultChanges};
 use lucid_consensus::replica::OwnReport;
-use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::commit::Commit;
-use lucid_types::genesis::Genesis;
-use lucid_types::id::{NodeId, PayoutId, PoolId, TxId};
-use lucid_types::payout::{ReceiptVote, Verdict};
+use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
+use lucid_types::id::{NodeId, PoolId};
+use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::report::Reveal;
 use proptest::prelude::*;
 
@@ -63,52 +59,61 @@ fn numbered(i: u32) -> [u8; 32] {
 #[test]
 fn full_records_fit() {
     let WalEntry::Body(sample) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a body") };
-    let mut commit = sample.commits[0].clone();
-    let vote = |i| ReceiptVote { payout: PayoutId::from_bytes(numbered(i)), attempt: 1, verdict: Verdict::Dead };
-    commit.record.receipts = (0..u32::try_from(Commit::MAX_RECEIPTS).unwrap()).map(vote).collect();
-    let count = Block::MAX_BYTES / encode(&commit).len() - 1;
-    let block = Block { commits: vec![commit; count], reveals: vec![], ..sample };
+    let mut block = Block { commits: vec![], reveals: vec![], ..sample.clone() };
+    let commit = sample.commits[0].clone();
+    let count = (Block::MAX_BYTES - encode(&block).len()) / encode(&commit).len();
+    block.commits = vec![commit; count];
+    assert!(encode(&block).len() <= Block::MAX_BYTES);
     let entry = WalEntry::Body(block).encode();
-    assert!(entry.len() > Block::MAX_BYTES - (128 << 10) && entry.len() <= WalEntry::MAX_BYTES);
+    assert!(entry.len() > Block::MAX_BYTES - 256 && entry.len() <= WalEntry::MAX_BYTES);
     assert!(WalEntry::decode(&entry).is_ok());
 
-    let state = fullest();
-    assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
+    for pools in [Genesis::MAX_POOLS, Genesis::MAX_WORKERS.div_ceil(Genesis::MAX_MEMBERS)] {
+        let state = fullest(pools);
+        assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
+        assert!(encode(&state).len() < State::MAX_BYTES / 2, "half of the room is for what is to come");
+    }
     let row = epoch_rows().rows[0];
     let rows = EpochRows { rows: vec![row; Genesis::MAX_WORKERS], ..epoch_rows() };
     assert_eq!(decode::<EpochRows>(&encode(&rows)).unwrap(), rows);
     const { assert!(OwnReport::MAX_BYTES >= Commit::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
 }
 
-/// As many workers as there may be, in as many pools, with as much owed to all of them as may wait, and as many attempts
-/// open and voted on as there may be.
-fn fullest() -> State {
+/// As many workers as there may be, in this many pools, every one of them owed, measured and once a leader; and every
+/// pool with as many signers as there may be and changes of its vault under way.
+fn fullest(pools: usize) -> State {
     let mut state = state();
     let standing = *state.standings.values().next().unwrap();
     let pool = state.pools.values().next().unwrap().clone();
-    let payout = state.payouts.values().find(|payout| payout.open.is_some()).unwrap().clone();
+    let account = pool.accounts.values().next().unwrap().clone();
     let node = |i| NodeId::from_bytes(numbered(i));
     let count = |n: usize| u32::try_from(n).unwrap();
     let workers = || 0..count(Genesis::MAX_WORKERS);
     state.standings = workers().map(|i| (node(i), standing)).collect();
 
-    let verdict = Verdict::Paid { tx_id: TxId::from_bytes([0x47; 32]), block: u64::MAX, fee: Sun::new(u64::MAX) };
-    let votes: BTreeMap<_, _> = (0..50).map(|i| (node(i), verdict)).collect();
-    let open = payout.open.clone().map(|open| OpenAttempt { votes, ..open });
-    let open_of = |i| if i < count(max_open(50)) { open.clone() } else { None };
-    let owed = 0..count(MAX_UNENDED * Genesis::MAX_WORKERS);
-    state.payouts =
-        owed.map(|i| (PayoutId::from_bytes(numbered(i)), Payout { open: open_of(i), ..payout.clone() })).collect();
-
-    let election = pool.elections.values().next().unwrap().clone();
-    for i in 0..count(Genesis::MAX_POOLS) {
-        let elections = (0..=3).map(|settlement| (settlement, election.clone())).collect();
-        let mut pool = PoolState { elections, ..pool.clone() };
-        let members = workers().filter(|worker| worker % count(Genesis::MAX_POOLS) == i).map(node);
-        for member in members {
-            pool.balances.insert(member, MicroUsdt::new(u64::MAX));
-            pool.shares.insert(member, u128::MAX);
-            pool.last_led.insert(member, u64::MAX);
+    let signer = |i| TreasurySigner { node: node(i), key_address: account.to };
+    let signers = SignerSet { era: 2, threshold: 9, members: (0..count(SignerSet::MAX)).map(signer).collect() };
+    let changes = VaultChanges {
+        signers: Some(VaultChange { nonce: 0, by: signers.clone(), next: signers.clone() }),
+        limits: Some(VaultChange { nonce: 1, by: signers.clone(), next: pool.vault.limits }),
+    };
+    let successors = Policy { leader_successors: 100, ..Policy::default() };
+    successors.check().unwrap();
+    for i in 0..count(pools) {
+        let mut pool = PoolState { changes: changes.clone(), ..pool.clone() };
+        pool.vault.signers = signers.clone();
+        let members: Vec<_> = workers().filter(|worker| worker % count(pools) == i).collect();
+        // One more account: the owner's commission.
+        pool.accounts = members
+            .iter()
+            .chain([&u32::MAX])
+            .map(|member| (AccountId::from_bytes(numbered(*member)), account.clone()))
+            .collect();
+        pool.shares = members.iter().map(|member| (node(*member), u128::MAX)).collect();
+        pool.last_led = members.iter().map(|member| (node(*member), u64::MAX)).collect();
+        if let Some(election) = &mut pool.election {
+            let elected = usize::try_from(successors.leader_successors).unwrap() + 1;
+            election.order = members.iter().take(elected).map(|member| node(*member)).collect();
         }
         state.pools.insert(PoolId::from_bytes(numbered(i)), pool);
     }

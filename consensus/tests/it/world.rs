@@ -11,19 +11,21 @@ use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
 use lucid_consensus::ledger::state::{EpochRows, State};
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, PaymentView, Replica, Restore, RoundMessage};
-use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, Replica, Restore, RoundMessage, Stored};
+use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::{BlockHash, NodeId, SolidBlockId, TxId};
-use lucid_types::payout::{ReceiptVote, SolidBlock, TokenFlags, TreasuryView, Verdict};
+use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Observation, ScoreReport};
+use lucid_types::signed::MultiSigned;
 use lucid_types::sync::{Decided, Liveness, SyncRequest};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, VoteKind};
 
 use crate::genesis::validator_key;
+use crate::pool::{Owner, Promises};
 
 /// What survives a crash.
 #[derive(Default)]
@@ -68,14 +70,16 @@ enum Event {
     /// Ask a peer for newer blocks, as a node's fetcher does every half epoch.
     Poll(usize, u32),
     Boot(usize),
+    /// The pool's owner gives a command.
+    Owner,
 }
 
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "a world holds few messages")]
 enum Message {
     Gossip(Gossip),
     Decided(Box<Decided>),
     Body(Box<Block>),
+    Command(MultiSigned<PoolCommand>),
 }
 
 /// Every signature that has left a node.
@@ -141,6 +145,10 @@ pub(crate) struct World {
     pub(crate) now: UnixMillis,
     pub(crate) nodes: Vec<Node>,
     pub(crate) monitor: Monitor,
+    /// What the chain has promised, checked with every block.
+    pub(crate) promises: Promises,
+    /// Gives commands while there is one.
+    pub(crate) owner: Option<Owner>,
     /// Messages of a hundred that are lost.
     pub(crate) loss: u64,
     /// Crashed nodes come back after this long; never if `None`.
@@ -177,6 +185,8 @@ impl World {
             network,
             now,
             monitor: Monitor::default(),
+            promises: Promises::default(),
+            owner: None,
             loss: 0,
             reboot_after: Some(3_000),
             crash_again: None,
@@ -216,6 +226,10 @@ impl World {
         (0..self.nodes.len()).filter(|i| !self.down.contains(i)).map(|i| self.height(i)).min().unwrap_or(0)
     }
 
+    pub(crate) fn highest(&self) -> u64 {
+        (0..self.nodes.len()).map(|i| self.height(i)).max().unwrap_or(0)
+    }
+
     /// Runs until `done`, or for `ms` of virtual time; whether it is done.
     pub(crate) fn run(&mut self, ms: u64, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now.get() + ms;
@@ -238,6 +252,7 @@ impl World {
                 }
                 Event::Deliver(node, life, message) if self.nodes[node].life == life => self.deliver(node, message),
                 Event::Poll(node, life) if self.nodes[node].life == life => self.poll(node),
+                Event::Owner => self.give_command(),
                 Event::Wake(..) | Event::Deliver(..) | Event::Poll(..) => {}
             }
         }
@@ -298,6 +313,35 @@ impl World {
         self.at(half, Event::Poll(node, life));
     }
 
+    /// Lets the pool's owner give commands from now on.
+    pub(crate) fn hire_owner(&mut self) {
+        self.owner = Some(Owner::default());
+        self.at(0, Event::Owner);
+    }
+
+    /// Asks a random node how the pool stands, and sends a few nodes a command: mostly a new one, at times an old one.
+    fn give_command(&mut self) {
+        let Some(mut owner) = self.owner.take() else { return };
+        let asked = self.random_node();
+        let state = self.nodes[asked].replica.as_ref().map(|replica| replica.state().clone());
+        if let Some(state) = state {
+            let network = Arc::clone(&self.network);
+            let command = owner.command(&network, &state, |below| self.random(below));
+            for _ in 0..1 + self.random(4) {
+                let node = self.random_node();
+                self.send(node, Message::Command(command.clone()));
+            }
+        }
+        self.owner = Some(owner);
+        let pause = 100 + self.random(1_000);
+        self.at(pause, Event::Owner);
+    }
+
+    fn random_node(&mut self) -> usize {
+        let count = u64::try_from(self.nodes.len()).unwrap();
+        usize::try_from(self.random(count)).unwrap()
+    }
+
     fn clock(&self, node: usize) -> UnixMillis {
         UnixMillis::new(self.now.get() + self.nodes[node].ahead)
     }
@@ -336,19 +380,21 @@ impl World {
                 assert!(disk.own.insert(epoch, *own).is_none(), "a second own report for epoch {epoch}");
             }
             Effect::Store(stored) => {
-                let height = stored.decided.block.height;
+                self.promises.watch(&self.network, &stored);
+                let Stored { decided, applied } = *stored;
+                let height = decided.block.height;
                 assert_eq!(height.get(), self.height(node) + 1);
-                let hash = stored.decided.block.hash();
+                let hash = decided.block.hash();
                 let agreed = *self.hashes.entry(height).or_insert(hash);
                 assert_eq!(agreed, hash, "invariant 1: two blocks at height {height}");
-                assert!(stored.applied.state.accounts_balance(), "invariant 4 at height {height}");
-                assert_eq!(stored.applied.state.root(), stored.decided.block.state_root);
+                assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
+                assert_eq!(applied.state.root(), decided.block.state_root);
                 let disk = &mut self.nodes[node].disk;
-                disk.state = Some(encode(&stored.applied.state));
+                disk.state = Some(encode(&applied.state));
                 disk.log.retain(|(h, _)| *h > height);
                 disk.unsynced.retain(|(h, _)| *h > height);
-                disk.archive.lock().unwrap().keep(stored.decided.block.clone(), stored.applied.rows);
-                disk.blocks.insert(height, stored.decided);
+                disk.archive.lock().unwrap().keep(decided.block.clone(), applied.rows);
+                disk.blocks.insert(height, decided);
             }
             Effect::Gossip(gossip) => {
                 self.monitor.watch(&gossip);
@@ -436,11 +482,12 @@ impl World {
                 Input::Decided(decided.verify(&id, set).unwrap())
             }
             Message::Body(block) => Input::Body(block.verify(&id).unwrap()),
+            Message::Command(command) => Input::Command(command.verify(&id).unwrap()),
         };
         self.input(node, input);
     }
 
-    /// What prober and watcher hand over for each ended epoch. A process that was not there reports nothing seen.
+    /// What the prober hands over for each ended epoch. A process that was not there reports nothing seen.
     fn report(&mut self, node: usize) {
         let now = self.clock(node);
         let Some(replica) = &self.nodes[node].replica else { return };
@@ -450,8 +497,7 @@ impl World {
             let report = if is_first_run { self.measurements(epoch) } else { ScoreReport::empty(epoch) };
             let mut salt = [0; 32];
             salt.fill_with(|| u8::try_from(self.random(256)).unwrap());
-            let view = self.payment_view(node);
-            self.input(node, Input::Report { report, salt, view });
+            self.input(node, Input::Report { report, salt });
         }
     }
 
@@ -478,37 +524,6 @@ impl World {
         };
         let observations = workers.into_iter().map(&mut observe).collect();
         ScoreReport { epoch, observations }
-    }
-
-    /// A payment network with a block a second, three of them not solid yet, a rich treasury, and every attempt of an
-    /// earlier block paid.
-    fn payment_view(&self, node: usize) -> PaymentView {
-        let Some(replica) = &self.nodes[node].replica else { return PaymentView::default() };
-        let head = (self.now.get() / 1_000).saturating_sub(3);
-        let even = head - head % 2;
-        let solid = |number: u64| SolidBlock {
-            number,
-            id: SolidBlockId::from_bytes([u8::try_from(number % 251).unwrap(); 32]),
-            time: UnixMillis::new(number * 1_000),
-        };
-        let treasury = |pool: &lucid_types::id::PoolId| TreasuryView {
-            pool: *pool,
-            usdt: MicroUsdt::new(1_000_000_000_000),
-            trx: Sun::new(100_000_000_000),
-            energy_price: Sun::new(100),
-            flags: TokenFlags::default(),
-            permission_matches: true,
-        };
-        let receipt = |(payout, it): (&_, &lucid_consensus::ledger::state::Payout)| {
-            let open = it.open.as_ref().filter(|open| open.height < replica.state().height)?;
-            let verdict = Verdict::Paid { tx_id: TxId::from_bytes([7; 32]), block: 1, fee: Sun::ZERO };
-            Some(ReceiptVote { payout: *payout, attempt: open.attempt.attempt, verdict })
-        };
-        PaymentView {
-            solid: vec![solid(even), solid(even - 2)],
-            treasuries: self.network.pools().map(|(id, _)| treasury(id)).collect(),
-            receipts: replica.state().payouts.iter().filter_map(receipt).collect(),
-        }
     }
 
     /// Panics if an honest node has contradicted itself (invariant 3).

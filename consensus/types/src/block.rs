@@ -6,12 +6,14 @@ use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use crate::commit::Commit;
 use crate::id::NetworkId;
 use crate::id::{BlockHash, Hash, NodeId, StateRoot};
+use crate::payout::{PoolCommand, SettlementRoot};
 use crate::report::Reveal;
-use crate::signed::{SignatureError, Signed, Verified};
+use crate::signed::{MultiSigned, SignatureError, Signed, Verified};
 use crate::time::{EpochNumber, UnixMillis};
 
-/// The block that closes an epoch. What follows from it (credits, scores, rewards, leaders, payout attempts,
-/// receipts) is not written in it but recomputed by everyone; `state_root` commits to the result.
+/// The block that closes an epoch. What follows from it (credits, scores, rewards, leaders) is not written in it but
+/// recomputed by everyone; `state_root` commits to the result. Payout roots are written in it although they follow, so that
+/// the block and its certificate prove them to a treasury signer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// The epoch that it closes.
@@ -27,6 +29,10 @@ pub struct Block {
     pub commits: Vec<Signed<Commit>>,
     /// Revealed reports, by epoch and signer, whose commits stand in earlier blocks.
     pub reveals: Vec<Signed<Reveal>>,
+    /// Commands of pools, by pool and number; at most [`Block::MAX_COMMAND_BYTES`].
+    pub commands: Vec<MultiSigned<PoolCommand>>,
+    /// The payout roots that this block issues, by pool.
+    pub payout_roots: Vec<SettlementRoot>,
     /// [`crate::validator::ValidatorSet::hash`] of the set of `height + 2`.
     pub next_set: Hash,
     /// Root of the state after this block.
@@ -39,18 +45,22 @@ impl Wire for Block {
 }
 
 impl Block {
+    /// The most bytes of all commands.
+    pub const MAX_COMMAND_BYTES: usize = 256 << 10;
+
     /// BLAKE3 of the canonical bytes.
     pub fn hash(&self) -> BlockHash {
         BlockHash::from_bytes(*blake3::hash(&encode(self)).as_bytes())
     }
 
-    /// Checks the signatures of all commits and reveals.
+    /// Checks the signatures of all commits, reveals and commands.
     ///
     /// # Errors
     /// The first that is wrong.
     pub fn verify(self, network: &NetworkId) -> Result<Verified<Self>, SignatureError> {
         self.commits.iter().try_for_each(|commit| commit.check(network))?;
         self.reveals.iter().try_for_each(|reveal| reveal.check(network))?;
+        self.commands.iter().try_for_each(|command| command.check(network))?;
         Ok(Verified::new(self))
     }
 }

@@ -8,6 +8,7 @@ use crate::amount::{MicroUsdt, Ppm};
 use crate::attestation::Capacity;
 use crate::codec::{Wire, encode};
 use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId};
+use crate::payout::VaultLimits;
 use crate::policy::{Policy, PolicyError};
 use crate::time::{EpochNumber, UnixMillis};
 use crate::validator::{Validator, ValidatorSet, ValidatorSetError};
@@ -23,6 +24,10 @@ pub struct Genesis {
     pub genesis_time: UnixMillis,
     /// Where payouts are made.
     pub tron: PaymentNetwork,
+    /// The network whose id account ids are derived from; this one if absent. A network that goes on from another's owed
+    /// totals names the first, so that its vaults know the accounts.
+    #[serde(default)]
+    pub first_network: Option<NetworkId>,
     /// Every parameter of the protocol.
     pub policy: Policy,
     /// The first validators.
@@ -58,8 +63,9 @@ pub struct GenesisWorker {
     pub operator: NodeId,
     /// Where its payouts go.
     pub payout_address: PayoutAddress,
-    /// Whether it runs a bridge and stands as a pool's leader.
-    pub can_lead: bool,
+    /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
+    #[serde(default)]
+    pub gas_address: Option<PayoutAddress>,
     /// What it declares to offer.
     pub capacity: Capacity,
 }
@@ -94,26 +100,38 @@ pub struct GenesisPool {
     pub commission: Ppm,
     /// Where the owner's part goes.
     pub commission_address: PayoutAddress,
-    /// Who pays.
-    pub treasury: Treasury,
+    /// The contract that pays.
+    pub vault: Vault,
 }
 
-/// A pool's account on the payment network and who may sign for it.
+/// A pool's vault contract and who signs for it. It must stand on the payment network as described here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Treasury {
-    /// The account.
+pub struct Vault {
+    /// The contract.
     pub address: PayoutAddress,
-    /// The permission under which transfers are signed; 0 is the owner permission of a single-key account.
-    pub permission_id: u32,
-    /// Signatures needed.
-    pub threshold: u32,
-    /// Who signs, at most five.
-    #[serde(rename = "signer")]
-    pub signers: Vec<TreasurySigner>,
+    /// Changes of signers and limits that it has seen.
+    pub nonce: u32,
+    /// Its limits.
+    pub limits: VaultLimits,
+    /// Its signers.
+    pub signers: SignerSet,
 }
 
-/// A node that signs for a treasury.
+/// The treasury signers of an era, and how many of them must sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerSet {
+    /// Counts the sets that the vault has had, from 1.
+    pub era: u32,
+    /// Signatures needed: more than half of the signers.
+    pub threshold: u8,
+    /// Who signs, at most [`SignerSet::MAX`]. The vault's list has the same order.
+    #[serde(rename = "signer")]
+    pub members: Vec<TreasurySigner>,
+}
+
+/// A node that signs for a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TreasurySigner {
@@ -124,7 +142,7 @@ pub struct TreasurySigner {
 }
 
 impl Wire for Genesis {
-    const MAX_BYTES: usize = 8 << 20;
+    const MAX_BYTES: usize = 4 << 20;
 }
 
 /// Why a genesis is refused.
@@ -151,10 +169,17 @@ impl Genesis {
     pub const MAX_WORKERS: usize = 10_000;
     /// The most pools.
     pub const MAX_POOLS: usize = 1_000;
+    /// The most members of a pool: all accounts of a pool stand in one record.
+    pub const MAX_MEMBERS: usize = 4_000;
 
     /// The network's id.
     pub fn network_id(&self) -> NetworkId {
         NetworkId::from_bytes(*blake3::hash(&encode(self)).as_bytes())
+    }
+
+    /// The network from whose id account ids are derived.
+    pub fn account_network(&self) -> NetworkId {
+        self.first_network.unwrap_or_else(|| self.network_id())
     }
 
     /// Start of an epoch; epoch 0 is the moment of genesis.
@@ -207,14 +232,18 @@ impl Genesis {
     }
 
     fn check_pools(&self, workers: &BTreeSet<NodeId>) -> Result<(), GenesisError> {
-        let (mut names, mut members, mut treasuries) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut names, mut members, mut vaults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for pool in &self.pools {
             let place = || format!("pool \"{}\"", pool.name);
             if !names.insert(&pool.name) {
                 return Err(entry(place(), "the name is used by another pool"));
             }
-            if !treasuries.insert(pool.treasury.address) {
-                return Err(entry(place(), "the treasury belongs to another pool"));
+            if !vaults.insert(pool.vault.address) {
+                return Err(entry(place(), "the vault belongs to another pool"));
+            }
+            if pool.members.len() > Self::MAX_MEMBERS {
+                let problem = format!("{} members; a pool has at most {}", pool.members.len(), Self::MAX_MEMBERS);
+                return Err(entry(place(), problem));
             }
             if pool.commission > Ppm::ONE {
                 return Err(entry(place(), "commission is at most 1000000 (all of the budget)"));
@@ -228,12 +257,12 @@ impl Genesis {
                 }
             }
             self.check_payout_address(place, "commission_address", &pool.commission_address)?;
-            pool.treasury.check().map_err(|problem| entry(place(), format!("treasury: {problem}")))?;
+            pool.vault.signers.check().map_err(|problem| entry(place(), format!("vault: {problem}")))?;
         }
         Ok(())
     }
 
-    /// The token and the treasuries are refused as payout addresses.
+    /// The token and the vaults are refused as payout addresses.
     fn check_payout_address(
         &self,
         place: impl Fn() -> String,
@@ -243,8 +272,8 @@ impl Genesis {
         if *address == self.tron.usdt {
             return Err(entry(place(), format!("{key} is the USDT contract; give an account of your own")));
         }
-        if self.pools.iter().any(|pool| pool.treasury.address == *address) {
-            return Err(entry(place(), format!("{key} is a pool's treasury; give an account of your own")));
+        if self.pools.iter().any(|pool| pool.vault.address == *address) {
+            return Err(entry(place(), format!("{key} is a pool's vault; give an account of your own")));
         }
         if address.hash20() == [0; 20] {
             return Err(entry(place(), format!("{key} is the zero address; give an account of your own")));
@@ -254,27 +283,49 @@ impl Genesis {
 
     /// The pools with their ids, in the order of the ids.
     pub fn pools_by_id(&self) -> Vec<(PoolId, &GenesisPool)> {
-        let network = self.network_id();
+        let network = self.account_network();
         let mut pools: Vec<_> = self.pools.iter().map(|pool| (PoolId::derive(&network, &pool.name), pool)).collect();
         pools.sort_by_key(|(id, _)| *id);
         pools
     }
 }
 
-impl Treasury {
-    fn check(&self) -> Result<(), String> {
-        let n = self.signers.len();
-        if !(1..=5).contains(&n) {
-            return Err(format!("{n} signers; there are one to five"));
+impl SignerSet {
+    /// The most signers.
+    pub const MAX: usize = 16;
+
+    /// The signature threshold as a count.
+    pub fn needed(&self) -> usize {
+        usize::from(self.threshold)
+    }
+
+    /// Who signs with the key of this address.
+    pub fn by_key(&self, key_address: &PayoutAddress) -> Option<&TreasurySigner> {
+        self.members.iter().find(|signer| signer.key_address == *key_address)
+    }
+
+    /// Checks what the vault would refuse.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        let (k, n) = (self.needed(), self.members.len());
+        if !(1..=Self::MAX).contains(&n) {
+            return Err(format!("{n} signers; there are 1 to {}", Self::MAX));
         }
-        let k = usize::try_from(self.threshold).unwrap_or(usize::MAX);
-        if k > n || 2 * k <= n {
+        if k > n || k.saturating_mul(2) <= n {
             return Err(format!("threshold {k} of {n} signers; more than half and at most all must sign"));
         }
-        let nodes: BTreeSet<_> = self.signers.iter().map(|s| s.node).collect();
-        let keys: BTreeSet<_> = self.signers.iter().map(|s| s.key_address).collect();
+        let nodes: BTreeSet<_> = self.members.iter().map(|signer| signer.node).collect();
+        let keys: BTreeSet<_> = self.members.iter().map(|signer| signer.key_address).collect();
         if nodes.len() != n || keys.len() != n {
             return Err("a signer is listed twice".into());
+        }
+        if keys.iter().any(|key| key.hash20() == [0; 20]) {
+            return Err("a signer's key_address is the zero address".into());
+        }
+        if self.era == 0 {
+            return Err("era 0; a vault's eras count from 1".into());
         }
         Ok(())
     }

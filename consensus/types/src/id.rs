@@ -30,13 +30,8 @@ hex_bytes!(
     PoolId, 32
 );
 hex_bytes!(
-    /// What a pool owes one worker for one settlement: BLAKE3 of network id, pool, settlement and worker.
+    /// What became due for one account in one settlement: BLAKE3 of the account's id and the settlement.
     PayoutId, 32
-);
-hex_bytes!(
-    /// One attempt to pay a payout: BLAKE3 of network id, pool, settlement, recipient and attempt number. It is
-    /// appended to the transfer's call data, so no two attempts share a transaction id.
-    AttemptId, 32
 );
 hex_bytes!(
     /// A transaction of the payment network: SHA-256 of its raw data.
@@ -70,31 +65,9 @@ impl Hash {
 }
 
 impl PoolId {
-    /// The id of the pool called `name` in `network`.
+    /// The id of the pool called `name`, which `network` was the first to have.
     pub fn derive(network: &NetworkId, name: &str) -> Self {
         Self::from_bytes(*Hash::derive("lucid pool id 1", &[network.as_bytes(), name.as_bytes()]).as_bytes())
-    }
-}
-
-impl PayoutId {
-    /// The id of what `pool` owes `worker` for `settlement`.
-    pub fn derive(network: &NetworkId, pool: &PoolId, settlement: u64, worker: &NodeId) -> Self {
-        let parts: [&[u8]; 4] = [network.as_bytes(), pool.as_bytes(), &settlement.to_le_bytes(), worker.as_bytes()];
-        Self::from_bytes(*Hash::derive("lucid payout id 1", &parts).as_bytes())
-    }
-}
-
-impl AttemptId {
-    /// The id of attempt number `attempt` (from 1) to pay `recipient` for `settlement` of `pool`.
-    pub fn derive(network: &NetworkId, pool: &PoolId, settlement: u64, recipient: &NodeId, attempt: u32) -> Self {
-        let parts: [&[u8]; 5] = [
-            network.as_bytes(),
-            pool.as_bytes(),
-            &settlement.to_le_bytes(),
-            recipient.as_bytes(),
-            &attempt.to_le_bytes(),
-        ];
-        Self::from_bytes(*Hash::derive("lucid attempt id 1", &parts).as_bytes())
     }
 }
 
@@ -207,13 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn attempts_differ_in_every_part() {
+    fn accounts_and_payouts_differ_in_every_part() {
+        use crate::payout::AccountKind::{Commission, Worker};
+        use crate::payout_tree::AccountId;
+
         let (net, pool, node) =
             (NetworkId::from_bytes([1; 32]), PoolId::from_bytes([2; 32]), NodeId::from_bytes([3; 32]));
-        let base = AttemptId::derive(&net, &pool, 1, &node, 1);
-        assert_ne!(base, AttemptId::derive(&net, &pool, 1, &node, 2));
-        assert_ne!(base, AttemptId::derive(&net, &pool, 2, &node, 1));
-        assert_ne!(base, AttemptId::derive(&net, &pool, 1, &NodeId::from_bytes([4; 32]), 1));
-        assert_ne!(base, AttemptId::derive(&NetworkId::from_bytes([9; 32]), &pool, 1, &node, 1));
+        let base = AccountId::derive(&net, &pool, Worker, &node);
+        let others = [
+            AccountId::derive(&NetworkId::from_bytes([9; 32]), &pool, Worker, &node),
+            AccountId::derive(&net, &PoolId::from_bytes([9; 32]), Worker, &node),
+            AccountId::derive(&net, &pool, Commission, &node),
+            AccountId::derive(&net, &pool, Worker, &NodeId::from_bytes([9; 32])),
+        ];
+        let payout = PayoutId::derive(&base, 1);
+        for other in others {
+            assert_ne!(other, base);
+            assert_ne!(PayoutId::derive(&other, 1), payout);
+        }
+        assert_ne!(PayoutId::derive(&base, 2), payout);
     }
 }

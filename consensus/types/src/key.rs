@@ -7,7 +7,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use crate::attestation::ResourceAttestation;
 use crate::commit::Commit;
 use crate::id::{NetworkId, NodeId};
-use crate::payout::CosignRequest;
+use crate::payout::{CosignRequest, PoolCommand};
 use crate::report::{ProbeReply, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
 use crate::sync::LivenessMessage;
@@ -78,7 +78,12 @@ impl NodeKey {
         self.sign(network, record)
     }
 
-    /// Signs a leader's request for a treasury signature.
+    /// Signs a command of a pool, as its owner or as one of its signers.
+    pub fn sign_pool_command(&self, network: &NetworkId, record: PoolCommand) -> Verified<Signed<PoolCommand>> {
+        self.sign(network, record)
+    }
+
+    /// Signs a request for a treasury signature.
     pub fn sign_cosign(&self, network: &NetworkId, record: CosignRequest) -> Verified<Signed<CosignRequest>> {
         self.sign(network, record)
     }
@@ -130,7 +135,7 @@ mod tests {
     fn a_signature_for_one_purpose_is_worthless_for_another() {
         let network = NetworkId::from_bytes([1; 32]);
         let key = NodeKey::from_seed(&[5; 32]);
-        let cosign = CosignRequest { payout: crate::id::PayoutId::from_bytes([1; 32]), attempt: 1 };
+        let cosign = CosignRequest::Root { pool: crate::id::PoolId::from_bytes([1; 32]), settlement: 1 };
         let signed = key.sign_cosign(&network, cosign).into_inner();
         let as_vote = Signed { signer: signed.signer, record: vote(), signature: signed.signature };
         assert!(as_vote.check(&network).is_err());

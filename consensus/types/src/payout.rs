@@ -1,176 +1,159 @@
-//! Payout attempts and what validators report of the payment network, as plain integers and bytes.
-//!
-//! Only `lucid-tron-bridge` turns an attempt into transaction bytes and a chain's answer into a verdict.
+//! What a pool owes, as the chain records it: accounts, the payout root of a settlement, and the requests that leaders send
+//! to treasury signers. Plain integers and bytes; only `lucid-tron-bridge` knows what TRON makes of them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{MicroUsdt, Sun};
+use crate::amount::MicroUsdt;
 use crate::bytes::hex_bytes;
 use crate::codec::Wire;
-use crate::id::{AttemptId, NodeId, PayoutAddress, PayoutId, PoolId, SolidBlockId, TxId};
+use crate::genesis::SignerSet;
+use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId};
+use crate::payout_tree::{AccountId, PayoutRoot};
 use crate::signed::SignedRecord;
-use crate::time::UnixMillis;
 
-/// A solidified block of the payment network.
+/// What an account of a pool is for. A node may have one of each kind in one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SolidBlock {
-    /// Its number.
-    pub number: u64,
-    /// Its id.
-    pub id: SolidBlockId,
-    /// Its time.
-    pub time: UnixMillis,
+#[serde(rename_all = "kebab-case")]
+pub enum AccountKind {
+    /// A member's earnings.
+    Worker,
+    /// The owner's commission.
+    Commission,
 }
 
-/// What a validator saw of one pool's treasury.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreasuryView {
-    /// The pool.
-    pub pool: PoolId,
-    /// The treasury's USDT.
-    pub usdt: MicroUsdt,
-    /// The treasury's TRX.
-    pub trx: Sun,
-    /// What one unit of energy costs.
-    pub energy_price: Sun,
-    /// What the token would do to a transfer.
-    pub flags: TokenFlags,
-    /// Whether the treasury's permission on the payment network is the one the pool declares: id, threshold, keys.
-    pub permission_matches: bool,
-}
-
-/// Conditions of the token or treasury under which no attempt may open. All false is clean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenFlags {
-    /// Transfers are paused.
-    pub paused: bool,
-    /// The contract has been replaced.
-    pub deprecated: bool,
-    /// A transfer fee is switched on; the recipient would get less.
-    pub fee: bool,
-    /// The treasury is on the black list.
-    pub treasury_blacklisted: bool,
-}
-
-impl TokenFlags {
-    /// Whether transfers work as expected.
-    pub const fn is_clean(self) -> bool {
-        !(self.paused || self.deprecated || self.fee || self.treasury_blacklisted)
+impl AccountKind {
+    /// The byte that stands for it in an [`AccountId`].
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Worker => 0,
+            Self::Commission => 1,
+        }
     }
 }
 
-/// One attempt to pay a payout: everything from which the transaction's bytes are derived. Fixed by a block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PayoutAttempt {
-    /// The payout.
-    pub payout: PayoutId,
-    /// The number of the attempt, from 1.
-    pub attempt: u32,
-    /// Appended to the call data.
-    pub id: AttemptId,
-    /// The pool that pays.
+impl AccountId {
+    /// BLAKE3 in derive-key mode with the context `lucid account 1` over network, pool, kind (one byte) and node.
+    ///
+    /// `account_network` is the first network that counted the account: see [`crate::genesis::Genesis::account_network`].
+    pub fn derive(account_network: &NetworkId, pool: &PoolId, kind: AccountKind, node: &NodeId) -> Self {
+        let parts: [&[u8]; 4] = [account_network.as_bytes(), pool.as_bytes(), &[kind.tag()], node.as_bytes()];
+        Self::from_bytes(*Hash::derive("lucid account 1", &parts).as_bytes())
+    }
+}
+
+impl PayoutId {
+    /// The id of what `account` became due for `settlement`.
+    pub fn derive(account: &AccountId, settlement: u64) -> Self {
+        let parts: [&[u8]; 2] = [account.as_bytes(), &settlement.to_le_bytes()];
+        Self::from_bytes(*Hash::derive("lucid payout id 2", &parts).as_bytes())
+    }
+}
+
+/// The payout root of a settlement with everything that treasury signers sign beside it. Every node computes it; the block
+/// that does carries it under its hash.
+///
+/// A root is issued again, with a higher total or under a newer era, when the pool books losses or rotates its signers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettlementRoot {
+    /// The pool.
     pub pool: PoolId,
-    /// The settlement it is paid for.
+    /// The settlement, from 1.
     pub settlement: u64,
-    /// The worker that is paid.
-    pub worker: NodeId,
+    /// The vault that pays.
+    pub vault: PayoutAddress,
+    /// The signers whose signatures count.
+    pub era: u32,
+    /// The root of the payout tree over all accounts of the pool.
+    pub root: PayoutRoot,
+    /// All that the vault and its predecessors may ever have paid out under this root: owed totals, fees and losses.
+    pub total: MicroUsdt,
+    /// The part of it that may ever have been paid as push fees.
+    pub fees: MicroUsdt,
+    /// All that the pool has put up for it: budgets with corrections, and losses. Never less than the total.
+    pub promised: MicroUsdt,
+    /// The elected leader's gas account, which alone earns push fees until [`Self::until`]; `None` if nobody can lead.
+    pub leader: Option<PayoutAddress>,
+    /// Unix time in seconds; 0 without a leader.
+    pub until: u64,
+}
+
+impl Wire for SettlementRoot {
+    const MAX_BYTES: usize = 151;
+}
+
+/// What became due for one account in one settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayoutRequest {
+    /// Its id.
+    pub id: PayoutId,
+    /// The account.
+    pub account: AccountId,
+    /// What the account is for.
+    pub kind: AccountKind,
+    /// Whose it is.
+    pub node: NodeId,
     /// Where to.
     pub to: PayoutAddress,
-    /// How much.
+    /// What became due since the account's last request.
     pub amount: MicroUsdt,
-    /// The account that pays.
-    pub treasury: PayoutAddress,
-    /// The USDT contract.
-    pub token: PayoutAddress,
-    /// The treasury's permission under which the signatures count.
-    pub permission_id: u32,
-    /// The reference block; its time is the transaction's time stamp.
-    pub reference: SolidBlock,
-    /// The transaction cannot be included in a block whose parent is at or after this time.
-    pub expiration: UnixMillis,
-    /// The most that the transfer's energy may cost.
-    pub fee_limit: Sun,
+    /// All that the account was ever owed, this included: it is paid when the vault has paid that much.
+    pub owed: MicroUsdt,
 }
 
-impl Wire for PayoutAttempt {
-    const MAX_BYTES: usize = 512;
-}
-
-/// How an attempt ended, judged from solidified blocks only.
+/// A request to a treasury signer. It names what finalised state says, never bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Verdict {
-    /// Included, successful, and its only log is exactly the transfer.
-    Paid {
-        /// The transaction.
-        tx_id: TxId,
-        /// The block that includes it.
-        block: u64,
-        /// What it cost the treasury.
-        fee: Sun,
+pub enum CosignRequest {
+    /// The pool's root of this settlement, as it was issued last.
+    Root {
+        /// The pool.
+        pool: PoolId,
+        /// The settlement.
+        settlement: u64,
     },
-    /// Included and successful, but its logs are others than the transfer: ends the payout and pauses the pool.
-    PaidUnexpected {
-        /// The transaction.
-        tx_id: TxId,
-        /// The block that includes it.
-        block: u64,
-        /// What it cost the treasury.
-        fee: Sun,
-        /// What the recipient got.
-        received: MicroUsdt,
+    /// The change of signers with this number among the vault's changes.
+    Signers {
+        /// The pool.
+        pool: PoolId,
+        /// The number.
+        nonce: u32,
     },
-    /// Included and not successful.
-    Failed {
-        /// The transaction.
-        tx_id: TxId,
-        /// The block that includes it.
-        block: u64,
-        /// What it cost the treasury.
-        fee: Sun,
+    /// The change of limits with this number among the vault's changes.
+    Limits {
+        /// The pool.
+        pool: PoolId,
+        /// The number.
+        nonce: u32,
     },
-    /// Not included, and it can never be.
-    Dead,
 }
 
-/// A validator's unchangeable vote on how an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiptVote {
-    /// The payout.
-    pub payout: PayoutId,
-    /// The attempt.
-    pub attempt: u32,
-    /// How it ended.
-    pub verdict: Verdict,
-}
-
-/// A leader's request to a treasury signer: it names an attempt, never bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CosignRequest {
-    /// The payout.
-    pub payout: PayoutId,
-    /// The attempt.
-    pub attempt: u32,
+impl CosignRequest {
+    /// The pool.
+    pub const fn pool(&self) -> PoolId {
+        match self {
+            Self::Root { pool, .. } | Self::Signers { pool, .. } | Self::Limits { pool, .. } => *pool,
+        }
+    }
 }
 
 impl Wire for CosignRequest {
-    const MAX_BYTES: usize = 36;
+    const MAX_BYTES: usize = 44;
 }
 
 impl SignedRecord for CosignRequest {
-    const TAG: &'static str = "lucid/cosign/1";
+    const TAG: &'static str = "lucid/cosign/2";
 }
 
 hex_bytes!(
-    /// A treasury signer's signature of a transaction: r, s, v.
+    /// A treasury signer's secp256k1 signature: r, s, v.
     TreasurySignature, 65
 );
 
 /// A treasury signer's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CosignReply {
-    /// The signature over the transaction that the signer derived itself.
+    /// The signature over what the signer itself derived.
     Signed(TreasurySignature),
-    /// The signer does not know the attempt yet: ask again after the next block.
+    /// The signer's own state does not hold it yet: ask again after the next block.
     NotFinal,
     /// The signer refuses, and says why.
     Refused(String),
@@ -178,4 +161,82 @@ pub enum CosignReply {
 
 impl Wire for CosignReply {
     const MAX_BYTES: usize = 1 << 10;
+}
+
+/// The limits that a vault keeps on chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultLimits {
+    /// The most that leaves the vault by payments and fees in one period.
+    pub cap: MicroUsdt,
+    /// What whoever pushes a payment gets for each item, out of the allowance for fees.
+    pub push_fee: MicroUsdt,
+}
+
+/// What a pool's owner, alone or with its signers, changes. Commands of a pool are numbered, so none applies twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolCommand {
+    /// The pool.
+    pub pool: PoolId,
+    /// The number of the command among the pool's, from 1.
+    pub number: u64,
+    /// The change.
+    pub change: PoolChange,
+}
+
+/// See [`PoolCommand`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolChange {
+    /// What this member earns is set aside from the next settlement on, for at most seven. By the owner.
+    Hold(NodeId),
+    /// Ends a hold: what was set aside is owed from the next settlement on. By the owner.
+    Resume(NodeId),
+    /// No roots are made, or they are again. By the owner.
+    Suspend(bool),
+    /// This account is owed more, from the next root on: a theft was booked on it. By the owner and the signers.
+    Correct {
+        /// The account.
+        account: AccountId,
+        /// How much more.
+        amount: MicroUsdt,
+    },
+    /// This much was taken under ids that the ledger does not know, or as fees beyond the allowance: the newest root's total
+    /// rises by it. By the owner and the signers.
+    Losses(MicroUsdt),
+    /// Other signers, under a new era. By the owner and the signers in force.
+    Signers {
+        /// The vault's changes before it.
+        nonce: u32,
+        /// Who signs from then on.
+        next: SignerSet,
+    },
+    /// Other limits. The fee counts from the second settlement after. By the owner and the signers.
+    Limits {
+        /// The era of the signers in force.
+        era: u32,
+        /// The vault's changes before it.
+        nonce: u32,
+        /// What comes into force.
+        next: VaultLimits,
+    },
+}
+
+impl PoolChange {
+    /// Whether the signers in force must sign it beside the owner.
+    pub const fn needs_signers(&self) -> bool {
+        match self {
+            Self::Hold(_) | Self::Resume(_) | Self::Suspend(_) => false,
+            Self::Correct { .. } | Self::Losses(_) | Self::Signers { .. } | Self::Limits { .. } => true,
+        }
+    }
+}
+
+impl Wire for PoolCommand {
+    /// Other signers, as many as there may be, of 53 bytes each.
+    const MAX_BYTES: usize = 61 + SignerSet::MAX * 53;
+}
+
+impl SignedRecord for PoolCommand {
+    const TAG: &'static str = "lucid/pool-command/1";
 }

@@ -107,3 +107,152 @@ impl<T: SignedRecord> Signed<T> {
         self.check(network).map(|()| Verified(self))
     }
 }
+
+/// A record that several sign, each for itself, not yet checked. Signers stand in order, none twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultiSigned<T> {
+    /// What was signed.
+    pub record: T,
+    /// Who signed, with ed25519 over the tagged bytes.
+    pub signatures: Vec<(NodeId, Signature)>,
+}
+
+impl<T> MultiSigned<T> {
+    /// The most signatures.
+    pub const MAX_SIGNATURES: usize = 17;
+
+    /// Whether `node` is among those who signed.
+    pub fn is_signed_by(&self, node: &NodeId) -> bool {
+        self.signatures.iter().any(|(signer, _)| signer == node)
+    }
+}
+
+impl<T: SignedRecord> Wire for MultiSigned<T> {
+    const MAX_BYTES: usize = T::MAX_BYTES + 8 + Self::MAX_SIGNATURES * 96;
+}
+
+impl<T: SignedRecord + Clone> MultiSigned<T> {
+    /// A record with the signatures of several, put in order; of two of one signer the first is kept.
+    pub fn collect(record: T, signatures: impl IntoIterator<Item = (NodeId, Signature)>) -> Self {
+        let mut signatures: Vec<_> = signatures.into_iter().collect();
+        signatures.sort_by_key(|(signer, _)| *signer);
+        signatures.dedup_by_key(|(signer, _)| *signer);
+        Self { record, signatures }
+    }
+
+    /// Checks every signature, their order and number.
+    ///
+    /// # Errors
+    /// Names the signer whose signature is wrong or out of place.
+    pub fn check(&self, network: &NetworkId) -> Result<(), SignatureError> {
+        let nobody = NodeId::from_bytes([0; 32]);
+        let misplaced = self.signatures.windows(2).find(|pair| pair[0].0 >= pair[1].0).map(|pair| pair[1].0);
+        let wrong_number = !(1..=Self::MAX_SIGNATURES).contains(&self.signatures.len());
+        if let Some(signer) = misplaced.or(wrong_number.then_some(nobody)) {
+            return Err(SignatureError { tag: T::TAG, signer });
+        }
+        self.signatures.iter().try_for_each(|(signer, signature)| {
+            Signed { signer: *signer, record: self.record.clone(), signature: *signature }.check(network)
+        })
+    }
+
+    /// [`Self::check`], keeping the result in the type.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn verify(self, network: &NetworkId) -> Result<Verified<Self>, SignatureError> {
+        self.check(network).map(|()| Verified(self))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::codec::decode;
+    use crate::id::PoolId;
+    use crate::key::NodeKey;
+    use crate::payout::{PoolChange, PoolCommand};
+
+    const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+    const NOBODY: NodeId = NodeId::from_bytes([0; 32]);
+
+    fn record() -> PoolCommand {
+        PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, change: PoolChange::Suspend(true) }
+    }
+
+    fn sign(seed: u8, record: PoolCommand) -> (NodeId, Signature) {
+        let signed = NodeKey::from_seed(&[seed; 32]).sign_pool_command(&NETWORK, record).into_inner();
+        (signed.signer, signed.signature)
+    }
+
+    /// Signed by the first `n` keys.
+    fn signed(n: u8) -> MultiSigned<PoolCommand> {
+        MultiSigned::collect(record(), (1..=n).map(|seed| sign(seed, record())))
+    }
+
+    fn refused(command: &MultiSigned<PoolCommand>) -> NodeId {
+        let error = command.check(&NETWORK).unwrap_err();
+        assert_eq!(error.tag, PoolCommand::TAG);
+        assert_eq!(command.clone().verify(&NETWORK).unwrap_err(), error);
+        error.signer
+    }
+
+    #[test]
+    fn one_to_seventeen_sign() {
+        for n in [1, 2, 16, 17] {
+            let command = signed(n);
+            assert_eq!(command.signatures.len(), usize::from(n));
+            assert_eq!(*command.clone().verify(&NETWORK).unwrap(), command);
+            assert_eq!(decode::<MultiSigned<PoolCommand>>(&encode(&command)).unwrap(), command);
+            assert!((1..=n).all(|seed| command.is_signed_by(&sign(seed, record()).0)));
+            assert!(!command.is_signed_by(&sign(n + 1, record()).0));
+        }
+        assert_eq!(refused(&signed(0)), NOBODY, "nobody signed");
+        assert_eq!(refused(&signed(18)), NOBODY, "too many signed");
+    }
+
+    #[test]
+    fn collect_puts_signers_in_order_and_keeps_the_first_of_one() {
+        let good = signed(3);
+        let lie = (good.signatures[1].0, Signature::from_bytes([9; 64]));
+        let backwards = good.signatures.iter().rev().copied();
+        assert_eq!(MultiSigned::collect(record(), backwards.clone().chain([lie])), good);
+        let lie_first = MultiSigned::collect(record(), [lie].into_iter().chain(backwards));
+        assert_eq!(lie_first.signatures[1], lie);
+        assert_eq!(refused(&lie_first), lie.0);
+    }
+
+    #[test]
+    fn signers_out_of_order_or_twice_are_refused() {
+        let mut swapped = signed(3);
+        swapped.signatures.swap(1, 2);
+        assert_eq!(refused(&swapped), swapped.signatures[2].0);
+        let mut twice = signed(3);
+        twice.signatures.insert(1, twice.signatures[0]);
+        assert_eq!(refused(&twice), twice.signatures[0].0);
+    }
+
+    #[test]
+    fn every_signature_must_be_right() {
+        for i in 0..3 {
+            let mut command = signed(3);
+            let mut bytes = *command.signatures[i].1.as_bytes();
+            bytes[5] ^= 1;
+            command.signatures[i].1 = Signature::from_bytes(bytes);
+            assert_eq!(refused(&command), command.signatures[i].0);
+        }
+        let mut borrowed = signed(2);
+        borrowed.signatures[0].1 = borrowed.signatures[1].1;
+        assert_eq!(refused(&borrowed), borrowed.signatures[0].0, "another signer's signature");
+    }
+
+    #[test]
+    fn signatures_hold_for_their_record_and_network_only() {
+        let command = signed(2);
+        let next = PoolCommand { number: 2, ..record() };
+        assert_eq!(refused(&MultiSigned { record: next, ..command.clone() }), command.signatures[0].0);
+        let elsewhere = NetworkId::from_bytes([3; 32]);
+        assert!(command.check(&elsewhere).is_err());
+    }
+}

@@ -182,7 +182,8 @@ pub struct LivenessMessage {
 }
 
 impl Wire for LivenessMessage {
-    const MAX_BYTES: usize = 160 << 10;
+    /// 1,000 votes of 133 bytes and the rest.
+    const MAX_BYTES: usize = 136 << 10;
 }
 
 impl SignedRecord for LivenessMessage {

@@ -29,9 +29,9 @@ pub struct Metrics {
     pub sync: SyncState,
     /// `lucid_round`: the round in which the newest block was decided.
     pub round: u64,
-    /// `lucid_payouts{status="open"|"held"}`: payouts in the ledger that have not ended, and
-    /// `lucid_paid_micro_usdt`: the sum of those that have.
-    pub payouts: PayoutCounts,
+    /// `lucid_owed_micro_usdt`, `lucid_paid_micro_usdt`, `lucid_payout_requests_open`, `lucid_vault_funds_micro_usdt`,
+    /// `lucid_gas_account_sun`, `lucid_payout_alerts`.
+    pub payouts: PayoutFigures,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
     /// `lucid_probe_beacons_total{outcome}` and `lucid_probe_relays_total{outcome}`: what this validator sent.
@@ -40,15 +40,22 @@ pub struct Metrics {
     pub served: ServedCounts,
 }
 
-/// Payouts in the ledger by status.
+/// What pools owe and what has been paid, over all pools. What is read from the payment network is `None`, and not on the page,
+/// as long as it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PayoutCounts {
-    /// Fixed by a block, no receipt is final.
-    pub open: u64,
-    /// Sum of the payouts that ended as paid, in micro-USDT.
-    pub paid_micro_usdt: u64,
-    /// Held for a person.
-    pub held: u64,
+pub struct PayoutFigures {
+    /// Sum of all owed totals, in micro-USDT.
+    pub owed_micro_usdt: u64,
+    /// Sum of what vaults have paid to accounts, in the solidified view, in micro-USDT.
+    pub paid_micro_usdt: Option<u64>,
+    /// Accounts that are due and not paid.
+    pub open: Option<u64>,
+    /// What the vaults hold, in micro-USDT.
+    pub vault_funds_micro_usdt: Option<u64>,
+    /// What this node's gas account holds, in sun.
+    pub gas_sun: Option<u64>,
+    /// What an operator should look at: of vaults and of this node's own pusher.
+    pub alerts: u64,
 }
 
 /// The text that Prometheus reads.
@@ -71,13 +78,20 @@ pub fn render(metrics: &Metrics) -> String {
     {
         page.value("lucid_sync_state", &[("state", label)], u64::from(metrics.sync == state));
     }
-    page.family("lucid_payouts", "gauge", "Payouts in the ledger.");
     let payouts = &metrics.payouts;
-    for (label, value) in [("open", payouts.open), ("held", payouts.held)] {
-        page.value("lucid_payouts", &[("status", label)], value);
+    for (name, about, value) in [
+        ("lucid_owed_micro_usdt", "Sum of all owed totals, in micro-USDT.", Some(payouts.owed_micro_usdt)),
+        ("lucid_paid_micro_usdt", "Sum of what vaults have paid, solidified, in micro-USDT.", payouts.paid_micro_usdt),
+        ("lucid_payout_requests_open", "Accounts that are due and not paid.", payouts.open),
+        ("lucid_vault_funds_micro_usdt", "What the vaults hold, in micro-USDT.", payouts.vault_funds_micro_usdt),
+        ("lucid_gas_account_sun", "What this node's gas account holds, in sun.", payouts.gas_sun),
+        ("lucid_payout_alerts", "What an operator should look at, as the log says.", Some(payouts.alerts)),
+    ] {
+        if let Some(value) = value {
+            page.family(name, "gauge", about);
+            page.value(name, &[], value);
+        }
     }
-    page.family("lucid_paid_micro_usdt", "gauge", "Sum of the payouts that ended as paid, in micro-USDT.");
-    page.value("lucid_paid_micro_usdt", &[], payouts.paid_micro_usdt);
     page.family("lucid_mesh_total", "counter", "Messages accepted, refused and dropped by the mesh.");
     for counter in &metrics.mesh {
         page.value("lucid_mesh_total", &[("group", counter.group), ("reason", counter.reason)], counter.count);
@@ -151,7 +165,7 @@ mod tests {
             peers: 9,
             sync: SyncState::Syncing,
             round: 0,
-            payouts: PayoutCounts { open: 1, paid_micro_usdt: 2, held: 0 },
+            payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
             mesh: vec![Counter { group: "commits", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
             served: ServedCounts { beacons: 4, ..ServedCounts::default() },
@@ -161,6 +175,7 @@ mod tests {
             "lucid_height 7",
             "lucid_sync_state{state=\"syncing\"} 1",
             "lucid_sync_state{state=\"synced\"} 0",
+            "lucid_owed_micro_usdt 5",
             "lucid_paid_micro_usdt 2",
             "lucid_mesh_total{group=\"commits\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_relays_total{outcome=\"verified\"} 0",
@@ -169,6 +184,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
+        assert!(!page.contains("lucid_gas_account_sun"), "what is not known is not on the page");
         // Every sample belongs to the family declared before it, and families are declared once.
         let mut declared = Vec::new();
         for line in page.lines() {

@@ -3,15 +3,25 @@
 //! Hex is lower case without 0x, addresses are base58check, amounts, heights and times JSON integers. A key is never
 //! left out: what is not known is `null`.
 
+mod pool;
+mod vault;
+
 use std::collections::BTreeSet;
 
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::payout::AccountKind;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use lucid_score::score::Components;
-pub use lucid_tron_bridge::status::PayoutStatus;
+
+pub use crate::payout::status::PayoutStatus;
+pub use pool::{
+    ChangeView, ChangesView, CommandBody, CommandView, LedgerAccount, LedgerVaultView, LedgerView, MissingSignature,
+    PoolView, RootView, SignatureList, SignatureRequest, SignatureView,
+};
+pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 
 use crate::config::Role;
 
@@ -54,6 +64,10 @@ pub struct StatusView {
     pub pool: Option<String>,
     /// The leader that this pool's newest settlement elected.
     pub leader: Option<NodeId>,
+    /// All that this node was ever owed, as a member and as an owner; `null` if it is neither.
+    pub owed_micro_usdt: Option<MicroUsdt>,
+    /// All that the vaults have paid it of that, in the solidified view; `null` if it is not known.
+    pub paid_micro_usdt: Option<MicroUsdt>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,
 }
@@ -125,7 +139,7 @@ pub struct ScoreView {
     pub relay_kbit_s: Option<u64>,
 }
 
-/// A payout and its newest attempt. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.
+/// A payout request: what one account became due in one settlement. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayoutView {
     /// Its id.
@@ -134,21 +148,27 @@ pub struct PayoutView {
     pub pool: PoolId,
     /// The settlement it is paid for.
     pub settlement: u64,
-    /// Who is paid.
+    /// Who is paid: a worker for its earnings, or a pool's owner for its commission.
     pub worker: NodeId,
+    /// What for: `worker` or `commission`.
+    pub kind: AccountKind,
     /// Where to.
     pub address: PayoutAddress,
     /// How much.
     pub amount_micro_usdt: MicroUsdt,
-    /// The number of the newest attempt, from 1.
-    pub attempt: u32,
-    /// Where it stands.
+    /// All that the account was ever owed, this included.
+    pub owed_micro_usdt: MicroUsdt,
+    /// How far it has come, or why it does not go on.
     pub status: PayoutStatus,
-    /// The newest attempt's transaction.
+    /// What it waits for; `null` once it is paid.
+    pub waits_for: Option<String>,
+    /// Since when it has this status; `null` if that is not known.
+    pub since: Option<UnixMillis>,
+    /// The transaction that pays it.
     pub tx_id: Option<TxId>,
-    /// The solidified block that includes it.
+    /// The block that includes it.
     pub block: Option<u64>,
-    /// What it cost the treasury.
+    /// What that transaction cost whoever sent it, for all payments in it.
     pub fee_sun: Option<Sun>,
 }
 
@@ -215,7 +235,7 @@ pub struct ErrorBody {
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// For programs: `not_found`, `bad_request`, `method_not_allowed`, `timeout`, `too_large`, `internal`.
+    /// For programs: `not_found`, `bad_request`, `method_not_allowed`, `refused`, `timeout`, `not_ready`, `internal`.
     pub code: String,
     /// For people.
     pub message: String,

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::ViewError;
 use super::model::{ErrorBody, ErrorDetail};
+use super::{ActionError, ViewError};
 
 /// What a handler says when it has no answer.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NotFound(String),
     /// The resource has no such method.
     MethodNotAllowed,
+    /// The node's state does not allow it.
+    Refused(String),
     /// The answer took too long.
     Timeout,
     /// The node does not do its work.
@@ -40,13 +42,25 @@ impl Failure {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD are served here".to_owned())
+                let message = "GET and HEAD read; only commands and signatures are asked for with POST";
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message.to_owned())
             }
+            Self::Refused(message) => (StatusCode::CONFLICT, "refused", message),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long".to_owned()),
             Self::NotReady(message) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", message),
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed; its log says why".to_owned())
             }
+        }
+    }
+}
+
+impl From<ActionError> for Failure {
+    fn from(error: ActionError) -> Self {
+        match error {
+            ActionError::Unknown(message) => Self::NotFound(message),
+            ActionError::Refused(message) => Self::Refused(message),
+            ActionError::Unavailable(message) => Self::NotReady(message),
         }
     }
 }

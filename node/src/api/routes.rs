@@ -3,25 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use lucid_types::id::PayoutId;
+use lucid_types::codec::{Wire, decode};
+use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::payout::PoolCommand;
+use lucid_types::signed::MultiSigned;
 use lucid_types::time::EpochNumber;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::model::{EpochList, EpochView, PayoutList, PayoutView, PeerList, ScoreList, StatusView};
+use super::model::{
+    CommandBody, CommandView, EpochList, EpochView, LedgerView, PayoutList, PayoutView, PeerList, PoolView, ScoreList,
+    SignatureList, SignatureRequest, StatusView,
+};
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// No request here has a body; what comes is not read beyond this.
+/// Of a body; what comes is not read beyond this.
 const BODY_LIMIT: usize = 1 << 10;
+/// Of a command, in hex.
+const COMMAND_LIMIT: usize = 2 * MultiSigned::<PoolCommand>::MAX_BYTES + BODY_LIMIT;
+/// Leaves of a payout tree in one answer.
+const MAX_LEAVES: usize = 10_000;
 /// Readers of the store at a time; further requests wait.
 const READERS: usize = 8;
 /// Entries of a list, if not asked otherwise, and at most.
@@ -67,6 +78,10 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
+        .route("/api/v1/pools/{pool}", get(pool))
+        .route("/api/v1/pools/{pool}/root", get(root))
+        .route("/api/v1/pools/{pool}/signatures", post(signatures))
+        .route("/api/v1/commands", post(command).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
@@ -158,6 +173,7 @@ async fn scores(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PayoutsQuery {
+    after: Option<PayoutId>,
     limit: Option<usize>,
 }
 
@@ -167,8 +183,9 @@ async fn payouts(
 ) -> Result<Json<PayoutList>, Failure> {
     let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let limit = limit(query.limit)?;
-    let payouts = shared.read(move |view| view.payouts(limit)).await?;
-    Ok(Json(PayoutList { payouts }))
+    let found = shared.read(move |view| view.payouts(query.after.as_ref(), limit)).await?;
+    let unknown = || Failure::NotFound("after: there is no such payout".to_owned());
+    found.map(|payouts| Json(PayoutList { payouts })).ok_or_else(unknown)
 }
 
 async fn payout(
@@ -178,6 +195,64 @@ async fn payout(
     let Path(id) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.payout(&id)).await?;
     found.map(Json).ok_or_else(|| Failure::NotFound(format!("there is no payout {id}")))
+}
+
+fn no_pool(pool: &PoolId) -> Failure {
+    Failure::NotFound(format!("there is no pool {pool}"))
+}
+
+async fn pool(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+) -> Result<Json<PoolView>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.pool(&pool)).await?;
+    found.map(Json).ok_or_else(|| no_pool(&pool))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RootQuery {
+    settlement: Option<u64>,
+    #[serde(default)]
+    offset: usize,
+}
+
+async fn root(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+    query: Result<Query<RootQuery>, QueryRejection>,
+) -> Result<Json<LedgerView>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(RootQuery { settlement, offset }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.root(&pool, settlement, offset, MAX_LEAVES)).await?;
+    found.map(Json).ok_or_else(|| {
+        let of = settlement.map_or_else(|| "no".to_owned(), |settlement| format!("for settlement {settlement} no"));
+        Failure::NotFound(format!("pool {} has {of} payout root here", pool.short()))
+    })
+}
+
+async fn signatures(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+    body: Result<Json<SignatureRequest>, JsonRejection>,
+) -> Result<Json<SignatureList>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Json(request) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    Ok(Json(shared.view.signatures(pool, request).await?))
+}
+
+async fn command(
+    State(shared): State<Shared>,
+    body: Result<Json<CommandBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<CommandView>), Failure> {
+    let Json(CommandBody { signed_command }) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let wrong = |problem: String| Failure::BadRequest(format!("signed_command: {problem}"));
+    let bytes = hex::decode(&signed_command).map_err(|e| wrong(e.to_string()))?;
+    let command: MultiSigned<PoolCommand> = decode(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let PoolCommand { pool, number, .. } = command.record;
+    shared.view.command(command).await?;
+    Ok((StatusCode::ACCEPTED, Json(CommandView { pool, number })))
 }
 
 fn limit(asked: Option<usize>) -> Result<usize, Failure> {

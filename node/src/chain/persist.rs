@@ -10,7 +10,7 @@ use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::time::{EpochNumber, UnixMillis};
 
-use crate::history;
+use crate::{history, signer};
 
 /// What is stored cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,11 @@ pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<()
         state: encode(&applied.state),
         rows,
         keep_rows_from: None,
-        history: history::records(store, height, &applied.events)?,
+        history: [
+            history::ledger::records(height, applied.state.time, &applied.events),
+            signer::blocks::records(&decided.block),
+        ]
+        .concat(),
     })?;
     // Own reports that no block can carry any more.
     let oldest = (height.get() + 1).saturating_sub(2 * network.policy().commit_window);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Input, PaymentView};
+use lucid_consensus::replica::Input;
 use lucid_types::report::{Salt, ScoreReport};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use tokio::sync::{mpsc, watch};
@@ -30,8 +30,6 @@ pub struct ReporterParts {
     pub clock: Arc<dyn Clock>,
     /// The prober's reports.
     pub reports: mpsc::Receiver<ScoreReport>,
-    /// What the payment network looks like.
-    pub view: watch::Receiver<PaymentView>,
     /// Which epochs have no report yet.
     pub head: watch::Receiver<Head>,
     /// Takes the reports.
@@ -100,10 +98,9 @@ impl Reporter {
     async fn report(&self, report: ScoreReport) -> Result<(), RandomError> {
         let mut salt: Salt = [0; 32];
         getrandom::fill(&mut salt).map_err(RandomError)?;
-        let view = self.parts.view.borrow().clone();
         tracing::debug!(epoch = report.epoch.get(), workers = report.observations.len(), "reporting");
         // The driver has ended: so will this task.
-        let _ended = self.parts.driver.send(ToDriver::Input(Box::new(Input::Report { report, salt, view }))).await;
+        let _ended = self.parts.driver.send(ToDriver::Input(Box::new(Input::Report { report, salt }))).await;
         Ok(())
     }
 }

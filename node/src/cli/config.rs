@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::{Json, configuration, output};
-use crate::config::Config;
 use crate::config::settings::{self, SETTINGS};
+use crate::config::{Config, Role};
 use crate::home::Home;
 
 #[derive(Debug, Subcommand)]
@@ -49,16 +49,18 @@ fn check(home: &Home, set: &[(String, String)]) -> anyhow::Result<()> {
     let loaded = configuration(home, set)?;
     let config = &loaded.config;
     let key = home.load_key()?;
-    if config.has(crate::config::Role::Treasury) {
-        home.load_treasury_key(config)?;
-    }
+    let signer = config.holds_signer_key().then(|| home.load_signer_key(config)).transpose()?;
+    let gas = if config.has(Role::Worker) { home.load_gas_key(config)? } else { None };
     let genesis = home.load_genesis()?;
-    output::print(&output::pairs(&[
+    let mut lines = vec![
         ("node id", key.node_id().to_string()),
         ("network id", genesis.network_id.to_string()),
         ("network", genesis.genesis.name),
         ("validators", genesis.validators.members().len().to_string()),
-    ]))?;
+    ];
+    lines.extend(gas.map(|key| ("gas address", key.address().to_string())));
+    lines.extend(signer.map(|key| ("signer address", key.address().to_string())));
+    output::print(&output::pairs(&lines))?;
     for warning in &loaded.warnings {
         output::print(&format!("warning: {warning}\n"))?;
     }

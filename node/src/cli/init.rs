@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output;
 use crate::config::{Config, Role};
-use crate::home::Home;
+use crate::home::{Home, NewHome};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,9 +43,13 @@ pub(super) struct InitArgs {
     /// Where metrics are served
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
-    /// Base URL of a TRON full node's HTTP API; may be given several times
+    /// A provider group of TRON: base URL of a full node's HTTP API, or several separated by |; each further --tron is
+    /// another group
     #[arg(long, value_name = "URL")]
     tron: Vec<String>,
+    /// Where `lucid signer` listens: a treasury signer whose key is in that process, not in this home
+    #[arg(long, value_name = "PATH")]
+    treasury_socket: Option<PathBuf>,
     /// The network's genesis; it is checked and copied into the home
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
@@ -67,7 +71,8 @@ impl InitArgs {
         config.p2p.local = self.local;
         config.api.listen = self.api.unwrap_or(config.api.listen);
         config.metrics.listen = self.metrics.unwrap_or(config.metrics.listen);
-        config.tron.endpoints = list(&self.tron, config.tron.endpoints);
+        config.tron.providers = list(&self.tron, config.tron.providers);
+        config.treasury.socket = self.treasury_socket.clone().unwrap_or(config.treasury.socket);
         config
     }
 }
@@ -78,26 +83,37 @@ pub(super) fn init(home: &Home, args: InitArgs, set: &[(String, String)]) -> any
     }
     let config = args.config();
     config.check().context("these options make no configuration")?;
-    let key = home.create(&config, args.genesis.as_deref())?;
+    let NewHome { key, gas_address, signer_address } = home.create(&config, args.genesis.as_deref())?;
     let node_id = key.node_id();
     let peer_id = lucid_p2p::peer_id_string(&node_id).ok_or_else(|| anyhow!("the new key has no peer id"))?;
     let addresses: Vec<String> = config.p2p.listen.iter().map(|listen| format!("{listen}/p2p/{peer_id}")).collect();
     if args.json {
         return output::json(&json!({
             "home": home.root(), "node_id": node_id, "peer_id": peer_id, "addresses": addresses,
+            "gas_address": gas_address, "signer_address": signer_address,
         }));
     }
-    let text = output::pairs(&[
-        ("home", home.root().display().to_string()),
-        ("node id", node_id.to_string()),
-        ("peer id", peer_id),
-        ("addresses", addresses.join("\n           ")),
-    ]);
-    output::print(&text)?;
+    let mut lines =
+        vec![("home", home.root().display().to_string()), ("node id", node_id.to_string()), ("peer id", peer_id)];
+    for (index, address) in addresses.into_iter().enumerate() {
+        lines.push((if index == 0 { "addresses" } else { "" }, address));
+    }
+    lines.extend(gas_address.map(|address| ("gas address", address.to_string())));
+    lines.extend(signer_address.map(|address| ("signer address", address.to_string())));
+    output::print(&output::pairs(&lines))?;
     let next = if args.genesis.is_some() {
         format!("Start it with `lucid run --home {}`.\n", home.root().display())
     } else {
         format!("Put the network's genesis at {} before you start it.\n", home.genesis_file().display())
     };
-    output::print(&format!("\nKeep {} safe: it is the node's identity.\n{next}", home.key_file().display()))
+    let mut keep = format!("\nKeep {} safe: it is the node's identity.\n", home.key_file().display());
+    if gas_address.is_some() {
+        keep.push_str(
+            "The gas address pays for the transactions of a leader: it needs some TRX, and no more than that.\n",
+        );
+    }
+    if signer_address.is_some() {
+        keep.push_str("The signer's key signs for the pool's vault. Its address needs TRX only to pause the vault.\n");
+    }
+    output::print(&(keep + &next))
 }

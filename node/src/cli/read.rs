@@ -1,88 +1,33 @@
 //! Commands that ask the running node: thin readers of its API.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-
-use anyhow::{Context, anyhow, bail};
-use lucid_types::id::PayoutId;
 use lucid_types::time::EpochNumber;
-use reqwest::Client;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::node_api::NodeApi;
 use super::output::{self, millionths, or_dash};
-use crate::api::model::{
-    EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PeerList, ScoreList, StatusView, SyncState,
-};
+use crate::api::model::{EpochList, EpochView, PeerList, ScoreList, StatusView, SyncState};
 
-/// The node answers from memory or a local store; whatever takes longer does not come any more.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
-/// Larger answers than the API gives are not the API's.
-const MAX_ANSWER: usize = 64 << 20;
-
-/// A node's API.
+/// A node's API for commands that ask once.
 pub(super) struct Api {
-    address: SocketAddr,
-    client: Client,
+    node: NodeApi,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Api {
-    /// The API that listens at `listen`.
-    pub(super) fn of(listen: SocketAddr) -> anyhow::Result<Self> {
-        if listen.port() == 0 {
-            bail!("api.listen has port 0, so each run of the node has another port; give it a fixed one");
-        }
-        let ip = match listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        // A proxy of the environment is not meant for the node next door.
-        let client = Client::builder().no_proxy().timeout(TIME_LIMIT).build()?;
+    /// Asks this node.
+    pub(super) fn new(node: NodeApi) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { address: SocketAddr::new(ip, listen.port()), client, runtime })
+        Ok(Self { node, runtime })
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.runtime.block_on(self.fetch(path))
-    }
-
-    async fn fetch<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let address = self.address;
-        let answer = self.client.get(format!("http://{address}/api/v1/{path}")).send().await;
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) if error.is_connect() => {
-                // Between our words and the system's, the client library's say nothing new.
-                let cause = anyhow!(error).root_cause().to_string();
-                bail!(
-                    "the node is not running, or not with this home: nothing answers at {address} (api.listen): {cause}"
-                );
-            }
-            Err(error) => return Err(anyhow!(error).context(format!("the node at {address} gave no answer"))),
-        };
-        let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.context("the answer broke off")? {
-            body.extend_from_slice(&part);
-            if body.len() > MAX_ANSWER {
-                bail!("the answer from {address} is too long");
-            }
-        }
-        if !status.is_success() {
-            match serde_json::from_slice::<ErrorBody>(&body) {
-                Ok(ErrorBody { error }) => bail!("{} ({}, request {})", error.message, error.code, error.request_id),
-                Err(_) => bail!("{address} answered {status}; is it a Lucid node that listens there?"),
-            }
-        }
-        serde_json::from_slice(&body)
-            .with_context(|| format!("{address} gave another answer than this version expects"))
+        self.runtime.block_on(self.node.get(path))
     }
 }
 
 /// Prints what was asked for.
-fn show<T: Serialize>(as_json: bool, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+pub(super) fn show<T: Serialize>(as_json: bool, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     if as_json { output::json(value) } else { output::print(&text(value)) }
 }
 
@@ -107,6 +52,8 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("sync", sync.to_owned()),
             ("pool", or_dash(s.pool.as_ref())),
             ("leader", or_dash(s.leader)),
+            ("owed USDT", or_dash(s.owed_micro_usdt.map(|amount| millionths(amount.get())))),
+            ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
         ])
     })
@@ -157,30 +104,6 @@ pub(super) fn scores(api: &Api, epoch: Option<EpochNumber>, as_json: bool) -> an
             .collect();
         let titles = ["worker", "score of 100", "credits", "rtt us", "kbit/s", "unmeasured"];
         format!("epoch {epoch}\n{}", output::table(titles, &rows))
-    })
-}
-
-pub(super) fn payouts(api: &Api, id: Option<PayoutId>, limit: usize, as_json: bool) -> anyhow::Result<()> {
-    let list = match id {
-        Some(id) => PayoutList { payouts: vec![api.get::<PayoutView>(&format!("payouts/{id}"))?] },
-        None => api.get(&format!("payouts?limit={limit}"))?,
-    };
-    show(as_json, &list, |list| {
-        let row = |p: &PayoutView| {
-            [
-                p.payout_id.short(),
-                p.settlement.to_string(),
-                p.worker.short(),
-                p.address.to_string(),
-                millionths(p.amount_micro_usdt.get()),
-                p.attempt.to_string(),
-                p.status.name().to_owned(),
-                or_dash(p.tx_id),
-            ]
-        };
-        let rows: Vec<_> = list.payouts.iter().map(row).collect();
-        let titles = ["payout", "settlement", "worker", "address", "USDT", "attempt", "status", "transaction"];
-        output::table(titles, &rows)
     })
 }
 

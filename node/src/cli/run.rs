@@ -48,7 +48,7 @@ async fn until_signal(home: Home, loaded: Loaded) -> anyhow::Result<()> {
     }
 }
 
-fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
+pub(super) fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?,
         _ => EnvFilter::try_new(&config.filter).context("log.filter")?,

@@ -1,110 +1,42 @@
-//! `lucid tron`: TRON transactions without a node. Offline so far: the bytes of a token transfer, for auditors.
+//! `lucid tron`: the TRON network as a provider shows it, and transactions that are built without one.
 
-use std::path::PathBuf;
+mod estimate;
+pub(super) mod events;
+mod look;
+mod transfer;
 
-use anyhow::Context;
-use clap::{Args, Subcommand};
-use lucid_tron_bridge::key::TreasuryKey;
-use lucid_tron_bridge::transfer::TransferCall;
-use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::id::PayoutAddress;
-use lucid_types::time::UnixMillis;
-use serde_json::json;
+use clap::Subcommand;
 
-use super::{Json, output};
+use super::{Context, block_on};
 
-const EXAMPLE: &str = "\
-Example:
-  lucid tron build-transfer --owner T... --to T... --contract TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t \\
-    --amount-micro 20500000 --fee-limit 30000000 --ref-block-bytes 86a7 --ref-block-hash ff3fd0c11e19225f \\
-    --expiration 1790676344481 --timestamp 1790675325476 --json
-
-Asks no node and sends nothing. The reference block is the last two bytes of a block's number, and bytes 8 to 16 of its id.";
+const EXAMPLES: &str = "\
+Examples:
+  lucid tron status
+  lucid tron balance T... --tron https://api.trongrid.io --network mainnet
+  lucid tron tx TX_ID --json
+  lucid tron estimate --contract T... --from T... --call unpause";
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(super) enum TronAction {
+    /// Show the providers: newest and solidified block, lag, network, prices
+    Status(look::StatusArgs),
+    /// Show what an account has: TRX, USDT, energy, bandwidth
+    Balance(look::BalanceArgs),
+    /// Show a transaction's receipt, and what it did at a vault
+    Tx(look::TxArgs),
+    /// Say what a call of a contract would use and cost, and why it would fail; sends nothing
+    Estimate(estimate::EstimateArgs),
     /// Print the bytes and the id of a USDT transfer, and sign it if a key is given; offline
-    BuildTransfer(Box<BuildTransfer>),
+    BuildTransfer(Box<transfer::BuildTransfer>),
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLE)]
-pub(super) struct BuildTransfer {
-    /// Who pays
-    #[arg(long, value_name = "ADDRESS")]
-    owner: PayoutAddress,
-    /// Who is paid
-    #[arg(long, value_name = "ADDRESS")]
-    to: PayoutAddress,
-    /// The token's contract
-    #[arg(long, value_name = "ADDRESS")]
-    contract: PayoutAddress,
-    /// How much, in micro-USDT
-    #[arg(long, value_name = "N")]
-    amount_micro: u64,
-    /// Most sun to burn for energy
-    #[arg(long, value_name = "SUN")]
-    fee_limit: u64,
-    /// Two bytes of the reference block's number
-    #[arg(long, value_name = "HEX", value_parser = bytes::<2>)]
-    ref_block_bytes: [u8; 2],
-    /// Eight bytes of the reference block's id
-    #[arg(long, value_name = "HEX", value_parser = bytes::<8>)]
-    ref_block_hash: [u8; 8],
-    /// When it can no longer be included, in milliseconds since 1970
-    #[arg(long, value_name = "MS")]
-    expiration: u64,
-    /// When it claims to be made, in milliseconds since 1970
-    #[arg(long, value_name = "MS")]
-    timestamp: u64,
-    /// The owner's permission to act under: 0 owner, from 2 on an active one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    permission_id: u32,
-    /// A key to sign with: 64 hex digits in a file of mode 0600
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    #[command(flatten)]
-    json: Json,
-}
-
-fn bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{} hex digits are expected", 2 * N))?;
-    Ok(bytes)
-}
-
-pub(super) fn tron(action: TronAction) -> anyhow::Result<()> {
+pub(super) fn tron(action: TronAction, context: &Context) -> anyhow::Result<()> {
     match action {
-        TronAction::BuildTransfer(args) => build_transfer(&args),
+        TronAction::Status(args) => block_on(Box::pin(look::status(&args, context))),
+        TronAction::Balance(args) => block_on(Box::pin(look::balance(&args, context))),
+        TronAction::Tx(args) => block_on(Box::pin(look::tx(&args, context))),
+        TronAction::Estimate(args) => block_on(Box::pin(estimate::estimate(&args, context))),
+        TronAction::BuildTransfer(args) => transfer::build_transfer(&args),
     }
-}
-
-fn build_transfer(args: &BuildTransfer) -> anyhow::Result<()> {
-    let call = TransferCall {
-        owner: args.owner,
-        token: args.contract,
-        to: args.to,
-        amount: MicroUsdt::new(args.amount_micro),
-        permission_id: args.permission_id,
-        ref_block_bytes: args.ref_block_bytes,
-        ref_block_hash: args.ref_block_hash,
-        timestamp: UnixMillis::new(args.timestamp),
-        expiration: UnixMillis::new(args.expiration),
-        fee_limit: Sun::new(args.fee_limit),
-        attempt: None,
-    };
-    let transfer = call.build().context("the transfer cannot be built")?;
-    let sign = |path: &PathBuf| anyhow::Ok(TreasuryKey::load(path)?.sign_transfer(&transfer)?);
-    let signature = args.key_file.as_ref().map(sign).transpose().context("the transfer cannot be signed")?;
-    let raw_data = hex::encode(transfer.raw_data());
-    if args.json.json {
-        let mut answer = json!({ "raw_data_hex": raw_data, "tx_id": transfer.tx_id() });
-        if let Some(signature) = signature {
-            answer["signature"] = json!(signature);
-        }
-        return output::json(&answer);
-    }
-    let mut lines = vec![("tx id", transfer.tx_id().to_string()), ("raw data", raw_data)];
-    lines.extend(signature.map(|signature| ("signature", signature.to_string())));
-    output::print(&output::pairs(&lines))
 }

@@ -1,97 +1,96 @@
-//! `lucid vault`: what concerns a pool's payout vault. Offline so far: the payout tree of a ledger.
+//! `lucid vault`: the payout vault of a pool.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod deploy;
+mod fund;
+mod limits;
+mod open;
+mod post;
+mod push;
+mod rehearse;
+mod root;
+mod rotate;
+mod show;
+mod stops;
+mod verify;
+mod withdraw;
 
-use anyhow::{Context, ensure};
 use clap::Subcommand;
-use lucid_types::amount::MicroUsdt;
-use lucid_types::id::PayoutAddress;
-use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use serde::Deserialize;
-use serde_json::json;
 
-use super::{Json, output};
+pub(super) use open::{Opened, VaultArgs};
+pub(super) use push::posted_ledger;
 
-/// Most bytes of a ledger's file: 100,000 accounts, generously.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+use super::{Context, block_on};
 
-const ROOT_EXAMPLE: &str = "\
-The file holds what a pool owes in all, in the order of the tree's leaves:
-  {\"settlement\": 12, \"accounts\": [
-    {\"id\": \"<64 hex digits>\", \"to\": \"T...\", \"owed_micro_usdt\": 20500000}, ...]}
+const EXAMPLES: &str = "\
+Examples:
+  lucid vault show
+  lucid vault show --vault T... --tron https://api.trongrid.io --network mainnet --json
+  lucid vault deploy --network nile --tron https://nile.trongrid.io --key-file owner.key --signer T... --signer T... \\
+    --signer T... --threshold 2 --cap 5000 --dry-run
+  lucid vault withdraw ask --to T... --amount 100 --key-file owner.key
 
-With --json every account comes with its leaf's index and its proof, as PayoutVault.pay takes it.";
+Every command that sends a transaction shows first what it does and costs, and asks; --dry-run only shows, --yes does not ask.
+TRON is where the home's configuration says, or where --tron and --network say. API keys of providers come from the home or the
+environment variable LUCID_TRON_API_KEYS (HOST=KEY,...).";
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(super) enum VaultAction {
-    /// Compute the payout root and the proofs of a ledger, offline
-    #[command(after_help = ROOT_EXAMPLE)]
-    Root {
-        /// The ledger
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-        #[command(flatten)]
-        json: Json,
+    /// Deploy a vault
+    Deploy(Box<deploy::DeployArgs>),
+    /// Show funds, posted root, limits, pauses, notices and signers
+    Show(show::ShowArgs),
+    /// Check code, token, signers, notice and owner against the genesis; exit code 1 if anything is wrong
+    Verify(Box<verify::VerifyArgs>),
+    /// Transfer USDT to the vault
+    Fund(fund::FundArgs),
+    /// Say what the next payday needs and whether funds, cap and gas suffice; sends nothing
+    Rehearse(rehearse::RehearseArgs),
+    /// Post the pool's newest payout root with the signatures of its signers; anybody may
+    Post(post::PostArgs),
+    /// Pay accounts what the posted root owes them; anybody may
+    Push(push::PushArgs),
+    /// Stop payments: the owner after its notice, a signer at once for 72 hours
+    Pause(stops::StopArgs),
+    /// End all pauses: the owner at once, signers when enough of them have called it
+    Unpause(stops::StopArgs),
+    /// Close the vault for good, after the owner's notice
+    Close(stops::StopArgs),
+    /// Take funds out, after the owner's notice
+    Withdraw {
+        #[command(subcommand)]
+        action: withdraw::WithdrawAction,
     },
+    /// Change the signers: the ledger first, then the contract
+    Rotate {
+        #[command(subcommand)]
+        action: rotate::RotateAction,
+    },
+    /// Change cap and push fee: the ledger first, then the contract
+    Limits {
+        #[command(subcommand)]
+        action: limits::LimitsAction,
+    },
+    /// Compute the payout root and the proofs of a ledger, offline
+    Root(root::RootArgs),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ledger {
-    settlement: u64,
-    accounts: Vec<Account>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Account {
-    id: AccountId,
-    to: PayoutAddress,
-    owed_micro_usdt: u64,
-}
-
-pub(super) fn vault(action: VaultAction) -> anyhow::Result<()> {
+pub(super) fn vault(action: VaultAction, context: &Context) -> anyhow::Result<()> {
     match action {
-        VaultAction::Root { file, json } => {
-            let ledger = read(&file).with_context(|| format!("{} holds no ledger", file.display()))?;
-            root(&ledger, json.json).with_context(|| format!("the ledger in {} has no root", file.display()))
-        }
+        VaultAction::Deploy(args) => block_on(Box::pin(deploy::deploy(&args, context))),
+        VaultAction::Show(args) => block_on(Box::pin(show::show(&args, context))),
+        VaultAction::Verify(args) => block_on(Box::pin(verify::verify(&args, context))),
+        VaultAction::Fund(args) => block_on(Box::pin(fund::fund(&args, context))),
+        VaultAction::Rehearse(args) => block_on(Box::pin(rehearse::rehearse(&args, context))),
+        VaultAction::Post(args) => block_on(Box::pin(post::post(&args, context))),
+        VaultAction::Push(args) => block_on(Box::pin(push::push(&args, context))),
+        VaultAction::Pause(args) => block_on(Box::pin(stops::pause(&args, context))),
+        VaultAction::Unpause(args) => block_on(Box::pin(stops::unpause(&args, context))),
+        VaultAction::Close(args) => block_on(Box::pin(stops::close(&args, context))),
+        VaultAction::Withdraw { action } => block_on(Box::pin(withdraw::withdraw(&action, context))),
+        VaultAction::Rotate { action } => block_on(Box::pin(rotate::rotate(action, context))),
+        VaultAction::Limits { action } => block_on(Box::pin(limits::limits(action, context))),
+        VaultAction::Root(args) => root::root(&args),
     }
-}
-
-fn read(file: &Path) -> anyhow::Result<Ledger> {
-    let bytes = std::fs::metadata(file)?.len();
-    ensure!(bytes <= MAX_FILE_BYTES, "it has {bytes} bytes, more than {MAX_FILE_BYTES}");
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
-}
-
-fn root(ledger: &Ledger, as_json: bool) -> anyhow::Result<()> {
-    let account = |a: &Account| OwedAccount { id: a.id, to: a.to, owed: MicroUsdt::new(a.owed_micro_usdt) };
-    let accounts: Vec<_> = ledger.accounts.iter().map(account).collect();
-    let tree = PayoutTree::new(&accounts)?;
-    let total = MicroUsdt::sum(accounts.iter().map(|account| account.owed));
-    let total = total.context("the accounts owe more than 64 bits hold")?;
-    if !as_json {
-        return output::print(&output::pairs(&[
-            ("settlement", ledger.settlement.to_string()),
-            ("accounts", accounts.len().to_string()),
-            ("owed", format!("{} USDT", output::millionths(total.get()))),
-            ("root", tree.root().to_string()),
-        ]));
-    }
-    let print = |(index, account): (usize, &OwedAccount)| {
-        json!({
-            "id": account.id,
-            "to": account.to,
-            "owed_micro_usdt": account.owed.get(),
-            "index": index,
-            "proof": tree.range_proof(index, 1),
-        })
-    };
-    output::json(&json!({
-        "settlement": ledger.settlement,
-        "root": tree.root(),
-        "total_micro_usdt": total.get(),
-        "accounts": accounts.iter().enumerate().map(print).collect::<Vec<_>>(),
-    }))
 }

@@ -58,7 +58,7 @@ fn locate(path: &Path, text: &str, error: &toml::de::Error) -> TomlError {
     };
     let problem = match &key {
         // The parser's words repeat the value.
-        Some(key) if is_secret(key) => "a text in quotes is expected".to_owned(),
+        Some(key) if is_secret(key) => "a list of texts in quotes is expected".to_owned(),
         _ => error.message().trim().replace('\n', "; "),
     };
     TomlError { path: path.to_path_buf(), line: line_of(text, span.start), key, value, problem }
@@ -84,8 +84,9 @@ pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
     None
 }
 
+/// Whether a key, or the list that it is an item of, holds secrets.
 pub(super) fn is_secret(key: &str) -> bool {
-    key.ends_with("api_key")
+    key.split('[').next().is_some_and(|key| key.ends_with("api_keys"))
 }
 
 fn shown(value: &str) -> String {
@@ -156,7 +157,7 @@ mod tests {
         #[serde(default)]
         list: Vec<String>,
         #[serde(default)]
-        api_key: String,
+        api_keys: Vec<String>,
     }
 
     fn error(text: &str) -> String {
@@ -187,8 +188,11 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_repeated() {
-        let found = error("name = \"a\"\n[part]\nsize = 1\napi_key = 123456");
-        assert_eq!(found, "f.toml:4: part.api_key: a text in quotes is expected");
+        for value in ["123456", "[123456]"] {
+            let found = error(&format!("name = \"a\"\n[part]\nsize = 1\napi_keys = {value}"));
+            assert!(found.starts_with("f.toml:4: part.api_keys") && !found.contains("123456"), "{found}");
+            assert!(found.ends_with(": a list of texts in quotes is expected"), "{found}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ const fn setting(key: &'static str, kind: Kind, about: &'static str) -> Setting 
 }
 
 /// Every key, in the order of the file.
-pub const SETTINGS: [Setting; 15] = [
+pub const SETTINGS: [Setting; 19] = [
     setting("name", Kind::Text, "The node's name, for people."),
     setting("roles", Kind::List, "What the node does: validator, worker, treasury, bootstrap, observer."),
     setting("p2p.listen", Kind::List, "Multiaddresses to listen on, TCP and QUIC."),
@@ -44,9 +44,29 @@ pub const SETTINGS: [Setting; 15] = [
     setting("p2p.local", Kind::Flag, "All nodes are on one machine or in one private network."),
     setting("api.listen", Kind::Text, "The HTTP API; a loopback address."),
     setting("metrics.listen", Kind::Text, "Metrics for Prometheus, at /metrics."),
-    setting("tron.endpoints", Kind::List, "Base URLs of TRON full nodes' HTTP APIs, tried in this order."),
-    setting("tron.api_key", Kind::Text, "Sent to them as TRON-PRO-API-KEY. Secret; better set in the environment."),
+    setting(
+        "tron.providers",
+        Kind::List,
+        "Provider groups, witnesses of each other: URLs of TRON full nodes' HTTP APIs, in one group separated by |.",
+    ),
+    setting(
+        "tron.api_keys",
+        Kind::List,
+        "HOST=KEY: sent to that host only, as TRON-PRO-API-KEY. Secret; better set in the environment.",
+    ),
+    setting("tron.requests_per_s", Kind::Number, "Requests a second to each provider group, 1 to 1000."),
     setting("treasury.key_file", Kind::Text, "The key of a treasury signer, relative to the home; mode 0600."),
+    setting(
+        "treasury.socket",
+        Kind::Text,
+        "Where `lucid signer` listens, which then holds the key; relative to the home. Empty: this node holds the key.",
+    ),
+    setting(
+        "bridge.key_file",
+        Kind::Text,
+        "The key of the gas account of a worker that can lead, relative to the home; mode 0600.",
+    ),
+    setting("bridge.max_trx_per_day", Kind::Number, "Most whole TRX that the gas account may spend in 24 hours."),
     setting("probe.relay_sessions", Kind::Number, "Relay sessions that a worker serves at a time, 1 to 64."),
     setting(
         "probe.max_relay_bytes_per_s",

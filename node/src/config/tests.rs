@@ -103,8 +103,28 @@ fn mistakes_name_place_key_value_and_expectation() {
             "HOME/config.toml:2: p2p.bootstrap = \"/ip4/1.2.3.4/tcp/1\": a multiaddress that ends in /p2p/",
         ),
         (
-            error("[tron]\nendpoints = [\"ftp://x\"]", &[], &[]),
-            "HOME/config.toml:2: tron.endpoints = \"ftp://x\": a URL starting with http",
+            error("[tron]\nproviders = [\"ftp://x\"]", &[], &[]),
+            "HOME/config.toml:2: tron.providers = \"ftp://x\": a URL starting with http",
+        ),
+        (
+            error("", &[("LUCID_TRON_PROVIDERS", "http://a|http://b,http://b")], &[]),
+            "environment, LUCID_TRON_PROVIDERS: tron.providers = \"http://b\": the URL is listed twice",
+        ),
+        (
+            error("", &[], &[("tron.requests_per_s", "0")]),
+            "command line: tron.requests_per_s = 0: 1 to 1000 are possible",
+        ),
+        (
+            error("[tron]\napi_keys = [7]", &[], &[]),
+            "HOME/config.toml:2: tron.api_keys[0]: a list of texts in quotes is expected",
+        ),
+        (
+            error("", &[], &[("bridge.max_trx_per_day", "0")]),
+            "command line: bridge.max_trx_per_day = 0: 1 to 1000000 are possible",
+        ),
+        (
+            error("[bridge]\nkey_file = \"treasury.key\"", &[], &[]),
+            "HOME/config.toml:2: bridge.key_file = \"treasury.key\": the same as treasury.key_file",
         ),
         (error("[log]\nfilter = \"lucid=loud\"", &[], &[]), "HOME/config.toml:2: log.filter = \"lucid=loud\": "),
         (
@@ -129,8 +149,14 @@ fn a_missing_file_says_what_makes_one() {
 
 #[test]
 fn no_message_or_dump_shows_the_secret() {
-    let all = loaded("", &[("LUCID_TRON_API_KEY", "hunter2")], &[]).unwrap();
-    assert_eq!(all.config.tron.api_key.as_ref().unwrap().expose(), "hunter2");
+    let environment = [
+        ("LUCID_TRON_PROVIDERS", "https://a.example|http://127.0.0.1:8090"),
+        ("LUCID_TRON_API_KEYS", "a.example=hunter2"),
+    ];
+    let all = loaded("", &environment, &[]).unwrap();
+    let groups = all.config.tron.groups().unwrap();
+    let keys: Vec<_> = groups[0].iter().map(|endpoint| endpoint.api_key).collect();
+    assert_eq!(keys, [Some("hunter2"), None]);
     for text in [format!("{:?}", all.config), to_table(&all.config).to_string(), render(&all.config)] {
         assert!(!text.contains("hunter2") && text.contains("(hidden)"), "{text}");
     }
@@ -138,8 +164,7 @@ fn no_message_or_dump_shows_the_secret() {
 
 #[test]
 fn the_table_of_settings_is_complete() {
-    let mut config = Config::default();
-    config.tron.api_key = Some(Secret::from("x".to_owned()));
+    let config = Config::default();
     let mut keys = BTreeSet::new();
     for (name, value) in to_table(&config) {
         match value.as_table() {

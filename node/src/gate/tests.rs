@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use lucid_types::amount::Ppm;
+use lucid_consensus::ledger::state::State;
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::encode;
-use lucid_types::genesis::{Genesis, GenesisWorker, PaymentNetwork};
-use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PayoutId, SolidBlockId, StateRoot};
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
+use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{ReceiptVote, Verdict};
+use lucid_types::payout::{PoolChange, VaultLimits};
 use lucid_types::policy::Policy;
-use lucid_types::report::ScoreReport;
+use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::Signature;
 use lucid_types::sync::PolkaCertificate;
 use lucid_types::time::UnixMillis;
@@ -24,6 +27,9 @@ const TIP: u64 = 10;
 const NEXT: u64 = TIP + 1;
 const WORKER: u8 = 11;
 const STRANGER: u8 = 99;
+const OWNER: u8 = 21;
+/// Treasury signers, two of whom must sign.
+const SIGNERS: [u8; 3] = [1, 2, 3];
 
 struct Still(UnixMillis);
 
@@ -36,6 +42,7 @@ impl Clock for Still {
 struct Fixture {
     gate: NodeGate,
     tip: Arc<AtomicU64>,
+    head: watch::Sender<Head>,
     network: NetworkId,
 }
 
@@ -48,35 +55,64 @@ fn validators() -> Vec<Validator> {
     (1..=4).map(|seed| Validator { node: node(seed), power: 1, operator: node(seed) }).collect()
 }
 
-/// Validators 1 to 4 and a worker, epochs of two seconds.
-fn fixture() -> Fixture {
+/// Validators 1 to 4 and a pool with a worker, epochs of two seconds.
+fn genesis() -> Genesis {
     let node = |seed: u8| key(seed).node_id();
-    let genesis = Genesis {
+    let address = |seed: u8| PayoutAddress::from_hash20([seed; 20]);
+    let signer = |seed: u8| TreasurySigner { node: node(seed), key_address: address(seed) };
+    Genesis {
         name: "gate".to_owned(),
         genesis_time: UnixMillis::new(1_000_000),
         tron: PaymentNetwork {
             network: "local".to_owned(),
             genesis_block: SolidBlockId::from_bytes([0; 32]),
-            usdt: PayoutAddress::from_hash20([1; 20]),
+            usdt: address(100),
         },
+        first_network: None,
         policy: Policy::local(Duration::from_secs(2), 2, 0),
         validators: validators(),
         workers: vec![GenesisWorker {
             node: node(WORKER),
             operator: node(WORKER),
-            payout_address: PayoutAddress::from_hash20([WORKER; 20]),
-            can_lead: true,
+            payout_address: address(WORKER),
+            gas_address: Some(address(101)),
             capacity: Capacity::default(),
         }],
-        pools: vec![],
-    };
+        pools: vec![GenesisPool {
+            name: "pool".to_owned(),
+            owner: node(OWNER),
+            members: vec![node(WORKER)],
+            budget: MicroUsdt::new(1_000_000),
+            split: SplitRule::Credits,
+            commission: Ppm::ZERO,
+            commission_address: address(102),
+            vault: Vault {
+                address: address(103),
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
+                signers: SignerSet { era: 1, threshold: 2, members: SIGNERS.map(signer).to_vec() },
+            },
+        }],
+    }
+}
+
+fn pool() -> PoolId {
+    genesis().pools_by_id()[0].0
+}
+
+fn fixture() -> Fixture {
+    let genesis = genesis();
     let now = UnixMillis::new(1_000_000 + TIP * 2_000 + 500);
     let network = Arc::new(Network::new(genesis).unwrap());
     let id = *network.id();
     let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
     let tip = Arc::new(AtomicU64::new(TIP));
-    let gate = NodeGate::new(network, Arc::new(Still(now)), Arc::new(table), Arc::clone(&tip));
-    Fixture { gate, tip, network: id }
+    let state = State::genesis(&network);
+    let root = state.root();
+    let (head, seen) =
+        watch::channel(Head { state: Arc::new(state), root, adopted_at: now, round: None, unreported: Vec::new() });
+    let gate = NodeGate::new(network, Arc::new(Still(now)), Arc::new(table), Arc::clone(&tip), seen);
+    Fixture { gate, tip, head, network: id }
 }
 
 impl Fixture {
@@ -106,11 +142,14 @@ enum Kind {
     Liveness,
     Body,
     Certificate,
+    Command,
 }
 
-use Kind::{Attestation, Body, Certificate as Proof, Commit as Commits, Liveness as Repeated, Reveal as Reveals};
+use Kind::{
+    Attestation, Body, Certificate as Proof, Command, Commit as Commits, Liveness as Repeated, Reveal as Reveals,
+};
 
-const KINDS: [Kind; 8] = [Attestation, Commits, Reveals, Kind::Proposal, Kind::Vote, Repeated, Body, Proof];
+const KINDS: [Kind; 9] = [Attestation, Commits, Reveals, Kind::Proposal, Kind::Vote, Repeated, Body, Proof, Command];
 
 /// What a message is made of.
 #[derive(Clone, Copy)]
@@ -131,14 +170,8 @@ fn vote(height: u64) -> Vote {
 }
 
 fn commit(recipe: &Recipe) -> Signed<Commit> {
-    let record = Commit {
-        epoch: EpochNumber::new(recipe.height),
-        report: Hash::from_bytes([3; 32]),
-        time: UnixMillis::new(5),
-        solid: vec![],
-        treasuries: vec![],
-        receipts: vec![],
-    };
+    let record =
+        Commit { epoch: EpochNumber::new(recipe.height), report: Hash::from_bytes([3; 32]), time: UnixMillis::new(5) };
     key(recipe.signer).sign_commit(&recipe.network, record).into_inner()
 }
 
@@ -172,6 +205,8 @@ fn block(recipe: &Recipe) -> Block {
         time: UnixMillis::new(5),
         commits: vec![commit(recipe)],
         reveals: vec![],
+        commands: vec![],
+        payout_roots: vec![],
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     }
@@ -185,6 +220,21 @@ fn certificate(recipe: &Recipe, signers: impl IntoIterator<Item = u8>) -> Certif
     Certificate { height: record.height, round: 0, block: BlockHash::from_bytes([7; 32]), signatures }
 }
 
+/// A command of the pool, signed by these.
+fn command(
+    network: &NetworkId,
+    number: u64,
+    change: PoolChange,
+    signers: impl IntoIterator<Item = u8>,
+) -> MultiSigned<PoolCommand> {
+    let record = PoolCommand { pool: pool(), number, change };
+    let sign = |seed: u8| {
+        let signed = key(seed).sign_pool_command(network, record.clone()).into_inner();
+        (signed.signer, signed.signature)
+    };
+    MultiSigned::collect(record.clone(), signers.into_iter().map(sign))
+}
+
 impl Kind {
     const fn topic(self) -> Topic {
         match self {
@@ -195,6 +245,7 @@ impl Kind {
             Repeated => Topic::Liveness,
             Body => Topic::Bodies,
             Proof => Topic::Certificates,
+            Command => Topic::Commands,
         }
     }
 
@@ -221,11 +272,16 @@ impl Kind {
             }
             Body => encode(&block(recipe)),
             Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
+            Command => encode(&command(network, recipe.sequence, PoolChange::Suspend(true), [recipe.signer])),
         }
     }
 
     fn good(self, fixture: &Fixture) -> Recipe {
-        let signer = if self == Attestation { WORKER } else { 1 };
+        let signer = match self {
+            Attestation => WORKER,
+            Command => OWNER,
+            _ => 1,
+        };
         Recipe { network: fixture.network, signer, height: NEXT, sequence: 1 }
     }
 }
@@ -247,9 +303,10 @@ fn garbage_is_malformed_whatever_its_topic() {
         for bytes in [&[], &[0xff; 8][..], &good[..good.len() - 1], &good[1..], &trailing, &[0xff; 4096]] {
             fixture.expect(kind, bytes, "reject malformed");
         }
-        // An attestation is nothing but numbers, so any bytes of its length are one.
+        // An attestation and a commit are nothing but numbers, so any bytes of their length are one.
         let noise = vec![0xff; good.len()];
-        fixture.expect(kind, &noise, if kind == Attestation { "ignore future" } else { "reject malformed" });
+        let is_numbers = matches!(kind, Attestation | Commits);
+        fixture.expect(kind, &noise, if is_numbers { "ignore future" } else { "reject malformed" });
         fixture.expect(kind, &good, "accept");
     }
 }
@@ -257,13 +314,33 @@ fn garbage_is_malformed_whatever_its_topic() {
 #[test]
 fn what_is_longer_than_its_kind_is_malformed() {
     let fixture = fixture();
-    let recipe = Commits.good(&fixture);
-    let receipt = ReceiptVote { payout: PayoutId::from_bytes([1; 32]), attempt: 1, verdict: Verdict::Dead };
-    let Signed { mut record, .. } = commit(&recipe);
-    record.receipts = vec![receipt; 5_000];
-    let long = encode(&*key(1).sign_commit(&fixture.network, record));
-    assert!(long.len() > Signed::<Commit>::MAX_BYTES);
-    fixture.expect(Commits, &long, "reject malformed");
+    let recipe = Reveals.good(&fixture);
+    let observation = Observation {
+        worker: key(WORKER).node_id(),
+        beacons_sent: 0,
+        beacons_answered: 0,
+        rtt_us: 0,
+        relays_sent: 0,
+        relays_verified: 0,
+        relay_bytes: 0,
+        relay_kbit_s: 0,
+        chunks_proved: 0,
+        storage_bytes: 0,
+        attestation: None,
+        capacity: Capacity::default(),
+        allocation: Ppm::ZERO,
+    };
+    let report = ScoreReport { epoch: EpochNumber::new(NEXT), observations: vec![observation; 9_000] };
+    let long = encode(&*key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
+    assert!(long.len() > Signed::<Reveal>::MAX_BYTES);
+    fixture.expect(Reveals, &long, "reject malformed");
+
+    let signer = TreasurySigner { node: key(1).node_id(), key_address: PayoutAddress::from_hash20([1; 20]) };
+    let next = SignerSet { era: 2, threshold: 1, members: vec![signer; 100] };
+    let many = PoolChange::Signers { nonce: 0, next };
+    let long = encode(&command(&fixture.network, 1, many, [OWNER, 1, 2]));
+    assert!(long.len() > MultiSigned::<PoolCommand>::MAX_BYTES);
+    fixture.expect(Command, &long, "reject malformed");
 
     let mut long = certificate(&Proof.good(&fixture), [1, 2, 3]);
     long.signatures = vec![long.signatures[0]; Certificate::MAX_BYTES / 96 + 1];
@@ -396,6 +473,7 @@ fn what_came_before_is_not_taken_again() {
         (Reveals, "ignore duplicate"),
         (Repeated, "ignore duplicate"),
         (Proof, "ignore duplicate"),
+        (Command, "ignore duplicate"),
         // Their bytes are always the same: the mesh knows them by their hash.
         (Kind::Proposal, "accept"),
         (Kind::Vote, "accept"),
@@ -482,13 +560,74 @@ fn attestations_are_plausible_and_few() {
 }
 
 #[test]
-fn topics_that_nothing_uses_yet_carry_nothing() {
-    let fixture = fixture();
-    let good = Commits.make(&Commits.good(&fixture));
-    for topic in [Topic::Commands, Topic::Receipts, Topic::Signatures(lucid_types::id::PoolId::from_bytes([1; 32]))] {
-        assert_eq!(fixture.admit(topic, &good), "ignore unused-topic");
+fn commands_are_given_by_the_owner_and_where_they_must_by_the_signers() {
+    let next = VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO };
+    let limits = || PoolChange::Limits { era: 1, nonce: 0, next };
+    let suspend = || PoolChange::Suspend(true);
+    for (change, signers, verdict) in [
+        (suspend(), &[OWNER][..], "accept"),
+        (suspend(), &[OWNER, 1], "accept"),
+        (suspend(), &[1, 2], "reject unknown-signer"),
+        (suspend(), &[OWNER, STRANGER], "ignore authority"),
+        (limits(), &[OWNER], "ignore authority"),
+        (limits(), &[OWNER, 1], "ignore authority"),
+        (limits(), &[OWNER, 1, 4], "ignore authority"),
+        (limits(), &[OWNER, 1, 3], "accept"),
+        (limits(), &[1, 2, 3], "reject unknown-signer"),
+    ] {
+        let fixture = fixture();
+        let bytes = encode(&command(&fixture.network, 1, change, signers.iter().copied()));
+        assert_eq!(fixture.admit(Topic::Commands, &bytes), verdict, "{signers:?}");
     }
-    // A message in another's topic is no message.
+    let fixture = fixture();
+    let mut elsewhere = command(&fixture.network, 1, suspend(), [OWNER]);
+    elsewhere.record.pool = PoolId::from_bytes([1; 32]);
+    fixture.expect(Command, &encode(&elsewhere), "reject unknown-pool");
+    let mut backwards = command(&fixture.network, 1, suspend(), [OWNER, 1, 2]);
+    backwards.signatures.reverse();
+    fixture.expect(Command, &encode(&backwards), "reject signature");
+}
+
+#[test]
+fn commands_are_near_in_number_and_few() {
+    let fixture = fixture();
+    let send = |number: u64, amount: u64, signers: &[u8], verdict: &str| {
+        let change = PoolChange::Losses(MicroUsdt::new(amount));
+        let bytes = encode(&command(&fixture.network, number, change, signers.iter().copied()));
+        fixture.expect(Command, &bytes, verdict);
+    };
+    send(0, 1, &[OWNER, 1, 2], "ignore stale");
+    send(9, 1, &[OWNER, 1, 2], "ignore future");
+    send(8, 1, &[OWNER, 1, 2], "accept");
+    // Whoever adds or leaves out signatures makes no other command.
+    send(8, 1, &[OWNER, 1, 2, 3], "ignore duplicate");
+    send(8, 1, &[OWNER, 2, 3], "ignore duplicate");
+    for amount in 2..=4 {
+        send(8, amount, &[OWNER, 1, 2], "accept");
+    }
+    send(8, 5, &[OWNER, 1, 2], "ignore rate");
+    send(1, 1, &[OWNER, 1, 2], "accept");
+
+    // Block after block the window moves, and what is in a block is forgotten.
+    let change_state = |act: &dyn Fn(&mut lucid_consensus::ledger::state::PoolState)| {
+        fixture.head.send_modify(|head| {
+            let mut state = (*head.state).clone();
+            act(state.pools.get_mut(&pool()).unwrap());
+            head.state = Arc::new(state);
+        });
+    };
+    change_state(&|accounts| accounts.commands = 8);
+    send(8, 1, &[OWNER, 1, 2], "ignore stale");
+    send(9, 1, &[OWNER, 1, 2], "accept");
+    assert_eq!(fixture.gate.seen(|seen| seen.commands.len()), 1);
+    // Other signers: the command needs their signatures, and then it is another.
+    change_state(&|accounts| accounts.vault.signers.era = 2);
+    send(9, 1, &[OWNER, 2, 3], "accept");
+}
+
+#[test]
+fn a_message_in_anothers_topic_is_none() {
+    let fixture = fixture();
     for (kind, topic) in [(Commits, Topic::Reveals), (Kind::Vote, Topic::Liveness), (Proof, Topic::Bodies)] {
         assert_eq!(fixture.admit(topic, &kind.make(&kind.good(&fixture))), "reject malformed", "{kind:?}");
     }

@@ -48,7 +48,9 @@ fn a_new_home_has_a_private_key_a_configuration_and_the_given_genesis() {
     let source = folder.path().join("g.toml");
     fs::write(&source, genesis()).unwrap();
     let config = Config { name: "one".to_owned(), ..Config::default() };
-    let key = home.create(&config, Some(&source)).unwrap();
+    let made = home.create(&config, Some(&source)).unwrap();
+    let key = made.key;
+    assert_eq!((made.gas_address, made.signer_address), (None, None), "an observer has neither");
     assert_eq!((mode(&home.key_file()), mode(home.root())), (0o600, 0o700));
     assert_eq!(home.load_key().unwrap().node_id(), key.node_id());
     assert_eq!(load(&home.config_file(), [], &[]).unwrap().config, config);
@@ -56,7 +58,7 @@ fn a_new_home_has_a_private_key_a_configuration_and_the_given_genesis() {
     assert_eq!(loaded.network_id, loaded.genesis.network_id());
     assert_eq!(loaded.validators.members().len(), 1);
     let (_other_folder, other) = self::home();
-    assert_ne!(other.create(&config, None).unwrap().node_id(), key.node_id(), "every home has its own key");
+    assert_ne!(other.create(&config, None).unwrap().key.node_id(), key.node_id(), "every home has its own key");
 }
 
 #[test]
@@ -72,6 +74,32 @@ fn nothing_is_overwritten() {
         assert_eq!(fs::read_to_string(home.root().join(existing)).unwrap(), "mine");
         assert_eq!(fs::read_dir(home.root()).unwrap().count(), 1, "nothing else was made");
     }
+}
+
+#[test]
+fn workers_and_treasury_signers_get_keys_of_their_own() {
+    let (_folder, home) = home();
+    let roles = [Role::Worker, Role::Treasury].into();
+    let config = Config { roles, ..Config::default() };
+    let made = home.create(&config, None).unwrap();
+    let gas = home.load_gas_key(&config).unwrap().unwrap();
+    let signer = home.load_signer_key(&config).unwrap();
+    assert_eq!((made.gas_address, made.signer_address), (Some(gas.address()), Some(signer.address())));
+    assert_ne!(gas.address(), signer.address());
+    for file in [home.gas_key_file(&config), home.signer_key_file(&config)] {
+        assert_eq!(mode(&file), 0o600);
+        set_mode(&file, 0o640);
+    }
+    for error in [home.load_gas_key(&config).unwrap_err(), home.load_signer_key(&config).unwrap_err()] {
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    let (_folder, plain) = self::home();
+    plain.create(&Config::default(), None).unwrap();
+    assert!(plain.load_gas_key(&config).unwrap().is_none());
+    fs::write(plain.root().join("gas.key"), "mine").unwrap();
+    let error = Home::new(plain.root()).create(&config, None).unwrap_err().to_string();
+    assert!(error.contains("left as it is"), "{error}");
 }
 
 #[test]
@@ -149,6 +177,6 @@ fn a_broken_key_is_named_and_not_shown() {
     fs::remove_file(home.key_file()).unwrap();
     let error = home.load_key().unwrap_err().to_string();
     assert!(error.contains("node.key is missing"), "{error}");
-    let error = home.load_treasury_key(&Config::default()).unwrap_err().to_string();
+    let error = home.load_signer_key(&Config::default()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("treasury.key is missing") && error.contains("roles"), "{error}");
 }

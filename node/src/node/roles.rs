@@ -1,31 +1,36 @@
 //! What a node does in each of its roles: the tasks of a worker, a validator and a treasury signer, and their wiring.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::PaymentView;
 use lucid_p2p::Topic;
 use lucid_storage::{OwnKind, StorageError, Store};
-use lucid_tron_bridge::key::TreasuryKey;
-use lucid_tron_bridge::observer::Observer;
-use lucid_tron_bridge::signer::Signer;
+use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::providers::Providers;
+use lucid_tron_bridge::signer::{Signer, SignerAccount};
+use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::codec::encode;
 use lucid_types::genesis::GenesisWorker;
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::time::{EpochNumber, UnixMillis};
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::block_in_place;
 
 use crate::chain::head::Head;
 use crate::chain::report::{Reporter, ReporterParts};
 use crate::config::{Config, Role};
 use crate::node::{Assembly, Wires};
-use crate::payout::carry::{Carrier, CarrierParts};
-use crate::payout::cosign::{Cosigner, policy_of_pool, pool_of_key};
-use crate::payout::sign_log::StoredSignLog;
-use crate::payout::watch::{Watcher, WatcherParts};
+use crate::payout::cosign::{Cosigner, Treasury, pools_of_signer};
+use crate::payout::push::{Conditions, PushParts, PushTask};
+use crate::payout::reader::{Reader, ReaderParts};
+use crate::payout::watermark::StoredWatermark;
 use crate::probe::{Assignments, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle, ResponderParts};
 use crate::sampler::{Attester, AttesterParts, Sampler};
+use crate::signer::client::RemoteSigner;
+use crate::signer::protocol::SignerStatus;
 use crate::stage::Stage;
 
 /// Reports that wait to be committed to.
@@ -50,48 +55,146 @@ pub(super) fn check(config: &Config, network: &Network, node: &NodeId) -> anyhow
 }
 
 impl Assembly {
-    pub(super) fn cosigner(&self, wires: &Wires, observer: &Arc<Observer>) -> anyhow::Result<Option<Arc<Cosigner>>> {
+    /// A treasury signer's side of `/cosign/1`.
+    pub(super) fn cosigner(&self, wires: &Wires) -> anyhow::Result<Option<Arc<Cosigner>>> {
         if !self.config.has(Role::Treasury) {
             return Ok(None);
         }
-        let path = self.home.treasury_key_file(&self.config);
-        let key = TreasuryKey::load(&path).with_context(|| {
-            format!(
-                "the role treasury needs the treasury's key at {} (64 hex digits, mode 0600); without it, take treasury out \
-                 of `roles` in config.toml",
-                path.display()
-            )
-        })?;
+        if !self.config.holds_signer_key() {
+            return Ok(Some(Arc::new(self.remote_cosigner(wires))));
+        }
+        let path = self.home.signer_key_file(&self.config);
+        let key = self.home.load_signer_key(&self.config)?;
+        let address = key.address();
         let node = self.key.node_id();
-        let Some((pool_id, pool)) = pool_of_key(&self.network, &node, &key.address()) else {
+        let pools = pools_of_signer(&wires.head.borrow().state, &node, &address);
+        if pools.is_empty() {
+            let listed = listed_signers(&self.network, &node);
+            if listed.contains(&address) {
+                tracing::warn!(%address, "the pool has replaced this treasury signer: it signs nothing any more");
+                return Ok(None);
+            }
+            let listed = match listed.as_slice() {
+                [] => "no address for it".to_owned(),
+                listed => listed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            };
             return Err(anyhow!(
-                "the genesis lists no treasury signer {node} with the key of {} ({}): use the key that belongs to it, or \
-                 take treasury out of `roles`",
-                path.display(),
-                key.address()
+                "no pool has the treasury signer {node} with the key of {} (address {address}): the genesis lists {listed}. \
+                 Use the key that belongs to it, or take treasury out of `roles`. If the pool has entered it since, let the node \
+                 catch up first without the role",
+                path.display()
             ));
-        };
-        let policy = policy_of_pool(&self.network, pool);
-        let signer = Signer::open(key, policy, StoredSignLog(self.store.clone()), self.clock.now())?;
-        Ok(Some(Arc::new(Cosigner::new(
-            Arc::clone(&self.network),
-            *pool_id,
-            self.store.clone(),
-            wires.head.clone(),
-            Arc::clone(&self.clock),
-            Arc::clone(observer),
-            signer,
-        ))))
+        }
+        let genesis_block = self.network.genesis().tron.genesis_block;
+        let mut signers = BTreeMap::new();
+        for pool in pools {
+            let Some(declared) = self.network.pool(&pool) else { continue };
+            let account = SignerAccount {
+                pool,
+                domain: VaultDomain::new(&genesis_block, declared.vault.address),
+                predecessors: Vec::new(),
+            };
+            let signer = Signer::new(key.clone(), account, StoredWatermark::new(self.store.clone(), pool));
+            signers.insert(pool, Mutex::new(signer));
+        }
+        let treasury = Treasury::InProcess(signers);
+        Ok(Some(Arc::new(Cosigner::new(Arc::clone(&self.network), wires.head.clone(), treasury))))
     }
 
-    /// What a worker does: answers probes, attests, and carries payouts when elected.
-    pub(super) fn worker(
+    /// A cosigner whose key is in another process. That may be started later than this one, or have a key that no pool has
+    /// entered yet: both are said, and keep nothing else from working.
+    fn remote_cosigner(&self, wires: &Wires) -> Cosigner {
+        let socket = self.home.signer_socket(&self.config);
+        let remote = RemoteSigner::new(&socket, *self.network.id(), self.store.clone());
+        let asked = block_in_place(|| Handle::current().block_on(remote.status()));
+        let node = self.key.node_id();
+        match asked {
+            Ok(SignerStatus { address, .. }) => {
+                if pools_of_signer(&wires.head.borrow().state, &node, &address).is_empty() {
+                    tracing::warn!(%address, %node, "no pool has this treasury signer with this address: it signs nothing");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the treasury signer does not answer yet");
+            }
+        }
+        Cosigner::new(Arc::clone(&self.network), wires.head.clone(), Treasury::Remote(remote))
+    }
+
+    /// Reads what the pools' vaults do, if there are providers.
+    pub(super) fn reader(&self, work: &mut Stage, wires: &Wires, providers: Option<&Arc<Providers>>) {
+        let Some(providers) = providers else { return };
+        let reader = Reader::new(ReaderParts {
+            network: Arc::clone(&self.network),
+            clock: Arc::clone(&self.clock),
+            store: self.store.clone(),
+            providers: Arc::clone(providers),
+            head: wires.head.clone(),
+            vaults: Arc::clone(&wires.vaults),
+        });
+        work.spawn("reader", reader.run(work.stop.clone()));
+    }
+
+    /// Pushes the payouts of this worker's pool, if it can lead.
+    pub(super) fn pusher(
         &self,
         work: &mut Stage,
         wires: &Wires,
-        observer: &Arc<Observer>,
+        providers: Option<&Arc<Providers>>,
         cosigner: Option<Arc<Cosigner>>,
-    ) -> anyhow::Result<Option<ResponderHandle>> {
+    ) -> anyhow::Result<()> {
+        let Some(gas) = self.gas_key()? else { return Ok(()) };
+        let Some(pool) = self.network.pool_of(&self.key.node_id()) else { return Ok(()) };
+        let Some(providers) = providers else {
+            tracing::warn!("this worker can lead, but tron.providers is empty: it will not push its pool's payouts");
+            return Ok(());
+        };
+        let task = PushTask::new(PushParts {
+            network: Arc::clone(&self.network),
+            pool: *pool,
+            key: self.key.clone(),
+            gas,
+            max_trx_per_day: self.config.bridge.max_trx_per_day,
+            clock: Arc::clone(&self.clock),
+            mesh: wires.mesh.clone(),
+            store: self.store.clone(),
+            providers: Arc::clone(providers),
+            head: wires.head.clone(),
+            cosigner,
+            table: Arc::clone(&wires.pushed),
+            conditions: Conditions::default(),
+        });
+        let task = task.context("the pusher cannot go on from what it stored")?;
+        work.spawn_plain("pusher", task.run(work.stop.clone()));
+        Ok(())
+    }
+
+    /// The key of the gas account that the genesis lists for this worker, if both are there.
+    fn gas_key(&self) -> anyhow::Result<Option<TronKey>> {
+        let worker = self.network.worker(&self.key.node_id()).filter(|_| self.config.has(Role::Worker));
+        let Some(listed) = worker.and_then(|worker| worker.gas_address) else { return Ok(None) };
+        let path = self.home.gas_key_file(&self.config);
+        let Some(key) = self.home.load_gas_key(&self.config)? else {
+            tracing::warn!(
+                "the genesis lists the gas account {listed} for this worker, but its key {} is missing: others will push the \
+                 payouts that this worker is elected to push. Restore the key from its backup",
+                path.display()
+            );
+            return Ok(None);
+        };
+        if key.address() != listed {
+            return Err(anyhow!(
+                "the genesis lists the gas account {listed} for this worker, but {} is the key of {}: put the right key there, \
+                 or remove the file to run without pushing",
+                path.display(),
+                key.address()
+            ));
+        }
+        Ok(Some(key))
+    }
+
+    /// What a worker does: answers probes and attests.
+    pub(super) fn worker(&self, work: &mut Stage, wires: &Wires) -> anyhow::Result<Option<ResponderHandle>> {
         if !self.config.has(Role::Worker) {
             return Ok(None);
         }
@@ -134,23 +237,11 @@ impl Assembly {
                 }
             }
         });
-        let carrier = Carrier::new(CarrierParts {
-            network: Arc::clone(&self.network),
-            key: self.key.clone(),
-            clock: Arc::clone(&self.clock),
-            mesh: wires.mesh.clone(),
-            store: self.store.clone(),
-            observer: Arc::clone(observer),
-            head: wires.head.clone(),
-            cosigner,
-            carried: Arc::clone(&wires.carried),
-        });
-        work.spawn_plain("carrier", carrier.run(work.stop.clone()));
         Ok(Some(responder))
     }
 
-    /// What a validator does: probes, reports, and watches the payment network.
-    pub(super) fn validator(&self, work: &mut Stage, wires: &Wires, observer: &Arc<Observer>) -> Arc<ProbeCounters> {
+    /// What a validator does: probes and reports.
+    pub(super) fn validator(&self, work: &mut Stage, wires: &Wires) -> Arc<ProbeCounters> {
         if !self.config.has(Role::Validator) {
             return Arc::default();
         }
@@ -165,20 +256,10 @@ impl Assembly {
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let (view_sender, view) = watch::channel(PaymentView::default());
-        let watcher = Watcher::new(WatcherParts {
-            network: Arc::clone(&self.network),
-            clock: Arc::clone(&self.clock),
-            observer: Arc::clone(observer),
-            head: wires.head.clone(),
-            view: view_sender,
-        });
-        work.spawn_plain("watcher", watcher.run(work.stop.clone()));
         let reporter = Reporter::new(ReporterParts {
             network: Arc::clone(&self.network),
             clock: Arc::clone(&self.clock),
             reports: received,
-            view,
             head: wires.head.clone(),
             driver: wires.driver.clone(),
         });
@@ -202,11 +283,17 @@ impl Assembly {
     }
 }
 
+/// The addresses that the genesis lists for a treasury signer.
+fn listed_signers(network: &Network, node: &NodeId) -> Vec<PayoutAddress> {
+    let members = network.pools().flat_map(|(_, pool)| &pool.vault.signers.members);
+    members.filter(|signer| signer.node == *node).map(|signer| signer.key_address).collect()
+}
+
 /// The next sequence of this worker's attestations, durable before it is used. Never below the clock's milliseconds:
 /// a worker that has lost its store is believed again at once.
 fn next_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError> {
     const KEY: &[u8] = b"attestation";
-    tokio::task::block_in_place(|| {
+    block_in_place(|| {
         let last =
             store.own(OwnKind::Counter, KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         let next = last.saturating_add(1).max(now.get());

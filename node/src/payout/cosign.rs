@@ -1,84 +1,82 @@
-//! Answers leaders on `/cosign/1`: a treasury signer signs what its own final block fixed, and nothing else.
+//! Answers `/cosign/1`: a treasury signer signs what its own newest final state says, and nothing else.
+//!
+//! The state is final because this node itself verified the certificates of all its blocks. What the payment network says plays
+//! no part. The key is in this process, or in [`crate::signer`]'s, which looks at the blocks for itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_consensus::ledger::state::{PoolState, State, VaultChange};
 use lucid_consensus::network::Network;
-use lucid_storage::Store;
-use lucid_tron_bridge::observer::{Observer, Standing};
-use lucid_tron_bridge::signer::{Caps, SignError, Signer, SignerPolicy};
-use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::codec::decode;
-use lucid_types::genesis::GenesisPool;
+use lucid_p2p::{Mesh, Protocol};
+use lucid_tron_bridge::signer::{SignError, Signer};
+use lucid_types::codec::{decode, encode};
+use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
-use lucid_types::payout::{CosignReply, CosignRequest, PayoutAttempt, Verdict};
-use lucid_types::policy::Policy;
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
 use lucid_types::signed::Signed;
 use tokio::sync::{Mutex, watch};
 
 use crate::chain::head::Head;
-use crate::clock::Clock;
-use crate::history;
-use crate::payout::sign_log::StoredSignLog;
+use crate::payout::watermark::{StoredWatermark, WatermarkError};
+use crate::signer::client::{RemoteError, RemoteSigner};
+
+/// One pool's signer. One signature at a time: the watermark is read, compared and replaced.
+pub type PoolSigner = Mutex<Signer<StoredWatermark>>;
+
+/// Who holds the treasury key.
+pub enum Treasury {
+    /// This process, for these pools.
+    InProcess(BTreeMap<PoolId, PoolSigner>),
+    /// `lucid signer`, for all pools that it knows its key to sign for.
+    Remote(RemoteSigner),
+}
 
 /// A treasury signer's side of `/cosign/1`.
 pub struct Cosigner {
     network: Arc<Network>,
-    pool: PoolId,
-    store: Store,
     head: watch::Receiver<Head>,
-    clock: Arc<dyn Clock>,
-    observer: Arc<Observer>,
-    /// One signature at a time: caps are sums over all.
-    signer: Mutex<Signer<StoredSignLog>>,
+    treasury: Treasury,
 }
 
-/// The pool for whose treasury the key `address` of `node` signs.
-pub fn pool_of_key<'a>(
-    network: &'a Network,
-    node: &NodeId,
-    address: &PayoutAddress,
-) -> Option<(&'a PoolId, &'a GenesisPool)> {
-    let signs = |pool: &GenesisPool| pool.treasury.signers.iter().any(|s| s.node == *node && s.key_address == *address);
-    network.pools().find(|(_, pool)| signs(pool))
+/// The pools for whose vaults `node` signs with the key of `address`: as one of the signers in force, or of those whom a change
+/// that is under way replaces.
+pub fn pools_of_signer(state: &State, node: &NodeId, address: &PayoutAddress) -> Vec<PoolId> {
+    let is_in = |set: &SignerSet| set.by_key(address).is_some_and(|signer| signer.node == *node);
+    let signs = |pool: &PoolState| {
+        let replaced = pool.changes.signers.iter().map(|change| &change.by);
+        replaced.chain([&pool.vault.signers]).any(is_in)
+    };
+    state.pools.iter().filter(|(_, pool)| signs(pool)).map(|(id, _)| *id).collect()
 }
 
-/// What a signer signs for at most: twice a settlement's budget for one settlement, since balances below the
-/// threshold are carried into later ones, and the budgets of the settlements that fit a day, plus one, a day.
-pub fn policy_of_pool(network: &Network, pool: &GenesisPool) -> SignerPolicy {
-    let policy: &Policy = network.policy();
-    let settlement_ms = policy.epoch_ms.saturating_mul(policy.settle_every).max(1);
-    let settlements_a_day = (24 * 60 * 60 * 1_000 / settlement_ms).saturating_add(1);
-    let times = |amount: u64, n: u64| amount.saturating_mul(n);
-    let budget = pool.budget.get();
-    let payouts = u64::try_from(pool.members.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let attempts = u64::from(policy.max_failures).saturating_add(1);
-    let day_fees = times(times(policy.fee_limit_cap.get(), payouts), times(settlements_a_day, attempts));
-    SignerPolicy {
-        treasury: pool.treasury.address,
-        token: network.genesis().tron.usdt,
-        permission_id: pool.treasury.permission_id,
-        caps: Caps {
-            settlement: MicroUsdt::new(times(budget, 2)),
-            day: MicroUsdt::new(times(budget, settlements_a_day.saturating_add(1))),
-            recipient: MicroUsdt::new(times(budget, settlements_a_day.saturating_add(1))),
-            fee_limit: policy.fee_limit_cap,
-            day_fees: Sun::new(day_fees),
-        },
+/// Asks a treasury signer, which may be this node's own, for a signature. `None` if there is no answer.
+pub async fn ask(
+    mesh: &Mesh,
+    network: &Network,
+    key: &NodeKey,
+    own: Option<&Cosigner>,
+    request: CosignRequest,
+    signer: NodeId,
+) -> Option<CosignReply> {
+    let me = key.node_id();
+    if signer == me {
+        return Some(own?.sign(&me, request).await);
     }
+    let request = encode(&*key.sign_cosign(network.id(), request));
+    let answer = mesh.request(signer, Protocol::Cosign, request).await;
+    let answer =
+        answer.inspect_err(|error| tracing::debug!(%signer, %error, "a treasury signer does not answer")).ok()?;
+    decode(&answer).ok()
 }
+
+type Signing = Result<TreasurySignature, SignError<WatermarkError>>;
 
 impl Cosigner {
-    /// A cosigner for one pool's treasury.
-    pub fn new(
-        network: Arc<Network>,
-        pool: PoolId,
-        store: Store,
-        head: watch::Receiver<Head>,
-        clock: Arc<dyn Clock>,
-        observer: Arc<Observer>,
-        signer: Signer<StoredSignLog>,
-    ) -> Self {
-        Self { network, pool, store, head, clock, observer, signer: Mutex::new(signer) }
+    /// A cosigner with this key.
+    pub const fn new(network: Arc<Network>, head: watch::Receiver<Head>, treasury: Treasury) -> Self {
+        Self { network, head, treasury }
     }
 
     /// Answers one request; `None` for one that is malformed or not the asker's own.
@@ -88,68 +86,101 @@ impl Cosigner {
         Some(self.sign(&peer, request.record).await)
     }
 
-    /// Signs an attempt for a node that may carry it.
+    /// Signs what finalised state says, for a node that has to do with the pool.
     pub async fn sign(&self, asker: &NodeId, request: CosignRequest) -> CosignReply {
         let refused = |why: &str| CosignReply::Refused(why.to_owned());
-        let Some(attempt) = self.final_attempt(&request) else { return CosignReply::NotFinal };
-        if attempt.pool != self.pool {
-            return refused("this signer signs for another pool");
+        let pool = request.pool();
+        let state = Arc::clone(&self.head.borrow().state);
+        let Some(accounts) = state.pools.get(&pool) else { return refused("there is no such pool") };
+        if !self.may_ask(&state, asker, &pool, accounts) {
+            return refused("only the pool's members, owner and signers, and validators may ask");
         }
-        if !self.may_carry(asker, &attempt) {
-            return refused("only the settlement's leader and its successors may ask");
-        }
-        let earlier = match self.earlier(&attempt).await {
-            Ok(earlier) => earlier,
-            Err(why) => return CosignReply::Refused(why),
-        };
-        let mut signer = self.signer.lock().await;
-        let signed = tokio::task::block_in_place(|| signer.sign(&attempt, &earlier, self.clock.now()));
-        match signed {
-            Ok(signature) => {
-                tracing::info!(payout = %attempt.payout.short(), attempt = attempt.attempt, "signed a payout");
-                CosignReply::Signed(signature)
+        let Some(record) = Record::newest(accounts, &request) else { return CosignReply::NotFinal };
+        match &self.treasury {
+            Treasury::InProcess(signers) => {
+                let Some(signer) = signers.get(&pool) else {
+                    return refused("this signer does not sign for that pool");
+                };
+                let mut signer = signer.lock().await;
+                // The watermark is synced to the disk before the signature exists.
+                let signed = tokio::task::block_in_place(|| match record {
+                    Record::Root(root) => signer.sign_root(root, &accounts.vault.signers),
+                    Record::Signers(change) => signer.sign_signers(&pool, change.nonce, &change.by, &change.next),
+                    Record::Limits(change) => signer.sign_limits(&pool, change.nonce, &change.by, &change.next),
+                });
+                reply(asker, &request, signed)
             }
-            Err(SignError::Refused(refusal)) => {
-                tracing::warn!(payout = %attempt.payout.short(), %refusal, "refused to sign a payout");
-                CosignReply::Refused(refusal.to_string())
-            }
-            Err(error) => {
-                tracing::error!(%error, "the treasury signer failed");
-                refused("the signer failed; its log says why")
-            }
+            Treasury::Remote(remote) => remote_reply(asker, &request, remote.sign(request).await),
         }
     }
 
-    /// The attempt as this node's own newest state has it.
-    fn final_attempt(&self, request: &CosignRequest) -> Option<PayoutAttempt> {
-        let head = self.head.borrow();
-        let open = head.state.payouts.get(&request.payout)?.open.as_ref()?;
-        (open.attempt.attempt == request.attempt).then(|| open.attempt.clone())
-    }
-
-    fn may_carry(&self, node: &NodeId, attempt: &PayoutAttempt) -> bool {
-        let head = self.head.borrow();
-        let pool = head.state.pools.get(&attempt.pool);
-        let election = pool.and_then(|pool| pool.elections.get(&attempt.settlement));
-        election.is_some_and(|election| election.order.contains(node))
-    }
-
-    /// This node's own verdicts on the attempts before this one, judged now from the chain.
-    async fn earlier(&self, attempt: &PayoutAttempt) -> Result<Vec<Verdict>, String> {
-        if attempt.attempt == 1 {
-            return Ok(Vec::new());
-        }
-        let record = tokio::task::block_in_place(|| history::payout(&self.store, &attempt.payout));
-        let record = record.map_err(|e| format!("the signer's history cannot be read: {e}"))?;
-        let attempts = record.map(|record| record.attempts).unwrap_or_default();
-        let mut verdicts = Vec::new();
-        for past in attempts.iter().filter(|past| past.attempt.attempt < attempt.attempt) {
-            match self.observer.judge(&past.attempt, self.clock.now()).await {
-                Ok(Standing::Ended(verdict)) => verdicts.push(verdict),
-                Ok(_) => return Err(format!("attempt {} has not ended by this signer's view", past.attempt.attempt)),
-                Err(error) => return Err(format!("the signer cannot judge attempt {}: {error}", past.attempt.attempt)),
-            }
-        }
-        Ok(verdicts)
+    fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, accounts: &PoolState) -> bool {
+        let is_owner = self.network.pool(pool).is_some_and(|pool| pool.owner == *node);
+        let is_signer = accounts.vault.signers.members.iter().any(|signer| signer.node == *node);
+        let is_validator = self.network.validators(state.height.next()).get(node).is_some();
+        is_owner || is_signer || is_validator || self.network.pool_of(node) == Some(pool)
     }
 }
+
+/// What final state says of a request.
+enum Record<'a> {
+    Root(&'a SettlementRoot),
+    Signers(&'a VaultChange<SignerSet>),
+    Limits(&'a VaultChange<VaultLimits>),
+}
+
+impl<'a> Record<'a> {
+    /// The record that is asked for. `None` if it is not the newest that this node's state has: one of the two is behind, and
+    /// asking again after the next block helps.
+    fn newest(accounts: &'a PoolState, request: &CosignRequest) -> Option<Self> {
+        match *request {
+            CosignRequest::Root { settlement, .. } => {
+                accounts.newest.as_ref().filter(|root| root.settlement == settlement).map(Self::Root)
+            }
+            CosignRequest::Signers { nonce, .. } => {
+                accounts.changes.signers.as_ref().filter(|change| change.nonce == nonce).map(Self::Signers)
+            }
+            CosignRequest::Limits { nonce, .. } => {
+                accounts.changes.limits.as_ref().filter(|change| change.nonce == nonce).map(Self::Limits)
+            }
+        }
+    }
+}
+
+fn reply(asker: &NodeId, request: &CosignRequest, signed: Signing) -> CosignReply {
+    match signed {
+        Ok(signature) => {
+            tracing::info!(?request, "signed for the pool's vault");
+            CosignReply::Signed(signature)
+        }
+        Err(SignError::Refused(refusal)) => {
+            tracing::warn!(%asker, ?request, %refusal, "refused to sign");
+            CosignReply::Refused(refusal.to_string())
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the treasury signer failed");
+            CosignReply::Refused("the signer failed; its log says why".to_owned())
+        }
+    }
+}
+
+fn remote_reply(asker: &NodeId, request: &CosignRequest, replied: Result<CosignReply, RemoteError>) -> CosignReply {
+    match replied {
+        Ok(reply) => {
+            match &reply {
+                CosignReply::Signed(_) => tracing::info!(?request, "signed for the pool's vault"),
+                CosignReply::Refused(refusal) => tracing::warn!(%asker, ?request, refusal, "refused to sign"),
+                CosignReply::NotFinal => {}
+            }
+            reply
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the treasury signer gave no answer");
+            CosignReply::Refused("the signer failed; its log says why".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests;

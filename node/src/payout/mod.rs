@@ -1,8 +1,26 @@
-//! Payouts: what a validator sees of the payment network, what a leader sends, and what a treasury signer signs.
+//! Payouts: what this node reads of the pools' vaults, what it sends as a leader, and what it signs as a treasury signer.
 //!
 //! The rules are in `lucid-tron-bridge`; here are the tasks around them and their places in the store.
 
-pub mod carry;
+pub mod checks;
 pub mod cosign;
-pub mod sign_log;
-pub mod watch;
+pub mod push;
+pub mod reader;
+pub mod status;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod testing;
+pub mod vaults;
+pub mod watermark;
+
+/// An error with its causes on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -81,6 +81,19 @@ pub enum OpenError {
         /// The newest format that this build knows.
         known: u32,
     },
+    /// A version of Lucid that was never released wrote the store.
+    #[error(
+        "the store {} has format {found}, this program reads format {known} only: begin with an empty home",
+        path.display()
+    )]
+    OlderFormat {
+        /// The store's folder.
+        path: PathBuf,
+        /// The format on disk.
+        found: u32,
+        /// The only format that this build reads.
+        known: u32,
+    },
     /// The store holds the blocks of another network.
     #[error(
         "the store {} belongs to network {found}, but the genesis is that of network {expected}: use that network's \

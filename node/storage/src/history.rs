@@ -1,17 +1,20 @@
-//! Records for queries, written with the block that caused them. Nothing that nodes agree on is read from here.
+//! Records for queries, written with the block that caused them or with what was read from the payment network. Nothing
+//! that nodes agree on is read from here.
 
 use crate::error::StorageError;
 use crate::layout::{Family, history_key};
 use crate::store::{Store, read_error};
-use rocksdb::{Direction, IteratorMode, PrefixRange, ReadOptions};
+use rocksdb::{Direction, IteratorMode, PrefixRange, ReadOptions, WriteBatch};
 
 /// A kind of history record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryKind {
-    /// What happened to payouts.
+    /// What blocks say of payouts: requests, leaves, roots, elections.
     Payout,
     /// The scores of epochs.
     Score,
+    /// What the payment network says of vaults: payments, postings, and how far it was read.
+    Vault,
 }
 
 impl HistoryKind {
@@ -19,6 +22,7 @@ impl HistoryKind {
         match self {
             Self::Payout => 1,
             Self::Score => 2,
+            Self::Vault => 3,
         }
     }
 }
@@ -37,7 +41,7 @@ pub struct HistoryRecord {
 impl Store {
     /// The first `limit` records of a kind whose key starts with `prefix` (empty: all), in key order.
     pub fn history(&self, kind: HistoryKind, prefix: &[u8], limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
-        self.scan_history(kind, prefix, limit, Direction::Forward)
+        self.scan_history(kind, prefix, None, limit, Direction::Forward)
     }
 
     /// The last `limit` records of a kind whose key starts with `prefix` (empty: all), last first.
@@ -47,7 +51,18 @@ impl Store {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<HistoryRecord>, StorageError> {
-        self.scan_history(kind, prefix, limit, Direction::Reverse)
+        self.scan_history(kind, prefix, None, limit, Direction::Reverse)
+    }
+
+    /// The last `limit` records of a kind whose key starts with `prefix` and stands before `end`, last first.
+    pub fn history_before(
+        &self,
+        kind: HistoryKind,
+        prefix: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.scan_history(kind, prefix, Some(end), limit, Direction::Reverse)
     }
 
     /// One record.
@@ -55,15 +70,36 @@ impl Store {
         self.get(Family::History, &history_key(kind, key))
     }
 
+    /// Writes records that follow from no block and removes others, in one synced batch.
+    pub fn write_history(
+        &self,
+        records: &[HistoryRecord],
+        removed: &[(HistoryKind, Vec<u8>)],
+    ) -> Result<(), StorageError> {
+        let family = self.shared.family(Family::History)?;
+        let mut batch = WriteBatch::default();
+        for record in records {
+            batch.put_cf(family, history_key(record.kind, &record.key), &record.value);
+        }
+        for (kind, key) in removed {
+            batch.delete_cf(family, history_key(*kind, key));
+        }
+        self.shared.write_synced("history", batch)
+    }
+
     fn scan_history(
         &self,
         kind: HistoryKind,
         prefix: &[u8],
+        end: Option<&[u8]>,
         limit: usize,
         direction: Direction,
     ) -> Result<Vec<HistoryRecord>, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(history_key(kind, prefix)));
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(history_key(kind, end));
+        }
         let mode = match direction {
             Direction::Forward => IteratorMode::Start,
             Direction::Reverse => IteratorMode::End,

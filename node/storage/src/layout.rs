@@ -11,7 +11,7 @@ use crate::own::OwnKind;
 use crate::store::Tip;
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!(FORMAT_VERSION, 1);
+        assert_eq!(FORMAT_VERSION, 2);
         let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
         assert_eq!(names, ["meta", "blocks", "certificates", "state", "rows", "wal", "own", "history", "peers"]);
         assert_eq!((KEY_FORMAT, KEY_NETWORK, KEY_TIP), (&b"format"[..], &b"network"[..], &b"tip"[..]));
@@ -155,10 +155,11 @@ mod tests {
         assert_eq!(own(OwnKind::Report), [2, b'k']);
         assert_eq!(own(OwnKind::Proposal), [3, b'k']);
         assert_eq!(own(OwnKind::Signature), [4, b'k']);
-        assert_eq!(own(OwnKind::Courier), [5, b'k']);
+        assert_eq!(own(OwnKind::Transaction), [5, b'k']);
         assert_eq!(own(OwnKind::Counter), [6, b'k']);
         assert_eq!(history_key(HistoryKind::Payout, b"k"), [1, b'k']);
         assert_eq!(history_key(HistoryKind::Score, b"k"), [2, b'k']);
+        assert_eq!(history_key(HistoryKind::Vault, b"k"), [3, b'k']);
 
         let mut tip = vec![0, 0, 0, 0, 0, 0, 1, 0];
         tip.extend_from_slice(&[0xee; 32]);

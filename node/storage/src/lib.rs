@@ -9,6 +9,7 @@
 //!   promise about `fdatasync`). Only [`Store::put_peer`], [`Store::remove_peer`] and [`Wal::append`] are not synced.
 //! - [`Store::commit_block`] writes block, certificate, state, rows, history, tip and the removal of the log entries
 //!   that the block makes useless in one batch: after a crash all of it is there or none.
+//! - [`Store::write_history`] writes and removes history that no block causes, all of it or nothing.
 //! - [`Store::put_new`] never overwrites: of several writers to one key exactly one inserts, and the others are
 //!   handed what stands there.
 //! - One process at a time has a store open, and a store belongs to one network for ever.

@@ -119,8 +119,11 @@ fn check_identity(db: &DB, path: &Path, network: NetworkId) -> Result<Option<Tip
     if format > FORMAT_VERSION {
         return Err(OpenError::NewerFormat { path: path.to_path_buf(), found: format, known: FORMAT_VERSION });
     }
-    if format != FORMAT_VERSION {
+    if format == 0 {
         return Err(damaged("its format version was never in use"));
+    }
+    if format < FORMAT_VERSION {
+        return Err(OpenError::OlderFormat { path: path.to_path_buf(), found: format, known: FORMAT_VERSION });
     }
 
     let found = db.get_cf(meta, KEY_NETWORK).map_err(failed)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
@@ -140,7 +143,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
-    use crate::{BlockCommit, OwnKind, Store};
+    use crate::{BlockCommit, HistoryKind, OwnKind, Store};
     use lucid_types::id::{BlockHash, NodeId};
     use lucid_types::time::EpochNumber;
     use rocksdb::statistics::Ticker;
@@ -183,10 +186,14 @@ mod tests {
         n_syncs("put_new", 1);
         store.put_new(OwnKind::Commit, b"k", b"w").unwrap();
         n_syncs("put_new of what exists", 0);
-        store.put(OwnKind::Courier, b"k", b"v").unwrap();
+        store.put(OwnKind::Transaction, b"k", b"v").unwrap();
         n_syncs("put", 1);
-        store.remove_own(OwnKind::Courier, b"k").unwrap();
+        store.remove_own(OwnKind::Transaction, b"k").unwrap();
         n_syncs("remove_own", 1);
+        store.change_own(OwnKind::Transaction, &[(vec![1], vec![2])], &[vec![3]]).unwrap();
+        n_syncs("change_own", 1);
+        store.write_history(&[], &[(HistoryKind::Vault, vec![1])]).unwrap();
+        n_syncs("write_history", 1);
         store.commit_block(commit).unwrap();
         n_syncs("commit_block", 1);
         wal.reset(EpochNumber::new(2)).unwrap();

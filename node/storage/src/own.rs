@@ -15,10 +15,10 @@ pub enum OwnKind {
     Report,
     /// A block built for a (height, round).
     Proposal,
-    /// A payment that was signed for a (payout, attempt).
+    /// A treasury signer's watermark for a (vault, era): what it signed last.
     Signature,
-    /// What the courier of a payout attempt has to remember: signed bytes, broadcasts.
-    Courier,
+    /// A signed transaction of the pusher that may still be included.
+    Transaction,
     /// Counters that only grow, such as the sequence of attestations.
     Counter,
 }
@@ -30,7 +30,7 @@ impl OwnKind {
             Self::Report => 2,
             Self::Proposal => 3,
             Self::Signature => 4,
-            Self::Courier => 5,
+            Self::Transaction => 5,
             Self::Counter => 6,
         }
     }
@@ -65,8 +65,8 @@ impl Store {
         Ok(PutNew::Inserted)
     }
 
-    /// Writes a record, over whatever stood there. Synced. For records that grow, such as a courier's; what the node
-    /// must not contradict goes through [`Self::put_new`].
+    /// Writes a record, over whatever stood there. Synced. For records that only grow, such as a counter or a signer's
+    /// watermark; what the node must not contradict otherwise goes through [`Self::put_new`].
     pub fn put(&self, kind: OwnKind, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         let _exclusive = lock(&self.shared.own);
         self.write_own(kind, key, value)
@@ -92,6 +92,25 @@ impl Store {
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.shared.family(Family::Own)?, own_key(kind, key));
         self.shared.write_synced("an own record", batch)
+    }
+
+    /// Writes these records, over whatever stood there, and removes those, in one synced batch.
+    pub fn change_own(
+        &self,
+        kind: OwnKind,
+        written: &[(Vec<u8>, Vec<u8>)],
+        removed: &[Vec<u8>],
+    ) -> Result<(), StorageError> {
+        let _exclusive = lock(&self.shared.own);
+        let family = self.shared.family(Family::Own)?;
+        let mut batch = WriteBatch::default();
+        for key in removed {
+            batch.delete_cf(family, own_key(kind, key));
+        }
+        for (key, value) in written {
+            batch.put_cf(family, own_key(kind, key), value);
+        }
+        self.shared.write_synced("own records", batch)
     }
 
     fn write_own(&self, kind: OwnKind, key: &[u8], value: &[u8]) -> Result<(), StorageError> {

@@ -7,6 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lucid_node::api::{serve, serve_metrics};
+use lucid_types::codec::encode;
+use lucid_types::id::NetworkId;
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::signed::MultiSigned;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +19,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{STATUS_KEYS, within};
-use crate::view::{Known, known};
+use crate::fixture::{STATUS_KEYS, node, within};
+use crate::view::{Known, known, settled};
+
+/// What `GET /api/v1/payouts/{id}` answers.
+const PAYOUT_KEYS: [&str; 14] = [
+    "payout_id",
+    "pool",
+    "settlement",
+    "worker",
+    "kind",
+    "address",
+    "amount_micro_usdt",
+    "owed_micro_usdt",
+    "status",
+    "waits_for",
+    "since",
+    "tx_id",
+    "block",
+    "fee_sun",
+];
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -85,11 +108,14 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(scores["scores"][0]["unmeasured"], json!(["utilisation"]));
     assert_eq!(scores["scores"][0]["relay_kbit_s"], Value::Null, "what is not known is null");
     assert_eq!(server.get("/api/v1/scores?epoch=9").await, json!({"epoch": 9, "scores": []}));
+    assert_eq!(server.get(&format!("/api/v1/payouts?after={}", Known::payout_id())).await, json!({"payouts": []}));
     let payouts = server.get("/api/v1/payouts").await;
     assert_eq!(payouts["payouts"][0]["amount_micro_usdt"], 20_000_001);
     let one = server.get(&format!("/api/v1/payouts/{}", Known::payout_id())).await;
     assert_eq!(one, payouts["payouts"][0]);
-    assert_eq!(one["status"], "paid");
+    let keys: BTreeSet<&str> = one.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(PAYOUT_KEYS));
+    assert_eq!((&one["status"], &one["kind"], &one["waits_for"]), (&json!("paid"), &json!("worker"), &Value::Null));
     assert_eq!(server.get("/api/v1/peers").await["peers"][0]["score"], 1.25);
 }
 
@@ -108,6 +134,9 @@ async fn every_failure_has_one_shape() {
         (Method::GET, "/api/v1/nothing", 404, "not_found", "/api/v1/nothing"),
         (Method::GET, "/", 404, "not_found", "there is nothing at /"),
         (Method::POST, "/api/v1/status", 405, "method_not_allowed", "GET"),
+        (Method::GET, "/api/v1/commands", 405, "method_not_allowed", "POST"),
+        (Method::GET, "/api/v1/pools/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, "/api/v1/pools/12/root?settlement=x", 400, "bad_request", ""),
     ] {
         let found = server.failure(method.clone(), path).await;
         assert_eq!((found.0, found.1.as_str()), (status, code), "{method} {path}: {found:?}");
@@ -115,6 +144,72 @@ async fn every_failure_has_one_shape() {
     }
     let missing = format!("/api/v1/payouts/{}", "00".repeat(32));
     assert_eq!(server.failure(Method::GET, &missing).await.0, 404);
+}
+
+/// The answer to a POST of this body.
+async fn post(server: &Server, path: &str, body: &str, content_type: &str) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("http://{}{path}", server.address)).header("content-type", content_type);
+    let answer = within(request.body(body.to_owned()).send()).await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn pools_and_their_payout_trees_are_read_page_by_page() {
+    let server = server().await;
+    let pool = format!("/api/v1/pools/{}", Known::pool_id());
+    let view = server.get(&pool).await;
+    assert_eq!((&view["name"], &view["commands"], &view["contract"]), (&json!("known"), &json!(7), &Value::Null));
+    assert_eq!(view["vault"]["signers"]["signer"][0]["node"], json!(node(2)));
+    let (root, leaves) = settled();
+    let first = server.get(&format!("{pool}/root")).await;
+    assert_eq!((&first["root"], &first["n_accounts"]), (&json!(root.root), &json!(5)));
+    assert_eq!(first["accounts"].as_array().unwrap().len(), 3);
+    let rest = server.get(&format!("{pool}/root?settlement=3&offset=3")).await;
+    assert_eq!(rest["accounts"][0]["id"], json!(leaves[3].id));
+    assert_eq!(rest["accounts"][1]["owed_micro_usdt"], 5_000_000);
+    let missing = server.failure(Method::GET, &format!("{pool}/root?settlement=4")).await;
+    assert_eq!((missing.0, missing.1.as_str()), (404, "not_found"));
+    assert!(missing.2.contains("settlement 4"), "{missing:?}");
+    assert_eq!(server.failure(Method::GET, &format!("/api/v1/pools/{}", "00".repeat(32))).await.0, 404);
+}
+
+#[tokio::test]
+async fn signatures_and_commands_are_asked_for_with_json_only() {
+    let server = server().await;
+    let path = format!("/api/v1/pools/{}/signatures", Known::pool_id());
+    let (status, list) = post(&server, &path, r#"{"root":{"settlement":3}}"#, "application/json").await;
+    assert_eq!((status, &list["needed"], &list["missing"][0]["node"]), (200, &json!(1), &json!(node(2))));
+    for (body, content_type, status, code) in [
+        (r#"{"limits":{"nonce":1}}"#, "application/json", 409, "refused"),
+        (r#"{"root":{"settlement":3},"more":1}"#, "application/json", 400, "bad_request"),
+        ("{", "application/json", 400, "bad_request"),
+        // What a page of another site can send without being asked.
+        (r#"{"root":{"settlement":3}}"#, "text/plain", 400, "bad_request"),
+    ] {
+        let (found, answer) = post(&server, &path, body, content_type).await;
+        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{body}: {answer}");
+    }
+
+    let network = NetworkId::from_bytes([1; 32]);
+    let signed = |number| {
+        let record = PoolCommand { pool: Known::pool_id(), number, change: PoolChange::Suspend(true) };
+        let signed = NodeKey::from_seed(&[1; 32]).sign_pool_command(&network, record.clone()).into_inner();
+        MultiSigned::collect(record, [(signed.signer, signed.signature)])
+    };
+    let body = |command: &[u8]| json!({ "signed_command": hex::encode(command) }).to_string();
+    let hand_in = async |bytes: &[u8]| post(&server, "/api/v1/commands", &body(bytes), "application/json").await;
+    let (status, answer) = hand_in(&encode(&signed(8))).await;
+    assert_eq!((status, answer), (202, json!({ "pool": Known::pool_id(), "number": 8 })));
+    assert_eq!(*server.view.commands.lock().unwrap(), [signed(8)]);
+    let (status, answer) = hand_in(&encode(&signed(9))).await;
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("refused")), "{answer}");
+    let cut = encode(&signed(8));
+    for bytes in [&cut[..cut.len() - 1], b"", &[0xff; 6_000]] {
+        let (status, answer) = hand_in(bytes).await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")), "{answer}");
+    }
 }
 
 #[tokio::test]

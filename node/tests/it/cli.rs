@@ -6,10 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::id::PayoutAddress;
+use lucid_types::payout::VaultLimits;
 use serde_json::Value;
 
 use crate::api::server;
-use crate::fixture::{STATUS_KEYS, genesis};
+use crate::fixture::{STATUS_KEYS, genesis, node};
 
 struct Folder(tempfile::TempDir);
 
@@ -70,7 +74,9 @@ fn init_makes_a_home_once_and_says_who_it_is() {
         "--metrics",
         "127.0.0.1:7103",
         "--tron",
-        "http://127.0.0.1:7100",
+        "http://127.0.0.1:7100|https://a.example",
+        "--tron",
+        "https://b.example",
         "--local",
         "--json",
     ];
@@ -79,6 +85,10 @@ fn init_makes_a_home_once_and_says_who_it_is() {
     let peer_id = made["peer_id"].as_str().unwrap();
     assert!(peer_id.starts_with("12D3KooW"), "{made}");
     assert_eq!(made["addresses"][0], format!("/ip4/127.0.0.1/tcp/7101/p2p/{peer_id}"));
+    let signer = made["signer_address"].as_str().unwrap();
+    assert!(signer.starts_with('T') && made["gas_address"].is_null(), "{made}");
+    assert_eq!(fs::metadata(folder.home().join("treasury.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!folder.home().join("gas.key").exists());
     let key = fs::read(folder.home().join("node.key")).unwrap();
     assert_eq!(fs::metadata(folder.home().join("node.key")).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -90,6 +100,8 @@ fn init_makes_a_home_once_and_says_who_it_is() {
     assert_eq!(shown["roles"]["value"], serde_json::json!(["validator", "treasury"]));
     assert_eq!(shown["api.listen"]["value"], "127.0.0.1:7102");
     assert_eq!(shown["api.listen"]["origin"]["from"], "file");
+    let groups = serde_json::json!(["http://127.0.0.1:7100|https://a.example", "https://b.example"]);
+    assert_eq!(shown["tron.providers"]["value"], groups);
     assert_eq!(shown["log.json"]["origin"]["from"], "default");
     let overridden = json(&lucid(&folder.home(), &["--set", "name=other", "config", "show", "--json"]));
     assert_eq!(overridden["name"], serde_json::json!({"value": "other", "origin": {"from": "flag"}}));
@@ -166,6 +178,68 @@ fn bad_files_are_named_with_key_and_remedy_and_stay_as_they_are() {
     }
 }
 
+/// A home with these roles whose node and pool stand in the genesis that comes out of `change`.
+fn in_a_pool(roles: &[&str], change: impl FnOnce(&mut Genesis, &Value)) -> Folder {
+    let folder = Folder::new();
+    let mut args = vec!["init", "--json", "--local"];
+    let [p2p, api, metrics] =
+        [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string());
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", p2p.rsplit(':').next().unwrap());
+    args.extend(["--listen", &listen, "--api", &api, "--metrics", &metrics]);
+    args.extend(roles.iter().flat_map(|role| ["--role", role]));
+    let made = json(&lucid(&folder.home(), &args));
+    let mut genesis = genesis(std::time::Duration::from_secs(5), &[1], &[2]);
+    genesis.workers[0].node = made["node_id"].as_str().unwrap().parse().unwrap();
+    let signer = TreasurySigner { node: node(1), key_address: PayoutAddress::from_hash20([50; 20]) };
+    genesis.pools.push(GenesisPool {
+        name: "pool".to_owned(),
+        owner: node(9),
+        members: vec![genesis.workers[0].node],
+        budget: MicroUsdt::new(1),
+        split: SplitRule::Equal,
+        commission: Ppm::ZERO,
+        commission_address: PayoutAddress::from_hash20([51; 20]),
+        vault: Vault {
+            address: PayoutAddress::from_hash20([52; 20]),
+            nonce: 0,
+            limits: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
+            signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
+        },
+    });
+    change(&mut genesis, &made);
+    fs::write(folder.home().join("genesis.toml"), toml::to_string(&genesis).unwrap()).unwrap();
+    folder
+}
+
+#[test]
+fn keys_for_the_payment_network_must_be_those_of_the_genesis() {
+    let own = |made: &Value, which: &str| made[which].as_str().unwrap().parse::<PayoutAddress>().unwrap();
+    // A gas account that is another.
+    let mut gas = None;
+    let folder =
+        in_a_pool(&["worker"], |genesis, made| gas = Some((own(made, "gas_address"), genesis.workers[0].gas_address)));
+    let (found, listed) = gas.unwrap();
+    let error = failure(&lucid(&folder.home(), &["run"]), 1);
+    let text = format!("the genesis lists the gas account {} for this worker, but ", listed.unwrap());
+    assert!(error.contains(&text) && error.contains(&format!("gas.key is the key of {found}")), "{error}");
+
+    // A signer's key that is another, and a signer that nobody has entered.
+    for is_listed in [true, false] {
+        let mut listed = String::new();
+        let folder = in_a_pool(&["treasury"], |genesis, made| {
+            let signer = &mut genesis.pools[0].vault.signers.members[0];
+            if is_listed {
+                signer.node = made["node_id"].as_str().unwrap().parse().unwrap();
+                listed = signer.key_address.to_string();
+            } else {
+                listed = "no address for it".to_owned();
+            }
+        });
+        let error = failure(&lucid(&folder.home(), &["run"]), 1);
+        assert!(error.contains("treasury.key (address T") && error.contains(&format!("lists {listed}")), "{error}");
+    }
+}
+
 #[test]
 fn commands_without_a_home_or_node_say_what_to_do() {
     let folder = Folder::new();
@@ -195,7 +269,7 @@ async fn readers_show_what_the_node_says() {
     assert_eq!(out(&lucid(&home, &["epochs"])).lines().count(), 6);
     assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
     assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
-    let payouts = out(&lucid(&home, &["payouts"]));
+    let payouts = out(&lucid(&home, &["payout", "list"]));
     assert!(
         payouts.contains("20.000001") && payouts.contains(&"09".repeat(32)) && payouts.contains("paid"),
         "{payouts}"

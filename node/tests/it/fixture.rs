@@ -12,7 +12,7 @@ use lucid_types::policy::Policy;
 use lucid_types::validator::Validator;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 13] = [
+pub(crate) const STATUS_KEYS: [&str; 15] = [
     "node_id",
     "peer_id",
     "roles",
@@ -25,6 +25,8 @@ pub(crate) const STATUS_KEYS: [&str; 13] = [
     "sync",
     "pool",
     "leader",
+    "owed_micro_usdt",
+    "paid_micro_usdt",
     "api",
 ];
 
@@ -66,7 +68,7 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
         node: node(*seed),
         operator: node(*seed),
         payout_address: PayoutAddress::from_hash20([*seed; 20]),
-        can_lead: true,
+        gas_address: Some(PayoutAddress::from_hash20([seed.wrapping_add(100); 20])),
         capacity: Capacity { cores: 2, ..Capacity::default() },
     };
     Genesis {
@@ -77,6 +79,7 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
+        first_network: None,
         policy: Policy::local(epoch, 2, 0),
         validators: validators.iter().map(validator).collect(),
         workers: workers.iter().map(worker).collect(),

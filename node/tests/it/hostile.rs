@@ -12,9 +12,10 @@ use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
 use lucid_types::commit::Commit;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
-use lucid_types::signed::Signed;
+use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::ValidatorSet;
@@ -165,14 +166,7 @@ impl Running {
 }
 
 fn commit(network: &NetworkId, signer: u8, epoch: u64) -> Signed<Commit> {
-    let record = Commit {
-        epoch: EpochNumber::new(epoch),
-        report: Hash::from_bytes([3; 32]),
-        time: UnixMillis::new(5),
-        solid: vec![],
-        treasuries: vec![],
-        receipts: vec![],
-    };
+    let record = Commit { epoch: EpochNumber::new(epoch), report: Hash::from_bytes([3; 32]), time: UnixMillis::new(5) };
     key(signer).sign_commit(network, record).into_inner()
 }
 
@@ -199,6 +193,7 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         Topic::Liveness,
         Topic::Bodies,
         Topic::Certificates,
+        Topic::Commands,
     ]
     .into_iter()
     .map(|topic| lie(topic, "malformed", vec![0xff; topic.max_bytes()]))
@@ -210,6 +205,8 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         time: UnixMillis::new(5),
         commits,
         reveals: vec![],
+        commands: vec![],
+        payout_roots: vec![],
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
@@ -222,6 +219,9 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
     let mut forged = commit(network, HONEST, 1);
     forged.signature = commit(network, LIAR, 1).signature;
     let repeated = LivenessMessage { sequence: 1, item: Liveness::Vote(vote(&foreign, LIAR, 1, 0)) };
+    let record = PoolCommand { pool: PoolId::from_bytes([1; 32]), number: 1, change: PoolChange::Suspend(true) };
+    let signed = key(LIAR).sign_pool_command(network, record.clone()).into_inner();
+    let command = MultiSigned::collect(record, [(signed.signer, signed.signature)]);
     lies.extend([
         lie(Topic::Commits, "signature", encode(&forged)),
         lie(Topic::Commits, "signature", encode(&commit(&foreign, HONEST, 1))),
@@ -234,7 +234,7 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         lie(Topic::Bodies, "signature", encode(&body(vec![forged.clone()]))),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "future", encode(&certificate(u64::MAX))),
-        lie(Topic::Commands, "unused-topic", vec![1]),
+        lie(Topic::Commands, "unknown-pool", encode(&command)),
     ]);
     lies
 }

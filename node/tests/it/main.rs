@@ -15,4 +15,6 @@ mod hostile;
 mod mesh;
 mod probe;
 mod responder;
+mod signer;
+mod vault_cli;
 mod view;

@@ -1,18 +1,24 @@
 //! A node's view with known content: what the API makes of it is what is tested.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use lucid_node::api::metrics::{Metrics, PayoutCounts};
+use futures::future::BoxFuture;
+use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    Components, EpochView, LeaderView, PayoutStatus, PayoutView, PeerView, ScoreView, StatusView, SyncState,
+    ChangesView, Components, EpochView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature,
+    PayoutStatus, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
 };
-use lucid_node::api::{NodeView, ViewError};
+use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
+use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::payout::{AccountKind, PoolCommand, SettlementRoot};
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::signed::MultiSigned;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
 use crate::fixture::node;
@@ -22,6 +28,8 @@ use crate::fixture::node;
 pub(crate) struct Known {
     pub(crate) broken: AtomicBool,
     pub(crate) lazy: AtomicBool,
+    /// Commands that were handed in.
+    pub(crate) commands: Mutex<Vec<MultiSigned<PoolCommand>>>,
 }
 
 pub(crate) fn known() -> Arc<Known> {
@@ -35,6 +43,10 @@ impl Known {
             return Err(ViewError { operation: "read a block".to_owned(), source });
         }
         Ok(value)
+    }
+
+    pub(crate) fn pool_id() -> PoolId {
+        PoolId::from_bytes([4; 32])
     }
 
     pub(crate) fn payout_id() -> PayoutId {
@@ -94,13 +106,72 @@ fn payout_view() -> PayoutView {
         pool: PoolId::from_bytes([4; 32]),
         settlement: 1,
         worker: node(10),
+        kind: AccountKind::Worker,
         address: PayoutAddress::from_hash20([7; 20]),
         amount_micro_usdt: MicroUsdt::new(20_000_001),
-        attempt: 1,
+        owed_micro_usdt: MicroUsdt::new(50_000_002),
         status: PayoutStatus::Paid,
+        waits_for: None,
+        since: Some(UnixMillis::new(1_700)),
         tx_id: Some(TxId::from_bytes([9; 32])),
         block: Some(123),
         fee_sun: Some(Sun::new(420)),
+    }
+}
+
+/// A root of five accounts.
+pub(crate) fn settled() -> (SettlementRoot, Vec<OwedAccount>) {
+    let leaf = |n: u8| OwedAccount {
+        id: AccountId::from_bytes([n; 32]),
+        to: PayoutAddress::from_hash20([n; 20]),
+        owed: MicroUsdt::new(1_000_000 * u64::from(n)),
+    };
+    let leaves: Vec<_> = (1..=5).map(leaf).collect();
+    let root = SettlementRoot {
+        pool: Known::pool_id(),
+        settlement: 3,
+        vault: PayoutAddress::from_hash20([90; 20]),
+        era: 1,
+        root: PayoutTree::new(&leaves).unwrap().root(),
+        total: MicroUsdt::new(15_000_000),
+        fees: MicroUsdt::ZERO,
+        promised: MicroUsdt::new(15_000_000),
+        leader: None,
+        until: 0,
+    };
+    (root, leaves)
+}
+
+fn pool_view() -> PoolView {
+    let limits = LimitsView { cap_micro_usdt: MicroUsdt::new(9), push_fee_micro_usdt: MicroUsdt::ZERO };
+    let signers = SignerSet {
+        era: 1,
+        threshold: 1,
+        members: vec![TreasurySigner { node: node(2), key_address: PayoutAddress::from_hash20([2; 20]) }],
+    };
+    PoolView {
+        pool: Known::pool_id(),
+        name: "known".to_owned(),
+        owner: node(1),
+        height: EpochNumber::new(5),
+        members: 2,
+        accounts: 2,
+        settled: 3,
+        suspended: false,
+        commands: 7,
+        budgets_micro_usdt: MicroUsdt::new(20_000_000),
+        owed_micro_usdt: MicroUsdt::new(15_000_000),
+        held_micro_usdt: MicroUsdt::ZERO,
+        fees_micro_usdt: MicroUsdt::ZERO,
+        carried_micro_usdt: MicroUsdt::new(5_000_000),
+        losses_micro_usdt: MicroUsdt::ZERO,
+        vault: LedgerVaultView { address: PayoutAddress::from_hash20([90; 20]), nonce: 0, limits, signers },
+        newest: Some(settled().0.into()),
+        election: None,
+        changes: ChangesView::default(),
+        contract: None,
+        read_at: None,
+        alerts: vec![],
     }
 }
 
@@ -119,6 +190,8 @@ impl NodeView for Known {
             sync: SyncState::Synced,
             pool: None,
             leader: Some(node(10)),
+            owed_micro_usdt: Some(MicroUsdt::new(7)),
+            paid_micro_usdt: None,
             api: "127.0.0.1:8095".to_owned(),
         }
     }
@@ -148,7 +221,7 @@ impl NodeView for Known {
             peers: 9,
             sync: SyncState::Synced,
             round: 0,
-            payouts: PayoutCounts { open: 1, paid_micro_usdt: 6, held: 0 },
+            payouts: PayoutFigures { owed_micro_usdt: 9, paid_micro_usdt: Some(6), ..PayoutFigures::default() },
             mesh: vec![],
             probes: ProbeCounts::default(),
             served: ServedCounts::default(),
@@ -173,11 +246,54 @@ impl NodeView for Known {
         self.disk(if known { vec![score_view(epoch, 10, 400_000), score_view(epoch, 11, 650_000)] } else { vec![] })
     }
 
-    fn payouts(&self, limit: usize) -> Result<Vec<PayoutView>, ViewError> {
-        self.disk(std::iter::once(payout_view()).take(limit).collect())
+    fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {
+        self.disk(match after {
+            None => Some(std::iter::once(payout_view()).take(limit).collect()),
+            Some(id) => (*id == Self::payout_id()).then(Vec::new),
+        })
     }
 
     fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ViewError> {
         self.disk((*id == Self::payout_id()).then(payout_view))
+    }
+    fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
+        self.disk((*pool == Self::pool_id()).then(pool_view))
+    }
+
+    fn root(
+        &self,
+        pool: &PoolId,
+        settlement: Option<u64>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<LedgerView>, ViewError> {
+        let is_there = *pool == Self::pool_id() && settlement.is_none_or(|settlement| settlement == 3);
+        let (root, leaves) = settled();
+        // Three leaves at most in an answer, so that there is more than one.
+        self.disk(is_there.then(|| LedgerView::new(&root, &leaves, offset, limit.min(3))))
+    }
+
+    fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>> {
+        let answer = match request {
+            _ if pool != Self::pool_id() => Err(ActionError::Unknown("there is no such pool".to_owned())),
+            SignatureRequest::Root { settlement: 3 } => {
+                let missing = MissingSignature {
+                    node: node(2),
+                    key_address: PayoutAddress::from_hash20([2; 20]),
+                    problem: "it does not answer".to_owned(),
+                };
+                Ok(SignatureList { needed: 1, signatures: vec![], missing: vec![missing] })
+            }
+            _ => Err(ActionError::Refused("there is nothing to sign".to_owned())),
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>> {
+        let number = command.record.number;
+        self.commands.lock().unwrap().push(command);
+        let answer =
+            if number == 8 { Ok(()) } else { Err(ActionError::Refused("its number is not the next".to_owned())) };
+        Box::pin(async move { answer })
     }
 }

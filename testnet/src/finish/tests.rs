@@ -1,3 +1,5 @@
+use lucid_node::api::model::PayoutStatus;
+
 use super::*;
 use crate::fixtures::{payout, seen};
 use crate::watch::News;
@@ -11,9 +13,13 @@ fn finish() -> Finish {
     Finish::new(vec!["validator-1".into(), "worker-1".into()], 6, 2)
 }
 
+fn news(payouts: Vec<PayoutView>) -> Option<News> {
+    Some(News { height: 6, payouts, ..News::default() })
+}
+
 fn with(heights: [Option<u64>; 2], payouts: Vec<PayoutView>) -> Finish {
     let mut finish = finish();
-    finish.update(&seen(&heights, Some(News { payouts, ..News::default() })));
+    finish.update(&seen(&heights, news(payouts)));
     finish
 }
 
@@ -30,8 +36,8 @@ fn each_missing_thing_is_named() {
     assert_eq!(fresh, ["validator-1 does not answer", "worker-1 does not answer"]);
     let behind = with([Some(6), Some(5)], vec![paid(1), paid(2)]).missing(NONE_DOWN);
     assert_eq!(behind, ["worker-1 is at height 5 of 6"]);
-    let open = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Scheduled)]).missing(NONE_DOWN);
-    assert!(open[0].ends_with("of 20.5 USDT for settlement 2 is scheduled (attempt 1)") && open.len() == 1, "{open:?}");
+    let open = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Posted)]).missing(NONE_DOWN);
+    assert!(open[0].ends_with("of 20.5 USDT for settlement 2 is posted") && open.len() == 1, "{open:?}");
 }
 
 #[test]
@@ -50,6 +56,16 @@ fn payouts_are_asked_for_only_once_all_of_them_are_due() {
 }
 
 #[test]
+fn a_ledger_that_was_not_read_up_to_the_end_is_no_end() {
+    let mut finish = finish();
+    finish.update(&seen(&[Some(5), Some(5)], Some(News { height: 5, payouts: vec![paid(1)], ..News::default() })));
+    finish.update(&seen(&[Some(6), Some(6)], None));
+    assert_eq!(finish.missing(NONE_DOWN), ["the payouts up to block 6 were not read"]);
+    finish.update(&seen(&[Some(6), Some(6)], news(vec![paid(2)])));
+    assert!(finish.missing(NONE_DOWN).is_empty());
+}
+
+#[test]
 fn a_node_that_is_down_is_not_waited_for_but_somebody_must_run() {
     let finish = with([Some(6), None], vec![paid(1), paid(2)]);
     assert!(finish.missing(|name| name == "worker-1").is_empty());
@@ -59,8 +75,8 @@ fn a_node_that_is_down_is_not_waited_for_but_somebody_must_run() {
 
 #[test]
 fn a_payout_that_becomes_paid_counts() {
-    let mut finish = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Scheduled)]);
+    let mut finish = with([Some(6), Some(6)], vec![paid(1), payout(2, 7, PayoutStatus::Sent)]);
     assert_eq!(finish.missing(NONE_DOWN).len(), 1);
-    finish.update(&seen(&[Some(8), Some(8)], Some(News { payouts: vec![paid(2)], ..News::default() })));
+    finish.update(&seen(&[Some(8), Some(8)], Some(News { height: 8, payouts: vec![paid(2)], ..News::default() })));
     assert!(finish.missing(NONE_DOWN).is_empty());
 }

@@ -31,7 +31,7 @@ pub(crate) fn good() -> Report {
         amount_micro_usdt: MicroUsdt::new(amount),
         tx_id: Some(TxId::from_bytes([worker; 32])),
         status: PayoutStatus::Paid,
-        attempt: 1,
+        settlement: 1,
     };
     let balance = |worker, units| Balance { address: address(worker), micro_usdt: MicroUsdt::new(units) };
     Report {
@@ -40,25 +40,31 @@ pub(crate) fn good() -> Report {
         nodes: vec![node("validator-1", Role::Validator), node("worker-1", Role::Worker)],
         payouts: vec![payout(1, 7), payout(2, 5)],
         balances: vec![balance(1, 7), balance(2, 5)],
-        tron: TronReport { url: "http://127.0.0.1:9".into(), usdt_contract: address(8), treasury: address(9) },
+        tron: TronReport { url: "http://127.0.0.1:9".into(), usdt_contract: address(8), vault: address(9) },
     }
 }
 
-const SPENT: MicroUsdt = MicroUsdt::new(12);
+/// Two payments, and a push fee of 1 for each.
+const VAULT: VaultFigures = VaultFigures {
+    given: MicroUsdt::new(1_000),
+    funds: MicroUsdt::new(986),
+    paid_out: MicroUsdt::new(12),
+    fees_paid: MicroUsdt::new(2),
+};
 
 /// The one problem that a change brings.
 fn problem(change: impl FnOnce(&mut Report)) -> String {
     let mut report = good();
     change(&mut report);
-    let problems = report.problems(SPENT, Some(2));
+    let problems = report.problems(&VAULT, Some(2));
     assert_eq!(problems.len(), 1, "{problems:?}");
     problems.concat()
 }
 
 #[test]
 fn a_good_run_has_no_problem() {
-    assert_eq!(good().problems(SPENT, Some(2)), Vec::<String>::new());
-    assert_eq!(good().problems(SPENT, None), Vec::<String>::new());
+    assert_eq!(good().problems(&VAULT, Some(2)), Vec::<String>::new());
+    assert_eq!(good().problems(&VAULT, None), Vec::<String>::new());
 }
 
 #[test]
@@ -78,22 +84,28 @@ fn every_single_change_is_noticed() {
 #[test]
 fn an_unpaid_payout_is_named_and_its_money_is_not_counted() {
     let mut report = good();
-    report.payouts[1].status = PayoutStatus::Scheduled;
-    let problems = report.problems(SPENT, Some(2));
-    assert!(problems[0].contains("0.000005 USDT to worker-2 is scheduled"), "{problems:?}");
+    report.payouts[1].status = PayoutStatus::Posted;
+    let problems = report.problems(&VAULT, Some(2));
+    assert!(problems[0].contains("0.000005 USDT to worker-2 for settlement 1 is posted"), "{problems:?}");
     assert!(problems[1].contains("the ledger paid it 0"), "{problems:?}");
-    assert!(problems[2].contains("the treasury spent 12"), "{problems:?}");
+    assert!(problems[2].contains("the vault paid out 12"), "{problems:?}");
 }
 
 #[test]
-fn money_that_left_the_treasury_unseen_is_noticed() {
-    let problems = good().problems(MicroUsdt::new(13), Some(2));
-    assert_eq!(problems, ["the treasury spent 13 micro-USDT on the chain, the ledger paid 12"]);
+fn money_that_left_the_vault_unseen_is_noticed() {
+    let paid = VaultFigures { funds: MicroUsdt::new(985), paid_out: MicroUsdt::new(13), ..VAULT };
+    let problems = good().problems(&paid, Some(2));
+    assert_eq!(problems, ["the vault paid out 13 micro-USDT, what is paid in the ledger sums to 12"]);
+    let taken = VaultFigures { funds: MicroUsdt::new(985), ..VAULT };
+    let problems = good().problems(&taken, Some(2));
+    assert_eq!(problems, ["the vault was given 1000 micro-USDT; it holds 985 and has paid out 12 and 2 in push fees"]);
+    let absurd = VaultFigures { funds: MicroUsdt::new(u64::MAX), ..VAULT };
+    assert_eq!(good().problems(&absurd, Some(2)).len(), 1);
 }
 
 #[test]
 fn a_run_that_stops_early_lacks_epochs() {
-    assert!(good().problems(SPENT, Some(3)).concat().contains("[1, 2] instead of 1 to 3"));
+    assert!(good().problems(&VAULT, Some(3)).concat().contains("[1, 2] instead of 1 to 3"));
 }
 
 #[test]
@@ -110,10 +122,10 @@ fn the_json_has_exactly_the_documented_keys() {
     let epoch = set(&["epoch", "block_hash", "state_root", "round", "signatures", "workers_scored"]);
     assert_eq!(keys(&json["epochs"][0]), epoch);
     assert_eq!(keys(&json["nodes"][0]), set(&["name", "roles", "height", "block_hash", "state_root"]));
-    let payout = set(&["payout_id", "worker", "address", "amount_micro_usdt", "tx_id", "status", "attempt"]);
+    let payout = set(&["payout_id", "worker", "address", "amount_micro_usdt", "tx_id", "status", "settlement"]);
     assert_eq!(keys(&json["payouts"][0]), payout);
     assert_eq!(keys(&json["balances"][0]), set(&["address", "micro_usdt"]));
-    assert_eq!(keys(&json["tron"]), set(&["url", "usdt_contract", "treasury"]));
+    assert_eq!(keys(&json["tron"]), set(&["url", "usdt_contract", "vault"]));
     assert_eq!(json["payouts"][0]["amount_micro_usdt"], json!(7));
     assert_eq!(json["epochs"][0]["block_hash"], json!("01".repeat(32)));
 }

@@ -1,3 +1,5 @@
+use lucid_types::id::TxId;
+
 use super::*;
 use crate::fixtures::{block, leader, node, payout, scores, seen, status};
 
@@ -46,31 +48,66 @@ fn a_block_its_leader_and_its_scores() {
     assert_eq!(texts(&mut view, 17, &seen(&[], Some(news))).len(), 3);
 }
 
-#[test]
-fn a_payout_from_its_block_to_the_balance() {
-    let mut view = view();
-    let open = vec![payout(1, 4, PayoutStatus::Scheduled), payout(1, 5, PayoutStatus::Scheduled)];
-    let lines = texts(&mut view, 10, &seen(&[], Some(News { payouts: open.clone(), ..News::default() })));
-    assert_eq!(lines[0], format!("payout     scheduled: 20.5 USDT to worker-4, transaction {}", "04".repeat(32)));
-    assert_eq!(lines.len(), 2);
-    assert!(texts(&mut view, 11, &seen(&[], Some(News { payouts: open, ..News::default() }))).is_empty());
-
-    let paid = |worker| payout(1, worker, PayoutStatus::Paid);
-    let lines = texts(&mut view, 15, &seen(&[], Some(News { payouts: vec![paid(4)], ..News::default() })));
-    assert!(lines[0].ends_with("in TRON block 33") && lines.len() == 1, "{lines:?}");
-    let balances = BTreeMap::from([(paid(5).address, MicroUsdt::new(20_500_000))]);
-    let news = News { payouts: vec![paid(5)], balances, ..News::default() };
-    let lines = texts(&mut view, 18, &seen(&[], Some(news)));
-    assert_eq!(lines[1], "paid       settlement 1: all receipts final 8.0 s after its block");
-    assert_eq!(lines[2], "USDT       on the chain: worker-5 20.5");
+fn news(payouts: Vec<PayoutView>) -> Snapshot {
+    seen(&[], Some(News { payouts, ..News::default() }))
 }
 
 #[test]
-fn a_new_attempt_is_shown() {
+fn a_settlement_from_its_block_to_the_balances() {
     let mut view = view();
-    let news = |payout| News { payouts: vec![payout], ..News::default() };
-    texts(&mut view, 1, &seen(&[], Some(news(payout(1, 4, PayoutStatus::Scheduled)))));
-    let second = PayoutView { attempt: 2, ..payout(1, 4, PayoutStatus::Scheduled) };
-    let lines = texts(&mut view, 2, &seen(&[], Some(news(second))));
-    assert!(lines[0].contains("to worker-4 (attempt 2)"), "{lines:?}");
+    let both = |status| news(vec![payout(1, 4, status), payout(1, 5, status)]);
+    assert_eq!(texts(&mut view, 10, &both(PayoutStatus::Owed)), ["payouts    settlement 1: 41 USDT for 2"]);
+    assert!(texts(&mut view, 11, &both(PayoutStatus::Owed)).is_empty());
+    assert_eq!(texts(&mut view, 12, &both(PayoutStatus::Signed)), ["payouts    settlement 1: the root is signed"]);
+    assert_eq!(texts(&mut view, 13, &both(PayoutStatus::Posted)), ["payouts    settlement 1: the root is posted"]);
+    // Only what all of them have reached is shown.
+    assert!(texts(&mut view, 14, &news(vec![payout(1, 4, PayoutStatus::Sent)])).is_empty());
+    let lines = texts(&mut view, 15, &both(PayoutStatus::Sent));
+    let ids = ["04".repeat(32), "05".repeat(32)].join(", ");
+    assert_eq!(lines, [format!("payouts    settlement 1: pushed by transactions {ids}")]);
+    assert!(texts(&mut view, 16, &both(PayoutStatus::Included)).is_empty());
+
+    let paid = |worker| payout(1, worker, PayoutStatus::Paid);
+    let balances = BTreeMap::from([(paid(5).address, MicroUsdt::new(20_500_000))]);
+    let last = News { payouts: vec![paid(4), paid(5)], balances, ..News::default() };
+    let lines = texts(&mut view, 18, &seen(&[], Some(last)));
+    let line = format!("paid       settlement 1: 41 USDT to 2 by transactions {ids}, solidified 8.0 s after its block");
+    assert_eq!(lines, [line, "USDT       on the chain: worker-5 20.5".to_owned()]);
+}
+
+#[test]
+fn a_batch_is_named_once_and_many_are_counted() {
+    let batch = |worker, tx: u8| PayoutView {
+        tx_id: Some(TxId::from_bytes([tx; 32])),
+        ..payout(1, worker, PayoutStatus::Sent)
+    };
+    let lines = texts(&mut view(), 1, &news(vec![batch(4, 7), batch(5, 7)]));
+    assert!(lines[1].ends_with(&format!("pushed by transaction {}", "07".repeat(32))), "{lines:?}");
+    let lines = texts(&mut view(), 1, &news((1..=5).map(|i| batch(i, i)).collect()));
+    assert!(lines[1].ends_with(&format!("{} and 2 more", "03".repeat(32))), "{lines:?}");
+}
+
+#[test]
+fn stages_that_were_not_seen_are_left_out() {
+    let mut view = view();
+    texts(&mut view, 1, &news(vec![payout(1, 4, PayoutStatus::Owed)]));
+    let lines = texts(&mut view, 3, &news(vec![payout(1, 4, PayoutStatus::Paid)]));
+    assert!(lines.len() == 1 && lines[0].starts_with("paid       settlement 1: 20.5 USDT to 1"), "{lines:?}");
+    // A node that has not read the chain so far takes nothing back.
+    for status in [PayoutStatus::Posted, PayoutStatus::VaultPaused, PayoutStatus::Paid] {
+        assert!(texts(&mut view, 4, &news(vec![payout(1, 4, status)])).is_empty(), "{status}");
+    }
+    let lines = texts(&mut view, 5, &news(vec![payout(2, 4, PayoutStatus::Included)]));
+    assert!(lines[1].starts_with("payouts    settlement 2: pushed by transaction 04"), "{lines:?}");
+}
+
+#[test]
+fn what_holds_payouts_up_is_a_warning() {
+    let mut view = view();
+    let paused = payout(1, 4, PayoutStatus::VaultPaused);
+    let lines = view.lines(Duration::ZERO, &news(vec![paused, payout(1, 5, PayoutStatus::Posted)]));
+    let text = "payouts    settlement 1 waits: 1 vault-paused".to_owned();
+    assert_eq!(lines.last(), Some(&(Mark::Warning, text)));
+    let lines = texts(&mut view, 2, &news(vec![payout(1, 4, PayoutStatus::Posted)]));
+    assert_eq!(lines, ["payouts    settlement 1: the root is posted"]);
 }

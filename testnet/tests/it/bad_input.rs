@@ -6,7 +6,15 @@ use crate::harness::{alone, errors, testnet};
 
 #[test]
 fn usage_errors_end_with_2() {
-    for line in ["up --epoch-length 1s", "up --workers 0", "up --base-port 65530", "up --epochs x", "fly"] {
+    for line in [
+        "up --epoch-length 1s",
+        "up --workers 0",
+        "up --base-port 65530",
+        "up --epochs x",
+        "up --signers 2-of-4",
+        "up --signers 3-of-5",
+        "fly",
+    ] {
         let output = testnet(&line.split(' ').collect::<Vec<_>>());
         assert_eq!(output.status.code(), Some(2), "{line}: {}", errors(&output));
     }

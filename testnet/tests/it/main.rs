@@ -1,11 +1,13 @@
 //! Whole networks as processes, seen from outside: through `lucid-testnet`, the nodes' command line, and the report.
 //!
-//! The networks share one machine with each other, so the tests run one at a time. Those of the payout vault ([`vault`]) need
-//! no processes: they act on the chain itself.
+//! The networks share one machine with each other, so the tests run one at a time. Those of the payout vault ([`vault`]) and of
+//! its set-up ([`funding`]) need no processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bad_input;
 mod crash;
+mod funding;
 mod harness;
 mod run;
 mod vault;
+mod vault_cli;

@@ -1,7 +1,6 @@
 //! What a node's answer to a broadcast means.
 //!
-//! No answer of one node proves that a transaction is or is not included: only solidified blocks do (see
-//! [`crate::verdict`]). Source of the codes: `GrpcAPI.Return.response_code` and `Wallet.broadcastTransaction` of
+//! No answer of a node proves that a transaction is or is not included: only solidified blocks do. Source of the codes: `GrpcAPI.Return.response_code` and `Wallet.broadcastTransaction` of
 //! java-tron.
 
 use serde::Deserialize;
@@ -19,9 +18,9 @@ pub enum BroadcastOutcome {
     Duplicate,
     /// The node cannot say: send the same bytes again.
     Retry(Answer),
-    /// As things stand the network refuses these bytes. They may still be included later, so a new attempt needs the
-    /// proof that they cannot.
-    NeedsNewAttempt(Answer),
+    /// As things stand the network refuses these bytes: mend what it says and build a new transaction. These may still be
+    /// included until they expire.
+    Rebuild(Answer),
     /// The signatures are wrong: a bug or a changed permission. Stop and tell a person.
     Bug(Answer),
 }
@@ -80,7 +79,7 @@ fn of_code(code: String, message: String) -> BroadcastOutcome {
         | "CONTRACT_VALIDATE_ERROR"
         | "CONTRACT_EXE_ERROR"
         | "BANDWITH_ERROR"
-        | "TOO_BIG_TRANSACTION_ERROR" => BroadcastOutcome::NeedsNewAttempt(answer),
+        | "TOO_BIG_TRANSACTION_ERROR" => BroadcastOutcome::Rebuild(answer),
         // SERVER_BUSY, NO_CONNECTION, NOT_ENOUGH_EFFECTIVE_CONNECTION, BLOCK_UNSOLIDIFIED, OTHER_ERROR, and codes of
         // a later protocol: sending the same bytes again does no harm.
         _ => BroadcastOutcome::Retry(answer),
@@ -136,7 +135,7 @@ mod tests {
                     BroadcastOutcome::Accepted => (0, None),
                     BroadcastOutcome::Duplicate => (1, None),
                     BroadcastOutcome::Retry(a) => (2, Some(a)),
-                    BroadcastOutcome::NeedsNewAttempt(a) => (3, Some(a)),
+                    BroadcastOutcome::Rebuild(a) => (3, Some(a)),
                     BroadcastOutcome::Bug(a) => (4, Some(a)),
                 };
                 assert_eq!(found, class, "{code}");

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use lucid_types::id::SolidBlockId;
+use lucid_types::id::{PayoutAddress, SolidBlockId};
+
+use super::constant::Revert;
 
 /// A request failed. `endpoint` is scheme, host and port: paths may hold access tokens.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,14 @@ pub enum ClientError {
     /// The API key has characters that no header may hold.
     #[error("the TRON API key is not visible ASCII text")]
     ApiKey,
+    /// An endpoint has a key and no encryption.
+    #[error(
+        "the TRON endpoint {endpoint} is plain http and has an API key, which anybody on the way could read; use its https:// URL, or remove the key"
+    )]
+    KeyInClear {
+        /// Who.
+        endpoint: String,
+    },
     /// The HTTP client could not be made.
     #[error("set up the HTTP client")]
     Setup(#[source] reqwest::Error),
@@ -101,12 +111,20 @@ pub enum ClientError {
         message: String,
     },
     /// A constant call ran and reverted, although the node says `result: true`.
-    #[error("the contract call {call} reverted: {message}")]
+    #[error("{contract} reverted: {revert}")]
     Reverted {
-        /// What.
-        call: &'static str,
-        /// The node's words.
-        message: String,
+        /// The contract.
+        contract: PayoutAddress,
+        /// Why.
+        revert: Revert,
+    },
+    /// A contract returned something that a contract of the expected kind never does.
+    #[error("{contract} is not the contract that it is taken for: {problem}")]
+    OtherContract {
+        /// The contract.
+        contract: PayoutAddress,
+        /// What it returned.
+        problem: String,
     },
     /// JSON of another shape.
     #[error("{endpoint} answered {call} in an unknown form")]
@@ -156,10 +174,35 @@ impl ClientError {
             Self::NoEndpoint
             | Self::Url { .. }
             | Self::ApiKey
+            | Self::KeyInClear { .. }
             | Self::Setup(_)
             | Self::Refused { .. }
             | Self::Reverted { .. }
+            | Self::OtherContract { .. }
             | Self::OtherNetwork { .. } => false,
+        }
+    }
+
+    /// Whether the endpoint is to blame, so that another one may do better.
+    pub(super) const fn is_of_endpoint(&self) -> bool {
+        match self {
+            Self::Transport { .. }
+            | Self::Limited { .. }
+            | Self::Status { .. }
+            | Self::TooLarge { .. }
+            | Self::NotJson { .. }
+            | Self::Node { .. }
+            | Self::Shape { .. }
+            | Self::Content { .. }
+            | Self::OtherNetwork { .. } => true,
+            Self::NoEndpoint
+            | Self::Url { .. }
+            | Self::ApiKey
+            | Self::KeyInClear { .. }
+            | Self::Setup(_)
+            | Self::Refused { .. }
+            | Self::Reverted { .. }
+            | Self::OtherContract { .. } => false,
         }
     }
 

@@ -3,15 +3,17 @@
 //! protobuf's JSON of java-tron leaves fields with default values out, writes bytes in hex and enums by name. `{}` means
 //! that there is no such thing.
 
+use lucid_tron_types::keccak256;
+use lucid_tron_types::proto::ContractResult;
 use lucid_types::amount::Sun;
-use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
+use lucid_types::id::{PayoutAddress, TxId};
 use lucid_types::time::UnixMillis;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::transport::readable;
 use crate::address;
-use crate::checked::CheckedBlock;
-use lucid_tron_types::block;
-use lucid_tron_types::proto::{BlockHeaderRaw, ContractResult, Transaction, TransactionResult};
+use crate::vault::VaultRevert;
 
 /// An included transaction's receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +24,30 @@ pub struct TransactionInfo {
     pub block: u64,
     /// That block's time.
     pub block_time: UnixMillis,
-    /// All that it cost: burnt energy, bandwidth, multi-signature fee.
+    /// All that it cost: burnt energy, bandwidth, fees of the network.
     pub fee: Sun,
-    /// How the contract call ended.
+    /// How the contract call ended; [`ContractResult::Default`] if no contract was called.
     pub result: ContractResult,
     /// Energy used, whoever paid for it.
     pub energy: u64,
+    /// What the contract returned, or its revert's data.
+    pub output: Vec<u8>,
+    /// The node's words on a failure.
+    pub message: String,
     /// Events, in order.
     pub logs: Vec<Log>,
+}
+
+impl TransactionInfo {
+    /// Whether it did what it was sent for.
+    pub const fn is_success(&self) -> bool {
+        matches!(self.result, ContractResult::Success | ContractResult::Default)
+    }
+
+    /// Why it reverted, if with an error of the vault.
+    pub fn vault_revert(&self) -> Option<VaultRevert> {
+        if self.result == ContractResult::Revert { VaultRevert::decode(&self.output) } else { None }
+    }
 }
 
 /// An event of a contract.
@@ -43,28 +61,24 @@ pub struct Log {
     pub data: Vec<u8>,
 }
 
-/// An account's TRX and permissions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Its address.
     pub address: PayoutAddress,
     /// Its TRX.
     pub balance: Sun,
-    /// The owner permission (id 0) and the active ones.
-    pub permissions: Vec<AccountPermission>,
 }
 
-/// Who may act for an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountPermission {
-    /// 0 owner, from 2 active.
-    pub id: u32,
-    /// Sum of weights needed.
-    pub threshold: u64,
-    /// Contract types it allows, one bit each; `None` allows all.
-    pub operations: Option<[u8; 32]>,
-    /// Keys and weights, in the account's order.
-    pub keys: Vec<(PayoutAddress, u64)>,
+/// What an account can use before TRX is burnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Staked or rented energy that is left.
+    pub energy: u64,
+    /// Bytes of bandwidth that are left, of the daily free ones. A transaction takes all its bytes from one of the two.
+    pub free_bandwidth: u64,
+    /// As above, of staked or rented ones.
+    pub bandwidth: u64,
 }
 
 /// Prices that the network's representatives vote on.
@@ -74,129 +88,17 @@ pub struct ChainParameters {
     pub energy_price: Sun,
     /// One byte of bandwidth.
     pub bandwidth_price: Sun,
-    /// Added to a transaction with more than one signature.
-    pub multi_sign_fee: Sun,
-}
-
-/// A constant call's result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConstantResult {
-    /// What the function returned.
-    pub data: Vec<u8>,
-    /// Energy it used.
-    pub energy: u64,
+    /// What it costs to send TRX to an account that does not exist.
+    pub new_account_fee: Sun,
 }
 
 /// What is wrong with an answer's content.
 pub(super) type Problem = String;
 
 #[derive(Deserialize)]
-pub(super) struct BlockJson {
-    #[serde(rename = "blockID")]
-    id: Option<String>,
-    block_header: Option<HeaderJson>,
-    #[serde(default)]
-    transactions: Vec<TransactionJson>,
-}
-
-#[derive(Deserialize)]
-struct HeaderJson {
-    raw_data: HeaderRawJson,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct HeaderRawJson {
-    timestamp: i64,
-    tx_trie_root: String,
-    parent_hash: String,
-    number: i64,
-    #[serde(rename = "witness_id")]
-    witness_id: i64,
-    #[serde(rename = "witness_address")]
-    witness_address: String,
-    version: i32,
-    account_state_root: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TransactionJson {
-    raw_data_hex: Option<String>,
-    #[serde(default)]
-    signature: Vec<String>,
-    #[serde(default)]
-    ret: Vec<ResultJson>,
-}
-
-#[derive(Deserialize)]
-struct ResultJson {
-    #[serde(default)]
-    fee: i64,
-    ret: Option<String>,
-    #[serde(rename = "contractRet")]
-    contract_ret: Option<String>,
-}
-
-impl BlockJson {
-    /// The block, or `None` for `{}`.
-    pub(super) fn checked(self) -> Result<Option<CheckedBlock>, Problem> {
-        let (Some(id), Some(header)) = (self.id, self.block_header) else { return Ok(None) };
-        let id = id.parse::<SolidBlockId>().map_err(|e| e.to_string())?;
-        let raw = header.raw_data;
-        let header = BlockHeaderRaw {
-            timestamp: raw.timestamp,
-            tx_trie_root: bytes("txTrieRoot", &raw.tx_trie_root)?,
-            parent_hash: bytes("parentHash", &raw.parent_hash)?,
-            number: raw.number,
-            witness_id: raw.witness_id,
-            witness_address: bytes("witness_address", &raw.witness_address)?,
-            version: raw.version,
-            account_state_root: bytes("accountStateRoot", &raw.account_state_root)?,
-        };
-        let transactions =
-            self.transactions.into_iter().map(TransactionJson::transaction).collect::<Result<Vec<_>, _>>()?;
-        CheckedBlock::check(id, &header, &transactions).map(Some).map_err(|e| e.to_string())
-    }
-}
-
-impl TransactionJson {
-    fn transaction(self) -> Result<Transaction, Problem> {
-        let raw_data = self.raw_data_hex.ok_or("a transaction without raw_data_hex")?;
-        Ok(Transaction {
-            raw_data: bytes("raw_data_hex", &raw_data)?,
-            signature: self.signature.iter().map(|s| bytes("signature", s)).collect::<Result<_, _>>()?,
-            ret: self.ret.iter().map(ResultJson::result).collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The transaction, whose id must be `id`; `None` for `{}`.
-    pub(super) fn with_id(self, id: &TxId) -> Result<Option<Transaction>, Problem> {
-        if self.raw_data_hex.is_none() {
-            return Ok(None);
-        }
-        let transaction = self.transaction()?;
-        let found = TxId::from_bytes(block::transaction_id(&transaction.raw_data));
-        if found == *id { Ok(Some(transaction)) } else { Err(format!("transaction {found} for {id}")) }
-    }
-}
-
-impl ResultJson {
-    fn result(&self) -> Result<TransactionResult, Problem> {
-        let ret = match self.ret.as_deref() {
-            None | Some("SUCESS") => 0,
-            Some("FAILED") => 1,
-            Some(other) => return Err(format!("unknown result {other:?}")),
-        };
-        let contract_ret = self.contract_ret.as_deref().map_or(Ok(ContractResult::Default), contract_result)?;
-        Ok(TransactionResult { fee: self.fee, ret, contract_ret: contract_ret.into(), ..TransactionResult::default() })
-    }
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct InfoJson {
-    id: Option<String>,
+    id: Option<TxId>,
     #[serde(default)]
     fee: u64,
     #[serde(default)]
@@ -208,6 +110,10 @@ pub(super) struct InfoJson {
     #[serde(default)]
     log: Vec<LogJson>,
     result: Option<String>,
+    #[serde(default)]
+    contract_result: Vec<String>,
+    #[serde(default)]
+    res_message: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,24 +135,73 @@ struct LogJson {
 
 impl InfoJson {
     /// The receipt, which must be of `id`; `None` for `{}`.
-    pub(super) fn info(self, id: &TxId) -> Result<Option<TransactionInfo>, Problem> {
-        let Some(found) = self.id else { return Ok(None) };
-        if !found.eq_ignore_ascii_case(&id.to_string()) {
-            return Err(format!("the receipt of another transaction for {id}"));
+    pub(super) fn info_of(self, id: &TxId) -> Result<Option<TransactionInfo>, Problem> {
+        let info = self.info()?;
+        match &info {
+            Some(info) if info.id != *id => Err(format!("the receipt of transaction {} for {id}", info.id)),
+            _ => Ok(info),
         }
-        let result = self.receipt.result.as_deref().map_or(Ok(ContractResult::Default), contract_result)?;
+    }
+
+    fn info(self) -> Result<Option<TransactionInfo>, Problem> {
+        let Some(id) = self.id else { return Ok(None) };
+        // A result of a later protocol is a failure whose name this program does not know.
+        let result =
+            self.receipt.result.as_deref().map_or(ContractResult::Default, |name| {
+                ContractResult::from_name(name).unwrap_or(ContractResult::Unknown)
+            });
         if self.result.is_some_and(|r| r == "FAILED") && result == ContractResult::Success {
             return Err(format!("{id} both failed and succeeded"));
         }
         Ok(Some(TransactionInfo {
-            id: *id,
+            id,
             block: self.block_number,
             block_time: UnixMillis::new(self.block_time_stamp),
             fee: Sun::new(self.fee),
             result,
             energy: self.receipt.energy_usage_total,
+            output: self.contract_result.first().map_or(Ok(Vec::new()), |output| bytes("contractResult", output))?,
+            message: readable(&self.res_message),
             logs: self.log.iter().map(LogJson::log).collect::<Result<_, _>>()?,
         }))
+    }
+}
+
+/// The receipts of a block: a list, or `{}` if there are none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum InfosJson {
+    List(Vec<MaybeInfoJson>),
+    None {},
+}
+
+/// A receipt, or something that this program cannot read.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum MaybeInfoJson {
+    Info(InfoJson),
+    Other(IgnoredAny),
+}
+
+impl InfosJson {
+    /// The receipts of block `number`. One that cannot be read is left out: it is of a transaction of a kind that this program
+    /// does not know, and must not hide the others.
+    pub(super) fn infos(self, number: u64) -> Result<Vec<TransactionInfo>, Problem> {
+        let Self::List(list) = self else { return Ok(Vec::new()) };
+        let mut infos = Vec::with_capacity(list.len());
+        for entry in list {
+            let MaybeInfoJson::Info(info) = entry else {
+                tracing::debug!(block = number, "a receipt of an unknown form is left out");
+                continue;
+            };
+            match info.info() {
+                Ok(Some(info)) if info.block == number => infos.push(info),
+                Ok(Some(info)) => return Err(format!("a receipt of block {} for block {number}", info.block)),
+                Ok(None) => {}
+                Err(problem) => tracing::debug!(block = number, problem, "a receipt that cannot be read is left out"),
+            }
+        }
+        Ok(infos)
     }
 }
 
@@ -273,63 +228,46 @@ pub(super) struct AccountJson {
     address: Option<String>,
     #[serde(default)]
     balance: u64,
-    owner_permission: Option<PermissionJson>,
-    #[serde(default)]
-    active_permission: Vec<PermissionJson>,
-}
-
-#[derive(Deserialize)]
-struct PermissionJson {
-    #[serde(default)]
-    id: u32,
-    #[serde(default)]
-    threshold: u64,
-    operations: Option<String>,
-    #[serde(default)]
-    keys: Vec<KeyJson>,
-}
-
-#[derive(Deserialize)]
-struct KeyJson {
-    address: String,
-    #[serde(default)]
-    weight: u64,
 }
 
 impl AccountJson {
     /// The account, which must be `expected`; `None` for `{}`.
     pub(super) fn account(self, expected: &PayoutAddress) -> Result<Option<Account>, Problem> {
-        let Some(address) = self.address else { return Ok(None) };
-        if any_address(&address)? != *expected {
-            return Err(format!("account {address} for {expected}"));
+        let Some(text) = self.address else { return Ok(None) };
+        let found = address::from_hex(&text).or_else(|| text.parse().ok());
+        if found != Some(*expected) {
+            return Err(format!("account {text:?} for {expected}"));
         }
-        // An account that never changed its permissions may come without any: its own key decides.
-        let owner = self.owner_permission.map_or_else(
-            || Ok(AccountPermission { id: 0, threshold: 1, operations: None, keys: vec![(*expected, 1)] }),
-            |p| p.permission(),
-        )?;
-        let actives = self.active_permission.into_iter().map(|p| p.permission());
-        Ok(Some(Account {
-            address: *expected,
-            balance: Sun::new(self.balance),
-            permissions: std::iter::once(Ok(owner)).chain(actives).collect::<Result<_, _>>()?,
-        }))
+        Ok(Some(Account { address: *expected, balance: Sun::new(self.balance) }))
     }
 }
 
-impl PermissionJson {
-    fn permission(self) -> Result<AccountPermission, Problem> {
-        let operations = self.operations.map(|o| {
-            let bytes = bytes("operations", &o)?;
-            <[u8; 32]>::try_from(bytes).map_err(|_| format!("the operations {o} are not 32 bytes"))
-        });
-        let keys = self.keys.into_iter().map(|k| Ok((any_address(&k.address)?, k.weight)));
-        Ok(AccountPermission {
-            id: self.id,
-            threshold: self.threshold,
-            operations: operations.transpose()?,
-            keys: keys.collect::<Result<_, Problem>>()?,
-        })
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+pub(super) struct ResourcesJson {
+    #[serde(rename = "freeNetUsed")]
+    free_net_used: u64,
+    #[serde(rename = "freeNetLimit")]
+    free_net_limit: u64,
+    #[serde(rename = "NetUsed")]
+    net_used: u64,
+    #[serde(rename = "NetLimit")]
+    net_limit: u64,
+    #[serde(rename = "EnergyUsed")]
+    energy_used: u64,
+    #[serde(rename = "EnergyLimit")]
+    energy_limit: u64,
+}
+
+impl ResourcesJson {
+    /// Nothing of an account that does not exist.
+    pub(super) const fn resources(&self) -> Resources {
+        Resources {
+            energy: self.energy_limit.saturating_sub(self.energy_used),
+            free_bandwidth: self.free_net_limit.saturating_sub(self.free_net_used),
+            bandwidth: self.net_limit.saturating_sub(self.net_used),
+        }
     }
 }
 
@@ -356,64 +294,27 @@ impl ParametersJson {
         Ok(ChainParameters {
             energy_price: price("getEnergyFee")?,
             bandwidth_price: price("getTransactionFee")?,
-            multi_sign_fee: price("getMultiSignFee")?,
+            // Of the transfer, and of its bandwidth.
+            new_account_fee: price("getCreateNewAccountFeeInSystemContract")?
+                .saturating_add(price("getCreateAccountFee")?),
         })
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct ConstantJson {
-    #[serde(default)]
-    constant_result: Vec<String>,
-    #[serde(default)]
-    energy_used: u64,
-    #[serde(default)]
-    result: ConstantResultJson,
-    transaction: Option<ConstantTransactionJson>,
+pub(super) struct ContractInfoJson {
+    runtimecode: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-struct ConstantResultJson {
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct ConstantTransactionJson {
-    #[serde(default)]
-    ret: Vec<ResultJson>,
-}
-
-/// How a constant call ended.
-pub(super) enum Constant {
-    Returned(ConstantResult),
-    Reverted(String),
-}
-
-impl ConstantJson {
-    /// `result.result` is true for a reverted call too: `transaction.ret` tells.
-    pub(super) fn constant(self) -> Result<Constant, Problem> {
-        let ret = self.transaction.and_then(|t| t.ret.into_iter().next());
-        let is_failed =
-            ret.is_some_and(|r| r.ret.is_some_and(|r| r == "FAILED") || r.contract_ret.is_some_and(|c| c != "SUCCESS"));
-        if is_failed {
-            return Ok(Constant::Reverted(super::transport::readable(&self.result.message)));
-        }
-        let first = self.constant_result.first().ok_or("a constant call without a result")?;
-        Ok(Constant::Returned(ConstantResult { data: bytes("constant_result", first)?, energy: self.energy_used }))
+impl ContractInfoJson {
+    /// The Keccak-256 of the deployed code; `None` for `{}`.
+    pub(super) fn code_hash(self) -> Result<Option<[u8; 32]>, Problem> {
+        self.runtimecode.map(|code| bytes("runtimecode", &code).map(|code| keccak256(&code))).transpose()
     }
 }
 
-fn contract_result(name: &str) -> Result<ContractResult, Problem> {
-    ContractResult::from_name(name).ok_or_else(|| format!("unknown contract result {name:?}"))
-}
-
-fn bytes(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
+pub(super) fn bytes(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
     hex::decode(text).map_err(|e| format!("{field}: {e}"))
-}
-
-fn any_address(text: &str) -> Result<PayoutAddress, Problem> {
-    address::from_hex(text).or_else(|| text.parse().ok()).ok_or_else(|| format!("{text:?} is no address"))
 }
 
 #[cfg(test)]

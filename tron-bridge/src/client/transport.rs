@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::reply::Problem;
 
 /// Longest wait taken from a `Retry-After` header.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -24,12 +26,8 @@ pub(super) struct Call<'a> {
 }
 
 /// Sends `call` and returns the body of an answer with status 200.
-pub(super) async fn post(
-    http: &reqwest::Client,
-    base: &Url,
-    label: &str,
-    call: Call<'_>,
-) -> Result<Vec<u8>, ClientError> {
+pub(super) async fn post(endpoint: &Endpoint, call: Call<'_>) -> Result<Vec<u8>, ClientError> {
+    let Endpoint { http, url: base, label, .. } = endpoint;
     let transport = |source: reqwest::Error| ClientError::Transport {
         endpoint: label.into(),
         call: call.path,
@@ -92,9 +90,12 @@ pub(super) fn check_is_json(label: &str, call: &'static str, body: &[u8]) -> Res
 }
 
 /// Refuses a body that is not JSON or reports an error in one of the known shapes.
-pub(super) fn check_errors(label: &str, call: &'static str, body: &[u8]) -> Result<(), ClientError> {
+fn check_errors(label: &str, call: &'static str, body: &[u8]) -> Result<(), ClientError> {
     let endpoint = || label.to_owned();
     check_is_json(label, call, body)?;
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Ok(());
+    }
     let fields: ErrorFields = parse(label, call, body)?;
     if let Some(error) = fields.error {
         return Err(ClientError::Node { endpoint: endpoint(), call, message: text(&error) });
@@ -114,6 +115,18 @@ pub(super) fn check_errors(label: &str, call: &'static str, body: &[u8]) -> Resu
         return Err(ClientError::Refused { endpoint: endpoint(), call, code, message });
     }
     Ok(())
+}
+
+/// Reads a body that is no error.
+pub(super) fn read<T, R: serde::de::DeserializeOwned>(
+    label: &str,
+    call: &'static str,
+    body: &[u8],
+    read: impl Fn(R) -> Result<T, Problem>,
+) -> Result<T, ClientError> {
+    check_errors(label, call, body)?;
+    let reply = parse(label, call, body)?;
+    read(reply).map_err(|problem| ClientError::Content { endpoint: label.into(), call, problem })
 }
 
 /// Parses a body into `T`.
@@ -185,6 +198,7 @@ mod tests {
         // A failed transaction's info says so in a field of the same name.
         check(r#"{"id":"00","result":"FAILED","resMessage":"524556455254"}"#).unwrap();
         check(r#"{"result":true,"txid":"00"}"#).unwrap();
+        check(r#"[{"id":"00","result":"FAILED"}]"#).unwrap();
     }
 
     #[test]

@@ -1,59 +1,65 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use lucid_tron_bridge::client::{ApiKey, BroadcastOutcome, Client, ClientConfig, ClientError};
+use lucid_tron_bridge::client::{
+    ApiKey, BroadcastOutcome, Client, ClientConfig, ClientError, EndpointConfig, Estimate,
+};
+use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::providers::Providers;
+use lucid_tron_bridge::sender::{SendOptions, Sender};
+use lucid_tron_bridge::trc20::TokenFlags;
+use lucid_tron_bridge::vault::VaultRevert;
+use lucid_tron_types::abi::{selector, word_of};
+use lucid_tron_types::keccak256;
 use lucid_tron_types::proto::{Transaction, TransactionRaw};
-use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
+use lucid_types::amount::{MicroUsdt, Sun};
+use lucid_types::id::{PayoutAddress, TxId};
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::server::{Answer, Request, Server};
+use crate::server::{Answer, GENESIS, Server, block, node};
 
-const GENESIS: SolidBlockId = SolidBlockId::from_bytes([0x11; 32]);
 const TX: TxId = TxId::from_bytes([0xab; 32]);
 const INFO: &str = "/walletsolidity/gettransactioninfobyid";
 
-fn config(servers: &[&Server]) -> ClientConfig {
+pub(crate) fn config(servers: &[&Server]) -> ClientConfig {
     ClientConfig {
-        endpoints: servers.iter().map(|s| s.url.clone()).collect(),
-        api_key: None,
+        endpoints: servers.iter().map(|s| EndpointConfig { url: s.url.clone(), api_key: None }).collect(),
         genesis: Some(GENESIS),
         timeout: Duration::from_secs(5),
         retries: 0,
+        requests_per_s: None,
     }
 }
 
-fn client(servers: &[&Server]) -> Client {
+pub(crate) fn client(servers: &[&Server]) -> Client {
     Client::new(config(servers)).unwrap()
 }
 
-/// Answers for block 0, and `answer` for the rest.
-async fn node(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
-    Server::start(move |request| {
-        if request.path == "/wallet/getblockbynum" && request.body["num"] == 0 {
-            return Answer::json(&json!({ "blockID": GENESIS.to_string(), "block_header": { "raw_data": {} } }));
-        }
-        answer(request)
-    })
-    .await
+/// A node that has nothing.
+pub(crate) async fn absent() -> Server {
+    node(|_| Answer::Ok("{}".into())).await
 }
 
-async fn absent() -> Server {
-    node(|_| Answer::Ok("{}".into())).await
+fn account(n: u8) -> PayoutAddress {
+    PayoutAddress::from_hash20([n; 20])
 }
 
 #[tokio::test]
 async fn requests_are_json_posts_with_the_key_and_the_path_prefix() {
     let server = Server::start(|_| Answer::Ok("{}".into())).await;
     let config = ClientConfig {
-        endpoints: vec![format!("{}/some/access-token/", server.url)],
-        api_key: Some(ApiKey::new("my-key")),
+        endpoints: vec![EndpointConfig {
+            url: format!("{}/some/access-token/", server.url),
+            api_key: Some(ApiKey::new("my-key")),
+        }],
         genesis: None,
         ..config(&[&server])
     };
     assert!(!format!("{config:?}").contains("my-key"));
     let client = Client::new(config).unwrap();
+    assert!(!format!("{client:?}").contains("my-key"));
+    assert_eq!(client.label(), server.url, "a path may hold an access token");
     assert_eq!(client.solid_transaction_info(&TX).await.unwrap(), None);
     let request = &server.requests()[0];
     assert_eq!(request.path, "/some/access-token/walletsolidity/gettransactioninfobyid");
@@ -84,20 +90,7 @@ async fn block_0_is_asked_for_once_an_endpoint() {
     for _ in 0..3 {
         client.solid_transaction_info(&TX).await.unwrap();
     }
-    assert_eq!((server.count("/wallet/getblockbynum"), server.count(INFO)), (1, 3));
-}
-
-#[tokio::test]
-async fn a_silent_node_is_given_up_after_the_timeout_and_the_next_is_asked() {
-    let silent = Server::start(|_| Answer::Silence).await;
-    let good = absent().await;
-    let client =
-        Client::new(ClientConfig { timeout: Duration::from_millis(300), ..config(&[&silent, &good]) }).unwrap();
-    assert_eq!(client.solid_transaction_info(&TX).await.unwrap(), None);
-    assert_eq!(silent.requests().len(), 1);
-    // From then on the one that answered comes first.
-    assert_eq!(client.solid_transaction_info(&TX).await.unwrap(), None);
-    assert_eq!(silent.requests().len(), 1);
+    assert_eq!((server.count("/wallet/getblock"), server.count(INFO)), (1, 3));
 }
 
 #[tokio::test]
@@ -158,22 +151,6 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_limit_is_waited_for_as_long_as_it_says() {
-    let n = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&n);
-    let server = node(move |_| match counter.fetch_add(1, Ordering::SeqCst) {
-        0 => Answer::Status(429, "retry-after: 1\r\n", "slow down".into()),
-        _ => Answer::Ok("{}".into()),
-    })
-    .await;
-    let client = Client::new(ClientConfig { retries: 2, ..config(&[&server]) }).unwrap();
-    let start = Instant::now();
-    assert_eq!(client.solid_transaction_info(&TX).await.unwrap(), None);
-    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    assert_eq!(n.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
 async fn a_refusal_is_final() {
     let refusing = node(|_| {
         let message = hex::encode("Contract validate error : No contract");
@@ -182,8 +159,7 @@ async fn a_refusal_is_final() {
     .await;
     let other = absent().await;
     let client = Client::new(ClientConfig { retries: 3, ..config(&[&refusing, &other]) }).unwrap();
-    let address = PayoutAddress::from_hash20([1; 20]);
-    let error = client.constant_call(&address, &address, &[0; 4]).await.unwrap_err();
+    let error = client.constant_call(&account(1), &account(1), &[0; 4]).await.unwrap_err();
     assert!(
         matches!(&error, ClientError::Refused { code, message, .. }
             if code == "CONTRACT_VALIDATE_ERROR" && message.ends_with("No contract")),
@@ -217,7 +193,7 @@ async fn a_broadcast_goes_to_every_endpoint_and_the_best_news_count() {
         assert_eq!(sent[0].body, json!({ "transaction": hex::encode(&bytes) }));
     }
     let outcome = client(&[&broken, &refusing]).broadcast(&bytes).await.unwrap();
-    let BroadcastOutcome::NeedsNewAttempt(answer) = outcome else { panic!("{outcome:?}") };
+    let BroadcastOutcome::Rebuild(answer) = outcome else { panic!("{outcome:?}") };
     assert_eq!((answer.code.as_str(), answer.message.as_str()), ("TAPOS_ERROR", "Tapos check error."));
     assert!(matches!(client(&[&broken]).broadcast(&bytes).await, Err(ClientError::NotJson { .. })));
 }
@@ -233,15 +209,189 @@ async fn accepted_and_then_silent_is_an_error_and_not_a_verdict() {
 }
 
 #[tokio::test]
+async fn only_the_header_of_a_block_is_asked_for_and_read() {
+    let server = node(|request| {
+        assert_eq!(request.body["detail"], false);
+        let mut answer = match request.body["id_or_num"].as_str() {
+            None => block(9),
+            Some("8") => block(8),
+            Some("6") => block(5),
+            Some(_) => json!({}),
+        };
+        // A node that overlooks what is wanted, and transactions that this program does not know.
+        answer["transactions"] = json!([{ "ret": [{ "contractRet": "OF_TOMORROW" }], "raw_data_hex": "zz" }, 7, null]);
+        Answer::json(&answer)
+    })
+    .await;
+    let client = client(&[&server]);
+    assert_eq!(client.head().await.unwrap().number, 9);
+    let head = client.solid_head().await.unwrap();
+    assert_eq!((head.number, head.time.get()), (9, 27_000));
+    assert_eq!(client.block(8).await.unwrap().unwrap().number, 8);
+    assert_eq!(client.solid_block(8).await.unwrap(), client.block(8).await.unwrap());
+    assert_eq!(client.solid_block(7).await.unwrap(), None);
+    let error = client.block(6).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Content { problem, .. } if problem.contains("block 5 for 6")), "{error}");
+    assert_eq!((server.count("/wallet/getblock"), server.count("/walletsolidity/getblock")), (1 + 4, 3));
+}
+
+#[tokio::test]
+async fn a_block_whose_header_was_changed_is_refused() {
+    let server = node(|_| {
+        let mut forged = block(9);
+        forged["block_header"]["raw_data"]["timestamp"] = json!(1);
+        Answer::json(&forged)
+    })
+    .await;
+    let error = client(&[&server]).solid_head().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Content { problem, .. } if problem.contains("not to its id")), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_block_is_told_from_one_that_is_not_there_yet() {
+    let server = node(|request| match (request.path.as_str(), request.body["num"].as_u64()) {
+        ("/walletsolidity/gettransactioninfobyblocknum", Some(7)) => {
+            Answer::json(&json!([{ "id": TX.to_string(), "blockNumber": 7 }, { "id": 5, "of": "tomorrow" }]))
+        }
+        ("/walletsolidity/gettransactioninfobyblocknum", _) => Answer::Ok("[]".into()),
+        _ if request.body["id_or_num"] == "8" => Answer::json(&block(8)),
+        _ => Answer::Ok("{}".into()),
+    })
+    .await;
+    let client = client(&[&server]);
+    let infos = client.solid_logs(7).await.unwrap().unwrap();
+    assert_eq!(infos.iter().map(|info| info.id).collect::<Vec<_>>(), [TX]);
+    assert_eq!(client.solid_logs(8).await.unwrap(), Some(vec![]));
+    assert_eq!(client.solid_logs(9).await.unwrap(), None);
+}
+
+fn constant(data: &[u8]) -> Answer {
+    Answer::json(&json!({ "result": { "result": true }, "energy_used": 100, "constant_result": [hex::encode(data)],
+        "transaction": { "ret": [{}] } }))
+}
+
+fn reverted(data: &[u8]) -> Answer {
+    Answer::json(&json!({ "result": { "result": true, "message": hex::encode("REVERT opcode executed") },
+        "energy_used": 70, "energy_penalty": 7, "constant_result": [hex::encode(data)],
+        "transaction": { "ret": [{ "ret": "FAILED" }] } }))
+}
+
+#[tokio::test]
+async fn constant_calls_estimates_and_reverts() {
+    let server = node(|request| match (request.path.as_str(), request.body["data"].as_str()) {
+        ("/wallet/triggerconstantcontract", Some("01")) => reverted(&selector("NotOwner()")),
+        ("/walletsolidity/triggerconstantcontract", Some("01")) => reverted(&[9]),
+        _ => constant(&word_of(5)),
+    })
+    .await;
+    let client = client(&[&server]);
+    let (caller, contract) = (account(1), account(2));
+    assert_eq!(client.constant_call(&caller, &contract, &[0]).await.unwrap().data, word_of(5));
+    assert_eq!(client.head_constant_call(&caller, &contract, &[0]).await.unwrap().energy, 100);
+    let estimate = client.estimate(&caller, &contract, &[0]).await.unwrap();
+    assert_eq!(estimate, Estimate { energy: 100, penalty: 0, revert: None });
+    let estimate = client.estimate(&caller, &contract, &[1]).await.unwrap();
+    assert_eq!((estimate.energy, estimate.penalty), (70, 7));
+    assert_eq!(estimate.revert.unwrap().of_vault(), Some(VaultRevert::NotOwner));
+    let error = client.constant_call(&caller, &contract, &[1]).await.unwrap_err();
+    assert!(!error.is_passing());
+    assert_eq!(error.to_string(), format!("{contract} reverted: REVERT opcode executed (09)"));
+    client.estimate_creation(&caller, &[0]).await.unwrap();
+    let bodies: Vec<Value> = server.requests().into_iter().skip(1).map(|request| request.body).collect();
+    let call = json!({ "owner_address": caller.hex(), "contract_address": contract.hex(), "data": "00" });
+    assert_eq!(bodies[0], call);
+    assert_eq!(bodies.last().unwrap(), &json!({ "owner_address": caller.hex(), "data": "00" }));
+}
+
+#[tokio::test]
+async fn a_tokens_flags_and_balances_are_read() {
+    let server = node(|request| {
+        let data = hex::decode(request.body["data"].as_str().unwrap()).unwrap();
+        let is = |signature: &str| data[..4] == selector(signature);
+        let is_set = is("basisPointsRate()") || is("isBlackListed(address)");
+        match () {
+            () if is("balanceOf(address)") => constant(&[0xff; 32]),
+            () if is_set => constant(&word_of(3)),
+            () if request.body["contract_address"] == account(8).hex() => constant(&[0; 31]),
+            () => constant(&word_of(0)),
+        }
+    })
+    .await;
+    let client = client(&[&server]);
+    let flags = client.token_flags(&account(7), &account(1)).await.unwrap();
+    assert_eq!(flags, TokenFlags { paused: false, deprecated: false, fee: true, blacklisted: true });
+    assert_eq!(client.token_balance(&account(7), &account(1)).await.unwrap(), MicroUsdt::new(u64::MAX));
+    let error = client.token_flags(&account(8), &account(1)).await.unwrap_err();
+    assert!(matches!(error, ClientError::OtherContract { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_contracts_code_is_hashed_here() {
+    let server = node(|request| match request.path.as_str() {
+        "/wallet/getcontractinfo" if request.body["value"] == account(1).hex() => {
+            Answer::json(&json!({ "runtimecode": "6080", "smart_contract": { "code_hash": "00" } }))
+        }
+        _ => Answer::Ok("{}".into()),
+    })
+    .await;
+    let client = client(&[&server]);
+    assert_eq!(client.code_hash(&account(1)).await.unwrap(), Some(keccak256(&[0x60, 0x80])));
+    assert_eq!(client.code_hash(&account(2)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn requests_are_limited_in_number() {
+    let server = absent().await;
+    let limited =
+        Client::new(ClientConfig { requests_per_s: NonZeroU32::new(10), genesis: None, ..config(&[&server]) }).unwrap();
+    let start = Instant::now();
+    for _ in 0..10 {
+        limited.solid_transaction_info(&TX).await.unwrap();
+    }
+    let burst = start.elapsed();
+    // Tasks share the limit: five more need half a second.
+    let tasks = (0..5).map(|_| limited.solid_transaction_info(&TX));
+    futures::future::try_join_all(tasks).await.unwrap();
+    assert!(burst < Duration::from_millis(900), "{burst:?}");
+    assert!(start.elapsed() >= Duration::from_millis(450), "{:?}", start.elapsed());
+    assert_eq!(server.count(INFO), 15);
+}
+
+/// The node's tasks hold them.
+#[test]
+fn requests_can_move_between_threads() {
+    fn check<T: Send>(_: &T) {}
+    let client = Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap();
+    check(&client.solid_head());
+    check(&client.solid_block(1));
+    check(&client.solid_logs(1));
+    check(&client.broadcast(&[]));
+    check(&client.vault_snapshot(&account(1), &[]));
+    check(&client.token_flags(&account(1), &account(1)));
+    let key = TronKey::from_secret(&[1; 32]).unwrap();
+    let (sender, options) = (Sender::new(&client, &key), SendOptions::new(Sun::ZERO));
+    check(&sender.call(account(1), vec![], &options, Duration::ZERO));
+    check(&sender.deploy("", vec![], &options, Duration::ZERO));
+    check(&sender.send_trx(account(1), Sun::ZERO, &options, Duration::ZERO));
+    let providers = Providers::new(vec![Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap()]).unwrap();
+    check(&providers.vault_snapshot(&account(1), &[]));
+    check(&providers.broadcast(&[]));
+    check(&providers.first(Client::solid_head));
+}
+
+#[tokio::test]
 async fn wrong_configurations_are_refused_by_name() {
     let base = ClientConfig::new("http://127.0.0.1:1", None);
+    let endpoint = |url: &str, key: Option<&str>| EndpointConfig { url: url.into(), api_key: key.map(ApiKey::new) };
     let with = |endpoints: &[&str]| {
-        let endpoints = endpoints.iter().map(ToString::to_string).collect();
+        let endpoints = endpoints.iter().map(|url| endpoint(url, None)).collect();
         Client::new(ClientConfig { endpoints, ..base.clone() }).unwrap_err().to_string()
     };
     assert!(with(&[]).contains("name at least one"));
     assert!(with(&["ftp://x"]).contains("ftp://x"));
     assert!(with(&["not a url"]).contains("not a url"));
-    let key = ClientConfig { api_key: Some(ApiKey::new("a\nb")), ..base };
-    assert!(matches!(Client::new(key), Err(ClientError::ApiKey)));
+    let with_key = |url, key| Client::new(ClientConfig { endpoints: vec![endpoint(url, Some(key))], ..base.clone() });
+    assert!(matches!(with_key("https://example.org", "a\nb"), Err(ClientError::ApiKey)));
+    let error = with_key("http://example.org/x", "secret").unwrap_err().to_string();
+    assert!(error.contains("http://example.org ") && error.contains("https") && !error.contains("secret"), "{error}");
 }

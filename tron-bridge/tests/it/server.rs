@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use lucid_tron_types::block::block_id;
+use lucid_tron_types::proto::BlockHeaderRaw;
+use lucid_types::id::SolidBlockId;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -15,6 +18,31 @@ pub(crate) struct Request {
     /// Header names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Value,
+}
+
+/// Id of the block 0 that [`node`]s have.
+pub(crate) const GENESIS: SolidBlockId = SolidBlockId::from_bytes([0x11; 32]);
+
+/// A full node that answers for block 0, and `answer` for the rest.
+pub(crate) async fn node(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+    Server::start(move |request| {
+        if request.path == "/wallet/getblock" && request.body["id_or_num"] == "0" {
+            return Answer::json(&json!({ "blockID": GENESIS.to_string(), "block_header": { "raw_data": {} } }));
+        }
+        answer(request)
+    })
+    .await
+}
+
+/// The JSON that java-tron prints for a block of this number, made 3 s after the one before.
+pub(crate) fn block(number: i64) -> Value {
+    let header = BlockHeaderRaw { number, timestamp: number * 3_000, version: 31, ..BlockHeaderRaw::default() };
+    json!({
+        "blockID": hex::encode(block_id(&header)),
+        "block_header": { "raw_data": {
+            "number": header.number, "timestamp": header.timestamp, "version": header.version,
+        }, "witness_signature": "00" },
+    })
 }
 
 /// What the server does with a request.

@@ -2,20 +2,19 @@
 
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisWorker};
-use lucid_types::id::{NodeId, PayoutId};
-use lucid_types::payout::{ReceiptVote, Verdict};
+use lucid_types::id::NodeId;
 use lucid_types::validator::Validator;
 
-use super::chain::{Chain, all_good, as_it_is, genesis, genesis_with, observation, validator, validator_key};
+use super::chain::{Chain, all_good, genesis, genesis_with, observation, validator, validator_key};
+use crate::commands::PendingCommands;
 use crate::ledger::build::build;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Applied;
 use crate::reports::Reports;
 
 fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Applied), InvalidBlock> {
-    build(&chain.network, &chain.state, reports, validator(0), &chain.archive)
+    build(&chain.network, &chain.state, reports, &PendingCommands::default(), validator(0), &chain.archive)
 }
 
 /// The reports that stand in `block`.
@@ -34,7 +33,7 @@ fn reports(chain: &Chain, block: &Block) -> Reports {
 fn what_is_built_is_valid_and_has_the_outcome_it_says() {
     let mut chain = Chain::new(genesis());
     for _ in 0..6 {
-        let draft = chain.draft(all_good, as_it_is);
+        let draft = chain.draft(all_good);
         let (block, applied) = propose(&chain, &reports(&chain, &draft)).unwrap();
         assert_eq!(block, draft);
         assert_eq!(chain.validate(block.clone()).unwrap(), applied);
@@ -45,7 +44,7 @@ fn what_is_built_is_valid_and_has_the_outcome_it_says() {
 #[test]
 fn nothing_is_built_from_too_few_commits() {
     let mut chain = Chain::grown(genesis(), 2);
-    let mut draft = chain.draft(all_good, as_it_is);
+    let mut draft = chain.draft(all_good);
     draft.commits.truncate(2);
     let error = propose(&chain, &reports(&chain, &draft)).unwrap_err();
     assert_eq!(error, InvalidBlock::TooFewCommits { power: 2 });
@@ -55,11 +54,11 @@ fn nothing_is_built_from_too_few_commits() {
 #[test]
 fn late_commits_are_taken_along() {
     let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 3), 4);
-    let mut draft = chain.draft(all_good, as_it_is);
+    let mut draft = chain.draft(all_good);
     let late = draft.commits.pop().unwrap();
     let draft = chain.seal(draft);
     chain.apply(draft);
-    let mut draft = chain.draft(all_good, as_it_is);
+    let mut draft = chain.draft(all_good);
     draft.commits.insert(0, late);
     let (block, _) = propose(&chain, &reports(&chain, &draft)).unwrap();
     assert_eq!(block.commits, draft.commits);
@@ -68,7 +67,7 @@ fn late_commits_are_taken_along() {
 
 const CROWD: usize = 80;
 
-/// Eighty validators, each with a report of 2,000 workers and a thousand receipts: more than a block can hold.
+/// More validators, each with a report of 2,000 workers, than a block can hold.
 fn crowd() -> Genesis {
     genesis_with(|genesis| {
         let member = |i| Validator { node: validator(i), power: 1, operator: validator(i) };
@@ -86,19 +85,12 @@ fn crowd() -> Genesis {
 fn invariant_7_a_block_is_never_built_beyond_its_limit() {
     let mut chain = Chain::new(crowd());
     let workers: Vec<_> = chain.network.workers().map(|worker| worker.node).collect();
-    let receipt = |i: u16| {
-        let payout = PayoutId::from_bytes([i.to_be_bytes(); 16].concat().try_into().unwrap());
-        ReceiptVote { payout, attempt: 1, verdict: Verdict::Dead }
-    };
-    let receipts: Vec<_> = (0..u16::try_from(Commit::MAX_RECEIPTS).unwrap()).map(receipt).collect();
     let mut blocks = Vec::new();
     for _ in 0..2 {
         let (epoch, mut reports) = (chain.state.height.next(), Reports::default());
         for i in 0..CROWD {
-            let mut view = chain.view();
-            view.receipts.clone_from(&receipts);
             let observations = workers.iter().map(|worker| observation(*worker, 4, true)).collect();
-            let commit = chain.commit(i, epoch, observations, view);
+            let commit = chain.commit(i, epoch, observations);
             reports.add_commit(&chain.network, &chain.state, commit.verify(chain.network.id()).unwrap());
             if epoch.get() == 2 {
                 let reveal = chain.reveal(i, 1);

@@ -3,27 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::codec::{decode, encode};
 use lucid_types::commit::Commit;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{SolidBlock, TokenFlags, TreasuryView};
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, Reveal, ScoreReport};
-use lucid_types::signed::Signed;
+use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::Validator;
 
 use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, block_time};
 use crate::ledger::execute::{Applied, Event, transition, validate};
-use crate::ledger::state::{EpochRows, PoolState, State};
+use crate::ledger::state::{Account, EpochRows, PoolState, State};
 use crate::network::Network;
-use crate::replica::PaymentView;
 
 pub(super) const VALIDATORS: usize = 4;
 pub(super) const WORKERS: usize = 3;
@@ -41,7 +43,7 @@ pub(super) fn worker(i: usize) -> NodeId {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
 }
 
-fn address(i: usize) -> PayoutAddress {
+pub(super) fn address(i: usize) -> PayoutAddress {
     PayoutAddress::from_hash20([u8::try_from(i).unwrap(); 20])
 }
 
@@ -52,7 +54,7 @@ pub(super) fn genesis() -> Genesis {
         node: worker(i),
         operator: worker(i),
         payout_address: address(i + 1),
-        can_lead: true,
+        gas_address: Some(address(i + 50)),
         capacity: Capacity::default(),
     });
     Genesis {
@@ -63,6 +65,7 @@ pub(super) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(200),
         },
+        first_network: None,
         policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: validators.collect(),
         workers: workers.collect(),
@@ -74,14 +77,20 @@ pub(super) fn genesis() -> Genesis {
             split: SplitRule::Equal,
             commission: Ppm::new(50_000),
             commission_address: address(99),
-            treasury: Treasury {
+            vault: Vault {
                 address: address(100),
-                permission_id: 0,
-                threshold: 1,
-                signers: vec![TreasurySigner { node: validator(0), key_address: address(100) }],
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::ZERO },
+                signers: signers(1, 2),
             },
         }],
     }
+}
+
+/// Validators 0 to 2 sign, `threshold` of them together.
+pub(super) fn signers(era: u32, threshold: u8) -> SignerSet {
+    let signer = |i| TreasurySigner { node: validator(i), key_address: address(110 + i) };
+    SignerSet { era, threshold, members: (0..3).map(signer).collect() }
 }
 
 pub(super) fn genesis_with(change: impl FnOnce(&mut Genesis)) -> Genesis {
@@ -114,11 +123,6 @@ pub(super) fn all_good(_validator: usize, node: usize) -> Option<Observation> {
     Some(observation(worker(node), 4, true))
 }
 
-/// What the test's network shows stays as it is.
-pub(super) fn as_it_is(_validator: usize, view: PaymentView) -> PaymentView {
-    view
-}
-
 #[derive(Clone)]
 pub(super) struct Chain {
     pub(super) network: Network,
@@ -138,7 +142,7 @@ impl Chain {
     pub(super) fn grown(genesis: Genesis, blocks: u64) -> Self {
         let mut chain = Self::new(genesis);
         for _ in 0..blocks {
-            chain.step(all_good, as_it_is);
+            chain.step(all_good);
         }
         chain
     }
@@ -151,34 +155,34 @@ impl Chain {
         &self.state.pools[&self.pool_id()]
     }
 
-    /// A view with a young solidified block and a rich treasury.
-    pub(super) fn view(&self) -> PaymentView {
-        let end = self.network.genesis().epoch_end(self.state.height.next());
-        let newest = end.get() / 1_000 / 2 * 2;
-        let solid = |number: u64| SolidBlock {
-            number,
-            id: SolidBlockId::from_bytes([u8::try_from(number % 251).unwrap(); 32]),
-            time: UnixMillis::new(number * 1_000),
+    /// An account of the pool, if it is known.
+    pub(super) fn account(&self, kind: AccountKind, node: NodeId) -> Option<&Account> {
+        self.pool().accounts.get(&self.account_id(kind, node))
+    }
+
+    pub(super) fn account_id(&self, kind: AccountKind, node: NodeId) -> AccountId {
+        AccountId::derive(self.network.id(), &self.pool_id(), kind, &node)
+    }
+
+    /// The pool's next command, signed by these validators; validator 0 owns the pool.
+    pub(super) fn command(&self, change: PoolChange, by: &[usize]) -> MultiSigned<PoolCommand> {
+        let command = PoolCommand { pool: self.pool_id(), number: self.pool().commands + 1, change };
+        let sign = |i: &usize| {
+            let signed = validator_key(*i).sign_pool_command(self.network.id(), command.clone()).into_inner();
+            (signed.signer, signed.signature)
         };
-        let view = TreasuryView {
-            pool: self.pool_id(),
-            usdt: MicroUsdt::new(1_000_000_000_000),
-            trx: Sun::new(100_000_000_000),
-            energy_price: Sun::new(100),
-            flags: TokenFlags::default(),
-            permission_matches: true,
-        };
-        PaymentView { solid: vec![solid(newest), solid(newest - 2)], treasuries: vec![view], receipts: vec![] }
+        MultiSigned::collect(command.clone(), by.iter().map(sign).collect::<Vec<_>>())
+    }
+
+    /// The next block, in which everything went well, with these commands.
+    pub(super) fn step_with(&mut self, commands: Vec<MultiSigned<PoolCommand>>) -> Vec<Event> {
+        let block = Block { commands, ..self.draft(all_good) };
+        let block = self.seal(block);
+        self.apply(block)
     }
 
     /// Validator `i`'s commit for `epoch` to these observations; its reveal is kept for when it is due.
-    pub(super) fn commit(
-        &mut self,
-        i: usize,
-        epoch: EpochNumber,
-        observations: Vec<Observation>,
-        view: PaymentView,
-    ) -> Signed<Commit> {
+    pub(super) fn commit(&mut self, i: usize, epoch: EpochNumber, observations: Vec<Observation>) -> Signed<Commit> {
         let (key, id) = (validator_key(i), *self.network.id());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
@@ -187,9 +191,6 @@ impl Chain {
             epoch,
             report: reveal.commitment(&id, &key.node_id()),
             time: self.network.genesis().epoch_end(epoch),
-            solid: view.solid,
-            treasuries: view.treasuries,
-            receipts: view.receipts,
         };
         self.own.insert((epoch, key.node_id()), key.sign_report(&id, reveal).into_inner());
         key.sign_commit(&id, commit).into_inner()
@@ -201,18 +202,13 @@ impl Chain {
     }
 
     /// The next block with the commits of all validators and every reveal that is due.
-    pub(super) fn draft(
-        &mut self,
-        observe: impl Fn(usize, usize) -> Option<Observation>,
-        view: impl Fn(usize, PaymentView) -> PaymentView,
-    ) -> Block {
+    pub(super) fn draft(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Block {
         let epoch = self.state.height.next();
         let workers = self.network.workers().count();
         let commits = (0..self.network.genesis().validators.len()).map(|i| {
             let mut observations: Vec<_> = (0..workers).filter_map(|worker| observe(i, worker)).collect();
             observations.sort_by_key(|o| o.worker);
-            let view = view(i, self.view());
-            self.commit(i, epoch, observations, view)
+            self.commit(i, epoch, observations)
         });
         let commits = commits.collect();
         self.assemble(commits)
@@ -236,6 +232,8 @@ impl Chain {
             time: UnixMillis::ZERO,
             commits,
             reveals,
+            commands: Vec::new(),
+            payout_roots: Vec::new(),
             next_set: self.network.validators(height).hash(),
             state_root: StateRoot::from_bytes([0; 32]),
         };
@@ -243,9 +241,10 @@ impl Chain {
         self.seal(block)
     }
 
-    /// Gives a block the state root that it leads to, if it leads anywhere.
+    /// Gives a block the roots that it leads to, if it leads anywhere.
     pub(super) fn seal(&self, mut block: Block) -> Block {
-        if let Ok(applied) = transition(&self.network, &self.state, &block, &self.archive) {
+        if let Ok((applied, payout_roots)) = transition(&self.network, &self.state, &block, &self.archive) {
+            block.payout_roots = payout_roots;
             block.state_root = applied.state.root();
         }
         block
@@ -273,12 +272,8 @@ impl Chain {
     }
 
     /// Drafts and adopts the next block.
-    pub(super) fn step(
-        &mut self,
-        observe: impl Fn(usize, usize) -> Option<Observation>,
-        view: impl Fn(usize, PaymentView) -> PaymentView,
-    ) -> Vec<Event> {
-        let block = self.draft(observe, view);
+    pub(super) fn step(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
+        let block = self.draft(observe);
         self.apply(block)
     }
 }

@@ -6,13 +6,14 @@ use lucid_score::aggregate::ObservationError;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::block::Block;
 use lucid_types::commit::Commit;
-use lucid_types::id::{Hash, PayoutAddress, PayoutId, PoolId, SolidBlockId, StateRoot};
-use lucid_types::payout::{ReceiptVote, SolidBlock, TreasuryView, Verdict};
+use lucid_types::id::{Hash, StateRoot};
+use lucid_types::payout::SettlementRoot;
+use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::report::{Observation, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
-use super::chain::{Chain, all_good, as_it_is, genesis_with, observation, validator, validator_key, worker};
+use super::chain::{Chain, all_good, genesis_with, observation, validator, validator_key, worker};
 use crate::ledger::check::InvalidBlock;
 
 /// Not one of the validators.
@@ -24,7 +25,7 @@ fn chain() -> Chain {
 }
 
 fn good(chain: &mut Chain) -> Block {
-    chain.draft(all_good, as_it_is)
+    chain.draft(all_good)
 }
 
 fn commit_of(i: usize, problem: &'static str) -> InvalidBlock {
@@ -33,13 +34,6 @@ fn commit_of(i: usize, problem: &'static str) -> InvalidBlock {
 
 fn reveal_of(i: usize, problem: &'static str) -> InvalidBlock {
     InvalidBlock::Reveal { validator: validator(i), problem }
-}
-
-/// Validator 1's commit in `block`, changed and signed again.
-fn recommit(chain: &Chain, block: &mut Block, change: impl FnOnce(&mut Commit)) {
-    let commit = block.commits.iter_mut().find(|commit| commit.signer == validator(1)).unwrap();
-    change(&mut commit.record);
-    *commit = validator_key(1).sign_commit(chain.network.id(), commit.record.clone()).into_inner();
 }
 
 fn add_commit(block: &mut Block, commit: Signed<Commit>) {
@@ -98,108 +92,32 @@ fn commits_that_cannot_stand() {
         (0..4).find(|i| validator(*i) == ids[0]).unwrap()
     };
     let window = "its epoch's window is not open";
-    let stride = "its solidified blocks are not the newest multiples of the stride";
-    let treasuries = "its treasuries are unknown or out of order";
-    let receipts = "its receipts are too many or out of order";
     check(&[
         ("twice", order(last), |_, block| block.commits.push(block.commits[3].clone())),
         ("out of order", order(second), |_, block| block.commits.swap(0, 1)),
         ("too few", InvalidBlock::TooFewCommits { power: 2 }, |_, block| block.commits.truncate(2)),
         ("none", InvalidBlock::TooFewCommits { power: 0 }, |_, block| block.commits.clear()),
         ("a stranger's", commit_of(STRANGER, "the signer is no validator of the epoch"), |chain, block| {
-            let commit = chain.commit(STRANGER, block.height, vec![], chain.view());
+            let commit = chain.commit(STRANGER, block.height, vec![]);
             add_commit(block, commit);
         }),
         ("of a coming epoch", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, block.height.next(), vec![], chain.view());
+            let commit = chain.commit(1, block.height.next(), vec![]);
             add_commit(block, commit);
         }),
         ("too late", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::new(5), vec![], chain.view());
+            let commit = chain.commit(1, EpochNumber::new(5), vec![]);
             add_commit(block, commit);
         }),
         ("of the genesis", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::ZERO, vec![], chain.view());
+            let commit = chain.commit(1, EpochNumber::ZERO, vec![]);
             add_commit(block, commit);
         }),
         ("a second one for its epoch", commit_of(1, "the signer has committed already"), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::new(7), vec![], chain.view());
+            let commit = chain.commit(1, EpochNumber::new(7), vec![]);
             add_commit(block, commit);
         }),
-        ("three solidified blocks", commit_of(1, stride), |chain, block| {
-            recommit(chain, block, |commit| commit.solid.push(SolidBlock { number: 2, ..commit.solid[1] }));
-        }),
-        ("the older one first", commit_of(1, stride), |chain, block| {
-            recommit(chain, block, |commit| commit.solid.reverse());
-        }),
-        ("one number twice", commit_of(1, stride), |chain, block| {
-            recommit(chain, block, |commit| {
-                commit.solid[1] = SolidBlock { id: SolidBlockId::from_bytes([9; 32]), ..commit.solid[0] };
-            });
-        }),
-        ("no multiple of the stride", commit_of(1, stride), |chain, block| {
-            recommit(chain, block, |commit| commit.solid[0].number += 1);
-        }),
-        ("an unknown pool", commit_of(1, treasuries), |chain, block| {
-            recommit(chain, block, |commit| commit.treasuries[0].pool = PoolId::from_bytes([1; 32]));
-        }),
-        ("a treasury twice", commit_of(1, treasuries), |chain, block| {
-            recommit(chain, block, |commit| commit.treasuries.push(commit.treasuries[0]));
-        }),
-        ("receipts out of order", commit_of(1, receipts), |chain, block| {
-            recommit(chain, block, |commit| commit.receipts = vec![receipt(2), receipt(1)]);
-        }),
-        ("a receipt twice", commit_of(1, receipts), |chain, block| {
-            recommit(chain, block, |commit| commit.receipts = vec![receipt(2), receipt(2)]);
-        }),
-        ("too many receipts", commit_of(1, receipts), |chain, block| {
-            let most = u32::try_from(Commit::MAX_RECEIPTS).unwrap();
-            recommit(chain, block, |commit| commit.receipts = (0..=most).map(receipt).collect());
-        }),
     ]);
-}
-
-fn receipt(i: u32) -> ReceiptVote {
-    let mut id = [0; 32];
-    id[..4].copy_from_slice(&i.to_be_bytes());
-    ReceiptVote { payout: PayoutId::from_bytes(id), attempt: 1, verdict: Verdict::Dead }
-}
-
-/// What is refused above is refused for what is wrong with it, not for standing there at all.
-#[test]
-fn the_most_that_a_commit_may_carry_is_accepted() {
-    let mut chain = chain();
-    let mut block = good(&mut chain);
-    let most = u32::try_from(Commit::MAX_RECEIPTS).unwrap();
-    recommit(&chain, &mut block, |commit| commit.receipts = (0..most).map(receipt).collect());
-    let block = chain.seal(block);
-    chain.validate(block).unwrap();
-}
-
-#[test]
-fn a_commit_shows_at_most_64_treasuries() {
-    let mut chain = Chain::new(genesis_with(|genesis| {
-        let first = genesis.pools[0].clone();
-        let pools = (1..=64u8).map(|i| {
-            let mut pool = first.clone();
-            (pool.name, pool.members) = (format!("pool {i}"), vec![]);
-            pool.treasury.address = PayoutAddress::from_hash20([i + 100; 20]);
-            pool
-        });
-        genesis.pools.extend(pools);
-    }));
-    let pools: Vec<_> = chain.network.pools().map(|(id, _)| *id).collect();
-    let mut showing = |n: usize| {
-        let mut block = good(&mut chain);
-        recommit(&chain, &mut block, |commit| {
-            let view: TreasuryView = commit.treasuries[0];
-            commit.treasuries = pools[..n].iter().map(|pool| TreasuryView { pool: *pool, ..view }).collect();
-        });
-        let block = chain.seal(block);
-        chain.validate(block).map(drop)
-    };
-    assert_eq!(showing(64), Ok(()));
-    assert_eq!(showing(65), Err(commit_of(1, "its treasuries are unknown or out of order")));
 }
 
 #[test]
@@ -214,7 +132,7 @@ fn reveals_that_cannot_stand() {
             add_reveal(block, chain.reveal(1, 4));
         }),
         ("of a stranger", reveal_of(STRANGER, "the signer did not commit"), |chain, block| {
-            chain.commit(STRANGER, EpochNumber::new(5), vec![], chain.view());
+            chain.commit(STRANGER, EpochNumber::new(5), vec![]);
             add_reveal(block, chain.reveal(STRANGER, 5));
         }),
         ("with another salt", reveal_of(1, other), |chain, block| {
@@ -255,7 +173,7 @@ fn who_did_not_commit_cannot_reveal() {
     // Nobody commits for epoch 0, whose reveals would be due in block 1.
     let mut chain = Chain::new(genesis_with(|_| ()));
     let mut block = good(&mut chain);
-    chain.commit(1, EpochNumber::ZERO, vec![], chain.view());
+    chain.commit(1, EpochNumber::ZERO, vec![]);
     add_reveal(&mut block, chain.reveal(1, 0));
     assert_eq!(chain.validate(block).unwrap_err(), reveal_of(1, "there are no commits for its epoch"));
 }
@@ -294,7 +212,7 @@ fn late_commits_and_reveals_count() {
 fn reporting(observations: Vec<Observation>) -> InvalidBlock {
     let mut chain = Chain::grown(genesis_with(|_| ()), 1);
     let mut block = good(&mut chain);
-    let commit = chain.commit(1, block.height, observations, chain.view());
+    let commit = chain.commit(1, block.height, observations);
     let place = block.commits.iter_mut().find(|commit| commit.signer == validator(1)).unwrap();
     *place = commit;
     let block = chain.seal(block);
@@ -340,12 +258,27 @@ fn another_outcome_is_refused() {
     assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::StateRoot { found, expected });
 }
 
+/// A block's payout roots are its own word, under its hash: what treasury signers take from it must be what follows.
 #[test]
-fn budgets_that_cannot_be_counted_are_refused() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.pools[0].budget = MicroUsdt::new(u64::MAX)), 4);
-    assert_eq!(chain.pool().budgets.get(), u64::MAX);
+fn payout_roots_that_do_not_follow_are_refused() {
+    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
     let block = good(&mut chain);
-    assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Overflow);
+    assert_eq!(block.payout_roots.len(), 1, "block 3 settles");
+    type Change = fn(&mut Vec<SettlementRoot>);
+    let changes: [Change; 6] = [
+        |roots| roots.clear(),
+        |roots| roots.push(roots[0]),
+        |roots| roots[0].total = roots[0].total.saturating_add(MicroUsdt::new(1)),
+        |roots| roots[0].root = PayoutRoot::from_bytes([1; 32]),
+        |roots| roots[0].leader = None,
+        |roots| roots[0].era += 1,
+    ];
+    for change in changes {
+        let mut block = block.clone();
+        change(&mut block.payout_roots);
+        assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::PayoutRoots);
+    }
+    chain.validate(block).unwrap();
 }
 
 #[test]

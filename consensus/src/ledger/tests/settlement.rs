@@ -9,23 +9,12 @@ use lucid_types::report::Observation;
 use lucid_types::time::EpochNumber;
 use proptest::prelude::*;
 
-use super::chain::{BUDGET, Chain, WORKERS, all_good, as_it_is, genesis, genesis_with, observation, validator, worker};
+use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
 use crate::ledger::execute::Event;
-use crate::ledger::settle::MAX_UNENDED;
-use crate::replica::PaymentView;
 
-/// A payment network that nobody reaches: no attempt opens, payouts stay scheduled.
-fn unseen(_: usize, _: PaymentView) -> PaymentView {
-    PaymentView::default()
-}
-
-/// Who was promised how much, by payouts and balances.
-fn promised(chain: &Chain) -> BTreeMap<NodeId, u64> {
-    let mut all: BTreeMap<_, _> = chain.pool().balances.iter().map(|(node, sum)| (*node, sum.get())).collect();
-    for payout in chain.state.payouts.values() {
-        *all.entry(payout.worker).or_default() += payout.amount.get();
-    }
-    all
+/// Who was ever owed how much.
+fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {
+    chain.pool().accounts.values().map(|account| (account.node, account.owed.get())).collect()
 }
 
 /// Three blocks: the first settlement, of epochs 1 and 2.
@@ -33,7 +22,7 @@ fn settled(split: SplitRule, observe: impl Fn(u64, usize) -> Option<Observation>
     let mut chain = Chain::new(genesis_with(|genesis| genesis.pools[0].split = split));
     for _ in 0..3 {
         let epoch = chain.state.height.next().get();
-        chain.step(|_, worker| observe(epoch, worker), unseen);
+        chain.step(|_, worker| observe(epoch, worker));
     }
     chain
 }
@@ -47,10 +36,10 @@ fn two_one_none(epoch: u64, i: usize) -> Option<Observation> {
 fn equal_parts_for_all_who_earned() {
     let chain = settled(SplitRule::Equal, two_one_none);
     let expected = [(validator(0), 6_000_000), (worker(0), 57_000_000), (worker(1), 57_000_000)];
-    assert_eq!(promised(&chain), expected.into());
+    assert_eq!(owed(&chain), expected.into());
     assert_eq!(chain.pool().budgets.get(), BUDGET);
     assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
-    let to: BTreeMap<_, _> = chain.state.payouts.values().map(|payout| (payout.worker, payout.to)).collect();
+    let to: BTreeMap<_, _> = chain.pool().accounts.values().map(|account| (account.node, account.to)).collect();
     assert_eq!(to[&worker(1)], chain.network.worker(&worker(1)).unwrap().payout_address);
     assert_eq!(to[&validator(0)], chain.network.genesis().pools[0].commission_address);
 }
@@ -59,7 +48,7 @@ fn equal_parts_for_all_who_earned() {
 fn parts_by_credits() {
     let chain = settled(SplitRule::Credits, two_one_none);
     let expected = [(validator(0), 6_000_000), (worker(0), 76_000_000), (worker(1), 38_000_000)];
-    assert_eq!(promised(&chain), expected.into());
+    assert_eq!(owed(&chain), expected.into());
 }
 
 #[test]
@@ -73,22 +62,22 @@ fn parts_by_credits_times_score() {
     let (first, second) = (share(0), share(1));
     assert!(first > second && second > 0 && share(2) == 0);
     let exact = |share: u64| 114_000_000 * share / (first + second);
-    let promised = promised(&chain);
-    assert!([0, 1].contains(&(promised[&worker(0)] - exact(first))));
-    assert!([0, 1].contains(&(promised[&worker(1)] - exact(second))));
-    assert_eq!(promised[&worker(0)] + promised[&worker(1)], 114_000_000);
-    assert_eq!(promised[&validator(0)], 6_000_000);
+    let owed = owed(&chain);
+    assert!([0, 1].contains(&(owed[&worker(0)] - exact(first))));
+    assert!([0, 1].contains(&(owed[&worker(1)] - exact(second))));
+    assert_eq!(owed[&worker(0)] + owed[&worker(1)], 114_000_000);
+    assert_eq!(owed[&validator(0)], 6_000_000);
 }
 
 #[test]
 fn what_nobody_earned_is_carried_commission_included() {
     let chain = settled(SplitRule::CreditsTimesScore, |_, i| Some(observation(worker(i), 4, false)));
     assert_eq!(chain.pool().carried.get(), BUDGET);
-    assert_eq!(promised(&chain), BTreeMap::new());
+    assert_eq!(owed(&chain), BTreeMap::new());
     // Nor does anybody earn where too few validators report.
     let mut chain = Chain::new(genesis());
     for _ in 0..3 {
-        chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2), unseen);
+        chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
     assert_eq!(chain.pool().carried.get(), BUDGET);
     assert!(chain.archive.rows.values().all(|rows| rows.rows.is_empty()), "no epoch was measured");
@@ -99,7 +88,7 @@ fn one_settlement_does_not_pay_for_another() {
     let mut chain = settled(SplitRule::Credits, two_one_none);
     // Epoch 3's reports stand in block 3: only worker 2 relays in epoch 4.
     for _ in 0..2 {
-        chain.step(|_, i| Some(observation(worker(i), 4, i == 2)), unseen);
+        chain.step(|_, i| Some(observation(worker(i), 4, i == 2)));
     }
     // Epoch 3: workers 0 and 1; epoch 4: worker 2. Three credits for 114 USDT.
     let expected = [
@@ -108,20 +97,7 @@ fn one_settlement_does_not_pay_for_another() {
         (worker(1), 38_000_000 + 38_000_000),
         (worker(2), 38_000_000),
     ];
-    assert_eq!(promised(&chain), expected.into());
-}
-
-#[test]
-fn small_balances_wait_for_the_threshold() {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.payout_threshold = MicroUsdt::new(76_000_000)));
-    for _ in 0..4 {
-        chain.step(all_good, unseen);
-    }
-    assert_eq!(chain.state.payouts.len(), 0);
-    assert_eq!(chain.pool().balances[&worker(0)].get(), 38_000_000);
-    chain.step(all_good, unseen);
-    assert_eq!(chain.state.payouts.values().map(|payout| payout.amount.get()).collect::<Vec<_>>(), [76_000_000; 3]);
-    assert_eq!(chain.pool().balances, [(validator(0), MicroUsdt::new(12_000_000))].into());
+    assert_eq!(owed(&chain), expected.into());
 }
 
 #[test]
@@ -137,11 +113,11 @@ fn leaders(cooldown: u64, settlements: usize) -> Vec<NodeId> {
     let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.leader_cooldown = cooldown));
     let mut leaders = Vec::new();
     while leaders.len() < settlements {
-        for event in chain.step(all_good, unseen) {
+        for event in chain.step(all_good) {
             if let Event::Elected { settlement, order, .. } = event {
                 assert_eq!(settlement, leaders.len() as u64 + 1);
                 assert_eq!(order.len(), WORKERS);
-                assert_eq!(chain.state.newest_election(&chain.pool_id()).unwrap().1.order, order);
+                assert_eq!(chain.pool().election.as_ref().unwrap().order, order);
                 leaders.push(order[0]);
             }
         }
@@ -163,12 +139,12 @@ fn leaders_cool_down() {
 #[test]
 fn only_who_can_lead_leads() {
     let mut chain = Chain::new(genesis_with(|genesis| {
-        genesis.workers.iter_mut().for_each(|it| it.can_lead = it.node == worker(1));
+        genesis.workers.iter_mut().for_each(|it| it.gas_address = it.gas_address.filter(|_| it.node == worker(1)));
     }));
     for _ in 0..3 {
-        chain.step(all_good, as_it_is);
+        chain.step(all_good);
     }
-    assert_eq!(chain.state.newest_election(&chain.pool_id()).unwrap().1.order, [worker(1)]);
+    assert_eq!(chain.pool().election.as_ref().unwrap().order, [worker(1)]);
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +153,7 @@ struct World {
     commission: u32,
     budget: u64,
     threshold: u64,
+    push_fee: u64,
     window: u64,
     settle_every: u64,
     /// For each block, validator and worker: beacons answered, a relay verified, observed at all.
@@ -192,12 +169,13 @@ fn world() -> impl Strategy<Value = World> {
         }),
         3..16,
     );
-    (split, 0..=1_000_000u32, 0..1u64 << 40, 1..1u64 << 40, 1..=3u64, 1..=3u64, seen).prop_map(
-        |(split, commission, budget, threshold, window, settle_every, seen)| World {
+    (split, 0..=1_000_000u32, 0..1u64 << 40, 0..1u64 << 40, 0..1u64 << 41, 1..=3u64, 1..=3u64, seen).prop_map(
+        |(split, commission, budget, threshold, push_fee, window, settle_every, seen)| World {
             split,
             commission,
             budget,
             threshold,
+            push_fee,
             window,
             settle_every,
             seen,
@@ -215,6 +193,7 @@ proptest! {
             let pool = &mut genesis.pools[0];
             (pool.split, pool.commission) = (world.split, Ppm::new(world.commission));
             pool.budget = MicroUsdt::new(world.budget);
+            pool.vault.limits.push_fee = MicroUsdt::new(world.push_fee);
             genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
             genesis.policy.commit_window = world.window;
             genesis.policy.settle_every = world.settle_every;
@@ -225,14 +204,17 @@ proptest! {
                 observed.then(|| observation(worker(node), answered, relayed))
             };
             // `apply` checks the accounts against each other; here they are checked against the budgets.
-            chain.step(observe, as_it_is);
+            chain.step(observe);
             let finals = (chain.state.height.get() + 1).saturating_sub(2 * world.window);
             let settlements = finals / world.settle_every;
             prop_assert_eq!(chain.pool().budgets.get(), settlements * world.budget);
-            prop_assert!(chain.state.payouts.values().all(|payout| payout.amount.get() >= world.threshold));
-            let unended = |node: &NodeId| chain.state.payouts.values().filter(|payout| payout.worker == *node).count();
-            let waits = |(node, sum): (&NodeId, &MicroUsdt)| sum.get() < world.threshold || unended(node) == MAX_UNENDED;
-            prop_assert!(chain.pool().balances.iter().all(waits));
+            let pool = chain.pool();
+            prop_assert!(pool.fees.get() <= settlements * 4 * world.push_fee);
+            if let Some(root) = pool.newest {
+                // A settlement whose fees take the whole pot makes no root.
+                prop_assert_eq!(root.total.get() - root.fees.get(), pool.owed().unwrap().get());
+                prop_assert!(root.total <= root.promised);
+            }
         }
     }
 }

@@ -3,18 +3,21 @@
 use lucid_score::standing::Standing;
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutId, PoolId};
-use lucid_types::payout::Verdict;
+use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
+use lucid_types::payout::PoolChange;
 use lucid_types::time::{EpochNumber, UnixMillis};
 
-use super::chain::{Chain, genesis_with, validator, worker};
-use crate::ledger::state::{OpenAttempt, Payout, PoolState, State};
+use super::chain::{Chain, address, genesis_with, signers, validator, worker};
+use crate::ledger::state::{Account, Hold, PoolState, State};
 
-/// With a window of two there are commits without reveals, and payouts with an open attempt.
+/// With a window of two there are commits without reveals; the first settlement made a root.
 fn rich() -> State {
-    let state = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 6).state;
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 5);
+    let next = signers(2, 2);
+    chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next }, &[0, 1])]);
+    let state = chain.state;
     assert!(state.pending.values().any(|pending| !pending.revealed.is_empty()));
-    assert!(state.payouts.values().any(|payout| payout.open.is_some()));
+    assert!(state.pools.values().all(|pool| pool.newest.is_some() && pool.changes.signers.is_some()));
     state
 }
 
@@ -22,12 +25,8 @@ fn pool(state: &mut State) -> &mut PoolState {
     state.pools.values_mut().next().unwrap()
 }
 
-fn payout(state: &mut State) -> &mut Payout {
-    state.payouts.values_mut().next().unwrap()
-}
-
-fn open(state: &mut State) -> &mut OpenAttempt {
-    payout(state).open.as_mut().unwrap()
+fn account(state: &mut State) -> &mut Account {
+    pool(state).accounts.values_mut().next().unwrap()
 }
 
 fn standing(state: &mut State) -> &mut Standing {
@@ -37,7 +36,7 @@ fn standing(state: &mut State) -> &mut Standing {
 #[test]
 fn the_root_changes_with_every_part() {
     type Change = (&'static str, fn(&mut State));
-    let changes: [Change; 30] = [
+    let changes: [Change; 42] = [
         ("height", |s| s.height = s.height.next()),
         ("time", |s| s.time = UnixMillis::new(1)),
         ("a beacon", |s| *s.beacons.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
@@ -73,25 +72,35 @@ fn the_root_changes_with_every_part() {
             s.standings.insert(validator(1), standing);
         }),
         ("budgets", |s| pool(s).budgets = MicroUsdt::new(1)),
-        ("paid", |s| pool(s).paid = MicroUsdt::new(1)),
+        ("fees", |s| pool(s).fees = MicroUsdt::new(1)),
         ("carried", |s| pool(s).carried = MicroUsdt::new(1)),
-        ("a balance", |s| {
-            pool(s).balances.insert(NodeId::from_bytes([1; 32]), MicroUsdt::ZERO);
+        ("losses", |s| pool(s).losses = MicroUsdt::new(1)),
+        ("an account", |s| {
+            pool(s).accounts.pop_first();
         }),
+        ("whose account", |s| account(s).node = validator(3)),
+        ("where it is paid", |s| account(s).to = address(77)),
+        ("what it is owed", |s| account(s).owed = MicroUsdt::new(1)),
+        ("what was requested", |s| account(s).requested = MicroUsdt::new(1)),
+        ("what is held", |s| account(s).held = MicroUsdt::new(1)),
+        ("a hold", |s| account(s).hold = Hold::Since(1)),
+        ("a correction", |s| account(s).correction = MicroUsdt::new(1)),
         ("a share", |s| {
             pool(s).shares.insert(NodeId::from_bytes([1; 32]), 1);
         }),
-        ("an election", |s| pool(s).elections.values_mut().next().unwrap().order.reverse()),
+        ("settled", |s| pool(s).settled += 1),
+        ("an election", |s| pool(s).election.as_mut().unwrap().order.reverse()),
         ("who led", |s| {
             pool(s).last_led.pop_first();
         }),
-        ("paused", |s| pool(s).paused = true),
-        ("an amount", |s| payout(s).amount = MicroUsdt::new(1)),
-        ("failures", |s| payout(s).failures += 1),
-        ("an attempt's fee limit", |s| open(s).attempt.fee_limit = lucid_types::amount::Sun::new(1)),
-        ("a vote", |s| {
-            open(s).votes.insert(validator(1), Verdict::Dead);
-        }),
+        ("the newest root", |s| pool(s).newest.as_mut().unwrap().until += 1),
+        ("what is in it", |s| pool(s).rooted = MicroUsdt::new(1)),
+        ("suspended", |s| pool(s).suspended = true),
+        ("commands", |s| pool(s).commands += 1),
+        ("the vault", |s| pool(s).vault.nonce += 1),
+        ("a change of the vault", |s| pool(s).changes.signers = None),
+        ("the push fee", |s| pool(s).push_fee = MicroUsdt::new(1)),
+        ("the next push fee", |s| pool(s).next_push_fee = Some((9, MicroUsdt::new(1)))),
     ];
     let state = rich();
     let mut roots = std::collections::BTreeSet::from([state.root()]);
@@ -110,11 +119,7 @@ fn the_root_tells_keys_and_maps_apart() {
     let (id, accounts) = moved.pools.pop_first().unwrap();
     moved.pools.insert(PoolId::from_bytes([1; 32]), accounts);
     assert_ne!(moved.root(), state.root());
-    let mut moved = state.clone();
-    let (payout, value) = moved.payouts.pop_first().unwrap();
-    moved.payouts.insert(PayoutId::from_bytes([1; 32]), value);
-    assert_ne!(moved.root(), state.root());
-    assert_ne!(id.as_bytes(), payout.as_bytes());
+    assert_ne!(id, PoolId::from_bytes([1; 32]));
 }
 
 /// The block's hash depends on the root, so the root cannot depend on it.
@@ -162,7 +167,7 @@ fn salts_make_the_beacons() {
     let beacons: std::collections::BTreeSet<_> = chain.state.beacons.values().collect();
     assert_eq!(beacons.len(), chain.state.beacons.len());
     let mut withheld = Chain::grown(genesis_with(|_| ()), 5);
-    let mut block = withheld.draft(super::chain::all_good, super::chain::as_it_is);
+    let mut block = withheld.draft(super::chain::all_good);
     block.reveals.pop();
     let block = withheld.seal(block);
     withheld.apply(block);

@@ -1,21 +1,19 @@
 //! Any value of every record, for property tests.
 
-use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SplitRule, Treasury, TreasurySigner};
-use lucid_types::id::{
-    AttemptId, BlockHash, Hash, NodeId, PayoutAddress, PayoutId, PoolId, SolidBlockId, StateRoot, TxId,
-};
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::payout::{
-    CosignReply, CosignRequest, PayoutAttempt, ReceiptVote, SolidBlock, TokenFlags, TreasurySignature, TreasuryView,
-    Verdict,
+    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
+use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, Reveal, ScoreReport};
-use lucid_types::signed::{Signature, Signed};
+use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
@@ -129,82 +127,77 @@ pub(crate) fn reveal() -> impl Strategy<Value = Reveal> {
         .prop_map(|(epoch, observations, salt)| Reveal { report: ScoreReport { epoch, observations }, salt })
 }
 
-fn solid() -> impl Strategy<Value = SolidBlock> {
-    (any::<u64>(), bytes(SolidBlockId::from_bytes), number(UnixMillis::new)).prop_map(|(number, id, time)| SolidBlock {
-        number,
-        id,
+pub(crate) fn commit() -> impl Strategy<Value = Commit> {
+    (epoch(), bytes(Hash::from_bytes), number(UnixMillis::new)).prop_map(|(epoch, report, time)| Commit {
+        epoch,
+        report,
         time,
     })
 }
 
-fn treasury_view() -> impl Strategy<Value = TreasuryView> {
-    (bytes(PoolId::from_bytes), any::<([u64; 3], [bool; 5])>()).prop_map(|(pool, (n, f))| TreasuryView {
+fn pool_id() -> impl Strategy<Value = PoolId> {
+    bytes(PoolId::from_bytes)
+}
+
+fn amount() -> impl Strategy<Value = MicroUsdt> {
+    number(MicroUsdt::new)
+}
+
+pub(crate) fn settlement_root() -> impl Strategy<Value = SettlementRoot> {
+    let ids = (pool_id(), address(), bytes(PayoutRoot::from_bytes), option::of(address()));
+    (ids, any::<([u64; 5], u32)>()).prop_map(|((pool, vault, root, leader), (n, era))| SettlementRoot {
         pool,
-        usdt: MicroUsdt::new(n[0]),
-        trx: Sun::new(n[1]),
-        energy_price: Sun::new(n[2]),
-        flags: TokenFlags { paused: f[0], deprecated: f[1], fee: f[2], treasury_blacklisted: f[3] },
-        permission_matches: f[4],
+        settlement: n[0],
+        vault,
+        era,
+        root,
+        total: MicroUsdt::new(n[1]),
+        fees: MicroUsdt::new(n[2]),
+        promised: MicroUsdt::new(n[3]),
+        leader,
+        until: n[4],
     })
 }
 
-fn verdict() -> impl Strategy<Value = Verdict> {
-    (0..4u8, any::<([u8; 32], [u64; 3])>()).prop_map(|(kind, (id, n))| {
-        let (tx_id, block, fee) = (TxId::from_bytes(id), n[0], Sun::new(n[1]));
-        match kind {
-            0 => Verdict::Paid { tx_id, block, fee },
-            1 => Verdict::PaidUnexpected { tx_id, block, fee, received: MicroUsdt::new(n[2]) },
-            2 => Verdict::Failed { tx_id, block, fee },
-            _ => Verdict::Dead,
-        }
+fn signer_set() -> impl Strategy<Value = SignerSet> {
+    let signer = (node(), address()).prop_map(|(node, key_address)| TreasurySigner { node, key_address });
+    (any::<u32>(), any::<u8>(), vec(signer, 0..=SignerSet::MAX)).prop_map(|(era, threshold, members)| SignerSet {
+        era,
+        threshold,
+        members,
     })
 }
 
-fn receipt() -> impl Strategy<Value = ReceiptVote> {
-    (bytes(PayoutId::from_bytes), any::<u32>(), verdict()).prop_map(|(payout, attempt, verdict)| ReceiptVote {
-        payout,
-        attempt,
-        verdict,
+fn vault_limits() -> impl Strategy<Value = VaultLimits> {
+    (amount(), amount()).prop_map(|(cap, push_fee)| VaultLimits { cap, push_fee })
+}
+
+fn pool_change() -> impl Strategy<Value = PoolChange> {
+    prop_oneof![
+        node().prop_map(PoolChange::Hold),
+        node().prop_map(PoolChange::Resume),
+        any::<bool>().prop_map(PoolChange::Suspend),
+        (bytes(AccountId::from_bytes), amount()).prop_map(|(account, amount)| PoolChange::Correct { account, amount }),
+        amount().prop_map(PoolChange::Losses),
+        (any::<u32>(), signer_set()).prop_map(|(nonce, next)| PoolChange::Signers { nonce, next }),
+        (any::<[u32; 2]>(), vault_limits()).prop_map(|([era, nonce], next)| PoolChange::Limits { era, nonce, next }),
+    ]
+}
+
+pub(crate) fn pool_command() -> impl Strategy<Value = MultiSigned<PoolCommand>> {
+    let signatures = vec((node(), signature()), 0..=MultiSigned::<PoolCommand>::MAX_SIGNATURES);
+    (pool_id(), any::<u64>(), pool_change(), signatures).prop_map(|(pool, number, change, signatures)| MultiSigned {
+        record: PoolCommand { pool, number, change },
+        signatures,
     })
-}
-
-pub(crate) fn commit() -> impl Strategy<Value = Commit> {
-    let lists = (vec(solid(), 0..3), vec(treasury_view(), 0..3), vec(receipt(), 0..5));
-    (epoch(), bytes(Hash::from_bytes), number(UnixMillis::new), lists).prop_map(
-        |(epoch, report, time, (solid, treasuries, receipts))| Commit {
-            epoch,
-            report,
-            time,
-            solid,
-            treasuries,
-            receipts,
-        },
-    )
-}
-
-pub(crate) fn attempt() -> impl Strategy<Value = PayoutAttempt> {
-    (any::<([[u8; 32]; 4], [u64; 4], [u32; 2])>(), [address(), address(), address()], solid()).prop_map(
-        |((ids, n, m), [to, treasury, token], reference)| PayoutAttempt {
-            payout: PayoutId::from_bytes(ids[0]),
-            attempt: m[0],
-            id: AttemptId::from_bytes(ids[1]),
-            pool: PoolId::from_bytes(ids[2]),
-            settlement: n[0],
-            worker: NodeId::from_bytes(ids[3]),
-            to,
-            amount: MicroUsdt::new(n[1]),
-            treasury,
-            token,
-            permission_id: m[1],
-            reference,
-            expiration: UnixMillis::new(n[2]),
-            fee_limit: Sun::new(n[3]),
-        },
-    )
 }
 
 pub(crate) fn cosign_request() -> impl Strategy<Value = CosignRequest> {
-    (bytes(PayoutId::from_bytes), any::<u32>()).prop_map(|(payout, attempt)| CosignRequest { payout, attempt })
+    prop_oneof![
+        (pool_id(), any::<u64>()).prop_map(|(pool, settlement)| CosignRequest::Root { pool, settlement }),
+        (pool_id(), any::<u32>()).prop_map(|(pool, nonce)| CosignRequest::Signers { pool, nonce }),
+        (pool_id(), any::<u32>()).prop_map(|(pool, nonce)| CosignRequest::Limits { pool, nonce }),
+    ]
 }
 
 pub(crate) fn cosign_reply() -> impl Strategy<Value = CosignReply> {
@@ -283,17 +276,11 @@ pub(crate) fn liveness() -> impl Strategy<Value = LivenessMessage> {
 
 pub(crate) fn block() -> impl Strategy<Value = Block> {
     let head = (epoch(), block_hash(), node(), number(UnixMillis::new));
-    let lists = (vec(signed(commit()), 0..4), vec(signed(reveal()), 0..4));
-    (head, lists, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
-        |((height, parent, proposer, time), (commits, reveals), next_set, state_root)| Block {
-            height,
-            parent,
-            proposer,
-            time,
-            commits,
-            reveals,
-            next_set,
-            state_root,
+    let reports = (vec(signed(commit()), 0..4), vec(signed(reveal()), 0..4));
+    let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3));
+    (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
+        |((height, parent, proposer, time), (commits, reveals), (commands, payout_roots), next_set, state_root)| {
+            Block { height, parent, proposer, time, commits, reveals, commands, payout_roots, next_set, state_root }
         },
     )
 }
@@ -324,12 +311,12 @@ pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
 }
 
 fn worker() -> impl Strategy<Value = GenesisWorker> {
-    (node(), node(), address(), any::<bool>(), capacity()).prop_map(
-        |(node, operator, payout_address, can_lead, capacity)| GenesisWorker {
+    (node(), node(), address(), option::of(address()), capacity()).prop_map(
+        |(node, operator, payout_address, gas_address, capacity)| GenesisWorker {
             node,
             operator,
             payout_address,
-            can_lead,
+            gas_address,
             capacity,
         },
     )
@@ -337,13 +324,11 @@ fn worker() -> impl Strategy<Value = GenesisWorker> {
 
 fn pool() -> impl Strategy<Value = GenesisPool> {
     let split = prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)];
-    let signer = (node(), address()).prop_map(|(node, key_address)| TreasurySigner { node, key_address });
-    let treasury = (address(), any::<u32>(), any::<u32>(), vec(signer, 0..5)).prop_map(
-        |(address, permission_id, threshold, signers)| Treasury { address, permission_id, threshold, signers },
-    );
+    let vault = (address(), any::<u32>(), vault_limits(), signer_set())
+        .prop_map(|(address, nonce, limits, signers)| Vault { address, nonce, limits, signers });
     let people = (".{0,20}", node(), vec(node(), 0..5));
-    (people, number(MicroUsdt::new), split, ppm(), address(), treasury).prop_map(
-        |((name, owner, members), budget, split, commission, commission_address, treasury)| GenesisPool {
+    (people, amount(), split, ppm(), address(), vault).prop_map(
+        |((name, owner, members), budget, split, commission, commission_address, vault)| GenesisPool {
             name,
             owner,
             members,
@@ -351,7 +336,7 @@ fn pool() -> impl Strategy<Value = GenesisPool> {
             split,
             commission,
             commission_address,
-            treasury,
+            vault,
         },
     )
 }
@@ -363,13 +348,15 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
         epoch_ms: n[0],
         settle_every: n[1],
         payout_threshold: MicroUsdt::new(n[2]),
-        fee_limit_cap: Sun::new(n[3]),
+        leader_timeout_ms: n[3],
         ..Policy::default()
     });
-    (".{0,20}", policy, vec(validator, 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
-        |(name, policy, validators, workers, pools)| Genesis {
+    let first = option::of(bytes(NetworkId::from_bytes));
+    (".{0,20}", policy, first, vec(validator, 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
+        |(name, policy, first_network, validators, workers, pools)| Genesis {
             name,
             policy,
+            first_network,
             validators,
             workers,
             pools,

@@ -1,7 +1,9 @@
 //! One sample of every record against its committed bytes.
 
 use lucid_types::codec::encode;
-use lucid_types::id::{AttemptId, Hash, NetworkId, NodeId, PayoutId, PoolId};
+use lucid_types::id::{Hash, NetworkId, NodeId, PayoutId, PoolId};
+use lucid_types::payout::AccountKind;
+use lucid_types::payout_tree::AccountId;
 
 use crate::harness::{Golden, HostileLengths, OneEncoding};
 use crate::samples;
@@ -12,14 +14,17 @@ fn every_record_has_the_committed_bytes() {
     samples::each(&mut golden);
     let (network, worker) = (samples::network(), NodeId::from_bytes([3; 32]));
     let pool = PoolId::derive(&network, "pool");
+    let account = AccountId::derive(&network, &pool, AccountKind::Worker, &worker);
+    let commission = AccountId::derive(&network, &pool, AccountKind::Commission, &worker);
     golden.facts(
         "derived",
         &[
             ("node id of the seed 01..01", samples::key(1).node_id().as_bytes()),
             ("hash under a context", Hash::derive("lucid test 1", &[b"a", b"b"]).as_bytes()),
             ("pool id", pool.as_bytes()),
-            ("payout id", PayoutId::derive(&network, &pool, 7, &worker).as_bytes()),
-            ("attempt id", AttemptId::derive(&network, &pool, 7, &worker, 2).as_bytes()),
+            ("worker's account", account.as_bytes()),
+            ("commission's account", commission.as_bytes()),
+            ("payout id", PayoutId::derive(&account, 7).as_bytes()),
             ("validator set", &encode(&samples::validators().members().to_vec())),
             ("validator set hash", samples::validators().hash().as_bytes()),
         ],
@@ -50,8 +55,14 @@ fn every_signed_sample_holds_for_its_network_only() {
     samples::attestation().check(&elsewhere).unwrap_err();
     samples::probe_reply().check(&here).unwrap();
     samples::probe_reply().check(&elsewhere).unwrap_err();
-    samples::cosign_request().check(&here).unwrap();
-    samples::cosign_request().check(&elsewhere).unwrap_err();
+    for (_, request) in samples::cosign_requests() {
+        request.check(&here).unwrap();
+        request.check(&elsewhere).unwrap_err();
+    }
+    for (_, command) in samples::pool_commands() {
+        command.check(&here).unwrap();
+        command.check(&elsewhere).unwrap_err();
+    }
     samples::proposal().check(&here).unwrap();
     samples::proposal().check(&elsewhere).unwrap_err();
     for item in samples::liveness_items() {

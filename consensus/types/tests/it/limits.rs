@@ -1,15 +1,19 @@
 //! The greatest instance of every record fits its own limit and that of everything that carries it.
 
-use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::commit::Commit;
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutId, PoolId, SolidBlockId, TxId};
-use lucid_types::payout::{CosignReply, ReceiptVote, SolidBlock, TokenFlags, TreasuryView, Verdict};
+use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::payout::{
+    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
+};
+use lucid_types::payout_tree::AccountId;
 use lucid_types::report::{Observation, Reveal, ScoreReport};
-use lucid_types::signed::{Signature, Signed};
+use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
@@ -53,29 +57,40 @@ fn signed<T>(record: T) -> Signed<T> {
 }
 
 fn commit() -> Commit {
-    let solid =
-        |number| SolidBlock { number, id: SolidBlockId::from_bytes([0xff; 32]), time: UnixMillis::new(u64::MAX) };
-    let (tx_id, block, fee) = (TxId::from_bytes([0xff; 32]), u64::MAX, Sun::new(u64::MAX));
-    let verdict = Verdict::PaidUnexpected { tx_id, block, fee, received: MicroUsdt::new(u64::MAX) };
-    let flags = TokenFlags { paused: true, deprecated: true, fee: true, treasury_blacklisted: true };
-    let treasury = |i| TreasuryView {
-        pool: PoolId::from_bytes(numbered(i)),
-        usdt: MicroUsdt::new(u64::MAX),
-        trx: Sun::new(u64::MAX),
-        energy_price: Sun::new(u64::MAX),
-        flags,
-        permission_matches: true,
+    Commit { epoch: HUGE, report: Hash::from_bytes([0xff; 32]), time: UnixMillis::new(u64::MAX) }
+}
+
+fn signer_set() -> SignerSet {
+    let signer = |i| TreasurySigner {
+        node: NodeId::from_bytes(numbered(i)),
+        key_address: PayoutAddress::from_hash20([u8::try_from(i + 1).unwrap(); 20]),
     };
-    let receipt = |i| ReceiptVote { payout: PayoutId::from_bytes(numbered(i)), attempt: u32::MAX, verdict };
-    let up_to = |n: usize| 0..u32::try_from(n).unwrap();
-    Commit {
-        epoch: HUGE,
-        report: Hash::from_bytes([0xff; 32]),
-        time: UnixMillis::new(u64::MAX),
-        solid: (0..Commit::MAX_SOLID).map(|_| solid(u64::MAX)).collect(),
-        treasuries: up_to(Commit::MAX_TREASURIES).map(treasury).collect(),
-        receipts: up_to(Commit::MAX_RECEIPTS).map(receipt).collect(),
+    let set = SignerSet {
+        era: u32::MAX,
+        threshold: u8::try_from(SignerSet::MAX).unwrap(),
+        members: (0..u32::try_from(SignerSet::MAX).unwrap()).map(signer).collect(),
+    };
+    set.check().unwrap();
+    set
+}
+
+/// The longest command: other signers, as many as there may be.
+fn command() -> PoolCommand {
+    PoolCommand {
+        pool: PoolId::from_bytes([0xff; 32]),
+        number: u64::MAX,
+        change: PoolChange::Signers { nonce: u32::MAX, next: signer_set() },
     }
+}
+
+/// Signed by the owner and by all treasury signers.
+fn signed_command() -> MultiSigned<PoolCommand> {
+    let signers = nodes(u32::try_from(SignerSet::MAX + 1).unwrap());
+    MultiSigned { record: command(), signatures: signers.into_iter().map(|signer| (signer, signature())).collect() }
+}
+
+fn root(i: u32) -> SettlementRoot {
+    SettlementRoot { pool: PoolId::from_bytes(numbered(i)), ..samples::settlement_root() }
 }
 
 fn reveal(observations: u32) -> Reveal {
@@ -108,28 +123,75 @@ fn certificate() -> Certificate {
     Certificate { height: HUGE, round: u32::MAX, block: BlockHash::from_bytes([0xff; 32]), signatures }
 }
 
-/// A block of exactly [`Block::MAX_BYTES`]: full reveals, and in the last commits as many verdicts as still fit.
+/// A block of nearly [`Block::MAX_BYTES`]: a root of every pool, as many commands as it may carry, full reveals, and
+/// commits in what room is left.
 fn block() -> Block {
-    let mut block = Block { commits: vec![], reveals: vec![], ..samples::block() };
-    let full = signed(reveal(MAX_WORKERS));
+    let pools = u32::try_from(Genesis::MAX_POOLS).unwrap();
+    let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
+    let mut block = Block {
+        commits: vec![],
+        reveals: vec![],
+        commands: vec![signed_command(); n_commands],
+        payout_roots: (0..pools).map(root).collect(),
+        ..samples::block()
+    };
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
-    let count = room(&block) / encode(&full).len();
-    block.reveals = vec![full; count];
-    let bare = signed(Commit { solid: vec![], treasuries: vec![], receipts: vec![], ..commit() });
-    let (bare_bytes, receipt_bytes) = (encode(&bare).len(), encode(&commit().receipts[0]).len());
-    while room(&block) >= bare_bytes {
-        let receipts = ((room(&block) - bare_bytes) / receipt_bytes).min(Commit::MAX_RECEIPTS);
-        let mut next = bare.clone();
-        next.record.receipts = commit().receipts[..receipts].to_vec();
-        block.commits.push(next);
-    }
+    let full = signed(reveal(MAX_WORKERS));
+    block.reveals = vec![full.clone(); room(&block) / encode(&full).len()];
+    let bare = signed(commit());
+    block.commits = vec![bare.clone(); room(&block) / encode(&bare).len()];
     block
 }
 
+/// The limit of a record of fixed length, or of one that has a greatest length, is that length.
 #[test]
-fn reports_and_commits_at_their_caps() {
-    fits(&commit());
-    fits(&signed(commit()));
+fn limits_of_small_records_are_their_greatest_lengths() {
+    fn exact<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
+        assert_eq!(fits(value), T::MAX_BYTES, "{value:?}");
+    }
+    let pool = PoolId::from_bytes([0xff; 32]);
+    exact(&commit());
+    exact(&root(0));
+    exact(&command());
+    exact(&signed_command());
+    exact(&CosignRequest::Root { pool, settlement: u64::MAX });
+    exact(&signed(CosignRequest::Root { pool, settlement: u64::MAX }));
+    assert_eq!(SignerSet::MAX + 1, MultiSigned::<PoolCommand>::MAX_SIGNATURES);
+}
+
+#[test]
+fn every_change_fits_a_command() {
+    let (node, huge) = (NodeId::from_bytes([0xff; 32]), MicroUsdt::new(u64::MAX));
+    for change in [
+        PoolChange::Hold(node),
+        PoolChange::Resume(node),
+        PoolChange::Suspend(true),
+        PoolChange::Correct { account: AccountId::from_bytes([0xff; 32]), amount: huge },
+        PoolChange::Losses(huge),
+        PoolChange::Limits { era: u32::MAX, nonce: u32::MAX, next: VaultLimits { cap: huge, push_fee: huge } },
+    ] {
+        fits(&PoolCommand { change, ..command() });
+    }
+    let pool = command().pool;
+    fits(&CosignRequest::Signers { pool, nonce: u32::MAX });
+    fits(&CosignRequest::Limits { pool, nonce: u32::MAX });
+    fits(&CosignReply::Signed(TreasurySignature::from_bytes([0xff; 65])));
+}
+
+/// One signer or one signature too many is not even read.
+#[test]
+fn a_command_with_too_many_signers_is_refused_unread() {
+    let mut crowded = command();
+    let PoolChange::Signers { next, .. } = &mut crowded.change else { unreachable!("the longest command") };
+    next.members.push(next.members[0]);
+    assert!(decode::<PoolCommand>(&encode(&crowded)).is_err());
+    let mut signed = signed_command();
+    signed.signatures.push(signed.signatures[0]);
+    assert!(decode::<MultiSigned<PoolCommand>>(&encode(&signed)).is_err());
+}
+
+#[test]
+fn reports_at_their_caps() {
     fits(&reveal(MAX_WORKERS));
     fits(&signed(reveal(MAX_WORKERS)));
     let bytes = encode(&reveal(MAX_WORKERS).report).len();
@@ -170,12 +232,12 @@ fn the_largest_block_fits_everything_that_carries_it() {
     assert!(fits(&answer) <= MAX_MESSAGE_BYTES);
 }
 
-/// One answer has room for the reports that one validator can be missing: a commit and a reveal.
+/// One answer has room for everyone's commit and for reveals that are worth the question.
 #[test]
 fn reports_fit_an_answer() {
     fits(&SyncResponse::Reports {
-        commits: vec![signed(commit()); 20],
-        reveals: vec![signed(reveal(MAX_WORKERS)); 20],
+        commits: vec![signed(commit()); ValidatorSet::MAX_MEMBERS],
+        reveals: vec![signed(reveal(MAX_WORKERS)); 30],
     });
 }
 
@@ -185,14 +247,28 @@ fn a_refusal_has_room_for_a_sentence() {
     assert!(decode::<CosignReply>(&encode(&CosignReply::Refused("x".repeat(2_000)))).is_err());
 }
 
+/// As many of everything as there may be, and names of 100 letters.
 #[test]
-fn a_public_networks_genesis_fits() {
+fn the_fullest_genesis_fits() {
     let mut genesis = samples::genesis();
+    let workers = nodes(u32::try_from(Genesis::MAX_WORKERS).unwrap());
     let worker = genesis.workers[0].clone();
-    genesis.workers =
-        nodes(20_000).into_iter().map(|node| lucid_types::genesis::GenesisWorker { node, ..worker.clone() }).collect();
-    genesis.pools[0].members = nodes(20_000);
+    genesis.workers = workers.iter().map(|node| GenesisWorker { node: *node, ..worker.clone() }).collect();
+    let mut pool = genesis.pools[0].clone();
+    pool.vault.signers = signer_set();
+    let members = workers.chunks(Genesis::MAX_WORKERS / Genesis::MAX_POOLS);
+    genesis.pools = (0..u64::try_from(Genesis::MAX_POOLS).unwrap())
+        .zip(members)
+        .map(|(i, members)| {
+            let mut pool = GenesisPool { name: format!("{i:0100}"), members: members.to_vec(), ..pool.clone() };
+            let mut vault = [0xa4; 20];
+            vault[..8].copy_from_slice(&i.to_be_bytes());
+            pool.vault.address = PayoutAddress::from_hash20(vault);
+            pool
+        })
+        .collect();
     genesis.validators =
         nodes(MAX_VALIDATORS).into_iter().map(|node| Validator { node, power: 1, operator: node }).collect();
-    fits(&genesis);
+    genesis.check().unwrap();
+    assert!(2 * fits(&genesis) > Genesis::MAX_BYTES);
 }

@@ -1,22 +1,22 @@
 //! One fixed sample of every record. Bytes are chosen so that every field can be found again in the golden file.
 
-use lucid_types::amount::{MicroUsdt, Ppm, Sun};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Treasury, TreasurySigner};
-use lucid_types::id::{
-    AttemptId, BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, SolidBlockId, StateRoot, TxId,
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{
-    CosignReply, CosignRequest, PayoutAttempt, ReceiptVote, SolidBlock, TokenFlags, TreasurySignature, TreasuryView,
-    Verdict,
+    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
+use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, Reveal, ScoreReport};
-use lucid_types::signed::Signed;
+use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
@@ -57,12 +57,21 @@ where
 }
 
 fn payouts(visitor: &mut impl Visitor) {
-    visitor.visit("payout_attempt", &attempt(), &[]);
-    signed(visitor, "cosign_request", &cosign_request());
+    let root = settlement_root();
+    visitor.visit("settlement_root", &root, &[]);
+    visitor.visit("settlement_root_without_leader", &SettlementRoot { leader: None, until: 0, ..root }, &[]);
+    for (name, command) in pool_commands() {
+        let signatures: Vec<_> =
+            command.signatures.iter().map(|(_, signature)| ("signature", signature.as_bytes().as_slice())).collect();
+        visitor.visit(name, &command, &signatures);
+    }
+    for (name, request) in cosign_requests() {
+        signed(visitor, name, &request);
+    }
     let signed = CosignReply::Signed(TreasurySignature::from_bytes([0x65; 65]));
     visitor.visit("cosign_reply_signed", &signed, &[]);
     visitor.visit("cosign_reply_not_final", &CosignReply::NotFinal, &[]);
-    visitor.visit("cosign_reply_refused", &CosignReply::Refused("over the daily cap".into()), &[]);
+    visitor.visit("cosign_reply_refused", &CosignReply::Refused("the pool is suspended".into()), &[]);
 }
 
 fn votes(visitor: &mut impl Visitor) {
@@ -181,65 +190,68 @@ pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
     key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
 }
 
-fn receipts() -> Vec<ReceiptVote> {
-    let (tx_id, block, fee) = (TxId::from_bytes([0x77; 32]), 54_321, Sun::new(27_600_000));
-    let verdicts = [
-        Verdict::Paid { tx_id, block, fee },
-        Verdict::PaidUnexpected { tx_id, block, fee, received: MicroUsdt::new(99) },
-        Verdict::Failed { tx_id, block, fee },
-        Verdict::Dead,
-    ];
-    let vote = |(i, verdict)| ReceiptVote { payout: PayoutId::from_bytes([i; 32]), attempt: 2, verdict };
-    (0x80..).zip(verdicts).map(vote).collect()
-}
-
-pub(crate) fn solid() -> SolidBlock {
-    SolidBlock { number: 54_300, id: SolidBlockId::from_bytes([0x66; 32]), time: time() }
-}
-
 pub(crate) fn commit(signer: u8) -> Signed<Commit> {
-    let view = TreasuryView {
-        pool: PoolId::from_bytes([0x70; 32]),
-        usdt: MicroUsdt::new(5_000_000_000),
-        trx: Sun::new(900_000_000),
-        energy_price: Sun::new(100),
-        flags: TokenFlags { paused: false, deprecated: true, fee: false, treasury_blacklisted: true },
-        permission_matches: true,
-    };
     let reveal = reveal(signer);
-    let commit = Commit {
-        epoch: epoch(),
-        report: reveal.record.commitment(&network(), &reveal.signer),
-        time: time(),
-        solid: vec![solid(), SolidBlock { number: 54_280, ..solid() }],
-        treasuries: vec![view],
-        receipts: receipts(),
-    };
+    let commit = Commit { epoch: epoch(), report: reveal.record.commitment(&network(), &reveal.signer), time: time() };
     key(signer).sign_commit(&network(), commit).into_inner()
 }
 
-pub(crate) fn attempt() -> PayoutAttempt {
-    PayoutAttempt {
-        payout: PayoutId::from_bytes([0x81; 32]),
-        attempt: 2,
-        id: AttemptId::from_bytes([0x82; 32]),
-        pool: PoolId::from_bytes([0x83; 32]),
+pub(crate) fn settlement_root() -> SettlementRoot {
+    SettlementRoot {
+        pool: pool(),
         settlement: 9,
-        worker: NodeId::from_bytes([0x84; 32]),
-        to: address(0x85),
-        amount: MicroUsdt::new(123_456_789),
-        treasury: address(0x86),
-        token: address(0x87),
-        permission_id: 2,
-        reference: solid(),
-        expiration: time(),
-        fee_limit: Sun::new(14_331_350),
+        vault: address(0x82),
+        era: 2,
+        root: PayoutRoot::from_bytes([0x83; 32]),
+        total: MicroUsdt::new(123_456_789),
+        fees: MicroUsdt::new(30_000),
+        promised: MicroUsdt::new(240_000_000),
+        leader: Some(address(0x84)),
+        until: 1_800_000_010,
     }
 }
 
-pub(crate) fn cosign_request() -> Signed<CosignRequest> {
-    let record = CosignRequest { payout: PayoutId::from_bytes([0x81; 32]), attempt: 2 };
-    key(4).sign_cosign(&network(), record).into_inner()
+fn pool() -> PoolId {
+    PoolId::from_bytes([0x81; 32])
+}
+
+/// Two of three signers, whose keys on the payment network are told apart by `key_address`.
+fn signer_set(era: u32, key_address: u8) -> SignerSet {
+    let signer = |i| TreasurySigner { node: key(i).node_id(), key_address: address(key_address + i) };
+    SignerSet { era, threshold: 2, members: (1..=3).map(signer).collect() }
+}
+
+/// One of each change, signed by the owner and, where they must, by two treasury signers.
+pub(crate) fn pool_commands() -> [(&'static str, MultiSigned<PoolCommand>); 7] {
+    let account = AccountId::from_bytes([0x85; 32]);
+    let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
+    let changes = [
+        ("pool_command_hold", PoolChange::Hold(key(5).node_id())),
+        ("pool_command_resume", PoolChange::Resume(key(5).node_id())),
+        ("pool_command_suspend", PoolChange::Suspend(true)),
+        ("pool_command_correct", PoolChange::Correct { account, amount: MicroUsdt::new(7_000_000) }),
+        ("pool_command_losses", PoolChange::Losses(MicroUsdt::new(8_000_000))),
+        ("pool_command_signers", PoolChange::Signers { nonce: 11, next: signer_set(3, 0xb0) }),
+        ("pool_command_limits", PoolChange::Limits { era: 2, nonce: 12, next: limits }),
+    ];
+    changes.map(|(name, change)| {
+        let signers = if change.needs_signers() { &[4, 1, 2][..] } else { &[4] };
+        let record = PoolCommand { pool: pool(), number: 6, change };
+        let sign = |i: &u8| {
+            let signed = key(*i).sign_pool_command(&network(), record.clone()).into_inner();
+            (signed.signer, signed.signature)
+        };
+        (name, MultiSigned::collect(record.clone(), signers.iter().map(sign)))
+    })
+}
+
+pub(crate) fn cosign_requests() -> [(&'static str, Signed<CosignRequest>); 3] {
+    [
+        ("cosign_request_root", CosignRequest::Root { pool: pool(), settlement: 9 }),
+        ("cosign_request_signers", CosignRequest::Signers { pool: pool(), nonce: 1 }),
+        ("cosign_request_limits", CosignRequest::Limits { pool: pool(), nonce: 2 }),
+    ]
+    .map(|(name, record)| (name, key(4).sign_cosign(&network(), record).into_inner()))
 }
 
 fn precommit() -> Vote {
@@ -278,6 +290,8 @@ pub(crate) fn block() -> Block {
         time: time(),
         commits: vec![commit(1), commit(2)],
         reveals: vec![reveal(3)],
+        commands: pool_commands()[4..=5].iter().map(|(_, command)| command.clone()).collect(),
+        payout_roots: vec![settlement_root()],
         next_set: validators().hash(),
         state_root: StateRoot::from_bytes([0x92; 32]),
     }
@@ -296,7 +310,7 @@ pub(crate) fn genesis() -> Genesis {
         node: key(i).node_id(),
         operator: key(i + 10).node_id(),
         payout_address: address(i),
-        can_lead: i == 5,
+        gas_address: (i == 5).then(|| address(0xa5)),
         capacity: capacity(),
     };
     Genesis {
@@ -307,6 +321,7 @@ pub(crate) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0xa1; 32]),
             usdt: address(0xa2),
         },
+        first_network: Some(NetworkId::from_bytes([0xa6; 32])),
         policy: Policy::default(),
         validators: validators().members().to_vec(),
         workers: vec![worker(5), worker(6)],
@@ -318,11 +333,11 @@ pub(crate) fn genesis() -> Genesis {
             split: SplitRule::Equal,
             commission: Ppm::new(50_000),
             commission_address: address(0xa3),
-            treasury: Treasury {
+            vault: Vault {
                 address: address(0xa4),
-                permission_id: 2,
-                threshold: 2,
-                signers: (1..=3).map(|i| TreasurySigner { node: key(i).node_id(), key_address: address(i) }).collect(),
+                nonce: 1,
+                limits: VaultLimits { cap: MicroUsdt::new(500_000_000), push_fee: MicroUsdt::new(20_000) },
+                signers: signer_set(2, 0),
             },
         }],
     }

@@ -106,9 +106,29 @@ fn history_is_read_by_kind_and_prefix_from_both_ends() {
     let newest = |limit| values(store.history_newest(HistoryKind::Payout, &[0xff], limit).unwrap());
     assert_eq!(newest(9), [&b"second"[..], b"first"]);
     assert_eq!(newest(1), [&b"second"[..]]);
+    let before = |end: &[u8]| values(store.history_before(HistoryKind::Payout, &[0xff], end, 9).unwrap());
+    assert_eq!(before(&[0xff, 3]), [&b"second"[..], b"first"]);
+    assert_eq!(before(&[0xff, 2]), [&b"first"[..]]);
+    assert!(before(&[0xff, 1]).is_empty());
     assert_eq!(values(store.history(HistoryKind::Score, &[], 9).unwrap()), [&b"score"[..]]);
     assert_eq!(store.history_record(HistoryKind::Score, &[0xff, 1]).unwrap().unwrap(), b"score");
     assert_eq!(store.history_record(HistoryKind::Score, &[0xfe, 9]).unwrap(), None);
+}
+
+#[test]
+fn history_without_a_block_is_written_and_removed_in_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let record =
+        |key: &[u8], value: &[u8]| HistoryRecord { kind: HistoryKind::Vault, key: key.to_vec(), value: value.to_vec() };
+    {
+        let store = open(folder.path());
+        store.write_history(&[record(b"a", b"1"), record(b"b", b"2")], &[]).unwrap();
+        let removed = [(HistoryKind::Vault, b"a".to_vec()), (HistoryKind::Payout, b"b".to_vec())];
+        store.write_history(&[record(b"c", b"3"), record(b"b", b"4")], &removed).unwrap();
+    }
+    let store = open(folder.path());
+    assert_eq!(store.history(HistoryKind::Vault, &[], 9).unwrap(), [record(b"b", b"4"), record(b"c", b"3")]);
+    assert_eq!(store.tip(), None);
 }
 
 #[test]

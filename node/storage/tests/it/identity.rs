@@ -75,6 +75,32 @@ fn a_newer_format_is_refused_even_with_families_that_this_build_does_not_know() 
 }
 
 #[test]
+fn an_older_format_is_refused_with_what_to_do() {
+    let write = |folder: &std::path::Path, format: u32| {
+        let names = rocksdb::DB::list_cf(&rocksdb::Options::default(), folder).unwrap();
+        let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, names).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).commit_block(commit(1)).unwrap();
+    write(folder.path(), FORMAT_VERSION - 1);
+    match Store::open(folder.path(), NETWORK).map(|_| ()) {
+        Err(error @ OpenError::OlderFormat { .. }) => {
+            let text = error.to_string();
+            assert!(
+                text.contains("has format 1, this program reads format 2 only") && text.contains("empty home"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    write(folder.path(), 0);
+    assert!(matches!(Store::open(folder.path(), NETWORK), Err(OpenError::NotAStore { .. })));
+    write(folder.path(), FORMAT_VERSION);
+    assert!(open(folder.path()).tip().is_some(), "the refusals changed nothing");
+}
+
+#[test]
 fn somebody_elses_database_is_not_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     rocksdb::DB::open_default(folder.path()).unwrap().put(b"their", b"data").unwrap();

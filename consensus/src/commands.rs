@@ -1,0 +1,65 @@
+//! Commands of pools that have arrived and wait for a block.
+//!
+//! Bounded: of each pool the next [`MAX_AHEAD`] numbers, one command each, and only those that its owner (and its treasury
+//! signers, where they must) have signed. So nobody can take a pool's places but its owner.
+
+use std::collections::BTreeMap;
+
+use lucid_types::block::Block;
+use lucid_types::codec::encode;
+use lucid_types::id::PoolId;
+use lucid_types::payout::PoolCommand;
+use lucid_types::signed::{MultiSigned, Verified};
+
+use crate::ledger::command::{apply, check_authority};
+use crate::ledger::state::State;
+use crate::network::Network;
+
+/// How many commands of a pool wait beyond the newest that a block holds.
+const MAX_AHEAD: u64 = 8;
+
+/// The waiting commands.
+#[derive(Debug, Default)]
+pub struct PendingCommands(BTreeMap<(PoolId, u64), Verified<MultiSigned<PoolCommand>>>);
+
+impl PendingCommands {
+    /// Adds a command. False if it is known, too far ahead, or its signers may not give it. Another command of a number
+    /// that waits already takes its place: its owner has thought again.
+    pub fn add(&mut self, network: &Network, state: &State, command: Verified<MultiSigned<PoolCommand>>) -> bool {
+        let key = (command.record.pool, command.record.number);
+        let Some(pool) = state.pools.get(&key.0) else { return false };
+        let is_near = key.1 > pool.commands && key.1 <= pool.commands.saturating_add(MAX_AHEAD);
+        // Other signatures under the same record change nothing.
+        let is_known = self.0.get(&key).is_some_and(|known| known.record == command.record);
+        if !is_near || is_known || check_authority(network, state, &command).is_err() {
+            return false;
+        }
+        self.0.insert(key, command);
+        true
+    }
+
+    /// Those that the next block may carry, in its order.
+    pub fn applicable(&self, network: &Network, state: &State) -> Vec<MultiSigned<PoolCommand>> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let (mut state, mut room) = (state.clone(), Block::MAX_COMMAND_BYTES);
+        let mut fits = |command: &&Verified<MultiSigned<PoolCommand>>| {
+            let Some(left) = room.checked_sub(encode::<MultiSigned<PoolCommand>>(command).len()) else { return false };
+            let applies = apply(network, &mut state, command).is_ok();
+            if applies {
+                room = left;
+            }
+            applies
+        };
+        self.0.values().filter(|command| fits(command)).map(|command| (**command).clone()).collect()
+    }
+
+    /// Forgets what no block can carry any more.
+    pub fn prune(&mut self, network: &Network, state: &State) {
+        self.0.retain(|(pool, number), command| {
+            let is_next = state.pools.get(pool).is_some_and(|pool| *number > pool.commands);
+            is_next && check_authority(network, state, command).is_ok()
+        });
+    }
+}

@@ -1,0 +1,167 @@
+//! Commands of pools: who may give them, and what they change.
+//!
+//! A command names a pool and carries the next number of that pool, so none applies twice and none overtakes another. The
+//! owner signs every command. What moves the pool's promises or its vault (a correction, losses, other signers, other
+//! limits) is signed by as many of the treasury signers in force as a payout root, too.
+
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::GenesisPool;
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
+use lucid_types::payout_tree::AccountId;
+use lucid_types::signed::MultiSigned;
+
+use crate::ledger::state::{Account, Hold, PoolState, State, VaultChange};
+use crate::network::Network;
+
+/// Whether those who signed may give the command, whatever its number and whatever the accounts say.
+///
+/// # Errors
+/// Whose signature is missing or out of place.
+pub fn check_authority(
+    network: &Network,
+    state: &State,
+    command: &MultiSigned<PoolCommand>,
+) -> Result<(), &'static str> {
+    let pool = network.pool(&command.record.pool).ok_or("there is no such pool")?;
+    let accounts = state.pools.get(&command.record.pool).ok_or("there is no such pool")?;
+    let signers = &accounts.vault.signers;
+    let is_signer = |node| signers.members.iter().any(|signer| signer.node == node);
+    if !command.is_signed_by(&pool.owner) {
+        return Err("the pool's owner has not signed it");
+    }
+    if command.signatures.iter().any(|(node, _)| *node != pool.owner && !is_signer(*node)) {
+        return Err("somebody has signed it who is neither the pool's owner nor one of its treasury signers");
+    }
+    let n_signers = command.signatures.iter().filter(|(node, _)| is_signer(*node)).count();
+    if command.record.change.needs_signers() && n_signers < signers.needed() {
+        return Err("too few of the pool's treasury signers have signed it");
+    }
+    Ok(())
+}
+
+/// Whether the next block could carry the command: who has signed it, its number, and what the accounts say.
+///
+/// # Errors
+/// Why it does not apply.
+pub fn check(network: &Network, state: &State, command: &MultiSigned<PoolCommand>) -> Result<(), &'static str> {
+    apply(network, &mut state.clone(), command)
+}
+
+/// Applies a command, or leaves everything as it was.
+///
+/// # Errors
+/// Why it does not apply.
+pub(crate) fn apply(
+    network: &Network,
+    state: &mut State,
+    command: &MultiSigned<PoolCommand>,
+) -> Result<(), &'static str> {
+    check_authority(network, state, command)?;
+    let PoolCommand { pool: id, number, change } = &command.record;
+    let pool = network.pool(id).ok_or("there is no such pool")?;
+    let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
+    if Some(*number) != accounts.commands.checked_add(1) {
+        return Err("its number is not the pool's next");
+    }
+    let worker = |node| AccountId::derive(network.account_network(), id, AccountKind::Worker, node);
+    match change {
+        PoolChange::Hold(node) => {
+            let from = accounts.settled.saturating_add(1);
+            let account = member(network, accounts, pool, node, worker(node))?;
+            if account.hold != Hold::No {
+                return Err("the member is held already");
+            }
+            account.hold = Hold::Since(from);
+        }
+        PoolChange::Resume(node) => {
+            let account = accounts.accounts.get_mut(&worker(node));
+            let held = account.filter(|account| matches!(account.hold, Hold::Since(_)));
+            held.ok_or("the member is not held")?.hold = Hold::Ends;
+        }
+        PoolChange::Suspend(suspended) => {
+            if accounts.suspended == *suspended {
+                return Err("the pool is so already");
+            }
+            accounts.suspended = *suspended;
+        }
+        PoolChange::Correct { account, amount } => correct(accounts, account, *amount)?,
+        PoolChange::Losses(amount) => lose(accounts, *amount)?,
+        PoolChange::Signers { nonce, next } => {
+            next.check().map_err(|_| "the vault would refuse these signers")?;
+            if Some(next.era) != accounts.vault.signers.era.checked_add(1) {
+                return Err("its era is not the vault's next");
+            }
+            use_nonce(accounts, *nonce)?;
+            let by = std::mem::replace(&mut accounts.vault.signers, next.clone());
+            accounts.changes.signers = Some(VaultChange { nonce: *nonce, by, next: next.clone() });
+            if let Some(newest) = &mut accounts.newest {
+                newest.era = next.era;
+            }
+        }
+        PoolChange::Limits { era, nonce, next } => {
+            if *era != accounts.vault.signers.era {
+                return Err("its era is not the vault's");
+            }
+            use_nonce(accounts, *nonce)?;
+            let by = accounts.vault.signers.clone();
+            accounts.changes.limits = Some(VaultChange { nonce: *nonce, by, next: *next });
+            accounts.vault.limits = *next;
+            accounts.next_push_fee = Some((accounts.settled.saturating_add(2), next.push_fee));
+        }
+    }
+    accounts.commands = *number;
+    Ok(())
+}
+
+/// The account of a member, made if nothing was owed to it yet.
+fn member<'a>(
+    network: &Network,
+    accounts: &'a mut PoolState,
+    pool: &GenesisPool,
+    node: &lucid_types::id::NodeId,
+    id: AccountId,
+) -> Result<&'a mut Account, &'static str> {
+    let worker =
+        network.worker(node).filter(|_| pool.members.contains(node)).ok_or("no member of the pool has this id")?;
+    Ok(accounts.accounts.entry(id).or_insert(Account::new(AccountKind::Worker, *node, worker.payout_address)))
+}
+
+/// Uses the number of a change of the vault up.
+fn use_nonce(accounts: &mut PoolState, nonce: u32) -> Result<(), &'static str> {
+    if nonce != accounts.vault.nonce {
+        return Err("its nonce is not the number of the vault's changes");
+    }
+    // The vault counts in 24 bits.
+    let next = nonce.checked_add(1).filter(|next| *next < 1 << 24);
+    accounts.vault.nonce = next.ok_or("the vault has seen too many changes")?;
+    Ok(())
+}
+
+/// What a pool may ever promise, of budgets and of losses: far above any sum of USDT, and low enough that no sum of a pool's
+/// amounts overflows, whatever its owner and its signers do.
+pub(crate) const MAX_PROMISED: MicroUsdt = MicroUsdt::new(1 << 62);
+
+fn grown(sum: MicroUsdt, amount: MicroUsdt) -> Result<MicroUsdt, &'static str> {
+    if amount == MicroUsdt::ZERO {
+        return Err("the amount is zero");
+    }
+    sum.checked_add(amount).filter(|sum| *sum <= MAX_PROMISED).ok_or("the amount is too great to count")
+}
+
+fn correct(accounts: &mut PoolState, id: &AccountId, amount: MicroUsdt) -> Result<(), &'static str> {
+    let pending = accounts.accounts.values().map(|account| account.correction);
+    let pending = MicroUsdt::sum(pending).ok_or("the amount is too great to count")?;
+    grown(accounts.budgets.saturating_add(pending), amount)?;
+    let account = accounts.accounts.get_mut(id).ok_or("the pool has no such account")?;
+    account.correction = account.correction.saturating_add(amount);
+    Ok(())
+}
+
+fn lose(accounts: &mut PoolState, amount: MicroUsdt) -> Result<(), &'static str> {
+    accounts.losses = grown(accounts.losses, amount)?;
+    if let Some(newest) = &mut accounts.newest {
+        newest.total = newest.total.saturating_add(amount);
+        newest.promised = newest.promised.saturating_add(amount);
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Commands of pools: who may give them, what they change, and what can never be undone.
+
+use lucid_types::amount::MicroUsdt;
+use lucid_types::block::Block;
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout_tree::AccountId;
+use lucid_types::signed::MultiSigned;
+
+use super::chain::{BUDGET, Chain, VALIDATORS, all_good, genesis, genesis_with, signers, validator, worker};
+use crate::commands::PendingCommands;
+use crate::ledger::build::build;
+use crate::ledger::check::InvalidBlock;
+use crate::ledger::execute::Event;
+use crate::ledger::settle::MAX_HOLD;
+use crate::ledger::state::Hold;
+use crate::reports::Reports;
+
+fn usdt(n: u64) -> MicroUsdt {
+    MicroUsdt::new(n * 1_000_000)
+}
+
+fn refusal(chain: &Chain, command: MultiSigned<PoolCommand>) -> String {
+    let mut chain = chain.clone();
+    let block = Block { commands: vec![command], ..chain.draft(all_good) };
+    let block = chain.seal(block);
+    match chain.validate(block).unwrap_err() {
+        InvalidBlock::Command { problem, .. } => problem.to_owned(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn who_may_command() {
+    let chain = Chain::grown(genesis(), 3);
+    let hold = || PoolChange::Hold(worker(0));
+    let losses = || PoolChange::Losses(usdt(1));
+    for (change, by, problem) in [
+        (hold(), vec![1, 2], "owner has not signed"),
+        (hold(), vec![0, 3], "neither the pool's owner nor one of its treasury signers"),
+        (losses(), vec![0], "too few of the pool's treasury signers"),
+        (losses(), vec![1, 2], "owner has not signed"),
+    ] {
+        let found = refusal(&chain, chain.command(change, &by));
+        assert!(found.contains(problem), "{found}");
+    }
+    // The owner is a treasury signer here, and one more makes two of three.
+    for (change, by) in [(hold(), vec![0]), (hold(), vec![0, 1, 2]), (losses(), vec![0, 2])] {
+        let mut chain = chain.clone();
+        chain.step_with(vec![chain.command(change, &by)]);
+        assert_eq!(chain.pool().commands, 1);
+    }
+    let mut foreign = chain.command(hold(), &[0]);
+    foreign.record.pool = lucid_types::id::PoolId::from_bytes([7; 32]);
+    let block = Block { commands: vec![foreign], ..chain.clone().draft(all_good) };
+    assert!(block.verify(chain.network.id()).is_err(), "a signature holds for its pool only");
+}
+
+#[test]
+fn a_command_applies_once_and_in_order() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let first = chain.command(PoolChange::Suspend(true), &[0]);
+    chain.step_with(vec![first.clone()]);
+    assert!(refusal(&chain, first).contains("number is not the pool's next"));
+    let mut ahead = chain.clone();
+    ahead.state.pools.values_mut().next().unwrap().commands += 1;
+    assert!(refusal(&chain, ahead.command(PoolChange::Suspend(false), &[0])).contains("number is not"));
+
+    // Two in one block stand in the order of their numbers.
+    let one = chain.command(PoolChange::Suspend(false), &[0]);
+    let mut then = chain.clone();
+    then.state.pools.values_mut().next().unwrap().commands += 1;
+    let two = then.command(PoolChange::Hold(worker(1)), &[0]);
+    let block = Block { commands: vec![two.clone(), one.clone()], ..chain.draft(all_good) };
+    assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Commands);
+    let block = Block { commands: vec![one.clone(), one.clone()], ..chain.draft(all_good) };
+    assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Commands);
+    chain.step_with(vec![one, two]);
+    assert_eq!(chain.pool().commands, 3);
+}
+
+#[test]
+fn what_is_held_is_owed_later_and_never_lost() {
+    // 38 USDT a settlement for each of three members.
+    let mut chain = Chain::grown(genesis(), 3);
+    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
+    assert!(refusal(&chain, chain.command(PoolChange::Hold(worker(0)), &[0])).contains("held already"));
+    assert!(refusal(&chain, chain.command(PoolChange::Hold(validator(1)), &[0])).contains("no member"));
+    assert!(refusal(&chain, chain.command(PoolChange::Resume(worker(1)), &[0])).contains("not held"));
+    for _ in 0..2 {
+        chain.step(all_good);
+    }
+    let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
+    assert_eq!((account.owed, account.held, account.hold), (usdt(38), usdt(38), Hold::Since(2)));
+    chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
+    let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
+    assert_eq!((account.owed, account.held, account.hold), (usdt(3 * 38), MicroUsdt::ZERO, Hold::No));
+    assert_eq!(chain.pool().settled, 3);
+}
+
+#[test]
+fn a_hold_lapses() {
+    let mut chain = Chain::grown(genesis(), 3);
+    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
+    let held = |chain: &Chain| chain.account(AccountKind::Worker, worker(0)).unwrap().held;
+    while chain.pool().settled < 1 + MAX_HOLD {
+        chain.step(all_good);
+    }
+    assert_eq!(held(&chain), usdt(MAX_HOLD * 38), "settlements 2 to 8");
+    while chain.pool().settled < 2 + MAX_HOLD {
+        chain.step(all_good);
+    }
+    let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
+    assert_eq!((account.owed, account.held), (usdt((2 + MAX_HOLD) * 38), MicroUsdt::ZERO));
+}
+
+#[test]
+fn a_suspended_pool_makes_no_root_and_still_owes() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let before = chain.pool().newest;
+    chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
+    for _ in 0..4 {
+        chain.step(all_good);
+    }
+    assert_eq!(chain.pool().settled, 3);
+    assert_eq!(chain.pool().newest, before);
+    assert_eq!(chain.pool().owed().unwrap().get(), 3 * BUDGET);
+    let events = chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
+    let settled = events.into_iter().find_map(|e| if let Event::Settled(settled) = e { Some(settled) } else { None });
+    let settled = settled.unwrap();
+    assert_eq!((settled.root.settlement, settled.root.total.get()), (4, 4 * BUDGET));
+    let of_worker = settled.requests.iter().find(|request| request.node == worker(0)).unwrap();
+    assert_eq!(of_worker.amount, usdt(3 * 38), "one request for all that became due meanwhile");
+}
+
+/// After a theft: what was booked on a known account is owed again, what was taken beside the ledger raises the total.
+#[test]
+fn corrections_and_losses_make_everyone_whole() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let robbed = chain.account_id(AccountKind::Worker, worker(2));
+    let root = chain.pool().newest.unwrap();
+    let correct = PoolChange::Correct { account: robbed, amount: usdt(38) };
+    let first = chain.command(correct, &[0, 1]);
+    let mut then = chain.clone();
+    then.state.pools.values_mut().next().unwrap().commands += 1;
+    let events = chain.step_with(vec![first, then.command(PoolChange::Losses(usdt(7)), &[0, 1])]);
+
+    let reissued = chain.pool().newest.unwrap();
+    assert_eq!(events, [Event::Reissued(reissued)]);
+    assert_eq!((reissued.root, reissued.settlement, reissued.until), (root.root, root.settlement, root.until));
+    assert_eq!(reissued.total, root.total.saturating_add(usdt(7)));
+    assert_eq!(reissued.promised, root.promised.saturating_add(usdt(7)));
+    assert_eq!(chain.archive.blocks[&chain.state.height].payout_roots, [reissued]);
+    assert_eq!(chain.pool().accounts[&robbed].owed, usdt(38), "corrections wait for the next root");
+
+    chain.step(all_good);
+    assert_eq!(chain.pool().accounts[&robbed].owed, usdt(3 * 38));
+    let newest = chain.pool().newest.unwrap();
+    assert_eq!(newest.total.get(), 2 * BUDGET + 45_000_000);
+    assert_eq!(newest.promised, newest.total);
+
+    let unknown = PoolChange::Correct { account: AccountId::from_bytes([1; 32]), amount: usdt(1) };
+    assert!(refusal(&chain, chain.command(unknown, &[0, 1])).contains("no such account"));
+    for change in [PoolChange::Losses(MicroUsdt::ZERO), PoolChange::Correct { account: robbed, amount: usdt(0) }] {
+        assert!(refusal(&chain, chain.command(change, &[0, 1])).contains("zero"));
+    }
+}
+
+/// An owner and its signers can promise nothing that would later stop the chain.
+#[test]
+fn invariant_7_no_promise_is_too_great_to_count() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let most = MicroUsdt::new(1 << 62);
+    let accounts: Vec<_> = chain.pool().accounts.keys().copied().collect();
+    let great = |account, amount| PoolChange::Correct { account, amount };
+    assert!(refusal(&chain, chain.command(great(accounts[0], most), &[0, 1])).contains("too great"));
+    let fits = MicroUsdt::new((1 << 62) - BUDGET - 1);
+    chain.step_with(vec![chain.command(great(accounts[0], fits), &[0, 1])]);
+    let two = MicroUsdt::new(2);
+    assert!(refusal(&chain, chain.command(great(accounts[1], two), &[0, 1])).contains("too great"));
+    chain.step_with(vec![chain.command(PoolChange::Losses(most), &[0, 1])]);
+    assert!(refusal(&chain, chain.command(PoolChange::Losses(two), &[0, 1])).contains("too great"));
+    for _ in 0..4 {
+        chain.step(all_good);
+    }
+    assert_eq!(chain.pool().budgets, most);
+}
+
+#[test]
+fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let (root, old) = (chain.pool().newest.unwrap(), chain.pool().vault.signers.clone());
+    for (nonce, next, problem) in [
+        (0, signers(3, 2), "era"),
+        (0, signers(1, 2), "era"),
+        (0, signers(2, 1), "would refuse"),
+        (1, signers(2, 2), "nonce"),
+    ] {
+        let found = refusal(&chain, chain.command(PoolChange::Signers { nonce, next }, &[0, 1]));
+        assert!(found.contains(problem), "{found}");
+    }
+    let mut next = signers(2, 1);
+    next.members.truncate(1);
+    next.members[0].node = validator(3);
+    chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next: next.clone() }, &[0, 1])]);
+    let pool = chain.pool();
+    assert_eq!((pool.vault.signers.clone(), pool.vault.nonce), (next.clone(), 1));
+    let change = pool.changes.signers.clone().unwrap();
+    assert_eq!((change.by, change.nonce, change.next), (old, 0, next));
+    assert_eq!(pool.newest.unwrap(), lucid_types::payout::SettlementRoot { era: 2, ..root });
+    // The old ones have no say any more.
+    assert!(refusal(&chain, chain.command(PoolChange::Losses(usdt(1)), &[0, 1, 2])).contains("neither"));
+    chain.step_with(vec![chain.command(PoolChange::Losses(usdt(1)), &[0, 3])]);
+}
+
+#[test]
+fn a_new_push_fee_counts_from_the_second_settlement_after() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let limits = VaultLimits { cap: usdt(5), push_fee: MicroUsdt::new(1_000) };
+    let change = |era, nonce| PoolChange::Limits { era, nonce, next: limits };
+    assert!(refusal(&chain, chain.command(change(2, 0), &[0, 1])).contains("era"));
+    assert!(refusal(&chain, chain.command(change(1, 1), &[0, 1])).contains("nonce"));
+    chain.step_with(vec![chain.command(change(1, 0), &[0, 1])]);
+    assert_eq!((chain.pool().vault.limits, chain.pool().vault.nonce), (limits, 1));
+    let fees: Vec<_> = (0..4)
+        .map(|_| {
+            chain.step(all_good);
+            (chain.pool().settled, chain.pool().fees.get())
+        })
+        .collect();
+    assert_eq!(fees, [(2, 0), (2, 0), (3, 4_000), (3, 4_000)]);
+}
+
+#[test]
+fn proposers_take_what_applies_and_leave_the_rest() {
+    let mut chain = Chain::grown(genesis_with(|_| ()), 3);
+    let mut pending = PendingCommands::default();
+    let network = *chain.network.id();
+    let mut add = |chain: &Chain, command: &MultiSigned<PoolCommand>| {
+        pending.add(&chain.network, &chain.state, command.clone().verify(&network).unwrap())
+    };
+    let hold = chain.command(PoolChange::Hold(worker(0)), &[0]);
+    assert!(add(&chain, &hold) && !add(&chain, &hold), "known");
+    assert!(!add(&chain, &chain.command(PoolChange::Hold(worker(1)), &[1])), "not the owner's");
+    let mut ahead = chain.clone();
+    let mut at = |number: u64, change: PoolChange| {
+        ahead.state.pools.values_mut().next().unwrap().commands = number - 1;
+        ahead.command(change, &[0])
+    };
+    assert!(add(&chain, &at(2, PoolChange::Hold(worker(0)))), "cannot apply, but who knows yet");
+    assert!(add(&chain, &at(3, PoolChange::Suspend(true))));
+    assert!(add(&chain, &at(8, PoolChange::Suspend(true))) && !add(&chain, &at(9, PoolChange::Suspend(true))));
+
+    let draft = chain.draft(all_good);
+    let mut reports = Reports::default();
+    for commit in &draft.commits {
+        reports.add_commit(&chain.network, &chain.state, commit.clone().verify(&network).unwrap());
+    }
+    for reveal in &draft.reveals {
+        reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(&network).unwrap());
+    }
+    let (block, _) =
+        build(&chain.network, &chain.state, &reports, &pending, validator(VALIDATORS - 1), &chain.archive).unwrap();
+    assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
+    chain.apply(block);
+    pending.prune(&chain.network, &chain.state);
+    assert_eq!(pending.applicable(&chain.network, &chain.state), []);
+    // The owner thinks again about number 2.
+    let other = chain.command(PoolChange::Hold(worker(1)), &[0]);
+    assert!(pending.add(&chain.network, &chain.state, other.verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.network, &chain.state).len(), 2, "then 3 can follow");
+}

@@ -1,0 +1,96 @@
+//! The pool's owner directs it, whatever is lost and whoever crashes.
+
+use lucid_consensus::ledger::state::PoolState;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::payout::{PoolChange, PoolCommand};
+
+use crate::genesis::{network, owner_key, worker_id};
+use crate::liveness::{heights, seeds};
+use crate::pool::sign;
+use crate::world::World;
+
+#[test]
+fn commands_apply_once_and_alike_on_every_replica() {
+    let mut applied = Vec::new();
+    for seed in 1..=seeds() {
+        let count = if seed % 2 == 0 { 4 } else { 7 };
+        // The last one follows without a vote.
+        let mut world = World::new(network(count, 1 + seed % 3), count + 1, 700 + seed);
+        world.hire_owner();
+        world.loss = 10;
+        for _ in 0..12 {
+            let pause = 1_000 + world.random(4_000);
+            world.run(pause, |_| false);
+            let node = usize::try_from(world.random(u64::try_from(count + 1).unwrap())).unwrap();
+            let ahead = 1 + world.random(40);
+            let it = &mut world.nodes[node];
+            it.crash_at = it.replica.is_some().then_some(it.effects + ahead);
+        }
+        world.loss = 0;
+        world.nodes.iter_mut().for_each(|node| node.crash_at = None);
+        world.run(60_000, |_| false);
+        world.owner = None;
+        let goal = world.highest() + 3;
+        let is_level = |w: &World| w.lowest() >= goal && w.lowest() == w.highest();
+        assert!(world.run(120_000, is_level), "seed {seed}: {:?}, goal {goal}", heights(&world));
+        world.check();
+        let first = world.nodes[0].replica.as_ref().unwrap().state();
+        for node in &world.nodes[1..] {
+            assert_eq!(node.replica.as_ref().unwrap().state(), first, "seed {seed}");
+        }
+        let pool = first.pools.values().next().unwrap();
+        follows(pool, &world.promises.commands, first.height.get());
+        applied.extend(world.promises.commands);
+    }
+    let of = |kind: fn(&PoolChange) -> bool| applied.iter().filter(|command| kind(&command.change)).count();
+    for (kind, count) in [
+        ("hold", of(|it| matches!(it, PoolChange::Hold(_)))),
+        ("resume", of(|it| matches!(it, PoolChange::Resume(_)))),
+        ("suspend", of(|it| matches!(it, PoolChange::Suspend(true)))),
+        ("correct", of(|it| matches!(it, PoolChange::Correct { .. }))),
+        ("losses", of(|it| matches!(it, PoolChange::Losses(_)))),
+        ("signers", of(|it| matches!(it, PoolChange::Signers { .. }))),
+        ("limits", of(|it| matches!(it, PoolChange::Limits { .. }))),
+    ] {
+        assert!(count > 5, "hardly a block holds a command to {kind}: choose the seeds anew");
+    }
+}
+
+/// The pool stands as the commands in its blocks say, each counted once.
+fn follows(pool: &PoolState, commands: &[PoolCommand], height: u64) {
+    let count = |kind: fn(&PoolChange) -> bool| commands.iter().filter(|command| kind(&command.change)).count();
+    let (mut losses, mut corrections, mut suspended) = (0, 0, false);
+    for command in commands {
+        match &command.change {
+            PoolChange::Losses(amount) => losses += amount.get(),
+            PoolChange::Correct { amount, .. } => corrections += amount.get(),
+            PoolChange::Suspend(is_suspended) => suspended = *is_suspended,
+            PoolChange::Hold(_) | PoolChange::Resume(_) | PoolChange::Signers { .. } | PoolChange::Limits { .. } => {}
+        }
+    }
+    assert_eq!(pool.commands, u64::try_from(commands.len()).unwrap());
+    assert_eq!((pool.losses.get(), pool.suspended), (losses, suspended));
+    let waiting = MicroUsdt::sum(pool.accounts.values().map(|account| account.correction)).unwrap();
+    let promised = (pool.settled * 120_000_000 + corrections).min(1 << 62);
+    assert_eq!(pool.budgets.get() + waiting.get(), promised, "at height {height}");
+    let rotations = count(|it| matches!(it, PoolChange::Signers { .. }));
+    let limits = count(|it| matches!(it, PoolChange::Limits { .. }));
+    assert_eq!(usize::try_from(pool.vault.signers.era).unwrap(), 1 + rotations);
+    assert_eq!(usize::try_from(pool.vault.nonce).unwrap(), rotations + limits);
+}
+
+/// Whoever is told includes the command when its turn to propose comes.
+#[test]
+fn one_node_that_knows_a_command_is_enough() {
+    let mut world = World::new(network(4, 1), 4, 11);
+    assert!(world.run(20_000, |w| w.lowest() >= 1));
+    let id = *world.network.id();
+    let pool = *world.network.pools().next().unwrap().0;
+    let hold = PoolCommand { pool, number: 1, change: PoolChange::Hold(worker_id(1)) };
+    let command = sign(&id, &hold, &[owner_key()]);
+    world.input(2, lucid_consensus::replica::Input::Command(command.verify(&id).unwrap()));
+    let from = world.lowest();
+    assert!(world.run(40_000, |w| w.lowest() >= from + 5));
+    assert_eq!(world.promises.commands, [hold]);
+    world.check();
+}

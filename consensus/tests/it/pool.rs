@@ -1,0 +1,165 @@
+//! The owner of the simulated pool, and a monitor of what treasury signers and the vault rely on.
+
+use std::collections::BTreeMap;
+
+use lucid_consensus::ledger::execute::{Event, Settled};
+use lucid_consensus::ledger::state::{Hold, State};
+use lucid_consensus::network::Network;
+use lucid_consensus::replica::Stored;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::id::{NetworkId, PayoutId, PoolId};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::signed::MultiSigned;
+
+use crate::genesis::{owner_key, signer_key, signer_set, worker_id};
+
+/// A command signed by all these.
+pub(crate) fn sign(network: &NetworkId, command: &PoolCommand, keys: &[NodeKey]) -> MultiSigned<PoolCommand> {
+    let sign = |key: &NodeKey| {
+        let signed = key.sign_pool_command(network, command.clone()).into_inner();
+        (signed.signer, signed.signature)
+    };
+    MultiSigned::collect(command.clone(), keys.iter().map(sign))
+}
+
+/// The pool's owner. It has its era's signers at hand, and not always a command that applies.
+#[derive(Default)]
+pub(crate) struct Owner {
+    given: Vec<MultiSigned<PoolCommand>>,
+}
+
+impl Owner {
+    /// What it asks for when the pool stands as in `state`.
+    pub(crate) fn command(
+        &mut self,
+        network: &Network,
+        state: &State,
+        mut random: impl FnMut(u64) -> u64,
+    ) -> MultiSigned<PoolCommand> {
+        if !self.given.is_empty() && random(4) == 0 {
+            let at = usize::try_from(random(u64::try_from(self.given.len()).unwrap())).unwrap();
+            return self.given[at].clone();
+        }
+        let (id, pool) = state.pools.first_key_value().unwrap();
+        let (era, nonce) = (pool.vault.signers.era, pool.vault.nonce);
+        let member = worker_id(usize::try_from(random(3)).unwrap());
+        // Now and then as much as brings a sum to its bound.
+        let amount = MicroUsdt::new(if random(6) == 0 { 1 << 61 } else { 1 + random(5_000_000) });
+        let accounts: Vec<_> = pool.accounts.keys().copied().collect();
+        let account = accounts.get(usize::try_from(random(4)).unwrap() % accounts.len().max(1)).copied();
+        let held = pool.accounts.values().find(|account| matches!(account.hold, Hold::Since(_)));
+        let change = match random(8) {
+            0..4 if pool.suspended => PoolChange::Suspend(false),
+            0 => PoolChange::Hold(member),
+            1 => PoolChange::Resume(held.map_or(member, |account| account.node)),
+            2 => PoolChange::Suspend(true),
+            3 | 4 => {
+                let account = account.unwrap_or(AccountId::from_bytes([0; 32]));
+                PoolChange::Correct { account, amount }
+            }
+            5 => PoolChange::Losses(amount),
+            6 => PoolChange::Signers { nonce, next: signer_set(era + 1) },
+            _ => {
+                let push_fee = MicroUsdt::new(if random(6) == 0 { u64::MAX } else { random(100_000) });
+                let next = VaultLimits { cap: amount, push_fee };
+                PoolChange::Limits { era, nonce, next }
+            }
+        };
+        let mut keys = vec![owner_key()];
+        if change.needs_signers() {
+            let absent = u32::try_from(random(4)).unwrap();
+            keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
+        }
+        let number = pool.commands + 1 + random(4) / 2;
+        let command = sign(network.id(), &PoolCommand { pool: *id, number, change }, &keys);
+        self.given.push(command.clone());
+        command
+    }
+}
+
+/// What the chain has promised so far, block by block.
+#[derive(Default)]
+pub(crate) struct Promises {
+    height: u64,
+    newest: BTreeMap<PoolId, SettlementRoot>,
+    /// Every settlement's root, as it was made.
+    pub(crate) roots: BTreeMap<(PoolId, u64), SettlementRoot>,
+    owed: BTreeMap<(PoolId, AccountId), OwedAccount>,
+    requested: BTreeMap<AccountId, MicroUsdt>,
+    requests: BTreeMap<PayoutId, u64>,
+    /// The commands that blocks hold, in order.
+    pub(crate) commands: Vec<PoolCommand>,
+}
+
+impl Promises {
+    /// Looks at a block when the first node stores it.
+    pub(crate) fn watch(&mut self, network: &Network, stored: &Stored) {
+        let (block, applied) = (&stored.decided.block, &stored.applied);
+        if block.height.get() != self.height + 1 {
+            return;
+        }
+        self.height += 1;
+        for command in &block.commands {
+            let newest = self.commands.iter().filter(|given| given.pool == command.record.pool).map(|it| it.number);
+            assert_eq!(command.record.number, newest.max().unwrap_or(0) + 1, "a command twice, or one left out");
+            self.commands.push(command.record.clone());
+        }
+        for (pool, root) in applied.state.pools.values().filter_map(|pool| Some((pool, pool.newest?))) {
+            assert_eq!(root.era, pool.vault.signers.era, "who is to sign it is in force no more");
+        }
+        let newest = applied.state.pools.iter().filter_map(|(id, pool)| Some((*id, pool.newest?)));
+        let new: Vec<_> = newest.filter(|(id, root)| self.newest.get(id) != Some(root)).collect();
+        assert_eq!(block.payout_roots, new.iter().map(|(_, root)| *root).collect::<Vec<_>>());
+        for event in &applied.events {
+            if let Event::Settled(settled) = event {
+                self.check_leaves(network, &applied.state, settled);
+            }
+        }
+        for (id, root) in new {
+            let before = self.newest.insert(id, root);
+            check_succession(before.as_ref(), &root);
+        }
+    }
+
+    fn check_leaves(&mut self, network: &Network, state: &State, settled: &Settled) {
+        let Settled { root, leaves, requests } = settled;
+        assert_eq!(PayoutTree::new(leaves).unwrap().root(), root.root);
+        assert!(self.roots.insert((root.pool, root.settlement), *root).is_none(), "two roots of a settlement");
+        let (due, rest) = leaves.split_at(requests.len());
+        assert!(due.is_sorted_by_key(|leaf| leaf.id) && rest.is_sorted_by_key(|leaf| leaf.id));
+        let owed = MicroUsdt::sum(leaves.iter().map(|leaf| leaf.owed)).unwrap();
+        let pool = &state.pools[&root.pool];
+        assert!(!pool.suspended, "a root of a pool that is suspended");
+        assert_eq!(MicroUsdt::sum([owed, root.fees, pool.losses]), Some(root.total));
+        for leaf in leaves {
+            let before = self.owed.insert((root.pool, leaf.id), *leaf);
+            assert!(before.is_none_or(|before| before.owed <= leaf.owed && before.to == leaf.to), "{leaf:?}");
+        }
+        let known = self.owed.keys().filter(|(pool, _)| *pool == root.pool).count();
+        assert_eq!(known, leaves.len(), "an account was dropped, or stands in the tree twice");
+        for (request, leaf) in requests.iter().zip(due) {
+            assert_eq!((request.account, request.to, request.owed), (leaf.id, leaf.to, leaf.owed));
+            let account = AccountId::derive(network.account_network(), &root.pool, request.kind, &request.node);
+            assert_eq!(request.account, account);
+            assert_eq!(request.id, PayoutId::derive(&account, root.settlement));
+            assert!(self.requests.insert(request.id, root.settlement).is_none(), "a request twice");
+            let before = self.requested.insert(account, request.owed).unwrap_or_default();
+            assert_eq!(before.checked_add(request.amount), Some(request.owed));
+        }
+    }
+}
+
+/// What a signer and the vault demand of a pool's next root.
+fn check_succession(before: Option<&SettlementRoot>, root: &SettlementRoot) {
+    assert!(root.fees <= root.total && root.total <= root.promised, "{root:?}");
+    let Some(before) = before else { return };
+    let of = |root: &SettlementRoot| (root.settlement, root.era, root.total, root.fees, root.promised);
+    let ((s, e, t, f, p), (s2, e2, t2, f2, p2)) = (of(before), of(root));
+    assert!(s <= s2 && e <= e2 && t <= t2 && f <= f2 && p <= p2, "{before:?}, then {root:?}");
+    if s == s2 {
+        let again = SettlementRoot { era: e, total: t, promised: p, ..*root };
+        assert_eq!(again, *before, "issued again with more than another era or total");
+    }
+}

@@ -1,0 +1,298 @@
+//! What the API answers about pools and their vaults, and what it takes for them.
+
+use lucid_consensus::ledger::state::{VaultChange, VaultChanges};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::SignerSet;
+use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::payout::{SettlementRoot, TreasurySignature};
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::LeaderView;
+use super::vault::{LimitsView, VaultView};
+
+/// A pool as the ledger has it, and its vault as this node reads it. `GET /api/v1/pools/{pool}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The pool.
+    pub pool: PoolId,
+    /// Its name.
+    pub name: String,
+    /// Whose key directs it.
+    pub owner: NodeId,
+    /// The block that all of this is of.
+    pub height: EpochNumber,
+    /// Members.
+    pub members: usize,
+    /// Accounts that were ever owed anything, or are held.
+    pub accounts: usize,
+    /// The newest settlement.
+    pub settled: u64,
+    /// Whether the owner has stopped new payout roots.
+    pub suspended: bool,
+    /// Number of the newest command; the next one has the number after.
+    pub commands: u64,
+    /// All budgets and corrections so far.
+    pub budgets_micro_usdt: MicroUsdt,
+    /// All that accounts were ever owed.
+    pub owed_micro_usdt: MicroUsdt,
+    /// Set aside during holds.
+    pub held_micro_usdt: MicroUsdt,
+    /// The allowance for push fees.
+    pub fees_micro_usdt: MicroUsdt,
+    /// Budget that nobody earned yet.
+    pub carried_micro_usdt: MicroUsdt,
+    /// Booked losses.
+    pub losses_micro_usdt: MicroUsdt,
+    /// The vault as the ledger describes it.
+    pub vault: LedgerVaultView,
+    /// The newest payout root; `null` before the first.
+    pub newest: Option<RootView>,
+    /// Who carries the payouts; `null` before the first election, or if nobody can.
+    pub election: Option<LeaderView>,
+    /// The newest changes of the vault, which its signers sign.
+    pub changes: ChangesView,
+    /// The vault on the solidified view; `null` if this node does not read it.
+    pub contract: Option<VaultView>,
+    /// When that was read.
+    pub read_at: Option<UnixMillis>,
+    /// What a person should look at.
+    pub alerts: Vec<String>,
+}
+
+/// A vault as the ledger describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerVaultView {
+    /// The contract.
+    pub address: PayoutAddress,
+    /// Changes of signers and limits.
+    pub nonce: u32,
+    /// Its limits.
+    pub limits: LimitsView,
+    /// Its signers.
+    pub signers: SignerSet,
+}
+
+/// A payout root with everything that is signed beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootView {
+    /// The settlement.
+    pub settlement: u64,
+    /// The signers whose signatures count.
+    pub era: u32,
+    /// The root.
+    pub root: PayoutRoot,
+    /// All that may ever have been paid out under it.
+    pub total_micro_usdt: MicroUsdt,
+    /// The part of it for push fees.
+    pub fees_micro_usdt: MicroUsdt,
+    /// Who alone earns push fees.
+    pub leader: Option<PayoutAddress>,
+    /// Until when, in Unix seconds.
+    pub until: u64,
+}
+
+impl From<SettlementRoot> for RootView {
+    fn from(root: SettlementRoot) -> Self {
+        Self {
+            settlement: root.settlement,
+            era: root.era,
+            root: root.root,
+            total_micro_usdt: root.total,
+            fees_micro_usdt: root.fees,
+            leader: root.leader,
+            until: root.until,
+        }
+    }
+}
+
+/// Changes of a vault that the ledger has taken. The owner sends them to the contract with the signatures of `by`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesView {
+    /// Of its signers.
+    pub signers: Option<ChangeView<SignerSet>>,
+    /// Of its limits.
+    pub limits: Option<ChangeView<LimitsView>>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView<T> {
+    /// The vault's changes before it.
+    pub nonce: u32,
+    /// Who must sign it.
+    pub by: SignerSet,
+    /// What comes into force.
+    pub next: T,
+}
+
+impl From<&VaultChanges> for ChangesView {
+    fn from(changes: &VaultChanges) -> Self {
+        fn view<T: Clone, U: From<T>>(change: &VaultChange<T>) -> ChangeView<U> {
+            ChangeView { nonce: change.nonce, by: change.by.clone(), next: change.next.clone().into() }
+        }
+        Self { signers: changes.signers.as_ref().map(view), limits: changes.limits.as_ref().map(view) }
+    }
+}
+
+/// A payout tree's leaves in their order, and its root. `GET /api/v1/pools/{pool}/root`, and the files of `lucid vault root` and
+/// `lucid payout claim`, which need `settlement` and `accounts` only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerView {
+    /// The settlement.
+    pub settlement: u64,
+    /// The pool.
+    #[serde(default)]
+    pub pool: Option<PoolId>,
+    /// The vault that pays.
+    #[serde(default)]
+    pub vault: Option<PayoutAddress>,
+    /// The signers whose signatures count.
+    #[serde(default)]
+    pub era: Option<u32>,
+    /// The root.
+    #[serde(default)]
+    pub root: Option<PayoutRoot>,
+    /// All that may ever be paid out under it.
+    #[serde(default)]
+    pub total_micro_usdt: Option<MicroUsdt>,
+    /// The part of it for push fees.
+    #[serde(default)]
+    pub fees_micro_usdt: Option<MicroUsdt>,
+    /// All that the pool has put up for it.
+    #[serde(default)]
+    pub promised_micro_usdt: Option<MicroUsdt>,
+    /// Who alone earns push fees.
+    #[serde(default)]
+    pub leader: Option<PayoutAddress>,
+    /// Until when, in Unix seconds.
+    #[serde(default)]
+    pub until: Option<u64>,
+    /// Leaves of the whole tree.
+    #[serde(default)]
+    pub n_accounts: Option<usize>,
+    /// The leaves, or as many as one answer holds.
+    pub accounts: Vec<LedgerAccount>,
+}
+
+/// A leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerAccount {
+    /// The account.
+    pub id: AccountId,
+    /// Where it is paid.
+    pub to: PayoutAddress,
+    /// All that it was ever owed.
+    pub owed_micro_usdt: MicroUsdt,
+}
+
+impl LedgerView {
+    /// A root with its leaves from index `offset` on, at most `limit`.
+    pub fn new(root: &SettlementRoot, leaves: &[OwedAccount], offset: usize, limit: usize) -> Self {
+        let account = |leaf: &OwedAccount| LedgerAccount { id: leaf.id, to: leaf.to, owed_micro_usdt: leaf.owed };
+        Self {
+            settlement: root.settlement,
+            pool: Some(root.pool),
+            vault: Some(root.vault),
+            era: Some(root.era),
+            root: Some(root.root),
+            total_micro_usdt: Some(root.total),
+            fees_micro_usdt: Some(root.fees),
+            promised_micro_usdt: Some(root.promised),
+            leader: root.leader,
+            until: Some(root.until),
+            n_accounts: Some(leaves.len()),
+            accounts: leaves.iter().skip(offset).take(limit).map(account).collect(),
+        }
+    }
+
+    /// The root as signers sign it, if all of it is there.
+    pub fn settlement_root(&self) -> Option<SettlementRoot> {
+        Some(SettlementRoot {
+            pool: self.pool?,
+            settlement: self.settlement,
+            vault: self.vault?,
+            era: self.era?,
+            root: self.root?,
+            total: self.total_micro_usdt?,
+            fees: self.fees_micro_usdt?,
+            promised: self.promised_micro_usdt?,
+            leader: self.leader,
+            until: self.until?,
+        })
+    }
+}
+
+/// What treasury signers are asked to sign. Body of `POST /api/v1/pools/{pool}/signatures`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SignatureRequest {
+    /// The newest root, which must be of this settlement.
+    Root {
+        /// The settlement.
+        settlement: u64,
+    },
+    /// The newest change of signers, which must have this number.
+    Signers {
+        /// The number.
+        nonce: u32,
+    },
+    /// The newest change of limits, which must have this number.
+    Limits {
+        /// The number.
+        nonce: u32,
+    },
+}
+
+/// `POST /api/v1/pools/{pool}/signatures`: who signed, and who did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureList {
+    /// How many the vault needs.
+    pub needed: u8,
+    /// Checked signatures, in the vault's order of signers.
+    pub signatures: Vec<SignatureView>,
+    /// Signers without one.
+    pub missing: Vec<MissingSignature>,
+}
+
+/// A treasury signer's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureView {
+    /// The signer.
+    pub node: NodeId,
+    /// The address of its key.
+    pub key_address: PayoutAddress,
+    /// The signature.
+    pub signature: TreasurySignature,
+}
+
+/// Why a treasury signer's signature is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingSignature {
+    /// The signer.
+    pub node: NodeId,
+    /// The address of its key.
+    pub key_address: PayoutAddress,
+    /// Why.
+    pub problem: String,
+}
+
+/// Body of `POST /api/v1/commands`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody {
+    /// A command of a pool with the signatures that it needs, in the codec's bytes, in hex.
+    pub signed_command: String,
+}
+
+/// `POST /api/v1/commands`: the command is on its way; it counts once a block holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandView {
+    /// The pool.
+    pub pool: PoolId,
+    /// The command's number.
+    pub number: u64,
+}

@@ -1,0 +1,132 @@
+//! The API of the running node, as commands ask it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use lucid_types::codec::encode;
+use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::payout::PoolCommand;
+use lucid_types::signed::MultiSigned;
+use reqwest::{Client, RequestBuilder};
+use serde::de::DeserializeOwned;
+
+use crate::api::model::{
+    CommandBody, CommandView, ErrorBody, LedgerView, PayoutList, PayoutView, PoolView, SignatureList, SignatureRequest,
+};
+
+/// The node answers from memory or a local store; signers are waited for a little longer.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+/// Larger answers than the API gives are not the API's.
+const MAX_ANSWER: usize = 64 << 20;
+/// Entries that are asked for at a time.
+const PAGE: usize = 1_000;
+
+/// A node's API.
+pub(super) struct NodeApi {
+    address: SocketAddr,
+    client: Client,
+}
+
+impl NodeApi {
+    /// The API that listens at `listen`.
+    pub(super) fn of(listen: SocketAddr) -> anyhow::Result<Self> {
+        if listen.port() == 0 {
+            bail!("api.listen has port 0, so each run of the node has another port; give it a fixed one");
+        }
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // A proxy of the environment is not meant for the node next door.
+        let client = Client::builder().no_proxy().timeout(TIME_LIMIT).build()?;
+        Ok(Self { address: SocketAddr::new(ip, listen.port()), client })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.address)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.answer(self.client.get(self.url(path))).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        let address = self.address;
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if error.is_connect() => {
+                // Between our words and the system's, the client library's say nothing new.
+                let cause = anyhow!(error).root_cause().to_string();
+                bail!(
+                    "the node is not running, or not with this home: nothing answers at {address} (api.listen): {cause}"
+                );
+            }
+            Err(error) => return Err(anyhow!(error).context(format!("the node at {address} gave no answer"))),
+        };
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.context("the answer broke off")? {
+            body.extend_from_slice(&part);
+            if body.len() > MAX_ANSWER {
+                bail!("the answer from {address} is too long");
+            }
+        }
+        if !status.is_success() {
+            match serde_json::from_slice::<ErrorBody>(&body) {
+                Ok(ErrorBody { error }) => bail!("{} ({}, request {})", error.message, error.code, error.request_id),
+                Err(_) => bail!("{address} answered {status}; is it a Lucid node that listens there?"),
+            }
+        }
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{address} gave another answer than this version expects"))
+    }
+
+    /// A pool.
+    pub(super) async fn pool(&self, pool: &PoolId) -> anyhow::Result<PoolView> {
+        self.get(&format!("pools/{pool}")).await
+    }
+
+    /// A settlement's payout root with all its leaves; the newest if no settlement is given.
+    pub(super) async fn ledger(&self, pool: &PoolId, settlement: Option<u64>) -> anyhow::Result<LedgerView> {
+        let query = settlement.map_or_else(String::new, |settlement| format!("settlement={settlement}&"));
+        let page = |offset: usize| format!("pools/{pool}/root?{query}offset={offset}");
+        let mut ledger: LedgerView = self.get(&page(0)).await?;
+        let n = ledger.n_accounts.unwrap_or(ledger.accounts.len());
+        while ledger.accounts.len() < n {
+            let next: LedgerView = self.get(&page(ledger.accounts.len())).await?;
+            let is_same = (next.settlement, next.root) == (ledger.settlement, ledger.root);
+            ensure!(is_same && !next.accounts.is_empty(), "the payout root changed while it was read; try again");
+            ledger.accounts.extend(next.accounts);
+        }
+        Ok(ledger)
+    }
+
+    /// Asks the pool's treasury signers.
+    pub(super) async fn signatures(&self, pool: &PoolId, request: SignatureRequest) -> anyhow::Result<SignatureList> {
+        self.answer(self.client.post(self.url(&format!("pools/{pool}/signatures"))).json(&request)).await
+    }
+
+    /// Hands in a command.
+    pub(super) async fn submit(&self, command: &MultiSigned<PoolCommand>) -> anyhow::Result<CommandView> {
+        let body = CommandBody { signed_command: hex::encode(encode(command)) };
+        self.answer(self.client.post(self.url("commands")).json(&body)).await
+    }
+
+    /// Payouts, newest settlement first, page by page until one of them is not `wanted`.
+    pub(super) async fn payouts_while(&self, wanted: impl Fn(&PayoutView) -> bool) -> anyhow::Result<Vec<PayoutView>> {
+        let mut found = Vec::new();
+        let mut after: Option<PayoutId> = None;
+        loop {
+            let query = after.map_or_else(String::new, |id| format!("&after={id}"));
+            let PayoutList { payouts } = self.get(&format!("payouts?limit={PAGE}{query}")).await?;
+            after = payouts.last().map(|payout| payout.payout_id);
+            let (is_last, end) = (payouts.len() < PAGE, found.len() + payouts.len());
+            found.extend(payouts.into_iter().take_while(|payout| wanted(payout)));
+            if is_last || found.len() < end {
+                return Ok(found);
+            }
+        }
+    }
+}

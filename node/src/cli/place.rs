@@ -1,0 +1,345 @@
+//! Where TRON is, and what the home's ledger says about it.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
+use lucid_consensus::network::Network;
+use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
+use lucid_tron_bridge::providers::Providers;
+use lucid_tron_bridge::transaction::Reference;
+use lucid_tron_bridge::vault::VaultDomain;
+use lucid_types::genesis::GenesisPool;
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId};
+use lucid_types::payout::AccountKind;
+use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
+
+use super::Context;
+use super::node_api::NodeApi;
+use crate::config::settings::Setting;
+use crate::config::tron::Endpoint;
+use crate::config::{Secret, TronConfig};
+use crate::home::Home;
+
+/// For one request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const RETRIES: usize = 2;
+/// A head older than this is of a node that has fallen behind.
+const STALE: Duration = Duration::from_secs(120);
+/// Name of networks on one machine.
+pub(super) const LOCAL: &str = "local";
+/// Variable with the keys of providers, which have no place on a command line.
+const API_KEYS: &str = "LUCID_TRON_API_KEYS";
+
+/// A TRON network that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TronNetwork {
+    Mainnet,
+    Nile,
+    Shasta,
+    /// One on this machine, with any block 0
+    Local,
+}
+
+impl TronNetwork {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Nile => "nile",
+            Self::Shasta => "shasta",
+            Self::Local => LOCAL,
+        }
+    }
+
+    /// Id of its block 0.
+    fn genesis_block(self) -> Option<SolidBlockId> {
+        let id = match self {
+            Self::Mainnet => "00000000000000001ebf88508a03865c71d452e25f4d51194196a1d22b6653dc",
+            Self::Nile => "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc",
+            Self::Shasta => "0000000000000000de1aa88295e1fcf982742f773e0419c5a9c134c994a9059e",
+            Self::Local => return None,
+        };
+        id.parse().ok()
+    }
+
+    /// Its USDT, where there is one that everybody means.
+    fn usdt(self) -> Option<PayoutAddress> {
+        match self {
+            Self::Mainnet => "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t".parse().ok(),
+            Self::Nile => "TXYZopYRdj2D9XRtbG411XZZ3kM5VkAeBf".parse().ok(),
+            Self::Shasta | Self::Local => None,
+        }
+    }
+}
+
+/// Name of the known network with this block 0.
+pub(super) fn known_network(genesis_block: &SolidBlockId) -> Option<&'static str> {
+    let networks = [TronNetwork::Mainnet, TronNetwork::Nile, TronNetwork::Shasta];
+    networks.into_iter().find(|network| network.genesis_block().as_ref() == Some(genesis_block)).map(TronNetwork::name)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Where TRON is: base URL of a full node's HTTP API, or several of one provider group separated by |; each further --tron is
+    /// another group [default: tron.providers of the home]
+    #[arg(long, value_name = "URL")]
+    tron: Vec<String>,
+    /// Which TRON network that must be: its block 0 is compared with the known one [default: the home's]
+    #[arg(long, value_enum, value_name = "NETWORK")]
+    network: Option<TronNetwork>,
+}
+
+/// A TRON network.
+pub(super) struct Net {
+    /// Every provider group.
+    pub(super) providers: Providers,
+    /// The first that answers.
+    pub(super) client: Client,
+    /// Its name.
+    pub(super) network: String,
+    /// Id of its block 0.
+    pub(super) genesis_block: SolidBlockId,
+    /// Whether that was known before the providers were asked.
+    pub(super) is_pinned: bool,
+    /// The newest block when it was first asked.
+    pub(super) head: Reference,
+    /// Its USDT, as the genesis says or everybody knows.
+    pub(super) usdt: Option<PayoutAddress>,
+    /// What the home knows.
+    pub(super) ledger: Option<HomeLedger>,
+    /// What a person should know about the answers.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The network of a home.
+pub(super) struct HomeLedger {
+    home: Home,
+    pub(super) network: Network,
+}
+
+impl HomeLedger {
+    pub(super) fn open(home: Home) -> anyhow::Result<Self> {
+        let genesis = home.load_genesis()?.genesis;
+        let network = Network::new(genesis).context("the genesis cannot be used")?;
+        Ok(Self { home, network })
+    }
+
+    /// The node of the home.
+    pub(super) fn node_id(&self) -> anyhow::Result<NodeId> {
+        Ok(self.home.load_key()?.node_id())
+    }
+
+    /// The pool of this name or id. If none is named: the node's own, or the only one.
+    pub(super) fn pool(&self, named: Option<&str>) -> anyhow::Result<(PoolId, &GenesisPool)> {
+        let pools = || self.network.pools();
+        let names = || pools().map(|(_, pool)| pool.name.as_str()).collect::<Vec<_>>().join(", ");
+        if let Some(named) = named {
+            let is_meant = |(id, pool): &(&PoolId, &GenesisPool)| pool.name == named || id.to_string() == named;
+            let found = pools().find(is_meant).map(|(id, pool)| (*id, pool));
+            return found.ok_or_else(|| anyhow!("the home's network has no pool {named:?}; it has: {}", names()));
+        }
+        if let Ok(node) = self.node_id() {
+            let own = self.network.pool_of(&node).copied();
+            let mut owned = pools().filter(|(_, pool)| pool.owner == node);
+            let owned = owned.next().filter(|_| owned.next().is_none()).map(|(id, _)| *id);
+            let found = own.or(owned).and_then(|id| Some((id, self.network.pool(&id)?)));
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        let mut all = pools();
+        match (all.next(), all.next()) {
+            (Some((id, pool)), None) => Ok((*id, pool)),
+            (None, _) => bail!("the home's network has no pool"),
+            _ => bail!("the home's network has several pools; name one with --pool: {}", names()),
+        }
+    }
+
+    /// An account of a node in a pool.
+    pub(super) fn account(&self, pool: &PoolId, kind: AccountKind, node: &NodeId) -> AccountId {
+        AccountId::derive(self.network.account_network(), pool, kind, node)
+    }
+
+    /// Addresses of all vaults.
+    pub(super) fn vaults(&self) -> Vec<PayoutAddress> {
+        self.network.pools().map(|(_, pool)| pool.vault.address).collect()
+    }
+
+    pub(super) const fn policy(&self) -> &Policy {
+        self.network.policy()
+    }
+}
+
+impl PlaceArgs {
+    /// Finds a provider that answers, and checks that it serves the right network.
+    pub(super) async fn connect(&self, context: &Context) -> anyhow::Result<Net> {
+        let home = if self.tron.is_empty() { Some(context.home()?) } else { context.named_home() };
+        let tron = self.tron_config(context)?;
+        // The genesis of a new network is written after its vault is deployed.
+        let home = home.filter(|home| self.network.is_none() || home.genesis_file().exists());
+        let ledger = home.map(HomeLedger::open).transpose()?;
+        let declared = ledger.as_ref().map(|ledger| &ledger.network.genesis().tron);
+        let (network, pinned, usdt) = match (self.network, declared) {
+            (Some(named), Some(home)) if named.name() != home.network => bail!(
+                "--network says {}, and the home's genesis is of a network that pays on {}: use the home that belongs to it",
+                named.name(),
+                home.network
+            ),
+            (_, Some(home)) => (home.network.clone(), Some(home.genesis_block), Some(home.usdt)),
+            (Some(named), None) => (named.name().to_owned(), named.genesis_block(), named.usdt()),
+            (None, None) => bail!("say which TRON network that is: --network mainnet, nile, shasta or local"),
+        };
+        let groups = tron.groups()?;
+        let known = match pinned {
+            Some(id) => id,
+            None => first_block(&groups, &tron).await?,
+        };
+        let config = |group: &Vec<Endpoint<'_>>| client_config(group, Some(known), &tron);
+        let clients = groups.iter().map(|group| Client::new(config(group))).collect::<Result<Vec<_>, _>>()?;
+        let (mut found, mut warnings) = (None, Vec::new());
+        for (client, group) in clients.iter().zip(&groups) {
+            match client.head().await {
+                Ok(head) => {
+                    found.get_or_insert((head, Client::new(config(group))?));
+                }
+                Err(error) => {
+                    warnings.push(format!("the TRON provider {} is of no use: {:#}", client.label(), anyhow!(error)));
+                }
+            }
+        }
+        let Some((head, client)) = found else {
+            bail!("no TRON provider can be used for {network}. {}", warnings.join("; "))
+        };
+        if network != LOCAL {
+            let age = now_s().saturating_sub(head.time.get() / 1_000);
+            if age > STALE.as_secs() {
+                warnings.push(format!(
+                    "the newest block of {} is {age} s old: it has fallen behind, or this clock is wrong",
+                    client.label()
+                ));
+            }
+        }
+        let providers = Providers::new(clients)?;
+        Ok(Net {
+            providers,
+            client,
+            network,
+            genesis_block: known,
+            is_pinned: pinned.is_some(),
+            head,
+            usdt,
+            ledger,
+            warnings,
+        })
+    }
+
+    fn tron_config(&self, context: &Context) -> anyhow::Result<TronConfig> {
+        if self.tron.is_empty() {
+            let say = "say where TRON is with --tron URL --network NETWORK, or name a home with --home";
+            let tron = context.configuration().context(say)?.config.tron;
+            ensure!(
+                !tron.providers.is_empty(),
+                "tron.providers of the home is empty: give --tron URL, or set it there"
+            );
+            return Ok(tron);
+        }
+        Ok(TronConfig { providers: self.tron.clone(), api_keys: self.api_keys()?, ..TronConfig::default() })
+    }
+
+    /// The keys of the environment whose hosts are named.
+    fn api_keys(&self) -> anyhow::Result<Vec<Secret>> {
+        let Ok(text) = std::env::var(API_KEYS) else { return Ok(Vec::new()) };
+        let setting = Setting::of("tron.api_keys").context("tron.api_keys is no setting")?;
+        let items = setting.parse(&text).map_err(|problem| anyhow!("{API_KEYS}: {problem}"))?;
+        let items: Vec<String> = items.try_into().map_err(|_| anyhow!("{API_KEYS} holds no list of HOST=KEY"))?;
+        let is_named = |item: &String| {
+            let host = item.split('=').next().unwrap_or_default().trim();
+            self.tron.iter().any(|url| url.contains(host))
+        };
+        Ok(items.into_iter().filter(is_named).map(Secret::from).collect())
+    }
+}
+
+fn client_config(group: &[Endpoint<'_>], genesis: Option<SolidBlockId>, tron: &TronConfig) -> ClientConfig {
+    let endpoint = |endpoint: &Endpoint<'_>| EndpointConfig {
+        url: endpoint.url.to_owned(),
+        api_key: endpoint.api_key.map(ApiKey::new),
+    };
+    ClientConfig {
+        endpoints: group.iter().map(endpoint).collect(),
+        genesis,
+        timeout: TIMEOUT,
+        retries: RETRIES,
+        requests_per_s: NonZeroU32::new(tron.requests_per_s),
+    }
+}
+
+/// Block 0 as the first group that answers has it.
+async fn first_block(groups: &[Vec<Endpoint<'_>>], tron: &TronConfig) -> anyhow::Result<SolidBlockId> {
+    let mut problem = anyhow!("no TRON provider is named");
+    for group in groups {
+        let client = Client::new(client_config(group, None, tron))?;
+        match client.genesis_block_id().await {
+            Ok(id) => return Ok(id),
+            Err(error) => {
+                problem = anyhow!(error).context(format!("the TRON provider {} is of no use", client.label()));
+            }
+        }
+    }
+    Err(problem)
+}
+
+impl Net {
+    pub(super) fn is_local(&self) -> bool {
+        self.network == LOCAL
+    }
+
+    /// The time that the next transaction will be measured by, in Unix seconds: the newest block's. A local network may make
+    /// blocks for transactions only, or be ahead of this clock.
+    pub(super) fn now_s(&self) -> u64 {
+        let block = self.head.time.get() / 1_000;
+        if self.is_local() { block.max(now_s()) } else { block }
+    }
+
+    pub(super) const fn domain(&self, vault: PayoutAddress) -> VaultDomain {
+        VaultDomain::new(&self.genesis_block, vault)
+    }
+
+    /// The ledger of the home, which this command needs.
+    pub(super) fn ledger(&self) -> anyhow::Result<&HomeLedger> {
+        self.ledger.as_ref().context("this needs the home of a node of the pool's network: give --home DIR")
+    }
+
+    /// The API of the home's node.
+    pub(super) fn node(&self, context: &Context) -> anyhow::Result<NodeApi> {
+        self.ledger()?;
+        context.node()
+    }
+}
+
+/// This machine's time in Unix seconds.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_networks_are_told_apart_by_their_block_0() {
+        for network in [TronNetwork::Mainnet, TronNetwork::Nile, TronNetwork::Shasta] {
+            let id = network.genesis_block().unwrap();
+            assert_eq!(known_network(&id), Some(network.name()));
+        }
+        // What CHAINID answers there.
+        let domain =
+            VaultDomain::new(&TronNetwork::Mainnet.genesis_block().unwrap(), PayoutAddress::from_hash20([1; 20]));
+        assert_eq!(domain.chain_id, 728_126_428);
+        assert_eq!(known_network(&SolidBlockId::from_bytes([1; 32])), None);
+        assert!(TronNetwork::Mainnet.usdt().is_some() && TronNetwork::Nile.usdt().is_some());
+    }
+}

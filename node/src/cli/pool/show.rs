@@ -1,0 +1,47 @@
+//! `lucid pool show`.
+
+use super::propose::{Pool, PoolArgs};
+use crate::cli::place::now_s;
+use crate::cli::values::{usdt_of, when};
+use crate::cli::{Context, output};
+
+pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> anyhow::Result<()> {
+    let view = Pool::open(args, context).await?.view;
+    if as_json {
+        return output::json(&view);
+    }
+    let signers = &view.vault.signers;
+    let newest = view.newest.map(|root| {
+        format!("settlement {}, root {}, total {}", root.settlement, root.root, usdt_of(root.total_micro_usdt))
+    });
+    let leader = view.election.as_ref().map(|election| {
+        format!("{} of settlement {}, {} successors", election.leader, election.settlement, election.successors.len())
+    });
+    let contract = match &view.contract {
+        Some(vault) => format!("settlement {}, funds {}", vault.settlement, usdt_of(vault.funds_micro_usdt)),
+        None => "not read here (tron.providers)".to_owned(),
+    };
+    let read = view.read_at.map(|at| when(at.get() / 1_000, now_s()));
+    let mut lines = vec![
+        ("pool", format!("{}, {}", view.name, view.pool)),
+        ("owner", view.owner.to_string()),
+        ("block", view.height.to_string()),
+        ("members", format!("{}, {} accounts", view.members, view.accounts)),
+        ("settled", view.settled.to_string()),
+        ("suspended", if view.suspended { "yes: no payout roots are made" } else { "no" }.to_owned()),
+        ("owed", usdt_of(view.owed_micro_usdt)),
+        ("held", usdt_of(view.held_micro_usdt)),
+        ("carried", usdt_of(view.carried_micro_usdt)),
+        ("fee allowance", usdt_of(view.fees_micro_usdt)),
+        ("losses", usdt_of(view.losses_micro_usdt)),
+        ("newest root", output::or_dash(newest)),
+        ("leader", output::or_dash(leader)),
+        ("vault", view.vault.address.to_string()),
+        ("signers", format!("era {}, {} of {}", signers.era, signers.threshold, signers.members.len())),
+        ("contract", contract),
+        ("read", output::or_dash(read)),
+        ("commands", view.commands.to_string()),
+    ];
+    lines.extend(view.alerts.iter().map(|alert| ("alert", alert.clone())));
+    output::print(&output::pairs(&lines))
+}

@@ -1,0 +1,237 @@
+//! `lucid vault deploy`.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use lucid_tron_bridge::vault::{Creation, code_hash, creation_code};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::{SignerSet, TreasurySigner};
+use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::payout::VaultLimits;
+use serde_json::json;
+
+use super::check::{least_delay, pause_warning};
+use crate::cli::act::{Act, SendArgs, Step};
+use crate::cli::place::{Net, PlaceArgs};
+use crate::cli::values::{self, SignerArg, duration_of, usdt_of, when};
+use crate::cli::{Context, output};
+
+/// Seconds in a day.
+const DAY: u32 = 86_400;
+/// TRX that a deployment may cost: 2.7 million energy at 100 sun, and a margin.
+const USUAL_TRX: u64 = 400;
+
+const EXAMPLE: &str = "\
+Example:
+  lucid vault deploy --tron https://api.trongrid.io --network mainnet --key-file owner.key --cap 5000 --push-fee 0.01 \\
+    --signer NODE_ID=T... --signer NODE_ID=T... --signer NODE_ID=T... --threshold 2 --dry-run
+
+The account of the key becomes the vault's owner. Token, owner, period, notice and predecessor can never be changed.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(in crate::cli) struct DeployArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The token it pays in [default: the network's USDT]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    token: Option<PayoutAddress>,
+    /// A treasury signer's address, or NODE_ID=ADDRESS; give it once for each signer, up to 16
+    #[arg(long = "signer", value_name = "SIGNER", required = true, value_parser = values::signer)]
+    signers: Vec<SignerArg>,
+    /// How many signers must sign: more than half
+    #[arg(long, value_name = "K")]
+    threshold: u8,
+    /// Most USDT that leaves the vault in a period
+    #[arg(long, value_name = "USDT", value_parser = values::some_usdt)]
+    cap: MicroUsdt,
+    /// Length of a period, for example 24h
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::seconds)]
+    period: u32,
+    /// USDT that whoever pushes payments gets for each
+    #[arg(long, value_name = "USDT", default_value = "0", value_parser = values::usdt)]
+    push_fee: MicroUsdt,
+    /// Notice that the owner's acts need [default: the least allowed, two settlements and 24 hours]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    delay: Option<u32>,
+    /// Length of a settlement, which the notice depends on [default: the home's, or 24h]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    settlement: Option<u32>,
+    /// The closed vault that it replaces; a pool that has had a vault must name it
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    previous: Option<PayoutAddress>,
+    /// The vault is for a pool that never had one, although the home's pool has
+    #[arg(long, conflicts_with = "previous")]
+    new_pool: bool,
+    #[command(flatten)]
+    send: SendArgs,
+}
+
+/// What a new vault is made from.
+struct Plan {
+    token: PayoutAddress,
+    signers: SignerSet,
+    limits: VaultLimits,
+    delay: u32,
+}
+
+pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Result<()> {
+    let key = args.send.key.load()?;
+    let net = args.place.connect(context).await?;
+    let owner = key.address();
+    let plan = plan(args, &net, &owner)?;
+    check_previous(args, &net, &plan.token).await?;
+    let Plan { token, signers, limits, delay } = &plan;
+    let previous = args.previous;
+    let creation =
+        Creation { token: *token, owner, signers, limits: *limits, period: args.period, delay: *delay, previous };
+    let mut act = act(args, &net, &creation);
+    act.warnings.extend(pause_warning(signers));
+    if signers.by_key(&owner).is_some() {
+        act.warnings.push(format!("the owner {owner} is a signer too: both powers hang on one key"));
+    }
+    act.warnings.extend(token_warnings(&net, token, &owner).await);
+    let Some(done) = args.send.carry_out(&net, &key, act).await? else { return Ok(()) };
+    let vault = done.deployed.context("the deployment names no contract")?;
+    let found = net.client.code_hash(&vault).await?;
+    ensure!(found == Some(code_hash()), "the code at {vault} is not what was deployed; do not use it");
+    if args.send.confirm.json.json {
+        return Ok(());
+    }
+    output::print(&next_steps(&net, &vault, &plan, &args.signers))
+}
+
+fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<Plan> {
+    let token = args.token.or(net.usdt);
+    let token = token.with_context(|| format!("say which token on {}: --token ADDRESS", net.network))?;
+    if let Some(usdt) = net.usdt.filter(|usdt| *usdt != token) {
+        ensure!(net.is_local(), "--token {token} is not the USDT of {}, which is {usdt}", net.network);
+    }
+    // Without a node a signer gets one that nobody has: what signs counts here.
+    let member = |signer: &SignerArg| {
+        let mut nobody = [0; 32];
+        nobody[12..].copy_from_slice(&signer.key_address.hash20());
+        TreasurySigner { node: signer.node.unwrap_or(NodeId::from_bytes(nobody)), key_address: signer.key_address }
+    };
+    let signers = SignerSet { era: 1, threshold: args.threshold, members: args.signers.iter().map(member).collect() };
+    signers.check().map_err(|problem| anyhow::anyhow!("--signer, --threshold: {problem}"))?;
+    let taken = [Some(token), args.previous].into_iter().flatten().find(|address| signers.by_key(address).is_some());
+    if let Some(address) = taken {
+        bail!("--signer {address} is a contract, which cannot sign");
+    }
+    ensure!(*owner != token, "the owner is the token's contract");
+    let limits = VaultLimits { cap: args.cap, push_fee: args.push_fee };
+    ensure!(limits.push_fee < limits.cap, "--push-fee must be less than --cap, or nothing is ever paid");
+    ensure!(args.period > 0, "--period must be more than 0");
+    let policy = net.ledger.as_ref().map(|ledger| ledger.policy());
+    let settlement = args.settlement.map(u64::from).or(policy.map(super::check::settlement_s)).unwrap_or(DAY.into());
+    let least = least_delay(settlement, net.is_local());
+    let delay = args.delay.map_or(least, u64::from);
+    ensure!(
+        delay >= least,
+        "--delay {}: the owner's notice must be at least {} here, so that what is owed can be posted, pushed and claimed before \
+         the owner's act takes effect: two settlements of {}{}",
+        duration_of(delay),
+        duration_of(least),
+        duration_of(settlement),
+        if net.is_local() { "" } else { " and 24 hours" }
+    );
+    let delay = u32::try_from(delay).context("--delay is too long")?;
+    Ok(Plan { token, signers, limits, delay })
+}
+
+/// The contract refuses an open predecessor; here is said what to do. A successor that forgets it would pay everything again.
+async fn check_previous(args: &DeployArgs, net: &Net, token: &PayoutAddress) -> anyhow::Result<()> {
+    let Some(previous) = args.previous else {
+        let of_pool = net.ledger.as_ref().and_then(|ledger| ledger.pool(None).ok()).map(|(_, pool)| pool);
+        if let Some(pool) = of_pool.filter(|_| !args.new_pool) {
+            bail!(
+                "the home's pool {} has the vault {}: a successor must name it with --previous, or it would pay everything \
+                 again. If this vault is for another pool, say --new-pool",
+                pool.name,
+                pool.vault.address
+            );
+        }
+        return Ok(());
+    };
+    let snapshot = net.client.head_vault_snapshot(&previous, &[]).await;
+    let snapshot = snapshot.with_context(|| format!("--previous {previous} cannot be read as a vault"))?;
+    let now = net.now_s();
+    match snapshot.close_from {
+        0 => bail!("--previous {previous} is open: its owner closes it first, with `lucid vault close`"),
+        from if from > now => bail!("--previous {previous} closes at {}; deploy the successor then", when(from, now)),
+        _ => {}
+    }
+    ensure!(snapshot.token == *token, "--previous {previous} pays in the token {}, not in {token}", snapshot.token);
+    Ok(())
+}
+
+async fn token_warnings(net: &Net, token: &PayoutAddress, owner: &PayoutAddress) -> Option<String> {
+    match net.client.token_flags(token, owner).await {
+        Ok(flags) if flags.fee => {
+            Some(format!("the token {token} takes a fee from every transfer; signers will not sign"))
+        }
+        Ok(flags) if flags.paused => Some(format!("the token {token} is paused now")),
+        Ok(_) => None,
+        Err(error) => Some(format!("{token} does not answer like USDT does ({error}); is it the right token?")),
+    }
+}
+
+fn act(args: &DeployArgs, net: &Net, creation: &Creation<'_>) -> Act {
+    let Creation { token, owner, signers, limits, period, delay, previous } = *creation;
+    let mut facts = vec![
+        ("deploys", format!("a payout vault on {}, block 0 {}", net.network, net.genesis_block)),
+        ("token", token.to_string()),
+        ("owner", owner.to_string()),
+        ("must sign", super::open::quorum(signers)),
+    ];
+    facts.extend(signers.members.iter().map(|signer| ("signer", signer.key_address.to_string())));
+    facts.extend([
+        ("cap", format!("{} in {}", usdt_of(limits.cap), duration_of(period.into()))),
+        ("push fee", usdt_of(limits.push_fee)),
+        ("owner's notice", duration_of(delay.into())),
+        ("predecessor", output::or_dash(previous)),
+        ("code hash", hex::encode(code_hash())),
+    ]);
+    let data = json!({
+        "network": net.network,
+        "genesis_block": net.genesis_block,
+        "token": token,
+        "owner": owner,
+        "threshold": signers.threshold,
+        "signers": signers.members.iter().map(|signer| signer.key_address).collect::<Vec<_>>(),
+        "cap_micro_usdt": limits.cap,
+        "push_fee_micro_usdt": limits.push_fee,
+        "period_s": period,
+        "delay_s": delay,
+        "previous": previous,
+        "code_hash": hex::encode(code_hash()),
+        "settlement_s": args.settlement,
+    });
+    Act { usual_trx: USUAL_TRX, ..Act::new(Step::Deploy { code: creation_code(creation) }, facts, data) }
+}
+
+fn next_steps(net: &Net, vault: &PayoutAddress, plan: &Plan, given: &[SignerArg]) -> String {
+    let Plan { token, signers, limits, .. } = plan;
+    let mut text = format!(
+        "\nThe vault stands at {vault}.\n\nNext:\n\
+         1. Put this into the genesis, below the pool it pays for:\n\n\
+         [tron]\nnetwork = \"{}\"\ngenesis_block = \"{}\"\nusdt = \"{token}\"\n\n\
+         [pool.vault]\naddress = \"{vault}\"\nnonce = 0\n\n\
+         [pool.vault.limits]\ncap = {}\npush_fee = {}\n\n\
+         [pool.vault.signers]\nera = 1\nthreshold = {}\n",
+        net.network, net.genesis_block, limits.cap, limits.push_fee, signers.threshold
+    );
+    for signer in given {
+        let node = signer.node.map_or_else(|| "<node id of this signer's node>".to_owned(), |node| node.to_string());
+        text.push_str(&format!(
+            "\n[[pool.vault.signers.signer]]\nnode = \"{node}\"\nkey_address = \"{}\"\n",
+            signer.key_address
+        ));
+    }
+    text.push_str(
+        "\n2. Check it from another machine: lucid vault verify\n\
+         3. Give it USDT: lucid vault fund --amount N\n\
+         4. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n",
+    );
+    text
+}

@@ -1,0 +1,125 @@
+//! `lucid vault rotate`: other signers. First the ledger takes the command, then the contract, with signatures of the signers that
+//! are replaced.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Subcommand};
+use lucid_tron_bridge::vault::{self, signers_digest};
+use lucid_types::genesis::{SignerSet, TreasurySigner};
+use lucid_types::payout::PoolChange;
+use serde_json::json;
+
+use super::check::pause_warning;
+use super::open::{VaultArgs, quorum};
+use super::post::enough;
+use crate::api::model::{ChangeView, SignatureRequest};
+use crate::cli::Context;
+use crate::cli::act::{Act, SendArgs, Step, say};
+use crate::cli::pool::propose::{Pool, ProposeArgs};
+use crate::cli::values;
+
+const EXAMPLE: &str = "\
+How it goes, with 2 of 3 signers:
+  owner     lucid vault rotate propose --signer NODE_ID=T... --signer NODE_ID=T... --signer NODE_ID=T... --threshold 2 \\
+              --file rotation.json
+  signers   lucid pool sign-command --file rotation.json          (two of those in force, one after the other)
+  owner     lucid pool submit-command --file rotation.json        (a block takes it)
+  owner     lucid vault rotate apply --key-file owner.key         (the contract takes it)";
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLE)]
+pub(in crate::cli) enum RotateAction {
+    /// Make the ledger's command; the owner and the signers in force sign it
+    Propose(ProposeRotation),
+    /// Send the change that the ledger has taken to the contract; collects the signatures that it needs
+    Apply(ApplyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProposeRotation {
+    /// A new treasury signer: the node that is asked, and the address of its key; in the order that the vault will have
+    #[arg(long = "signer", value_name = "NODE_ID=ADDRESS", required = true, value_parser = values::treasury_signer)]
+    signers: Vec<TreasurySigner>,
+    /// How many of them must sign: more than half
+    #[arg(long, value_name = "K")]
+    threshold: u8,
+    #[command(flatten)]
+    propose: ProposeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ApplyArgs {
+    #[command(flatten)]
+    pub(in crate::cli) vault: VaultArgs,
+    #[command(flatten)]
+    pub(in crate::cli) send: SendArgs,
+}
+
+pub(in crate::cli) async fn rotate(action: RotateAction, context: &Context) -> anyhow::Result<()> {
+    match action {
+        RotateAction::Propose(args) => propose(args, context).await,
+        RotateAction::Apply(args) => apply(&args, context).await,
+    }
+}
+
+async fn propose(args: ProposeRotation, context: &Context) -> anyhow::Result<()> {
+    let ProposeRotation { signers, threshold, propose } = args;
+    let pool = Pool::open(&propose.pool, context).await?;
+    let vault = &pool.view.vault;
+    let next = SignerSet { era: vault.signers.era.saturating_add(1), threshold, members: signers };
+    next.check().map_err(|problem| anyhow::anyhow!("--signer, --threshold: {problem}"))?;
+    ensure!(
+        next.members != vault.signers.members || threshold != vault.signers.threshold,
+        "these are the signers in force"
+    );
+    if let Some(warning) = pause_warning(&next) {
+        say(&format!("warning: {warning}"))?;
+    }
+    let change = PoolChange::Signers { nonce: vault.nonce, next };
+    propose.propose(pool, change).await
+}
+
+async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
+    let key = args.send.key.load()?;
+    let opened = args.vault.open(context).await?;
+    opened.check_owner(&key)?;
+    opened.check_code().await?;
+    let view = opened.pool_view(context).await?;
+    let no_change = "the ledger has no change of signers; `lucid vault rotate propose` makes one";
+    let ChangeView { nonce, by, next } = view.changes.signers.context(no_change)?;
+    check_nonce(nonce, opened.snapshot.nonce, "signers")?;
+    let list = opened.net.node(context)?.signatures(&view.pool, SignatureRequest::Signers { nonce }).await?;
+    let digest = signers_digest(&opened.net.domain(opened.vault), by.era, nonce, &next);
+    let signatures = enough(&list, &digest)?;
+    let mut facts = vec![
+        ("changes the signers of", opened.vault.to_string()),
+        ("on", opened.net.network.clone()),
+        ("era", format!("{}, after {}", next.era, by.era)),
+        ("must sign then", quorum(&next)),
+    ];
+    facts.extend(
+        next.members.iter().map(|signer| ("signer", format!("{} of node {}", signer.key_address, signer.node.short()))),
+    );
+    facts.push(("signed by", signatures.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let data = json!({
+        "vault": opened.vault, "act": "set-signers", "era": next.era, "nonce": nonce, "threshold": next.threshold,
+        "signers": next.members,
+    });
+    let step = Step::Call { contract: opened.vault, data: vault::set_signers(&next, &signatures) };
+    let mut act = Act::new(step, facts, data);
+    act.usual_trx = 200;
+    act.warnings.push("the posted root is void then; the newest one is signed and posted again by the leader, or with `lucid vault post`".to_owned());
+    args.send.carry_out(&opened.net, &key, act).await.map(|_| ())
+}
+
+/// A change of the ledger that the contract can take next.
+pub(super) fn check_nonce(of_ledger: u32, of_vault: u32, what: &str) -> anyhow::Result<()> {
+    if of_vault > of_ledger {
+        bail!("the vault has the ledger's newest change of {what} already");
+    }
+    ensure!(
+        of_vault == of_ledger,
+        "the vault has seen {of_vault} changes, and this one is number {of_ledger}: send the earlier ones first, with \
+         `lucid vault rotate apply` and `lucid vault limits apply`"
+    );
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! What blocks say of payouts: requests, payout roots with their leaves, and elections.
+
+use lucid_consensus::ledger::execute::Event;
+use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
+use lucid_types::id::{NodeId, PayoutAddress, PayoutId, PoolId};
+use lucid_types::payout::{PayoutRequest, SettlementRoot};
+use lucid_types::payout_tree::{AccountId, OwedAccount};
+use lucid_types::time::{EpochNumber, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Leaves of older roots that are removed at a time.
+const PRUNED_AT_ONCE: usize = 16;
+
+/// What became due for one account in one settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// The request.
+    pub request: PayoutRequest,
+    /// The pool that owes it.
+    pub pool: PoolId,
+    /// The settlement.
+    pub settlement: u64,
+    /// The block that made it.
+    pub height: EpochNumber,
+    /// That block's time.
+    pub time: UnixMillis,
+}
+
+impl Wire for RequestRecord {
+    const MAX_BYTES: usize = 320;
+}
+
+/// A payout root as it was issued last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// The root.
+    pub root: SettlementRoot,
+    /// The block that issued it.
+    pub height: EpochNumber,
+    /// That block's time.
+    pub time: UnixMillis,
+}
+
+impl Wire for RootRecord {
+    const MAX_BYTES: usize = SettlementRoot::MAX_BYTES + 16;
+}
+
+/// The leaves of a payout tree in their order.
+#[derive(Serialize, Deserialize)]
+struct Leaves(Vec<(AccountId, PayoutAddress, MicroUsdt)>);
+
+impl Wire for Leaves {
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+}
+
+/// A leader's election.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectionRecord {
+    /// The pool.
+    pub pool: PoolId,
+    /// The settlement.
+    pub settlement: u64,
+    /// The leader and its successors.
+    pub order: Vec<NodeId>,
+}
+
+/// The elections of one block.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Elections(Vec<ElectionRecord>);
+
+impl Wire for Elections {
+    const MAX_BYTES: usize = 4 << 20;
+}
+
+// Key spaces within `HistoryKind::Payout`.
+const BY_SETTLEMENT: u8 = 0;
+const BY_ID: u8 = 1;
+const ELECTIONS: u8 = 2;
+const LEAVES: u8 = 3;
+const ROOTS: u8 = 4;
+
+fn request_key(settlement: u64, id: &PayoutId) -> Vec<u8> {
+    [&[BY_SETTLEMENT], settlement.to_be_bytes().as_slice(), id.as_bytes()].concat()
+}
+
+fn id_key(id: &PayoutId) -> Vec<u8> {
+    [&[BY_ID], id.as_bytes().as_slice()].concat()
+}
+
+fn elections_key(height: EpochNumber) -> Vec<u8> {
+    [&[ELECTIONS], height.get().to_be_bytes().as_slice()].concat()
+}
+
+fn pool_key(space: u8, pool: &PoolId, settlement: u64) -> Vec<u8> {
+    [&[space], pool.as_bytes().as_slice(), &settlement.to_be_bytes()].concat()
+}
+
+fn record(key: Vec<u8>, value: Vec<u8>) -> HistoryRecord {
+    HistoryRecord { kind: HistoryKind::Payout, key, value }
+}
+
+/// The records that follow from a block's events.
+pub fn records(height: EpochNumber, time: UnixMillis, events: &[Event]) -> Vec<HistoryRecord> {
+    let mut records = Vec::new();
+    let mut elections = Elections::default();
+    let root_record = |root: &SettlementRoot| {
+        let value = encode(&RootRecord { root: *root, height, time });
+        record(pool_key(ROOTS, &root.pool, root.settlement), value)
+    };
+    for event in events {
+        match event {
+            Event::Elected { pool, settlement, order } => {
+                elections.0.push(ElectionRecord { pool: *pool, settlement: *settlement, order: order.clone() });
+            }
+            Event::Settled(settled) => {
+                let SettlementRoot { pool, settlement, .. } = settled.root;
+                for request in &settled.requests {
+                    let made = RequestRecord { request: *request, pool, settlement, height, time };
+                    records.push(record(request_key(settlement, &request.id), encode(&made)));
+                    records.push(record(id_key(&request.id), settlement.to_be_bytes().to_vec()));
+                }
+                let leaves = settled.leaves.iter().map(|leaf| (leaf.id, leaf.to, leaf.owed)).collect();
+                records.push(record(pool_key(LEAVES, &pool, settlement), encode(&Leaves(leaves))));
+                records.push(root_record(&settled.root));
+            }
+            Event::Reissued(root) => records.push(root_record(root)),
+        }
+    }
+    if !elections.0.is_empty() {
+        records.push(record(elections_key(height), encode(&elections)));
+    }
+    records
+}
+
+fn read<T: Wire>(store: &Store, key: &[u8]) -> Result<Option<T>, StorageError> {
+    let record = store.history_record(HistoryKind::Payout, key)?;
+    Ok(record.and_then(|bytes| decode(&bytes).ok()))
+}
+
+/// One request.
+///
+/// # Errors
+/// The store could not be read.
+pub fn request(store: &Store, id: &PayoutId) -> Result<Option<RequestRecord>, StorageError> {
+    let Some(settlement) = store.history_record(HistoryKind::Payout, &id_key(id))? else { return Ok(None) };
+    let Ok(settlement) = <[u8; 8]>::try_from(settlement.as_slice()) else { return Ok(None) };
+    read(store, &request_key(u64::from_be_bytes(settlement), id))
+}
+
+/// At most `limit` requests, newest settlement first.
+///
+/// # Errors
+/// The store could not be read.
+pub fn requests(store: &Store, limit: usize) -> Result<Vec<RequestRecord>, StorageError> {
+    let records = store.history_newest(HistoryKind::Payout, &[BY_SETTLEMENT], limit)?;
+    Ok(records.iter().filter_map(|record| decode(&record.value).ok()).collect())
+}
+
+/// At most `limit` requests that stand after this one in the order of [`requests`]; `None` if there is no such request.
+///
+/// # Errors
+/// The store could not be read.
+pub fn requests_after(store: &Store, id: &PayoutId, limit: usize) -> Result<Option<Vec<RequestRecord>>, StorageError> {
+    let Some(found) = request(store, id)? else { return Ok(None) };
+    let end = request_key(found.settlement, id);
+    let records = store.history_before(HistoryKind::Payout, &[BY_SETTLEMENT], &end, limit)?;
+    Ok(Some(records.iter().filter_map(|record| decode(&record.value).ok()).collect()))
+}
+
+/// The leaves of a settlement's payout tree, in the tree's order. They are kept from the newest root on that the vault has.
+///
+/// # Errors
+/// The store could not be read.
+pub fn leaves(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<Vec<OwedAccount>>, StorageError> {
+    let leaves: Option<Leaves> = read(store, &pool_key(LEAVES, pool, settlement))?;
+    let leaf = |(id, to, owed)| OwedAccount { id, to, owed };
+    Ok(leaves.map(|leaves| leaves.0.into_iter().map(leaf).collect()))
+}
+
+/// The payout root of a settlement.
+///
+/// # Errors
+/// The store could not be read.
+pub fn root(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<RootRecord>, StorageError> {
+    read(store, &pool_key(ROOTS, pool, settlement))
+}
+
+/// Removes leaves of settlements before this one: the vault pays nothing against their roots any more.
+///
+/// # Errors
+/// The store failed.
+pub fn prune_leaves(store: &Store, pool: &PoolId, before: u64) -> Result<(), StorageError> {
+    let prefix = [&[LEAVES], pool.as_bytes().as_slice()].concat();
+    let end = pool_key(LEAVES, pool, before);
+    let oldest = store.history(HistoryKind::Payout, &prefix, PRUNED_AT_ONCE)?;
+    let old = oldest.into_iter().map(|record| record.key).take_while(|key| *key < end);
+    let removed: Vec<_> = old.map(|key| (HistoryKind::Payout, key)).collect();
+    if removed.is_empty() { Ok(()) } else { store.write_history(&[], &removed) }
+}
+
+/// The elections of a block.
+///
+/// # Errors
+/// The store could not be read.
+pub fn elections(store: &Store, height: EpochNumber) -> Result<Vec<ElectionRecord>, StorageError> {
+    let elections: Option<Elections> = read(store, &elections_key(height))?;
+    Ok(elections.unwrap_or_default().0)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::execute::Settled;
+    use lucid_types::id::NetworkId;
+    use lucid_types::payout::AccountKind;
+    use lucid_types::payout_tree::PayoutRoot;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        (folder, store)
+    }
+
+    fn pool(byte: u8) -> PoolId {
+        PoolId::from_bytes([byte; 32])
+    }
+
+    /// What one account of a pool became due in a settlement.
+    fn settled(byte: u8, settlement: u64) -> Settled {
+        let account = AccountId::from_bytes([byte; 32]);
+        let (to, owed) = (PayoutAddress::from_hash20([byte; 20]), MicroUsdt::new(10 * settlement));
+        Settled {
+            root: SettlementRoot {
+                pool: pool(byte),
+                settlement,
+                vault: PayoutAddress::from_hash20([9; 20]),
+                era: 1,
+                root: PayoutRoot::from_bytes([7; 32]),
+                total: owed,
+                fees: MicroUsdt::ZERO,
+                promised: owed,
+                leader: None,
+                until: 0,
+            },
+            leaves: vec![OwedAccount { id: account, to, owed }],
+            requests: vec![PayoutRequest {
+                id: PayoutId::derive(&account, settlement),
+                account,
+                kind: AccountKind::Worker,
+                node: NodeId::from_bytes([byte; 32]),
+                to,
+                amount: MicroUsdt::new(10),
+                owed,
+            }],
+        }
+    }
+
+    fn write(store: &Store, height: u64, events: &[Event]) {
+        let records = records(EpochNumber::new(height), UnixMillis::new(1_000 * height), events);
+        store.write_history(&records, &[]).unwrap();
+    }
+
+    fn settle(byte: u8, settlement: u64) -> Event {
+        Event::Settled(Box::new(settled(byte, settlement)))
+    }
+
+    #[test]
+    fn requests_and_roots_are_found_and_a_reissued_root_replaces_the_first() {
+        let (_folder, store) = store();
+        write(&store, 4, &[settle(1, 2), settle(2, 2)]);
+        write(&store, 6, &[settle(1, 3)]);
+        let newest = requests(&store, 9).unwrap();
+        assert_eq!(newest.iter().map(|record| record.settlement).collect::<Vec<_>>(), [3, 2, 2]);
+        assert_eq!(requests(&store, 1).unwrap(), newest[..1]);
+        for (n, record) in newest.iter().enumerate() {
+            let after = |limit| requests_after(&store, &record.request.id, limit).unwrap().unwrap();
+            assert_eq!(
+                (after(9), after(1)),
+                (newest[n + 1..].to_vec(), newest[n + 1..].iter().take(1).copied().collect())
+            );
+        }
+        assert_eq!(requests_after(&store, &PayoutId::from_bytes([0; 32]), 9).unwrap(), None);
+        for record in &newest {
+            assert_eq!(request(&store, &record.request.id).unwrap().as_ref(), Some(record));
+        }
+        assert_eq!((newest[0].height, newest[0].time), (EpochNumber::new(6), UnixMillis::new(6_000)));
+        assert_eq!(request(&store, &PayoutId::from_bytes([0; 32])).unwrap(), None);
+
+        let raised = SettlementRoot { total: MicroUsdt::new(99), era: 2, ..settled(1, 3).root };
+        write(&store, 7, &[Event::Reissued(raised)]);
+        let found = root(&store, &pool(1), 3).unwrap().unwrap();
+        assert_eq!((found.root, found.height), (raised, EpochNumber::new(7)));
+        assert_eq!(leaves(&store, &pool(1), 3).unwrap().unwrap(), settled(1, 3).leaves, "its tree is the same");
+        assert_eq!(root(&store, &pool(2), 3).unwrap(), None);
+    }
+
+    #[test]
+    fn leaves_are_kept_from_a_settlement_on() {
+        let (_folder, store) = store();
+        for settlement in 1..=20 {
+            write(&store, settlement, &[settle(1, settlement), settle(2, settlement)]);
+        }
+        let kept = |byte| (1..=20).filter(|s| leaves(&store, &pool(byte), *s).unwrap().is_some()).collect::<Vec<u64>>();
+        prune_leaves(&store, &pool(1), 18).unwrap();
+        assert_eq!(kept(1), [17, 18, 19, 20], "a few at a time");
+        prune_leaves(&store, &pool(1), 18).unwrap();
+        prune_leaves(&store, &pool(1), 18).unwrap();
+        assert_eq!(kept(1), [18, 19, 20]);
+        assert_eq!(kept(2).len(), 20, "another pool's stay");
+        assert!(root(&store, &pool(1), 1).unwrap().is_some(), "roots stay");
+    }
+
+    #[test]
+    fn elections_are_found_by_their_block() {
+        let (_folder, store) = store();
+        let order = vec![NodeId::from_bytes([3; 32]), NodeId::from_bytes([4; 32])];
+        write(&store, 8, &[Event::Elected { pool: pool(1), settlement: 4, order: order.clone() }]);
+        let found = elections(&store, EpochNumber::new(8)).unwrap();
+        assert_eq!(found, [ElectionRecord { pool: pool(1), settlement: 4, order }]);
+        assert!(elections(&store, EpochNumber::new(7)).unwrap().is_empty());
+    }
+}

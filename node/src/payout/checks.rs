@@ -1,0 +1,111 @@
+//! What of a vault's solidified state a person should look at: where it differs from the ledger, and what its owner and signers
+//! announce. Pure.
+
+use lucid_consensus::ledger::state::{PoolState, State};
+use lucid_consensus::network::Network;
+use lucid_tron_bridge::vault::VaultSnapshot;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::time::UnixMillis;
+
+use crate::history::ledger::RootRecord;
+
+/// Blocks by which a node may be behind its clock and yet know the ledger's newest roots.
+const BLOCKS_BEHIND: u64 = 2;
+
+/// The ledger's side of a vault.
+#[derive(Clone, Copy)]
+pub struct Ledger<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The newest state.
+    pub state: &'a State,
+    /// The pool.
+    pub pool: &'a PoolState,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// The settlement of the vault's root, if `record`, the ledger's root of that settlement, is the same. `None` if the vault has
+/// none, or another.
+pub fn root_of(snapshot: &VaultSnapshot, record: Option<&RootRecord>) -> Option<u64> {
+    let record = record.filter(|record| record.root.settlement == snapshot.settlement)?;
+    let is_same = snapshot.root == Some(record.root.root) && snapshot.total <= record.root.total;
+    is_same.then_some(snapshot.settlement)
+}
+
+/// What of all that has become due the vault has not paid.
+pub fn unpaid(pool: &PoolState, snapshot: &VaultSnapshot) -> MicroUsdt {
+    let of = |(id, account): (&_, &lucid_consensus::ledger::state::Account)| {
+        account.requested.saturating_sub(snapshot.paid_of(id).unwrap_or_default())
+    };
+    MicroUsdt::sum(pool.accounts.iter().map(of)).unwrap_or(MicroUsdt::new(u64::MAX))
+}
+
+/// What a person should look at. `root_of` is the settlement of the vault's root if it is the ledger's.
+pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>) -> Vec<String> {
+    let mut alerts = Vec::new();
+    differences(ledger, snapshot, root_of, &mut alerts);
+    announcements(ledger.now.get() / 1_000, snapshot, &mut alerts);
+    if unpaid(ledger.pool, snapshot) > snapshot.funds {
+        alerts.push("the vault holds less than is due; its owner must put USDT into it".to_owned());
+    }
+    alerts
+}
+
+fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>, alerts: &mut Vec<String>) {
+    let Ledger { network, state, pool, now } = *ledger;
+    let genesis = network.genesis();
+    if snapshot.token != genesis.tron.usdt {
+        alerts.push(format!("the vault pays in the token {}, not in {}", snapshot.token, genesis.tron.usdt));
+    }
+    let is_behind = genesis.epoch_at(now).get() > state.height.get().saturating_add(BLOCKS_BEHIND);
+    let own = &pool.vault;
+    // What the vault has and this node's ledger not yet.
+    let is_unknown = snapshot.era > own.signers.era || snapshot.settlement > pool.settled || snapshot.nonce > own.nonce;
+    if is_unknown && is_behind {
+        return;
+    }
+    if snapshot.root.is_some() && root_of.is_none() {
+        alerts.push(format!(
+            "the root posted for settlement {} is not the ledger's: signers' keys may be stolen; have a signer pause the vault, \
+             and compare the ledgers of several validators",
+            snapshot.settlement
+        ));
+    }
+    if snapshot.era > own.signers.era || snapshot.nonce > own.nonce {
+        alerts.push("the vault's signers or limits were changed without a command in the ledger".to_owned());
+    }
+    if snapshot.era == own.signers.era && snapshot.threshold != own.signers.threshold {
+        alerts.push(format!(
+            "{} signers must sign for the vault, and {} by the ledger",
+            snapshot.threshold, own.signers.threshold
+        ));
+    }
+    if snapshot.nonce == own.nonce && snapshot.limits != own.limits {
+        alerts.push("the vault's cap or push fee is not the ledger's".to_owned());
+    }
+}
+
+fn announcements(now_s: u64, snapshot: &VaultSnapshot, alerts: &mut Vec<String>) {
+    if let Some(withdrawal) = &snapshot.withdrawal {
+        alerts.push(format!(
+            "the owner has announced a withdrawal of {} micro-USDT to {} from {} (Unix seconds) on",
+            withdrawal.amount, withdrawal.to, withdrawal.from
+        ));
+    }
+    for (what, from) in [("closed", snapshot.close_from), ("paused by its owner", snapshot.owner_pause_from)] {
+        if from != 0 {
+            let is = if now_s >= from { "has been" } else { "will be" };
+            alerts.push(format!("the vault {is} {what} from {from} (Unix seconds) on"));
+        }
+    }
+    match snapshot.signer_pause_until {
+        u64::MAX => alerts.push("the vault is paused by its signers".to_owned()),
+        until if now_s < until => alerts.push(format!("the vault is paused by a signer until {until} (Unix seconds)")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

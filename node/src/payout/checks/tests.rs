@@ -1,0 +1,81 @@
+//! What is told of a vault, and what is not.
+
+use lucid_types::amount::MicroUsdt;
+use lucid_types::payout::SettlementRoot;
+use lucid_types::time::EpochNumber;
+
+use super::*;
+use crate::payout::testing::{address, network, pool_id, root, snapshot, state};
+
+fn record(root: SettlementRoot) -> RootRecord {
+    RootRecord { root, height: EpochNumber::new(6), time: UnixMillis::new(6) }
+}
+
+/// The alerts of a vault that is as the ledger wants it but for one change, and of a node that is so many epochs behind.
+fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
+    let network = network();
+    let newest = root(&network, 3, 100);
+    let mut state = state(&network, newest);
+    state.height = EpochNumber::new(10);
+    let now = network.genesis().epoch_end(EpochNumber::new(10 + behind));
+    let mut snapshot = snapshot(&network, &newest, 60);
+    change(&mut snapshot);
+    let pool = state.pools.get(&pool_id(&network)).unwrap();
+    let ledger = Ledger { network: &network, state: &state, pool, now };
+    let of = root_of(&snapshot, Some(&record(newest)).filter(|record| record.root.settlement == snapshot.settlement));
+    alerts(&ledger, &snapshot, of)
+}
+
+#[test]
+fn a_vault_as_it_should_be_is_no_alert() {
+    assert_eq!(told(0, |_| {}), [""; 0]);
+    // Not posted yet, and before the first root of an era.
+    assert_eq!(told(0, |snapshot| (snapshot.settlement, snapshot.root) = (0, None)), [""; 0]);
+    // A pause of a signer that is over.
+    assert_eq!(told(0, |snapshot| snapshot.signer_pause_until = 1), [""; 0]);
+}
+
+#[test]
+fn whatever_differs_from_the_ledger_is_told() {
+    let is_told = |words: &str, change: fn(&mut VaultSnapshot)| {
+        let found = told(0, change);
+        assert!(found.iter().any(|alert| alert.contains(words)), "{words}: {found:?}");
+    };
+    let thieves = "the root posted for settlement";
+    is_told(thieves, |snapshot| snapshot.root = Some(lucid_types::payout_tree::PayoutRoot::from_bytes([9; 32])));
+    is_told(thieves, |snapshot| snapshot.total = MicroUsdt::new(101));
+    is_told(thieves, |snapshot| snapshot.settlement = 900);
+    is_told("changed without a command", |snapshot| snapshot.era = 2);
+    is_told("changed without a command", |snapshot| snapshot.nonce = 1);
+    is_told("1 signers must sign", |snapshot| snapshot.threshold = 1);
+    is_told("cap or push fee", |snapshot| snapshot.limits.cap = MicroUsdt::new(1));
+    is_told("pays in the token", |snapshot| snapshot.token = address(77));
+    is_told("holds less than is due", |snapshot| snapshot.funds = MicroUsdt::new(39));
+}
+
+#[test]
+fn a_node_that_is_behind_calls_nobody_a_thief() {
+    assert_eq!(told(2, |snapshot| snapshot.settlement = 4), [""; 0]);
+    assert_eq!(told(2, |snapshot| snapshot.nonce = 1), [""; 0]);
+    assert!(!told(1, |snapshot| snapshot.settlement = 4).is_empty());
+    // What it knows it knows.
+    assert!(!told(2, |snapshot| snapshot.total = MicroUsdt::new(101)).is_empty());
+}
+
+#[test]
+fn what_owner_and_signers_announce_is_told() {
+    let withdrawal = lucid_tron_bridge::vault::Withdrawal { to: address(8), amount: MicroUsdt::new(5), from: 77 };
+    let found = told(0, |snapshot| {
+        snapshot.withdrawal = Some(withdrawal);
+        snapshot.close_from = u64::MAX - 1;
+        snapshot.owner_pause_from = 1;
+        snapshot.signer_pause_until = u64::MAX;
+    });
+    for words in
+        ["withdrawal of 5 micro-USDT", "will be closed", "has been paused by its owner", "paused by its signers"]
+    {
+        assert!(found.iter().any(|alert| alert.contains(words)), "{words}: {found:?}");
+    }
+    let until = told(0, |snapshot| snapshot.signer_pause_until = u64::MAX - 1);
+    assert!(until[0].contains("paused by a signer until"), "{until:?}");
+}

@@ -1,0 +1,176 @@
+//! What is signed, for whom, and what is not.
+
+use std::collections::BTreeSet;
+
+use lucid_storage::Store;
+use lucid_tron_bridge::signature::recover;
+use lucid_tron_bridge::signer::SignerAccount;
+use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::codec::encode;
+use lucid_types::payout::{SettlementRoot, VaultLimits};
+use lucid_types::time::UnixMillis;
+
+use super::*;
+use crate::payout::testing::{
+    OWNER, SIGNERS, WORKERS, network, node, node_key, pool_id, root, signer_set, state, tron_key,
+};
+
+/// The first signer, with a state of the tests' choice.
+struct Fixture {
+    network: Arc<Network>,
+    head: watch::Sender<Head>,
+    cosigner: Cosigner,
+    _folder: tempfile::TempDir,
+}
+
+fn domain(network: &Network) -> VaultDomain {
+    VaultDomain::new(&network.genesis().tron.genesis_block, root(network, 1, 1).vault)
+}
+
+fn fixture(first: SettlementRoot) -> Fixture {
+    let (network, folder) = (network(), tempfile::tempdir().unwrap());
+    let state = state(&network, first);
+    let root = state.root();
+    let (head, seen) = watch::channel(Head {
+        state: Arc::new(state),
+        root,
+        adopted_at: UnixMillis::new(1),
+        round: None,
+        unreported: Vec::new(),
+    });
+    let pool = pool_id(&network);
+    let store = Store::open(folder.path(), *network.id()).unwrap();
+    let account = SignerAccount { pool, domain: domain(&network), predecessors: Vec::new() };
+    let signer = Signer::new(tron_key(SIGNERS[0]), account, StoredWatermark::new(store, pool));
+    let treasury = Treasury::InProcess(BTreeMap::from([(pool, Mutex::new(signer))]));
+    let cosigner = Cosigner::new(Arc::clone(&network), seen, treasury);
+    Fixture { network, head, cosigner, _folder: folder }
+}
+
+impl Fixture {
+    fn change(&self, act: impl FnOnce(&mut PoolState)) {
+        self.head.send_modify(|head| {
+            let mut state = (*head.state).clone();
+            act(state.pools.get_mut(&pool_id(&self.network)).unwrap());
+            head.state = Arc::new(state);
+        });
+    }
+
+    async fn ask(&self, asker: u8, request: CosignRequest) -> CosignReply {
+        let key = node_key(asker);
+        let bytes = encode(&*key.sign_cosign(self.network.id(), request));
+        self.cosigner.answer(key.node_id(), &bytes).await.unwrap()
+    }
+
+    fn root_request(&self, settlement: u64) -> CosignRequest {
+        CosignRequest::Root { pool: pool_id(&self.network), settlement }
+    }
+}
+
+fn signed(reply: CosignReply) -> TreasurySignature {
+    match reply {
+        CosignReply::Signed(signature) => signature,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_root_is_signed_for_all_who_have_to_do_with_the_pool() {
+    let first = root(&network(), 3, 100);
+    let fixture = fixture(first);
+    let expected = tron_key(SIGNERS[0]).address();
+    for asker in [SIGNERS[0], SIGNERS[1], OWNER, WORKERS[0]] {
+        let signature = signed(fixture.ask(asker, fixture.root_request(3)).await);
+        assert_eq!(recover(&signature, &root_digest(&domain(&fixture.network), &first)), Ok(expected), "{asker}");
+    }
+    // The other worker is in no pool, and nobody knows the last.
+    for asker in [WORKERS[1], 99] {
+        let reply = fixture.ask(asker, fixture.root_request(3)).await;
+        assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("may ask")), "{reply:?}");
+    }
+    for settlement in [2, 4] {
+        assert_eq!(fixture.ask(OWNER, fixture.root_request(settlement)).await, CosignReply::NotFinal);
+    }
+    fixture.change(|pool| pool.newest = None);
+    assert_eq!(fixture.ask(OWNER, fixture.root_request(3)).await, CosignReply::NotFinal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_roots_of_one_settlement_are_never_signed() {
+    let first = root(&network(), 3, 100);
+    let fixture = fixture(first);
+    let once = signed(fixture.ask(OWNER, fixture.root_request(3)).await);
+    assert_eq!(signed(fixture.ask(WORKERS[0], fixture.root_request(3)).await), once, "the same again");
+    let other = SettlementRoot { root: root(&fixture.network, 9, 1).root, ..first };
+    fixture.change(|pool| pool.newest = Some(other));
+    let reply = fixture.ask(OWNER, fixture.root_request(3)).await;
+    assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("two states differ")), "{reply:?}");
+    // Raised for losses, it is another record of the same root.
+    let raised = SettlementRoot { total: MicroUsdt::new(150), promised: MicroUsdt::new(150), ..first };
+    fixture.change(|pool| pool.newest = Some(raised));
+    assert_ne!(signed(fixture.ask(OWNER, fixture.root_request(3)).await), once);
+    // And back again it goes only for somebody who rolled the state back.
+    fixture.change(|pool| pool.newest = Some(first));
+    let reply = fixture.ask(OWNER, fixture.root_request(3)).await;
+    assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("fell")), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_vault_are_signed_by_those_whom_they_replace() {
+    let fixture = fixture(root(&network(), 3, 100));
+    let pool = pool_id(&fixture.network);
+    let (by, next) = (signer_set(1, SIGNERS), signer_set(2, [4, 5, 6]));
+    let limits = VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO };
+    let signers = |nonce| CosignRequest::Signers { pool, nonce };
+    let limit = |nonce| CosignRequest::Limits { pool, nonce };
+    assert_eq!(fixture.ask(OWNER, signers(0)).await, CosignReply::NotFinal);
+    assert_eq!(fixture.ask(OWNER, limit(0)).await, CosignReply::NotFinal);
+    fixture.change(|accounts| {
+        accounts.changes.limits = Some(VaultChange { nonce: 0, by: by.clone(), next: limits });
+        accounts.changes.signers = Some(VaultChange { nonce: 1, by: by.clone(), next: next.clone() });
+        accounts.vault.signers = next.clone();
+        accounts.vault.nonce = 2;
+    });
+    let expected = tron_key(SIGNERS[0]).address();
+    let domain = domain(&fixture.network);
+    let signature = signed(fixture.ask(OWNER, limit(0)).await);
+    assert_eq!(recover(&signature, &limits_digest(&domain, 1, 0, &limits)), Ok(expected));
+    let signature = signed(fixture.ask(OWNER, signers(1)).await);
+    assert_eq!(recover(&signature, &signers_digest(&domain, 1, 1, &next)), Ok(expected));
+    assert_eq!(fixture.ask(OWNER, signers(0)).await, CosignReply::NotFinal, "another number");
+    // A root of the next era is the new signers' to sign.
+    fixture.change(|accounts| accounts.newest = accounts.newest.map(|root| SettlementRoot { era: 2, ..root }));
+    let reply = fixture.ask(OWNER, fixture.root_request(3)).await;
+    assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("not a signer of era 2")), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_asks_for_another_and_no_unknown_pool_is_signed_for() {
+    let fixture = fixture(root(&network(), 3, 100));
+    let bytes = encode(&*node_key(OWNER).sign_cosign(fixture.network.id(), fixture.root_request(3)));
+    assert_eq!(fixture.cosigner.answer(node(WORKERS[0]), &bytes).await, None, "another's request");
+    assert_eq!(fixture.cosigner.answer(node(OWNER), &bytes[1..]).await, None);
+    let elsewhere = CosignRequest::Root { pool: PoolId::from_bytes([1; 32]), settlement: 3 };
+    let reply = fixture.ask(OWNER, elsewhere).await;
+    assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("no such pool")), "{reply:?}");
+}
+
+#[test]
+fn a_signer_is_known_by_node_and_key_until_its_change_is_over() {
+    let network = network();
+    let mut state = state(&network, root(&network, 3, 100));
+    let pool = pool_id(&network);
+    let of = |state: &State, seed: u8, key: u8| pools_of_signer(state, &node(seed), &tron_key(key).address());
+    assert_eq!(of(&state, 1, 1), [pool]);
+    assert!(of(&state, 1, 2).is_empty() && of(&state, 4, 4).is_empty());
+    let accounts = state.pools.get_mut(&pool).unwrap();
+    let (by, next) = (signer_set(1, SIGNERS), signer_set(2, [4, 5, 6]));
+    accounts.vault.signers = next.clone();
+    accounts.changes.signers = Some(VaultChange { nonce: 0, by, next: next.clone() });
+    assert_eq!((of(&state, 1, 1), of(&state, 4, 4)), (vec![pool], vec![pool]), "it still signs its replacement");
+    let accounts = state.pools.get_mut(&pool).unwrap();
+    accounts.changes.signers = Some(VaultChange { nonce: 1, by: next, next: signer_set(3, [4, 5, 7]) });
+    let known: BTreeSet<_> = (1..=7).filter(|seed| !of(&state, *seed, *seed).is_empty()).collect();
+    assert_eq!(known, BTreeSet::from([4, 5, 6]), "the set in force, and the one being replaced");
+}

@@ -1,0 +1,318 @@
+//! How the pusher's effects are carried out: what is asked of providers and signers, and what is stored.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use lucid_storage::{OwnKind, StorageError, Store};
+use lucid_tron_bridge::client::{ChainParameters, Client, ClientError, Estimate, Revert};
+use lucid_tron_bridge::key::KeyError;
+use lucid_tron_bridge::pusher::{
+    Estimated, HeadView, InFlight, Input, IssuedRoot, JobId, Lookup, Receipt, SolidView, Spent, View, Work,
+};
+use lucid_tron_bridge::transaction::{ContractCall, TransactionError};
+use lucid_tron_bridge::trc20::TokenFlags;
+use lucid_types::amount::Sun;
+use lucid_types::codec::{DecodeError, Wire, decode, encode};
+use lucid_types::id::{NodeId, PayoutAddress, TxId};
+use lucid_types::payout::{CosignReply, CosignRequest};
+use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+use super::PushParts;
+use crate::history;
+use crate::payout::cosign;
+
+/// How old prices, the token's flags and what the gas account holds may be.
+const CONDITIONS_AGE: Duration = Duration::from_secs(30);
+/// What nodes say that may do the same later.
+const BUSY: [&str; 4] = ["SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "BLOCK_UNSOLIDIFIED"];
+/// How long what a transaction cost is kept.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+// Key spaces within `OwnKind::Transaction`.
+const IN_FLIGHT: u8 = 0;
+const SPENT: u8 = 1;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The pool is not in the genesis.
+    #[error("the genesis has no such pool")]
+    NoPool,
+    /// The store failed.
+    #[error("use the store")]
+    Storage(#[from] StorageError),
+    /// Stored bytes are not what was written.
+    #[error("read a transaction back from the store")]
+    Decode(#[from] DecodeError),
+    /// No provider answered.
+    #[error("ask the TRON providers")]
+    Client(#[from] ClientError),
+    /// The transaction has no bytes.
+    #[error("build the transaction")]
+    Build(#[from] TransactionError),
+    /// The gas key failed.
+    #[error("sign the transaction")]
+    Key(#[from] KeyError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSpent(Spent);
+
+impl Wire for StoredSpent {
+    const MAX_BYTES: usize = 32;
+}
+
+fn in_flight_key(id: JobId) -> Vec<u8> {
+    [&[IN_FLIGHT], id.to_be_bytes().as_slice()].concat()
+}
+
+fn spent_key(id: JobId, at: UnixMillis) -> Vec<u8> {
+    [&[SPENT], at.get().to_be_bytes().as_slice(), &id.to_be_bytes()].concat()
+}
+
+/// The transactions that may still be included, and what was spent in the last day.
+///
+/// # Errors
+/// The store failed, or holds other bytes than were written.
+pub(super) fn restore(store: &Store, now: UnixMillis) -> Result<(Vec<InFlight>, Vec<Spent>), PushError> {
+    let records = store.own_all(OwnKind::Transaction, &[IN_FLIGHT])?;
+    let in_flight = records.iter().map(|record| decode(&record.value)).collect::<Result<_, _>>()?;
+    let since = now.before(DAY);
+    let records = store.own_all(OwnKind::Transaction, &[SPENT])?;
+    let spent = records.iter().map(|record| Ok(decode::<StoredSpent>(&record.value)?.0));
+    let mut spent = spent.collect::<Result<Vec<_>, DecodeError>>()?;
+    spent.retain(|spent| spent.at >= since);
+    Ok((in_flight, spent))
+}
+
+/// Replaces a transaction by what it cost, and drops what no longer counts.
+///
+/// # Errors
+/// The store failed; then nothing has changed.
+pub(super) fn forget(store: &Store, id: JobId, spent: Option<Spent>, now: UnixMillis) -> Result<(), StorageError> {
+    let oldest = spent_key(0, now.before(DAY));
+    let old = store.own_all(OwnKind::Transaction, &[SPENT])?.into_iter().map(|record| record.key);
+    let removed: Vec<_> = old.take_while(|key| *key < oldest).chain([in_flight_key(id)]).collect();
+    let kept: Vec<_> = spent.map(|spent| (spent_key(id, spent.at), encode(&StoredSpent(spent)))).into_iter().collect();
+    store.change_own(OwnKind::Transaction, &kept, &removed)
+}
+
+/// What changes slowly: read once in a while, because every read is several requests.
+#[derive(Debug, Default)]
+pub struct Conditions(Mutex<Option<(Instant, Facts)>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    token: TokenFlags,
+    gas: Sun,
+    prices: ChainParameters,
+}
+
+impl Conditions {
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Facts)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<Facts> {
+        self.lock().filter(|(read, _)| read.elapsed() < CONDITIONS_AGE).map(|(_, facts)| facts)
+    }
+
+    fn set(&self, facts: Facts) {
+        *self.lock() = Some((Instant::now(), facts));
+    }
+
+    /// A transaction has changed what the gas account holds.
+    pub(super) fn expire(&self) {
+        *self.lock() = None;
+    }
+}
+
+impl PushParts {
+    /// Asks a treasury signer, or this node's own.
+    pub(super) async fn ask_signer(&self, request: CosignRequest, signer: NodeId) -> Option<CosignReply> {
+        cosign::ask(&self.mesh, &self.network, &self.key, self.cosigner.as_deref(), request, signer).await
+    }
+
+    /// The root of a settlement with its leaves, if the ledger issued it.
+    pub(super) fn issued(&self, settlement: u64, root: &PayoutRoot) -> Option<IssuedRoot> {
+        let read = || {
+            let record = history::ledger::root(&self.store, &self.pool, settlement)?;
+            let leaves = history::ledger::leaves(&self.store, &self.pool, settlement)?;
+            Ok::<_, StorageError>(record.zip(leaves))
+        };
+        let found = read().inspect_err(|error| tracing::error!(%error, "a payout root cannot be read")).ok().flatten();
+        let (record, leaves) = found.filter(|(record, _)| record.root.root == *root)?;
+        Some(IssuedRoot { root: record.root, leaves })
+    }
+
+    /// Reads the vault in one of its views.
+    pub(super) async fn read_vault(&self, vault: &PayoutAddress, view: View, accounts: &[AccountId]) -> Input {
+        match view {
+            View::Solid => {
+                let witnessed = self.providers.vault_snapshot(vault, accounts).await;
+                let witnessed = witnessed.inspect_err(not_read).ok();
+                let view = witnessed.map(|seen| SolidView { time: seen.block.time, snapshot: seen.snapshot });
+                Input::Solid(view.map(Box::new))
+            }
+            View::Head => {
+                let view = self.providers.first(async |group| self.head_view(group, vault, accounts).await).await;
+                Input::Head(view.inspect_err(not_read).ok().map(Box::new))
+            }
+        }
+    }
+
+    async fn head_view(
+        &self,
+        group: &Client,
+        vault: &PayoutAddress,
+        accounts: &[AccountId],
+    ) -> Result<HeadView, ClientError> {
+        let (head, conditions) = futures::try_join!(group.head(), self.conditions(group, vault))?;
+        let snapshot = group.head_vault_snapshot(vault, accounts).await?;
+        let Facts { token, gas, prices } = conditions;
+        Ok(HeadView {
+            time: head.time,
+            snapshot,
+            token,
+            gas,
+            energy_price: prices.energy_price,
+            byte_price: prices.bandwidth_price,
+        })
+    }
+
+    /// What changes slowly, read anew after a while and after each transaction.
+    async fn conditions(&self, group: &Client, vault: &PayoutAddress) -> Result<Facts, ClientError> {
+        if let Some(facts) = self.conditions.get() {
+            return Ok(facts);
+        }
+        let address = self.gas.address();
+        let (token, account, resources, prices) = futures::try_join!(
+            group.token_flags(&self.network.genesis().tron.usdt, vault),
+            group.account(&address),
+            group.resources(&address),
+            group.chain_parameters(),
+        )?;
+        let balance = account.map_or(Sun::ZERO, |account| account.balance);
+        self.table.set_gas(balance);
+        let staked = resources.energy.saturating_mul(prices.energy_price.get());
+        let facts = Facts { token, gas: balance.saturating_add(Sun::new(staked)), prices };
+        self.conditions.set(facts);
+        Ok(facts)
+    }
+
+    /// What a call of the vault by the gas account would do.
+    pub(super) async fn estimate(&self, vault: &PayoutAddress, data: &[u8]) -> Estimated {
+        let gas = self.gas.address();
+        match self.providers.first(async |group| group.estimate(&gas, vault, data).await).await {
+            Ok(estimate) => estimate.into(),
+            // A node may refuse a call that needs too much instead of reverting it; its words tell.
+            Err(ClientError::Refused { code, message, .. }) if !BUSY.contains(&code.as_str()) => {
+                Estimate { energy: 0, penalty: 0, revert: Some(Revert { data: Vec::new(), message }) }.into()
+            }
+            Err(error) => {
+                not_read(&error);
+                Estimated::Unavailable
+            }
+        }
+    }
+
+    /// Builds, signs and stores a transaction, or takes the one that is stored.
+    pub(super) async fn prepare(
+        &self,
+        vault: &PayoutAddress,
+        id: JobId,
+        work: Work,
+        data: Vec<u8>,
+        fee_limit: Sun,
+    ) -> Result<InFlight, PushError> {
+        let key = in_flight_key(id);
+        if let Some(stored) = tokio::task::block_in_place(|| self.store.own(OwnKind::Transaction, &key))? {
+            return Ok(decode(&stored)?);
+        }
+        let head = self.providers.first(Client::head).await?;
+        let call = ContractCall::new(self.gas.address(), *vault, data, &head, self.lifetime(), fee_limit);
+        let transaction = call.build()?;
+        let signature = self.gas.sign_transaction(&transaction)?;
+        let in_flight = InFlight {
+            id,
+            work,
+            tx_id: transaction.tx_id(),
+            expiration: call.expiration,
+            fee_limit,
+            bytes: transaction.with_signatures(&[signature]),
+        };
+        tokio::task::block_in_place(|| self.store.put(OwnKind::Transaction, &key, &encode(&in_flight)))?;
+        Ok(in_flight)
+    }
+
+    /// Whether a block includes a transaction, as any group that answers says.
+    pub(super) async fn receipt(&self, tx_id: &TxId) -> Lookup {
+        let groups = self.providers.groups();
+        let answers = join_all(groups.iter().map(|group| group.transaction_info(tx_id))).await;
+        let mut found = Lookup::Unavailable;
+        for answer in answers {
+            match answer {
+                Ok(Some(info)) => return Lookup::Included(Receipt::from(&info)),
+                Ok(None) => found = Lookup::NotIncluded,
+                Err(error) => not_read(&error),
+            }
+        }
+        found
+    }
+}
+
+fn not_read(error: &ClientError) {
+    tracing::debug!(error = error as &dyn std::error::Error, "a TRON provider does not answer");
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::amount::MicroUsdt;
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+
+    fn in_flight(id: JobId) -> InFlight {
+        InFlight {
+            id,
+            work: Work::Batch { settlement: 3, start: 1, accounts: vec![], amount: MicroUsdt::new(5) },
+            tx_id: TxId::from_bytes([1; 32]),
+            expiration: UnixMillis::new(9),
+            fee_limit: Sun::new(7),
+            bytes: vec![1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn what_is_in_flight_and_what_was_spent_outlive_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let day = 24 * 60 * 60 * 1_000_u64;
+        let at = |time| UnixMillis::new(10 * day + time);
+        let spent = |time, fee| Spent { at: at(time), fee: Sun::new(fee) };
+        {
+            let store = open();
+            for id in [1, 2, 300] {
+                store.put(OwnKind::Transaction, &in_flight_key(id), &encode(&in_flight(id))).unwrap();
+            }
+            forget(&store, 1, Some(spent(0, 10)), at(0)).unwrap();
+            forget(&store, 2, None, at(1)).unwrap();
+            // Two of the same millisecond.
+            forget(&store, 4, Some(spent(5, 20)), at(6)).unwrap();
+            forget(&store, 5, Some(spent(5, 30)), at(6)).unwrap();
+        }
+        let store = open();
+        let (flying, fees) = restore(&store, at(day)).unwrap();
+        assert_eq!(flying, [in_flight(300)]);
+        assert_eq!(fees, [spent(0, 10), spent(5, 20), spent(5, 30)]);
+        assert_eq!(restore(&store, at(day + 1)).unwrap().1.len(), 2, "older than a day");
+        forget(&store, 6, None, at(day + 1)).unwrap();
+        assert_eq!(store.own_all(OwnKind::Transaction, &[SPENT]).unwrap().len(), 2, "dropped");
+        store.put(OwnKind::Transaction, &in_flight_key(7), b"other bytes").unwrap();
+        assert!(matches!(restore(&store, at(day)), Err(PushError::Decode(_))), "nothing in flight is forgotten");
+    }
+}

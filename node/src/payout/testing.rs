@@ -1,0 +1,169 @@
+//! A pool with a vault, three treasury signers and two workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_consensus::ledger::state::{Account, Hold, State};
+use lucid_consensus::network::Network;
+use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::vault::VaultSnapshot;
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::attestation::Capacity;
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
+use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::policy::Policy;
+use lucid_types::time::UnixMillis;
+use lucid_types::validator::Validator;
+
+/// The first also validates; the others are nothing else.
+pub(crate) const SIGNERS: [u8; 3] = [1, 2, 3];
+pub(crate) const OWNER: u8 = 9;
+pub(crate) const WORKERS: [u8; 2] = [11, 12];
+pub(crate) const USDT: MicroUsdt = MicroUsdt::new(1_000_000);
+
+pub(crate) fn node_key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&[seed; 32])
+}
+
+pub(crate) fn node(seed: u8) -> NodeId {
+    node_key(seed).node_id()
+}
+
+pub(crate) fn tron_key(seed: u8) -> TronKey {
+    TronKey::from_secret(&[seed; 32]).unwrap()
+}
+
+pub(crate) fn address(seed: u8) -> PayoutAddress {
+    PayoutAddress::from_hash20([seed; 20])
+}
+
+/// Signers with the keys of these seeds, two of whom must sign.
+pub(crate) fn signer_set(era: u32, seeds: [u8; 3]) -> SignerSet {
+    let signer = |seed| TreasurySigner { node: node(seed), key_address: tron_key(seed).address() };
+    SignerSet { era, threshold: 2, members: seeds.map(signer).to_vec() }
+}
+
+pub(crate) fn network() -> Arc<Network> {
+    let worker = |seed: u8| GenesisWorker {
+        node: node(seed),
+        operator: node(seed),
+        payout_address: address(seed),
+        gas_address: Some(address(seed + 100)),
+        capacity: Capacity::default(),
+    };
+    let genesis = Genesis {
+        name: "payouts".to_owned(),
+        genesis_time: UnixMillis::new(1_000_000),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([7; 32]),
+            usdt: address(200),
+        },
+        first_network: None,
+        policy: Policy::local(Duration::from_secs(2), 2, 0),
+        validators: vec![Validator { node: node(SIGNERS[0]), power: 1, operator: node(SIGNERS[0]) }],
+        workers: WORKERS.map(worker).to_vec(),
+        pools: vec![GenesisPool {
+            name: "pool".to_owned(),
+            owner: node(OWNER),
+            members: vec![node(WORKERS[0])],
+            budget: USDT,
+            split: SplitRule::Credits,
+            commission: Ppm::ZERO,
+            commission_address: address(201),
+            vault: Vault {
+                address: address(202),
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::ZERO },
+                signers: signer_set(1, SIGNERS),
+            },
+        }],
+    };
+    Arc::new(Network::new(genesis).unwrap())
+}
+
+pub(crate) fn pool_id(network: &Network) -> PoolId {
+    *network.pools().next().unwrap().0
+}
+
+pub(crate) fn account_id(network: &Network) -> AccountId {
+    AccountId::derive(network.account_network(), &pool_id(network), AccountKind::Worker, &node(WORKERS[0]))
+}
+
+/// The first worker's account, which was owed this much and has asked for it.
+pub(crate) fn account(owed: u64) -> Account {
+    Account {
+        kind: AccountKind::Worker,
+        node: node(WORKERS[0]),
+        to: address(WORKERS[0]),
+        owed: MicroUsdt::new(owed),
+        requested: MicroUsdt::new(owed),
+        held: MicroUsdt::ZERO,
+        hold: Hold::No,
+        correction: MicroUsdt::ZERO,
+    }
+}
+
+pub(crate) fn root(network: &Network, settlement: u64, total: u64) -> SettlementRoot {
+    SettlementRoot {
+        pool: pool_id(network),
+        settlement,
+        vault: address(202),
+        era: 1,
+        root: PayoutRoot::from_bytes([u8::try_from(settlement).unwrap(); 32]),
+        total: MicroUsdt::new(total),
+        fees: MicroUsdt::ZERO,
+        promised: MicroUsdt::new(total),
+        leader: None,
+        until: 0,
+    }
+}
+
+/// A state in which the first worker is owed the total of this root.
+pub(crate) fn state(network: &Network, root: SettlementRoot) -> State {
+    let mut state = State::genesis(network);
+    let pool = state.pools.get_mut(&pool_id(network)).unwrap();
+    pool.accounts.insert(account_id(network), account(root.total.get()));
+    pool.settled = root.settlement;
+    pool.newest = Some(root);
+    state
+}
+
+/// A vault with this root, which has paid this much to the first worker and holds enough.
+pub(crate) fn snapshot(network: &Network, root: &SettlementRoot, paid: u64) -> VaultSnapshot {
+    VaultSnapshot {
+        settlement: root.settlement,
+        total: root.total,
+        fees: root.fees,
+        era: root.era,
+        nonce: 0,
+        threshold: 2,
+        root: Some(root.root),
+        leader: root.leader,
+        until: root.until,
+        limits: VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::ZERO },
+        owner_pause_from: 0,
+        signer_pause_until: 0,
+        close_from: 0,
+        pauses_used: 0,
+        pausing: 0,
+        lifting: 0,
+        withdrawal: None,
+        paid_out: MicroUsdt::new(paid),
+        fees_paid: MicroUsdt::ZERO,
+        spent: MicroUsdt::ZERO,
+        window: 0,
+        funds: MicroUsdt::new(1_000_000_000),
+        token: network.genesis().tron.usdt,
+        owner: address(203),
+        previous: None,
+        period: 3_600,
+        delay: 100,
+        paid: [(account_id(network), MicroUsdt::new(paid))].into(),
+    }
+}

@@ -1,0 +1,71 @@
+//! A treasury signer's durable memory on the node's store: one record for each pool, replaced with every new signature.
+
+use lucid_storage::{OwnKind, StorageError, Store};
+use lucid_tron_bridge::signer::{Stored, Watermark, WatermarkStore};
+use lucid_types::codec::{DecodeError, decode, encode};
+use lucid_types::id::PoolId;
+
+/// The watermark cannot be used: nothing is signed.
+#[derive(Debug, thiserror::Error)]
+pub enum WatermarkError {
+    /// The store failed.
+    #[error("use the store")]
+    Storage(#[from] StorageError),
+    /// Stored bytes are not what was written.
+    #[error("read the signer's watermark back from the store")]
+    Decode(#[from] DecodeError),
+}
+
+/// The watermark of one pool.
+#[derive(Clone)]
+pub struct StoredWatermark {
+    store: Store,
+    pool: PoolId,
+}
+
+impl StoredWatermark {
+    /// The watermark of `pool`.
+    pub const fn new(store: Store, pool: PoolId) -> Self {
+        Self { store, pool }
+    }
+}
+
+impl WatermarkStore for StoredWatermark {
+    type Error = WatermarkError;
+
+    fn load(&mut self) -> Result<Stored, WatermarkError> {
+        let bytes = self.store.own(OwnKind::Signature, self.pool.as_bytes())?;
+        let watermark = bytes.map(|bytes| decode(&bytes)).transpose()?;
+        Ok(Stored::Watermark(watermark.unwrap_or_default()))
+    }
+
+    fn record(&mut self, watermark: &Watermark) -> Result<(), WatermarkError> {
+        Ok(self.store.put(OwnKind::Signature, self.pool.as_bytes(), &encode(watermark))?)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+
+    #[test]
+    fn each_pool_has_its_own_watermark_which_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let of = |store: &Store, pool| StoredWatermark::new(store.clone(), PoolId::from_bytes([pool; 32]));
+        let written = Watermark { sequence: 7, ..Watermark::default() };
+        {
+            let store = open();
+            assert_eq!(of(&store, 1).load().unwrap(), Stored::Watermark(Watermark::default()));
+            of(&store, 1).record(&written).unwrap();
+        }
+        let store = open();
+        assert_eq!(of(&store, 1).load().unwrap(), Stored::Watermark(written));
+        assert_eq!(of(&store, 2).load().unwrap(), Stored::Watermark(Watermark::default()));
+        store.put(OwnKind::Signature, &[1; 32], b"other bytes").unwrap();
+        assert!(matches!(of(&store, 1).load(), Err(WatermarkError::Decode(_))), "a damaged one is no fresh one");
+    }
+}

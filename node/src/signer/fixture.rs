@@ -1,0 +1,172 @@
+//! A network with one pool, and blocks that its validators certify, for the signer's tests.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_consensus::network::Network;
+use lucid_storage::{BlockCommit, Store};
+use lucid_tron_bridge::key::TronKey;
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::block::Block;
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::encode;
+use lucid_types::genesis::{Genesis, GenesisPool, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::id::{BlockHash, Hash, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
+use lucid_types::payout_tree::PayoutRoot;
+use lucid_types::policy::Policy;
+use lucid_types::signed::MultiSigned;
+use lucid_types::sync::Decided;
+use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::validator::Validator;
+
+/// Validators, all of power 1.
+pub(crate) const VALIDATORS: u8 = 4;
+
+fn address(byte: u8) -> PayoutAddress {
+    PayoutAddress::from_hash20([byte; 20])
+}
+
+pub(crate) fn validator(n: u8) -> NodeKey {
+    NodeKey::from_seed(&[n; 32])
+}
+
+/// The key of the n-th treasury signer, from 1.
+pub(crate) fn tron_key(n: u8) -> TronKey {
+    TronKey::from_secret(&[n; 32]).unwrap()
+}
+
+/// Validators 1 to 3 sign.
+pub(crate) fn signers(era: u32, threshold: u8) -> SignerSet {
+    set_of(era, threshold, &[1, 2, 3])
+}
+
+pub(crate) fn set_of(era: u32, threshold: u8, keys: &[u8]) -> SignerSet {
+    let signer = |n: &u8| TreasurySigner { node: validator(*n).node_id(), key_address: tron_key(*n).address() };
+    SignerSet { era, threshold, members: keys.iter().map(signer).collect() }
+}
+
+pub(crate) fn limits(cap: u64) -> VaultLimits {
+    VaultLimits { cap: MicroUsdt::new(cap), push_fee: MicroUsdt::ZERO }
+}
+
+pub(crate) fn command(pool: PoolId, change: PoolChange) -> PoolCommand {
+    PoolCommand { pool, number: 1, change }
+}
+
+pub(crate) fn genesis() -> Genesis {
+    let node = |n| validator(n).node_id();
+    Genesis {
+        name: "signer".to_owned(),
+        genesis_time: UnixMillis::new(1_000),
+        tron: PaymentNetwork {
+            network: "local".to_owned(),
+            genesis_block: SolidBlockId::from_bytes([7; 32]),
+            usdt: address(200),
+        },
+        first_network: None,
+        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        validators: (1..=VALIDATORS).map(|n| Validator { node: node(n), power: 1, operator: node(n) }).collect(),
+        workers: Vec::new(),
+        pools: vec![GenesisPool {
+            name: "pool".to_owned(),
+            owner: node(4),
+            members: Vec::new(),
+            budget: MicroUsdt::new(1_000),
+            split: SplitRule::Equal,
+            commission: Ppm::ZERO,
+            commission_address: address(201),
+            vault: Vault { address: address(202), nonce: 0, limits: limits(1 << 40), signers: signers(1, 2) },
+        }],
+    }
+}
+
+/// The network, its validators, and the blocks that they decide on.
+pub(crate) struct Chain {
+    pub(crate) network: Arc<Network>,
+    pub(crate) pool: PoolId,
+}
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        let network = Arc::new(Network::new(genesis()).unwrap());
+        let pool = *network.pools().next().unwrap().0;
+        Self { network, pool }
+    }
+
+    /// The root of a settlement, for the signers of era 1.
+    pub(crate) fn root(&self, settlement: u64, total: u64) -> SettlementRoot {
+        SettlementRoot {
+            pool: self.pool,
+            settlement,
+            vault: address(202),
+            era: 1,
+            root: PayoutRoot::from_bytes([u8::try_from(settlement % 250).unwrap() + 1; 32]),
+            total: MicroUsdt::new(total),
+            fees: MicroUsdt::ZERO,
+            promised: MicroUsdt::new(total),
+            leader: None,
+            until: 0,
+        }
+    }
+
+    pub(crate) fn block(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Block {
+        let height = EpochNumber::new(height);
+        let sign = |record: PoolCommand| {
+            let signed = validator(4).sign_pool_command(self.network.id(), record.clone()).into_inner();
+            MultiSigned::collect(record, [(signed.signer, signed.signature)])
+        };
+        Block {
+            height,
+            parent: BlockHash::from_bytes([3; 32]),
+            proposer: validator(1).node_id(),
+            time: UnixMillis::new(height.get() * 1_000),
+            commits: Vec::new(),
+            reveals: Vec::new(),
+            commands: changes.into_iter().map(sign).collect(),
+            payout_roots: roots,
+            next_set: Hash::from_bytes([4; 32]),
+            state_root: StateRoot::from_bytes([5; 32]),
+        }
+    }
+
+    /// A block with the certificate of validators 1 to 3.
+    pub(crate) fn certified(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Decided {
+        self.certified_by(self.block(height, roots, changes), &[1, 2, 3])
+    }
+
+    pub(crate) fn certified_by(&self, block: Block, validators: &[u8]) -> Decided {
+        let mut certificate =
+            Certificate { height: block.height, round: 0, block: block.hash(), signatures: Vec::new() };
+        let vote = certificate.vote();
+        certificate.signatures = validators
+            .iter()
+            .map(|n| validator(*n).sign_vote(self.network.id(), vote).into_inner())
+            .map(|vote| (vote.signer, vote.signature))
+            .collect();
+        certificate.signatures.sort();
+        Decided { block, certificate }
+    }
+}
+
+/// A store that holds these blocks, from height 1 on, and the records of their changes.
+pub(crate) fn store_with(chain: &Chain, blocks: &[Decided]) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), *chain.network.id()).unwrap();
+    for Decided { block, certificate } in blocks {
+        let commit = BlockCommit {
+            height: block.height,
+            block_hash: block.hash(),
+            block: encode(block),
+            certificate: encode(certificate),
+            state: Vec::new(),
+            rows: Vec::new(),
+            keep_rows_from: None,
+            history: super::blocks::records(block),
+        };
+        store.commit_block(commit).unwrap();
+    }
+    (folder, store)
+}

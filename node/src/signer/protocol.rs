@@ -1,0 +1,203 @@
+//! What a node and its signer say to each other: one request and one reply at a time.
+//!
+//! A frame is a byte with the protocol's version, the length of the payload in four bytes, little-endian, and the payload in
+//! the wire codec. No memory is taken for a payload before its bytes arrive.
+
+use std::io;
+
+use lucid_types::codec::Wire;
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
+use lucid_types::payout::{CosignRequest, TreasurySignature};
+use lucid_types::sync::Decided;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The version of the protocol.
+pub const VERSION: u8 = 1;
+
+/// The most bytes of a reason. It fits a reply to whoever asked the node.
+const MAX_REASON_BYTES: usize = 900;
+
+/// A request to the signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerRequest {
+    /// The node's network.
+    pub network: NetworkId,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+impl Wire for SignerRequest {
+    const MAX_BYTES: usize = Decided::MAX_BYTES + 128;
+}
+
+/// What is asked of a signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Who it is.
+    Status,
+    /// Nothing: the block holds a change that it has to know.
+    Note(Box<Decided>),
+    /// A signature for a record that stands in the block.
+    Sign {
+        /// The record.
+        request: CosignRequest,
+        /// The block with its certificate.
+        decided: Box<Decided>,
+    },
+}
+
+/// The signer's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignerReply {
+    /// To `Status`.
+    Status(SignerStatus),
+    /// The block was noted.
+    Noted,
+    /// The signature.
+    Signed(TreasurySignature),
+    /// The block with the change to this era must be shown first.
+    MissingEra {
+        /// The pool.
+        pool: PoolId,
+        /// The era.
+        era: u32,
+    },
+    /// It refuses, and says why.
+    Refused(String),
+}
+
+impl Wire for SignerReply {
+    const MAX_BYTES: usize = 1_024 + Genesis::MAX_POOLS * 36;
+}
+
+impl SignerReply {
+    /// A refusal for this reason, cut if it is too long.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        Self::Refused(reason)
+    }
+}
+
+/// Who a signer is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerStatus {
+    /// The address that it signs with.
+    pub address: PayoutAddress,
+    /// The pools of which that is, or not long ago was, a signer, each with the era in force as far as it was shown.
+    pub pools: Vec<(PoolId, u32)>,
+}
+
+/// Bytes are no frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// Another release, or no signer's protocol at all.
+    #[error(
+        "version {found} of the signer's protocol was met, this is version {VERSION}: run node and signer of one release"
+    )]
+    Version {
+        /// The first byte.
+        found: u8,
+    },
+    /// The payload is too long.
+    #[error("a frame of {found} bytes; at most {max} are possible")]
+    TooLong {
+        /// The length in the header.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The connection failed or ended within a frame.
+    #[error("the connection ended within a frame")]
+    Io(#[from] io::Error),
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// The connection failed, or the payload is too long for any frame.
+pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), payload: &[u8]) -> Result<(), FrameError> {
+    let length = u32::try_from(payload.len());
+    let length = length.map_err(|_| FrameError::TooLong { found: payload.len(), max: SignerRequest::MAX_BYTES })?;
+    writer.write_u8(VERSION).await?;
+    writer.write_u32_le(length).await?;
+    writer.write_all(payload).await?;
+    Ok(writer.flush().await?)
+}
+
+/// Reads one frame of at most `max` bytes; `None` if the connection ended before it.
+///
+/// # Errors
+/// The bytes are no frame, or the connection failed.
+pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin), max: usize) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut version = [0];
+    if reader.read(&mut version).await? == 0 {
+        return Ok(None);
+    }
+    let [version] = version;
+    if version != VERSION {
+        return Err(FrameError::Version { found: version });
+    }
+    let length = reader.read_u32_le().await?;
+    let found = usize::try_from(length).unwrap_or(usize::MAX);
+    if found > max {
+        return Err(FrameError::TooLong { found, max });
+    }
+    let mut payload = Vec::new();
+    reader.take(length.into()).read_to_end(&mut payload).await?;
+    if payload.len() < found {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(Some(payload))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::codec::{decode, encode};
+
+    use super::*;
+
+    async fn read(bytes: &[u8], max: usize) -> Result<Option<Vec<u8>>, FrameError> {
+        let mut reader = bytes;
+        read_frame(&mut reader, max).await
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_as_they_were_written() {
+        let mut bytes = Vec::new();
+        for payload in [b"".as_slice(), b"seven b"] {
+            write_frame(&mut bytes, payload).await.unwrap();
+        }
+        assert_eq!(hex::encode(&bytes), "01000000000107000000736576656e2062");
+        let mut reader = bytes.as_slice();
+        assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"");
+        assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"seven b");
+        assert_eq!(read_frame(&mut reader, 7).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn cut_long_and_foreign_frames_are_told_apart() {
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, b"seven b").await.unwrap();
+        for n in 1..bytes.len() {
+            assert!(matches!(read(&bytes[..n], 7).await, Err(FrameError::Io(_))), "{n}");
+        }
+        assert!(matches!(read(&bytes, 6).await, Err(FrameError::TooLong { found: 7, max: 6 })));
+        assert!(matches!(read(&[1, 255, 255, 255, 255], 1 << 24).await, Err(FrameError::TooLong { .. })));
+        assert!(matches!(read(b"GET / HTTP/1.1", 7).await, Err(FrameError::Version { found: b'G' })));
+    }
+
+    #[test]
+    fn the_longest_replies_fit() {
+        let reply = SignerReply::refused("é".repeat(10_000));
+        assert_eq!(decode::<SignerReply>(&encode(&reply)).unwrap(), reply);
+        let SignerReply::Refused(reason) = reply else { unreachable!() };
+        assert_eq!(reason.len(), MAX_REASON_BYTES);
+        let pools = vec![(PoolId::from_bytes([1; 32]), 7); Genesis::MAX_POOLS];
+        let status = SignerReply::Status(SignerStatus { address: PayoutAddress::from_hash20([1; 20]), pools });
+        assert_eq!(decode::<SignerReply>(&encode(&status)).unwrap(), status);
+    }
+}

@@ -1,0 +1,134 @@
+//! What the API asks of the node: signatures of treasury signers, and taking a pool's command on its way to a block.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use lucid_consensus::ledger::command;
+use lucid_consensus::ledger::state::{PoolState, VaultChange};
+use lucid_consensus::replica::Input;
+use lucid_p2p::{PublishError, Topic};
+use lucid_tron_bridge::signature::recover;
+use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
+use lucid_types::codec::encode;
+use lucid_types::genesis::{SignerSet, TreasurySigner};
+use lucid_types::id::PoolId;
+use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, TreasurySignature};
+use lucid_types::signed::MultiSigned;
+
+use crate::api::ActionError;
+use crate::api::model::{MissingSignature, SignatureList, SignatureRequest, SignatureView};
+use crate::chain::driver::ToDriver;
+use crate::payout::cosign;
+use crate::view::NodeParts;
+
+/// Signers that do not answer in this time are missing; the API's own limit is longer.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What is signed, and by whom.
+struct Signing {
+    request: CosignRequest,
+    digest: [u8; 32],
+    by: SignerSet,
+}
+
+impl NodeParts {
+    pub(super) async fn ask_signers(
+        &self,
+        pool: PoolId,
+        request: SignatureRequest,
+    ) -> Result<SignatureList, ActionError> {
+        let unknown = || ActionError::Unknown(format!("there is no pool {pool}"));
+        let state = Arc::clone(&self.head.borrow().state);
+        let signing = self.signing(pool, state.pools.get(&pool).ok_or_else(unknown)?, request)?;
+        let answers = signing.by.members.iter().map(|signer| self.ask_signer(&signing, signer));
+        let mut list = SignatureList { needed: signing.by.threshold, signatures: Vec::new(), missing: Vec::new() };
+        for (signer, answer) in signing.by.members.iter().zip(join_all(answers).await) {
+            let (node, key_address) = (signer.node, signer.key_address);
+            match answer {
+                Ok(signature) => list.signatures.push(SignatureView { node, key_address, signature }),
+                Err(problem) => list.missing.push(MissingSignature { node, key_address, problem }),
+            }
+        }
+        Ok(list)
+    }
+
+    /// What this node's own state says about what is to be signed.
+    fn signing(&self, pool: PoolId, state: &PoolState, request: SignatureRequest) -> Result<Signing, ActionError> {
+        let domain = VaultDomain::new(&self.network.genesis().tron.genesis_block, state.vault.address);
+        match request {
+            SignatureRequest::Root { settlement } => {
+                let newest = state.newest.filter(|root| root.settlement == settlement);
+                let root = newest.ok_or_else(|| match &state.newest {
+                    Some(root) => ActionError::Refused(format!(
+                        "signers sign the pool's newest root only, which is settlement {}'s",
+                        root.settlement
+                    )),
+                    None => ActionError::Refused("the pool has no payout root yet".to_owned()),
+                })?;
+                Ok(Signing {
+                    request: CosignRequest::Root { pool, settlement },
+                    digest: root_digest(&domain, &root),
+                    by: state.vault.signers.clone(),
+                })
+            }
+            SignatureRequest::Signers { nonce } => {
+                let VaultChange { by, next, .. } = change(state.changes.signers.as_ref(), nonce, "signers")?;
+                let digest = signers_digest(&domain, by.era, nonce, next);
+                Ok(Signing { request: CosignRequest::Signers { pool, nonce }, digest, by: by.clone() })
+            }
+            SignatureRequest::Limits { nonce } => {
+                let VaultChange { by, next, .. } = change(state.changes.limits.as_ref(), nonce, "limits")?;
+                let digest = limits_digest(&domain, by.era, nonce, next);
+                Ok(Signing { request: CosignRequest::Limits { pool, nonce }, digest, by: by.clone() })
+            }
+        }
+    }
+
+    /// A signer's checked signature, or why there is none.
+    async fn ask_signer(&self, signing: &Signing, signer: &TreasurySigner) -> Result<TreasurySignature, String> {
+        let own = self.cosigner.as_deref();
+        let asked = cosign::ask(&self.mesh, &self.network, &self.key, own, signing.request, signer.node);
+        let reply = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        match reply.ok_or("it does not answer; is its node running and connected?")? {
+            CosignReply::Signed(signature) if recover(&signature, &signing.digest) == Ok(signer.key_address) => {
+                Ok(signature)
+            }
+            CosignReply::Signed(_) => Err("its signature is not of its key over this node's state".to_owned()),
+            CosignReply::NotFinal => Err("its node does not have that in its state yet, or not any more".to_owned()),
+            CosignReply::Refused(why) => Err(format!("it refuses: {why}")),
+        }
+    }
+
+    pub(super) async fn take_command(&self, command: MultiSigned<PoolCommand>) -> Result<(), ActionError> {
+        let pool = command.record.pool;
+        if self.network.pool(&pool).is_none() {
+            return Err(ActionError::Unknown(format!("there is no pool {pool}")));
+        }
+        let state = Arc::clone(&self.head.borrow().state);
+        command::check(&self.network, &state, &command).map_err(|why| ActionError::Refused(why.to_owned()))?;
+        let command = command.verify(self.network.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
+        let bytes = encode::<MultiSigned<PoolCommand>>(&command);
+        let stopped = || ActionError::Unavailable("the node is stopping".to_owned());
+        let input = ToDriver::Input(Box::new(Input::Command(command)));
+        self.driver.send(input).await.map_err(|_| stopped())?;
+        match self.mesh.publish(Topic::Commands, bytes).await {
+            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
+            Err(PublishError::Stopped) => Err(stopped()),
+            Err(error) => Err(ActionError::Unavailable(format!("the command cannot be sent to the mesh: {error}"))),
+        }
+    }
+}
+
+fn change<'a, T>(
+    newest: Option<&'a VaultChange<T>>,
+    nonce: u32,
+    what: &str,
+) -> Result<&'a VaultChange<T>, ActionError> {
+    newest.filter(|change| change.nonce == nonce).ok_or_else(|| match newest {
+        Some(newest) => {
+            ActionError::Refused(format!("the pool's newest change of {what} has the nonce {}", newest.nonce))
+        }
+        None => ActionError::Refused(format!("the ledger has no change of {what}")),
+    })
+}

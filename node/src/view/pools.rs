@@ -1,0 +1,76 @@
+//! Pools as they are shown: what the ledger has, what their vaults have, and payout roots with their leaves.
+
+use std::sync::Arc;
+
+use lucid_storage::StorageError;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::id::PoolId;
+
+use crate::api::model::{ChangesView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
+use crate::history::ledger;
+use crate::view::NodeParts;
+
+impl NodeParts {
+    pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
+        let state = Arc::clone(&self.head.borrow().state);
+        let (declared, pool) = (self.network.pool(id)?, state.pools.get(id)?);
+        let read = self.vaults.get(id);
+        let now_s = self.clock.now().get() / 1_000;
+        let election = pool.election.as_ref().and_then(|election| {
+            let (leader, successors) = election.order.split_first()?;
+            let settlement = election.settlement;
+            Some(LeaderView { pool: *id, settlement, leader: *leader, successors: successors.to_vec() })
+        });
+        let vault = &pool.vault;
+        // No node's state holds sums that do not fit.
+        let sum = |sum: Option<MicroUsdt>| sum.unwrap_or(MicroUsdt::new(u64::MAX));
+        Some(PoolView {
+            pool: *id,
+            name: declared.name.clone(),
+            owner: declared.owner,
+            height: state.height,
+            members: declared.members.len(),
+            accounts: pool.accounts.len(),
+            settled: pool.settled,
+            suspended: pool.suspended,
+            commands: pool.commands,
+            budgets_micro_usdt: pool.budgets,
+            owed_micro_usdt: sum(pool.owed()),
+            held_micro_usdt: sum(pool.held()),
+            fees_micro_usdt: pool.fees,
+            carried_micro_usdt: pool.carried,
+            losses_micro_usdt: pool.losses,
+            vault: LedgerVaultView {
+                address: vault.address,
+                nonce: vault.nonce,
+                limits: vault.limits.into(),
+                signers: vault.signers.clone(),
+            },
+            newest: pool.newest.map(Into::into),
+            election,
+            changes: ChangesView::from(&pool.changes),
+            contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
+            read_at: read.as_ref().map(|read| read.time),
+            alerts: read.map(|read| read.alerts.clone()).unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn ledger_view(
+        &self,
+        id: &PoolId,
+        settlement: Option<u64>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<LedgerView>, StorageError> {
+        let newest = self.head.borrow().state.pools.get(id).and_then(|pool| pool.newest);
+        let Some(settlement) = settlement.or(newest.map(|root| root.settlement)) else { return Ok(None) };
+        // The state's own is newer than its record: signers or losses may have changed it.
+        let recorded = || Ok::<_, StorageError>(ledger::root(&self.store, id, settlement)?.map(|record| record.root));
+        let root = match newest.filter(|root| root.settlement == settlement) {
+            Some(root) => Some(root),
+            None => recorded()?,
+        };
+        let leaves = ledger::leaves(&self.store, id, settlement)?;
+        Ok(root.zip(leaves).map(|(root, leaves)| LedgerView::new(&root, &leaves, offset, limit)))
+    }
+}

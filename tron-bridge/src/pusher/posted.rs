@@ -1,0 +1,92 @@
+//! The leaves of the root that the head shows.
+
+use std::collections::BTreeMap;
+
+use lucid_types::amount::MicroUsdt;
+use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree, TreeHash};
+use lucid_types::time::UnixMillis;
+
+use super::config::{Timing, backoff};
+use super::types::{Effect, IssuedRoot};
+
+/// Which root: a settlement can have different ones in different eras of a thief's making.
+pub(super) type RootKey = (u64, PayoutRoot);
+
+/// What is known of the posted root.
+#[derive(Debug, Default)]
+pub(super) struct Posted {
+    wanted: Option<RootKey>,
+    found: Option<Found>,
+    /// The ledger does not know it.
+    is_foreign: bool,
+    ask_at: UnixMillis,
+    n_asked: u32,
+}
+
+#[derive(Debug)]
+struct Found {
+    issued: IssuedRoot,
+    tree: PayoutTree,
+}
+
+impl Posted {
+    /// The head shows this root.
+    pub(super) fn want(&mut self, wanted: Option<RootKey>, now: UnixMillis) {
+        if self.wanted != wanted {
+            *self = Self { wanted, ask_at: now, ..Self::default() };
+        }
+    }
+
+    /// Asks for the leaves if they are missing.
+    pub(super) fn load(&mut self, now: UnixMillis, timing: &Timing, out: &mut Vec<Effect>) {
+        if self.next_wake().is_some_and(|at| now >= at) {
+            self.ask_at = now.after(backoff(timing.retry, timing.slow, self.n_asked));
+            self.n_asked = self.n_asked.saturating_add(1);
+            out.extend(self.wanted.map(|(settlement, root)| Effect::LoadLeaves { settlement, root }));
+        }
+    }
+
+    /// Takes the ledger's answer. Leaves that lead to another root are as good as none. Returns whether anything changed.
+    pub(super) fn loaded(&mut self, asked: RootKey, issued: Option<IssuedRoot>) -> bool {
+        if self.wanted != Some(asked) || self.found.is_some() {
+            return false;
+        }
+        let with_tree = issued.and_then(|issued| Some((PayoutTree::new(&issued.leaves).ok()?, issued)));
+        self.found = with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree });
+        self.is_foreign = self.found.is_none();
+        true
+    }
+
+    pub(super) fn next_wake(&self) -> Option<UnixMillis> {
+        (self.wanted.is_some() && self.found.is_none()).then_some(self.ask_at)
+    }
+
+    pub(super) const fn is_foreign(&self) -> bool {
+        self.is_foreign
+    }
+
+    pub(super) fn settlement(&self) -> Option<u64> {
+        self.wanted.map(|(settlement, _)| settlement)
+    }
+
+    pub(super) fn issued(&self) -> Option<&IssuedRoot> {
+        self.found.as_ref().map(|found| &found.issued)
+    }
+
+    pub(super) fn leaves(&self) -> &[OwedAccount] {
+        self.issued().map_or(&[], |issued| &issued.leaves)
+    }
+
+    pub(super) fn proof(&self, start: usize, n: usize) -> Option<Vec<TreeHash>> {
+        self.found.as_ref()?.tree.range_proof(start, n)
+    }
+}
+
+/// Whether an account that was paid this much is to be paid now: its owed total has crossed a multiple of the threshold since.
+pub(super) fn is_due(owed: MicroUsdt, paid: MicroUsdt, threshold: MicroUsdt) -> bool {
+    let multiple = |total: MicroUsdt| total.get().checked_div(threshold.get()).unwrap_or(total.get());
+    multiple(owed) > multiple(paid)
+}
+
+/// What accounts have had, as one view says.
+pub(super) type Paid = BTreeMap<AccountId, MicroUsdt>;
