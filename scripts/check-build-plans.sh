@@ -26,18 +26,31 @@ compare() {
 import json, os, sys
 
 folder = sys.argv[1]
-# For every unit of a foreign crate: how it is wanted, and by which commands. A crate may be wanted in two ways at once,
-# for programs and for what runs at build time.
+# For every unit of a foreign crate: how it is wanted, and by which commands.
 wanted = {}
 units = {}
 for command in sorted(os.listdir(folder)):
     with open(os.path.join(folder, command)) as file:
         graph = json.load(file)
-    for unit in graph["units"]:
+    # What macros and build scripts need is built for this machine's compiler, and apart from what programs need.
+    runs_at_build_time = [False] * len(graph["units"])
+    ahead = list(graph["roots"])
+    seen = set(ahead)
+    while ahead:
+        index = ahead.pop()
+        for dependency in graph["units"][index]["dependencies"]:
+            other = dependency["index"]
+            kinds = graph["units"][other]["target"]["kind"]
+            at_build_time = runs_at_build_time[index] or "proc-macro" in kinds or "custom-build" in kinds
+            if other not in seen or at_build_time and not runs_at_build_time[other]:
+                seen.add(other)
+                runs_at_build_time[other] |= at_build_time
+                ahead.append(other)
+    for index, unit in enumerate(graph["units"]):
         # `check` type-checks what the others compile; what runs at build time is compiled all the same.
         if unit["pkg_id"].startswith("path+") or unit["mode"] == "check":
             continue
-        name = (unit["pkg_id"].split("#")[-1], unit["target"]["name"], unit["mode"], unit["platform"])
+        name = (unit["pkg_id"].split("#")[-1], unit["target"]["name"], unit["mode"], unit["platform"], runs_at_build_time[index])
         # Cargo does not tell builds apart by the name of their profile.
         profile = {key: value for key, value in unit["profile"].items() if key != "name"}
         how = json.dumps([sorted(unit["features"]), profile], sort_keys=True)
