@@ -50,7 +50,8 @@ for command in sorted(os.listdir(folder)):
         # `check` type-checks what the others compile; what runs at build time is compiled all the same.
         if unit["pkg_id"].startswith("path+") or unit["mode"] == "check":
             continue
-        name = (unit["pkg_id"].split("#")[-1], unit["target"]["name"], unit["mode"], unit["platform"], runs_at_build_time[index])
+        crate = unit["pkg_id"].split("#")[-1]
+        name = (crate, unit["target"]["name"], unit["mode"], unit["platform"], runs_at_build_time[index])
         # Cargo does not tell builds apart by the name of their profile.
         profile = {key: value for key, value in unit["profile"].items() if key != "name"}
         how = json.dumps([sorted(unit["features"]), profile], sort_keys=True)
