@@ -69,7 +69,6 @@ fn network() -> Network {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(60_000),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: (0..VALIDATORS).map(validator).collect(),
         workers: (0..WORKERS).map(worker_entry).collect(),

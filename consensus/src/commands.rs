@@ -10,6 +10,7 @@ use lucid_types::codec::encode;
 use lucid_types::id::PoolId;
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::{MultiSigned, Verified};
+use lucid_types::time::UnixMillis;
 
 use crate::ledger::command::{apply, check_authority};
 use crate::ledger::state::State;
@@ -31,35 +32,44 @@ impl PendingCommands {
         let is_near = key.1 > pool.commands && key.1 <= pool.commands.saturating_add(MAX_AHEAD);
         // Other signatures under the same record change nothing.
         let is_known = self.0.get(&key).is_some_and(|known| known.record == command.record);
-        if !is_near || is_known || check_authority(network, state, &command).is_err() {
+        let is_over = command.record.until < state.time;
+        if !is_near || is_known || is_over || check_authority(network, state, &command).is_err() {
             return false;
         }
         self.0.insert(key, command);
         true
     }
 
-    /// Those that the next block may carry, in its order.
-    pub fn applicable(&self, network: &Network, state: &State) -> Vec<MultiSigned<PoolCommand>> {
+    /// Those that the next block, of this time, may carry, in its order. The pools take turns at being looked at first, so that
+    /// none takes the room of a block for ever.
+    pub fn applicable(&self, network: &Network, state: &State, time: UnixMillis) -> Vec<MultiSigned<PoolCommand>> {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let (mut state, mut room) = (state.clone(), Block::MAX_COMMAND_BYTES);
+        let (mut after, mut room) = (State { time, ..state.clone() }, Block::MAX_COMMAND_BYTES);
         let mut fits = |command: &&Verified<MultiSigned<PoolCommand>>| {
             let Some(left) = room.checked_sub(encode::<MultiSigned<PoolCommand>>(command).len()) else { return false };
-            let applies = apply(network, &mut state, command).is_ok();
+            let applies = apply(network, &mut after, command).is_ok();
             if applies {
                 room = left;
             }
             applies
         };
-        self.0.values().filter(|command| fits(command)).map(|command| (**command).clone()).collect()
+        let n_pools = u64::try_from(network.pools().count().max(1)).unwrap_or(u64::MAX);
+        let turn = usize::try_from(state.height.get() % n_pools).unwrap_or(0);
+        let first = network.pools().nth(turn).map_or(PoolId::from_bytes([0; 32]), |(id, _)| *id);
+        let waiting = self.0.range((first, 0)..).chain(self.0.range(..(first, 0)));
+        let chosen = waiting.map(|(_, command)| command).filter(|command| fits(command));
+        let mut chosen: Vec<_> = chosen.map(|command| (**command).clone()).collect();
+        chosen.sort_by_key(|command| (command.record.pool, command.record.number));
+        chosen
     }
 
     /// Forgets what no block can carry any more.
     pub fn prune(&mut self, network: &Network, state: &State) {
         self.0.retain(|(pool, number), command| {
             let is_next = state.pools.get(pool).is_some_and(|pool| *number > pool.commands);
-            is_next && check_authority(network, state, command).is_ok()
+            is_next && command.record.until >= state.time && check_authority(network, state, command).is_ok()
         });
     }
 }

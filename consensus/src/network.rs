@@ -12,7 +12,6 @@ use lucid_types::validator::ValidatorSet;
 #[derive(Clone, Debug)]
 pub struct Network {
     id: NetworkId,
-    account_network: NetworkId,
     genesis: Genesis,
     validators: ValidatorSet,
     workers: BTreeMap<NodeId, GenesisWorker>,
@@ -32,17 +31,12 @@ impl Network {
         let pools: BTreeMap<_, _> = genesis.pools_by_id().into_iter().map(|(id, pool)| (id, pool.clone())).collect();
         let members = pools.iter().flat_map(|(id, pool)| pool.members.iter().map(|member| (*member, *id)));
         let pool_of = members.collect();
-        Ok(Self { id, account_network: genesis.account_network(), validators, workers, pools, pool_of, genesis })
+        Ok(Self { id, validators, workers, pools, pool_of, genesis })
     }
 
     /// The network's id.
     pub const fn id(&self) -> &NetworkId {
         &self.id
-    }
-
-    /// The network from whose id account ids are derived.
-    pub const fn account_network(&self) -> &NetworkId {
-        &self.account_network
     }
 
     /// The genesis.

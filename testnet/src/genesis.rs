@@ -85,7 +85,6 @@ pub fn build(parts: Parts) -> Result<Genesis> {
         name: parts.name,
         genesis_time: start(parts.now),
         tron: PaymentNetwork { network: "local".into(), genesis_block: parts.tron_genesis_block, usdt: parts.usdt },
-        first_network: None,
         policy: parts.policy,
         validators: parts.validators.iter().map(|&node| Validator { node, power: 1, operator: node }).collect(),
         workers: parts.workers.iter().map(worker).collect(),

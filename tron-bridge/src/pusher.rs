@@ -29,7 +29,8 @@
 //! - **Signing.** All signers are asked at once, and again with a back-off. Every signature is checked by recovery.
 //! - **Posting.** Only if the vault's era, threshold and nonce are the ledger's, and it is not closed.
 //! - **Pushing.** A batch pays leaves that are due on the head *and* the solid view, and reaches across leaves that lack
-//!   nothing. TRON has no nonce, so batches run in parallel; the pace begins slowly and slows down with failures.
+//!   nothing. TRON has no nonce, so batches run in parallel; the pace begins slowly and slows down with failures. The leader
+//!   goes through the leaves in order, everybody else from another leaf on: two who push at once seldom pay the same ones.
 //! - **Refusals.** The estimate decides. What the whole vault refuses (paused, over the cap, no funds) stops everything until
 //!   the vault's state changes; a batch that is too large is halved; an account that cannot be paid is set aside.
 //! - **Nothing is burnt blindly.** Three failed transactions in a row bring a pause that doubles; fee limits come from estimates

@@ -5,7 +5,7 @@ use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{Hash, NodeId, StateRoot};
 use lucid_types::payout::SettlementRoot;
 use lucid_types::signed::Verified;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::EpochNumber;
 
 use crate::commands::PendingCommands;
 use crate::ledger::archive::Archive;
@@ -35,19 +35,23 @@ pub fn build(
     let commits = reports.commits().filter(|commit| check_commit(network, state, commit).is_ok());
     let reveals = reports.reveals().filter(|reveal| check_reveal(network, state, reveal).is_ok());
     let (timely, late): (Vec<_>, Vec<_>) = commits.partition(|commit| commit.record.epoch == height);
-    let commands = commands.applicable(network, state);
-    // Roots depend on everything else in the block: room for one of every pool.
+    // Roots depend on everything else in the block: room for one of every pool. Commands depend on the block's time, and that on
+    // the timely commits.
     let roots = network.pools().count().saturating_mul(SettlementRoot::MAX_BYTES);
-    let of_commands: usize = commands.iter().map(|command| encode(command).len()).sum();
-    let mut room = (Block::MAX_BYTES - ENVELOPE_BYTES).saturating_sub(of_commands.saturating_add(roots));
+    let reserved = Block::MAX_COMMAND_BYTES.saturating_add(roots);
+    let mut room = (Block::MAX_BYTES - ENVELOPE_BYTES).saturating_sub(reserved);
     let timely = fitting(&mut room, timely);
+    let time = block_time(network, state, &timely);
+    let commands = commands.applicable(network, state, time);
+    let of_commands: usize = commands.iter().map(|command| encode(command).len()).sum();
+    room = room.saturating_add(Block::MAX_COMMAND_BYTES.saturating_sub(of_commands));
     let reveals = fitting(&mut room, reveals);
     let late = fitting(&mut room, late);
     let mut block = Block {
         height,
         parent: state.block,
         proposer,
-        time: UnixMillis::ZERO,
+        time,
         commits: late.into_iter().chain(timely).collect(),
         reveals,
         commands,
@@ -55,7 +59,6 @@ pub fn build(
         next_set: next_set(network, height),
         state_root: StateRoot::from_bytes([0; 32]),
     };
-    block.time = block_time(network, state, &block);
     let (mut applied, payout_roots) = transition(network, state, &block, archive)?;
     block.payout_roots = payout_roots;
     block.state_root = applied.state.root();

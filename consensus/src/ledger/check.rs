@@ -123,7 +123,7 @@ pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(
     if !set.is_quorum(power) {
         return Err(InvalidBlock::TooFewCommits { power });
     }
-    let expected = block_time(network, state, block);
+    let expected = block_time(network, state, commits_of_epoch(block));
     if block.time != expected {
         return Err(InvalidBlock::Time { found: block.time, expected });
     }
@@ -149,10 +149,14 @@ pub(crate) fn commits_of_epoch(block: &Block) -> impl Iterator<Item = &Signed<Co
 }
 
 /// Power-weighted median of the times of the epoch's commits, and greater than the parent's.
-pub(crate) fn block_time(network: &Network, state: &State, block: &Block) -> UnixMillis {
-    let set = network.validators(block.height);
-    let mut times: Vec<_> =
-        commits_of_epoch(block).map(|commit| (commit.record.time.get(), set.power(&commit.signer))).collect();
+pub(crate) fn block_time<'a>(
+    network: &Network,
+    state: &State,
+    commits: impl IntoIterator<Item = &'a Signed<Commit>>,
+) -> UnixMillis {
+    let set = network.validators(state.height.next());
+    let power = |commit: &Signed<Commit>| (commit.record.time.get(), set.power(&commit.signer));
+    let mut times: Vec<_> = commits.into_iter().map(power).collect();
     let median = weighted_median(&mut times).unwrap_or(0);
     UnixMillis::new(median.max(state.time.get().saturating_add(1)))
 }

@@ -1,17 +1,21 @@
 //! Commands of pools: who may give them, and what they change.
 //!
-//! A command names a pool and carries the next number of that pool, so none applies twice and none overtakes another. The
-//! owner signs every command. What moves the pool's promises or its vault (a correction, losses, other signers, other
+//! A command names a pool and carries the next number of that pool, so none applies twice and none overtakes another; and a
+//! time after which it has none, so none lies in wait. The owner signs every command. What moves the pool's promises or its vault (a correction, losses, other signers, other
 //! limits) is signed by as many of the treasury signers in force as a payout root, too.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::GenesisPool;
+use lucid_types::genesis::{GenesisPool, Vault};
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
 
-use crate::ledger::state::{Account, Hold, PoolState, State, VaultChange};
+use crate::ledger::state::{Account, Hold, KEPT_CHANGES, PoolState, State, VaultChange, VaultTerms};
 use crate::network::Network;
+
+/// Settlements from the newest one on until a change that could hurt members is in force: what they earn in the settlement that
+/// is under way comes under a root that they can claim by.
+const NOTICE: u64 = 2;
 
 /// Whether those who signed may give the command, whatever its number and whatever the accounts say.
 ///
@@ -39,7 +43,7 @@ pub fn check_authority(
     Ok(())
 }
 
-/// Whether the next block could carry the command: who has signed it, its number, and what the accounts say.
+/// Whether the next block could carry the command: who has signed it, its number and time, and what the accounts say.
 ///
 /// # Errors
 /// Why it does not apply.
@@ -57,16 +61,19 @@ pub(crate) fn apply(
     command: &MultiSigned<PoolCommand>,
 ) -> Result<(), &'static str> {
     check_authority(network, state, command)?;
-    let PoolCommand { pool: id, number, change } = &command.record;
+    let PoolCommand { pool: id, number, until, change } = &command.record;
+    if *until < state.time {
+        return Err("its time is over");
+    }
     let pool = network.pool(id).ok_or("there is no such pool")?;
     let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
     if Some(*number) != accounts.commands.checked_add(1) {
         return Err("its number is not the pool's next");
     }
-    let worker = |node| AccountId::derive(network.account_network(), id, AccountKind::Worker, node);
+    let worker = |node| AccountId::derive(network.id(), id, AccountKind::Worker, node);
     match change {
         PoolChange::Hold(node) => {
-            let from = accounts.settled.saturating_add(1);
+            let from = accounts.settled.saturating_add(NOTICE);
             let account = member(network, accounts, pool, node, worker(node))?;
             if account.hold != Hold::No {
                 return Err("the member is held already");
@@ -79,10 +86,10 @@ pub(crate) fn apply(
             held.ok_or("the member is not held")?.hold = Hold::Ends;
         }
         PoolChange::Suspend(suspended) => {
-            if accounts.suspended == *suspended {
+            if accounts.suspended_from.is_some() == *suspended {
                 return Err("the pool is so already");
             }
-            accounts.suspended = *suspended;
+            accounts.suspended_from = suspended.then_some(accounts.settled.saturating_add(NOTICE));
         }
         PoolChange::Correct { account, amount } => correct(accounts, account, *amount)?,
         PoolChange::Losses(amount) => lose(accounts, *amount)?,
@@ -91,9 +98,8 @@ pub(crate) fn apply(
             if Some(next.era) != accounts.vault.signers.era.checked_add(1) {
                 return Err("its era is not the vault's next");
             }
-            use_nonce(accounts, *nonce)?;
-            let by = std::mem::replace(&mut accounts.vault.signers, next.clone());
-            accounts.changes.signers = Some(VaultChange { nonce: *nonce, by, next: next.clone() });
+            change_vault(accounts, *nonce, VaultTerms::Signers(next.clone()))?;
+            accounts.vault.signers = next.clone();
             if let Some(newest) = &mut accounts.newest {
                 newest.era = next.era;
             }
@@ -102,11 +108,9 @@ pub(crate) fn apply(
             if *era != accounts.vault.signers.era {
                 return Err("its era is not the vault's");
             }
-            use_nonce(accounts, *nonce)?;
-            let by = accounts.vault.signers.clone();
-            accounts.changes.limits = Some(VaultChange { nonce: *nonce, by, next: *next });
+            change_vault(accounts, *nonce, VaultTerms::Limits(*next))?;
             accounts.vault.limits = *next;
-            accounts.next_push_fee = Some((accounts.settled.saturating_add(2), next.push_fee));
+            accounts.next_push_fee = Some((accounts.settled.saturating_add(NOTICE), next.push_fee));
         }
     }
     accounts.commands = *number;
@@ -126,14 +130,17 @@ fn member<'a>(
     Ok(accounts.accounts.entry(id).or_insert(Account::new(AccountKind::Worker, *node, worker.payout_address)))
 }
 
-/// Uses the number of a change of the vault up.
-fn use_nonce(accounts: &mut PoolState, nonce: u32) -> Result<(), &'static str> {
+/// Keeps a change of the vault for the signers in force, and uses its nonce up.
+fn change_vault(accounts: &mut PoolState, nonce: u32, next: VaultTerms) -> Result<(), &'static str> {
     if nonce != accounts.vault.nonce {
         return Err("its nonce is not the number of the vault's changes");
     }
-    // The vault counts in 24 bits.
-    let next = nonce.checked_add(1).filter(|next| *next < 1 << 24);
-    accounts.vault.nonce = next.ok_or("the vault has seen too many changes")?;
+    let used = nonce.checked_add(1).filter(|used| *used <= Vault::MAX_NONCE);
+    accounts.vault.nonce = used.ok_or("the vault has seen too many changes")?;
+    accounts.changes.insert(nonce, VaultChange { by: accounts.vault.signers.clone(), next });
+    while accounts.changes.len() > KEPT_CHANGES {
+        accounts.changes.pop_first();
+    }
     Ok(())
 }
 

@@ -109,15 +109,14 @@ fn reward(
         let all = members.chain([((AccountKind::Commission, pool.owner), owner_part)]);
         Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).collect())
     };
-    let account_id =
-        |(kind, node): &(AccountKind, NodeId)| AccountId::derive(network.account_network(), id, *kind, node);
+    let account_id = |(kind, node): &(AccountKind, NodeId)| AccountId::derive(network.id(), id, *kind, node);
 
     let threshold = network.policy().payout_threshold;
     let without_fee: BTreeMap<_, _> = parts_of(pot)?.into_iter().map(|(key, part)| (account_id(&key), part)).collect();
     let mut due: u64 = 0;
     for id in accounts.accounts.keys().chain(without_fee.keys().filter(|id| !accounts.accounts.contains_key(*id))) {
         let account = accounts.accounts.get(id);
-        let is_held = account.is_some_and(|account| account.hold != Hold::No);
+        let is_held = account.is_some_and(|account| account.hold.is_in_force(settlement));
         let part = without_fee.get(id).copied().filter(|_| !is_held).unwrap_or_default();
         let owed = account.map_or(MicroUsdt::ZERO, |account| account.owed);
         let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
@@ -134,7 +133,7 @@ fn reward(
         };
         let Some(to) = to else { continue };
         let account = accounts.accounts.entry(account_id(&(kind, node))).or_insert(Account::new(kind, node, to));
-        let sum = if account.hold == Hold::No { &mut account.owed } else { &mut account.held };
+        let sum = if account.hold.is_in_force(settlement) { &mut account.held } else { &mut account.owed };
         add(sum, part)?;
         add(&mut shared, part)?;
     }
@@ -212,7 +211,7 @@ fn make_root(
     time: UnixMillis,
 ) -> Result<Option<Settled>, InvalidBlock> {
     let owed = accounts.owed().ok_or(InvalidBlock::Overflow)?;
-    if accounts.suspended || owed == accounts.rooted {
+    if accounts.is_suspended(settlement) || owed == accounts.rooted {
         return Ok(None);
     }
     let threshold = network.policy().payout_threshold;

@@ -7,7 +7,7 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
-use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
+use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,8 @@ pub struct PoolState {
     pub newest: Option<SettlementRoot>,
     /// Sum of the owed totals in the newest root.
     pub rooted: MicroUsdt,
-    /// Whether the owner has stopped new roots.
-    pub suspended: bool,
+    /// The settlement from which on no roots are made, if the owner has stopped them.
+    pub suspended_from: Option<u64>,
     /// Number of the newest command.
     pub commands: u64,
     /// The vault as the newest commands describe it.
@@ -84,8 +84,8 @@ pub struct PoolState {
     pub push_fee: MicroUsdt,
     /// The push fee that counts from a later settlement on.
     pub next_push_fee: Option<(u64, MicroUsdt)>,
-    /// The newest changes of the vault, for its signers to sign.
-    pub changes: VaultChanges,
+    /// The newest changes of the vault by their nonces, for its signers to sign: at most [`KEPT_CHANGES`].
+    pub changes: BTreeMap<u32, VaultChange>,
 }
 
 /// What a pool owes to one account. Nothing here ever falls but `held` and `correction`, which become owed.
@@ -114,7 +114,7 @@ pub struct Account {
 pub enum Hold {
     /// They are owed at once.
     No,
-    /// They are set aside since this settlement.
+    /// They are set aside from this settlement on.
     Since(u64),
     /// What was set aside is owed with the next settlement.
     Ends,
@@ -133,24 +133,45 @@ pub struct Election {
     pub order: Vec<NodeId>,
 }
 
-/// The newest change of each kind of a vault. Signers sign nothing about their vault but these and the newest root.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VaultChanges {
-    /// Of its signers.
-    pub signers: Option<VaultChange<SignerSet>>,
-    /// Of its limits.
-    pub limits: Option<VaultChange<VaultLimits>>,
-}
+/// Changes of a vault that are kept. The chain does not see which ones the contract has taken; it takes them in their order, so
+/// an owner who makes more than these ahead of it can never send the oldest, nor any after it.
+pub const KEPT_CHANGES: usize = 4;
 
-/// A change of a vault that its signers have to sign.
+/// A change of a vault that its signers have to sign. They sign nothing about their vault but these and the newest root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VaultChange<T> {
-    /// The vault's changes before it.
-    pub nonce: u32,
+pub struct VaultChange {
     /// Who must sign it.
     pub by: SignerSet,
     /// What comes into force.
-    pub next: T,
+    pub next: VaultTerms,
+}
+
+/// What a [`VaultChange`] brings into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VaultTerms {
+    /// Other signers.
+    Signers(SignerSet),
+    /// Other limits.
+    Limits(VaultLimits),
+}
+
+impl VaultTerms {
+    /// Whether a request to a signer means terms of this kind.
+    pub const fn is_asked_by(&self, request: &CosignRequest) -> bool {
+        match request {
+            CosignRequest::Signers { .. } => matches!(self, Self::Signers(_)),
+            CosignRequest::Limits { .. } => matches!(self, Self::Limits(_)),
+            CosignRequest::Root { .. } => false,
+        }
+    }
+}
+
+impl Hold {
+    /// Whether what is earned in a settlement is set aside.
+    pub fn is_in_force(self, settlement: u64) -> bool {
+        matches!(self, Self::Since(from) if from <= settlement)
+    }
 }
 
 impl PoolState {
@@ -167,12 +188,12 @@ impl PoolState {
             last_led: BTreeMap::new(),
             newest: None,
             rooted: MicroUsdt::ZERO,
-            suspended: false,
+            suspended_from: None,
             commands: 0,
             push_fee: pool.vault.limits.push_fee,
             next_push_fee: None,
             vault: pool.vault.clone(),
-            changes: VaultChanges::default(),
+            changes: BTreeMap::new(),
         }
     }
 
@@ -184,6 +205,11 @@ impl PoolState {
     /// Sum of all that is held; `None` if it does not fit.
     pub fn held(&self) -> Option<MicroUsdt> {
         MicroUsdt::sum(self.accounts.values().map(|account| account.held))
+    }
+
+    /// Whether a settlement makes no root.
+    pub fn is_suspended(&self, settlement: u64) -> bool {
+        self.suspended_from.is_some_and(|from| from <= settlement)
     }
 
     /// Whether the accounts add up to the micro-USDT (invariant 4).

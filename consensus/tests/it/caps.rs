@@ -16,12 +16,12 @@ use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::Proposal;
 
-use crate::genesis::{address, network, owner_key, signer_key, validator_key};
+use crate::genesis::{FAR, address, network, owner_key, signer_key, validator_key};
 use crate::pool::sign;
 use crate::world::World;
 
 fn suspend(pool: PoolId, number: u64, suspended: bool) -> PoolCommand {
-    PoolCommand { pool, number, change: PoolChange::Suspend(suspended) }
+    PoolCommand { pool, number, until: FAR, change: PoolChange::Suspend(suspended) }
 }
 
 #[test]
@@ -38,6 +38,7 @@ fn a_pool_has_eight_places_for_commands_and_only_its_owner_takes_them() {
     let limits = PoolCommand {
         pool,
         number: 1,
+        until: FAR,
         change: PoolChange::Limits {
             era: 1,
             nonce: 0,
@@ -61,7 +62,7 @@ fn a_pool_has_eight_places_for_commands_and_only_its_owner_takes_them() {
     assert!(add(&suspend(pool, 8, false), &[owner_key()]), "the owner has thought again");
     assert!(!add(&suspend(pool, u64::MAX, true), &[owner_key()]));
     // Of eight commands that suspend the pool the first applies, and those behind the second have to wait for another.
-    let applicable = pending.applicable(&network, &state);
+    let applicable = pending.applicable(&network, &state, state.time);
     assert_eq!(applicable.iter().map(|it| it.record.clone()).collect::<Vec<_>>(), [suspend(pool, 1, true)]);
 }
 
@@ -89,7 +90,7 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
         for number in 1..=8 {
             let next = VaultLimits { cap: MicroUsdt::new(number), push_fee: MicroUsdt::ZERO };
             let change = PoolChange::Limits { era: 1, nonce: u32::try_from(number).unwrap() - 1, next };
-            let command = sign(&id, &PoolCommand { pool: *pool, number, change }, &everyone);
+            let command = sign(&id, &PoolCommand { pool: *pool, number, until: FAR, change }, &everyone);
             bytes += encode(&command).len();
             let verified = command.verify(&id).unwrap();
             for node in 0..4 {

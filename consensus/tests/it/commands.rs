@@ -4,7 +4,7 @@ use lucid_consensus::ledger::state::PoolState;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::payout::{PoolChange, PoolCommand};
 
-use crate::genesis::{network, owner_key, worker_id};
+use crate::genesis::{FAR, network, owner_key, worker_id};
 use crate::liveness::{heights, seeds};
 use crate::pool::sign;
 use crate::world::World;
@@ -69,7 +69,7 @@ fn follows(pool: &PoolState, commands: &[PoolCommand], height: u64) {
         }
     }
     assert_eq!(pool.commands, u64::try_from(commands.len()).unwrap());
-    assert_eq!((pool.losses.get(), pool.suspended), (losses, suspended));
+    assert_eq!((pool.losses.get(), pool.suspended_from.is_some()), (losses, suspended));
     let waiting = MicroUsdt::sum(pool.accounts.values().map(|account| account.correction)).unwrap();
     let promised = (pool.settled * 120_000_000 + corrections).min(1 << 62);
     assert_eq!(pool.budgets.get() + waiting.get(), promised, "at height {height}");
@@ -86,7 +86,7 @@ fn one_node_that_knows_a_command_is_enough() {
     assert!(world.run(20_000, |w| w.lowest() >= 1));
     let id = *world.network.id();
     let pool = *world.network.pools().next().unwrap().0;
-    let hold = PoolCommand { pool, number: 1, change: PoolChange::Hold(worker_id(1)) };
+    let hold = PoolCommand { pool, number: 1, until: FAR, change: PoolChange::Hold(worker_id(1)) };
     let command = sign(&id, &hold, &[owner_key()]);
     world.input(2, lucid_consensus::replica::Input::Command(command.verify(&id).unwrap()));
     let from = world.lowest();

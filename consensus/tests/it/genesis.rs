@@ -18,6 +18,8 @@ use lucid_types::validator::Validator;
 
 pub(crate) const EPOCH: Duration = Duration::from_secs(5);
 pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
+/// When commands end that need not end.
+pub(crate) const FAR: UnixMillis = UnixMillis::new(u64::MAX);
 
 pub(crate) fn validator_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])
@@ -67,7 +69,6 @@ pub(crate) fn network(validators: usize, commit_window: u64) -> Arc<Network> {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(200),
         },
-        first_network: None,
         policy,
         validators: (0..validators).map(|i| Validator { node: key(i), power: 1, operator: key(i) }).collect(),
         workers: (1..)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::state::{
-    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultChanges,
+    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
@@ -86,7 +86,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
     let signatures = vec![(vote.signer, vote.signature)];
     let OwnReport { commit, reveal } = own_report();
-    let command = PoolCommand { pool: POOL, number: 4, change: PoolChange::Suspend(true) };
+    let command = PoolCommand { pool: POOL, number: 4, until: TIME, change: PoolChange::Suspend(true) };
     let block = Block {
         height: HEIGHT,
         parent: BLOCK,
@@ -200,15 +200,15 @@ fn pool() -> PoolState {
         last_led: BTreeMap::from([(node(0x21), 7)]),
         newest: Some(settlement_root()),
         rooted: MicroUsdt::new(199_980_000),
-        suspended: true,
+        suspended_from: Some(9),
         commands: 4,
         vault: Vault { address: address(0x42), nonce: 2, limits, signers: signer_set(3) },
         push_fee: MicroUsdt::new(5_000),
         next_push_fee: Some((9, MicroUsdt::new(10_000))),
-        changes: VaultChanges {
-            signers: Some(VaultChange { nonce: 0, by: signer_set(2), next: signer_set(3) }),
-            limits: Some(VaultChange { nonce: 1, by: signer_set(3), next: limits }),
-        },
+        changes: BTreeMap::from([
+            (0, VaultChange { by: signer_set(2), next: VaultTerms::Signers(signer_set(3)) }),
+            (1, VaultChange { by: signer_set(3), next: VaultTerms::Limits(limits) }),
+        ]),
     }
 }
 

@@ -13,7 +13,7 @@ use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::signed::MultiSigned;
 
-use crate::genesis::{owner_key, signer_key, signer_set, worker_id};
+use crate::genesis::{FAR, owner_key, signer_key, signer_set, worker_id};
 
 /// A command signed by all these.
 pub(crate) fn sign(network: &NetworkId, command: &PoolCommand, keys: &[NodeKey]) -> MultiSigned<PoolCommand> {
@@ -51,7 +51,7 @@ impl Owner {
         let account = accounts.get(usize::try_from(random(4)).unwrap() % accounts.len().max(1)).copied();
         let held = pool.accounts.values().find(|account| matches!(account.hold, Hold::Since(_)));
         let change = match random(8) {
-            0..4 if pool.suspended => PoolChange::Suspend(false),
+            0..4 if pool.suspended_from.is_some() => PoolChange::Suspend(false),
             0 => PoolChange::Hold(member),
             1 => PoolChange::Resume(held.map_or(member, |account| account.node)),
             2 => PoolChange::Suspend(true),
@@ -73,7 +73,7 @@ impl Owner {
             keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
         }
         let number = pool.commands + 1 + random(4) / 2;
-        let command = sign(network.id(), &PoolCommand { pool: *id, number, change }, &keys);
+        let command = sign(network.id(), &PoolCommand { pool: *id, number, until: FAR, change }, &keys);
         self.given.push(command.clone());
         command
     }
@@ -131,7 +131,7 @@ impl Promises {
         assert!(due.is_sorted_by_key(|leaf| leaf.id) && rest.is_sorted_by_key(|leaf| leaf.id));
         let owed = MicroUsdt::sum(leaves.iter().map(|leaf| leaf.owed)).unwrap();
         let pool = &state.pools[&root.pool];
-        assert!(!pool.suspended, "a root of a pool that is suspended");
+        assert!(!pool.is_suspended(root.settlement), "a root of a pool that is suspended");
         assert_eq!(MicroUsdt::sum([owed, root.fees, pool.losses]), Some(root.total));
         for leaf in leaves {
             let before = self.owed.insert((root.pool, leaf.id), *leaf);
@@ -141,7 +141,7 @@ impl Promises {
         assert_eq!(known, leaves.len(), "an account was dropped, or stands in the tree twice");
         for (request, leaf) in requests.iter().zip(due) {
             assert_eq!((request.account, request.to, request.owed), (leaf.id, leaf.to, leaf.owed));
-            let account = AccountId::derive(network.account_network(), &root.pool, request.kind, &request.node);
+            let account = AccountId::derive(network.id(), &root.pool, request.kind, &request.node);
             assert_eq!(request.account, account);
             assert_eq!(request.id, PayoutId::derive(&account, root.settlement));
             assert!(self.requests.insert(request.id, root.settlement).is_none(), "a request twice");

@@ -24,10 +24,6 @@ pub struct Genesis {
     pub genesis_time: UnixMillis,
     /// Where payouts are made.
     pub tron: PaymentNetwork,
-    /// The network whose id account ids are derived from; this one if absent. A network that goes on from another's owed
-    /// totals names the first, so that its vaults know the accounts.
-    #[serde(default)]
-    pub first_network: Option<NetworkId>,
     /// Every parameter of the protocol.
     pub policy: Policy,
     /// The first validators.
@@ -172,14 +168,12 @@ impl Genesis {
     /// The most members of a pool: all accounts of a pool stand in one record.
     pub const MAX_MEMBERS: usize = 4_000;
 
-    /// The network's id.
+    /// The longest name of a pool.
+    pub const MAX_NAME_BYTES: usize = 64;
+
+    /// The network's id. Account ids and pool ids follow from it.
     pub fn network_id(&self) -> NetworkId {
         NetworkId::from_bytes(*blake3::hash(&encode(self)).as_bytes())
-    }
-
-    /// The network from whose id account ids are derived.
-    pub fn account_network(&self) -> NetworkId {
-        self.first_network.unwrap_or_else(|| self.network_id())
     }
 
     /// Start of an epoch; epoch 0 is the moment of genesis.
@@ -226,6 +220,9 @@ impl Genesis {
                 return Err(entry(place(), "capacity: bytes are at most 2^46 and bandwidth_kbit_s at most 2^31"));
             }
             self.check_payout_address(place, "payout_address", &worker.payout_address)?;
+            if let Some(gas) = &worker.gas_address {
+                self.check_payout_address(place, "gas_address", gas)?;
+            }
         }
         self.check_pools(&workers)?;
         Ok(set)
@@ -235,6 +232,9 @@ impl Genesis {
         let (mut names, mut members, mut vaults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for pool in &self.pools {
             let place = || format!("pool \"{}\"", pool.name);
+            if !(1..=Self::MAX_NAME_BYTES).contains(&pool.name.len()) {
+                return Err(entry(place(), format!("a name has 1 to {} bytes", Self::MAX_NAME_BYTES)));
+            }
             if !names.insert(&pool.name) {
                 return Err(entry(place(), "the name is used by another pool"));
             }
@@ -257,7 +257,7 @@ impl Genesis {
                 }
             }
             self.check_payout_address(place, "commission_address", &pool.commission_address)?;
-            pool.vault.signers.check().map_err(|problem| entry(place(), format!("vault: {problem}")))?;
+            pool.vault.check().map_err(|problem| entry(place(), format!("vault: {problem}")))?;
         }
         Ok(())
     }
@@ -283,10 +283,30 @@ impl Genesis {
 
     /// The pools with their ids, in the order of the ids.
     pub fn pools_by_id(&self) -> Vec<(PoolId, &GenesisPool)> {
-        let network = self.account_network();
+        let network = self.network_id();
         let mut pools: Vec<_> = self.pools.iter().map(|pool| (PoolId::derive(&network, &pool.name), pool)).collect();
         pools.sort_by_key(|(id, _)| *id);
         pools
+    }
+}
+
+impl Vault {
+    /// The vault counts its changes in 24 bits.
+    pub const MAX_NONCE: u32 = (1 << 24) - 1;
+
+    /// Checks what the vault would refuse, and what would keep it from ever paying.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        self.signers.check()?;
+        if self.nonce > Self::MAX_NONCE {
+            return Err(format!("nonce {}; a vault sees at most {} changes", self.nonce, Self::MAX_NONCE));
+        }
+        if self.limits.push_fee >= self.limits.cap {
+            return Err("limits: the push_fee must be less than the cap, or nothing is ever paid".into());
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::genesis::SignerSet;
 use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId};
 use crate::payout_tree::{AccountId, PayoutRoot};
 use crate::signed::SignedRecord;
+use crate::time::UnixMillis;
 
 /// What an account of a pool is for. A node may have one of each kind in one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,10 +34,8 @@ impl AccountKind {
 
 impl AccountId {
     /// BLAKE3 in derive-key mode with the context `lucid account 1` over network, pool, kind (one byte) and node.
-    ///
-    /// `account_network` is the first network that counted the account: see [`crate::genesis::Genesis::account_network`].
-    pub fn derive(account_network: &NetworkId, pool: &PoolId, kind: AccountKind, node: &NodeId) -> Self {
-        let parts: [&[u8]; 4] = [account_network.as_bytes(), pool.as_bytes(), &[kind.tag()], node.as_bytes()];
+    pub fn derive(network: &NetworkId, pool: &PoolId, kind: AccountKind, node: &NodeId) -> Self {
+        let parts: [&[u8]; 4] = [network.as_bytes(), pool.as_bytes(), &[kind.tag()], node.as_bytes()];
         Self::from_bytes(*Hash::derive("lucid account 1", &parts).as_bytes())
     }
 }
@@ -180,6 +179,8 @@ pub struct PoolCommand {
     pub pool: PoolId,
     /// The number of the command among the pool's, from 1.
     pub number: u64,
+    /// No block of a later time can hold it.
+    pub until: UnixMillis,
     /// The change.
     pub change: PoolChange,
 }
@@ -188,11 +189,11 @@ pub struct PoolCommand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PoolChange {
-    /// What this member earns is set aside from the next settlement on, for at most seven. By the owner.
+    /// What this member earns is set aside from the second settlement after on, for at most seven. By the owner.
     Hold(NodeId),
     /// Ends a hold: what was set aside is owed from the next settlement on. By the owner.
     Resume(NodeId),
-    /// No roots are made, or they are again. By the owner.
+    /// No roots are made from the second settlement after on, or they are again at once. By the owner.
     Suspend(bool),
     /// This account is owed more, from the next root on: a theft was booked on it. By the owner and the signers.
     Correct {
@@ -234,7 +235,7 @@ impl PoolChange {
 
 impl Wire for PoolCommand {
     /// Other signers, as many as there may be, of 53 bytes each.
-    const MAX_BYTES: usize = 61 + SignerSet::MAX * 53;
+    const MAX_BYTES: usize = 69 + SignerSet::MAX * 53;
 }
 
 impl SignedRecord for PoolCommand {

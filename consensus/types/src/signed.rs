@@ -173,12 +173,14 @@ mod tests {
     use crate::id::PoolId;
     use crate::key::NodeKey;
     use crate::payout::{PoolChange, PoolCommand};
+    use crate::time::UnixMillis;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
     const NOBODY: NodeId = NodeId::from_bytes([0; 32]);
 
     fn record() -> PoolCommand {
-        PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, change: PoolChange::Suspend(true) }
+        let until = UnixMillis::new(9);
+        PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, until, change: PoolChange::Suspend(true) }
     }
 
     fn sign(seed: u8, record: PoolCommand) -> (NodeId, Signature) {

@@ -41,7 +41,7 @@ pub(super) struct ConfirmArgs {
 pub(super) struct SendArgs {
     #[command(flatten)]
     pub(super) key: KeyArgs,
-    /// Most TRX that it may cost
+    /// Most TRX that it may cost, all transactions together [default: 100; to deploy 400, to rotate 200, to push 500]
     #[arg(long, value_name = "N", value_parser = values::trx)]
     pub(super) max_trx: Option<Sun>,
     #[command(flatten)]

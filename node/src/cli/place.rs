@@ -33,13 +33,12 @@ pub(super) const LOCAL: &str = "local";
 /// Variable with the keys of providers, which have no place on a command line.
 const API_KEYS: &str = "LUCID_TRON_API_KEYS";
 
-/// A TRON network that is known.
+/// A TRON network that is known; `local` is any on this machine, whatever its block 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TronNetwork {
     Mainnet,
     Nile,
     Shasta,
-    /// One on this machine, with any block 0
     Local,
 }
 
@@ -86,7 +85,7 @@ pub(super) struct PlaceArgs {
     /// another group [default: tron.providers of the home]
     #[arg(long, value_name = "URL")]
     tron: Vec<String>,
-    /// Which TRON network that must be: its block 0 is compared with the known one [default: the home's]
+    /// Which TRON network that must be: its block 0 is compared with the known one, but for a local network's [default: the home's]
     #[arg(long, value_enum, value_name = "NETWORK")]
     network: Option<TronNetwork>,
 }
@@ -159,7 +158,7 @@ impl HomeLedger {
 
     /// An account of a node in a pool.
     pub(super) fn account(&self, pool: &PoolId, kind: AccountKind, node: &NodeId) -> AccountId {
-        AccountId::derive(self.network.account_network(), pool, kind, node)
+        AccountId::derive(self.network.id(), pool, kind, node)
     }
 
     /// Addresses of all vaults.

@@ -36,11 +36,11 @@ pub(super) enum PoolAction {
         #[command(flatten)]
         json: Json,
     },
-    /// Set a member's earnings aside from the next settlement on, for at most seven
+    /// Set a member's earnings aside for at most seven settlements, from the second one after the block that takes it
     Hold(MemberArgs),
     /// End a hold: what was set aside is owed from the next settlement on
     Resume(MemberArgs),
-    /// Make no payout roots any more; what was posted stays payable
+    /// Make no payout roots any more, from the second settlement after; what was posted stays payable
     Suspend {
         /// Make them again
         #[arg(long)]

@@ -68,7 +68,6 @@ fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: address(100),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(2), 2, 0),
         validators: validators(),
         workers: vec![GenesisWorker {
@@ -227,7 +226,7 @@ fn command(
     change: PoolChange,
     signers: impl IntoIterator<Item = u8>,
 ) -> MultiSigned<PoolCommand> {
-    let record = PoolCommand { pool: pool(), number, change };
+    let record = PoolCommand { pool: pool(), number, until: UnixMillis::new(u64::MAX), change };
     let sign = |seed: u8| {
         let signed = key(seed).sign_pool_command(network, record.clone()).into_inner();
         (signed.signer, signed.signature)

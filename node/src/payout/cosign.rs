@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lucid_consensus::ledger::state::{PoolState, State, VaultChange};
+use lucid_consensus::ledger::state::{PoolState, State, VaultChange, VaultTerms};
 use lucid_consensus::network::Network;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_tron_bridge::signer::{SignError, Signer};
@@ -14,7 +14,7 @@ use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::signed::Signed;
 use tokio::sync::{Mutex, watch};
 
@@ -45,7 +45,7 @@ pub struct Cosigner {
 pub fn pools_of_signer(state: &State, node: &NodeId, address: &PayoutAddress) -> Vec<PoolId> {
     let is_in = |set: &SignerSet| set.by_key(address).is_some_and(|signer| signer.node == *node);
     let signs = |pool: &PoolState| {
-        let replaced = pool.changes.signers.iter().map(|change| &change.by);
+        let replaced = pool.changes.values().map(|change| &change.by);
         replaced.chain([&pool.vault.signers]).any(is_in)
     };
     state.pools.iter().filter(|(_, pool)| signs(pool)).map(|(id, _)| *id).collect()
@@ -105,8 +105,10 @@ impl Cosigner {
                 // The watermark is synced to the disk before the signature exists.
                 let signed = tokio::task::block_in_place(|| match record {
                     Record::Root(root) => signer.sign_root(root, &accounts.vault.signers),
-                    Record::Signers(change) => signer.sign_signers(&pool, change.nonce, &change.by, &change.next),
-                    Record::Limits(change) => signer.sign_limits(&pool, change.nonce, &change.by, &change.next),
+                    Record::Change { nonce, change: VaultChange { by, next } } => match next {
+                        VaultTerms::Signers(next) => signer.sign_signers(&pool, nonce, by, next),
+                        VaultTerms::Limits(next) => signer.sign_limits(&pool, nonce, by, next),
+                    },
                 });
                 reply(asker, &request, signed)
             }
@@ -125,23 +127,20 @@ impl Cosigner {
 /// What final state says of a request.
 enum Record<'a> {
     Root(&'a SettlementRoot),
-    Signers(&'a VaultChange<SignerSet>),
-    Limits(&'a VaultChange<VaultLimits>),
+    Change { nonce: u32, change: &'a VaultChange },
 }
 
 impl<'a> Record<'a> {
-    /// The record that is asked for. `None` if it is not the newest that this node's state has: one of the two is behind, and
+    /// The record that is asked for. `None` if it is not among the newest of this node's state: one of the two is behind, and
     /// asking again after the next block helps.
     fn newest(accounts: &'a PoolState, request: &CosignRequest) -> Option<Self> {
         match *request {
             CosignRequest::Root { settlement, .. } => {
                 accounts.newest.as_ref().filter(|root| root.settlement == settlement).map(Self::Root)
             }
-            CosignRequest::Signers { nonce, .. } => {
-                accounts.changes.signers.as_ref().filter(|change| change.nonce == nonce).map(Self::Signers)
-            }
-            CosignRequest::Limits { nonce, .. } => {
-                accounts.changes.limits.as_ref().filter(|change| change.nonce == nonce).map(Self::Limits)
+            CosignRequest::Signers { nonce, .. } | CosignRequest::Limits { nonce, .. } => {
+                let change = accounts.changes.get(&nonce).filter(|change| change.next.is_asked_by(request));
+                change.map(|change| Self::Change { nonce, change })
             }
         }
     }

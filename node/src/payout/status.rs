@@ -231,7 +231,7 @@ pub fn of_earnings(account: &Account, view: PoolView<'_>) -> Option<(MicroUsdt, 
         Hold::Ends if account.held > MicroUsdt::ZERO => {
             Standing::waiting(PayoutStatus::Held, None, "the next settlement")
         }
-        _ if view.accounts.suspended => {
+        _ if view.accounts.is_suspended(view.accounts.settled.saturating_add(1)) => {
             Standing::waiting(PayoutStatus::PoolSuspended, None, "the pool's owner to allow new payout roots")
         }
         _ => {

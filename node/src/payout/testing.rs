@@ -64,7 +64,6 @@ pub(crate) fn network() -> Arc<Network> {
             genesis_block: SolidBlockId::from_bytes([7; 32]),
             usdt: address(200),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(2), 2, 0),
         validators: vec![Validator { node: node(SIGNERS[0]), power: 1, operator: node(SIGNERS[0]) }],
         workers: WORKERS.map(worker).to_vec(),
@@ -92,7 +91,7 @@ pub(crate) fn pool_id(network: &Network) -> PoolId {
 }
 
 pub(crate) fn account_id(network: &Network) -> AccountId {
-    AccountId::derive(network.account_network(), &pool_id(network), AccountKind::Worker, &node(WORKERS[0]))
+    AccountId::derive(network.id(), &pool_id(network), AccountKind::Worker, &node(WORKERS[0]))
 }
 
 /// The first worker's account, which was owed this much and has asked for it.

@@ -53,7 +53,7 @@ pub(crate) fn limits(cap: u64) -> VaultLimits {
 }
 
 pub(crate) fn command(pool: PoolId, change: PoolChange) -> PoolCommand {
-    PoolCommand { pool, number: 1, change }
+    PoolCommand { pool, number: 1, until: UnixMillis::new(u64::MAX), change }
 }
 
 pub(crate) fn genesis() -> Genesis {
@@ -66,7 +66,6 @@ pub(crate) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([7; 32]),
             usdt: address(200),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: (1..=VALIDATORS).map(|n| Validator { node: node(n), power: 1, operator: node(n) }).collect(),
         workers: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lucid_consensus::ledger::command;
-use lucid_consensus::ledger::state::{PoolState, VaultChange};
+use lucid_consensus::ledger::state::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
 use lucid_consensus::replica::Input;
 use lucid_p2p::{PublishError, Topic};
 use lucid_tron_bridge::signature::recover;
@@ -72,16 +72,20 @@ impl NodeParts {
                     by: state.vault.signers.clone(),
                 })
             }
-            SignatureRequest::Signers { nonce } => {
-                let VaultChange { by, next, .. } = change(state.changes.signers.as_ref(), nonce, "signers")?;
-                let digest = signers_digest(&domain, by.era, nonce, next);
-                Ok(Signing { request: CosignRequest::Signers { pool, nonce }, digest, by: by.clone() })
-            }
-            SignatureRequest::Limits { nonce } => {
-                let VaultChange { by, next, .. } = change(state.changes.limits.as_ref(), nonce, "limits")?;
-                let digest = limits_digest(&domain, by.era, nonce, next);
-                Ok(Signing { request: CosignRequest::Limits { pool, nonce }, digest, by: by.clone() })
-            }
+            SignatureRequest::Signers { nonce } => match state.changes.get(&nonce) {
+                Some(VaultChange { by, next: VaultTerms::Signers(next) }) => {
+                    let digest = signers_digest(&domain, by.era, nonce, next);
+                    Ok(Signing { request: CosignRequest::Signers { pool, nonce }, digest, by: by.clone() })
+                }
+                _ => Err(no_change(nonce, "signers")),
+            },
+            SignatureRequest::Limits { nonce } => match state.changes.get(&nonce) {
+                Some(VaultChange { by, next: VaultTerms::Limits(next) }) => {
+                    let digest = limits_digest(&domain, by.era, nonce, next);
+                    Ok(Signing { request: CosignRequest::Limits { pool, nonce }, digest, by: by.clone() })
+                }
+                _ => Err(no_change(nonce, "limits")),
+            },
         }
     }
 
@@ -120,15 +124,8 @@ impl NodeParts {
     }
 }
 
-fn change<'a, T>(
-    newest: Option<&'a VaultChange<T>>,
-    nonce: u32,
-    what: &str,
-) -> Result<&'a VaultChange<T>, ActionError> {
-    newest.filter(|change| change.nonce == nonce).ok_or_else(|| match newest {
-        Some(newest) => {
-            ActionError::Refused(format!("the pool's newest change of {what} has the nonce {}", newest.nonce))
-        }
-        None => ActionError::Refused(format!("the ledger has no change of {what}")),
-    })
+fn no_change(nonce: u32, what: &str) -> ActionError {
+    ActionError::Refused(format!(
+        "none of the pool's newest {KEPT_CHANGES} changes has the nonce {nonce} and is one of {what}"
+    ))
 }

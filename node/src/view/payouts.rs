@@ -117,7 +117,7 @@ impl NodeParts {
     /// The accounts of this node: as a member of a pool, and as the owner of pools.
     fn own_accounts(&self) -> Vec<(PoolId, AccountId)> {
         let (network, me) = (&self.network, &self.node_id);
-        let id = |pool: &PoolId, kind| (*pool, AccountId::derive(network.account_network(), pool, kind, me));
+        let id = |pool: &PoolId, kind| (*pool, AccountId::derive(network.id(), pool, kind, me));
         let owned = network.pools().filter(|(_, pool)| pool.owner == *me);
         let member = network.pool_of(me).map(|pool| id(pool, AccountKind::Worker));
         member.into_iter().chain(owned.map(|(pool, _)| id(pool, AccountKind::Commission))).collect()

@@ -6,7 +6,7 @@ use lucid_storage::StorageError;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PoolId;
 
-use crate::api::model::{ChangesView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
+use crate::api::model::{ChangeView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
 use crate::history::ledger;
 use crate::view::NodeParts;
 
@@ -32,7 +32,7 @@ impl NodeParts {
             members: declared.members.len(),
             accounts: pool.accounts.len(),
             settled: pool.settled,
-            suspended: pool.suspended,
+            suspended_from: pool.suspended_from,
             commands: pool.commands,
             budgets_micro_usdt: pool.budgets,
             owed_micro_usdt: sum(pool.owed()),
@@ -48,7 +48,7 @@ impl NodeParts {
             },
             newest: pool.newest.map(Into::into),
             election,
-            changes: ChangesView::from(&pool.changes),
+            changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
             contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
             read_at: read.as_ref().map(|read| read.time),
             alerts: read.map(|read| read.alerts.clone()).unwrap_or_default(),

@@ -12,6 +12,7 @@ use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::signed::MultiSigned;
+use lucid_types::time::UnixMillis;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,7 +195,12 @@ async fn signatures_and_commands_are_asked_for_with_json_only() {
 
     let network = NetworkId::from_bytes([1; 32]);
     let signed = |number| {
-        let record = PoolCommand { pool: Known::pool_id(), number, change: PoolChange::Suspend(true) };
+        let record = PoolCommand {
+            pool: Known::pool_id(),
+            number,
+            until: UnixMillis::new(u64::MAX),
+            change: PoolChange::Suspend(true),
+        };
         let signed = NodeKey::from_seed(&[1; 32]).sign_pool_command(&network, record.clone()).into_inner();
         MultiSigned::collect(record, [(signed.signer, signed.signature)])
     };

@@ -79,7 +79,6 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
-        first_network: None,
         policy: Policy::local(epoch, 2, 0),
         validators: validators.iter().map(validator).collect(),
         workers: workers.iter().map(worker).collect(),

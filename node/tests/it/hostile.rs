@@ -219,7 +219,12 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
     let mut forged = commit(network, HONEST, 1);
     forged.signature = commit(network, LIAR, 1).signature;
     let repeated = LivenessMessage { sequence: 1, item: Liveness::Vote(vote(&foreign, LIAR, 1, 0)) };
-    let record = PoolCommand { pool: PoolId::from_bytes([1; 32]), number: 1, change: PoolChange::Suspend(true) };
+    let record = PoolCommand {
+        pool: PoolId::from_bytes([1; 32]),
+        number: 1,
+        until: UnixMillis::new(u64::MAX),
+        change: PoolChange::Suspend(true),
+    };
     let signed = key(LIAR).sign_pool_command(network, record.clone()).into_inner();
     let command = MultiSigned::collect(record, [(signed.signer, signed.signature)]);
     lies.extend([

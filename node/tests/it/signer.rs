@@ -165,7 +165,8 @@ impl Bench {
     fn decided(&self, height: u64, roots: &[SettlementRoot], changes: &[PoolChange], validators: &[u8]) -> Decided {
         let key = |seed: &u8| NodeKey::from_seed(&[*seed; 32]);
         let sign = |change: &PoolChange| {
-            let record = PoolCommand { pool: self.pool, number: 1, change: change.clone() };
+            let record =
+                PoolCommand { pool: self.pool, number: 1, until: UnixMillis::new(u64::MAX), change: change.clone() };
             let signed = key(&4).sign_pool_command(&self.network, record.clone()).into_inner();
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };

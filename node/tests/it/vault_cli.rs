@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::PayoutAddress;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
+use lucid_types::time::UnixMillis;
 use serde_json::{Value, json};
 
 use crate::fixture::{genesis, node};
@@ -196,10 +198,21 @@ fn keys_are_looked_at_before_anybody_is_asked() {
     let open = private(folder.path(), "open.key", &"1".repeat(64));
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
     refused(&close(&open), 1, &["0644", "chmod 600"]);
-    // A keystore, and no terminal to ask for its passphrase.
-    let keystore = private(folder.path(), "owner.age", "age-encryption.org/v1\n-> scrypt");
-    refused(&close(&keystore), 1, &["owner.age"]);
+    let cut = private(folder.path(), "cut.age", "age-encryption.org/v1\n-> scrypt");
+    refused(&close(&cut), 1, &["cut.age"]);
+    let path = folder.path().join("owner.age");
+    let (store, passphrase) = (path.to_str().unwrap(), SecretString::from("correct horse".to_owned()));
+    keystore::create(&path, &TronKey::generate().unwrap(), passphrase).unwrap();
+    let with = |passphrase: &str| {
+        let file = private(folder.path(), "passphrase", passphrase);
+        let place = ["--vault", USDT, "--tron", &url, "--network", "nile"];
+        lucid(&[&["vault", "close", "--yes", "--key-file", store, "--passphrase-file", &file], &place[..]].concat())
+    };
+    refused(&with("battery staple"), 1, &["--key-file", "does not open the keystore"]);
     assert!(provider.asked().is_empty());
+    // With the right one the next step is reached.
+    refused(&with("correct horse\n"), 1, &["no TRON provider can be used"]);
+    assert!(!provider.asked().is_empty());
 }
 
 /// Node 1 owns a pool; the nodes 2 to 4 sign for its vault, two of them suffice.
@@ -240,7 +253,12 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let genesis = pool_genesis();
     let (network, pool) = (genesis.network_id(), genesis.pools_by_id()[0].0);
-    let record = PoolCommand { pool, number: 1, change: PoolChange::Losses(MicroUsdt::new(1_250_000)) };
+    let record = PoolCommand {
+        pool,
+        number: 1,
+        until: UnixMillis::new(u64::MAX),
+        change: PoolChange::Losses(MicroUsdt::new(1_250_000)),
+    };
     let signed = NodeKey::from_seed(&[1; 32]).sign_pool_command(&network, record.clone()).into_inner();
     let command = json!({
         "network_id": network, "pool_name": "local", "command": record,

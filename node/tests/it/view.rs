@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    ChangesView, Components, EpochView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature,
-    PayoutStatus, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
+    Components, EpochView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus,
+    PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -157,7 +157,7 @@ fn pool_view() -> PoolView {
         members: 2,
         accounts: 2,
         settled: 3,
-        suspended: false,
+        suspended_from: None,
         commands: 7,
         budgets_micro_usdt: MicroUsdt::new(20_000_000),
         owed_micro_usdt: MicroUsdt::new(15_000_000),
@@ -168,7 +168,7 @@ fn pool_view() -> PoolView {
         vault: LedgerVaultView { address: PayoutAddress::from_hash20([90; 20]), nonce: 0, limits, signers },
         newest: Some(settled().0.into()),
         election: None,
-        changes: ChangesView::default(),
+        changes: vec![],
         contract: None,
         read_at: None,
         alerts: vec![],

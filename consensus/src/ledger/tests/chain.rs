@@ -22,7 +22,7 @@ use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::Validator;
 
 use crate::ledger::archive::MemoryArchive;
-use crate::ledger::check::{InvalidBlock, block_time};
+use crate::ledger::check::{InvalidBlock, block_time, commits_of_epoch};
 use crate::ledger::execute::{Applied, Event, transition, validate};
 use crate::ledger::state::{Account, EpochRows, PoolState, State};
 use crate::network::Network;
@@ -65,7 +65,6 @@ pub(super) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(200),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: validators.collect(),
         workers: workers.collect(),
@@ -166,7 +165,8 @@ impl Chain {
 
     /// The pool's next command, signed by these validators; validator 0 owns the pool.
     pub(super) fn command(&self, change: PoolChange, by: &[usize]) -> MultiSigned<PoolCommand> {
-        let command = PoolCommand { pool: self.pool_id(), number: self.pool().commands + 1, change };
+        let until = UnixMillis::new(u64::MAX);
+        let command = PoolCommand { pool: self.pool_id(), number: self.pool().commands + 1, until, change };
         let sign = |i: &usize| {
             let signed = validator_key(*i).sign_pool_command(self.network.id(), command.clone()).into_inner();
             (signed.signer, signed.signature)
@@ -237,7 +237,7 @@ impl Chain {
             next_set: self.network.validators(height).hash(),
             state_root: StateRoot::from_bytes([0; 32]),
         };
-        block.time = block_time(&self.network, &self.state, &block);
+        block.time = block_time(&self.network, &self.state, commits_of_epoch(&block));
         self.seal(block)
     }
 

@@ -1,18 +1,23 @@
 //! Commands of pools: who may give them, what they change, and what can never be undone.
 
+use std::collections::BTreeMap;
+
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
+use lucid_types::time::UnixMillis;
 
-use super::chain::{BUDGET, Chain, VALIDATORS, all_good, genesis, genesis_with, signers, validator, worker};
+use super::chain::{
+    BUDGET, Chain, VALIDATORS, all_good, genesis, genesis_with, signers, validator, validator_key, worker,
+};
 use crate::commands::PendingCommands;
 use crate::ledger::build::build;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Event;
 use crate::ledger::settle::MAX_HOLD;
-use crate::ledger::state::Hold;
+use crate::ledger::state::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
 use crate::reports::Reports;
 
 fn usdt(n: u64) -> MicroUsdt {
@@ -86,15 +91,24 @@ fn what_is_held_is_owed_later_and_never_lost() {
     assert!(refusal(&chain, chain.command(PoolChange::Hold(worker(0)), &[0])).contains("held already"));
     assert!(refusal(&chain, chain.command(PoolChange::Hold(validator(1)), &[0])).contains("no member"));
     assert!(refusal(&chain, chain.command(PoolChange::Resume(worker(1)), &[0])).contains("not held"));
-    for _ in 0..2 {
+    for _ in 0..4 {
         chain.step(all_good);
     }
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
-    assert_eq!((account.owed, account.held, account.hold), (usdt(38), usdt(38), Hold::Since(2)));
+    let owed = usdt(2 * 38);
+    assert_eq!((account.owed, account.held, account.hold), (owed, usdt(38), Hold::Since(3)), "not what was under way");
     chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
-    assert_eq!((account.owed, account.held, account.hold), (usdt(3 * 38), MicroUsdt::ZERO, Hold::No));
-    assert_eq!(chain.pool().settled, 3);
+    assert_eq!((account.owed, account.held, account.hold), (usdt(4 * 38), MicroUsdt::ZERO, Hold::No));
+    assert_eq!(chain.pool().settled, 4);
+    // One that ends before it is in force sets nothing aside.
+    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
+    chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
+    for _ in 0..4 {
+        chain.step(all_good);
+    }
+    let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
+    assert_eq!((account.owed, account.held), (usdt(chain.pool().settled * 38), MicroUsdt::ZERO));
 }
 
 #[test]
@@ -102,32 +116,31 @@ fn a_hold_lapses() {
     let mut chain = Chain::grown(genesis(), 3);
     chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
     let held = |chain: &Chain| chain.account(AccountKind::Worker, worker(0)).unwrap().held;
-    while chain.pool().settled < 1 + MAX_HOLD {
-        chain.step(all_good);
-    }
-    assert_eq!(held(&chain), usdt(MAX_HOLD * 38), "settlements 2 to 8");
     while chain.pool().settled < 2 + MAX_HOLD {
         chain.step(all_good);
     }
+    assert_eq!(held(&chain), usdt(MAX_HOLD * 38), "settlements 3 to 9");
+    while chain.pool().settled < 3 + MAX_HOLD {
+        chain.step(all_good);
+    }
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
-    assert_eq!((account.owed, account.held), (usdt((2 + MAX_HOLD) * 38), MicroUsdt::ZERO));
+    assert_eq!((account.owed, account.held), (usdt((3 + MAX_HOLD) * 38), MicroUsdt::ZERO));
 }
 
 #[test]
 fn a_suspended_pool_makes_no_root_and_still_owes() {
     let mut chain = Chain::grown(genesis(), 3);
-    let before = chain.pool().newest;
     chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
-    for _ in 0..4 {
+    while chain.pool().settled < 4 {
         chain.step(all_good);
     }
-    assert_eq!(chain.pool().settled, 3);
-    assert_eq!(chain.pool().newest, before);
-    assert_eq!(chain.pool().owed().unwrap().get(), 3 * BUDGET);
+    assert_eq!(chain.pool().newest.unwrap().settlement, 2, "what was under way has a root still");
+    assert_eq!(chain.pool().owed().unwrap().get(), 4 * BUDGET);
+    chain.step(all_good);
     let events = chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
     let settled = events.into_iter().find_map(|e| if let Event::Settled(settled) = e { Some(settled) } else { None });
     let settled = settled.unwrap();
-    assert_eq!((settled.root.settlement, settled.root.total.get()), (4, 4 * BUDGET));
+    assert_eq!((settled.root.settlement, settled.root.total.get()), (5, 5 * BUDGET));
     let of_worker = settled.requests.iter().find(|request| request.node == worker(0)).unwrap();
     assert_eq!(of_worker.amount, usdt(3 * 38), "one request for all that became due meanwhile");
 }
@@ -204,8 +217,8 @@ fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
     chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next: next.clone() }, &[0, 1])]);
     let pool = chain.pool();
     assert_eq!((pool.vault.signers.clone(), pool.vault.nonce), (next.clone(), 1));
-    let change = pool.changes.signers.clone().unwrap();
-    assert_eq!((change.by, change.nonce, change.next), (old, 0, next));
+    let change = VaultChange { by: old, next: VaultTerms::Signers(next) };
+    assert_eq!(pool.changes, BTreeMap::from([(0, change)]));
     assert_eq!(pool.newest.unwrap(), lucid_types::payout::SettlementRoot { era: 2, ..root });
     // The old ones have no say any more.
     assert!(refusal(&chain, chain.command(PoolChange::Losses(usdt(1)), &[0, 1, 2])).contains("neither"));
@@ -228,6 +241,50 @@ fn a_new_push_fee_counts_from_the_second_settlement_after() {
         })
         .collect();
     assert_eq!(fees, [(2, 0), (2, 0), (3, 4_000), (3, 4_000)]);
+}
+
+#[test]
+fn the_vault_can_take_its_newest_changes_in_their_order() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let cap = |nonce: u32| VaultLimits { cap: usdt(5 + u64::from(nonce)), push_fee: MicroUsdt::ZERO };
+    let kept = u32::try_from(KEPT_CHANGES).unwrap();
+    for nonce in 0..=kept {
+        let change = PoolChange::Limits { era: 1, nonce, next: cap(nonce) };
+        chain.step_with(vec![chain.command(change, &[0, 1])]);
+        let changes = &chain.pool().changes;
+        let oldest = (nonce + 1).saturating_sub(kept);
+        assert!(changes.keys().copied().eq(oldest..=nonce), "{changes:?}");
+        assert!(changes.iter().all(|(nonce, change)| change.next == VaultTerms::Limits(cap(*nonce))));
+    }
+}
+
+#[test]
+fn a_command_has_its_time() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let network = *chain.network.id();
+    let until = |chain: &Chain, until: UnixMillis| {
+        let command = PoolCommand { until, ..chain.command(PoolChange::Suspend(true), &[]).record };
+        let signed = validator_key(0).sign_pool_command(&network, command.clone()).into_inner();
+        MultiSigned::collect(command, vec![(signed.signer, signed.signature)])
+    };
+    let next = chain.draft(all_good).time;
+    let early = until(&chain, UnixMillis::new(next.get() - 1));
+    assert!(refusal(&chain, early.clone()).contains("time is over"));
+    // It waits still, but who proposes knows the next block's time.
+    let mut pending = PendingCommands::default();
+    assert!(pending.add(&chain.network, &chain.state, early.verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.network, &chain.state, next), []);
+    let timely = until(&chain, next);
+    assert!(pending.add(&chain.network, &chain.state, timely.clone().verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.network, &chain.state, next), std::slice::from_ref(&timely));
+    let late = chain.clone();
+    chain.step_with(vec![timely]);
+    assert_eq!(chain.pool().commands, 1);
+    let mut chain = late;
+    chain.step(all_good);
+    chain.step(all_good);
+    pending.prune(&chain.network, &chain.state);
+    assert_eq!(pending.applicable(&chain.network, &chain.state, next), [], "forgotten");
 }
 
 #[test]
@@ -263,9 +320,9 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);
     pending.prune(&chain.network, &chain.state);
-    assert_eq!(pending.applicable(&chain.network, &chain.state), []);
+    assert_eq!(pending.applicable(&chain.network, &chain.state, chain.state.time), []);
     // The owner thinks again about number 2.
     let other = chain.command(PoolChange::Hold(worker(1)), &[0]);
     assert!(pending.add(&chain.network, &chain.state, other.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.network, &chain.state).len(), 2, "then 3 can follow");
+    assert_eq!(pending.applicable(&chain.network, &chain.state, chain.state.time).len(), 2, "then 3 can follow");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::genesis::SplitRule;
 use lucid_types::id::NodeId;
+use lucid_types::payout::VaultLimits;
 use lucid_types::report::Observation;
 use lucid_types::time::EpochNumber;
 use proptest::prelude::*;
@@ -193,7 +194,7 @@ proptest! {
             let pool = &mut genesis.pools[0];
             (pool.split, pool.commission) = (world.split, Ppm::new(world.commission));
             pool.budget = MicroUsdt::new(world.budget);
-            pool.vault.limits.push_fee = MicroUsdt::new(world.push_fee);
+            pool.vault.limits = VaultLimits { cap: MicroUsdt::new(u64::MAX), push_fee: MicroUsdt::new(world.push_fee) };
             genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
             genesis.policy.commit_window = world.window;
             genesis.policy.settle_every = world.settle_every;

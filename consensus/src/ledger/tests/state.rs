@@ -17,7 +17,7 @@ fn rich() -> State {
     chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next }, &[0, 1])]);
     let state = chain.state;
     assert!(state.pending.values().any(|pending| !pending.revealed.is_empty()));
-    assert!(state.pools.values().all(|pool| pool.newest.is_some() && pool.changes.signers.is_some()));
+    assert!(state.pools.values().all(|pool| pool.newest.is_some() && !pool.changes.is_empty()));
     state
 }
 
@@ -95,10 +95,12 @@ fn the_root_changes_with_every_part() {
         }),
         ("the newest root", |s| pool(s).newest.as_mut().unwrap().until += 1),
         ("what is in it", |s| pool(s).rooted = MicroUsdt::new(1)),
-        ("suspended", |s| pool(s).suspended = true),
+        ("suspended", |s| pool(s).suspended_from = Some(9)),
         ("commands", |s| pool(s).commands += 1),
         ("the vault", |s| pool(s).vault.nonce += 1),
-        ("a change of the vault", |s| pool(s).changes.signers = None),
+        ("a change of the vault", |s| {
+            pool(s).changes.pop_first();
+        }),
         ("the push fee", |s| pool(s).push_fee = MicroUsdt::new(1)),
         ("the next push fee", |s| pool(s).next_push_fee = Some((9, MicroUsdt::new(1)))),
     ];

@@ -6,7 +6,7 @@ use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -186,9 +186,8 @@ fn pool_change() -> impl Strategy<Value = PoolChange> {
 
 pub(crate) fn pool_command() -> impl Strategy<Value = MultiSigned<PoolCommand>> {
     let signatures = vec((node(), signature()), 0..=MultiSigned::<PoolCommand>::MAX_SIGNATURES);
-    (pool_id(), any::<u64>(), pool_change(), signatures).prop_map(|(pool, number, change, signatures)| MultiSigned {
-        record: PoolCommand { pool, number, change },
-        signatures,
+    (pool_id(), any::<[u64; 2]>(), pool_change(), signatures).prop_map(|(pool, [number, until], change, signatures)| {
+        MultiSigned { record: PoolCommand { pool, number, until: UnixMillis::new(until), change }, signatures }
     })
 }
 
@@ -351,12 +350,10 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
         leader_timeout_ms: n[3],
         ..Policy::default()
     });
-    let first = option::of(bytes(NetworkId::from_bytes));
-    (".{0,20}", policy, first, vec(validator, 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
-        |(name, policy, first_network, validators, workers, pools)| Genesis {
+    (".{0,20}", policy, vec(validator, 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
+        |(name, policy, validators, workers, pools)| Genesis {
             name,
             policy,
-            first_network,
             validators,
             workers,
             pools,

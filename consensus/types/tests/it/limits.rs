@@ -79,6 +79,7 @@ fn command() -> PoolCommand {
     PoolCommand {
         pool: PoolId::from_bytes([0xff; 32]),
         number: u64::MAX,
+        until: UnixMillis::new(u64::MAX),
         change: PoolChange::Signers { nonce: u32::MAX, next: signer_set() },
     }
 }
@@ -247,7 +248,7 @@ fn a_refusal_has_room_for_a_sentence() {
     assert!(decode::<CosignReply>(&encode(&CosignReply::Refused("x".repeat(2_000)))).is_err());
 }
 
-/// As many of everything as there may be, and names of 100 letters.
+/// As many of everything as there may be, and names of 64 letters.
 #[test]
 fn the_fullest_genesis_fits() {
     let mut genesis = samples::genesis();
@@ -260,7 +261,7 @@ fn the_fullest_genesis_fits() {
     genesis.pools = (0..u64::try_from(Genesis::MAX_POOLS).unwrap())
         .zip(members)
         .map(|(i, members)| {
-            let mut pool = GenesisPool { name: format!("{i:0100}"), members: members.to_vec(), ..pool.clone() };
+            let mut pool = GenesisPool { name: format!("{i:064}"), members: members.to_vec(), ..pool.clone() };
             let mut vault = [0xa4; 20];
             vault[..8].copy_from_slice(&i.to_be_bytes());
             pool.vault.address = PayoutAddress::from_hash20(vault);

@@ -236,7 +236,7 @@ pub(crate) fn pool_commands() -> [(&'static str, MultiSigned<PoolCommand>); 7] {
     ];
     changes.map(|(name, change)| {
         let signers = if change.needs_signers() { &[4, 1, 2][..] } else { &[4] };
-        let record = PoolCommand { pool: pool(), number: 6, change };
+        let record = PoolCommand { pool: pool(), number: 6, until: time(), change };
         let sign = |i: &u8| {
             let signed = key(*i).sign_pool_command(&network(), record.clone()).into_inner();
             (signed.signer, signed.signature)
@@ -321,7 +321,6 @@ pub(crate) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0xa1; 32]),
             usdt: address(0xa2),
         },
-        first_network: Some(NetworkId::from_bytes([0xa6; 32])),
         policy: Policy::default(),
         validators: validators().members().to_vec(),
         workers: vec![worker(5), worker(6)],

@@ -1,6 +1,6 @@
 //! What the API answers about pools and their vaults, and what it takes for them.
 
-use lucid_consensus::ledger::state::{VaultChange, VaultChanges};
+use lucid_consensus::ledger::state::{VaultChange, VaultTerms};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
@@ -29,8 +29,8 @@ pub struct PoolView {
     pub accounts: usize,
     /// The newest settlement.
     pub settled: u64,
-    /// Whether the owner has stopped new payout roots.
-    pub suspended: bool,
+    /// The settlement from which on no payout roots are made, if the owner has stopped them.
+    pub suspended_from: Option<u64>,
     /// Number of the newest command; the next one has the number after.
     pub commands: u64,
     /// All budgets and corrections so far.
@@ -51,8 +51,8 @@ pub struct PoolView {
     pub newest: Option<RootView>,
     /// Who carries the payouts; `null` before the first election, or if nobody can.
     pub election: Option<LeaderView>,
-    /// The newest changes of the vault, which its signers sign.
-    pub changes: ChangesView,
+    /// The newest changes of the vault, which its signers sign, in the order in which the contract takes them.
+    pub changes: Vec<ChangeView>,
     /// The vault on the solidified view; `null` if this node does not read it.
     pub contract: Option<VaultView>,
     /// When that was read.
@@ -107,32 +107,36 @@ impl From<SettlementRoot> for RootView {
     }
 }
 
-/// Changes of a vault that the ledger has taken. The owner sends them to the contract with the signatures of `by`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangesView {
-    /// Of its signers.
-    pub signers: Option<ChangeView<SignerSet>>,
-    /// Of its limits.
-    pub limits: Option<ChangeView<LimitsView>>,
-}
-
-/// One change.
+/// A change of a vault that the ledger has taken. The owner sends it to the contract with the signatures of `by`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangeView<T> {
+pub struct ChangeView {
     /// The vault's changes before it.
     pub nonce: u32,
     /// Who must sign it.
     pub by: SignerSet,
     /// What comes into force.
-    pub next: T,
+    #[serde(flatten)]
+    pub next: TermsView,
 }
 
-impl From<&VaultChanges> for ChangesView {
-    fn from(changes: &VaultChanges) -> Self {
-        fn view<T: Clone, U: From<T>>(change: &VaultChange<T>) -> ChangeView<U> {
-            ChangeView { nonce: change.nonce, by: change.by.clone(), next: change.next.clone().into() }
-        }
-        Self { signers: changes.signers.as_ref().map(view), limits: changes.limits.as_ref().map(view) }
+/// What a change brings into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermsView {
+    /// Other signers.
+    Signers(SignerSet),
+    /// Other limits.
+    Limits(LimitsView),
+}
+
+impl ChangeView {
+    /// A change by its nonce.
+    pub fn new(nonce: u32, VaultChange { by, next }: &VaultChange) -> Self {
+        let next = match next {
+            VaultTerms::Signers(next) => TermsView::Signers(next.clone()),
+            VaultTerms::Limits(next) => TermsView::Limits((*next).into()),
+        };
+        Self { nonce, by: by.clone(), next }
     }
 }
 

@@ -52,7 +52,7 @@ pub(in crate::cli) struct ClaimArgs {
     /// Read the keystore's passphrase from a file of mode 0600 instead of the terminal
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Most TRX that it may cost
+    /// Most TRX that it may cost [default: 100]
     #[arg(long, value_name = "N", value_parser = values::trx)]
     max_trx: Option<Sun>,
     #[command(flatten)]

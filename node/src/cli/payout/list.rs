@@ -9,12 +9,17 @@ use crate::cli::place::now_s;
 use crate::cli::values::{trx_of, usdt_of, when};
 use crate::cli::{Context, read};
 
+/// Most entries that the API gives at once.
+const MAX_LIMIT: usize = 1_000;
+
 pub(super) async fn list(args: &ListArgs, context: &Context) -> anyhow::Result<()> {
     let node = context.node()?;
-    let mut list: PayoutList = node.get(&format!("payouts?limit={}", args.limit)).await?;
+    let limit = if args.own { MAX_LIMIT } else { args.limit };
+    let mut list: PayoutList = node.get(&format!("payouts?limit={limit}")).await?;
     if args.own {
         let me = node.get::<StatusView>("status").await?.node_id;
         list.payouts.retain(|payout| payout.worker == me);
+        list.payouts.truncate(args.limit);
     }
     read::show(args.json.json, &list, |list| {
         let row = |p: &PayoutView| {

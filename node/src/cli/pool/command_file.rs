@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::propose::{describe, done, hand_in, is_signer};
 use crate::cli::act::ConfirmArgs;
-use crate::cli::place::HomeLedger;
+use crate::cli::place::{HomeLedger, now_s};
+use crate::cli::values::when;
 use crate::cli::{Context, output};
 
 /// Far above what a command with all its signatures has.
@@ -117,6 +118,7 @@ impl CommandFile {
             format!("number {} of the pool {} ({})", self.command.number, self.pool_name, self.command.pool),
         )];
         lines.extend(describe(&self.command.change));
+        lines.push(("good", format!("until {}", when(self.command.until.get() / 1_000, now_s()))));
         for FileSignature { node, .. } in &self.signatures {
             let role = match (*node == known.owner, is_signer(&known.set, node)) {
                 (true, true) => "owner and signer",
@@ -215,6 +217,11 @@ pub(super) async fn submit(path: &Path, confirm: &ConfirmArgs, context: &Context
     ensure!(missing.is_empty(), "nothing was sent, because signatures are missing: {}", missing.join(", and "));
     let next = view.commands.saturating_add(1);
     ensure!(
+        file.command.until.get() / 1_000 >= now_s(),
+        "the command's time is over since {}: make and sign it anew, with a longer --valid-for",
+        when(file.command.until.get() / 1_000, now_s())
+    );
+    ensure!(
         file.command.number == next,
         "the pool's next command has the number {next}, and this one {}: make and sign it anew",
         file.command.number
@@ -233,6 +240,7 @@ mod tests {
     use lucid_types::genesis::TreasurySigner;
     use lucid_types::id::{PayoutAddress, PoolId};
     use lucid_types::payout::PoolChange;
+    use lucid_types::time::UnixMillis;
 
     use super::*;
 
@@ -253,7 +261,8 @@ mod tests {
     }
 
     fn file(change: PoolChange) -> CommandFile {
-        let command = PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, change };
+        let command =
+            PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, until: UnixMillis::new(u64::MAX), change };
         CommandFile { network_id: NETWORK, pool_name: "local".to_owned(), command, signatures: Vec::new() }
     }
 

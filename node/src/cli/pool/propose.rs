@@ -9,15 +9,16 @@ use lucid_types::genesis::SignerSet;
 use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::time::UnixMillis;
 use tokio::time::{Instant, sleep};
 
 use super::command_file::{CommandFile, Signers};
 use crate::api::model::PoolView;
 use crate::cli::act::{ConfirmArgs, say};
 use crate::cli::node_api::NodeApi;
-use crate::cli::place::HomeLedger;
+use crate::cli::place::{HomeLedger, now_s};
 use crate::cli::values::{duration_of, usdt_of};
-use crate::cli::{Context, output};
+use crate::cli::{Context, output, values};
 
 /// Between two looks at the ledger.
 const POLL: Duration = Duration::from_millis(500);
@@ -38,6 +39,9 @@ pub(in crate::cli) struct ProposeArgs {
     /// Write the command there instead of sending it, for the others to sign
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// How long the command is good for: no later block holds it
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::seconds)]
+    valid_for: u32,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
@@ -73,7 +77,8 @@ impl ProposeArgs {
             view.owner
         );
         check_order(&view, &change)?;
-        let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), change };
+        let until = UnixMillis::new(now_s().saturating_add(self.valid_for.into()).saturating_mul(1_000));
+        let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), until, change };
         let mut command = CommandFile::new(&ledger, &view.name, record);
         command.sign(&key, ledger.network.id());
         let known = Signers { owner: view.owner, set: signers.clone(), source: "the ledger" };
@@ -128,8 +133,7 @@ pub(super) fn is_signer(signers: &SignerSet, node: &NodeId) -> bool {
     signers.members.iter().any(|signer| signer.node == *node)
 }
 
-/// Signers sign the newest change of each kind only, and the contract takes changes in their order: one that is replaced before the
-/// contract has taken it could never be sent, and neither could any after it.
+/// The contract takes changes in their order, so one that it has not taken holds up all after it.
 fn check_order(view: &PoolView, change: &PoolChange) -> anyhow::Result<()> {
     if !matches!(change, PoolChange::Signers { .. } | PoolChange::Limits { .. }) {
         return Ok(());
@@ -142,7 +146,7 @@ fn check_order(view: &PoolView, change: &PoolChange) -> anyhow::Result<()> {
     ensure!(
         contract.nonce >= view.vault.nonce,
         "the contract has taken {} of the ledger's {} changes of signers and limits: send the others first, with \
-         `lucid vault rotate apply` and `lucid vault limits apply`. A change that is replaced before can never be sent",
+         `lucid vault rotate apply` and `lucid vault limits apply`",
         contract.nonce,
         view.vault.nonce
     );
@@ -195,14 +199,17 @@ pub(super) fn describe(change: &PoolChange) -> Vec<(&'static str, String)> {
     match change {
         PoolChange::Hold(node) => vec![
             ("does", format!("holds member {node}")),
-            ("from", "the next settlement on, for at most seven: what it earns is set aside".to_owned()),
+            ("from", "the second settlement after on, for at most seven: what it earns is set aside".to_owned()),
         ],
         PoolChange::Resume(node) => vec![
             ("does", format!("ends the hold of member {node}")),
             ("from", "the next settlement on: what was set aside is owed".to_owned()),
         ],
         PoolChange::Suspend(true) => {
-            vec![("does", "suspends the pool: no payout roots any more; what was posted stays payable".to_owned())]
+            vec![
+                ("does", "suspends the pool: no payout roots any more; what was posted stays payable".to_owned()),
+                ("from", "the second settlement after on".to_owned()),
+            ]
         }
         PoolChange::Suspend(false) => {
             vec![("does", "ends the pool's suspension: payout roots are made again".to_owned())]

@@ -22,13 +22,17 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
         None => "not read here (tron.providers)".to_owned(),
     };
     let read = view.read_at.map(|at| when(at.get() / 1_000, now_s()));
+    let suspended = match view.suspended_from {
+        Some(from) => format!("no payout roots are made from settlement {from} on"),
+        None => "no".to_owned(),
+    };
     let mut lines = vec![
         ("pool", format!("{}, {}", view.name, view.pool)),
         ("owner", view.owner.to_string()),
         ("block", view.height.to_string()),
         ("members", format!("{}, {} accounts", view.members, view.accounts)),
         ("settled", view.settled.to_string()),
-        ("suspended", if view.suspended { "yes: no payout roots are made" } else { "no" }.to_owned()),
+        ("suspended", suspended),
         ("owed", usdt_of(view.owed_micro_usdt)),
         ("held", usdt_of(view.held_micro_usdt)),
         ("carried", usdt_of(view.carried_micro_usdt)),

@@ -1,6 +1,6 @@
 //! `lucid tron status`, `balance` and `tx`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use futures::future::join_all;
 use lucid_tron_bridge::client::{Client, ClientError};
@@ -64,17 +64,19 @@ pub(super) async fn status(args: &StatusArgs, context: &Context) -> anyhow::Resu
     let net = args.place.connect(context).await?;
     let prices = net.client.chain_parameters().await?;
     let groups = net.providers.groups();
-    let seen: Vec<_> = groups.iter().map(Client::label).zip(join_all(groups.iter().map(look)).await).collect();
+    let seen = join_all(groups.iter().map(look)).await.into_iter();
+    let seen = seen.map(|seen| seen.map_err(|error| format!("{:#}", anyhow!(error))));
+    let seen: Vec<_> = groups.iter().map(Client::label).zip(seen).collect();
     let now = now_s();
     let age = |block: &Reference| now.saturating_sub(block.time.get() / 1_000);
     let lag = |seen: &Seen| seen.head.number.saturating_sub(seen.solid.number);
     if args.json.json {
-        let group = |(label, seen): &(String, Result<Seen, ClientError>)| match seen {
+        let group = |(label, seen): &(String, Result<Seen, String>)| match seen {
             Ok(seen) => json!({
                 "group": label, "genesis_block": seen.genesis, "head": seen.head.number, "head_time": seen.head.time,
                 "head_age_s": age(&seen.head), "solid": seen.solid.number, "solid_lag": lag(seen), "error": Value::Null,
             }),
-            Err(error) => json!({ "group": label, "error": error.to_string() }),
+            Err(error) => json!({ "group": label, "error": error }),
         };
         return output::json(&json!({
             "network": net.network,
@@ -101,7 +103,7 @@ pub(super) async fn status(args: &StatusArgs, context: &Context) -> anyhow::Resu
         ("energy", format!("{} sun each", prices.energy_price)),
         ("bandwidth", format!("{} sun a byte", prices.bandwidth_price)),
     ]))?;
-    let row = |(label, seen): &(String, Result<Seen, ClientError>)| match seen {
+    let row = |(label, seen): &(String, Result<Seen, String>)| match seen {
         Ok(seen) => [
             label.clone(),
             seen.head.number.to_string(),
@@ -109,7 +111,10 @@ pub(super) async fn status(args: &StatusArgs, context: &Context) -> anyhow::Resu
             seen.solid.number.to_string(),
             format!("{} blocks", lag(seen)),
         ],
-        Err(error) => [label.clone(), "-".to_owned(), "-".to_owned(), "-".to_owned(), format!("{error}")],
+        Err(error) => {
+            let nothing = || "-".to_owned();
+            [label.clone(), nothing(), nothing(), nothing(), format!("no use: {error}")]
+        }
     };
     let rows: Vec<_> = seen.iter().map(row).collect();
     output::print(&format!(

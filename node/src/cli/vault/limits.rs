@@ -1,7 +1,7 @@
 //! `lucid vault limits`: another cap or push fee. First the ledger takes the command, then the contract, with signatures of the
 //! signers in force.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, limits_digest};
 use lucid_types::amount::MicroUsdt;
@@ -9,8 +9,8 @@ use lucid_types::payout::{PoolChange, VaultLimits};
 use serde_json::json;
 
 use super::post::enough;
-use super::rotate::{ApplyArgs, check_nonce};
-use crate::api::model::{ChangeView, SignatureRequest};
+use super::rotate::{ApplyArgs, next_change};
+use crate::api::model::{ChangeView, SignatureRequest, TermsView};
 use crate::cli::Context;
 use crate::cli::act::{Act, Step};
 use crate::cli::pool::propose::{Pool, ProposeArgs};
@@ -69,9 +69,12 @@ async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
     opened.check_owner(&key)?;
     opened.check_code().await?;
     let view = opened.pool_view(context).await?;
-    let no_change = "the ledger has no change of limits; `lucid vault limits propose` makes one";
-    let ChangeView { nonce, by, next } = view.changes.limits.context(no_change)?;
-    check_nonce(nonce, opened.snapshot.nonce, "limits")?;
+    let limits = |change: ChangeView| match change.next {
+        TermsView::Limits(next) => Some((change.nonce, change.by, next)),
+        TermsView::Signers(_) => None,
+    };
+    let changes = view.changes.into_iter().filter_map(limits);
+    let (nonce, by, next) = next_change(changes, |(nonce, ..)| *nonce, opened.snapshot.nonce, "limits", "limits")?;
     let next = VaultLimits::from(next);
     let list = opened.net.node(context)?.signatures(&view.pool, SignatureRequest::Limits { nonce }).await?;
     let digest = limits_digest(&opened.net.domain(opened.vault), by.era, nonce, &next);

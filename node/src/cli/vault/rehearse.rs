@@ -249,8 +249,10 @@ fn verdicts(
     if snapshot.is_closed(now) || snapshot.is_paused(now) {
         said.push("the vault is paused or closed; `lucid vault show` says more".to_owned());
     }
-    if view.suspended {
-        said.push("the pool is suspended: no roots are made; `lucid pool suspend --end`".to_owned());
+    if let Some(from) = view.suspended_from {
+        said.push(format!(
+            "the pool is suspended: no roots are made from settlement {from} on; `lucid pool suspend --end` ends it"
+        ));
     }
     if !gas.is_empty() && gas.iter().all(|gas| gas.has < need.cost) {
         said.push("none of the elected has TRX or energy for all of it; send TRX to their gas accounts".to_owned());

@@ -1,7 +1,7 @@
 //! `lucid vault rotate`: other signers. First the ledger takes the command, then the contract, with signatures of the signers that
 //! are replaced.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, signers_digest};
 use lucid_types::genesis::{SignerSet, TreasurySigner};
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::check::pause_warning;
 use super::open::{VaultArgs, quorum};
 use super::post::enough;
-use crate::api::model::{ChangeView, SignatureRequest};
+use crate::api::model::{ChangeView, SignatureRequest, TermsView};
 use crate::cli::Context;
 use crate::cli::act::{Act, SendArgs, Step, say};
 use crate::cli::pool::propose::{Pool, ProposeArgs};
@@ -84,9 +84,12 @@ async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
     opened.check_owner(&key)?;
     opened.check_code().await?;
     let view = opened.pool_view(context).await?;
-    let no_change = "the ledger has no change of signers; `lucid vault rotate propose` makes one";
-    let ChangeView { nonce, by, next } = view.changes.signers.context(no_change)?;
-    check_nonce(nonce, opened.snapshot.nonce, "signers")?;
+    let signers = |change: ChangeView| match change.next {
+        TermsView::Signers(next) => Some((change.nonce, change.by, next)),
+        TermsView::Limits(_) => None,
+    };
+    let changes = view.changes.into_iter().filter_map(signers);
+    let (nonce, by, next) = next_change(changes, |(nonce, ..)| *nonce, opened.snapshot.nonce, "signers", "rotate")?;
     let list = opened.net.node(context)?.signatures(&view.pool, SignatureRequest::Signers { nonce }).await?;
     let digest = signers_digest(&opened.net.domain(opened.vault), by.era, nonce, &next);
     let signatures = enough(&list, &digest)?;
@@ -111,15 +114,25 @@ async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
     args.send.carry_out(&opened.net, &key, act).await.map(|_| ())
 }
 
-/// A change of the ledger that the contract can take next.
-pub(super) fn check_nonce(of_ledger: u32, of_vault: u32, what: &str) -> anyhow::Result<()> {
-    if of_vault > of_ledger {
+/// The first of the ledger's changes of a kind that the contract has not taken, if it can take it next.
+pub(super) fn next_change<T>(
+    changes: impl IntoIterator<Item = T>,
+    nonce_of: impl Fn(&T) -> u32,
+    of_vault: u32,
+    what: &str,
+    command: &str,
+) -> anyhow::Result<T> {
+    let mut any = false;
+    let waiting = changes.into_iter().inspect(|_| any = true).find(|change| nonce_of(change) >= of_vault);
+    let Some(change) = waiting else {
+        ensure!(any, "the ledger has no change of {what}; `lucid vault {command} propose` makes one");
         bail!("the vault has the ledger's newest change of {what} already");
-    }
+    };
     ensure!(
-        of_vault == of_ledger,
-        "the vault has seen {of_vault} changes, and this one is number {of_ledger}: send the earlier ones first, with \
-         `lucid vault rotate apply` and `lucid vault limits apply`"
+        of_vault == nonce_of(&change),
+        "the vault has seen {of_vault} changes, and this one is number {}: send the earlier ones first, with \
+         `lucid vault rotate apply` and `lucid vault limits apply`",
+        nonce_of(&change)
     );
-    Ok(())
+    Ok(change)
 }

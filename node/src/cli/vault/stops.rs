@@ -98,7 +98,11 @@ pub(super) async fn pause(args: &StopArgs, context: &Context) -> anyhow::Result<
                 snapshot.era
             );
             let until = now.saturating_add(SIGNER_PAUSE_S);
-            let effect = format!("at once, until {}, unless {} signers support it", utc(until), snapshot.threshold);
+            let effect = format!(
+                "at once, until {}; if {} signers support it, until it is ended",
+                utc(until),
+                snapshot.threshold
+            );
             Effect {
                 act: "pause",
                 what: "pauses",

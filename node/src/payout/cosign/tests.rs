@@ -1,6 +1,6 @@
 //! What is signed, for whom, and what is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_storage::Store;
 use lucid_tron_bridge::signature::recover;
@@ -127,8 +127,10 @@ async fn changes_of_the_vault_are_signed_by_those_whom_they_replace() {
     assert_eq!(fixture.ask(OWNER, signers(0)).await, CosignReply::NotFinal);
     assert_eq!(fixture.ask(OWNER, limit(0)).await, CosignReply::NotFinal);
     fixture.change(|accounts| {
-        accounts.changes.limits = Some(VaultChange { nonce: 0, by: by.clone(), next: limits });
-        accounts.changes.signers = Some(VaultChange { nonce: 1, by: by.clone(), next: next.clone() });
+        accounts.changes = BTreeMap::from([
+            (0, VaultChange { by: by.clone(), next: VaultTerms::Limits(limits) }),
+            (1, VaultChange { by: by.clone(), next: VaultTerms::Signers(next.clone()) }),
+        ]);
         accounts.vault.signers = next.clone();
         accounts.vault.nonce = 2;
     });
@@ -139,6 +141,7 @@ async fn changes_of_the_vault_are_signed_by_those_whom_they_replace() {
     let signature = signed(fixture.ask(OWNER, signers(1)).await);
     assert_eq!(recover(&signature, &signers_digest(&domain, 1, 1, &next)), Ok(expected));
     assert_eq!(fixture.ask(OWNER, signers(0)).await, CosignReply::NotFinal, "another number");
+    assert_eq!(fixture.ask(OWNER, limit(1)).await, CosignReply::NotFinal, "another kind");
     // A root of the next era is the new signers' to sign.
     fixture.change(|accounts| accounts.newest = accounts.newest.map(|root| SettlementRoot { era: 2, ..root }));
     let reply = fixture.ask(OWNER, fixture.root_request(3)).await;
@@ -167,10 +170,11 @@ fn a_signer_is_known_by_node_and_key_until_its_change_is_over() {
     let accounts = state.pools.get_mut(&pool).unwrap();
     let (by, next) = (signer_set(1, SIGNERS), signer_set(2, [4, 5, 6]));
     accounts.vault.signers = next.clone();
-    accounts.changes.signers = Some(VaultChange { nonce: 0, by, next: next.clone() });
+    accounts.changes = BTreeMap::from([(0, VaultChange { by, next: VaultTerms::Signers(next.clone()) })]);
     assert_eq!((of(&state, 1, 1), of(&state, 4, 4)), (vec![pool], vec![pool]), "it still signs its replacement");
     let accounts = state.pools.get_mut(&pool).unwrap();
-    accounts.changes.signers = Some(VaultChange { nonce: 1, by: next, next: signer_set(3, [4, 5, 7]) });
+    let third = VaultTerms::Signers(signer_set(3, [4, 5, 7]));
+    accounts.changes = BTreeMap::from([(1, VaultChange { by: next, next: third })]);
     let known: BTreeSet<_> = (1..=7).filter(|seed| !of(&state, *seed, *seed).is_empty()).collect();
     assert_eq!(known, BTreeSet::from([4, 5, 6]), "the set in force, and the one being replaced");
 }

@@ -169,7 +169,7 @@ fn earnings_without_a_request_say_why() {
     let standing = |account: &Account, suspended: bool| {
         let mut state = fixture.state.clone();
         let accounts = state.pools.get_mut(&pool_id(&network)).unwrap();
-        accounts.suspended = suspended;
+        accounts.suspended_from = suspended.then_some(accounts.settled + 1);
         let view = PoolView { accounts, ..fixture.view() };
         of_earnings(account, view)
             .map(|(amount, standing)| (amount.get(), standing.status, standing.waits_for.unwrap()))

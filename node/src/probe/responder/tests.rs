@@ -35,7 +35,6 @@ fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
-        first_network: None,
         policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: vec![Validator { node: VALIDATOR, power: 1, operator: VALIDATOR }],
         workers: vec![],

@@ -186,6 +186,14 @@ fn an_owners_whole_life() {
     let failed: Vec<_> =
         wrong["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == "failed").collect();
     assert_eq!(failed.iter().map(|check| text(check, "/check")).collect::<Vec<_>>(), ["signatures needed"]);
+    // A provider that does not answer is named, and the next one asked.
+    let (dead, other) = ("http://127.0.0.1:9", "http://127.0.0.1:10");
+    let shown = super::run(
+        &["vault", "show", "--vault", vault, "--json", "--network", "local"],
+        &["--tron", &format!("{dead}|{}", net.url), "--tron", other],
+    );
+    assert!(errors(&shown).contains("is of no use"), "{}", errors(&shown));
+    assert_eq!(answer(&shown)["vault"]["threshold"], 2);
     // A token is no vault.
     refused(&net.run(&["vault", "show", "--vault", &net.usdt]), &["no payout vault"]);
 

@@ -75,16 +75,13 @@ fn n_effects(world: &World, words: &str) -> usize {
 }
 
 fn statuses(node: &Node) -> Vec<&TransactionStatus> {
-    let status = |report: &'_ Report| matches!(report, Report::Transaction { .. });
-    node.disk
-        .reports
-        .iter()
-        .filter(|report| status(report))
-        .map(|report| match report {
-            Report::Transaction { status, .. } => status,
-            _ => unreachable!("filtered"),
-        })
-        .collect()
+    let mut found = Vec::new();
+    for report in &node.disk.reports {
+        if let Report::Transaction { status, .. } = report {
+            found.push(status);
+        }
+    }
+    found
 }
 
 #[test]
@@ -188,7 +185,9 @@ fn signatures_are_checked_and_asked_for_again() {
     answer(node_id(9), CosignReply::Signed(stranger));
     answer(node_id(2), CosignReply::Refused("the\n watermark".into()));
     let alerts = nodes[0].pusher.alerts();
-    assert!(alerts.iter().any(|alert| matches!(alert, Alert::Signer { signer, problem } if *signer == node_id(1) && problem.contains("not its own"))));
+    let is_wrong =
+        |alert: &Alert| alert.to_string().contains(&format!("{} sent a signature that is not its own", node_id(1)));
+    assert!(alerts.iter().any(is_wrong), "{alerts:?}");
     assert!(alerts.iter().any(|alert| alert.to_string().contains("refuses: the watermark")), "{alerts:?}");
     let Some(Report::Signatures { have: 0, problems, .. }) = nodes[0].disk.reports.last() else {
         panic!("{:?}", nodes[0].disk.reports)
