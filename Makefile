@@ -13,6 +13,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 # Arguments for `make test`, after `cargo test --workspace`: make test TEST="-p lucid-score"
 TEST ?=
+# Seeds of `make simulate`: make simulate SEEDS=0..500
+SEEDS ?= 0..10000
 # Seconds that `make fuzz` gives each target.
 FUZZ_SECONDS ?= 60
 
@@ -47,6 +49,10 @@ check: setup ## Formatting, lints, dependency rules, licences, documentation lin
 .PHONY: test
 test: setup ## Build everything, then run every test; ends with one line of totals.
 	@scripts/test.sh $(TEST)
+
+.PHONY: simulate
+simulate: build ## Simulate payouts with mixtures of all faults, SEEDS of them; the digests of ranges add up.
+	@$(TARGET_DIR)/debug/lucid-testnet simulate --seeds $(SEEDS) --jobs $$(nproc)
 
 .PHONY: test-clients
 test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON network (needs node, npm, python3).

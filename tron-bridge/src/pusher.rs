@@ -146,7 +146,7 @@ impl Pusher {
             Input::Leaves { settlement, root, issued } => {
                 if self.posted.loaded((settlement, root), issued.map(|issued| *issued)) {
                     self.views.solid_at = self.views.solid_at.min(now);
-                    self.judge_root(&mut out);
+                    self.judge_solid(&mut out);
                 }
             }
             Input::Signature { request, signer, reply } => self.on_signature(now, &request, &signer, reply, &mut out),

@@ -18,8 +18,6 @@ const VAULT: &[u8] = include_bytes!("../../../tron-bridge/contracts/PayoutVault.
 const VARIANTS: &[u8] = include_bytes!("../../../tron-bridge/contracts/variants.bin");
 const VARIANTS_JSON: &str = include_str!("../../../tron-bridge/contracts/variants.json");
 const HOSTILE_TOKEN: &[u8] = include_bytes!("../../../tron-bridge/contracts/test/HostileToken.bin");
-/// The variant of the vault that pays again and again.
-const FORGETFUL: &str = "forgets what it paid";
 
 /// When runs begin, in milliseconds: the first moment of a period, however long it is.
 pub(super) const START: u64 = 1_789_999_200_000;
@@ -31,6 +29,8 @@ pub(super) const SOLID_LAG: u64 = 5;
 pub(super) const TRX: u64 = 1_000_000;
 /// Micro-USDT in a USDT.
 pub(super) const USDT: u64 = 1_000_000;
+/// What a unit of energy costs, in sun.
+pub(super) const ENERGY_PRICE: u64 = 100;
 /// Seconds of notice that the owner's acts need.
 const DELAY: u32 = 60;
 /// The token's supply.
@@ -59,8 +59,8 @@ pub(super) enum TokenKind {
 /// What distinguishes beginnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BaseKind {
-    /// The vault forgets what it has paid.
-    pub(super) is_forgetful: bool,
+    /// A variant of the vault that leaves a rule out, by its place in `variants.json`; `None`: the vault itself.
+    pub(super) variant: Option<usize>,
     pub(super) token: TokenKind,
     /// Signers, and how many of them must sign.
     pub(super) n_signers: usize,
@@ -131,9 +131,9 @@ impl Base {
         let (period, delay) = (kind.period, DELAY);
         let creation = Creation { token, owner, signers: &signers, limits, period, delay, previous: None };
         let mut code = creation_code(&creation);
-        if kind.is_forgetful {
+        if let Some(variant) = kind.variant {
             let arguments = code.strip_prefix(VAULT).ok_or("the vault's creation code is another")?;
-            code = [variant(FORGETFUL)?, arguments].concat();
+            code = [variant_code(variant)?, arguments].concat();
         }
         let vault = deploy(&mut chain, issuer, code)?;
         for n in (0..=SOLID_LAG).rev() {
@@ -183,11 +183,20 @@ fn deploy(chain: &mut Chain, by: &Wallet, code: Vec<u8>) -> Result<PayoutAddress
     }
 }
 
-/// Creation code of a broken vault, without arguments.
-fn variant(name: &str) -> Result<&'static [u8], BaseError> {
-    let list: Vec<Value> = serde_json::from_str(VARIANTS_JSON).map_err(|e| e.to_string())?;
-    let entry = list.iter().find(|entry| entry["name"] == name).ok_or("no such variant of the vault")?;
+fn variants() -> Result<Vec<Value>, BaseError> {
+    serde_json::from_str(VARIANTS_JSON).map_err(|e| e.to_string())
+}
+
+/// The place of the variant with this name.
+pub(super) fn variant(name: &str) -> Option<usize> {
+    variants().ok()?.iter().position(|entry| entry["name"] == name)
+}
+
+/// Creation code of a variant, without arguments.
+fn variant_code(variant: usize) -> Result<&'static [u8], BaseError> {
+    let list = variants()?;
+    let entry = list.get(variant).ok_or("no such variant of the vault")?;
     let number = |key: &str| entry[key].as_u64().and_then(|n| usize::try_from(n).ok());
     let code = number("offset").zip(number("length")).and_then(|(at, n)| VARIANTS.get(at..)?.get(..n));
-    code.ok_or_else(|| format!("the variant {name:?} has no code"))
+    code.ok_or_else(|| format!("variant {variant} of the vault has no code"))
 }

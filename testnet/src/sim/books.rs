@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lucid_tron_bridge::client::Log;
-use lucid_tron_bridge::vault::{VaultEvent, VaultSnapshot};
+use lucid_tron_bridge::vault::{Skip, VaultEvent, VaultSnapshot};
 use lucid_tron_types::keccak256;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PayoutAddress;
@@ -25,7 +25,7 @@ pub(super) struct Posted {
 /// What a block did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BlockFacts {
-    paid: Vec<(AccountId, u64)>,
+    paid: Vec<(AccountId, PayoutAddress, u64)>,
     push_fees: u64,
     /// What recipients should hold after it, the token's fee taken off.
     received: Vec<(PayoutAddress, u64)>,
@@ -34,6 +34,8 @@ pub(super) struct BlockFacts {
     /// Number of the cap's period.
     window: u64,
     pub(super) posted: Vec<Posted>,
+    /// Why items got nothing.
+    pub(super) skipped: Vec<Skip>,
     /// What senders of transactions paid for them.
     burnt: Vec<(PayoutAddress, u64)>,
 }
@@ -54,6 +56,10 @@ pub(super) struct Books {
     burnt: BTreeMap<PayoutAddress, u64>,
     /// The highest cap of each period in which anything left.
     caps: BTreeMap<u64, u64>,
+    /// The total of the root in force.
+    total: u64,
+    /// A block in which more left than the totals allowed that were in force in it.
+    over_total: Option<String>,
 }
 
 impl Books {
@@ -70,6 +76,8 @@ impl Books {
             spent: BTreeMap::new(),
             burnt: BTreeMap::new(),
             caps: BTreeMap::new(),
+            total: 0,
+            over_total: None,
         }
     }
 
@@ -102,8 +110,8 @@ impl Books {
     }
 
     /// A block was added.
-    pub(super) fn add(&mut self, facts: &BlockFacts, cap: MicroUsdt) {
-        for (id, amount) in &facts.paid {
+    pub(super) fn add(&mut self, facts: &BlockFacts, vault: &VaultSnapshot) {
+        for (id, _, amount) in &facts.paid {
             *self.paid.entry(*id).or_default() += amount;
         }
         for (to, amount) in &facts.received {
@@ -116,12 +124,19 @@ impl Books {
         self.deposited += facts.deposited;
         *self.spent.entry(facts.window).or_default() += facts.spent();
         let highest = self.caps.entry(facts.window).or_default();
-        *highest = cap.get().max(*highest);
+        *highest = vault.limits.cap.get().max(*highest);
+        let totals = facts.posted.iter().map(|posted| posted.total.get());
+        let total = totals.chain([self.total, vault.total.get()]).max().unwrap_or_default();
+        let paid_out = self.paid.values().sum::<u64>();
+        if facts.spent() > 0 && paid_out + self.push_fees > total {
+            self.over_total = Some(format!("{paid_out} and {} of {total}", self.push_fees));
+        }
+        self.total = vault.total.get();
     }
 
     /// A block was dropped.
     pub(super) fn take_back(&mut self, facts: &BlockFacts) {
-        for (id, amount) in &facts.paid {
+        for (id, _, amount) in &facts.paid {
             *self.paid.entry(*id).or_default() -= amount;
         }
         for (to, amount) in &facts.received {
@@ -146,16 +161,17 @@ impl Books {
     }
 
     /// Whether the vault's state is what its events say, and nobody had more than `owed` says; `None`: an account that thieves
-    /// made up. With stolen keys totals bound nothing.
+    /// made up. Of a vault that is broken on purpose only harm is told, not what it says
+    /// of itself.
     pub(super) fn check(
         &self,
         vault: &VaultSnapshot,
         owed: impl Fn(&AccountId) -> Option<u64>,
-        has_theft: bool,
+        is_broken: bool,
     ) -> Result<(), Violation> {
         for (id, paid_of) in &vault.paid {
             let paid = self.paid(id);
-            if paid != paid_of.get() {
+            if paid != paid_of.get() && !is_broken {
                 return Err(Rule::Paid.broken(format!("{id}: Paid events say {paid}, paidOf says {paid_of}")));
             }
             if let Some(owed) = owed(id).filter(|owed| paid > *owed) {
@@ -163,7 +179,7 @@ impl Books {
             }
         }
         let (paid_out, funds) = (self.paid.values().sum::<u64>(), vault.funds.get());
-        if (vault.paid_out.get(), vault.fees_paid.get()) != (paid_out, self.push_fees) {
+        if (vault.paid_out.get(), vault.fees_paid.get()) != (paid_out, self.push_fees) && !is_broken {
             let (says, fees) = (vault.paid_out, vault.fees_paid);
             let events = format!("events {paid_out} and {}", self.push_fees);
             return Err(Rule::Conservation.broken(format!("the vault says it paid {says} and {fees}, its {events}")));
@@ -172,9 +188,8 @@ impl Books {
             let sums = format!("holds {funds}, paid {paid_out}, fees {}", self.push_fees);
             return Err(Rule::Conservation.broken(format!("{} came into the vault, it {sums}", self.deposited)));
         }
-        let total = vault.total.get();
-        if vault.root.is_some() && paid_out + self.push_fees > total && !has_theft {
-            return Err(Rule::Total.broken(format!("{paid_out} and {} of {total}", self.push_fees)));
+        if let Some(detail) = &self.over_total {
+            return Err(Rule::Total.broken(detail.as_str()));
         }
         for (window, spent) in &self.spent {
             let cap = self.caps.get(window).copied().unwrap_or_default();
@@ -190,7 +205,7 @@ impl BlockFacts {
     fn note(&mut self, event: Option<VaultEvent>, token_fee: &mut u64) {
         match event {
             Some(VaultEvent::Paid { id, to, amount, .. }) => {
-                self.paid.push((id, amount.get()));
+                self.paid.push((id, to, amount.get()));
                 self.received.push((to, amount.get().saturating_sub(std::mem::take(token_fee))));
             }
             Some(VaultEvent::FeePaid { to, amount }) => {
@@ -200,12 +215,18 @@ impl BlockFacts {
             Some(VaultEvent::RootPosted { settlement, root, total, fees, .. }) => {
                 self.posted.push(Posted { settlement, root, total, fees });
             }
+            Some(VaultEvent::Skipped { reason, .. }) => self.skipped.push(reason),
             _ => {}
         }
     }
 
+    /// Who was paid, and where.
+    pub(super) fn payments(&self) -> impl Iterator<Item = (AccountId, PayoutAddress)> {
+        self.paid.iter().map(|(id, to, _)| (*id, *to))
+    }
+
     fn spent(&self) -> u64 {
-        self.paid.iter().map(|(_, amount)| amount).sum::<u64>() + self.push_fees
+        self.paid.iter().map(|(_, _, amount)| amount).sum::<u64>() + self.push_fees
     }
 }
 

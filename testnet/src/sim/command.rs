@@ -82,7 +82,7 @@ pub fn simulate(options: &SimulateOptions) -> Result<bool> {
         return Ok(report.failed.is_empty());
     }
     let mark = if failed.is_empty() { Mark::Done } else { Mark::Failure };
-    let Stats { settlements, transactions, forks, crashes, failed: wasted, included, .. } = stats;
+    let &Stats { settlements, transactions, forks, crashes, failed: wasted, included, .. } = &stats;
     console.line(
         mark,
         format_args!(
@@ -94,7 +94,20 @@ pub fn simulate(options: &SimulateOptions) -> Result<bool> {
         "   {settlements} settlements, {transactions} transactions, {forks} forks, {crashes} crashes; pushers' transactions: \
          {included} included, {wasted} of them for nothing"
     ));
+    for line in coverage(&stats) {
+        console.plain(format_args!("   {line}"));
+    }
     Ok(failed.is_empty())
+}
+
+/// What happened and how often, a line for each kind.
+fn coverage(stats: &Stats) -> Vec<String> {
+    let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, n) in stats.seen.iter() {
+        let (kind, which) = name.split_once(": ").unwrap_or(("other", name));
+        lines.entry(kind).or_default().push(format!("{which} {n}"));
+    }
+    lines.into_iter().map(|(kind, counts)| format!("{kind}: {}", counts.join(", "))).collect()
 }
 
 fn failure(seed: u64, violation: &Violation) -> Failure {
@@ -114,7 +127,7 @@ fn sweep(options: &SimulateOptions) -> (u64, Stats, BTreeMap<u64, Violation>) {
             let outcome = watched(seed, options);
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.0 = sum.0.wrapping_add(digest(seed, &outcome));
-            sum.1 = sum.1.and(&outcome.stats);
+            sum.1 = std::mem::take(&mut sum.1).and(&outcome.stats);
             sum.2.extend(outcome.violation.map(|violation| (seed, violation)));
         }
     };

@@ -3,7 +3,7 @@
 //! Roots are made as `lucid_consensus::ledger::settle` makes them. Every state that was ever final is kept, because nodes and
 //! signers learn of it at different times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::MicroUsdt;
@@ -76,6 +76,8 @@ pub(super) struct Ledger {
     fees: u64,
     losses: u64,
     heads: Vec<Head>,
+    /// Where each account was ever to be paid.
+    recipients: BTreeSet<(AccountId, PayoutAddress)>,
     roots: BTreeMap<(u64, PayoutRoot), Issued>,
 }
 
@@ -110,6 +112,7 @@ impl Ledger {
             fees: 0,
             losses: 0,
             heads: vec![Head { newest: None, signers, nonce: 0, limits, order, change: None }],
+            recipients: BTreeSet::new(),
             roots: BTreeMap::new(),
         }
     }
@@ -136,6 +139,11 @@ impl Ledger {
         self.accounts.iter().find(|account| account.id == *id).map(|account| account.owed)
     }
 
+    /// Whether a root ever named this address for the account.
+    pub(super) fn has_named(&self, id: AccountId, to: PayoutAddress) -> bool {
+        self.recipients.contains(&(id, to))
+    }
+
     /// A root that was issued.
     pub(super) fn issued(&self, settlement: u64, root: &PayoutRoot) -> Option<&Issued> {
         self.roots.get(&(settlement, *root))
@@ -159,7 +167,7 @@ impl Ledger {
         leaves.iter().filter(is_due).map(|leaf| leaf.id).collect()
     }
 
-    const fn is_due(&self, owed: u64, before: u64) -> bool {
+    pub(super) const fn is_due(&self, owed: u64, before: u64) -> bool {
         match (owed.checked_div(self.threshold), before.checked_div(self.threshold)) {
             (Some(owed), Some(before)) => owed > before,
             _ => owed > before,
@@ -206,6 +214,7 @@ impl Ledger {
             first.sort_by_key(|leaf| leaf.id);
             rest.sort_by_key(|leaf| leaf.id);
             let leaves = [first, rest].concat();
+            self.recipients.extend(leaves.iter().map(|leaf| (leaf.id, leaf.to)));
             let tree = PayoutTree::new(&leaves).map_err(|e| Rule::Setup.broken(e.to_string()))?;
             let owed: u64 = self.accounts.iter().map(|account| account.owed).sum();
             // What was held back or not earned stays with the pool.

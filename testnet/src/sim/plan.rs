@@ -5,7 +5,7 @@ use std::time::Duration;
 use lucid_tron_bridge::pusher::PusherConfig;
 use lucid_types::amount::{MicroUsdt, Sun};
 
-use super::base::{Base, BaseKind, MAX_NODES, TRX, TokenKind, USDT};
+use super::base::{Base, BaseKind, ENERGY_PRICE, MAX_NODES, TRX, TokenKind, USDT};
 use super::provider::{Group, Topic};
 use super::random::Random;
 use super::scenario::{Families, Scenario};
@@ -20,7 +20,8 @@ const ROOMY_CAP: u64 = 1_000_000 * USDT;
 /// A part that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
-    ForgetfulVault,
+    /// A variant of the vault, by its place in `variants.json`.
+    Vault(usize),
     OwnRecords,
     NoWatermark,
     OneProvider,
@@ -69,6 +70,8 @@ pub(super) enum Action {
     Refused(Option<usize>),
     Fund(u64),
     EnergyFactor(u64),
+    /// Sun for a unit of energy.
+    EnergyPrice(u64),
     Gas {
         node: usize,
         sun: u64,
@@ -127,6 +130,8 @@ pub(super) struct Plan {
     pub(super) nodes: Vec<NodePlan>,
     /// Signers who do what they like.
     pub(super) evil_signers: Vec<usize>,
+    /// Who has signed a root is told at once that another one is final.
+    pub(super) is_forged_after_signing: bool,
     /// Signers whose memory has a second copy.
     pub(super) careful_signers: Vec<usize>,
     pub(super) faults: Faults,
@@ -139,18 +144,22 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn draw(scenario: Scenario, random: &mut Random) -> Self {
+    /// What happens gives a defect the occasion to do harm.
+    pub(super) fn draw(scenario: Scenario, defect: Option<Defect>, random: &mut Random) -> Self {
         let families = scenario.families(random);
-        let defect = scenario.defect();
         let is_tight = (families.money && random.percent(40)) || families.theft;
         let (n_signers, threshold) = if random.percent(60) { (3, 2) } else { (5, 3) };
         let token = if families.money && random.percent(25) { TokenKind::Hostile } else { TokenKind::Usdt };
         let base = BaseKind {
-            is_forgetful: defect == Some(Defect::ForgetfulVault),
+            variant: if let Some(Defect::Vault(variant)) = defect { Some(variant) } else { None },
             token,
             n_signers,
             threshold,
-            cap: if is_tight { 60 * USDT } else { ROOMY_CAP },
+            cap: match is_tight {
+                true if families.theft || random.percent(50) => 60 * USDT,
+                true => 15 * USDT,
+                false => ROOMY_CAP,
+            },
             push_fee: if random.percent(70) { USDT / 100 } else { 0 },
             period: if is_tight { 120 } else { 3_600 },
         };
@@ -175,6 +184,7 @@ impl Plan {
             funds: if families.money && random.percent(50) { random.below(40) * USDT } else { 10_000 * USDT },
             nodes: Vec::new(),
             evil_signers: Vec::new(),
+            is_forged_after_signing: false,
             careful_signers: Vec::new(),
             faults: faults(families, random),
             settlements,
@@ -224,7 +234,13 @@ impl Plan {
             groups = vec![Group { is_stubborn: true, ..Group::default() }, Group::default()];
         }
         let is_poor = (families.money || families.providers) && self.n_accounts <= 12 && random.percent(25);
-        let most_skew = if random.percent(10) { 900 } else { 10 } * SECOND;
+        let most_skew = if families == Families::default() {
+            0
+        } else if random.percent(10) {
+            900
+        } else {
+            10
+        } * SECOND;
         NodePlan {
             groups,
             skew: i64::try_from(random.below(2 * most_skew)).unwrap_or_default()
@@ -241,6 +257,7 @@ impl Plan {
         if !self.families.evil {
             return;
         }
+        self.is_forged_after_signing = self.defect == Some(Defect::NoWatermark) || random.percent(50);
         let mut numbers: Vec<_> = (0..self.base.n_signers).collect();
         random.shuffle(&mut numbers);
         numbers.truncate(self.base.n_signers - usize::from(self.base.threshold));
@@ -252,8 +269,7 @@ impl Plan {
                     if random.percent(50) {
                         self.careful_signers.push(signer);
                     }
-                    let backed_up = random.below(self.heal_at);
-                    let restored = random.between(backed_up, self.heal_at);
+                    let (backed_up, restored) = self.restoring(random);
                     self.actions.push((backed_up, Action::BackUp(signer)));
                     self.actions.push((restored, Action::Restore(signer)));
                 }
@@ -263,6 +279,19 @@ impl Plan {
                         self.actions.push((at, Action::Forge(signer)));
                     }
                 }
+            }
+        }
+    }
+
+    /// When a signer is backed up, and when it is restored: often between two settlements, so that it has signed in between and
+    /// is asked again.
+    fn restoring(&self, random: &mut Random) -> (u64, u64) {
+        let nth = random.index(self.settlements.len());
+        match self.settlements.get(nth..) {
+            Some([before, next, ..]) if random.percent(70) => (random.below(*before), next - 1),
+            _ => {
+                let backed_up = random.below(self.heal_at);
+                (backed_up, random.between(backed_up, self.heal_at))
             }
         }
     }
@@ -303,14 +332,19 @@ impl Plan {
 
     fn trouble_with_money(&self, random: &mut Random) -> Action {
         let node = random.index(self.nodes.len());
-        match random.below(9) {
+        match random.below(11) {
             0 => Action::TokenPaused(random.percent(60)),
             1 => Action::TokenFee(random.percent(60)),
             2 => Action::Frozen(random.percent(60)),
             3 => Action::Refused(Some(random.index(self.n_accounts)).filter(|_| random.percent(70))),
             4 | 5 => Action::Fund(random.below(60) * USDT),
-            6 => Action::EnergyFactor(random.pick(&[100_000, 34_000, 15_000, 10_000]).unwrap_or(10_000)),
+            6 if random.percent(50) => {
+                Action::EnergyFactor(random.pick(&[100_000, 34_000, 15_000, 10_000]).unwrap_or(10_000))
+            }
+            6 => Action::EnergyPrice(random.pick(&[10, 10, 3, 1]).unwrap_or(1) * ENERGY_PRICE),
             7 => Action::Gas { node, sun: random.below(40) * TRX },
+            // Somebody does not care whether all of it can be paid.
+            8 | 9 => Action::Push,
             _ => Action::Gas { node, sun: 10_000 * TRX },
         }
     }
@@ -345,9 +379,30 @@ impl Plan {
         }
     }
 
-    /// A node's only provider group told that everything was paid. The node believes it until the next settlement.
+    /// The same with every part as it should be.
+    pub(super) fn mended(mut self) -> Self {
+        self.defect = None;
+        self.base.variant = None;
+        self
+    }
+
+    /// Nothing goes wrong.
+    pub(super) fn is_calm(&self) -> bool {
+        self.families == Families::default() && self.defect.is_none()
+    }
+
+    /// Cap and period are such that payments are held up.
+    pub(super) const fn is_tight(&self) -> bool {
+        self.base.cap < ROOMY_CAP
+    }
+
+    /// At some moment only provider groups answered a node that say that everything was paid. The node believes it until the next
+    /// settlement.
     pub(super) fn is_misled(&self) -> bool {
-        let is_misled = |node: &NodePlan| node.groups.iter().all(|group| group.topics.contains(&Topic::PaidMore));
+        let lies = |group: &Group| group.is_stubborn || group.topics.contains(&Topic::PaidMore);
+        let is_misled = |node: &NodePlan| {
+            node.groups.iter().any(lies) && node.groups.iter().all(|group| lies(group) || group.silent > 0)
+        };
         self.nodes.iter().any(is_misled)
     }
 

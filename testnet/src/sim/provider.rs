@@ -12,6 +12,7 @@ use lucid_types::time::UnixMillis;
 
 use super::base::{TRX, USDT};
 use super::random::Random;
+use super::stats::Coverage;
 use super::tron::{Tron, outcome};
 use super::violation::Violation;
 
@@ -74,6 +75,7 @@ pub(super) struct Group {
 pub(super) struct Asking<'a> {
     pub(super) tron: &'a mut Tron,
     pub(super) random: &'a mut Random,
+    pub(super) seen: &'a mut Coverage,
     /// Faults have not ended.
     pub(super) is_faulty: bool,
     /// The asker's account.
@@ -96,21 +98,32 @@ pub(super) struct Seen {
     pub(super) snapshot: VaultSnapshot,
 }
 
+impl Asking<'_> {
+    /// Whether a fault happens that happens in so many of 100 cases.
+    fn happens(&mut self, percent: u64, fault: &str) -> bool {
+        let happens = self.is_faulty && self.random.percent(percent);
+        if happens {
+            self.seen.count("fault", fault);
+        }
+        happens
+    }
+}
+
 impl Group {
     fn lies(&self, topic: Topic, asking: &mut Asking<'_>) -> bool {
-        asking.is_faulty && self.topics.contains(&topic) && asking.random.percent(self.lies)
+        let lies = asking.is_faulty && self.topics.contains(&topic) && asking.random.percent(self.lies);
+        if lies {
+            asking.seen.count_variant("lie", &topic);
+        }
+        lies
     }
 
     fn is_silent(&self, asking: &mut Asking<'_>) -> bool {
-        asking.is_faulty && asking.random.percent(self.silent)
+        asking.happens(self.silent, "a provider gives no answer")
     }
 
     fn behind(&self, asking: &mut Asking<'_>) -> u64 {
-        if asking.is_faulty && asking.random.percent(self.stale) {
-            asking.random.between(1, self.most_behind)
-        } else {
-            0
-        }
+        if asking.happens(self.stale, "a provider is behind") { asking.random.between(1, self.most_behind) } else { 0 }
     }
 
     /// The vault at the newest solidified block.
@@ -254,14 +267,14 @@ impl Group {
                 _ => outcome("SIGERROR", "Validate signature error".into()),
             });
         }
-        if asking.is_faulty && asking.random.percent(self.busy) {
+        if asking.happens(self.busy, "a provider is busy") {
             return Some(BroadcastOutcome::Retry(Answer { code: "SERVER_BUSY".into(), message: String::new() }));
         }
-        if asking.is_faulty && asking.random.percent(self.drops) {
+        if asking.happens(self.drops, "a transaction is dropped") {
             return Some(BroadcastOutcome::Accepted);
         }
-        let answer = asking.tron.submit(asking.gas, tx_id, bytes);
-        let is_mute = asking.is_faulty && asking.random.percent(self.mute);
+        let answer = asking.tron.submit(asking.gas, "a pusher", tx_id, bytes);
+        let is_mute = asking.happens(self.mute, "a transaction is accepted, then the request times out");
         (!is_mute).then_some(answer)
     }
 

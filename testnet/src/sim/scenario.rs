@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::base::variant;
 use super::plan::Defect;
 use super::random::Random;
 
@@ -10,7 +11,7 @@ use super::random::Random;
 pub enum Scenario {
     /// Each seed its own mixture of everything below down to `changes`, and sometimes of `theft`.
     All,
-    /// No fault: everything is paid at once, and nothing fails.
+    /// No fault: everything is paid at once.
     Calm,
     /// Answers are late, lost, doubled; transactions are lost, or taken without an answer.
     Network,
@@ -80,9 +81,9 @@ impl Scenario {
     }
 
     /// What is broken on purpose.
-    pub(super) const fn defect(self) -> Option<Defect> {
+    pub(super) fn defect(self) -> Option<Defect> {
         match self {
-            Self::ForgetfulVault => Some(Defect::ForgetfulVault),
+            Self::ForgetfulVault => variant("forgets what it paid").map(Defect::Vault),
             Self::OwnRecords => Some(Defect::OwnRecords),
             Self::NoWatermark => Some(Defect::NoWatermark),
             Self::OneProvider => Some(Defect::OneProvider),

@@ -1,9 +1,55 @@
 //! Figures of runs.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
 use serde::Serialize;
 
+/// How often each thing happened, by what it is and which: `fault: fork`, `alert: Paused`. A fault that never happens tests
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    /// How often.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    /// Everything that happened, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, n)| (name.as_str(), *n))
+    }
+
+    pub(super) fn count(&mut self, kind: &str, which: &str) {
+        self.add(&format!("{kind}: {which}"), 1);
+    }
+
+    /// Counts by the names of a variant and of those within it, without figures.
+    pub(super) fn count_variant(&mut self, kind: &str, of: &impl Debug) {
+        let text = format!("{of:?}");
+        let name =
+            text.split(|c: char| matches!(c, ' ' | '{' | '"' | '[') || c.is_ascii_digit()).next().unwrap_or_default();
+        let name = name.trim_end_matches('(');
+        let n_open = name.matches('(').count() - name.matches(')').count();
+        self.count(kind, &format!("{name}{}", ")".repeat(n_open)));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|(name, n)| self.add(name, n));
+    }
+
+    fn add(&mut self, name: &str, n: u64) {
+        match self.0.get_mut(name) {
+            Some(count) => *count += n,
+            None => drop(self.0.insert(name.to_owned(), n)),
+        }
+    }
+}
+
 /// What happened in one run, or in several together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Blocks made.
     pub blocks: u64,
@@ -35,12 +81,17 @@ pub struct Stats {
     pub claimed: u64,
     /// The longest time from the end of faults until everything due was paid, in milliseconds.
     pub slowest_end_ms: u64,
+    /// The most that a gas account paid for transactions, in sun.
+    pub most_burnt_sun: u64,
+    /// Faults, alerts, refusals and so on.
+    pub seen: Coverage,
 }
 
 impl Stats {
     /// With those of another run.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
+    pub fn and(mut self, other: &Self) -> Self {
+        self.seen.merge(&other.seen);
         Self {
             blocks: self.blocks + other.blocks,
             transactions: self.transactions + other.transactions,
@@ -57,6 +108,8 @@ impl Stats {
             most_requests_per_minute: self.most_requests_per_minute.max(other.most_requests_per_minute),
             claimed: self.claimed + other.claimed,
             slowest_end_ms: self.slowest_end_ms.max(other.slowest_end_ms),
+            most_burnt_sun: self.most_burnt_sun.max(other.most_burnt_sun),
+            seen: self.seen,
         }
     }
 }

@@ -17,6 +17,7 @@ use lucid_types::payout_tree::PayoutRoot;
 use super::base::{Keys, N_SIGNERS, signer_node};
 use super::ledger::{Change, Head, Ledger, POOL};
 use super::random::Random;
+use super::stats::Coverage;
 use super::violation::{Rule, Violation};
 
 /// What survives a signer's restart.
@@ -63,6 +64,8 @@ struct Member {
     known: usize,
     is_up: bool,
     is_evil: bool,
+    /// It was restored from a backup and cannot know it: of such signers, as of evil ones, there may be k-1.
+    is_set_back: bool,
 }
 
 /// What a signer put its name to, beside sums that may grow.
@@ -77,6 +80,8 @@ pub(super) struct Treasury {
     signed: BTreeMap<(usize, u32, u64), Signed>,
     /// A broken signer: it remembers nothing.
     is_forgetful: bool,
+    /// Why signers refused.
+    pub(super) seen: Coverage,
 }
 
 impl Treasury {
@@ -85,9 +90,15 @@ impl Treasury {
             let store = MemoryStore::default();
             let memory = Rc::clone(&store.0);
             let signer = Signer::new(key.clone(), account(domain), store);
-            Member { key: key.clone(), signer, memory, known: 0, is_up: true, is_evil: false }
+            Member { key: key.clone(), signer, memory, known: 0, is_up: true, is_evil: false, is_set_back: false }
         };
-        Self { domain, members: keys.signers.iter().map(member).collect(), signed: BTreeMap::new(), is_forgetful }
+        Self {
+            domain,
+            members: keys.signers.iter().map(member).collect(),
+            signed: BTreeMap::new(),
+            is_forgetful,
+            seen: Coverage::default(),
+        }
     }
 
     /// The number of the signer whose node this is.
@@ -133,14 +144,18 @@ impl Treasury {
         }
     }
 
-    /// The signer starts again from the backup. With a second copy it notices.
-    pub(super) fn restore_backup(&mut self, number: usize) {
+    /// The signer starts again from the backup. With a second copy it notices. Returns whether it had signed anything since.
+    pub(super) fn restore_backup(&mut self, number: usize) -> bool {
         let domain = self.domain;
-        if let Some(member) = self.members.get_mut(number) {
-            let backup = member.memory.borrow().backup.clone();
-            member.memory.borrow_mut().watermark = backup;
-            member.signer = Signer::new(member.key.clone(), account(domain), MemoryStore(Rc::clone(&member.memory)));
-        }
+        let Some(member) = self.members.get_mut(number) else { return false };
+        let mut memory = member.memory.borrow_mut();
+        let backup = memory.backup.clone();
+        let forgets = backup.sequence < memory.watermark.sequence;
+        member.is_set_back |= memory.newest.is_none();
+        memory.watermark = backup;
+        drop(memory);
+        member.signer = Signer::new(member.key.clone(), account(domain), MemoryStore(Rc::clone(&member.memory)));
+        forgets
     }
 
     /// An operator believes the ledger where the second copy says that the memory is too old: it enters the newest root as signed.
@@ -175,6 +190,11 @@ impl Treasury {
         self.sign_root(number, &newest, &head.signers).map(Some)
     }
 
+    /// The newest root by the state that its node has finalized.
+    pub(super) fn newest(&self, number: usize, ledger: &Ledger) -> Option<SettlementRoot> {
+        ledger.head(self.members.get(number)?.known).newest
+    }
+
     /// What the real signer does when it is told that this root is final.
     pub(super) fn sign_root(
         &mut self,
@@ -189,12 +209,15 @@ impl Treasury {
         }
         match member.signer.sign_root(root, signers) {
             Ok(signature) => {
-                if !member.is_evil {
+                if !member.is_evil && !member.is_set_back && !is_forgetful {
                     self.note(number, root)?;
                 }
                 Ok(CosignReply::Signed(signature))
             }
-            Err(SignError::Refused(refusal)) => Ok(CosignReply::Refused(refusal.to_string())),
+            Err(SignError::Refused(refusal)) => {
+                self.seen.count_variant("signer refuses", &refusal);
+                Ok(CosignReply::Refused(refusal.to_string()))
+            }
             Err(error) => Err(Rule::Setup.broken(error.to_string())),
         }
     }
@@ -211,9 +234,10 @@ impl Treasury {
         Err(Rule::TwoRoots.broken(detail))
     }
 
-    fn evil_answer(&self, number: usize, head: &Head, random: &mut Random) -> Option<CosignReply> {
-        let member = self.members.get(number)?;
+    fn evil_answer(&mut self, number: usize, head: &Head, random: &mut Random) -> Option<CosignReply> {
         let newest = head.newest?;
+        self.seen.count("evil signer", "answers");
+        let member = self.members.get(number)?;
         match random.below(4) {
             0 => None,
             1 => Some(CosignReply::Refused("I do not like it".into())),

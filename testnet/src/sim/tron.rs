@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use lucid_tron_bridge::client::{Answer, BroadcastOutcome, Estimate, Log, Revert, TransactionInfo};
 use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::pusher::{Outcome, Receipt};
 use lucid_tron_bridge::transaction::{ContractCall, Reference};
 use lucid_tron_bridge::trc20::{self, TokenFlags};
-use lucid_tron_bridge::vault::{self, VaultSnapshot};
+use lucid_tron_bridge::vault::{self, Skip, VaultSnapshot};
 use lucid_tron_devnet::chain::{self, CallOutcome, Chain, Intervention, StoredBlock, View};
 use lucid_tron_devnet::{Address, B256, U256};
 use lucid_tron_types::abi::first_word;
@@ -20,7 +21,7 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 
 use super::base::{Base, TRX, TokenKind};
-use super::books::{BlockFacts, Books};
+use super::books::{BlockFacts, Books, Posted};
 use super::violation::{Rule, Violation};
 
 /// How long a transaction can be included.
@@ -43,7 +44,7 @@ pub(super) struct VaultState {
 pub(super) struct Block {
     pub(super) reference: Reference,
     pub(super) state: Arc<VaultState>,
-    pub(super) facts: BlockFacts,
+    facts: BlockFacts,
     pub(super) n_transactions: usize,
 }
 
@@ -51,6 +52,15 @@ pub(super) struct Block {
 struct Sent {
     by: PayoutAddress,
     bytes: Vec<u8>,
+    /// In words.
+    what: &'static str,
+}
+
+/// How a transaction ended that a block includes.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) what: &'static str,
+    pub(super) outcome: Outcome,
 }
 
 /// See the module.
@@ -67,6 +77,11 @@ pub(super) struct Tron {
     /// Makes otherwise equal transactions differ.
     n_sent: u64,
     pub(super) books: Books,
+    /// Roots that blocks posted since this was last asked, and whom they paid where.
+    posted: Vec<Posted>,
+    payments: Vec<(AccountId, PayoutAddress)>,
+    ended: Vec<Ended>,
+    skipped: Vec<Skip>,
 }
 
 impl VaultState {
@@ -86,8 +101,20 @@ impl Tron {
     pub(super) fn new(base: Arc<Base>, ids: Vec<AccountId>) -> Result<Self, Violation> {
         let chain = base.chain.clone();
         let books = Books::new(base.domain.vault, base.token, base.keys.issuer.address(), base.kind.period);
-        let mut tron =
-            Self { base, chain, ids, blocks: Vec::new(), sent: BTreeMap::new(), orphans: Vec::new(), n_sent: 0, books };
+        let mut tron = Self {
+            base,
+            chain,
+            ids,
+            blocks: Vec::new(),
+            sent: BTreeMap::new(),
+            orphans: Vec::new(),
+            n_sent: 0,
+            books,
+            posted: Vec::new(),
+            payments: Vec::new(),
+            ended: Vec::new(),
+            skipped: Vec::new(),
+        };
         let state = Arc::new(tron.read_state()?);
         let reference = reference(tron.chain.head().block());
         tron.blocks.push(Block { reference, state, facts: BlockFacts::default(), n_transactions: 0 });
@@ -109,7 +136,17 @@ impl Tron {
             Some(state) => state,
             None => Arc::new(self.read_state()?),
         };
-        self.books.add(&facts, state.bare.limits.cap);
+        self.books.add(&facts, &state.bare);
+        self.posted.extend(&facts.posted);
+        self.payments.extend(facts.payments());
+        self.skipped.extend(&facts.skipped);
+        for info in &block.infos {
+            let id = TxId::from_bytes(info.id.0);
+            let what = self.sent.get(&id).map(|sent| sent.what);
+            let ended =
+                what.zip(self.info(&id, 0)).map(|(what, info)| Ended { what, outcome: Receipt::from(&info).outcome });
+            self.ended.extend(ended);
+        }
         self.blocks.push(Block { reference: reference(&block), state, facts, n_transactions: block.infos.len() });
         Ok(self.head())
     }
@@ -182,6 +219,25 @@ impl Tron {
         self.blocks.iter().rev().take_while(|block| block.n_transactions == 0).count()
     }
 
+    pub(super) fn take_posted(&mut self) -> Vec<Posted> {
+        std::mem::take(&mut self.posted)
+    }
+
+    /// Whom blocks paid where since this was last asked.
+    pub(super) fn take_payments(&mut self) -> Vec<(AccountId, PayoutAddress)> {
+        std::mem::take(&mut self.payments)
+    }
+
+    /// How transactions ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Why the vault skipped items since this was last asked.
+    pub(super) fn take_skipped(&mut self) -> Vec<Skip> {
+        std::mem::take(&mut self.skipped)
+    }
+
     pub(super) fn n_pending(&self) -> usize {
         self.chain.pending()
     }
@@ -195,8 +251,14 @@ impl Tron {
     // ---- transactions ----------------------------------------------------------------------------------------------
 
     /// Takes an encoded transaction.
-    pub(super) fn submit(&mut self, by: PayoutAddress, tx_id: TxId, bytes: &[u8]) -> BroadcastOutcome {
-        self.sent.entry(tx_id).or_insert_with(|| Sent { by, bytes: bytes.to_vec() });
+    pub(super) fn submit(
+        &mut self,
+        by: PayoutAddress,
+        what: &'static str,
+        tx_id: TxId,
+        bytes: &[u8],
+    ) -> BroadcastOutcome {
+        self.sent.entry(tx_id).or_insert_with(|| Sent { by, bytes: bytes.to_vec(), what });
         match self.chain.submit(bytes) {
             Ok(_) => BroadcastOutcome::Accepted,
             Err(refusal) => outcome(refusal.code.name(), refusal.message),
@@ -208,6 +270,7 @@ impl Tron {
         &mut self,
         by: &TronKey,
         contract: PayoutAddress,
+        what: &'static str,
         data: Vec<u8>,
     ) -> Result<BroadcastOutcome, Violation> {
         self.n_sent += 1;
@@ -218,7 +281,7 @@ impl Tron {
         let transaction = call.build().map_err(|e| broken(e.to_string()))?;
         let signature = by.sign_transaction(&transaction).map_err(|e| broken(e.to_string()))?;
         let bytes = transaction.with_signatures(&[signature]);
-        Ok(self.submit(by.address(), transaction.tx_id(), &bytes))
+        Ok(self.submit(by.address(), what, transaction.tx_id(), &bytes))
     }
 
     /// As of the block so many before the head, what became of a transaction.
@@ -317,6 +380,11 @@ impl Tron {
         for contract in [self.base.domain.vault, self.base.token] {
             self.chain.intervene(&Intervention::SetEnergyFactor { contract: address(&contract), factor });
         }
+    }
+
+    /// What a unit of energy costs, in sun.
+    pub(super) fn set_energy_price(&mut self, sun: u64) {
+        self.chain.set_energy_price(sun);
     }
 
     pub(super) fn set_gas(&mut self, of: &PayoutAddress, sun: u64) {

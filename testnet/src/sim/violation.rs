@@ -9,6 +9,8 @@ pub enum Rule {
     Paid,
     /// Nobody is paid more than the ledger owes.
     Owed,
+    /// An account is paid to an address that the ledger has named for it.
+    Recipient,
     /// Recipients hold what they were paid.
     Balance,
     /// What came into the vault is there, or was paid.
@@ -31,6 +33,10 @@ pub enum Rule {
     Liveness,
     /// Pushers come to rest when everything is paid.
     Rest,
+    /// Nobody is alarmed without a reason.
+    FalseAlarm,
+    /// What stands in the way of payments is told.
+    Silence,
     /// A worker can claim what it is owed.
     Claim,
     /// The run itself cannot go on.

@@ -1,39 +1,28 @@
-//! The clock of a run: events in the order of their times, blocks, what is checked after each, and when it is over.
+//! The clock of a run: events in the order of their times, settlements and blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lucid_tron_bridge::client::Revert;
-use lucid_tron_bridge::pusher::{Effect, Input, Phase};
-use lucid_tron_bridge::vault::{Skip, VaultRevert};
+use lucid_tron_bridge::pusher::{Effect, Input, Outcome};
+use lucid_tron_bridge::trc20;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::payout::VaultLimits;
-use lucid_types::payout_tree::{AccountId, OwedAccount};
 
-use super::actors::Theft;
+use super::alarm::Watch;
 use super::base::{BLOCK_MS, Base, N_SIGNERS, SOLID_LAG, START, USDT};
+use super::end::Stage;
 use super::ledger::{Elected, Ledger, account_id, recipient};
 use super::node::Node;
-use super::plan::{Action, Defect, Faults, LEADER_TIMEOUT, Plan, Survivors};
+use super::plan::{Action, Defect, Faults, LEADER_TIMEOUT, Plan};
 use super::random::Random;
-use super::scenario::Scenario;
 use super::stats::Stats;
+use super::theft::{THIEF, Theft};
 use super::trace::Trace;
 use super::treasury::Treasury;
 use super::tron::Tron;
 use super::violation::{Rule, Violation};
 
-/// How long everything due may take to be paid once faults have ended.
-const PAY_MS: u64 = 2 * 60 * 60 * 1_000;
-/// How long pushers may take to come to rest then.
-const REST_MS: u64 = 2 * 60 * 60 * 1_000;
-/// When workers claim if no pusher is left.
-const CLAIM_AFTER_MS: u64 = 30_000;
-/// Without any fault, how long after the last settlement.
-const CALM_PAY_MS: u64 = 150_000;
 /// Time between blocks when nothing happens.
 const QUIET_BLOCK_MS: u64 = 15_000;
-/// The account that thieves make up.
-pub(super) const THIEF: usize = 200;
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -77,16 +66,6 @@ pub(super) enum Event {
     Heal,
 }
 
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Faulty,
-    /// Since then there are no faults.
-    Paying(u64),
-    /// Since then everything is paid.
-    Resting(u64),
-}
-
 /// A run.
 #[derive(Debug)]
 pub(super) struct World {
@@ -99,20 +78,25 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) treasury: Treasury,
     pub(super) nodes: Vec<Node>,
+    pub(super) watch: Watch,
     pub(super) theft: Option<Theft>,
+    /// Signers that signed a root that their nodes made up, by era and settlement.
+    pub(super) forged: BTreeMap<(u32, u64), BTreeSet<usize>>,
     /// Addresses that each account has had.
     pub(super) n_addresses: BTreeMap<usize, u64>,
     queue: BTreeMap<(u64, u64), Event>,
     n_queued: u64,
-    stage: Stage,
+    pub(super) stage: Stage,
+    /// Settlements that are still to come.
+    pub(super) n_to_settle: usize,
+    /// No pusher had any budget left when everything was to be paid: from then on the workers claim.
+    pub(super) is_spent: bool,
     /// Blocks were replaced since the last check.
     is_forked: bool,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, scenario: Scenario, keeps_trace: bool) -> Result<Self, Violation> {
-        let mut random = Random::new(seed);
-        let plan = Plan::draw(scenario, &mut random);
+    pub(super) fn new(plan: Plan, mut random: Random, keeps_trace: bool) -> Result<Self, Violation> {
         let base = Base::of(plan.base).map_err(|problem| Rule::Setup.broken(problem))?;
         let limits = VaultLimits { cap: MicroUsdt::new(plan.base.cap), push_fee: MicroUsdt::new(plan.base.push_fee) };
         let mut ledger = Ledger::new(base.domain, plan.n_accounts, plan.threshold, base.signers.clone(), limits);
@@ -143,17 +127,21 @@ impl World {
             ledger,
             treasury,
             nodes,
+            watch: Watch::default(),
             theft: None,
+            forged: BTreeMap::new(),
             n_addresses: BTreeMap::new(),
             queue: BTreeMap::new(),
             n_queued: 0,
             stage: Stage::Faulty,
+            n_to_settle: 0,
+            is_spent: false,
             is_forked: false,
         };
         world.fund(world.plan.funds)?;
         world.schedule(BLOCK_MS, Event::Block);
         for at in world.plan.settlements.clone() {
-            world.schedule(at, Event::Settle);
+            world.schedule_settlement(at);
         }
         for (at, action) in world.plan.actions.clone() {
             world.schedule(at, Event::Act(action));
@@ -203,6 +191,11 @@ impl World {
     pub(super) fn schedule(&mut self, delay: u64, event: Event) {
         self.n_queued += 1;
         self.queue.insert((self.now + delay, self.n_queued), event);
+    }
+
+    pub(super) fn schedule_settlement(&mut self, delay: u64) {
+        self.n_to_settle += 1;
+        self.schedule(delay, Event::Settle);
     }
 
     pub(super) fn note(&mut self, text: std::fmt::Arguments<'_>) {
@@ -262,6 +255,7 @@ impl World {
     // ---- the ledger ------------------------------------------------------------------------------------------------
 
     fn settle(&mut self) -> Result<(), Violation> {
+        self.n_to_settle -= 1;
         let mut order: Vec<_> = (0..self.nodes.len()).map(Elected::Node).collect();
         if self.plan.families.evil {
             order.push(Elected::Villain);
@@ -307,6 +301,7 @@ impl World {
             let depth = self.random.between(1, most);
             let depth = self.tron.fork(depth)?;
             self.stats.forks += 1;
+            self.stats.seen.count("fault", if depth > SOLID_LAG { "a deep fork" } else { "a fork" });
             self.is_forked = true;
             self.note(format_args!("the newest {depth} blocks are replaced"));
             if self.random.percent(60) {
@@ -327,12 +322,22 @@ impl World {
         if n_transactions > 0 {
             self.note(format_args!("block {number} with {n_transactions} transactions"));
         }
+        for ended in self.tron.take_ended() {
+            match &ended.outcome {
+                Outcome::Reverted(revert) => self.stats.seen.count_variant(ended.what, revert),
+                other => self.stats.seen.count_variant(ended.what, other),
+            }
+        }
+        for reason in self.tron.take_skipped() {
+            self.stats.seen.count_variant("skipped", &reason);
+        }
         for (tx_id, why) in self.tron.take_dropped() {
             self.note(format_args!("{} has become impossible: {why}", tx_id.short()));
         }
         if n_transactions > 0 || std::mem::take(&mut self.is_forked) {
             self.check()?;
         }
+        self.check_is_told()?;
         self.after_block()?;
         let lag = usize::try_from(SOLID_LAG).unwrap_or_default();
         let is_quiet = !self.is_faulty() && self.tron.n_pending() == 0 && self.tron.n_quiet() > lag + 2;
@@ -340,171 +345,7 @@ impl World {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Violation> {
-        let block = self.tron.head();
-        let has_theft = self.theft.is_some();
-        let thief = account_id(THIEF);
-        let owed = |id: &AccountId| if *id == thief && has_theft { None } else { self.ledger.owed(id).or(Some(0)) };
-        let everybody = block.state.snapshot(&block.state.paid.keys().copied().collect::<Vec<_>>());
-        self.tron.books.check(&everybody, owed, has_theft)?;
-        for (to, held) in &self.tron.books.received {
-            let balance = self.tron.token_balance(to);
-            // Deposits are no payments; the vault's own balance is checked with its sums.
-            if balance != *held && *to != self.tron.base.domain.vault {
-                return Err(Rule::Balance.broken(format!("{to} holds {balance}, was paid {held}")));
-            }
-        }
-        for posted in &block.facts.posted {
-            let issued = self.ledger.issued(posted.settlement, &posted.root);
-            if issued.is_none_or(|issued| posted.total > issued.root.total || posted.fees > issued.root.fees)
-                && !has_theft
-            {
-                return Err(Rule::Root.broken(format!("{posted:?} was never issued")));
-            }
-        }
-        for (n, node) in self.nodes.iter().enumerate() {
-            let burnt = self.tron.books.burnt(&node.config.gas_address).saturating_sub(node.burnt_before);
-            if burnt > node.config.max_per_day.get() {
-                let max = node.config.max_per_day;
-                return Err(Rule::Fees.broken(format!("node {n} has spent {burnt} of {max} sun in a day")));
-            }
-        }
-        Ok(())
-    }
-
-    // ---- the end ---------------------------------------------------------------------------------------------------
-
-    /// Faults have ended.
-    fn heal(&mut self) -> Result<(), Violation> {
-        self.stage = Stage::Paying(self.now);
-        self.note(format_args!("faults end"));
-        self.mend_once()?;
-        for n in 0..self.nodes.len() {
-            let lives = match self.plan.survivors {
-                Survivors::All => true,
-                Survivors::One(survivor) => n == survivor,
-                Survivors::Nobody => false,
-            };
-            if lives {
-                self.restart(n)?;
-            } else {
-                self.crash(n, 0);
-                self.nodes.iter_mut().skip(n).take(1).for_each(|node| node.is_gone = true);
-            }
-        }
-        if self.plan.is_misled() {
-            self.schedule(60_000, Event::Settle);
-        }
-        for signer in 0..N_SIGNERS {
-            self.treasury.set_up(signer, true);
-            self.treasury.repair(signer, &self.ledger);
-        }
-        self.publish();
-        Ok(())
-    }
-
-    fn is_over(&mut self) -> Result<bool, Violation> {
-        match self.stage {
-            Stage::Faulty => Ok(false),
-            Stage::Paying(since) => {
-                let open = self.open();
-                let took = self.now - since;
-                let is_robbed = matches!(self.theft, Some(Theft::Under(_) | Theft::Stopped));
-                if open.is_empty() && self.is_newest_posted() && !is_robbed {
-                    self.note(format_args!("everything due is paid"));
-                    self.stats.slowest_end_ms = self.stats.slowest_end_ms.max(took);
-                    self.stats.claimed += u64::from(took > PAY_MS);
-                    self.stage = Stage::Resting(self.now);
-                    self.check_claims()?;
-                    return Ok(false);
-                }
-                let is_calm = self.plan.families == super::scenario::Families::default() && self.plan.defect.is_none();
-                let patience = if is_calm { CALM_PAY_MS } else { PAY_MS };
-                // Nobody can push any more, or nobody today: then the workers claim.
-                let is_out_of_budget = |node: &Node| node.is_gone || node.is_out_of_budget;
-                let is_spent = took > patience && self.nodes.iter().all(is_out_of_budget);
-                if (self.is_unattended() && took > CLAIM_AFTER_MS) || is_spent {
-                    self.claim_for_all(&open)?;
-                }
-                if took > if is_spent { patience + PAY_MS } else { patience } {
-                    return Err(self.unpaid(&open));
-                }
-                Ok(false)
-            }
-            Stage::Resting(since) => {
-                let is_at_rest = |node: &Node| {
-                    let is_idle = node.pusher.phase() == Phase::Idle && node.pusher.next_wake().is_none();
-                    // Who is told that accounts are not paid, or cannot pay them, goes on looking.
-                    let looks_on = !self.plan.unpayable.is_empty() && node.pusher.n_transactions() == 0;
-                    ((is_idle || looks_on) && node.disk.stored.is_empty()) || node.is_gone
-                };
-                if self.nodes.iter().all(is_at_rest) {
-                    return Ok(true);
-                }
-                if self.now - since > REST_MS {
-                    let states: Vec<_> = self.nodes.iter().map(|node| self.state_of(node)).collect();
-                    return Err(Rule::Rest.broken(states.join("; ")));
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    /// Accounts that are due and not paid at the newest solidified block.
-    fn open(&self) -> Vec<AccountId> {
-        let solid = self.tron.solid(0);
-        let mut open = self.ledger.due(|id| solid.state.paid.get(id).map_or(0, |paid| paid.get()));
-        let unpayable: Vec<_> = self.plan.unpayable.iter().map(|n| account_id(*n)).collect();
-        open.retain(|id| !unpayable.contains(id));
-        open
-    }
-
-    fn is_unattended(&self) -> bool {
-        self.plan.survivors == Survivors::Nobody
-    }
-
-    /// The solidified vault has the newest root. Without a root there is nothing to post.
-    fn is_newest_posted(&self) -> bool {
-        let vault = self.tron.solid(0).state.vault();
-        let is_it = |newest: lucid_types::payout::SettlementRoot| {
-            (vault.era, vault.settlement, vault.root) == (newest.era, newest.settlement, Some(newest.root))
-                && vault.total >= newest.total
-        };
-        self.ledger.current().newest.is_none_or(is_it)
-    }
-
-    fn unpaid(&self, open: &[AccountId]) -> Violation {
-        let states: Vec<_> = self.nodes.iter().map(|node| self.state_of(node)).collect();
-        let vault = self.tron.head().state.vault();
-        let newest = self.ledger.current().newest.map(|newest| (newest.era, newest.settlement, newest.total.get()));
-        let shown = (vault.era, vault.settlement, vault.total.get());
-        let problem = format!("{} accounts are due and not paid, the first {:?}", open.len(), open.first());
-        Rule::Liveness.broken(format!("{problem}; vault {shown:?}, ledger {newest:?}; {}", states.join("; ")))
-    }
-
-    fn state_of(&self, node: &Node) -> String {
-        let alerts: Vec<_> = node.pusher.alerts().iter().map(ToString::to_string).collect();
-        let (phase, wake) = (node.pusher.phase(), node.wake.map(|at| at.saturating_sub(self.now)));
-        format!("{phase:?}, wakes in {wake:?} ms, {} transactions, {alerts:?}", node.pusher.n_transactions())
-    }
-
-    /// Whatever an account is still owed under the newest root, its worker can claim.
-    fn check_claims(&self) -> Result<(), Violation> {
-        let Some(issued) = self.ledger.newest_issued() else { return Ok(()) };
-        let paid = &self.tron.head().state.paid;
-        let unpayable: Vec<_> = self.plan.unpayable.iter().map(|n| account_id(*n)).collect();
-        let lacks = |leaf: &OwedAccount| paid.get(&leaf.id).is_none_or(|paid| leaf.owed > *paid);
-        let lacking = issued.leaves.iter().enumerate().filter(|(_, leaf)| lacks(leaf) && !unpayable.contains(&leaf.id));
-        for (index, leaf) in lacking {
-            let Some(data) = super::actors::claim(issued, index) else { continue };
-            let revert = self.tron.estimate(&leaf.to, &data, false).revert;
-            let is_capped = |revert: &Revert| revert.of_vault() == Some(VaultRevert::NothingPaid(Skip::OverCap));
-            if let Some(revert) = revert.filter(|revert| !is_capped(revert)) {
-                return Err(Rule::Claim.broken(format!("{} cannot claim: {revert}", leaf.id)));
-            }
-        }
-        Ok(())
-    }
+    // ---- money ------------------------------------------------------------------------------------------------------
 
     /// Changes where an account is paid, from the next root on.
     pub(super) fn move_account(&mut self, account: usize) {
@@ -518,9 +359,9 @@ impl World {
 
     pub(super) fn fund(&mut self, micro_usdt: u64) -> Result<(), Violation> {
         let (token, vault) = (self.tron.base.token, self.tron.base.domain.vault);
-        let data = lucid_tron_bridge::trc20::transfer(&vault, MicroUsdt::new(micro_usdt));
+        let data = trc20::transfer(&vault, MicroUsdt::new(micro_usdt));
         let issuer = self.tron.base.keys.issuer.clone();
         self.note(format_args!("the vault gets {} USDT", micro_usdt / USDT));
-        self.tron.send(&issuer, token, data).map(drop)
+        self.tron.send(&issuer, token, "funds", data).map(drop)
     }
 }

@@ -151,6 +151,11 @@ impl Pusher {
         let (head, solid) = (self.views.head_time(), self.views.solid_time());
         let timing = self.config.timing;
         let Some(sending) = self.jobs.get_mut(&id).and_then(Job::sending_mut) else { return };
+        let found = match found {
+            // A lie: who believes it waits for ever for that block.
+            Lookup::Included(receipt) if sending.is_too_late(receipt.block_time, &timing) => Lookup::Unavailable,
+            found => found,
+        };
         match found {
             Lookup::Included(receipt) => match &mut sending.included {
                 None => self.on_included(now, id, receipt, out),
@@ -201,7 +206,7 @@ impl Pusher {
         let Some(work) = work else { return };
         match outcome {
             Outcome::Reverted(revert) => self.reverted(now, &work, revert, out),
-            Outcome::OutOfEnergy => self.too_large(now, &work, problem, out),
+            Outcome::OutOfEnergy => self.ran_out(now, &work, problem, out),
             Outcome::Failed(_) => self.unexplained(now, problem, out),
             Outcome::Success => {}
         }

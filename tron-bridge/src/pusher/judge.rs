@@ -3,17 +3,19 @@
 use lucid_types::amount::MicroUsdt;
 use lucid_types::payout_tree::OwedAccount;
 
-use super::Pusher;
 use super::alert::{Alert, Key};
 use super::posted::is_due;
 use super::types::{Effect, HeadView};
 use super::views::seconds;
+use super::{Phase, Pusher};
 
 impl Pusher {
     pub(super) fn judge_head(&mut self, out: &mut Vec<Effect>) {
         let Some(head) = &self.views.head else { return };
-        let token = self.is_token_bad(head).then_some(Alert::Token(head.token));
-        let paused = paused(head);
+        // A head that comes late concerns nobody whose turn is over.
+        let is_active = self.phase == Phase::Active;
+        let token = (is_active && self.is_token_bad(head)).then_some(Alert::Token(head.token));
+        let paused = paused(head).filter(|_| is_active);
         self.raise_if(Key::Token, token, out);
         self.raise_if(Key::Paused, paused, out);
         self.judge_posting(out);
@@ -24,7 +26,9 @@ impl Pusher {
         self.judge_root(out);
         let Some(solid) = &self.views.solid else { return };
         let is_shown = self.posted.issued().is_some_and(|issued| Some(issued.root.root) == solid.snapshot.root);
-        if !is_shown {
+        // What the view was not asked about may have been paid meanwhile, out of the very sums that it shows.
+        let is_whole = self.due_accounts().all(|leaf| solid.snapshot.paid.contains_key(&leaf.id));
+        if !is_shown || !is_whole {
             return;
         }
         let due = self.due();
@@ -38,11 +42,19 @@ impl Pusher {
 
     /// What is due under the posted root on the solid view.
     pub(super) fn due(&self) -> MicroUsdt {
-        let lacks = |leaf: &OwedAccount| {
-            let paid = *self.views.solid_paid.get(&leaf.id)?;
-            is_due(leaf.owed, paid, self.config.threshold).then(|| leaf.owed.saturating_sub(paid))
+        let lacks = |leaf: &OwedAccount| leaf.owed.saturating_sub(self.paid_on_solid(leaf).unwrap_or_default());
+        self.due_accounts().map(lacks).fold(MicroUsdt::ZERO, MicroUsdt::saturating_add)
+    }
+
+    fn due_accounts(&self) -> impl Iterator<Item = &OwedAccount> {
+        let is_lacking = |leaf: &&OwedAccount| {
+            self.paid_on_solid(leaf).is_some_and(|paid| is_due(leaf.owed, paid, self.config.threshold))
         };
-        self.posted.leaves().iter().filter_map(lacks).fold(MicroUsdt::ZERO, MicroUsdt::saturating_add)
+        self.posted.leaves().iter().filter(is_lacking)
+    }
+
+    fn paid_on_solid(&self, leaf: &OwedAccount) -> Option<MicroUsdt> {
+        self.views.solid_paid.get(&leaf.id).copied()
     }
 }
 

@@ -9,7 +9,7 @@ use super::signing::{Answer, Signing};
 use super::transaction::Job;
 use super::types::{Assignment, Effect, HeadView, Report, Work};
 use super::views::seconds;
-use super::{Pusher, posted};
+use super::{Phase, Pusher, posted};
 use crate::vault;
 
 /// How the head's root compares with the ledger's newest.
@@ -74,7 +74,7 @@ impl Pusher {
     }
 
     pub(super) fn judge_posting(&mut self, out: &mut Vec<Effect>) {
-        let obstacle = self.post_obstacle();
+        let obstacle = self.post_obstacle().filter(|_| self.phase == Phase::Active);
         let is_closed = obstacle == Some(Alert::Closed);
         self.raise_if(Key::Closed, obstacle.clone().filter(|_| is_closed), out);
         self.raise_if(Key::SignersDiffer, obstacle.filter(|_| !is_closed), out);
@@ -172,8 +172,9 @@ impl Pusher {
         if head.settlement > newest.settlement || self.posted.settlement() != Some(shown.0) {
             return None;
         }
-        match self.posted.issued() {
-            None if self.posted.is_foreign() => of(head, None),
+        let is_newest = shown == (newest.settlement, newest.root);
+        match self.posted.checked() {
+            None if self.posted.is_foreign() && !is_newest => of(head, None),
             Some(issued) if head.settlement < newest.settlement && head.total > issued.root.total => {
                 of(head, Some(issued.root.total))
             }

@@ -17,6 +17,8 @@ pub(super) type RootKey = (u64, PayoutRoot);
 pub(super) struct Posted {
     wanted: Option<RootKey>,
     found: Option<Found>,
+    /// What was found is what the ledger has said since its newest root came.
+    is_checked: bool,
     /// The ledger does not know it.
     is_foreign: bool,
     ask_at: UnixMillis,
@@ -37,6 +39,12 @@ impl Posted {
         }
     }
 
+    /// The ledger has got on: it may know a root that it did not know, or have issued it again with a greater total.
+    pub(super) const fn recheck(&mut self, now: UnixMillis) {
+        (self.is_checked, self.is_foreign) = (false, false);
+        (self.ask_at, self.n_asked) = (now, 0);
+    }
+
     /// Asks for the leaves if they are missing.
     pub(super) fn load(&mut self, now: UnixMillis, timing: &Timing, out: &mut Vec<Effect>) {
         if self.next_wake().is_some_and(|at| now >= at) {
@@ -48,21 +56,28 @@ impl Posted {
 
     /// Takes the ledger's answer. Leaves that lead to another root are as good as none. Returns whether anything changed.
     pub(super) fn loaded(&mut self, asked: RootKey, issued: Option<IssuedRoot>) -> bool {
-        if self.wanted != Some(asked) || self.found.is_some() {
+        if self.wanted != Some(asked) || self.is_checked {
             return false;
         }
         let with_tree = issued.and_then(|issued| Some((PayoutTree::new(&issued.leaves).ok()?, issued)));
-        self.found = with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree });
+        let found = with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree });
+        self.is_checked = found.is_some();
+        self.found = found.or(self.found.take());
         self.is_foreign = self.found.is_none();
         true
     }
 
     pub(super) fn next_wake(&self) -> Option<UnixMillis> {
-        (self.wanted.is_some() && self.found.is_none()).then_some(self.ask_at)
+        (self.wanted.is_some() && !self.is_checked).then_some(self.ask_at)
     }
 
     pub(super) const fn is_foreign(&self) -> bool {
         self.is_foreign
+    }
+
+    /// As the ledger issued it last.
+    pub(super) fn checked(&self) -> Option<&IssuedRoot> {
+        self.issued().filter(|_| self.is_checked)
     }
 
     pub(super) fn settlement(&self) -> Option<u64> {

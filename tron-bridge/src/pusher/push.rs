@@ -31,6 +31,18 @@ impl Pusher {
         flags.fee || flags.paused || flags.deprecated || flags.blacklisted
     }
 
+    /// Whether the leader's turn is another's and ends soon. Until then an estimate leaves out the transfer of the push fee, and
+    /// a batch that a later block includes would run out of energy. A turn that goes on for longer than a leader has is no
+    /// reason to wait.
+    fn ends_turn_of_another(&self, head: &HeadView) -> bool {
+        let (vault, now_s) = (&head.snapshot, seconds(head.time));
+        let left = vault.until.saturating_sub(now_s);
+        let is_own = vault.leader == Some(self.config.gas_address);
+        !is_own
+            && vault.limits.push_fee > MicroUsdt::ZERO
+            && (1..=self.config.timing.leader_timeout.as_secs()).contains(&left)
+    }
+
     /// Accounts that some transaction is about to pay.
     pub(super) fn busy_accounts(&self) -> BTreeSet<AccountId> {
         self.jobs.values().flat_map(Job::accounts).copied().collect()
@@ -44,7 +56,10 @@ impl Pusher {
         }
         let Some(head) = self.views.fresh_head(now) else { return };
         let now_s = seconds(head.time);
-        let is_stopped = head.snapshot.is_paused(now_s) || head.snapshot.is_closed(now_s) || self.is_token_bad(head);
+        let is_stopped = head.snapshot.is_paused(now_s)
+            || head.snapshot.is_closed(now_s)
+            || self.is_token_bad(head)
+            || self.ends_turn_of_another(head);
         let is_loaded = self.posted.issued().is_some_and(|issued| Some(issued.root.root) == head.snapshot.root);
         let n_open = self.jobs.values().filter(|job| job.included().is_none()).count();
         let max_ranges = self.pace.window().saturating_sub(n_open);

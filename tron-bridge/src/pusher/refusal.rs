@@ -131,6 +131,20 @@ impl Pusher {
         }
     }
 
+    /// A transaction was included and ran out of energy, although its estimate was enough: something has happened in between, a
+    /// fork for example. For an account by itself that is told if it happens again.
+    pub(super) fn ran_out(&mut self, now: UnixMillis, work: &Work, problem: String, out: &mut Vec<Effect>) {
+        let alone = match work {
+            Work::Batch { accounts, .. } if accounts.len() == 1 => accounts.first(),
+            _ => None,
+        };
+        let first = alone.filter(|account| !self.n_aside.contains_key(account));
+        match first.and_then(|account| self.posted.leaves().iter().find(|leaf| leaf.id == *account)).copied() {
+            Some(leaf) => drop(self.set_aside(now, &leaf, problem)),
+            None => self.too_large(now, work, problem, out),
+        }
+    }
+
     /// An unexplained refusal of a transaction that was not sent.
     pub(super) fn refused(&mut self, now: UnixMillis, id: JobId, problem: String, out: &mut Vec<Effect>) {
         self.give_up(id, out);

@@ -13,7 +13,8 @@ const MAX_TRIES: u32 = 5;
 /// No transaction is valid for longer: a stored one that claims to be is not waited for.
 const MAX_LIFETIME_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// How long after its expiration, by this node's clock, a transaction is given up when no provider tells the time.
+/// How long after its expiration, by this node's clock, a transaction is given up when no provider tells the time; at least so
+/// long after it was made or found on the disk, because the clock may be fast. None is made that is valid for longer.
 const CLOCK_MARGIN_MS: u64 = 10 * 60 * 1_000;
 
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Sending {
     pub(super) stored: InFlight,
     /// By which it has expired whatever its record says.
     given_up_at: UnixMillis,
+    /// Then it has expired for long whatever the chain's time is.
+    long_over_at: UnixMillis,
     /// First broadcast by this process.
     pub(super) sent_at: Option<UnixMillis>,
     n_sent: u32,
@@ -207,6 +210,7 @@ impl Sending {
         Self {
             stored,
             given_up_at,
+            long_over_at: UnixMillis::new(given_up_at.max(now).get().saturating_add(CLOCK_MARGIN_MS)),
             sent_at: None,
             n_sent: 0,
             resend_at: Some(send_at),
@@ -225,9 +229,14 @@ impl Sending {
         by_the_chain || self.is_long_over(now)
     }
 
+    /// Whether no block of this time can include it.
+    pub(super) fn is_too_late(&self, block_time: UnixMillis, timing: &Timing) -> bool {
+        block_time > self.given_up_at.after(timing.expiry_margin)
+    }
+
     /// Whether it has expired for long by this node's clock: it is given up even if no provider answers.
     pub(super) const fn is_long_over(&self, now: UnixMillis) -> bool {
-        now.get() > self.given_up_at.get().saturating_add(CLOCK_MARGIN_MS)
+        now.get() > self.long_over_at.get()
     }
 
     /// Nothing is sent after the network called the signature wrong.

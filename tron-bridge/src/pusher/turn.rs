@@ -48,6 +48,7 @@ impl Pusher {
             self.n_aside.clear();
             self.pace.resume();
             self.blocks.clear();
+            self.posted.recheck(now);
             self.views.solid_paid.clear();
             self.views.solid_at = now;
             self.views.head_at = now;
@@ -111,7 +112,8 @@ impl Pusher {
             self.views.head_at = now;
             self.stir(now);
         }
-        if self.phase != Phase::Active && was_active {
+        // What comes late may tell of something once more.
+        if self.phase != Phase::Active && (was_active || self.jobs.is_empty()) {
             self.alerts.clear(|key| !key.is_of_solid_view());
         }
     }

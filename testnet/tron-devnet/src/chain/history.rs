@@ -54,6 +54,14 @@ impl Chain {
         if self.state.layers() > 1 { self.state.commit() } else { self.state.forget_oldest() }
     }
 
+    /// Sets the price of a unit of energy in sun from the next block on, as a vote of the network would. It is no part of the
+    /// state: dropping blocks does not bring the old one back.
+    pub fn set_energy_price(&mut self, sun: u64) {
+        self.params.energy_price = sun;
+        self.state.rollback();
+        self.requeue();
+    }
+
     /// Starts keeping steps for [`Self::take_changes`].
     pub(crate) fn keep_changes(&mut self) {
         self.changes = Some(Vec::new());

@@ -162,6 +162,19 @@ fn dynamic_energy_multiplies_the_difference() {
 }
 
 #[test]
+fn energy_costs_what_it_costs_when_the_block_is_made() {
+    let mut bench = Bench::new();
+    let usdt = bench.deploy(token::creation_code(1_000_000));
+    let words = [token::address_word(bench.keys[1].address()), token::number_word(1)];
+    bench.call(0, usdt, "transfer(address,uint256)", &words);
+    let cheap = bench.call(0, usdt, "transfer(address,uint256)", &words).receipt;
+    let price = bench.chain.params().energy_price;
+    bench.chain.set_energy_price(10 * price);
+    let dear = bench.call(0, usdt, "transfer(address,uint256)", &words).receipt;
+    assert_eq!((dear.energy_usage_total, dear.energy_fee), (cheap.energy_usage_total, 10 * cheap.energy_fee));
+}
+
+#[test]
 fn unrelated_contract_is_deployed_and_called() {
     let mut bench = Bench::new();
     let counter = bench.deploy([COUNTER, &token::number_word(40)].concat());

@@ -38,6 +38,8 @@ pub(super) struct Vault {
     pub(super) refused: BTreeSet<PayoutAddress>,
     /// Energy for each item that is paid.
     pub(super) item_energy: u64,
+    /// Energy for the transfer of a push fee.
+    pub(super) fee_energy: u64,
 }
 
 /// What a call does.
@@ -79,7 +81,7 @@ impl Vault {
             paid: Default::default(),
         };
         let (token, refused) = (TokenFlags::default(), BTreeSet::new());
-        Self { domain, state, signers, token, refused, item_energy: 25_000 }
+        Self { domain, state, signers, token, refused, item_energy: 25_000, fee_energy: 0 }
     }
 
     /// Something happens to the vault.
@@ -129,7 +131,8 @@ impl Vault {
             (60_000, self.post(&words, &data[4..], now_s))
         } else {
             let (n_paid, result) = self.pay_range(sender, &words, now_s);
-            (30_000 + n_paid * self.item_energy, result)
+            let fee_energy = if self.state.fees_paid > before.state.fees_paid { self.fee_energy } else { 0 };
+            (30_000 + n_paid * self.item_energy + fee_energy, result)
         };
         if result.is_err() {
             *self = before;

@@ -10,6 +10,7 @@ use super::world::{
     DOMAIN, Faults, Node, START, THRESHOLD, World, account, config, gas_address, leaf, node_id, run, signers,
 };
 use crate::client::{Answer, BroadcastOutcome};
+use crate::trc20::TokenFlags;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -332,6 +333,115 @@ fn a_total_that_is_used_up_is_told() {
 }
 
 #[test]
+fn what_was_paid_since_it_was_looked_at_is_no_loss() {
+    let (mut world, mut nodes) = alone(&due(4));
+    run_until_paid(&mut world, &mut nodes);
+    // Whoever waits for others asks for the vault's sums alone, and knows the accounts from before.
+    let (time, snapshot) = (UnixMillis::new(world.now), world.solid().snapshot(&[]));
+    assert!(snapshot.left_of_total() < usdt(6_000));
+    nodes[0].feed(&mut world, Input::Solid(Some(Box::new(SolidView { time, snapshot }))));
+    assert_eq!(nodes[0].pusher.alerts(), []);
+}
+
+#[test]
+fn a_receipt_from_after_the_expiration_is_not_believed() {
+    let (mut world, mut nodes) = alone(&due(4));
+    let is_sent = |nodes: &[Node]| !nodes[0].disk.stored.is_empty();
+    while !is_sent(&nodes) {
+        run_for(&mut world, &mut nodes, SECOND);
+    }
+    let (id, expiration) = nodes[0].disk.stored.values().map(|stored| (stored.id, stored.expiration)).next().unwrap();
+    let block_time = UnixMillis::new(expiration.get() + 24 * 60 * MINUTE);
+    let receipt = Receipt { block_time, fee: Sun::new(1), outcome: Outcome::Success };
+    nodes[0].feed(&mut world, Input::Receipt { id, found: Lookup::Included(receipt) });
+    run_for(&mut world, &mut nodes, 5 * MINUTE);
+    assert!(world.open(THRESHOLD).is_empty());
+    assert_eq!((nodes[0].pusher.phase(), nodes[0].pusher.n_transactions()), (Phase::Idle, 0));
+}
+
+#[test]
+fn what_was_short_is_not_told_once_everything_is_paid() {
+    let (mut world, mut nodes) = alone_after(&due(4), |world| world.changes.push(|vault| vault.state.funds = usdt(0)));
+    run_for(&mut world, &mut nodes, MINUTE);
+    assert!(has_alert(&nodes[0], |alert| matches!(alert, Alert::Uncovered { .. })), "{:?}", nodes[0].pusher.alerts());
+    // While this node sees nothing, the vault is filled and others post and pay the next root.
+    world.changes.push(Vault::mend);
+    let root = world.issue(2, &due(5), 0);
+    let mut others = vec![Node::start(&world, config(1), 1, Some(0))];
+    assign(&mut world, &mut others);
+    run_until_paid(&mut world, &mut others);
+    assign(&mut world, &mut nodes);
+    // It learns of the leaves last.
+    let key = |n| account(n);
+    let paid: Vec<_> = (0..5).map(key).collect();
+    let time = UnixMillis::new(world.now);
+    let (gas, energy_price, byte_price) = (Sun::new(1 << 40), Sun::new(100), Sun::new(1_000));
+    let (snapshot, token) = (world.head().snapshot(&paid), TokenFlags::default());
+    let head = HeadView { time, snapshot: snapshot.clone(), token, gas, energy_price, byte_price };
+    let mut pusher = std::mem::replace(&mut nodes[0].pusher, Pusher::new(config(0), vec![], vec![], time));
+    pusher.handle(time, Input::Solid(Some(Box::new(SolidView { time, snapshot }))));
+    pusher.handle(time, Input::Head(Some(Box::new(head))));
+    let issued = world.history[&(2, root.root)].clone();
+    pusher.handle(time, Input::Leaves { settlement: 2, root: root.root, issued: Some(Box::new(issued)) });
+    assert_eq!((pusher.phase(), pusher.alerts()), (Phase::Idle, &[][..]));
+}
+
+#[test]
+fn a_fast_clock_gives_up_no_transaction_that_can_still_be_included() {
+    let (mut world, mut nodes) = alone(&due(4));
+    while nodes[0].disk.stored.is_empty() {
+        run_for(&mut world, &mut nodes, SECOND);
+    }
+    let stored: Vec<_> = nodes[0].disk.stored.values().cloned().collect();
+    let now = |minutes: u64| UnixMillis::new(stored[0].expiration.get() + minutes * MINUTE);
+    let mut pusher = Pusher::new(config(0), stored.clone(), vec![], now(15));
+    let not_included = || Input::Receipt { id: stored[0].id, found: Lookup::NotIncluded };
+    for minutes in [15, 24] {
+        pusher.handle(now(minutes), not_included());
+        assert_eq!(pusher.n_transactions(), 1, "after {minutes} minutes");
+    }
+    pusher.handle(now(26), not_included());
+    assert_eq!(pusher.n_transactions(), 0);
+}
+
+#[test]
+fn a_head_that_comes_late_alarms_nobody_who_rests() {
+    let (mut world, mut nodes) = alone(&due(4));
+    run_until_paid(&mut world, &mut nodes);
+    run_for(&mut world, &mut nodes, MINUTE);
+    assert_eq!(nodes[0].pusher.phase(), Phase::Idle);
+    let mut snapshot = world.head().snapshot(&[]);
+    (snapshot.signer_pause_until, snapshot.nonce) = (u64::MAX, snapshot.nonce + 1);
+    let token = TokenFlags { paused: true, ..TokenFlags::default() };
+    let (gas, energy_price, byte_price) = (Sun::new(1 << 40), Sun::new(100), Sun::new(1_000));
+    let head = HeadView { time: UnixMillis::new(world.now), snapshot, token, gas, energy_price, byte_price };
+    nodes[0].feed(&mut world, Input::Head(Some(Box::new(head))));
+    assert_eq!(nodes[0].pusher.alerts(), []);
+}
+
+#[test]
+fn a_root_that_was_issued_again_with_a_greater_total_is_not_foreign() {
+    let (mut world, mut nodes) = alone(&due(4));
+    run_until_paid(&mut world, &mut nodes);
+    // The pool books a loss.
+    world.issue(1, &due(4), 5_000);
+    assign(&mut world, &mut nodes);
+    run_for(&mut world, &mut nodes, MINUTE);
+    assert_eq!(world.solid().state.total, usdt(12_000));
+    // The next root cannot be posted yet.
+    world.signing.clear();
+    world.issue(2, &due(5), 5_000);
+    assign(&mut world, &mut nodes);
+    run_for(&mut world, &mut nodes, MINUTE);
+    assert_eq!(world.head().state.settlement, 1);
+    assert!(
+        !has_alert(&nodes[0], |alert| matches!(alert, Alert::ForeignRoot { .. })),
+        "{:?}",
+        nodes[0].pusher.alerts()
+    );
+}
+
+#[test]
 fn a_batch_over_the_fee_cap_is_halved_and_an_account_over_it_set_aside() {
     let start = |max_fee| {
         let mut world = World::new(1);
@@ -372,6 +482,51 @@ fn what_runs_out_of_energy_burns_little_and_slows_down() {
     world.estimate_percent = 100;
     run_until_paid(&mut world, &mut nodes);
     assert!(!has_alert(&nodes[0], |alert| matches!(alert, Alert::Failing { .. })));
+}
+
+#[test]
+fn who_pushes_around_the_end_of_the_leaders_turn_has_energy_for_the_fee() {
+    // Node 0 leads until 100 s; its successor begins at some moment before or after.
+    for begin in 76..104 {
+        let mut world = World::new(begin);
+        world.issue(1, &due(4), 0);
+        world.changes.push(|vault| vault.fee_energy = 40_000);
+        run_for(&mut world, &mut [], begin * SECOND);
+        let mut nodes = vec![Node::start(&world, config(1), 1, Some(0))];
+        assign(&mut world, &mut nodes);
+        run_until_paid(&mut world, &mut nodes);
+        assert_eq!(world.outcomes(gas_address(1)), vec![Outcome::Success; 2], "begin at {begin} s");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_turn_that_is_longer_than_a_leader_has() {
+    let mut world = World::new(1);
+    let root = world.issue(1, &due(4), 0);
+    let mut nodes = vec![Node::start(&world, config(1), 1, Some(0))];
+    assign(&mut world, &mut nodes);
+    assert!(run_until_paid(&mut world, &mut nodes) < root.until - START / SECOND - 20);
+    assert_eq!(world.head().state.fees_paid, usdt(0));
+}
+
+#[test]
+fn an_account_that_once_ran_out_of_energy_is_told_when_it_happens_again() {
+    let (mut world, mut nodes) = alone(&due(1));
+    run_for(&mut world, &mut nodes, SECOND);
+    world.estimate_percent = 50;
+    let n_failed =
+        |world: &World| world.outcomes(gas_address(0)).iter().filter(|o| **o == Outcome::OutOfEnergy).count();
+    let is_set_aside = |alert: &Alert| matches!(alert, Alert::SetAside { .. });
+    let mut told_after = Vec::new();
+    for _ in 0..120 {
+        run_for(&mut world, &mut nodes, SECOND);
+        if has_alert(&nodes[0], is_set_aside) {
+            told_after.push(n_failed(&world));
+        }
+    }
+    assert_eq!(told_after.first(), Some(&2));
+    world.estimate_percent = 100;
+    run_until_paid(&mut world, &mut nodes);
 }
 
 #[test]
