@@ -18,6 +18,8 @@ mod group;
 mod reply;
 mod transport;
 
+use std::sync::Arc;
+
 use lucid_tron_types::{abi, block as tron_block, proto};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
@@ -53,8 +55,10 @@ const SOLID_CONSTANT: &str = "/walletsolidity/triggerconstantcontract";
 const BROADCAST: &str = "/wallet/broadcasthex";
 
 /// One provider group of a TRON network.
-#[derive(Debug)]
-pub struct Client(Group);
+///
+/// Clones share what is known of the endpoints, and their limit of requests.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Group>);
 
 impl Client {
     /// Prepares a client; asks nothing yet.
@@ -62,12 +66,17 @@ impl Client {
     /// # Errors
     /// No endpoint, an endpoint that is no URL, a key that no header can hold, or a key that would go over plain http.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        Group::new(config).map(Self)
+        Group::new(config).map(|group| Self(Arc::new(group)))
     }
 
     /// The endpoints without their paths, for people: paths may hold access tokens.
     pub fn label(&self) -> String {
         self.0.label()
+    }
+
+    /// From now on asks only endpoints with this block 0, if none was pinned so far.
+    pub fn pin(&self, genesis: SolidBlockId) {
+        self.0.pin(genesis);
     }
 
     /// Id of block 0, without comparing it with the pinned one.

@@ -191,17 +191,18 @@ impl PlaceArgs {
             (None, None) => bail!("say which TRON network that is: --network mainnet, nile, shasta or local"),
         };
         let groups = tron.groups()?;
+        let client = |group: &Vec<Endpoint<'_>>| Client::new(client_config(group, pinned, &tron));
+        let clients = groups.iter().map(client).collect::<Result<Vec<_>, _>>()?;
         let known = match pinned {
             Some(id) => id,
-            None => first_block(&groups, &tron).await?,
+            None => first_block(&clients).await?,
         };
-        let config = |group: &Vec<Endpoint<'_>>| client_config(group, Some(known), &tron);
-        let clients = groups.iter().map(|group| Client::new(config(group))).collect::<Result<Vec<_>, _>>()?;
         let (mut found, mut warnings) = (None, Vec::new());
-        for (client, group) in clients.iter().zip(&groups) {
+        for client in &clients {
+            client.pin(known);
             match client.head().await {
                 Ok(head) => {
-                    found.get_or_insert((head, Client::new(config(group))?));
+                    found.get_or_insert_with(|| (head, client.clone()));
                 }
                 Err(error) => {
                     warnings.push(format!("the TRON provider {} is of no use: {:#}", client.label(), anyhow!(error)));
@@ -276,10 +277,9 @@ fn client_config(group: &[Endpoint<'_>], genesis: Option<SolidBlockId>, tron: &T
 }
 
 /// Block 0 as the first group that answers has it.
-async fn first_block(groups: &[Vec<Endpoint<'_>>], tron: &TronConfig) -> anyhow::Result<SolidBlockId> {
+async fn first_block(groups: &[Client]) -> anyhow::Result<SolidBlockId> {
     let mut problem = anyhow!("no TRON provider is named");
-    for group in groups {
-        let client = Client::new(client_config(group, None, tron))?;
+    for client in groups {
         match client.genesis_block_id().await {
             Ok(id) => return Ok(id),
             Err(error) => {

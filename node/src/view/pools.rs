@@ -15,6 +15,11 @@ impl NodeParts {
         let state = Arc::clone(&self.head.borrow().state);
         let (declared, pool) = (self.network.pool(id)?, state.pools.get(id)?);
         let read = self.vaults.get(id);
+        // What the vault shows to everybody, and what this node's pusher cannot get on with.
+        let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
+        if self.network.pool_of(&self.node_id) == Some(id) {
+            alerts.extend(self.pushed.alerts());
+        }
         let now_s = self.clock.now().get() / 1_000;
         let election = pool.election.as_ref().and_then(|election| {
             let (leader, successors) = election.order.split_first()?;
@@ -51,7 +56,7 @@ impl NodeParts {
             changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
             contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
             read_at: read.as_ref().map(|read| read.time),
-            alerts: read.map(|read| read.alerts.clone()).unwrap_or_default(),
+            alerts,
         })
     }
 

@@ -59,7 +59,11 @@ pub(crate) struct Ended {
 impl Network {
     /// Starts `up --json` in a new folder with these arguments besides.
     pub(crate) fn up(arguments: &[&str]) -> Self {
-        let alone = alone();
+        Self::up_alone(arguments, alone())
+    }
+
+    /// The same for a test that has waited for the others already.
+    pub(crate) fn up_alone(arguments: &[&str], alone: MutexGuard<'static, ()>) -> Self {
         let dir = TempDir::with_prefix("lucid-it-").unwrap();
         let mut child = Command::new(TESTNET)
             .args(["up", "--json", "--dir"])

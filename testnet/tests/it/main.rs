@@ -8,6 +8,8 @@ mod bad_input;
 mod crash;
 mod funding;
 mod harness;
+mod payout_faults;
+mod proxy;
 mod run;
 mod sim;
 mod vault;

@@ -5,7 +5,7 @@
 //! catch. [`random`] runs random histories against a model, [`energy`] measures what calls cost.
 
 mod abi;
-mod code;
+pub(crate) mod code;
 mod energy;
 mod fees;
 mod payments;

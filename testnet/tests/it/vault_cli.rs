@@ -2,6 +2,7 @@
 
 mod life;
 mod network;
+mod refusals;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -101,7 +102,7 @@ impl Drop for Devnet {
 }
 
 /// `lucid` with these arguments and nobody at a terminal.
-fn run(arguments: &[&str], more: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str], more: &[&str]) -> Output {
     let mut command = Command::new(lucid());
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("LUCID_") {
@@ -117,14 +118,14 @@ fn errors(output: &Output) -> String {
 
 /// What a command that succeeded printed as JSON.
 #[track_caller]
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), errors(output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What a command that failed said; every word of `told` is in it.
 #[track_caller]
-fn refused(output: &Output, told: &[&str]) -> String {
+pub(crate) fn refused(output: &Output, told: &[&str]) -> String {
     let text = errors(output);
     assert_eq!(output.status.code(), Some(1), "{}{text}", String::from_utf8_lossy(&output.stdout));
     for word in told {
@@ -133,7 +134,7 @@ fn refused(output: &Output, told: &[&str]) -> String {
     text
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {value}"))
 }
 

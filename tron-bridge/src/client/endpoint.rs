@@ -1,7 +1,8 @@
 //! One endpoint of a provider group: its URL, its key, and whether it is worth asking now.
 //!
-//! An endpoint that failed rests for a while that grows with each failure; then one request tries it, and the others pass it
-//! over meanwhile. So a dead endpoint costs one time-out now and then instead of one for each request.
+//! An endpoint that failed rests for a while that grows with each failure, and for as long as the failure took at least; then
+//! one request tries it, and the others pass it over meanwhile. So a dead endpoint costs one time-out now and then instead of
+//! one for each request, also where requests follow each other slowly.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,7 +121,10 @@ impl Endpoint {
         health.failed_at = Some(now);
         let rest = match error {
             ClientError::OtherNetwork { .. } => Some(LONGEST_REST),
-            _ => error.retry_after().or_else(|| rest_after(health.n_failures)),
+            _ => {
+                let took = now.saturating_duration_since(started);
+                error.retry_after().or_else(|| rest_after(health.n_failures).map(|rest| rest.max(took)))
+            }
         };
         health.rest_until = rest.and_then(|rest| now.checked_add(rest));
         health.limited = match error {
@@ -206,6 +210,15 @@ mod tests {
             endpoint.note(Some(&failure()), now, now + Duration::from_millis(5));
         }
         assert_eq!(endpoint.advice(now + Duration::from_millis(1_006)), Advice::Ask);
+    }
+
+    #[test]
+    fn what_takes_long_to_fail_rests_as_long() {
+        let endpoint = endpoint("http://localhost", None).unwrap();
+        let (started, failed) = (Instant::now(), Instant::now() + Duration::from_secs(10));
+        endpoint.note(Some(&failure()), started, failed);
+        assert_eq!(endpoint.advice(failed + Duration::from_secs(9)), Advice::Rest);
+        assert_eq!(endpoint.advice(failed + Duration::from_secs(11)), Advice::Ask);
     }
 
     #[test]

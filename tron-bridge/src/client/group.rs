@@ -3,6 +3,7 @@
 //! They are asked in order, those that failed lately last, those that limit requests not at all (see [`super::endpoint`]). Every
 //! endpoint shows its block 0 before it is asked for anything else.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
@@ -29,7 +30,7 @@ pub(super) const MAX_BLOCK_BYTES: usize = 32 << 20;
 pub(super) struct Group {
     endpoints: Vec<Endpoint>,
     limiter: Option<DefaultDirectRateLimiter>,
-    genesis: Option<SolidBlockId>,
+    genesis: OnceLock<SolidBlockId>,
     retries: usize,
 }
 
@@ -41,22 +42,20 @@ impl Group {
             return Err(ClientError::NoEndpoint);
         }
         let limiter = config.requests_per_s.map(|n| RateLimiter::direct(Quota::per_second(n)));
-        Ok(Self { endpoints, limiter, genesis: config.genesis, retries: config.retries })
+        let genesis = config.genesis.map(OnceLock::from).unwrap_or_default();
+        Ok(Self { endpoints, limiter, genesis, retries: config.retries })
     }
 
     pub(super) fn label(&self) -> String {
         self.endpoints.iter().map(|endpoint| endpoint.label.as_str()).collect::<Vec<_>>().join("|")
     }
 
+    pub(super) fn pin(&self, genesis: SolidBlockId) {
+        self.genesis.get_or_init(|| genesis);
+    }
+
     pub(super) async fn genesis_block_id(&self) -> Result<SolidBlockId, ClientError> {
-        let mut last = ClientError::NoEndpoint;
-        for endpoint in &self.endpoints {
-            match self.read_genesis(endpoint).await {
-                Ok(id) => return Ok(id),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        self.ask_each(&|endpoint| self.read_genesis(endpoint)).await
     }
 
     /// Asks the endpoints in turn, and all again after a pause while it can help.
@@ -151,7 +150,7 @@ impl Group {
     }
 
     async fn post(&self, endpoint: &Endpoint, call: Call<'_>) -> Result<Vec<u8>, ClientError> {
-        if let Some(expected) = self.genesis {
+        if let Some(&expected) = self.genesis.get() {
             let check = async || {
                 let found = self.read_genesis(endpoint).await?;
                 if found == expected {

@@ -290,12 +290,12 @@ async fn others(args: &VerifyArgs, opened: &Opened, set: &SignerSet, report: &mu
         let info = info
             .with_context(|| format!("there is no solidified transaction {tx_id}; wait a minute, or check the id"))?;
         let events = info.logs.iter().filter(|log| log.address == opened.vault).filter_map(VaultEvent::decode);
-        let appointed = events.filter_map(|event| match event {
+        let mut appointed = events.filter_map(|event| match event {
             VaultEvent::SignersChanged { era, signers, .. } => Some((era, signers)),
             _ => None,
         });
         let expected: Vec<_> = set.members.iter().map(|signer| signer.key_address).collect();
-        match appointed.last() {
+        match appointed.next_back() {
             Some((era, signers)) if era == snapshot.era => {
                 let shown = signers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 report.is(

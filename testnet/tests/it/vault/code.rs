@@ -16,26 +16,26 @@ pub(super) const OLD_FALSE_TOKEN: &[u8] = include_bytes!("../../../../tron-bridg
 
 /// Creation code of the vault or of a broken variant of it.
 #[derive(Clone, Debug)]
-pub(super) struct Code(pub(super) Vec<u8>);
+pub(crate) struct Code(pub(crate) Vec<u8>);
 
 impl Code {
     /// The vault.
-    pub(super) fn genuine() -> Self {
+    pub(crate) fn genuine() -> Self {
         Self(VAULT.to_vec())
     }
 }
 
 /// A variant of the vault that leaves a rule out.
 #[derive(Clone, Debug)]
-pub(super) struct Variant {
-    pub(super) name: String,
+pub(crate) struct Variant {
+    pub(crate) name: String,
     /// Name of the check that must fail; none for the vault itself.
     pub(super) caught_by: String,
-    pub(super) code: Code,
+    pub(crate) code: Code,
 }
 
 /// All of them; the first is the vault itself, compiled as they are.
-pub(super) fn variants() -> Vec<Variant> {
+pub(crate) fn variants() -> Vec<Variant> {
     let list: Vec<Value> = serde_json::from_str(VARIANTS_JSON).unwrap();
     let variant = |entry: &Value| {
         let text = |key: &str| entry[key].as_str().unwrap().to_owned();

@@ -15,22 +15,22 @@ use serde_json::{Value, json};
 
 use super::{Devnet, errors, json as answer, refused, text};
 
-const OWNER: usize = 1;
+pub(super) const OWNER: usize = 1;
 const GAS: usize = 2;
 /// Seconds of the owner's notice: two settlements of a minute.
 const DELAY: u64 = 120;
 
 /// A vault with three signers, two of which must sign.
-struct World {
-    net: Devnet,
-    owner: String,
+pub(super) struct World {
+    pub(super) net: Devnet,
+    pub(super) owner: String,
     gas: String,
-    signers: Vec<(TronKey, String)>,
-    vault: String,
+    pub(super) signers: Vec<(TronKey, String)>,
+    pub(super) vault: String,
 }
 
 impl World {
-    fn deploy() -> Self {
+    pub(super) fn deploy() -> Self {
         let net = Devnet::start();
         let signers: Vec<_> = (0..3).map(|n| net.new_key(&format!("signer-{n}.key"))).collect();
         let (owner, gas) = (net.key_file(OWNER), net.key_file(GAS));
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// A command about the vault.
-    fn vault(&self, arguments: &[&str]) -> std::process::Output {
+    pub(super) fn vault(&self, arguments: &[&str]) -> std::process::Output {
         self.net.run(&[arguments, &["--vault", &self.vault]].concat())
     }
 
@@ -60,11 +60,11 @@ impl World {
         self.vault(&[arguments, &["--key-file", &self.owner, "--yes", "--json"]].concat())
     }
 
-    fn show(&self) -> Value {
+    pub(super) fn show(&self) -> Value {
         answer(&self.vault(&["vault", "show", "--json"]))["vault"].take()
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client::new(ClientConfig::new(&self.net.url, None)).unwrap()
     }
 
@@ -113,11 +113,11 @@ fn account(n: u8, to: PayoutAddress, usdt: u64) -> OwedAccount {
     OwedAccount { id: AccountId::from_bytes([n; 32]), to, owed: MicroUsdt::new(usdt * 1_000_000) }
 }
 
-fn somebody(n: u8) -> PayoutAddress {
+pub(super) fn somebody(n: u8) -> PayoutAddress {
     PayoutAddress::from_hash20([n; 20])
 }
 
-fn trx(net: &Devnet, address: &str) -> u64 {
+pub(super) fn trx(net: &Devnet, address: &str) -> u64 {
     answer(&net.run(&["tron", "balance", address, "--json"]))["balance_sun"].as_u64().unwrap()
 }
 
