@@ -23,7 +23,7 @@ use lucid_types::payout::PoolCommand;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
 use lucid_types::sync::{Liveness, LivenessMessage};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, Proposal};
 use tokio::sync::watch;
 
@@ -77,9 +77,9 @@ struct Seen {
     commands: BTreeSet<CommandKey>,
 }
 
-/// A command of a pool: its number, the era of the signers who may sign it, and its hash. Signatures do not count: who
-/// leaves some out or adds some makes no other command.
-type CommandKey = (PoolId, u64, u32, Hash);
+/// A command of a pool: its number, the era of the signers who may sign it, its hash, and until when it is good. Signatures do
+/// not count: who leaves some out or adds some makes no other command.
+type CommandKey = (PoolId, u64, u32, Hash, UnixMillis);
 
 /// How far the number of a command may be ahead of the pool's newest.
 const COMMANDS_AHEAD: u64 = 8;
@@ -246,7 +246,7 @@ impl NodeGate {
     /// A command that its pool's owner and, where they must, its treasury signers have signed.
     fn command(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
         let command: MultiSigned<PoolCommand> = parse(bytes)?;
-        let PoolCommand { pool, number, .. } = command.record;
+        let PoolCommand { pool, number, until, .. } = command.record;
         let owner = self.network.pool(&pool).ok_or(Reject("unknown-pool"))?.owner;
         if !command.is_signed_by(&owner) {
             return Err(Reject("unknown-signer"));
@@ -260,11 +260,16 @@ impl NodeGate {
         if number > newest.saturating_add(COMMANDS_AHEAD) {
             return Err(Ignore("future"));
         }
+        if until < state.time {
+            return Err(Ignore("expired"));
+        }
         // Another node's state may be ahead of this one's.
         check_authority(&self.network, &state, &command).map_err(|_| Ignore("authority"))?;
         let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
-        let key = (pool, number, accounts.vault.signers.era, hash);
-        let of_number = |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2);
+        let key = (pool, number, accounts.vault.signers.era, hash, until);
+        // Those that no block took in time give way.
+        let of_number =
+            |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2) && known.4 >= state.time;
         let (is_known, count) =
             self.seen(|seen| (seen.commands.contains(&key), seen.commands.iter().filter(of_number).count()));
         if is_known {
@@ -275,7 +280,7 @@ impl NodeGate {
         }
         let command = command.verify(self.network.id()).map_err(|_| Reject("signature"))?;
         self.seen(|seen| {
-            seen.commands.retain(|known| known.0 != pool || known.1 > newest);
+            seen.commands.retain(|known| (known.0 != pool || known.1 > newest) && known.4 >= state.time);
             seen.commands.insert(key);
         });
         Ok(Passed::Command(command))

@@ -1,8 +1,9 @@
 //! Commands of pools: who may give them, and what they change.
 //!
 //! A command names a pool and carries the next number of that pool, so none applies twice and none overtakes another; and a
-//! time after which it has none, so none lies in wait. The owner signs every command. What moves the pool's promises or its vault (a correction, losses, other signers, other
-//! limits) is signed by as many of the treasury signers in force as a payout root, too.
+//! time after which it has no effect, so none lies in wait. The owner signs every command. What moves the pool's promises or its
+//! vault (a correction, losses, other signers, other limits) is signed by as many of the treasury signers in force as a payout
+//! root, too.
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::{GenesisPool, Vault};
@@ -13,8 +14,7 @@ use lucid_types::signed::MultiSigned;
 use crate::ledger::state::{Account, Hold, KEPT_CHANGES, PoolState, State, VaultChange, VaultTerms};
 use crate::network::Network;
 
-/// Settlements from the newest one on until a change that could hurt members is in force: what they earn in the settlement that
-/// is under way comes under a root that they can claim by.
+/// Settlements from the newest one on until a change that could hurt members is in force.
 const NOTICE: u64 = 2;
 
 /// Whether those who signed may give the command, whatever its number and whatever the accounts say.
@@ -66,19 +66,22 @@ pub(crate) fn apply(
         return Err("its time is over");
     }
     let pool = network.pool(id).ok_or("there is no such pool")?;
+    let under_way = state.height.get().div_ceil(network.policy().settle_every);
     let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
+    // What members earn in the settlement that is under way comes under a root that they can claim by. A settlement is computed
+    // some epochs after its last one: until then the next one is under way already.
+    let after_notice = accounts.settled.saturating_add(NOTICE).max(under_way.saturating_add(1));
     if Some(*number) != accounts.commands.checked_add(1) {
         return Err("its number is not the pool's next");
     }
     let worker = |node| AccountId::derive(network.id(), id, AccountKind::Worker, node);
     match change {
         PoolChange::Hold(node) => {
-            let from = accounts.settled.saturating_add(NOTICE);
             let account = member(network, accounts, pool, node, worker(node))?;
             if account.hold != Hold::No {
                 return Err("the member is held already");
             }
-            account.hold = Hold::Since(from);
+            account.hold = Hold::Since(after_notice);
         }
         PoolChange::Resume(node) => {
             let account = accounts.accounts.get_mut(&worker(node));
@@ -89,7 +92,7 @@ pub(crate) fn apply(
             if accounts.suspended_from.is_some() == *suspended {
                 return Err("the pool is so already");
             }
-            accounts.suspended_from = suspended.then_some(accounts.settled.saturating_add(NOTICE));
+            accounts.suspended_from = suspended.then_some(after_notice);
         }
         PoolChange::Correct { account, amount } => correct(accounts, account, *amount)?,
         PoolChange::Losses(amount) => lose(accounts, *amount)?,
@@ -108,9 +111,12 @@ pub(crate) fn apply(
             if *era != accounts.vault.signers.era {
                 return Err("its era is not the vault's");
             }
+            if next.push_fee >= next.cap {
+                return Err("with such limits the vault would never pay");
+            }
             change_vault(accounts, *nonce, VaultTerms::Limits(*next))?;
             accounts.vault.limits = *next;
-            accounts.next_push_fee = Some((accounts.settled.saturating_add(NOTICE), next.push_fee));
+            accounts.next_push_fee = Some((after_notice, next.push_fee));
         }
     }
     accounts.commands = *number;
@@ -146,7 +152,7 @@ fn change_vault(accounts: &mut PoolState, nonce: u32, next: VaultTerms) -> Resul
 
 /// What a pool may ever promise, of budgets and of losses: far above any sum of USDT, and low enough that no sum of a pool's
 /// amounts overflows, whatever its owner and its signers do.
-pub(crate) const MAX_PROMISED: MicroUsdt = MicroUsdt::new(1 << 62);
+pub const MAX_PROMISED: MicroUsdt = MicroUsdt::new(1 << 62);
 
 fn grown(sum: MicroUsdt, amount: MicroUsdt) -> Result<MicroUsdt, &'static str> {
     if amount == MicroUsdt::ZERO {

@@ -226,7 +226,14 @@ fn command(
     change: PoolChange,
     signers: impl IntoIterator<Item = u8>,
 ) -> MultiSigned<PoolCommand> {
-    let record = PoolCommand { pool: pool(), number, until: UnixMillis::new(u64::MAX), change };
+    signed_command(network, PoolCommand { pool: pool(), number, until: UnixMillis::new(u64::MAX), change }, signers)
+}
+
+fn signed_command(
+    network: &NetworkId,
+    record: PoolCommand,
+    signers: impl IntoIterator<Item = u8>,
+) -> MultiSigned<PoolCommand> {
     let sign = |seed: u8| {
         let signed = key(seed).sign_pool_command(network, record.clone()).into_inner();
         (signed.signer, signed.signature)
@@ -606,6 +613,27 @@ fn commands_are_near_in_number_and_few() {
     }
     send(8, 5, &[OWNER, 1, 2], "ignore rate");
     send(1, 1, &[OWNER, 1, 2], "accept");
+
+    // Those that no block took in time are not passed on, and give way to others of their number.
+    let time = |fixture: &Fixture| fixture.head.borrow().state.time;
+    let until = |until: UnixMillis, amount: u64, verdict: &str| {
+        let change = PoolChange::Losses(MicroUsdt::new(amount));
+        let record = PoolCommand { pool: pool(), number: 7, until, change };
+        let bytes = encode(&signed_command(&fixture.network, record, [OWNER, 1, 2]));
+        fixture.expect(Command, &bytes, verdict);
+    };
+    let soon = time(&fixture).after(Duration::from_secs(1));
+    for amount in 1..=4 {
+        until(soon, amount, "accept");
+    }
+    until(soon, 5, "ignore rate");
+    fixture.head.send_modify(|head| {
+        let mut state = (*head.state).clone();
+        state.time = soon.after(Duration::from_secs(1));
+        head.state = Arc::new(state);
+    });
+    until(soon, 5, "ignore expired");
+    until(time(&fixture), 5, "accept");
 
     // Block after block the window moves, and what is in a block is forgotten.
     let change_state = |act: &dyn Fn(&mut lucid_consensus::ledger::state::PoolState)| {

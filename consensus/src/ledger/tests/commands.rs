@@ -145,6 +145,24 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
     assert_eq!(of_worker.amount, usdt(3 * 38), "one request for all that became due meanwhile");
 }
 
+/// A settlement is computed some epochs after its last one; whoever suspends the pool meanwhile has not announced it to those
+/// who worked in the next one.
+#[test]
+fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_computed() {
+    let mut chain = Chain::grown(genesis(), 3);
+    let every = chain.network.policy().settle_every;
+    // The next block is the first of settlement `over + 1`, and settlement `over` is not computed before it.
+    while !(chain.state.height.get().is_multiple_of(every) && chain.pool().settled < chain.state.height.get() / every) {
+        chain.step(all_good);
+    }
+    let over = chain.state.height.get() / every;
+    chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
+    while chain.pool().settled < over + 3 {
+        chain.step(all_good);
+    }
+    assert_eq!(chain.pool().newest.unwrap().settlement, over + 1);
+}
+
 /// After a theft: what was booked on a known account is owed again, what was taken beside the ledger raises the total.
 #[test]
 fn corrections_and_losses_make_everyone_whole() {
