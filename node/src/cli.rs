@@ -43,8 +43,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "lucid", version, after_help = EXAMPLES, max_term_width = 110)]
 struct Cli {
-    /// The node's folder: configuration, key, genesis, store [default: ~/.lucid]
-    #[arg(long, global = true, env = "LUCID_HOME", value_name = "DIR", hide_env_values = true)]
+    /// The node's folder: configuration, key, genesis, store [env: LUCID_HOME] [default: ~/.lucid]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
     /// Override a configuration key, before environment and file; `lucid config doc` lists the keys
@@ -194,7 +194,7 @@ impl Context {
 fn execute(cli: Cli) -> anyhow::Result<()> {
     let Cli { home, set, command } = cli;
     // Not every command needs a home, and those that do not work where none can be found.
-    let context = Context { home, set };
+    let context = Context { home: home.or_else(home_of_environment), set };
     match command {
         Command::Init(args) => init::init(&context.home()?, args, &context.set),
         Command::Run => {
@@ -220,6 +220,11 @@ fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(command)
+}
+
+/// As for all variables, an empty one is not set; the parser of the command line would take it for a missing value.
+fn home_of_environment() -> Option<PathBuf> {
+    std::env::var_os("LUCID_HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 fn default_home() -> anyhow::Result<PathBuf> {

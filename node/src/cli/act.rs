@@ -42,7 +42,7 @@ pub(super) struct SendArgs {
     #[command(flatten)]
     pub(super) key: KeyArgs,
     /// Most TRX that it may cost, all transactions together [default: 100; to deploy 400, to rotate 200, to push 500]
-    #[arg(long, value_name = "N", value_parser = values::trx)]
+    #[arg(long, value_name = "N", value_parser = values::trx, allow_negative_numbers = true)]
     pub(super) max_trx: Option<Sun>,
     #[command(flatten)]
     pub(super) confirm: ConfirmArgs,
@@ -83,6 +83,11 @@ pub(super) struct Done {
 }
 
 impl ConfirmArgs {
+    /// How a plan speaks of what it does.
+    pub(super) const fn will_be(&self) -> &'static str {
+        if self.dry_run { "would be" } else { "will be" }
+    }
+
     /// Shows the plan and asks, unless told not to. False: do nothing.
     pub(super) fn confirm(&self, plan: &str) -> anyhow::Result<bool> {
         let is_terminal = io::stdin().is_terminal();

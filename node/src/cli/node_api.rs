@@ -114,18 +114,28 @@ impl NodeApi {
         self.answer(self.client.post(self.url("commands")).json(&body)).await
     }
 
-    /// Payouts, newest settlement first, page by page until one of them is not `wanted`.
+    /// Payouts, newest settlement first, until one of them is not `wanted`.
     pub(super) async fn payouts_while(&self, wanted: impl Fn(&PayoutView) -> bool) -> anyhow::Result<Vec<PayoutView>> {
         let mut found = Vec::new();
+        self.payout_pages(|page| {
+            let end = found.len() + page.len();
+            found.extend(page.into_iter().take_while(|payout| wanted(payout)));
+            found.len() == end
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Payouts, newest settlement first, page by page for as long as `visit` wants more.
+    pub(super) async fn payout_pages(&self, mut visit: impl FnMut(Vec<PayoutView>) -> bool) -> anyhow::Result<()> {
         let mut after: Option<PayoutId> = None;
         loop {
             let query = after.map_or_else(String::new, |id| format!("&after={id}"));
             let PayoutList { payouts } = self.get(&format!("payouts?limit={PAGE}{query}")).await?;
             after = payouts.last().map(|payout| payout.payout_id);
-            let (is_last, end) = (payouts.len() < PAGE, found.len() + payouts.len());
-            found.extend(payouts.into_iter().take_while(|payout| wanted(payout)));
-            if is_last || found.len() < end {
-                return Ok(found);
+            let is_last = payouts.len() < PAGE;
+            if !visit(payouts) || is_last {
+                return Ok(());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use lucid_types::payout::AccountKind;
 use serde::Serialize;
 use serde_json::json;
 
@@ -51,6 +52,14 @@ pub(super) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> 
 /// What is known, or a dash.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// What an account is for.
+pub(super) const fn kind(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::Worker => "worker",
+        AccountKind::Commission => "commission",
+    }
 }
 
 /// Millionths with six places.

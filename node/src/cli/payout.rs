@@ -5,8 +5,8 @@ mod export;
 mod list;
 
 use clap::{Args, Subcommand};
-use lucid_types::id::PayoutId;
 
+use super::values::{self, IdPrefix};
 use super::{Context, Json, block_on};
 
 const EXAMPLES: &str = "\
@@ -24,9 +24,9 @@ pub(super) enum PayoutAction {
     List(ListArgs),
     /// Show all that is known of a payout
     Show {
-        /// Its id
-        #[arg(value_name = "PAYOUT_ID")]
-        id: PayoutId,
+        /// Its id, or as many of its first digits as no other has
+        #[arg(value_name = "PAYOUT_ID", value_parser = values::id_prefix)]
+        id: IdPrefix,
         #[command(flatten)]
         json: Json,
     },
@@ -51,7 +51,7 @@ pub(super) struct ListArgs {
 pub(super) fn payout(action: PayoutAction, context: &Context) -> anyhow::Result<()> {
     match action {
         PayoutAction::List(args) => block_on(list::list(&args, context)),
-        PayoutAction::Show { id, json } => block_on(list::show(id, json.json, context)),
+        PayoutAction::Show { id, json } => block_on(list::show(&id, json.json, context)),
         PayoutAction::Claim(args) => block_on(Box::pin(claim::claim(&args, context))),
         PayoutAction::Export(args) => block_on(export::export(&args, context)),
     }

@@ -250,7 +250,7 @@ impl PlaceArgs {
 
     /// The keys of the environment whose hosts are named.
     fn api_keys(&self) -> anyhow::Result<Vec<Secret>> {
-        let Ok(text) = std::env::var(API_KEYS) else { return Ok(Vec::new()) };
+        let Some(text) = std::env::var(API_KEYS).ok().filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
         let setting = Setting::of("tron.api_keys").context("tron.api_keys is no setting")?;
         let items = setting.parse(&text).map_err(|problem| anyhow!("{API_KEYS}: {problem}"))?;
         let items: Vec<String> = items.try_into().map_err(|_| anyhow!("{API_KEYS} holds no list of HOST=KEY"))?;

@@ -14,7 +14,8 @@ use lucid_types::payout_tree::AccountId;
 
 use self::propose::{Pool, PoolArgs, ProposeArgs};
 use super::act::ConfirmArgs;
-use super::{Context, Json, block_on, values};
+use super::values::{self, IdPrefix};
+use super::{Context, Json, block_on};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub(super) enum PoolAction {
         #[arg(value_name = "ACCOUNT_ID")]
         account: AccountId,
         /// How much more
-        #[arg(value_name = "USDT", value_parser = values::some_usdt)]
+        #[arg(value_name = "USDT", value_parser = values::some_usdt, allow_negative_numbers = true)]
         amount: MicroUsdt,
         #[command(flatten)]
         propose: ProposeArgs,
@@ -63,7 +64,7 @@ pub(super) enum PoolAction {
     /// and the treasury signers
     Losses {
         /// How much was taken
-        #[arg(value_name = "USDT", value_parser = values::some_usdt)]
+        #[arg(value_name = "USDT", value_parser = values::some_usdt, allow_negative_numbers = true)]
         amount: MicroUsdt,
         #[command(flatten)]
         propose: ProposeArgs,
@@ -76,9 +77,9 @@ pub(super) enum PoolAction {
 
 #[derive(Debug, Args)]
 pub(super) struct MemberArgs {
-    /// The member's node
-    #[arg(value_name = "NODE_ID")]
-    node: NodeId,
+    /// The member's node: its id, or as many of its first digits as no other member has
+    #[arg(value_name = "NODE_ID", value_parser = values::id_prefix)]
+    node: IdPrefix,
     #[command(flatten)]
     propose: ProposeArgs,
 }
@@ -95,19 +96,27 @@ pub(super) struct FileArgs {
 pub(super) fn pool(action: PoolAction, context: &Context) -> anyhow::Result<()> {
     match action {
         PoolAction::Show { pool, json } => block_on(show::show(&pool, json.json, context)),
-        PoolAction::Hold(args) => propose(args.propose, PoolChange::Hold(args.node), context),
-        PoolAction::Resume(args) => propose(args.propose, PoolChange::Resume(args.node), context),
-        PoolAction::Suspend { end, propose: args } => propose(args, PoolChange::Suspend(!end), context),
+        PoolAction::Hold(args) => of_member(&args, PoolChange::Hold, context),
+        PoolAction::Resume(args) => of_member(&args, PoolChange::Resume, context),
+        PoolAction::Suspend { end, propose: args } => propose(&args, PoolChange::Suspend(!end), context),
         PoolAction::Correct { account, amount, propose: args } => {
-            propose(args, PoolChange::Correct { account, amount }, context)
+            propose(&args, PoolChange::Correct { account, amount }, context)
         }
-        PoolAction::Losses { amount, propose: args } => propose(args, PoolChange::Losses(amount), context),
+        PoolAction::Losses { amount, propose: args } => propose(&args, PoolChange::Losses(amount), context),
         PoolAction::SignCommand(args) => command_file::sign(&args.file, &args.confirm, context),
         PoolAction::SubmitCommand(args) => block_on(command_file::submit(&args.file, &args.confirm, context)),
     }
 }
 
-fn propose(args: ProposeArgs, change: PoolChange, context: &Context) -> anyhow::Result<()> {
+fn of_member(args: &MemberArgs, change: fn(NodeId) -> PoolChange, context: &Context) -> anyhow::Result<()> {
+    block_on(Box::pin(async {
+        let pool = Pool::open(&args.propose.pool, context).await?;
+        let node = pool.member(&args.node)?;
+        args.propose.propose(pool, change(node)).await
+    }))
+}
+
+fn propose(args: &ProposeArgs, change: PoolChange, context: &Context) -> anyhow::Result<()> {
     block_on(Box::pin(async {
         let pool = Pool::open(&args.pool, context).await?;
         args.propose(pool, change).await

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{output, run::log_to_stderr};
 use crate::config::LogConfig;
-use crate::signer::dir::{KeyForm, OpenSigner, SignerDir};
+use crate::signer::dir::{DirError, KeyForm, OpenSigner, SignerDir};
 use crate::signer::files::Disk;
 use crate::signer::passphrase::PassphraseSource;
 use crate::signer::server::Socket;
@@ -130,6 +130,12 @@ pub(super) struct ShowArgs {
 pub(super) struct CopyArgs {
     #[command(flatten)]
     place: DirArgs,
+    /// Check that it can be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn signer(action: SignerAction) -> anyhow::Result<()> {
@@ -137,7 +143,7 @@ pub(super) fn signer(action: SignerAction) -> anyhow::Result<()> {
         SignerAction::Init(args) => init(args),
         SignerAction::Run(args) => run(args),
         SignerAction::Show(args) => show(&args),
-        SignerAction::Copy(args) => Ok(args.place.dir().make_copy()?),
+        SignerAction::Copy(args) => copy(&args),
     }
 }
 
@@ -230,8 +236,28 @@ fn keep_memory_private() -> nix::Result<()> {
     Ok(())
 }
 
+fn copy(args: &CopyArgs) -> anyhow::Result<()> {
+    let CopyArgs { place, dry_run, json } = args;
+    let dir = place.dir();
+    let watermarks = dir.make_copy(*dry_run)?;
+    let places = dir.watermark();
+    if *json {
+        return output::json(&json!({
+            "dry_run": dry_run, "signer_address": watermarks.key, "watermark": places.file, "watermark_copy": places.copy,
+        }));
+    }
+    output::print(&output::pairs(&[
+        ("signer address", watermarks.key.to_string()),
+        ("watermark", places.file.display().to_string()),
+        (if *dry_run { "would be copied to" } else { "copied to" }, places.copy.display().to_string()),
+    ]))
+}
+
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let dir = args.place.dir();
+    if !dir.root().is_dir() {
+        return Err(DirError::Missing(dir.root().to_path_buf()).into());
+    }
     let watermarks = existing(&Disk, &dir.watermark())?;
     let network = if dir.genesis_file().exists() { Some(dir.network()?) } else { None };
     let pools = network.as_ref().map(|network| pools(&dir, network, &watermarks)).transpose()?.unwrap_or_default();

@@ -1,5 +1,8 @@
 //! Values as people write and read them: amounts, addresses, durations, times. Every refusal says what would be right.
 
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::genesis::TreasurySigner;
 use lucid_types::id::{NodeId, ParseBytesError, PayoutAddress};
@@ -38,6 +41,11 @@ pub(super) fn trx(text: &str) -> Result<Sun, String> {
 fn decimal(text: &str, unit: &str) -> Result<u64, String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.starts_with('-') {
+        return Err(format!(
+            "an amount cannot be negative: write the {unit} as a plain number, for example 1250 or 12.5"
+        ));
+    }
     if whole.is_empty() || (text.contains('.') && part.is_empty()) || !is_digits(whole) || !is_digits(part) {
         return Err(format!("write the {unit} as a plain number with a point, for example 1250 or 12.5"));
     }
@@ -72,11 +80,56 @@ pub(super) fn address(text: &str) -> Result<PayoutAddress, String> {
     }
     text.parse().map_err(|ParseBytesError { problem, .. }: ParseBytesError| {
         if problem.contains("0x41") {
-            "that is the address of another chain; TRON's start with T and have 34 characters".to_owned()
-        } else {
-            format!("that is no TRON address ({problem}): a character is missing or mistyped; copy it again")
+            return "that is the address of another chain; TRON's start with T and have 34 characters".to_owned();
         }
+        // The decoder speaks of buffers, and of a wrong checksum in lists of bytes.
+        let problem = match problem.as_str() {
+            problem if problem.contains("buffer") => "it is too long",
+            problem if problem.contains("too small") => "it is too short",
+            problem if problem.contains("checksum") => "its checksum does not match",
+            problem => problem,
+        };
+        format!("{text:?} is no TRON address ({problem}): a character is missing or mistyped; copy it again")
     })
+}
+
+/// The beginning of an id in hex, or all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IdPrefix(String);
+
+impl IdPrefix {
+    /// Fewer would meet another id too soon.
+    const MIN_DIGITS: usize = 4;
+    const MAX_DIGITS: usize = 64;
+
+    /// The id, if all of it was given.
+    pub(super) fn whole<T: FromStr>(&self) -> Option<T> {
+        (self.0.len() == Self::MAX_DIGITS).then(|| self.0.parse().ok()).flatten()
+    }
+
+    /// Whether an id begins so.
+    pub(super) fn matches(&self, id: &impl Display) -> bool {
+        id.to_string().starts_with(&self.0)
+    }
+}
+
+impl Display for IdPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An id, or enough of its first digits.
+pub(super) fn id_prefix(text: &str) -> Result<IdPrefix, String> {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || !(IdPrefix::MIN_DIGITS..=IdPrefix::MAX_DIGITS).contains(&text.len()) {
+        return Err(format!(
+            "an id of {} hex digits is expected, or its first {} or more",
+            IdPrefix::MAX_DIGITS,
+            IdPrefix::MIN_DIGITS
+        ));
+    }
+    Ok(IdPrefix(text.to_ascii_lowercase()))
 }
 
 /// Refuses recipients that cannot use what they get.
@@ -203,7 +256,8 @@ mod tests {
         for (text, told) in [
             ("0.0000001", "6 decimals, and this number has 7"),
             ("1,5", "plain number with a point"),
-            ("-1", "plain number"),
+            ("-1", "cannot be negative"),
+            ("-0.5", "cannot be negative"),
             ("1e6", "plain number"),
             ("", "plain number"),
             (".5", "plain number"),
@@ -224,7 +278,13 @@ mod tests {
         let usdt = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
         assert_eq!(address(usdt).unwrap().to_string(), usdt);
         for (text, told) in [
-            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u", "mistyped"),
+            (
+                "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u",
+                "\"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u\" is no TRON address (its checksum does not match): a character",
+            ),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6tTR7N", "too long"),
+            ("TR7", "too short"),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj0t", "'0'"),
             ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6", "mistyped"),
             ("0xa614f803b6fd780986a42c78ec9c7f77e6ded13c", "Ethereum"),
             ("41a614f803b6fd780986a42c78ec9c7f77e6ded13c", usdt),
@@ -232,7 +292,21 @@ mod tests {
             ("", "mistyped"),
         ] {
             let error = address(text).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(told) && !error.contains('['), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn ids_may_be_cut_off_but_not_too_early() {
+        let node = NodeId::from_bytes([0xab; 32]);
+        for text in ["abab", "ABABAB", &node.to_string()] {
+            let prefix = id_prefix(text).unwrap();
+            assert!(prefix.matches(&node), "{text}");
+            assert_eq!(prefix.whole::<NodeId>(), (text.len() == 64).then_some(node), "{text}");
+        }
+        assert!(!id_prefix("abac").unwrap().matches(&node));
+        for text in ["", "aba", "abxy", &"ab".repeat(33), "ab ab"] {
+            assert!(id_prefix(text).unwrap_err().contains("its first 4 or more"), "{text}");
         }
     }
 

@@ -106,7 +106,8 @@ pub enum ConfigError {
 
 /// Loads and checks a configuration.
 ///
-/// `environment` holds name and value of every variable, `flags` key and value of every `--set`.
+/// `environment` holds name and value of every variable, `flags` key and value of every `--set`. An empty variable counts as not
+/// set; a list is emptied with a flag.
 ///
 /// # Errors
 /// [`ConfigError`], naming file and line, variable or flag, the key, its value and what is expected.
@@ -161,7 +162,8 @@ fn overrides(
 ) -> Result<(Vec<Override>, Vec<String>), ConfigError> {
     let (mut found, mut warnings) = (Vec::new(), Vec::new());
     for (variable, text) in environment {
-        if !variable.starts_with("LUCID_") || OTHER_VARIABLES.contains(&variable.as_str()) {
+        // Service managers and shells often cannot take a variable away, and set it to nothing instead.
+        if text.is_empty() || !variable.starts_with("LUCID_") || OTHER_VARIABLES.contains(&variable.as_str()) {
             continue;
         }
         match SETTINGS.iter().find(|setting| setting.variable() == variable) {

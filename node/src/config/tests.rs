@@ -60,6 +60,16 @@ fn an_empty_file_is_the_default() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set() {
+    let environment = SETTINGS.each_ref().map(|setting| (setting.variable(), ""));
+    let environment: Vec<_> = environment.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let text = "[api]\nlisten = \"127.0.0.1:1\"\n";
+    let all = loaded(text, &[&environment[..], &[("LUCID_NO_SETTING", "")]].concat(), &[]).unwrap();
+    assert_eq!(all.config, loaded(text, &[], &[]).unwrap().config);
+    assert!(all.warnings.is_empty() && all.origins.values().all(|origin| !matches!(origin, Origin::Environment(_))));
+}
+
+#[test]
 fn a_variable_that_is_no_setting_is_told_not_fatal() {
     let all = loaded("", &[("LUCID_API_LISTENN", "x"), ("LUCID_HOME", "/h")], &[]).unwrap();
     assert_eq!(all.warnings, ["the environment variable LUCID_API_LISTENN is no setting and is ignored"]);
@@ -87,7 +97,7 @@ fn mistakes_name_place_key_value_and_expectation() {
             error("", &[("LUCID_ROLES", "king")], &[]),
             "environment, LUCID_ROLES: roles = \"king\": unknown variant `king`",
         ),
-        (error("", &[("LUCID_ROLES", "")], &[]), "environment, LUCID_ROLES: roles = []: give at least one"),
+        (error("", &[], &[("roles", "")]), "command line: roles = []: give at least one"),
         (
             error("", &[], &[("probe.relay_sessions", "-1")]),
             "command line: probe.relay_sessions = \"-1\": a whole number",

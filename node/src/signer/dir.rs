@@ -29,7 +29,7 @@ use crate::signer::files::{Disk, Files, folder_of, replace};
 use crate::signer::passphrase::PassphraseSource;
 use crate::signer::server::{SocketError, check_folder};
 use crate::signer::sets::{SetsError, SignerSets};
-use crate::signer::watermark::{Places, WatermarkError, WatermarkFile};
+use crate::signer::watermark::{Places, WatermarkError, WatermarkFile, Watermarks};
 
 /// The signer's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -246,13 +246,13 @@ impl SignerDir {
         Ok(OpenSigner { core: SignerCore::new(network, key, watermark, sets), lock })
     }
 
-    /// Makes the watermark's second copy anew.
+    /// Makes the watermark's second copy anew, or only checks that it can be made; what it holds.
     ///
     /// # Errors
     /// There is one, a file cannot be used, or a process signs.
-    pub fn make_copy(&self) -> Result<(), DirError> {
+    pub fn make_copy(&self, dry_run: bool) -> Result<Watermarks, DirError> {
         let _lock = self.lock()?;
-        Ok(WatermarkFile::make_copy(&Disk, &self.watermark())?)
+        Ok(WatermarkFile::make_copy(&Disk, &self.watermark(), dry_run)?)
     }
 
     fn key(&self, form: &KeyForm) -> Result<TronKey, DirError> {

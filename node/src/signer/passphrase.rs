@@ -80,7 +80,9 @@ fn private(path: &Path) -> io::Result<File> {
     let mode = file.metadata()?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(io::Error::other(format!(
-            "others may read it (mode {mode:04o}); run `chmod 600` on it, and choose another passphrase if it was exposed"
+            "others may read it (mode {mode:04o}); run `chmod 600 {}`, and choose another passphrase if it was \
+             exposed",
+            path.display()
         )));
     }
     Ok(file)

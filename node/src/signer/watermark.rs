@@ -199,16 +199,19 @@ impl<F: Files> WatermarkFile<F> {
         write(files, &places.copy, &empty)
     }
 
-    /// Makes the second copy anew.
+    /// Makes the second copy anew, or only checks that it can be made; what it holds.
     ///
     /// # Errors
     /// There is one, or a file could not be read or written.
-    pub fn make_copy(files: &F, places: &Places) -> Result<(), WatermarkError> {
+    pub fn make_copy(files: &F, places: &Places, dry_run: bool) -> Result<Watermarks, WatermarkError> {
         let watermarks = existing(files, places)?;
-        match read(files, &places.copy)? {
-            Some(_) => Err(WatermarkError::Exists(places.copy.clone())),
-            None => write(files, &places.copy, &watermarks),
+        if read(files, &places.copy)?.is_some() {
+            return Err(WatermarkError::Exists(places.copy.clone()));
         }
+        if !dry_run {
+            write(files, &places.copy, &watermarks)?;
+        }
+        Ok(watermarks)
     }
 
     /// Opens the files of this key for this network.

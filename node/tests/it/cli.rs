@@ -241,6 +241,27 @@ fn keys_for_the_payment_network_must_be_those_of_the_genesis() {
 }
 
 #[test]
+fn empty_variables_count_as_not_set() {
+    let folder = Folder::new();
+    let user = folder.0.path().join("user");
+    fs::create_dir(&user).unwrap();
+    let show = |home: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("LUCID_") {
+                command.env_remove(variable);
+            }
+        }
+        command.env("HOME", &user).env("LUCID_HOME", home).env("LUCID_API_LISTEN", "").env("LUCID_ROLES", "");
+        command.args(["config", "show"]).output().unwrap()
+    };
+    // Without a home of its own the user's is meant.
+    assert!(failure(&show(""), 1).contains(user.join(".lucid").to_str().unwrap()));
+    out(&lucid(&folder.home(), &["init", "--api", "127.0.0.1:8199"]));
+    assert!(out(&show(folder.home().to_str().unwrap())).contains("127.0.0.1:8199"));
+}
+
+#[test]
 fn commands_without_a_home_or_node_say_what_to_do() {
     let folder = Folder::new();
     for args in [vec!["run"], vec!["status"], vec!["config", "show"]] {
@@ -274,6 +295,19 @@ async fn readers_show_what_the_node_says() {
         payouts.contains("20.000001") && payouts.contains(&"09".repeat(32)) && payouts.contains("paid"),
         "{payouts}"
     );
+    // What is listed can be shown.
+    let listed = payouts.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    let export = json(&lucid(&home, &["payout", "export", "--json"]));
+    let id = export["payouts"][0]["payout_id"].as_str().unwrap();
+    assert!(listed.len() == 12 && id.starts_with(listed), "{payouts}");
+    for prefix in [listed, &listed[..4], &listed.to_uppercase(), id] {
+        assert_eq!(json(&lucid(&home, &["payout", "show", prefix, "--json"]))["payout_id"], id);
+    }
+    assert!(out(&lucid(&home, &["payout", "show", listed])).contains("as           worker\n"));
+    let unknown = if listed.starts_with("0000") { "1111" } else { "0000" };
+    let error = failure(&lucid(&home, &["payout", "show", unknown]), 1);
+    assert!(error.contains("no payout whose id begins with") && error.contains("`lucid payout list`"), "{error}");
+    assert!(failure(&lucid(&home, &["payout", "show", "12"]), 2).contains("its first 4 or more"));
     assert!(out(&lucid(&home, &["peers"])).contains("/ip4/127.0.0.1/tcp/7001"));
     let missing = failure(&lucid(&home, &["epochs", "--epoch", "99"]), 1);
     assert!(missing.contains("epoch 99 has no final block here (not_found, request "), "{missing}");
@@ -355,7 +389,7 @@ fn a_transfer_that_cannot_be_built_says_why() {
         ["--fee-limit", "1"],
         ["--ref-block-bytes", "0001"],
         ["--ref-block-hash", "0001020304050607"],
-        ["--expiration", "1"],
+        ["--expiration", "2"],
         ["--timestamp", "1"],
     ];
     let with = |flag: &str, value: &str| {
@@ -366,10 +400,16 @@ fn a_transfer_that_cannot_be_built_says_why() {
     };
     assert!(with("", "").status.success());
     let key = folder.0.path().join("missing");
+    let zero = "T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb";
     for (flag, value, code, told) in [
         ("--to", "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u", 2, "--to"),
         ("--to", "0xa614f803b6fd780986a42c78ec9c7f77e6ded13c", 2, "--to"),
-        ("--amount-micro", "-1", 2, "amount-micro"),
+        ("--amount-micro", "-1", 2, "a whole number of micro-USDT"),
+        ("--amount-micro", "0", 1, "a transfer of nothing"),
+        ("--owner", zero, 1, "--owner T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb is the zero address"),
+        ("--to", zero, 1, "--to T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb is the zero address"),
+        ("--contract", zero, 1, "--contract T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb is the zero address"),
+        ("--expiration", "1", 1, "--expiration 1 is not after --timestamp 1"),
         ("--ref-block-bytes", "00", 2, "4 hex digits"),
         ("--ref-block-hash", "zz", 2, "16 hex digits"),
         ("--expiration", "9223372036854775808", 1, "expiration 9223372036854775808 does not fit"),

@@ -589,7 +589,30 @@ fn a_restored_or_lost_watermark_keeps_it_from_starting() {
     fs::remove_file(bench.dir().join("watermark.copy")).unwrap();
     let error = bench.refuses(&["--plain-key"]);
     assert!(error.contains("lucid signer copy"), "{error}");
-    assert!(lucid(&["signer", "copy", "--dir", bench.dir().to_str().unwrap()]).status().unwrap().success());
+    let copy = |more: &[&str]| {
+        let dir = bench.dir();
+        let output =
+            lucid(&[&["signer", "copy", "--json", "--dir", dir.to_str().unwrap()][..], more].concat()).output();
+        let output = output.unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), said, String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said, _) = copy(&["--dry-run"]);
+    assert_eq!((code, &said["dry_run"]), (Some(0), &serde_json::json!(true)), "{said}");
+    assert!(!bench.dir().join("watermark.copy").exists());
+    let (code, said, _) = copy(&[]);
+    assert_eq!((code, &said["dry_run"]), (Some(0), &serde_json::json!(false)), "{said}");
+    assert_eq!(said["signer_address"], bench.address.to_string());
+    assert_eq!(fs::read(bench.dir().join("watermark.copy")).unwrap(), newest);
+    let (code, _, error) = copy(&["--dry-run"]);
+    assert!(code == Some(1) && error.contains("exists already"), "{error}");
+    let nowhere = bench.dir().join("nowhere");
+    for action in ["show", "copy"] {
+        let output = lucid(&["signer", action, "--dir", nowhere.to_str().unwrap()]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains("there is no signer at"), "{error}");
+        assert!(error.contains("lucid signer init --dir"), "{error}");
+    }
     let _process = bench.start();
     assert!(refusal(runtime.block_on(sign(&bench, &remote, bench.root(1, 99)))).contains("the total fell"));
 }

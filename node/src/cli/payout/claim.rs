@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use lucid_tron_bridge::vault;
 use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::id::PayoutAddress;
+use lucid_types::genesis::GenesisPool;
+use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::{AccountId, OwedAccount, TreeHash};
 use serde_json::json;
@@ -53,7 +54,7 @@ pub(in crate::cli) struct ClaimArgs {
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// Most TRX that it may cost [default: 100]
-    #[arg(long, value_name = "N", value_parser = values::trx)]
+    #[arg(long, value_name = "N", value_parser = values::trx, allow_negative_numbers = true)]
     max_trx: Option<Sun>,
     #[command(flatten)]
     confirm: ConfirmArgs,
@@ -144,8 +145,32 @@ fn own_account(args: &ClaimArgs, opened: &Opened) -> anyhow::Result<AccountId> {
     let (Some(ledger), Some(pool)) = (&opened.net.ledger, &opened.pool) else {
         bail!("say which account: --account ID, or --home of the worker's node");
     };
-    let kind = if args.commission { AccountKind::Commission } else { AccountKind::Worker };
-    Ok(ledger.account(pool, kind, &ledger.node_id()?))
+    let node = ledger.node_id()?;
+    let declared = ledger.network.pool(pool).context("the network has no such pool")?;
+    let kind = own_kind(declared, &node, args.commission)?;
+    Ok(ledger.account(pool, kind, &node))
+}
+
+/// Which account of the pool a node means by its own.
+fn own_kind(pool: &GenesisPool, node: &NodeId, commission: bool) -> anyhow::Result<AccountKind> {
+    let (is_member, is_owner) = (pool.members.contains(node), pool.owner == *node);
+    match (commission, is_member, is_owner) {
+        (false, true, _) => Ok(AccountKind::Worker),
+        (true, _, true) => Ok(AccountKind::Commission),
+        (false, false, true) => bail!(
+            "the home's node {node} is no worker of the pool {}, but its owner: --commission claims its commission",
+            pool.name
+        ),
+        (true, true, false) => bail!(
+            "the home's node {node} is not the owner of the pool {}, but one of its workers: leave --commission out",
+            pool.name
+        ),
+        (_, false, false) => bail!(
+            "the home's node {node} is neither a worker nor the owner of the pool {}: say which account with --account \
+             ACCOUNT_ID, or use the worker's home",
+            pool.name
+        ),
+    }
 }
 
 fn data(opened: &Opened, claim: &Claim) -> serde_json::Value {
@@ -209,4 +234,45 @@ async fn print_call(args: &ClaimArgs, opened: &Opened, claim: &Claim) -> anyhow:
             ),
         ),
     ]))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::amount::Ppm;
+    use lucid_types::genesis::{SignerSet, SplitRule, Vault};
+    use lucid_types::payout::VaultLimits;
+
+    use super::*;
+
+    #[test]
+    fn a_home_without_the_account_is_told_which_it_has() {
+        let (node, address) = (|byte| NodeId::from_bytes([byte; 32]), PayoutAddress::from_hash20([9; 20]));
+        let pool = GenesisPool {
+            name: "local".to_owned(),
+            owner: node(1),
+            members: vec![node(2)],
+            budget: MicroUsdt::new(1),
+            split: SplitRule::Equal,
+            commission: Ppm::ZERO,
+            commission_address: address,
+            vault: Vault {
+                address,
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
+                signers: SignerSet { era: 1, threshold: 1, members: Vec::new() },
+            },
+        };
+        assert_eq!(own_kind(&pool, &node(2), false).unwrap(), AccountKind::Worker);
+        assert_eq!(own_kind(&pool, &node(1), true).unwrap(), AccountKind::Commission);
+        for (seed, commission, told) in [
+            (1, false, "--commission claims"),
+            (2, true, "leave --commission out"),
+            (3, false, "--account ACCOUNT_ID"),
+            (3, true, "--account ACCOUNT_ID"),
+        ] {
+            let error = own_kind(&pool, &node(seed), commission).unwrap_err().to_string();
+            assert!(error.contains(told), "{seed} {commission}: {error}");
+        }
+    }
 }

@@ -1,17 +1,16 @@
-//! `lucid payout export`: payouts as CSV or as one JSON object a line. The same range of the same state gives the same bytes.
+//! `lucid payout export`: payouts as CSV or as JSON. The same range of the same state gives the same bytes.
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use lucid_types::payout::AccountKind;
 
-use crate::api::model::{PayoutStatus, PayoutView, StatusView};
+use crate::api::model::{PayoutList, PayoutStatus, PayoutView, StatusView};
 use crate::cli::values::iso_8601;
 use crate::cli::{Context, output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportArgs {
-    #[arg(long, value_enum)]
-    format: Format,
+    #[arg(long, value_enum, required_unless_present = "json")]
+    format: Option<Format>,
     /// The first settlement
     #[arg(long, value_name = "N", default_value_t = 1)]
     from: u64,
@@ -21,6 +20,9 @@ pub(in crate::cli) struct ExportArgs {
     /// Only this node's own
     #[arg(long)]
     own: bool,
+    /// Print one JSON object with all of them
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,13 +46,14 @@ pub(super) async fn export(args: &ExportArgs, context: &Context) -> anyhow::Resu
         is_request(payout.status) && payout.settlement <= to && me.is_none_or(|me| payout.worker == me)
     });
     payouts.sort_by_key(|payout| (payout.settlement, payout.payout_id));
+    let Some(format) = args.format else { return output::json(&PayoutList { payouts }) };
     let mut text = String::new();
-    if args.format == Format::Csv {
+    if format == Format::Csv {
         text.push_str(TITLES);
         text.push('\n');
     }
     for payout in &payouts {
-        match args.format {
+        match format {
             Format::Csv => text.push_str(&csv(payout)),
             Format::Jsonl => text.push_str(&serde_json::to_string(payout)?),
         }
@@ -67,16 +70,12 @@ const fn is_request(status: PayoutStatus) -> bool {
 /// No field holds a comma, a quote or a line end.
 fn csv(payout: &PayoutView) -> String {
     let or_empty = |value: Option<String>| value.unwrap_or_default();
-    let kind = match payout.kind {
-        AccountKind::Worker => "worker",
-        AccountKind::Commission => "commission",
-    };
     [
         payout.payout_id.to_string(),
         payout.pool.to_string(),
         payout.settlement.to_string(),
         payout.worker.to_string(),
-        kind.to_owned(),
+        output::kind(payout.kind).to_owned(),
         payout.address.to_string(),
         payout.amount_micro_usdt.to_string(),
         payout.owed_micro_usdt.to_string(),

@@ -188,7 +188,7 @@ pub(super) fn sign(path: &Path, confirm: &ConfirmArgs, context: &Context) -> any
             "\nThe home's node {me} was neither owner nor signer at first; has it become a signer since?\n"
         ));
     }
-    text.push_str(&format!("\nYour signature as {me} is added to {}.\n", path.display()));
+    text.push_str(&format!("\nYour signature as {me} {} added to {}.\n", confirm.will_be(), path.display()));
     if !confirm.confirm(&text)? {
         return done(confirm, &file, true, None);
     }
@@ -213,7 +213,8 @@ pub(super) async fn submit(path: &Path, confirm: &ConfirmArgs, context: &Context
     let view = node.pool(&file.command.pool).await?;
     let known = Signers { owner: view.owner, set: view.vault.signers.clone(), source: "the ledger" };
     let missing = file.missing(&known);
-    let text = format!("{}\nIt is sent: a block takes it, and nothing takes it back.\n", file.text(&known));
+    let text =
+        format!("{}\nIt {} sent: a block takes it, and nothing takes it back.\n", file.text(&known), confirm.will_be());
     ensure!(missing.is_empty(), "nothing was sent, because signatures are missing: {}", missing.join(", and "));
     let next = view.commands.saturating_add(1);
     ensure!(

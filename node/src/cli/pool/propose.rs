@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use lucid_types::genesis::SignerSet;
-use lucid_types::id::NodeId;
+use lucid_consensus::ledger::command::MAX_PROMISED;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::{GenesisPool, SignerSet};
+use lucid_types::id::{NodeId, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
+use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 use tokio::time::{Instant, sleep};
 
@@ -17,7 +20,7 @@ use crate::api::model::PoolView;
 use crate::cli::act::{ConfirmArgs, say};
 use crate::cli::node_api::NodeApi;
 use crate::cli::place::{HomeLedger, now_s};
-use crate::cli::values::{duration_of, usdt_of};
+use crate::cli::values::{IdPrefix, duration_of, usdt_of};
 use crate::cli::{Context, output, values};
 
 /// Between two looks at the ledger.
@@ -63,6 +66,77 @@ impl Pool {
         let view = node.pool(&id).await?;
         Ok(Self { ledger, node, view, key: home.load_key()? })
     }
+
+    /// The one member whose id begins so.
+    pub(super) fn member(&self, id: &IdPrefix) -> anyhow::Result<NodeId> {
+        member(declared(&self.ledger, &self.view)?, id)
+    }
+}
+
+fn declared<'a>(ledger: &'a HomeLedger, view: &PoolView) -> anyhow::Result<&'a GenesisPool> {
+    ledger.network.pool(&view.pool).with_context(|| format!("the home's network has no pool {}", view.pool))
+}
+
+fn member(pool: &GenesisPool, id: &IdPrefix) -> anyhow::Result<NodeId> {
+    let mut found = pool.members.iter().filter(|node| id.matches(node));
+    match (found.next(), found.next()) {
+        (Some(node), None) => Ok(*node),
+        (Some(first), Some(second)) => bail!(
+            "several members of the pool {} have an id that begins with {id}; give more of it: {first}, {second}{}",
+            pool.name,
+            if found.next().is_some() { ", ..." } else { "" }
+        ),
+        (None, _) => bail!(
+            "the pool {} has no member whose id begins with {id}; the genesis and `lucid payout list` name its members",
+            pool.name
+        ),
+    }
+}
+
+/// Whether some node's account of the pool can have this id: the members' and the owner's are all that there can be.
+fn check_account(ledger: &HomeLedger, id: &PoolId, pool: &GenesisPool, account: &AccountId) -> anyhow::Result<()> {
+    let commission = ledger.account(id, AccountKind::Commission, &pool.owner);
+    let mut workers = pool.members.iter().map(|node| ledger.account(id, AccountKind::Worker, node));
+    ensure!(
+        commission == *account || workers.any(|worker| worker == *account),
+        "the pool {} has no account {account}: it belongs to none of its members, nor to its owner for the commission",
+        pool.name
+    );
+    Ok(())
+}
+
+/// The ledger counts no more than [`MAX_PROMISED`].
+fn check_amount(counted: MicroUsdt, amount: MicroUsdt, what: &str) -> anyhow::Result<()> {
+    ensure!(
+        counted.checked_add(amount).is_some_and(|sum| sum <= MAX_PROMISED),
+        "{} is too much: the pool's {what} are {}, and the ledger counts no more than {}",
+        usdt_of(amount),
+        usdt_of(counted),
+        usdt_of(MAX_PROMISED)
+    );
+    Ok(())
+}
+
+/// Refuses what no block would take, as far as the node can know it.
+fn check_change(ledger: &HomeLedger, view: &PoolView, change: &PoolChange) -> anyhow::Result<()> {
+    match change {
+        PoolChange::Correct { account, amount } => {
+            check_account(ledger, &view.pool, declared(ledger, view)?, account)?;
+            check_amount(view.budgets_micro_usdt, *amount, "budgets")
+        }
+        PoolChange::Losses(amount) => check_amount(view.losses_micro_usdt, *amount, "losses"),
+        PoolChange::Suspend(true) => {
+            ensure!(view.suspended_from.is_none(), "the pool {} is suspended already", view.name);
+            Ok(())
+        }
+        PoolChange::Suspend(false) => {
+            ensure!(view.suspended_from.is_some(), "the pool {} is not suspended", view.name);
+            Ok(())
+        }
+        PoolChange::Signers { .. } | PoolChange::Limits { .. } => check_order(view),
+        // Who is a member was looked up; who is held only the ledger knows.
+        PoolChange::Hold(_) | PoolChange::Resume(_) => Ok(()),
+    }
 }
 
 impl ProposeArgs {
@@ -76,7 +150,7 @@ impl ProposeArgs {
             view.name,
             view.owner
         );
-        check_order(&view, &change)?;
+        check_change(&ledger, &view, &change)?;
         let until = UnixMillis::new(now_s().saturating_add(self.valid_for.into()).saturating_mul(1_000));
         let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), until, change };
         let mut command = CommandFile::new(&ledger, &view.name, record);
@@ -84,17 +158,28 @@ impl ProposeArgs {
         let known = Signers { owner: view.owner, set: signers.clone(), source: "the ledger" };
         let missing = command.missing(&known);
         let mut text = command.text(&known);
+        let more = || {
+            format!(
+                "this command needs more signatures, {}: give --file FILE, and let the others sign it",
+                missing.join(", and ")
+            )
+        };
+        let will_be = self.confirm.will_be();
         match (&self.file, missing.is_empty()) {
-            (Some(file), _) => text.push_str(&format!("\nSigned by this node and written to {}.\n", file.display())),
+            (Some(file), _) => {
+                text.push_str(&format!("\nIt {will_be} signed by this node and written to {}.\n", file.display()));
+            }
             (None, true) => {
-                text.push_str("\nSigned by this node and sent: a block takes it, and nothing takes it back.\n");
+                text.push_str(&format!(
+                    "\nIt {will_be} signed by this node and sent: a block takes it, and nothing takes it back.\n"
+                ));
+            }
+            (None, false) if self.confirm.dry_run => {
+                text.push_str(&format!("\nNothing would be sent: {}.\n", more()));
             }
             (None, false) => {
                 output_before_error(&self.confirm, &text)?;
-                bail!(
-                    "this command needs more signatures, {}: give --file FILE, and let the others sign it",
-                    missing.join(", and ")
-                );
+                bail!(more());
             }
         }
         if !self.confirm.confirm(&text)? {
@@ -134,10 +219,7 @@ pub(super) fn is_signer(signers: &SignerSet, node: &NodeId) -> bool {
 }
 
 /// The contract takes changes in their order, so one that it has not taken holds up all after it.
-fn check_order(view: &PoolView, change: &PoolChange) -> anyhow::Result<()> {
-    if !matches!(change, PoolChange::Signers { .. } | PoolChange::Limits { .. }) {
-        return Ok(());
-    }
+fn check_order(view: &PoolView) -> anyhow::Result<()> {
     let Some(contract) = &view.contract else {
         bail!(
             "the home's node does not read the vault (tron.providers): whether the earlier changes are in force is not known"
@@ -240,5 +322,64 @@ pub(super) fn describe(change: &PoolChange) -> Vec<(&'static str, String)> {
             ("cap", usdt_of(next.cap)),
             ("push fee", format!("{}, from the second settlement after", usdt_of(next.push_fee))),
         ],
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::amount::Ppm;
+    use lucid_types::genesis::{SplitRule, Vault};
+    use lucid_types::id::PayoutAddress;
+    use lucid_types::payout::VaultLimits;
+
+    use super::*;
+    use crate::cli::values::id_prefix;
+
+    fn pool() -> GenesisPool {
+        let address = PayoutAddress::from_hash20([9; 20]);
+        let node = |last| {
+            let mut id = [0xab; 32];
+            id[31] = last;
+            NodeId::from_bytes(id)
+        };
+        GenesisPool {
+            name: "local".to_owned(),
+            owner: NodeId::from_bytes([1; 32]),
+            members: vec![NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)],
+            budget: MicroUsdt::new(1),
+            split: SplitRule::Equal,
+            commission: Ppm::ZERO,
+            commission_address: address,
+            vault: Vault {
+                address,
+                nonce: 0,
+                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
+                signers: SignerSet { era: 1, threshold: 1, members: Vec::new() },
+            },
+        }
+    }
+
+    #[test]
+    fn a_member_is_named_by_enough_of_its_id_and_never_guessed() {
+        let pool = pool();
+        let member = |text: &str| member(&pool, &id_prefix(text).unwrap()).map_err(|error| error.to_string());
+        assert_eq!(member("cdcd").unwrap(), pool.members[0]);
+        assert_eq!(member(&pool.members[2].to_string()).unwrap(), pool.members[2]);
+        let error = member("abab").unwrap_err();
+        assert!(error.contains("give more of it") && error.ends_with(", ..."), "{error}");
+        for text in ["abcd", &NodeId::from_bytes([5; 32]).to_string()] {
+            assert!(member(text).unwrap_err().contains("the pool local has no member whose id begins with"), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_that_no_block_would_take_are_refused() {
+        let most = MAX_PROMISED.saturating_sub(MicroUsdt::new(7));
+        check_amount(most, MicroUsdt::new(7), "losses").unwrap();
+        for (counted, amount) in [(most, 8), (MicroUsdt::ZERO, (1 << 62) + 1), (most, u64::MAX)] {
+            let error = check_amount(counted, MicroUsdt::new(amount), "losses").unwrap_err().to_string();
+            assert!(error.contains("the pool's losses are") && error.contains("4611686018427.387904 USDT"), "{error}");
+        }
     }
 }

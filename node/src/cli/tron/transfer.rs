@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::trc20::TransferCall;
@@ -34,7 +34,7 @@ pub(in crate::cli) struct BuildTransfer {
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     contract: PayoutAddress,
     /// How much, in micro-USDT
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = micro)]
     amount_micro: u64,
     /// Most sun to burn for energy
     #[arg(long, value_name = "SUN")]
@@ -61,13 +61,36 @@ pub(in crate::cli) struct BuildTransfer {
     json: Json,
 }
 
+fn micro(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a whole number of micro-USDT from 0 to {} is expected", u64::MAX))
+}
+
 fn bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{} hex digits are expected", 2 * N))?;
     Ok(bytes)
 }
 
+/// Refuses what the network would refuse, or what would lose the money.
+fn check(args: &BuildTransfer) -> anyhow::Result<()> {
+    for (flag, address) in [("--owner", &args.owner), ("--to", &args.to), ("--contract", &args.contract)] {
+        ensure!(
+            address.hash20() != [0; 20],
+            "{flag} {address} is the zero address, which nobody has a key of and where no contract lies"
+        );
+    }
+    ensure!(args.amount_micro > 0, "--amount-micro 0: a transfer of nothing costs energy and pays nobody");
+    ensure!(
+        args.expiration > args.timestamp,
+        "--expiration {} is not after --timestamp {}: no block could include the transfer",
+        args.expiration,
+        args.timestamp
+    );
+    Ok(())
+}
+
 pub(super) fn build_transfer(args: &BuildTransfer) -> anyhow::Result<()> {
+    check(args)?;
     let call = TransferCall {
         owner: args.owner,
         token: args.contract,

@@ -5,7 +5,7 @@ use clap::Args;
 use lucid_tron_bridge::vault::{Creation, code_hash, creation_code};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::payout::VaultLimits;
 use serde_json::json;
 
@@ -42,13 +42,13 @@ pub(in crate::cli) struct DeployArgs {
     #[arg(long, value_name = "K")]
     threshold: u8,
     /// Most USDT that leaves the vault in a period
-    #[arg(long, value_name = "USDT", value_parser = values::some_usdt)]
+    #[arg(long, value_name = "USDT", value_parser = values::some_usdt, allow_negative_numbers = true)]
     cap: MicroUsdt,
     /// Length of a period, for example 24h
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::seconds)]
     period: u32,
     /// USDT that whoever pushes payments gets for each
-    #[arg(long, value_name = "USDT", default_value = "0", value_parser = values::usdt)]
+    #[arg(long, value_name = "USDT", default_value = "0", value_parser = values::usdt, allow_negative_numbers = true)]
     push_fee: MicroUsdt,
     /// Notice that the owner's acts need [default: the least allowed, two settlements and 24 hours]
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
@@ -97,7 +97,7 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
     if args.send.confirm.json.json {
         return Ok(());
     }
-    output::print(&next_steps(&net, &vault, &plan, &args.signers))
+    output::print(&next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers))
 }
 
 fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<Plan> {
@@ -210,16 +210,23 @@ fn act(args: &DeployArgs, net: &Net, creation: &Creation<'_>) -> Act {
     Act { usual_trx: USUAL_TRX, ..Act::new(Step::Deploy { code: creation_code(creation) }, facts, data) }
 }
 
-fn next_steps(net: &Net, vault: &PayoutAddress, plan: &Plan, given: &[SignerArg]) -> String {
+fn next_steps(
+    network: &str,
+    genesis_block: &SolidBlockId,
+    vault: &PayoutAddress,
+    plan: &Plan,
+    given: &[SignerArg],
+) -> String {
     let Plan { token, signers, limits, .. } = plan;
     let mut text = format!(
         "\nThe vault stands at {vault}.\n\nNext:\n\
-         1. Put this into the genesis, below the pool it pays for:\n\n\
-         [tron]\nnetwork = \"{}\"\ngenesis_block = \"{}\"\nusdt = \"{token}\"\n\n\
+         1. Put this into the genesis, unless it is there already:\n\n\
+         [tron]\nnetwork = \"{network}\"\ngenesis_block = \"{genesis_block}\"\nusdt = \"{token}\"\n\n\
+         2. Put this directly below the [[pool]] that the vault pays for:\n\n\
          [pool.vault]\naddress = \"{vault}\"\nnonce = 0\n\n\
          [pool.vault.limits]\ncap = {}\npush_fee = {}\n\n\
          [pool.vault.signers]\nera = 1\nthreshold = {}\n",
-        net.network, net.genesis_block, limits.cap, limits.push_fee, signers.threshold
+        limits.cap, limits.push_fee, signers.threshold
     );
     for signer in given {
         let node = signer.node.map_or_else(|| "<node id of this signer's node>".to_owned(), |node| node.to_string());
@@ -229,9 +236,49 @@ fn next_steps(net: &Net, vault: &PayoutAddress, plan: &Plan, given: &[SignerArg]
         ));
     }
     text.push_str(
-        "\n2. Check it from another machine: lucid vault verify\n\
-         3. Give it USDT: lucid vault fund --amount N\n\
-         4. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n",
+        "\n3. Check it from another machine: lucid vault verify\n\
+         4. Give it USDT: lucid vault fund --amount N\n\
+         5. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n",
     );
     text
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use toml::Table;
+
+    use super::*;
+
+    /// What is between two texts.
+    fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+        text.split_once(from).unwrap().1.split_once(to).unwrap().0
+    }
+
+    #[test]
+    fn each_part_of_the_genesis_is_printed_with_its_place() {
+        let address = |byte| PayoutAddress::from_hash20([byte; 20]);
+        let given = SignerArg { node: Some(NodeId::from_bytes([4; 32])), key_address: address(3) };
+        let member = TreasurySigner { node: NodeId::from_bytes([4; 32]), key_address: address(3) };
+        let plan = Plan {
+            token: address(2),
+            signers: SignerSet { era: 1, threshold: 1, members: vec![member] },
+            limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::new(1) },
+            delay: 60,
+        };
+        let text = next_steps("local", &SolidBlockId::from_bytes([5; 32]), &address(1), &plan, &[given]);
+        let network = between(&text, "unless it is there already:\n", "2. Put this");
+        let vault = between(&text, "directly below the [[pool]] that the vault pays for:\n", "3. Check");
+        let network: Table = network.parse().unwrap();
+        assert_eq!(network.keys().collect::<Vec<_>>(), ["tron"]);
+        assert_eq!(network["tron"]["usdt"].as_str(), Some(&*address(2).to_string()));
+        // As a person puts it there.
+        let genesis: Table = format!("[[pool]]\nname = \"one\"\n[[pool]]\nname = \"two\"\n{vault}").parse().unwrap();
+        assert_eq!(genesis.keys().collect::<Vec<_>>(), ["pool"]);
+        assert!(genesis["pool"][0].get("vault").is_none());
+        let vault = &genesis["pool"][1]["vault"];
+        assert_eq!(vault["address"].as_str(), Some(&*address(1).to_string()));
+        assert_eq!(vault["limits"]["cap"].as_integer(), Some(50));
+        assert_eq!(vault["signers"]["signer"][0]["key_address"].as_str(), Some(&*address(3).to_string()));
+    }
 }

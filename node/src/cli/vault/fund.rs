@@ -16,7 +16,7 @@ pub(in crate::cli) struct FundArgs {
     #[command(flatten)]
     vault: VaultArgs,
     /// How much
-    #[arg(long, value_name = "USDT", value_parser = values::some_usdt)]
+    #[arg(long, value_name = "USDT", value_parser = values::some_usdt, allow_negative_numbers = true)]
     amount: MicroUsdt,
     #[command(flatten)]
     send: SendArgs,
@@ -27,6 +27,12 @@ pub(super) async fn fund(args: &FundArgs, context: &Context) -> anyhow::Result<(
     let opened = args.vault.open(context).await?;
     opened.check_code().await?;
     let (vault, token, now) = (opened.vault, opened.snapshot.token, opened.now_s());
+    ensure!(
+        !opened.snapshot.is_closed(now),
+        "the vault is closed for good since {}: it pays nobody any more, and only a withdrawal of its owner gets funds out. Fund \
+         its successor; nothing was sent",
+        when(opened.snapshot.close_from, now)
+    );
     let from = key.address();
     let has = opened.net.client.token_balance(&token, &from).await?;
     ensure!(

@@ -38,7 +38,7 @@ pub(in crate::cli) struct ProposeLimits {
     #[arg(long, value_name = "USDT", value_parser = values::some_usdt, required_unless_present = "push_fee")]
     cap: Option<MicroUsdt>,
     /// USDT that whoever pushes payments gets for each [default: as it is]
-    #[arg(long, value_name = "USDT", value_parser = values::usdt)]
+    #[arg(long, value_name = "USDT", value_parser = values::usdt, allow_negative_numbers = true)]
     push_fee: Option<MicroUsdt>,
     #[command(flatten)]
     propose: ProposeArgs,

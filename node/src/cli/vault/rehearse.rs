@@ -20,9 +20,11 @@ use serde_json::{Value, json};
 use super::open::{Opened, VaultArgs};
 use crate::api::model::PoolView;
 use crate::cli::act::warn;
-use crate::cli::values::{check_recipient, duration_of, trx_of, usdt_of};
+use crate::cli::values::{check_recipient, duration_of, trx_of, usdt_of, utc};
 use crate::cli::{Context, Json, output};
 
+/// Sun in a TRX.
+const SUN: u64 = 1_000_000;
 /// Energy that the vault adds to a transfer in a batch of ten, if the account was paid before.
 const PER_ITEM: u64 = 11_800;
 /// More, if it never was: its sum is a new word of storage.
@@ -82,14 +84,12 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
     let (recipients, snapshot) = recipients(&opened, &view, context).await?;
     let need = need(args, &opened, &view, &snapshot, &prices, recipients).await?;
     let gas = gas(&opened, &view, &prices).await?;
-    let now = opened.now_s();
-    let all = need.amount.saturating_add(need.fees);
-    let missing = all.saturating_sub(snapshot.funds);
-    let periods = all.get().div_ceil(snapshot.limits.cap.get().max(1)).max(1);
-    let verdicts = verdicts(&need, &gas, &view, missing, periods, &snapshot, now);
+    let vault = VaultState::new(&snapshot, need.amount.saturating_add(need.fees), opened.now_s());
+    let per_day = Sun::new(u64::from(context.configuration()?.config.bridge.max_trx_per_day).saturating_mul(SUN));
+    let verdicts = verdicts(&need, &gas, per_day, view.suspended_from, &vault);
     warn(&opened.net.warnings)?;
     if args.json.json {
-        return output::json(&json(&opened, &need, &gas, &snapshot, missing, periods, &verdicts));
+        return output::json(&json(&opened, &need, &gas, per_day, &vault, &verdicts));
     }
     let mut lines = vec![
         (
@@ -103,13 +103,20 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
         ("pays", usdt_of(need.amount)),
         ("push fees", usdt_of(need.fees)),
         ("funds", usdt_of(snapshot.funds)),
-        ("top up by", usdt_of(missing)),
+        ("top up by", usdt_of(vault.missing)),
         (
             "cap",
-            format!("{} in {}: {periods} period(s)", usdt_of(snapshot.limits.cap), duration_of(snapshot.period.into())),
+            format!(
+                "{} in {}: {} period(s)",
+                usdt_of(snapshot.limits.cap),
+                duration_of(snapshot.period.into()),
+                vault.periods
+            ),
         ),
+        ("left of it", format!("{}, until {}", usdt_of(vault.left_of_cap), utc(vault.period_ends))),
         ("energy", need.energy.to_string()),
         ("costs about", format!("{} without staked or rented energy", trx_of(need.cost))),
+        ("allowed", format!("{} in 24 h (bridge.max_trx_per_day)", trx_of(per_day))),
     ];
     lines.extend(verdicts.iter().map(|verdict| ("note", verdict.clone())));
     output::print(&output::pairs(&lines))?;
@@ -227,29 +234,88 @@ async fn gas(opened: &Opened, view: &PoolView, prices: &ChainParameters) -> anyh
     Ok(found)
 }
 
-fn verdicts(
-    need: &Need,
-    gas: &[Gas],
-    view: &PoolView,
-    missing: MicroUsdt,
+/// What the vault can do about the payday now.
+struct VaultState {
+    funds: MicroUsdt,
+    cap: MicroUsdt,
+    /// What the cap still lets out in this period.
+    left_of_cap: MicroUsdt,
+    /// In Unix seconds.
+    period_ends: u64,
+    /// Periods that it takes, this one included.
     periods: u64,
-    snapshot: &VaultSnapshot,
-    now: u64,
-) -> Vec<String> {
-    let mut said = Vec::new();
-    if missing > MicroUsdt::ZERO {
+    /// What the funds lack. Nothing is added to a closed vault.
+    missing: MicroUsdt,
+    /// Whether the whole payday would need more periods than this one if nothing of the cap were used.
+    is_over_cap: bool,
+    is_closed: bool,
+    is_paused: bool,
+}
+
+impl VaultState {
+    fn new(snapshot: &VaultSnapshot, all: MicroUsdt, now_s: u64) -> Self {
+        let (cap, left_of_cap) = (snapshot.limits.cap, snapshot.left_of_cap(now_s));
+        let later = all.saturating_sub(left_of_cap);
+        let period = u64::from(snapshot.period).max(1);
+        let is_closed = snapshot.is_closed(now_s);
+        Self {
+            funds: snapshot.funds,
+            cap,
+            left_of_cap,
+            period_ends: (now_s / period).saturating_add(1).saturating_mul(period),
+            periods: later.get().div_ceil(cap.get().max(1)).saturating_add(1),
+            missing: if is_closed { MicroUsdt::ZERO } else { all.saturating_sub(snapshot.funds) },
+            is_over_cap: all > cap,
+            is_closed,
+            is_paused: snapshot.is_paused(now_s),
+        }
+    }
+
+    fn verdicts(&self) -> Vec<String> {
+        if self.is_closed {
+            return vec![
+                "the vault is closed for good: it pays nobody any more, and funds sent there help nobody; its successor pays what \
+                 is owed (`lucid vault show` says more)"
+                    .to_owned(),
+            ];
+        }
+        let mut said = Vec::new();
+        if self.missing > MicroUsdt::ZERO {
+            said.push(format!(
+                "the funds do not suffice: `lucid vault fund --amount {}`",
+                usdt_of(self.missing).trim_end_matches(" USDT")
+            ));
+        }
+        if self.is_over_cap {
+            said.push(format!(
+                "the cap spreads it over {} periods; `lucid vault limits propose` changes it",
+                self.periods
+            ));
+        } else if self.periods > 1 {
+            said.push(format!(
+                "{} of the cap are left in this period: before {} the rest is not paid",
+                usdt_of(self.left_of_cap),
+                utc(self.period_ends)
+            ));
+        }
+        if self.is_paused {
+            said.push("the vault is paused; `lucid vault show` says more".to_owned());
+        }
+        said
+    }
+}
+
+fn verdicts(need: &Need, gas: &[Gas], per_day: Sun, suspended_from: Option<u64>, vault: &VaultState) -> Vec<String> {
+    let mut said = vault.verdicts();
+    if need.cost > per_day {
         said.push(format!(
-            "the funds do not suffice: `lucid vault fund --amount {}`",
-            usdt_of(missing).trim_end_matches(" USDT")
+            "it costs {}, and bridge.max_trx_per_day of this home allows {} in 24 hours: what is over waits for the next day or \
+             for another pusher; each pusher's own configuration counts",
+            trx_of(need.cost),
+            trx_of(per_day)
         ));
     }
-    if periods > 1 {
-        said.push(format!("the cap spreads it over {periods} periods; `lucid vault limits propose` changes it"));
-    }
-    if snapshot.is_closed(now) || snapshot.is_paused(now) {
-        said.push("the vault is paused or closed; `lucid vault show` says more".to_owned());
-    }
-    if let Some(from) = view.suspended_from {
+    if let Some(from) = suspended_from {
         said.push(format!(
             "the pool is suspended: no roots are made from settlement {from} on; `lucid pool suspend --end` ends it"
         ));
@@ -267,15 +333,7 @@ fn verdicts(
     said
 }
 
-fn json(
-    opened: &Opened,
-    need: &Need,
-    gas: &[Gas],
-    snapshot: &VaultSnapshot,
-    missing: MicroUsdt,
-    periods: u64,
-    verdicts: &[String],
-) -> Value {
+fn json(opened: &Opened, need: &Need, gas: &[Gas], per_day: Sun, vault: &VaultState, verdicts: &[String]) -> Value {
     let failing = need.failing.iter().map(|(recipient, why)| {
         json!({ "account": recipient.id, "to": recipient.to, "amount_micro_usdt": recipient.amount, "problem": why })
     });
@@ -290,15 +348,119 @@ fn json(
         "recipients": need.recipients,
         "amount_micro_usdt": need.amount,
         "push_fees_micro_usdt": need.fees,
-        "funds_micro_usdt": snapshot.funds,
-        "top_up_micro_usdt": missing,
-        "cap_micro_usdt": snapshot.limits.cap,
-        "periods": periods,
+        "funds_micro_usdt": vault.funds,
+        "top_up_micro_usdt": vault.missing,
+        "cap_micro_usdt": vault.cap,
+        "left_of_cap_micro_usdt": vault.left_of_cap,
+        "period_ends": vault.period_ends,
+        "periods": vault.periods,
+        "is_closed": vault.is_closed,
         "energy": need.energy,
         "cost_sun": need.cost,
+        "allowed_per_day_sun": per_day,
         "is_sampled": need.is_sampled,
         "failing": failing.collect::<Vec<_>>(),
         "elected": gas.collect::<Vec<_>>(),
         "notes": verdicts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_types::payout::VaultLimits;
+
+    use super::*;
+
+    const NOW: u64 = 350;
+
+    /// A vault with 100 micro-USDT, a cap of 50 in 100 seconds, of which so much was used in the period of [`NOW`].
+    fn vault(spent: u64) -> VaultSnapshot {
+        let address = PayoutAddress::from_hash20([1; 20]);
+        VaultSnapshot {
+            settlement: 1,
+            total: MicroUsdt::new(1_000),
+            fees: MicroUsdt::ZERO,
+            era: 1,
+            nonce: 0,
+            threshold: 1,
+            root: None,
+            leader: None,
+            until: 0,
+            limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::ZERO },
+            owner_pause_from: 0,
+            signer_pause_until: 0,
+            close_from: 0,
+            pauses_used: 0,
+            pausing: 0,
+            lifting: 0,
+            withdrawal: None,
+            paid_out: MicroUsdt::new(spent),
+            fees_paid: MicroUsdt::ZERO,
+            spent: MicroUsdt::new(spent),
+            window: 3,
+            funds: MicroUsdt::new(100),
+            token: address,
+            owner: address,
+            previous: None,
+            period: 100,
+            delay: 200,
+            paid: BTreeMap::new(),
+        }
+    }
+
+    fn state(snapshot: &VaultSnapshot, all: u64) -> VaultState {
+        VaultState::new(snapshot, MicroUsdt::new(all), NOW)
+    }
+
+    #[test]
+    fn what_is_left_of_the_cap_counts_in_this_period() {
+        for (spent, all, periods, told) in [
+            (0, 0, 1, None),
+            (0, 50, 1, None),
+            (20, 30, 1, None),
+            (20, 31, 2, Some("0.000030 USDT of the cap are left in this period: before 1970-01-01 00:06:40 UTC")),
+            (50, 50, 2, Some("0.000000 USDT of the cap are left")),
+            (0, 51, 2, Some("the cap spreads it over 2 periods")),
+            (50, 100, 3, Some("the cap spreads it over 3 periods")),
+        ] {
+            let state = state(&vault(spent), all);
+            assert_eq!((state.periods, state.missing), (periods, MicroUsdt::ZERO), "{spent} {all}");
+            let said = state.verdicts();
+            assert_eq!(said.len(), usize::from(told.is_some()), "{said:?}");
+            assert!(told.is_none_or(|told| said[0].contains(told)), "{said:?}");
+        }
+        // What was spent in an earlier period does not count.
+        let earlier = VaultSnapshot { window: 2, ..vault(50) };
+        assert_eq!(state(&earlier, 50).periods, 1);
+    }
+
+    #[test]
+    fn a_closed_vault_is_not_to_be_funded() {
+        let open = state(&vault(0), 120);
+        assert_eq!(open.missing, MicroUsdt::new(20));
+        assert!(open.verdicts().iter().any(|said| said.contains("lucid vault fund --amount 0.000020")));
+        let closed = state(&VaultSnapshot { close_from: NOW, ..vault(0) }, 120);
+        let said = closed.verdicts();
+        assert_eq!(closed.missing, MicroUsdt::ZERO);
+        assert!(said.len() == 1 && said[0].contains("closed for good") && !said[0].contains("vault fund"), "{said:?}");
+        let paused = state(&VaultSnapshot { signer_pause_until: NOW + 1, ..vault(0) }, 10).verdicts();
+        assert!(paused.len() == 1 && paused[0].contains("paused"), "{paused:?}");
+    }
+
+    #[test]
+    fn a_payday_beyond_the_daily_limit_is_told() {
+        let need = |cost| Need {
+            recipients: 1,
+            amount: MicroUsdt::new(10),
+            fees: MicroUsdt::ZERO,
+            energy: 1,
+            cost: Sun::new(cost),
+            failing: Vec::new(),
+            is_sampled: false,
+        };
+        let vault = state(&vault(0), 10);
+        assert_eq!(verdicts(&need(5), &[], Sun::new(5), None, &vault), ["everything suffices"]);
+        let said = verdicts(&need(6), &[], Sun::new(5), None, &vault);
+        assert!(said.len() == 1 && said[0].contains("bridge.max_trx_per_day"), "{said:?}");
+    }
 }

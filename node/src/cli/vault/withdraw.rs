@@ -29,7 +29,7 @@ pub(in crate::cli) struct AskArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     to: PayoutAddress,
     /// How much
-    #[arg(long, value_name = "USDT", value_parser = values::some_usdt)]
+    #[arg(long, value_name = "USDT", value_parser = values::some_usdt, allow_negative_numbers = true)]
     amount: MicroUsdt,
     #[command(flatten)]
     owner: OwnerArgs,

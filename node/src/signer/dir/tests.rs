@@ -38,7 +38,7 @@ fn a_folder_is_made_once_and_opened_by_one() {
     assert_eq!(opened.core.status().address, address);
     let error = dir.open(&KeyForm::Plain).unwrap_err();
     assert!(error.to_string().contains(&format!("({})", std::process::id())), "{error}");
-    assert!(matches!(dir.make_copy(), Err(DirError::Locked { .. })));
+    assert!(matches!(dir.make_copy(false), Err(DirError::Locked { .. })));
     drop(opened);
     dir.open(&KeyForm::Plain).unwrap();
 }
@@ -105,7 +105,7 @@ fn a_lost_copy_is_made_anew_only_when_asked_for() {
     fs::remove_file(other_disk.join("copy")).unwrap();
     let error = dir.open(&KeyForm::Plain).unwrap_err().to_string();
     assert!(error.contains("lucid signer copy"), "{error}");
-    dir.make_copy().unwrap();
+    dir.make_copy(false).unwrap();
     let opened = dir.open(&KeyForm::Plain).unwrap();
     assert!(opened.core.status().pools.is_empty(), "no pool has this key yet");
     assert!(opened.core.network().pool(&PoolId::from_bytes([1; 32])).is_none());

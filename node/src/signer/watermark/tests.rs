@@ -309,9 +309,11 @@ fn a_missing_file_is_never_an_empty_one() {
         assert!(error.contains(wanted), "{error}");
     }
     let disk = fresh();
-    assert!(matches!(WatermarkFile::make_copy(&disk, &places()), Err(WatermarkError::Exists(path)) if path == copy));
+    assert!(
+        matches!(WatermarkFile::make_copy(&disk, &places(), false), Err(WatermarkError::Exists(path)) if path == copy)
+    );
     disk.remove(&copy).unwrap();
-    WatermarkFile::make_copy(&disk, &places()).unwrap();
+    WatermarkFile::make_copy(&disk, &places(), false).unwrap();
     start(&disk, &chain).unwrap();
     let again = WatermarkFile::create(&disk, &places(), address(), None);
     assert!(matches!(again, Err(WatermarkError::Exists(path)) if path == file));

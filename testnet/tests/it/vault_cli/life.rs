@@ -231,6 +231,8 @@ fn an_owners_whole_life() {
     net.travel(DELAY + 1);
     assert_eq!(world.show()["is_closed"], true);
     refused(&world.by_owner(&["vault", "pause"]), &["closed for good"]);
+    refused(&fund("5", &holder), &["closed for good since", "Fund its successor", "nothing was sent"]);
+    assert_eq!(world.show()["funds_micro_usdt"], 1_000_000_000);
 
     // Withdrawing what is left.
     let owner = net.address(OWNER);

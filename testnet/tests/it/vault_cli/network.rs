@@ -123,6 +123,7 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     let rehearsed = answer(&owner.run(&["vault", "rehearse", "--json"]));
     assert_eq!((&rehearsed["recipients"], &rehearsed["top_up_micro_usdt"]), (&json!(2), &json!(0)), "{rehearsed}");
     assert_eq!(rehearsed["elected"][0]["suffices"], true, "{rehearsed}");
+    assert_eq!((&rehearsed["is_closed"], &rehearsed["allowed_per_day_sun"]), (&json!(false), &json!(500_000_000)));
     let listed = answer(&owner.run(&["payout", "list", "--json"]));
     let one = text(&listed, "/payouts/0/payout_id").to_owned();
     assert_eq!(text(&answer(&owner.run(&["payout", "show", &one, "--json"])), "/payout_id"), one);
@@ -146,7 +147,27 @@ fn an_owner_directs_the_pool_of_a_running_network() {
         text(&answer(&run(&["status", "--json"], &["--home", &home(&net, "worker-2")])), "/node_id").to_owned();
     let dry = answer(&owner.run(&["pool", "hold", &worker, "--dry-run", "--json"]));
     assert_eq!((&dry["dry_run"], &dry["command"]["command"]["number"]), (&json!(true), &json!(1)));
+    let dry = owner.run(&["pool", "hold", &worker[..16], "--dry-run"]);
+    let said = String::from_utf8_lossy(&dry.stdout).into_owned();
+    assert!(dry.status.success() && said.contains("would be signed by this node and sent"), "{said}");
+    assert!(said.contains(&format!("holds member {worker}")), "{said}");
     refused(&owner.run(&["pool", "hold", &worker]), &["--yes"]);
+    // What no block would take is refused before it is signed.
+    let nobody = "01".repeat(32);
+    for (act, told) in [
+        (&["pool", "hold", nobody.as_str()][..], "has no member whose id begins with"),
+        (&["pool", "correct", nobody.as_str(), "5"], "has no account"),
+        (&["pool", "losses", "5000000000000"], "is too much"),
+        (&["pool", "suspend", "--end"], "is not suspended"),
+    ] {
+        refused(&owner.run(&[act, &["--dry-run"]].concat()), &[told]);
+    }
+    // A dry run says that others must sign, and is no failure.
+    let losses = ["pool", "losses", "5", "--dry-run"];
+    assert_eq!(answer(&owner.run(&[&losses[..], &["--json"]].concat()))["dry_run"], true);
+    let dry = owner.run(&losses);
+    let said = String::from_utf8_lossy(&dry.stdout).into_owned();
+    assert!(dry.status.success() && said.contains("Nothing would be sent: this command needs more"), "{said}");
     refused(&run(&["pool", "hold", &worker, "--yes"], &["--home", &home(&net, "worker-1")]), &["neither the owner"]);
     let held = answer(&owner.run(&["pool", "hold", &worker, "--yes", "--json"]));
     assert!(held["height"].as_u64() > Some(0), "{held}");
