@@ -4,8 +4,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use lucid_node::api::model::{EpochList, EpochView, ErrorBody, PayoutList, PayoutView, ScoreList, StatusView};
-use lucid_types::id::PayoutId;
+use lucid_node::api::model::{
+    EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PoolView, ScoreList, StatusView,
+};
+use lucid_types::id::{PayoutId, PoolId};
 use serde::de::DeserializeOwned;
 
 use crate::http::{self, Answer};
@@ -122,6 +124,14 @@ impl NodeApi {
     /// As above.
     pub async fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ApiError> {
         self.find(&format!("/api/v1/payouts/{id}")).await
+    }
+
+    /// A pool with its alerts; `None` when the node does not know it.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pool(&self, id: &PoolId) -> Result<Option<PoolView>, ApiError> {
+        self.find(&format!("/api/v1/pools/{id}")).await
     }
 
     async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
+use crate::funding::GAS_TRX;
 use crate::plan::Role;
 use crate::ports::NodePorts;
 use crate::process::clean_environment;
@@ -98,9 +99,16 @@ impl Lucid {
         self.ask(init_arguments(plan)).await.with_context(|| format!("make the home of {}", plan.name))
     }
 
-    /// Arguments with which a node of `home` runs.
-    pub fn run_arguments(home: &Path) -> Vec<OsString> {
-        vec!["run".into(), "--home".into(), home.into()]
+    /// Arguments with which the node `name` of `home` runs. It gives its name as API key to the local TRON network at this URL, which
+    /// takes any key and counts requests by it: no secret. It may spend all TRX that it was given.
+    pub fn run_arguments(home: &Path, name: &str, tron: &str) -> Vec<OsString> {
+        let mut arguments = vec!["run".into(), "--home".into(), home.into()];
+        if let Some(host) = host(tron) {
+            arguments.extend(["--set".into(), format!("tron.api_keys={host}={name}").into()]);
+        }
+        let all = GAS_TRX.get() / 1_000_000;
+        arguments.extend(["--set".into(), format!("bridge.max_trx_per_day={all}").into()]);
+        arguments
     }
 
     async fn ask<T: DeserializeOwned>(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<T> {
@@ -143,6 +151,13 @@ fn init_arguments(plan: &HomePlan<'_>) -> Vec<OsString> {
     arguments
 }
 
+/// The host of a URL.
+fn host(url: &str) -> Option<&str> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let end = if authority.ends_with(']') { authority.len() } else { authority.rfind(':').unwrap_or(authority.len()) };
+    authority.get(..end).filter(|host| !host.is_empty())
+}
+
 /// The address that every other home names.
 pub fn bootstrap_address(ports: NodePorts, identity: &Identity) -> String {
     format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports.p2p, identity.peer_id)
@@ -173,6 +188,17 @@ mod tests {
         );
         let alone = HomePlan { bootstrap: None, ..plan };
         assert!(!init_arguments(&alone).contains(&"--bootstrap".into()));
+    }
+
+    #[test]
+    fn a_node_tells_the_local_tron_network_its_name() {
+        let arguments = Lucid::run_arguments(Path::new("/h"), "worker-1", "http://127.0.0.1:9000");
+        assert_eq!(
+            arguments.join(" ".as_ref()),
+            "run --home /h --set tron.api_keys=127.0.0.1=worker-1 --set bridge.max_trx_per_day=2000"
+        );
+        let hosts = ["http://localhost/x", "https://[::1]:90", "nonsense", "http://"].map(host);
+        assert_eq!(hosts, [Some("localhost"), Some("[::1]"), None, None]);
     }
 
     #[test]

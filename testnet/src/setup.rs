@@ -170,7 +170,7 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         children.add(Spec {
             name: node.plan.name.clone(),
             program: lucid.path().into(),
-            args: Lucid::run_arguments(&home),
+            args: Lucid::run_arguments(&home, &node.plan.name, &network.tron_url),
             log: home.join("node.log"),
         });
         drop(lease);

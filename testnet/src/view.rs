@@ -66,6 +66,8 @@ impl View {
             }
             self.payouts(elapsed, news, &mut lines);
             self.balances(news, &mut lines);
+            let alert = |(node, text): &(NodeId, String)| format!("alert      {}: {text}", self.name(node));
+            lines.extend(news.alerts.iter().map(|told| (Mark::Warning, alert(told))));
         }
         lines
     }

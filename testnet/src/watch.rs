@@ -2,7 +2,7 @@
 //!
 //! The nodes' API has no push; each round asks once, and a new round begins [`PAUSE`] after the last was taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures::future::join_all;
 use lucid_node::api::model::{EpochView, PayoutStatus, PayoutView, ScoreList, StatusView};
 use lucid_tron_bridge::client::Client;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -57,6 +57,8 @@ pub struct News {
     pub payouts: Vec<PayoutView>,
     /// What paid addresses hold on the chain, if any payout was paid since the last round.
     pub balances: BTreeMap<PayoutAddress, MicroUsdt>,
+    /// What the leader tells of its payouts and did not tell before.
+    pub alerts: Vec<(NodeId, String)>,
     /// Attestations that the telling node has seen since it started, if there is a new block.
     pub attestations: Option<u64>,
 }
@@ -68,8 +70,10 @@ pub struct Watcher {
     tron: Arc<Client>,
     usdt: PayoutAddress,
     height: u64,
-    /// Of the newest settlement: it knows first what it has had signed and has sent.
-    leader: Option<NodeId>,
+    /// Of the newest settlement: it knows first what it has had signed and has sent, and what keeps it from that.
+    leader: Option<(PoolId, NodeId)>,
+    /// Alerts that leaders told, without their figures.
+    alerts: BTreeSet<(NodeId, String)>,
     payouts: Payouts,
     payouts_read: Instant,
 }
@@ -77,7 +81,8 @@ pub struct Watcher {
 impl Watcher {
     /// Watches these nodes, and the balances of the token on this chain.
     pub fn new(nodes: Vec<Watched>, tron: Arc<Client>, usdt: PayoutAddress) -> Self {
-        Self { nodes, tron, usdt, height: 0, leader: None, payouts: Payouts::new(), payouts_read: Instant::now() }
+        let (alerts, payouts) = (BTreeSet::new(), Payouts::new());
+        Self { nodes, tron, usdt, height: 0, leader: None, alerts, payouts, payouts_read: Instant::now() }
     }
 
     /// Sends what each round saw, until nobody listens. The channel's bound is the receiver's choice: while it is
@@ -121,12 +126,13 @@ impl Watcher {
             news.scores = Some(teller.api.scores().await?);
             news.attestations = api::counter(teller.metrics_port, ATTESTATIONS).await;
             let elected = news.epochs.iter().flat_map(|block| &block.leaders).next_back();
-            self.leader = elected.map(|elected| elected.leader).or(self.leader);
+            self.leader = elected.map(|elected| (elected.pool, elected.leader)).or(self.leader);
         } else if self.payouts_read.elapsed() < PAYOUT_PAUSE || !self.payouts.values().any(is_open) {
             return Ok(None);
         }
         news.payouts = self.changed_payouts(nodes, teller.api).await?;
-        if news.epochs.is_empty() && news.payouts.is_empty() {
+        news.alerts = self.new_alerts(nodes).await;
+        if news.epochs.is_empty() && news.payouts.is_empty() && news.alerts.is_empty() {
             return Ok(None);
         }
         let paid = news.payouts.iter().filter(|payout| payout.status == PayoutStatus::Paid);
@@ -145,9 +151,8 @@ impl Watcher {
         self.payouts_read = Instant::now();
         let mut told = Payouts::new();
         merge(&mut told, teller.payouts().await?);
-        let is_leader = |status: &Option<StatusView>| status.as_ref().is_some_and(|s| Some(s.node_id) == self.leader);
-        if let Some((_, leader)) = nodes.iter().zip(&self.nodes).find(|(status, _)| is_leader(status)) {
-            match leader.api.payouts().await {
+        if let Some((_, _, leader)) = self.leader(nodes) {
+            match leader.payouts().await {
                 Ok(payouts) => merge(&mut told, payouts),
                 Err(error) => tracing::debug!(%error, "the leader was not asked"),
             }
@@ -163,6 +168,32 @@ impl Watcher {
         let mut changed: Vec<_> = told.into_values().filter(is_new).collect();
         changed.sort_by_key(|payout| (payout.settlement, payout.worker));
         Ok(changed)
+    }
+
+    /// The leader, if it answers.
+    fn leader(&self, nodes: &[Option<StatusView>]) -> Option<(PoolId, NodeId, NodeApi)> {
+        let (pool, leader) = self.leader?;
+        let is_leader = |status: &Option<StatusView>| status.as_ref().is_some_and(|status| status.node_id == leader);
+        let (_, node) = nodes.iter().zip(&self.nodes).find(|(status, _)| is_leader(status))?;
+        Some((pool, leader, node.api))
+    }
+
+    async fn new_alerts(&mut self, nodes: &[Option<StatusView>]) -> Vec<(NodeId, String)> {
+        let Some((pool, leader, api)) = self.leader(nodes) else { return vec![] };
+        let told = match api.pool(&pool).await {
+            Ok(pool) => pool.map(|pool| pool.alerts).unwrap_or_default(),
+            Err(error) => {
+                tracing::debug!(%error, "the leader was not asked");
+                return vec![];
+            }
+        };
+        let without_figures = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+        let now: BTreeSet<_> = told.iter().map(|text| (leader, without_figures(text))).collect();
+        let is_new = |text: &String| !self.alerts.contains(&(leader, without_figures(text)));
+        let new = told.into_iter().filter(is_new).map(|text| (leader, text)).collect();
+        self.alerts.retain(|alert| alert.0 != leader);
+        self.alerts.extend(now);
+        new
     }
 
     async fn balances(&self, addresses: impl Iterator<Item = PayoutAddress>) -> BTreeMap<PayoutAddress, MicroUsdt> {

@@ -28,6 +28,7 @@ use prost::Message;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub use block::Header;
 pub use broadcast::{Answer, BroadcastOutcome};
 pub use config::{ApiKey, ClientConfig, EndpointConfig};
 pub use constant::{ConstantResult, Estimate, Revert};
@@ -49,7 +50,12 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Most accounts in one call of a vault's `snapshot`: what a node computes in the 80 ms that a call may take.
 const SNAPSHOT_CHUNK: usize = 500;
 
+/// How often a snapshot in portions is begun anew because the vault changed in between.
+const SNAPSHOT_TRIES: usize = 3;
+
 const SOLID_BLOCK: &str = "/walletsolidity/getblock";
+const INFOS: &str = "/wallet/gettransactioninfobyblocknum";
+const SOLID_INFOS: &str = "/walletsolidity/gettransactioninfobyblocknum";
 const CONSTANT: &str = "/wallet/triggerconstantcontract";
 const SOLID_CONSTANT: &str = "/walletsolidity/triggerconstantcontract";
 const BROADCAST: &str = "/wallet/broadcasthex";
@@ -92,6 +98,14 @@ impl Client {
     /// # Errors
     /// No endpoint answered.
     pub async fn head(&self) -> Result<Reference, ClientError> {
+        self.header().await.map(|header| header.reference)
+    }
+
+    /// The header of the newest block, which may still be forked away.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn header(&self) -> Result<Header, ClientError> {
         self.newest_block(BLOCK).await
     }
 
@@ -100,6 +114,14 @@ impl Client {
     /// # Errors
     /// No endpoint answered.
     pub async fn solid_head(&self) -> Result<Reference, ClientError> {
+        self.solid_header().await.map(|header| header.reference)
+    }
+
+    /// The header of the newest solidified block.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn solid_header(&self) -> Result<Header, ClientError> {
         self.newest_block(SOLID_BLOCK).await
     }
 
@@ -108,7 +130,8 @@ impl Client {
     /// # Errors
     /// No endpoint answered.
     pub async fn block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
-        self.0.ask(|endpoint| self.read_block(endpoint, BLOCK, number)).await
+        let header = self.0.ask(|endpoint| self.read_block(endpoint, BLOCK, number)).await?;
+        Ok(header.map(|header| header.reference))
     }
 
     /// A solidified block; `None` if there is none of that number yet.
@@ -116,28 +139,45 @@ impl Client {
     /// # Errors
     /// No endpoint answered.
     pub async fn solid_block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
-        self.0.ask(|endpoint| self.read_block(endpoint, SOLID_BLOCK, number)).await
+        let header = self.0.ask(|endpoint| self.read_block(endpoint, SOLID_BLOCK, number)).await?;
+        Ok(header.map(|header| header.reference))
     }
 
-    /// The receipts of a solidified block with their events; `None` if there is no solidified block of that number yet.
-    /// Receipts of kinds of transactions that this program does not know may be missing.
+    /// The receipts of a solidified block with their events; `None` if they are not there yet. Receipts of kinds of transactions
+    /// that this program does not know may be missing.
+    ///
+    /// One request for a block that has transactions, none for one whose header was read before (`header`) and says that it has
+    /// none. Behind one address there may be nodes that are not equally far, so an empty answer is believed only of a block
+    /// whose header says the same.
     ///
     /// # Errors
     /// No endpoint answered.
-    pub async fn solid_logs(&self, number: u64) -> Result<Option<Vec<TransactionInfo>>, ClientError> {
-        let body = json!({ "num": number });
-        let path = "/walletsolidity/gettransactioninfobyblocknum";
-        let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
+    pub async fn solid_logs(
+        &self,
+        number: u64,
+        header: Option<Header>,
+    ) -> Result<Option<Vec<TransactionInfo>>, ClientError> {
+        if header.is_some_and(|header| header.is_empty) {
+            return Ok(Some(Vec::new()));
+        }
         self.0
             .ask(|endpoint| async move {
-                let infos = self.0.read(endpoint, call, |reply: reply::InfosJson| reply.infos(number)).await?;
-                if !infos.is_empty() {
-                    return Ok(Some(infos));
+                let infos = self.infos(endpoint, SOLID_INFOS, number).await?;
+                if infos.is_some() || header.is_some() {
+                    return Ok(infos);
                 }
-                // The answer is the same for an empty block and for one that is not there yet.
-                Ok(self.read_block(endpoint, SOLID_BLOCK, number).await?.map(|_| infos))
+                let header = self.read_block(endpoint, SOLID_BLOCK, number).await?;
+                Ok(header.filter(|header| header.is_empty).map(|_| Vec::new()))
             })
             .await
+    }
+
+    /// The receipts of a block that may still be forked away, with their events; nothing if there is no such block yet.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn logs(&self, number: u64) -> Result<Vec<TransactionInfo>, ClientError> {
+        Ok(self.0.ask(|endpoint| self.infos(endpoint, INFOS, number)).await?.unwrap_or_default())
     }
 
     /// A transaction's receipt, in a block that may still be forked away; `None` if it is in none.
@@ -328,7 +368,19 @@ impl Client {
         self.ask_for(path, &json!({ "value": id.to_string() }), |reply: reply::InfoJson| reply.info_of(id)).await
     }
 
-    async fn newest_block(&self, path: &'static str) -> Result<Reference, ClientError> {
+    /// `None` for an answer that is the same for an empty block and for one that is not there yet.
+    async fn infos(
+        &self,
+        endpoint: &Endpoint,
+        path: &'static str,
+        number: u64,
+    ) -> Result<Option<Vec<TransactionInfo>>, ClientError> {
+        let body = json!({ "num": number });
+        let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
+        self.0.read(endpoint, call, |reply: reply::InfosJson| reply.infos(number)).await
+    }
+
+    async fn newest_block(&self, path: &'static str) -> Result<Header, ClientError> {
         let body = json!({ "detail": false });
         let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
         let read = |reply: block::BlockJson| reply.checked()?.ok_or("no newest block".into());
@@ -340,13 +392,15 @@ impl Client {
         endpoint: &Endpoint,
         path: &'static str,
         number: u64,
-    ) -> Result<Option<Reference>, ClientError> {
+    ) -> Result<Option<Header>, ClientError> {
         let body = json!({ "id_or_num": number.to_string(), "detail": false });
         let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
         let read = |reply: block::BlockJson| {
             let block = reply.checked()?;
             match &block {
-                Some(found) if found.number != number => Err(format!("block {} for {number}", found.number)),
+                Some(Header { reference: found, .. }) if found.number != number => {
+                    Err(format!("block {} for {number}", found.number))
+                }
                 _ => Ok(block),
             }
         };
@@ -393,7 +447,8 @@ impl Client {
         result.returned().map_err(|revert| ClientError::Reverted { contract: *contract, revert })
     }
 
-    /// The accounts in portions; the state is that of the last.
+    /// The accounts in portions. All of them are of one state of the vault: what was paid in between shows in its sums, and then
+    /// they are read again.
     async fn snapshot_on(
         &self,
         path: &'static str,
@@ -401,13 +456,23 @@ impl Client {
         ids: &[AccountId],
     ) -> Result<VaultSnapshot, ClientError> {
         let (first, others) = ids.split_at(ids.len().min(SNAPSHOT_CHUNK));
-        let mut snapshot = self.small_snapshot(path, vault, first).await?;
-        for chunk in others.chunks(SNAPSHOT_CHUNK) {
-            let mut next = self.small_snapshot(path, vault, chunk).await?;
-            next.paid.append(&mut snapshot.paid);
-            snapshot = next;
+        for _ in 0..SNAPSHOT_TRIES {
+            let mut snapshot = self.small_snapshot(path, vault, first).await?;
+            let mut is_one_state = true;
+            for chunk in others.chunks(SNAPSHOT_CHUNK) {
+                let mut next = self.small_snapshot(path, vault, chunk).await?;
+                is_one_state = next.is_same_state(&snapshot);
+                if !is_one_state {
+                    break;
+                }
+                snapshot.paid.append(&mut next.paid);
+            }
+            if is_one_state {
+                return Ok(snapshot);
+            }
         }
-        Ok(snapshot)
+        let problem = format!("it changed each of {SNAPSHOT_TRIES} times while {} accounts were read", ids.len());
+        Err(ClientError::OtherContract { contract: *vault, problem })
     }
 
     async fn small_snapshot(

@@ -129,20 +129,41 @@ impl Providers {
         vault: &PayoutAddress,
         ids: &[AccountId],
     ) -> Result<WitnessedSnapshot, ClientError> {
-        let answers = join_all(self.groups.iter().map(|group| observe(group, vault, ids))).await;
-        let groups = self.groups.iter().zip(&answers).map(|(group, answer)| GroupAnswer {
-            group: group.label(),
-            block: answer.as_ref().map(|seen| seen.before).map_err(ToString::to_string),
-        });
-        let groups = groups.collect();
-        let (seen, errors): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-        let seen: Vec<_> = seen.into_iter().flatten().collect();
-        let contradictions = contradictions(&seen);
-        let Some((block, snapshot)) = agreed(seen) else {
-            return Err(errors.into_iter().find_map(Result::err).unwrap_or(ClientError::NoEndpoint));
-        };
-        Ok(WitnessedSnapshot { snapshot, block, groups, contradictions })
+        let observe = async |group: &Client| observe(group, group.solid_head().await?, true, vault, ids).await;
+        let answers = join_all(self.groups.iter().map(observe)).await;
+        witnessed(self.groups.iter().zip(answers).collect())
     }
+}
+
+/// As [`Providers::vault_snapshot`], of groups whose newest solidified blocks were read just before. One group is asked for the
+/// snapshot alone; several are also asked how far they are after it, which tells whether they contradict each other.
+///
+/// # Errors
+/// No group answered.
+pub async fn vault_snapshot_of(
+    groups: &[(&Client, Reference)],
+    vault: &PayoutAddress,
+    ids: &[AccountId],
+) -> Result<WitnessedSnapshot, ClientError> {
+    let asks_after = groups.len() > 1;
+    let answers = groups.iter().map(|(group, before)| observe(group, *before, asks_after, vault, ids));
+    let answers = join_all(answers).await;
+    witnessed(groups.iter().map(|(group, _)| *group).zip(answers).collect())
+}
+
+fn witnessed(answers: Vec<(&Client, Result<Observation, ClientError>)>) -> Result<WitnessedSnapshot, ClientError> {
+    let groups = answers.iter().map(|(group, answer)| GroupAnswer {
+        group: group.label(),
+        block: answer.as_ref().map(|seen| seen.before).map_err(ToString::to_string),
+    });
+    let groups = groups.collect();
+    let (seen, errors): (Vec<_>, Vec<_>) = answers.into_iter().map(|(_, answer)| answer).partition(Result::is_ok);
+    let seen: Vec<_> = seen.into_iter().flatten().collect();
+    let contradictions = contradictions(&seen);
+    let Some((block, snapshot)) = agreed(seen) else {
+        return Err(errors.into_iter().find_map(Result::err).unwrap_or(ClientError::NoEndpoint));
+    };
+    Ok(WitnessedSnapshot { snapshot, block, groups, contradictions })
 }
 
 /// What a group says of a vault.
@@ -155,10 +176,15 @@ struct Observation {
     snapshot: VaultSnapshot,
 }
 
-async fn observe(group: &Client, vault: &PayoutAddress, ids: &[AccountId]) -> Result<Observation, ClientError> {
-    let before = group.solid_head().await?;
+async fn observe(
+    group: &Client,
+    before: Reference,
+    asks_after: bool,
+    vault: &PayoutAddress,
+    ids: &[AccountId],
+) -> Result<Observation, ClientError> {
     let snapshot = group.vault_snapshot(vault, ids).await?;
-    let after = group.solid_head().await?;
+    let after = if asks_after { group.solid_head().await? } else { before };
     Ok(Observation { group: group.label(), before, after, snapshot })
 }
 

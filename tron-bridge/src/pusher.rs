@@ -206,6 +206,8 @@ impl Pusher {
         }
         self.set_phase(now, out);
         if self.phase == Phase::Active {
+            let newest = self.assignment.as_ref().map(|assignment| (assignment.root.settlement, assignment.root.root));
+            self.posted.expect(newest.filter(|_| self.needs_post()));
             self.posted.load(now, &self.config.timing, out);
             self.sign(now, out);
             self.post(now);

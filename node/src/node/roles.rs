@@ -160,6 +160,7 @@ impl Assembly {
             store: self.store.clone(),
             providers: Arc::clone(providers),
             head: wires.head.clone(),
+            vaults: Arc::clone(&wires.vaults),
             cosigner,
             table: Arc::clone(&wires.pushed),
             conditions: Conditions::default(),

@@ -4,6 +4,7 @@
 
 pub mod checks;
 pub mod cosign;
+mod pace;
 pub mod push;
 pub mod reader;
 pub mod status;

@@ -2,11 +2,15 @@
 //!
 //! The pusher decides; here its effects are carried out, each as a task of its own, and their results are fed back. What it has
 //! signed is on the disk before it is sent, and given to it again when the node starts.
+//!
+//! Beside estimates and broadcasts, how often providers are asked does not depend on how much is under way. The solidified view
+//! is the reader's, receipts are those of whole blocks (see [`head`]), and what changes slowly is read while nothing is sent.
 
+mod head;
 mod table;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +20,15 @@ use lucid_p2p::Mesh;
 use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
-use lucid_tron_bridge::pusher::{Assignment, Effect, Input, Pusher, PusherConfig, Report, TransactionStatus, View};
+use lucid_tron_bridge::pusher::{
+    Alert, Assignment, Effect, HeadView, Input, JobId, Lookup, Phase, Pusher, PusherConfig, Report, SolidView,
+    TransactionStatus, View,
+};
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::Sun;
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{NodeId, PoolId, TxId};
 use lucid_types::key::NodeKey;
+use lucid_types::payout_tree::AccountId;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::head::Head;
 use crate::clock::Clock;
 use crate::payout::cosign::Cosigner;
+use crate::payout::vaults::Vaults;
+use head::{HeadFollower, Known};
+use work::{CONDITIONS_AGE, Looked, STOPPED_AGE};
 
 pub use table::PushTable;
 pub use work::{Conditions, PushError};
@@ -65,6 +76,8 @@ pub struct PushParts {
     pub providers: Arc<Providers>,
     /// The newest block.
     pub head: watch::Receiver<Head>,
+    /// The vaults as the reader shows them.
+    pub vaults: Arc<Vaults>,
     /// This node's own signer, if it is one.
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes what is shown.
@@ -79,9 +92,26 @@ pub struct PushTask {
     domain: VaultDomain,
     pusher: Pusher,
     assigned: Option<Assignment>,
-    /// Views that are being read: a slow provider is not asked faster than it answers.
-    reading: BTreeSet<View>,
-    work: JoinSet<Option<Input>>,
+    head: HeadFollower,
+    /// How long the pusher waits between looks at the head.
+    head_every: Duration,
+    /// Accounts that the pusher asked for last in the solidified view, and whether it waits for the answer.
+    solid: (Vec<AccountId>, bool),
+    is_refreshing: bool,
+    inbox: VecDeque<Input>,
+    work: JoinSet<Done>,
+}
+
+/// What a step came to.
+enum Done {
+    Nothing,
+    Input(Input),
+    /// The head was looked at; `None` if no provider answered.
+    Looked(Option<Box<Looked>>),
+    /// A transaction was asked for by its id.
+    LookedUp(JobId, Lookup),
+    /// What changes slowly was read.
+    Refreshed,
 }
 
 impl PushTask {
@@ -99,13 +129,19 @@ impl PushTask {
         config.max_fee = config.max_fee.min(config.max_per_day);
         let now = parts.clock.now();
         let (in_flight, spent) = work::restore(&parts.store, now)?;
+        let head_every = config.timing.head_every;
+        let head = HeadFollower::new(head_every, &in_flight);
         let pusher = Pusher::new(config, in_flight, spent, now);
         Ok(Self {
             parts: Arc::new(parts),
             domain,
             pusher,
             assigned: None,
-            reading: BTreeSet::new(),
+            head,
+            head_every,
+            solid: (Vec::new(), false),
+            is_refreshing: false,
+            inbox: VecDeque::new(),
             work: JoinSet::new(),
         })
     }
@@ -113,32 +149,132 @@ impl PushTask {
     /// Pushes until `stop`; a write that has begun is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut head = self.parts.head.clone();
+        let mut vaults = self.parts.vaults.changed();
         self.follow();
+        self.refresh();
         loop {
             let now = self.parts.clock.now();
-            let wake = self.pusher.next_wake().map_or(LONGEST_SLEEP, |at| now.until(at)).min(LONGEST_SLEEP);
+            let next_block = self.head.has_open().then(|| self.head.pace.next_at());
+            let wake = self.pusher.next_wake().into_iter().chain(next_block).min();
+            let wake = wake.map_or(LONGEST_SLEEP, |at| now.until(at)).min(LONGEST_SLEEP);
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = head.changed() => match changed {
                     Ok(()) => self.follow(),
                     Err(_) => break,
                 },
+                Ok(()) = vaults.changed() => {
+                    self.show_solid();
+                    self.work_off();
+                }
                 Some(done) = self.work.join_next() => match done {
-                    Ok(Some(input)) => self.handle(input),
-                    Ok(None) => {}
+                    Ok(done) => self.done(done),
                     // The pusher asks again when the answer is overdue.
                     Err(error) => {
-                        self.reading.clear();
+                        self.head.ended();
+                        self.is_refreshing = false;
                         tracing::error!(%error, "a step of a payout ended without an answer");
                     }
                 },
                 () = tokio::time::sleep(wake) => {
                     self.follow();
+                    self.refresh();
                     self.handle(Input::Tick);
                 }
             }
+            self.look();
         }
         self.work.abort_all();
+    }
+
+    /// Looks at the head if somebody waits for what it shows.
+    fn look(&mut self) {
+        let Some(look) = self.head.look(self.parts.clock.now()) else { return };
+        self.head.is_looking = true;
+        let (parts, vault) = (Arc::clone(&self.parts), self.domain.vault);
+        self.work.spawn(async move { Done::Looked(parts.look(&vault, &look).await.map(Box::new)) });
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Nothing => {}
+            Done::Refreshed => self.is_refreshing = false,
+            Done::Looked(looked) => {
+                self.head.is_looking = false;
+                self.looked(looked.map(|looked| *looked));
+            }
+            Done::LookedUp(id, found) => {
+                self.head.looked_up(id, &found);
+                self.handle(Input::Receipt { id, found });
+            }
+            Done::Input(input) => {
+                if let Input::Prepared { transaction: Some(stored), .. } = &input {
+                    self.head.opened(stored, true);
+                }
+                self.handle(input);
+            }
+        }
+    }
+
+    fn looked(&mut self, looked: Option<Looked>) {
+        let now = self.parts.clock.now();
+        let Some(Looked { found, facts }) = looked else {
+            self.head.not_found(now);
+            if self.head.wanted.take().is_some() {
+                self.handle(Input::Head(None));
+            }
+            return;
+        };
+        for (id, receipt) in self.head.found(now, &found) {
+            self.handle(Input::Receipt { id, found: Lookup::Included(receipt) });
+        }
+        // A receipt may have made the pusher ask for other accounts.
+        let wanted = self.head.wanted.as_deref();
+        let (Some(wanted), Some(vault), Some(facts)) = (wanted, found.vault, facts) else { return };
+        if !wanted.iter().all(|account| vault.paid.contains_key(account)) {
+            return;
+        }
+        self.head.wanted = None;
+        let view = HeadView {
+            time: found.header.reference.time,
+            snapshot: (*vault).clone(),
+            token: facts.token,
+            gas: facts.gas,
+            energy_price: facts.prices.energy_price,
+            byte_price: facts.prices.bandwidth_price,
+        };
+        self.handle(Input::Head(Some(Box::new(view))));
+    }
+
+    /// Hands on what the reader shows, to a pusher that waits for it or has something under way.
+    fn show_solid(&mut self) {
+        let is_interested = self.pusher.phase() == Phase::Active || self.pusher.n_transactions() > 0;
+        if !self.solid.1 && !is_interested {
+            return;
+        }
+        let Some(vault) = self.parts.vaults.get(&self.parts.pool) else { return };
+        if vault.knows(&self.solid.0) {
+            self.solid.1 = false;
+            let view = SolidView { time: vault.as_of.time, snapshot: vault.snapshot.of(&self.solid.0) };
+            self.inbox.push_back(Input::Solid(Some(Box::new(view))));
+        }
+    }
+
+    /// Reads what changes slowly while nothing is sent, so that a payday finds it.
+    fn refresh(&mut self) {
+        // What keeps the pusher from paying is looked at again soon: it may be mended, or a provider may have lied.
+        let is_stopped =
+            |alert: &Alert| matches!(alert, Alert::GasShort { .. } | Alert::Token(_) | Alert::TooDear { .. });
+        let max_age = if self.pusher.alerts().iter().any(is_stopped) { STOPPED_AGE } else { CONDITIONS_AGE };
+        if self.is_refreshing || self.head.has_open() || !self.parts.conditions.is_older(max_age) {
+            return;
+        }
+        self.is_refreshing = true;
+        let (parts, vault) = (Arc::clone(&self.parts), self.domain.vault);
+        self.work.spawn(async move {
+            parts.refresh(&vault).await;
+            Done::Refreshed
+        });
     }
 
     /// Hands on what the newest state says, if it is new. What an old state says is not worth acting on.
@@ -156,14 +292,17 @@ impl PushTask {
     }
 
     fn handle(&mut self, input: Input) {
-        match &input {
-            Input::Solid(_) => drop(self.reading.remove(&View::Solid)),
-            Input::Head(_) => drop(self.reading.remove(&View::Head)),
-            _ => {}
-        }
-        let effects = self.pusher.handle(self.parts.clock.now(), input);
-        for effect in effects {
-            self.carry_out(effect);
+        self.inbox.push_back(input);
+        self.work_off();
+    }
+
+    /// Feeds what waits, and what it brings about.
+    fn work_off(&mut self) {
+        while let Some(input) = self.inbox.pop_front() {
+            let effects = self.pusher.handle(self.parts.clock.now(), input);
+            for effect in effects {
+                self.carry_out(effect);
+            }
         }
         self.parts.table.set_alerts(self.pusher.alerts().iter().map(ToString::to_string).collect());
     }
@@ -174,34 +313,34 @@ impl PushTask {
             Effect::RequestSignature { request, signer } => {
                 self.work.spawn(async move {
                     let reply = parts.ask_signer(request, signer).await;
-                    Some(Input::Signature { request, signer, reply })
+                    Done::Input(Input::Signature { request, signer, reply })
                 });
             }
             Effect::LoadLeaves { settlement, root } => {
                 self.work.spawn_blocking(move || {
                     let issued = parts.issued(settlement, &root);
-                    Some(Input::Leaves { settlement, root, issued: issued.map(Box::new) })
+                    Done::Input(Input::Leaves { settlement, root, issued: issued.map(Box::new) })
                 });
             }
-            Effect::ReadVault { view, accounts } => {
-                if !self.reading.insert(view) {
-                    return;
-                }
-                self.work.spawn(async move { Some(parts.read_vault(&domain.vault, view, &accounts).await) });
+            Effect::ReadVault { view: View::Head, accounts } => self.head.wanted = Some(accounts),
+            Effect::ReadVault { view: View::Solid, accounts } => {
+                self.solid = (accounts, true);
+                self.show_solid();
             }
             Effect::Estimate { id, data } => {
                 self.work.spawn(async move {
                     let outcome = parts.estimate(&domain.vault, &data).await;
-                    Some(Input::Estimated { id, outcome })
+                    Done::Input(Input::Estimated { id, outcome })
                 });
             }
             Effect::Prepare { id, work, data, fee_limit } => {
+                let head = self.head.fresh();
                 self.work.spawn(async move {
-                    let prepared = parts.prepare(&domain.vault, id, work, data, fee_limit).await;
+                    let prepared = parts.prepare(&domain.vault, head, id, work, data, fee_limit).await;
                     let prepared = prepared.inspect_err(|error| {
                         tracing::warn!(error = error as &dyn std::error::Error, "a transaction cannot be made now");
                     });
-                    Some(Input::Prepared { id, transaction: prepared.ok().map(Box::new) })
+                    Done::Input(Input::Prepared { id, transaction: prepared.ok().map(Box::new) })
                 });
             }
             Effect::Broadcast { id, tx_id, bytes } => {
@@ -210,25 +349,33 @@ impl PushTask {
                     let outcome = outcome.inspect_err(|error| {
                         tracing::warn!(%tx_id, error = error as &dyn std::error::Error, "a transaction cannot be sent now");
                     });
-                    Some(Input::Sent { id, outcome: outcome.ok() })
+                    Done::Input(Input::Sent { id, outcome: outcome.ok() })
                 });
             }
-            Effect::ReadReceipt { id, tx_id } => {
-                self.work.spawn(async move {
-                    let found = parts.receipt(&tx_id).await;
-                    Some(Input::Receipt { id, found })
-                });
-            }
+            Effect::ReadReceipt { id, tx_id } => self.look_up(id, tx_id),
             Effect::Forget { id, spent } => {
+                self.head.closed(id);
                 self.work.spawn_blocking(move || {
                     if let Err(error) = work::forget(&parts.store, id, spent, parts.clock.now()) {
                         tracing::warn!(%error, "an ended transaction's record cannot be replaced");
                     }
-                    None
+                    Done::Nothing
                 });
             }
             Effect::Alert(alert) => tracing::warn!(pool = %self.parts.pool.short(), "{alert}"),
             Effect::Report(report) => self.report(report),
+        }
+    }
+
+    /// Answers from the blocks that were read, or asks for the transaction if none was asked for in this interval.
+    fn look_up(&mut self, id: JobId, tx_id: TxId) {
+        match self.head.lookup(id, self.parts.vaults.receipt(&tx_id)) {
+            Known::Told(found) => self.inbox.push_back(Input::Receipt { id, found }),
+            Known::Ask if self.head.may_look_up(self.head_every) => {
+                let parts = Arc::clone(&self.parts);
+                self.work.spawn(async move { Done::LookedUp(id, parts.receipt(&tx_id).await) });
+            }
+            Known::Ask => {}
         }
     }
 
@@ -240,8 +387,8 @@ impl PushTask {
             Report::Posted { settlement } => tracing::info!(settlement, "the payout root is posted"),
             Report::Transaction { tx_id, work, status } => {
                 tracing::info!(%tx_id, ?work, ?status, "transaction");
-                if *status != TransactionStatus::Sent {
-                    self.parts.conditions.expire();
+                if let TransactionStatus::Included { fee, .. } | TransactionStatus::Failed { fee, .. } = status {
+                    self.parts.conditions.spend(*fee);
                 }
             }
             Report::Finished { settlement } => tracing::info!(settlement, "everything due is paid"),

@@ -43,8 +43,8 @@ impl Obstacle {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     obstacles: BTreeMap<Obstacle, u64>,
-    /// By node and its life.
-    active: BTreeMap<(usize, u64), u64>,
+    /// By node, its life, and the newest state of the ledger: another root is looked at anew.
+    active: BTreeMap<(usize, u64, usize), u64>,
 }
 
 impl Plan {
@@ -99,14 +99,14 @@ impl World {
             node.is_up && node.known == newest && matches!(node.pusher.phase(), Phase::Active)
         };
         let active: Vec<_> = self.nodes.iter().enumerate().filter(|(_, node)| is_at_work(node)).collect();
-        let lives: Vec<_> = active.iter().map(|(n, node)| (*n, node.life)).collect();
+        let lives: Vec<_> = active.iter().map(|(n, node)| (*n, node.life, newest)).collect();
         self.watch.active.retain(|life, _| lives.contains(life));
         for life in lives {
             self.watch.active.entry(life).or_insert(now);
         }
         for (obstacle, since) in &self.watch.obstacles {
             for (n, node) in &active {
-                let at_work_since = self.watch.active.get(&(*n, node.life)).copied().unwrap_or(now);
+                let at_work_since = self.watch.active.get(&(*n, node.life, newest)).copied().unwrap_or(now);
                 if now < TELL_MS + at_work_since.max(*since) {
                     continue;
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use lucid_tron_bridge::client::BroadcastOutcome;
 use lucid_tron_bridge::key::{KeyError, TronKey};
 use lucid_tron_bridge::pusher::{
-    HeadView, InFlight, JobId, Lookup, Pusher, PusherConfig, SolidView, Spent, View, Work,
+    HeadView, InFlight, JobId, Lookup, Pusher, PusherConfig, Report, SolidView, Spent, TransactionStatus, View, Work,
 };
 use lucid_tron_bridge::transaction::ContractCall;
 use lucid_tron_bridge::vault::VaultSnapshot;
@@ -16,7 +16,7 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 
 use super::plan::Defect;
-use super::provider::{Asking, Conditions, Group, Seen};
+use super::provider::{Asking, Conditions, Group, Seen, Topic};
 use super::tron::LIFETIME;
 use super::violation::{Rule, Violation};
 
@@ -60,6 +60,8 @@ pub(super) struct Node {
     pub(super) n_idle_wakes: u32,
     /// It lost its disk: what it spent before does not count.
     pub(super) burnt_before: u64,
+    /// What it was told that its transactions cost, if a provider group of its lies about receipts or times.
+    pub(super) told_fees: BTreeMap<TxId, u64>,
     /// It ran out of its day's budget.
     pub(super) is_out_of_budget: bool,
     /// It never starts again.
@@ -86,6 +88,7 @@ impl Node {
             requests: VecDeque::new(),
             n_idle_wakes: 0,
             burnt_before: 0,
+            told_fees: BTreeMap::new(),
             is_out_of_budget: false,
             is_gone: false,
         }
@@ -94,6 +97,21 @@ impl Node {
     /// What its clock says.
     pub(super) fn clock(&self, now: u64) -> UnixMillis {
         UnixMillis::new(now.saturating_add_signed(self.skew))
+    }
+
+    /// Remembers what a transaction cost by its word, if that may be a lie: a false receipt, or none for one that is said to have
+    /// expired.
+    pub(super) fn note_told(&mut self, report: &Report) {
+        let lies = |group: &Group| group.topics.contains(&Topic::Receipt) || group.topics.contains(&Topic::Time);
+        let Report::Transaction { tx_id, status, .. } = report else { return };
+        let fee = match status {
+            TransactionStatus::Included { fee, .. } | TransactionStatus::Failed { fee, .. } => fee.get(),
+            TransactionStatus::Expired => 0,
+            TransactionStatus::Sent | TransactionStatus::Solid { .. } => return,
+        };
+        if self.groups.iter().any(lies) {
+            self.told_fees.insert(*tx_id, fee);
+        }
     }
 
     /// Counts requests to the provider group that is asked most.

@@ -74,6 +74,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(n) {
             node.disk = Disk::default();
             node.burnt_before = self.tron.books.burnt(&node.config.gas_address);
+            node.told_fees.clear();
             self.note(format_args!("node {n} loses its disk"));
         }
     }
@@ -115,8 +116,10 @@ impl World {
     /// An effect begins: at once if it is the node's own business, else when the request has arrived.
     fn begin(&mut self, n: usize, effect: Effect) -> Result<(), Violation> {
         self.note(format_args!("node {n} -> {}", effect_text(&effect)));
-        let faults = self.faults();
-        if self.random.below(1_000) < faults.crash {
+        if let (Effect::Report(report), Some(node)) = (&effect, self.nodes.get_mut(n)) {
+            node.note_told(report);
+        }
+        if self.random.below(1_000) < self.faults().crash * rarity(&effect) {
             self.stats.seen.count_variant("crash before", &effect);
             let pause = self.random.between(100, 20_000);
             self.crash(n, pause);
@@ -190,12 +193,12 @@ impl World {
         // The node's own store loses nothing.
         let is_lost = self.random.percent(faults.lost) && !matches!(effect, Effect::LoadLeaves { .. });
         let is_lost_before = is_lost && self.random.percent(50);
-        let missing = unanswered(&effect);
+        let (missing, rarity) = (unanswered(&effect), rarity(&effect));
         if is_lost {
             self.stats.seen.count("fault", if is_lost_before { "a request is lost" } else { "an answer is lost" });
         }
         let answer = if is_lost_before { None } else { Some(self.carry_out(n, effect)?) };
-        if self.random.below(1_000) < faults.crash {
+        if self.random.below(1_000) < faults.crash * rarity {
             self.stats.seen.count_variant("crash after", &missing);
             let pause = self.random.between(100, 20_000);
             self.crash(n, pause);
@@ -285,6 +288,22 @@ impl World {
         self.stats.most_requests_per_second = self.stats.most_requests_per_second.max(in_second);
         self.stats.most_requests_per_minute = self.stats.most_requests_per_minute.max(in_minute);
         Ok(answer)
+    }
+}
+
+/// How many times as often a node dies at such an effect as at a read, of which there are many.
+const fn rarity(effect: &Effect) -> u64 {
+    match effect {
+        Effect::RequestSignature { .. } | Effect::ReadVault { .. } | Effect::ReadReceipt { .. } => 1,
+        Effect::LoadLeaves { .. }
+        | Effect::Estimate { .. }
+        | Effect::Prepare { .. }
+        | Effect::Broadcast { .. }
+        | Effect::Forget { .. }
+        | Effect::Alert(_)
+        | Effect::Report(Report::Signatures { .. } | Report::Transaction { .. }) => 4,
+        // Once in a settlement.
+        Effect::Report(Report::Posted { .. } | Report::Finished { .. }) => 10,
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Rule {
     Root,
     /// An honest signer signs one root for a settlement.
     TwoRoots,
-    /// A gas account spends no more than its budget in a day.
+    /// A gas account spends no more than its budget in a day, but for what providers hide of the cost.
     Fees,
     /// Providers are not asked too often.
     Requests,

@@ -48,6 +48,14 @@ fn a_block_its_leader_and_its_scores() {
     assert_eq!(texts(&mut view, 17, &seen(&[], Some(news))).len(), 3);
 }
 
+#[test]
+fn what_keeps_a_leader_from_paying() {
+    let alerts = vec![(node(4), "send it TRX".to_owned())];
+    let news = News { alerts, ..News::default() };
+    let lines = view().lines(Duration::ZERO, &seen(&[], Some(news)));
+    assert_eq!(lines, [(Mark::Warning, "alert      worker-4: send it TRX".to_owned())]);
+}
+
 fn news(payouts: Vec<PayoutView>) -> Snapshot {
     seen(&[], Some(News { payouts, ..News::default() }))
 }

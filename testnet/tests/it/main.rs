@@ -10,6 +10,7 @@ mod funding;
 mod harness;
 mod payout_faults;
 mod proxy;
+mod requests;
 mod run;
 mod sim;
 mod vault;

@@ -16,6 +16,7 @@ pub(crate) mod evm;
 pub(crate) mod faults;
 pub mod node;
 pub(crate) mod report;
+pub(crate) mod requests;
 pub mod server;
 pub(crate) mod start;
 pub mod store;

@@ -1,7 +1,7 @@
-//! Block headers: JSON in, a [`Reference`] out whose id was recomputed.
+//! Block headers: JSON in, a [`Header`] out whose id was recomputed.
 //!
-//! Only the header is read. What a block holds is asked for transaction by transaction or as receipts, so that a transaction
-//! of a kind that this program does not know is no obstacle.
+//! Only the header is read. What a block holds is asked for as receipts, so that a transaction of a kind that this program does
+//! not know is no obstacle.
 
 use lucid_tron_types::block::block_id;
 use lucid_tron_types::proto::BlockHeaderRaw;
@@ -11,6 +11,20 @@ use serde::Deserialize;
 
 use super::reply::{Problem, bytes};
 use crate::transaction::Reference;
+
+/// What java-tron writes as the root of a block's transactions if it has none. Source: `BlockCapsule.calcMerkleRoot`.
+const NO_TRANSACTIONS: [u8; 32] = [0; 32];
+
+/// A block's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Number, id and time.
+    pub reference: Reference,
+    /// Id of the block before it, as the header says.
+    pub parent: SolidBlockId,
+    /// Whether the header says that the block has no transactions.
+    pub is_empty: bool,
+}
 
 #[derive(Deserialize)]
 pub(super) struct BlockJson {
@@ -46,7 +60,7 @@ impl BlockJson {
     }
 
     /// The block, whose id is that of its header; `None` for `{}`.
-    pub(super) fn checked(self) -> Result<Option<Reference>, Problem> {
+    pub(super) fn checked(self) -> Result<Option<Header>, Problem> {
         let (Some(claimed), Some(header)) = (self.id, self.block_header) else { return Ok(None) };
         let raw = header.raw_data;
         let header = BlockHeaderRaw {
@@ -63,11 +77,15 @@ impl BlockJson {
         if id != claimed {
             return Err(format!("the header of block {} hashes to {id}, not to its id {claimed}", raw.number));
         }
-        Ok(Some(Reference {
+        let reference = Reference {
             number: u64::try_from(raw.number).map_err(|_| format!("block number {}", raw.number))?,
             id,
             time: UnixMillis::new(u64::try_from(raw.timestamp).map_err(|_| format!("block time {}", raw.timestamp))?),
-        }))
+        };
+        // Block 0's parent is shorter or longer on some networks; nothing comes before it.
+        let parent = <[u8; 32]>::try_from(header.parent_hash.as_slice()).unwrap_or_default();
+        let is_empty = header.tx_trie_root == NO_TRANSACTIONS;
+        Ok(Some(Header { reference, parent: SolidBlockId::from_bytes(parent), is_empty }))
     }
 }
 
@@ -99,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_main_network_header_is_checked() {
-        let found = read(&block()).checked().unwrap().unwrap();
+        let header = read(&block()).checked().unwrap().unwrap();
+        let found = header.reference;
+        assert!(header.is_empty && header.parent.to_string().starts_with("000000000335f620ef65"));
         assert_eq!(found.number, 53_868_065);
         assert_eq!(found.time, UnixMillis::new(1_745_423_034_000));
         assert_eq!((found.ref_block_bytes(), found.ref_block_hash()[0]), ([0xf6, 0x21], 0x9b));

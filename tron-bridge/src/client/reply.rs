@@ -184,10 +184,13 @@ pub(super) enum MaybeInfoJson {
 }
 
 impl InfosJson {
-    /// The receipts of block `number`. One that cannot be read is left out: it is of a transaction of a kind that this program
-    /// does not know, and must not hide the others.
-    pub(super) fn infos(self, number: u64) -> Result<Vec<TransactionInfo>, Problem> {
-        let Self::List(list) = self else { return Ok(Vec::new()) };
+    /// The receipts of block `number`; `None` if there are none. One that cannot be read is left out: it is of a transaction of a
+    /// kind that this program does not know, and must not hide the others.
+    pub(super) fn infos(self, number: u64) -> Result<Option<Vec<TransactionInfo>>, Problem> {
+        let Self::List(list) = self else { return Ok(None) };
+        if list.is_empty() {
+            return Ok(None);
+        }
         let mut infos = Vec::with_capacity(list.len());
         for entry in list {
             let MaybeInfoJson::Info(info) = entry else {
@@ -201,7 +204,7 @@ impl InfosJson {
                 Err(problem) => tracing::debug!(block = number, problem, "a receipt that cannot be read is left out"),
             }
         }
-        Ok(infos)
+        Ok(Some(infos))
     }
 }
 

@@ -18,8 +18,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// The window of the day budget.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many transactions may be open at a time. It begins with as many as may fail before a pause, grows by one with each
-/// success, and is halved with each failure.
+/// How many transactions may be open at a time. It begins with as many as may fail before a pause, doubles with each batch that
+/// paid, because an estimate came before it and a thousand accounts should not take a dozen blocks, and is halved with each
+/// failure.
 #[derive(Debug)]
 pub(super) struct Pace {
     window: usize,
@@ -48,7 +49,9 @@ impl Pace {
     /// A transaction did something; only batches say how well batches go.
     pub(super) fn succeeded(&mut self, is_batch: bool) {
         self.in_a_row = 0;
-        self.window = self.window.saturating_add(usize::from(is_batch)).min(self.max);
+        if is_batch {
+            self.window = self.window.saturating_mul(2).min(self.max);
+        }
     }
 
     /// A transaction sent at `sent_at` was included and did nothing. Returns how many have failed in a row if that ends in a

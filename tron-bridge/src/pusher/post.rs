@@ -41,7 +41,7 @@ impl Posting {
 
 impl Pusher {
     /// Whether the newest root has to be posted, as far as is known.
-    fn needs_post(&self) -> bool {
+    pub(super) fn needs_post(&self) -> bool {
         let Some(assignment) = &self.assignment else { return false };
         // The leader does not wait for the head: a new root is not posted yet, unless it has just been restarted.
         let is_likely = || assignment.rank == Some(0);
@@ -61,7 +61,7 @@ impl Pusher {
     }
 
     /// Why no root can be posted now.
-    fn post_obstacle(&self) -> Option<Alert> {
+    pub(super) fn post_obstacle(&self) -> Option<Alert> {
         let (assignment, head) = (self.assignment.as_ref()?, self.views.head.as_ref()?);
         if head.snapshot.is_closed(seconds(head.time)) {
             return Some(Alert::Closed);

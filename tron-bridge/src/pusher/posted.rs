@@ -1,4 +1,4 @@
-//! The leaves of the root that the head shows.
+//! The leaves of the root that the head shows, and of the one that it is about to show.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,16 @@ pub(super) struct Posted {
     is_foreign: bool,
     ask_at: UnixMillis,
     n_asked: u32,
+    ahead: Ahead,
+}
+
+/// The root that is being posted: its leaves are loaded meanwhile, so that pushing begins with the block that has it.
+#[derive(Debug, Default)]
+struct Ahead {
+    expected: Option<RootKey>,
+    /// Asked for once; if there is no answer, they are asked for when the head shows the root.
+    is_asked: bool,
+    found: Option<Found>,
 }
 
 #[derive(Debug)]
@@ -32,16 +42,33 @@ struct Found {
 }
 
 impl Posted {
-    /// The head shows this root.
-    pub(super) fn want(&mut self, wanted: Option<RootKey>, now: UnixMillis) {
-        if self.wanted != wanted {
-            *self = Self { wanted, ask_at: now, ..Self::default() };
+    /// The head shows this root. Returns whether its leaves are there already and were not before.
+    pub(super) fn want(&mut self, wanted: Option<RootKey>, now: UnixMillis) -> bool {
+        if self.wanted == wanted {
+            return false;
+        }
+        let ahead = std::mem::take(&mut self.ahead);
+        *self = Self { wanted, ask_at: now, ..Self::default() };
+        if ahead.expected == wanted {
+            (self.is_checked, self.found) = (ahead.found.is_some(), ahead.found);
+        } else {
+            self.ahead = ahead;
+        }
+        self.found.is_some()
+    }
+
+    /// This root is being posted, or none is.
+    pub(super) fn expect(&mut self, expected: Option<RootKey>) {
+        let expected = expected.filter(|expected| self.wanted != Some(*expected));
+        if self.ahead.expected != expected {
+            self.ahead = Ahead { expected, ..Ahead::default() };
         }
     }
 
     /// The ledger has got on: it may know a root that it did not know, or have issued it again with a greater total.
-    pub(super) const fn recheck(&mut self, now: UnixMillis) {
+    pub(super) fn recheck(&mut self, now: UnixMillis) {
         (self.is_checked, self.is_foreign) = (false, false);
+        self.ahead = Ahead::default();
         (self.ask_at, self.n_asked) = (now, 0);
     }
 
@@ -52,19 +79,35 @@ impl Posted {
             self.n_asked = self.n_asked.saturating_add(1);
             out.extend(self.wanted.map(|(settlement, root)| Effect::LoadLeaves { settlement, root }));
         }
+        if let Some((settlement, root)) = self.ahead.expected.filter(|_| !self.ahead.is_asked) {
+            self.ahead.is_asked = true;
+            out.push(Effect::LoadLeaves { settlement, root });
+        }
     }
 
     /// Takes the ledger's answer. Leaves that lead to another root are as good as none. Returns whether anything changed.
     pub(super) fn loaded(&mut self, asked: RootKey, issued: Option<IssuedRoot>) -> bool {
+        let found = |issued: Option<IssuedRoot>| {
+            let with_tree = issued.and_then(|issued| Some((PayoutTree::new(&issued.leaves).ok()?, issued)));
+            with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree })
+        };
+        if self.ahead.expected == Some(asked) && self.ahead.found.is_none() {
+            self.ahead.found = found(issued);
+            return self.ahead.found.is_some();
+        }
         if self.wanted != Some(asked) || self.is_checked {
             return false;
         }
-        let with_tree = issued.and_then(|issued| Some((PayoutTree::new(&issued.leaves).ok()?, issued)));
-        let found = with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree });
+        let found = found(issued);
         self.is_checked = found.is_some();
         self.found = found.or(self.found.take());
         self.is_foreign = self.found.is_none();
         true
+    }
+
+    /// Leaves of the root that is about to be posted; none if they are not there.
+    pub(super) fn leaves_ahead(&self) -> &[OwedAccount] {
+        self.ahead.found.as_ref().map_or(&[], |found| &found.issued.leaves)
     }
 
     pub(super) fn next_wake(&self) -> Option<UnixMillis> {

@@ -48,6 +48,12 @@ impl Pusher {
         self.jobs.values().flat_map(Job::accounts).copied().collect()
     }
 
+    /// How many more transactions may be open now.
+    pub(super) fn n_free(&self) -> usize {
+        let n_open = self.jobs.values().filter(|job| job.included().is_none()).count();
+        self.pace.window().saturating_sub(n_open)
+    }
+
     /// Starts batches for what is due, as many as the pace allows.
     pub(super) fn push(&mut self, now: UnixMillis, out: &mut Vec<Effect>) {
         // A new root would make batches under the old one fail.
@@ -61,8 +67,7 @@ impl Pusher {
             || self.is_token_bad(head)
             || self.ends_turn_of_another(head);
         let is_loaded = self.posted.issued().is_some_and(|issued| Some(issued.root.root) == head.snapshot.root);
-        let n_open = self.jobs.values().filter(|job| job.included().is_none()).count();
-        let max_ranges = self.pace.window().saturating_sub(n_open);
+        let max_ranges = self.n_free();
         if is_stopped || !is_loaded || max_ranges == 0 {
             return;
         }
@@ -84,8 +89,15 @@ impl Pusher {
 
     /// The leaves with their indices, in the order in which they are paid. Everybody but the leader begins somewhere else, so
     /// that two who push at the same time seldom send the same batch.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (usize, &OwedAccount)> {
-        let leaves = self.posted.leaves();
+    fn in_order(&self) -> impl Iterator<Item = (usize, &OwedAccount)> {
+        self.in_order_of(self.posted.leaves())
+    }
+
+    /// As above, of the leaves of another root.
+    pub(super) fn in_order_of<'a>(
+        &self,
+        leaves: &'a [OwedAccount],
+    ) -> impl Iterator<Item = (usize, &'a OwedAccount)> + use<'a> {
         let is_leader = self.assignment.as_ref().is_some_and(|assignment| assignment.rank == Some(0));
         let part = if is_leader { 0 } else { usize::from(self.own_byte() % 15).saturating_add(1) };
         let from = leaves.len().saturating_mul(part) / 16;

@@ -1,6 +1,7 @@
 //! Collects the signatures over one root.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress};
@@ -10,6 +11,9 @@ use lucid_types::time::UnixMillis;
 use super::config::{Timing, backoff};
 use crate::signature::recover;
 use crate::vault::{VaultDomain, root_digest};
+
+/// When a signer is asked again that has not finalized the root yet, at first: it seldom lacks more than a moment.
+const NOT_FINAL_RETRY: Duration = Duration::from_millis(125);
 
 /// Most characters of a signer's words that are shown.
 const MAX_WORDS: usize = 300;
@@ -28,6 +32,8 @@ struct Member {
     signature: Option<TreasurySignature>,
     ask_at: UnixMillis,
     n_asked: u32,
+    /// Answers in a row that it has not finalized the root.
+    n_not_final: u32,
     problem: String,
 }
 
@@ -49,6 +55,7 @@ impl Signing {
             signature: None,
             ask_at: now,
             n_asked: 0,
+            n_not_final: 0,
             problem: "has not answered".into(),
         };
         Self {
@@ -96,9 +103,11 @@ impl Signing {
                 _ => ("sent a signature that is not its own over this root".to_owned(), true),
             },
             Some(CosignReply::NotFinal) => {
-                // It signs as soon as it has the block: no back-off.
-                member.ask_at = member.ask_at.min(now.after(timing.retry));
+                // It signs as soon as it has the block.
+                let wait = backoff(NOT_FINAL_RETRY, timing.retry, member.n_not_final);
+                member.ask_at = member.ask_at.min(now.after(wait));
                 member.n_asked = 0;
+                member.n_not_final = member.n_not_final.saturating_add(1);
                 ("has not finalized the root yet".to_owned(), false)
             }
             Some(CosignReply::Refused(why)) => (format!("refuses: {}", readable(&why)), true),

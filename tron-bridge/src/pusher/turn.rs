@@ -88,10 +88,15 @@ impl Pusher {
             self.stir(now);
         }
         let shown = view.snapshot.root.map(|root| (view.snapshot.settlement, root));
-        self.posted.want(shown, now);
+        let is_loaded = self.posted.want(shown, now);
         self.blocks.lift(&Fingerprint::of(&view));
         self.views.head = Some(*view);
+        self.views.head_read_at = now;
         self.judge_head(out);
+        if is_loaded {
+            self.views.solid_at = self.views.solid_at.min(now);
+            self.judge_solid(out);
+        }
     }
 
     pub(super) fn set_phase(&mut self, now: UnixMillis, out: &mut Vec<Effect>) {
@@ -151,14 +156,17 @@ impl Pusher {
         }
     }
 
-    /// Accounts of the posted root that are due on the solid view, or of which it is not known.
+    /// Accounts of the posted root, or of the one that is being posted, that are due on the solid view, or of which it is not
+    /// known.
     fn solid_accounts(&self) -> Vec<AccountId> {
         let is_open = |owed, paid: Option<&_>| paid.is_none_or(|paid| is_due(owed, *paid, self.config.threshold));
-        let leaves = self.posted.leaves().iter();
+        let ahead = self.posted.leaves_ahead();
+        let leaves = if ahead.is_empty() { self.posted.leaves() } else { ahead }.iter();
         leaves.filter(|leaf| is_open(leaf.owed, self.views.solid_paid.get(&leaf.id))).map(|leaf| leaf.id).collect()
     }
 
-    /// Accounts that may go into the next batches: due on the solid view, in no batch, and not set aside.
+    /// Accounts that may go into the next batches, under the posted root or the one that is being posted: due on the solid view,
+    /// in no batch, and not set aside.
     fn candidates(&self) -> impl Iterator<Item = AccountId> {
         let busy = self.busy_accounts();
         let threshold = self.config.threshold;
@@ -166,7 +174,9 @@ impl Pusher {
             self.views.solid_paid.get(&leaf.id).is_some_and(|paid| is_due(leaf.owed, *paid, threshold))
         };
         let is_free = move |id: &AccountId| !busy.contains(id) && !self.aside.contains_key(id);
-        let leaves = self.in_order().map(|(_, leaf)| leaf);
+        let ahead = self.posted.leaves_ahead();
+        let leaves = if ahead.is_empty() { self.posted.leaves() } else { ahead };
+        let leaves = self.in_order_of(leaves).map(|(_, leaf)| leaf);
         leaves.filter(is_due_on_solid).map(|leaf| leaf.id).filter(is_free).take(MAX_HEAD_ACCOUNTS)
     }
 
@@ -175,10 +185,12 @@ impl Pusher {
         let timing = self.config.timing;
         let is_busy = has_jobs || now < self.busy_until;
         let every = |short| if is_busy { short } else { timing.slow.max(short) };
+        // The solid view tells what becomes of what a block includes; the head is for what has to be decided.
+        let has_open = self.jobs.values().any(|job| job.included().is_none());
         let (reads_solid, reads_head) = match self.phase {
-            Phase::Idle => (has_jobs, has_jobs),
-            Phase::Waiting { .. } => (true, has_jobs),
-            Phase::Active => (true, true),
+            Phase::Idle => (has_jobs, has_open),
+            Phase::Waiting { .. } => (true, has_open),
+            Phase::Active => (true, self.needs_head(now)),
         };
         if reads_solid && now >= self.views.solid_at {
             let is_interested = has_jobs || self.phase == Phase::Active;
@@ -188,8 +200,24 @@ impl Pusher {
         }
         if reads_head && now >= self.views.head_at {
             self.views.head_at = now.after(every(timing.head_every));
-            out.push(Effect::ReadVault { view: View::Head, accounts: self.candidates().collect() });
+            let n_accounts = self.n_free().max(1).saturating_mul(self.max_items);
+            let accounts = self.candidates().take(n_accounts).collect();
+            out.push(Effect::ReadVault { view: View::Head, accounts });
         }
+    }
+
+    /// Whether there is something to decide by the head, or it shows too little to tell, or something other than what it showed.
+    /// A head that shows the root of the era before has it to be posted again once the owner has carried out the change of
+    /// signers.
+    fn needs_head(&self, now: UnixMillis) -> bool {
+        let is_unknown = self.views.is_head_old(now) || self.posted.issued().is_none();
+        // A fork may have undone what it showed.
+        let is_behind = self.views.head_time() < self.views.solid_time();
+        let is_posting = || self.needs_post() || self.post_obstacle().is_some();
+        // What is not sent yet may be refused because the head is another now.
+        let has_unsent = || self.jobs.values().any(|job| job.sending().is_none());
+        let has_room = || self.n_free() > 0 && self.candidates().next().is_some();
+        is_unknown || is_behind || is_posting() || has_unsent() || has_room()
     }
 
     /// What our own transactions did that the solid view now shows.

@@ -13,6 +13,10 @@ use crate::vault::VaultSnapshot;
 /// How long a receipt makes older heads useless at most: a liar's receipt from the future must not stop a pusher.
 const MAX_WAIT_FOR_HEAD: Duration = Duration::from_secs(60);
 
+/// How old the head may get while something is left to do, although nothing on it asks for another look: what others did can be
+/// in a block that a fork drops, and what a liar showed never was.
+const MAX_HEAD_AGE: Duration = Duration::from_secs(60);
+
 /// How far the payouts are on the solid view: what a successor waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -54,6 +58,8 @@ impl Fingerprint {
 pub(super) struct Views {
     pub(super) solid: Option<SolidView>,
     pub(super) head: Option<HeadView>,
+    /// When that was read.
+    pub(super) head_read_at: UnixMillis,
     /// What accounts have had on the solid view, from all reads of it.
     pub(super) solid_paid: Paid,
     /// The furthest that the solid view ever was.
@@ -78,6 +84,11 @@ impl Views {
         let from = self.fresh_from.map_or(block_time, |(from, _)| from.max(block_time));
         self.fresh_from = Some((from, now.after(MAX_WAIT_FOR_HEAD)));
         self.head_at = self.head_at.min(now);
+    }
+
+    /// Whether the head is missing, or was read long ago.
+    pub(super) fn is_head_old(&self, now: UnixMillis) -> bool {
+        self.head.is_none() || now >= self.head_read_at.after(MAX_HEAD_AGE)
     }
 
     /// The head, if it shows everything that is known to have happened.

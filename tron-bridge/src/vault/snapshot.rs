@@ -178,6 +178,34 @@ impl VaultSnapshot {
         })
     }
 
+    /// Whether both are of one state of the vault, whichever accounts they tell of. What accounts have had only grows, and the
+    /// vault's sums grow with it.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        self.of(&[]) == other.of(&[])
+    }
+
+    /// The same with what these accounts have had.
+    pub fn of(&self, ids: &[AccountId]) -> Self {
+        let paid = ids.iter().filter_map(|id| Some((*id, self.paid_of(id)?))).collect();
+        Self { paid, ..*self }
+    }
+
+    /// The whole snapshot at the time of `newer`, which tells of some accounts only. `None` if other accounts may have been paid
+    /// meanwhile: unless what these have had grew by exactly what left the vault, everything has to be read again. The caller
+    /// does not have to know what happened in between.
+    pub fn advanced(&self, mut newer: Self) -> Option<Self> {
+        let growth = |(id, paid): (&AccountId, &MicroUsdt)| paid.checked_sub(self.paid.get(id).copied()?);
+        let known = newer.paid.iter().filter(|(id, _)| self.paid.contains_key(id));
+        let grown = known.map(growth).try_fold(MicroUsdt::ZERO, |sum, growth| sum.checked_add(growth?))?;
+        if newer.paid_out.checked_sub(self.paid_out)? != grown {
+            return None;
+        }
+        for (id, paid) in &self.paid {
+            newer.paid.entry(*id).or_insert(*paid);
+        }
+        Some(newer)
+    }
+
     /// Whether payments are stopped at this time.
     pub const fn is_paused(&self, now_s: u64) -> bool {
         now_s < self.signer_pause_until || (self.owner_pause_from != 0 && now_s >= self.owner_pause_from)

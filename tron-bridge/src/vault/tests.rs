@@ -9,6 +9,7 @@ use lucid_types::genesis::TreasurySigner;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree, TreeHash};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -482,4 +483,70 @@ fn pauses_closing_and_what_is_left_are_as_the_vault_counts() {
         assert_eq!(snapshot.left_of_cap(now), usdt(left), "{now}");
     }
     assert_eq!(VaultSnapshot { spent: usdt(51), ..snapshot }.left_of_cap(300), MicroUsdt::ZERO);
+}
+
+/// What a vault says that has paid out so much, and what these accounts have had.
+fn saying(paid_out: u64, paid: &[(u8, u64)]) -> VaultSnapshot {
+    let paid = paid.iter().map(|(account, paid)| (id(*account), usdt(*paid))).collect();
+    VaultSnapshot { paid_out: usdt(paid_out), paid, ..decode(&returned(&[]), &[]).unwrap() }
+}
+
+#[test]
+fn a_part_makes_a_snapshot_newer_if_the_sums_say_that_nobody_else_was_paid() {
+    let old = saying(60, &[(1, 20), (2, 40), (3, 0)]);
+    for (newer, expected) in [
+        // Nothing happened; somebody was paid; two were; one who had nothing was.
+        (saying(60, &[]), Some([20, 40, 0])),
+        (saying(65, &[(1, 25)]), Some([25, 40, 0])),
+        (saying(72, &[(1, 25), (2, 47)]), Some([25, 47, 0])),
+        (saying(69, &[(3, 9)]), Some([20, 40, 9])),
+        (saying(65, &[(1, 25), (2, 40), (3, 0)]), Some([25, 40, 0])),
+        // Somebody else was paid, too; somebody alone whom nobody asked for.
+        (saying(66, &[(1, 25)]), None),
+        (saying(61, &[]), None),
+        // Less was paid out than accounts got, or less than before: another vault or a liar.
+        (saying(64, &[(1, 25)]), None),
+        (saying(59, &[]), None),
+        (saying(60, &[(1, 15), (2, 45)]), None),
+    ] {
+        let told = newer.paid.clone();
+        let advanced = old.advanced(newer);
+        let found = advanced.map(|whole| [1, 2, 3].map(|account| whole.paid_of(&id(account)).unwrap().get()));
+        assert_eq!(found, expected, "{told:?}");
+    }
+}
+
+#[test]
+fn an_advanced_snapshot_has_the_newer_ones_state_and_everybodys_payments() {
+    let old = saying(60, &[(1, 20), (2, 40)]);
+    let newer = VaultSnapshot { settlement: 8, funds: usdt(9), ..saying(61, &[(2, 41)]) };
+    let whole = old.advanced(newer.clone()).unwrap();
+    assert!(whole.is_same_state(&newer) && !whole.is_same_state(&old));
+    assert_eq!(whole.paid, BTreeMap::from([(id(1), usdt(20)), (id(2), usdt(41))]));
+    // A new account has had nothing, or what it had before is in both sums.
+    let with_new = old.advanced(saying(60, &[(3, 7)])).unwrap();
+    assert_eq!(with_new.paid, BTreeMap::from([(id(1), usdt(20)), (id(2), usdt(40)), (id(3), usdt(7))]));
+    // If it was paid meanwhile, that is not in what is known.
+    assert_eq!(old.advanced(saying(67, &[(3, 7)])), None);
+    assert_eq!(old.advanced(saying(u64::MAX, &[(1, u64::MAX)])), None, "sums do not overflow");
+    assert_eq!(whole.of(&[id(2), id(9)]).paid, BTreeMap::from([(id(2), usdt(41))]), "of those that are known");
+}
+
+proptest! {
+    /// Whoever is paid and whoever is asked for: what comes out is the truth, or nothing.
+    #[test]
+    fn what_is_advanced_is_what_the_vault_would_have_said(
+        before in prop::collection::vec(0..50_u64, 6), gets in prop::collection::vec(0..4_u64, 6),
+        known in 0..64_u8, asked in 0..64_u8,
+    ) {
+        let is_in = |set: u8, account: u8| set & (1 << account) != 0;
+        let state = |paid: &[u64], set: u8| {
+            let of: Vec<_> = (0..6).zip(paid).filter(|(n, _)| is_in(set, *n)).map(|(n, paid)| (n, *paid)).collect();
+            saying(paid.iter().sum(), &of)
+        };
+        let after: Vec<_> = before.iter().zip(&gets).map(|(had, gets)| had + gets).collect();
+        let advanced = state(&before, known).advanced(state(&after, asked));
+        let is_told = (0..6).zip(&gets).all(|(n, gets)| *gets == 0 || is_in(known & asked, n));
+        prop_assert_eq!(advanced, is_told.then(|| state(&after, known | asked)));
+    }
 }

@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use lucid_tron_bridge::client::{
-    ApiKey, BroadcastOutcome, Client, ClientConfig, ClientError, EndpointConfig, Estimate,
+    ApiKey, BroadcastOutcome, Client, ClientConfig, ClientError, EndpointConfig, Estimate, Header,
 };
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
@@ -17,7 +17,7 @@ use lucid_types::id::{PayoutAddress, TxId};
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, GENESIS, Server, block, node};
+use crate::server::{Answer, GENESIS, Server, block, block_of, node};
 
 const TX: TxId = TxId::from_bytes([0xab; 32]);
 const INFO: &str = "/walletsolidity/gettransactioninfobyid";
@@ -250,20 +250,33 @@ async fn a_block_whose_header_was_changed_is_refused() {
 #[tokio::test]
 async fn an_empty_block_is_told_from_one_that_is_not_there_yet() {
     let server = node(|request| match (request.path.as_str(), request.body["num"].as_u64()) {
-        ("/walletsolidity/gettransactioninfobyblocknum", Some(7)) => {
+        (SOLID_INFOS, Some(7)) => {
             Answer::json(&json!([{ "id": TX.to_string(), "blockNumber": 7 }, { "id": 5, "of": "tomorrow" }]))
         }
-        ("/walletsolidity/gettransactioninfobyblocknum", _) => Answer::Ok("[]".into()),
+        (SOLID_INFOS, _) => Answer::Ok("[]".into()),
         _ if request.body["id_or_num"] == "8" => Answer::json(&block(8)),
+        // The header is of a node that is further than the one that was asked for receipts.
+        _ if request.body["id_or_num"] == "9" => Answer::json(&block_of(9, [1; 32])),
+        _ if request.body["id_or_num"].is_null() => Answer::json(&block(10)),
         _ => Answer::Ok("{}".into()),
     })
     .await;
     let client = client(&[&server]);
-    let infos = client.solid_logs(7).await.unwrap().unwrap();
+    let infos = client.solid_logs(7, None).await.unwrap().unwrap();
     assert_eq!(infos.iter().map(|info| info.id).collect::<Vec<_>>(), [TX]);
-    assert_eq!(client.solid_logs(8).await.unwrap(), Some(vec![]));
-    assert_eq!(client.solid_logs(9).await.unwrap(), None);
+    assert_eq!(client.solid_logs(8, None).await.unwrap(), Some(vec![]));
+    assert_eq!(client.solid_logs(9, None).await.unwrap(), None);
+    assert_eq!(client.solid_logs(11, None).await.unwrap(), None);
+    let asked = server.count(SOLID_INFOS);
+    let newest = client.solid_header().await.unwrap();
+    assert_eq!(client.solid_logs(10, Some(newest)).await.unwrap(), Some(vec![]));
+    assert_eq!(server.count(SOLID_INFOS), asked, "its header says that it is empty");
+    let other = Header { is_empty: false, ..newest };
+    assert_eq!(client.solid_logs(10, Some(other)).await.unwrap(), None, "its receipts are not there yet");
+    assert!(client.solid_logs(7, Some(other)).await.unwrap().is_some());
 }
+
+const SOLID_INFOS: &str = "/walletsolidity/gettransactioninfobyblocknum";
 
 fn constant(data: &[u8]) -> Answer {
     Answer::json(&json!({ "result": { "result": true }, "energy_used": 100, "constant_result": [hex::encode(data)],
@@ -364,7 +377,7 @@ fn requests_can_move_between_threads() {
     let client = Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap();
     check(&client.solid_head());
     check(&client.solid_block(1));
-    check(&client.solid_logs(1));
+    check(&client.solid_logs(1, None));
     check(&client.broadcast(&[]));
     check(&client.vault_snapshot(&account(1), &[]));
     check(&client.token_flags(&account(1), &account(1)));

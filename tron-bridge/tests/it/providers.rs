@@ -1,5 +1,7 @@
 //! Two provider groups that see, or say, different things.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lucid_tron_bridge::client::{BroadcastOutcome, Client, ClientError};
 use lucid_tron_bridge::providers::{Difference, Providers};
 use lucid_tron_types::abi::{Word, address_word, word_of};
@@ -63,6 +65,40 @@ async fn a_long_list_of_accounts_is_asked_for_in_portions() {
     assert_eq!(server.count("/walletsolidity/triggerconstantcontract"), 3);
     let empty = client(&[&server]).vault_snapshot(&vault(), &[]).await.unwrap();
     assert_eq!((empty.settlement, empty.paid.len()), (3, 0));
+}
+
+/// A node whose vault pays between two requests, the first so many times.
+async fn paying(times: u64) -> Server {
+    let n_asked = AtomicU64::new(0);
+    node(move |request| match request.path.as_str() {
+        "/walletsolidity/getblock" => Answer::json(&block(5)),
+        "/walletsolidity/triggerconstantcontract" => {
+            snapshot(3, n_asked.fetch_add(1, Ordering::Relaxed).min(times), &asked(request))
+        }
+        _ => Answer::Ok("{}".into()),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn all_portions_are_of_one_state_of_the_vault() {
+    let ids: Vec<_> = (0..1_201).map(id).collect();
+    let state = async |server: &Server| client(&[server]).vault_snapshot(&vault(), &ids).await;
+    // It changes after the first portion, and after the first of the second try: 2 requests are lost each time.
+    let server = paying(3).await;
+    let snapshot = state(&server).await.unwrap();
+    assert_eq!(snapshot.paid_out, MicroUsdt::new(3));
+    let is_of_one_state = |n: u32| snapshot.paid_of(&id(n)) == Some(MicroUsdt::new(3 + u64::from(n % 256)));
+    assert!((0..1_201).all(is_of_one_state), "{:?}", snapshot.paid);
+    assert_eq!(server.count("/walletsolidity/triggerconstantcontract"), 2 + 2 + 3);
+    // A vault that never stands still is not asked for ever, and nothing is put together of it.
+    let server = paying(u64::MAX).await;
+    let error = state(&server).await.unwrap_err().to_string();
+    assert!(error.contains("changed") && error.contains("1201 accounts"), "{error}");
+    assert_eq!(server.count("/walletsolidity/triggerconstantcontract"), 6);
+    // One portion is always of one state.
+    let server = paying(u64::MAX).await;
+    client(&[&server]).vault_snapshot(&vault(), &ids[..500]).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,13 +34,21 @@ pub(crate) async fn node(answer: impl Fn(&Request) -> Answer + Send + Sync + 'st
     .await
 }
 
-/// The JSON that java-tron prints for a block of this number, made 3 s after the one before.
+/// The JSON that java-tron prints for a block of this number, made 3 s after the one before, without transactions.
 pub(crate) fn block(number: i64) -> Value {
-    let header = BlockHeaderRaw { number, timestamp: number * 3_000, version: 31, ..BlockHeaderRaw::default() };
+    block_of(number, [0; 32])
+}
+
+/// As above, with this root of its transactions.
+pub(crate) fn block_of(number: i64, root: [u8; 32]) -> Value {
+    let tx_trie_root = root.to_vec();
+    let header =
+        BlockHeaderRaw { number, timestamp: number * 3_000, version: 31, tx_trie_root, ..BlockHeaderRaw::default() };
     json!({
         "blockID": hex::encode(block_id(&header)),
         "block_header": { "raw_data": {
             "number": header.number, "timestamp": header.timestamp, "version": header.version,
+            "txTrieRoot": hex::encode(root),
         }, "witness_signature": "00" },
     })
 }

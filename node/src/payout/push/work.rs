@@ -7,25 +7,28 @@ use futures::future::join_all;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::client::{ChainParameters, Client, ClientError, Estimate, Revert};
 use lucid_tron_bridge::key::KeyError;
-use lucid_tron_bridge::pusher::{
-    Estimated, HeadView, InFlight, Input, IssuedRoot, JobId, Lookup, Receipt, SolidView, Spent, View, Work,
-};
-use lucid_tron_bridge::transaction::{ContractCall, TransactionError};
+use lucid_tron_bridge::pusher::{Estimated, InFlight, IssuedRoot, JobId, Lookup, Receipt, Spent, Work};
+use lucid_tron_bridge::transaction::{ContractCall, Reference, TransactionError};
 use lucid_tron_bridge::trc20::TokenFlags;
 use lucid_types::amount::Sun;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{NodeId, PayoutAddress, TxId};
 use lucid_types::payout::{CosignReply, CosignRequest};
-use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::PushParts;
+use super::head::{self, Found, Look};
 use crate::history;
 use crate::payout::cosign;
 
-/// How old prices, the token's flags and what the gas account holds may be.
-const CONDITIONS_AGE: Duration = Duration::from_secs(30);
+/// How old prices, the token's flags and what the gas account holds get while nothing is sent.
+pub(super) const CONDITIONS_AGE: Duration = Duration::from_secs(60);
+/// As above, while they keep the pusher from paying.
+pub(super) const STOPPED_AGE: Duration = Duration::from_secs(10);
+/// How old they may be while something is.
+const MAX_CONDITIONS_AGE: Duration = Duration::from_secs(150);
 /// What nodes say that may do the same later.
 const BUSY: [&str; 4] = ["SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "BLOCK_UNSOLIDIFIED"];
 /// How long what a transaction cost is kept.
@@ -105,10 +108,17 @@ pub(super) fn forget(store: &Store, id: JobId, spent: Option<Spent>, now: UnixMi
 pub struct Conditions(Mutex<Option<(Instant, Facts)>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Facts {
-    token: TokenFlags,
-    gas: Sun,
-    prices: ChainParameters,
+pub(super) struct Facts {
+    pub(super) token: TokenFlags,
+    pub(super) gas: Sun,
+    pub(super) prices: ChainParameters,
+}
+
+/// A look at the head, with what changes slowly if the vault was asked for.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) found: Found,
+    pub(super) facts: Option<Facts>,
 }
 
 impl Conditions {
@@ -116,17 +126,24 @@ impl Conditions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self) -> Option<Facts> {
-        self.lock().filter(|(read, _)| read.elapsed() < CONDITIONS_AGE).map(|(_, facts)| facts)
+    fn get(&self, max_age: Duration) -> Option<Facts> {
+        self.lock().filter(|(read, _)| read.elapsed() < max_age).map(|(_, facts)| facts)
     }
 
     fn set(&self, facts: Facts) {
         *self.lock() = Some((Instant::now(), facts));
     }
 
-    /// A transaction has changed what the gas account holds.
-    pub(super) fn expire(&self) {
-        *self.lock() = None;
+    /// Whether they are to be read again when there is time for it.
+    pub(super) fn is_older(&self, max_age: Duration) -> bool {
+        self.get(max_age).is_none()
+    }
+
+    /// A transaction has taken this out of the gas account.
+    pub(super) fn spend(&self, fee: Sun) {
+        if let Some((_, facts)) = &mut *self.lock() {
+            facts.gas = facts.gas.saturating_sub(fee);
+        }
     }
 }
 
@@ -148,46 +165,34 @@ impl PushParts {
         Some(IssuedRoot { root: record.root, leaves })
     }
 
-    /// Reads the vault in one of its views.
-    pub(super) async fn read_vault(&self, vault: &PayoutAddress, view: View, accounts: &[AccountId]) -> Input {
-        match view {
-            View::Solid => {
-                let witnessed = self.providers.vault_snapshot(vault, accounts).await;
-                let witnessed = witnessed.inspect_err(not_read).ok();
-                let view = witnessed.map(|seen| SolidView { time: seen.block.time, snapshot: seen.snapshot });
-                Input::Solid(view.map(Box::new))
-            }
-            View::Head => {
-                let view = self.providers.first(async |group| self.head_view(group, vault, accounts).await).await;
-                Input::Head(view.inspect_err(not_read).ok().map(Box::new))
-            }
-        }
+    /// Looks at the newest block of the first group that answers.
+    pub(super) async fn look(&self, vault: &PayoutAddress, look: &Look) -> Option<Looked> {
+        let token = &self.network.genesis().tron.usdt;
+        let looked = self.providers.first(async |group| {
+            let found = head::look(group, vault, token, look).await?;
+            let facts = if look.wanted.is_some() { Some(self.conditions(group, vault).await?) } else { None };
+            Ok(Looked { found, facts })
+        });
+        looked.await.inspect_err(not_read).ok()
     }
 
-    async fn head_view(
-        &self,
-        group: &Client,
-        vault: &PayoutAddress,
-        accounts: &[AccountId],
-    ) -> Result<HeadView, ClientError> {
-        let (head, conditions) = futures::try_join!(group.head(), self.conditions(group, vault))?;
-        let snapshot = group.head_vault_snapshot(vault, accounts).await?;
-        let Facts { token, gas, prices } = conditions;
-        Ok(HeadView {
-            time: head.time,
-            snapshot,
-            token,
-            gas,
-            energy_price: prices.energy_price,
-            byte_price: prices.bandwidth_price,
-        })
-    }
-
-    /// What changes slowly, read anew after a while and after each transaction.
+    /// What changes slowly, read anew after a while.
     async fn conditions(&self, group: &Client, vault: &PayoutAddress) -> Result<Facts, ClientError> {
-        if let Some(facts) = self.conditions.get() {
-            return Ok(facts);
+        match self.conditions.get(MAX_CONDITIONS_AGE) {
+            Some(facts) => Ok(facts),
+            None => self.read_conditions(group, vault).await,
         }
+    }
+
+    /// Reads what changes slowly.
+    pub(super) async fn refresh(&self, vault: &PayoutAddress) {
+        let read = self.providers.first(async |group| self.read_conditions(group, vault).await);
+        if let Err(error) = read.await {
+            not_read(&error);
+        }
+    }
+
+    async fn read_conditions(&self, group: &Client, vault: &PayoutAddress) -> Result<Facts, ClientError> {
         let address = self.gas.address();
         let (token, account, resources, prices) = futures::try_join!(
             group.token_flags(&self.network.genesis().tron.usdt, vault),
@@ -219,10 +224,11 @@ impl PushParts {
         }
     }
 
-    /// Builds, signs and stores a transaction, or takes the one that is stored.
+    /// Builds, signs and stores a transaction, or takes the one that is stored. It is built on `head`, or on the newest block.
     pub(super) async fn prepare(
         &self,
         vault: &PayoutAddress,
+        head: Option<Reference>,
         id: JobId,
         work: Work,
         data: Vec<u8>,
@@ -232,7 +238,10 @@ impl PushParts {
         if let Some(stored) = tokio::task::block_in_place(|| self.store.own(OwnKind::Transaction, &key))? {
             return Ok(decode(&stored)?);
         }
-        let head = self.providers.first(Client::head).await?;
+        let head = match head {
+            Some(head) => head,
+            None => self.providers.first(Client::head).await?,
+        };
         let call = ContractCall::new(self.gas.address(), *vault, data, &head, self.lifetime(), fee_limit);
         let transaction = call.build()?;
         let signature = self.gas.sign_transaction(&transaction)?;

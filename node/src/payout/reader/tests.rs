@@ -2,7 +2,7 @@
 
 use lucid_tron_bridge::client::{ClientConfig, ContractResult, Log};
 use lucid_types::amount::Sun;
-use lucid_types::id::TxId;
+use lucid_types::id::{SolidBlockId, TxId};
 use lucid_types::payout_tree::PayoutRoot;
 
 use super::*;
@@ -60,6 +60,10 @@ fn info(tx: u8, block: u64, result: ContractResult, logs: Vec<Log>) -> Transacti
     }
 }
 
+fn block(number: u64) -> Reference {
+    Reference { number, id: SolidBlockId::from_bytes([5; 32]), time: UnixMillis::new(1_000 * number) }
+}
+
 struct Fixture {
     reader: Reader,
     network: Arc<Network>,
@@ -97,7 +101,7 @@ impl Fixture {
     /// Reads a block with these transactions.
     fn block(&mut self, number: u64, infos: &[TransactionInfo]) {
         let mut read = Read::default();
-        for seen in seen_in(infos, &self.reader.vaults()) {
+        for seen in told_by(infos, &self.reader.vaults(), &address(200)).seen {
             self.reader.note(&mut read, seen);
         }
         history::vault::put(&self.reader.parts.store, &read, number + 1).unwrap();
@@ -135,7 +139,7 @@ async fn events_of_vaults_become_history_and_others_do_not() {
     let root = PayoutRoot::from_bytes([3; 32]);
     let posting = history::vault::posting(&fixture.reader.parts.store, &fixture.pool, 3, &root).unwrap().unwrap();
     assert_eq!((posting.total, posting.place.tx_id), (MicroUsdt::new(100), TxId::from_bytes([3; 32])));
-    assert!(fixture.reader.active.contains(&fixture.pool), "a snapshot is due");
+    assert!(fixture.reader.active.contains_key(&fixture.pool), "a snapshot is due");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +148,8 @@ async fn payments_in_parts_add_up_from_what_was_paid_before() {
     let (vault, account) = (root(&fixture.network, 3, 1).vault, account_id(&fixture.network));
     let ok = ContractResult::Success;
     let shown = SolidVault {
-        snapshot: snapshot(&fixture.network, &root(&fixture.network, 3, 100), 40),
+        snapshot: Arc::new(snapshot(&fixture.network, &root(&fixture.network, 3, 100), 40)),
+        as_of: block(5),
         time: UnixMillis::new(1),
         root_of: Some(3),
         alerts: Vec::new(),
@@ -166,4 +171,113 @@ async fn without_providers_that_answer_reading_waits() {
     assert_eq!((fixture.reader.next, fixture.reader.told.len()), (None, 1));
     assert!(fixture.reader.told.iter().all(|alert| alert.contains("does not answer")), "{:?}", fixture.reader.told);
     assert!(fixture.reader.parts.vaults.all().is_empty());
+}
+
+impl Fixture {
+    /// A vault with the root of settlement 3 that has paid so much, at this block.
+    fn vault(&self, paid: u64, at: u64) -> SolidVault {
+        SolidVault {
+            snapshot: Arc::new(snapshot(&self.network, &root(&self.network, 3, 100), paid)),
+            as_of: block(at),
+            time: UnixMillis::new(1),
+            root_of: Some(3),
+            alerts: Vec::new(),
+        }
+    }
+
+    fn shown_at(&self) -> Option<u64> {
+        self.reader.parts.vaults.get(&self.pool).map(|vault| vault.as_of.number)
+    }
+
+    /// The vault pays the account so much of 100, in this block.
+    fn pays(&mut self, number: u64, amount: u64) {
+        let (vault, account) = (root(&self.network, 3, 1).vault, account_id(&self.network));
+        let paid = paid(vault, &account, amount, 100);
+        self.block(number, &[info(u8::try_from(number).unwrap(), number, ContractResult::Success, vec![paid])]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_did_nothing_is_as_new_as_the_blocks_that_were_read() {
+    let mut fixture = fixture();
+    fixture.reader.advance(block(4));
+    assert_eq!(fixture.shown_at(), None, "nothing is known of it");
+    fixture.reader.show(fixture.pool, fixture.vault(40, 5)).unwrap();
+    let changed = fixture.reader.parts.vaults.changed();
+    fixture.reader.advance(block(5));
+    assert!(!changed.has_changed().unwrap(), "it is of this block already");
+    fixture.reader.advance(block(9));
+    assert!(changed.has_changed().unwrap());
+    let advanced = fixture.reader.parts.vaults.get(&fixture.pool).unwrap();
+    assert_eq!((advanced.as_of.number, advanced.root_of), (9, Some(3)));
+    assert_eq!(*advanced.snapshot, *fixture.vault(40, 9).snapshot);
+    fixture.reader.advance(block(8));
+    assert_eq!(fixture.shown_at(), Some(9), "time does not run back");
+    // After an event its state is not that of the snapshot any more, nor is it while a newer one waits to be shown.
+    fixture.pays(10, 10);
+    fixture.reader.advance(block(10));
+    assert_eq!(fixture.shown_at(), Some(9));
+    fixture.reader.active.clear();
+    fixture.reader.waiting.insert(fixture.pool, fixture.vault(50, 11));
+    fixture.reader.advance(block(10));
+    assert_eq!(fixture.shown_at(), Some(9));
+    assert_eq!(fixture.reader.newest(&fixture.pool).unwrap().paid_out, MicroUsdt::new(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_waits_until_its_payments_were_read() {
+    let mut fixture = fixture();
+    let is_accounted_for =
+        |fixture: &Fixture, paid| fixture.reader.is_accounted_for(&fixture.pool, &fixture.vault(paid, 9));
+    assert!(!is_accounted_for(&fixture, 0), "nothing is shown yet");
+    fixture.reader.show(fixture.pool, fixture.vault(40, 5)).unwrap();
+    assert!(is_accounted_for(&fixture, 40), "nothing was paid");
+    assert!(!is_accounted_for(&fixture, 50), "a payment that was not read");
+    fixture.pays(6, 10);
+    fixture.pays(7, 20);
+    assert!(is_accounted_for(&fixture, 70), "both were read");
+    assert!(
+        !is_accounted_for(&fixture, 40) && !is_accounted_for(&fixture, 60),
+        "it is of a block before the last that was read"
+    );
+    assert!(!is_accounted_for(&fixture, 71) && !is_accounted_for(&fixture, 39));
+    fixture.reader.show(fixture.pool, fixture.vault(70, 7)).unwrap();
+    assert!(is_accounted_for(&fixture, 70) && !is_accounted_for(&fixture, 100), "counted since what is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_no_group_has_is_passed_over_after_some_turns_and_then_distrusted() {
+    let mut fixture = fixture();
+    fixture.reader.show(fixture.pool, fixture.vault(40, 5)).unwrap();
+    for _ in 0..MAX_MISSING {
+        assert!(!fixture.reader.passes_over(6));
+    }
+    assert!(fixture.reader.active.is_empty());
+    // Another block is another matter.
+    assert!(!fixture.reader.passes_over(7));
+    for _ in 0..MAX_MISSING {
+        assert!(fixture.reader.active.is_empty());
+        let is_over = fixture.reader.passes_over(7);
+        assert_eq!(is_over, !fixture.reader.active.is_empty(), "what it paid in the block shows in a snapshot alone");
+    }
+    assert!(!fixture.reader.active.is_empty(), "passed over at last");
+    fixture.reader.advance(block(7));
+    assert_eq!(fixture.shown_at(), Some(5), "nothing is said of the block itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_of_a_settlement_make_a_snapshot_urgent() {
+    let fixture = fixture();
+    assert!(!fixture.reader.lacks_accounts(), "a first snapshot asks for all of them");
+    let mut fixture = fixture;
+    fixture.reader.show(fixture.pool, fixture.vault(40, 5)).unwrap();
+    assert!(!fixture.reader.lacks_accounts());
+    let empty = VaultSnapshot { paid: BTreeMap::new(), ..(*fixture.vault(40, 5).snapshot).clone() };
+    let lacking = SolidVault { snapshot: Arc::new(empty), ..fixture.vault(40, 5) };
+    fixture.reader.show(fixture.pool, lacking).unwrap();
+    assert!(fixture.reader.lacks_accounts());
+    // One that has them and waits to be shown is enough.
+    let waiting = fixture.vault(40, 6);
+    fixture.reader.waiting.insert(fixture.pool, waiting);
+    assert!(!fixture.reader.lacks_accounts());
 }

@@ -1,8 +1,12 @@
 //! Every status, and what takes precedence.
 
+use std::sync::Arc;
+
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
+use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultSnapshot;
+use lucid_types::id::SolidBlockId;
 use lucid_types::payout::SettlementRoot;
 use lucid_types::time::EpochNumber;
 
@@ -41,7 +45,13 @@ fn fixture() -> Fixture {
     Fixture {
         state: state(&network, root),
         record: request(&network, &root),
-        vault: Some(SolidVault { snapshot, time: NOW, root_of: Some(3), alerts: Vec::new() }),
+        vault: Some(SolidVault {
+            snapshot: Arc::new(snapshot),
+            as_of: Reference { number: 5, id: SolidBlockId::from_bytes([5; 32]), time: NOW },
+            time: NOW,
+            root_of: Some(3),
+            alerts: Vec::new(),
+        }),
     }
 }
 
@@ -64,7 +74,7 @@ impl Fixture {
     }
 
     fn change(&mut self, act: impl FnOnce(&mut VaultSnapshot)) {
-        act(&mut self.vault.as_mut().unwrap().snapshot);
+        act(Arc::make_mut(&mut self.vault.as_mut().unwrap().snapshot));
     }
 }
 

@@ -94,7 +94,7 @@ fn lying_and_silent_providers_cost_time_and_are_told() {
     let arguments = ["--validators", "1", "--workers", "3", "--epoch-length", "2s", "--settle-every", "3"];
     let proxies = [&WORKERS[..], &["honest", "silent", "second"]].concat();
     let silent = |_: &Request| Deed::Hold;
-    let mesh = Mesh::up_with(&[&arguments[..], &["--epochs", "13"]].concat(), &proxies, &providers, |proxies| {
+    let mesh = Mesh::up_with(&[&arguments[..], &["--epochs", "31"]].concat(), &proxies, &providers, |proxies| {
         proxies["silent"].rule(silent);
         for name in WORKERS {
             proxies[name].rule(liar(lie(1 << 50, true)));
@@ -145,7 +145,7 @@ fn lying_and_silent_providers_cost_time_and_are_told() {
     for name in WORKERS {
         mesh.proxy(name).rule(|_| Deed::Pass);
     }
-    let ledger = mesh.ledger(4);
+    let ledger = mesh.ledger(10);
     println!("{:?} after the settlement all settlements are made", started.elapsed());
     mesh.end(&ledger);
 }

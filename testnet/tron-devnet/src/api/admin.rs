@@ -1,5 +1,6 @@
-//! `/admin/*`: what TronBox asks its own runtime environment (TRE) for, the funded accounts. For programs on this machine
-//! only: they are the keys that the network prints when it starts, but whoever else reaches its port has no use for them.
+//! `/admin/*`: what TronBox asks its own runtime environment (TRE) for, the funded accounts, and what clients asked. For programs
+//! on this machine only: the accounts' keys are those that the network prints when it starts, but whoever else reaches its port
+//! has no use for them.
 
 use std::fmt::Write as _;
 
@@ -18,13 +19,21 @@ pub(super) fn respond(shared: &Shared, name: &str, is_from_here: bool) -> Option
     let answer: fn(&Shared) -> Response = match name {
         "accounts" => as_text,
         "accounts-json" => as_json,
+        "requests" => requests,
         _ => return None,
     };
     if !is_from_here {
-        let error = json!({ "Error": "the accounts are shown to programs on this machine only" });
+        let error = json!({ "Error": "this is shown to programs on this machine only" });
         return Some((StatusCode::FORBIDDEN, super::print_json(&error)).into_response());
     }
     Some(answer(shared))
+}
+
+/// What each client asked since the network was started, beside `/admin`, `/devnet` and `/healthcheck`, and how many blocks there
+/// are now.
+fn requests(shared: &Shared) -> Response {
+    let blocks = shared.node.chain().head().number();
+    super::print_json(&json!({ "now": shared.node.now(), "blocks": blocks, "clients": shared.requests.get() }))
 }
 
 /// There is no mnemonic: the keys come from a seed of another kind.

@@ -14,6 +14,8 @@ use crate::address;
 use crate::chain::execute::call_value;
 use crate::chain::{CallOutcome, View};
 
+/// The name of the call that runs a function.
+pub(super) const CALL: &str = "triggerconstantcontract";
 /// Time for a constant call, and for all that an estimate tries; the main network's is 80 ms, on better machines. A block that
 /// is due waits for them.
 const MAX_TIME: Duration = Duration::from_millis(500);
@@ -28,6 +30,18 @@ pub(crate) fn refused(bad: &BadRequest, style: Style) -> Value {
         ("OTHER_ERROR", format!("class {} : {}", bad.class, bad.message.replace('"', "'")))
     };
     json!({ "result": Out::new(style).text("code", code).name("message", message.as_bytes()).build() })
+}
+
+/// The selector of the function that a call runs, in hex; none if it names none.
+pub(crate) fn function(request: &Request) -> Option<String> {
+    let signature = request.text("function_selector");
+    if !signature.is_empty() {
+        return Some(hex::encode(keccak256(signature.as_bytes()).get(..4)?));
+    }
+    let data = request.text("data");
+    let data = data.strip_prefix("0x").unwrap_or(&data);
+    let selector = data.get(..8).filter(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()))?;
+    Some(selector.to_ascii_lowercase())
 }
 
 /// The call that a request describes: its data is `function_selector` with `parameter`, or else `data`.

@@ -48,6 +48,7 @@ use crate::connections::Connection;
 use crate::faults::Plan;
 use crate::node::Node;
 use crate::report;
+use crate::requests::Requests;
 use crate::wallet::Wallet;
 use calls::answer;
 pub use control::Control;
@@ -61,6 +62,10 @@ const GRID: &str = "/v1/";
 const ADMIN: &str = "/admin/";
 /// Whether the network runs.
 const HEALTH: &str = "/healthcheck";
+/// The header of TronGrid's API keys. Any are taken.
+const API_KEY: &str = "tron-pro-api-key";
+/// Stands for clients without one.
+const NO_KEY: &str = "no API key";
 /// How long a client may take over a request's body.
 const MAX_BODY_TIME: Duration = Duration::from_secs(60);
 
@@ -97,6 +102,7 @@ struct Shared {
     control: Option<Arc<Control>>,
     stop: CancellationToken,
     places: Arc<Semaphore>,
+    requests: Arc<Requests>,
 }
 
 /// Calls carried out at once; more wait. Few enough that a block always finds a thread.
@@ -124,7 +130,8 @@ impl Shared {
 /// requests that a fault never answers end with `stop`.
 pub fn router(node: Arc<Node>, accounts: Vec<Wallet>, control: Option<Control>, stop: CancellationToken) -> Router {
     let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
-    let shared = Shared { node, accounts: accounts.into(), control: control.map(Arc::new), stop, places };
+    let (accounts, control, requests) = (accounts.into(), control.map(Arc::new), Arc::default());
+    let shared = Shared { node, accounts, control, stop, places, requests };
     Router::new().fallback(handle).with_state(shared)
 }
 
@@ -165,6 +172,7 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
         let carried_out = shared.carry_out(move |shared| control::respond(shared, &asked)).await;
         return carried_out.unwrap_or_else(unavailable);
     }
+    count(&shared, &parts.headers, &path, &request);
     let name = match split(&path) {
         Some((_, name)) => name.to_owned(),
         None if path.starts_with(GRID) => "events".to_owned(),
@@ -192,6 +200,22 @@ async fn respond(shared: Shared, http: HttpRequest) -> Response {
     }
 }
 
+/// Counts a request under its client's API key, which all are free to choose here. Constant calls are told apart by the
+/// function that they run.
+fn count(shared: &Shared, headers: &HeaderMap, path: &str, request: &Result<Request, BadRequest>) {
+    let client = headers.get(API_KEY).and_then(|key| key.to_str().ok()).unwrap_or(NO_KEY);
+    let function = request.as_ref().ok().and_then(constant::function);
+    let call = match split(path) {
+        Some((tree, name)) if calls::calls(tree).any(|(known, _)| *known == name) => match (name, function) {
+            (constant::CALL, Some(function)) => Some(format!("{path} {function}")),
+            _ => Some(path.to_owned()),
+        },
+        None if path.starts_with(GRID) => Some(GRID.to_owned()),
+        _ => None,
+    };
+    shared.requests.count(client, call.as_deref(), shared.node.now());
+}
+
 /// A call that this network does not have.
 fn unknown(path: &str) -> Response {
     let other = match split(path) {
@@ -202,7 +226,7 @@ fn unknown(path: &str) -> Response {
     };
     let error = format!(
         "{path} does not exist on this network{other}. It serves a full node's /wallet and /walletsolidity, TronGrid's \
-         events under /v1, {ADMIN}accounts, {ADMIN}accounts-json, {HEALTH}, and with --control {CONTROL}*. \
+         events under /v1, {ADMIN}accounts, {ADMIN}accounts-json, {ADMIN}requests, {HEALTH}, and with --control {CONTROL}*. \
          What it lacks of a full node: docs/src/devnet.md, \"What is not in it\""
     );
     (StatusCode::NOT_FOUND, print_json(&json!({ "Error": error }))).into_response()

@@ -214,7 +214,7 @@ async fn the_accounts_are_shown_to_programs_here() {
         let request = format!("GET /admin/accounts-json HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         assert!(net.say(&request).await.starts_with("HTTP/1.1 200 "), "{host}");
     }
-    for path in ["/admin/accounts-json", "/admin/accounts"] {
+    for path in ["/admin/accounts-json", "/admin/accounts", "/admin/requests"] {
         for other in ["elsewhere.example", "127.0.0.1.elsewhere.example", "192.0.2.1", "localhost@elsewhere", ""] {
             let request = format!("GET {path} HTTP/1.1\r\nhost: {other}\r\nconnection: close\r\n\r\n");
             let answer = net.say(&request).await;
@@ -228,6 +228,35 @@ async fn the_accounts_are_shown_to_programs_here() {
         assert!(answer.starts_with("HTTP/1.1 403 ") && !keys.iter().any(|key| answer.contains(key)), "{answer}");
     }
     assert_eq!(net.raw("GET", "/admin/other", "").await.0, 404);
+    net.stop().await;
+}
+
+/// What a test needs to hold a program to what it may ask of a provider.
+#[tokio::test]
+async fn requests_are_counted_by_client_and_call() {
+    let net = Net::start(None, 1).await;
+    let keyed = |path: &str, body: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ntron-pro-api-key: worker-1\r\n");
+        format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    };
+    let call = "/wallet/triggerconstantcontract";
+    for body in
+        [r#"{"data":"70A08231"}"#, r#"{"function_selector":"balanceOf(address)"}"#, r#"{"data":"zz"}"#, "no JSON"]
+    {
+        net.say(&keyed(call, body)).await;
+    }
+    net.say(&keyed("/walletsolidity/getnowblock/", "")).await;
+    net.say(&keyed("/wallet/inventedcall", "")).await;
+    net.get("/wallet/getnowblock").await;
+    net.raw("GET", "/v1/blocks/latest/events", "").await;
+    net.raw("GET", "/healthcheck", "").await;
+    let answer = net.get("/admin/requests").await;
+    let calls = json!({ call: 2, format!("{call} 70a08231"): 2, "/walletsolidity/getnowblock": 1, "other": 1 });
+    assert_eq!(answer["clients"]["worker-1"]["calls"], calls, "{answer}");
+    let without_key = json!({ "/wallet/getnowblock": 1, "/v1/": 1 });
+    assert_eq!(answer["clients"]["no API key"]["calls"], without_key, "neither itself nor the health check counts");
+    assert!((1..=6).contains(&answer["clients"]["worker-1"]["busiest_second"].as_u64().unwrap()), "{answer}");
+    assert_eq!(answer["blocks"], net.get("/wallet/getnowblock").await["block_header"]["raw_data"]["number"]);
     net.stop().await;
 }
 

@@ -69,11 +69,11 @@ fn a_blocks_receipts_are_a_list_and_odd_ones_hide_no_others() {
         { "id": "not an id", "blockNumber": 88 }, null, 7, { "id": TX.to_string(), "blockNumber": 88, "fee": -1 },
         receipt(), { "id": TX.to_string(), "blockNumber": 88, "log": [{ "address": "xyz" }] },
     ]);
-    let infos = read::<InfosJson>(list).infos(88).unwrap();
+    let infos = read::<InfosJson>(list).infos(88).unwrap().unwrap();
     assert_eq!(infos.len(), 1);
     assert_eq!(infos[0].logs[0].address, owner());
-    assert_eq!(read::<InfosJson>(json!({})).infos(88), Ok(vec![]));
-    assert_eq!(read::<InfosJson>(json!([])).infos(88), Ok(vec![]));
+    assert_eq!(read::<InfosJson>(json!({})).infos(88), Ok(None));
+    assert_eq!(read::<InfosJson>(json!([])).infos(88), Ok(None));
     assert!(read::<InfosJson>(json!([receipt()])).infos(89).unwrap_err().contains("block 88 for block 89"));
 }
 

@@ -7,7 +7,7 @@ use lucid_types::payout_tree::{OwedAccount, PayoutRoot};
 use super::super::*;
 use super::model::{TOKEN, Vault, address, usdt};
 use super::world::{
-    DOMAIN, Faults, Node, START, THRESHOLD, World, account, config, gas_address, leaf, node_id, run, signers,
+    DOMAIN, Faults, LAG, Node, START, THRESHOLD, World, account, config, gas_address, leaf, node_id, run, signers,
 };
 use crate::client::{Answer, BroadcastOutcome};
 use crate::trc20::TokenFlags;
@@ -201,6 +201,103 @@ fn signatures_are_checked_and_asked_for_again() {
 }
 
 #[test]
+fn a_signer_that_lacks_a_moment_is_asked_again_in_a_moment() {
+    let (mut world, mut nodes) = alone_after(&due(2), |world| world.signing.clear());
+    let request =
+        lucid_types::payout::CosignRequest::Root { pool: world.assignment.as_ref().unwrap().root.pool, settlement: 1 };
+    let (signer, reply) = (node_id(1), Some(CosignReply::NotFinal));
+    let mut waits = vec![];
+    for _ in 0..6 {
+        nodes[0].feed(&mut world, Input::Signature { request, signer, reply: reply.clone() });
+        let (start, asked) = (world.now, n_effects(&world, "RequestSignature"));
+        while n_effects(&world, "RequestSignature") == asked {
+            world.now = nodes[0].pusher.next_wake().unwrap().get();
+            nodes[0].feed(&mut world, Input::Tick);
+        }
+        waits.push(world.now - start);
+    }
+    assert_eq!(waits[..4], [125, 250, 500, 1_000], "{waits:?}");
+    let most = u64::try_from(nodes[0].config.timing.retry.as_millis()).unwrap();
+    assert!(waits.iter().all(|wait| *wait <= most), "{waits:?}");
+}
+
+#[test]
+fn leaves_are_loaded_while_signatures_are_gathered() {
+    let (mut world, mut nodes) = alone_after(&due(20), |world| world.signing.clear());
+    run_for(&mut world, &mut nodes, 5 * SECOND);
+    assert_eq!(n_effects(&world, "LoadLeaves"), 1, "before anything is signed");
+    assert_eq!(world.outcomes(gas_address(0)), []);
+    world.signing = [node_id(1), node_id(2)].into();
+    run_until_paid(&mut world, &mut nodes);
+    assert_eq!(n_effects(&world, "LoadLeaves"), 1, "and not again when the head shows the root");
+}
+
+#[test]
+fn the_head_is_not_read_while_all_wait_for_the_solid_view() {
+    let (mut world, mut nodes) = alone(&due(8));
+    let until = world.now + 10 * MINUTE;
+    let is_paid = |world: &World, n| world.head().paid(&account(n)).get() >= THRESHOLD;
+    run(&mut world, &mut nodes, until, |world, _| (0..8).all(|n| is_paid(world, n)));
+    // The last block's receipt is looked for, and the head once more for what it left.
+    run_for(&mut world, &mut nodes, 3 * SECOND);
+    assert_eq!(nodes[0].pusher.phase(), Phase::Active, "the last batch is not solid yet");
+    let (heads, solid) = (n_effects(&world, "view: Head"), n_effects(&world, "view: Solid"));
+    run_for(&mut world, &mut nodes, 4 * SECOND);
+    assert_eq!(nodes[0].pusher.phase(), Phase::Active, "the last batch is not solid yet");
+    assert_eq!(n_effects(&world, "view: Head"), heads);
+    assert!(n_effects(&world, "view: Solid") > solid);
+    run_for(&mut world, &mut nodes, 5 * MINUTE);
+    assert_eq!(nodes[0].pusher.phase(), Phase::Idle);
+}
+
+#[test]
+fn a_root_that_is_posted_when_signers_change_is_posted_for_the_next_ones() {
+    let (mut world, mut nodes) = alone(&due(3));
+    let until = world.now + 10 * MINUTE;
+    run(&mut world, &mut nodes, until, |world, _| (0..3).all(|n| world.head().paid(&account(n)) == usdt(1_500)));
+    run_for(&mut world, &mut nodes, 3 * SECOND);
+    assert_eq!(nodes[0].pusher.phase(), Phase::Active, "the last batch is not solid yet");
+    let assignment = world.assignment.as_mut().unwrap();
+    (assignment.root.era, assignment.nonce, assignment.signers) = (2, 1, signers(2));
+    assign(&mut world, &mut nodes);
+    run_for(&mut world, &mut nodes, SECOND);
+    assert!(has_alert(&nodes[0], |alert| matches!(alert, Alert::SignersDiffer { .. })), "at once");
+    run_for(&mut world, &mut nodes, 5 * MINUTE);
+    let n = world.outcomes(gas_address(0)).len();
+    // The owner carries out the change; the vault has no root of the new era yet.
+    world.changes.push(|vault| {
+        (vault.state.era, vault.state.nonce) = (2, 1);
+        (vault.state.settlement, vault.state.root) = (0, None);
+        (vault.state.total, vault.state.fees) = (usdt(0), usdt(0));
+    });
+    run_for(&mut world, &mut nodes, 2 * MINUTE);
+    assert_eq!((world.solid().state.settlement, world.outcomes(gas_address(0)).len()), (1, n + 1));
+    assert_eq!((nodes[0].pusher.phase(), nodes[0].pusher.alerts()), (Phase::Idle, &[][..]));
+}
+
+#[test]
+fn a_root_of_anothers_is_posted_again_when_a_fork_drops_it() {
+    let (mut world, mut nodes) = world(&due(3), &[Some(0), Some(0)]);
+    nodes[1].is_up = false;
+    run_until_paid(&mut world, &mut nodes);
+    run_for(&mut world, &mut nodes, MINUTE);
+    // Nothing is due under the next root.
+    world.issue(2, &(0..3).map(|n| leaf(n, 1_900)).collect::<Vec<_>>(), 0);
+    nodes[0].assign(&mut world);
+    let until = world.now + MINUTE;
+    run(&mut world, &mut nodes, until, |world, _| world.head().state.settlement == 2);
+    nodes[0].is_up = false;
+    nodes[1].restart(&mut world);
+    run_for(&mut world, &mut nodes, 3 * SECOND);
+    assert_eq!(nodes[1].pusher.phase(), Phase::Active, "the root is not solid yet");
+    world.drop_blocks(LAG - 1);
+    assert_eq!(world.head().state.settlement, 1);
+    run_for(&mut world, &mut nodes, 3 * MINUTE);
+    assert_eq!(world.solid().state.settlement, 2);
+    assert_eq!((world.outcomes(gas_address(1)).len(), nodes[1].pusher.phase()), (1, Phase::Idle));
+}
+
+#[test]
 fn other_signers_than_the_ledgers_stop_posting() {
     let changes: [fn(&mut Vault); 3] = [|v| v.state.era = 2, |v| v.state.nonce = 1, |v| v.state.threshold = 3];
     let undo: [fn(&mut Vault); 3] = [|v| v.state.era = 1, |v| v.state.nonce = 0, |v| v.state.threshold = 2];
@@ -361,29 +458,38 @@ fn a_receipt_from_after_the_expiration_is_not_believed() {
 
 #[test]
 fn what_was_short_is_not_told_once_everything_is_paid() {
-    let (mut world, mut nodes) = alone_after(&due(4), |world| world.changes.push(|vault| vault.state.funds = usdt(0)));
-    run_for(&mut world, &mut nodes, MINUTE);
-    assert!(has_alert(&nodes[0], |alert| matches!(alert, Alert::Uncovered { .. })), "{:?}", nodes[0].pusher.alerts());
-    // While this node sees nothing, the vault is filled and others post and pay the next root.
-    world.changes.push(Vault::mend);
-    let root = world.issue(2, &due(5), 0);
-    let mut others = vec![Node::start(&world, config(1), 1, Some(0))];
-    assign(&mut world, &mut others);
-    run_until_paid(&mut world, &mut others);
-    assign(&mut world, &mut nodes);
-    // It learns of the leaves last.
-    let key = |n| account(n);
-    let paid: Vec<_> = (0..5).map(key).collect();
-    let time = UnixMillis::new(world.now);
-    let (gas, energy_price, byte_price) = (Sun::new(1 << 40), Sun::new(100), Sun::new(1_000));
-    let (snapshot, token) = (world.head().snapshot(&paid), TokenFlags::default());
-    let head = HeadView { time, snapshot: snapshot.clone(), token, gas, energy_price, byte_price };
-    let mut pusher = std::mem::replace(&mut nodes[0].pusher, Pusher::new(config(0), vec![], vec![], time));
-    pusher.handle(time, Input::Solid(Some(Box::new(SolidView { time, snapshot }))));
-    pusher.handle(time, Input::Head(Some(Box::new(head))));
-    let issued = world.history[&(2, root.root)].clone();
-    pusher.handle(time, Input::Leaves { settlement: 2, root: root.root, issued: Some(Box::new(issued)) });
-    assert_eq!((pusher.phase(), pusher.alerts()), (Phase::Idle, &[][..]));
+    // What it learns last of the root that others have posted and paid: its leaves, or that the vault has it.
+    for are_leaves_last in [true, false] {
+        let empty = |world: &mut World| world.changes.push(|vault| vault.state.funds = usdt(0));
+        let (mut world, mut nodes) = alone_after(&due(4), empty);
+        run_for(&mut world, &mut nodes, MINUTE);
+        let is_told = has_alert(&nodes[0], |alert| matches!(alert, Alert::Uncovered { .. }));
+        assert!(is_told, "{:?}", nodes[0].pusher.alerts());
+        let paid: Vec<_> = (0..5).map(account).collect();
+        let empty = SolidView { time: UnixMillis::new(world.now), snapshot: world.solid().snapshot(&paid) };
+        // While this node sees nothing, the vault is filled and others post and pay the next root.
+        world.changes.push(Vault::mend);
+        let root = world.issue(2, &due(5), 0);
+        let mut others = vec![Node::start(&world, config(1), 1, Some(0))];
+        assign(&mut world, &mut others);
+        run_until_paid(&mut world, &mut others);
+        assign(&mut world, &mut nodes);
+        let time = UnixMillis::new(world.now);
+        let (gas, energy_price, byte_price) = (Sun::new(1 << 40), Sun::new(100), Sun::new(1_000));
+        let (snapshot, token) = (world.head().snapshot(&paid), TokenFlags::default());
+        let head = HeadView { time, snapshot: snapshot.clone(), token, gas, energy_price, byte_price };
+        let issued = Some(Box::new(world.history[&(2, root.root)].clone()));
+        let [empty, solid] = [empty, SolidView { time, snapshot }].map(|view| Input::Solid(Some(Box::new(view))));
+        let head = Input::Head(Some(Box::new(head)));
+        let leaves = Input::Leaves { settlement: 2, root: root.root, issued };
+        let mut pusher = std::mem::replace(&mut nodes[0].pusher, Pusher::new(config(0), vec![], vec![], time));
+        let inputs = if are_leaves_last { [empty, solid, head, leaves] } else { [leaves, empty, solid, head] };
+        for input in inputs {
+            assert_ne!(pusher.phase(), Phase::Idle);
+            pusher.handle(time, input);
+        }
+        assert_eq!((pusher.phase(), pusher.alerts()), (Phase::Idle, &[][..]), "{are_leaves_last}");
+    }
 }
 
 #[test]
