@@ -113,6 +113,10 @@ impl Pusher {
             }
             Some(BroadcastOutcome::Rebuild(answer)) => {
                 let is_new = !std::mem::replace(&mut sending.is_rejected, true);
+                // Its ordinary end, if no block took it in time; only a new one should not have expired.
+                if answer.code == "TRANSACTION_EXPIRATION_ERROR" && sending.n_sent > 1 {
+                    return;
+                }
                 let is_short_of_gas = answer.code == "BANDWITH_ERROR" || answer.message.contains("balance");
                 self.reject(&answer, id, out);
                 if is_new && !is_short_of_gas {

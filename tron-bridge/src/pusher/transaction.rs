@@ -53,7 +53,7 @@ pub(super) struct Sending {
     long_over_at: UnixMillis,
     /// First broadcast by this process.
     pub(super) sent_at: Option<UnixMillis>,
-    n_sent: u32,
+    pub(super) n_sent: u32,
     /// When it is broadcast next; `None` once the network called its signature wrong.
     resend_at: Option<UnixMillis>,
     look_at: UnixMillis,

@@ -732,6 +732,27 @@ fn a_new_transaction_takes_the_place_of_one_that_has_expired_and_not_before() {
     assert_eq!(world.outcomes(gas_address(0)), vec![Outcome::Success; 2]);
 }
 
+/// A network that says of a new transaction that it has expired has another clock; of one that was sent again, that is its
+/// ordinary end.
+#[test]
+fn a_transaction_that_no_block_took_in_time_is_no_alarm() {
+    for is_over in [false, true] {
+        let (mut world, mut nodes) = alone(&due(1));
+        world.faults = Faults { broadcast: 100, ..Faults::default() };
+        while nodes[0].disk.stored.is_empty() {
+            run_for(&mut world, &mut nodes, SECOND);
+        }
+        let id = nodes[0].disk.stored.values().next().unwrap().id;
+        while n_effects(&world, "Broadcast") < if is_over { 2 } else { 1 } {
+            run_for(&mut world, &mut nodes, SECOND);
+        }
+        assert_eq!(nodes[0].pusher.n_transactions(), 1);
+        let outcome = Some(BroadcastOutcome::Rebuild(refused("TRANSACTION_EXPIRATION_ERROR")));
+        nodes[0].feed(&mut world, Input::Sent { id, outcome });
+        assert_eq!(has_alert(&nodes[0], |alert| matches!(alert, Alert::Rejected { .. })), !is_over);
+    }
+}
+
 #[test]
 fn a_signature_error_stops_the_transaction_and_is_told() {
     let (mut world, mut nodes) = alone(&due(1));
