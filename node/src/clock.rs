@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lucid_types::time::UnixMillis;
+use tokio::time::Instant;
 
 /// Tells the time of day.
 pub trait Clock: Send + Sync + 'static {
@@ -24,6 +25,27 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that nobody sets: it shows another's time when it is made, and runs on from there. For what counts on times that it
+/// noted itself, and would stand still for an hour if the system's clock were set back by one.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    start: UnixMillis,
+    since: Instant,
+}
+
+impl SteadyClock {
+    /// From the other's time on.
+    pub fn from_now(clock: &dyn Clock) -> Self {
+        Self { start: clock.now(), since: Instant::now() }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> UnixMillis {
+        self.start.after(self.since.elapsed())
+    }
+}
+
 /// Waits until the clock shows `time`; at once when it is past. Notices within a second that the clock was set: set
 /// back, it returns early, since what `time` was computed from no longer holds.
 pub async fn sleep_until(clock: &dyn Clock, time: UnixMillis) {
@@ -40,8 +62,6 @@ pub async fn sleep_until(clock: &dyn Clock, time: UnixMillis) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
-
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -85,5 +105,14 @@ mod tests {
         let start = Instant::now();
         sleep_until(&wall, wall.now().after(soon)).await;
         assert!(start.elapsed() >= soon, "an undisturbed wait is as long as it should be");
+    }
+
+    #[test]
+    fn a_steady_clock_runs_on_when_the_other_is_set() {
+        let wall = Wall { base: AtomicU64::new(10_000_000), start: Instant::now() };
+        let steady = SteadyClock::from_now(&wall);
+        let first = steady.now();
+        wall.set(1_000);
+        assert!(wall.now() < first && steady.now() >= first && first.get() >= 10_000_000);
     }
 }

@@ -125,24 +125,6 @@ impl Client {
         self.newest_block(SOLID_BLOCK).await
     }
 
-    /// A block that may still be forked away; `None` if there is none of that number yet.
-    ///
-    /// # Errors
-    /// No endpoint answered.
-    pub async fn block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
-        let header = self.0.ask(|endpoint| self.read_block(endpoint, BLOCK, number)).await?;
-        Ok(header.map(|header| header.reference))
-    }
-
-    /// A solidified block; `None` if there is none of that number yet.
-    ///
-    /// # Errors
-    /// No endpoint answered.
-    pub async fn solid_block(&self, number: u64) -> Result<Option<Reference>, ClientError> {
-        let header = self.0.ask(|endpoint| self.read_block(endpoint, SOLID_BLOCK, number)).await?;
-        Ok(header.map(|header| header.reference))
-    }
-
     /// The receipts of a solidified block with their events; `None` if they are not there yet. Receipts of kinds of transactions
     /// that this program does not know may be missing.
     ///
@@ -166,7 +148,7 @@ impl Client {
                 if infos.is_some() || header.is_some() {
                     return Ok(infos);
                 }
-                let header = self.read_block(endpoint, SOLID_BLOCK, number).await?;
+                let header = self.read_solid_block(endpoint, number).await?;
                 Ok(header.filter(|header| header.is_empty).map(|_| Vec::new()))
             })
             .await
@@ -387,14 +369,9 @@ impl Client {
         self.0.ask(|endpoint| self.0.read(endpoint, call, read)).await
     }
 
-    async fn read_block(
-        &self,
-        endpoint: &Endpoint,
-        path: &'static str,
-        number: u64,
-    ) -> Result<Option<Header>, ClientError> {
+    async fn read_solid_block(&self, endpoint: &Endpoint, number: u64) -> Result<Option<Header>, ClientError> {
         let body = json!({ "id_or_num": number.to_string(), "detail": false });
-        let call = Call { path, body: &body, max_bytes: MAX_BLOCK_BYTES };
+        let call = Call { path: SOLID_BLOCK, body: &body, max_bytes: MAX_BLOCK_BYTES };
         let read = |reply: block::BlockJson| {
             let block = reply.checked()?;
             match &block {

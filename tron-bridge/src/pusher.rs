@@ -27,7 +27,7 @@
 //! - **Waiting.** The leader begins at once, the r-th successor after r leader time-outs without progress by others (another
 //!   root, total or era, or more paid out, on the solid view), everybody else after all of them and a wait of its own.
 //! - **Signing.** All signers are asked at once, and again with a back-off. Every signature is checked by recovery.
-//! - **Posting.** Only if the vault's era, threshold and nonce are the ledger's, and it is not closed.
+//! - **Posting.** Only if the vault's era and threshold are the ledger's, and it is not closed.
 //! - **Pushing.** A batch pays leaves that are due on the head *and* the solid view, and reaches across leaves that lack
 //!   nothing. TRON has no nonce, so batches run in parallel; the pace begins slowly and slows down with failures. The leader
 //!   goes through the leaves in order, everybody else from another leaf on: two who push at once seldom pay the same ones.

@@ -13,10 +13,14 @@ const LEAST_INTERVAL_MS: i64 = 200;
 /// The longest: one block of TRON was missed.
 const GREATEST_INTERVAL_MS: i64 = 6_000;
 
+/// Requests in a row that show an older block than one before, until it is believed.
+const MAX_BEHIND: u32 = 5;
+
 /// See the module.
 #[derive(Debug)]
 pub(in crate::payout) struct BlockPace {
-    /// Between blocks, in milliseconds: a guess, then the least that blocks showed.
+    /// Between blocks, in milliseconds: a guess, then what blocks show. Now and then one is missing, which makes an interval
+    /// look longer and never shorter: so a shorter one counts at once, and longer ones little by little.
     interval: i64,
     is_measured: bool,
     /// How long after its time a block is asked for, by this node's clock.
@@ -55,18 +59,17 @@ impl BlockPace {
 
     /// A request showed this newest block.
     pub(in crate::payout) fn saw(&mut self, block: &Reference, now: UnixMillis) {
-        let Some(before) = self.newest.filter(|before| before.number < block.number) else {
-            if self.newest.is_some() {
-                self.missed(now);
-            } else {
-                self.begin(block, now);
-            }
-            return;
-        };
+        let Some(before) = self.newest else { return self.begin(block, now) };
+        if block.number <= before.number {
+            // What showed a block so far ahead was a liar or a fork.
+            let is_older = block.number < before.number && self.n_missed >= MAX_BEHIND;
+            return if is_older { self.begin(block, now) } else { self.missed(now) };
+        }
         let blocks = i64::try_from(block.number.saturating_sub(before.number)).unwrap_or(i64::MAX);
         let each = ms(block.time).saturating_sub(ms(before.time)).checked_div(blocks).unwrap_or(self.interval);
         let each = each.clamp(LEAST_INTERVAL_MS, GREATEST_INTERVAL_MS);
-        self.interval = if self.is_measured { self.interval.min(each) } else { each };
+        let longer = self.interval.saturating_add(each.saturating_sub(self.interval).max(0) / 16);
+        self.interval = if self.is_measured { longer.min(each) } else { each };
         self.is_measured = true;
         if self.n_missed == 0 {
             let step = self.interval / if self.is_locked { 32 } else { 4 };
@@ -157,6 +160,22 @@ mod tests {
                 assert!(share < 0.15, "seen {late} ms late: {interval} {lag} {skew}");
             }
         }
+    }
+
+    #[test]
+    fn a_block_from_the_future_is_forgotten() {
+        let mut pace = BlockPace::new(Duration::from_secs(1));
+        let block =
+            |number, time| Reference { number, id: SolidBlockId::from_bytes([0; 32]), time: UnixMillis::new(time) };
+        let (mut now, mut requests) = (3_010, 0);
+        while now < 603_010 {
+            let number = now / 3_000;
+            let is_lie = (90_000..93_000).contains(&now);
+            pace.saw(&if is_lie { block(1 << 40, now) } else { block(number, number * 3_000) }, UnixMillis::new(now));
+            requests += u32::from(now > 303_010);
+            now = pace.next_at().get();
+        }
+        assert!(requests < 150, "{requests} requests for 100 blocks");
     }
 
     #[test]

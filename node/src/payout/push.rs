@@ -34,16 +34,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyClock};
 use crate::payout::cosign::Cosigner;
 use crate::payout::vaults::Vaults;
-use head::{HeadFollower, Known};
+use head::HeadFollower;
 use work::{CONDITIONS_AGE, Looked, STOPPED_AGE};
 
 pub use table::PushTable;
 pub use work::{Conditions, PushError};
 
-/// The longest the task sleeps: the clock may be set.
+/// The longest the task sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Sun in a TRX.
 const SUN: u64 = 1_000_000;
@@ -89,6 +89,8 @@ pub struct PushParts {
 /// The pushing task. [`Self::run`] it.
 pub struct PushTask {
     parts: Arc<PushParts>,
+    /// What the pusher and the follower of the head count on.
+    clock: SteadyClock,
     domain: VaultDomain,
     pusher: Pusher,
     assigned: Option<Assignment>,
@@ -127,13 +129,15 @@ impl PushTask {
         let mut config = PusherConfig::new(domain, parts.gas.address(), policy.payout_threshold, timeout);
         config.max_per_day = Sun::new(u64::from(parts.max_trx_per_day).saturating_mul(SUN));
         config.max_fee = config.max_fee.min(config.max_per_day);
-        let now = parts.clock.now();
+        let clock = SteadyClock::from_now(&*parts.clock);
+        let now = clock.now();
         let (in_flight, spent) = work::restore(&parts.store, now)?;
         let head_every = config.timing.head_every;
         let head = HeadFollower::new(head_every, &in_flight);
         let pusher = Pusher::new(config, in_flight, spent, now);
         Ok(Self {
             parts: Arc::new(parts),
+            clock,
             domain,
             pusher,
             assigned: None,
@@ -153,7 +157,7 @@ impl PushTask {
         self.follow();
         self.refresh();
         loop {
-            let now = self.parts.clock.now();
+            let now = self.clock.now();
             let next_block = self.head.has_open().then(|| self.head.pace.next_at());
             let wake = self.pusher.next_wake().into_iter().chain(next_block).min();
             let wake = wake.map_or(LONGEST_SLEEP, |at| now.until(at)).min(LONGEST_SLEEP);
@@ -183,13 +187,14 @@ impl PushTask {
                 }
             }
             self.look();
+            self.look_up_next();
         }
         self.work.abort_all();
     }
 
     /// Looks at the head if somebody waits for what it shows.
     fn look(&mut self) {
-        let Some(look) = self.head.look(self.parts.clock.now()) else { return };
+        let Some(look) = self.head.look(self.clock.now()) else { return };
         self.head.is_looking = true;
         let (parts, vault) = (Arc::clone(&self.parts), self.domain.vault);
         self.work.spawn(async move { Done::Looked(parts.look(&vault, &look).await.map(Box::new)) });
@@ -217,7 +222,7 @@ impl PushTask {
     }
 
     fn looked(&mut self, looked: Option<Looked>) {
-        let now = self.parts.clock.now();
+        let now = self.clock.now();
         let Some(Looked { found, facts }) = looked else {
             self.head.not_found(now);
             if self.head.wanted.take().is_some() {
@@ -299,7 +304,7 @@ impl PushTask {
     /// Feeds what waits, and what it brings about.
     fn work_off(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
-            let effects = self.pusher.handle(self.parts.clock.now(), input);
+            let effects = self.pusher.handle(self.clock.now(), input);
             for effect in effects {
                 self.carry_out(effect);
             }
@@ -367,16 +372,18 @@ impl PushTask {
         }
     }
 
-    /// Answers from the blocks that were read, or asks for the transaction if none was asked for in this interval.
+    /// Answers from the blocks that were read; what they do not tell is asked for by the transaction's id.
     fn look_up(&mut self, id: JobId, tx_id: TxId) {
-        match self.head.lookup(id, self.parts.vaults.receipt(&tx_id)) {
-            Known::Told(found) => self.inbox.push_back(Input::Receipt { id, found }),
-            Known::Ask if self.head.may_look_up(self.head_every) => {
-                let parts = Arc::clone(&self.parts);
-                self.work.spawn(async move { Done::LookedUp(id, parts.receipt(&tx_id).await) });
-            }
-            Known::Ask => {}
+        if let Some(found) = self.head.lookup(id, tx_id, self.parts.vaults.receipt(&tx_id)) {
+            self.inbox.push_back(Input::Receipt { id, found });
         }
+    }
+
+    /// Asks for the next transaction that blocks do not tell of, if none was asked for in this interval.
+    fn look_up_next(&mut self) {
+        let Some((id, tx_id)) = self.head.next_lookup(self.head_every) else { return };
+        let parts = Arc::clone(&self.parts);
+        self.work.spawn(async move { Done::LookedUp(id, parts.receipt(&tx_id).await) });
     }
 
     fn report(&self, report: Report) {

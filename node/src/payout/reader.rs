@@ -364,10 +364,15 @@ impl Reader {
     fn note(&mut self, read: &mut Read, seen: Seen) {
         let Seen { pool, event, place } = seen;
         tracing::debug!(%pool, ?event, block = place.block, "the vault");
+        let state = Arc::clone(&self.parts.head.borrow().state);
+        let is_account = |id: &AccountId| state.pools.get(&pool).is_some_and(|pool| pool.accounts.contains_key(id));
         let activity = self.active.entry(pool).or_default();
         match event {
             VaultEvent::Paid { id: account, to, amount, owed } => {
-                activity.paid.insert(account);
+                // One that the ledger does not know is not asked for: a liar can invent any number of them.
+                if is_account(&account) {
+                    activity.paid.insert(account);
+                }
                 let unshown = self.unshown.entry(pool).or_default();
                 *unshown = unshown.saturating_add(amount);
                 let after = Payment::paid_after(self.paid_before(read, &pool, &account), amount, owed);
@@ -441,8 +446,7 @@ impl Reader {
     }
 
     /// The vault with all accounts of the pool. Those that nothing was seen to be paid to are taken from the snapshot before, if
-    /// the vault's sums say the same. The sums do not tell whether that one was right about each account, so all are read once in
-    /// a while, and whenever groups contradict each other.
+    /// the vault's sums say the same.
     async fn snapshot(
         &mut self,
         groups: &Groups<'_>,
@@ -452,9 +456,7 @@ impl Reader {
     ) -> Result<WitnessedSnapshot, ClientError> {
         let groups: Vec<_> = groups.iter().map(|(group, head)| (*group, head.reference)).collect();
         let vault = &pool.vault.address;
-        let is_recent = |read: &UnixMillis| now < read.after(self.snapshot_age()) && *read <= now;
-        let known = self.newest(id).filter(|_| self.whole.get(id).is_some_and(is_recent));
-        if let Some(known) = known {
+        if let Some(known) = self.trusted(id, now) {
             let lacking = pool.accounts.keys().filter(|account| !known.paid.contains_key(account)).copied();
             let paid = self.active.get(id).into_iter().flat_map(|activity| &activity.paid).copied();
             let asked: BTreeSet<_> = lacking.chain(paid).collect();
@@ -469,12 +471,23 @@ impl Reader {
         }
         let accounts: Vec<_> = pool.accounts.keys().copied().collect();
         let witnessed = vault_snapshot_of(&groups, vault, &accounts).await?;
-        if witnessed.contradictions.is_empty() {
-            self.whole.insert(*id, now);
-        } else {
-            self.whole.remove(id);
-        }
+        self.read_whole(id, now, witnessed.contradictions.is_empty());
         Ok(witnessed)
+    }
+
+    /// The newest snapshot, if what it says of each account may still be taken over. The sums of a vault do not tell whether it is
+    /// right about each, so all accounts are read once in a while, and whenever groups contradict each other.
+    fn trusted(&self, id: &PoolId, now: UnixMillis) -> Option<Arc<VaultSnapshot>> {
+        let is_recent = |read: &UnixMillis| now < read.after(self.snapshot_age()) && *read <= now;
+        self.newest(id).filter(|_| self.whole.get(id).is_some_and(is_recent))
+    }
+
+    /// All accounts of a vault were read.
+    fn read_whole(&mut self, id: &PoolId, now: UnixMillis, is_sound: bool) {
+        self.whole.remove(id);
+        if is_sound {
+            self.whole.insert(*id, now);
+        }
     }
 
     /// Whether every payment that a snapshot has and the one that is shown has not was read: then it need not wait.

@@ -20,10 +20,17 @@ pub struct SignerState {
     pub nonce: u32,
 }
 
+impl SignerState {
+    /// Whether the same signatures count. A change of limits makes no difference to them.
+    pub(super) const fn has_signers_of(&self, other: &Self) -> bool {
+        self.era == other.era && self.threshold == other.threshold
+    }
+}
+
 /// Something is wrong. Its text says what and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alert {
-    /// The vault has other signers than the ledger: no root can be posted.
+    /// The vault has other signers than the ledger, and no root can be posted, or it lacks a change of limits.
     SignersDiffer {
         /// The ledger's.
         ledger: SignerState,
@@ -193,10 +200,20 @@ impl fmt::Display for Alert {
         match self {
             Self::SignersDiffer { ledger, vault } => write!(
                 f,
-                "the ledger has signers of era {}, {} signatures, change {}; the vault era {}, {} signatures, change {}: no \
-                 root is posted. The pool's owner carries out the change that is recorded in the ledger, or records the one \
-                 that was made in the vault",
-                ledger.era, ledger.threshold, ledger.nonce, vault.era, vault.threshold, vault.nonce
+                "the ledger has signers of era {}, {} signatures, change {}; the vault era {}, {} signatures, change {}: {}. The \
+                 pool's owner carries out the change that is recorded in the ledger, or records the one that was made in the \
+                 vault",
+                ledger.era,
+                ledger.threshold,
+                ledger.nonce,
+                vault.era,
+                vault.threshold,
+                vault.nonce,
+                if ledger.has_signers_of(vault) {
+                    "only one of them has a change of limits"
+                } else {
+                    "no root is posted"
+                }
             ),
             Self::SignaturesRefused { settlement } => write!(
                 f,

@@ -60,24 +60,32 @@ impl Pusher {
         self.jobs.values().filter(is_ours).any(|job| !is_open || job.included().is_none())
     }
 
-    /// Why no root can be posted now.
-    pub(super) fn post_obstacle(&self) -> Option<Alert> {
+    /// Whether the vault takes no root of the ledger's signers, as far as the head shows: it is closed, or its signers are others.
+    pub(super) fn is_post_refused(&self) -> bool {
+        let differs = |(ledger, vault): (SignerState, SignerState)| !ledger.has_signers_of(&vault);
+        self.is_closed() || self.signers_differ().is_some_and(differs)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.views.head.as_ref().is_some_and(|head| head.snapshot.is_closed(seconds(head.time)))
+    }
+
+    /// What ledger and vault say, if only one of them has some change of signers or limits.
+    fn signers_differ(&self) -> Option<(SignerState, SignerState)> {
         let (assignment, head) = (self.assignment.as_ref()?, self.views.head.as_ref()?);
-        if head.snapshot.is_closed(seconds(head.time)) {
-            return Some(Alert::Closed);
-        }
         let signers = &assignment.signers;
         let ledger = SignerState { era: signers.era, threshold: signers.threshold, nonce: assignment.nonce };
         let (era, threshold, nonce) = (head.snapshot.era, head.snapshot.threshold, head.snapshot.nonce);
         let vault = SignerState { era, threshold, nonce };
-        (vault != ledger).then_some(Alert::SignersDiffer { ledger, vault })
+        (vault != ledger).then_some((ledger, vault))
     }
 
     pub(super) fn judge_posting(&mut self, out: &mut Vec<Effect>) {
-        let obstacle = self.post_obstacle().filter(|_| self.phase == Phase::Active);
-        let is_closed = obstacle == Some(Alert::Closed);
-        self.raise_if(Key::Closed, obstacle.clone().filter(|_| is_closed), out);
-        self.raise_if(Key::SignersDiffer, obstacle.filter(|_| !is_closed), out);
+        let is_active = self.phase == Phase::Active;
+        let is_closed = is_active && self.is_closed();
+        let differ = self.signers_differ().filter(|_| is_active && !is_closed);
+        self.raise_if(Key::Closed, is_closed.then_some(Alert::Closed), out);
+        self.raise_if(Key::SignersDiffer, differ.map(|(ledger, vault)| Alert::SignersDiffer { ledger, vault }), out);
         let (Some(assignment), Some(head)) = (&self.assignment, &self.views.head) else { return };
         let settlement = assignment.root.settlement;
         if Posting::of(assignment, head) == Posting::Done && self.reported.0 < settlement {
@@ -88,7 +96,7 @@ impl Pusher {
 
     /// Asks for signatures while they are needed.
     pub(super) fn sign(&mut self, now: UnixMillis, out: &mut Vec<Effect>) {
-        let is_needed = self.needs_post() && self.post_obstacle().is_none() && !self.blocks.is_post_blocked();
+        let is_needed = self.needs_post() && !self.is_post_refused() && !self.blocks.is_post_blocked();
         let Some(assignment) = self.assignment.as_ref().filter(|_| is_needed) else {
             self.signing = None;
             return;
@@ -126,7 +134,7 @@ impl Pusher {
     pub(super) fn post(&mut self, now: UnixMillis) {
         let Some(head) = self.views.fresh_head(now) else { return };
         let is_stopped = self.is_token_bad(head) || self.blocks.is_post_blocked() || self.is_held(now);
-        if !self.needs_post() || self.post_obstacle().is_some() || is_stopped || self.is_posting(false) {
+        if !self.needs_post() || self.is_post_refused() || is_stopped || self.is_posting(false) {
             return;
         }
         let Some(root) = self.assignment.as_ref().map(|assignment| assignment.root) else { return };

@@ -156,12 +156,18 @@ impl Pusher {
         }
     }
 
+    /// Leaves of the root under which the next batches are: the posted one, or the one that a transaction is about to post. As
+    /// long as that one lacks signatures, what is due under the posted one is paid.
+    fn next_leaves(&self) -> &[OwedAccount] {
+        let ahead = self.posted.leaves_ahead();
+        if ahead.is_empty() || !self.is_posting(false) { self.posted.leaves() } else { ahead }
+    }
+
     /// Accounts of the posted root, or of the one that is being posted, that are due on the solid view, or of which it is not
     /// known.
     fn solid_accounts(&self) -> Vec<AccountId> {
         let is_open = |owed, paid: Option<&_>| paid.is_none_or(|paid| is_due(owed, *paid, self.config.threshold));
-        let ahead = self.posted.leaves_ahead();
-        let leaves = if ahead.is_empty() { self.posted.leaves() } else { ahead }.iter();
+        let leaves = self.next_leaves().iter();
         leaves.filter(|leaf| is_open(leaf.owed, self.views.solid_paid.get(&leaf.id))).map(|leaf| leaf.id).collect()
     }
 
@@ -174,9 +180,7 @@ impl Pusher {
             self.views.solid_paid.get(&leaf.id).is_some_and(|paid| is_due(leaf.owed, *paid, threshold))
         };
         let is_free = move |id: &AccountId| !busy.contains(id) && !self.aside.contains_key(id);
-        let ahead = self.posted.leaves_ahead();
-        let leaves = if ahead.is_empty() { self.posted.leaves() } else { ahead };
-        let leaves = self.in_order_of(leaves).map(|(_, leaf)| leaf);
+        let leaves = self.in_order_of(self.next_leaves()).map(|(_, leaf)| leaf);
         leaves.filter(is_due_on_solid).map(|leaf| leaf.id).filter(is_free).take(MAX_HEAD_ACCOUNTS)
     }
 
@@ -213,7 +217,7 @@ impl Pusher {
         let is_unknown = self.views.is_head_old(now) || self.posted.issued().is_none();
         // A fork may have undone what it showed.
         let is_behind = self.views.head_time() < self.views.solid_time();
-        let is_posting = || self.needs_post() || self.post_obstacle().is_some();
+        let is_posting = || self.needs_post() || self.is_post_refused();
         // What is not sent yet may be refused because the head is another now.
         let has_unsent = || self.jobs.values().any(|job| job.sending().is_none());
         let has_room = || self.n_free() > 0 && self.candidates().next().is_some();

@@ -3,9 +3,9 @@
 //! transactions wait makes no difference.
 //!
 //! A receipt at the head is only news: that a transaction is solid is taken from the reader's blocks, and what neither of the
-//! two can tell is asked for by the transaction's id, seldom.
+//! two can tell is asked for by the transaction's id, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ use crate::payout::pace::BlockPace;
 const MAX_BLOCKS: u64 = 16;
 /// How old the newest block that was seen may be for a new transaction to be built on it.
 const MAX_AGE: Duration = Duration::from_secs(5);
+/// How long the vault counts as it was read while blocks tell of nothing that changed it. Behind one address there may be nodes
+/// that are not equally far, so it may have been that of a block before.
+const MAX_VAULT_AGE: Duration = Duration::from_secs(20);
 /// Requests in a row that show an older block than one before, until it is believed: endpoints are not equally far.
 const MAX_BEHIND: u32 = 3;
 
@@ -33,14 +36,16 @@ pub(super) struct HeadFollower {
     pub(super) pace: BlockPace,
     newest: Option<(Header, Instant)>,
     n_behind: u32,
-    /// The vault at the newest block.
-    vault: Option<Arc<VaultSnapshot>>,
+    /// The vault at the newest block, and when it was read.
+    vault: Option<(Arc<VaultSnapshot>, Instant)>,
     open: BTreeMap<JobId, Open>,
     /// Whether a look is under way.
     pub(super) is_looking: bool,
     /// Accounts that the pusher waits to be told of.
     pub(super) wanted: Option<Vec<AccountId>>,
-    /// When a transaction was last asked for by its id, and whether that is under way.
+    /// Transactions that are to be asked for by their ids.
+    to_look_up: VecDeque<(JobId, TxId)>,
+    /// When one was last, and whether that is under way.
     looked_up: (Option<Instant>, bool),
 }
 
@@ -80,15 +85,6 @@ pub(super) struct Found {
     pub(super) vault: Option<Arc<VaultSnapshot>>,
 }
 
-/// What can be said of a transaction without a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// This.
-    Told(Lookup),
-    /// It has to be asked for by its id.
-    Ask,
-}
-
 impl HeadFollower {
     pub(super) fn new(interval: Duration, stored: &[InFlight]) -> Self {
         let mut follower = Self {
@@ -99,6 +95,7 @@ impl HeadFollower {
             open: BTreeMap::new(),
             is_looking: false,
             wanted: None,
+            to_look_up: VecDeque::new(),
             looked_up: (None, false),
         };
         stored.iter().for_each(|stored| follower.opened(stored, false));
@@ -114,6 +111,7 @@ impl HeadFollower {
 
     pub(super) fn closed(&mut self, id: JobId) {
         self.open.remove(&id);
+        self.to_look_up.retain(|(other, _)| *other != id);
     }
 
     /// Whether a transaction waits for a block.
@@ -133,7 +131,8 @@ impl HeadFollower {
             return None;
         }
         let known = self.newest.map(|(header, _)| header);
-        let (wanted, vault) = (self.wanted.clone(), self.vault.clone());
+        let recent = self.vault.as_ref().filter(|(_, read)| read.elapsed() < MAX_VAULT_AGE);
+        let (wanted, vault) = (self.wanted.clone(), recent.map(|(vault, _)| Arc::clone(vault)));
         Some(Look { known, polls: is_due || known.is_none(), reads_receipts: self.has_open(), wanted, vault })
     }
 
@@ -152,7 +151,11 @@ impl HeadFollower {
         if *has_polled || self.newest.is_none() {
             self.newest = Some((*header, Instant::now()));
         }
-        self.vault.clone_from(vault);
+        let is_held = |vault: &Arc<VaultSnapshot>| self.vault.as_ref().filter(|(held, _)| Arc::ptr_eq(held, vault));
+        self.vault = vault.as_ref().map(|vault| match is_held(vault) {
+            Some(held) => held.clone(),
+            None => (Arc::clone(vault), Instant::now()),
+        });
         if *is_gap {
             self.open.values_mut().for_each(|open| open.is_watched = false);
         }
@@ -171,26 +174,35 @@ impl HeadFollower {
         self.pace.missed(now);
     }
 
-    /// What is known of a transaction that the pusher asks for. `solid` is its receipt in a solidified block.
-    pub(super) fn lookup(&mut self, id: JobId, solid: Option<Receipt>) -> Known {
+    /// What is known of a transaction that the pusher asks for; if nothing is, it is to be asked for by its id. `solid` is its
+    /// receipt in a solidified block.
+    pub(super) fn lookup(&mut self, id: JobId, tx_id: TxId, solid: Option<Receipt>) -> Option<Lookup> {
         if let Some(receipt) = solid {
-            self.told(id, &Lookup::Included(receipt.clone()));
-            return Known::Told(Lookup::Included(receipt));
+            let found = Lookup::Included(receipt);
+            self.told(id, &found);
+            return Some(found);
         }
-        let Some(open) = self.open.get(&id) else { return Known::Ask };
-        let is_valid = self.newest.is_some_and(|(header, _)| header.reference.time < open.expiration);
+        let is_before = |open: &Open| self.newest.is_some_and(|(header, _)| header.reference.time < open.expiration);
         // One that a block included, and that is not in the solidified blocks, was dropped by a fork or is in another block.
-        if open.is_watched && !open.is_told && is_valid { Known::Told(Lookup::NotIncluded) } else { Known::Ask }
+        let is_awaited = |open: &Open| open.is_watched && !open.is_told && is_before(open);
+        if self.open.get(&id).is_some_and(is_awaited) {
+            return Some(Lookup::NotIncluded);
+        }
+        if !self.to_look_up.contains(&(id, tx_id)) {
+            self.to_look_up.push_back((id, tx_id));
+        }
+        None
     }
 
-    /// Whether a transaction may be asked for by its id now: one at a time, and one in an interval.
-    pub(super) fn may_look_up(&mut self, interval: Duration) -> bool {
+    /// The transaction to ask for by its id now, if any: one at a time, and one in an interval.
+    pub(super) fn next_lookup(&mut self, interval: Duration) -> Option<(JobId, TxId)> {
         let (last, is_under_way) = self.looked_up;
-        let may = !is_under_way && last.is_none_or(|last| last.elapsed() >= interval);
-        if may {
-            self.looked_up = (Some(Instant::now()), true);
+        if is_under_way || last.is_some_and(|last| last.elapsed() < interval) {
+            return None;
         }
-        may
+        let next = self.to_look_up.pop_front()?;
+        self.looked_up = (Some(Instant::now()), true);
+        Some(next)
     }
 
     /// A transaction was asked for by its id.

@@ -139,7 +139,8 @@ async fn events_of_vaults_become_history_and_others_do_not() {
     let root = PayoutRoot::from_bytes([3; 32]);
     let posting = history::vault::posting(&fixture.reader.parts.store, &fixture.pool, 3, &root).unwrap().unwrap();
     assert_eq!((posting.total, posting.place.tx_id), (MicroUsdt::new(100), TxId::from_bytes([3; 32])));
-    assert!(fixture.reader.active.contains_key(&fixture.pool), "a snapshot is due");
+    let activity = fixture.reader.active.get(&fixture.pool).expect("a snapshot is due");
+    assert_eq!(activity.paid, BTreeSet::from([account]), "the ledger knows no other");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,4 +281,24 @@ async fn accounts_of_a_settlement_make_a_snapshot_urgent() {
     let waiting = fixture.vault(40, 6);
     fixture.reader.waiting.insert(fixture.pool, waiting);
     assert!(!fixture.reader.lacks_accounts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_snapshot_says_of_accounts_is_taken_over_for_a_while_only() {
+    let mut fixture = fixture();
+    let (pool, age) = (fixture.pool, fixture.reader.snapshot_age());
+    let at = |after: Duration| UnixMillis::new(1_000_000).after(after);
+    // A liar says that the account was paid 40 of what others had: the sum is right, and no later payment tells.
+    fixture.reader.show(pool, fixture.vault(40, 5)).unwrap();
+    assert_eq!(fixture.reader.trusted(&pool, at(Duration::ZERO)), None, "not all accounts were read");
+    fixture.reader.read_whole(&pool, at(Duration::ZERO), true);
+    let just_before = at(age.checked_sub(Duration::from_millis(1)).unwrap());
+    assert!(fixture.reader.trusted(&pool, just_before).is_some());
+    fixture.reader.advance(block(6));
+    assert_eq!(fixture.reader.trusted(&pool, at(age)), None, "a vault that does nothing is read again too");
+    assert_eq!(fixture.reader.trusted(&pool, UnixMillis::new(999_999)), None, "the clock was set back");
+    fixture.reader.read_whole(&pool, at(age), true);
+    assert!(fixture.reader.trusted(&pool, at(age)).is_some());
+    fixture.reader.read_whole(&pool, at(age), false);
+    assert_eq!(fixture.reader.trusted(&pool, at(age)), None, "groups contradict each other");
 }

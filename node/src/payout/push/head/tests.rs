@@ -106,22 +106,22 @@ fn a_look_at_the_vault_asks_for_a_block_only_when_one_is_due() {
 fn what_was_looked_through_answers_for_transactions_without_a_request() {
     let mut follower = follower();
     follower.opened(&stored(1), true);
-    assert_eq!(follower.lookup(1, None), Known::Told(Lookup::NotIncluded), "all blocks since were looked through");
+    assert_eq!(follower.lookup(1, tx(1), None), Some(Lookup::NotIncluded), "all blocks since were looked through");
     // One that was stored by an earlier process may be in a block before.
     follower.opened(&stored(2), false);
-    assert_eq!(follower.lookup(2, None), Known::Ask);
-    assert_eq!(follower.lookup(7, None), Known::Ask, "one that is unknown");
+    assert_eq!(follower.lookup(2, tx(2), None), None);
+    assert_eq!(follower.lookup(7, tx(7), None), None, "one that is unknown");
     // It was asked for: from now on blocks tell.
     follower.looked_up(2, &Lookup::Unavailable);
-    assert_eq!(follower.lookup(2, None), Known::Ask);
+    assert_eq!(follower.lookup(2, tx(2), None), None);
     follower.looked_up(2, &Lookup::NotIncluded);
-    assert_eq!(follower.lookup(2, None), Known::Told(Lookup::NotIncluded));
+    assert_eq!(follower.lookup(2, tx(2), None), Some(Lookup::NotIncluded));
     // Past its expiration the head's word is not enough to give it up.
     follower.found(time(60), &found(60, vec![]));
-    assert_eq!(follower.lookup(2, None), Known::Ask);
+    assert_eq!(follower.lookup(2, tx(2), None), None);
     // The solidified view is.
     let receipt = Receipt::from(&info(2, 59, vec![]));
-    assert_eq!(follower.lookup(2, Some(receipt.clone())), Known::Told(Lookup::Included(receipt)));
+    assert_eq!(follower.lookup(2, tx(2), Some(receipt.clone())), Some(Lookup::Included(receipt)));
     assert!(follower.open.get(&2).is_some_and(|open| open.is_told));
 }
 
@@ -130,10 +130,10 @@ fn after_a_gap_transactions_are_asked_for() {
     let mut follower = follower();
     follower.opened(&stored(1), true);
     follower.found(time(3), &Found { is_gap: true, ..found(2, vec![]) });
-    assert_eq!(follower.lookup(1, None), Known::Ask);
+    assert_eq!(follower.lookup(1, tx(1), None), None);
     // What came after the gap is watched.
     follower.opened(&stored(2), true);
-    assert_eq!(follower.lookup(2, None), Known::Told(Lookup::NotIncluded));
+    assert_eq!(follower.lookup(2, tx(2), None), Some(Lookup::NotIncluded));
 }
 
 #[test]
@@ -142,20 +142,31 @@ fn a_transaction_that_a_fork_dropped_is_asked_for_and_watched_again() {
     follower.opened(&stored(1), true);
     assert_eq!(follower.found(time(2), &found(2, vec![info(1, 2, vec![])])).len(), 1);
     // The solidified block does not have it: only then the pusher asks again.
-    assert_eq!(follower.lookup(1, None), Known::Ask);
+    assert_eq!(follower.lookup(1, tx(1), None), None);
     follower.looked_up(1, &Lookup::NotIncluded);
     assert!(follower.has_open());
     assert_eq!(follower.found(time(5), &found(5, vec![info(1, 5, vec![])])).len(), 1, "it was included anew");
 }
 
 #[test]
-fn at_most_one_transaction_is_asked_for_in_an_interval() {
+fn transactions_are_asked_for_one_after_the_other() {
     let mut follower = follower();
-    assert!(follower.may_look_up(Duration::ZERO));
-    assert!(!follower.may_look_up(Duration::ZERO), "it is under way");
+    (1..4).for_each(|n| follower.opened(&stored(n), false));
+    for _ in 0..2 {
+        (1..4).for_each(|n| assert_eq!(follower.lookup(n.into(), tx(n), None), None));
+    }
+    assert_eq!(follower.next_lookup(Duration::ZERO), Some((1, tx(1))));
+    assert_eq!(follower.next_lookup(Duration::ZERO), None, "it is under way");
     follower.looked_up(1, &Lookup::Unavailable);
-    assert!(!follower.may_look_up(Duration::from_secs(3_600)), "the interval is not over");
-    assert!(follower.may_look_up(Duration::ZERO));
+    assert_eq!(follower.next_lookup(Duration::from_secs(3_600)), None, "the interval is not over");
+    follower.closed(2);
+    assert_eq!(
+        follower.next_lookup(Duration::ZERO),
+        Some((3, tx(3))),
+        "nobody waits for the second, and none waits twice"
+    );
+    follower.looked_up(3, &Lookup::NotIncluded);
+    assert_eq!(follower.next_lookup(Duration::ZERO), None);
 }
 
 #[test]
@@ -222,6 +233,15 @@ fn the_vault_of_the_newest_block_is_handed_to_the_next_look() {
     follower.found(time(2), &Found { vault: Some(Arc::clone(&vault)), ..found(2, vec![]) });
     follower.wanted = Some(vec![]);
     assert_eq!(follower.look(time(2)).unwrap().vault.as_deref(), Some(&*vault));
-    follower.found(time(3), &found(3, vec![]));
-    assert_eq!(follower.look(time(3)).unwrap().vault, None, "it may have changed");
+    let read = follower.vault.as_ref().unwrap().1;
+    follower.found(time(3), &Found { vault: Some(vault), ..found(3, vec![]) });
+    let (held, since) = follower.vault.as_mut().unwrap();
+    assert_eq!(*since, read, "it is as old as it was");
+    *since = since.checked_sub(MAX_VAULT_AGE).unwrap();
+    let held = Arc::clone(held);
+    assert_eq!(follower.look(time(3)).unwrap().vault, None, "a node that was behind may have told it");
+    follower.found(time(4), &Found { vault: Some(Arc::new((*held).clone())), ..found(4, vec![]) });
+    assert_eq!(follower.look(time(4)).unwrap().vault, Some(held), "it was read anew");
+    follower.found(time(5), &found(5, vec![]));
+    assert_eq!(follower.look(time(5)).unwrap().vault, None, "it may have changed");
 }
