@@ -278,6 +278,11 @@ impl World {
         for node in &self.nodes {
             self.tron.set_gas(&node.config.gas_address, 100_000 * TRX);
         }
+        self.let_token_pay()
+    }
+
+    /// The token refuses nobody any more.
+    pub(super) fn let_token_pay(&mut self) -> Result<(), Violation> {
         if self.tron.base.kind.token == TokenKind::Hostile { self.refuse(None) } else { Ok(()) }
     }
 

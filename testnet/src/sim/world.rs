@@ -245,7 +245,8 @@ impl World {
             }
             Event::Orphans => {
                 self.tron.send_orphans();
-                Ok(())
+                // The token may have been told once more to refuse somebody.
+                if self.is_faulty() { Ok(()) } else { self.let_token_pay() }
             }
             Event::Act(action) => self.act(action),
             Event::Heal => self.heal(),

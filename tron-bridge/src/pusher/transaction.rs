@@ -53,6 +53,7 @@ pub(super) struct Sending {
     long_over_at: UnixMillis,
     /// First broadcast by this process.
     pub(super) sent_at: Option<UnixMillis>,
+    /// How often it was sent; one that was stored before a restart, once at least, as far as is known.
     pub(super) n_sent: u32,
     /// When it is broadcast next; `None` once the network called its signature wrong.
     resend_at: Option<UnixMillis>,
@@ -96,7 +97,7 @@ impl Job {
 
     /// A transaction that was stored before a restart. It is looked for before it is sent again.
     pub(super) fn stored(stored: InFlight, now: UnixMillis, timing: &Timing) -> Self {
-        let sending = Sending::new(stored, now, now.after(timing.head_every), now);
+        let sending = Sending { n_sent: 1, ..Sending::new(stored, now, now.after(timing.head_every), now) };
         Self {
             id: sending.stored.id,
             work: sending.stored.work.clone(),

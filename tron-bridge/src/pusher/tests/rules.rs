@@ -775,8 +775,16 @@ fn a_transaction_that_no_block_took_in_time_is_no_alarm() {
         }
         assert_eq!(nodes[0].pusher.n_transactions(), 1);
         let outcome = Some(BroadcastOutcome::Rebuild(refused("TRANSACTION_EXPIRATION_ERROR")));
-        nodes[0].feed(&mut world, Input::Sent { id, outcome });
+        nodes[0].feed(&mut world, Input::Sent { id, outcome: outcome.clone() });
         assert_eq!(has_alert(&nodes[0], |alert| matches!(alert, Alert::Rejected { .. })), !is_over);
+        // A process that was restarted does not know how often it was sent.
+        let n_sent = n_effects(&world, "Broadcast");
+        nodes[0].restart(&mut world);
+        while n_effects(&world, "Broadcast") == n_sent {
+            run_for(&mut world, &mut nodes, SECOND);
+        }
+        nodes[0].feed(&mut world, Input::Sent { id, outcome });
+        assert!(!has_alert(&nodes[0], |alert| matches!(alert, Alert::Rejected { .. })));
     }
 }
 
