@@ -328,36 +328,18 @@ pub(super) fn describe(change: &PoolChange) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::amount::Ppm;
-    use lucid_types::genesis::{SplitRule, Vault};
-    use lucid_types::id::PayoutAddress;
-    use lucid_types::payout::VaultLimits;
-
     use super::*;
     use crate::cli::values::id_prefix;
+    use crate::payout::testing::network;
 
     fn pool() -> GenesisPool {
-        let address = PayoutAddress::from_hash20([9; 20]);
         let node = |last| {
             let mut id = [0xab; 32];
             id[31] = last;
             NodeId::from_bytes(id)
         };
-        GenesisPool {
-            name: "local".to_owned(),
-            owner: NodeId::from_bytes([1; 32]),
-            members: vec![NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)],
-            budget: MicroUsdt::new(1),
-            split: SplitRule::Equal,
-            commission: Ppm::ZERO,
-            commission_address: address,
-            vault: Vault {
-                address,
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
-                signers: SignerSet { era: 1, threshold: 1, members: Vec::new() },
-            },
-        }
+        let members = vec![NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)];
+        GenesisPool { name: "local".to_owned(), members, ..network().genesis().pools[0].clone() }
     }
 
     #[test]

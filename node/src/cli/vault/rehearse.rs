@@ -370,41 +370,20 @@ mod tests {
     use lucid_types::payout::VaultLimits;
 
     use super::*;
+    use crate::payout::testing::{network, root, snapshot};
 
     const NOW: u64 = 350;
 
     /// A vault with 100 micro-USDT, a cap of 50 in 100 seconds, of which so much was used in the period of [`NOW`].
     fn vault(spent: u64) -> VaultSnapshot {
-        let address = PayoutAddress::from_hash20([1; 20]);
+        let network = network();
         VaultSnapshot {
-            settlement: 1,
-            total: MicroUsdt::new(1_000),
-            fees: MicroUsdt::ZERO,
-            era: 1,
-            nonce: 0,
-            threshold: 1,
-            root: None,
-            leader: None,
-            until: 0,
             limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::ZERO },
-            owner_pause_from: 0,
-            signer_pause_until: 0,
-            close_from: 0,
-            pauses_used: 0,
-            pausing: 0,
-            lifting: 0,
-            withdrawal: None,
-            paid_out: MicroUsdt::new(spent),
-            fees_paid: MicroUsdt::ZERO,
             spent: MicroUsdt::new(spent),
             window: 3,
             funds: MicroUsdt::new(100),
-            token: address,
-            owner: address,
-            previous: None,
             period: 100,
-            delay: 200,
-            paid: BTreeMap::new(),
+            ..snapshot(&network, &root(&network, 1, 1_000), spent)
         }
     }
 
