@@ -16,7 +16,7 @@ use lucid_types::time::UnixMillis;
 use tokio::time::{Instant, sleep};
 
 use super::command_file::{CommandFile, Signers};
-use crate::api::model::PoolView;
+use crate::api::model::{HoldView, PoolView};
 use crate::cli::act::{ConfirmArgs, say};
 use crate::cli::node_api::NodeApi;
 use crate::cli::place::{HomeLedger, now_s};
@@ -134,9 +134,26 @@ fn check_change(ledger: &HomeLedger, view: &PoolView, change: &PoolChange) -> an
             Ok(())
         }
         PoolChange::Signers { .. } | PoolChange::Limits { .. } => check_order(view),
-        // Who is a member was looked up; who is held only the ledger knows.
-        PoolChange::Hold(_) | PoolChange::Resume(_) => Ok(()),
+        // Who is a member was looked up.
+        PoolChange::Hold(node) => {
+            let hold = hold_of(view, node).map(|hold| match hold.from {
+                Some(from) => format!("is held already, from settlement {from} on"),
+                None => "is held until the next settlement, which ends it; hold it again after that".to_owned(),
+            });
+            hold.map_or(Ok(()), |hold| bail!("the member {node} of the pool {} {hold}", view.name))
+        }
+        PoolChange::Resume(node) => match hold_of(view, node) {
+            Some(HoldView { from: Some(_), .. }) => Ok(()),
+            Some(HoldView { from: None, .. }) => {
+                bail!("the hold of member {node} has been ended already: the next settlement does it")
+            }
+            None => bail!("the member {node} of the pool {} is not held", view.name),
+        },
     }
+}
+
+fn hold_of<'a>(view: &'a PoolView, node: &NodeId) -> Option<&'a HoldView> {
+    view.holds.iter().find(|hold| hold.node == *node)
 }
 
 impl ProposeArgs {
@@ -153,7 +170,8 @@ impl ProposeArgs {
         check_change(&ledger, &view, &change)?;
         let until = UnixMillis::new(now_s().saturating_add(self.valid_for.into()).saturating_mul(1_000));
         let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), until, change };
-        let mut command = CommandFile::new(&ledger, &view.name, record);
+        let unsigned = CommandFile::new(&ledger, &view.name, record);
+        let mut command = unsigned.clone();
         command.sign(&key, ledger.network.id());
         let known = Signers { owner: view.owner, set: signers.clone(), source: "the ledger" };
         let missing = command.missing(&known);
@@ -183,7 +201,7 @@ impl ProposeArgs {
             }
         }
         if !self.confirm.confirm(&text)? {
-            return done(&self.confirm, &command, true, None);
+            return done(&self.confirm, &unsigned, true, None);
         }
         match &self.file {
             Some(file) => {
@@ -258,7 +276,7 @@ pub(super) async fn hand_in(node: &NodeApi, ledger: &HomeLedger, command: &Comma
     }
 }
 
-/// What came of a command.
+/// What came of a command. After a dry run its signatures are not printed: nobody could hand in what is.
 pub(super) fn done(
     confirm: &ConfirmArgs,
     command: &CommandFile,
@@ -266,8 +284,11 @@ pub(super) fn done(
     height: Option<u64>,
 ) -> anyhow::Result<()> {
     if confirm.json.json {
+        let signed_by = command.signed_by();
+        let unsigned = is_dry_run.then(|| command.unsigned());
         return output::json(&serde_json::json!({
-            "dry_run": is_dry_run, "command": command, "height": height,
+            "dry_run": is_dry_run, "command": unsigned.as_ref().unwrap_or(command), "signed_by": signed_by,
+            "height": height,
         }));
     }
     match height {
