@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::fixture::{genesis, node};
+use crate::fixture::{genesis, node, pool};
 
 const USDT: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
 
@@ -275,24 +275,8 @@ fn tron_keys_are_made_once_and_shown_by_their_address_only() {
 
 /// Node 1 owns a pool; the nodes 2 to 4 sign for its vault, two of them suffice.
 fn pool_genesis() -> Genesis {
-    let address = |byte: u8| PayoutAddress::from_hash20([byte; 20]);
-    let signer = |seed| TreasurySigner { node: node(seed), key_address: address(seed) };
-    let vault = Vault {
-        address: address(90),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
-        signers: SignerSet { era: 1, threshold: 2, members: [2, 3, 4].map(signer).to_vec() },
-    };
-    let pool = GenesisPool {
-        name: "local".to_owned(),
-        owner: node(1),
-        members: vec![node(10)],
-        budget: MicroUsdt::new(1),
-        split: SplitRule::Equal,
-        commission: Ppm::ZERO,
-        commission_address: address(91),
-        vault,
-    };
+    let signer = |seed| TreasurySigner { node: node(seed), key_address: PayoutAddress::from_hash20([seed; 20]) };
+    let pool = pool(1, vec![node(10)], 2, [2, 3, 4].map(signer).to_vec());
     Genesis { pools: vec![pool], ..genesis(Duration::from_secs(5), &[2, 3, 4], &[10]) }
 }
 
