@@ -135,25 +135,21 @@ fn check_change(ledger: &HomeLedger, view: &PoolView, change: &PoolChange) -> an
         }
         PoolChange::Signers { .. } | PoolChange::Limits { .. } => check_order(view),
         // Who is a member was looked up.
-        PoolChange::Hold(node) => {
-            let hold = hold_of(view, node).map(|hold| match hold.from {
-                Some(from) => format!("is held already, from settlement {from} on"),
-                None => "is held until the next settlement, which ends it; hold it again after that".to_owned(),
-            });
-            hold.map_or(Ok(()), |hold| bail!("the member {node} of the pool {} {hold}", view.name))
-        }
-        PoolChange::Resume(node) => match hold_of(view, node) {
-            Some(HoldView { from: Some(_), .. }) => Ok(()),
-            Some(HoldView { from: None, .. }) => {
-                bail!("the hold of member {node} has been ended already: the next settlement does it")
-            }
-            None => bail!("the member {node} of the pool {} is not held", view.name),
-        },
+        PoolChange::Hold(node) => check_hold(&view.holds, node, true),
+        PoolChange::Resume(node) => check_hold(&view.holds, node, false),
     }
 }
 
-fn hold_of<'a>(view: &'a PoolView, node: &NodeId) -> Option<&'a HoldView> {
-    view.holds.iter().find(|hold| hold.node == *node)
+/// Only a member that is not held can be held, and only a hold that was not ended yet can be ended.
+fn check_hold(holds: &[HoldView], node: &NodeId, wants_hold: bool) -> anyhow::Result<()> {
+    let from = holds.iter().find(|hold| hold.node == *node).map(|hold| hold.from);
+    match (from, wants_hold) {
+        (None, true) | (Some(Some(_)), false) => Ok(()),
+        (None, false) => bail!("the member {node} is not held"),
+        (Some(Some(from)), true) => bail!("the member {node} is held already, from settlement {from} on"),
+        (Some(None), true) => bail!("the member {node} is held until the next settlement: hold it again after that"),
+        (Some(None), false) => bail!("the hold of the member {node} has been ended: the next settlement does it"),
+    }
 }
 
 impl ProposeArgs {
@@ -373,6 +369,24 @@ mod tests {
         assert!(error.contains("give more of it") && error.ends_with(", ..."), "{error}");
         for text in ["abcd", &NodeId::from_bytes([5; 32]).to_string()] {
             assert!(member(text).unwrap_err().contains("the pool local has no member whose id begins with"), "{text}");
+        }
+    }
+
+    #[test]
+    fn holds_begin_and_end_once() {
+        let node = |seed| NodeId::from_bytes([seed; 32]);
+        let holds = [HoldView { node: node(1), from: Some(7) }, HoldView { node: node(2), from: None }];
+        let check = |seed, wants_hold| check_hold(&holds, &node(seed), wants_hold).map_err(|error| error.to_string());
+        check(3, true).unwrap();
+        check(1, false).unwrap();
+        for (seed, wants_hold, told) in [
+            (3, false, "is not held"),
+            (1, true, "is held already, from settlement 7 on"),
+            (2, true, "hold it again after that"),
+            (2, false, "the next settlement does it"),
+        ] {
+            let error = check(seed, wants_hold).unwrap_err();
+            assert!(error.contains(&node(seed).to_string()) && error.contains(told), "{error}");
         }
     }
 
