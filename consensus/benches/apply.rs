@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails, fails")]
 
+mod thousand;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -17,107 +19,45 @@ use lucid_consensus::ledger::execute::{Applied, Event, validate};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_consensus::reports::Reports;
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::attestation::Capacity;
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::commit::Commit;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::genesis::{PaymentNetwork, SignerSet, TreasurySigner, Vault};
+use lucid_types::id::SolidBlockId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
-use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::EpochNumber;
 use lucid_types::validator::Validator;
 use lucid_types::vote::{Vote, VoteKind};
 
+use self::thousand::{WORKERS, address, genesis, reveal};
+
 const VALIDATORS: u8 = 4;
-const WORKERS: u16 = 1_000;
 
 fn key(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i + 1; 32])
 }
 
-fn worker(i: u16) -> NodeId {
-    NodeId::from_bytes(*Hash::derive("lucid bench worker 1", &[&i.to_le_bytes()]).as_bytes())
-}
-
-fn address(i: u16) -> PayoutAddress {
-    let mut hash = [7; 20];
-    hash[..2].copy_from_slice(&i.to_le_bytes());
-    PayoutAddress::from_hash20(hash)
-}
-
 fn network() -> Network {
     let validator = |i| Validator { node: key(i).node_id(), power: 1, operator: key(i).node_id() };
-    let worker_entry = |i| GenesisWorker {
-        node: worker(i),
-        operator: worker(i),
-        payout_address: address(i),
-        gas_address: (i < 10).then(|| address(50_000 + i)),
-        capacity: Capacity::default(),
+    let tron = PaymentNetwork {
+        network: "local".into(),
+        genesis_block: SolidBlockId::from_bytes([1; 32]),
+        usdt: address(60_000),
     };
-    let genesis = Genesis {
-        name: "bench".into(),
-        genesis_time: UnixMillis::new(1_000_000_000),
-        tron: PaymentNetwork {
-            network: "local".into(),
-            genesis_block: SolidBlockId::from_bytes([1; 32]),
-            usdt: address(60_000),
+    let vault = Vault {
+        address: address(60_002),
+        nonce: 0,
+        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
+        signers: SignerSet {
+            era: 1,
+            threshold: 1,
+            members: vec![TreasurySigner { node: key(0).node_id(), key_address: address(60_003) }],
         },
-        policy: Policy::local(Duration::from_secs(5), 2, 0),
-        validators: (0..VALIDATORS).map(validator).collect(),
-        workers: (0..WORKERS).map(worker_entry).collect(),
-        pools: vec![GenesisPool {
-            name: "pool".into(),
-            owner: key(0).node_id(),
-            members: (0..WORKERS).map(worker).collect(),
-            budget: MicroUsdt::new(10_000_000_000),
-            split: SplitRule::CreditsTimesScore,
-            commission: Ppm::new(50_000),
-            commission_address: address(60_001),
-            vault: Vault {
-                address: address(60_002),
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
-                signers: SignerSet {
-                    era: 1,
-                    threshold: 1,
-                    members: vec![TreasurySigner { node: key(0).node_id(), key_address: address(60_003) }],
-                },
-            },
-        }],
     };
-    Network::new(genesis).unwrap()
-}
-
-fn report(epoch: EpochNumber, validator: u8) -> ScoreReport {
-    let observe = |i: u16| Observation {
-        worker: worker(i),
-        beacons_sent: 4,
-        beacons_answered: 3 + u32::from(i % 2),
-        rtt_us: 500 + u32::from(i) + u32::from(validator),
-        relays_sent: 1,
-        relays_verified: 1,
-        relay_bytes: 256 << 10,
-        relay_kbit_s: 80_000 + u64::from(validator),
-        chunks_proved: 0,
-        storage_bytes: 0,
-        attestation: Some(Hash::from_bytes([9; 32])),
-        capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 38, bandwidth_kbit_s: 1_000_000 },
-        allocation: Ppm::new(500_000),
-    };
-    let mut observations: Vec<_> = (0..WORKERS).map(observe).collect();
-    observations.sort_by_key(|o| o.worker);
-    ScoreReport { epoch, observations }
-}
-
-fn reveal(epoch: EpochNumber, validator: u8) -> Reveal {
-    Reveal { report: report(epoch, validator), salt: [validator; 32] }
+    Network::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
 }
 
 fn commit(network: &Network, epoch: EpochNumber, validator: u8) -> Commit {

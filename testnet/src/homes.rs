@@ -18,7 +18,6 @@ use crate::setup::Node;
 const OWNER_KEY: &str = "vault-owner.key";
 /// File with the key of the account that a worker is paid to.
 const PAYOUT_KEY: &str = "payout.key";
-/// A process in the owner's home would take free ports.
 const ANY_PORTS: NodePorts = NodePorts { p2p: 0, api: 0, metrics: 0 };
 
 /// All homes.
@@ -53,7 +52,9 @@ pub async fn make(
     }
     let plan = plan::owner();
     let home = plan.home(dir);
-    let owner = init(lucid, &home, &plan, ANY_PORTS, nodes.first(), tron_url).await?;
+    // No process runs there: its commands ask the first node.
+    let ports = NodePorts { api: nodes.first().map_or(0, |first| first.ports.api), ..ANY_PORTS };
+    let owner = init(lucid, &home, &plan, ports, nodes.first(), tron_url).await?;
     let owner_key = new_key(&home.join(OWNER_KEY))?;
     Ok(Homes { nodes, owner, owner_key })
 }

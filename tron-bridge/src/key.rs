@@ -29,6 +29,12 @@ pub enum KeyError {
     /// The operating system gave no random bytes.
     #[error("read the operating system's random source: {0}")]
     Random(getrandom::Error),
+    /// There is no such file.
+    #[error("there is no key file {}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file could not be opened.
     #[error("open the TRON key {}", path.display())]
     Open {
@@ -112,7 +118,7 @@ impl TronKey {
     /// The file is missing, readable by others, or holds no key; the message names it and says what to do.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let content = || KeyError::Content { path: path.into() };
-        let file = File::open(path).map_err(|source| KeyError::Open { path: path.into(), source })?;
+        let file = open(path)?;
         check_mode(&file, path)?;
         let mut text = Zeroizing::new(String::with_capacity(256));
         file.take(MAX_FILE_BYTES)
@@ -207,6 +213,14 @@ impl fmt::Debug for TronKey {
     }
 }
 
+/// Opens a file that should hold a key.
+pub(crate) fn open(path: &Path) -> Result<File, KeyError> {
+    File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => KeyError::Missing { path: path.into() },
+        _ => KeyError::Open { path: path.into(), source },
+    })
+}
+
 /// Writes a secret file of mode 0600, synced. An existing file is never overwritten.
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyError> {
     let write = || -> io::Result<()> {
@@ -272,7 +286,7 @@ mod tests {
             assert!(matches!(error, KeyError::Content { .. }), "{error}");
             assert!(content.is_empty() || !format!("{error}").contains(content));
         }
-        assert!(matches!(TronKey::load(&dir.path().join("none")), Err(KeyError::Open { .. })));
+        assert!(matches!(TronKey::load(&dir.path().join("none")), Err(KeyError::Missing { .. })));
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! The passphrase is the only protection against somebody who reads the file, but not against somebody who reads the memory of
 //! the process that has opened it. Secrets are wiped from memory when they are dropped.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use age::secrecy::ExposeSecret;
 use age::{DecryptError, Decryptor, EncryptError};
 use zeroize::Zeroizing;
 
-use crate::key::{KeyError, TronKey, check_mode, write_new};
+use crate::key::{self, KeyError, TronKey, check_mode, write_new};
 
 pub use age::secrecy::SecretString;
 
@@ -35,15 +34,6 @@ const MAX_FILE_BYTES: u64 = 4 << 10;
 /// A keystore could not be made or opened. The message holds neither key nor passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
-    /// The file could not be opened.
-    #[error("open the keystore {}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// The file could not be read.
     #[error("read the keystore {}", path.display())]
     Read {
@@ -53,7 +43,7 @@ pub enum KeystoreError {
         #[source]
         source: io::Error,
     },
-    /// Its mode, or what it holds, or it could not be written.
+    /// It could not be opened or written, or others may read it.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The passphrase could not be read.
@@ -109,11 +99,11 @@ pub enum KeystoreError {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn is_keystore(path: &Path) -> Result<bool, KeystoreError> {
-    let file = File::open(path).map_err(|source| KeystoreError::Open { path: path.into(), source })?;
+pub fn is_keystore(path: &Path) -> Result<bool, KeyError> {
+    let file = key::open(path)?;
     let mut start = Vec::with_capacity(MAGIC.len());
     let n = u64::try_from(MAGIC.len()).unwrap_or(u64::MAX);
-    file.take(n).read_to_end(&mut start).map_err(|source| KeystoreError::Read { path: path.into(), source })?;
+    file.take(n).read_to_end(&mut start).map_err(|source| KeyError::Read { path: path.into(), source })?;
     Ok(start == MAGIC)
 }
 
@@ -142,7 +132,7 @@ fn create_with_work(path: &Path, key: &TronKey, passphrase: SecretString, log_n:
 /// The file is missing, readable by others, cut off, damaged, or the passphrase is wrong; the message names the file and says
 /// what to do.
 pub fn open(path: &Path, passphrase: impl FnOnce() -> io::Result<SecretString>) -> Result<TronKey, KeystoreError> {
-    let file = File::open(path).map_err(|source| KeystoreError::Open { path: path.into(), source })?;
+    let file = key::open(path)?;
     check_mode(&file, path)?;
     let mut encrypted = Vec::new();
     let read = file.take(MAX_FILE_BYTES).read_to_end(&mut encrypted);
@@ -272,7 +262,12 @@ mod tests {
         let error = open(&path, || unreachable!("no passphrase is asked for")).unwrap_err();
         assert!(matches!(error, KeystoreError::Content { .. } | KeystoreError::Truncated { .. }), "{error}");
         assert!(!format!("{error:?}").contains(std::str::from_utf8(key.to_hex().as_ref()).unwrap()));
-        assert!(matches!(open_with(&dir.path().join("none"), "p"), Err(KeystoreError::Open { .. })));
+        // Nobody knows of a file that is not there which of the two it was meant to be.
+        let none = dir.path().join("none");
+        let told = format!("there is no key file {}", none.display());
+        assert_eq!(is_keystore(&none).unwrap_err().to_string(), told);
+        assert_eq!(open_with(&none, "p").unwrap_err().to_string(), told);
+        assert_eq!(TronKey::load(&none).unwrap_err().to_string(), told);
 
         let mut recipient = Recipient::new(passphrase("p"));
         recipient.set_work_factor(FAST);

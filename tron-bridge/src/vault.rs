@@ -8,6 +8,8 @@ mod digest;
 mod event;
 mod revert;
 mod snapshot;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use lucid_tron_types::abi::{self, Argument, Word, word_of};
 use lucid_types::genesis::SignerSet;

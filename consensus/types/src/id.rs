@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bs58::decode::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bytes::hex_bytes;
@@ -121,14 +122,27 @@ impl fmt::Debug for PayoutAddress {
     }
 }
 
+/// Longer text is no address with a mistake in it, and is not repeated in errors.
+const MAX_SHOWN: usize = 64;
+
 impl FromStr for PayoutAddress {
     type Err = ParseBytesError;
     fn from_str(text: &str) -> Result<Self, ParseBytesError> {
-        let fail = |problem: String| ParseBytesError { kind: "PayoutAddress", problem };
+        let fail = |why: &str| {
+            let shown = if text.len() <= MAX_SHOWN { format!("{text:?}") } else { "the text".to_owned() };
+            ParseBytesError { kind: "PayoutAddress", problem: format!("{shown} is no TRON address ({why})") }
+        };
         let mut bytes = [0; 25];
-        let n = bs58::decode(text).with_check(None).onto(&mut bytes).map_err(|e| fail(e.to_string()))?;
-        let payload = bytes[..n].try_into().map_err(|_| fail(format!("expected 21 bytes, found {n}")))?;
-        Self::from_bytes(payload).ok_or_else(|| fail("the first byte is not 0x41".into()))
+        // The decoder's own words speak of buffers, and of checksums in lists of bytes.
+        let n = bs58::decode(text).with_check(None).onto(&mut bytes).map_err(|error| match error {
+            Error::BufferTooSmall => fail("it is too long"),
+            Error::NoChecksum => fail("it is too short"),
+            Error::InvalidChecksum { .. } => fail("its checksum does not match"),
+            Error::InvalidCharacter { character, .. } => fail(&format!("no address has the character {character:?}")),
+            _ => fail("it has a character that no address has"),
+        })?;
+        let payload = bytes[..n].try_into().map_err(|_| fail("it is too short"))?;
+        Self::from_bytes(payload).ok_or_else(|| fail("it is of another chain: its first byte is not 0x41"))
     }
 }
 
@@ -155,6 +169,9 @@ impl<'de> Deserialize<'de> for PayoutAddress {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::StrDeserializer;
+
     use super::*;
 
     #[test]
@@ -173,10 +190,25 @@ mod tests {
         let e = "abcd".parse::<NodeId>().unwrap_err();
         assert_eq!(e.to_string(), "NodeId: expected 64 hex digits, found 4");
         assert!("zz".repeat(32).parse::<NodeId>().is_err());
-        // One changed character breaks the check sum; a Bitcoin address has another prefix.
-        assert!("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u".parse::<PayoutAddress>().is_err());
-        let bitcoin = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa".parse::<PayoutAddress>().unwrap_err();
-        assert!(bitcoin.to_string().contains("0x41"), "{bitcoin}");
+        // One changed character breaks the checksum; a Bitcoin address has another prefix.
+        let long = "T".repeat(65);
+        for (text, why) in [
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u", "its checksum does not match"),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6", "its checksum does not match"),
+            ("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "it is of another chain: its first byte is not 0x41"),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj0t", "no address has the character '0'"),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6\u{e9}", "it has a character that no address has"),
+            ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6tTR7N", "it is too long"),
+            ("TR7", "it is too short"),
+        ] {
+            let told = format!("{text:?} is no TRON address ({why})");
+            assert_eq!(text.parse::<PayoutAddress>().unwrap_err().problem, told);
+            // In a file, too.
+            let read: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+            assert_eq!(PayoutAddress::deserialize(read).unwrap_err().to_string(), format!("PayoutAddress: {told}"));
+        }
+        let error = long.parse::<PayoutAddress>().unwrap_err();
+        assert_eq!(error.problem, "the text is no TRON address (it is too long)");
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub use lucid_score::score::Components;
 
 pub use crate::payout::status::PayoutStatus;
 pub use pool::{
-    ChangeView, CommandBody, CommandView, LedgerAccount, LedgerVaultView, LedgerView, MissingSignature, PoolView,
-    RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
+    ChangeView, CommandBody, CommandView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MissingSignature,
+    PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 

@@ -1,7 +1,8 @@
-//! `lucid tron`: the TRON network as a provider shows it, and transactions that are built without one.
+//! `lucid tron`: the TRON network as a provider shows it, and keys and transactions that are made without one.
 
 mod estimate;
 pub(super) mod events;
+mod key;
 mod look;
 mod transfer;
 
@@ -14,7 +15,8 @@ Examples:
   lucid tron status
   lucid tron balance T... --tron https://api.trongrid.io --network mainnet
   lucid tron tx TX_ID --json
-  lucid tron estimate --contract T... --from T... --call unpause";
+  lucid tron estimate --contract T... --from T... --call unpause
+  lucid tron key new --out owner-tron.age --keystore";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -29,6 +31,11 @@ pub(super) enum TronAction {
     Estimate(estimate::EstimateArgs),
     /// Print the bytes and the id of a USDT transfer, and sign it if a key is given; offline
     BuildTransfer(Box<transfer::BuildTransfer>),
+    /// Make a key, or say which address a key has; offline
+    Key {
+        #[command(subcommand)]
+        action: key::KeyAction,
+    },
 }
 
 pub(super) fn tron(action: TronAction, context: &Context) -> anyhow::Result<()> {
@@ -38,5 +45,6 @@ pub(super) fn tron(action: TronAction, context: &Context) -> anyhow::Result<()> 
         TronAction::Tx(args) => block_on(Box::pin(look::tx(&args, context))),
         TronAction::Estimate(args) => block_on(Box::pin(estimate::estimate(&args, context))),
         TronAction::BuildTransfer(args) => transfer::build_transfer(&args),
+        TronAction::Key { action } => key::key(action),
     }
 }

@@ -79,17 +79,10 @@ pub(super) fn address(text: &str) -> Result<PayoutAddress, String> {
         });
     }
     text.parse().map_err(|ParseBytesError { problem, .. }: ParseBytesError| {
-        if problem.contains("0x41") {
-            return "that is the address of another chain; TRON's start with T and have 34 characters".to_owned();
+        if problem.contains("another chain") {
+            return format!("{problem}; TRON's start with T and have 34 characters");
         }
-        // The decoder speaks of buffers, and of a wrong checksum in lists of bytes.
-        let problem = match problem.as_str() {
-            problem if problem.contains("buffer") => "it is too long",
-            problem if problem.contains("too small") => "it is too short",
-            problem if problem.contains("checksum") => "its checksum does not match",
-            problem => problem,
-        };
-        format!("{text:?} is no TRON address ({problem}): a character is missing or mistyped; copy it again")
+        format!("{problem}: a character is missing or mistyped; copy it again")
     })
 }
 

@@ -6,13 +6,10 @@ use lucid_consensus::ledger::state::State;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::encode;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
-use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, SolidBlockId, StateRoot};
+use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
+use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, VaultLimits};
-use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::Signature;
 use lucid_types::sync::PolkaCertificate;
@@ -21,15 +18,14 @@ use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use super::*;
+use crate::payout::testing;
 
 /// The newest block; the clock is in the epoch after it.
 const TIP: u64 = 10;
 const NEXT: u64 = TIP + 1;
-const WORKER: u8 = 11;
+const WORKER: u8 = testing::WORKERS[0];
 const STRANGER: u8 = 99;
 const OWNER: u8 = 21;
-/// Treasury signers, two of whom must sign.
-const SIGNERS: [u8; 3] = [1, 2, 3];
 
 struct Still(UnixMillis);
 
@@ -57,42 +53,10 @@ fn validators() -> Vec<Validator> {
 
 /// Validators 1 to 4 and a pool with a worker, epochs of two seconds.
 fn genesis() -> Genesis {
-    let node = |seed: u8| key(seed).node_id();
-    let address = |seed: u8| PayoutAddress::from_hash20([seed; 20]);
-    let signer = |seed: u8| TreasurySigner { node: node(seed), key_address: address(seed) };
-    Genesis {
-        name: "gate".to_owned(),
-        genesis_time: UnixMillis::new(1_000_000),
-        tron: PaymentNetwork {
-            network: "local".to_owned(),
-            genesis_block: SolidBlockId::from_bytes([0; 32]),
-            usdt: address(100),
-        },
-        policy: Policy::local(Duration::from_secs(2), 2, 0),
-        validators: validators(),
-        workers: vec![GenesisWorker {
-            node: node(WORKER),
-            operator: node(WORKER),
-            payout_address: address(WORKER),
-            gas_address: Some(address(101)),
-            capacity: Capacity::default(),
-        }],
-        pools: vec![GenesisPool {
-            name: "pool".to_owned(),
-            owner: node(OWNER),
-            members: vec![node(WORKER)],
-            budget: MicroUsdt::new(1_000_000),
-            split: SplitRule::Credits,
-            commission: Ppm::ZERO,
-            commission_address: address(102),
-            vault: Vault {
-                address: address(103),
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
-                signers: SignerSet { era: 1, threshold: 2, members: SIGNERS.map(signer).to_vec() },
-            },
-        }],
-    }
+    let network = testing::network();
+    let base = network.genesis();
+    let pool = GenesisPool { owner: key(OWNER).node_id(), ..base.pools[0].clone() };
+    Genesis { validators: validators(), workers: base.workers[..1].to_vec(), pools: vec![pool], ..base.clone() }
 }
 
 fn pool() -> PoolId {

@@ -10,7 +10,7 @@ pub mod reader;
 pub mod status;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod testing;
+pub(crate) mod testing;
 pub mod vaults;
 pub mod watermark;
 

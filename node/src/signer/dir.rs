@@ -116,6 +116,22 @@ pub enum KeyForm {
     Plain,
 }
 
+impl KeyForm {
+    /// Writes a key to a new file of mode 0600. An existing file is never overwritten. The folder is not synced.
+    ///
+    /// # Errors
+    /// The passphrase cannot be read or is empty, or the file exists or could not be written.
+    pub fn save_new(&self, key: &TronKey, path: &Path) -> Result<(), KeystoreError> {
+        match self {
+            Self::Plain => Ok(key.save_new(path)?),
+            Self::Keystore(source) => {
+                let failed = |source| KeystoreError::Passphrase { path: path.into(), source };
+                keystore::create(path, key, source.read_new().map_err(failed)?)
+            }
+        }
+    }
+}
+
 /// A signer's folder. Knows paths; holds nothing open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignerDir {
@@ -209,14 +225,7 @@ impl SignerDir {
             replace(&Disk, &path, text).map_err(io_error("write", &path))?;
         }
         WatermarkFile::create(&Disk, &self.watermark(), key.address(), genesis.map(|(network, _)| *network))?;
-        let path = self.key_file(form);
-        match form {
-            KeyForm::Plain => key.save_new(&path)?,
-            KeyForm::Keystore(source) => {
-                let failed = |source| KeystoreError::Passphrase { path: path.clone(), source };
-                keystore::create(&path, &key, source.read_new().map_err(failed)?)?;
-            }
-        }
+        form.save_new(&key, &self.key_file(form))?;
         Disk.sync_folder(&self.root).map_err(io_error("sync", &self.root))?;
         Ok(key.address())
     }

@@ -2,40 +2,30 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lucid_consensus::network::Network;
 use lucid_storage::{BlockCommit, Store};
-use lucid_tron_bridge::key::TronKey;
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
-use lucid_types::genesis::{Genesis, GenesisPool, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
+use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
-use lucid_types::payout_tree::PayoutRoot;
-use lucid_types::policy::Policy;
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::Decided;
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::Validator;
 
+pub(crate) use crate::payout::testing::tron_key;
+use crate::payout::testing::{self, node, node_key};
+
 /// Validators, all of power 1.
 pub(crate) const VALIDATORS: u8 = 4;
 
-fn address(byte: u8) -> PayoutAddress {
-    PayoutAddress::from_hash20([byte; 20])
-}
-
 pub(crate) fn validator(n: u8) -> NodeKey {
-    NodeKey::from_seed(&[n; 32])
-}
-
-/// The key of the n-th treasury signer, from 1.
-pub(crate) fn tron_key(n: u8) -> TronKey {
-    TronKey::from_secret(&[n; 32]).unwrap()
+    node_key(n)
 }
 
 /// Validators 1 to 3 sign.
@@ -44,7 +34,7 @@ pub(crate) fn signers(era: u32, threshold: u8) -> SignerSet {
 }
 
 pub(crate) fn set_of(era: u32, threshold: u8, keys: &[u8]) -> SignerSet {
-    let signer = |n: &u8| TreasurySigner { node: validator(*n).node_id(), key_address: tron_key(*n).address() };
+    let signer = |n: &u8| TreasurySigner { node: node(*n), key_address: tron_key(*n).address() };
     SignerSet { era, threshold, members: keys.iter().map(signer).collect() }
 }
 
@@ -57,28 +47,21 @@ pub(crate) fn command(pool: PoolId, change: PoolChange) -> PoolCommand {
 }
 
 pub(crate) fn genesis() -> Genesis {
-    let node = |n| validator(n).node_id();
+    let network = testing::network();
+    let base = network.genesis();
+    let pool = &base.pools[0];
     Genesis {
         name: "signer".to_owned(),
-        genesis_time: UnixMillis::new(1_000),
-        tron: PaymentNetwork {
-            network: "local".to_owned(),
-            genesis_block: SolidBlockId::from_bytes([7; 32]),
-            usdt: address(200),
-        },
-        policy: Policy::local(Duration::from_secs(5), 2, 0),
         validators: (1..=VALIDATORS).map(|n| Validator { node: node(n), power: 1, operator: node(n) }).collect(),
         workers: Vec::new(),
         pools: vec![GenesisPool {
-            name: "pool".to_owned(),
             owner: node(4),
             members: Vec::new(),
             budget: MicroUsdt::new(1_000),
-            split: SplitRule::Equal,
-            commission: Ppm::ZERO,
-            commission_address: address(201),
-            vault: Vault { address: address(202), nonce: 0, limits: limits(1 << 40), signers: signers(1, 2) },
+            vault: Vault { limits: limits(1 << 40), signers: signers(1, 2), ..pool.vault.clone() },
+            ..pool.clone()
         }],
+        ..base.clone()
     }
 }
 
@@ -97,18 +80,7 @@ impl Chain {
 
     /// The root of a settlement, for the signers of era 1.
     pub(crate) fn root(&self, settlement: u64, total: u64) -> SettlementRoot {
-        SettlementRoot {
-            pool: self.pool,
-            settlement,
-            vault: address(202),
-            era: 1,
-            root: PayoutRoot::from_bytes([u8::try_from(settlement % 250).unwrap() + 1; 32]),
-            total: MicroUsdt::new(total),
-            fees: MicroUsdt::ZERO,
-            promised: MicroUsdt::new(total),
-            leader: None,
-            until: 0,
-        }
+        testing::root(&self.network, settlement, total)
     }
 
     pub(crate) fn block(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Block {

@@ -115,7 +115,7 @@ fn first_line(reader: &mut impl Read) -> io::Result<Zeroizing<String>> {
 /// Asks on the terminal, which shows nothing of the answer.
 fn ask(prompt: &str) -> io::Result<Zeroizing<String>> {
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|error| {
-        let problem = "there is no terminal to ask for a passphrase; give --passphrase-file or --passphrase-fd";
+        let problem = "there is no terminal to ask for a passphrase; give --passphrase-file";
         io::Error::new(error.kind(), problem)
     })?;
     let shown = tcgetattr(&terminal)?;

@@ -2,13 +2,23 @@
 
 use std::sync::Arc;
 
+use lucid_consensus::ledger::state::{Account, Hold};
 use lucid_storage::StorageError;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PoolId;
 
-use crate::api::model::{ChangeView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
+use crate::api::model::{ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
 use crate::history::ledger;
 use crate::view::NodeParts;
+
+fn hold(account: &Account) -> Option<HoldView> {
+    let from = match account.hold {
+        Hold::No => return None,
+        Hold::Since(settlement) => Some(settlement),
+        Hold::Ends => None,
+    };
+    Some(HoldView { node: account.node, from })
+}
 
 impl NodeParts {
     pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
@@ -42,6 +52,7 @@ impl NodeParts {
             budgets_micro_usdt: pool.budgets,
             owed_micro_usdt: sum(pool.owed()),
             held_micro_usdt: sum(pool.held()),
+            holds: pool.accounts.values().filter_map(hold).collect(),
             fees_micro_usdt: pool.fees,
             carried_micro_usdt: pool.carried,
             losses_micro_usdt: pool.losses,

@@ -6,14 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::PayoutAddress;
-use lucid_types::payout::VaultLimits;
 use serde_json::Value;
 
 use crate::api::server;
-use crate::fixture::{STATUS_KEYS, genesis, node};
+use crate::fixture::{STATUS_KEYS, genesis, node, pool};
 
 struct Folder(tempfile::TempDir);
 
@@ -191,21 +189,7 @@ fn in_a_pool(roles: &[&str], change: impl FnOnce(&mut Genesis, &Value)) -> Folde
     let mut genesis = genesis(std::time::Duration::from_secs(5), &[1], &[2]);
     genesis.workers[0].node = made["node_id"].as_str().unwrap().parse().unwrap();
     let signer = TreasurySigner { node: node(1), key_address: PayoutAddress::from_hash20([50; 20]) };
-    genesis.pools.push(GenesisPool {
-        name: "pool".to_owned(),
-        owner: node(9),
-        members: vec![genesis.workers[0].node],
-        budget: MicroUsdt::new(1),
-        split: SplitRule::Equal,
-        commission: Ppm::ZERO,
-        commission_address: PayoutAddress::from_hash20([51; 20]),
-        vault: Vault {
-            address: PayoutAddress::from_hash20([52; 20]),
-            nonce: 0,
-            limits: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
-            signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
-        },
-    });
+    genesis.pools.push(pool(9, vec![genesis.workers[0].node], 1, vec![signer]));
     change(&mut genesis, &made);
     fs::write(folder.home().join("genesis.toml"), toml::to_string(&genesis).unwrap()).unwrap();
     folder

@@ -4,10 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{Genesis, GenesisWorker, PaymentNetwork};
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
 use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
+use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::validator::Validator;
 
@@ -83,5 +87,24 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
         validators: validators.iter().map(validator).collect(),
         workers: workers.iter().map(worker).collect(),
         pools: vec![],
+    }
+}
+
+/// A pool of these members, with a vault of these signers, for [`Genesis::pools`].
+pub(crate) fn pool(owner: u8, members: Vec<NodeId>, threshold: u8, signers: Vec<TreasurySigner>) -> GenesisPool {
+    GenesisPool {
+        name: "pool".to_owned(),
+        owner: node(owner),
+        members,
+        budget: MicroUsdt::new(1_000),
+        split: SplitRule::Equal,
+        commission: Ppm::ZERO,
+        commission_address: PayoutAddress::from_hash20([201; 20]),
+        vault: Vault {
+            address: PayoutAddress::from_hash20([202; 20]),
+            nonce: 0,
+            limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::ZERO },
+            signers: SignerSet { era: 1, threshold, members: signers },
+        },
     }
 }

@@ -22,16 +22,14 @@ use lucid_node::signer::protocol::{Ask, SignerReply, SignerRequest};
 use lucid_storage::{BlockCommit, Store};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, root_digest};
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{
-    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
-};
+use lucid_types::payout::{CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::Decided;
@@ -41,7 +39,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::fixture::{genesis, node};
+use crate::fixture::{genesis, node, pool};
 
 /// How long a process gets to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,24 +69,9 @@ fn failure(output: &Output) -> String {
 
 /// Validators 1 to 4, and a pool whose treasury signer is this key.
 fn pool_genesis(key: PayoutAddress) -> Genesis {
-    let members = vec![TreasurySigner { node: node(1), key_address: key }];
-    let vault = Vault {
-        address: PayoutAddress::from_hash20([202; 20]),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::ZERO },
-        signers: SignerSet { era: 1, threshold: 1, members },
-    };
-    let pool = GenesisPool {
-        name: "pool".to_owned(),
-        owner: node(4),
-        members: vec![],
-        budget: MicroUsdt::new(1_000),
-        split: SplitRule::Equal,
-        commission: Ppm::ZERO,
-        commission_address: PayoutAddress::from_hash20([201; 20]),
-        vault,
-    };
-    Genesis { pools: vec![pool], ..genesis(Duration::from_secs(5), &[1, 2, 3, 4], &[]) }
+    let signer = TreasurySigner { node: node(1), key_address: key };
+    let pools = vec![pool(4, vec![], 1, vec![signer])];
+    Genesis { pools, ..genesis(Duration::from_secs(5), &[1, 2, 3, 4], &[]) }
 }
 
 /// A signer's folder and the chain that its node shows it.

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::fixture::{genesis, node};
+use crate::fixture::{genesis, node, pool};
 
 const USDT: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
 
@@ -141,6 +141,8 @@ fn what_cannot_be_meant_is_a_wrong_command_line() {
         (&["payout", "export", "--format", "xml"], "csv"),
         (&["tron", "status", "--network", "ropsten"], "mainnet"),
         (&["tron", "tx", "12"], "64 hex digits"),
+        (&["tron", "key", "new"], "--out"),
+        (&["tron", "key", "new", "--out", "k", "--passphrase-file", "p"], "--keystore"),
         (&["pool", "losses", "0"], "more than 0"),
         (&["pool", "losses", "-5"], "cannot be negative"),
         (&["pool", "hold", "12"], "its first 4 or more"),
@@ -204,7 +206,7 @@ fn keys_are_looked_at_before_anybody_is_asked() {
     let close = |key: &str| {
         lucid(&["vault", "close", "--yes", "--key-file", key, "--vault", USDT, "--tron", &url, "--network", "nile"])
     };
-    refused(&close("/nonexistent/owner.key"), 1, &["--key-file", "/nonexistent/owner.key"]);
+    refused(&close("/nonexistent/owner.key"), 1, &["--key-file: there is no key file /nonexistent/owner.key"]);
     refused(&close(&private(folder.path(), "empty.key", "")), 1, &["64 hex digits"]);
     let open = private(folder.path(), "open.key", &"1".repeat(64));
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
@@ -226,26 +228,55 @@ fn keys_are_looked_at_before_anybody_is_asked() {
     assert!(!provider.asked().is_empty());
 }
 
+#[test]
+fn tron_keys_are_made_once_and_shown_by_their_address_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let passphrase = private(folder.path(), "passphrase", "correct horse\n");
+    let wrong = private(folder.path(), "wrong", "battery staple\n");
+    let opens = ["--passphrase-file", passphrase.as_str()];
+    for (name, form, opens) in [("owner.key", &[][..], &[][..]), ("owner.age", &["--keystore"], &opens)] {
+        let path = folder.path().join(name);
+        let file = path.to_str().unwrap();
+        let new = |more: &[&str]| lucid(&[&["tron", "key", "new", "--out", file], form, opens, more].concat());
+        let show = |more: &[&str]| lucid(&[&["tron", "key", "show", "--key-file", file], more].concat());
+        let made = new(&["--json"]);
+        let said = String::from_utf8(made.stdout).unwrap();
+        let json: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((json["key_file"].as_str(), &json["is_keystore"]), (Some(file), &json!(!form.is_empty())));
+        let address = json["address"].as_str().unwrap();
+        let content = fs::read(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let key = match name {
+            "owner.key" => TronKey::load(&path).unwrap(),
+            _ => keystore::open(&path, || Ok(SecretString::from("correct horse"))).unwrap(),
+        };
+        assert_eq!(key.address().to_string(), address);
+        let shown = show(opens);
+        assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{address}\n"));
+        let shown: Value = serde_json::from_slice(&show(&[opens, &["--json"]].concat()).stdout).unwrap();
+        assert_eq!(shown, json!({ "address": address }));
+        refused(&new(&[]), 1, &[file, "exists already and is left as it is"]);
+        assert_eq!(fs::read(&path).unwrap(), content);
+        if name == "owner.key" {
+            let secret = String::from_utf8(content).unwrap();
+            assert!(secret.len() == 64 && !said.contains(&secret), "the secret is nobody's but the file's");
+        } else {
+            refused(&show(&["--passphrase-file", &wrong]), 1, &["owner.age", "does not open the keystore"]);
+        }
+    }
+    let none = folder.path().join("none.age");
+    let none = none.to_str().unwrap();
+    let empty = private(folder.path(), "empty", "");
+    let new = ["tron", "key", "new", "--out", none, "--keystore", "--passphrase-file"];
+    refused(&lucid(&[&new[..], &[empty.as_str()]].concat()), 1, &["the passphrase is empty"]);
+    refused(&lucid(&[&new[..], &["/nonexistent/p"]].concat()), 1, &["none.age", "/nonexistent/p"]);
+    refused(&lucid(&["tron", "key", "show", "--key-file", none]), 1, &["there is no key file", none]);
+}
+
 /// Node 1 owns a pool; the nodes 2 to 4 sign for its vault, two of them suffice.
 fn pool_genesis() -> Genesis {
-    let address = |byte: u8| PayoutAddress::from_hash20([byte; 20]);
-    let signer = |seed| TreasurySigner { node: node(seed), key_address: address(seed) };
-    let vault = Vault {
-        address: address(90),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
-        signers: SignerSet { era: 1, threshold: 2, members: [2, 3, 4].map(signer).to_vec() },
-    };
-    let pool = GenesisPool {
-        name: "local".to_owned(),
-        owner: node(1),
-        members: vec![node(10)],
-        budget: MicroUsdt::new(1),
-        split: SplitRule::Equal,
-        commission: Ppm::ZERO,
-        commission_address: address(91),
-        vault,
-    };
+    let signer = |seed| TreasurySigner { node: node(seed), key_address: PayoutAddress::from_hash20([seed; 20]) };
+    let pool = pool(1, vec![node(10)], 2, [2, 3, 4].map(signer).to_vec());
     Genesis { pools: vec![pool], ..genesis(Duration::from_secs(5), &[2, 3, 4], &[10]) }
 }
 
@@ -288,6 +319,9 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     for part in ["books 1.250000 USDT as lost", "2 of the signers", "owner", "genesis", "would be added to"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // Nothing that could be handed in is printed, be it the own signature or another's.
+    let dry: Value = serde_json::from_slice(&sign(2, &["--dry-run", "--json"]).stdout).unwrap();
+    assert_eq!((&dry["command"]["signatures"], &dry["signed_by"]), (&json!([]), &json!([node(1)])), "{dry}");
     refused(&sign(2, &[]), 1, &["--yes"]);
     refused(&sign(1, &["--yes"]), 1, &["has signed the command already"]);
     let read = || -> Value { serde_json::from_slice(&fs::read(&file).unwrap()).unwrap() };

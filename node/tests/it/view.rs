@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    Components, EpochView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus,
-    PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
+    Components, EpochView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature,
+    PayoutStatus, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -162,6 +162,7 @@ fn pool_view() -> PoolView {
         budgets_micro_usdt: MicroUsdt::new(20_000_000),
         owed_micro_usdt: MicroUsdt::new(15_000_000),
         held_micro_usdt: MicroUsdt::ZERO,
+        holds: vec![HoldView { node: node(10), from: Some(5) }, HoldView { node: node(11), from: None }],
         fees_micro_usdt: MicroUsdt::ZERO,
         carried_micro_usdt: MicroUsdt::new(5_000_000),
         losses_micro_usdt: MicroUsdt::ZERO,

@@ -1,7 +1,7 @@
 //! A ledger that settles with 1,000 workers of one pool, of whom one can lead.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::archive::MemoryArchive;
@@ -10,44 +10,19 @@ use lucid_consensus::ledger::execute::{Applied, Event};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_consensus::reports::Reports;
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::attestation::Capacity;
+use lucid_types::amount::Ppm;
 use lucid_types::commit::Commit;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Vault};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, SolidBlockId};
+use lucid_types::genesis::{PaymentNetwork, Vault};
+use lucid_types::id::{PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::{AccountId, OwedAccount};
-use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
 use lucid_types::time::{EpochNumber, UnixMillis};
 use lucid_types::validator::Validator;
 
-pub(crate) const WORKERS: u16 = 1_000;
-const EPOCH: Duration = Duration::from_secs(5);
+use crate::thousand::{genesis, leader, policy, reveal};
+
 /// The block that makes the first settlement.
 const SETTLES: u64 = 3;
-
-pub(crate) fn policy() -> Policy {
-    Policy::local(EPOCH, 2, 0)
-}
-
-/// The key of the worker that leads.
-pub(crate) fn leader() -> NodeKey {
-    NodeKey::from_seed(&[200; 32])
-}
-
-fn worker(i: u16) -> NodeId {
-    match i {
-        0 => leader().node_id(),
-        _ => NodeId::from_bytes(*Hash::derive("lucid bench worker 1", &[&i.to_le_bytes()]).as_bytes()),
-    }
-}
-
-fn address(i: u16) -> PayoutAddress {
-    let mut hash = [7; 20];
-    hash[..2].copy_from_slice(&i.to_le_bytes());
-    PayoutAddress::from_hash20(hash)
-}
 
 /// What the payment network gives.
 pub(crate) struct Parts {
@@ -71,57 +46,18 @@ pub(crate) struct Payday {
 }
 
 fn network(parts: &Parts) -> Network {
-    let entry = |i: u16| GenesisWorker {
-        node: worker(i),
-        operator: worker(i),
-        payout_address: address(i),
-        gas_address: (i == 0).then_some(parts.gas),
-        capacity: Capacity::default(),
-    };
-    let validator = parts.validator.node_id();
+    let node = parts.validator.node_id();
+    let tron = PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt };
+    let mut genesis = genesis(vec![Validator { node, power: 1, operator: node }], tron, parts.vault.clone());
     // The settlement's block is of about now.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let begun = now.checked_sub(EPOCH * u32::try_from(SETTLES).unwrap()).unwrap();
-    let genesis = Genesis {
-        name: "payday".into(),
-        genesis_time: UnixMillis::new(u64::try_from(begun.as_millis()).unwrap()),
-        tron: PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt },
-        policy: policy(),
-        validators: vec![Validator { node: validator, power: 1, operator: validator }],
-        workers: (0..WORKERS).map(entry).collect(),
-        pools: vec![GenesisPool {
-            name: "pool".into(),
-            owner: validator,
-            members: (0..WORKERS).map(worker).collect(),
-            budget: MicroUsdt::new(20_000_000_000),
-            split: SplitRule::CreditsTimesScore,
-            commission: Ppm::ZERO,
-            commission_address: address(60_001),
-            vault: parts.vault.clone(),
-        }],
-    };
+    let begun = now.checked_sub(policy().epoch() * u32::try_from(SETTLES).unwrap()).unwrap();
+    genesis.genesis_time = UnixMillis::new(u64::try_from(begun.as_millis()).unwrap());
+    genesis.pools[0].commission = Ppm::ZERO;
+    for worker in &mut genesis.workers {
+        worker.gas_address = (worker.node == leader().node_id()).then_some(parts.gas);
+    }
     Network::new(genesis).unwrap()
-}
-
-fn reveal(epoch: EpochNumber) -> Reveal {
-    let observe = |i: u16| Observation {
-        worker: worker(i),
-        beacons_sent: 4,
-        beacons_answered: 3 + u32::from(i % 2),
-        rtt_us: 500 + u32::from(i),
-        relays_sent: 1,
-        relays_verified: 1,
-        relay_bytes: 256 << 10,
-        relay_kbit_s: 80_000,
-        chunks_proved: 0,
-        storage_bytes: 0,
-        attestation: Some(Hash::from_bytes([9; 32])),
-        capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 38, bandwidth_kbit_s: 1_000_000 },
-        allocation: Ppm::new(500_000),
-    };
-    let mut observations: Vec<_> = (0..WORKERS).map(observe).collect();
-    observations.sort_by_key(|observation| observation.worker);
-    Reveal { report: ScoreReport { epoch, observations }, salt: [1; 32] }
 }
 
 impl Payday {
@@ -133,11 +69,11 @@ impl Payday {
             let epoch = state.height.next();
             assert!(epoch.get() <= SETTLES, "no settlement by block {SETTLES}");
             let mut reports = Reports::default();
-            let report = reveal(epoch).commitment(network.id(), &key.node_id());
+            let report = reveal(epoch, 1).commitment(network.id(), &key.node_id());
             let commit = Commit { epoch, report, time: network.genesis().epoch_end(epoch) };
             reports.add_commit(&network, &state, key.sign_commit(network.id(), commit));
             if state.height > EpochNumber::ZERO {
-                reports.add_reveal(&network, &state, key.sign_report(network.id(), reveal(state.height)));
+                reports.add_reveal(&network, &state, key.sign_report(network.id(), reveal(state.height, 1)));
             }
             let commands = PendingCommands::default();
             let (block, applied) = build(&network, &state, &reports, &commands, key.node_id(), &archive).unwrap();

@@ -18,6 +18,8 @@ mod ledger;
 mod nodes;
 mod requests;
 mod signing;
+#[path = "../../../consensus/benches/thousand/mod.rs"]
+mod thousand;
 mod trace;
 
 use std::num::NonZeroU32;
@@ -38,9 +40,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use ledger::{Payday, WORKERS, policy};
+use ledger::Payday;
 use nodes::{Leader, Treasurer};
 use requests::Counted;
+use thousand::{WORKERS, policy};
 use trace::Step;
 
 const SIGNERS: u8 = 5;

@@ -28,7 +28,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{self, Payday};
+use crate::ledger::Payday;
+use crate::thousand;
 
 /// Most whole TRX that the leader may spend: a first payday of 1,000 accounts without USDT.
 const MAX_TRX_PER_DAY: u32 = 20_000;
@@ -103,7 +104,7 @@ impl Leader {
             started.push(node);
             bootstrap.push(address);
         }
-        let key = ledger::leader();
+        let key = thousand::leader();
         let config = MeshConfig { bootstrap, ..mesh_config(payday) };
         let (mesh, mut events, task) = lucid_p2p::start(config, key.seed(), Arc::new(NoGossip)).unwrap();
         tasks.spawn(task.run(stop.clone()));

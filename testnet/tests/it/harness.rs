@@ -200,6 +200,40 @@ impl Drop for Network {
     }
 }
 
+/// `lucid-testnet devnet` in a process of its own, on a free port.
+pub(crate) struct Devnet {
+    child: Child,
+    /// What it said when it was ready.
+    pub(crate) said: Value,
+}
+
+impl Devnet {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(TESTNET)
+            .args(["devnet", "--port", "0", "--host", "127.0.0.1", "--json", "--quiet"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, said: serde_json::from_str(&line).unwrap() }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.said["url"].as_str().unwrap()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Waits until none of these processes runs; a zombie counts as ended.
 pub(crate) fn all_gone(pids: &[i32]) {
     let deadline = Instant::now() + PATIENCE;

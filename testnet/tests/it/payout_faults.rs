@@ -10,11 +10,11 @@ mod kills;
 mod liars;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lucid_testnet::funding::VAULT_FUNDS;
@@ -27,7 +27,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::harness::{Ended, Network, PATIENCE, alone, lucid};
+use crate::harness::{Devnet, Ended, Network, PATIENCE, alone, lucid};
 use crate::proxy::{self, Deed, Note, Proxy, Request, Sent};
 
 /// Between two looks at what has no event.
@@ -249,8 +249,10 @@ struct Books {
 impl Books {
     /// Reads the files of a network that has ended, with a process of its own.
     fn read(dir: &Path, ledger: &Value) -> Self {
-        let devnet = Devnet::of(dir);
-        let chain = Chain::at(&devnet.url);
+        let files = dir.join("tron/chain");
+        let again = ["--block-time", "1s", "--solid-lag", "3", "--no-usdt", "--dir", files.to_str().unwrap()];
+        let devnet = Devnet::start(&again);
+        let chain = Chain::at(devnet.url());
         let genesis: Value = toml::from_str(&std::fs::read_to_string(dir.join("genesis.toml")).unwrap()).unwrap();
         let address = |value: &Value| value.as_str().unwrap().parse::<PayoutAddress>().unwrap();
         let vault = address(&genesis["pool"][0]["vault"]["address"]);
@@ -296,35 +298,4 @@ fn accounts(ledger: &Value) -> Vec<OwedAccount> {
             owed: MicroUsdt::new(leaf["owed_micro_usdt"].as_u64().unwrap()),
         })
         .collect()
-}
-
-/// The local TRON network of a run that has ended, started again on its files.
-struct Devnet {
-    child: Child,
-    url: String,
-}
-
-impl Devnet {
-    fn of(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lucid-testnet"))
-            .args(["devnet", "--port", "0", "--host", "127.0.0.1", "--block-time", "1s", "--solid-lag", "3"])
-            .args(["--no-usdt", "--json", "--quiet", "--dir"])
-            .arg(dir.join("tron/chain"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Self { child, url: said["url"].as_str().unwrap().to_owned() }
-    }
-}
-
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -4,48 +4,40 @@ mod life;
 mod network;
 mod refusals;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use lucid_tron_bridge::key::TronKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::lucid;
+use crate::harness::{self, errors, lucid};
 
 /// A local TRON network in a process of its own, with control over its time. A block is made for every transaction.
 struct Devnet {
-    child: Child,
     url: String,
     /// The USDT contract; account 0 holds all of it.
     usdt: String,
     accounts: Vec<(String, String)>,
     dir: TempDir,
+    _process: harness::Devnet,
 }
 
 impl Devnet {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lucid-testnet"))
-            .args(["devnet", "--port", "0", "--host", "127.0.0.1", "--on-demand", "--control", "--json", "--quiet"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
+        let process = harness::Devnet::start(&["--on-demand", "--control"]);
+        let said = &process.said;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let accounts = said["accounts"].as_array().unwrap().iter();
         Self {
-            child,
-            url: text(&said["url"]),
+            url: process.url().to_owned(),
             usdt: text(&said["usdt"]),
             accounts: accounts.map(|account| (text(&account["address"]), text(&account["key"]))).collect(),
             dir: TempDir::with_prefix("lucid-cli-").unwrap(),
+            _process: process,
         }
     }
 
@@ -94,13 +86,6 @@ impl Devnet {
     }
 }
 
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// `lucid` with these arguments and nobody at a terminal.
 pub(crate) fn run(arguments: &[&str], more: &[&str]) -> Output {
     let mut command = Command::new(lucid());
@@ -110,10 +95,6 @@ pub(crate) fn run(arguments: &[&str], more: &[&str]) -> Output {
         }
     }
     command.args(arguments).args(more).stdin(Stdio::null()).output().unwrap()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What a command that succeeded printed as JSON.

@@ -1,11 +1,11 @@
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::SolidBlockId;
-use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::time::UnixMillis;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::vault::testing::new_vault;
 
 fn account(n: u8) -> PayoutAddress {
     PayoutAddress::from_hash20([n; 20])
@@ -26,32 +26,10 @@ fn snapshot(settlement: u64, paid: &[u64]) -> VaultSnapshot {
     VaultSnapshot {
         settlement,
         total: MicroUsdt::new(1_000),
-        fees: MicroUsdt::ZERO,
-        era: 1,
-        nonce: 0,
-        threshold: 2,
         root: Some(PayoutRoot::from_bytes([u8::try_from(settlement).unwrap_or(255); 32])),
-        leader: None,
-        until: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(100), push_fee: MicroUsdt::ZERO },
-        owner_pause_from: 0,
-        signer_pause_until: 0,
-        close_from: 0,
-        pauses_used: 0,
-        pausing: 0,
-        lifting: 0,
-        withdrawal: None,
         paid_out: MicroUsdt::sum(paid.values().copied()).unwrap_or_default(),
-        fees_paid: MicroUsdt::ZERO,
-        spent: MicroUsdt::ZERO,
-        window: 0,
-        funds: MicroUsdt::new(500),
-        token: account(1),
-        owner: account(2),
-        previous: None,
-        period: 3_600,
-        delay: 1,
         paid,
+        ..new_vault()
     }
 }
 

@@ -199,7 +199,7 @@ async fn a_broadcast_goes_to_every_endpoint_and_the_best_news_count() {
 }
 
 #[tokio::test]
-async fn accepted_and_then_silent_is_an_error_and_not_a_verdict() {
+async fn accepted_and_then_silent_is_an_error_and_not_an_outcome() {
     let (bytes, _) = transaction();
     let silent = node(|_| Answer::Silence).await;
     let client = Client::new(ClientConfig { timeout: Duration::from_millis(300), ..config(&[&silent]) }).unwrap();

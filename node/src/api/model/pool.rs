@@ -39,6 +39,8 @@ pub struct PoolView {
     pub owed_micro_usdt: MicroUsdt,
     /// Set aside during holds.
     pub held_micro_usdt: MicroUsdt,
+    /// Members that are held.
+    pub holds: Vec<HoldView>,
     /// The allowance for push fees.
     pub fees_micro_usdt: MicroUsdt,
     /// Budget that nobody earned yet.
@@ -59,6 +61,15 @@ pub struct PoolView {
     pub read_at: Option<UnixMillis>,
     /// What a person should look at.
     pub alerts: Vec<String>,
+}
+
+/// A member that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// The member.
+    pub node: NodeId,
+    /// The settlement from which on its earnings are set aside; `null` if the hold has been ended, which the next settlement does.
+    pub from: Option<u64>,
 }
 
 /// A vault as the ledger describes it.

@@ -239,39 +239,23 @@ async fn print_call(args: &ClaimArgs, opened: &Opened, claim: &Claim) -> anyhow:
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::amount::Ppm;
-    use lucid_types::genesis::{SignerSet, SplitRule, Vault};
-    use lucid_types::payout::VaultLimits;
-
     use super::*;
+    use crate::payout::testing::{OWNER, WORKERS, network, node};
 
     #[test]
     fn a_home_without_the_account_is_told_which_it_has() {
-        let (node, address) = (|byte| NodeId::from_bytes([byte; 32]), PayoutAddress::from_hash20([9; 20]));
-        let pool = GenesisPool {
-            name: "local".to_owned(),
-            owner: node(1),
-            members: vec![node(2)],
-            budget: MicroUsdt::new(1),
-            split: SplitRule::Equal,
-            commission: Ppm::ZERO,
-            commission_address: address,
-            vault: Vault {
-                address,
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
-                signers: SignerSet { era: 1, threshold: 1, members: Vec::new() },
-            },
-        };
-        assert_eq!(own_kind(&pool, &node(2), false).unwrap(), AccountKind::Worker);
-        assert_eq!(own_kind(&pool, &node(1), true).unwrap(), AccountKind::Commission);
+        let network = network();
+        let pool = &network.genesis().pools[0];
+        let [member, stranger] = WORKERS;
+        assert_eq!(own_kind(pool, &node(member), false).unwrap(), AccountKind::Worker);
+        assert_eq!(own_kind(pool, &node(OWNER), true).unwrap(), AccountKind::Commission);
         for (seed, commission, told) in [
-            (1, false, "--commission claims"),
-            (2, true, "leave --commission out"),
-            (3, false, "--account ACCOUNT_ID"),
-            (3, true, "--account ACCOUNT_ID"),
+            (OWNER, false, "--commission claims"),
+            (member, true, "leave --commission out"),
+            (stranger, false, "--account ACCOUNT_ID"),
+            (stranger, true, "--account ACCOUNT_ID"),
         ] {
-            let error = own_kind(&pool, &node(seed), commission).unwrap_err().to_string();
+            let error = own_kind(pool, &node(seed), commission).unwrap_err().to_string();
             assert!(error.contains(told), "{seed} {commission}: {error}");
         }
     }

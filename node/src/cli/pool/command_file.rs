@@ -87,6 +87,16 @@ impl CommandFile {
         self.signatures.iter().any(|signature| signature.node == *node)
     }
 
+    /// Who has signed it.
+    pub(super) fn signed_by(&self) -> Vec<NodeId> {
+        self.signatures.iter().map(|signature| signature.node).collect()
+    }
+
+    /// The same without signatures.
+    pub(super) fn unsigned(&self) -> Self {
+        Self { signatures: Vec::new(), ..self.clone() }
+    }
+
     /// As nodes take it.
     pub(super) fn signed(&self) -> MultiSigned<PoolCommand> {
         let signatures = self.signatures.iter().map(|signature| (signature.node, signature.signature));

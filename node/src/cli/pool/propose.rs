@@ -16,7 +16,7 @@ use lucid_types::time::UnixMillis;
 use tokio::time::{Instant, sleep};
 
 use super::command_file::{CommandFile, Signers};
-use crate::api::model::PoolView;
+use crate::api::model::{HoldView, PoolView};
 use crate::cli::act::{ConfirmArgs, say};
 use crate::cli::node_api::NodeApi;
 use crate::cli::place::{HomeLedger, now_s};
@@ -134,8 +134,21 @@ fn check_change(ledger: &HomeLedger, view: &PoolView, change: &PoolChange) -> an
             Ok(())
         }
         PoolChange::Signers { .. } | PoolChange::Limits { .. } => check_order(view),
-        // Who is a member was looked up; who is held only the ledger knows.
-        PoolChange::Hold(_) | PoolChange::Resume(_) => Ok(()),
+        // Who is a member was looked up.
+        PoolChange::Hold(node) => check_hold(&view.holds, node, true),
+        PoolChange::Resume(node) => check_hold(&view.holds, node, false),
+    }
+}
+
+/// Only a member that is not held can be held, and only a hold that was not ended yet can be ended.
+fn check_hold(holds: &[HoldView], node: &NodeId, wants_hold: bool) -> anyhow::Result<()> {
+    let from = holds.iter().find(|hold| hold.node == *node).map(|hold| hold.from);
+    match (from, wants_hold) {
+        (None, true) | (Some(Some(_)), false) => Ok(()),
+        (None, false) => bail!("the member {node} is not held"),
+        (Some(Some(from)), true) => bail!("the member {node} is held already, from settlement {from} on"),
+        (Some(None), true) => bail!("the member {node} is held until the next settlement: hold it again after that"),
+        (Some(None), false) => bail!("the hold of the member {node} has been ended: the next settlement does it"),
     }
 }
 
@@ -153,7 +166,8 @@ impl ProposeArgs {
         check_change(&ledger, &view, &change)?;
         let until = UnixMillis::new(now_s().saturating_add(self.valid_for.into()).saturating_mul(1_000));
         let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), until, change };
-        let mut command = CommandFile::new(&ledger, &view.name, record);
+        let unsigned = CommandFile::new(&ledger, &view.name, record);
+        let mut command = unsigned.clone();
         command.sign(&key, ledger.network.id());
         let known = Signers { owner: view.owner, set: signers.clone(), source: "the ledger" };
         let missing = command.missing(&known);
@@ -183,7 +197,7 @@ impl ProposeArgs {
             }
         }
         if !self.confirm.confirm(&text)? {
-            return done(&self.confirm, &command, true, None);
+            return done(&self.confirm, &unsigned, true, None);
         }
         match &self.file {
             Some(file) => {
@@ -258,7 +272,7 @@ pub(super) async fn hand_in(node: &NodeApi, ledger: &HomeLedger, command: &Comma
     }
 }
 
-/// What came of a command.
+/// What came of a command. After a dry run its signatures are not printed: nobody could hand in what is.
 pub(super) fn done(
     confirm: &ConfirmArgs,
     command: &CommandFile,
@@ -266,8 +280,11 @@ pub(super) fn done(
     height: Option<u64>,
 ) -> anyhow::Result<()> {
     if confirm.json.json {
+        let signed_by = command.signed_by();
+        let unsigned = is_dry_run.then(|| command.unsigned());
         return output::json(&serde_json::json!({
-            "dry_run": is_dry_run, "command": command, "height": height,
+            "dry_run": is_dry_run, "command": unsigned.as_ref().unwrap_or(command), "signed_by": signed_by,
+            "height": height,
         }));
     }
     match height {
@@ -328,36 +345,18 @@ pub(super) fn describe(change: &PoolChange) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::amount::Ppm;
-    use lucid_types::genesis::{SplitRule, Vault};
-    use lucid_types::id::PayoutAddress;
-    use lucid_types::payout::VaultLimits;
-
     use super::*;
     use crate::cli::values::id_prefix;
+    use crate::payout::testing::network;
 
     fn pool() -> GenesisPool {
-        let address = PayoutAddress::from_hash20([9; 20]);
         let node = |last| {
             let mut id = [0xab; 32];
             id[31] = last;
             NodeId::from_bytes(id)
         };
-        GenesisPool {
-            name: "local".to_owned(),
-            owner: NodeId::from_bytes([1; 32]),
-            members: vec![NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)],
-            budget: MicroUsdt::new(1),
-            split: SplitRule::Equal,
-            commission: Ppm::ZERO,
-            commission_address: address,
-            vault: Vault {
-                address,
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO },
-                signers: SignerSet { era: 1, threshold: 1, members: Vec::new() },
-            },
-        }
+        let members = vec![NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)];
+        GenesisPool { name: "local".to_owned(), members, ..network().genesis().pools[0].clone() }
     }
 
     #[test]
@@ -370,6 +369,24 @@ mod tests {
         assert!(error.contains("give more of it") && error.ends_with(", ..."), "{error}");
         for text in ["abcd", &NodeId::from_bytes([5; 32]).to_string()] {
             assert!(member(text).unwrap_err().contains("the pool local has no member whose id begins with"), "{text}");
+        }
+    }
+
+    #[test]
+    fn holds_begin_and_end_once() {
+        let node = |seed| NodeId::from_bytes([seed; 32]);
+        let holds = [HoldView { node: node(1), from: Some(7) }, HoldView { node: node(2), from: None }];
+        let check = |seed, wants_hold| check_hold(&holds, &node(seed), wants_hold).map_err(|error| error.to_string());
+        check(3, true).unwrap();
+        check(1, false).unwrap();
+        for (seed, wants_hold, told) in [
+            (3, false, "is not held"),
+            (1, true, "is held already, from settlement 7 on"),
+            (2, true, "hold it again after that"),
+            (2, false, "the next settlement does it"),
+        ] {
+            let error = check(seed, wants_hold).unwrap_err();
+            assert!(error.contains(&node(seed).to_string()) && error.contains(told), "{error}");
         }
     }
 

@@ -46,6 +46,13 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
         ("read", output::or_dash(read)),
         ("commands", view.commands.to_string()),
     ];
+    lines.extend(view.holds.iter().map(|hold| {
+        let from = match hold.from {
+            Some(from) => format!("from settlement {from} on"),
+            None => "until the next settlement".to_owned(),
+        };
+        ("member held", format!("{}, {from}", hold.node))
+    }));
     lines.extend(view.alerts.iter().map(|alert| ("alert", alert.clone())));
     output::print(&output::pairs(&lines))
 }

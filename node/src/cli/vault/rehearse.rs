@@ -86,10 +86,10 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
     let gas = gas(&opened, &view, &prices).await?;
     let vault = VaultState::new(&snapshot, need.amount.saturating_add(need.fees), opened.now_s());
     let per_day = Sun::new(u64::from(context.configuration()?.config.bridge.max_trx_per_day).saturating_mul(SUN));
-    let verdicts = verdicts(&need, &gas, per_day, view.suspended_from, &vault);
+    let notes = notes(&need, &gas, per_day, view.suspended_from, &vault);
     warn(&opened.net.warnings)?;
     if args.json.json {
-        return output::json(&json(&opened, &need, &gas, per_day, &vault, &verdicts));
+        return output::json(&json(&opened, &need, &gas, per_day, &vault, &notes));
     }
     let mut lines = vec![
         (
@@ -118,7 +118,7 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
         ("costs about", format!("{} without staked or rented energy", trx_of(need.cost))),
         ("allowed", format!("{} in 24 h (bridge.max_trx_per_day)", trx_of(per_day))),
     ];
-    lines.extend(verdicts.iter().map(|verdict| ("note", verdict.clone())));
+    lines.extend(notes.iter().map(|note| ("note", note.clone())));
     output::print(&output::pairs(&lines))?;
     let row = |gas: &Gas| {
         let role = if gas.rank == 0 { "leader".to_owned() } else { format!("successor {}", gas.rank) };
@@ -271,7 +271,7 @@ impl VaultState {
         }
     }
 
-    fn verdicts(&self) -> Vec<String> {
+    fn notes(&self) -> Vec<String> {
         if self.is_closed {
             return vec![
                 "the vault is closed for good: it pays nobody any more, and funds sent there help nobody; its successor pays what \
@@ -305,8 +305,8 @@ impl VaultState {
     }
 }
 
-fn verdicts(need: &Need, gas: &[Gas], per_day: Sun, suspended_from: Option<u64>, vault: &VaultState) -> Vec<String> {
-    let mut said = vault.verdicts();
+fn notes(need: &Need, gas: &[Gas], per_day: Sun, suspended_from: Option<u64>, vault: &VaultState) -> Vec<String> {
+    let mut said = vault.notes();
     if need.cost > per_day {
         said.push(format!(
             "it costs {}, and bridge.max_trx_per_day of this home allows {} in 24 hours: what is over waits for the next day or \
@@ -333,7 +333,7 @@ fn verdicts(need: &Need, gas: &[Gas], per_day: Sun, suspended_from: Option<u64>,
     said
 }
 
-fn json(opened: &Opened, need: &Need, gas: &[Gas], per_day: Sun, vault: &VaultState, verdicts: &[String]) -> Value {
+fn json(opened: &Opened, need: &Need, gas: &[Gas], per_day: Sun, vault: &VaultState, notes: &[String]) -> Value {
     let failing = need.failing.iter().map(|(recipient, why)| {
         json!({ "account": recipient.id, "to": recipient.to, "amount_micro_usdt": recipient.amount, "problem": why })
     });
@@ -361,7 +361,7 @@ fn json(opened: &Opened, need: &Need, gas: &[Gas], per_day: Sun, vault: &VaultSt
         "is_sampled": need.is_sampled,
         "failing": failing.collect::<Vec<_>>(),
         "elected": gas.collect::<Vec<_>>(),
-        "notes": verdicts,
+        "notes": notes,
     })
 }
 
@@ -370,41 +370,20 @@ mod tests {
     use lucid_types::payout::VaultLimits;
 
     use super::*;
+    use crate::payout::testing::{network, root, snapshot};
 
     const NOW: u64 = 350;
 
     /// A vault with 100 micro-USDT, a cap of 50 in 100 seconds, of which so much was used in the period of [`NOW`].
     fn vault(spent: u64) -> VaultSnapshot {
-        let address = PayoutAddress::from_hash20([1; 20]);
+        let network = network();
         VaultSnapshot {
-            settlement: 1,
-            total: MicroUsdt::new(1_000),
-            fees: MicroUsdt::ZERO,
-            era: 1,
-            nonce: 0,
-            threshold: 1,
-            root: None,
-            leader: None,
-            until: 0,
             limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::ZERO },
-            owner_pause_from: 0,
-            signer_pause_until: 0,
-            close_from: 0,
-            pauses_used: 0,
-            pausing: 0,
-            lifting: 0,
-            withdrawal: None,
-            paid_out: MicroUsdt::new(spent),
-            fees_paid: MicroUsdt::ZERO,
             spent: MicroUsdt::new(spent),
             window: 3,
             funds: MicroUsdt::new(100),
-            token: address,
-            owner: address,
-            previous: None,
             period: 100,
-            delay: 200,
-            paid: BTreeMap::new(),
+            ..snapshot(&network, &root(&network, 1, 1_000), spent)
         }
     }
 
@@ -425,7 +404,7 @@ mod tests {
         ] {
             let state = state(&vault(spent), all);
             assert_eq!((state.periods, state.missing), (periods, MicroUsdt::ZERO), "{spent} {all}");
-            let said = state.verdicts();
+            let said = state.notes();
             assert_eq!(said.len(), usize::from(told.is_some()), "{said:?}");
             assert!(told.is_none_or(|told| said[0].contains(told)), "{said:?}");
         }
@@ -438,12 +417,12 @@ mod tests {
     fn a_closed_vault_is_not_to_be_funded() {
         let open = state(&vault(0), 120);
         assert_eq!(open.missing, MicroUsdt::new(20));
-        assert!(open.verdicts().iter().any(|said| said.contains("lucid vault fund --amount 0.000020")));
+        assert!(open.notes().iter().any(|said| said.contains("lucid vault fund --amount 0.000020")));
         let closed = state(&VaultSnapshot { close_from: NOW, ..vault(0) }, 120);
-        let said = closed.verdicts();
+        let said = closed.notes();
         assert_eq!(closed.missing, MicroUsdt::ZERO);
         assert!(said.len() == 1 && said[0].contains("closed for good") && !said[0].contains("vault fund"), "{said:?}");
-        let paused = state(&VaultSnapshot { signer_pause_until: NOW + 1, ..vault(0) }, 10).verdicts();
+        let paused = state(&VaultSnapshot { signer_pause_until: NOW + 1, ..vault(0) }, 10).notes();
         assert!(paused.len() == 1 && paused[0].contains("paused"), "{paused:?}");
     }
 
@@ -459,8 +438,8 @@ mod tests {
             is_sampled: false,
         };
         let vault = state(&vault(0), 10);
-        assert_eq!(verdicts(&need(5), &[], Sun::new(5), None, &vault), ["everything suffices"]);
-        let said = verdicts(&need(6), &[], Sun::new(5), None, &vault);
+        assert_eq!(notes(&need(5), &[], Sun::new(5), None, &vault), ["everything suffices"]);
+        let said = notes(&need(6), &[], Sun::new(5), None, &vault);
         assert!(said.len() == 1 && said[0].contains("bridge.max_trx_per_day"), "{said:?}");
     }
 }

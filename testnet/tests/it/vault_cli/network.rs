@@ -147,6 +147,9 @@ fn an_owner_directs_the_pool_of_a_running_network() {
         text(&answer(&run(&["status", "--json"], &["--home", &home(&net, "worker-2")])), "/node_id").to_owned();
     let dry = answer(&owner.run(&["pool", "hold", &worker, "--dry-run", "--json"]));
     assert_eq!((&dry["dry_run"], &dry["command"]["command"]["number"]), (&json!(true), &json!(1)));
+    let (dry_file, dry_path) = file(&net.dir(), "dry.json");
+    std::fs::write(dry_file, dry["command"].to_string()).unwrap();
+    refused(&owner.run(&["pool", "submit-command", "--file", &dry_path, "--yes"]), &["signatures are missing"]);
     let dry = owner.run(&["pool", "hold", &worker[..16], "--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success() && said.contains("would be signed by this node and sent"), "{said}");
@@ -159,6 +162,7 @@ fn an_owner_directs_the_pool_of_a_running_network() {
         (&["pool", "correct", nobody.as_str(), "5"], "has no account"),
         (&["pool", "losses", "5000000000000"], "is too much"),
         (&["pool", "suspend", "--end"], "is not suspended"),
+        (&["pool", "resume", worker.as_str()], "is not held"),
     ] {
         refused(&owner.run(&[act, &["--dry-run"]].concat()), &[told]);
     }
@@ -169,9 +173,16 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success() && said.contains("Nothing would be sent: this command needs more"), "{said}");
     refused(&run(&["pool", "hold", &worker, "--yes"], &["--home", &home(&net, "worker-1")]), &["neither the owner"]);
-    let held = answer(&owner.run(&["pool", "hold", &worker, "--yes", "--json"]));
+    // From the owner's home alone: its commands ask the first node.
+    let asking = |arguments: &[&str]| answer(&run(arguments, &["--home", path(&owner.home)]));
+    let first = answer(&run(&["status", "--json"], &["--home", &home(&net, "validator-1")]));
+    assert_eq!(asking(&["status", "--json"])["node_id"], first["node_id"]);
+    let held = asking(&["pool", "hold", &worker, "--yes", "--json"]);
     assert!(held["height"].as_u64() > Some(0), "{held}");
-    refused(&owner.run(&["pool", "hold", &worker, "--yes"]), &["held already"]);
+    owner.until(&["pool", "show", "--json"], |pool| pool["holds"][0]["node"] == json!(worker));
+    for act in ["--yes", "--dry-run"] {
+        refused(&owner.run(&["pool", "hold", &worker, act]), &["is held already, from settlement"]);
+    }
     answer(&owner.run(&["pool", "resume", &worker, "--yes", "--json"]));
 
     // Limits: the owner and two signers in the ledger, then the contract.

@@ -9,6 +9,7 @@ use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, TreeHash, ran
 
 use crate::signature::recover;
 use crate::trc20::TokenFlags;
+use crate::vault::testing::new_vault;
 use crate::vault::{Skip, VaultDomain, VaultRevert, VaultSnapshot, post_root, root_digest};
 
 pub(super) const TOKEN: PayoutAddress = address(0xdd);
@@ -51,34 +52,12 @@ pub(super) struct Done {
 impl Vault {
     pub(super) fn new(domain: VaultDomain, signers: BTreeSet<PayoutAddress>, threshold: u8) -> Self {
         let state = VaultSnapshot {
-            settlement: 0,
-            total: usdt(0),
-            fees: usdt(0),
-            era: 1,
-            nonce: 0,
             threshold,
-            root: None,
-            leader: None,
-            until: 0,
             limits: VaultLimits { cap: usdt(1 << 50), push_fee: usdt(10) },
-            owner_pause_from: 0,
-            signer_pause_until: 0,
-            close_from: 0,
-            pauses_used: 0,
-            pausing: 0,
-            lifting: 0,
-            withdrawal: None,
-            paid_out: usdt(0),
-            fees_paid: usdt(0),
-            spent: usdt(0),
-            window: 0,
-            funds: usdt(1 << 50),
             token: TOKEN,
             owner: address(0xaa),
-            previous: None,
             period: 600,
-            delay: 60,
-            paid: Default::default(),
+            ..new_vault()
         };
         let (token, refused) = (TokenFlags::default(), BTreeSet::new());
         Self { domain, state, signers, token, refused, item_energy: 25_000, fee_energy: 0 }
