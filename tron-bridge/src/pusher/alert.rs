@@ -276,7 +276,7 @@ impl fmt::Display for Alert {
             ),
             Self::Failing { in_a_row, until, problem } => write!(
                 f,
-                "{in_a_row} attempts in a row failed, the next is made after {until} ms: {problem}. Look at the last \
+                "{in_a_row} transactions in a row failed, the next is made after {until} ms: {problem}. Look at the last \
                  transactions of the gas account and at the providers"
             ),
             Self::Rejected { tx_id, problem } => {
