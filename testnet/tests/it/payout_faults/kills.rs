@@ -121,9 +121,8 @@ fn the_network_with_a_batch_that_it_took(mesh: &Mesh) -> Sent {
         (note.at > killed && matches!(note.fate, Fate::Lost)).then_some(())
     });
     mesh.start("tron");
-    let again =
-        until("the network's answer", || mesh.chain.runtime.block_on(mesh.chain.client.block(head.number)).ok());
-    assert_eq!(again, Some(head), "it goes on with the chain that it had");
+    let again = until("the network's answer", || mesh.chain.runtime.block_on(mesh.chain.client.head()).ok());
+    assert!(again.number >= head.number, "it goes on with the chain that it had");
     mesh.included_at_last(sent);
     sent
 }
