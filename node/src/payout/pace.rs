@@ -17,7 +17,7 @@ const GREATEST_INTERVAL_MS: i64 = 6_000;
 const MAX_BEHIND: u32 = 5;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::payout) struct BlockPace {
     /// Between blocks, in milliseconds: a guess, then what blocks show. Now and then one is missing, which makes an interval
     /// look longer and never shorter: so a shorter one counts at once, and longer ones little by little.
@@ -52,6 +52,12 @@ impl BlockPace {
         }
     }
 
+    /// For other blocks of the same network: they come at the same moments, and the same distance from this node's clock, but for
+    /// whole intervals.
+    pub(in crate::payout) const fn of_same_network(&self) -> Self {
+        Self { newest: None, n_missed: 0, next_at: UnixMillis::ZERO, ..*self }
+    }
+
     /// When the next block is asked for.
     pub(in crate::payout) const fn next_at(&self) -> UnixMillis {
         self.next_at
@@ -78,11 +84,16 @@ impl BlockPace {
         self.wait_for_next(block, now);
     }
 
-    /// Begins as if this node's clock were the network's, unless the newest block's age says otherwise.
+    /// Begins as if this node's clock were the network's, unless the newest block's age says otherwise. What other blocks have
+    /// shown counts: the newest is not older than an interval.
     fn begin(&mut self, block: &Reference, now: UnixMillis) {
         let age = ms(now).saturating_sub(ms(block.time));
         let is_plausible = (0..self.interval.saturating_mul(2)).contains(&age);
-        self.offset = if is_plausible { self.interval / 16 } else { age };
+        self.offset = match is_plausible {
+            _ if self.is_locked => age.saturating_sub(age.saturating_sub(self.offset).rem_euclid(self.interval)),
+            true => self.interval / 16,
+            false => age,
+        };
         self.wait_for_next(block, now);
     }
 
@@ -159,6 +170,34 @@ mod tests {
                 let share = late / interval as f64;
                 assert!(share < 0.15, "seen {late} ms late: {interval} {lag} {skew}");
             }
+        }
+    }
+
+    /// What the solidified blocks have shown holds for the newest ones from the first.
+    #[test]
+    fn the_newest_blocks_come_when_the_solidified_ones_do() {
+        let block = |number: u64| Reference {
+            number,
+            id: SolidBlockId::from_bytes([0; 32]),
+            time: UnixMillis::new(number * 3_000),
+        };
+        for (lag, skew) in [(400_u64, 0_u64), (2_900, 0), (400, 50_000)] {
+            let mut solid = BlockPace::new(Duration::from_secs(1));
+            let mut at = 1_000_000;
+            while at < 1_300_000 {
+                solid.saw(&block((at - lag) / 3_000 - 19), UnixMillis::new(at + skew));
+                at = solid.next_at().get() - skew;
+            }
+            let mut newest = solid.of_same_network();
+            let (begun, mut requests) = (at, 0);
+            let first = (at - lag) / 3_000;
+            while at < begun + 60_000 {
+                newest.saw(&block((at - lag) / 3_000), UnixMillis::new(at + skew));
+                requests += 1;
+                at = newest.next_at().get() - skew;
+            }
+            let blocks = (at - lag) / 3_000 - first;
+            assert!(requests <= blocks + 3, "{requests} requests for {blocks} blocks: {lag} {skew}");
         }
     }
 

@@ -194,6 +194,9 @@ impl PushTask {
 
     /// Looks at the head if somebody waits for what it shows.
     fn look(&mut self) {
+        if let Some(pace) = self.parts.vaults.pace() {
+            self.head.expect(&pace);
+        }
         let Some(look) = self.head.look(self.clock.now()) else { return };
         self.head.is_looking = true;
         let (parts, vault) = (Arc::clone(&self.parts), self.domain.vault);

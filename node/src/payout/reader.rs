@@ -241,6 +241,7 @@ impl Reader {
             return Ok(false);
         };
         self.pace.saw(&oldest, now);
+        self.parts.vaults.set_pace(self.pace);
         // Taken in an earlier turn, so of a block that is not newer than `oldest`.
         let waiting: Vec<_> = self.waiting.keys().copied().collect();
         let next = *self.next.get_or_insert(oldest.number.saturating_add(1));

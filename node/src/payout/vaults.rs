@@ -11,6 +11,8 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 use tokio::sync::watch;
 
+use crate::payout::pace::BlockPace;
+
 /// Receipts that are kept: those of the transactions that this node may still ask about are among the newest.
 const MAX_RECEIPTS: usize = 4_096;
 
@@ -51,6 +53,8 @@ pub struct Vaults {
 #[derive(Debug, Default)]
 struct Inner {
     vaults: BTreeMap<PoolId, Arc<SolidVault>>,
+    /// When solidified blocks come.
+    pace: Option<BlockPace>,
     receipts: BTreeMap<TxId, Receipt>,
     /// In the order in which they came.
     order: VecDeque<TxId>,
@@ -85,6 +89,15 @@ impl Vaults {
     /// The receipt of a transaction of which a vault told something in a solidified block.
     pub fn receipt(&self, id: &TxId) -> Option<Receipt> {
         self.lock().receipts.get(id).cloned()
+    }
+
+    /// When blocks come, as the solidified ones have shown.
+    pub(super) fn pace(&self) -> Option<BlockPace> {
+        self.lock().pace
+    }
+
+    pub(super) fn set_pace(&self, pace: BlockPace) {
+        self.lock().pace = Some(pace);
     }
 
     pub(super) fn set(&self, pool: PoolId, vault: SolidVault) {

@@ -124,6 +124,13 @@ impl HeadFollower {
         self.newest.filter(|(_, seen)| seen.elapsed() < MAX_AGE).map(|(header, _)| header.reference)
     }
 
+    /// Blocks come as others of the network have shown. What this follower has seen itself counts more.
+    pub(super) const fn expect(&mut self, pace: &BlockPace) {
+        if self.newest.is_none() {
+            self.pace = pace.of_same_network();
+        }
+    }
+
     /// What to look at now, if anything, and whether nothing else is under way.
     pub(super) fn look(&self, now: UnixMillis) -> Option<Look> {
         let is_due = now >= self.pace.next_at();
