@@ -12,27 +12,23 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
-use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::build::build;
 use lucid_consensus::ledger::execute::{Applied, Event, validate};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
-use lucid_consensus::reports::Reports;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{PaymentNetwork, SignerSet, TreasurySigner, Vault};
 use lucid_types::id::SolidBlockId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 use lucid_types::validator::Validator;
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{WORKERS, address, genesis, reveal};
+use self::thousand::{WORKERS, address, genesis, next_block};
 
 const VALIDATORS: u8 = 4;
 
@@ -60,12 +56,8 @@ fn network() -> Network {
     Network::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
 }
 
-fn commit(network: &Network, epoch: EpochNumber, validator: u8) -> Commit {
-    Commit {
-        epoch,
-        report: reveal(epoch, validator).commitment(network.id(), &key(validator).node_id()),
-        time: network.genesis().epoch_end(epoch),
-    }
+fn keys() -> Vec<NodeKey> {
+    (0..VALIDATORS).map(key).collect()
 }
 
 /// The state before a settlement's block, that block, and the rows of the epochs before.
@@ -77,25 +69,13 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Grows a chain to `height` and builds the block after it.
-    fn new(height: u64) -> Self {
+    /// Grows a chain until the next block makes the scores of this epoch final.
+    fn before(epoch: u64) -> Self {
         let network = network();
         let (mut state, mut archive) = (State::genesis(&network), MemoryArchive::default());
         loop {
-            let mut reports = Reports::default();
-            let epoch = state.height.next();
-            for i in 0..VALIDATORS {
-                let signed = key(i).sign_commit(network.id(), commit(&network, epoch, i));
-                reports.add_commit(&network, &state, signed);
-                if state.height > EpochNumber::ZERO {
-                    let signed = key(i).sign_report(network.id(), reveal(state.height, i));
-                    reports.add_reveal(&network, &state, signed);
-                }
-            }
-            let commands = PendingCommands::default();
-            let (block, applied) = build(&network, &state, &reports, &commands, key(0).node_id(), &archive).unwrap();
-            assert_eq!(block.reveals.len(), if epoch.get() == 1 { 0 } else { usize::from(VALIDATORS) });
-            if state.height.get() == height {
+            let (block, applied) = next_block(&network, &state, &archive, &keys());
+            if applied.state.scored == Epoch::new(epoch) {
                 return Self { network, state, block, archive };
             }
             let Applied { state: next, rows, .. } = applied;
@@ -124,15 +104,14 @@ impl Fixture {
 
 fn blocks(c: &mut Criterion) {
     let mut group = c.benchmark_group("block of 1,000 workers");
-    // Epoch 6 becomes final with block 7: rows leave the windows, settlement 3 is computed, and its root is made over a
-    // thousand accounts.
-    let fixture = Fixture::new(6);
+    // Epoch 6 becomes final: rows leave the windows, settlement 3 is computed, and its root is made over a thousand accounts.
+    let fixture = Fixture::before(6);
     let block = fixture.verified();
     let applied = fixture.apply(&block);
     assert_eq!(applied.rows.as_ref().unwrap().rows.len(), usize::from(WORKERS));
     let settled = applied.events.iter().find_map(|event| match event {
         Event::Settled(settled) => Some(settled),
-        Event::Elected { .. } | Event::Reissued(_) => None,
+        Event::Closed { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
     });
     assert_eq!(settled.unwrap().requests.len(), usize::from(WORKERS) + 1);
     group.bench_function("apply, settlement", |b| b.iter(|| fixture.apply(black_box(&block))));
@@ -140,14 +119,14 @@ fn blocks(c: &mut Criterion) {
     group.bench_function("state root", |b| b.iter(|| black_box(&fixture.state).root()));
     group.bench_function("state clone", |b| b.iter(|| black_box(&fixture.state).clone()));
     let network = *fixture.network.id();
-    group.bench_function("verify 8 signatures", |b| {
+    group.bench_function("verify 4 signatures", |b| {
         b.iter_batched(|| fixture.block.clone(), |block| block.verify(&network).unwrap(), BatchSize::LargeInput);
     });
     group.finish();
 }
 
 fn certificates(c: &mut Criterion) {
-    let fixture = Fixture::new(1);
+    let fixture = Fixture::before(1);
     let (network, certificate) = (*fixture.network.id(), fixture.certificate());
     let set = fixture.network.validators(fixture.block.height);
     let mut group = c.benchmark_group("certificate");

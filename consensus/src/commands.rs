@@ -43,7 +43,10 @@ impl PendingCommands {
     /// Those that the next block, of this time, may carry, in its order. The pools take turns at being looked at first, so that
     /// none takes the room of a block for ever.
     pub fn applicable(&self, network: &Network, state: &State, time: UnixMillis) -> Vec<MultiSigned<PoolCommand>> {
-        if self.0.is_empty() {
+        let is_next = |(pool, number): &(PoolId, u64)| {
+            state.pools.get(pool).is_some_and(|accounts| *number == accounts.commands.saturating_add(1))
+        };
+        if !self.0.keys().any(is_next) {
             return Vec::new();
         }
         let (mut after, mut room) = (State { time, ..state.clone() }, Block::MAX_COMMAND_BYTES);

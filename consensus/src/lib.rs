@@ -5,7 +5,7 @@
 //!                                             │
 //!                            ┌────────────────┼───────────────┐
 //!                    Reports, commands      Engine          Ledger
-//!                    commits & reveals   Malachite core   State, execute
+//!                    commitments & reveals   Malachite core   State, execute
 //! ```
 //!
 //! Nothing here performs IO or reads a clock: time and randomness are arguments, and effects are returned in the

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lucid_types::genesis::{Genesis, GenesisError, GenesisPool, GenesisWorker};
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::policy::Policy;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
 
 /// A checked genesis. Immutable.
@@ -50,7 +50,7 @@ impl Network {
     }
 
     /// The validators of a height. The set of height `h` is fixed by block `h - 2`; nothing changes it yet.
-    pub const fn validators(&self, _height: EpochNumber) -> &ValidatorSet {
+    pub const fn validators(&self, _height: Height) -> &ValidatorSet {
         &self.validators
     }
 
@@ -77,11 +77,5 @@ impl Network {
     /// The pool that a worker is a member of.
     pub fn pool_of(&self, worker: &NodeId) -> Option<&PoolId> {
         self.pool_of.get(worker)
-    }
-
-    /// The epoch whose scores become final with the block of `height`, if any: `height - 2W + 1`.
-    pub fn finalised_by(&self, height: EpochNumber) -> Option<EpochNumber> {
-        let epoch = (height.get() + 1).checked_sub(2 * self.policy().commit_window)?;
-        (epoch > 0).then_some(EpochNumber::new(epoch))
     }
 }

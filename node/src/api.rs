@@ -22,14 +22,15 @@ use futures::future::BoxFuture;
 use lucid_types::id::{PayoutId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Bounded;
 use self::metrics::Metrics;
 use self::model::{
-    EpochView, LedgerView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView,
+    BlockView, CertificateView, EpochView, FinalCommandView, LedgerView, PayoutView, PeerView, PoolView, ScoreView,
+    SignatureList, SignatureRequest, StatusView,
 };
 
 /// Connections that one listener holds at a time; further ones wait in the system's queue.
@@ -89,25 +90,43 @@ pub trait NodeView: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn epochs(&self, before: Option<EpochNumber>, limit: usize) -> Result<Vec<EpochView>, ViewError>;
+    fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError>;
 
     /// One final block; `None` when there is none yet at this height.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn epoch(&self, epoch: EpochNumber) -> Result<Option<EpochView>, ViewError>;
+    fn block(&self, height: Height) -> Result<Option<BlockView>, ViewError>;
+
+    /// The certificate of a final block, as this node stored it; `None` when there is no such block yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError>;
+
+    /// At most `limit` epochs below `before` (all that have begun, if `None`), newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError>;
+
+    /// One epoch; `None` when it has not begun.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn epoch(&self, epoch: Epoch) -> Result<Option<EpochView>, ViewError>;
 
     /// The newest epoch with final scores.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn newest_scored(&self) -> Result<Option<EpochNumber>, ViewError>;
+    fn newest_scored(&self) -> Result<Option<Epoch>, ViewError>;
 
     /// The final scores of an epoch in any order; empty when there are none.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn scores(&self, epoch: EpochNumber) -> Result<Vec<ScoreView>, ViewError>;
+    fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError>;
 
     /// At most `limit` payouts, newest settlement first: all, or those that stand after one, and `None` if there is no such one.
     ///
@@ -126,6 +145,12 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError>;
+
+    /// The command of this number that a block holds; `None` if none does.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError>;
 
     /// A settlement's payout root and its leaves from index `offset` on, at most `limit`; of the newest root if no settlement is
     /// given. `None` if there is no such root, or its leaves are not kept any more.

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 
 use self::node_api::NodeApi;
 use crate::config::load::{Loaded, load};
@@ -63,22 +63,21 @@ enum Command {
     Run,
     /// Show what the running node knows of itself and its network
     Status(Json),
-    /// List final blocks, newest first
-    Epochs {
-        /// One epoch only
-        #[arg(long, value_name = "N", value_parser = epoch)]
-        epoch: Option<EpochNumber>,
-        /// At most so many, up to 1000
-        #[arg(long, default_value_t = 20, conflicts_with = "epoch")]
-        limit: usize,
-        #[command(flatten)]
-        json: Json,
+    /// Final blocks of the chain
+    Block {
+        #[command(subcommand)]
+        action: read::BlockAction,
+    },
+    /// Epochs: when they are, which blocks closed them and made their scores final
+    Epoch {
+        #[command(subcommand)]
+        action: read::EpochAction,
     },
     /// List the workers' final scores of an epoch, best first
     Scores {
         /// The epoch; the newest with final scores if not given
         #[arg(long, value_name = "N", value_parser = epoch)]
-        epoch: Option<EpochNumber>,
+        epoch: Option<Epoch>,
         #[command(flatten)]
         json: Json,
     },
@@ -131,8 +130,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-fn epoch(text: &str) -> Result<EpochNumber, String> {
-    text.parse().map(EpochNumber::new).map_err(|_| "an epoch number is expected".to_owned())
+pub(crate) fn epoch(text: &str) -> Result<Epoch, String> {
+    text.parse().map(Epoch::new).map_err(|_| "an epoch number is expected".to_owned())
 }
 
 /// Runs the command line of this process.
@@ -202,7 +201,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             run::run(context.home()?, loaded)
         }
         Command::Status(json) => read::status(&context.api()?, json.json),
-        Command::Epochs { epoch, limit, json } => read::epochs(&context.api()?, epoch, limit, json.json),
+        Command::Block { action } => read::block(&context.api()?, action),
+        Command::Epoch { action } => read::epoch(&context.api()?, action),
         Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
         Command::Peers(json) => read::peers(&context.api()?, json.json),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),

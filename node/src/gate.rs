@@ -9,21 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lucid_consensus::ledger::command::check_authority;
+use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::RoundMessage;
-use lucid_consensus::reports::{MAX_AHEAD, newest_reveal};
+use lucid_consensus::reports::{awaits_commitment, awaits_reveal};
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout::PoolCommand;
+use lucid_types::report::ReportCommitment;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
 use lucid_types::sync::{Liveness, LivenessMessage};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, Proposal};
 use tokio::sync::watch;
 
@@ -36,11 +37,11 @@ use crate::probe::{AttestationTable, Recorded};
 pub enum Passed {
     /// A worker's attestation; the table has it already.
     Attestation(Verified<Signed<ResourceAttestation>>),
-    /// A validator's commit.
-    Commit(Verified<Signed<Commit>>),
+    /// A validator's commitment.
+    Commitment(Verified<Signed<ReportCommitment>>),
     /// A validator's reveal.
     Reveal(Verified<Signed<Reveal>>),
-    /// A vote or proposal.
+    /// A vote, a proposal, or a wake.
     Round(RoundMessage),
     /// A repetition.
     Liveness(Verified<Signed<LivenessMessage>>),
@@ -68,11 +69,11 @@ pub struct NodeGate {
 /// is refused can keep nothing out.
 #[derive(Default)]
 struct Seen {
-    reports: BTreeSet<(EpochNumber, &'static str, NodeId)>,
+    reports: BTreeSet<(Epoch, &'static str, NodeId)>,
     liveness: BTreeMap<NodeId, u64>,
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
-    certified: BTreeSet<EpochNumber>,
+    certified: BTreeSet<Height>,
     /// Commands that no block holds yet.
     commands: BTreeSet<CommandKey>,
 }
@@ -133,27 +134,17 @@ impl NodeGate {
         Ok(Passed::Attestation(verified))
     }
 
-    fn newest_commit(&self) -> EpochNumber {
-        EpochNumber::new(self.tip().saturating_add(MAX_AHEAD))
-    }
-
-    fn newest_reveal(&self) -> EpochNumber {
-        newest_reveal(&self.network, EpochNumber::new(self.tip()))
-    }
-
-    /// Window, membership and duplicates of what validators send for an epoch up to `newest`.
+    /// Window, membership and duplicates of what validators send for an epoch.
     fn report<T: SignedRecord>(
         &self,
         kind: &'static str,
-        (epoch, newest): (EpochNumber, EpochNumber),
+        epoch: Epoch,
+        is_awaited: fn(&Network, &State, (Epoch, NodeId)) -> bool,
         signed: Signed<T>,
     ) -> Result<Verified<Signed<T>>, Refusal> {
-        let tip = self.tip();
-        let oldest = tip.saturating_add(2).saturating_sub(2 * self.network.policy().commit_window).max(1);
-        if epoch.get() < oldest {
-            return Err(Ignore("stale"));
-        }
-        if epoch.get() > newest.get().min(self.newest_epoch()) {
+        let state = Arc::clone(&self.head.borrow().state);
+        // A peer may have closed the open epoch already.
+        if epoch > state.closed.next() {
             return Err(Ignore("future"));
         }
         self.member(&signed.signer)?;
@@ -161,9 +152,13 @@ impl NodeGate {
         if self.seen(|seen| seen.reports.contains(&key)) {
             return Err(Ignore("duplicate"));
         }
+        if !is_awaited(&self.network, &state, (epoch, signed.signer)) {
+            return Err(Ignore(if epoch > state.closed { "future" } else { "stale" }));
+        }
         let verified = self.verify(signed)?;
+        let oldest = state.final_through();
         self.seen(|seen| {
-            seen.reports.retain(|(epoch, _, _)| epoch.get() >= oldest);
+            seen.reports.retain(|(epoch, _, _)| *epoch > oldest);
             seen.reports.insert(key);
         });
         Ok(verified)
@@ -174,7 +169,10 @@ impl NodeGate {
             ConsensusMessage::Proposal(proposal) => {
                 self.height(proposal.record.height, 2)?;
                 self.member(&proposal.signer)?;
-                let Proposal { height, round, .. } = proposal.record;
+                let Proposal { height, round, pol_round, .. } = proposal.record;
+                if pol_round.is_some_and(|pol| pol >= round) {
+                    return Err(Reject("proof-of-lock"));
+                }
                 if self.network.validators(height).proposer(height, round).node != proposal.signer {
                     return Err(Reject("proposer"));
                 }
@@ -184,6 +182,11 @@ impl NodeGate {
                 self.height(vote.record.height, 2)?;
                 self.member(&vote.signer)?;
                 RoundMessage::Vote(self.verify(vote)?)
+            }
+            ConsensusMessage::Wake(wake) => {
+                self.height(wake.record.height, 2)?;
+                self.member(&wake.signer)?;
+                RoundMessage::Wake(self.verify(wake)?)
             }
         }))
     }
@@ -227,9 +230,6 @@ impl NodeGate {
         let (height, tip) = (certificate.height, self.tip());
         if height.get() <= tip {
             return Err(Ignore("stale"));
-        }
-        if height.get() > self.newest_epoch() {
-            return Err(Ignore("future"));
         }
         if self.seen(|seen| seen.certified.contains(&height)) {
             return Err(Ignore("duplicate"));
@@ -287,7 +287,7 @@ impl NodeGate {
     }
 
     /// Whether a height is one of the `ahead` next ones.
-    fn height(&self, height: EpochNumber, ahead: u64) -> Result<(), Refusal> {
+    fn height(&self, height: Height, ahead: u64) -> Result<(), Refusal> {
         match height.get().checked_sub(self.tip()) {
             None | Some(0) => Err(Ignore("stale")),
             Some(distance) if distance > ahead => Err(Ignore("future")),
@@ -296,7 +296,7 @@ impl NodeGate {
     }
 
     fn member(&self, node: &NodeId) -> Result<(), Refusal> {
-        let next = EpochNumber::new(self.tip()).next();
+        let next = Height::new(self.tip()).next();
         self.network.validators(next).get(node).map(|_| ()).ok_or(Reject("unknown-signer"))
     }
 
@@ -319,11 +319,11 @@ impl Gate for NodeGate {
     fn admit(&self, _from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
         let passed = match topic {
             Topic::Attestations(_) => self.attestation(bytes),
-            Topic::Commits => parse::<Signed<Commit>>(bytes)
-                .and_then(|signed| self.report("commit", (signed.record.epoch, self.newest_commit()), signed))
-                .map(Passed::Commit),
+            Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes)
+                .and_then(|signed| self.report("commitment", signed.record.epoch, awaits_commitment, signed))
+                .map(Passed::Commitment),
             Topic::Reveals => parse::<Signed<Reveal>>(bytes)
-                .and_then(|signed| self.report("reveal", (signed.record.report.epoch, self.newest_reveal()), signed))
+                .and_then(|signed| self.report("reveal", signed.record.report.epoch, awaits_reveal, signed))
                 .map(Passed::Reveal),
             Topic::Consensus => self.round_message(bytes),
             Topic::Liveness => self.liveness(bytes),

@@ -1,7 +1,8 @@
 //! Records for queries. Nothing that nodes agree on is read from here.
 //!
-//! [`ledger`] holds what blocks say of payouts, written with the block that says it; [`vault`] what the payment network says of
-//! vaults, written as it is read.
+//! [`epochs`] and [`ledger`] hold what blocks say of epochs and payouts, written with the block that says it; [`vault`] what the
+//! payment network says of vaults, written as it is read.
 
+pub mod epochs;
 pub mod ledger;
 pub mod vault;

@@ -16,6 +16,7 @@ pub mod router;
 pub mod sampler;
 pub mod signer;
 mod stage;
+mod utc;
 pub mod view;
 
 /// Identifies the sources this was built from: the version, then a hash. Two binaries of one build have the same.

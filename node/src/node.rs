@@ -17,7 +17,7 @@ use lucid_storage::Store;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_types::key::NodeKey;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -114,7 +114,7 @@ impl Assembly {
             unreported: Vec::new(),
         };
         let (head_sender, head) = watch::channel(first);
-        let (best_sender, best_seen) = watch::channel(EpochNumber::ZERO);
+        let (best_sender, best_seen) = watch::channel(Height::ZERO);
         // A node whose `roles` do not name validator follows without a vote.
         let replica = Replica::restore(
             Arc::clone(&self.network),

@@ -4,7 +4,7 @@
 //!  validator                                             worker
 //!  Prober --beacon: nonce (request-response)-----------> Responder --signed reply--> checked, timed
 //!         --relay task: secret stream -----------------> echoes it ---------------> compared, timed
-//!         '--at the epoch's end: ScoreReport --> whoever commits it
+//!         '--at the epoch's end: ScoreReport --> whoever commitments it
 //! ```
 //!
 //! Self-reports earn nothing: what counts is what comes out of a worker within the time, judged by the validator

@@ -69,7 +69,7 @@ impl Router {
         let input = match item {
             // The gate has put it into the table.
             Passed::Attestation(_) => return,
-            Passed::Commit(commit) => Input::Commit(commit),
+            Passed::Commitment(commitment) => Input::Commitment(commitment),
             Passed::Reveal(reveal) => Input::Reveal(reveal),
             Passed::Round(message) => Input::Consensus(message),
             Passed::Liveness(message) => Input::Repeated(message),

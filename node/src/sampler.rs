@@ -15,7 +15,7 @@ use lucid_types::genesis::Genesis;
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// The epoch of the reading.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// Strictly increasing over the node's life.
     pub sequence: u64,
     /// When the reading was taken.
@@ -269,7 +269,7 @@ where
                 () = sleep_until(&*self.parts.clock, next) => {}
             }
             let epoch = self.parts.genesis.epoch_at(self.parts.clock.now());
-            if epoch > EpochNumber::ZERO {
+            if epoch > Epoch::ZERO {
                 self.attest(epoch);
             }
             next = self.parts.genesis.epoch_start(epoch.next()).after(offset);
@@ -282,7 +282,7 @@ where
         (self.parts.genesis.policy.epoch() / 4).saturating_mul(part) / 256
     }
 
-    fn attest(&mut self, epoch: EpochNumber) {
+    fn attest(&mut self, epoch: Epoch) {
         let sample = match self.parts.sampler.sample() {
             Ok(sample) => sample,
             Err(error) => {

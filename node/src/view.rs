@@ -7,23 +7,22 @@ mod pools;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
-use lucid_types::block::Block;
-use lucid_types::certificate::Certificate;
-use lucid_types::codec::{DecodeError, decode};
 use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::time::EpochNumber;
+use lucid_types::sync::Decided;
+use lucid_types::time::{Epoch, Height};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    EpochView, LeaderView, LedgerView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest,
-    StatusView, SyncState,
+    BlockView, CertificateView, EpochStage, EpochView, FinalCommandView, LeaderView, LedgerView, PayoutView, PeerView,
+    PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::driver::ToDriver;
@@ -31,11 +30,13 @@ use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::history::epochs;
 use crate::history::ledger::{self, ElectionRecord};
 use crate::payout::cosign::Cosigner;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::probe::{ProbeCounters, Served};
+use crate::signer;
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -58,7 +59,7 @@ pub struct NodeParts {
     /// The newest block.
     pub head: watch::Receiver<Head>,
     /// The highest block that a peer has claimed.
-    pub best_seen: watch::Receiver<EpochNumber>,
+    pub best_seen: watch::Receiver<Height>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The API's address as bound.
@@ -74,13 +75,13 @@ pub struct NodeParts {
 }
 
 impl NodeParts {
-    fn sync(&self, height: EpochNumber) -> SyncState {
+    fn sync(&self, state: &State) -> SyncState {
         let genesis = self.network.genesis();
-        // Block h is due moments after epoch h has ended; one more epoch of patience before anything is amiss.
-        let overdue = genesis.epoch_end(height.next()).after(genesis.policy.epoch());
+        // An epoch is closed moments after it has ended; one more epoch of patience before anything is amiss.
+        let overdue = genesis.epoch_end(state.closed.next()).after(genesis.policy.epoch());
         if self.clock.now() < overdue {
             SyncState::Synced
-        } else if *self.best_seen.borrow() > height {
+        } else if *self.best_seen.borrow() > state.height {
             SyncState::Syncing
         } else {
             SyncState::Stalled
@@ -99,10 +100,14 @@ impl NodeParts {
         }
     }
 
-    fn epoch_view(&self, block: &Block, certificate: &Certificate) -> Result<EpochView, ViewError> {
+    /// A final block with its certificate.
+    fn decided(&self, height: Height) -> Result<Option<Decided>, ViewError> {
+        signer::blocks::decided(&self.store, height).map_err(|e| unread("block", height, e))
+    }
+
+    fn block_view(&self, decided: &Decided) -> Result<BlockView, ViewError> {
+        let Decided { block, certificate } = decided;
         let height = block.height;
-        let scored = self.network.finalised_by(height);
-        let rows = scored.and_then(|epoch| persist::rows(&self.store, epoch));
         let elections =
             ledger::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
         let leader = |election: ElectionRecord| {
@@ -115,24 +120,60 @@ impl NodeParts {
                 successors: order.collect(),
             })
         };
-        Ok(EpochView {
-            epoch: height,
+        Ok(BlockView {
+            height,
             block_hash: certificate.block,
+            parent: block.parent,
             state_root: block.state_root,
             round: certificate.round,
             signatures: certificate.signatures.len(),
             time: block.time,
             proposer: block.proposer,
-            commits: block.commits.len(),
+            commitments: block.commitments.len(),
             reveals: block.reveals.len(),
-            workers_scored: rows.map_or(0, |rows| rows.rows.len()),
+            commands: block.commands.len(),
+            payout_roots: block.payout_roots.len(),
             leaders: elections.into_iter().filter_map(leader).collect(),
+        })
+    }
+
+    fn epoch_view(&self, epoch: Epoch) -> Result<EpochView, ViewError> {
+        let genesis = self.network.genesis();
+        let failed = |e: StorageError| unread("epoch", epoch, e);
+        let closing = epochs::closing(&self.store, epoch).map_err(failed)?;
+        let final_in = epochs::final_in(&self.store, epoch).map_err(failed)?;
+        let stage = match (&closing, final_in) {
+            (_, Some(_)) => EpochStage::Final,
+            (Some(closing), None) if closing.is_measured && closing.first == epoch => EpochStage::Closed,
+            (Some(_), None) => EpochStage::Unmeasured,
+            (None, None) => EpochStage::Open,
+        };
+        let unmeasured = closing.filter(|_| stage == EpochStage::Unmeasured).map(|closing| closing.height);
+        let block = final_in.or(unmeasured).map_or(Ok(None), |height| self.decided(height))?;
+        Ok(EpochView {
+            epoch,
+            stage,
+            start: genesis.epoch_start(epoch),
+            end: genesis.epoch_end(epoch),
+            closed_in: closing.map(|closing| closing.height),
+            block: block.map(|decided| self.block_view(&decided)).transpose()?,
+            workers_scored: persist::rows(&self.store, epoch).map_or(0, |rows| rows.rows.len()),
         })
     }
 }
 
-fn unread(what: &str, height: EpochNumber, source: impl std::error::Error + Send + Sync + 'static) -> ViewError {
-    ViewError { operation: format!("read {what} {height}"), source: Box::new(source) }
+/// The numbers from `newest` down to 1, at most `limit` of them.
+fn downwards(newest: u64, limit: usize) -> impl Iterator<Item = u64> {
+    let count = u64::try_from(limit).unwrap_or(u64::MAX);
+    (newest.saturating_sub(count.saturating_sub(1)).max(1)..=newest).rev()
+}
+
+fn unread(
+    what: &str,
+    number: impl std::fmt::Display,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> ViewError {
+    ViewError { operation: format!("read {what} {number}"), source: Box::new(source) }
 }
 
 impl NodeView for NodeParts {
@@ -152,9 +193,10 @@ impl NodeView for NodeParts {
             peers: self.mesh.peer_count(),
             height: state.height,
             epoch: self.network.genesis().epoch_at(self.clock.now()),
+            final_epoch: state.final_through(),
             block_hash: state.block,
             state_root: root,
-            sync: self.sync(state.height),
+            sync: self.sync(&state),
             pool: pool.and_then(|id| self.network.pool(&id)).map(|pool| pool.name.clone()),
             leader,
             owed_micro_usdt: owed,
@@ -164,8 +206,9 @@ impl NodeView for NodeParts {
     }
 
     fn ready(&self) -> Result<(), String> {
-        let height = self.head.borrow().state.height;
-        match self.sync(height) {
+        let state = Arc::clone(&self.head.borrow().state);
+        let height = state.height;
+        match self.sync(&state) {
             SyncState::Synced => Ok(()),
             SyncState::Syncing => Err(format!("catching up, block {height} is the newest here")),
             SyncState::Stalled => Err(format!("the chain is stalled at height {height}")),
@@ -200,7 +243,7 @@ impl NodeView for NodeParts {
             height: head.state.height.get(),
             epoch: self.network.genesis().epoch_at(self.clock.now()).get(),
             peers: count(self.mesh.peer_count()),
-            sync: self.sync(head.state.height),
+            sync: self.sync(&head.state),
             round: head.round.map_or(0, u64::from),
             payouts: self.figures(&head.state),
             mesh: self.mesh.counters(),
@@ -209,36 +252,43 @@ impl NodeView for NodeParts {
         }
     }
 
-    fn epochs(&self, before: Option<EpochNumber>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
+    fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError> {
         let height = self.head.borrow().state.height;
         let newest = before.map_or(height, |before| before.previous().min(height));
-        let count = u64::try_from(limit).unwrap_or(u64::MAX);
-        let oldest = newest.get().saturating_sub(count.saturating_sub(1)).max(1);
-        let mut epochs = Vec::new();
-        for height in (oldest..=newest.get()).rev() {
-            epochs.extend(self.epoch(EpochNumber::new(height))?);
-        }
-        Ok(epochs)
+        let found = downwards(newest.get(), limit).map(|height| self.block(Height::new(height)));
+        found.filter_map(Result::transpose).collect()
     }
 
-    fn epoch(&self, epoch: EpochNumber) -> Result<Option<EpochView>, ViewError> {
-        let storage = |e: StorageError| unread("the block at height", epoch, e);
-        let damaged = |e: DecodeError| unread("the block at height", epoch, e);
-        let (Some(block), Some(certificate)) =
-            (self.store.block(epoch).map_err(storage)?, self.store.certificate(epoch).map_err(storage)?)
-        else {
-            return Ok(None);
-        };
-        let block = decode::<Block>(&block).map_err(damaged)?;
-        let certificate = decode::<Certificate>(&certificate).map_err(damaged)?;
-        self.epoch_view(&block, &certificate).map(Some)
+    fn block(&self, height: Height) -> Result<Option<BlockView>, ViewError> {
+        self.decided(height)?.map(|decided| self.block_view(&decided)).transpose()
     }
 
-    fn newest_scored(&self) -> Result<Option<EpochNumber>, ViewError> {
-        Ok(self.network.finalised_by(self.head.borrow().state.height))
+    fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
+        let signature = |(validator, signature)| VoteSignature { validator, signature };
+        Ok(self.decided(height)?.map(|Decided { certificate, .. }| CertificateView {
+            height,
+            round: certificate.round,
+            block_hash: certificate.block,
+            signatures: certificate.signatures.into_iter().map(signature).collect(),
+        }))
     }
 
-    fn scores(&self, epoch: EpochNumber) -> Result<Vec<ScoreView>, ViewError> {
+    fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
+        let current = self.network.genesis().epoch_at(self.clock.now());
+        let newest = before.map_or(current, |before| before.previous().min(current));
+        downwards(newest.get(), limit).map(|epoch| self.epoch_view(Epoch::new(epoch))).collect()
+    }
+
+    fn epoch(&self, epoch: Epoch) -> Result<Option<EpochView>, ViewError> {
+        let has_begun = epoch > Epoch::ZERO && epoch <= self.network.genesis().epoch_at(self.clock.now());
+        has_begun.then(|| self.epoch_view(epoch)).transpose()
+    }
+
+    fn newest_scored(&self) -> Result<Option<Epoch>, ViewError> {
+        Ok(Some(self.head.borrow().state.scored).filter(|epoch| *epoch > Epoch::ZERO))
+    }
+
+    fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let Some(rows) = persist::rows(&self.store, epoch) else { return Ok(Vec::new()) };
         let view = |row: &lucid_score::standing::ScoreRow| ScoreView {
             epoch,
@@ -266,6 +316,15 @@ impl NodeView for NodeParts {
     }
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
         Ok(self.pool_view(pool))
+    }
+
+    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError> {
+        let found = ledger::command_in(&self.store, pool, number).map_err(|e| unread("command", number, e))?;
+        let Some(height) = found else { return Ok(None) };
+        let commands = self.decided(height)?.map(|decided| decided.block.commands).unwrap_or_default();
+        let mut commands = commands.into_iter().map(|command| command.record);
+        let command = commands.find(|command| command.pool == *pool && command.number == number);
+        Ok(command.map(|command| FinalCommandView { height, command }))
     }
 
     fn root(

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn job(ticket: u32, bytes: &[u8]) -> Job<u32> {
-        Job { ticket, from: NodeId::from_bytes([1; 32]), topic: Topic::Commits, bytes: bytes.to_vec() }
+        Job { ticket, from: NodeId::from_bytes([1; 32]), topic: Topic::Commitments, bytes: bytes.to_vec() }
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use lucid_types::id::NetworkId;
 pub enum Topic {
     /// Signed resource attestations of the workers of one shard.
     Attestations(u8),
-    /// Validators' commits.
-    Commits,
+    /// Validators' commitments.
+    Commitments,
     /// Validators' reveals: score reports with their salts.
     Reveals,
     /// Pools' commands that wait for a block.
@@ -36,7 +36,7 @@ impl Topic {
     /// The largest message, in bytes.
     pub const fn max_bytes(&self) -> usize {
         match self {
-            Self::Commits => 1 << 10,
+            Self::Commitments => 1 << 10,
             Self::Attestations(_) | Self::Commands => 4 << 10,
             Self::Consensus => 16 << 10,
             Self::Certificates => 128 << 10,
@@ -50,7 +50,7 @@ impl Topic {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Attestations(_) => "attestations",
-            Self::Commits => "commits",
+            Self::Commitments => "commitments",
             Self::Reveals => "reveals",
             Self::Commands => "commands",
             Self::Consensus => "consensus",
@@ -63,7 +63,7 @@ impl Topic {
     /// Every topic that exists without configuration.
     pub fn fixed() -> impl Iterator<Item = Self> {
         let single = [
-            Self::Commits,
+            Self::Commitments,
             Self::Reveals,
             Self::Commands,
             Self::Consensus,
@@ -96,8 +96,8 @@ mod tests {
     use lucid_types::attestation::ResourceAttestation;
     use lucid_types::certificate::Certificate;
     use lucid_types::codec::Wire;
-    use lucid_types::commit::Commit;
     use lucid_types::payout::PoolCommand;
+    use lucid_types::report::ReportCommitment;
     use lucid_types::report::Reveal;
     use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::sync::LivenessMessage;
@@ -110,7 +110,7 @@ mod tests {
     fn every_wire_type_fits_its_topic() {
         for (bytes, topic) in [
             (Signed::<ResourceAttestation>::MAX_BYTES, Topic::Attestations(0)),
-            (Signed::<Commit>::MAX_BYTES, Topic::Commits),
+            (Signed::<ReportCommitment>::MAX_BYTES, Topic::Commitments),
             (Signed::<Reveal>::MAX_BYTES, Topic::Reveals),
             (MultiSigned::<PoolCommand>::MAX_BYTES, Topic::Commands),
             (ConsensusMessage::MAX_BYTES, Topic::Consensus),

@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use lucid_node::api::model::{
-    EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PoolView, ScoreList, StatusView,
+    BlockView, EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PoolView, ScoreList, StatusView,
 };
 use lucid_types::id::{PayoutId, PoolId};
 use serde::de::DeserializeOwned;
@@ -78,11 +78,11 @@ impl NodeApi {
     ///
     /// # Errors
     /// As above.
-    pub async fn epoch(&self, height: u64) -> Result<Option<EpochView>, ApiError> {
-        self.find(&format!("/api/v1/epochs/{height}")).await
+    pub async fn block(&self, height: u64) -> Result<Option<BlockView>, ApiError> {
+        self.find(&format!("/api/v1/blocks/{height}")).await
     }
 
-    /// The final blocks `first` to `last` that the node has, ascending.
+    /// The epochs `first` to `last` as the node has them, ascending.
     ///
     /// # Errors
     /// As above.
@@ -176,17 +176,17 @@ mod tests {
 
     use super::*;
 
-    async fn answered(answer: &'static str) -> Result<Option<EpochView>, ApiError> {
+    async fn answered(answer: &'static str) -> Result<Option<BlockView>, ApiError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = NodeApi::local(listener.local_addr().unwrap().port());
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 512];
             let n = stream.read(&mut request).await.unwrap();
-            assert!(request[..n].starts_with(b"GET /api/v1/epochs/7 HTTP/1.0\r\n"));
+            assert!(request[..n].starts_with(b"GET /api/v1/blocks/7 HTTP/1.0\r\n"));
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
-        tokio::join!(api.epoch(7), server).0
+        tokio::join!(api.block(7), server).0
     }
 
     #[tokio::test]
@@ -195,7 +195,7 @@ mod tests {
         let missing: &str = Box::leak(format!("HTTP/1.0 404 Not Found\r\n\r\n{missing}").into_boxed_str());
         assert!(answered(missing).await.unwrap().is_none());
         let refused = answered("HTTP/1.0 500 Oops\r\n\r\nbroken").await.unwrap_err();
-        assert!(refused.to_string().ends_with("/api/v1/epochs/7 with status 500: broken"), "{refused}");
+        assert!(refused.to_string().ends_with("/api/v1/blocks/7 with status 500: broken"), "{refused}");
         assert!(matches!(answered("HTTP/1.0 200 OK\r\n\r\n[]").await, Err(ApiError::Content { .. })));
         assert!(matches!(answered("").await, Err(ApiError::Transport { .. })));
     }

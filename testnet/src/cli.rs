@@ -33,7 +33,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   lucid-testnet up                          4 validators and 6 workers, until Ctrl-C
-  lucid-testnet up --epochs 6 --json        ends when everything due by block 6 is paid; report on stdout
+  lucid-testnet up --epochs 6 --json        ends when everything due by epoch 6 is paid; report on stdout
   lucid-testnet up --dir /tmp/net           in another terminal:
   lucid-testnet kill worker-2 --dir /tmp/net
   lucid-testnet devnet                      only the local TRON network
@@ -109,7 +109,7 @@ struct Up {
     /// Epochs that one settlement covers.
     #[arg(long, value_name = "EPOCHS", default_value_t = 2)]
     settle_every: u64,
-    /// End by itself when everything due by block N is final, and judge the run.
+    /// End by itself when everything due by epoch N is final, and judge the run.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     epochs: Option<u64>,
     /// Folder of the network; it must be new or empty. Default: a new one below the temporary folder.

@@ -35,15 +35,16 @@ pub async fn collect(network: &Network, last: Option<u64>, known: &Payouts) -> R
     let mut up = Vec::new();
     for (node, answer) in answers {
         match answer {
-            Ok(status) => up.push((node, status.height.get())),
+            Ok(status) => up.push((node, status.height.get(), status.final_epoch.get())),
             Err(_) => problems.push(format!("{} is down", node.plan.name)),
         }
     }
-    let common = up.iter().map(|(_, height)| *height).min().unwrap_or_default();
+    let common = up.iter().map(|(_, height, _)| *height).min().unwrap_or_default();
+    let final_epoch = up.iter().map(|(_, _, epoch)| *epoch).min().unwrap_or_default();
     let nodes = compare(&up, common, &mut problems).await;
-    let teller = up.first().map(|(node, _)| node.api());
+    let teller = up.first().map(|(node, ..)| node.api());
     let (epochs, payouts) = match teller {
-        Some(teller) => ledger(network, teller, last.unwrap_or(common), known, &mut problems).await,
+        Some(teller) => ledger(network, teller, last.unwrap_or(final_epoch), known, &mut problems).await,
         None => (vec![], vec![]),
     };
     let (balances, vault) = chain(network).await?;
@@ -59,11 +60,11 @@ pub async fn collect(network: &Network, last: Option<u64>, known: &Payouts) -> R
 }
 
 /// Every node's block at the common height; none at height 0, where nothing was decided.
-async fn compare(up: &[(&Node, u64)], height: u64, problems: &mut Vec<String>) -> Vec<NodeReport> {
+async fn compare(up: &[(&Node, u64, u64)], height: u64, problems: &mut Vec<String>) -> Vec<NodeReport> {
     if height == 0 {
         return vec![];
     }
-    let blocks = join_all(up.iter().map(async |(node, _)| (node, node.api().epoch(height).await))).await;
+    let blocks = join_all(up.iter().map(async |(node, ..)| (node, node.api().block(height).await))).await;
     let mut nodes = Vec::new();
     for (node, block) in blocks {
         match block {
@@ -102,7 +103,7 @@ async fn ledger(
     payouts.sort_by_key(|payout| (payout.settlement, names.get(&payout.worker).map(|(i, _)| *i)));
     let name = |node: &NodeId| names.get(node).map_or_else(|| node.to_string(), |(_, name)| (*name).to_owned());
     (
-        epochs.iter().map(entry).collect(),
+        epochs.iter().filter_map(entry).collect(),
         payouts.iter().map(|payout| payout_entry(payout, name(&payout.worker))).collect(),
     )
 }
@@ -121,15 +122,18 @@ async fn all_payouts(teller: NodeApi, known: &Payouts) -> Result<Vec<PayoutView>
     Ok(payouts.into_values().collect())
 }
 
-fn entry(block: &EpochView) -> EpochEntry {
-    EpochEntry {
-        epoch: block.epoch.get(),
+/// An epoch that is final.
+fn entry(epoch: &EpochView) -> Option<EpochEntry> {
+    let block = epoch.block.as_ref()?;
+    Some(EpochEntry {
+        epoch: epoch.epoch.get(),
+        height: block.height.get(),
         block_hash: block.block_hash,
         state_root: block.state_root,
         round: block.round,
         signatures: block.signatures,
-        workers_scored: block.workers_scored,
-    }
+        workers_scored: epoch.workers_scored,
+    })
 }
 
 fn payout_entry(payout: &PayoutView, worker: String) -> PayoutEntry {

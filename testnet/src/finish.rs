@@ -1,4 +1,4 @@
-//! When a run with `--epochs N` is over: everything that was due by block N is paid. Pure.
+//! When a run with `--epochs N` is over: everything that was due by epoch N is paid. Pure.
 
 use lucid_node::api::model::PayoutView;
 
@@ -12,24 +12,25 @@ pub struct Finish {
     names: Vec<String>,
     last: u64,
     settlements: u64,
-    heights: Vec<Option<u64>>,
-    /// The height up to which the ledger was read.
+    /// The epochs up to which nodes have final scores.
+    epochs: Vec<Option<u64>>,
+    /// The epoch up to which the ledger was read.
     read: u64,
     payouts: Payouts,
 }
 
 impl Finish {
-    /// Over when the nodes called `names` have block `last` and the payouts of `settlements` settlements are paid.
+    /// Over when epoch `last` is final on the nodes called `names` and the payouts of `settlements` settlements are paid.
     pub fn new(names: Vec<String>, last: u64, settlements: u64) -> Self {
-        let heights = vec![None; names.len()];
-        Self { names, last, settlements, heights, read: 0, payouts: Payouts::new() }
+        let epochs = vec![None; names.len()];
+        Self { names, last, settlements, epochs, read: 0, payouts: Payouts::new() }
     }
 
     /// Takes what one round saw.
     pub fn update(&mut self, snapshot: &Snapshot) {
-        self.heights = snapshot.nodes.iter().map(|node| node.as_ref().map(|status| status.height.get())).collect();
+        self.epochs = snapshot.nodes.iter().map(|node| node.as_ref().map(|status| status.final_epoch.get())).collect();
         if let Some(news) = &snapshot.news {
-            self.read = news.height;
+            self.read = news.epoch;
             self.payouts.extend(news.payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
         }
     }
@@ -38,18 +39,18 @@ impl Finish {
     /// the report names them.
     pub fn missing(&self, is_down: impl Fn(&str) -> bool) -> Vec<String> {
         let mut missing = Vec::new();
-        for (name, height) in self.names.iter().zip(&self.heights) {
-            match height {
-                Some(height) if *height >= self.last => {}
+        for (name, epoch) in self.names.iter().zip(&self.epochs) {
+            match epoch {
+                Some(epoch) if *epoch >= self.last => {}
                 _ if is_down(name) => {}
-                Some(height) => missing.push(format!("{name} is at height {height} of {}", self.last)),
+                Some(epoch) => missing.push(format!("{name} has final scores up to epoch {epoch} of {}", self.last)),
                 None => missing.push(format!("{name} does not answer")),
             }
         }
         if self.names.iter().all(|name| is_down(name)) {
             missing.push("no node runs".into());
         }
-        if self.heights.iter().flatten().any(|height| *height >= self.last) {
+        if self.epochs.iter().flatten().any(|epoch| *epoch >= self.last) {
             missing.extend(self.missing_payouts());
         }
         missing
@@ -64,7 +65,7 @@ impl Finish {
 
     fn missing_payouts(&self) -> Vec<String> {
         if self.read < self.last {
-            return vec![format!("the payouts up to block {} were not read", self.last)];
+            return vec![format!("the payouts up to epoch {} were not read", self.last)];
         }
         let open = self.payouts.values().filter(|payout| is_open(payout));
         let tell = |p: &PayoutView| {

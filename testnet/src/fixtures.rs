@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use lucid_node::api::model::{
-    Components, EpochView, LeaderView, PayoutStatus, PayoutView, ScoreList, ScoreView, StatusView, SyncState,
+    BlockView, Components, EpochStage, EpochView, LeaderView, PayoutStatus, PayoutView, ScoreList, ScoreView,
+    StatusView, SyncState,
 };
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
 use lucid_types::payout::AccountKind;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::plan::Role;
 use crate::watch::{News, Snapshot};
@@ -17,15 +18,16 @@ pub(crate) fn node(byte: u8) -> NodeId {
     NodeId::from_bytes([byte; 32])
 }
 
-pub(crate) fn status(height: u64, peers: usize) -> StatusView {
+pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
     StatusView {
         node_id: node(1),
         peer_id: "12D3".into(),
         roles: BTreeSet::from([Role::Validator]),
         network_id: NetworkId::from_bytes([1; 32]),
         peers,
-        height: EpochNumber::new(height),
-        epoch: EpochNumber::new(height + 1),
+        height: Height::new(3 * epoch),
+        epoch: Epoch::new(epoch + 1),
+        final_epoch: Epoch::new(epoch),
         block_hash: BlockHash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([3; 32]),
         sync: SyncState::Synced,
@@ -37,19 +39,31 @@ pub(crate) fn status(height: u64, peers: usize) -> StatusView {
     }
 }
 
-pub(crate) fn block(height: u64) -> EpochView {
-    EpochView {
-        epoch: EpochNumber::new(height),
+/// An epoch with final scores.
+pub(crate) fn epoch(epoch: u64, leaders: Vec<LeaderView>) -> EpochView {
+    let block = BlockView {
+        height: Height::new(3 * epoch),
         block_hash: BlockHash::from_bytes([2; 32]),
+        parent: BlockHash::from_bytes([1; 32]),
         state_root: StateRoot::from_bytes([3; 32]),
         round: 0,
         signatures: 3,
-        time: UnixMillis::new(1),
+        time: UnixMillis::new(5_800),
         proposer: node(1),
-        commits: 4,
+        commitments: 0,
         reveals: 4,
+        commands: 0,
+        payout_roots: 1,
+        leaders,
+    };
+    EpochView {
+        epoch: Epoch::new(epoch),
+        stage: EpochStage::Final,
+        start: UnixMillis::new(0),
+        end: UnixMillis::new(5_000),
+        closed_in: Some(Height::new(3 * epoch - 2)),
+        block: Some(block),
         workers_scored: 6,
-        leaders: vec![],
     }
 }
 
@@ -60,7 +74,7 @@ pub(crate) fn leader(settlement: u64, leader: u8, successors: &[u8]) -> LeaderVi
 
 pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
     let score = |(worker, ppm): &(u8, u32)| ScoreView {
-        epoch: EpochNumber::new(epoch),
+        epoch: Epoch::new(epoch),
         worker: node(*worker),
         score_ppm: Ppm::new(*ppm),
         credits: Credits::new(4),
@@ -72,7 +86,7 @@ pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
         relay_bytes: 1 << 20,
         relay_kbit_s: None,
     };
-    ScoreList { epoch: Some(EpochNumber::new(epoch)), scores: entries.iter().map(score).collect() }
+    ScoreList { epoch: Some(Epoch::new(epoch)), scores: entries.iter().map(score).collect() }
 }
 
 pub(crate) fn payout(settlement: u64, worker: u8, status: PayoutStatus) -> PayoutView {
@@ -95,8 +109,8 @@ pub(crate) fn payout(settlement: u64, worker: u8, status: PayoutStatus) -> Payou
     }
 }
 
-/// Nodes at these heights, each with 9 peers; `None` for one that does not answer.
-pub(crate) fn seen(heights: &[Option<u64>], news: Option<News>) -> Snapshot {
-    let nodes = heights.iter().map(|height| height.map(|height| status(height, 9))).collect();
+/// Nodes with final scores up to these epochs, each with 9 peers; `None` for one that does not answer.
+pub(crate) fn seen(epochs: &[Option<u64>], news: Option<News>) -> Snapshot {
+    let nodes = epochs.iter().map(|epoch| epoch.map(|epoch| status(epoch, 9))).collect();
     Snapshot { nodes, news, ..Snapshot::default() }
 }

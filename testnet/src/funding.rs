@@ -238,7 +238,7 @@ mod tests {
         let member = TreasurySigner { node: NodeId::from_bytes([1; 32]), key_address: owner.address() };
         let signers = SignerSet { era: 1, threshold: 1, members: vec![member] };
         let delay = |epoch_ms, settle_every| {
-            let policy = Policy::local(Duration::from_millis(epoch_ms), settle_every, 0);
+            let policy = Policy::local(Duration::from_millis(epoch_ms), settle_every, None);
             creation(
                 PayoutAddress::from_hash20([1; 20]),
                 &Needs { owner: &owner, signers: &signers, policy: &policy, gas: &[] },

@@ -98,12 +98,6 @@ fn start(now: UnixMillis) -> UnixMillis {
     UnixMillis::new(now.after(LEAD).get().div_ceil(ROUNDING_MS).saturating_mul(ROUNDING_MS))
 }
 
-/// Settlements that blocks up to `last` compute: settlement s in the block where its last epoch becomes final.
-pub fn settlements(policy: &Policy, last: u64) -> u64 {
-    let delay = policy.commit_window.saturating_mul(2).saturating_sub(1);
-    last.saturating_sub(delay) / policy.settle_every.max(1)
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
@@ -121,7 +115,7 @@ mod tests {
         Parts {
             name: "local".into(),
             now: UnixMillis::new(1_700_000_000_001),
-            policy: Policy::local(Duration::from_secs(5), 2, 6),
+            policy: Policy::local(Duration::from_secs(5), 2, Some(3)),
             tron_genesis_block: SolidBlockId::from_bytes([9; 32]),
             usdt: address(1),
             vault: Vault {
@@ -170,15 +164,8 @@ mod tests {
 
     #[test]
     fn a_parameter_out_of_bounds_is_named() {
-        let policy = Policy::local(Duration::from_secs(1), 2, 0);
+        let policy = Policy::local(Duration::from_secs(1), 2, None);
         let error = build(Parts { policy, ..parts() }).unwrap_err().to_string();
         assert!(error.contains("epoch_ms = 1000"), "{error}");
-    }
-
-    #[test]
-    fn settlements_that_end_in_time() {
-        let policy = Policy::local(Duration::from_secs(5), 2, 0);
-        let by_block: Vec<_> = (0..8).map(|last| settlements(&policy, last)).collect();
-        assert_eq!(by_block, [0, 0, 0, 1, 1, 2, 2, 3]);
     }
 }

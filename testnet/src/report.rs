@@ -17,7 +17,7 @@ use crate::plan::Role;
 pub struct Report {
     /// The network.
     pub network_id: NetworkId,
-    /// Heights 1 to N as validator-1 stored them.
+    /// Epochs 1 to N as validator-1 has them.
     pub epochs: Vec<EpochEntry>,
     /// All nodes at one common height: the lowest tip at the end.
     pub nodes: Vec<NodeReport>,
@@ -29,12 +29,14 @@ pub struct Report {
     pub tron: TronReport,
 }
 
-/// One decided block.
+/// An epoch that is final.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochEntry {
-    /// Its height.
+    /// Its number.
     pub epoch: u64,
-    /// Its hash.
+    /// The block that made it final.
+    pub height: u64,
+    /// That block's hash.
     pub block_hash: BlockHash,
     /// The state after it.
     pub state_root: StateRoot,
@@ -42,7 +44,7 @@ pub struct EpochEntry {
     pub round: u32,
     /// Signatures in the certificate that validator-1 stored.
     pub signatures: usize,
-    /// Workers whose scores it made final.
+    /// Workers that have a score.
     pub workers_scored: usize,
 }
 
@@ -153,7 +155,7 @@ impl Report {
         };
         let mut problems: Vec<_> = self.nodes.iter().filter(differs).map(tell).collect();
         // What validator-1 listed as decided must be what the nodes hold.
-        let listed = self.epochs.iter().find(|epoch| epoch.epoch == first.height);
+        let listed = self.epochs.iter().find(|epoch| epoch.height == first.height);
         if listed.is_some_and(|e| (e.block_hash, e.state_root) != (first.block_hash, first.state_root)) {
             problems.push(format!("the epochs list another block at height {} than the nodes", first.height));
         }

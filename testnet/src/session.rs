@@ -12,7 +12,7 @@ use crate::console::{Console, Mark};
 use crate::control::server::Asked;
 use crate::control::{NodeStatus, Reply, Request, Status};
 use crate::finish::Finish;
-use crate::genesis::{POOL, settlements};
+use crate::genesis::POOL;
 use crate::interrupt::Interrupt;
 use crate::manifest::{Manifest, NodeEntry, TronEntry};
 use crate::payouts::{Payouts, merge};
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         let names = nodes.chain([(network.owner.node_id, OWNER.to_owned())]).collect();
         let finish = epochs.map(|last| {
             let names = network.nodes.iter().map(|node| node.plan.name.clone()).collect();
-            Finish::new(names, last, settlements(&network.genesis.policy, last))
+            Finish::new(names, last, network.genesis.policy.last_settlement.unwrap_or_default())
         });
         Self {
             dir,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lucid_types::policy::Policy;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -69,7 +69,11 @@ pub struct UsageError(pub String);
 pub async fn up(options: &UpOptions) -> Result<bool> {
     let started = Instant::now();
     let console = Console::new(options.json);
-    let policy = Policy::local(options.epoch_length, options.settle_every, options.epochs.unwrap_or(0));
+    let policy = Policy::local(
+        options.epoch_length,
+        options.settle_every,
+        options.epochs.map(|n| n / options.settle_every.max(1)),
+    );
     policy.check().map_err(|error| UsageError(error.to_string()))?;
     let quorum = options.signers.unwrap_or_else(|| Quorum::default_for(options.validators));
     quorum.check(options.validators).map_err(UsageError)?;
@@ -161,7 +165,7 @@ fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
 
 /// The genesis time plus N epochs and the patience.
 fn deadline(network: &Network, last: u64) -> Instant {
-    let end = network.genesis.epoch_end(EpochNumber::new(last));
+    let end = network.genesis.epoch_end(Epoch::new(last));
     Instant::now() + setup::until(end) + PATIENCE
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lucid_node::api::model::{EpochView, PayoutStatus, PayoutView, ScoreList};
+use lucid_node::api::model::{BlockView, EpochView, PayoutStatus, PayoutView, ScoreList};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{NodeId, PayoutAddress};
 
@@ -60,7 +60,7 @@ impl View {
     pub fn lines(&mut self, elapsed: Duration, snapshot: &Snapshot) -> Vec<Line> {
         let mut lines = self.peers(snapshot);
         if let Some(news) = &snapshot.news {
-            self.blocks(elapsed, news, &mut lines);
+            self.epochs(elapsed, news, &mut lines);
             if let Some(scores) = &news.scores {
                 self.scores(scores, &mut lines);
             }
@@ -91,9 +91,10 @@ impl View {
         vec![(Mark::Event, text)]
     }
 
-    fn blocks(&mut self, elapsed: Duration, news: &News, lines: &mut Vec<Line>) {
-        for block in &news.epochs {
-            lines.push((Mark::Event, self.block(elapsed, block, news.attestations)));
+    fn epochs(&mut self, elapsed: Duration, news: &News, lines: &mut Vec<Line>) {
+        for epoch in &news.epochs {
+            let Some(block) = &epoch.block else { continue };
+            lines.push((Mark::Event, self.epoch(elapsed, epoch, block, news.attestations)));
             for leader in &block.leaders {
                 let successors: Vec<_> = leader.successors.iter().map(|node| self.name(node)).collect();
                 let then =
@@ -109,20 +110,20 @@ impl View {
         }
     }
 
-    fn block(&self, elapsed: Duration, block: &EpochView, attestations: Option<u64>) -> String {
+    fn epoch(&self, elapsed: Duration, epoch: &EpochView, block: &BlockView, attestations: Option<u64>) -> String {
         let seen = attestations.map(|n| format!(", {n} attestations seen")).unwrap_or_default();
         format!(
-            "epoch {:<4} decided {:.1} s after start: block {}, state {}, round {}, {} signatures, {} commits, \
-             {} reveals, {} workers scored{seen}",
-            block.epoch.get(),
+            "epoch {:<4} final {:.1} s after start, {:.1} s after its end: block {} {}, state {}, round {}, {} signatures, \
+             {} workers scored{seen}",
+            epoch.epoch.get(),
             elapsed.as_secs_f64(),
+            epoch.end.until(block.time).as_secs_f64(),
+            block.height,
             short(block.block_hash),
             short(block.state_root),
             block.round,
             block.signatures,
-            block.commits,
-            block.reveals,
-            block.workers_scored,
+            epoch.workers_scored,
         )
     }
 

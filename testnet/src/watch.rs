@@ -19,7 +19,7 @@ use crate::payouts::{Payouts, Stage, is_open, merge};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Between two readings of payouts while there is no new block.
+/// Between two readings of payouts while no epoch becomes final.
 const PAYOUT_PAUSE: Duration = Duration::from_secs(1);
 /// The sample of the metrics page that counts attestations which were checked and passed on.
 const ATTESTATIONS: &str = "lucid_mesh_total{group=\"attestations\",reason=\"accepted\"}";
@@ -47,11 +47,11 @@ pub struct Snapshot {
 /// What is new in the ledger and about its payouts since the last round, as the furthest node tells it.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// The height up to which the ledger was read.
-    pub height: u64,
-    /// New blocks, ascending.
+    /// The final epoch up to which the ledger was read.
+    pub epoch: u64,
+    /// Epochs that have become final, ascending.
     pub epochs: Vec<EpochView>,
-    /// The newest final scores, if there is a new block.
+    /// The newest final scores, if an epoch has become final.
     pub scores: Option<ScoreList>,
     /// Payouts that are new or have changed.
     pub payouts: Vec<PayoutView>,
@@ -59,7 +59,7 @@ pub struct News {
     pub balances: BTreeMap<PayoutAddress, MicroUsdt>,
     /// What the leader tells of its payouts and did not tell before.
     pub alerts: Vec<(NodeId, String)>,
-    /// Attestations that the telling node has seen since it started, if there is a new block.
+    /// Attestations that the telling node has seen since it started, if an epoch has become final.
     pub attestations: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ pub struct Watcher {
     nodes: Vec<Watched>,
     tron: Arc<Client>,
     usdt: PayoutAddress,
-    height: u64,
+    epoch: u64,
     /// Of the newest settlement: it knows first what it has had signed and has sent, and what keeps it from that.
     leader: Option<(PoolId, NodeId)>,
     /// Alerts that leaders told, without their figures.
@@ -82,7 +82,7 @@ impl Watcher {
     /// Watches these nodes, and the balances of the token on this chain.
     pub fn new(nodes: Vec<Watched>, tron: Arc<Client>, usdt: PayoutAddress) -> Self {
         let (alerts, payouts) = (BTreeSet::new(), Payouts::new());
-        Self { nodes, tron, usdt, height: 0, leader: None, alerts, payouts, payouts_read: Instant::now() }
+        Self { nodes, tron, usdt, epoch: 0, leader: None, alerts, payouts, payouts_read: Instant::now() }
     }
 
     /// Sends what each round saw, until nobody listens. The channel's bound is the receiver's choice: while it is
@@ -116,16 +116,21 @@ impl Watcher {
 
     /// Reads the ledger from the furthest node, the first of the plan among equals.
     async fn news(&mut self, nodes: &[Option<StatusView>]) -> Result<Option<News>, ApiError> {
-        let heights = nodes.iter().zip(&self.nodes).filter_map(|(status, node)| Some((status.as_ref()?, node)));
-        let furthest = heights.rev().max_by_key(|(status, _)| status.height);
+        let progress = nodes.iter().zip(&self.nodes).filter_map(|(status, node)| Some((status.as_ref()?, node)));
+        let furthest = progress.rev().max_by_key(|(status, _)| status.height);
         let Some((status, teller)) = furthest else { return Ok(None) };
-        let (height, teller) = (status.height.get(), teller.clone());
-        let mut news = News { height: height.max(self.height), ..News::default() };
-        if height > self.height {
-            news.epochs = teller.api.epochs(self.height + 1, height).await?;
+        let (epoch, teller) = (status.final_epoch.get(), teller.clone());
+        let mut news = News { epoch: epoch.max(self.epoch), ..News::default() };
+        if epoch > self.epoch {
+            news.epochs = teller.api.epochs(self.epoch + 1, epoch).await?;
             news.scores = Some(teller.api.scores().await?);
             news.attestations = api::counter(teller.metrics_port, ATTESTATIONS).await;
-            let elected = news.epochs.iter().flat_map(|block| &block.leaders).next_back();
+            let elected = news
+                .epochs
+                .iter()
+                .filter_map(|epoch| epoch.block.as_ref())
+                .flat_map(|block| &block.leaders)
+                .next_back();
             self.leader = elected.map(|elected| (elected.pool, elected.leader)).or(self.leader);
         } else if self.payouts_read.elapsed() < PAYOUT_PAUSE || !self.payouts.values().any(is_open) {
             return Ok(None);
@@ -137,7 +142,7 @@ impl Watcher {
         }
         let paid = news.payouts.iter().filter(|payout| payout.status == PayoutStatus::Paid);
         news.balances = self.balances(paid.map(|payout| payout.address)).await;
-        self.height = news.height;
+        self.epoch = news.epoch;
         self.payouts.extend(news.payouts.iter().map(|payout| (payout.payout_id, payout.clone())));
         Ok(Some(news))
     }

@@ -35,6 +35,12 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// It is something else than a file.
+    #[error("{} is no regular file: a pipe or a folder holds no key that is read twice; write the key into a file of mode 0600", path.display())]
+    NoFile {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The file could not be opened.
     #[error("open the TRON key {}", path.display())]
     Open {
@@ -215,6 +221,10 @@ impl fmt::Debug for TronKey {
 
 /// Opens a file that should hold a key.
 pub(crate) fn open(path: &Path) -> Result<File, KeyError> {
+    // A pipe can be read once, and this file is: to see whether it is a keystore, and then for the key.
+    if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+        return Err(KeyError::NoFile { path: path.into() });
+    }
     File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => KeyError::Missing { path: path.into() },
         _ => KeyError::Open { path: path.into(), source },

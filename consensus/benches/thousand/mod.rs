@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
+use lucid_consensus::commands::PendingCommands;
+use lucid_consensus::ledger::archive::MemoryArchive;
+use lucid_consensus::ledger::build::{Turn, build};
+use lucid_consensus::ledger::execute::Applied;
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::network::Network;
+use lucid_consensus::reports::Reports;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
+use lucid_types::block::Block;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Vault};
 use lucid_types::id::{Hash, NodeId, PayoutAddress};
 use lucid_types::key::NodeKey;
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::Validator;
 
 pub(crate) const WORKERS: u16 = 1_000;
 
 pub(crate) fn policy() -> Policy {
-    Policy::local(Duration::from_secs(5), 2, 0)
+    Policy::local(Duration::from_secs(5), 2, None)
 }
 
 /// The key of worker 0; nobody needs those of the others.
@@ -66,7 +74,7 @@ pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: V
 }
 
 /// What a validator measured in an epoch: about the same of every worker, and not the same as another validator.
-pub(crate) fn reveal(epoch: EpochNumber, validator: u8) -> Reveal {
+pub(crate) fn reveal(epoch: Epoch, validator: u8) -> Reveal {
     let observe = |i: u16| Observation {
         worker: worker(i),
         beacons_sent: 4,
@@ -85,4 +93,28 @@ pub(crate) fn reveal(epoch: EpochNumber, validator: u8) -> Reveal {
     let mut observations: Vec<_> = (0..WORKERS).map(observe).collect();
     observations.sort_by_key(|observation| observation.worker);
     Reveal { report: ScoreReport { epoch, observations }, salt: [validator; 32] }
+}
+
+/// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
+pub(crate) fn next_block(
+    network: &Network,
+    state: &State,
+    archive: &MemoryArchive,
+    validators: &[NodeKey],
+) -> (Block, Applied) {
+    let mut reports = Reports::default();
+    for epoch in state.pending.keys().copied() {
+        for (number, key) in (0..).zip(validators) {
+            let reveal = reveal(epoch, number);
+            let commitment = ReportCommitment { epoch, report: reveal.commitment(network.id(), &key.node_id()) };
+            reports.add_commitment(network, state, key.sign_report_commitment(network.id(), commitment));
+            reports.add_reveal(network, state, key.sign_report(network.id(), reveal));
+        }
+    }
+    let height = state.height.next();
+    let proposer = network.validators(height).proposer(height, 0).node;
+    let end = network.genesis().epoch_end(state.closed.next());
+    let now = if state.pending.is_empty() { end } else { state.time };
+    let turn = Turn { proposer, round: 0, now };
+    build(network, state, &reports, &PendingCommands::default(), turn, archive).unwrap()
 }

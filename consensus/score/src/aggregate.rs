@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy::local(Duration::from_secs(5), 2, 0)
+        Policy::local(Duration::from_secs(5), 2, None)
     }
 
     #[test]

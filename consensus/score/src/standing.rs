@@ -194,7 +194,7 @@ mod tests {
         /// The running sums equal the sums over the rows that are in the window.
         #[test]
         fn running_sums_equal_the_windows(epochs in prop::collection::vec((0u64..=5_000, 0u64..3), 1..40)) {
-            let policy = Policy { history_window: 7, ..Policy::local(Duration::from_secs(5), 2, 0) };
+            let policy = Policy { history_window: 7, ..Policy::local(Duration::from_secs(5), 2, None) };
             let (mut standing, mut rows) = (Standing::default(), VecDeque::new());
             for (reachable_ms, sessions) in epochs {
                 let at = |n: u64| usize::try_from(n).ok().and_then(|n| rows.len().checked_sub(n)).map(|i| rows[i]);

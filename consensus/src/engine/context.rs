@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use lucid_types::id::{BlockHash, NodeId};
-use lucid_types::time::EpochNumber;
+use lucid_types::policy::Policy;
+use lucid_types::time;
 use lucid_types::validator::{ValidatorSet, turn};
 use lucid_types::vote::VoteKind;
 use malachitebft_core_types as mt;
@@ -41,8 +42,8 @@ wrapper!(
     Address, NodeId
 );
 wrapper!(
-    /// A height is an epoch number.
-    Height, EpochNumber
+    /// The number of a block.
+    Height, time::Height
 );
 wrapper!(
     /// What is decided: the hash of a block.
@@ -53,20 +54,20 @@ impl mt::Address for Address {}
 
 impl Default for Height {
     fn default() -> Self {
-        Self(EpochNumber::ZERO)
+        Self(time::Height::ZERO)
     }
 }
 
 impl mt::Height for Height {
-    const ZERO: Self = Self(EpochNumber::ZERO);
-    const INITIAL: Self = Self(EpochNumber::new(1));
+    const ZERO: Self = Self(time::Height::ZERO);
+    const INITIAL: Self = Self(time::Height::new(1));
 
     fn increment_by(&self, n: u64) -> Self {
-        Self(EpochNumber::new(self.0.get().saturating_add(n)))
+        Self(time::Height::new(self.0.get().saturating_add(n)))
     }
 
     fn decrement_by(&self, n: u64) -> Option<Self> {
-        self.0.get().checked_sub(n).map(|height| Self(EpochNumber::new(height)))
+        self.0.get().checked_sub(n).map(|height| Self(time::Height::new(height)))
     }
 
     fn as_u64(&self) -> u64 {
@@ -247,10 +248,11 @@ pub(crate) const fn vote_type(kind: VoteKind) -> VoteType {
 pub(crate) struct StepTimeouts(LinearTimeouts);
 
 impl StepTimeouts {
-    /// A fifth of an epoch for a proposal, at least 400 ms and at most 3 s, and half as long for votes. Later rounds
-    /// wait longer. Rebroadcasts start after twice the proposal's time.
-    pub(crate) fn for_epoch(epoch: Duration) -> Self {
-        let propose = (epoch / 5).clamp(Duration::from_millis(400), Duration::from_secs(3));
+    /// For a proposal as long as its proposer may wait for reports and the proposal may take to arrive, and half as long for
+    /// votes. Later rounds wait longer. Rebroadcasts start after twice the proposal's time.
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let millis = policy.report_grace_ms + policy.message_delay_ms + 2 * policy.precision_ms;
+        let propose = Duration::from_millis(millis);
         let (vote, delta) = (propose / 2, propose / 4);
         Self(LinearTimeouts {
             propose,

@@ -85,7 +85,7 @@ pub(crate) fn engine_proposal(signed: &Signed<wire::Proposal>) -> EngineSigned<P
 }
 
 pub(crate) fn certificate(from: &CommitCertificate<LucidContext>) -> Option<Certificate> {
-    let signatures = from.commit_signatures.iter().map(|commit| (commit.address.0, commit.signature));
+    let signatures = from.commit_signatures.iter().map(|commitment| (commitment.address.0, commitment.signature));
     let mut signatures: Vec<_> = signatures.collect();
     signatures.sort_unstable();
     Some(Certificate { height: from.height.0, round: from.round.as_u32()?, block: from.value_id.0, signatures })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::ConsensusMessage;
 use malachitebft_core_consensus::{
     ConsensusMsg, Effect, Error, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
@@ -30,7 +30,7 @@ pub(crate) struct Host {
     verifier: NetworkVerifier,
     timeouts: StepTimeouts,
     now: UnixMillis,
-    height: EpochNumber,
+    height: Height,
     /// The entries that are in the log while it is replayed, by their bytes; `None` at other times.
     replayed: Option<BTreeSet<Vec<u8>>>,
     unsynced: bool,
@@ -47,7 +47,7 @@ impl Host {
             verifier: NetworkVerifier(network),
             timeouts,
             now: UnixMillis::ZERO,
-            height: EpochNumber::ZERO,
+            height: Height::ZERO,
             replayed: None,
             unsynced: false,
             timers: BTreeMap::new(),
@@ -60,7 +60,7 @@ impl Host {
         self.now = now;
     }
 
-    pub(crate) fn begin_height(&mut self, height: EpochNumber, log: &[WalEntry]) {
+    pub(crate) fn begin_height(&mut self, height: Height, log: &[WalEntry]) {
         self.height = height;
         self.replayed = Some(log.iter().map(WalEntry::encode).collect());
         self.unsynced = false;
@@ -88,6 +88,12 @@ impl Host {
 
     pub(crate) fn shift_timeouts(&mut self, back: Duration) {
         self.timers.values_mut().for_each(|(at, _)| *at = at.before(back));
+    }
+
+    /// Whether the proposal of a round is waited for.
+    pub(crate) fn awaits_proposal(&self, round: u32) -> bool {
+        let is_it = |timeout: &Timeout| timeout.kind == TimeoutKind::Propose && timeout.round.as_u32() == Some(round);
+        self.timers.values().any(|(_, timeout)| is_it(timeout))
     }
 
     /// Removes and returns a timer that is due.
@@ -189,7 +195,7 @@ impl Host {
 
     /// Logs an input. In a replay, only what the log does not hold: what the node was about to do when it crashed is
     /// done now, and must not be forgotten if it crashes again.
-    fn append(&mut self, height: EpochNumber, input: &Input<LucidContext>) {
+    fn append(&mut self, height: Height, input: &Input<LucidContext>) {
         let Some(entry) = WalEntry::from_input(input).filter(|_| height == self.height) else { return };
         if self.replayed.as_ref().is_some_and(|log| log.contains(&entry.encode())) {
             return;

@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use lucid_types::certificate::Certificate;
 use lucid_types::id::{BlockHash, NetworkId, NodeId};
 use lucid_types::key::NodeKey;
+use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Liveness;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{self, UnixMillis};
 use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
 pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
@@ -71,13 +72,7 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that waits for [`Self::start`] at the height after `tip`.
-    pub fn new(
-        network: NetworkId,
-        key: NodeKey,
-        set: &ValidatorSet,
-        tip: EpochNumber,
-        epoch: std::time::Duration,
-    ) -> Self {
+    pub fn new(network: NetworkId, key: NodeKey, set: &ValidatorSet, tip: time::Height, policy: &Policy) -> Self {
         let params = Params {
             address: Address(key.node_id()),
             threshold_params: ThresholdParams::default(),
@@ -85,11 +80,11 @@ impl Engine {
             enabled: true,
         };
         let state = State::new(LucidContext, Height(tip), Members::from(set), params, QUEUED_HEIGHTS, QUEUED_MESSAGES);
-        Self { state, host: Host::new(network, key, StepTimeouts::for_epoch(epoch)) }
+        Self { state, host: Host::new(network, key, StepTimeouts::of(policy)) }
     }
 
     /// The height that the engine works on, or last worked on.
-    pub fn height(&self) -> EpochNumber {
+    pub fn height(&self) -> time::Height {
         self.state.height().0
     }
 
@@ -101,7 +96,13 @@ impl Engine {
     /// Starts a height and replays its log, empty on a first start. Bodies that the log names must be known to the
     /// caller.
     #[must_use]
-    pub fn start(&mut self, now: UnixMillis, height: EpochNumber, set: &ValidatorSet, log: &[WalEntry]) -> Vec<Output> {
+    pub fn start(
+        &mut self,
+        now: UnixMillis,
+        height: time::Height,
+        set: &ValidatorSet,
+        log: &[WalEntry],
+    ) -> Vec<Output> {
         let inputs: Vec<_> = log.iter().filter_map(|entry| entry.to_input(height)).collect();
         self.host.begin_height(height, log);
         let start = Input::StartHeight(Height(height), Members::from(set), false, None, VoteExtensionPolicy::Disabled);
@@ -145,7 +146,7 @@ impl Engine {
     pub fn executed(
         &mut self,
         now: UnixMillis,
-        height: EpochNumber,
+        height: time::Height,
         round: u32,
         block: BlockHash,
         valid: bool,
@@ -173,6 +174,11 @@ impl Engine {
     /// When the next step times out.
     pub fn next_timeout(&self) -> Option<UnixMillis> {
         self.host.next_timeout()
+    }
+
+    /// Whether a proposal of this round, the one under way, is waited for and would be voted on.
+    pub fn awaits_proposal(&self, round: u32) -> bool {
+        self.round() == Some(round) && self.host.awaits_proposal(round)
     }
 
     /// Brings every step's end nearer, when the clock was set back by as much.

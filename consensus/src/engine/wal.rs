@@ -8,7 +8,7 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::signed::Signed;
 use lucid_types::sync::PolkaCertificate;
-use lucid_types::time::EpochNumber;
+use lucid_types::time;
 use lucid_types::vote::{Proposal, Vote};
 use malachitebft_core_consensus::{Input, ProposedValue};
 use malachitebft_core_types::{Round, Timeout, TimeoutKind, Validity, ValueOrigin};
@@ -115,7 +115,7 @@ impl WalEntry {
     }
 
     /// The input to replay; `None` for entries that are the host's own.
-    pub(crate) fn to_input(&self, height: EpochNumber) -> Option<Input<LucidContext>> {
+    pub(crate) fn to_input(&self, height: time::Height) -> Option<Input<LucidContext>> {
         Some(match self {
             Self::Vote(vote) => Input::Vote(engine_vote(vote)),
             Self::Proposal(proposal) => Input::Proposal(engine_proposal(proposal)),

@@ -4,26 +4,26 @@
 use std::collections::BTreeMap;
 
 use lucid_types::block::Block;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 
 use crate::ledger::state::EpochRows;
 
 /// Where the ledger reads what is no part of the state. Nothing in it changes once written.
 pub trait Archive {
     /// The rows of a final epoch.
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows>;
+    fn rows(&self, epoch: Epoch) -> Option<EpochRows>;
 
     /// The block of a height.
-    fn block(&self, height: EpochNumber) -> Option<Block>;
+    fn block(&self, height: Height) -> Option<Block>;
 }
 
 /// An archive in memory, for chains that live no longer than their process.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryArchive {
     /// Rows by epoch.
-    pub rows: BTreeMap<EpochNumber, EpochRows>,
+    pub rows: BTreeMap<Epoch, EpochRows>,
     /// Blocks by height.
-    pub blocks: BTreeMap<EpochNumber, Block>,
+    pub blocks: BTreeMap<Height, Block>,
 }
 
 impl MemoryArchive {
@@ -35,11 +35,11 @@ impl MemoryArchive {
 }
 
 impl Archive for MemoryArchive {
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
         self.rows.get(&epoch).cloned()
     }
 
-    fn block(&self, height: EpochNumber) -> Option<Block> {
+    fn block(&self, height: Height) -> Option<Block> {
         self.blocks.get(&height).cloned()
     }
 }

@@ -2,14 +2,12 @@
 //! here but by [`lucid_types::block::Block::verify`], or vouched for by a certificate.
 
 use lucid_score::aggregate::{ObservationError, check_observation};
-use lucid_score::median::weighted_median;
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
-use lucid_types::commit::Commit;
 use lucid_types::id::{NodeId, PoolId, StateRoot};
-use lucid_types::report::Reveal;
+use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::state::State;
 use crate::network::Network;
@@ -20,29 +18,26 @@ pub enum InvalidBlock {
     /// Another height or parent.
     #[error("the block does not follow the newest one")]
     NotNext,
-    /// The proposer is no validator of this height.
-    #[error("the proposer is no validator of this height")]
-    Proposer,
-    /// The time is not the median of the commits' times.
-    #[error("the time is {found}, the commits say {expected}")]
+    /// It is another validator's turn.
+    #[error("the block is not of the proposer of round {round}")]
+    Proposer {
+        /// The round that it says it was built in.
+        round: u32,
+    },
+    /// Too soon after its parent.
+    #[error("the time is {found}, and {least} is the least")]
     Time {
         /// In the block.
         found: UnixMillis,
-        /// As computed.
-        expected: UnixMillis,
+        /// The least.
+        least: UnixMillis,
     },
     /// The next validator set is another.
     #[error("the next validator set is another")]
     NextSet,
-    /// Commits for the block's own epoch come from too few.
-    #[error("commits of power {power} are not more than two thirds")]
-    TooFewCommits {
-        /// Their power.
-        power: u64,
-    },
-    /// A commit that cannot stand here.
-    #[error("commit of {validator}: {problem}")]
-    Commit {
+    /// A commitment that cannot stand here.
+    #[error("commitment of {validator}: {problem}")]
+    Commitment {
         /// Who signed it.
         validator: NodeId,
         /// Why not.
@@ -93,10 +88,10 @@ pub enum InvalidBlock {
     Overflow,
     /// Rows that the state names are not in this node's store: the store is damaged.
     #[error("the rows of epoch {0} are missing or damaged in this node's store")]
-    MissingRows(EpochNumber),
+    MissingRows(Epoch),
     /// Reveals that the state counts are not in the blocks of this node's store: the store is damaged.
     #[error("the reveals of epoch {0} are missing or damaged in this node's store")]
-    MissingReveals(EpochNumber),
+    MissingReveals(Epoch),
 }
 
 /// Checks everything that does not need the state after the block.
@@ -104,28 +99,23 @@ pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(
     if block.height != state.height.next() || block.parent != state.block {
         return Err(InvalidBlock::NotNext);
     }
-    let set = network.validators(block.height);
-    if set.get(&block.proposer).is_none() {
-        return Err(InvalidBlock::Proposer);
+    if network.validators(block.height).proposer(block.height, block.round).node != block.proposer {
+        return Err(InvalidBlock::Proposer { round: block.round });
     }
-    if block.next_set != network.validators(EpochNumber::new(block.height.get().saturating_add(2))).hash() {
+    let least = state.next_time(network);
+    if block.time < least {
+        return Err(InvalidBlock::Time { found: block.time, least });
+    }
+    if block.next_set != network.validators(block.height.plus(2)).hash() {
         return Err(InvalidBlock::NextSet);
     }
-    let key = |epoch: EpochNumber, signer: NodeId| (epoch, signer);
-    if let Some(pair) = unordered(&block.commits, |c| key(c.record.epoch, c.signer)) {
-        return Err(InvalidBlock::Commit { validator: pair.signer, problem: "out of order or twice" });
+    let key = |epoch: Epoch, signer: NodeId| (epoch, signer);
+    if let Some(pair) = unordered(&block.commitments, |c| key(c.record.epoch, c.signer)) {
+        return Err(InvalidBlock::Commitment { validator: pair.signer, problem: "out of order or twice" });
     }
-    for commit in &block.commits {
-        check_commit(network, state, commit)
-            .map_err(|problem| InvalidBlock::Commit { validator: commit.signer, problem })?;
-    }
-    let power: u64 = commits_of_epoch(block).map(|commit| set.power(&commit.signer)).sum();
-    if !set.is_quorum(power) {
-        return Err(InvalidBlock::TooFewCommits { power });
-    }
-    let expected = block_time(network, state, commits_of_epoch(block));
-    if block.time != expected {
-        return Err(InvalidBlock::Time { found: block.time, expected });
+    for commitment in &block.commitments {
+        check_commitment(network, state, commitment)
+            .map_err(|problem| InvalidBlock::Commitment { validator: commitment.signer, problem })?;
     }
     if let Some(pair) = unordered(&block.reveals, |r| key(r.record.report.epoch, r.signer)) {
         return Err(InvalidBlock::Reveal { validator: pair.signer, problem: "out of order or twice" });
@@ -143,39 +133,23 @@ fn unordered<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Option<&T> {
     items.windows(2).find(|pair| key(&pair[0]) >= key(&pair[1])).map(|pair| &pair[1])
 }
 
-/// The block's commits for the epoch that it closes.
-pub(crate) fn commits_of_epoch(block: &Block) -> impl Iterator<Item = &Signed<Commit>> {
-    block.commits.iter().filter(|commit| commit.record.epoch == block.height)
-}
-
-/// Power-weighted median of the times of the epoch's commits, and greater than the parent's.
-pub(crate) fn block_time<'a>(
-    network: &Network,
-    state: &State,
-    commits: impl IntoIterator<Item = &'a Signed<Commit>>,
-) -> UnixMillis {
-    let set = network.validators(state.height.next());
-    let power = |commit: &Signed<Commit>| (commit.record.time.get(), set.power(&commit.signer));
-    let mut times: Vec<_> = commits.into_iter().map(power).collect();
-    let median = weighted_median(&mut times).unwrap_or(0);
-    UnixMillis::new(median.max(state.time.get().saturating_add(1)))
-}
-
-/// Whether a commit may stand in the next block.
+/// Whether a commitment may stand in the next block.
 ///
 /// # Errors
 /// Why not.
-pub fn check_commit(network: &Network, state: &State, commit: &Signed<Commit>) -> Result<(), &'static str> {
+pub fn check_commitment(
+    network: &Network,
+    state: &State,
+    commitment: &Signed<ReportCommitment>,
+) -> Result<(), &'static str> {
     let height = state.height.next();
-    let epoch = &commit.record.epoch;
-    let oldest = height.get().saturating_sub(network.policy().commit_window - 1).max(1);
-    if *epoch > height || epoch.get() < oldest {
-        return Err("its epoch's window is not open");
-    }
-    if network.validators(*epoch).get(&commit.signer).is_none() {
+    let pending = state.pending.get(&commitment.record.epoch);
+    let open = pending.filter(|pending| pending.windows(network).commitments().contains(&height));
+    let Some(pending) = open else { return Err("its epoch's window is not open") };
+    if network.validators(pending.closed_in).get(&commitment.signer).is_none() {
         return Err("the signer is no validator of the epoch");
     }
-    if state.pending.get(epoch).is_some_and(|pending| pending.commits.contains_key(&commit.signer)) {
+    if pending.commitments.contains_key(&commitment.signer) {
         return Err("the signer has committed already");
     }
     Ok(())
@@ -188,14 +162,10 @@ pub fn check_commit(network: &Network, state: &State, commit: &Signed<Commit>) -
 pub fn check_reveal(network: &Network, state: &State, reveal: &Signed<Reveal>) -> Result<(), InvalidBlock> {
     let validator = reveal.signer;
     let refuse = |problem| Err(InvalidBlock::Reveal { validator, problem });
-    let (epoch, window) = (reveal.record.report.epoch, network.policy().commit_window);
-    let height = state.height.next().get();
-    let open = epoch.get().saturating_add(window)..epoch.get().saturating_add(2 * window);
-    if !open.contains(&height) {
-        return refuse("its epoch's window is not open");
-    }
-    let Some(pending) = state.pending.get(&epoch) else { return refuse("there are no commits for its epoch") };
-    let Some(commitment) = pending.commits.get(&validator) else { return refuse("the signer did not commit") };
+    let pending = state.pending.get(&reveal.record.report.epoch);
+    let open = pending.filter(|pending| pending.windows(network).reveals().contains(&state.height.next()));
+    let Some(pending) = open else { return refuse("its epoch's window is not open") };
+    let Some(commitment) = pending.commitments.get(&validator) else { return refuse("the signer did not commit") };
     if pending.revealed.contains(&validator) {
         return refuse("the signer has revealed already");
     }

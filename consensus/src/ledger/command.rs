@@ -66,7 +66,7 @@ pub(crate) fn apply(
         return Err("its time is over");
     }
     let pool = network.pool(id).ok_or("there is no such pool")?;
-    let under_way = state.height.get().div_ceil(network.policy().settle_every);
+    let under_way = state.closed.next().get().div_ceil(network.policy().settle_every);
     let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
     // What members earn in the settlement that is under way comes under a root that they can claim by. A settlement is computed
     // some epochs after its last one: until then the next one is under way already.

@@ -1,6 +1,6 @@
 //! The state after a block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_score::aggregate::{aggregate, enough_reporters};
 use lucid_score::committee;
@@ -12,17 +12,27 @@ use lucid_types::payout_tree::OwedAccount;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Decided;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
+use lucid_types::validator::ValidatorSet;
 
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check};
-use crate::ledger::state::{EpochRows, PendingEpoch, State};
+use crate::ledger::state::{EpochRows, OpenEpoch, PendingEpoch, State, seed};
 use crate::ledger::{command, settle};
 use crate::network::Network;
 
 /// What a block did, for history and for those who act on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Epochs that had ended were closed.
+    Closed {
+        /// The first of them.
+        first: Epoch,
+        /// The last.
+        last: Epoch,
+        /// Whether the first is measured; the others never are.
+        is_measured: bool,
+    },
     /// A leader was elected.
     Elected {
         /// The pool.
@@ -123,16 +133,16 @@ pub(crate) fn transition(
         })?;
     }
     let reissued = new_roots(before, &state);
-    let rows = match network.finalised_by(block.height) {
+    let is_final = |(_, pending): &(&Epoch, &PendingEpoch)| pending.windows(network).final_in() == block.height;
+    let rows = match state.pending.iter().find(is_final).map(|(epoch, _)| *epoch) {
         Some(epoch) => Some(finalise(network, &mut state, epoch, block, archive)?),
         None => None,
     };
     if let Some(rows) = &rows {
         settle::add_shares(network, &mut state, rows)?;
-        settle::settle(network, &mut state, rows.epoch, &mut events)?;
     }
-    let oldest_beacon = block.height.get().saturating_sub(2 * network.policy().commit_window);
-    state.beacons.retain(|epoch, _| epoch.get() >= oldest_beacon);
+    events.extend(close_epochs(network, &mut state));
+    settle::settle(network, &mut state, &before.beacon, &mut events)?;
     let payout_roots = new_roots(before, &state);
     // One that a settlement of this block has replaced was never issued.
     events.extend(reissued.into_iter().filter(|root| payout_roots.contains(root)).map(Event::Reissued));
@@ -146,37 +156,62 @@ fn new_roots(before: &State, after: &State) -> Vec<SettlementRoot> {
     changed.filter_map(|id| newest(after, id)).collect()
 }
 
-/// Notes the block's commits and reveals.
+/// Notes the block's commitments and reveals, which have been checked.
 fn record(state: &mut State, block: &Block) {
-    for commit in &block.commits {
-        let pending = state.pending.entry(commit.record.epoch).or_default();
-        pending.commits.insert(commit.signer, commit.record.report);
+    for commitment in &block.commitments {
+        if let Some(pending) = state.pending.get_mut(&commitment.record.epoch) {
+            pending.commitments.insert(commitment.signer, commitment.record.report);
+        }
     }
     for reveal in &block.reveals {
-        let pending = state.pending.entry(reveal.record.report.epoch).or_default();
-        pending.revealed.insert(reveal.signer);
+        if let Some(pending) = state.pending.get_mut(&reveal.record.report.epoch) {
+            pending.revealed.insert(reveal.signer);
+        }
     }
+}
+
+/// Closes the epochs that have ended by the block's time. The first of them has been measured if the one before was closed in
+/// time; the others were over before their seeds were known. The next one is measured if half of it is left.
+fn close_epochs(network: &Network, state: &mut State) -> Option<Event> {
+    let (genesis, first) = (network.genesis(), state.closed.next());
+    let last = genesis.epoch_at(state.time).previous();
+    if last < first {
+        return None;
+    }
+    let is_measured = state.open.is_measured;
+    if is_measured {
+        let (closed_in, seed) = (state.height, state.open.seed);
+        let pending = PendingEpoch { closed_in, seed, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
+        state.pending.insert(first, pending);
+    }
+    let next = last.next();
+    state.closed = last;
+    state.open = OpenEpoch {
+        seed: seed(&state.beacon, next),
+        is_measured: state.time <= genesis.epoch_start(next).after(network.policy().epoch() / 2),
+    };
+    Some(Event::Closed { first, last, is_measured })
 }
 
 /// Makes the scores of `epoch` final: medians, standings, rows, and the next random beacon.
 fn finalise(
     network: &Network,
     state: &mut State,
-    epoch: EpochNumber,
+    epoch: Epoch,
     block: &Block,
     archive: &dyn Archive,
 ) -> Result<EpochRows, InvalidBlock> {
     let policy = network.policy();
+    let Some(pending) = state.pending.remove(&epoch) else { return Err(InvalidBlock::MissingReveals(epoch)) };
     forget(state, epoch, policy.credits_window, archive, true)?;
     forget(state, epoch, policy.history_window, archive, false)?;
-    let pending = state.pending.remove(&epoch).unwrap_or_default();
-    let earlier = earlier_blocks(network, epoch, block, archive)?;
+    let earlier = earlier_blocks(network, epoch, &pending, block, archive)?;
     let reveals = reveals_of(network, epoch, &pending, &earlier, block)?;
-    let beacon = state.beacons.get(&epoch).copied().unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
+    let set = network.validators(pending.closed_in);
     let mut rows = Vec::new();
     for worker in network.workers() {
-        let committee = committee::draw(network.validators(epoch), &beacon, worker, policy.committee_size);
-        let observations = observations_of(network, epoch, &reveals, &worker.node, &committee);
+        let committee = committee::draw(set, &pending.seed, worker, policy.committee_size);
+        let observations = observations_of(set, &reveals, &worker.node, &committee);
         if !enough_reporters(observations.len(), committee.len()) {
             continue;
         }
@@ -188,22 +223,24 @@ fn finalise(
     state.row_roots.insert(epoch, rows.root());
     let longest = policy.credits_window.max(policy.history_window);
     state.row_roots.retain(|e, _| e.get().saturating_add(longest) > epoch.get());
-    next_beacon(network, state, epoch, &reveals);
+    state.scored = epoch;
+    state.beacon = next_beacon(&state.beacon, &reveals);
     Ok(rows)
 }
 
 /// The revealed reports of an epoch by validator.
 type Reveals<'a> = BTreeMap<NodeId, &'a Reveal>;
 
-/// The blocks before `block` in which reveals of `epoch` may stand. Without commits for it there are none.
+/// The blocks before `block` in which reveals of `epoch` may stand.
 fn earlier_blocks(
     network: &Network,
-    epoch: EpochNumber,
+    epoch: Epoch,
+    pending: &PendingEpoch,
     block: &Block,
     archive: &dyn Archive,
 ) -> Result<Vec<Block>, InvalidBlock> {
-    let first = epoch.get().saturating_add(network.policy().commit_window);
-    let heights = (first..block.height.get()).map(EpochNumber::new);
+    let first = pending.windows(network).reveals().start().get();
+    let heights = (first..block.height.get()).map(Height::new);
     heights.map(|height| archive.block(height).ok_or(InvalidBlock::MissingReveals(epoch))).collect()
 }
 
@@ -211,13 +248,13 @@ fn earlier_blocks(
 /// has kept what they committed to: together exactly what the state says they did.
 fn reveals_of<'a>(
     network: &Network,
-    epoch: EpochNumber,
+    epoch: Epoch,
     pending: &PendingEpoch,
     earlier: &'a [Block],
     block: &'a Block,
 ) -> Result<Reveals<'a>, InvalidBlock> {
     let is_committed = |reveal: &&Signed<Reveal>| {
-        pending.commits.get(&reveal.signer) == Some(&reveal.record.commitment(network.id(), &reveal.signer))
+        pending.commitments.get(&reveal.signer) == Some(&reveal.record.commitment(network.id(), &reveal.signer))
     };
     let of_epoch = |reveal: &&Signed<Reveal>| reveal.record.report.epoch == epoch;
     let before = earlier.iter().flat_map(|block| &block.reveals).filter(of_epoch).filter(is_committed);
@@ -228,13 +265,11 @@ fn reveals_of<'a>(
 
 /// The committee's revealed observations of one worker, with the reporters' power.
 fn observations_of<'a>(
-    network: &Network,
-    epoch: EpochNumber,
+    set: &ValidatorSet,
     reveals: &Reveals<'a>,
     worker: &NodeId,
     committee: &[NodeId],
 ) -> Vec<(u64, &'a lucid_types::report::Observation)> {
-    let set = network.validators(epoch);
     let of = |validator: &NodeId| {
         let Reveal { report, .. } = reveals.get(validator)?;
         let found = report.observations.binary_search_by_key(worker, |o| o.worker).ok()?;
@@ -243,41 +278,39 @@ fn observations_of<'a>(
     committee.iter().filter_map(of).collect()
 }
 
-/// Takes the epoch that leaves a window out of the running sums.
+/// Takes the epochs that leave a window with `epoch` out of the running sums: those since the epoch that was scored last.
 fn forget(
     state: &mut State,
-    epoch: EpochNumber,
+    epoch: Epoch,
     window: u64,
     archive: &dyn Archive,
     credits_window: bool,
 ) -> Result<(), InvalidBlock> {
-    let Some(leaving) = epoch.get().checked_sub(window).filter(|e| *e > 0).map(EpochNumber::new) else {
-        return Ok(());
-    };
-    let Some(root) = state.row_roots.get(&leaving) else { return Ok(()) };
-    let rows = archive.rows(leaving).filter(|rows| rows.root() == *root);
-    for row in rows.ok_or(InvalidBlock::MissingRows(leaving))?.rows {
-        let Some(standing) = state.standings.get_mut(&row.worker) else { continue };
-        let leaving = LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms };
-        if credits_window {
-            standing.leave_credits_window(leaving);
-        } else {
-            standing.leave_history_window(leaving);
+    let leaves_with = |row: Epoch| row.get().saturating_add(window);
+    let is_leaving = |row: Epoch| leaves_with(row) > state.scored.get() && leaves_with(row) <= epoch.get();
+    let leaving = state.row_roots.iter().filter(|(row, _)| is_leaving(**row));
+    let leaving: Vec<_> = leaving.map(|(epoch, root)| (*epoch, *root)).collect();
+    for (epoch, root) in leaving {
+        let rows = archive.rows(epoch).filter(|rows| rows.root() == root);
+        for row in rows.ok_or(InvalidBlock::MissingRows(epoch))?.rows {
+            let Some(standing) = state.standings.get_mut(&row.worker) else { continue };
+            let leaving = LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms };
+            if credits_window {
+                standing.leave_credits_window(leaving);
+            } else {
+                standing.leave_history_window(leaving);
+            }
         }
     }
     Ok(())
 }
 
-/// `beacon(e + 2W + 1) = BLAKE3(beacon(e + 2W), the epoch's revealed salts by validator id)`.
-fn next_beacon(network: &Network, state: &mut State, epoch: EpochNumber, reveals: &Reveals<'_>) {
-    let last = epoch.get().saturating_add(2 * network.policy().commit_window);
-    let previous = state.beacons.get(&EpochNumber::new(last)).copied();
-    let previous = previous.unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
-    let mut parts: Vec<&[u8]> = vec![previous.as_bytes()];
+/// The next random beacon: BLAKE3 of the one before and the epoch's revealed salts, by validator id.
+fn next_beacon(beacon: &Hash, reveals: &Reveals<'_>) -> Hash {
+    let mut parts: Vec<&[u8]> = vec![beacon.as_bytes()];
     for (validator, reveal) in reveals {
         parts.push(validator.as_bytes());
         parts.push(&reveal.salt);
     }
-    let next = Hash::derive("lucid random beacon 1", &parts);
-    state.beacons.insert(EpochNumber::new(last).next(), next);
+    Hash::derive("lucid random beacon 1", &parts)
 }

@@ -9,7 +9,7 @@ use lucid_types::genesis::{GenesisPool, SplitRule};
 use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::UnixMillis;
 
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::MAX_PROMISED;
@@ -39,36 +39,45 @@ pub(crate) fn add_shares(network: &Network, state: &mut State, rows: &EpochRows)
     Ok(())
 }
 
-/// The settlement that ends with `epoch`, unless the policy has stopped them.
-fn settlement_ending_with(network: &Network, state: &State, epoch: EpochNumber) -> Option<u64> {
-    let policy = network.policy();
-    let stopped = policy.last_settlement != 0 && state.height.get() > policy.last_settlement;
-    (epoch.get().is_multiple_of(policy.settle_every) && !stopped).then_some(epoch.get() / policy.settle_every)
-}
-
-/// Computes the settlement whose last epoch has become final, if one has.
+/// Computes the settlements all of whose epochs are final now. Of several at once, only the first can have measured epochs: the
+/// others were over before anybody knew their seeds. `beacon` is that before the block: its proposer could not choose it.
 pub(crate) fn settle(
     network: &Network,
     state: &mut State,
-    epoch: EpochNumber,
+    beacon: &Hash,
     events: &mut Vec<Event>,
 ) -> Result<(), InvalidBlock> {
-    let Some(settlement) = settlement_ending_with(network, state, epoch) else { return Ok(()) };
+    let policy = network.policy();
+    let last = state.final_through().get() / policy.settle_every;
+    let last = policy.last_settlement.map_or(last, |end| last.min(end));
     for (id, pool) in network.pools() {
-        let is_measured = state.pools.get(id).is_some_and(|accounts| !accounts.shares.is_empty());
-        if let Some(accounts) = state.pools.get_mut(id) {
-            accounts.settled = settlement;
-            reward(network, accounts, (id, pool), settlement)?;
+        let Some(accounts) = state.pools.get_mut(id) else { continue };
+        if accounts.settled >= last {
+            continue;
         }
+        let settlement = accounts.settled.saturating_add(1);
+        let is_measured = !accounts.shares.is_empty();
+        accounts.settled = settlement;
+        reward(network, accounts, (id, pool), settlement)?;
         if is_measured {
-            elect(network, state, id, pool, settlement, events);
+            elect(network, state, (id, pool), settlement, beacon, events);
         }
         let time = state.time;
-        if let Some(accounts) = state.pools.get_mut(id) {
-            events
-                .extend(make_root(network, accounts, id, settlement, time)?.map(|made| Event::Settled(Box::new(made))));
-        }
+        let Some(accounts) = state.pools.get_mut(id) else { continue };
+        events.extend(make_root(network, accounts, id, settlement, time)?.map(|made| Event::Settled(Box::new(made))));
+        carry(accounts, pool, last)?;
     }
+    Ok(())
+}
+
+/// Carries the budgets of settlements without a measured epoch, up to `last`.
+fn carry(accounts: &mut PoolState, pool: &GenesisPool, last: u64) -> Result<(), InvalidBlock> {
+    let n = last.saturating_sub(accounts.settled);
+    let budgets = MicroUsdt::new(pool.budget.get().saturating_mul(n));
+    let budgets = budgets.min(MAX_PROMISED.saturating_sub(accounts.budgets));
+    add(&mut accounts.budgets, budgets)?;
+    add(&mut accounts.carried, budgets)?;
+    accounts.settled = last;
     Ok(())
 }
 
@@ -172,15 +181,12 @@ fn release(accounts: &mut PoolState, settlement: u64) -> Result<(), InvalidBlock
 fn elect(
     network: &Network,
     state: &mut State,
-    id: &PoolId,
-    pool: &GenesisPool,
+    (id, pool): (&PoolId, &GenesisPool),
     settlement: u64,
+    beacon: &Hash,
     events: &mut Vec<Event>,
 ) {
     let policy = network.policy();
-    // The beacon of the next epoch was fixed by the block before this one: its proposer could not choose it.
-    let beacon = state.beacons.get(&state.height.next()).copied();
-    let beacon = beacon.unwrap_or(Hash::from_bytes(*network.id().as_bytes()));
     let Some(accounts) = state.pools.get_mut(id) else { return };
     let candidate = |node: &NodeId| {
         let standing = state.standings.get(node)?;
@@ -193,7 +199,7 @@ fn elect(
         })
     };
     let candidates: Vec<_> = pool.members.iter().filter_map(candidate).collect();
-    let mut order = order(&candidates, settlement, policy.leader_cooldown, &beacon);
+    let mut order = order(&candidates, settlement, policy.leader_cooldown, beacon);
     order.truncate(usize::try_from(policy.leader_successors).unwrap_or(usize::MAX).saturating_add(1));
     if let Some(leader) = order.first() {
         accounts.last_led.insert(*leader, settlement);

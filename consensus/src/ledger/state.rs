@@ -1,6 +1,7 @@
 //! What the network knows after a block.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::MicroUsdt;
@@ -9,7 +10,7 @@ use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::AccountId;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::root::{leaf, merkle_root};
@@ -19,19 +20,25 @@ use crate::network::Network;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Height of the newest block.
-    pub height: EpochNumber,
+    pub height: Height,
     /// Hash of the newest block; the network id at height 0. Not part of the root, which the block itself carries.
     pub block: BlockHash,
     /// Time of the newest block; the genesis time at height 0.
     pub time: UnixMillis,
-    /// Random beacons by epoch, those that are still needed.
-    pub beacons: BTreeMap<EpochNumber, Hash>,
-    /// Epochs whose scores are not final yet.
-    pub pending: BTreeMap<EpochNumber, PendingEpoch>,
+    /// The random beacon.
+    pub beacon: Hash,
+    /// The newest epoch that a block has closed; 0 before the first.
+    pub closed: Epoch,
+    /// The epoch after it.
+    pub open: OpenEpoch,
+    /// Closed epochs whose scores are not final yet: those that were measured.
+    pub pending: BTreeMap<Epoch, PendingEpoch>,
+    /// The newest epoch with scores.
+    pub scored: Epoch,
     /// Running sums of every worker.
     pub standings: BTreeMap<NodeId, Standing>,
     /// Roots of the rows of the epochs that are still in a window.
-    pub row_roots: BTreeMap<EpochNumber, Hash>,
+    pub row_roots: BTreeMap<Epoch, Hash>,
     /// The pools.
     pub pools: BTreeMap<PoolId, PoolState>,
 }
@@ -40,13 +47,34 @@ impl Wire for State {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
 }
 
-/// An epoch between its first commit and its final scores.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What is known of an epoch before it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenEpoch {
+    /// What everything random in it is drawn from.
+    pub seed: Hash,
+    /// Whether the epoch before was closed in time, at most half an epoch late. If it was not, nobody could know the seed early
+    /// enough, and the epoch has no scores.
+    pub is_measured: bool,
+}
+
+/// A closed epoch whose scores are not final yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingEpoch {
-    /// Committed report hashes by validator.
-    pub commits: BTreeMap<NodeId, Hash>,
+    /// The block that closed it.
+    pub closed_in: Height,
+    /// Its seed.
+    pub seed: Hash,
+    /// Commitments to reports, by validator.
+    pub commitments: BTreeMap<NodeId, Hash>,
     /// Who has revealed its report: the reports themselves stand in the blocks.
     pub revealed: BTreeSet<NodeId>,
+}
+
+impl PendingEpoch {
+    /// The blocks in which its commitments and reveals may stand.
+    pub const fn windows(&self, network: &Network) -> Windows {
+        Windows::new(self.closed_in, network.policy().report_window)
+    }
 }
 
 /// A pool's accounts. Always `owed() + held() + fees + carried == budgets` (invariant 4).
@@ -126,7 +154,7 @@ pub struct Election {
     /// The settlement.
     pub settlement: u64,
     /// The block that elected.
-    pub height: EpochNumber,
+    pub height: Height,
     /// That block's time.
     pub time: UnixMillis,
     /// The leader first, then its successors in order. Empty if nobody can lead.
@@ -224,7 +252,7 @@ impl PoolState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochRows {
     /// The epoch.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// One row for each worker that was measured.
     pub rows: Vec<ScoreRow>,
 }
@@ -244,25 +272,27 @@ impl EpochRows {
 /// The part of the state that is one leaf.
 #[derive(Serialize)]
 struct Head<'a> {
-    height: EpochNumber,
+    height: Height,
     time: UnixMillis,
-    beacons: &'a BTreeMap<EpochNumber, Hash>,
-    row_roots: &'a BTreeMap<EpochNumber, Hash>,
+    beacon: &'a Hash,
+    closed: Epoch,
+    open: &'a OpenEpoch,
+    scored: Epoch,
+    row_roots: &'a BTreeMap<Epoch, Hash>,
 }
 
 impl State {
     /// The state before block 1.
     pub fn genesis(network: &Network) -> Self {
-        let last = 2 * network.policy().commit_window + 1;
-        let beacon = |epoch: u64| {
-            let parts: [&[u8]; 2] = [network.id().as_bytes(), &epoch.to_le_bytes()];
-            (EpochNumber::new(epoch), Hash::derive("lucid first beacons 1", &parts))
-        };
+        let beacon = Hash::derive("lucid first beacon 1", &[network.id().as_bytes()]);
         Self {
-            height: EpochNumber::ZERO,
+            height: Height::ZERO,
             block: BlockHash::from(*network.id()),
             time: network.genesis().genesis_time,
-            beacons: (1..=last).map(beacon).collect(),
+            beacon,
+            closed: Epoch::ZERO,
+            open: OpenEpoch { seed: seed(&beacon, Epoch::new(1)), is_measured: true },
+            scored: Epoch::ZERO,
             pending: BTreeMap::new(),
             standings: network.workers().map(|worker| (worker.node, Standing::default())).collect(),
             row_roots: BTreeMap::new(),
@@ -272,7 +302,9 @@ impl State {
 
     /// The Merkle root over all of the state but the newest block's own hash.
     pub fn root(&self) -> StateRoot {
-        let head = Head { height: self.height, time: self.time, beacons: &self.beacons, row_roots: &self.row_roots };
+        let Self { height, time, closed, scored, .. } = *self;
+        let (beacon, open, row_roots) = (&self.beacon, &self.open, &self.row_roots);
+        let head = Head { height, time, beacon, closed, open, scored, row_roots };
         let mut leaves = vec![leaf(&[0], &encode(&head))];
         let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
         leaves.extend(self.standings.iter().map(|(id, standing)| leaf(&keyed(1, id.as_bytes()), &encode(standing))));
@@ -282,8 +314,26 @@ impl State {
         StateRoot::from_bytes(*merkle_root(&leaves).as_bytes())
     }
 
+    /// The epoch up to which scores are final, or will never be given.
+    pub fn final_through(&self) -> Epoch {
+        self.pending.keys().next().map_or(self.closed, |first| first.previous())
+    }
+
+    /// The least time of the next block.
+    pub fn next_time(&self, network: &Network) -> UnixMillis {
+        let policy = network.policy();
+        let has_window = !self.pending.is_empty();
+        let interval = if has_window { policy.window_block_min_ms } else { policy.block_min_ms };
+        self.time.after(Duration::from_millis(interval))
+    }
+
     /// Whether every pool's accounts add up to the micro-USDT (invariant 4).
     pub fn accounts_balance(&self) -> bool {
         self.pools.values().all(PoolState::is_balanced)
     }
+}
+
+/// The seed of an epoch: BLAKE3 of the beacon of the block that closes the epoch before, and the epoch's number.
+pub(crate) fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
+    Hash::derive("lucid epoch seed 1", &[beacon.as_bytes(), &epoch.get().to_le_bytes()])
 }

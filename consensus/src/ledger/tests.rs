@@ -5,6 +5,7 @@
 mod building;
 mod chain;
 mod commands;
+mod epochs;
 mod refusals;
 mod roots;
 mod settlement;

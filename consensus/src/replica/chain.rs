@@ -142,7 +142,7 @@ impl Replica {
         self.state = stored.applied.state.clone();
         effects.push(Effect::Store(Box::new(stored)));
         self.started = false;
-        self.heard = false;
+        self.heard = std::mem::take(&mut self.heard_next);
         self.log.clear();
         self.built.clear();
         self.build_wanted = None;
@@ -150,6 +150,8 @@ impl Replica {
         let next = self.state.height.next();
         self.missing.retain(|_, missing| missing.height >= next);
         self.unannounced.clear();
+        self.arrivals.clear();
+        self.untimely.clear();
         self.certified = None;
         self.pull_at = None;
         self.adopted_at = now;

@@ -4,9 +4,11 @@
 //! shell calls it with [`Input::Tick`] at [`Replica::next_wakeup`].
 //!
 //! ```text
-//!  epoch e ends ──▶ Report ──▶ own commit: persisted, gossiped
-//!  commits complete, or grace over ──▶ engine starts height e ──▶ votes ──▶ Decided
-//!  Decided, certificate or sync ──▶ adopt: Store in one batch ──▶ reveals of the epoch ──▶ next height
+//!  an epoch has ended, a window is open, or an item waits ──▶ Wake ──▶ the engine starts the next height
+//!  own turn ──▶ wait for reports, at most the grace ──▶ proposal ──▶ votes ──▶ Decided
+//!  Decided, certificate or sync ──▶ adopt: Store in one batch
+//!      ├─ it closed an epoch ──▶ Report ──▶ own commitment: persisted, gossiped
+//!      └─ a reveal window opens ──▶ own reveal: gossiped
 //! ```
 
 mod chain;
@@ -23,7 +25,7 @@ use lucid_types::certificate::Certificate;
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::key::NodeKey;
 use lucid_types::signed::Verified;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 pub use crate::replica::types::{Effect, Gossip, Input, OwnReport, Restore, RoundMessage, Stored};
 
@@ -36,7 +38,7 @@ use crate::ledger::execute::Applied;
 use crate::ledger::state::State;
 use crate::network::Network;
 use crate::replica::recent::Recent;
-use crate::reports::Reports;
+use crate::reports::{Reports, awaits_commitment};
 
 /// Bodies kept for the next height, and for the one after it.
 const MAX_CANDIDATES: usize = 64;
@@ -63,7 +65,7 @@ struct Candidate {
 /// A proposed block that is not here yet.
 #[derive(Clone, Debug)]
 struct Missing {
-    height: EpochNumber,
+    height: Height,
     /// The rounds that its announcer proposes it in.
     rounds: BTreeSet<u32>,
     ask_at: UnixMillis,
@@ -82,23 +84,30 @@ pub struct Replica {
     log: Vec<WalEntry>,
     /// What this node built to propose, by round of the next height.
     built: BTreeMap<u32, BlockHash>,
-    /// A round whose block could not be built yet for lack of commits.
+    /// A round of this node's, whose block waits for reports.
     build_wanted: Option<u32>,
     reports: Reports,
     commands: PendingCommands,
-    own: BTreeMap<EpochNumber, OwnReport>,
+    own: BTreeMap<Epoch, OwnReport>,
     candidates: BTreeMap<BlockHash, Candidate>,
     /// By who announced it.
     missing: BTreeMap<(NodeId, BlockHash), Missing>,
     early: Vec<Verified<Block>>,
     unannounced: VecDeque<Verified<Block>>,
+    /// The first proposal of each round without a proof-of-lock, and when it came.
+    arrivals: BTreeMap<u32, (BlockHash, UnixMillis)>,
+    /// Blocks whose time is not what the clock said when they were proposed. The engine is told of them when it waits for the
+    /// round's proposal no longer.
+    untimely: BTreeSet<(u32, BlockHash)>,
     /// A certificate for the next height whose block is not here yet.
     certified: Option<Verified<Certificate>>,
     /// Whether a peer has sent something of the next height's rounds.
     heard: bool,
+    /// The same of the height after it: this node is a block behind.
+    heard_next: bool,
     /// When the newest block was adopted, by the local clock.
     adopted_at: UnixMillis,
-    /// When to ask peers for commits and reveals again.
+    /// When to ask peers for commitments and reveals again.
     pull_at: Option<UnixMillis>,
     liveness_sequence: u64,
     /// The time of the last call.
@@ -118,9 +127,8 @@ impl Replica {
         let next = state.height.next();
         let set = network.validators(next);
         let is_validator = may_vote && set.get(&key.node_id()).is_some();
-        let engine =
-            is_validator.then(|| Engine::new(*network.id(), key.clone(), set, state.height, network.policy().epoch()));
-        let archive = Recent::new(archive, network.policy().commit_window);
+        let engine = is_validator.then(|| Engine::new(*network.id(), key.clone(), set, state.height, network.policy()));
+        let archive = Recent::new(archive, network.policy().report_window);
         let mut replica = Self {
             network,
             key,
@@ -138,8 +146,11 @@ impl Replica {
             missing: BTreeMap::new(),
             early: Vec::new(),
             unannounced: VecDeque::new(),
+            arrivals: BTreeMap::new(),
+            untimely: BTreeSet::new(),
             certified: None,
             heard: false,
+            heard_next: false,
             adopted_at: now,
             pull_at: None,
             liveness_sequence,
@@ -155,7 +166,7 @@ impl Replica {
         &self.state
     }
 
-    /// Commits and reveals that wait for a block.
+    /// Commitments and reveals that wait for a block.
     pub const fn reports(&self) -> &Reports {
         &self.reports
     }
@@ -170,15 +181,14 @@ impl Replica {
         self.engine.is_some()
     }
 
-    /// The epochs that have ended by `now`, whose commit may still count, and for which this validator has none.
-    pub fn epochs_to_report(&self, now: UnixMillis) -> Vec<EpochNumber> {
+    /// The closed epochs for which this validator has no commitment, and a block could still carry one.
+    pub fn epochs_to_report(&self) -> Vec<Epoch> {
         if self.engine.is_none() {
             return Vec::new();
         }
-        let ended = self.network.genesis().epoch_at(now).previous();
-        let newest = ended.get().min(self.state.height.get().saturating_add(crate::reports::MAX_AHEAD));
-        let open = (self.state.height.next().get()..=newest).map(EpochNumber::new);
-        open.filter(|epoch| !self.own.contains_key(epoch)).collect()
+        let me = self.key.node_id();
+        let is_open = |epoch: &Epoch| awaits_commitment(&self.network, &self.state, (*epoch, me));
+        self.state.pending.keys().filter(|epoch| is_open(epoch) && !self.own.contains_key(epoch)).copied().collect()
     }
 
     /// Handles an input; the effects are to be carried out in order.
@@ -188,8 +198,8 @@ impl Replica {
         let mut effects = Vec::new();
         match input {
             Input::Tick => {}
-            Input::Commit(commit) => {
-                self.reports.add_commit(&self.network, &self.state, commit);
+            Input::Commitment(commitment) => {
+                self.reports.add_commitment(&self.network, &self.state, commitment);
             }
             Input::Reveal(reveal) => {
                 self.reports.add_reveal(&self.network, &self.state, reveal);
@@ -202,7 +212,7 @@ impl Replica {
             Input::Command(command) => {
                 self.commands.add(&self.network, &self.state, command);
             }
-            Input::Report { report, salt } => self.on_report(now, report, salt, &mut effects),
+            Input::Report { report, salt } => self.on_report(report, salt, &mut effects),
         }
         self.proceed(now, &mut effects);
         effects
@@ -226,11 +236,17 @@ impl Replica {
 
     /// Everything that time or newly arrived reports make possible.
     fn proceed(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        self.start_if_due(now, effects);
-        if let Some(round) = self.build_wanted {
-            self.build(now, round, effects);
+        loop {
+            let height = self.state.height;
+            self.start_if_due(now, effects);
+            self.build_if_wanted(now, effects);
+            self.tick_engine(now, effects);
+            self.announce_untimely(now, effects);
+            // A block may have been decided whose successor is due already.
+            if self.state.height == height {
+                break;
+            }
         }
-        self.tick_engine(now, effects);
         self.ask_for_missing(now, effects);
     }
 
@@ -239,7 +255,8 @@ impl Replica {
         let engine = self.engine.as_ref().filter(|_| self.started).and_then(Engine::next_timeout);
         let next = self.state.height.next();
         let missing = self.missing.values().filter(|m| m.height == next).map(|missing| missing.ask_at).min();
-        [engine, missing, self.pull_at, self.next_start()].into_iter().flatten().filter(|at| *at > now).min()
+        let build = self.build_wanted.map(|_| self.grace_end());
+        [engine, missing, self.pull_at, self.next_start(now), build].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// Whether the engine works on the next height.

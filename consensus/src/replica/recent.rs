@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lucid_types::block::Block;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 
 use crate::ledger::archive::Archive;
 use crate::ledger::state::EpochRows;
@@ -18,9 +18,9 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// In a network in which reveals may stand in `commit_window` successive blocks.
-    pub(super) fn new(stored: Arc<dyn Archive + Send + Sync>, commit_window: u64) -> Self {
-        Self { stored, newest: VecDeque::new(), kept: usize::try_from(commit_window).unwrap_or(usize::MAX) }
+    /// In a network in which reveals may stand in `report_window` successive blocks.
+    pub(super) fn new(stored: Arc<dyn Archive + Send + Sync>, report_window: u64) -> Self {
+        Self { stored, newest: VecDeque::new(), kept: usize::try_from(report_window).unwrap_or(usize::MAX) }
     }
 
     pub(super) fn push(&mut self, block: Block) {
@@ -32,11 +32,11 @@ impl Recent {
 }
 
 impl Archive for Recent {
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
         self.stored.rows(epoch)
     }
 
-    fn block(&self, height: EpochNumber) -> Option<Block> {
+    fn block(&self, height: Height) -> Option<Block> {
         let newest = self.newest.iter().find(|block| block.height == height).cloned();
         newest.or_else(|| self.stored.block(height))
     }

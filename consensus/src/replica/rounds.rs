@@ -6,12 +6,12 @@ use std::time::Duration;
 use lucid_types::id::BlockHash;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::Proposal;
 
 use crate::engine::wal::WalEntry;
 use crate::engine::{MAX_ROUNDS_AHEAD, Output, bodies};
-use crate::ledger::build::build;
+use crate::ledger::build::{Turn, build};
 use crate::replica::{Candidate, Effect, Gossip, MAX_MISSING_EACH, Missing, Replica, RoundMessage, Stored};
 
 /// A body usually arrives by gossip right after its proposal: ask for it only then.
@@ -38,7 +38,7 @@ impl Replica {
         }
     }
 
-    fn is_next(&self, height: EpochNumber) -> bool {
+    fn is_next(&self, height: Height) -> bool {
         height == self.state.height.next()
     }
 
@@ -46,12 +46,15 @@ impl Replica {
         let height = match message {
             RoundMessage::Proposal(proposal) => proposal.record.height,
             RoundMessage::Vote(vote) => vote.record.height,
+            RoundMessage::Wake(wake) => wake.record.height,
         };
         // The engine keeps what is for the height after the next one until it gets there.
         if !self.is_next(height) && !self.is_next(height.previous()) {
             return;
         }
-        self.heard |= self.is_next(height);
+        let is_next = self.is_next(height);
+        self.heard |= is_next;
+        self.heard_next |= !is_next;
         if let RoundMessage::Proposal(proposal) = message {
             self.on_proposal(now, proposal, effects);
         }
@@ -63,6 +66,7 @@ impl Replica {
         let outputs = match message {
             RoundMessage::Proposal(proposal) => engine.proposal(now, proposal),
             RoundMessage::Vote(vote) => engine.vote(now, vote),
+            RoundMessage::Wake(_) => return,
         };
         self.carry_out(now, outputs, effects);
     }
@@ -71,10 +75,17 @@ impl Replica {
     /// proposer's, and rounds that the core would not listen to yet, are ignored: the core keeps two blocks for a round,
     /// whoever named them.
     fn on_proposal(&mut self, now: UnixMillis, proposal: &Signed<Proposal>, effects: &mut Vec<Effect>) {
-        let Proposal { height, round, block, .. } = proposal.record;
+        let Proposal { height, round, block, pol_round } = proposal.record;
+        // A proof-of-lock is of an earlier round.
+        if pol_round.is_some_and(|pol| pol >= round) {
+            return;
+        }
         let is_far = round > self.round().unwrap_or(0).saturating_add(MAX_ROUNDS_AHEAD);
         if is_far || self.network.validators(height).proposer(height, round).node != proposal.signer {
             return;
+        }
+        if self.is_next(height) && pol_round.is_none() {
+            self.arrivals.entry(round).or_insert((block, now));
         }
         if self.is_next(height) && self.candidates.contains_key(&block) {
             self.announce(now, round, block, effects);
@@ -123,13 +134,59 @@ impl Replica {
         self.carry_out(now, outputs, effects);
     }
 
-    /// Tells the engine of an executed block, once for each round it is proposed in.
+    /// Whether a block's time is what the clock said when the round's proposal came, as far as clocks and links may differ
+    /// (proposer-based timestamps, as in CometBFT). A block that is proposed again with a proof-of-lock has been judged already.
+    fn is_timely(&self, round: u32, hash: &BlockHash, time: UnixMillis) -> bool {
+        let Some((first, arrival)) = self.arrivals.get(&round) else { return true };
+        let policy = self.network.policy();
+        let delay = policy.message_delay_ms.saturating_add(policy.message_delay_ms / 10 * u64::from(round));
+        let latest = time.after(Duration::from_millis(delay.saturating_add(policy.precision_ms)));
+        let earliest = time.before(Duration::from_millis(policy.precision_ms));
+        first == hash && (earliest..=latest).contains(arrival)
+    }
+
+    /// Whether a block's time has not come. The engine is never told that such a block is valid, in whatever round and with
+    /// whatever proof it is proposed: so no time is decided that more than a third of the power finds ahead of its clocks.
+    fn is_of_the_future(&self, now: UnixMillis, time: UnixMillis) -> bool {
+        time > now.after(Duration::from_millis(self.network.policy().precision_ms))
+    }
+
+    /// Tells the engine of the blocks that were withheld, once it waits for their round's proposal no longer: it has voted for
+    /// nothing then, and others may have locked them.
+    pub(super) fn announce_untimely(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let Some(engine) = self.engine.as_ref().filter(|_| self.started) else { return };
+        let is_now = |hash: &BlockHash| {
+            self.candidates.get(hash).is_none_or(|candidate| !self.is_of_the_future(now, candidate.block.time))
+        };
+        let is_over = |(round, hash): &(u32, BlockHash)| {
+            engine.round() >= Some(*round) && !engine.awaits_proposal(*round) && is_now(hash)
+        };
+        let over: Vec<_> = self.untimely.iter().copied().filter(is_over).collect();
+        self.untimely.retain(|it| !over.contains(it));
+        for (round, hash) in over {
+            self.announce(now, round, hash, effects);
+        }
+    }
+
+    /// Tells the engine of an executed block, once for each round it is proposed in. Validity is remembered by block, not by
+    /// round, so an untimely one is not called invalid but withheld.
     pub(super) fn announce(&mut self, now: UnixMillis, round: u32, hash: BlockHash, effects: &mut Vec<Effect>) {
-        let Some(candidate) = self.candidates.get_mut(&hash) else { return };
+        let Some(candidate) = self.candidates.get(&hash) else { return };
         let Some(outcome) = &candidate.outcome else { return };
-        let (height, valid) = (candidate.block.height, outcome.is_ok());
-        if !candidate.rounds.insert(round) {
+        let (height, time, valid) = (candidate.block.height, candidate.block.time, outcome.is_ok());
+        if candidate.rounds.contains(&round) {
             return;
+        }
+        let is_awaited = self
+            .engine
+            .as_ref()
+            .is_some_and(|engine| !self.started || engine.round() < Some(round) || engine.awaits_proposal(round));
+        if self.is_of_the_future(now, time) || (is_awaited && !self.is_timely(round, &hash, time)) {
+            self.untimely.insert((round, hash));
+            return;
+        }
+        if let Some(candidate) = self.candidates.get_mut(&hash) {
+            candidate.rounds.insert(round);
         }
         let Some(engine) = &mut self.engine else { return };
         let outputs = engine.executed(now, height, round, hash, valid);
@@ -205,26 +262,34 @@ impl Replica {
         }
     }
 
-    /// Builds and proposes a block for `round`, or the same as before if this node has built one for it already. While
-    /// too few commits are here, the wish is kept.
-    pub(super) fn build(&mut self, now: UnixMillis, round: u32, effects: &mut Vec<Effect>) {
+    /// Builds the block that waits for reports, when they are here or the grace is over.
+    pub(super) fn build_if_wanted(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        if let Some(round) = self.build_wanted {
+            self.build(now, round, effects);
+        }
+    }
+
+    /// Builds and proposes a block for `round`, or the same as before if this node has built one for it already. While reports
+    /// are missing, it waits for them as long as the grace.
+    fn build(&mut self, now: UnixMillis, round: u32, effects: &mut Vec<Effect>) {
         let height = self.state.height.next();
         self.build_wanted = None;
         if !self.is_running() || self.round() != Some(round) {
+            return;
+        }
+        if now < self.grace_end() && !self.reports.is_complete(&self.network, &self.state) {
+            self.build_wanted = Some(round);
             return;
         }
         let known = self.built.get(&round).copied().filter(|hash| self.candidates.contains_key(hash));
         let hash = match known {
             Some(hash) => hash,
             None => {
-                let me = self.key.node_id();
+                let turn = Turn { proposer: self.key.node_id(), round, now };
                 let (reports, commands) = (&self.reports, &self.commands);
-                let built = build(&self.network, &self.state, reports, commands, me, &self.archive);
-                let Ok((block, applied)) = built else {
-                    self.build_wanted = Some(round);
-                    return;
-                };
-                // The commits and reveals in it were verified when they arrived.
+                let built = build(&self.network, &self.state, reports, commands, turn, &self.archive);
+                let Ok((block, applied)) = built else { return };
+                // The commitments and reveals in it were verified when they arrived.
                 let Ok(block) = block.verify(self.network.id()) else { return };
                 let hash = block.hash();
                 effects.push(Effect::AppendLog { height, entry: WalEntry::Body((*block).clone()) });

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
-use lucid_types::commit::Commit;
 use lucid_types::id::NodeId;
 use lucid_types::payout::PoolCommand;
-use lucid_types::report::{Reveal, Salt, ScoreReport};
+use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, Verified};
 use lucid_types::sync::{Decided, LivenessMessage, SyncRequest};
-use lucid_types::time::{EpochNumber, UnixMillis};
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote, Wake};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
@@ -27,6 +26,8 @@ pub enum RoundMessage {
     Proposal(Verified<Signed<Proposal>>),
     /// A vote.
     Vote(Verified<Signed<Vote>>),
+    /// A validator has a reason to start the height.
+    Wake(Verified<Signed<Wake>>),
 }
 
 /// Something that happened.
@@ -34,11 +35,11 @@ pub enum RoundMessage {
 pub enum Input {
     /// Time has passed.
     Tick,
-    /// A validator's commit.
-    Commit(Verified<Signed<Commit>>),
+    /// A validator's commitment to its report.
+    Commitment(Verified<Signed<ReportCommitment>>),
     /// A validator's reveal.
     Reveal(Verified<Signed<Reveal>>),
-    /// A vote or proposal of the next height or the one after.
+    /// A vote, proposal or wake of the next height or the one after.
     Consensus(RoundMessage),
     /// A repetition; its envelope and, for a vote, the vote have been verified.
     Repeated(Verified<Signed<LivenessMessage>>),
@@ -62,11 +63,11 @@ pub enum Input {
 /// Something to gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gossip {
-    /// This validator's commit.
-    Commit(Signed<Commit>),
+    /// This validator's commitment.
+    Commitment(Signed<ReportCommitment>),
     /// This validator's reveal.
     Reveal(Signed<Reveal>),
-    /// A vote or proposal.
+    /// A vote, proposal or wake.
     Consensus(ConsensusMessage),
     /// A repetition.
     Liveness(Signed<LivenessMessage>),
@@ -91,13 +92,13 @@ pub enum Effect {
     /// Append to the engine's log.
     AppendLog {
         /// The height it belongs to.
-        height: EpochNumber,
+        height: Height,
         /// The entry.
         entry: WalEntry,
     },
     /// Make the log durable.
     SyncLog,
-    /// Make this validator's own commit and reveal durable.
+    /// Make this validator's own commitment and reveal durable.
     PersistOwn(Box<OwnReport>),
     /// Store block, certificate, state and rows in one durable batch, and drop the height's log with it.
     Store(Box<Stored>),
@@ -116,23 +117,23 @@ pub enum Effect {
     /// run wrong code or hold a damaged store. The node must stop acting and say so.
     Diverged {
         /// The block's height.
-        height: EpochNumber,
+        height: Height,
         /// Why this node refuses it.
         error: InvalidBlock,
     },
 }
 
-/// A validator's own commit and the reveal behind it.
+/// A validator's own commitment and the reveal behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnReport {
-    /// The commit.
-    pub commit: Signed<Commit>,
+    /// The commitment.
+    pub commitment: Signed<ReportCommitment>,
     /// The reveal.
     pub reveal: Signed<Reveal>,
 }
 
 impl Wire for OwnReport {
-    const MAX_BYTES: usize = Commit::MAX_BYTES + Reveal::MAX_BYTES + 192;
+    const MAX_BYTES: usize = ReportCommitment::MAX_BYTES + Reveal::MAX_BYTES + 192;
 }
 
 /// What a replica goes on from.
@@ -143,7 +144,7 @@ pub struct Restore {
     /// The engine's log of the height after it.
     pub log: Vec<WalEntry>,
     /// This validator's own reports of epochs that are not final yet.
-    pub own: BTreeMap<EpochNumber, OwnReport>,
+    pub own: BTreeMap<Epoch, OwnReport>,
     /// What this run's repetitions are counted from: more than any of an earlier run.
     pub liveness_sequence: u64,
     /// The time.

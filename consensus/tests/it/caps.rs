@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use lucid_consensus::commands::PendingCommands;
+use lucid_consensus::ledger::build::{Turn, build};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::{Effect, Input, RoundMessage};
+use lucid_consensus::reports::Reports;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
@@ -13,7 +15,7 @@ use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::Proposal;
 
 use crate::genesis::{FAR, address, network, owner_key, signer_key, validator_key};
@@ -130,14 +132,15 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
     world.run(100, |_| false);
     world.take_down(3);
     let (liar, id) = (validator_key(3), *world.network.id());
-    for height in (1..=6).map(EpochNumber::new) {
+    for height in (1..=6).map(Height::new) {
         for salt in [1, 2] {
             let block = Block {
                 height,
                 parent: BlockHash::from_bytes([salt; 32]),
+                round: 0,
                 proposer: liar.node_id(),
                 time: UnixMillis::new(1),
-                commits: vec![],
+                commitments: vec![],
                 reveals: vec![],
                 commands: vec![],
                 payout_roots: vec![],
@@ -155,5 +158,48 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
         }
         assert!(world.run(30_000, |w| w.lowest() >= height.get()), "height {height} is not decided");
     }
+    world.check();
+}
+
+/// Blocks of a time that has not come are decided in no round, however they are proposed: with a proof-of-lock of a later round,
+/// or with one that cannot be.
+#[test]
+fn no_proposer_moves_time_ahead() {
+    let mut world = World::new(network(4, 1), 4, 9);
+    world.run(100, |_| false);
+    world.take_down(3);
+    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let id = *network.id();
+    let mut offered = 0;
+    while world.highest() < 12 {
+        let state = world.nodes[0].replica.as_ref().unwrap().state().clone();
+        let height = state.height.next();
+        let set = network.validators(height);
+        if set.proposer(height, 0).node == liar.node_id() {
+            let far = UnixMillis::new(world.now.get() + 10 * 365 * 86_400_000);
+            let (reports, commands) = (Reports::default(), PendingCommands::default());
+            let turn = Turn { proposer: liar.node_id(), round: 0, now: far };
+            let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
+            let (block, _) = build(&network, &state, &reports, &commands, turn, &archive).unwrap();
+            // Its next turn is round 4. The engine knows a value by its hash, not by its round.
+            for node in 0..3 {
+                let propose = |round, pol_round| {
+                    let proposal = Proposal { height, round, block: block.hash(), pol_round };
+                    let signed = liar.sign_proposal(&id, proposal).into_inner().verify(&id).unwrap();
+                    Input::Consensus(RoundMessage::Proposal(signed))
+                };
+                world.input(node, propose(4, Some(0)));
+                world.input(node, Input::Body(block.clone().verify(&id).unwrap()));
+                world.input(node, propose(0, Some(0)));
+                world.input(node, propose(0, None));
+            }
+            offered += 1;
+        }
+        let before = world.highest();
+        assert!(world.run(60_000, |w| w.lowest() > before), "height {height} is not decided");
+    }
+    assert!(offered > 1, "{offered}");
+    let now = world.now;
+    assert!(world.nodes[0].disk.blocks.values().all(|decided| decided.block.time <= now));
     world.check();
 }

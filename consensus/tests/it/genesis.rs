@@ -57,10 +57,10 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
 }
 
 /// `validators` of power 1, three workers in one pool.
-pub(crate) fn network(validators: usize, commit_window: u64) -> Arc<Network> {
+pub(crate) fn network(validators: usize, report_window: u64) -> Arc<Network> {
     let key = |i| validator_key(i).node_id();
     let workers: Vec<_> = (0..3).map(worker_id).collect();
-    let policy = Policy { commit_window, ..Policy::local(EPOCH, 2, 0) };
+    let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
     let genesis = Genesis {
         name: "simulated".into(),
         genesis_time: START,

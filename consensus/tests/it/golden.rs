@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::state::{
-    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
+    Account, Election, EpochRows, Hold, OpenEpoch, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
@@ -12,21 +12,21 @@ use lucid_score::score::Components;
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::Block;
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
-use lucid_types::report::{Reveal, ScoreReport};
+use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
 use lucid_types::sync::PolkaCertificate;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
 use crate::pool::sign;
 
-const HEIGHT: EpochNumber = EpochNumber::new(0x0706_0504_0302_0100);
+const HEIGHT: Height = Height::new(0x0706_0504_0302_0100);
+const EPOCH: Epoch = Epoch::new(0x0605_0403_0201_0007);
 const TIME: UnixMillis = UnixMillis::new(1_800_000_000_123);
 const BLOCK: BlockHash = BlockHash::from_bytes([0x11; 32]);
 const POOL: PoolId = PoolId::from_bytes([0x41; 32]);
@@ -71,11 +71,11 @@ fn network() -> NetworkId {
 }
 
 fn own_report() -> OwnReport {
-    let reveal = Reveal { report: ScoreReport::empty(HEIGHT), salt: [0x5a; 32] };
+    let reveal = Reveal { report: ScoreReport::empty(EPOCH), salt: [0x5a; 32] };
     let report = reveal.commitment(&network(), &key().node_id());
-    let commit = Commit { epoch: HEIGHT, report, time: TIME };
+    let commitment = ReportCommitment { epoch: EPOCH, report };
     OwnReport {
-        commit: key().sign_commit(&network(), commit).into_inner(),
+        commitment: key().sign_report_commitment(&network(), commitment).into_inner(),
         reveal: key().sign_report(&network(), reveal).into_inner(),
     }
 }
@@ -85,14 +85,15 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
     let vote = key().sign_vote(&network(), vote).into_inner();
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
     let signatures = vec![(vote.signer, vote.signature)];
-    let OwnReport { commit, reveal } = own_report();
+    let OwnReport { commitment, reveal } = own_report();
     let command = PoolCommand { pool: POOL, number: 4, until: TIME, change: PoolChange::Suspend(true) };
     let block = Block {
         height: HEIGHT,
         parent: BLOCK,
+        round: 2,
         proposer: node(0x12),
         time: TIME,
-        commits: vec![commit],
+        commitments: vec![commitment],
         reveals: vec![reveal],
         commands: vec![sign(&network(), &command, &[key()])],
         payout_roots: vec![settlement_root()],
@@ -140,7 +141,7 @@ pub(crate) fn epoch_rows() -> EpochRows {
         score: ppm(568_500),
         aggregate,
     };
-    EpochRows { epoch: HEIGHT, rows: vec![row(node(0x21), aggregate), row(node(0x22), Aggregate::default())] }
+    EpochRows { epoch: EPOCH, rows: vec![row(node(0x21), aggregate), row(node(0x22), Aggregate::default())] }
 }
 
 fn address(byte: u8) -> PayoutAddress {
@@ -215,7 +216,9 @@ fn pool() -> PoolState {
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
     let pending = PendingEpoch {
-        commits: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
+        closed_in: HEIGHT.previous(),
+        seed: hash(0x53),
+        commitments: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
         revealed: BTreeSet::from([node(0x12)]),
     };
     let standing = Standing {
@@ -232,10 +235,13 @@ pub(crate) fn state() -> State {
         height: HEIGHT,
         block: BLOCK,
         time: TIME,
-        beacons: BTreeMap::from([(HEIGHT, hash(0x61)), (HEIGHT.next(), hash(0x62))]),
-        pending: BTreeMap::from([(HEIGHT, pending)]),
+        beacon: hash(0x61),
+        closed: EPOCH,
+        open: OpenEpoch { seed: hash(0x62), is_measured: true },
+        pending: BTreeMap::from([(EPOCH, pending)]),
+        scored: EPOCH.previous(),
         standings: BTreeMap::from([(node(0x21), standing), (node(0x22), Standing::default())]),
-        row_roots: BTreeMap::from([(HEIGHT.previous(), hash(0x63))]),
+        row_roots: BTreeMap::from([(EPOCH.previous(), hash(0x63))]),
         pools: BTreeMap::from([(POOL, pool())]),
     }
 }

@@ -7,12 +7,11 @@ use lucid_consensus::ledger::state::{EpochRows, KEPT_CHANGES, PoolState, State, 
 use lucid_consensus::replica::OwnReport;
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
-use lucid_types::report::Reveal;
+use lucid_types::report::{ReportCommitment, Reveal};
 use proptest::prelude::*;
 
 use crate::golden::{epoch_rows, state, wal_entries};
@@ -61,10 +60,10 @@ fn numbered(i: u32) -> [u8; 32] {
 #[test]
 fn full_records_fit() {
     let WalEntry::Body(sample) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a body") };
-    let mut block = Block { commits: vec![], reveals: vec![], ..sample.clone() };
-    let commit = sample.commits[0].clone();
-    let count = (Block::MAX_BYTES - encode(&block).len()) / encode(&commit).len();
-    block.commits = vec![commit; count];
+    let mut block = Block { commitments: vec![], reveals: vec![], ..sample.clone() };
+    let commitment = sample.commitments[0].clone();
+    let count = (Block::MAX_BYTES - encode(&block).len()) / encode(&commitment).len();
+    block.commitments = vec![commitment; count];
     assert!(encode(&block).len() <= Block::MAX_BYTES);
     let entry = WalEntry::Body(block).encode();
     assert!(entry.len() > Block::MAX_BYTES - 256 && entry.len() <= WalEntry::MAX_BYTES);
@@ -79,7 +78,7 @@ fn full_records_fit() {
     let row = epoch_rows().rows[0];
     let rows = EpochRows { rows: vec![row; Genesis::MAX_WORKERS], ..epoch_rows() };
     assert_eq!(decode::<EpochRows>(&encode(&rows)).unwrap(), rows);
-    const { assert!(OwnReport::MAX_BYTES >= Commit::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
+    const { assert!(OwnReport::MAX_BYTES >= ReportCommitment::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
 }
 
 /// As many workers as there may be, in this many pools, every one of them owed, measured and once a leader; and every

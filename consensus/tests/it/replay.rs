@@ -13,7 +13,7 @@ fn invariant_2_replaying_the_blocks_gives_the_same_roots() {
     let mut world = World::new(network.clone(), 4, 13);
     world.hire_owner();
     // Longer than the windows, so that rows leave them.
-    assert!(world.run(120_000, |w| w.lowest() >= 16));
+    assert!(world.run(120_000, |w| w.final_through() >= 16));
     let mut state = State::genesis(&network);
     let mut archive = MemoryArchive::default();
     for (height, decided) in &world.nodes[2].disk.blocks {

@@ -21,7 +21,7 @@ use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::{Decided, Liveness, SyncRequest};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, VoteKind};
 
 use crate::genesis::validator_key;
@@ -31,21 +31,21 @@ use crate::pool::{Owner, Promises};
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) state: Option<Vec<u8>>,
-    pub(crate) blocks: BTreeMap<EpochNumber, Decided>,
+    pub(crate) blocks: BTreeMap<Height, Decided>,
     pub(crate) archive: Arc<Mutex<MemoryArchive>>,
-    pub(crate) log: Vec<(EpochNumber, Vec<u8>)>,
-    pub(crate) unsynced: Vec<(EpochNumber, Vec<u8>)>,
-    pub(crate) own: BTreeMap<EpochNumber, OwnReport>,
+    pub(crate) log: Vec<(Height, Vec<u8>)>,
+    pub(crate) unsynced: Vec<(Height, Vec<u8>)>,
+    pub(crate) own: BTreeMap<Epoch, OwnReport>,
 }
 
 struct Shared(Arc<Mutex<MemoryArchive>>);
 
 impl Archive for Shared {
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
         self.0.lock().unwrap().rows(epoch)
     }
 
-    fn block(&self, height: EpochNumber) -> Option<Block> {
+    fn block(&self, height: Height) -> Option<Block> {
         self.0.lock().unwrap().block(height)
     }
 }
@@ -59,8 +59,8 @@ pub(crate) struct Node {
     pub(crate) crash_at: Option<u64>,
     pub(crate) effects: u64,
     /// How far its clock is ahead of the world's, in milliseconds.
-    pub(crate) ahead: u64,
-    reported: BTreeSet<EpochNumber>,
+    pub(crate) ahead: i64,
+    reported: BTreeSet<Epoch>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a world holds few events")]
@@ -85,9 +85,9 @@ enum Message {
 /// Every signature that has left a node.
 #[derive(Default)]
 pub(crate) struct Monitor {
-    votes: BTreeMap<(NodeId, EpochNumber, u32, VoteKind), Option<BlockHash>>,
-    proposals: BTreeMap<(NodeId, EpochNumber, u32), BlockHash>,
-    commits: BTreeMap<(NodeId, EpochNumber), Vec<u8>>,
+    votes: BTreeMap<(NodeId, Height, u32, VoteKind), Option<BlockHash>>,
+    proposals: BTreeMap<(NodeId, Height, u32), BlockHash>,
+    commitments: BTreeMap<(NodeId, Epoch), Vec<u8>>,
     pub(crate) contradictions: Vec<String>,
 }
 
@@ -115,13 +115,16 @@ impl Monitor {
                     note(format!("two proposals for {key:?}"));
                 }
             }
-            Gossip::Commit(commit) => {
-                let key = (commit.signer, commit.record.epoch);
-                if *self.commits.entry(key).or_insert_with(|| encode(commit)) != encode(commit) {
-                    note(format!("two commits for {key:?}"));
+            Gossip::Commitment(commitment) => {
+                let key = (commitment.signer, commitment.record.epoch);
+                if *self.commitments.entry(key).or_insert_with(|| encode(commitment)) != encode(commitment) {
+                    note(format!("two commitments for {key:?}"));
                 }
             }
-            Gossip::Reveal(_) | Gossip::Body(_) | Gossip::Certificate(_) => {}
+            Gossip::Consensus(ConsensusMessage::Wake(_))
+            | Gossip::Reveal(_)
+            | Gossip::Body(_)
+            | Gossip::Certificate(_) => {}
         }
     }
 }
@@ -134,7 +137,7 @@ impl World {
     }
 }
 
-type VoteKey = (NodeId, EpochNumber, u32, VoteKind);
+type VoteKey = (NodeId, Height, u32, VoteKind);
 
 fn vote_key(vote: &lucid_types::signed::Signed<lucid_types::vote::Vote>) -> (VoteKey, Option<BlockHash>) {
     ((vote.signer, vote.record.height, vote.record.round, vote.record.kind), vote.record.block)
@@ -159,12 +162,14 @@ pub(crate) struct World {
     pub(crate) keeps_unsynced: bool,
     /// Whether a rebooted node finds its log: off to show that the monitor can fail.
     pub(crate) has_log: bool,
+    /// Whether validators report what they measured.
+    pub(crate) reports: bool,
     pub(crate) down: BTreeSet<usize>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     sequence: u64,
     random: u64,
-    hashes: BTreeMap<EpochNumber, BlockHash>,
+    hashes: BTreeMap<Height, BlockHash>,
 }
 
 impl World {
@@ -192,6 +197,7 @@ impl World {
             crash_again: None,
             keeps_unsynced: false,
             has_log: true,
+            reports: true,
             down: BTreeSet::new(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
@@ -226,6 +232,12 @@ impl World {
         (0..self.nodes.len()).filter(|i| !self.down.contains(i)).map(|i| self.height(i)).min().unwrap_or(0)
     }
 
+    /// The epoch up to which scores are final on every node that is up.
+    pub(crate) fn final_through(&self) -> u64 {
+        let of = |node: &Node| node.replica.as_ref().map_or(0, |replica| replica.state().final_through().get());
+        (0..self.nodes.len()).filter(|i| !self.down.contains(i)).map(|i| of(&self.nodes[i])).min().unwrap_or(0)
+    }
+
     pub(crate) fn highest(&self) -> u64 {
         (0..self.nodes.len()).map(|i| self.height(i)).max().unwrap_or(0)
     }
@@ -246,10 +258,7 @@ impl World {
             self.now = UnixMillis::new(time);
             match self.events.remove(&key).unwrap() {
                 Event::Boot(node) => self.boot(node),
-                Event::Wake(node, life) if self.nodes[node].life == life => {
-                    self.report(node);
-                    self.input(node, Input::Tick);
-                }
+                Event::Wake(node, life) if self.nodes[node].life == life => self.input(node, Input::Tick),
                 Event::Deliver(node, life, message) if self.nodes[node].life == life => self.deliver(node, message),
                 Event::Poll(node, life) if self.nodes[node].life == life => self.poll(node),
                 Event::Owner => self.give_command(),
@@ -307,8 +316,8 @@ impl World {
     }
 
     fn poll(&mut self, node: usize) {
-        let from = EpochNumber::new(self.height(node)).next();
-        self.fetch(node, SyncRequest::Blocks { from, to: EpochNumber::new(u64::MAX) });
+        let from = Height::new(self.height(node)).next();
+        self.fetch(node, SyncRequest::Blocks { from, to: Height::new(u64::MAX) });
         let (life, half) = (self.nodes[node].life, self.network.policy().epoch_ms / 2);
         self.at(half, Event::Poll(node, life));
     }
@@ -343,7 +352,7 @@ impl World {
     }
 
     fn clock(&self, node: usize) -> UnixMillis {
-        UnixMillis::new(self.now.get() + self.nodes[node].ahead)
+        UnixMillis::new(self.now.get().saturating_add_signed(self.nodes[node].ahead))
     }
 
     pub(crate) fn input(&mut self, node: usize, input: Input) {
@@ -363,9 +372,9 @@ impl World {
             }
             self.carry_out(node, effect);
         }
+        self.report(node);
         let Some(replica) = &self.nodes[node].replica else { return };
-        let end = self.network.genesis().epoch_end(self.network.genesis().epoch_at(now));
-        let wake = replica.next_wakeup(now).map_or(end, |at| at.min(end));
+        let Some(wake) = replica.next_wakeup(now) else { return };
         let life = self.nodes[node].life;
         self.at(now.until(wake).as_millis().try_into().unwrap_or(1_000).max(1), Event::Wake(node, life));
     }
@@ -376,7 +385,7 @@ impl World {
             Effect::AppendLog { height, entry } => disk.unsynced.push((height, entry.encode())),
             Effect::SyncLog => disk.log.append(&mut disk.unsynced),
             Effect::PersistOwn(own) => {
-                let epoch = own.commit.record.epoch;
+                let epoch = own.commitment.record.epoch;
                 assert!(disk.own.insert(epoch, *own).is_none(), "a second own report for epoch {epoch}");
             }
             Effect::Store(stored) => {
@@ -447,9 +456,10 @@ impl World {
                 let found = replica.candidate(&block).or(stored.filter(|stored| stored.hash() == block));
                 answers.extend(found.map(|block| Message::Body(Box::new(block.clone()))));
             }
-            SyncRequest::Reports { epoch, have_commits, have_reveals } => {
-                let commits = replica.reports().commits_of(epoch).filter(|c| !have_commits.contains(&c.signer));
-                answers.extend(commits.map(|c| Message::Gossip(Gossip::Commit((**c).clone()))));
+            SyncRequest::Reports { epoch, have_commitments, have_reveals } => {
+                let commitments =
+                    replica.reports().commitments_of(epoch).filter(|c| !have_commitments.contains(&c.signer));
+                answers.extend(commitments.map(|c| Message::Gossip(Gossip::Commitment((**c).clone()))));
                 let reveals = replica.reports().reveals_of(epoch).filter(|r| !have_reveals.contains(&r.signer));
                 answers.extend(reveals.map(|r| Message::Gossip(Gossip::Reveal((**r).clone()))));
             }
@@ -463,13 +473,16 @@ impl World {
     fn deliver(&mut self, node: usize, message: Message) {
         let id = *self.network.id();
         let input = match message {
-            Message::Gossip(Gossip::Commit(commit)) => Input::Commit(commit.verify(&id).unwrap()),
+            Message::Gossip(Gossip::Commitment(commitment)) => Input::Commitment(commitment.verify(&id).unwrap()),
             Message::Gossip(Gossip::Reveal(reveal)) => Input::Reveal(reveal.verify(&id).unwrap()),
             Message::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))) => {
                 Input::Consensus(RoundMessage::Vote(vote.verify(&id).unwrap()))
             }
             Message::Gossip(Gossip::Consensus(ConsensusMessage::Proposal(proposal))) => {
                 Input::Consensus(RoundMessage::Proposal(proposal.verify(&id).unwrap()))
+            }
+            Message::Gossip(Gossip::Consensus(ConsensusMessage::Wake(wake))) => {
+                Input::Consensus(RoundMessage::Wake(wake.verify(&id).unwrap()))
             }
             Message::Gossip(Gossip::Liveness(message)) => Input::Repeated(message.verify(&id).unwrap()),
             Message::Gossip(Gossip::Body(block)) => Input::Body(block.verify(&id).unwrap()),
@@ -487,11 +500,10 @@ impl World {
         self.input(node, input);
     }
 
-    /// What the prober hands over for each ended epoch. A process that was not there reports nothing seen.
+    /// What the prober hands over for each closed epoch. A process that was not there reports nothing seen.
     fn report(&mut self, node: usize) {
-        let now = self.clock(node);
-        let Some(replica) = &self.nodes[node].replica else { return };
-        for epoch in replica.epochs_to_report(now) {
+        let Some(replica) = self.nodes[node].replica.as_ref().filter(|_| self.reports) else { return };
+        for epoch in replica.epochs_to_report() {
             let it = &mut self.nodes[node];
             let is_first_run = it.reported.insert(epoch);
             let report = if is_first_run { self.measurements(epoch) } else { ScoreReport::empty(epoch) };
@@ -501,7 +513,7 @@ impl World {
         }
     }
 
-    fn measurements(&mut self, epoch: EpochNumber) -> ScoreReport {
+    fn measurements(&mut self, epoch: Epoch) -> ScoreReport {
         let workers: Vec<_> = self.network.workers().map(|worker| worker.node).collect();
         let mut observe = |worker| {
             let answered = u32::try_from(self.random(5)).unwrap();

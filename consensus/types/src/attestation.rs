@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Ppm;
 use crate::codec::Wire;
 use crate::signed::SignedRecord;
-use crate::time::{EpochNumber, UnixMillis};
+use crate::time::{Epoch, UnixMillis};
 
 /// The machine, or the part of it, that a worker offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Capacity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceAttestation {
     /// The epoch in which the sample was taken.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// Strictly increasing over the node's life, across restarts.
     pub sequence: u64,
     /// When the sample was taken.

@@ -1,33 +1,33 @@
-//! Blocks: one for each epoch.
+//! Blocks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
-use crate::commit::Commit;
-use crate::id::NetworkId;
-use crate::id::{BlockHash, Hash, NodeId, StateRoot};
+use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
 use crate::payout::{PoolCommand, SettlementRoot};
-use crate::report::Reveal;
+use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{MultiSigned, SignatureError, Signed, Verified};
-use crate::time::{EpochNumber, UnixMillis};
+use crate::time::{Height, UnixMillis};
 
-/// The block that closes an epoch. What follows from it (credits, scores, rewards, leaders) is not written in it but
-/// recomputed by everyone; `state_root` commits to the result. Payout roots are written in it although they follow, so that
-/// the block and its certificate prove them to a treasury signer.
+/// A block. What follows from it (scores, rewards, leaders) is not written in it but recomputed by everyone; `state_root` commits
+/// to the result. Payout roots are written in it although they follow, so that the block and its certificate prove them to a
+/// treasury signer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// The epoch that it closes.
-    pub height: EpochNumber,
+    /// Its number.
+    pub height: Height,
     /// The block before; the network id for block 1.
     pub parent: BlockHash,
-    /// Who built it.
+    /// The round that it was built in.
+    pub round: u32,
+    /// Who built it: the proposer of that round.
     pub proposer: NodeId,
-    /// Power-weighted median of the times in its commits, and greater than its parent's.
+    /// When, by the proposer's clock. At least the policy's least interval after its parent. Every epoch that has ended by then
+    /// and is open is closed by this block.
     pub time: UnixMillis,
-    /// Commits, by epoch and signer: those of this epoch from more than two thirds of the power, and late ones of
-    /// earlier epochs while their window is open.
-    pub commits: Vec<Signed<Commit>>,
-    /// Revealed reports, by epoch and signer, whose commits stand in earlier blocks.
+    /// Commitments to reports of epochs whose window is open, by epoch and signer.
+    pub commitments: Vec<Signed<ReportCommitment>>,
+    /// Revealed reports, by epoch and signer, whose commitments stand in earlier blocks.
     pub reveals: Vec<Signed<Reveal>>,
     /// Commands of pools, by pool and number; at most [`Block::MAX_COMMAND_BYTES`].
     pub commands: Vec<MultiSigned<PoolCommand>>,
@@ -53,12 +53,12 @@ impl Block {
         BlockHash::from_bytes(*blake3::hash(&encode(self)).as_bytes())
     }
 
-    /// Checks the signatures of all commits, reveals and commands.
+    /// Checks the signatures of all commitments, reveals and commands.
     ///
     /// # Errors
     /// The first that is wrong.
     pub fn verify(self, network: &NetworkId) -> Result<Verified<Self>, SignatureError> {
-        self.commits.iter().try_for_each(|commit| commit.check(network))?;
+        self.commitments.iter().try_for_each(|commitment| commitment.check(network))?;
         self.reveals.iter().try_for_each(|reveal| reveal.check(network))?;
         self.commands.iter().try_for_each(|command| command.check(network))?;
         Ok(Verified::new(self))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Wire;
 use crate::id::{BlockHash, NetworkId, NodeId};
 use crate::signed::{Signature, Signed, Verified};
-use crate::time::EpochNumber;
+use crate::time::Height;
 use crate::validator::ValidatorSet;
 use crate::vote::{Vote, VoteKind};
 
@@ -15,7 +15,7 @@ use crate::vote::{Vote, VoteKind};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The round that decided.
     pub round: u32,
     /// The block.
@@ -94,12 +94,8 @@ mod tests {
         let keys: Vec<_> = (1..=4).map(|i| NodeKey::from_seed(&[i; 32])).collect();
         let members = keys.iter().map(|k| Validator { node: k.node_id(), power: 1, operator: k.node_id() });
         let set = ValidatorSet::new(members.collect()).unwrap();
-        let mut certificate = Certificate {
-            height: EpochNumber::new(5),
-            round: 1,
-            block: BlockHash::from_bytes([3; 32]),
-            signatures: vec![],
-        };
+        let mut certificate =
+            Certificate { height: Height::new(5), round: 1, block: BlockHash::from_bytes([3; 32]), signatures: vec![] };
         for key in &keys {
             let vote = key.sign_vote(&network, certificate.vote()).into_inner();
             certificate.signatures.push((vote.signer, vote.signature));
@@ -134,7 +130,7 @@ mod tests {
 
         let other_block = Certificate { block: BlockHash::from_bytes([4; 32]), ..good.clone() };
         assert!(matches!(other_block.verify(&network, &set), Err(CertificateError::Signature(_))));
-        let other_height = Certificate { height: EpochNumber::new(6), ..good.clone() };
+        let other_height = Certificate { height: Height::new(6), ..good.clone() };
         assert!(other_height.verify(&network, &set).is_err());
         assert!(good.clone().verify(&NetworkId::from_bytes([8; 32]), &set).is_err());
 

@@ -10,7 +10,7 @@ use crate::codec::{Wire, encode};
 use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId};
 use crate::payout::VaultLimits;
 use crate::policy::{Policy, PolicyError};
-use crate::time::{EpochNumber, UnixMillis};
+use crate::time::{Epoch, UnixMillis};
 use crate::validator::{Validator, ValidatorSet, ValidatorSetError};
 
 /// A network's genesis. Its text form is TOML; the [`NetworkId`] is the hash of the parsed structure's codec bytes,
@@ -177,22 +177,22 @@ impl Genesis {
     }
 
     /// Start of an epoch; epoch 0 is the moment of genesis.
-    pub fn epoch_start(&self, epoch: EpochNumber) -> UnixMillis {
+    pub fn epoch_start(&self, epoch: Epoch) -> UnixMillis {
         let elapsed = epoch.previous().get().saturating_mul(self.policy.epoch_ms);
         UnixMillis::new(self.genesis_time.get().saturating_add(elapsed))
     }
 
     /// End of an epoch (exclusive).
-    pub fn epoch_end(&self, epoch: EpochNumber) -> UnixMillis {
+    pub fn epoch_end(&self, epoch: Epoch) -> UnixMillis {
         let elapsed = epoch.get().saturating_mul(self.policy.epoch_ms);
         UnixMillis::new(self.genesis_time.get().saturating_add(elapsed))
     }
 
     /// The epoch that covers `time`; 0 before the genesis time.
-    pub fn epoch_at(&self, time: UnixMillis) -> EpochNumber {
+    pub fn epoch_at(&self, time: UnixMillis) -> Epoch {
         match time.checked_sub(self.genesis_time) {
-            Some(elapsed) => EpochNumber::new(elapsed.get() / self.policy.epoch_ms.max(1) + 1),
-            None => EpochNumber::ZERO,
+            Some(elapsed) => Epoch::new(elapsed.get() / self.policy.epoch_ms.max(1) + 1),
+            None => Epoch::ZERO,
         }
     }
 

@@ -5,13 +5,12 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 
 use crate::attestation::ResourceAttestation;
-use crate::commit::Commit;
 use crate::id::{NetworkId, NodeId};
 use crate::payout::{CosignRequest, PoolCommand};
-use crate::report::{ProbeReply, Reveal};
+use crate::report::{ProbeReply, ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
 use crate::sync::LivenessMessage;
-use crate::vote::{Proposal, Vote};
+use crate::vote::{Proposal, Vote, Wake};
 
 /// The ed25519 secret of a node. Wiped from memory when dropped, never printed.
 #[derive(Clone)]
@@ -53,8 +52,12 @@ impl NodeKey {
         self.sign(network, record)
     }
 
-    /// Signs a validator's commit for an epoch. Two different ones for one epoch are a fault: persist before publishing.
-    pub fn sign_commit(&self, network: &NetworkId, record: Commit) -> Verified<Signed<Commit>> {
+    /// Signs a validator's commitment to its report of an epoch. Two different ones are a fault: persist before publishing.
+    pub fn sign_report_commitment(
+        &self,
+        network: &NetworkId,
+        record: ReportCommitment,
+    ) -> Verified<Signed<ReportCommitment>> {
         self.sign(network, record)
     }
 
@@ -70,6 +73,11 @@ impl NodeKey {
 
     /// Signs a vote of the BFT engine. Only after the engine's write-ahead log is durable may it leave the node.
     pub fn sign_vote(&self, network: &NetworkId, record: Vote) -> Verified<Signed<Vote>> {
+        self.sign(network, record)
+    }
+
+    /// Signs that the next height is to be started.
+    pub fn sign_wake(&self, network: &NetworkId, record: Wake) -> Verified<Signed<Wake>> {
         self.sign(network, record)
     }
 
@@ -100,13 +108,13 @@ impl fmt::Debug for NodeKey {
 mod tests {
     use super::*;
     use crate::id::BlockHash;
-    use crate::time::EpochNumber;
+    use crate::time::Height;
     use crate::vote::VoteKind;
 
     fn vote() -> Vote {
         Vote {
             kind: VoteKind::Precommit,
-            height: EpochNumber::new(3),
+            height: Height::new(3),
             round: 0,
             block: Some(BlockHash::from_bytes([7; 32])),
         }

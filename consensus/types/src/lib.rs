@@ -9,7 +9,6 @@ pub mod attestation;
 pub mod block;
 pub mod certificate;
 pub mod codec;
-pub mod commit;
 pub mod genesis;
 pub mod id;
 pub mod key;

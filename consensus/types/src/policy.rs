@@ -64,10 +64,21 @@ pub struct Policy {
     pub epoch_ms: u64,
     /// Epochs a settlement covers.
     pub settle_every: u64,
-    /// The last height whose block may compute a settlement; 0: no last one.
-    pub last_settlement: u64,
-    /// Blocks in which a commit may stand, and again as many in which its reveal may: 1 to 8.
-    pub commit_window: u64,
+    /// After this settlement none is computed.
+    #[serde(default)]
+    pub last_settlement: Option<u64>,
+    /// Least milliseconds from one block to the next.
+    pub block_min_ms: u64,
+    /// The same while an epoch's windows are open: one proposer alone must not fill a window.
+    pub window_block_min_ms: u64,
+    /// How far the clocks of honest validators differ at most.
+    pub precision_ms: u64,
+    /// How long a proposal takes to arrive at most.
+    pub message_delay_ms: u64,
+    /// Blocks in which an epoch's report commitments may stand, and again as many for its reveals: 1 to 8.
+    pub report_window: u64,
+    /// How long a proposer waits at most for commitments and reveals that have not come.
+    pub report_grace_ms: u64,
     /// Epochs over which credits and uptime are summed.
     pub credits_window: u64,
     /// Epochs over which session time is summed.
@@ -107,8 +118,13 @@ impl Default for Policy {
         Self {
             epoch_ms: 120_000,
             settle_every: 720,
-            last_settlement: 0,
-            commit_window: 3,
+            last_settlement: None,
+            block_min_ms: 2_000,
+            window_block_min_ms: 4_000,
+            precision_ms: 500,
+            message_delay_ms: 2_000,
+            report_window: 5,
+            report_grace_ms: 2_000,
             credits_window: 5_040,
             history_window: 720,
             min_denominator: 30,
@@ -130,13 +146,18 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A local network that ends its settlements with the block `last_settlement` (0: never).
-    pub fn local(epoch: Duration, settle_every: u64, last_settlement: u64) -> Self {
+    /// A local network that computes no settlement after `last_settlement`.
+    pub fn local(epoch: Duration, settle_every: u64, last_settlement: Option<u64>) -> Self {
         Self {
             epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
             settle_every,
             last_settlement,
-            commit_window: 1,
+            block_min_ms: 250,
+            window_block_min_ms: 250,
+            precision_ms: 100,
+            message_delay_ms: 400,
+            report_window: 1,
+            report_grace_ms: 300,
             credits_window: 4,
             history_window: 4,
             min_denominator: 1,
@@ -154,9 +175,9 @@ impl Policy {
         Duration::from_millis(self.epoch_ms)
     }
 
-    /// How long after an epoch's end the first round waits for commits that have not come: min(5 s, L/4).
-    pub fn commit_grace(&self) -> Duration {
-        Duration::from_secs(5).min(self.epoch() / 4)
+    /// Length of the grace for reports that have not come.
+    pub const fn report_grace(&self) -> Duration {
+        Duration::from_millis(self.report_grace_ms)
     }
 
     /// Checks every parameter against its bounds.
@@ -169,7 +190,19 @@ impl Policy {
         };
         within("epoch_ms", self.epoch_ms, 2_000, 300_000)?;
         within("settle_every", self.settle_every, 1, 100_000)?;
-        within("commit_window", self.commit_window, 1, 8)?;
+        within("block_min_ms", self.block_min_ms, 50, 60_000)?;
+        within("window_block_min_ms", self.window_block_min_ms, self.block_min_ms, 60_000)?;
+        within("precision_ms", self.precision_ms, 10, 10_000)?;
+        within("message_delay_ms", self.message_delay_ms, 10, 60_000)?;
+        within("report_window", self.report_window, 1, 8)?;
+        within("report_grace_ms", self.report_grace_ms, 0, 10_000)?;
+        // Or hardly an epoch would be closed in time to measure the next.
+        within(
+            "window_block_min_ms + report_grace_ms",
+            self.window_block_min_ms + self.report_grace_ms,
+            0,
+            self.epoch_ms / 2,
+        )?;
         within("credits_window", self.credits_window, 1, 100_000)?;
         within("history_window", self.history_window, 1, 100_000)?;
         within("min_denominator", self.min_denominator, 1, self.credits_window)?;

@@ -1,4 +1,4 @@
-//! What a validator measured: observations, the report of an epoch, and its revelation.
+//! What a validator measured: observations, the report of an epoch, the commitment to it, and its reveal.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::attestation::Capacity;
 use crate::codec::{Wire, encode};
 use crate::id::{Hash, NetworkId, NodeId};
 use crate::signed::SignedRecord;
-use crate::time::EpochNumber;
+use crate::time::Epoch;
 
 /// A validator's uptime beacon: a random nonce for a worker to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeRequest {
     /// The epoch in which the beacon was sent.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// Random; never used twice.
     pub nonce: [u8; 32],
 }
@@ -28,7 +28,7 @@ pub struct ProbeReply {
     /// The validator that asked: an answer cannot be sold to another.
     pub validator: NodeId,
     /// The epoch of the request.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// The nonce of the request.
     pub nonce: [u8; 32],
 }
@@ -88,14 +88,14 @@ impl Observation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreReport {
     /// The epoch.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// One observation for each worker that was measured, in the order of the workers' ids.
     pub observations: Vec<Observation>,
 }
 
 impl ScoreReport {
-    /// The report of a validator that did not witness the epoch.
-    pub const fn empty(epoch: EpochNumber) -> Self {
+    /// The report in place of one that is too large.
+    pub const fn empty(epoch: Epoch) -> Self {
         Self { epoch, observations: Vec::new() }
     }
 }
@@ -103,7 +103,7 @@ impl ScoreReport {
 /// The salt that hides a report until it is revealed and feeds the random beacon afterwards.
 pub type Salt = [u8; 32];
 
-/// A report and its salt, published once the block that lists its commit is final.
+/// A report and its salt, published once no further commitment can count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reveal {
     /// The report.
@@ -131,4 +131,21 @@ impl Reveal {
         let parts: [&[u8]; 5] = [network.as_bytes(), &epoch, validator.as_bytes(), &encode(&self.report), &self.salt];
         Hash::derive("lucid score report commitment 1", &parts)
     }
+}
+
+/// A validator's commitment to its report of an epoch, signed when the epoch is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportCommitment {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// [`Reveal::commitment`] of the report.
+    pub report: Hash,
+}
+
+impl Wire for ReportCommitment {
+    const MAX_BYTES: usize = 8 + 32;
+}
+
+impl SignedRecord for ReportCommitment {
+    const TAG: &'static str = "lucid/report-commitment/1";
 }

@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::block::Block;
 use crate::certificate::{Certificate, CertificateError};
 use crate::codec::{MAX_MESSAGE_BYTES, Wire};
-use crate::commit::Commit;
 use crate::id::{BlockHash, NetworkId, NodeId};
-use crate::report::Reveal;
+use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
-use crate::time::EpochNumber;
+use crate::time::{Epoch, Height};
 use crate::validator::ValidatorSet;
 use crate::vote::{Vote, VoteKind};
 
@@ -21,23 +20,23 @@ pub enum SyncRequest {
     /// Decided blocks `from..=to`; the peer answers with a prefix of them, as many as fit.
     Blocks {
         /// First height.
-        from: EpochNumber,
+        from: Height,
         /// Last height.
-        to: EpochNumber,
+        to: Height,
     },
     /// A proposed or decided block by its hash.
     Body {
         /// Its height.
-        height: EpochNumber,
+        height: Height,
         /// Its hash.
         block: BlockHash,
     },
-    /// Commits and reveals of an epoch that the asker does not have.
+    /// Commitments and reveals of an epoch that the asker does not have.
     Reports {
         /// The epoch.
-        epoch: EpochNumber,
-        /// Validators whose commit the asker has.
-        have_commits: Vec<NodeId>,
+        epoch: Epoch,
+        /// Validators whose commitment the asker has.
+        have_commitments: Vec<NodeId>,
         /// Validators whose reveal the asker has.
         have_reveals: Vec<NodeId>,
     },
@@ -92,7 +91,7 @@ pub enum SyncResponse {
     /// To `Tip`.
     Tip {
         /// Height of the newest block; 0 if there is only the genesis.
-        height: EpochNumber,
+        height: Height,
         /// Its hash; the network id at height 0.
         block: BlockHash,
     },
@@ -102,8 +101,8 @@ pub enum SyncResponse {
     Body(Option<Block>),
     /// To `Reports`.
     Reports {
-        /// Commits.
-        commits: Vec<Signed<Commit>>,
+        /// Commitments.
+        commitments: Vec<Signed<ReportCommitment>>,
         /// Reveals.
         reveals: Vec<Signed<Reveal>>,
     },
@@ -117,7 +116,7 @@ impl Wire for SyncResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolkaCertificate {
     /// The height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The round.
     pub round: u32,
     /// The block.
@@ -152,7 +151,7 @@ pub enum RoundEnd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundCertificate {
     /// The height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The round.
     pub round: u32,
     /// Why.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::encode;
 use crate::id::{Hash, NodeId};
-use crate::time::EpochNumber;
+use crate::time::Height;
 
 /// A validator and its voting power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl ValidatorSet {
     }
 
     /// Who proposes in a round of a height: everyone in turn, by id, whatever its power.
-    pub fn proposer(&self, height: EpochNumber, round: u32) -> &Validator {
+    pub fn proposer(&self, height: Height, round: u32) -> &Validator {
         &self.members[turn(height, round, self.members.len())]
     }
 
@@ -114,7 +114,7 @@ impl ValidatorSet {
 }
 
 /// Which of `count` validators, in the order of their ids, proposes in a round of a height.
-pub fn turn(height: EpochNumber, round: u32, count: usize) -> usize {
+pub fn turn(height: Height, round: u32, count: usize) -> usize {
     let count = u128::try_from(count).unwrap_or(1).max(1);
     usize::try_from((u128::from(height.get()) + u128::from(round)) % count).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Wire;
 use crate::id::BlockHash;
 use crate::signed::{Signed, SignedRecord};
-use crate::time::EpochNumber;
+use crate::time::Height;
 
 /// The step of a round that a vote belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Vote {
     /// First or second step.
     pub kind: VoteKind,
     /// The height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The round, from 0.
     pub round: u32,
     /// The block, or `None` for nil.
@@ -41,7 +41,7 @@ impl SignedRecord for Vote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Proposal {
     /// The height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The round, from 0.
     pub round: u32,
     /// The block.
@@ -58,13 +58,31 @@ impl SignedRecord for Proposal {
     const TAG: &'static str = "lucid/proposal/1";
 }
 
-/// What the engine gossips in a round.
+/// A validator has a reason for the next block: an item waits, an epoch has ended, or a window is open. Whoever hears of it
+/// starts the height too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    /// The height to start.
+    pub height: Height,
+}
+
+impl Wire for Wake {
+    const MAX_BYTES: usize = 8;
+}
+
+impl SignedRecord for Wake {
+    const TAG: &'static str = "lucid/wake/1";
+}
+
+/// What validators gossip to decide a height.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsensusMessage {
     /// The proposer's choice.
     Proposal(Signed<Proposal>),
     /// A validator's vote.
     Vote(Signed<Vote>),
+    /// The height is to be started.
+    Wake(Signed<Wake>),
 }
 
 impl Wire for ConsensusMessage {

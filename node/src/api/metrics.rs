@@ -166,7 +166,7 @@ mod tests {
             sync: SyncState::Syncing,
             round: 0,
             payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
-            mesh: vec![Counter { group: "commits", reason: "a\"b\\", count: 3 }],
+            mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
             served: ServedCounts { beacons: 4, ..ServedCounts::default() },
         };
@@ -177,7 +177,7 @@ mod tests {
             "lucid_sync_state{state=\"synced\"} 0",
             "lucid_owed_micro_usdt 5",
             "lucid_paid_micro_usdt 2",
-            "lucid_mesh_total{group=\"commits\",reason=\"a\\\"b\\\\\"} 3",
+            "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_relays_total{outcome=\"verified\"} 0",
             "lucid_served_beacons_total 4",
             "# TYPE lucid_mesh_total counter",

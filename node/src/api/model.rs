@@ -11,15 +11,16 @@ use std::collections::BTreeSet;
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
 use lucid_types::payout::AccountKind;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::signed::Signature;
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use lucid_score::score::Components;
 
 pub use crate::payout::status::PayoutStatus;
 pub use pool::{
-    ChangeView, CommandBody, CommandView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MissingSignature,
-    PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
+    ChangeView, CommandBody, CommandView, FinalCommandView, HoldView, LedgerAccount, LedgerVaultView, LedgerView,
+    MissingSignature, PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 
@@ -51,9 +52,11 @@ pub struct StatusView {
     /// Connected peers of this network.
     pub peers: usize,
     /// The newest final block.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The epoch of the node's clock; 0 before the genesis time.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
+    /// The epoch up to which scores are final, or will never be given.
+    pub final_epoch: Epoch,
     /// Hash of the newest final block; the network id at height 0.
     pub block_hash: BlockHash,
     /// The state's root after it.
@@ -72,13 +75,15 @@ pub struct StatusView {
     pub api: String,
 }
 
-/// A final block. `GET /api/v1/epochs` and `/api/v1/epochs/{n}`.
+/// A final block of the chain `lucid-blocks`. `GET /api/v1/blocks` and `/api/v1/blocks/{height}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpochView {
-    /// The epoch that the block closes, and its height.
-    pub epoch: EpochNumber,
+pub struct BlockView {
+    /// Its number.
+    pub height: Height,
     /// Its hash.
     pub block_hash: BlockHash,
+    /// The block before; the network id for block 1.
+    pub parent: BlockHash,
     /// The state's root after it.
     pub state_root: StateRoot,
     /// The round that decided.
@@ -89,14 +94,71 @@ pub struct EpochView {
     pub time: UnixMillis,
     /// Who proposed it.
     pub proposer: NodeId,
-    /// Commits in the block.
-    pub commits: usize,
-    /// Reveals in the block.
+    /// Report commitments in it.
+    pub commitments: usize,
+    /// Reveals in it.
     pub reveals: usize,
-    /// Workers whose scores the block made final.
-    pub workers_scored: usize,
-    /// Leaders that the block elected.
+    /// Commands of pools in it.
+    pub commands: usize,
+    /// Payout roots that it issues.
+    pub payout_roots: usize,
+    /// Leaders that it elected.
     pub leaders: Vec<LeaderView>,
+}
+
+/// The proof that a block was decided. `GET /api/v1/blocks/{height}/certificate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// The block's number.
+    pub height: Height,
+    /// The round that decided.
+    pub round: u32,
+    /// The block's hash.
+    pub block_hash: BlockHash,
+    /// Precommits for it, by validator.
+    pub signatures: Vec<VoteSignature>,
+}
+
+/// One validator's precommit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteSignature {
+    /// Who.
+    pub validator: NodeId,
+    /// The signature, hex.
+    pub signature: Signature,
+}
+
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpochStage {
+    /// No block has closed it.
+    Open,
+    /// It is closed, and its reports are coming in.
+    Closed,
+    /// Its scores are final.
+    Final,
+    /// It has no scores: the epoch before was closed too late.
+    Unmeasured,
+}
+
+/// An epoch. `GET /api/v1/epochs` and `/api/v1/epochs/{n}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochView {
+    /// Its number.
+    pub epoch: Epoch,
+    /// How far it is.
+    pub stage: EpochStage,
+    /// Its first millisecond.
+    pub start: UnixMillis,
+    /// The first millisecond after it.
+    pub end: UnixMillis,
+    /// The block that closed it.
+    pub closed_in: Option<Height>,
+    /// The block that made its scores final; of an epoch without scores, the one that closed it.
+    pub block: Option<BlockView>,
+    /// Workers that have a score.
+    pub workers_scored: usize,
 }
 
 /// A pool's leader.
@@ -116,7 +178,7 @@ pub struct LeaderView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreView {
     /// The epoch.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// The worker.
     pub worker: NodeId,
     /// The score.
@@ -195,10 +257,19 @@ pub struct PeerView {
     pub agent: String,
 }
 
-/// `GET /api/v1/epochs`: newest first.
+/// `GET /api/v1/blocks`: newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockList {
+    /// The chain's name: `lucid-blocks`.
+    pub chain: String,
+    /// The blocks.
+    pub blocks: Vec<BlockView>,
+}
+
+/// `GET /api/v1/epochs`: newest first, the open one included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochList {
-    /// The blocks.
+    /// The epochs.
     pub epochs: Vec<EpochView>,
 }
 
@@ -206,7 +277,7 @@ pub struct EpochList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreList {
     /// The epoch; `null` when no epoch has final scores yet.
-    pub epoch: Option<EpochNumber>,
+    pub epoch: Option<Epoch>,
     /// One score a worker.
     pub scores: Vec<ScoreView>,
 }

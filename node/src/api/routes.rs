@@ -14,13 +14,13 @@ use lucid_types::codec::{Wire, decode};
 use lucid_types::id::{PayoutId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::model::{
-    CommandBody, CommandView, EpochList, EpochView, LedgerView, PayoutList, PayoutView, PeerList, PoolView, ScoreList,
-    SignatureList, SignatureRequest, StatusView,
+    BlockList, BlockView, CertificateView, CommandBody, CommandView, EpochList, EpochView, FinalCommandView,
+    LedgerView, PayoutList, PayoutView, PeerList, PoolView, ScoreList, SignatureList, SignatureRequest, StatusView,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError};
@@ -68,10 +68,16 @@ impl Shared {
     }
 }
 
+/// The chain's name.
+const CHAIN: &str = "lucid-blocks";
+
 pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
     let shared = Shared { view, readers: Arc::new(Semaphore::new(READERS)) };
     Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/blocks", get(blocks))
+        .route("/api/v1/blocks/{height}", get(block))
+        .route("/api/v1/blocks/{height}/certificate", get(certificate))
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/epochs/{epoch}", get(epoch))
         .route("/api/v1/scores", get(scores))
@@ -79,6 +85,7 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/pools/{pool}", get(pool))
+        .route("/api/v1/pools/{pool}/commands/{number}", get(final_command))
         .route("/api/v1/pools/{pool}/root", get(root))
         .route("/api/v1/pools/{pool}/signatures", post(signatures))
         .route("/api/v1/commands", post(command).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
@@ -123,8 +130,47 @@ async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Failure> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BlocksQuery {
+    before: Option<Height>,
+    limit: Option<usize>,
+}
+
+async fn blocks(
+    State(shared): State<Shared>,
+    query: Result<Query<BlocksQuery>, QueryRejection>,
+) -> Result<Json<BlockList>, Failure> {
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    let blocks = shared.read(move |view| view.blocks(query.before, limit)).await?;
+    Ok(Json(BlockList { chain: CHAIN.to_owned(), blocks }))
+}
+
+async fn block(
+    State(shared): State<Shared>,
+    path: Result<Path<Height>, PathRejection>,
+) -> Result<Json<BlockView>, Failure> {
+    let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.block(height)).await?;
+    found.map(Json).ok_or_else(|| no_block(height))
+}
+
+async fn certificate(
+    State(shared): State<Shared>,
+    path: Result<Path<Height>, PathRejection>,
+) -> Result<Json<CertificateView>, Failure> {
+    let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.certificate(height)).await?;
+    found.map(Json).ok_or_else(|| no_block(height))
+}
+
+fn no_block(height: Height) -> Failure {
+    Failure::NotFound(format!("block {height} is not final here"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EpochsQuery {
-    before: Option<EpochNumber>,
+    before: Option<Epoch>,
     limit: Option<usize>,
 }
 
@@ -140,17 +186,17 @@ async fn epochs(
 
 async fn epoch(
     State(shared): State<Shared>,
-    path: Result<Path<EpochNumber>, PathRejection>,
+    path: Result<Path<Epoch>, PathRejection>,
 ) -> Result<Json<EpochView>, Failure> {
     let Path(epoch) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.epoch(epoch)).await?;
-    found.map(Json).ok_or_else(|| Failure::NotFound(format!("epoch {epoch} has no final block here")))
+    found.map(Json).ok_or_else(|| Failure::NotFound(format!("epoch {epoch} has not begun")))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScoresQuery {
-    epoch: Option<EpochNumber>,
+    epoch: Option<Epoch>,
 }
 
 async fn scores(
@@ -208,6 +254,15 @@ async fn pool(
     let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.pool(&pool)).await?;
     found.map(Json).ok_or_else(|| no_pool(&pool))
+}
+
+async fn final_command(
+    State(shared): State<Shared>,
+    path: Result<Path<(PoolId, u64)>, PathRejection>,
+) -> Result<Json<FinalCommandView>, Failure> {
+    let Path((pool, number)) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.final_command(&pool, number)).await?;
+    found.map(Json).ok_or_else(|| Failure::NotFound(format!("no block holds command {number} of pool {pool}")))
 }
 
 #[derive(Deserialize)]

@@ -14,12 +14,12 @@ use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, encode};
-use lucid_types::commit::Commit;
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::report::ReportCommitment;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::SyncRequest;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -40,20 +40,20 @@ pub enum ToDriver {
     Input(Box<Input>),
     /// Which proposed block has this hash?
     Body(BlockHash, oneshot::Sender<Option<Block>>),
-    /// Which commits and reveals of this epoch are not among those that the asker has?
+    /// Which commitments and reveals of this epoch are not among those that the asker has?
     Reports(ReportsQuery),
 }
 
-/// Commits and reveals of one epoch.
-pub type EpochReports = (Vec<Signed<Commit>>, Vec<Signed<Reveal>>);
+/// Commitments and reveals of one epoch.
+pub type EpochReports = (Vec<Signed<ReportCommitment>>, Vec<Signed<Reveal>>);
 
 /// See [`ToDriver::Reports`].
 #[derive(Debug)]
 pub struct ReportsQuery {
     /// The epoch.
-    pub epoch: EpochNumber,
-    /// Validators whose commit the asker has.
-    pub have_commits: BTreeSet<NodeId>,
+    pub epoch: Epoch,
+    /// Validators whose commitment the asker has.
+    pub have_commitments: BTreeSet<NodeId>,
     /// Validators whose reveal the asker has.
     pub have_reveals: BTreeSet<NodeId>,
     /// Takes the answer.
@@ -73,7 +73,7 @@ pub enum DriverError {
     )]
     Diverged {
         /// The block.
-        height: EpochNumber,
+        height: Height,
         /// Why this node refuses it.
         error: String,
     },
@@ -113,12 +113,14 @@ pub struct DriverParts {
 /// The driver. [`Self::run`] it.
 pub struct Driver {
     parts: DriverParts,
+    /// When the replica was called last.
+    handled_at: UnixMillis,
 }
 
 impl Driver {
     /// A driver that has not done anything yet.
     pub const fn new(parts: DriverParts) -> Self {
-        Self { parts }
+        Self { parts, handled_at: UnixMillis::ZERO }
     }
 
     /// Runs until `stop`, or until a write fails.
@@ -128,8 +130,9 @@ impl Driver {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
         self.handle(Input::Tick)?;
         loop {
+            // What became due while effects were carried out is due now.
             let now = self.parts.clock.now();
-            let wakeup = self.parts.replica.next_wakeup(now).map_or(LONGEST_SLEEP, |at| now.until(at));
+            let wakeup = self.parts.replica.next_wakeup(self.handled_at).map_or(LONGEST_SLEEP, |at| now.until(at));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wakeup.min(LONGEST_SLEEP)) => self.handle(Input::Tick)?,
@@ -147,12 +150,13 @@ impl Driver {
             ToDriver::Input(input) => return self.handle(*input),
             // Whoever asked may have gone.
             ToDriver::Body(hash, reply) => drop(reply.send(replica.candidate(&hash).cloned())),
-            ToDriver::Reports(ReportsQuery { epoch, have_commits, have_reveals, reply }) => {
+            ToDriver::Reports(ReportsQuery { epoch, have_commitments, have_reveals, reply }) => {
                 let reports = replica.reports();
-                let commits = reports.commits_of(epoch).filter(|commit| !have_commits.contains(&commit.signer));
+                let commitments =
+                    reports.commitments_of(epoch).filter(|commitment| !have_commitments.contains(&commitment.signer));
                 let reveals = reports.reveals_of(epoch).filter(|reveal| !have_reveals.contains(&reveal.signer));
                 let mut room = ANSWER_BYTES;
-                let answer = (as_fits(&mut room, commits), as_fits(&mut room, reveals));
+                let answer = (as_fits(&mut room, commitments), as_fits(&mut room, reveals));
                 drop(reply.send(answer));
             }
         }
@@ -161,6 +165,7 @@ impl Driver {
 
     fn handle(&mut self, input: Input) -> Result<(), DriverError> {
         let now = self.parts.clock.now();
+        self.handled_at = now;
         let effects = self.parts.replica.handle(now, input);
         if let Some(error) = self.parts.replica.take_failure() {
             tracing::error!(error, "the BFT engine failed on an input");
@@ -169,23 +174,23 @@ impl Driver {
             // Syncing the disk takes milliseconds: other tasks of this thread move on elsewhere.
             tokio::task::block_in_place(|| effects.into_iter().try_for_each(|effect| self.carry_out(now, effect)))?;
         }
-        self.show(now);
+        self.show();
         Ok(())
     }
 
     fn carry_out(&mut self, now: UnixMillis, effect: Effect) -> Result<(), DriverError> {
-        let Self { parts } = self;
+        let Self { parts, .. } = self;
         match effect {
             Effect::AppendLog { height, entry } => parts.wal.append(height, entry.encode())?,
             Effect::SyncLog => parts.wal.sync()?,
             Effect::PersistOwn(own) => put_own(&parts.store, &own)?,
             Effect::Store(stored) => {
-                put_block(&parts.network, &parts.store, &stored)?;
+                put_block(&parts.store, &stored)?;
                 let state = &stored.applied.state;
                 let height = state.height;
                 parts.tip.store(height.get(), Ordering::Release);
                 let round = stored.decided.certificate.round;
-                tracing::info!(epoch = height.get(), round, block = %state.block.short(), "epoch decided");
+                tracing::info!(height = height.get(), round, block = %state.block.short(), "block decided");
                 let root = stored.decided.block.state_root;
                 let state = Arc::new(state.clone());
                 parts.head.send_modify(|head| {
@@ -218,8 +223,8 @@ impl Driver {
     }
 
     /// Shows what changed beside the state.
-    fn show(&self, now: UnixMillis) {
-        let (round, unreported) = (self.parts.replica.round(), self.parts.replica.epochs_to_report(now));
+    fn show(&self) {
+        let (round, unreported) = (self.parts.replica.round(), self.parts.replica.epochs_to_report());
         self.parts.head.send_if_modified(|head| {
             let changed = head.round != round || head.unreported != unreported;
             head.round = round;
@@ -245,7 +250,7 @@ where
 
 fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
     match gossip {
-        Gossip::Commit(commit) => (Topic::Commits, encode(commit)),
+        Gossip::Commitment(commitment) => (Topic::Commitments, encode(commitment)),
         Gossip::Reveal(reveal) => (Topic::Reveals, encode(reveal)),
         Gossip::Consensus(message) => (Topic::Consensus, encode(message)),
         Gossip::Liveness(message) => (Topic::Liveness, encode(message)),

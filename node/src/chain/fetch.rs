@@ -1,4 +1,4 @@
-//! Asks peers for what gossip has not brought: proposed bodies, commits and reveals, and decided blocks.
+//! Asks peers for what gossip has not brought: proposed bodies, commitments and reveals, and decided blocks.
 //!
 //! Everything that comes back is checked as strictly as gossip before the driver sees it.
 
@@ -11,7 +11,7 @@ use lucid_p2p::{Mesh, Protocol};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
 use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub struct FetcherParts {
     /// The newest block.
     pub head: watch::Receiver<Head>,
     /// Takes the highest block that a peer claims.
-    pub best_seen: watch::Sender<EpochNumber>,
+    pub best_seen: watch::Sender<Height>,
 }
 
 /// The fetcher. [`Self::run`] it.
@@ -57,7 +57,7 @@ struct Question {
     mesh: Mesh,
     driver: mpsc::Sender<ToDriver>,
     head: watch::Receiver<Head>,
-    best_seen: watch::Sender<EpochNumber>,
+    best_seen: watch::Sender<Height>,
     catch_ups: Arc<Semaphore>,
 }
 
@@ -143,10 +143,10 @@ impl Question {
                 }
                 Err(_) => false,
             },
-            Some(SyncResponse::Reports { commits, reveals }) => {
-                for commit in commits {
-                    if let Ok(commit) = commit.verify(self.network.id()) {
-                        self.tell(Input::Commit(commit)).await;
+            Some(SyncResponse::Reports { commitments, reveals }) => {
+                for commitment in commitments {
+                    if let Ok(commitment) = commitment.verify(self.network.id()) {
+                        self.tell(Input::Commitment(commitment)).await;
                     }
                 }
                 for reveal in reveals {
@@ -170,13 +170,13 @@ impl Question {
         }
     }
 
-    fn height(&self) -> EpochNumber {
+    fn height(&self) -> Height {
         self.head.borrow().state.height
     }
 
     /// Takes blocks from a peer that claims to have more, as long as they are right; false if none was. Does nothing
     /// while enough others are at it.
-    async fn catch_up(&self, peer: NodeId, claimed: EpochNumber) -> bool {
+    async fn catch_up(&self, peer: NodeId, claimed: Height) -> bool {
         let Ok(_permit) = self.catch_ups.try_acquire() else { return true };
         let mut is_progress = false;
         loop {
@@ -184,7 +184,7 @@ impl Question {
             if claimed < from {
                 return true;
             }
-            let to = EpochNumber::new(from.get().saturating_add(BLOCKS - 1)).min(claimed);
+            let to = Height::new(from.get().saturating_add(BLOCKS - 1)).min(claimed);
             let Some(SyncResponse::Blocks(blocks)) = self.request(peer, &SyncRequest::Blocks { from, to }).await else {
                 return is_progress;
             };

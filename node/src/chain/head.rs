@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lucid_consensus::ledger::state::State;
 use lucid_types::id::StateRoot;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 
 /// The newest block's outcome.
 #[derive(Clone, Debug)]
@@ -17,6 +17,6 @@ pub struct Head {
     pub adopted_at: UnixMillis,
     /// The round of the height under way, if this node votes and has started it.
     pub round: Option<u32>,
-    /// Epochs that have ended without a report of this validator.
-    pub unreported: Vec<EpochNumber>,
+    /// Closed epochs that this validator can still report and has not.
+    pub unreported: Vec<Epoch>,
 }

@@ -8,7 +8,7 @@ use lucid_consensus::replica::{OwnReport, Restore, Stored};
 use lucid_storage::{BlockCommit, OwnKind, PutNew, StorageError, Store, Wal};
 use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, decode, encode};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::{history, signer};
 
@@ -29,7 +29,7 @@ pub enum PersistError {
     },
     /// Another report of this validator is stored for the epoch.
     #[error("another report for epoch {0} is stored: this node's key is in use twice, or the store was rolled back")]
-    OtherReport(EpochNumber),
+    OtherReport(Epoch),
 }
 
 fn decoded<T: lucid_types::codec::Wire>(what: &'static str, bytes: &[u8]) -> Result<T, PersistError> {
@@ -47,12 +47,11 @@ pub fn restore(network: &Network, store: &Store, wal: &Wal, now: UnixMillis) -> 
     };
     let entries = wal.entries(state.height.next())?;
     let log = entries.iter().map(|entry| decoded::<WalEntry>("the engine's log", entry)).collect::<Result<_, _>>()?;
-    let oldest = (state.height.get() + 1).saturating_sub(2 * network.policy().commit_window);
     let mut own = std::collections::BTreeMap::new();
     for record in store.own_all(OwnKind::Report, &[])? {
         let report: OwnReport = decoded("an own report", &record.value)?;
-        let epoch = report.commit.record.epoch;
-        if epoch.get() > oldest {
+        let epoch = report.commitment.record.epoch;
+        if epoch > state.closed || state.pending.contains_key(&epoch) {
             own.insert(epoch, report);
         } else {
             store.remove_own(OwnKind::Report, &record.key)?;
@@ -78,7 +77,7 @@ fn liveness_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError
 /// # Errors
 /// The store failed, or holds another report for the epoch.
 pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
-    let epoch = own.commit.record.epoch;
+    let epoch = own.commitment.record.epoch;
     let bytes = encode(own);
     match store.put_new(OwnKind::Report, &epoch.get().to_be_bytes(), &bytes)? {
         PutNew::Inserted => Ok(()),
@@ -91,7 +90,7 @@ pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
 ///
 /// # Errors
 /// The store failed; nothing of the block is stored then.
-pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<(), PersistError> {
+pub fn put_block(store: &Store, stored: &Stored) -> Result<(), PersistError> {
     let Stored { decided, applied } = stored;
     let height = decided.block.height;
     let rows: Vec<_> = applied.rows.iter().map(|rows| (rows.epoch, encode(rows))).collect();
@@ -105,14 +104,15 @@ pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<()
         keep_rows_from: None,
         history: [
             history::ledger::records(height, applied.state.time, &applied.events),
+            history::ledger::command_records(&decided.block),
+            history::epochs::records(height, applied),
             signer::blocks::records(&decided.block),
         ]
         .concat(),
     })?;
-    // Own reports that no block can carry any more.
-    let oldest = (height.get() + 1).saturating_sub(2 * network.policy().commit_window);
-    if oldest > 0 {
-        store.remove_own(OwnKind::Report, &oldest.to_be_bytes())?;
+    // The own report of an epoch whose scores are final.
+    if let Some(rows) = &applied.rows {
+        store.remove_own(OwnKind::Report, &rows.epoch.get().to_be_bytes())?;
     }
     Ok(())
 }
@@ -122,17 +122,17 @@ pub fn put_block(network: &Network, store: &Store, stored: &Stored) -> Result<()
 pub struct StoredArchive(pub Store);
 
 impl Archive for StoredArchive {
-    fn rows(&self, epoch: EpochNumber) -> Option<EpochRows> {
+    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
         rows(&self.0, epoch)
     }
 
-    fn block(&self, height: EpochNumber) -> Option<Block> {
+    fn block(&self, height: Height) -> Option<Block> {
         decode(&self.0.block(height).ok().flatten()?).ok()
     }
 }
 
 /// The rows of an epoch, if the store has them.
-pub fn rows(store: &Store, epoch: EpochNumber) -> Option<EpochRows> {
+pub fn rows(store: &Store, epoch: Epoch) -> Option<EpochRows> {
     decode(&store.row(epoch).ok().flatten()?).ok()
 }
 

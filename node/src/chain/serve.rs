@@ -6,7 +6,7 @@ use lucid_types::block::Block;
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::BlockHash;
 use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chain::driver::{ReportsQuery, ToDriver};
@@ -37,14 +37,16 @@ impl SyncServer {
             }
             SyncRequest::Blocks { from, to } => self.blocks(from, to).map(SyncResponse::Blocks),
             SyncRequest::Body { height, block } => Some(SyncResponse::Body(self.body(height, block).await)),
-            SyncRequest::Reports { epoch, have_commits, have_reveals } => {
+            SyncRequest::Reports { epoch, have_commitments, have_reveals } => {
                 let (sender, answer) = oneshot::channel();
-                let have_commits = have_commits.into_iter().collect();
+                let have_commitments = have_commitments.into_iter().collect();
                 let have_reveals = have_reveals.into_iter().collect();
-                let query = ReportsQuery { epoch, have_commits, have_reveals, reply: sender };
+                let query = ReportsQuery { epoch, have_commitments, have_reveals, reply: sender };
                 let asked = self.driver.send(ToDriver::Reports(query)).await;
                 match asked {
-                    Ok(()) => answer.await.ok().map(|(commits, reveals)| SyncResponse::Reports { commits, reveals }),
+                    Ok(()) => {
+                        answer.await.ok().map(|(commitments, reveals)| SyncResponse::Reports { commitments, reveals })
+                    }
                     Err(_) => None,
                 }
             }
@@ -55,7 +57,7 @@ impl SyncServer {
     }
 
     /// Decided blocks from `from` on, as many as fit an answer.
-    fn blocks(&self, from: EpochNumber, to: EpochNumber) -> Option<Vec<Decided>> {
+    fn blocks(&self, from: Height, to: Height) -> Option<Vec<Decided>> {
         let stored = tokio::task::block_in_place(|| self.store.blocks(from..=to, ANSWER_BYTES));
         let stored = stored.inspect_err(|error| tracing::error!(%error, "blocks cannot be read")).ok()?;
         let decided = stored.iter().map_while(|stored| {
@@ -64,7 +66,7 @@ impl SyncServer {
         Some(decided.collect())
     }
 
-    async fn body(&self, height: EpochNumber, hash: BlockHash) -> Option<Block> {
+    async fn body(&self, height: Height, hash: BlockHash) -> Option<Block> {
         let (sender, answer) = oneshot::channel();
         self.driver.send(ToDriver::Body(hash, sender)).await.ok()?;
         if let Some(block) = answer.await.ok()? {

@@ -12,7 +12,8 @@ use reqwest::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
 use crate::api::model::{
-    CommandBody, CommandView, ErrorBody, LedgerView, PayoutList, PayoutView, PoolView, SignatureList, SignatureRequest,
+    CommandBody, CommandView, ErrorBody, FinalCommandView, LedgerView, PayoutList, PayoutView, PoolView, SignatureList,
+    SignatureRequest,
 };
 
 /// The node answers from memory or a local store; signers are waited for a little longer.
@@ -86,6 +87,11 @@ impl NodeApi {
     /// A pool.
     pub(super) async fn pool(&self, pool: &PoolId) -> anyhow::Result<PoolView> {
         self.get(&format!("pools/{pool}")).await
+    }
+
+    /// The command of a pool that a block holds under this number.
+    pub(super) async fn final_command(&self, pool: &PoolId, number: u64) -> anyhow::Result<FinalCommandView> {
+        self.get(&format!("pools/{pool}/commands/{number}")).await
     }
 
     /// A settlement's payout root with all its leaves; the newest if no settlement is given.

@@ -1,12 +1,16 @@
 //! Commands that ask the running node: thin readers of its API.
 
-use lucid_types::time::EpochNumber;
+use clap::Subcommand;
+use lucid_types::time::Epoch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Json;
 use super::node_api::NodeApi;
 use super::output::{self, millionths, or_dash};
-use crate::api::model::{EpochList, EpochView, PeerList, ScoreList, StatusView, SyncState};
+use crate::api::model::{
+    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, PeerList, ScoreList, StatusView, SyncState,
+};
 
 /// A node's API for commands that ask once.
 pub(super) struct Api {
@@ -47,6 +51,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("peers", s.peers.to_string()),
             ("height", s.height.to_string()),
             ("epoch", s.epoch.to_string()),
+            ("final epoch", s.final_epoch.to_string()),
             ("block hash", s.block_hash.to_string()),
             ("state root", s.state_root.to_string()),
             ("sync", sync.to_owned()),
@@ -59,32 +64,168 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
     })
 }
 
-pub(super) fn epochs(api: &Api, epoch: Option<EpochNumber>, limit: usize, as_json: bool) -> anyhow::Result<()> {
-    let list = match epoch {
-        Some(epoch) => EpochList { epochs: vec![api.get::<EpochView>(&format!("epochs/{epoch}"))?] },
-        None => api.get(&format!("epochs?limit={limit}"))?,
-    };
-    show(as_json, &list, |list| {
-        let row = |e: &EpochView| {
-            [
-                e.epoch.to_string(),
-                e.block_hash.short(),
-                e.state_root.short(),
-                e.round.to_string(),
-                e.signatures.to_string(),
-                e.commits.to_string(),
-                e.reveals.to_string(),
-                e.workers_scored.to_string(),
-                or_dash(e.leaders.first().map(|leader| leader.leader.short())),
-            ]
-        };
-        let rows: Vec<_> = list.epochs.iter().map(row).collect();
-        let titles = ["epoch", "block", "state", "round", "signatures", "commits", "reveals", "scored", "leader"];
-        output::table(titles, &rows)
-    })
+#[derive(Debug, Subcommand)]
+pub(super) enum BlockAction {
+    /// List final blocks, newest first
+    List {
+        /// Only blocks below this height
+        #[arg(long, value_name = "HEIGHT")]
+        before: Option<u64>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show a final block; with --certificate the proof that it was decided
+    Show {
+        /// Its number
+        height: u64,
+        /// Show the precommits that this node stored with it
+        #[arg(long)]
+        certificate: bool,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
-pub(super) fn scores(api: &Api, epoch: Option<EpochNumber>, as_json: bool) -> anyhow::Result<()> {
+#[derive(Debug, Subcommand)]
+pub(super) enum EpochAction {
+    /// List epochs, newest first
+    List {
+        /// Only epochs before this one
+        #[arg(long, value_name = "N", value_parser = super::epoch)]
+        before: Option<Epoch>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show an epoch
+    Show {
+        /// Its number
+        #[arg(value_parser = super::epoch)]
+        epoch: Epoch,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+fn before(number: Option<u64>) -> String {
+    number.map_or_else(String::new, |number| format!("&before={number}"))
+}
+
+pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
+    match action {
+        BlockAction::List { before: end, limit, json } => {
+            let list: BlockList = api.get(&format!("blocks?limit={limit}{}", before(end)))?;
+            show(json.json, &list, |list| {
+                let row = |b: &BlockView| {
+                    [
+                        b.height.to_string(),
+                        b.block_hash.short(),
+                        b.state_root.short(),
+                        b.round.to_string(),
+                        b.signatures.to_string(),
+                        b.commitments.to_string(),
+                        b.reveals.to_string(),
+                        b.commands.to_string(),
+                        b.payout_roots.to_string(),
+                        b.proposer.short(),
+                    ]
+                };
+                let rows: Vec<_> = list.blocks.iter().map(row).collect();
+                let titles = [
+                    "height",
+                    "block",
+                    "state",
+                    "round",
+                    "signatures",
+                    "commitments",
+                    "reveals",
+                    "commands",
+                    "roots",
+                    "proposer",
+                ];
+                output::table(titles, &rows)
+            })
+        }
+        BlockAction::Show { height, certificate: true, json } => {
+            let proof: CertificateView = api.get(&format!("blocks/{height}/certificate"))?;
+            show(json.json, &proof, |proof| {
+                let rows: Vec<_> =
+                    proof.signatures.iter().map(|it| [it.validator.to_string(), it.signature.to_string()]).collect();
+                let head = format!("block {} at height {}, round {}\n", proof.block_hash, proof.height, proof.round);
+                head + &output::table(["validator", "precommit"], &rows)
+            })
+        }
+        BlockAction::Show { height, certificate: false, json } => {
+            let block: BlockView = api.get(&format!("blocks/{height}"))?;
+            show(json.json, &block, |b| {
+                let leaders: Vec<_> = b.leaders.iter().map(|leader| leader.leader.to_string()).collect();
+                output::pairs(&[
+                    ("height", b.height.to_string()),
+                    ("block hash", b.block_hash.to_string()),
+                    ("parent", b.parent.to_string()),
+                    ("state root", b.state_root.to_string()),
+                    ("time (Unix ms)", b.time.to_string()),
+                    ("proposer", b.proposer.to_string()),
+                    ("round", b.round.to_string()),
+                    ("signatures", b.signatures.to_string()),
+                    ("report commitments", b.commitments.to_string()),
+                    ("reveals", b.reveals.to_string()),
+                    ("commands", b.commands.to_string()),
+                    ("payout roots", b.payout_roots.to_string()),
+                    ("leaders elected", if leaders.is_empty() { "-".to_owned() } else { leaders.join(", ") }),
+                ])
+            })
+        }
+    }
+}
+
+pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
+    let stage = |stage| match stage {
+        EpochStage::Open => "open",
+        EpochStage::Closed => "closed, reports come in",
+        EpochStage::Final => "final",
+        EpochStage::Unmeasured => "not measured: the epoch before was closed too late",
+    };
+    match action {
+        EpochAction::List { before: end, limit, json } => {
+            let list: EpochList = api.get(&format!("epochs?limit={limit}{}", before(end.map(Epoch::get))))?;
+            show(json.json, &list, |list| {
+                let row = |e: &EpochView| {
+                    [
+                        e.epoch.to_string(),
+                        stage(e.stage).split([',', ':']).next().unwrap_or_default().to_owned(),
+                        or_dash(e.closed_in),
+                        or_dash(e.block.as_ref().map(|block| block.height)),
+                        or_dash(e.block.as_ref().map(|block| block.block_hash.short())),
+                        e.workers_scored.to_string(),
+                        or_dash(e.block.as_ref().and_then(|block| Some(block.leaders.first()?.leader.short()))),
+                    ]
+                };
+                let rows: Vec<_> = list.epochs.iter().map(row).collect();
+                output::table(["epoch", "stage", "closed in", "final in", "block", "scored", "leader"], &rows)
+            })
+        }
+        EpochAction::Show { epoch, json } => show(json.json, &api.get::<EpochView>(&format!("epochs/{epoch}"))?, |e| {
+            output::pairs(&[
+                ("epoch", e.epoch.to_string()),
+                ("stage", stage(e.stage).to_owned()),
+                ("start (Unix ms)", e.start.to_string()),
+                ("end (Unix ms)", e.end.to_string()),
+                ("closed in block", or_dash(e.closed_in)),
+                ("final in block", or_dash(e.block.as_ref().map(|block| block.height))),
+                ("block hash", or_dash(e.block.as_ref().map(|block| block.block_hash))),
+                ("workers scored", e.workers_scored.to_string()),
+            ])
+        }),
+    }
+}
+
+pub(super) fn scores(api: &Api, epoch: Option<Epoch>, as_json: bool) -> anyhow::Result<()> {
     let query = epoch.map_or_else(String::new, |epoch| format!("?epoch={epoch}"));
     show(as_json, &api.get::<ScoreList>(&format!("scores{query}"))?, |list| {
         let Some(epoch) = list.epoch else { return "no epoch has final scores yet\n".to_owned() };

@@ -164,9 +164,10 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
         ("key", key_file.display().to_string()),
     ]))?;
     let mut next = format!(
-        "\nHave the pool's owner enter this address as the signer of your node. Keep a copy of {} and its passphrase; never \
+        "\nHave the pool's owner enter this address as the signer of your node. Keep a copy of {}{}; never \
          restore {} from a backup: it says what was signed.\n",
         key_file.display(),
+        if matches!(form, KeyForm::Plain) { "" } else { " and its passphrase" },
         watermark.file.display()
     );
     if genesis.is_none() {

@@ -9,6 +9,8 @@ use lucid_types::id::{NodeId, ParseBytesError, PayoutAddress};
 
 use super::output::millionths;
 
+pub(super) use crate::utc::{iso_8601, utc};
+
 /// Decimals of USDT and of TRX.
 const DECIMALS: usize = 6;
 const MILLION: u64 = 1_000_000;
@@ -198,42 +200,39 @@ pub(super) fn when(at: u64, now: u64) -> String {
     }
 }
 
-/// `2026-11-29 00:37:57 UTC`.
-pub(super) fn utc(seconds: u64) -> String {
-    let (date, [h, m, s]) = (date(seconds / 86_400), clock(seconds));
-    format!("{date} {h:02}:{m:02}:{s:02} UTC")
-}
-
-/// `2026-11-29T00:37:57.125Z`, of milliseconds.
-pub(super) fn iso_8601(millis: u64) -> String {
-    let seconds = millis / 1_000;
-    let (date, [h, m, s]) = (date(seconds / 86_400), clock(seconds));
-    format!("{date}T{h:02}:{m:02}:{s:02}.{:03}Z", millis % 1_000)
-}
-
-const fn clock(seconds: u64) -> [u64; 3] {
-    [seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60]
-}
-
-/// The Gregorian date of a day since 1970-01-01 (Hinnant's `civil_from_days`: years begin in March, so that the leap day is the
-/// last).
-fn date(days: u64) -> String {
-    // Far beyond every time that a contract or a clock has.
-    let days = days.min(1 << 40) + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_and_times_are_readable() {
+        for (text, wanted) in [("90", 90), ("90s", 90), ("15m", 900), ("36h", 129_600), ("3d", 259_200), ("0", 0)] {
+            assert_eq!(seconds(text).unwrap(), wanted);
+        }
+        for text in ["", "h", "1.5h", "-1", "3w", "5000000000", "49711d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        for (seconds, wanted) in
+            [(0, "0 s"), (59, "59 s"), (3_600, "1 h"), (90_061, "1 d 1 h"), (259_200, "3 d"), (125, "2 min 5 s")]
+        {
+            assert_eq!(duration_of(seconds), wanted);
+        }
+        for (seconds, wanted) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_795_912_677, "2026-11-29 00:37:57 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+            (u64::from(u32::MAX), "2106-02-07 06:28:15 UTC"),
+        ] {
+            assert_eq!(utc(seconds), wanted);
+        }
+        assert_eq!(iso_8601(1_795_912_677_005), "2026-11-29T00:37:57.005Z");
+        assert_eq!(when(1_795_912_677, 1_795_912_600), "2026-11-29 00:37:57 UTC (in 1 min 17 s)");
+        assert_eq!(when(1_795_912_677, 1_795_912_678), "2026-11-29 00:37:57 UTC (1 s ago)");
+        assert_eq!(when(u64::MAX, 0), "never");
+        assert!(!utc(u64::MAX).is_empty());
+    }
 
     #[test]
     fn amounts_are_read_to_the_millionth_and_no_further() {
@@ -324,34 +323,5 @@ mod tests {
         assert_eq!(treasury_signer(&both).unwrap().node, node);
         assert!(treasury_signer(key).unwrap_err().contains("NODE_ID=ADDRESS"));
         assert!(signer(&format!("12={key}")).unwrap_err().contains("64 hex digits"));
-    }
-
-    #[test]
-    fn durations_and_times_are_readable() {
-        for (text, wanted) in [("90", 90), ("90s", 90), ("15m", 900), ("36h", 129_600), ("3d", 259_200), ("0", 0)] {
-            assert_eq!(seconds(text).unwrap(), wanted);
-        }
-        for text in ["", "h", "1.5h", "-1", "3w", "5000000000", "49711d"] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
-        for (seconds, wanted) in
-            [(0, "0 s"), (59, "59 s"), (3_600, "1 h"), (90_061, "1 d 1 h"), (259_200, "3 d"), (125, "2 min 5 s")]
-        {
-            assert_eq!(duration_of(seconds), wanted);
-        }
-        for (seconds, wanted) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_782_400, "2000-02-29 00:00:00 UTC"),
-            (1_795_912_677, "2026-11-29 00:37:57 UTC"),
-            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
-            (u64::from(u32::MAX), "2106-02-07 06:28:15 UTC"),
-        ] {
-            assert_eq!(utc(seconds), wanted);
-        }
-        assert_eq!(iso_8601(1_795_912_677_005), "2026-11-29T00:37:57.005Z");
-        assert_eq!(when(1_795_912_677, 1_795_912_600), "2026-11-29 00:37:57 UTC (in 1 min 17 s)");
-        assert_eq!(when(1_795_912_677, 1_795_912_678), "2026-11-29 00:37:57 UTC (1 s ago)");
-        assert_eq!(when(u64::MAX, 0), "never");
-        assert!(!utc(u64::MAX).is_empty());
     }
 }

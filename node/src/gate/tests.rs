@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lucid_consensus::ledger::state::PendingEpoch;
 use lucid_consensus::ledger::state::State;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
@@ -20,7 +21,7 @@ use lucid_types::vote::{Proposal, Vote, VoteKind};
 use super::*;
 use crate::payout::testing;
 
-/// The newest block; the clock is in the epoch after it.
+/// The newest block. It has closed the epoch of the next number, in which the clock still is.
 const TIP: u64 = 10;
 const NEXT: u64 = TIP + 1;
 const WORKER: u8 = testing::WORKERS[0];
@@ -70,7 +71,11 @@ fn fixture() -> Fixture {
     let id = *network.id();
     let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
     let tip = Arc::new(AtomicU64::new(TIP));
-    let state = State::genesis(&network);
+    let mut state = State::genesis(&network);
+    let (epoch, closed_in, seed) = (Epoch::new(NEXT), Height::new(TIP), Hash::from_bytes([1; 32]));
+    (state.height, state.closed) = (closed_in, epoch);
+    let pending = PendingEpoch { closed_in, seed, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
+    state.pending.insert(epoch, pending);
     let root = state.root();
     let (head, seen) =
         watch::channel(Head { state: Arc::new(state), root, adopted_at: now, round: None, unreported: Vec::new() });
@@ -98,7 +103,7 @@ impl Fixture {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Attestation,
-    Commit,
+    Commitment,
     Reveal,
     Proposal,
     Vote,
@@ -109,10 +114,12 @@ enum Kind {
 }
 
 use Kind::{
-    Attestation, Body, Certificate as Proof, Command, Commit as Commits, Liveness as Repeated, Reveal as Reveals,
+    Attestation, Body, Certificate as Proof, Command, Commitment as Commitments, Liveness as Repeated,
+    Reveal as Reveals,
 };
 
-const KINDS: [Kind; 9] = [Attestation, Commits, Reveals, Kind::Proposal, Kind::Vote, Repeated, Body, Proof, Command];
+const KINDS: [Kind; 9] =
+    [Attestation, Commitments, Reveals, Kind::Proposal, Kind::Vote, Repeated, Body, Proof, Command];
 
 /// What a message is made of.
 #[derive(Clone, Copy)]
@@ -126,21 +133,20 @@ struct Recipe {
 fn vote(height: u64) -> Vote {
     Vote {
         kind: VoteKind::Precommit,
-        height: EpochNumber::new(height),
+        height: Height::new(height),
         round: 0,
         block: Some(BlockHash::from_bytes([7; 32])),
     }
 }
 
-fn commit(recipe: &Recipe) -> Signed<Commit> {
-    let record =
-        Commit { epoch: EpochNumber::new(recipe.height), report: Hash::from_bytes([3; 32]), time: UnixMillis::new(5) };
-    key(recipe.signer).sign_commit(&recipe.network, record).into_inner()
+fn commitment(recipe: &Recipe) -> Signed<ReportCommitment> {
+    let record = ReportCommitment { epoch: Epoch::new(recipe.height), report: Hash::from_bytes([3; 32]) };
+    key(recipe.signer).sign_report_commitment(&recipe.network, record).into_inner()
 }
 
 fn attestation(recipe: &Recipe) -> ResourceAttestation {
     ResourceAttestation {
-        epoch: EpochNumber::new(recipe.height),
+        epoch: Epoch::new(recipe.height),
         sequence: recipe.sequence,
         time: UnixMillis::new(5),
         uptime_s: 1,
@@ -162,11 +168,12 @@ fn repetition(recipe: &Recipe, item: Liveness) -> Vec<u8> {
 
 fn block(recipe: &Recipe) -> Block {
     Block {
-        height: EpochNumber::new(recipe.height),
+        height: Height::new(recipe.height),
         parent: BlockHash::from_bytes([1; 32]),
+        round: 0,
         proposer: key(recipe.signer).node_id(),
         time: UnixMillis::new(5),
-        commits: vec![commit(recipe)],
+        commitments: vec![commitment(recipe)],
         reveals: vec![],
         commands: vec![],
         payout_roots: vec![],
@@ -209,7 +216,7 @@ impl Kind {
     const fn topic(self) -> Topic {
         match self {
             Attestation => Topic::Attestations(0),
-            Commits => Topic::Commits,
+            Commitments => Topic::Commitments,
             Reveals => Topic::Reveals,
             Self::Proposal | Self::Vote => Topic::Consensus,
             Repeated => Topic::Liveness,
@@ -221,12 +228,12 @@ impl Kind {
 
     /// As it should be, but for what the recipe says.
     fn make(self, recipe: &Recipe) -> Vec<u8> {
-        let (signer, network, height) = (key(recipe.signer), &recipe.network, EpochNumber::new(recipe.height));
+        let (signer, network, height) = (key(recipe.signer), &recipe.network, Height::new(recipe.height));
         match self {
             Attestation => encode(&*signer.sign_attestation(network, attestation(recipe))),
-            Commits => encode(&commit(recipe)),
+            Commitments => encode(&commitment(recipe)),
             Reveals => {
-                let reveal = Reveal { report: ScoreReport::empty(height), salt: [5; 32] };
+                let reveal = Reveal { report: ScoreReport::empty(Epoch::new(recipe.height)), salt: [5; 32] };
                 encode(&*signer.sign_report(network, reveal))
             }
             Self::Proposal => {
@@ -273,9 +280,9 @@ fn garbage_is_malformed_whatever_its_topic() {
         for bytes in [&[], &[0xff; 8][..], &good[..good.len() - 1], &good[1..], &trailing, &[0xff; 4096]] {
             fixture.expect(kind, bytes, "reject malformed");
         }
-        // An attestation and a commit are nothing but numbers, so any bytes of their length are one.
+        // An attestation and a commitment are nothing but numbers, so any bytes of their length are one.
         let noise = vec![0xff; good.len()];
-        let is_numbers = matches!(kind, Attestation | Commits);
+        let is_numbers = matches!(kind, Attestation | Commitments);
         fixture.expect(kind, &noise, if is_numbers { "ignore future" } else { "reject malformed" });
         fixture.expect(kind, &good, "accept");
     }
@@ -300,7 +307,7 @@ fn what_is_longer_than_its_kind_is_malformed() {
         capacity: Capacity::default(),
         allocation: Ppm::ZERO,
     };
-    let report = ScoreReport { epoch: EpochNumber::new(NEXT), observations: vec![observation; 9_000] };
+    let report = ScoreReport { epoch: Epoch::new(NEXT), observations: vec![observation; 9_000] };
     let long = encode(&*key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
     assert!(long.len() > Signed::<Reveal>::MAX_BYTES);
     fixture.expect(Reveals, &long, "reject malformed");
@@ -317,7 +324,7 @@ fn what_is_longer_than_its_kind_is_malformed() {
     fixture.expect(Proof, &encode(&long), "reject malformed");
 
     let polka = PolkaCertificate {
-        height: EpochNumber::new(NEXT),
+        height: Height::new(NEXT),
         round: 0,
         block: BlockHash::from_bytes([7; 32]),
         signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); LivenessMessage::MAX_BYTES / 96 + 1],
@@ -345,7 +352,7 @@ fn a_changed_bit_of_a_signature_is_seen() {
         let last = bytes.len() - 1;
         if kind == Body {
             let mut block = block(&kind.good(&fixture));
-            block.commits[0].signature = Signature::from_bytes([1; 64]);
+            block.commitments[0].signature = Signature::from_bytes([1; 64]);
             bytes = encode(&block);
         } else {
             bytes[last] ^= 1;
@@ -376,7 +383,7 @@ fn strangers_are_not_heard() {
 #[test]
 fn only_the_proposer_of_a_round_proposes_in_it() {
     let set = ValidatorSet::new(validators()).unwrap();
-    let height = EpochNumber::new(NEXT);
+    let height = Height::new(NEXT);
     for round in 0..8 {
         for seed in 1..=4 {
             let fixture = fixture();
@@ -391,17 +398,18 @@ fn only_the_proposer_of_a_round_proposes_in_it() {
 
 #[test]
 fn only_epochs_and_heights_that_matter_now_pass() {
-    // The clock is in epoch `NEXT`; one more is allowed for a clock that is ahead. Reports are wanted from the newest
-    // block's epoch on, reveals until they are due in the next block but one, rounds of the next two heights, repetitions of the next.
+    // The clock is in epoch `NEXT`; one more is allowed for a clock that is ahead. Reports are wanted of the pending epoch, and
+    // commitments of the next, which a peer may have closed; rounds of the next two heights, repetitions of the next, and
+    // certificates of all that are to come.
     for (kind, oldest, newest) in [
         (Attestation, 0, NEXT + 1),
-        (Commits, TIP, NEXT + 1),
-        (Reveals, TIP, NEXT),
+        (Commitments, NEXT, NEXT + 1),
+        (Reveals, NEXT, NEXT),
         (Kind::Proposal, NEXT, NEXT + 1),
         (Kind::Vote, NEXT, NEXT + 1),
         (Repeated, NEXT, NEXT),
         (Body, NEXT, NEXT + 1),
-        (Proof, NEXT, NEXT + 1),
+        (Proof, NEXT, u64::MAX),
     ] {
         let at = |height: u64| {
             let fixture = fixture();
@@ -409,7 +417,7 @@ fn only_epochs_and_heights_that_matter_now_pass() {
         };
         assert_eq!(at(oldest), "accept", "{kind:?}");
         assert_eq!(at(newest), "accept", "{kind:?}");
-        for future in [newest + 1, newest + 1_000, u64::MAX] {
+        for future in [1, 1_000, u64::MAX].into_iter().filter_map(|more| newest.checked_add(more)) {
             assert_eq!(at(future), "ignore future", "{kind:?}");
         }
         if oldest > 0 {
@@ -439,7 +447,7 @@ fn what_came_before_is_not_taken_again() {
     let fixture = fixture();
     for (kind, again) in [
         (Attestation, "ignore stale"),
-        (Commits, "ignore duplicate"),
+        (Commitments, "ignore duplicate"),
         (Reveals, "ignore duplicate"),
         (Repeated, "ignore duplicate"),
         (Proof, "ignore duplicate"),
@@ -453,14 +461,14 @@ fn what_came_before_is_not_taken_again() {
         fixture.expect(kind, &bytes, "accept");
         fixture.expect(kind, &bytes, again);
     }
-    // Another commit for the epoch, a certificate with other signers: the first stands.
-    let recipe = Commits.good(&fixture);
-    let Signed { mut record, .. } = commit(&recipe);
+    // Another commitment for the epoch, a certificate with other signers: the first stands.
+    let recipe = Commitments.good(&fixture);
+    let Signed { mut record, .. } = commitment(&recipe);
     record.report = Hash::from_bytes([4; 32]);
-    fixture.expect(Commits, &encode(&*key(1).sign_commit(&fixture.network, record)), "ignore duplicate");
+    fixture.expect(Commitments, &encode(&*key(1).sign_report_commitment(&fixture.network, record)), "ignore duplicate");
     fixture.expect(Proof, &encode(&certificate(&recipe, [2, 3, 4])), "ignore duplicate");
     // Others' are not affected.
-    fixture.expect(Commits, &Commits.make(&Recipe { signer: 2, ..recipe }), "accept");
+    fixture.expect(Commitments, &Commitments.make(&Recipe { signer: 2, ..recipe }), "accept");
 }
 
 #[test]
@@ -619,7 +627,7 @@ fn commands_are_near_in_number_and_few() {
 #[test]
 fn a_message_in_anothers_topic_is_none() {
     let fixture = fixture();
-    for (kind, topic) in [(Commits, Topic::Reveals), (Kind::Vote, Topic::Liveness), (Proof, Topic::Bodies)] {
+    for (kind, topic) in [(Commitments, Topic::Reveals), (Kind::Vote, Topic::Liveness), (Proof, Topic::Bodies)] {
         assert_eq!(fixture.admit(topic, &kind.make(&kind.good(&fixture))), "reject malformed", "{kind:?}");
     }
 }

@@ -3,11 +3,12 @@
 use lucid_consensus::ledger::execute::Event;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::amount::MicroUsdt;
+use lucid_types::block::Block;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::id::{NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Leaves of older roots that are removed at a time.
@@ -23,7 +24,7 @@ pub struct RequestRecord {
     /// The settlement.
     pub settlement: u64,
     /// The block that made it.
-    pub height: EpochNumber,
+    pub height: Height,
     /// That block's time.
     pub time: UnixMillis,
 }
@@ -38,7 +39,7 @@ pub struct RootRecord {
     /// The root.
     pub root: SettlementRoot,
     /// The block that issued it.
-    pub height: EpochNumber,
+    pub height: Height,
     /// That block's time.
     pub time: UnixMillis,
 }
@@ -80,6 +81,7 @@ const BY_ID: u8 = 1;
 const ELECTIONS: u8 = 2;
 const LEAVES: u8 = 3;
 const ROOTS: u8 = 4;
+const COMMANDS: u8 = 5;
 
 fn request_key(settlement: u64, id: &PayoutId) -> Vec<u8> {
     [&[BY_SETTLEMENT], settlement.to_be_bytes().as_slice(), id.as_bytes()].concat()
@@ -89,7 +91,7 @@ fn id_key(id: &PayoutId) -> Vec<u8> {
     [&[BY_ID], id.as_bytes().as_slice()].concat()
 }
 
-fn elections_key(height: EpochNumber) -> Vec<u8> {
+fn elections_key(height: Height) -> Vec<u8> {
     [&[ELECTIONS], height.get().to_be_bytes().as_slice()].concat()
 }
 
@@ -102,7 +104,7 @@ fn record(key: Vec<u8>, value: Vec<u8>) -> HistoryRecord {
 }
 
 /// The records that follow from a block's events.
-pub fn records(height: EpochNumber, time: UnixMillis, events: &[Event]) -> Vec<HistoryRecord> {
+pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<HistoryRecord> {
     let mut records = Vec::new();
     let mut elections = Elections::default();
     let root_record = |root: &SettlementRoot| {
@@ -126,12 +128,29 @@ pub fn records(height: EpochNumber, time: UnixMillis, events: &[Event]) -> Vec<H
                 records.push(root_record(&settled.root));
             }
             Event::Reissued(root) => records.push(root_record(root)),
+            Event::Closed { .. } => {}
         }
     }
     if !elections.0.is_empty() {
         records.push(record(elections_key(height), encode(&elections)));
     }
     records
+}
+
+/// The records that make a block's commands findable.
+pub fn command_records(block: &Block) -> Vec<HistoryRecord> {
+    let height = block.height.get().to_be_bytes();
+    let commands = block.commands.iter().map(|command| &command.record);
+    commands.map(|command| record(pool_key(COMMANDS, &command.pool, command.number), height.to_vec())).collect()
+}
+
+/// The block that holds a pool's command of this number.
+///
+/// # Errors
+/// The store could not be read.
+pub fn command_in(store: &Store, pool: &PoolId, number: u64) -> Result<Option<Height>, StorageError> {
+    let height = store.history_record(HistoryKind::Payout, &pool_key(COMMANDS, pool, number))?;
+    Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
 }
 
 fn read<T: Wire>(store: &Store, key: &[u8]) -> Result<Option<T>, StorageError> {
@@ -204,7 +223,7 @@ pub fn prune_leaves(store: &Store, pool: &PoolId, before: u64) -> Result<(), Sto
 ///
 /// # Errors
 /// The store could not be read.
-pub fn elections(store: &Store, height: EpochNumber) -> Result<Vec<ElectionRecord>, StorageError> {
+pub fn elections(store: &Store, height: Height) -> Result<Vec<ElectionRecord>, StorageError> {
     let elections: Option<Elections> = read(store, &elections_key(height))?;
     Ok(elections.unwrap_or_default().0)
 }
@@ -260,7 +279,7 @@ mod tests {
     }
 
     fn write(store: &Store, height: u64, events: &[Event]) {
-        let records = records(EpochNumber::new(height), UnixMillis::new(1_000 * height), events);
+        let records = records(Height::new(height), UnixMillis::new(1_000 * height), events);
         store.write_history(&records, &[]).unwrap();
     }
 
@@ -287,13 +306,13 @@ mod tests {
         for record in &newest {
             assert_eq!(request(&store, &record.request.id).unwrap().as_ref(), Some(record));
         }
-        assert_eq!((newest[0].height, newest[0].time), (EpochNumber::new(6), UnixMillis::new(6_000)));
+        assert_eq!((newest[0].height, newest[0].time), (Height::new(6), UnixMillis::new(6_000)));
         assert_eq!(request(&store, &PayoutId::from_bytes([0; 32])).unwrap(), None);
 
         let raised = SettlementRoot { total: MicroUsdt::new(99), era: 2, ..settled(1, 3).root };
         write(&store, 7, &[Event::Reissued(raised)]);
         let found = root(&store, &pool(1), 3).unwrap().unwrap();
-        assert_eq!((found.root, found.height), (raised, EpochNumber::new(7)));
+        assert_eq!((found.root, found.height), (raised, Height::new(7)));
         assert_eq!(leaves(&store, &pool(1), 3).unwrap().unwrap(), settled(1, 3).leaves, "its tree is the same");
         assert_eq!(root(&store, &pool(2), 3).unwrap(), None);
     }
@@ -319,8 +338,8 @@ mod tests {
         let (_folder, store) = store();
         let order = vec![NodeId::from_bytes([3; 32]), NodeId::from_bytes([4; 32])];
         write(&store, 8, &[Event::Elected { pool: pool(1), settlement: 4, order: order.clone() }]);
-        let found = elections(&store, EpochNumber::new(8)).unwrap();
+        let found = elections(&store, Height::new(8)).unwrap();
         assert_eq!(found, [ElectionRecord { pool: pool(1), settlement: 4, order }]);
-        assert!(elections(&store, EpochNumber::new(7)).unwrap().is_empty());
+        assert!(elections(&store, Height::new(7)).unwrap().is_empty());
     }
 }

@@ -36,7 +36,7 @@ fn genesis() -> String {
 
 /// The policy as TOML below its header.
 fn policy() -> String {
-    let table = toml::Table::try_from(Policy::local(Duration::from_secs(5), 2, 0)).unwrap();
+    let table = toml::Table::try_from(Policy::local(Duration::from_secs(5), 2, None)).unwrap();
     let (tables, values): (Vec<_>, Vec<_>) = table.into_iter().partition(|(_, value)| value.is_table());
     let line = |(key, value): (String, toml::Value)| format!("{key} = {value}\n");
     values.into_iter().chain(tables).map(line).collect()

@@ -14,13 +14,13 @@ use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::codec::encode;
 use lucid_types::genesis::GenesisWorker;
 use lucid_types::id::{NodeId, PayoutAddress};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::block_in_place;
 
 use crate::chain::head::Head;
-use crate::chain::report::{Reporter, ReporterParts};
+use crate::chain::report::Reporter;
 use crate::config::{Config, Role};
 use crate::node::{Assembly, Wires};
 use crate::payout::cosign::{Cosigner, Treasury, pools_of_signer};
@@ -38,7 +38,7 @@ const REPORTS: usize = 8;
 
 /// Roles must fit the genesis: a node that waits for ever to be asked helps nobody.
 pub(super) fn check(config: &Config, network: &Network, node: &NodeId) -> anyhow::Result<()> {
-    let is_validator = network.validators(EpochNumber::new(1)).get(node).is_some();
+    let is_validator = network.validators(Height::new(1)).get(node).is_some();
     let is_worker = network.worker(node).is_some();
     for (role, name, is_listed) in [(Role::Validator, "validator", is_validator), (Role::Worker, "worker", is_worker)] {
         if config.has(role) && !is_listed {
@@ -257,29 +257,27 @@ impl Assembly {
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let reporter = Reporter::new(ReporterParts {
-            network: Arc::clone(&self.network),
-            clock: Arc::clone(&self.clock),
-            reports: received,
-            head: wires.head.clone(),
-            driver: wires.driver.clone(),
-        });
+        let reporter = Reporter::new(received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         counters
     }
 
-    /// The workers whose committee this validator is in. The beacon of an epoch that the chain has not reached yet is
-    /// unknown; the newest known one then stands in, and what it wrongly assigns is ignored by everyone.
+    /// The workers whose committee this validator is in, once the block is here that closes the epoch before: it fixes the seed.
     fn assignments(&self, head: watch::Receiver<Head>) -> Assignments {
         let (network, me) = (Arc::clone(&self.network), self.key.node_id());
         Arc::new(move |epoch| {
-            let state = Arc::clone(&head.borrow().state);
-            let newest = state.beacons.range(..=epoch).next_back().map(|(_, beacon)| *beacon);
-            let Some(beacon) = newest else { return Vec::new() };
-            let (set, size) = (network.validators(epoch), network.policy().committee_size);
-            let is_mine =
-                |worker: &GenesisWorker| lucid_score::committee::draw(set, &beacon, worker, size).contains(&me);
-            network.workers().filter(|worker| is_mine(worker)).cloned().collect()
+            let (network, mut head) = (Arc::clone(&network), head.clone());
+            Box::pin(async move {
+                let state = Arc::clone(&head.wait_for(|head| head.state.closed.next() >= epoch).await.ok()?.state);
+                if state.closed.next() > epoch || !state.open.is_measured {
+                    return None;
+                }
+                let (set, size) = (network.validators(state.height), network.policy().committee_size);
+                let is_mine = |worker: &GenesisWorker| {
+                    lucid_score::committee::draw(set, &state.open.seed, worker, size).contains(&me)
+                };
+                Some(network.workers().filter(|worker| is_mine(worker)).cloned().collect())
+            })
         })
     }
 }

@@ -8,9 +8,11 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::time::UnixMillis;
 
 use crate::history::ledger::RootRecord;
+use crate::payout::status::usdt;
+use crate::utc::utc;
 
-/// Blocks by which a node may be behind its clock and yet know the ledger's newest roots.
-const BLOCKS_BEHIND: u64 = 2;
+/// Epochs by which a node may be behind its clock and yet know the ledger's newest roots.
+const EPOCHS_BEHIND: u64 = 2;
 
 /// The ledger's side of a vault.
 #[derive(Clone, Copy)]
@@ -46,7 +48,9 @@ pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64
     let mut alerts = Vec::new();
     differences(ledger, snapshot, root_of, &mut alerts);
     announcements(ledger.now.get() / 1_000, snapshot, &mut alerts);
-    if unpaid(ledger.pool, snapshot) > snapshot.funds {
+    // What is sent to a closed vault helps nobody.
+    let is_closed = snapshot.is_closed(ledger.now.get() / 1_000);
+    if unpaid(ledger.pool, snapshot) > snapshot.funds && !is_closed {
         alerts.push("the vault holds less than is due; its owner must put USDT into it".to_owned());
     }
     alerts
@@ -58,7 +62,7 @@ fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u6
     if snapshot.token != genesis.tron.usdt {
         alerts.push(format!("the vault pays in the token {}, not in {}", snapshot.token, genesis.tron.usdt));
     }
-    let is_behind = genesis.epoch_at(now).get() > state.height.get().saturating_add(BLOCKS_BEHIND);
+    let is_behind = genesis.epoch_at(now).get() > state.closed.get().saturating_add(EPOCHS_BEHIND);
     let own = &pool.vault;
     // What the vault has and this node's ledger not yet.
     let is_unknown = snapshot.era > own.signers.era || snapshot.settlement > pool.settled || snapshot.nonce > own.nonce;
@@ -89,19 +93,21 @@ fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u6
 fn announcements(now_s: u64, snapshot: &VaultSnapshot, alerts: &mut Vec<String>) {
     if let Some(withdrawal) = &snapshot.withdrawal {
         alerts.push(format!(
-            "the owner has announced a withdrawal of {} micro-USDT to {} from {} (Unix seconds) on",
-            withdrawal.amount, withdrawal.to, withdrawal.from
+            "the owner has announced a withdrawal of {} to {} from {} on",
+            usdt(withdrawal.amount),
+            withdrawal.to,
+            utc(withdrawal.from)
         ));
     }
     for (what, from) in [("closed", snapshot.close_from), ("paused by its owner", snapshot.owner_pause_from)] {
         if from != 0 {
             let is = if now_s >= from { "has been" } else { "will be" };
-            alerts.push(format!("the vault {is} {what} from {from} (Unix seconds) on"));
+            alerts.push(format!("the vault {is} {what} from {} on", utc(from)));
         }
     }
     match snapshot.signer_pause_until {
         u64::MAX => alerts.push("the vault is paused by its signers".to_owned()),
-        until if now_s < until => alerts.push(format!("the vault is paused by a signer until {until} (Unix seconds)")),
+        until if now_s < until => alerts.push(format!("the vault is paused by a signer until {}", utc(until))),
         _ => {}
     }
 }

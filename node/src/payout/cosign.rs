@@ -175,7 +175,7 @@ fn remote_reply(asker: &NodeId, request: &CosignRequest, replied: Result<CosignR
         }
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the treasury signer gave no answer");
-            CosignReply::Refused("the signer failed; its log says why".to_owned())
+            CosignReply::Refused("its signer gave no answer; the log of its node says why".to_owned())
         }
     }
 }

@@ -47,8 +47,8 @@ pub use work::{Conditions, PushError};
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Sun in a TRX.
 const SUN: u64 = 1_000_000;
-/// A node that is behind its clock by more than these blocks, and adopted one within this time, is catching up.
-const BLOCKS_BEHIND: u64 = 2;
+/// A node that is behind its clock by more than these epochs, and adopted one within this time, is catching up.
+const EPOCHS_BEHIND: u64 = 2;
 const CATCHING_UP: Duration = Duration::from_secs(10);
 /// How long a transaction can be included, on a local network and on others.
 const LOCAL_LIFETIME: Duration = Duration::from_secs(60);
@@ -425,7 +425,7 @@ impl PushParts {
     fn is_catching_up(&self, head: &Head) -> bool {
         let now = self.clock.now();
         let is_behind =
-            self.network.genesis().epoch_at(now).get() > head.state.height.get().saturating_add(BLOCKS_BEHIND);
+            self.network.genesis().epoch_at(now).get() > head.state.closed.get().saturating_add(EPOCHS_BEHIND);
         is_behind && head.adopted_at <= now && head.adopted_at.after(CATCHING_UP) > now
     }
 

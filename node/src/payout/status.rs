@@ -95,6 +95,9 @@ pub struct PoolView<'a> {
     pub now: UnixMillis,
 }
 
+/// What a payout waits for whose vault is closed.
+const CLOSED: &str = "another vault of the pool: this one is closed";
+
 /// How a request stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -154,6 +157,9 @@ pub fn of_request(
     if vault.has_root_from(record.settlement) {
         return posted(vault, request, posted_at, view.now);
     }
+    if vault.snapshot.is_closed(view.now.get() / 1_000) {
+        return Standing::waiting(PayoutStatus::VaultPaused, Some(record.time), CLOSED);
+    }
     if let Some(pushed) = pushed {
         return Standing::waiting(
             PayoutStatus::Signed,
@@ -188,7 +194,7 @@ fn posted(vault: &SolidVault, request: &PayoutRequest, since: Option<UnixMillis>
     let due = request.owed.saturating_sub(snapshot.paid_of(&request.account).unwrap_or_default());
     let waiting = |status, waits_for: String| Standing::waiting(status, None, waits_for);
     if snapshot.is_closed(now_s) {
-        return waiting(PayoutStatus::VaultPaused, "another vault of the pool: this one is closed".to_owned());
+        return waiting(PayoutStatus::VaultPaused, CLOSED.to_owned());
     }
     if snapshot.is_paused(now_s) {
         return waiting(PayoutStatus::VaultPaused, "the end of the vault's pause".to_owned());
@@ -243,7 +249,7 @@ pub fn of_earnings(account: &Account, view: PoolView<'_>) -> Option<(MicroUsdt, 
     Some((amount, standing))
 }
 
-fn usdt(amount: MicroUsdt) -> String {
+pub(super) fn usdt(amount: MicroUsdt) -> String {
     let (whole, part) = (amount.get() / 1_000_000, amount.get() % 1_000_000);
     format!("{whole}.{part:06} USDT")
 }

@@ -64,7 +64,7 @@ pub(crate) fn network() -> Arc<Network> {
             genesis_block: SolidBlockId::from_bytes([7; 32]),
             usdt: address(200),
         },
-        policy: Policy::local(Duration::from_secs(2), 2, 0),
+        policy: Policy::local(Duration::from_secs(2), 2, None),
         validators: vec![Validator { node: node(SIGNERS[0]), power: 1, operator: node(SIGNERS[0]) }],
         workers: WORKERS.map(worker).to_vec(),
         pools: vec![GenesisPool {

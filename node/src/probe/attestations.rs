@@ -13,7 +13,7 @@ use lucid_types::codec::encode;
 use lucid_types::id::{Hash, NodeId};
 use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 
 /// Attestations come at most this often (protocol: "one per 10 s at most"), and at least one an epoch is taken.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 struct OfEpoch {
-    epoch: EpochNumber,
+    epoch: Epoch,
     attested: Attested,
     taken: u32,
 }
@@ -124,7 +124,7 @@ impl AttestationTable {
     }
 
     /// A worker's newest attestation of an epoch, of the last two in which it sent any.
-    pub fn newest(&self, worker: &NodeId, epoch: EpochNumber) -> Option<Attested> {
+    pub fn newest(&self, worker: &NodeId, epoch: Epoch) -> Option<Attested> {
         let entry = (*self.workers().get(worker)?)?;
         let found = [Some(entry.newest), entry.before].into_iter().flatten().find(|of| of.epoch == epoch);
         found.map(|of| of.attested)
@@ -141,7 +141,7 @@ mod tests {
 
     fn attestation(key: u8, epoch: u64, sequence: u64) -> Verified<Signed<ResourceAttestation>> {
         let record = ResourceAttestation {
-            epoch: EpochNumber::new(epoch),
+            epoch: Epoch::new(epoch),
             sequence,
             time: UnixMillis::ZERO,
             uptime_s: 1,
@@ -159,13 +159,13 @@ mod tests {
 
     fn table() -> (AttestationTable, NodeId) {
         let worker = NodeKey::from_seed(&[1; 32]).node_id();
-        (AttestationTable::new(&Policy::local(Duration::from_secs(5), 2, 0), [worker]), worker)
+        (AttestationTable::new(&Policy::local(Duration::from_secs(5), 2, None), [worker]), worker)
     }
 
     #[test]
     fn each_epoch_keeps_its_newest_also_when_the_next_has_begun() {
         let (table, worker) = table();
-        let cores = |epoch| table.newest(&worker, EpochNumber::new(epoch)).map(|a| a.capacity.cores);
+        let cores = |epoch| table.newest(&worker, Epoch::new(epoch)).map(|a| a.capacity.cores);
         assert_eq!(cores(3), None);
         for (epoch, sequence) in [(3, 10), (3, 11), (4, 12)] {
             assert_eq!(table.record(&attestation(1, epoch, sequence)), Recorded::New);
@@ -188,7 +188,7 @@ mod tests {
         let flood = attestation(1, 3, 12);
         assert_eq!(table.check(&worker, &flood.record), Recorded::TooMany);
         assert_eq!(table.record(&flood), Recorded::TooMany);
-        assert_eq!(table.newest(&worker, EpochNumber::new(3)).map(|a| a.capacity.cores), Some(11));
+        assert_eq!(table.newest(&worker, Epoch::new(3)).map(|a| a.capacity.cores), Some(11));
         let mut wild = attestation(1, 4, 13).record.clone();
         wild.allocation = Ppm::new(1_000_001);
         assert_eq!(table.check(&worker, &wild), Recorded::Implausible);
@@ -200,7 +200,7 @@ mod tests {
         let (other, _) = table();
         one.record(&attestation(1, 3, 1));
         other.record(&attestation(1, 3, 2));
-        let epoch = EpochNumber::new(3);
+        let epoch = Epoch::new(3);
         assert_ne!(one.newest(&worker, epoch).map(|a| a.hash), other.newest(&worker, epoch).map(|a| a.hash));
     }
 }

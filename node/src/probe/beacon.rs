@@ -81,7 +81,7 @@ fn failure(error: &RequestError) -> BeaconOutcome {
 #[cfg(test)]
 mod tests {
     use lucid_types::key::NodeKey;
-    use lucid_types::time::EpochNumber;
+    use lucid_types::time::Epoch;
 
     use super::*;
 
@@ -89,11 +89,11 @@ mod tests {
     const VALIDATOR: NodeId = NodeId::from_bytes([2; 32]);
 
     fn request() -> ProbeRequest {
-        ProbeRequest { epoch: EpochNumber::new(7), nonce: [3; 32] }
+        ProbeRequest { epoch: Epoch::new(7), nonce: [3; 32] }
     }
 
     fn reply() -> ProbeReply {
-        ProbeReply { validator: VALIDATOR, epoch: EpochNumber::new(7), nonce: [3; 32] }
+        ProbeReply { validator: VALIDATOR, epoch: Epoch::new(7), nonce: [3; 32] }
     }
 
     fn key() -> NodeKey {
@@ -115,7 +115,7 @@ mod tests {
         assert!(matches!(check(&signed(&NETWORK, &other, reply())), Err(ReplyError::OtherSigner(_))));
         let replies = [
             ProbeReply { nonce: [9; 32], ..reply() },
-            ProbeReply { epoch: EpochNumber::new(6), ..reply() },
+            ProbeReply { epoch: Epoch::new(6), ..reply() },
             ProbeReply { validator: NodeId::from_bytes([8; 32]), ..reply() },
         ];
         for reply in replies {

@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use lucid_p2p::{Mesh, StreamError};
 use lucid_score::aggregate::check_observation;
 use lucid_types::genesis::{Genesis, GenesisWorker};
 use lucid_types::id::{Hash, NetworkId, NodeId};
 use lucid_types::report::{ProbeRequest, ScoreReport};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +32,8 @@ const BEACONS_IN_FLIGHT: usize = 64;
 /// Relay tasks in flight at a time; further ones wait, and are left out when they could not end in time.
 const RELAYS_IN_FLIGHT: usize = 2;
 
-/// The workers that this validator measures in an epoch. Called once an epoch, at its start; must not block.
-pub type Assignments = Arc<dyn Fn(EpochNumber) -> Vec<GenesisWorker> + Send + Sync>;
+/// The workers that this validator measures in an epoch, as soon as that is known; `None` if the epoch is not measured.
+pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Vec<GenesisWorker>>> + Send + Sync>;
 
 /// What a prober needs.
 pub struct ProberParts {
@@ -63,7 +64,7 @@ pub struct Prober {
 type Ended<T> = (NodeId, T, Duration);
 
 /// One epoch's work.
-struct Epoch {
+struct Measuring {
     bounds: Bounds,
     beacons: VecDeque<Task>,
     relays: VecDeque<Task>,
@@ -92,10 +93,11 @@ impl Prober {
     /// not reported.
     pub async fn run(self, stop: CancellationToken) {
         let genesis = Arc::clone(&self.parts.genesis);
-        let mut last = EpochNumber::ZERO;
+        let first = genesis.epoch_at(self.parts.clock.now());
+        let mut last = Epoch::ZERO;
         while !stop.is_cancelled() {
             // The epoch just reported is not measured again if the clock steps back a little.
-            let current = genesis.epoch_at(self.parts.clock.now()).max(EpochNumber::new(1));
+            let current = genesis.epoch_at(self.parts.clock.now()).max(Epoch::new(1));
             let epoch = if current == last { current.next() } else { current };
             let bounds = Bounds { epoch, start: genesis.epoch_start(epoch), end: genesis.epoch_end(epoch) };
             tokio::select! {
@@ -106,9 +108,25 @@ impl Prober {
             if !bounds.contain(self.parts.clock.now()) {
                 continue;
             }
+            let assigned = tokio::select! {
+                () = stop.cancelled() => return,
+                assigned = (self.parts.assignments)(epoch) => assigned,
+                () = sleep_until(&*self.parts.clock, bounds.end) => None,
+            };
+            let Some(workers) = assigned else {
+                last = epoch;
+                continue;
+            };
+            // Whoever was there at its start measures from when it could. Less than half an epoch is not enough to judge by.
+            let start = if epoch > first { self.parts.clock.now().max(bounds.start) } else { bounds.start };
+            if start > bounds.start.after(genesis.policy.epoch() / 2) {
+                last = epoch;
+                continue;
+            }
+            let bounds = Bounds { start, ..bounds };
             let report = tokio::select! {
                 () = stop.cancelled() => return,
-                report = self.measure(bounds) => report,
+                report = self.measure(bounds, workers) => report,
             };
             let Some(report) = report else { continue };
             self.hand_out(report);
@@ -137,9 +155,9 @@ impl Prober {
     }
 
     /// What was measured until the epoch's end; nothing if the clock was set back to before its start.
-    async fn measure(&self, bounds: Bounds) -> Option<ScoreReport> {
+    async fn measure(&self, bounds: Bounds, workers: Vec<GenesisWorker>) -> Option<ScoreReport> {
         let clock = &*self.parts.clock;
-        let mut epoch = self.plan(bounds);
+        let mut epoch = self.plan(bounds, &workers);
         while bounds.contain(clock.now()) {
             self.send_due(&mut epoch);
             let wake = epoch.next_due().unwrap_or(bounds.end).min(bounds.end);
@@ -169,8 +187,8 @@ impl Prober {
         Some(epoch.tally.into_report(|worker, epoch| attestations.newest(worker, epoch)))
     }
 
-    fn plan(&self, bounds: Bounds) -> Epoch {
-        let workers: Vec<NodeId> = (self.parts.assignments)(bounds.epoch).iter().map(|worker| worker.node).collect();
+    fn plan(&self, bounds: Bounds, workers: &[GenesisWorker]) -> Measuring {
+        let workers: Vec<NodeId> = workers.iter().map(|worker| worker.node).collect();
         let mut seed = [0; 32];
         let plan = match getrandom::fill(&mut seed) {
             Ok(()) => {
@@ -186,7 +204,7 @@ impl Prober {
                 Plan::default()
             }
         };
-        Epoch {
+        Measuring {
             bounds,
             beacons: plan.beacons.into(),
             relays: plan.relays.into(),
@@ -198,7 +216,7 @@ impl Prober {
         }
     }
 
-    fn send_due(&self, epoch: &mut Epoch) {
+    fn send_due(&self, epoch: &mut Measuring) {
         let now = self.parts.clock.now();
         // Alone in the dark a validator learns nothing about workers: it abstains.
         let connected = self.parts.mesh.peer_count() > 0;
@@ -218,7 +236,7 @@ impl Prober {
         }
     }
 
-    fn send_beacon(&self, epoch: &mut Epoch, worker: NodeId, now: UnixMillis) {
+    fn send_beacon(&self, epoch: &mut Measuring, worker: NodeId, now: UnixMillis) {
         let request = ProbeRequest { epoch: epoch.bounds.epoch, nonce: epoch.draws.bytes() };
         let timeout = BEACON_TIMEOUT.min(now.until(epoch.bounds.end));
         let (mesh, network) = (self.parts.mesh.clone(), self.network);
@@ -229,7 +247,7 @@ impl Prober {
         });
     }
 
-    fn send_relay(&self, epoch: &mut Epoch, worker: NodeId) {
+    fn send_relay(&self, epoch: &mut Measuring, worker: NodeId) {
         let policy = &self.parts.genesis.policy;
         let (mesh, key, bytes) = (self.parts.mesh.clone(), epoch.draws.bytes(), policy.relay_bytes);
         let timeout = relay_timeout(policy);
@@ -261,7 +279,7 @@ impl Prober {
     }
 }
 
-impl Epoch {
+impl Measuring {
     fn beacon_slot(&self) -> bool {
         self.beacons_in_flight.len() < BEACONS_IN_FLIGHT
     }

@@ -13,7 +13,7 @@ use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId};
 use lucid_types::key::NodeKey;
 use lucid_types::report::{ProbeReply, ProbeRequest};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,7 @@ pub struct Responder {
     inbox: mpsc::Receiver<Offer>,
     pace: Arc<Pace>,
     /// At most one entry for each validator and plausible epoch.
-    used: BTreeMap<(EpochNumber, NodeId), Used>,
+    used: BTreeMap<(Epoch, NodeId), Used>,
     sessions: JoinSet<()>,
 }
 
@@ -212,15 +212,15 @@ impl Responder {
     }
 
     /// Epochs in which a validator may be whose clock is within the tolerance of ours.
-    fn plausible(&self, now: UnixMillis) -> std::ops::RangeInclusive<EpochNumber> {
+    fn plausible(&self, now: UnixMillis) -> std::ops::RangeInclusive<Epoch> {
         let genesis = &self.parts.genesis;
         let tolerance = clock_tolerance(&genesis.policy);
         let millis = u64::try_from(tolerance.as_millis()).unwrap_or(u64::MAX);
         let first = genesis.epoch_at(now.saturating_sub(UnixMillis::new(millis)));
-        first.max(EpochNumber::new(1))..=genesis.epoch_at(now.after(tolerance))
+        first.max(Epoch::new(1))..=genesis.epoch_at(now.after(tolerance))
     }
 
-    fn used(&mut self, epoch: EpochNumber, peer: NodeId, now: UnixMillis) -> &mut Used {
+    fn used(&mut self, epoch: Epoch, peer: NodeId, now: UnixMillis) -> &mut Used {
         let oldest = *self.plausible(now).start();
         self.used.retain(|(epoch, _), _| *epoch >= oldest);
         self.used.entry((epoch, peer)).or_default()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lucid_types::id::{Hash, NodeId};
 use lucid_types::policy::Policy;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 
 use super::draws::Draws;
 use super::limits::{beacon_tail, relay_timeout};
@@ -37,7 +37,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Its number.
-    pub epoch: EpochNumber,
+    pub epoch: Epoch,
     /// Its first millisecond.
     pub start: UnixMillis,
     /// The first millisecond after it.
@@ -90,7 +90,7 @@ fn random_time(start: UnixMillis, window: Duration, draws: &mut Draws) -> UnixMi
 
 /// Whether `worker` is given relay tasks in `epoch`: of each block of `relay_every` epochs, the one whose place in the
 /// block is BLAKE3(seed, worker, number of the block) modulo `relay_every`.
-pub fn is_relay_epoch(policy: &Policy, seed: &Hash, worker: &NodeId, epoch: EpochNumber) -> bool {
+pub fn is_relay_epoch(policy: &Policy, seed: &Hash, worker: &NodeId, epoch: Epoch) -> bool {
     let every = policy.relay_every.max(1);
     let (block, place) = (epoch.get() / every, epoch.get() % every);
     let parts: [&[u8]; 3] = [seed.as_bytes(), worker.as_bytes(), &block.to_le_bytes()];
@@ -105,7 +105,7 @@ mod tests {
 
     fn bounds(policy: &Policy, epoch: u64) -> Bounds {
         let start = UnixMillis::new(1_000_000 + (epoch - 1) * policy.epoch_ms);
-        Bounds { epoch: EpochNumber::new(epoch), start, end: start.after(policy.epoch()) }
+        Bounds { epoch: Epoch::new(epoch), start, end: start.after(policy.epoch()) }
     }
 
     fn workers(n: u8) -> Vec<NodeId> {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn local() -> Policy {
-        Policy::local(Duration::from_secs(5), 2, 0)
+        Policy::local(Duration::from_secs(5), 2, None)
     }
 
     const SEED: Hash = Hash::from_bytes([9; 32]);
@@ -144,7 +144,7 @@ mod tests {
         fn one_epoch_of_each_block_is_a_relay_epoch(worker: [u8; 32], block in 0..1_000_000u64) {
             let (policy, worker) = (Policy::default(), NodeId::from_bytes(worker));
             let first = block * policy.relay_every;
-            let drawn = (first..first + policy.relay_every).filter(|epoch| is_relay_epoch(&policy, &SEED, &worker, EpochNumber::new(*epoch)));
+            let drawn = (first..first + policy.relay_every).filter(|epoch| is_relay_epoch(&policy, &SEED, &worker, Epoch::new(*epoch)));
             prop_assert_eq!(drawn.count(), 1);
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn locally_every_epoch_is_a_relay_epoch() {
         let worker = NodeId::from_bytes([1; 32]);
-        assert!((1..100).all(|epoch| is_relay_epoch(&local(), &SEED, &worker, EpochNumber::new(epoch))));
+        assert!((1..100).all(|epoch| is_relay_epoch(&local(), &SEED, &worker, Epoch::new(epoch))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
 use lucid_types::id::NodeId;
 use lucid_types::report::{Observation, ScoreReport};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 
 use super::attestations::Attested;
 
@@ -28,13 +28,13 @@ struct Results {
 /// The results of one epoch.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    epoch: EpochNumber,
+    epoch: Epoch,
     workers: BTreeMap<NodeId, Results>,
 }
 
 impl Tally {
     /// Nothing measured yet, of these workers.
-    pub fn new(epoch: EpochNumber, workers: impl IntoIterator<Item = NodeId>) -> Self {
+    pub fn new(epoch: Epoch, workers: impl IntoIterator<Item = NodeId>) -> Self {
         Self { epoch, workers: workers.into_iter().map(|worker| (worker, Results::default())).collect() }
     }
 
@@ -84,7 +84,7 @@ impl Tally {
     }
 
     /// The report. A worker to which nothing was sent is left out: that is an abstention, not a zero.
-    pub fn into_report(self, attested: impl Fn(&NodeId, EpochNumber) -> Option<Attested>) -> ScoreReport {
+    pub fn into_report(self, attested: impl Fn(&NodeId, Epoch) -> Option<Attested>) -> ScoreReport {
         let epoch = self.epoch;
         let measured = self.workers.into_iter().filter(|(_, r)| r.beacons_sent > 0 || r.relays_sent > 0);
         let observations = measured.map(|(worker, r)| r.observe(worker, attested(&worker, epoch))).collect();
@@ -139,7 +139,7 @@ mod tests {
     const WORKER: NodeId = NodeId::from_bytes([1; 32]);
 
     fn tally() -> Tally {
-        Tally::new(EpochNumber::new(4), [NodeId::from_bytes([2; 32]), WORKER])
+        Tally::new(Epoch::new(4), [NodeId::from_bytes([2; 32]), WORKER])
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn sample() -> Sample {
 
 fn context() -> Context {
     Context {
-        epoch: EpochNumber::new(3),
+        epoch: Epoch::new(3),
         sequence: 9,
         time: UnixMillis::new(1_234),
         sessions: 5,
@@ -37,7 +37,7 @@ fn context() -> Context {
 fn an_attestation_by_hand() {
     let found = sample().attest(&context());
     let wanted = ResourceAttestation {
-        epoch: EpochNumber::new(3),
+        epoch: Epoch::new(3),
         sequence: 9,
         time: UnixMillis::new(1_234),
         uptime_s: 77,

@@ -6,7 +6,7 @@ use lucid_types::codec::{DecodeError, decode};
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, PoolChange};
 use lucid_types::sync::Decided;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 
 use crate::history::ledger;
 
@@ -24,7 +24,7 @@ pub enum BlocksError {
     #[error("read block {height} back from the store")]
     Decode {
         /// The block.
-        height: EpochNumber,
+        height: Height,
         /// Why it cannot be one.
         #[source]
         source: DecodeError,
@@ -53,7 +53,7 @@ pub fn records(block: &Block) -> Vec<HistoryRecord> {
 ///
 /// # Errors
 /// The store could not be read.
-pub fn of_request(store: &Store, request: &CosignRequest) -> Result<Option<EpochNumber>, StorageError> {
+pub fn of_request(store: &Store, request: &CosignRequest) -> Result<Option<Height>, StorageError> {
     match request {
         CosignRequest::Root { pool, settlement } => {
             Ok(ledger::root(store, pool, *settlement)?.map(|record| record.height))
@@ -72,16 +72,16 @@ pub fn of_era(store: &Store, pool: &PoolId, era: u32) -> Result<Option<Decided>,
     height(store, &key(ERAS, pool, era))?.map_or(Ok(None), |height| decided(store, height))
 }
 
-fn height(store: &Store, key: &[u8]) -> Result<Option<EpochNumber>, StorageError> {
+fn height(store: &Store, key: &[u8]) -> Result<Option<Height>, StorageError> {
     let height = store.history_record(HistoryKind::Payout, key)?;
-    Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| EpochNumber::new(u64::from_be_bytes(bytes))))
+    Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
 }
 
 /// A final block with its certificate.
 ///
 /// # Errors
 /// The store could not be read.
-pub fn decided(store: &Store, height: EpochNumber) -> Result<Option<Decided>, BlocksError> {
+pub fn decided(store: &Store, height: Height) -> Result<Option<Decided>, BlocksError> {
     let (Some(block), Some(certificate)) = (store.block(height)?, store.certificate(height)?) else { return Ok(None) };
     let failed = |source| BlocksError::Decode { height, source };
     Ok(Some(Decided { block: decode(&block).map_err(failed)?, certificate: decode(&certificate).map_err(failed)? }))
@@ -111,7 +111,7 @@ mod tests {
             let events: Vec<_> = block.block.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
             store.write_history(&ledger::records(block.block.height, block.block.time, &events), &[]).unwrap();
         }
-        let found = |request| of_request(&store, &request).unwrap().map(EpochNumber::get);
+        let found = |request| of_request(&store, &request).unwrap().map(Height::get);
         assert_eq!(found(CosignRequest::Root { pool, settlement: 1 }), Some(2));
         assert_eq!(found(CosignRequest::Root { pool, settlement: 2 }), None);
         assert_eq!(found(CosignRequest::Signers { pool, nonce: 0 }), Some(1));
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(found(CosignRequest::Limits { pool, nonce: 3 }), None);
         assert_eq!(of_era(&store, &pool, 3).unwrap(), Some(blocks[2].clone()));
         assert_eq!(of_era(&store, &pool, 4).unwrap(), None);
-        assert_eq!(decided(&store, EpochNumber::new(2)).unwrap(), Some(blocks[1].clone()));
-        assert_eq!(decided(&store, EpochNumber::new(4)).unwrap(), None);
+        assert_eq!(decided(&store, Height::new(2)).unwrap(), Some(blocks[1].clone()));
+        assert_eq!(decided(&store, Height::new(4)).unwrap(), None);
     }
 }

@@ -10,7 +10,7 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{NetworkId, PoolId};
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 use lucid_types::sync::Decided;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
@@ -72,7 +72,7 @@ pub struct RemoteSigner {
     network: NetworkId,
     store: Store,
     /// By request, with the block that holds the record. Locked while a signature is asked for: one at a time.
-    given: Mutex<BTreeMap<CosignRequest, (EpochNumber, TreasurySignature)>>,
+    given: Mutex<BTreeMap<CosignRequest, (Height, TreasurySignature)>>,
 }
 
 impl RemoteSigner {
@@ -114,7 +114,7 @@ impl RemoteSigner {
     }
 
     /// Asks for a signature for a record in the block at `height`.
-    async fn sign_in(&self, request: CosignRequest, height: EpochNumber) -> Result<CosignReply, RemoteError> {
+    async fn sign_in(&self, request: CosignRequest, height: Height) -> Result<CosignReply, RemoteError> {
         let Some(decided) = block_in_place(|| blocks::decided(&self.store, height))? else {
             return Ok(CosignReply::NotFinal);
         };

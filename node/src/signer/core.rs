@@ -14,7 +14,7 @@ use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, PoolChange, TreasurySignature};
 use lucid_types::signed::Verified;
 use lucid_types::sync::Decided;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 
 use crate::signer::files::{Disk, Files};
 use crate::signer::protocol::{Ask, SignerReply, SignerRequest, SignerStatus};
@@ -105,7 +105,7 @@ pub struct SignerCore<F = Disk> {
     /// Made when a pool is first asked for.
     signers: BTreeMap<PoolId, Signer<PoolWatermark<F>>>,
     /// The newest root of each pool that was shown since the start: block and settlement. An older one is not signed any more.
-    newest: BTreeMap<PoolId, (EpochNumber, u64)>,
+    newest: BTreeMap<PoolId, (Height, u64)>,
 }
 
 impl<F: Files> SignerCore<F> {
@@ -199,7 +199,7 @@ impl<F: Files> SignerCore<F> {
     }
 
     /// A later block, final as well, has issued a newer root.
-    fn check_newest(&self, pool: &PoolId, height: EpochNumber) -> Result<(), Denied> {
+    fn check_newest(&self, pool: &PoolId, height: Height) -> Result<(), Denied> {
         match self.newest.get(pool) {
             Some((newest, settlement)) if *newest > height => Err(refused(format!(
                 "block {newest} has issued a newer root, of settlement {settlement}: ask for that"
@@ -239,7 +239,7 @@ fn changes(block: &Block, pool: PoolId) -> impl Iterator<Item = &PoolChange> {
     block.commands.iter().map(|command| &command.record).filter(move |record| record.pool == pool).map(|r| &r.change)
 }
 
-fn no_change(height: EpochNumber, nonce: u32) -> Denied {
+fn no_change(height: Height, nonce: u32) -> Denied {
     refused(format!("block {height} holds no such change {nonce} of this pool's vault"))
 }
 

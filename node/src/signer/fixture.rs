@@ -15,7 +15,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::Decided;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator::Validator;
 
 pub(crate) use crate::payout::testing::tron_key;
@@ -84,17 +84,18 @@ impl Chain {
     }
 
     pub(crate) fn block(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Block {
-        let height = EpochNumber::new(height);
+        let height = Height::new(height);
         let sign = |record: PoolCommand| {
             let signed = validator(4).sign_pool_command(self.network.id(), record.clone()).into_inner();
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };
         Block {
             height,
+            round: 0,
             parent: BlockHash::from_bytes([3; 32]),
             proposer: validator(1).node_id(),
             time: UnixMillis::new(height.get() * 1_000),
-            commits: Vec::new(),
+            commitments: Vec::new(),
             reveals: Vec::new(),
             commands: changes.into_iter().map(sign).collect(),
             payout_roots: roots,
@@ -127,7 +128,7 @@ pub(crate) fn store_with(chain: &Chain, blocks: &[Decided]) -> (tempfile::TempDi
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), *chain.network.id()).unwrap();
     for Decided { block, certificate } in blocks {
-        let commit = BlockCommit {
+        let commitment = BlockCommit {
             height: block.height,
             block_hash: block.hash(),
             block: encode(block),
@@ -137,7 +138,7 @@ pub(crate) fn store_with(chain: &Chain, blocks: &[Decided]) -> (tempfile::TempDi
             keep_rows_from: None,
             history: super::blocks::records(block),
         };
-        store.commit_block(commit).unwrap();
+        store.commit_block(commitment).unwrap();
     }
     (folder, store)
 }

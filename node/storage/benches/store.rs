@@ -10,7 +10,7 @@ use std::path::Path;
 use criterion::{Criterion, criterion_group, criterion_main};
 use lucid_storage::{BlockCommit, Store};
 use lucid_types::id::{BlockHash, NetworkId};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 
 const BLOCK: usize = 20_000;
 const STATE: usize = 100_000;
@@ -32,7 +32,7 @@ fn bytes(n: usize, seed: u64) -> Vec<u8> {
 
 fn commit(number: u64) -> BlockCommit {
     BlockCommit {
-        height: EpochNumber::new(number),
+        height: Height::new(number),
         block_hash: BlockHash::from_bytes([2; 32]),
         block: bytes(BLOCK, number),
         certificate: bytes(600, number),
@@ -65,7 +65,7 @@ fn persisting(criterion: &mut Criterion) {
     let entry = bytes(ENTRY, 1);
     group.bench_function("log entry, 300 B", |b| {
         b.iter(|| {
-            wal.append(EpochNumber::new(1), entry.clone()).unwrap();
+            wal.append(Height::new(1), entry.clone()).unwrap();
             wal.sync().unwrap();
         });
     });
@@ -89,7 +89,7 @@ fn persisting(criterion: &mut Criterion) {
     criterion.bench_function("read a block of 20 kB", |b| {
         b.iter(|| {
             at = at % number + 1;
-            black_box(store.block(EpochNumber::new(at)).unwrap().unwrap());
+            black_box(store.block(Height::new(at)).unwrap().unwrap());
         });
     });
 }

@@ -1,19 +1,19 @@
 //! Committing a block: everything that follows from it, in one synced batch.
 
 use lucid_types::id::BlockHash;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
 use crate::history::HistoryRecord;
-use crate::layout::{Family, KEY_STATE, KEY_TIP, height_key, history_key, tip_value};
+use crate::layout::{Family, KEY_STATE, KEY_TIP, epoch_key, height_key, history_key, tip_value};
 use crate::store::{Store, Tip, lock};
 
 /// A decided block and what it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockCommit {
     /// The block's height: one above the tip, 1 for the first.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The block's hash.
     pub block_hash: BlockHash,
     /// The block's canonical bytes.
@@ -23,9 +23,9 @@ pub struct BlockCommit {
     /// The whole state after it; replaces the one before.
     pub state: Vec<u8>,
     /// Rows of epochs that became final; an existing row of the same epoch is replaced.
-    pub rows: Vec<(EpochNumber, Vec<u8>)>,
+    pub rows: Vec<(Epoch, Vec<u8>)>,
     /// Rows of earlier epochs than this one are removed, if given.
-    pub keep_rows_from: Option<EpochNumber>,
+    pub keep_rows_from: Option<Epoch>,
     /// Records for queries.
     pub history: Vec<HistoryRecord>,
 }
@@ -36,7 +36,7 @@ impl Store {
     pub fn commit_block(&self, commit: BlockCommit) -> Result<(), StorageError> {
         let shared = &self.shared;
         let mut tip = lock(&shared.tip);
-        let expected = tip.map_or(EpochNumber::new(1), |tip| tip.height.next());
+        let expected = tip.map_or(Height::new(1), |tip| tip.height.next());
         if commit.height != expected {
             return Err(StorageError::NotNext { expected, got: commit.height });
         }
@@ -50,14 +50,14 @@ impl Store {
         let rows = shared.family(Family::Rows)?;
         if let Some(first) = commit.keep_rows_from {
             // Key by key: what is written below for the same epoch stands, and no range tombstone slows later reads.
-            for (epoch, _) in self.rows(EpochNumber::ZERO..=first)? {
+            for (epoch, _) in self.rows(Epoch::ZERO..=first)? {
                 if epoch < first {
-                    batch.delete_cf(rows, height_key(epoch));
+                    batch.delete_cf(rows, epoch_key(epoch));
                 }
             }
         }
         for (epoch, row) in &commit.rows {
-            batch.put_cf(rows, height_key(*epoch), row);
+            batch.put_cf(rows, epoch_key(*epoch), row);
         }
         let history = shared.family(Family::History)?;
         for record in &commit.history {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use lucid_types::id::NetworkId;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 
 /// An error of RocksDB; its text says what failed and in which file.
 #[derive(Debug)]
@@ -125,17 +125,17 @@ pub enum StorageError {
     #[error("block {got} cannot follow the tip, block {expected} does")]
     NotNext {
         /// One above the tip.
-        expected: EpochNumber,
+        expected: Height,
         /// The block that was offered.
-        got: EpochNumber,
+        got: Height,
     },
     /// The log of a decided height is closed.
     #[error("the log of height {height} is closed: the tip is {tip}")]
     HeightDecided {
         /// The entry's height.
-        height: EpochNumber,
+        height: Height,
         /// The last committed height.
-        tip: EpochNumber,
+        tip: Height,
     },
     /// There is one writer of the log at a time.
     #[error("the engine's log already has a writer")]

@@ -15,6 +15,8 @@ pub enum HistoryKind {
     Score,
     /// What the payment network says of vaults: payments, postings, and how far it was read.
     Vault,
+    /// When epochs were closed, and their scores final.
+    Epoch,
 }
 
 impl HistoryKind {
@@ -23,6 +25,7 @@ impl HistoryKind {
             Self::Payout => 1,
             Self::Score => 2,
             Self::Vault => 3,
+            Self::Epoch => 4,
         }
     }
 }

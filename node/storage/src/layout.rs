@@ -4,14 +4,14 @@
 //! that RocksDB's byte order is their order. The table is in the book, `adr/0003-storage.md`.
 
 use lucid_types::id::{BlockHash, NodeId};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 
 use crate::history::HistoryKind;
 use crate::own::OwnKind;
 use crate::store::Tip;
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +74,28 @@ pub(crate) const KEY_TIP: &[u8] = b"tip";
 /// State: the only key.
 pub(crate) const KEY_STATE: &[u8] = b"current";
 
-/// Key of blocks, certificates and rows.
-pub(crate) const fn height_key(height: EpochNumber) -> [u8; 8] {
+/// Key of blocks and certificates.
+pub(crate) const fn height_key(height: Height) -> [u8; 8] {
     height.get().to_be_bytes()
 }
 
-/// The height in a key of blocks, certificates or rows.
-pub(crate) fn parse_height(key: &[u8]) -> Option<EpochNumber> {
-    Some(EpochNumber::new(u64::from_be_bytes(key.try_into().ok()?)))
+/// Key of rows.
+pub(crate) const fn epoch_key(epoch: Epoch) -> [u8; 8] {
+    epoch.get().to_be_bytes()
+}
+
+/// The epoch in a key of rows.
+pub(crate) fn parse_epoch(key: &[u8]) -> Option<Epoch> {
+    Some(Epoch::new(u64::from_be_bytes(key.try_into().ok()?)))
+}
+
+/// The height in a key of blocks or certificates.
+pub(crate) fn parse_height(key: &[u8]) -> Option<Height> {
+    Some(Height::new(u64::from_be_bytes(key.try_into().ok()?)))
 }
 
 /// Key of the engine's log.
-pub(crate) fn wal_key(height: EpochNumber, sequence: u64) -> [u8; 16] {
+pub(crate) fn wal_key(height: Height, sequence: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&height.get().to_be_bytes());
     key[8..].copy_from_slice(&sequence.to_be_bytes());
@@ -93,7 +103,7 @@ pub(crate) fn wal_key(height: EpochNumber, sequence: u64) -> [u8; 16] {
 }
 
 /// Height and sequence in a key of the engine's log.
-pub(crate) fn parse_wal(key: &[u8]) -> Option<(EpochNumber, u64)> {
+pub(crate) fn parse_wal(key: &[u8]) -> Option<(Height, u64)> {
     let (height, sequence) = key.split_at_checked(8)?;
     Some((parse_height(height)?, u64::from_be_bytes(sequence.try_into().ok()?)))
 }
@@ -140,13 +150,13 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!(FORMAT_VERSION, 2);
+        assert_eq!(FORMAT_VERSION, 3);
         let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
         assert_eq!(names, ["meta", "blocks", "certificates", "state", "rows", "wal", "own", "history", "peers"]);
         assert_eq!((KEY_FORMAT, KEY_NETWORK, KEY_TIP), (&b"format"[..], &b"network"[..], &b"tip"[..]));
         assert_eq!(KEY_STATE, b"current");
 
-        let height = EpochNumber::new(0x0102_0304_0506_0708);
+        let height = Height::new(0x0102_0304_0506_0708);
         assert_eq!(height_key(height), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(wal_key(height, 0x0a0b), [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x0a, 0x0b]);
 
@@ -163,14 +173,14 @@ mod tests {
 
         let mut tip = vec![0, 0, 0, 0, 0, 0, 1, 0];
         tip.extend_from_slice(&[0xee; 32]);
-        let parsed = Tip { height: EpochNumber::new(256), block_hash: BlockHash::from_bytes([0xee; 32]) };
+        let parsed = Tip { height: Height::new(256), block_hash: BlockHash::from_bytes([0xee; 32]) };
         assert_eq!(tip_value(parsed).to_vec(), tip);
         assert_eq!(parse_tip(&tip), Some(parsed));
     }
 
     #[test]
     fn keys_sort_as_numbers() {
-        let key = |height, sequence| wal_key(EpochNumber::new(height), sequence);
+        let key = |height, sequence| wal_key(Height::new(height), sequence);
         assert!(key(1, u64::MAX) < key(2, 0));
         assert!(key(255, 0) < key(256, 0));
         assert!(key(1, 255) < key(1, 256));

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::{BlockCommit, HistoryKind, OwnKind, Store};
     use lucid_types::id::{BlockHash, NodeId};
-    use lucid_types::time::EpochNumber;
+    use lucid_types::time::Height;
     use rocksdb::statistics::Ticker;
 
     /// `kill -9` cannot tell a synced write from one that the kernel still holds, so the syncs are counted.
@@ -156,7 +156,7 @@ mod tests {
         settings.enable_statistics();
         let store = Store::open_with(folder.path(), NetworkId::from_bytes([1; 32]), &settings).unwrap();
         let mut wal = store.wal().unwrap();
-        let first = EpochNumber::new(1);
+        let first = Height::new(1);
         let commit = BlockCommit {
             height: first,
             block_hash: BlockHash::from_bytes([2; 32]),
@@ -196,7 +196,7 @@ mod tests {
         n_syncs("write_history", 1);
         store.commit_block(commit).unwrap();
         n_syncs("commit_block", 1);
-        wal.reset(EpochNumber::new(2)).unwrap();
+        wal.reset(Height::new(2)).unwrap();
         n_syncs("reset", 1);
         store.put_peer(NodeId::from_bytes([6; 32]), b"v").unwrap();
         n_syncs("put_peer, the negative control", 0);

@@ -9,7 +9,7 @@ use crate::store::{Store, lock};
 /// A kind of own record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnKind {
-    /// The commit of an epoch.
+    /// The report commitment of an epoch.
     Commit,
     /// The score report of an epoch, with its salt.
     Report,

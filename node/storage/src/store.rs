@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lucid_types::id::{BlockHash, NetworkId};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::error::{OpenError, StorageError};
-use crate::layout::{Family, KEY_STATE, height_key, parse_height};
+use crate::layout::{Family, KEY_STATE, epoch_key, height_key, parse_epoch, parse_height};
 use crate::lock::StoreLock;
 use crate::open;
 
@@ -18,7 +18,7 @@ use crate::open;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tip {
     /// Its height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// Its hash.
     pub block_hash: BlockHash,
 }
@@ -27,7 +27,7 @@ pub struct Tip {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
     /// The block's height.
-    pub height: EpochNumber,
+    pub height: Height,
     /// The block's bytes.
     pub block: Vec<u8>,
     /// The certificate's bytes.
@@ -79,22 +79,18 @@ impl Store {
     }
 
     /// The bytes of the block at `height`, if it is committed.
-    pub fn block(&self, height: EpochNumber) -> Result<Option<Vec<u8>>, StorageError> {
+    pub fn block(&self, height: Height) -> Result<Option<Vec<u8>>, StorageError> {
         self.get(Family::Blocks, &height_key(height))
     }
 
     /// The bytes of the certificate that this node stored with the block at `height`.
-    pub fn certificate(&self, height: EpochNumber) -> Result<Option<Vec<u8>>, StorageError> {
+    pub fn certificate(&self, height: Height) -> Result<Option<Vec<u8>>, StorageError> {
         self.get(Family::Certificates, &height_key(height))
     }
 
     /// Committed blocks with their certificates from `heights.start()` on, in order: up to `heights.end()` or the tip,
     /// and no more than fit into `max_bytes` together; the first comes whatever its size.
-    pub fn blocks(
-        &self,
-        heights: RangeInclusive<EpochNumber>,
-        max_bytes: usize,
-    ) -> Result<Vec<StoredBlock>, StorageError> {
+    pub fn blocks(&self, heights: RangeInclusive<Height>, max_bytes: usize) -> Result<Vec<StoredBlock>, StorageError> {
         let mut blocks = Vec::new();
         let mut bytes = 0_usize;
         let first = height_key(*heights.start());
@@ -124,18 +120,18 @@ impl Store {
     }
 
     /// The row of `epoch`, if it was written and not pruned.
-    pub fn row(&self, epoch: EpochNumber) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get(Family::Rows, &height_key(epoch))
+    pub fn row(&self, epoch: Epoch) -> Result<Option<Vec<u8>>, StorageError> {
+        self.get(Family::Rows, &epoch_key(epoch))
     }
 
     /// The rows of `epochs` that exist, in order.
-    pub fn rows(&self, epochs: RangeInclusive<EpochNumber>) -> Result<Vec<(EpochNumber, Vec<u8>)>, StorageError> {
+    pub fn rows(&self, epochs: RangeInclusive<Epoch>) -> Result<Vec<(Epoch, Vec<u8>)>, StorageError> {
         let mut rows = Vec::new();
-        let first = height_key(*epochs.start());
+        let first = epoch_key(*epochs.start());
         let from = IteratorMode::From(&first, Direction::Forward);
         for entry in self.shared.db.iterator_cf(self.shared.family(Family::Rows)?, from) {
             let (key, row) = entry.map_err(|source| read_error(Family::Rows, source))?;
-            let epoch = parse_height(&key).ok_or(malformed(Family::Rows))?;
+            let epoch = parse_epoch(&key).ok_or(malformed(Family::Rows))?;
             if epoch > *epochs.end() {
                 break;
             }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 use rocksdb::{IteratorMode, PrefixRange, ReadOptions, WriteBatch};
 
 use crate::error::StorageError;
@@ -19,9 +19,9 @@ use crate::store::{Store, lock, malformed, read_error};
 pub struct Wal {
     store: Store,
     /// Appended, not yet synced, in order.
-    pending: Vec<(EpochNumber, Vec<u8>)>,
+    pending: Vec<(Height, Vec<u8>)>,
     /// The next free sequence number of each height that was written to since opening.
-    next: BTreeMap<EpochNumber, u64>,
+    next: BTreeMap<Height, u64>,
 }
 
 impl Store {
@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Adds the removal of all synced entries of `height` to `batch`.
-    pub(crate) fn delete_wal(&self, batch: &mut WriteBatch, height: EpochNumber) -> Result<(), StorageError> {
+    pub(crate) fn delete_wal(&self, batch: &mut WriteBatch, height: Height) -> Result<(), StorageError> {
         let family = self.shared.family(Family::Wal)?;
         for (key, _) in self.scan_prefix(Family::Wal, &height_key(height))? {
             batch.delete_cf(family, key);
@@ -47,7 +47,7 @@ impl Wal {
     /// Adds an entry for `height`, in memory only until [`Self::sync`]. Refuses heights that are decided.
     ///
     /// The caller bounds what is pending by calling `sync` before anything leaves the node.
-    pub fn append(&mut self, height: EpochNumber, entry: Vec<u8>) -> Result<(), StorageError> {
+    pub fn append(&mut self, height: Height, entry: Vec<u8>) -> Result<(), StorageError> {
         if let Some(tip) = self.store.tip()
             && height <= tip.height
         {
@@ -92,13 +92,13 @@ impl Wal {
     }
 
     /// The synced entries of `height`, in the order in which they were appended.
-    pub fn entries(&self, height: EpochNumber) -> Result<Vec<Vec<u8>>, StorageError> {
+    pub fn entries(&self, height: Height) -> Result<Vec<Vec<u8>>, StorageError> {
         let entries = self.store.scan_prefix(Family::Wal, &height_key(height))?;
         Ok(entries.into_iter().map(|(_, entry)| entry.into_vec()).collect())
     }
 
     /// Forgets all entries of `height`, synced and pending. Synced.
-    pub fn reset(&mut self, height: EpochNumber) -> Result<(), StorageError> {
+    pub fn reset(&mut self, height: Height) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         self.store.delete_wal(&mut batch, height)?;
         self.store.shared.write_synced("the engine's log", batch)?;
@@ -108,7 +108,7 @@ impl Wal {
     }
 
     /// The sequence number after the last one on disk.
-    fn first_free(&self, height: EpochNumber) -> Result<u64, StorageError> {
+    fn first_free(&self, height: Height) -> Result<u64, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(height_key(height)));
         let shared = &self.store.shared;

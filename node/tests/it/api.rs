@@ -96,12 +96,25 @@ async fn the_status_has_exactly_its_keys() {
 #[tokio::test]
 async fn lists_and_single_entries_are_found() {
     let server = server().await;
-    let heights = |list: &Value| -> Vec<u64> {
-        list["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect()
+    let numbers = |list: &Value, of: &str, key: &str| -> Vec<u64> {
+        list[of].as_array().unwrap().iter().map(|it| it[key].as_u64().unwrap()).collect()
     };
-    assert_eq!(heights(&server.get("/api/v1/epochs").await), [5, 4, 3, 2, 1]);
-    assert_eq!(heights(&server.get("/api/v1/epochs?limit=2&before=4").await), [3, 2]);
-    assert_eq!(server.get("/api/v1/epochs/3").await["signatures"], 3);
+    let blocks = server.get("/api/v1/blocks").await;
+    assert_eq!((numbers(&blocks, "blocks", "height"), &blocks["chain"]), (vec![5, 4, 3, 2, 1], &json!("lucid-blocks")));
+    let page = server.get("/api/v1/blocks?limit=2&before=4").await;
+    assert_eq!(numbers(&page, "blocks", "height"), [3, 2]);
+    assert_eq!(server.get("/api/v1/blocks/3").await["signatures"], 3);
+    let certificate = server.get("/api/v1/blocks/3/certificate").await;
+    assert_eq!((&certificate["height"], &certificate["block_hash"]), (&json!(3), &json!("03".repeat(32))));
+    assert_eq!(certificate["signatures"][0]["signature"], "06".repeat(64));
+    let epochs = server.get("/api/v1/epochs").await;
+    assert_eq!(numbers(&epochs, "epochs", "epoch"), [4, 3, 2, 1]);
+    let stages: Vec<_> = epochs["epochs"].as_array().unwrap().iter().map(|it| it["stage"].clone()).collect();
+    assert_eq!(stages, ["open", "unmeasured", "final", "final"]);
+    assert_eq!(numbers(&server.get("/api/v1/epochs?limit=2&before=3").await, "epochs", "epoch"), [2, 1]);
+    let open = server.get("/api/v1/epochs/4").await;
+    assert_eq!((&open["closed_in"], &open["block"]), (&Value::Null, &Value::Null));
+    assert_eq!(server.get("/api/v1/epochs/2").await["block"]["height"], 4);
     let scores = server.get("/api/v1/scores").await;
     assert_eq!(scores["epoch"], 4);
     let order: Vec<_> = scores["scores"].as_array().unwrap().iter().map(|s| s["score_ppm"].clone()).collect();
@@ -124,6 +137,10 @@ async fn lists_and_single_entries_are_found() {
 async fn every_failure_has_one_shape() {
     let server = server().await;
     for (method, path, status, code, message) in [
+        (Method::GET, "/api/v1/blocks/99", 404, "not_found", "block 99"),
+        (Method::GET, "/api/v1/blocks/99/certificate", 404, "not_found", "block 99"),
+        (Method::GET, "/api/v1/blocks/-1", 400, "bad_request", "-1"),
+        (Method::GET, "/api/v1/blocks?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/epochs/99", 404, "not_found", "epoch 99"),
         (Method::GET, "/api/v1/epochs/0x1", 400, "bad_request", "0x1"),
         (Method::GET, "/api/v1/epochs/99999999999999999999", 400, "bad_request", ""),
@@ -222,7 +239,14 @@ async fn signatures_and_commands_are_asked_for_with_json_only() {
 async fn a_broken_disk_is_an_error_that_tells_callers_nothing_of_it() {
     let server = server().await;
     server.view.broken.store(true, Ordering::Relaxed);
-    for path in ["/api/v1/epochs", "/api/v1/scores", "/api/v1/payouts", "/api/v1/epochs/1"] {
+    for path in [
+        "/api/v1/blocks",
+        "/api/v1/blocks/1",
+        "/api/v1/epochs",
+        "/api/v1/scores",
+        "/api/v1/payouts",
+        "/api/v1/epochs/1",
+    ] {
         let (status, code, message) = server.failure(Method::GET, path).await;
         assert_eq!((status, code.as_str()), (500, "internal"));
         assert!(!message.contains("secret"), "{message}");

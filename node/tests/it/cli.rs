@@ -269,9 +269,18 @@ async fn readers_show_what_the_node_says() {
     let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(STATUS_KEYS));
     let text = out(&lucid(&home, &["status"]));
-    assert!(text.contains("height      5\n") && text.contains("roles       validator, bootstrap\n"), "{text}");
-    assert_eq!(json(&lucid(&home, &["epochs", "--limit", "2", "--json"]))["epochs"].as_array().unwrap().len(), 2);
-    assert_eq!(out(&lucid(&home, &["epochs"])).lines().count(), 6);
+    assert!(text.contains("height       5\n") && text.contains("roles        validator, bootstrap\n"), "{text}");
+    let page = json(&lucid(&home, &["block", "list", "--limit", "2", "--before", "4", "--json"]));
+    assert_eq!((&page["blocks"][0]["height"], page["blocks"].as_array().unwrap().len()), (&3.into(), 2));
+    assert_eq!(out(&lucid(&home, &["block", "list"])).lines().count(), 6);
+    assert!(out(&lucid(&home, &["block", "show", "3"])).contains(&"03".repeat(32)));
+    assert!(out(&lucid(&home, &["block", "show", "3", "--certificate"])).contains(&"06".repeat(64)));
+    assert_eq!(
+        json(&lucid(&home, &["epoch", "list", "--limit", "2", "--json"]))["epochs"].as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(out(&lucid(&home, &["epoch", "list"])).lines().count(), 5);
+    assert!(out(&lucid(&home, &["epoch", "show", "3"])).contains("not measured"));
     assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
     assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
     let payouts = out(&lucid(&home, &["payout", "list"]));
@@ -293,8 +302,10 @@ async fn readers_show_what_the_node_says() {
     assert!(error.contains("no payout whose id begins with") && error.contains("`lucid payout list`"), "{error}");
     assert!(failure(&lucid(&home, &["payout", "show", "12"]), 2).contains("its first 4 or more"));
     assert!(out(&lucid(&home, &["peers"])).contains("/ip4/127.0.0.1/tcp/7001"));
-    let missing = failure(&lucid(&home, &["epochs", "--epoch", "99"]), 1);
-    assert!(missing.contains("epoch 99 has no final block here (not_found, request "), "{missing}");
+    let missing = failure(&lucid(&home, &["block", "show", "99"]), 1);
+    assert!(missing.contains("block 99 is not final here (not_found, request "), "{missing}");
+    let missing = failure(&lucid(&home, &["epoch", "show", "99"]), 1);
+    assert!(missing.contains("epoch 99 has not begun (not_found, request "), "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

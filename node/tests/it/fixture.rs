@@ -16,7 +16,7 @@ use lucid_types::policy::Policy;
 use lucid_types::validator::Validator;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 15] = [
+pub(crate) const STATUS_KEYS: [&str; 16] = [
     "node_id",
     "peer_id",
     "roles",
@@ -24,6 +24,7 @@ pub(crate) const STATUS_KEYS: [&str; 15] = [
     "peers",
     "height",
     "epoch",
+    "final_epoch",
     "block_hash",
     "state_root",
     "sync",
@@ -83,7 +84,7 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
-        policy: Policy::local(epoch, 2, 0),
+        policy: Policy::local(epoch, 2, None),
         validators: validators.iter().map(validator).collect(),
         workers: workers.iter().map(worker).collect(),
         pools: vec![],

@@ -10,14 +10,14 @@ use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::report::ReportCommitment;
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -165,13 +165,13 @@ impl Running {
     }
 }
 
-fn commit(network: &NetworkId, signer: u8, epoch: u64) -> Signed<Commit> {
-    let record = Commit { epoch: EpochNumber::new(epoch), report: Hash::from_bytes([3; 32]), time: UnixMillis::new(5) };
-    key(signer).sign_commit(network, record).into_inner()
+fn commitment(network: &NetworkId, signer: u8, epoch: u64) -> Signed<ReportCommitment> {
+    let record = ReportCommitment { epoch: Epoch::new(epoch), report: Hash::from_bytes([3; 32]) };
+    key(signer).sign_report_commitment(network, record).into_inner()
 }
 
 fn vote(network: &NetworkId, signer: u8, height: u64, round: u32) -> Signed<Vote> {
-    let (height, block) = (EpochNumber::new(height), Some(BlockHash::from_bytes([7; 32])));
+    let (height, block) = (Height::new(height), Some(BlockHash::from_bytes([7; 32])));
     key(signer).sign_vote(network, Vote { kind: VoteKind::Prevote, height, round, block }).into_inner()
 }
 
@@ -187,7 +187,7 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
     let lie = |topic, reason, bytes| Lie { topic, reason, bytes };
     let mut lies: Vec<_> = [
         Topic::Attestations(0),
-        Topic::Commits,
+        Topic::Commitments,
         Topic::Reveals,
         Topic::Consensus,
         Topic::Liveness,
@@ -198,12 +198,13 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
     .into_iter()
     .map(|topic| lie(topic, "malformed", vec![0xff; topic.max_bytes()]))
     .collect();
-    let body = |commits| Block {
-        height: EpochNumber::new(1),
+    let body = |commitments| Block {
+        height: Height::new(1),
+        round: 0,
         parent: BlockHash::from_bytes([1; 32]),
         proposer: node(LIAR),
         time: UnixMillis::new(5),
-        commits,
+        commitments,
         reveals: vec![],
         commands: vec![],
         payout_roots: vec![],
@@ -211,13 +212,13 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         state_root: StateRoot::from_bytes([4; 32]),
     };
     let certificate = |height: u64| Certificate {
-        height: EpochNumber::new(height),
+        height: Height::new(height),
         round: 0,
         block: BlockHash::from_bytes([7; 32]),
         signatures: vec![(node(LIAR), vote(network, LIAR, height, 0).signature)],
     };
-    let mut forged = commit(network, HONEST, 1);
-    forged.signature = commit(network, LIAR, 1).signature;
+    let mut forged = commitment(network, HONEST, 1);
+    forged.signature = commitment(network, LIAR, 1).signature;
     let repeated = LivenessMessage { sequence: 1, item: Liveness::Vote(vote(&foreign, LIAR, 1, 0)) };
     let record = PoolCommand {
         pool: PoolId::from_bytes([1; 32]),
@@ -228,17 +229,17 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
     let signed = key(LIAR).sign_pool_command(network, record.clone()).into_inner();
     let command = MultiSigned::collect(record, [(signed.signer, signed.signature)]);
     lies.extend([
-        lie(Topic::Commits, "signature", encode(&forged)),
-        lie(Topic::Commits, "signature", encode(&commit(&foreign, HONEST, 1))),
-        lie(Topic::Commits, "unknown-signer", encode(&commit(network, STRANGER, 1))),
-        lie(Topic::Commits, "future", encode(&commit(network, LIAR, 500))),
-        lie(Topic::Commits, "stale", encode(&commit(network, LIAR, 0))),
+        lie(Topic::Commitments, "signature", encode(&forged)),
+        lie(Topic::Commitments, "signature", encode(&commitment(&foreign, HONEST, 1))),
+        lie(Topic::Commitments, "unknown-signer", encode(&commitment(network, STRANGER, 1))),
+        lie(Topic::Commitments, "future", encode(&commitment(network, LIAR, 500))),
+        lie(Topic::Commitments, "stale", encode(&commitment(network, LIAR, 0))),
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
         lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
         lie(Topic::Bodies, "signature", encode(&body(vec![forged.clone()]))),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
-        lie(Topic::Certificates, "future", encode(&certificate(u64::MAX))),
+        lie(Topic::Certificates, "certificate", encode(&certificate(u64::MAX))),
         lie(Topic::Commands, "unknown-pool", encode(&command)),
     ]);
     lies
@@ -247,14 +248,14 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
 /// Requests of every protocol that no honest peer sends. Every one ends, whatever the node makes of it.
 async fn flood(mesh: Mesh) {
     let sync = |request: SyncRequest| (Protocol::Sync, encode(&request));
-    let epoch = EpochNumber::new;
+    let height = Height::new;
     let mut requests = vec![
-        sync(SyncRequest::Blocks { from: epoch(u64::MAX), to: epoch(0) }),
-        sync(SyncRequest::Blocks { from: epoch(0), to: epoch(u64::MAX) }),
-        sync(SyncRequest::Body { height: epoch(u64::MAX), block: BlockHash::from_bytes([0; 32]) }),
+        sync(SyncRequest::Blocks { from: height(u64::MAX), to: height(0) }),
+        sync(SyncRequest::Blocks { from: height(0), to: height(u64::MAX) }),
+        sync(SyncRequest::Body { height: height(u64::MAX), block: BlockHash::from_bytes([0; 32]) }),
         sync(SyncRequest::Reports {
-            epoch: epoch(u64::MAX),
-            have_commits: vec![node(1); 1_000],
+            epoch: Epoch::new(u64::MAX),
+            have_commitments: vec![node(1); 1_000],
             have_reveals: vec![node(1); 1_000],
         }),
     ];
@@ -311,9 +312,9 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let set = ValidatorSet::new(genesis.validators.clone()).unwrap();
     for round in 0..300u32 {
         let block = BlockHash::from_bytes(*Hash::derive("test", &[&round.to_le_bytes()]).as_bytes());
-        let proposal = Proposal { height: EpochNumber::new(1), round, block, pol_round: None };
+        let proposal = Proposal { height: Height::new(1), round, block, pol_round: None };
         let proposal = key(LIAR).sign_proposal(&network, proposal).into_inner();
-        if set.proposer(EpochNumber::new(1), round).node == key(LIAR).node_id() {
+        if set.proposer(Height::new(1), round).node == key(LIAR).node_id() {
             publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
         }
         publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Vote(vote(&network, LIAR, 1, round)))).await;
@@ -322,19 +323,21 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     assert!(running.is_healthy().await);
 
     // What is right still passes, all the way to the chain, from where others may fetch it.
-    assert_eq!(running.count("commits", "accepted").await, 0);
-    let good = commit(&network, HONEST, 1);
-    publish(&honest.mesh, Topic::Commits, encode(&good)).await;
-    running.until("a good commit passes", async |running| running.count("commits", "accepted").await == 1).await;
-    let request = SyncRequest::Reports { epoch: EpochNumber::new(1), have_commits: vec![], have_reveals: vec![] };
+    assert_eq!(running.count("commitments", "accepted").await, 0);
+    let good = commitment(&network, HONEST, 1);
+    publish(&honest.mesh, Topic::Commitments, encode(&good)).await;
     running
-        .until("the chain has the commit", async |_| {
+        .until("a good commitment passes", async |running| running.count("commitments", "accepted").await == 1)
+        .await;
+    let request = SyncRequest::Reports { epoch: Epoch::new(1), have_commitments: vec![], have_reveals: vec![] };
+    running
+        .until("the chain has the commitment", async |_| {
             let answer = within(honest.mesh.request(node(NODE), Protocol::Sync, encode(&request))).await;
-            let commits = match answer.map(|bytes| decode(&bytes)) {
-                Ok(Ok(SyncResponse::Reports { commits, .. })) => commits,
+            let commitments = match answer.map(|bytes| decode(&bytes)) {
+                Ok(Ok(SyncResponse::Reports { commitments, .. })) => commitments,
                 _ => vec![],
             };
-            commits.contains(&good)
+            commitments.contains(&good)
         })
         .await;
 

@@ -147,7 +147,7 @@ fn measure(
         mesh: validator.mesh.clone(),
         genesis: Arc::clone(genesis),
         clock: Arc::new(SystemClock),
-        assignments: Arc::new(move |_| workers.clone()),
+        assignments: Arc::new(move |_| Box::pin(std::future::ready(Some(workers.clone())))),
         attestations: table,
         reports,
     });

@@ -33,7 +33,7 @@ use lucid_types::payout::{CosignReply, CosignRequest, PoolChange, PoolCommand, S
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::Decided;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -154,11 +154,12 @@ impl Bench {
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };
         let block = Block {
-            height: EpochNumber::new(height),
+            height: Height::new(height),
+            round: 0,
             parent: BlockHash::from_bytes([3; 32]),
             proposer: node(1),
             time: UnixMillis::new(height * 1_000),
-            commits: vec![],
+            commitments: vec![],
             reveals: vec![],
             commands: changes.iter().map(sign).collect(),
             payout_roots: roots.to_vec(),
@@ -296,7 +297,7 @@ async fn the_node_finds_the_blocks_that_the_signer_has_to_see() {
         bench.decided(4, &[root], &[], &[1, 2, 3, 4]),
     ];
     assert_eq!(remote.sign(bench.request(1)).await.unwrap(), CosignReply::NotFinal);
-    blocks.iter().for_each(|decided| commit(&store, decided));
+    blocks.iter().for_each(|decided| commitment(&store, decided));
     let CosignReply::Signed(made) = remote.sign(bench.request(1)).await.unwrap() else { panic!("no signature") };
     let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
@@ -305,9 +306,9 @@ async fn the_node_finds_the_blocks_that_the_signer_has_to_see() {
 }
 
 /// Stores a final block as a node does.
-fn commit(store: &Store, Decided { block, certificate }: &Decided) {
+fn commitment(store: &Store, Decided { block, certificate }: &Decided) {
     let roots: Vec<_> = block.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
-    let commit = BlockCommit {
+    let commitment = BlockCommit {
         height: block.height,
         block_hash: block.hash(),
         block: encode(block),
@@ -317,7 +318,7 @@ fn commit(store: &Store, Decided { block, certificate }: &Decided) {
         keep_rows_from: None,
         history: [ledger::records(block.height, block.time, &roots), records(block)].concat(),
     };
-    store.commit_block(commit).unwrap();
+    store.commit_block(commitment).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,7 +335,7 @@ async fn a_node_answers_its_leader_through_it() {
     let head = Head { state: Arc::new(state), root: root_hash, adopted_at, round: None, unreported: vec![] };
     let (sender, head) = watch::channel(head);
     let cosigner = Cosigner::new(Arc::clone(&network), head, Treasury::Remote(remote));
-    commit(&store, &bench.decided(1, &[root], &[], &[1, 2, 3]));
+    commitment(&store, &bench.decided(1, &[root], &[], &[1, 2, 3]));
 
     let ask = |seed: u8, settlement| {
         let key = NodeKey::from_seed(&[seed; 32]);
@@ -352,14 +353,17 @@ async fn a_node_answers_its_leader_through_it() {
     process.kill();
     assert_eq!(ask(2, 1).await, CosignReply::Signed(made), "a signature that was given is remembered");
     let next = bench.root(2, 200);
-    commit(&store, &bench.decided(2, &[next], &[], &[1, 2, 3]));
+    commitment(&store, &bench.decided(2, &[next], &[], &[1, 2, 3]));
     sender.send_modify(|head| {
         let mut state = (*head.state).clone();
         state.pools.get_mut(&bench.pool).unwrap().newest = Some(next);
         head.state = Arc::new(state);
     });
     assert_eq!(ask(2, 1).await, CosignReply::NotFinal);
-    assert_eq!(ask(2, 2).await, CosignReply::Refused("the signer failed; its log says why".to_owned()));
+    assert_eq!(
+        ask(2, 2).await,
+        CosignReply::Refused("its signer gave no answer; the log of its node says why".to_owned())
+    );
     let _process = bench.start();
     let CosignReply::Signed(made) = ask(2, 2).await else { panic!("no signature") };
     assert_eq!(recover(&made, &root_digest(&domain, &next)), Ok(bench.address));

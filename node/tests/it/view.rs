@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    Components, EpochView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature,
-    PayoutStatus, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
+    BlockView, CertificateView, Components, EpochStage, EpochView, FinalCommandView, HoldView, LeaderView,
+    LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus, PayoutView, PeerView, PoolView, ScoreView,
+    SignatureList, SignatureRequest, StatusView, SyncState, VoteSignature,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -16,14 +17,14 @@ use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
-use lucid_types::payout::{AccountKind, PoolCommand, SettlementRoot};
+use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::signed::MultiSigned;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::signed::{MultiSigned, Signature};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::fixture::node;
 
-/// Heights 1 to 5 are final; epochs up to 4 have scores; the state's disk can break.
+/// Blocks 1 to 5 are final, and epoch 4 is open; the state's disk can break.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) broken: AtomicBool,
@@ -54,18 +55,20 @@ impl Known {
     }
 }
 
-fn epoch_view(n: u64) -> EpochView {
-    EpochView {
-        epoch: EpochNumber::new(n),
+fn block_view(n: u64) -> BlockView {
+    BlockView {
+        height: Height::new(n),
         block_hash: BlockHash::from_bytes([n.to_le_bytes()[0]; 32]),
+        parent: BlockHash::from_bytes([1; 32]),
         state_root: StateRoot::from_bytes([3; 32]),
         round: 0,
         signatures: 3,
         time: UnixMillis::new(1_000 * n),
         proposer: node(1),
-        commits: 4,
-        reveals: 4,
-        workers_scored: 2,
+        commitments: 4,
+        reveals: 0,
+        commands: 1,
+        payout_roots: 1,
         leaders: vec![LeaderView {
             pool: PoolId::from_bytes([4; 32]),
             settlement: 1,
@@ -75,7 +78,26 @@ fn epoch_view(n: u64) -> EpochView {
     }
 }
 
-fn score_view(epoch: EpochNumber, seed: u8, score: u32) -> ScoreView {
+/// Epoch 2 was closed too late for epoch 3, and epoch 4 is open.
+fn epoch_view(n: u64) -> EpochView {
+    let stage = match n {
+        1 | 2 => EpochStage::Final,
+        3 => EpochStage::Unmeasured,
+        _ => EpochStage::Open,
+    };
+    let is_closed = stage != EpochStage::Open;
+    EpochView {
+        epoch: Epoch::new(n),
+        stage,
+        start: UnixMillis::new(1_000 * n),
+        end: UnixMillis::new(1_000 * n + 1_000),
+        closed_in: is_closed.then_some(Height::new(n)),
+        block: is_closed.then(|| block_view(n + 2)),
+        workers_scored: if stage == EpochStage::Final { 2 } else { 0 },
+    }
+}
+
+fn score_view(epoch: Epoch, seed: u8, score: u32) -> ScoreView {
     let part = Ppm::new(score);
     ScoreView {
         epoch,
@@ -153,7 +175,7 @@ fn pool_view() -> PoolView {
         pool: Known::pool_id(),
         name: "known".to_owned(),
         owner: node(1),
-        height: EpochNumber::new(5),
+        height: Height::new(5),
         members: 2,
         accounts: 2,
         settled: 3,
@@ -184,8 +206,9 @@ impl NodeView for Known {
             roles: BTreeSet::from([Role::Validator, Role::Bootstrap]),
             network_id: NetworkId::from_bytes([1; 32]),
             peers: 9,
-            height: EpochNumber::new(5),
-            epoch: EpochNumber::new(6),
+            height: Height::new(5),
+            epoch: Epoch::new(6),
+            final_epoch: Epoch::new(3),
             block_hash: BlockHash::from_bytes([2; 32]),
             state_root: StateRoot::from_bytes([3; 32]),
             sync: SyncState::Synced,
@@ -229,20 +252,39 @@ impl NodeView for Known {
         }
     }
 
-    fn epochs(&self, before: Option<EpochNumber>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
-        let end = before.map_or(6, |epoch| epoch.get().min(6));
+    fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError> {
+        let end = before.map_or(6, |height| height.get().min(6));
+        self.disk((1..end).rev().take(limit).map(block_view).collect())
+    }
+
+    fn block(&self, height: Height) -> Result<Option<BlockView>, ViewError> {
+        self.disk((1..=5).contains(&height.get()).then(|| block_view(height.get())))
+    }
+
+    fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
+        let signature = VoteSignature { validator: node(1), signature: Signature::from_bytes([6; 64]) };
+        self.disk((1..=5).contains(&height.get()).then(|| CertificateView {
+            height,
+            round: 0,
+            block_hash: block_view(height.get()).block_hash,
+            signatures: vec![signature],
+        }))
+    }
+
+    fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
+        let end = before.map_or(5, |epoch| epoch.get().min(5));
         self.disk((1..end).rev().take(limit).map(epoch_view).collect())
     }
 
-    fn epoch(&self, epoch: EpochNumber) -> Result<Option<EpochView>, ViewError> {
-        self.disk((1..=5).contains(&epoch.get()).then(|| epoch_view(epoch.get())))
+    fn epoch(&self, epoch: Epoch) -> Result<Option<EpochView>, ViewError> {
+        self.disk((1..=4).contains(&epoch.get()).then(|| epoch_view(epoch.get())))
     }
 
-    fn newest_scored(&self) -> Result<Option<EpochNumber>, ViewError> {
-        self.disk(Some(EpochNumber::new(4)))
+    fn newest_scored(&self) -> Result<Option<Epoch>, ViewError> {
+        self.disk(Some(Epoch::new(4)))
     }
 
-    fn scores(&self, epoch: EpochNumber) -> Result<Vec<ScoreView>, ViewError> {
+    fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let known = (1..=4).contains(&epoch.get());
         self.disk(if known { vec![score_view(epoch, 10, 400_000), score_view(epoch, 11, 650_000)] } else { vec![] })
     }
@@ -288,6 +330,12 @@ impl NodeView for Known {
             _ => Err(ActionError::Refused("there is nothing to sign".to_owned())),
         };
         Box::pin(async move { answer })
+    }
+
+    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError> {
+        let change = PoolChange::Suspend(true);
+        let command = PoolCommand { pool: *pool, number, until: UnixMillis::new(5), change };
+        self.disk((1..=7).contains(&number).then(|| FinalCommandView { height: Height::new(5), command }))
     }
 
     fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>> {

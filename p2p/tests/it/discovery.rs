@@ -43,8 +43,8 @@ async fn one_transport_is_enough() {
         let peer = &a.mesh.peers()[0];
         assert_eq!((peer.node_id, peer.transport, peer.agent.as_str()), (b.id(), transport, "lucid/0.1.0"));
         assert_eq!(peer.addresses, b.mesh.listen_addresses());
-        a.mesh.publish(Topic::Commits, b"over one transport".to_vec()).await.unwrap();
-        assert_eq!(b.next_gossip().await, (Topic::Commits, b"over one transport".to_vec()));
+        a.mesh.publish(Topic::Commitments, b"over one transport".to_vec()).await.unwrap();
+        assert_eq!(b.next_gossip().await, (Topic::Commitments, b"over one transport".to_vec()));
         assert!(within(a.mesh.wait_for_peers(|peers| peers[0].rtt_micros.is_some())).await, "a ping came back");
     }
 }

@@ -20,23 +20,27 @@ async fn accepted_messages_are_forwarded_ignored_and_rejected_ones_are_not() {
     let mut right = Node::start(3, blind(middle.mesh.listen_addresses())).await;
     middle.wait_for_peers(2).await;
     for message in ["first", "ignore this", "reject this", "ignore that", "last"] {
-        left.mesh.publish(Topic::Commits, message.into()).await.unwrap();
+        left.mesh.publish(Topic::Commitments, message.into()).await.unwrap();
         if message == "first" || message == "last" {
-            assert_eq!(middle.next_gossip().await, (Topic::Commits, message.into()));
-            assert_eq!(right.next_gossip().await, (Topic::Commits, message.into()), "nothing between came through");
+            assert_eq!(middle.next_gossip().await, (Topic::Commitments, message.into()));
+            assert_eq!(right.next_gossip().await, (Topic::Commitments, message.into()), "nothing between came through");
         }
     }
     assert_eq!((left.mesh.peer_count(), right.mesh.peer_count()), (1, 1), "the line has stayed a line");
     assert_eq!(
-        (middle.count("commits", "accepted"), middle.count("commits", "stale"), middle.count("commits", "signature")),
+        (
+            middle.count("commitments", "accepted"),
+            middle.count("commitments", "stale"),
+            middle.count("commitments", "signature")
+        ),
         (2, 2, 1)
     );
-    assert_eq!((right.count("commits", "stale"), right.count("commits", "signature")), (0, 0));
+    assert_eq!((right.count("commitments", "stale"), right.count("commitments", "signature")), (0, 0));
     let of = |peers: &[lucid_p2p::PeerInfo], node| peers.iter().find(|p| p.node_id == node).map(|p| p.score);
     assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_some_and(|score| score < -30.0))).await);
     assert!(of(&middle.mesh.peers(), right.id()).unwrap() >= 0.0);
     for n in 0..3 {
-        left.mesh.publish(Topic::Commits, format!("reject {n}").into()).await.unwrap();
+        left.mesh.publish(Topic::Commitments, format!("reject {n}").into()).await.unwrap();
     }
     middle.wait_for_count("peers", "bad-score", 1).await;
     assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_none())).await);
@@ -93,17 +97,17 @@ async fn a_burst_reaches_a_full_mesh_of_ten() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_subscribers_get_a_topic() {
-    let topics = BTreeSet::from([Topic::Commits]);
+    let topics = BTreeSet::from([Topic::Commitments]);
     let mut narrow = Node::start(1, MeshConfig { topics, ..config() }).await;
     let mut wide = Node::join(2, &narrow).await;
     wide.wait_for_peers(1).await;
     assert_eq!(wide.mesh.publish(Topic::Reveals, b"not wanted".to_vec()).await, Ok(Published::Queued));
     narrow.mesh.publish(Topic::Reveals, b"published without subscribing".to_vec()).await.unwrap();
     assert_eq!(wide.next_gossip().await, (Topic::Reveals, b"published without subscribing".to_vec()));
-    wide.mesh.publish(Topic::Commits, b"wanted".to_vec()).await.unwrap();
+    wide.mesh.publish(Topic::Commitments, b"wanted".to_vec()).await.unwrap();
     let first = narrow.next(|event| matches!(event, Event::Gossip { .. }).then_some(event)).await;
     let Event::Gossip { topic, from, item } = first else { unreachable!("filtered") };
-    assert_eq!((topic, from, item), (Topic::Commits, wide.id(), b"wanted".to_vec()));
+    assert_eq!((topic, from, item), (Topic::Commitments, wide.id(), b"wanted".to_vec()));
 }
 
 /// Lets the test into the middle of a check.
@@ -125,10 +129,10 @@ async fn a_slow_gate_holds_up_nothing_but_gossip() {
     let other = Node::join(2, &slow).await;
     other.wait_for_peers(1).await;
     for n in 0..5 {
-        other.mesh.publish(Topic::Commits, vec![n]).await.unwrap();
+        other.mesh.publish(Topic::Commitments, vec![n]).await.unwrap();
     }
     // Three are with the gate, the other two are not waited for.
-    slow.wait_for_count("commits", "busy", 2).await;
+    slow.wait_for_count("commitments", "busy", 2).await;
     let (id, mesh) = (slow.id(), other.mesh.clone());
     let asked = tokio::spawn(async move { mesh.request(id, Protocol::Sync, vec![1]).await });
     let request = |event| match event {
@@ -140,7 +144,7 @@ async fn a_slow_gate_holds_up_nothing_but_gossip() {
     for n in 0..3 {
         let at = Arc::clone(&barrier);
         tokio::task::spawn_blocking(move || at.wait()).await.unwrap();
-        assert_eq!(slow.next_gossip().await, (Topic::Commits, vec![n]));
+        assert_eq!(slow.next_gossip().await, (Topic::Commitments, vec![n]));
     }
-    assert_eq!((slow.count("commits", "accepted"), slow.count("commits", "busy")), (3, 2));
+    assert_eq!((slow.count("commitments", "accepted"), slow.count("commitments", "busy")), (3, 2));
 }

@@ -271,13 +271,13 @@ async fn bad_gossip_costs_the_connection() {
     // Signed by gossipsub: not our kind of message, whatever is in it.
     let key = libp2p::identity::Keypair::ed25519_from_bytes([68; 32]).unwrap();
     let mut attacker = Attacker::new(68, &victim, MessageAuthenticity::Signed(key), true);
-    let topic = attacker.join(Topic::Commits).await;
+    let topic = attacker.join(Topic::Commitments).await;
     for n in 0..3 {
         attacker.publish(&topic, vec![n]);
     }
     let running = attacker.run();
     victim.wait_for_count("peers", "bad-score", 2).await;
-    assert_eq!(victim.count("commits", "accepted"), 0);
+    assert_eq!(victim.count("commitments", "accepted"), 0);
     running.abort();
     still_works(&mut victim, 3).await;
 }

@@ -11,6 +11,7 @@ pub(crate) fn good() -> Report {
     let (hash, root) = (|h: u8| BlockHash::from_bytes([h; 32]), |h: u8| StateRoot::from_bytes([h + 100; 32]));
     let epoch = |h: u8| EpochEntry {
         epoch: h.into(),
+        height: u64::from(h) * 3,
         block_hash: hash(h),
         state_root: root(h),
         round: 0,
@@ -20,7 +21,7 @@ pub(crate) fn good() -> Report {
     let node = |name: &str, role| NodeReport {
         name: name.into(),
         roles: vec![role],
-        height: 2,
+        height: 6,
         block_hash: hash(2),
         state_root: root(2),
     };
@@ -119,7 +120,7 @@ fn the_json_has_exactly_the_documented_keys() {
     };
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(keys(&json), set(&["network_id", "epochs", "nodes", "payouts", "balances", "tron"]));
-    let epoch = set(&["epoch", "block_hash", "state_root", "round", "signatures", "workers_scored"]);
+    let epoch = set(&["epoch", "height", "block_hash", "state_root", "round", "signatures", "workers_scored"]);
     assert_eq!(keys(&json["epochs"][0]), epoch);
     assert_eq!(keys(&json["nodes"][0]), set(&["name", "roles", "height", "block_hash", "state_root"]));
     let payout = set(&["payout_id", "worker", "address", "amount_micro_usdt", "tx_id", "status", "settlement"]);

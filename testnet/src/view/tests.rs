@@ -1,7 +1,7 @@
 use lucid_types::id::TxId;
 
 use super::*;
-use crate::fixtures::{block, leader, node, payout, scores, seen, status};
+use crate::fixtures::{epoch, leader, node, payout, scores, seen, status};
 
 fn view() -> View {
     let names = (1..=9).map(|i| (node(i), format!("worker-{i}"))).collect();
@@ -24,23 +24,21 @@ fn peers_are_shown_when_they_change() {
 }
 
 #[test]
-fn a_block_its_leader_and_its_scores() {
+fn an_epoch_its_leader_and_its_scores() {
     let mut view = view();
-    let mut first = block(3);
-    first.leaders = vec![leader(1, 4, &[5, 6])];
     let news = News {
-        epochs: vec![first],
+        epochs: vec![epoch(3, vec![leader(1, 4, &[5, 6])])],
         scores: Some(scores(2, &[(4, 712_345), (5, 50_000)])),
         attestations: Some(60),
         ..News::default()
     };
     let lines = texts(&mut view, 12, &seen(&[], Some(news.clone())));
-    assert!(lines[0].starts_with("epoch 3    decided 12.0 s after start: block 020202020202"), "{}", lines[0]);
     assert!(
-        lines[0].ends_with("3 signatures, 4 commits, 4 reveals, 6 workers scored, 60 attestations seen"),
+        lines[0].starts_with("epoch 3    final 12.0 s after start, 0.8 s after its end: block 9 020202020202"),
         "{}",
         lines[0]
     );
+    assert!(lines[0].ends_with("3 signatures, 6 workers scored, 60 attestations seen"), "{}", lines[0]);
     assert_eq!(lines[1], "leader     settlement 1 of local: worker-4, then worker-5, worker-6");
     assert_eq!(lines[2], "scores     epoch 2: worker-4 71.23 (4 cr), worker-5 5.00 (4 cr)");
     assert_eq!(lines[3], "scores     not measured yet, so 0: utilisation");

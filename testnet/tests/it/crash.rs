@@ -26,11 +26,11 @@ fn free_block() -> u16 {
 fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
     let mut network = Network::up(&["--epochs", "6", "--epoch-length", "2s"]);
     network.ready();
-    network.decided_up_to(2);
+    network.final_through(2);
     network.command(&["kill", "validator-3"]);
     assert!(network.manifest()["nodes"][2]["pid"].is_null());
-    let height = network.decided();
-    network.decided_up_to(height + 1);
+    let epoch = network.final_epoch();
+    network.final_through(epoch + 1);
     network.command(&["start", "validator-3"]);
     let report = succeeded(network);
     let nodes = report["nodes"].as_array().unwrap();
@@ -46,7 +46,7 @@ fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
 fn a_node_that_is_down_at_the_end_is_a_failure_that_names_it() {
     let mut network = Network::up(&["--workers", "3", "--epochs", "3", "--epoch-length", "2s"]);
     network.ready();
-    network.decided();
+    network.final_epoch();
     network.command(&["kill", "worker-2"]);
     let ended = network.end();
     assert_eq!(ended.status.code(), Some(1));
@@ -58,41 +58,46 @@ fn a_node_that_is_down_at_the_end_is_a_failure_that_names_it() {
 fn without_two_of_four_validators_nothing_is_decided_until_one_returns() {
     let mut network = Network::up(&["--workers", "2", "--epoch-length", "2s"]);
     network.ready();
-    network.decided_up_to(2);
+    network.final_through(2);
     network.command(&["kill", "validator-3"]);
     network.command(&["kill", "validator-4"]);
     // A block that was being decided at that moment may still appear; after an epoch none is under way.
     std::thread::sleep(EPOCH);
-    network.decided_by_now();
-    let before = network.node_status("validator-1")["height"].as_u64().unwrap();
+    network.final_by_now();
+    let of = |key: &str| network.node_status("validator-1")[key].as_u64();
+    let (height, epoch) = (of("height"), of("final_epoch"));
     // That nothing happens cannot be awaited: five epochs of the clock pass.
     std::thread::sleep(EPOCH * 5);
-    assert_eq!(network.decided_by_now(), Vec::<String>::new());
-    assert_eq!(network.node_status("validator-1")["height"].as_u64(), Some(before));
+    assert_eq!((of("height"), of("final_epoch")), (height, epoch));
+    assert_eq!(network.final_by_now(), Vec::<String>::new());
     network.command(&["start", "validator-4"]);
-    assert_eq!(network.decided(), before + 1);
-    // The missing blocks follow back to back.
-    network.decided_up_to(before + 5);
+    assert_eq!(network.final_epoch(), epoch.unwrap() + 1);
+    // One block closes all that have ended, and the network goes on.
+    network.final_through(epoch.unwrap() + 8);
+    assert!(network.node_status("validator-1")["height"].as_u64().unwrap() < height.unwrap() + 3 * 8);
     network.command(&["down"]);
     succeeded(network);
 }
 
 #[test]
 fn the_mesh_lives_without_its_bootstrap_node() {
-    let mut network = Network::up(&["--workers", "3", "--epochs", "8", "--epoch-length", "2s"]);
+    let mut network = Network::up(&["--workers", "3", "--epoch-length", "2s"]);
     network.ready();
     network.line("a full mesh", |line| line.contains("each connected to 6"));
-    network.decided_up_to(2);
+    network.final_through(2);
     network.command(&["kill", "validator-1"]);
-    let height = network.decided();
-    network.decided_up_to(height + 1);
+    let epoch = network.final_epoch();
+    network.final_through(epoch + 1);
     // One that restarts now knows no bootstrap node that answers: it must find the mesh by the peers it has saved. Three
     // of four validators are a quorum only with it.
     network.command(&["kill", "validator-2"]);
     network.command(&["start", "validator-2"]);
-    let height = network.decided();
-    network.decided_up_to(height + 1);
+    let epoch = network.final_epoch();
+    network.final_through(epoch + 1);
     network.command(&["start", "validator-1"]);
+    network.line("a full mesh again", |line| line.contains("each connected to 6"));
+    network.final_epoch();
+    network.command(&["down"]);
     let report = succeeded(network);
     assert_eq!(report["nodes"].as_array().unwrap().len(), 7);
 }
@@ -101,17 +106,17 @@ fn the_mesh_lives_without_its_bootstrap_node() {
 fn the_chain_outlives_its_process() {
     let mut network = Network::up(&["--workers", "3", "--epochs", "4", "--epoch-length", "2s"]);
     network.ready();
-    network.decided_up_to(2);
+    network.final_through(2);
     network.command(&["kill", "tron"]);
-    // Scoring goes on without TRON: block 3 settles, and nothing can be paid yet.
-    network.decided_up_to(4);
+    // Scoring goes on without TRON: settlement 2 comes with epoch 4, and nothing can be paid yet.
+    network.final_through(4);
     network.command(&["start", "tron"]);
     let report = succeeded(network);
     let payouts = report["payouts"].as_array().unwrap();
-    assert_eq!(payouts.len(), 3);
+    assert_eq!(payouts.len(), 6);
     let sum: u64 = payouts.iter().map(|payout| payout["amount_micro_usdt"].as_u64().unwrap()).sum();
     // The budget less a push fee for each worker.
-    assert_eq!(sum, 120_000_000 - 3 * 10_000);
+    assert_eq!(sum, 2 * (120_000_000 - 3 * 10_000));
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn ctrl_c_stops_everything_cleanly_and_ports_are_where_they_should_be() {
     let mut network =
         Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s", "--base-port", &base]);
     network.ready();
-    network.decided();
+    network.final_epoch();
     let manifest = network.manifest();
     let port = |offset: u16| base.parse::<u16>().unwrap() + offset;
     assert_eq!(manifest["tron"]["url"], format!("http://127.0.0.1:{base}"));

@@ -32,7 +32,7 @@ async fn token_vault_and_gas_stand_in_the_solidified_view() {
     let url = format!("http://{}", ready.await.unwrap().listen[0]);
 
     let tron = TronNetwork::first_block(&url).await.unwrap();
-    let (owner, policy) = (TronKey::generate().unwrap(), Policy::local(Duration::from_secs(2), 2, 0));
+    let (owner, policy) = (TronKey::generate().unwrap(), Policy::local(Duration::from_secs(2), 2, None));
     // As many signers as a vault takes, and more gas accounts than requests are answered at once.
     let signers = signers(16);
     let gas: Vec<_> = (100..200).map(|byte| PayoutAddress::from_hash20([byte; 20])).collect();

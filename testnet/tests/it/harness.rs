@@ -115,19 +115,19 @@ impl Network {
         self.line("running nodes", |line| line.contains("processes run and answer"));
     }
 
-    /// Waits for the next decided block and returns its height.
-    pub(crate) fn decided(&mut self) -> u64 {
-        let line = self.line("a decided block", |line| line.starts_with("-- epoch "));
+    /// Waits until the next epoch is final and returns its number.
+    pub(crate) fn final_epoch(&mut self) -> u64 {
+        let line = self.line("a final epoch", |line| line.starts_with("-- epoch "));
         line.split_whitespace().nth(2).unwrap().parse().unwrap()
     }
 
-    /// Waits until block `height` is decided.
-    pub(crate) fn decided_up_to(&mut self, height: u64) {
-        while self.decided() < height {}
+    /// Waits until this epoch is final.
+    pub(crate) fn final_through(&mut self, epoch: u64) {
+        while self.final_epoch() < epoch {}
     }
 
-    /// Blocks that were decided so far, without waiting: the lines that are there.
-    pub(crate) fn decided_by_now(&mut self) -> Vec<String> {
+    /// Epochs that have become final so far, without waiting: the lines that are there.
+    pub(crate) fn final_by_now(&mut self) -> Vec<String> {
         let new: Vec<_> = self.lines.try_iter().collect();
         self.seen.extend(new.iter().cloned());
         new.into_iter().filter(|line| line.starts_with("-- epoch ")).collect()

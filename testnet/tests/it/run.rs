@@ -66,6 +66,7 @@ fn check_status(network: &Network) {
         "peers",
         "height",
         "epoch",
+        "final_epoch",
         "block_hash",
         "state_root",
         "sync",
@@ -85,8 +86,8 @@ fn check_status(network: &Network) {
 
 /// The report against itself and the rules, without the code that judged it.
 fn check_report(report: &Value, epochs: u64, settlements: u64) {
-    let heights: Vec<_> = report["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
-    assert_eq!(heights, (1..=epochs).collect::<Vec<_>>());
+    let epochs_of: Vec<_> = report["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(epochs_of, (1..=epochs).collect::<Vec<_>>());
     for epoch in report["epochs"].as_array().unwrap() {
         assert!((3..=4).contains(&epoch["signatures"].as_u64().unwrap()), "{epoch}");
     }
@@ -155,11 +156,11 @@ fn six_epochs_end_agreed_and_paid() {
     all_gone(&pids);
     let Ended { status, report, lines } = network.end();
     assert!(status.success(), "{}", lines.join("\n"));
-    for settlement in 1..=2 {
+    for settlement in 1..=3 {
         let paid = format!("ok paid       settlement {settlement}: 119.94 USDT to 6 by transaction");
         assert_eq!(lines.iter().filter(|line| line.starts_with(&paid)).count(), 1, "{}", lines.join("\n"));
     }
     let report = report.unwrap();
-    check_report(&report, 6, 2);
+    check_report(&report, 6, 3);
     check_that_the_judge_sees(&report);
 }

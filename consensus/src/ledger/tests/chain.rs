@@ -7,7 +7,6 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::codec::{decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
@@ -16,15 +15,15 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::Validator;
 
 use crate::ledger::archive::MemoryArchive;
-use crate::ledger::check::{InvalidBlock, block_time, commits_of_epoch};
+use crate::ledger::check::{InvalidBlock, check_reveal};
 use crate::ledger::execute::{Applied, Event, transition, validate};
-use crate::ledger::state::{Account, EpochRows, PoolState, State};
+use crate::ledger::state::{Account, EpochRows, PendingEpoch, PoolState, State};
 use crate::network::Network;
 
 pub(super) const VALIDATORS: usize = 4;
@@ -65,7 +64,7 @@ pub(super) fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(200),
         },
-        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        policy: Policy::local(Duration::from_secs(5), 2, None),
         validators: validators.collect(),
         workers: workers.collect(),
         pools: vec![GenesisPool {
@@ -127,7 +126,7 @@ pub(super) struct Chain {
     pub(super) network: Network,
     pub(super) state: State,
     pub(super) archive: MemoryArchive,
-    own: BTreeMap<(EpochNumber, NodeId), Signed<Reveal>>,
+    own: BTreeMap<(Epoch, NodeId), Signed<Reveal>>,
 }
 
 impl Chain {
@@ -137,10 +136,10 @@ impl Chain {
         Self { network, state, archive: MemoryArchive::default(), own: BTreeMap::new() }
     }
 
-    /// A chain of `blocks` blocks in which everything went well.
-    pub(super) fn grown(genesis: Genesis, blocks: u64) -> Self {
+    /// A chain of so many epochs in which everything went well; their scores are final.
+    pub(super) fn grown(genesis: Genesis, epochs: u64) -> Self {
         let mut chain = Self::new(genesis);
-        for _ in 0..blocks {
+        for _ in 0..epochs {
             chain.step(all_good);
         }
         chain
@@ -174,71 +173,76 @@ impl Chain {
         MultiSigned::collect(command.clone(), by.iter().map(sign).collect::<Vec<_>>())
     }
 
-    /// The next block, in which everything went well, with these commands.
+    /// A block in between, with these commands.
     pub(super) fn step_with(&mut self, commands: Vec<MultiSigned<PoolCommand>>) -> Vec<Event> {
-        let block = Block { commands, ..self.draft(all_good) };
+        let block = Block { commands, ..self.at(self.state.next_time(&self.network)) };
         let block = self.seal(block);
         self.apply(block)
     }
 
-    /// Validator `i`'s commit for `epoch` to these observations; its reveal is kept for when it is due.
-    pub(super) fn commit(&mut self, i: usize, epoch: EpochNumber, observations: Vec<Observation>) -> Signed<Commit> {
+    /// Validator `i`'s commitment for `epoch` to these observations; its reveal is kept for when it is due.
+    pub(super) fn commitment(
+        &mut self,
+        i: usize,
+        epoch: Epoch,
+        observations: Vec<Observation>,
+    ) -> Signed<ReportCommitment> {
         let (key, id) = (validator_key(i), *self.network.id());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
         let reveal = Reveal { report: ScoreReport { epoch, observations }, salt };
-        let commit = Commit {
-            epoch,
-            report: reveal.commitment(&id, &key.node_id()),
-            time: self.network.genesis().epoch_end(epoch),
-        };
+        let commitment = ReportCommitment { epoch, report: reveal.commitment(&id, &key.node_id()) };
         self.own.insert((epoch, key.node_id()), key.sign_report(&id, reveal).into_inner());
-        key.sign_commit(&id, commit).into_inner()
+        key.sign_report_commitment(&id, commitment).into_inner()
     }
 
-    /// The reveal behind a commit.
+    /// The reveal behind a commitment.
     pub(super) fn reveal(&self, i: usize, epoch: u64) -> Signed<Reveal> {
-        self.own[&(EpochNumber::new(epoch), validator(i))].clone()
+        self.own[&(Epoch::new(epoch), validator(i))].clone()
     }
 
-    /// The next block with the commits of all validators and every reveal that is due.
+    /// The next block: the one that closes the open epoch or, while a window is open, one with every commitment and reveal that may
+    /// stand in it.
     pub(super) fn draft(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Block {
-        let epoch = self.state.height.next();
+        let end = self.network.genesis().epoch_end(self.state.closed.next());
+        let is_closing = self.state.pending.is_empty();
+        let least = self.state.next_time(&self.network);
+        let mut block = self.at(if is_closing { end.max(least) } else { least });
+        let next = self.state.height.next();
+        let is_open = |pending: &PendingEpoch| pending.windows(&self.network).commitments().contains(&next);
+        let open: Vec<_> = self.state.pending.iter().filter(|(_, pending)| is_open(pending)).collect();
+        let open: Vec<_> = open.into_iter().map(|(epoch, pending)| (*epoch, pending.commitments.clone())).collect();
         let workers = self.network.workers().count();
-        let commits = (0..self.network.genesis().validators.len()).map(|i| {
-            let mut observations: Vec<_> = (0..workers).filter_map(|worker| observe(i, worker)).collect();
-            observations.sort_by_key(|o| o.worker);
-            self.commit(i, epoch, observations)
-        });
-        let commits = commits.collect();
-        self.assemble(commits)
+        for (epoch, committed) in open {
+            for i in (0..self.network.genesis().validators.len()).filter(|i| !committed.contains_key(&validator(*i))) {
+                let mut observations: Vec<_> = (0..workers).filter_map(|worker| observe(i, worker)).collect();
+                observations.sort_by_key(|o| o.worker);
+                block.commitments.push(self.commitment(i, epoch, observations));
+            }
+        }
+        block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
+        let is_due = |reveal: &&Signed<Reveal>| check_reveal(&self.network, &self.state, reveal).is_ok();
+        block.reveals = self.own.values().filter(is_due).cloned().collect();
+        self.seal(block)
     }
 
-    /// The next block with these commits and every reveal that is due.
-    pub(super) fn assemble(&self, mut commits: Vec<Signed<Commit>>) -> Block {
+    /// The next block, of this time, without anything in it.
+    pub(super) fn at(&self, time: UnixMillis) -> Block {
         let height = self.state.height.next();
-        commits.sort_by_key(|commit| (commit.record.epoch, commit.signer));
-        let window = self.network.policy().commit_window;
-        let due = |(epoch, validator): &(EpochNumber, NodeId)| {
-            let pending = self.state.pending.get(epoch);
-            epoch.get() + window <= height.get()
-                && pending.is_some_and(|p| p.commits.contains_key(validator) && !p.revealed.contains(validator))
-        };
-        let reveals = self.own.iter().filter(|(key, _)| due(key)).map(|(_, reveal)| reveal.clone()).collect();
-        let mut block = Block {
+        let set = self.network.validators(height);
+        self.seal(Block {
             height,
             parent: self.state.block,
-            proposer: validator(0),
-            time: UnixMillis::ZERO,
-            commits,
-            reveals,
+            round: 0,
+            proposer: set.proposer(height, 0).node,
+            time,
+            commitments: Vec::new(),
+            reveals: Vec::new(),
             commands: Vec::new(),
             payout_roots: Vec::new(),
-            next_set: self.network.validators(height).hash(),
+            next_set: set.hash(),
             state_root: StateRoot::from_bytes([0; 32]),
-        };
-        block.time = block_time(&self.network, &self.state, commits_of_epoch(&block));
-        self.seal(block)
+        })
     }
 
     /// Gives a block the roots that it leads to, if it leads anywhere.
@@ -272,8 +276,17 @@ impl Chain {
     }
 
     /// Drafts and adopts the next block.
-    pub(super) fn step(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
+    pub(super) fn block(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
         let block = self.draft(observe);
         self.apply(block)
+    }
+
+    /// Closes the open epoch, and goes on until its scores are final.
+    pub(super) fn step(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
+        let mut events = self.block(&observe);
+        while !self.state.pending.is_empty() {
+            events.extend(self.block(&observe));
+        }
+        events
     }
 }

@@ -9,11 +9,9 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
 use lucid_types::time::UnixMillis;
 
-use super::chain::{
-    BUDGET, Chain, VALIDATORS, all_good, genesis, genesis_with, signers, validator, validator_key, worker,
-};
+use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with, signers, validator, validator_key, worker};
 use crate::commands::PendingCommands;
-use crate::ledger::build::build;
+use crate::ledger::build::{Turn, build};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Event;
 use crate::ledger::settle::MAX_HOLD;
@@ -36,7 +34,7 @@ fn refusal(chain: &Chain, command: MultiSigned<PoolCommand>) -> String {
 
 #[test]
 fn who_may_command() {
-    let chain = Chain::grown(genesis(), 3);
+    let chain = Chain::grown(genesis(), 2);
     let hold = || PoolChange::Hold(worker(0));
     let losses = || PoolChange::Losses(usdt(1));
     for (change, by, problem) in [
@@ -62,7 +60,7 @@ fn who_may_command() {
 
 #[test]
 fn a_command_applies_once_and_in_order() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let first = chain.command(PoolChange::Suspend(true), &[0]);
     chain.step_with(vec![first.clone()]);
     assert!(refusal(&chain, first).contains("number is not the pool's next"));
@@ -86,7 +84,7 @@ fn a_command_applies_once_and_in_order() {
 #[test]
 fn what_is_held_is_owed_later_and_never_lost() {
     // 38 USDT a settlement for each of three members.
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
     assert!(refusal(&chain, chain.command(PoolChange::Hold(worker(0)), &[0])).contains("held already"));
     assert!(refusal(&chain, chain.command(PoolChange::Hold(validator(1)), &[0])).contains("no member"));
@@ -98,6 +96,8 @@ fn what_is_held_is_owed_later_and_never_lost() {
     let owed = usdt(2 * 38);
     assert_eq!((account.owed, account.held, account.hold), (owed, usdt(38), Hold::Since(3)), "not what was under way");
     chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
+    chain.step(all_good);
+    chain.step(all_good);
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
     assert_eq!((account.owed, account.held, account.hold), (usdt(4 * 38), MicroUsdt::ZERO, Hold::No));
     assert_eq!(chain.pool().settled, 4);
@@ -113,7 +113,7 @@ fn what_is_held_is_owed_later_and_never_lost() {
 
 #[test]
 fn a_hold_lapses() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
     let held = |chain: &Chain| chain.account(AccountKind::Worker, worker(0)).unwrap().held;
     while chain.pool().settled < 2 + MAX_HOLD {
@@ -129,7 +129,7 @@ fn a_hold_lapses() {
 
 #[test]
 fn a_suspended_pool_makes_no_root_and_still_owes() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
     while chain.pool().settled < 4 {
         chain.step(all_good);
@@ -137,7 +137,8 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
     assert_eq!(chain.pool().newest.unwrap().settlement, 2, "what was under way has a root still");
     assert_eq!(chain.pool().owed().unwrap().get(), 4 * BUDGET);
     chain.step(all_good);
-    let events = chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
+    chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
+    let events = chain.step(all_good);
     let settled = events.into_iter().find_map(|e| if let Event::Settled(settled) = e { Some(settled) } else { None });
     let settled = settled.unwrap();
     assert_eq!((settled.root.settlement, settled.root.total.get()), (5, 5 * BUDGET));
@@ -145,28 +146,26 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
     assert_eq!(of_worker.amount, usdt(3 * 38), "one request for all that became due meanwhile");
 }
 
-/// A settlement is computed some epochs after its last one; whoever suspends the pool meanwhile has not announced it to those
-/// who worked in the next one.
+/// A settlement is computed some blocks after its last epoch; whoever suspends the pool meanwhile has not announced it to those
+/// who work in the next one.
 #[test]
 fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_computed() {
     let mut chain = Chain::grown(genesis(), 3);
-    let every = chain.network.policy().settle_every;
-    // The next block is the first of settlement `over + 1`, and settlement `over` is not computed before it.
-    while !(chain.state.height.get().is_multiple_of(every) && chain.pool().settled < chain.state.height.get() / every) {
-        chain.step(all_good);
+    chain.block(all_good);
+    assert_eq!((chain.state.closed.get(), chain.pool().settled), (4, 1), "settlement 2 is over and not computed");
+    let block = Block { commands: vec![chain.command(PoolChange::Suspend(true), &[0])], ..chain.draft(all_good) };
+    let block = chain.seal(block);
+    chain.apply(block);
+    while chain.pool().settled < 5 {
+        chain.block(all_good);
     }
-    let over = chain.state.height.get() / every;
-    chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
-    while chain.pool().settled < over + 3 {
-        chain.step(all_good);
-    }
-    assert_eq!(chain.pool().newest.unwrap().settlement, over + 1);
+    assert_eq!(chain.pool().newest.unwrap().settlement, 3);
 }
 
 /// After a theft: what was booked on a known account is owed again, what was taken beside the ledger raises the total.
 #[test]
 fn corrections_and_losses_make_everyone_whole() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let robbed = chain.account_id(AccountKind::Worker, worker(2));
     let root = chain.pool().newest.unwrap();
     let correct = PoolChange::Correct { account: robbed, amount: usdt(38) };
@@ -184,6 +183,7 @@ fn corrections_and_losses_make_everyone_whole() {
     assert_eq!(chain.pool().accounts[&robbed].owed, usdt(38), "corrections wait for the next root");
 
     chain.step(all_good);
+    chain.step(all_good);
     assert_eq!(chain.pool().accounts[&robbed].owed, usdt(3 * 38));
     let newest = chain.pool().newest.unwrap();
     assert_eq!(newest.total.get(), 2 * BUDGET + 45_000_000);
@@ -199,7 +199,7 @@ fn corrections_and_losses_make_everyone_whole() {
 /// An owner and its signers can promise nothing that would later stop the chain.
 #[test]
 fn invariant_7_no_promise_is_too_great_to_count() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let most = MicroUsdt::new(1 << 62);
     let accounts: Vec<_> = chain.pool().accounts.keys().copied().collect();
     let great = |account, amount| PoolChange::Correct { account, amount };
@@ -218,7 +218,7 @@ fn invariant_7_no_promise_is_too_great_to_count() {
 
 #[test]
 fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let (root, old) = (chain.pool().newest.unwrap(), chain.pool().vault.signers.clone());
     for (nonce, next, problem) in [
         (0, signers(3, 2), "era"),
@@ -245,7 +245,7 @@ fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
 
 #[test]
 fn a_new_push_fee_counts_from_the_second_settlement_after() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let limits = VaultLimits { cap: usdt(5), push_fee: MicroUsdt::new(1_000) };
     let change = |era, nonce| PoolChange::Limits { era, nonce, next: limits };
     assert!(refusal(&chain, chain.command(change(2, 0), &[0, 1])).contains("era"));
@@ -258,12 +258,12 @@ fn a_new_push_fee_counts_from_the_second_settlement_after() {
             (chain.pool().settled, chain.pool().fees.get())
         })
         .collect();
-    assert_eq!(fees, [(2, 0), (2, 0), (3, 4_000), (3, 4_000)]);
+    assert_eq!(fees, [(1, 0), (2, 0), (2, 0), (3, 4_000)]);
 }
 
 #[test]
 fn the_vault_can_take_its_newest_changes_in_their_order() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let cap = |nonce: u32| VaultLimits { cap: usdt(5 + u64::from(nonce)), push_fee: MicroUsdt::ZERO };
     let kept = u32::try_from(KEPT_CHANGES).unwrap();
     for nonce in 0..=kept {
@@ -278,7 +278,7 @@ fn the_vault_can_take_its_newest_changes_in_their_order() {
 
 #[test]
 fn a_command_has_its_time() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(genesis(), 2);
     let network = *chain.network.id();
     let until = |chain: &Chain, until: UnixMillis| {
         let command = PoolCommand { until, ..chain.command(PoolChange::Suspend(true), &[]).record };
@@ -307,7 +307,7 @@ fn a_command_has_its_time() {
 
 #[test]
 fn proposers_take_what_applies_and_leave_the_rest() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 3);
+    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
     let mut pending = PendingCommands::default();
     let network = *chain.network.id();
     let mut add = |chain: &Chain, command: &MultiSigned<PoolCommand>| {
@@ -327,14 +327,14 @@ fn proposers_take_what_applies_and_leave_the_rest() {
 
     let draft = chain.draft(all_good);
     let mut reports = Reports::default();
-    for commit in &draft.commits {
-        reports.add_commit(&chain.network, &chain.state, commit.clone().verify(&network).unwrap());
+    for commitment in &draft.commitments {
+        reports.add_commitment(&chain.network, &chain.state, commitment.clone().verify(&network).unwrap());
     }
     for reveal in &draft.reveals {
         reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(&network).unwrap());
     }
-    let (block, _) =
-        build(&chain.network, &chain.state, &reports, &pending, validator(VALIDATORS - 1), &chain.archive).unwrap();
+    let turn = Turn { proposer: draft.proposer, round: 0, now: draft.time };
+    let (block, _) = build(&chain.network, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);
     pending.prune(&chain.network, &chain.state);

@@ -1,17 +1,14 @@
 //! Every way in which a block can be wrong, each with signatures that are right.
 
-use std::collections::BTreeSet;
-
 use lucid_score::aggregate::ObservationError;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::block::Block;
-use lucid_types::commit::Commit;
 use lucid_types::id::{Hash, StateRoot};
 use lucid_types::payout::SettlementRoot;
 use lucid_types::payout_tree::PayoutRoot;
-use lucid_types::report::{Observation, Reveal};
+use lucid_types::report::{Observation, ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, UnixMillis};
 
 use super::chain::{Chain, all_good, genesis_with, observation, validator, validator_key, worker};
 use crate::ledger::check::InvalidBlock;
@@ -19,9 +16,32 @@ use crate::ledger::check::InvalidBlock;
 /// Not one of the validators.
 const STRANGER: usize = 50;
 
-/// Seven blocks with a window of three: block 8 takes commits of 6 to 8, and reveals of 3 to 5.
-fn chain() -> Chain {
-    Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 3), 7)
+/// Where a chain with windows of three blocks stands.
+#[derive(Clone, Copy)]
+enum At {
+    /// Epoch 2 is closed, and validator 0's commitment stands in a block.
+    Commitments,
+    /// The commitments stand in blocks, and so does the reveal of validator 0.
+    Reveals,
+}
+
+fn chain(at: At) -> Chain {
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 3), 1);
+    chain.block(all_good);
+    let only = |chain: &mut Chain, i: usize| {
+        let mut block = good(chain);
+        block.commitments.retain(|commitment| commitment.signer == validator(i));
+        block.reveals.retain(|reveal| reveal.signer == validator(i));
+        let block = chain.seal(block);
+        chain.apply(block);
+    };
+    only(&mut chain, 0);
+    if matches!(at, At::Reveals) {
+        chain.block(all_good);
+        chain.block(all_good);
+        only(&mut chain, 0);
+    }
+    chain
 }
 
 fn good(chain: &mut Chain) -> Block {
@@ -29,16 +49,16 @@ fn good(chain: &mut Chain) -> Block {
 }
 
 fn commit_of(i: usize, problem: &'static str) -> InvalidBlock {
-    InvalidBlock::Commit { validator: validator(i), problem }
+    InvalidBlock::Commitment { validator: validator(i), problem }
 }
 
 fn reveal_of(i: usize, problem: &'static str) -> InvalidBlock {
     InvalidBlock::Reveal { validator: validator(i), problem }
 }
 
-fn add_commit(block: &mut Block, commit: Signed<Commit>) {
-    block.commits.push(commit);
-    block.commits.sort_by_key(|commit| (commit.record.epoch, commit.signer));
+fn add_commitment(block: &mut Block, commitment: Signed<ReportCommitment>) {
+    block.commitments.push(commitment);
+    block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
 }
 
 fn add_reveal(block: &mut Block, reveal: Signed<Reveal>) {
@@ -49,8 +69,8 @@ fn add_reveal(block: &mut Block, reveal: Signed<Reveal>) {
 type Tamper = fn(&mut Chain, &mut Block);
 
 #[track_caller]
-fn check(cases: &[(&str, InvalidBlock, Tamper)]) {
-    let chain = chain();
+fn check(at: At, cases: &[(&str, InvalidBlock, Tamper)]) {
+    let chain = chain(at);
     for (name, expected, tamper) in cases {
         let mut chain = chain.clone();
         let mut block = good(&mut chain);
@@ -63,91 +83,104 @@ fn check(cases: &[(&str, InvalidBlock, Tamper)]) {
 
 #[test]
 fn heads_that_do_not_fit() {
-    let time = |found: u64, chain: &mut Chain| {
-        let expected = good(chain).time;
-        InvalidBlock::Time { found: UnixMillis::new(expected.get() + found - 1), expected }
-    };
-    let mut other = chain();
-    check(&[
-        ("a height left out", InvalidBlock::NotNext, |_, block| block.height = block.height.next()),
-        ("the same height again", InvalidBlock::NotNext, |_, block| block.height = block.height.previous()),
-        ("another parent", InvalidBlock::NotNext, |_, block| block.parent = block.hash()),
-        ("a proposer who is no validator", InvalidBlock::Proposer, |_, block| block.proposer = validator(STRANGER)),
-        ("another next set", InvalidBlock::NextSet, |_, block| block.next_set = Hash::from_bytes([1; 32])),
-        ("a time too early", time(0, &mut other), |_, block| block.time = UnixMillis::new(block.time.get() - 1)),
-        ("a time too late", time(2, &mut other), |_, block| block.time = UnixMillis::new(block.time.get() + 1)),
-    ]);
+    let least = good(&mut chain(At::Commitments)).time;
+    let early = UnixMillis::new(least.get() - 1);
+    check(
+        At::Commitments,
+        &[
+            ("a height left out", InvalidBlock::NotNext, |_, block| block.height = block.height.next()),
+            ("the same height again", InvalidBlock::NotNext, |_, block| block.height = block.height.previous()),
+            ("another parent", InvalidBlock::NotNext, |_, block| block.parent = block.hash()),
+            ("of no validator", InvalidBlock::Proposer { round: 0 }, |_, block| block.proposer = validator(STRANGER)),
+            ("out of turn", InvalidBlock::Proposer { round: 1 }, |_, block| block.round = 1),
+            ("another next set", InvalidBlock::NextSet, |_, block| block.next_set = Hash::from_bytes([1; 32])),
+            ("too early", InvalidBlock::Time { found: early, least }, |_, block| {
+                block.time = UnixMillis::new(block.time.get() - 1);
+            }),
+        ],
+    );
 }
 
 #[test]
-fn commits_that_cannot_stand() {
+fn commitments_that_cannot_stand() {
     let order = |i| commit_of(i, "out of order or twice");
-    let last = {
-        let ids: BTreeSet<_> = (0..4).map(validator).collect();
-        let last = ids.last().copied();
-        (0..4).find(|i| Some(validator(*i)) == last).unwrap()
-    };
-    let second = {
-        let ids: Vec<_> = (0..4).map(validator).collect::<BTreeSet<_>>().into_iter().collect();
-        (0..4).find(|i| validator(*i) == ids[0]).unwrap()
+    let (last, first) = {
+        let mut chain = chain(At::Commitments);
+        let block = good(&mut chain);
+        let place = |signer| (0..4).find(|i| validator(*i) == signer).unwrap();
+        (place(block.commitments.last().unwrap().signer), place(block.commitments[0].signer))
     };
     let window = "its epoch's window is not open";
-    check(&[
-        ("twice", order(last), |_, block| block.commits.push(block.commits[3].clone())),
-        ("out of order", order(second), |_, block| block.commits.swap(0, 1)),
-        ("too few", InvalidBlock::TooFewCommits { power: 2 }, |_, block| block.commits.truncate(2)),
-        ("none", InvalidBlock::TooFewCommits { power: 0 }, |_, block| block.commits.clear()),
-        ("a stranger's", commit_of(STRANGER, "the signer is no validator of the epoch"), |chain, block| {
-            let commit = chain.commit(STRANGER, block.height, vec![]);
-            add_commit(block, commit);
-        }),
-        ("of a coming epoch", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, block.height.next(), vec![]);
-            add_commit(block, commit);
-        }),
-        ("too late", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::new(5), vec![]);
-            add_commit(block, commit);
-        }),
-        ("of the genesis", commit_of(1, window), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::ZERO, vec![]);
-            add_commit(block, commit);
-        }),
-        ("a second one for its epoch", commit_of(1, "the signer has committed already"), |chain, block| {
-            let commit = chain.commit(1, EpochNumber::new(7), vec![]);
-            add_commit(block, commit);
-        }),
-    ]);
+    check(
+        At::Commitments,
+        &[
+            ("twice", order(last), |_, block| block.commitments.push(block.commitments.last().unwrap().clone())),
+            ("out of order", order(first), |_, block| block.commitments.swap(0, 1)),
+            ("a stranger's", commit_of(STRANGER, "the signer is no validator of the epoch"), |chain, block| {
+                let commitment = chain.commitment(STRANGER, chain.state.closed, vec![]);
+                add_commitment(block, commitment);
+            }),
+            ("of an open epoch", commit_of(1, window), |chain, block| {
+                let commitment = chain.commitment(1, chain.state.closed.next(), vec![]);
+                add_commitment(block, commitment);
+            }),
+            ("of a final epoch", commit_of(1, window), |chain, block| {
+                let commitment = chain.commitment(1, Epoch::new(1), vec![]);
+                add_commitment(block, commitment);
+            }),
+            ("of the genesis", commit_of(1, window), |chain, block| {
+                let commitment = chain.commitment(1, Epoch::ZERO, vec![]);
+                add_commitment(block, commitment);
+            }),
+            ("a second one", commit_of(0, "the signer has committed already"), |chain, block| {
+                let commitment = chain.commitment(0, chain.state.closed, vec![]);
+                add_commitment(block, commitment);
+            }),
+        ],
+    );
+    check(
+        At::Reveals,
+        &[("too late", commit_of(1, window), |chain, block| {
+            let commitment = chain.commitment(1, chain.state.closed, vec![]);
+            add_commitment(block, commitment);
+        })],
+    );
 }
 
 #[test]
 fn reveals_that_cannot_stand() {
     let window = "its epoch's window is not open";
     let other = "it is not what the signer committed to";
-    check(&[
-        ("twice", reveal_of(1, "out of order or twice"), |chain, block| add_reveal(block, chain.reveal(1, 5))),
-        ("too early", reveal_of(1, window), |chain, block| add_reveal(block, chain.reveal(1, 6))),
-        ("too late", reveal_of(1, window), |chain, block| add_reveal(block, chain.reveal(1, 2))),
-        ("again", reveal_of(1, "the signer has revealed already"), |chain, block| {
-            add_reveal(block, chain.reveal(1, 4));
-        }),
-        ("of a stranger", reveal_of(STRANGER, "the signer did not commit"), |chain, block| {
-            chain.commit(STRANGER, EpochNumber::new(5), vec![]);
-            add_reveal(block, chain.reveal(STRANGER, 5));
-        }),
-        ("with another salt", reveal_of(1, other), |chain, block| {
-            replace_reveal(chain, block, |reveal| reveal.salt[31] ^= 1);
-        }),
-        ("with another report", reveal_of(1, other), |chain, block| {
-            replace_reveal(chain, block, |reveal| reveal.report.observations[0].beacons_answered -= 1);
-        }),
-        ("the report of another", reveal_of(1, other), |chain, block| {
-            let of_two = chain.reveal(2, 5).record;
-            replace_reveal(chain, block, |reveal| *reveal = of_two);
-        }),
-    ]);
+    check(
+        At::Reveals,
+        &[
+            ("twice", reveal_of(1, "out of order or twice"), |chain, block| add_reveal(block, chain.reveal(1, 2))),
+            ("too late", reveal_of(1, window), |chain, block| add_reveal(block, chain.reveal(1, 1))),
+            ("again", reveal_of(0, "the signer has revealed already"), |chain, block| {
+                add_reveal(block, chain.reveal(0, 2));
+            }),
+            ("of a stranger", reveal_of(STRANGER, "the signer did not commit"), |chain, block| {
+                chain.commitment(STRANGER, Epoch::new(2), vec![]);
+                add_reveal(block, chain.reveal(STRANGER, 2));
+            }),
+            ("with another salt", reveal_of(1, other), |chain, block| {
+                replace_reveal(chain, block, |reveal| reveal.salt[31] ^= 1);
+            }),
+            ("with another report", reveal_of(1, other), |chain, block| {
+                replace_reveal(chain, block, |reveal| reveal.report.observations[0].beacons_answered -= 1);
+            }),
+            ("the report of another", reveal_of(1, other), |chain, block| {
+                let of_two = chain.reveal(2, 2).record;
+                replace_reveal(chain, block, |reveal| *reveal = of_two);
+            }),
+        ],
+    );
+    check(
+        At::Commitments,
+        &[("too early", reveal_of(0, window), |chain, block| add_reveal(block, chain.reveal(0, 2)))],
+    );
     // Out of order: which pair is named depends on the validators' ids.
-    let mut chain = chain();
+    let mut chain = chain(At::Reveals);
     let mut block = good(&mut chain);
     block.reveals.reverse();
     let error = chain.validate(block).unwrap_err();
@@ -162,62 +195,55 @@ fn replace_reveal(chain: &Chain, block: &mut Block, change: impl FnOnce(&mut Rev
 
 #[test]
 fn who_did_not_commit_cannot_reveal() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 4);
+    let mut chain = Chain::grown(genesis_with(|_| ()), 1);
+    chain.block(all_good);
     let mut block = good(&mut chain);
-    block.commits.retain(|commit| commit.signer != validator(3));
+    block.commitments.retain(|commitment| commitment.signer != validator(3));
     let block = chain.seal(block);
     chain.apply(block);
     let mut block = good(&mut chain);
-    add_reveal(&mut block, chain.reveal(3, 5));
+    add_reveal(&mut block, chain.reveal(3, 2));
     assert_eq!(chain.validate(block).unwrap_err(), reveal_of(3, "the signer did not commit"));
-    // Nobody commits for epoch 0, whose reveals would be due in block 1.
-    let mut chain = Chain::new(genesis_with(|_| ()));
-    let mut block = good(&mut chain);
-    chain.commit(1, EpochNumber::ZERO, vec![]);
-    add_reveal(&mut block, chain.reveal(1, 0));
-    assert_eq!(chain.validate(block).unwrap_err(), reveal_of(1, "there are no commits for its epoch"));
 }
 
-/// A late commit and a late reveal stand as long as their windows are open, and not a block longer.
+/// A late commitment and a late reveal stand as long as their windows are open, and not a block longer.
 #[test]
-fn late_commits_and_reveals_count() {
-    let mut chain = chain();
-    let mut late = None;
-    for height in 8..=13 {
-        let mut block = good(&mut chain);
-        if height == 8 {
-            let missing = block.commits.iter().position(|commit| commit.signer == validator(2)).unwrap();
-            late = Some(block.commits.remove(missing));
-        }
-        if height == 10 {
-            add_commit(&mut block, late.take().unwrap());
-        }
-        // The reveal of epoch 8 is due in blocks 11 to 13.
-        let held = block.reveals.iter().position(|r| r.signer == validator(2) && r.record.report.epoch.get() == 8);
-        if height < 13 {
-            held.map(|held| block.reveals.remove(held));
-        } else {
-            assert!(held.is_some());
-        }
+fn late_commitments_and_reveals_count() {
+    let mut chain = chain(At::Commitments);
+    let without = |chain: &mut Chain| {
+        let mut block = good(chain);
+        block.commitments.retain(|commitment| commitment.signer != validator(2));
+        block.reveals.retain(|reveal| reveal.signer != validator(2));
         let block = chain.seal(block);
         chain.apply(block);
-    }
-    assert_eq!(chain.archive.rows[&EpochNumber::new(8)].rows.len(), 3);
+    };
+    // Three blocks take commitments, and three reveals. Those of validator 2 come with the last of each.
+    without(&mut chain);
+    chain.block(all_good);
+    without(&mut chain);
+    without(&mut chain);
+    let block = good(&mut chain);
+    assert_eq!(block.reveals.iter().map(|reveal| reveal.signer).collect::<Vec<_>>(), [validator(2)]);
+    chain.apply(block);
+    assert_eq!(chain.archive.rows[&Epoch::new(2)].rows.len(), 3);
     let mut after = good(&mut chain);
-    add_reveal(&mut after, chain.reveal(2, 8));
+    add_reveal(&mut after, chain.reveal(2, 2));
     assert_eq!(chain.validate(after).unwrap_err(), reveal_of(2, "its epoch's window is not open"));
 }
 
 /// Validator 1 commits to these observations, and the next block reveals them.
 fn reporting(observations: Vec<Observation>) -> InvalidBlock {
     let mut chain = Chain::grown(genesis_with(|_| ()), 1);
+    chain.block(all_good);
     let mut block = good(&mut chain);
-    let commit = chain.commit(1, block.height, observations);
-    let place = block.commits.iter_mut().find(|commit| commit.signer == validator(1)).unwrap();
-    *place = commit;
+    let commitment = chain.commitment(1, chain.state.closed, observations);
+    let place = block.commitments.iter_mut().find(|commitment| commitment.signer == validator(1)).unwrap();
+    *place = commitment;
     let block = chain.seal(block);
     chain.apply(block);
-    let block = good(&mut chain);
+    // Nobody honest takes it into a block.
+    let mut block = good(&mut chain);
+    add_reveal(&mut block, chain.reveal(1, 2));
     chain.validate(block).unwrap_err()
 }
 
@@ -250,7 +276,7 @@ fn impossible_observations_are_refused() {
 
 #[test]
 fn another_outcome_is_refused() {
-    let mut chain = chain();
+    let mut chain = chain(At::Commitments);
     let mut block = good(&mut chain);
     let expected = block.state_root;
     block.state_root = StateRoot::from_bytes([1; 32]);
@@ -261,9 +287,11 @@ fn another_outcome_is_refused() {
 /// A block's payout roots are its own word, under its hash: what treasury signers take from it must be what follows.
 #[test]
 fn payout_roots_that_do_not_follow_are_refused() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
+    let mut chain = Chain::grown(genesis_with(|_| ()), 1);
+    chain.block(all_good);
+    chain.block(all_good);
     let block = good(&mut chain);
-    assert_eq!(block.payout_roots.len(), 1, "block 3 settles");
+    assert_eq!(block.payout_roots.len(), 1, "the block that makes epoch 2 final settles");
     type Change = fn(&mut Vec<SettlementRoot>);
     let changes: [Change; 6] = [
         |roots| roots.clear(),
@@ -283,10 +311,12 @@ fn payout_roots_that_do_not_follow_are_refused() {
 
 #[test]
 fn a_damaged_store_is_noticed() {
-    // Windows of four epochs: block 6 makes epoch 5 final, and epoch 1 leaves.
-    let mut chain = Chain::grown(genesis_with(|_| ()), 5);
+    // Windows of four epochs: when epoch 5 becomes final, epoch 1 leaves.
+    let mut chain = Chain::grown(genesis_with(|_| ()), 4);
+    chain.block(all_good);
+    chain.block(all_good);
     let block = good(&mut chain);
-    let first = EpochNumber::new(1);
+    let first = Epoch::new(1);
     chain.validate(block.clone()).unwrap();
     let whole = chain.archive.rows[&first].clone();
     chain.archive.rows.get_mut(&first).unwrap().rows[0].reachable_ms -= 1;
@@ -299,12 +329,15 @@ fn a_damaged_store_is_noticed() {
 
 #[test]
 fn reveals_that_a_damaged_store_lost_are_missed() {
-    // With a window of two, reveals of epoch 3 may stand in blocks 5 and 6, and block 6 makes it final.
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 5);
+    // With a window of two, the second block of reveals makes the epoch final.
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 1);
+    for _ in 0..4 {
+        chain.block(all_good);
+    }
     let block = good(&mut chain);
     chain.validate(block.clone()).unwrap();
-    let missing = InvalidBlock::MissingReveals(EpochNumber::new(3));
-    let height = EpochNumber::new(5);
+    let missing = InvalidBlock::MissingReveals(Epoch::new(2));
+    let height = chain.state.height;
     let whole = chain.archive.blocks[&height].clone();
     let damages: [fn(&mut Block); 3] = [
         |block| block.reveals[0].record.salt[0] ^= 1,

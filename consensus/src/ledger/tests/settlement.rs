@@ -7,7 +7,7 @@ use lucid_types::genesis::SplitRule;
 use lucid_types::id::NodeId;
 use lucid_types::payout::VaultLimits;
 use lucid_types::report::Observation;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
 use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
@@ -18,11 +18,10 @@ fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {
     chain.pool().accounts.values().map(|account| (account.node, account.owed.get())).collect()
 }
 
-/// Three blocks: the first settlement, of epochs 1 and 2.
+/// The first settlement, of epochs 1 and 2.
 fn settled(split: SplitRule, observe: impl Fn(u64, usize) -> Option<Observation>) -> Chain {
     let mut chain = Chain::new(genesis_with(|genesis| genesis.pools[0].split = split));
-    for _ in 0..3 {
-        let epoch = chain.state.height.next().get();
+    for epoch in 1..=2 {
         chain.step(|_, worker| observe(epoch, worker));
     }
     chain
@@ -56,7 +55,7 @@ fn parts_by_credits() {
 fn parts_by_credits_times_score() {
     let chain = settled(SplitRule::CreditsTimesScore, two_one_none);
     let share = |i: usize| -> u64 {
-        let rows = [1, 2].map(|epoch| chain.archive.rows[&EpochNumber::new(epoch)].rows.clone());
+        let rows = [1, 2].map(|epoch| chain.archive.rows[&Epoch::new(epoch)].rows.clone());
         let of_worker = rows.iter().flatten().filter(|row| row.worker == worker(i));
         of_worker.map(|row| row.credits.get() * u64::from(row.score.get())).sum()
     };
@@ -77,7 +76,7 @@ fn what_nobody_earned_is_carried_commission_included() {
     assert_eq!(owed(&chain), BTreeMap::new());
     // Nor does anybody earn where too few validators report.
     let mut chain = Chain::new(genesis());
-    for _ in 0..3 {
+    for _ in 0..2 {
         chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
     assert_eq!(chain.pool().carried.get(), BUDGET);
@@ -87,10 +86,8 @@ fn what_nobody_earned_is_carried_commission_included() {
 #[test]
 fn one_settlement_does_not_pay_for_another() {
     let mut chain = settled(SplitRule::Credits, two_one_none);
-    // Epoch 3's reports stand in block 3: only worker 2 relays in epoch 4.
-    for _ in 0..2 {
-        chain.step(|_, i| Some(observation(worker(i), 4, i == 2)));
-    }
+    chain.step(|_, worker| two_one_none(3, worker));
+    chain.step(|_, i| Some(observation(worker(i), 4, i == 2)));
     // Epoch 3: workers 0 and 1; epoch 4: worker 2. Three credits for 114 USDT.
     let expected = [
         (validator(0), 12_000_000),
@@ -103,9 +100,9 @@ fn one_settlement_does_not_pay_for_another() {
 
 #[test]
 fn settlements_stop_after_the_last() {
-    for (last, settlements) in [(0, 4), (2, 0), (3, 1), (4, 1), (5, 2)] {
-        let chain = Chain::grown(genesis_with(|genesis| genesis.policy.last_settlement = last), 9);
-        assert_eq!(chain.pool().budgets.get(), settlements * BUDGET, "last settlement {last}");
+    for (last, settlements) in [(None, 4), (Some(0), 0), (Some(3), 3), (Some(4), 4), (Some(5), 4)] {
+        let chain = Chain::grown(genesis_with(|genesis| genesis.policy.last_settlement = last), 8);
+        assert_eq!(chain.pool().budgets.get(), settlements * BUDGET, "last settlement {last:?}");
     }
 }
 
@@ -142,7 +139,7 @@ fn only_who_can_lead_leads() {
     let mut chain = Chain::new(genesis_with(|genesis| {
         genesis.workers.iter_mut().for_each(|it| it.gas_address = it.gas_address.filter(|_| it.node == worker(1)));
     }));
-    for _ in 0..3 {
+    for _ in 0..2 {
         chain.step(all_good);
     }
     assert_eq!(chain.pool().election.as_ref().unwrap().order, [worker(1)]);
@@ -157,7 +154,7 @@ struct World {
     push_fee: u64,
     window: u64,
     settle_every: u64,
-    /// For each block, validator and worker: beacons answered, a relay verified, observed at all.
+    /// For each epoch, validator and worker: beacons answered, a relay verified, observed at all.
     seen: Vec<[[(u32, bool, bool); WORKERS]; 4]>,
 }
 
@@ -196,7 +193,7 @@ proptest! {
             pool.budget = MicroUsdt::new(world.budget);
             pool.vault.limits = VaultLimits { cap: MicroUsdt::new(u64::MAX), push_fee: MicroUsdt::new(world.push_fee) };
             genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
-            genesis.policy.commit_window = world.window;
+            genesis.policy.report_window = world.window;
             genesis.policy.settle_every = world.settle_every;
         }));
         for seen in &world.seen {
@@ -206,8 +203,7 @@ proptest! {
             };
             // `apply` checks the accounts against each other; here they are checked against the budgets.
             chain.step(observe);
-            let finals = (chain.state.height.get() + 1).saturating_sub(2 * world.window);
-            let settlements = finals / world.settle_every;
+            let settlements = chain.state.final_through().get() / world.settle_every;
             prop_assert_eq!(chain.pool().budgets.get(), settlements * world.budget);
             let pool = chain.pool();
             prop_assert!(pool.fees.get() <= settlements * 4 * world.push_fee);

@@ -5,16 +5,19 @@ use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
 use lucid_types::payout::PoolChange;
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use super::chain::{Chain, address, genesis_with, signers, validator, worker};
+use super::chain::{Chain, address, all_good, genesis_with, signers, validator, worker};
 use crate::ledger::state::{Account, Hold, PoolState, State};
 
-/// With a window of two there are commits without reveals; the first settlement made a root.
+/// Some of an epoch's reports are revealed; the first settlement made a root.
 fn rich() -> State {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 5);
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 3);
     let next = signers(2, 2);
     chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next }, &[0, 1])]);
+    for _ in 0..4 {
+        chain.block(all_good);
+    }
     let state = chain.state;
     assert!(state.pending.values().any(|pending| !pending.revealed.is_empty()));
     assert!(state.pools.values().all(|pool| pool.newest.is_some() && !pool.changes.is_empty()));
@@ -36,25 +39,28 @@ fn standing(state: &mut State) -> &mut Standing {
 #[test]
 fn the_root_changes_with_every_part() {
     type Change = (&'static str, fn(&mut State));
-    let changes: [Change; 42] = [
+    let changes: [Change; 47] = [
         ("height", |s| s.height = s.height.next()),
         ("time", |s| s.time = UnixMillis::new(1)),
-        ("a beacon", |s| *s.beacons.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
-        ("a beacon's epoch", |s| {
-            s.beacons.pop_first();
-        }),
+        ("the beacon", |s| s.beacon = Hash::from_bytes([1; 32])),
+        ("the closed epoch", |s| s.closed = s.closed.next()),
+        ("the open epoch's seed", |s| s.open.seed = Hash::from_bytes([1; 32])),
+        ("whether it is measured", |s| s.open.is_measured = !s.open.is_measured),
+        ("the epoch scored last", |s| s.scored = s.scored.next()),
         ("a row root", |s| *s.row_roots.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
-        ("a commit", |s| {
+        ("a commitment", |s| {
             let pending = s.pending.values_mut().next().unwrap();
-            *pending.commits.values_mut().next().unwrap() = Hash::from_bytes([1; 32]);
+            *pending.commitments.values_mut().next().unwrap() = Hash::from_bytes([1; 32]);
         }),
         ("who committed", |s| {
-            s.pending.values_mut().next().unwrap().commits.pop_first();
+            s.pending.values_mut().next().unwrap().commitments.pop_first();
         }),
         ("who revealed", |s| {
             let pending = s.pending.values_mut().find(|pending| !pending.revealed.is_empty()).unwrap();
             pending.revealed.pop_first();
         }),
+        ("where an epoch was closed", |s| s.pending.values_mut().next().unwrap().closed_in = Height::new(1)),
+        ("a seed", |s| s.pending.values_mut().next().unwrap().seed = Hash::from_bytes([1; 32])),
         ("a pending epoch", |s| {
             let (epoch, pending) = s.pending.pop_last().unwrap();
             s.pending.insert(epoch.next(), pending);
@@ -139,8 +145,8 @@ fn the_codec_keeps_the_whole_state() {
     assert_eq!(decode::<State>(&bytes).unwrap(), state);
     assert!(decode::<State>(&[bytes.as_slice(), &[0]].concat()).is_err());
     // Maps have one encoding: the same entries in another order are refused.
-    let entries =
-        |bytes: &[u8]| bytes.windows(32).position(|at| at == state.beacons.values().next().unwrap().as_bytes());
+    let root = state.row_roots.values().next().unwrap();
+    let entries = |bytes: &[u8]| bytes.windows(32).position(|at| at == root.as_bytes());
     let first = entries(&bytes).unwrap() - 8;
     let mut swapped = bytes.clone();
     let (a, b) = (bytes[first..first + 40].to_vec(), bytes[first + 40..first + 80].to_vec());
@@ -150,30 +156,32 @@ fn the_codec_keeps_the_whole_state() {
 }
 
 #[test]
-fn beacons_and_row_roots_are_kept_no_longer_than_needed() {
-    let chain = Chain::grown(genesis_with(|genesis| genesis.policy.commit_window = 2), 20);
-    let first = |epoch: u64| EpochNumber::new(epoch);
-    // The oldest epoch that is not final is 18; the newest known beacon is that of 17 + 2 * 2 + 1.
-    assert_eq!(chain.state.beacons.last_key_value().unwrap().0, &first(22));
-    assert!(chain.state.beacons.contains_key(&first(18)));
-    assert!(chain.state.beacons.len() <= 8, "{:?}", chain.state.beacons.keys());
-    assert_eq!(chain.state.row_roots.keys().copied().collect::<Vec<_>>(), (14..=17).map(first).collect::<Vec<_>>());
-    let pending: Vec<_> = chain.state.pending.keys().copied().collect();
-    assert_eq!(pending, (18..=20).map(first).collect::<Vec<_>>());
+fn row_roots_are_kept_no_longer_than_needed() {
+    let chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 20);
+    let epochs = |range: std::ops::RangeInclusive<u64>| range.map(Epoch::new).collect::<Vec<_>>();
+    assert_eq!(chain.state.row_roots.keys().copied().collect::<Vec<_>>(), epochs(17..=20));
+    assert!(chain.state.pending.is_empty());
 }
 
-/// Another salt, another beacon: no committee is known before the salts are.
+/// Another salt, another seed: no committee is known before the salts are.
 #[test]
-fn salts_make_the_beacons() {
-    let chain = Chain::grown(genesis_with(|_| ()), 6);
-    let beacons: std::collections::BTreeSet<_> = chain.state.beacons.values().collect();
-    assert_eq!(beacons.len(), chain.state.beacons.len());
-    let mut withheld = Chain::grown(genesis_with(|_| ()), 5);
-    let mut block = withheld.draft(super::chain::all_good);
+fn salts_make_the_beacon_and_it_the_seeds() {
+    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
+    let mut seeds = std::collections::BTreeSet::from([chain.state.open.seed]);
+    for _ in 0..5 {
+        chain.step(all_good);
+        assert!(seeds.insert(chain.state.open.seed));
+    }
+    let mut withheld = chain.clone();
+    withheld.block(all_good);
+    withheld.block(all_good);
+    let mut block = withheld.draft(all_good);
     block.reveals.pop();
     let block = withheld.seal(block);
     withheld.apply(block);
-    let newest = |chain: &Chain| chain.state.beacons.last_key_value().map(|(epoch, beacon)| (*epoch, *beacon)).unwrap();
-    assert_eq!(newest(&chain).0, newest(&withheld).0);
-    assert_ne!(newest(&chain).1, newest(&withheld).1);
+    chain.step(all_good);
+    assert_ne!(chain.state.beacon, withheld.state.beacon);
+    chain.block(all_good);
+    withheld.block(all_good);
+    assert_ne!(chain.state.open.seed, withheld.state.open.seed);
 }

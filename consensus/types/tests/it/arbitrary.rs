@@ -4,7 +4,6 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::payout::{
@@ -12,15 +11,15 @@ use lucid_types::payout::{
 };
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, ProbeReply, ProbeRequest, Reveal, ScoreReport};
+use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -39,8 +38,8 @@ fn node() -> impl Strategy<Value = NodeId> {
     bytes(NodeId::from_bytes)
 }
 
-fn epoch() -> impl Strategy<Value = EpochNumber> {
-    number(EpochNumber::new)
+fn epoch() -> impl Strategy<Value = Epoch> {
+    number(Epoch::new)
 }
 
 fn ppm() -> impl Strategy<Value = Ppm> {
@@ -75,7 +74,7 @@ fn capacity() -> impl Strategy<Value = Capacity> {
 
 pub(crate) fn attestation() -> impl Strategy<Value = ResourceAttestation> {
     (any::<([u64; 7], [u32; 4])>(), capacity()).prop_map(|((n, p), capacity)| ResourceAttestation {
-        epoch: EpochNumber::new(n[0]),
+        epoch: Epoch::new(n[0]),
         sequence: n[1],
         time: UnixMillis::new(n[2]),
         uptime_s: n[3],
@@ -100,6 +99,10 @@ pub(crate) fn probe_reply() -> impl Strategy<Value = ProbeReply> {
         epoch,
         nonce,
     })
+}
+
+fn height() -> impl Strategy<Value = Height> {
+    number(Height::new)
 }
 
 fn observation() -> impl Strategy<Value = Observation> {
@@ -127,12 +130,8 @@ pub(crate) fn reveal() -> impl Strategy<Value = Reveal> {
         .prop_map(|(epoch, observations, salt)| Reveal { report: ScoreReport { epoch, observations }, salt })
 }
 
-pub(crate) fn commit() -> impl Strategy<Value = Commit> {
-    (epoch(), bytes(Hash::from_bytes), number(UnixMillis::new)).prop_map(|(epoch, report, time)| Commit {
-        epoch,
-        report,
-        time,
-    })
+pub(crate) fn commitment() -> impl Strategy<Value = ReportCommitment> {
+    (epoch(), bytes(Hash::from_bytes)).prop_map(|(epoch, report)| ReportCommitment { epoch, report })
 }
 
 fn pool_id() -> impl Strategy<Value = PoolId> {
@@ -217,7 +216,7 @@ fn block_hash() -> impl Strategy<Value = BlockHash> {
 }
 
 pub(crate) fn vote() -> impl Strategy<Value = Vote> {
-    (kind(), epoch(), any::<u32>(), option::of(block_hash())).prop_map(|(kind, height, round, block)| Vote {
+    (kind(), height(), any::<u32>(), option::of(block_hash())).prop_map(|(kind, height, round, block)| Vote {
         kind,
         height,
         round,
@@ -226,23 +225,20 @@ pub(crate) fn vote() -> impl Strategy<Value = Vote> {
 }
 
 pub(crate) fn proposal() -> impl Strategy<Value = Proposal> {
-    (epoch(), any::<u32>(), block_hash(), any::<Option<u32>>()).prop_map(|(height, round, block, pol_round)| Proposal {
-        height,
-        round,
-        block,
-        pol_round,
-    })
+    (height(), any::<u32>(), block_hash(), any::<Option<u32>>())
+        .prop_map(|(height, round, block, pol_round)| Proposal { height, round, block, pol_round })
 }
 
 pub(crate) fn consensus_message() -> impl Strategy<Value = ConsensusMessage> {
     prop_oneof![
         signed(proposal()).prop_map(ConsensusMessage::Proposal),
         signed(vote()).prop_map(ConsensusMessage::Vote),
+        signed(height().prop_map(|height| Wake { height })).prop_map(ConsensusMessage::Wake),
     ]
 }
 
 pub(crate) fn certificate() -> impl Strategy<Value = Certificate> {
-    (epoch(), any::<u32>(), block_hash(), vec((node(), signature()), 0..5))
+    (height(), any::<u32>(), block_hash(), vec((node(), signature()), 0..5))
         .prop_map(|(height, round, block, signatures)| Certificate { height, round, block, signatures })
 }
 
@@ -250,7 +246,7 @@ fn round_certificate() -> impl Strategy<Value = RoundCertificate> {
     let vote = (kind(), option::of(block_hash()), node(), signature())
         .prop_map(|(kind, block, voter, signature)| RoundVote { kind, block, voter, signature });
     let end = prop_oneof![Just(RoundEnd::Precommit), Just(RoundEnd::Skip)];
-    (epoch(), any::<u32>(), end, vec(vote, 0..5)).prop_map(|(height, round, end, votes)| RoundCertificate {
+    (height(), any::<u32>(), end, vec(vote, 0..5)).prop_map(|(height, round, end, votes)| RoundCertificate {
         height,
         round,
         end,
@@ -274,12 +270,30 @@ pub(crate) fn liveness() -> impl Strategy<Value = LivenessMessage> {
 }
 
 pub(crate) fn block() -> impl Strategy<Value = Block> {
-    let head = (epoch(), block_hash(), node(), number(UnixMillis::new));
-    let reports = (vec(signed(commit()), 0..4), vec(signed(reveal()), 0..4));
+    let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new));
+    let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
     let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
-        |((height, parent, proposer, time), (commits, reveals), (commands, payout_roots), next_set, state_root)| {
-            Block { height, parent, proposer, time, commits, reveals, commands, payout_roots, next_set, state_root }
+        |(
+            (height, parent, round, proposer, time),
+            (commitments, reveals),
+            (commands, payout_roots),
+            next_set,
+            state_root,
+        )| {
+            Block {
+                height,
+                parent,
+                round,
+                proposer,
+                time,
+                commitments,
+                reveals,
+                commands,
+                payout_roots,
+                next_set,
+                state_root,
+            }
         },
     )
 }
@@ -291,21 +305,21 @@ pub(crate) fn decided() -> impl Strategy<Value = Decided> {
 pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     prop_oneof![
         Just(SyncRequest::Tip),
-        (epoch(), epoch()).prop_map(|(from, to)| SyncRequest::Blocks { from, to }),
-        (epoch(), block_hash()).prop_map(|(height, block)| SyncRequest::Body { height, block }),
-        (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commits, have_reveals)| {
-            SyncRequest::Reports { epoch, have_commits, have_reveals }
+        (height(), height()).prop_map(|(from, to)| SyncRequest::Blocks { from, to }),
+        (height(), block_hash()).prop_map(|(height, block)| SyncRequest::Body { height, block }),
+        (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commitments, have_reveals)| {
+            SyncRequest::Reports { epoch, have_commitments, have_reveals }
         }),
     ]
 }
 
 pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
     prop_oneof![
-        (epoch(), block_hash()).prop_map(|(height, block)| SyncResponse::Tip { height, block }),
+        (height(), block_hash()).prop_map(|(height, block)| SyncResponse::Tip { height, block }),
         vec(decided(), 0..3).prop_map(SyncResponse::Blocks),
         option::of(block()).prop_map(SyncResponse::Body),
-        (vec(signed(commit()), 0..3), vec(signed(reveal()), 0..3))
-            .prop_map(|(commits, reveals)| SyncResponse::Reports { commits, reveals }),
+        (vec(signed(commitment()), 0..3), vec(signed(reveal()), 0..3))
+            .prop_map(|(commitments, reveals)| SyncResponse::Reports { commitments, reveals }),
     ]
 }
 

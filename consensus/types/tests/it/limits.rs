@@ -5,20 +5,19 @@ use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
 use lucid_types::payout_tree::AccountId;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
 use lucid_types::vote::VoteKind;
 
@@ -29,7 +28,7 @@ const MAX_VALIDATORS: u32 = 1_000;
 /// Workers that one report has room for (protocol: `max_scored`).
 const MAX_WORKERS: u32 = 2_000;
 
-const HUGE: EpochNumber = EpochNumber::new(u64::MAX);
+const HUGE: Epoch = Epoch::new(u64::MAX);
 
 fn fits<T: Wire + PartialEq + std::fmt::Debug>(value: &T) -> usize {
     let bytes = encode(value);
@@ -56,8 +55,8 @@ fn signed<T>(record: T) -> Signed<T> {
     Signed { signer: NodeId::from_bytes([0xff; 32]), record, signature: signature() }
 }
 
-fn commit() -> Commit {
-    Commit { epoch: HUGE, report: Hash::from_bytes([0xff; 32]), time: UnixMillis::new(u64::MAX) }
+fn commitment() -> ReportCommitment {
+    ReportCommitment { epoch: HUGE, report: Hash::from_bytes([0xff; 32]) }
 }
 
 fn signer_set() -> SignerSet {
@@ -121,16 +120,16 @@ fn reveal(observations: u32) -> Reveal {
 
 fn certificate() -> Certificate {
     let signatures = nodes(MAX_VALIDATORS).into_iter().map(|node| (node, signature())).collect();
-    Certificate { height: HUGE, round: u32::MAX, block: BlockHash::from_bytes([0xff; 32]), signatures }
+    Certificate { height: Height::new(u64::MAX), round: u32::MAX, block: BlockHash::from_bytes([0xff; 32]), signatures }
 }
 
 /// A block of nearly [`Block::MAX_BYTES`]: a root of every pool, as many commands as it may carry, full reveals, and
-/// commits in what room is left.
+/// commitments in what room is left.
 fn block() -> Block {
     let pools = u32::try_from(Genesis::MAX_POOLS).unwrap();
     let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
     let mut block = Block {
-        commits: vec![],
+        commitments: vec![],
         reveals: vec![],
         commands: vec![signed_command(); n_commands],
         payout_roots: (0..pools).map(root).collect(),
@@ -139,8 +138,8 @@ fn block() -> Block {
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
     let full = signed(reveal(MAX_WORKERS));
     block.reveals = vec![full.clone(); room(&block) / encode(&full).len()];
-    let bare = signed(commit());
-    block.commits = vec![bare.clone(); room(&block) / encode(&bare).len()];
+    let bare = signed(commitment());
+    block.commitments = vec![bare.clone(); room(&block) / encode(&bare).len()];
     block
 }
 
@@ -151,7 +150,7 @@ fn limits_of_small_records_are_their_greatest_lengths() {
         assert_eq!(fits(value), T::MAX_BYTES, "{value:?}");
     }
     let pool = PoolId::from_bytes([0xff; 32]);
-    exact(&commit());
+    exact(&commitment());
     exact(&root(0));
     exact(&command());
     exact(&signed_command());
@@ -216,8 +215,8 @@ fn proofs_of_the_largest_validator_set() {
     let votes = nodes(MAX_VALIDATORS).into_iter().map(vote).collect();
     let end = Liveness::Round(RoundCertificate { height, round, end: RoundEnd::Skip, votes });
     fits(&signed(LivenessMessage { sequence: u64::MAX, item: end }));
-    let (have_commits, have_reveals) = (nodes(MAX_VALIDATORS), nodes(MAX_VALIDATORS));
-    fits(&SyncRequest::Reports { epoch: HUGE, have_commits, have_reveals });
+    let (have_commitments, have_reveals) = (nodes(MAX_VALIDATORS), nodes(MAX_VALIDATORS));
+    fits(&SyncRequest::Reports { epoch: HUGE, have_commitments, have_reveals });
 }
 
 /// A block that its proposer may build can also be proposed, decided and served.
@@ -233,11 +232,11 @@ fn the_largest_block_fits_everything_that_carries_it() {
     assert!(fits(&answer) <= MAX_MESSAGE_BYTES);
 }
 
-/// One answer has room for everyone's commit and for reveals that are worth the question.
+/// One answer has room for everyone's commitment and for reveals that are worth the question.
 #[test]
 fn reports_fit_an_answer() {
     fits(&SyncResponse::Reports {
-        commits: vec![signed(commit()); ValidatorSet::MAX_MEMBERS],
+        commitments: vec![signed(commitment()); ValidatorSet::MAX_MEMBERS],
         reveals: vec![signed(reveal(MAX_WORKERS)); 30],
     });
 }

@@ -4,7 +4,6 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::commit::Commit;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
@@ -15,15 +14,15 @@ use lucid_types::payout::{
 };
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, ProbeReply, ProbeRequest, Reveal, ScoreReport};
+use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{
     Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
+use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
 
@@ -32,7 +31,7 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     signed(visitor, "attestation", &attestation());
     visitor.visit("probe_request", &ProbeRequest { epoch: epoch(), nonce: [0x22; 32] }, &[]);
     signed(visitor, "probe_reply", &probe_reply());
-    signed(visitor, "commit", &commit(1));
+    signed(visitor, "commitment", &commitment(1));
     let reveal = reveal(1);
     let commitment = reveal.record.commitment(&network(), &reveal.signer);
     visitor.visit("reveal", &reveal, &[("commitment", commitment.as_bytes()), signature(&reveal)]);
@@ -84,6 +83,8 @@ fn votes(visitor: &mut impl Visitor) {
     signed(visitor, "proposal_first", &key(1).sign_proposal(&network(), first).into_inner());
     visitor.visit("consensus_message_proposal", &ConsensusMessage::Proposal(proposal()), &[]);
     visitor.visit("consensus_message_vote", &ConsensusMessage::Vote(vote), &[]);
+    let wake = key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
+    visitor.visit("consensus_message_wake", &ConsensusMessage::Wake(wake.clone()), &[signature(&wake)]);
     for (name, item) in ["liveness_vote", "liveness_polka", "liveness_round"].iter().zip(liveness_items()) {
         signed(visitor, name, &liveness(item));
     }
@@ -97,20 +98,20 @@ fn blocks(visitor: &mut impl Visitor) {
 
 fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_tip", &SyncRequest::Tip, &[]);
-    visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: epoch(), to: epoch().next() }, &[]);
-    visitor.visit("sync_request_body", &SyncRequest::Body { height: epoch(), block: block().hash() }, &[]);
+    visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: height(), to: height().next() }, &[]);
+    visitor.visit("sync_request_body", &SyncRequest::Body { height: height(), block: block().hash() }, &[]);
     let reports = SyncRequest::Reports {
         epoch: epoch(),
-        have_commits: vec![key(1).node_id(), key(2).node_id()],
+        have_commitments: vec![key(1).node_id(), key(2).node_id()],
         have_reveals: vec![key(3).node_id()],
     };
     visitor.visit("sync_request_reports", &reports, &[]);
-    let tip = SyncResponse::Tip { height: epoch(), block: block().hash() };
+    let tip = SyncResponse::Tip { height: height(), block: block().hash() };
     visitor.visit("sync_response_tip", &tip, &[]);
     visitor.visit("sync_response_blocks", &SyncResponse::Blocks(vec![decided()]), &[]);
     visitor.visit("sync_response_body", &SyncResponse::Body(Some(block())), &[]);
     visitor.visit("sync_response_body_none", &SyncResponse::Body(None), &[]);
-    let reports = SyncResponse::Reports { commits: vec![commit(1)], reveals: vec![reveal(1)] };
+    let reports = SyncResponse::Reports { commitments: vec![commitment(1)], reveals: vec![reveal(1)] };
     visitor.visit("sync_response_reports", &reports, &[]);
 }
 
@@ -122,8 +123,12 @@ pub(crate) fn key(byte: u8) -> NodeKey {
     NodeKey::from_seed(&[byte; 32])
 }
 
-fn epoch() -> EpochNumber {
-    EpochNumber::new(0x0706_0504_0302_0100)
+fn height() -> Height {
+    Height::new(0x0706_0504_0302_0100)
+}
+
+fn epoch() -> Epoch {
+    Epoch::new(0x0706_0504_0302_0100)
 }
 
 fn time() -> UnixMillis {
@@ -190,10 +195,10 @@ pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
     key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
 }
 
-pub(crate) fn commit(signer: u8) -> Signed<Commit> {
+pub(crate) fn commitment(signer: u8) -> Signed<ReportCommitment> {
     let reveal = reveal(signer);
-    let commit = Commit { epoch: epoch(), report: reveal.record.commitment(&network(), &reveal.signer), time: time() };
-    key(signer).sign_commit(&network(), commit).into_inner()
+    let commitment = ReportCommitment { epoch: epoch(), report: reveal.record.commitment(&network(), &reveal.signer) };
+    key(signer).sign_report_commitment(&network(), commitment).into_inner()
 }
 
 pub(crate) fn settlement_root() -> SettlementRoot {
@@ -255,11 +260,11 @@ pub(crate) fn cosign_requests() -> [(&'static str, Signed<CosignRequest>); 3] {
 }
 
 fn precommit() -> Vote {
-    Vote { kind: VoteKind::Precommit, height: epoch(), round: 3, block: Some(block().hash()) }
+    Vote { kind: VoteKind::Precommit, height: height(), round: 3, block: Some(block().hash()) }
 }
 
 pub(crate) fn proposal() -> Signed<Proposal> {
-    let record = Proposal { height: epoch(), round: 3, block: block().hash(), pol_round: Some(1) };
+    let record = Proposal { height: height(), round: 3, block: block().hash(), pol_round: Some(1) };
     key(1).sign_proposal(&network(), record).into_inner()
 }
 
@@ -267,14 +272,14 @@ pub(crate) fn liveness_items() -> [Liveness; 3] {
     let vote = |i, vote: Vote| key(i).sign_vote(&network(), vote).into_inner();
     let prevote = Vote { kind: VoteKind::Prevote, ..precommit() };
     let signatures = (1..=2).map(|i| vote(i, prevote)).map(|vote| (vote.signer, vote.signature)).collect();
-    let polka = PolkaCertificate { height: epoch(), round: 3, block: block().hash(), signatures };
+    let polka = PolkaCertificate { height: height(), round: 3, block: block().hash(), signatures };
     let round_vote = |vote: Signed<Vote>| {
         let Vote { kind, block, .. } = vote.record;
         RoundVote { kind, block, voter: vote.signer, signature: vote.signature }
     };
     let nil = Vote { block: None, ..precommit() };
     let votes = vec![round_vote(vote(1, nil)), round_vote(vote(2, prevote))];
-    let round = RoundCertificate { height: epoch(), round: 3, end: RoundEnd::Skip, votes };
+    let round = RoundCertificate { height: height(), round: 3, end: RoundEnd::Skip, votes };
     [Liveness::Vote(vote(1, precommit())), Liveness::Polka(polka), Liveness::Round(round)]
 }
 
@@ -284,11 +289,12 @@ pub(crate) fn liveness(item: Liveness) -> Signed<LivenessMessage> {
 
 pub(crate) fn block() -> Block {
     Block {
-        height: epoch(),
+        height: height(),
         parent: BlockHash::from_bytes([0x91; 32]),
+        round: 3,
         proposer: key(2).node_id(),
         time: time(),
-        commits: vec![commit(1), commit(2)],
+        commitments: vec![commitment(1), commitment(2)],
         reveals: vec![reveal(3)],
         commands: pool_commands()[4..=5].iter().map(|(_, command)| command.clone()).collect(),
         payout_roots: vec![settlement_root()],
@@ -301,7 +307,7 @@ pub(crate) fn decided() -> Decided {
     let vote = |i| key(i).sign_vote(&network(), precommit()).into_inner();
     let mut signatures: Vec<_> = (1..=3).map(vote).map(|vote| (vote.signer, vote.signature)).collect();
     signatures.sort();
-    let certificate = Certificate { height: epoch(), round: 3, block: block().hash(), signatures };
+    let certificate = Certificate { height: height(), round: 3, block: block().hash(), signatures };
     Decided { block: block(), certificate }
 }
 

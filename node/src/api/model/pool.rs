@@ -4,9 +4,9 @@ use lucid_consensus::ledger::state::{VaultChange, VaultTerms};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
-use lucid_types::payout::{SettlementRoot, TreasurySignature};
+use lucid_types::payout::{PoolCommand, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
-use lucid_types::time::{EpochNumber, UnixMillis};
+use lucid_types::time::{Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::LeaderView;
@@ -22,7 +22,7 @@ pub struct PoolView {
     /// Whose key directs it.
     pub owner: NodeId,
     /// The block that all of this is of.
-    pub height: EpochNumber,
+    pub height: Height,
     /// Members.
     pub members: usize,
     /// Accounts that were ever owed anything, or are held.
@@ -310,4 +310,13 @@ pub struct CommandView {
     pub pool: PoolId,
     /// The command's number.
     pub number: u64,
+}
+
+/// A command that a block holds. `GET /api/v1/pools/{pool}/commands/{number}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalCommandView {
+    /// The block.
+    pub height: Height,
+    /// The command, without its signatures.
+    pub command: PoolCommand,
 }

@@ -28,7 +28,8 @@ Examples:
     --print-call
 
 The money goes to the account's payout address, whoever sends the transaction. The ledger comes from the home's node, or from
-any node of the network: curl http://127.0.0.1:8095/api/v1/pools/POOL_ID/root > ledger.json";
+any node of the network: curl 'http://127.0.0.1:8095/api/v1/pools/POOL_ID/root?settlement=N' > ledger.json\n\
+N is the settlement of the root that the vault has (`lucid vault show`); a page has 10,000 accounts, &offset= gives the next.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]

@@ -14,8 +14,8 @@ use lucid_types::payout::PoolCommand;
 use lucid_types::signed::{MultiSigned, Signature};
 use serde::{Deserialize, Serialize};
 
-use super::propose::{describe, done, hand_in, is_signer};
-use crate::cli::act::ConfirmArgs;
+use super::propose::{describe, displaced, done, hand_in, held_in, is_signer};
+use crate::cli::act::{ConfirmArgs, say};
 use crate::cli::place::{HomeLedger, now_s};
 use crate::cli::values::when;
 use crate::cli::{Context, output};
@@ -83,6 +83,17 @@ impl CommandFile {
         self.signatures.sort_by_key(|signature| signature.node);
     }
 
+    /// No block holds a command whose time is over.
+    fn check_time(&self) -> anyhow::Result<()> {
+        let until = self.command.until.get() / 1_000;
+        ensure!(
+            until > now_s(),
+            "the command's time is over since {}: make and sign it anew, with a longer --valid-for",
+            when(until, now_s())
+        );
+        Ok(())
+    }
+
     fn is_signed_by(&self, node: &NodeId) -> bool {
         self.signatures.iter().any(|signature| signature.node == *node)
     }
@@ -134,7 +145,7 @@ impl CommandFile {
                 (true, true) => "owner and signer",
                 (true, false) => "owner",
                 (false, true) => "signer",
-                (false, false) => "neither owner nor signer: nodes will refuse the command",
+                (false, false) => "neither owner nor signer: its signature is left out",
             };
             lines.push(("signed by", format!("{node}, {role}")));
         }
@@ -188,6 +199,7 @@ pub(super) fn sign(path: &Path, confirm: &ConfirmArgs, context: &Context) -> any
     let ledger = HomeLedger::open(home.clone())?;
     let key = home.load_key()?;
     let mut file = CommandFile::read(path, &ledger)?;
+    file.check_time()?;
     let (known, me) = (by_genesis(&file, &ledger)?, key.node_id());
     if file.is_signed_by(&me) {
         bail!("this node has signed the command already");
@@ -195,7 +207,8 @@ pub(super) fn sign(path: &Path, confirm: &ConfirmArgs, context: &Context) -> any
     let mut text = file.text(&known);
     if me != known.owner && !is_signer(&known.set, &me) {
         text.push_str(&format!(
-            "\nThe home's node {me} was neither owner nor signer at first; has it become a signer since?\n"
+            "\nThe home's node {me} was neither owner nor signer at first. If it has not become a signer since, its signature is of no \
+             use, and left out when the command is handed in.\n"
         ));
     }
     text.push_str(&format!("\nYour signature as {me} {} added to {}.\n", confirm.will_be(), path.display()));
@@ -218,25 +231,28 @@ pub(super) fn sign(path: &Path, confirm: &ConfirmArgs, context: &Context) -> any
 /// Hands the command in.
 pub(super) async fn submit(path: &Path, confirm: &ConfirmArgs, context: &Context) -> anyhow::Result<()> {
     let ledger = HomeLedger::open(context.home()?)?;
-    let file = CommandFile::read(path, &ledger)?;
+    let mut file = CommandFile::read(path, &ledger)?;
     let node = context.node()?;
     let view = node.pool(&file.command.pool).await?;
-    let known = Signers { owner: view.owner, set: view.vault.signers.clone(), source: "the ledger" };
-    let missing = file.missing(&known);
-    let text =
-        format!("{}\nIt {} sent: a block takes it, and nothing takes it back.\n", file.text(&known), confirm.will_be());
-    ensure!(missing.is_empty(), "nothing was sent, because signatures are missing: {}", missing.join(", and "));
+    let number = file.command.number;
+    if number <= view.commands {
+        // Whoever was interrupted asks again.
+        let height = held_in(&node, &file.command).await?.ok_or_else(|| anyhow!(displaced(number)))?;
+        say("a block holds the command already; there is nothing to send")?;
+        return done(confirm, &file, confirm.dry_run, Some(height));
+    }
     let next = view.commands.saturating_add(1);
     ensure!(
-        file.command.until.get() / 1_000 >= now_s(),
-        "the command's time is over since {}: make and sign it anew, with a longer --valid-for",
-        when(file.command.until.get() / 1_000, now_s())
+        number == next,
+        "the pool's next command has the number {next}, and this one {number}: hand in those before it first"
     );
-    ensure!(
-        file.command.number == next,
-        "the pool's next command has the number {next}, and this one {}: make and sign it anew",
-        file.command.number
-    );
+    file.check_time()?;
+    let known = Signers { owner: view.owner, set: view.vault.signers.clone(), source: "the ledger" };
+    let text = file.text(&known);
+    file.signatures.retain(|signature| signature.node == known.owner || is_signer(&known.set, &signature.node));
+    let missing = file.missing(&known);
+    ensure!(missing.is_empty(), "nothing was sent, because signatures are missing: {}", missing.join(", and "));
+    let text = format!("{text}\nIt {} sent: a block takes it, and nothing takes it back.\n", confirm.will_be());
     if !confirm.confirm(&text)? {
         return done(confirm, &file, true, None);
     }
@@ -303,7 +319,7 @@ mod tests {
         let mut file = file(PoolChange::Suspend(true));
         file.sign(&key(9), &NETWORK);
         let text = file.text(&known());
-        assert!(text.contains("nodes will refuse"), "{text}");
+        assert!(text.contains("is left out"), "{text}");
     }
 
     #[test]

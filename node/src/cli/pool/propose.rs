@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use lucid_consensus::ledger::command::MAX_PROMISED;
 use lucid_types::amount::MicroUsdt;
@@ -249,27 +249,48 @@ fn check_order(view: &PoolView) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hands a command in and waits until a block holds it; returns that block's height or a later one.
+/// Hands a command in and waits until a block holds it; returns that block's height.
 pub(super) async fn hand_in(node: &NodeApi, ledger: &HomeLedger, command: &CommandFile) -> anyhow::Result<u64> {
     let signed = command.signed();
-    let (pool, number) = (signed.record.pool, signed.record.number);
+    let PoolCommand { pool, number, until, .. } = signed.record;
     node.submit(&signed).await?;
     say(&format!("command {number} is on its way; waiting for a block that holds it"))?;
     let patience = ledger.policy().epoch().saturating_mul(PATIENCE_EPOCHS);
     let deadline = Instant::now() + patience;
     loop {
-        let view = node.pool(&pool).await?;
-        if view.commands >= number {
-            return Ok(view.height.get());
+        if node.pool(&pool).await?.commands >= number {
+            return held_in(node, &signed.record).await?.ok_or_else(|| anyhow!(displaced(number)));
+        }
+        let is_over = until.get() / 1_000 < now_s();
+        if is_over {
+            bail!(
+                "no block holds command {number}, and its time is over: it was not carried out, and cannot be any more"
+            );
         }
         if Instant::now() >= deadline {
             bail!(
-                "no block holds command {number} after {}; it may still come: `lucid pool show` says how many commands there were",
-                duration_of(patience.as_secs())
+                "no block holds command {number} after {}; it may still come until {}: `lucid pool show` says how many commands \
+                 there were",
+                duration_of(patience.as_secs()),
+                values::when(until.get() / 1_000, now_s())
             );
         }
         sleep(POLL).await;
     }
+}
+
+/// The block that holds this very command; `None` if another one has its number. The number must have been taken.
+pub(super) async fn held_in(node: &NodeApi, command: &PoolCommand) -> anyhow::Result<Option<u64>> {
+    let found = node.final_command(&command.pool, command.number).await?;
+    Ok((found.command == *command).then_some(found.height.get()))
+}
+
+/// What to say of a command whose number another one has.
+pub(super) fn displaced(number: u64) -> String {
+    format!(
+        "another command has taken the number {number}, and no block holds this one: it was not carried out. If it is still wanted, \
+         make and sign it anew (`lucid pool show` says how the pool stands now)"
+    )
 }
 
 /// What came of a command. After a dry run its signatures are not printed: nobody could hand in what is.

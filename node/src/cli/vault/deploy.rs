@@ -50,7 +50,7 @@ pub(in crate::cli) struct DeployArgs {
     /// USDT that whoever pushes payments gets for each
     #[arg(long, value_name = "USDT", default_value = "0", value_parser = values::usdt, allow_negative_numbers = true)]
     push_fee: MicroUsdt,
-    /// Notice that the owner's acts need [default: the least allowed, two settlements and 24 hours]
+    /// Notice that the owner's acts need [default: the least allowed: two settlements, and 24 hours except on a local network]
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     delay: Option<u32>,
     /// Length of a settlement, which the notice depends on [default: the home's, or 24h]

@@ -222,7 +222,15 @@ fn shown(opened: &Opened, ledger: &Ledger, jobs: &[Job], cost: Sun) -> String {
     let amount = jobs.iter().fold(MicroUsdt::ZERO, |sum, job| sum.saturating_add(job.batch.amount));
     let n: usize = jobs.iter().map(|job| job.batch.n_paid).sum();
     let lines = output::pairs(&[
-        ("pays", format!("{} to {n} accounts of settlement {}", usdt_of(amount), ledger.view.settlement)),
+        (
+            "pays",
+            format!(
+                "{} to {n} account{} of settlement {}",
+                usdt_of(amount),
+                if n == 1 { "" } else { "s" },
+                ledger.view.settlement
+            ),
+        ),
         ("from the vault", opened.vault.to_string()),
         ("on", opened.net.network.clone()),
         ("costs about", trx_of(cost)),

@@ -250,6 +250,7 @@ struct VaultState {
     is_over_cap: bool,
     is_closed: bool,
     is_paused: bool,
+    announced: Vec<String>,
 }
 
 impl VaultState {
@@ -268,6 +269,7 @@ impl VaultState {
             is_over_cap: all > cap,
             is_closed,
             is_paused: snapshot.is_paused(now_s),
+            announced: announced(snapshot, now_s),
         }
     }
 
@@ -301,8 +303,30 @@ impl VaultState {
         if self.is_paused {
             said.push("the vault is paused; `lucid vault show` says more".to_owned());
         }
+        said.extend(self.announced.iter().cloned());
         said
     }
+}
+
+/// What the owner has announced and is not in force yet: a payday may come after it.
+fn announced(snapshot: &VaultSnapshot, now_s: u64) -> Vec<String> {
+    let mut said = Vec::new();
+    for (what, from) in [("pauses", snapshot.owner_pause_from), ("closes for good", snapshot.close_from)] {
+        if from > now_s {
+            said.push(format!(
+                "the owner has announced that the vault {what} on {}: what is not paid then waits",
+                utc(from)
+            ));
+        }
+    }
+    if let Some(withdrawal) = &snapshot.withdrawal {
+        said.push(format!(
+            "the owner has announced to withdraw {} from {} on: the funds may be less then",
+            usdt_of(withdrawal.amount),
+            utc(withdrawal.from)
+        ));
+    }
+    said
 }
 
 fn notes(need: &Need, gas: &[Gas], per_day: Sun, suspended_from: Option<u64>, vault: &VaultState) -> Vec<String> {

@@ -2,13 +2,13 @@
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::payout::SettlementRoot;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 
 use super::*;
 use crate::payout::testing::{address, network, pool_id, root, snapshot, state};
 
 fn record(root: SettlementRoot) -> RootRecord {
-    RootRecord { root, height: EpochNumber::new(6), time: UnixMillis::new(6) }
+    RootRecord { root, height: Height::new(6), time: UnixMillis::new(6) }
 }
 
 /// The alerts of a vault that is as the ledger wants it but for one change, and of a node that is so many epochs behind.
@@ -16,8 +16,8 @@ fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
     let network = network();
     let newest = root(&network, 3, 100);
     let mut state = state(&network, newest);
-    state.height = EpochNumber::new(10);
-    let now = network.genesis().epoch_end(EpochNumber::new(10 + behind));
+    state.closed = Epoch::new(10);
+    let now = network.genesis().epoch_end(Epoch::new(10 + behind));
     let mut snapshot = snapshot(&network, &newest, 60);
     change(&mut snapshot);
     let pool = state.pools.get(&pool_id(&network)).unwrap();
@@ -72,7 +72,7 @@ fn what_owner_and_signers_announce_is_told() {
         snapshot.signer_pause_until = u64::MAX;
     });
     for words in
-        ["withdrawal of 5 micro-USDT", "will be closed", "has been paused by its owner", "paused by its signers"]
+        ["withdrawal of 0.000005 USDT", "will be closed", "has been paused by its owner", "paused by its signers"]
     {
         assert!(found.iter().any(|alert| alert.contains(words)), "{words}: {found:?}");
     }

@@ -8,7 +8,7 @@ use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::id::SolidBlockId;
 use lucid_types::payout::SettlementRoot;
-use lucid_types::time::EpochNumber;
+use lucid_types::time::Height;
 
 use super::*;
 use crate::payout::testing::{WORKERS, account, account_id, network, node, pool_id, root, snapshot, state};
@@ -35,7 +35,7 @@ fn request(network: &Network, root: &SettlementRoot) -> RequestRecord {
         owed: root.total,
     };
     let (pool, settlement) = (root.pool, root.settlement);
-    RequestRecord { request, pool, settlement, height: EpochNumber::new(9), time: UnixMillis::new(900) }
+    RequestRecord { request, pool, settlement, height: Height::new(9), time: UnixMillis::new(900) }
 }
 
 fn fixture() -> Fixture {

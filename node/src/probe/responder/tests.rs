@@ -35,7 +35,7 @@ fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
-        policy: Policy::local(Duration::from_secs(5), 2, 0),
+        policy: Policy::local(Duration::from_secs(5), 2, None),
         validators: vec![Validator { node: VALIDATOR, power: 1, operator: VALIDATOR }],
         workers: vec![],
         pools: vec![],
@@ -56,7 +56,7 @@ fn responder(limits: ProbeConfig) -> (Responder, Arc<Watch>) {
 }
 
 fn ask(responder: &mut Responder, peer: NodeId, epoch: u64) -> Result<Vec<u8>, Refusal> {
-    let request = ProbeRequest { epoch: EpochNumber::new(epoch), nonce: [5; 32] };
+    let request = ProbeRequest { epoch: Epoch::new(epoch), nonce: [5; 32] };
     let now = responder.parts.clock.now();
     responder.answer(peer, &encode(&request), now)
 }
@@ -68,7 +68,7 @@ fn an_answer_is_signed_for_the_asker_the_epoch_and_the_nonce() {
     let reply: Signed<ProbeReply> = decode(&answer).unwrap();
     reply.check(&genesis().network_id()).unwrap();
     assert_eq!(reply.signer, NodeKey::from_seed(&[7; 32]).node_id());
-    assert_eq!(reply.record, ProbeReply { validator: VALIDATOR, epoch: EpochNumber::new(1), nonce: [5; 32] });
+    assert_eq!(reply.record, ProbeReply { validator: VALIDATOR, epoch: Epoch::new(1), nonce: [5; 32] });
     assert_eq!(responder.parts.served.snapshot().sessions(), 1);
 }
 

@@ -124,7 +124,7 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
     let mut rehashed = other_content.clone();
     rehashed.certificate.block = rehashed.block.hash();
     let mut other_height = good.clone();
-    other_height.certificate.height = EpochNumber::new(5);
+    other_height.certificate.height = Height::new(5);
     let mut prevotes = good.clone();
     let vote = lucid_types::vote::Vote { kind: VoteKind::Prevote, ..prevotes.certificate.vote() };
     for (n, (_, signature)) in prevotes.certificate.signatures.iter_mut().enumerate() {

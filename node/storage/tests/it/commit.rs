@@ -3,7 +3,7 @@
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Tip};
 use lucid_types::id::NodeId;
 
-use crate::support::{block_hash, commit, content, height, open};
+use crate::support::{block_hash, commit, content, epoch, height, open};
 
 #[test]
 fn an_empty_store_has_nothing() {
@@ -33,11 +33,11 @@ fn what_was_committed_is_read_back_also_after_reopening() {
         }
         assert_eq!(store.block(height(10)).unwrap(), None);
         // Commit 9 kept the rows from 4 on and wrote row 8.
-        let rows: Vec<_> = (4..=8).map(|number| (height(number), content(b'r', number))).collect();
-        assert_eq!(store.rows(height(0)..=height(99)).unwrap(), rows);
-        assert_eq!(store.rows(height(5)..=height(6)).unwrap(), rows[1..=2]);
-        assert_eq!(store.row(height(3)).unwrap(), None);
-        assert_eq!(store.row(height(4)).unwrap(), Some(content(b'r', 4)));
+        let rows: Vec<_> = (4..=8).map(|number| (epoch(number), content(b'r', number))).collect();
+        assert_eq!(store.rows(epoch(0)..=epoch(99)).unwrap(), rows);
+        assert_eq!(store.rows(epoch(5)..=epoch(6)).unwrap(), rows[1..=2]);
+        assert_eq!(store.row(epoch(3)).unwrap(), None);
+        assert_eq!(store.row(epoch(4)).unwrap(), Some(content(b'r', 4)));
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{ChildStderr, Command, Stdio};
 
 use lucid_storage::{HistoryKind, OwnKind, Store};
 
-use crate::support::{block_hash, commit, content, height, open};
+use crate::support::{block_hash, commit, content, epoch, height, open};
 
 const MODE: &str = "LUCID_STORAGE_TEST_MODE";
 const FOLDER: &str = "LUCID_STORAGE_TEST_FOLDER";
@@ -117,8 +117,8 @@ pub(crate) fn verify(store: &Store, acked: &Acked) -> Result<(), String> {
             return Err(format!("the tip's hash is not that of block {tip}"));
         }
         expect("state", tip, store.state().unwrap(), content(b's', tip))?;
-        let rows: Vec<_> = (tip.saturating_sub(5)..tip).map(|number| (height(number), content(b'r', number))).collect();
-        if store.rows(height(0)..=height(tip)).unwrap() != rows {
+        let rows: Vec<_> = (tip.saturating_sub(5)..tip).map(|number| (epoch(number), content(b'r', number))).collect();
+        if store.rows(epoch(0)..=epoch(tip)).unwrap() != rows {
             return Err(format!("the rows are not those of block {tip}"));
         }
     }

@@ -88,7 +88,7 @@ fn an_older_format_is_refused_with_what_to_do() {
         Err(error @ OpenError::OlderFormat { .. }) => {
             let text = error.to_string();
             assert!(
-                text.contains("has format 1, this program reads format 2 only") && text.contains("empty home"),
+                text.contains("has format 2, this program reads format 3 only") && text.contains("empty home"),
                 "{text}"
             );
         }

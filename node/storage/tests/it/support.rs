@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lucid_storage::{BlockCommit, HistoryKind, HistoryRecord, Store};
 use lucid_types::id::{BlockHash, NetworkId};
-use lucid_types::time::EpochNumber;
+use lucid_types::time::{Epoch, Height};
 
 pub(crate) const NETWORK: NetworkId = NetworkId::from_bytes([7; 32]);
 
@@ -13,8 +13,12 @@ pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, NETWORK).unwrap()
 }
 
-pub(crate) const fn height(number: u64) -> EpochNumber {
-    EpochNumber::new(number)
+pub(crate) const fn height(number: u64) -> Height {
+    Height::new(number)
+}
+
+pub(crate) const fn epoch(number: u64) -> Epoch {
+    Epoch::new(number)
 }
 
 /// `what` of `number`: between 50 and some 20,000 bytes that neither repeat nor compress to nothing.
@@ -44,8 +48,8 @@ pub(crate) fn commit(number: u64) -> BlockCommit {
         block: content(b'b', number),
         certificate: content(b'c', number),
         state: content(b's', number),
-        rows: vec![(height(number - 1), content(b'r', number - 1))],
-        keep_rows_from: Some(height(number.saturating_sub(5))),
+        rows: vec![(epoch(number - 1), content(b'r', number - 1))],
+        keep_rows_from: Some(epoch(number.saturating_sub(5))),
         history: vec![HistoryRecord {
             kind: HistoryKind::Score,
             key: number.to_be_bytes().to_vec(),

@@ -177,8 +177,15 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     let asking = |arguments: &[&str]| answer(&run(arguments, &["--home", path(&owner.home)]));
     let first = answer(&run(&["status", "--json"], &["--home", &home(&net, "validator-1")]));
     assert_eq!(asking(&["status", "--json"])["node_id"], first["node_id"]);
+    let (_, late) = file(&net.dir(), "late.json");
+    answer(&owner.run(&["pool", "suspend", "--file", &late, "--yes", "--json"]));
     let held = asking(&["pool", "hold", &worker, "--yes", "--json"]);
     assert!(held["height"].as_u64() > Some(0), "{held}");
+    // Another command has its number: nobody says that it was carried out.
+    refused(
+        &owner.run(&["pool", "submit-command", "--file", &late, "--yes"]),
+        &["another command has taken the number 1", "was not carried out"],
+    );
     owner.until(&["pool", "show", "--json"], |pool| pool["holds"][0]["node"] == json!(worker));
     for act in ["--yes", "--dry-run"] {
         refused(&owner.run(&["pool", "hold", &worker, act]), &["is held already, from settlement"]);
@@ -202,11 +209,17 @@ fn an_owner_directs_the_pool_of_a_running_network() {
         answer(&sign(&net, name, &command, &["--yes", "--json"]));
     }
     refused(&sign(&net, "validator-1", &command, &["--yes"]), &["has signed the command already"]);
+    // One who is no signer does not spoil it.
+    answer(&sign(&net, "worker-1", &command, &["--yes", "--json"]));
     let good = std::fs::read_to_string(&command).unwrap();
     std::fs::write(&command, good.replace("400000000000", "900000000000")).unwrap();
     refused(&owner.run(&["pool", "submit-command", "--file", &command, "--yes"]), &["changed after it was signed"]);
     std::fs::write(&command, good).unwrap();
-    answer(&owner.run(&["pool", "submit-command", "--file", &command, "--yes", "--json"]));
+    let taken = answer(&owner.run(&["pool", "submit-command", "--file", &command, "--yes", "--json"]));
+    // Whoever is interrupted asks again, and does not make it anew.
+    let again = owner.run(&["pool", "submit-command", "--file", &command, "--yes", "--json"]);
+    assert!(errors(&again).contains("a block holds the command already"), "{}", errors(&again));
+    assert_eq!(answer(&again)["height"], taken["height"]);
     let dry = answer(&owner.run(&[
         "vault",
         "limits",

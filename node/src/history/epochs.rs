@@ -1,0 +1,99 @@
+//! When epochs were closed, and which blocks made their scores final.
+
+use lucid_consensus::ledger::execute::{Applied, Event};
+use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
+use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::time::{Epoch, Height};
+use serde::{Deserialize, Serialize};
+
+// Key spaces within `HistoryKind::Epoch`.
+const CLOSED: u8 = 0;
+const FINAL: u8 = 1;
+
+/// Epochs that one block closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The first.
+    pub first: Epoch,
+    /// The last.
+    pub last: Epoch,
+    /// Whether the first was measured; the others were not.
+    pub is_measured: bool,
+    /// The block.
+    pub height: Height,
+}
+
+impl Wire for Closing {
+    const MAX_BYTES: usize = 25;
+}
+
+fn key(space: u8, epoch: Epoch) -> Vec<u8> {
+    [&[space], epoch.get().to_be_bytes().as_slice()].concat()
+}
+
+/// The records that follow from a block.
+pub fn records(height: Height, applied: &Applied) -> Vec<HistoryRecord> {
+    let record = |key, value| HistoryRecord { kind: HistoryKind::Epoch, key, value };
+    let closing = applied.events.iter().find_map(|event| match event {
+        Event::Closed { first, last, is_measured } => {
+            Some(Closing { first: *first, last: *last, is_measured: *is_measured, height })
+        }
+        _ => None,
+    });
+    let closed = closing.map(|closing| record(key(CLOSED, closing.first), encode(&closing)));
+    let scored = applied.rows.as_ref();
+    let scored = scored.map(|rows| record(key(FINAL, rows.epoch), height.get().to_be_bytes().to_vec()));
+    closed.into_iter().chain(scored).collect()
+}
+
+/// How an epoch was closed; `None` if it was not yet.
+///
+/// # Errors
+/// The store could not be read.
+pub fn closing(store: &Store, epoch: Epoch) -> Result<Option<Closing>, StorageError> {
+    let newest = store.history_before(HistoryKind::Epoch, &[CLOSED], &key(CLOSED, epoch.next()), 1)?;
+    let closing = newest.first().and_then(|record| decode::<Closing>(&record.value).ok());
+    Ok(closing.filter(|closing| (closing.first..=closing.last).contains(&epoch)))
+}
+
+/// The block that made an epoch's scores final.
+///
+/// # Errors
+/// The store could not be read.
+pub fn final_in(store: &Store, epoch: Epoch) -> Result<Option<Height>, StorageError> {
+    let height = store.history_record(HistoryKind::Epoch, &key(FINAL, epoch))?;
+    Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::state::EpochRows;
+    use lucid_types::id::NetworkId;
+
+    use super::*;
+    use crate::payout::testing::{network, root, state};
+
+    #[test]
+    fn epochs_are_found_however_many_a_block_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let network = network();
+        let state = state(&network, root(&network, 3, 100));
+        for (height, first, last, is_measured) in [(4, 1, 1, true), (7, 2, 900, true), (20, 901, 901, false)] {
+            let (first, last) = (Epoch::new(first), Epoch::new(last));
+            let rows = is_measured.then_some(EpochRows { epoch: first, rows: Vec::new() });
+            let events = vec![Event::Closed { first, last, is_measured }];
+            let applied = Applied { state: state.clone(), rows, events };
+            store.write_history(&records(Height::new(height), &applied), &[]).unwrap();
+        }
+        let height = |epoch| closing(&store, Epoch::new(epoch)).unwrap().map(|closing| closing.height.get());
+        assert_eq!(
+            [0, 1, 2, 500, 900, 901, 902].map(height),
+            [None, Some(4), Some(7), Some(7), Some(7), Some(20), None]
+        );
+        assert!(!closing(&store, Epoch::new(901)).unwrap().unwrap().is_measured);
+        let scored = |epoch| final_in(&store, Epoch::new(epoch)).unwrap().map(Height::get);
+        assert_eq!([1, 2, 3, 901].map(scored), [Some(4), Some(7), None, None]);
+    }
+}
