@@ -182,7 +182,10 @@ impl Context {
 
     /// The API of the home's node.
     fn node(&self) -> anyhow::Result<NodeApi> {
-        NodeApi::of(self.configuration()?.config.api.listen).context("cannot ask the node")
+        let home = self.home()?;
+        let is_known = home.genesis_file().exists();
+        let network = is_known.then(|| home.load_genesis()).transpose()?.map(|loaded| loaded.network_id);
+        NodeApi::of(self.configuration()?.config.api.listen, network).context("cannot ask the node")
     }
 
     fn api(&self) -> anyhow::Result<read::Api> {

@@ -24,6 +24,10 @@ use crate::vault::VaultRevert;
 const POLL: Duration = Duration::from_secs(1);
 /// Polls between two broadcasts of the same bytes: a node may have dropped them.
 const POLLS_PER_BROADCAST: u32 = 10;
+/// How far the solidified head must be past the expiration before a missing receipt proves anything. Behind one address there
+/// may be nodes that are not equally far: one that says how far the chain is, and another that has not seen the block which
+/// includes the transaction. A person who is told that nothing was done sends it again.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 
 /// Bounds of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,8 @@ pub struct Plan {
     pub cost: Sun,
     /// The contract that it deploys.
     pub deploys: Option<PayoutAddress>,
-    expiration: UnixMillis,
+    /// No block of this time or later includes it.
+    pub expiration: UnixMillis,
 }
 
 /// A contract that was deployed.
@@ -134,6 +139,20 @@ pub enum SendError {
         tx_id: TxId,
         /// How long was waited.
         waited: Duration,
+        /// Why the receipt could not be read the last time; `None` if it is not there.
+        #[source]
+        last: Option<Box<ClientError>>,
+    },
+    /// It was sent, and the network does not say what became of it.
+    #[error(
+        "transaction {tx_id} was sent, and what became of it cannot be read; it may still be included, so look it up before sending again"
+    )]
+    Unclear {
+        /// The transaction.
+        tx_id: TxId,
+        /// Why.
+        #[source]
+        source: ClientError,
     },
 }
 
@@ -212,7 +231,8 @@ impl<'a> Sender<'a> {
     /// Signs and sends what was planned, and waits until it is solidified.
     ///
     /// # Errors
-    /// The network refuses it; it failed, expired, or is not solidified within `wait`.
+    /// The network refuses it; it failed, expired, or is not solidified within `wait`. Of an error that leaves open whether it will
+    /// be included, [`SendError::TimedOut`] or [`SendError::Unclear`], the transaction is named.
     pub async fn send(&self, plan: &Plan, wait: Duration) -> Result<TransactionInfo, SendError> {
         let tx_id = plan.transaction.tx_id();
         let signature = self.key.sign_transaction(&plan.transaction)?;
@@ -238,20 +258,22 @@ impl<'a> Sender<'a> {
             }
             polls_until_broadcast = polls_until_broadcast.saturating_sub(1);
             sleep(POLL).await;
-            match self.solid_receipt(plan).await {
+            let last = match self.solid_receipt(plan).await {
                 Ok(Some(info)) if info.is_success() => return Ok(info),
                 Ok(Some(info)) => {
                     let revert = info.vault_revert();
                     return Err(SendError::Failed { info: Box::new(info), revert });
                 }
+                Ok(None) => None,
                 Err(SendError::Client(error)) if error.is_passing() => {
                     tracing::debug!(%tx_id, %error, "the receipt cannot be read now");
+                    Some(Box::new(error))
                 }
+                Err(SendError::Client(source)) => return Err(SendError::Unclear { tx_id, source }),
                 Err(error) => return Err(error),
-                Ok(None) => {}
-            }
+            };
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(SendError::TimedOut { tx_id, waited: wait });
+                return Err(SendError::TimedOut { tx_id, waited: wait, last });
             }
         }
     }
@@ -308,7 +330,7 @@ impl<'a> Sender<'a> {
         // Read before the receipt: every block that could include the transaction is behind a head that is past its expiration.
         let head = self.client.solid_head().await?;
         let info = self.client.solid_transaction_info(&tx_id).await?;
-        if info.is_none() && head.time >= plan.expiration {
+        if info.is_none() && head.time >= plan.expiration.after(EXPIRY_MARGIN) {
             return Err(SendError::Expired { tx_id });
         }
         Ok(info)

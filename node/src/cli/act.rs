@@ -1,16 +1,19 @@
 //! A person's transaction from the plan to the receipt: what it does and costs is shown first, and only then it is sent.
 
+use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use lucid_tron_bridge::client::TransactionInfo;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::sender::{Plan, SendError, SendOptions, Sender};
 use lucid_types::amount::Sun;
-use lucid_types::id::PayoutAddress;
+use lucid_types::id::{PayoutAddress, TxId};
+use lucid_types::time::UnixMillis;
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::keys::KeyArgs;
 use super::place::Net;
@@ -80,6 +83,61 @@ impl Act {
 pub(super) struct Done {
     /// The contract that it made.
     pub(super) deployed: Option<PayoutAddress>,
+}
+
+/// A transaction is out, and the command ends without knowing what becomes of it. Nothing of it is kept on this machine: its
+/// id is all that is needed to look it up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    tx_id: TxId,
+    expiration: UnixMillis,
+    /// The contract that it makes if it is included.
+    pub(super) deploys: Option<PayoutAddress>,
+}
+
+impl Open {
+    pub(super) const fn of(plan: &Plan, tx_id: TxId) -> Self {
+        Self { tx_id, expiration: plan.expiration, deploys: plan.deploys }
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tx_id, expiration, deploys } = self;
+        write!(
+            f,
+            "transaction {tx_id} was sent, nothing takes it back, and a block may include it until {}. Look it up with `lucid tron \
+             tx {tx_id}`, and the same --home, or --tron and --network, before you try again",
+            utc(expiration.get() / 1_000)
+        )?;
+        match deploys {
+            Some(contract) => write!(f, ". If it is included, the contract stands at {contract}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM, for as long as a command waits for what it cannot take back. Until it listens, they end the process as
+/// usual; afterwards they only do what is made of them here.
+pub(super) struct Interrupt {
+    ctrl_c: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let ctrl_c = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        Ok(Self { ctrl_c, terminate })
+    }
+
+    /// The error with which the waiting ends.
+    pub(super) async fn wait(&mut self) -> anyhow::Error {
+        tokio::select! {
+            _ = self.ctrl_c.recv() => anyhow!("the command was interrupted by Ctrl-C"),
+            _ = self.terminate.recv() => anyhow!("the command was interrupted by SIGTERM"),
+        }
+    }
 }
 
 impl ConfirmArgs {
@@ -177,8 +235,14 @@ impl SendArgs {
             return Ok(Sent::Planned(plan));
         }
         let tx_id = plan.transaction.tx_id();
-        say(&format!("sending {tx_id}; waiting until it is solidified, about a minute on public networks"))?;
-        let info = sender.send(&plan, PATIENCE).await.map_err(explained)?;
+        let mut interrupt = Interrupt::listen()?;
+        let deploys =
+            plan.deploys.map_or_else(String::new, |contract| format!(", which makes the contract {contract}"));
+        say(&format!("sending {tx_id}{deploys}; waiting until it is solidified, about a minute on public networks"))?;
+        let info = tokio::select! {
+            sent = sender.send(&plan, PATIENCE) => sent.map_err(|error| after_sending(error, &plan))?,
+            interrupted = interrupt.wait() => return Err(interrupted.context(Open::of(&plan, tx_id))),
+        };
         Ok(Sent::Done(plan, info))
     }
 }
@@ -261,9 +325,16 @@ pub(super) fn explained(error: SendError) -> anyhow::Error {
             trx_of(has),
             trx_of(needs)
         ),
-        SendError::TimedOut { tx_id, .. } => {
-            anyhow!(error).context(format!("look it up with `lucid tron tx {tx_id}` before you try again"))
-        }
         other => anyhow!(other),
+    }
+}
+
+/// As [`explained`], of a transaction that was to be sent: if it may be out, the error says how to look it up.
+pub(super) fn after_sending(error: SendError, plan: &Plan) -> anyhow::Error {
+    match error {
+        SendError::TimedOut { tx_id, .. } | SendError::Unclear { tx_id, .. } => {
+            anyhow!(error).context(Open::of(plan, tx_id))
+        }
+        other => explained(other),
     }
 }

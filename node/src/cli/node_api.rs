@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use lucid_types::codec::encode;
-use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::id::{NetworkId, PayoutId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
 use reqwest::{Client, RequestBuilder};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use crate::api::model::{
     CommandBody, CommandView, ErrorBody, FinalCommandView, LedgerView, PayoutList, PayoutView, PoolView, SignatureList,
@@ -27,11 +29,20 @@ const PAGE: usize = 1_000;
 pub(super) struct NodeApi {
     address: SocketAddr,
     client: Client,
+    /// The network that the node must belong to; `None` if the home has no genesis yet.
+    network: Option<NetworkId>,
+    is_checked: OnceCell<()>,
+}
+
+/// Of the status, what any version of a node answers.
+#[derive(Deserialize)]
+struct Belonging {
+    network_id: NetworkId,
 }
 
 impl NodeApi {
-    /// The API that listens at `listen`.
-    pub(super) fn of(listen: SocketAddr) -> anyhow::Result<Self> {
+    /// The API that listens at `listen`. Nothing that it answers is used before it has said that it belongs to `network`.
+    pub(super) fn of(listen: SocketAddr, network: Option<NetworkId>) -> anyhow::Result<Self> {
         if listen.port() == 0 {
             bail!("api.listen has port 0, so each run of the node has another port; give it a fixed one");
         }
@@ -42,7 +53,22 @@ impl NodeApi {
         };
         // A proxy of the environment is not meant for the node next door.
         let client = Client::builder().no_proxy().timeout(TIME_LIMIT).build()?;
-        Ok(Self { address: SocketAddr::new(ip, listen.port()), client })
+        Ok(Self { address: SocketAddr::new(ip, listen.port()), client, network, is_checked: OnceCell::new() })
+    }
+
+    /// Two networks on one machine are mixed up easily: a home whose `api.listen` names another network's node would show, sign
+    /// and pay by that network's ledger.
+    async fn check_network(&self) -> anyhow::Result<()> {
+        let Some(network) = self.network else { return Ok(()) };
+        let Belonging { network_id } = self.exchange(self.client.get(self.url("status"))).await?;
+        let address = self.address;
+        ensure!(
+            network_id == network,
+            "the node that answers at {address} (api.listen) belongs to the network {network_id}, and this home's genesis is of \
+             {network}: it is another network's node. Name the home that belongs to it with --home, or set api.listen of this \
+             home's configuration to the address of its own node"
+        );
+        Ok(())
     }
 
     fn url(&self, path: &str) -> String {
@@ -54,6 +80,11 @@ impl NodeApi {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        self.is_checked.get_or_try_init(|| self.check_network()).await?;
+        self.exchange(request).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let address = self.address;
         let mut answer = match request.send().await {
             Ok(answer) => answer,

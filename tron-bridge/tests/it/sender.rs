@@ -170,17 +170,38 @@ async fn a_refused_broadcast_ends_it_and_a_busy_node_does_not() {
 #[tokio::test]
 async fn what_was_not_included_in_time_expired_or_is_unknown() {
     let expired =
-        network(|request| (request.path == "/walletsolidity/getblock").then(|| Answer::json(&block(1_020)))).await;
+        network(|request| (request.path == "/walletsolidity/getblock").then(|| Answer::json(&block(1_030)))).await;
     let (dropped, key) = (client(&[&expired]), key());
     let error = Sender::new(&dropped, &key).call(account(7), vec![1], &OPTIONS, WAIT).await.unwrap_err();
     assert!(matches!(error, SendError::Expired { .. }), "{error}");
-    // One block earlier it could still come.
+    // One block earlier the receipt may come from a node that is some blocks behind the one that told the head.
     let pending =
-        network(|request| (request.path == "/walletsolidity/getblock").then(|| Answer::json(&block(1_019)))).await;
+        network(|request| (request.path == "/walletsolidity/getblock").then(|| Answer::json(&block(1_029)))).await;
     let waiting = client(&[&pending]);
     let wait = Duration::from_secs(2);
     let error = Sender::new(&waiting, &key).call(account(7), vec![1], &OPTIONS, wait).await.unwrap_err();
-    assert!(matches!(error, SendError::TimedOut { waited, .. } if waited == wait), "{error}");
+    assert!(matches!(error, SendError::TimedOut { waited, last: None, .. } if waited == wait), "{error}");
+}
+
+#[tokio::test]
+async fn a_receipt_that_cannot_be_read_leaves_the_transaction_named() {
+    let with = async |answer: fn() -> Answer| {
+        let is_receipt = |request: &Request| request.path == "/walletsolidity/gettransactioninfobyid";
+        let server = network(move |request| is_receipt(request).then(answer)).await;
+        let (client, key) = (client(&[&server]), key());
+        let wait = Duration::from_secs(2);
+        let error = Sender::new(&client, &key).call(account(7), vec![1], &OPTIONS, wait).await.unwrap_err();
+        assert!(error.to_string().contains(&sent(&server).1.to_string()), "{error}");
+        error
+    };
+    // What may pass is waited for; the last answer is told.
+    let error = with(|| Answer::Ok("<html>busy</html>".into())).await;
+    assert!(
+        matches!(&error, SendError::TimedOut { last: Some(last), .. } if last.to_string().contains("busy")),
+        "{error}"
+    );
+    let error = with(|| Answer::Status(404, "", "gone".into())).await;
+    assert!(matches!(&error, SendError::Unclear { source, .. } if source.to_string().contains("404")), "{error}");
 }
 
 #[tokio::test]

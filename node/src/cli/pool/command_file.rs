@@ -256,7 +256,7 @@ pub(super) async fn submit(path: &Path, confirm: &ConfirmArgs, context: &Context
     if !confirm.confirm(&text)? {
         return done(confirm, &file, true, None);
     }
-    let height = hand_in(&node, &ledger, &file).await?;
+    let height = hand_in(&node, &ledger, &file, Some(path)).await?;
     done(confirm, &file, false, Some(height))
 }
 

@@ -1,6 +1,6 @@
 //! Commands of a pool: signed here, and sent at once or put into a file for others to sign.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::command_file::{CommandFile, Signers};
 use crate::api::model::{HoldView, PoolView};
-use crate::cli::act::{ConfirmArgs, say};
+use crate::cli::act::{ConfirmArgs, Interrupt, say};
 use crate::cli::node_api::NodeApi;
 use crate::cli::place::{HomeLedger, now_s};
 use crate::cli::values::{IdPrefix, duration_of, usdt_of};
@@ -217,7 +217,7 @@ impl ProposeArgs {
                 done(&self.confirm, &command, false, None)
             }
             None => {
-                let height = hand_in(&node, &ledger, &command).await?;
+                let height = hand_in(&node, &ledger, &command, None).await?;
                 done(&self.confirm, &command, false, Some(height))
             }
         }
@@ -249,17 +249,51 @@ fn check_order(view: &PoolView) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hands a command in and waits until a block holds it; returns that block's height.
-pub(super) async fn hand_in(node: &NodeApi, ledger: &HomeLedger, command: &CommandFile) -> anyhow::Result<u64> {
+/// Hands a command in and waits until a block holds it; returns that block's height. `file` is where the command is kept, if it
+/// is.
+pub(super) async fn hand_in(
+    node: &NodeApi,
+    ledger: &HomeLedger,
+    command: &CommandFile,
+    file: Option<&Path>,
+) -> anyhow::Result<u64> {
     let signed = command.signed();
-    let PoolCommand { pool, number, until, .. } = signed.record;
+    let PoolCommand { number, until, .. } = signed.record;
+    let mut interrupt = Interrupt::listen()?;
     node.submit(&signed).await?;
     say(&format!("command {number} is on its way; waiting for a block that holds it"))?;
+    let open = || {
+        let look = match file {
+            Some(file) => {
+                format!("`lucid pool submit-command --file {}` asks again and sends nothing twice", file.display())
+            }
+            None => {
+                "`lucid pool show` says how many commands there were and what is in force; look before you make it anew"
+                    .to_owned()
+            }
+        };
+        let until = values::when(until.get() / 1_000, now_s());
+        format!("command {number} was handed in, nothing takes it back, and a block may hold it until {until}: {look}")
+    };
+    tokio::select! {
+        held = wait_for_block(node, ledger, &signed.record, &open) => held,
+        interrupted = interrupt.wait() => Err(interrupted.context(open())),
+    }
+}
+
+/// Waits until a block holds the command. `open` says what to do if that is not known in the end.
+async fn wait_for_block(
+    node: &NodeApi,
+    ledger: &HomeLedger,
+    command: &PoolCommand,
+    open: &impl Fn() -> String,
+) -> anyhow::Result<u64> {
+    let PoolCommand { pool, number, until, .. } = *command;
     let patience = ledger.policy().epoch().saturating_mul(PATIENCE_EPOCHS);
     let deadline = Instant::now() + patience;
     loop {
-        if node.pool(&pool).await?.commands >= number {
-            return held_in(node, &signed.record).await?.ok_or_else(|| anyhow!(displaced(number)));
+        if node.pool(&pool).await.with_context(open)?.commands >= number {
+            return held_in(node, command).await.with_context(open)?.ok_or_else(|| anyhow!(displaced(number)));
         }
         let is_over = until.get() / 1_000 < now_s();
         if is_over {
@@ -268,12 +302,7 @@ pub(super) async fn hand_in(node: &NodeApi, ledger: &HomeLedger, command: &Comma
             );
         }
         if Instant::now() >= deadline {
-            bail!(
-                "no block holds command {number} after {}; it may still come until {}: `lucid pool show` says how many commands \
-                 there were",
-                duration_of(patience.as_secs()),
-                values::when(until.get() / 1_000, now_s())
-            );
+            return Err(anyhow!("no block holds it after {}", duration_of(patience.as_secs())).context(open()));
         }
         sleep(POLL).await;
     }

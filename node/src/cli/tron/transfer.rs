@@ -11,6 +11,7 @@ use lucid_types::id::PayoutAddress;
 use lucid_types::time::UnixMillis;
 use serde_json::json;
 
+use crate::cli::keys::KeyArgs;
 use crate::cli::{Json, output, values};
 
 const EXAMPLE: &str = "\
@@ -51,12 +52,15 @@ pub(in crate::cli) struct BuildTransfer {
     /// When it claims to be made, in milliseconds since 1970
     #[arg(long, value_name = "MS")]
     timestamp: u64,
-    /// The owner's permission to act under: 0 owner, from 2 on an active one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    permission_id: u32,
-    /// A key to sign with: 64 hex digits in a file of mode 0600
+    /// The owner's permission to act under: 0 owner, from 2 on an active one [default: 0, and --key-file must be the owner's own key]
+    #[arg(long, value_name = "N")]
+    permission_id: Option<u32>,
+    /// A key to sign with: a file of mode 0600 with 64 hex digits, or an age keystore
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Read the keystore's passphrase from a file of mode 0600 instead of the terminal
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
 }
@@ -81,6 +85,11 @@ fn check(args: &BuildTransfer) -> anyhow::Result<()> {
     }
     ensure!(args.amount_micro > 0, "--amount-micro 0: a transfer of nothing costs energy and pays nobody");
     ensure!(
+        args.permission_id != Some(1),
+        "--permission-id 1 is the permission of a block producer, under which nothing is transferred: 0 is the owner permission, \
+         from 2 on an active one"
+    );
+    ensure!(
         args.expiration > args.timestamp,
         "--expiration {} is not after --timestamp {}: no block could include the transfer",
         args.expiration,
@@ -89,14 +98,31 @@ fn check(args: &BuildTransfer) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The key to sign with. The network takes a signature of another key than the owner's only if the owner's permission names it,
+/// and nobody is asked here: whoever means that says which permission.
+fn key(args: &BuildTransfer) -> anyhow::Result<Option<TronKey>> {
+    let Some(path) = &args.key_file else { return Ok(None) };
+    let key = KeyArgs::new(path.clone(), args.passphrase_file.clone()).load()?;
+    let address = key.address();
+    ensure!(
+        args.permission_id.is_some() || address == args.owner,
+        "--key-file is the key of {address}, and --owner is {}: nothing was signed, because the network refuses another's signature. \
+         Give the owner's key; or, if the owner's account has given {address} a permission, say which with --permission-id (0 is \
+         the owner permission, from 2 on an active one)",
+        args.owner
+    );
+    Ok(Some(key))
+}
+
 pub(super) fn build_transfer(args: &BuildTransfer) -> anyhow::Result<()> {
     check(args)?;
+    let key = key(args)?;
     let call = TransferCall {
         owner: args.owner,
         token: args.contract,
         to: args.to,
         amount: MicroUsdt::new(args.amount_micro),
-        permission_id: args.permission_id,
+        permission_id: args.permission_id.unwrap_or_default(),
         ref_block_bytes: args.ref_block_bytes,
         ref_block_hash: args.ref_block_hash,
         timestamp: UnixMillis::new(args.timestamp),
@@ -104,8 +130,8 @@ pub(super) fn build_transfer(args: &BuildTransfer) -> anyhow::Result<()> {
         fee_limit: Sun::new(args.fee_limit),
     };
     let transfer = call.build().context("the transfer cannot be built")?;
-    let sign = |path: &PathBuf| anyhow::Ok(TronKey::load(path)?.sign_transaction(&transfer)?);
-    let signature = args.key_file.as_ref().map(sign).transpose().context("the transfer cannot be signed")?;
+    let signature =
+        key.map(|key| key.sign_transaction(&transfer)).transpose().context("the transfer cannot be signed")?;
     let raw_data = hex::encode(transfer.raw_data());
     if args.json.json {
         let mut answer = json!({ "raw_data_hex": raw_data, "tx_id": transfer.tx_id() });

@@ -1,6 +1,9 @@
 //! Rules that a vault must meet beside those that its code enforces.
 
+use anyhow::Context as _;
+use lucid_tron_bridge::client::Client;
 use lucid_types::genesis::SignerSet;
+use lucid_types::id::PayoutAddress;
 use lucid_types::policy::Policy;
 
 /// Seconds in a day.
@@ -29,6 +32,27 @@ pub(super) fn pause_warning(signers: &SignerSet) -> Option<String> {
             k.saturating_sub(1)
         )
     })
+}
+
+/// Those of the signers that are contracts. A contract has no key, so it never signs.
+pub(super) async fn contracts(client: &Client, signers: &SignerSet) -> anyhow::Result<Vec<PayoutAddress>> {
+    let mut found = Vec::new();
+    for address in signers.members.iter().map(|signer| signer.key_address) {
+        let code = client.code_hash(&address).await;
+        if code.with_context(|| format!("cannot see whether the signer {address} is a contract"))?.is_some() {
+            found.push(address);
+        }
+    }
+    Ok(found)
+}
+
+/// What to say of signers that are contracts.
+pub(super) fn can_never_sign(contracts: &[PayoutAddress]) -> String {
+    let list = contracts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "--signer {list}: a contract is there, which has no key and can never sign. Give the address of the signer's own key, as \
+         `lucid signer init` or `lucid tron key show` prints it"
+    )
 }
 
 #[cfg(test)]

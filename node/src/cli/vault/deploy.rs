@@ -1,7 +1,8 @@
 //! `lucid vault deploy`.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
+use lucid_tron_bridge::client::ClientError;
 use lucid_tron_bridge::vault::{Creation, code_hash, creation_code};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
@@ -9,8 +10,8 @@ use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::payout::VaultLimits;
 use serde_json::json;
 
-use super::check::{least_delay, pause_warning};
-use crate::cli::act::{Act, SendArgs, Step};
+use super::check::{can_never_sign, contracts, least_delay, pause_warning};
+use crate::cli::act::{Act, Open, SendArgs, Step, say};
 use crate::cli::place::{Net, PlaceArgs};
 use crate::cli::values::{self, SignerArg, duration_of, usdt_of, when};
 use crate::cli::{Context, output};
@@ -80,6 +81,8 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
     let owner = key.address();
     let plan = plan(args, &net, &owner)?;
     check_previous(args, &net, &plan.token).await?;
+    let no_keys = contracts(&net.client, &plan.signers).await?;
+    ensure!(no_keys.is_empty(), "{}", can_never_sign(&no_keys));
     let Plan { token, signers, limits, delay } = &plan;
     let previous = args.previous;
     let creation =
@@ -89,8 +92,21 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
     if signers.by_key(&owner).is_some() {
         act.warnings.push(format!("the owner {owner} is a signer too: both powers hang on one key"));
     }
-    act.warnings.extend(token_warnings(&net, token, &owner).await);
-    let Some(done) = args.send.carry_out(&net, &key, act).await? else { return Ok(()) };
+    act.warnings.extend(token_warnings(&net, token, &owner).await?);
+    let done = match args.send.carry_out(&net, &key, act).await {
+        Ok(Some(done)) => done,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            // Everything that the vault is needed with, should it come to be: nothing else on this machine has it.
+            if let Some(vault) = error.downcast_ref::<Open>().and_then(|open| open.deploys) {
+                say(&format!(
+                    "\nIf the deployment is included, this holds:\n{}",
+                    next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers)
+                ))?;
+            }
+            return Err(error);
+        }
+    };
     let vault = done.deployed.context("the deployment names no contract")?;
     let found = net.client.code_hash(&vault).await?;
     ensure!(found == Some(code_hash()), "the code at {vault} is not what was deployed; do not use it");
@@ -104,7 +120,18 @@ fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<P
     let token = args.token.or(net.usdt);
     let token = token.with_context(|| format!("say which token on {}: --token ADDRESS", net.network))?;
     if let Some(usdt) = net.usdt.filter(|usdt| *usdt != token) {
-        ensure!(net.is_local(), "--token {token} is not the USDT of {}, which is {usdt}", net.network);
+        bail!(
+            "--token {token} is not the USDT of {}, which is {usdt}: the pool's nodes pay in nothing else, and a vault's token can \
+             never be changed. Leave --token out{}",
+            net.network,
+            // Only a local network's genesis says which token that is; without one nobody does.
+            if net.is_local() {
+                ". If the vault is for another network, whose genesis is not written yet, leave --home and LUCID_HOME out, and \
+                 say where TRON is with --tron and --network"
+            } else {
+                ""
+            }
+        );
     }
     // Without a node a signer gets one that nobody has: what signs counts here.
     let member = |signer: &SignerArg| {
@@ -113,7 +140,7 @@ fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<P
         TreasurySigner { node: signer.node.unwrap_or(NodeId::from_bytes(nobody)), key_address: signer.key_address }
     };
     let signers = SignerSet { era: 1, threshold: args.threshold, members: args.signers.iter().map(member).collect() };
-    signers.check().map_err(|problem| anyhow::anyhow!("--signer, --threshold: {problem}"))?;
+    signers.check().map_err(|problem| anyhow!("--signer, --threshold: {problem}"))?;
     let taken = [Some(token), args.previous].into_iter().flatten().find(|address| signers.by_key(address).is_some());
     if let Some(address) = taken {
         bail!("--signer {address} is a contract, which cannot sign");
@@ -165,15 +192,23 @@ async fn check_previous(args: &DeployArgs, net: &Net, token: &PayoutAddress) -> 
     Ok(())
 }
 
-async fn token_warnings(net: &Net, token: &PayoutAddress, owner: &PayoutAddress) -> Option<String> {
-    match net.client.token_flags(token, owner).await {
-        Ok(flags) if flags.fee => {
-            Some(format!("the token {token} takes a fee from every transfer; signers will not sign"))
+/// Refuses what is no token, or another than USDT: its flags tell the pushers whether they can pay.
+async fn token_warnings(net: &Net, token: &PayoutAddress, owner: &PayoutAddress) -> anyhow::Result<Option<String>> {
+    let flags = match net.client.token_flags(token, owner).await {
+        Err(
+            error @ (ClientError::Refused { .. } | ClientError::Reverted { .. } | ClientError::OtherContract { .. }),
+        ) => {
+            return Err(anyhow!(error).context(format!(
+                "--token {token} does not answer like USDT does, and a vault's token can never be changed; compare the address"
+            )));
         }
-        Ok(flags) if flags.paused => Some(format!("the token {token} is paused now")),
-        Ok(_) => None,
-        Err(error) => Some(format!("{token} does not answer like USDT does ({error}); is it the right token?")),
-    }
+        other => other?,
+    };
+    Ok(if flags.fee {
+        Some(format!("the token {token} takes a fee from every transfer; signers will not sign"))
+    } else {
+        flags.paused.then(|| format!("the token {token} is paused now"))
+    })
 }
 
 fn act(args: &DeployArgs, net: &Net, creation: &Creation<'_>) -> Act {

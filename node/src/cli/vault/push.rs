@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use futures::StreamExt;
 use futures::stream;
 use lucid_consensus::ledger::settle::is_due;
+use lucid_tron_bridge::client::TransactionInfo;
 use lucid_tron_bridge::sender::{Plan, SendOptions, Sender};
 use lucid_tron_bridge::vault::{self, VaultSnapshot};
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::payout_tree::OwedAccount;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::open::{Opened, VaultArgs};
-use crate::cli::act::{SendArgs, explained, plan_json, say, warn};
+use crate::cli::act::{Interrupt, Open, SendArgs, after_sending, explained, plan_json, say, warn};
 use crate::cli::ledger::Ledger;
 use crate::cli::tron::events;
 use crate::cli::values::{check_recipient, trx_of, usdt_of};
@@ -95,16 +97,37 @@ pub(super) async fn push(args: &PushArgs, context: &Context) -> anyhow::Result<(
         trx_of(cost),
         trx_of(max)
     );
+    let mut interrupt = Interrupt::listen()?;
     say("sending; waiting until the batches are solidified, about a minute on public networks")?;
+    let stop = CancellationToken::new();
     let sent = stream::iter(jobs).map(async |job| {
         let outcome = match &job.plan {
-            Ok(plan) => Some(sender.send(plan, PATIENCE).await.map_err(explained)),
+            Ok(plan) => Some(send(&sender, plan, &stop).await),
             Err(_) => None,
         };
         (job, outcome)
     });
-    let sent = sent.buffered(AT_ONCE).collect::<Vec<_>>().await;
+    let mut sent = std::pin::pin!(sent.buffered(AT_ONCE).collect::<Vec<_>>());
+    let sent = tokio::select! {
+        sent = &mut sent => sent,
+        interrupted = interrupt.wait() => {
+            say(&format!("{interrupted:#}"))?;
+            stop.cancel();
+            sent.await
+        }
+    };
     finish(args, &opened, &ledger, sent)
+}
+
+/// Sends a batch and waits until it is solidified, or until it is told to stop.
+async fn send(sender: &Sender<'_>, plan: &Plan, stop: &CancellationToken) -> anyhow::Result<TransactionInfo> {
+    ensure!(!stop.is_cancelled(), "it was not sent, because the command was interrupted before");
+    let tx_id = plan.transaction.tx_id();
+    say(&format!("sending {tx_id}"))?;
+    tokio::select! {
+        sent = sender.send(plan, PATIENCE) => sent.map_err(|error| after_sending(error, plan)),
+        () = stop.cancelled() => Err(anyhow!(Open::of(plan, tx_id))),
+    }
 }
 
 /// The ledger whose root is posted.
@@ -246,11 +269,16 @@ fn shown(opened: &Opened, ledger: &Ledger, jobs: &[Job], cost: Sun) -> String {
     format!("{lines}\n{}", output::table(["from leaf", "accounts", "amount", "energy", "costs about"], &rows))
 }
 
-type Outcome = Option<anyhow::Result<lucid_tron_bridge::client::TransactionInfo>>;
+type Outcome = Option<anyhow::Result<TransactionInfo>>;
 
 fn finish(args: &PushArgs, opened: &Opened, ledger: &Ledger, jobs: Vec<(Job, Outcome)>) -> anyhow::Result<()> {
     let (n, is_dry_run) = (jobs.len(), args.send.confirm.dry_run);
-    let failed = jobs.iter().filter(|(job, outcome)| job.plan.is_err() || matches!(outcome, Some(Err(_)))).count();
+    let error_of = |(job, outcome): &(Job, Outcome)| -> Option<bool> {
+        let error = job.plan.as_ref().err().or(outcome.as_ref().and_then(|outcome| outcome.as_ref().err()))?;
+        Some(error.downcast_ref::<Open>().is_some())
+    };
+    let failed = jobs.iter().filter_map(error_of).filter(|is_open| !is_open).count();
+    let open = jobs.iter().filter_map(error_of).filter(|is_open| *is_open).count();
     if args.send.confirm.json.json {
         let job = |(Job { batch, plan }, outcome): &(Job, Outcome)| {
             let error = plan.as_ref().err().or(outcome.as_ref().and_then(|outcome| outcome.as_ref().err()));
@@ -275,11 +303,20 @@ fn finish(args: &PushArgs, opened: &Opened, ledger: &Ledger, jobs: Vec<(Job, Out
         for (_, outcome) in &jobs {
             match outcome {
                 Some(Ok(info)) => output::print(&format!("\n{}", output::pairs(&crate::cli::act::receipt(info))))?,
+                Some(Err(error)) if error.downcast_ref::<Open>().is_some() => {
+                    say(&format!("a batch is open: {error:#}"))?
+                }
                 Some(Err(error)) => say(&format!("a batch failed: {error:#}"))?,
                 None => {}
             }
         }
     }
+    ensure!(
+        open == 0,
+        "{open} of {n} batches were sent, and whether they pay is open{}. Nothing was lost: nobody is paid twice, whatever comes of \
+         them. Push again when no block can include them any more",
+        if failed > 0 { format!("; {failed} failed or were not sent") } else { String::new() }
+    );
     ensure!(
         failed == 0,
         "{failed} of {n} batches {}",

@@ -17,6 +17,7 @@ use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
 use serde_json::{Value, json};
 
+use super::check::contracts;
 use super::open::{Opened, VaultArgs};
 use crate::api::model::PoolView;
 use crate::cli::act::warn;
@@ -86,7 +87,13 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
     let gas = gas(&opened, &view, &prices).await?;
     let vault = VaultState::new(&snapshot, need.amount.saturating_add(need.fees), opened.now_s());
     let per_day = Sun::new(u64::from(context.configuration()?.config.bridge.max_trx_per_day).saturating_mul(SUN));
-    let notes = notes(&need, &gas, per_day, view.suspended_from, &vault);
+    let mut notes = notes(&need, &gas, per_day, view.suspended_from, &vault);
+    let no_keys = contracts(&opened.net.client, &view.vault.signers).await?;
+    notes.extend(no_keys.iter().map(|address| {
+        format!(
+            "the treasury signer {address} is a contract and can never sign; `lucid vault rotate propose` replaces it"
+        )
+    }));
     warn(&opened.net.warnings)?;
     if args.json.json {
         return output::json(&json(&opened, &need, &gas, per_day, &vault, &notes));

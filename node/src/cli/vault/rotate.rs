@@ -1,19 +1,20 @@
 //! `lucid vault rotate`: other signers. First the ledger takes the command, then the contract, with signatures of the signers that
 //! are replaced.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, signers_digest};
 use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::payout::PoolChange;
 use serde_json::json;
 
-use super::check::pause_warning;
+use super::check::{can_never_sign, contracts, pause_warning};
 use super::open::{VaultArgs, quorum};
 use super::post::enough;
 use crate::api::model::{ChangeView, SignatureRequest, TermsView};
 use crate::cli::Context;
 use crate::cli::act::{Act, SendArgs, Step, say};
+use crate::cli::place::PlaceArgs;
 use crate::cli::pool::propose::{Pool, ProposeArgs};
 use crate::cli::values;
 
@@ -43,6 +44,8 @@ pub(in crate::cli) struct ProposeRotation {
     #[arg(long, value_name = "K")]
     threshold: u8,
     #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
     propose: ProposeArgs,
 }
 
@@ -62,7 +65,7 @@ pub(in crate::cli) async fn rotate(action: RotateAction, context: &Context) -> a
 }
 
 async fn propose(args: ProposeRotation, context: &Context) -> anyhow::Result<()> {
-    let ProposeRotation { signers, threshold, propose } = args;
+    let ProposeRotation { signers, threshold, place, propose } = args;
     let pool = Pool::open(&propose.pool, context).await?;
     let vault = &pool.view.vault;
     let next = SignerSet { era: vault.signers.era.saturating_add(1), threshold, members: signers };
@@ -71,6 +74,10 @@ async fn propose(args: ProposeRotation, context: &Context) -> anyhow::Result<()>
         next.members != vault.signers.members || threshold != vault.signers.threshold,
         "these are the signers in force"
     );
+    // Neither the ledger nor the vault's contract refuses it, and what a block holds cannot be taken back.
+    let net = place.connect(context).await.context("whether a new signer is a contract must be seen on the chain")?;
+    let no_keys = contracts(&net.client, &next).await?;
+    ensure!(no_keys.is_empty(), "{}", can_never_sign(&no_keys));
     if let Some(warning) = pause_warning(&next) {
         say(&format!("warning: {warning}"))?;
     }
@@ -93,6 +100,14 @@ async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
     let list = opened.net.node(context)?.signatures(&view.pool, SignatureRequest::Signers { nonce }).await?;
     let digest = signers_digest(&opened.net.domain(opened.vault), by.era, nonce, &next);
     let signatures = enough(&list, &digest)?;
+    let no_keys = contracts(&opened.net.client, &next).await?;
+    ensure!(
+        next.members.len().saturating_sub(no_keys.len()) >= usize::from(next.threshold),
+        "of the new signers, {} are contracts and can never sign: too few are left for {}, so the vault would never get a root, \
+         other signers, or other limits again. Nothing was sent; get the money out with `lucid vault withdraw`",
+        no_keys.len(),
+        quorum(&next)
+    );
     let mut facts = vec![
         ("changes the signers of", opened.vault.to_string()),
         ("on", opened.net.network.clone()),
@@ -110,6 +125,11 @@ async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {
     let step = Step::Call { contract: opened.vault, data: vault::set_signers(&next, &signatures) };
     let mut act = Act::new(step, facts, data);
     act.usual_trx = 200;
+    act.warnings.extend(
+        no_keys
+            .iter()
+            .map(|address| format!("the new signer {address} is a contract: it can never sign; replace it next")),
+    );
     act.warnings.push("the posted root is void then; the newest one is signed and posted again by the leader, or with `lucid vault post`".to_owned());
     args.send.carry_out(&opened.net, &key, act).await.map(|_| ())
 }

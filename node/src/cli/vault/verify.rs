@@ -11,7 +11,7 @@ use lucid_types::payout::VaultLimits;
 use serde::Serialize;
 use serde_json::json;
 
-use super::check::{least_delay, pause_warning, settlement_s};
+use super::check::{contracts, least_delay, pause_warning, settlement_s};
 use super::open::{Opened, VaultArgs, quorum};
 use crate::cli::act::warn;
 use crate::cli::values::{self, SignerArg, duration_of, usdt_of, when};
@@ -276,6 +276,14 @@ async fn signers(args: &VerifyArgs, opened: &Opened, expected: &Expected, report
             is_seated,
             found,
             format!("it should have seat {index}; compare the lists and their order"),
+        );
+    }
+    for address in contracts(&opened.net.client, set).await? {
+        report.is(
+            "signer's key",
+            false,
+            format!("{address} is a contract"),
+            "it has no key and can never sign; if k others are left, replace it with `lucid vault rotate`",
         );
     }
     others(args, opened, set, report).await
