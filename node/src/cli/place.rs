@@ -120,6 +120,11 @@ pub(super) struct HomeLedger {
 
 impl HomeLedger {
     pub(super) fn open(home: Home) -> anyhow::Result<Self> {
+        ensure!(
+            home.root().exists(),
+            "there is no home at {}: name the home of a node of the pool's network with --home DIR",
+            home.root().display()
+        );
         let genesis = home.load_genesis()?.genesis;
         let network = Network::new(genesis).context("the genesis cannot be used")?;
         Ok(Self { home, network })

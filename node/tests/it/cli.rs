@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 use serde_json::Value;
@@ -415,6 +417,53 @@ fn a_transfer_that_cannot_be_built_says_why() {
     let args: Vec<&str> = ["tron", "build-transfer"].into_iter().chain(good.iter().flatten().copied()).collect();
     let args: Vec<&str> = args.into_iter().chain(["--key-file", key.to_str().unwrap()]).collect();
     assert!(failure(&lucid(&folder.home(), &args), 1).contains("missing"));
+}
+
+/// A signature of another's key is of use only under a permission that the owner gave it, so that is said or refused.
+#[test]
+fn a_transfer_is_signed_by_the_owners_key_unless_a_permission_is_named() {
+    let folder = Folder::new();
+    let file = |name: &str, content: &str| {
+        let path = folder.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let key = TronKey::generate().unwrap();
+    let (plain, store) = (folder.0.path().join("plain.key"), folder.0.path().join("store.age"));
+    key.save_new(&plain).unwrap();
+    keystore::create(&store, &key, SecretString::from("correct horse")).unwrap();
+    let (plain, store) = (plain.to_str().unwrap(), store.to_str().unwrap());
+    let (right, wrong) = (file("right", "correct horse\n"), file("wrong", "battery staple\n"));
+    let usdt = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
+    let (own, other) = (key.address().to_string(), TronKey::generate().unwrap().address().to_string());
+    let build = |owner: &str, more: &[&str]| {
+        let mut args = vec!["tron", "build-transfer", "--json", "--owner", owner, "--to", usdt, "--contract", usdt];
+        args.extend(["--amount-micro", "1", "--fee-limit", "1", "--expiration", "2", "--timestamp", "1"]);
+        args.extend(["--ref-block-bytes", "0001", "--ref-block-hash", "0001020304050607"]);
+        args.extend(more);
+        lucid(&folder.home(), &args)
+    };
+    let signature = |built: Output| json(&built)["signature"].as_str().unwrap().to_owned();
+    // A keystore signs what the plain file signs.
+    let by_plain = signature(build(&own, &["--key-file", plain]));
+    assert_eq!(signature(build(&own, &["--key-file", store, "--passphrase-file", &right])), by_plain);
+    assert_eq!(signature(build(&own, &["--key-file", plain, "--permission-id", "0"])), by_plain);
+    let error = failure(&build(&own, &["--key-file", store, "--passphrase-file", &wrong]), 1);
+    assert!(error.contains("--key-file") && error.contains("does not open the keystore"), "{error}");
+    let error = failure(&build(&own, &["--passphrase-file", &right]), 2);
+    assert!(error.contains("--key-file"), "{error}");
+    for file in [&["--key-file", plain][..], &["--key-file", store, "--passphrase-file", &right]] {
+        let error = failure(&build(&other, file), 1);
+        for told in [&own, &other, "nothing was signed", "--permission-id"] {
+            assert!(error.contains(told), "{told}: {error}");
+        }
+        for permission in ["0", "2"] {
+            signature(build(&other, &[file, &["--permission-id", permission]].concat()));
+        }
+    }
+    let error = failure(&build(&own, &["--key-file", plain, "--permission-id", "1"]), 1);
+    assert!(error.contains("block producer"), "{error}");
 }
 
 /// What `lucid vault root` says is what a script that shares nothing with this code computes from the specification.

@@ -291,6 +291,47 @@ fn home(folder: &Path, seed: u8, genesis: &Genesis) -> String {
 }
 
 #[test]
+fn a_node_of_another_network_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let genesis = pool_genesis();
+    let (own, other) = (genesis.network_id().to_string(), "ab".repeat(32));
+    let home = home(folder.path(), 1, &genesis);
+    // Whatever it is asked, it says whose node it is.
+    let node = Provider::new("200 OK", json!({ "network_id": other }).to_string());
+    let at = format!("api.listen={}", node.address);
+    for command in [
+        &["status"][..],
+        &["peers"],
+        &["scores"],
+        &["block", "list"],
+        &["epoch", "list"],
+        &["payout", "list"],
+        &["payout", "show", "abcd"],
+        &["payout", "export", "--format", "csv"],
+        &["pool", "show"],
+        &["pool", "suspend", "--yes"],
+        &["vault", "limits", "propose", "--cap", "5", "--yes", "--file", "/nonexistent/limits.json"],
+    ] {
+        let output = lucid(&[command, &["--home", &home, "--set", &at]].concat());
+        refused(&output, 1, &[&own, &other, "another network's node", "--home", "api.listen"]);
+        assert!(output.stdout.is_empty(), "{command:?}");
+    }
+    let asked = node.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|line| line.contains("GET /api/v1/status ")), "{asked:?}");
+    // A node of the own network is asked what it was meant to be asked.
+    let node = Provider::new("200 OK", json!({ "network_id": own }).to_string());
+    let at = format!("api.listen={}", node.address);
+    refused(&lucid(&["peers", "--home", &home, "--set", &at]), 1, &["another answer than this version expects"]);
+    assert_eq!(node.asked().len(), 2);
+    // Who has no home is told that one is needed.
+    refused(
+        &lucid(&["pool", "show", "--home", "/nonexistent/home"]),
+        1,
+        &["no home at /nonexistent/home", "--home DIR"],
+    );
+}
+
+#[test]
 fn commands_are_signed_offline_by_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let genesis = pool_genesis();

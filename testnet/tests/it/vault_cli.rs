@@ -1,5 +1,6 @@
 //! `lucid vault`, `payout`, `pool` and `tron` as their users run them: the real executable against real processes.
 
+mod interrupted;
 mod life;
 mod network;
 mod refusals;

@@ -128,10 +128,16 @@ pub(super) async fn balance(args: &BalanceArgs, context: &Context) -> anyhow::Re
     let (account, resources) =
         futures::try_join!(net.client.account(&args.address), net.client.resources(&args.address))?;
     let token = args.token.or(net.usdt);
-    let has = match &token {
-        Some(token) => Some(net.client.token_balance(token, &args.address).await?),
-        None => None,
-    };
+    let has =
+        match &token {
+            Some(token) => {
+                let balance = net.client.token_balance(token, &args.address).await;
+                Some(balance.with_context(|| {
+                    format!("{token} on {} is no token that can be read; compare --token", net.network)
+                })?)
+            }
+            None => None,
+        };
     warn(&net.warnings)?;
     if args.json.json {
         return output::json(&json!({

@@ -27,7 +27,7 @@ pub(super) fn pause_warning(signers: &SignerSet) -> Option<String> {
     let others = n.saturating_sub(k.saturating_sub(1));
     (n < best).then(|| {
         format!(
-            "with {k} of {n} signers, the owner and {} of them can pause the vault for ever: the other {others} are too few to \
+            "with {k} of {n} signers, the owner and {} of them can pause the vault for ever: {others} others are too few to \
              end a pause. Take {best} signers",
             k.saturating_sub(1)
         )

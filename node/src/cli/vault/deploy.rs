@@ -118,7 +118,9 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
 
 fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<Plan> {
     let token = args.token.or(net.usdt);
-    let token = token.with_context(|| format!("say which token on {}: --token ADDRESS", net.network))?;
+    let token = token.with_context(|| {
+        format!("say which token on {}: --token ADDRESS, the `usdt` of the network's genesis", net.network)
+    })?;
     if let Some(usdt) = net.usdt.filter(|usdt| *usdt != token) {
         bail!(
             "--token {token} is not the USDT of {}, which is {usdt}: the pool's nodes pay in nothing else, and a vault's token can \

@@ -128,10 +128,24 @@ impl Opened {
         Some((id, self.net.ledger.as_ref()?.network.pool(id)?))
     }
 
+    /// The pool whose vault that is, which only a home's genesis says.
+    pub(in crate::cli) fn known_pool(&self) -> anyhow::Result<PoolId> {
+        if let Some(id) = self.pool {
+            return Ok(id);
+        }
+        let pools = self.net.ledger()?.network.pools();
+        let known = pools.map(|(_, pool)| format!("{} of the pool {}", pool.vault.address, pool.name));
+        bail!(
+            "{} is the vault of no pool of the home's network, which has: {}. Leave --vault out, or name the home of a node of the \
+             pool's network with --home",
+            self.vault,
+            known.collect::<Vec<_>>().join(", ")
+        )
+    }
+
     /// The pool as the home's node has it, which must run.
     pub(in crate::cli) async fn pool_view(&self, context: &Context) -> anyhow::Result<PoolView> {
-        let id = self.pool.with_context(|| format!("the home's network has no pool with the vault {}", self.vault))?;
-        self.net.node(context)?.pool(&id).await
+        self.net.node(context)?.pool(&self.known_pool()?).await
     }
 
     /// The vault as the ledger has it: as the running node says, or the genesis. And which of them it was.

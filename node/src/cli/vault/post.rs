@@ -28,7 +28,7 @@ pub(super) async fn post(args: &PostArgs, context: &Context) -> anyhow::Result<(
     let key = args.send.key.load()?;
     let opened = args.vault.open(context).await?;
     opened.check_code().await?;
-    let pool = opened.pool.context("the vault is of no pool of the home's network; its roots are not known here")?;
+    let pool = opened.known_pool()?;
     let node = opened.net.node(context)?;
     let root = node.ledger(&pool, None).await?.settlement_root().context("the node's payout root is incomplete")?;
     ensure!(root.vault == opened.vault, "the newest payout root is for the vault {}", root.vault);

@@ -69,7 +69,7 @@ impl World {
     }
 
     /// Posts a root over these accounts and returns a file with its ledger.
-    fn post(&self, settlement: u64, accounts: &[OwedAccount]) -> String {
+    pub(super) fn post(&self, settlement: u64, accounts: &[OwedAccount]) -> String {
         let tree = PayoutTree::new(accounts).unwrap();
         let total = MicroUsdt::sum(accounts.iter().map(|account| account.owed)).unwrap();
         let vault: PayoutAddress = self.vault.parse().unwrap();
@@ -109,7 +109,7 @@ impl World {
     }
 }
 
-fn account(n: u8, to: PayoutAddress, usdt: u64) -> OwedAccount {
+pub(super) fn account(n: u8, to: PayoutAddress, usdt: u64) -> OwedAccount {
     OwedAccount { id: AccountId::from_bytes([n; 32]), to, owed: MicroUsdt::new(usdt * 1_000_000) }
 }
 
@@ -145,6 +145,18 @@ fn deploying_says_what_it_does_and_does_it_when_told_so() {
     let plan = answer(&with("3", &[1, 2, 3, 4], &["--dry-run", "--json"]));
     assert!(text(&plan, "/warnings/0").contains("pause the vault for ever"), "{plan}");
 
+    // Any contract: USDT itself would be told apart by its address.
+    let contract = answer(&with("2", &[1, 2, 3], &["--yes", "--json"]));
+    let contract = text(&contract, "/plan/deploys").to_owned();
+    let before = trx(&net, net.address(OWNER));
+    for token in [&contract, &signer(4)] {
+        let deploy =
+            ["vault", "deploy", "--key-file", &owner, "--token", token, "--cap", "5", "--threshold", "1", "--yes"];
+        refused(
+            &net.run(&[&deploy[..], &["--signer", &signer(1)]].concat()),
+            &[token, "does not answer like USDT does"],
+        );
+    }
     for (threshold, signers, more, told) in [
         ("1", &[1, 2, 3][..], &["--yes"][..], &["threshold 1 of 3"][..]),
         ("2", &[1, 1, 3], &["--yes"], &["listed twice"]),
@@ -153,6 +165,7 @@ fn deploying_says_what_it_does_and_does_it_when_told_so() {
         ("2", &[1, 2, 3], &["--yes", "--push-fee", "500"], &["--push-fee must be less than --cap"]),
         ("2", &[1, 2, 3], &["--yes", "--max-trx", "100"], &["raise --max-trx", "Nothing was sent"]),
         ("2", &[1, 2, 3], &["--yes", "--previous", net.address(0)], &["cannot be read as a vault"]),
+        ("3", &[1, 2, 3], &["--yes", "--signer", &contract], &[&contract, "has no key and can never sign"]),
         // Nobody is at a terminal.
         ("2", &[1, 2, 3], &[], &["--yes", "nothing was done"]),
     ] {
