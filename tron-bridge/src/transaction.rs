@@ -22,7 +22,7 @@ use lucid_tron_types::proto::{
 const SIGNATURE_BYTES: usize = 67;
 
 /// Bytes that java-tron counts for the result, which is not there yet.
-const RESULT_BYTES: usize = 64;
+pub(crate) const RESULT_BYTES: usize = 64;
 
 /// Most of its own energy that a contract's deployer would pay for a call. The callers pay all of it, so it has no effect; the
 /// protocol wants it positive.

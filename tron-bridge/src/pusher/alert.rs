@@ -172,6 +172,13 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Whether there is one for each account, transaction or signer.
+    const fn is_single(&self) -> bool {
+        matches!(self, Self::SetAside(_) | Self::Rejected(_) | Self::Signer(_))
+    }
+}
+
 impl Alert {
     pub(super) const fn key(&self) -> Key {
         match self {
@@ -307,8 +314,10 @@ fn describe(flags: &TokenFlags) -> String {
     words.join(", ")
 }
 
-/// The most alerts that are kept: what concerns every account is known after some of them.
-const MAX_ALERTS: usize = 100;
+/// The most alerts of single accounts, transactions and signers that are kept: what concerns all of them is known after some. Of
+/// the others there is at most one of a kind, and none of them is ever left out: that keys were stolen must not go under in
+/// accounts that cannot be paid.
+const MAX_SINGLE: usize = 100;
 
 /// The alerts in force.
 #[derive(Debug, Default)]
@@ -327,7 +336,7 @@ impl Alerts {
             *old = alert;
             return None;
         }
-        if self.0.len() >= MAX_ALERTS {
+        if key.is_single() && self.0.iter().filter(|alert| alert.key().is_single()).count() >= MAX_SINGLE {
             return None;
         }
         self.0.push(alert.clone());
@@ -336,5 +345,30 @@ impl Alerts {
 
     pub(super) fn clear(&mut self, over: impl Fn(&Key) -> bool) {
         self.0.retain(|alert| !over(&alert.key()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_cannot_be_paid_hide_no_theft() {
+        let mut alerts = Alerts::default();
+        let aside = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            let (account, to) = (AccountId::from_bytes(id), PayoutAddress::from_hash20([1; 20]));
+            Alert::SetAside { account, to, problem: String::new() }
+        };
+        let told = (0..1_000).filter(|n| alerts.raise(aside(*n)).is_some()).count();
+        assert_eq!((told, alerts.as_slice().len()), (MAX_SINGLE, MAX_SINGLE));
+        let root = PayoutRoot::from_bytes([2; 32]);
+        let foreign = Alert::ForeignRoot { settlement: 1, root, total: MicroUsdt::new(1), allowed: None };
+        assert_eq!(alerts.raise(foreign.clone()), Some(foreign.clone()));
+        assert_eq!(alerts.raise(foreign.clone()), None, "it is told once");
+        assert!(alerts.raise(Alert::Closed).is_some());
+        alerts.clear(|key| matches!(key, Key::SetAside(_)));
+        assert_eq!(alerts.as_slice(), [foreign, Alert::Closed]);
     }
 }

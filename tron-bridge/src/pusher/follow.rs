@@ -6,7 +6,7 @@ use lucid_types::time::UnixMillis;
 use super::alert::{Alert, Key};
 use super::transaction::{State, Tries};
 use super::types::{
-    Effect, Estimated, InFlight, JobId, Lookup, Outcome, Receipt, Report, Spent, TransactionStatus, Work,
+    Effect, Estimated, HeadView, InFlight, JobId, Lookup, Outcome, Receipt, Report, Spent, TransactionStatus, Work,
 };
 use super::{Job, Pusher};
 use crate::client::{Answer, BroadcastOutcome};
@@ -39,13 +39,9 @@ impl Pusher {
         let (Some(head), Some(job)) = (&self.views.head, self.jobs.get(&id)) else { return };
         let units = energy.saturating_mul(11).div_ceil(10);
         let fee = Sun::new(units.saturating_mul(head.energy_price.get()));
-        let with_bytes = |fee: Sun, job: &Job| {
-            let bytes = u64::try_from(job.bytes()).unwrap_or(u64::MAX);
-            fee.saturating_add(Sun::new(bytes.saturating_mul(head.byte_price.get())))
-        };
-        let needs = with_bytes(fee, job);
+        let needs = with_bytes(head, fee, job);
         let open = self.jobs.values().filter(|job| job.reserved() > Sun::ZERO);
-        let reserved = open.fold(Sun::ZERO, |sum, job| sum.saturating_add(with_bytes(job.reserved(), job)));
+        let reserved = open.fold(Sun::ZERO, |sum, job| sum.saturating_add(with_bytes(head, job.reserved(), job)));
         let (gas, max_fee, max) = (head.gas, self.config.max_fee, self.config.max_per_day);
         if fee > max_fee {
             let work = self.jobs.remove(&id).map(|job| job.work);
@@ -186,7 +182,10 @@ impl Pusher {
 
     fn on_included(&mut self, now: UnixMillis, id: JobId, receipt: Receipt, out: &mut Vec<Effect>) {
         let Receipt { block_time, fee, outcome } = receipt.clone();
-        let spent = Spent { at: now, fee };
+        // One that claims to have cost more than it can is a liar's, and would use up the day's budget.
+        let reserved = self.views.head.as_ref().zip(self.jobs.get(&id));
+        let most = reserved.map(|(head, job)| with_bytes(head, job.reserved(), job));
+        let spent = Spent { at: now, fee: most.map_or(fee, |most| fee.min(most)) };
         let Some(sending) = self.jobs.get_mut(&id).and_then(Job::sending_mut) else { return };
         let sent_at = sending.sent_at.unwrap_or(now);
         sending.included = Some((receipt, spent));
@@ -233,6 +232,12 @@ impl Pusher {
         }
         self.stir(self.now);
     }
+}
+
+/// The most that a transaction costs with this fee limit: energy is burnt up to it, and bandwidth beside it.
+fn with_bytes(head: &HeadView, fee: Sun, job: &Job) -> Sun {
+    let bytes = u64::try_from(job.bytes()).unwrap_or(u64::MAX);
+    fee.saturating_add(Sun::new(bytes.saturating_mul(head.byte_price.get())))
 }
 
 fn words(answer: &Answer) -> String {

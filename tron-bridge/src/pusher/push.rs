@@ -133,8 +133,9 @@ impl Pusher {
         let left = snapshot.left_of_total().min(snapshot.left_of_cap(seconds(head.time))).min(snapshot.funds);
         let room = left.saturating_sub(unseen_amount).saturating_sub(unseen_fees);
         let fees = allowance.saturating_sub(unseen_fees);
-        // A part is worth a transaction if it could be a payout of its own.
-        let least_part = (n_unseen == 0).then(|| self.config.threshold.max(MicroUsdt::new(1)));
+        // A part is worth a transaction if it could be a payout of its own, or if it is all that a period lets out: with a cap
+        // below the threshold nobody would ever be paid.
+        let least_part = (n_unseen == 0).then(|| self.config.threshold.min(snapshot.limits.cap).max(MicroUsdt::new(1)));
         Bounds { max_items: self.max_items, max_ranges, room, push_fee, fees, least_part }
     }
 

@@ -6,6 +6,7 @@ use lucid_types::time::UnixMillis;
 
 use super::config::{Timing, backoff};
 use super::types::{Effect, InFlight, JobId, Receipt, Spent, Work};
+use crate::transaction::RESULT_BYTES;
 
 /// How often an estimate or a preparation is asked for before the transaction is given up.
 const MAX_TRIES: u32 = 5;
@@ -150,7 +151,8 @@ impl Job {
 
     /// Bytes of bandwidth that it takes, about.
     pub(super) fn bytes(&self) -> usize {
-        self.sending().map_or(self.data.len().saturating_add(300), |sending| sending.stored.bytes.len())
+        let bytes = self.sending().map(|sending| sending.stored.bytes.len().saturating_add(RESULT_BYTES));
+        bytes.unwrap_or(self.data.len().saturating_add(300))
     }
 
     /// Does what is due.

@@ -1,7 +1,10 @@
 //! A command that ends while its transaction is out, by Ctrl-C or by a provider that does not say what became of it, names the
 //! transaction and says how to look it up: nothing of it may be lost.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
 
 use lucid_types::id::TxId;
 use nix::sys::signal::{Signal, kill};
@@ -42,13 +45,16 @@ fn before(world: &World) -> Proxy {
     proxy
 }
 
-/// Withholds receipts until the network has taken `n` transactions and their receipts were asked for.
-fn wait_for_receipts(proxy: &Proxy, n: usize) {
-    let asked = |proxy: &Proxy| {
-        let ids = proxy.notes().into_iter().filter(|note| note.request.is_for_receipt());
-        ids.map(|note| note.request.body["value"].to_string()).collect::<std::collections::BTreeSet<_>>().len()
-    };
-    proxy.until("receipts are asked for", |note| (note.request.is_for_receipt() && asked(proxy) >= n).then_some(()));
+/// Waits until the receipts of `n` transactions were asked for since then.
+fn wait_for_receipts(proxy: &Proxy, since: Instant, n: usize) {
+    let seen = RefCell::new(BTreeSet::new());
+    proxy.until("receipts are asked for", |note| {
+        let mut seen = seen.borrow_mut();
+        if note.at >= since && note.request.is_for_receipt() {
+            seen.insert(note.request.body["value"].to_string());
+        }
+        (seen.len() >= n).then_some(())
+    });
 }
 
 fn is_broadcast(request: &Request) -> bool {
@@ -66,25 +72,13 @@ fn a_command_that_is_interrupted_names_its_transaction() {
     let proxy = before(&world);
     proxy.rule(|request| if request.is_for_receipt() { Deed::Hold } else { Deed::Pass });
     let close = ["vault", "close", "--vault", &world.vault, "--key-file", &world.owner];
-    for (signal, name, act) in [
-        (Signal::SIGINT, "Ctrl-C", &close[..]),
-        (
-            Signal::SIGTERM,
-            "SIGTERM",
-            &{
-                let mut deploy =
-                    vec!["vault", "deploy", "--key-file", &world.owner, "--token", &world.net.usdt, "--cap", "500"];
-                deploy.extend(["--threshold", "1", "--signer", somebody(7).to_string().leak(), "--settlement", "60s"]);
-                deploy
-            }[..],
-        ),
-    ] {
-        proxy.rule(|request| if request.is_for_receipt() { Deed::Hold } else { Deed::Pass });
-        let n = proxy.notes().iter().filter(|note| note.request.is_for_receipt()).count();
+    let signer = somebody(7).to_string();
+    let mut deploy = vec!["vault", "deploy", "--key-file", &world.owner, "--token", &world.net.usdt, "--cap", "500"];
+    deploy.extend(["--threshold", "1", "--signer", &signer, "--settlement", "60s"]);
+    for (signal, name, act) in [(Signal::SIGINT, "Ctrl-C", &close[..]), (Signal::SIGTERM, "SIGTERM", &deploy)] {
+        let since = Instant::now();
         let child = start(&proxy, act);
-        while proxy.notes().iter().filter(|note| note.request.is_for_receipt()).count() == n {
-            std::thread::yield_now();
-        }
+        wait_for_receipts(&proxy, since, 1);
         let said = refused(&interrupt(child, signal), &[name, "before you try again"]);
         let [id] = ids_after(&said, "`lucid tron tx ")[..] else { panic!("{said}") };
         assert_eq!(ids_after(&said, "sending "), [id]);
@@ -124,8 +118,9 @@ fn an_interrupted_push_tells_of_every_batch() {
     let proxy = before(&world);
     proxy.rule(|request| if request.is_for_receipt() { Deed::Hold } else { Deed::Pass });
     let push = ["vault", "push", "--vault", vault, "--file", &ledger, "--all", "--key-file", &holder];
+    let since = Instant::now();
     let child = start(&proxy, &push);
-    wait_for_receipts(&proxy, 4);
+    wait_for_receipts(&proxy, since, 4);
     let output = interrupt(child, Signal::SIGINT);
     let told = ["Ctrl-C", "4 of 5 batches were sent", "1 failed or were not sent", "nobody is paid twice"];
     let said = refused(&output, &told);

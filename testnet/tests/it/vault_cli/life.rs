@@ -134,7 +134,6 @@ fn deploying_says_what_it_does_and_does_it_when_told_so() {
         arguments.extend(more);
         net.run(&arguments)
     };
-    let before = trx(&net, net.address(OWNER));
     let plan = answer(&with("2", &[1, 2, 3], &["--dry-run", "--json"]));
     assert_eq!((&plan["dry_run"], &plan["receipt"]), (&json!(true), &Value::Null));
     assert!(plan["plan"]["energy"].as_u64().unwrap() > 2_000_000, "{plan}");

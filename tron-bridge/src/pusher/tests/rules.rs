@@ -425,6 +425,16 @@ fn an_account_larger_than_the_cap_is_paid_in_parts() {
 }
 
 #[test]
+fn a_cap_below_the_threshold_pays_in_parts_of_the_cap() {
+    let (mut world, mut nodes) = alone(&due(2));
+    world.changes.push(|vault| vault.state.limits.cap = usdt(THRESHOLD / 4));
+    world.make_block();
+    run_until_paid(&mut world, &mut nodes);
+    assert!(world.outcomes(gas_address(0)).iter().all(|outcome| *outcome == Outcome::Success));
+    assert!(world.now - START > 60 * MINUTE, "parts of 250 in periods of 10 minutes");
+}
+
+#[test]
 fn an_empty_vault_is_told_and_paid_from_once_it_is_filled() {
     let (mut world, mut nodes) = alone(&due(6));
     world.changes.push(|vault| vault.state.funds = usdt(3_100));
@@ -481,6 +491,22 @@ fn a_receipt_from_after_the_expiration_is_not_believed() {
     run_for(&mut world, &mut nodes, 5 * MINUTE);
     assert!(world.open(THRESHOLD).is_empty());
     assert_eq!((nodes[0].pusher.phase(), nodes[0].pusher.n_transactions()), (Phase::Idle, 0));
+}
+
+#[test]
+fn a_receipt_with_an_impossible_fee_does_not_use_up_the_day() {
+    let (mut world, mut nodes) = alone(&due(100));
+    while nodes[0].disk.stored.is_empty() {
+        run_for(&mut world, &mut nodes, SECOND / 10);
+    }
+    let id = nodes[0].disk.stored.values().map(|stored| stored.id).next().unwrap();
+    // The block that will include it is told of by a liar.
+    let block_time = UnixMillis::new(world.next_block());
+    let receipt = Receipt { block_time, fee: Sun::new(1 << 60), outcome: Outcome::Success };
+    nodes[0].feed(&mut world, Input::Receipt { id, found: Lookup::Included(receipt) });
+    let seconds = run_until_paid(&mut world, &mut nodes);
+    assert!(seconds < 60 * 60, "{seconds}");
+    assert!(nodes[0].disk.spent.iter().all(|spent| spent.fee < Sun::new(200_000_000)), "{:?}", nodes[0].disk.spent);
 }
 
 #[test]
