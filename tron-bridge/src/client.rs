@@ -342,8 +342,12 @@ impl Client {
             transport::check_is_json(&endpoint.label, BROADCAST, body)?;
             broadcast::judge(&endpoint.label, BROADCAST, body, &id)
         };
-        let answers = self.0.ask_all(call, &judge).await?;
-        answers.into_iter().min().ok_or(ClientError::NoEndpoint)
+        let (answers, unclear) = self.0.ask_all(call, &judge).await?;
+        match (answers.into_iter().min(), unclear) {
+            // What one refuses, another may have taken: whoever believed the refusal would send a second one.
+            (Some(BroadcastOutcome::Rebuild(_) | BroadcastOutcome::Bug(_)), Some(error)) => Err(error),
+            (best, _) => best.ok_or(ClientError::NoEndpoint),
+        }
     }
 
     async fn info(&self, path: &'static str, id: &TxId) -> Result<Option<TransactionInfo>, ClientError> {

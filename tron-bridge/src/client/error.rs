@@ -206,6 +206,17 @@ impl ClientError {
         }
     }
 
+    /// Whether the endpoint may have done what it was asked although it did not say so: its answer broke off or came too late, or
+    /// a gateway gave up waiting for it.
+    pub(super) fn may_have_worked(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => !source.is_connect(),
+            Self::Status { status, .. } => *status >= 500,
+            Self::Shape { .. } => true,
+            _ => false,
+        }
+    }
+
     /// How long the endpoint asks to be left alone.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

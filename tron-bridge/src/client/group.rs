@@ -102,12 +102,13 @@ impl Group {
         Err(worst.unwrap_or(ClientError::NoEndpoint))
     }
 
-    /// Asks every endpoint that is worth asking, at once and once, and returns the answers, of which there is at least one.
+    /// Asks every endpoint that is worth asking, at once and once, and returns the answers, of which there is at least one, with an
+    /// error of an endpoint that may have done what it was asked all the same.
     pub(super) async fn ask_all<T>(
         &self,
         call: Call<'_>,
         read: &impl Fn(&Endpoint, &[u8]) -> Result<T, ClientError>,
-    ) -> Result<Vec<T>, ClientError> {
+    ) -> Result<(Vec<T>, Option<ClientError>), ClientError> {
         let (mut ready, mut resting, mut worst) = (Vec::new(), Vec::new(), None);
         for endpoint in &self.endpoints {
             match endpoint.advice(Instant::now()) {
@@ -118,14 +119,19 @@ impl Group {
         }
         let endpoints = if ready.is_empty() { resting } else { ready };
         let asked = endpoints.into_iter().map(|endpoint| noted(endpoint, self.ask_one(endpoint, call, read)));
-        let mut answers = Vec::new();
+        let (mut answers, mut unclear) = (Vec::new(), None);
         for answer in join_all(asked).await {
             match answer {
                 Ok(answer) => answers.push(answer),
+                Err(error) if error.may_have_worked() => keep_worst(&mut unclear, error),
                 Err(error) => keep_worst(&mut worst, error),
             }
         }
-        if answers.is_empty() { Err(worst.unwrap_or(ClientError::NoEndpoint)) } else { Ok(answers) }
+        if answers.is_empty() {
+            Err(unclear.or(worst).unwrap_or(ClientError::NoEndpoint))
+        } else {
+            Ok((answers, unclear))
+        }
     }
 
     async fn ask_one<T>(

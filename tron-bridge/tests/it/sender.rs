@@ -168,6 +168,26 @@ async fn a_refused_broadcast_ends_it_and_a_busy_node_does_not() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_not_believed_while_another_endpoint_may_have_taken_it() {
+    // It takes the transaction, and its answer is lost.
+    let taker = network(|request| match request.path.as_str() {
+        "/wallet/broadcasthex" => Some(Answer::Hangup),
+        _ => receipt(request, &json!({ "receipt": { "result": "SUCCESS" } })),
+    })
+    .await;
+    let refuser = network(|request| {
+        let answer = json!({ "result": false, "code": "TAPOS_ERROR", "message": "" });
+        (request.path == "/wallet/broadcasthex").then(|| Answer::json(&answer))
+    })
+    .await;
+    let (both, alone, key) = (client(&[&taker, &refuser]), client(&[&refuser]), key());
+    let info = Sender::new(&both, &key).call(account(7), vec![1], &OPTIONS, WAIT).await.unwrap();
+    assert_eq!((info.id, refuser.count("/wallet/broadcasthex")), (sent(&taker).1, 1));
+    let error = Sender::new(&alone, &key).call(account(7), vec![1], &OPTIONS, WAIT).await.unwrap_err();
+    assert!(matches!(error, SendError::Refused { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn what_was_not_included_in_time_expired_or_is_unknown() {
     let expired =
         network(|request| (request.path == "/walletsolidity/getblock").then(|| Answer::json(&block(1_030)))).await;
