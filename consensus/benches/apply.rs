@@ -93,7 +93,7 @@ impl Fixture {
     }
 
     fn certificate(&self) -> Certificate {
-        let Block { height, .. } = self.block;
+        let height = self.block.header.height;
         let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(self.block.hash()) };
         let sign = |i| key(i).sign_vote(self.network.id(), vote).into_inner();
         let mut signatures: Vec<_> = (0..VALIDATORS).map(sign).map(|v: Signed<Vote>| (v.signer, v.signature)).collect();
@@ -128,7 +128,7 @@ fn blocks(c: &mut Criterion) {
 fn certificates(c: &mut Criterion) {
     let fixture = Fixture::before(1);
     let (network, certificate) = (*fixture.network.id(), fixture.certificate());
-    let set = fixture.network.validators(fixture.block.height);
+    let set = fixture.network.validators(fixture.block.header.height);
     let mut group = c.benchmark_group("certificate");
     let signing = SigningKey::from_bytes(key(0).seed());
     let message = [3; 94];

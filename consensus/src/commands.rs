@@ -40,6 +40,11 @@ impl PendingCommands {
         true
     }
 
+    /// Whether a pool's command of this number waits.
+    pub fn has(&self, pool: &PoolId, number: u64) -> bool {
+        self.0.contains_key(&(*pool, number))
+    }
+
     /// Those that the next block, of this time, may carry, in its order. The pools take turns at being looked at first, so that
     /// none takes the room of a block for ever.
     pub fn applicable(&self, network: &Network, state: &State, time: UnixMillis) -> Vec<MultiSigned<PoolCommand>> {

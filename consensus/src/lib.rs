@@ -12,6 +12,7 @@
 //! order in which the shell must carry them out. What makes it safe to crash anywhere is that order: whatever must be
 //! durable stands before whatever leaves the node.
 
+pub mod admission;
 pub mod commands;
 pub mod engine;
 pub mod ledger;

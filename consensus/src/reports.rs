@@ -48,6 +48,16 @@ impl Reports {
         wanted
     }
 
+    /// Whether a validator's commitment waits.
+    pub fn has_commitment(&self, epoch: Epoch, validator: &NodeId) -> bool {
+        self.commitments.contains_key(&(epoch, *validator))
+    }
+
+    /// Whether a validator's reveal waits.
+    pub fn has_reveal(&self, epoch: Epoch, validator: &NodeId) -> bool {
+        self.reveals.contains_key(&(epoch, *validator))
+    }
+
     /// All commitments by epoch and validator.
     pub fn commitments(&self) -> impl Iterator<Item = &Verified<Signed<ReportCommitment>>> {
         self.commitments.values()

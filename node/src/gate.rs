@@ -4,29 +4,29 @@
 //! height window, known signer, duplicates, and last the signature. Runs on the mesh's gate threads, never in its
 //! event loop.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use lucid_consensus::ledger::command::check_authority;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::admission::{Refusal, View, parse};
+use lucid_consensus::engine::MAX_ROUNDS_AHEAD;
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::RoundMessage;
-use lucid_consensus::reports::{awaits_commitment, awaits_reveal};
+use lucid_consensus::replica::Input;
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
-use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::codec::encode;
 use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout::PoolCommand;
-use lucid_types::report::ReportCommitment;
-use lucid_types::report::Reveal;
+use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
-use lucid_types::sync::{Liveness, LivenessMessage};
+use lucid_types::sync::LivenessMessage;
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{ConsensusMessage, Proposal};
+use lucid_types::vote::{ConsensusMessage, VoteKind};
 use tokio::sync::watch;
+
+use Refusal::{Ignore, Reject};
 
 use crate::chain::head::Head;
 use crate::clock::Clock;
@@ -37,20 +37,14 @@ use crate::probe::{AttestationTable, Recorded};
 pub enum Passed {
     /// A worker's attestation; the table has it already.
     Attestation(Verified<Signed<ResourceAttestation>>),
-    /// A validator's commitment.
-    Commitment(Verified<Signed<ReportCommitment>>),
-    /// A validator's reveal.
-    Reveal(Verified<Signed<Reveal>>),
-    /// A vote, a proposal, or a wake.
-    Round(RoundMessage),
-    /// A repetition.
-    Liveness(Verified<Signed<LivenessMessage>>),
-    /// A proposed block.
-    Body(Verified<Block>),
-    /// Proof of a decision.
-    Certificate(Verified<Certificate>),
-    /// A pool's command.
-    Command(Verified<MultiSigned<PoolCommand>>),
+    /// Something for the chain.
+    Chain(Box<Input>),
+}
+
+impl Passed {
+    fn chain(input: Input) -> Self {
+        Self::Chain(Box::new(input))
+    }
 }
 
 /// The gate of one node.
@@ -58,19 +52,19 @@ pub struct NodeGate {
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
     attestations: Arc<AttestationTable>,
-    /// Height of the newest block.
-    tip: Arc<AtomicU64>,
-    /// The newest state, for what pools have commanded.
+    /// The newest state.
     head: watch::Receiver<Head>,
     seen: Mutex<Seen>,
 }
 
-/// What has been taken from validators; bounded by validators times open epochs. Only what passed leaves a trace: what
-/// is refused can keep nothing out.
+/// What has been taken from validators; bounded by validators times open epochs and times rounds. Only what was verified leaves a
+/// trace: what is refused can keep nothing out.
 #[derive(Default)]
 struct Seen {
-    reports: BTreeSet<(Epoch, &'static str, NodeId)>,
-    liveness: BTreeMap<NodeId, u64>,
+    reports: BTreeSet<ReportKey>,
+    /// What validators have sent of the heights under way.
+    rounds: BTreeMap<(Height, NodeId), Sent>,
+    repetitions: BTreeMap<NodeId, Repetitions>,
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
     certified: BTreeSet<Height>,
@@ -78,37 +72,118 @@ struct Seen {
     commands: BTreeSet<CommandKey>,
 }
 
+/// What a validator has sent of a height.
+#[derive(Default)]
+struct Sent {
+    newest_round: u32,
+    /// The hashes of what it said in a step of a round, signatures left out: its key makes any number of them for one record.
+    said: BTreeMap<(u32, Step), Vec<Hash>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Wake,
+    Propose,
+    Prevote,
+    Precommit,
+}
+
+/// Different messages of a validator for one step: the second proves that it lies.
+const OF_A_STEP: usize = 2;
+
+/// A validator's repetitions: the newest number, which of the 64 up to it have come, and how many it may send.
+#[derive(Default)]
+struct Repetitions {
+    newest: u64,
+    come: u64,
+    /// The time at which those that have come would have been sent at the steady rate.
+    paid_until: UnixMillis,
+}
+
+/// Repetitions of a validator at a steady rate, and how far it may be ahead of that.
+const REPETITION_INTERVAL: Duration = Duration::from_millis(125);
+const REPETITION_BURST: Duration = Duration::from_secs(4);
+
+impl Repetitions {
+    /// Those of one peer may be judged in another order than they came.
+    fn is_new(&self, sequence: u64) -> bool {
+        match self.newest.checked_sub(sequence) {
+            Some(back) => back < 64 && self.come & (1 << back) == 0,
+            None => true,
+        }
+    }
+
+    /// Whether it is within the rate, and noted then.
+    fn note(&mut self, now: UnixMillis, sequence: u64) -> bool {
+        let latest = now.after(REPETITION_BURST);
+        // Later still it can only be after the clock was set back.
+        let paid_until =
+            if self.paid_until > latest.after(REPETITION_INTERVAL) { now } else { self.paid_until.max(now) };
+        if paid_until > latest {
+            return false;
+        }
+        self.paid_until = paid_until.after(REPETITION_INTERVAL);
+        if let Some(ahead) = sequence.checked_sub(self.newest) {
+            self.come = u32::try_from(ahead).ok().and_then(|ahead| self.come.checked_shl(ahead)).unwrap_or(0);
+            self.newest = sequence;
+        }
+        self.come |= 1 << (self.newest - sequence).min(63);
+        true
+    }
+}
+
+/// An epoch's commitment or reveal of a validator.
+type ReportKey = (Epoch, &'static str, NodeId);
+
 /// A command of a pool: its number, the era of the signers who may sign it, its hash, and until when it is good. Signatures do
 /// not count: who leaves some out or adds some makes no other command.
 type CommandKey = (PoolId, u64, u32, Hash, UnixMillis);
 
-/// How far the number of a command may be ahead of the pool's newest.
-const COMMANDS_AHEAD: u64 = 8;
 /// Different commands that may have the same number: an owner may think again.
 const COMMANDS_OF_A_NUMBER: usize = 4;
 
-/// Why a message does not pass, and whether its sender is to blame.
-enum Refusal {
-    Ignore(&'static str),
-    Reject(&'static str),
+impl Seen {
+    /// The highest round of a height that more than a third of the power have reached: at least one honest validator has.
+    fn round_of_a_third(&self, view: &View<'_>, height: Height) -> u32 {
+        let set = view.network.validators(height);
+        let of_height = (height, NodeId::from_bytes([0; 32]))..=(height, NodeId::from_bytes([0xff; 32]));
+        let reached = self.rounds.range(of_height).map(|((_, node), sent)| (sent.newest_round, set.power(node)));
+        let mut reached: Vec<_> = reached.collect();
+        reached.sort_unstable_by_key(|(round, _)| Reverse(*round));
+        let mut power = 0;
+        let third = reached.into_iter().find(|(_, of_one)| {
+            power += of_one;
+            set.is_third(power)
+        });
+        third.map_or(0, |(round, _)| round)
+    }
 }
 
-use Refusal::{Ignore, Reject};
+/// What a message of a round says, and who says it.
+struct Said {
+    signer: NodeId,
+    height: Height,
+    round: u32,
+    step: Step,
+    hash: Hash,
+}
+
+impl Said {
+    fn of<T: SignedRecord>(signed: &Signed<T>, height: Height, round: u32, step: Step) -> Self {
+        let hash = Hash::from_bytes(*blake3::hash(&encode(&signed.record)).as_bytes());
+        Self { signer: signed.signer, height, round, step, hash }
+    }
+}
 
 impl NodeGate {
-    /// A gate; `tip` is kept up to date by the chain.
+    /// A gate that judges by the newest state.
     pub fn new(
         network: Arc<Network>,
         clock: Arc<dyn Clock>,
         attestations: Arc<AttestationTable>,
-        tip: Arc<AtomicU64>,
         head: watch::Receiver<Head>,
     ) -> Self {
-        Self { network, clock, attestations, tip, head, seen: Mutex::default() }
-    }
-
-    fn tip(&self) -> u64 {
-        self.tip.load(Ordering::Acquire)
+        Self { network, clock, attestations, head, seen: Mutex::default() }
     }
 
     /// The clock's epoch, and one more for peers whose clock is ahead.
@@ -116,7 +191,7 @@ impl NodeGate {
         self.network.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
     }
 
-    fn attestation(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+    fn attestation(&self, bytes: &[u8]) -> Result<Verified<Signed<ResourceAttestation>>, Refusal> {
         let signed: Signed<ResourceAttestation> = parse(bytes)?;
         let refuse = |recorded| match recorded {
             Recorded::New => Ok(()),
@@ -129,147 +204,123 @@ impl NodeGate {
             return Err(Ignore("future"));
         }
         refuse(self.attestations.check(&signed.signer, &signed.record))?;
-        let verified = self.verify(signed)?;
+        let verified = signed.verify(self.network.id()).map_err(|_| Reject("signature"))?;
         refuse(self.attestations.record(&verified))?;
-        Ok(Passed::Attestation(verified))
+        Ok(verified)
     }
 
-    /// Window, membership and duplicates of what validators send for an epoch.
-    fn report<T: SignedRecord>(
+    /// Duplicates, and the rules of what validators send for an epoch.
+    fn report<T>(
         &self,
-        kind: &'static str,
-        epoch: Epoch,
-        is_awaited: fn(&Network, &State, (Epoch, NodeId)) -> bool,
-        signed: Signed<T>,
-    ) -> Result<Verified<Signed<T>>, Refusal> {
-        let state = Arc::clone(&self.head.borrow().state);
-        // A peer may have closed the open epoch already.
-        if epoch > state.closed.next() {
-            return Err(Ignore("future"));
-        }
-        self.member(&signed.signer)?;
-        let key = (epoch, kind, signed.signer);
+        view: &View<'_>,
+        key: ReportKey,
+        admitted: impl FnOnce(&View<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         if self.seen(|seen| seen.reports.contains(&key)) {
             return Err(Ignore("duplicate"));
         }
-        if !is_awaited(&self.network, &state, (epoch, signed.signer)) {
-            return Err(Ignore(if epoch > state.closed { "future" } else { "stale" }));
-        }
-        let verified = self.verify(signed)?;
-        let oldest = state.final_through();
+        let admitted = admitted(view)?;
+        let oldest = view.state.final_through();
         self.seen(|seen| {
             seen.reports.retain(|(epoch, _, _)| *epoch > oldest);
             seen.reports.insert(key);
         });
-        Ok(verified)
+        Ok(admitted)
     }
 
-    fn round_message(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
-        Ok(Passed::Round(match parse::<ConsensusMessage>(bytes)? {
+    fn round_message(&self, view: &View<'_>, from: NodeId, bytes: &[u8]) -> Result<Input, Refusal> {
+        let arrived = self.clock.now();
+        match parse::<ConsensusMessage>(bytes)? {
             ConsensusMessage::Proposal(proposal) => {
-                self.height(proposal.record.height, 2)?;
-                self.member(&proposal.signer)?;
-                let Proposal { height, round, pol_round, .. } = proposal.record;
-                if pol_round.is_some_and(|pol| pol >= round) {
-                    return Err(Reject("proof-of-lock"));
-                }
-                if self.network.validators(height).proposer(height, round).node != proposal.signer {
-                    return Err(Reject("proposer"));
-                }
-                RoundMessage::Proposal(self.verify(proposal)?)
+                let record = proposal.proposal.record;
+                let said = Said::of(&proposal.proposal, record.height, record.round, Step::Propose);
+                let admit = || view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived });
+                self.once(view, said, admit)
             }
             ConsensusMessage::Vote(vote) => {
-                self.height(vote.record.height, 2)?;
-                self.member(&vote.signer)?;
-                RoundMessage::Vote(self.verify(vote)?)
+                let step = match vote.record.kind {
+                    VoteKind::Prevote => Step::Prevote,
+                    VoteKind::Precommit => Step::Precommit,
+                };
+                let said = Said::of(&vote, vote.record.height, vote.record.round, step);
+                self.once(view, said, || view.vote(vote).map(Input::Vote))
             }
             ConsensusMessage::Wake(wake) => {
-                self.height(wake.record.height, 2)?;
-                self.member(&wake.signer)?;
-                RoundMessage::Wake(self.verify(wake)?)
+                let said = Said::of(&wake, wake.record.height, 0, Step::Wake);
+                self.once(view, said, || view.wake(wake).map(Input::Wake))
             }
-        }))
+        }
     }
 
-    fn liveness(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
-        let signed: Signed<LivenessMessage> = parse(bytes)?;
-        let height = match &signed.record.item {
-            Liveness::Vote(vote) => vote.record.height,
-            Liveness::Polka(certificate) => certificate.height,
-            Liveness::Round(certificate) => certificate.height,
-        };
-        self.height(height, 1)?;
-        self.member(&signed.signer)?;
-        let (signer, sequence) = (signed.signer, signed.record.sequence);
-        if self.seen(|seen| seen.liveness.get(&signer).is_some_and(|last| sequence <= *last)) {
-            return Err(Ignore("duplicate"));
-        }
-        let verified = self.verify(signed)?;
-        // The engine checks certificates itself, but would keep a vote for later unchecked.
-        if let Liveness::Vote(vote) = &verified.record.item {
-            self.member(&vote.signer)?;
-            vote.check(self.network.id()).map_err(|_| Reject("signature"))?;
-        }
-        self.seen(|seen| {
-            let last = seen.liveness.entry(signer).or_default();
-            *last = sequence.max(*last);
+    /// A message of a round, if its signer has not said it yet, nor too much: whatever passes is forwarded by everybody.
+    fn once(
+        &self,
+        view: &View<'_>,
+        said: Said,
+        admit: impl FnOnce() -> Result<Input, Refusal>,
+    ) -> Result<Input, Refusal> {
+        let Said { signer, height, round, step, hash } = said;
+        let before = self.seen(|seen| {
+            let sent = seen.rounds.get(&(height, signer));
+            let of_step = sent.and_then(|sent| sent.said.get(&(round, step)));
+            of_step.map(|of_step| (of_step.contains(&hash), of_step.len()))
         });
-        Ok(Passed::Liveness(verified))
-    }
-
-    fn body(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
-        let block: Block = parse(bytes)?;
-        self.height(block.height, 2)?;
-        self.member(&block.proposer)?;
-        let block = block.verify(self.network.id()).map_err(|_| Reject("signature"))?;
-        Ok(Passed::Body(block))
-    }
-
-    fn certificate(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
-        let certificate: Certificate = parse(bytes)?;
-        let (height, tip) = (certificate.height, self.tip());
-        if height.get() <= tip {
-            return Err(Ignore("stale"));
+        match before {
+            Some((true, _)) => return Err(Ignore("duplicate")),
+            Some((_, count)) if count >= OF_A_STEP => return Err(Ignore("rate")),
+            _ => {}
         }
-        if self.seen(|seen| seen.certified.contains(&height)) {
+        let input = admit()?;
+        let newest = view.state.height;
+        self.seen(|seen| {
+            seen.rounds.retain(|(height, _), _| *height > newest);
+            let sent = seen.rounds.entry((height, signer)).or_default();
+            sent.newest_round = sent.newest_round.max(round);
+            if round > MAX_ROUNDS_AHEAD && round > seen.round_of_a_third(view, height).saturating_add(MAX_ROUNDS_AHEAD)
+            {
+                return Err(Ignore("future"));
+            }
+            seen.rounds.entry((height, signer)).or_default().said.entry((round, step)).or_default().push(hash);
+            Ok(())
+        })?;
+        Ok(input)
+    }
+
+    fn liveness(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
+        let signed: Signed<LivenessMessage> = parse(bytes)?;
+        let (signer, sequence) = (signed.signer, signed.record.sequence);
+        if self.seen(|seen| seen.repetitions.get(&signer).is_some_and(|known| !known.is_new(sequence))) {
             return Err(Ignore("duplicate"));
         }
-        let set = self.network.validators(height);
-        let certificate = certificate.verify(self.network.id(), set).map_err(|_| Reject("certificate"))?;
+        let input = view.repetition(signed)?;
+        let now = self.clock.now();
+        let is_within_rate = self.seen(|seen| seen.repetitions.entry(signer).or_default().note(now, sequence));
+        if is_within_rate { Ok(input) } else { Err(Ignore("rate")) }
+    }
+
+    fn certificate(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
+        let certificate: Certificate = parse(bytes)?;
+        let (height, newest) = (certificate.height, view.state.height);
+        if height > newest && self.seen(|seen| seen.certified.contains(&height)) {
+            return Err(Ignore("duplicate"));
+        }
+        let certificate = view.certificate(certificate)?;
         self.seen(|seen| {
-            seen.certified.retain(|height| height.get() > tip);
+            seen.certified.retain(|height| *height > newest);
             seen.certified.insert(height);
         });
-        Ok(Passed::Certificate(certificate))
+        Ok(Input::Certificate(certificate))
     }
 
-    /// A command that its pool's owner and, where they must, its treasury signers have signed.
-    fn command(&self, bytes: &[u8]) -> Result<Passed, Refusal> {
+    fn command(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
         let command: MultiSigned<PoolCommand> = parse(bytes)?;
         let PoolCommand { pool, number, until, .. } = command.record;
-        let owner = self.network.pool(&pool).ok_or(Reject("unknown-pool"))?.owner;
-        if !command.is_signed_by(&owner) {
-            return Err(Reject("unknown-signer"));
-        }
-        let state = Arc::clone(&self.head.borrow().state);
-        let accounts = state.pools.get(&pool).ok_or(Reject("unknown-pool"))?;
-        let newest = accounts.commands;
-        if number <= newest {
-            return Err(Ignore("stale"));
-        }
-        if number > newest.saturating_add(COMMANDS_AHEAD) {
-            return Err(Ignore("future"));
-        }
-        if until < state.time {
-            return Err(Ignore("expired"));
-        }
-        // Another node's state may be ahead of this one's.
-        check_authority(&self.network, &state, &command).map_err(|_| Ignore("authority"))?;
+        let accounts = view.state.pools.get(&pool).ok_or(Reject("unknown-pool"))?;
+        let (newest, time) = (accounts.commands, view.state.time);
         let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
         let key = (pool, number, accounts.vault.signers.era, hash, until);
         // Those that no block took in time give way.
-        let of_number =
-            |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2) && known.4 >= state.time;
+        let of_number = |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2) && known.4 >= time;
         let (is_known, count) =
             self.seen(|seen| (seen.commands.contains(&key), seen.commands.iter().filter(of_number).count()));
         if is_known {
@@ -278,30 +329,12 @@ impl NodeGate {
         if count >= COMMANDS_OF_A_NUMBER {
             return Err(Ignore("rate"));
         }
-        let command = command.verify(self.network.id()).map_err(|_| Reject("signature"))?;
+        let command = view.command(command)?;
         self.seen(|seen| {
-            seen.commands.retain(|known| (known.0 != pool || known.1 > newest) && known.4 >= state.time);
+            seen.commands.retain(|known| (known.0 != pool || known.1 > newest) && known.4 >= time);
             seen.commands.insert(key);
         });
-        Ok(Passed::Command(command))
-    }
-
-    /// Whether a height is one of the `ahead` next ones.
-    fn height(&self, height: Height, ahead: u64) -> Result<(), Refusal> {
-        match height.get().checked_sub(self.tip()) {
-            None | Some(0) => Err(Ignore("stale")),
-            Some(distance) if distance > ahead => Err(Ignore("future")),
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn member(&self, node: &NodeId) -> Result<(), Refusal> {
-        let next = Height::new(self.tip()).next();
-        self.network.validators(next).get(node).map(|_| ()).ok_or(Reject("unknown-signer"))
-    }
-
-    fn verify<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
-        signed.verify(self.network.id()).map_err(|_| Reject("signature"))
+        Ok(Input::Command(command))
     }
 
     fn seen<R>(&self, act: impl FnOnce(&mut Seen) -> R) -> R {
@@ -309,27 +342,26 @@ impl NodeGate {
     }
 }
 
-fn parse<T: Wire>(bytes: &[u8]) -> Result<T, Refusal> {
-    decode(bytes).map_err(|_| Reject("malformed"))
-}
-
 impl Gate for NodeGate {
     type Item = Passed;
 
-    fn admit(&self, _from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
+    fn admit(&self, from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
+        let state = Arc::clone(&self.head.borrow().state);
+        let view = View { network: &self.network, state: &state };
         let passed = match topic {
-            Topic::Attestations(_) => self.attestation(bytes),
-            Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes)
-                .and_then(|signed| self.report("commitment", signed.record.epoch, awaits_commitment, signed))
-                .map(Passed::Commitment),
-            Topic::Reveals => parse::<Signed<Reveal>>(bytes)
-                .and_then(|signed| self.report("reveal", signed.record.report.epoch, awaits_reveal, signed))
-                .map(Passed::Reveal),
-            Topic::Consensus => self.round_message(bytes),
-            Topic::Liveness => self.liveness(bytes),
-            Topic::Bodies => self.body(bytes),
-            Topic::Certificates => self.certificate(bytes),
-            Topic::Commands => self.command(bytes),
+            Topic::Attestations(_) => self.attestation(bytes).map(Passed::Attestation),
+            Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes).and_then(|signed| {
+                let key = (signed.record.epoch, "commitment", signed.signer);
+                self.report(&view, key, |view| view.commitment(signed)).map(Input::Commitment).map(Passed::chain)
+            }),
+            Topic::Reveals => parse::<Signed<Reveal>>(bytes).and_then(|signed| {
+                let key = (signed.record.report.epoch, "reveal", signed.signer);
+                self.report(&view, key, |view| view.reveal(signed)).map(Input::Reveal).map(Passed::chain)
+            }),
+            Topic::Consensus => self.round_message(&view, from, bytes).map(Passed::chain),
+            Topic::Liveness => self.liveness(&view, bytes).map(Passed::chain),
+            Topic::Certificates => self.certificate(&view, bytes).map(Passed::chain),
+            Topic::Commands => self.command(&view, bytes).map(Passed::chain),
         };
         match passed {
             Ok(item) => Admission::Accept(item),

@@ -6,12 +6,11 @@ mod roles;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::Replica;
+use lucid_consensus::replica::{Input, Offers, Replica};
 use lucid_p2p::{Mesh, MeshConfig, Topic};
 use lucid_storage::Store;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
@@ -23,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, NodeView};
-use crate::chain::driver::{Driver, DriverParts, INPUTS, ToDriver};
+use crate::chain::driver::{Driver, DriverParts, INPUTS};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
 use crate::chain::head::Head;
 use crate::chain::persist::{self, StoredArchive};
@@ -87,7 +86,7 @@ struct Assembly {
 /// The channels and views that parts share.
 struct Wires {
     mesh: Mesh,
-    driver: mpsc::Sender<ToDriver>,
+    driver: mpsc::Sender<Box<Input>>,
     head: watch::Receiver<Head>,
     attestations: Arc<AttestationTable>,
     served: Arc<Served>,
@@ -105,11 +104,11 @@ impl Assembly {
         let wal = self.store.wal()?;
         let now = self.clock.now();
         let stored = persist::restore(&self.network, &self.store, &wal, now)?;
-        let tip = Arc::new(AtomicU64::new(stored.state.height.get()));
         let first = Head {
             state: Arc::new(stored.state.clone()),
             root: stored.state.root(),
             adopted_at: now,
+            offers: Offers::default(),
             round: None,
             unreported: Vec::new(),
         };
@@ -126,13 +125,8 @@ impl Assembly {
 
         let workers = self.network.workers().map(|worker| worker.node);
         let attestations = Arc::new(AttestationTable::new(self.network.policy(), workers));
-        let gate = NodeGate::new(
-            Arc::clone(&self.network),
-            Arc::clone(&self.clock),
-            Arc::clone(&attestations),
-            Arc::clone(&tip),
-            head.clone(),
-        );
+        let gate =
+            NodeGate::new(Arc::clone(&self.network), Arc::clone(&self.clock), Arc::clone(&attestations), head.clone());
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
@@ -143,7 +137,6 @@ impl Assembly {
         let (gossip, outgoing) = mpsc::channel(GOSSIP);
         let (questions_sender, questions) = mpsc::channel(QUESTIONS);
         let parts = DriverParts {
-            network: Arc::clone(&self.network),
             replica,
             store: self.store.clone(),
             wal,
@@ -152,13 +145,13 @@ impl Assembly {
             gossip: gossip.clone(),
             fetch: questions_sender,
             head: head_sender,
-            tip,
         };
         let stop_chain = chain.stop.clone();
         chain.spawn("chain", Driver::new(parts).run(stop_chain));
         let fetcher = Fetcher::new(FetcherParts {
             network: Arc::clone(&self.network),
             mesh: mesh.clone(),
+            clock: Arc::clone(&self.clock),
             questions,
             driver: driver.clone(),
             head: head.clone(),
@@ -186,7 +179,7 @@ impl Assembly {
         let router = Router {
             events,
             driver,
-            sync: Arc::new(SyncServer { store: self.store.clone(), head: head.clone(), driver: wires.driver.clone() }),
+            sync: Arc::new(SyncServer { store: self.store.clone(), head: head.clone() }),
             responder,
             cosigner: cosigner.clone(),
         };

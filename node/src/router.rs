@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::driver::ToDriver;
 use crate::chain::serve::SyncServer;
 use crate::gate::Passed;
 use crate::payout::cosign::Cosigner;
@@ -25,7 +24,7 @@ pub struct Router {
     /// The mesh's events.
     pub events: Events<Passed>,
     /// The chain.
-    pub driver: mpsc::Sender<ToDriver>,
+    pub driver: mpsc::Sender<Box<Input>>,
     /// Answers `/sync/1`.
     pub sync: Arc<SyncServer>,
     /// Answers probes; only on workers.
@@ -66,19 +65,14 @@ impl Router {
 
     /// Waits for the driver if it is behind: the mesh then drops and counts what does not fit its queue.
     async fn gossip(&self, item: Passed) {
-        let input = match item {
+        match item {
             // The gate has put it into the table.
-            Passed::Attestation(_) => return,
-            Passed::Commitment(commitment) => Input::Commitment(commitment),
-            Passed::Reveal(reveal) => Input::Reveal(reveal),
-            Passed::Round(message) => Input::Consensus(message),
-            Passed::Liveness(message) => Input::Repeated(message),
-            Passed::Body(block) => Input::Body(block),
-            Passed::Certificate(certificate) => Input::Certificate(certificate),
-            Passed::Command(command) => Input::Command(command),
-        };
-        // The driver has ended: so will this task.
-        let _ended = self.driver.send(ToDriver::Input(Box::new(input))).await;
+            Passed::Attestation(_) => {}
+            Passed::Chain(input) => {
+                // If the driver has ended, so will this task.
+                let _ended = self.driver.send(input).await;
+            }
+        }
     }
 
     /// A question that nobody answers is dropped, which its peer hears at once.
@@ -91,7 +85,7 @@ impl Router {
             }
             Protocol::Sync if answers.len() < ANSWERS => {
                 let sync = Arc::clone(&self.sync);
-                answers.spawn(async move { sync.answer(&bytes, reply).await });
+                answers.spawn_blocking(move || sync.answer(&bytes, reply));
             }
             Protocol::Cosign if answers.len() < ANSWERS => {
                 let Some(cosigner) = self.cosigner.clone() else { return };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
+use lucid_consensus::replica::Input;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
 use lucid_types::id::{NodeId, PayoutId, PoolId};
@@ -25,7 +26,6 @@ use crate::api::model::{
     PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
-use crate::chain::driver::ToDriver;
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
@@ -51,7 +51,7 @@ pub struct NodeParts {
     /// This node's own signer, if it is one.
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes commands.
-    pub driver: mpsc::Sender<ToDriver>,
+    pub driver: mpsc::Sender<Box<Input>>,
     /// The mesh.
     pub mesh: Mesh,
     /// The store.
@@ -107,7 +107,7 @@ impl NodeParts {
 
     fn block_view(&self, decided: &Decided) -> Result<BlockView, ViewError> {
         let Decided { block, certificate } = decided;
-        let height = block.height;
+        let height = block.header.height;
         let elections =
             ledger::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
         let leader = |election: ElectionRecord| {
@@ -123,16 +123,16 @@ impl NodeParts {
         Ok(BlockView {
             height,
             block_hash: certificate.block,
-            parent: block.parent,
-            state_root: block.state_root,
+            parent: block.header.parent,
+            state_root: block.header.state_root,
             round: certificate.round,
             signatures: certificate.signatures.len(),
-            time: block.time,
-            proposer: block.proposer,
+            time: block.header.time,
+            proposer: block.header.proposer,
             commitments: block.commitments.len(),
             reveals: block.reveals.len(),
             commands: block.commands.len(),
-            payout_roots: block.payout_roots.len(),
+            payout_roots: block.header.payout_roots.len(),
             leaders: elections.into_iter().filter_map(leader).collect(),
         })
     }

@@ -1,7 +1,7 @@
 //! The closed set of gossip topics, their names on the wire and their size caps.
 //!
 //! A name is `/lucid/<network id>/<kind>/1`. The caps bound what one message may cost a node before anybody has looked
-//! at its content; larger bodies go by hash and the sync protocol.
+//! at its content; what a proposal refers to and a node lacks comes by `/sync/1`.
 
 use std::fmt;
 
@@ -18,13 +18,11 @@ pub enum Topic {
     Reveals,
     /// Pools' commands that wait for a block.
     Commands,
-    /// Votes and proposals of the consensus engine.
+    /// Votes and compact proposals of the consensus engine, and wakes.
     Consensus,
     /// Votes that are repeated to make a stalled height go on. Envelopes differ in their sequence, or a repetition
     /// would be taken for a duplicate.
     Liveness,
-    /// Block bodies.
-    Bodies,
     /// Certificates of decided blocks.
     Certificates,
 }
@@ -38,11 +36,10 @@ impl Topic {
         match self {
             Self::Commitments => 1 << 10,
             Self::Attestations(_) | Self::Commands => 4 << 10,
-            Self::Consensus => 16 << 10,
+            Self::Consensus => 512 << 10,
             Self::Certificates => 128 << 10,
             Self::Liveness => 144 << 10,
             Self::Reveals => 576 << 10,
-            Self::Bodies => 1 << 20,
         }
     }
 
@@ -55,22 +52,14 @@ impl Topic {
             Self::Commands => "commands",
             Self::Consensus => "consensus",
             Self::Liveness => "liveness",
-            Self::Bodies => "bodies",
             Self::Certificates => "certificates",
         }
     }
 
     /// Every topic that exists without configuration.
     pub fn fixed() -> impl Iterator<Item = Self> {
-        let single = [
-            Self::Commitments,
-            Self::Reveals,
-            Self::Commands,
-            Self::Consensus,
-            Self::Liveness,
-            Self::Bodies,
-            Self::Certificates,
-        ];
+        let single =
+            [Self::Commitments, Self::Reveals, Self::Commands, Self::Consensus, Self::Liveness, Self::Certificates];
         (0..Self::SHARDS).map(Self::Attestations).chain(single)
     }
 
@@ -105,7 +94,6 @@ mod tests {
 
     use super::*;
 
-    /// All but bodies, which go by hash when they are large.
     #[test]
     fn every_wire_type_fits_its_topic() {
         for (bytes, topic) in [

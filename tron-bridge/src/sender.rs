@@ -152,7 +152,7 @@ pub enum SendError {
         tx_id: TxId,
         /// Why.
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
 }
 
@@ -269,7 +269,7 @@ impl<'a> Sender<'a> {
                     tracing::debug!(%tx_id, %error, "the receipt cannot be read now");
                     Some(Box::new(error))
                 }
-                Err(SendError::Client(source)) => return Err(SendError::Unclear { tx_id, source }),
+                Err(SendError::Client(source)) => return Err(SendError::Unclear { tx_id, source: Box::new(source) }),
                 Err(error) => return Err(error),
             };
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

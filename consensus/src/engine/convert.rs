@@ -14,6 +14,13 @@ use crate::engine::context::{Address, Height, LucidContext, Proposal, ValueId, V
 
 pub(crate) type EngineSigned<T> = SignedMessage<LucidContext, T>;
 
+pub(crate) const fn engine_kind(kind: VoteKind) -> VoteType {
+    match kind {
+        VoteKind::Prevote => VoteType::Prevote,
+        VoteKind::Precommit => VoteType::Precommit,
+    }
+}
+
 const fn vote_kind(kind: VoteType) -> VoteKind {
     match kind {
         VoteType::Prevote => VoteKind::Prevote,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::vote::ConsensusMessage;
 use malachitebft_core_consensus::{
     ConsensusMsg, Effect, Error, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
 };
@@ -70,16 +69,18 @@ impl Host {
         self.replayed = None;
     }
 
+    /// Nothing after a failure: what leaves then may contradict what has left.
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
-        std::mem::take(&mut self.outputs)
+        let outputs = std::mem::take(&mut self.outputs);
+        if self.failure.is_none() { outputs } else { Vec::new() }
     }
 
     pub(crate) fn failed(&mut self, error: String) {
-        self.failure = Some(error);
+        self.failure.get_or_insert(error);
     }
 
-    pub(crate) const fn take_failure(&mut self) -> Option<String> {
-        self.failure.take()
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn next_timeout(&self) -> Option<UnixMillis> {
@@ -143,10 +144,8 @@ impl Host {
                 self.outputs.extend(round.as_u32().map(|round| Output::Build { round }));
                 r.resume_with(())
             }
-            Effect::RestreamProposal(_, _, _, _, id, r) => {
-                self.outputs.push(Output::Restream(id.0));
-                r.resume_with(())
-            }
+            // A proposal is always sent with the header and the items of its block.
+            Effect::RestreamProposal(_, _, _, _, _, r) => r.resume_with(()),
             Effect::SignVote(vote, r) => r.resume_with(self.sign_vote(vote)),
             Effect::SignProposal(proposal, r) => r.resume_with(self.sign_proposal(proposal)),
             Effect::VerifySignature(message, key, r) => {
@@ -227,13 +226,12 @@ impl Host {
 
     fn publish(&mut self, message: &SignedConsensusMsg<LucidContext>) {
         self.sync();
-        let message = match message {
-            SignedConsensusMsg::Vote(vote) => signed_vote(&vote.message, vote.signature).map(ConsensusMessage::Vote),
+        self.outputs.extend(match message {
+            SignedConsensusMsg::Vote(vote) => signed_vote(&vote.message, vote.signature).map(Output::Vote),
             SignedConsensusMsg::Proposal(proposal) => {
-                signed_proposal(&proposal.message, proposal.signature).map(ConsensusMessage::Proposal)
+                signed_proposal(&proposal.message, proposal.signature).map(Output::Proposal)
             }
-        };
-        self.outputs.extend(message.map(Output::Publish));
+        });
     }
 
     fn repeat(&mut self, message: &LivenessMsg<LucidContext>) {

@@ -14,7 +14,7 @@ mod host;
 mod signing;
 pub mod wal;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use lucid_types::certificate::Certificate;
 use lucid_types::id::{BlockHash, NetworkId, NodeId};
@@ -24,21 +24,21 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Liveness;
 use lucid_types::time::{self, UnixMillis};
 use lucid_types::validator::ValidatorSet;
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use lucid_types::vote::{Proposal, Vote};
 pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
 use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
 use malachitebft_core_types::{
-    Context as _, Round, ThresholdParams, Validity, ValueOrigin, ValuePayload, VoteExtensionPolicy,
+    Context as _, NilOrVal, Round, SignedVote, Threshold, ThresholdParams, Validity, ValueOrigin, ValuePayload,
+    VoteExtensionPolicy,
 };
 
 use crate::engine::context::{Address, Height, LucidContext, Members, StepTimeouts, ValueId};
-use crate::engine::convert::{engine_polka, engine_proposal, engine_round_certificate, engine_vote};
+use crate::engine::convert::{engine_kind, engine_polka, engine_proposal, engine_round_certificate, engine_vote};
 use crate::engine::host::Host;
 use crate::engine::wal::WalEntry;
 
-/// Heights and messages a height that the core buffers for later.
-const QUEUED_HEIGHTS: usize = 4;
-const QUEUED_MESSAGES: usize = 4_096;
+/// Heights and messages a height that the core buffers for later: it is given none of a height that it has not started.
+const QUEUED: usize = 1;
 
 /// What the engine wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +47,10 @@ pub enum Output {
     Append(WalEntry),
     /// Make everything appended durable.
     Sync,
-    /// Gossip a vote or proposal.
-    Publish(ConsensusMessage),
+    /// Gossip a vote.
+    Vote(Signed<Vote>),
+    /// Gossip a proposal with the header and the items of its block, which this engine has been told of.
+    Proposal(Signed<Proposal>),
     /// Gossip a repetition or a proof.
     Repeat(Liveness),
     /// It is this node's turn: answer with [`Engine::propose`].
@@ -56,8 +58,6 @@ pub enum Output {
         /// The round to propose in.
         round: u32,
     },
-    /// Gossip this block's body again.
-    Restream(BlockHash),
     /// The height is decided.
     Decided(Certificate),
     /// These validators signed two different messages for one step.
@@ -79,7 +79,7 @@ impl Engine {
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let state = State::new(LucidContext, Height(tip), Members::from(set), params, QUEUED_HEIGHTS, QUEUED_MESSAGES);
+        let state = State::new(LucidContext, Height(tip), Members::from(set), params, QUEUED, QUEUED);
         Self { state, host: Host::new(network, key, StepTimeouts::of(policy)) }
     }
 
@@ -93,8 +93,7 @@ impl Engine {
         self.state.round().as_u32()
     }
 
-    /// Starts a height and replays its log, empty on a first start. Bodies that the log names must be known to the
-    /// caller.
+    /// Starts a height and replays its log, empty on a first start. The caller must know the blocks that the log names.
     #[must_use]
     pub fn start(
         &mut self,
@@ -141,17 +140,10 @@ impl Engine {
         self.input(now, input)
     }
 
-    /// A block of `height` that the ledger has executed. The height need not have started.
+    /// A block of the height under way that the ledger has executed.
     #[must_use]
-    pub fn executed(
-        &mut self,
-        now: UnixMillis,
-        height: time::Height,
-        round: u32,
-        block: BlockHash,
-        valid: bool,
-    ) -> Vec<Output> {
-        let height = Height(height);
+    pub fn executed(&mut self, now: UnixMillis, round: u32, block: BlockHash, valid: bool) -> Vec<Output> {
+        let height = self.state.height();
         let proposer = LucidContext.select_proposer(self.state.validator_set(), height, Round::new(round));
         let value = ProposedValue {
             height,
@@ -169,6 +161,32 @@ impl Engine {
     pub fn propose(&mut self, now: UnixMillis, round: u32, block: BlockHash) -> Vec<Output> {
         let height = self.state.height();
         self.input(now, Input::Propose(LocallyProposedValue::new(height, Round::new(round), ValueId(block))))
+    }
+
+    /// The rounds and blocks for which more than two thirds of the power are known to have voted, in either step.
+    pub fn backed(&self) -> BTreeSet<(u32, BlockHash)> {
+        let votes = self.state.driver.votes();
+        let is_quorum =
+            |(round, kind, value): &(Round, _, ValueId)| votes.is_threshold_met(round, *kind, Threshold::Value(*value));
+        let for_value = |vote: &SignedVote<LucidContext>| match vote.message.value {
+            NilOrVal::Val(value) => Some((vote.message.round, vote.message.kind, value)),
+            NilOrVal::Nil => None,
+        };
+        let voted = votes.all_rounds().values().flat_map(|round| round.received_votes()).filter_map(for_value);
+        let voted: BTreeSet<_> = voted.collect();
+        let voted = voted.into_iter().filter(is_quorum).map(|(round, _, value)| (round, value));
+        let proved = self.state.driver.polka_certificates().iter().map(|polka| (polka.round, polka.value_id));
+        voted.chain(proved).filter_map(|(round, value)| Some((round.as_u32()?, value.0))).collect()
+    }
+
+    /// Whether this vote is one of more than two thirds of the power for its block.
+    pub fn is_backed(&self, vote: &Vote) -> bool {
+        let (kind, round) = (engine_kind(vote.kind), Round::new(vote.round));
+        let is_met = |block| {
+            let value = Threshold::Value(ValueId(block));
+            self.state.driver.votes().is_threshold_met(&round, kind, value)
+        };
+        vote.block.is_some_and(is_met)
     }
 
     /// When the next step times out.
@@ -201,8 +219,12 @@ impl Engine {
         self.host.take_outputs()
     }
 
+    /// Does nothing once the core has failed.
     fn process(&mut self, now: UnixMillis, input: Input<LucidContext>) {
         let Self { state, host } = self;
+        if host.failure().is_some() {
+            return;
+        }
         host.set_now(now);
         let result: Result<(), malachitebft_core_consensus::Error<LucidContext>> =
             process!(input: input, state: state, metrics: &(), with: effect => host.handle(effect));
@@ -211,9 +233,10 @@ impl Engine {
         }
     }
 
-    /// An error of the core since the last call: a defect, to be logged loudly.
-    pub fn take_failure(&mut self) -> Option<String> {
-        self.host.take_failure()
+    /// Why the engine has stopped for good, if it has: the core refused an input, or a replay led to other votes than its log
+    /// holds. It takes no more inputs, and has no more outputs.
+    pub fn failure(&self) -> Option<&str> {
+        self.host.failure()
     }
 }
 
@@ -221,13 +244,4 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("height", &self.height()).field("round", &self.round()).finish()
     }
-}
-
-/// The blocks that a log holds, by hash.
-pub fn bodies(log: &[WalEntry]) -> BTreeMap<BlockHash, lucid_types::block::Block> {
-    let body = |entry: &WalEntry| match entry {
-        WalEntry::Body(block) => Some((block.hash(), block.clone())),
-        _ => None,
-    };
-    log.iter().filter_map(body).collect()
 }

@@ -8,7 +8,7 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::signed::Signed;
 use lucid_types::sync::PolkaCertificate;
-use lucid_types::time;
+use lucid_types::time::{self, UnixMillis};
 use lucid_types::vote::{Proposal, Vote};
 use malachitebft_core_consensus::{Input, ProposedValue};
 use malachitebft_core_types::{Round, Timeout, TimeoutKind, Validity, ValueOrigin};
@@ -46,13 +46,22 @@ pub enum WalEntry {
         /// The round.
         round: u32,
     },
-    /// The bytes behind a `Value`, ours or another's.
-    Body(Block),
+    /// The block behind a `Value`, ours or another's.
+    Block(Block),
+    /// When the proposal of a block in a round arrived: what a block's time was judged by.
+    Arrival {
+        /// The round.
+        round: u32,
+        /// The block. If it is valid, its `Block` stands before.
+        block: BlockHash,
+        /// By this node's clock.
+        at: UnixMillis,
+    },
     /// The block that this node built to propose in a round: after a restart it proposes the same.
     Built {
         /// The round.
         round: u32,
-        /// The block, whose `Body` stands before.
+        /// The block, whose `Block` stands before.
         block: BlockHash,
     },
 }
@@ -139,7 +148,7 @@ impl WalEntry {
                 };
                 Input::TimeoutElapsed(Timeout::new(Round::new(*round), kind))
             }
-            Self::Body(_) | Self::Built { .. } => return None,
+            Self::Block(_) | Self::Arrival { .. } | Self::Built { .. } => return None,
         })
     }
 }

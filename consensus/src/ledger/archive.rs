@@ -29,7 +29,7 @@ pub struct MemoryArchive {
 impl MemoryArchive {
     /// Keeps a block and the rows that became final with it.
     pub fn keep(&mut self, block: Block, rows: Option<EpochRows>) {
-        self.blocks.insert(block.height, block);
+        self.blocks.insert(block.header.height, block);
         self.rows.extend(rows.map(|rows| (rows.epoch, rows)));
     }
 }

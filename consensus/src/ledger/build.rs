@@ -1,10 +1,7 @@
 //! The block that a proposer offers.
 
-use lucid_types::block::Block;
-use lucid_types::codec::{Wire, encode};
+use lucid_types::block::{Block, Header, Item, items_hash};
 use lucid_types::id::{NodeId, StateRoot};
-use lucid_types::payout::SettlementRoot;
-use lucid_types::signed::Verified;
 use lucid_types::time::UnixMillis;
 
 use crate::commands::PendingCommands;
@@ -14,9 +11,6 @@ use crate::ledger::execute::{Applied, transition};
 use crate::ledger::state::State;
 use crate::network::Network;
 use crate::reports::Reports;
-
-/// More than a block without its items takes.
-const ENVELOPE_BYTES: usize = 256;
 
 /// Who proposes the next block, in which round, and when by its clock.
 #[derive(Clone, Copy, Debug)]
@@ -44,44 +38,49 @@ pub fn build(
 ) -> Result<(Block, Applied), InvalidBlock> {
     let height = state.height.next();
     let time = turn.now.max(state.next_time(network));
-    // Roots depend on everything else in the block: room for one of every pool.
-    let roots = network.pools().count().saturating_mul(SettlementRoot::MAX_BYTES);
-    let mut room = (Block::MAX_BYTES - ENVELOPE_BYTES).saturating_sub(roots);
+    let mut room = Room { items: Block::MAX_ITEMS, bytes: Block::MAX_ITEM_BYTES };
     let commands = commands.applicable(network, state, time);
-    let of_commands: usize = commands.iter().map(|command| encode(command).len()).sum();
-    room = room.saturating_sub(of_commands);
+    let commands = room.fill(commands, Item::Command);
     let commitments = reports.commitments().filter(|item| check_commitment(network, state, item).is_ok());
-    let commitments = fitting(&mut room, commitments);
+    let commitments = room.fill(commitments.map(|item| (**item).clone()), Item::Commitment);
     let reveals = reports.reveals().filter(|reveal| check_reveal(network, state, reveal).is_ok());
-    let reveals = fitting(&mut room, reveals);
-    let mut block = Block {
+    let reveals = room.fill(reveals.map(|item| (**item).clone()), Item::Reveal);
+    let header = Header {
         height,
         parent: state.block,
         round: turn.round,
         proposer: turn.proposer,
         time,
-        commitments,
-        reveals,
-        commands,
+        items: items_hash(&[]),
         payout_roots: Vec::new(),
         next_set: network.validators(height.plus(2)).hash(),
         state_root: StateRoot::from_bytes([0; 32]),
     };
+    let mut block = Block { header, commitments, reveals, commands }.sealed();
     let (mut applied, payout_roots) = transition(network, state, &block, archive)?;
-    block.payout_roots = payout_roots;
-    block.state_root = applied.state.root();
+    block.header.payout_roots = payout_roots;
+    block.header.state_root = applied.state.root();
     applied.state.block = block.hash();
     Ok((block, applied))
 }
 
-/// The items that fit the room that is left, in their order.
-fn fitting<'a, T: Wire + Clone + 'a>(room: &mut usize, items: impl IntoIterator<Item = &'a Verified<T>>) -> Vec<T> {
-    let fits = |item: &&Verified<T>| match room.checked_sub(encode::<T>(item).len()) {
-        Some(left) => {
-            *room = left;
-            true
+/// What a block has left.
+struct Room {
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes those that fit, in their order, with the lengths that a proposal gives them.
+    fn fill<T: Clone>(&mut self, records: impl IntoIterator<Item = T>, item: fn(T) -> Item) -> Vec<T> {
+        let mut taken = Vec::new();
+        for record in records {
+            let length = usize::try_from(item(record.clone()).reference().bytes).unwrap_or(usize::MAX);
+            if let (Some(items), Some(bytes)) = (self.items.checked_sub(1), self.bytes.checked_sub(length)) {
+                *self = Self { items, bytes };
+                taken.push(record);
+            }
         }
-        None => false,
-    };
-    items.into_iter().filter(fits).map(|item| (**item).clone()).collect()
+        taken
+    }
 }

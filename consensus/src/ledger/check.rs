@@ -59,6 +59,9 @@ pub enum InvalidBlock {
         /// What is impossible.
         source: ObservationError,
     },
+    /// More items than a block may have.
+    #[error("the block has more than {} items", Block::MAX_ITEMS)]
+    TooManyItems,
     /// The commands are out of order, twice, or more than a block may carry.
     #[error("the block's commands are out of order, twice, or more than {} bytes", Block::MAX_COMMAND_BYTES)]
     Commands,
@@ -96,18 +99,23 @@ pub enum InvalidBlock {
 
 /// Checks everything that does not need the state after the block.
 pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(), InvalidBlock> {
-    if block.height != state.height.next() || block.parent != state.block {
+    if block.header.height != state.height.next() || block.header.parent != state.block {
         return Err(InvalidBlock::NotNext);
     }
-    if network.validators(block.height).proposer(block.height, block.round).node != block.proposer {
-        return Err(InvalidBlock::Proposer { round: block.round });
+    if network.validators(block.header.height).proposer(block.header.height, block.header.round).node
+        != block.header.proposer
+    {
+        return Err(InvalidBlock::Proposer { round: block.header.round });
     }
     let least = state.next_time(network);
-    if block.time < least {
-        return Err(InvalidBlock::Time { found: block.time, least });
+    if block.header.time < least {
+        return Err(InvalidBlock::Time { found: block.header.time, least });
     }
-    if block.next_set != network.validators(block.height.plus(2)).hash() {
+    if block.header.next_set != network.validators(block.header.height.plus(2)).hash() {
         return Err(InvalidBlock::NextSet);
+    }
+    if block.commitments.len() + block.reveals.len() + block.commands.len() > Block::MAX_ITEMS {
+        return Err(InvalidBlock::TooManyItems);
     }
     let key = |epoch: Epoch, signer: NodeId| (epoch, signer);
     if let Some(pair) = unordered(&block.commitments, |c| key(c.record.epoch, c.signer)) {

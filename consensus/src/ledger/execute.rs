@@ -99,12 +99,12 @@ pub fn adopt(
 
 fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archive) -> Result<Applied, InvalidBlock> {
     let (applied, payout_roots) = transition(network, state, block, archive)?;
-    if block.payout_roots != payout_roots {
+    if block.header.payout_roots != payout_roots {
         return Err(InvalidBlock::PayoutRoots);
     }
     let expected = applied.state.root();
-    if block.state_root != expected {
-        return Err(InvalidBlock::StateRoot { found: block.state_root, expected });
+    if block.header.state_root != expected {
+        return Err(InvalidBlock::StateRoot { found: block.header.state_root, expected });
     }
     Ok(applied)
 }
@@ -120,9 +120,9 @@ pub(crate) fn transition(
     check(network, before, block)?;
     let mut state = before.clone();
     let mut events = Vec::new();
-    state.height = block.height;
+    state.height = block.header.height;
     state.block = block.hash();
-    state.time = block.time;
+    state.time = block.header.time;
     record(&mut state, block);
     for signed in &block.commands {
         let PoolCommand { pool, number, .. } = signed.record;
@@ -133,7 +133,7 @@ pub(crate) fn transition(
         })?;
     }
     let reissued = new_roots(before, &state);
-    let is_final = |(_, pending): &(&Epoch, &PendingEpoch)| pending.windows(network).final_in() == block.height;
+    let is_final = |(_, pending): &(&Epoch, &PendingEpoch)| pending.windows(network).final_in() == block.header.height;
     let rows = match state.pending.iter().find(is_final).map(|(epoch, _)| *epoch) {
         Some(epoch) => Some(finalise(network, &mut state, epoch, block, archive)?),
         None => None,
@@ -240,7 +240,7 @@ fn earlier_blocks(
     archive: &dyn Archive,
 ) -> Result<Vec<Block>, InvalidBlock> {
     let first = pending.windows(network).reveals().start().get();
-    let heights = (first..block.height.get()).map(Height::new);
+    let heights = (first..block.header.height.get()).map(Height::new);
     heights.map(|height| archive.block(height).ok_or(InvalidBlock::MissingReveals(epoch))).collect()
 }
 

@@ -37,7 +37,7 @@ impl Archive for Recent {
     }
 
     fn block(&self, height: Height) -> Option<Block> {
-        let newest = self.newest.iter().find(|block| block.height == height).cloned();
+        let newest = self.newest.iter().find(|block| block.header.height == height).cloned();
         newest.or_else(|| self.stored.block(height))
     }
 }

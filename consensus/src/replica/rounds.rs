@@ -1,333 +1,553 @@
-//! The engine's part of the replica: its messages in, its outputs carried out.
+//! The height under way: the engine, what is proposed to it, and when it starts.
+//!
+//! What the engine wants is queued and carried out in the order in which its inputs were logged, whatever an output leads to.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_types::id::BlockHash;
+use lucid_types::block::Block;
+use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::vote::Proposal;
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 
 use crate::engine::wal::WalEntry;
-use crate::engine::{MAX_ROUNDS_AHEAD, Output, bodies};
+use crate::engine::{Engine, MAX_ROUNDS_AHEAD, Output};
 use crate::ledger::build::{Turn, build};
-use crate::replica::{Candidate, Effect, Gossip, MAX_MISSING_EACH, Missing, Replica, RoundMessage, Stored};
+use crate::ledger::execute::Applied;
+use crate::replica::Context;
+use crate::replica::mempool::{Mempool, Waiting};
+use crate::replica::proposals::{Candidate, OfferedBlocks, Proposals, Proposed};
+use crate::replica::types::{Effect, Failure, Gossip, Input, Stored};
 
-/// A body usually arrives by gossip right after its proposal: ask for it only then.
-const BODY_PATIENCE: Duration = Duration::from_millis(300);
-const BODY_RETRY: Duration = Duration::from_secs(1);
+/// A proposal that gossip has not brought, of a block that more than two thirds have voted for, is asked for this often.
+const PROPOSAL_RETRY: Duration = Duration::from_millis(500);
 
-impl Replica {
-    /// Takes the bodies out of the log, and what this node built.
-    pub(super) fn restore_log(&mut self) {
-        let next = self.state.height.next();
-        for (hash, block) in bodies(&self.log) {
-            // Only blocks whose signatures had been verified were logged.
-            let Ok(block) = block.verify(self.network.id()) else { continue };
-            if block.height == next {
-                let outcome = self.execute(&block);
-                let rounds = announced_in(&self.log, &hash);
-                self.candidates.insert(hash, Candidate { block, from: None, rounds, outcome: Some(outcome) });
-            }
-        }
+/// A validator's part in the next height.
+pub(super) struct Rounds {
+    engine: Engine,
+    /// Whether the engine has been started on the next height.
+    is_started: bool,
+    /// The engine's log of the next height, read from disk after a restart.
+    log: Vec<WalEntry>,
+    /// What this node built to propose, by round.
+    built: BTreeMap<u32, BlockHash>,
+    /// A round of this node's, whose block waits for reports.
+    build_wanted: Option<u32>,
+    proposals: Proposals,
+    /// Of the height after it: this node is a block behind. Nothing of them is fetched yet.
+    early: Proposals,
+    /// Votes that have come before the start, of the next height and the one after.
+    early_votes: [EarlyVotes; 2],
+    /// Whether a validator has sent something of the next height's rounds, and of the one after.
+    is_heard: [bool; 2],
+    /// Whether peers have been asked for the block that this node is behind.
+    is_behind_asked: bool,
+    /// The rounds and blocks for which more than two thirds of the power are known to have voted.
+    backed: BTreeSet<(u32, BlockHash)>,
+    failure: Option<String>,
+    /// When to ask for a proposal that others have voted for and this node does not know.
+    ask_proposal_at: Option<UnixMillis>,
+    /// What the engine wants done, in the order in which its inputs were logged.
+    outputs: VecDeque<Output>,
+    liveness_sequence: u64,
+}
+
+impl Rounds {
+    /// What this node goes on from, with what its log holds of the next height.
+    pub(super) fn restore(context: &Context<'_>, engine: Engine, log: Vec<WalEntry>, liveness_sequence: u64) -> Self {
+        let mut rounds = Self {
+            engine,
+            is_started: false,
+            log,
+            built: BTreeMap::new(),
+            build_wanted: None,
+            proposals: Proposals::default(),
+            early: Proposals::default(),
+            early_votes: Default::default(),
+            is_heard: [false; 2],
+            is_behind_asked: false,
+            backed: BTreeSet::new(),
+            failure: None,
+            ask_proposal_at: None,
+            outputs: VecDeque::new(),
+            liveness_sequence,
+        };
+        rounds.restore_log(context);
+        rounds
+    }
+
+    /// Takes blocks and proposals out of the log, and what this node built.
+    fn restore_log(&mut self, context: &Context<'_>) {
+        let network = context.network.id();
+        let mut arrivals = BTreeMap::new();
         for entry in &self.log {
-            if let WalEntry::Built { round, block } = entry {
-                self.built.insert(*round, *block);
+            match entry {
+                // Only blocks whose signatures had been verified were logged.
+                WalEntry::Block(block) if block.header.height == context.chain.next() => {
+                    let Ok(block) = block.clone().verify(network) else { continue };
+                    let outcome = context.chain.execute(context.network, &block);
+                    self.proposals.insert(Candidate { block, outcome });
+                }
+                WalEntry::Arrival { round, block, at } => {
+                    arrivals.insert((*round, *block), *at);
+                }
+                WalEntry::Built { round, block } => {
+                    self.built.insert(*round, *block);
+                }
+                _ => {}
+            }
+        }
+        let proposals = self.log.iter().filter_map(|entry| match entry {
+            WalEntry::Proposal(proposal) => Some(proposal),
+            _ => None,
+        });
+        for signed in proposals {
+            let Proposal { round, block, .. } = signed.record;
+            let Some(candidate) = self.proposals.candidate(&block) else { continue };
+            let compact = CompactProposal::new(signed.clone(), &candidate.block);
+            let Ok(proposal) = compact.verify(network) else { continue };
+            let is_told = |entry: &WalEntry| match entry {
+                WalEntry::Value { round: of, block: it, .. } => (*of, *it) == (round, block),
+                _ => false,
+            };
+            let is_told = self.log.iter().any(is_told);
+            let arrived = arrivals.get(&(round, block)).copied().unwrap_or(context.now);
+            let proposed = Proposed { proposal: Arc::new(proposal), from: signed.signer, arrived, is_told };
+            let offered = Arc::clone(&proposed.proposal);
+            if self.proposals.add(proposed, true) {
+                self.proposals.offer(&offered);
             }
         }
     }
 
-    fn is_next(&self, height: Height) -> bool {
-        height == self.state.height.next()
+    /// The round of the height under way.
+    pub(super) fn round(&self) -> Option<u32> {
+        Some(&self.engine).filter(|_| self.is_started).and_then(Engine::round)
     }
 
-    pub(super) fn on_consensus(&mut self, now: UnixMillis, message: &RoundMessage, effects: &mut Vec<Effect>) {
-        let height = match message {
-            RoundMessage::Proposal(proposal) => proposal.record.height,
-            RoundMessage::Vote(vote) => vote.record.height,
-            RoundMessage::Wake(wake) => wake.record.height,
-        };
-        // The engine keeps what is for the height after the next one until it gets there.
-        if !self.is_next(height) && !self.is_next(height.previous()) {
-            return;
-        }
-        let is_next = self.is_next(height);
-        self.heard |= is_next;
-        self.heard_next |= !is_next;
-        if let RoundMessage::Proposal(proposal) = message {
-            self.on_proposal(now, proposal, effects);
-        }
-        // Its block may have been the last that was missing to adopt the height.
-        if !self.is_next(height) && !self.is_next(height.previous()) {
-            return;
-        }
-        let Some(engine) = &mut self.engine else { return };
-        let outputs = match message {
-            RoundMessage::Proposal(proposal) => engine.proposal(now, proposal),
-            RoundMessage::Vote(vote) => engine.vote(now, vote),
-            RoundMessage::Wake(_) => return,
-        };
-        self.carry_out(now, outputs, effects);
+    /// What is offered to peers of the blocks under way.
+    pub(super) const fn offered(&self) -> &OfferedBlocks {
+        self.proposals.offered()
     }
 
-    /// Tells the engine of the proposed block if it is here, or notes that it is missing. What is not its round's
-    /// proposer's, and rounds that the core would not listen to yet, are ignored: the core keeps two blocks for a round,
-    /// whoever named them.
-    fn on_proposal(&mut self, now: UnixMillis, proposal: &Signed<Proposal>, effects: &mut Vec<Effect>) {
-        let Proposal { height, round, block, pol_round } = proposal.record;
-        // A proof-of-lock is of an earlier round.
-        if pol_round.is_some_and(|pol| pol >= round) {
-            return;
-        }
-        let is_far = round > self.round().unwrap_or(0).saturating_add(MAX_ROUNDS_AHEAD);
-        if is_far || self.network.validators(height).proposer(height, round).node != proposal.signer {
-            return;
-        }
-        if self.is_next(height) && pol_round.is_none() {
-            self.arrivals.entry(round).or_insert((block, now));
-        }
-        if self.is_next(height) && self.candidates.contains_key(&block) {
-            self.announce(now, round, block, effects);
-        } else {
-            self.expect_body(now, proposal);
-            self.take_unannounced(now, &block, effects);
+    /// Why the engine must not be used any more, if so.
+    pub(super) fn failure(&self, height: Height) -> Option<Failure> {
+        let error = self.failure.as_deref().or_else(|| self.engine.failure())?;
+        Some(Failure::Engine { height, error: error.to_owned() })
+    }
+
+    /// Notes that another validator is at a height, and tells which of the next two it is.
+    fn hear(&mut self, context: &Context<'_>, height: Height) -> Option<usize> {
+        let ahead = height.get().checked_sub(context.chain.next().get())?;
+        let ahead = usize::try_from(ahead).ok().filter(|ahead| *ahead < self.is_heard.len())?;
+        self.is_heard[ahead] = true;
+        Some(ahead)
+    }
+
+    fn on_vote(&mut self, context: &Context<'_>, vote: Verified<Signed<Vote>>) {
+        match self.hear(context, vote.record.height) {
+            Some(0) if self.is_started => self.count(context, &vote),
+            Some(ahead) => self.early_votes[ahead].add(vote),
+            None => {}
         }
     }
 
-    fn expect_body(&mut self, now: UnixMillis, proposal: &Signed<Proposal>) {
-        let Proposal { height, round, block, .. } = proposal.record;
-        let key = (proposal.signer, block);
-        if let Some(missing) = self.missing.get_mut(&key) {
-            missing.rounds.insert(round);
-            return;
-        }
-        let of_signer = || self.missing.iter().filter(|((from, _), m)| *from == proposal.signer && m.height == height);
-        if of_signer().count() >= MAX_MISSING_EACH
-            && let Some(oldest) = of_signer().min_by_key(|(_, missing)| missing.rounds.first()).map(|(key, _)| *key)
-        {
-            self.missing.remove(&oldest);
-        }
-        let missing = Missing { height, rounds: BTreeSet::from([round]), ask_at: now.after(BODY_PATIENCE) };
-        self.missing.insert(key, missing);
+    fn count(&mut self, context: &Context<'_>, vote: &Verified<Signed<Vote>>) {
+        let outputs = self.engine.vote(context.now, vote);
+        self.outputs.extend(outputs);
+        self.note_backed(&vote.record);
     }
 
-    pub(super) fn on_repeated(
-        &mut self,
-        now: UnixMillis,
-        message: &Verified<Signed<LivenessMessage>>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let item = &message.record.item;
-        let height = match item {
-            Liveness::Vote(vote) => vote.record.height,
-            Liveness::Polka(certificate) => certificate.height,
-            Liveness::Round(certificate) => certificate.height,
-        };
-        if !self.is_next(height) {
-            return;
+    fn note_backed(&mut self, vote: &Vote) {
+        if let Some(block) = vote.block.filter(|_| self.engine.is_backed(vote)) {
+            self.backed.insert((vote.round, block));
         }
-        self.heard = true;
-        // Certificates that the core would buffer unchecked are repeated anyway: they can wait for the start.
-        let Some(engine) = self.engine.as_mut().filter(|_| self.started) else { return };
-        let outputs = engine.repeated(now, item);
-        self.carry_out(now, outputs, effects);
     }
 
-    /// Whether a block's time is what the clock said when the round's proposal came, as far as clocks and links may differ
-    /// (proposer-based timestamps, as in CometBFT). A block that is proposed again with a proof-of-lock has been judged already.
-    fn is_timely(&self, round: u32, hash: &BlockHash, time: UnixMillis) -> bool {
-        let Some((first, arrival)) = self.arrivals.get(&round) else { return true };
-        let policy = self.network.policy();
+    /// Proofs are repeated until they are needed no more: they can wait for the start.
+    fn on_proof(&mut self, context: &Context<'_>, item: &Liveness) {
+        if self.hear(context, item.height()) == Some(0) && self.is_started {
+            let outputs = self.engine.repeated(context.now, item);
+            self.outputs.extend(outputs);
+            self.backed = self.engine.backed();
+        }
+    }
+
+    /// Keeps a proposal. The engine hears of it when its block is here and its time has been judged; of rounds that the core would
+    /// not listen to yet, nothing is kept.
+    fn on_proposal(&mut self, context: &Context<'_>, proposed: Proposed) {
+        let Proposal { height, round, block, .. } = proposed.proposal.proposal.record;
+        let is_far = |current: u32| round > current.saturating_add(MAX_ROUNDS_AHEAD);
+        match self.hear(context, height) {
+            Some(0) if !is_far(self.round().unwrap_or(0)) => {
+                let is_backed = self.backed.contains(&(round, block));
+                self.proposals.add(proposed, is_backed);
+            }
+            Some(1) if !is_far(0) => {
+                self.early.add(proposed, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what others sent of this height and the next.
+    pub(super) fn take(&mut self, context: &Context<'_>, input: Input) {
+        match input {
+            Input::Proposal { proposal, from, arrived } => {
+                self.on_proposal(context, Proposed { proposal: Arc::new(proposal), from, arrived, is_told: false });
+            }
+            Input::Vote(vote) => self.on_vote(context, vote),
+            Input::Proof(message) => self.on_proof(context, &message.record.item),
+            Input::Wake(wake) => {
+                self.hear(context, wake.record.height);
+            }
+            Input::Items { items, broken } => {
+                items.into_iter().map(Waiting::from).for_each(|item| self.on_item(&item));
+                broken.iter().for_each(|id| self.proposals.broken(id));
+            }
+            _ => {}
+        }
+    }
+
+    /// An item that a proposed block may wait for.
+    pub(super) fn on_item(&mut self, waiting: &Waiting) {
+        self.proposals.item(waiting);
+    }
+
+    /// Takes the decided block that a certificate names, if it is here and this node accepts it.
+    pub(super) fn decided(&mut self, hash: &BlockHash) -> Option<(Verified<Block>, Applied)> {
+        let Candidate { block, outcome } = self.proposals.take(hash)?;
+        Some((block, outcome.ok()?))
+    }
+
+    /// Follows the newest block.
+    pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        self.is_started = false;
+        self.is_heard = [self.is_heard[1], false];
+        self.is_behind_asked = false;
+        self.log.clear();
+        self.built.clear();
+        self.build_wanted = None;
+        self.ask_proposal_at = None;
+        self.backed.clear();
+        self.proposals = Proposals::default();
+        self.early_votes.rotate_left(1);
+        self.early_votes[1] = EarlyVotes::default();
+        for proposed in std::mem::take(&mut self.early).into_proposals() {
+            self.on_proposal(context, proposed);
+        }
+        // What the engine still wants of the decided height is void, but for what it found out, and its own last vote: the core decides
+        // on it before it publishes it, and others may need it to decide. Nothing of that height is signed any more, so no log is
+        // needed.
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
+                Output::Vote(vote) => effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote)))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything that time, items and proposals make possible; what it leads to is queued.
+    pub(super) fn step(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
+        self.start_if_due(context, mempool, effects);
+        if let Some(round) = self.build_wanted {
+            self.build(context, mempool, round);
+        }
+        if self.is_started {
+            let outputs = self.engine.tick(context.now);
+            self.outputs.extend(outputs);
+        }
+        let current = self.round().unwrap_or(0);
+        self.proposals.collect(context.now, current, &self.backed, mempool.waiting());
+        while let Some(block) = self.proposals.complete() {
+            let outcome = context.chain.execute(context.network, &block);
+            if outcome.is_ok() {
+                self.outputs.push_back(Output::Append(WalEntry::Block((*block).clone())));
+            }
+            self.proposals.insert(Candidate { block, outcome });
+        }
+        self.tell(context, current.saturating_add(1));
+    }
+
+    /// Whether nothing waits to be carried out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// Tells the engine of the proposals of rounds up to `within` whose blocks are here. Validity is remembered by block, not by round,
+    /// so an untimely one is not called invalid but withheld.
+    fn tell(&mut self, context: &Context<'_>, within: u32) {
+        if !self.is_started {
+            return;
+        }
+        let here = |proposed: &Proposed| self.proposals.candidate(&proposed.hash()).is_some();
+        let waiting: Vec<_> =
+            self.proposals.up_to(within).filter(|(_, proposed)| !proposed.is_told && here(proposed)).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let is_due = |(round, proposed): &(u32, &Proposed)| self.may_tell(context, *round, proposed);
+        let due: Vec<_> = waiting
+            .into_iter()
+            .filter(is_due)
+            .map(|(round, it)| (round, Arc::clone(&it.proposal), it.arrived))
+            .collect();
+        for (round, proposal, at) in due {
+            let block = proposal.proposal.record.block;
+            let Some(candidate) = self.proposals.candidate(&block) else { continue };
+            let is_valid = candidate.outcome.is_ok();
+            self.outputs.push_back(Output::Append(WalEntry::Arrival { round, block, at }));
+            self.outputs.extend(self.engine.proposal(context.now, &proposal.proposal()));
+            self.outputs.extend(self.engine.executed(context.now, round, block, is_valid));
+            self.proposals.told(round, &block);
+            self.proposals.offer(&proposal);
+        }
+    }
+
+    /// Whether the engine may hear of a proposal whose block is here.
+    ///
+    /// No time is decided that more than a third of the power finds ahead of its clocks: of a block whose time has not come the engine
+    /// never hears. A block's time must be what the clock said when the round's proposal came, as far as clocks and links may differ
+    /// (proposer-based timestamps, as in CometBFT); one that is proposed again with a proof-of-lock has been judged already. An
+    /// untimely one is told when this validator waits for its round's proposal no longer, having voted for nothing, or when more
+    /// than two thirds have voted for it: others may have locked it.
+    fn may_tell(&self, context: &Context<'_>, round: u32, proposed: &Proposed) -> bool {
+        let policy = context.network.policy();
+        let (precision, time) = (Duration::from_millis(policy.precision_ms), proposed.proposal.header.time);
+        if time > context.now.after(precision) {
+            return false;
+        }
         let delay = policy.message_delay_ms.saturating_add(policy.message_delay_ms / 10 * u64::from(round));
-        let latest = time.after(Duration::from_millis(delay.saturating_add(policy.precision_ms)));
-        let earliest = time.before(Duration::from_millis(policy.precision_ms));
-        first == hash && (earliest..=latest).contains(arrival)
-    }
-
-    /// Whether a block's time has not come. The engine is never told that such a block is valid, in whatever round and with
-    /// whatever proof it is proposed: so no time is decided that more than a third of the power finds ahead of its clocks.
-    fn is_of_the_future(&self, now: UnixMillis, time: UnixMillis) -> bool {
-        time > now.after(Duration::from_millis(self.network.policy().precision_ms))
-    }
-
-    /// Tells the engine of the blocks that were withheld, once it waits for their round's proposal no longer: it has voted for
-    /// nothing then, and others may have locked them.
-    pub(super) fn announce_untimely(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        let Some(engine) = self.engine.as_ref().filter(|_| self.started) else { return };
-        let is_now = |hash: &BlockHash| {
-            self.candidates.get(hash).is_none_or(|candidate| !self.is_of_the_future(now, candidate.block.time))
-        };
-        let is_over = |(round, hash): &(u32, BlockHash)| {
-            engine.round() >= Some(*round) && !engine.awaits_proposal(*round) && is_now(hash)
-        };
-        let over: Vec<_> = self.untimely.iter().copied().filter(is_over).collect();
-        self.untimely.retain(|it| !over.contains(it));
-        for (round, hash) in over {
-            self.announce(now, round, hash, effects);
-        }
-    }
-
-    /// Tells the engine of an executed block, once for each round it is proposed in. Validity is remembered by block, not by
-    /// round, so an untimely one is not called invalid but withheld.
-    pub(super) fn announce(&mut self, now: UnixMillis, round: u32, hash: BlockHash, effects: &mut Vec<Effect>) {
-        let Some(candidate) = self.candidates.get(&hash) else { return };
-        let Some(outcome) = &candidate.outcome else { return };
-        let (height, time, valid) = (candidate.block.height, candidate.block.time, outcome.is_ok());
-        if candidate.rounds.contains(&round) {
-            return;
-        }
-        let is_awaited = self
-            .engine
-            .as_ref()
-            .is_some_and(|engine| !self.started || engine.round() < Some(round) || engine.awaits_proposal(round));
-        if self.is_of_the_future(now, time) || (is_awaited && !self.is_timely(round, &hash, time)) {
-            self.untimely.insert((round, hash));
-            return;
-        }
-        if let Some(candidate) = self.candidates.get_mut(&hash) {
-            candidate.rounds.insert(round);
-        }
-        let Some(engine) = &mut self.engine else { return };
-        let outputs = engine.executed(now, height, round, hash, valid);
-        self.carry_out(now, outputs, effects);
+        let latest = time.after(Duration::from_millis(delay)).after(precision);
+        let is_timely = (time.before(precision)..=latest).contains(&proposed.arrived);
+        let is_over = self.engine.round() > Some(round)
+            || (self.engine.round() == Some(round) && !self.engine.awaits_proposal(round));
+        let has_lock = proposed.proposal.proposal.record.pol_round.is_some();
+        let is_backed = self.backed.iter().any(|(_, block)| *block == proposed.hash());
+        is_timely || has_lock || is_over || is_backed
     }
 
     /// Starts the engine on the next height, replaying what the log holds of it.
-    pub(super) fn start(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        let height = self.state.height.next();
+    fn start(&mut self, context: &Context<'_>) {
+        let height = context.chain.next();
         let log = std::mem::take(&mut self.log);
-        let set = self.network.validators(height).clone();
-        let Some(engine) = &mut self.engine else { return };
-        self.started = true;
-        let outputs = engine.start(now, height, &set, &log);
-        self.carry_out(now, outputs, effects);
-        // What was proposed just before a crash: nobody sends it again, and the engine may not have been told.
-        for entry in &log {
-            if let WalEntry::Proposal(proposal) = entry
-                && self.is_next(height)
-                && !announced_in(&log, &proposal.record.block).contains(&proposal.record.round)
-            {
-                self.on_proposal(now, proposal, effects);
-            }
-        }
+        self.is_started = true;
+        let outputs = self.engine.start(context.now, height, context.network.validators(height), &log);
+        self.outputs.extend(outputs);
+        // It may not have left before the crash.
+        let own = log.iter().rev().find_map(|entry| match entry {
+            WalEntry::Proposal(proposal) if proposal.signer == context.key.node_id() => Some(proposal.clone()),
+            _ => None,
+        });
+        self.outputs.extend(own.map(Output::Proposal));
+        let early = std::mem::take(&mut self.early_votes[0]);
+        early.0.into_values().flatten().for_each(|vote| self.count(context, &vote));
+        self.backed = self.engine.backed();
     }
 
-    pub(super) fn tick_engine(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        if !self.is_running() {
-            return;
-        }
-        let Some(engine) = &mut self.engine else { return };
-        let outputs = engine.tick(now);
-        self.carry_out(now, outputs, effects);
-    }
-
-    /// Carries out what the engine wants, in order. Outputs of a height that has been adopted meanwhile are void.
-    fn carry_out(&mut self, now: UnixMillis, outputs: Vec<Output>, effects: &mut Vec<Effect>) {
-        let height = self.state.height.next();
-        let mut queue = VecDeque::from(outputs);
-        while let Some(output) = queue.pop_front() {
-            if !self.is_next(height) {
-                return;
-            }
+    /// Carries out what the engine wants, in order, until the height is decided.
+    pub(super) fn carry_out(
+        &mut self,
+        context: &Context<'_>,
+        mempool: &Mempool,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Stored> {
+        let height = context.chain.next();
+        while let Some(output) = self.outputs.pop_front() {
             match output {
                 Output::Append(entry) => effects.push(Effect::AppendLog { height, entry }),
                 Output::Sync => effects.push(Effect::SyncLog),
-                Output::Publish(message) => effects.push(Effect::Gossip(Gossip::Consensus(message))),
-                Output::Repeat(item) => self.repeat(item, effects),
-                Output::Build { round } => self.build(now, round, effects),
-                Output::Restream(block) => self.restream(&block, effects),
+                Output::Vote(vote) => {
+                    self.note_backed(&vote.record);
+                    effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))));
+                }
+                Output::Proposal(proposal) => self.publish(context, proposal, effects),
+                Output::Repeat(item) => self.repeat(context, item, effects),
+                Output::Build { round } => self.build(context, mempool, round),
                 Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
                 Output::Decided(certificate) => {
-                    let Some(candidate) = self.candidates.remove(&certificate.block) else { continue };
-                    // The engine decides only on blocks that were announced as valid.
-                    let Some(Ok(applied)) = candidate.outcome else { continue };
-                    let decided = Decided { block: candidate.block.into_inner(), certificate };
-                    self.advance(now, Stored { decided, applied }, effects);
+                    let Some((block, applied)) = self.decided(&certificate.block) else {
+                        self.failure = Some("it decided on a block that it was not told of as valid".to_owned());
+                        return None;
+                    };
+                    return Some(Stored { decided: Decided { block: block.into_inner(), certificate }, applied });
                 }
             }
         }
+        None
     }
 
-    fn repeat(&mut self, item: Liveness, effects: &mut Vec<Effect>) {
+    /// Gossips a proposal of the engine's with its block's header and items.
+    fn publish(&mut self, context: &Context<'_>, signed: Signed<Proposal>, effects: &mut Vec<Effect>) {
+        let block = self.proposals.candidate(&signed.record.block).map(|candidate| &candidate.block);
+        let signed = signed.verify(context.network.id()).ok();
+        let Some(proposal) = signed.zip(block).and_then(|(signed, block)| CompactProposal::verified(signed, block))
+        else {
+            self.failure = Some("it proposed a block that is not here".to_owned());
+            return;
+        };
+        let gossip = Gossip::Consensus(ConsensusMessage::Proposal(Box::new((*proposal).clone())));
+        let (proposal, from) = (Arc::new(proposal), context.key.node_id());
+        let proposed = Proposed { proposal: Arc::clone(&proposal), from, arrived: context.now, is_told: true };
+        self.proposals.add(proposed, true);
+        self.proposals.offer(&proposal);
+        effects.push(Effect::Gossip(gossip));
+    }
+
+    fn repeat(&mut self, context: &Context<'_>, item: Liveness, effects: &mut Vec<Effect>) {
         self.liveness_sequence = self.liveness_sequence.saturating_add(1);
         let message = LivenessMessage { sequence: self.liveness_sequence, item };
-        let signed = self.key.sign_liveness(self.network.id(), message).into_inner();
+        let signed = context.key.sign_liveness(context.network.id(), message).into_inner();
         effects.push(Effect::Gossip(Gossip::Liveness(signed)));
-    }
-
-    fn restream(&self, hash: &BlockHash, effects: &mut Vec<Effect>) {
-        if let Some(block) = self.candidate(hash) {
-            effects.push(Effect::Gossip(Gossip::Body(block.clone())));
-        }
-    }
-
-    /// Builds the block that waits for reports, when they are here or the grace is over.
-    pub(super) fn build_if_wanted(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        if let Some(round) = self.build_wanted {
-            self.build(now, round, effects);
-        }
     }
 
     /// Builds and proposes a block for `round`, or the same as before if this node has built one for it already. While reports
     /// are missing, it waits for them as long as the grace.
-    fn build(&mut self, now: UnixMillis, round: u32, effects: &mut Vec<Effect>) {
-        let height = self.state.height.next();
+    fn build(&mut self, context: &Context<'_>, mempool: &Mempool, round: u32) {
         self.build_wanted = None;
-        if !self.is_running() || self.round() != Some(round) {
+        if self.round() != Some(round) {
             return;
         }
-        if now < self.grace_end() && !self.reports.is_complete(&self.network, &self.state) {
+        let (network, state) = (context.network, context.state());
+        if context.now < grace_end(context) && !mempool.reports.is_complete(network, state) {
             self.build_wanted = Some(round);
             return;
         }
-        let known = self.built.get(&round).copied().filter(|hash| self.candidates.contains_key(hash));
+        let known = self.built.get(&round).copied().filter(|hash| self.proposals.candidate(hash).is_some());
         let hash = match known {
             Some(hash) => hash,
             None => {
-                let turn = Turn { proposer: self.key.node_id(), round, now };
-                let (reports, commands) = (&self.reports, &self.commands);
-                let built = build(&self.network, &self.state, reports, commands, turn, &self.archive);
+                let turn = Turn { proposer: context.key.node_id(), round, now: context.now };
+                let built = build(network, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
                 let Ok((block, applied)) = built else { return };
-                // The commitments and reveals in it were verified when they arrived.
-                let Ok(block) = block.verify(self.network.id()) else { return };
+                // The items in it were verified when they arrived.
+                let Ok(block) = block.verify(network.id()) else { return };
                 let hash = block.hash();
-                effects.push(Effect::AppendLog { height, entry: WalEntry::Body((*block).clone()) });
-                effects.push(Effect::AppendLog { height, entry: WalEntry::Built { round, block: hash } });
-                effects.push(Effect::SyncLog);
-                let (from, rounds) = (Some(self.key.node_id()), BTreeSet::new());
-                self.candidates.insert(hash, Candidate { block, from, rounds, outcome: Some(Ok(applied)) });
+                self.outputs.push_back(Output::Append(WalEntry::Block((*block).clone())));
+                self.outputs.push_back(Output::Append(WalEntry::Built { round, block: hash }));
+                self.outputs.push_back(Output::Sync);
+                self.proposals.insert(Candidate { block, outcome: Ok(applied) });
                 self.built.insert(round, hash);
                 hash
             }
         };
-        if let Some(candidate) = self.candidates.get_mut(&hash) {
-            candidate.rounds.insert(round);
-        }
-        self.restream(&hash, effects);
-        let Some(engine) = &mut self.engine else { return };
-        let outputs = engine.propose(now, round, hash);
-        self.carry_out(now, outputs, effects);
+        let outputs = self.engine.propose(context.now, round, hash);
+        self.outputs.extend(outputs);
     }
 
-    /// Asks for proposed blocks that gossip has not brought.
-    pub(super) fn ask_for_missing(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        let height = self.state.height.next();
-        for ((from, block), missing) in &mut self.missing {
-            if missing.height == height && missing.ask_at <= now {
-                missing.ask_at = now.after(BODY_RETRY);
-                let request = SyncRequest::Body { height, block: *block };
-                effects.push(Effect::Fetch { peer: Some(*from), request });
-            }
+    /// Asks for proposals and items that gossip has not brought.
+    pub(super) fn ask(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        for (peer, request) in self.proposals.questions(context.now) {
+            effects.push(Effect::Fetch { peer, request });
+        }
+        if self.is_heard[1] && !std::mem::replace(&mut self.is_behind_asked, true) {
+            let next = context.chain.next();
+            effects.push(Effect::Fetch { peer: None, request: SyncRequest::Blocks { from: next, to: next } });
+        }
+        let unknown = self.backed.iter().find(|(round, block)| !self.proposals.knows(*round, block));
+        let Some((round, block)) = unknown.copied() else { return self.ask_proposal_at = None };
+        if *self.ask_proposal_at.get_or_insert(context.now) <= context.now {
+            self.ask_proposal_at = Some(context.now.after(PROPOSAL_RETRY));
+            effects.push(Effect::Fetch { peer: None, request: SyncRequest::Proposal { round, block } });
+        }
+    }
+
+    /// When this must be looked at again.
+    pub(super) fn next_wakeup(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
+        let timeout = self.engine.next_timeout().filter(|_| self.is_started);
+        let build = self.build_wanted.map(|_| grace_end(context));
+        let precision = Duration::from_millis(context.network.policy().precision_ms);
+        let untold = self.proposals.up_to(u32::MAX).filter(|(_, proposed)| !proposed.is_told);
+        let times = untold.map(|(_, proposed)| proposed.proposal.header.time.before(precision));
+        let come = times.filter(|at| *at > context.now).min();
+        let others = [
+            timeout,
+            build,
+            come,
+            self.ask_proposal_at,
+            self.proposals.next_question(),
+            self.next_start(context, mempool),
+        ];
+        others.into_iter().flatten().filter(|at| *at > context.now).min()
+    }
+
+    /// Whether something waits for the next block: a window is open, an epoch has ended, or a command has come.
+    fn has_reason(context: &Context<'_>, mempool: &Mempool) -> bool {
+        let (network, state, now) = (context.network, context.state(), context.now);
+        !state.pending.is_empty()
+            || now >= network.genesis().epoch_end(state.closed.next())
+            || !mempool.commands.applicable(network, state, now.max(state.time)).is_empty()
+    }
+
+    /// When the start of the next height must be looked at again; `None` while it runs.
+    fn next_start(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
+        if self.is_started {
+            return None;
+        }
+        let earliest = context.state().next_time(context.network);
+        let epoch_end = context.network.genesis().epoch_end(context.state().closed.next());
+        Some(if self.is_heard[0] || Self::has_reason(context, mempool) { earliest } else { epoch_end.max(earliest) })
+    }
+
+    /// Starts the next height when there is a reason or another validator has one; at once if its log shows that it had started
+    /// before a crash.
+    fn start_if_due(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
+        if self.is_started {
+            return;
+        }
+        let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));
+        let is_early = context.now < context.state().next_time(context.network);
+        let has_reason = !is_early && Self::has_reason(context, mempool);
+        if !is_resumed && (is_early || !(self.is_heard[0] || has_reason)) {
+            return;
+        }
+        if has_reason {
+            let wake = Wake { height: context.chain.next() };
+            let wake = context.key.sign_wake(context.network.id(), wake).into_inner();
+            effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Wake(wake))));
+        }
+        self.start(context);
+    }
+
+    /// Whether the engine works on the next height.
+    pub(super) const fn is_started(&self) -> bool {
+        self.is_started
+    }
+
+    /// A clock that was set back takes what waits with it.
+    pub(super) fn clock_set_back(&mut self, by: Duration) {
+        self.engine.shift_timeouts(by);
+        self.ask_proposal_at = self.ask_proposal_at.map(|at| at.before(by));
+        self.proposals.clock_set_back(by);
+    }
+}
+
+/// Votes of a height that has not started: of each validator two different ones for a step, which prove that it lies, of the rounds
+/// that the core would listen to. Those of later rounds are repeated until it does.
+#[derive(Default)]
+struct EarlyVotes(BTreeMap<Step, Vec<Verified<Signed<Vote>>>>);
+
+/// A validator's step in a round.
+type Step = (NodeId, u32, VoteKind);
+
+impl EarlyVotes {
+    fn add(&mut self, vote: Verified<Signed<Vote>>) {
+        let Vote { kind, round, block, .. } = vote.record;
+        if round > MAX_ROUNDS_AHEAD {
+            return;
+        }
+        let of_step = self.0.entry((vote.signer, round, kind)).or_default();
+        if of_step.len() < 2 && of_step.iter().all(|known| known.record.block != block) {
+            of_step.push(vote);
         }
     }
 }
 
-/// The rounds in which the log's engine had been told of a block.
-fn announced_in(log: &[WalEntry], hash: &BlockHash) -> BTreeSet<u32> {
-    let round = |entry: &WalEntry| match entry {
-        WalEntry::Value { round, block, .. } if block == hash => Some(*round),
-        _ => None,
-    };
-    log.iter().filter_map(round).collect()
+/// When the proposer of the next height waits no longer for reports.
+fn grace_end(context: &Context<'_>) -> UnixMillis {
+    context.chain.earliest_start(context.network).after(context.network.policy().report_grace())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lucid_types::block::Block;
+use lucid_types::block::{Item, ItemId};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
 use lucid_types::id::NodeId;
@@ -11,7 +11,7 @@ use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, Verified};
 use lucid_types::sync::{Decided, LivenessMessage, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, Wake};
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Vote, Wake};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
@@ -19,18 +19,7 @@ use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Applied;
 use crate::ledger::state::State;
 
-/// A verified message of the engine's rounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoundMessage {
-    /// A proposal.
-    Proposal(Verified<Signed<Proposal>>),
-    /// A vote.
-    Vote(Verified<Signed<Vote>>),
-    /// A validator has a reason to start the height.
-    Wake(Verified<Signed<Wake>>),
-}
-
-/// Something that happened.
+/// Something that happened. What others sent has passed [`crate::admission`].
 #[derive(Debug)]
 pub enum Input {
     /// Time has passed.
@@ -39,18 +28,34 @@ pub enum Input {
     Commitment(Verified<Signed<ReportCommitment>>),
     /// A validator's reveal.
     Reveal(Verified<Signed<Reveal>>),
-    /// A vote, proposal or wake of the next height or the one after.
-    Consensus(RoundMessage),
-    /// A repetition; its envelope and, for a vote, the vote have been verified.
-    Repeated(Verified<Signed<LivenessMessage>>),
-    /// A proposed block, by gossip or because it was asked for. Which rounds it is proposed in, only proposals say.
-    Body(Verified<Block>),
+    /// A pool's command.
+    Command(Verified<MultiSigned<PoolCommand>>),
+    /// What was asked for by id.
+    Items {
+        /// The items.
+        items: Vec<Verified<Item>>,
+        /// What these ids name is no item.
+        broken: Vec<ItemId>,
+    },
+    /// A proposal of the next height or the one after.
+    Proposal {
+        /// The proposal.
+        proposal: Verified<CompactProposal>,
+        /// Who sent it here.
+        from: NodeId,
+        /// When it came, by this node's clock: what the block's time is judged by.
+        arrived: UnixMillis,
+    },
+    /// A vote of the next height or the one after.
+    Vote(Verified<Signed<Vote>>),
+    /// A validator has a reason to start the next height or the one after.
+    Wake(Verified<Signed<Wake>>),
+    /// A proof of votes that a validator repeats. The engine checks the signatures in it itself.
+    Proof(Verified<Signed<LivenessMessage>>),
     /// A proof that a block was decided.
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
     Decided(Verified<Decided>),
-    /// A pool's command.
-    Command(Verified<MultiSigned<PoolCommand>>),
     /// What this validator measured in an epoch that has ended, and a fresh random salt.
     Report {
         /// The measurements.
@@ -71,8 +76,6 @@ pub enum Gossip {
     Consensus(ConsensusMessage),
     /// A repetition.
     Liveness(Signed<LivenessMessage>),
-    /// A proposed block.
-    Body(Block),
     /// A proof that a block was decided.
     Certificate(Certificate),
 }
@@ -113,13 +116,33 @@ pub enum Effect {
     },
     /// These validators contradicted themselves.
     Equivocation(Vec<NodeId>),
-    /// A certified block does not follow from this node's state: this node or more than two thirds of the validators
-    /// run wrong code or hold a damaged store. The node must stop acting and say so.
+    /// The node must stop, and sign nothing more.
+    Fail(Failure),
+}
+
+/// Why a node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A certified block does not follow from this node's state: this node or more than two thirds of the validators run wrong
+    /// code or hold a damaged store.
+    #[error(
+        "block {height} is certified and does not follow from this node's state ({error}); the store is damaged or the \
+         software differs from the other nodes': keep the home for a report, and start with a new one"
+    )]
     Diverged {
         /// The block's height.
         height: Height,
         /// Why this node refuses it.
         error: InvalidBlock,
+    },
+    /// The engine refused an input, or replaying its log led to other votes than it holds: what it would sign next may
+    /// contradict what it has signed.
+    #[error("the BFT engine failed at height {height}: {error}; it signs nothing more: keep the home for a report")]
+    Engine {
+        /// The height under way.
+        height: Height,
+        /// What it says.
+        error: String,
     },
 }
 

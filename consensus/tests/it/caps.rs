@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
+use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::build::{Turn, build};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Effect, Input, RoundMessage};
+use lucid_consensus::replica::{Effect, Input};
 use lucid_consensus::reports::Reports;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::encode;
 use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
-use lucid_types::time::{Height, UnixMillis};
-use lucid_types::vote::Proposal;
+use lucid_types::report::ReportCommitment;
+use lucid_types::signed::Signature;
+use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vote::{CompactProposal, Proposal};
 
 use crate::genesis::{FAR, address, network, owner_key, signer_key, validator_key};
 use crate::pool::sign;
@@ -110,88 +113,192 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
 }
 
 #[test]
-fn a_body_sent_again_and_again_costs_nothing() {
+fn what_is_sent_again_and_again_costs_nothing() {
     let mut world = World::new(network(4, 1), 4, 7);
-    assert!(world.run(20_000, |w| w.candidate(1).is_some()));
-    let block = world.candidate(1).unwrap();
+    assert!(world.run(20_000, |w| w.proposal(1).is_some()));
+    let proposal = world.proposal(1).unwrap();
     let (now, id) = (world.now, *world.network.id());
     let replica = world.nodes[1].replica.as_mut().unwrap();
     for _ in 0..100 {
-        let effects = replica.handle(now, Input::Body(block.clone().verify(&id).unwrap()));
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::AppendLog { .. })), "{effects:?}");
+        let proposal = proposal.clone().verify(&id).unwrap();
+        let from = proposal.proposal.signer;
+        let effects = replica.handle(now, Input::Proposal { proposal, from, arrived: now });
+        assert!(
+            !effects.iter().any(|effect| matches!(effect, Effect::AppendLog { .. } | Effect::Fetch { .. })),
+            "{effects:?}"
+        );
     }
     assert!(world.run(20_000, |w| w.lowest() >= 2));
     world.check();
 }
 
-/// The core keeps two blocks for a round. A validator that names two of its own for every round, in and out of its turn,
-/// leaves room for the proposers'.
+/// A header without items that leads nowhere.
+fn junk(network: &Network, liar: &NodeKey, height: Height, round: u32, salt: u8) -> CompactProposal {
+    let header = Header {
+        height,
+        parent: BlockHash::from_bytes([salt; 32]),
+        round,
+        proposer: liar.node_id(),
+        time: UnixMillis::new(1),
+        items: items_hash(&[]),
+        payout_roots: vec![],
+        next_set: Hash::from_bytes([0; 32]),
+        state_root: StateRoot::from_bytes([0; 32]),
+    };
+    propose(network, liar, Block { header, commitments: vec![], reveals: vec![], commands: vec![] }, round, None)
+}
+
+fn propose(network: &Network, liar: &NodeKey, block: Block, round: u32, pol_round: Option<u32>) -> CompactProposal {
+    let proposal = Proposal { height: block.header.height, round, block: block.hash(), pol_round };
+    CompactProposal::new(liar.sign_proposal(network.id(), proposal).into_inner(), &block)
+}
+
+/// What the node does with a proposal that a peer sends it.
+fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(), Refusal> {
+    let (from, arrived) = (compact.proposal.signer, world.now);
+    let state = world.nodes[node].replica.as_ref().unwrap().state();
+    let proposal = View { network: &world.network, state }.proposal(compact)?;
+    world.input(node, Input::Proposal { proposal, from, arrived });
+    Ok(())
+}
+
+/// A valid block of the liar's for the next height.
+fn valid(world: &World, liar: &NodeKey, time: UnixMillis) -> Block {
+    let state = world.nodes[0].replica.as_ref().unwrap().state();
+    let turn = Turn { proposer: liar.node_id(), round: 0, now: time };
+    let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
+    build(&world.network, state, &Reports::default(), &PendingCommands::default(), turn, &archive).unwrap().0
+}
+
+/// The core keeps two blocks for a round. A validator that names dozens for every round, in and out of its turn, stops nobody; and
+/// a block of its own that the others vote for is not pushed out by another.
 #[test]
 fn a_validator_that_proposes_in_every_round_stops_nobody() {
     let mut world = World::new(network(4, 1), 4, 8);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, id) = (validator_key(3), *world.network.id());
-    for height in (1..=6).map(Height::new) {
-        for salt in [1, 2] {
-            let block = Block {
-                height,
-                parent: BlockHash::from_bytes([salt; 32]),
-                round: 0,
-                proposer: liar.node_id(),
-                time: UnixMillis::new(1),
-                commitments: vec![],
-                reveals: vec![],
-                commands: vec![],
-                payout_roots: vec![],
-                next_set: Hash::from_bytes([0; 32]),
-                state_root: StateRoot::from_bytes([0; 32]),
-            };
-            for node in 0..3 {
-                for round in 0..=10 {
-                    let proposal = Proposal { height, round, block: block.hash(), pol_round: None };
-                    let signed = liar.sign_proposal(&id, proposal).into_inner().verify(&id).unwrap();
-                    world.input(node, Input::Consensus(RoundMessage::Proposal(signed)));
+    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    world.liars.insert(liar.node_id());
+    let mut decided = 0;
+    for height in (1..=12).map(Height::new) {
+        let is_turn = |round: u32| network.validators(height).proposer(height, round).node == liar.node_id();
+        for node in 0..3 {
+            for round in (0..=10).rev() {
+                for salt in 1..=63 {
+                    let passed = offer(&mut world, node, junk(&network, &liar, height, round, salt));
+                    assert_eq!(passed.is_ok(), is_turn(round), "round {round}: {passed:?}");
+                    // In round 0 its turn is kept for the block below.
+                    if round == 0 {
+                        break;
+                    }
                 }
-                world.input(node, Input::Body(block.clone().verify(&id).unwrap()));
+            }
+            if is_turn(0) {
+                // As soon as the height may start, so that its time is right.
+                let earliest = world.nodes[0].replica.as_ref().unwrap().state().next_time(&network);
+                let block = valid(&world, &liar, world.now.max(earliest));
+                let hash = block.hash();
+                offer(&mut world, node, propose(&network, &liar, block, 0, None)).unwrap();
+                offer(&mut world, node, junk(&network, &liar, height, 4, 64)).unwrap();
+                decided += usize::from(
+                    node == 2 && world.run(30_000, |w| w.lowest() >= height.get()) && {
+                        let blocks = &world.nodes[0].disk.blocks;
+                        blocks[&height].block.hash() == hash
+                    },
+                );
             }
         }
         assert!(world.run(30_000, |w| w.lowest() >= height.get()), "height {height} is not decided");
     }
+    assert!(decided > 0, "none of its valid blocks was decided: choose another time for them");
+    assert_eq!(world.accused, world.liars);
     world.check();
 }
 
-/// Blocks of a time that has not come are decided in no round, however they are proposed: with a proof-of-lock of a later round,
-/// or with one that cannot be.
+/// What the engine and the log hold of one height is bounded, however much is proposed.
+#[test]
+fn proposals_beyond_two_a_round_are_not_kept() {
+    let mut world = World::new(network(4, 1), 4, 8);
+    world.run(100, |_| false);
+    world.take_down(3);
+    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let height =
+        (1..).map(Height::new).find(|h| network.validators(*h).proposer(*h, 1).node == liar.node_id()).unwrap();
+    assert!(world.run(60_000, |w| w.lowest() + 1 == height.get()));
+    let logged = |world: &World| world.nodes[0].disk.log.len() + world.nodes[0].disk.unsynced.len();
+    for salt in 1..=200 {
+        offer(&mut world, 0, junk(&network, &liar, height, 1, salt)).unwrap();
+    }
+    world.run(50, |_| false);
+    let few = logged(&world);
+    for salt in 1..=200 {
+        offer(&mut world, 0, junk(&network, &liar, height, 1, salt)).unwrap();
+    }
+    assert!(few < 30 && logged(&world) == few, "{few}, {}", logged(&world));
+}
+
+/// A proposal names its block by a header that its round's proposer has signed for; anything else is its sender's fault.
+#[test]
+fn proposals_that_say_nothing_are_rejected() {
+    let mut world = World::new(network(4, 1), 4, 9);
+    let has_items = |w: &World| w.proposal(1).is_some_and(|it| !it.items.is_empty());
+    assert!(world.run(20_000, has_items));
+    let good = world.proposal(1).unwrap();
+    let (round, height) = (good.proposal.record.round, good.proposal.record.height);
+    let network = Arc::clone(&world.network);
+    let proposer = |round| network.validators(height).proposer(height, round).node;
+    let key = |round| (0..4).map(validator_key).find(|key| key.node_id() == proposer(round)).unwrap();
+    let block = Block { header: good.header.clone(), commitments: vec![], reveals: vec![], commands: vec![] };
+    let with = |edit: &dyn Fn(&mut CompactProposal)| {
+        let mut compact = good.clone();
+        edit(&mut compact);
+        compact
+    };
+    let signed_by = |signer, round, pol| {
+        let compact = propose(&network, &key(signer), block.clone(), round, pol);
+        CompactProposal { items: good.items.clone(), ..compact }
+    };
+    let rejected = |reason| Err(Refusal::Reject(reason));
+    for (what, compact, verdict) in [
+        ("as it is", good.clone(), Ok(())),
+        ("another header", with(&|c| c.header.time = UnixMillis::new(1)), rejected("proposal")),
+        ("fewer items", with(&|c| c.items.truncate(c.items.len() - 1)), rejected("proposal")),
+        ("more items", with(&|c| c.items.push(c.items[0])), rejected("proposal")),
+        ("another length", with(&|c| c.items[0].bytes += 1), rejected("proposal")),
+        (
+            "another's signature",
+            with(&|c| c.proposal.signature = Signature::from_bytes([1; 64])),
+            rejected("signature"),
+        ),
+        ("out of turn", signed_by(round + 1, round, None), rejected("proposer")),
+        ("built in another round", signed_by(round + 1, round + 1, None), rejected("proof-of-lock")),
+        ("again, under a lock", signed_by(round + 1, round + 1, Some(round)), Ok(())),
+        ("under a lock of its own round", signed_by(round, round, Some(round)), rejected("proof-of-lock")),
+    ] {
+        let items = compact.items.len();
+        let state = world.nodes[1].replica.as_ref().unwrap().state();
+        let found = View { network: &network, state }.proposal(compact).map(drop);
+        assert_eq!(found, verdict, "{what}, {items} items");
+    }
+}
+
+/// Blocks of a time that has not come are decided in no round, however they are proposed.
 #[test]
 fn no_proposer_moves_time_ahead() {
     let mut world = World::new(network(4, 1), 4, 9);
     world.run(100, |_| false);
     world.take_down(3);
     let (liar, network) = (validator_key(3), Arc::clone(&world.network));
-    let id = *network.id();
     let mut offered = 0;
     while world.highest() < 12 {
-        let state = world.nodes[0].replica.as_ref().unwrap().state().clone();
-        let height = state.height.next();
-        let set = network.validators(height);
-        if set.proposer(height, 0).node == liar.node_id() {
+        let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+        if network.validators(height).proposer(height, 0).node == liar.node_id() {
             let far = UnixMillis::new(world.now.get() + 10 * 365 * 86_400_000);
-            let (reports, commands) = (Reports::default(), PendingCommands::default());
-            let turn = Turn { proposer: liar.node_id(), round: 0, now: far };
-            let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
-            let (block, _) = build(&network, &state, &reports, &commands, turn, &archive).unwrap();
+            let block = valid(&world, &liar, far);
             // Its next turn is round 4. The engine knows a value by its hash, not by its round.
             for node in 0..3 {
-                let propose = |round, pol_round| {
-                    let proposal = Proposal { height, round, block: block.hash(), pol_round };
-                    let signed = liar.sign_proposal(&id, proposal).into_inner().verify(&id).unwrap();
-                    Input::Consensus(RoundMessage::Proposal(signed))
-                };
-                world.input(node, propose(4, Some(0)));
-                world.input(node, Input::Body(block.clone().verify(&id).unwrap()));
-                world.input(node, propose(0, Some(0)));
-                world.input(node, propose(0, None));
+                offer(&mut world, node, propose(&network, &liar, block.clone(), 4, Some(0))).unwrap();
+                offer(&mut world, node, propose(&network, &liar, block.clone(), 0, None)).unwrap();
             }
             offered += 1;
         }
@@ -200,6 +307,41 @@ fn no_proposer_moves_time_ahead() {
     }
     assert!(offered > 1, "{offered}");
     let now = world.now;
-    assert!(world.nodes[0].disk.blocks.values().all(|decided| decided.block.time <= now));
+    assert!(world.nodes[0].disk.blocks.values().all(|decided| decided.block.header.time <= now));
+    world.check();
+}
+
+/// A validator that tells each half of the others another commitment: whoever lacks the one that is proposed fetches it.
+#[test]
+fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
+    let mut world = World::new(network(4, 1), 4, 16);
+    world.run(100, |_| false);
+    world.take_down(3);
+    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    for epoch in 1..=4 {
+        let epoch = Epoch::new(epoch);
+        assert!(
+            world.run(30_000, |w| (0..3)
+                .all(|i| w.nodes[i].replica.as_ref().unwrap().state().closed >= epoch.previous()))
+        );
+        for node in 0..3 {
+            let report = Hash::from_bytes([u8::try_from(node).unwrap() + 1; 32]);
+            let commitment = liar.sign_report_commitment(network.id(), ReportCommitment { epoch, report });
+            world.input(node, Input::Commitment(commitment));
+        }
+        assert!(
+            world.run(30_000, |w| w.final_through() >= epoch.get()),
+            "{epoch}: heights {:?}",
+            crate::liveness::heights(&world)
+        );
+    }
+    let blocks = world.nodes[0].disk.blocks.values();
+    let committed = |it: &lucid_types::sync::Decided| it.block.commitments.iter().any(|c| c.signer == liar.node_id());
+    assert!(blocks.clone().filter(|it| committed(it)).count() >= 4, "its commitments stand in blocks");
+    // No round is lost but those in which it is its turn, and it is down.
+    let proposer = |decided: &lucid_types::sync::Decided| {
+        network.validators(decided.block.header.height).proposer(decided.block.header.height, 0).node
+    };
+    assert!(blocks.clone().all(|it| it.certificate.round == 0 || proposer(it) == liar.node_id()));
     world.check();
 }

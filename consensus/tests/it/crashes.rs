@@ -1,6 +1,15 @@
 //! A crash before every single effect, with and without what was not synced.
 
-use crate::genesis::network;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::replica::{Effect, Failure, Gossip, Input, Replica, Restore};
+use lucid_types::codec::decode;
+use lucid_types::vote::{ConsensusMessage, Vote};
+
+use crate::genesis::{network, validator_key};
 use crate::world::World;
 
 /// Crashes validator 1 before effect `at` (counted from its start) and lets the world go on to height 7, beyond a second epoch. Validator 3
@@ -53,6 +62,50 @@ fn invariant_3_holds_when_a_node_crashes_again_while_it_recovers() {
             assert!(went_on, "stalled after crashes before effect {at} and {further} effects later");
         }
     }
+}
+
+/// A log that says something else than what follows from it stops the node: nothing leaves it.
+#[test]
+fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
+    let mut world = World::new(network(4, 1), 4, 18);
+    let me = validator_key(0);
+    let mine = |entry: &WalEntry| match entry {
+        WalEntry::Vote(vote) if vote.signer == me.node_id() => vote.record.block.is_some(),
+        _ => false,
+    };
+    let log = |w: &World| -> Vec<_> {
+        w.nodes[0].disk.log.iter().map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect()
+    };
+    assert!(world.run(60_000, |w| w.highest() > 2 && log(w).iter().any(mine)));
+    let (honest, network) = (log(&world), Arc::clone(&world.network));
+    let changed = |entry: &WalEntry| match entry {
+        WalEntry::Vote(vote) if mine(entry) => {
+            WalEntry::Vote(me.sign_vote(network.id(), Vote { block: None, ..vote.record }).into_inner())
+        }
+        other => other.clone(),
+    };
+    let now = world.now;
+    let start = |log: Vec<WalEntry>| {
+        let disk = &world.nodes[0].disk;
+        let state = decode::<State>(disk.state.as_ref().unwrap()).unwrap();
+        let archive = Arc::new(disk.archive.lock().unwrap().clone());
+        let restore = Restore { state, log, own: disk.own.clone(), liveness_sequence: 1 << 32, now };
+        let mut replica = Replica::restore(Arc::clone(&network), validator_key(0), archive, restore, true);
+        let effects = replica.handle(now, Input::Tick);
+        let later = replica.handle(now.after(Duration::from_secs(60)), Input::Tick);
+        (effects, later)
+    };
+    let failed = |effects: &[Effect]| matches!(effects.last(), Some(Effect::Fail(Failure::Engine { .. })));
+    let (effects, later) = start(honest.clone());
+    assert!(!failed(&effects) && !later.is_empty(), "the log as it was: {effects:?}");
+    let (effects, later) = start(honest.iter().map(changed).collect());
+    assert!(failed(&effects), "{effects:?}");
+    let votes = |effect: &Effect| match effect {
+        Effect::Gossip(Gossip::Consensus(message)) => !matches!(message, ConsensusMessage::Wake(_)),
+        Effect::Gossip(gossip) => matches!(gossip, Gossip::Liveness(_)),
+        _ => false,
+    };
+    assert!(!effects.iter().any(votes) && later.is_empty(), "{effects:?}, {later:?}");
 }
 
 /// Negative control: with a node that forgets its log, the monitor must find contradictions.

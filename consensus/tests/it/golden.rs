@@ -11,7 +11,7 @@ use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
@@ -80,7 +80,7 @@ fn own_report() -> OwnReport {
     }
 }
 
-pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
+pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
     let vote = Vote { kind: VoteKind::Prevote, height: HEIGHT, round: 2, block: Some(BLOCK) };
     let vote = key().sign_vote(&network(), vote).into_inner();
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
@@ -88,18 +88,22 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
     let OwnReport { commitment, reveal } = own_report();
     let command = PoolCommand { pool: POOL, number: 4, until: TIME, change: PoolChange::Suspend(true) };
     let block = Block {
-        height: HEIGHT,
-        parent: BLOCK,
-        round: 2,
-        proposer: node(0x12),
-        time: TIME,
+        header: Header {
+            height: HEIGHT,
+            parent: BLOCK,
+            round: 2,
+            proposer: node(0x12),
+            time: TIME,
+            payout_roots: vec![settlement_root()],
+            next_set: Hash::from_bytes([0x13; 32]),
+            state_root: StateRoot::from_bytes([0x14; 32]),
+            items: items_hash(&[]),
+        },
         commitments: vec![commitment],
         reveals: vec![reveal],
         commands: vec![sign(&network(), &command, &[key()])],
-        payout_roots: vec![settlement_root()],
-        next_set: Hash::from_bytes([0x13; 32]),
-        state_root: StateRoot::from_bytes([0x14; 32]),
-    };
+    }
+    .sealed();
     let value =
         |valid_round, valid| WalEntry::Value { round: 2, valid_round, proposer: node(0x12), block: BLOCK, valid };
     [
@@ -109,7 +113,8 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 8] {
         ("wal_value_invalid", value(None, false)),
         ("wal_polka", WalEntry::Polka(PolkaCertificate { height: HEIGHT, round: 2, block: BLOCK, signatures })),
         ("wal_timeout", WalEntry::Timeout { step: Step::Precommit, round: 2 }),
-        ("wal_body", WalEntry::Body(block)),
+        ("wal_block", WalEntry::Block(block)),
+        ("wal_arrival", WalEntry::Arrival { round: 2, block: BLOCK, at: TIME }),
         ("wal_built", WalEntry::Built { round: 2, block: BLOCK }),
     ]
 }

@@ -5,6 +5,21 @@ use lucid_types::time::Epoch;
 use crate::genesis::network;
 use crate::world::World;
 
+/// The core decides on its own precommit before it publishes it. With nobody to spare, the others decide only if it leaves all the same.
+#[test]
+fn every_precommit_leaves_that_others_need_to_decide() {
+    let mut world = World::new(network(4, 1), 4, 17);
+    world.polls = false;
+    world.run(100, |_| false);
+    world.take_down(3);
+    assert!(world.run(60_000, |w| w.lowest() >= 20), "heights {:?}", heights(&world));
+    for (height, decided) in world.nodes[0].disk.blocks.iter().take_while(|(height, _)| height.get() < 20) {
+        let (round, block) = (decided.certificate.round, decided.certificate.block);
+        assert_eq!(world.monitor.precommits(*height, round, block), 3, "height {height}");
+    }
+    world.check();
+}
+
 #[test]
 fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     let mut world = World::new(network(4, 1), 5, 1);
@@ -34,7 +49,7 @@ fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     for (epoch, blocks) in (1..=6).zip(blocks.chunks(3)) {
         let of = |i: usize| &blocks[i].block;
         assert_eq!((of(1).commitments.len(), of(2).reveals.len()), (4, 4), "epoch {epoch}");
-        let delay = genesis.epoch_end(Epoch::new(epoch)).until(of(2).time);
+        let delay = genesis.epoch_end(Epoch::new(epoch)).until(of(2).header.time);
         assert!(delay < std::time::Duration::from_secs(2), "epoch {epoch}: {delay:?}");
     }
 }
@@ -109,15 +124,15 @@ fn a_wrong_clock_moves_no_time() {
         world.check();
         let wrong = crate::genesis::validator_key(2).node_id();
         let blocks: Vec<_> = world.nodes[0].disk.blocks.values().map(|decided| &decided.block).collect();
-        assert!(blocks.iter().all(|block| block.proposer != wrong), "{ahead} ms");
-        assert!(blocks.iter().all(|block| block.time <= world.now), "{ahead} ms");
+        assert!(blocks.iter().all(|block| block.header.proposer != wrong), "{ahead} ms");
+        assert!(blocks.iter().all(|block| block.header.time <= world.now), "{ahead} ms");
         // As soon as it is set right, its turns count again.
         world.nodes[2].ahead = 0;
         let height = world.highest();
         assert!(world.run(60_000, |w| w.lowest() >= height + 12), "heights {:?}", heights(&world));
         world.check();
         let blocks = world.nodes[0].disk.blocks.values().map(|decided| &decided.block);
-        assert!(blocks.skip(usize::try_from(height).unwrap()).any(|block| block.proposer == wrong));
+        assert!(blocks.skip(usize::try_from(height).unwrap()).any(|block| block.header.proposer == wrong));
     }
 }
 

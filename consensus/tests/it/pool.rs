@@ -97,7 +97,7 @@ impl Promises {
     /// Looks at a block when the first node stores it.
     pub(crate) fn watch(&mut self, network: &Network, stored: &Stored) {
         let (block, applied) = (&stored.decided.block, &stored.applied);
-        if block.height.get() != self.height + 1 {
+        if block.header.height.get() != self.height + 1 {
             return;
         }
         self.height += 1;
@@ -111,7 +111,7 @@ impl Promises {
         }
         let newest = applied.state.pools.iter().filter_map(|(id, pool)| Some((*id, pool.newest?)));
         let new: Vec<_> = newest.filter(|(id, root)| self.newest.get(id) != Some(root)).collect();
-        assert_eq!(block.payout_roots, new.iter().map(|(_, root)| *root).collect::<Vec<_>>());
+        assert_eq!(block.header.payout_roots, new.iter().map(|(_, root)| *root).collect::<Vec<_>>());
         for event in &applied.events {
             if let Event::Settled(settled) = event {
                 self.check_leaves(network, &applied.state, settled);

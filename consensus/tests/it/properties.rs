@@ -59,13 +59,13 @@ fn numbered(i: u32) -> [u8; 32] {
 /// The greatest block that may be decided can be logged before it is, and the greatest state be stored.
 #[test]
 fn full_records_fit() {
-    let WalEntry::Body(sample) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a body") };
+    let WalEntry::Block(sample) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a block") };
     let mut block = Block { commitments: vec![], reveals: vec![], ..sample.clone() };
     let commitment = sample.commitments[0].clone();
     let count = (Block::MAX_BYTES - encode(&block).len()) / encode(&commitment).len();
     block.commitments = vec![commitment; count];
     assert!(encode(&block).len() <= Block::MAX_BYTES);
-    let entry = WalEntry::Body(block).encode();
+    let entry = WalEntry::Block(block).encode();
     assert!(entry.len() > Block::MAX_BYTES - 256 && entry.len() <= WalEntry::MAX_BYTES);
     assert!(WalEntry::decode(&entry).is_ok());
 

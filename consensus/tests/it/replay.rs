@@ -19,7 +19,7 @@ fn invariant_2_replaying_the_blocks_gives_the_same_roots() {
     for (height, decided) in &world.nodes[2].disk.blocks {
         let decided = decided.clone().verify(network.id(), network.validators(*height)).unwrap();
         let applied = adopt(&network, &state, &decided, &archive).unwrap();
-        assert_eq!(applied.state.root(), decided.block.state_root);
+        assert_eq!(applied.state.root(), decided.block.header.state_root);
         assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
         archive.keep(decided.block.clone(), applied.rows);
         state = applied.state;

@@ -7,14 +7,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex};
 
+use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
 use lucid_consensus::ledger::state::{EpochRows, State};
 use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, Replica, Restore, RoundMessage, Stored};
+use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, Replica, Restore, Stored};
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Item};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::payout::PoolCommand;
@@ -22,7 +23,7 @@ use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::{Decided, Liveness, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{ConsensusMessage, VoteKind};
+use lucid_types::vote::{CompactProposal, ConsensusMessage, VoteKind};
 
 use crate::genesis::validator_key;
 use crate::pool::{Owner, Promises};
@@ -76,9 +77,11 @@ enum Event {
 
 #[derive(Clone)]
 enum Message {
-    Gossip(Gossip),
+    /// From this node.
+    Gossip(usize, Gossip),
     Decided(Box<Decided>),
-    Body(Box<Block>),
+    Items(Vec<Item>),
+    Proposal(usize, Box<CompactProposal>),
     Command(MultiSigned<PoolCommand>),
 }
 
@@ -110,6 +113,7 @@ impl Monitor {
                 }
             }
             Gossip::Consensus(ConsensusMessage::Proposal(proposal)) => {
+                let proposal = &proposal.proposal;
                 let key = (proposal.signer, proposal.record.height, proposal.record.round);
                 if *self.proposals.entry(key).or_insert(proposal.record.block) != proposal.record.block {
                     note(format!("two proposals for {key:?}"));
@@ -121,19 +125,26 @@ impl Monitor {
                     note(format!("two commitments for {key:?}"));
                 }
             }
-            Gossip::Consensus(ConsensusMessage::Wake(_))
-            | Gossip::Reveal(_)
-            | Gossip::Body(_)
-            | Gossip::Certificate(_) => {}
+            Gossip::Consensus(ConsensusMessage::Wake(_)) | Gossip::Reveal(_) | Gossip::Certificate(_) => {}
         }
     }
 }
 
+impl Monitor {
+    /// Who has said that it precommits to a block in a round.
+    pub(crate) fn precommits(&self, height: Height, round: u32, block: BlockHash) -> usize {
+        let is_it = |((_, of, in_round, kind), voted): &(&VoteKey, &Option<BlockHash>)| {
+            (*of, *in_round, *kind, **voted) == (height, round, VoteKind::Precommit, Some(block))
+        };
+        self.votes.iter().filter(is_it).count()
+    }
+}
+
 impl World {
-    /// A block under way that this node has the body of.
-    pub(crate) fn candidate(&self, node: usize) -> Option<Block> {
-        let replica = self.nodes[node].replica.as_ref()?;
-        self.monitor.proposals.values().find_map(|hash| replica.candidate(hash)).cloned()
+    /// A proposal under way whose block this node has.
+    pub(crate) fn proposal(&self, node: usize) -> Option<CompactProposal> {
+        let offers = self.nodes[node].replica.as_ref()?.offers();
+        self.monitor.proposals.iter().find_map(|((_, _, round), hash)| offers.proposal(*round, hash))
     }
 }
 
@@ -164,7 +175,12 @@ pub(crate) struct World {
     pub(crate) has_log: bool,
     /// Whether validators report what they measured.
     pub(crate) reports: bool,
+    /// Whether nodes ask each other for newer blocks without being told of any.
+    pub(crate) polls: bool,
     pub(crate) down: BTreeSet<usize>,
+    /// Whom a test lets contradict themselves, and who was found out.
+    pub(crate) liars: BTreeSet<NodeId>,
+    pub(crate) accused: BTreeSet<NodeId>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     sequence: u64,
@@ -198,7 +214,10 @@ impl World {
             keeps_unsynced: false,
             has_log: true,
             reports: true,
+            polls: true,
             down: BTreeSet::new(),
+            liars: BTreeSet::new(),
+            accused: BTreeSet::new(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             sequence: 0,
@@ -316,6 +335,9 @@ impl World {
     }
 
     fn poll(&mut self, node: usize) {
+        if !self.polls {
+            return;
+        }
         let from = Height::new(self.height(node)).next();
         self.fetch(node, SyncRequest::Blocks { from, to: Height::new(u64::MAX) });
         let (life, half) = (self.nodes[node].life, self.network.policy().epoch_ms / 2);
@@ -359,7 +381,6 @@ impl World {
         let now = self.clock(node);
         let Some(replica) = &mut self.nodes[node].replica else { return };
         let effects = replica.handle(now, input);
-        assert_eq!(replica.take_failure(), None, "the engine failed on node {node}");
         for effect in effects {
             let it = &mut self.nodes[node];
             it.effects += 1;
@@ -391,13 +412,13 @@ impl World {
             Effect::Store(stored) => {
                 self.promises.watch(&self.network, &stored);
                 let Stored { decided, applied } = *stored;
-                let height = decided.block.height;
+                let height = decided.block.header.height;
                 assert_eq!(height.get(), self.height(node) + 1);
                 let hash = decided.block.hash();
                 let agreed = *self.hashes.entry(height).or_insert(hash);
                 assert_eq!(agreed, hash, "invariant 1: two blocks at height {height}");
                 assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
-                assert_eq!(applied.state.root(), decided.block.state_root);
+                assert_eq!(applied.state.root(), decided.block.header.state_root);
                 let disk = &mut self.nodes[node].disk;
                 disk.state = Some(encode(&applied.state));
                 disk.log.retain(|(h, _)| *h > height);
@@ -409,7 +430,7 @@ impl World {
                 self.monitor.watch(&gossip);
                 for to in 0..self.nodes.len() {
                     if to != node {
-                        self.send(to, Message::Gossip(gossip.clone()));
+                        self.send(to, Message::Gossip(node, gossip.clone()));
                     }
                 }
             }
@@ -420,8 +441,13 @@ impl World {
                     None => self.fetch(node, request),
                 }
             }
-            Effect::Equivocation(nodes) => panic!("honest nodes were accused: {nodes:?}"),
-            Effect::Diverged { height, error } => panic!("node {node} diverged at {height}: {error}"),
+            Effect::Equivocation(nodes) => {
+                let honest = nodes.iter().filter(|node| !self.liars.contains(node));
+                let texts = honest.map(|node| format!("{node:?} is accused of two messages for one step"));
+                self.monitor.contradictions.extend(texts);
+                self.accused.extend(nodes);
+            }
+            Effect::Fail(failure) => panic!("node {node} has failed: {failure}"),
         }
     }
 
@@ -451,17 +477,18 @@ impl World {
                 let blocks = it.disk.blocks.range(from..=to).map(|(_, decided)| decided.clone());
                 answers.extend(blocks.map(|decided| Message::Decided(Box::new(decided))));
             }
-            SyncRequest::Body { height, block } => {
-                let stored = it.disk.blocks.get(&height).map(|decided| &decided.block);
-                let found = replica.candidate(&block).or(stored.filter(|stored| stored.hash() == block));
-                answers.extend(found.map(|block| Message::Body(Box::new(block.clone()))));
+            SyncRequest::Proposal { round, block } => {
+                let found = replica.offers().proposal(round, &block);
+                answers.extend(found.map(|proposal| Message::Proposal(peer, Box::new(proposal))));
             }
+            SyncRequest::Items(ids) => answers.push(Message::Items(replica.offers().items(&ids, usize::MAX))),
             SyncRequest::Reports { epoch, have_commitments, have_reveals } => {
-                let commitments =
-                    replica.reports().commitments_of(epoch).filter(|c| !have_commitments.contains(&c.signer));
-                answers.extend(commitments.map(|c| Message::Gossip(Gossip::Commitment((**c).clone()))));
-                let reveals = replica.reports().reveals_of(epoch).filter(|r| !have_reveals.contains(&r.signer));
-                answers.extend(reveals.map(|r| Message::Gossip(Gossip::Reveal((**r).clone()))));
+                let reports = replica.offers().reports(epoch, &have_commitments, &have_reveals, usize::MAX);
+                answers.extend(reports.into_iter().map(|item| match item {
+                    Item::Commitment(commitment) => Message::Gossip(peer, Gossip::Commitment(commitment)),
+                    Item::Reveal(reveal) => Message::Gossip(peer, Gossip::Reveal(reveal)),
+                    Item::Command(command) => Message::Command(command),
+                }));
             }
         }
         for answer in answers {
@@ -469,35 +496,41 @@ impl World {
         }
     }
 
-    /// What the gate does: only verified messages reach the replica.
+    /// What the gate and the fetcher do: only what is admitted reaches the replica.
     fn deliver(&mut self, node: usize, message: Message) {
-        let id = *self.network.id();
+        let Some(replica) = &self.nodes[node].replica else { return };
+        let view = View { network: &self.network, state: replica.state() };
+        let arrived = self.clock(node);
+        let from = |i: usize| validator_key(i).node_id();
         let input = match message {
-            Message::Gossip(Gossip::Commitment(commitment)) => Input::Commitment(commitment.verify(&id).unwrap()),
-            Message::Gossip(Gossip::Reveal(reveal)) => Input::Reveal(reveal.verify(&id).unwrap()),
-            Message::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))) => {
-                Input::Consensus(RoundMessage::Vote(vote.verify(&id).unwrap()))
+            Message::Gossip(_, Gossip::Commitment(commitment)) => view.commitment(commitment).map(Input::Commitment),
+            Message::Gossip(_, Gossip::Reveal(reveal)) => view.reveal(reveal).map(Input::Reveal),
+            Message::Gossip(_, Gossip::Consensus(ConsensusMessage::Vote(vote))) => view.vote(vote).map(Input::Vote),
+            Message::Gossip(_, Gossip::Consensus(ConsensusMessage::Wake(wake))) => view.wake(wake).map(Input::Wake),
+            Message::Gossip(peer, Gossip::Consensus(ConsensusMessage::Proposal(proposal)))
+            | Message::Proposal(peer, proposal) => {
+                let proposal = view.proposal(*proposal);
+                proposal.map(|proposal| Input::Proposal { proposal, from: from(peer), arrived })
             }
-            Message::Gossip(Gossip::Consensus(ConsensusMessage::Proposal(proposal))) => {
-                Input::Consensus(RoundMessage::Proposal(proposal.verify(&id).unwrap()))
-            }
-            Message::Gossip(Gossip::Consensus(ConsensusMessage::Wake(wake))) => {
-                Input::Consensus(RoundMessage::Wake(wake.verify(&id).unwrap()))
-            }
-            Message::Gossip(Gossip::Liveness(message)) => Input::Repeated(message.verify(&id).unwrap()),
-            Message::Gossip(Gossip::Body(block)) => Input::Body(block.verify(&id).unwrap()),
-            Message::Gossip(Gossip::Certificate(certificate)) => {
-                let set = self.network.validators(certificate.height);
-                Input::Certificate(certificate.verify(&id, set).unwrap())
+            Message::Gossip(_, Gossip::Liveness(message)) => view.repetition(message),
+            Message::Gossip(_, Gossip::Certificate(certificate)) => {
+                view.certificate(certificate).map(Input::Certificate)
             }
             Message::Decided(decided) => {
-                let set = self.network.validators(decided.block.height);
-                Input::Decided(decided.verify(&id, set).unwrap())
+                let height = decided.block.header.height;
+                view.decided(height, *decided).map(Input::Decided)
             }
-            Message::Body(block) => Input::Body(block.verify(&id).unwrap()),
-            Message::Command(command) => Input::Command(command.verify(&id).unwrap()),
+            Message::Items(items) => {
+                let verified = items.into_iter().map(|item| item.verify(self.network.id()).unwrap());
+                Ok(Input::Items { items: verified.collect(), broken: Vec::new() })
+            }
+            Message::Command(command) => view.command(command).map(Input::Command),
         };
-        self.input(node, input);
+        match input {
+            Ok(input) => self.input(node, input),
+            Err(Refusal::Ignore(_)) => {}
+            Err(Refusal::Reject(reason)) => panic!("an honest node's message was rejected: {reason}"),
+        }
     }
 
     /// What the prober hands over for each closed epoch. A process that was not there reports nothing seen.

@@ -41,6 +41,9 @@ pub enum DecodeError {
     /// The value has another encoding than these bytes.
     #[error("the encoding is not canonical")]
     NotCanonical,
+    /// An enum's variant that this version does not know.
+    #[error("a kind that this version does not know")]
+    UnknownVariant,
     /// Not an encoding of the type at all.
     #[error("malformed")]
     Malformed(#[source] bincode::error::DecodeError),
@@ -63,7 +66,13 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::TooLong { found: bytes.len(), limit });
     }
     let (value, read) =
-        bincode::serde::decode_from_slice::<T, Config>(bytes, config()).map_err(DecodeError::Malformed)?;
+        bincode::serde::decode_from_slice::<T, Config>(bytes, config()).map_err(|error| match error {
+            // How serde names it; bincode has no error of its own for it.
+            bincode::error::DecodeError::OtherString(text) if text.contains("variant index") => {
+                DecodeError::UnknownVariant
+            }
+            error => DecodeError::Malformed(error),
+        })?;
     if read != bytes.len() {
         return Err(DecodeError::TrailingBytes(bytes.len() - read));
     }
@@ -109,6 +118,14 @@ mod tests {
         bytes.extend([0xff; 8]);
         assert!(matches!(decode::<Sample>(&bytes), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<Sample>(&[0; 4097]), Err(DecodeError::TooLong { found: 4097, limit: 4096 })));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_told_from_nonsense() {
+        use crate::vote::ConsensusMessage;
+        let unknown = 77u32.to_le_bytes();
+        assert!(matches!(decode::<ConsensusMessage>(&unknown), Err(DecodeError::UnknownVariant)));
+        assert!(matches!(decode::<ConsensusMessage>(&1u32.to_le_bytes()), Err(DecodeError::Malformed(_))));
     }
 
     #[test]

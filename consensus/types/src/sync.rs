@@ -2,18 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::Block;
+use crate::block::{Block, Item, ItemId};
 use crate::certificate::{Certificate, CertificateError};
 use crate::codec::{MAX_MESSAGE_BYTES, Wire};
 use crate::id::{BlockHash, NetworkId, NodeId};
-use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
 use crate::time::{Epoch, Height};
 use crate::validator::ValidatorSet;
-use crate::vote::{Vote, VoteKind};
+use crate::vote::{CompactProposal, Vote, VoteKind};
 
 /// A question to a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SyncRequest {
     /// What is your newest block?
     Tip,
@@ -24,13 +23,15 @@ pub enum SyncRequest {
         /// Last height.
         to: Height,
     },
-    /// A proposed or decided block by its hash.
-    Body {
-        /// Its height.
-        height: Height,
-        /// Its hash.
+    /// A proposal of a block that is under way.
+    Proposal {
+        /// The round that it was made in: a block may be proposed in several.
+        round: u32,
+        /// The block's hash.
         block: BlockHash,
     },
+    /// Items that wait for a block or stand in one that is under way; at most [`SyncRequest::MAX_ITEMS`].
+    Items(Vec<ItemId>),
     /// Commitments and reveals of an epoch that the asker does not have.
     Reports {
         /// The epoch.
@@ -44,6 +45,11 @@ pub enum SyncRequest {
 
 impl Wire for SyncRequest {
     const MAX_BYTES: usize = 128 << 10;
+}
+
+impl SyncRequest {
+    /// Items asked for at a time.
+    pub const MAX_ITEMS: usize = 1_024;
 }
 
 /// A decided block and its proof.
@@ -65,6 +71,9 @@ pub enum DecidedError {
     /// The certificate is for another block.
     #[error("the certificate is for another block")]
     OtherBlock,
+    /// The header names other items.
+    #[error("the header names other items")]
+    OtherItems,
     /// The certificate proves nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -77,8 +86,11 @@ impl Decided {
     /// # Errors
     /// When the certificate is for another block or does not hold against the height's `set`.
     pub fn verify(self, network: &NetworkId, set: &ValidatorSet) -> Result<Verified<Self>, DecidedError> {
-        if self.certificate.height != self.block.height || self.certificate.block != self.block.hash() {
+        if self.certificate.height != self.block.header.height || self.certificate.block != self.block.hash() {
             return Err(DecidedError::OtherBlock);
+        }
+        if !self.block.is_whole() {
+            return Err(DecidedError::OtherItems);
         }
         let certificate = self.certificate.verify(network, set)?.into_inner();
         Ok(Verified::new(Self { block: self.block, certificate }))
@@ -97,15 +109,10 @@ pub enum SyncResponse {
     },
     /// To `Blocks`: consecutive from the first asked for.
     Blocks(Vec<Decided>),
-    /// To `Body`.
-    Body(Option<Block>),
-    /// To `Reports`.
-    Reports {
-        /// Commitments.
-        commitments: Vec<Signed<ReportCommitment>>,
-        /// Reveals.
-        reveals: Vec<Signed<Reveal>>,
-    },
+    /// To `Proposal`.
+    Proposal(Option<Box<CompactProposal>>),
+    /// To `Items` and `Reports`: those of them that the peer has and that fit.
+    Items(Vec<Item>),
 }
 
 impl Wire for SyncResponse {
@@ -169,6 +176,17 @@ pub enum Liveness {
     Polka(PolkaCertificate),
     /// Proof that a round is over.
     Round(RoundCertificate),
+}
+
+impl Liveness {
+    /// The height that it is about.
+    pub const fn height(&self) -> Height {
+        match self {
+            Self::Vote(vote) => vote.record.height,
+            Self::Polka(certificate) => certificate.height,
+            Self::Round(certificate) => certificate.height,
+        }
+    }
 }
 
 /// A rebroadcast with its sender and a number, so that the repetition is not swallowed as a duplicate by gossip.

@@ -3,29 +3,21 @@
 //! Writes are synced before the next effect is looked at. A failed write stops the node: what it would do next could
 //! contradict what it said.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Effect, Gossip, Input, Replica};
+use lucid_consensus::replica::{Effect, Failure, Gossip, Input, Replica};
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
-use lucid_types::block::Block;
-use lucid_types::codec::{Wire, encode};
-use lucid_types::id::{BlockHash, NodeId};
-use lucid_types::report::ReportCommitment;
-use lucid_types::report::Reveal;
-use lucid_types::signed::{Signed, SignedRecord, Verified};
+use lucid_types::codec::encode;
+use lucid_types::id::NodeId;
 use lucid_types::sync::SyncRequest;
-use lucid_types::time::{Epoch, Height, UnixMillis};
-use tokio::sync::{mpsc, oneshot, watch};
+use lucid_types::time::UnixMillis;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist::{PersistError, put_block, put_own};
-use crate::chain::serve::ANSWER_BYTES;
 use crate::clock::Clock;
 
 /// Inputs that wait for the driver. When it is full, gossip waits in the mesh's queue, which drops and counts.
@@ -33,50 +25,15 @@ pub const INPUTS: usize = 4_096;
 /// The longest the driver sleeps: the clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// A question to the driver, or something that happened.
-#[derive(Debug)]
-pub enum ToDriver {
-    /// Something happened.
-    Input(Box<Input>),
-    /// Which proposed block has this hash?
-    Body(BlockHash, oneshot::Sender<Option<Block>>),
-    /// Which commitments and reveals of this epoch are not among those that the asker has?
-    Reports(ReportsQuery),
-}
-
-/// Commitments and reveals of one epoch.
-pub type EpochReports = (Vec<Signed<ReportCommitment>>, Vec<Signed<Reveal>>);
-
-/// See [`ToDriver::Reports`].
-#[derive(Debug)]
-pub struct ReportsQuery {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// Validators whose commitment the asker has.
-    pub have_commitments: BTreeSet<NodeId>,
-    /// Validators whose reveal the asker has.
-    pub have_reveals: BTreeSet<NodeId>,
-    /// Takes the answer.
-    pub reply: oneshot::Sender<EpochReports>,
-}
-
 /// Why the driver stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// A write failed.
     #[error("persist what the chain decided")]
     Persist(#[from] PersistError),
-    /// The network decided on what this node refuses.
-    #[error(
-        "block {height} is certified and does not follow from this node's state ({error}); the store is damaged or the \
-         software differs from the other nodes': keep the home for a report, and start with a new one"
-    )]
-    Diverged {
-        /// The block.
-        height: Height,
-        /// Why this node refuses it.
-        error: String,
-    },
+    /// The replica must not go on.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 impl From<lucid_storage::StorageError> for DriverError {
@@ -87,8 +44,6 @@ impl From<lucid_storage::StorageError> for DriverError {
 
 /// What the driver works with.
 pub struct DriverParts {
-    /// The network.
-    pub network: Arc<Network>,
     /// The replica as restored.
     pub replica: Replica,
     /// The store.
@@ -97,8 +52,8 @@ pub struct DriverParts {
     pub wal: Wal,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Inputs and questions.
-    pub inbox: mpsc::Receiver<ToDriver>,
+    /// Inputs.
+    pub inbox: mpsc::Receiver<Box<Input>>,
     /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: repetitions and
     /// the pull path make up for it.
     pub gossip: mpsc::Sender<(Topic, Vec<u8>)>,
@@ -106,8 +61,6 @@ pub struct DriverParts {
     pub fetch: mpsc::Sender<(Option<NodeId>, SyncRequest)>,
     /// Shows the newest block to the rest of the node.
     pub head: watch::Sender<Head>,
-    /// The height for the gate.
-    pub tip: Arc<AtomicU64>,
 }
 
 /// The driver. [`Self::run`] it.
@@ -136,40 +89,18 @@ impl Driver {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wakeup.min(LONGEST_SLEEP)) => self.handle(Input::Tick)?,
-                message = self.parts.inbox.recv() => match message {
-                    Some(message) => self.take(message)?,
+                input = self.parts.inbox.recv() => match input {
+                    Some(input) => self.handle(*input)?,
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    fn take(&mut self, message: ToDriver) -> Result<(), DriverError> {
-        let replica = &self.parts.replica;
-        match message {
-            ToDriver::Input(input) => return self.handle(*input),
-            // Whoever asked may have gone.
-            ToDriver::Body(hash, reply) => drop(reply.send(replica.candidate(&hash).cloned())),
-            ToDriver::Reports(ReportsQuery { epoch, have_commitments, have_reveals, reply }) => {
-                let reports = replica.reports();
-                let commitments =
-                    reports.commitments_of(epoch).filter(|commitment| !have_commitments.contains(&commitment.signer));
-                let reveals = reports.reveals_of(epoch).filter(|reveal| !have_reveals.contains(&reveal.signer));
-                let mut room = ANSWER_BYTES;
-                let answer = (as_fits(&mut room, commitments), as_fits(&mut room, reveals));
-                drop(reply.send(answer));
-            }
-        }
-        Ok(())
-    }
-
     fn handle(&mut self, input: Input) -> Result<(), DriverError> {
         let now = self.parts.clock.now();
         self.handled_at = now;
         let effects = self.parts.replica.handle(now, input);
-        if let Some(error) = self.parts.replica.take_failure() {
-            tracing::error!(error, "the BFT engine failed on an input");
-        }
         if !effects.is_empty() {
             // Syncing the disk takes milliseconds: other tasks of this thread move on elsewhere.
             tokio::task::block_in_place(|| effects.into_iter().try_for_each(|effect| self.carry_out(now, effect)))?;
@@ -188,10 +119,9 @@ impl Driver {
                 put_block(&parts.store, &stored)?;
                 let state = &stored.applied.state;
                 let height = state.height;
-                parts.tip.store(height.get(), Ordering::Release);
                 let round = stored.decided.certificate.round;
                 tracing::info!(height = height.get(), round, block = %state.block.short(), "block decided");
-                let root = stored.decided.block.state_root;
+                let root = stored.decided.block.header.state_root;
                 let state = Arc::new(state.clone());
                 parts.head.send_modify(|head| {
                     head.state = state;
@@ -215,37 +145,23 @@ impl Driver {
                     tracing::error!(%node, "a validator signed two different messages for one step");
                 }
             }
-            Effect::Diverged { height, error } => {
-                return Err(DriverError::Diverged { height, error: error.to_string() });
-            }
+            Effect::Fail(failure) => return Err(failure.into()),
         }
         Ok(())
     }
 
     /// Shows what changed beside the state.
     fn show(&self) {
-        let (round, unreported) = (self.parts.replica.round(), self.parts.replica.epochs_to_report());
+        let replica = &self.parts.replica;
+        let (round, unreported, offers) = (replica.round(), replica.epochs_to_report(), replica.offers());
         self.parts.head.send_if_modified(|head| {
             let changed = head.round != round || head.unreported != unreported;
             head.round = round;
             head.unreported = unreported;
+            head.offers = offers;
             changed
         });
     }
-}
-
-/// The first of these records that fit into `room` together. Whoever lacks more asks again.
-fn as_fits<'a, T>(room: &mut usize, records: impl Iterator<Item = &'a Verified<Signed<T>>>) -> Vec<Signed<T>>
-where
-    T: SignedRecord + Clone + 'a,
-    Signed<T>: Wire,
-{
-    let fits = |record: &&Verified<Signed<T>>| {
-        let rest = room.checked_sub(encode(&***record).len());
-        *room = rest.unwrap_or(*room);
-        rest.is_some()
-    };
-    records.take_while(fits).map(|record| (**record).clone()).collect()
 }
 
 fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
@@ -254,7 +170,6 @@ fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
         Gossip::Reveal(reveal) => (Topic::Reveals, encode(reveal)),
         Gossip::Consensus(message) => (Topic::Consensus, encode(message)),
         Gossip::Liveness(message) => (Topic::Liveness, encode(message)),
-        Gossip::Body(body) => (Topic::Bodies, encode(body)),
         Gossip::Certificate(certificate) => (Topic::Certificates, encode(certificate)),
     }
 }

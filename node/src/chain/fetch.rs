@@ -1,23 +1,27 @@
-//! Asks peers for what gossip has not brought: proposed bodies, commitments and reveals, and decided blocks.
+//! Asks peers for what gossip has not brought: proposals and their items, commitments and reveals, and decided blocks.
 //!
 //! Everything that comes back is checked as strictly as gossip before the driver sees it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Mesh, Protocol};
+use lucid_types::block::{Item, ItemId};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
 use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
-use lucid_types::time::Height;
+use lucid_types::time::{Height, UnixMillis};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::driver::ToDriver;
 use crate::chain::head::Head;
+use crate::clock::Clock;
 
 /// Questions that wait to be asked.
 pub const QUESTIONS: usize = 256;
@@ -28,6 +32,10 @@ const IN_FLIGHT: usize = 64;
 const CATCH_UPS: usize = 2;
 /// Blocks asked for at a time; a peer answers with as many as fit.
 const BLOCKS: u64 = 256;
+/// Until a block that is known to be decided is here, another peer is asked this often.
+const BLOCKS_RETRY: Duration = Duration::from_millis(500);
+/// A block that has been handed over is stored within this time, or not at all.
+const STORING: Duration = Duration::from_secs(5);
 
 /// What the fetcher works with.
 pub struct FetcherParts {
@@ -37,8 +45,10 @@ pub struct FetcherParts {
     pub mesh: Mesh,
     /// Questions, with whom to ask; any peer if nobody is named.
     pub questions: mpsc::Receiver<(Option<NodeId>, SyncRequest)>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// Takes what came back.
-    pub driver: mpsc::Sender<ToDriver>,
+    pub driver: mpsc::Sender<Box<Input>>,
     /// The newest block.
     pub head: watch::Receiver<Head>,
     /// Takes the highest block that a peer claims.
@@ -55,7 +65,8 @@ pub struct Fetcher {
 struct Question {
     network: Arc<Network>,
     mesh: Mesh,
-    driver: mpsc::Sender<ToDriver>,
+    clock: Arc<dyn Clock>,
+    driver: mpsc::Sender<Box<Input>>,
     head: watch::Receiver<Head>,
     best_seen: watch::Sender<Height>,
     catch_ups: Arc<Semaphore>,
@@ -67,51 +78,78 @@ impl Fetcher {
         Self { parts, catch_ups: Arc::new(Semaphore::new(CATCH_UPS)) }
     }
 
-    /// Asks until `stop`. Beside the questions it gets, it asks a peer for its newest block every half epoch.
+    /// Asks until `stop`. Beside the questions it gets, it asks a peer for its newest block every half epoch, and for blocks that
+    /// are known to be decided until they are here.
     pub async fn run(mut self, stop: CancellationToken) {
         let period =
             (self.parts.network.policy().epoch() / 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
         let mut tips = tokio::time::interval(period);
-        tips.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tips.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retries = tokio::time::interval(BLOCKS_RETRY);
+        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut decided = Height::ZERO;
         let mut in_flight = JoinSet::new();
+        // What a peer is being asked it is not asked again: its answer may be large and slow.
+        let mut open = HashSet::new();
         loop {
             let has_room = in_flight.len() < IN_FLIGHT;
             let (peer, request) = tokio::select! {
                 () = stop.cancelled() => return,
-                Some(_ended) = in_flight.join_next() => continue,
+                Some(ended) = in_flight.join_next() => {
+                    match ended {
+                        Ok(asked) => drop(open.remove(&asked)),
+                        // Whichever it was.
+                        Err(_panicked) => open.clear(),
+                    }
+                    continue;
+                }
                 _ = tips.tick(), if has_room => (None, SyncRequest::Tip),
+                _ = retries.tick(), if has_room && self.height() < decided => {
+                    (None, SyncRequest::Blocks { from: self.height().next(), to: decided })
+                }
                 question = self.parts.questions.recv(), if has_room => match question {
                     Some(question) => question,
                     None => return,
                 },
             };
+            if let SyncRequest::Blocks { to, .. } = &request {
+                decided = decided.max(*to);
+            }
             let named = peer.filter(|peer| *peer != self.parts.mesh.node_id());
-            let mut peers: Vec<_> = named.into_iter().collect();
-            // Whoever is named may be gone: somebody else is asked then.
-            peers.extend(self.any_peer().filter(|peer| Some(*peer) != named));
+            let Some(first) = named.or_else(|| self.any_peer()) else { continue };
+            if !open.insert((first, request.clone())) {
+                continue;
+            }
+            // The first may be gone: somebody else is asked then.
+            let second = self.any_peer().filter(|peer| *peer != first);
             let question = Question {
                 network: Arc::clone(&self.parts.network),
                 mesh: self.parts.mesh.clone(),
+                clock: Arc::clone(&self.parts.clock),
                 driver: self.parts.driver.clone(),
                 head: self.parts.head.clone(),
                 best_seen: self.parts.best_seen.clone(),
                 catch_ups: Arc::clone(&self.catch_ups),
             };
             in_flight.spawn(async move {
-                for peer in peers {
+                for peer in [Some(first), second].into_iter().flatten() {
                     if question.ask(peer, &request).await {
-                        return;
+                        break;
                     }
                 }
+                (first, request)
             });
         }
+    }
+
+    fn height(&self) -> Height {
+        self.parts.head.borrow().state.height
     }
 
     /// Any of the connected validators, or of the connected peers if no validator is connected. At random: taking turns
     /// would give every other question to the same peer, who may be the one that does not know.
     fn any_peer(&self) -> Option<NodeId> {
-        let next = self.parts.head.borrow().state.height.next();
-        let set = self.parts.network.validators(next);
+        let set = self.parts.network.validators(self.height().next());
         let peers: Vec<_> = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id).collect();
         let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
         let choice = if validators.is_empty() { peers } else { validators };
@@ -121,13 +159,12 @@ impl Fetcher {
 }
 
 impl Question {
-    /// False if this peer could not help.
+    /// False if this peer could not help. What answers another question than was asked is no help.
     async fn ask(&self, peer: NodeId, request: &SyncRequest) -> bool {
-        if let SyncRequest::Blocks { to, .. } = request {
-            return self.catch_up(peer, *to).await;
-        }
-        match self.request(peer, request).await {
-            Some(SyncResponse::Tip { height, .. }) => {
+        match request {
+            SyncRequest::Blocks { to, .. } => self.catch_up(peer, *to).await,
+            SyncRequest::Tip => {
+                let Some(SyncResponse::Tip { height, .. }) = self.request(peer, request).await else { return false };
                 self.best_seen.send_if_modified(|best| {
                     let is_higher = height > *best;
                     *best = height.max(*best);
@@ -136,27 +173,19 @@ impl Question {
                 self.catch_up(peer, height).await;
                 true
             }
-            Some(SyncResponse::Body(Some(block))) => match block.verify(self.network.id()) {
-                Ok(block) => {
-                    self.tell(Input::Body(block)).await;
-                    true
+            SyncRequest::Proposal { .. } | SyncRequest::Items(_) | SyncRequest::Reports { .. } => {
+                let Some(response) = self.request(peer, request).await else { return false };
+                let (network, state) = (Arc::clone(&self.network), Arc::clone(&self.head.borrow().state));
+                let (request, source) = (request.clone(), Source { peer, arrived: self.clock.now() });
+                // Thousands of signatures may be in it.
+                let judged = move || judge(&View { network: &network, state: &state }, &request, response, source);
+                let Ok(inputs) = tokio::task::spawn_blocking(judged).await else { return false };
+                let is_help = !inputs.is_empty();
+                for input in inputs {
+                    self.tell(input).await;
                 }
-                Err(_) => false,
-            },
-            Some(SyncResponse::Reports { commitments, reveals }) => {
-                for commitment in commitments {
-                    if let Ok(commitment) = commitment.verify(self.network.id()) {
-                        self.tell(Input::Commitment(commitment)).await;
-                    }
-                }
-                for reveal in reveals {
-                    if let Ok(reveal) = reveal.verify(self.network.id()) {
-                        self.tell(Input::Reveal(reveal)).await;
-                    }
-                }
-                true
+                is_help
             }
-            Some(SyncResponse::Blocks(_) | SyncResponse::Body(None)) | None => false,
         }
     }
 
@@ -188,28 +217,28 @@ impl Question {
             let Some(SyncResponse::Blocks(blocks)) = self.request(peer, &SyncRequest::Blocks { from, to }).await else {
                 return is_progress;
             };
-            if !self.adopt(blocks).await {
+            if !self.adopt(from, blocks).await {
                 return is_progress;
             }
             is_progress = true;
         }
     }
 
-    /// Hands decided blocks to the driver one by one; false if none was new and right.
-    async fn adopt(&self, blocks: Vec<Decided>) -> bool {
+    /// Hands consecutive decided blocks to the driver one by one; false if none was new and right.
+    async fn adopt(&self, from: Height, blocks: Vec<Decided>) -> bool {
         let mut is_progress = false;
-        for decided in blocks {
-            let height = decided.block.height;
+        for (height, decided) in (from.get()..).map(Height::new).zip(blocks) {
             if height <= self.height() {
                 continue;
             }
-            let set = self.network.validators(height);
-            let Ok(decided) = decided.verify(self.network.id(), set) else { return false };
+            let state = Arc::clone(&self.head.borrow().state);
+            let admitted = View { network: &self.network, state: &state }.decided(height, decided);
+            let Some(decided) = admitted.inspect_err(refused).ok() else { return false };
             self.tell(Input::Decided(decided)).await;
             // The next block follows only when this one has been stored.
             let mut head = self.head.clone();
             let stored = head.wait_for(|head| head.state.height >= height);
-            if !matches!(tokio::time::timeout(Duration::from_secs(5), stored).await, Ok(Ok(_))) {
+            if !matches!(tokio::time::timeout(STORING, stored).await, Ok(Ok(_))) {
                 return false;
             }
             is_progress = true;
@@ -220,6 +249,70 @@ impl Question {
     /// Waits for room: what a peer sends is taken no faster than it can be handled.
     async fn tell(&self, input: Input) {
         // The driver has ended: so will this task.
-        let _ended = self.driver.send(ToDriver::Input(Box::new(input))).await;
+        let _ended = self.driver.send(Box::new(input)).await;
     }
 }
+
+/// Where an answer came from, and when.
+#[derive(Clone, Copy)]
+struct Source {
+    peer: NodeId,
+    arrived: UnixMillis,
+}
+
+fn refused(refusal: &Refusal) {
+    tracing::debug!(?refusal, "an answer was refused");
+}
+
+/// What of an answer may be used: what was asked for, each thing once, by the rules of gossip. Nothing is verified that was not
+/// asked for.
+fn judge(view: &View<'_>, request: &SyncRequest, response: SyncResponse, source: Source) -> Vec<Input> {
+    let admitted: Vec<Result<Input, Refusal>> = match (request, response) {
+        (SyncRequest::Proposal { round, block }, SyncResponse::Proposal(Some(proposal))) => {
+            let Source { peer: from, arrived } = source;
+            let (record, asked) = (proposal.proposal.record, (*round, *block));
+            let admit = || view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived });
+            ((record.round, record.block) == asked).then(admit).into_iter().collect()
+        }
+        (SyncRequest::Items(ids), SyncResponse::Items(items)) => {
+            items_among(view, ids, items).map(Ok).into_iter().collect()
+        }
+        (SyncRequest::Reports { epoch, have_commitments, have_reveals }, SyncResponse::Items(items)) => {
+            let mut commitments: BTreeSet<_> = have_commitments.iter().copied().collect();
+            let mut reveals: BTreeSet<_> = have_reveals.iter().copied().collect();
+            let admit = |item| match item {
+                Item::Commitment(it) if it.record.epoch == *epoch && commitments.insert(it.signer) => {
+                    Some(view.commitment(it).map(Input::Commitment))
+                }
+                Item::Reveal(it) if it.record.report.epoch == *epoch && reveals.insert(it.signer) => {
+                    Some(view.reveal(it).map(Input::Reveal))
+                }
+                _ => None,
+            };
+            items.into_iter().filter_map(admit).collect()
+        }
+        _ => Vec::new(),
+    };
+    admitted.into_iter().filter_map(|admitted| admitted.inspect_err(refused).ok()).collect()
+}
+
+/// The items that were asked for, and which of the ids name no item.
+fn items_among(view: &View<'_>, ids: &[ItemId], items: Vec<Item>) -> Option<Input> {
+    let mut wanted: BTreeSet<_> = ids.iter().copied().collect();
+    let (mut verified, mut broken) = (Vec::new(), Vec::new());
+    for item in items {
+        let id = item.reference().id;
+        if wanted.remove(&id) {
+            match item.verify(view.network.id()) {
+                Ok(item) => verified.push(item),
+                Err(_) => broken.push(id),
+            }
+        }
+    }
+    let is_any = !verified.is_empty() || !broken.is_empty();
+    is_any.then_some(Input::Items { items: verified, broken })
+}
+
+#[cfg(test)]
+#[expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lucid_consensus::ledger::state::State;
+use lucid_consensus::replica::Offers;
 use lucid_types::id::StateRoot;
 use lucid_types::time::{Epoch, UnixMillis};
 
@@ -15,6 +16,8 @@ pub struct Head {
     pub root: StateRoot,
     /// When this node adopted it, by its own clock; the start of the node for what it found on disk.
     pub adopted_at: UnixMillis,
+    /// What peers may ask for beside decided blocks.
+    pub offers: Offers,
     /// The round of the height under way, if this node votes and has started it.
     pub round: Option<u32>,
     /// Closed epochs that this validator can still report and has not.

@@ -92,7 +92,7 @@ pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
 /// The store failed; nothing of the block is stored then.
 pub fn put_block(store: &Store, stored: &Stored) -> Result<(), PersistError> {
     let Stored { decided, applied } = stored;
-    let height = decided.block.height;
+    let height = decided.block.header.height;
     let rows: Vec<_> = applied.rows.iter().map(|rows| (rows.epoch, encode(rows))).collect();
     store.commit_block(BlockCommit {
         height,

@@ -11,7 +11,6 @@ use lucid_types::time::Epoch;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::driver::ToDriver;
 use crate::chain::head::Head;
 
 /// Reports that wait for their epochs to be closed. After a stall that outlasts more epochs, the oldest are dropped.
@@ -29,7 +28,7 @@ pub struct Reporter {
     /// Which epochs have no report yet.
     head: watch::Receiver<Head>,
     /// Takes the reports.
-    driver: mpsc::Sender<ToDriver>,
+    driver: mpsc::Sender<Box<Input>>,
     waiting: BTreeMap<Epoch, ScoreReport>,
 }
 
@@ -38,7 +37,7 @@ impl Reporter {
     pub const fn new(
         reports: mpsc::Receiver<ScoreReport>,
         head: watch::Receiver<Head>,
-        driver: mpsc::Sender<ToDriver>,
+        driver: mpsc::Sender<Box<Input>>,
     ) -> Self {
         Self { reports, head, driver, waiting: BTreeMap::new() }
     }
@@ -80,7 +79,7 @@ impl Reporter {
         getrandom::fill(&mut salt).map_err(RandomError)?;
         tracing::debug!(epoch = report.epoch.get(), workers = report.observations.len(), "reporting");
         // The driver has ended: so will this task.
-        let _ended = self.driver.send(ToDriver::Input(Box::new(Input::Report { report, salt }))).await;
+        let _ended = self.driver.send(Box::new(Input::Report { report, salt })).await;
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
 
 /// The records that make a block's commands findable.
 pub fn command_records(block: &Block) -> Vec<HistoryRecord> {
-    let height = block.height.get().to_be_bytes();
+    let height = block.header.height.get().to_be_bytes();
     let commands = block.commands.iter().map(|command| &command.record);
     commands.map(|command| record(pool_key(COMMANDS, &command.pool, command.number), height.to_vec())).collect()
 }

@@ -37,7 +37,7 @@ fn key(space: u8, pool: &PoolId, number: u32) -> Vec<u8> {
 
 /// The records that make the changes in a block findable.
 pub fn records(block: &Block) -> Vec<HistoryRecord> {
-    let height = block.height.get().to_be_bytes().to_vec();
+    let height = block.header.height.get().to_be_bytes().to_vec();
     let record = |key| HistoryRecord { kind: HistoryKind::Payout, key, value: height.clone() };
     let of_command = |pool: &PoolId, change: &PoolChange| match change {
         PoolChange::Signers { nonce, next } => {
@@ -108,8 +108,10 @@ mod tests {
         ];
         let (_folder, store) = store_with(&chain, &blocks);
         for block in &blocks {
-            let events: Vec<_> = block.block.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
-            store.write_history(&ledger::records(block.block.height, block.block.time, &events), &[]).unwrap();
+            let events: Vec<_> = block.block.header.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
+            store
+                .write_history(&ledger::records(block.block.header.height, block.block.header.time, &events), &[])
+                .unwrap();
         }
         let found = |request| of_request(&store, &request).unwrap().map(Height::get);
         assert_eq!(found(CosignRequest::Root { pool, settlement: 1 }), Some(2));

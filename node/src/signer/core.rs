@@ -51,7 +51,7 @@ pub fn check(network: &Network, request: SignerRequest) -> Result<Checked, Signe
         return Err(SignerReply::refused(reason));
     }
     let verify = |decided: Decided| {
-        let height = decided.block.height;
+        let height = decided.block.header.height;
         decided.verify(network.id(), network.validators(height)).map_err(|error| {
             SignerReply::refused(format!("block {height} is not proved by this signer's validators: {error}"))
         })
@@ -132,7 +132,7 @@ impl<F: Files> SignerCore<F> {
             Checked::Status => return SignerReply::Status(self.status()),
             Checked::Note(decided) => self.note(&decided.block).map(|()| SignerReply::Noted),
             Checked::Sign { request, decided } => self.sign(request, &decided.block).map(|signature| {
-                tracing::info!(?request, height = decided.block.height.get(), "signed");
+                tracing::info!(?request, height = decided.block.header.height.get(), "signed");
                 SignerReply::Signed(signature)
             }),
         };
@@ -150,9 +150,9 @@ impl<F: Files> SignerCore<F> {
     /// Remembers what the verified block says of signers and roots.
     fn note(&mut self, block: &Block) -> Result<(), Denied> {
         self.sets.note(block)?;
-        for root in &block.payout_roots {
+        for root in &block.header.payout_roots {
             let newest = self.newest.entry(root.pool).or_default();
-            *newest = (*newest).max((block.height, root.settlement));
+            *newest = (*newest).max((block.header.height, root.settlement));
         }
         Ok(())
     }
@@ -163,10 +163,10 @@ impl<F: Files> SignerCore<F> {
         let id = request.pool();
         let network = Arc::clone(&self.network);
         let pool = network.pool(&id).ok_or_else(|| refused("this signer's genesis has no such pool"))?;
-        let height = block.height;
+        let height = block.header.height;
         match *request {
             CosignRequest::Root { settlement, .. } => {
-                let mut roots = block.payout_roots.iter();
+                let mut roots = block.header.payout_roots.iter();
                 let root = roots.find(|root| root.pool == id && root.settlement == settlement);
                 let root = root.ok_or_else(|| {
                     refused(format!("block {height} issues no payout root of settlement {settlement} of this pool"))

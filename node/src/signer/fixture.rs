@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lucid_consensus::network::Network;
 use lucid_storage::{BlockCommit, Store};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
@@ -90,18 +90,22 @@ impl Chain {
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };
         Block {
-            height,
-            round: 0,
-            parent: BlockHash::from_bytes([3; 32]),
-            proposer: validator(1).node_id(),
-            time: UnixMillis::new(height.get() * 1_000),
+            header: Header {
+                height,
+                round: 0,
+                parent: BlockHash::from_bytes([3; 32]),
+                proposer: validator(1).node_id(),
+                time: UnixMillis::new(height.get() * 1_000),
+                payout_roots: roots,
+                next_set: Hash::from_bytes([4; 32]),
+                state_root: StateRoot::from_bytes([5; 32]),
+                items: items_hash(&[]),
+            },
             commitments: Vec::new(),
             reveals: Vec::new(),
             commands: changes.into_iter().map(sign).collect(),
-            payout_roots: roots,
-            next_set: Hash::from_bytes([4; 32]),
-            state_root: StateRoot::from_bytes([5; 32]),
         }
+        .sealed()
     }
 
     /// A block with the certificate of validators 1 to 3.
@@ -111,7 +115,7 @@ impl Chain {
 
     pub(crate) fn certified_by(&self, block: Block, validators: &[u8]) -> Decided {
         let mut certificate =
-            Certificate { height: block.height, round: 0, block: block.hash(), signatures: Vec::new() };
+            Certificate { height: block.header.height, round: 0, block: block.hash(), signatures: Vec::new() };
         let vote = certificate.vote();
         certificate.signatures = validators
             .iter()
@@ -129,7 +133,7 @@ pub(crate) fn store_with(chain: &Chain, blocks: &[Decided]) -> (tempfile::TempDi
     let store = Store::open(folder.path(), *chain.network.id()).unwrap();
     for Decided { block, certificate } in blocks {
         let commitment = BlockCommit {
-            height: block.height,
+            height: block.header.height,
             block_hash: block.hash(),
             block: encode(block),
             certificate: encode(certificate),

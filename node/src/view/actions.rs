@@ -18,7 +18,6 @@ use lucid_types::signed::MultiSigned;
 
 use crate::api::ActionError;
 use crate::api::model::{MissingSignature, SignatureList, SignatureRequest, SignatureView};
-use crate::chain::driver::ToDriver;
 use crate::payout::cosign;
 use crate::view::NodeParts;
 
@@ -114,7 +113,7 @@ impl NodeParts {
         let command = command.verify(self.network.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
         let bytes = encode::<MultiSigned<PoolCommand>>(&command);
         let stopped = || ActionError::Unavailable("the node is stopping".to_owned());
-        let input = ToDriver::Input(Box::new(Input::Command(command)));
+        let input = Box::new(Input::Command(command));
         self.driver.send(input).await.map_err(|_| stopped())?;
         match self.mesh.publish(Topic::Commands, bytes).await {
             Ok(_) | Err(PublishError::Duplicate) => Ok(()),

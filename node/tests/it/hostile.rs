@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
@@ -19,7 +19,7 @@ use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind};
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,7 @@ const NODE: u8 = 1;
 const HONEST: u8 = 2;
 const LIAR: u8 = 3;
 const STRANGER: u8 = 99;
+const VALIDATORS: [u8; 4] = [NODE, HONEST, LIAR, 4];
 
 /// Hears nothing, and blames nobody for it.
 struct Deaf;
@@ -175,6 +176,40 @@ fn vote(network: &NetworkId, signer: u8, height: u64, round: u32) -> Signed<Vote
     key(signer).sign_vote(network, Vote { kind: VoteKind::Prevote, height, round, block }).into_inner()
 }
 
+/// A proposal for block 1 of a block that nobody has.
+fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
+    let header = Header {
+        height: Height::new(1),
+        round,
+        parent: BlockHash::from_bytes([1; 32]),
+        proposer: node(signer),
+        time: UnixMillis::new(5),
+        items: items_hash(&[]),
+        payout_roots: vec![],
+        next_set: Hash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([4; 32]),
+    };
+    let commitments = vec![commitment(network, signer, 1)];
+    let block = Block { header, commitments, reveals: vec![], commands: vec![] }.sealed();
+    let proposal = Proposal { height: Height::new(1), round, block: block.hash(), pol_round: None };
+    CompactProposal::new(key(signer).sign_proposal(network, proposal).into_inner(), &block)
+}
+
+/// Whose turn it is in round 0 of block 1.
+fn in_turn() -> u8 {
+    turn(0)
+}
+
+fn out_of_turn() -> u8 {
+    turn(1)
+}
+
+fn turn(round: u32) -> u8 {
+    let set = ValidatorSet::new(genesis(Duration::from_secs(5), &VALIDATORS, &[10]).validators).unwrap();
+    let proposer = set.proposer(Height::new(1), round).node;
+    VALIDATORS.into_iter().find(|seed| node(*seed) == proposer).unwrap()
+}
+
 /// A message, where it is sent, and what the node must say to it.
 struct Lie {
     topic: Topic,
@@ -191,25 +226,16 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         Topic::Reveals,
         Topic::Consensus,
         Topic::Liveness,
-        Topic::Bodies,
         Topic::Certificates,
         Topic::Commands,
     ]
     .into_iter()
     .map(|topic| lie(topic, "malformed", vec![0xff; topic.max_bytes()]))
     .collect();
-    let body = |commitments| Block {
-        height: Height::new(1),
-        round: 0,
-        parent: BlockHash::from_bytes([1; 32]),
-        proposer: node(LIAR),
-        time: UnixMillis::new(5),
-        commitments,
-        reveals: vec![],
-        commands: vec![],
-        payout_roots: vec![],
-        next_set: Hash::from_bytes([2; 32]),
-        state_root: StateRoot::from_bytes([4; 32]),
+    let proposed = |signer: u8, edit: &dyn Fn(&mut CompactProposal)| {
+        let mut compact = proposal(network, signer, 0);
+        edit(&mut compact);
+        encode(&ConsensusMessage::Proposal(Box::new(compact)))
     };
     let certificate = |height: u64| Certificate {
         height: Height::new(height),
@@ -237,7 +263,10 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
         lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
-        lie(Topic::Bodies, "signature", encode(&body(vec![forged.clone()]))),
+        lie(Topic::Consensus, "proposer", proposed(out_of_turn(), &|_| {})),
+        lie(Topic::Consensus, "header", proposed(in_turn(), &|it| it.header.proposer = node(STRANGER))),
+        lie(Topic::Consensus, "proposal", proposed(in_turn(), &|it| it.header.time = UnixMillis::new(7))),
+        lie(Topic::Consensus, "unknown-signer", proposed(STRANGER, &|_| {})),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "certificate", encode(&certificate(u64::MAX))),
         lie(Topic::Commands, "unknown-pool", encode(&command)),
@@ -252,7 +281,8 @@ async fn flood(mesh: Mesh) {
     let mut requests = vec![
         sync(SyncRequest::Blocks { from: height(u64::MAX), to: height(0) }),
         sync(SyncRequest::Blocks { from: height(0), to: height(u64::MAX) }),
-        sync(SyncRequest::Body { height: height(u64::MAX), block: BlockHash::from_bytes([0; 32]) }),
+        sync(SyncRequest::Proposal { round: u32::MAX, block: BlockHash::from_bytes([0; 32]) }),
+        sync(SyncRequest::Items(vec![ItemId::from_bytes([0; 32]); SyncRequest::MAX_ITEMS])),
         sync(SyncRequest::Reports {
             epoch: Epoch::new(u64::MAX),
             have_commitments: vec![node(1); 1_000],
@@ -288,7 +318,7 @@ async fn publish(mesh: &Mesh, topic: Topic, bytes: Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
-    let genesis = genesis(Duration::from_secs(5), &[NODE, HONEST, LIAR, 4], &[10]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[10]);
     let mut running = start(&genesis).await;
     let network = running.network;
     let honest = running.peer(HONEST).await;
@@ -311,10 +341,8 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let liar = running.peer(LIAR).await;
     let set = ValidatorSet::new(genesis.validators.clone()).unwrap();
     for round in 0..300u32 {
-        let block = BlockHash::from_bytes(*Hash::derive("test", &[&round.to_le_bytes()]).as_bytes());
-        let proposal = Proposal { height: Height::new(1), round, block, pol_round: None };
-        let proposal = key(LIAR).sign_proposal(&network, proposal).into_inner();
         if set.proposer(Height::new(1), round).node == key(LIAR).node_id() {
+            let proposal = Box::new(proposal(&network, LIAR, round));
             publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
         }
         publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Vote(vote(&network, LIAR, 1, round)))).await;
@@ -333,11 +361,11 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     running
         .until("the chain has the commitment", async |_| {
             let answer = within(honest.mesh.request(node(NODE), Protocol::Sync, encode(&request))).await;
-            let commitments = match answer.map(|bytes| decode(&bytes)) {
-                Ok(Ok(SyncResponse::Reports { commitments, .. })) => commitments,
+            let items = match answer.map(|bytes| decode(&bytes)) {
+                Ok(Ok(SyncResponse::Items(items))) => items,
                 _ => vec![],
             };
-            commitments.contains(&good)
+            items.contains(&Item::Commitment(good.clone()))
         })
         .await;
 

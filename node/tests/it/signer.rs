@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lucid_consensus::ledger::execute::Event;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
+use lucid_consensus::replica::Offers;
 use lucid_node::chain::head::Head;
 use lucid_node::history::ledger;
 use lucid_node::payout::cosign::{Cosigner, Treasury};
@@ -23,7 +24,7 @@ use lucid_storage::{BlockCommit, Store};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, root_digest};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
@@ -154,19 +155,24 @@ impl Bench {
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };
         let block = Block {
-            height: Height::new(height),
-            round: 0,
-            parent: BlockHash::from_bytes([3; 32]),
-            proposer: node(1),
-            time: UnixMillis::new(height * 1_000),
+            header: Header {
+                height: Height::new(height),
+                round: 0,
+                parent: BlockHash::from_bytes([3; 32]),
+                proposer: node(1),
+                time: UnixMillis::new(height * 1_000),
+                payout_roots: roots.to_vec(),
+                next_set: Hash::from_bytes([4; 32]),
+                state_root: StateRoot::from_bytes([5; 32]),
+                items: items_hash(&[]),
+            },
             commitments: vec![],
             reveals: vec![],
             commands: changes.iter().map(sign).collect(),
-            payout_roots: roots.to_vec(),
-            next_set: Hash::from_bytes([4; 32]),
-            state_root: StateRoot::from_bytes([5; 32]),
-        };
-        let mut certificate = Certificate { height: block.height, round: 0, block: block.hash(), signatures: vec![] };
+        }
+        .sealed();
+        let mut certificate =
+            Certificate { height: block.header.height, round: 0, block: block.hash(), signatures: vec![] };
         let vote = certificate.vote();
         let votes = validators.iter().map(|seed| key(seed).sign_vote(&self.network, vote).into_inner());
         certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
@@ -262,7 +268,7 @@ async fn it_signs_what_is_certified_and_nothing_else() {
     let reason = refusal(ask(&remote, bench.request(3), uncertified).await);
     assert!(reason.contains("power 2 of 4 is not more than two thirds"), "{reason}");
     let mut changed = bench.decided(6, &[bench.root(3, 200)], &[], &[1, 2, 3]);
-    changed.block.payout_roots[0].total = MicroUsdt::new(201);
+    changed.block.header.payout_roots[0].total = MicroUsdt::new(201);
     let reason = refusal(ask(&remote, bench.request(3), changed).await);
     assert!(reason.contains("the certificate is for another block"), "{reason}");
 
@@ -307,16 +313,16 @@ async fn the_node_finds_the_blocks_that_the_signer_has_to_see() {
 
 /// Stores a final block as a node does.
 fn commitment(store: &Store, Decided { block, certificate }: &Decided) {
-    let roots: Vec<_> = block.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
+    let roots: Vec<_> = block.header.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
     let commitment = BlockCommit {
-        height: block.height,
+        height: block.header.height,
         block_hash: block.hash(),
         block: encode(block),
         certificate: encode(certificate),
         state: vec![],
         rows: vec![],
         keep_rows_from: None,
-        history: [ledger::records(block.height, block.time, &roots), records(block)].concat(),
+        history: [ledger::records(block.header.height, block.header.time, &roots), records(block)].concat(),
     };
     store.commit_block(commitment).unwrap();
 }
@@ -332,7 +338,14 @@ async fn a_node_answers_its_leader_through_it() {
     state.pools.get_mut(&bench.pool).unwrap().newest = Some(root);
     let root_hash = state.root();
     let adopted_at = UnixMillis::new(1);
-    let head = Head { state: Arc::new(state), root: root_hash, adopted_at, round: None, unreported: vec![] };
+    let head = Head {
+        state: Arc::new(state),
+        root: root_hash,
+        adopted_at,
+        round: None,
+        unreported: vec![],
+        offers: Offers::default(),
+    };
     let (sender, head) = watch::channel(head);
     let cosigner = Cosigner::new(Arc::clone(&network), head, Treasury::Remote(remote));
     commitment(&store, &bench.decided(1, &[root], &[], &[1, 2, 3]));

@@ -58,11 +58,11 @@ async fn publishing_is_capped_idempotent_and_waits_for_the_first_peer() {
 
     let mut late = Node::join(2, &alone).await;
     assert_eq!(late.next_gossip().await, (Topic::Reveals, b"early".to_vec()));
-    let largest = vec![7; Topic::Bodies.max_bytes()];
-    assert_eq!(alone.mesh.publish(Topic::Bodies, largest.clone()).await, Ok(Published::Sent));
-    assert_eq!(late.next_gossip().await, (Topic::Bodies, largest.clone()));
-    assert_eq!(alone.mesh.publish(Topic::Bodies, largest.clone()).await, Err(PublishError::Duplicate));
-    assert_eq!(late.mesh.publish(Topic::Bodies, largest).await, Err(PublishError::Duplicate), "it came from there");
+    let largest = vec![7; Topic::Reveals.max_bytes()];
+    assert_eq!(alone.mesh.publish(Topic::Reveals, largest.clone()).await, Ok(Published::Sent));
+    assert_eq!(late.next_gossip().await, (Topic::Reveals, largest.clone()));
+    assert_eq!(alone.mesh.publish(Topic::Reveals, largest.clone()).await, Err(PublishError::Duplicate));
+    assert_eq!(late.mesh.publish(Topic::Reveals, largest).await, Err(PublishError::Duplicate), "it came from there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

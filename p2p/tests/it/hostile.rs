@@ -261,11 +261,11 @@ async fn bad_gossip_costs_the_connection() {
 
     // Larger than any RPC may be: nothing arrives, the node does not mind.
     let mut attacker = Attacker::anonymous(67, &victim);
-    let topic = attacker.join(Topic::Bodies).await;
+    let topic = attacker.join(Topic::Reveals).await;
     attacker.publish(&topic, vec![1; 4 << 20]);
     let running = attacker.run();
     still_works(&mut victim, 2).await;
-    assert_eq!(victim.count("bodies", "accepted"), 0);
+    assert_eq!(victim.count("reveals", "accepted"), 0);
     running.abort();
 
     // Signed by gossipsub: not our kind of message, whatever is in it.

@@ -75,7 +75,14 @@ impl Node {
 /// No blocks follow this one, so it counts as adopted long ago: a node that is catching up waits with payouts.
 fn head(state: &Arc<State>) -> Head {
     let (state, root, adopted_at) = (Arc::clone(state), state.root(), UnixMillis::ZERO);
-    Head { state, root, adopted_at, round: None, unreported: Vec::new() }
+    Head {
+        state,
+        root,
+        adopted_at,
+        round: None,
+        unreported: Vec::new(),
+        offers: lucid_consensus::replica::Offers::default(),
+    }
 }
 
 /// A leader that runs, and the signers that it asks.

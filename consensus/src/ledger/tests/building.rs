@@ -5,6 +5,7 @@ use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisWorker};
 use lucid_types::id::NodeId;
 use lucid_types::validator::Validator;
+use lucid_types::vote::{CompactProposal, Proposal};
 
 use super::chain::{Chain, all_good, genesis, genesis_with, observation, validator, validator_key};
 use crate::commands::PendingCommands;
@@ -112,7 +113,11 @@ fn invariant_7_a_block_is_never_built_beyond_its_limit() {
     }
     let (block, _) = propose(&chain, &reports).unwrap();
     let bytes = encode(&block);
-    assert!(bytes.len() <= Block::MAX_BYTES && Block::MAX_BYTES - bytes.len() < 256 << 10, "{} bytes", bytes.len());
+    assert!(bytes.len() <= Block::MAX_BYTES && Block::MAX_BYTES - bytes.len() < 512 << 10, "{} bytes", bytes.len());
     assert_eq!(decode::<Block>(&bytes).unwrap(), block);
+    // What a proposer builds it can propose.
+    let record = Proposal { height: block.header.height, round: 0, block: block.hash(), pol_round: None };
+    let proposal = validator_key(0).sign_proposal(chain.network.id(), record).into_inner();
+    CompactProposal::new(proposal, &block).verify(chain.network.id()).unwrap();
     assert!((40..CROWD).contains(&block.reveals.len()), "{} reveals", block.reveals.len());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
@@ -230,38 +230,45 @@ impl Chain {
     pub(super) fn at(&self, time: UnixMillis) -> Block {
         let height = self.state.height.next();
         let set = self.network.validators(height);
-        self.seal(Block {
-            height,
-            parent: self.state.block,
-            round: 0,
-            proposer: set.proposer(height, 0).node,
-            time,
-            commitments: Vec::new(),
-            reveals: Vec::new(),
-            commands: Vec::new(),
-            payout_roots: Vec::new(),
-            next_set: set.hash(),
-            state_root: StateRoot::from_bytes([0; 32]),
-        })
+        self.seal(
+            Block {
+                header: Header {
+                    height,
+                    parent: self.state.block,
+                    round: 0,
+                    proposer: set.proposer(height, 0).node,
+                    time,
+                    payout_roots: Vec::new(),
+                    next_set: set.hash(),
+                    state_root: StateRoot::from_bytes([0; 32]),
+                    items: items_hash(&[]),
+                },
+                commitments: Vec::new(),
+                reveals: Vec::new(),
+                commands: Vec::new(),
+            }
+            .sealed(),
+        )
     }
 
     /// Gives a block the roots that it leads to, if it leads anywhere.
     pub(super) fn seal(&self, mut block: Block) -> Block {
         if let Ok((applied, payout_roots)) = transition(&self.network, &self.state, &block, &self.archive) {
-            block.payout_roots = payout_roots;
-            block.state_root = applied.state.root();
+            block.header.payout_roots = payout_roots;
+            block.header.state_root = applied.state.root();
         }
-        block
+        block.sealed()
     }
 
     /// What the ledger says to a block whose signatures are right.
     pub(super) fn validate(&self, block: Block) -> Result<Applied, InvalidBlock> {
-        validate(&self.network, &self.state, &block.verify(self.network.id()).unwrap(), &self.archive)
+        validate(&self.network, &self.state, &block.sealed().verify(self.network.id()).unwrap(), &self.archive)
     }
 
     /// Adopts a block.
     pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
-        let (hash, root) = (block.hash(), block.state_root);
+        let block = block.sealed();
+        let (hash, root) = (block.hash(), block.header.state_root);
         let Applied { state, rows, events } = self.validate(block.clone()).unwrap();
         assert_eq!((state.block, state.root()), (hash, root));
         assert!(state.accounts_balance(), "invariant 4 at height {}", state.height);

@@ -179,7 +179,7 @@ fn corrections_and_losses_make_everyone_whole() {
     assert_eq!((reissued.root, reissued.settlement, reissued.until), (root.root, root.settlement, root.until));
     assert_eq!(reissued.total, root.total.saturating_add(usdt(7)));
     assert_eq!(reissued.promised, root.promised.saturating_add(usdt(7)));
-    assert_eq!(chain.archive.blocks[&chain.state.height].payout_roots, [reissued]);
+    assert_eq!(chain.archive.blocks[&chain.state.height].header.payout_roots, [reissued]);
     assert_eq!(chain.pool().accounts[&robbed].owed, usdt(38), "corrections wait for the next root");
 
     chain.step(all_good);
@@ -285,7 +285,7 @@ fn a_command_has_its_time() {
         let signed = validator_key(0).sign_pool_command(&network, command.clone()).into_inner();
         MultiSigned::collect(command, vec![(signed.signer, signed.signature)])
     };
-    let next = chain.draft(all_good).time;
+    let next = chain.draft(all_good).header.time;
     let early = until(&chain, UnixMillis::new(next.get() - 1));
     assert!(refusal(&chain, early.clone()).contains("time is over"));
     // It waits still, but who proposes knows the next block's time.
@@ -333,7 +333,7 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     for reveal in &draft.reveals {
         reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(&network).unwrap());
     }
-    let turn = Turn { proposer: draft.proposer, round: 0, now: draft.time };
+    let turn = Turn { proposer: draft.header.proposer, round: 0, now: draft.header.time };
     let (block, _) = build(&chain.network, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);

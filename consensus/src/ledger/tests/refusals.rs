@@ -83,19 +83,23 @@ fn check(at: At, cases: &[(&str, InvalidBlock, Tamper)]) {
 
 #[test]
 fn heads_that_do_not_fit() {
-    let least = good(&mut chain(At::Commitments)).time;
+    let least = good(&mut chain(At::Commitments)).header.time;
     let early = UnixMillis::new(least.get() - 1);
     check(
         At::Commitments,
         &[
-            ("a height left out", InvalidBlock::NotNext, |_, block| block.height = block.height.next()),
-            ("the same height again", InvalidBlock::NotNext, |_, block| block.height = block.height.previous()),
-            ("another parent", InvalidBlock::NotNext, |_, block| block.parent = block.hash()),
-            ("of no validator", InvalidBlock::Proposer { round: 0 }, |_, block| block.proposer = validator(STRANGER)),
-            ("out of turn", InvalidBlock::Proposer { round: 1 }, |_, block| block.round = 1),
-            ("another next set", InvalidBlock::NextSet, |_, block| block.next_set = Hash::from_bytes([1; 32])),
+            ("a height left out", InvalidBlock::NotNext, |_, block| block.header.height = block.header.height.next()),
+            ("the same height again", InvalidBlock::NotNext, |_, block| {
+                block.header.height = block.header.height.previous();
+            }),
+            ("another parent", InvalidBlock::NotNext, |_, block| block.header.parent = block.hash()),
+            ("of no validator", InvalidBlock::Proposer { round: 0 }, |_, block| {
+                block.header.proposer = validator(STRANGER);
+            }),
+            ("out of turn", InvalidBlock::Proposer { round: 1 }, |_, block| block.header.round = 1),
+            ("another next set", InvalidBlock::NextSet, |_, block| block.header.next_set = Hash::from_bytes([1; 32])),
             ("too early", InvalidBlock::Time { found: early, least }, |_, block| {
-                block.time = UnixMillis::new(block.time.get() - 1);
+                block.header.time = UnixMillis::new(block.header.time.get() - 1);
             }),
         ],
     );
@@ -278,9 +282,9 @@ fn impossible_observations_are_refused() {
 fn another_outcome_is_refused() {
     let mut chain = chain(At::Commitments);
     let mut block = good(&mut chain);
-    let expected = block.state_root;
-    block.state_root = StateRoot::from_bytes([1; 32]);
-    let found = block.state_root;
+    let expected = block.header.state_root;
+    block.header.state_root = StateRoot::from_bytes([1; 32]);
+    let found = block.header.state_root;
     assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::StateRoot { found, expected });
 }
 
@@ -291,7 +295,7 @@ fn payout_roots_that_do_not_follow_are_refused() {
     chain.block(all_good);
     chain.block(all_good);
     let block = good(&mut chain);
-    assert_eq!(block.payout_roots.len(), 1, "the block that makes epoch 2 final settles");
+    assert_eq!(block.header.payout_roots.len(), 1, "the block that makes epoch 2 final settles");
     type Change = fn(&mut Vec<SettlementRoot>);
     let changes: [Change; 6] = [
         |roots| roots.clear(),
@@ -303,7 +307,7 @@ fn payout_roots_that_do_not_follow_are_refused() {
     ];
     for change in changes {
         let mut block = block.clone();
-        change(&mut block.payout_roots);
+        change(&mut block.header.payout_roots);
         assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::PayoutRoots);
     }
     chain.validate(block).unwrap();

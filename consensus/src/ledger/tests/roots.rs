@@ -31,7 +31,7 @@ fn a_settlement_makes_a_root_of_all_that_is_owed() {
     assert_eq!((made.root.settlement, made.root.era), (1, 1));
     assert_eq!((made.root.total.get(), made.root.promised.get()), (BUDGET, BUDGET));
     assert_eq!(chain.pool().newest, Some(made.root));
-    assert_eq!(chain.archive.blocks[&chain.state.height].payout_roots, [made.root]);
+    assert_eq!(chain.archive.blocks[&chain.state.height].header.payout_roots, [made.root]);
     // The leader's turn: the block's time and the leader's time-out, in whole seconds, never less.
     let leader = chain.pool().election.as_ref().unwrap().order[0];
     assert_eq!(made.root.leader, chain.network.worker(&leader).unwrap().gas_address);

@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
@@ -19,7 +19,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -229,9 +229,21 @@ pub(crate) fn proposal() -> impl Strategy<Value = Proposal> {
         .prop_map(|(height, round, block, pol_round)| Proposal { height, round, block, pol_round })
 }
 
+pub(crate) fn compact_proposal() -> impl Strategy<Value = CompactProposal> {
+    (signed(proposal()), block()).prop_map(|(proposal, block)| CompactProposal::new(proposal, &block))
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    prop_oneof![
+        signed(commitment()).prop_map(Item::Commitment),
+        signed(reveal()).prop_map(Item::Reveal),
+        pool_command().prop_map(Item::Command),
+    ]
+}
+
 pub(crate) fn consensus_message() -> impl Strategy<Value = ConsensusMessage> {
     prop_oneof![
-        signed(proposal()).prop_map(ConsensusMessage::Proposal),
+        compact_proposal().prop_map(|compact| ConsensusMessage::Proposal(Box::new(compact))),
         signed(vote()).prop_map(ConsensusMessage::Vote),
         signed(height().prop_map(|height| Wake { height })).prop_map(ConsensusMessage::Wake),
     ]
@@ -282,18 +294,22 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
             state_root,
         )| {
             Block {
-                height,
-                parent,
-                round,
-                proposer,
-                time,
+                header: Header {
+                    height,
+                    parent,
+                    round,
+                    proposer,
+                    time,
+                    payout_roots,
+                    next_set,
+                    state_root,
+                    items: items_hash(&[]),
+                },
                 commitments,
                 reveals,
                 commands,
-                payout_roots,
-                next_set,
-                state_root,
             }
+            .sealed()
         },
     )
 }
@@ -306,7 +322,8 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     prop_oneof![
         Just(SyncRequest::Tip),
         (height(), height()).prop_map(|(from, to)| SyncRequest::Blocks { from, to }),
-        (height(), block_hash()).prop_map(|(height, block)| SyncRequest::Body { height, block }),
+        (any::<u32>(), block_hash()).prop_map(|(round, block)| SyncRequest::Proposal { round, block }),
+        vec(bytes(ItemId::from_bytes), 0..5).prop_map(SyncRequest::Items),
         (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commitments, have_reveals)| {
             SyncRequest::Reports { epoch, have_commitments, have_reveals }
         }),
@@ -317,9 +334,8 @@ pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
     prop_oneof![
         (height(), block_hash()).prop_map(|(height, block)| SyncResponse::Tip { height, block }),
         vec(decided(), 0..3).prop_map(SyncResponse::Blocks),
-        option::of(block()).prop_map(SyncResponse::Body),
-        (vec(signed(commitment()), 0..3), vec(signed(reveal()), 0..3))
-            .prop_map(|(commitments, reveals)| SyncResponse::Reports { commitments, reveals }),
+        option::of(compact_proposal()).prop_map(|compact| SyncResponse::Proposal(compact.map(Box::new))),
+        vec(item(), 0..3).prop_map(SyncResponse::Items),
     ]
 }
 

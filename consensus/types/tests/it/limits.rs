@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
@@ -19,7 +19,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
-use lucid_types::vote::VoteKind;
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, VoteKind};
 
 use crate::samples;
 
@@ -128,13 +128,9 @@ fn certificate() -> Certificate {
 fn block() -> Block {
     let pools = u32::try_from(Genesis::MAX_POOLS).unwrap();
     let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
-    let mut block = Block {
-        commitments: vec![],
-        reveals: vec![],
-        commands: vec![signed_command(); n_commands],
-        payout_roots: (0..pools).map(root).collect(),
-        ..samples::block()
-    };
+    let header = Header { payout_roots: (0..pools).map(root).collect(), ..samples::block().header };
+    let mut block =
+        Block { header, commitments: vec![], reveals: vec![], commands: vec![signed_command(); n_commands] };
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
     let full = signed(reveal(MAX_WORKERS));
     block.reveals = vec![full.clone(); room(&block) / encode(&full).len()];
@@ -225,20 +221,42 @@ fn the_largest_block_fits_everything_that_carries_it() {
     let block = block();
     let bytes = fits(&block);
     assert!(Block::MAX_BYTES - bytes < 256, "{bytes} bytes are not the largest block");
-    fits(&SyncResponse::Body(Some(block.clone())));
+    fits(&block.header);
+    block.items().for_each(|item| assert!(fits(&item) <= Item::MAX_BYTES));
     let decided = Decided { block, certificate: certificate() };
     fits(&decided);
     let answer = SyncResponse::Blocks(vec![decided]);
     assert!(fits(&answer) <= MAX_MESSAGE_BYTES);
 }
 
+/// A proposal of as many items as a block may have, and of a root of every pool, can be gossiped; so can one that names a
+/// commitment and a reveal of every validator, and commands of every pool.
+#[test]
+fn the_largest_proposal_fits() {
+    let block = block();
+    let record =
+        Proposal { height: block.header.height, round: u32::MAX, block: block.hash(), pol_round: Some(u32::MAX) };
+    let proposal = Signed { signer: record_node(), record, signature: signature() };
+    let item = samples::block().references()[0];
+    let compact = CompactProposal { proposal, header: block.header, items: vec![item; Block::MAX_ITEMS] };
+    let bytes = fits(&compact);
+    assert!(CompactProposal::MAX_BYTES - bytes < 64, "{bytes} bytes are not the largest proposal");
+    fits(&ConsensusMessage::Proposal(Box::new(compact.clone())));
+    fits(&SyncResponse::Proposal(Some(Box::new(compact))));
+    let commands = Block::MAX_COMMAND_BYTES / encode(&samples::pool_commands()[0].1).len();
+    assert!(4 * ValidatorSet::MAX_MEMBERS + commands <= Block::MAX_ITEMS, "{commands} commands");
+    fits(&SyncRequest::Items(vec![item.id; SyncRequest::MAX_ITEMS]));
+}
+
+fn record_node() -> NodeId {
+    NodeId::from_bytes([0xff; 32])
+}
+
 /// One answer has room for everyone's commitment and for reveals that are worth the question.
 #[test]
 fn reports_fit_an_answer() {
-    fits(&SyncResponse::Reports {
-        commitments: vec![signed(commitment()); ValidatorSet::MAX_MEMBERS],
-        reveals: vec![signed(reveal(MAX_WORKERS)); 30],
-    });
+    let commitments = vec![Item::Commitment(signed(commitment())); ValidatorSet::MAX_MEMBERS];
+    fits(&SyncResponse::Items([commitments, vec![Item::Reveal(signed(reveal(MAX_WORKERS))); 30]].concat()));
 }
 
 #[test]

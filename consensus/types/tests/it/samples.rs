@@ -2,7 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
-use lucid_types::block::Block;
+use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
@@ -22,7 +22,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
 
@@ -81,7 +81,7 @@ fn votes(visitor: &mut impl Visitor) {
     signed(visitor, "proposal", &proposal());
     let first = Proposal { pol_round: None, ..proposal().record };
     signed(visitor, "proposal_first", &key(1).sign_proposal(&network(), first).into_inner());
-    visitor.visit("consensus_message_proposal", &ConsensusMessage::Proposal(proposal()), &[]);
+    visitor.visit("consensus_message_proposal", &ConsensusMessage::Proposal(Box::new(compact())), &[]);
     visitor.visit("consensus_message_vote", &ConsensusMessage::Vote(vote), &[]);
     let wake = key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
     visitor.visit("consensus_message_wake", &ConsensusMessage::Wake(wake.clone()), &[signature(&wake)]);
@@ -99,7 +99,9 @@ fn blocks(visitor: &mut impl Visitor) {
 fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_tip", &SyncRequest::Tip, &[]);
     visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: height(), to: height().next() }, &[]);
-    visitor.visit("sync_request_body", &SyncRequest::Body { height: height(), block: block().hash() }, &[]);
+    visitor.visit("sync_request_proposal", &SyncRequest::Proposal { round: 3, block: block().hash() }, &[]);
+    let ids = block().references().iter().map(|item| item.id).collect();
+    visitor.visit("sync_request_items", &SyncRequest::Items(ids), &[]);
     let reports = SyncRequest::Reports {
         epoch: epoch(),
         have_commitments: vec![key(1).node_id(), key(2).node_id()],
@@ -109,10 +111,16 @@ fn sync(visitor: &mut impl Visitor) {
     let tip = SyncResponse::Tip { height: height(), block: block().hash() };
     visitor.visit("sync_response_tip", &tip, &[]);
     visitor.visit("sync_response_blocks", &SyncResponse::Blocks(vec![decided()]), &[]);
-    visitor.visit("sync_response_body", &SyncResponse::Body(Some(block())), &[]);
-    visitor.visit("sync_response_body_none", &SyncResponse::Body(None), &[]);
-    let reports = SyncResponse::Reports { commitments: vec![commitment(1)], reveals: vec![reveal(1)] };
-    visitor.visit("sync_response_reports", &reports, &[]);
+    visitor.visit("sync_response_proposal", &SyncResponse::Proposal(Some(Box::new(compact()))), &[]);
+    visitor.visit("sync_response_proposal_none", &SyncResponse::Proposal(None), &[]);
+    visitor.visit("sync_response_items", &SyncResponse::Items(block().items().collect()), &[]);
+}
+
+/// A proposal with the header and items of its block.
+fn compact() -> CompactProposal {
+    let (block, record) = (block(), proposal().record);
+    let record = Proposal { height: block.header.height, block: block.hash(), ..record };
+    CompactProposal::new(key(1).sign_proposal(&network(), record).into_inner(), &block)
 }
 
 pub(crate) fn network() -> NetworkId {
@@ -289,18 +297,22 @@ pub(crate) fn liveness(item: Liveness) -> Signed<LivenessMessage> {
 
 pub(crate) fn block() -> Block {
     Block {
-        height: height(),
-        parent: BlockHash::from_bytes([0x91; 32]),
-        round: 3,
-        proposer: key(2).node_id(),
-        time: time(),
+        header: Header {
+            height: height(),
+            parent: BlockHash::from_bytes([0x91; 32]),
+            round: 3,
+            proposer: key(2).node_id(),
+            time: time(),
+            payout_roots: vec![settlement_root()],
+            next_set: validators().hash(),
+            state_root: StateRoot::from_bytes([0x92; 32]),
+            items: items_hash(&[]),
+        },
         commitments: vec![commitment(1), commitment(2)],
         reveals: vec![reveal(3)],
         commands: pool_commands()[4..=5].iter().map(|(_, command)| command.clone()).collect(),
-        payout_roots: vec![settlement_root()],
-        next_set: validators().hash(),
-        state_root: StateRoot::from_bytes([0x92; 32]),
     }
+    .sealed()
 }
 
 pub(crate) fn decided() -> Decided {

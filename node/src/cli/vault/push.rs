@@ -304,7 +304,7 @@ fn finish(args: &PushArgs, opened: &Opened, ledger: &Ledger, jobs: Vec<(Job, Out
             match outcome {
                 Some(Ok(info)) => output::print(&format!("\n{}", output::pairs(&crate::cli::act::receipt(info))))?,
                 Some(Err(error)) if error.downcast_ref::<Open>().is_some() => {
-                    say(&format!("a batch is open: {error:#}"))?
+                    say(&format!("a batch is open: {error:#}"))?;
                 }
                 Some(Err(error)) => say(&format!("a batch failed: {error:#}"))?,
                 None => {}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lucid_consensus::replica::Offers;
 use lucid_storage::Store;
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::signer::SignerAccount;
@@ -38,6 +39,7 @@ fn fixture(first: SettlementRoot) -> Fixture {
         adopted_at: UnixMillis::new(1),
         round: None,
         unreported: Vec::new(),
+        offers: Offers::default(),
     });
     let pool = pool_id(&network);
     let store = Store::open(folder.path(), *network.id()).unwrap();

@@ -1,5 +1,6 @@
 //! What events become, and when a snapshot is shown. Reading itself is tested against the local TRON network, by the test network.
 
+use lucid_consensus::replica::Offers;
 use lucid_tron_bridge::client::{ClientConfig, ContractResult, Log};
 use lucid_types::amount::Sun;
 use lucid_types::id::{SolidBlockId, TxId};
@@ -82,6 +83,7 @@ fn fixture() -> Fixture {
         adopted_at: UnixMillis::new(1),
         round: None,
         unreported: Vec::new(),
+        offers: Offers::default(),
     });
     // Nobody listens there, and nothing here asks.
     let client = Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap();

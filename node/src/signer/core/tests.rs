@@ -120,7 +120,7 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
     let mut none = good.clone();
     none.certificate.signatures.clear();
     let mut other_content = good.clone();
-    other_content.block.payout_roots[0].total = MicroUsdt::new(101);
+    other_content.block.header.payout_roots[0].total = MicroUsdt::new(101);
     let mut rehashed = other_content.clone();
     rehashed.certificate.block = rehashed.block.hash();
     let mut other_height = good.clone();

@@ -112,7 +112,7 @@ fn an_interrupted_push_tells_of_every_batch() {
     let World { net, vault, .. } = &world;
     let (holder, token) = (net.key_file(0), net.usdt.parse().unwrap());
     // What cannot be paid separates five batches; four are on their way at a time.
-    let leaf = |n: u8| account(n, if n % 2 == 0 { token } else { somebody(n) }, 10);
+    let leaf = |n: u8| account(n, if n.is_multiple_of(2) { token } else { somebody(n) }, 10);
     let ledger = world.post(1, &(1..10).map(leaf).collect::<Vec<_>>());
     answer(&world.vault(&["vault", "fund", "--amount", "1000", "--key-file", &holder, "--yes", "--json"]));
     let proxy = before(&world);

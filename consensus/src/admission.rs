@@ -1,0 +1,230 @@
+//! Which messages of others may be used or passed on: pure functions of the message and the newest state, cheapest rules first,
+//! signatures last. Gossip and answers to questions go through the same.
+//!
+//! A message is *rejected* if an honest node that follows these rules cannot have sent it: its sender is to blame. What may only be
+//! late, early, or of a set or version that this node does not know is *ignored*.
+
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::{DecodeError, Wire, decode, encode};
+use lucid_types::id::NodeId;
+use lucid_types::payout::PoolCommand;
+use lucid_types::report::{ReportCommitment, Reveal};
+use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
+use lucid_types::sync::{Decided, Liveness, LivenessMessage};
+use lucid_types::time::{Epoch, Height};
+use lucid_types::vote::{CompactProposal, Proposal, ProposalError, Vote, Wake};
+
+use crate::ledger::command::check_authority;
+use crate::ledger::state::State;
+use crate::network::Network;
+use crate::replica::Input;
+use crate::reports::{awaits_commitment, awaits_reveal};
+
+/// How far the number of a command may be ahead of the pool's newest.
+const COMMANDS_AHEAD: u64 = 8;
+/// How many heights beyond the newest block's messages of the rounds are taken of: the one under way, and one more for peers that
+/// are a block ahead.
+const HEIGHTS_AHEAD: u64 = 2;
+
+/// Why a message does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody is to blame.
+    Ignore(&'static str),
+    /// Its sender is.
+    Reject(&'static str),
+}
+
+use Refusal::{Ignore, Reject};
+
+/// Reads a message. One of a kind that this version does not know is ignored: upgrades must not part peers.
+///
+/// # Errors
+/// The bytes are no message of this type.
+pub fn parse<T: Wire>(bytes: &[u8]) -> Result<T, Refusal> {
+    decode(bytes).map_err(|error| match error {
+        DecodeError::UnknownVariant => Ignore("unknown-kind"),
+        _ => Reject("malformed"),
+    })
+}
+
+/// What a message is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The state after the newest block.
+    pub state: &'a State,
+}
+
+impl View<'_> {
+    /// Whether a height is one of those that are being decided.
+    fn near(&self, height: Height) -> Result<(), Refusal> {
+        match height.get().checked_sub(self.state.height.get()) {
+            None | Some(0) => Err(Ignore("stale")),
+            Some(distance) if distance > HEIGHTS_AHEAD => Err(Ignore("future")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn member(&self, height: Height, node: &NodeId) -> Result<(), Refusal> {
+        self.network.validators(height).get(node).map(|_| ()).ok_or(Ignore("unknown-signer"))
+    }
+
+    fn signature<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
+        signed.verify(self.network.id()).map_err(|_| Reject("signature"))
+    }
+
+    /// A proposal: of its round's proposer, of a block that was built in that round, or before the proof-of-lock under which it is
+    /// proposed again.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn proposal(&self, compact: CompactProposal) -> Result<Verified<CompactProposal>, Refusal> {
+        let Proposal { height, round, pol_round, .. } = compact.proposal.record;
+        self.near(height)?;
+        self.member(height, &compact.proposal.signer)?;
+        let set = self.network.validators(height);
+        if set.proposer(height, round).node != compact.proposal.signer {
+            return Err(Reject("proposer"));
+        }
+        let built = compact.header.round;
+        let is_possible = pol_round.map_or(built == round, |pol| pol < round && built <= pol);
+        if !is_possible {
+            return Err(Reject("proof-of-lock"));
+        }
+        if compact.header.height != height || set.proposer(height, built).node != compact.header.proposer {
+            return Err(Reject("header"));
+        }
+        compact.verify(self.network.id()).map_err(|error| match error {
+            ProposalError::Signature(_) => Reject("signature"),
+            _ => Reject("proposal"),
+        })
+    }
+
+    /// A vote of a validator.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn vote(&self, vote: Signed<Vote>) -> Result<Verified<Signed<Vote>>, Refusal> {
+        self.near(vote.record.height)?;
+        self.member(vote.record.height, &vote.signer)?;
+        self.signature(vote)
+    }
+
+    /// A validator's reason to start a height.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn wake(&self, wake: Signed<Wake>) -> Result<Verified<Signed<Wake>>, Refusal> {
+        self.near(wake.record.height)?;
+        self.member(wake.record.height, &wake.signer)?;
+        self.signature(wake)
+    }
+
+    /// A validator's repetition of something of the height under way. A repeated vote is a vote.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn repetition(&self, message: Signed<LivenessMessage>) -> Result<Input, Refusal> {
+        let height = message.record.item.height();
+        self.near(height)?;
+        if height != self.state.height.next() {
+            return Err(Ignore("future"));
+        }
+        self.member(height, &message.signer)?;
+        let verified = self.signature(message)?;
+        match &verified.record.item {
+            Liveness::Vote(vote) => self.vote(vote.clone()).map(Input::Vote),
+            Liveness::Polka(_) | Liveness::Round(_) => Ok(Input::Proof(verified)),
+        }
+    }
+
+    /// Proof of a decision that this node does not know.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn certificate(&self, certificate: Certificate) -> Result<Verified<Certificate>, Refusal> {
+        let height = certificate.height;
+        if height <= self.state.height {
+            return Err(Ignore("stale"));
+        }
+        certificate.verify(self.network.id(), self.network.validators(height)).map_err(|_| Reject("certificate"))
+    }
+
+    /// The decided block of this height.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn decided(&self, height: Height, decided: Decided) -> Result<Verified<Decided>, Refusal> {
+        if decided.block.header.height != height {
+            return Err(Reject("height"));
+        }
+        decided.verify(self.network.id(), self.network.validators(height)).map_err(|_| Reject("certificate"))
+    }
+
+    /// A validator's commitment to its report of an epoch whose window is open, or may be on a peer.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn commitment(&self, signed: Signed<ReportCommitment>) -> Result<Verified<Signed<ReportCommitment>>, Refusal> {
+        self.report(signed.record.epoch, &signed.signer, awaits_commitment)?;
+        self.signature(signed)
+    }
+
+    /// A validator's reveal that is due.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn reveal(&self, signed: Signed<Reveal>) -> Result<Verified<Signed<Reveal>>, Refusal> {
+        self.report(signed.record.report.epoch, &signed.signer, awaits_reveal)?;
+        // Inside another message, only that one's limit has bounded it.
+        if encode(&signed).len() > Signed::<Reveal>::MAX_BYTES {
+            return Err(Reject("malformed"));
+        }
+        self.signature(signed)
+    }
+
+    fn report(
+        &self,
+        epoch: Epoch,
+        signer: &NodeId,
+        is_awaited: fn(&Network, &State, (Epoch, NodeId)) -> bool,
+    ) -> Result<(), Refusal> {
+        // A peer may have closed the open epoch already.
+        if epoch > self.state.closed.next() {
+            return Err(Ignore("future"));
+        }
+        self.member(self.state.height.next(), signer)?;
+        if !is_awaited(self.network, self.state, (epoch, *signer)) {
+            return Err(Ignore(if epoch > self.state.closed { "future" } else { "stale" }));
+        }
+        Ok(())
+    }
+
+    /// A command that its pool's owner and, where they must, its treasury signers have signed.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn command(&self, command: MultiSigned<PoolCommand>) -> Result<Verified<MultiSigned<PoolCommand>>, Refusal> {
+        let PoolCommand { pool, number, until, .. } = command.record;
+        let (Some(declared), Some(accounts)) = (self.network.pool(&pool), self.state.pools.get(&pool)) else {
+            return Err(Reject("unknown-pool"));
+        };
+        if !command.is_signed_by(&declared.owner) {
+            return Err(Reject("unknown-signer"));
+        }
+        if number <= accounts.commands {
+            return Err(Ignore("stale"));
+        }
+        if number > accounts.commands.saturating_add(COMMANDS_AHEAD) {
+            return Err(Ignore("future"));
+        }
+        if until < self.state.time {
+            return Err(Ignore("expired"));
+        }
+        // Another node's state may be ahead of this one's.
+        check_authority(self.network, self.state, &command).map_err(|_| Ignore("authority"))?;
+        command.verify(self.network.id()).map_err(|_| Reject("signature"))
+    }
+}

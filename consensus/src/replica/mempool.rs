@@ -1,0 +1,208 @@
+//! What waits for a block: others' items, and this validator's own reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_types::block::{Item, ItemRef};
+use lucid_types::codec::encode;
+use lucid_types::id::{NodeId, PoolId};
+use lucid_types::payout::PoolCommand;
+use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
+use lucid_types::signed::{MultiSigned, Signed, Verified};
+use lucid_types::sync::SyncRequest;
+use lucid_types::time::{Epoch, UnixMillis};
+
+use crate::commands::PendingCommands;
+use crate::ledger::check::check_reveal;
+use crate::replica::{Context, Effect, Gossip, OwnReport};
+use crate::reports::Reports;
+
+/// How often peers are asked for commitments and reveals that gossip has not brought.
+const PULL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Each may have one item that waits: a later one takes its place or is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Slot {
+    Commitment(Epoch, NodeId),
+    Reveal(Epoch, NodeId),
+    Command(PoolId, u64),
+}
+
+/// An item, and how proposals name it.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) reference: ItemRef,
+    pub(super) item: Arc<Verified<Item>>,
+}
+
+impl From<Verified<Item>> for Waiting {
+    fn from(item: Verified<Item>) -> Self {
+        Self { reference: item.reference(), item: Arc::new(item) }
+    }
+}
+
+pub(super) type WaitingItems = Arc<BTreeMap<Slot, Waiting>>;
+
+/// The waiting items of one node.
+#[derive(Debug, Default)]
+pub(super) struct Mempool {
+    pub(super) reports: Reports,
+    pub(super) commands: PendingCommands,
+    /// The same by slot, for proposals that name them and peers that ask for them.
+    waiting: WaitingItems,
+    own: BTreeMap<Epoch, OwnReport>,
+    /// When to ask peers for commitments and reveals again.
+    pub(super) pull_at: Option<UnixMillis>,
+}
+
+impl Mempool {
+    /// Only this validator's own stored reports.
+    pub(super) fn restore(context: &Context<'_>, own: BTreeMap<Epoch, OwnReport>) -> Self {
+        let network = context.network.id();
+        let mut mempool = Self { own, ..Self::default() };
+        let verified = |own: &OwnReport| {
+            Some((own.commitment.clone().verify(network).ok()?, own.reveal.clone().verify(network).ok()?))
+        };
+        let own: Vec<_> = mempool.own.values().filter_map(verified).collect();
+        for (commitment, reveal) in own {
+            mempool.add_commitment(context, commitment);
+            mempool.add_own_reveal(context, reveal);
+        }
+        mempool
+    }
+
+    /// What is offered to peers and proposals, as it is now.
+    pub(super) const fn waiting(&self) -> &WaitingItems {
+        &self.waiting
+    }
+
+    fn insert(&mut self, slot: Slot, item: Verified<Item>) -> Waiting {
+        let waiting = Waiting::from(item);
+        Arc::make_mut(&mut self.waiting).insert(slot, waiting.clone());
+        waiting
+    }
+
+    /// A clock that was set back takes what waits with it.
+    pub(super) fn clock_set_back(&mut self, by: Duration) {
+        self.pull_at = self.pull_at.map(|at| at.before(by));
+    }
+
+    /// Adds a commitment; what waits now if it was wanted.
+    pub(super) fn add_commitment(
+        &mut self,
+        context: &Context<'_>,
+        commitment: Verified<Signed<ReportCommitment>>,
+    ) -> Option<Waiting> {
+        let slot = Slot::Commitment(commitment.record.epoch, commitment.signer);
+        let is_wanted = self.reports.add_commitment(context.network, context.state(), commitment.clone());
+        is_wanted.then(|| self.insert(slot, commitment.into()))
+    }
+
+    /// Adds a reveal; what waits now if it was wanted.
+    pub(super) fn add_reveal(&mut self, context: &Context<'_>, reveal: Verified<Signed<Reveal>>) -> Option<Waiting> {
+        let slot = Slot::Reveal(reveal.record.report.epoch, reveal.signer);
+        let is_wanted = self.reports.add_reveal(context.network, context.state(), reveal.clone());
+        is_wanted.then(|| self.insert(slot, reveal.into()))
+    }
+
+    /// Adds a command; what waits now if it was wanted.
+    pub(super) fn add_command(
+        &mut self,
+        context: &Context<'_>,
+        command: Verified<MultiSigned<PoolCommand>>,
+    ) -> Option<Waiting> {
+        let slot = Slot::Command(command.record.pool, command.record.number);
+        let is_wanted = self.commands.add(context.network, context.state(), command.clone());
+        is_wanted.then(|| self.insert(slot, command.into()))
+    }
+
+    /// A reveal goes among the waiting ones, from where peers may fetch it, only when its commitments are complete: when the
+    /// next block may carry it.
+    fn add_own_reveal(&mut self, context: &Context<'_>, reveal: Verified<Signed<Reveal>>) -> bool {
+        let is_due = check_reveal(context.network, context.state(), &reveal).is_ok();
+        is_due && self.add_reveal(context, reveal).is_some()
+    }
+
+    /// Whether this validator has a report of an epoch.
+    pub(super) fn has_reported(&self, epoch: Epoch) -> bool {
+        self.own.contains_key(&epoch)
+    }
+
+    /// Commits to what was measured: persisted first, then gossiped.
+    pub(super) fn commit(
+        &mut self,
+        context: &Context<'_>,
+        report: ScoreReport,
+        salt: Salt,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Waiting> {
+        let epoch = report.epoch;
+        let report = if encode(&report).len() < Reveal::MAX_REPORT_BYTES { report } else { ScoreReport::empty(epoch) };
+        let (network, key) = (context.network.id(), context.key);
+        let reveal = Reveal { report, salt };
+        let commitment = ReportCommitment { epoch, report: reveal.commitment(network, &key.node_id()) };
+        let commitment = key.sign_report_commitment(network, commitment);
+        let reveal = key.sign_report(network, reveal).into_inner();
+        let own = OwnReport { commitment: (*commitment).clone(), reveal };
+        effects.push(Effect::PersistOwn(Box::new(own.clone())));
+        effects.push(Effect::Gossip(Gossip::Commitment(own.commitment.clone())));
+        self.own.insert(epoch, own);
+        self.add_commitment(context, commitment)
+    }
+
+    /// Gossips again what a block may still carry of this validator's: what a crash kept from leaving.
+    pub(super) fn repeat_own(&self, effects: &mut Vec<Effect>) {
+        let has = |slot| self.waiting.contains_key(&slot);
+        for (epoch, own) in &self.own {
+            if has(Slot::Commitment(*epoch, own.commitment.signer)) {
+                effects.push(Effect::Gossip(Gossip::Commitment(own.commitment.clone())));
+            }
+            if has(Slot::Reveal(*epoch, own.reveal.signer)) {
+                effects.push(Effect::Gossip(Gossip::Reveal(own.reveal.clone())));
+            }
+        }
+    }
+
+    /// Follows the newest block: forgets what no block can carry any more, and reveals what has been committed to, once no further
+    /// commitment can count.
+    pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        let state = context.state();
+        self.reports.prune(context.network, state);
+        self.commands.prune(context.network, state);
+        let Self { reports, commands, waiting, .. } = self;
+        Arc::make_mut(waiting).retain(|slot, _| match slot {
+            Slot::Commitment(epoch, node) => reports.has_commitment(*epoch, node),
+            Slot::Reveal(epoch, node) => reports.has_reveal(*epoch, node),
+            Slot::Command(pool, number) => commands.has(pool, *number),
+        });
+        self.pull_at = None;
+        let reveals: Vec<_> = self.own.values().map(|own| own.reveal.clone()).collect();
+        for reveal in reveals {
+            let Ok(verified) = reveal.clone().verify(context.network.id()) else { continue };
+            if self.add_own_reveal(context, verified) {
+                effects.push(Effect::Gossip(Gossip::Reveal(reveal)));
+            }
+        }
+        self.own.retain(|epoch, _| *epoch > state.closed || state.pending.contains_key(epoch));
+    }
+
+    /// Asks for what gossip has not brought while the next height is under way. The first time after half the grace.
+    pub(super) fn pull(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        if self.reports.is_complete(context.network, context.state()) {
+            return;
+        }
+        let half_grace = context.network.policy().report_grace() / 2;
+        let due = *self.pull_at.get_or_insert(context.chain.earliest_start(context.network).after(half_grace));
+        if context.now < due {
+            return;
+        }
+        self.pull_at = Some(context.now.after(PULL_INTERVAL));
+        for epoch in context.state().pending.keys().copied() {
+            let have_commitments = self.reports.commitments_of(epoch).map(|commitment| commitment.signer).collect();
+            let have_reveals = self.reports.reveals_of(epoch).map(|reveal| reveal.signer).collect();
+            let request = SyncRequest::Reports { epoch, have_commitments, have_reveals };
+            effects.push(Effect::Fetch { peer: None, request });
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What of an answer is used.
+
+use lucid_consensus::ledger::state::State;
+use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::id::{BlockHash, Hash, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::report::ReportCommitment;
+use lucid_types::time::Epoch;
+use lucid_types::vote::{CompactProposal, Proposal};
+
+use super::*;
+use crate::payout::testing;
+
+fn key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&[seed; 32])
+}
+
+fn commitment(network: &Network, seed: u8, report: u8) -> Item {
+    let record = ReportCommitment { epoch: Epoch::new(1), report: Hash::from_bytes([report; 32]) };
+    Item::Commitment(key(seed).sign_report_commitment(network.id(), record).into_inner())
+}
+
+fn judged(network: &Network, request: &SyncRequest, response: SyncResponse) -> Vec<Input> {
+    let state = State::genesis(network);
+    let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
+    judge(&View { network, state: &state }, request, response, source)
+}
+
+#[test]
+fn items_are_taken_once_and_only_those_asked_for() {
+    let network = testing::network();
+    let (asked, other) = (commitment(&network, 1, 1), commitment(&network, 1, 2));
+    let request = SyncRequest::Items(vec![asked.reference().id]);
+    let answer = SyncResponse::Items([vec![other], vec![asked.clone(); 100_000]].concat());
+    let started = std::time::Instant::now();
+    let inputs = judged(&network, &request, answer);
+    assert!(started.elapsed() < Duration::from_secs(1), "each repetition was verified: {:?}", started.elapsed());
+    let [Input::Items { items, broken }] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!((items.len(), broken.len()), (1, 0));
+    assert_eq!(*items[0], asked);
+}
+
+#[test]
+fn an_id_of_what_is_no_item_is_told() {
+    let network = testing::network();
+    let Item::Commitment(mut forged) = commitment(&network, 1, 1) else { panic!() };
+    forged.signer = key(2).node_id();
+    let forged = Item::Commitment(forged);
+    let id = forged.reference().id;
+    let inputs = judged(&network, &SyncRequest::Items(vec![id]), SyncResponse::Items(vec![forged]));
+    let [Input::Items { items, broken }] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!((items.len(), broken.as_slice()), (0, [id].as_slice()));
+}
+
+#[test]
+fn answers_to_other_questions_are_no_answers() {
+    let network = testing::network();
+    let item = commitment(&network, 1, 1);
+    let items = || SyncResponse::Items(vec![item.clone()]);
+    let block = BlockHash::from_bytes([1; 32]);
+    for (request, response) in [
+        (SyncRequest::Proposal { round: 0, block }, items()),
+        (SyncRequest::Proposal { round: 0, block }, SyncResponse::Proposal(None)),
+        (SyncRequest::Items(vec![item.reference().id]), SyncResponse::Proposal(None)),
+        (SyncRequest::Items(Vec::new()), items()),
+        (SyncRequest::Items(vec![item.reference().id]), SyncResponse::Blocks(Vec::new())),
+    ] {
+        assert!(judged(&network, &request, response).is_empty(), "{request:?}");
+    }
+}
+
+#[test]
+fn a_proposal_answers_for_its_round_and_block_alone() {
+    let network = testing::network();
+    let height = Height::new(1);
+    let set = network.validators(height);
+    let proposer = (0..=u8::MAX).map(key).find(|key| key.node_id() == set.proposer(height, 0).node).unwrap();
+    let header = Header {
+        height,
+        parent: BlockHash::from_bytes([1; 32]),
+        round: 0,
+        proposer: proposer.node_id(),
+        time: UnixMillis::new(5),
+        items: items_hash(&[]),
+        payout_roots: Vec::new(),
+        next_set: Hash::from_bytes([2; 32]),
+        state_root: StateRoot::from_bytes([4; 32]),
+    };
+    let block = Block { header, commitments: Vec::new(), reveals: Vec::new(), commands: Vec::new() }.sealed();
+    let hash = block.hash();
+    let record = Proposal { height, round: 0, block: hash, pol_round: None };
+    let compact = CompactProposal::new(proposer.sign_proposal(network.id(), record).into_inner(), &block);
+    let answer = || SyncResponse::Proposal(Some(Box::new(compact.clone())));
+    let asked = |round, block| judged(&network, &SyncRequest::Proposal { round, block }, answer()).len();
+    assert_eq!(asked(0, hash), 1);
+    assert_eq!(asked(1, hash), 0, "a proposal of another round");
+    assert_eq!(asked(0, BlockHash::from_bytes([9; 32])), 0, "of another block");
+}
+
+#[test]
+fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
+    let network = testing::network();
+    let seeds: Vec<_> =
+        (0..=u8::MAX).filter(|seed| network.validators(Height::new(1)).get(&key(*seed).node_id()).is_some()).collect();
+    let request = |epoch, have: &[u8]| SyncRequest::Reports {
+        epoch: Epoch::new(epoch),
+        have_commitments: have.iter().map(|seed| key(*seed).node_id()).collect(),
+        have_reveals: Vec::new(),
+    };
+    let mut state = State::genesis(&network);
+    state.closed = Epoch::new(1);
+    let pending = lucid_consensus::ledger::state::PendingEpoch {
+        closed_in: Height::ZERO,
+        seed: Hash::from_bytes([1; 32]),
+        commitments: std::collections::BTreeMap::new(),
+        revealed: BTreeSet::new(),
+    };
+    state.pending.insert(Epoch::new(1), pending);
+    let view = View { network: &network, state: &state };
+    let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
+    let answer = || {
+        let of = |seed: &u8| vec![commitment(&network, *seed, 1), commitment(&network, *seed, 2)];
+        SyncResponse::Items(seeds.iter().flat_map(of).collect())
+    };
+    let count = |epoch, have: &[u8]| judge(&view, &request(epoch, have), answer(), source).len();
+    assert_eq!(count(1, &[]), seeds.len());
+    assert_eq!(count(1, &seeds[..1]), seeds.len() - 1, "nobody is told of twice");
+    assert_eq!(count(2, &[]), 0);
+}
