@@ -16,16 +16,18 @@ use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::execute::{Applied, Event, validate};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::network::Network;
+use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::SolidBlockId;
+use lucid_types::id::{Hash, NodeId, PoolId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
+use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
-use lucid_types::validator::Validator;
+use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind};
 
 use self::thousand::{WORKERS, address, genesis, next_block};
@@ -37,7 +39,7 @@ fn key(i: u8) -> NodeKey {
 }
 
 fn network() -> Network {
-    let validator = |i| Validator { node: key(i).node_id(), power: 1, operator: key(i).node_id() };
+    let validator = |i| key(i).validator(1, key(i).node_id());
     let tron = PaymentNetwork {
         network: "local".into(),
         genesis_block: SolidBlockId::from_bytes([1; 32]),
@@ -125,6 +127,25 @@ fn blocks(c: &mut Criterion) {
     group.finish();
 }
 
+/// What closing an epoch costs beside: who measures whom in the next.
+fn draws(c: &mut Criterion) {
+    let node = |kind, i: u16| NodeId::from_bytes(*Hash::derive(kind, &[&i.to_le_bytes()]).as_bytes());
+    let validator = |i| {
+        let node = node("lucid bench validator 1", i);
+        Validator::new(node, u64::from(i) + 1, node, &key(0).bls_key())
+    };
+    let set = ValidatorSet::new((0..100).map(validator).collect()).unwrap();
+    let worker = |i| {
+        let node = node("lucid bench worker 1", i);
+        Candidate { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 100_000 }
+    };
+    let workers: Vec<_> = (0..2_000).map(worker).collect();
+    let (policy, seed) = (Policy::default(), Hash::from_bytes([5; 32]));
+    c.bench_function("seats of 2,000 workers among 100 validators", |b| {
+        b.iter(|| EpochDraw::new(&policy, black_box(seed), &set, workers.iter().copied()));
+    });
+}
+
 fn certificates(c: &mut Criterion) {
     let fixture = Fixture::before(1);
     let (network, certificate) = (*fixture.network.id(), fixture.certificate());
@@ -145,6 +166,6 @@ fn certificates(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3));
-    targets = blocks, certificates
+    targets = blocks, draws, certificates
 }
 criterion_main!(benches);

@@ -84,8 +84,8 @@ impl View<'_> {
         let Proposal { height, round, pol_round, .. } = compact.proposal.record;
         self.near(height)?;
         self.member(height, &compact.proposal.signer)?;
-        let set = self.network.validators(height);
-        if set.proposer(height, round).node != compact.proposal.signer {
+        let proposers = self.state.proposers(self.network, height).ok_or(Ignore("future"))?;
+        if proposers.of(round).node != compact.proposal.signer {
             return Err(Reject("proposer"));
         }
         let built = compact.header.round;
@@ -93,7 +93,7 @@ impl View<'_> {
         if !is_possible {
             return Err(Reject("proof-of-lock"));
         }
-        if compact.header.height != height || set.proposer(height, built).node != compact.header.proposer {
+        if compact.header.height != height || proposers.of(built).node != compact.header.proposer {
             return Err(Reject("header"));
         }
         compact.verify(self.network.id()).map_err(|error| match error {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lucid_score::seats::Candidate;
 use lucid_types::genesis::{Genesis, GenesisError, GenesisPool, GenesisWorker};
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::policy::Policy;
@@ -52,6 +53,14 @@ impl Network {
     /// The validators of a height. The set of height `h` is fixed by block `h - 2`; nothing changes it yet.
     pub const fn validators(&self, _height: Height) -> &ValidatorSet {
         &self.validators
+    }
+
+    /// The workers that may be scored: members of pools, with the throughput that was agreed on last.
+    pub fn candidates(&self, kbit_s: impl Fn(&NodeId) -> u64) -> impl Iterator<Item = Candidate> {
+        self.workers.values().filter_map(move |worker| {
+            let GenesisWorker { node, operator, .. } = *worker;
+            Some(Candidate { node, operator, pool: *self.pool_of.get(&node)?, kbit_s: kbit_s(&node) })
+        })
     }
 
     /// A registered worker.

@@ -89,8 +89,7 @@ impl Reports {
             };
             let has_reveal =
                 |node: &NodeId| pending.revealed.contains(node) || self.reveals.contains_key(&(*epoch, *node));
-            let members = network.validators(pending.closed_in).members();
-            (!windows.commitments().contains(&next) || members.iter().all(|member| has_commitment(&member.node)))
+            (!windows.commitments().contains(&next) || pending.draw.reporters.iter().all(has_commitment))
                 && (!windows.reveals().contains(&next) || pending.commitments.keys().all(has_reveal))
         })
     }

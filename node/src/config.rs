@@ -186,15 +186,15 @@ impl Default for BridgeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeConfig {
-    /// Relay sessions served at a time; further ones are refused.
-    pub relay_sessions: u32,
-    /// Bytes a second that all relay sessions together may take, counted once; 0 for no cap.
-    pub max_relay_bytes_per_s: u64,
+    /// Echoes served at a time; further ones are refused.
+    pub echo_sessions: u32,
+    /// Bytes a second that all echoes together may take, counted once; 0 for no cap.
+    pub max_echo_bytes_per_s: u64,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { relay_sessions: 8, max_relay_bytes_per_s: 0 }
+        Self { echo_sessions: 8, max_echo_bytes_per_s: 0 }
     }
 }
 
@@ -306,8 +306,8 @@ impl Config {
         if !(1..=1_000_000).contains(&self.bridge.max_trx_per_day) {
             return Err(invalid("bridge.max_trx_per_day", self.bridge.max_trx_per_day, "1 to 1000000 are possible"));
         }
-        if !(1..=64).contains(&self.probe.relay_sessions) {
-            return Err(invalid("probe.relay_sessions", self.probe.relay_sessions, "1 to 64 are possible"));
+        if !(1..=64).contains(&self.probe.echo_sessions) {
+            return Err(invalid("probe.echo_sessions", self.probe.echo_sessions, "1 to 64 are possible"));
         }
         if let Err(e) = EnvFilter::try_new(&self.log.filter) {
             return Err(invalid("log.filter", &self.log.filter, format!("{e}; for example \"info,lucid_p2p=debug\"")));

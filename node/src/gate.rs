@@ -143,6 +143,10 @@ type CommandKey = (PoolId, u64, u32, Hash, UnixMillis);
 const COMMANDS_OF_A_NUMBER: usize = 4;
 
 impl Seen {
+    fn is_far(&self, view: &View<'_>, height: Height, round: u32) -> bool {
+        round > MAX_ROUNDS_AHEAD && round > self.round_of_a_third(view, height).saturating_add(MAX_ROUNDS_AHEAD)
+    }
+
     /// The highest round of a height that more than a third of the power have reached: at least one honest validator has.
     fn round_of_a_third(&self, view: &View<'_>, height: Height) -> u32 {
         let set = view.network.validators(height);
@@ -270,14 +274,17 @@ impl NodeGate {
             Some((_, count)) if count >= OF_A_STEP => return Err(Ignore("rate")),
             _ => {}
         }
+        // Votes say how far their signer is; a proposal of a far round would cost the drawing of all turns before it.
+        if step == Step::Propose && self.seen(|seen| seen.is_far(view, height, round)) {
+            return Err(Ignore("future"));
+        }
         let input = admit()?;
         let newest = view.state.height;
         self.seen(|seen| {
             seen.rounds.retain(|(height, _), _| *height > newest);
             let sent = seen.rounds.entry((height, signer)).or_default();
             sent.newest_round = sent.newest_round.max(round);
-            if round > MAX_ROUNDS_AHEAD && round > seen.round_of_a_third(view, height).saturating_add(MAX_ROUNDS_AHEAD)
-            {
+            if seen.is_far(view, height, round) {
                 return Err(Ignore("future"));
             }
             seen.rounds.entry((height, signer)).or_default().said.entry((round, step)).or_default().push(hash);

@@ -56,7 +56,7 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     let key = home.load_key()?;
     let genesis = home.load_genesis()?.genesis;
     let network = Arc::new(Network::new(genesis).context("the genesis cannot be used")?);
-    roles::check(&config, &network, &key.node_id())?;
+    roles::check(&config, &network, &key)?;
     // First: that this home's node runs already says more than that its ports are in use.
     let store = Store::open(&home.db_dir(), *network.id())?;
     let api = bind("api.listen", config.api.listen).await?;
@@ -88,7 +88,6 @@ struct Wires {
     mesh: Mesh,
     driver: mpsc::Sender<Box<Input>>,
     head: watch::Receiver<Head>,
-    attestations: Arc<AttestationTable>,
     served: Arc<Served>,
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
@@ -125,8 +124,7 @@ impl Assembly {
 
         let workers = self.network.workers().map(|worker| worker.node);
         let attestations = Arc::new(AttestationTable::new(self.network.policy(), workers));
-        let gate =
-            NodeGate::new(Arc::clone(&self.network), Arc::clone(&self.clock), Arc::clone(&attestations), head.clone());
+        let gate = NodeGate::new(Arc::clone(&self.network), Arc::clone(&self.clock), attestations, head.clone());
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
@@ -164,7 +162,6 @@ impl Assembly {
             mesh: mesh.clone(),
             driver: driver.clone(),
             head: head.clone(),
-            attestations,
             served: Arc::new(Served::default()),
             vaults: Arc::default(),
             pushed: Arc::default(),

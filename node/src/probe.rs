@@ -2,29 +2,29 @@
 //!
 //! ```text
 //!  validator                                             worker
-//!  Prober --beacon: nonce (request-response)-----------> Responder --signed reply--> checked, timed
-//!         --relay task: secret stream -----------------> echoes it ---------------> compared, timed
-//!         '--at the epoch's end: ScoreReport --> whoever commitments it
+//!  Prober --ping: nonce (request-response)-------------> Responder --signed reply--> checked, timed
+//!         --echo: secret stream -----------------------> returns it ---------------> compared, timed
+//!         '--at the epoch's end: ScoreReport --> the reporter
 //! ```
 //!
 //! Self-reports earn nothing: what counts is what comes out of a worker within the time, judged by the validator
 //! alone (protocol: "Probing"). When what is sent is decided purely, in [`schedule`]; what it amounts to, purely, in
-//! [`tally`]. Storage tasks do not exist yet and are reported as zero.
+//! [`tally`]. Whom a validator measures is its assignment, by the function by which the ledger reads its report.
 
 mod attestations;
-mod beacon;
 mod counts;
 mod draws;
+mod echo;
 mod limits;
 mod pace;
+mod ping;
 mod prober;
-mod relay;
 mod responder;
 pub mod schedule;
 pub mod tally;
 
-pub use attestations::{AttestationTable, Attested, Recorded};
-pub use counts::{BeaconOutcome, ProbeCounters, ProbeCounts, RelayOutcome, Served, ServedCounts};
+pub use attestations::{AttestationTable, Recorded};
+pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts};
 pub use draws::Draws;
 pub use prober::{Assignments, Prober, ProberParts};
-pub use responder::{IsValidator, Offer, Responder, ResponderHandle, ResponderParts};
+pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, Responder, ResponderHandle, ResponderParts};

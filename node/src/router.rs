@@ -51,9 +51,9 @@ impl Router {
                 Event::Request { peer, protocol, bytes, reply } => {
                     self.request(&mut answers, peer, protocol, bytes, reply);
                 }
-                Event::Relay { peer, stream } => {
+                Event::Echo { peer, stream } => {
                     if let Some(responder) = &self.responder {
-                        responder.offer(Offer::Relay { peer, stream });
+                        responder.offer(Offer::Echo { peer, stream });
                     }
                 }
                 Event::PeerConnected(peer) => tracing::debug!(%peer, "connected"),
@@ -80,7 +80,7 @@ impl Router {
         match protocol {
             Protocol::Probe => {
                 if let Some(responder) = &self.responder {
-                    responder.offer(Offer::Beacon { peer, bytes, reply });
+                    responder.offer(Offer::Ping { peer, bytes, reply });
                 }
             }
             Protocol::Sync if answers.len() < ANSWERS => {

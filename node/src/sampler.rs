@@ -84,10 +84,10 @@ pub struct Context {
     pub sessions: u64,
     /// What the worker offers.
     pub capacity: Capacity,
-    /// Sum of all relay sessions' durations since the reading before.
+    /// Sum of all echoes' durations since the reading before.
     pub busy: Duration,
-    /// Relay sessions that the worker serves at a time.
-    pub relay_slots: u32,
+    /// Echoes that the worker serves at a time.
+    pub echo_slots: u32,
 }
 
 impl Sample {
@@ -105,7 +105,7 @@ impl Sample {
             network_tx_bytes_s: per_second(self.sent, self.elapsed),
             sessions: context.sessions,
             capacity: context.capacity,
-            allocation: allocation(context.busy, self.elapsed, context.relay_slots),
+            allocation: allocation(context.busy, self.elapsed, context.echo_slots),
         }
     }
 
@@ -127,7 +127,7 @@ fn per_second(bytes: u64, elapsed: Duration) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
-/// The share of the relay slots' time that sessions took.
+/// The share of the echo slots' time that sessions took.
 fn allocation(busy: Duration, elapsed: Duration, slots: u32) -> Ppm {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ppm::ratio(micros(busy), micros(elapsed.saturating_mul(slots)))
@@ -230,8 +230,8 @@ pub struct AttesterParts<S> {
     pub capacity: Option<Capacity>,
     /// What the responder has served.
     pub served: Arc<Served>,
-    /// Relay sessions that the responder serves at a time.
-    pub relay_slots: u32,
+    /// Echoes that the responder serves at a time.
+    pub echo_slots: u32,
     /// The next sequence, persisted before it is returned. An error skips this epoch's attestation.
     pub next_sequence: S,
     /// Takes the attestations. When it is full, the attestation is dropped: the next epoch brings a newer one.
@@ -305,7 +305,7 @@ where
             sessions: self.parts.served.snapshot().sessions(),
             capacity: self.parts.capacity.unwrap_or_else(|| sample.capacity()),
             busy: busy.saturating_sub(self.busy_before),
-            relay_slots: self.parts.relay_slots,
+            echo_slots: self.parts.echo_slots,
         };
         self.busy_before = busy;
         let attestation = self.parts.key.sign_attestation(&self.network, sample.attest(&context));

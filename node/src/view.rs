@@ -299,9 +299,9 @@ impl NodeView for NodeParts {
             components: row.components,
             unmeasured: row.unmeasured().into_iter().map(str::to_owned).collect(),
             rtt_us: row.aggregate.rtt_us,
-            relay_sessions: row.aggregate.relay_sessions,
-            relay_bytes: row.aggregate.relay_bytes,
-            relay_kbit_s: row.aggregate.relay_kbit_s,
+            echoes: row.aggregate.echoes,
+            echo_bytes: row.aggregate.echo_bytes,
+            echo_kbit_s: row.aggregate.echo_kbit_s,
         };
         Ok(rows.rows.iter().map(view).collect())
     }

@@ -10,11 +10,11 @@ use libp2p::{PeerId, StreamProtocol, identify, kad, ping, request_response};
 
 use crate::config::MeshConfig;
 use crate::counters::Counters;
+use crate::echo;
 use crate::error::StartError;
 use crate::gossip::{self, Topics};
 use crate::guard::{self, Bounds};
 use crate::protocol::Protocol;
-use crate::relay;
 use crate::rpc::{self, Budget, RpcCodec};
 
 /// What separates our agent string from the boot id in Identify's agent field.
@@ -34,7 +34,7 @@ pub(crate) struct Behaviour {
     pub(crate) probe: request_response::Behaviour<RpcCodec>,
     pub(crate) command: request_response::Behaviour<RpcCodec>,
     pub(crate) cosign: request_response::Behaviour<RpcCodec>,
-    pub(crate) relay: relay::Behaviour,
+    pub(crate) echo: echo::Behaviour,
 }
 
 /// Names that carry the network id.
@@ -70,7 +70,7 @@ impl Behaviour {
             let name = stream_protocol(protocol.name(&config.network_id))?;
             Ok::<_, StartError>(rpc::behaviour(protocol, name, budgets.clone(), Arc::clone(counters)))
         };
-        let relay_name = stream_protocol(format!("/lucid/{}/relay-probe/1", config.network_id))?;
+        let echo_name = stream_protocol(format!("/lucid/{}/echo/1", config.network_id))?;
         let behaviour = Self {
             guard: guard::Behaviour::new(Bounds::new(&config.limits, config.local), Arc::clone(counters)),
             identify: identify::Behaviour::new(identify),
@@ -83,7 +83,7 @@ impl Behaviour {
             probe: rpc(Protocol::Probe)?,
             command: rpc(Protocol::Command)?,
             cosign: rpc(Protocol::Cosign)?,
-            relay: relay::Behaviour::new(relay_name, config.limits.streams, config.limits.streams_per_peer),
+            echo: echo::Behaviour::new(echo_name, config.limits.streams, config.limits.streams_per_peer),
         };
         Ok((behaviour, Names { network, kad: kad_name }))
     }

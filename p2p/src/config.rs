@@ -91,9 +91,9 @@ pub struct Limits {
     pub requests: usize,
     /// Bytes of requests being read or waiting for an answer.
     pub request_bytes: usize,
-    /// Relay streams that all peers may hold open here.
+    /// Echo streams that all peers may hold open here.
     pub streams: usize,
-    /// Relay streams that one peer may hold open here.
+    /// Echo streams that one peer may hold open here.
     pub streams_per_peer: usize,
 }
 

@@ -119,6 +119,9 @@ pub enum RequestError {
     /// No address of the peer is known, or none answered; it was not sent.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
+    /// A limit of this node's own, or its ban of the peer, refuses the connection; nothing was sent, and it says nothing of the peer.
+    #[error("this node refuses the connection: {0}")]
+    Denied(String),
     /// The peer took part in the protocol but did not answer in time.
     #[error("no response in time")]
     TimedOut,
@@ -154,6 +157,9 @@ pub enum StreamError {
     /// No address of the peer is known, or none answered.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
+    /// A limit of this node's own, or its ban of the peer, refuses the connection; it says nothing of the peer.
+    #[error("this node refuses the connection: {0}")]
+    Denied(String),
     /// The peer does not speak the protocol.
     #[error("the peer does not speak this protocol")]
     Unsupported,

@@ -3,8 +3,8 @@
 use lucid_types::id::NodeId;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::echo::EchoStream;
 use crate::protocol::Protocol;
-use crate::relay::RelayStream;
 use crate::topic::Topic;
 
 /// Something happened that the application may act on.
@@ -30,12 +30,12 @@ pub enum Event<T> {
         /// For the answer. Dropped unused, the peer hears that there is none.
         reply: Responder,
     },
-    /// A peer opened a relay stream.
-    Relay {
+    /// A peer opened an echo stream.
+    Echo {
         /// Who opened it; the connection proves it.
         peer: NodeId,
         /// The stream. It occupies a slot until it is dropped.
-        stream: RelayStream,
+        stream: EchoStream,
     },
     /// A peer of this network has connected, identified itself and named its topics: what is published from now on
     /// reaches it. (Half a second after its identification if it names none.)

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::addr::Transport;
 use crate::counters::{Counter, Counters};
+use crate::echo::EchoStream;
 use crate::error::{PublishError, RequestError, StreamError};
 use crate::protocol::Protocol;
-use crate::relay::RelayStream;
 use crate::topic::Topic;
 
 /// Calls that may wait for the event loop; further callers wait for room.
@@ -21,11 +21,15 @@ pub(crate) const COMMANDS: usize = 256;
 pub(crate) enum Command {
     Publish { topic: Topic, bytes: Vec<u8>, reply: oneshot::Sender<Result<Published, PublishError>> },
     Request { peer: NodeId, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
-    OpenRelay { peer: NodeId, reply: oneshot::Sender<Result<RelayStream, StreamError>> },
+    Connect { peer: NodeId, reply: ConnectReply },
+    OpenEcho { peer: NodeId, reply: oneshot::Sender<Result<EchoStream, StreamError>> },
 }
 
 /// Where the outcome of a request goes.
 pub(crate) type RequestReply = oneshot::Sender<Result<Vec<u8>, RequestError>>;
+
+/// Where the outcome of connecting goes.
+pub(crate) type ConnectReply = oneshot::Sender<Result<(), StreamError>>;
 
 /// What became of a published message. The publisher itself never gets it as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +114,24 @@ impl Mesh {
         outcome.await.unwrap_or(Err(RequestError::Stopped))
     }
 
-    /// Opens a relay stream: up to 10 s for a connection, as for [`Self::request`].
+    /// Waits until the peer is connected and has identified itself: up to 10 s, as for [`Self::request`]. The connection
+    /// ends after a while if nothing uses it.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub async fn connect(&self, peer: NodeId) -> Result<(), StreamError> {
+        let (reply, outcome) = oneshot::channel();
+        self.commands.send(Command::Connect { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
+        outcome.await.unwrap_or(Err(StreamError::Stopped))
+    }
+
+    /// Opens an echo stream: up to 10 s for a connection, as for [`Self::request`].
     ///
     /// # Errors
     /// See [`StreamError`]. A peer that has no slot for the stream closes it at once: the first read or write fails.
-    pub async fn open_relay(&self, peer: NodeId) -> Result<RelayStream, StreamError> {
+    pub async fn open_echo(&self, peer: NodeId) -> Result<EchoStream, StreamError> {
         let (reply, outcome) = oneshot::channel();
-        self.commands.send(Command::OpenRelay { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
+        self.commands.send(Command::OpenEcho { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or_else(|_| Err(StreamError::Failed("the connection ended".to_owned())))
     }
 

@@ -13,7 +13,7 @@ use lucid_types::id::NetworkId;
 pub enum Protocol {
     /// Blocks, certificates and other history, by height or hash.
     Sync,
-    /// Uptime beacons and storage challenges.
+    /// Pings and storage challenges.
     Probe,
     /// Submits a signed command; the answer says that it is durable.
     Command,

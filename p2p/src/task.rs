@@ -30,7 +30,7 @@ use crate::mesh::{Command, Snapshot};
 use crate::outbox::Outbox;
 use crate::protocol::Protocol;
 use crate::topic::Topic;
-use crate::{identity, relay};
+use crate::{echo, identity};
 use discovery::Lookups;
 use peers::Peer;
 use requests::{Answering, Outgoing, Waiting};
@@ -151,7 +151,8 @@ impl<T: Send + 'static> MeshTask<T> {
                 let _gone = reply.send(outcome);
             }
             Command::Request { peer, protocol, bytes, reply } => self.request(&peer, protocol, bytes, reply),
-            Command::OpenRelay { peer, reply } => self.open_relay(&peer, reply),
+            Command::Connect { peer, reply } => self.connect(&peer, reply),
+            Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
         }
     }
 
@@ -196,12 +197,12 @@ impl<T: Send + 'static> MeshTask<T> {
             BehaviourEvent::Probe(event) => self.on_rpc(Protocol::Probe, event),
             BehaviourEvent::Command(event) => self.on_rpc(Protocol::Command, event),
             BehaviourEvent::Cosign(event) => self.on_rpc(Protocol::Cosign, event),
-            BehaviourEvent::Relay(relay::Event::Opened { peer, stream }) => {
+            BehaviourEvent::Echo(echo::Event::Opened { peer, stream }) => {
                 if let Some(peer) = identity::to_node_id(&peer) {
-                    self.tell(Event::Relay { peer, stream });
+                    self.tell(Event::Echo { peer, stream });
                 }
             }
-            BehaviourEvent::Relay(relay::Event::Refused) => self.counters.add("relay-probe", "too-many"),
+            BehaviourEvent::Echo(echo::Event::Refused) => self.counters.add("echo", "too-many"),
             BehaviourEvent::Guard(never) => match never {},
         }
     }
@@ -225,7 +226,7 @@ impl<T: Send + 'static> MeshTask<T> {
     fn tell(&self, event: Event<T>) {
         if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
             let reason = match event {
-                Event::Relay { .. } => "relay-dropped",
+                Event::Echo { .. } => "echo-dropped",
                 Event::Request { .. } => "request-dropped",
                 Event::PeerConnected(_) | Event::PeerDisconnected(_) => "peer-news-dropped",
                 Event::Listening(_) | Event::Gossip { .. } => "news-dropped",

@@ -39,7 +39,7 @@ impl Topic {
             Self::Consensus => 512 << 10,
             Self::Certificates => 128 << 10,
             Self::Liveness => 144 << 10,
-            Self::Reveals => 576 << 10,
+            Self::Reveals => 128 << 10,
         }
     }
 

@@ -82,9 +82,9 @@ pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
         components: Components::default(),
         unmeasured: vec!["utilisation".into()],
         rtt_us: None,
-        relay_sessions: 4,
-        relay_bytes: 1 << 20,
-        relay_kbit_s: None,
+        echoes: 4,
+        echo_bytes: 1 << 20,
+        echo_kbit_s: None,
     };
     ScoreList { epoch: Some(Epoch::new(epoch)), scores: entries.iter().map(score).collect() }
 }

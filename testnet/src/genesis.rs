@@ -54,7 +54,7 @@ pub struct Parts {
     /// Takes the pool's commission, which is none.
     pub commission_address: PayoutAddress,
     /// The validators.
-    pub validators: Vec<NodeId>,
+    pub validators: Vec<Validator>,
     /// The workers.
     pub workers: Vec<WorkerEntry>,
 }
@@ -86,7 +86,7 @@ pub fn build(parts: Parts) -> Result<Genesis> {
         genesis_time: start(parts.now),
         tron: PaymentNetwork { network: "local".into(), genesis_block: parts.tron_genesis_block, usdt: parts.usdt },
         policy: parts.policy,
-        validators: parts.validators.iter().map(|&node| Validator { node, power: 1, operator: node }).collect(),
+        validators: parts.validators,
         workers: parts.workers.iter().map(worker).collect(),
         pools: vec![pool],
     };
@@ -102,6 +102,7 @@ fn start(now: UnixMillis) -> UnixMillis {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_types::genesis::{SignerSet, TreasurySigner};
+    use lucid_types::key::NodeKey;
     use lucid_types::payout::VaultLimits;
 
     use super::*;
@@ -126,7 +127,10 @@ mod tests {
             },
             owner: node(9),
             commission_address: address(3),
-            validators: vec![node(1), node(2)],
+            validators: [1, 2]
+                .map(|byte| NodeKey::from_seed(&[byte; 32]))
+                .map(|key| key.validator(1, key.node_id()))
+                .to_vec(),
             workers: vec![worker(11), worker(12)],
         }
     }

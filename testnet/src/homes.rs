@@ -123,6 +123,7 @@ mod tests {
             peer_id: "12D3".into(),
             gas_address: plan.is_worker().then_some(address),
             signer_address: plan.is_signer().then_some(address),
+            validator: None,
         };
         let payout_address = plan.is_worker().then_some(PayoutAddress::from_hash20([byte + 100; 20]));
         Node { plan, ports: ANY_PORTS, identity, payout_address }

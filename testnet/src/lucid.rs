@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::validator::Validator;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
@@ -51,6 +52,9 @@ pub struct Identity {
     /// Of the key with which a treasury signer signs.
     #[serde(default)]
     pub signer_address: Option<PayoutAddress>,
+    /// A validator's entry in the genesis.
+    #[serde(default)]
+    pub validator: Option<Validator>,
 }
 
 #[derive(Deserialize)]

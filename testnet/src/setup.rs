@@ -140,7 +140,7 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         vault: Vault { address: vault, nonce: 0, limits, signers },
         owner: owner.node_id,
         commission_address: commission_address()?,
-        validators: nodes.iter().filter(|node| node.plan.is_validator()).map(|node| node.identity.node_id).collect(),
+        validators: nodes.iter().filter_map(|node| node.identity.validator).collect(),
         workers,
     })?;
     write_genesis(dir, &nodes, &genesis)?;

@@ -15,6 +15,7 @@ use lucid_types::block::Block;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Vault};
 use lucid_types::id::{Hash, NodeId, PayoutAddress};
 use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
@@ -76,23 +77,16 @@ pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: V
 /// What a validator measured in an epoch: about the same of every worker, and not the same as another validator.
 pub(crate) fn reveal(epoch: Epoch, validator: u8) -> Reveal {
     let observe = |i: u16| Observation {
-        worker: worker(i),
-        beacons_sent: 4,
-        beacons_answered: 3 + u32::from(i % 2),
-        rtt_us: 500 + u32::from(i) + u32::from(validator),
-        relays_sent: 1,
-        relays_verified: 1,
-        relay_bytes: 256 << 10,
-        relay_kbit_s: 80_000 + u64::from(validator),
-        chunks_proved: 0,
-        storage_bytes: 0,
-        attestation: Some(Hash::from_bytes([9; 32])),
-        capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 38, bandwidth_kbit_s: 1_000_000 },
-        allocation: Ppm::new(500_000),
+        pings_sent: 4,
+        pings_answered: 3 + u8::from(i % 2 == 1),
+        rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(validator)),
+        echoes_sent: 1,
+        echoes_verified: 1,
+        echo_bytes: LogScale::encode(256 << 10),
+        echo_kbit_s: LogScale::encode(8_000 + u64::from(validator)),
     };
-    let mut observations: Vec<_> = (0..WORKERS).map(observe).collect();
-    observations.sort_by_key(|observation| observation.worker);
-    Reveal { report: ScoreReport { epoch, observations }, salt: [validator; 32] }
+    let observations: Vec<_> = (0..WORKERS).map(observe).map(Some).collect();
+    Reveal { report: ScoreReport::new(epoch, &observations), salt: [validator; 32] }
 }
 
 /// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
@@ -111,10 +105,10 @@ pub(crate) fn next_block(
             reports.add_reveal(network, state, key.sign_report(network.id(), reveal));
         }
     }
-    let height = state.height.next();
-    let proposer = network.validators(height).proposer(height, 0).node;
+    let proposer = state.next_proposers(network).of(0).node;
+    let key = validators.iter().find(|key| key.node_id() == proposer).unwrap();
     let end = network.genesis().epoch_end(state.closed.next());
     let now = if state.pending.is_empty() { end } else { state.time };
-    let turn = Turn { proposer, round: 0, now };
+    let turn = Turn { key, round: 0, now };
     build(network, state, &reports, &PendingCommands::default(), turn, archive).unwrap()
 }

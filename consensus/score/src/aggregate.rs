@@ -1,149 +1,130 @@
-//! One worker's epoch, as its committee saw it: the weighted median of every field of the revealed observations.
+//! One worker's epoch, as those who hold its seats saw it: the median of every field of the revealed observations, weighted by seats.
+//!
+//! What was sent and failed is the worst value there is. Only what was not sent abstains: so nobody gains by answering near or
+//! fast validators alone, and no validator's own trouble counts against a worker.
 
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::policy::Policy;
 use lucid_types::report::Observation;
 use serde::{Deserialize, Serialize};
 
-use crate::median::{lower_weights, weighted_median};
+use crate::median::weighted_median;
+use crate::report::PING_TIMEOUT_US;
 
-/// The committee's medians for one worker and epoch.
+/// The medians for one worker and epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregate {
     /// Milliseconds of the epoch in which the worker was reachable.
     pub reachable_ms: u64,
     /// Challenges passed among those sent; `None` if none was sent.
     pub success: Option<Ppm>,
-    /// Round-trip time in microseconds; `None` if no beacon was answered.
+    /// Round-trip time in microseconds, the time-out if most got no answer.
     pub rtt_us: Option<u64>,
-    /// Relay sessions verified.
-    pub relay_sessions: u64,
-    /// Bytes of verified relay sessions.
-    pub relay_bytes: u64,
-    /// Throughput of verified relay sessions in kbit/s; `None` if none was verified.
-    pub relay_kbit_s: Option<u64>,
+    /// Echoes verified.
+    pub echoes: u64,
+    /// Bytes of verified echoes.
+    pub echo_bytes: u64,
+    /// Throughput of echoes in kbit/s, 0 if most failed; `None` if too few were tried.
+    pub echo_kbit_s: Option<u64>,
 }
 
-/// Why an observation cannot stand in a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ObservationError {
-    /// More beacons or relay tasks than the policy assigns.
-    #[error("more tasks than are assigned")]
-    TooManyTasks,
-    /// More passed than sent, or bytes without sessions.
-    #[error("more results than tasks")]
-    TooManyResults,
-    /// A round-trip time without an answer, or none with one.
-    #[error("the round-trip time does not fit the answers")]
-    RoundTrip,
-    /// A capacity or allocation out of bounds.
-    #[error("implausible attestation")]
-    Attestation,
-}
+/// What a validator measured of a worker, with its number of seats for it.
+pub type Weighted<'a> = (u8, &'a Observation);
 
-/// Relay tasks that one validator may give one worker in an epoch.
-pub const RELAYS_PER_EPOCH: u32 = 1;
-
-/// Checks an observation against the tasks that the policy assigns.
-///
-/// # Errors
-/// When it claims more than could have been measured.
-pub fn check_observation(policy: &Policy, o: &Observation) -> Result<(), ObservationError> {
-    if o.beacons_sent > policy.beacons || o.relays_sent > RELAYS_PER_EPOCH {
-        return Err(ObservationError::TooManyTasks);
+/// The medians of `observations` of one worker; `None` if those who pinged it make no reporting quorum. Echoes count only if those who
+/// sent them make one by themselves: whoever could not send any leaves nobody else to decide alone.
+pub fn aggregate(policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
+    let pinged: Vec<_> = observations.iter().copied().filter(|(_, o)| o.pings_sent > 0).collect();
+    let mut echoed: Vec<_> = observations.iter().copied().filter(|(_, o)| o.echoes_sent > 0).collect();
+    if !is_quorum(policy, &pinged) {
+        return None;
     }
-    let most_bytes = policy.relay_bytes.saturating_mul(u64::from(o.relays_verified));
-    let throughput_fits = (o.relays_verified > 0 || o.relay_kbit_s == 0) && o.relay_kbit_s <= 1 << 31;
-    let results_fit = o.beacons_answered <= o.beacons_sent && o.relays_verified <= o.relays_sent;
-    // Nothing deposits storage yet, so nothing of it can have been proved.
-    let storage_fits = o.chunks_proved == 0 && o.storage_bytes == 0;
-    if !results_fit || o.relay_bytes > most_bytes || !throughput_fits || !storage_fits {
-        return Err(ObservationError::TooManyResults);
+    if !is_quorum(policy, &echoed) {
+        echoed.clear();
     }
-    if (o.beacons_answered > 0) != (o.rtt_us > 0) {
-        return Err(ObservationError::RoundTrip);
-    }
-    if !o.capacity.is_plausible() || o.allocation > Ppm::ONE {
-        return Err(ObservationError::Attestation);
-    }
-    Ok(())
+    let success = |o: &Observation| Ppm::ratio(o.passed(), o.challenges()).get().into();
+    Some(Aggregate {
+        reachable_ms: median(&pinged, |o| reachable_ms(policy, o)).unwrap_or(0),
+        success: median(&pinged, success).and_then(|ppm| u32::try_from(ppm).ok()).map(Ppm::new),
+        rtt_us: median(&pinged, |o| if o.pings_answered > 0 { o.rtt_us.value() } else { PING_TIMEOUT_US }),
+        echoes: median(&echoed, |o| o.echoes_verified.into()).unwrap_or(0),
+        echo_bytes: median(&echoed, |o| o.echo_bytes.value()).unwrap_or(0),
+        echo_kbit_s: median(&echoed, |o| o.echo_kbit_s.value()),
+    })
 }
 
-/// Whether `reporters` of a committee of `committee` validators are enough: two thirds, and three unless the whole
-/// committee is smaller.
-pub fn enough_reporters(reporters: usize, committee: usize) -> bool {
-    reporters > 0 && 3 * reporters >= 2 * committee && reporters >= committee.min(3)
+/// Whether so many have measured a worker that it counts: two thirds of its seats, and `min_reporters` validators.
+fn is_quorum(policy: &Policy, reporters: &[Weighted<'_>]) -> bool {
+    let seats: u64 = reporters.iter().map(|(seats, _)| u64::from(*seats)).sum();
+    let enough = usize::try_from(policy.min_reporters).is_ok_and(|least| reporters.len() >= least.max(1));
+    enough && 3 * seats >= 2 * u64::from(policy.seats)
 }
 
-/// The medians of `observations` of one worker, each with its reporter's voting power.
-///
-/// A value that a reporter could not measure is an abstention, not a zero.
-pub fn aggregate(policy: &Policy, observations: &[(u64, &Observation)]) -> Aggregate {
-    let mut weights: Vec<u64> = observations.iter().map(|(power, _)| *power).collect();
-    lower_weights(&mut weights);
-    let median = |field: &dyn Fn(&Observation) -> Option<u64>| {
-        let values = observations.iter().zip(&weights);
-        let mut values: Vec<_> = values.filter_map(|((_, o), w)| field(o).map(|value| (value, *w))).collect();
-        weighted_median(&mut values)
-    };
-    let success =
-        |o: &Observation| (o.challenges() > 0).then(|| u64::from(Ppm::ratio(o.passed(), o.challenges()).get()));
-    Aggregate {
-        reachable_ms: median(&|o| reachable_ms(policy, o)).unwrap_or(0),
-        success: median(&success).and_then(|ppm| u32::try_from(ppm).ok()).map(Ppm::new),
-        rtt_us: median(&|o| (o.rtt_us > 0).then_some(u64::from(o.rtt_us))),
-        relay_sessions: median(&|o| Some(u64::from(o.relays_verified))).unwrap_or(0),
-        relay_bytes: median(&|o| Some(o.relay_bytes)).unwrap_or(0),
-        relay_kbit_s: median(&|o| (o.relay_kbit_s > 0).then_some(o.relay_kbit_s)),
-    }
+fn median(observations: &[Weighted<'_>], field: impl Fn(&Observation) -> u64) -> Option<u64> {
+    let mut values: Vec<_> = observations.iter().map(|(seats, o)| (field(o), u64::from(*seats))).collect();
+    weighted_median(&mut values)
 }
 
-/// `floor(L * answered / sent)`; an abstention if no beacon was sent.
-fn reachable_ms(policy: &Policy, o: &Observation) -> Option<u64> {
-    let (answered, sent) = (u64::from(o.beacons_answered), u64::from(o.beacons_sent));
-    policy.epoch_ms.checked_mul(answered)?.checked_div(sent)
+/// `floor(L * answered / sent)`.
+fn reachable_ms(policy: &Policy, o: &Observation) -> u64 {
+    let answered = policy.epoch_ms.saturating_mul(o.pings_answered.into());
+    answered.checked_div(o.pings_sent.into()).unwrap_or(0)
 }
 
-/// Credits of an epoch: relayed sessions, or one for each started `relay_bytes_per_credit`, whichever is more.
-pub fn relay_credits(policy: &Policy, sessions: u64, bytes: u64) -> Credits {
-    Credits::capped(sessions.max(bytes.div_ceil(policy.relay_bytes_per_credit.max(1))))
+/// Credits of an epoch: echoes, or one for each started `echo_bytes_per_credit`, whichever is more.
+pub fn echo_credits(policy: &Policy, sessions: u64, bytes: u64) -> Credits {
+    Credits::capped(sessions.max(bytes.div_ceil(policy.echo_bytes_per_credit.max(1))))
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::attestation::Capacity;
-    use lucid_types::id::NodeId;
     use std::time::Duration;
+
+    use lucid_types::log_scale::LogScale;
+    use proptest::prelude::*;
 
     use super::*;
 
     fn observation() -> Observation {
         Observation {
-            worker: NodeId::from_bytes([1; 32]),
-            beacons_sent: 4,
-            beacons_answered: 3,
-            rtt_us: 800,
-            relays_sent: 1,
-            relays_verified: 1,
-            relay_bytes: 256 << 10,
-            relay_kbit_s: 90_000,
-            chunks_proved: 0,
-            storage_bytes: 0,
-            attestation: None,
-            capacity: Capacity::default(),
-            allocation: Ppm::ZERO,
+            pings_sent: 4,
+            pings_answered: 3,
+            rtt_us: LogScale::encode(800),
+            echoes_sent: 1,
+            echoes_verified: 1,
+            echo_bytes: LogScale::encode(256 << 10),
+            echo_kbit_s: LogScale::encode(90_000),
         }
     }
 
-    fn policy() -> Policy {
-        Policy::local(Duration::from_secs(5), 2, None)
+    /// Everything was sent and nothing came back.
+    fn failed() -> Observation {
+        Observation { pings_sent: 4, echoes_sent: 1, ..Observation::default() }
+    }
+
+    /// No echo was sent.
+    fn pinged() -> Observation {
+        Observation {
+            echoes_sent: 0,
+            echoes_verified: 0,
+            echo_bytes: LogScale::ZERO,
+            echo_kbit_s: LogScale::ZERO,
+            ..observation()
+        }
+    }
+
+    fn fast() -> Observation {
+        Observation { rtt_us: LogScale::encode(100), pings_answered: 4, ..observation() }
+    }
+
+    fn policy(seats: u32, min_reporters: u32) -> Policy {
+        Policy { seats, min_reporters, ..Policy::local(Duration::from_secs(5), 2, None) }
     }
 
     #[test]
-    fn relay_credits_by_the_document() {
+    fn echo_credits_by_the_document() {
         let policy = Policy::default();
-        let credits = |sessions, bytes| relay_credits(&policy, sessions, bytes).get();
+        let credits = |sessions, bytes| echo_credits(&policy, sessions, bytes).get();
         assert_eq!(credits(0, 0), 0);
         assert_eq!(credits(0, 5_000_000), 1);
         assert_eq!(credits(0, 5_242_880), 1);
@@ -155,50 +136,105 @@ mod tests {
 
     #[test]
     fn medians_of_every_field() {
-        let (mut fast, mut deaf) = (observation(), observation());
-        fast.rtt_us = 100;
-        fast.beacons_answered = 4;
-        deaf.beacons_answered = 0;
-        deaf.rtt_us = 0;
-        deaf.relays_verified = 0;
-        deaf.relay_bytes = 0;
-        deaf.relay_kbit_s = 0;
-        let plain = observation();
-        let all = aggregate(&policy(), &[(1, &plain), (1, &fast), (1, &deaf)]);
-        assert_eq!(all.reachable_ms, 3_750, "median of 3/4, 4/4 and 0/4 of 5 s");
-        assert_eq!(all.success.unwrap().get(), 800_000, "median of 4/5, 5/5 and 0/5");
-        assert_eq!(all.rtt_us, Some(100), "the deaf one abstains, the lower of two");
-        assert_eq!((all.relay_sessions, all.relay_bytes), (1, 256 << 10));
-        assert_eq!(all.relay_kbit_s, Some(90_000));
-        assert_eq!(aggregate(&policy(), &[]), Aggregate::default());
+        let all = aggregate(&policy(3, 3), &[(1, &observation()), (1, &fast()), (1, &failed())]);
+        let expected = Aggregate {
+            reachable_ms: 3_750,
+            success: Some(Ppm::new(800_000)),
+            rtt_us: Some(800),
+            echoes: 1,
+            echo_bytes: 256 << 10,
+            echo_kbit_s: Some(LogScale::encode(90_000).value()),
+        };
+        assert_eq!(all, Some(expected), "the middle of 4/4, 3/4 and nothing");
+        assert_eq!(aggregate(&policy(3, 1), &[]), None);
+    }
+
+    /// A worker that answers only validators near it has the round-trip time of those that it leaves without an answer.
+    #[test]
+    fn sent_and_failed_is_the_worst_value() {
+        let mostly_failed =
+            aggregate(&policy(5, 3), &[(1, &fast()), (1, &fast()), (1, &failed()), (1, &failed()), (1, &failed())]);
+        let worst = Aggregate {
+            reachable_ms: 0,
+            success: Some(Ppm::ZERO),
+            rtt_us: Some(PING_TIMEOUT_US),
+            echoes: 0,
+            echo_bytes: 0,
+            echo_kbit_s: Some(0),
+        };
+        assert_eq!(mostly_failed, Some(worst));
     }
 
     #[test]
-    fn claims_beyond_the_tasks_are_refused() {
-        let policy = policy();
-        check_observation(&policy, &observation()).unwrap();
-        let refuse = |change: &dyn Fn(&mut Observation), error: ObservationError| {
-            let mut o = observation();
-            change(&mut o);
-            assert_eq!(check_observation(&policy, &o), Err(error));
+    fn what_was_not_sent_abstains() {
+        let policy = policy(3, 1);
+        let few = aggregate(&policy, &[(2, &observation()), (1, &pinged())]);
+        let echo = |it: Option<Aggregate>| it.map(|it| (it.echoes, it.echo_bytes, it.echo_kbit_s));
+        assert_eq!(echo(few), Some((1, 256 << 10, Some(LogScale::encode(90_000).value()))));
+        let alone = aggregate(&policy, &[(1, &observation()), (2, &pinged())]);
+        assert_eq!(
+            echo(alone),
+            Some((0, 0, None)),
+            "a third of the seats does not decide what the others could not measure"
+        );
+        let blind = Observation { pings_sent: 0, pings_answered: 0, rtt_us: LogScale::ZERO, ..observation() };
+        assert_eq!(aggregate(&policy, &[(1, &observation()), (2, &blind)]), None, "no quorum pinged");
+    }
+
+    /// Seats follow power already: a validator of half the power and half the seats has half the weight, and no more.
+    #[test]
+    fn a_validators_weight_is_its_seats() {
+        let slow = Observation { rtt_us: LogScale::encode(100_000), ..observation() };
+        let fast = observation();
+        let of = |seats: u8| {
+            let others = [(1, &slow); 11];
+            let all: Vec<_> = others.into_iter().chain([(seats, &fast)]).collect();
+            aggregate(&policy(u32::from(seats) + 11, 3), &all).and_then(|medians| medians.rtt_us)
         };
-        refuse(&|o| o.beacons_sent = 5, ObservationError::TooManyTasks);
-        refuse(&|o| o.relays_sent = 2, ObservationError::TooManyTasks);
-        refuse(&|o| o.beacons_answered = 5, ObservationError::TooManyResults);
-        refuse(&|o| o.relay_bytes = (256 << 10) + 1, ObservationError::TooManyResults);
-        refuse(&|o| o.relays_verified = 0, ObservationError::TooManyResults);
-        refuse(&|o| o.storage_bytes = 1, ObservationError::TooManyResults);
-        refuse(&|o| o.rtt_us = 0, ObservationError::RoundTrip);
-        refuse(&|o| o.allocation = Ppm::new(1_000_001), ObservationError::Attestation);
+        assert_eq!(of(10), Some(LogScale::encode(100_000).value()));
+        assert_eq!(of(11), Some(800), "the lower of two halves");
+        assert_eq!(of(12), Some(800), "more than half");
     }
 
     #[test]
     fn how_many_reporters_are_enough() {
-        let enough: Vec<_> = (0..=4).map(|n| enough_reporters(n, 4)).collect();
-        assert_eq!(enough, [false, false, false, true, true]);
-        assert!(enough_reporters(1, 1));
-        assert!(!enough_reporters(1, 2));
-        assert!(enough_reporters(14, 21));
-        assert!(!enough_reporters(13, 21));
+        let is_measured = |policy: &Policy, seats: &[u8]| {
+            let o = observation();
+            let all: Vec<_> = seats.iter().map(|seats| (*seats, &o)).collect();
+            aggregate(policy, &all).is_some()
+        };
+        let public = policy(21, 3);
+        assert!(is_measured(&public, &[1; 14]) && !is_measured(&public, &[1; 13]));
+        assert!(is_measured(&public, &[7, 5, 2]) && !is_measured(&public, &[7, 5, 1]));
+        assert!(!is_measured(&public, &[11, 10]), "two validators are too few whatever they hold");
+        let local = policy(4, 1);
+        assert!(is_measured(&local, &[4]) && is_measured(&local, &[3]) && !is_measured(&local, &[2]));
+    }
+
+    proptest! {
+        /// Who holds less than half of the seats that report moves no value beyond what an honest validator measured.
+        #[test]
+        fn a_minority_of_seats_stays_within_the_honest_range(
+            honest in prop::collection::vec((1u8..4, 0u8..=4, 1u64..PING_TIMEOUT_US), 3..20),
+            lies in prop::collection::vec((1u8..4, 0u8..=4, 1u64..PING_TIMEOUT_US), 0..20),
+        ) {
+            let weight = |all: &[(u8, u8, u64)]| all.iter().map(|(seats, ..)| u32::from(*seats)).sum::<u32>();
+            prop_assume!(weight(&lies) < weight(&honest));
+            let observe = |(seats, pings_answered, rtt): &(u8, u8, u64)| {
+                let rtt_us = if *pings_answered > 0 { LogScale::encode(*rtt) } else { LogScale::ZERO };
+                (*seats, Observation { pings_sent: 4, pings_answered: *pings_answered, rtt_us, ..Observation::default() })
+            };
+            let all: Vec<_> = honest.iter().chain(&lies).map(observe).collect();
+            let seats = weight(&honest) + weight(&lies);
+            let refs: Vec<_> = all.iter().map(|(seats, o)| (*seats, o)).collect();
+            let Some(found) = aggregate(&policy(seats, 1), &refs) else { return Err(TestCaseError::fail("no quorum")) };
+            let within = |found: u64, of: &dyn Fn(&Observation) -> u64| {
+                let values: Vec<u64> = all[..honest.len()].iter().map(|(_, o)| of(o)).collect();
+                values.iter().min() <= Some(&found) && Some(&found) <= values.iter().max()
+            };
+            prop_assert!(within(found.reachable_ms, &|o| u64::from(o.pings_answered) * 1_250));
+            let rtt = |o: &Observation| if o.pings_answered > 0 { o.rtt_us.value() } else { PING_TIMEOUT_US };
+            prop_assert!(found.rtt_us.is_some_and(|found| within(found, &rtt)));
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! from the blocks. The rules are those of `docs/src/specification.md`.
 
 pub mod aggregate;
-pub mod committee;
 pub mod leader;
 pub mod median;
+pub mod report;
 pub mod reward;
 pub mod score;
+pub mod seats;
 pub mod standing;

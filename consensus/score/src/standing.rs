@@ -8,7 +8,7 @@ use lucid_types::id::NodeId;
 use lucid_types::policy::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, relay_credits};
+use crate::aggregate::{Aggregate, echo_credits};
 use crate::score::{Components, Factors, INITIAL_TRUST, next_trust, quality};
 
 /// One worker's final result of one epoch in which it was measured. Never changes.
@@ -24,7 +24,7 @@ pub struct ScoreRow {
     pub components: Components,
     /// The score.
     pub score: Ppm,
-    /// The committee's medians.
+    /// The medians of those who measured it.
     pub aggregate: Aggregate,
 }
 
@@ -32,7 +32,7 @@ impl ScoreRow {
     /// Names of the factors that nothing has measured for this worker, to be shown as such.
     pub fn unmeasured(&self) -> Vec<&'static str> {
         let mut names = vec!["utilisation"];
-        if self.aggregate.relay_kbit_s.is_none() && self.components.bandwidth == Ppm::ZERO {
+        if self.aggregate.echo_kbit_s.is_none() && self.components.bandwidth == Ppm::ZERO {
             names.push("bandwidth");
         }
         if self.aggregate.success.is_none() {
@@ -102,13 +102,13 @@ impl Standing {
 
     /// Adds an epoch's medians and returns its row. Rows that leave must have been forgotten before.
     pub fn add(&mut self, policy: &Policy, worker: NodeId, aggregate: Aggregate) -> ScoreRow {
-        let earned = relay_credits(policy, aggregate.relay_sessions, aggregate.relay_bytes);
+        let earned = echo_credits(policy, aggregate.echoes, aggregate.echo_bytes);
         let reachable_ms = aggregate.reachable_ms.min(policy.epoch_ms);
         self.credits = Credits::new(self.credits.get().saturating_add(earned.get()));
         self.reachable_ms = self.reachable_ms.saturating_add(reachable_ms);
         self.epochs = self.epochs.saturating_add(1);
         self.session_ms = self.session_ms.saturating_add(reachable_ms);
-        self.kbit_s = aggregate.relay_kbit_s.unwrap_or(self.kbit_s);
+        self.kbit_s = aggregate.echo_kbit_s.unwrap_or(self.kbit_s);
         if let Some(success) = aggregate.success {
             self.quality = quality(success, aggregate.rtt_us);
             self.trust = next_trust(self.trust, success);
@@ -200,7 +200,7 @@ mod tests {
                 let at = |n: u64| usize::try_from(n).ok().and_then(|n| rows.len().checked_sub(n)).map(|i| rows[i]);
                 if let Some(row) = at(policy.credits_window) { standing.leave_credits_window(row); }
                 if let Some(row) = at(policy.history_window) { standing.leave_history_window(row); }
-                let aggregate = Aggregate { reachable_ms, relay_sessions: sessions, ..Aggregate::default() };
+                let aggregate = Aggregate { reachable_ms, echoes: sessions, ..Aggregate::default() };
                 let row = standing.add(&policy, NodeId::from_bytes([1; 32]), aggregate);
                 rows.push_back(LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms });
                 let last = |n: usize| rows.iter().rev().take(n).copied().collect::<Vec<_>>();

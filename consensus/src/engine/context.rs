@@ -9,7 +9,7 @@ use std::time::Duration;
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::policy::Policy;
 use lucid_types::time;
-use lucid_types::validator::{ValidatorSet, turn};
+use lucid_types::validator::Proposers;
 use lucid_types::vote::VoteKind;
 use malachitebft_core_types as mt;
 use malachitebft_core_types::{LinearTimeouts, NilOrVal, Round, SignedExtension, Timeout, VoteType, VotingPower};
@@ -104,36 +104,42 @@ impl mt::Validator<LucidContext> for Member {
     }
 }
 
-/// A validator set as the engine sees it: never empty, sorted by address.
+/// The validators of a height as the engine sees them: never empty, sorted by address. The core knows no beacon, so the order in
+/// which they propose travels with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Members(Vec<Member>);
+pub(crate) struct Members {
+    members: Vec<Member>,
+    /// Places of the proposers, by round.
+    order: Vec<usize>,
+}
 
-impl From<&ValidatorSet> for Members {
-    fn from(set: &ValidatorSet) -> Self {
+impl From<Proposers<'_>> for Members {
+    fn from(proposers: Proposers<'_>) -> Self {
+        let set = proposers.set();
         let member = |v: &lucid_types::validator::Validator| Member {
             address: Address(v.node),
             key: PublicKey(v.node),
             power: v.power,
         };
-        Self(set.members().iter().map(member).collect())
+        Self { members: set.members().iter().map(member).collect(), order: proposers.order(set.members().len()) }
     }
 }
 
 impl mt::ValidatorSet<LucidContext> for Members {
     fn count(&self) -> usize {
-        self.0.len()
+        self.members.len()
     }
 
     fn total_voting_power(&self) -> VotingPower {
-        self.0.iter().map(|member| member.power).sum()
+        self.members.iter().map(|member| member.power).sum()
     }
 
     fn get_by_address(&self, address: &Address) -> Option<&Member> {
-        self.0.binary_search_by_key(address, |member| member.address).ok().map(|i| &self.0[i])
+        self.members.binary_search_by_key(address, |member| member.address).ok().map(|i| &self.members[i])
     }
 
     fn get_by_index(&self, index: usize) -> Option<&Member> {
-        self.0.get(index)
+        self.members.get(index)
     }
 }
 
@@ -273,7 +279,7 @@ impl mt::Timeouts<LucidContext> for StepTimeouts {
     }
 }
 
-/// The context. Proposers take turns in the order of their ids, starting with the height.
+/// The context. Proposers come in the order that the beacon drew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LucidContext;
 
@@ -290,8 +296,10 @@ impl mt::Context for LucidContext {
     type Extension = ();
     type SigningScheme = Ed25519;
 
-    fn select_proposer<'a>(&self, set: &'a Members, height: Height, round: Round) -> &'a Member {
-        &set.0[turn(height.0, round.as_u32().unwrap_or(0), set.0.len())]
+    /// Of the height that the set was made for.
+    fn select_proposer<'a>(&self, set: &'a Members, _height: Height, round: Round) -> &'a Member {
+        let round = usize::try_from(round.as_u32().unwrap_or(0)).unwrap_or(0);
+        &set.members[set.order[round % set.order.len()]]
     }
 
     fn new_proposal(

@@ -23,7 +23,7 @@ use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Liveness;
 use lucid_types::time::{self, UnixMillis};
-use lucid_types::validator::ValidatorSet;
+use lucid_types::validator::Proposers;
 use lucid_types::vote::{Proposal, Vote};
 pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
 use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
@@ -71,15 +71,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that waits for [`Self::start`] at the height after `tip`.
-    pub fn new(network: NetworkId, key: NodeKey, set: &ValidatorSet, tip: time::Height, policy: &Policy) -> Self {
+    /// An engine that waits for [`Self::start`] of the next height.
+    pub fn new(network: NetworkId, key: NodeKey, next: Proposers<'_>, policy: &Policy) -> Self {
         let params = Params {
             address: Address(key.node_id()),
             threshold_params: ThresholdParams::default(),
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let state = State::new(LucidContext, Height(tip), Members::from(set), params, QUEUED, QUEUED);
+        let before = Height(time::Height::new(next.height().get().saturating_sub(1)));
+        let state = State::new(LucidContext, before, Members::from(next), params, QUEUED, QUEUED);
         Self { state, host: Host::new(network, key, StepTimeouts::of(policy)) }
     }
 
@@ -95,16 +96,12 @@ impl Engine {
 
     /// Starts a height and replays its log, empty on a first start. The caller must know the blocks that the log names.
     #[must_use]
-    pub fn start(
-        &mut self,
-        now: UnixMillis,
-        height: time::Height,
-        set: &ValidatorSet,
-        log: &[WalEntry],
-    ) -> Vec<Output> {
+    pub fn start(&mut self, now: UnixMillis, proposers: Proposers<'_>, log: &[WalEntry]) -> Vec<Output> {
+        let height = proposers.height();
         let inputs: Vec<_> = log.iter().filter_map(|entry| entry.to_input(height)).collect();
         self.host.begin_height(height, log);
-        let start = Input::StartHeight(Height(height), Members::from(set), false, None, VoteExtensionPolicy::Disabled);
+        let start =
+            Input::StartHeight(Height(height), Members::from(proposers), false, None, VoteExtensionPolicy::Disabled);
         self.process(now, start);
         if !inputs.is_empty() {
             self.state.index_wal_entries(inputs.iter());

@@ -1,7 +1,8 @@
 //! The block that a proposer offers.
 
 use lucid_types::block::{Block, Header, Item, items_hash};
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::StateRoot;
+use lucid_types::key::NodeKey;
 use lucid_types::time::UnixMillis;
 
 use crate::commands::PendingCommands;
@@ -14,9 +15,9 @@ use crate::reports::Reports;
 
 /// Who proposes the next block, in which round, and when by its clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
-    /// The proposer.
-    pub proposer: NodeId,
+pub struct Turn<'a> {
+    /// The proposer's key.
+    pub key: &'a NodeKey,
     /// The round.
     pub round: u32,
     /// The time.
@@ -33,7 +34,7 @@ pub fn build(
     state: &State,
     reports: &Reports,
     commands: &PendingCommands,
-    turn: Turn,
+    turn: Turn<'_>,
     archive: &dyn Archive,
 ) -> Result<(Block, Applied), InvalidBlock> {
     let height = state.height.next();
@@ -49,8 +50,9 @@ pub fn build(
         height,
         parent: state.block,
         round: turn.round,
-        proposer: turn.proposer,
+        proposer: turn.key.node_id(),
         time,
+        randao: turn.key.bls_key().sign_randao(network.id(), height),
         items: items_hash(&[]),
         payout_roots: Vec::new(),
         next_set: network.validators(height.plus(2)).hash(),

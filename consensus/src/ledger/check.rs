@@ -1,8 +1,8 @@
 //! Which blocks are well formed. A pure function of the block and the state before it; signatures are not checked
 //! here but by [`lucid_types::block::Block::verify`], or vouched for by a certificate.
 
-use lucid_score::aggregate::{ObservationError, check_observation};
-use lucid_types::block::Block;
+use lucid_score::report::{ReportError, check_report};
+use lucid_types::block::{Block, Header};
 use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PoolId, StateRoot};
 use lucid_types::report::{ReportCommitment, Reveal};
@@ -51,14 +51,17 @@ pub enum InvalidBlock {
         /// Why not.
         problem: &'static str,
     },
-    /// A reveal with an impossible observation.
-    #[error("reveal of {validator}: an observation with {source}")]
-    Observation {
+    /// A reveal of a report that cannot be true.
+    #[error("the report of {validator} cannot be true")]
+    Report {
         /// Who signed it.
         validator: NodeId,
-        /// What is impossible.
-        source: ObservationError,
+        /// Why not.
+        source: ReportError,
     },
+    /// The proposer's contribution to the random beacon is not the one that it must be.
+    #[error("the block's contribution to the random beacon is wrong")]
+    Randao,
     /// More items than a block may have.
     #[error("the block has more than {} items", Block::MAX_ITEMS)]
     TooManyItems,
@@ -97,14 +100,19 @@ pub enum InvalidBlock {
     MissingReveals(Epoch),
 }
 
+/// Checks the proposer's contribution to the beacon: there is only one that holds.
+pub(crate) fn check_randao(network: &Network, block: &Block) -> Result<(), InvalidBlock> {
+    let Header { height, proposer, randao, .. } = &block.header;
+    let proposer = network.validators(*height).get(proposer).ok_or(InvalidBlock::Randao)?;
+    proposer.bls_key.check_randao(network.id(), *height, randao).map_err(|_| InvalidBlock::Randao)
+}
+
 /// Checks everything that does not need the state after the block.
 pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(), InvalidBlock> {
     if block.header.height != state.height.next() || block.header.parent != state.block {
         return Err(InvalidBlock::NotNext);
     }
-    if network.validators(block.header.height).proposer(block.header.height, block.header.round).node
-        != block.header.proposer
-    {
+    if state.next_proposers(network).of(block.header.round).node != block.header.proposer {
         return Err(InvalidBlock::Proposer { round: block.header.round });
     }
     let least = state.next_time(network);
@@ -154,7 +162,7 @@ pub fn check_commitment(
     let pending = state.pending.get(&commitment.record.epoch);
     let open = pending.filter(|pending| pending.windows(network).commitments().contains(&height));
     let Some(pending) = open else { return Err("its epoch's window is not open") };
-    if network.validators(pending.closed_in).get(&commitment.signer).is_none() {
+    if pending.draw.reporters.binary_search(&commitment.signer).is_err() {
         return Err("the signer is no validator of the epoch");
     }
     if pending.commitments.contains_key(&commitment.signer) {
@@ -180,16 +188,6 @@ pub fn check_reveal(network: &Network, state: &State, reveal: &Signed<Reveal>) -
     if reveal.record.commitment(network.id(), &validator) != *commitment {
         return refuse("it is not what the signer committed to");
     }
-    let observations = &reveal.record.report.observations;
-    if unordered(observations, |o| o.worker).is_some() {
-        return refuse("its observations are out of order");
-    }
-    for observation in observations {
-        if network.worker(&observation.worker).is_none() {
-            return refuse("it observes a node that is no registered worker");
-        }
-        check_observation(network.policy(), observation)
-            .map_err(|source| InvalidBlock::Observation { validator, source })?;
-    }
-    Ok(())
+    check_report(network.policy(), &pending.draw, &validator, &reveal.record.report)
+        .map_err(|source| InvalidBlock::Report { validator, source })
 }

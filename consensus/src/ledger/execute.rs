@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lucid_score::aggregate::{aggregate, enough_reporters};
-use lucid_score::committee;
+use lucid_score::aggregate::{Weighted, aggregate};
+use lucid_score::report::weighted;
+use lucid_score::seats::EpochDraw;
 use lucid_score::standing::LeavingRow;
 use lucid_types::block::Block;
+use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout::{PayoutRequest, PoolCommand, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
@@ -13,11 +15,10 @@ use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::Decided;
 use lucid_types::time::{Epoch, Height};
-use lucid_types::validator::ValidatorSet;
 
 use crate::ledger::archive::Archive;
-use crate::ledger::check::{InvalidBlock, check};
-use crate::ledger::state::{EpochRows, OpenEpoch, PendingEpoch, State, seed};
+use crate::ledger::check::{InvalidBlock, check, check_randao};
+use crate::ledger::state::{EpochRows, PendingEpoch, State, draw};
 use crate::ledger::{command, settle};
 use crate::network::Network;
 
@@ -80,10 +81,13 @@ pub fn validate(
     block: &Verified<Block>,
     archive: &dyn Archive,
 ) -> Result<Applied, InvalidBlock> {
-    execute(network, state, block, archive)
+    let applied = execute(network, state, block, archive)?;
+    // Last: it costs most.
+    check_randao(network, block)?;
+    Ok(applied)
 }
 
-/// Computes the state after a decided block. An error means that this node or more than two thirds of the
+/// Computes the state after a decided block, whose signatures more than two thirds of the power vouch for. An error means that this node or more than two thirds of the
 /// validators run wrong code or hold a damaged store.
 ///
 /// # Errors
@@ -123,6 +127,8 @@ pub(crate) fn transition(
     state.height = block.header.height;
     state.block = block.hash();
     state.time = block.header.time;
+    state.previous_beacon = state.beacon;
+    state.beacon = next_beacon(&state.beacon, &block.header.randao);
     record(&mut state, block);
     for signed in &block.commands {
         let PoolCommand { pool, number, .. } = signed.record;
@@ -178,22 +184,21 @@ fn close_epochs(network: &Network, state: &mut State) -> Option<Event> {
     if last < first {
         return None;
     }
-    let is_measured = state.open.is_measured;
-    if is_measured {
-        let (closed_in, seed) = (state.height, state.open.seed);
-        let pending = PendingEpoch { closed_in, seed, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
+    let measured = state.open.take();
+    let is_measured = measured.is_some();
+    if let Some(draw) = measured {
+        let closed_in = state.height;
+        let pending = PendingEpoch { closed_in, draw, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
         state.pending.insert(first, pending);
     }
     let next = last.next();
     state.closed = last;
-    state.open = OpenEpoch {
-        seed: seed(&state.beacon, next),
-        is_measured: state.time <= genesis.epoch_start(next).after(network.policy().epoch() / 2),
-    };
+    let is_in_time = state.time <= genesis.epoch_start(next).after(network.policy().epoch() / 2);
+    state.open = is_in_time.then(|| draw(network, state.height, &state.beacon, next, &state.standings));
     Some(Event::Closed { first, last, is_measured })
 }
 
-/// Makes the scores of `epoch` final: medians, standings, rows, and the next random beacon.
+/// Makes the scores of `epoch` final: medians, standings and rows.
 fn finalise(
     network: &Network,
     state: &mut State,
@@ -207,24 +212,17 @@ fn finalise(
     forget(state, epoch, policy.history_window, archive, false)?;
     let earlier = earlier_blocks(network, epoch, &pending, block, archive)?;
     let reveals = reveals_of(network, epoch, &pending, &earlier, block)?;
-    let set = network.validators(pending.closed_in);
     let mut rows = Vec::new();
-    for worker in network.workers() {
-        let committee = committee::draw(set, &pending.seed, worker, policy.committee_size);
-        let observations = observations_of(set, &reveals, &worker.node, &committee);
-        if !enough_reporters(observations.len(), committee.len()) {
-            continue;
-        }
-        let medians = aggregate(policy, &observations);
-        let standing = state.standings.entry(worker.node).or_default();
-        rows.push(standing.add(policy, worker.node, medians));
+    for (worker, observations) in by_worker(&pending.draw, &reveals) {
+        let Some(medians) = aggregate(policy, &observations) else { continue };
+        let standing = state.standings.entry(worker).or_default();
+        rows.push(standing.add(policy, worker, medians));
     }
     let rows = EpochRows { epoch, rows };
     state.row_roots.insert(epoch, rows.root());
     let longest = policy.credits_window.max(policy.history_window);
     state.row_roots.retain(|e, _| e.get().saturating_add(longest) > epoch.get());
     state.scored = epoch;
-    state.beacon = next_beacon(&state.beacon, &reveals);
     Ok(rows)
 }
 
@@ -263,19 +261,15 @@ fn reveals_of<'a>(
     if reveals.keys().eq(&pending.revealed) { Ok(reveals) } else { Err(InvalidBlock::MissingReveals(epoch)) }
 }
 
-/// The committee's revealed observations of one worker, with the reporters' power.
-fn observations_of<'a>(
-    set: &ValidatorSet,
-    reveals: &Reveals<'a>,
-    worker: &NodeId,
-    committee: &[NodeId],
-) -> Vec<(u64, &'a lucid_types::report::Observation)> {
-    let of = |validator: &NodeId| {
-        let Reveal { report, .. } = reveals.get(validator)?;
-        let found = report.observations.binary_search_by_key(worker, |o| o.worker).ok()?;
-        Some((set.power(validator), &report.observations[found]))
-    };
-    committee.iter().filter_map(of).collect()
+/// What was revealed of each worker, with the reporters' seats. The reports were checked when their block was.
+fn by_worker<'a>(draw: &'a EpochDraw, reveals: &Reveals<'a>) -> BTreeMap<NodeId, Vec<Weighted<'a>>> {
+    let mut by_worker = BTreeMap::<NodeId, Vec<Weighted<'_>>>::new();
+    for (validator, reveal) in reveals {
+        for (worker, observation) in weighted(draw, validator, &reveal.report).into_iter().flatten() {
+            by_worker.entry(worker.node).or_default().push(observation);
+        }
+    }
+    by_worker
 }
 
 /// Takes the epochs that leave a window with `epoch` out of the running sums: those since the epoch that was scored last.
@@ -305,12 +299,7 @@ fn forget(
     Ok(())
 }
 
-/// The next random beacon: BLAKE3 of the one before and the epoch's revealed salts, by validator id.
-fn next_beacon(beacon: &Hash, reveals: &Reveals<'_>) -> Hash {
-    let mut parts: Vec<&[u8]> = vec![beacon.as_bytes()];
-    for (validator, reveal) in reveals {
-        parts.push(validator.as_bytes());
-        parts.push(&reveal.salt);
-    }
-    Hash::derive("lucid random beacon 1", &parts)
+/// The next random beacon: BLAKE3 of the one before and the proposer's contribution.
+fn next_beacon(beacon: &Hash, randao: &BlsSignature) -> Hash {
+    Hash::derive("lucid random beacon 2", &[beacon.as_bytes(), randao.as_bytes()])
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lucid_score::seats::EpochDraw;
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
@@ -11,6 +12,7 @@ use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot}
 use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
+use lucid_types::validator::Proposers;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::root::{leaf, merkle_root};
@@ -25,12 +27,15 @@ pub struct State {
     pub block: BlockHash,
     /// Time of the newest block; the genesis time at height 0.
     pub time: UnixMillis,
-    /// The random beacon.
+    /// The random beacon of the newest block.
     pub beacon: Hash,
+    /// That of the block before, which draws the next block's proposers.
+    pub previous_beacon: Hash,
     /// The newest epoch that a block has closed; 0 before the first.
     pub closed: Epoch,
-    /// The epoch after it.
-    pub open: OpenEpoch,
+    /// Who measures whom in the epoch after it. None if it is not measured: the block that closed the epoch before came more than
+    /// half an epoch late, so that nobody could know the seed early enough.
+    pub open: Option<EpochDraw>,
     /// Closed epochs whose scores are not final yet: those that were measured.
     pub pending: BTreeMap<Epoch, PendingEpoch>,
     /// The newest epoch with scores.
@@ -47,23 +52,13 @@ impl Wire for State {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
 }
 
-/// What is known of an epoch before it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenEpoch {
-    /// What everything random in it is drawn from.
-    pub seed: Hash,
-    /// Whether the epoch before was closed in time, at most half an epoch late. If it was not, nobody could know the seed early
-    /// enough, and the epoch has no scores.
-    pub is_measured: bool,
-}
-
 /// A closed epoch whose scores are not final yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingEpoch {
     /// The block that closed it.
     pub closed_in: Height,
-    /// Its seed.
-    pub seed: Hash,
+    /// Who was to measure whom in it: what its reports are about.
+    pub draw: EpochDraw,
     /// Commitments to reports, by validator.
     pub commitments: BTreeMap<NodeId, Hash>,
     /// Who has revealed its report: the reports themselves stand in the blocks.
@@ -275,8 +270,8 @@ struct Head<'a> {
     height: Height,
     time: UnixMillis,
     beacon: &'a Hash,
+    previous_beacon: &'a Hash,
     closed: Epoch,
-    open: &'a OpenEpoch,
     scored: Epoch,
     row_roots: &'a BTreeMap<Epoch, Hash>,
 }
@@ -285,16 +280,19 @@ impl State {
     /// The state before block 1.
     pub fn genesis(network: &Network) -> Self {
         let beacon = Hash::derive("lucid first beacon 1", &[network.id().as_bytes()]);
+        let standings = network.workers().map(|worker| (worker.node, Standing::default())).collect();
+        let open = Some(draw(network, Height::ZERO, &beacon, Epoch::new(1), &standings));
         Self {
             height: Height::ZERO,
             block: BlockHash::from(*network.id()),
             time: network.genesis().genesis_time,
             beacon,
+            previous_beacon: beacon,
             closed: Epoch::ZERO,
-            open: OpenEpoch { seed: seed(&beacon, Epoch::new(1)), is_measured: true },
+            open,
             scored: Epoch::ZERO,
             pending: BTreeMap::new(),
-            standings: network.workers().map(|worker| (worker.node, Standing::default())).collect(),
+            standings,
             row_roots: BTreeMap::new(),
             pools: network.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
         }
@@ -303,15 +301,31 @@ impl State {
     /// The Merkle root over all of the state but the newest block's own hash.
     pub fn root(&self) -> StateRoot {
         let Self { height, time, closed, scored, .. } = *self;
-        let (beacon, open, row_roots) = (&self.beacon, &self.open, &self.row_roots);
-        let head = Head { height, time, beacon, closed, open, scored, row_roots };
+        let (beacon, previous_beacon, row_roots) = (&self.beacon, &self.previous_beacon, &self.row_roots);
+        let head = Head { height, time, beacon, previous_beacon, closed, scored, row_roots };
         let mut leaves = vec![leaf(&[0], &encode(&head))];
         let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
         leaves.extend(self.standings.iter().map(|(id, standing)| leaf(&keyed(1, id.as_bytes()), &encode(standing))));
         leaves.extend(self.pools.iter().map(|(id, pool)| leaf(&keyed(2, id.as_bytes()), &encode(pool))));
         let pending = self.pending.iter();
         leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(3, &epoch.get().to_le_bytes()), &encode(pending))));
+        leaves.push(leaf(&[4], &encode(&self.open)));
         StateRoot::from_bytes(*merkle_root(&leaves).as_bytes())
+    }
+
+    /// Who proposes in the rounds of the next height.
+    pub const fn next_proposers<'a>(&self, network: &'a Network) -> Proposers<'a> {
+        let height = self.height.next();
+        network.validators(height).proposers(self.previous_beacon, height)
+    }
+
+    /// The same of the next height or the one after; `None` of others, which no beacon has drawn yet.
+    pub fn proposers<'a>(&self, network: &'a Network, height: Height) -> Option<Proposers<'a>> {
+        match height.get().checked_sub(self.height.get()) {
+            Some(1) => Some(self.next_proposers(network)),
+            Some(2) => Some(network.validators(height).proposers(self.beacon, height)),
+            _ => None,
+        }
     }
 
     /// The epoch up to which scores are final, or will never be given.
@@ -334,6 +348,18 @@ impl State {
 }
 
 /// The seed of an epoch: BLAKE3 of the beacon of the block that closes the epoch before, and the epoch's number.
-pub(crate) fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
+fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
     Hash::derive("lucid epoch seed 1", &[beacon.as_bytes(), &epoch.get().to_le_bytes()])
+}
+
+/// Draws from its seed who measures whom in an epoch, among the validators and workers at the height that closes the epoch before.
+pub(crate) fn draw(
+    network: &Network,
+    height: Height,
+    beacon: &Hash,
+    epoch: Epoch,
+    standings: &BTreeMap<NodeId, Standing>,
+) -> EpochDraw {
+    let kbit_s = |worker: &NodeId| standings.get(worker).map_or(0, |standing| standing.kbit_s);
+    EpochDraw::new(network.policy(), seed(beacon, epoch), network.validators(height), network.candidates(kbit_s))
 }

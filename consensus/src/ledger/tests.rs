@@ -6,6 +6,7 @@ mod building;
 mod chain;
 mod commands;
 mod epochs;
+mod measuring;
 mod refusals;
 mod roots;
 mod settlement;

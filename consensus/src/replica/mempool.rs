@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_score::report::check_report;
 use lucid_types::block::{Item, ItemRef};
-use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
@@ -129,7 +129,8 @@ impl Mempool {
         self.own.contains_key(&epoch)
     }
 
-    /// Commits to what was measured: persisted first, then gossiped.
+    /// Commits to what was measured: persisted first, then gossiped. A report that no block could carry is ignored; the reporter has
+    /// said so aloud.
     pub(super) fn commit(
         &mut self,
         context: &Context<'_>,
@@ -138,8 +139,9 @@ impl Mempool {
         effects: &mut Vec<Effect>,
     ) -> Option<Waiting> {
         let epoch = report.epoch;
-        let report = if encode(&report).len() < Reveal::MAX_REPORT_BYTES { report } else { ScoreReport::empty(epoch) };
         let (network, key) = (context.network.id(), context.key);
+        let pending = context.state().pending.get(&epoch)?;
+        check_report(context.network.policy(), &pending.draw, &key.node_id(), &report).ok()?;
         let reveal = Reveal { report, salt };
         let commitment = ReportCommitment { epoch, report: reveal.commitment(network, &key.node_id()) };
         let commitment = key.sign_report_commitment(network, commitment);

@@ -83,9 +83,9 @@ impl Replica {
     ) -> Self {
         let Restore { state, log, own, liveness_sequence, now } = stored;
         let chain = Chain::new(state, archive, &network, now);
-        let set = network.validators(chain.next());
-        let engine = (may_vote && set.get(&key.node_id()).is_some())
-            .then(|| Engine::new(*network.id(), key.clone(), set, chain.state().height, network.policy()));
+        let proposers = chain.state().next_proposers(&network);
+        let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
+            .then(|| Engine::new(*network.id(), key.clone(), proposers, network.policy()));
         let context = Context { network: &network, key: &key, chain: &chain, now };
         let mempool = Mempool::restore(&context, own);
         let rounds = engine.map(|engine| Rounds::restore(&context, engine, log, liveness_sequence));

@@ -288,7 +288,7 @@ mod tests {
     }
 
     fn reveal(seed: u8) -> Waiting {
-        let record = Reveal { report: ScoreReport::empty(Epoch::new(1)), salt: [seed; 32] };
+        let record = Reveal { report: ScoreReport::new(Epoch::new(1), &[]), salt: [seed; 32] };
         Waiting::from(Verified::<Item>::from(key(seed).sign_report(&network(), record)))
     }
 
@@ -302,6 +302,7 @@ mod tests {
             time: NOW,
             items: items_hash(items),
             payout_roots: Vec::new(),
+            randao: key(1).bls_key().sign_randao(&network(), Height::new(1)),
             next_set: Hash::from_bytes([2; 32]),
             state_root: StateRoot::from_bytes([4; 32]),
         };

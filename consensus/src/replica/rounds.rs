@@ -41,8 +41,8 @@ pub(super) struct Rounds {
     early: Proposals,
     /// Votes that have come before the start, of the next height and the one after.
     early_votes: [EarlyVotes; 2],
-    /// Whether a validator has sent something of the next height's rounds, and of the one after.
-    is_heard: [bool; 2],
+    /// The other validators that have sent something of the next height, and of the one after.
+    heard: [BTreeSet<NodeId>; 2],
     /// Whether peers have been asked for the block that this node is behind.
     is_behind_asked: bool,
     /// The rounds and blocks for which more than two thirds of the power are known to have voted.
@@ -67,7 +67,7 @@ impl Rounds {
             proposals: Proposals::default(),
             early: Proposals::default(),
             early_votes: Default::default(),
-            is_heard: [false; 2],
+            heard: Default::default(),
             is_behind_asked: false,
             backed: BTreeSet::new(),
             failure: None,
@@ -140,15 +140,21 @@ impl Rounds {
     }
 
     /// Notes that another validator is at a height, and tells which of the next two it is.
-    fn hear(&mut self, context: &Context<'_>, height: Height) -> Option<usize> {
+    fn hear(&mut self, context: &Context<'_>, height: Height, validator: NodeId) -> Option<usize> {
         let ahead = height.get().checked_sub(context.chain.next().get())?;
-        let ahead = usize::try_from(ahead).ok().filter(|ahead| *ahead < self.is_heard.len())?;
-        self.is_heard[ahead] = true;
+        let ahead = usize::try_from(ahead).ok().filter(|ahead| *ahead < self.heard.len())?;
+        self.heard[ahead].insert(validator);
         Some(ahead)
     }
 
+    /// Whether validators of more than a third of the power are at the next height: at least one that is honest.
+    fn is_heard(&self, context: &Context<'_>) -> bool {
+        let set = context.network.validators(context.chain.next());
+        set.is_third(self.heard[0].iter().map(|validator| set.power(validator)).sum())
+    }
+
     fn on_vote(&mut self, context: &Context<'_>, vote: Verified<Signed<Vote>>) {
-        match self.hear(context, vote.record.height) {
+        match self.hear(context, vote.record.height, vote.signer) {
             Some(0) if self.is_started => self.count(context, &vote),
             Some(ahead) => self.early_votes[ahead].add(vote),
             None => {}
@@ -168,8 +174,8 @@ impl Rounds {
     }
 
     /// Proofs are repeated until they are needed no more: they can wait for the start.
-    fn on_proof(&mut self, context: &Context<'_>, item: &Liveness) {
-        if self.hear(context, item.height()) == Some(0) && self.is_started {
+    fn on_proof(&mut self, context: &Context<'_>, from: NodeId, item: &Liveness) {
+        if self.hear(context, item.height(), from) == Some(0) && self.is_started {
             let outputs = self.engine.repeated(context.now, item);
             self.outputs.extend(outputs);
             self.backed = self.engine.backed();
@@ -181,7 +187,7 @@ impl Rounds {
     fn on_proposal(&mut self, context: &Context<'_>, proposed: Proposed) {
         let Proposal { height, round, block, .. } = proposed.proposal.proposal.record;
         let is_far = |current: u32| round > current.saturating_add(MAX_ROUNDS_AHEAD);
-        match self.hear(context, height) {
+        match self.hear(context, height, proposed.proposal.proposal.signer) {
             Some(0) if !is_far(self.round().unwrap_or(0)) => {
                 let is_backed = self.backed.contains(&(round, block));
                 self.proposals.add(proposed, is_backed);
@@ -200,9 +206,9 @@ impl Rounds {
                 self.on_proposal(context, Proposed { proposal: Arc::new(proposal), from, arrived, is_told: false });
             }
             Input::Vote(vote) => self.on_vote(context, vote),
-            Input::Proof(message) => self.on_proof(context, &message.record.item),
+            Input::Proof(message) => self.on_proof(context, message.signer, &message.record.item),
             Input::Wake(wake) => {
-                self.hear(context, wake.record.height);
+                self.hear(context, wake.record.height, wake.signer);
             }
             Input::Items { items, broken } => {
                 items.into_iter().map(Waiting::from).for_each(|item| self.on_item(&item));
@@ -226,7 +232,8 @@ impl Rounds {
     /// Follows the newest block.
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         self.is_started = false;
-        self.is_heard = [self.is_heard[1], false];
+        self.heard.rotate_left(1);
+        self.heard[1].clear();
         self.is_behind_asked = false;
         self.log.clear();
         self.built.clear();
@@ -333,10 +340,9 @@ impl Rounds {
 
     /// Starts the engine on the next height, replaying what the log holds of it.
     fn start(&mut self, context: &Context<'_>) {
-        let height = context.chain.next();
         let log = std::mem::take(&mut self.log);
         self.is_started = true;
-        let outputs = self.engine.start(context.now, height, context.network.validators(height), &log);
+        let outputs = self.engine.start(context.now, context.state().next_proposers(context.network), &log);
         self.outputs.extend(outputs);
         // It may not have left before the crash.
         let own = log.iter().rev().find_map(|entry| match entry {
@@ -421,7 +427,7 @@ impl Rounds {
         let hash = match known {
             Some(hash) => hash,
             None => {
-                let turn = Turn { proposer: context.key.node_id(), round, now: context.now };
+                let turn = Turn { key: context.key, round, now: context.now };
                 let built = build(network, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
                 let Ok((block, applied)) = built else { return };
                 // The items in it were verified when they arrived.
@@ -444,7 +450,7 @@ impl Rounds {
         for (peer, request) in self.proposals.questions(context.now) {
             effects.push(Effect::Fetch { peer, request });
         }
-        if self.is_heard[1] && !std::mem::replace(&mut self.is_behind_asked, true) {
+        if !self.heard[1].is_empty() && !std::mem::replace(&mut self.is_behind_asked, true) {
             let next = context.chain.next();
             effects.push(Effect::Fetch { peer: None, request: SyncRequest::Blocks { from: next, to: next } });
         }
@@ -490,10 +496,15 @@ impl Rounds {
         }
         let earliest = context.state().next_time(context.network);
         let epoch_end = context.network.genesis().epoch_end(context.state().closed.next());
-        Some(if self.is_heard[0] || Self::has_reason(context, mempool) { earliest } else { epoch_end.max(earliest) })
+        Some(if self.is_heard(context) || Self::has_reason(context, mempool) {
+            earliest
+        } else {
+            epoch_end.max(earliest)
+        })
     }
 
-    /// Starts the next height when there is a reason or another validator has one; at once if its log shows that it had started
+    /// Starts the next height when there is a reason, or more than a third of the power have started it: a few must not be able to make
+    /// heights, and so choose which of them closes an epoch; at once if its log shows that it had started
     /// before a crash.
     fn start_if_due(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
         if self.is_started {
@@ -502,7 +513,7 @@ impl Rounds {
         let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));
         let is_early = context.now < context.state().next_time(context.network);
         let has_reason = !is_early && Self::has_reason(context, mempool);
-        if !is_resumed && (is_early || !(self.is_heard[0] || has_reason)) {
+        if !is_resumed && (is_early || !(self.is_heard(context) || has_reason)) {
             return;
         }
         if has_reason {

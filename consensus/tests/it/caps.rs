@@ -13,7 +13,7 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::encode;
 use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
 use lucid_types::report::ReportCommitment;
@@ -132,6 +132,12 @@ fn what_is_sent_again_and_again_costs_nothing() {
     world.check();
 }
 
+/// Who proposes in a round of node 0's next height.
+fn proposer(world: &World, round: u32) -> NodeId {
+    let state = world.nodes[0].replica.as_ref().unwrap().state();
+    state.next_proposers(&world.network).of(round).node
+}
+
 /// A header without items that leads nowhere.
 fn junk(network: &Network, liar: &NodeKey, height: Height, round: u32, salt: u8) -> CompactProposal {
     let header = Header {
@@ -142,6 +148,7 @@ fn junk(network: &Network, liar: &NodeKey, height: Height, round: u32, salt: u8)
         time: UnixMillis::new(1),
         items: items_hash(&[]),
         payout_roots: vec![],
+        randao: liar.bls_key().sign_randao(network.id(), height),
         next_set: Hash::from_bytes([0; 32]),
         state_root: StateRoot::from_bytes([0; 32]),
     };
@@ -165,7 +172,7 @@ fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(),
 /// A valid block of the liar's for the next height.
 fn valid(world: &World, liar: &NodeKey, time: UnixMillis) -> Block {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    let turn = Turn { proposer: liar.node_id(), round: 0, now: time };
+    let turn = Turn { key: liar, round: 0, now: time };
     let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
     build(&world.network, state, &Reports::default(), &PendingCommands::default(), turn, &archive).unwrap().0
 }
@@ -181,7 +188,8 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
     world.liars.insert(liar.node_id());
     let mut decided = 0;
     for height in (1..=12).map(Height::new) {
-        let is_turn = |round: u32| network.validators(height).proposer(height, round).node == liar.node_id();
+        let turns: Vec<_> = (0..=10).map(|round| proposer(&world, round) == liar.node_id()).collect();
+        let is_turn = |round: u32| turns[usize::try_from(round).unwrap()];
         for node in 0..3 {
             for round in (0..=10).rev() {
                 for salt in 1..=63 {
@@ -222,9 +230,8 @@ fn proposals_beyond_two_a_round_are_not_kept() {
     world.run(100, |_| false);
     world.take_down(3);
     let (liar, network) = (validator_key(3), Arc::clone(&world.network));
-    let height =
-        (1..).map(Height::new).find(|h| network.validators(*h).proposer(*h, 1).node == liar.node_id()).unwrap();
-    assert!(world.run(60_000, |w| w.lowest() + 1 == height.get()));
+    assert!(world.run(60_000, |w| w.lowest() == w.height(0) && proposer(w, 1) == liar.node_id()));
+    let height = Height::new(world.height(0)).next();
     let logged = |world: &World| world.nodes[0].disk.log.len() + world.nodes[0].disk.unsynced.len();
     for salt in 1..=200 {
         offer(&mut world, 0, junk(&network, &liar, height, 1, salt)).unwrap();
@@ -246,8 +253,12 @@ fn proposals_that_say_nothing_are_rejected() {
     let good = world.proposal(1).unwrap();
     let (round, height) = (good.proposal.record.round, good.proposal.record.height);
     let network = Arc::clone(&world.network);
-    let proposer = |round| network.validators(height).proposer(height, round).node;
-    let key = |round| (0..4).map(validator_key).find(|key| key.node_id() == proposer(round)).unwrap();
+    assert_eq!(height.get(), world.height(1) + 1);
+    let turns: Vec<_> = (0..8).map(|round| proposer(&world, round)).collect();
+    let key = |round: u32| {
+        let turn = turns[usize::try_from(round).unwrap()];
+        (0..4).map(validator_key).find(|key| key.node_id() == turn).unwrap()
+    };
     let block = Block { header: good.header.clone(), commitments: vec![], reveals: vec![], commands: vec![] };
     let with = |edit: &dyn Fn(&mut CompactProposal)| {
         let mut compact = good.clone();
@@ -292,7 +303,7 @@ fn no_proposer_moves_time_ahead() {
     let mut offered = 0;
     while world.highest() < 12 {
         let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
-        if network.validators(height).proposer(height, 0).node == liar.node_id() {
+        if proposer(&world, 0) == liar.node_id() {
             let far = UnixMillis::new(world.now.get() + 10 * 365 * 86_400_000);
             let block = valid(&world, &liar, far);
             // Its next turn is round 4. The engine knows a value by its hash, not by its round.
@@ -339,9 +350,7 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
     let committed = |it: &lucid_types::sync::Decided| it.block.commitments.iter().any(|c| c.signer == liar.node_id());
     assert!(blocks.clone().filter(|it| committed(it)).count() >= 4, "its commitments stand in blocks");
     // No round is lost but those in which it is its turn, and it is down.
-    let proposer = |decided: &lucid_types::sync::Decided| {
-        network.validators(decided.block.header.height).proposer(decided.block.header.height, 0).node
-    };
-    assert!(blocks.clone().all(|it| it.certificate.round == 0 || proposer(it) == liar.node_id()));
+    let is_its_turn = |it: &lucid_types::sync::Decided| world.first_turns[&it.certificate.height] == liar.node_id();
+    assert!(blocks.clone().all(|it| it.certificate.round == 0 || is_its_turn(it)));
     world.check();
 }

@@ -14,7 +14,6 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
-use lucid_types::validator::Validator;
 
 pub(crate) const EPOCH: Duration = Duration::from_secs(5);
 pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
@@ -70,7 +69,7 @@ pub(crate) fn network(validators: usize, report_window: u64) -> Arc<Network> {
             usdt: address(200),
         },
         policy,
-        validators: (0..validators).map(|i| Validator { node: key(i), power: 1, operator: key(i) }).collect(),
+        validators: (0..validators).map(|i| validator_key(i).validator(1, key(i))).collect(),
         workers: (1..)
             .zip(&workers)
             .map(|(i, node)| GenesisWorker {

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::state::{
-    Account, Election, EpochRows, Hold, OpenEpoch, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
+    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
+use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
 use lucid_score::standing::{ScoreRow, Standing};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::bls::BlsSignature;
 use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
@@ -71,7 +74,7 @@ fn network() -> NetworkId {
 }
 
 fn own_report() -> OwnReport {
-    let reveal = Reveal { report: ScoreReport::empty(EPOCH), salt: [0x5a; 32] };
+    let reveal = Reveal { report: ScoreReport::new(EPOCH, &[None]), salt: [0x5a; 32] };
     let report = reveal.commitment(&network(), &key().node_id());
     let commitment = ReportCommitment { epoch: EPOCH, report };
     OwnReport {
@@ -95,6 +98,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
             proposer: node(0x12),
             time: TIME,
             payout_roots: vec![settlement_root()],
+            randao: BlsSignature::from_bytes([0x15; 48]),
             next_set: Hash::from_bytes([0x13; 32]),
             state_root: StateRoot::from_bytes([0x14; 32]),
             items: items_hash(&[]),
@@ -134,9 +138,9 @@ pub(crate) fn epoch_rows() -> EpochRows {
         reachable_ms: 4_999,
         success: Some(ppm(800_000)),
         rtt_us: Some(1_234),
-        relay_sessions: 1,
-        relay_bytes: 262_144,
-        relay_kbit_s: Some(98_765),
+        echoes: 1,
+        echo_bytes: 262_144,
+        echo_kbit_s: Some(98_765),
     };
     let row = |worker, aggregate| ScoreRow {
         worker,
@@ -218,11 +222,24 @@ fn pool() -> PoolState {
     }
 }
 
+fn draw(seed: u8) -> EpochDraw {
+    let held = |reporter, count| Seats { reporter, count };
+    let worker = |byte, echo_bytes, seats| ScoredWorker { node: node(byte), echo_bytes, seats };
+    EpochDraw {
+        seed: Hash::from_bytes([seed; 32]),
+        reporters: vec![node(0x12), node(0x15)],
+        scored: vec![
+            worker(0x21, Some(LogScale::encode(3_086_400)), vec![held(0, 12), held(1, 9)]),
+            worker(0x22, None, vec![]),
+        ],
+    }
+}
+
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
     let pending = PendingEpoch {
         closed_in: HEIGHT.previous(),
-        seed: hash(0x53),
+        draw: draw(0x53),
         commitments: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
         revealed: BTreeSet::from([node(0x12)]),
     };
@@ -241,8 +258,9 @@ pub(crate) fn state() -> State {
         block: BLOCK,
         time: TIME,
         beacon: hash(0x61),
+        previous_beacon: Hash::from_bytes([0x16; 32]),
         closed: EPOCH,
-        open: OpenEpoch { seed: hash(0x62), is_measured: true },
+        open: Some(draw(0x62)),
         pending: BTreeMap::from([(EPOCH, pending)]),
         scored: EPOCH.previous(),
         standings: BTreeMap::from([(node(0x21), standing), (node(0x22), Standing::default())]),

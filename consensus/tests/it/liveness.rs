@@ -1,9 +1,37 @@
 //! The chain goes on when it should, and only then.
 
-use lucid_types::time::Epoch;
+use std::sync::Arc;
 
-use crate::genesis::network;
+use lucid_consensus::replica::Input;
+use lucid_types::time::Epoch;
+use lucid_types::vote::Wake;
+
+use crate::genesis::{network, validator_key};
 use crate::world::World;
+
+/// Whoever can make heights chooses which of them closes an epoch, and with what beacon. One of four wakes the others in vain.
+#[test]
+fn a_few_validators_make_no_heights() {
+    let heights_of_epochs = |wakes: bool| {
+        let mut world = World::new(network(4, 1), 4, 19);
+        world.run(100, |_| false);
+        world.take_down(3);
+        let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+        while world.final_through() < 6 {
+            if wakes {
+                for node in 0..3 {
+                    let height = world.nodes[node].replica.as_ref().unwrap().state().height.next();
+                    world.input(node, Input::Wake(liar.sign_wake(network.id(), Wake { height })));
+                }
+            }
+            world.run(50, |_| false);
+        }
+        world.check();
+        world.lowest()
+    };
+    let (calm, woken) = (heights_of_epochs(false), heights_of_epochs(true));
+    assert!(woken <= calm + 1, "{calm} heights, and {woken} with wakes");
+}
 
 /// The core decides on its own precommit before it publishes it. With nobody to spare, the others decide only if it leaves all the same.
 #[test]
@@ -67,7 +95,7 @@ fn blocks_come_when_there_is_something_to_decide() {
     let command = lucid_types::payout::PoolCommand { pool, number: 1, until: crate::genesis::FAR, change };
     let command = crate::pool::sign(&id, &command, &[crate::genesis::owner_key()]).verify(&id).unwrap();
     for node in 0..4 {
-        world.input(node, lucid_consensus::replica::Input::Command(command.clone()));
+        world.input(node, Input::Command(command.clone()));
     }
     let given = world.now;
     assert!(world.run(2_000, |w| w.lowest() == height + 1), "heights {:?}", heights(&world));
@@ -122,7 +150,7 @@ fn a_wrong_clock_moves_no_time() {
         world.nodes[2].ahead = ahead;
         assert!(world.run(90_000, |w| w.final_through() >= 5), "heights {:?}", heights(&world));
         world.check();
-        let wrong = crate::genesis::validator_key(2).node_id();
+        let wrong = validator_key(2).node_id();
         let blocks: Vec<_> = world.nodes[0].disk.blocks.values().map(|decided| &decided.block).collect();
         assert!(blocks.iter().all(|block| block.header.proposer != wrong), "{ahead} ms");
         assert!(blocks.iter().all(|block| block.header.time <= world.now), "{ahead} ms");
@@ -188,7 +216,7 @@ fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
 /// How many worlds are tried; `LUCID_SIM_SEEDS` sets another number for a long run.
 #[expect(clippy::disallowed_methods, reason = "a knob of the test, not of the replica")]
 pub(crate) fn seeds() -> u64 {
-    std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
+    std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
 }
 
 pub(crate) fn heights(world: &World) -> Vec<u64> {

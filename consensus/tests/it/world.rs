@@ -13,11 +13,10 @@ use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
 use lucid_consensus::ledger::state::{EpochRows, State};
 use lucid_consensus::network::Network;
 use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, Replica, Restore, Stored};
-use lucid_types::amount::Ppm;
-use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Item};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::MultiSigned;
@@ -186,6 +185,8 @@ pub(crate) struct World {
     sequence: u64,
     random: u64,
     hashes: BTreeMap<Height, BlockHash>,
+    /// Who proposes first at each height but the first.
+    pub(crate) first_turns: BTreeMap<Height, NodeId>,
 }
 
 impl World {
@@ -223,6 +224,7 @@ impl World {
             sequence: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             hashes: BTreeMap::new(),
+            first_turns: BTreeMap::new(),
         };
         for node in 0..count {
             world.at(0, Event::Boot(node));
@@ -418,6 +420,8 @@ impl World {
                 let agreed = *self.hashes.entry(height).or_insert(hash);
                 assert_eq!(agreed, hash, "invariant 1: two blocks at height {height}");
                 assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
+                let first = applied.state.next_proposers(&self.network).of(0).node;
+                self.first_turns.insert(height.next(), first);
                 assert_eq!(applied.state.root(), decided.block.header.state_root);
                 let disk = &mut self.nodes[node].disk;
                 disk.state = Some(encode(&applied.state));
@@ -533,42 +537,42 @@ impl World {
         }
     }
 
-    /// What the prober hands over for each closed epoch. A process that was not there reports nothing seen.
+    /// What the prober hands over for each closed epoch. A process that was not there has seen nothing.
     fn report(&mut self, node: usize) {
         let Some(replica) = self.nodes[node].replica.as_ref().filter(|_| self.reports) else { return };
-        for epoch in replica.epochs_to_report() {
+        let me = validator_key(node).node_id();
+        let assigned = |epoch: &Epoch| -> Vec<LogScale> {
+            replica.state().pending[epoch].draw.assignment(&me).unwrap().map(|(it, _)| it.echo_bytes.unwrap()).collect()
+        };
+        let epochs = replica.epochs_to_report();
+        let epochs: Vec<_> = epochs.into_iter().map(|epoch| (epoch, assigned(&epoch))).collect();
+        for (epoch, assigned) in epochs {
             let it = &mut self.nodes[node];
             let is_first_run = it.reported.insert(epoch);
-            let report = if is_first_run { self.measurements(epoch) } else { ScoreReport::empty(epoch) };
+            let report = self.measurements(epoch, &assigned, is_first_run);
             let mut salt = [0; 32];
             salt.fill_with(|| u8::try_from(self.random(256)).unwrap());
             self.input(node, Input::Report { report, salt });
         }
     }
 
-    fn measurements(&mut self, epoch: Epoch) -> ScoreReport {
-        let workers: Vec<_> = self.network.workers().map(|worker| worker.node).collect();
-        let mut observe = |worker| {
-            let answered = u32::try_from(self.random(5)).unwrap();
-            let verified = u32::try_from(self.random(2)).unwrap();
-            Observation {
-                worker,
-                beacons_sent: 4,
-                beacons_answered: answered,
-                rtt_us: if answered > 0 { 500 + answered } else { 0 },
-                relays_sent: 1,
-                relays_verified: verified,
-                relay_bytes: u64::from(verified) * (256 << 10),
-                relay_kbit_s: u64::from(verified) * 80_000,
-                chunks_proved: 0,
-                storage_bytes: 0,
-                attestation: None,
-                capacity: Capacity::default(),
-                allocation: Ppm::ZERO,
-            }
+    fn measurements(&mut self, epoch: Epoch, echoes: &[LogScale], has_measured: bool) -> ScoreReport {
+        let mut observe = |bytes: &LogScale| {
+            let answered = u8::try_from(self.random(5)).unwrap();
+            let verified = u8::try_from(self.random(2)).unwrap();
+            let observation = Observation {
+                pings_sent: 4,
+                pings_answered: answered,
+                rtt_us: LogScale::encode(if answered > 0 { 500 + u64::from(answered) } else { 0 }),
+                echoes_sent: 1,
+                echoes_verified: verified,
+                echo_bytes: if verified > 0 { *bytes } else { LogScale::ZERO },
+                echo_kbit_s: LogScale::encode(u64::from(verified) * 80_000),
+            };
+            has_measured.then_some(observation)
         };
-        let observations = workers.into_iter().map(&mut observe).collect();
-        ScoreReport { epoch, observations }
+        let observations: Vec<_> = echoes.iter().map(&mut observe).collect();
+        ScoreReport::new(epoch, &observations)
     }
 
     /// Panics if an honest node has contradicted itself (invariant 3).

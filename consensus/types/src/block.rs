@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bls::BlsSignature;
 use crate::bytes::hex_bytes;
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
@@ -31,6 +32,8 @@ pub struct Header {
     /// When, by the proposer's clock. At least the policy's least interval after its parent. Every epoch that has ended by then
     /// and is open is closed by this block.
     pub time: UnixMillis,
+    /// The proposer's contribution to the random beacon of this height.
+    pub randao: BlsSignature,
     /// [`items_hash`] of the list of its items.
     pub items: Hash,
     /// The payout roots that this block issues, by pool.
@@ -42,7 +45,7 @@ pub struct Header {
 }
 
 impl Wire for Header {
-    const MAX_BYTES: usize = 192 + crate::genesis::Genesis::MAX_POOLS * SettlementRoot::MAX_BYTES;
+    const MAX_BYTES: usize = 240 + crate::genesis::Genesis::MAX_POOLS * SettlementRoot::MAX_BYTES;
 }
 
 impl Header {

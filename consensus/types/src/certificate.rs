@@ -87,12 +87,11 @@ impl Certificate {
 mod tests {
     use super::*;
     use crate::key::NodeKey;
-    use crate::validator::Validator;
 
     fn fixture() -> (NetworkId, ValidatorSet, Vec<NodeKey>, Certificate) {
         let network = NetworkId::from_bytes([9; 32]);
         let keys: Vec<_> = (1..=4).map(|i| NodeKey::from_seed(&[i; 32])).collect();
-        let members = keys.iter().map(|k| Validator { node: k.node_id(), power: 1, operator: k.node_id() });
+        let members = keys.iter().map(|k| k.validator(1, k.node_id()));
         let set = ValidatorSet::new(members.collect()).unwrap();
         let mut certificate =
             Certificate { height: Height::new(5), round: 1, block: BlockHash::from_bytes([3; 32]), signatures: vec![] };

@@ -5,11 +5,13 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 
 use crate::attestation::ResourceAttestation;
+use crate::bls::BlsKey;
 use crate::id::{NetworkId, NodeId};
 use crate::payout::{CosignRequest, PoolCommand};
 use crate::report::{ProbeReply, ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
 use crate::sync::LivenessMessage;
+use crate::validator::Validator;
 use crate::vote::{Proposal, Vote, Wake};
 
 /// The ed25519 secret of a node. Wiped from memory when dropped, never printed.
@@ -30,6 +32,16 @@ impl NodeKey {
     /// The public identity.
     pub fn node_id(&self) -> NodeId {
         NodeId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    /// The key with which this node contributes to the random beacon as a validator.
+    pub fn bls_key(&self) -> BlsKey {
+        BlsKey::from_seed(self.seed())
+    }
+
+    /// This node as a validator.
+    pub fn validator(&self, power: u64, operator: NodeId) -> Validator {
+        Validator::new(self.node_id(), power, operator, &self.bls_key())
     }
 
     fn sign<T: SignedRecord>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {

@@ -7,11 +7,13 @@
 pub mod amount;
 pub mod attestation;
 pub mod block;
+pub mod bls;
 pub mod certificate;
 pub mod codec;
 pub mod genesis;
 pub mod id;
 pub mod key;
+pub mod log_scale;
 pub mod payout;
 pub mod payout_tree;
 pub mod policy;

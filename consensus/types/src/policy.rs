@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
+use crate::report::ScoreReport;
 
 /// Weights of the seven PoOT factors in parts per million; they sum to 10^6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,16 +88,30 @@ pub struct Policy {
     pub min_denominator: u64,
     /// The least uptime of an eligible worker.
     pub min_uptime: Ppm,
-    /// The greatest number of validators that measure one worker.
-    pub committee_size: u32,
-    /// Uptime beacons an epoch, from each validator to each worker.
-    pub beacons: u32,
-    /// Bytes of one relay task.
-    pub relay_bytes: u64,
-    /// A worker gets relay tasks in one epoch of this many.
-    pub relay_every: u64,
-    /// Bytes relayed that earn one credit.
-    pub relay_bytes_per_credit: u64,
+    /// The most workers that are scored in an epoch; of more, so many are drawn.
+    pub max_scored: u32,
+    /// Seats of every scored worker, drawn among the validators: who measures it, and with what weight.
+    pub seats: u32,
+    /// A worker is measured only if the validators that may measure it are run by so many operators.
+    pub min_seat_operators: u32,
+    /// The same if they hold more than this part of all power.
+    pub min_seat_power: Ppm,
+    /// The fewest validators whose reports on a worker count.
+    pub min_reporters: u32,
+    /// Pings an epoch, from each validator to each worker that it measures: 1 to 100.
+    pub pings: u32,
+    /// One epoch of this many is one of echo, drawn for each pool.
+    pub echo_every: u64,
+    /// How long an echo should keep a worker busy: its bytes follow from the worker's last agreed throughput.
+    pub echo_ms: u64,
+    /// The fewest bytes of an echo.
+    pub echo_min_bytes: u64,
+    /// The most bytes of an echo.
+    pub echo_max_bytes: u64,
+    /// Bytes of echoes that a validator sends in an epoch at most: the draw gives no more echoes than that.
+    pub echo_epoch_bytes: u64,
+    /// Bytes of echo that earn one credit.
+    pub echo_bytes_per_credit: u64,
     /// Credits for a GiB of storage proved in a settlement.
     pub storage_credits_per_gib: u64,
     /// Credits for a storage chunk proved.
@@ -129,11 +144,18 @@ impl Default for Policy {
             history_window: 720,
             min_denominator: 30,
             min_uptime: Ppm::new(200_000),
-            committee_size: 21,
-            beacons: 12,
-            relay_bytes: 5 << 20,
-            relay_every: 12,
-            relay_bytes_per_credit: 5 << 20,
+            max_scored: 2_000,
+            seats: 21,
+            min_seat_operators: 4,
+            min_seat_power: Ppm::new(500_000),
+            min_reporters: 3,
+            pings: 12,
+            echo_every: 12,
+            echo_ms: 250,
+            echo_min_bytes: 256 << 10,
+            echo_max_bytes: 16 << 20,
+            echo_epoch_bytes: 1 << 30,
+            echo_bytes_per_credit: 5 << 20,
             storage_credits_per_gib: 10,
             storage_credits_per_chunk: 0,
             weights: ScoreWeights::default(),
@@ -146,7 +168,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A local network that computes no settlement after `last_settlement`.
+    /// A local network of four validators that computes no settlement after `last_settlement`. One of another number should have
+    /// as many seats.
     pub fn local(epoch: Duration, settle_every: u64, last_settlement: Option<u64>) -> Self {
         Self {
             epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
@@ -161,14 +184,21 @@ impl Policy {
             credits_window: 4,
             history_window: 4,
             min_denominator: 1,
-            beacons: 4,
-            relay_bytes: 256 << 10,
-            relay_every: 1,
+            seats: 4,
+            min_seat_operators: 1,
+            min_seat_power: Ppm::ZERO,
+            min_reporters: 1,
+            pings: 4,
+            echo_every: 1,
+            echo_max_bytes: 1 << 20,
             leader_timeout_ms: 10_000,
             payout_threshold: MicroUsdt::new(1_000_000),
             ..Self::default()
         }
     }
+
+    /// What the draws of open and pending epochs take in the state at most, but for the list of validators.
+    pub const MAX_DRAW_BYTES: u64 = 4 << 20;
 
     /// Length of an epoch.
     pub const fn epoch(&self) -> Duration {
@@ -207,11 +237,22 @@ impl Policy {
         within("history_window", self.history_window, 1, 100_000)?;
         within("min_denominator", self.min_denominator, 1, self.credits_window)?;
         within("min_uptime", u64::from(self.min_uptime.get()), 0, 1_000_000)?;
-        within("committee_size", u64::from(self.committee_size), 1, 1_000)?;
-        within("beacons", u64::from(self.beacons), 1, 100)?;
-        within("relay_bytes", self.relay_bytes, 1, 64 << 20)?;
-        within("relay_every", self.relay_every, 1, 10_000)?;
-        within("relay_bytes_per_credit", self.relay_bytes_per_credit, 1, 1 << 46)?;
+        within("max_scored", u64::from(self.max_scored), 1, ScoreReport::MAX_WORKERS as u64)?;
+        within("seats", u64::from(self.seats), 1, 100)?;
+        // Draws stand in the state: of the open epoch and, at worst, of one for each block of a window. Their greatest part are scored workers of
+        // 43 bytes with a validator of 3 bytes for each seat.
+        let draws = (2 * self.report_window + 1) * u64::from(self.max_scored) * (43 + 3 * u64::from(self.seats));
+        within("(2 * report_window + 1) * max_scored * (43 + 3 * seats)", draws, 0, Self::MAX_DRAW_BYTES)?;
+        within("min_seat_operators", u64::from(self.min_seat_operators), 1, 100)?;
+        within("min_seat_power", u64::from(self.min_seat_power.get()), 0, 999_999)?;
+        within("min_reporters", u64::from(self.min_reporters), 1, u64::from(self.seats))?;
+        within("pings", u64::from(self.pings), 1, 100)?;
+        within("echo_every", self.echo_every, 1, 10_000)?;
+        within("echo_ms", self.echo_ms, 1, 10_000)?;
+        within("echo_min_bytes", self.echo_min_bytes, 1, 64 << 20)?;
+        within("echo_max_bytes", self.echo_max_bytes, self.echo_min_bytes, 64 << 20)?;
+        within("echo_epoch_bytes", self.echo_epoch_bytes, self.echo_max_bytes, 1 << 40)?;
+        within("echo_bytes_per_credit", self.echo_bytes_per_credit, 1, 1 << 46)?;
         within("storage_credits_per_gib", self.storage_credits_per_gib, 0, 1_000_000)?;
         within("storage_credits_per_chunk", self.storage_credits_per_chunk, 0, 1_000_000)?;
         within("leader_cooldown", self.leader_cooldown, 0, 1_000)?;

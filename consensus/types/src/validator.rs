@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bls::{BlsError, BlsKey, BlsPublicKey, BlsSignature};
 use crate::codec::encode;
 use crate::id::{Hash, NodeId};
 use crate::time::Height;
@@ -16,6 +17,17 @@ pub struct Validator {
     pub power: u64,
     /// Who runs it: validators do not measure their own operator's workers.
     pub operator: NodeId,
+    /// With what it contributes to the random beacon.
+    pub bls_key: BlsPublicKey,
+    /// That it holds the secret of it: [`BlsPublicKey::check_proof`].
+    pub bls_proof: BlsSignature,
+}
+
+impl Validator {
+    /// A validator with this key for the beacon.
+    pub fn new(node: NodeId, power: u64, operator: NodeId, bls: &BlsKey) -> Self {
+        Self { node, power, operator, bls_key: bls.public(), bls_proof: bls.prove(&node) }
+    }
 }
 
 /// Why a list of validators is not a set.
@@ -27,6 +39,9 @@ pub enum ValidatorSetError {
     /// A key stands twice.
     #[error("validator {0} is listed twice")]
     Duplicate(NodeId),
+    /// A validator's key for the beacon.
+    #[error("validator {0}: {1}")]
+    Bls(NodeId, BlsError),
     /// A validator without power.
     #[error("validator {0} has no power")]
     NoPower(NodeId),
@@ -102,9 +117,9 @@ impl ValidatorSet {
         3 * u128::from(power) > u128::from(self.total)
     }
 
-    /// Who proposes in a round of a height: everyone in turn, by id, whatever its power.
-    pub fn proposer(&self, height: Height, round: u32) -> &Validator {
-        &self.members[turn(height, round, self.members.len())]
+    /// Who proposes in the rounds of a height, as the beacon of two blocks before draws them.
+    pub const fn proposers(&self, beacon: Hash, height: Height) -> Proposers<'_> {
+        Proposers { set: self, beacon, height }
     }
 
     /// The hash by which blocks name the set.
@@ -113,10 +128,63 @@ impl ValidatorSet {
     }
 }
 
-/// Which of `count` validators, in the order of their ids, proposes in a round of a height.
-pub fn turn(height: Height, round: u32, count: usize) -> usize {
-    let count = u128::try_from(count).unwrap_or(1).max(1);
-    usize::try_from((u128::from(height.get()) + u128::from(round)) % count).unwrap_or(0)
+/// Who proposes in the rounds of a height.
+///
+/// Rounds draw validators without replacement, in proportion to power: draw *k* of *n* takes BLAKE3(beacon, height, *k*) modulo the
+/// power that is left, and walks the validators that are left by id. Round *r* has draw *r* modulo *n*. The beacon is that of two
+/// blocks before the height, so that a node that is a block behind knows who proposes at the height that the others are at.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposers<'a> {
+    set: &'a ValidatorSet,
+    beacon: Hash,
+    height: Height,
+}
+
+impl<'a> Proposers<'a> {
+    /// The validators that may propose.
+    pub const fn set(&self) -> &'a ValidatorSet {
+        self.set
+    }
+
+    /// The height.
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// The proposer of a round.
+    pub fn of(&self, round: u32) -> &'a Validator {
+        let members = self.set.members();
+        let turn = usize::try_from(round).unwrap_or(usize::MAX) % members.len();
+        self.order(turn + 1).last().map_or(&members[0], |place| &members[*place])
+    }
+
+    /// The first `count` draws, as places in the set.
+    pub fn order(&self, count: usize) -> Vec<usize> {
+        let members = self.set.members();
+        let (mut left, mut power) = ((0..members.len()).collect::<Vec<_>>(), self.set.total());
+        let draws = (0u32..).take(count.min(members.len())).map(|draw| {
+            let mut ticket = self.ticket(draw, power);
+            let is_drawn = |place: &usize| match ticket.checked_sub(members[*place].power) {
+                Some(rest) => {
+                    ticket = rest;
+                    false
+                }
+                None => true,
+            };
+            let drawn = left.remove(left.iter().position(is_drawn).unwrap_or(0));
+            power -= members[drawn].power;
+            drawn
+        });
+        draws.collect()
+    }
+
+    /// The first 16 bytes of the hash as a little-endian number, modulo the power that is left.
+    fn ticket(&self, draw: u32, power: u64) -> u64 {
+        let parts: [&[u8]; 3] = [self.beacon.as_bytes(), &self.height.get().to_le_bytes(), &draw.to_le_bytes()];
+        let hash = Hash::derive("lucid proposer draw 1", &parts);
+        let number = hash.as_bytes().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        u64::try_from(number % u128::from(power.max(1))).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +194,57 @@ mod tests {
 
     fn validator(byte: u8, power: u64) -> Validator {
         let node = NodeId::from_bytes([byte; 32]);
-        Validator { node, power, operator: node }
+        let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
+        Validator { node, power, operator: node, bls_key, bls_proof }
+    }
+
+    #[test]
+    fn everybody_has_one_turn_in_as_many_rounds_and_then_again() {
+        let set = ValidatorSet::new((1..=9).map(|i| validator(i, u64::from(i) * u64::from(i))).collect()).unwrap();
+        for height in (1..50).map(Height::new) {
+            let proposers = set.proposers(Hash::from_bytes([3; 32]), height);
+            let turns: Vec<_> = (0..9).map(|round| proposers.of(round).node).collect();
+            let mut once = turns.clone();
+            once.sort_unstable();
+            assert_eq!(once, set.members().iter().map(|member| member.node).collect::<Vec<_>>());
+            assert_eq!((9..18).map(|round| proposers.of(round).node).collect::<Vec<_>>(), turns);
+            let whole: Vec<_> = proposers.order(9).into_iter().map(|place| set.members()[place].node).collect();
+            assert_eq!(whole, turns);
+        }
+    }
+
+    #[test]
+    fn first_turns_follow_power_and_differ_by_beacon_and_height() {
+        let set = ValidatorSet::new((1..=4).map(|i| validator(i, u64::from(i))).collect()).unwrap();
+        let mut firsts = [0; 4];
+        for height in 1..=10_000 {
+            let proposers = set.proposers(Hash::from_bytes([7; 32]), Height::new(height));
+            firsts[proposers.order(1)[0]] += 1;
+        }
+        for (place, count) in firsts.into_iter().enumerate() {
+            let expected = 1_000 * (i32::try_from(place).unwrap() + 1);
+            assert!((count - expected).abs() < 150, "{firsts:?}");
+        }
+        let order = |beacon| set.proposers(Hash::from_bytes([beacon; 32]), Height::new(1)).order(4);
+        assert!((0..50).any(|beacon| order(beacon) != order(0)));
+    }
+
+    /// Turns by id gave whoever made ids beside each other whole windows of reports.
+    #[test]
+    fn ids_near_each_other_own_no_window() {
+        let set = ValidatorSet::new((1..=100).map(|i| validator(i, 1)).collect()).unwrap();
+        let is_liars = |height: u64| set.proposers(Hash::from_bytes([5; 32]), Height::new(height)).order(1)[0] < 33;
+        let window = 5;
+        let owned = (1..=10_000).filter(|first| (*first..first + window).all(is_liars)).count();
+        // 0.33^5 is 0.4 %; by id it would be 29 %.
+        assert!((15..100).contains(&owned), "{owned} of 10,000 windows");
+    }
+
+    #[test]
+    fn proposer_draws_are_as_specified() {
+        // They may not change without another context.
+        let set = ValidatorSet::new((1..=5).map(|i| validator(i, u64::from(i))).collect()).unwrap();
+        assert_eq!(set.proposers(Hash::from_bytes([9; 32]), Height::new(77)).order(5), [0, 1, 3, 4, 2]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use lucid_p2p::Counter;
 
 use super::NodeView;
 use super::model::SyncState;
-use crate::probe::{BeaconOutcome, ProbeCounts, RelayOutcome, ServedCounts};
+use crate::probe::{EchoOutcome, PingOutcome, ProbeCounts, ServedCounts};
 
 /// Everything that is measured, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Metrics {
     pub payouts: PayoutFigures,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
-    /// `lucid_probe_beacons_total{outcome}` and `lucid_probe_relays_total{outcome}`: what this validator sent.
+    /// `lucid_probe_pings_total{outcome}` and `lucid_probe_echoes_total{outcome}`: what this validator sent.
     pub probes: ProbeCounts,
     /// `lucid_served_*`: what this worker answered.
     pub served: ServedCounts,
@@ -96,20 +96,20 @@ pub fn render(metrics: &Metrics) -> String {
     for counter in &metrics.mesh {
         page.value("lucid_mesh_total", &[("group", counter.group), ("reason", counter.reason)], counter.count);
     }
-    page.family("lucid_probe_beacons_total", "counter", "Uptime beacons this validator sent.");
-    for outcome in BeaconOutcome::ALL {
-        let count = metrics.probes.beacons(outcome);
-        page.value("lucid_probe_beacons_total", &[("outcome", outcome.label())], count);
+    page.family("lucid_probe_pings_total", "counter", "Pings this validator sent.");
+    for outcome in PingOutcome::ALL {
+        let count = metrics.probes.pings(outcome);
+        page.value("lucid_probe_pings_total", &[("outcome", outcome.label())], count);
     }
-    page.family("lucid_probe_relays_total", "counter", "Relay tasks this validator gave.");
-    for outcome in RelayOutcome::ALL {
-        page.value("lucid_probe_relays_total", &[("outcome", outcome.label())], metrics.probes.relays(outcome));
+    page.family("lucid_probe_echoes_total", "counter", "Echoes this validator sent.");
+    for outcome in EchoOutcome::ALL {
+        page.value("lucid_probe_echoes_total", &[("outcome", outcome.label())], metrics.probes.echoes(outcome));
     }
     let served = &metrics.served;
     for (name, about, value) in [
-        ("lucid_served_beacons_total", "Uptime beacons this worker answered.", served.beacons),
-        ("lucid_served_relays_total", "Relay sessions this worker served to the end.", served.relays),
-        ("lucid_served_relay_bytes_total", "Bytes that relay sessions brought, counted once.", served.relay_bytes),
+        ("lucid_served_pings_total", "Pings this worker answered.", served.pings),
+        ("lucid_served_echoes_total", "Echoes this worker served to the end.", served.echoes),
+        ("lucid_served_echo_bytes_total", "Bytes that echoes brought, counted once.", served.echo_bytes),
         ("lucid_served_refused_total", "Probes this worker refused.", served.refused),
     ] {
         page.family(name, "counter", about);
@@ -168,7 +168,7 @@ mod tests {
             payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
             mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
-            served: ServedCounts { beacons: 4, ..ServedCounts::default() },
+            served: ServedCounts { pings: 4, ..ServedCounts::default() },
         };
         let page = render(&metrics);
         for line in [
@@ -178,8 +178,8 @@ mod tests {
             "lucid_owed_micro_usdt 5",
             "lucid_paid_micro_usdt 2",
             "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
-            "lucid_probe_relays_total{outcome=\"verified\"} 0",
-            "lucid_served_beacons_total 4",
+            "lucid_probe_echoes_total{outcome=\"verified\"} 0",
+            "lucid_served_pings_total 4",
             "# TYPE lucid_mesh_total counter",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

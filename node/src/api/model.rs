@@ -191,14 +191,14 @@ pub struct ScoreView {
     pub components: Components,
     /// Parts that are 0 because nothing has measured them.
     pub unmeasured: Vec<String>,
-    /// The committee's median round-trip time in microseconds; `null` if no beacon was answered.
+    /// The median round-trip time in microseconds; `null` if no ping was answered.
     pub rtt_us: Option<u64>,
-    /// Relay sessions verified.
-    pub relay_sessions: u64,
+    /// Echoes verified.
+    pub echoes: u64,
     /// Bytes of them.
-    pub relay_bytes: u64,
+    pub echo_bytes: u64,
     /// Their throughput in kbit/s; `null` if none was verified.
-    pub relay_kbit_s: Option<u64>,
+    pub echo_kbit_s: Option<u64>,
 }
 
 /// A payout request: what one account became due in one settlement. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.

@@ -4,8 +4,13 @@
 //! measured nothing of an epoch is absent from it: nobody has to commit to having seen nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::network::Network;
 use lucid_consensus::replica::Input;
+use lucid_score::report::{ReportError, check_report};
+use lucid_types::id::NodeId;
 use lucid_types::report::{Salt, ScoreReport};
 use lucid_types::time::Epoch;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +28,8 @@ pub struct RandomError(#[source] getrandom::Error);
 
 /// The reporter. [`Self::run`] it.
 pub struct Reporter {
+    network: Arc<Network>,
+    me: NodeId,
     /// The prober's reports.
     reports: mpsc::Receiver<ScoreReport>,
     /// Which epochs have no report yet.
@@ -35,11 +42,13 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter that has not reported anything yet.
     pub const fn new(
+        network: Arc<Network>,
+        me: NodeId,
         reports: mpsc::Receiver<ScoreReport>,
         head: watch::Receiver<Head>,
         driver: mpsc::Sender<Box<Input>>,
     ) -> Self {
-        Self { reports, head, driver, waiting: BTreeMap::new() }
+        Self { network, me, reports, head, driver, waiting: BTreeMap::new() }
     }
 
     /// Reports until `stop`.
@@ -48,10 +57,17 @@ impl Reporter {
     /// There is no randomness: a guessable salt would reveal the report.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), RandomError> {
         loop {
-            let unreported = self.head.borrow_and_update().unreported.clone();
+            let (unreported, state) = {
+                let head = self.head.borrow_and_update();
+                (head.unreported.clone(), Arc::clone(&head.state))
+            };
             for epoch in unreported {
-                if let Some(report) = self.waiting.remove(&epoch) {
-                    self.report(report).await?;
+                let Some(report) = self.waiting.remove(&epoch) else { continue };
+                match self.check(&state, &report) {
+                    Ok(()) => self.report(report).await?,
+                    Err(error) => {
+                        tracing::error!(epoch = epoch.get(), %error, "no block could carry the report of this epoch");
+                    }
                 }
             }
             tokio::select! {
@@ -67,6 +83,12 @@ impl Reporter {
         }
     }
 
+    /// Whether a block can carry the report. Measured by the assignment and checked by the prober, it always should.
+    fn check(&self, state: &State, report: &ScoreReport) -> Result<(), ReportError> {
+        let pending = state.pending.get(&report.epoch).ok_or(ReportError::NoReporter)?;
+        check_report(self.network.policy(), &pending.draw, &self.me, report)
+    }
+
     fn keep(&mut self, report: ScoreReport) {
         self.waiting.insert(report.epoch, report);
         while self.waiting.len() > MAX_WAITING {
@@ -77,7 +99,7 @@ impl Reporter {
     async fn report(&self, report: ScoreReport) -> Result<(), RandomError> {
         let mut salt: Salt = [0; 32];
         getrandom::fill(&mut salt).map_err(RandomError)?;
-        tracing::debug!(epoch = report.epoch.get(), workers = report.observations.len(), "reporting");
+        tracing::debug!(epoch = report.epoch.get(), workers = report.observations().len(), "reporting");
         // The driver has ended: so will this task.
         let _ended = self.driver.send(Box::new(Input::Report { report, salt })).await;
         Ok(())

@@ -87,10 +87,11 @@ pub(super) fn init(home: &Home, args: InitArgs, set: &[(String, String)]) -> any
     let node_id = key.node_id();
     let peer_id = lucid_p2p::peer_id_string(&node_id).ok_or_else(|| anyhow!("the new key has no peer id"))?;
     let addresses: Vec<String> = config.p2p.listen.iter().map(|listen| format!("{listen}/p2p/{peer_id}")).collect();
+    let validator = config.has(Role::Validator).then(|| key.validator(1, node_id));
     if args.json {
         return output::json(&json!({
             "home": home.root(), "node_id": node_id, "peer_id": peer_id, "addresses": addresses,
-            "gas_address": gas_address, "signer_address": signer_address,
+            "gas_address": gas_address, "signer_address": signer_address, "validator": validator,
         }));
     }
     let mut lines =
@@ -114,6 +115,14 @@ pub(super) fn init(home: &Home, args: InitArgs, set: &[(String, String)]) -> any
     }
     if signer_address.is_some() {
         keep.push_str("The signer's key signs for the pool's vault. Its address needs TRX only to pause the vault.\n");
+    }
+    if let Some(validator) = validator {
+        let entry = toml::to_string(&validator).context("the validator's entry cannot be written")?;
+        keep.push_str(
+            "\nIts entry in a genesis, with the power and the operator that are agreed on:\n\n[[validator]]\n",
+        );
+        keep.push_str(&entry);
+        keep.push('\n');
     }
     output::print(&(keep + &next))
 }

@@ -238,7 +238,7 @@ pub(super) fn scores(api: &Api, epoch: Option<Epoch>, as_json: bool) -> anyhow::
                     millionths(u64::from(s.score_ppm.get()).saturating_mul(100)),
                     s.credits.to_string(),
                     or_dash(s.rtt_us),
-                    or_dash(s.relay_kbit_s),
+                    or_dash(s.echo_kbit_s),
                     if s.unmeasured.is_empty() { "-".to_owned() } else { s.unmeasured.join(", ") },
                 ]
             })

@@ -99,11 +99,11 @@ fn mistakes_name_place_key_value_and_expectation() {
         ),
         (error("", &[], &[("roles", "")]), "command line: roles = []: give at least one"),
         (
-            error("", &[], &[("probe.relay_sessions", "-1")]),
-            "command line: probe.relay_sessions = \"-1\": a whole number",
+            error("", &[], &[("probe.echo_sessions", "-1")]),
+            "command line: probe.echo_sessions = \"-1\": a whole number",
         ),
-        (error("", &[], &[("probe.relay_sessions", "99")]), "command line: probe.relay_sessions = 99: 1 to 64"),
-        (error("", &[], &[("probe.relay", "1")]), "--set probe.relay: there is no such key"),
+        (error("", &[], &[("probe.echo_sessions", "99")]), "command line: probe.echo_sessions = 99: 1 to 64"),
+        (error("", &[], &[("probe.echo", "1")]), "--set probe.echo: there is no such key"),
         (
             error("[p2p]\nlisten = [\"127.0.0.1:7001\"]", &[], &[]),
             "HOME/config.toml:2: p2p.listen = \"127.0.0.1:7001\": a multiaddress",

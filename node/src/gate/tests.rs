@@ -17,7 +17,7 @@ use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::Signature;
 use lucid_types::sync::{Liveness, PolkaCertificate};
 use lucid_types::time::UnixMillis;
-use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator::{Proposers, Validator};
 use lucid_types::vote::{CompactProposal, Proposal, Vote, VoteKind, Wake};
 
 use super::*;
@@ -49,8 +49,7 @@ fn key(seed: u8) -> NodeKey {
 }
 
 fn validators() -> Vec<Validator> {
-    let node = |seed| key(seed).node_id();
-    (1..=4).map(|seed| Validator { node: node(seed), power: 1, operator: node(seed) }).collect()
+    (1..=4).map(key).map(|key| key.validator(1, key.node_id())).collect()
 }
 
 /// Validators 1 to 4 and a pool with a worker, epochs of two seconds.
@@ -61,20 +60,29 @@ fn genesis() -> Genesis {
     Genesis { validators: validators(), workers: base.workers[..1].to_vec(), pools: vec![pool], ..base.clone() }
 }
 
+fn network() -> Network {
+    Network::new(genesis()).unwrap()
+}
+
+/// The beacon is still the first.
+fn proposers_of(network: &Network, height: Height) -> Proposers<'_> {
+    network.validators(height).proposers(State::genesis(network).beacon, height)
+}
+
 fn pool() -> PoolId {
     genesis().pools_by_id()[0].0
 }
 
 fn fixture() -> Fixture {
-    let genesis = genesis();
     let now = UnixMillis::new(1_000_000 + TIP * 2_000 + 500);
-    let network = Arc::new(Network::new(genesis).unwrap());
+    let network = Arc::new(network());
     let id = *network.id();
     let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
     let mut state = State::genesis(&network);
-    let (epoch, closed_in, seed) = (Epoch::new(NEXT), Height::new(TIP), Hash::from_bytes([1; 32]));
+    let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(TIP));
     (state.height, state.closed) = (closed_in, epoch);
-    let pending = PendingEpoch { closed_in, seed, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
+    let draw = state.open.clone().unwrap();
+    let pending = PendingEpoch { closed_in, draw, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
     state.pending.insert(epoch, pending);
     let root = state.root();
     let state = Arc::new(state);
@@ -174,6 +182,7 @@ fn compact(recipe: &Recipe, round: u32) -> CompactProposal {
         time: UnixMillis::new(5),
         items: items_hash(&[]),
         payout_roots: vec![],
+        randao: key(recipe.signer).bls_key().sign_randao(&recipe.network, Height::new(recipe.height)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
@@ -188,9 +197,10 @@ fn propose(compact: CompactProposal) -> Vec<u8> {
 
 /// The first round in which it is the signer's turn.
 fn turn(recipe: &Recipe) -> u32 {
-    let set = ValidatorSet::new(validators()).unwrap();
     let signer = key(recipe.signer).node_id();
-    (0..4).find(|round| set.proposer(Height::new(recipe.height), *round).node == signer).unwrap_or(0)
+    let network = network();
+    let proposers = proposers_of(&network, Height::new(recipe.height));
+    (0..4).find(|round| proposers.of(*round).node == signer).unwrap_or(0)
 }
 
 fn certificate(recipe: &Recipe, signers: impl IntoIterator<Item = u8>) -> Certificate {
@@ -243,7 +253,9 @@ impl Kind {
             Attestation => encode(&*signer.sign_attestation(network, attestation(recipe))),
             Commitments => encode(&commitment(recipe)),
             Reveals => {
-                let reveal = Reveal { report: ScoreReport::empty(Epoch::new(recipe.height)), salt: [5; 32] };
+                let measured = Observation { pings_sent: 1, ..Observation::default() };
+                let reveal =
+                    Reveal { report: ScoreReport::new(Epoch::new(recipe.height), &[Some(measured)]), salt: [5; 32] };
                 encode(&*signer.sign_report(network, reveal))
             }
             Self::Proposal => propose(compact(recipe, turn(recipe))),
@@ -305,22 +317,8 @@ fn garbage_is_malformed_whatever_its_topic() {
 fn what_is_longer_than_its_kind_is_malformed() {
     let fixture = fixture();
     let recipe = Reveals.good(&fixture);
-    let observation = Observation {
-        worker: key(WORKER).node_id(),
-        beacons_sent: 0,
-        beacons_answered: 0,
-        rtt_us: 0,
-        relays_sent: 0,
-        relays_verified: 0,
-        relay_bytes: 0,
-        relay_kbit_s: 0,
-        chunks_proved: 0,
-        storage_bytes: 0,
-        attestation: None,
-        capacity: Capacity::default(),
-        allocation: Ppm::ZERO,
-    };
-    let report = ScoreReport { epoch: Epoch::new(NEXT), observations: vec![observation; 9_000] };
+    let many = vec![Some(Observation::default()); ScoreReport::MAX_WORKERS + 1];
+    let report = ScoreReport::new(Epoch::new(NEXT), &many);
     let long = encode(&*key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
     assert!(long.len() > Signed::<Reveal>::MAX_BYTES);
     fixture.expect(Reveals, &long, "reject malformed");
@@ -396,14 +394,14 @@ fn strangers_are_not_heard() {
 
 #[test]
 fn only_the_proposer_of_a_round_proposes_in_it() {
-    let set = ValidatorSet::new(validators()).unwrap();
-    let height = Height::new(NEXT);
+    let network = network();
+    let proposers = proposers_of(&network, Height::new(NEXT));
     for round in 0..8 {
         for seed in 1..=4 {
             let fixture = fixture();
             let recipe = Recipe { signer: seed, ..Kind::Proposal.good(&fixture) };
             let verdict = fixture.admit(Topic::Consensus, &propose(compact(&recipe, round)));
-            let is_turn = set.proposer(height, round).node == key(seed).node_id();
+            let is_turn = proposers.of(round).node == key(seed).node_id();
             assert_eq!(verdict, if is_turn { "accept" } else { "reject proposer" }, "round {round}, validator {seed}");
         }
     }

@@ -25,11 +25,11 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// A genesis of one validator, as text.
 fn genesis() -> String {
-    let node = "11".repeat(32);
+    let key = NodeKey::from_seed(&[1; 32]);
+    let (node, validator) = ("11".repeat(32), toml::to_string(&key.validator(1, key.node_id())).unwrap());
     format!(
         "name = \"t\"\ngenesis_time = 1000\n[tron]\nnetwork = \"local\"\ngenesis_block = \"{node}\"\nusdt = \
-         \"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t\"\n[policy]\n{}[[validator]]\nnode = \"{node}\"\npower = 1\noperator = \
-         \"{node}\"\n",
+         \"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t\"\n[policy]\n{}[[validator]]\n{validator}",
         policy()
     )
 }

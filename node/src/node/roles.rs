@@ -1,5 +1,6 @@
 //! What a node does in each of its roles: the tasks of a worker, a validator and a treasury signer, and their wiring.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::signer::{Signer, SignerAccount};
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::codec::encode;
-use lucid_types::genesis::GenesisWorker;
 use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -27,7 +28,10 @@ use crate::payout::cosign::{Cosigner, Treasury, pools_of_signer};
 use crate::payout::push::{Conditions, PushParts, PushTask};
 use crate::payout::reader::{Reader, ReaderParts};
 use crate::payout::watermark::StoredWatermark;
-use crate::probe::{Assignments, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle, ResponderParts};
+use crate::probe::schedule::Assigned;
+use crate::probe::{
+    Assignments, EchoGrant, EchoGrants, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle, ResponderParts,
+};
 use crate::sampler::{Attester, AttesterParts, Sampler};
 use crate::signer::client::RemoteSigner;
 use crate::signer::protocol::SignerStatus;
@@ -37,8 +41,10 @@ use crate::stage::Stage;
 const REPORTS: usize = 8;
 
 /// Roles must fit the genesis: a node that waits for ever to be asked helps nobody.
-pub(super) fn check(config: &Config, network: &Network, node: &NodeId) -> anyhow::Result<()> {
-    let is_validator = network.validators(Height::new(1)).get(node).is_some();
+pub(super) fn check(config: &Config, network: &Network, key: &NodeKey) -> anyhow::Result<()> {
+    let node = &key.node_id();
+    let listed = network.validators(Height::new(1)).get(node);
+    let is_validator = listed.is_some();
     let is_worker = network.worker(node).is_some();
     for (role, name, is_listed) in [(Role::Validator, "validator", is_validator), (Role::Worker, "worker", is_worker)] {
         if config.has(role) && !is_listed {
@@ -50,6 +56,15 @@ pub(super) fn check(config: &Config, network: &Network, node: &NodeId) -> anyhow
         if is_listed && !config.has(role) {
             tracing::warn!("the genesis lists this node as {name}, but `roles` does not: it will not act as one");
         }
+    }
+    // Its blocks would be invalid for all the others, at every turn.
+    let bls_key = key.bls_key().public();
+    if let Some(listed) = listed.filter(|listed| config.has(Role::Validator) && listed.bls_key != bls_key) {
+        return Err(anyhow!(
+            "the genesis lists validator {node} with the BLS key {}, and its key's is {bls_key}: the entry is not the one that \
+             `lucid init` printed for this home; without its own BLS key the validator cannot propose",
+            listed.bls_key
+        ));
     }
     Ok(())
 }
@@ -210,6 +225,7 @@ impl Assembly {
             genesis: Arc::clone(&genesis),
             clock: Arc::clone(&self.clock),
             is_validator: Arc::new(is_validator),
+            echo_grants: self.echo_grants(wires.head.clone()),
             limits: self.config.probe.clone(),
             served: Arc::clone(&wires.served),
         });
@@ -225,7 +241,7 @@ impl Assembly {
             sampler: Sampler::new(self.home.root())?,
             capacity: self.network.worker(&self.key.node_id()).map(|worker| worker.capacity),
             served: Arc::clone(&wires.served),
-            relay_slots: self.config.probe.relay_sessions,
+            echo_slots: self.config.probe.echo_sessions,
             next_sequence: move || next_sequence(&store, clock.now()),
             out,
         });
@@ -241,6 +257,22 @@ impl Assembly {
         Ok(Some(responder))
     }
 
+    /// What the draws in the state say of echoes to this worker.
+    fn echo_grants(&self, head: watch::Receiver<Head>) -> EchoGrants {
+        let me = self.key.node_id();
+        Arc::new(move |validator, epoch| {
+            let state = Arc::clone(&head.borrow().state);
+            let open = state.closed.next();
+            let draw = match epoch.cmp(&open) {
+                Ordering::Greater => return EchoGrant::Unknown,
+                Ordering::Equal => state.open.as_ref(),
+                Ordering::Less => state.pending.get(&epoch).map(|pending| &pending.draw),
+            };
+            let bytes = draw.and_then(|draw| draw.echo_of(validator, &me));
+            bytes.map_or(EchoGrant::Nothing, |bytes| EchoGrant::Bytes(bytes.value()))
+        })
+    }
+
     /// What a validator does: probes and reports.
     pub(super) fn validator(&self, work: &mut Stage, wires: &Wires) -> Arc<ProbeCounters> {
         if !self.config.has(Role::Validator) {
@@ -252,31 +284,30 @@ impl Assembly {
             genesis: Arc::new(self.network.genesis().clone()),
             clock: Arc::clone(&self.clock),
             assignments: self.assignments(wires.head.clone()),
-            attestations: Arc::clone(&wires.attestations),
             reports,
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let reporter = Reporter::new(received, wires.head.clone(), wires.driver.clone());
+        let (network, me) = (Arc::clone(&self.network), self.key.node_id());
+        let reporter = Reporter::new(network, me, received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         counters
     }
 
-    /// The workers whose committee this validator is in, once the block is here that closes the epoch before: it fixes the seed.
+    /// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.
     fn assignments(&self, head: watch::Receiver<Head>) -> Assignments {
-        let (network, me) = (Arc::clone(&self.network), self.key.node_id());
+        let me = self.key.node_id();
         Arc::new(move |epoch| {
-            let (network, mut head) = (Arc::clone(&network), head.clone());
+            let mut head = head.clone();
             Box::pin(async move {
                 let state = Arc::clone(&head.wait_for(|head| head.state.closed.next() >= epoch).await.ok()?.state);
-                if state.closed.next() > epoch || !state.open.is_measured {
-                    return None;
-                }
-                let (set, size) = (network.validators(state.height), network.policy().committee_size);
-                let is_mine = |worker: &GenesisWorker| {
-                    lucid_score::committee::draw(set, &state.open.seed, worker, size).contains(&me)
-                };
-                Some(network.workers().filter(|worker| is_mine(worker)).cloned().collect())
+                let draw = state.open.as_ref().filter(|_| state.closed.next() == epoch)?;
+                let assigned = draw.assignment(&me)?;
+                Some(
+                    assigned
+                        .map(|(worker, _)| Assigned { worker: worker.node, echo_bytes: worker.echo_bytes })
+                        .collect(),
+                )
             })
         })
     }

@@ -18,7 +18,6 @@ use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
-use lucid_types::validator::Validator;
 
 /// The first also validates; the others are nothing else.
 pub(crate) const SIGNERS: [u8; 3] = [1, 2, 3];
@@ -65,7 +64,7 @@ pub(crate) fn network() -> Arc<Network> {
             usdt: address(200),
         },
         policy: Policy::local(Duration::from_secs(2), 2, None),
-        validators: vec![Validator { node: node(SIGNERS[0]), power: 1, operator: node(SIGNERS[0]) }],
+        validators: vec![node_key(SIGNERS[0]).validator(1, node(SIGNERS[0]))],
         workers: WORKERS.map(worker).to_vec(),
         pools: vec![GenesisPool {
             name: "pool".to_owned(),

@@ -1,4 +1,4 @@
-//! The newest accepted attestation of every worker, epoch by epoch: what goes into the observations.
+//! Which attestations of workers are new. They are gossiped for people to see, and earn nothing.
 //!
 //! Checks what needs memory: known workers, increasing sequences, not too many. Whether a signature is right and an
 //! epoch is current is decided before.
@@ -7,27 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lucid_types::amount::Ppm;
-use lucid_types::attestation::{Capacity, ResourceAttestation};
-use lucid_types::codec::encode;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::attestation::ResourceAttestation;
+use lucid_types::id::NodeId;
 use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 
 /// Attestations come at most this often (protocol: "one per 10 s at most"), and at least one an epoch is taken.
 const INTERVAL: Duration = Duration::from_secs(10);
-
-/// What an observation needs of an attestation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attested {
-    /// Hash of the signed attestation.
-    pub hash: Hash,
-    /// What is offered.
-    pub capacity: Capacity,
-    /// How much of it is in use.
-    pub allocation: Ppm,
-}
 
 /// What became of an attestation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +31,7 @@ pub enum Recorded {
     TooMany,
 }
 
-/// The table. Shared by the gate, which fills it, and the prober, which reads it.
+/// The table.
 #[derive(Debug)]
 pub struct AttestationTable {
     per_epoch: u32,
@@ -52,18 +39,11 @@ pub struct AttestationTable {
     workers: Mutex<BTreeMap<NodeId, Option<Entry>>>,
 }
 
+/// A worker's newest attestation, and how many it has sent in that epoch.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     sequence: u64,
-    newest: OfEpoch,
-    /// The epoch is over when its report is made; by then the next epoch's attestation may be here.
-    before: Option<OfEpoch>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct OfEpoch {
     epoch: Epoch,
-    attested: Attested,
     taken: u32,
 }
 
@@ -93,10 +73,8 @@ impl AttestationTable {
             return Recorded::Implausible;
         }
         match entry {
-            Some(entry) if record.sequence <= entry.sequence || record.epoch < entry.newest.epoch => Recorded::Stale,
-            Some(entry) if record.epoch == entry.newest.epoch && entry.newest.taken >= self.per_epoch => {
-                Recorded::TooMany
-            }
+            Some(entry) if record.sequence <= entry.sequence || record.epoch < entry.epoch => Recorded::Stale,
+            Some(entry) if record.epoch == entry.epoch && entry.taken >= self.per_epoch => Recorded::TooMany,
             _ => Recorded::New,
         }
     }
@@ -108,31 +86,17 @@ impl AttestationTable {
         let Some(entry) = workers.get_mut(&attestation.signer) else { return Recorded::Unknown };
         let verdict = self.judge(entry.as_ref(), record);
         if verdict == Recorded::New {
-            let hash = Hash::derive("lucid attestation 1", &[&encode(&**attestation)]);
-            let attested = Attested { hash, capacity: record.capacity, allocation: record.allocation };
-            let old = entry.map(|entry| entry.newest);
-            let (taken, before) = match old {
-                Some(old) if old.epoch == record.epoch => {
-                    (old.taken.saturating_add(1), entry.and_then(|entry| entry.before))
-                }
-                other => (1, other),
-            };
-            let newest = OfEpoch { epoch: record.epoch, attested, taken };
-            *entry = Some(Entry { sequence: record.sequence, newest, before });
+            let taken = entry.filter(|entry| entry.epoch == record.epoch).map_or(0, |entry| entry.taken);
+            *entry = Some(Entry { sequence: record.sequence, epoch: record.epoch, taken: taken.saturating_add(1) });
         }
         verdict
-    }
-
-    /// A worker's newest attestation of an epoch, of the last two in which it sent any.
-    pub fn newest(&self, worker: &NodeId, epoch: Epoch) -> Option<Attested> {
-        let entry = (*self.workers().get(worker)?)?;
-        let found = [Some(entry.newest), entry.before].into_iter().flatten().find(|of| of.epoch == epoch);
-        found.map(|of| of.attested)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lucid_types::amount::Ppm;
+    use lucid_types::attestation::Capacity;
     use lucid_types::id::NetworkId;
     use lucid_types::key::NodeKey;
     use lucid_types::time::UnixMillis;
@@ -151,7 +115,7 @@ mod tests {
             network_rx_bytes_s: 0,
             network_tx_bytes_s: 0,
             sessions: 0,
-            capacity: Capacity { cores: u32::try_from(sequence).unwrap_or(0), ..Capacity::default() },
+            capacity: Capacity::default(),
             allocation: Ppm::new(7),
         };
         NodeKey::from_seed(&[key; 32]).sign_attestation(&NetworkId::from_bytes([1; 32]), record)
@@ -163,16 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn each_epoch_keeps_its_newest_also_when_the_next_has_begun() {
-        let (table, worker) = table();
-        let cores = |epoch| table.newest(&worker, Epoch::new(epoch)).map(|a| a.capacity.cores);
-        assert_eq!(cores(3), None);
-        for (epoch, sequence) in [(3, 10), (3, 11), (4, 12)] {
-            assert_eq!(table.record(&attestation(1, epoch, sequence)), Recorded::New);
+    fn every_epoch_has_its_own_number() {
+        let (table, _) = table();
+        let mut sequence = 0;
+        let mut record = |epoch| {
+            sequence += 1;
+            table.record(&attestation(1, epoch, sequence))
+        };
+        for epoch in 3..6 {
+            assert_eq!(
+                [record(epoch), record(epoch), record(epoch)],
+                [Recorded::New, Recorded::New, Recorded::TooMany]
+            );
         }
-        assert_eq!((cores(3), cores(4), cores(5)), (Some(11), Some(12), None));
-        assert_eq!(table.record(&attestation(1, 5, 13)), Recorded::New);
-        assert_eq!((cores(3), cores(4), cores(5)), (None, Some(12), Some(13)));
     }
 
     #[test]
@@ -188,19 +155,8 @@ mod tests {
         let flood = attestation(1, 3, 12);
         assert_eq!(table.check(&worker, &flood.record), Recorded::TooMany);
         assert_eq!(table.record(&flood), Recorded::TooMany);
-        assert_eq!(table.newest(&worker, Epoch::new(3)).map(|a| a.capacity.cores), Some(11));
         let mut wild = attestation(1, 4, 13).record.clone();
         wild.allocation = Ppm::new(1_000_001);
         assert_eq!(table.check(&worker, &wild), Recorded::Implausible);
-    }
-
-    #[test]
-    fn the_hash_names_the_signed_attestation() {
-        let (one, worker) = table();
-        let (other, _) = table();
-        one.record(&attestation(1, 3, 1));
-        other.record(&attestation(1, 3, 2));
-        let epoch = Epoch::new(3);
-        assert_ne!(one.newest(&worker, epoch).map(|a| a.hash), other.newest(&worker, epoch).map(|a| a.hash));
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How a beacon ended.
+/// How a ping ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BeaconOutcome {
+pub enum PingOutcome {
     /// Answered in time with a right signature.
     Answered,
     /// No answer in time.
@@ -15,15 +15,15 @@ pub enum BeaconOutcome {
     Unreachable,
     /// The worker refused to answer.
     Refused,
-    /// The answer is not one to this beacon by this worker.
+    /// The answer is not one to this ping by this worker.
     Wrong,
     /// It never left this node, through no fault of the worker: not counted for or against it.
     NotSent,
 }
 
-/// How a relay task ended.
+/// How an echo ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelayOutcome {
+pub enum EchoOutcome {
     /// The whole stream came back right and in time.
     Verified,
     /// Not all of it came back in time.
@@ -38,7 +38,7 @@ pub enum RelayOutcome {
     NotSent,
 }
 
-impl BeaconOutcome {
+impl PingOutcome {
     /// Every outcome.
     pub const ALL: [Self; 6] =
         [Self::Answered, Self::Late, Self::Unreachable, Self::Refused, Self::Wrong, Self::NotSent];
@@ -56,7 +56,7 @@ impl BeaconOutcome {
     }
 }
 
-impl RelayOutcome {
+impl EchoOutcome {
     /// Every outcome.
     pub const ALL: [Self; 6] =
         [Self::Verified, Self::Late, Self::Unreachable, Self::Broken, Self::Altered, Self::NotSent];
@@ -77,51 +77,51 @@ impl RelayOutcome {
 /// What a validator's probes came to since it started.
 #[derive(Debug, Default)]
 pub struct ProbeCounters {
-    beacons: [AtomicU64; 6],
-    relays: [AtomicU64; 6],
+    pings: [AtomicU64; 6],
+    echoes: [AtomicU64; 6],
 }
 
 /// [`ProbeCounters`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeCounts {
-    beacons: [u64; 6],
-    relays: [u64; 6],
+    pings: [u64; 6],
+    echoes: [u64; 6],
 }
 
 impl ProbeCounters {
-    pub(super) fn beacon(&self, outcome: BeaconOutcome) {
-        self.beacons[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn ping(&self, outcome: PingOutcome) {
+        self.pings[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn relay(&self, outcome: RelayOutcome) {
-        self.relays[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn echo(&self, outcome: EchoOutcome) {
+        self.echoes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The counts now.
     pub fn snapshot(&self) -> ProbeCounts {
         let read = |counts: &[AtomicU64; 6]| std::array::from_fn(|i| counts[i].load(Ordering::Relaxed));
-        ProbeCounts { beacons: read(&self.beacons), relays: read(&self.relays) }
+        ProbeCounts { pings: read(&self.pings), echoes: read(&self.echoes) }
     }
 }
 
 impl ProbeCounts {
-    /// Beacons that ended so.
-    pub const fn beacons(&self, outcome: BeaconOutcome) -> u64 {
-        self.beacons[outcome as usize]
+    /// Pings that ended so.
+    pub const fn pings(&self, outcome: PingOutcome) -> u64 {
+        self.pings[outcome as usize]
     }
 
-    /// Relay tasks that ended so.
-    pub const fn relays(&self, outcome: RelayOutcome) -> u64 {
-        self.relays[outcome as usize]
+    /// Echoes that ended so.
+    pub const fn echoes(&self, outcome: EchoOutcome) -> u64 {
+        self.echoes[outcome as usize]
     }
 }
 
 /// What a worker has served since it started.
 #[derive(Debug)]
 pub struct Served {
-    beacons: AtomicU64,
-    relays: AtomicU64,
-    relay_bytes: AtomicU64,
+    pings: AtomicU64,
+    echoes: AtomicU64,
+    echo_bytes: AtomicU64,
     refused: AtomicU64,
     busy: Mutex<Busy>,
 }
@@ -129,24 +129,24 @@ pub struct Served {
 /// [`Served`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServedCounts {
-    /// Beacons answered.
-    pub beacons: u64,
-    /// Relay sessions served to the end.
-    pub relays: u64,
-    /// Bytes that relay sessions brought, counted once.
-    pub relay_bytes: u64,
-    /// Beacons and relay sessions refused.
+    /// Pings answered.
+    pub pings: u64,
+    /// Echoes served to the end.
+    pub echoes: u64,
+    /// Bytes that echoes brought, counted once.
+    pub echo_bytes: u64,
+    /// Pings and echoes refused.
     pub refused: u64,
 }
 
 impl ServedCounts {
-    /// Probe sessions served: beacons and relay sessions.
+    /// Probe sessions served: pings and echoes.
     pub const fn sessions(&self) -> u64 {
-        self.beacons.saturating_add(self.relays)
+        self.pings.saturating_add(self.echoes)
     }
 }
 
-/// The sum of all relay sessions' durations, running ones included.
+/// The sum of all echoes' durations, running ones included.
 #[derive(Debug)]
 struct Busy {
     active: u32,
@@ -166,9 +166,9 @@ impl Default for Served {
     fn default() -> Self {
         let busy = Busy { active: 0, since: Instant::now(), total: Duration::ZERO };
         Self {
-            beacons: AtomicU64::new(0),
-            relays: AtomicU64::new(0),
-            relay_bytes: AtomicU64::new(0),
+            pings: AtomicU64::new(0),
+            echoes: AtomicU64::new(0),
+            echo_bytes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             busy: Mutex::new(busy),
         }
@@ -176,33 +176,33 @@ impl Default for Served {
 }
 
 impl Served {
-    pub(super) fn beacon(&self) {
-        self.beacons.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn ping(&self) {
+        self.pings.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn relay_begins(&self) {
+    pub(super) fn echo_begins(&self) {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.advance(Instant::now());
         busy.active = busy.active.saturating_add(1);
     }
 
     /// `bytes` of a session that was served to the end; `None` for one that was not.
-    pub(super) fn relay_ends(&self, bytes: Option<u64>) {
+    pub(super) fn echo_ends(&self, bytes: Option<u64>) {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.advance(Instant::now());
         busy.active = busy.active.saturating_sub(1);
         drop(busy);
         if let Some(bytes) = bytes {
-            self.relays.fetch_add(1, Ordering::Relaxed);
-            self.relay_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.echoes.fetch_add(1, Ordering::Relaxed);
+            self.echo_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    /// The sum of all relay sessions' durations until now; two readings tell how busy the time between was.
+    /// The sum of all echoes' durations until now; two readings tell how busy the time between was.
     pub fn busy_time(&self) -> Duration {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.advance(Instant::now());
@@ -213,9 +213,9 @@ impl Served {
     pub fn snapshot(&self) -> ServedCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         ServedCounts {
-            beacons: read(&self.beacons),
-            relays: read(&self.relays),
-            relay_bytes: read(&self.relay_bytes),
+            pings: read(&self.pings),
+            echoes: read(&self.echoes),
+            echo_bytes: read(&self.echo_bytes),
             refused: read(&self.refused),
         }
     }
@@ -227,14 +227,14 @@ mod tests {
 
     #[test]
     fn outcomes_are_their_places() {
-        assert!(BeaconOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
-        assert!(RelayOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
+        assert!(PingOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
+        assert!(EchoOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
         let counters = ProbeCounters::default();
-        counters.beacon(BeaconOutcome::Wrong);
-        counters.relay(RelayOutcome::Altered);
+        counters.ping(PingOutcome::Wrong);
+        counters.echo(EchoOutcome::Altered);
         let counts = counters.snapshot();
-        assert_eq!(BeaconOutcome::ALL.map(|outcome| counts.beacons(outcome)), [0, 0, 0, 0, 1, 0]);
-        assert_eq!(RelayOutcome::ALL.map(|outcome| counts.relays(outcome)), [0, 0, 0, 0, 1, 0]);
+        assert_eq!(PingOutcome::ALL.map(|outcome| counts.pings(outcome)), [0, 0, 0, 0, 1, 0]);
+        assert_eq!(EchoOutcome::ALL.map(|outcome| counts.echoes(outcome)), [0, 0, 0, 0, 1, 0]);
     }
 
     #[test]

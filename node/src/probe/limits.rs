@@ -2,22 +2,49 @@
 
 use std::time::Duration;
 
+use lucid_score::report::PING_TIMEOUT_US;
 use lucid_types::policy::Policy;
 
-/// A beacon is answered within this, or it counts as unanswered.
-pub(super) const BEACON_TIMEOUT: Duration = Duration::from_secs(2);
+/// A ping is answered within this, or it counts as unanswered.
+pub(super) const PING_TIMEOUT: Duration = Duration::from_micros(PING_TIMEOUT_US);
 
-/// Longest time for a relay task, however long the epoch.
-const RELAY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for a connection to a worker that is to be given an echo, however long the epoch.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From opening a relay stream to the last byte that comes back: a third of the epoch, at most 30 s.
-pub(super) fn relay_timeout(policy: &Policy) -> Duration {
-    RELAY_TIMEOUT.min(policy.epoch() / 3)
+/// What an echo of no bytes may take: round trips, and the start of a connection that has been idle.
+const ECHO_LATENCY: Duration = Duration::from_secs(2);
+
+/// What an echo's bytes come at, beyond [`ECHO_LATENCY`]: 32 Mbit/s. With both, the least throughput that counts is 1 Mbit/s for an echo of
+/// 256 KiB and 22 Mbit/s for one of 16 MiB, which is given only to a worker whose last agreed throughput was above 500 Mbit/s.
+const MIN_ECHO_BYTES_PER_S: u64 = 4_000_000;
+
+/// How many of the largest echoes a validator's echoes in flight may be together.
+const LARGEST_IN_FLIGHT: u64 = 4;
+
+/// For the connection to a worker, before its echo takes a slot: a sixth of the epoch, at most 5 s.
+pub(super) fn connect_timeout(policy: &Policy) -> Duration {
+    CONNECT_TIMEOUT.min(policy.epoch() / 6)
 }
 
-/// No beacon is sent in the last part of an epoch, so that each has time for its answer.
-pub(super) fn beacon_tail(policy: &Policy) -> Duration {
-    BEACON_TIMEOUT.min(policy.epoch() / 8)
+/// From opening an echo stream to the last byte that comes back: 2 s and what the bytes take at 32 Mbit/s, at most a third of the epoch.
+pub(super) fn echo_timeout(policy: &Policy, bytes: u64) -> Duration {
+    let transfer = Duration::from_millis(bytes.saturating_mul(1_000) / MIN_ECHO_BYTES_PER_S);
+    ECHO_LATENCY.saturating_add(transfer).min(policy.epoch() / 3)
+}
+
+/// Bytes of a validator's echoes in flight at a time: enough for several of the largest.
+pub(super) const fn echo_bytes_in_flight(policy: &Policy) -> u64 {
+    policy.echo_max_bytes.saturating_mul(LARGEST_IN_FLIGHT)
+}
+
+/// No ping is sent in the last part of an epoch, so that each has time for its answer.
+pub(super) fn ping_tail(policy: &Policy) -> Duration {
+    PING_TIMEOUT.min(policy.epoch() / 8)
+}
+
+/// No echo is begun in the last part of an epoch, so that each has time to come back.
+pub(super) fn echo_tail(policy: &Policy) -> Duration {
+    echo_timeout(policy, policy.echo_max_bytes)
 }
 
 /// How far a worker's clock may be from the validator's: half an epoch.

@@ -8,32 +8,34 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lucid_p2p::{Mesh, StreamError};
-use lucid_score::aggregate::check_observation;
-use lucid_types::genesis::{Genesis, GenesisWorker};
-use lucid_types::id::{Hash, NetworkId, NodeId};
-use lucid_types::report::{ProbeRequest, ScoreReport};
+use lucid_score::report::check_observation;
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::report::{Observation, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::attestations::AttestationTable;
-use super::beacon;
-use super::counts::{BeaconOutcome, ProbeCounters, RelayOutcome};
+use super::counts::{EchoOutcome, PingOutcome, ProbeCounters};
 use super::draws::Draws;
-use super::limits::{BEACON_TIMEOUT, relay_timeout};
-use super::relay::{self, RelayFault};
-use super::schedule::{self, Bounds, Plan, Task};
+use super::echo::{self, EchoFault};
+use super::limits::{PING_TIMEOUT, connect_timeout, echo_bytes_in_flight, echo_timeout};
+use super::ping;
+use super::schedule::{self, Assigned, Bounds, EchoTask, Plan, Task};
 use super::tally::Tally;
 use crate::clock::{Clock, sleep_until};
 
-/// Beacons in flight at a time; further ones wait.
-const BEACONS_IN_FLIGHT: usize = 64;
-/// Relay tasks in flight at a time; further ones wait, and are left out when they could not end in time.
-const RELAYS_IN_FLIGHT: usize = 2;
+/// Pings in flight at a time; further ones wait.
+const PINGS_IN_FLIGHT: usize = 64;
+/// Workers that are connected to at a time, each for an echo that is due; further ones wait.
+const CONNECTING: usize = 64;
+/// Echoes in flight at a time, within the bound on their bytes; further ones wait, and are left out when they could not end in time. So
+/// many that the slow ones among them delay nobody.
+const ECHOES_IN_FLIGHT: usize = 32;
 
-/// The workers that this validator measures in an epoch, as soon as that is known; `None` if the epoch is not measured.
-pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Vec<GenesisWorker>>> + Send + Sync>;
+/// The workers that this validator measures in an epoch, by id, as soon as that is known; `None` if the epoch is not measured.
+pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Vec<Assigned>>> + Send + Sync>;
 
 /// What a prober needs.
 pub struct ProberParts {
@@ -45,8 +47,6 @@ pub struct ProberParts {
     pub clock: Arc<dyn Clock>,
     /// Whom to measure.
     pub assignments: Assignments,
-    /// What the workers attested.
-    pub attestations: Arc<AttestationTable>,
     /// Takes one report for each epoch, moments after its end, also an empty one. When it is full, the report is
     /// dropped with a warning: whoever reads it is then epochs behind, and probing does not wait.
     pub reports: mpsc::Sender<ScoreReport>,
@@ -56,7 +56,6 @@ pub struct ProberParts {
 pub struct Prober {
     parts: ProberParts,
     network: NetworkId,
-    relay_seed: Hash,
     counters: Arc<ProbeCounters>,
 }
 
@@ -66,22 +65,25 @@ type Ended<T> = (NodeId, T, Duration);
 /// One epoch's work.
 struct Measuring {
     bounds: Bounds,
-    beacons: VecDeque<Task>,
-    relays: VecDeque<Task>,
-    last_relay: UnixMillis,
+    pings: VecDeque<Task>,
+    echoes: VecDeque<EchoTask>,
+    /// Echoes whose workers are connected, in the order in which they came to be.
+    connected: VecDeque<EchoTask>,
+    echo_bytes_in_flight: u64,
+    last_ping: UnixMillis,
+    last_echo: UnixMillis,
     draws: Draws,
     tally: Tally,
-    beacons_in_flight: JoinSet<Ended<BeaconOutcome>>,
-    relays_in_flight: JoinSet<Ended<RelayOutcome>>,
+    pings_in_flight: JoinSet<Ended<PingOutcome>>,
+    connecting: JoinSet<(EchoTask, Result<(), EchoOutcome>)>,
+    echoes_in_flight: JoinSet<(EchoTask, EchoOutcome, Duration)>,
 }
 
 impl Prober {
     /// A prober that has not sent anything yet.
     pub fn new(parts: ProberParts) -> Self {
         let network = parts.genesis.network_id();
-        // The same on all validators and for the network's life.
-        let relay_seed = Hash::from_bytes(*network.as_bytes());
-        Self { parts, network, relay_seed, counters: Arc::default() }
+        Self { parts, network, counters: Arc::default() }
     }
 
     /// What the probes come to, for metrics.
@@ -89,11 +91,10 @@ impl Prober {
         Arc::clone(&self.counters)
     }
 
-    /// Probes until `stop`. The epoch in which it starts is measured from then on; the one in which it is stopped is
-    /// not reported.
+    /// Probes until `stop`. The epoch in which it starts is measured from then on if half of it is left; the one in which it is
+    /// stopped is not reported.
     pub async fn run(self, stop: CancellationToken) {
         let genesis = Arc::clone(&self.parts.genesis);
-        let first = genesis.epoch_at(self.parts.clock.now());
         let mut last = Epoch::ZERO;
         while !stop.is_cancelled() {
             // The epoch just reported is not measured again if the clock steps back a little.
@@ -113,12 +114,12 @@ impl Prober {
                 assigned = (self.parts.assignments)(epoch) => assigned,
                 () = sleep_until(&*self.parts.clock, bounds.end) => None,
             };
-            let Some(workers) = assigned else {
+            let Some(assigned) = assigned else {
                 last = epoch;
                 continue;
             };
-            // Whoever was there at its start measures from when it could. Less than half an epoch is not enough to judge by.
-            let start = if epoch > first { self.parts.clock.now().max(bounds.start) } else { bounds.start };
+            // It measures from when it can. Less than half an epoch is not enough to judge by.
+            let start = self.parts.clock.now().max(bounds.start);
             if start > bounds.start.after(genesis.policy.epoch() / 2) {
                 last = epoch;
                 continue;
@@ -126,7 +127,7 @@ impl Prober {
             let bounds = Bounds { start, ..bounds };
             let report = tokio::select! {
                 () = stop.cancelled() => return,
-                report = self.measure(bounds, workers) => report,
+                report = self.measure(bounds, &assigned) => report,
             };
             let Some(report) = report else { continue };
             self.hand_out(report);
@@ -134,17 +135,8 @@ impl Prober {
         }
     }
 
-    fn hand_out(&self, mut report: ScoreReport) {
-        let policy = &self.parts.genesis.policy;
-        report.observations.retain(|observation| match check_observation(policy, observation) {
-            Ok(()) => true,
-            Err(error) => {
-                // Committing it would make the whole report worthless.
-                tracing::error!(%error, ?observation, "an observation breaks the rules and is left out");
-                false
-            }
-        });
-        let (epoch, workers) = (report.epoch.get(), report.observations.len());
+    fn hand_out(&self, report: ScoreReport) {
+        let (epoch, workers) = (report.epoch.get(), report.observations().len());
         match self.parts.reports.try_send(report) {
             Ok(()) => tracing::debug!(epoch, workers, "measured"),
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -155,21 +147,26 @@ impl Prober {
     }
 
     /// What was measured until the epoch's end; nothing if the clock was set back to before its start.
-    async fn measure(&self, bounds: Bounds, workers: Vec<GenesisWorker>) -> Option<ScoreReport> {
+    async fn measure(&self, bounds: Bounds, assigned: &[Assigned]) -> Option<ScoreReport> {
         let clock = &*self.parts.clock;
-        let mut epoch = self.plan(bounds, &workers);
+        let mut epoch = self.plan(bounds, assigned);
         while bounds.contain(clock.now()) {
             self.send_due(&mut epoch);
             let wake = epoch.next_due().unwrap_or(bounds.end).min(bounds.end);
             tokio::select! {
                 biased;
-                Some(ended) = epoch.beacons_in_flight.join_next() => match ended {
-                    Ok(ended) => self.beacon_ended(&mut epoch.tally, ended),
-                    Err(error) => tracing::error!(%error, "a beacon's task failed"),
+                Some(ended) = epoch.pings_in_flight.join_next() => match ended {
+                    Ok(ended) => self.ping_ended(&mut epoch.tally, ended),
+                    Err(error) => tracing::error!(%error, "a ping's task failed"),
                 },
-                Some(ended) = epoch.relays_in_flight.join_next() => match ended {
-                    Ok(ended) => self.relay_ended(&mut epoch.tally, ended),
-                    Err(error) => tracing::error!(%error, "a relay's task failed"),
+                Some(ended) = epoch.connecting.join_next() => match ended {
+                    Ok((echo, Ok(()))) => epoch.connected.push_back(echo),
+                    Ok((echo, Err(outcome))) => self.not_connected(&mut epoch.tally, &echo, outcome),
+                    Err(error) => tracing::error!(%error, "the task of connecting for an echo failed"),
+                },
+                Some(ended) = epoch.echoes_in_flight.join_next() => match ended {
+                    Ok(ended) => self.echo_ended(&mut epoch, ended),
+                    Err(error) => tracing::error!(%error, "an echo's task failed"),
                 },
                 () = sleep_until(clock, wake) => {}
             }
@@ -177,24 +174,34 @@ impl Prober {
         if clock.now() < bounds.start {
             return None;
         }
-        while let Some(Ok(ended)) = epoch.beacons_in_flight.try_join_next() {
-            self.beacon_ended(&mut epoch.tally, ended);
+        while let Some(Ok(ended)) = epoch.pings_in_flight.try_join_next() {
+            self.ping_ended(&mut epoch.tally, ended);
         }
-        while let Some(Ok(ended)) = epoch.relays_in_flight.try_join_next() {
-            self.relay_ended(&mut epoch.tally, ended);
+        while let Some(Ok(ended)) = epoch.echoes_in_flight.try_join_next() {
+            self.echo_ended(&mut epoch, ended);
         }
-        let attestations = &self.parts.attestations;
-        Some(epoch.tally.into_report(|worker, epoch| attestations.newest(worker, epoch)))
+        let measured = assigned.iter().zip(epoch.tally.into_observations());
+        let observations: Vec<_> =
+            measured.map(|(assigned, (_, observation))| self.checked(assigned, observation?)).collect();
+        Some(ScoreReport::new(bounds.epoch, &observations))
     }
 
-    fn plan(&self, bounds: Bounds, workers: &[GenesisWorker]) -> Measuring {
-        let workers: Vec<NodeId> = workers.iter().map(|worker| worker.node).collect();
+    /// The observation, if it may stand in a report: another would make all of the report worthless.
+    fn checked(&self, assigned: &Assigned, observation: Observation) -> Option<Observation> {
+        let checked = check_observation(&self.parts.genesis.policy, assigned.echo_bytes, &observation);
+        if let Err(error) = checked {
+            tracing::error!(%error, worker = %assigned.worker, ?observation, "an observation breaks the rules and is left out");
+        }
+        checked.is_ok().then_some(observation)
+    }
+
+    fn plan(&self, bounds: Bounds, assigned: &[Assigned]) -> Measuring {
         let mut seed = [0; 32];
         let plan = match getrandom::fill(&mut seed) {
             Ok(()) => {
                 let mut draws = Draws::from_seed(&seed);
                 let (policy, now) = (&self.parts.genesis.policy, self.parts.clock.now());
-                let plan = schedule::plan(policy, bounds, now, &workers, &self.relay_seed, &mut draws);
+                let plan = schedule::plan(policy, bounds, now, assigned, &mut draws);
                 // What is drawn later must not repeat what fixed the times.
                 seed = draws.bytes();
                 plan
@@ -206,125 +213,171 @@ impl Prober {
         };
         Measuring {
             bounds,
-            beacons: plan.beacons.into(),
-            relays: plan.relays.into(),
-            last_relay: plan.last_relay,
+            pings: plan.pings.into(),
+            echoes: plan.echoes.into(),
+            connected: VecDeque::new(),
+            echo_bytes_in_flight: 0,
+            last_ping: plan.last_ping,
+            last_echo: plan.last_echo,
             draws: Draws::from_seed(&seed),
-            tally: Tally::new(bounds.epoch, workers),
-            beacons_in_flight: JoinSet::new(),
-            relays_in_flight: JoinSet::new(),
+            tally: Tally::new(assigned.iter().map(|assigned| assigned.worker)),
+            pings_in_flight: JoinSet::new(),
+            connecting: JoinSet::new(),
+            echoes_in_flight: JoinSet::new(),
         }
     }
 
     fn send_due(&self, epoch: &mut Measuring) {
         let now = self.parts.clock.now();
-        // Alone in the dark a validator learns nothing about workers: it abstains.
+        // A validator without peers, or one whose slots were full for too long, has learnt nothing about workers: it abstains.
         let connected = self.parts.mesh.peer_count() > 0;
-        while let Some(task) = epoch.due_beacon(now) {
-            if connected {
-                self.send_beacon(epoch, task.worker, now);
+        while let Some(task) = epoch.due_ping(now) {
+            if connected && now <= epoch.last_ping {
+                self.send_ping(epoch, task.worker, now);
             } else {
-                self.counters.beacon(BeaconOutcome::NotSent);
+                self.counters.ping(PingOutcome::NotSent);
             }
         }
-        while let Some(task) = epoch.due_relay(now) {
-            if connected && now <= epoch.last_relay {
-                self.send_relay(epoch, task.worker);
+        while let Some(echo) = epoch.due_echo(now) {
+            if connected && now <= epoch.last_echo {
+                self.connect(epoch, echo);
             } else {
-                self.counters.relay(RelayOutcome::NotSent);
+                self.counters.echo(EchoOutcome::NotSent);
+            }
+        }
+        while let Some(echo) = epoch.connected_echo(echo_bytes_in_flight(&self.parts.genesis.policy)) {
+            if now <= epoch.last_echo {
+                self.send_echo(epoch, echo);
+            } else {
+                self.counters.echo(EchoOutcome::NotSent);
             }
         }
     }
 
-    fn send_beacon(&self, epoch: &mut Measuring, worker: NodeId, now: UnixMillis) {
+    fn send_ping(&self, epoch: &mut Measuring, worker: NodeId, now: UnixMillis) {
         let request = ProbeRequest { epoch: epoch.bounds.epoch, nonce: epoch.draws.bytes() };
-        let timeout = BEACON_TIMEOUT.min(now.until(epoch.bounds.end));
+        let timeout = PING_TIMEOUT.min(now.until(epoch.bounds.end));
         let (mesh, network) = (self.parts.mesh.clone(), self.network);
-        epoch.tally.beacon_sent(&worker);
-        epoch.beacons_in_flight.spawn(async move {
-            let (outcome, rtt) = beacon::send(mesh, network, worker, request, timeout).await;
+        epoch.tally.ping_sent(&worker);
+        epoch.pings_in_flight.spawn(async move {
+            let (outcome, rtt) = ping::send(mesh, network, worker, request, timeout).await;
             (worker, outcome, rtt)
         });
     }
 
-    fn send_relay(&self, epoch: &mut Measuring, worker: NodeId) {
-        let policy = &self.parts.genesis.policy;
-        let (mesh, key, bytes) = (self.parts.mesh.clone(), epoch.draws.bytes(), policy.relay_bytes);
-        let timeout = relay_timeout(policy);
-        epoch.tally.relay_sent(&worker);
-        epoch.relays_in_flight.spawn(async move {
-            let task = Box::pin(relay_task(mesh, worker, key, bytes));
-            let (outcome, time) =
-                tokio::time::timeout(timeout, task).await.unwrap_or((RelayOutcome::Late, Duration::ZERO));
-            (worker, outcome, time)
+    /// Connects to the worker of an echo. That takes no slot: those that are not there keep nobody waiting who is.
+    fn connect(&self, epoch: &mut Measuring, echo: EchoTask) {
+        let (mesh, timeout) = (self.parts.mesh.clone(), connect_timeout(&self.parts.genesis.policy));
+        epoch.connecting.spawn(async move {
+            let connected = match tokio::time::timeout(timeout, mesh.connect(echo.task.worker)).await {
+                Ok(connected) => connected.map_err(|error| no_stream(&echo.task.worker, &error)),
+                Err(_) => Err(EchoOutcome::Unreachable),
+            };
+            (echo, connected)
         });
     }
 
-    fn beacon_ended(&self, tally: &mut Tally, (worker, outcome, rtt): Ended<BeaconOutcome>) {
-        self.counters.beacon(outcome);
-        match outcome {
-            BeaconOutcome::Answered => tally.beacon_answered(&worker, rtt),
-            BeaconOutcome::NotSent => tally.beacon_withdrawn(&worker),
-            BeaconOutcome::Late | BeaconOutcome::Unreachable | BeaconOutcome::Refused | BeaconOutcome::Wrong => {}
+    fn not_connected(&self, tally: &mut Tally, echo: &EchoTask, outcome: EchoOutcome) {
+        self.counters.echo(outcome);
+        if outcome != EchoOutcome::NotSent {
+            tally.echo_sent(&echo.task.worker);
         }
     }
 
-    fn relay_ended(&self, tally: &mut Tally, (worker, outcome, time): Ended<RelayOutcome>) {
-        self.counters.relay(outcome);
+    fn send_echo(&self, epoch: &mut Measuring, echo: EchoTask) {
+        let (mesh, key, worker) = (self.parts.mesh.clone(), epoch.draws.bytes(), echo.task.worker);
+        let timeout = echo_timeout(&self.parts.genesis.policy, echo.bytes);
+        epoch.tally.echo_sent(&worker);
+        epoch.echo_bytes_in_flight += echo.bytes;
+        epoch.echoes_in_flight.spawn(async move {
+            let task = Box::pin(measure_echo(mesh, worker, key, echo.bytes));
+            let (outcome, time) =
+                tokio::time::timeout(timeout, task).await.unwrap_or((EchoOutcome::Late, Duration::ZERO));
+            (echo, outcome, time)
+        });
+    }
+
+    fn ping_ended(&self, tally: &mut Tally, (worker, outcome, rtt): Ended<PingOutcome>) {
+        self.counters.ping(outcome);
         match outcome {
-            RelayOutcome::Verified => tally.relay_verified(&worker, self.parts.genesis.policy.relay_bytes, time),
-            RelayOutcome::NotSent => tally.relay_withdrawn(&worker),
-            RelayOutcome::Late | RelayOutcome::Unreachable | RelayOutcome::Broken | RelayOutcome::Altered => {}
+            PingOutcome::Answered => tally.ping_answered(&worker, rtt),
+            PingOutcome::NotSent => tally.ping_withdrawn(&worker),
+            PingOutcome::Late | PingOutcome::Unreachable | PingOutcome::Refused | PingOutcome::Wrong => {}
+        }
+    }
+
+    fn echo_ended(&self, epoch: &mut Measuring, (echo, outcome, time): (EchoTask, EchoOutcome, Duration)) {
+        epoch.echo_bytes_in_flight = epoch.echo_bytes_in_flight.saturating_sub(echo.bytes);
+        self.counters.echo(outcome);
+        match outcome {
+            EchoOutcome::Verified => epoch.tally.echo_verified(&echo.task.worker, echo.bytes, time),
+            EchoOutcome::NotSent => epoch.tally.echo_withdrawn(&echo.task.worker),
+            EchoOutcome::Late | EchoOutcome::Unreachable | EchoOutcome::Broken | EchoOutcome::Altered => {}
         }
     }
 }
 
 impl Measuring {
-    fn beacon_slot(&self) -> bool {
-        self.beacons_in_flight.len() < BEACONS_IN_FLIGHT
+    fn ping_slot(&self) -> bool {
+        self.pings_in_flight.len() < PINGS_IN_FLIGHT
     }
 
-    fn relay_slot(&self) -> bool {
-        self.relays_in_flight.len() < RELAYS_IN_FLIGHT
+    /// Echoes that wait for a slot keep others from being connected to: what is connected too early may not stay so.
+    fn may_connect(&self) -> bool {
+        self.connecting.len().saturating_add(self.connected.len()) < CONNECTING
     }
 
-    fn due_beacon(&mut self, now: UnixMillis) -> Option<Task> {
-        let free = self.beacon_slot();
-        self.beacons.pop_front_if(|task| free && task.at <= now)
+    fn due_ping(&mut self, now: UnixMillis) -> Option<Task> {
+        let free = self.ping_slot();
+        self.pings.pop_front_if(|task| free && task.at <= now)
     }
 
-    fn due_relay(&mut self, now: UnixMillis) -> Option<Task> {
-        let free = self.relay_slot();
-        self.relays.pop_front_if(|task| free && task.at <= now)
+    fn due_echo(&mut self, now: UnixMillis) -> Option<EchoTask> {
+        let free = self.may_connect();
+        self.echoes.pop_front_if(|echo| free && echo.task.at <= now)
+    }
+
+    /// The next echo whose worker is connected, if it has a slot and fits into the bytes in flight.
+    fn connected_echo(&mut self, most_bytes: u64) -> Option<EchoTask> {
+        let free = self.echoes_in_flight.len() < ECHOES_IN_FLIGHT;
+        let in_flight = self.echo_bytes_in_flight;
+        self.connected.pop_front_if(|echo| free && in_flight.saturating_add(echo.bytes) <= most_bytes)
     }
 
     /// When the next probe is due for which there is a slot; a slot that becomes free wakes the loop by itself.
     fn next_due(&self) -> Option<UnixMillis> {
-        let beacon = self.beacons.front().filter(|_| self.beacon_slot()).map(|task| task.at);
-        let relay = self.relays.front().filter(|_| self.relay_slot()).map(|task| task.at);
-        [beacon, relay].into_iter().flatten().min()
+        let ping = self.pings.front().filter(|_| self.ping_slot()).map(|task| task.at);
+        let echo = self.echoes.front().filter(|_| self.may_connect()).map(|echo| echo.task.at);
+        [ping, echo].into_iter().flatten().min()
     }
 }
 
 /// Opens a stream and measures it. The duration is meaningful when it was verified.
-async fn relay_task(mesh: Mesh, worker: NodeId, key: [u8; 32], bytes: u64) -> (RelayOutcome, Duration) {
-    let stream = match mesh.open_relay(worker).await {
+async fn measure_echo(mesh: Mesh, worker: NodeId, key: [u8; 32], bytes: u64) -> (EchoOutcome, Duration) {
+    let stream = match mesh.open_echo(worker).await {
         Ok(stream) => stream,
-        Err(StreamError::TooManyPending | StreamError::Stopped) => return (RelayOutcome::NotSent, Duration::ZERO),
-        Err(error) => {
-            tracing::debug!(worker = %worker.short(), %error, "no relay stream");
-            return (RelayOutcome::Unreachable, Duration::ZERO);
-        }
+        Err(error) => return (no_stream(&worker, &error), Duration::ZERO),
     };
-    match relay::measure(stream, &key, bytes).await {
-        Ok(time) => (RelayOutcome::Verified, time),
+    match echo::measure(stream, &key, bytes).await {
+        Ok(time) => (EchoOutcome::Verified, time),
         Err(error) => {
-            tracing::debug!(worker = %worker.short(), %error, "a relay task failed");
+            tracing::debug!(worker = %worker.short(), %error, "an echo failed");
             let outcome = match error {
-                RelayFault::Altered(_) | RelayFault::TooMuch => RelayOutcome::Altered,
-                RelayFault::Broken(_) | RelayFault::Truncated(_) => RelayOutcome::Broken,
+                EchoFault::Altered(_) | EchoFault::TooMuch => EchoOutcome::Altered,
+                EchoFault::Broken(_) | EchoFault::Truncated(_) => EchoOutcome::Broken,
             };
             (outcome, Duration::ZERO)
+        }
+    }
+}
+
+/// What it comes to that there is no stream to the worker.
+fn no_stream(worker: &NodeId, error: &StreamError) -> EchoOutcome {
+    tracing::debug!(worker = %worker.short(), %error, "no echo stream");
+    match error {
+        StreamError::TooManyPending | StreamError::Denied(_) | StreamError::Stopped => EchoOutcome::NotSent,
+        StreamError::NotAPeer | StreamError::Unreachable(_) | StreamError::Unsupported | StreamError::Failed(_) => {
+            EchoOutcome::Unreachable
         }
     }
 }

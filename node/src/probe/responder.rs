@@ -1,13 +1,16 @@
-//! The worker's side: signs answers to beacons and returns relay streams, for validators only and within limits.
+//! The worker's side: signs answers to pings and returns echo streams, for validators only and within limits.
+//!
+//! Echoes are for validators that hold a seat for this worker in an epoch in which the draw gives it an echo, of the bytes that
+//! the draw says: nobody else has a use for them, and each takes bandwidth and a slot.
 //!
 //! A worker gives each validator twice what the policy assigns for an epoch: a validator that restarts does not know
 //! what it has sent. Everything beyond is refused and counted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use lucid_p2p::{RelayStream, Responder as Reply};
-use lucid_score::aggregate::RELAYS_PER_EPOCH;
+use lucid_p2p::{EchoStream, Responder as Reply};
+use lucid_score::report::ECHOES_PER_EPOCH;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId};
@@ -19,9 +22,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Served;
-use super::limits::{clock_tolerance, relay_timeout};
+use super::echo;
+use super::limits::{clock_tolerance, echo_timeout};
 use super::pace::Pace;
-use super::relay;
 use crate::clock::Clock;
 use crate::config::ProbeConfig;
 
@@ -33,6 +36,20 @@ const GENEROSITY: u32 = 2;
 /// Whether a node is a validator now. Called for every probe; must not block.
 pub type IsValidator = Arc<dyn Fn(&NodeId) -> bool + Send + Sync>;
 
+/// What the draw of an epoch says of a validator's echo to this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoGrant {
+    /// The block that draws for the epoch is not here yet.
+    Unknown,
+    /// The validator has no echo to send.
+    Nothing,
+    /// An echo of so many bytes.
+    Bytes(u64),
+}
+
+/// What the draw of an epoch says of a validator's echo. Called for every echo; must not block.
+pub type EchoGrants = Arc<dyn Fn(&NodeId, Epoch) -> EchoGrant + Send + Sync>;
+
 /// What a responder needs.
 pub struct ResponderParts {
     /// Signs the answers.
@@ -43,6 +60,8 @@ pub struct ResponderParts {
     pub clock: Arc<dyn Clock>,
     /// Who may ask.
     pub is_validator: IsValidator,
+    /// Who may send how much.
+    pub echo_grants: EchoGrants,
     /// The owner's caps.
     pub limits: ProbeConfig,
     /// Counts what is served; read by the sampler and for metrics.
@@ -53,7 +72,7 @@ pub struct ResponderParts {
 #[derive(Debug)]
 pub enum Offer {
     /// A request of [`lucid_p2p::Protocol::Probe`].
-    Beacon {
+    Ping {
         /// Who asks.
         peer: NodeId,
         /// What.
@@ -61,12 +80,12 @@ pub enum Offer {
         /// For the answer; dropped, the peer hears that there is none.
         reply: Reply,
     },
-    /// A relay stream.
-    Relay {
+    /// An echo stream.
+    Echo {
         /// Who opened it.
         peer: NodeId,
         /// The stream; dropped, it is reset.
-        stream: RelayStream,
+        stream: EchoStream,
     },
 }
 
@@ -89,8 +108,8 @@ impl ResponderHandle {
 /// What one validator has had in one epoch.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
-    beacons: u32,
-    relays: u32,
+    pings: u32,
+    echoes: u32,
 }
 
 /// The responder. [`Self::run`] it.
@@ -102,6 +121,8 @@ pub struct Responder {
     /// At most one entry for each validator and plausible epoch.
     used: BTreeMap<(Epoch, NodeId), Used>,
     sessions: JoinSet<()>,
+    /// Validators with a session; it holds the other end until it is over.
+    echoing: BTreeMap<NodeId, Weak<()>>,
 }
 
 /// Why a probe is refused.
@@ -110,6 +131,7 @@ enum Refusal {
     NotAValidator,
     Malformed,
     OtherEpoch,
+    NoSeat,
     TooMany,
 }
 
@@ -119,11 +141,22 @@ impl Responder {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = ResponderHandle { inbox: sender, served: Arc::clone(&parts.served) };
         let network = parts.genesis.network_id();
-        let pace = Arc::new(Pace::new(parts.limits.max_relay_bytes_per_s));
-        (handle, Self { parts, network, inbox, pace, used: BTreeMap::new(), sessions: JoinSet::new() })
+        let pace = Arc::new(Pace::new(parts.limits.max_echo_bytes_per_s));
+        (
+            handle,
+            Self {
+                parts,
+                network,
+                inbox,
+                pace,
+                used: BTreeMap::new(),
+                sessions: JoinSet::new(),
+                echoing: BTreeMap::new(),
+            },
+        )
     }
 
-    /// Serves until `stop`, or until every handle is gone. Running relay sessions end with it.
+    /// Serves until `stop`, or until every handle is gone. Running echoes end with it.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -141,16 +174,16 @@ impl Responder {
     fn take(&mut self, offer: Offer) {
         let now = self.parts.clock.now();
         let (peer, refused) = match offer {
-            Offer::Beacon { peer, bytes, reply } => match self.answer(peer, &bytes, now) {
+            Offer::Ping { peer, bytes, reply } => match self.answer(peer, &bytes, now) {
                 Ok(answer) => {
                     reply.respond(answer);
                     return;
                 }
                 Err(refusal) => (peer, refusal),
             },
-            Offer::Relay { peer, stream } => match self.admit_relay(peer, now) {
-                Ok(()) => {
-                    self.serve(stream);
+            Offer::Echo { peer, stream } => match self.admit_echo(peer, now) {
+                Ok(echo) => {
+                    self.serve(stream, echo);
                     return;
                 }
                 Err(refusal) => (peer, refusal),
@@ -160,7 +193,7 @@ impl Responder {
         tracing::debug!(peer = %peer.short(), reason = ?refused, "a probe is refused");
     }
 
-    /// The signed answer to a beacon.
+    /// The signed answer to a ping.
     fn answer(&mut self, peer: NodeId, bytes: &[u8], now: UnixMillis) -> Result<Vec<u8>, Refusal> {
         if !(self.parts.is_validator)(&peer) {
             return Err(Refusal::NotAValidator);
@@ -169,44 +202,66 @@ impl Responder {
         if !self.plausible(now).contains(&request.epoch) {
             return Err(Refusal::OtherEpoch);
         }
-        let most = self.parts.genesis.policy.beacons.saturating_mul(GENEROSITY);
+        let most = self.parts.genesis.policy.pings.saturating_mul(GENEROSITY);
         let used = self.used(request.epoch, peer, now);
-        if used.beacons >= most {
+        if used.pings >= most {
             return Err(Refusal::TooMany);
         }
-        used.beacons += 1;
-        self.parts.served.beacon();
+        used.pings += 1;
+        self.parts.served.ping();
         let reply = ProbeReply { validator: peer, epoch: request.epoch, nonce: request.nonce };
         Ok(encode(&*self.parts.key.sign_probe_reply(&self.network, reply)))
     }
 
-    fn admit_relay(&mut self, peer: NodeId, now: UnixMillis) -> Result<(), Refusal> {
+    fn admit_echo(&mut self, peer: NodeId, now: UnixMillis) -> Result<AdmittedEcho, Refusal> {
         if !(self.parts.is_validator)(&peer) {
             return Err(Refusal::NotAValidator);
+        }
+        let bytes = self.granted(&peer, now).ok_or(Refusal::NoSeat)?;
+        self.echoing.retain(|_, session| session.strong_count() > 0);
+        if self.echoing.contains_key(&peer) {
+            return Err(Refusal::TooMany);
         }
         // What has ended has given its slot back.
         while self.sessions.try_join_next().is_some() {}
         let epoch = self.parts.genesis.epoch_at(now);
-        let slots = usize::try_from(self.parts.limits.relay_sessions).unwrap_or(usize::MAX);
+        let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
         let full = self.sessions.len() >= slots;
         let used = self.used(epoch, peer, now);
-        if full || used.relays >= RELAYS_PER_EPOCH.saturating_mul(GENEROSITY) {
+        if full || used.echoes >= u32::from(ECHOES_PER_EPOCH).saturating_mul(GENEROSITY) {
             return Err(Refusal::TooMany);
         }
-        used.relays += 1;
-        Ok(())
+        used.echoes += 1;
+        let running = Arc::new(());
+        self.echoing.insert(peer, Arc::downgrade(&running));
+        Ok(AdmittedEcho { bytes, running })
     }
 
-    fn serve(&mut self, stream: RelayStream) {
-        let policy = &self.parts.genesis.policy;
-        let (most, timeout) = (policy.relay_bytes, relay_timeout(policy));
+    /// Bytes of the echo that a validator may send now.
+    fn granted(&self, peer: &NodeId, now: UnixMillis) -> Option<u64> {
+        let grants = &self.parts.echo_grants;
+        let epochs = self.plausible(now);
+        let epochs = (epochs.start().get()..=epochs.end().get()).map(Epoch::new);
+        let drawn = epochs.filter_map(|epoch| match grants(peer, epoch) {
+            EchoGrant::Bytes(bytes) => Some(bytes),
+            EchoGrant::Nothing | EchoGrant::Unknown => None,
+        });
+        let genesis = &self.parts.genesis;
+        // Blocks come to some a little later than to others. Until the epoch's draw is here any validator may hold a seat.
+        let is_unknown = || grants(peer, genesis.epoch_at(now)) == EchoGrant::Unknown;
+        drawn.max().or_else(|| is_unknown().then_some(genesis.policy.echo_max_bytes))
+    }
+
+    fn serve(&mut self, stream: EchoStream, AdmittedEcho { bytes: most, running }: AdmittedEcho) {
+        let timeout = echo_timeout(&self.parts.genesis.policy, most);
         let (pace, session) = (Arc::clone(&self.pace), Session::begin(&self.parts.served));
         self.sessions.spawn(async move {
-            let echo = Box::pin(relay::echo(stream, most, &pace));
+            let _running = running;
+            let echo = Box::pin(echo::echo(stream, most, &pace));
             match tokio::time::timeout(timeout, echo).await {
                 Ok(Ok(bytes)) => session.end(bytes),
-                Ok(Err(error)) => tracing::debug!(%error, "a relay session failed"),
-                Err(_) => tracing::debug!("a relay session took too long"),
+                Ok(Err(error)) => tracing::debug!(%error, "an echo failed"),
+                Err(_) => tracing::debug!("an echo took too long"),
             }
         });
     }
@@ -227,7 +282,14 @@ impl Responder {
     }
 }
 
-/// A relay session in the counts. However it ends, it stops being busy.
+/// An echo that may be served.
+#[derive(Debug)]
+struct AdmittedEcho {
+    bytes: u64,
+    running: Arc<()>,
+}
+
+/// An echo in the counts. However it ends, it stops being busy.
 struct Session {
     served: Arc<Served>,
     bytes: Option<u64>,
@@ -235,7 +297,7 @@ struct Session {
 
 impl Session {
     fn begin(served: &Arc<Served>) -> Self {
-        served.relay_begins();
+        served.echo_begins();
         Self { served: Arc::clone(served), bytes: None }
     }
 
@@ -247,7 +309,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.served.relay_ends(self.bytes);
+        self.served.echo_ends(self.bytes);
     }
 }
 

@@ -1,17 +1,26 @@
-//! When a validator sends which probe: a pure function of the epoch, the policy, the workers and random numbers.
+//! When a validator sends which probe: a pure function of the epoch, the policy, the assignment and random numbers.
 //!
-//! Beacons of one worker fall anywhere in the epoch, independently of each other, so that a worker cannot know when
-//! it need not listen. A worker is given relay tasks in one epoch of every `relay_every`, drawn by hash, in the same
-//! epoch by all validators.
+//! Pings of one worker fall anywhere in the epoch, independently of each other, so that a worker cannot know when
+//! it need not listen. Which workers are given an echo in the epoch comes with the assignment.
 
 use std::time::Duration;
 
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::NodeId;
+use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use super::draws::Draws;
-use super::limits::{beacon_tail, relay_timeout};
+use super::limits::{connect_timeout, echo_tail, ping_tail};
+
+/// A worker that this validator measures in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The worker.
+    pub worker: NodeId,
+    /// Bytes of its echo, if it is given one.
+    pub echo_bytes: Option<LogScale>,
+}
 
 /// One probe to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,15 +31,26 @@ pub struct Task {
     pub worker: NodeId,
 }
 
+/// One echo to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EchoTask {
+    /// When, to whom.
+    pub task: Task,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
 /// All probes of one epoch, by time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Uptime beacons.
-    pub beacons: Vec<Task>,
-    /// Relay tasks.
-    pub relays: Vec<Task>,
-    /// After this no relay task is begun: it could not end within the epoch.
-    pub last_relay: UnixMillis,
+    /// Pings.
+    pub pings: Vec<Task>,
+    /// Echoes.
+    pub echoes: Vec<EchoTask>,
+    /// After this no ping is sent: it would have less time for its answer than the others.
+    pub last_ping: UnixMillis,
+    /// After this no echo is begun, though its worker be connected: it could not end within the epoch.
+    pub last_echo: UnixMillis,
 }
 
 /// An epoch's bounds.
@@ -54,47 +74,31 @@ impl Bounds {
 /// The probes of an epoch for these workers.
 ///
 /// Tasks before `now` are left out: a validator that starts in the middle of an epoch measures what is left of it.
-/// `relay_seed` must be the same on all validators and for all epochs of a block of `relay_every`.
-pub fn plan(
-    policy: &Policy,
-    bounds: Bounds,
-    now: UnixMillis,
-    workers: &[NodeId],
-    relay_seed: &Hash,
-    draws: &mut Draws,
-) -> Plan {
+pub fn plan(policy: &Policy, bounds: Bounds, now: UnixMillis, assigned: &[Assigned], draws: &mut Draws) -> Plan {
     let length = bounds.start.until(bounds.end);
-    let beacon_window = length.saturating_sub(beacon_tail(policy));
-    let relay_window = length.saturating_sub(relay_timeout(policy));
-    let mut plan = Plan { last_relay: bounds.start.after(relay_window), ..Plan::default() };
-    for worker in workers {
-        for _ in 0..policy.beacons {
-            plan.beacons.push(Task { at: random_time(bounds.start, beacon_window, draws), worker: *worker });
+    let ping_window = length.saturating_sub(ping_tail(policy));
+    let begin_window = length.saturating_sub(echo_tail(policy));
+    let echo_window = begin_window.saturating_sub(connect_timeout(policy));
+    let (last_ping, last_echo) = (bounds.start.after(ping_window), bounds.start.after(begin_window));
+    let mut plan = Plan { last_ping, last_echo, ..Plan::default() };
+    for Assigned { worker, echo_bytes } in assigned {
+        for _ in 0..policy.pings {
+            plan.pings.push(Task { at: random_time(bounds.start, ping_window, draws), worker: *worker });
         }
-        let at = random_time(bounds.start, relay_window, draws);
-        if is_relay_epoch(policy, relay_seed, worker, bounds.epoch) {
-            plan.relays.push(Task { at, worker: *worker });
-        }
+        let at = random_time(bounds.start, echo_window, draws);
+        let task = Task { at, worker: *worker };
+        plan.echoes.extend(echo_bytes.map(|bytes| EchoTask { task, bytes: bytes.value() }));
     }
-    for tasks in [&mut plan.beacons, &mut plan.relays] {
-        tasks.retain(|task| task.at >= now);
-        tasks.sort_unstable();
-    }
+    plan.pings.retain(|task| task.at >= now);
+    plan.echoes.retain(|echo| echo.task.at >= now);
+    plan.pings.sort_unstable();
+    plan.echoes.sort_unstable();
     plan
 }
 
 fn random_time(start: UnixMillis, window: Duration, draws: &mut Draws) -> UnixMillis {
     let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     start.after(Duration::from_millis(draws.below(millis)))
-}
-
-/// Whether `worker` is given relay tasks in `epoch`: of each block of `relay_every` epochs, the one whose place in the
-/// block is BLAKE3(seed, worker, number of the block) modulo `relay_every`.
-pub fn is_relay_epoch(policy: &Policy, seed: &Hash, worker: &NodeId, epoch: Epoch) -> bool {
-    let every = policy.relay_every.max(1);
-    let (block, place) = (epoch.get() / every, epoch.get() % every);
-    let parts: [&[u8]; 3] = [seed.as_bytes(), worker.as_bytes(), &block.to_le_bytes()];
-    Draws::from_seed(Hash::derive("lucid relay epoch draw 1", &parts).as_bytes()).below(every) == place
 }
 
 #[cfg(test)]
@@ -108,73 +112,60 @@ mod tests {
         Bounds { epoch: Epoch::new(epoch), start, end: start.after(policy.epoch()) }
     }
 
-    fn workers(n: u8) -> Vec<NodeId> {
-        (1..=n).map(|byte| NodeId::from_bytes([byte; 32])).collect()
+    /// Every other one is given an echo.
+    fn assigned(n: u8) -> Vec<Assigned> {
+        let bytes = |byte| (byte % 2 == 0).then(|| LogScale::encode(1_000 * u64::from(byte)));
+        (1..=n).map(|byte| Assigned { worker: NodeId::from_bytes([byte; 32]), echo_bytes: bytes(byte) }).collect()
     }
 
     fn local() -> Policy {
         Policy::local(Duration::from_secs(5), 2, None)
     }
 
-    const SEED: Hash = Hash::from_bytes([9; 32]);
-
     proptest! {
         #[test]
         fn every_worker_gets_its_tasks_within_the_epoch_and_with_time_to_answer(seed: [u8; 32], epoch in 1..1_000_000u64, n in 0..8u8, public: bool) {
             let policy = if public { Policy::default() } else { local() };
             let bounds = bounds(&policy, epoch);
-            let plan = plan(&policy, bounds, bounds.start, &workers(n), &SEED, &mut Draws::from_seed(&seed));
-            for worker in workers(n) {
-                let sent = plan.beacons.iter().filter(|task| task.worker == worker).count();
-                prop_assert_eq!(sent, usize::try_from(policy.beacons).unwrap_or(0));
-                let relays = plan.relays.iter().filter(|task| task.worker == worker).count();
-                prop_assert_eq!(relays, usize::from(is_relay_epoch(&policy, &SEED, &worker, bounds.epoch)));
+            let plan = plan(&policy, bounds, bounds.start, &assigned(n), &mut Draws::from_seed(&seed));
+            for Assigned { worker, echo_bytes } in assigned(n) {
+                let sent = plan.pings.iter().filter(|task| task.worker == worker).count();
+                prop_assert_eq!(sent, usize::try_from(policy.pings).unwrap_or(0));
+                let echoes = plan.echoes.iter().filter(|echo| echo.task.worker == worker).map(|echo| echo.bytes);
+                prop_assert!(echoes.eq(echo_bytes.map(LogScale::value)));
             }
-            prop_assert!(plan.beacons.is_sorted() && plan.relays.is_sorted());
-            for task in &plan.beacons {
-                prop_assert!(task.at >= bounds.start && task.at.until(bounds.end) >= beacon_tail(&policy));
+            prop_assert!(plan.pings.is_sorted() && plan.echoes.is_sorted());
+            for task in &plan.pings {
+                prop_assert!(task.at >= bounds.start && task.at <= plan.last_ping);
+                prop_assert!(task.at.until(bounds.end) >= ping_tail(&policy));
             }
-            for task in &plan.relays {
-                prop_assert!(task.at >= bounds.start && task.at <= plan.last_relay);
-                prop_assert!(task.at.until(bounds.end) >= relay_timeout(&policy));
+            for EchoTask { task, .. } in &plan.echoes {
+                prop_assert!(task.at >= bounds.start && task.at <= plan.last_echo);
+                prop_assert!(task.at.until(bounds.end) >= connect_timeout(&policy) + echo_tail(&policy));
             }
         }
-
-        #[test]
-        fn one_epoch_of_each_block_is_a_relay_epoch(worker: [u8; 32], block in 0..1_000_000u64) {
-            let (policy, worker) = (Policy::default(), NodeId::from_bytes(worker));
-            let first = block * policy.relay_every;
-            let drawn = (first..first + policy.relay_every).filter(|epoch| is_relay_epoch(&policy, &SEED, &worker, Epoch::new(*epoch)));
-            prop_assert_eq!(drawn.count(), 1);
-        }
-    }
-
-    #[test]
-    fn locally_every_epoch_is_a_relay_epoch() {
-        let worker = NodeId::from_bytes([1; 32]);
-        assert!((1..100).all(|epoch| is_relay_epoch(&local(), &SEED, &worker, Epoch::new(epoch))));
     }
 
     #[test]
     fn a_late_start_leaves_out_what_is_past() {
-        let (policy, workers) = (local(), workers(6));
+        let (policy, assigned) = (local(), assigned(6));
         let bounds = bounds(&policy, 3);
-        let at = |now| plan(&policy, bounds, now, &workers, &SEED, &mut Draws::from_seed(&[5; 32]));
+        let at = |now| plan(&policy, bounds, now, &assigned, &mut Draws::from_seed(&[5; 32]));
         let (whole, middle) = (at(bounds.start), bounds.start.after(policy.epoch() / 2));
         let half = at(middle);
-        assert!(half.beacons.len() < whole.beacons.len() && !half.beacons.is_empty());
-        assert!(half.beacons.iter().all(|task| task.at >= middle && whole.beacons.contains(task)));
-        assert_eq!(at(bounds.end), Plan { last_relay: whole.last_relay, ..Plan::default() });
+        assert!(half.pings.len() < whole.pings.len() && !half.pings.is_empty());
+        assert!(half.pings.iter().all(|task| task.at >= middle && whole.pings.contains(task)));
+        assert_eq!(at(bounds.end), Plan { last_ping: whole.last_ping, last_echo: whole.last_echo, ..Plan::default() });
     }
 
     #[test]
-    fn beacons_spread_over_the_epoch() {
-        let (policy, workers) = (Policy::default(), workers(50));
+    fn pings_spread_over_the_epoch() {
+        let (policy, assigned) = (Policy::default(), assigned(50));
         let bounds = bounds(&policy, 1);
-        let plan = plan(&policy, bounds, bounds.start, &workers, &SEED, &mut Draws::from_seed(&[5; 32]));
-        // 600 beacons over 118 s: about 152 in each of four parts of 30 s, standard deviation 11.
+        let plan = plan(&policy, bounds, bounds.start, &assigned, &mut Draws::from_seed(&[5; 32]));
+        // 600 pings over 118 s: about 152 in each of four parts of 30 s, standard deviation 11.
         let mut parts = [0u32; 4];
-        for task in &plan.beacons {
+        for task in &plan.pings {
             let part = bounds.start.until(task.at).as_secs() / 30;
             parts[usize::try_from(part).unwrap_or(3)] += 1;
         }

@@ -3,118 +3,104 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lucid_types::amount::Ppm;
-use lucid_types::attestation::Capacity;
+use lucid_score::report::{MAX_KBIT_S, PING_TIMEOUT_US};
 use lucid_types::id::NodeId;
-use lucid_types::report::{Observation, ScoreReport};
-use lucid_types::time::Epoch;
-
-use super::attestations::Attested;
-
-/// Throughput that is believed at most, in kbit/s: 2 Tbit/s, the bound of an observation.
-const MAX_KBIT_S: u64 = 1 << 31;
+use lucid_types::log_scale::LogScale;
+use lucid_types::report::Observation;
 
 /// One worker's results so far.
 #[derive(Clone, Debug, Default)]
 struct Results {
-    beacons_sent: u32,
-    rtts_us: Vec<u32>,
-    relays_sent: u32,
-    relays_verified: u32,
-    relay_bytes: u64,
-    relay_time: Duration,
+    pings_sent: u8,
+    rtts_us: Vec<u64>,
+    echoes_sent: u8,
+    echoes_verified: u8,
+    echo_bytes: u64,
+    echo_time: Duration,
 }
 
 /// The results of one epoch.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    epoch: Epoch,
     workers: BTreeMap<NodeId, Results>,
 }
 
 impl Tally {
     /// Nothing measured yet, of these workers.
-    pub fn new(epoch: Epoch, workers: impl IntoIterator<Item = NodeId>) -> Self {
-        Self { epoch, workers: workers.into_iter().map(|worker| (worker, Results::default())).collect() }
+    pub fn new(workers: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { workers: workers.into_iter().map(|worker| (worker, Results::default())).collect() }
     }
 
-    /// A beacon has been sent.
-    pub fn beacon_sent(&mut self, worker: &NodeId) {
+    /// A ping has been sent.
+    pub fn ping_sent(&mut self, worker: &NodeId) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.beacons_sent = results.beacons_sent.saturating_add(1);
+            results.pings_sent = results.pings_sent.saturating_add(1);
         }
     }
 
-    /// A beacon turned out never to have left this node, through no fault of the worker.
-    pub fn beacon_withdrawn(&mut self, worker: &NodeId) {
+    /// A ping turned out never to have left this node, through no fault of the worker.
+    pub fn ping_withdrawn(&mut self, worker: &NodeId) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.beacons_sent = results.beacons_sent.saturating_sub(1);
+            results.pings_sent = results.pings_sent.saturating_sub(1);
         }
     }
 
-    /// A beacon that was sent has been answered rightly and in time.
-    pub fn beacon_answered(&mut self, worker: &NodeId, rtt: Duration) {
+    /// A ping that was sent has been answered rightly and in time.
+    pub fn ping_answered(&mut self, worker: &NodeId, rtt: Duration) {
         if let Some(results) = self.workers.get_mut(worker) {
-            let micros = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
-            results.rtts_us.push(micros.max(1));
+            let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+            results.rtts_us.push(micros.clamp(1, PING_TIMEOUT_US));
         }
     }
 
-    /// A relay task has been begun.
-    pub fn relay_sent(&mut self, worker: &NodeId) {
+    /// An echo has been begun.
+    pub fn echo_sent(&mut self, worker: &NodeId) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.relays_sent = results.relays_sent.saturating_add(1);
+            results.echoes_sent = results.echoes_sent.saturating_add(1);
         }
     }
 
-    /// A relay task turned out never to have left this node, through no fault of the worker.
-    pub fn relay_withdrawn(&mut self, worker: &NodeId) {
+    /// An echo turned out never to have left this node, through no fault of the worker.
+    pub fn echo_withdrawn(&mut self, worker: &NodeId) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.relays_sent = results.relays_sent.saturating_sub(1);
+            results.echoes_sent = results.echoes_sent.saturating_sub(1);
         }
     }
 
-    /// The whole stream of a relay task came back right and in time.
-    pub fn relay_verified(&mut self, worker: &NodeId, bytes: u64, time: Duration) {
+    /// The whole stream of an echo came back right and in time.
+    pub fn echo_verified(&mut self, worker: &NodeId, bytes: u64, time: Duration) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.relays_verified = results.relays_verified.saturating_add(1);
-            results.relay_bytes = results.relay_bytes.saturating_add(bytes);
-            results.relay_time = results.relay_time.saturating_add(time);
+            results.echoes_verified = results.echoes_verified.saturating_add(1);
+            results.echo_bytes = results.echo_bytes.saturating_add(bytes);
+            results.echo_time = results.echo_time.saturating_add(time);
         }
     }
 
-    /// The report. A worker to which nothing was sent is left out: that is an abstention, not a zero.
-    pub fn into_report(self, attested: impl Fn(&NodeId, Epoch) -> Option<Attested>) -> ScoreReport {
-        let epoch = self.epoch;
-        let measured = self.workers.into_iter().filter(|(_, r)| r.beacons_sent > 0 || r.relays_sent > 0);
-        let observations = measured.map(|(worker, r)| r.observe(worker, attested(&worker, epoch))).collect();
-        ScoreReport { epoch, observations }
+    /// What was measured of each worker, by id. Of one to which nothing was sent nothing: that is an abstention, not a zero.
+    pub fn into_observations(self) -> impl Iterator<Item = (NodeId, Option<Observation>)> {
+        self.workers
+            .into_iter()
+            .map(|(worker, r)| (worker, (r.pings_sent > 0 || r.echoes_sent > 0).then(|| r.observe())))
     }
 }
 
 impl Results {
-    fn observe(mut self, worker: NodeId, attested: Option<Attested>) -> Observation {
-        let answered = self.rtts_us.len().min(usize::try_from(self.beacons_sent).unwrap_or(usize::MAX));
+    fn observe(mut self) -> Observation {
+        let answered = u8::try_from(self.rtts_us.len()).unwrap_or(u8::MAX).min(self.pings_sent);
         Observation {
-            worker,
-            beacons_sent: self.beacons_sent,
-            beacons_answered: u32::try_from(answered).unwrap_or(self.beacons_sent),
-            rtt_us: if answered == 0 { 0 } else { lower_median(&mut self.rtts_us) },
-            relays_sent: self.relays_sent,
-            relays_verified: self.relays_verified,
-            relay_bytes: self.relay_bytes,
-            relay_kbit_s: kbit_per_second(self.relay_bytes, self.relay_time),
-            chunks_proved: 0,
-            storage_bytes: 0,
-            attestation: attested.map(|a| a.hash),
-            capacity: attested.map_or_else(Capacity::default, |a| a.capacity),
-            allocation: attested.map_or(Ppm::ZERO, |a| a.allocation),
+            pings_sent: self.pings_sent,
+            pings_answered: answered,
+            rtt_us: LogScale::encode(if answered == 0 { 0 } else { lower_median(&mut self.rtts_us) }),
+            echoes_sent: self.echoes_sent,
+            echoes_verified: self.echoes_verified,
+            echo_bytes: LogScale::encode(self.echo_bytes),
+            echo_kbit_s: LogScale::encode(kbit_per_second(self.echo_bytes, self.echo_time)),
         }
     }
 }
 
 /// The middle value, the lower of two; 0 if there is none.
-fn lower_median(values: &mut [u32]) -> u32 {
+fn lower_median(values: &mut [u64]) -> u64 {
     values.sort_unstable();
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or(0)
@@ -130,65 +116,63 @@ fn kbit_per_second(bytes: u64, time: Duration) -> u64 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_score::aggregate::check_observation;
+    use lucid_score::report::check_observation;
     use lucid_types::policy::Policy;
     use proptest::prelude::*;
 
     use super::*;
 
     const WORKER: NodeId = NodeId::from_bytes([1; 32]);
+    const OTHER: NodeId = NodeId::from_bytes([2; 32]);
 
     fn tally() -> Tally {
-        Tally::new(Epoch::new(4), [NodeId::from_bytes([2; 32]), WORKER])
+        Tally::new([OTHER, WORKER])
+    }
+
+    fn of(tally: Tally, worker: NodeId) -> Option<Observation> {
+        tally.into_observations().find(|(id, _)| *id == worker).unwrap().1
     }
 
     #[test]
     fn an_epoch_by_hand() {
         let mut tally = tally();
         for _ in 0..4 {
-            tally.beacon_sent(&WORKER);
+            tally.ping_sent(&WORKER);
         }
         for micros in [900, 100, 5_000] {
-            tally.beacon_answered(&WORKER, Duration::from_micros(micros));
+            tally.ping_answered(&WORKER, Duration::from_micros(micros));
         }
-        tally.relay_sent(&WORKER);
-        tally.relay_verified(&WORKER, 256 << 10, Duration::from_millis(20));
-        let attested = Attested {
-            hash: lucid_types::id::Hash::from_bytes([7; 32]),
-            capacity: Capacity { cores: 4, ..Capacity::default() },
-            allocation: Ppm::new(5),
-        };
-        let report = tally.into_report(|worker, epoch| (*worker == WORKER && epoch.get() == 4).then_some(attested));
-        assert_eq!(report.epoch.get(), 4);
-        assert_eq!(report.observations.len(), 1, "the other worker was not measured");
-        let o = &report.observations[0];
-        assert_eq!((o.worker, o.beacons_sent, o.beacons_answered, o.rtt_us), (WORKER, 4, 3, 900));
-        assert_eq!((o.relays_sent, o.relays_verified, o.relay_bytes), (1, 1, 256 << 10));
+        tally.echo_sent(&WORKER);
+        tally.echo_verified(&WORKER, 256 << 10, Duration::from_millis(20));
+        assert_eq!(of(tally.clone(), OTHER), None, "the other worker was not measured");
+        let o = of(tally, WORKER).unwrap();
+        assert_eq!((o.pings_sent, o.pings_answered, o.rtt_us.value()), (4, 3, 900));
+        assert_eq!((o.echoes_sent, o.echoes_verified, o.echo_bytes.value()), (1, 1, 256 << 10));
         // 262,144 bytes there and back in 20 ms: 2,097,152 bits, counted once.
-        assert_eq!(o.relay_kbit_s, 104_857);
-        assert_eq!((o.attestation, o.capacity.cores, o.allocation.get()), (Some(attested.hash), 4, 5));
+        assert_eq!(o.echo_kbit_s, LogScale::encode(104_857));
     }
 
     #[test]
     fn observations_come_in_the_order_of_ids_and_withdrawn_probes_do_not_count() {
         let mut tally = tally();
-        for worker in [NodeId::from_bytes([2; 32]), WORKER] {
-            tally.beacon_sent(&worker);
-            tally.relay_sent(&worker);
+        for worker in [OTHER, WORKER] {
+            tally.ping_sent(&worker);
+            tally.echo_sent(&worker);
         }
-        tally.relay_withdrawn(&WORKER);
-        let report = tally.clone().into_report(|_, _| None);
-        assert!(report.observations.is_sorted_by_key(|o| o.worker));
-        assert_eq!(report.observations[0].relays_sent, 0);
-        tally.beacon_withdrawn(&WORKER);
-        assert_eq!(tally.into_report(|_, _| None).observations.len(), 1);
+        tally.echo_withdrawn(&WORKER);
+        let order: Vec<_> = tally.clone().into_observations().map(|(worker, _)| worker).collect();
+        assert_eq!(order, [WORKER, OTHER]);
+        assert_eq!(of(tally.clone(), WORKER).unwrap().echoes_sent, 0);
+        tally.ping_withdrawn(&WORKER);
+        assert_eq!(of(tally.clone(), WORKER), None);
+        assert!(of(tally, OTHER).is_some());
     }
 
     #[test]
     fn a_stranger_is_not_counted() {
         let mut tally = tally();
-        tally.beacon_sent(&NodeId::from_bytes([9; 32]));
-        assert!(tally.into_report(|_, _| None).observations.is_empty());
+        tally.ping_sent(&NodeId::from_bytes([9; 32]));
+        assert!(tally.into_observations().all(|(_, observation)| observation.is_none()));
     }
 
     proptest! {
@@ -196,26 +180,26 @@ mod tests {
         fn every_epoch_within_the_tasks_makes_valid_observations(
             sent in 0..=12u32,
             rtts in prop::collection::vec(0..10_000_000u64, 0..=12),
-            relay in 0..=2u32,
+            echo in 0..=2u32,
             micros: u32,
         ) {
             let policy = Policy::default();
             let mut tally = tally();
             for _ in 0..sent {
-                tally.beacon_sent(&WORKER);
+                tally.ping_sent(&WORKER);
             }
             for rtt in rtts.into_iter().take(usize::try_from(sent).unwrap()) {
-                tally.beacon_answered(&WORKER, Duration::from_micros(rtt));
+                tally.ping_answered(&WORKER, Duration::from_micros(rtt));
             }
-            if relay > 0 {
-                tally.relay_sent(&WORKER);
+            if echo > 0 {
+                tally.echo_sent(&WORKER);
             }
-            if relay > 1 {
-                tally.relay_verified(&WORKER, policy.relay_bytes, Duration::from_micros(micros.into()));
+            if echo > 1 {
+                tally.echo_verified(&WORKER, policy.echo_min_bytes, Duration::from_micros(micros.into()));
             }
-            for observation in tally.into_report(|_, _| None).observations {
-                prop_assert_eq!(check_observation(&policy, &observation), Ok(()));
-            }
+            let (observation, bytes) = (of(tally, WORKER), LogScale::encode(policy.echo_min_bytes));
+            prop_assert_eq!(observation.is_some(), sent > 0 || echo > 0);
+            prop_assert_eq!(observation.map_or(Ok(()), |o| check_observation(&policy, Some(bytes), &o)), Ok(()));
         }
     }
 }

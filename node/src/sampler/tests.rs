@@ -29,7 +29,7 @@ fn context() -> Context {
         sessions: 5,
         capacity: Capacity { cores: 2, ..Capacity::default() },
         busy: Duration::from_secs(1),
-        relay_slots: 8,
+        echo_slots: 8,
     }
 }
 
@@ -86,7 +86,7 @@ proptest! {
         let [memory_used, memory_total, disk_used, disk_total, received, sent] = numbers;
         let elapsed = Duration::from_micros(elapsed.into());
         let sample = Sample { cpu: Ppm::new(cpu), memory_used, memory_total, disk_used, disk_total, received, sent, elapsed, ..sample() };
-        let context = Context { busy: Duration::from_micros(busy.into()), relay_slots: slots, capacity: sample.capacity(), ..context() };
+        let context = Context { busy: Duration::from_micros(busy.into()), echo_slots: slots, capacity: sample.capacity(), ..context() };
         prop_assert!(sample.attest(&context).is_plausible());
     }
 }

@@ -7,6 +7,7 @@ use lucid_consensus::network::Network;
 use lucid_storage::{BlockCommit, Store};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
@@ -16,7 +17,6 @@ use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::Decided;
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::validator::Validator;
 
 pub(crate) use crate::payout::testing::tron_key;
 use crate::payout::testing::{self, node, node_key};
@@ -52,7 +52,7 @@ pub(crate) fn genesis() -> Genesis {
     let pool = &base.pools[0];
     Genesis {
         name: "signer".to_owned(),
-        validators: (1..=VALIDATORS).map(|n| Validator { node: node(n), power: 1, operator: node(n) }).collect(),
+        validators: (1..=VALIDATORS).map(|n| validator(n).validator(1, node(n))).collect(),
         workers: Vec::new(),
         pools: vec![GenesisPool {
             owner: node(4),
@@ -97,6 +97,7 @@ impl Chain {
                 proposer: validator(1).node_id(),
                 time: UnixMillis::new(height.get() * 1_000),
                 payout_roots: roots,
+                randao: BlsSignature::from_bytes([6; 48]),
                 next_set: Hash::from_bytes([4; 32]),
                 state_root: StateRoot::from_bytes([5; 32]),
                 items: items_hash(&[]),

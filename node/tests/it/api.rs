@@ -120,7 +120,7 @@ async fn lists_and_single_entries_are_found() {
     let order: Vec<_> = scores["scores"].as_array().unwrap().iter().map(|s| s["score_ppm"].clone()).collect();
     assert_eq!(order, [650_000, 400_000], "best first");
     assert_eq!(scores["scores"][0]["unmeasured"], json!(["utilisation"]));
-    assert_eq!(scores["scores"][0]["relay_kbit_s"], Value::Null, "what is not known is null");
+    assert_eq!(scores["scores"][0]["echo_kbit_s"], Value::Null, "what is not known is null");
     assert_eq!(server.get("/api/v1/scores?epoch=9").await, json!({"epoch": 9, "scores": []}));
     assert_eq!(server.get(&format!("/api/v1/payouts?after={}", Known::payout_id())).await, json!({"payouts": []}));
     let payouts = server.get("/api/v1/payouts").await;

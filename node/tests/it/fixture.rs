@@ -13,7 +13,6 @@ use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
-use lucid_types::validator::Validator;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
 pub(crate) const STATUS_KEYS: [&str; 16] = [
@@ -68,7 +67,7 @@ pub(crate) fn node(seed: u8) -> NodeId {
 
 /// A genesis that began a moment ago, with the nodes of these seeds.
 pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Genesis {
-    let validator = |seed: &u8| Validator { node: node(*seed), power: 1, operator: node(*seed) };
+    let validator = |seed: &u8| NodeKey::from_seed(&[*seed; 32]).validator(1, node(*seed));
     let worker = |seed: &u8| GenesisWorker {
         node: node(*seed),
         operator: node(*seed),

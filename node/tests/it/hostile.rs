@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::network::Network;
 use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
@@ -18,7 +20,6 @@ use lucid_types::report::ReportCommitment;
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -186,6 +187,7 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
         time: UnixMillis::new(5),
         items: items_hash(&[]),
         payout_roots: vec![],
+        randao: key(signer).bls_key().sign_randao(network, Height::new(1)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
@@ -195,18 +197,9 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
     CompactProposal::new(key(signer).sign_proposal(network, proposal).into_inner(), &block)
 }
 
-/// Whose turn it is in round 0 of block 1.
-fn in_turn() -> u8 {
-    turn(0)
-}
-
-fn out_of_turn() -> u8 {
-    turn(1)
-}
-
-fn turn(round: u32) -> u8 {
-    let set = ValidatorSet::new(genesis(Duration::from_secs(5), &VALIDATORS, &[10]).validators).unwrap();
-    let proposer = set.proposer(Height::new(1), round).node;
+/// Whose turn it is in a round of block 1.
+fn turn(network: &Network, round: u32) -> u8 {
+    let proposer = State::genesis(network).next_proposers(network).of(round).node;
     VALIDATORS.into_iter().find(|seed| node(*seed) == proposer).unwrap()
 }
 
@@ -217,7 +210,9 @@ struct Lie {
     bytes: Vec<u8>,
 }
 
-fn lies(network: &NetworkId) -> Vec<Lie> {
+fn lies(network: &Network) -> Vec<Lie> {
+    let (in_turn, out_of_turn) = (turn(network, 0), turn(network, 1));
+    let network = network.id();
     let foreign = NetworkId::from_bytes([8; 32]);
     let lie = |topic, reason, bytes| Lie { topic, reason, bytes };
     let mut lies: Vec<_> = [
@@ -263,9 +258,9 @@ fn lies(network: &NetworkId) -> Vec<Lie> {
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
         lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
-        lie(Topic::Consensus, "proposer", proposed(out_of_turn(), &|_| {})),
-        lie(Topic::Consensus, "header", proposed(in_turn(), &|it| it.header.proposer = node(STRANGER))),
-        lie(Topic::Consensus, "proposal", proposed(in_turn(), &|it| it.header.time = UnixMillis::new(7))),
+        lie(Topic::Consensus, "proposer", proposed(out_of_turn, &|_| {})),
+        lie(Topic::Consensus, "header", proposed(in_turn, &|it| it.header.proposer = node(STRANGER))),
+        lie(Topic::Consensus, "proposal", proposed(in_turn, &|it| it.header.time = UnixMillis::new(7))),
         lie(Topic::Consensus, "unknown-signer", proposed(STRANGER, &|_| {})),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "certificate", encode(&certificate(u64::MAX))),
@@ -302,7 +297,7 @@ async fn flood(mesh: Mesh) {
     for _ in 0..20 {
         let mesh = mesh.clone();
         asked.spawn(async move {
-            let Ok(mut stream) = mesh.open_relay(node(NODE)).await else { return false };
+            let Ok(mut stream) = mesh.open_echo(node(NODE)).await else { return false };
             // A node that is no worker closes the stream.
             let _sent = stream.write_all(&[0xff; 4096]).await;
             let mut rest = Vec::new();
@@ -321,10 +316,11 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[10]);
     let mut running = start(&genesis).await;
     let network = running.network;
+    let spec = Network::new(genesis.clone()).unwrap();
     let honest = running.peer(HONEST).await;
 
     // Every lie comes from a peer of its own: whoever is caught is not listened to any more.
-    let lies = lies(&network);
+    let lies = lies(&spec);
     let mut liars = Vec::new();
     for (seed, lie) in (100..).zip(&lies) {
         let liar = running.peer(seed).await;
@@ -339,9 +335,8 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
 
     // A validator that votes in every round there is, and proposes what nobody has.
     let liar = running.peer(LIAR).await;
-    let set = ValidatorSet::new(genesis.validators.clone()).unwrap();
     for round in 0..300u32 {
-        if set.proposer(Height::new(1), round).node == key(LIAR).node_id() {
+        if turn(&spec, round) == LIAR {
             let proposal = Box::new(proposal(&network, LIAR, round));
             publish(&liar.mesh, Topic::Consensus, encode(&ConsensusMessage::Proposal(proposal))).await;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lucid_node::probe::{Offer, ResponderHandle};
-use lucid_p2p::{Admission, Event, Events, Gate, Mesh, MeshConfig, Protocol, Topic, start};
+use lucid_p2p::{Admission, Event, Events, Gate, Limits, Mesh, MeshConfig, Protocol, Topic, start};
 use lucid_types::id::{NetworkId, NodeId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,6 +30,12 @@ pub(crate) async fn peer(network_id: NetworkId, seed: u8, bootstrap: Vec<String>
     peer_behind(Closed, network_id, seed, bootstrap).await
 }
 
+/// As [`peer`], with room for one connection.
+pub(crate) async fn full_peer(network_id: NetworkId, seed: u8, bootstrap: Vec<String>) -> (Peer, Events<()>) {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    peer_with(Closed, MeshConfig { bootstrap, limits, ..MeshConfig::new(network_id) }, seed).await
+}
+
 /// As [`peer`], with a gate of its own.
 pub(crate) async fn peer_behind<G: Gate>(
     gate: G,
@@ -37,8 +43,11 @@ pub(crate) async fn peer_behind<G: Gate>(
     seed: u8,
     bootstrap: Vec<String>,
 ) -> (Peer, Events<G::Item>) {
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-    let config = MeshConfig { listen, bootstrap, local: true, ..MeshConfig::new(network_id) };
+    peer_with(gate, MeshConfig { bootstrap, ..MeshConfig::new(network_id) }, seed).await
+}
+
+async fn peer_with<G: Gate>(gate: G, config: MeshConfig, seed: u8) -> (Peer, Events<G::Item>) {
+    let config = MeshConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], local: true, ..config };
     let (mesh, events, task) = start(config, &[seed; 32], Arc::new(gate)).unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(task.run(stop.clone()));
@@ -51,9 +60,9 @@ pub(crate) async fn dispatch(mut events: Events<()>, responder: ResponderHandle)
     while let Some(event) = events.next().await {
         match event {
             Event::Request { peer, protocol: Protocol::Probe, bytes, reply } => {
-                responder.offer(Offer::Beacon { peer, bytes, reply });
+                responder.offer(Offer::Ping { peer, bytes, reply });
             }
-            Event::Relay { peer, stream } => responder.offer(Offer::Relay { peer, stream }),
+            Event::Echo { peer, stream } => responder.offer(Offer::Echo { peer, stream }),
             _ => {}
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::ProbeConfig;
-use lucid_node::probe::{Responder, ResponderParts, Served, ServedCounts};
-use lucid_p2p::{Protocol, RelayStream, RequestError};
+use lucid_node::probe::{EchoGrant, Responder, ResponderParts, Served, ServedCounts};
+use lucid_p2p::{EchoStream, Protocol, RequestError};
 use lucid_types::codec::encode;
 use lucid_types::genesis::Genesis;
 use lucid_types::key::NodeKey;
@@ -20,7 +20,11 @@ use crate::mesh::{Peer, dispatch, peer};
 const VALIDATOR: u8 = 1;
 const OTHER_VALIDATOR: u8 = 2;
 const STRANGER: u8 = 3;
+/// A validator without a seat for the worker.
+const SEATLESS: u8 = 4;
 const WORKER: u8 = 10;
+/// Of the echo that the draw gives the worker.
+const ECHO_BYTES: u64 = 256 << 10;
 
 struct Worker {
     genesis: Arc<Genesis>,
@@ -32,7 +36,7 @@ struct Worker {
 
 async fn worker(limits: ProbeConfig) -> Worker {
     // Long epochs: nothing here depends on their ends.
-    let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR], &[WORKER]));
+    let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR, SEATLESS], &[WORKER]));
     let (peer, events) = peer(genesis.network_id(), WORKER, vec![]).await;
     let (served, stop) = (Arc::<Served>::default(), CancellationToken::new());
     let validators = genesis.validators.clone();
@@ -41,6 +45,9 @@ async fn worker(limits: ProbeConfig) -> Worker {
         genesis: Arc::clone(&genesis),
         clock: Arc::new(SystemClock),
         is_validator: Arc::new(move |id| validators.iter().any(|v| v.node == *id)),
+        echo_grants: Arc::new(|validator, _| {
+            if *validator == node(SEATLESS) { EchoGrant::Nothing } else { EchoGrant::Bytes(ECHO_BYTES) }
+        }),
         limits,
         served: Arc::clone(&served),
     });
@@ -62,12 +69,12 @@ impl Worker {
     }
 }
 
-async fn open(caller: &Peer) -> RelayStream {
-    within(caller.mesh.open_relay(node(WORKER))).await.unwrap()
+async fn open(caller: &Peer) -> EchoStream {
+    within(caller.mesh.open_echo(node(WORKER))).await.unwrap()
 }
 
 /// What comes back of `bytes`; as much as did when the worker breaks off.
-async fn returned(mut stream: RelayStream, bytes: &[u8]) -> Vec<u8> {
+async fn returned(mut stream: EchoStream, bytes: &[u8]) -> Vec<u8> {
     let mut back = Vec::new();
     {
         let (mut reader, mut writer) = tokio::io::split(&mut stream);
@@ -95,7 +102,7 @@ async fn validators_are_served_and_strangers_are_not() {
     let data = vec![7; 100_000];
     assert_eq!(returned(open(&validator).await, &data).await, data);
     assert!(returned(open(&stranger).await, &data).await.is_empty());
-    let wanted = ServedCounts { beacons: 1, relays: 1, relay_bytes: 100_000, refused: 3 };
+    let wanted = ServedCounts { pings: 1, echoes: 1, echo_bytes: 100_000, refused: 3 };
     becomes_true(|| worker.served.snapshot() == wanted).await;
     assert_eq!(wanted.sessions(), 2);
     assert!(worker.served.busy_time() > Duration::ZERO);
@@ -105,15 +112,49 @@ async fn validators_are_served_and_strangers_are_not() {
 async fn a_session_ends_when_it_brings_more_than_the_task_has() {
     let worker = worker(ProbeConfig::default()).await;
     let validator = worker.caller(VALIDATOR).await;
-    let most = usize::try_from(worker.genesis.policy.relay_bytes).unwrap();
+    let most = usize::try_from(ECHO_BYTES).unwrap();
     let back = returned(open(&validator).await, &vec![1; 4 * most]).await;
     assert!(back.len() <= most, "{} bytes", back.len());
-    assert_eq!(worker.served.snapshot().relays, 0, "it was not served to the end");
+    assert_eq!(worker.served.snapshot().echoes, 0, "it was not served to the end");
+}
+
+/// Validators without a seat are pinged as all, and get no echo; those with one get one at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echoes_are_for_holders_of_seats_one_at_a_time() {
+    let worker = worker(ProbeConfig::default()).await;
+    let (validator, seatless) = (worker.caller(VALIDATOR).await, worker.caller(SEATLESS).await);
+    assert!(within(seatless.mesh.request(node(WORKER), Protocol::Probe, worker.request())).await.is_ok());
+    assert!(returned(open(&seatless).await, &[1; 1_000]).await.is_empty());
+    becomes_true(|| worker.served.snapshot().refused == 1).await;
+    // One session is open and has been seen by the worker; there are slots left, and none for the same validator.
+    let mut first = open(&validator).await;
+    first.write_all(b"x").await.unwrap();
+    first.flush().await.unwrap();
+    within(first.read_exact(&mut [0])).await.unwrap();
+    assert!(returned(open(&validator).await, &[1; 1_000]).await.is_empty());
+    becomes_true(|| worker.served.snapshot().refused == 2).await;
+    assert!(returned(first, &[]).await.is_empty());
+    becomes_true(|| worker.served.snapshot().echoes == 1).await;
+}
+
+/// A validator that opens a session and sends nothing holds its slot for a few seconds, however long the epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_lasts_as_long_as_its_bytes_may_take() {
+    let worker = worker(ProbeConfig::default()).await;
+    let validator = worker.caller(VALIDATOR).await;
+    let start = std::time::Instant::now();
+    let mut idle = open(&validator).await;
+    idle.write_all(b"x").await.unwrap();
+    idle.flush().await.unwrap();
+    within(idle.read_exact(&mut [0])).await.unwrap();
+    let ended = within(idle.read(&mut [0])).await;
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owners_caps_hold() {
-    let worker = worker(ProbeConfig { relay_sessions: 1, max_relay_bytes_per_s: 200_000 }).await;
+    let worker = worker(ProbeConfig { echo_sessions: 1, max_echo_bytes_per_s: 200_000 }).await;
     let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
     // One session is open and has been seen by the worker; the other validator's is refused.
     let mut first = open(&one).await;

@@ -25,6 +25,7 @@ use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, root_digest};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
@@ -162,6 +163,7 @@ impl Bench {
                 proposer: node(1),
                 time: UnixMillis::new(height * 1_000),
                 payout_roots: roots.to_vec(),
+                randao: BlsSignature::from_bytes([6; 48]),
                 next_set: Hash::from_bytes([4; 32]),
                 state_root: StateRoot::from_bytes([5; 32]),
                 items: items_hash(&[]),

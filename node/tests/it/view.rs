@@ -116,9 +116,9 @@ fn score_view(epoch: Epoch, seed: u8, score: u32) -> ScoreView {
         },
         unmeasured: vec!["utilisation".to_owned()],
         rtt_us: Some(700),
-        relay_sessions: 1,
-        relay_bytes: 262_144,
-        relay_kbit_s: None,
+        echoes: 1,
+        echo_bytes: 262_144,
+        echo_kbit_s: None,
     }
 }
 

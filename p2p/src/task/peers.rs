@@ -145,7 +145,11 @@ impl<T: Send + 'static> MeshTask<T> {
         }
         tracing::debug!(peer = %peer, %error, "dial failed");
         self.book.failed(&peer, Instant::now());
-        self.on_unreachable(peer, &error.to_string());
+        if matches!(error, DialError::Denied { .. }) {
+            self.on_denied(peer, &error.to_string());
+        } else {
+            self.on_unreachable(peer, &error.to_string());
+        }
     }
 
     pub(super) fn on_identify(&mut self, event: identify::Event) {

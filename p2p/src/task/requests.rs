@@ -13,13 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::MeshTask;
 use super::discovery::dial_opts;
 use super::peers::{Peer, Use};
+use crate::echo::OpenReply;
 use crate::error::{RequestError, StreamError};
 use crate::events::{Event, Responder};
 use crate::frame::Status;
 use crate::identity::to_peer_id;
-use crate::mesh::RequestReply;
+use crate::mesh::{ConnectReply, RequestReply};
 use crate::protocol::Protocol;
-use crate::relay::OpenReply;
 use crate::rpc::{Request, Response};
 
 /// How long a request or stream waits for a connection to its peer.
@@ -35,24 +35,64 @@ pub(super) struct Waiting {
     deadline: Instant,
     /// The DHT has been asked.
     searched: bool,
+    /// Our own guard has refused a connection to it.
+    denied: bool,
 }
 
 #[derive(Debug)]
 enum Pending {
     Request { protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
-    Relay { reply: OpenReply },
+    Connect { reply: ConnectReply },
+    Echo { reply: OpenReply },
+}
+
+/// Whose doing it is that there is no connection.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The peer's, or the network's.
+    Peer,
+    /// Our own guard's.
+    Own,
+}
+
+impl Fault {
+    fn request_error(self, problem: &str) -> RequestError {
+        match self {
+            Self::Peer => RequestError::Unreachable(problem.to_owned()),
+            Self::Own => RequestError::Denied(problem.to_owned()),
+        }
+    }
+
+    fn stream_error(self, problem: &str) -> StreamError {
+        match self {
+            Self::Peer => StreamError::Unreachable(problem.to_owned()),
+            Self::Own => StreamError::Denied(problem.to_owned()),
+        }
+    }
 }
 
 impl Pending {
-    fn fail(self, problem: &str) {
+    fn fail(self, fault: Fault, problem: &str) {
         // Whoever asked may have stopped waiting.
         match self {
             Self::Request { reply, .. } => {
-                let _gone = reply.send(Err(RequestError::Unreachable(problem.to_owned())));
+                let _gone = reply.send(Err(fault.request_error(problem)));
             }
-            Self::Relay { reply } => {
-                let _gone = reply.send(Err(StreamError::Unreachable(problem.to_owned())));
+            Self::Connect { reply } => {
+                let _gone = reply.send(Err(fault.stream_error(problem)));
             }
+            Self::Echo { reply } => {
+                let _gone = reply.send(Err(fault.stream_error(problem)));
+            }
+        }
+    }
+
+    /// Whether whoever asked still waits.
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Request { reply, .. } => !reply.is_closed(),
+            Self::Connect { reply } => !reply.is_closed(),
+            Self::Echo { reply } => !reply.is_closed(),
         }
     }
 }
@@ -93,7 +133,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    pub(super) fn open_relay(&mut self, node: &NodeId, reply: OpenReply) {
+    pub(super) fn connect(&mut self, node: &NodeId, reply: ConnectReply) {
         match self.other(node) {
             None => {
                 let _gone = reply.send(Err(StreamError::NotAPeer));
@@ -101,7 +141,19 @@ impl<T: Send + 'static> MeshTask<T> {
             Some(_) if self.is_full() => {
                 let _gone = reply.send(Err(StreamError::TooManyPending));
             }
-            Some(peer) => self.when_connected(peer, Pending::Relay { reply }),
+            Some(peer) => self.when_connected(peer, Pending::Connect { reply }),
+        }
+    }
+
+    pub(super) fn open_echo(&mut self, node: &NodeId, reply: OpenReply) {
+        match self.other(node) {
+            None => {
+                let _gone = reply.send(Err(StreamError::NotAPeer));
+            }
+            Some(_) if self.is_full() => {
+                let _gone = reply.send(Err(StreamError::TooManyPending));
+            }
+            Some(peer) => self.when_connected(peer, Pending::Echo { reply }),
         }
     }
 
@@ -129,6 +181,7 @@ impl<T: Send + 'static> MeshTask<T> {
             items: Vec::new(),
             deadline: Instant::now() + CONNECT,
             searched: false,
+            denied: false,
         });
         waiting.items.push(item);
         // A connected peer is about to identify itself.
@@ -144,7 +197,10 @@ impl<T: Send + 'static> MeshTask<T> {
                 let id = behaviour.rpc(protocol).send_request(&peer, Request { bytes, share: None });
                 self.outgoing.insert((protocol, id), (peer, reply));
             }
-            Pending::Relay { reply } => behaviour.relay.open(peer, reply),
+            Pending::Connect { reply } => {
+                let _gone = reply.send(Ok(()));
+            }
+            Pending::Echo { reply } => behaviour.echo.open(peer, reply),
         }
     }
 
@@ -164,6 +220,7 @@ impl<T: Send + 'static> MeshTask<T> {
             Ok(()) => self.book.dialling(&peer),
             // Somebody else's dial is under way; its outcome is ours.
             Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error @ DialError::Denied { .. }) => self.fail_waiting(peer, Fault::Own, &error.to_string()),
             Err(error) => self.search_or_fail(peer, &error.to_string()),
         }
     }
@@ -172,7 +229,7 @@ impl<T: Send + 'static> MeshTask<T> {
     fn search_or_fail(&mut self, peer: PeerId, problem: &str) {
         let Some(waiting) = self.waiting.get(&peer) else { return };
         if waiting.searched {
-            return self.fail_waiting(peer, problem);
+            return self.fail_waiting(peer, Fault::Peer, problem);
         }
         if self.search(peer)
             && let Some(waiting) = self.waiting.get_mut(&peer)
@@ -191,9 +248,12 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    fn fail_waiting(&mut self, peer: PeerId, problem: &str) {
-        for item in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
-            item.fail(problem);
+    fn fail_waiting(&mut self, peer: PeerId, fault: Fault, problem: &str) {
+        let Some(waiting) = self.waiting.remove(&peer) else { return };
+        // Where one of the dials was refused by ourselves, the peer might have been reached.
+        let fault = if waiting.denied { Fault::Own } else { fault };
+        for item in waiting.items {
+            item.fail(fault, problem);
         }
     }
 
@@ -205,18 +265,34 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    /// The DHT has said what it knows of a peer.
+    /// Our own guard has refused a connection that we, or a search, dialled. Other addresses would not help.
+    pub(super) fn on_denied(&mut self, peer: PeerId, problem: &str) {
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            waiting.denied = true;
+        }
+        if !self.lookups.searching(&peer) && !self.peers.contains_key(&peer) {
+            self.fail_waiting(peer, Fault::Own, problem);
+        }
+    }
+
+    /// The DHT has said what it knows of a peer. Another may be looked for in its place.
     pub(super) fn on_search_ended(&mut self, peer: PeerId) {
         if self.waiting.contains_key(&peer) && !self.peers.contains_key(&peer) {
             self.reach(peer);
         }
+        self.resume_searches();
     }
 
     pub(super) fn expire_waiting(&mut self, now: Instant) {
+        // What nobody waits for any more must not keep others from asking.
+        self.waiting.retain(|_, waiting| {
+            waiting.items.retain(Pending::is_wanted);
+            !waiting.items.is_empty()
+        });
         let late = self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now);
         let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
         for peer in late {
-            self.fail_waiting(peer, "no connection in time");
+            self.fail_waiting(peer, Fault::Peer, "no connection in time");
         }
     }
 

@@ -1,6 +1,6 @@
-//! Requests, their limits, and relay streams.
+//! Requests, their limits, and echo streams.
 
-use lucid_p2p::{Event, Limits, MeshConfig, Protocol, RelayStream, RequestError, Responder, StreamError};
+use lucid_p2p::{EchoStream, Event, Limits, MeshConfig, Protocol, RequestError, Responder, StreamError};
 use lucid_types::id::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -14,9 +14,9 @@ async fn next_request(node: &mut Node) -> (NodeId, Protocol, Vec<u8>, Responder)
     .await
 }
 
-async fn next_stream(node: &mut Node) -> (NodeId, RelayStream) {
+async fn next_stream(node: &mut Node) -> (NodeId, EchoStream) {
     node.next(|event| match event {
-        Event::Relay { peer, stream } => Some((peer, stream)),
+        Event::Echo { peer, stream } => Some((peer, stream)),
         _ => None,
     })
     .await
@@ -74,7 +74,7 @@ async fn every_protocol_answers_within_its_caps() {
     assert_eq!(b.mesh.request(own, Protocol::Sync, vec![]).await, Err(RequestError::NotAPeer));
     let stranger = within(b.mesh.request(NodeId::from_bytes([9; 32]), Protocol::Sync, vec![])).await;
     assert!(matches!(stranger, Err(RequestError::Unreachable(_))), "{stranger:?}");
-    assert!(matches!(b.mesh.open_relay(own).await, Err(StreamError::NotAPeer)));
+    assert!(matches!(b.mesh.open_echo(own).await, Err(StreamError::NotAPeer)));
     server.abort();
 
     // An unanswered request ends with the connection.
@@ -149,8 +149,8 @@ async fn an_application_that_does_not_listen_makes_its_node_busy() {
     a.wait_for_count("sync", "accepted", 1).await;
     assert_eq!(within(b.mesh.request(a_id, Protocol::Sync, vec![2])).await, Err(RequestError::Busy));
     assert_eq!(a.count("sync", "busy"), 1);
-    assert!(within(b.mesh.open_relay(a_id)).await.is_ok(), "it opens, and is dropped at the other side");
-    a.wait_for_count("events", "relay-dropped", 1).await;
+    assert!(within(b.mesh.open_echo(a_id)).await.is_ok(), "it opens, and is dropped at the other side");
+    a.wait_for_count("events", "echo-dropped", 1).await;
     unheard.abort();
 }
 
@@ -172,12 +172,31 @@ async fn a_peer_is_found_in_the_dht_when_a_request_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_stream_carries_256_kib_there_and_back() {
+async fn what_our_own_limits_refuse_says_nothing_of_the_peer() {
+    let hub = Node::start(1, config()).await;
+    let other = Node::join(2, &hub).await;
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let full = Node::start(3, MeshConfig { bootstrap: hub.mesh.listen_addresses(), limits, ..config() }).await;
+    full.wait_for_peers(1).await;
+    hub.wait_for_peers(2).await;
+    assert_eq!(full.mesh.peers()[0].node_id, hub.id());
+    let other = other.id();
+    let asked = within(full.mesh.request(other, Protocol::Probe, b"xy".to_vec())).await;
+    assert!(matches!(asked, Err(RequestError::Denied(_))), "{asked:?}");
+    let connected = within(full.mesh.connect(other)).await;
+    assert!(matches!(connected, Err(StreamError::Denied(_))), "{connected:?}");
+    let opened = within(full.mesh.open_echo(other)).await;
+    assert!(matches!(opened, Err(StreamError::Denied(_))), "{opened:?}");
+    assert_eq!(within(full.mesh.connect(hub.id())).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_echo_stream_carries_256_kib_there_and_back() {
     let mut a = Node::start(1, config()).await;
     let b = Node::join(2, &a).await;
     let (a_id, b_id) = (a.id(), b.id());
     let data: Vec<u8> = (0..256u32 << 10).map(|i| u8::try_from(i.wrapping_mul(2_654_435_761) >> 24).unwrap()).collect();
-    let mut out = within(b.mesh.open_relay(a_id)).await.unwrap();
+    let mut out = within(b.mesh.open_echo(a_id)).await.unwrap();
     let sent = data.clone();
     let there_and_back = tokio::spawn(async move {
         let (mut reader, mut writer) = tokio::io::split(&mut out);
@@ -206,17 +225,17 @@ async fn streams_of_one_peer_are_bounded_and_slots_come_back() {
     let a_id = a.id();
     let mut open = Vec::new();
     for _ in 0..2 {
-        let mut ours = within(b.mesh.open_relay(a_id)).await.unwrap();
+        let mut ours = within(b.mesh.open_echo(a_id)).await.unwrap();
         ours.write_all(b"x").await.unwrap();
         ours.flush().await.unwrap();
         open.push((ours, next_stream(&mut a).await.1));
     }
-    let mut third = within(b.mesh.open_relay(a_id)).await.unwrap();
+    let mut third = within(b.mesh.open_echo(a_id)).await.unwrap();
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
-    a.wait_for_count("relay-probe", "too-many", 1).await;
+    a.wait_for_count("echo", "too-many", 1).await;
     drop(open);
-    let mut again = within(b.mesh.open_relay(a_id)).await.unwrap();
+    let mut again = within(b.mesh.open_echo(a_id)).await.unwrap();
     again.write_all(b"y").await.unwrap();
     again.flush().await.unwrap();
     let mut byte = [0];

@@ -13,7 +13,6 @@ use lucid_types::id::{PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::{AccountId, OwedAccount};
 use lucid_types::time::UnixMillis;
-use lucid_types::validator::Validator;
 
 use crate::thousand::{genesis, leader, next_block, policy};
 
@@ -42,9 +41,8 @@ pub(crate) struct Payday {
 }
 
 fn network(parts: &Parts) -> Network {
-    let node = parts.validator.node_id();
     let tron = PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt };
-    let mut genesis = genesis(vec![Validator { node, power: 1, operator: node }], tron, parts.vault.clone());
+    let mut genesis = genesis(vec![parts.validator.validator(1, parts.validator.node_id())], tron, parts.vault.clone());
     // The settlement's block is of about now.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let begun = now.checked_sub(policy().epoch() * u32::try_from(EPOCHS).unwrap()).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lucid_score::seats::EpochDraw;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
@@ -12,13 +13,13 @@ use lucid_types::genesis::{
 };
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::time::{Epoch, UnixMillis};
-use lucid_types::validator::Validator;
 
 use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, check_reveal};
@@ -38,6 +39,11 @@ pub(super) fn validator(i: usize) -> NodeId {
     validator_key(i).node_id()
 }
 
+/// The key of one of the validators.
+pub(super) fn key_of(node: &NodeId) -> NodeKey {
+    (0..100).map(validator_key).find(|key| key.node_id() == *node).unwrap()
+}
+
 pub(super) fn worker(i: usize) -> NodeId {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
 }
@@ -48,7 +54,7 @@ pub(super) fn address(i: usize) -> PayoutAddress {
 
 /// Four validators of power 1, three workers in one pool, a settlement every two epochs.
 pub(super) fn genesis() -> Genesis {
-    let validators = (0..VALIDATORS).map(|i| Validator { node: validator(i), power: 1, operator: validator(i) });
+    let validators = (0..VALIDATORS).map(|i| validator_key(i).validator(1, validator(i)));
     let workers = (0..WORKERS).map(|i| GenesisWorker {
         node: worker(i),
         operator: worker(i),
@@ -97,28 +103,23 @@ pub(super) fn genesis_with(change: impl FnOnce(&mut Genesis)) -> Genesis {
     genesis
 }
 
-/// What a validator may have measured of a worker: beacons answered of four, and whether a relay was verified.
-pub(super) fn observation(worker: NodeId, answered: u32, relayed: bool) -> Observation {
+/// What a validator may have measured of a worker: pings answered of four, and whether an echo was verified. The throughput is such that
+/// echoes stay of 256 KiB.
+pub(super) fn observation(answered: u8, echoed: bool) -> Observation {
     Observation {
-        worker,
-        beacons_sent: 4,
-        beacons_answered: answered,
-        rtt_us: if answered > 0 { 800 } else { 0 },
-        relays_sent: 1,
-        relays_verified: u32::from(relayed),
-        relay_bytes: u64::from(relayed) * (256 << 10),
-        relay_kbit_s: u64::from(relayed) * 90_000,
-        chunks_proved: 0,
-        storage_bytes: 0,
-        attestation: None,
-        capacity: Capacity::default(),
-        allocation: Ppm::ZERO,
+        pings_sent: 4,
+        pings_answered: answered,
+        rtt_us: LogScale::encode(if answered > 0 { 800 } else { 0 }),
+        echoes_sent: 1,
+        echoes_verified: u8::from(echoed),
+        echo_bytes: LogScale::encode(u64::from(echoed) * (256 << 10)),
+        echo_kbit_s: LogScale::encode(u64::from(echoed) * 8_000),
     }
 }
 
 /// Every worker did everything.
-pub(super) fn all_good(_validator: usize, node: usize) -> Option<Observation> {
-    Some(observation(worker(node), 4, true))
+pub(super) fn all_good(_validator: usize, _worker: usize) -> Option<Observation> {
+    Some(observation(4, true))
 }
 
 #[derive(Clone)]
@@ -180,17 +181,17 @@ impl Chain {
         self.apply(block)
     }
 
-    /// Validator `i`'s commitment for `epoch` to these observations; its reveal is kept for when it is due.
+    /// Validator `i`'s commitment for `epoch` to a report on its assignment; its reveal is kept for when it is due.
     pub(super) fn commitment(
         &mut self,
         i: usize,
         epoch: Epoch,
-        observations: Vec<Observation>,
+        assigned: &[Option<Observation>],
     ) -> Signed<ReportCommitment> {
         let (key, id) = (validator_key(i), *self.network.id());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
-        let reveal = Reveal { report: ScoreReport { epoch, observations }, salt };
+        let reveal = Reveal { report: ScoreReport::new(epoch, assigned), salt };
         let commitment = ReportCommitment { epoch, report: reveal.commitment(&id, &key.node_id()) };
         self.own.insert((epoch, key.node_id()), key.sign_report(&id, reveal).into_inner());
         key.sign_report_commitment(&id, commitment).into_inner()
@@ -211,13 +212,12 @@ impl Chain {
         let next = self.state.height.next();
         let is_open = |pending: &PendingEpoch| pending.windows(&self.network).commitments().contains(&next);
         let open: Vec<_> = self.state.pending.iter().filter(|(_, pending)| is_open(pending)).collect();
-        let open: Vec<_> = open.into_iter().map(|(epoch, pending)| (*epoch, pending.commitments.clone())).collect();
-        let workers = self.network.workers().count();
-        for (epoch, committed) in open {
-            for i in (0..self.network.genesis().validators.len()).filter(|i| !committed.contains_key(&validator(*i))) {
-                let mut observations: Vec<_> = (0..workers).filter_map(|worker| observe(i, worker)).collect();
-                observations.sort_by_key(|o| o.worker);
-                block.commitments.push(self.commitment(i, epoch, observations));
+        let open: Vec<_> = open.into_iter().map(|(epoch, pending)| (*epoch, pending.clone())).collect();
+        for (epoch, PendingEpoch { draw, commitments, .. }) in open {
+            for i in (0..self.network.genesis().validators.len()).filter(|i| !commitments.contains_key(&validator(*i)))
+            {
+                let assigned: Vec<_> = self.observations(&draw, i, &observe);
+                block.commitments.push(self.commitment(i, epoch, &assigned));
             }
         }
         block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
@@ -226,20 +226,32 @@ impl Chain {
         self.seal(block)
     }
 
+    /// What validator `i` measured of the workers assigned to it; they are numbered as in the genesis.
+    fn observations(
+        &self,
+        draw: &EpochDraw,
+        i: usize,
+        observe: &impl Fn(usize, usize) -> Option<Observation>,
+    ) -> Vec<Option<Observation>> {
+        let number: BTreeMap<_, _> = self.network.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
+        draw.assignment(&validator(i)).unwrap().map(|(worker, _)| observe(i, number[&worker.node])).collect()
+    }
+
     /// The next block, of this time, without anything in it.
     pub(super) fn at(&self, time: UnixMillis) -> Block {
         let height = self.state.height.next();
-        let set = self.network.validators(height);
+        let proposer = self.state.next_proposers(&self.network).of(0).node;
         self.seal(
             Block {
                 header: Header {
                     height,
                     parent: self.state.block,
                     round: 0,
-                    proposer: set.proposer(height, 0).node,
+                    proposer,
                     time,
                     payout_roots: Vec::new(),
-                    next_set: set.hash(),
+                    randao: key_of(&proposer).bls_key().sign_randao(self.network.id(), height),
+                    next_set: self.network.validators(height).hash(),
                     state_root: StateRoot::from_bytes([0; 32]),
                     items: items_hash(&[]),
                 },

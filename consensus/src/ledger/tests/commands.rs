@@ -9,7 +9,7 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
 use lucid_types::time::UnixMillis;
 
-use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with, signers, validator, validator_key, worker};
+use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with, key_of, signers, validator, validator_key, worker};
 use crate::commands::PendingCommands;
 use crate::ledger::build::{Turn, build};
 use crate::ledger::check::InvalidBlock;
@@ -333,7 +333,8 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     for reveal in &draft.reveals {
         reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(&network).unwrap());
     }
-    let turn = Turn { proposer: draft.header.proposer, round: 0, now: draft.header.time };
+    let key = key_of(&draft.header.proposer);
+    let turn = Turn { key: &key, round: 0, now: draft.header.time };
     let (block, _) = build(&chain.network, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);

@@ -23,7 +23,7 @@ fn blocks_in_between_close_nothing() {
         at(&mut chain, UnixMillis::new(time));
     }
     assert_eq!((chain.state.height.get(), chain.state.closed), (3, Epoch::ZERO));
-    assert!(chain.state.pending.is_empty() && chain.state.open.is_measured);
+    assert!(chain.state.pending.is_empty() && chain.state.open.is_some());
     let least = chain.state.next_time(&chain.network);
     at(&mut chain, least);
     assert_eq!((chain.state.height.get(), chain.state.closed), (4, Epoch::new(1)));
@@ -36,8 +36,8 @@ fn an_epoch_is_measured_if_the_one_before_was_closed_in_time() {
         let mut chain = Chain::new(genesis());
         let close = UnixMillis::new(end(&chain, 1).get() + late);
         at(&mut chain, close);
-        assert_eq!(chain.state.open.is_measured, is_measured, "{late} ms late");
-        let seed = chain.state.open.seed;
+        assert_eq!(chain.state.open.is_some(), is_measured, "{late} ms late");
+        let draw = chain.state.open.clone();
         while !chain.state.pending.is_empty() {
             chain.block(all_good);
         }
@@ -45,7 +45,7 @@ fn an_epoch_is_measured_if_the_one_before_was_closed_in_time() {
         let second = end(&chain, 2).max(chain.state.next_time(&chain.network));
         at(&mut chain, second);
         let pending = chain.state.pending.get(&Epoch::new(2));
-        assert_eq!(pending.map(|pending| pending.seed), is_measured.then_some(seed), "{late} ms late");
+        assert_eq!(pending.map(|pending| &pending.draw), draw.as_ref(), "{late} ms late");
         assert_eq!(chain.state.final_through(), Epoch::new(if is_measured { 1 } else { 2 }));
     }
 }

@@ -1,16 +1,20 @@
 //! Every way in which a block can be wrong, each with signatures that are right.
 
-use lucid_score::aggregate::ObservationError;
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_score::report::{ObservationError, ReportError};
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
-use lucid_types::id::{Hash, StateRoot};
+use lucid_types::bls::BlsSignature;
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{Hash, NetworkId, StateRoot};
+use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::SettlementRoot;
 use lucid_types::payout_tree::PayoutRoot;
-use lucid_types::report::{Observation, ReportCommitment, Reveal};
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 
-use super::chain::{Chain, all_good, genesis_with, observation, validator, validator_key, worker};
+use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, validator, validator_key, worker};
 use crate::ledger::check::InvalidBlock;
 
 /// Not one of the validators.
@@ -81,6 +85,30 @@ fn check(at: At, cases: &[(&str, InvalidBlock, Tamper)]) {
     }
 }
 
+/// Whose turn it is has one contribution to the beacon of a height.
+#[test]
+fn contributions_to_the_beacon_that_are_not_the_proposers() {
+    let of = |chain: &Chain, block: &Block, key: &NodeKey, ahead: u64| {
+        key.bls_key().sign_randao(chain.network.id(), block.header.height.plus(ahead))
+    };
+    let chain = chain(At::Commitments);
+    let good = good(&mut chain.clone());
+    let proposer = key_of(&good.header.proposer);
+    let other = (0..).map(validator_key).find(|key| key.node_id() != good.header.proposer).unwrap();
+    let foreign = proposer.bls_key().sign_randao(&NetworkId::from_bytes([9; 32]), good.header.height);
+    for (name, randao) in [
+        ("another validator's", of(&chain, &good, &other, 0)),
+        ("of another height", of(&chain, &good, &proposer, 1)),
+        ("of another network", foreign),
+        ("none", BlsSignature::from_bytes([0; 48])),
+    ] {
+        let mut block = good.clone();
+        block.header.randao = randao;
+        assert_eq!(chain.validate(chain.seal(block)).unwrap_err(), InvalidBlock::Randao, "{name}");
+    }
+    assert_eq!(good.header.randao, of(&chain, &good, &proposer, 0));
+}
+
 #[test]
 fn heads_that_do_not_fit() {
     let least = good(&mut chain(At::Commitments)).header.time;
@@ -121,23 +149,23 @@ fn commitments_that_cannot_stand() {
             ("twice", order(last), |_, block| block.commitments.push(block.commitments.last().unwrap().clone())),
             ("out of order", order(first), |_, block| block.commitments.swap(0, 1)),
             ("a stranger's", commit_of(STRANGER, "the signer is no validator of the epoch"), |chain, block| {
-                let commitment = chain.commitment(STRANGER, chain.state.closed, vec![]);
+                let commitment = chain.commitment(STRANGER, chain.state.closed, &[]);
                 add_commitment(block, commitment);
             }),
             ("of an open epoch", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, chain.state.closed.next(), vec![]);
+                let commitment = chain.commitment(1, chain.state.closed.next(), &[]);
                 add_commitment(block, commitment);
             }),
             ("of a final epoch", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, Epoch::new(1), vec![]);
+                let commitment = chain.commitment(1, Epoch::new(1), &[]);
                 add_commitment(block, commitment);
             }),
             ("of the genesis", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, Epoch::ZERO, vec![]);
+                let commitment = chain.commitment(1, Epoch::ZERO, &[]);
                 add_commitment(block, commitment);
             }),
             ("a second one", commit_of(0, "the signer has committed already"), |chain, block| {
-                let commitment = chain.commitment(0, chain.state.closed, vec![]);
+                let commitment = chain.commitment(0, chain.state.closed, &[]);
                 add_commitment(block, commitment);
             }),
         ],
@@ -145,7 +173,7 @@ fn commitments_that_cannot_stand() {
     check(
         At::Reveals,
         &[("too late", commit_of(1, window), |chain, block| {
-            let commitment = chain.commitment(1, chain.state.closed, vec![]);
+            let commitment = chain.commitment(1, chain.state.closed, &[]);
             add_commitment(block, commitment);
         })],
     );
@@ -164,14 +192,15 @@ fn reveals_that_cannot_stand() {
                 add_reveal(block, chain.reveal(0, 2));
             }),
             ("of a stranger", reveal_of(STRANGER, "the signer did not commit"), |chain, block| {
-                chain.commitment(STRANGER, Epoch::new(2), vec![]);
+                chain.commitment(STRANGER, Epoch::new(2), &[]);
                 add_reveal(block, chain.reveal(STRANGER, 2));
             }),
             ("with another salt", reveal_of(1, other), |chain, block| {
                 replace_reveal(chain, block, |reveal| reveal.salt[31] ^= 1);
             }),
             ("with another report", reveal_of(1, other), |chain, block| {
-                replace_reveal(chain, block, |reveal| reveal.report.observations[0].beacons_answered -= 1);
+                let worse = ScoreReport::new(Epoch::new(2), &[Some(observation(3, true)); 3]);
+                replace_reveal(chain, block, |reveal| reveal.report = worse);
             }),
             ("the report of another", reveal_of(1, other), |chain, block| {
                 let of_two = chain.reveal(2, 2).record;
@@ -235,12 +264,12 @@ fn late_commitments_and_reveals_count() {
     assert_eq!(chain.validate(after).unwrap_err(), reveal_of(2, "its epoch's window is not open"));
 }
 
-/// Validator 1 commits to these observations, and the next block reveals them.
-fn reporting(observations: Vec<Observation>) -> InvalidBlock {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 1);
+/// Validator 1 commits to these observations of the workers assigned to it, and the next block reveals them.
+fn reporting(genesis: Genesis, assigned: &[Option<Observation>]) -> InvalidBlock {
+    let mut chain = Chain::grown(genesis, 1);
     chain.block(all_good);
     let mut block = good(&mut chain);
-    let commitment = chain.commitment(1, chain.state.closed, observations);
+    let commitment = chain.commitment(1, chain.state.closed, assigned);
     let place = block.commitments.iter_mut().find(|commitment| commitment.signer == validator(1)).unwrap();
     *place = commitment;
     let block = chain.seal(block);
@@ -252,30 +281,33 @@ fn reporting(observations: Vec<Observation>) -> InvalidBlock {
 }
 
 #[test]
-fn impossible_observations_are_refused() {
-    let (a, b) = (worker(0).min(worker(1)), worker(0).max(worker(1)));
-    let good = |node| observation(node, 4, true);
-    assert_eq!(reporting(vec![good(b), good(a)]), reveal_of(1, "its observations are out of order"));
-    assert_eq!(reporting(vec![good(a), good(a)]), reveal_of(1, "its observations are out of order"));
-    let stranger = vec![good(validator(2))];
-    assert_eq!(reporting(stranger), reveal_of(1, "it observes a node that is no registered worker"));
-
-    type Spoil = (ObservationError, fn(&mut Observation));
-    let impossible: [Spoil; 8] = [
-        (ObservationError::TooManyTasks, |o| o.beacons_sent = 5),
-        (ObservationError::TooManyTasks, |o| o.relays_sent = 2),
-        (ObservationError::TooManyResults, |o| o.beacons_sent = 3),
-        (ObservationError::TooManyResults, |o| o.relay_bytes += 1),
-        (ObservationError::TooManyResults, |o| o.chunks_proved = 1),
-        (ObservationError::RoundTrip, |o| o.rtt_us = 0),
-        (ObservationError::Attestation, |o| o.allocation = Ppm::new(1_000_001)),
-        (ObservationError::Attestation, |o| o.capacity.memory_bytes = (1 << 46) + 1),
-    ];
-    for (source, change) in impossible {
-        let mut observation = good(a);
-        change(&mut observation);
-        assert_eq!(reporting(vec![observation]), InvalidBlock::Observation { validator: validator(1), source });
+fn reports_that_cannot_be_true_are_refused() {
+    let refused = |source| InvalidBlock::Report { validator: validator(1), source };
+    let good = Some(observation(4, true));
+    for n in [0, 4, 9] {
+        assert_eq!(reporting(genesis(), &vec![good; n]), refused(ReportError::Length), "{n} of three workers");
     }
+    let own = |genesis: &mut Genesis| genesis.workers[2].operator = validator(1);
+    assert_eq!(reporting(genesis_with(own), &[good; 3]), refused(ReportError::Length), "one is its own");
+    let first = (0..3).map(worker).min().unwrap();
+    let refused = |problem| refused(ReportError::Observation { worker: first, problem });
+    type Spoil = (ObservationError, fn(&mut Observation));
+    let impossible: [Spoil; 6] = [
+        (ObservationError::Nothing, |o| *o = Observation::default()),
+        (ObservationError::TooManyTasks, |o| o.pings_sent = 5),
+        (ObservationError::TooManyTasks, |o| o.echoes_sent = 2),
+        (ObservationError::TooManyResults, |o| o.pings_sent = 3),
+        (ObservationError::EchoBytes, |o| o.echo_bytes = LogScale::encode(257 << 10)),
+        (ObservationError::RoundTrip, |o| o.rtt_us = LogScale::ZERO),
+    ];
+    for (problem, change) in impossible {
+        let mut spoiled = good;
+        change(spoiled.as_mut().unwrap());
+        assert_eq!(reporting(genesis(), &[spoiled, None, good]), refused(problem));
+    }
+    // One epoch of 10,000 is one of echo: this one is not.
+    let rare = genesis_with(|genesis| genesis.policy.echo_every = 10_000);
+    assert_eq!(reporting(rare, &[good; 3]), refused(ObservationError::NoEchoEpoch));
 }
 
 #[test]

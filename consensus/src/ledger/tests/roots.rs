@@ -70,7 +70,7 @@ fn requests_are_for_what_crosses_the_threshold_and_come_first() {
 fn nothing_earned_no_root() {
     let mut chain = Chain::grown(genesis(), 4);
     let before = chain.pool().newest.unwrap();
-    let nothing = |_: usize, i: usize| Some(observation(worker(i), 4, false));
+    let nothing = |_: usize, _: usize| Some(observation(4, false));
     for _ in 0..4 {
         chain.step(nothing);
     }
@@ -112,7 +112,7 @@ fn push_fees_are_set_aside_before_anything_is_shared() {
 fn what_was_carried_is_shared_out_with_the_next_budget() {
     let mut chain = Chain::new(genesis());
     for _ in 0..2 {
-        chain.step(|_, i| Some(observation(worker(i), 4, false)));
+        chain.step(|_, _| Some(observation(4, false)));
     }
     for _ in 0..2 {
         chain.step(all_good);

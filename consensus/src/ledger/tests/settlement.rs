@@ -27,9 +27,9 @@ fn settled(split: SplitRule, observe: impl Fn(u64, usize) -> Option<Observation>
     chain
 }
 
-/// Worker 0 relays in both epochs of a settlement, worker 1 in one, worker 2 in none.
+/// Worker 0 echoes in both epochs of a settlement, worker 1 in one, worker 2 in none.
 fn two_one_none(epoch: u64, i: usize) -> Option<Observation> {
-    Some(observation(worker(i), 4, [true, epoch % 2 == 1, false][i]))
+    Some(observation(4, [true, epoch % 2 == 1, false][i]))
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn parts_by_credits_times_score() {
 
 #[test]
 fn what_nobody_earned_is_carried_commission_included() {
-    let chain = settled(SplitRule::CreditsTimesScore, |_, i| Some(observation(worker(i), 4, false)));
+    let chain = settled(SplitRule::CreditsTimesScore, |_, _| Some(observation(4, false)));
     assert_eq!(chain.pool().carried.get(), BUDGET);
     assert_eq!(owed(&chain), BTreeMap::new());
     // Nor does anybody earn where too few validators report.
@@ -87,7 +87,7 @@ fn what_nobody_earned_is_carried_commission_included() {
 fn one_settlement_does_not_pay_for_another() {
     let mut chain = settled(SplitRule::Credits, two_one_none);
     chain.step(|_, worker| two_one_none(3, worker));
-    chain.step(|_, i| Some(observation(worker(i), 4, i == 2)));
+    chain.step(|_, i| Some(observation(4, i == 2)));
     // Epoch 3: workers 0 and 1; epoch 4: worker 2. Three credits for 114 USDT.
     let expected = [
         (validator(0), 12_000_000),
@@ -154,13 +154,13 @@ struct World {
     push_fee: u64,
     window: u64,
     settle_every: u64,
-    /// For each epoch, validator and worker: beacons answered, a relay verified, observed at all.
-    seen: Vec<[[(u32, bool, bool); WORKERS]; 4]>,
+    /// For each epoch, validator and worker: pings answered, an echo verified, observed at all.
+    seen: Vec<[[(u8, bool, bool); WORKERS]; 4]>,
 }
 
 fn world() -> impl Strategy<Value = World> {
     let split = prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)];
-    let one = (0..5u32, any::<bool>(), prop::bool::weighted(0.9));
+    let one = (0..5u8, any::<bool>(), prop::bool::weighted(0.9));
     let seen = prop::collection::vec(
         prop::collection::vec(one, 4 * WORKERS).prop_map(|flat| {
             std::array::from_fn(|validator| std::array::from_fn(|worker| flat[validator * WORKERS + worker]))
@@ -198,8 +198,8 @@ proptest! {
         }));
         for seen in &world.seen {
             let observe = |i: usize, node: usize| {
-                let (answered, relayed, observed) = seen[i][node];
-                observed.then(|| observation(worker(node), answered, relayed))
+                let (answered, echoed, observed) = seen[i][node];
+                observed.then(|| observation(answered, echoed))
             };
             // `apply` checks the accounts against each other; here they are checked against the budgets.
             chain.step(observe);

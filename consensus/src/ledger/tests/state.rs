@@ -7,7 +7,7 @@ use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
 use lucid_types::payout::PoolChange;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use super::chain::{Chain, address, all_good, genesis_with, signers, validator, worker};
+use super::chain::{Chain, address, all_good, genesis_with, key_of, signers, validator, worker};
 use crate::ledger::state::{Account, Hold, PoolState, State};
 
 /// Some of an epoch's reports are revealed; the first settlement made a root.
@@ -39,13 +39,15 @@ fn standing(state: &mut State) -> &mut Standing {
 #[test]
 fn the_root_changes_with_every_part() {
     type Change = (&'static str, fn(&mut State));
-    let changes: [Change; 47] = [
+    let changes: [Change; 51] = [
         ("height", |s| s.height = s.height.next()),
         ("time", |s| s.time = UnixMillis::new(1)),
         ("the beacon", |s| s.beacon = Hash::from_bytes([1; 32])),
+        ("the beacon before", |s| s.previous_beacon = Hash::from_bytes([1; 32])),
         ("the closed epoch", |s| s.closed = s.closed.next()),
-        ("the open epoch's seed", |s| s.open.seed = Hash::from_bytes([1; 32])),
-        ("whether it is measured", |s| s.open.is_measured = !s.open.is_measured),
+        ("the open epoch's seed", |s| s.open.as_mut().unwrap().seed = Hash::from_bytes([1; 32])),
+        ("its seats", |s| s.open.as_mut().unwrap().scored[1].seats[0].count += 1),
+        ("whether it is measured", |s| s.open = None),
         ("the epoch scored last", |s| s.scored = s.scored.next()),
         ("a row root", |s| *s.row_roots.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
         ("a commitment", |s| {
@@ -60,7 +62,9 @@ fn the_root_changes_with_every_part() {
             pending.revealed.pop_first();
         }),
         ("where an epoch was closed", |s| s.pending.values_mut().next().unwrap().closed_in = Height::new(1)),
-        ("a seed", |s| s.pending.values_mut().next().unwrap().seed = Hash::from_bytes([1; 32])),
+        ("a scored worker", |s| drop(s.pending.values_mut().next().unwrap().draw.scored.pop())),
+        ("who reports", |s| s.pending.values_mut().next().unwrap().draw.reporters.truncate(3)),
+        ("an echo epoch", |s| s.pending.values_mut().next().unwrap().draw.scored[0].echo_bytes = None),
         ("a pending epoch", |s| {
             let (epoch, pending) = s.pending.pop_last().unwrap();
             s.pending.insert(epoch.next(), pending);
@@ -163,25 +167,36 @@ fn row_roots_are_kept_no_longer_than_needed() {
     assert!(chain.state.pending.is_empty());
 }
 
-/// Another salt, another seed: no committee is known before the salts are.
+/// Every block's proposer contributes what nobody else can and it cannot choose; an epoch's seed follows from the block that closes the
+/// one before.
 #[test]
-fn salts_make_the_beacon_and_it_the_seeds() {
+fn proposers_make_the_beacon_and_it_the_seeds() {
     let mut chain = Chain::grown(genesis_with(|_| ()), 2);
-    let mut seeds = std::collections::BTreeSet::from([chain.state.open.seed]);
+    let mut seeds = std::collections::BTreeSet::from([chain.state.open.as_ref().unwrap().seed]);
     for _ in 0..5 {
         chain.step(all_good);
-        assert!(seeds.insert(chain.state.open.seed));
+        assert!(seeds.insert(chain.state.open.as_ref().unwrap().seed));
     }
-    let mut withheld = chain.clone();
-    withheld.block(all_good);
-    withheld.block(all_good);
-    let mut block = withheld.draft(all_good);
-    block.reveals.pop();
-    let block = withheld.seal(block);
-    withheld.apply(block);
-    chain.step(all_good);
-    assert_ne!(chain.state.beacon, withheld.state.beacon);
+    // What a block carries beside its proposer's contribution makes no difference.
+    let before = chain.state.beacon;
     chain.block(all_good);
-    withheld.block(all_good);
-    assert_ne!(chain.state.open.seed, withheld.state.open.seed);
+    assert!(!chain.state.pending.is_empty());
+    let mut other = chain.clone();
+    let full = chain.draft(all_good);
+    assert!(!full.commitments.is_empty());
+    let empty = other.seal(other.at(full.header.time));
+    chain.apply(chain.seal(full));
+    other.apply(empty);
+    assert_ne!(chain.state.beacon, before);
+    assert_eq!(chain.state.beacon, other.state.beacon);
+    // Another proposer, whose turn it is in the next round, makes another.
+    let mut late = other.clone();
+    let mut block = late.at(late.state.next_time(&late.network));
+    block.header.round = 1;
+    block.header.proposer = late.state.next_proposers(&late.network).of(1).node;
+    block.header.randao = key_of(&block.header.proposer).bls_key().sign_randao(late.network.id(), block.header.height);
+    let block = late.seal(block);
+    late.apply(block);
+    other.apply(other.seal(other.at(other.state.next_time(&other.network))));
+    assert_ne!(late.state.beacon, other.state.beacon);
 }

@@ -3,9 +3,11 @@
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
+use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -28,6 +30,14 @@ use crate::samples;
 
 fn bytes<T: std::fmt::Debug>(wrap: fn([u8; 32]) -> T) -> impl Strategy<Value = T> {
     any::<[u8; 32]>().prop_map(wrap)
+}
+
+fn bls_key() -> impl Strategy<Value = BlsPublicKey> {
+    vec(any::<u8>(), 96).prop_map(|bytes| BlsPublicKey::from_bytes(bytes.try_into().unwrap()))
+}
+
+fn bls_signature() -> impl Strategy<Value = BlsSignature> {
+    vec(any::<u8>(), 48).prop_map(|bytes| BlsSignature::from_bytes(bytes.try_into().unwrap()))
 }
 
 fn number<T: std::fmt::Debug>(wrap: fn(u64) -> T) -> impl Strategy<Value = T> {
@@ -106,28 +116,20 @@ fn height() -> impl Strategy<Value = Height> {
 }
 
 fn observation() -> impl Strategy<Value = Observation> {
-    (node(), any::<([u32; 6], [u64; 3])>(), option::of(bytes(Hash::from_bytes)), capacity(), ppm()).prop_map(
-        |(worker, (a, b), attestation, capacity, allocation)| Observation {
-            worker,
-            beacons_sent: a[0],
-            beacons_answered: a[1],
-            rtt_us: a[2],
-            relays_sent: a[3],
-            relays_verified: a[4],
-            relay_bytes: b[0],
-            relay_kbit_s: b[1],
-            chunks_proved: a[5],
-            storage_bytes: b[2],
-            attestation,
-            capacity,
-            allocation,
-        },
-    )
+    any::<([u8; 4], [u16; 3])>().prop_map(|(counts, codes)| Observation {
+        pings_sent: counts[0],
+        pings_answered: counts[1],
+        rtt_us: LogScale::from_code(codes[0]),
+        echoes_sent: counts[2],
+        echoes_verified: counts[3],
+        echo_bytes: LogScale::from_code(codes[1]),
+        echo_kbit_s: LogScale::from_code(codes[2]),
+    })
 }
 
 pub(crate) fn reveal() -> impl Strategy<Value = Reveal> {
-    (epoch(), vec(observation(), 0..5), any::<[u8; 32]>())
-        .prop_map(|(epoch, observations, salt)| Reveal { report: ScoreReport { epoch, observations }, salt })
+    (epoch(), vec(option::of(observation()), 0..20), any::<[u8; 32]>())
+        .prop_map(|(epoch, assigned, salt)| Reveal { report: ScoreReport::new(epoch, &assigned), salt })
 }
 
 pub(crate) fn commitment() -> impl Strategy<Value = ReportCommitment> {
@@ -282,12 +284,12 @@ pub(crate) fn liveness() -> impl Strategy<Value = LivenessMessage> {
 }
 
 pub(crate) fn block() -> impl Strategy<Value = Block> {
-    let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new));
+    let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new), bls_signature());
     let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
     let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
         |(
-            (height, parent, round, proposer, time),
+            (height, parent, round, proposer, time, randao),
             (commitments, reveals),
             (commands, payout_roots),
             next_set,
@@ -300,6 +302,7 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
                     round,
                     proposer,
                     time,
+                    randao,
                     payout_roots,
                     next_set,
                     state_root,
@@ -371,8 +374,9 @@ fn pool() -> impl Strategy<Value = GenesisPool> {
 }
 
 pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
-    let validator =
-        (node(), any::<u64>(), node()).prop_map(|(node, power, operator)| Validator { node, power, operator });
+    let validator = (node(), any::<u64>(), node(), bls_key(), bls_signature()).prop_map(
+        |(node, power, operator, bls_key, bls_proof)| Validator { node, power, operator, bls_key, bls_proof },
+    );
     let policy = any::<[u64; 4]>().prop_map(|n| Policy {
         epoch_ms: n[0],
         settle_every: n[1],

@@ -1,12 +1,13 @@
 //! The greatest instance of every record fits its own limit and that of everything that carries it.
 
-use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::attestation::Capacity;
+use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -25,8 +26,6 @@ use crate::samples;
 
 /// [`ValidatorSet::MAX_MEMBERS`].
 const MAX_VALIDATORS: u32 = 1_000;
-/// Workers that one report has room for (protocol: `max_scored`).
-const MAX_WORKERS: u32 = 2_000;
 
 const HUGE: Epoch = Epoch::new(u64::MAX);
 
@@ -93,29 +92,20 @@ fn root(i: u32) -> SettlementRoot {
     SettlementRoot { pool: PoolId::from_bytes(numbered(i)), ..samples::settlement_root() }
 }
 
-fn reveal(observations: u32) -> Reveal {
-    let observation = |worker| Observation {
-        worker,
-        beacons_sent: u32::MAX,
-        beacons_answered: u32::MAX,
-        rtt_us: u32::MAX,
-        relays_sent: u32::MAX,
-        relays_verified: u32::MAX,
-        relay_bytes: u64::MAX,
-        relay_kbit_s: u64::MAX,
-        chunks_proved: u32::MAX,
-        storage_bytes: u64::MAX,
-        attestation: Some(Hash::from_bytes([0xff; 32])),
-        capacity: Capacity {
-            cores: u32::MAX,
-            memory_bytes: u64::MAX,
-            disk_bytes: u64::MAX,
-            bandwidth_kbit_s: u64::MAX,
-        },
-        allocation: Ppm::new(u32::MAX),
+/// On as many workers as may be scored, all of them measured.
+fn reveal() -> Reveal {
+    let most = LogScale::from_code(u16::MAX);
+    let observation = Observation {
+        pings_sent: u8::MAX,
+        pings_answered: u8::MAX,
+        rtt_us: most,
+        echoes_sent: u8::MAX,
+        echoes_verified: u8::MAX,
+        echo_bytes: most,
+        echo_kbit_s: most,
     };
-    let observations = nodes(observations).into_iter().map(observation).collect();
-    Reveal { report: ScoreReport { epoch: HUGE, observations }, salt: [0xff; 32] }
+    let observations = vec![Some(observation); ScoreReport::MAX_WORKERS];
+    Reveal { report: ScoreReport::new(HUGE, &observations), salt: [0xff; 32] }
 }
 
 fn certificate() -> Certificate {
@@ -132,7 +122,7 @@ fn block() -> Block {
     let mut block =
         Block { header, commitments: vec![], reveals: vec![], commands: vec![signed_command(); n_commands] };
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
-    let full = signed(reveal(MAX_WORKERS));
+    let full = signed(reveal());
     block.reveals = vec![full.clone(); room(&block) / encode(&full).len()];
     let bare = signed(commitment());
     block.commitments = vec![bare.clone(); room(&block) / encode(&bare).len()];
@@ -147,6 +137,8 @@ fn limits_of_small_records_are_their_greatest_lengths() {
     }
     let pool = PoolId::from_bytes([0xff; 32]);
     exact(&commitment());
+    exact(&reveal());
+    exact(&signed(reveal()));
     exact(&root(0));
     exact(&command());
     exact(&signed_command());
@@ -187,18 +179,11 @@ fn a_command_with_too_many_signers_is_refused_unread() {
 }
 
 #[test]
-fn reports_at_their_caps() {
-    fits(&reveal(MAX_WORKERS));
-    fits(&signed(reveal(MAX_WORKERS)));
-    let bytes = encode(&reveal(MAX_WORKERS).report).len();
-    assert!(bytes <= Reveal::MAX_REPORT_BYTES);
-    const { assert!(Reveal::MAX_REPORT_BYTES + 32 <= Reveal::MAX_BYTES) };
-}
-
-#[test]
 fn proofs_of_the_largest_validator_set() {
     let set = |n| {
-        let members = nodes(n).into_iter().map(|node| Validator { node, power: 1, operator: node });
+        let members = nodes(n)
+            .into_iter()
+            .map(|node| Validator::new(node, 1, node, &NodeKey::from_seed(node.as_bytes()).bls_key()));
         ValidatorSet::new(members.collect())
     };
     assert_eq!(set(MAX_VALIDATORS).unwrap().members().len(), ValidatorSet::MAX_MEMBERS);
@@ -256,7 +241,7 @@ fn record_node() -> NodeId {
 #[test]
 fn reports_fit_an_answer() {
     let commitments = vec![Item::Commitment(signed(commitment())); ValidatorSet::MAX_MEMBERS];
-    fits(&SyncResponse::Items([commitments, vec![Item::Reveal(signed(reveal(MAX_WORKERS))); 30]].concat()));
+    fits(&SyncResponse::Items([commitments, vec![Item::Reveal(signed(reveal())); 30]].concat()));
 }
 
 #[test]
@@ -285,8 +270,10 @@ fn the_fullest_genesis_fits() {
             pool
         })
         .collect();
-    genesis.validators =
-        nodes(MAX_VALIDATORS).into_iter().map(|node| Validator { node, power: 1, operator: node }).collect();
+    genesis.validators = nodes(MAX_VALIDATORS)
+        .into_iter()
+        .map(|node| Validator::new(node, 1, node, &NodeKey::from_seed(node.as_bytes()).bls_key()))
+        .collect();
     genesis.check().unwrap();
     assert!(2 * fits(&genesis) > Genesis::MAX_BYTES);
 }

@@ -7,8 +7,9 @@ use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -21,7 +22,7 @@ use lucid_types::sync::{
     SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
@@ -152,7 +153,7 @@ fn capacity() -> Capacity {
 }
 
 pub(crate) fn validators() -> ValidatorSet {
-    let validator = |i: u8| Validator { node: key(i).node_id(), power: u64::from(i), operator: key(i + 10).node_id() };
+    let validator = |i: u8| key(i).validator(u64::from(i), key(i + 10).node_id());
     ValidatorSet::new((1..=3).map(validator).collect()).unwrap()
 }
 
@@ -179,27 +180,21 @@ pub(crate) fn probe_reply() -> Signed<ProbeReply> {
     key(4).sign_probe_reply(&network(), record).into_inner()
 }
 
-fn observation(worker: u8) -> Observation {
+fn observation() -> Observation {
     Observation {
-        worker: NodeId::from_bytes([worker; 32]),
-        beacons_sent: 12,
-        beacons_answered: 11,
-        rtt_us: 1_234,
-        relays_sent: 2,
-        relays_verified: 1,
-        relay_bytes: 5 << 20,
-        relay_kbit_s: 98_765,
-        chunks_proved: 3,
-        storage_bytes: 3 << 20,
-        attestation: Some(Hash::from_bytes([0x33; 32])),
-        capacity: capacity(),
-        allocation: Ppm::new(500_000),
+        pings_sent: 12,
+        pings_answered: 11,
+        rtt_us: LogScale::encode(1_234),
+        echoes_sent: 2,
+        echoes_verified: 1,
+        echo_bytes: LogScale::encode(5 << 20),
+        echo_kbit_s: LogScale::encode(98_765),
     }
 }
 
 pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
-    let unseen = Observation { attestation: None, ..observation(0x45) };
-    let report = ScoreReport { epoch: epoch(), observations: vec![observation(0x44), unseen] };
+    let failed = Observation { pings_sent: 12, ..Observation::default() };
+    let report = ScoreReport::new(epoch(), &[Some(observation()), None, Some(failed)]);
     key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
 }
 
@@ -304,6 +299,7 @@ pub(crate) fn block() -> Block {
             proposer: key(2).node_id(),
             time: time(),
             payout_roots: vec![settlement_root()],
+            randao: key(2).bls_key().sign_randao(&network(), height()),
             next_set: validators().hash(),
             state_root: StateRoot::from_bytes([0x92; 32]),
             items: items_hash(&[]),

@@ -73,8 +73,8 @@ fn answers_to_other_questions_are_no_answers() {
 fn a_proposal_answers_for_its_round_and_block_alone() {
     let network = testing::network();
     let height = Height::new(1);
-    let set = network.validators(height);
-    let proposer = (0..=u8::MAX).map(key).find(|key| key.node_id() == set.proposer(height, 0).node).unwrap();
+    let turn = State::genesis(&network).next_proposers(&network).of(0).node;
+    let proposer = (0..=u8::MAX).map(key).find(|key| key.node_id() == turn).unwrap();
     let header = Header {
         height,
         parent: BlockHash::from_bytes([1; 32]),
@@ -83,6 +83,7 @@ fn a_proposal_answers_for_its_round_and_block_alone() {
         time: UnixMillis::new(5),
         items: items_hash(&[]),
         payout_roots: Vec::new(),
+        randao: proposer.bls_key().sign_randao(network.id(), height),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
@@ -111,7 +112,7 @@ fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
     state.closed = Epoch::new(1);
     let pending = lucid_consensus::ledger::state::PendingEpoch {
         closed_in: Height::ZERO,
-        seed: Hash::from_bytes([1; 32]),
+        draw: state.open.clone().unwrap(),
         commitments: std::collections::BTreeMap::new(),
         revealed: BTreeSet::new(),
     };

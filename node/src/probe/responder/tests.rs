@@ -36,7 +36,7 @@ fn genesis() -> Genesis {
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
         policy: Policy::local(Duration::from_secs(5), 2, None),
-        validators: vec![Validator { node: VALIDATOR, power: 1, operator: VALIDATOR }],
+        validators: vec![Validator::new(VALIDATOR, 1, VALIDATOR, &NodeKey::from_seed(&[1; 32]).bls_key())],
         workers: vec![],
         pools: vec![],
     }
@@ -49,6 +49,13 @@ fn responder(limits: ProbeConfig) -> (Responder, Arc<Watch>) {
         genesis: Arc::new(genesis()),
         clock: Arc::<Watch>::clone(&clock),
         is_validator: Arc::new(|node| [VALIDATOR, OTHER_VALIDATOR].contains(node)),
+        echo_grants: Arc::new(|validator, epoch| match epoch.get() {
+            // The newest draw is that of epoch 3.
+            4.. => EchoGrant::Unknown,
+            3 => EchoGrant::Nothing,
+            _ if *validator == VALIDATOR => EchoGrant::Bytes(1_000),
+            _ => EchoGrant::Nothing,
+        }),
         limits,
         served: Arc::default(),
     };
@@ -77,7 +84,7 @@ fn only_validators_are_answered_and_only_requests() {
     let (mut responder, _) = responder(ProbeConfig::default());
     assert_eq!(ask(&mut responder, STRANGER, 1), Err(Refusal::NotAValidator));
     let now = UnixMillis::new(START);
-    assert_eq!(responder.admit_relay(STRANGER, now), Err(Refusal::NotAValidator));
+    assert_eq!(responder.admit_echo(STRANGER, now).unwrap_err(), Refusal::NotAValidator);
     assert_eq!(responder.answer(VALIDATOR, &[0; 39], now), Err(Refusal::Malformed));
     assert_eq!(responder.answer(VALIDATOR, &[0; 41], now), Err(Refusal::Malformed));
 }
@@ -104,10 +111,41 @@ fn each_validator_gets_twice_what_is_assigned_and_no_more() {
     assert_eq!(count(&mut responder, VALIDATOR), 8);
     assert_eq!(count(&mut responder, OTHER_VALIDATOR), 8);
     let now = clock.now();
-    let relays = |responder: &mut Responder| (0..9).filter(|_| responder.admit_relay(VALIDATOR, now).is_ok()).count();
-    assert_eq!(relays(&mut responder), 2);
+    // Each ends at once.
+    let echoes = |responder: &mut Responder| (0..9).filter(|_| responder.admit_echo(VALIDATOR, now).is_ok()).count();
+    assert_eq!(echoes(&mut responder), 2);
     // Long afterwards nothing of it is remembered.
     *clock.0.lock().unwrap() = UnixMillis::new(START + 1_000_000);
     ask(&mut responder, VALIDATOR, 201).unwrap();
     assert_eq!(responder.used.len(), 1);
+}
+
+/// The draws say who may send how much in the epochs in which the validator may be; where the draw is not here yet, any validator may hold a
+/// seat.
+#[test]
+fn echoes_are_granted_by_the_draws_of_plausible_epochs() {
+    let (mut responder, _) = responder(ProbeConfig::default());
+    // Epoch e starts at 5 (e - 1) seconds.
+    let mut granted = |validator, millis| {
+        let admitted = responder.admit_echo(validator, UnixMillis::new(START + millis));
+        admitted.map(|echo| echo.bytes)
+    };
+    assert_eq!(granted(VALIDATOR, 0), Ok(1_000));
+    assert_eq!(granted(OTHER_VALIDATOR, 0), Err(Refusal::NoSeat));
+    // Its clock may still be in epoch 2.
+    assert_eq!(granted(VALIDATOR, 12_000), Ok(1_000));
+    assert_eq!(granted(VALIDATOR, 13_000), Err(Refusal::NoSeat), "drawn for epoch 3, and no echo is");
+    let most = genesis().policy.echo_max_bytes;
+    assert_eq!(granted(OTHER_VALIDATOR, 15_000), Ok(most), "no draw of epoch 4 yet");
+    assert_eq!(granted(STRANGER, 15_000), Err(Refusal::NotAValidator));
+}
+
+#[test]
+fn a_validator_has_one_session_at_a_time() {
+    let (mut responder, clock) = responder(ProbeConfig::default());
+    let now = clock.now();
+    let first = responder.admit_echo(VALIDATOR, now).unwrap();
+    assert_eq!(responder.admit_echo(VALIDATOR, now).unwrap_err(), Refusal::TooMany);
+    drop(first);
+    assert!(responder.admit_echo(VALIDATOR, now).is_ok());
 }

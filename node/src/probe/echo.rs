@@ -1,4 +1,4 @@
-//! One relay task: a stream that only its sender can know goes through the worker and back.
+//! One echo: a stream that only its sender can know goes through the worker and back.
 //!
 //! The stream is the output of BLAKE3 under a key that never leaves the validator. What comes back is compared with
 //! it byte by byte as it comes, so the worker can neither shorten nor guess it, and nothing of it is held in memory.
@@ -13,9 +13,9 @@ use super::pace::Pace;
 
 const CHUNK: usize = 16 << 10;
 
-/// Why a relay session did not succeed.
+/// Why an echo did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RelayFault {
+pub(super) enum EchoFault {
     /// Reading or writing failed.
     #[error("the stream broke")]
     Broken(#[source] io::Error),
@@ -41,7 +41,7 @@ fn chunk_of(rest: u64) -> usize {
 
 /// The validator's side: sends `bytes` bytes of the key's stream and takes them back, both at once, so that neither
 /// side ever waits for the other's buffers. Returns the time from the first byte sent to the last byte returned.
-pub(super) async fn measure<S>(stream: S, key: &[u8; 32], bytes: u64) -> Result<Duration, RelayFault>
+pub(super) async fn measure<S>(stream: S, key: &[u8; 32], bytes: u64) -> Result<Duration, EchoFault>
 where
     S: AsyncRead + AsyncWrite,
 {
@@ -52,30 +52,30 @@ where
         while rest > 0 {
             let part = &mut chunk[..chunk_of(rest)];
             source.fill(part);
-            writer.write_all(part).await.map_err(RelayFault::Broken)?;
+            writer.write_all(part).await.map_err(EchoFault::Broken)?;
             rest -= part.len() as u64;
         }
-        writer.shutdown().await.map_err(RelayFault::Broken)
+        writer.shutdown().await.map_err(EchoFault::Broken)
     };
     let receive = async {
         let (mut expected, mut wanted, mut chunk) = (stream_of(key), vec![0; CHUNK], vec![0; CHUNK]);
         let mut received = 0;
         while received < bytes {
-            let n = reader.read(&mut chunk[..chunk_of(bytes - received)]).await.map_err(RelayFault::Broken)?;
+            let n = reader.read(&mut chunk[..chunk_of(bytes - received)]).await.map_err(EchoFault::Broken)?;
             if n == 0 {
-                return Err(RelayFault::Truncated(received));
+                return Err(EchoFault::Truncated(received));
             }
             expected.fill(&mut wanted[..n]);
             if chunk[..n] != wanted[..n] {
-                return Err(RelayFault::Altered(received));
+                return Err(EchoFault::Altered(received));
             }
             received += n as u64;
         }
         let time = start.elapsed();
         match reader.read(&mut chunk[..1]).await {
             Ok(0) => Ok(time),
-            Ok(_) => Err(RelayFault::TooMuch),
-            Err(e) => Err(RelayFault::Broken(e)),
+            Ok(_) => Err(EchoFault::TooMuch),
+            Err(e) => Err(EchoFault::Broken(e)),
         }
     };
     let ((), time) = tokio::try_join!(send, receive)?;
@@ -83,25 +83,25 @@ where
 }
 
 /// The worker's side: returns what comes until the peer is done, at most `max_bytes`. Returns how much that was.
-pub(super) async fn echo<S>(stream: S, max_bytes: u64, pace: &Pace) -> Result<u64, RelayFault>
+pub(super) async fn echo<S>(stream: S, max_bytes: u64, pace: &Pace) -> Result<u64, EchoFault>
 where
     S: AsyncRead + AsyncWrite,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (mut chunk, mut total) = (vec![0; CHUNK], 0);
     loop {
-        let n = reader.read(&mut chunk).await.map_err(RelayFault::Broken)?;
+        let n = reader.read(&mut chunk).await.map_err(EchoFault::Broken)?;
         if n == 0 {
             break;
         }
         total += n as u64;
         if total > max_bytes {
-            return Err(RelayFault::TooMuch);
+            return Err(EchoFault::TooMuch);
         }
         pace.pass(n).await;
-        writer.write_all(&chunk[..n]).await.map_err(RelayFault::Broken)?;
+        writer.write_all(&chunk[..n]).await.map_err(EchoFault::Broken)?;
     }
-    writer.shutdown().await.map_err(RelayFault::Broken)?;
+    writer.shutdown().await.map_err(EchoFault::Broken)?;
     Ok(total)
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     /// What the validator finds when the worker does `change` to the whole stream before it returns it.
-    async fn returned(change: impl FnOnce(&mut Vec<u8>)) -> Result<Duration, RelayFault> {
+    async fn returned(change: impl FnOnce(&mut Vec<u8>)) -> Result<Duration, EchoFault> {
         let (near, far) = pipe();
         let worker = async {
             let (mut reader, mut writer) = tokio::io::split(far);
@@ -149,13 +149,13 @@ mod tests {
         returned(|_| {}).await.unwrap();
         let last = usize::try_from(BYTES).unwrap() - 1;
         for at in [0, 70_000, last] {
-            assert!(matches!(returned(|all| all[at] ^= 1).await, Err(RelayFault::Altered(_))), "byte {at}");
+            assert!(matches!(returned(|all| all[at] ^= 1).await, Err(EchoFault::Altered(_))), "byte {at}");
         }
-        assert!(matches!(returned(|all| all.truncate(last)).await, Err(RelayFault::Truncated(n)) if n == BYTES - 1));
-        assert!(matches!(returned(Vec::clear).await, Err(RelayFault::Truncated(0))));
-        assert!(matches!(returned(|all| all.push(0)).await, Err(RelayFault::TooMuch)));
+        assert!(matches!(returned(|all| all.truncate(last)).await, Err(EchoFault::Truncated(n)) if n == BYTES - 1));
+        assert!(matches!(returned(Vec::clear).await, Err(EchoFault::Truncated(0))));
+        assert!(matches!(returned(|all| all.push(0)).await, Err(EchoFault::TooMuch)));
         let other = |all: &mut Vec<u8>| stream_of(&[4; 32]).fill(all);
-        assert!(matches!(returned(other).await, Err(RelayFault::Altered(0))));
+        assert!(matches!(returned(other).await, Err(EchoFault::Altered(0))));
     }
 
     #[tokio::test]
@@ -163,7 +163,7 @@ mod tests {
         let (near, far) = pipe();
         let pace = Pace::new(0);
         let (_, echoed) = tokio::join!(measure(near, &KEY, BYTES), echo(far, BYTES - 1, &pace));
-        assert!(matches!(echoed, Err(RelayFault::TooMuch)));
+        assert!(matches!(echoed, Err(EchoFault::TooMuch)));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! One uptime beacon: a fresh nonce that the worker signs, and the judgement of its answer.
+//! One ping: a fresh nonce that the worker signs, and the judgement of its answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use lucid_types::id::{NetworkId, NodeId};
 use lucid_types::report::{ProbeReply, ProbeRequest};
 use lucid_types::signed::{SignatureError, Signed};
 
-use super::counts::BeaconOutcome;
+use super::counts::PingOutcome;
 
 /// Why an answer does not count.
 #[derive(Debug, thiserror::Error)]
@@ -17,13 +17,13 @@ pub(super) enum ReplyError {
     Malformed(#[source] DecodeError),
     #[error("signed by {0}, who was not asked")]
     OtherSigner(NodeId),
-    #[error("an answer to another beacon")]
-    OtherBeacon,
+    #[error("an answer to another ping")]
+    OtherPing,
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// Checks that `bytes` are the worker's answer to this beacon of this validator.
+/// Checks that `bytes` are the worker's answer to this ping of this validator.
 pub(super) fn check_reply(
     network: &NetworkId,
     validator: NodeId,
@@ -36,45 +36,48 @@ pub(super) fn check_reply(
         return Err(ReplyError::OtherSigner(reply.signer));
     }
     if reply.record != (ProbeReply { validator, epoch: request.epoch, nonce: request.nonce }) {
-        return Err(ReplyError::OtherBeacon);
+        return Err(ReplyError::OtherPing);
     }
     Ok(reply.check(network)?)
 }
 
-/// Sends a beacon and waits for its answer. The duration is the round trip, meaningful when it was answered.
+/// Sends a ping and waits for its answer. The duration is the round trip, meaningful when it was answered.
 pub(super) async fn send(
     mesh: Mesh,
     network: NetworkId,
     worker: NodeId,
     request: ProbeRequest,
     timeout: Duration,
-) -> (BeaconOutcome, Duration) {
+) -> (PingOutcome, Duration) {
     let start = Instant::now();
     let answer = tokio::time::timeout(timeout, mesh.request(worker, Protocol::Probe, encode(&request))).await;
     let rtt = start.elapsed();
     let outcome = match answer {
         Ok(Ok(bytes)) => match check_reply(&network, mesh.node_id(), worker, &request, &bytes) {
-            Ok(()) => BeaconOutcome::Answered,
+            Ok(()) => PingOutcome::Answered,
             Err(error) => {
-                tracing::debug!(worker = %worker.short(), %error, "a beacon's answer is wrong");
-                BeaconOutcome::Wrong
+                tracing::debug!(worker = %worker.short(), %error, "a ping's answer is wrong");
+                PingOutcome::Wrong
             }
         },
         Ok(Err(error)) => failure(&error),
-        Err(_) => BeaconOutcome::Late,
+        Err(_) => PingOutcome::Late,
     };
     (outcome, rtt)
 }
 
-fn failure(error: &RequestError) -> BeaconOutcome {
+fn failure(error: &RequestError) -> PingOutcome {
     match error {
-        RequestError::TooLarge { .. } | RequestError::TooManyPending | RequestError::Stopped => BeaconOutcome::NotSent,
+        RequestError::TooLarge { .. }
+        | RequestError::TooManyPending
+        | RequestError::Denied(_)
+        | RequestError::Stopped => PingOutcome::NotSent,
         RequestError::NotAPeer | RequestError::Unreachable(_) | RequestError::Disconnected(_) => {
-            BeaconOutcome::Unreachable
+            PingOutcome::Unreachable
         }
-        RequestError::TimedOut => BeaconOutcome::Late,
-        RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => BeaconOutcome::Refused,
-        RequestError::Malformed(_) => BeaconOutcome::Wrong,
+        RequestError::TimedOut => PingOutcome::Late,
+        RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => PingOutcome::Refused,
+        RequestError::Malformed(_) => PingOutcome::Wrong,
     }
 }
 
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_workers_answer_to_this_beacon_of_this_validator_counts() {
+    fn only_this_workers_answer_to_this_ping_of_this_validator_counts() {
         assert!(check(&signed(&NETWORK, &key(), reply())).is_ok());
         let other = NodeKey::from_seed(&[5; 32]);
         assert!(matches!(check(&signed(&NETWORK, &other, reply())), Err(ReplyError::OtherSigner(_))));
@@ -119,7 +122,7 @@ mod tests {
             ProbeReply { validator: NodeId::from_bytes([8; 32]), ..reply() },
         ];
         for reply in replies {
-            assert!(matches!(check(&signed(&NETWORK, &key(), reply)), Err(ReplyError::OtherBeacon)));
+            assert!(matches!(check(&signed(&NETWORK, &key(), reply)), Err(ReplyError::OtherPing)));
         }
         let elsewhere = NetworkId::from_bytes([6; 32]);
         assert!(matches!(check(&signed(&elsewhere, &key(), reply())), Err(ReplyError::Signature(_))));

@@ -1,4 +1,4 @@
-//! Raw streams of the relay probe: one protocol, opened by node id, handed to the application as they are.
+//! Raw streams of the echo probe: one protocol, opened by node id, handed to the application as they are.
 //!
 //! Each stream that a peer opens takes a slot of that peer and one of all peers, and gives both back when it is
 //! dropped; a stream without slots is closed at once. Nothing here reads or writes a stream.
@@ -32,7 +32,7 @@ use crate::error::StreamError;
 const OPENING: usize = 16;
 
 /// A stream to or from one peer. Dropping it resets it; `shutdown` ends our direction and lets the other go on.
-pub struct RelayStream {
+pub struct EchoStream {
     io: Box<Compat<Stream>>,
     _slots: Option<Slots>,
 }
@@ -43,25 +43,25 @@ pub(crate) struct Slots {
     _of_all: OwnedSemaphorePermit,
 }
 
-impl RelayStream {
+impl EchoStream {
     fn new(stream: Stream, slots: Option<Slots>) -> Self {
         Self { io: Box::new(stream.compat()), _slots: slots }
     }
 }
 
-impl fmt::Debug for RelayStream {
+impl fmt::Debug for EchoStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayStream").finish_non_exhaustive()
+        f.debug_struct("EchoStream").finish_non_exhaustive()
     }
 }
 
-impl AsyncRead for RelayStream {
+impl AsyncRead for EchoStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for RelayStream {
+impl AsyncWrite for EchoStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -76,13 +76,13 @@ impl AsyncWrite for RelayStream {
 }
 
 /// Where the outcome of opening a stream goes.
-pub(crate) type OpenReply = oneshot::Sender<Result<RelayStream, StreamError>>;
+pub(crate) type OpenReply = oneshot::Sender<Result<EchoStream, StreamError>>;
 
 /// What the event loop hears.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A peer opened a stream.
-    Opened { peer: PeerId, stream: RelayStream },
+    Opened { peer: PeerId, stream: EchoStream },
     /// A peer opened a stream for which there was no slot.
     Refused,
 }
@@ -196,14 +196,14 @@ pub(crate) struct Handler {
     /// Streams in negotiation.
     opening: usize,
     /// Each holds slots.
-    inbound: VecDeque<RelayStream>,
+    inbound: VecDeque<EchoStream>,
     refused: usize,
 }
 
 /// What a handler tells the behaviour.
 #[derive(Debug)]
 pub(crate) enum HandlerEvent {
-    Opened(RelayStream),
+    Opened(EchoStream),
     Refused,
 }
 
@@ -262,13 +262,13 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, info: () }) => {
                 match self.slots() {
-                    Some(slots) => self.inbound.push_back(RelayStream::new(stream, Some(slots))),
+                    Some(slots) => self.inbound.push_back(EchoStream::new(stream, Some(slots))),
                     None => self.refused = self.refused.saturating_add(1),
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: reply }) => {
                 self.opening = self.opening.saturating_sub(1);
-                let _gone = reply.send(Ok(RelayStream::new(stream, None)));
+                let _gone = reply.send(Ok(EchoStream::new(stream, None)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
                 self.opening = self.opening.saturating_sub(1);

@@ -1,0 +1,349 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lucid_types::bls::{BlsPublicKey, BlsSignature};
+use lucid_types::codec::encode;
+use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::time::Epoch;
+use proptest::prelude::*;
+
+use super::*;
+
+fn node(number: u16) -> NodeId {
+    NodeId::from_bytes(*Hash::derive("test node", &[&number.to_le_bytes()]).as_bytes())
+}
+
+fn seed(number: u32) -> Hash {
+    Hash::derive("test seed", &[&number.to_le_bytes()])
+}
+
+/// Worker `number` of an operator of its own.
+fn worker(number: u16) -> Candidate {
+    let node = node(10_000 + number);
+    Candidate { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 }
+}
+
+fn validator(number: u16, power: u64) -> Validator {
+    // Nothing is signed here, so they have no keys.
+    let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
+    Validator { node: node(number), power, operator: node(number), bls_key, bls_proof }
+}
+
+/// Validators 0, 1, ... with these powers, each of an operator of its own.
+fn set(powers: &[u64]) -> ValidatorSet {
+    let validators = (0..).zip(powers).map(|(number, power)| validator(number, *power));
+    ValidatorSet::new(validators.collect()).unwrap()
+}
+
+fn local(seats: u32) -> Policy {
+    Policy { seats, ..Policy::local(Duration::from_secs(5), 2, None) }
+}
+
+/// The seats of one worker by validator.
+fn seats(policy: &Policy, number: u32, set: &ValidatorSet, worker: Candidate) -> BTreeMap<NodeId, u8> {
+    let draw = EpochDraw::new(policy, seed(number), set, [worker]);
+    draw.scored[0].seats.iter().map(|held| (draw.reporters[usize::from(held.reporter)], held.count)).collect()
+}
+
+#[test]
+fn seats_by_hand() {
+    let counts = |powers: &[u64], offset, seats| -> Vec<u8> {
+        systematic(powers.iter().copied(), powers.iter().sum(), offset, seats).collect()
+    };
+    // Powers on a line of 10, each stretched by 4; seats stand at 0, 10, 20, 30 after the offset.
+    // 1 covers 0..4, 2 covers 4..12, 3 covers 12..24, 4 covers 24..40.
+    assert_eq!(counts(&[1, 2, 3, 4], 0, 4), [1, 1, 1, 1], "at 0, 10, 20, 30");
+    assert_eq!(counts(&[1, 2, 3, 4], 3, 4), [1, 0, 2, 1], "at 3, 13, 23, 33");
+    assert_eq!(counts(&[1, 2, 3, 4], 4, 4), [0, 1, 1, 2], "at 4, 14, 24, 34");
+    assert_eq!(counts(&[1, 2, 3, 4], 14, 4), [0, 1, 1, 2], "the offset is taken modulo the power");
+    assert_eq!(counts(&[7], u128::MAX, 21), [21]);
+    assert_eq!(counts(&[1, 1 << 59], 0, 100), [1, 99]);
+}
+
+#[test]
+fn equal_validators_hold_equal_seats() {
+    for number in 0..50 {
+        let four = seats(&local(4), number, &set(&[1; 4]), worker(0));
+        assert!(four.len() == 4 && four.values().all(|count| *count == 1));
+        let twenty_one = seats(&local(21), number, &set(&[5; 4]), worker(0));
+        assert!(twenty_one.len() == 4 && twenty_one.values().all(|count| (5..=6).contains(count)));
+    }
+}
+
+#[test]
+fn nobody_measures_workers_of_its_own_operator() {
+    let policy = local(4);
+    let mut own = worker(0);
+    own.operator = node(2);
+    let held = seats(&policy, 0, &set(&[1; 4]), own);
+    assert_eq!(held.values().sum::<u8>(), 4, "all seats are given to the others");
+    assert!(held.len() == 3 && !held.contains_key(&node(2)));
+    let itself = Candidate { node: node(1), operator: node(50), ..worker(0) };
+    assert!(!seats(&policy, 0, &set(&[1; 4]), itself).contains_key(&node(1)));
+    let alone = Candidate { operator: node(0), ..worker(0) };
+    assert!(seats(&policy, 0, &set(&[1]), alone).is_empty());
+}
+
+/// On a public network the eligible must be of four operators and hold more than half of all power.
+#[test]
+fn too_few_or_too_weak_validators_measure_nothing() {
+    let public = Policy::default();
+    let is_measured = |policy: &Policy, set: &ValidatorSet, worker| !seats(policy, 0, set, worker).is_empty();
+    assert!(is_measured(&public, &set(&[1; 4]), worker(0)));
+    assert!(!is_measured(&public, &set(&[1; 3]), worker(0)));
+    assert!(is_measured(&local(4), &set(&[1; 3]), worker(0)));
+    // Two of five have one operator.
+    let mut five: Vec<_> = (0..5).map(|number| validator(number, 1)).collect();
+    five[4].operator = five[3].operator;
+    let four_operators = ValidatorSet::new(five.clone()).unwrap();
+    assert!(is_measured(&public, &four_operators, worker(0)));
+    five[2].operator = five[3].operator;
+    assert!(!is_measured(&public, &ValidatorSet::new(five).unwrap(), worker(0)));
+    // The owner of half the power leaves not more than half.
+    let of_zero = Candidate { operator: node(0), ..worker(0) };
+    assert!(!is_measured(&public, &set(&[4, 1, 1, 1, 1]), of_zero));
+    assert!(is_measured(&public, &set(&[4, 1, 1, 1, 2]), of_zero));
+    assert!(is_measured(&local(4), &set(&[4, 1, 1, 1, 1]), of_zero));
+}
+
+#[test]
+fn seats_follow_power_over_many_epochs() {
+    // Shares below one seat: 21 * power / 5050 for powers 1 to 100.
+    let powers: Vec<u64> = (1..=100).collect();
+    let (policy, set) = (Policy::default(), set(&powers));
+    let mut held = BTreeMap::<NodeId, u32>::new();
+    let epochs = 4_000;
+    for number in 0..epochs {
+        for (validator, count) in seats(&policy, number, &set, worker(0)) {
+            *held.entry(validator).or_default() += u32::from(count);
+        }
+    }
+    for validator in set.members() {
+        // The seat is a coin of probability share / 5050: five standard deviations, squared.
+        let (found, share) =
+            (i64::from(held.get(&validator.node).copied().unwrap_or(0)), 21 * validator.power.cast_signed());
+        let off = found * 5_050 - i64::from(epochs) * share;
+        assert!(off * off < 25 * i64::from(epochs) * share * (5_050 - share), "power {}: {found}", validator.power);
+    }
+}
+
+#[test]
+fn at_most_so_many_workers_are_scored_and_each_as_often() {
+    let policy = Policy { max_scored: 20, ..local(4) };
+    let mut drawn = BTreeMap::<NodeId, u32>::new();
+    for number in 0..1_000 {
+        let draw = EpochDraw::new(&policy, seed(number), &set(&[1; 4]), (0..50).map(worker));
+        assert!(draw.scored.len() == 20 && draw.scored.is_sorted_by(|a, b| a.node < b.node));
+        for worker in draw.scored {
+            *drawn.entry(worker.node).or_default() += 1;
+        }
+    }
+    // 400 expected; five standard deviations are 77.
+    assert!(drawn.len() == 50 && drawn.values().all(|times| (323..=477).contains(times)), "{drawn:?}");
+    let few = EpochDraw::new(&policy, seed(0), &set(&[1; 4]), (0..20).map(worker));
+    assert_eq!(few.scored.len(), 20);
+}
+
+#[test]
+fn echo_epochs_are_drawn_for_pools_and_by_the_seed() {
+    let policy = Policy::default();
+    let pool = |byte| PoolId::from_bytes([byte; 32]);
+    let candidates: Vec<_> = (0..40).map(|i| Candidate { pool: pool(u8::from(i % 2 == 0)), ..worker(i) }).collect();
+    let mut of_pools = [Vec::new(), Vec::new()];
+    for number in 0..12_000 {
+        let draw = |workers: &[Candidate]| EpochDraw::new(&policy, seed(number), &set(&[1]), workers.iter().copied());
+        if number < 100 {
+            let all = draw(&candidates).scored;
+            let has_echo = |worker: &Candidate| all.iter().any(|it| it.node == worker.node && it.echo_bytes.is_some());
+            for pool in [&candidates[0], &candidates[1]] {
+                let members = candidates.iter().filter(|worker| worker.pool == pool.pool);
+                assert!(members.map(has_echo).all(|echo| echo == has_echo(pool)), "members share their epochs");
+            }
+        }
+        for (i, epochs) in of_pools.iter_mut().enumerate() {
+            epochs.extend(draw(&candidates[i..=i]).scored[0].echo_bytes.map(|_| number));
+        }
+    }
+    // 1,000 of 12,000 expected, standard deviation 30; of both pools at once, 83.
+    assert!(of_pools.iter().all(|epochs| (850..1_150).contains(&epochs.len())));
+    let both = of_pools[0].iter().filter(|epoch| of_pools[1].contains(epoch)).count();
+    assert!((40..130).contains(&both), "{both} epochs of both pools");
+    let rests: BTreeSet<_> = of_pools[0].iter().map(|epoch| epoch % 12).collect();
+    assert_eq!(rests.len(), 12, "no place in the twelve is preferred");
+    let local = local(4);
+    assert!(
+        (0..100)
+            .all(|number| EpochDraw::new(&local, seed(number), &set(&[1]), [worker(0)]).scored[0].echo_bytes.is_some())
+    );
+}
+
+/// About 250 ms of the last agreed throughput, from 256 KiB to 16 MiB.
+#[test]
+fn an_echo_is_as_long_as_the_worker_is_fast() {
+    let policy = Policy { echo_every: 1, ..Policy::default() };
+    let bytes = |kbit_s| {
+        let draw = EpochDraw::new(&policy, seed(0), &set(&[1]), [Candidate { kbit_s, ..worker(0) }]);
+        draw.scored[0].echo_bytes.unwrap().value()
+    };
+    assert_eq!(bytes(0), 256 << 10);
+    assert_eq!(bytes(8_388), 256 << 10);
+    let at_100_mbit_s = 3_125_000;
+    assert!((at_100_mbit_s - at_100_mbit_s / 2_048..=at_100_mbit_s).contains(&bytes(100_000)));
+    assert_eq!(bytes(536_871), 16 << 20);
+    assert_eq!(bytes(u64::MAX), 16 << 20);
+}
+
+/// Bytes of echoes that each validator sends in the epoch.
+fn echo_loads(draw: &EpochDraw) -> Vec<u64> {
+    let load = |validator: &NodeId| {
+        let assigned = draw.assignment(validator).unwrap();
+        assigned.filter_map(|(worker, _)| worker.echo_bytes).map(LogScale::value).sum()
+    };
+    draw.reporters.iter().map(load).collect()
+}
+
+/// Where the members of a large pool are too many for the validators' bytes, some are given echoes by everyone, others by nobody.
+#[test]
+fn in_a_large_pool_as_many_have_echoes_as_the_validators_can_send() {
+    let policy = Policy { echo_every: 1, ..Policy::default() };
+    let members = || (0..1_000).map(|number| Candidate { kbit_s: 100_000, ..worker(number) });
+    let (mut served, epochs) = (BTreeMap::<NodeId, u32>::new(), 20);
+    for number in 0..epochs {
+        let draw = EpochDraw::new(&policy, seed(number), &set(&[1; 21]), members());
+        let echoed: Vec<_> = draw.scored.iter().filter(|worker| worker.echo_bytes.is_some()).collect();
+        let bytes = echoed[0].echo_bytes.unwrap().value();
+        assert_eq!(echoed.len() as u64, policy.echo_epoch_bytes / bytes, "all that the bound allows");
+        assert!(echoed.iter().all(|worker| worker.seats.len() == 21), "each by all its validators");
+        assert!(
+            echo_loads(&draw)
+                .iter()
+                .all(|load| (policy.echo_epoch_bytes - bytes..=policy.echo_epoch_bytes).contains(load))
+        );
+        for worker in echoed {
+            *served.entry(worker.node).or_default() += 1;
+        }
+    }
+    // A third of the members in each epoch, others in another: the chance to be left out of all 20 is 2 in 10,000.
+    assert!(served.len() > 980, "{} of 1,000 were given echoes", served.len());
+}
+
+/// Whoever runs several validators with ids near each other holds no other seats than with any ids.
+#[test]
+fn ids_near_each_other_hold_no_seats_together() {
+    let near = |last: u8| {
+        let mut bytes = [7; 32];
+        bytes[31] = last;
+        Validator { node: NodeId::from_bytes(bytes), operator: node(0), ..validator(0, 1) }
+    };
+    let others = (10..70).map(|number| validator(number, 1));
+    let set = ValidatorSet::new((0..30).map(near).chain(others).collect()).unwrap();
+    let (mut counts, epochs) = (BTreeMap::<u8, u32>::new(), 2_000);
+    for number in 0..epochs {
+        let held = seats(&Policy::default(), number, &set, worker(0));
+        let together = held.iter().filter(|(node, _)| node.as_bytes()[..31] == [7; 31]).map(|(_, count)| count).sum();
+        *counts.entry(together).or_default() += 1;
+    }
+    // A third of the validators in a row would hold exactly 7 of the 21 seats each time; in the order that the seed draws, from nearly
+    // none to nearly all of them by a bell of mean 7 and deviation below sqrt(21 * 1/3 * 2/3) = 2.2.
+    let held: u32 = counts.iter().map(|(held, times)| u32::from(*held) * times).sum();
+    assert!(held.abs_diff(7 * epochs) < epochs / 4, "{held} in {epochs} epochs");
+    assert!(counts.len() > 5 && counts.values().all(|times| *times < epochs / 2), "{counts:?}");
+}
+
+#[test]
+fn assignments_are_the_seats_seen_from_the_other_side() {
+    let policy = Policy { echo_every: 1, ..Policy::default() };
+    let draw = EpochDraw::new(&policy, seed(3), &set(&[3; 40]), (0..200).map(worker));
+    let mut total = 0;
+    for (i, validator) in draw.reporters.iter().enumerate() {
+        let assigned: Vec<_> = draw.assignment(validator).unwrap().collect();
+        assert!(assigned.is_sorted_by(|a, b| a.0.node < b.0.node));
+        for scored in &draw.scored {
+            let is_held = assigned.iter().any(|(worker, _)| worker.node == scored.node);
+            assert_eq!(draw.echo_of(validator, &scored.node), scored.echo_bytes.filter(|_| is_held));
+        }
+        for (worker, count) in assigned {
+            assert!(worker.seats.contains(&Seats { reporter: u16::try_from(i).unwrap(), count }));
+            total += u32::from(count);
+        }
+    }
+    assert_eq!(total, 200 * 21, "every seat is in one assignment");
+    assert!(draw.assignment(&node(999)).is_none());
+    assert!(draw.echo_of(&node(999), &worker(0).node).is_none() && draw.echo_of(&node(0), &node(999)).is_none());
+}
+
+/// 2,000 workers of 21 seats stay under 600 KB an epoch, however many validators share them.
+#[test]
+fn an_epochs_reports_stay_under_600_kb() {
+    let policy = Policy::default();
+    let full = Observation { pings_sent: 12, ..Observation::default() };
+    for validators in [21, 100, 400] {
+        let draw = EpochDraw::new(&policy, seed(5), &set(&vec![1; validators]), (0..2_000).map(worker));
+        let reveal = |validator: &NodeId| {
+            let observations = vec![Some(full); draw.assignment(validator).unwrap().count()];
+            Reveal { report: ScoreReport::new(Epoch::new(1), &observations), salt: [0; 32] }
+        };
+        // Signer and signature take 96 bytes more.
+        let bytes: usize = draw.reporters.iter().map(|validator| encode(&reveal(validator)).len() + 96).sum();
+        assert!(bytes < 600_000, "{bytes} bytes from {validators} validators");
+        assert!(bytes > 2_000 * 21 * Observation::BYTES, "all seats reported");
+    }
+}
+
+proptest! {
+    /// Each validator holds its share of the seats, rounded down or up, whatever the powers and the seed.
+    #[test]
+    fn everyone_holds_its_share_rounded_down_or_up(
+        powers in prop::collection::vec(prop_oneof![1u64..10, 1u64..1 << 50], 1..40),
+        n_seats in 1u32..=100,
+        number: u32,
+    ) {
+        let set = set(&powers);
+        let held = seats(&local(n_seats), number, &set, worker(0));
+        prop_assert_eq!(held.values().map(|count| u32::from(*count)).sum::<u32>(), n_seats);
+        for validator in set.members() {
+            let count = u128::from(held.get(&validator.node).copied().unwrap_or(0));
+            let share = u128::from(n_seats) * u128::from(validator.power);
+            let total = u128::from(set.total());
+            prop_assert!(count == share / total || count == share.div_ceil(total), "{count} of {share} / {total}");
+        }
+    }
+
+    /// No validator's echoes exceed the bytes of an epoch, and nobody is left out for whom all had room.
+    #[test]
+    fn echoes_stay_within_the_bytes_of_an_epoch(
+        powers in prop::collection::vec(1u64..100, 4..30),
+        speeds in prop::collection::vec(0u64..600_000, 1..60),
+        echoes in 1u64..20,
+        number: u32,
+    ) {
+        let policy = Policy { echo_every: 1, echo_epoch_bytes: echoes * (16 << 20), seats: 5, ..Policy::default() };
+        let workers = (0..).zip(&speeds).map(|(number, kbit_s)| Candidate { kbit_s: *kbit_s, ..worker(number) });
+        let draw = EpochDraw::new(&policy, seed(number), &set(&powers), workers);
+        let loads = echo_loads(&draw);
+        prop_assert!(loads.iter().all(|load| *load <= policy.echo_epoch_bytes));
+        for worker in draw.scored.iter().filter(|worker| worker.echo_bytes.is_none()) {
+            let fullest = worker.seats.iter().map(|seats| loads[usize::from(seats.reporter)]).max().unwrap();
+            prop_assert!(fullest + policy.echo_max_bytes > policy.echo_epoch_bytes);
+        }
+    }
+
+    #[test]
+    fn the_order_of_what_goes_in_does_not_matter(
+        powers in prop::collection::vec(1u64..100, 4..12),
+        n_workers in 1u16..30,
+        number: u32,
+        rotation: u16,
+    ) {
+        let policy = Policy { max_scored: 10, echo_every: 1, echo_epoch_bytes: 16 << 20, ..Policy::default() };
+        let mut validators: Vec<_> = (0..).zip(&powers).map(|(number, power)| validator(number, *power)).collect();
+        let mut workers: Vec<_> = (0..n_workers).map(worker).collect();
+        let one = EpochDraw::new(&policy, seed(number), &ValidatorSet::new(validators.clone()).unwrap(), workers.clone());
+        validators.reverse();
+        workers.rotate_left(usize::from(rotation % n_workers));
+        let other = EpochDraw::new(&policy, seed(number), &ValidatorSet::new(validators).unwrap(), workers);
+        prop_assert_eq!(one, other);
+    }
+}
