@@ -216,7 +216,7 @@ fn lossy_links_and_crashes_neither_fork_nor_stop_the_chain() {
 /// How many worlds are tried; `LUCID_SIM_SEEDS` sets another number for a long run.
 #[expect(clippy::disallowed_methods, reason = "a knob of the test, not of the replica")]
 pub(crate) fn seeds() -> u64 {
-    std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
+    std::env::var("LUCID_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(7)
 }
 
 pub(crate) fn heights(world: &World) -> Vec<u64> {
