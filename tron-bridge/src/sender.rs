@@ -150,7 +150,7 @@ pub enum SendError {
     Unclear {
         /// The transaction.
         tx_id: TxId,
-        /// Why.
+        /// The provider's error when it was asked for the receipt.
         #[source]
         source: Box<ClientError>,
     },

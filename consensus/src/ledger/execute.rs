@@ -87,8 +87,8 @@ pub fn validate(
     Ok(applied)
 }
 
-/// Computes the state after a decided block, whose signatures more than two thirds of the power vouch for. An error means that this node or more than two thirds of the
-/// validators run wrong code or hold a damaged store.
+/// Computes the state after a decided block, whose signatures more than two thirds of the power vouch for. An error means that this
+/// node or more than two thirds of the validators run wrong code or hold a damaged store.
 ///
 /// # Errors
 /// Why the block is invalid.

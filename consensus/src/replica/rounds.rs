@@ -430,7 +430,7 @@ impl Rounds {
                 let turn = Turn { key: context.key, round, now: context.now };
                 let built = build(network, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
                 let Ok((block, applied)) = built else { return };
-                // The items in it were verified when they arrived.
+                // It cannot fail: all items were verified when they arrived, and the hash is of these.
                 let Ok(block) = block.verify(network.id()) else { return };
                 let hash = block.hash();
                 self.outputs.push_back(Output::Append(WalEntry::Block((*block).clone())));

@@ -14,7 +14,7 @@ const MANTISSA_BITS: u32 = 11;
 const LEADING: u64 = 1 << MANTISSA_BITS;
 
 impl LogScale {
-    /// Nothing.
+    /// The value 0.
     pub const ZERO: Self = Self(0);
     /// The greatest value: about 2^42.
     pub const MAX: u64 = (2 * LEADING - 1) << 30;

@@ -52,7 +52,7 @@ pub struct DriverParts {
     pub wal: Wal,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Inputs.
+    /// What others sent, as the gate and the fetcher admitted it.
     pub inbox: mpsc::Receiver<Box<Input>>,
     /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: repetitions and
     /// the pull path make up for it.

@@ -1,4 +1,4 @@
-//! Which attestations of workers are new. They are gossiped for people to see, and earn nothing.
+//! Which attestations of workers are new. They earn nothing, and so far only their number is shown.
 //!
 //! Checks what needs memory: known workers, increasing sequences, not too many. Whether a signature is right and an
 //! epoch is current is decided before.

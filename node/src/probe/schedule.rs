@@ -43,9 +43,9 @@ pub struct EchoTask {
 /// All probes of one epoch, by time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Pings.
+    /// The pings, in the order of their times.
     pub pings: Vec<Task>,
-    /// Echoes.
+    /// The echoes, in the order of their times.
     pub echoes: Vec<EchoTask>,
     /// After this no ping is sent: it would have less time for its answer than the others.
     pub last_ping: UnixMillis,
