@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::execute::{Applied, Event, validate};
+use lucid_consensus::ledger::execute::{Event, Execution, validate};
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
@@ -38,7 +38,7 @@ fn key(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i + 1; 32])
 }
 
-fn network() -> Network {
+fn network() -> ChainSpec {
     let validator = |i| key(i).validator(1, key(i).node_id());
     let tron = PaymentNetwork {
         network: "local".into(),
@@ -55,7 +55,7 @@ fn network() -> Network {
             members: vec![TreasurySigner { node: key(0).node_id(), key_address: address(60_003) }],
         },
     };
-    Network::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
+    ChainSpec::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
 }
 
 fn keys() -> Vec<NodeKey> {
@@ -64,7 +64,7 @@ fn keys() -> Vec<NodeKey> {
 
 /// The state before a settlement's block, that block, and the rows of the epochs before.
 struct Fixture {
-    network: Network,
+    spec: ChainSpec,
     state: State,
     block: Block,
     archive: MemoryArchive,
@@ -73,31 +73,31 @@ struct Fixture {
 impl Fixture {
     /// Grows a chain until the next block makes the scores of this epoch final.
     fn before(epoch: u64) -> Self {
-        let network = network();
-        let (mut state, mut archive) = (State::genesis(&network), MemoryArchive::default());
+        let spec = network();
+        let (mut state, mut archive) = (State::genesis(&spec), MemoryArchive::default());
         loop {
-            let (block, applied) = next_block(&network, &state, &archive, &keys());
+            let (block, applied) = next_block(&spec, &state, &archive, &keys());
             if applied.state.scored == Epoch::new(epoch) {
-                return Self { network, state, block, archive };
+                return Self { spec, state, block, archive };
             }
-            let Applied { state: next, rows, .. } = applied;
+            let Execution { state: next, rows, .. } = applied;
             archive.keep(block, rows);
             state = next;
         }
     }
 
     fn verified(&self) -> Verified<Block> {
-        self.block.clone().verify(self.network.id()).unwrap()
+        self.block.clone().verify(self.spec.id()).unwrap()
     }
 
-    fn apply(&self, block: &Verified<Block>) -> Applied {
-        validate(&self.network, &self.state, block, &self.archive).unwrap()
+    fn apply(&self, block: &Verified<Block>) -> Execution {
+        validate(&self.spec, &self.state, block, &self.archive).unwrap()
     }
 
     fn certificate(&self) -> Certificate {
         let height = self.block.header.height;
         let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(self.block.hash()) };
-        let sign = |i| key(i).sign_vote(self.network.id(), vote).into_inner();
+        let sign = |i| key(i).sign_vote(self.spec.id(), vote).into_inner();
         let mut signatures: Vec<_> = (0..VALIDATORS).map(sign).map(|v: Signed<Vote>| (v.signer, v.signature)).collect();
         signatures.sort();
         Certificate { height, round: 0, block: self.block.hash(), signatures }
@@ -120,7 +120,7 @@ fn blocks(c: &mut Criterion) {
     group.bench_function("hash", |b| b.iter(|| black_box(&fixture.block).hash()));
     group.bench_function("state root", |b| b.iter(|| black_box(&fixture.state).root()));
     group.bench_function("state clone", |b| b.iter(|| black_box(&fixture.state).clone()));
-    let network = *fixture.network.id();
+    let network = *fixture.spec.id();
     group.bench_function("verify 4 signatures", |b| {
         b.iter_batched(|| fixture.block.clone(), |block| block.verify(&network).unwrap(), BatchSize::LargeInput);
     });
@@ -148,8 +148,8 @@ fn draws(c: &mut Criterion) {
 
 fn certificates(c: &mut Criterion) {
     let fixture = Fixture::before(1);
-    let (network, certificate) = (*fixture.network.id(), fixture.certificate());
-    let set = fixture.network.validators(fixture.block.header.height);
+    let (network, certificate) = (*fixture.spec.id(), fixture.certificate());
+    let set = fixture.spec.validators(fixture.block.header.height);
     let mut group = c.benchmark_group("certificate");
     let signing = SigningKey::from_bytes(key(0).seed());
     let message = [3; 94];

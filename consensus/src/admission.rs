@@ -10,13 +10,13 @@ use lucid_types::id::NodeId;
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
-use lucid_types::sync::{Decided, Liveness, LivenessMessage};
+use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem};
 use lucid_types::time::{Epoch, Height};
 use lucid_types::vote::{CompactProposal, Proposal, ProposalError, Vote, Wake};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::command::check_authority;
 use crate::ledger::state::State;
-use crate::network::Network;
 use crate::replica::Input;
 use crate::reports::{awaits_commitment, awaits_reveal};
 
@@ -52,7 +52,7 @@ pub fn parse<T: Wire>(bytes: &[u8]) -> Result<T, Refusal> {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The network.
-    pub network: &'a Network,
+    pub spec: &'a ChainSpec,
     /// The state after the newest block.
     pub state: &'a State,
 }
@@ -68,11 +68,11 @@ impl View<'_> {
     }
 
     fn member(&self, height: Height, node: &NodeId) -> Result<(), Refusal> {
-        self.network.validators(height).get(node).map(|_| ()).ok_or(Ignore("unknown-signer"))
+        self.spec.validators(height).get(node).map(|_| ()).ok_or(Ignore("unknown-signer"))
     }
 
     fn signature<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
-        signed.verify(self.network.id()).map_err(|_| Reject("signature"))
+        signed.verify(self.spec.id()).map_err(|_| Reject("signature"))
     }
 
     /// A proposal: of its round's proposer, of a block that was built in that round, or before the proof-of-lock under which it is
@@ -84,7 +84,7 @@ impl View<'_> {
         let Proposal { height, round, pol_round, .. } = compact.proposal.record;
         self.near(height)?;
         self.member(height, &compact.proposal.signer)?;
-        let proposers = self.state.proposers(self.network, height).ok_or(Ignore("future"))?;
+        let proposers = self.state.proposers(self.spec, height).ok_or(Ignore("future"))?;
         if proposers.of(round).node != compact.proposal.signer {
             return Err(Reject("proposer"));
         }
@@ -96,7 +96,7 @@ impl View<'_> {
         if compact.header.height != height || proposers.of(built).node != compact.header.proposer {
             return Err(Reject("header"));
         }
-        compact.verify(self.network.id()).map_err(|error| match error {
+        compact.verify(self.spec.id()).map_err(|error| match error {
             ProposalError::Signature(_) => Reject("signature"),
             _ => Reject("proposal"),
         })
@@ -126,7 +126,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn repetition(&self, message: Signed<LivenessMessage>) -> Result<Input, Refusal> {
+    pub fn repetition(&self, message: Signed<Rebroadcast>) -> Result<Input, Refusal> {
         let height = message.record.item.height();
         self.near(height)?;
         if height != self.state.height.next() {
@@ -135,8 +135,8 @@ impl View<'_> {
         self.member(height, &message.signer)?;
         let verified = self.signature(message)?;
         match &verified.record.item {
-            Liveness::Vote(vote) => self.vote(vote.clone()).map(Input::Vote),
-            Liveness::Polka(_) | Liveness::Round(_) => Ok(Input::Proof(verified)),
+            RebroadcastItem::Vote(vote) => self.vote(vote.clone()).map(Input::Vote),
+            RebroadcastItem::Polka(_) | RebroadcastItem::Round(_) => Ok(Input::Proof(verified)),
         }
     }
 
@@ -149,18 +149,18 @@ impl View<'_> {
         if height <= self.state.height {
             return Err(Ignore("stale"));
         }
-        certificate.verify(self.network.id(), self.network.validators(height)).map_err(|_| Reject("certificate"))
+        certificate.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
     }
 
     /// The decided block of this height.
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn decided(&self, height: Height, decided: Decided) -> Result<Verified<Decided>, Refusal> {
+    pub fn decided(&self, height: Height, decided: CertifiedBlock) -> Result<Verified<CertifiedBlock>, Refusal> {
         if decided.block.header.height != height {
             return Err(Reject("height"));
         }
-        decided.verify(self.network.id(), self.network.validators(height)).map_err(|_| Reject("certificate"))
+        decided.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
     }
 
     /// A validator's commitment to its report of an epoch whose window is open, or may be on a peer.
@@ -189,14 +189,14 @@ impl View<'_> {
         &self,
         epoch: Epoch,
         signer: &NodeId,
-        is_awaited: fn(&Network, &State, (Epoch, NodeId)) -> bool,
+        is_awaited: fn(&ChainSpec, &State, (Epoch, NodeId)) -> bool,
     ) -> Result<(), Refusal> {
         // A peer may have closed the open epoch already.
         if epoch > self.state.closed.next() {
             return Err(Ignore("future"));
         }
         self.member(self.state.height.next(), signer)?;
-        if !is_awaited(self.network, self.state, (epoch, *signer)) {
+        if !is_awaited(self.spec, self.state, (epoch, *signer)) {
             return Err(Ignore(if epoch > self.state.closed { "future" } else { "stale" }));
         }
         Ok(())
@@ -208,7 +208,7 @@ impl View<'_> {
     /// Why it does not pass.
     pub fn command(&self, command: MultiSigned<PoolCommand>) -> Result<Verified<MultiSigned<PoolCommand>>, Refusal> {
         let PoolCommand { pool, number, until, .. } = command.record;
-        let (Some(declared), Some(accounts)) = (self.network.pool(&pool), self.state.pools.get(&pool)) else {
+        let (Some(declared), Some(accounts)) = (self.spec.pool(&pool), self.state.pools.get(&pool)) else {
             return Err(Reject("unknown-pool"));
         };
         if !command.is_signed_by(&declared.owner) {
@@ -224,7 +224,7 @@ impl View<'_> {
             return Err(Ignore("expired"));
         }
         // Another node's state may be ahead of this one's.
-        check_authority(self.network, self.state, &command).map_err(|_| Ignore("authority"))?;
-        command.verify(self.network.id()).map_err(|_| Reject("signature"))
+        check_authority(self.spec, self.state, &command).map_err(|_| Ignore("authority"))?;
+        command.verify(self.spec.id()).map_err(|_| Reject("signature"))
     }
 }

@@ -13,9 +13,9 @@
 //! durable stands before whatever leaves the node.
 
 pub mod admission;
+pub mod chain_spec;
 pub mod commands;
 pub mod engine;
 pub mod ledger;
-pub mod network;
 pub mod replica;
 pub mod reports;

@@ -10,8 +10,8 @@ use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::state::{PendingEpoch, State};
-use crate::network::Network;
 
 type Key = (Epoch, NodeId);
 
@@ -26,12 +26,12 @@ impl Reports {
     /// Adds a commitment. False if no block can carry it, or its validator's commitment is known.
     pub fn add_commitment(
         &mut self,
-        network: &Network,
+        spec: &ChainSpec,
         state: &State,
         commitment: Verified<Signed<ReportCommitment>>,
     ) -> bool {
         let key = (commitment.record.epoch, commitment.signer);
-        let wanted = awaits_commitment(network, state, key) && !self.commitments.contains_key(&key);
+        let wanted = awaits_commitment(spec, state, key) && !self.commitments.contains_key(&key);
         if wanted {
             self.commitments.insert(key, commitment);
         }
@@ -39,9 +39,9 @@ impl Reports {
     }
 
     /// Adds a reveal. False if no block can carry it, it is not due yet, or its validator's reveal is known.
-    pub fn add_reveal(&mut self, network: &Network, state: &State, reveal: Verified<Signed<Reveal>>) -> bool {
+    pub fn add_reveal(&mut self, spec: &ChainSpec, state: &State, reveal: Verified<Signed<Reveal>>) -> bool {
         let key = (reveal.record.report.epoch, reveal.signer);
-        let wanted = awaits_reveal(network, state, key) && !self.reveals.contains_key(&key);
+        let wanted = awaits_reveal(spec, state, key) && !self.reveals.contains_key(&key);
         if wanted {
             self.reveals.insert(key, reveal);
         }
@@ -80,10 +80,10 @@ impl Reports {
 
     /// Whether nothing more is expected for the next block: every validator's commitment to its report of an epoch whose
     /// commitments may stand in it, and the reveal of every commitment whose reveal may.
-    pub fn is_complete(&self, network: &Network, state: &State) -> bool {
+    pub fn is_complete(&self, spec: &ChainSpec, state: &State) -> bool {
         let next = state.height.next();
         state.pending.iter().all(|(epoch, pending)| {
-            let windows = pending.windows(network);
+            let windows = pending.windows(spec);
             let has_commitment = |node: &NodeId| {
                 pending.commitments.contains_key(node) || self.commitments.contains_key(&(*epoch, *node))
             };
@@ -95,9 +95,9 @@ impl Reports {
     }
 
     /// Forgets what no block can carry any more.
-    pub fn prune(&mut self, network: &Network, state: &State) {
-        self.commitments.retain(|key, _| awaits_commitment(network, state, *key));
-        self.reveals.retain(|key, _| awaits_reveal(network, state, *key));
+    pub fn prune(&mut self, spec: &ChainSpec, state: &State) {
+        self.commitments.retain(|key, _| awaits_commitment(spec, state, *key));
+        self.reveals.retain(|key, _| awaits_reveal(spec, state, *key));
     }
 }
 
@@ -106,21 +106,21 @@ fn of_epoch(epoch: Epoch) -> std::ops::RangeInclusive<Key> {
 }
 
 /// Whether a block from the next one on may carry a commitment of this validator.
-pub fn awaits_commitment(network: &Network, state: &State, (epoch, validator): Key) -> bool {
+pub fn awaits_commitment(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
     let is_open = |pending: &PendingEpoch| {
-        *pending.windows(network).commitments().end() > state.height && !pending.commitments.contains_key(&validator)
+        *pending.windows(spec).commitments().end() > state.height && !pending.commitments.contains_key(&validator)
     };
     // A peer may have closed the open epoch already.
     let is_next = epoch == state.closed.next();
     let is_awaited = is_next || state.pending.get(&epoch).is_some_and(is_open);
-    is_awaited && network.validators(state.height).get(&validator).is_some()
+    is_awaited && spec.validators(state.height).get(&validator).is_some()
 }
 
 /// Whether a block from the next one on may carry a reveal of this validator, and it is due: peers may be one block ahead, but no
 /// validator may leave something so large here long before.
-pub fn awaits_reveal(network: &Network, state: &State, (epoch, validator): Key) -> bool {
+pub fn awaits_reveal(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
     let next_but_one = state.height.next().next();
     state.pending.get(&epoch).is_some_and(|pending| {
-        *pending.windows(network).reveals().start() <= next_but_one && !pending.revealed.contains(&validator)
-    }) && network.validators(state.height).get(&validator).is_some()
+        *pending.windows(spec).reveals().start() <= next_but_one && !pending.revealed.contains(&validator)
+    }) && spec.validators(state.height).get(&validator).is_some()
 }

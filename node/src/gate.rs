@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lucid_consensus::admission::{Refusal, View, parse};
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::MAX_ROUNDS_AHEAD;
-use lucid_consensus::network::Network;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
@@ -21,7 +21,7 @@ use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
-use lucid_types::sync::LivenessMessage;
+use lucid_types::sync::Rebroadcast;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{ConsensusMessage, VoteKind};
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ impl Passed {
 
 /// The gate of one node.
 pub struct NodeGate {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     clock: Arc<dyn Clock>,
     attestations: Arc<AttestationTable>,
     /// The newest state.
@@ -149,7 +149,7 @@ impl Seen {
 
     /// The highest round of a height that more than a third of the power have reached: at least one honest validator has.
     fn round_of_a_third(&self, view: &View<'_>, height: Height) -> u32 {
-        let set = view.network.validators(height);
+        let set = view.spec.validators(height);
         let of_height = (height, NodeId::from_bytes([0; 32]))..=(height, NodeId::from_bytes([0xff; 32]));
         let reached = self.rounds.range(of_height).map(|((_, node), sent)| (sent.newest_round, set.power(node)));
         let mut reached: Vec<_> = reached.collect();
@@ -182,17 +182,17 @@ impl Said {
 impl NodeGate {
     /// A gate that judges by the newest state.
     pub fn new(
-        network: Arc<Network>,
+        spec: Arc<ChainSpec>,
         clock: Arc<dyn Clock>,
         attestations: Arc<AttestationTable>,
         head: watch::Receiver<Head>,
     ) -> Self {
-        Self { network, clock, attestations, head, seen: Mutex::default() }
+        Self { spec, clock, attestations, head, seen: Mutex::default() }
     }
 
     /// The clock's epoch, and one more for peers whose clock is ahead.
     fn newest_epoch(&self) -> u64 {
-        self.network.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
+        self.spec.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
     }
 
     fn attestation(&self, bytes: &[u8]) -> Result<Verified<Signed<ResourceAttestation>>, Refusal> {
@@ -208,7 +208,7 @@ impl NodeGate {
             return Err(Ignore("future"));
         }
         refuse(self.attestations.check(&signed.signer, &signed.record))?;
-        let verified = signed.verify(self.network.id()).map_err(|_| Reject("signature"))?;
+        let verified = signed.verify(self.spec.id()).map_err(|_| Reject("signature"))?;
         refuse(self.attestations.record(&verified))?;
         Ok(verified)
     }
@@ -294,7 +294,7 @@ impl NodeGate {
     }
 
     fn liveness(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
-        let signed: Signed<LivenessMessage> = parse(bytes)?;
+        let signed: Signed<Rebroadcast> = parse(bytes)?;
         let (signer, sequence) = (signed.signer, signed.record.sequence);
         if self.seen(|seen| seen.repetitions.get(&signer).is_some_and(|known| !known.is_new(sequence))) {
             return Err(Ignore("duplicate"));
@@ -354,7 +354,7 @@ impl Gate for NodeGate {
 
     fn admit(&self, from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
         let state = Arc::clone(&self.head.borrow().state);
-        let view = View { network: &self.network, state: &state };
+        let view = View { spec: &self.spec, state: &state };
         let passed = match topic {
             Topic::Attestations(_) => self.attestation(bytes).map(Passed::Attestation),
             Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes).and_then(|signed| {
@@ -366,7 +366,7 @@ impl Gate for NodeGate {
                 self.report(&view, key, |view| view.reveal(signed)).map(Input::Reveal).map(Passed::chain)
             }),
             Topic::Consensus => self.round_message(&view, from, bytes).map(Passed::chain),
-            Topic::Liveness => self.liveness(&view, bytes).map(Passed::chain),
+            Topic::Rebroadcasts => self.liveness(&view, bytes).map(Passed::chain),
             Topic::Certificates => self.certificate(&view, bytes).map(Passed::chain),
             Topic::Commands => self.command(&view, bytes).map(Passed::chain),
         };

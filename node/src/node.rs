@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::replica::{Input, Offers, Replica};
 use lucid_p2p::{Mesh, MeshConfig, Topic};
 use lucid_storage::Store;
@@ -55,14 +55,14 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let key = home.load_key()?;
     let genesis = home.load_genesis()?.genesis;
-    let network = Arc::new(Network::new(genesis).context("the genesis cannot be used")?);
-    roles::check(&config, &network, &key)?;
+    let spec = Arc::new(ChainSpec::new(genesis).context("the genesis cannot be used")?);
+    roles::check(&config, &spec, &key)?;
     // First: that this home's node runs already says more than that its ports are in use.
-    let store = Store::open(&home.db_dir(), *network.id())?;
+    let store = Store::open(&home.db_dir(), *spec.id())?;
     let api = bind("api.listen", config.api.listen).await?;
     let metrics = bind("metrics.listen", config.metrics.listen).await?;
 
-    let node = Assembly { home, config, clock, key, network, store };
+    let node = Assembly { home, config, clock, key, spec, store };
     let stages = node.assemble(api, metrics)?;
     supervise(stages, stop).await
 }
@@ -79,7 +79,7 @@ struct Assembly {
     config: Config,
     clock: Arc<dyn Clock>,
     key: NodeKey,
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     store: Store,
 }
 
@@ -102,7 +102,7 @@ impl Assembly {
 
         let wal = self.store.wal()?;
         let now = self.clock.now();
-        let stored = persist::restore(&self.network, &self.store, &wal, now)?;
+        let stored = persist::restore(&self.spec, &self.store, &wal, now)?;
         let first = Head {
             state: Arc::new(stored.state.clone()),
             root: stored.state.root(),
@@ -115,16 +115,16 @@ impl Assembly {
         let (best_sender, best_seen) = watch::channel(Height::ZERO);
         // A node whose `roles` do not name validator follows without a vote.
         let replica = Replica::restore(
-            Arc::clone(&self.network),
+            Arc::clone(&self.spec),
             self.key.clone(),
             Arc::new(StoredArchive(self.store.clone())),
             stored,
             self.config.has(Role::Validator),
         );
 
-        let workers = self.network.workers().map(|worker| worker.node);
-        let attestations = Arc::new(AttestationTable::new(self.network.policy(), workers));
-        let gate = NodeGate::new(Arc::clone(&self.network), Arc::clone(&self.clock), attestations, head.clone());
+        let workers = self.spec.workers().map(|worker| worker.node);
+        let attestations = Arc::new(AttestationTable::new(self.spec.policy(), workers));
+        let gate = NodeGate::new(Arc::clone(&self.spec), Arc::clone(&self.clock), attestations, head.clone());
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
@@ -147,7 +147,7 @@ impl Assembly {
         let stop_chain = chain.stop.clone();
         chain.spawn("chain", Driver::new(parts).run(stop_chain));
         let fetcher = Fetcher::new(FetcherParts {
-            network: Arc::clone(&self.network),
+            spec: Arc::clone(&self.spec),
             mesh: mesh.clone(),
             clock: Arc::clone(&self.clock),
             questions,
@@ -183,7 +183,7 @@ impl Assembly {
         chain.spawn_plain("router", router.run(chain.stop.clone()));
 
         let view: Arc<dyn NodeView> = Arc::new(NodeParts {
-            network: Arc::clone(&self.network),
+            spec: Arc::clone(&self.spec),
             node_id: self.key.node_id(),
             key: self.key.clone(),
             cosigner,
@@ -204,7 +204,7 @@ impl Assembly {
         front.spawn("metrics listener", api::serve_metrics(metrics, view, front.stop.clone()));
         tracing::info!(
             node = %self.key.node_id(),
-            network = %self.network.id(),
+            network = %self.spec.id(),
             name = self.config.name,
             "started"
         );
@@ -219,7 +219,7 @@ impl Assembly {
             bootstrap: p2p.bootstrap.clone(),
             saved_peers: peers::saved(&self.store)?,
             local: p2p.local,
-            ..MeshConfig::new(*self.network.id())
+            ..MeshConfig::new(*self.spec.id())
         })
     }
 
@@ -230,7 +230,7 @@ impl Assembly {
         if groups.is_empty() {
             return Ok(None);
         }
-        let payment_network = &self.network.genesis().tron;
+        let payment_network = &self.spec.genesis().tron;
         if groups.len() == 1 && payment_network.network != "local" {
             tracing::warn!(
                 "tron.providers has one provider group: what it says of payments is not confirmed by anybody. Name a second one"

@@ -7,8 +7,8 @@ mod pools;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
@@ -16,7 +16,7 @@ use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, Height};
 use tokio::sync::{mpsc, watch};
 
@@ -41,7 +41,7 @@ use crate::signer;
 /// The parts of a node that are shown.
 pub struct NodeParts {
     /// The network.
-    pub network: Arc<Network>,
+    pub spec: Arc<ChainSpec>,
     /// The configuration.
     pub config: Config,
     /// The node's id.
@@ -76,7 +76,7 @@ pub struct NodeParts {
 
 impl NodeParts {
     fn sync(&self, state: &State) -> SyncState {
-        let genesis = self.network.genesis();
+        let genesis = self.spec.genesis();
         // An epoch is closed moments after it has ended; one more epoch of patience before anything is amiss.
         let overdue = genesis.epoch_end(state.closed.next()).after(genesis.policy.epoch());
         if self.clock.now() < overdue {
@@ -90,10 +90,10 @@ impl NodeParts {
 
     /// The pool of this worker; for other nodes the network's only pool.
     fn pool(&self) -> Option<PoolId> {
-        if let Some(pool) = self.network.pool_of(&self.node_id) {
+        if let Some(pool) = self.spec.pool_of(&self.node_id) {
             return Some(*pool);
         }
-        let mut pools = self.network.pools();
+        let mut pools = self.spec.pools();
         match (pools.next(), pools.next()) {
             (Some((only, _)), None) => Some(*only),
             _ => None,
@@ -101,12 +101,12 @@ impl NodeParts {
     }
 
     /// A final block with its certificate.
-    fn decided(&self, height: Height) -> Result<Option<Decided>, ViewError> {
+    fn decided(&self, height: Height) -> Result<Option<CertifiedBlock>, ViewError> {
         signer::blocks::decided(&self.store, height).map_err(|e| unread("block", height, e))
     }
 
-    fn block_view(&self, decided: &Decided) -> Result<BlockView, ViewError> {
-        let Decided { block, certificate } = decided;
+    fn block_view(&self, decided: &CertifiedBlock) -> Result<BlockView, ViewError> {
+        let CertifiedBlock { block, certificate } = decided;
         let height = block.header.height;
         let elections =
             ledger::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
@@ -138,7 +138,7 @@ impl NodeParts {
     }
 
     fn epoch_view(&self, epoch: Epoch) -> Result<EpochView, ViewError> {
-        let genesis = self.network.genesis();
+        let genesis = self.spec.genesis();
         let failed = |e: StorageError| unread("epoch", epoch, e);
         let closing = epochs::closing(&self.store, epoch).map_err(failed)?;
         let final_in = epochs::final_in(&self.store, epoch).map_err(failed)?;
@@ -189,15 +189,15 @@ impl NodeView for NodeParts {
             node_id: self.node_id,
             peer_id: self.mesh.peer_id().to_owned(),
             roles: self.config.roles.clone(),
-            network_id: *self.network.id(),
+            network_id: *self.spec.id(),
             peers: self.mesh.peer_count(),
             height: state.height,
-            epoch: self.network.genesis().epoch_at(self.clock.now()),
+            epoch: self.spec.genesis().epoch_at(self.clock.now()),
             final_epoch: state.final_through(),
             block_hash: state.block,
             state_root: root,
             sync: self.sync(&state),
-            pool: pool.and_then(|id| self.network.pool(&id)).map(|pool| pool.name.clone()),
+            pool: pool.and_then(|id| self.spec.pool(&id)).map(|pool| pool.name.clone()),
             leader,
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
@@ -241,7 +241,7 @@ impl NodeView for NodeParts {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Metrics {
             height: head.state.height.get(),
-            epoch: self.network.genesis().epoch_at(self.clock.now()).get(),
+            epoch: self.spec.genesis().epoch_at(self.clock.now()).get(),
             peers: count(self.mesh.peer_count()),
             sync: self.sync(&head.state),
             round: head.round.map_or(0, u64::from),
@@ -265,7 +265,7 @@ impl NodeView for NodeParts {
 
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
         let signature = |(validator, signature)| VoteSignature { validator, signature };
-        Ok(self.decided(height)?.map(|Decided { certificate, .. }| CertificateView {
+        Ok(self.decided(height)?.map(|CertifiedBlock { certificate, .. }| CertificateView {
             height,
             round: certificate.round,
             block_hash: certificate.block,
@@ -274,13 +274,13 @@ impl NodeView for NodeParts {
     }
 
     fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
-        let current = self.network.genesis().epoch_at(self.clock.now());
+        let current = self.spec.genesis().epoch_at(self.clock.now());
         let newest = before.map_or(current, |before| before.previous().min(current));
         downwards(newest.get(), limit).map(|epoch| self.epoch_view(Epoch::new(epoch))).collect()
     }
 
     fn epoch(&self, epoch: Epoch) -> Result<Option<EpochView>, ViewError> {
-        let has_begun = epoch > Epoch::ZERO && epoch <= self.network.genesis().epoch_at(self.clock.now());
+        let has_begun = epoch > Epoch::ZERO && epoch <= self.spec.genesis().epoch_at(self.clock.now());
         has_begun.then(|| self.epoch_view(epoch)).transpose()
     }
 
@@ -290,7 +290,7 @@ impl NodeView for NodeParts {
 
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let Some(rows) = persist::rows(&self.store, epoch) else { return Ok(Vec::new()) };
-        let view = |row: &lucid_score::standing::ScoreRow| ScoreView {
+        let view = |row: &lucid_score::worker_stats::ScoreRow| ScoreView {
             epoch,
             worker: row.worker,
             score_ppm: row.score,

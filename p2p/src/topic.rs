@@ -22,7 +22,7 @@ pub enum Topic {
     Consensus,
     /// Votes that are repeated to make a stalled height go on. Envelopes differ in their sequence, or a repetition
     /// would be taken for a duplicate.
-    Liveness,
+    Rebroadcasts,
     /// Certificates of decided blocks.
     Certificates,
 }
@@ -38,7 +38,7 @@ impl Topic {
             Self::Attestations(_) | Self::Commands => 4 << 10,
             Self::Consensus => 512 << 10,
             Self::Certificates => 128 << 10,
-            Self::Liveness => 144 << 10,
+            Self::Rebroadcasts => 144 << 10,
             Self::Reveals => 128 << 10,
         }
     }
@@ -51,7 +51,7 @@ impl Topic {
             Self::Reveals => "reveals",
             Self::Commands => "commands",
             Self::Consensus => "consensus",
-            Self::Liveness => "liveness",
+            Self::Rebroadcasts => "rebroadcasts",
             Self::Certificates => "certificates",
         }
     }
@@ -59,7 +59,7 @@ impl Topic {
     /// Every topic that exists without configuration.
     pub fn fixed() -> impl Iterator<Item = Self> {
         let single =
-            [Self::Commitments, Self::Reveals, Self::Commands, Self::Consensus, Self::Liveness, Self::Certificates];
+            [Self::Commitments, Self::Reveals, Self::Commands, Self::Consensus, Self::Rebroadcasts, Self::Certificates];
         (0..Self::SHARDS).map(Self::Attestations).chain(single)
     }
 
@@ -89,7 +89,7 @@ mod tests {
     use lucid_types::report::ReportCommitment;
     use lucid_types::report::Reveal;
     use lucid_types::signed::{MultiSigned, Signed};
-    use lucid_types::sync::LivenessMessage;
+    use lucid_types::sync::Rebroadcast;
     use lucid_types::vote::ConsensusMessage;
 
     use super::*;
@@ -102,7 +102,7 @@ mod tests {
             (Signed::<Reveal>::MAX_BYTES, Topic::Reveals),
             (MultiSigned::<PoolCommand>::MAX_BYTES, Topic::Commands),
             (ConsensusMessage::MAX_BYTES, Topic::Consensus),
-            (Signed::<LivenessMessage>::MAX_BYTES, Topic::Liveness),
+            (Signed::<Rebroadcast>::MAX_BYTES, Topic::Rebroadcasts),
             (Certificate::MAX_BYTES, Topic::Certificates),
         ] {
             assert!(bytes <= topic.max_bytes(), "{bytes} bytes in {topic}");

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::build::{Turn, build};
-use lucid_consensus::ledger::execute::Applied;
+use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_consensus::reports::Reports;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
@@ -91,24 +91,24 @@ pub(crate) fn reveal(epoch: Epoch, validator: u8) -> Reveal {
 
 /// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
 pub(crate) fn next_block(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
     archive: &MemoryArchive,
     validators: &[NodeKey],
-) -> (Block, Applied) {
+) -> (Block, Execution) {
     let mut reports = Reports::default();
     for epoch in state.pending.keys().copied() {
         for (number, key) in (0..).zip(validators) {
             let reveal = reveal(epoch, number);
-            let commitment = ReportCommitment { epoch, report: reveal.commitment(network.id(), &key.node_id()) };
-            reports.add_commitment(network, state, key.sign_report_commitment(network.id(), commitment));
-            reports.add_reveal(network, state, key.sign_report(network.id(), reveal));
+            let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &key.node_id()) };
+            reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
+            reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));
         }
     }
-    let proposer = state.next_proposers(network).of(0).node;
+    let proposer = state.next_proposers(spec).of(0).node;
     let key = validators.iter().find(|key| key.node_id() == proposer).unwrap();
-    let end = network.genesis().epoch_end(state.closed.next());
+    let end = spec.genesis().epoch_end(state.closed.next());
     let now = if state.pending.is_empty() { end } else { state.time };
     let turn = Turn { key, round: 0, now };
-    build(network, state, &reports, &PendingCommands::default(), turn, archive).unwrap()
+    build(spec, state, &reports, &PendingCommands::default(), turn, archive).unwrap()
 }

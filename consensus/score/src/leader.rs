@@ -13,7 +13,7 @@ pub struct Candidate {
     pub eligible: bool,
     /// The settlement that it led last, if any.
     pub last_led: Option<u64>,
-    /// See [`crate::standing::Standing::live`].
+    /// See [`crate::worker_stats::WorkerStats::live`].
     pub live: u64,
 }
 

@@ -10,4 +10,4 @@ pub mod report;
 pub mod reward;
 pub mod score;
 pub mod seats;
-pub mod standing;
+pub mod worker_stats;

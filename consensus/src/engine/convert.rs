@@ -2,7 +2,7 @@
 
 use lucid_types::certificate::Certificate;
 use lucid_types::signed::{Signature, Signed};
-use lucid_types::sync::{Liveness, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote};
+use lucid_types::sync::{PolkaCertificate, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote};
 use lucid_types::vote::{self as wire, VoteKind};
 use malachitebft_core_consensus::LivenessMsg;
 use malachitebft_core_types::{
@@ -144,10 +144,10 @@ pub(crate) fn engine_round_certificate(from: &RoundCertificate) -> EngineRoundCe
     }
 }
 
-pub(crate) fn liveness(from: &LivenessMsg<LucidContext>) -> Option<Liveness> {
+pub(crate) fn liveness(from: &LivenessMsg<LucidContext>) -> Option<RebroadcastItem> {
     Some(match from {
-        LivenessMsg::Vote(vote) => Liveness::Vote(signed_vote(&vote.message, vote.signature)?),
-        LivenessMsg::PolkaCertificate(certificate) => Liveness::Polka(polka(certificate)?),
-        LivenessMsg::SkipRoundCertificate(certificate) => Liveness::Round(round_certificate(certificate)?),
+        LivenessMsg::Vote(vote) => RebroadcastItem::Vote(signed_vote(&vote.message, vote.signature)?),
+        LivenessMsg::PolkaCertificate(certificate) => RebroadcastItem::Polka(polka(certificate)?),
+        LivenessMsg::SkipRoundCertificate(certificate) => RebroadcastItem::Round(round_certificate(certificate)?),
     })
 }

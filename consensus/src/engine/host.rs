@@ -236,7 +236,7 @@ impl Host {
 
     fn repeat(&mut self, message: &LivenessMsg<LucidContext>) {
         self.sync();
-        self.outputs.extend(liveness(message).map(Output::Repeat));
+        self.outputs.extend(liveness(message).map(Output::Rebroadcast));
     }
 
     fn sign_vote(&self, vote: Vote) -> EngineSigned<Vote> {

@@ -21,7 +21,7 @@ use lucid_types::id::{BlockHash, NetworkId, NodeId};
 use lucid_types::key::NodeKey;
 use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::sync::Liveness;
+use lucid_types::sync::RebroadcastItem;
 use lucid_types::time::{self, UnixMillis};
 use lucid_types::validator::Proposers;
 use lucid_types::vote::{Proposal, Vote};
@@ -52,7 +52,7 @@ pub enum Output {
     /// Gossip a proposal with the header and the items of its block, which this engine has been told of.
     Proposal(Signed<Proposal>),
     /// Gossip a repetition or a proof.
-    Repeat(Liveness),
+    Rebroadcast(RebroadcastItem),
     /// It is this node's turn: answer with [`Engine::propose`].
     Build {
         /// The round to propose in.
@@ -128,11 +128,11 @@ impl Engine {
 
     /// A repetition whose envelope was verified. The core checks the signatures inside certificates itself.
     #[must_use]
-    pub fn repeated(&mut self, now: UnixMillis, item: &Liveness) -> Vec<Output> {
+    pub fn repeated(&mut self, now: UnixMillis, item: &RebroadcastItem) -> Vec<Output> {
         let input = match item {
-            Liveness::Vote(vote) => Input::Vote(engine_vote(vote)),
-            Liveness::Polka(certificate) => Input::PolkaCertificate(engine_polka(certificate)),
-            Liveness::Round(certificate) => Input::RoundCertificate(engine_round_certificate(certificate)),
+            RebroadcastItem::Vote(vote) => Input::Vote(engine_vote(vote)),
+            RebroadcastItem::Polka(certificate) => Input::PolkaCertificate(engine_polka(certificate)),
+            RebroadcastItem::Round(certificate) => Input::RoundCertificate(engine_round_certificate(certificate)),
         };
         self.input(now, input)
     }

@@ -5,12 +5,12 @@ use lucid_types::id::StateRoot;
 use lucid_types::key::NodeKey;
 use lucid_types::time::UnixMillis;
 
+use crate::chain_spec::ChainSpec;
 use crate::commands::PendingCommands;
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check_commitment, check_reveal};
-use crate::ledger::execute::{Applied, transition};
+use crate::ledger::execute::{Execution, transition};
 use crate::ledger::state::State;
-use crate::network::Network;
 use crate::reports::Reports;
 
 /// Who proposes the next block, in which round, and when by its clock.
@@ -30,21 +30,21 @@ pub struct Turn<'a> {
 /// # Errors
 /// As for any block.
 pub fn build(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
     reports: &Reports,
     commands: &PendingCommands,
     turn: Turn<'_>,
     archive: &dyn Archive,
-) -> Result<(Block, Applied), InvalidBlock> {
+) -> Result<(Block, Execution), InvalidBlock> {
     let height = state.height.next();
-    let time = turn.now.max(state.next_time(network));
+    let time = turn.now.max(state.next_time(spec));
     let mut room = Room { items: Block::MAX_ITEMS, bytes: Block::MAX_ITEM_BYTES };
-    let commands = commands.applicable(network, state, time);
+    let commands = commands.applicable(spec, state, time);
     let commands = room.fill(commands, Item::Command);
-    let commitments = reports.commitments().filter(|item| check_commitment(network, state, item).is_ok());
+    let commitments = reports.commitments().filter(|item| check_commitment(spec, state, item).is_ok());
     let commitments = room.fill(commitments.map(|item| (**item).clone()), Item::Commitment);
-    let reveals = reports.reveals().filter(|reveal| check_reveal(network, state, reveal).is_ok());
+    let reveals = reports.reveals().filter(|reveal| check_reveal(spec, state, reveal).is_ok());
     let reveals = room.fill(reveals.map(|item| (**item).clone()), Item::Reveal);
     let header = Header {
         height,
@@ -52,14 +52,14 @@ pub fn build(
         round: turn.round,
         proposer: turn.key.node_id(),
         time,
-        randao: turn.key.bls_key().sign_randao(network.id(), height),
+        randao: turn.key.bls_key().sign_randao(spec.id(), height),
         items: items_hash(&[]),
         payout_roots: Vec::new(),
-        next_set: network.validators(height.plus(2)).hash(),
+        next_set: spec.validators(height.plus(2)).hash(),
         state_root: StateRoot::from_bytes([0; 32]),
     };
     let mut block = Block { header, commitments, reveals, commands }.sealed();
-    let (mut applied, payout_roots) = transition(network, state, &block, archive)?;
+    let (mut applied, payout_roots) = transition(spec, state, &block, archive)?;
     block.header.payout_roots = payout_roots;
     block.header.state_root = applied.state.root();
     applied.state.block = block.hash();

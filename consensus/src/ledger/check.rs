@@ -9,8 +9,8 @@ use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::state::State;
-use crate::network::Network;
 
 /// Why a block cannot follow a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,25 +101,25 @@ pub enum InvalidBlock {
 }
 
 /// Checks the proposer's contribution to the beacon: there is only one that holds.
-pub(crate) fn check_randao(network: &Network, block: &Block) -> Result<(), InvalidBlock> {
+pub(crate) fn check_randao(spec: &ChainSpec, block: &Block) -> Result<(), InvalidBlock> {
     let Header { height, proposer, randao, .. } = &block.header;
-    let proposer = network.validators(*height).get(proposer).ok_or(InvalidBlock::Randao)?;
-    proposer.bls_key.check_randao(network.id(), *height, randao).map_err(|_| InvalidBlock::Randao)
+    let proposer = spec.validators(*height).get(proposer).ok_or(InvalidBlock::Randao)?;
+    proposer.bls_key.check_randao(spec.id(), *height, randao).map_err(|_| InvalidBlock::Randao)
 }
 
 /// Checks everything that does not need the state after the block.
-pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(), InvalidBlock> {
+pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<(), InvalidBlock> {
     if block.header.height != state.height.next() || block.header.parent != state.block {
         return Err(InvalidBlock::NotNext);
     }
-    if state.next_proposers(network).of(block.header.round).node != block.header.proposer {
+    if state.next_proposers(spec).of(block.header.round).node != block.header.proposer {
         return Err(InvalidBlock::Proposer { round: block.header.round });
     }
-    let least = state.next_time(network);
+    let least = state.next_time(spec);
     if block.header.time < least {
         return Err(InvalidBlock::Time { found: block.header.time, least });
     }
-    if block.header.next_set != network.validators(block.header.height.plus(2)).hash() {
+    if block.header.next_set != spec.validators(block.header.height.plus(2)).hash() {
         return Err(InvalidBlock::NextSet);
     }
     if block.commitments.len() + block.reveals.len() + block.commands.len() > Block::MAX_ITEMS {
@@ -130,7 +130,7 @@ pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(
         return Err(InvalidBlock::Commitment { validator: pair.signer, problem: "out of order or twice" });
     }
     for commitment in &block.commitments {
-        check_commitment(network, state, commitment)
+        check_commitment(spec, state, commitment)
             .map_err(|problem| InvalidBlock::Commitment { validator: commitment.signer, problem })?;
     }
     if let Some(pair) = unordered(&block.reveals, |r| key(r.record.report.epoch, r.signer)) {
@@ -141,7 +141,7 @@ pub(crate) fn check(network: &Network, state: &State, block: &Block) -> Result<(
     if !in_order || command_bytes > Block::MAX_COMMAND_BYTES {
         return Err(InvalidBlock::Commands);
     }
-    block.reveals.iter().try_for_each(|reveal| check_reveal(network, state, reveal))
+    block.reveals.iter().try_for_each(|reveal| check_reveal(spec, state, reveal))
 }
 
 /// The first item that does not come strictly after the one before it.
@@ -154,13 +154,13 @@ fn unordered<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Option<&T> {
 /// # Errors
 /// Why not.
 pub fn check_commitment(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
     commitment: &Signed<ReportCommitment>,
 ) -> Result<(), &'static str> {
     let height = state.height.next();
     let pending = state.pending.get(&commitment.record.epoch);
-    let open = pending.filter(|pending| pending.windows(network).commitments().contains(&height));
+    let open = pending.filter(|pending| pending.windows(spec).commitments().contains(&height));
     let Some(pending) = open else { return Err("its epoch's window is not open") };
     if pending.draw.reporters.binary_search(&commitment.signer).is_err() {
         return Err("the signer is no validator of the epoch");
@@ -175,19 +175,19 @@ pub fn check_commitment(
 ///
 /// # Errors
 /// Why not.
-pub fn check_reveal(network: &Network, state: &State, reveal: &Signed<Reveal>) -> Result<(), InvalidBlock> {
+pub fn check_reveal(spec: &ChainSpec, state: &State, reveal: &Signed<Reveal>) -> Result<(), InvalidBlock> {
     let validator = reveal.signer;
     let refuse = |problem| Err(InvalidBlock::Reveal { validator, problem });
     let pending = state.pending.get(&reveal.record.report.epoch);
-    let open = pending.filter(|pending| pending.windows(network).reveals().contains(&state.height.next()));
+    let open = pending.filter(|pending| pending.windows(spec).reveals().contains(&state.height.next()));
     let Some(pending) = open else { return refuse("its epoch's window is not open") };
     let Some(commitment) = pending.commitments.get(&validator) else { return refuse("the signer did not commit") };
     if pending.revealed.contains(&validator) {
         return refuse("the signer has revealed already");
     }
-    if reveal.record.commitment(network.id(), &validator) != *commitment {
+    if reveal.record.commitment(spec.id(), &validator) != *commitment {
         return refuse("it is not what the signer committed to");
     }
-    check_report(network.policy(), &pending.draw, &validator, &reveal.record.report)
+    check_report(spec.policy(), &pending.draw, &validator, &reveal.record.report)
         .map_err(|source| InvalidBlock::Report { validator, source })
 }

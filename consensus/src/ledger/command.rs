@@ -11,8 +11,8 @@ use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::state::{Account, Hold, KEPT_CHANGES, PoolState, State, VaultChange, VaultTerms};
-use crate::network::Network;
 
 /// Settlements from the newest one on until a change that could hurt members is in force.
 const NOTICE: u64 = 2;
@@ -22,11 +22,11 @@ const NOTICE: u64 = 2;
 /// # Errors
 /// Whose signature is missing or out of place.
 pub fn check_authority(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
     command: &MultiSigned<PoolCommand>,
 ) -> Result<(), &'static str> {
-    let pool = network.pool(&command.record.pool).ok_or("there is no such pool")?;
+    let pool = spec.pool(&command.record.pool).ok_or("there is no such pool")?;
     let accounts = state.pools.get(&command.record.pool).ok_or("there is no such pool")?;
     let signers = &accounts.vault.signers;
     let is_signer = |node| signers.members.iter().any(|signer| signer.node == node);
@@ -47,8 +47,8 @@ pub fn check_authority(
 ///
 /// # Errors
 /// Why it does not apply.
-pub fn check(network: &Network, state: &State, command: &MultiSigned<PoolCommand>) -> Result<(), &'static str> {
-    apply(network, &mut state.clone(), command)
+pub fn check(spec: &ChainSpec, state: &State, command: &MultiSigned<PoolCommand>) -> Result<(), &'static str> {
+    apply(spec, &mut state.clone(), command)
 }
 
 /// Applies a command, or leaves everything as it was.
@@ -56,17 +56,17 @@ pub fn check(network: &Network, state: &State, command: &MultiSigned<PoolCommand
 /// # Errors
 /// Why it does not apply.
 pub(crate) fn apply(
-    network: &Network,
+    spec: &ChainSpec,
     state: &mut State,
     command: &MultiSigned<PoolCommand>,
 ) -> Result<(), &'static str> {
-    check_authority(network, state, command)?;
+    check_authority(spec, state, command)?;
     let PoolCommand { pool: id, number, until, change } = &command.record;
     if *until < state.time {
         return Err("its time is over");
     }
-    let pool = network.pool(id).ok_or("there is no such pool")?;
-    let under_way = state.closed.next().get().div_ceil(network.policy().settle_every);
+    let pool = spec.pool(id).ok_or("there is no such pool")?;
+    let under_way = state.closed.next().get().div_ceil(spec.policy().settle_every);
     let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
     // What members earn in the settlement that is under way comes under a root that they can claim by. A settlement is computed
     // some epochs after its last one: until then the next one is under way already.
@@ -74,10 +74,10 @@ pub(crate) fn apply(
     if Some(*number) != accounts.commands.checked_add(1) {
         return Err("its number is not the pool's next");
     }
-    let worker = |node| AccountId::derive(network.id(), id, AccountKind::Worker, node);
+    let worker = |node| AccountId::derive(spec.id(), id, AccountKind::Worker, node);
     match change {
         PoolChange::Hold(node) => {
-            let account = member(network, accounts, pool, node, worker(node))?;
+            let account = member(spec, accounts, pool, node, worker(node))?;
             if account.hold != Hold::No {
                 return Err("the member is held already");
             }
@@ -125,14 +125,14 @@ pub(crate) fn apply(
 
 /// The account of a member, made if nothing was owed to it yet.
 fn member<'a>(
-    network: &Network,
+    spec: &ChainSpec,
     accounts: &'a mut PoolState,
     pool: &GenesisPool,
     node: &lucid_types::id::NodeId,
     id: AccountId,
 ) -> Result<&'a mut Account, &'static str> {
     let worker =
-        network.worker(node).filter(|_| pool.members.contains(node)).ok_or("no member of the pool has this id")?;
+        spec.worker(node).filter(|_| pool.members.contains(node)).ok_or("no member of the pool has this id")?;
     Ok(accounts.accounts.entry(id).or_insert(Account::new(AccountKind::Worker, *node, worker.payout_address)))
 }
 

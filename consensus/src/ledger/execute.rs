@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lucid_score::aggregate::{Weighted, aggregate};
 use lucid_score::report::weighted;
 use lucid_score::seats::EpochDraw;
-use lucid_score::standing::LeavingRow;
+use lucid_score::worker_stats::LeavingRow;
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NodeId, PoolId};
@@ -13,14 +13,14 @@ use lucid_types::payout::{PayoutRequest, PoolCommand, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
 use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, Height};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
 use crate::ledger::state::{EpochRows, PendingEpoch, State, draw};
 use crate::ledger::{command, settle};
-use crate::network::Network;
 
 /// What a block did, for history and for those who act on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Settled {
 
 /// A block's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub struct Execution {
     /// The state after the block.
     pub state: State,
     /// The rows of the epoch whose scores became final.
@@ -76,14 +76,14 @@ pub struct Applied {
 /// # Errors
 /// Why the block is invalid.
 pub fn validate(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
     block: &Verified<Block>,
     archive: &dyn Archive,
-) -> Result<Applied, InvalidBlock> {
-    let applied = execute(network, state, block, archive)?;
+) -> Result<Execution, InvalidBlock> {
+    let applied = execute(spec, state, block, archive)?;
     // Last: it costs most.
-    check_randao(network, block)?;
+    check_randao(spec, block)?;
     Ok(applied)
 }
 
@@ -93,16 +93,16 @@ pub fn validate(
 /// # Errors
 /// Why the block is invalid.
 pub fn adopt(
-    network: &Network,
+    spec: &ChainSpec,
     state: &State,
-    decided: &Verified<Decided>,
+    decided: &Verified<CertifiedBlock>,
     archive: &dyn Archive,
-) -> Result<Applied, InvalidBlock> {
-    execute(network, state, &decided.block, archive)
+) -> Result<Execution, InvalidBlock> {
+    execute(spec, state, &decided.block, archive)
 }
 
-fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archive) -> Result<Applied, InvalidBlock> {
-    let (applied, payout_roots) = transition(network, state, block, archive)?;
+fn execute(spec: &ChainSpec, state: &State, block: &Block, archive: &dyn Archive) -> Result<Execution, InvalidBlock> {
+    let (applied, payout_roots) = transition(spec, state, block, archive)?;
     if block.header.payout_roots != payout_roots {
         return Err(InvalidBlock::PayoutRoots);
     }
@@ -116,12 +116,12 @@ fn execute(network: &Network, state: &State, block: &Block, archive: &dyn Archiv
 /// Everything but the comparison of the state root and the payout roots, which are the second result. `state.block` of the
 /// first is the hash of `block` as it is.
 pub(crate) fn transition(
-    network: &Network,
+    spec: &ChainSpec,
     before: &State,
     block: &Block,
     archive: &dyn Archive,
-) -> Result<(Applied, Vec<SettlementRoot>), InvalidBlock> {
-    check(network, before, block)?;
+) -> Result<(Execution, Vec<SettlementRoot>), InvalidBlock> {
+    check(spec, before, block)?;
     let mut state = before.clone();
     let mut events = Vec::new();
     state.height = block.header.height;
@@ -132,27 +132,23 @@ pub(crate) fn transition(
     record(&mut state, block);
     for signed in &block.commands {
         let PoolCommand { pool, number, .. } = signed.record;
-        command::apply(network, &mut state, signed).map_err(|problem| InvalidBlock::Command {
-            pool,
-            number,
-            problem,
-        })?;
+        command::apply(spec, &mut state, signed).map_err(|problem| InvalidBlock::Command { pool, number, problem })?;
     }
     let reissued = new_roots(before, &state);
-    let is_final = |(_, pending): &(&Epoch, &PendingEpoch)| pending.windows(network).final_in() == block.header.height;
+    let is_final = |(_, pending): &(&Epoch, &PendingEpoch)| pending.windows(spec).final_in() == block.header.height;
     let rows = match state.pending.iter().find(is_final).map(|(epoch, _)| *epoch) {
-        Some(epoch) => Some(finalise(network, &mut state, epoch, block, archive)?),
+        Some(epoch) => Some(finalise(spec, &mut state, epoch, block, archive)?),
         None => None,
     };
     if let Some(rows) = &rows {
-        settle::add_shares(network, &mut state, rows)?;
+        settle::add_shares(spec, &mut state, rows)?;
     }
-    events.extend(close_epochs(network, &mut state));
-    settle::settle(network, &mut state, &before.beacon, &mut events)?;
+    events.extend(close_epochs(spec, &mut state));
+    settle::settle(spec, &mut state, &before.beacon, &mut events)?;
     let payout_roots = new_roots(before, &state);
     // One that a settlement of this block has replaced was never issued.
     events.extend(reissued.into_iter().filter(|root| payout_roots.contains(root)).map(Event::Reissued));
-    Ok((Applied { state, rows, events }, payout_roots))
+    Ok((Execution { state, rows, events }, payout_roots))
 }
 
 /// The roots that were made or issued again between two states.
@@ -178,8 +174,8 @@ fn record(state: &mut State, block: &Block) {
 
 /// Closes the epochs that have ended by the block's time. The first of them has been measured if the one before was closed in
 /// time; the others were over before their seeds were known. The next one is measured if half of it is left.
-fn close_epochs(network: &Network, state: &mut State) -> Option<Event> {
-    let (genesis, first) = (network.genesis(), state.closed.next());
+fn close_epochs(spec: &ChainSpec, state: &mut State) -> Option<Event> {
+    let (genesis, first) = (spec.genesis(), state.closed.next());
     let last = genesis.epoch_at(state.time).previous();
     if last < first {
         return None;
@@ -193,29 +189,29 @@ fn close_epochs(network: &Network, state: &mut State) -> Option<Event> {
     }
     let next = last.next();
     state.closed = last;
-    let is_in_time = state.time <= genesis.epoch_start(next).after(network.policy().epoch() / 2);
-    state.open = is_in_time.then(|| draw(network, state.height, &state.beacon, next, &state.standings));
+    let is_in_time = state.time <= genesis.epoch_start(next).after(spec.policy().epoch() / 2);
+    state.open = is_in_time.then(|| draw(spec, state.height, &state.beacon, next, &state.worker_stats));
     Some(Event::Closed { first, last, is_measured })
 }
 
-/// Makes the scores of `epoch` final: medians, standings and rows.
+/// Makes the scores of `epoch` final: medians, worker_stats and rows.
 fn finalise(
-    network: &Network,
+    spec: &ChainSpec,
     state: &mut State,
     epoch: Epoch,
     block: &Block,
     archive: &dyn Archive,
 ) -> Result<EpochRows, InvalidBlock> {
-    let policy = network.policy();
+    let policy = spec.policy();
     let Some(pending) = state.pending.remove(&epoch) else { return Err(InvalidBlock::MissingReveals(epoch)) };
     forget(state, epoch, policy.credits_window, archive, true)?;
     forget(state, epoch, policy.history_window, archive, false)?;
-    let earlier = earlier_blocks(network, epoch, &pending, block, archive)?;
-    let reveals = reveals_of(network, epoch, &pending, &earlier, block)?;
+    let earlier = earlier_blocks(spec, epoch, &pending, block, archive)?;
+    let reveals = reveals_of(spec, epoch, &pending, &earlier, block)?;
     let mut rows = Vec::new();
     for (worker, observations) in by_worker(&pending.draw, &reveals) {
         let Some(medians) = aggregate(policy, &observations) else { continue };
-        let standing = state.standings.entry(worker).or_default();
+        let standing = state.worker_stats.entry(worker).or_default();
         rows.push(standing.add(policy, worker, medians));
     }
     let rows = EpochRows { epoch, rows };
@@ -231,13 +227,13 @@ type Reveals<'a> = BTreeMap<NodeId, &'a Reveal>;
 
 /// The blocks before `block` in which reveals of `epoch` may stand.
 fn earlier_blocks(
-    network: &Network,
+    spec: &ChainSpec,
     epoch: Epoch,
     pending: &PendingEpoch,
     block: &Block,
     archive: &dyn Archive,
 ) -> Result<Vec<Block>, InvalidBlock> {
-    let first = pending.windows(network).reveals().start().get();
+    let first = pending.windows(spec).reveals().start().get();
     let heights = (first..block.header.height.get()).map(Height::new);
     heights.map(|height| archive.block(height).ok_or(InvalidBlock::MissingReveals(epoch))).collect()
 }
@@ -245,14 +241,14 @@ fn earlier_blocks(
 /// What validators revealed of `epoch` in `block`, which has been checked, and in the blocks before, as far as the store
 /// has kept what they committed to: together exactly what the state says they did.
 fn reveals_of<'a>(
-    network: &Network,
+    spec: &ChainSpec,
     epoch: Epoch,
     pending: &PendingEpoch,
     earlier: &'a [Block],
     block: &'a Block,
 ) -> Result<Reveals<'a>, InvalidBlock> {
     let is_committed = |reveal: &&Signed<Reveal>| {
-        pending.commitments.get(&reveal.signer) == Some(&reveal.record.commitment(network.id(), &reveal.signer))
+        pending.commitments.get(&reveal.signer) == Some(&reveal.record.commitment(spec.id(), &reveal.signer))
     };
     let of_epoch = |reveal: &&Signed<Reveal>| reveal.record.report.epoch == epoch;
     let before = earlier.iter().flat_map(|block| &block.reveals).filter(of_epoch).filter(is_committed);
@@ -287,7 +283,7 @@ fn forget(
     for (epoch, root) in leaving {
         let rows = archive.rows(epoch).filter(|rows| rows.root() == root);
         for row in rows.ok_or(InvalidBlock::MissingRows(epoch))?.rows {
-            let Some(standing) = state.standings.get_mut(&row.worker) else { continue };
+            let Some(standing) = state.worker_stats.get_mut(&row.worker) else { continue };
             let leaving = LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms };
             if credits_window {
                 standing.leave_credits_window(leaving);

@@ -11,20 +11,20 @@ use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::time::UnixMillis;
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::MAX_PROMISED;
 use crate::ledger::execute::{Event, Settled};
 use crate::ledger::state::{Account, Election, EpochRows, Hold, PoolState, State};
-use crate::network::Network;
 
 /// The most settlements that a member's earnings are held: then they are owed whatever the owner says.
 pub const MAX_HOLD: u64 = 7;
 
 /// Adds an epoch's rows to the shares of the pools' settlement under way.
-pub(crate) fn add_shares(network: &Network, state: &mut State, rows: &EpochRows) -> Result<(), InvalidBlock> {
+pub(crate) fn add_shares(spec: &ChainSpec, state: &mut State, rows: &EpochRows) -> Result<(), InvalidBlock> {
     for row in &rows.rows {
-        let Some(pool_id) = network.pool_of(&row.worker) else { continue };
-        let (Some(pool), Some(accounts)) = (network.pool(pool_id), state.pools.get_mut(pool_id)) else { continue };
+        let Some(pool_id) = spec.pool_of(&row.worker) else { continue };
+        let (Some(pool), Some(accounts)) = (spec.pool(pool_id), state.pools.get_mut(pool_id)) else { continue };
         let credits = u128::from(row.credits.get());
         let share = match pool.split {
             SplitRule::CreditsTimesScore => credits * u128::from(row.score.get()),
@@ -42,15 +42,15 @@ pub(crate) fn add_shares(network: &Network, state: &mut State, rows: &EpochRows)
 /// Computes the settlements all of whose epochs are final now. Of several at once, only the first can have measured epochs: the
 /// others were over before anybody knew their seeds. `beacon` is that before the block: its proposer could not choose it.
 pub(crate) fn settle(
-    network: &Network,
+    spec: &ChainSpec,
     state: &mut State,
     beacon: &Hash,
     events: &mut Vec<Event>,
 ) -> Result<(), InvalidBlock> {
-    let policy = network.policy();
+    let policy = spec.policy();
     let last = state.final_through().get() / policy.settle_every;
     let last = policy.last_settlement.map_or(last, |end| last.min(end));
-    for (id, pool) in network.pools() {
+    for (id, pool) in spec.pools() {
         let Some(accounts) = state.pools.get_mut(id) else { continue };
         if accounts.settled >= last {
             continue;
@@ -58,13 +58,13 @@ pub(crate) fn settle(
         let settlement = accounts.settled.saturating_add(1);
         let is_measured = !accounts.shares.is_empty();
         accounts.settled = settlement;
-        reward(network, accounts, (id, pool), settlement)?;
+        reward(spec, accounts, (id, pool), settlement)?;
         if is_measured {
-            elect(network, state, (id, pool), settlement, beacon, events);
+            elect(spec, state, (id, pool), settlement, beacon, events);
         }
         let time = state.time;
         let Some(accounts) = state.pools.get_mut(id) else { continue };
-        events.extend(make_root(network, accounts, id, settlement, time)?.map(|made| Event::Settled(Box::new(made))));
+        events.extend(make_root(spec, accounts, id, settlement, time)?.map(|made| Event::Settled(Box::new(made))));
         carry(accounts, pool, last)?;
     }
     Ok(())
@@ -91,7 +91,7 @@ fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
 /// `fee = min(pot, due * push fee)`, where the accounts are due whose owed total crosses a multiple of the threshold when
 /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`; the rest goes to the members by their shares.
 fn reward(
-    network: &Network,
+    spec: &ChainSpec,
     accounts: &mut PoolState,
     (id, pool): (&PoolId, &GenesisPool),
     settlement: u64,
@@ -118,9 +118,9 @@ fn reward(
         let all = members.chain([((AccountKind::Commission, pool.owner), owner_part)]);
         Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).collect())
     };
-    let account_id = |(kind, node): &(AccountKind, NodeId)| AccountId::derive(network.id(), id, *kind, node);
+    let account_id = |(kind, node): &(AccountKind, NodeId)| AccountId::derive(spec.id(), id, *kind, node);
 
-    let threshold = network.policy().payout_threshold;
+    let threshold = spec.policy().payout_threshold;
     let without_fee: BTreeMap<_, _> = parts_of(pot)?.into_iter().map(|(key, part)| (account_id(&key), part)).collect();
     let mut due: u64 = 0;
     for id in accounts.accounts.keys().chain(without_fee.keys().filter(|id| !accounts.accounts.contains_key(*id))) {
@@ -138,7 +138,7 @@ fn reward(
     for ((kind, node), part) in parts_of(pot)? {
         let to = match kind {
             AccountKind::Commission => Some(pool.commission_address),
-            AccountKind::Worker => network.worker(&node).map(|worker| worker.payout_address),
+            AccountKind::Worker => spec.worker(&node).map(|worker| worker.payout_address),
         };
         let Some(to) = to else { continue };
         let account = accounts.accounts.entry(account_id(&(kind, node))).or_insert(Account::new(kind, node, to));
@@ -179,23 +179,23 @@ fn release(accounts: &mut PoolState, settlement: u64) -> Result<(), InvalidBlock
 
 /// Elects the leader of a settlement and its successors.
 fn elect(
-    network: &Network,
+    spec: &ChainSpec,
     state: &mut State,
     (id, pool): (&PoolId, &GenesisPool),
     settlement: u64,
     beacon: &Hash,
     events: &mut Vec<Event>,
 ) {
-    let policy = network.policy();
+    let policy = spec.policy();
     let Some(accounts) = state.pools.get_mut(id) else { return };
     let candidate = |node: &NodeId| {
-        let standing = state.standings.get(node)?;
-        network.worker(node)?.gas_address?;
+        let stats = state.worker_stats.get(node)?;
+        spec.worker(node)?.gas_address?;
         Some(Candidate {
             node: *node,
-            eligible: standing.is_eligible(policy),
+            eligible: stats.is_eligible(policy),
             last_led: accounts.last_led.get(node).copied(),
-            live: standing.live(policy),
+            live: stats.live(policy),
         })
     };
     let candidates: Vec<_> = pool.members.iter().filter_map(candidate).collect();
@@ -210,7 +210,7 @@ fn elect(
 
 /// Makes the settlement's root if any owed total has grown since the newest one, unless the pool is suspended.
 fn make_root(
-    network: &Network,
+    spec: &ChainSpec,
     accounts: &mut PoolState,
     id: &PoolId,
     settlement: u64,
@@ -220,7 +220,7 @@ fn make_root(
     if accounts.is_suspended(settlement) || owed == accounts.rooted {
         return Ok(None);
     }
-    let threshold = network.policy().payout_threshold;
+    let threshold = spec.policy().payout_threshold;
     let mut requests = Vec::new();
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     for (id, account) in &mut accounts.accounts {
@@ -245,8 +245,8 @@ fn make_root(
     let tree = PayoutTree::new(&leaves).map_err(|_| InvalidBlock::Overflow)?;
     let sum = |parts: &[MicroUsdt]| MicroUsdt::sum(parts.iter().copied()).ok_or(InvalidBlock::Overflow);
     let leader = accounts.election.as_ref().filter(|election| election.settlement == settlement);
-    let leader = leader.and_then(|election| network.worker(election.order.first()?)?.gas_address);
-    let turn = network.policy().leader_timeout_ms.saturating_add(time.get()).div_ceil(1_000);
+    let leader = leader.and_then(|election| spec.worker(election.order.first()?)?.gas_address);
+    let turn = spec.policy().leader_timeout_ms.saturating_add(time.get()).div_ceil(1_000);
     let root = SettlementRoot {
         pool: *id,
         settlement,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lucid_score::seats::EpochDraw;
-use lucid_score::standing::{ScoreRow, Standing};
+use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
@@ -15,8 +15,8 @@ use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
 use lucid_types::validator::Proposers;
 use serde::{Deserialize, Serialize};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::root::{leaf, merkle_root};
-use crate::network::Network;
 
 /// The replicated state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct State {
     /// The newest epoch with scores.
     pub scored: Epoch,
     /// Running sums of every worker.
-    pub standings: BTreeMap<NodeId, Standing>,
+    pub worker_stats: BTreeMap<NodeId, WorkerStats>,
     /// Roots of the rows of the epochs that are still in a window.
     pub row_roots: BTreeMap<Epoch, Hash>,
     /// The pools.
@@ -67,8 +67,8 @@ pub struct PendingEpoch {
 
 impl PendingEpoch {
     /// The blocks in which its commitments and reveals may stand.
-    pub const fn windows(&self, network: &Network) -> Windows {
-        Windows::new(self.closed_in, network.policy().report_window)
+    pub const fn windows(&self, spec: &ChainSpec) -> Windows {
+        Windows::new(self.closed_in, spec.policy().report_window)
     }
 }
 
@@ -278,23 +278,23 @@ struct Head<'a> {
 
 impl State {
     /// The state before block 1.
-    pub fn genesis(network: &Network) -> Self {
-        let beacon = Hash::derive("lucid first beacon 1", &[network.id().as_bytes()]);
-        let standings = network.workers().map(|worker| (worker.node, Standing::default())).collect();
-        let open = Some(draw(network, Height::ZERO, &beacon, Epoch::new(1), &standings));
+    pub fn genesis(spec: &ChainSpec) -> Self {
+        let beacon = Hash::derive("lucid first beacon 1", &[spec.id().as_bytes()]);
+        let worker_stats = spec.workers().map(|worker| (worker.node, WorkerStats::default())).collect();
+        let open = Some(draw(spec, Height::ZERO, &beacon, Epoch::new(1), &worker_stats));
         Self {
             height: Height::ZERO,
-            block: BlockHash::from(*network.id()),
-            time: network.genesis().genesis_time,
+            block: BlockHash::from(*spec.id()),
+            time: spec.genesis().genesis_time,
             beacon,
             previous_beacon: beacon,
             closed: Epoch::ZERO,
             open,
             scored: Epoch::ZERO,
             pending: BTreeMap::new(),
-            standings,
+            worker_stats,
             row_roots: BTreeMap::new(),
-            pools: network.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
+            pools: spec.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
         }
     }
 
@@ -305,7 +305,7 @@ impl State {
         let head = Head { height, time, beacon, previous_beacon, closed, scored, row_roots };
         let mut leaves = vec![leaf(&[0], &encode(&head))];
         let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
-        leaves.extend(self.standings.iter().map(|(id, standing)| leaf(&keyed(1, id.as_bytes()), &encode(standing))));
+        leaves.extend(self.worker_stats.iter().map(|(id, stats)| leaf(&keyed(1, id.as_bytes()), &encode(stats))));
         leaves.extend(self.pools.iter().map(|(id, pool)| leaf(&keyed(2, id.as_bytes()), &encode(pool))));
         let pending = self.pending.iter();
         leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(3, &epoch.get().to_le_bytes()), &encode(pending))));
@@ -314,16 +314,16 @@ impl State {
     }
 
     /// Who proposes in the rounds of the next height.
-    pub const fn next_proposers<'a>(&self, network: &'a Network) -> Proposers<'a> {
+    pub const fn next_proposers<'a>(&self, spec: &'a ChainSpec) -> Proposers<'a> {
         let height = self.height.next();
-        network.validators(height).proposers(self.previous_beacon, height)
+        spec.validators(height).proposers(self.previous_beacon, height)
     }
 
     /// The same of the next height or the one after; `None` of others, which no beacon has drawn yet.
-    pub fn proposers<'a>(&self, network: &'a Network, height: Height) -> Option<Proposers<'a>> {
+    pub fn proposers<'a>(&self, spec: &'a ChainSpec, height: Height) -> Option<Proposers<'a>> {
         match height.get().checked_sub(self.height.get()) {
-            Some(1) => Some(self.next_proposers(network)),
-            Some(2) => Some(network.validators(height).proposers(self.beacon, height)),
+            Some(1) => Some(self.next_proposers(spec)),
+            Some(2) => Some(spec.validators(height).proposers(self.beacon, height)),
             _ => None,
         }
     }
@@ -334,8 +334,8 @@ impl State {
     }
 
     /// The least time of the next block.
-    pub fn next_time(&self, network: &Network) -> UnixMillis {
-        let policy = network.policy();
+    pub fn next_time(&self, spec: &ChainSpec) -> UnixMillis {
+        let policy = spec.policy();
         let has_window = !self.pending.is_empty();
         let interval = if has_window { policy.window_block_min_ms } else { policy.block_min_ms };
         self.time.after(Duration::from_millis(interval))
@@ -354,12 +354,12 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
 
 /// Draws from its seed who measures whom in an epoch, among the validators and workers at the height that closes the epoch before.
 pub(crate) fn draw(
-    network: &Network,
+    spec: &ChainSpec,
     height: Height,
     beacon: &Hash,
     epoch: Epoch,
-    standings: &BTreeMap<NodeId, Standing>,
+    worker_stats: &BTreeMap<NodeId, WorkerStats>,
 ) -> EpochDraw {
-    let kbit_s = |worker: &NodeId| standings.get(worker).map_or(0, |standing| standing.kbit_s);
-    EpochDraw::new(network.policy(), seed(beacon, epoch), network.validators(height), network.candidates(kbit_s))
+    let kbit_s = |worker: &NodeId| worker_stats.get(worker).map_or(0, |stats| stats.kbit_s);
+    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(height), spec.candidates(kbit_s))
 }

@@ -6,13 +6,13 @@ use lucid_types::block::Block;
 use lucid_types::signed::Verified;
 use lucid_types::time::{Height, UnixMillis};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::archive::Archive;
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::{Applied, validate};
+use crate::ledger::execute::{Execution, validate};
 use crate::ledger::state::State;
-use crate::network::Network;
 use crate::replica::recent::Recent;
-use crate::replica::types::Stored;
+use crate::replica::types::FinalizedBlock;
 
 /// The decided chain.
 pub(super) struct Chain {
@@ -26,10 +26,10 @@ impl Chain {
     pub(super) fn new(
         state: State,
         archive: Arc<dyn Archive + Send + Sync>,
-        network: &Network,
+        spec: &ChainSpec,
         now: UnixMillis,
     ) -> Self {
-        let archive = Recent::new(archive, network.policy().report_window);
+        let archive = Recent::new(archive, spec.policy().report_window);
         Self { state, archive, adopted_at: now }
     }
 
@@ -43,13 +43,13 @@ impl Chain {
         self.state.height.next()
     }
 
-    pub(super) fn execute(&self, network: &Network, block: &Verified<Block>) -> Result<Applied, InvalidBlock> {
-        validate(network, &self.state, block, &self.archive)
+    pub(super) fn execute(&self, spec: &ChainSpec, block: &Verified<Block>) -> Result<Execution, InvalidBlock> {
+        validate(spec, &self.state, block, &self.archive)
     }
 
     /// From when on the next height can be started, by the local clock.
-    pub(super) fn earliest_start(&self, network: &Network) -> UnixMillis {
-        self.adopted_at.max(self.state.next_time(network))
+    pub(super) fn earliest_start(&self, spec: &ChainSpec) -> UnixMillis {
+        self.adopted_at.max(self.state.next_time(spec))
     }
 
     /// A clock that was set back takes what waits with it.
@@ -58,7 +58,7 @@ impl Chain {
     }
 
     /// Makes a decided block the newest.
-    pub(super) fn advance(&mut self, now: UnixMillis, stored: &Stored) {
+    pub(super) fn advance(&mut self, now: UnixMillis, stored: &FinalizedBlock) {
         self.archive.push(stored.decided.block.clone());
         self.state = stored.applied.state.clone();
         self.adopted_at = now;

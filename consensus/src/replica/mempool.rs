@@ -59,11 +59,10 @@ pub(super) struct Mempool {
 impl Mempool {
     /// Only this validator's own stored reports.
     pub(super) fn restore(context: &Context<'_>, own: BTreeMap<Epoch, OwnReport>) -> Self {
-        let network = context.network.id();
+        let spec = context.spec.id();
         let mut mempool = Self { own, ..Self::default() };
-        let verified = |own: &OwnReport| {
-            Some((own.commitment.clone().verify(network).ok()?, own.reveal.clone().verify(network).ok()?))
-        };
+        let verified =
+            |own: &OwnReport| Some((own.commitment.clone().verify(spec).ok()?, own.reveal.clone().verify(spec).ok()?));
         let own: Vec<_> = mempool.own.values().filter_map(verified).collect();
         for (commitment, reveal) in own {
             mempool.add_commitment(context, commitment);
@@ -95,14 +94,14 @@ impl Mempool {
         commitment: Verified<Signed<ReportCommitment>>,
     ) -> Option<Waiting> {
         let slot = Slot::Commitment(commitment.record.epoch, commitment.signer);
-        let is_wanted = self.reports.add_commitment(context.network, context.state(), commitment.clone());
+        let is_wanted = self.reports.add_commitment(context.spec, context.state(), commitment.clone());
         is_wanted.then(|| self.insert(slot, commitment.into()))
     }
 
     /// Adds a reveal; what waits now if it was wanted.
     pub(super) fn add_reveal(&mut self, context: &Context<'_>, reveal: Verified<Signed<Reveal>>) -> Option<Waiting> {
         let slot = Slot::Reveal(reveal.record.report.epoch, reveal.signer);
-        let is_wanted = self.reports.add_reveal(context.network, context.state(), reveal.clone());
+        let is_wanted = self.reports.add_reveal(context.spec, context.state(), reveal.clone());
         is_wanted.then(|| self.insert(slot, reveal.into()))
     }
 
@@ -113,14 +112,14 @@ impl Mempool {
         command: Verified<MultiSigned<PoolCommand>>,
     ) -> Option<Waiting> {
         let slot = Slot::Command(command.record.pool, command.record.number);
-        let is_wanted = self.commands.add(context.network, context.state(), command.clone());
+        let is_wanted = self.commands.add(context.spec, context.state(), command.clone());
         is_wanted.then(|| self.insert(slot, command.into()))
     }
 
     /// A reveal goes among the waiting ones, from where peers may fetch it, only when its commitments are complete: when the
     /// next block may carry it.
     fn add_own_reveal(&mut self, context: &Context<'_>, reveal: Verified<Signed<Reveal>>) -> bool {
-        let is_due = check_reveal(context.network, context.state(), &reveal).is_ok();
+        let is_due = check_reveal(context.spec, context.state(), &reveal).is_ok();
         is_due && self.add_reveal(context, reveal).is_some()
     }
 
@@ -139,13 +138,13 @@ impl Mempool {
         effects: &mut Vec<Effect>,
     ) -> Option<Waiting> {
         let epoch = report.epoch;
-        let (network, key) = (context.network.id(), context.key);
+        let (spec, key) = (context.spec.id(), context.key);
         let pending = context.state().pending.get(&epoch)?;
-        check_report(context.network.policy(), &pending.draw, &key.node_id(), &report).ok()?;
+        check_report(context.spec.policy(), &pending.draw, &key.node_id(), &report).ok()?;
         let reveal = Reveal { report, salt };
-        let commitment = ReportCommitment { epoch, report: reveal.commitment(network, &key.node_id()) };
-        let commitment = key.sign_report_commitment(network, commitment);
-        let reveal = key.sign_report(network, reveal).into_inner();
+        let commitment = ReportCommitment { epoch, report: reveal.commitment(spec, &key.node_id()) };
+        let commitment = key.sign_report_commitment(spec, commitment);
+        let reveal = key.sign_report(spec, reveal).into_inner();
         let own = OwnReport { commitment: (*commitment).clone(), reveal };
         effects.push(Effect::PersistOwn(Box::new(own.clone())));
         effects.push(Effect::Gossip(Gossip::Commitment(own.commitment.clone())));
@@ -170,8 +169,8 @@ impl Mempool {
     /// commitment can count.
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         let state = context.state();
-        self.reports.prune(context.network, state);
-        self.commands.prune(context.network, state);
+        self.reports.prune(context.spec, state);
+        self.commands.prune(context.spec, state);
         let Self { reports, commands, waiting, .. } = self;
         Arc::make_mut(waiting).retain(|slot, _| match slot {
             Slot::Commitment(epoch, node) => reports.has_commitment(*epoch, node),
@@ -181,7 +180,7 @@ impl Mempool {
         self.pull_at = None;
         let reveals: Vec<_> = self.own.values().map(|own| own.reveal.clone()).collect();
         for reveal in reveals {
-            let Ok(verified) = reveal.clone().verify(context.network.id()) else { continue };
+            let Ok(verified) = reveal.clone().verify(context.spec.id()) else { continue };
             if self.add_own_reveal(context, verified) {
                 effects.push(Effect::Gossip(Gossip::Reveal(reveal)));
             }
@@ -191,11 +190,11 @@ impl Mempool {
 
     /// Asks for what gossip has not brought while the next height is under way. The first time after half the grace.
     pub(super) fn pull(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        if self.reports.is_complete(context.network, context.state()) {
+        if self.reports.is_complete(context.spec, context.state()) {
             return;
         }
-        let half_grace = context.network.policy().report_grace() / 2;
-        let due = *self.pull_at.get_or_insert(context.chain.earliest_start(context.network).after(half_grace));
+        let half_grace = context.spec.policy().report_grace() / 2;
+        let due = *self.pull_at.get_or_insert(context.chain.earliest_start(context.spec).after(half_grace));
         if context.now < due {
             return;
         }

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //!  an epoch has ended, a window is open, or an item waits ──▶ Wake ──▶ the engine starts the next height
-//!  own turn ──▶ wait for reports, at most the grace ──▶ signed header and list of items ──▶ votes ──▶ Decided
+//!  own turn ──▶ wait for reports, at most the grace ──▶ signed header and list of items ──▶ votes ──▶ CertifiedBlock
 //!  another's proposal ──▶ its items from the mempool, the rest from peers ──▶ execute ──▶ judge its time ──▶ the engine
-//!  Decided, certificate or sync ──▶ Store in one batch
+//!  CertifiedBlock, certificate or sync ──▶ Store in one batch
 //!      ├─ it closed an epoch ──▶ Report ──▶ own commitment: persisted, gossiped
 //!      └─ a reveal window opens ──▶ own reveal: gossiped
 //! ```
@@ -29,17 +29,17 @@ use lucid_types::certificate::Certificate;
 use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
 use lucid_types::signed::Verified;
-use lucid_types::sync::{Decided, SyncRequest};
+use lucid_types::sync::{CertifiedBlock, SyncRequest};
 use lucid_types::time::{Epoch, UnixMillis};
 
 pub use crate::replica::offers::Offers;
-pub use crate::replica::types::{Effect, Failure, Gossip, Input, OwnReport, Restore, Stored};
+pub use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input, OwnReport, Restore};
 
+use crate::chain_spec::ChainSpec;
 use crate::engine::Engine;
 use crate::ledger::archive::Archive;
 use crate::ledger::execute::adopt;
 use crate::ledger::state::State;
-use crate::network::Network;
 use crate::replica::chain::Chain;
 use crate::replica::mempool::Mempool;
 use crate::replica::rounds::Rounds;
@@ -47,7 +47,7 @@ use crate::reports::awaits_commitment;
 
 /// What every machine sees of the rest.
 struct Context<'a> {
-    network: &'a Network,
+    spec: &'a ChainSpec,
     key: &'a NodeKey,
     chain: &'a Chain,
     now: UnixMillis,
@@ -61,7 +61,7 @@ impl Context<'_> {
 
 /// One node's replica.
 pub struct Replica {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     key: NodeKey,
     chain: Chain,
     mempool: Mempool,
@@ -75,21 +75,21 @@ pub struct Replica {
 impl Replica {
     /// A replica that goes on from what is stored. It votes if `may_vote` and its key is a validator's.
     pub fn restore(
-        network: Arc<Network>,
+        spec: Arc<ChainSpec>,
         key: NodeKey,
         archive: Arc<dyn Archive + Send + Sync>,
         stored: Restore,
         may_vote: bool,
     ) -> Self {
-        let Restore { state, log, own, liveness_sequence, now } = stored;
-        let chain = Chain::new(state, archive, &network, now);
-        let proposers = chain.state().next_proposers(&network);
+        let Restore { state, log, own, rebroadcast_sequence, now } = stored;
+        let chain = Chain::new(state, archive, &spec, now);
+        let proposers = chain.state().next_proposers(&spec);
         let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
-            .then(|| Engine::new(*network.id(), key.clone(), proposers, network.policy()));
-        let context = Context { network: &network, key: &key, chain: &chain, now };
+            .then(|| Engine::new(*spec.id(), key.clone(), proposers, spec.policy()));
+        let context = Context { spec: &spec, key: &key, chain: &chain, now };
         let mempool = Mempool::restore(&context, own);
-        let rounds = engine.map(|engine| Rounds::restore(&context, engine, log, liveness_sequence));
-        Self { network, key, chain, mempool, rounds, clock: None, has_failed: false }
+        let rounds = engine.map(|engine| Rounds::restore(&context, engine, log, rebroadcast_sequence));
+        Self { spec, key, chain, mempool, rounds, clock: None, has_failed: false }
     }
 
     /// The state after the newest block.
@@ -119,7 +119,7 @@ impl Replica {
             return Vec::new();
         }
         let (me, state) = (self.key.node_id(), self.state());
-        let is_open = |epoch: &Epoch| awaits_commitment(&self.network, state, (*epoch, me));
+        let is_open = |epoch: &Epoch| awaits_commitment(&self.spec, state, (*epoch, me));
         state.pending.keys().filter(|epoch| is_open(epoch) && !self.mempool.has_reported(**epoch)).copied().collect()
     }
 
@@ -147,8 +147,8 @@ impl Replica {
 
     fn take(&mut self, now: UnixMillis, input: Input, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         let unreported = self.epochs_to_report();
-        let Self { network, key, chain, mempool, rounds, .. } = self;
-        let context = Context { network, key, chain, now };
+        let Self { spec, key, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, key, chain, now };
         let added = match input {
             Input::Tick => None,
             Input::Commitment(commitment) => mempool.add_commitment(&context, commitment),
@@ -185,8 +185,8 @@ impl Replica {
         // More than two thirds accepted what this node refuses: `on_decided` reports it when sync brings the block.
         match candidate.and_then(|rounds| rounds.decided(&certificate.block)) {
             Some((block, applied)) => {
-                let decided = Decided { block: block.into_inner(), certificate: certificate.into_inner() };
-                self.advance(now, Stored { decided, applied }, effects);
+                let decided = CertifiedBlock { block: block.into_inner(), certificate: certificate.into_inner() };
+                self.advance(now, FinalizedBlock { decided, applied }, effects);
             }
             None => {
                 let request = SyncRequest::Blocks { from: next, to: certificate.height };
@@ -198,28 +198,28 @@ impl Replica {
     fn on_decided(
         &mut self,
         now: UnixMillis,
-        decided: Verified<Decided>,
+        decided: Verified<CertifiedBlock>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
         let height = decided.block.header.height;
         if height != self.chain.next() {
             return Ok(());
         }
-        let applied = adopt(&self.network, self.state(), &decided, &self.chain.archive)
+        let applied = adopt(&self.spec, self.state(), &decided, &self.chain.archive)
             .map_err(|error| Failure::Diverged { height, error })?;
-        self.advance(now, Stored { decided: decided.into_inner(), applied }, effects);
+        self.advance(now, FinalizedBlock { decided: decided.into_inner(), applied }, effects);
         Ok(())
     }
 
     /// Makes a decided block the newest.
-    fn advance(&mut self, now: UnixMillis, stored: Stored, effects: &mut Vec<Effect>) {
+    fn advance(&mut self, now: UnixMillis, stored: FinalizedBlock, effects: &mut Vec<Effect>) {
         self.chain.advance(now, &stored);
-        let Stored { decided: Decided { block, certificate }, .. } = &stored;
+        let FinalizedBlock { decided: CertifiedBlock { block, certificate }, .. } = &stored;
         let announced = self.announces(certificate, &block.header.proposer).then(|| certificate.clone());
         effects.push(Effect::Store(Box::new(stored)));
         effects.extend(announced.map(|certificate| Effect::Gossip(Gossip::Certificate(certificate))));
-        let Self { network, key, chain, mempool, rounds, .. } = self;
-        let context = Context { network, key, chain, now };
+        let Self { spec, key, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, key, chain, now };
         mempool.follow(&context, effects);
         if let Some(rounds) = rounds {
             rounds.follow(&context, effects);
@@ -228,7 +228,7 @@ impl Replica {
 
     /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.
     fn announces(&self, certificate: &Certificate, proposer: &NodeId) -> bool {
-        let members = self.network.validators(certificate.height).members();
+        let members = self.spec.validators(certificate.height).members();
         let count = u64::try_from(members.len()).unwrap_or(1).max(1);
         let turn = usize::try_from((certificate.height.get() + 1) % count).unwrap_or(0);
         let me = self.key.node_id();
@@ -253,9 +253,9 @@ impl Replica {
     /// Everything that time and what has come make possible.
     fn proceed(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         loop {
-            let Self { network, key, chain, mempool, rounds, .. } = self;
+            let Self { spec, key, chain, mempool, rounds, .. } = self;
             let Some(rounds) = rounds else { return Ok(()) };
-            let context = Context { network, key, chain, now };
+            let context = Context { spec, key, chain, now };
             rounds.step(&context, mempool, effects);
             if let Some(failure) = rounds.failure(chain.next()) {
                 return Err(failure);
@@ -277,9 +277,9 @@ impl Replica {
 
     /// When [`Input::Tick`] is due next; always after `now`, at which the replica has just been called.
     pub fn next_wakeup(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let Self { network, key, chain, mempool, .. } = self;
+        let Self { spec, key, chain, mempool, .. } = self;
         let rounds = self.rounds.as_ref().filter(|_| !self.has_failed)?;
-        let wakeup = rounds.next_wakeup(&Context { network, key, chain, now }, mempool);
+        let wakeup = rounds.next_wakeup(&Context { spec, key, chain, now }, mempool);
         [wakeup, mempool.pull_at].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

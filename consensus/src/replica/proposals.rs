@@ -16,7 +16,7 @@ use lucid_types::time::UnixMillis;
 use lucid_types::vote::{CompactProposal, Proposal};
 
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::Applied;
+use crate::ledger::execute::Execution;
 use crate::replica::mempool::{Waiting, WaitingItems};
 
 /// Proposals kept of a round, besides one that more than two thirds have voted for.
@@ -49,7 +49,7 @@ impl Proposed {
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) block: Verified<Block>,
-    pub(super) outcome: Result<Applied, InvalidBlock>,
+    pub(super) outcome: Result<Execution, InvalidBlock>,
 }
 
 /// A block whose items are not all here.

@@ -9,18 +9,18 @@ use std::time::Duration;
 use lucid_types::block::Block;
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::signed::{Signed, Verified};
-use lucid_types::sync::{Decided, Liveness, LivenessMessage, SyncRequest};
+use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
 
 use crate::engine::wal::WalEntry;
 use crate::engine::{Engine, MAX_ROUNDS_AHEAD, Output};
 use crate::ledger::build::{Turn, build};
-use crate::ledger::execute::Applied;
+use crate::ledger::execute::Execution;
 use crate::replica::Context;
 use crate::replica::mempool::{Mempool, Waiting};
 use crate::replica::proposals::{Candidate, OfferedBlocks, Proposals, Proposed};
-use crate::replica::types::{Effect, Failure, Gossip, Input, Stored};
+use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input};
 
 /// A proposal that gossip has not brought, of a block that more than two thirds have voted for, is asked for this often.
 const PROPOSAL_RETRY: Duration = Duration::from_millis(500);
@@ -52,12 +52,17 @@ pub(super) struct Rounds {
     ask_proposal_at: Option<UnixMillis>,
     /// What the engine wants done, in the order in which its inputs were logged.
     outputs: VecDeque<Output>,
-    liveness_sequence: u64,
+    rebroadcast_sequence: u64,
 }
 
 impl Rounds {
     /// What this node goes on from, with what its log holds of the next height.
-    pub(super) fn restore(context: &Context<'_>, engine: Engine, log: Vec<WalEntry>, liveness_sequence: u64) -> Self {
+    pub(super) fn restore(
+        context: &Context<'_>,
+        engine: Engine,
+        log: Vec<WalEntry>,
+        rebroadcast_sequence: u64,
+    ) -> Self {
         let mut rounds = Self {
             engine,
             is_started: false,
@@ -73,7 +78,7 @@ impl Rounds {
             failure: None,
             ask_proposal_at: None,
             outputs: VecDeque::new(),
-            liveness_sequence,
+            rebroadcast_sequence,
         };
         rounds.restore_log(context);
         rounds
@@ -81,14 +86,14 @@ impl Rounds {
 
     /// Takes blocks and proposals out of the log, and what this node built.
     fn restore_log(&mut self, context: &Context<'_>) {
-        let network = context.network.id();
+        let spec = context.spec.id();
         let mut arrivals = BTreeMap::new();
         for entry in &self.log {
             match entry {
                 // Only blocks whose signatures had been verified were logged.
                 WalEntry::Block(block) if block.header.height == context.chain.next() => {
-                    let Ok(block) = block.clone().verify(network) else { continue };
-                    let outcome = context.chain.execute(context.network, &block);
+                    let Ok(block) = block.clone().verify(spec) else { continue };
+                    let outcome = context.chain.execute(context.spec, &block);
                     self.proposals.insert(Candidate { block, outcome });
                 }
                 WalEntry::Arrival { round, block, at } => {
@@ -108,7 +113,7 @@ impl Rounds {
             let Proposal { round, block, .. } = signed.record;
             let Some(candidate) = self.proposals.candidate(&block) else { continue };
             let compact = CompactProposal::new(signed.clone(), &candidate.block);
-            let Ok(proposal) = compact.verify(network) else { continue };
+            let Ok(proposal) = compact.verify(spec) else { continue };
             let is_told = |entry: &WalEntry| match entry {
                 WalEntry::Value { round: of, block: it, .. } => (*of, *it) == (round, block),
                 _ => false,
@@ -149,7 +154,7 @@ impl Rounds {
 
     /// Whether validators of more than a third of the power are at the next height: at least one that is honest.
     fn is_heard(&self, context: &Context<'_>) -> bool {
-        let set = context.network.validators(context.chain.next());
+        let set = context.spec.validators(context.chain.next());
         set.is_third(self.heard[0].iter().map(|validator| set.power(validator)).sum())
     }
 
@@ -174,7 +179,7 @@ impl Rounds {
     }
 
     /// Proofs are repeated until they are needed no more: they can wait for the start.
-    fn on_proof(&mut self, context: &Context<'_>, from: NodeId, item: &Liveness) {
+    fn on_proof(&mut self, context: &Context<'_>, from: NodeId, item: &RebroadcastItem) {
         if self.hear(context, item.height(), from) == Some(0) && self.is_started {
             let outputs = self.engine.repeated(context.now, item);
             self.outputs.extend(outputs);
@@ -224,7 +229,7 @@ impl Rounds {
     }
 
     /// Takes the decided block that a certificate names, if it is here and this node accepts it.
-    pub(super) fn decided(&mut self, hash: &BlockHash) -> Option<(Verified<Block>, Applied)> {
+    pub(super) fn decided(&mut self, hash: &BlockHash) -> Option<(Verified<Block>, Execution)> {
         let Candidate { block, outcome } = self.proposals.take(hash)?;
         Some((block, outcome.ok()?))
     }
@@ -271,7 +276,7 @@ impl Rounds {
         let current = self.round().unwrap_or(0);
         self.proposals.collect(context.now, current, &self.backed, mempool.waiting());
         while let Some(block) = self.proposals.complete() {
-            let outcome = context.chain.execute(context.network, &block);
+            let outcome = context.chain.execute(context.spec, &block);
             if outcome.is_ok() {
                 self.outputs.push_back(Output::Append(WalEntry::Block((*block).clone())));
             }
@@ -323,7 +328,7 @@ impl Rounds {
     /// untimely one is told when this validator waits for its round's proposal no longer, having voted for nothing, or when more
     /// than two thirds have voted for it: others may have locked it.
     fn may_tell(&self, context: &Context<'_>, round: u32, proposed: &Proposed) -> bool {
-        let policy = context.network.policy();
+        let policy = context.spec.policy();
         let (precision, time) = (Duration::from_millis(policy.precision_ms), proposed.proposal.header.time);
         if time > context.now.after(precision) {
             return false;
@@ -342,7 +347,7 @@ impl Rounds {
     fn start(&mut self, context: &Context<'_>) {
         let log = std::mem::take(&mut self.log);
         self.is_started = true;
-        let outputs = self.engine.start(context.now, context.state().next_proposers(context.network), &log);
+        let outputs = self.engine.start(context.now, context.state().next_proposers(context.spec), &log);
         self.outputs.extend(outputs);
         // It may not have left before the crash.
         let own = log.iter().rev().find_map(|entry| match entry {
@@ -361,7 +366,7 @@ impl Rounds {
         context: &Context<'_>,
         mempool: &Mempool,
         effects: &mut Vec<Effect>,
-    ) -> Option<Stored> {
+    ) -> Option<FinalizedBlock> {
         let height = context.chain.next();
         while let Some(output) = self.outputs.pop_front() {
             match output {
@@ -372,7 +377,7 @@ impl Rounds {
                     effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))));
                 }
                 Output::Proposal(proposal) => self.publish(context, proposal, effects),
-                Output::Repeat(item) => self.repeat(context, item, effects),
+                Output::Rebroadcast(item) => self.repeat(context, item, effects),
                 Output::Build { round } => self.build(context, mempool, round),
                 Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
                 Output::Decided(certificate) => {
@@ -380,7 +385,10 @@ impl Rounds {
                         self.failure = Some("it decided on a block that it was not told of as valid".to_owned());
                         return None;
                     };
-                    return Some(Stored { decided: Decided { block: block.into_inner(), certificate }, applied });
+                    return Some(FinalizedBlock {
+                        decided: CertifiedBlock { block: block.into_inner(), certificate },
+                        applied,
+                    });
                 }
             }
         }
@@ -390,7 +398,7 @@ impl Rounds {
     /// Gossips a proposal of the engine's with its block's header and items.
     fn publish(&mut self, context: &Context<'_>, signed: Signed<Proposal>, effects: &mut Vec<Effect>) {
         let block = self.proposals.candidate(&signed.record.block).map(|candidate| &candidate.block);
-        let signed = signed.verify(context.network.id()).ok();
+        let signed = signed.verify(context.spec.id()).ok();
         let Some(proposal) = signed.zip(block).and_then(|(signed, block)| CompactProposal::verified(signed, block))
         else {
             self.failure = Some("it proposed a block that is not here".to_owned());
@@ -404,11 +412,11 @@ impl Rounds {
         effects.push(Effect::Gossip(gossip));
     }
 
-    fn repeat(&mut self, context: &Context<'_>, item: Liveness, effects: &mut Vec<Effect>) {
-        self.liveness_sequence = self.liveness_sequence.saturating_add(1);
-        let message = LivenessMessage { sequence: self.liveness_sequence, item };
-        let signed = context.key.sign_liveness(context.network.id(), message).into_inner();
-        effects.push(Effect::Gossip(Gossip::Liveness(signed)));
+    fn repeat(&mut self, context: &Context<'_>, item: RebroadcastItem, effects: &mut Vec<Effect>) {
+        self.rebroadcast_sequence = self.rebroadcast_sequence.saturating_add(1);
+        let message = Rebroadcast { sequence: self.rebroadcast_sequence, item };
+        let signed = context.key.sign_rebroadcast(context.spec.id(), message).into_inner();
+        effects.push(Effect::Gossip(Gossip::Rebroadcast(signed)));
     }
 
     /// Builds and proposes a block for `round`, or the same as before if this node has built one for it already. While reports
@@ -418,8 +426,8 @@ impl Rounds {
         if self.round() != Some(round) {
             return;
         }
-        let (network, state) = (context.network, context.state());
-        if context.now < grace_end(context) && !mempool.reports.is_complete(network, state) {
+        let (spec, state) = (context.spec, context.state());
+        if context.now < grace_end(context) && !mempool.reports.is_complete(spec, state) {
             self.build_wanted = Some(round);
             return;
         }
@@ -428,10 +436,10 @@ impl Rounds {
             Some(hash) => hash,
             None => {
                 let turn = Turn { key: context.key, round, now: context.now };
-                let built = build(network, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
+                let built = build(spec, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
                 let Ok((block, applied)) = built else { return };
                 // It cannot fail: all items were verified when they arrived, and the hash is of these.
-                let Ok(block) = block.verify(network.id()) else { return };
+                let Ok(block) = block.verify(spec.id()) else { return };
                 let hash = block.hash();
                 self.outputs.push_back(Output::Append(WalEntry::Block((*block).clone())));
                 self.outputs.push_back(Output::Append(WalEntry::Built { round, block: hash }));
@@ -466,7 +474,7 @@ impl Rounds {
     pub(super) fn next_wakeup(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
         let timeout = self.engine.next_timeout().filter(|_| self.is_started);
         let build = self.build_wanted.map(|_| grace_end(context));
-        let precision = Duration::from_millis(context.network.policy().precision_ms);
+        let precision = Duration::from_millis(context.spec.policy().precision_ms);
         let untold = self.proposals.up_to(u32::MAX).filter(|(_, proposed)| !proposed.is_told);
         let times = untold.map(|(_, proposed)| proposed.proposal.header.time.before(precision));
         let come = times.filter(|at| *at > context.now).min();
@@ -483,10 +491,10 @@ impl Rounds {
 
     /// Whether something waits for the next block: a window is open, an epoch has ended, or a command has come.
     fn has_reason(context: &Context<'_>, mempool: &Mempool) -> bool {
-        let (network, state, now) = (context.network, context.state(), context.now);
+        let (spec, state, now) = (context.spec, context.state(), context.now);
         !state.pending.is_empty()
-            || now >= network.genesis().epoch_end(state.closed.next())
-            || !mempool.commands.applicable(network, state, now.max(state.time)).is_empty()
+            || now >= spec.genesis().epoch_end(state.closed.next())
+            || !mempool.commands.applicable(spec, state, now.max(state.time)).is_empty()
     }
 
     /// When the start of the next height must be looked at again; `None` while it runs.
@@ -494,8 +502,8 @@ impl Rounds {
         if self.is_started {
             return None;
         }
-        let earliest = context.state().next_time(context.network);
-        let epoch_end = context.network.genesis().epoch_end(context.state().closed.next());
+        let earliest = context.state().next_time(context.spec);
+        let epoch_end = context.spec.genesis().epoch_end(context.state().closed.next());
         Some(if self.is_heard(context) || Self::has_reason(context, mempool) {
             earliest
         } else {
@@ -511,14 +519,14 @@ impl Rounds {
             return;
         }
         let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));
-        let is_early = context.now < context.state().next_time(context.network);
+        let is_early = context.now < context.state().next_time(context.spec);
         let has_reason = !is_early && Self::has_reason(context, mempool);
         if !is_resumed && (is_early || !(self.is_heard(context) || has_reason)) {
             return;
         }
         if has_reason {
             let wake = Wake { height: context.chain.next() };
-            let wake = context.key.sign_wake(context.network.id(), wake).into_inner();
+            let wake = context.key.sign_wake(context.spec.id(), wake).into_inner();
             effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Wake(wake))));
         }
         self.start(context);
@@ -560,5 +568,5 @@ impl EarlyVotes {
 
 /// When the proposer of the next height waits no longer for reports.
 fn grace_end(context: &Context<'_>) -> UnixMillis {
-    context.chain.earliest_start(context.network).after(context.network.policy().report_grace())
+    context.chain.earliest_start(context.spec).after(context.spec.policy().report_grace())
 }

@@ -9,14 +9,14 @@ use lucid_types::id::NodeId;
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, Verified};
-use lucid_types::sync::{Decided, LivenessMessage, SyncRequest};
+use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{CompactProposal, ConsensusMessage, Vote, Wake};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::Applied;
+use crate::ledger::execute::Execution;
 use crate::ledger::state::State;
 
 /// Something that happened. What others sent has passed [`crate::admission`].
@@ -51,11 +51,11 @@ pub enum Input {
     /// A validator has a reason to start the next height or the one after.
     Wake(Verified<Signed<Wake>>),
     /// A proof of votes that a validator repeats. The engine checks the signatures in it itself.
-    Proof(Verified<Signed<LivenessMessage>>),
+    Proof(Verified<Signed<Rebroadcast>>),
     /// A proof that a block was decided.
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
-    Decided(Verified<Decided>),
+    Decided(Verified<CertifiedBlock>),
     /// What this validator measured in an epoch that has ended, and a fresh random salt.
     Report {
         /// The measurements.
@@ -75,18 +75,18 @@ pub enum Gossip {
     /// A vote, proposal or wake.
     Consensus(ConsensusMessage),
     /// A repetition.
-    Liveness(Signed<LivenessMessage>),
+    Rebroadcast(Signed<Rebroadcast>),
     /// A proof that a block was decided.
     Certificate(Certificate),
 }
 
 /// A decided block with its outcome.
 #[derive(Debug)]
-pub struct Stored {
+pub struct FinalizedBlock {
     /// The block and its proof.
-    pub decided: Decided,
+    pub decided: CertifiedBlock,
     /// State, rows and events.
-    pub applied: Applied,
+    pub applied: Execution,
 }
 
 /// Something to do. Effects of one input are carried out in order; each must have succeeded before the next.
@@ -104,7 +104,7 @@ pub enum Effect {
     /// Make this validator's own commitment and reveal durable.
     PersistOwn(Box<OwnReport>),
     /// Store block, certificate, state and rows in one durable batch, and drop the height's log with it.
-    Store(Box<Stored>),
+    Store(Box<FinalizedBlock>),
     /// Gossip.
     Gossip(Gossip),
     /// Ask a peer, or any if none is named.
@@ -169,7 +169,7 @@ pub struct Restore {
     /// This validator's own reports of epochs that are not final yet.
     pub own: BTreeMap<Epoch, OwnReport>,
     /// What this run's repetitions are counted from: more than any of an earlier run.
-    pub liveness_sequence: u64,
+    pub rebroadcast_sequence: u64,
     /// The time.
     pub now: UnixMillis,
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use lucid_consensus::admission::{Refusal, View};
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::build::{Turn, build};
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_consensus::replica::{Effect, Input};
 use lucid_consensus::reports::Reports;
 use lucid_types::amount::MicroUsdt;
@@ -85,11 +85,11 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
         pool.vault.signers = SignerSet { era: 1, threshold: 16, members: members.clone() };
         pool
     }));
-    let mut world = World::new(Arc::new(Network::new(genesis).unwrap()), 4, 12);
+    let mut world = World::new(Arc::new(ChainSpec::new(genesis).unwrap()), 4, 12);
     world.run(100, |_| false);
-    let id = *world.network.id();
+    let id = *world.spec.id();
     let everyone = [&keys[..], &[owner_key()]].concat();
-    let pools: Vec<_> = world.network.pools().filter(|(_, pool)| pool.members.is_empty()).map(|(id, _)| *id).collect();
+    let pools: Vec<_> = world.spec.pools().filter(|(_, pool)| pool.members.is_empty()).map(|(id, _)| *id).collect();
     let mut bytes = 0;
     for pool in &pools {
         for number in 1..=8 {
@@ -117,7 +117,7 @@ fn what_is_sent_again_and_again_costs_nothing() {
     let mut world = World::new(network(4, 1), 4, 7);
     assert!(world.run(20_000, |w| w.proposal(1).is_some()));
     let proposal = world.proposal(1).unwrap();
-    let (now, id) = (world.now, *world.network.id());
+    let (now, id) = (world.now, *world.spec.id());
     let replica = world.nodes[1].replica.as_mut().unwrap();
     for _ in 0..100 {
         let proposal = proposal.clone().verify(&id).unwrap();
@@ -135,11 +135,11 @@ fn what_is_sent_again_and_again_costs_nothing() {
 /// Who proposes in a round of node 0's next height.
 fn proposer(world: &World, round: u32) -> NodeId {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    state.next_proposers(&world.network).of(round).node
+    state.next_proposers(&world.spec).of(round).node
 }
 
 /// A header without items that leads nowhere.
-fn junk(network: &Network, liar: &NodeKey, height: Height, round: u32, salt: u8) -> CompactProposal {
+fn junk(spec: &ChainSpec, liar: &NodeKey, height: Height, round: u32, salt: u8) -> CompactProposal {
     let header = Header {
         height,
         parent: BlockHash::from_bytes([salt; 32]),
@@ -148,23 +148,23 @@ fn junk(network: &Network, liar: &NodeKey, height: Height, round: u32, salt: u8)
         time: UnixMillis::new(1),
         items: items_hash(&[]),
         payout_roots: vec![],
-        randao: liar.bls_key().sign_randao(network.id(), height),
+        randao: liar.bls_key().sign_randao(spec.id(), height),
         next_set: Hash::from_bytes([0; 32]),
         state_root: StateRoot::from_bytes([0; 32]),
     };
-    propose(network, liar, Block { header, commitments: vec![], reveals: vec![], commands: vec![] }, round, None)
+    propose(spec, liar, Block { header, commitments: vec![], reveals: vec![], commands: vec![] }, round, None)
 }
 
-fn propose(network: &Network, liar: &NodeKey, block: Block, round: u32, pol_round: Option<u32>) -> CompactProposal {
+fn propose(spec: &ChainSpec, liar: &NodeKey, block: Block, round: u32, pol_round: Option<u32>) -> CompactProposal {
     let proposal = Proposal { height: block.header.height, round, block: block.hash(), pol_round };
-    CompactProposal::new(liar.sign_proposal(network.id(), proposal).into_inner(), &block)
+    CompactProposal::new(liar.sign_proposal(spec.id(), proposal).into_inner(), &block)
 }
 
 /// What the node does with a proposal that a peer sends it.
 fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(), Refusal> {
     let (from, arrived) = (compact.proposal.signer, world.now);
     let state = world.nodes[node].replica.as_ref().unwrap().state();
-    let proposal = View { network: &world.network, state }.proposal(compact)?;
+    let proposal = View { spec: &world.spec, state }.proposal(compact)?;
     world.input(node, Input::Proposal { proposal, from, arrived });
     Ok(())
 }
@@ -174,7 +174,7 @@ fn valid(world: &World, liar: &NodeKey, time: UnixMillis) -> Block {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
     let turn = Turn { key: liar, round: 0, now: time };
     let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
-    build(&world.network, state, &Reports::default(), &PendingCommands::default(), turn, &archive).unwrap().0
+    build(&world.spec, state, &Reports::default(), &PendingCommands::default(), turn, &archive).unwrap().0
 }
 
 /// The core keeps two blocks for a round. A validator that names dozens for every round, in and out of its turn, stops nobody; and
@@ -184,7 +184,7 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
     let mut world = World::new(network(4, 1), 4, 8);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     world.liars.insert(liar.node_id());
     let mut decided = 0;
     for height in (1..=12).map(Height::new) {
@@ -193,7 +193,7 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
         for node in 0..3 {
             for round in (0..=10).rev() {
                 for salt in 1..=63 {
-                    let passed = offer(&mut world, node, junk(&network, &liar, height, round, salt));
+                    let passed = offer(&mut world, node, junk(&spec, &liar, height, round, salt));
                     assert_eq!(passed.is_ok(), is_turn(round), "round {round}: {passed:?}");
                     // In round 0 its turn is kept for the block below.
                     if round == 0 {
@@ -203,11 +203,11 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
             }
             if is_turn(0) {
                 // As soon as the height may start, so that its time is right.
-                let earliest = world.nodes[0].replica.as_ref().unwrap().state().next_time(&network);
+                let earliest = world.nodes[0].replica.as_ref().unwrap().state().next_time(&spec);
                 let block = valid(&world, &liar, world.now.max(earliest));
                 let hash = block.hash();
-                offer(&mut world, node, propose(&network, &liar, block, 0, None)).unwrap();
-                offer(&mut world, node, junk(&network, &liar, height, 4, 64)).unwrap();
+                offer(&mut world, node, propose(&spec, &liar, block, 0, None)).unwrap();
+                offer(&mut world, node, junk(&spec, &liar, height, 4, 64)).unwrap();
                 decided += usize::from(
                     node == 2 && world.run(30_000, |w| w.lowest() >= height.get()) && {
                         let blocks = &world.nodes[0].disk.blocks;
@@ -229,17 +229,17 @@ fn proposals_beyond_two_a_round_are_not_kept() {
     let mut world = World::new(network(4, 1), 4, 8);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     assert!(world.run(60_000, |w| w.lowest() == w.height(0) && proposer(w, 1) == liar.node_id()));
     let height = Height::new(world.height(0)).next();
     let logged = |world: &World| world.nodes[0].disk.log.len() + world.nodes[0].disk.unsynced.len();
     for salt in 1..=200 {
-        offer(&mut world, 0, junk(&network, &liar, height, 1, salt)).unwrap();
+        offer(&mut world, 0, junk(&spec, &liar, height, 1, salt)).unwrap();
     }
     world.run(50, |_| false);
     let few = logged(&world);
     for salt in 1..=200 {
-        offer(&mut world, 0, junk(&network, &liar, height, 1, salt)).unwrap();
+        offer(&mut world, 0, junk(&spec, &liar, height, 1, salt)).unwrap();
     }
     assert!(few < 30 && logged(&world) == few, "{few}, {}", logged(&world));
 }
@@ -252,7 +252,7 @@ fn proposals_that_say_nothing_are_rejected() {
     assert!(world.run(20_000, has_items));
     let good = world.proposal(1).unwrap();
     let (round, height) = (good.proposal.record.round, good.proposal.record.height);
-    let network = Arc::clone(&world.network);
+    let spec = Arc::clone(&world.spec);
     assert_eq!(height.get(), world.height(1) + 1);
     let turns: Vec<_> = (0..8).map(|round| proposer(&world, round)).collect();
     let key = |round: u32| {
@@ -266,7 +266,7 @@ fn proposals_that_say_nothing_are_rejected() {
         compact
     };
     let signed_by = |signer, round, pol| {
-        let compact = propose(&network, &key(signer), block.clone(), round, pol);
+        let compact = propose(&spec, &key(signer), block.clone(), round, pol);
         CompactProposal { items: good.items.clone(), ..compact }
     };
     let rejected = |reason| Err(Refusal::Reject(reason));
@@ -288,7 +288,7 @@ fn proposals_that_say_nothing_are_rejected() {
     ] {
         let items = compact.items.len();
         let state = world.nodes[1].replica.as_ref().unwrap().state();
-        let found = View { network: &network, state }.proposal(compact).map(drop);
+        let found = View { spec: &spec, state }.proposal(compact).map(drop);
         assert_eq!(found, verdict, "{what}, {items} items");
     }
 }
@@ -299,7 +299,7 @@ fn no_proposer_moves_time_ahead() {
     let mut world = World::new(network(4, 1), 4, 9);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     let mut offered = 0;
     while world.highest() < 12 {
         let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
@@ -308,8 +308,8 @@ fn no_proposer_moves_time_ahead() {
             let block = valid(&world, &liar, far);
             // Its next turn is round 4. The engine knows a value by its hash, not by its round.
             for node in 0..3 {
-                offer(&mut world, node, propose(&network, &liar, block.clone(), 4, Some(0))).unwrap();
-                offer(&mut world, node, propose(&network, &liar, block.clone(), 0, None)).unwrap();
+                offer(&mut world, node, propose(&spec, &liar, block.clone(), 4, Some(0))).unwrap();
+                offer(&mut world, node, propose(&spec, &liar, block.clone(), 0, None)).unwrap();
             }
             offered += 1;
         }
@@ -328,7 +328,7 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
     let mut world = World::new(network(4, 1), 4, 16);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     for epoch in 1..=4 {
         let epoch = Epoch::new(epoch);
         assert!(
@@ -337,7 +337,7 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
         );
         for node in 0..3 {
             let report = Hash::from_bytes([u8::try_from(node).unwrap() + 1; 32]);
-            let commitment = liar.sign_report_commitment(network.id(), ReportCommitment { epoch, report });
+            let commitment = liar.sign_report_commitment(spec.id(), ReportCommitment { epoch, report });
             world.input(node, Input::Commitment(commitment));
         }
         assert!(
@@ -347,10 +347,12 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
         );
     }
     let blocks = world.nodes[0].disk.blocks.values();
-    let committed = |it: &lucid_types::sync::Decided| it.block.commitments.iter().any(|c| c.signer == liar.node_id());
+    let committed =
+        |it: &lucid_types::sync::CertifiedBlock| it.block.commitments.iter().any(|c| c.signer == liar.node_id());
     assert!(blocks.clone().filter(|it| committed(it)).count() >= 4, "its commitments stand in blocks");
     // No round is lost but those in which it is its turn, and it is down.
-    let is_its_turn = |it: &lucid_types::sync::Decided| world.first_turns[&it.certificate.height] == liar.node_id();
+    let is_its_turn =
+        |it: &lucid_types::sync::CertifiedBlock| world.first_turns[&it.certificate.height] == liar.node_id();
     assert!(blocks.clone().all(|it| it.certificate.round == 0 || is_its_turn(it)));
     world.check();
 }

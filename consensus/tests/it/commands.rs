@@ -84,8 +84,8 @@ fn follows(pool: &PoolState, commands: &[PoolCommand], height: u64) {
 fn one_node_that_knows_a_command_is_enough() {
     let mut world = World::new(network(4, 1), 4, 11);
     assert!(world.run(20_000, |w| w.lowest() >= 1));
-    let id = *world.network.id();
-    let pool = *world.network.pools().next().unwrap().0;
+    let id = *world.spec.id();
+    let pool = *world.spec.pools().next().unwrap().0;
     let hold = PoolCommand { pool, number: 1, until: FAR, change: PoolChange::Hold(worker_id(1)) };
     let command = sign(&id, &hold, &[owner_key()]);
     world.input(2, lucid_consensus::replica::Input::Command(command.verify(&id).unwrap()));

@@ -77,7 +77,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
         w.nodes[0].disk.log.iter().map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect()
     };
     assert!(world.run(60_000, |w| w.highest() > 2 && log(w).iter().any(mine)));
-    let (honest, network) = (log(&world), Arc::clone(&world.network));
+    let (honest, network) = (log(&world), Arc::clone(&world.spec));
     let changed = |entry: &WalEntry| match entry {
         WalEntry::Vote(vote) if mine(entry) => {
             WalEntry::Vote(me.sign_vote(network.id(), Vote { block: None, ..vote.record }).into_inner())
@@ -89,7 +89,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
         let disk = &world.nodes[0].disk;
         let state = decode::<State>(disk.state.as_ref().unwrap()).unwrap();
         let archive = Arc::new(disk.archive.lock().unwrap().clone());
-        let restore = Restore { state, log, own: disk.own.clone(), liveness_sequence: 1 << 32, now };
+        let restore = Restore { state, log, own: disk.own.clone(), rebroadcast_sequence: 1 << 32, now };
         let mut replica = Replica::restore(Arc::clone(&network), validator_key(0), archive, restore, true);
         let effects = replica.handle(now, Input::Tick);
         let later = replica.handle(now.after(Duration::from_secs(60)), Input::Tick);
@@ -102,7 +102,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
     assert!(failed(&effects), "{effects:?}");
     let votes = |effect: &Effect| match effect {
         Effect::Gossip(Gossip::Consensus(message)) => !matches!(message, ConsensusMessage::Wake(_)),
-        Effect::Gossip(gossip) => matches!(gossip, Gossip::Liveness(_)),
+        Effect::Gossip(gossip) => matches!(gossip, Gossip::Rebroadcast(_)),
         _ => false,
     };
     assert!(!effects.iter().any(votes) && later.is_empty(), "{effects:?}, {later:?}");

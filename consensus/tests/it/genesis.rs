@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::genesis::{
@@ -56,7 +56,7 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
 }
 
 /// `validators` of power 1, three workers in one pool.
-pub(crate) fn network(validators: usize, report_window: u64) -> Arc<Network> {
+pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
     let key = |i| validator_key(i).node_id();
     let workers: Vec<_> = (0..3).map(worker_id).collect();
     let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
@@ -96,5 +96,5 @@ pub(crate) fn network(validators: usize, report_window: u64) -> Arc<Network> {
             },
         }],
     };
-    Arc::new(Network::new(genesis).unwrap())
+    Arc::new(ChainSpec::new(genesis).unwrap())
 }

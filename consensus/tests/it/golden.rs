@@ -10,7 +10,7 @@ use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
 use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
-use lucid_score::standing::{ScoreRow, Standing};
+use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
@@ -243,7 +243,7 @@ pub(crate) fn state() -> State {
         commitments: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
         revealed: BTreeSet::from([node(0x12)]),
     };
-    let standing = Standing {
+    let stats = WorkerStats {
         credits: Credits::new(1),
         reachable_ms: 2,
         epochs: 3,
@@ -263,7 +263,7 @@ pub(crate) fn state() -> State {
         open: Some(draw(0x62)),
         pending: BTreeMap::from([(EPOCH, pending)]),
         scored: EPOCH.previous(),
-        standings: BTreeMap::from([(node(0x21), standing), (node(0x22), Standing::default())]),
+        worker_stats: BTreeMap::from([(node(0x21), stats), (node(0x22), WorkerStats::default())]),
         row_roots: BTreeMap::from([(EPOCH.previous(), hash(0x63))]),
         pools: BTreeMap::from([(POOL, pool())]),
     }

@@ -16,7 +16,7 @@ fn a_few_validators_make_no_heights() {
         let mut world = World::new(network(4, 1), 4, 19);
         world.run(100, |_| false);
         world.take_down(3);
-        let (liar, network) = (validator_key(3), Arc::clone(&world.network));
+        let (liar, network) = (validator_key(3), Arc::clone(&world.spec));
         while world.final_through() < 6 {
             if wakes {
                 for node in 0..3 {
@@ -73,7 +73,7 @@ fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     // Nothing waits: blocks are decided in round 0, and each epoch takes three of them, within 2 s of its end.
     let blocks: Vec<_> = world.nodes[0].disk.blocks.values().collect();
     assert!(blocks.iter().all(|decided| decided.certificate.round == 0));
-    let genesis = world.network.genesis().clone();
+    let genesis = world.spec.genesis().clone();
     for (epoch, blocks) in (1..=6).zip(blocks.chunks(3)) {
         let of = |i: usize| &blocks[i].block;
         assert_eq!((of(1).commitments.len(), of(2).reveals.len()), (4, 4), "epoch {epoch}");
@@ -88,9 +88,9 @@ fn blocks_come_when_there_is_something_to_decide() {
     let mut world = World::new(network(4, 1), 4, 14);
     assert!(world.run(60_000, |w| w.final_through() >= 2));
     let height = world.highest();
-    let end = world.network.genesis().epoch_end(Epoch::new(3));
+    let end = world.spec.genesis().epoch_end(Epoch::new(3));
     assert!(!world.run(4_000, |w| w.highest() > height) && world.now < end, "nothing to decide");
-    let (id, pool) = (*world.network.id(), *world.network.pools().next().unwrap().0);
+    let (id, pool) = (*world.spec.id(), *world.spec.pools().next().unwrap().0);
     let change = lucid_types::payout::PoolChange::Suspend(true);
     let command = lucid_types::payout::PoolCommand { pool, number: 1, until: crate::genesis::FAR, change };
     let command = crate::pool::sign(&id, &command, &[crate::genesis::owner_key()]).verify(&id).unwrap();
@@ -112,7 +112,7 @@ fn a_stall_of_measuring_stalls_no_agreement() {
     world.reports = false;
     assert!(world.run(60_000, |w| w.final_through() >= 5), "heights {:?}", heights(&world));
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    assert!(state.scored.get() >= 5 && state.standings.values().all(|standing| standing.epochs == 0));
+    assert!(state.scored.get() >= 5 && state.worker_stats.values().all(|standing| standing.epochs == 0));
     world.check();
 }
 

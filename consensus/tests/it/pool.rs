@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::execute::{Event, Settled};
 use lucid_consensus::ledger::state::{Hold, State};
-use lucid_consensus::network::Network;
-use lucid_consensus::replica::Stored;
+use lucid_consensus::replica::FinalizedBlock;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{NetworkId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
@@ -34,7 +34,7 @@ impl Owner {
     /// What it asks for when the pool stands as in `state`.
     pub(crate) fn command(
         &mut self,
-        network: &Network,
+        spec: &ChainSpec,
         state: &State,
         mut random: impl FnMut(u64) -> u64,
     ) -> MultiSigned<PoolCommand> {
@@ -73,7 +73,7 @@ impl Owner {
             keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
         }
         let number = pool.commands + 1 + random(4) / 2;
-        let command = sign(network.id(), &PoolCommand { pool: *id, number, until: FAR, change }, &keys);
+        let command = sign(spec.id(), &PoolCommand { pool: *id, number, until: FAR, change }, &keys);
         self.given.push(command.clone());
         command
     }
@@ -95,7 +95,7 @@ pub(crate) struct Promises {
 
 impl Promises {
     /// Looks at a block when the first node stores it.
-    pub(crate) fn watch(&mut self, network: &Network, stored: &Stored) {
+    pub(crate) fn watch(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) {
         let (block, applied) = (&stored.decided.block, &stored.applied);
         if block.header.height.get() != self.height + 1 {
             return;
@@ -114,7 +114,7 @@ impl Promises {
         assert_eq!(block.header.payout_roots, new.iter().map(|(_, root)| *root).collect::<Vec<_>>());
         for event in &applied.events {
             if let Event::Settled(settled) = event {
-                self.check_leaves(network, &applied.state, settled);
+                self.check_leaves(spec, &applied.state, settled);
             }
         }
         for (id, root) in new {
@@ -123,7 +123,7 @@ impl Promises {
         }
     }
 
-    fn check_leaves(&mut self, network: &Network, state: &State, settled: &Settled) {
+    fn check_leaves(&mut self, spec: &ChainSpec, state: &State, settled: &Settled) {
         let Settled { root, leaves, requests } = settled;
         assert_eq!(PayoutTree::new(leaves).unwrap().root(), root.root);
         assert!(self.roots.insert((root.pool, root.settlement), *root).is_none(), "two roots of a settlement");
@@ -141,7 +141,7 @@ impl Promises {
         assert_eq!(known, leaves.len(), "an account was dropped, or stands in the tree twice");
         for (request, leaf) in requests.iter().zip(due) {
             assert_eq!((request.account, request.to, request.owed), (leaf.id, leaf.to, leaf.owed));
-            let account = AccountId::derive(network.id(), &root.pool, request.kind, &request.node);
+            let account = AccountId::derive(spec.id(), &root.pool, request.kind, &request.node);
             assert_eq!(request.account, account);
             assert_eq!(request.id, PayoutId::derive(&account, root.settlement));
             assert!(self.requests.insert(request.id, root.settlement).is_none(), "a request twice");

@@ -88,13 +88,13 @@ fn full_records_fit() {
 /// pool with as many signers as there may be and changes of its vault under way.
 fn fullest(pools: usize) -> State {
     let mut state = state();
-    let standing = *state.standings.values().next().unwrap();
+    let standing = *state.worker_stats.values().next().unwrap();
     let pool = state.pools.values().next().unwrap().clone();
     let account = pool.accounts.values().next().unwrap().clone();
     let node = |i| NodeId::from_bytes(numbered(i));
     let count = |n: usize| u32::try_from(n).unwrap();
     let workers = || 0..count(Genesis::MAX_WORKERS);
-    state.standings = workers().map(|i| (node(i), standing)).collect();
+    state.worker_stats = workers().map(|i| (node(i), standing)).collect();
     // Windows of one block leave room for the most workers.
     let policy = Policy { max_scored: count(Genesis::MAX_WORKERS), seats: 21, report_window: 1, ..Policy::default() };
     policy.check().unwrap();

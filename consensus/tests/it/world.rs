@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex};
 
 use lucid_consensus::admission::{Refusal, View};
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
 use lucid_consensus::ledger::state::{EpochRows, State};
-use lucid_consensus::network::Network;
-use lucid_consensus::replica::{Effect, Gossip, Input, OwnReport, Replica, Restore, Stored};
+use lucid_consensus::replica::{Effect, FinalizedBlock, Gossip, Input, OwnReport, Replica, Restore};
 use lucid_types::block::{Block, Item};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, NodeId};
@@ -20,7 +20,7 @@ use lucid_types::log_scale::LogScale;
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::MultiSigned;
-use lucid_types::sync::{Decided, Liveness, SyncRequest};
+use lucid_types::sync::{CertifiedBlock, RebroadcastItem, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{CompactProposal, ConsensusMessage, VoteKind};
 
@@ -31,7 +31,7 @@ use crate::pool::{Owner, Promises};
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) state: Option<Vec<u8>>,
-    pub(crate) blocks: BTreeMap<Height, Decided>,
+    pub(crate) blocks: BTreeMap<Height, CertifiedBlock>,
     pub(crate) archive: Arc<Mutex<MemoryArchive>>,
     pub(crate) log: Vec<(Height, Vec<u8>)>,
     pub(crate) unsynced: Vec<(Height, Vec<u8>)>,
@@ -78,7 +78,7 @@ enum Event {
 enum Message {
     /// From this node.
     Gossip(usize, Gossip),
-    Decided(Box<Decided>),
+    Decided(Box<CertifiedBlock>),
     Items(Vec<Item>),
     Proposal(usize, Box<CompactProposal>),
     Command(MultiSigned<PoolCommand>),
@@ -103,8 +103,8 @@ impl Monitor {
                     note(format!("two votes for {key:?}"));
                 }
             }
-            Gossip::Liveness(message) => {
-                if let Liveness::Vote(vote) = &message.record.item {
+            Gossip::Rebroadcast(message) => {
+                if let RebroadcastItem::Vote(vote) = &message.record.item {
                     let (key, block) = vote_key(vote);
                     if *self.votes.entry(key).or_insert(block) != block {
                         note(format!("two votes for {key:?}"));
@@ -154,7 +154,7 @@ fn vote_key(vote: &lucid_types::signed::Signed<lucid_types::vote::Vote>) -> (Vot
 }
 
 pub(crate) struct World {
-    pub(crate) network: Arc<Network>,
+    pub(crate) spec: Arc<ChainSpec>,
     pub(crate) now: UnixMillis,
     pub(crate) nodes: Vec<Node>,
     pub(crate) monitor: Monitor,
@@ -191,7 +191,7 @@ pub(crate) struct World {
 
 impl World {
     /// `count` nodes; those beyond the network's validators follow without a vote.
-    pub(crate) fn new(network: Arc<Network>, count: usize, seed: u64) -> Self {
+    pub(crate) fn new(spec: Arc<ChainSpec>, count: usize, seed: u64) -> Self {
         let nodes = (0..count).map(|_| Node {
             replica: None,
             disk: Disk::default(),
@@ -201,10 +201,10 @@ impl World {
             ahead: 0,
             reported: BTreeSet::new(),
         });
-        let now = network.genesis().genesis_time;
+        let now = spec.genesis().genesis_time;
         let mut world = Self {
             nodes: nodes.collect(),
-            network,
+            spec,
             now,
             monitor: Monitor::default(),
             promises: Promises::default(),
@@ -317,17 +317,17 @@ impl World {
         if self.down.contains(&node) || self.nodes[node].replica.is_some() {
             return;
         }
-        let network = Arc::clone(&self.network);
+        let spec = Arc::clone(&self.spec);
         let disk = &self.nodes[node].disk;
-        let state = disk.state.as_ref().map_or_else(|| State::genesis(&network), |bytes| decode(bytes).unwrap());
+        let state = disk.state.as_ref().map_or_else(|| State::genesis(&spec), |bytes| decode(bytes).unwrap());
         let next = state.height.next();
         let entries = disk.log.iter().filter(|(height, _)| *height == next && self.has_log);
         let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
         let archive = Arc::new(Shared(Arc::clone(&disk.archive)));
-        let liveness_sequence = u64::from(self.nodes[node].life) << 32;
-        let restore = Restore { state, log, own: disk.own.clone(), liveness_sequence, now: self.clock(node) };
+        let rebroadcast_sequence = u64::from(self.nodes[node].life) << 32;
+        let restore = Restore { state, log, own: disk.own.clone(), rebroadcast_sequence, now: self.clock(node) };
         let key = validator_key(node);
-        self.nodes[node].replica = Some(Replica::restore(network, key, archive, restore, true));
+        self.nodes[node].replica = Some(Replica::restore(spec, key, archive, restore, true));
         let it = &mut self.nodes[node];
         if it.life > 0 {
             it.crash_at = self.crash_again.take().map(|further| it.effects + further);
@@ -342,7 +342,7 @@ impl World {
         }
         let from = Height::new(self.height(node)).next();
         self.fetch(node, SyncRequest::Blocks { from, to: Height::new(u64::MAX) });
-        let (life, half) = (self.nodes[node].life, self.network.policy().epoch_ms / 2);
+        let (life, half) = (self.nodes[node].life, self.spec.policy().epoch_ms / 2);
         self.at(half, Event::Poll(node, life));
     }
 
@@ -358,8 +358,8 @@ impl World {
         let asked = self.random_node();
         let state = self.nodes[asked].replica.as_ref().map(|replica| replica.state().clone());
         if let Some(state) = state {
-            let network = Arc::clone(&self.network);
-            let command = owner.command(&network, &state, |below| self.random(below));
+            let spec = Arc::clone(&self.spec);
+            let command = owner.command(&spec, &state, |below| self.random(below));
             for _ in 0..1 + self.random(4) {
                 let node = self.random_node();
                 self.send(node, Message::Command(command.clone()));
@@ -412,15 +412,15 @@ impl World {
                 assert!(disk.own.insert(epoch, *own).is_none(), "a second own report for epoch {epoch}");
             }
             Effect::Store(stored) => {
-                self.promises.watch(&self.network, &stored);
-                let Stored { decided, applied } = *stored;
+                self.promises.watch(&self.spec, &stored);
+                let FinalizedBlock { decided, applied } = *stored;
                 let height = decided.block.header.height;
                 assert_eq!(height.get(), self.height(node) + 1);
                 let hash = decided.block.hash();
                 let agreed = *self.hashes.entry(height).or_insert(hash);
                 assert_eq!(agreed, hash, "invariant 1: two blocks at height {height}");
                 assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
-                let first = applied.state.next_proposers(&self.network).of(0).node;
+                let first = applied.state.next_proposers(&self.spec).of(0).node;
                 self.first_turns.insert(height.next(), first);
                 assert_eq!(applied.state.root(), decided.block.header.state_root);
                 let disk = &mut self.nodes[node].disk;
@@ -503,7 +503,7 @@ impl World {
     /// What the gate and the fetcher do: only what is admitted reaches the replica.
     fn deliver(&mut self, node: usize, message: Message) {
         let Some(replica) = &self.nodes[node].replica else { return };
-        let view = View { network: &self.network, state: replica.state() };
+        let view = View { spec: &self.spec, state: replica.state() };
         let arrived = self.clock(node);
         let from = |i: usize| validator_key(i).node_id();
         let input = match message {
@@ -516,7 +516,7 @@ impl World {
                 let proposal = view.proposal(*proposal);
                 proposal.map(|proposal| Input::Proposal { proposal, from: from(peer), arrived })
             }
-            Message::Gossip(_, Gossip::Liveness(message)) => view.repetition(message),
+            Message::Gossip(_, Gossip::Rebroadcast(message)) => view.repetition(message),
             Message::Gossip(_, Gossip::Certificate(certificate)) => {
                 view.certificate(certificate).map(Input::Certificate)
             }
@@ -525,7 +525,7 @@ impl World {
                 view.decided(height, *decided).map(Input::Decided)
             }
             Message::Items(items) => {
-                let verified = items.into_iter().map(|item| item.verify(self.network.id()).unwrap());
+                let verified = items.into_iter().map(|item| item.verify(self.spec.id()).unwrap());
                 Ok(Input::Items { items: verified.collect(), broken: Vec::new() })
             }
             Message::Command(command) => view.command(command).map(Input::Command),

@@ -10,7 +10,7 @@ use crate::id::{NetworkId, NodeId};
 use crate::payout::{CosignRequest, PoolCommand};
 use crate::report::{ProbeReply, ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
-use crate::sync::LivenessMessage;
+use crate::sync::Rebroadcast;
 use crate::validator::Validator;
 use crate::vote::{Proposal, Vote, Wake};
 
@@ -94,7 +94,7 @@ impl NodeKey {
     }
 
     /// Signs the envelope of a rebroadcast of the BFT engine.
-    pub fn sign_liveness(&self, network: &NetworkId, record: LivenessMessage) -> Verified<Signed<LivenessMessage>> {
+    pub fn sign_rebroadcast(&self, network: &NetworkId, record: Rebroadcast) -> Verified<Signed<Rebroadcast>> {
         self.sign(network, record)
     }
 

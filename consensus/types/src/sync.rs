@@ -16,7 +16,7 @@ use crate::vote::{CompactProposal, Vote, VoteKind};
 pub enum SyncRequest {
     /// What is your newest block?
     Tip,
-    /// Decided blocks `from..=to`; the peer answers with a prefix of them, as many as fit.
+    /// CertifiedBlock blocks `from..=to`; the peer answers with a prefix of them, as many as fit.
     Blocks {
         /// First height.
         from: Height,
@@ -54,14 +54,14 @@ impl SyncRequest {
 
 /// A decided block and its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decided {
+pub struct CertifiedBlock {
     /// The block.
     pub block: Block,
     /// A certificate for it.
     pub certificate: Certificate,
 }
 
-impl Wire for Decided {
+impl Wire for CertifiedBlock {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 512;
 }
 
@@ -79,7 +79,7 @@ pub enum DecidedError {
     Certificate(#[from] CertificateError),
 }
 
-impl Decided {
+impl CertifiedBlock {
     /// Checks that the certificate proves the block. The signatures inside the block need no check of their own:
     /// more than two thirds of the power vouch for them.
     ///
@@ -108,7 +108,7 @@ pub enum SyncResponse {
         block: BlockHash,
     },
     /// To `Blocks`: consecutive from the first asked for.
-    Blocks(Vec<Decided>),
+    Blocks(Vec<CertifiedBlock>),
     /// To `Proposal`.
     Proposal(Option<Box<CompactProposal>>),
     /// To `Items` and `Reports`: those of them that the peer has and that fit.
@@ -169,7 +169,7 @@ pub struct RoundCertificate {
 
 /// What the engine repeats while a height does not end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Liveness {
+pub enum RebroadcastItem {
     /// A vote again.
     Vote(Signed<Vote>),
     /// Proof of prevotes.
@@ -178,7 +178,7 @@ pub enum Liveness {
     Round(RoundCertificate),
 }
 
-impl Liveness {
+impl RebroadcastItem {
     /// The height that it is about.
     pub const fn height(&self) -> Height {
         match self {
@@ -191,18 +191,18 @@ impl Liveness {
 
 /// A rebroadcast with its sender and a number, so that the repetition is not swallowed as a duplicate by gossip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LivenessMessage {
+pub struct Rebroadcast {
     /// Increasing for each sender.
     pub sequence: u64,
     /// What is repeated.
-    pub item: Liveness,
+    pub item: RebroadcastItem,
 }
 
-impl Wire for LivenessMessage {
+impl Wire for Rebroadcast {
     /// 1,000 votes of 133 bytes and the rest.
     const MAX_BYTES: usize = 136 << 10;
 }
 
-impl SignedRecord for LivenessMessage {
-    const TAG: &'static str = "lucid/liveness/1";
+impl SignedRecord for Rebroadcast {
+    const TAG: &'static str = "lucid/rebroadcast/1";
 }

@@ -169,7 +169,7 @@ fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
         Gossip::Commitment(commitment) => (Topic::Commitments, encode(commitment)),
         Gossip::Reveal(reveal) => (Topic::Reveals, encode(reveal)),
         Gossip::Consensus(message) => (Topic::Consensus, encode(message)),
-        Gossip::Liveness(message) => (Topic::Liveness, encode(message)),
+        Gossip::Rebroadcast(message) => (Topic::Rebroadcasts, encode(message)),
         Gossip::Certificate(certificate) => (Topic::Certificates, encode(certificate)),
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::admission::{Refusal, View};
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_types::block::{Item, ItemId};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
-use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
+use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse};
 use lucid_types::time::{Height, UnixMillis};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -40,7 +40,7 @@ const STORING: Duration = Duration::from_secs(5);
 /// What the fetcher works with.
 pub struct FetcherParts {
     /// The network.
-    pub network: Arc<Network>,
+    pub spec: Arc<ChainSpec>,
     /// The mesh.
     pub mesh: Mesh,
     /// Questions, with whom to ask; any peer if nobody is named.
@@ -63,7 +63,7 @@ pub struct Fetcher {
 
 /// One question's worker.
 struct Question {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     mesh: Mesh,
     clock: Arc<dyn Clock>,
     driver: mpsc::Sender<Box<Input>>,
@@ -81,8 +81,7 @@ impl Fetcher {
     /// Asks until `stop`. Beside the questions it gets, it asks a peer for its newest block every half epoch, and for blocks that
     /// are known to be decided until they are here.
     pub async fn run(mut self, stop: CancellationToken) {
-        let period =
-            (self.parts.network.policy().epoch() / 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
+        let period = (self.parts.spec.policy().epoch() / 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
         let mut tips = tokio::time::interval(period);
         tips.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut retries = tokio::time::interval(BLOCKS_RETRY);
@@ -123,7 +122,7 @@ impl Fetcher {
             // The first may be gone: somebody else is asked then.
             let second = self.any_peer().filter(|peer| *peer != first);
             let question = Question {
-                network: Arc::clone(&self.parts.network),
+                spec: Arc::clone(&self.parts.spec),
                 mesh: self.parts.mesh.clone(),
                 clock: Arc::clone(&self.parts.clock),
                 driver: self.parts.driver.clone(),
@@ -149,7 +148,7 @@ impl Fetcher {
     /// Any of the connected validators, or of the connected peers if no validator is connected. At random: taking turns
     /// would give every other question to the same peer, who may be the one that does not know.
     fn any_peer(&self) -> Option<NodeId> {
-        let set = self.parts.network.validators(self.height().next());
+        let set = self.parts.spec.validators(self.height().next());
         let peers: Vec<_> = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id).collect();
         let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
         let choice = if validators.is_empty() { peers } else { validators };
@@ -175,10 +174,10 @@ impl Question {
             }
             SyncRequest::Proposal { .. } | SyncRequest::Items(_) | SyncRequest::Reports { .. } => {
                 let Some(response) = self.request(peer, request).await else { return false };
-                let (network, state) = (Arc::clone(&self.network), Arc::clone(&self.head.borrow().state));
+                let (spec, state) = (Arc::clone(&self.spec), Arc::clone(&self.head.borrow().state));
                 let (request, source) = (request.clone(), Source { peer, arrived: self.clock.now() });
                 // Thousands of signatures may be in it.
-                let judged = move || judge(&View { network: &network, state: &state }, &request, response, source);
+                let judged = move || judge(&View { spec: &spec, state: &state }, &request, response, source);
                 let Ok(inputs) = tokio::task::spawn_blocking(judged).await else { return false };
                 let is_help = !inputs.is_empty();
                 for input in inputs {
@@ -225,14 +224,14 @@ impl Question {
     }
 
     /// Hands consecutive decided blocks to the driver one by one; false if none was new and right.
-    async fn adopt(&self, from: Height, blocks: Vec<Decided>) -> bool {
+    async fn adopt(&self, from: Height, blocks: Vec<CertifiedBlock>) -> bool {
         let mut is_progress = false;
         for (height, decided) in (from.get()..).map(Height::new).zip(blocks) {
             if height <= self.height() {
                 continue;
             }
             let state = Arc::clone(&self.head.borrow().state);
-            let admitted = View { network: &self.network, state: &state }.decided(height, decided);
+            let admitted = View { spec: &self.spec, state: &state }.decided(height, decided);
             let Some(decided) = admitted.inspect_err(refused).ok() else { return false };
             self.tell(Input::Decided(decided)).await;
             // The next block follows only when this one has been stored.
@@ -303,7 +302,7 @@ fn items_among(view: &View<'_>, ids: &[ItemId], items: Vec<Item>) -> Option<Inpu
     for item in items {
         let id = item.reference().id;
         if wanted.remove(&id) {
-            match item.verify(view.network.id()) {
+            match item.verify(view.spec.id()) {
                 Ok(item) => verified.push(item),
                 Err(_) => broken.push(id),
             }

@@ -1,10 +1,10 @@
 //! Between the replica's values and the store's bytes.
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::archive::Archive;
 use lucid_consensus::ledger::state::{EpochRows, State};
-use lucid_consensus::network::Network;
-use lucid_consensus::replica::{OwnReport, Restore, Stored};
+use lucid_consensus::replica::{FinalizedBlock, OwnReport, Restore};
 use lucid_storage::{BlockCommit, OwnKind, PutNew, StorageError, Store, Wal};
 use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, decode, encode};
@@ -40,10 +40,10 @@ fn decoded<T: lucid_types::codec::Wire>(what: &'static str, bytes: &[u8]) -> Res
 ///
 /// # Errors
 /// The store failed or holds other bytes than were written.
-pub fn restore(network: &Network, store: &Store, wal: &Wal, now: UnixMillis) -> Result<Restore, PersistError> {
+pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> Result<Restore, PersistError> {
     let state = match store.state()? {
         Some(bytes) => decoded::<State>("the state", &bytes)?,
-        None => State::genesis(network),
+        None => State::genesis(spec),
     };
     let entries = wal.entries(state.height.next())?;
     let log = entries.iter().map(|entry| decoded::<WalEntry>("the engine's log", entry)).collect::<Result<_, _>>()?;
@@ -57,13 +57,13 @@ pub fn restore(network: &Network, store: &Store, wal: &Wal, now: UnixMillis) -> 
             store.remove_own(OwnKind::Report, &record.key)?;
         }
     }
-    Ok(Restore { state, log, own, liveness_sequence: liveness_sequence(store, now)?, now })
+    Ok(Restore { state, log, own, rebroadcast_sequence: rebroadcast_sequence(store, now)?, now })
 }
 
 /// Where this run's repetitions are counted from: the clock's milliseconds, so that a node that lost its store is heard
 /// again at once, but beyond all of earlier runs should the clock have been set back since.
-fn liveness_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError> {
-    const KEY: &[u8] = b"liveness";
+fn rebroadcast_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError> {
+    const KEY: &[u8] = b"rebroadcast";
     /// More than a run repeats itself; the clock is faster in any case.
     const A_RUN: u64 = 1 << 20;
     let last = store.own(OwnKind::Counter, KEY)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
@@ -90,8 +90,8 @@ pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
 ///
 /// # Errors
 /// The store failed; nothing of the block is stored then.
-pub fn put_block(store: &Store, stored: &Stored) -> Result<(), PersistError> {
-    let Stored { decided, applied } = stored;
+pub fn put_block(store: &Store, stored: &FinalizedBlock) -> Result<(), PersistError> {
+    let FinalizedBlock { decided, applied } = stored;
     let height = decided.block.header.height;
     let rows: Vec<_> = applied.rows.iter().map(|rows| (rows.epoch, encode(rows))).collect();
     store.commit_block(BlockCommit {
@@ -148,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
         let starts = [1_000_000_000, 1_000_000_500, 400, 500, 3_000_000_000];
-        let sequences = starts.map(|now| liveness_sequence(&store, UnixMillis::new(now)).unwrap());
+        let sequences = starts.map(|now| rebroadcast_sequence(&store, UnixMillis::new(now)).unwrap());
         assert_eq!(sequences[0], 1_000_000_000);
         assert!(sequences.is_sorted_by(|earlier, later| later - earlier >= 1 << 20), "{sequences:?}");
         assert_eq!(sequences[4], 3_000_000_000, "the clock has caught up");

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_consensus::replica::Input;
 use lucid_score::report::{ReportError, check_report};
 use lucid_types::id::NodeId;
@@ -28,7 +28,7 @@ pub struct RandomError(#[source] getrandom::Error);
 
 /// The reporter. [`Self::run`] it.
 pub struct Reporter {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     me: NodeId,
     /// The prober's reports.
     reports: mpsc::Receiver<ScoreReport>,
@@ -42,13 +42,13 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter that has not reported anything yet.
     pub const fn new(
-        network: Arc<Network>,
+        spec: Arc<ChainSpec>,
         me: NodeId,
         reports: mpsc::Receiver<ScoreReport>,
         head: watch::Receiver<Head>,
         driver: mpsc::Sender<Box<Input>>,
     ) -> Self {
-        Self { network, me, reports, head, driver, waiting: BTreeMap::new() }
+        Self { spec, me, reports, head, driver, waiting: BTreeMap::new() }
     }
 
     /// Reports until `stop`.
@@ -86,7 +86,7 @@ impl Reporter {
     /// Whether a block can carry the report. Measured by the assignment and checked by the prober, it always should.
     fn check(&self, state: &State, report: &ScoreReport) -> Result<(), ReportError> {
         let pending = state.pending.get(&report.epoch).ok_or(ReportError::NoReporter)?;
-        check_report(self.network.policy(), &pending.draw, &self.me, report)
+        check_report(self.spec.policy(), &pending.draw, &self.me, report)
     }
 
     fn keep(&mut self, report: ScoreReport) {

@@ -3,7 +3,7 @@
 use lucid_p2p::{Protocol, Responder};
 use lucid_storage::Store;
 use lucid_types::codec::{decode, encode};
-use lucid_types::sync::{Decided, SyncRequest, SyncResponse};
+use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
 use tokio::sync::watch;
 
@@ -52,12 +52,12 @@ impl SyncServer {
         }
     }
 
-    /// Decided blocks from `from` on, as many as fit an answer.
-    fn blocks(&self, from: Height, to: Height) -> Option<Vec<Decided>> {
+    /// CertifiedBlock blocks from `from` on, as many as fit an answer.
+    fn blocks(&self, from: Height, to: Height) -> Option<Vec<CertifiedBlock>> {
         let stored = self.store.blocks(from..=to, ANSWER_BYTES);
         let stored = stored.inspect_err(|error| tracing::error!(%error, "blocks cannot be read")).ok()?;
         let decided = stored.iter().map_while(|stored| {
-            Some(Decided { block: decode(&stored.block).ok()?, certificate: decode(&stored.certificate).ok()? })
+            Some(CertifiedBlock { block: decode(&stored.block).ok()?, certificate: decode(&stored.certificate).ok()? })
         });
         Some(decided.collect())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::transaction::Reference;
@@ -115,7 +115,7 @@ pub(super) struct Net {
 /// The network of a home.
 pub(super) struct HomeLedger {
     home: Home,
-    pub(super) network: Network,
+    pub(super) spec: ChainSpec,
 }
 
 impl HomeLedger {
@@ -126,8 +126,8 @@ impl HomeLedger {
             home.root().display()
         );
         let genesis = home.load_genesis()?.genesis;
-        let network = Network::new(genesis).context("the genesis cannot be used")?;
-        Ok(Self { home, network })
+        let spec = ChainSpec::new(genesis).context("the genesis cannot be used")?;
+        Ok(Self { home, spec })
     }
 
     /// The node of the home.
@@ -137,7 +137,7 @@ impl HomeLedger {
 
     /// The pool of this name or id. If none is named: the node's own, or the only one.
     pub(super) fn pool(&self, named: Option<&str>) -> anyhow::Result<(PoolId, &GenesisPool)> {
-        let pools = || self.network.pools();
+        let pools = || self.spec.pools();
         let names = || pools().map(|(_, pool)| pool.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(named) = named {
             let is_meant = |(id, pool): &(&PoolId, &GenesisPool)| pool.name == named || id.to_string() == named;
@@ -145,10 +145,10 @@ impl HomeLedger {
             return found.ok_or_else(|| anyhow!("the home's network has no pool {named:?}; it has: {}", names()));
         }
         if let Ok(node) = self.node_id() {
-            let own = self.network.pool_of(&node).copied();
+            let own = self.spec.pool_of(&node).copied();
             let mut owned = pools().filter(|(_, pool)| pool.owner == node);
             let owned = owned.next().filter(|_| owned.next().is_none()).map(|(id, _)| *id);
-            let found = own.or(owned).and_then(|id| Some((id, self.network.pool(&id)?)));
+            let found = own.or(owned).and_then(|id| Some((id, self.spec.pool(&id)?)));
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -163,16 +163,16 @@ impl HomeLedger {
 
     /// An account of a node in a pool.
     pub(super) fn account(&self, pool: &PoolId, kind: AccountKind, node: &NodeId) -> AccountId {
-        AccountId::derive(self.network.id(), pool, kind, node)
+        AccountId::derive(self.spec.id(), pool, kind, node)
     }
 
     /// Addresses of all vaults.
     pub(super) fn vaults(&self) -> Vec<PayoutAddress> {
-        self.network.pools().map(|(_, pool)| pool.vault.address).collect()
+        self.spec.pools().map(|(_, pool)| pool.vault.address).collect()
     }
 
     pub(super) const fn policy(&self) -> &Policy {
-        self.network.policy()
+        self.spec.policy()
     }
 }
 
@@ -184,7 +184,7 @@ impl PlaceArgs {
         // The genesis of a new network is written after its vault is deployed.
         let home = home.filter(|home| self.network.is_none() || home.genesis_file().exists());
         let ledger = home.map(HomeLedger::open).transpose()?;
-        let declared = ledger.as_ref().map(|ledger| &ledger.network.genesis().tron);
+        let declared = ledger.as_ref().map(|ledger| &ledger.spec.genesis().tron);
         let (network, pinned, usdt) = match (self.network, declared) {
             (Some(named), Some(home)) if named.name() != home.network => bail!(
                 "--network says {}, and the home's genesis is of a network that pays on {}: use the home that belongs to it",

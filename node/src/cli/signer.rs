@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_tron_bridge::signer::Watermark;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -266,14 +266,14 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
         return output::json(&json!({
             "dir": dir.root(),
             "signer_address": watermarks.key,
-            "network_id": network.as_ref().map(Network::id),
+            "network_id": network.as_ref().map(ChainSpec::id),
             "pools": pools,
         }));
     }
     let mut lines = vec![
         ("dir", dir.root().display().to_string()),
         ("signer address", watermarks.key.to_string()),
-        ("network id", output::or_dash(network.as_ref().map(Network::id))),
+        ("network id", output::or_dash(network.as_ref().map(ChainSpec::id))),
     ];
     if pools.is_empty() {
         lines.push(("pools", "none has this address as a signer, as far as this signer was shown".to_owned()));
@@ -294,10 +294,10 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
 }
 
 /// The pools for which this key signs, or has signed.
-fn pools(dir: &SignerDir, network: &Network, watermarks: &Watermarks) -> anyhow::Result<Vec<Value>> {
-    let sets = SignerSets::open(Disk, &dir.sets_file(), network)?;
+fn pools(dir: &SignerDir, spec: &ChainSpec, watermarks: &Watermarks) -> anyhow::Result<Vec<Value>> {
+    let sets = SignerSets::open(Disk, &dir.sets_file(), spec)?;
     let signs: Vec<_> = sets.pools_of(&watermarks.key).into_iter().map(|(pool, _)| pool).collect();
-    let shown = network.pools().filter(|(id, _)| signs.contains(id) || watermarks.of(id) != Watermark::default());
+    let shown = spec.pools().filter(|(id, _)| signs.contains(id) || watermarks.of(id) != Watermark::default());
     Ok(shown
         .map(|(id, pool)| {
             let Watermark { sequence, root, changes } = watermarks.of(id);

@@ -15,7 +15,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, VaultLimits};
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::Signature;
-use lucid_types::sync::{Liveness, PolkaCertificate};
+use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
 use lucid_types::vote::{CompactProposal, Proposal, Vote, VoteKind, Wake};
@@ -60,12 +60,12 @@ fn genesis() -> Genesis {
     Genesis { validators: validators(), workers: base.workers[..1].to_vec(), pools: vec![pool], ..base.clone() }
 }
 
-fn network() -> Network {
-    Network::new(genesis()).unwrap()
+fn network() -> ChainSpec {
+    ChainSpec::new(genesis()).unwrap()
 }
 
 /// The beacon is still the first.
-fn proposers_of(network: &Network, height: Height) -> Proposers<'_> {
+fn proposers_of(network: &ChainSpec, height: Height) -> Proposers<'_> {
     network.validators(height).proposers(State::genesis(network).beacon, height)
 }
 
@@ -116,13 +116,14 @@ enum Kind {
     Reveal,
     Proposal,
     Vote,
-    Liveness,
+    RebroadcastItem,
     Certificate,
     Command,
 }
 
 use Kind::{
-    Attestation, Certificate as Proof, Command, Commitment as Commitments, Liveness as Repeated, Reveal as Reveals,
+    Attestation, Certificate as Proof, Command, Commitment as Commitments, RebroadcastItem as Repeated,
+    Reveal as Reveals,
 };
 
 const KINDS: [Kind; 8] = [Attestation, Commitments, Reveals, Kind::Proposal, Kind::Vote, Repeated, Proof, Command];
@@ -167,9 +168,9 @@ fn attestation(recipe: &Recipe) -> ResourceAttestation {
     }
 }
 
-fn repetition(recipe: &Recipe, item: Liveness) -> Vec<u8> {
-    let message = LivenessMessage { sequence: recipe.sequence, item };
-    encode(&*key(recipe.signer).sign_liveness(&recipe.network, message))
+fn repetition(recipe: &Recipe, item: RebroadcastItem) -> Vec<u8> {
+    let message = Rebroadcast { sequence: recipe.sequence, item };
+    encode(&*key(recipe.signer).sign_rebroadcast(&recipe.network, message))
 }
 
 /// A proposal of a block that its signer built in this round.
@@ -240,7 +241,7 @@ impl Kind {
             Commitments => Topic::Commitments,
             Reveals => Topic::Reveals,
             Self::Proposal | Self::Vote => Topic::Consensus,
-            Repeated => Topic::Liveness,
+            Repeated => Topic::Rebroadcasts,
             Proof => Topic::Certificates,
             Command => Topic::Commands,
         }
@@ -262,7 +263,7 @@ impl Kind {
             Self::Vote => encode(&ConsensusMessage::Vote(signer.sign_vote(network, vote(recipe.height)).into_inner())),
             Repeated => {
                 let inner = signer.sign_vote(network, vote(recipe.height)).into_inner();
-                repetition(recipe, Liveness::Vote(inner))
+                repetition(recipe, RebroadcastItem::Vote(inner))
             }
             Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
             Command => encode(&command(network, recipe.sequence, PoolChange::Suspend(true), [recipe.signer])),
@@ -338,9 +339,9 @@ fn what_is_longer_than_its_kind_is_malformed() {
         height: Height::new(NEXT),
         round: 0,
         block: BlockHash::from_bytes([7; 32]),
-        signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); LivenessMessage::MAX_BYTES / 96 + 1],
+        signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); Rebroadcast::MAX_BYTES / 96 + 1],
     };
-    fixture.expect(Repeated, &repetition(&recipe, Liveness::Polka(polka)), "reject malformed");
+    fixture.expect(Repeated, &repetition(&recipe, RebroadcastItem::Polka(polka)), "reject malformed");
 }
 
 #[test]
@@ -514,7 +515,7 @@ fn repetitions_are_few() {
     let fixture = fixture();
     let send = |signer: u8, sequence: u64| {
         let recipe = Recipe { signer, sequence, ..Repeated.good(&fixture) };
-        fixture.admit(Topic::Liveness, &Repeated.make(&recipe))
+        fixture.admit(Topic::Rebroadcasts, &Repeated.make(&recipe))
     };
     let verdicts: Vec<_> = (1..=1_000).map(|sequence| send(1, sequence)).collect();
     let accepted = verdicts.iter().filter(|verdict| *verdict == "accept").count();
@@ -598,11 +599,11 @@ fn a_repeated_vote_needs_a_signature_of_its_own() {
         (inner(2, &NetworkId::from_bytes([8; 32])), "reject signature"),
         (inner(STRANGER, &fixture.network), "ignore unknown-signer"),
     ] {
-        fixture.expect(Repeated, &repetition(&recipe, Liveness::Vote(vote)), verdict);
+        fixture.expect(Repeated, &repetition(&recipe, RebroadcastItem::Vote(vote)), verdict);
     }
     // What was refused has not used up the sequence, and anybody may repeat another's vote.
     let good = Recipe { sequence: 1, ..recipe };
-    fixture.expect(Repeated, &repetition(&good, Liveness::Vote(inner(2, &fixture.network))), "accept");
+    fixture.expect(Repeated, &repetition(&good, RebroadcastItem::Vote(inner(2, &fixture.network))), "accept");
 }
 
 #[test]
@@ -728,7 +729,7 @@ fn a_message_in_anothers_topic_is_none() {
     for (kind, topic, verdict) in [
         (Commitments, Topic::Reveals, "reject malformed"),
         // Where the kind of what is repeated should be, it has another number.
-        (Kind::Vote, Topic::Liveness, "ignore unknown-kind"),
+        (Kind::Vote, Topic::Rebroadcasts, "ignore unknown-kind"),
         (Proof, Topic::Reveals, "reject malformed"),
     ] {
         assert_eq!(fixture.admit(topic, &kind.make(&kind.good(&fixture))), verdict, "{kind:?}");

@@ -1,6 +1,6 @@
 //! When epochs were closed, and which blocks made their scores final.
 
-use lucid_consensus::ledger::execute::{Applied, Event};
+use lucid_consensus::ledger::execute::{Event, Execution};
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::time::{Epoch, Height};
@@ -32,7 +32,7 @@ fn key(space: u8, epoch: Epoch) -> Vec<u8> {
 }
 
 /// The records that follow from a block.
-pub fn records(height: Height, applied: &Applied) -> Vec<HistoryRecord> {
+pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
     let record = |key, value| HistoryRecord { kind: HistoryKind::Epoch, key, value };
     let closing = applied.events.iter().find_map(|event| match event {
         Event::Closed { first, last, is_measured } => {
@@ -84,7 +84,7 @@ mod tests {
             let (first, last) = (Epoch::new(first), Epoch::new(last));
             let rows = is_measured.then_some(EpochRows { epoch: first, rows: Vec::new() });
             let events = vec![Event::Closed { first, last, is_measured }];
-            let applied = Applied { state: state.clone(), rows, events };
+            let applied = Execution { state: state.clone(), rows, events };
             store.write_history(&records(Height::new(height), &applied), &[]).unwrap();
         }
         let height = |epoch| closing(&store, Epoch::new(epoch)).unwrap().map(|closing| closing.height.get());

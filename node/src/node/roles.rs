@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_p2p::Topic;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
@@ -41,11 +41,11 @@ use crate::stage::Stage;
 const REPORTS: usize = 8;
 
 /// Roles must fit the genesis: a node that waits for ever to be asked helps nobody.
-pub(super) fn check(config: &Config, network: &Network, key: &NodeKey) -> anyhow::Result<()> {
+pub(super) fn check(config: &Config, spec: &ChainSpec, key: &NodeKey) -> anyhow::Result<()> {
     let node = &key.node_id();
-    let listed = network.validators(Height::new(1)).get(node);
+    let listed = spec.validators(Height::new(1)).get(node);
     let is_validator = listed.is_some();
-    let is_worker = network.worker(node).is_some();
+    let is_worker = spec.worker(node).is_some();
     for (role, name, is_listed) in [(Role::Validator, "validator", is_validator), (Role::Worker, "worker", is_worker)] {
         if config.has(role) && !is_listed {
             return Err(anyhow!(
@@ -84,7 +84,7 @@ impl Assembly {
         let node = self.key.node_id();
         let pools = pools_of_signer(&wires.head.borrow().state, &node, &address);
         if pools.is_empty() {
-            let listed = listed_signers(&self.network, &node);
+            let listed = listed_signers(&self.spec, &node);
             if listed.contains(&address) {
                 tracing::warn!(%address, "the pool has replaced this treasury signer: it signs nothing any more");
                 return Ok(None);
@@ -100,10 +100,10 @@ impl Assembly {
                 path.display()
             ));
         }
-        let genesis_block = self.network.genesis().tron.genesis_block;
+        let genesis_block = self.spec.genesis().tron.genesis_block;
         let mut signers = BTreeMap::new();
         for pool in pools {
-            let Some(declared) = self.network.pool(&pool) else { continue };
+            let Some(declared) = self.spec.pool(&pool) else { continue };
             let account = SignerAccount {
                 pool,
                 domain: VaultDomain::new(&genesis_block, declared.vault.address),
@@ -113,14 +113,14 @@ impl Assembly {
             signers.insert(pool, Mutex::new(signer));
         }
         let treasury = Treasury::InProcess(signers);
-        Ok(Some(Arc::new(Cosigner::new(Arc::clone(&self.network), wires.head.clone(), treasury))))
+        Ok(Some(Arc::new(Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), treasury))))
     }
 
     /// A cosigner whose key is in another process. That may be started later than this one, or have a key that no pool has
     /// entered yet: both are said, and keep nothing else from working.
     fn remote_cosigner(&self, wires: &Wires) -> Cosigner {
         let socket = self.home.signer_socket(&self.config);
-        let remote = RemoteSigner::new(&socket, *self.network.id(), self.store.clone());
+        let remote = RemoteSigner::new(&socket, *self.spec.id(), self.store.clone());
         let asked = block_in_place(|| Handle::current().block_on(remote.status()));
         let node = self.key.node_id();
         match asked {
@@ -133,14 +133,14 @@ impl Assembly {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the treasury signer does not answer yet");
             }
         }
-        Cosigner::new(Arc::clone(&self.network), wires.head.clone(), Treasury::Remote(remote))
+        Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), Treasury::Remote(remote))
     }
 
     /// Reads what the pools' vaults do, if there are providers.
     pub(super) fn reader(&self, work: &mut Stage, wires: &Wires, providers: Option<&Arc<Providers>>) {
         let Some(providers) = providers else { return };
         let reader = Reader::new(ReaderParts {
-            network: Arc::clone(&self.network),
+            spec: Arc::clone(&self.spec),
             clock: Arc::clone(&self.clock),
             store: self.store.clone(),
             providers: Arc::clone(providers),
@@ -159,13 +159,13 @@ impl Assembly {
         cosigner: Option<Arc<Cosigner>>,
     ) -> anyhow::Result<()> {
         let Some(gas) = self.gas_key()? else { return Ok(()) };
-        let Some(pool) = self.network.pool_of(&self.key.node_id()) else { return Ok(()) };
+        let Some(pool) = self.spec.pool_of(&self.key.node_id()) else { return Ok(()) };
         let Some(providers) = providers else {
             tracing::warn!("this worker can lead, but tron.providers is empty: it will not push its pool's payouts");
             return Ok(());
         };
         let task = PushTask::new(PushParts {
-            network: Arc::clone(&self.network),
+            spec: Arc::clone(&self.spec),
             pool: *pool,
             key: self.key.clone(),
             gas,
@@ -187,7 +187,7 @@ impl Assembly {
 
     /// The key of the gas account that the genesis lists for this worker, if both are there.
     fn gas_key(&self) -> anyhow::Result<Option<TronKey>> {
-        let worker = self.network.worker(&self.key.node_id()).filter(|_| self.config.has(Role::Worker));
+        let worker = self.spec.worker(&self.key.node_id()).filter(|_| self.config.has(Role::Worker));
         let Some(listed) = worker.and_then(|worker| worker.gas_address) else { return Ok(None) };
         let path = self.home.gas_key_file(&self.config);
         let Some(key) = self.home.load_gas_key(&self.config)? else {
@@ -214,11 +214,11 @@ impl Assembly {
         if !self.config.has(Role::Worker) {
             return Ok(None);
         }
-        let genesis = Arc::new(self.network.genesis().clone());
-        let (network, head) = (Arc::clone(&self.network), wires.head.clone());
+        let genesis = Arc::new(self.spec.genesis().clone());
+        let (spec, head) = (Arc::clone(&self.spec), wires.head.clone());
         let is_validator = move |node: &NodeId| {
             let next = head.borrow().state.height.next();
-            network.validators(next).get(node).is_some()
+            spec.validators(next).get(node).is_some()
         };
         let (responder, task) = Responder::new(ResponderParts {
             key: self.key.clone(),
@@ -239,7 +239,7 @@ impl Assembly {
             genesis,
             clock: Arc::clone(&self.clock),
             sampler: Sampler::new(self.home.root())?,
-            capacity: self.network.worker(&self.key.node_id()).map(|worker| worker.capacity),
+            capacity: self.spec.worker(&self.key.node_id()).map(|worker| worker.capacity),
             served: Arc::clone(&wires.served),
             echo_slots: self.config.probe.echo_sessions,
             next_sequence: move || next_sequence(&store, clock.now()),
@@ -281,15 +281,15 @@ impl Assembly {
         let (reports, received) = mpsc::channel(REPORTS);
         let prober = Prober::new(ProberParts {
             mesh: wires.mesh.clone(),
-            genesis: Arc::new(self.network.genesis().clone()),
+            genesis: Arc::new(self.spec.genesis().clone()),
             clock: Arc::clone(&self.clock),
             assignments: self.assignments(wires.head.clone()),
             reports,
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let (network, me) = (Arc::clone(&self.network), self.key.node_id());
-        let reporter = Reporter::new(network, me, received, wires.head.clone(), wires.driver.clone());
+        let (spec, me) = (Arc::clone(&self.spec), self.key.node_id());
+        let reporter = Reporter::new(spec, me, received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         counters
     }
@@ -314,8 +314,8 @@ impl Assembly {
 }
 
 /// The addresses that the genesis lists for a treasury signer.
-fn listed_signers(network: &Network, node: &NodeId) -> Vec<PayoutAddress> {
-    let members = network.pools().flat_map(|(_, pool)| &pool.vault.signers.members);
+fn listed_signers(spec: &ChainSpec, node: &NodeId) -> Vec<PayoutAddress> {
+    let members = spec.pools().flat_map(|(_, pool)| &pool.vault.signers.members);
     members.filter(|signer| signer.node == *node).map(|signer| signer.key_address).collect()
 }
 

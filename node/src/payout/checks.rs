@@ -1,8 +1,8 @@
 //! What of a vault's solidified state a person should look at: where it differs from the ledger, and what its owner and signers
 //! announce. Pure.
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{PoolState, State};
-use lucid_consensus::network::Network;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::time::UnixMillis;
@@ -18,7 +18,7 @@ const EPOCHS_BEHIND: u64 = 2;
 #[derive(Clone, Copy)]
 pub struct Ledger<'a> {
     /// The network.
-    pub network: &'a Network,
+    pub spec: &'a ChainSpec,
     /// The newest state.
     pub state: &'a State,
     /// The pool.
@@ -57,8 +57,8 @@ pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64
 }
 
 fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>, alerts: &mut Vec<String>) {
-    let Ledger { network, state, pool, now } = *ledger;
-    let genesis = network.genesis();
+    let Ledger { spec, state, pool, now } = *ledger;
+    let genesis = spec.genesis();
     if snapshot.token != genesis.tron.usdt {
         alerts.push(format!("the vault pays in the token {}, not in {}", snapshot.token, genesis.tron.usdt));
     }

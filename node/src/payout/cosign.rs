@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{PoolState, State, VaultChange, VaultTerms};
-use lucid_consensus::network::Network;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_tron_bridge::signer::{SignError, Signer};
 use lucid_types::codec::{decode, encode};
@@ -35,7 +35,7 @@ pub enum Treasury {
 
 /// A treasury signer's side of `/cosign/1`.
 pub struct Cosigner {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     head: watch::Receiver<Head>,
     treasury: Treasury,
 }
@@ -54,7 +54,7 @@ pub fn pools_of_signer(state: &State, node: &NodeId, address: &PayoutAddress) ->
 /// Asks a treasury signer, which may be this node's own, for a signature. `None` if there is no answer.
 pub async fn ask(
     mesh: &Mesh,
-    network: &Network,
+    spec: &ChainSpec,
     key: &NodeKey,
     own: Option<&Cosigner>,
     request: CosignRequest,
@@ -64,7 +64,7 @@ pub async fn ask(
     if signer == me {
         return Some(own?.sign(&me, request).await);
     }
-    let request = encode(&*key.sign_cosign(network.id(), request));
+    let request = encode(&*key.sign_cosign(spec.id(), request));
     let answer = mesh.request(signer, Protocol::Cosign, request).await;
     let answer =
         answer.inspect_err(|error| tracing::debug!(%signer, %error, "a treasury signer does not answer")).ok()?;
@@ -75,14 +75,14 @@ type Signing = Result<TreasurySignature, SignError<WatermarkError>>;
 
 impl Cosigner {
     /// A cosigner with this key.
-    pub const fn new(network: Arc<Network>, head: watch::Receiver<Head>, treasury: Treasury) -> Self {
-        Self { network, head, treasury }
+    pub const fn new(spec: Arc<ChainSpec>, head: watch::Receiver<Head>, treasury: Treasury) -> Self {
+        Self { spec, head, treasury }
     }
 
     /// Answers one request; `None` for one that is malformed or not the asker's own.
     pub async fn answer(&self, peer: NodeId, bytes: &[u8]) -> Option<CosignReply> {
         let request: Signed<CosignRequest> = decode(bytes).ok()?;
-        let request = request.verify(self.network.id()).ok().filter(|request| request.signer == peer)?;
+        let request = request.verify(self.spec.id()).ok().filter(|request| request.signer == peer)?;
         Some(self.sign(&peer, request.record).await)
     }
 
@@ -117,10 +117,10 @@ impl Cosigner {
     }
 
     fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, accounts: &PoolState) -> bool {
-        let is_owner = self.network.pool(pool).is_some_and(|pool| pool.owner == *node);
+        let is_owner = self.spec.pool(pool).is_some_and(|pool| pool.owner == *node);
         let is_signer = accounts.vault.signers.members.iter().any(|signer| signer.node == *node);
-        let is_validator = self.network.validators(state.height.next()).get(node).is_some();
-        is_owner || is_signer || is_validator || self.network.pool_of(node) == Some(pool)
+        let is_validator = self.spec.validators(state.height.next()).get(node).is_some();
+        is_owner || is_signer || is_validator || self.spec.pool_of(node) == Some(pool)
     }
 }
 

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::PoolState;
-use lucid_consensus::network::Network;
 use lucid_p2p::Mesh;
 use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
@@ -57,7 +57,7 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// What the task works with.
 pub struct PushParts {
     /// The network.
-    pub network: Arc<Network>,
+    pub spec: Arc<ChainSpec>,
     /// The pool whose accounts are paid.
     pub pool: PoolId,
     /// Signs requests to treasury signers.
@@ -122,9 +122,9 @@ impl PushTask {
     /// # Errors
     /// The store failed, or holds other bytes than were written.
     pub fn new(parts: PushParts) -> Result<Self, PushError> {
-        let policy = parts.network.policy();
-        let vault = parts.network.pool(&parts.pool).ok_or(PushError::NoPool)?.vault.address;
-        let domain = VaultDomain::new(&parts.network.genesis().tron.genesis_block, vault);
+        let policy = parts.spec.policy();
+        let vault = parts.spec.pool(&parts.pool).ok_or(PushError::NoPool)?.vault.address;
+        let domain = VaultDomain::new(&parts.spec.genesis().tron.genesis_block, vault);
         let timeout = Duration::from_millis(policy.leader_timeout_ms);
         let mut config = PusherConfig::new(domain, parts.gas.address(), policy.payout_threshold, timeout);
         config.max_per_day = Sun::new(u64::from(parts.max_trx_per_day).saturating_mul(SUN));
@@ -424,13 +424,12 @@ impl PushParts {
     /// Whether blocks are missing and come in. When none comes in, the network stands still, and payouts go on.
     fn is_catching_up(&self, head: &Head) -> bool {
         let now = self.clock.now();
-        let is_behind =
-            self.network.genesis().epoch_at(now).get() > head.state.closed.get().saturating_add(EPOCHS_BEHIND);
+        let is_behind = self.spec.genesis().epoch_at(now).get() > head.state.closed.get().saturating_add(EPOCHS_BEHIND);
         is_behind && head.adopted_at <= now && head.adopted_at.after(CATCHING_UP) > now
     }
 
     /// How long a transaction can be included.
     fn lifetime(&self) -> Duration {
-        if self.network.genesis().tron.network == "local" { LOCAL_LIFETIME } else { LIFETIME }
+        if self.spec.genesis().tron.network == "local" { LOCAL_LIFETIME } else { LIFETIME }
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::PoolState;
-use lucid_consensus::network::Network;
 use lucid_storage::{StorageError, Store};
 use lucid_tron_bridge::address;
 use lucid_tron_bridge::client::{Client, ClientError, Header, TransactionInfo};
@@ -67,7 +67,7 @@ const MAX_MISSING: u32 = 20;
 /// What the reader works with.
 pub struct ReaderParts {
     /// The network.
-    pub network: Arc<Network>,
+    pub spec: Arc<ChainSpec>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The store.
@@ -189,7 +189,7 @@ impl Reader {
     }
 
     fn leader_timeout(&self) -> Duration {
-        Duration::from_millis(self.parts.network.policy().leader_timeout_ms)
+        Duration::from_millis(self.parts.spec.policy().leader_timeout_ms)
     }
 
     fn snapshot_age(&self) -> Duration {
@@ -280,7 +280,7 @@ impl Reader {
 
     /// Reads blocks from `next` up to `last`, a few a turn, and returns the next one to read.
     async fn read(&mut self, groups: &Groups<'_>, next: u64, last: u64) -> Result<u64, StorageError> {
-        let (vaults, token) = (self.vaults(), self.parts.network.genesis().tron.usdt);
+        let (vaults, token) = (self.vaults(), self.parts.spec.genesis().tron.usdt);
         let end = last.saturating_add(1).min(next.saturating_add(BLOCKS_A_TURN));
         let mut blocks = stream::iter(next..end)
             .map(|number| async move {
@@ -425,7 +425,7 @@ impl Reader {
                     self.due.insert(id, now.after(age));
                     self.active.remove(&id);
                     self.unread.remove(&id);
-                    let ledger = Ledger { network: &self.parts.network, state: &state, pool, now };
+                    let ledger = Ledger { spec: &self.parts.spec, state: &state, pool, now };
                     let vault = self.judge(&id, ledger, witnessed)?;
                     // A first reader's tells what was paid before it began.
                     let is_first = self.is_new && self.parts.vaults.get(&id).is_none();

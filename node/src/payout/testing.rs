@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{Account, Hold, State};
-use lucid_consensus::network::Network;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::{MicroUsdt, Ppm};
@@ -47,7 +47,7 @@ pub(crate) fn signer_set(era: u32, seeds: [u8; 3]) -> SignerSet {
     SignerSet { era, threshold: 2, members: seeds.map(signer).to_vec() }
 }
 
-pub(crate) fn network() -> Arc<Network> {
+pub(crate) fn network() -> Arc<ChainSpec> {
     let worker = |seed: u8| GenesisWorker {
         node: node(seed),
         operator: node(seed),
@@ -82,15 +82,15 @@ pub(crate) fn network() -> Arc<Network> {
             },
         }],
     };
-    Arc::new(Network::new(genesis).unwrap())
+    Arc::new(ChainSpec::new(genesis).unwrap())
 }
 
-pub(crate) fn pool_id(network: &Network) -> PoolId {
-    *network.pools().next().unwrap().0
+pub(crate) fn pool_id(spec: &ChainSpec) -> PoolId {
+    *spec.pools().next().unwrap().0
 }
 
-pub(crate) fn account_id(network: &Network) -> AccountId {
-    AccountId::derive(network.id(), &pool_id(network), AccountKind::Worker, &node(WORKERS[0]))
+pub(crate) fn account_id(spec: &ChainSpec) -> AccountId {
+    AccountId::derive(spec.id(), &pool_id(spec), AccountKind::Worker, &node(WORKERS[0]))
 }
 
 /// The first worker's account, which was owed this much and has asked for it.
@@ -107,9 +107,9 @@ pub(crate) fn account(owed: u64) -> Account {
     }
 }
 
-pub(crate) fn root(network: &Network, settlement: u64, total: u64) -> SettlementRoot {
+pub(crate) fn root(spec: &ChainSpec, settlement: u64, total: u64) -> SettlementRoot {
     SettlementRoot {
-        pool: pool_id(network),
+        pool: pool_id(spec),
         settlement,
         vault: address(202),
         era: 1,
@@ -123,17 +123,17 @@ pub(crate) fn root(network: &Network, settlement: u64, total: u64) -> Settlement
 }
 
 /// A state in which the first worker is owed the total of this root.
-pub(crate) fn state(network: &Network, root: SettlementRoot) -> State {
-    let mut state = State::genesis(network);
-    let pool = state.pools.get_mut(&pool_id(network)).unwrap();
-    pool.accounts.insert(account_id(network), account(root.total.get()));
+pub(crate) fn state(spec: &ChainSpec, root: SettlementRoot) -> State {
+    let mut state = State::genesis(spec);
+    let pool = state.pools.get_mut(&pool_id(spec)).unwrap();
+    pool.accounts.insert(account_id(spec), account(root.total.get()));
     pool.settled = root.settlement;
     pool.newest = Some(root);
     state
 }
 
 /// A vault with this root, which has paid this much to the first worker and holds enough.
-pub(crate) fn snapshot(network: &Network, root: &SettlementRoot, paid: u64) -> VaultSnapshot {
+pub(crate) fn snapshot(spec: &ChainSpec, root: &SettlementRoot, paid: u64) -> VaultSnapshot {
     VaultSnapshot {
         settlement: root.settlement,
         total: root.total,
@@ -157,11 +157,11 @@ pub(crate) fn snapshot(network: &Network, root: &SettlementRoot, paid: u64) -> V
         spent: MicroUsdt::ZERO,
         window: 0,
         funds: MicroUsdt::new(1_000_000_000),
-        token: network.genesis().tron.usdt,
+        token: spec.genesis().tron.usdt,
         owner: address(203),
         previous: None,
         period: 3_600,
         delay: 100,
-        paid: [(account_id(network), MicroUsdt::new(paid))].into(),
+        paid: [(account_id(spec), MicroUsdt::new(paid))].into(),
     }
 }

@@ -5,7 +5,7 @@ use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, decode};
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, PoolChange};
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
 
 use crate::history::ledger;
@@ -68,7 +68,7 @@ pub fn of_request(store: &Store, request: &CosignRequest) -> Result<Option<Heigh
 ///
 /// # Errors
 /// The store could not be read.
-pub fn of_era(store: &Store, pool: &PoolId, era: u32) -> Result<Option<Decided>, BlocksError> {
+pub fn of_era(store: &Store, pool: &PoolId, era: u32) -> Result<Option<CertifiedBlock>, BlocksError> {
     height(store, &key(ERAS, pool, era))?.map_or(Ok(None), |height| decided(store, height))
 }
 
@@ -81,10 +81,13 @@ fn height(store: &Store, key: &[u8]) -> Result<Option<Height>, StorageError> {
 ///
 /// # Errors
 /// The store could not be read.
-pub fn decided(store: &Store, height: Height) -> Result<Option<Decided>, BlocksError> {
+pub fn decided(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, BlocksError> {
     let (Some(block), Some(certificate)) = (store.block(height)?, store.certificate(height)?) else { return Ok(None) };
     let failed = |source| BlocksError::Decode { height, source };
-    Ok(Some(Decided { block: decode(&block).map_err(failed)?, certificate: decode(&certificate).map_err(failed)? }))
+    Ok(Some(CertifiedBlock {
+        block: decode(&block).map_err(failed)?,
+        certificate: decode(&certificate).map_err(failed)?,
+    }))
 }
 
 #[cfg(test)]

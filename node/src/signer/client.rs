@@ -9,7 +9,7 @@ use lucid_storage::Store;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{NetworkId, PoolId};
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
@@ -135,7 +135,7 @@ impl RemoteSigner {
         Ok(CosignReply::Refused("the signer has to see many changes of signers; ask again".to_owned()))
     }
 
-    async fn show(&self, decided: Decided) -> Result<(), RemoteError> {
+    async fn show(&self, decided: CertifiedBlock) -> Result<(), RemoteError> {
         match self.ask(Ask::Note(Box::new(decided))).await? {
             SignerReply::Noted => Ok(()),
             reply => Err(unexpected(reply)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount};
 use lucid_tron_bridge::vault::VaultDomain;
@@ -13,7 +13,7 @@ use lucid_types::genesis::{GenesisPool, SignerSet};
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, PoolChange, TreasurySignature};
 use lucid_types::signed::Verified;
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
 
 use crate::signer::files::{Disk, Files};
@@ -27,13 +27,13 @@ pub enum Checked {
     /// See [`Ask::Status`].
     Status,
     /// See [`Ask::Note`].
-    Note(Verified<Decided>),
+    Note(Verified<CertifiedBlock>),
     /// See [`Ask::Sign`].
     Sign {
         /// The record.
         request: CosignRequest,
         /// The block.
-        decided: Verified<Decided>,
+        decided: Verified<CertifiedBlock>,
     },
 }
 
@@ -41,18 +41,18 @@ pub enum Checked {
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn check(network: &Network, request: SignerRequest) -> Result<Checked, SignerReply> {
-    if request.network != *network.id() {
+pub fn check(spec: &ChainSpec, request: SignerRequest) -> Result<Checked, SignerReply> {
+    if request.network != *spec.id() {
         let reason = format!(
             "this signer serves the network {}, the node is of {}: give both the same genesis",
-            network.id(),
+            spec.id(),
             request.network
         );
         return Err(SignerReply::refused(reason));
     }
-    let verify = |decided: Decided| {
+    let verify = |decided: CertifiedBlock| {
         let height = decided.block.header.height;
-        decided.verify(network.id(), network.validators(height)).map_err(|error| {
+        decided.verify(spec.id(), spec.validators(height)).map_err(|error| {
             SignerReply::refused(format!("block {height} is not proved by this signer's validators: {error}"))
         })
     };
@@ -98,7 +98,7 @@ fn refused(reason: impl Into<String>) -> Denied {
 /// The signer of one key for all pools of its network.
 #[derive(Debug)]
 pub struct SignerCore<F = Disk> {
-    network: Arc<Network>,
+    spec: Arc<ChainSpec>,
     key: TronKey,
     watermarks: Arc<Mutex<WatermarkFile<F>>>,
     sets: SignerSets<F>,
@@ -110,14 +110,14 @@ pub struct SignerCore<F = Disk> {
 
 impl<F: Files> SignerCore<F> {
     /// A signer with this key and these files.
-    pub fn new(network: Arc<Network>, key: TronKey, watermark: WatermarkFile<F>, sets: SignerSets<F>) -> Self {
+    pub fn new(spec: Arc<ChainSpec>, key: TronKey, watermark: WatermarkFile<F>, sets: SignerSets<F>) -> Self {
         let watermarks = Arc::new(Mutex::new(watermark));
-        Self { network, key, watermarks, sets, signers: BTreeMap::new(), newest: BTreeMap::new() }
+        Self { spec, key, watermarks, sets, signers: BTreeMap::new(), newest: BTreeMap::new() }
     }
 
     /// The network.
-    pub const fn network(&self) -> &Arc<Network> {
-        &self.network
+    pub const fn network(&self) -> &Arc<ChainSpec> {
+        &self.spec
     }
 
     /// Who this signer is.
@@ -161,8 +161,8 @@ impl<F: Files> SignerCore<F> {
     fn sign(&mut self, request: &CosignRequest, block: &Block) -> Result<TreasurySignature, Denied> {
         self.note(block)?;
         let id = request.pool();
-        let network = Arc::clone(&self.network);
-        let pool = network.pool(&id).ok_or_else(|| refused("this signer's genesis has no such pool"))?;
+        let spec = Arc::clone(&self.spec);
+        let pool = spec.pool(&id).ok_or_else(|| refused("this signer's genesis has no such pool"))?;
         let height = block.header.height;
         match *request {
             CosignRequest::Root { settlement, .. } => {
@@ -225,9 +225,9 @@ impl<F: Files> SignerCore<F> {
     }
 
     fn signer(&mut self, id: PoolId, pool: &GenesisPool) -> &mut Signer<PoolWatermark<F>> {
-        let Self { network, key, watermarks, signers, .. } = self;
+        let Self { spec, key, watermarks, signers, .. } = self;
         signers.entry(id).or_insert_with(|| {
-            let domain = VaultDomain::new(&network.genesis().tron.genesis_block, pool.vault.address);
+            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, pool.vault.address);
             // A vault is fixed by its network, and each network has its signer: nothing was signed for a predecessor here.
             let account = SignerAccount { pool: id, domain, predecessors: Vec::new() };
             Signer::new(key.clone(), account, PoolWatermark::new(Arc::clone(watermarks), id))

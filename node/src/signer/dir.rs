@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_tron_bridge::key::{KeyError, TronKey};
 use lucid_tron_bridge::keystore::{self, KeystoreError};
 use lucid_types::genesis::GenesisError;
@@ -234,12 +234,12 @@ impl SignerDir {
     ///
     /// # Errors
     /// There is none, or it is impossible.
-    pub fn network(&self) -> Result<Network, DirError> {
+    pub fn network(&self) -> Result<ChainSpec, DirError> {
         let path = self.genesis_file();
         if !path.exists() {
             return Err(DirError::NoGenesis(path));
         }
-        Ok(Network::new(load_genesis(&path)?.genesis)?)
+        Ok(ChainSpec::new(load_genesis(&path)?.genesis)?)
     }
 
     /// Opens everything that signing needs. The passphrase is asked for when all that can be checked without it is good.
@@ -248,11 +248,11 @@ impl SignerDir {
     /// A file is missing, damaged, too old, or others can write it; or another process signs.
     pub fn open(&self, form: &KeyForm) -> Result<OpenSigner, DirError> {
         let lock = self.lock()?;
-        let network = Arc::new(self.network()?);
-        let sets = SignerSets::open(Disk, &self.sets_file(), &network)?;
+        let spec = Arc::new(self.network()?);
+        let sets = SignerSets::open(Disk, &self.sets_file(), &spec)?;
         let key = self.key(form)?;
-        let watermark = WatermarkFile::open(Disk, self.watermark(), key.address(), *network.id())?;
-        Ok(OpenSigner { core: SignerCore::new(network, key, watermark, sets), lock })
+        let watermark = WatermarkFile::open(Disk, self.watermark(), key.address(), *spec.id())?;
+        Ok(OpenSigner { core: SignerCore::new(spec, key, watermark, sets), lock })
     }
 
     /// Makes the watermark's second copy anew, or only checks that it can be made; what it holds.

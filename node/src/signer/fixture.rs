@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_storage::{BlockCommit, Store};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, items_hash};
@@ -15,7 +15,7 @@ use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::signed::MultiSigned;
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Height, UnixMillis};
 
 pub(crate) use crate::payout::testing::tron_key;
@@ -47,8 +47,8 @@ pub(crate) fn command(pool: PoolId, change: PoolChange) -> PoolCommand {
 }
 
 pub(crate) fn genesis() -> Genesis {
-    let network = testing::network();
-    let base = network.genesis();
+    let spec = testing::network();
+    let base = spec.genesis();
     let pool = &base.pools[0];
     Genesis {
         name: "signer".to_owned(),
@@ -67,26 +67,26 @@ pub(crate) fn genesis() -> Genesis {
 
 /// The network, its validators, and the blocks that they decide on.
 pub(crate) struct Chain {
-    pub(crate) network: Arc<Network>,
+    pub(crate) spec: Arc<ChainSpec>,
     pub(crate) pool: PoolId,
 }
 
 impl Chain {
     pub(crate) fn new() -> Self {
-        let network = Arc::new(Network::new(genesis()).unwrap());
-        let pool = *network.pools().next().unwrap().0;
-        Self { network, pool }
+        let spec = Arc::new(ChainSpec::new(genesis()).unwrap());
+        let pool = *spec.pools().next().unwrap().0;
+        Self { spec, pool }
     }
 
     /// The root of a settlement, for the signers of era 1.
     pub(crate) fn root(&self, settlement: u64, total: u64) -> SettlementRoot {
-        testing::root(&self.network, settlement, total)
+        testing::root(&self.spec, settlement, total)
     }
 
     pub(crate) fn block(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Block {
         let height = Height::new(height);
         let sign = |record: PoolCommand| {
-            let signed = validator(4).sign_pool_command(self.network.id(), record.clone()).into_inner();
+            let signed = validator(4).sign_pool_command(self.spec.id(), record.clone()).into_inner();
             MultiSigned::collect(record, [(signed.signer, signed.signature)])
         };
         Block {
@@ -110,29 +110,34 @@ impl Chain {
     }
 
     /// A block with the certificate of validators 1 to 3.
-    pub(crate) fn certified(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Decided {
+    pub(crate) fn certified(
+        &self,
+        height: u64,
+        roots: Vec<SettlementRoot>,
+        changes: Vec<PoolCommand>,
+    ) -> CertifiedBlock {
         self.certified_by(self.block(height, roots, changes), &[1, 2, 3])
     }
 
-    pub(crate) fn certified_by(&self, block: Block, validators: &[u8]) -> Decided {
+    pub(crate) fn certified_by(&self, block: Block, validators: &[u8]) -> CertifiedBlock {
         let mut certificate =
             Certificate { height: block.header.height, round: 0, block: block.hash(), signatures: Vec::new() };
         let vote = certificate.vote();
         certificate.signatures = validators
             .iter()
-            .map(|n| validator(*n).sign_vote(self.network.id(), vote).into_inner())
+            .map(|n| validator(*n).sign_vote(self.spec.id(), vote).into_inner())
             .map(|vote| (vote.signer, vote.signature))
             .collect();
         certificate.signatures.sort();
-        Decided { block, certificate }
+        CertifiedBlock { block, certificate }
     }
 }
 
 /// A store that holds these blocks, from height 1 on, and the records of their changes.
-pub(crate) fn store_with(chain: &Chain, blocks: &[Decided]) -> (tempfile::TempDir, Store) {
+pub(crate) fn store_with(chain: &Chain, blocks: &[CertifiedBlock]) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), *chain.network.id()).unwrap();
-    for Decided { block, certificate } in blocks {
+    let store = Store::open(folder.path(), *chain.spec.id()).unwrap();
+    for CertifiedBlock { block, certificate } in blocks {
         let commitment = BlockCommit {
             height: block.header.height,
             block_hash: block.hash(),

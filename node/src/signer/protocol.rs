@@ -9,7 +9,7 @@ use lucid_types::codec::Wire;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -29,7 +29,7 @@ pub struct SignerRequest {
 }
 
 impl Wire for SignerRequest {
-    const MAX_BYTES: usize = Decided::MAX_BYTES + 128;
+    const MAX_BYTES: usize = CertifiedBlock::MAX_BYTES + 128;
 }
 
 /// What is asked of a signer.
@@ -38,13 +38,13 @@ pub enum Ask {
     /// Who it is.
     Status,
     /// Nothing: the block holds a change that it has to know.
-    Note(Box<Decided>),
+    Note(Box<CertifiedBlock>),
     /// A signature for a record that stands in the block.
     Sign {
         /// The record.
         request: CosignRequest,
         /// The block with its certificate.
-        decided: Box<Decided>,
+        decided: Box<CertifiedBlock>,
     },
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::codec::{Wire, decode, encode};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
@@ -179,14 +179,14 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 }
 
 /// Answers one peer's requests, one at a time.
-async fn converse(mut stream: UnixStream, network: Arc<Network>, core: Arc<Mutex<SignerCore>>) {
+async fn converse(mut stream: UnixStream, spec: Arc<ChainSpec>, core: Arc<Mutex<SignerCore>>) {
     loop {
         let read = timeout(REQUEST_TIMEOUT, read_frame(&mut stream, SignerRequest::MAX_BYTES)).await;
         let (reply, is_frame) = match read {
             Err(_) | Ok(Ok(None) | Err(FrameError::Io(_))) => return,
             Ok(Err(error)) => (SignerReply::refused(error.to_string()), false),
             // Checking a certificate and waiting for a disk take long enough to be kept from the other tasks.
-            Ok(Ok(Some(bytes))) => (block_in_place(|| answer(&bytes, &network, &core)), true),
+            Ok(Ok(Some(bytes))) => (block_in_place(|| answer(&bytes, &spec, &core)), true),
         };
         if let SignerReply::Refused(reason) = &reply {
             tracing::warn!(reason, "refused");
@@ -199,12 +199,12 @@ async fn converse(mut stream: UnixStream, network: Arc<Network>, core: Arc<Mutex
     }
 }
 
-fn answer(bytes: &[u8], network: &Network, core: &Mutex<SignerCore>) -> SignerReply {
+fn answer(bytes: &[u8], spec: &ChainSpec, core: &Mutex<SignerCore>) -> SignerReply {
     let request: SignerRequest = match decode(bytes) {
         Ok(request) => request,
         Err(error) => return SignerReply::refused(format!("a request that cannot be read: {error}")),
     };
-    match check(network, request) {
+    match check(spec, request) {
         Ok(checked) => core.lock().unwrap_or_else(PoisonError::into_inner).answer(&checked),
         Err(refusal) => refusal,
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lucid_consensus::network::Network;
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::block::Block;
 use lucid_types::codec::Wire;
 use lucid_types::genesis::{Genesis, SignerSet};
@@ -93,9 +93,9 @@ impl<F: Files> SignerSets<F> {
     ///
     /// # Errors
     /// The file is damaged, another network's, or unreadable.
-    pub fn open(files: F, path: &Path, network: &Network) -> Result<Self, SetsError> {
-        let genesis = network.pools().map(|(id, pool)| (*id, pool.vault.signers.clone())).collect();
-        let mut sets = Self { files, path: path.into(), network: *network.id(), genesis, changed: BTreeMap::new() };
+    pub fn open(files: F, path: &Path, spec: &ChainSpec) -> Result<Self, SetsError> {
+        let genesis = spec.pools().map(|(id, pool)| (*id, pool.vault.signers.clone())).collect();
+        let mut sets = Self { files, path: path.into(), network: *spec.id(), genesis, changed: BTreeMap::new() };
         let bytes = match sets.files.read(path, sealed_max::<Content>()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sets),
             read => read.map_err(|source| SetsError::Io { operation: "read", path: path.into(), source })?,
@@ -184,7 +184,7 @@ mod tests {
     fn changes_are_followed_in_order_and_survive_a_restart() {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
         let path = folder.path().join("signers");
-        let open = || SignerSets::open(Disk, &path, &chain.network).unwrap();
+        let open = || SignerSets::open(Disk, &path, &chain.spec).unwrap();
         let era = |sets: &SignerSets| sets.in_force(&chain.pool).unwrap().era;
 
         let mut sets = open();
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn other_signers_of_a_known_era_are_an_alarm() {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
-        let mut sets = SignerSets::open(Disk, &folder.path().join("signers"), &chain.network).unwrap();
+        let mut sets = SignerSets::open(Disk, &folder.path().join("signers"), &chain.spec).unwrap();
         sets.note(&block(&chain, vec![change(&chain, 2, 2)])).unwrap();
         let error = sets.note(&block(&chain, vec![change(&chain, 2, 3)])).unwrap_err();
         assert!(matches!(error, SetsError::AnotherSet { era: 2, .. }), "{error}");
@@ -222,16 +222,16 @@ mod tests {
         let path = folder.path().join("signers");
         let foreign = Content { network: NetworkId::from_bytes([7; 32]), pools: vec![] };
         std::fs::write(&path, seal(PURPOSE, &foreign)).unwrap();
-        let error = SignerSets::open(Disk, &path, &chain.network).unwrap_err();
+        let error = SignerSets::open(Disk, &path, &chain.spec).unwrap_err();
         assert!(matches!(error, SetsError::OtherNetwork { .. }) && error.to_string().contains("signers"), "{error}");
         std::fs::write(&path, "what is this").unwrap();
-        assert!(matches!(SignerSets::open(Disk, &path, &chain.network), Err(SetsError::Damaged { .. })));
+        assert!(matches!(SignerSets::open(Disk, &path, &chain.spec), Err(SetsError::Damaged { .. })));
     }
 
     #[test]
     fn a_set_that_could_not_be_written_is_not_in_force() {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
-        let mut sets = SignerSets::open(Disk, &folder.path().join("gone/signers"), &chain.network).unwrap();
+        let mut sets = SignerSets::open(Disk, &folder.path().join("gone/signers"), &chain.spec).unwrap();
         assert!(matches!(sets.note(&block(&chain, vec![change(&chain, 2, 2)])), Err(SetsError::Io { .. })));
         assert_eq!(sets.in_force(&chain.pool).unwrap().era, 1);
     }
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_key_knows_its_pools() {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
-        let sets = SignerSets::open(Disk, &folder.path().join("signers"), &chain.network).unwrap();
+        let sets = SignerSets::open(Disk, &folder.path().join("signers"), &chain.spec).unwrap();
         let key = signers(1, 2).members[0].key_address;
         assert_eq!(sets.pools_of(&key), [(chain.pool, 1)]);
         assert!(sets.pools_of(&PayoutAddress::from_hash20([9; 20])).is_empty());

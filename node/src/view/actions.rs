@@ -54,7 +54,7 @@ impl NodeParts {
 
     /// What this node's own state says about what is to be signed.
     fn signing(&self, pool: PoolId, state: &PoolState, request: SignatureRequest) -> Result<Signing, ActionError> {
-        let domain = VaultDomain::new(&self.network.genesis().tron.genesis_block, state.vault.address);
+        let domain = VaultDomain::new(&self.spec.genesis().tron.genesis_block, state.vault.address);
         match request {
             SignatureRequest::Root { settlement } => {
                 let newest = state.newest.filter(|root| root.settlement == settlement);
@@ -91,7 +91,7 @@ impl NodeParts {
     /// A signer's checked signature, or why there is none.
     async fn ask_signer(&self, signing: &Signing, signer: &TreasurySigner) -> Result<TreasurySignature, String> {
         let own = self.cosigner.as_deref();
-        let asked = cosign::ask(&self.mesh, &self.network, &self.key, own, signing.request, signer.node);
+        let asked = cosign::ask(&self.mesh, &self.spec, &self.key, own, signing.request, signer.node);
         let reply = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
         match reply.ok_or("it does not answer; is its node running and connected?")? {
             CosignReply::Signed(signature) if recover(&signature, &signing.digest) == Ok(signer.key_address) => {
@@ -105,12 +105,12 @@ impl NodeParts {
 
     pub(super) async fn take_command(&self, command: MultiSigned<PoolCommand>) -> Result<(), ActionError> {
         let pool = command.record.pool;
-        if self.network.pool(&pool).is_none() {
+        if self.spec.pool(&pool).is_none() {
             return Err(ActionError::Unknown(format!("there is no pool {pool}")));
         }
         let state = Arc::clone(&self.head.borrow().state);
-        command::check(&self.network, &state, &command).map_err(|why| ActionError::Refused(why.to_owned()))?;
-        let command = command.verify(self.network.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
+        command::check(&self.spec, &state, &command).map_err(|why| ActionError::Refused(why.to_owned()))?;
+        let command = command.verify(self.spec.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
         let bytes = encode::<MultiSigned<PoolCommand>>(&command);
         let stopped = || ActionError::Unavailable("the node is stopping".to_owned());
         let input = Box::new(Input::Command(command));

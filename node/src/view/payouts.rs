@@ -46,7 +46,7 @@ impl NodeParts {
         Look {
             state: Arc::clone(&self.head.borrow().state),
             vaults: self.vaults.all(),
-            threshold: self.network.policy().payout_threshold,
+            threshold: self.spec.policy().payout_threshold,
             now: self.clock.now(),
             payments: BTreeMap::new(),
         }
@@ -116,10 +116,10 @@ impl NodeParts {
 
     /// The accounts of this node: as a member of a pool, and as the owner of pools.
     fn own_accounts(&self) -> Vec<(PoolId, AccountId)> {
-        let (network, me) = (&self.network, &self.node_id);
-        let id = |pool: &PoolId, kind| (*pool, AccountId::derive(network.id(), pool, kind, me));
-        let owned = network.pools().filter(|(_, pool)| pool.owner == *me);
-        let member = network.pool_of(me).map(|pool| id(pool, AccountKind::Worker));
+        let (spec, me) = (&self.spec, &self.node_id);
+        let id = |pool: &PoolId, kind| (*pool, AccountId::derive(spec.id(), pool, kind, me));
+        let owned = spec.pools().filter(|(_, pool)| pool.owner == *me);
+        let member = spec.pool_of(me).map(|pool| id(pool, AccountKind::Worker));
         member.into_iter().chain(owned.map(|(pool, _)| id(pool, AccountKind::Commission))).collect()
     }
 

@@ -23,11 +23,11 @@ fn hold(account: &Account) -> Option<HoldView> {
 impl NodeParts {
     pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
         let state = Arc::clone(&self.head.borrow().state);
-        let (declared, pool) = (self.network.pool(id)?, state.pools.get(id)?);
+        let (declared, pool) = (self.spec.pool(id)?, state.pools.get(id)?);
         let read = self.vaults.get(id);
         // What the vault shows to everybody, and what this node's pusher cannot get on with.
         let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
-        if self.network.pool_of(&self.node_id) == Some(id) {
+        if self.spec.pool_of(&self.node_id) == Some(id) {
             alerts.extend(self.pushed.alerts());
         }
         let now_s = self.clock.now().get() / 1_000;

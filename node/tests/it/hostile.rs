@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
@@ -18,7 +18,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::report::ReportCommitment;
 use lucid_types::signed::{MultiSigned, Signed};
-use lucid_types::sync::{Liveness, LivenessMessage, SyncRequest, SyncResponse};
+use lucid_types::sync::{Rebroadcast, RebroadcastItem, SyncRequest, SyncResponse};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -198,8 +198,8 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
 }
 
 /// Whose turn it is in a round of block 1.
-fn turn(network: &Network, round: u32) -> u8 {
-    let proposer = State::genesis(network).next_proposers(network).of(round).node;
+fn turn(spec: &ChainSpec, round: u32) -> u8 {
+    let proposer = State::genesis(spec).next_proposers(spec).of(round).node;
     VALIDATORS.into_iter().find(|seed| node(*seed) == proposer).unwrap()
 }
 
@@ -210,9 +210,9 @@ struct Lie {
     bytes: Vec<u8>,
 }
 
-fn lies(network: &Network) -> Vec<Lie> {
-    let (in_turn, out_of_turn) = (turn(network, 0), turn(network, 1));
-    let network = network.id();
+fn lies(spec: &ChainSpec) -> Vec<Lie> {
+    let (in_turn, out_of_turn) = (turn(spec, 0), turn(spec, 1));
+    let network = spec.id();
     let foreign = NetworkId::from_bytes([8; 32]);
     let lie = |topic, reason, bytes| Lie { topic, reason, bytes };
     let mut lies: Vec<_> = [
@@ -220,7 +220,7 @@ fn lies(network: &Network) -> Vec<Lie> {
         Topic::Commitments,
         Topic::Reveals,
         Topic::Consensus,
-        Topic::Liveness,
+        Topic::Rebroadcasts,
         Topic::Certificates,
         Topic::Commands,
     ]
@@ -240,7 +240,7 @@ fn lies(network: &Network) -> Vec<Lie> {
     };
     let mut forged = commitment(network, HONEST, 1);
     forged.signature = commitment(network, LIAR, 1).signature;
-    let repeated = LivenessMessage { sequence: 1, item: Liveness::Vote(vote(&foreign, LIAR, 1, 0)) };
+    let repeated = Rebroadcast { sequence: 1, item: RebroadcastItem::Vote(vote(&foreign, LIAR, 1, 0)) };
     let record = PoolCommand {
         pool: PoolId::from_bytes([1; 32]),
         number: 1,
@@ -257,7 +257,7 @@ fn lies(network: &Network) -> Vec<Lie> {
         lie(Topic::Commitments, "stale", encode(&commitment(network, LIAR, 0))),
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
-        lie(Topic::Liveness, "signature", encode(&*key(LIAR).sign_liveness(network, repeated))),
+        lie(Topic::Rebroadcasts, "signature", encode(&*key(LIAR).sign_rebroadcast(network, repeated))),
         lie(Topic::Consensus, "proposer", proposed(out_of_turn, &|_| {})),
         lie(Topic::Consensus, "header", proposed(in_turn, &|it| it.header.proposer = node(STRANGER))),
         lie(Topic::Consensus, "proposal", proposed(in_turn, &|it| it.header.time = UnixMillis::new(7))),
@@ -316,7 +316,7 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[10]);
     let mut running = start(&genesis).await;
     let network = running.network;
-    let spec = Network::new(genesis.clone()).unwrap();
+    let spec = ChainSpec::new(genesis.clone()).unwrap();
     let honest = running.peer(HONEST).await;
 
     // Every lie comes from a peer of its own: whoever is caught is not listened to any more.

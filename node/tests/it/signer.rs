@@ -10,9 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::execute::Event;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_consensus::replica::Offers;
 use lucid_node::chain::head::Head;
 use lucid_node::history::ledger;
@@ -34,7 +34,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout::{CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::signed::MultiSigned;
-use lucid_types::sync::Decided;
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Height, UnixMillis};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -147,7 +147,13 @@ impl Bench {
     }
 
     /// A block that these validators certify.
-    fn decided(&self, height: u64, roots: &[SettlementRoot], changes: &[PoolChange], validators: &[u8]) -> Decided {
+    fn decided(
+        &self,
+        height: u64,
+        roots: &[SettlementRoot],
+        changes: &[PoolChange],
+        validators: &[u8],
+    ) -> CertifiedBlock {
         let key = |seed: &u8| NodeKey::from_seed(&[*seed; 32]);
         let sign = |change: &PoolChange| {
             let record =
@@ -179,7 +185,7 @@ impl Bench {
         let votes = validators.iter().map(|seed| key(seed).sign_vote(&self.network, vote).into_inner());
         certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
         certificate.signatures.sort();
-        Decided { block, certificate }
+        CertifiedBlock { block, certificate }
     }
 
     /// The node's side. It holds no blocks but those that a test commits.
@@ -195,7 +201,7 @@ async fn sign(bench: &Bench, remote: &RemoteSigner, root: SettlementRoot) -> Sig
     ask(remote, bench.request(root.settlement), decided).await
 }
 
-async fn ask(remote: &RemoteSigner, request: CosignRequest, decided: Decided) -> SignerReply {
+async fn ask(remote: &RemoteSigner, request: CosignRequest, decided: CertifiedBlock) -> SignerReply {
     remote.ask(Ask::Sign { request, decided: Box::new(decided) }).await.unwrap()
 }
 
@@ -314,7 +320,7 @@ async fn the_node_finds_the_blocks_that_the_signer_has_to_see() {
 }
 
 /// Stores a final block as a node does.
-fn commitment(store: &Store, Decided { block, certificate }: &Decided) {
+fn commitment(store: &Store, CertifiedBlock { block, certificate }: &CertifiedBlock) {
     let roots: Vec<_> = block.header.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
     let commitment = BlockCommit {
         height: block.header.height,
@@ -334,9 +340,9 @@ async fn a_node_answers_its_leader_through_it() {
     let bench = Bench::new();
     let process = bench.start();
     let (remote, store) = bench.remote();
-    let network = Arc::new(Network::new(bench.genesis.clone()).unwrap());
+    let spec = Arc::new(ChainSpec::new(bench.genesis.clone()).unwrap());
     let root = bench.root(1, 100);
-    let mut state = State::genesis(&network);
+    let mut state = State::genesis(&spec);
     state.pools.get_mut(&bench.pool).unwrap().newest = Some(root);
     let root_hash = state.root();
     let adopted_at = UnixMillis::new(1);
@@ -349,7 +355,7 @@ async fn a_node_answers_its_leader_through_it() {
         offers: Offers::default(),
     };
     let (sender, head) = watch::channel(head);
-    let cosigner = Cosigner::new(Arc::clone(&network), head, Treasury::Remote(remote));
+    let cosigner = Cosigner::new(Arc::clone(&spec), head, Treasury::Remote(remote));
     commitment(&store, &bench.decided(1, &[root], &[], &[1, 2, 3]));
 
     let ask = |seed: u8, settlement| {

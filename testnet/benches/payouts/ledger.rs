@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::execute::{Applied, Event};
+use lucid_consensus::ledger::execute::{Event, Execution};
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_types::amount::Ppm;
 use lucid_types::genesis::{PaymentNetwork, Vault};
 use lucid_types::id::{PayoutAddress, PoolId, SolidBlockId};
@@ -31,7 +31,7 @@ pub(crate) struct Parts {
 
 /// The state before the first settlement's block, and what that block does.
 pub(crate) struct Payday {
-    pub(crate) network: Arc<Network>,
+    pub(crate) spec: Arc<ChainSpec>,
     pub(crate) pool: PoolId,
     pub(crate) before: Arc<State>,
     pub(crate) after: Arc<State>,
@@ -40,7 +40,7 @@ pub(crate) struct Payday {
     pub(crate) leaves: Vec<OwedAccount>,
 }
 
-fn network(parts: &Parts) -> Network {
+fn network(parts: &Parts) -> ChainSpec {
     let tron = PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt };
     let mut genesis = genesis(vec![parts.validator.validator(1, parts.validator.node_id())], tron, parts.vault.clone());
     // The settlement's block is of about now.
@@ -51,7 +51,7 @@ fn network(parts: &Parts) -> Network {
     for worker in &mut genesis.workers {
         worker.gas_address = (worker.node == leader().node_id()).then_some(parts.gas);
     }
-    Network::new(genesis).unwrap()
+    ChainSpec::new(genesis).unwrap()
 }
 
 impl Payday {
@@ -62,7 +62,7 @@ impl Payday {
         loop {
             let (block, applied) = next_block(&network, &state, &archive, std::slice::from_ref(&key));
             assert!(state.closed.get() <= EPOCHS, "no settlement after {EPOCHS} epochs");
-            let Applied { state: next, rows, events, .. } = applied;
+            let Execution { state: next, rows, events, .. } = applied;
             let settled = events.iter().find_map(|event| match event {
                 Event::Settled(settled) => Some((settled.root.settlement, settled.leaves.clone())),
                 Event::Closed { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
@@ -70,7 +70,7 @@ impl Payday {
             if let Some((settlement, leaves)) = settled {
                 let (pool, _) = next.pools.iter().find(|(_, pool)| pool.vault.address == vault.address).unwrap();
                 let (pool, before, after) = (*pool, Arc::new(state), Arc::new(next));
-                return Self { network: Arc::new(network), pool, before, after, events, settlement, leaves };
+                return Self { spec: Arc::new(network), pool, before, after, events, settlement, leaves };
             }
             archive.keep(block, rows);
             state = next;

@@ -118,16 +118,16 @@ impl Leader {
         tasks.spawn(async move { while events.next().await.is_some() {} });
 
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), *payday.network.id()).unwrap();
+        let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
         // A node writes them with the block, before anybody sees it as its head.
         let state = &payday.after;
         store.write_history(&history::ledger::records(state.height, state.time, &payday.events), &[]).unwrap();
         let (sender, seen) = watch::channel(head(&payday.before));
         let (vaults, table) = (Arc::<Vaults>::default(), Arc::<PushTable>::default());
         let providers = Arc::new(Providers::new(vec![providers]).unwrap());
-        let (network, clock) = (&payday.network, Arc::new(SystemClock));
+        let (network, clock) = (&payday.spec, Arc::new(SystemClock));
         let reader = Reader::new(ReaderParts {
-            network: Arc::clone(network),
+            spec: Arc::clone(network),
             clock: Arc::<SystemClock>::clone(&clock),
             store: store.clone(),
             providers: Arc::clone(&providers),
@@ -137,7 +137,7 @@ impl Leader {
         let reading = reader.run(stop.clone());
         tasks.spawn(async move { reading.await.unwrap() });
         let pusher = PushTask::new(PushParts {
-            network: Arc::clone(network),
+            spec: Arc::clone(network),
             pool: payday.pool,
             key,
             gas,
@@ -180,7 +180,7 @@ impl Leader {
 
 fn mesh_config(payday: &Payday) -> MeshConfig {
     let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-    MeshConfig { listen, local: true, ..MeshConfig::new(*payday.network.id()) }
+    MeshConfig { listen, local: true, ..MeshConfig::new(*payday.spec.id()) }
 }
 
 impl Treasurer {
@@ -191,15 +191,15 @@ impl Treasurer {
         tasks.spawn(task.run(stop.clone()));
         let address = mesh.wait_for_listeners(1).await.remove(0);
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), *payday.network.id()).unwrap();
+        let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
         let pool = payday.pool;
-        let vault = payday.network.pool(&pool).unwrap().vault.address;
-        let domain = VaultDomain::new(&payday.network.genesis().tron.genesis_block, vault);
+        let vault = payday.spec.pool(&pool).unwrap().vault.address;
+        let domain = VaultDomain::new(&payday.spec.genesis().tron.genesis_block, vault);
         let account = SignerAccount { pool, domain, predecessors: Vec::new() };
         let signer = Signer::new(self.key.clone(), account, StoredWatermark::new(store, pool));
         let treasury = Treasury::InProcess(BTreeMap::from([(pool, Mutex::new(signer))]));
         let (sender, seen) = watch::channel(head(&payday.before));
-        let cosigner = Cosigner::new(Arc::clone(&payday.network), seen, treasury);
+        let cosigner = Cosigner::new(Arc::clone(&payday.spec), seen, treasury);
         tasks.spawn(async move {
             while let Some(event) = events.next().await {
                 if let Event::Request { peer, protocol: Protocol::Cosign, bytes, reply } = event

@@ -11,15 +11,15 @@ use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, 
 use crate::commands::PendingCommands;
 use crate::ledger::build::{Turn, build};
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::Applied;
+use crate::ledger::execute::Execution;
 use crate::reports::Reports;
 
-fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Applied), InvalidBlock> {
-    let key = key_of(&chain.state.next_proposers(&chain.network).of(0).node);
-    let end = chain.network.genesis().epoch_end(chain.state.closed.next());
+fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Execution), InvalidBlock> {
+    let key = key_of(&chain.state.next_proposers(&chain.spec).of(0).node);
+    let end = chain.spec.genesis().epoch_end(chain.state.closed.next());
     let now = if chain.state.pending.is_empty() { end } else { chain.state.time };
     build(
-        &chain.network,
+        &chain.spec,
         &chain.state,
         reports,
         &PendingCommands::default(),
@@ -30,12 +30,12 @@ fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Applied), Invalid
 
 /// The reports that stand in `block`.
 fn reports(chain: &Chain, block: &Block) -> Reports {
-    let (network, mut reports) = (chain.network.id(), Reports::default());
+    let (network, mut reports) = (chain.spec.id(), Reports::default());
     for commitment in &block.commitments {
-        assert!(reports.add_commitment(&chain.network, &chain.state, commitment.clone().verify(network).unwrap()));
+        assert!(reports.add_commitment(&chain.spec, &chain.state, commitment.clone().verify(network).unwrap()));
     }
     for reveal in &block.reveals {
-        assert!(reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(network).unwrap()));
+        assert!(reports.add_reveal(&chain.spec, &chain.state, reveal.clone().verify(network).unwrap()));
     }
     reports
 }
@@ -69,7 +69,7 @@ fn late_commitments_are_taken_along() {
     let draft = chain.seal(draft);
     chain.apply(draft);
     let mut reports = Reports::default();
-    assert!(reports.add_commitment(&chain.network, &chain.state, late.clone().verify(chain.network.id()).unwrap()));
+    assert!(reports.add_commitment(&chain.spec, &chain.state, late.clone().verify(chain.spec.id()).unwrap()));
     let (block, _) = propose(&chain, &reports).unwrap();
     assert_eq!(block.commitments, [late]);
     chain.apply(block);
@@ -107,7 +107,7 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
     let (epoch, mut reports) = (chain.state.closed, Reports::default());
     for i in 0..CROWD {
         let commitment = chain.commitment(i, epoch, &vec![Some(observation(4, true)); WORKERS.into()]);
-        reports.add_commitment(&chain.network, &chain.state, commitment.verify(chain.network.id()).unwrap());
+        reports.add_commitment(&chain.spec, &chain.state, commitment.verify(chain.spec.id()).unwrap());
     }
     let (block, applied) = propose(&chain, &reports).unwrap();
     assert_eq!((block.commitments.len(), block.reveals.len()), (CROWD, 0));
@@ -115,7 +115,7 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
     for i in 0..CROWD {
         let reveal = chain.reveal(i, epoch.get());
         assert_eq!(reveal.signer, validator_key(i).node_id());
-        reports.add_reveal(&chain.network, &chain.state, reveal.verify(chain.network.id()).unwrap());
+        reports.add_reveal(&chain.spec, &chain.state, reveal.verify(chain.spec.id()).unwrap());
     }
     let (block, _) = propose(&chain, &reports).unwrap();
     let bytes = encode(&block);
@@ -128,6 +128,6 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
     assert_eq!(block.reveals.len(), CROWD);
     // What a proposer builds it can propose.
     let record = Proposal { height: block.header.height, round: 0, block: block.hash(), pol_round: None };
-    let proposal = validator_key(0).sign_proposal(chain.network.id(), record).into_inner();
-    CompactProposal::new(proposal, &block).verify(chain.network.id()).unwrap();
+    let proposal = validator_key(0).sign_proposal(chain.spec.id(), record).into_inner();
+    CompactProposal::new(proposal, &block).verify(chain.spec.id()).unwrap();
 }

@@ -21,11 +21,11 @@ use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::time::{Epoch, UnixMillis};
 
+use crate::chain_spec::ChainSpec;
 use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, check_reveal};
-use crate::ledger::execute::{Applied, Event, transition, validate};
+use crate::ledger::execute::{Event, Execution, transition, validate};
 use crate::ledger::state::{Account, EpochRows, PendingEpoch, PoolState, State};
-use crate::network::Network;
 
 pub(super) const VALIDATORS: usize = 4;
 pub(super) const WORKERS: usize = 3;
@@ -124,7 +124,7 @@ pub(super) fn all_good(_validator: usize, _worker: usize) -> Option<Observation>
 
 #[derive(Clone)]
 pub(super) struct Chain {
-    pub(super) network: Network,
+    pub(super) spec: ChainSpec,
     pub(super) state: State,
     pub(super) archive: MemoryArchive,
     own: BTreeMap<(Epoch, NodeId), Signed<Reveal>>,
@@ -132,9 +132,9 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(genesis: Genesis) -> Self {
-        let network = Network::new(genesis).unwrap();
-        let state = State::genesis(&network);
-        Self { network, state, archive: MemoryArchive::default(), own: BTreeMap::new() }
+        let spec = ChainSpec::new(genesis).unwrap();
+        let state = State::genesis(&spec);
+        Self { spec, state, archive: MemoryArchive::default(), own: BTreeMap::new() }
     }
 
     /// A chain of so many epochs in which everything went well; their scores are final.
@@ -147,7 +147,7 @@ impl Chain {
     }
 
     pub(super) fn pool_id(&self) -> PoolId {
-        *self.network.pools().next().unwrap().0
+        *self.spec.pools().next().unwrap().0
     }
 
     pub(super) fn pool(&self) -> &PoolState {
@@ -160,7 +160,7 @@ impl Chain {
     }
 
     pub(super) fn account_id(&self, kind: AccountKind, node: NodeId) -> AccountId {
-        AccountId::derive(self.network.id(), &self.pool_id(), kind, &node)
+        AccountId::derive(self.spec.id(), &self.pool_id(), kind, &node)
     }
 
     /// The pool's next command, signed by these validators; validator 0 owns the pool.
@@ -168,7 +168,7 @@ impl Chain {
         let until = UnixMillis::new(u64::MAX);
         let command = PoolCommand { pool: self.pool_id(), number: self.pool().commands + 1, until, change };
         let sign = |i: &usize| {
-            let signed = validator_key(*i).sign_pool_command(self.network.id(), command.clone()).into_inner();
+            let signed = validator_key(*i).sign_pool_command(self.spec.id(), command.clone()).into_inner();
             (signed.signer, signed.signature)
         };
         MultiSigned::collect(command.clone(), by.iter().map(sign).collect::<Vec<_>>())
@@ -176,7 +176,7 @@ impl Chain {
 
     /// A block in between, with these commands.
     pub(super) fn step_with(&mut self, commands: Vec<MultiSigned<PoolCommand>>) -> Vec<Event> {
-        let block = Block { commands, ..self.at(self.state.next_time(&self.network)) };
+        let block = Block { commands, ..self.at(self.state.next_time(&self.spec)) };
         let block = self.seal(block);
         self.apply(block)
     }
@@ -188,7 +188,7 @@ impl Chain {
         epoch: Epoch,
         assigned: &[Option<Observation>],
     ) -> Signed<ReportCommitment> {
-        let (key, id) = (validator_key(i), *self.network.id());
+        let (key, id) = (validator_key(i), *self.spec.id());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
         let reveal = Reveal { report: ScoreReport::new(epoch, assigned), salt };
@@ -205,23 +205,22 @@ impl Chain {
     /// The next block: the one that closes the open epoch or, while a window is open, one with every commitment and reveal that may
     /// stand in it.
     pub(super) fn draft(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Block {
-        let end = self.network.genesis().epoch_end(self.state.closed.next());
+        let end = self.spec.genesis().epoch_end(self.state.closed.next());
         let is_closing = self.state.pending.is_empty();
-        let least = self.state.next_time(&self.network);
+        let least = self.state.next_time(&self.spec);
         let mut block = self.at(if is_closing { end.max(least) } else { least });
         let next = self.state.height.next();
-        let is_open = |pending: &PendingEpoch| pending.windows(&self.network).commitments().contains(&next);
+        let is_open = |pending: &PendingEpoch| pending.windows(&self.spec).commitments().contains(&next);
         let open: Vec<_> = self.state.pending.iter().filter(|(_, pending)| is_open(pending)).collect();
         let open: Vec<_> = open.into_iter().map(|(epoch, pending)| (*epoch, pending.clone())).collect();
         for (epoch, PendingEpoch { draw, commitments, .. }) in open {
-            for i in (0..self.network.genesis().validators.len()).filter(|i| !commitments.contains_key(&validator(*i)))
-            {
+            for i in (0..self.spec.genesis().validators.len()).filter(|i| !commitments.contains_key(&validator(*i))) {
                 let assigned: Vec<_> = self.observations(&draw, i, &observe);
                 block.commitments.push(self.commitment(i, epoch, &assigned));
             }
         }
         block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
-        let is_due = |reveal: &&Signed<Reveal>| check_reveal(&self.network, &self.state, reveal).is_ok();
+        let is_due = |reveal: &&Signed<Reveal>| check_reveal(&self.spec, &self.state, reveal).is_ok();
         block.reveals = self.own.values().filter(is_due).cloned().collect();
         self.seal(block)
     }
@@ -233,14 +232,14 @@ impl Chain {
         i: usize,
         observe: &impl Fn(usize, usize) -> Option<Observation>,
     ) -> Vec<Option<Observation>> {
-        let number: BTreeMap<_, _> = self.network.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
+        let number: BTreeMap<_, _> = self.spec.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
         draw.assignment(&validator(i)).unwrap().map(|(worker, _)| observe(i, number[&worker.node])).collect()
     }
 
     /// The next block, of this time, without anything in it.
     pub(super) fn at(&self, time: UnixMillis) -> Block {
         let height = self.state.height.next();
-        let proposer = self.state.next_proposers(&self.network).of(0).node;
+        let proposer = self.state.next_proposers(&self.spec).of(0).node;
         self.seal(
             Block {
                 header: Header {
@@ -250,8 +249,8 @@ impl Chain {
                     proposer,
                     time,
                     payout_roots: Vec::new(),
-                    randao: key_of(&proposer).bls_key().sign_randao(self.network.id(), height),
-                    next_set: self.network.validators(height).hash(),
+                    randao: key_of(&proposer).bls_key().sign_randao(self.spec.id(), height),
+                    next_set: self.spec.validators(height).hash(),
                     state_root: StateRoot::from_bytes([0; 32]),
                     items: items_hash(&[]),
                 },
@@ -265,7 +264,7 @@ impl Chain {
 
     /// Gives a block the roots that it leads to, if it leads anywhere.
     pub(super) fn seal(&self, mut block: Block) -> Block {
-        if let Ok((applied, payout_roots)) = transition(&self.network, &self.state, &block, &self.archive) {
+        if let Ok((applied, payout_roots)) = transition(&self.spec, &self.state, &block, &self.archive) {
             block.header.payout_roots = payout_roots;
             block.header.state_root = applied.state.root();
         }
@@ -273,15 +272,15 @@ impl Chain {
     }
 
     /// What the ledger says to a block whose signatures are right.
-    pub(super) fn validate(&self, block: Block) -> Result<Applied, InvalidBlock> {
-        validate(&self.network, &self.state, &block.sealed().verify(self.network.id()).unwrap(), &self.archive)
+    pub(super) fn validate(&self, block: Block) -> Result<Execution, InvalidBlock> {
+        validate(&self.spec, &self.state, &block.sealed().verify(self.spec.id()).unwrap(), &self.archive)
     }
 
     /// Adopts a block.
     pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
         let block = block.sealed();
         let (hash, root) = (block.hash(), block.header.state_root);
-        let Applied { state, rows, events } = self.validate(block.clone()).unwrap();
+        let Execution { state, rows, events } = self.validate(block.clone()).unwrap();
         assert_eq!((state.block, state.root()), (hash, root));
         assert!(state.accounts_balance(), "invariant 4 at height {}", state.height);
         assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);

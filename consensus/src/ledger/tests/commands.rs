@@ -55,7 +55,7 @@ fn who_may_command() {
     let mut foreign = chain.command(hold(), &[0]);
     foreign.record.pool = lucid_types::id::PoolId::from_bytes([7; 32]);
     let block = Block { commands: vec![foreign], ..chain.clone().draft(all_good) };
-    assert!(block.verify(chain.network.id()).is_err(), "a signature holds for its pool only");
+    assert!(block.verify(chain.spec.id()).is_err(), "a signature holds for its pool only");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn the_vault_can_take_its_newest_changes_in_their_order() {
 #[test]
 fn a_command_has_its_time() {
     let mut chain = Chain::grown(genesis(), 2);
-    let network = *chain.network.id();
+    let network = *chain.spec.id();
     let until = |chain: &Chain, until: UnixMillis| {
         let command = PoolCommand { until, ..chain.command(PoolChange::Suspend(true), &[]).record };
         let signed = validator_key(0).sign_pool_command(&network, command.clone()).into_inner();
@@ -290,28 +290,28 @@ fn a_command_has_its_time() {
     assert!(refusal(&chain, early.clone()).contains("time is over"));
     // It waits still, but who proposes knows the next block's time.
     let mut pending = PendingCommands::default();
-    assert!(pending.add(&chain.network, &chain.state, early.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.network, &chain.state, next), []);
+    assert!(pending.add(&chain.spec, &chain.state, early.verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), []);
     let timely = until(&chain, next);
-    assert!(pending.add(&chain.network, &chain.state, timely.clone().verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.network, &chain.state, next), std::slice::from_ref(&timely));
+    assert!(pending.add(&chain.spec, &chain.state, timely.clone().verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), std::slice::from_ref(&timely));
     let late = chain.clone();
     chain.step_with(vec![timely]);
     assert_eq!(chain.pool().commands, 1);
     let mut chain = late;
     chain.step(all_good);
     chain.step(all_good);
-    pending.prune(&chain.network, &chain.state);
-    assert_eq!(pending.applicable(&chain.network, &chain.state, next), [], "forgotten");
+    pending.prune(&chain.spec, &chain.state);
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), [], "forgotten");
 }
 
 #[test]
 fn proposers_take_what_applies_and_leave_the_rest() {
     let mut chain = Chain::grown(genesis_with(|_| ()), 2);
     let mut pending = PendingCommands::default();
-    let network = *chain.network.id();
+    let network = *chain.spec.id();
     let mut add = |chain: &Chain, command: &MultiSigned<PoolCommand>| {
-        pending.add(&chain.network, &chain.state, command.clone().verify(&network).unwrap())
+        pending.add(&chain.spec, &chain.state, command.clone().verify(&network).unwrap())
     };
     let hold = chain.command(PoolChange::Hold(worker(0)), &[0]);
     assert!(add(&chain, &hold) && !add(&chain, &hold), "known");
@@ -328,20 +328,20 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     let draft = chain.draft(all_good);
     let mut reports = Reports::default();
     for commitment in &draft.commitments {
-        reports.add_commitment(&chain.network, &chain.state, commitment.clone().verify(&network).unwrap());
+        reports.add_commitment(&chain.spec, &chain.state, commitment.clone().verify(&network).unwrap());
     }
     for reveal in &draft.reveals {
-        reports.add_reveal(&chain.network, &chain.state, reveal.clone().verify(&network).unwrap());
+        reports.add_reveal(&chain.spec, &chain.state, reveal.clone().verify(&network).unwrap());
     }
     let key = key_of(&draft.header.proposer);
     let turn = Turn { key: &key, round: 0, now: draft.header.time };
-    let (block, _) = build(&chain.network, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
+    let (block, _) = build(&chain.spec, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);
-    pending.prune(&chain.network, &chain.state);
-    assert_eq!(pending.applicable(&chain.network, &chain.state, chain.state.time), []);
+    pending.prune(&chain.spec, &chain.state);
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time), []);
     // The owner thinks again about number 2.
     let other = chain.command(PoolChange::Hold(worker(1)), &[0]);
-    assert!(pending.add(&chain.network, &chain.state, other.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.network, &chain.state, chain.state.time).len(), 2, "then 3 can follow");
+    assert!(pending.add(&chain.spec, &chain.state, other.verify(&network).unwrap()));
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time).len(), 2, "then 3 can follow");
 }

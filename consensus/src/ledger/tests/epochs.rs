@@ -6,7 +6,7 @@ use lucid_types::time::{Epoch, UnixMillis};
 use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with};
 
 fn end(chain: &Chain, epoch: u64) -> UnixMillis {
-    chain.network.genesis().epoch_end(Epoch::new(epoch))
+    chain.spec.genesis().epoch_end(Epoch::new(epoch))
 }
 
 /// Adopts an empty block of this time.
@@ -24,7 +24,7 @@ fn blocks_in_between_close_nothing() {
     }
     assert_eq!((chain.state.height.get(), chain.state.closed), (3, Epoch::ZERO));
     assert!(chain.state.pending.is_empty() && chain.state.open.is_some());
-    let least = chain.state.next_time(&chain.network);
+    let least = chain.state.next_time(&chain.spec);
     at(&mut chain, least);
     assert_eq!((chain.state.height.get(), chain.state.closed), (4, Epoch::new(1)));
     assert_eq!(chain.state.pending[&Epoch::new(1)].closed_in, chain.state.height);
@@ -42,7 +42,7 @@ fn an_epoch_is_measured_if_the_one_before_was_closed_in_time() {
             chain.block(all_good);
         }
         assert_eq!(chain.state.scored, Epoch::new(1));
-        let second = end(&chain, 2).max(chain.state.next_time(&chain.network));
+        let second = end(&chain, 2).max(chain.state.next_time(&chain.spec));
         at(&mut chain, second);
         let pending = chain.state.pending.get(&Epoch::new(2));
         assert_eq!(pending.map(|pending| &pending.draw), draw.as_ref(), "{late} ms late");
@@ -100,9 +100,9 @@ fn windows_slide_over_epochs_that_nobody_measured() {
     }
     // Epoch 7 was measured; 8 and 9 were not, and 10 is the next that is.
     assert_eq!(chain.state.scored, Epoch::new(7));
-    let standing = |chain: &Chain| *chain.state.standings.values().next().unwrap();
-    assert_eq!(standing(&chain).epochs, 4, "epochs 4 to 7");
+    let stats = |chain: &Chain| *chain.state.worker_stats.values().next().unwrap();
+    assert_eq!(stats(&chain).epochs, 4, "epochs 4 to 7");
     chain.step(all_good);
-    assert_eq!((chain.state.scored.get(), standing(&chain).epochs), (10, 2), "epochs 7 and 10");
-    assert_eq!(standing(&chain).credits.get(), 2);
+    assert_eq!((chain.state.scored.get(), stats(&chain).epochs), (10, 2), "epochs 7 and 10");
+    assert_eq!(stats(&chain).credits.get(), 2);
 }

@@ -58,14 +58,14 @@ fn withheld_reports_void_only_workers_below_the_quorum() {
     };
     let above: BTreeSet<_> = draw.scored.iter().filter(|worker| seats_left(worker) >= 14).map(|it| it.node).collect();
     assert!((10..40).contains(&above.len()), "{} workers keep their quorum", above.len());
-    let before = chain.state.standings.clone();
+    let before = chain.state.worker_stats.clone();
     step_without(&mut chain, 0..8);
     assert_eq!(measured(&chain, 2), above);
-    for (worker, standing) in &chain.state.standings {
+    for (worker, stats) in &chain.state.worker_stats {
         if above.contains(worker) {
-            assert_eq!((standing.epochs, standing.credits.get()), (2, 2));
+            assert_eq!((stats.epochs, stats.credits.get()), (2, 2));
         } else {
-            assert_eq!(standing, &before[worker], "it keeps its statistics, and the epoch leaves its denominators");
+            assert_eq!(stats, &before[worker], "it keeps its statistics, and the epoch leaves its denominators");
         }
     }
     // A third of the seats cannot void anything.
@@ -157,10 +157,10 @@ fn undrawn_epochs_leave_the_denominators() {
         chain.step(all_good);
         assert_eq!(measured(&chain, epoch), drawn);
     }
-    let epochs: Vec<_> = chain.state.standings.values().map(|standing| standing.epochs).collect();
+    let epochs: Vec<_> = chain.state.worker_stats.values().map(|stats| stats.epochs).collect();
     assert_eq!(epochs.iter().sum::<u64>(), 30);
-    let policy = chain.network.policy();
-    for standing in chain.state.standings.values().filter(|standing| standing.epochs > 0) {
-        assert_eq!(standing.uptime(policy), Ppm::ONE, "{standing:?}");
+    let policy = chain.spec.policy();
+    for stats in chain.state.worker_stats.values().filter(|stats| stats.epochs > 0) {
+        assert_eq!(stats.uptime(policy), Ppm::ONE, "{stats:?}");
     }
 }

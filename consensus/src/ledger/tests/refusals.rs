@@ -89,7 +89,7 @@ fn check(at: At, cases: &[(&str, InvalidBlock, Tamper)]) {
 #[test]
 fn contributions_to_the_beacon_that_are_not_the_proposers() {
     let of = |chain: &Chain, block: &Block, key: &NodeKey, ahead: u64| {
-        key.bls_key().sign_randao(chain.network.id(), block.header.height.plus(ahead))
+        key.bls_key().sign_randao(chain.spec.id(), block.header.height.plus(ahead))
     };
     let chain = chain(At::Commitments);
     let good = good(&mut chain.clone());
@@ -223,7 +223,7 @@ fn reveals_that_cannot_stand() {
 fn replace_reveal(chain: &Chain, block: &mut Block, change: impl FnOnce(&mut Reveal)) {
     let reveal = block.reveals.iter_mut().find(|reveal| reveal.signer == validator(1)).unwrap();
     change(&mut reveal.record);
-    *reveal = validator_key(1).sign_report(chain.network.id(), reveal.record.clone()).into_inner();
+    *reveal = validator_key(1).sign_report(chain.spec.id(), reveal.record.clone()).into_inner();
 }
 
 #[test]

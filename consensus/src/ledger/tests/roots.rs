@@ -34,8 +34,8 @@ fn a_settlement_makes_a_root_of_all_that_is_owed() {
     assert_eq!(chain.archive.blocks[&chain.state.height].header.payout_roots, [made.root]);
     // The leader's turn: the block's time and the leader's time-out, in whole seconds, never less.
     let leader = chain.pool().election.as_ref().unwrap().order[0];
-    assert_eq!(made.root.leader, chain.network.worker(&leader).unwrap().gas_address);
-    let turn = chain.state.time.get() + chain.network.policy().leader_timeout_ms;
+    assert_eq!(made.root.leader, chain.spec.worker(&leader).unwrap().gas_address);
+    let turn = chain.state.time.get() + chain.spec.policy().leader_timeout_ms;
     assert!((turn..turn + 1_000).contains(&(made.root.until * 1_000)));
 }
 

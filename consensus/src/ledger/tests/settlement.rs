@@ -40,8 +40,8 @@ fn equal_parts_for_all_who_earned() {
     assert_eq!(chain.pool().budgets.get(), BUDGET);
     assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
     let to: BTreeMap<_, _> = chain.pool().accounts.values().map(|account| (account.node, account.to)).collect();
-    assert_eq!(to[&worker(1)], chain.network.worker(&worker(1)).unwrap().payout_address);
-    assert_eq!(to[&validator(0)], chain.network.genesis().pools[0].commission_address);
+    assert_eq!(to[&worker(1)], chain.spec.worker(&worker(1)).unwrap().payout_address);
+    assert_eq!(to[&validator(0)], chain.spec.genesis().pools[0].commission_address);
 }
 
 #[test]

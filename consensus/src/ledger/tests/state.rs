@@ -1,6 +1,6 @@
 //! The state's root commits to every part of it.
 
-use lucid_score::standing::Standing;
+use lucid_score::worker_stats::WorkerStats;
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
@@ -32,8 +32,8 @@ fn account(state: &mut State) -> &mut Account {
     pool(state).accounts.values_mut().next().unwrap()
 }
 
-fn standing(state: &mut State) -> &mut Standing {
-    state.standings.get_mut(&worker(1)).unwrap()
+fn stats(state: &mut State) -> &mut WorkerStats {
+    state.worker_stats.get_mut(&worker(1)).unwrap()
 }
 
 #[test]
@@ -69,17 +69,17 @@ fn the_root_changes_with_every_part() {
             let (epoch, pending) = s.pending.pop_last().unwrap();
             s.pending.insert(epoch.next(), pending);
         }),
-        ("credits", |s| standing(s).credits = Credits::new(77)),
-        ("reachable time", |s| standing(s).reachable_ms += 1),
-        ("epochs", |s| standing(s).epochs += 1),
-        ("session time", |s| standing(s).session_ms += 1),
-        ("bandwidth", |s| standing(s).kbit_s += 1),
-        ("quality", |s| standing(s).quality = Ppm::new(1)),
-        ("trust", |s| standing(s).trust = Ppm::new(1)),
-        ("a score", |s| standing(s).score = Ppm::new(1)),
-        ("whose standing", |s| {
-            let standing = s.standings.remove(&worker(1)).unwrap();
-            s.standings.insert(validator(1), standing);
+        ("credits", |s| stats(s).credits = Credits::new(77)),
+        ("reachable time", |s| stats(s).reachable_ms += 1),
+        ("epochs", |s| stats(s).epochs += 1),
+        ("session time", |s| stats(s).session_ms += 1),
+        ("bandwidth", |s| stats(s).kbit_s += 1),
+        ("quality", |s| stats(s).quality = Ppm::new(1)),
+        ("trust", |s| stats(s).trust = Ppm::new(1)),
+        ("a score", |s| stats(s).score = Ppm::new(1)),
+        ("whose stats", |s| {
+            let stats = s.worker_stats.remove(&worker(1)).unwrap();
+            s.worker_stats.insert(validator(1), stats);
         }),
         ("budgets", |s| pool(s).budgets = MicroUsdt::new(1)),
         ("fees", |s| pool(s).fees = MicroUsdt::new(1)),
@@ -191,12 +191,12 @@ fn proposers_make_the_beacon_and_it_the_seeds() {
     assert_eq!(chain.state.beacon, other.state.beacon);
     // Another proposer, whose turn it is in the next round, makes another.
     let mut late = other.clone();
-    let mut block = late.at(late.state.next_time(&late.network));
+    let mut block = late.at(late.state.next_time(&late.spec));
     block.header.round = 1;
-    block.header.proposer = late.state.next_proposers(&late.network).of(1).node;
-    block.header.randao = key_of(&block.header.proposer).bls_key().sign_randao(late.network.id(), block.header.height);
+    block.header.proposer = late.state.next_proposers(&late.spec).of(1).node;
+    block.header.randao = key_of(&block.header.proposer).bls_key().sign_randao(late.spec.id(), block.header.height);
     let block = late.seal(block);
     late.apply(block);
-    other.apply(other.seal(other.at(other.state.next_time(&other.network))));
+    other.apply(other.seal(other.at(other.state.next_time(&other.spec))));
     assert_ne!(late.state.beacon, other.state.beacon);
 }

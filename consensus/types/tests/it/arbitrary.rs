@@ -16,7 +16,7 @@ use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
-    Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
+    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -268,7 +268,7 @@ fn round_certificate() -> impl Strategy<Value = RoundCertificate> {
     })
 }
 
-pub(crate) fn liveness() -> impl Strategy<Value = LivenessMessage> {
+pub(crate) fn liveness() -> impl Strategy<Value = Rebroadcast> {
     let polka = certificate().prop_map(|c| PolkaCertificate {
         height: c.height,
         round: c.round,
@@ -276,11 +276,11 @@ pub(crate) fn liveness() -> impl Strategy<Value = LivenessMessage> {
         signatures: c.signatures,
     });
     let item = prop_oneof![
-        signed(vote()).prop_map(Liveness::Vote),
-        polka.prop_map(Liveness::Polka),
-        round_certificate().prop_map(Liveness::Round),
+        signed(vote()).prop_map(RebroadcastItem::Vote),
+        polka.prop_map(RebroadcastItem::Polka),
+        round_certificate().prop_map(RebroadcastItem::Round),
     ];
-    (any::<u64>(), item).prop_map(|(sequence, item)| LivenessMessage { sequence, item })
+    (any::<u64>(), item).prop_map(|(sequence, item)| Rebroadcast { sequence, item })
 }
 
 pub(crate) fn block() -> impl Strategy<Value = Block> {
@@ -317,8 +317,8 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
     )
 }
 
-pub(crate) fn decided() -> impl Strategy<Value = Decided> {
-    (block(), certificate()).prop_map(|(block, certificate)| Decided { block, certificate })
+pub(crate) fn decided() -> impl Strategy<Value = CertifiedBlock> {
+    (block(), certificate()).prop_map(|(block, certificate)| CertifiedBlock { block, certificate })
 }
 
 pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {

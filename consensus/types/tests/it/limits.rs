@@ -15,7 +15,7 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
-    Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
+    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -190,12 +190,12 @@ fn proofs_of_the_largest_validator_set() {
     assert_eq!(set(MAX_VALIDATORS + 1).unwrap_err(), ValidatorSetError::TooMany(1_001));
     fits(&certificate());
     let Certificate { height, round, block, signatures } = certificate();
-    let polka = Liveness::Polka(PolkaCertificate { height, round, block, signatures });
-    fits(&signed(LivenessMessage { sequence: u64::MAX, item: polka }));
+    let polka = RebroadcastItem::Polka(PolkaCertificate { height, round, block, signatures });
+    fits(&signed(Rebroadcast { sequence: u64::MAX, item: polka }));
     let vote = |voter| RoundVote { kind: VoteKind::Precommit, block: Some(block), voter, signature: signature() };
     let votes = nodes(MAX_VALIDATORS).into_iter().map(vote).collect();
-    let end = Liveness::Round(RoundCertificate { height, round, end: RoundEnd::Skip, votes });
-    fits(&signed(LivenessMessage { sequence: u64::MAX, item: end }));
+    let end = RebroadcastItem::Round(RoundCertificate { height, round, end: RoundEnd::Skip, votes });
+    fits(&signed(Rebroadcast { sequence: u64::MAX, item: end }));
     let (have_commitments, have_reveals) = (nodes(MAX_VALIDATORS), nodes(MAX_VALIDATORS));
     fits(&SyncRequest::Reports { epoch: HUGE, have_commitments, have_reveals });
 }
@@ -208,7 +208,7 @@ fn the_largest_block_fits_everything_that_carries_it() {
     assert!(Block::MAX_BYTES - bytes < 256, "{bytes} bytes are not the largest block");
     fits(&block.header);
     block.items().for_each(|item| assert!(fits(&item) <= Item::MAX_BYTES));
-    let decided = Decided { block, certificate: certificate() };
+    let decided = CertifiedBlock { block, certificate: certificate() };
     fits(&decided);
     let answer = SyncResponse::Blocks(vec![decided]);
     assert!(fits(&answer) <= MAX_MESSAGE_BYTES);

@@ -9,7 +9,7 @@ use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, SettlementRoo
 use lucid_types::report::ReportCommitment;
 use lucid_types::report::{ProbeReply, ProbeRequest, Reveal};
 use lucid_types::signed::{MultiSigned, Signed};
-use lucid_types::sync::{Decided, LivenessMessage, SyncRequest, SyncResponse};
+use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
 use proptest::prelude::*;
 
@@ -78,10 +78,10 @@ every_record! {
     vote: Signed<Vote> = arbitrary::signed(arbitrary::vote());
     proposal: Signed<Proposal> = arbitrary::signed(arbitrary::proposal());
     consensus_message: ConsensusMessage = arbitrary::consensus_message();
-    liveness: Signed<LivenessMessage> = arbitrary::signed(arbitrary::liveness());
+    liveness: Signed<Rebroadcast> = arbitrary::signed(arbitrary::liveness());
     certificate: Certificate = arbitrary::certificate();
     block: Block = arbitrary::block();
-    decided: Decided = arbitrary::decided();
+    decided: CertifiedBlock = arbitrary::decided();
     sync_request: SyncRequest = arbitrary::sync_request();
     sync_response: SyncResponse = arbitrary::sync_response();
     genesis: Genesis = arbitrary::genesis();

@@ -18,7 +18,7 @@ use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{
-    Decided, Liveness, LivenessMessage, PolkaCertificate, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
+    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
     SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -86,7 +86,7 @@ fn votes(visitor: &mut impl Visitor) {
     visitor.visit("consensus_message_vote", &ConsensusMessage::Vote(vote), &[]);
     let wake = key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
     visitor.visit("consensus_message_wake", &ConsensusMessage::Wake(wake.clone()), &[signature(&wake)]);
-    for (name, item) in ["liveness_vote", "liveness_polka", "liveness_round"].iter().zip(liveness_items()) {
+    for (name, item) in ["liveness_vote", "liveness_polka", "liveness_round"].iter().zip(rebroadcast_items()) {
         signed(visitor, name, &liveness(item));
     }
 }
@@ -271,7 +271,7 @@ pub(crate) fn proposal() -> Signed<Proposal> {
     key(1).sign_proposal(&network(), record).into_inner()
 }
 
-pub(crate) fn liveness_items() -> [Liveness; 3] {
+pub(crate) fn rebroadcast_items() -> [RebroadcastItem; 3] {
     let vote = |i, vote: Vote| key(i).sign_vote(&network(), vote).into_inner();
     let prevote = Vote { kind: VoteKind::Prevote, ..precommit() };
     let signatures = (1..=2).map(|i| vote(i, prevote)).map(|vote| (vote.signer, vote.signature)).collect();
@@ -283,11 +283,11 @@ pub(crate) fn liveness_items() -> [Liveness; 3] {
     let nil = Vote { block: None, ..precommit() };
     let votes = vec![round_vote(vote(1, nil)), round_vote(vote(2, prevote))];
     let round = RoundCertificate { height: height(), round: 3, end: RoundEnd::Skip, votes };
-    [Liveness::Vote(vote(1, precommit())), Liveness::Polka(polka), Liveness::Round(round)]
+    [RebroadcastItem::Vote(vote(1, precommit())), RebroadcastItem::Polka(polka), RebroadcastItem::Round(round)]
 }
 
-pub(crate) fn liveness(item: Liveness) -> Signed<LivenessMessage> {
-    key(1).sign_liveness(&network(), LivenessMessage { sequence: 77, item }).into_inner()
+pub(crate) fn liveness(item: RebroadcastItem) -> Signed<Rebroadcast> {
+    key(1).sign_rebroadcast(&network(), Rebroadcast { sequence: 77, item }).into_inner()
 }
 
 pub(crate) fn block() -> Block {
@@ -311,12 +311,12 @@ pub(crate) fn block() -> Block {
     .sealed()
 }
 
-pub(crate) fn decided() -> Decided {
+pub(crate) fn decided() -> CertifiedBlock {
     let vote = |i| key(i).sign_vote(&network(), precommit()).into_inner();
     let mut signatures: Vec<_> = (1..=3).map(vote).map(|vote| (vote.signer, vote.signature)).collect();
     signatures.sort();
     let certificate = Certificate { height: height(), round: 3, block: block().hash(), signatures };
-    Decided { block: block(), certificate }
+    CertifiedBlock { block: block(), certificate }
 }
 
 pub(crate) fn genesis() -> Genesis {

@@ -15,25 +15,25 @@ fn key(seed: u8) -> NodeKey {
     NodeKey::from_seed(&[seed; 32])
 }
 
-fn commitment(network: &Network, seed: u8, report: u8) -> Item {
+fn commitment(spec: &ChainSpec, seed: u8, report: u8) -> Item {
     let record = ReportCommitment { epoch: Epoch::new(1), report: Hash::from_bytes([report; 32]) };
-    Item::Commitment(key(seed).sign_report_commitment(network.id(), record).into_inner())
+    Item::Commitment(key(seed).sign_report_commitment(spec.id(), record).into_inner())
 }
 
-fn judged(network: &Network, request: &SyncRequest, response: SyncResponse) -> Vec<Input> {
-    let state = State::genesis(network);
+fn judged(spec: &ChainSpec, request: &SyncRequest, response: SyncResponse) -> Vec<Input> {
+    let state = State::genesis(spec);
     let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
-    judge(&View { network, state: &state }, request, response, source)
+    judge(&View { spec, state: &state }, request, response, source)
 }
 
 #[test]
 fn items_are_taken_once_and_only_those_asked_for() {
-    let network = testing::network();
-    let (asked, other) = (commitment(&network, 1, 1), commitment(&network, 1, 2));
+    let spec = testing::network();
+    let (asked, other) = (commitment(&spec, 1, 1), commitment(&spec, 1, 2));
     let request = SyncRequest::Items(vec![asked.reference().id]);
     let answer = SyncResponse::Items([vec![other], vec![asked.clone(); 100_000]].concat());
     let started = std::time::Instant::now();
-    let inputs = judged(&network, &request, answer);
+    let inputs = judged(&spec, &request, answer);
     assert!(started.elapsed() < Duration::from_secs(1), "each repetition was verified: {:?}", started.elapsed());
     let [Input::Items { items, broken }] = inputs.as_slice() else { panic!("{inputs:?}") };
     assert_eq!((items.len(), broken.len()), (1, 0));
@@ -42,20 +42,20 @@ fn items_are_taken_once_and_only_those_asked_for() {
 
 #[test]
 fn an_id_of_what_is_no_item_is_told() {
-    let network = testing::network();
-    let Item::Commitment(mut forged) = commitment(&network, 1, 1) else { panic!() };
+    let spec = testing::network();
+    let Item::Commitment(mut forged) = commitment(&spec, 1, 1) else { panic!() };
     forged.signer = key(2).node_id();
     let forged = Item::Commitment(forged);
     let id = forged.reference().id;
-    let inputs = judged(&network, &SyncRequest::Items(vec![id]), SyncResponse::Items(vec![forged]));
+    let inputs = judged(&spec, &SyncRequest::Items(vec![id]), SyncResponse::Items(vec![forged]));
     let [Input::Items { items, broken }] = inputs.as_slice() else { panic!("{inputs:?}") };
     assert_eq!((items.len(), broken.as_slice()), (0, [id].as_slice()));
 }
 
 #[test]
 fn answers_to_other_questions_are_no_answers() {
-    let network = testing::network();
-    let item = commitment(&network, 1, 1);
+    let spec = testing::network();
+    let item = commitment(&spec, 1, 1);
     let items = || SyncResponse::Items(vec![item.clone()]);
     let block = BlockHash::from_bytes([1; 32]);
     for (request, response) in [
@@ -65,7 +65,7 @@ fn answers_to_other_questions_are_no_answers() {
         (SyncRequest::Items(Vec::new()), items()),
         (SyncRequest::Items(vec![item.reference().id]), SyncResponse::Blocks(Vec::new())),
     ] {
-        assert!(judged(&network, &request, response).is_empty(), "{request:?}");
+        assert!(judged(&spec, &request, response).is_empty(), "{request:?}");
     }
 }
 
@@ -117,7 +117,7 @@ fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
         revealed: BTreeSet::new(),
     };
     state.pending.insert(Epoch::new(1), pending);
-    let view = View { network: &network, state: &state };
+    let view = View { spec: &network, state: &state };
     let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
     let answer = || {
         let of = |seed: &u8| vec![commitment(&network, *seed, 1), commitment(&network, *seed, 2)];

@@ -147,7 +147,7 @@ fn own_account(args: &ClaimArgs, opened: &Opened) -> anyhow::Result<AccountId> {
         bail!("say which account: --account ID, or --home of the worker's node");
     };
     let node = ledger.node_id()?;
-    let declared = ledger.network.pool(pool).context("the network has no such pool")?;
+    let declared = ledger.spec.pool(pool).context("the network has no such pool")?;
     let kind = own_kind(declared, &node, args.commission)?;
     Ok(ledger.account(pool, kind, &node))
 }

@@ -49,7 +49,7 @@ pub(in crate::cli) struct Signers {
 
 impl CommandFile {
     pub(super) fn new(ledger: &HomeLedger, pool_name: &str, command: PoolCommand) -> Self {
-        let network_id = *ledger.network.id();
+        let network_id = *ledger.spec.id();
         Self { network_id, pool_name: pool_name.to_owned(), command, signatures: Vec::new() }
     }
 
@@ -59,13 +59,13 @@ impl CommandFile {
             let mut text = Vec::new();
             File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
             let file: Self = serde_json::from_slice(&text).context("it holds no command of a pool")?;
-            let own = ledger.network.id();
+            let own = ledger.spec.id();
             ensure!(
                 file.network_id == *own,
                 "the command is for the network {}, and the home's is {own}",
                 file.network_id
             );
-            ensure!(ledger.network.pool(&file.command.pool).is_some(), "the network has no pool {}", file.command.pool);
+            ensure!(ledger.spec.pool(&file.command.pool).is_some(), "the network has no pool {}", file.command.pool);
             if !file.signatures.is_empty() {
                 file.signed()
                     .check(own)
@@ -188,7 +188,7 @@ impl CommandFile {
 
 /// The owner and signers of the command's pool, without asking a node.
 fn by_genesis(file: &CommandFile, ledger: &HomeLedger) -> anyhow::Result<Signers> {
-    let pool = ledger.network.pool(&file.command.pool).context("the network has no such pool")?;
+    let pool = ledger.spec.pool(&file.command.pool).context("the network has no such pool")?;
     let source = "the genesis; whether the signers were changed since is not known here";
     Ok(Signers { owner: pool.owner, set: pool.vault.signers.clone(), source })
 }
@@ -215,7 +215,7 @@ pub(super) fn sign(path: &Path, confirm: &ConfirmArgs, context: &Context) -> any
     if !confirm.confirm(&text)? {
         return done(confirm, &file, true, None);
     }
-    file.sign(&key, ledger.network.id());
+    file.sign(&key, ledger.spec.id());
     file.replace(path)?;
     let missing = file.missing(&known);
     if !confirm.json.json {

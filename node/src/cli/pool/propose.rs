@@ -74,7 +74,7 @@ impl Pool {
 }
 
 fn declared<'a>(ledger: &'a HomeLedger, view: &PoolView) -> anyhow::Result<&'a GenesisPool> {
-    ledger.network.pool(&view.pool).with_context(|| format!("the home's network has no pool {}", view.pool))
+    ledger.spec.pool(&view.pool).with_context(|| format!("the home's network has no pool {}", view.pool))
 }
 
 fn member(pool: &GenesisPool, id: &IdPrefix) -> anyhow::Result<NodeId> {
@@ -168,7 +168,7 @@ impl ProposeArgs {
         let record = PoolCommand { pool: view.pool, number: view.commands.saturating_add(1), until, change };
         let unsigned = CommandFile::new(&ledger, &view.name, record);
         let mut command = unsigned.clone();
-        command.sign(&key, ledger.network.id());
+        command.sign(&key, ledger.spec.id());
         let known = Signers { owner: view.owner, set: signers.clone(), source: "the ledger" };
         let missing = command.missing(&known);
         let mut text = command.text(&known);

@@ -69,7 +69,7 @@ impl VaultArgs {
             ensure!(self.pool.is_none(), "--pool needs the home of a node of the pool's network");
             return Ok((vault, None));
         };
-        let by_vault = |vault: &PayoutAddress| ledger.network.pools().find(|(_, pool)| pool.vault.address == *vault);
+        let by_vault = |vault: &PayoutAddress| ledger.spec.pools().find(|(_, pool)| pool.vault.address == *vault);
         match (self.vault, &self.pool) {
             (Some(vault), None) => Ok((vault, by_vault(&vault).map(|(id, _)| *id))),
             (vault, named) => {
@@ -125,7 +125,7 @@ impl Opened {
     /// The pool in the genesis.
     pub(in crate::cli) fn declared(&self) -> Option<(&PoolId, &GenesisPool)> {
         let id = self.pool.as_ref()?;
-        Some((id, self.net.ledger.as_ref()?.network.pool(id)?))
+        Some((id, self.net.ledger.as_ref()?.spec.pool(id)?))
     }
 
     /// The pool whose vault that is, which only a home's genesis says.
@@ -133,7 +133,7 @@ impl Opened {
         if let Some(id) = self.pool {
             return Ok(id);
         }
-        let pools = self.net.ledger()?.network.pools();
+        let pools = self.net.ledger()?.spec.pools();
         let known = pools.map(|(_, pool)| format!("{} of the pool {}", pool.vault.address, pool.name));
         bail!(
             "{} is the vault of no pool of the home's network, which has: {}. Leave --vault out, or name the home of a node of the \

@@ -157,7 +157,7 @@ async fn recipients(
     let mut shares = BTreeMap::new();
     for node in members {
         let id = ledger.account(&view.pool, AccountKind::Worker, node);
-        let Some(worker) = ledger.network.worker(node) else { continue };
+        let Some(worker) = ledger.spec.worker(node) else { continue };
         accounts.entry(id).or_insert((worker.payout_address, MicroUsdt::ZERO));
         shares.insert(id, share);
     }
@@ -229,7 +229,7 @@ async fn gas(opened: &Opened, view: &PoolView, prices: &ChainParameters) -> anyh
     let Some(election) = &view.election else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (rank, node) in std::iter::once(&election.leader).chain(&election.successors).enumerate() {
-        let address = ledger.network.worker(node).and_then(|worker| worker.gas_address);
+        let address = ledger.spec.worker(node).and_then(|worker| worker.gas_address);
         let mut has = Sun::ZERO;
         if let Some(address) = &address {
             let account = opened.net.client.account(address).await?;

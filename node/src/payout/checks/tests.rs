@@ -21,7 +21,7 @@ fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
     let mut snapshot = snapshot(&network, &newest, 60);
     change(&mut snapshot);
     let pool = state.pools.get(&pool_id(&network)).unwrap();
-    let ledger = Ledger { network: &network, state: &state, pool, now };
+    let ledger = Ledger { spec: &network, state: &state, pool, now };
     let of = root_of(&snapshot, Some(&record(newest)).filter(|record| record.root.settlement == snapshot.settlement));
     alerts(&ledger, &snapshot, of)
 }

@@ -19,13 +19,13 @@ use crate::payout::testing::{
 
 /// The first signer, with a state of the tests' choice.
 struct Fixture {
-    network: Arc<Network>,
+    network: Arc<ChainSpec>,
     head: watch::Sender<Head>,
     cosigner: Cosigner,
     _folder: tempfile::TempDir,
 }
 
-fn domain(network: &Network) -> VaultDomain {
+fn domain(network: &ChainSpec) -> VaultDomain {
     VaultDomain::new(&network.genesis().tron.genesis_block, root(network, 1, 1).vault)
 }
 

@@ -150,7 +150,7 @@ impl Conditions {
 impl PushParts {
     /// Asks a treasury signer, or this node's own.
     pub(super) async fn ask_signer(&self, request: CosignRequest, signer: NodeId) -> Option<CosignReply> {
-        cosign::ask(&self.mesh, &self.network, &self.key, self.cosigner.as_deref(), request, signer).await
+        cosign::ask(&self.mesh, &self.spec, &self.key, self.cosigner.as_deref(), request, signer).await
     }
 
     /// The root of a settlement with its leaves, if the ledger issued it.
@@ -167,7 +167,7 @@ impl PushParts {
 
     /// Looks at the newest block of the first group that answers.
     pub(super) async fn look(&self, vault: &PayoutAddress, look: &Look) -> Option<Looked> {
-        let token = &self.network.genesis().tron.usdt;
+        let token = &self.spec.genesis().tron.usdt;
         let looked = self.providers.first(async |group| {
             let found = head::look(group, vault, token, look).await?;
             let facts = if look.wanted.is_some() { Some(self.conditions(group, vault).await?) } else { None };
@@ -195,7 +195,7 @@ impl PushParts {
     async fn read_conditions(&self, group: &Client, vault: &PayoutAddress) -> Result<Facts, ClientError> {
         let address = self.gas.address();
         let (token, account, resources, prices) = futures::try_join!(
-            group.token_flags(&self.network.genesis().tron.usdt, vault),
+            group.token_flags(&self.spec.genesis().tron.usdt, vault),
             group.account(&address),
             group.resources(&address),
             group.chain_parameters(),

@@ -67,7 +67,7 @@ fn block(number: u64) -> Reference {
 
 struct Fixture {
     reader: Reader,
-    network: Arc<Network>,
+    network: Arc<ChainSpec>,
     pool: PoolId,
     _head: watch::Sender<Head>,
     _folder: tempfile::TempDir,
@@ -88,7 +88,7 @@ fn fixture() -> Fixture {
     // Nobody listens there, and nothing here asks.
     let client = Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap();
     let reader = Reader::new(ReaderParts {
-        network: Arc::clone(&network),
+        spec: Arc::clone(&network),
         clock: Arc::new(SystemClock),
         store: Store::open(folder.path(), *network.id()).unwrap(),
         providers: Arc::new(Providers::new(vec![client]).unwrap()),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::network::Network;
 use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::id::SolidBlockId;
@@ -23,8 +23,8 @@ struct Fixture {
     vault: Option<SolidVault>,
 }
 
-fn request(network: &Network, root: &SettlementRoot) -> RequestRecord {
-    let id = account_id(network);
+fn request(spec: &ChainSpec, root: &SettlementRoot) -> RequestRecord {
+    let id = account_id(spec);
     let request = PayoutRequest {
         id: lucid_types::id::PayoutId::derive(&id, root.settlement),
         account: id,

@@ -26,7 +26,7 @@ impl Bench {
     fn new(key: u8) -> Self {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
         let address = tron_key(key).address();
-        WatermarkFile::create(&Disk, &places(&folder), address, Some(*chain.network.id())).unwrap();
+        WatermarkFile::create(&Disk, &places(&folder), address, Some(*chain.spec.id())).unwrap();
         let core = open(&chain, &folder, key);
         Self { chain, folder, key, core }
     }
@@ -37,15 +37,15 @@ impl Bench {
     }
 
     fn ask(&mut self, ask: Ask) -> SignerReply {
-        let request = SignerRequest { network: *self.chain.network.id(), ask };
-        check(&self.chain.network, request).map_or_else(|refusal| refusal, |checked| self.core.answer(&checked))
+        let request = SignerRequest { network: *self.chain.spec.id(), ask };
+        check(&self.chain.spec, request).map_or_else(|refusal| refusal, |checked| self.core.answer(&checked))
     }
 
-    fn sign(&mut self, request: CosignRequest, decided: Decided) -> SignerReply {
+    fn sign(&mut self, request: CosignRequest, decided: CertifiedBlock) -> SignerReply {
         self.ask(Ask::Sign { request, decided: Box::new(decided) })
     }
 
-    fn show(&mut self, decided: Decided) -> SignerReply {
+    fn show(&mut self, decided: CertifiedBlock) -> SignerReply {
         self.ask(Ask::Note(Box::new(decided)))
     }
 
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn domain(&self) -> VaultDomain {
-        VaultDomain::new(&self.chain.network.genesis().tron.genesis_block, self.chain.root(1, 1).vault)
+        VaultDomain::new(&self.chain.spec.genesis().tron.genesis_block, self.chain.root(1, 1).vault)
     }
 
     fn rotation(&self, nonce: u32, next: SignerSet) -> PoolCommand {
@@ -73,7 +73,7 @@ fn places(folder: &tempfile::TempDir) -> Places {
 }
 
 fn open(chain: &Chain, folder: &tempfile::TempDir, key: u8) -> SignerCore {
-    let (network, key) = (Arc::clone(&chain.network), tron_key(key));
+    let (network, key) = (Arc::clone(&chain.spec), tron_key(key));
     let watermark = WatermarkFile::open(Disk, places(folder), key.address(), *network.id()).unwrap();
     let sets = SignerSets::open(Disk, &folder.path().join("signers"), &network).unwrap();
     SignerCore::new(network, key, watermark, sets)
@@ -130,7 +130,7 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
     for (n, (_, signature)) in prevotes.certificate.signatures.iter_mut().enumerate() {
         let signer = good.certificate.signatures[n].0;
         let key = (1..=3).map(validator).find(|key| key.node_id() == signer).unwrap();
-        *signature = key.sign_vote(bench.chain.network.id(), vote).into_inner().signature;
+        *signature = key.sign_vote(bench.chain.spec.id(), vote).into_inner().signature;
     }
     for forged in [two_of_four, stranger, none, other_content, rehashed, other_height, prevotes] {
         let reason = refusal(bench.sign(request, forged.clone()));
@@ -141,7 +141,7 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
         network: NetworkId::from_bytes([9; 32]),
         ask: Ask::Sign { request, decided: Box::new(good.clone()) },
     };
-    let reason = refusal(check(&bench.chain.network, elsewhere).unwrap_err());
+    let reason = refusal(check(&bench.chain.spec, elsewhere).unwrap_err());
     assert!(reason.contains("give both the same genesis"), "{reason}");
     signature(bench.sign(request, good));
 }
@@ -294,7 +294,7 @@ fn a_watermark_that_goes_back_in_time_stops_the_signer() {
     // The file only.
     std::fs::write(&copy, &newest).unwrap();
     assert!(refusal(bench.root_at(5, bench.chain.root(2, 200))).contains("record 0, but record 1 was made"));
-    let network = *bench.chain.network.id();
+    let network = *bench.chain.spec.id();
     let opened = WatermarkFile::open(Disk, places(&bench.folder), tron_key(1).address(), network);
     assert!(matches!(opened, Err(WatermarkError::RolledBack { found: 0, newest: 1 })));
     // A disk that is gone: no signature, and no reason that tells a peer about it.

@@ -1,4 +1,4 @@
-//! A worker's standing: running sums over the windows, from which each epoch's score follows.
+//! A worker's stats: running sums over the windows, from which each epoch's score follows.
 //!
 //! Each final epoch adds its row and subtracts the row that leaves the window, so an epoch costs O(1) a worker
 //! whatever the windows are.
@@ -53,7 +53,7 @@ pub struct LeavingRow {
 
 /// Running sums of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct WorkerStats {
     /// Credits in the credits window.
     pub credits: Credits,
     /// Reachable milliseconds in the credits window.
@@ -72,7 +72,7 @@ pub struct Standing {
     pub score: Ppm,
 }
 
-impl Default for Standing {
+impl Default for WorkerStats {
     fn default() -> Self {
         Self {
             credits: Credits::ZERO,
@@ -87,7 +87,7 @@ impl Default for Standing {
     }
 }
 
-impl Standing {
+impl WorkerStats {
     /// Forgets the row that leaves the credits window.
     pub fn leave_credits_window(&mut self, row: LeavingRow) {
         self.credits = self.credits.saturating_sub(row.credits);
@@ -167,13 +167,13 @@ mod tests {
     fn live_scores_of_the_document() {
         let policy = Policy::default();
         let live = |credits, seconds: u64| {
-            let standing = Standing {
+            let stats = WorkerStats {
                 credits: Credits::new(credits),
                 reachable_ms: seconds * 1_000,
                 epochs: 5_040,
-                ..Standing::default()
+                ..WorkerStats::default()
             };
-            (standing.live(&policy), standing.is_eligible(&policy))
+            (stats.live(&policy), stats.is_eligible(&policy))
         };
         assert_eq!(live(120, 604_800), (120, true));
         assert_eq!(live(200, 302_400), (100, true));
@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn a_young_worker_is_measured_against_the_least_denominator() {
         let policy = Policy::default();
-        let young = Standing { credits: Credits::new(30), reachable_ms: 120_000, epochs: 1, ..Standing::default() };
+        let young =
+            WorkerStats { credits: Credits::new(30), reachable_ms: 120_000, epochs: 1, ..WorkerStats::default() };
         assert_eq!(young.uptime(&policy), Ppm::ratio(1, 30));
         assert_eq!(young.live(&policy), 1);
     }
@@ -195,19 +196,19 @@ mod tests {
         #[test]
         fn running_sums_equal_the_windows(epochs in prop::collection::vec((0u64..=5_000, 0u64..3), 1..40)) {
             let policy = Policy { history_window: 7, ..Policy::local(Duration::from_secs(5), 2, None) };
-            let (mut standing, mut rows) = (Standing::default(), VecDeque::new());
+            let (mut stats, mut rows) = (WorkerStats::default(), VecDeque::new());
             for (reachable_ms, sessions) in epochs {
                 let at = |n: u64| usize::try_from(n).ok().and_then(|n| rows.len().checked_sub(n)).map(|i| rows[i]);
-                if let Some(row) = at(policy.credits_window) { standing.leave_credits_window(row); }
-                if let Some(row) = at(policy.history_window) { standing.leave_history_window(row); }
+                if let Some(row) = at(policy.credits_window) { stats.leave_credits_window(row); }
+                if let Some(row) = at(policy.history_window) { stats.leave_history_window(row); }
                 let aggregate = Aggregate { reachable_ms, echoes: sessions, ..Aggregate::default() };
-                let row = standing.add(&policy, NodeId::from_bytes([1; 32]), aggregate);
+                let row = stats.add(&policy, NodeId::from_bytes([1; 32]), aggregate);
                 rows.push_back(LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms });
                 let last = |n: usize| rows.iter().rev().take(n).copied().collect::<Vec<_>>();
-                prop_assert_eq!(standing.credits.get(), last(4).iter().map(|r| r.credits.get()).sum::<u64>());
-                prop_assert_eq!(standing.reachable_ms, last(4).iter().map(|r| r.reachable_ms).sum::<u64>());
-                prop_assert_eq!(standing.session_ms, last(7).iter().map(|r| r.reachable_ms).sum::<u64>());
-                prop_assert_eq!(standing.epochs, last(4).len() as u64);
+                prop_assert_eq!(stats.credits.get(), last(4).iter().map(|r| r.credits.get()).sum::<u64>());
+                prop_assert_eq!(stats.reachable_ms, last(4).iter().map(|r| r.reachable_ms).sum::<u64>());
+                prop_assert_eq!(stats.session_ms, last(7).iter().map(|r| r.reachable_ms).sum::<u64>());
+                prop_assert_eq!(stats.epochs, last(4).len() as u64);
             }
         }
     }

@@ -11,7 +11,7 @@ use lucid_types::validator::ValidatorSet;
 
 /// A checked genesis. Immutable.
 #[derive(Clone, Debug)]
-pub struct Network {
+pub struct ChainSpec {
     id: NetworkId,
     genesis: Genesis,
     validators: ValidatorSet,
@@ -20,7 +20,7 @@ pub struct Network {
     pool_of: BTreeMap<NodeId, PoolId>,
 }
 
-impl Network {
+impl ChainSpec {
     /// Checks the genesis.
     ///
     /// # Errors
