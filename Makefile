@@ -15,6 +15,9 @@ ARGS ?=
 TEST ?=
 # Seeds of `make simulate`: make simulate SEEDS=0..500
 SEEDS ?= 0..10000
+# Length of `make storm`, and what chooses its victims; without a seed it takes one and prints it.
+STORM_SECONDS ?= 60
+SEED ?=
 # Seconds that `make fuzz` gives each target.
 FUZZ_SECONDS ?= 60
 
@@ -54,9 +57,18 @@ test: setup ## Build everything, then run every test; ends with one line of tota
 simulate: build ## Simulate payouts with mixtures of all faults, SEEDS of them; the digests of ranges add up.
 	@$(TARGET_DIR)/debug/lucid-testnet simulate --seeds $(SEEDS) --jobs $$(nproc)
 
+.PHONY: storm
+storm: build ## Kill nodes and the local TRON network by SEED for STORM_SECONDS: nothing may fork, and nobody be paid twice or not.
+	LUCID_STORM_SECONDS=$(STORM_SECONDS) LUCID_STORM_SEED=$(SEED) \
+	    cargo test --locked -p lucid-testnet --test it storm:: -- --nocapture
+
 .PHONY: test-clients
 test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON network (needs node, npm, python3).
 	@testnet/tron-devnet/clients/run.sh
+
+.PHONY: follow
+follow: build ## Follow a local network's chain in Python, written from the book alone (needs python3).
+	@docs/examples/run.sh
 
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the documentation without building the book: every relative link leads to a file (and its #anchor to a
-# heading), every page stands in SUMMARY.md, every `make` target that a page names exists, and every direct
-# dependency has its reason in docs/dependencies.md.
+# heading), every page stands in SUMMARY.md, every `make` target that a page names exists, every direct dependency has its
+# reason in docs/dependencies.md, every context of a hash stands in docs/src/wire.md, and every tag of a signature and every
+# type with a limit in docs/src/layout.md, which a test makes from a list of types.
 # It does not check links to other sites.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,6 +61,18 @@ done < <(awk '/^\[/ { inside = $0 == "[workspace.dependencies]"; next }
         if (match($0, /package = "[^"]+"/)) name = substr($0, RSTART + 11, RLENGTH - 12)
         print name
     }' Cargo.toml)
+
+while IFS= read -r context; do
+    grep -qF -- "\`$context\`" docs/src/wire.md || complain "docs/src/wire.md does not say what is hashed with the context $context"
+done < <(grep -rhoE '"lucid [a-z ]+ [0-9]+"' consensus/src consensus/*/src | tr -d '"' | sort -u)
+
+while IFS= read -r name; do
+    grep -qF -- "\`$name\`" docs/src/layout.md || grep -qF -- "\`$name\`" docs/src/wire.md ||
+        complain "docs/src/layout.md has no $name: add it to consensus/tests/it/layout.rs"
+done < <({
+    grep -rhoE '"lucid/[a-z-]+/[0-9]+"' consensus/src consensus/*/src | tr -d '"'
+    grep -rhoE '^impl Wire for [A-Za-z]+' consensus/src consensus/*/src | awk '{ print $NF }'
+} | sort -u)
 
 ((errors == 0)) || { echo "docs: $errors errors" >&2; exit 1; }
 echo "docs ok: ${#pages[@]} pages, $n_links links"

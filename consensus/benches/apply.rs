@@ -14,7 +14,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::execute::{Event, Execution, validate};
+use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::execute::{Execution, validate};
 use lucid_consensus::ledger::state::State;
 use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_types::amount::MicroUsdt;
@@ -113,7 +114,7 @@ fn blocks(c: &mut Criterion) {
     assert_eq!(applied.rows.as_ref().unwrap().rows.len(), usize::from(WORKERS));
     let settled = applied.events.iter().find_map(|event| match event {
         Event::Settled(settled) => Some(settled),
-        Event::Closed { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
+        Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
     });
     assert_eq!(settled.unwrap().requests.len(), usize::from(WORKERS) + 1);
     group.bench_function("apply, settlement", |b| b.iter(|| fixture.apply(black_box(&block))));

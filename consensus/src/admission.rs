@@ -6,15 +6,18 @@
 
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
+use lucid_types::evidence::{Evidence, EvidenceError};
 use lucid_types::id::NodeId;
+use lucid_types::message::{CompactProposal, ProposalError};
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem};
 use lucid_types::time::{Epoch, Height};
-use lucid_types::vote::{CompactProposal, Proposal, ProposalError, Vote, Wake};
+use lucid_types::vote::{Proposal, Vote, Wake};
 
 use crate::chain_spec::ChainSpec;
+use crate::ledger::check::check_evidence;
 use crate::ledger::command::check_authority;
 use crate::ledger::state::State;
 use crate::replica::Input;
@@ -85,7 +88,8 @@ impl View<'_> {
         self.near(height)?;
         self.member(height, &compact.proposal.signer)?;
         let proposers = self.state.proposers(self.spec, height).ok_or(Ignore("future"))?;
-        if proposers.of(round).node != compact.proposal.signer {
+        let rules = self.spec.rules();
+        if !rules.is_turn(proposers, round, &compact.proposal.signer) {
             return Err(Reject("proposer"));
         }
         let built = compact.header.round;
@@ -93,7 +97,7 @@ impl View<'_> {
         if !is_possible {
             return Err(Reject("proof-of-lock"));
         }
-        if compact.header.height != height || proposers.of(built).node != compact.header.proposer {
+        if compact.header.height != height || !rules.is_turn(proposers, built, &compact.header.proposer) {
             return Err(Reject("header"));
         }
         compact.verify(self.spec.id()).map_err(|error| match error {
@@ -122,11 +126,11 @@ impl View<'_> {
         self.signature(wake)
     }
 
-    /// A validator's repetition of something of the height under way. A repeated vote is a vote.
+    /// A validator's rebroadcast of something of the height under way. A repeated vote is a vote.
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn repetition(&self, message: Signed<Rebroadcast>) -> Result<Input, Refusal> {
+    pub fn rebroadcast(&self, message: Signed<Rebroadcast>) -> Result<Input, Refusal> {
         let height = message.record.item.height();
         self.near(height)?;
         if height != self.state.height.next() {
@@ -150,6 +154,22 @@ impl View<'_> {
             return Err(Ignore("stale"));
         }
         certificate.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
+    }
+
+    /// Evidence of equivocation against a validator against whom no block holds any.
+    ///
+    /// # Errors
+    /// Why it does not pass.
+    pub fn evidence(&self, evidence: Evidence) -> Result<Verified<Evidence>, Refusal> {
+        if evidence.height() > self.state.height.next() {
+            return Err(Ignore("future"));
+        }
+        self.member(evidence.height(), &evidence.validator())?;
+        check_evidence(self.spec, self.state, &evidence).map_err(|_| Ignore("stale"))?;
+        evidence.verify(self.spec.id()).map_err(|error| match error {
+            EvidenceError::Signature(_) => Reject("signature"),
+            EvidenceError::OtherStep | EvidenceError::Order => Reject("evidence"),
+        })
     }
 
     /// The decided block of this height.

@@ -9,6 +9,8 @@ use lucid_types::policy::Policy;
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
 
+use crate::rules::{Rules, Standard};
+
 /// A checked genesis. Immutable.
 #[derive(Clone, Debug)]
 pub struct ChainSpec {
@@ -18,10 +20,11 @@ pub struct ChainSpec {
     workers: BTreeMap<NodeId, GenesisWorker>,
     pools: BTreeMap<PoolId, GenesisPool>,
     pool_of: BTreeMap<NodeId, PoolId>,
+    rules: &'static dyn Rules,
 }
 
 impl ChainSpec {
-    /// Checks the genesis.
+    /// Checks the genesis. Its nodes follow the [`Standard`] rules.
     ///
     /// # Errors
     /// As [`Genesis::check`].
@@ -32,7 +35,18 @@ impl ChainSpec {
         let pools: BTreeMap<_, _> = genesis.pools_by_id().into_iter().map(|(id, pool)| (id, pool.clone())).collect();
         let members = pools.iter().flat_map(|(id, pool)| pool.members.iter().map(|member| (*member, *id)));
         let pool_of = members.collect();
-        Ok(Self { id, validators, workers, pools, pool_of, genesis })
+        Ok(Self { id, validators, workers, pools, pool_of, genesis, rules: &Standard })
+    }
+
+    /// The same network with other rules, for a simulator that shows what comes of them.
+    #[must_use]
+    pub fn with_rules(self, rules: &'static dyn Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The rules that its nodes follow.
+    pub const fn rules(&self) -> &'static dyn Rules {
+        self.rules
     }
 
     /// The network's id.

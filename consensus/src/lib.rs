@@ -19,3 +19,4 @@ pub mod engine;
 pub mod ledger;
 pub mod replica;
 pub mod reports;
+pub mod rules;

@@ -30,7 +30,7 @@ use self::connection::Bounded;
 use self::metrics::Metrics;
 use self::model::{
     BlockView, CertificateView, EpochView, FinalCommandView, LedgerView, PayoutView, PeerView, PoolView, ScoreView,
-    SignatureList, SignatureRequest, StatusView,
+    SignatureList, SignatureRequest, StatusView, ValidatorView,
 };
 
 /// Connections that one listener holds at a time; further ones wait in the system's queue.
@@ -83,6 +83,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// Connected peers by node id.
     fn peers(&self) -> Vec<PeerView>;
 
+    /// The validators of the next block, by node id.
+    fn validators(&self) -> Vec<ValidatorView>;
+
     /// Counts and gauges for Prometheus.
     fn metrics(&self) -> Metrics;
 
@@ -103,6 +106,12 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError>;
+
+    /// A final block and its certificate in the codec's bytes: a `CertifiedBlock`. `None` when there is no such block yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn raw_block(&self, height: Height) -> Result<Option<Vec<u8>>, ViewError>;
 
     /// At most `limit` epochs below `before` (all that have begun, if `None`), newest first.
     ///

@@ -91,6 +91,11 @@ enum Command {
         #[command(subcommand)]
         action: pool::PoolAction,
     },
+    /// Validators
+    Validator {
+        #[command(subcommand)]
+        action: read::ValidatorAction,
+    },
     /// List connected peers
     Peers(Json),
     /// Show, check or explain the configuration
@@ -207,6 +212,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Block { action } => read::block(&context.api()?, action),
         Command::Epoch { action } => read::epoch(&context.api()?, action),
         Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
+        Command::Validator { action } => read::validator(&context.api()?, &action),
         Command::Peers(json) => read::peers(&context.api()?, json.json),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),
         Command::Payout { action } => payout::payout(action, &context),

@@ -17,13 +17,15 @@ use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::message::ConsensusMessage;
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
 use lucid_types::sync::Rebroadcast;
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{ConsensusMessage, VoteKind};
+use lucid_types::vote::VoteKind;
 use tokio::sync::watch;
 
 use Refusal::{Ignore, Reject};
@@ -64,12 +66,14 @@ struct Seen {
     reports: BTreeSet<ReportKey>,
     /// What validators have sent of the heights under way.
     rounds: BTreeMap<(Height, NodeId), Sent>,
-    repetitions: BTreeMap<NodeId, Repetitions>,
+    rebroadcasts: BTreeMap<NodeId, Rebroadcasts>,
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
     certified: BTreeSet<Height>,
     /// Commands that no block holds yet.
     commands: BTreeSet<CommandKey>,
+    /// When evidence against a validator was forwarded last.
+    accused: BTreeMap<NodeId, UnixMillis>,
 }
 
 /// What a validator has sent of a height.
@@ -91,20 +95,23 @@ enum Step {
 /// Different messages of a validator for one step: the second proves that it lies.
 const OF_A_STEP: usize = 2;
 
-/// A validator's repetitions: the newest number, which of the 64 up to it have come, and how many it may send.
+/// A validator's rebroadcasts: the newest number, which of the 64 up to it have come, and how many it may send.
 #[derive(Default)]
-struct Repetitions {
+struct Rebroadcasts {
     newest: u64,
     come: u64,
     /// The time at which those that have come would have been sent at the steady rate.
     paid_until: UnixMillis,
 }
 
-/// Repetitions of a validator at a steady rate, and how far it may be ahead of that.
-const REPETITION_INTERVAL: Duration = Duration::from_millis(125);
-const REPETITION_BURST: Duration = Duration::from_secs(4);
+/// Rebroadcasts of a validator at a steady rate, and how far it may be ahead of that.
+const REBROADCAST_INTERVAL: Duration = Duration::from_millis(125);
+const REBROADCAST_BURST: Duration = Duration::from_secs(4);
 
-impl Repetitions {
+/// Evidence against a validator is forwarded this often at most: one piece is enough, but it may be lost.
+const ACCUSATION_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Rebroadcasts {
     /// Those of one peer may be judged in another order than they came.
     fn is_new(&self, sequence: u64) -> bool {
         match self.newest.checked_sub(sequence) {
@@ -115,14 +122,14 @@ impl Repetitions {
 
     /// Whether it is within the rate, and noted then.
     fn note(&mut self, now: UnixMillis, sequence: u64) -> bool {
-        let latest = now.after(REPETITION_BURST);
+        let latest = now.after(REBROADCAST_BURST);
         // Later still it can only be after the clock was set back.
         let paid_until =
-            if self.paid_until > latest.after(REPETITION_INTERVAL) { now } else { self.paid_until.max(now) };
+            if self.paid_until > latest.after(REBROADCAST_INTERVAL) { now } else { self.paid_until.max(now) };
         if paid_until > latest {
             return false;
         }
-        self.paid_until = paid_until.after(REPETITION_INTERVAL);
+        self.paid_until = paid_until.after(REBROADCAST_INTERVAL);
         if let Some(ahead) = sequence.checked_sub(self.newest) {
             self.come = u32::try_from(ahead).ok().and_then(|ahead| self.come.checked_shl(ahead)).unwrap_or(0);
             self.newest = sequence;
@@ -293,15 +300,15 @@ impl NodeGate {
         Ok(input)
     }
 
-    fn liveness(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
+    fn rebroadcast(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
         let signed: Signed<Rebroadcast> = parse(bytes)?;
         let (signer, sequence) = (signed.signer, signed.record.sequence);
-        if self.seen(|seen| seen.repetitions.get(&signer).is_some_and(|known| !known.is_new(sequence))) {
+        if self.seen(|seen| seen.rebroadcasts.get(&signer).is_some_and(|known| !known.is_new(sequence))) {
             return Err(Ignore("duplicate"));
         }
-        let input = view.repetition(signed)?;
+        let input = view.rebroadcast(signed)?;
         let now = self.clock.now();
-        let is_within_rate = self.seen(|seen| seen.repetitions.entry(signer).or_default().note(now, sequence));
+        let is_within_rate = self.seen(|seen| seen.rebroadcasts.entry(signer).or_default().note(now, sequence));
         if is_within_rate { Ok(input) } else { Err(Ignore("rate")) }
     }
 
@@ -344,6 +351,18 @@ impl NodeGate {
         Ok(Input::Command(command))
     }
 
+    fn evidence(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
+        let evidence: Evidence = parse(bytes)?;
+        let (validator, now) = (evidence.validator(), self.clock.now());
+        self.seen(|seen| seen.accused.retain(|_, at| now.until(at.after(ACCUSATION_INTERVAL)) > Duration::ZERO));
+        if self.seen(|seen| seen.accused.contains_key(&validator)) {
+            return Err(Ignore("duplicate"));
+        }
+        let evidence = view.evidence(evidence)?;
+        self.seen(|seen| seen.accused.insert(validator, now));
+        Ok(Input::Evidence(evidence))
+    }
+
     fn seen<R>(&self, act: impl FnOnce(&mut Seen) -> R) -> R {
         act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -366,7 +385,8 @@ impl Gate for NodeGate {
                 self.report(&view, key, |view| view.reveal(signed)).map(Input::Reveal).map(Passed::chain)
             }),
             Topic::Consensus => self.round_message(&view, from, bytes).map(Passed::chain),
-            Topic::Rebroadcasts => self.liveness(&view, bytes).map(Passed::chain),
+            Topic::Rebroadcasts => self.rebroadcast(&view, bytes).map(Passed::chain),
+            Topic::Evidence => self.evidence(&view, bytes).map(Passed::chain),
             Topic::Certificates => self.certificate(&view, bytes).map(Passed::chain),
             Topic::Commands => self.command(&view, bytes).map(Passed::chain),
         };

@@ -171,6 +171,11 @@ impl Home {
         self.root.join("db")
     }
 
+    /// How far the validator has signed: beside the database, so that a backup of it does not bring this back too.
+    pub fn watermark_file(&self) -> PathBuf {
+        self.root.join("validator-watermark")
+    }
+
     /// The socket of a treasury signer in a process of its own: as configured, relative paths from the home.
     pub fn signer_socket(&self, config: &Config) -> PathBuf {
         self.root.join(&config.treasury.socket)

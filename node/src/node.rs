@@ -22,10 +22,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, NodeView};
+use crate::chain::catch_up::{CatchUp, CatchUpParts};
 use crate::chain::driver::{Driver, DriverParts, INPUTS};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
 use crate::chain::head::Head;
 use crate::chain::persist::{self, StoredArchive};
+use crate::chain::presence::{Lookout, LookoutParts, Presences};
 use crate::chain::serve::SyncServer;
 use crate::clock::{Clock, SystemClock};
 use crate::config::tron::Endpoint;
@@ -102,7 +104,10 @@ impl Assembly {
 
         let wal = self.store.wal()?;
         let now = self.clock.now();
-        let stored = persist::restore(&self.spec, &self.store, &wal, now)?;
+        let mut stored = persist::restore(&self.spec, &self.store, &wal, now)?;
+        let logged = u64::try_from(stored.log.len()).unwrap_or(u64::MAX);
+        let instance = self.validator_instance(&mut stored)?;
+        let (boot, watermark) = instance.unzip();
         let first = Head {
             state: Arc::new(stored.state.clone()),
             root: stored.state.root(),
@@ -112,7 +117,8 @@ impl Assembly {
             unreported: Vec::new(),
         };
         let (head_sender, head) = watch::channel(first);
-        let (best_sender, best_seen) = watch::channel(Height::ZERO);
+        let (target_sender, target) = watch::channel(Height::ZERO);
+        let (halt_sender, halt) = watch::channel(None);
         // A node whose `roles` do not name validator follows without a vote.
         let replica = Replica::restore(
             Arc::clone(&self.spec),
@@ -138,10 +144,14 @@ impl Assembly {
             replica,
             store: self.store.clone(),
             wal,
+            logged,
+            watermark,
             clock: Arc::clone(&self.clock),
             inbox,
             gossip: gossip.clone(),
             fetch: questions_sender,
+            target: target_sender,
+            halt,
             head: head_sender,
         };
         let stop_chain = chain.stop.clone();
@@ -153,9 +163,34 @@ impl Assembly {
             questions,
             driver: driver.clone(),
             head: head.clone(),
-            best_seen: best_sender,
         });
         chain.spawn_plain("fetcher", fetcher.run(chain.stop.clone()));
+        let catch_up = CatchUp::new(CatchUpParts {
+            spec: Arc::clone(&self.spec),
+            mesh: mesh.clone(),
+            driver: driver.clone(),
+            head: head.clone(),
+            target: target.clone(),
+        });
+        chain.spawn_plain("catching up", catch_up.run(chain.stop.clone()));
+        if let Some(boot) = boot {
+            let lookout = Lookout::new(LookoutParts {
+                spec: Arc::clone(&self.spec),
+                mesh: mesh.clone(),
+                clock: Arc::clone(&self.clock),
+                key: self.key.clone(),
+                boot,
+                head: head.clone(),
+                driver: driver.clone(),
+                halt: halt_sender,
+            })?;
+            let stop = chain.stop.clone();
+            // After it has found another instance there is nothing more to look out for: the driver ends the node.
+            chain.spawn_plain("lookout for this key elsewhere", async move {
+                lookout.run(stop.clone()).await;
+                stop.cancelled().await;
+            });
+        }
         chain.spawn_plain("publisher", publish(mesh.clone(), outgoing, chain.stop.clone()));
 
         let wires = Wires {
@@ -176,9 +211,14 @@ impl Assembly {
         let router = Router {
             events,
             driver,
-            sync: Arc::new(SyncServer { store: self.store.clone(), head: head.clone() }),
+            sync: Arc::new(SyncServer {
+                store: self.store.clone(),
+                head: head.clone(),
+                presences: Arc::new(Presences::new(Arc::clone(&self.spec), Arc::clone(&self.clock))),
+            }),
             responder,
             cosigner: cosigner.clone(),
+            is_validator: self.is_validator(head.clone()),
         };
         chain.spawn_plain("router", router.run(chain.stop.clone()));
 
@@ -191,7 +231,7 @@ impl Assembly {
             mesh,
             store: self.store.clone(),
             head,
-            best_seen,
+            best_seen: target,
             clock: Arc::clone(&self.clock),
             api: api.local_addr().map_or_else(|_| self.config.api.listen.to_string(), |address| address.to_string()),
             vaults: wires.vaults,

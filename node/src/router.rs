@@ -7,7 +7,7 @@ use lucid_consensus::replica::Input;
 use lucid_p2p::{Event, Events, Protocol, Responder as Reply};
 use lucid_types::codec::encode;
 use lucid_types::id::NodeId;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +16,12 @@ use crate::gate::Passed;
 use crate::payout::cosign::Cosigner;
 use crate::probe::{Offer, ResponderHandle};
 
-/// Peers' questions that are being answered at a time; further ones are refused.
-const ANSWERS: usize = 64;
+/// Peers' questions that are being answered at a time; further ones are refused. Half of the room is for validators alone, so that
+/// others cannot keep them from hearing of each other.
+const ANSWERS: usize = 32;
+const VALIDATORS_ANSWERS: usize = 32;
+/// The same of questions to a treasury signer, which pushers ask.
+const COSIGN_ANSWERS: usize = 32;
 
 /// Where things go.
 pub struct Router {
@@ -31,12 +35,45 @@ pub struct Router {
     pub responder: Option<ResponderHandle>,
     /// Answers `/cosign/1`; only on treasury signers.
     pub cosigner: Option<Arc<Cosigner>>,
+    /// Whether a peer is a validator.
+    pub is_validator: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
+}
+
+/// What a peer asks.
+struct Question {
+    peer: NodeId,
+    protocol: Protocol,
+    bytes: Vec<u8>,
+}
+
+/// The room for answers.
+struct Room {
+    anybody: Arc<Semaphore>,
+    validators: Arc<Semaphore>,
+    cosign: Arc<Semaphore>,
+}
+
+impl Room {
+    /// Room for one answer, if there is any for this peer.
+    fn take(&self, is_validator: bool) -> Option<OwnedSemaphorePermit> {
+        permit(&self.anybody).or_else(|| is_validator.then(|| permit(&self.validators)).flatten())
+    }
+}
+
+fn permit(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(room).try_acquire_owned().ok()
 }
 
 impl Router {
     /// Routes until `stop`, or until the mesh has ended.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut answers = JoinSet::new();
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let room = Room {
+            anybody: semaphore(ANSWERS),
+            validators: semaphore(VALIDATORS_ANSWERS),
+            cosign: semaphore(COSIGN_ANSWERS),
+        };
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
@@ -49,7 +86,7 @@ impl Router {
             match event {
                 Event::Gossip { item, .. } => self.gossip(item).await,
                 Event::Request { peer, protocol, bytes, reply } => {
-                    self.request(&mut answers, peer, protocol, bytes, reply);
+                    self.request(&mut answers, &room, Question { peer, protocol, bytes }, reply);
                 }
                 Event::Echo { peer, stream } => {
                     if let Some(responder) = &self.responder {
@@ -76,26 +113,51 @@ impl Router {
     }
 
     /// A question that nobody answers is dropped, which its peer hears at once.
-    fn request(&self, answers: &mut JoinSet<()>, peer: NodeId, protocol: Protocol, bytes: Vec<u8>, reply: Reply) {
+    fn request(&self, answers: &mut JoinSet<()>, room: &Room, question: Question, reply: Reply) {
+        let Question { peer, protocol, bytes } = question;
         match protocol {
             Protocol::Probe => {
                 if let Some(responder) = &self.responder {
                     responder.offer(Offer::Ping { peer, bytes, reply });
                 }
             }
-            Protocol::Sync if answers.len() < ANSWERS => {
+            Protocol::Sync => {
+                let Some(room) = room.take((self.is_validator)(&peer)) else { return };
                 let sync = Arc::clone(&self.sync);
-                answers.spawn_blocking(move || sync.answer(&bytes, reply));
+                answers.spawn_blocking(move || {
+                    let _room = room;
+                    sync.answer(&bytes, reply);
+                });
             }
-            Protocol::Cosign if answers.len() < ANSWERS => {
+            Protocol::Cosign => {
                 let Some(cosigner) = self.cosigner.clone() else { return };
+                let Some(room) = permit(&room.cosign) else { return };
                 answers.spawn(async move {
+                    let _room = room;
                     if let Some(answer) = cosigner.answer(peer, &bytes).await {
                         reply.respond(encode(&answer));
                     }
                 });
             }
-            Protocol::Sync | Protocol::Cosign | Protocol::Command => {}
+            Protocol::Command => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_leave_room_for_validators() {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let room = Room { anybody: semaphore(2), validators: semaphore(1), cosign: semaphore(1) };
+        let held = [room.take(false), room.take(false)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(room.take(false).is_none());
+        let of_validator = room.take(true);
+        assert!(of_validator.is_some() && room.take(true).is_none());
+        drop(held);
+        assert!(room.take(false).is_some());
     }
 }

@@ -12,18 +12,21 @@ use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, Height};
+use lucid_types::validator::Validator;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    BlockView, CertificateView, EpochStage, EpochView, FinalCommandView, LeaderView, LedgerView, PayoutView, PeerView,
-    PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, VoteSignature,
+    BlockView, CertificateView, EpochStage, EpochView, EquivocationView, FinalCommandView, LeaderView, LedgerView,
+    PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView,
+    VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -133,6 +136,7 @@ impl NodeParts {
             reveals: block.reveals.len(),
             commands: block.commands.len(),
             payout_roots: block.header.payout_roots.len(),
+            equivocated: block.evidence.iter().map(Evidence::validator).collect(),
             leaders: elections.into_iter().filter_map(leader).collect(),
         })
     }
@@ -236,6 +240,20 @@ impl NodeView for NodeParts {
         self.mesh.peers().into_iter().map(view).collect()
     }
 
+    fn validators(&self) -> Vec<ValidatorView> {
+        let state = Arc::clone(&self.head.borrow().state);
+        let view = |validator: &Validator| ValidatorView {
+            node: validator.node,
+            operator: validator.operator,
+            power: validator.power,
+            equivocation: state
+                .equivocations
+                .get(&validator.node)
+                .map(|it| EquivocationView { height: it.height, proved_in: it.proved_in }),
+        };
+        self.spec.validators(state.height.next()).members().iter().map(view).collect()
+    }
+
     fn metrics(&self) -> Metrics {
         let head = self.head.borrow().clone();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -271,6 +289,13 @@ impl NodeView for NodeParts {
             block_hash: certificate.block,
             signatures: certificate.signatures.into_iter().map(signature).collect(),
         }))
+    }
+
+    fn raw_block(&self, height: Height) -> Result<Option<Vec<u8>>, ViewError> {
+        let failed = |e: StorageError| unread("block", height, e);
+        let block = self.store.block(height).map_err(failed)?;
+        let certificate = self.store.certificate(height).map_err(failed)?;
+        Ok(block.zip(certificate).map(|(block, certificate)| [block, certificate].concat()))
     }
 
     fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use lucid_types::codec::MAX_MESSAGE_BYTES;
+use lucid_types::codec::Wire;
 use lucid_types::id::NetworkId;
+use lucid_types::sync::SyncResponse;
 
 /// A request-response protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,10 +57,10 @@ impl Protocol {
     pub const fn limits(&self) -> ProtocolLimits {
         let timeout = Duration::from_secs(10);
         match self {
-            // The largest block fits one response; over a slow link it takes its time.
+            // A page of blocks; over a slow link it takes its time.
             Self::Sync => ProtocolLimits {
                 request_bytes: 128 << 10,
-                response_bytes: MAX_MESSAGE_BYTES,
+                response_bytes: SyncResponse::MAX_BYTES,
                 timeout: Duration::from_secs(20),
                 per_peer: 8,
                 burst: 64,
@@ -101,11 +102,10 @@ impl Protocol {
 
 #[cfg(test)]
 mod tests {
-    use lucid_types::codec::Wire;
     use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand};
     use lucid_types::report::{ProbeReply, ProbeRequest};
     use lucid_types::signed::{MultiSigned, Signed};
-    use lucid_types::sync::{SyncRequest, SyncResponse};
+    use lucid_types::sync::SyncRequest;
 
     use super::*;
 

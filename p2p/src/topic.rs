@@ -25,6 +25,8 @@ pub enum Topic {
     Rebroadcasts,
     /// Certificates of decided blocks.
     Certificates,
+    /// Evidence of equivocation that waits for a block.
+    Evidence,
 }
 
 impl Topic {
@@ -34,7 +36,7 @@ impl Topic {
     /// The largest message, in bytes.
     pub const fn max_bytes(&self) -> usize {
         match self {
-            Self::Commitments => 1 << 10,
+            Self::Commitments | Self::Evidence => 1 << 10,
             Self::Attestations(_) | Self::Commands => 4 << 10,
             Self::Consensus => 512 << 10,
             Self::Certificates => 128 << 10,
@@ -53,13 +55,21 @@ impl Topic {
             Self::Consensus => "consensus",
             Self::Rebroadcasts => "rebroadcasts",
             Self::Certificates => "certificates",
+            Self::Evidence => "evidence",
         }
     }
 
     /// Every topic that exists without configuration.
     pub fn fixed() -> impl Iterator<Item = Self> {
-        let single =
-            [Self::Commitments, Self::Reveals, Self::Commands, Self::Consensus, Self::Rebroadcasts, Self::Certificates];
+        let single = [
+            Self::Commitments,
+            Self::Reveals,
+            Self::Commands,
+            Self::Consensus,
+            Self::Rebroadcasts,
+            Self::Certificates,
+            Self::Evidence,
+        ];
         (0..Self::SHARDS).map(Self::Attestations).chain(single)
     }
 
@@ -85,12 +95,13 @@ mod tests {
     use lucid_types::attestation::ResourceAttestation;
     use lucid_types::certificate::Certificate;
     use lucid_types::codec::Wire;
+    use lucid_types::evidence::Evidence;
+    use lucid_types::message::ConsensusMessage;
     use lucid_types::payout::PoolCommand;
     use lucid_types::report::ReportCommitment;
     use lucid_types::report::Reveal;
     use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::sync::Rebroadcast;
-    use lucid_types::vote::ConsensusMessage;
 
     use super::*;
 
@@ -104,6 +115,7 @@ mod tests {
             (ConsensusMessage::MAX_BYTES, Topic::Consensus),
             (Signed::<Rebroadcast>::MAX_BYTES, Topic::Rebroadcasts),
             (Certificate::MAX_BYTES, Topic::Certificates),
+            (Evidence::MAX_BYTES, Topic::Evidence),
         ] {
             assert!(bytes <= topic.max_bytes(), "{bytes} bytes in {topic}");
         }

@@ -266,6 +266,8 @@ fn log_to_stderr(otherwise: &str) {
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(colours)
+        // A full disk or a closed pipe behind stderr must end nothing.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
 }

@@ -73,7 +73,7 @@ pub struct NodeStatus {
     /// As in `testnet.json`.
     #[serde(flatten)]
     pub entry: NodeEntry,
-    /// Its tip when it last answered; `None` before the first answer and while it is down.
+    /// Its head when it last answered; `None` before the first answer and while it is down.
     pub height: Option<u64>,
     /// Its peers then.
     pub peers: Option<usize>,

@@ -54,6 +54,7 @@ pub(crate) fn epoch(epoch: u64, leaders: Vec<LeaderView>) -> EpochView {
         reveals: 4,
         commands: 0,
         payout_roots: 1,
+        equivocated: Vec::new(),
         leaders,
     };
     EpochView {

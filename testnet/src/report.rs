@@ -19,7 +19,7 @@ pub struct Report {
     pub network_id: NetworkId,
     /// Epochs 1 to N as validator-1 has them.
     pub epochs: Vec<EpochEntry>,
-    /// All nodes at one common height: the lowest tip at the end.
+    /// All nodes at one common height: the lowest head at the end.
     pub nodes: Vec<NodeReport>,
     /// Every payout request of the ledger.
     pub payouts: Vec<PayoutEntry>,

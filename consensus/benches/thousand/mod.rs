@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::build::{Turn, build};
+use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::reports::Reports;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
@@ -74,19 +72,20 @@ pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: V
     }
 }
 
-/// What a validator measured in an epoch: about the same of every worker, and not the same as another validator.
-pub(crate) fn reveal(epoch: Epoch, validator: u8) -> Reveal {
-    let observe = |i: u16| Observation {
+/// What a validator measured of the workers that it was to measure, given the bytes of the echoes to them: about the same of every
+/// worker, and not the same as another validator.
+fn reveal(epoch: Epoch, number: u8, assigned: &[Option<LogScale>]) -> Reveal {
+    let observe = |(i, echo): (u16, &Option<LogScale>)| Observation {
         pings_sent: 4,
         pings_answered: 3 + u8::from(i % 2 == 1),
-        rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(validator)),
-        echoes_sent: 1,
-        echoes_verified: 1,
-        echo_bytes: LogScale::encode(256 << 10),
-        echo_kbit_s: LogScale::encode(8_000 + u64::from(validator)),
+        rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(number)),
+        echoes_sent: u8::from(echo.is_some()),
+        echoes_verified: u8::from(echo.is_some()),
+        echo_bytes: echo.unwrap_or(LogScale::ZERO),
+        echo_kbit_s: LogScale::encode(if echo.is_some() { 8_000 + u64::from(number) } else { 0 }),
     };
-    let observations: Vec<_> = (0..WORKERS).map(observe).map(Some).collect();
-    Reveal { report: ScoreReport::new(epoch, &observations), salt: [validator; 32] }
+    let observations: Vec<_> = (0..).zip(assigned).map(observe).map(Some).collect();
+    Reveal { report: ScoreReport::new(epoch, &observations), salt: [number; 32] }
 }
 
 /// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
@@ -96,11 +95,15 @@ pub(crate) fn next_block(
     archive: &MemoryArchive,
     validators: &[NodeKey],
 ) -> (Block, Execution) {
-    let mut reports = Reports::default();
-    for epoch in state.pending.keys().copied() {
+    let mut pending = Pending::default();
+    let reports = &mut pending.reports;
+    for (epoch, open) in &state.pending {
         for (number, key) in (0..).zip(validators) {
-            let reveal = reveal(epoch, number);
-            let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &key.node_id()) };
+            let me = key.node_id();
+            let assigned = open.draw.assignment(&me).into_iter().flatten();
+            let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes).collect();
+            let reveal = reveal(*epoch, number, &assigned);
+            let commitment = ReportCommitment { epoch: *epoch, report: reveal.commitment(spec.id(), &me) };
             reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));
         }
@@ -110,5 +113,5 @@ pub(crate) fn next_block(
     let end = spec.genesis().epoch_end(state.closed.next());
     let now = if state.pending.is_empty() { end } else { state.time };
     let turn = Turn { key, round: 0, now };
-    build(spec, state, &reports, &PendingCommands::default(), turn, archive).unwrap()
+    build(spec, state, &pending, turn, archive).unwrap()
 }

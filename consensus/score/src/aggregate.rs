@@ -9,7 +9,9 @@ use lucid_types::report::Observation;
 use serde::{Deserialize, Serialize};
 
 use crate::median::weighted_median;
-use crate::report::PING_TIMEOUT_US;
+
+/// A ping is answered within this many microseconds, or it counts as unanswered; the round-trip time of whom nobody reaches.
+pub const PING_TIMEOUT_US: u64 = 2_000_000;
 
 /// The medians for one worker and epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

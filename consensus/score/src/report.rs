@@ -5,11 +5,8 @@ use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ScoreReport};
 
-use crate::aggregate::Weighted;
+use crate::aggregate::{PING_TIMEOUT_US, Weighted};
 use crate::seats::{EpochDraw, ScoredWorker};
-
-/// A ping is answered within this many microseconds, or it counts as unanswered; the round-trip time of whom nobody reaches.
-pub const PING_TIMEOUT_US: u64 = 2_000_000;
 
 /// Throughput that is believed at most, in kbit/s: 2 Tbit/s.
 pub const MAX_KBIT_S: u64 = 1 << 31;

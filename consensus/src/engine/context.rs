@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::policy::Policy;
+use lucid_types::signed::Signature;
 use lucid_types::time;
 use lucid_types::validator::Proposers;
 use lucid_types::vote::VoteKind;
 use malachitebft_core_types as mt;
-use malachitebft_core_types::{LinearTimeouts, NilOrVal, Round, SignedExtension, Timeout, VoteType, VotingPower};
-
-use crate::engine::signing::{Ed25519, PublicKey};
+use malachitebft_core_types::{
+    LinearTimeouts, NilOrVal, Round, SignedExtension, SigningScheme, Timeout, VoteType, VotingPower,
+};
 
 /// Defines a newtype that shows itself as its content: foreign traits need types of our own.
 macro_rules! wrapper {
@@ -319,5 +320,40 @@ impl mt::Context for LucidContext {
 
     fn new_precommit(&self, height: Height, round: Round, value: NilOrVal<ValueId>, voter: Address) -> Vote {
         Vote { kind: VoteType::Precommit, height, round, value, voter }
+    }
+}
+
+/// ed25519 as [`lucid_types::signed`] uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ed25519;
+
+/// A node id is its public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PublicKey(pub(crate) NodeId);
+
+/// The engine never holds a secret: signing goes through [`lucid_types::key::NodeKey`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoPrivateKey;
+
+impl SigningScheme for Ed25519 {
+    type DecodingError = &'static str;
+    type Signature = Signature;
+    type PublicKey = PublicKey;
+    type PrivateKey = NoPrivateKey;
+
+    fn decode_signature(bytes: &[u8]) -> Result<Signature, &'static str> {
+        bytes.try_into().map(Signature::from_bytes).map_err(|_| "a signature has 64 bytes")
+    }
+
+    fn encode_signature(signature: &Signature) -> Vec<u8> {
+        signature.as_bytes().to_vec()
+    }
+
+    fn decode_public_key(bytes: &[u8]) -> Result<PublicKey, &'static str> {
+        bytes.try_into().map(|key| PublicKey(NodeId::from_bytes(key))).map_err(|_| "a key has 32 bytes")
+    }
+
+    fn encode_public_key(key: &PublicKey) -> Vec<u8> {
+        key.0.as_bytes().to_vec()
     }
 }

@@ -144,7 +144,7 @@ pub(crate) fn engine_round_certificate(from: &RoundCertificate) -> EngineRoundCe
     }
 }
 
-pub(crate) fn liveness(from: &LivenessMsg<LucidContext>) -> Option<RebroadcastItem> {
+pub(crate) fn rebroadcast(from: &LivenessMsg<LucidContext>) -> Option<RebroadcastItem> {
     Some(match from {
         LivenessMsg::Vote(vote) => RebroadcastItem::Vote(signed_vote(&vote.message, vote.signature)?),
         LivenessMsg::PolkaCertificate(certificate) => RebroadcastItem::Polka(polka(certificate)?),

@@ -7,18 +7,20 @@ use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
 use malachitebft_core_consensus::{
-    ConsensusMsg, Effect, Error, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+    ConsensusMsg, Effect, Error, Input, LivenessMsg, Resumable, Resume, SignedConsensusMsg,
 };
 use malachitebft_core_types::{CertificateError, SignedMessage, Timeout, TimeoutKind, Timeouts};
 use malachitebft_signing::{Verifier, VerifierExt};
 
+use crate::chain_spec::ChainSpec;
 use crate::engine::Output;
 use crate::engine::context::{LucidContext, Proposal, StepTimeouts, Vote};
 use crate::engine::convert::{
-    EngineSigned, certificate, liveness, proposal_record, signed_proposal, signed_vote, vote_record,
+    EngineSigned, certificate, proposal_record, rebroadcast, signed_proposal, signed_vote, vote_record,
 };
 use crate::engine::signing::{NetworkVerifier, poll_once};
 use crate::engine::wal::WalEntry;
+use crate::rules::Rules;
 
 /// Rounds and kinds: `Timeout` itself has no order.
 type TimerKey = (u32, u8);
@@ -28,6 +30,7 @@ pub(crate) struct Host {
     network: NetworkId,
     verifier: NetworkVerifier,
     timeouts: StepTimeouts,
+    rules: &'static dyn Rules,
     now: UnixMillis,
     height: Height,
     /// The entries that are in the log while it is replayed, by their bytes; `None` at other times.
@@ -39,12 +42,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(network: NetworkId, key: NodeKey, timeouts: StepTimeouts) -> Self {
+    pub(crate) fn new(spec: &ChainSpec, key: NodeKey) -> Self {
+        let network = *spec.id();
         Self {
             key,
             network,
             verifier: NetworkVerifier(network),
-            timeouts,
+            timeouts: StepTimeouts::of(spec.policy()),
+            rules: spec.rules(),
             now: UnixMillis::ZERO,
             height: Height::ZERO,
             replayed: None,
@@ -129,15 +134,15 @@ impl Host {
                 r.resume_with(())
             }
             Effect::PublishLivenessMsg(message, r) => {
-                self.repeat(&message);
+                self.rebroadcast(&message);
                 r.resume_with(())
             }
             Effect::RepublishVote(vote, r) => {
-                self.repeat(&LivenessMsg::Vote(vote));
+                self.rebroadcast(&LivenessMsg::Vote(vote));
                 r.resume_with(())
             }
             Effect::RepublishRoundCertificate(certificate, r) => {
-                self.repeat(&LivenessMsg::SkipRoundCertificate(certificate));
+                self.rebroadcast(&LivenessMsg::SkipRoundCertificate(certificate));
                 r.resume_with(())
             }
             Effect::GetValue(_, round, _, r) => {
@@ -181,10 +186,8 @@ impl Host {
                 self.outputs.extend(certificate(&decided).map(Output::Decided));
                 r.resume_with(())
             }
-            Effect::Finalize(_, _, evidence, r) => {
-                self.report(&evidence);
-                r.resume_with(())
-            }
+            // Evidence is made from signed messages as they come, not from what the core happens to keep.
+            Effect::Finalize(_, _, _, r) => r.resume_with(()),
             // The replica adopts certified blocks itself: the core is never given a sync value.
             Effect::CertVerifiedSyncValue(_, _, r) | Effect::CertRejectedSyncValue(_, _, _, r) => r.resume_with(()),
             Effect::ExtendVote(_, _, _, _, r) => r.resume_with(None),
@@ -218,7 +221,7 @@ impl Host {
 
     /// The log must be durable before a new signature leaves.
     fn sync(&mut self) {
-        if self.unsynced {
+        if self.unsynced && self.rules.syncs_before_signing() {
             self.unsynced = false;
             self.outputs.push(Output::Sync);
         }
@@ -234,9 +237,9 @@ impl Host {
         });
     }
 
-    fn repeat(&mut self, message: &LivenessMsg<LucidContext>) {
+    fn rebroadcast(&mut self, message: &LivenessMsg<LucidContext>) {
         self.sync();
-        self.outputs.extend(liveness(message).map(Output::Rebroadcast));
+        self.outputs.extend(rebroadcast(message).map(Output::Rebroadcast));
     }
 
     fn sign_vote(&self, vote: Vote) -> EngineSigned<Vote> {
@@ -257,17 +260,6 @@ impl Host {
                 SignedMessage::new(proposal, signature)
             }
             None => SignedMessage::new(proposal, lucid_types::signed::Signature::from_bytes([0; 64])),
-        }
-    }
-
-    fn report(&mut self, evidence: &MisbehaviorEvidence<LucidContext>) {
-        let voters = evidence.votes.iter().map(|(address, _)| address.0);
-        let proposers = evidence.proposals.iter().map(|(address, _)| address.0);
-        let mut guilty: Vec<_> = voters.chain(proposers).collect();
-        guilty.sort_unstable();
-        guilty.dedup();
-        if !guilty.is_empty() {
-            self.outputs.push(Output::Equivocation(guilty));
         }
     }
 }

@@ -17,9 +17,8 @@ pub mod wal;
 use std::collections::BTreeSet;
 
 use lucid_types::certificate::Certificate;
-use lucid_types::id::{BlockHash, NetworkId, NodeId};
+use lucid_types::id::BlockHash;
 use lucid_types::key::NodeKey;
-use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::RebroadcastItem;
 use lucid_types::time::{self, UnixMillis};
@@ -28,11 +27,12 @@ use lucid_types::vote::{Proposal, Vote};
 pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
 use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
 use malachitebft_core_types::{
-    Context as _, NilOrVal, Round, SignedVote, Threshold, ThresholdParams, Validity, ValueOrigin, ValuePayload,
-    VoteExtensionPolicy,
+    Context as _, NilOrVal, Round, SignedVote, Threshold, ThresholdParam, ThresholdParams, Validity, ValueOrigin,
+    ValuePayload, VoteExtensionPolicy,
 };
 
-use crate::engine::context::{Address, Height, LucidContext, Members, StepTimeouts, ValueId};
+use crate::chain_spec::ChainSpec;
+use crate::engine::context::{Address, Height, LucidContext, Members, ValueId};
 use crate::engine::convert::{engine_kind, engine_polka, engine_proposal, engine_round_certificate, engine_vote};
 use crate::engine::host::Host;
 use crate::engine::wal::WalEntry;
@@ -51,7 +51,7 @@ pub enum Output {
     Vote(Signed<Vote>),
     /// Gossip a proposal with the header and the items of its block, which this engine has been told of.
     Proposal(Signed<Proposal>),
-    /// Gossip a repetition or a proof.
+    /// Gossip a rebroadcast.
     Rebroadcast(RebroadcastItem),
     /// It is this node's turn: answer with [`Engine::propose`].
     Build {
@@ -60,8 +60,6 @@ pub enum Output {
     },
     /// The height is decided.
     Decided(Certificate),
-    /// These validators signed two different messages for one step.
-    Equivocation(Vec<NodeId>),
 }
 
 /// The engine of one validator.
@@ -72,16 +70,18 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that waits for [`Self::start`] of the next height.
-    pub fn new(network: NetworkId, key: NodeKey, next: Proposers<'_>, policy: &Policy) -> Self {
+    pub fn new(spec: &ChainSpec, key: NodeKey, next: Proposers<'_>) -> Self {
+        let (numerator, denominator) = spec.rules().quorum();
+        let quorum = ThresholdParam { numerator, denominator };
         let params = Params {
             address: Address(key.node_id()),
-            threshold_params: ThresholdParams::default(),
+            threshold_params: ThresholdParams { quorum, ..ThresholdParams::default() },
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
         let before = Height(time::Height::new(next.height().get().saturating_sub(1)));
         let state = State::new(LucidContext, before, Members::from(next), params, QUEUED, QUEUED);
-        Self { state, host: Host::new(network, key, StepTimeouts::of(policy)) }
+        Self { state, host: Host::new(spec, key) }
     }
 
     /// The height that the engine works on, or last worked on.
@@ -126,7 +126,7 @@ impl Engine {
         self.input(now, Input::Proposal(engine_proposal(proposal)))
     }
 
-    /// A repetition whose envelope was verified. The core checks the signatures inside certificates itself.
+    /// A rebroadcast whose envelope was verified. The core checks the signatures inside certificates itself.
     #[must_use]
     pub fn repeated(&mut self, now: UnixMillis, item: &RebroadcastItem) -> Vec<Output> {
         let input = match item {

@@ -1,51 +1,16 @@
-//! The engine's signing scheme: the records of `lucid-types`, checked strictly with ed25519-dalek.
+//! Checks the engine's signatures: the records of `lucid-types`, strictly, with ed25519-dalek.
 
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use async_trait::async_trait;
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::NetworkId;
 use lucid_types::signed::Signature;
-use malachitebft_core_types::{SigningScheme, ValidatorProof, VoteExtensionScope};
+use malachitebft_core_types::{ValidatorProof, VoteExtensionScope};
 use malachitebft_signing::{Error, VerificationResult, Verifier};
 
-use crate::engine::context::{LucidContext, Proposal, Vote};
+use crate::engine::context::{LucidContext, Proposal, PublicKey, Vote};
 use crate::engine::convert::{signed_proposal, signed_vote};
-
-/// ed25519 as [`lucid_types::signed`] uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ed25519;
-
-/// A node id is its public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PublicKey(pub(crate) NodeId);
-
-/// The engine never holds a secret: signing goes through [`lucid_types::key::NodeKey`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoPrivateKey;
-
-impl SigningScheme for Ed25519 {
-    type DecodingError = &'static str;
-    type Signature = Signature;
-    type PublicKey = PublicKey;
-    type PrivateKey = NoPrivateKey;
-
-    fn decode_signature(bytes: &[u8]) -> Result<Signature, &'static str> {
-        bytes.try_into().map(Signature::from_bytes).map_err(|_| "a signature has 64 bytes")
-    }
-
-    fn encode_signature(signature: &Signature) -> Vec<u8> {
-        signature.as_bytes().to_vec()
-    }
-
-    fn decode_public_key(bytes: &[u8]) -> Result<PublicKey, &'static str> {
-        bytes.try_into().map(|key| PublicKey(NodeId::from_bytes(key))).map_err(|_| "a key has 32 bytes")
-    }
-
-    fn encode_public_key(key: &PublicKey) -> Vec<u8> {
-        key.0.as_bytes().to_vec()
-    }
-}
 
 /// Checks the engine's signatures for one network.
 #[derive(Clone, Copy, Debug)]

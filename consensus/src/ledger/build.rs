@@ -1,14 +1,18 @@
 //! The block that a proposer offers.
 
+use std::collections::BTreeMap;
+
 use lucid_types::block::{Block, Header, Item, items_hash};
-use lucid_types::id::StateRoot;
+use lucid_types::evidence::Evidence;
+use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::signed::Verified;
 use lucid_types::time::UnixMillis;
 
 use crate::chain_spec::ChainSpec;
 use crate::commands::PendingCommands;
 use crate::ledger::archive::Archive;
-use crate::ledger::check::{InvalidBlock, check_commitment, check_reveal};
+use crate::ledger::check::{InvalidBlock, check_commitment, check_evidence, check_reveal};
 use crate::ledger::execute::{Execution, transition};
 use crate::ledger::state::State;
 use crate::reports::Reports;
@@ -24,7 +28,18 @@ pub struct Turn<'a> {
     pub now: UnixMillis,
 }
 
-/// Builds the next block from the commitments, reveals and commands that may stand in it, and its outcome. What does not fit
+/// What waits for a block.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Commitments and reveals.
+    pub reports: Reports,
+    /// Pools' commands.
+    pub commands: PendingCommands,
+    /// Evidence of equivocation, by validator: one against each is enough.
+    pub evidence: BTreeMap<NodeId, Verified<Evidence>>,
+}
+
+/// Builds the next block from what waits and may stand in it, and its outcome. What does not fit
 /// [`Block::MAX_BYTES`] waits for a later block: the newest reveals first.
 ///
 /// # Errors
@@ -32,14 +47,16 @@ pub struct Turn<'a> {
 pub fn build(
     spec: &ChainSpec,
     state: &State,
-    reports: &Reports,
-    commands: &PendingCommands,
+    pending: &Pending,
     turn: Turn<'_>,
     archive: &dyn Archive,
 ) -> Result<(Block, Execution), InvalidBlock> {
+    let Pending { reports, commands, evidence } = pending;
     let height = state.height.next();
     let time = turn.now.max(state.next_time(spec));
     let mut room = Room { items: Block::MAX_ITEMS, bytes: Block::MAX_ITEM_BYTES };
+    let evidence = evidence.values().filter(|evidence| check_evidence(spec, state, evidence).is_ok());
+    let evidence = room.fill(evidence.map(|evidence| (**evidence).clone()), Item::Evidence);
     let commands = commands.applicable(spec, state, time);
     let commands = room.fill(commands, Item::Command);
     let commitments = reports.commitments().filter(|item| check_commitment(spec, state, item).is_ok());
@@ -58,7 +75,7 @@ pub fn build(
         next_set: spec.validators(height.plus(2)).hash(),
         state_root: StateRoot::from_bytes([0; 32]),
     };
-    let mut block = Block { header, commitments, reveals, commands }.sealed();
+    let mut block = Block { header, commitments, reveals, commands, evidence }.sealed();
     let (mut applied, payout_roots) = transition(spec, state, &block, archive)?;
     block.header.payout_roots = payout_roots;
     block.header.state_root = applied.state.root();

@@ -4,6 +4,7 @@
 use lucid_score::report::{ReportError, check_report};
 use lucid_types::block::{Block, Header};
 use lucid_types::codec::encode;
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{NodeId, PoolId, StateRoot};
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
@@ -78,6 +79,14 @@ pub enum InvalidBlock {
         /// Why not.
         problem: &'static str,
     },
+    /// Evidence that cannot stand here.
+    #[error("evidence against {validator}: {problem}")]
+    Evidence {
+        /// Against whom.
+        validator: NodeId,
+        /// Why not.
+        problem: &'static str,
+    },
     /// The payout roots are not those that follow.
     #[error("the block's payout roots are not those that it leads to")]
     PayoutRoots,
@@ -100,11 +109,12 @@ pub enum InvalidBlock {
     MissingReveals(Epoch),
 }
 
-/// Checks the proposer's contribution to the beacon: there is only one that holds.
+/// Checks the proposer's contribution to the random beacon.
 pub(crate) fn check_randao(spec: &ChainSpec, block: &Block) -> Result<(), InvalidBlock> {
     let Header { height, proposer, randao, .. } = &block.header;
     let proposer = spec.validators(*height).get(proposer).ok_or(InvalidBlock::Randao)?;
-    proposer.bls_key.check_randao(spec.id(), *height, randao).map_err(|_| InvalidBlock::Randao)
+    let holds = spec.rules().is_contribution(spec.id(), proposer, *height, randao);
+    if holds { Ok(()) } else { Err(InvalidBlock::Randao) }
 }
 
 /// Checks everything that does not need the state after the block.
@@ -112,7 +122,7 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if block.header.height != state.height.next() || block.header.parent != state.block {
         return Err(InvalidBlock::NotNext);
     }
-    if state.next_proposers(spec).of(block.header.round).node != block.header.proposer {
+    if !spec.rules().is_turn(state.next_proposers(spec), block.header.round, &block.header.proposer) {
         return Err(InvalidBlock::Proposer { round: block.header.round });
     }
     let least = state.next_time(spec);
@@ -122,7 +132,7 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if block.header.next_set != spec.validators(block.header.height.plus(2)).hash() {
         return Err(InvalidBlock::NextSet);
     }
-    if block.commitments.len() + block.reveals.len() + block.commands.len() > Block::MAX_ITEMS {
+    if block.items_count() > Block::MAX_ITEMS {
         return Err(InvalidBlock::TooManyItems);
     }
     let key = |epoch: Epoch, signer: NodeId| (epoch, signer);
@@ -141,12 +151,40 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if !in_order || command_bytes > Block::MAX_COMMAND_BYTES {
         return Err(InvalidBlock::Commands);
     }
+    if let Some(second) = unordered(&block.evidence, Evidence::validator) {
+        return Err(InvalidBlock::Evidence { validator: second.validator(), problem: "out of order or twice" });
+    }
+    for evidence in &block.evidence {
+        check_evidence(spec, state, evidence)
+            .map_err(|problem| InvalidBlock::Evidence { validator: evidence.validator(), problem })?;
+    }
     block.reveals.iter().try_for_each(|reveal| check_reveal(spec, state, reveal))
 }
 
 /// The first item that does not come strictly after the one before it.
 fn unordered<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Option<&T> {
     items.windows(2).find(|pair| key(&pair[0]) >= key(&pair[1])).map(|pair| &pair[1])
+}
+
+/// Whether evidence may stand in the next block: against a validator of its height, not too far back, against whom no block holds any
+/// yet.
+///
+/// # Errors
+/// Why not.
+pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> Result<(), &'static str> {
+    let (height, validator) = (evidence.height(), evidence.validator());
+    match state.height.next().get().checked_sub(height.get()) {
+        None => return Err("its height is ahead of the block's"),
+        Some(age) if age > spec.policy().evidence_blocks => return Err("it is too old"),
+        Some(_) => {}
+    }
+    if spec.validators(height).get(&validator).is_none() {
+        return Err("the signer was no validator");
+    }
+    if state.equivocations.contains_key(&validator) {
+        return Err("a block holds evidence against the signer already");
+    }
+    Ok(())
 }
 
 /// Whether a commitment may stand in the next block.
@@ -185,7 +223,7 @@ pub fn check_reveal(spec: &ChainSpec, state: &State, reveal: &Signed<Reveal>) ->
     if pending.revealed.contains(&validator) {
         return refuse("the signer has revealed already");
     }
-    if reveal.record.commitment(spec.id(), &validator) != *commitment {
+    if !spec.rules().is_committed(commitment, &reveal.record.commitment(spec.id(), &validator)) {
         return refuse("it is not what the signer committed to");
     }
     check_report(spec.policy(), &pending.draw, &validator, &reveal.record.report)

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lucid_score::aggregate::{Weighted, aggregate};
+use lucid_score::aggregate::Weighted;
 use lucid_score::report::weighted;
 use lucid_score::seats::EpochDraw;
 use lucid_score::worker_stats::LeavingRow;
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{Hash, NodeId, PoolId};
-use lucid_types::payout::{PayoutRequest, PoolCommand, SettlementRoot};
-use lucid_types::payout_tree::OwedAccount;
+use lucid_types::payout::{PoolCommand, SettlementRoot};
 use lucid_types::report::Reveal;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::CertifiedBlock;
@@ -19,46 +19,9 @@ use lucid_types::time::{Epoch, Height};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
-use crate::ledger::state::{EpochRows, PendingEpoch, State, draw};
+use crate::ledger::event::Event;
+use crate::ledger::state::{EpochRows, Equivocation, PendingEpoch, State, draw};
 use crate::ledger::{command, settle};
-
-/// What a block did, for history and for those who act on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Epochs that had ended were closed.
-    Closed {
-        /// The first of them.
-        first: Epoch,
-        /// The last.
-        last: Epoch,
-        /// Whether the first is measured; the others never are.
-        is_measured: bool,
-    },
-    /// A leader was elected.
-    Elected {
-        /// The pool.
-        pool: PoolId,
-        /// The settlement.
-        settlement: u64,
-        /// The leader and its successors.
-        order: Vec<NodeId>,
-    },
-    /// A settlement made a payout root.
-    Settled(Box<Settled>),
-    /// The newest root was issued again: under a newer era, or with a higher total.
-    Reissued(SettlementRoot),
-}
-
-/// A payout root and what it commits to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// The root.
-    pub root: SettlementRoot,
-    /// The leaves of its tree: accounts with a request first, then the rest, each by id.
-    pub leaves: Vec<OwedAccount>,
-    /// What became due, by account.
-    pub requests: Vec<PayoutRequest>,
-}
 
 /// A block's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +93,7 @@ pub(crate) fn transition(
     state.previous_beacon = state.beacon;
     state.beacon = next_beacon(&state.beacon, &block.header.randao);
     record(&mut state, block);
+    events.extend(record_evidence(&mut state, block));
     for signed in &block.commands {
         let PoolCommand { pool, number, .. } = signed.record;
         command::apply(spec, &mut state, signed).map_err(|problem| InvalidBlock::Command { pool, number, problem })?;
@@ -172,6 +136,17 @@ fn record(state: &mut State, block: &Block) {
     }
 }
 
+/// Notes the block's evidence, which has been checked.
+fn record_evidence(state: &mut State, block: &Block) -> Vec<Event> {
+    let proved_in = block.header.height;
+    let record = |evidence: &Evidence| {
+        let (validator, height) = (evidence.validator(), evidence.height());
+        state.equivocations.insert(validator, Equivocation { height, proved_in });
+        Event::Equivocated { validator, height }
+    };
+    block.evidence.iter().map(record).collect()
+}
+
 /// Closes the epochs that have ended by the block's time. The first of them has been measured if the one before was closed in
 /// time; the others were over before their seeds were known. The next one is measured if half of it is left.
 fn close_epochs(spec: &ChainSpec, state: &mut State) -> Option<Event> {
@@ -210,7 +185,7 @@ fn finalise(
     let reveals = reveals_of(spec, epoch, &pending, &earlier, block)?;
     let mut rows = Vec::new();
     for (worker, observations) in by_worker(&pending.draw, &reveals) {
-        let Some(medians) = aggregate(policy, &observations) else { continue };
+        let Some(medians) = spec.rules().aggregate(policy, &observations) else { continue };
         let standing = state.worker_stats.entry(worker).or_default();
         rows.push(standing.add(policy, worker, medians));
     }

@@ -9,6 +9,7 @@ pub mod archive;
 pub mod build;
 pub mod check;
 pub mod command;
+pub mod event;
 pub mod execute;
 pub mod root;
 pub mod settle;

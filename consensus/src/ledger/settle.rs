@@ -14,7 +14,7 @@ use lucid_types::time::UnixMillis;
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::MAX_PROMISED;
-use crate::ledger::execute::{Event, Settled};
+use crate::ledger::event::{Event, Settled};
 use crate::ledger::state::{Account, Election, EpochRows, Hold, PoolState, State};
 
 /// The most settlements that a member's earnings are held: then they are owed whatever the owner says.
@@ -107,7 +107,7 @@ fn reward(
     let pot = accounts.carried.checked_add(budget).ok_or(InvalidBlock::Overflow)?;
     let shares: Vec<_> = std::mem::take(&mut accounts.shares).into_iter().collect();
     if shares.iter().all(|(_, share)| *share == 0) {
-        accounts.carried = pot;
+        accounts.carried = spec.rules().carried(pot, MicroUsdt::ZERO).ok_or(InvalidBlock::Overflow)?;
         return Ok(());
     }
     accounts.carried = MicroUsdt::ZERO;
@@ -147,7 +147,7 @@ fn reward(
         add(&mut shared, part)?;
     }
     // Weights too small beside the others to give anything to leave something over.
-    accounts.carried = pot.checked_sub(shared).ok_or(InvalidBlock::Overflow)?;
+    accounts.carried = spec.rules().carried(pot, shared).ok_or(InvalidBlock::Overflow)?;
     Ok(())
 }
 
@@ -253,7 +253,7 @@ fn make_root(
         vault: accounts.vault.address,
         era: accounts.vault.signers.era,
         root: tree.root(),
-        total: sum(&[owed, accounts.fees, accounts.losses])?,
+        total: spec.rules().root_total(owed, accounts.fees, accounts.losses).ok_or(InvalidBlock::Overflow)?,
         fees: accounts.fees,
         promised: sum(&[accounts.budgets, accounts.losses])?,
         leader,

@@ -1,5 +1,6 @@
 //! What the network knows after a block.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -46,10 +47,21 @@ pub struct State {
     pub row_roots: BTreeMap<Epoch, Hash>,
     /// The pools.
     pub pools: BTreeMap<PoolId, PoolState>,
+    /// Validators that have signed two different messages for one step.
+    pub equivocations: BTreeMap<NodeId, Equivocation>,
 }
 
 impl Wire for State {
     const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+}
+
+/// What the chain holds against a validator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equivocation {
+    /// The height that it equivocated at.
+    pub height: Height,
+    /// The block with the evidence.
+    pub proved_in: Height,
 }
 
 /// A closed epoch whose scores are not final yet.
@@ -264,16 +276,23 @@ impl EpochRows {
     }
 }
 
-/// The part of the state that is one leaf.
-#[derive(Serialize)]
-struct Head<'a> {
-    height: Height,
-    time: UnixMillis,
-    beacon: &'a Hash,
-    previous_beacon: &'a Hash,
-    closed: Epoch,
-    scored: Epoch,
-    row_roots: &'a BTreeMap<Epoch, Hash>,
+/// The part of the state that is the first leaf of its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateHead<'a> {
+    /// [`State::height`].
+    pub height: Height,
+    /// [`State::time`].
+    pub time: UnixMillis,
+    /// [`State::beacon`].
+    pub beacon: Hash,
+    /// [`State::previous_beacon`].
+    pub previous_beacon: Hash,
+    /// [`State::closed`].
+    pub closed: Epoch,
+    /// [`State::scored`].
+    pub scored: Epoch,
+    /// [`State::row_roots`].
+    pub row_roots: Cow<'a, BTreeMap<Epoch, Hash>>,
 }
 
 impl State {
@@ -295,14 +314,15 @@ impl State {
             worker_stats,
             row_roots: BTreeMap::new(),
             pools: spec.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
+            equivocations: BTreeMap::new(),
         }
     }
 
     /// The Merkle root over all of the state but the newest block's own hash.
     pub fn root(&self) -> StateRoot {
-        let Self { height, time, closed, scored, .. } = *self;
-        let (beacon, previous_beacon, row_roots) = (&self.beacon, &self.previous_beacon, &self.row_roots);
-        let head = Head { height, time, beacon, previous_beacon, closed, scored, row_roots };
+        let Self { height, time, beacon, previous_beacon, closed, scored, .. } = *self;
+        let row_roots = Cow::Borrowed(&self.row_roots);
+        let head = StateHead { height, time, beacon, previous_beacon, closed, scored, row_roots };
         let mut leaves = vec![leaf(&[0], &encode(&head))];
         let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
         leaves.extend(self.worker_stats.iter().map(|(id, stats)| leaf(&keyed(1, id.as_bytes()), &encode(stats))));
@@ -310,6 +330,7 @@ impl State {
         let pending = self.pending.iter();
         leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(3, &epoch.get().to_le_bytes()), &encode(pending))));
         leaves.push(leaf(&[4], &encode(&self.open)));
+        leaves.extend(self.equivocations.iter().map(|(id, it)| leaf(&keyed(5, id.as_bytes()), &encode(it))));
         StateRoot::from_bytes(*merkle_root(&leaves).as_bytes())
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lucid_score::report::check_report;
 use lucid_types::block::{Item, ItemRef};
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
@@ -13,10 +14,9 @@ use lucid_types::signed::{MultiSigned, Signed, Verified};
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::{Epoch, UnixMillis};
 
-use crate::commands::PendingCommands;
-use crate::ledger::check::check_reveal;
+use crate::ledger::build::Pending;
+use crate::ledger::check::{check_evidence, check_reveal};
 use crate::replica::{Context, Effect, Gossip, OwnReport};
-use crate::reports::Reports;
 
 /// How often peers are asked for commitments and reveals that gossip has not brought.
 const PULL_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(super) enum Slot {
     Commitment(Epoch, NodeId),
     Reveal(Epoch, NodeId),
     Command(PoolId, u64),
+    Evidence(NodeId),
 }
 
 /// An item, and how proposals name it.
@@ -47,8 +48,7 @@ pub(super) type WaitingItems = Arc<BTreeMap<Slot, Waiting>>;
 /// The waiting items of one node.
 #[derive(Debug, Default)]
 pub(super) struct Mempool {
-    pub(super) reports: Reports,
-    pub(super) commands: PendingCommands,
+    pub(super) pending: Pending,
     /// The same by slot, for proposals that name them and peers that ask for them.
     waiting: WaitingItems,
     own: BTreeMap<Epoch, OwnReport>,
@@ -94,14 +94,14 @@ impl Mempool {
         commitment: Verified<Signed<ReportCommitment>>,
     ) -> Option<Waiting> {
         let slot = Slot::Commitment(commitment.record.epoch, commitment.signer);
-        let is_wanted = self.reports.add_commitment(context.spec, context.state(), commitment.clone());
+        let is_wanted = self.pending.reports.add_commitment(context.spec, context.state(), commitment.clone());
         is_wanted.then(|| self.insert(slot, commitment.into()))
     }
 
     /// Adds a reveal; what waits now if it was wanted.
     pub(super) fn add_reveal(&mut self, context: &Context<'_>, reveal: Verified<Signed<Reveal>>) -> Option<Waiting> {
         let slot = Slot::Reveal(reveal.record.report.epoch, reveal.signer);
-        let is_wanted = self.reports.add_reveal(context.spec, context.state(), reveal.clone());
+        let is_wanted = self.pending.reports.add_reveal(context.spec, context.state(), reveal.clone());
         is_wanted.then(|| self.insert(slot, reveal.into()))
     }
 
@@ -112,8 +112,19 @@ impl Mempool {
         command: Verified<MultiSigned<PoolCommand>>,
     ) -> Option<Waiting> {
         let slot = Slot::Command(command.record.pool, command.record.number);
-        let is_wanted = self.commands.add(context.spec, context.state(), command.clone());
+        let is_wanted = self.pending.commands.add(context.spec, context.state(), command.clone());
         is_wanted.then(|| self.insert(slot, command.into()))
+    }
+
+    /// Adds evidence; what waits now if it was wanted.
+    pub(super) fn add_evidence(&mut self, context: &Context<'_>, evidence: Verified<Evidence>) -> Option<Waiting> {
+        let validator = evidence.validator();
+        let is_wanted = !self.pending.evidence.contains_key(&validator)
+            && check_evidence(context.spec, context.state(), &evidence).is_ok();
+        is_wanted.then(|| {
+            self.pending.evidence.insert(validator, evidence.clone());
+            self.insert(Slot::Evidence(validator), evidence.into())
+        })
     }
 
     /// A reveal goes among the waiting ones, from where peers may fetch it, only when its commitments are complete: when the
@@ -169,13 +180,19 @@ impl Mempool {
     /// commitment can count.
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         let state = context.state();
-        self.reports.prune(context.spec, state);
-        self.commands.prune(context.spec, state);
-        let Self { reports, commands, waiting, .. } = self;
+        self.pending.reports.prune(context.spec, state);
+        self.pending.commands.prune(context.spec, state);
+        self.pending.evidence.retain(|_, evidence| check_evidence(context.spec, state, evidence).is_ok());
+        // Not every node need have heard of it.
+        let again =
+            self.pending.evidence.values().map(|evidence| Effect::Gossip(Gossip::Evidence((**evidence).clone())));
+        effects.extend(again);
+        let Self { pending: Pending { reports, commands, evidence }, waiting, .. } = self;
         Arc::make_mut(waiting).retain(|slot, _| match slot {
             Slot::Commitment(epoch, node) => reports.has_commitment(*epoch, node),
             Slot::Reveal(epoch, node) => reports.has_reveal(*epoch, node),
             Slot::Command(pool, number) => commands.has(pool, *number),
+            Slot::Evidence(validator) => evidence.contains_key(validator),
         });
         self.pull_at = None;
         let reveals: Vec<_> = self.own.values().map(|own| own.reveal.clone()).collect();
@@ -190,7 +207,7 @@ impl Mempool {
 
     /// Asks for what gossip has not brought while the next height is under way. The first time after half the grace.
     pub(super) fn pull(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        if self.reports.is_complete(context.spec, context.state()) {
+        if self.pending.reports.is_complete(context.spec, context.state()) {
             return;
         }
         let half_grace = context.spec.policy().report_grace() / 2;
@@ -200,8 +217,9 @@ impl Mempool {
         }
         self.pull_at = Some(context.now.after(PULL_INTERVAL));
         for epoch in context.state().pending.keys().copied() {
-            let have_commitments = self.reports.commitments_of(epoch).map(|commitment| commitment.signer).collect();
-            let have_reveals = self.reports.reveals_of(epoch).map(|reveal| reveal.signer).collect();
+            let have_commitments =
+                self.pending.reports.commitments_of(epoch).map(|commitment| commitment.signer).collect();
+            let have_reveals = self.pending.reports.reveals_of(epoch).map(|reveal| reveal.signer).collect();
             let request = SyncRequest::Reports { epoch, have_commitments, have_reveals };
             effects.push(Effect::Fetch { peer: None, request });
         }

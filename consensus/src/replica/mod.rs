@@ -22,15 +22,17 @@ mod proposals;
 mod recent;
 mod rounds;
 mod types;
+mod witness;
 
 use std::sync::Arc;
 
 use lucid_types::certificate::Certificate;
 use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
-use lucid_types::signed::Verified;
-use lucid_types::sync::{CertifiedBlock, SyncRequest};
+use lucid_types::signed::{Signed, Verified};
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::vote::Vote;
 
 pub use crate::replica::offers::Offers;
 pub use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input, OwnReport, Restore};
@@ -42,7 +44,7 @@ use crate::ledger::execute::adopt;
 use crate::ledger::state::State;
 use crate::replica::chain::Chain;
 use crate::replica::mempool::Mempool;
-use crate::replica::rounds::Rounds;
+use crate::replica::rounds::{Rounds, Silence};
 use crate::reports::awaits_commitment;
 
 /// What every machine sees of the rest.
@@ -81,14 +83,17 @@ impl Replica {
         stored: Restore,
         may_vote: bool,
     ) -> Self {
-        let Restore { state, log, own, rebroadcast_sequence, now } = stored;
+        let Restore { state, log, own, is_listening, silent_through, rebroadcast_sequence, now } = stored;
         let chain = Chain::new(state, archive, &spec, now);
         let proposers = chain.state().next_proposers(&spec);
         let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
-            .then(|| Engine::new(*spec.id(), key.clone(), proposers, spec.policy()));
+            .then(|| Engine::new(&spec, key.clone(), proposers));
         let context = Context { spec: &spec, key: &key, chain: &chain, now };
         let mempool = Mempool::restore(&context, own);
-        let rounds = engine.map(|engine| Rounds::restore(&context, engine, log, rebroadcast_sequence));
+        let rounds = engine.map(|engine| {
+            let silence = Silence { is_listening, through: silent_through };
+            Rounds::restore(&context, engine, log, silence, rebroadcast_sequence)
+        });
         Self { spec, key, chain, mempool, rounds, clock: None, has_failed: false }
     }
 
@@ -115,7 +120,7 @@ impl Replica {
 
     /// The closed epochs for which this validator has no commitment, and a block could still carry one.
     pub fn epochs_to_report(&self) -> Vec<Epoch> {
-        if self.rounds.is_none() {
+        if !self.rounds.as_ref().is_some_and(|rounds| rounds.may_sign(self.chain.next())) {
             return Vec::new();
         }
         let (me, state) = (self.key.node_id(), self.state());
@@ -154,6 +159,7 @@ impl Replica {
             Input::Commitment(commitment) => mempool.add_commitment(&context, commitment),
             Input::Reveal(reveal) => mempool.add_reveal(&context, reveal),
             Input::Command(command) => mempool.add_command(&context, command),
+            Input::Evidence(evidence) => mempool.add_evidence(&context, evidence),
             Input::Report { report, salt } => {
                 let is_wanted = unreported.contains(&report.epoch);
                 is_wanted.then(|| mempool.commit(&context, report, salt, effects)).flatten()
@@ -163,10 +169,15 @@ impl Replica {
                 None
             }
             Input::Decided(decided) => return self.on_decided(now, decided, effects),
+            Input::Listened => {
+                rounds.iter_mut().for_each(Rounds::has_listened);
+                None
+            }
             input => {
                 if let Some(rounds) = rounds {
                     rounds.take(&context, input);
                 }
+                self.accuse(now, effects);
                 None
             }
         };
@@ -176,11 +187,44 @@ impl Replica {
         self.engine()
     }
 
+    /// Hands on the evidence that has been found.
+    fn accuse(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let Self { spec, key, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, key, chain, now };
+        let Some(rounds) = rounds else { return };
+        for evidence in rounds.take_evidence(chain.next()) {
+            let gossip = Gossip::Evidence((*evidence).clone());
+            if let Some(waiting) = mempool.add_evidence(&context, evidence) {
+                effects.push(Effect::Gossip(gossip));
+                rounds.on_item(&waiting);
+            }
+        }
+    }
+
+    /// Compares the votes of a certificate with what their signers have said to this node.
+    fn compare(
+        &mut self,
+        votes: impl Iterator<Item = Verified<Signed<Vote>>>,
+        now: UnixMillis,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Self { spec, key, chain, rounds, .. } = self;
+        if let Some(rounds) = rounds {
+            let context = Context { spec, key, chain, now };
+            votes.for_each(|vote| rounds.compare(&context, &vote));
+            self.accuse(now, effects);
+        }
+    }
+
     fn on_certificate(&mut self, now: UnixMillis, certificate: Verified<Certificate>, effects: &mut Vec<Effect>) {
         let next = self.chain.next();
         if certificate.height < next {
             return;
         }
+        if let Some(rounds) = &mut self.rounds {
+            rounds.note_decided(certificate.height);
+        }
+        self.compare(certificate.votes(), now, effects);
         let candidate = self.rounds.as_mut().filter(|_| certificate.height == next);
         // More than two thirds accepted what this node refuses: `on_decided` reports it when sync brings the block.
         match candidate.and_then(|rounds| rounds.decided(&certificate.block)) {
@@ -189,8 +233,7 @@ impl Replica {
                 self.advance(now, FinalizedBlock { decided, applied }, effects);
             }
             None => {
-                let request = SyncRequest::Blocks { from: next, to: certificate.height };
-                effects.push(Effect::Fetch { peer: None, request });
+                effects.push(Effect::CatchUp { to: certificate.height });
             }
         }
     }
@@ -205,6 +248,7 @@ impl Replica {
         if height != self.chain.next() {
             return Ok(());
         }
+        self.compare(decided.votes(), now, effects);
         let applied = adopt(&self.spec, self.state(), &decided, &self.chain.archive)
             .map_err(|error| Failure::Diverged { height, error })?;
         self.advance(now, FinalizedBlock { decided: decided.into_inner(), applied }, effects);
@@ -224,6 +268,7 @@ impl Replica {
         if let Some(rounds) = rounds {
             rounds.follow(&context, effects);
         }
+        self.accuse(now, effects);
     }
 
     /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.

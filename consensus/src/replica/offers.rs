@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lucid_types::block::{Item, ItemId};
 use lucid_types::codec::encode;
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::message::CompactProposal;
 use lucid_types::time::Epoch;
-use lucid_types::vote::CompactProposal;
 
 use crate::replica::mempool::{Slot, WaitingItems};
 use crate::replica::proposals::OfferedBlocks;
@@ -48,7 +48,7 @@ impl Offers {
         let is_wanted = |slot: &Slot| match slot {
             Slot::Commitment(of, node) => *of == epoch && !without_commitments.contains(node),
             Slot::Reveal(of, node) => *of == epoch && !without_reveals.contains(node),
-            Slot::Command(..) => false,
+            Slot::Command(..) | Slot::Evidence(_) => false,
         };
         as_fits(room, self.waiting.iter().filter(|(slot, _)| is_wanted(slot)).map(|(_, waiting)| &**waiting.item))
     }

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use lucid_types::block::{Block, Item, ItemId, ItemRef};
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::message::CompactProposal;
 use lucid_types::signed::Verified;
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::UnixMillis;
-use lucid_types::vote::{CompactProposal, Proposal};
+use lucid_types::vote::Proposal;
 
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Execution;
 use crate::replica::mempool::{Waiting, WaitingItems};
+use crate::rules::Rules;
 
-/// Proposals kept of a round, besides one that more than two thirds have voted for.
-const MAX_IN_A_ROUND: usize = 2;
 /// Items usually arrive by gossip beside the proposal that names them: they are asked for only then.
 const ITEM_PATIENCE: Duration = Duration::from_millis(100);
 /// And again, from somebody else, if the answer left some out; later by what this rate takes for the bytes that were asked for.
@@ -118,13 +118,12 @@ pub(super) struct Proposals {
 
 impl Proposals {
     /// Keeps a proposal if its round has room; whether it did.
-    pub(super) fn add(&mut self, proposed: Proposed, is_backed: bool) -> bool {
+    pub(super) fn add(&mut self, rules: &dyn Rules, proposed: Proposed, is_backed: bool) -> bool {
         let record = proposed.proposal.proposal.record;
         let of_round = self.rounds.entry(record.round).or_default();
         let is_known = of_round.iter().any(|known| known.proposal.proposal.record == record);
-        let has_room =
-            of_round.len() < MAX_IN_A_ROUND || (is_backed && of_round.iter().all(|known| known.hash() != record.block));
-        if is_known || !has_room {
+        let is_backed = is_backed && of_round.iter().all(|known| known.hash() != record.block);
+        if is_known || !rules.has_room(of_round.len(), is_backed) {
             return false;
         }
         of_round.push(proposed);
@@ -271,6 +270,7 @@ mod tests {
     use lucid_types::time::{Epoch, Height};
 
     use super::*;
+    use crate::rules::Standard;
 
     const NOW: UnixMillis = UnixMillis::new(1_000_000);
 
@@ -315,7 +315,7 @@ mod tests {
 
     fn collecting(items: &[ItemRef]) -> Proposals {
         let mut proposals = Proposals::default();
-        assert!(proposals.add(proposed(0, items), false));
+        assert!(proposals.add(&Standard, proposed(0, items), false));
         collect(&mut proposals, 0, &[]);
         assert_eq!(proposals.incomplete.len(), 1);
         proposals
@@ -378,7 +378,7 @@ mod tests {
             .into_iter()
             .map(|it| {
                 let hash = it.hash();
-                assert!(proposals.add(it, false));
+                assert!(proposals.add(&Standard, it, false));
                 hash
             })
             .collect();
@@ -400,7 +400,7 @@ mod tests {
     fn a_round_keeps_two_proposals_and_one_with_votes() {
         let mut proposals = Proposals::default();
         let add = |proposals: &mut Proposals, seed: u8, is_backed: bool| {
-            proposals.add(proposed(0, &[commitment(seed).reference]), is_backed)
+            proposals.add(&Standard, proposed(0, &[commitment(seed).reference]), is_backed)
         };
         assert!(add(&mut proposals, 1, false));
         assert!(!add(&mut proposals, 1, false), "the same");

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_types::block::Block;
+use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use crate::engine::wal::WalEntry;
 use crate::engine::{Engine, MAX_ROUNDS_AHEAD, Output};
@@ -21,9 +23,20 @@ use crate::replica::Context;
 use crate::replica::mempool::{Mempool, Waiting};
 use crate::replica::proposals::{Candidate, OfferedBlocks, Proposals, Proposed};
 use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input};
+use crate::replica::witness::{Heard, Witness};
+use crate::rules::{Judged, Verdict};
 
 /// A proposal that gossip has not brought, of a block that more than two thirds have voted for, is asked for this often.
 const PROPOSAL_RETRY: Duration = Duration::from_millis(500);
+
+/// When a validator signs nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// While it listens for another machine with its key.
+    pub(super) is_listening: bool,
+    /// Of heights up to this one.
+    pub(super) through: Height,
+}
 
 /// A validator's part in the next height.
 pub(super) struct Rounds {
@@ -43,11 +56,18 @@ pub(super) struct Rounds {
     early_votes: [EarlyVotes; 2],
     /// The other validators that have sent something of the next height, and of the one after.
     heard: [BTreeSet<NodeId>; 2],
-    /// Whether peers have been asked for the block that this node is behind.
+    /// Whether a peer has been asked for the certificate of the block that this node is behind.
     is_behind_asked: bool,
     /// The rounds and blocks for which more than two thirds of the power are known to have voted.
     backed: BTreeSet<(u32, BlockHash)>,
-    failure: Option<String>,
+    /// What validators have signed of this height and the next.
+    witness: Witness,
+    /// Evidence that has been found and not handed on.
+    evidence: Vec<Verified<Evidence>>,
+    silence: Silence,
+    /// The highest height that a certificate proves to be decided.
+    decided_through: Height,
+    failure: Option<Failure>,
     /// When to ask for a proposal that others have voted for and this node does not know.
     ask_proposal_at: Option<UnixMillis>,
     /// What the engine wants done, in the order in which its inputs were logged.
@@ -61,6 +81,7 @@ impl Rounds {
         context: &Context<'_>,
         engine: Engine,
         log: Vec<WalEntry>,
+        silence: Silence,
         rebroadcast_sequence: u64,
     ) -> Self {
         let mut rounds = Self {
@@ -75,6 +96,10 @@ impl Rounds {
             heard: Default::default(),
             is_behind_asked: false,
             backed: BTreeSet::new(),
+            witness: Witness::new(context.key.node_id()),
+            evidence: Vec::new(),
+            silence,
+            decided_through: Height::ZERO,
             failure: None,
             ask_proposal_at: None,
             outputs: VecDeque::new(),
@@ -84,12 +109,17 @@ impl Rounds {
         rounds
     }
 
-    /// Takes blocks and proposals out of the log, and what this node built.
+    /// Takes blocks and proposals out of the log, what this node built, and what it signed.
     fn restore_log(&mut self, context: &Context<'_>) {
         let spec = context.spec.id();
         let mut arrivals = BTreeMap::new();
         for entry in &self.log {
             match entry {
+                WalEntry::Vote(vote) => {
+                    if let Ok(vote) = vote.clone().verify(spec) {
+                        self.witness.vote(&vote);
+                    }
+                }
                 // Only blocks whose signatures had been verified were logged.
                 WalEntry::Block(block) if block.header.height == context.chain.next() => {
                     let Ok(block) = block.clone().verify(spec) else { continue };
@@ -111,6 +141,9 @@ impl Rounds {
         });
         for signed in proposals {
             let Proposal { round, block, .. } = signed.record;
+            if let Ok(proposal) = signed.clone().verify(spec) {
+                self.witness.proposal(&proposal);
+            }
             let Some(candidate) = self.proposals.candidate(&block) else { continue };
             let compact = CompactProposal::new(signed.clone(), &candidate.block);
             let Ok(proposal) = compact.verify(spec) else { continue };
@@ -122,7 +155,7 @@ impl Rounds {
             let arrived = arrivals.get(&(round, block)).copied().unwrap_or(context.now);
             let proposed = Proposed { proposal: Arc::new(proposal), from: signed.signer, arrived, is_told };
             let offered = Arc::clone(&proposed.proposal);
-            if self.proposals.add(proposed, true) {
+            if self.proposals.add(context.spec.rules(), proposed, true) {
                 self.proposals.offer(&offered);
             }
         }
@@ -140,8 +173,8 @@ impl Rounds {
 
     /// Why the engine must not be used any more, if so.
     pub(super) fn failure(&self, height: Height) -> Option<Failure> {
-        let error = self.failure.as_deref().or_else(|| self.engine.failure())?;
-        Some(Failure::Engine { height, error: error.to_owned() })
+        let engine = || Some(Failure::Engine { height, error: self.engine.failure()?.to_owned() });
+        self.failure.clone().or_else(engine)
     }
 
     /// Notes that another validator is at a height, and tells which of the next two it is.
@@ -152,10 +185,11 @@ impl Rounds {
         Some(ahead)
     }
 
-    /// Whether validators of more than a third of the power are at the next height: at least one that is honest.
+    /// Whether enough other validators are at the next height: at least one that is honest.
     fn is_heard(&self, context: &Context<'_>) -> bool {
         let set = context.spec.validators(context.chain.next());
-        set.is_third(self.heard[0].iter().map(|validator| set.power(validator)).sum())
+        let power = self.heard[0].iter().map(|validator| set.power(validator)).sum();
+        context.spec.rules().is_heard(set, power)
     }
 
     fn on_vote(&mut self, context: &Context<'_>, vote: Verified<Signed<Vote>>) {
@@ -195,22 +229,95 @@ impl Rounds {
         match self.hear(context, height, proposed.proposal.proposal.signer) {
             Some(0) if !is_far(self.round().unwrap_or(0)) => {
                 let is_backed = self.backed.contains(&(round, block));
-                self.proposals.add(proposed, is_backed);
+                self.proposals.add(context.spec.rules(), proposed, is_backed);
             }
             Some(1) if !is_far(0) => {
-                self.early.add(proposed, false);
+                self.early.add(context.spec.rules(), proposed, false);
             }
             _ => {}
         }
+    }
+
+    /// Whether this validator may sign something of a height.
+    pub(super) fn may_sign(&self, height: Height) -> bool {
+        !self.silence.is_listening && height > self.silence.through.max(self.decided_through)
+    }
+
+    /// Notes a height that is known to be decided: while this node catches up, it signs nothing of it.
+    pub(super) fn note_decided(&mut self, height: Height) {
+        self.decided_through = self.decided_through.max(height);
+    }
+
+    /// No other machine with this key was heard for long enough.
+    pub(super) const fn has_listened(&mut self) {
+        self.silence.is_listening = false;
+    }
+
+    /// The evidence that has been found since the last time and that the next block may hold.
+    pub(super) fn take_evidence(&mut self, next: Height) -> Vec<Verified<Evidence>> {
+        self.evidence.extract_if(.., |evidence| evidence.height() <= next).collect()
+    }
+
+    /// What the witness says of a message of others; false if it is this validator's own.
+    fn is_others(&mut self, context: &Context<'_>, signer: NodeId, height: Height, heard: Heard) -> bool {
+        let is_own = signer == context.key.node_id();
+        match heard {
+            Heard::Contradiction(evidence) if !is_own => self.evidence.push(*evidence),
+            // What this validator signed at a height whose log is lost, it does not remember.
+            Heard::New | Heard::Contradiction(_) if is_own && height > self.silence.through => {
+                self.failure.get_or_insert(Failure::KeyInUse { height });
+            }
+            _ => {}
+        }
+        !is_own
+    }
+
+    /// Compares a vote of a certificate with what its signer has said to this node.
+    pub(super) fn compare(&mut self, context: &Context<'_>, vote: &Verified<Signed<Vote>>) {
+        if let Some(evidence) = self.witness.contradiction(vote) {
+            self.is_others(context, vote.signer, vote.record.height, Heard::Contradiction(Box::new(evidence)));
+        }
+    }
+
+    /// Notes what this validator is about to send; false if it contradicts what it has sent. The engine prevents it; should it fail, or a
+    /// log be damaged, nothing leaves.
+    fn may_send(&mut self, context: &Context<'_>, heard: &Heard) -> bool {
+        let is_consistent = !matches!(heard, Heard::Contradiction(_));
+        if !is_consistent {
+            self.fail(context, "it was about to contradict what it had signed");
+        }
+        is_consistent
+    }
+
+    fn fail(&mut self, context: &Context<'_>, error: &str) {
+        let height = context.chain.next();
+        self.failure.get_or_insert_with(|| Failure::Engine { height, error: error.to_owned() });
     }
 
     /// Takes what others sent of this height and the next.
     pub(super) fn take(&mut self, context: &Context<'_>, input: Input) {
         match input {
             Input::Proposal { proposal, from, arrived } => {
-                self.on_proposal(context, Proposed { proposal: Arc::new(proposal), from, arrived, is_told: false });
+                let signed = proposal.proposal();
+                let height = signed.record.height;
+                if height < context.chain.next() {
+                    return;
+                }
+                let heard = self.witness.proposal(&signed);
+                if self.is_others(context, signed.signer, height, heard) {
+                    self.on_proposal(context, Proposed { proposal: Arc::new(proposal), from, arrived, is_told: false });
+                }
             }
-            Input::Vote(vote) => self.on_vote(context, vote),
+            Input::Vote(vote) => {
+                let height = vote.record.height;
+                if height < context.chain.next() {
+                    return;
+                }
+                let heard = self.witness.vote(&vote);
+                if self.is_others(context, vote.signer, height, heard) {
+                    self.on_vote(context, vote);
+                }
+            }
             Input::Proof(message) => self.on_proof(context, message.signer, &message.record.item),
             Input::Wake(wake) => {
                 self.hear(context, wake.record.height, wake.signer);
@@ -245,20 +352,18 @@ impl Rounds {
         self.build_wanted = None;
         self.ask_proposal_at = None;
         self.backed.clear();
+        self.witness.prune(context.chain.next());
         self.proposals = Proposals::default();
         self.early_votes.rotate_left(1);
         self.early_votes[1] = EarlyVotes::default();
         for proposed in std::mem::take(&mut self.early).into_proposals() {
             self.on_proposal(context, proposed);
         }
-        // What the engine still wants of the decided height is void, but for what it found out, and its own last vote: the core decides
-        // on it before it publishes it, and others may need it to decide. Nothing of that height is signed any more, so no log is
-        // needed.
+        // What the engine still wants of the decided height is void, but for its own last vote: the core decides on it before it
+        // publishes it, and others may need it to decide. Nothing of that height is signed any more, so no log is needed.
         for output in self.outputs.drain(..) {
-            match output {
-                Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
-                Output::Vote(vote) => effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote)))),
-                _ => {}
+            if let Output::Vote(vote) = output {
+                effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))));
             }
         }
     }
@@ -290,28 +395,23 @@ impl Rounds {
         self.outputs.is_empty()
     }
 
-    /// Tells the engine of the proposals of rounds up to `within` whose blocks are here. Validity is remembered by block, not by round,
-    /// so an untimely one is not called invalid but withheld.
+    /// Tells the engine of the proposals of rounds up to `within` whose blocks are here, unless they are withheld.
     fn tell(&mut self, context: &Context<'_>, within: u32) {
         if !self.is_started {
             return;
         }
-        let here = |proposed: &Proposed| self.proposals.candidate(&proposed.hash()).is_some();
-        let waiting: Vec<_> =
-            self.proposals.up_to(within).filter(|(_, proposed)| !proposed.is_told && here(proposed)).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let is_due = |(round, proposed): &(u32, &Proposed)| self.may_tell(context, *round, proposed);
-        let due: Vec<_> = waiting
-            .into_iter()
-            .filter(is_due)
-            .map(|(round, it)| (round, Arc::clone(&it.proposal), it.arrived))
-            .collect();
-        for (round, proposal, at) in due {
+        let untold = self.proposals.up_to(within).filter(|(_, proposed)| !proposed.is_told);
+        let due = untold.filter_map(|(round, proposed)| {
+            let is_valid = self.proposals.candidate(&proposed.hash())?.outcome.is_ok();
+            let is_valid = match self.verdict(context, round, proposed, is_valid) {
+                Verdict::Withheld => return None,
+                verdict => verdict == Verdict::Valid,
+            };
+            Some((round, Arc::clone(&proposed.proposal), proposed.arrived, is_valid))
+        });
+        let due: Vec<_> = due.collect();
+        for (round, proposal, at, is_valid) in due {
             let block = proposal.proposal.record.block;
-            let Some(candidate) = self.proposals.candidate(&block) else { continue };
-            let is_valid = candidate.outcome.is_ok();
             self.outputs.push_back(Output::Append(WalEntry::Arrival { round, block, at }));
             self.outputs.extend(self.engine.proposal(context.now, &proposal.proposal()));
             self.outputs.extend(self.engine.executed(context.now, round, block, is_valid));
@@ -320,27 +420,25 @@ impl Rounds {
         }
     }
 
-    /// Whether the engine may hear of a proposal whose block is here.
+    /// What the engine hears of a proposal whose block is here.
     ///
     /// No time is decided that more than a third of the power finds ahead of its clocks: of a block whose time has not come the engine
-    /// never hears. A block's time must be what the clock said when the round's proposal came, as far as clocks and links may differ
-    /// (proposer-based timestamps, as in CometBFT); one that is proposed again with a proof-of-lock has been judged already. An
-    /// untimely one is told when this validator waits for its round's proposal no longer, having voted for nothing, or when more
-    /// than two thirds have voted for it: others may have locked it.
-    fn may_tell(&self, context: &Context<'_>, round: u32, proposed: &Proposed) -> bool {
-        let policy = context.spec.policy();
+    /// never hears.
+    fn verdict(&self, context: &Context<'_>, round: u32, proposed: &Proposed, is_valid: bool) -> Verdict {
+        let (policy, rules) = (context.spec.policy(), context.spec.rules());
         let (precision, time) = (Duration::from_millis(policy.precision_ms), proposed.proposal.header.time);
         if time > context.now.after(precision) {
-            return false;
+            return Verdict::Withheld;
         }
-        let delay = policy.message_delay_ms.saturating_add(policy.message_delay_ms / 10 * u64::from(round));
-        let latest = time.after(Duration::from_millis(delay)).after(precision);
-        let is_timely = (time.before(precision)..=latest).contains(&proposed.arrived);
         let is_over = self.engine.round() > Some(round)
             || (self.engine.round() == Some(round) && !self.engine.awaits_proposal(round));
-        let has_lock = proposed.proposal.proposal.record.pol_round.is_some();
-        let is_backed = self.backed.iter().any(|(_, block)| *block == proposed.hash());
-        is_timely || has_lock || is_over || is_backed
+        rules.verdict(Judged {
+            is_valid,
+            is_timely: rules.is_timely(policy, round, time, proposed.arrived),
+            has_lock: proposed.proposal.proposal.record.pol_round.is_some(),
+            is_over,
+            is_backed: self.backed.iter().any(|(_, block)| *block == proposed.hash()),
+        })
     }
 
     /// Starts the engine on the next height, replaying what the log holds of it.
@@ -369,20 +467,27 @@ impl Rounds {
     ) -> Option<FinalizedBlock> {
         let height = context.chain.next();
         while let Some(output) = self.outputs.pop_front() {
+            if self.failure.is_some() {
+                return None;
+            }
             match output {
                 Output::Append(entry) => effects.push(Effect::AppendLog { height, entry }),
                 Output::Sync => effects.push(Effect::SyncLog),
                 Output::Vote(vote) => {
+                    let Ok(signed) = vote.clone().verify(context.spec.id()) else { continue };
+                    let heard = self.witness.vote(&signed);
+                    if !self.may_send(context, &heard) {
+                        return None;
+                    }
                     self.note_backed(&vote.record);
                     effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Vote(vote))));
                 }
                 Output::Proposal(proposal) => self.publish(context, proposal, effects),
                 Output::Rebroadcast(item) => self.repeat(context, item, effects),
                 Output::Build { round } => self.build(context, mempool, round),
-                Output::Equivocation(nodes) => effects.push(Effect::Equivocation(nodes)),
                 Output::Decided(certificate) => {
                     let Some((block, applied)) = self.decided(&certificate.block) else {
-                        self.failure = Some("it decided on a block that it was not told of as valid".to_owned());
+                        self.fail(context, "it decided on a block that it was not told of as valid");
                         return None;
                     };
                     return Some(FinalizedBlock {
@@ -399,15 +504,19 @@ impl Rounds {
     fn publish(&mut self, context: &Context<'_>, signed: Signed<Proposal>, effects: &mut Vec<Effect>) {
         let block = self.proposals.candidate(&signed.record.block).map(|candidate| &candidate.block);
         let signed = signed.verify(context.spec.id()).ok();
-        let Some(proposal) = signed.zip(block).and_then(|(signed, block)| CompactProposal::verified(signed, block))
-        else {
-            self.failure = Some("it proposed a block that is not here".to_owned());
-            return;
+        let Some((heard, proposal)) = signed.zip(block).and_then(|(signed, block)| {
+            Some((self.witness.proposal(&signed), CompactProposal::verified(signed, block)?))
+        }) else {
+            return self.fail(context, "it proposed a block that is not here");
         };
+        // The core also repeats the proposal that it has locked on, whoever has signed it.
+        if proposal.proposal.signer == context.key.node_id() && !self.may_send(context, &heard) {
+            return;
+        }
         let gossip = Gossip::Consensus(ConsensusMessage::Proposal(Box::new((*proposal).clone())));
         let (proposal, from) = (Arc::new(proposal), context.key.node_id());
         let proposed = Proposed { proposal: Arc::clone(&proposal), from, arrived: context.now, is_told: true };
-        self.proposals.add(proposed, true);
+        self.proposals.add(context.spec.rules(), proposed, true);
         self.proposals.offer(&proposal);
         effects.push(Effect::Gossip(gossip));
     }
@@ -427,7 +536,7 @@ impl Rounds {
             return;
         }
         let (spec, state) = (context.spec, context.state());
-        if context.now < grace_end(context) && !mempool.reports.is_complete(spec, state) {
+        if context.now < grace_end(context) && !mempool.pending.reports.is_complete(spec, state) {
             self.build_wanted = Some(round);
             return;
         }
@@ -436,7 +545,7 @@ impl Rounds {
             Some(hash) => hash,
             None => {
                 let turn = Turn { key: context.key, round, now: context.now };
-                let built = build(spec, state, &mempool.reports, &mempool.commands, turn, &context.chain.archive);
+                let built = build(spec, state, &mempool.pending, turn, &context.chain.archive);
                 let Ok((block, applied)) = built else { return };
                 // It cannot fail: all items were verified when they arrived, and the hash is of these.
                 let Ok(block) = block.verify(spec.id()) else { return };
@@ -458,9 +567,11 @@ impl Rounds {
         for (peer, request) in self.proposals.questions(context.now) {
             effects.push(Effect::Fetch { peer, request });
         }
-        if !self.heard[1].is_empty() && !std::mem::replace(&mut self.is_behind_asked, true) {
-            let next = context.chain.next();
-            effects.push(Effect::Fetch { peer: None, request: SyncRequest::Blocks { from: next, to: next } });
+        // Whoever speaks of the height after the next should have the next one's certificate.
+        if let Some(ahead) = self.heard[1].first().copied()
+            && !std::mem::replace(&mut self.is_behind_asked, true)
+        {
+            effects.push(Effect::Fetch { peer: Some(ahead), request: SyncRequest::Head });
         }
         let unknown = self.backed.iter().find(|(round, block)| !self.proposals.knows(*round, block));
         let Some((round, block)) = unknown.copied() else { return self.ask_proposal_at = None };
@@ -494,12 +605,13 @@ impl Rounds {
         let (spec, state, now) = (context.spec, context.state(), context.now);
         !state.pending.is_empty()
             || now >= spec.genesis().epoch_end(state.closed.next())
-            || !mempool.commands.applicable(spec, state, now.max(state.time)).is_empty()
+            || !mempool.pending.evidence.is_empty()
+            || !mempool.pending.commands.applicable(spec, state, now.max(state.time)).is_empty()
     }
 
     /// When the start of the next height must be looked at again; `None` while it runs.
     fn next_start(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
-        if self.is_started {
+        if self.is_started || !self.may_sign(context.chain.next()) {
             return None;
         }
         let earliest = context.state().next_time(context.spec);
@@ -515,7 +627,7 @@ impl Rounds {
     /// heights, and so choose which of them closes an epoch; at once if its log shows that it had started
     /// before a crash.
     fn start_if_due(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
-        if self.is_started {
+        if self.is_started || !self.may_sign(context.chain.next()) {
             return;
         }
         let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));

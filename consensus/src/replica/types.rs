@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use lucid_types::block::{Item, ItemId};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
+use lucid_types::evidence::Evidence;
 use lucid_types::id::NodeId;
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Vote, Wake};
+use lucid_types::vote::{Vote, Wake};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
@@ -30,6 +32,8 @@ pub enum Input {
     Reveal(Verified<Signed<Reveal>>),
     /// A pool's command.
     Command(Verified<MultiSigned<PoolCommand>>),
+    /// Evidence of equivocation.
+    Evidence(Verified<Evidence>),
     /// What was asked for by id.
     Items {
         /// The items.
@@ -56,6 +60,8 @@ pub enum Input {
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
     Decided(Verified<CertifiedBlock>),
+    /// This validator has listened long enough for another machine with its key.
+    Listened,
     /// What this validator measured in an epoch that has ended, and a fresh random salt.
     Report {
         /// The measurements.
@@ -74,10 +80,12 @@ pub enum Gossip {
     Reveal(Signed<Reveal>),
     /// A vote, proposal or wake.
     Consensus(ConsensusMessage),
-    /// A repetition.
+    /// A rebroadcast.
     Rebroadcast(Signed<Rebroadcast>),
     /// A proof that a block was decided.
     Certificate(Certificate),
+    /// Evidence against a validator that this node has found.
+    Evidence(Evidence),
 }
 
 /// A decided block with its outcome.
@@ -107,6 +115,11 @@ pub enum Effect {
     Store(Box<FinalizedBlock>),
     /// Gossip.
     Gossip(Gossip),
+    /// Fetch the decided blocks up to this height: there is a certificate for the last.
+    CatchUp {
+        /// The height.
+        to: Height,
+    },
     /// Ask a peer, or any if none is named.
     Fetch {
         /// Whom.
@@ -114,14 +127,12 @@ pub enum Effect {
         /// For what.
         request: SyncRequest,
     },
-    /// These validators contradicted themselves.
-    Equivocation(Vec<NodeId>),
     /// The node must stop, and sign nothing more.
     Fail(Failure),
 }
 
 /// Why a node must stop.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
     /// A certified block does not follow from this node's state: this node or more than two thirds of the validators run wrong
     /// code or hold a damaged store.
@@ -143,6 +154,26 @@ pub enum Failure {
         height: Height,
         /// What it says.
         error: String,
+    },
+    /// Another machine runs with this validator's key.
+    #[error(
+        "another machine runs with this validator's key: it has started {other} times, this one {own} times; this node signs \
+         nothing more: stop one of the two, wait a minute, then start the other again"
+    )]
+    OtherInstance {
+        /// How often this one has started.
+        own: u64,
+        /// How often the other has.
+        other: u64,
+    },
+    /// Somebody else signs with this validator's key.
+    #[error(
+        "a message of height {height} is signed with this validator's key and this node did not make it: another machine runs \
+         with the same key; this node signs nothing more: stop the other one, then start this one again"
+    )]
+    KeyInUse {
+        /// The height.
+        height: Height,
     },
 }
 
@@ -168,7 +199,11 @@ pub struct Restore {
     pub log: Vec<WalEntry>,
     /// This validator's own reports of epochs that are not final yet.
     pub own: BTreeMap<Epoch, OwnReport>,
-    /// What this run's repetitions are counted from: more than any of an earlier run.
+    /// Whether this validator signs nothing before [`Input::Listened`]: it listens first for another machine with its key.
+    pub is_listening: bool,
+    /// It signs nothing of heights up to this one, of which its log has been lost.
+    pub silent_through: Height,
+    /// What this run's rebroadcasts are counted from: more than any of an earlier run.
     pub rebroadcast_sequence: u64,
     /// The time.
     pub now: UnixMillis,

@@ -57,10 +57,15 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
 
 /// `validators` of power 1, three workers in one pool.
 pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
+    let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
+    Arc::new(ChainSpec::new(genesis(&vec![1; validators], policy)).unwrap())
+}
+
+/// Validators of these powers, three workers in one pool.
+pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
     let key = |i| validator_key(i).node_id();
     let workers: Vec<_> = (0..3).map(worker_id).collect();
-    let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
-    let genesis = Genesis {
+    Genesis {
         name: "simulated".into(),
         genesis_time: START,
         tron: PaymentNetwork {
@@ -69,7 +74,7 @@ pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
             usdt: address(200),
         },
         policy,
-        validators: (0..validators).map(|i| validator_key(i).validator(1, key(i))).collect(),
+        validators: (0..).zip(powers).map(|(i, power)| validator_key(i).validator(*power, key(i))).collect(),
         workers: (1..)
             .zip(&workers)
             .map(|(i, node)| GenesisWorker {
@@ -95,6 +100,5 @@ pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
                 signers: signer_set(1),
             },
         }],
-    };
-    Arc::new(ChainSpec::new(genesis).unwrap())
+    }
 }

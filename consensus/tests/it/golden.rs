@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::state::{
-    Account, Election, EpochRows, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
+    Account, Election, EpochRows, Equivocation, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
@@ -14,6 +14,7 @@ use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
+use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
@@ -106,6 +107,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
         commitments: vec![commitment],
         reveals: vec![reveal],
         commands: vec![sign(&network(), &command, &[key()])],
+        evidence: vec![evidence()],
     }
     .sealed();
     let value =
@@ -121,6 +123,14 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
         ("wal_arrival", WalEntry::Arrival { round: 2, block: BLOCK, at: TIME }),
         ("wal_built", WalEntry::Built { round: 2, block: BLOCK }),
     ]
+}
+
+fn evidence() -> Evidence {
+    let vote = |block| {
+        let vote = Vote { kind: VoteKind::Prevote, height: HEIGHT, round: 2, block };
+        key().sign_vote(&network(), vote)
+    };
+    Evidence::of_votes(&vote(None), &vote(Some(BLOCK))).unwrap().into_inner()
 }
 
 pub(crate) fn epoch_rows() -> EpochRows {
@@ -265,6 +275,7 @@ pub(crate) fn state() -> State {
         scored: EPOCH.previous(),
         worker_stats: BTreeMap::from([(node(0x21), stats), (node(0x22), WorkerStats::default())]),
         row_roots: BTreeMap::from([(EPOCH.previous(), hash(0x63))]),
+        equivocations: BTreeMap::from([(node(0x17), Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT })]),
         pools: BTreeMap::from([(POOL, pool())]),
     }
 }

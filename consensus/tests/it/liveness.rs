@@ -155,7 +155,7 @@ fn a_wrong_clock_moves_no_time() {
         assert!(blocks.iter().all(|block| block.header.proposer != wrong), "{ahead} ms");
         assert!(blocks.iter().all(|block| block.header.time <= world.now), "{ahead} ms");
         // As soon as it is set right, its turns count again.
-        world.nodes[2].ahead = 0;
+        world.set_clock_right(2);
         let height = world.highest();
         assert!(world.run(60_000, |w| w.lowest() >= height + 12), "heights {:?}", heights(&world));
         world.check();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::execute::{Event, Settled};
+use lucid_consensus::ledger::event::{Event, Settled};
 use lucid_consensus::ledger::state::{Hold, State};
 use lucid_consensus::replica::FinalizedBlock;
 use lucid_types::amount::MicroUsdt;
@@ -14,6 +14,15 @@ use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::signed::MultiSigned;
 
 use crate::genesis::{FAR, owner_key, signer_key, signer_set, worker_id};
+
+/// Returns what is wrong unless this holds.
+macro_rules! demand {
+    ($holds:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err(format!($($what)+));
+        }
+    };
+}
 
 /// A command signed by all these.
 pub(crate) fn sign(network: &NetworkId, command: &PoolCommand, keys: &[NodeKey]) -> MultiSigned<PoolCommand> {
@@ -94,72 +103,82 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    /// Looks at a block when the first node stores it.
-    pub(crate) fn watch(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) {
+    /// Looks at a block when the first node stores it; what is wrong with it.
+    pub(crate) fn watch(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) -> Result<(), String> {
         let (block, applied) = (&stored.decided.block, &stored.applied);
         if block.header.height.get() != self.height + 1 {
-            return;
+            return Ok(());
         }
         self.height += 1;
         for command in &block.commands {
             let newest = self.commands.iter().filter(|given| given.pool == command.record.pool).map(|it| it.number);
-            assert_eq!(command.record.number, newest.max().unwrap_or(0) + 1, "a command twice, or one left out");
+            demand!(command.record.number == newest.max().unwrap_or(0) + 1, "a command twice, or one left out");
             self.commands.push(command.record.clone());
         }
         for (pool, root) in applied.state.pools.values().filter_map(|pool| Some((pool, pool.newest?))) {
-            assert_eq!(root.era, pool.vault.signers.era, "who is to sign it is in force no more");
+            demand!(root.era == pool.vault.signers.era, "who is to sign it is in force no more");
         }
         let newest = applied.state.pools.iter().filter_map(|(id, pool)| Some((*id, pool.newest?)));
         let new: Vec<_> = newest.filter(|(id, root)| self.newest.get(id) != Some(root)).collect();
-        assert_eq!(block.header.payout_roots, new.iter().map(|(_, root)| *root).collect::<Vec<_>>());
+        let issued: Vec<_> = new.iter().map(|(_, root)| *root).collect();
+        demand!(block.header.payout_roots == issued, "the block names other roots");
         for event in &applied.events {
             if let Event::Settled(settled) = event {
-                self.check_leaves(spec, &applied.state, settled);
+                self.check_leaves(spec, &applied.state, settled)?;
             }
         }
         for (id, root) in new {
             let before = self.newest.insert(id, root);
-            check_succession(before.as_ref(), &root);
+            check_succession(before.as_ref(), &root)?;
         }
+        Ok(())
     }
 
-    fn check_leaves(&mut self, spec: &ChainSpec, state: &State, settled: &Settled) {
+    fn check_leaves(&mut self, spec: &ChainSpec, state: &State, settled: &Settled) -> Result<(), String> {
         let Settled { root, leaves, requests } = settled;
-        assert_eq!(PayoutTree::new(leaves).unwrap().root(), root.root);
-        assert!(self.roots.insert((root.pool, root.settlement), *root).is_none(), "two roots of a settlement");
+        demand!(PayoutTree::new(leaves).unwrap().root() == root.root, "the root is of other leaves");
+        let is_first = self.roots.insert((root.pool, root.settlement), *root).is_none();
+        demand!(is_first, "two roots of a settlement");
         let (due, rest) = leaves.split_at(requests.len());
-        assert!(due.is_sorted_by_key(|leaf| leaf.id) && rest.is_sorted_by_key(|leaf| leaf.id));
+        demand!(due.is_sorted_by_key(|leaf| leaf.id) && rest.is_sorted_by_key(|leaf| leaf.id), "leaves out of order");
         let owed = MicroUsdt::sum(leaves.iter().map(|leaf| leaf.owed)).unwrap();
         let pool = &state.pools[&root.pool];
-        assert!(!pool.is_suspended(root.settlement), "a root of a pool that is suspended");
-        assert_eq!(MicroUsdt::sum([owed, root.fees, pool.losses]), Some(root.total));
+        demand!(!pool.is_suspended(root.settlement), "a root of a pool that is suspended");
+        let total = MicroUsdt::sum([owed, root.fees, pool.losses]);
+        demand!(total == Some(root.total), "{root:?} is not of {total:?}");
         for leaf in leaves {
             let before = self.owed.insert((root.pool, leaf.id), *leaf);
-            assert!(before.is_none_or(|before| before.owed <= leaf.owed && before.to == leaf.to), "{leaf:?}");
+            demand!(
+                before.is_none_or(|before| before.owed <= leaf.owed && before.to == leaf.to),
+                "{before:?}, {leaf:?}"
+            );
         }
         let known = self.owed.keys().filter(|(pool, _)| *pool == root.pool).count();
-        assert_eq!(known, leaves.len(), "an account was dropped, or stands in the tree twice");
+        demand!(known == leaves.len(), "an account was dropped, or stands in the tree twice");
         for (request, leaf) in requests.iter().zip(due) {
-            assert_eq!((request.account, request.to, request.owed), (leaf.id, leaf.to, leaf.owed));
+            let is_of_leaf = (request.account, request.to, request.owed) == (leaf.id, leaf.to, leaf.owed);
+            demand!(is_of_leaf, "{request:?} for {leaf:?}");
             let account = AccountId::derive(spec.id(), &root.pool, request.kind, &request.node);
-            assert_eq!(request.account, account);
-            assert_eq!(request.id, PayoutId::derive(&account, root.settlement));
-            assert!(self.requests.insert(request.id, root.settlement).is_none(), "a request twice");
+            demand!(request.account == account, "{request:?} is of another account");
+            demand!(request.id == PayoutId::derive(&account, root.settlement), "{request:?} has another id");
+            demand!(self.requests.insert(request.id, root.settlement).is_none(), "a request twice");
             let before = self.requested.insert(account, request.owed).unwrap_or_default();
-            assert_eq!(before.checked_add(request.amount), Some(request.owed));
+            demand!(before.checked_add(request.amount) == Some(request.owed), "{request:?} after {before:?}");
         }
+        Ok(())
     }
 }
 
 /// What a signer and the vault demand of a pool's next root.
-fn check_succession(before: Option<&SettlementRoot>, root: &SettlementRoot) {
-    assert!(root.fees <= root.total && root.total <= root.promised, "{root:?}");
-    let Some(before) = before else { return };
+fn check_succession(before: Option<&SettlementRoot>, root: &SettlementRoot) -> Result<(), String> {
+    demand!(root.fees <= root.total && root.total <= root.promised, "{root:?}");
+    let Some(before) = before else { return Ok(()) };
     let of = |root: &SettlementRoot| (root.settlement, root.era, root.total, root.fees, root.promised);
     let ((s, e, t, f, p), (s2, e2, t2, f2, p2)) = (of(before), of(root));
-    assert!(s <= s2 && e <= e2 && t <= t2 && f <= f2 && p <= p2, "{before:?}, then {root:?}");
+    demand!(s <= s2 && e <= e2 && t <= t2 && f <= f2 && p <= p2, "{before:?}, then {root:?}");
     if s == s2 {
         let again = SettlementRoot { era: e, total: t, promised: p, ..*root };
-        assert_eq!(again, *before, "issued again with more than another era or total");
+        demand!(again == *before, "issued again with more than another era or total");
     }
+    Ok(())
 }

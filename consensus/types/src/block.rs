@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bls::BlsSignature;
 use crate::bytes::hex_bytes;
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
+use crate::evidence::{Evidence, EvidenceError};
 use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
 use crate::payout::{PoolCommand, SettlementRoot};
 use crate::report::{ReportCommitment, Reveal};
@@ -64,6 +65,8 @@ pub enum Item {
     Reveal(Signed<Reveal>),
     /// A pool's command.
     Command(MultiSigned<PoolCommand>),
+    /// Proof that a validator contradicted itself.
+    Evidence(Evidence),
 }
 
 impl Wire for Item {
@@ -84,6 +87,7 @@ impl Item {
             Self::Commitment(_) => Signed::<ReportCommitment>::MAX_BYTES,
             Self::Reveal(_) => Signed::<Reveal>::MAX_BYTES,
             Self::Command(_) => MultiSigned::<PoolCommand>::MAX_BYTES,
+            Self::Evidence(_) => Evidence::MAX_BYTES,
         }
     }
 
@@ -99,6 +103,7 @@ impl Item {
             Self::Commitment(commitment) => commitment.check(network)?,
             Self::Reveal(reveal) => reveal.check(network)?,
             Self::Command(command) => command.check(network)?,
+            Self::Evidence(evidence) => evidence.check(network)?,
         }
         Ok(Verified::new(self))
     }
@@ -119,6 +124,12 @@ impl From<Verified<Signed<Reveal>>> for Verified<Item> {
 impl From<Verified<MultiSigned<PoolCommand>>> for Verified<Item> {
     fn from(command: Verified<MultiSigned<PoolCommand>>) -> Self {
         Self::new(Item::Command(command.into_inner()))
+    }
+}
+
+impl From<Verified<Evidence>> for Verified<Item> {
+    fn from(evidence: Verified<Evidence>) -> Self {
+        Self::new(Item::Evidence(evidence.into_inner()))
     }
 }
 
@@ -147,6 +158,8 @@ pub struct Block {
     pub reveals: Vec<Signed<Reveal>>,
     /// Commands of pools, by pool and number; at most [`Block::MAX_COMMAND_BYTES`].
     pub commands: Vec<MultiSigned<PoolCommand>>,
+    /// Evidence of equivocation, by validator: one of each, against whom no earlier block holds any.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Wire for Block {
@@ -160,18 +173,24 @@ impl Block {
     /// The most items.
     pub const MAX_ITEMS: usize = 8_192;
     /// The most bytes of all items: what a block has beside its header.
-    pub const MAX_ITEM_BYTES: usize = Self::MAX_BYTES - Header::MAX_BYTES - 24;
+    pub const MAX_ITEM_BYTES: usize = Self::MAX_BYTES - Header::MAX_BYTES - 32;
 
     /// The header's hash.
     pub fn hash(&self) -> BlockHash {
         self.header.hash()
     }
 
-    /// All items: commitments, reveals, commands.
+    /// All items: commitments, reveals, commands, evidence.
     pub fn items(&self) -> impl Iterator<Item = Item> {
         let commitments = self.commitments.iter().cloned().map(Item::Commitment);
         let reveals = self.reveals.iter().cloned().map(Item::Reveal);
-        commitments.chain(reveals).chain(self.commands.iter().cloned().map(Item::Command))
+        let commands = self.commands.iter().cloned().map(Item::Command);
+        commitments.chain(reveals).chain(commands).chain(self.evidence.iter().cloned().map(Item::Evidence))
+    }
+
+    /// How many items it has.
+    pub const fn items_count(&self) -> usize {
+        self.commitments.len() + self.reveals.len() + self.commands.len() + self.evidence.len()
     }
 
     /// The items as a proposal names them.
@@ -216,4 +235,7 @@ pub enum BlockError {
     /// An item's signature is wrong.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// Evidence proves nothing.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
 }

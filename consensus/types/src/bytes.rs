@@ -1,11 +1,12 @@
 //! The one definition of a fixed-length byte string: hex for people, raw bytes (no length) in the codec.
+//!
+//! To serde each is a newtype, which adds no byte, so that whoever traces a layout sees its name.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
-use serde::{Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Text that is not a fixed-length byte string in the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,41 +33,73 @@ pub(crate) fn parse_hex<const N: usize>(kind: &'static str, text: &str) -> Resul
 /// same eight bytes, and most of a block is ids: this makes its hash several times cheaper.
 const WORD: usize = 8;
 
-/// Writes `N` bytes without a length.
-pub(crate) fn serialize<const N: usize, S: Serializer>(bytes: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut tuple = serializer.serialize_tuple(N / WORD + N % WORD)?;
-    let (words, rest) = bytes.as_chunks::<WORD>();
-    for word in words {
-        tuple.serialize_element(&u64::from_le_bytes(*word))?;
+/// `N` bytes without a length.
+struct Raw<const N: usize>([u8; N]);
+
+impl<const N: usize> Serialize for Raw<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(N / WORD + N % WORD)?;
+        let (words, rest) = self.0.as_chunks::<WORD>();
+        for word in words {
+            tuple.serialize_element(&u64::from_le_bytes(*word))?;
+        }
+        for byte in rest {
+            tuple.serialize_element(byte)?;
+        }
+        tuple.end()
     }
-    for byte in rest {
-        tuple.serialize_element(byte)?;
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Raw<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes<const N: usize>;
+        impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
+            type Value = Raw<N>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{N} bytes")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw<N>, A::Error> {
+                let mut bytes = [0; N];
+                let missing = || A::Error::custom("bytes are missing");
+                let (words, rest) = bytes.as_chunks_mut::<WORD>();
+                for word in words {
+                    *word = seq.next_element::<u64>()?.ok_or_else(missing)?.to_le_bytes();
+                }
+                for byte in rest {
+                    *byte = seq.next_element()?.ok_or_else(missing)?;
+                }
+                Ok(Raw(bytes))
+            }
+        }
+        deserializer.deserialize_tuple(N / WORD + N % WORD, Bytes)
     }
-    tuple.end()
+}
+
+/// Writes the `N` bytes of a value of this name without a length.
+pub(crate) fn serialize<const N: usize, S: Serializer>(
+    name: &'static str,
+    bytes: &[u8; N],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_newtype_struct(name, &Raw(*bytes))
 }
 
 /// Reads `N` bytes written by [`serialize`].
-pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; N], D::Error> {
-    struct Bytes<const N: usize>(PhantomData<[u8; N]>);
-    impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
+pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
+    name: &'static str,
+    deserializer: D,
+) -> Result<[u8; N], D::Error> {
+    struct Newtype<const N: usize>;
+    impl<'de, const N: usize> Visitor<'de> for Newtype<N> {
         type Value = [u8; N];
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{N} bytes")
         }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<[u8; N], A::Error> {
-            let mut bytes = [0; N];
-            let missing = || A::Error::custom("bytes are missing");
-            let (words, rest) = bytes.as_chunks_mut::<WORD>();
-            for word in words {
-                *word = seq.next_element::<u64>()?.ok_or_else(missing)?.to_le_bytes();
-            }
-            for byte in rest {
-                *byte = seq.next_element()?.ok_or_else(missing)?;
-            }
-            Ok(bytes)
+        fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<[u8; N], D::Error> {
+            Raw::deserialize(deserializer).map(|raw| raw.0)
         }
     }
-    deserializer.deserialize_tuple(N / WORD + N % WORD, Bytes(PhantomData))
+    deserializer.deserialize_newtype_struct(name, Newtype)
 }
 
 /// Reads a value from its text form with `FromStr`.
@@ -76,7 +109,7 @@ where
     T::Err: fmt::Display,
     D: Deserializer<'de>,
 {
-    let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+    let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
     text.parse().map_err(D::Error::custom)
 }
 
@@ -128,7 +161,7 @@ macro_rules! hex_bytes {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    $crate::bytes::serialize(&self.0, serializer)
+                    $crate::bytes::serialize(stringify!($name), &self.0, serializer)
                 }
             }
         }
@@ -138,7 +171,7 @@ macro_rules! hex_bytes {
                 if deserializer.is_human_readable() {
                     $crate::bytes::deserialize_text(deserializer)
                 } else {
-                    $crate::bytes::deserialize(deserializer).map(Self)
+                    $crate::bytes::deserialize(stringify!($name), deserializer).map(Self)
                 }
             }
         }

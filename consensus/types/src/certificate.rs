@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
 use crate::id::{BlockHash, NetworkId, NodeId};
-use crate::signed::{Signature, Signed, Verified};
+use crate::signed::{Signature, Signed, Verified, is_signed, signing_bytes};
 use crate::time::Height;
 use crate::validator::ValidatorSet;
 use crate::vote::{Vote, VoteKind};
@@ -73,13 +73,30 @@ impl Certificate {
         if !set.is_quorum(signed) {
             return Err(CertificateError::NotEnoughPower { signed, total: set.total() });
         }
-        let record = self.vote();
+        let bytes = signing_bytes(network, &self.vote());
         for (signer, signature) in &self.signatures {
-            let vote = Signed { signer: *signer, record, signature: *signature };
-            vote.check(network).map_err(|_| CertificateError::Signature(*signer))?;
+            if !set.key(signer).is_some_and(|key| is_signed(key, &bytes, signature)) {
+                return Err(CertificateError::Signature(*signer));
+            }
         }
         Ok(Verified::new(self))
     }
+}
+
+impl Verified<Certificate> {
+    /// The precommits that it is made of.
+    pub fn votes(&self) -> impl Iterator<Item = Verified<Signed<Vote>>> {
+        votes(self)
+    }
+}
+
+/// The votes of a certificate whose signatures have been checked.
+pub(crate) fn votes(certificate: &Certificate) -> impl Iterator<Item = Verified<Signed<Vote>>> {
+    let record = certificate.vote();
+    let vote = move |(signer, signature): &(NodeId, Signature)| {
+        Verified::new(Signed { signer: *signer, record, signature: *signature })
+    };
+    certificate.signatures.iter().map(vote)
 }
 
 #[cfg(test)]

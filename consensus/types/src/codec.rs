@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_told_from_nonsense() {
-        use crate::vote::ConsensusMessage;
+        use crate::message::ConsensusMessage;
         let unknown = 77u32.to_le_bytes();
         assert!(matches!(decode::<ConsensusMessage>(&unknown), Err(DecodeError::UnknownVariant)));
         assert!(matches!(decode::<ConsensusMessage>(&1u32.to_le_bytes()), Err(DecodeError::Malformed(_))));

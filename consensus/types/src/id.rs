@@ -19,7 +19,7 @@ hex_bytes!(
     NetworkId, 32
 );
 hex_bytes!(
-    /// The BLAKE3 hash of a block's canonical bytes; what the validators vote on.
+    /// The BLAKE3 hash of a block's header in the codec's bytes; what the validators vote on.
     BlockHash, 32
 );
 hex_bytes!(
@@ -151,7 +151,7 @@ impl Serialize for PayoutAddress {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            crate::bytes::serialize(&self.0, serializer)
+            crate::bytes::serialize("PayoutAddress", &self.0, serializer)
         }
     }
 }
@@ -161,7 +161,7 @@ impl<'de> Deserialize<'de> for PayoutAddress {
         if deserializer.is_human_readable() {
             return crate::bytes::deserialize_text(deserializer);
         }
-        let bytes = crate::bytes::deserialize(deserializer)?;
+        let bytes = crate::bytes::deserialize("PayoutAddress", deserializer)?;
         Self::from_bytes(bytes).ok_or_else(|| serde::de::Error::custom("a payout address starts with 0x41"))
     }
 }

@@ -10,7 +10,7 @@ use crate::id::{NetworkId, NodeId};
 use crate::payout::{CosignRequest, PoolCommand};
 use crate::report::{ProbeReply, ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
-use crate::sync::Rebroadcast;
+use crate::sync::{Presence, Rebroadcast};
 use crate::validator::Validator;
 use crate::vote::{Proposal, Vote, Wake};
 
@@ -90,6 +90,11 @@ impl NodeKey {
 
     /// Signs that the next height is to be started.
     pub fn sign_wake(&self, network: &NetworkId, record: Wake) -> Verified<Signed<Wake>> {
+        self.sign(network, record)
+    }
+
+    /// Signs which running instance of this validator speaks.
+    pub fn sign_presence(&self, network: &NetworkId, record: Presence) -> Verified<Signed<Presence>> {
         self.sign(network, record)
     }
 

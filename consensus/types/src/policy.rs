@@ -76,6 +76,10 @@ pub struct Policy {
     pub precision_ms: u64,
     /// How long a proposal takes to arrive at most.
     pub message_delay_ms: u64,
+    /// How many blocks back evidence of equivocation may reach.
+    pub evidence_blocks: u64,
+    /// How long a validator listens for another machine with its key before its first signature.
+    pub doppelganger_ms: u64,
     /// Blocks in which an epoch's report commitments may stand, and again as many for its reveals: 1 to 8.
     pub report_window: u64,
     /// How long a proposer waits at most for commitments and reveals that have not come.
@@ -138,6 +142,8 @@ impl Default for Policy {
             window_block_min_ms: 4_000,
             precision_ms: 500,
             message_delay_ms: 2_000,
+            evidence_blocks: 50_000,
+            doppelganger_ms: 10_000,
             report_window: 5,
             report_grace_ms: 2_000,
             credits_window: 5_040,
@@ -179,6 +185,7 @@ impl Policy {
             window_block_min_ms: 250,
             precision_ms: 100,
             message_delay_ms: 400,
+            doppelganger_ms: 1_000,
             report_window: 1,
             report_grace_ms: 300,
             credits_window: 4,
@@ -224,6 +231,8 @@ impl Policy {
         within("window_block_min_ms", self.window_block_min_ms, self.block_min_ms, 60_000)?;
         within("precision_ms", self.precision_ms, 10, 10_000)?;
         within("message_delay_ms", self.message_delay_ms, 10, 60_000)?;
+        within("evidence_blocks", self.evidence_blocks, 1, 1_000_000)?;
+        within("doppelganger_ms", self.doppelganger_ms, 0, 60_000)?;
         within("report_window", self.report_window, 1, 8)?;
         within("report_grace_ms", self.report_grace_ms, 0, 10_000)?;
         // Or hardly an epoch would be closed in time to measure the next.

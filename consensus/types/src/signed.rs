@@ -24,7 +24,7 @@ pub trait SignedRecord: Wire {
 }
 
 /// A record with its signer and signature, not yet checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signed<T> {
     /// Who signed.
     pub signer: NodeId,
@@ -81,6 +81,11 @@ pub(crate) fn signing_bytes<T: SignedRecord>(network: &NetworkId, record: &T) ->
     bytes
 }
 
+/// Whether these bytes are signed with this key, strictly.
+pub(crate) fn is_signed(key: &VerifyingKey, bytes: &[u8], signature: &Signature) -> bool {
+    key.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature.as_bytes())).is_ok()
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "checked when the program is compiled")]
 const fn tag_length(tag: &str) -> u8 {
     assert!(tag.len() <= 255, "a tag is at most 255 bytes");
@@ -95,8 +100,7 @@ impl<T: SignedRecord> Signed<T> {
     pub fn check(&self, network: &NetworkId) -> Result<(), SignatureError> {
         let error = SignatureError { tag: T::TAG, signer: self.signer };
         let key = VerifyingKey::from_bytes(self.signer.as_bytes()).map_err(|_| error)?;
-        let signature = ed25519_dalek::Signature::from_bytes(self.signature.as_bytes());
-        key.verify_strict(&signing_bytes(network, &self.record), &signature).map_err(|_| error)
+        if is_signed(&key, &signing_bytes(network, &self.record), &self.signature) { Ok(()) } else { Err(error) }
     }
 
     /// [`Self::check`], keeping the result in the type.

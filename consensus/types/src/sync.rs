@@ -4,24 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, Item, ItemId};
 use crate::certificate::{Certificate, CertificateError};
-use crate::codec::{MAX_MESSAGE_BYTES, Wire};
+use crate::codec::{DecodeError, MAX_MESSAGE_BYTES, Wire, decode};
 use crate::id::{BlockHash, NetworkId, NodeId};
+use crate::message::CompactProposal;
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
-use crate::time::{Epoch, Height};
+use crate::time::{Epoch, Height, UnixMillis};
 use crate::validator::ValidatorSet;
-use crate::vote::{CompactProposal, Vote, VoteKind};
+use crate::vote::{Vote, VoteKind};
 
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SyncRequest {
     /// What is your newest block?
-    Tip,
-    /// CertifiedBlock blocks `from..=to`; the peer answers with a prefix of them, as many as fit.
+    Head,
+    /// A page of decided blocks.
     Blocks {
-        /// First height.
+        /// The first height.
         from: Height,
-        /// Last height.
+        /// The last height.
         to: Height,
+        /// How many bytes of the first block's frame the asker has already: the answer begins after them. Less than the frame.
+        skip: u64,
     },
     /// A proposal of a block that is under way.
     Proposal {
@@ -41,6 +44,8 @@ pub enum SyncRequest {
         /// Validators whose reveal the asker has.
         have_reveals: Vec<NodeId>,
     },
+    /// This is me: which other running instance of this validator have you heard of?
+    Presence(Signed<Presence>),
 }
 
 impl Wire for SyncRequest {
@@ -97,26 +102,72 @@ impl CertifiedBlock {
     }
 }
 
+impl Verified<CertifiedBlock> {
+    /// The precommits of its certificate.
+    pub fn votes(&self) -> impl Iterator<Item = Verified<Signed<Vote>>> {
+        crate::certificate::votes(&self.certificate)
+    }
+}
+
 /// The answer to a [`SyncRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncResponse {
-    /// To `Tip`.
-    Tip {
-        /// Height of the newest block; 0 if there is only the genesis.
-        height: Height,
-        /// Its hash; the network id at height 0.
-        block: BlockHash,
-    },
-    /// To `Blocks`: consecutive from the first asked for.
-    Blocks(Vec<CertifiedBlock>),
+    /// To `Head`: the newest block's certificate, which proves that there is such a block; none if there is only the genesis.
+    Head(Option<Certificate>),
+    /// To `Blocks`: at most [`SyncResponse::PAGE_BYTES`] of the frames of blocks, in order, cut where the page is full. A frame is the
+    /// length of a [`CertifiedBlock`]'s bytes, as 4 bytes little-endian, and these bytes. Empty if the peer does not have the first.
+    Blocks(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To `Proposal`.
     Proposal(Option<Box<CompactProposal>>),
     /// To `Items` and `Reports`: those of them that the peer has and that fit.
     Items(Vec<Item>),
+    /// To `Presence`.
+    Presence(Option<Signed<Presence>>),
 }
 
 impl Wire for SyncResponse {
-    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+    const MAX_BYTES: usize = Self::PAGE_BYTES + 64;
+}
+
+impl SyncResponse {
+    /// The most bytes of a page of blocks, and of the items of an answer.
+    pub const PAGE_BYTES: usize = 1 << 20;
+}
+
+/// The length that stands before a block in a page.
+pub const FRAME_HEADER_BYTES: usize = 4;
+
+/// Takes the first whole frame out of the bytes of pages, and its length with it.
+///
+/// # Errors
+/// The frame is too long for a block, or holds none.
+pub fn take_frame(bytes: &[u8]) -> Result<Option<(CertifiedBlock, usize)>, DecodeError> {
+    let Some((length, rest)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    if length > CertifiedBlock::MAX_BYTES {
+        return Err(DecodeError::TooLong { found: length, limit: CertifiedBlock::MAX_BYTES });
+    }
+    let Some(block) = rest.get(..length) else { return Ok(None) };
+    Ok(Some((decode(block)?, FRAME_HEADER_BYTES + length)))
+}
+
+/// One running instance of a validator. Two with one key would contradict each other; each tells peers which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Presence {
+    /// How often the node has started with this database: durable, greater with every start.
+    pub boot: u64,
+    /// Random, drawn at the start.
+    pub instance: [u8; 16],
+    /// When it said so, by its clock: an old one, sent again by others, says nothing.
+    pub time: UnixMillis,
+}
+
+impl Wire for Presence {
+    const MAX_BYTES: usize = 32;
+}
+
+impl SignedRecord for Presence {
+    const TAG: &'static str = "lucid/presence/1";
 }
 
 /// Prevotes of more than two thirds for one block.

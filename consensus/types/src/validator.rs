@@ -1,5 +1,6 @@
 //! Validator sets: who votes on a height, with what power.
 
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
 use crate::bls::{BlsError, BlsKey, BlsPublicKey, BlsSignature};
@@ -57,6 +58,8 @@ pub enum ValidatorSetError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidatorSet {
     members: Vec<Validator>,
+    /// The members' keys, ready for use: getting one ready takes a tenth of what checking a signature does. `None` for an id that is no key.
+    keys: Vec<Option<VerifyingKey>>,
     total: u64,
 }
 
@@ -84,7 +87,8 @@ impl ValidatorSet {
         }
         let total = members.iter().try_fold(0u64, |sum, v| sum.checked_add(v.power)).filter(|total| *total <= 1 << 60);
         let total = total.ok_or(ValidatorSetError::TooMuchPower)?;
-        Ok(Self { members, total })
+        let keys = members.iter().map(|v| VerifyingKey::from_bytes(v.node.as_bytes()).ok()).collect();
+        Ok(Self { members, keys, total })
     }
 
     /// The members by ascending id.
@@ -94,7 +98,16 @@ impl ValidatorSet {
 
     /// The member with this id.
     pub fn get(&self, node: &NodeId) -> Option<&Validator> {
-        self.members.binary_search_by_key(node, |v| v.node).ok().map(|i| &self.members[i])
+        self.place(node).map(|i| &self.members[i])
+    }
+
+    fn place(&self, node: &NodeId) -> Option<usize> {
+        self.members.binary_search_by_key(node, |v| v.node).ok()
+    }
+
+    /// The key with which a member signs.
+    pub(crate) fn key(&self, node: &NodeId) -> Option<&VerifyingKey> {
+        self.keys[self.place(node)?].as_ref()
     }
 
     /// The voting power of a node; 0 for one that is no member.

@@ -102,8 +102,39 @@ pub struct BlockView {
     pub commands: usize,
     /// Payout roots that it issues.
     pub payout_roots: usize,
+    /// Validators of which it proves that they signed two different messages for one step.
+    pub equivocated: Vec<NodeId>,
     /// Leaders that it elected.
     pub leaders: Vec<LeaderView>,
+}
+
+/// A validator of the next block's set. `GET /api/v1/validators`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorView {
+    /// Its node id.
+    pub node: NodeId,
+    /// Who runs it.
+    pub operator: NodeId,
+    /// Its votes' weight.
+    pub power: u64,
+    /// What the chain holds against it.
+    pub equivocation: Option<EquivocationView>,
+}
+
+/// A proved equivocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquivocationView {
+    /// The height at which it signed two different messages for one step.
+    pub height: Height,
+    /// The block that holds the evidence.
+    pub proved_in: Height,
+}
+
+/// `GET /api/v1/validators`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorList {
+    /// The validators by node id.
+    pub validators: Vec<ValidatorView>,
 }
 
 /// The proof that a block was decided. `GET /api/v1/blocks/{height}/certificate`.

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::model::{
     BlockList, BlockView, CertificateView, CommandBody, CommandView, EpochList, EpochView, FinalCommandView,
     LedgerView, PayoutList, PayoutView, PeerList, PoolView, ScoreList, SignatureList, SignatureRequest, StatusView,
+    ValidatorList,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError};
@@ -78,12 +79,14 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/blocks", get(blocks))
         .route("/api/v1/blocks/{height}", get(block))
         .route("/api/v1/blocks/{height}/certificate", get(certificate))
+        .route("/api/v1/blocks/{height}/raw", get(raw_block))
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/epochs/{epoch}", get(epoch))
         .route("/api/v1/scores", get(scores))
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
+        .route("/api/v1/validators", get(validators))
         .route("/api/v1/pools/{pool}", get(pool))
         .route("/api/v1/pools/{pool}/commands/{number}", get(final_command))
         .route("/api/v1/pools/{pool}/root", get(root))
@@ -116,6 +119,10 @@ async fn status(State(shared): State<Shared>) -> Json<StatusView> {
 
 async fn peers(State(shared): State<Shared>) -> Json<PeerList> {
     Json(PeerList { peers: shared.view.peers() })
+}
+
+async fn validators(State(shared): State<Shared>) -> Json<ValidatorList> {
+    Json(ValidatorList { validators: shared.view.validators() })
 }
 
 /// The process runs and answers.
@@ -161,6 +168,16 @@ async fn certificate(
     let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.certificate(height)).await?;
     found.map(Json).ok_or_else(|| no_block(height))
+}
+
+/// For whoever verifies the chain: the bytes that are hashed and signed, as `application/octet-stream`.
+async fn raw_block(
+    State(shared): State<Shared>,
+    path: Result<Path<Height>, PathRejection>,
+) -> Result<Vec<u8>, Failure> {
+    let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.raw_block(height)).await?;
+    found.ok_or_else(|| no_block(height))
 }
 
 fn no_block(height: Height) -> Failure {

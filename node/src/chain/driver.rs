@@ -12,12 +12,13 @@ use lucid_storage::{Store, Wal};
 use lucid_types::codec::encode;
 use lucid_types::id::NodeId;
 use lucid_types::sync::SyncRequest;
-use lucid_types::time::UnixMillis;
+use lucid_types::time::{Height, UnixMillis};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist::{PersistError, put_block, put_own};
+use crate::chain::watermark::{Watermark, WatermarkError};
 use crate::clock::Clock;
 
 /// Inputs that wait for the driver. When it is full, gossip waits in the mesh's queue, which drops and counts.
@@ -31,6 +32,9 @@ pub enum DriverError {
     /// A write failed.
     #[error("persist what the chain decided")]
     Persist(#[from] PersistError),
+    /// What this validator signs could not be noted.
+    #[error("note what this validator signs")]
+    Watermark(#[from] WatermarkError),
     /// The replica must not go on.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -50,15 +54,23 @@ pub struct DriverParts {
     pub store: Store,
     /// The engine's log.
     pub wal: Wal,
+    /// Entries of the log of the next height.
+    pub logged: u64,
+    /// Notes what is signed; only on validators.
+    pub watermark: Option<Watermark>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// What others sent, as the gate and the fetcher admitted it.
     pub inbox: mpsc::Receiver<Box<Input>>,
-    /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: repetitions and
+    /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: rebroadcasts and
     /// the pull path make up for it.
     pub gossip: mpsc::Sender<(Topic, Vec<u8>)>,
     /// Takes what is to be asked of peers. When it is full the question is dropped: it is asked again.
     pub fetch: mpsc::Sender<(Option<NodeId>, SyncRequest)>,
+    /// Why this node must sign nothing more, if somebody else has found out.
+    pub halt: watch::Receiver<Option<Failure>>,
+    /// Takes the highest height that a certificate proves.
+    pub target: watch::Sender<Height>,
     /// Shows the newest block to the rest of the node.
     pub head: watch::Sender<Head>,
 }
@@ -68,12 +80,15 @@ pub struct Driver {
     parts: DriverParts,
     /// When the replica was called last.
     handled_at: UnixMillis,
+    /// The height of the newest entry of the log, and how many that height has.
+    logged: (Height, u64),
 }
 
 impl Driver {
     /// A driver that has not done anything yet.
-    pub const fn new(parts: DriverParts) -> Self {
-        Self { parts, handled_at: UnixMillis::ZERO }
+    pub fn new(parts: DriverParts) -> Self {
+        let logged = (parts.replica.state().height.next(), parts.logged);
+        Self { parts, handled_at: UnixMillis::ZERO, logged }
     }
 
     /// Runs until `stop`, or until a write fails.
@@ -87,7 +102,9 @@ impl Driver {
             let now = self.parts.clock.now();
             let wakeup = self.parts.replica.next_wakeup(self.handled_at).map_or(LONGEST_SLEEP, |at| now.until(at));
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
+                Ok(()) = self.parts.halt.changed() => self.check_halt()?,
                 () = tokio::time::sleep(wakeup.min(LONGEST_SLEEP)) => self.handle(Input::Tick)?,
                 input = self.parts.inbox.recv() => match input {
                     Some(input) => self.handle(*input)?,
@@ -95,6 +112,10 @@ impl Driver {
                 },
             }
         }
+    }
+
+    fn check_halt(&self) -> Result<(), DriverError> {
+        self.parts.halt.borrow().clone().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     fn handle(&mut self, input: Input) -> Result<(), DriverError> {
@@ -110,17 +131,36 @@ impl Driver {
     }
 
     fn carry_out(&mut self, now: UnixMillis, effect: Effect) -> Result<(), DriverError> {
-        let Self { parts, .. } = self;
+        let parts = &mut self.parts;
         match effect {
-            Effect::AppendLog { height, entry } => parts.wal.append(height, entry.encode())?,
-            Effect::SyncLog => parts.wal.sync()?,
+            Effect::AppendLog { height, entry } => {
+                parts.wal.append(height, entry.encode())?;
+                self.logged = (height, if self.logged.0 == height { self.logged.1 + 1 } else { 1 });
+            }
+            Effect::SyncLog => {
+                parts.wal.sync()?;
+                if let Some(watermark) = &mut parts.watermark {
+                    watermark.signs(self.logged.0, self.logged.1)?;
+                }
+            }
             Effect::PersistOwn(own) => put_own(&parts.store, &own)?,
             Effect::Store(stored) => {
                 put_block(&parts.store, &stored)?;
+                let height = stored.decided.block.header.height;
+                // A database without this block does not know all that was signed of it.
+                if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height == height)
+                {
+                    watermark.signs(height, u64::MAX)?;
+                }
                 let state = &stored.applied.state;
                 let height = state.height;
                 let round = stored.decided.certificate.round;
-                tracing::info!(height = height.get(), round, block = %state.block.short(), "block decided");
+                let age_ms = stored.decided.block.header.time.until(parts.clock.now()).as_millis();
+                for evidence in &stored.decided.block.evidence {
+                    let (validator, at) = (evidence.validator(), evidence.height().get());
+                    tracing::error!(%validator, height = at, "a block proves that a validator signed two different messages");
+                }
+                tracing::info!(height = height.get(), round, age_ms, block = %state.block.short(), "block decided");
                 let root = stored.decided.block.header.state_root;
                 let state = Arc::new(state.clone());
                 parts.head.send_modify(|head| {
@@ -130,19 +170,27 @@ impl Driver {
                 });
             }
             Effect::Gossip(gossip) => {
+                self.check_halt()?;
+                let parts = &mut self.parts;
+                if let Gossip::Evidence(evidence) = &gossip {
+                    let (validator, height, round) = (evidence.validator(), evidence.height(), evidence.round());
+                    tracing::error!(%validator, %height, round, "a validator signed two different messages for one step");
+                }
                 let (topic, bytes) = message(&gossip);
                 if parts.gossip.try_send((topic, bytes)).is_err() {
                     tracing::warn!(topic = topic.kind(), "too much to gossip: a message was dropped");
                 }
             }
+            Effect::CatchUp { to } => {
+                parts.target.send_if_modified(|target| {
+                    let is_higher = to > *target;
+                    *target = to.max(*target);
+                    is_higher
+                });
+            }
             Effect::Fetch { peer, request } => {
                 if parts.fetch.try_send((peer, request)).is_err() {
                     tracing::debug!("too much to fetch: a question was dropped");
-                }
-            }
-            Effect::Equivocation(nodes) => {
-                for node in nodes {
-                    tracing::error!(%node, "a validator signed two different messages for one step");
                 }
             }
             Effect::Fail(failure) => return Err(failure.into()),
@@ -171,5 +219,6 @@ fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
         Gossip::Consensus(message) => (Topic::Consensus, encode(message)),
         Gossip::Rebroadcast(message) => (Topic::Rebroadcasts, encode(message)),
         Gossip::Certificate(certificate) => (Topic::Certificates, encode(certificate)),
+        Gossip::Evidence(evidence) => (Topic::Evidence, encode(evidence)),
     }
 }

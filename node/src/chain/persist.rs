@@ -57,10 +57,11 @@ pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> R
             store.remove_own(OwnKind::Report, &record.key)?;
         }
     }
-    Ok(Restore { state, log, own, rebroadcast_sequence: rebroadcast_sequence(store, now)?, now })
+    let rebroadcast_sequence = rebroadcast_sequence(store, now)?;
+    Ok(Restore { state, log, own, is_listening: false, silent_through: Height::ZERO, rebroadcast_sequence, now })
 }
 
-/// Where this run's repetitions are counted from: the clock's milliseconds, so that a node that lost its store is heard
+/// Where this run's rebroadcasts are counted from: the clock's milliseconds, so that a node that lost its store is heard
 /// again at once, but beyond all of earlier runs should the clock have been set back since.
 fn rebroadcast_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageError> {
     const KEY: &[u8] = b"rebroadcast";
@@ -70,6 +71,24 @@ fn rebroadcast_sequence(store: &Store, now: UnixMillis) -> Result<u64, StorageEr
     let first = last.map_or(0, |last| last.saturating_add(A_RUN)).max(now.get());
     store.put(OwnKind::Counter, KEY, &first.to_be_bytes())?;
     Ok(first)
+}
+
+const BOOT: &[u8] = b"boot";
+
+/// How often this validator has started with this database; 0 before its first start.
+///
+/// # Errors
+/// The store failed.
+pub fn boots(store: &Store) -> Result<u64, StorageError> {
+    Ok(store.own(OwnKind::Counter, BOOT)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// Notes a start, durably.
+///
+/// # Errors
+/// The store failed.
+pub fn put_boot(store: &Store, boot: u64) -> Result<(), StorageError> {
+    store.put(OwnKind::Counter, BOOT, &boot.to_be_bytes())
 }
 
 /// Makes an own report durable; refuses a second, different one for an epoch.

@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 4;
 /// The operating system's random source failed.
 #[derive(Debug, thiserror::Error)]
 #[error("read random bytes from the operating system")]
-pub struct RandomError(#[source] getrandom::Error);
+pub struct RandomError(#[source] pub(crate) getrandom::Error);
 
 /// The reporter. [`Self::run`] it.
 pub struct Reporter {

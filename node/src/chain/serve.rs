@@ -1,16 +1,16 @@
 //! Answers peers' questions of `/sync/1`: from the store and from views of what is under way, never by the chain's task.
 
-use lucid_p2p::{Protocol, Responder};
-use lucid_storage::Store;
+use std::sync::Arc;
+
+use lucid_p2p::Responder;
+use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{decode, encode};
-use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse};
+use lucid_types::sync::{FRAME_HEADER_BYTES, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
 use tokio::sync::watch;
 
 use crate::chain::head::Head;
-
-/// What an answer may hold, less room for the frame around it.
-const ANSWER_BYTES: usize = Protocol::Sync.limits().response_bytes - (64 << 10);
+use crate::chain::presence::Presences;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct SyncServer {
     pub store: Store,
     /// The newest block, and what is offered beside it.
     pub head: watch::Receiver<Head>,
+    /// Which instances of validators peers have told of.
+    pub presences: Arc<Presences>,
 }
 
 impl SyncServer {
@@ -26,39 +28,196 @@ impl SyncServer {
     /// others wait for.
     pub fn answer(&self, bytes: &[u8], reply: Responder) {
         let Ok(request) = decode::<SyncRequest>(bytes) else { return };
-        let response = match request {
-            SyncRequest::Tip => {
-                let head = self.head.borrow();
-                Some(SyncResponse::Tip { height: head.state.height, block: head.state.block })
+        match self.response(request) {
+            Ok(Some(response)) => reply.respond(encode(&response)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a peer's question cannot be answered");
             }
-            SyncRequest::Blocks { from, to } => self.blocks(from, to).map(SyncResponse::Blocks),
+        }
+    }
+
+    fn response(&self, request: SyncRequest) -> Result<Option<SyncResponse>, StorageError> {
+        Ok(Some(match request {
+            SyncRequest::Head => {
+                let newest = self.head.borrow().state.height;
+                let certificate = self.store.certificate(newest)?;
+                SyncResponse::Head(certificate.and_then(|bytes| decode(&bytes).ok()))
+            }
+            SyncRequest::Blocks { from, to, skip } => SyncResponse::Blocks(self.page(from, to, skip)?),
             SyncRequest::Proposal { round, block } => {
                 let offers = self.head.borrow().offers.clone();
-                Some(SyncResponse::Proposal(offers.proposal(round, &block).map(Box::new)))
+                SyncResponse::Proposal(offers.proposal(round, &block).map(Box::new))
             }
             SyncRequest::Items(ids) => {
                 let offers = self.head.borrow().offers.clone();
                 let ids = ids.get(..SyncRequest::MAX_ITEMS).unwrap_or(&ids);
-                Some(SyncResponse::Items(offers.items(ids, ANSWER_BYTES)))
+                SyncResponse::Items(offers.items(ids, SyncResponse::PAGE_BYTES))
             }
             SyncRequest::Reports { epoch, have_commitments, have_reveals } => {
                 let offers = self.head.borrow().offers.clone();
-                let reports = offers.reports(epoch, &have_commitments, &have_reveals, ANSWER_BYTES);
-                Some(SyncResponse::Items(reports))
+                let reports = offers.reports(epoch, &have_commitments, &have_reveals, SyncResponse::PAGE_BYTES);
+                SyncResponse::Items(reports)
             }
+            SyncRequest::Presence(presence) => {
+                let height = self.head.borrow().state.height.next();
+                let Some(rival) = self.presences.hear(height, presence) else { return Ok(None) };
+                SyncResponse::Presence(rival)
+            }
+        }))
+    }
+
+    /// A page of the frames of blocks from `from` on, without the first `skip` bytes, as they are stored: nothing is decoded.
+    fn page(&self, from: Height, to: Height, skip: u64) -> Result<Vec<u8>, StorageError> {
+        let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let mut page = Vec::new();
+        let mut blocks = self.store.blocks(from);
+        while page.len() < SyncResponse::PAGE_BYTES {
+            let Some(stored) = blocks.next().transpose()? else { break };
+            if stored.height > to {
+                break;
+            }
+            // The two stand in a `CertifiedBlock` in this order, and nothing between them.
+            let length = u32::try_from(stored.block.len() + stored.certificate.len()).unwrap_or(u32::MAX);
+            if skip >= FRAME_HEADER_BYTES + stored.block.len() + stored.certificate.len() {
+                break;
+            }
+            for part in [&length.to_le_bytes()[..], &stored.block, &stored.certificate] {
+                let left = part.get(skip..).unwrap_or_default();
+                skip = skip.saturating_sub(part.len());
+                let room = SyncResponse::PAGE_BYTES - page.len();
+                page.extend_from_slice(left.get(..room).unwrap_or(left));
+            }
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::state::State;
+    use lucid_consensus::replica::Offers;
+    use lucid_storage::BlockCommit;
+    use lucid_types::block::{Block, Header, items_hash};
+    use lucid_types::certificate::Certificate;
+    use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
+    use lucid_types::id::{PayoutAddress, StateRoot};
+    use lucid_types::payout::SettlementRoot;
+    use lucid_types::signed::Signature;
+    use lucid_types::sync::{CertifiedBlock, take_frame};
+    use lucid_types::time::UnixMillis;
+
+    use super::*;
+    use crate::payout::testing;
+
+    /// A block of about so many bytes: payout roots and signatures are a header's and a certificate's only lists.
+    fn block(height: u64, roots: usize) -> CertifiedBlock {
+        let key = lucid_types::key::NodeKey::from_seed(&[1; 32]);
+        let root = SettlementRoot {
+            pool: PoolId::from_bytes([1; 32]),
+            settlement: 1,
+            vault: PayoutAddress::from_hash20([2; 20]),
+            era: 1,
+            root: lucid_types::payout_tree::PayoutRoot::from_bytes([3; 32]),
+            total: lucid_types::amount::MicroUsdt::ZERO,
+            fees: lucid_types::amount::MicroUsdt::ZERO,
+            promised: lucid_types::amount::MicroUsdt::ZERO,
+            leader: None,
+            until: 0,
         };
-        if let Some(response) = response {
-            reply.respond(encode(&response));
+        let header = Header {
+            height: Height::new(height),
+            parent: BlockHash::from_bytes([1; 32]),
+            round: 0,
+            proposer: NodeId::from_bytes([2; 32]),
+            time: UnixMillis::new(height),
+            randao: key.bls_key().sign_randao(testing::network().id(), Height::new(height)),
+            items: items_hash(&[]),
+            payout_roots: vec![root; roots],
+            next_set: Hash::from_bytes([2; 32]),
+            state_root: StateRoot::from_bytes([4; 32]),
+        };
+        let hash = header.hash();
+        let block = Block { header, commitments: vec![], reveals: vec![], commands: vec![], evidence: vec![] };
+        let signatures = vec![(NodeId::from_bytes([5; 32]), Signature::from_bytes([6; 64])); 3];
+        CertifiedBlock {
+            block,
+            certificate: Certificate { height: Height::new(height), round: 0, block: hash, signatures },
         }
     }
 
-    /// CertifiedBlock blocks from `from` on, as many as fit an answer.
-    fn blocks(&self, from: Height, to: Height) -> Option<Vec<CertifiedBlock>> {
-        let stored = self.store.blocks(from..=to, ANSWER_BYTES);
-        let stored = stored.inspect_err(|error| tracing::error!(%error, "blocks cannot be read")).ok()?;
-        let decided = stored.iter().map_while(|stored| {
-            Some(CertifiedBlock { block: decode(&stored.block).ok()?, certificate: decode(&stored.certificate).ok()? })
-        });
-        Some(decided.collect())
+    fn server(blocks: &[CertifiedBlock]) -> (tempfile::TempDir, SyncServer) {
+        let (folder, spec) = (tempfile::tempdir().unwrap(), testing::network());
+        let store = Store::open(folder.path(), *spec.id()).unwrap();
+        for CertifiedBlock { block, certificate } in blocks {
+            let commit = BlockCommit {
+                height: block.header.height,
+                block_hash: block.hash(),
+                block: encode(block),
+                certificate: encode(certificate),
+                state: Vec::new(),
+                rows: Vec::new(),
+                keep_rows_from: None,
+                history: Vec::new(),
+            };
+            store.commit_block(commit).unwrap();
+        }
+        let mut state = State::genesis(&spec);
+        state.height = Height::new(u64::try_from(blocks.len()).unwrap());
+        let head = Head {
+            root: state.root(),
+            state: Arc::new(state),
+            adopted_at: UnixMillis::ZERO,
+            offers: Offers::default(),
+            round: None,
+            unreported: Vec::new(),
+        };
+        let head = watch::channel(head).1;
+        let presences = Arc::new(Presences::new(spec, Arc::new(crate::clock::SystemClock)));
+        (folder, SyncServer { store, head, presences })
+    }
+
+    fn first_frame(server: &SyncServer) -> Vec<u8> {
+        server.page(Height::new(1), Height::new(1), 0).unwrap()
+    }
+
+    #[test]
+    fn pages_hold_the_blocks_as_they_were_encoded_and_are_bounded() {
+        // Of these, the second and third do not fit one page.
+        let blocks: Vec<_> =
+            [(1, 1), (2, 4_000), (3, 5_000), (4, 0)].map(|(height, roots)| block(height, roots)).into();
+        let (_folder, server) = server(&blocks);
+        let (mut found, mut buffer, mut pages) = (Vec::new(), Vec::new(), 0);
+        while found.len() < blocks.len() {
+            let from = Height::new(1 + u64::try_from(found.len()).unwrap());
+            let page = server.page(from, Height::new(9), u64::try_from(buffer.len()).unwrap()).unwrap();
+            assert!(!page.is_empty() && page.len() <= SyncResponse::PAGE_BYTES);
+            buffer.extend(page);
+            pages += 1;
+            while let Some((block, length)) = take_frame(&buffer).unwrap() {
+                buffer.drain(..length);
+                found.push(block);
+            }
+        }
+        assert!(pages > 1, "{pages} pages");
+        assert_eq!(found, blocks);
+        assert!(buffer.is_empty());
+        assert!(server.page(Height::new(5), Height::new(9), 0).unwrap().is_empty());
+        let whole = u64::try_from(first_frame(&server).len()).unwrap();
+        for skip in [whole, whole + 1, u64::MAX] {
+            assert!(server.page(Height::new(1), Height::new(9), skip).unwrap().is_empty(), "beyond the first frame");
+        }
+        let first = first_frame(&server);
+        assert_eq!(take_frame(&first).unwrap(), Some((blocks[0].clone(), first.len())));
+    }
+
+    #[test]
+    fn the_newest_block_is_told_with_its_certificate() {
+        let (_folder, empty) = server(&[]);
+        assert_eq!(empty.response(SyncRequest::Head).unwrap(), Some(SyncResponse::Head(None)));
+        let (_folder, server) = server(&[block(1, 0)]);
+        let certificate = block(1, 0).certificate;
+        assert_eq!(server.response(SyncRequest::Head).unwrap(), Some(SyncResponse::Head(Some(certificate))));
     }
 }

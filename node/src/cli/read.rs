@@ -1,6 +1,7 @@
 //! Commands that ask the running node: thin readers of its API.
 
 use clap::Subcommand;
+use lucid_types::id::NodeId;
 use lucid_types::time::Epoch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +10,8 @@ use super::Json;
 use super::node_api::NodeApi;
 use super::output::{self, millionths, or_dash};
 use crate::api::model::{
-    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, PeerList, ScoreList, StatusView, SyncState,
+    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, PeerList, ScoreList, StatusView,
+    SyncState, ValidatorList, ValidatorView,
 };
 
 /// A node's API for commands that ask once.
@@ -177,11 +179,36 @@ pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
                     ("reveals", b.reveals.to_string()),
                     ("commands", b.commands.to_string()),
                     ("payout roots", b.payout_roots.to_string()),
+                    ("equivocation proved", or_dash(listed(&b.equivocated))),
                     ("leaders elected", if leaders.is_empty() { "-".to_owned() } else { leaders.join(", ") }),
                 ])
             })
         }
     }
+}
+
+fn listed(nodes: &[NodeId]) -> Option<String> {
+    let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+    (!nodes.is_empty()).then(|| nodes.join(", "))
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ValidatorAction {
+    /// List the validators of the next block, with their power and what the chain holds against them
+    List(Json),
+}
+
+pub(super) fn validator(api: &Api, action: &ValidatorAction) -> anyhow::Result<()> {
+    let ValidatorAction::List(json) = action;
+    show(json.json, &api.get::<ValidatorList>("validators")?, |list| {
+        let row = |it: &ValidatorView| {
+            let held =
+                it.equivocation.map(|proved| format!("at {}, proved in block {}", proved.height, proved.proved_in));
+            [it.node.to_string(), it.power.to_string(), it.operator.short(), or_dash(held)]
+        };
+        let rows: Vec<_> = list.validators.iter().map(row).collect();
+        output::table(["validator", "power", "operator", "equivocation"], &rows)
+    })
 }
 
 pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {

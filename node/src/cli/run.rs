@@ -55,7 +55,12 @@ pub(super) fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
     };
     // A log in a file has no use for colours.
     let colours = io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
+    // What cannot be written is lost: telling so on stderr, where it could not be written, would end the node with a panic.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .log_internal_errors(false);
     let done = if config.json { builder.json().try_init() } else { builder.try_init() };
     done.map_err(|e| anyhow::anyhow!(e)).context("cannot start logging")
 }

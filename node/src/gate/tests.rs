@@ -12,20 +12,21 @@ use lucid_types::codec::{Wire, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::message::CompactProposal;
 use lucid_types::payout::{PoolChange, VaultLimits};
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::Signature;
 use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
-use lucid_types::vote::{CompactProposal, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use super::*;
 use crate::payout::testing;
 
 /// The newest block. It has closed the epoch of the next number, in which the clock still is.
-const TIP: u64 = 10;
-const NEXT: u64 = TIP + 1;
+const NEWEST: u64 = 10;
+const NEXT: u64 = NEWEST + 1;
 const WORKER: u8 = testing::WORKERS[0];
 const STRANGER: u8 = 99;
 const OWNER: u8 = 21;
@@ -74,12 +75,12 @@ fn pool() -> PoolId {
 }
 
 fn fixture() -> Fixture {
-    let now = UnixMillis::new(1_000_000 + TIP * 2_000 + 500);
+    let now = UnixMillis::new(1_000_000 + NEWEST * 2_000 + 500);
     let network = Arc::new(network());
     let id = *network.id();
     let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
     let mut state = State::genesis(&network);
-    let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(TIP));
+    let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(NEWEST));
     (state.height, state.closed) = (closed_in, epoch);
     let draw = state.open.clone().unwrap();
     let pending = PendingEpoch { closed_in, draw, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
@@ -168,7 +169,7 @@ fn attestation(recipe: &Recipe) -> ResourceAttestation {
     }
 }
 
-fn repetition(recipe: &Recipe, item: RebroadcastItem) -> Vec<u8> {
+fn rebroadcast(recipe: &Recipe, item: RebroadcastItem) -> Vec<u8> {
     let message = Rebroadcast { sequence: recipe.sequence, item };
     encode(&*key(recipe.signer).sign_rebroadcast(&recipe.network, message))
 }
@@ -187,7 +188,9 @@ fn compact(recipe: &Recipe, round: u32) -> CompactProposal {
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
-    let block = Block { header, commitments: vec![commitment(recipe)], reveals: vec![], commands: vec![] }.sealed();
+    let block =
+        Block { header, commitments: vec![commitment(recipe)], reveals: vec![], commands: vec![], evidence: vec![] }
+            .sealed();
     let proposal = Proposal { height: block.header.height, round, block: block.hash(), pol_round: None };
     CompactProposal::new(key(recipe.signer).sign_proposal(&recipe.network, proposal).into_inner(), &block)
 }
@@ -263,7 +266,7 @@ impl Kind {
             Self::Vote => encode(&ConsensusMessage::Vote(signer.sign_vote(network, vote(recipe.height)).into_inner())),
             Repeated => {
                 let inner = signer.sign_vote(network, vote(recipe.height)).into_inner();
-                repetition(recipe, RebroadcastItem::Vote(inner))
+                rebroadcast(recipe, RebroadcastItem::Vote(inner))
             }
             Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
             Command => encode(&command(network, recipe.sequence, PoolChange::Suspend(true), [recipe.signer])),
@@ -341,7 +344,7 @@ fn what_is_longer_than_its_kind_is_malformed() {
         block: BlockHash::from_bytes([7; 32]),
         signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); Rebroadcast::MAX_BYTES / 96 + 1],
     };
-    fixture.expect(Repeated, &repetition(&recipe, RebroadcastItem::Polka(polka)), "reject malformed");
+    fixture.expect(Repeated, &rebroadcast(&recipe, RebroadcastItem::Polka(polka)), "reject malformed");
 }
 
 #[test]
@@ -411,7 +414,7 @@ fn only_the_proposer_of_a_round_proposes_in_it() {
 #[test]
 fn only_epochs_and_heights_that_matter_now_pass() {
     // The clock is in epoch `NEXT`; one more is allowed for a clock that is ahead. Reports are wanted of the pending epoch, and
-    // commitments of the next, which a peer may have closed; rounds of the next two heights, repetitions of the next, and
+    // commitments of the next, which a peer may have closed; rounds of the next two heights, rebroadcasts of the next, and
     // certificates of all that are to come.
     for (kind, oldest, newest) in [
         (Attestation, 0, NEXT + 1),
@@ -486,7 +489,7 @@ fn what_came_before_is_not_taken_again() {
 }
 
 #[test]
-fn repetitions_count_upwards_for_each_sender() {
+fn rebroadcasts_count_upwards_for_each_sender() {
     let fixture = fixture();
     let send = |signer: u8, sequence: u64, verdict: &str| {
         let recipe = Recipe { signer, sequence, ..Repeated.good(&fixture) };
@@ -511,7 +514,7 @@ fn repetitions_count_upwards_for_each_sender() {
 }
 
 #[test]
-fn repetitions_are_few() {
+fn rebroadcasts_are_few() {
     let fixture = fixture();
     let send = |signer: u8, sequence: u64| {
         let recipe = Recipe { signer, sequence, ..Repeated.good(&fixture) };
@@ -550,6 +553,7 @@ fn a_validator_says_two_things_of_a_step_at_most() {
             commitments: vec![commitment(&recipe)],
             reveals: vec![],
             commands: vec![],
+            evidence: vec![],
         };
         block.header.time = UnixMillis::new(time);
         let record = Proposal { height: block.header.height, round, block: block.hash(), pol_round: None };
@@ -599,11 +603,11 @@ fn a_repeated_vote_needs_a_signature_of_its_own() {
         (inner(2, &NetworkId::from_bytes([8; 32])), "reject signature"),
         (inner(STRANGER, &fixture.network), "ignore unknown-signer"),
     ] {
-        fixture.expect(Repeated, &repetition(&recipe, RebroadcastItem::Vote(vote)), verdict);
+        fixture.expect(Repeated, &rebroadcast(&recipe, RebroadcastItem::Vote(vote)), verdict);
     }
     // What was refused has not used up the sequence, and anybody may repeat another's vote.
     let good = Recipe { sequence: 1, ..recipe };
-    fixture.expect(Repeated, &repetition(&good, RebroadcastItem::Vote(inner(2, &fixture.network))), "accept");
+    fixture.expect(Repeated, &rebroadcast(&good, RebroadcastItem::Vote(inner(2, &fixture.network))), "accept");
 }
 
 #[test]
@@ -734,4 +738,31 @@ fn a_message_in_anothers_topic_is_none() {
     ] {
         assert_eq!(fixture.admit(topic, &kind.make(&kind.good(&fixture))), verdict, "{kind:?}");
     }
+}
+
+/// One piece of evidence against a validator is forwarded, whoever is accused by how many.
+#[test]
+fn evidence_passes_once_against_each_validator() {
+    let fixture = fixture();
+    let good = Kind::Vote.good(&fixture);
+    let evidence = |seed: u8, height: u64, block: u8| {
+        let vote = |block| {
+            let vote = Vote { block, ..vote(height) };
+            key(seed).sign_vote(&good.network, vote)
+        };
+        encode(&*Evidence::of_votes(&vote(None), &vote(Some(BlockHash::from_bytes([block; 32])))).unwrap())
+    };
+    let admit = |bytes: &[u8]| fixture.admit(Topic::Evidence, bytes);
+    assert_eq!(admit(&evidence(good.signer, good.height, 1)), "accept");
+    assert_eq!(admit(&evidence(good.signer, good.height, 1)), "ignore duplicate");
+    assert_eq!(admit(&evidence(good.signer, good.height, 2)), "ignore duplicate", "another piece");
+    assert_eq!(admit(&evidence(99, good.height, 1)), "ignore unknown-signer");
+    assert_eq!(admit(&evidence(good.signer, good.height + 9, 1)), "ignore duplicate");
+    let mut forged: Evidence = lucid_types::codec::decode(&evidence(2, good.height, 1)).unwrap();
+    if let Evidence::Votes([first, second]) = &mut forged {
+        second.signature = first.signature;
+    }
+    assert_eq!(admit(&encode(&forged)), "reject signature");
+    assert_eq!(admit(&evidence(2, good.height + 9, 1)), "ignore future");
+    assert_eq!(admit(&evidence(2, good.height, 1)), "accept", "what was refused left no trace");
 }

@@ -1,6 +1,7 @@
 //! When epochs were closed, and which blocks made their scores final.
 
-use lucid_consensus::ledger::execute::{Event, Execution};
+use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::execute::Execution;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::time::{Epoch, Height};

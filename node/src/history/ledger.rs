@@ -1,6 +1,6 @@
 //! What blocks say of payouts: requests, payout roots with their leaves, and elections.
 
-use lucid_consensus::ledger::execute::Event;
+use lucid_consensus::ledger::event::Event;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
@@ -128,7 +128,7 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
                 records.push(root_record(&settled.root));
             }
             Event::Reissued(root) => records.push(root_record(root)),
-            Event::Closed { .. } => {}
+            Event::Closed { .. } | Event::Equivocated { .. } => {}
         }
     }
     if !elections.0.is_empty() {
@@ -231,7 +231,7 @@ pub fn elections(store: &Store, height: Height) -> Result<Vec<ElectionRecord>, S
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::execute::Settled;
+    use lucid_consensus::ledger::event::Settled;
     use lucid_types::id::NetworkId;
     use lucid_types::payout::AccountKind;
     use lucid_types::payout_tree::PayoutRoot;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::replica::Restore;
 use lucid_p2p::Topic;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
@@ -21,7 +22,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::block_in_place;
 
 use crate::chain::head::Head;
+use crate::chain::persist;
 use crate::chain::report::Reporter;
+use crate::chain::watermark::Watermark;
 use crate::config::{Config, Role};
 use crate::node::{Assembly, Wires};
 use crate::payout::cosign::{Cosigner, Treasury, pools_of_signer};
@@ -215,16 +218,11 @@ impl Assembly {
             return Ok(None);
         }
         let genesis = Arc::new(self.spec.genesis().clone());
-        let (spec, head) = (Arc::clone(&self.spec), wires.head.clone());
-        let is_validator = move |node: &NodeId| {
-            let next = head.borrow().state.height.next();
-            spec.validators(next).get(node).is_some()
-        };
         let (responder, task) = Responder::new(ResponderParts {
             key: self.key.clone(),
             genesis: Arc::clone(&genesis),
             clock: Arc::clone(&self.clock),
-            is_validator: Arc::new(is_validator),
+            is_validator: self.is_validator(wires.head.clone()),
             echo_grants: self.echo_grants(wires.head.clone()),
             limits: self.config.probe.clone(),
             served: Arc::clone(&wires.served),
@@ -255,6 +253,43 @@ impl Assembly {
             }
         });
         Ok(Some(responder))
+    }
+
+    /// Whether a node is a validator of the next height.
+    pub(super) fn is_validator(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn(&NodeId) -> bool + Send + Sync> {
+        let spec = Arc::clone(&self.spec);
+        Arc::new(move |node| {
+            let next = head.borrow().state.height.next();
+            spec.validators(next).get(node).is_some()
+        })
+    }
+
+    /// How often this node's validator has started, if it is one, and how far it has signed. Until it has listened for others, and
+    /// beyond what its database remembers, it signs nothing.
+    pub(super) fn validator_instance(&self, stored: &mut Restore) -> anyhow::Result<Option<(u64, Watermark)>> {
+        let head = stored.state.height;
+        let listed = self.spec.validators(head.next()).get(&self.key.node_id());
+        if listed.is_none() || !self.config.has(Role::Validator) {
+            return Ok(None);
+        }
+        let boots = persist::boots(&self.store)?;
+        let mut watermark = Watermark::open(&self.home.watermark_file(), *self.spec.id(), boots > 0)?;
+        let mark = watermark.mark();
+        let boot = boots.max(mark.boot).saturating_add(1);
+        watermark.boot(boot)?;
+        persist::put_boot(&self.store, boot)?;
+        stored.is_listening = true;
+        stored.silent_through = mark.silent_through(head, u64::try_from(stored.log.len()).unwrap_or(0));
+        if stored.silent_through > Height::ZERO {
+            tracing::warn!(
+                head = head.get(),
+                signed = mark.height.get(),
+                "the database is older than what this validator has signed, as after a backup was restored: it signs nothing before \
+                 block {} is decided",
+                mark.height
+            );
+        }
+        Ok(Some((boot, watermark)))
     }
 
     /// What the draws in the state say of echoes to this worker.

@@ -5,7 +5,7 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{PoolState, State};
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::time::UnixMillis;
+use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::history::ledger::RootRecord;
 use crate::payout::status::usdt;
@@ -66,7 +66,11 @@ fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u6
     let own = &pool.vault;
     // What the vault has and this node's ledger not yet.
     let is_unknown = snapshot.era > own.signers.era || snapshot.settlement > pool.settled || snapshot.nonce > own.nonce;
-    if is_unknown && is_behind {
+    // The epochs of its newest settlement are over, and this node does not have their scores yet.
+    let last = Epoch::new(snapshot.settlement.saturating_mul(spec.policy().settle_every));
+    let is_coming =
+        snapshot.settlement > pool.settled && state.final_through() < last && now >= genesis.epoch_end(last);
+    if is_unknown && (is_behind || is_coming) {
         return;
     }
     if snapshot.root.is_some() && root_of.is_none() {

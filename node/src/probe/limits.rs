@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lucid_score::report::PING_TIMEOUT_US;
+use lucid_score::aggregate::PING_TIMEOUT_US;
 use lucid_types::policy::Policy;
 
 /// A ping is answered within this, or it counts as unanswered.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lucid_score::report::{MAX_KBIT_S, PING_TIMEOUT_US};
+use lucid_score::aggregate::PING_TIMEOUT_US;
+use lucid_score::report::MAX_KBIT_S;
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::Observation;

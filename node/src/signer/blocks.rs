@@ -93,7 +93,7 @@ pub fn decided(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::execute::Event;
+    use lucid_consensus::ledger::event::Event;
 
     use super::*;
     use crate::signer::fixture::{Chain, command, limits, signers, store_with};

@@ -105,6 +105,7 @@ impl Chain {
             commitments: Vec::new(),
             reveals: Vec::new(),
             commands: changes.into_iter().map(sign).collect(),
+            evidence: Vec::new(),
         }
         .sealed()
     }

@@ -6,13 +6,13 @@ use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
 use crate::history::HistoryRecord;
-use crate::layout::{Family, KEY_STATE, KEY_TIP, epoch_key, height_key, history_key, tip_value};
-use crate::store::{Store, Tip, lock};
+use crate::layout::{Family, Head, KEY_HEAD, KEY_STATE, epoch_key, head_value, height_key, history_key};
+use crate::store::{Store, lock};
 
 /// A decided block and what it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockCommit {
-    /// The block's height: one above the tip, 1 for the first.
+    /// The block's height: one above the head, 1 for the first.
     pub height: Height,
     /// The block's hash.
     pub block_hash: BlockHash,
@@ -35,12 +35,12 @@ impl Store {
     /// below. Refuses any height but the next.
     pub fn commit_block(&self, commit: BlockCommit) -> Result<(), StorageError> {
         let shared = &self.shared;
-        let mut tip = lock(&shared.tip);
-        let expected = tip.map_or(Height::new(1), |tip| tip.height.next());
+        let mut head = lock(&shared.head);
+        let expected = head.map_or(Height::new(1), |head| head.height.next());
         if commit.height != expected {
             return Err(StorageError::NotNext { expected, got: commit.height });
         }
-        let new_tip = Tip { height: commit.height, block_hash: commit.block_hash };
+        let new_head = Head { height: commit.height, block_hash: commit.block_hash };
 
         let mut batch = WriteBatch::default();
         let key = height_key(commit.height);
@@ -65,10 +65,10 @@ impl Store {
         }
         // Lower heights have no entries left: their own blocks removed them, and nobody can add any.
         self.delete_wal(&mut batch, commit.height)?;
-        batch.put_cf(shared.family(Family::Meta)?, KEY_TIP, tip_value(new_tip));
+        batch.put_cf(shared.family(Family::Meta)?, KEY_HEAD, head_value(new_head));
 
         shared.write_synced("a block", batch)?;
-        *tip = Some(new_tip);
+        *head = Some(new_head);
         Ok(())
     }
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use lucid_types::id::NetworkId;
 use lucid_types::time::Height;
+use rocksdb::ErrorKind;
 
-/// An error of RocksDB; its text says what failed and in which file.
+/// An error of RocksDB; its text says what failed, in which file, and what to do where the operator can do something.
 #[derive(Debug)]
 pub struct EngineError(rocksdb::Error);
 
@@ -19,7 +20,22 @@ impl From<rocksdb::Error> for EngineError {
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.fmt(f)?;
+        f.write_str(advice(&self.0))
+    }
+}
+
+/// RocksDB tells the system's reason only in its text.
+fn advice(error: &rocksdb::Error) -> &'static str {
+    let says = |reason: &str| error.as_ref().contains(reason);
+    if error.kind() != ErrorKind::IOError {
+        ""
+    } else if says("No space left on device") || says("Disk quota exceeded") {
+        "; make room there and start again: it goes on from what it has stored"
+    } else if says("Input/output error") || says("Read-only file system") {
+        "; the disk fails: see the system's log, and start again only when it works: it goes on from what it has stored"
+    } else {
+        ""
     }
 }
 
@@ -122,20 +138,20 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Blocks are committed in order, without gaps.
-    #[error("block {got} cannot follow the tip, block {expected} does")]
+    #[error("block {got} cannot follow the head, block {expected} does")]
     NotNext {
-        /// One above the tip.
+        /// One above the head.
         expected: Height,
         /// The block that was offered.
         got: Height,
     },
     /// The log of a decided height is closed.
-    #[error("the log of height {height} is closed: the tip is {tip}")]
+    #[error("the log of height {height} is closed: the head is {head}")]
     HeightDecided {
         /// The entry's height.
         height: Height,
         /// The last committed height.
-        tip: Height,
+        head: Height,
     },
     /// There is one writer of the log at a time.
     #[error("the engine's log already has a writer")]

@@ -2,33 +2,9 @@
 //! that nodes agree on is read from here.
 
 use crate::error::StorageError;
-use crate::layout::{Family, history_key};
+use crate::layout::{Family, HistoryKind, history_key};
 use crate::store::{Store, read_error};
 use rocksdb::{Direction, IteratorMode, PrefixRange, ReadOptions, WriteBatch};
-
-/// A kind of history record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryKind {
-    /// What blocks say of payouts: requests, leaves, roots, elections.
-    Payout,
-    /// The scores of epochs.
-    Score,
-    /// What the payment network says of vaults: payments, postings, and how far it was read.
-    Vault,
-    /// When epochs were closed, and their scores final.
-    Epoch,
-}
-
-impl HistoryKind {
-    pub(crate) const fn tag(self) -> u8 {
-        match self {
-            Self::Payout => 1,
-            Self::Score => 2,
-            Self::Vault => 3,
-            Self::Epoch => 4,
-        }
-    }
-}
 
 /// A history record. A later record with the same kind and key replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,23 +6,82 @@
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::time::{Epoch, Height};
 
-use crate::history::HistoryKind;
-use crate::own::OwnKind;
-use crate::store::Tip;
+/// The last committed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub block_hash: BlockHash,
+}
+
+/// A kind of own record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnKind {
+    /// The report commitment of an epoch.
+    Commit,
+    /// The score report of an epoch, with its salt.
+    Report,
+    /// A block built for a (height, round).
+    Proposal,
+    /// A treasury signer's watermark for a (vault, era): what it signed last.
+    Signature,
+    /// A signed transaction of the pusher that may still be included.
+    Transaction,
+    /// Counters that only grow, such as the sequence of attestations.
+    Counter,
+}
+
+impl OwnKind {
+    pub(crate) const fn tag(self) -> u8 {
+        match self {
+            Self::Commit => 1,
+            Self::Report => 2,
+            Self::Proposal => 3,
+            Self::Signature => 4,
+            Self::Transaction => 5,
+            Self::Counter => 6,
+        }
+    }
+}
+
+/// A kind of history record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryKind {
+    /// What blocks say of payouts: requests, leaves, roots, elections.
+    Payout,
+    /// The scores of epochs.
+    Score,
+    /// What the payment network says of vaults: payments, postings, and how far it was read.
+    Vault,
+    /// When epochs were closed, and their scores final.
+    Epoch,
+}
+
+impl HistoryKind {
+    pub(crate) const fn tag(self) -> u8 {
+        match self {
+            Self::Payout => 1,
+            Self::Score => 2,
+            Self::Vault => 3,
+            Self::Epoch => 4,
+        }
+    }
+}
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Format version, network id, tip.
+    /// Format version, network id, head.
     Meta,
     /// Height -> canonical block bytes.
     Blocks,
     /// Height -> certificate bytes.
     Certificates,
-    /// The state after the tip, one key.
+    /// The state after the head, one key.
     State,
     /// Epoch -> row bytes.
     Rows,
@@ -69,8 +128,8 @@ impl Family {
 pub(crate) const KEY_FORMAT: &[u8] = b"format";
 /// Meta: the network id, 32 bytes.
 pub(crate) const KEY_NETWORK: &[u8] = b"network";
-/// Meta: the tip, height and block hash.
-pub(crate) const KEY_TIP: &[u8] = b"tip";
+/// Meta: the head, height and block hash.
+pub(crate) const KEY_HEAD: &[u8] = b"head";
 /// State: the only key.
 pub(crate) const KEY_STATE: &[u8] = b"current";
 
@@ -130,18 +189,18 @@ pub(crate) fn parse_peer(key: &[u8]) -> Option<NodeId> {
     Some(NodeId::from_bytes(key.try_into().ok()?))
 }
 
-/// Value of [`KEY_TIP`].
-pub(crate) fn tip_value(tip: Tip) -> [u8; 40] {
+/// Value of [`KEY_HEAD`].
+pub(crate) fn head_value(head: Head) -> [u8; 40] {
     let mut value = [0; 40];
-    value[..8].copy_from_slice(&tip.height.get().to_be_bytes());
-    value[8..].copy_from_slice(tip.block_hash.as_bytes());
+    value[..8].copy_from_slice(&head.height.get().to_be_bytes());
+    value[8..].copy_from_slice(head.block_hash.as_bytes());
     value
 }
 
-/// The tip in the value of [`KEY_TIP`].
-pub(crate) fn parse_tip(value: &[u8]) -> Option<Tip> {
+/// The head in the value of [`KEY_HEAD`].
+pub(crate) fn parse_head(value: &[u8]) -> Option<Head> {
     let (height, hash) = value.split_at_checked(8)?;
-    Some(Tip { height: parse_height(height)?, block_hash: BlockHash::from_bytes(hash.try_into().ok()?) })
+    Some(Head { height: parse_height(height)?, block_hash: BlockHash::from_bytes(hash.try_into().ok()?) })
 }
 
 #[cfg(test)]
@@ -150,10 +209,10 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!(FORMAT_VERSION, 3);
+        assert_eq!(FORMAT_VERSION, 4);
         let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
         assert_eq!(names, ["meta", "blocks", "certificates", "state", "rows", "wal", "own", "history", "peers"]);
-        assert_eq!((KEY_FORMAT, KEY_NETWORK, KEY_TIP), (&b"format"[..], &b"network"[..], &b"tip"[..]));
+        assert_eq!((KEY_FORMAT, KEY_NETWORK, KEY_HEAD), (&b"format"[..], &b"network"[..], &b"head"[..]));
         assert_eq!(KEY_STATE, b"current");
 
         let height = Height::new(0x0102_0304_0506_0708);
@@ -171,11 +230,11 @@ mod tests {
         assert_eq!(history_key(HistoryKind::Score, b"k"), [2, b'k']);
         assert_eq!(history_key(HistoryKind::Vault, b"k"), [3, b'k']);
 
-        let mut tip = vec![0, 0, 0, 0, 0, 0, 1, 0];
-        tip.extend_from_slice(&[0xee; 32]);
-        let parsed = Tip { height: Height::new(256), block_hash: BlockHash::from_bytes([0xee; 32]) };
-        assert_eq!(tip_value(parsed).to_vec(), tip);
-        assert_eq!(parse_tip(&tip), Some(parsed));
+        let mut head = vec![0, 0, 0, 0, 0, 0, 1, 0];
+        head.extend_from_slice(&[0xee; 32]);
+        let parsed = Head { height: Height::new(256), block_hash: BlockHash::from_bytes([0xee; 32]) };
+        assert_eq!(head_value(parsed).to_vec(), head);
+        assert_eq!(parse_head(&head), Some(parsed));
     }
 
     #[test]
@@ -192,8 +251,8 @@ mod tests {
         assert_eq!(parse_height(&[0; 9]), None);
         assert_eq!(parse_wal(&[0; 4]), None);
         assert_eq!(parse_wal(&[0; 15]), None);
-        assert_eq!(parse_tip(&[0; 39]), None);
-        assert_eq!(parse_tip(&[0; 41]), None);
+        assert_eq!(parse_head(&[0; 39]), None);
+        assert_eq!(parse_head(&[0; 41]), None);
         assert_eq!(parse_peer(&[0; 31]), None);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! - A call that returned `Ok` and says *synced* survives `kill -9` and loss of power (as far as the disk keeps its
 //!   promise about `fdatasync`). Only [`Store::put_peer`], [`Store::remove_peer`] and [`Wal::append`] are not synced.
-//! - [`Store::commit_block`] writes block, certificate, state, rows, history, tip and the removal of the log entries
+//! - [`Store::commit_block`] writes block, certificate, state, rows, history, head and the removal of the log entries
 //!   that the block makes useless in one batch: after a crash all of it is there or none.
 //! - [`Store::write_history`] writes and removes history that no block causes, all of it or nothing.
 //! - [`Store::put_new`] never overwrites: of several writers to one key exactly one inserts, and the others are
@@ -40,8 +40,8 @@ mod wal;
 
 pub use commit::BlockCommit;
 pub use error::{EngineError, OpenError, StorageError};
-pub use history::{HistoryKind, HistoryRecord};
-pub use layout::FORMAT_VERSION;
-pub use own::{OwnKind, OwnRecord, PutNew};
-pub use store::{Store, StoredBlock, Tip};
+pub use history::HistoryRecord;
+pub use layout::{FORMAT_VERSION, Head, HistoryKind, OwnKind};
+pub use own::{OwnRecord, PutNew};
+pub use store::{Store, StoredBlock};
 pub use wal::Wal;

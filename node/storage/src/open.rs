@@ -6,13 +6,12 @@ use std::path::Path;
 use lucid_types::id::NetworkId;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-    WriteBatch,
+    WriteBatch, WriteOptions,
 };
 
 use crate::error::OpenError;
-use crate::layout::{FORMAT_VERSION, Family, KEY_FORMAT, KEY_NETWORK, KEY_TIP, parse_tip};
+use crate::layout::{FORMAT_VERSION, Family, Head, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, parse_head};
 use crate::lock::StoreLock;
-use crate::store::{Tip, synced};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -31,15 +30,15 @@ const MAX_OPEN_FILES: i32 = 128;
 pub(crate) struct Opened {
     pub(crate) db: DB,
     pub(crate) lock: StoreLock,
-    pub(crate) tip: Option<Tip>,
+    pub(crate) head: Option<Head>,
 }
 
 pub(crate) fn open(path: &Path, network: NetworkId, settings: &Options) -> Result<Opened, OpenError> {
     std::fs::create_dir_all(path).map_err(|source| OpenError::CreateFolder { path: path.to_path_buf(), source })?;
     let lock = StoreLock::take(path)?;
     let db = open_database(path, settings)?;
-    let tip = check_identity(&db, path, network)?;
-    Ok(Opened { db, lock, tip })
+    let head = check_identity(&db, path, network)?;
+    Ok(Opened { db, lock, head })
 }
 
 /// Settings for a small resident size: a node shares its machine with the work it is paid for.
@@ -98,8 +97,8 @@ fn open_database(path: &Path, settings: &Options) -> Result<DB, OpenError> {
     DB::open_cf_descriptors(settings, path, families).map_err(failed)
 }
 
-/// Checks format and network, or records them in a store that is still empty; returns the tip.
-fn check_identity(db: &DB, path: &Path, network: NetworkId) -> Result<Option<Tip>, OpenError> {
+/// Checks format and network, or records them in a store that is still empty; returns the head.
+fn check_identity(db: &DB, path: &Path, network: NetworkId) -> Result<Option<Head>, OpenError> {
     let failed = |source: rocksdb::Error| OpenError::Open { path: path.to_path_buf(), source: source.into() };
     let damaged = |what| OpenError::NotAStore { path: path.to_path_buf(), what };
     let meta = db.cf_handle(Family::Meta.name()).ok_or_else(|| damaged("it has no family meta"))?;
@@ -132,10 +131,17 @@ fn check_identity(db: &DB, path: &Path, network: NetworkId) -> Result<Option<Tip
         return Err(OpenError::WrongNetwork { path: path.to_path_buf(), found, expected: network });
     }
 
-    match db.get_cf(meta, KEY_TIP).map_err(failed)? {
+    match db.get_cf(meta, KEY_HEAD).map_err(failed)? {
         None => Ok(None),
-        Some(tip) => parse_tip(&tip).map(Some).ok_or_else(|| damaged("its tip is unreadable")),
+        Some(head) => parse_head(&head).map(Some).ok_or_else(|| damaged("its head is unreadable")),
     }
+}
+
+/// Write options under which a returned write is on the disk.
+pub(crate) fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
 }
 
 #[cfg(test)]

@@ -3,38 +3,8 @@
 use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
-use crate::layout::{Family, own_key};
+use crate::layout::{Family, OwnKind, own_key};
 use crate::store::{Store, lock};
-
-/// A kind of own record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnKind {
-    /// The report commitment of an epoch.
-    Commit,
-    /// The score report of an epoch, with its salt.
-    Report,
-    /// A block built for a (height, round).
-    Proposal,
-    /// A treasury signer's watermark for a (vault, era): what it signed last.
-    Signature,
-    /// A signed transaction of the pusher that may still be included.
-    Transaction,
-    /// Counters that only grow, such as the sequence of attestations.
-    Counter,
-}
-
-impl OwnKind {
-    pub(crate) const fn tag(self) -> u8 {
-        match self {
-            Self::Commit => 1,
-            Self::Report => 2,
-            Self::Proposal => 3,
-            Self::Signature => 4,
-            Self::Transaction => 5,
-            Self::Counter => 6,
-        }
-    }
-}
 
 /// What [`Store::put_new`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,23 +5,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lucid_types::id::{BlockHash, NetworkId};
+use lucid_types::id::NetworkId;
 use lucid_types::time::{Epoch, Height};
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch};
 
 use crate::error::{OpenError, StorageError};
-use crate::layout::{Family, KEY_STATE, epoch_key, height_key, parse_epoch, parse_height};
+use crate::layout::{Family, Head, KEY_STATE, epoch_key, height_key, parse_epoch, parse_height};
 use crate::lock::StoreLock;
-use crate::open;
-
-/// The last committed block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// Its height.
-    pub height: Height,
-    /// Its hash.
-    pub block_hash: BlockHash,
-}
+use crate::open::{self, synced};
 
 /// A committed block with its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +37,8 @@ pub struct Store {
 pub(crate) struct Shared {
     // Fields are dropped in this order: the database closes before the lock is released.
     pub(crate) db: DB,
-    /// The tip. Held locked while a block is committed, so that two commits cannot both follow the same tip.
-    pub(crate) tip: Mutex<Option<Tip>>,
+    /// The head. Held locked while a block is committed, so that two commits cannot both follow the same head.
+    pub(crate) head: Mutex<Option<Head>>,
     /// Held while `put_new` looks and then writes.
     pub(crate) own: Mutex<()>,
     /// Whether a [`crate::Wal`] exists.
@@ -65,7 +56,7 @@ impl Store {
         let opened = open::open(path, network, settings)?;
         let shared = Shared {
             db: opened.db,
-            tip: Mutex::new(opened.tip),
+            head: Mutex::new(opened.head),
             own: Mutex::new(()),
             wal_taken: AtomicBool::new(false),
             _lock: opened.lock,
@@ -74,8 +65,8 @@ impl Store {
     }
 
     /// The last committed block; `None` before block 1.
-    pub fn tip(&self) -> Option<Tip> {
-        *lock(&self.shared.tip)
+    pub fn head(&self) -> Option<Head> {
+        *lock(&self.shared.head)
     }
 
     /// The bytes of the block at `height`, if it is committed.
@@ -88,33 +79,26 @@ impl Store {
         self.get(Family::Certificates, &height_key(height))
     }
 
-    /// Committed blocks with their certificates from `heights.start()` on, in order: up to `heights.end()` or the tip,
-    /// and no more than fit into `max_bytes` together; the first comes whatever its size.
-    pub fn blocks(&self, heights: RangeInclusive<Height>, max_bytes: usize) -> Result<Vec<StoredBlock>, StorageError> {
-        let mut blocks = Vec::new();
-        let mut bytes = 0_usize;
-        let first = height_key(*heights.start());
-        for entry in self
-            .shared
-            .db
-            .iterator_cf(self.shared.family(Family::Blocks)?, IteratorMode::From(&first, Direction::Forward))
-        {
+    /// Committed blocks with their certificates from a height on, in order, read as they are taken.
+    pub fn blocks(&self, from: Height) -> impl Iterator<Item = Result<StoredBlock, StorageError>> {
+        let first = height_key(from);
+        let family = self.shared.family(Family::Blocks);
+        let entries =
+            family.map(|family| self.shared.db.iterator_cf(family, IteratorMode::From(&first, Direction::Forward)));
+        let (entries, failed) = match entries {
+            Ok(entries) => (Some(entries), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let stored = entries.into_iter().flatten().map(|entry| {
             let (key, block) = entry.map_err(|source| read_error(Family::Blocks, source))?;
             let height = parse_height(&key).ok_or(malformed(Family::Blocks))?;
-            if height > *heights.end() {
-                break;
-            }
             let certificate = self.certificate(height)?.ok_or(malformed(Family::Certificates))?;
-            bytes = bytes.saturating_add(block.len()).saturating_add(certificate.len());
-            if bytes > max_bytes && !blocks.is_empty() {
-                break;
-            }
-            blocks.push(StoredBlock { height, block: block.into_vec(), certificate });
-        }
-        Ok(blocks)
+            Ok(StoredBlock { height, block: block.into_vec(), certificate })
+        });
+        failed.into_iter().chain(stored)
     }
 
-    /// The bytes of the state after the tip; `None` before block 1.
+    /// The bytes of the state after the head; `None` before block 1.
     pub fn state(&self) -> Result<Option<Vec<u8>>, StorageError> {
         self.get(Family::State, KEY_STATE)
     }
@@ -167,13 +151,6 @@ impl Shared {
     pub(crate) fn write_synced(&self, what: &'static str, batch: WriteBatch) -> Result<(), StorageError> {
         self.db.write_opt(batch, &synced()).map_err(|source| StorageError::Write { what, source: source.into() })
     }
-}
-
-/// Write options under which a returned write is on the disk.
-pub(crate) fn synced() -> WriteOptions {
-    let mut options = WriteOptions::default();
-    options.set_sync(true);
-    options
 }
 
 /// Locks; the values behind these locks are valid even if a holder panicked.

@@ -48,10 +48,10 @@ impl Wal {
     ///
     /// The caller bounds what is pending by calling `sync` before anything leaves the node.
     pub fn append(&mut self, height: Height, entry: Vec<u8>) -> Result<(), StorageError> {
-        if let Some(tip) = self.store.tip()
-            && height <= tip.height
+        if let Some(head) = self.store.head()
+            && height <= head.height
         {
-            return Err(StorageError::HeightDecided { height, tip: tip.height });
+            return Err(StorageError::HeightDecided { height, head: head.height });
         }
         self.pending.push((height, entry));
         Ok(())
@@ -66,10 +66,10 @@ impl Wal {
     /// in the meantime are dropped: nothing needs them any more. After an error they are still pending.
     pub fn sync(&mut self) -> Result<(), StorageError> {
         // Held until the batch is written, so that no block closes the height in between.
-        let tip = lock(&self.store.shared.tip);
-        if let Some(tip) = *tip {
-            self.pending.retain(|(height, _)| *height > tip.height);
-            self.next.retain(|height, _| *height > tip.height);
+        let head = lock(&self.store.shared.head);
+        if let Some(head) = *head {
+            self.pending.retain(|(height, _)| *height > head.height);
+            self.next.retain(|height, _| *height > head.height);
         }
         if self.pending.is_empty() {
             return Ok(());

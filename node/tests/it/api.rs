@@ -94,6 +94,16 @@ async fn the_status_has_exactly_its_keys() {
 }
 
 #[tokio::test]
+async fn a_raw_block_is_its_bytes_and_nothing_else() {
+    let server = server().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let path = format!("http://{}/api/v1/blocks/3/raw", server.address);
+    let answer = within(client.get(path).send()).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    assert_eq!(&answer.bytes().await.unwrap()[..], [0, 0xff]);
+}
+
+#[tokio::test]
 async fn lists_and_single_entries_are_found() {
     let server = server().await;
     let numbers = |list: &Value, of: &str, key: &str| -> Vec<u64> {
@@ -131,6 +141,9 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(keys, BTreeSet::from(PAYOUT_KEYS));
     assert_eq!((&one["status"], &one["kind"], &one["waits_for"]), (&json!("paid"), &json!("worker"), &Value::Null));
     assert_eq!(server.get("/api/v1/peers").await["peers"][0]["score"], 1.25);
+    let validators = server.get("/api/v1/validators").await;
+    assert_eq!(validators["validators"][1]["equivocation"]["proved_in"], 4);
+    assert!(validators["validators"][0]["equivocation"].is_null());
 }
 
 #[tokio::test]
@@ -139,6 +152,7 @@ async fn every_failure_has_one_shape() {
     for (method, path, status, code, message) in [
         (Method::GET, "/api/v1/blocks/99", 404, "not_found", "block 99"),
         (Method::GET, "/api/v1/blocks/99/certificate", 404, "not_found", "block 99"),
+        (Method::GET, "/api/v1/blocks/99/raw", 404, "not_found", "block 99"),
         (Method::GET, "/api/v1/blocks/-1", 400, "bad_request", "-1"),
         (Method::GET, "/api/v1/blocks?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/epochs/99", 404, "not_found", "epoch 99"),

@@ -304,6 +304,7 @@ async fn readers_show_what_the_node_says() {
     assert!(error.contains("no payout whose id begins with") && error.contains("`lucid payout list`"), "{error}");
     assert!(failure(&lucid(&home, &["payout", "show", "12"]), 2).contains("its first 4 or more"));
     assert!(out(&lucid(&home, &["peers"])).contains("/ip4/127.0.0.1/tcp/7001"));
+    assert!(out(&lucid(&home, &["validator", "list"])).contains("at 3, proved in block 4"));
     let missing = failure(&lucid(&home, &["block", "show", "99"]), 1);
     assert!(missing.contains("block 99 is not final here (not_found, request "), "{missing}");
     let missing = failure(&lucid(&home, &["epoch", "show", "99"]), 1);

@@ -12,15 +12,17 @@ use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
+use lucid_types::evidence::Evidence;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::report::ReportCommitment;
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Rebroadcast, RebroadcastItem, SyncRequest, SyncResponse};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind};
+use lucid_types::vote::{Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
@@ -84,6 +86,11 @@ fn lucid(home: &Path) -> Command {
 
 /// Starts the node of [`NODE`] in a network of four validators and a worker, with a payment provider that is down.
 async fn start(genesis: &Genesis) -> Running {
+    start_telling(genesis, "warn", Stdio::inherit()).await
+}
+
+/// The same with its log, from this level on, going there.
+async fn start_telling(genesis: &Genesis, level: &str, log: Stdio) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     let file = folder.path().join("genesis.toml");
@@ -97,7 +104,9 @@ async fn start(genesis: &Genesis) -> Running {
         .unwrap();
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     std::fs::write(home.join("node.key"), hex::encode([NODE; 32])).unwrap();
-    let child = lucid(&home).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut run = lucid(&home);
+    run.arg("run").env("RUST_LOG", level).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let child = run.spawn().unwrap();
     let running = Running {
         child,
         api: format!("http://127.0.0.1:{api}"),
@@ -192,7 +201,7 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
         state_root: StateRoot::from_bytes([4; 32]),
     };
     let commitments = vec![commitment(network, signer, 1)];
-    let block = Block { header, commitments, reveals: vec![], commands: vec![] }.sealed();
+    let block = Block { header, commitments, reveals: vec![], commands: vec![], evidence: vec![] }.sealed();
     let proposal = Proposal { height: Height::new(1), round, block: block.hash(), pol_round: None };
     CompactProposal::new(key(signer).sign_proposal(network, proposal).into_inner(), &block)
 }
@@ -210,6 +219,14 @@ struct Lie {
     bytes: Vec<u8>,
 }
 
+/// Two votes of a step in one validator's name, of which another has signed the second.
+fn accusation(network: &NetworkId, of: u8, by: u8) -> Evidence {
+    let first = vote(network, of, 1, 0);
+    let nil = Vote { block: None, ..first.record };
+    let second = Signed { signer: first.signer, ..key(by).sign_vote(network, nil).into_inner() };
+    Evidence::Votes([second, first])
+}
+
 fn lies(spec: &ChainSpec) -> Vec<Lie> {
     let (in_turn, out_of_turn) = (turn(spec, 0), turn(spec, 1));
     let network = spec.id();
@@ -223,6 +240,7 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
         Topic::Rebroadcasts,
         Topic::Certificates,
         Topic::Commands,
+        Topic::Evidence,
     ]
     .into_iter()
     .map(|topic| lie(topic, "malformed", vec![0xff; topic.max_bytes()]))
@@ -265,6 +283,8 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "certificate", encode(&certificate(u64::MAX))),
         lie(Topic::Commands, "unknown-pool", encode(&command)),
+        lie(Topic::Evidence, "signature", encode(&accusation(network, HONEST, LIAR))),
+        lie(Topic::Evidence, "unknown-signer", encode(&accusation(network, STRANGER, STRANGER))),
     ]);
     lies
 }
@@ -274,8 +294,8 @@ async fn flood(mesh: Mesh) {
     let sync = |request: SyncRequest| (Protocol::Sync, encode(&request));
     let height = Height::new;
     let mut requests = vec![
-        sync(SyncRequest::Blocks { from: height(u64::MAX), to: height(0) }),
-        sync(SyncRequest::Blocks { from: height(0), to: height(u64::MAX) }),
+        sync(SyncRequest::Blocks { from: height(u64::MAX), to: height(0), skip: 0 }),
+        sync(SyncRequest::Blocks { from: height(0), to: height(u64::MAX), skip: u64::MAX }),
         sync(SyncRequest::Proposal { round: u32::MAX, block: BlockHash::from_bytes([0; 32]) }),
         sync(SyncRequest::Items(vec![ItemId::from_bytes([0; 32]); SyncRequest::MAX_ITEMS])),
         sync(SyncRequest::Reports {
@@ -367,4 +387,15 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let begun = std::time::Instant::now();
     assert!(running.stop().await.success());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    // Every write to it fails, as on a full disk; that the node has started and stops are two.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut running = start_telling(&genesis, "info", full.into()).await;
+    running.peer(HONEST).await;
+    let status = running.stop().await;
+    assert!(status.success(), "{status}");
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::execute::Event;
+use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::Offers;
 use lucid_node::chain::head::Head;
@@ -177,6 +177,7 @@ impl Bench {
             commitments: vec![],
             reveals: vec![],
             commands: changes.iter().map(sign).collect(),
+            evidence: vec![],
         }
         .sealed();
         let mut certificate =

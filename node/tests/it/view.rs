@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    BlockView, CertificateView, Components, EpochStage, EpochView, FinalCommandView, HoldView, LeaderView,
-    LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus, PayoutView, PeerView, PoolView, ScoreView,
-    SignatureList, SignatureRequest, StatusView, SyncState, VoteSignature,
+    BlockView, CertificateView, Components, EpochStage, EpochView, EquivocationView, FinalCommandView, HoldView,
+    LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus, PayoutView, PeerView,
+    PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView, VoteSignature,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -69,6 +69,7 @@ fn block_view(n: u64) -> BlockView {
         reveals: 0,
         commands: 1,
         payout_roots: 1,
+        equivocated: Vec::new(),
         leaders: vec![LeaderView {
             pool: PoolId::from_bytes([4; 32]),
             settlement: 1,
@@ -224,6 +225,13 @@ impl NodeView for Known {
         if self.lazy.load(Ordering::Relaxed) { Err("the chain is stalled at height 5".to_owned()) } else { Ok(()) }
     }
 
+    fn validators(&self) -> Vec<ValidatorView> {
+        let proved = EquivocationView { height: Height::new(3), proved_in: Height::new(4) };
+        let view =
+            |seed, equivocation| ValidatorView { node: node(seed), operator: node(seed), power: 1, equivocation };
+        vec![view(1, None), view(2, Some(proved))]
+    }
+
     fn peers(&self) -> Vec<PeerView> {
         vec![PeerView {
             node_id: node(2),
@@ -269,6 +277,10 @@ impl NodeView for Known {
             block_hash: block_view(height.get()).block_hash,
             signatures: vec![signature],
         }))
+    }
+
+    fn raw_block(&self, height: Height) -> Result<Option<Vec<u8>>, ViewError> {
+        self.disk((1..=5).contains(&height.get()).then(|| vec![0, 0xff]))
     }
 
     fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::archive::MemoryArchive;
-use lucid_consensus::ledger::execute::{Event, Execution};
+use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::State;
 use lucid_types::amount::Ppm;
 use lucid_types::genesis::{PaymentNetwork, Vault};
@@ -65,7 +66,7 @@ impl Payday {
             let Execution { state: next, rows, events, .. } = applied;
             let settled = events.iter().find_map(|event| match event {
                 Event::Settled(settled) => Some((settled.root.settlement, settled.leaves.clone())),
-                Event::Closed { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
+                Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
             });
             if let Some((settlement, leaves)) = settled {
                 let (pool, _) = next.pools.iter().find(|(_, pool)| pool.vault.address == vault.address).unwrap();

@@ -1,6 +1,6 @@
 //! What cannot be is refused with a message that says what to do.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use crate::harness::{alone, errors, testnet};
 
@@ -23,9 +23,17 @@ fn usage_errors_end_with_2() {
 #[test]
 fn a_used_port_is_named() {
     let _alone = alone();
-    let squatter = TcpListener::bind("127.0.0.1:0").unwrap();
+    // The squatter sits on the first node's API, and nobody on the ports before it.
+    let squatter = loop {
+        let squatter = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = squatter.local_addr().unwrap().port();
+        let is_free =
+            |port| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if port > 11_000 && (port - 11..port).all(is_free) {
+            break squatter;
+        }
+    };
     let port = squatter.local_addr().unwrap().port();
-    // The squatter sits on the first node's API.
     let base = (port - 11).to_string();
     let dir = tempfile::tempdir().unwrap();
     let net = dir.path().join("net");

@@ -1,26 +1,8 @@
 //! Networks whose processes are killed.
 
-use std::time::Duration;
-
-use lucid_testnet::ports::{Leases, PortLayout};
 use nix::sys::signal::Signal;
 
 use crate::harness::{Network, all_gone};
-
-const EPOCH: Duration = Duration::from_secs(2);
-
-fn succeeded(network: Network) -> serde_json::Value {
-    let ended = network.end();
-    assert!(ended.status.success(), "{}", ended.lines.join("\n"));
-    ended.report.unwrap()
-}
-
-/// A base port above which a network of two nodes finds its ports free.
-fn free_block() -> u16 {
-    let names = ["a".to_owned(), "b".to_owned()];
-    let is_free = |base: &u16| PortLayout::above(*base, 2).and_then(|layout| Leases::hold(layout, &names)).is_ok();
-    (21_000..31_000).step_by(20).find(is_free).unwrap()
-}
 
 #[test]
 fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
@@ -32,7 +14,7 @@ fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
     let epoch = network.final_epoch();
     network.final_through(epoch + 1);
     network.command(&["start", "validator-3"]);
-    let report = succeeded(network);
+    let report = network.succeeded();
     let nodes = report["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 10);
     assert_eq!(nodes[2]["name"], "validator-3");
@@ -55,31 +37,6 @@ fn a_node_that_is_down_at_the_end_is_a_failure_that_names_it() {
 }
 
 #[test]
-fn without_two_of_four_validators_nothing_is_decided_until_one_returns() {
-    let mut network = Network::up(&["--workers", "2", "--epoch-length", "2s"]);
-    network.ready();
-    network.final_through(2);
-    network.command(&["kill", "validator-3"]);
-    network.command(&["kill", "validator-4"]);
-    // A block that was being decided at that moment may still appear; after an epoch none is under way.
-    std::thread::sleep(EPOCH);
-    network.final_by_now();
-    let of = |key: &str| network.node_status("validator-1")[key].as_u64();
-    let (height, epoch) = (of("height"), of("final_epoch"));
-    // That nothing happens cannot be awaited: five epochs of the clock pass.
-    std::thread::sleep(EPOCH * 5);
-    assert_eq!((of("height"), of("final_epoch")), (height, epoch));
-    assert_eq!(network.final_by_now(), Vec::<String>::new());
-    network.command(&["start", "validator-4"]);
-    assert_eq!(network.final_epoch(), epoch.unwrap() + 1);
-    // One block closes all that have ended, and the network goes on.
-    network.final_through(epoch.unwrap() + 8);
-    assert!(network.node_status("validator-1")["height"].as_u64().unwrap() < height.unwrap() + 3 * 8);
-    network.command(&["down"]);
-    succeeded(network);
-}
-
-#[test]
 fn the_mesh_lives_without_its_bootstrap_node() {
     let mut network = Network::up(&["--workers", "3", "--epoch-length", "2s"]);
     network.ready();
@@ -98,7 +55,7 @@ fn the_mesh_lives_without_its_bootstrap_node() {
     network.line("a full mesh again", |line| line.contains("each connected to 6"));
     network.final_epoch();
     network.command(&["down"]);
-    let report = succeeded(network);
+    let report = network.succeeded();
     assert_eq!(report["nodes"].as_array().unwrap().len(), 7);
 }
 
@@ -111,7 +68,7 @@ fn the_chain_outlives_its_process() {
     // Scoring goes on without TRON: settlement 2 comes with epoch 4, and nothing can be paid yet.
     network.final_through(4);
     network.command(&["start", "tron"]);
-    let report = succeeded(network);
+    let report = network.succeeded();
     let payouts = report["payouts"].as_array().unwrap();
     assert_eq!(payouts.len(), 6);
     let sum: u64 = payouts.iter().map(|payout| payout["amount_micro_usdt"].as_u64().unwrap()).sum();
@@ -121,7 +78,7 @@ fn the_chain_outlives_its_process() {
 
 #[test]
 fn everything_dies_with_up_even_by_sigkill() {
-    let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
+    let mut network = Network::up_alone(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
     network.ready();
     let pids = network.pids();
     assert_eq!(pids.len(), 3);
@@ -131,14 +88,12 @@ fn everything_dies_with_up_even_by_sigkill() {
 
 #[test]
 fn ctrl_c_stops_everything_cleanly_and_ports_are_where_they_should_be() {
-    let base = free_block().to_string();
-    let mut network =
-        Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s", "--base-port", &base]);
+    let mut network = Network::up(&["--validators", "1", "--workers", "1", "--epoch-length", "2s"]);
     network.ready();
     network.final_epoch();
     let manifest = network.manifest();
-    let port = |offset: u16| base.parse::<u16>().unwrap() + offset;
-    assert_eq!(manifest["tron"]["url"], format!("http://127.0.0.1:{base}"));
+    let port = |offset: u16| network.base_port.unwrap() + offset;
+    assert_eq!(manifest["tron"]["url"], format!("http://127.0.0.1:{}", port(0)));
     assert_eq!(manifest["nodes"][0]["api"], format!("127.0.0.1:{}", port(11)));
     assert_eq!(manifest["nodes"][1]["api"], format!("127.0.0.1:{}", port(15)));
     let pids = network.pids();

@@ -1,27 +1,128 @@
 //! One running `lucid-testnet up`: its lines as events, its commands, its report.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use lucid_testnet::ports::{Leases, PortLayout};
+
 const TESTNET: &str = env!("CARGO_BIN_EXE_lucid-testnet");
 /// Longest wait for anything; a healthy network needs a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Between two looks at what has no event.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits until no other test runs a network.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Networks at a time. One leaves most of a core idle: it waits for its epochs.
+const PLACES: usize = 2;
+/// Base ports of the networks in each place, apart from each other's and from the ephemeral ports: a network must not be given
+/// the ports of another one's node that is down at that moment.
+const FIRST_BASE: u16 = 11_000;
+const BASES: u16 = 8_000;
+
+/// Who runs a network.
+static FLOOR: (Mutex<Floor>, Condvar) = (Mutex::new(Floor { taken: [false; PLACES], wants_all: 0 }), Condvar::new());
+
+#[derive(Debug)]
+struct Floor {
+    taken: [bool; PLACES],
+    /// Tests that wait for all places; nobody takes one before them.
+    wants_all: usize,
+}
+
+/// The right to run a network; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Vec<usize>);
+
+fn floor() -> MutexGuard<'static, Floor> {
+    FLOOR.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until there is room for a network beside those of other tests.
+pub(crate) fn room() -> Place {
+    let mut floor = floor();
+    loop {
+        let free = floor.taken.iter().position(|taken| !taken).filter(|_| floor.wants_all == 0);
+        if let Some(free) = free {
+            floor.taken[free] = true;
+            return Place(vec![free]);
+        }
+        floor = FLOOR.1.wait(floor).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Waits until no other test runs a network, and keeps them waiting: for those that measure, or take any free ports.
+pub(crate) fn alone() -> Place {
+    let mut floor = floor();
+    floor.wants_all += 1;
+    while floor.taken.iter().any(|taken| *taken) {
+        floor = FLOOR.1.wait(floor).unwrap_or_else(PoisonError::into_inner);
+    }
+    floor.wants_all -= 1;
+    floor.taken = [true; PLACES];
+    Place((0..PLACES).collect())
+}
+
+impl Place {
+    /// A base port above which a network of so many nodes finds its ports free.
+    pub(crate) fn base_port(&self, n_nodes: u16) -> u16 {
+        let first = FIRST_BASE + BASES * u16::try_from(self.0[0]).unwrap();
+        let names: Vec<_> = (1..=n_nodes).map(|i| i.to_string()).collect();
+        let is_free = |base: &u16| {
+            let layout = PortLayout::above(*base, names.len()).unwrap();
+            Leases::hold(layout, &names).is_ok()
+        };
+        let room = 4 * n_nodes + 20;
+        (first..first + BASES - room).step_by(usize::from(room)).find(is_free).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut floor = floor();
+        self.0.iter().for_each(|place| floor.taken[*place] = false);
+        drop(floor);
+        FLOOR.1.notify_all();
+    }
+}
+
+/// The clock of this machine, in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// What an HTTP server answers to a GET with these header lines besides; `None` without a good answer.
+pub(crate) fn http_get(address: &str, path: &str, headers: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n{headers}\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.0 200 ").then(|| body.to_owned())
 }
 
 /// The node's executable beside this build's `lucid-testnet`.
@@ -46,7 +147,9 @@ pub(crate) struct Network {
     seen: Vec<String>,
     report: Option<JoinHandle<String>>,
     dir: TempDir,
-    _alone: MutexGuard<'static, ()>,
+    /// As it was given to `up`.
+    pub(crate) base_port: Option<u16>,
+    _place: Place,
 }
 
 /// How an `up` ended.
@@ -57,13 +160,28 @@ pub(crate) struct Ended {
 }
 
 impl Network {
-    /// Starts `up --json` in a new folder with these arguments besides.
+    /// Starts `up --json` in a new folder with these arguments besides, on ports of its own.
     pub(crate) fn up(arguments: &[&str]) -> Self {
-        Self::up_alone(arguments, alone())
+        Self::up_in(room(), arguments)
     }
 
-    /// The same for a test that has waited for the others already.
-    pub(crate) fn up_alone(arguments: &[&str], alone: MutexGuard<'static, ()>) -> Self {
+    /// The same for a test that has waited for its place already.
+    pub(crate) fn up_in(place: Place, arguments: &[&str]) -> Self {
+        let number = |flag: &str| arguments.iter().position(|argument| *argument == flag).map(|i| arguments[i + 1]);
+        let n_nodes = number("--validators").unwrap_or("4").parse::<u16>().unwrap()
+            + number("--workers").unwrap_or("6").parse::<u16>().unwrap();
+        let base = place.base_port(n_nodes);
+        let mut network = Self::start(place, &[arguments, &["--base-port", &base.to_string()]].concat());
+        network.base_port = Some(base);
+        network
+    }
+
+    /// The same with no network beside it, on any free ports.
+    pub(crate) fn up_alone(arguments: &[&str]) -> Self {
+        Self::start(alone(), arguments)
+    }
+
+    fn start(place: Place, arguments: &[&str]) -> Self {
         let dir = TempDir::with_prefix("lucid-it-").unwrap();
         let mut child = Command::new(TESTNET)
             .args(["up", "--json", "--dir"])
@@ -85,7 +203,7 @@ impl Network {
             BufReader::new(stdout).read_to_string(&mut text).unwrap();
             text
         });
-        Self { child, lines, seen: Vec::new(), report: Some(report), dir, _alone: alone }
+        Self { child, lines, seen: Vec::new(), report: Some(report), dir, base_port: None, _place: place }
     }
 
     /// The network's folder.
@@ -126,13 +244,6 @@ impl Network {
         while self.final_epoch() < epoch {}
     }
 
-    /// Epochs that have become final so far, without waiting: the lines that are there.
-    pub(crate) fn final_by_now(&mut self) -> Vec<String> {
-        let new: Vec<_> = self.lines.try_iter().collect();
-        self.seen.extend(new.iter().cloned());
-        new.into_iter().filter(|line| line.starts_with("-- epoch ")).collect()
-    }
-
     /// A command on this network, which must succeed.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let dir = self.dir();
@@ -151,6 +262,137 @@ impl Network {
         let manifest = self.manifest();
         let nodes = manifest["nodes"].as_array().unwrap().iter();
         nodes.chain([&manifest["tron"]]).filter_map(|entry| entry["pid"].as_i64()?.try_into().ok()).collect()
+    }
+
+    fn entry(&self, name: &str) -> Value {
+        let manifest = self.manifest();
+        let mut entries = manifest["nodes"].as_array().unwrap().iter().chain([&manifest["tron"]]);
+        entries.find(|entry| entry["name"] == name).unwrap().clone()
+    }
+
+    /// The names of all nodes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let manifest = self.manifest();
+        let nodes = manifest["nodes"].as_array().unwrap().iter();
+        nodes.map(|node| node["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The process of a node, or of `tron`.
+    pub(crate) fn pid(&self, name: &str) -> Option<i32> {
+        self.entry(name)["pid"].as_i64().map(|pid| pid.try_into().unwrap())
+    }
+
+    /// A node's id.
+    pub(crate) fn node_id(&self, name: &str) -> String {
+        self.entry(name)["node_id"].as_str().unwrap().to_owned()
+    }
+
+    /// A node's home.
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// Kills processes, all at once.
+    pub(crate) fn kill(&self, names: &[&str]) {
+        let kill = |name: &&str| {
+            let mut command = Command::new(TESTNET);
+            command.args(["kill", name, "--dir"]).arg(self.dir()).stdout(Stdio::null()).spawn().unwrap()
+        };
+        let mut under_way: Vec<_> = names.iter().map(kill).collect();
+        under_way.iter_mut().for_each(|command| assert!(command.wait().unwrap().success(), "{}", self.story()));
+        names.iter().for_each(|name| assert!(self.pid(name).is_none(), "{name} still runs"));
+    }
+
+    /// Starts processes that do not run.
+    pub(crate) fn start_again(&self, names: &[&str]) {
+        names.iter().for_each(|name| drop(self.command(&["start", name])));
+    }
+
+    /// What a node's API answers; `None` while it gives no good answer.
+    pub(crate) fn ask(&self, name: &str, path: &str) -> Option<Value> {
+        let address = self.entry(name)["api"].as_str().unwrap().to_owned();
+        serde_json::from_str(&http_get(&address, path, "")?).ok()
+    }
+
+    /// What a node's API answers.
+    #[track_caller]
+    pub(crate) fn get(&self, name: &str, path: &str) -> Value {
+        self.ask(name, path).unwrap_or_else(|| panic!("{name} does not answer {path}\n{}", self.story()))
+    }
+
+    /// A number in a node's status; `None` while it does not answer.
+    pub(crate) fn status_number(&self, name: &str, key: &str) -> Option<u64> {
+        self.ask(name, "/api/v1/status")?[key].as_u64()
+    }
+
+    /// Waits until a node's epochs are final up to this one.
+    #[track_caller]
+    pub(crate) fn node_final_through(&self, name: &str, epoch: u64) {
+        until(&format!("epoch {epoch} on {name}"), || {
+            (self.status_number(name, "final_epoch")? >= epoch).then_some(())
+        });
+    }
+
+    /// The blocks that a node has, ascending from 1.
+    #[track_caller]
+    pub(crate) fn blocks(&self, name: &str) -> Vec<Value> {
+        let mut blocks: Vec<Value> = Vec::new();
+        loop {
+            let before = blocks.last().map(|block| format!("&before={}", block["height"])).unwrap_or_default();
+            let page = self.get(name, &format!("/api/v1/blocks?limit=1000{before}"));
+            let page = page["blocks"].as_array().unwrap();
+            blocks.extend_from_slice(page);
+            if page.len() < 1_000 {
+                break;
+            }
+        }
+        blocks.reverse();
+        let heights = blocks.iter().map(|block| block["height"].as_u64().unwrap());
+        assert!(heights.eq(1..=blocks.len() as u64), "{name}: {blocks:?}");
+        blocks
+    }
+
+    /// Compares all nodes' blocks and states at all heights that all of them have. Returns the blocks.
+    #[track_caller]
+    pub(crate) fn agreed_blocks(&self) -> Vec<Value> {
+        let held: Vec<_> = self.names().into_iter().map(|name| (self.blocks(&name), name)).collect();
+        let common = held.iter().map(|(blocks, _)| blocks.len()).min().unwrap();
+        let (first, _) = &held[0];
+        for (blocks, name) in &held {
+            for (block, other) in blocks.iter().zip(first).take(common) {
+                for key in ["block_hash", "state_root", "parent", "time"] {
+                    assert_eq!(block[key], other[key], "{name} at height {}\n{}", block["height"], self.story());
+                }
+            }
+        }
+        first[..common].to_vec()
+    }
+
+    /// The validators whose votes stand in a node's certificate of a block.
+    #[track_caller]
+    pub(crate) fn voters(&self, name: &str, height: u64) -> Vec<String> {
+        let certificate = self.get(name, &format!("/api/v1/blocks/{height}/certificate"));
+        let votes = certificate["signatures"].as_array().unwrap().iter();
+        votes.map(|vote| vote["validator"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The id of the only pool, which the genesis does not name.
+    pub(crate) fn pool_id(&self) -> String {
+        let output = Command::new(lucid())
+            .args(["pool", "show", "--json", "--home"])
+            .arg(self.home("validator-1"))
+            .output()
+            .unwrap();
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        shown["pool"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until validator-1 has the payout root of a settlement, and returns the ledger with its leaves.
+    #[track_caller]
+    pub(crate) fn ledger(&self, pool: &str, settlement: u64) -> Value {
+        let path = format!("/api/v1/pools/{pool}");
+        until("the settlement", || (self.ask("validator-1", &path)?["settled"].as_u64()? >= settlement).then_some(()));
+        self.get("validator-1", &format!("{path}/root?settlement={settlement}"))
     }
 
     /// What `lucid status --json` says in a node's home.
@@ -179,6 +421,14 @@ impl Network {
         let text = self.report.take().unwrap().join().unwrap();
         let report = (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap());
         Ended { status, report, lines: std::mem::take(&mut self.seen) }
+    }
+
+    /// Waits for the end, which must be a good one, and returns the report.
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Value {
+        let ended = self.end();
+        assert!(ended.status.success(), "{}", ended.lines.join("\n"));
+        ended.report.unwrap()
     }
 
     /// Everything that was printed, and the ends of the logs: for messages.

@@ -1,17 +1,23 @@
 //! Whole networks as processes, seen from outside: through `lucid-testnet`, the nodes' command line, and the report.
 //!
-//! The networks share one machine with each other, so the tests run one at a time. Those of the payout vault ([`vault`]), of
+//! Networks share one machine, so only as many run at a time as it has room for ([`harness::room`]), and one alone where figures
+//! are taken. The tests of the payout vault ([`vault`]), of
 //! its set-up ([`funding`]) and of payouts in simulation ([`sim`]) need no processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bad_input;
+mod books;
 mod crash;
+mod disk;
+mod figures;
 mod funding;
 mod harness;
 mod payout_faults;
 mod proxy;
-mod requests;
 mod run;
 mod sim;
+mod stalls;
+mod storm;
+mod twins;
 mod vault;
 mod vault_cli;

@@ -4,25 +4,24 @@ use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker};
 use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::message::CompactProposal;
 use lucid_types::report::Observation;
-use lucid_types::vote::{CompactProposal, Proposal};
+use lucid_types::vote::Proposal;
 
 use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, validator, validator_key};
-use crate::commands::PendingCommands;
-use crate::ledger::build::{Turn, build};
+use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Execution;
 use crate::reports::Reports;
 
-fn propose(chain: &Chain, reports: &Reports) -> Result<(Block, Execution), InvalidBlock> {
+fn propose(chain: &Chain, reports: Reports) -> Result<(Block, Execution), InvalidBlock> {
     let key = key_of(&chain.state.next_proposers(&chain.spec).of(0).node);
     let end = chain.spec.genesis().epoch_end(chain.state.closed.next());
     let now = if chain.state.pending.is_empty() { end } else { chain.state.time };
     build(
         &chain.spec,
         &chain.state,
-        reports,
-        &PendingCommands::default(),
+        &Pending { reports, ..Pending::default() },
         Turn { key: &key, round: 0, now },
         &chain.archive,
     )
@@ -45,7 +44,7 @@ fn what_is_built_is_valid_and_has_the_outcome_it_says() {
     let mut chain = Chain::new(genesis());
     for _ in 0..6 {
         let draft = chain.draft(all_good);
-        let (block, applied) = propose(&chain, &reports(&chain, &draft)).unwrap();
+        let (block, applied) = propose(&chain, reports(&chain, &draft)).unwrap();
         assert_eq!(block, draft);
         assert_eq!(chain.validate(block.clone()).unwrap(), applied);
         chain.apply(block);
@@ -55,7 +54,7 @@ fn what_is_built_is_valid_and_has_the_outcome_it_says() {
 #[test]
 fn a_block_without_anything_is_built_too() {
     let chain = Chain::grown(genesis(), 2);
-    let (block, _) = propose(&chain, &Reports::default()).unwrap();
+    let (block, _) = propose(&chain, Reports::default()).unwrap();
     chain.validate(block).unwrap();
 }
 
@@ -70,7 +69,7 @@ fn late_commitments_are_taken_along() {
     chain.apply(draft);
     let mut reports = Reports::default();
     assert!(reports.add_commitment(&chain.spec, &chain.state, late.clone().verify(chain.spec.id()).unwrap()));
-    let (block, _) = propose(&chain, &reports).unwrap();
+    let (block, _) = propose(&chain, reports).unwrap();
     assert_eq!(block.commitments, [late]);
     chain.apply(block);
 }
@@ -109,7 +108,7 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
         let commitment = chain.commitment(i, epoch, &vec![Some(observation(4, true)); WORKERS.into()]);
         reports.add_commitment(&chain.spec, &chain.state, commitment.verify(chain.spec.id()).unwrap());
     }
-    let (block, applied) = propose(&chain, &reports).unwrap();
+    let (block, applied) = propose(&chain, std::mem::take(&mut reports)).unwrap();
     assert_eq!((block.commitments.len(), block.reveals.len()), (CROWD, 0));
     chain.state = applied.state;
     for i in 0..CROWD {
@@ -117,7 +116,7 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
         assert_eq!(reveal.signer, validator_key(i).node_id());
         reports.add_reveal(&chain.spec, &chain.state, reveal.verify(chain.spec.id()).unwrap());
     }
-    let (block, _) = propose(&chain, &reports).unwrap();
+    let (block, _) = propose(&chain, reports).unwrap();
     let bytes = encode(&block);
     assert!(
         bytes.len() <= Block::MAX_BYTES && bytes.len() > CROWD * 10_000 * Observation::BYTES,

@@ -24,7 +24,8 @@ use lucid_types::time::{Epoch, UnixMillis};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, check_reveal};
-use crate::ledger::execute::{Event, Execution, transition, validate};
+use crate::ledger::event::Event;
+use crate::ledger::execute::{Execution, transition, validate};
 use crate::ledger::state::{Account, EpochRows, PendingEpoch, PoolState, State};
 
 pub(super) const VALIDATORS: usize = 4;
@@ -257,6 +258,7 @@ impl Chain {
                 commitments: Vec::new(),
                 reveals: Vec::new(),
                 commands: Vec::new(),
+                evidence: Vec::new(),
             }
             .sealed(),
         )

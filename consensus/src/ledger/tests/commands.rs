@@ -11,9 +11,9 @@ use lucid_types::time::UnixMillis;
 
 use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with, key_of, signers, validator, validator_key, worker};
 use crate::commands::PendingCommands;
-use crate::ledger::build::{Turn, build};
+use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::execute::Event;
+use crate::ledger::event::Event;
 use crate::ledger::settle::MAX_HOLD;
 use crate::ledger::state::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
 use crate::reports::Reports;
@@ -334,8 +334,10 @@ fn proposers_take_what_applies_and_leave_the_rest() {
         reports.add_reveal(&chain.spec, &chain.state, reveal.clone().verify(&network).unwrap());
     }
     let key = key_of(&draft.header.proposer);
+    let waiting = Pending { reports, commands: std::mem::take(&mut pending), ..Pending::default() };
     let turn = Turn { key: &key, round: 0, now: draft.header.time };
-    let (block, _) = build(&chain.spec, &chain.state, &reports, &pending, turn, &chain.archive).unwrap();
+    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn, &chain.archive).unwrap();
+    let mut pending = waiting.commands;
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);
     pending.prune(&chain.spec, &chain.state);

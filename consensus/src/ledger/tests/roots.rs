@@ -6,7 +6,7 @@ use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::PayoutTree;
 
 use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
-use crate::ledger::execute::{Event, Settled};
+use crate::ledger::event::{Event, Settled};
 
 fn usdt(n: u64) -> MicroUsdt {
     MicroUsdt::new(n * 1_000_000)

@@ -11,7 +11,7 @@ use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
 use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
-use crate::ledger::execute::Event;
+use crate::ledger::event::Event;
 
 /// Who was ever owed how much.
 fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {

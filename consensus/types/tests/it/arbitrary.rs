@@ -5,9 +5,11 @@ use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::certificate::Certificate;
+use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::log_scale::LogScale;
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -16,12 +18,12 @@ use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
-    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
-    SyncResponse,
+    CertifiedBlock, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote,
+    SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -240,6 +242,7 @@ fn item() -> impl Strategy<Value = Item> {
         signed(commitment()).prop_map(Item::Commitment),
         signed(reveal()).prop_map(Item::Reveal),
         pool_command().prop_map(Item::Command),
+        evidence().prop_map(Item::Evidence),
     ]
 }
 
@@ -268,7 +271,7 @@ fn round_certificate() -> impl Strategy<Value = RoundCertificate> {
     })
 }
 
-pub(crate) fn liveness() -> impl Strategy<Value = Rebroadcast> {
+pub(crate) fn rebroadcast() -> impl Strategy<Value = Rebroadcast> {
     let polka = certificate().prop_map(|c| PolkaCertificate {
         height: c.height,
         round: c.round,
@@ -286,12 +289,12 @@ pub(crate) fn liveness() -> impl Strategy<Value = Rebroadcast> {
 pub(crate) fn block() -> impl Strategy<Value = Block> {
     let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new), bls_signature());
     let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
-    let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3));
+    let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3), vec(evidence(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
         |(
             (height, parent, round, proposer, time, randao),
             (commitments, reveals),
-            (commands, payout_roots),
+            (commands, payout_roots, evidence),
             next_set,
             state_root,
         )| {
@@ -311,6 +314,7 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
                 commitments,
                 reveals,
                 commands,
+                evidence,
             }
             .sealed()
         },
@@ -321,10 +325,26 @@ pub(crate) fn decided() -> impl Strategy<Value = CertifiedBlock> {
     (block(), certificate()).prop_map(|(block, certificate)| CertifiedBlock { block, certificate })
 }
 
+fn presence() -> impl Strategy<Value = Presence> {
+    (any::<u64>(), any::<[u8; 16]>(), number(UnixMillis::new)).prop_map(|(boot, instance, time)| Presence {
+        boot,
+        instance,
+        time,
+    })
+}
+
+pub(crate) fn evidence() -> impl Strategy<Value = Evidence> {
+    prop_oneof![
+        (signed(vote()), signed(vote())).prop_map(|(first, second)| Evidence::Votes([first, second])),
+        (signed(proposal()), signed(proposal())).prop_map(|(first, second)| Evidence::Proposals([first, second])),
+    ]
+}
+
 pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
     prop_oneof![
-        Just(SyncRequest::Tip),
-        (height(), height()).prop_map(|(from, to)| SyncRequest::Blocks { from, to }),
+        Just(SyncRequest::Head),
+        (height(), height(), any::<u64>()).prop_map(|(from, to, skip)| SyncRequest::Blocks { from, to, skip }),
+        signed(presence()).prop_map(SyncRequest::Presence),
         (any::<u32>(), block_hash()).prop_map(|(round, block)| SyncRequest::Proposal { round, block }),
         vec(bytes(ItemId::from_bytes), 0..5).prop_map(SyncRequest::Items),
         (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commitments, have_reveals)| {
@@ -335,8 +355,9 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
 
 pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
     prop_oneof![
-        (height(), block_hash()).prop_map(|(height, block)| SyncResponse::Tip { height, block }),
-        vec(decided(), 0..3).prop_map(SyncResponse::Blocks),
+        option::of(certificate()).prop_map(SyncResponse::Head),
+        vec(any::<u8>(), 0..30).prop_map(SyncResponse::Blocks),
+        option::of(signed(presence())).prop_map(SyncResponse::Presence),
         option::of(compact_proposal()).prop_map(|compact| SyncResponse::Proposal(compact.map(Box::new))),
         vec(item(), 0..3).prop_map(SyncResponse::Items),
     ]

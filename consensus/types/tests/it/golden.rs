@@ -66,7 +66,7 @@ fn every_signed_sample_holds_for_its_network_only() {
     samples::proposal().check(&here).unwrap();
     samples::proposal().check(&elsewhere).unwrap_err();
     for item in samples::rebroadcast_items() {
-        samples::liveness(item.clone()).check(&here).unwrap();
-        samples::liveness(item).check(&elsewhere).unwrap_err();
+        samples::rebroadcast(item.clone()).check(&here).unwrap();
+        samples::rebroadcast(item).check(&elsewhere).unwrap_err();
     }
 }

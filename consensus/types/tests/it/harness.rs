@@ -122,7 +122,7 @@ fn directory() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "writing the golden files is asked for by the environment")]
-fn writing() -> bool {
+pub(crate) fn writing() -> bool {
     std::env::var("LUCID_GOLDEN").is_ok_and(|value| value == "write")
 }
 

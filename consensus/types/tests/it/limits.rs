@@ -3,11 +3,12 @@
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Header, Item};
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
+use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -20,7 +21,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, VoteKind};
+use lucid_types::vote::{Proposal, VoteKind};
 
 use crate::samples;
 
@@ -119,8 +120,13 @@ fn block() -> Block {
     let pools = u32::try_from(Genesis::MAX_POOLS).unwrap();
     let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
     let header = Header { payout_roots: (0..pools).map(root).collect(), ..samples::block().header };
-    let mut block =
-        Block { header, commitments: vec![], reveals: vec![], commands: vec![signed_command(); n_commands] };
+    let mut block = Block {
+        header,
+        commitments: vec![],
+        reveals: vec![],
+        commands: vec![signed_command(); n_commands],
+        evidence: vec![],
+    };
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
     let full = signed(reveal());
     block.reveals = vec![full.clone(); room(&block) / encode(&full).len()];
@@ -210,8 +216,7 @@ fn the_largest_block_fits_everything_that_carries_it() {
     block.items().for_each(|item| assert!(fits(&item) <= Item::MAX_BYTES));
     let decided = CertifiedBlock { block, certificate: certificate() };
     fits(&decided);
-    let answer = SyncResponse::Blocks(vec![decided]);
-    assert!(fits(&answer) <= MAX_MESSAGE_BYTES);
+    fits(&SyncResponse::Blocks(vec![0; SyncResponse::PAGE_BYTES]));
 }
 
 /// A proposal of as many items as a block may have, and of a root of every pool, can be gossiped; so can one that names a
@@ -237,11 +242,18 @@ fn record_node() -> NodeId {
     NodeId::from_bytes([0xff; 32])
 }
 
-/// One answer has room for everyone's commitment and for reveals that are worth the question.
+/// One answer has room for everyone's commitment, and for reveals that are worth the question: whoever lacks more asks again.
 #[test]
 fn reports_fit_an_answer() {
-    let commitments = vec![Item::Commitment(signed(commitment())); ValidatorSet::MAX_MEMBERS];
-    fits(&SyncResponse::Items([commitments, vec![Item::Reveal(signed(reveal())); 30]].concat()));
+    let mut items = vec![Item::Commitment(signed(commitment())); ValidatorSet::MAX_MEMBERS];
+    let largest = Item::Reveal(signed(reveal()));
+    let mut room = SyncResponse::PAGE_BYTES - items.iter().map(|item| encode(item).len()).sum::<usize>();
+    while let Some(rest) = room.checked_sub(encode(&largest).len()) {
+        room = rest;
+        items.push(largest.clone());
+    }
+    assert!(items.len() > ValidatorSet::MAX_MEMBERS + 5);
+    fits(&SyncResponse::Items(items));
 }
 
 #[test]

@@ -5,12 +5,13 @@ use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::Genesis;
+use lucid_types::message::ConsensusMessage;
 use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, SettlementRoot};
 use lucid_types::report::ReportCommitment;
 use lucid_types::report::{ProbeReply, ProbeRequest, Reveal};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest, SyncResponse};
-use lucid_types::vote::{ConsensusMessage, Proposal, Vote};
+use lucid_types::vote::{Proposal, Vote};
 use proptest::prelude::*;
 
 use crate::arbitrary;
@@ -78,7 +79,7 @@ every_record! {
     vote: Signed<Vote> = arbitrary::signed(arbitrary::vote());
     proposal: Signed<Proposal> = arbitrary::signed(arbitrary::proposal());
     consensus_message: ConsensusMessage = arbitrary::consensus_message();
-    liveness: Signed<Rebroadcast> = arbitrary::signed(arbitrary::liveness());
+    rebroadcast: Signed<Rebroadcast> = arbitrary::signed(arbitrary::rebroadcast());
     certificate: Certificate = arbitrary::certificate();
     block: Block = arbitrary::block();
     decided: CertifiedBlock = arbitrary::decided();

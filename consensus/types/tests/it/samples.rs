@@ -4,12 +4,14 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
+use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
@@ -18,12 +20,12 @@ use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{
-    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
-    SyncResponse,
+    CertifiedBlock, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote,
+    SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
-use lucid_types::vote::{CompactProposal, ConsensusMessage, Proposal, Vote, VoteKind, Wake};
+use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
 
@@ -86,20 +88,28 @@ fn votes(visitor: &mut impl Visitor) {
     visitor.visit("consensus_message_vote", &ConsensusMessage::Vote(vote), &[]);
     let wake = key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
     visitor.visit("consensus_message_wake", &ConsensusMessage::Wake(wake.clone()), &[signature(&wake)]);
-    for (name, item) in ["liveness_vote", "liveness_polka", "liveness_round"].iter().zip(rebroadcast_items()) {
-        signed(visitor, name, &liveness(item));
+    for (name, item) in ["rebroadcast_vote", "rebroadcast_polka", "rebroadcast_round"].iter().zip(rebroadcast_items()) {
+        signed(visitor, name, &rebroadcast(item));
     }
 }
 
 fn blocks(visitor: &mut impl Visitor) {
+    for (name, evidence) in ["evidence_votes", "evidence_proposals"].iter().zip(evidence()) {
+        visitor.visit(name, &evidence, &[]);
+    }
     visitor.visit("block", &block(), &[("hash", block().hash().as_bytes())]);
     visitor.visit("certificate", &decided().certificate, &[]);
     visitor.visit("decided", &decided(), &[]);
 }
 
 fn sync(visitor: &mut impl Visitor) {
-    visitor.visit("sync_request_tip", &SyncRequest::Tip, &[]);
-    visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: height(), to: height().next() }, &[]);
+    visitor.visit("sync_request_head", &SyncRequest::Head, &[]);
+    visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: height(), to: height().next(), skip: 9 }, &[]);
+    let presence =
+        key(1).sign_presence(&network(), Presence { boot: 3, instance: [0x94; 16], time: time() }).into_inner();
+    visitor.visit("sync_request_presence", &SyncRequest::Presence(presence.clone()), &[signature(&presence)]);
+    visitor.visit("sync_response_presence", &SyncResponse::Presence(Some(presence)), &[]);
+    visitor.visit("sync_response_presence_none", &SyncResponse::Presence(None), &[]);
     visitor.visit("sync_request_proposal", &SyncRequest::Proposal { round: 3, block: block().hash() }, &[]);
     let ids = block().references().iter().map(|item| item.id).collect();
     visitor.visit("sync_request_items", &SyncRequest::Items(ids), &[]);
@@ -109,9 +119,9 @@ fn sync(visitor: &mut impl Visitor) {
         have_reveals: vec![key(3).node_id()],
     };
     visitor.visit("sync_request_reports", &reports, &[]);
-    let tip = SyncResponse::Tip { height: height(), block: block().hash() };
-    visitor.visit("sync_response_tip", &tip, &[]);
-    visitor.visit("sync_response_blocks", &SyncResponse::Blocks(vec![decided()]), &[]);
+    visitor.visit("sync_response_head", &SyncResponse::Head(Some(decided().certificate)), &[]);
+    visitor.visit("sync_response_head_none", &SyncResponse::Head(None), &[]);
+    visitor.visit("sync_response_blocks", &SyncResponse::Blocks(vec![0x95; 5]), &[]);
     visitor.visit("sync_response_proposal", &SyncResponse::Proposal(Some(Box::new(compact()))), &[]);
     visitor.visit("sync_response_proposal_none", &SyncResponse::Proposal(None), &[]);
     visitor.visit("sync_response_items", &SyncResponse::Items(block().items().collect()), &[]);
@@ -286,7 +296,7 @@ pub(crate) fn rebroadcast_items() -> [RebroadcastItem; 3] {
     [RebroadcastItem::Vote(vote(1, precommit())), RebroadcastItem::Polka(polka), RebroadcastItem::Round(round)]
 }
 
-pub(crate) fn liveness(item: RebroadcastItem) -> Signed<Rebroadcast> {
+pub(crate) fn rebroadcast(item: RebroadcastItem) -> Signed<Rebroadcast> {
     key(1).sign_rebroadcast(&network(), Rebroadcast { sequence: 77, item }).into_inner()
 }
 
@@ -307,8 +317,21 @@ pub(crate) fn block() -> Block {
         commitments: vec![commitment(1), commitment(2)],
         reveals: vec![reveal(3)],
         commands: pool_commands()[4..=5].iter().map(|(_, command)| command.clone()).collect(),
+        evidence: evidence().into(),
     }
     .sealed()
+}
+
+/// Of both kinds, against different validators.
+pub(crate) fn evidence() -> [Evidence; 2] {
+    let block = BlockHash::from_bytes([0x93; 32]);
+    let vote =
+        |block| key(1).sign_vote(&network(), Vote { kind: VoteKind::Precommit, height: height(), round: 3, block });
+    let proposal =
+        |pol_round| key(2).sign_proposal(&network(), Proposal { height: height(), round: 3, block, pol_round });
+    let votes = Evidence::of_votes(&vote(None), &vote(Some(block))).unwrap();
+    let proposals = Evidence::of_proposals(&proposal(None), &proposal(Some(1))).unwrap();
+    [votes.into_inner(), proposals.into_inner()]
 }
 
 pub(crate) fn decided() -> CertifiedBlock {

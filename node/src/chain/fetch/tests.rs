@@ -4,9 +4,10 @@ use lucid_consensus::ledger::state::State;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::message::CompactProposal;
 use lucid_types::report::ReportCommitment;
-use lucid_types::time::Epoch;
-use lucid_types::vote::{CompactProposal, Proposal};
+use lucid_types::time::{Epoch, Height};
+use lucid_types::vote::Proposal;
 
 use super::*;
 use crate::payout::testing;
@@ -87,7 +88,8 @@ fn a_proposal_answers_for_its_round_and_block_alone() {
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
-    let block = Block { header, commitments: Vec::new(), reveals: Vec::new(), commands: Vec::new() }.sealed();
+    let block =
+        Block { header, commitments: Vec::new(), reveals: Vec::new(), commands: Vec::new(), evidence: vec![] }.sealed();
     let hash = block.hash();
     let record = Proposal { height, round: 0, block: hash, pol_round: None };
     let compact = CompactProposal::new(proposer.sign_proposal(network.id(), record).into_inner(), &block);

@@ -13,11 +13,15 @@ fn record(root: SettlementRoot) -> RootRecord {
 
 /// The alerts of a vault that is as the ledger wants it but for one change, and of a node that is so many epochs behind.
 fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
+    told_at(10, network().genesis().epoch_end(Epoch::new(10 + behind)), change)
+}
+
+/// The same of a node whose newest epoch is this one, at this time.
+fn told_at(closed: u64, now: UnixMillis, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
     let network = network();
     let newest = root(&network, 3, 100);
     let mut state = state(&network, newest);
-    state.closed = Epoch::new(10);
-    let now = network.genesis().epoch_end(Epoch::new(10 + behind));
+    state.closed = Epoch::new(closed);
     let mut snapshot = snapshot(&network, &newest, 60);
     change(&mut snapshot);
     let pool = state.pools.get(&pool_id(&network)).unwrap();
@@ -60,6 +64,20 @@ fn a_node_that_is_behind_calls_nobody_a_thief() {
     assert!(!told(1, |snapshot| snapshot.settlement = 4).is_empty());
     // What it knows it knows.
     assert!(!told(2, |snapshot| snapshot.total = MicroUsdt::new(101)).is_empty());
+}
+
+#[test]
+fn a_root_of_a_settlement_that_is_due_and_not_here_yet_is_no_theft() {
+    let network = network();
+    let last = 4 * network.policy().settle_every;
+    let end = network.genesis().epoch_end(Epoch::new(last));
+    let next = |snapshot: &mut VaultSnapshot| snapshot.settlement = 4;
+    assert_eq!(told_at(last - 1, end, next), [""; 0]);
+    assert!(
+        !told_at(last - 1, end.before(std::time::Duration::from_millis(1)), next).is_empty(),
+        "nobody can know it yet"
+    );
+    assert!(!told_at(last, end, next).is_empty(), "the ledger has no such root");
 }
 
 #[test]

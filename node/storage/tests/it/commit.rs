@@ -1,6 +1,6 @@
 //! Committing blocks and reading them back.
 
-use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Tip};
+use lucid_storage::{Head, HistoryKind, HistoryRecord, StorageError};
 use lucid_types::id::NodeId;
 
 use crate::support::{block_hash, commit, content, epoch, height, open};
@@ -9,10 +9,10 @@ use crate::support::{block_hash, commit, content, epoch, height, open};
 fn an_empty_store_has_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    assert_eq!(store.tip(), None);
+    assert_eq!(store.head(), None);
     assert_eq!(store.state().unwrap(), None);
     assert_eq!(store.block(height(1)).unwrap(), None);
-    assert!(store.blocks(height(0)..=height(9), usize::MAX).unwrap().is_empty());
+    assert!(store.blocks(height(0)).next().is_none());
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn what_was_committed_is_read_back_also_after_reopening() {
                 store.commit_block(commit(number)).unwrap();
             }
         }
-        assert_eq!(store.tip(), Some(Tip { height: height(9), block_hash: block_hash(9) }));
+        assert_eq!(store.head(), Some(Head { height: height(9), block_hash: block_hash(9) }));
         assert_eq!(store.state().unwrap(), Some(content(b's', 9)));
         for number in 1..=9 {
             assert_eq!(store.block(height(number)).unwrap(), Some(content(b'b', number)));
@@ -55,33 +55,30 @@ fn only_the_next_height_is_accepted() {
     store.commit_block(commit(1)).unwrap();
     refused(1, 2);
     refused(3, 2);
-    assert_eq!(store.tip().unwrap().height, height(1));
+    assert_eq!(store.head().unwrap().height, height(1));
     assert_eq!(store.block(height(3)).unwrap(), None);
     assert_eq!(store.state().unwrap(), Some(content(b's', 1)));
 }
 
 #[test]
-fn a_range_of_blocks_ends_at_its_end_the_tip_or_the_byte_limit() {
+fn blocks_are_read_in_order_with_their_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for number in 1..=6 {
         store.commit_block(commit(number)).unwrap();
     }
-    let heights = |from, to, bytes| {
-        let blocks = store.blocks(height(from)..=height(to), bytes).unwrap();
-        for stored in &blocks {
+    let heights = |from| {
+        let blocks = store.blocks(height(from)).map(|stored| {
+            let stored = stored.unwrap();
             assert_eq!(stored.block, content(b'b', stored.height.get()));
             assert_eq!(stored.certificate, content(b'c', stored.height.get()));
-        }
-        blocks.iter().map(|stored| stored.height.get()).collect::<Vec<_>>()
+            stored.height.get()
+        });
+        blocks.collect::<Vec<_>>()
     };
-    assert_eq!(heights(2, 4, usize::MAX), [2, 3, 4]);
-    assert_eq!(heights(5, 99, usize::MAX), [5, 6]);
-    assert_eq!(heights(7, 99, usize::MAX), [0; 0]);
-    assert_eq!(heights(2, 6, 0), [2], "the first block comes whatever its size");
-    let size = |number| content(b'b', number).len() + content(b'c', number).len();
-    assert_eq!(heights(2, 6, size(2) + size(3)), [2, 3]);
-    assert_eq!(heights(2, 6, size(2) + size(3) - 1), [2]);
+    assert_eq!(heights(0), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(heights(5), [5, 6]);
+    assert_eq!(heights(7), [0; 0]);
 }
 
 #[test]
@@ -128,7 +125,7 @@ fn history_without_a_block_is_written_and_removed_in_one_batch() {
     }
     let store = open(folder.path());
     assert_eq!(store.history(HistoryKind::Vault, &[], 9).unwrap(), [record(b"b", b"4"), record(b"c", b"3")]);
-    assert_eq!(store.tip(), None);
+    assert_eq!(store.head(), None);
 }
 
 #[test]

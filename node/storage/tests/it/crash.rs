@@ -99,27 +99,28 @@ pub(crate) fn verify(store: &Store, acked: &Acked) -> Result<(), String> {
         Some(_) => Err(format!("{what} of {number} differs")),
         None => Err(format!("{what} of {number} is missing")),
     };
-    let tip = store.tip().map_or(0, |tip| tip.height.get());
-    if tip != acked.block && tip != acked.block + 1 {
-        return Err(format!("block {} was acknowledged, the tip is {tip}", acked.block));
+    let head = store.head().map_or(0, |head| head.height.get());
+    if head != acked.block && head != acked.block + 1 {
+        return Err(format!("block {} was acknowledged, the head is {head}", acked.block));
     }
-    for number in 1..=tip {
+    for number in 1..=head {
         expect("block", number, store.block(height(number)).unwrap(), content(b'b', number))?;
         expect("certificate", number, store.certificate(height(number)).unwrap(), content(b'c', number))?;
         let record = store.history_record(HistoryKind::Score, &number.to_be_bytes()).unwrap();
         expect("history", number, record, content(b'h', number))?;
     }
-    if store.block(height(tip + 1)).unwrap().is_some() || store.certificate(height(tip + 1)).unwrap().is_some() {
-        return Err(format!("something of block {} is there, but the tip is {tip}", tip + 1));
+    if store.block(height(head + 1)).unwrap().is_some() || store.certificate(height(head + 1)).unwrap().is_some() {
+        return Err(format!("something of block {} is there, but the head is {head}", head + 1));
     }
-    if tip > 0 {
-        if store.tip().unwrap().block_hash != block_hash(tip) {
-            return Err(format!("the tip's hash is not that of block {tip}"));
+    if head > 0 {
+        if store.head().unwrap().block_hash != block_hash(head) {
+            return Err(format!("the head's hash is not that of block {head}"));
         }
-        expect("state", tip, store.state().unwrap(), content(b's', tip))?;
-        let rows: Vec<_> = (tip.saturating_sub(5)..tip).map(|number| (epoch(number), content(b'r', number))).collect();
-        if store.rows(epoch(0)..=epoch(tip)).unwrap() != rows {
-            return Err(format!("the rows are not those of block {tip}"));
+        expect("state", head, store.state().unwrap(), content(b's', head))?;
+        let rows: Vec<_> =
+            (head.saturating_sub(5)..head).map(|number| (epoch(number), content(b'r', number))).collect();
+        if store.rows(epoch(0)..=epoch(head)).unwrap() != rows {
+            return Err(format!("the rows are not those of block {head}"));
         }
     }
     for number in 1..=acked.own {
@@ -127,18 +128,18 @@ pub(crate) fn verify(store: &Store, acked: &Acked) -> Result<(), String> {
         expect("own record", number, record, content(b'o', number))?;
     }
     let wal = store.wal().unwrap();
-    for number in 0..=tip {
+    for number in 0..=head {
         if !wal.entries(height(number)).unwrap().is_empty() {
             return Err(format!("the log still has entries of decided height {number}"));
         }
     }
-    let entries = wal.entries(height(tip + 1)).unwrap();
-    if tip == acked.block && entries.len() < acked.entries {
+    let entries = wal.entries(height(head + 1)).unwrap();
+    if head == acked.block && entries.len() < acked.entries {
         return Err(format!("{} log entries were acknowledged, {} are there", acked.entries, entries.len()));
     }
-    let expected: Vec<_> = (0..entries.len()).map(|index| entry(tip + 1, index)).collect();
+    let expected: Vec<_> = (0..entries.len()).map(|index| entry(head + 1, index)).collect();
     if entries != expected {
-        return Err(format!("the log entries of height {} differ", tip + 1));
+        return Err(format!("the log entries of height {} differ", head + 1));
     }
     Ok(())
 }
@@ -164,7 +165,7 @@ fn invariant_8_what_was_acknowledged_survives_kill_9() {
         killed_between.insert(last.split(' ').next().unwrap().to_owned());
         verify(&open(folder.path()), &acked).unwrap_or_else(|wrong| panic!("round {round}: {wrong}; {acked:?}"));
         // A call that finished without its line being written counts from now on.
-        acked.block = open(folder.path()).tip().map_or(0, |tip| tip.height.get());
+        acked.block = open(folder.path()).head().map_or(0, |head| head.height.get());
         acked.entries = 0;
     }
     assert!(acked.block > 25, "the writers came to {acked:?} only");
@@ -229,7 +230,7 @@ fn writer() {
 
 fn write_honestly(store: &Store) {
     let mut wal = store.wal().unwrap();
-    let first = store.tip().map_or(1, |tip| tip.height.get() + 1);
+    let first = store.head().map_or(1, |head| head.height.get() + 1);
     for number in first.. {
         let n_written = wal.entries(height(number)).unwrap().len();
         for index in n_written..ENTRIES {
@@ -244,14 +245,14 @@ fn write_honestly(store: &Store) {
     }
 }
 
-/// Writes block and tip, and stops before the rest, as a store without one batch could.
+/// Writes block and head, and stops before the rest, as a store without one batch could.
 fn write_half_a_block(folder: &Path) {
     let names = rocksdb::DB::list_cf(&rocksdb::Options::default(), folder).unwrap();
     let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, names).unwrap();
     let family = |name| db.cf_handle(name).unwrap();
     db.put_cf(family("blocks"), 4_u64.to_be_bytes(), content(b'b', 4)).unwrap();
-    let tip = [&4_u64.to_be_bytes()[..], block_hash(4).as_bytes()].concat();
-    db.put_cf(family("meta"), b"tip", tip).unwrap();
+    let head = [&4_u64.to_be_bytes()[..], block_hash(4).as_bytes()].concat();
+    db.put_cf(family("meta"), b"head", head).unwrap();
     say("torn");
     wait_for_the_end();
 }

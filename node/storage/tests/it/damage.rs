@@ -42,7 +42,7 @@ fn a_torn_last_record_is_dropped_whole() {
         let file = OpenOptions::new().write(true).open(&log).unwrap();
         file.set_len(written(&log) - torn_by).unwrap();
         let store = open(folder.path());
-        assert_eq!(store.tip().unwrap().height.get(), 4, "torn by {torn_by}");
+        assert_eq!(store.head().unwrap().height.get(), 4, "torn by {torn_by}");
         verify(&store, &Acked { block: 4, ..Acked::default() }).unwrap();
         store.commit_block(commit(5)).unwrap();
     }
@@ -64,6 +64,6 @@ fn damage_in_the_middle_is_refused_rather_than_rolled_back() {
     let mut byte = [0];
     file.read_exact_at(&mut byte, middle).unwrap();
     file.write_all_at(&[!byte[0]], middle).unwrap();
-    let outcome = Store::open(folder.path(), NETWORK).map(|store| store.tip());
+    let outcome = Store::open(folder.path(), NETWORK).map(|store| store.head());
     assert!(matches!(outcome, Err(OpenError::Open { .. })), "{outcome:?}");
 }

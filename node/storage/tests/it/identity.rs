@@ -52,7 +52,7 @@ fn a_store_stays_with_its_network() {
         }
         outcome => panic!("{outcome:?}"),
     }
-    assert!(open(folder.path()).tip().is_some(), "the refusal changed nothing");
+    assert!(open(folder.path()).head().is_some(), "the refusal changed nothing");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_older_format_is_refused_with_what_to_do() {
         Err(error @ OpenError::OlderFormat { .. }) => {
             let text = error.to_string();
             assert!(
-                text.contains("has format 2, this program reads format 3 only") && text.contains("empty home"),
+                text.contains("has format 3, this program reads format 4 only") && text.contains("empty home"),
                 "{text}"
             );
         }
@@ -97,7 +97,7 @@ fn an_older_format_is_refused_with_what_to_do() {
     write(folder.path(), 0);
     assert!(matches!(Store::open(folder.path(), NETWORK), Err(OpenError::NotAStore { .. })));
     write(folder.path(), FORMAT_VERSION);
-    assert!(open(folder.path()).tip().is_some(), "the refusals changed nothing");
+    assert!(open(folder.path()).head().is_some(), "the refusals changed nothing");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the log must hold: synced entries by height, and what waits for the next sync.
 #[derive(Default)]
 struct Model {
-    tip: u64,
+    head: u64,
     synced: BTreeMap<u64, Vec<Vec<u8>>>,
     pending: Vec<(u64, Vec<u8>)>,
 }
@@ -38,20 +38,20 @@ struct Model {
 impl Model {
     fn apply(&mut self, step: &Step) {
         match step {
-            Step::Append { ahead, entry } => self.pending.push((self.tip + ahead, entry.clone())),
+            Step::Append { ahead, entry } => self.pending.push((self.head + ahead, entry.clone())),
             Step::Sync => {
-                for (number, entry) in self.pending.drain(..).filter(|(number, _)| *number > self.tip) {
+                for (number, entry) in self.pending.drain(..).filter(|(number, _)| *number > self.head) {
                     self.synced.entry(number).or_default().push(entry);
                 }
             }
             Step::Reset { ahead } => {
-                let number = self.tip + ahead;
+                let number = self.head + ahead;
                 self.synced.remove(&number);
                 self.pending.retain(|(pending, _)| *pending != number);
             }
             Step::Commit => {
-                self.tip += 1;
-                self.synced.remove(&self.tip);
+                self.head += 1;
+                self.synced.remove(&self.head);
             }
             Step::Reopen => self.pending.clear(),
         }
@@ -59,7 +59,7 @@ impl Model {
 }
 
 fn assert_log(wal: &Wal, model: &Model) {
-    for number in 0..=model.tip + 5 {
+    for number in 0..=model.head + 5 {
         let expected = model.synced.get(&number).cloned().unwrap_or_default();
         assert_eq!(wal.entries(height(number)).unwrap(), expected, "height {number}");
     }
@@ -80,10 +80,10 @@ proptest! {
                 (store, wal)
             });
             match &step {
-                Step::Append { ahead, entry } => wal.append(height(model.tip + ahead), entry.clone()).unwrap(),
+                Step::Append { ahead, entry } => wal.append(height(model.head + ahead), entry.clone()).unwrap(),
                 Step::Sync => wal.sync().unwrap(),
-                Step::Reset { ahead } => wal.reset(height(model.tip + ahead)).unwrap(),
-                Step::Commit => store.commit_block(commit(model.tip + 1)).unwrap(),
+                Step::Reset { ahead } => wal.reset(height(model.head + ahead)).unwrap(),
+                Step::Commit => store.commit_block(commit(model.head + 1)).unwrap(),
                 Step::Reopen => opened = None,
             }
             model.apply(&step);

@@ -3,7 +3,8 @@
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PayoutAddress;
 
-use super::{Mesh, accounts};
+use super::Mesh;
+use crate::books::accounts;
 use crate::proxy::{Deed, Fate};
 use crate::vault_cli::{json as answer, refused, run, text};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Mesh, until};
+use super::Mesh;
+use crate::harness::until;
 use crate::proxy::{Deed, Fate, Kind, Request, Sent};
 
 /// The run's last block, and the settlement that it makes.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use lucid_tron_types::abi::{Word, selector, word_of};
 use serde_json::{Value, json};
 
-use super::{Mesh, accounts, until};
+use super::Mesh;
+use crate::books::accounts;
+use crate::harness::until;
 use crate::proxy::{Deed, Fate, Kind, Lie, Proxy, Request};
 use crate::vault_cli::{json as answer, run};
 

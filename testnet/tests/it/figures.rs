@@ -1,13 +1,13 @@
-//! How often nodes ask their TRON provider while payouts are made, as the provider itself counted.
+//! What the documents promise of a local network in figures, taken with no other network beside it: how soon epochs are final, and
+//! how often nodes ask their TRON provider while payouts are made, as the provider itself counted.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::time::Duration;
 
 use lucid_tron_types::abi::selector;
 use serde_json::Value;
 
-use crate::harness::Network;
+use crate::harness::{Network, http_get, now_ms, until};
 
 const BROADCAST: &str = "/wallet/broadcasthex";
 /// Calls whose estimates belong to the transactions that are sent.
@@ -15,8 +15,12 @@ const SENT: [&str; 2] = [
     "postRoot(uint64,bytes32,uint64,uint64,(address,uint64),bytes)",
     "payRange(uint64,uint256,(bytes32,address,uint64)[],bytes32[])",
 ];
-/// Settlements that are paid while requests are counted.
+/// Settlements that are paid while requests are counted, one for each epoch.
 const SETTLEMENTS: u64 = 3;
+/// From the genesis time until the first epoch is decided, which lasts 5 s.
+const FIRST_EPOCH: Duration = Duration::from_secs(7);
+/// From an epoch's end until its scores are final.
+const SCORES: Duration = Duration::from_secs(2);
 
 /// What the local TRON network counted up to a time.
 struct Counted {
@@ -36,13 +40,7 @@ struct Asked {
 
 /// An answer to one request under an API key.
 fn ask(host: &str, key: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(host).unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nhost: {host}\r\ntron-pro-api-key: {key}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    http_get(host, path, &format!("tron-pro-api-key: {key}\r\n")).unwrap()
 }
 
 impl Counted {
@@ -88,14 +86,41 @@ fn immoderate(before: &Counted, after: &Counted) -> Vec<String> {
     names.filter(is_over).cloned().collect()
 }
 
+/// Looks from the start of epoch 1 on when the next epochs are final on a node. Returns how long after each one's end they were, and
+/// how long the blocks' own times say.
+fn lateness(network: &Network, epochs: u64) -> (Vec<Duration>, Vec<Duration>) {
+    let of = |epoch: u64| {
+        until(&format!("epoch {epoch}"), || {
+            (network.status_number("validator-1", "final_epoch")? >= epoch).then_some(())
+        });
+        let seen = now_ms();
+        let view = network.get("validator-1", &format!("/api/v1/epochs/{epoch}"));
+        let (end, time) = (view["end"].as_u64().unwrap(), view["block"]["time"].as_u64().unwrap());
+        assert_eq!(view["stage"], "final", "{view}");
+        (Duration::from_millis(seen - end), Duration::from_millis(time - end))
+    };
+    (1..=epochs).map(of).unzip()
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() / 2]
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "figures for docs/src/numbers.md, shown with --nocapture")]
-fn nodes_ask_their_provider_about_once_a_block_however_much_is_paid() {
-    let mut network = Network::up(&["--epoch-length", "2s"]);
+fn epochs_are_final_soon_and_nodes_ask_their_provider_about_once_a_block_however_much_is_paid() {
+    let mut network = Network::up_alone(&["--epoch-length", "5s", "--settle-every", "1"]);
     network.ready();
     let manifest = network.manifest();
     let host = manifest["tron"]["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
     let first = Counted::read(&host);
+    let (seen, decided) = lateness(&network, SETTLEMENTS);
+    println!("scores seen after their epochs' ends: {seen:?}, their blocks' times: {decided:?}");
+    let epoch = Duration::from_secs(5);
+    assert!(epoch + seen[0] <= FIRST_EPOCH, "{seen:?}");
+    assert!(median(&seen) <= SCORES, "{seen:?}");
     for settlement in 1..=SETTLEMENTS {
         let paid = format!("ok paid       settlement {settlement}:");
         network.line("a settlement that is paid", |line| line.starts_with(&paid));

@@ -1,0 +1,319 @@
+//! Negative controls: what the monitor demands can fail. Each breaks one rule of [`Rules`], on the product's own code, and lets the same world
+//! go its way with the rule and without. With it nothing may be found, without it the invariant that the rule is for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::check::InvalidBlock;
+use lucid_consensus::ledger::execute::validate;
+use lucid_consensus::replica::Input;
+use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
+use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
+use lucid_types::amount::MicroUsdt;
+use lucid_types::bls::BlsSignature;
+use lucid_types::id::{Hash, NetworkId, NodeId};
+use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::policy::Policy;
+use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
+use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator::{Proposers, Validator, ValidatorSet};
+use lucid_types::vote::{Vote, VoteKind, Wake};
+
+use crate::crashes::effects_of_an_epoch;
+use crate::genesis::{EPOCH, FAR, genesis, owner_key, signer_key};
+use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
+use crate::monitor::Invariant;
+use crate::pool::sign;
+use crate::world::World;
+
+/// Breaks a rule: `broken!(Name: fn method(&self, ...) -> ... { ... })`.
+macro_rules! broken {
+    ($name:ident: $method:item) => {
+        #[derive(Debug)]
+        struct $name;
+
+        impl Rules for $name {
+            $method
+        }
+    };
+}
+
+fn network(rules: &'static dyn Rules) -> Arc<ChainSpec> {
+    network_of(&[1; 4], 4, rules)
+}
+
+fn network_of(powers: &[u64], seats: u32, rules: &'static dyn Rules) -> Arc<ChainSpec> {
+    let policy = Policy { seats, ..Policy::local(EPOCH, 2, None) };
+    Arc::new(ChainSpec::new(genesis(powers, policy)).unwrap().with_rules(rules))
+}
+
+/// What is found in a world.
+fn found(spec: Arc<ChainSpec>, seed: u64, scenario: impl Fn(&mut World)) -> (BTreeSet<Invariant>, String) {
+    let mut world = World::new(spec, 4, seed);
+    world.monitor.is_control = true;
+    scenario(&mut world);
+    let violations = &world.monitor.violations;
+    (violations.iter().map(|violation| violation.of).collect(), format!("{violations:?}"))
+}
+
+/// Four validators of equal power.
+#[track_caller]
+fn control(broken: &'static dyn Rules, expected: &[Invariant], seed: u64, scenario: impl Fn(&mut World)) {
+    compare([network(&Standard), network(broken)], expected, seed, scenario);
+}
+
+#[track_caller]
+fn compare([spec, other]: [Arc<ChainSpec>; 2], expected: &[Invariant], seed: u64, scenario: impl Fn(&mut World)) {
+    let (clean, violations) = found(spec, seed, &scenario);
+    assert!(clean.is_empty(), "with the rule: {violations}");
+    let rules = other.rules();
+    let (found, violations) = found(other, seed, &scenario);
+    for invariant in expected {
+        assert!(found.contains(invariant), "{rules:?} does not break {invariant:?}: {violations}");
+    }
+}
+
+broken!(QuorumOfAThird: fn quorum(&self) -> (u64, u64) { (1, 3) });
+
+#[test]
+fn two_halves_that_decide_alone_are_found() {
+    let expected = [Invariant::Agreement, Invariant::Certificate, Invariant::Rejected];
+    control(&QuorumOfAThird, &expected, 21, |world| {
+        world.run(100, |_| false);
+        world.cut(Some(2));
+        world.run(15_000, |_| false);
+        world.cut(None);
+        world.demand(30_000, |w| w.highest() >= 5);
+    });
+}
+
+broken!(SignsUnsynced: fn syncs_before_signing(&self) -> bool { false });
+
+#[test]
+fn a_vote_that_leaves_before_it_is_durable_is_found() {
+    control(&SignsUnsynced, &[Invariant::LoggedFirst], 22, |world| {
+        world.demand(20_000, |w| w.lowest() >= 3);
+    });
+    // And what it may lead to: a node that crashes before one of its effects signs something else when it is back.
+    let crash = |at: u64| {
+        move |world: &mut World| {
+            world.down.insert(3);
+            world.reboot_after = Some(200);
+            world.nodes[1].crash_at = Some(at);
+            world.run(30_000, |w| w.lowest() >= 4);
+        }
+    };
+    let is_caught =
+        |at: &u64| found(network(&SignsUnsynced), 1_000 + at, crash(*at)).0.contains(&Invariant::SignedOnce);
+    let caught =
+        (1..=effects_of_an_epoch()).find(is_caught).expect("the monitor cannot fail: invariant 3 is not tested");
+    let (clean, violations) = found(network(&Standard), 1_000 + caught, crash(caught));
+    assert!(clean.is_empty(), "{violations}");
+}
+
+broken!(AnyTime: fn is_timely(&self, _: &Policy, _: u32, _: UnixMillis, _: UnixMillis) -> bool { true });
+
+#[test]
+fn a_block_of_a_wrong_clock_is_found() {
+    control(&AnyTime, &[Invariant::Timely], 6, |world| {
+        world.nodes[2].ahead = -3_000;
+        world.demand(60_000, |w| w.final_through() >= 3);
+    });
+}
+
+broken!(UntimelyIsInvalid: fn verdict(&self, proposal: Judged) -> Verdict {
+    if proposal.is_timely { Standard.verdict(proposal) } else { Verdict::Invalid }
+});
+
+/// Two honest validators lock a block with the vote of one that lies. To the third it comes late: were it invalid to it for good, the
+/// three would never agree again.
+#[test]
+fn a_late_block_that_is_invalid_for_good_is_found() {
+    control(&UntimelyIsInvalid, &[Invariant::Progress], 23, |world| {
+        let (liar, spec) = turn_bad(world);
+        let is_first = |w: &World, i: usize| proposer(w, 0) == crate::genesis::validator_key(i).node_id();
+        world.demand(60_000, |w| w.lowest() == w.highest() && (is_first(w, 0) || is_first(w, 1)));
+        let height = world.highest() + 1;
+        let delay = spec.policy().message_delay_ms + 2 * spec.policy().precision_ms;
+        world.slow_down(2, delay);
+        world.demand(20_000, |w| w.proposal(0).is_some() && w.proposal(1).is_some());
+        let proposal = world.proposal(0).unwrap().proposal.record;
+        assert_eq!((proposal.height.get(), proposal.round), (height, 0));
+        let vote = Vote { kind: VoteKind::Prevote, height: proposal.height, round: 0, block: Some(proposal.block) };
+        for node in [0, 1] {
+            world.input(node, Input::Vote(liar.sign_vote(spec.id(), vote)));
+        }
+        world.run(2 * delay, |_| false);
+        assert!(world.highest() < height, "it was decided without the third");
+        world.slow_down(2, 0);
+        world.demand(60_000, |w| w.lowest() >= height + 3);
+    });
+}
+
+broken!(AnybodysTurn: fn is_turn(&self, _: Proposers<'_>, _: u32, _: &NodeId) -> bool { true });
+
+#[test]
+fn proposals_out_of_turn_are_found() {
+    control(&AnybodysTurn, &[Invariant::Turns], 24, |world| {
+        let (liar, spec) = turn_bad(world);
+        for _ in 0..4 {
+            world.demand(30_000, |w| w.lowest() == w.highest());
+            let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+            for (node, salt) in (0..3).flat_map(|node| [(node, 1), (node, 2)]) {
+                if proposer(world, 0) != liar.node_id() {
+                    // Refused, if the rule holds.
+                    let _refused = offer(world, node, junk(&spec, &liar, height, 0, salt));
+                }
+            }
+            world.demand(30_000, |w| w.lowest() >= height.get());
+        }
+    });
+}
+
+broken!(KeepsAll: fn has_room(&self, _: usize, _: bool) -> bool { true });
+
+#[test]
+fn proposals_without_bound_are_found() {
+    control(&KeepsAll, &[Invariant::Bounded], 8, |world| {
+        let (liar, spec) = turn_bad(world);
+        world.demand(60_000, |w| w.lowest() == w.highest() && proposer(w, 0) == liar.node_id());
+        let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+        for salt in 1..=8 {
+            offer(world, 0, junk(&spec, &liar, height, 0, salt)).unwrap();
+        }
+        world.demand(30_000, |w| w.lowest() >= height.get());
+    });
+}
+
+broken!(StartsForOne: fn is_heard(&self, _: &ValidatorSet, power: u64) -> bool { power > 0 });
+
+#[test]
+fn blocks_for_nothing_are_found() {
+    control(&StartsForOne, &[Invariant::OnDemand], 19, |world| {
+        let (liar, spec) = turn_bad(world);
+        for _ in 0..100 {
+            for node in 0..3 {
+                let height = world.nodes[node].replica.as_ref().unwrap().state().height.next();
+                world.input(node, Input::Wake(liar.sign_wake(spec.id(), Wake { height })));
+            }
+            world.run(50, |_| false);
+        }
+    });
+}
+
+broken!(AnyContribution: fn is_contribution(&self, _: &NetworkId, _: &Validator, _: Height, _: &BlsSignature) -> bool { true });
+
+#[test]
+fn a_chosen_contribution_to_the_beacon_is_found() {
+    control(&AnyContribution, &[Invariant::Beacon], 8, |world| {
+        let (liar, spec) = turn_bad(world);
+        for _ in 0..16 {
+            world.demand(30_000, |w| w.lowest() == w.highest());
+            let state = world.nodes[0].replica.as_ref().unwrap().state().clone();
+            if proposer(world, 0) == liar.node_id() {
+                let mut block = valid(world, &liar, world.now.max(state.next_time(&spec)));
+                // Some other height's: as good as any that it may choose among.
+                block.header.randao = liar.bls_key().sign_randao(spec.id(), state.height);
+                let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
+                let outcome = validate(&spec, &state, &block.clone().verify(spec.id()).unwrap(), &archive);
+                let Err(InvalidBlock::StateRoot { expected, .. }) = outcome else { panic!("{outcome:?}") };
+                block.header.state_root = expected;
+                for node in 0..3 {
+                    offer(world, node, propose(&spec, &liar, block.clone(), 0, None)).unwrap();
+                }
+            }
+            world.demand(30_000, |w| w.lowest() > state.height.get());
+        }
+    });
+}
+
+broken!(AnyReveal: fn is_committed(&self, _: &Hash, _: &Hash) -> bool { true });
+
+#[test]
+fn a_report_that_was_not_committed_to_is_found() {
+    control(&AnyReveal, &[Invariant::Committed], 16, |world| {
+        let (liar, spec) = turn_bad(world);
+        for epoch in (1..=3).map(Epoch::new) {
+            let state = |w: &World, i: usize| w.nodes[i].replica.as_ref().unwrap().state().clone();
+            world.demand(30_000, |w| (0..3).all(|i| state(w, i).pending.contains_key(&epoch)));
+            let assigned = state(world, 0).pending[&epoch].draw.assignment(&liar.node_id()).unwrap().count();
+            let report = Hash::from_bytes([7; 32]);
+            let reveal = Reveal { report: ScoreReport::new(epoch, &vec![None; assigned]), salt: [7; 32] };
+            for node in 0..3 {
+                let commitment = liar.sign_report_commitment(spec.id(), ReportCommitment { epoch, report });
+                world.input(node, Input::Commitment(commitment));
+                world.input(node, Input::Reveal(liar.sign_report(spec.id(), reveal.clone())));
+            }
+            world.demand(30_000, |w| w.final_through() >= epoch.get());
+        }
+    });
+}
+
+broken!(PowerCountsTwice: fn aggregate(&self, policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
+    let squared: Vec<_> = observations.iter().map(|(seats, it)| (seats * seats, *it)).collect();
+    aggregate(policy, &squared)
+});
+
+#[test]
+fn weights_that_are_not_seats_are_found() {
+    let specs = [network_of(&[1, 2, 3, 4], 10, &Standard), network_of(&[1, 2, 3, 4], 10, &PowerCountsTwice)];
+    compare(specs, &[Invariant::Medians], 25, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
+
+broken!(FailureAbstains: fn aggregate(&self, policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
+    let answered: Vec<_> = observations.iter().filter(|(_, it)| it.pings_answered > 0).copied().collect();
+    aggregate(policy, &answered)
+});
+
+#[test]
+fn failures_that_do_not_count_are_found() {
+    control(&FailureAbstains, &[Invariant::Medians], 26, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
+
+/// One node that computes something else than the others must stop, and the others go on.
+#[test]
+fn a_node_with_other_rules_is_found() {
+    let run = |rules: &'static dyn Rules| {
+        found(network(&Standard), 27, |world| {
+            world.odd.insert(3, network(rules));
+            world.demand(60_000, |w| (0..3).all(|i| w.height(i) >= 12));
+        })
+    };
+    let (clean, violations) = run(&Standard);
+    assert!(clean.is_empty(), "{violations}");
+    let (found, violations) = run(&FailureAbstains);
+    assert!(found.contains(&Invariant::Failed) && !found.contains(&Invariant::Progress), "{violations}");
+}
+
+broken!(CarriesNothing: fn carried(&self, _: MicroUsdt, _: MicroUsdt) -> Option<MicroUsdt> { Some(MicroUsdt::ZERO) });
+
+#[test]
+fn money_that_is_lost_is_found() {
+    control(&CarriesNothing, &[Invariant::Balance], 15, |world| {
+        world.reports = false;
+        world.demand(60_000, |w| w.final_through() >= 4);
+    });
+}
+
+broken!(RootsForgetLosses: fn root_total(&self, owed: MicroUsdt, fees: MicroUsdt, _: MicroUsdt) -> Option<MicroUsdt> {
+    owed.checked_add(fees)
+});
+
+#[test]
+fn a_root_that_signers_would_refuse_is_found() {
+    control(&RootsForgetLosses, &[Invariant::Roots], 28, |world| {
+        world.run(100, |_| false);
+        let pool = *world.spec.pools().next().unwrap().0;
+        let change = PoolChange::Losses(MicroUsdt::new(5_000_000));
+        let command = PoolCommand { pool, number: 1, until: FAR, change };
+        let keys = [owner_key(), signer_key(1, 0), signer_key(1, 1)];
+        let id = *world.spec.id();
+        let command = sign(&id, &command, &keys).verify(&id).unwrap();
+        for node in 0..4 {
+            world.input(node, Input::Command(command.clone()));
+        }
+        world.demand(60_000, |w| w.final_through() >= 4);
+        assert_eq!(world.promises.commands.len(), 1);
+    });
+}

@@ -1,0 +1,356 @@
+//! What must hold whoever crashes, lies or is late, watched from outside the replicas: at every message that leaves a node, at
+//! every block that one stores. Nothing here asks the code under test what the rule is: it is written down a second time.
+//!
+//! `controls.rs` breaks one rule after the other, and shows that each invariant can fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::replica::{FinalizedBlock, Gossip};
+use lucid_score::aggregate::Aggregate;
+use lucid_types::amount::Ppm;
+use lucid_types::block::Header;
+use lucid_types::codec::encode;
+use lucid_types::id::{BlockHash, Hash, NodeId};
+use lucid_types::message::{CompactProposal, ConsensusMessage};
+use lucid_types::report::{Observation, Reveal};
+use lucid_types::signed::Signed;
+use lucid_types::sync::RebroadcastItem;
+use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vote::{Vote, VoteKind};
+
+/// What may not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Invariant {
+    /// Two blocks at one height (1).
+    Agreement,
+    /// A decided block without precommits of more than two thirds of the power.
+    Certificate,
+    /// An honest node signed two different messages for one step (3).
+    SignedOnce,
+    /// A vote left a node whose log would not hold it after a crash.
+    LoggedFirst,
+    /// A node prevoted for a block whose time was not the time.
+    Timely,
+    /// More proposals of a round were kept than its proposer may have made.
+    Bounded,
+    /// A round was lost although its proposer was there, and nobody else was to blame.
+    Turns,
+    /// No block in time.
+    Progress,
+    /// A block was made for nothing.
+    OnDemand,
+    /// A contribution to the random beacon that its proposer could choose.
+    Beacon,
+    /// A report in a block that its signer did not commit to.
+    Committed,
+    /// Medians other than the specification's.
+    Medians,
+    /// A pool's accounts do not add up (4).
+    Balance,
+    /// A payout root that its signers or the vault would refuse.
+    Roots,
+    /// A node stopped for good.
+    Failed,
+    /// An honest node's message was rejected.
+    Rejected,
+}
+
+/// A broken invariant.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) of: Invariant,
+    what: String,
+}
+
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.of, self.what)
+    }
+}
+
+/// A node's message as it leaves, and what the monitor knows of the node.
+pub(crate) struct Sent<'a> {
+    pub(crate) node: usize,
+    pub(crate) gossip: &'a Gossip,
+    /// The node's durable log.
+    pub(crate) log: &'a [(Height, Vec<u8>)],
+    /// Its newest stored block.
+    pub(crate) stored: Height,
+    /// Whether its clock is right.
+    pub(crate) is_right: bool,
+    /// Who may have signed what never passed by here.
+    pub(crate) liars: &'a BTreeSet<NodeId>,
+}
+
+/// A block as a node stores it, and what the world was like.
+pub(crate) struct Stored<'a> {
+    pub(crate) block: &'a FinalizedBlock,
+    pub(crate) now: UnixMillis,
+    /// Whether no message was ever lost, no node came back, and the first proposer of the height is there and honest.
+    pub(crate) is_calm: bool,
+    /// Whether a command may wait, or a clock is wrong: then a block may have a reason that does not show in it.
+    pub(crate) may_be_wanted: bool,
+}
+
+type VoteKey = (NodeId, Height, u32, VoteKind);
+
+#[derive(Default)]
+pub(crate) struct Monitor {
+    votes: BTreeMap<VoteKey, Option<BlockHash>>,
+    proposals: BTreeMap<(NodeId, Height, u32), BlockHash>,
+    commitments: BTreeMap<(NodeId, Epoch), Vec<u8>>,
+    /// The first proposals of a round by the node that they came to: their block's time and when they came.
+    arrivals: BTreeMap<(usize, Height, u32, BlockHash), (UnixMillis, UnixMillis)>,
+    /// The blocks of a round whose proposals a node logs.
+    logged: BTreeMap<(usize, Height, u32), BTreeSet<BlockHash>>,
+    chain: BTreeMap<Height, BlockHash>,
+    /// What each epoch's validators committed to, in blocks.
+    committed: BTreeMap<(Epoch, NodeId), Hash>,
+    revealed: BTreeMap<Epoch, BTreeMap<NodeId, Reveal>>,
+    /// The newest state.
+    newest: Option<State>,
+    /// Whether violations are kept to be looked at, rather than end the test.
+    pub(crate) is_control: bool,
+    pub(crate) violations: Vec<Violation>,
+}
+
+impl Monitor {
+    pub(crate) fn note(&mut self, of: Invariant, what: impl fmt::Display) {
+        let violation = Violation { of, what: what.to_string() };
+        assert!(self.is_control, "{violation:?}");
+        self.violations.push(violation);
+    }
+
+    fn expect(&mut self, holds: bool, of: Invariant, what: impl FnOnce() -> String) {
+        if !holds {
+            self.note(of, what());
+        }
+    }
+
+    /// A message leaves a node.
+    pub(crate) fn sent(&mut self, spec: &ChainSpec, sent: &Sent<'_>) {
+        match sent.gossip {
+            Gossip::Consensus(ConsensusMessage::Vote(vote)) => {
+                self.vote_once(vote);
+                self.vote_is_logged(sent, vote);
+                self.vote_is_timely(spec, sent, &vote.record);
+            }
+            Gossip::Rebroadcast(message) => {
+                if let RebroadcastItem::Vote(vote) = &message.record.item {
+                    self.vote_once(vote);
+                }
+            }
+            Gossip::Consensus(ConsensusMessage::Proposal(proposal)) => {
+                let proposal = &proposal.proposal;
+                let key = (proposal.signer, proposal.record.height, proposal.record.round);
+                let first = *self.proposals.entry(key).or_insert(proposal.record.block);
+                let is_same = first == proposal.record.block;
+                self.expect(is_same, Invariant::SignedOnce, || format!("two proposals for {key:?}"));
+            }
+            Gossip::Commitment(commitment) => {
+                let key = (commitment.signer, commitment.record.epoch);
+                let bytes = encode(commitment);
+                let is_same = *self.commitments.entry(key).or_insert_with(|| bytes.clone()) == bytes;
+                self.expect(is_same, Invariant::SignedOnce, || format!("two commitments for {key:?}"));
+            }
+            Gossip::Evidence(evidence) => {
+                let is_liar = sent.liars.contains(&evidence.validator());
+                self.expect(is_liar, Invariant::SignedOnce, || format!("an honest node is accused: {evidence:?}"));
+            }
+            Gossip::Consensus(ConsensusMessage::Wake(_)) | Gossip::Reveal(_) | Gossip::Certificate(_) => {}
+        }
+    }
+
+    fn vote_once(&mut self, vote: &Signed<Vote>) {
+        let Vote { kind, height, round, block } = vote.record;
+        let key = (vote.signer, height, round, kind);
+        let is_same = *self.votes.entry(key).or_insert(block) == block;
+        self.expect(is_same, Invariant::SignedOnce, || format!("two votes for {key:?}"));
+    }
+
+    /// The vote that decides a height may leave after the block is stored: nothing of that height is signed any more.
+    fn vote_is_logged(&mut self, sent: &Sent<'_>, vote: &Signed<Vote>) {
+        let height = vote.record.height;
+        let entry = WalEntry::Vote(vote.clone()).encode();
+        let is_logged = height <= sent.stored || sent.log.iter().any(|(of, it)| *of == height && *it == entry);
+        self.expect(is_logged, Invariant::LoggedFirst, || format!("node {}: {:?}", sent.node, vote.record));
+    }
+
+    /// Whoever prevotes for a block that is proposed for the first time has found its time right, unless more than two thirds
+    /// have prevoted for it before.
+    fn vote_is_timely(&mut self, spec: &ChainSpec, sent: &Sent<'_>, vote: &Vote) {
+        let Vote { kind: VoteKind::Prevote, height, round, block: Some(block) } = *vote else { return };
+        let Some((time, arrived)) = self.arrivals.get(&(sent.node, height, round, block)).copied() else { return };
+        let policy = spec.policy();
+        let (precision, delay) = (policy.precision_ms, policy.message_delay_ms);
+        let delay = delay + delay / 10 * u64::from(round);
+        let (time, arrived) = (time.get(), arrived.get());
+        let is_timely = arrived + precision >= time && arrived <= time + delay + precision;
+        let is_backed = || {
+            let of_block = self
+                .votes
+                .iter()
+                .filter(|((_, of, _, kind), voted)| (*of, *kind, **voted) == (height, VoteKind::Prevote, Some(block)));
+            let voters: BTreeSet<_> = of_block.map(|((voter, ..), _)| voter).chain(sent.liars).collect();
+            let set = spec.validators(height);
+            3 * voters.iter().map(|voter| set.power(voter)).sum::<u64>() > 2 * set.total()
+        };
+        let holds = !sent.is_right || is_timely || is_backed();
+        self.expect(holds, Invariant::Timely, || {
+            format!("node {}: a block of {time} that came at {arrived}, in round {round} of {height}", sent.node)
+        });
+    }
+
+    /// A proposal comes to a node, `arrived` by a right clock.
+    pub(crate) fn arrived(&mut self, node: usize, proposal: &CompactProposal, arrived: UnixMillis) {
+        let record = proposal.proposal.record;
+        if record.pol_round.is_none() {
+            let key = (node, record.height, record.round, record.block);
+            self.arrivals.entry(key).or_insert((proposal.header.time, arrived));
+        }
+    }
+
+    /// A node logs something.
+    pub(crate) fn logs(&mut self, node: usize, height: Height, entry: &WalEntry) {
+        let WalEntry::Arrival { round, block, .. } = entry else { return };
+        let of_round = self.logged.entry((node, height, *round)).or_default();
+        of_round.insert(*block);
+        let count = of_round.len();
+        self.expect(count <= 3, Invariant::Bounded, || {
+            format!("node {node} keeps {count} proposals of round {round} of {height}")
+        });
+    }
+
+    /// A node stores a block. What does not depend on the node is looked at once.
+    pub(crate) fn stored(&mut self, spec: &ChainSpec, stored: &Stored<'_>) {
+        let FinalizedBlock { decided, applied } = stored.block;
+        let header = &decided.block.header;
+        let (height, hash) = (header.height, decided.block.hash());
+        self.is_certified(spec, stored.block);
+        let is_new = !self.chain.contains_key(&height);
+        let agreed = *self.chain.entry(height).or_insert(hash);
+        self.expect(agreed == hash, Invariant::Agreement, || format!("{agreed} and {hash} at height {height}"));
+        let root = applied.state.root();
+        self.expect(root == header.state_root, Invariant::Agreement, || {
+            format!("the block of {height} names another state")
+        });
+        if !is_new {
+            return;
+        }
+        self.expect(applied.state.accounts_balance(), Invariant::Balance, || format!("at height {height}"));
+        let round = decided.certificate.round;
+        self.expect(round == 0 || !stored.is_calm, Invariant::Turns, || format!("height {height} in round {round}"));
+        let is_past = header.time.get() <= stored.now.get() + spec.policy().precision_ms;
+        self.expect(is_past, Invariant::Timely, || format!("the time of {height} has not come"));
+        self.contributes(spec, header);
+        let before = self.newest.take().unwrap_or_else(|| State::genesis(spec));
+        if before.height.next() == height {
+            let ended = spec.genesis().epoch_end(before.closed.next()) <= header.time;
+            let has_reason = ended || !before.pending.is_empty() || !decided.block.commands.is_empty();
+            self.expect(has_reason || stored.may_be_wanted, Invariant::OnDemand, || format!("block {height}"));
+        }
+        self.reports(spec, stored.block);
+        if let Some(rows) = &applied.rows {
+            self.medians(spec, &before, rows);
+        }
+        self.newest = Some(applied.state.clone());
+    }
+
+    fn is_certified(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) {
+        let certificate = &stored.decided.certificate;
+        let set = spec.validators(certificate.height);
+        let signers: BTreeSet<_> = certificate.signatures.iter().map(|(signer, _)| *signer).collect();
+        let power: u64 = signers.iter().map(|signer| set.power(signer)).sum();
+        let total = set.members().iter().map(|member| member.power).sum::<u64>();
+        let holds = 3 * power > 2 * total && certificate.block == stored.decided.block.hash();
+        self.expect(holds, Invariant::Certificate, || format!("{power} of {total} for {}", certificate.height));
+    }
+
+    fn contributes(&mut self, spec: &ChainSpec, header: &Header) {
+        let Header { height, proposer, randao, .. } = header;
+        let key = spec.validators(*height).get(proposer).map(|validator| validator.bls_key);
+        let holds = key.is_some_and(|key| key.check_randao(spec.id(), *height, randao).is_ok());
+        self.expect(holds, Invariant::Beacon, || format!("at height {height}"));
+    }
+
+    fn reports(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) {
+        let block = &stored.decided.block;
+        for reveal in &block.reveals {
+            let key = (reveal.record.report.epoch, reveal.signer);
+            let found = reveal.record.commitment(spec.id(), &reveal.signer);
+            let holds = self.committed.get(&key) == Some(&found);
+            self.expect(holds, Invariant::Committed, || format!("{key:?} at height {}", block.header.height));
+            self.revealed.entry(key.0).or_default().insert(key.1, reveal.record.clone());
+        }
+        let committed = block.commitments.iter().map(|it| ((it.record.epoch, it.signer), it.record.report));
+        self.committed.extend(committed);
+    }
+
+    /// The medians of every worker, from what blocks reveal and who holds its seats.
+    fn medians(&mut self, spec: &ChainSpec, before: &State, rows: &EpochRows) {
+        let Some(pending) = before.pending.get(&rows.epoch) else { return };
+        let revealed = self.revealed.remove(&rows.epoch).unwrap_or_default();
+        let draw = &pending.draw;
+        let mut seen: BTreeMap<NodeId, Vec<(u8, Observation)>> = BTreeMap::new();
+        for (validator, reveal) in &revealed {
+            let assigned: Vec<_> = draw.assignment(validator).into_iter().flatten().collect();
+            let observations = reveal.report.by_assignment(assigned.len()).into_iter().flatten();
+            for ((worker, seats), observation) in assigned.into_iter().zip(observations) {
+                seen.entry(worker.node).or_default().extend(observation.map(|it| (seats, *it)));
+            }
+        }
+        let expected: BTreeMap<_, _> =
+            seen.into_iter().filter_map(|(worker, seen)| Some((worker, medians(spec, &seen)?))).collect();
+        let found: BTreeMap<_, _> = rows.rows.iter().map(|row| (row.worker, row.aggregate)).collect();
+        self.expect(expected == found, Invariant::Medians, || {
+            format!("epoch {}: {found:?} instead of {expected:?}", rows.epoch)
+        });
+    }
+
+    /// A proposal that a node made.
+    pub(crate) fn proposed(&self) -> impl Iterator<Item = (u32, &BlockHash)> {
+        self.proposals.iter().map(|((_, _, round), hash)| (*round, hash))
+    }
+
+    /// Who has said that it precommits to a block in a round.
+    pub(crate) fn precommits(&self, height: Height, round: u32, block: BlockHash) -> usize {
+        let is_it = |((_, of, in_round, kind), voted): &(&VoteKey, &Option<BlockHash>)| {
+            (*of, *in_round, *kind, **voted) == (height, round, VoteKind::Precommit, Some(block))
+        };
+        self.votes.iter().filter(is_it).count()
+    }
+}
+
+/// The medians as the specification puts them: every observation stands as often as its validator has seats.
+fn medians(spec: &ChainSpec, seen: &[(u8, Observation)]) -> Option<Aggregate> {
+    let policy = spec.policy();
+    let one_each = |sent: fn(&Observation) -> u8| -> Vec<Observation> {
+        let measured: Vec<_> = seen.iter().filter(|(_, it)| sent(it) > 0).collect();
+        let enough = measured.len() >= usize::try_from(policy.min_reporters).unwrap();
+        let each: Vec<_> = measured.iter().flat_map(|(seats, it)| vec![*it; usize::from(*seats)]).collect();
+        let is_quorum = enough && 3 * each.len() >= 2 * usize::try_from(policy.seats).unwrap();
+        if is_quorum { each } else { Vec::new() }
+    };
+    let (pinged, echoed) = (one_each(|it| it.pings_sent), one_each(|it| it.echoes_sent));
+    let median = |of: &[Observation], field: &dyn Fn(&Observation) -> u64| {
+        let mut values: Vec<_> = of.iter().map(field).collect();
+        values.sort_unstable();
+        (!values.is_empty()).then(|| values[(values.len() - 1) / 2])
+    };
+    let passed = |it: &Observation| u64::from(it.pings_answered) + u64::from(it.echoes_verified);
+    let sent = |it: &Observation| u64::from(it.pings_sent) + u64::from(it.echoes_sent);
+    let timeout = u64::try_from(Duration::from_secs(2).as_micros()).unwrap();
+    Some(Aggregate {
+        reachable_ms: median(&pinged, &|it| policy.epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
+        success: median(&pinged, &|it| 1_000_000 * passed(it) / sent(it)).map(|ppm| Ppm::new(ppm.try_into().unwrap())),
+        rtt_us: median(&pinged, &|it| if it.pings_answered > 0 { it.rtt_us.value() } else { timeout }),
+        echoes: median(&echoed, &|it| it.echoes_verified.into()).unwrap_or(0),
+        echo_bytes: median(&echoed, &|it| it.echo_bytes.value()).unwrap_or(0),
+        echo_kbit_s: median(&echoed, &|it| it.echo_kbit_s.value()),
+    })
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Reads the golden files by the book's layouts with golden.py; then runs a local network, gives its pool commands, and follows the chain
+# with follow.py to the block of HEIGHT. The Python packages that requirements.txt names are installed once into target/follow.
+#
+#   docs/examples/run.sh [HEIGHT]
+#
+# Exit code 0 if every block follows, 2 if the machine lacks something.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cd "$here/../.."
+height=${1:-26}
+mkdir -p "${CARGO_TARGET_DIR:-target}/follow"
+target="$(cd "${CARGO_TARGET_DIR:-target}" && pwd)"
+scratch="$target/follow"
+
+give_up() {
+    echo "follow: $1" >&2
+    exit 2
+}
+
+python3 -c 'import venv, ensurepip, tomllib' 2>/dev/null || give_up "python3 of at least 3.11 with its venv module is needed"
+if ! cmp -s "$here/requirements.txt" "$scratch/.installed"; then
+    echo "installing requirements.txt"
+    rm -rf "$scratch/venv" "$scratch/.installed"
+    python3 -m venv "$scratch/venv"
+    "$scratch/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" ||
+        give_up "the installation failed; it needs the registry of PyPI"
+    cp "$here/requirements.txt" "$scratch/.installed"
+fi
+
+export PYTHONDONTWRITEBYTECODE=1
+"$scratch/venv/bin/python" "$here/golden.py"
+
+network="$(mktemp -d "${TMPDIR:-/tmp}/lucid-follow-XXXXXX")"
+"$target/debug/lucid-testnet" up --dir "$network/net" >"$network/up.log" 2>&1 &
+up=$!
+end() {
+    "$target/debug/lucid-testnet" down --dir "$network/net" >/dev/null 2>&1 || kill "$up" 2>/dev/null || true
+    wait "$up" || true
+    rm -rf "$network"
+}
+trap end EXIT
+owner=("$target/debug/lucid" --home "$network/net/owner")
+until [[ -s $network/net/testnet.json ]] && "${owner[@]}" status >/dev/null 2>&1; do
+    kill -0 "$up" 2>/dev/null || { cat "$network/up.log" >&2; exit 1; }
+    sleep 0.2
+done
+# The last node's id, a worker's, and where its API answers.
+read -r worker api < <("$scratch/venv/bin/python" -c 'import json, sys
+last = json.load(open(sys.argv[1]))["nodes"][-1]
+print(last["node_id"], last["api"])' "$network/net/testnet.json")
+"${owner[@]}" pool hold "$worker" --yes >/dev/null
+"${owner[@]}" pool suspend --yes >/dev/null
+"$scratch/venv/bin/python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"

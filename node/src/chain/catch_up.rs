@@ -1,0 +1,211 @@
+//! Catches up with the chain: fetches decided blocks from several peers at once and hands them to the driver in order.
+//!
+//! ```text
+//!  a certificate of a later height ──▶ target ─┐
+//!                                       plan: which peer fetches which range ──▶ pages of at most 1 MiB, checked ──▶ driver
+//! ```
+//!
+//! What is fetched is known to exist: the target has a certificate. Every block comes with its own. A peer that is slow at what is
+//! needed first gets company; one that lies, is silent or has nothing loses its turn for a while.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_consensus::admission::View;
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::replica::Input;
+use lucid_p2p::{Mesh, Protocol, RequestError};
+use lucid_types::codec::{decode, encode};
+use lucid_types::signed::Verified;
+use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse, take_frame};
+use lucid_types::time::{Height, UnixMillis};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::catch_up::plan::{Ask, Download, Fault, Page, Peer, Plan};
+use crate::chain::head::Head;
+
+/// How often the plan is looked at when nothing happens: peers come and go, and slow ones get company.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What catching up works with.
+pub struct CatchUpParts {
+    /// The network.
+    pub spec: Arc<ChainSpec>,
+    /// The mesh.
+    pub mesh: Mesh,
+    /// Takes the blocks.
+    pub driver: mpsc::Sender<Box<Input>>,
+    /// The newest block.
+    pub head: watch::Receiver<Head>,
+    /// The highest height that a certificate proves.
+    pub target: watch::Receiver<Height>,
+}
+
+/// A page's task that has ended: whose, what it was about, and what has come.
+type Ended = (u64, Download, Result<Page<Verified<CertifiedBlock>>, Fault>);
+
+/// The task that catches up. [`Self::run`] it.
+pub struct CatchUp {
+    parts: CatchUpParts,
+    plan: Plan<Verified<CertifiedBlock>>,
+    pages: JoinSet<Ended>,
+    running: HashMap<u64, AbortHandle>,
+    /// Where the plan's time begins: the clock may be set.
+    started: Instant,
+}
+
+impl CatchUp {
+    /// A task that has not fetched anything yet.
+    pub fn new(parts: CatchUpParts) -> Self {
+        let plan = Plan::new(UnixMillis::ZERO, parts.head.borrow().state.height);
+        Self { parts, plan, pages: JoinSet::new(), running: HashMap::new(), started: Instant::now() }
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis::ZERO.after(self.started.elapsed())
+    }
+
+    /// Catches up until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let (head, target) =
+                (self.parts.head.borrow_and_update().state.height, *self.parts.target.borrow_and_update());
+            let now = self.now();
+            self.plan.follow(now, head, target);
+            self.hand_over().await;
+            self.assign();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(ended) = self.pages.join_next() => self.ended(ended),
+                changed = self.parts.head.changed() => if changed.is_err() { return },
+                changed = self.parts.target.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {}
+            }
+        }
+    }
+
+    /// Hands the driver what comes next, as far as it is here.
+    async fn hand_over(&mut self) {
+        while let Some(block) = self.plan.next_ready() {
+            // The driver has ended: so will this task.
+            let _ended = self.parts.driver.send(Box::new(Input::Decided(block))).await;
+        }
+    }
+
+    fn assign(&mut self) {
+        let (now, peers) = (self.now(), self.peers());
+        let asks = self.plan.assign(now, &peers);
+        for Ask { id, download } in asks {
+            self.fetch(id, download);
+        }
+        let Self { plan, running, .. } = self;
+        running.retain(|id, task| {
+            let is_wanted = plan.is_running(*id);
+            if !is_wanted {
+                task.abort();
+            }
+            is_wanted
+        });
+    }
+
+    /// The connected peers in a random order: whoever stands first is asked first.
+    fn peers(&self) -> Vec<Peer> {
+        let set = self.parts.spec.validators(self.parts.head.borrow().state.height.next());
+        let peers = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id);
+        let drawn =
+            peers.map(|node| (getrandom::u32().unwrap_or(0), Peer { node, is_validator: set.get(&node).is_some() }));
+        let mut drawn: Vec<_> = drawn.collect();
+        drawn.sort_unstable_by_key(|(draw, _)| *draw);
+        drawn.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    fn fetch(&mut self, id: u64, download: Download) {
+        let (mesh, spec, head) = (self.parts.mesh.clone(), Arc::clone(&self.parts.spec), self.parts.head.clone());
+        let task = self.pages.spawn(async move {
+            let mut download = download;
+            let page = page(&mesh, &spec, &head, &mut download).await;
+            (id, download, page)
+        });
+        self.running.insert(id, task);
+    }
+
+    fn ended(&mut self, ended: Result<Ended, JoinError>) {
+        let (id, download, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // One that was aborted is known to be over; another has panicked.
+                let failed = self.running.iter().find(|(_, task)| task.id() == error.id()).map(|(id, _)| *id);
+                if let Some(id) = failed {
+                    self.running.remove(&id);
+                    self.plan.abandon(id);
+                }
+                return;
+            }
+        };
+        self.running.remove(&id);
+        if let Err(fault) = &outcome {
+            tracing::debug!(peer = %download.peer, %fault, "a peer does not help to catch up");
+        }
+        let now = self.now();
+        if let Some(download) = self.plan.ended(now, id, download, outcome) {
+            self.fetch(id, download);
+        }
+    }
+}
+
+/// Asks for the next page of a download and checks the blocks that it completes.
+async fn page(
+    mesh: &Mesh,
+    spec: &Arc<ChainSpec>,
+    head: &watch::Receiver<Head>,
+    download: &mut Download,
+) -> Result<Page<Verified<CertifiedBlock>>, Fault> {
+    let skip = u64::try_from(download.buffer.len()).unwrap_or(u64::MAX);
+    let request = SyncRequest::Blocks { from: download.next, to: download.to, skip };
+    let answer = mesh.request(download.peer, Protocol::Sync, encode(&request)).await;
+    let answer = answer.map_err(|error| match error {
+        // Others keep it busy, or we do.
+        RequestError::Busy | RequestError::NoAnswer | RequestError::TooManyPending | RequestError::Denied(_) => {
+            Fault::Nothing
+        }
+        error => Fault::Silent(error.to_string()),
+    })?;
+    let Ok(SyncResponse::Blocks(bytes)) = decode(&answer) else { return Err(Fault::Lie("malformed")) };
+    if bytes.is_empty() {
+        return Err(Fault::Nothing);
+    }
+    download.buffer.extend_from_slice(&bytes);
+    let bytes = bytes.len();
+    let (spec, state) = (Arc::clone(spec), Arc::clone(&head.borrow().state));
+    let (buffer, next, to) = (std::mem::take(&mut download.buffer), download.next, download.to);
+    // Hundreds of certificates may be in it.
+    let checked = tokio::task::spawn_blocking(move || {
+        let view = View { spec: &spec, state: &state };
+        let (mut blocks, mut read, mut height) = (Vec::new(), 0, next);
+        while let Some((block, length)) = take_frame(&buffer[read..]).map_err(|_| Fault::Lie("malformed"))? {
+            if height > to {
+                return Err(Fault::Lie("not asked for"));
+            }
+            let block = view.decided(height, block).map_err(|_| Fault::Lie("not decided"))?;
+            blocks.push((block, length));
+            read += length;
+            height = height.next();
+        }
+        // A page ends within a block only where it is full.
+        if read < buffer.len() && bytes < SyncResponse::PAGE_BYTES {
+            return Err(Fault::Lie("a page that is not full"));
+        }
+        Ok((Page { blocks, bytes }, buffer[read..].to_vec()))
+    });
+    let (page, rest) = checked.await.map_err(|error| Fault::Silent(error.to_string()))??;
+    download.buffer = rest;
+    Ok(page)
+}
