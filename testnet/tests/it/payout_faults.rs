@@ -117,7 +117,7 @@ impl Mesh {
         self.get(name, &format!("/api/v1/pools/{}", self.pool))
     }
 
-    /// Waits until validator-1 has the payout root of a settlement, and returns the ledger with its leaves.
+    /// Waits until validator-1 has settled a settlement, and returns the newest payout root up to it, with its leaves.
     fn ledger(&self, settlement: u64) -> Value {
         self.net.ledger(&self.pool, settlement)
     }
