@@ -18,6 +18,10 @@ SEEDS ?= 0..10000
 # Length of `make storm`, and what chooses its victims; without a seed it takes one and prints it.
 STORM_SECONDS ?= 60
 SEED ?=
+# Blocks of the network before nodes join it in `make join`.
+JOIN_HEIGHTS ?= 200
+# Seeds of `make damage`: how many databases are damaged.
+DAMAGE_SEEDS ?= 1000
 # Seconds that `make fuzz` gives each target.
 FUZZ_SECONDS ?= 60
 
@@ -61,6 +65,16 @@ simulate: build ## Simulate payouts with mixtures of all faults, SEEDS of them; 
 storm: build ## Kill nodes and the local TRON network by SEED for STORM_SECONDS: nothing may fork, and nobody be paid twice or not.
 	LUCID_STORM_SECONDS=$(STORM_SECONDS) LUCID_STORM_SEED=$(SEED) \
 	    cargo test --locked -p lucid-testnet --test it storm:: -- --nocapture
+
+.PHONY: join
+join: build ## Let nodes join a local network of JOIN_HEIGHTS blocks by snapshot, pin and blocks; prints how long each way takes.
+	LUCID_JOIN_HEIGHTS=$(JOIN_HEIGHTS) \
+	    cargo test --locked -p lucid-testnet --test it nodes_join -- --ignored --nocapture
+
+.PHONY: damage
+damage: setup ## Damage a file of a chain's database, DAMAGE_SEEDS times: it must be named, and a repair must lead to a sound one.
+	LUCID_DAMAGE_SEEDS=$(DAMAGE_SEEDS) $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm) \
+	    cargo test --locked -p lucid-node --lib cli::db::tests::damage -- --nocapture
 
 .PHONY: test-clients
 test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON network (needs node, npm, python3).

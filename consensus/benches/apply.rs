@@ -13,22 +13,18 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::execute::{Execution, validate};
-use lucid_consensus::ledger::state::State;
-use lucid_score::seats::{Candidate, EpochDraw};
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::{Hash, NodeId, PoolId, SolidBlockId};
+use lucid_types::id::SolidBlockId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
-use lucid_types::policy::Policy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
-use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind};
 
 use self::thousand::{WORKERS, address, genesis, next_block};
@@ -63,27 +59,24 @@ fn keys() -> Vec<NodeKey> {
     (0..VALIDATORS).map(key).collect()
 }
 
-/// The state before a settlement's block, that block, and the rows of the epochs before.
+/// The state before a settlement's block, and that block.
 struct Fixture {
     spec: ChainSpec,
     state: State,
     block: Block,
-    archive: MemoryArchive,
 }
 
 impl Fixture {
     /// Grows a chain until the next block makes the scores of this epoch final.
     fn before(epoch: u64) -> Self {
         let spec = network();
-        let (mut state, mut archive) = (State::genesis(&spec), MemoryArchive::default());
+        let mut state = State::genesis(&spec);
         loop {
-            let (block, applied) = next_block(&spec, &state, &archive, &keys());
-            if applied.state.scored == Epoch::new(epoch) {
-                return Self { spec, state, block, archive };
+            let (block, applied) = next_block(&spec, &state, &keys());
+            if applied.state.head().scored == Epoch::new(epoch) {
+                return Self { spec, state, block };
             }
-            let Execution { state: next, rows, .. } = applied;
-            archive.keep(block, rows);
-            state = next;
+            state = applied.state;
         }
     }
 
@@ -92,7 +85,7 @@ impl Fixture {
     }
 
     fn apply(&self, block: &Verified<Block>) -> Execution {
-        validate(&self.spec, &self.state, block, &self.archive).unwrap()
+        validate(&self.spec, &self.state, block).unwrap()
     }
 
     fn certificate(&self) -> Certificate {
@@ -111,7 +104,7 @@ fn blocks(c: &mut Criterion) {
     let fixture = Fixture::before(6);
     let block = fixture.verified();
     let applied = fixture.apply(&block);
-    assert_eq!(applied.rows.as_ref().unwrap().rows.len(), usize::from(WORKERS));
+    assert_eq!(applied.scores.as_ref().unwrap().rows.len(), usize::from(WORKERS));
     let settled = applied.events.iter().find_map(|event| match event {
         Event::Settled(settled) => Some(settled),
         Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
@@ -126,25 +119,6 @@ fn blocks(c: &mut Criterion) {
         b.iter_batched(|| fixture.block.clone(), |block| block.verify(&network).unwrap(), BatchSize::LargeInput);
     });
     group.finish();
-}
-
-/// What closing an epoch costs beside: who measures whom in the next.
-fn draws(c: &mut Criterion) {
-    let node = |kind, i: u16| NodeId::from_bytes(*Hash::derive(kind, &[&i.to_le_bytes()]).as_bytes());
-    let validator = |i| {
-        let node = node("lucid bench validator 1", i);
-        Validator::new(node, u64::from(i) + 1, node, &key(0).bls_key())
-    };
-    let set = ValidatorSet::new((0..100).map(validator).collect()).unwrap();
-    let worker = |i| {
-        let node = node("lucid bench worker 1", i);
-        Candidate { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 100_000 }
-    };
-    let workers: Vec<_> = (0..2_000).map(worker).collect();
-    let (policy, seed) = (Policy::default(), Hash::from_bytes([5; 32]));
-    c.bench_function("seats of 2,000 workers among 100 validators", |b| {
-        b.iter(|| EpochDraw::new(&policy, black_box(seed), &set, workers.iter().copied()));
-    });
 }
 
 fn certificates(c: &mut Criterion) {
@@ -167,6 +141,6 @@ fn certificates(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3));
-    targets = blocks, draws, certificates
+    targets = blocks, certificates
 }
 criterion_main!(benches);

@@ -16,15 +16,14 @@
 mod thousand;
 
 use std::hint::black_box;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
 use lucid_consensus::admission::View;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
-use lucid_consensus::ledger::state::{EpochRows, State};
-use lucid_consensus::replica::{Effect, Input, Replica, Restore};
+use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::replica::{Input, Replica, Restore};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
@@ -83,11 +82,10 @@ impl Chain {
         genesis.workers.truncate(workers);
         genesis.pools[0].members.truncate(workers);
         let spec = Arc::new(ChainSpec::new(genesis).unwrap());
-        let (mut state, mut archive, mut blocks) = (State::genesis(&spec), MemoryArchive::default(), Vec::new());
-        while state.scored < Epoch::new(EPOCHS) {
-            let (block, applied) = next_block(&spec, &state, &archive, &keys);
+        let (mut state, mut blocks) = (State::genesis(&spec), Vec::new());
+        while state.head().scored < Epoch::new(EPOCHS) {
+            let (block, applied) = next_block(&spec, &state, &keys);
             let certificate = certificate(&spec, &keys, &block, keys.len() * 2 / 3 + 1);
-            archive.keep(block.clone(), applied.rows);
             blocks.push(CertifiedBlock { block, certificate });
             state = applied.state;
         }
@@ -102,7 +100,6 @@ impl Chain {
 
     /// How long a new follower takes for each block.
     fn catch_up(&self) -> Vec<Duration> {
-        let archive = Arc::new(Kept::default());
         let stored = Restore {
             state: State::genesis(&self.spec),
             log: Vec::new(),
@@ -112,37 +109,18 @@ impl Chain {
             rebroadcast_sequence: 0,
             now: self.spec.genesis().genesis_time,
         };
-        let shared: Arc<dyn Archive + Send + Sync> = Arc::<Kept>::clone(&archive);
-        let mut replica = Replica::restore(Arc::clone(&self.spec), key(200), shared, stored, false);
+        let mut replica = Replica::restore(Arc::clone(&self.spec), key(200), stored, false);
         let blocks = self.blocks.clone();
         let mut took = Vec::new();
         for (height, decided) in (1..).map(Height::new).zip(blocks) {
             let start = Instant::now();
             let now = decided.block.header.time;
             let decided = View { spec: &self.spec, state: replica.state() }.decided(height, decided).unwrap();
-            for effect in replica.handle(now, Input::Decided(decided)) {
-                if let Effect::Store(stored) = effect {
-                    archive.0.lock().unwrap().keep(stored.decided.block, stored.applied.rows);
-                }
-            }
+            black_box(replica.handle(now, Input::Decided(decided)));
             took.push(start.elapsed());
         }
-        assert_eq!(replica.state().height.get(), u64::try_from(self.blocks.len()).unwrap());
+        assert_eq!(replica.state().height().get(), u64::try_from(self.blocks.len()).unwrap());
         took
-    }
-}
-
-/// What the follower has stored.
-#[derive(Default)]
-struct Kept(Mutex<MemoryArchive>);
-
-impl Archive for Kept {
-    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
-        self.0.lock().unwrap().rows(epoch)
-    }
-
-    fn block(&self, height: Height) -> Option<Block> {
-        self.0.lock().unwrap().block(height)
     }
 }
 

@@ -27,7 +27,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
+use lucid_score::worker_stats::WorkerStats;
 use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
@@ -101,7 +103,8 @@ fn epoch(spec: &Arc<ChainSpec>, hop: u64) -> Row {
         let end = spec.genesis().epoch_end(Epoch::new(epoch));
         took = took.max(world.now.get() - end.get());
         let state = world.nodes[0].replica.as_ref().unwrap().state();
-        assert!(state.worker_stats.values().all(|stats| stats.epochs == epoch), "every worker has a score");
+        let measured = |stats: &WorkerStats| stats.sums(policy, Epoch::new(epoch)).epochs;
+        assert!(state.all::<Workers>().all(|(_, stats)| measured(stats) == epoch), "every worker has a score");
     }
     Row { took, least: least(policy, hop) }
 }

@@ -63,7 +63,7 @@ pub struct View<'a> {
 impl View<'_> {
     /// Whether a height is one of those that are being decided.
     fn near(&self, height: Height) -> Result<(), Refusal> {
-        match height.get().checked_sub(self.state.height.get()) {
+        match height.get().checked_sub(self.state.height().get()) {
             None | Some(0) => Err(Ignore("stale")),
             Some(distance) if distance > HEIGHTS_AHEAD => Err(Ignore("future")),
             Some(_) => Ok(()),
@@ -133,7 +133,7 @@ impl View<'_> {
     pub fn rebroadcast(&self, message: Signed<Rebroadcast>) -> Result<Input, Refusal> {
         let height = message.record.item.height();
         self.near(height)?;
-        if height != self.state.height.next() {
+        if height != self.state.height().next() {
             return Err(Ignore("future"));
         }
         self.member(height, &message.signer)?;
@@ -150,7 +150,7 @@ impl View<'_> {
     /// Why it does not pass.
     pub fn certificate(&self, certificate: Certificate) -> Result<Verified<Certificate>, Refusal> {
         let height = certificate.height;
-        if height <= self.state.height {
+        if height <= self.state.height() {
             return Err(Ignore("stale"));
         }
         certificate.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
@@ -161,7 +161,7 @@ impl View<'_> {
     /// # Errors
     /// Why it does not pass.
     pub fn evidence(&self, evidence: Evidence) -> Result<Verified<Evidence>, Refusal> {
-        if evidence.height() > self.state.height.next() {
+        if evidence.height() > self.state.height().next() {
             return Err(Ignore("future"));
         }
         self.member(evidence.height(), &evidence.validator())?;
@@ -212,12 +212,12 @@ impl View<'_> {
         is_awaited: fn(&ChainSpec, &State, (Epoch, NodeId)) -> bool,
     ) -> Result<(), Refusal> {
         // A peer may have closed the open epoch already.
-        if epoch > self.state.closed.next() {
+        if epoch > self.state.closed().next() {
             return Err(Ignore("future"));
         }
-        self.member(self.state.height.next(), signer)?;
+        self.member(self.state.height().next(), signer)?;
         if !is_awaited(self.spec, self.state, (epoch, *signer)) {
-            return Err(Ignore(if epoch > self.state.closed { "future" } else { "stale" }));
+            return Err(Ignore(if epoch > self.state.closed() { "future" } else { "stale" }));
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl View<'_> {
     /// Why it does not pass.
     pub fn command(&self, command: MultiSigned<PoolCommand>) -> Result<Verified<MultiSigned<PoolCommand>>, Refusal> {
         let PoolCommand { pool, number, until, .. } = command.record;
-        let (Some(declared), Some(accounts)) = (self.spec.pool(&pool), self.state.pools.get(&pool)) else {
+        let (Some(declared), Some(accounts)) = (self.spec.pool(&pool), self.state.pool(&pool)) else {
             return Err(Reject("unknown-pool"));
         };
         if !command.is_signed_by(&declared.owner) {
@@ -240,7 +240,7 @@ impl View<'_> {
         if number > accounts.commands.saturating_add(COMMANDS_AHEAD) {
             return Err(Ignore("future"));
         }
-        if until < self.state.time {
+        if until < self.state.time() {
             return Err(Ignore("expired"));
         }
         // Another node's state may be ahead of this one's.

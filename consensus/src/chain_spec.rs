@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use lucid_score::seats::Candidate;
 use lucid_types::genesis::{Genesis, GenesisError, GenesisPool, GenesisWorker};
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::policy::Policy;
@@ -20,6 +19,8 @@ pub struct ChainSpec {
     workers: BTreeMap<NodeId, GenesisWorker>,
     pools: BTreeMap<PoolId, GenesisPool>,
     pool_of: BTreeMap<NodeId, PoolId>,
+    /// Workers that are in a pool, with their operators and pools.
+    members: BTreeMap<NodeId, (NodeId, PoolId)>,
     rules: &'static dyn Rules,
 }
 
@@ -34,8 +35,10 @@ impl ChainSpec {
         let workers = genesis.workers.iter().map(|worker| (worker.node, worker.clone())).collect();
         let pools: BTreeMap<_, _> = genesis.pools_by_id().into_iter().map(|(id, pool)| (id, pool.clone())).collect();
         let members = pools.iter().flat_map(|(id, pool)| pool.members.iter().map(|member| (*member, *id)));
-        let pool_of = members.collect();
-        Ok(Self { id, validators, workers, pools, pool_of, genesis, rules: &Standard })
+        let pool_of: BTreeMap<NodeId, PoolId> = members.collect();
+        let in_pool = |worker: &GenesisWorker| Some((worker.node, (worker.operator, *pool_of.get(&worker.node)?)));
+        let members = genesis.workers.iter().filter_map(in_pool).collect();
+        Ok(Self { id, validators, workers, pools, pool_of, members, genesis, rules: &Standard })
     }
 
     /// The same network with other rules, for a simulator that shows what comes of them.
@@ -69,12 +72,14 @@ impl ChainSpec {
         &self.validators
     }
 
-    /// The workers that may be scored: members of pools, with the throughput that was agreed on last.
-    pub fn candidates(&self, kbit_s: impl Fn(&NodeId) -> u64) -> impl Iterator<Item = Candidate> {
-        self.workers.values().filter_map(move |worker| {
-            let GenesisWorker { node, operator, .. } = *worker;
-            Some(Candidate { node, operator, pool: *self.pool_of.get(&node)?, kbit_s: kbit_s(&node) })
-        })
+    /// The workers that may be scored, by id: members of pools.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> {
+        self.members.keys().copied()
+    }
+
+    /// What the draw has to know of one of them: its operator and its pool.
+    pub fn member(&self, node: &NodeId) -> Option<(NodeId, PoolId)> {
+        self.members.get(node).copied()
     }
 
     /// A registered worker.

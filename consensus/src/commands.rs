@@ -14,7 +14,7 @@ use lucid_types::time::UnixMillis;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::command::{apply, check_authority};
-use crate::ledger::state::State;
+use crate::ledger::state::{Overlay, State};
 
 /// How many commands of a pool wait beyond the newest that a block holds.
 const MAX_AHEAD: u64 = 8;
@@ -28,11 +28,11 @@ impl PendingCommands {
     /// that waits already takes its place: its owner has thought again.
     pub fn add(&mut self, spec: &ChainSpec, state: &State, command: Verified<MultiSigned<PoolCommand>>) -> bool {
         let key = (command.record.pool, command.record.number);
-        let Some(pool) = state.pools.get(&key.0) else { return false };
+        let Some(pool) = state.pool(&key.0) else { return false };
         let is_near = key.1 > pool.commands && key.1 <= pool.commands.saturating_add(MAX_AHEAD);
         // Other signatures under the same record change nothing.
         let is_known = self.0.get(&key).is_some_and(|known| known.record == command.record);
-        let is_over = command.record.until < state.time;
+        let is_over = command.record.until < state.time();
         if !is_near || is_known || is_over || check_authority(spec, state, &command).is_err() {
             return false;
         }
@@ -49,12 +49,13 @@ impl PendingCommands {
     /// none takes the room of a block for ever.
     pub fn applicable(&self, spec: &ChainSpec, state: &State, time: UnixMillis) -> Vec<MultiSigned<PoolCommand>> {
         let is_next = |(pool, number): &(PoolId, u64)| {
-            state.pools.get(pool).is_some_and(|accounts| *number == accounts.commands.saturating_add(1))
+            state.pool(pool).is_some_and(|state| *number == state.commands.saturating_add(1))
         };
         if !self.0.keys().any(is_next) {
             return Vec::new();
         }
-        let (mut after, mut room) = (State { time, ..state.clone() }, Block::MAX_COMMAND_BYTES);
+        let (mut after, mut room) = (Overlay::new(state), Block::MAX_COMMAND_BYTES);
+        after.head.time = time;
         let mut fits = |command: &&Verified<MultiSigned<PoolCommand>>| {
             let Some(left) = room.checked_sub(encode::<MultiSigned<PoolCommand>>(command).len()) else { return false };
             let applies = apply(spec, &mut after, command).is_ok();
@@ -64,7 +65,7 @@ impl PendingCommands {
             applies
         };
         let n_pools = u64::try_from(spec.pools().count().max(1)).unwrap_or(u64::MAX);
-        let turn = usize::try_from(state.height.get() % n_pools).unwrap_or(0);
+        let turn = usize::try_from(state.height().get() % n_pools).unwrap_or(0);
         let first = spec.pools().nth(turn).map_or(PoolId::from_bytes([0; 32]), |(id, _)| *id);
         let waiting = self.0.range((first, 0)..).chain(self.0.range(..(first, 0)));
         let chosen = waiting.map(|(_, command)| command).filter(|command| fits(command));
@@ -76,8 +77,8 @@ impl PendingCommands {
     /// Forgets what no block can carry any more.
     pub fn prune(&mut self, spec: &ChainSpec, state: &State) {
         self.0.retain(|(pool, number), command| {
-            let is_next = state.pools.get(pool).is_some_and(|pool| *number > pool.commands);
-            is_next && command.record.until >= state.time && check_authority(spec, state, command).is_ok()
+            let is_next = state.pool(pool).is_some_and(|pool| *number > pool.commands);
+            is_next && command.record.until >= state.time() && check_authority(spec, state, command).is_ok()
         });
     }
 }

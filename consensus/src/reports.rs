@@ -11,7 +11,8 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::state::{PendingEpoch, State};
+use crate::ledger::state::{PendingEpoch, Rows, State};
+use crate::ledger::table::{Draws, PendingEpochs};
 
 type Key = (Epoch, NodeId);
 
@@ -81,16 +82,14 @@ impl Reports {
     /// Whether nothing more is expected for the next block: every validator's commitment to its report of an epoch whose
     /// commitments may stand in it, and the reveal of every commitment whose reveal may.
     pub fn is_complete(&self, spec: &ChainSpec, state: &State) -> bool {
-        let next = state.height.next();
-        state.pending.iter().all(|(epoch, pending)| {
+        let next = state.height().next();
+        state.pending().all(|(epoch, pending)| {
             let windows = pending.windows(spec);
-            let has_commitment = |node: &NodeId| {
-                pending.commitments.contains_key(node) || self.commitments.contains_key(&(*epoch, *node))
-            };
-            let has_reveal =
-                |node: &NodeId| pending.revealed.contains(node) || self.reveals.contains_key(&(*epoch, *node));
-            (!windows.commitments().contains(&next) || pending.draw.reporters.iter().all(has_commitment))
-                && (!windows.reveals().contains(&next) || pending.commitments.keys().all(has_reveal))
+            let reporters = || state.get::<Draws>(&epoch).into_iter().flat_map(|draw| &draw.reporters);
+            let has_commitment = |node: &NodeId| state.has_committed(epoch, node) || self.has_commitment(epoch, node);
+            let has_reveal = |node: &NodeId| state.has_revealed(epoch, node) || self.has_reveal(epoch, node);
+            (!windows.commitments().contains(&next) || reporters().all(has_commitment))
+                && (!windows.reveals().contains(&next) || state.committed(epoch).all(|(node, _)| has_reveal(&node)))
         })
     }
 
@@ -108,19 +107,19 @@ fn of_epoch(epoch: Epoch) -> std::ops::RangeInclusive<Key> {
 /// Whether a block from the next one on may carry a commitment of this validator.
 pub fn awaits_commitment(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
     let is_open = |pending: &PendingEpoch| {
-        *pending.windows(spec).commitments().end() > state.height && !pending.commitments.contains_key(&validator)
+        *pending.windows(spec).commitments().end() > state.height() && !state.has_committed(epoch, &validator)
     };
     // A peer may have closed the open epoch already.
-    let is_next = epoch == state.closed.next();
-    let is_awaited = is_next || state.pending.get(&epoch).is_some_and(is_open);
-    is_awaited && spec.validators(state.height).get(&validator).is_some()
+    let is_next = epoch == state.closed().next();
+    let is_awaited = is_next || state.get::<PendingEpochs>(&epoch).is_some_and(is_open);
+    is_awaited && spec.validators(state.height()).get(&validator).is_some()
 }
 
 /// Whether a block from the next one on may carry a reveal of this validator, and it is due: peers may be one block ahead, but no
 /// validator may leave something so large here long before.
 pub fn awaits_reveal(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
-    let next_but_one = state.height.next().next();
-    state.pending.get(&epoch).is_some_and(|pending| {
-        *pending.windows(spec).reveals().start() <= next_but_one && !pending.revealed.contains(&validator)
-    }) && spec.validators(state.height).get(&validator).is_some()
+    let next_but_one = state.height().next().next();
+    state.get::<PendingEpochs>(&epoch).is_some_and(|pending| {
+        *pending.windows(spec).reveals().start() <= next_but_one && !state.has_revealed(epoch, &validator)
+    }) && spec.validators(state.height()).get(&validator).is_some()
 }

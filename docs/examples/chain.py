@@ -1,7 +1,7 @@
 """The rules of docs/src/specification.md: what a block must be, and what it does to the state. Those of pools stand in pools.py."""
 from itertools import accumulate
 
-from hashes import H, check_bls, check_contradiction, check_signature, derive, keyed, leaf, merkle, number, state_root, u32, u64
+from hashes import H, check_bls, check_contradiction, check_signature, derive, keyed, number, tree_root, u32, u64
 from layouts import Record, blank, encode, require
 from pools import PPM, Pools
 
@@ -21,6 +21,17 @@ def to_scale(value):
     return value if value < 2048 else (shift + 1 << 11) + (value >> shift) - 2048
 
 
+def big(number):
+    return number.to_bytes(8, "big")
+
+
+def turn(ring, window, most, measured, at):
+    """What is left of a window's buckets at an epoch, and how many newer ones are in front of them."""
+    count = min(window, most)
+    turned = at // (window // count) - measured // (window // count)
+    return ring[:max(0, count - turned)], min(turned, count)
+
+
 class Chain:
     """The state after the newest block."""
 
@@ -35,11 +46,11 @@ class Chain:
         beacon = derive("lucid first beacon 1", self.network)
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
-        self.pending, self.row_roots, self.equivocations = {}, {}, {}
+        self.draws, self.pending, self.commitments, self.reported, self.score_roots, self.equivocations = ({} for _ in range(6))
         self.workers = {node: blank("WorkerStats", trust=500_000) for node in sorted(self.registered)}
         self.pools = Pools(self)
-        self.open = self.draw(1)
-        # No part of the state: rows of final epochs, and what was revealed of pending ones.
+        self.draws[1] = self.draw(1)
+        # No part of the state: scores of final epochs, and what the reports of pending ones say.
         self.rows, self.reveals = {}, {}
 
     # What a block holds
@@ -102,7 +113,7 @@ class Chain:
 
     def execute(self, block):
         """Carries out a checked block, and compares what it leads to with what it says."""
-        header, newest, last_beacon = block.header, self.pools.newest_roots(), self.beacon
+        header, last_beacon = block.header, self.beacon
         self.height, self.block, self.time = header.height, H(encode("Header", header)), header.time
         self.previous_beacon, self.beacon = self.beacon, derive("lucid random beacon 2", self.beacon, header.randao)
         for it in block.commitments:
@@ -117,30 +128,37 @@ class Chain:
             self.finalise(epoch)
         self.close_epochs()
         self.pools.settle(last_beacon)
-        changed = [root for pool, root in self.pools.newest_roots().items() if root != newest[pool]]
-        require(header.payout_roots == changed, "the payout roots")
         require(header.state_root == self.root(), "the state root")
 
     def root(self):
-        return state_root({**vars(self), "worker_stats": self.workers, "pools": self.pools.states})
+        rows = [(0, b"", "Head", Record(vars(self))), *self.pools.rows()]
+        rows += [(1, node, "WorkerStats", it) for node, it in self.workers.items()]
+        rows += [(5, big(epoch), "EpochDraw", it) for epoch, it in self.draws.items()]
+        rows += [(6, big(epoch), "PendingEpoch", it) for epoch, it in self.pending.items()]
+        rows += [(7, big(epoch) + signer, "Hash", it) for (epoch, signer), it in self.commitments.items()]
+        rows += [(8, big(epoch) + signer, "ScoreReport", it) for (epoch, signer), it in self.reported.items()]
+        rows += [(9, big(epoch), "Hash", it) for epoch, it in self.score_roots.items()]
+        rows += [(10, node, "Equivocation", it) for node, it in self.equivocations.items()]
+        return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
 
     def commit(self, signer, commitment):
         pending = self.pending[commitment.epoch]
         require(0 < self.height - pending.closed_in <= self.policy.report_window, "a commitment outside its window")
-        require(signer in pending.draw.reporters and signer not in pending.commitments, "a commitment's signer")
-        pending.commitments[signer] = commitment.report
+        may_commit = signer in self.draws[commitment.epoch].reporters and (commitment.epoch, signer) not in self.commitments
+        require(may_commit, "a commitment's signer")
+        self.commitments[commitment.epoch, signer] = commitment.report
 
     def reveal(self, signer, reveal):
         report, window = reveal.report, self.policy.report_window
-        pending = self.pending[report.epoch]
+        pending, key = self.pending[report.epoch], (report.epoch, signer)
         require(window < self.height - pending.closed_in <= 2 * window, "a reveal outside its window")
-        require(signer in pending.commitments and signer not in pending.revealed, "a reveal's signer")
+        require(key in self.commitments and key not in self.reported, "a reveal's signer")
         parts = self.network, u64(report.epoch), signer, encode("ScoreReport", report), reveal.salt
-        require(pending.commitments[signer] == derive("lucid score report commitment 1", *parts), "a reveal's commitment")
-        pending.revealed = sorted([*pending.revealed, signer])
-        self.reveals.setdefault(report.epoch, []).append(self.observations(pending.draw, signer, report))
+        require(self.commitments[key] == derive("lucid score report commitment 1", *parts), "a reveal's commitment")
+        self.reported[key] = report
+        self.reveals.setdefault(report.epoch, []).append(self.observations(self.draws[report.epoch], signer, report))
 
     def observations(self, draw, signer, report):
         """What a report says of each worker, with the signer's seats."""
@@ -166,22 +184,25 @@ class Chain:
         last = (self.time - self.genesis.genesis_time) // length
         if last < first:
             return
-        if self.open:
-            self.pending[first] = blank("PendingEpoch", closed_in=self.height, draw=self.open)
+        if first in self.draws:
+            self.pending[first] = Record(closed_in=self.height)
         self.closed, start = last, self.genesis.genesis_time + last * length
-        self.open = self.draw(last + 1) if self.time <= start + length // 2 else None
+        if self.time <= start + length // 2:
+            self.draws[last + 1] = self.draw(last + 1)
 
     def draw(self, epoch):
         policy, seed = self.policy, derive("lucid epoch seed 1", self.beacon, u64(epoch))
-        chosen = sorted(self.pools.of, key=lambda node: derive("lucid scored worker 1", seed, node))[:policy.max_scored]
+        key = derive("lucid seats 2", seed)
+        lots = {node: keyed(key, node, 48 + 8 * len(self.validators)) for node in self.pools.of}
+        chosen = sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]
         scored = []
         for node in sorted(chosen):
             has_echo = number(derive("lucid echo epoch 1", seed, self.pools.of[node])) % policy.echo_every == 0
             length = min(max(self.workers[node].kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
-            scored.append(Record(node=node, echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(seed, node)))
+            scored.append(Record(node=node, echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(node, lots[node])))
         loads = [0] * len(self.validators)
         echoed = [it for it in scored if it.echo_bytes is not None]
-        for it in sorted(echoed, key=lambda it: derive("lucid echo order 1", seed, it.node)):
+        for it in sorted(echoed, key=lambda it: (lots[it.node][32:48], it.node)):
             length, holders = scale(it.echo_bytes), [seat.reporter for seat in it.seats]
             if all(loads[holder] + length <= policy.echo_epoch_bytes for holder in holders):
                 for holder in holders:
@@ -190,14 +211,17 @@ class Chain:
                 it.echo_bytes = None
         return Record(seed=seed, reporters=[it.node for it in self.validators], scored=scored)
 
-    def seats(self, seed, worker):
-        policy, key, operator = self.policy, derive("lucid seats 1", seed, worker), self.registered[worker].operator
+    def seats(self, worker, lots):
+        policy, operator = self.policy, self.registered[worker].operator
         may = [(i, it) for i, it in enumerate(self.validators) if it.operator != operator and it.node != worker]
         power = sum(it.power for _, it in may)
         if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= self.power * policy.min_seat_power:
             return []
-        start, before, held = number(key) % power, 0, []
-        for i, it in sorted(may, key=lambda entry: keyed(key, entry[1].node)[:16]):
+        for n, j in enumerate(range(len(may) - 1, 0, -1)):
+            other = int.from_bytes(lots[48 + 8 * n:56 + 8 * n], "little") * (j + 1) >> 64
+            may[j], may[other] = may[other], may[j]
+        start, before, held = number(lots[16:32]) % power, 0, []
+        for i, it in may:
             low, before = before, before + it.power
             count = sum(policy.seats * low <= start + seat * power < policy.seats * before for seat in range(policy.seats))
             if count:
@@ -207,21 +231,15 @@ class Chain:
     # Medians and scores
 
     def finalise(self, epoch):
-        policy, pending, reports = self.policy, self.pending.pop(epoch), self.reveals.pop(epoch, [])
-        for past in self.row_roots:
-            for row in self.rows[past]:
-                stats = self.workers[row.worker]
-                if self.scored < past + policy.credits_window <= epoch:
-                    stats.credits, stats.reachable_ms = stats.credits - row.credits, stats.reachable_ms - row.reachable_ms
-                    stats.epochs -= 1
-                if self.scored < past + policy.history_window <= epoch:
-                    stats.session_ms -= row.reachable_ms
-        medians = [(it.node, self.medians([report[it.node] for report in reports if it.node in report])) for it in pending.draw.scored]
-        rows = [self.score(worker, of) for worker, of in medians if of]
-        longest = max(policy.credits_window, policy.history_window)
+        draw, reports = self.draws.pop(epoch), self.reveals.pop(epoch, [])
+        del self.pending[epoch]
+        medians = [(it.node, self.medians([report[it.node] for report in reports if it.node in report])) for it in draw.scored]
+        rows = [self.score(epoch, worker, of) for worker, of in medians if of]
         self.rows[epoch], self.scored = rows, epoch
-        self.row_roots[epoch] = merkle([leaf(row.worker, encode("ScoreRow", row)) for row in rows])
-        self.row_roots = {past: root for past, root in self.row_roots.items() if past + longest > epoch}
+        self.score_roots[epoch] = tree_root({row.worker: encode("ScoreRow", row) for row in rows})
+        for table in self.commitments, self.reported:
+            for key in [key for key in table if key[0] == epoch]:
+                del table[key]
         self.pools.add_shares(rows)
 
     def medians(self, observations):
@@ -246,24 +264,42 @@ class Chain:
             echo_bytes=of_echoes(lambda o: scale(o.echo_bytes), 0),
             echo_kbit_s=of_echoes(lambda o: scale(o.echo_kbit_s), None))
 
-    def denominator(self, stats):
-        return max(stats.epochs, self.policy.min_denominator) * self.policy.epoch_ms
+    def sums(self, stats, at):
+        """What was measured of a worker in the windows at an epoch."""
+        credits, _ = turn(stats.credits, self.policy.credits_window, 84, stats.measured, at)
+        history, _ = turn(stats.history, self.policy.history_window, 24, stats.measured, at)
+        sums = Record({field: sum(it[field] for it in credits) for field in ("credits", "reachable_ms", "epochs")})
+        sums.session_ms = sum(history)
+        sums.denominator = max(sums.epochs, self.policy.min_denominator) * self.policy.epoch_ms
+        sums.uptime = ratio(sums.reachable_ms, sums.denominator)
+        return sums
 
-    def uptime(self, stats):
-        return ratio(stats.reachable_ms, self.denominator(stats))
+    def record(self, stats, epoch, earned, reachable):
+        """Turns a worker's buckets to the epoch, and adds to the newest ones."""
+        credits, newer = turn(stats.credits, self.policy.credits_window, 84, stats.measured, epoch)
+        empty = Record(credits=0, reachable_ms=0, epochs=0)
+        first, *others = [Record(empty) for _ in range(newer)] + credits or [Record(empty)]
+        first.credits, first.reachable_ms, first.epochs = first.credits + earned, first.reachable_ms + reachable, first.epochs + 1
+        stats.credits = [first, *others]
+        history, newer = turn(stats.history, self.policy.history_window, 24, stats.measured, epoch)
+        first, *others = [0] * newer + history or [0]
+        stats.history, stats.measured = [first + reachable, *others], epoch
+        for ring, none in (stats.credits, empty), (stats.history, 0):
+            while ring and ring[-1] == none:
+                ring.pop()
 
-    def score(self, worker, medians):
+    def score(self, epoch, worker, medians):
         policy, stats = self.policy, self.workers[worker]
         earned = min(1 << 40, max(medians.echoes, -(-medians.echo_bytes // policy.echo_bytes_per_credit)))
         reachable = min(medians.reachable_ms, policy.epoch_ms)
-        stats.credits, stats.reachable_ms, stats.epochs = stats.credits + earned, stats.reachable_ms + reachable, stats.epochs + 1
-        stats.session_ms += reachable
+        self.record(stats, epoch, earned, reachable)
+        sums = self.sums(stats, epoch)
         stats.kbit_s = stats.kbit_s if medians.echo_kbit_s is None else medians.echo_kbit_s
         stats.quality = medians.success if medians.rtt_us <= 50_000 else medians.success * 50_000 // medians.rtt_us
         stats.trust = (15 * stats.trust + medians.success) // 16
         parts = Record(
-            session_time=ratio(stats.session_ms // 1_000, 36_000), work_credits=ratio(stats.credits, 10_000), utilisation=0,
-            bandwidth=ratio(stats.kbit_s, 1_000_000), uptime=self.uptime(stats), quality=stats.quality, trust=stats.trust)
+            session_time=ratio(sums.session_ms // 1_000, 36_000), work_credits=ratio(sums.credits, 10_000), utilisation=0,
+            bandwidth=ratio(stats.kbit_s, 1_000_000), uptime=sums.uptime, quality=stats.quality, trust=stats.trust)
         stats.score = sum(policy.weights[factor] * part for factor, part in parts.items()) // PPM
         return Record(
             worker=worker, credits=earned, reachable_ms=reachable, components=parts, score=stats.score, aggregate=medians)

@@ -19,8 +19,8 @@ def derive(context, *parts):
     return blake3(b"".join(parts), derive_key_context=context).digest()
 
 
-def keyed(key, data):
-    return blake3(data, key=key).digest()
+def keyed(key, data, length):
+    return blake3(data, key=key).digest(length=length)
 
 
 def u32(value):
@@ -63,26 +63,19 @@ def check_bls(key, tag, message, signature):
     require(final_exponentiate(product) == FQ12.one(), "a BLS signature")
 
 
-def leaf(key, value):
-    return H(b"\0" + u64(len(key)) + key + value)
+def tree_root(rows):
+    """Of the tree over rows by their keys."""
+    keys = sorted(rows)
 
+    def node(some):
+        if len(some) == 1:
+            return H(b"\0" + len(some[0]).to_bytes(2, "little") + some[0] + H(rows[some[0]]))
+        first, last = (int.from_bytes(key.ljust(72, b"\0"), "big") for key in (some[0], some[-1]))
+        bit = 8 * 72 - (first ^ last).bit_length()
+        goes_left = [key for key in some if not key[bit // 8] >> 7 - bit % 8 & 1]
+        return H(b"\1" + bit.to_bytes(2, "little") + node(goes_left) + node(some[len(goes_left):]))
 
-def merkle(leaves):
-    if len(leaves) < 2:
-        return leaves[0] if leaves else H(b"")
-    middle = 1 << (len(leaves) - 1).bit_length() - 1
-    return H(b"\1" + merkle(leaves[:middle]) + merkle(leaves[middle:]))
-
-
-def state_root(state):
-    """Of a state, or of what has the same fields."""
-    leaves = [leaf(b"\0", encode("StateHead", state))]
-    leaves += [leaf(b"\1" + node, encode("WorkerStats", it)) for node, it in sorted(state["worker_stats"].items())]
-    leaves += [leaf(b"\2" + pool, encode("PoolState", it)) for pool, it in sorted(state["pools"].items())]
-    leaves += [leaf(b"\3" + u64(epoch), encode("PendingEpoch", it)) for epoch, it in sorted(state["pending"].items())]
-    leaves += [leaf(b"\4", encode("Option<EpochDraw>", state["open"]))]
-    leaves += [leaf(b"\5" + node, encode("Equivocation", it)) for node, it in sorted(state["equivocations"].items())]
-    return merkle(leaves)
+    return node(keys) if keys else bytes(32)
 
 
 def keccak256(data):

@@ -14,9 +14,17 @@ class Pools:
         self.of = {member: pool for pool, it in self.declared.items() for member in it.members}
         first = lambda it: blank("PoolState", vault=Record(it.vault), push_fee=it.vault.limits.push_fee)
         self.states = {pool: first(it) for pool, it in sorted(self.declared.items())}
+        self.accounts, self.shares, self.last_led = ({pool: {} for pool in self.states} for _ in range(3))
 
-    def newest_roots(self):
-        return {pool: it.newest for pool, it in self.states.items()}
+    def rows(self):
+        """Rows of the state: table, key, type and value."""
+        for pool, state in self.states.items():
+            yield 2, pool, "PoolState", state
+            for account, it in self.accounts[pool].items():
+                yield 3, pool + account, "Account", it
+            for node in self.shares[pool] | self.last_led[pool]:
+                member = Record(share=self.shares[pool].get(node), last_led=self.last_led[pool].get(node))
+                yield 4, pool + node, "Member", member
 
     def account_id(self, pool, kind, node):
         return derive("lucid account 1", self.chain.network, pool, bytes([("worker", "commission").index(kind)]), node)
@@ -25,7 +33,7 @@ class Pools:
         """One that is new if nothing was owed or held before."""
         address = self.chain.registered[node].payout_address if kind == "worker" else self.declared[pool].commission_address
         new = blank("Account", kind=Record(variant=kind), node=node, to=address, hold=NO)
-        return self.states[pool].accounts.setdefault(self.account_id(pool, kind, node), new)
+        return self.accounts[pool].setdefault(self.account_id(pool, kind, node), new)
 
     # Commands
 
@@ -44,16 +52,16 @@ class Pools:
             require(account.hold == NO, "a member that is not held")
             account.hold = Record({"variant": "Since", "0": notice})
         elif kind == "resume":
-            account = state.accounts[self.account_id(pool, "worker", change["0"])]
+            account = self.accounts[pool][self.account_id(pool, "worker", change["0"])]
             require(account.hold.variant == "Since", "a member that is held")
             account.hold = Record(variant="Ends")
         elif kind == "suspend":
             require((state.suspended_from is not None) != change["0"], "a change")
             state.suspended_from = notice if change["0"] else None
         elif kind == "correct":
-            pending = sum(it.correction for it in state.accounts.values())
+            pending = sum(it.correction for it in self.accounts[pool].values())
             require(0 < change.amount <= MAX_PROMISED - state.budgets - pending, "an amount")
-            state.accounts[change.account].correction += change.amount
+            self.accounts[pool][change.account].correction += change.amount
         elif kind == "losses":
             require(0 < change["0"] <= MAX_PROMISED - state.losses, "an amount")
             state.losses += change["0"]
@@ -85,7 +93,7 @@ class Pools:
     def add_shares(self, rows):
         for row in rows:
             pool = self.of[row.worker]
-            split, shares = self.declared[pool].split.variant, self.states[pool].shares
+            split, shares = self.declared[pool].split.variant, self.shares[pool]
             share = shares.get(row.worker, 0) + row.credits * (row.score if split == "credits-times-score" else 1)
             shares[row.worker] = min(share, 1) if split == "equal" else share
 
@@ -96,7 +104,7 @@ class Pools:
         for pool, state in self.states.items():
             if state.settled >= last:
                 continue
-            is_measured = bool(state.shares)
+            is_measured = bool(self.shares[pool])
             state.settled += 1
             self.reward(pool, state)
             if is_measured:
@@ -106,23 +114,24 @@ class Pools:
             state.update(budgets=state.budgets + rest, carried=state.carried + rest, settled=last)
 
     def reward(self, pool, state):
-        settlement, before = state.settled, {id: it.owed for id, it in state.accounts.items()}
+        settlement, accounts = state.settled, self.accounts[pool]
+        before = {id: it.owed for id, it in accounts.items()}
         if state.next_push_fee and state.next_push_fee[0] <= settlement:
             state.push_fee, state.next_push_fee = state.next_push_fee[1], None
-        for it in state.accounts.values():
+        for it in accounts.values():
             state.budgets, it.owed, it.correction = state.budgets + it.correction, it.owed + it.correction, 0
             if it.hold.variant == "Ends" or it.hold.variant == "Since" and settlement >= it.hold["0"] + 7:
                 it.owed, it.held, it.hold = it.owed + it.held, 0, NO
         budget = min(self.declared[pool].budget, MAX_PROMISED - state.budgets)
         state.budgets, pot = state.budgets + budget, state.carried + budget
-        shares, state.shares, state.carried = state.shares, {}, pot
+        shares, self.shares[pool], state.carried = self.shares[pool], {}, pot
         if not any(shares.values()):
             return
         is_held = lambda hold: hold.variant == "Since" and hold["0"] <= settlement
-        after = {id: it.owed for id, it in state.accounts.items()}
+        after = {id: it.owed for id, it in accounts.items()}
         for (kind, node), part in self.parts(pool, shares, pot).items():
             id = self.account_id(pool, kind, node)
-            if id not in state.accounts or not is_held(state.accounts[id].hold):
+            if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
         due = sum(self.is_due(owed, before.get(id, 0)) for id, owed in after.items())
         fee = min(pot, due * state.push_fee)
@@ -153,15 +162,16 @@ class Pools:
         return after // threshold > before // threshold
 
     def elect(self, pool, state, beacon):
-        chain, settlement, led = self.chain, state.settled, state.last_led
+        chain, settlement, led = self.chain, state.settled, self.last_led[pool]
         candidates = [node for node in self.declared[pool].members if chain.registered[node].gas_address]
         is_cooling = lambda node: node in led and settlement - led[node] <= chain.policy.leader_cooldown
         all_cool = all(map(is_cooling, candidates))
 
         def order(node):
             stats = chain.workers[node]
-            is_eligible = stats.credits > 0 and chain.uptime(stats) >= chain.policy.min_uptime
-            live = stats.credits * stats.reachable_ms // chain.denominator(stats)
+            sums = chain.sums(stats, chain.scored)
+            is_eligible = sums.credits > 0 and sums.uptime >= chain.policy.min_uptime
+            live = sums.credits * sums.reachable_ms // sums.denominator
             longest_ago = led[node] if all_cool else 0
             return not is_eligible, is_cooling(node), longest_ago, -live, derive("lucid leader tie 1", beacon, node)
 
@@ -171,11 +181,12 @@ class Pools:
         state.election = Record(settlement=settlement, height=chain.height, time=chain.time, order=leaders)
 
     def make_root(self, pool, state):
-        chain, settlement, owed = self.chain, state.settled, sum(it.owed for it in state.accounts.values())
+        chain, settlement, accounts = self.chain, state.settled, self.accounts[pool]
+        owed = sum(it.owed for it in accounts.values())
         is_suspended = state.suspended_from is not None and state.suspended_from <= settlement
         if is_suspended or owed == state.rooted:
             return
-        by_id = sorted(state.accounts.items())
+        by_id = sorted(accounts.items())
         first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested)]
         rest = [entry for entry in by_id if entry[1].owed and entry not in first]
         root = payout_root([(id, it.to, it.owed) for id, it in first + rest])

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Reads the golden files by the book's layouts with golden.py; then runs a local network, gives its pool commands, and follows the chain
-# with follow.py to the block of HEIGHT. The Python packages that requirements.txt names are installed once into target/follow.
+# Reads the golden files by the book's layouts with golden.py and proof.py; then runs a local network, gives its pool commands, follows the
+# chain with follow.py to the block of HEIGHT, and checks what a node proves with proof.py. The Python packages that requirements.txt names are installed once into target/follow.
 #
 #   docs/examples/run.sh [HEIGHT]
 #
-# Exit code 0 if every block follows, 2 if the machine lacks something.
+# Exit code 0 if every block follows and every proof holds, 2 if the machine lacks something.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
@@ -30,6 +30,8 @@ fi
 
 export PYTHONDONTWRITEBYTECODE=1
 "$scratch/venv/bin/python" "$here/golden.py"
+golden=node/tests/golden/proof
+"$scratch/venv/bin/python" "$here/proof.py" "$golden/genesis.toml" "$golden"/*.json
 
 network="$(mktemp -d "${TMPDIR:-/tmp}/lucid-follow-XXXXXX")"
 "$target/debug/lucid-testnet" up --dir "$network/net" >"$network/up.log" 2>&1 &
@@ -45,10 +47,19 @@ until [[ -s $network/net/testnet.json ]] && "${owner[@]}" status >/dev/null 2>&1
     kill -0 "$up" 2>/dev/null || { cat "$network/up.log" >&2; exit 1; }
     sleep 0.2
 done
-# The last node's id, a worker's, and where its API answers.
-read -r worker api < <("$scratch/venv/bin/python" -c 'import json, sys
+# The last node's id, a worker's, where its API answers, and its home.
+read -r worker api home < <("$scratch/venv/bin/python" -c 'import json, sys
 last = json.load(open(sys.argv[1]))["nodes"][-1]
-print(last["node_id"], last["api"])' "$network/net/testnet.json")
+print(last["node_id"], last["api"], last["home"])' "$network/net/testnet.json")
 "${owner[@]}" pool hold "$worker" --yes >/dev/null
 "${owner[@]}" pool suspend --yes >/dev/null
 "$scratch/venv/bin/python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"
+
+prove() { "$target/debug/lucid" --home "$home" proof show "$@" --out "$network/$1-$#.json" >/dev/null; }
+prove score
+prove score --worker "$worker" --epoch 1000000
+prove owed
+prove owed --account "$(printf '%064d' 0)"
+prove account
+prove account "$(printf '%064d' 0)"
+"$scratch/venv/bin/python" "$here/proof.py" "$network/net/genesis.toml" "$network"/*.json

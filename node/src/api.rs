@@ -10,6 +10,7 @@
 mod connection;
 pub mod metrics;
 pub mod model;
+mod proofs;
 mod reply;
 mod routes;
 
@@ -19,19 +20,20 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
-use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Bounded;
 use self::metrics::Metrics;
 use self::model::{
-    BlockView, CertificateView, EpochView, FinalCommandView, LedgerView, PayoutView, PeerView, PoolView, ScoreView,
-    SignatureList, SignatureRequest, StatusView, ValidatorView,
+    BlockView, CertificateView, EpochView, FinalCommandView, LedgerView, MetricView, PayoutView, PeerView, PoolView,
+    ScoreView, SignatureList, SignatureRequest, StatusView, ValidatorView,
 };
+use crate::proof::{Proof, Subject};
 
 /// Connections that one listener holds at a time; further ones wait in the system's queue.
 const CONNECTIONS: usize = 128;
@@ -67,8 +69,8 @@ pub enum ActionError {
 
 /// What the API shows, and what it asks of the node. Implemented by the node.
 ///
-/// [`Self::status`], [`Self::ready`], [`Self::peers`] and [`Self::metrics`] answer from memory: they are called on the
-/// runtime's threads and must not block. The others may read the store; they are called on blocking threads, at most
+/// [`Self::status`], [`Self::ready`], [`Self::oldest_block`], [`Self::peers`] and [`Self::metrics`] answer from memory: they are called
+/// on the runtime's threads and must not block. The others may read the store; they are called on blocking threads, at most
 /// eight at a time.
 pub trait NodeView: Send + Sync + 'static {
     /// The node now.
@@ -79,6 +81,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// A text for people, for example `the chain is stalled at height 7`.
     fn ready(&self) -> Result<(), String>;
+
+    /// The oldest block that is here, with all up to the newest; `None` if there is none.
+    fn oldest_block(&self) -> Option<Height>;
 
     /// Connected peers by node id.
     fn peers(&self) -> Vec<PeerView>;
@@ -95,19 +100,21 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError>;
 
-    /// One final block; `None` when there is none yet at this height.
+    /// One final block; `None` when there is none yet at this height, or it is not here any more.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn block(&self, height: Height) -> Result<Option<BlockView>, ViewError>;
 
-    /// The certificate of a final block, as this node stored it; `None` when there is no such block yet.
+    /// The certificate of a final block, as this node stored it; `None` when there is no such block yet. Of blocks that were removed those
+    /// remain whose header was kept.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError>;
 
-    /// A final block and its certificate in the codec's bytes: a `CertifiedBlock`. `None` when there is no such block yet.
+    /// A final block and its certificate in the codec's bytes: a `CertifiedBlock`. `None` when there is no such block yet, or it is not
+    /// here any more.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -136,6 +143,19 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError>;
+
+    /// What a worker said of its machine, as far as this node received it at `from` or later and before `to`: the newest, at most
+    /// `limit`, newest first. `None` if the network has no such worker.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn node_metrics(
+        &self,
+        node: &NodeId,
+        from: UnixMillis,
+        to: UnixMillis,
+        limit: usize,
+    ) -> Result<Option<Vec<MetricView>>, ViewError>;
 
     /// At most `limit` payouts, newest settlement first: all, or those that stand after one, and `None` if there is no such one.
     ///
@@ -173,6 +193,12 @@ pub trait NodeView: Send + Sync + 'static {
         offset: usize,
         limit: usize,
     ) -> Result<Option<LedgerView>, ViewError>;
+
+    /// A proof of what the state after the newest block says of a subject. Instead of it, why there is none here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn proof(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError>;
 
     /// Asks the treasury signers of a pool to sign what their own states say.
     ///

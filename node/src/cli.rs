@@ -4,6 +4,7 @@
 
 mod act;
 mod config;
+mod db;
 mod init;
 mod keys;
 mod ledger;
@@ -12,6 +13,7 @@ mod output;
 mod payout;
 mod place;
 mod pool;
+mod proof;
 mod read;
 mod run;
 mod signer;
@@ -60,7 +62,7 @@ enum Command {
     /// Make a home: a new key, a configuration, and a copy of the network's genesis if given
     Init(init::InitArgs),
     /// Start the node and keep it running until Ctrl-C or SIGTERM
-    Run,
+    Run(run::RunArgs),
     /// Show what the running node knows of itself and its network
     Status(Json),
     /// Final blocks of the chain
@@ -81,6 +83,11 @@ enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// What workers say of their machines
+    Node {
+        #[command(subcommand)]
+        action: read::NodeAction,
+    },
     /// Payouts: what is owed, how far it is, and getting it without the pool's pushers
     Payout {
         #[command(subcommand)]
@@ -95,6 +102,11 @@ enum Command {
     Validator {
         #[command(subcommand)]
         action: read::ValidatorAction,
+    },
+    /// Prove to others what the network says of a worker or an account, and check such a proof offline
+    Proof {
+        #[command(subcommand)]
+        action: proof::ProofAction,
     },
     /// List connected peers
     Peers(Json),
@@ -117,6 +129,11 @@ enum Command {
     Signer {
         #[command(subcommand)]
         action: signer::SignerAction,
+    },
+    /// Look after the store of a node that does not run: sizes, checks, repair, backups
+    Db {
+        #[command(subcommand)]
+        action: db::DbAction,
     },
     /// Print version and build
     Version(Json),
@@ -181,6 +198,12 @@ impl Context {
         self.home.clone().map(Home::new)
     }
 
+    /// With more that goes before the configuration.
+    fn with(mut self, settings: impl Iterator<Item = (String, String)>) -> Self {
+        self.set.extend(settings);
+        self
+    }
+
     fn configuration(&self) -> anyhow::Result<Loaded> {
         configuration(&self.home()?, &self.set)
     }
@@ -204,7 +227,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let context = Context { home: home.or_else(home_of_environment), set };
     match command {
         Command::Init(args) => init::init(&context.home()?, args, &context.set),
-        Command::Run => {
+        Command::Run(arguments) => {
+            let context = context.with(arguments.settings());
             let loaded = context.configuration()?;
             run::run(context.home()?, loaded)
         }
@@ -212,7 +236,9 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Block { action } => read::block(&context.api()?, action),
         Command::Epoch { action } => read::epoch(&context.api()?, action),
         Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
+        Command::Node { action } => read::node(&context.api()?, &action),
         Command::Validator { action } => read::validator(&context.api()?, &action),
+        Command::Proof { action } => proof::proof(action, &context),
         Command::Peers(json) => read::peers(&context.api()?, json.json),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),
         Command::Payout { action } => payout::payout(action, &context),
@@ -220,6 +246,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Tron { action } => tron::tron(action, &context),
         Command::Vault { action } => vault::vault(action, &context),
         Command::Signer { action } => signer::signer(action),
+        Command::Db { action } => db::db(action, &context),
         Command::Version(json) => output::version(json.json),
     }
 }

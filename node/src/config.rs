@@ -13,6 +13,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use lucid_types::id::BlockHash;
+use lucid_types::time::Height;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
@@ -76,6 +78,8 @@ pub struct Config {
     pub bridge: BridgeConfig,
     /// What a worker gives to probes.
     pub probe: ProbeConfig,
+    /// How the node comes by the chain, and how much of it it keeps.
+    pub sync: SyncConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -92,6 +96,7 @@ impl Default for Config {
             treasury: TreasuryConfig::default(),
             bridge: BridgeConfig::default(),
             probe: ProbeConfig::default(),
+            sync: SyncConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -195,6 +200,65 @@ pub struct ProbeConfig {
 impl Default for ProbeConfig {
     fn default() -> Self {
         Self { echo_sessions: 8, max_echo_bytes_per_s: 0 }
+    }
+}
+
+/// How a node comes by the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMode {
+    /// From a certified state that peers give, and the blocks after it.
+    #[default]
+    Snapshot,
+    /// From every block since the genesis.
+    Full,
+}
+
+/// How the node comes by the chain, and how much of it it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncConfig {
+    /// Where a node begins that has no state, or is far behind.
+    pub mode: SyncMode,
+    /// Keeps every block, and fetches every block.
+    pub archive: bool,
+    /// Seconds that blocks are kept, if this is no archive; 0: as the network's policy says.
+    pub keep_blocks_s: u64,
+    /// `HEIGHT:HASH` of a block that the chain must have; empty for none.
+    pub pinned: String,
+}
+
+/// A block that the chain must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub block: BlockHash,
+}
+
+impl SyncConfig {
+    /// How the node comes by the chain: an archive needs every block.
+    pub const fn mode(&self) -> SyncMode {
+        if self.archive { SyncMode::Full } else { self.mode }
+    }
+
+    /// The pinned block; `None` if there is none, or the text is none.
+    pub fn pin(&self) -> Option<Pin> {
+        let (height, block) = self.pinned.split_once(':')?;
+        let height = height.parse().ok().filter(|height| *height > 0)?;
+        Some(Pin { height: Height::new(height), block: block.parse().ok()? })
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        if !self.pinned.is_empty() && self.pin().is_none() {
+            let problem = "HEIGHT:HASH of a final block is expected, as `lucid block show` prints them";
+            return Err(invalid("sync.pinned", &self.pinned, problem));
+        }
+        if (1..60).contains(&self.keep_blocks_s) {
+            return Err(invalid("sync.keep_blocks_s", self.keep_blocks_s, "0 or at least 60 is possible"));
+        }
+        Ok(())
     }
 }
 
@@ -309,6 +373,7 @@ impl Config {
         if !(1..=64).contains(&self.probe.echo_sessions) {
             return Err(invalid("probe.echo_sessions", self.probe.echo_sessions, "1 to 64 are possible"));
         }
+        self.sync.check()?;
         if let Err(e) = EnvFilter::try_new(&self.log.filter) {
             return Err(invalid("log.filter", &self.log.filter, format!("{e}; for example \"info,lucid_p2p=debug\"")));
         }

@@ -286,7 +286,7 @@ impl NodeGate {
             return Err(Ignore("future"));
         }
         let input = admit()?;
-        let newest = view.state.height;
+        let newest = view.state.height();
         self.seen(|seen| {
             seen.rounds.retain(|(height, _), _| *height > newest);
             let sent = seen.rounds.entry((height, signer)).or_default();
@@ -314,7 +314,7 @@ impl NodeGate {
 
     fn certificate(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
         let certificate: Certificate = parse(bytes)?;
-        let (height, newest) = (certificate.height, view.state.height);
+        let (height, newest) = (certificate.height, view.state.height());
         if height > newest && self.seen(|seen| seen.certified.contains(&height)) {
             return Err(Ignore("duplicate"));
         }
@@ -329,8 +329,8 @@ impl NodeGate {
     fn command(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
         let command: MultiSigned<PoolCommand> = parse(bytes)?;
         let PoolCommand { pool, number, until, .. } = command.record;
-        let accounts = view.state.pools.get(&pool).ok_or(Reject("unknown-pool"))?;
-        let (newest, time) = (accounts.commands, view.state.time);
+        let accounts = view.state.pool(&pool).ok_or(Reject("unknown-pool"))?;
+        let (newest, time) = (accounts.commands, view.state.time());
         let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
         let key = (pool, number, accounts.vault.signers.era, hash, until);
         // Those that no block took in time give way.
@@ -372,7 +372,7 @@ impl Gate for NodeGate {
     type Item = Passed;
 
     fn admit(&self, from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
-        let state = Arc::clone(&self.head.borrow().state);
+        let state = self.head.borrow().state.clone();
         let view = View { spec: &self.spec, state: &state };
         let passed = match topic {
             Topic::Attestations(_) => self.attestation(bytes).map(Passed::Attestation),

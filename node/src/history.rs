@@ -1,8 +1,21 @@
 //! Records for queries. Nothing that nodes agree on is read from here.
 //!
-//! [`epochs`] and [`ledger`] hold what blocks say of epochs and payouts, written with the block that says it; [`vault`] what the
-//! payment network says of vaults, written as it is read.
+//! [`epochs`], [`scores`] and [`ledger`] hold what blocks say of epochs and payouts, written with the block that says it; [`vault`] what
+//! the payment network says of vaults, written as it is read; [`metrics`] what nodes say of their machines. Scores are kept for a year
+//! and metrics for 90 days; what is said of payouts, vaults and epochs stays.
 
 pub mod epochs;
+pub mod expiry;
 pub mod ledger;
+pub mod metrics;
+pub mod scores;
 pub mod vault;
+
+use std::time::Duration;
+
+use lucid_types::time::UnixMillis;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When records are read that never expire: any time is right.
+const ANY_TIME: UnixMillis = UnixMillis::ZERO;

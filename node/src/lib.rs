@@ -12,6 +12,7 @@ pub mod node;
 pub mod payout;
 pub mod peers;
 pub mod probe;
+pub mod proof;
 pub mod router;
 pub mod sampler;
 pub mod signer;

@@ -26,13 +26,18 @@ use crate::chain::catch_up::{CatchUp, CatchUpParts};
 use crate::chain::driver::{Driver, DriverParts, INPUTS};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
 use crate::chain::head::Head;
-use crate::chain::persist::{self, StoredArchive};
+use crate::chain::persist::{self, Restored};
+use crate::chain::pin;
 use crate::chain::presence::{Lookout, LookoutParts, Presences};
+use crate::chain::prune::{self, PruneParts};
 use crate::chain::serve::SyncServer;
+use crate::chain::snapshot::{Download, Snapshot, Snapshots};
 use crate::clock::{Clock, SystemClock};
 use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
+use crate::history::expiry;
+use crate::history::metrics::{Attestation, Keeper, KeeperParts, WAITING};
 use crate::home::Home;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
@@ -94,6 +99,7 @@ struct Wires {
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
+    metrics: mpsc::Sender<Attestation>,
 }
 
 impl Assembly {
@@ -104,13 +110,16 @@ impl Assembly {
 
         let wal = self.store.wal()?;
         let now = self.clock.now();
-        let mut stored = persist::restore(&self.spec, &self.store, &wal, now)?;
+        let Restored { replica: mut stored, block } = persist::restore(&self.spec, &self.store, &wal, now)?;
+        self.check_pin()?;
         let logged = u64::try_from(stored.log.len()).unwrap_or(u64::MAX);
         let instance = self.validator_instance(&mut stored)?;
         let (boot, watermark) = instance.unzip();
+        let block = block.map(Arc::new);
+        let at_start = block.clone().map(|block| Snapshot { block, state: stored.state.clone() });
         let first = Head {
-            state: Arc::new(stored.state.clone()),
-            root: stored.state.root(),
+            state: stored.state.clone(),
+            block,
             adopted_at: now,
             offers: Offers::default(),
             round: None,
@@ -120,13 +129,8 @@ impl Assembly {
         let (target_sender, target) = watch::channel(Height::ZERO);
         let (halt_sender, halt) = watch::channel(None);
         // A node whose `roles` do not name validator follows without a vote.
-        let replica = Replica::restore(
-            Arc::clone(&self.spec),
-            self.key.clone(),
-            Arc::new(StoredArchive(self.store.clone())),
-            stored,
-            self.config.has(Role::Validator),
-        );
+        let replica =
+            Replica::restore(Arc::clone(&self.spec), self.key.clone(), stored, self.config.has(Role::Validator));
 
         let workers = self.spec.workers().map(|worker| worker.node);
         let attestations = Arc::new(AttestationTable::new(self.spec.policy(), workers));
@@ -137,6 +141,8 @@ impl Assembly {
         let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
         chain.spawn_plain("memory of peers", remember);
 
+        let snapshots = Arc::new(Snapshots::new(self.spec.policy().snapshot_blocks, at_start));
+        let (fetched_sender, fetched) = mpsc::channel(1);
         let (driver, inbox) = mpsc::channel(INPUTS);
         let (gossip, outgoing) = mpsc::channel(GOSSIP);
         let (questions_sender, questions) = mpsc::channel(QUESTIONS);
@@ -148,10 +154,13 @@ impl Assembly {
             watermark,
             clock: Arc::clone(&self.clock),
             inbox,
+            fetched,
+            snapshots: Arc::clone(&snapshots),
             gossip: gossip.clone(),
             fetch: questions_sender,
             target: target_sender,
             halt,
+            pinned: self.config.sync.pin(),
             head: head_sender,
         };
         let stop_chain = chain.stop.clone();
@@ -171,8 +180,12 @@ impl Assembly {
             driver: driver.clone(),
             head: head.clone(),
             target: target.clone(),
+            download: Download::new(Arc::clone(&self.spec), mesh.clone(), self.store.clone(), self.config.sync.pin()),
+            snapshots: fetched_sender,
+            mode: self.config.sync.mode(),
         });
-        chain.spawn_plain("catching up", catch_up.run(chain.stop.clone()));
+        chain.spawn("catching up", catch_up.run(chain.stop.clone()));
+        self.prune(&mut chain, head.clone());
         if let Some(boot) = boot {
             let lookout = Lookout::new(LookoutParts {
                 spec: Arc::clone(&self.spec),
@@ -193,6 +206,18 @@ impl Assembly {
         }
         chain.spawn_plain("publisher", publish(mesh.clone(), outgoing, chain.stop.clone()));
 
+        let (attested, attestations) = mpsc::channel(WAITING);
+        let keeper = Keeper::new(KeeperParts {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            attestations,
+            me: self.key.node_id(),
+            workers: self.spec.workers().count(),
+        });
+        chain.spawn("keeper of metrics", keeper.run(chain.stop.clone()));
+        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
+        chain.spawn("removal of expired history", expiry::run(store, clock, head.clone(), chain.stop.clone()));
+
         let wires = Wires {
             mesh: mesh.clone(),
             driver: driver.clone(),
@@ -201,6 +226,7 @@ impl Assembly {
             vaults: Arc::default(),
             pushed: Arc::default(),
             gossip,
+            metrics: attested,
         };
         let providers = self.providers()?;
         let cosigner = self.cosigner(&wires)?;
@@ -214,10 +240,12 @@ impl Assembly {
             sync: Arc::new(SyncServer {
                 store: self.store.clone(),
                 head: head.clone(),
+                snapshots,
                 presences: Arc::new(Presences::new(Arc::clone(&self.spec), Arc::clone(&self.clock))),
             }),
             responder,
             cosigner: cosigner.clone(),
+            metrics: wires.metrics,
             is_validator: self.is_validator(head.clone()),
         };
         chain.spawn_plain("router", router.run(chain.stop.clone()));
@@ -249,6 +277,39 @@ impl Assembly {
             "started"
         );
         Ok(vec![front, work, chain, mesh_stage])
+    }
+
+    /// Compares what is stored with the pinned block. Of a block that is not stored, nothing can be said here.
+    fn check_pin(&self) -> anyhow::Result<()> {
+        let Some(pin) = self.config.sync.pin() else { return Ok(()) };
+        match persist::header(&self.store, pin.height)? {
+            Some(block) => pin::check(Some(pin), pin.height, block.header.hash())?,
+            None if pin.height < self.store.base() => {
+                tracing::warn!(height = %pin.height, "the block that sync.pinned names is not stored here any more: it is not compared");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Removes old blocks, unless this is an archive.
+    fn prune(&self, chain: &mut Stage, head: watch::Receiver<Head>) {
+        let sync = &self.config.sync;
+        if sync.archive {
+            return;
+        }
+        let keep = match sync.keep_blocks_s {
+            0 => Duration::from_millis(self.spec.policy().keep_blocks_ms),
+            seconds => Duration::from_secs(seconds),
+        };
+        let parts = PruneParts {
+            spec: Arc::clone(&self.spec),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            head,
+            keep,
+        };
+        chain.spawn("removal of old blocks", prune::run(parts, chain.stop.clone()));
     }
 
     fn mesh_config(&self) -> anyhow::Result<MeshConfig> {

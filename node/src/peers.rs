@@ -34,6 +34,11 @@ pub fn saved(store: &Store) -> Result<Vec<String>, StorageError> {
     Ok(addresses.flat_map(|addresses| addresses.0).collect())
 }
 
+/// Whether these are the bytes of a peer's record.
+pub(crate) fn is_sound(bytes: &[u8]) -> bool {
+    decode::<Addresses>(bytes).is_ok()
+}
+
 /// Stores the connected peers' addresses until `stop`, where they have changed. When there are too many, peers that
 /// are not connected make room.
 pub async fn remember(mesh: Mesh, store: Store, stop: CancellationToken) {

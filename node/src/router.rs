@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::serve::SyncServer;
 use crate::gate::Passed;
+use crate::history::metrics::Attestation;
 use crate::payout::cosign::Cosigner;
 use crate::probe::{Offer, ResponderHandle};
 
@@ -35,6 +36,8 @@ pub struct Router {
     pub responder: Option<ResponderHandle>,
     /// Answers `/cosign/1`; only on treasury signers.
     pub cosigner: Option<Arc<Cosigner>>,
+    /// Takes attestations. When it is full, one is dropped.
+    pub metrics: mpsc::Sender<Attestation>,
     /// Whether a peer is a validator.
     pub is_validator: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
 }
@@ -103,8 +106,11 @@ impl Router {
     /// Waits for the driver if it is behind: the mesh then drops and counts what does not fit its queue.
     async fn gossip(&self, item: Passed) {
         match item {
-            // The gate has put it into the table.
-            Passed::Attestation(_) => {}
+            Passed::Attestation(attestation) => {
+                if self.metrics.try_send(attestation).is_err() {
+                    tracing::debug!("too many attestations: one is not kept");
+                }
+            }
             Passed::Chain(input) => {
                 // If the driver has ended, so will this task.
                 let _ended = self.driver.send(input).await;

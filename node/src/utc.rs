@@ -31,3 +31,41 @@ fn date(days: u64) -> String {
     let year = era * 400 + year + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
+
+/// The Unix time in seconds of a date and a time of day, `2026-11-29`, `2026-11-29T00:37` or `2026-11-29T00:37:57`, with or without a
+/// Z; `None` if it is none, or before 1970.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (day, clock) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let [year, month, day] = numbers(day, '-')?.try_into().ok()?;
+    let (hour, minute, second) = match *numbers(clock, ':')? {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    if !(1970..=9999).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days(year, month, day);
+    // A month and a day that there are come back.
+    (date(days) == format!("{year:04}-{month:02}-{day:02}"))
+        .then_some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// Numbers of at most four digits.
+fn numbers(text: &str, separator: char) -> Option<Vec<u64>> {
+    let number = |digits: &str| {
+        let is_number = (1..=4).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().ok()).flatten()
+    };
+    text.split(separator).map(number).collect()
+}
+
+/// Days since 1970-01-01 (Hinnant's `days_from_civil`), of a year from 1970 on; of a month or day that there is not, some day.
+const fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day;
+    // Both 719,468 days from 0000-03-01 and the day of the month, which counts from 1.
+    (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).saturating_sub(719_469)
+}

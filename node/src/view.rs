@@ -3,12 +3,14 @@
 mod actions;
 mod payouts;
 mod pools;
+mod proofs;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::table::{Equivocations, PendingEpochs, ScoreRoots};
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
@@ -17,29 +19,30 @@ use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::sync::CertifiedBlock;
-use lucid_types::time::{Epoch, Height};
+use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
     BlockView, CertificateView, EpochStage, EpochView, EquivocationView, FinalCommandView, LeaderView, LedgerView,
-    PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView,
-    VoteSignature,
+    MetricView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
+    ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::history::epochs;
 use crate::history::ledger::{self, ElectionRecord};
+use crate::history::metrics::{self, Metric};
+use crate::history::{epochs, scores};
 use crate::payout::cosign::Cosigner;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::probe::{ProbeCounters, Served};
-use crate::signer;
+use crate::proof::{Proof, Subject};
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -81,10 +84,10 @@ impl NodeParts {
     fn sync(&self, state: &State) -> SyncState {
         let genesis = self.spec.genesis();
         // An epoch is closed moments after it has ended; one more epoch of patience before anything is amiss.
-        let overdue = genesis.epoch_end(state.closed.next()).after(genesis.policy.epoch());
+        let overdue = genesis.epoch_end(state.closed().next()).after(genesis.policy.epoch());
         if self.clock.now() < overdue {
             SyncState::Synced
-        } else if *self.best_seen.borrow() > state.height {
+        } else if *self.best_seen.borrow() > state.height() {
             SyncState::Syncing
         } else {
             SyncState::Stalled
@@ -105,7 +108,7 @@ impl NodeParts {
 
     /// A final block with its certificate.
     fn decided(&self, height: Height) -> Result<Option<CertifiedBlock>, ViewError> {
-        signer::blocks::decided(&self.store, height).map_err(|e| unread("block", height, e))
+        persist::decided(&self.store, height).map_err(|e| unread("block", height, e))
     }
 
     fn block_view(&self, decided: &CertifiedBlock) -> Result<BlockView, ViewError> {
@@ -135,7 +138,6 @@ impl NodeParts {
             commitments: block.commitments.len(),
             reveals: block.reveals.len(),
             commands: block.commands.len(),
-            payout_roots: block.header.payout_roots.len(),
             equivocated: block.evidence.iter().map(Evidence::validator).collect(),
             leaders: elections.into_iter().filter_map(leader).collect(),
         })
@@ -144,25 +146,61 @@ impl NodeParts {
     fn epoch_view(&self, epoch: Epoch) -> Result<EpochView, ViewError> {
         let genesis = self.spec.genesis();
         let failed = |e: StorageError| unread("epoch", epoch, e);
-        let closing = epochs::closing(&self.store, epoch).map_err(failed)?;
-        let final_in = epochs::final_in(&self.store, epoch).map_err(failed)?;
-        let stage = match (&closing, final_in) {
-            (_, Some(_)) => EpochStage::Final,
-            (Some(closing), None) if closing.is_measured && closing.first == epoch => EpochStage::Closed,
-            (Some(_), None) => EpochStage::Unmeasured,
-            (None, None) => EpochStage::Open,
+        // The state knows of every epoch how far it is, the records only of those that blocks told this node of.
+        let state = self.head.borrow().state.clone();
+        let stage = stage(&state, epoch);
+        let closing = epochs::closing(&self.store, epoch).map_err(failed)?.map(|closing| closing.height);
+        let pending = state.get::<PendingEpochs>(&epoch).map(|pending| pending.closed_in);
+        let closed_in = closing.or(pending).filter(|_| stage != EpochStage::Open);
+        let finality = epochs::finality(&self.store, epoch).map_err(failed)?.filter(|_| stage == EpochStage::Final);
+        let final_in = match stage {
+            EpochStage::Unmeasured => closed_in,
+            _ => finality.map(|it| it.height),
         };
-        let unmeasured = closing.filter(|_| stage == EpochStage::Unmeasured).map(|closing| closing.height);
-        let block = final_in.or(unmeasured).map_or(Ok(None), |height| self.decided(height))?;
+        let block = final_in.map_or(Ok(None), |height| self.decided(height))?;
         Ok(EpochView {
             epoch,
             stage,
             start: genesis.epoch_start(epoch),
             end: genesis.epoch_end(epoch),
-            closed_in: closing.map(|closing| closing.height),
+            closed_in,
+            final_in,
             block: block.map(|decided| self.block_view(&decided)).transpose()?,
-            workers_scored: persist::rows(&self.store, epoch).map_or(0, |rows| rows.rows.len()),
+            workers_scored: if stage == EpochStage::Final { finality.map(|it| it.workers) } else { Some(0) },
         })
+    }
+}
+
+fn metric_view(metric: &Metric) -> MetricView {
+    let (record, signature) = (&metric.attestation.record, metric.attestation.signature);
+    MetricView {
+        received: metric.from,
+        epoch: record.epoch,
+        sequence: record.sequence,
+        time: record.time,
+        uptime_s: record.uptime_s,
+        cpu_ppm: record.cpu,
+        memory_ppm: record.memory,
+        disk_ppm: record.disk,
+        network_rx_bytes_s: record.network_rx_bytes_s,
+        network_tx_bytes_s: record.network_tx_bytes_s,
+        sessions: record.sessions,
+        capacity: record.capacity,
+        allocation_ppm: record.allocation,
+        signature,
+    }
+}
+
+/// How far an epoch is.
+fn stage(state: &State, epoch: Epoch) -> EpochStage {
+    if epoch > state.closed() {
+        EpochStage::Open
+    } else if state.has::<PendingEpochs>(&epoch) {
+        EpochStage::Closed
+    } else if state.has::<ScoreRoots>(&epoch) {
+        EpochStage::Final
+    } else {
+        EpochStage::Unmeasured
     }
 }
 
@@ -182,12 +220,9 @@ fn unread(
 
 impl NodeView for NodeParts {
     fn status(&self) -> StatusView {
-        let (state, root) = {
-            let head = self.head.borrow();
-            (Arc::clone(&head.state), head.root)
-        };
+        let state = self.head.borrow().state.clone();
         let pool = self.pool();
-        let leader = pool.and_then(|pool| state.pools.get(&pool)?.election.as_ref()?.order.first().copied());
+        let leader = pool.and_then(|pool| state.pool(&pool)?.election.as_ref()?.order.first().copied());
         let (owed, paid) = self.own_sums(&state);
         StatusView {
             node_id: self.node_id,
@@ -195,11 +230,12 @@ impl NodeView for NodeParts {
             roles: self.config.roles.clone(),
             network_id: *self.spec.id(),
             peers: self.mesh.peer_count(),
-            height: state.height,
+            height: state.height(),
+            oldest_block: self.oldest_block(),
             epoch: self.spec.genesis().epoch_at(self.clock.now()),
             final_epoch: state.final_through(),
-            block_hash: state.block,
-            state_root: root,
+            block_hash: state.block(),
+            state_root: state.root(),
             sync: self.sync(&state),
             pool: pool.and_then(|id| self.spec.pool(&id)).map(|pool| pool.name.clone()),
             leader,
@@ -210,13 +246,18 @@ impl NodeView for NodeParts {
     }
 
     fn ready(&self) -> Result<(), String> {
-        let state = Arc::clone(&self.head.borrow().state);
-        let height = state.height;
+        let state = self.head.borrow().state.clone();
+        let height = state.height();
         match self.sync(&state) {
             SyncState::Synced => Ok(()),
             SyncState::Syncing => Err(format!("catching up, block {height} is the newest here")),
             SyncState::Stalled => Err(format!("the chain is stalled at height {height}")),
         }
+    }
+
+    fn oldest_block(&self) -> Option<Height> {
+        let (base, head) = (self.store.base(), self.store.head()?);
+        (base <= head.height).then_some(base)
     }
 
     fn peers(&self) -> Vec<PeerView> {
@@ -241,24 +282,23 @@ impl NodeView for NodeParts {
     }
 
     fn validators(&self) -> Vec<ValidatorView> {
-        let state = Arc::clone(&self.head.borrow().state);
+        let state = self.head.borrow().state.clone();
         let view = |validator: &Validator| ValidatorView {
             node: validator.node,
             operator: validator.operator,
             power: validator.power,
             equivocation: state
-                .equivocations
-                .get(&validator.node)
+                .get::<Equivocations>(&validator.node)
                 .map(|it| EquivocationView { height: it.height, proved_in: it.proved_in }),
         };
-        self.spec.validators(state.height.next()).members().iter().map(view).collect()
+        self.spec.validators(state.height().next()).members().iter().map(view).collect()
     }
 
     fn metrics(&self) -> Metrics {
         let head = self.head.borrow().clone();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Metrics {
-            height: head.state.height.get(),
+            height: head.state.height().get(),
             epoch: self.spec.genesis().epoch_at(self.clock.now()).get(),
             peers: count(self.mesh.peer_count()),
             sync: self.sync(&head.state),
@@ -271,7 +311,7 @@ impl NodeView for NodeParts {
     }
 
     fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError> {
-        let height = self.head.borrow().state.height;
+        let height = self.head.borrow().state.height();
         let newest = before.map_or(height, |before| before.previous().min(height));
         let found = downwards(newest.get(), limit).map(|height| self.block(Height::new(height)));
         found.filter_map(Result::transpose).collect()
@@ -283,7 +323,8 @@ impl NodeView for NodeParts {
 
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
         let signature = |(validator, signature)| VoteSignature { validator, signature };
-        Ok(self.decided(height)?.map(|CertifiedBlock { certificate, .. }| CertificateView {
+        let block = persist::header(&self.store, height).map_err(|e| unread("block", height, e))?;
+        Ok(block.map(|CertifiedHeader { certificate, .. }| CertificateView {
             height,
             round: certificate.round,
             block_hash: certificate.block,
@@ -310,11 +351,12 @@ impl NodeView for NodeParts {
     }
 
     fn newest_scored(&self) -> Result<Option<Epoch>, ViewError> {
-        Ok(Some(self.head.borrow().state.scored).filter(|epoch| *epoch > Epoch::ZERO))
+        Ok(Some(self.head.borrow().state.head().scored).filter(|epoch| *epoch > Epoch::ZERO))
     }
 
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
-        let Some(rows) = persist::rows(&self.store, epoch) else { return Ok(Vec::new()) };
+        let found = scores::of(&self.store, epoch, self.clock.now());
+        let Some(scores) = found.map_err(|e| unread("the scores of epoch", epoch, e))? else { return Ok(Vec::new()) };
         let view = |row: &lucid_score::worker_stats::ScoreRow| ScoreView {
             epoch,
             worker: row.worker,
@@ -328,7 +370,21 @@ impl NodeView for NodeParts {
             echo_bytes: row.aggregate.echo_bytes,
             echo_kbit_s: row.aggregate.echo_kbit_s,
         };
-        Ok(rows.rows.iter().map(view).collect())
+        Ok(scores.rows.iter().map(view).collect())
+    }
+
+    fn node_metrics(
+        &self,
+        node: &NodeId,
+        from: UnixMillis,
+        to: UnixMillis,
+        limit: usize,
+    ) -> Result<Option<Vec<MetricView>>, ViewError> {
+        if self.spec.worker(node).is_none() {
+            return Ok(None);
+        }
+        let found = metrics::of(&self.store, node, (from, to), limit, self.clock.now());
+        Ok(Some(found.map_err(|e| unread("the metrics of", node, e))?.iter().map(metric_view).collect()))
     }
 
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {
@@ -363,6 +419,10 @@ impl NodeView for NodeParts {
         read.map_err(|e| ViewError { operation: "read a payout root".to_owned(), source: Box::new(e) })
     }
 
+    fn proof(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {
+        self.prove(subject)
+    }
+
     fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>> {
         Box::pin(self.ask_signers(pool, request))
     }
@@ -371,3 +431,7 @@ impl NodeView for NodeParts {
         Box::pin(self.take_command(command))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

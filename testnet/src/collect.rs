@@ -132,7 +132,7 @@ fn entry(epoch: &EpochView) -> Option<EpochEntry> {
         state_root: block.state_root,
         round: block.round,
         signatures: block.signatures,
-        workers_scored: epoch.workers_scored,
+        workers_scored: epoch.workers_scored.unwrap_or(0),
     })
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
         network_id: NetworkId::from_bytes([1; 32]),
         peers,
         height: Height::new(3 * epoch),
+        oldest_block: Some(Height::new(1)),
         epoch: Epoch::new(epoch + 1),
         final_epoch: Epoch::new(epoch),
         block_hash: BlockHash::from_bytes([2; 32]),
@@ -53,7 +54,6 @@ pub(crate) fn epoch(epoch: u64, leaders: Vec<LeaderView>) -> EpochView {
         commitments: 0,
         reveals: 4,
         commands: 0,
-        payout_roots: 1,
         equivocated: Vec::new(),
         leaders,
     };
@@ -63,8 +63,9 @@ pub(crate) fn epoch(epoch: u64, leaders: Vec<LeaderView>) -> EpochView {
         start: UnixMillis::new(0),
         end: UnixMillis::new(5_000),
         closed_in: Some(Height::new(3 * epoch - 2)),
+        final_in: Some(Height::new(3 * epoch)),
         block: Some(block),
-        workers_scored: 6,
+        workers_scored: Some(6),
     }
 }
 

@@ -45,7 +45,7 @@ pub struct EpochEntry {
     /// Signatures in the certificate that validator-1 stored.
     pub signatures: usize,
     /// Workers that have a score.
-    pub workers_scored: usize,
+    pub workers_scored: u32,
 }
 
 /// A node's block at the common height.

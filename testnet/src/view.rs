@@ -123,7 +123,7 @@ impl View {
             short(block.state_root),
             block.round,
             block.signatures,
-            epoch.workers_scored,
+            epoch.workers_scored.unwrap_or(0),
         )
     }
 

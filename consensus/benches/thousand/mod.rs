@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::execute::Execution;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::table::Draws;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
@@ -43,8 +43,13 @@ pub(crate) fn address(i: u16) -> PayoutAddress {
     PayoutAddress::from_hash20(hash)
 }
 
-/// The first validator owns the pool; ten workers can lead.
+/// A pool of [`WORKERS`]: see [`genesis_of`].
 pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Genesis {
+    genesis_of(WORKERS, validators, tron, vault)
+}
+
+/// A pool of so many workers. The first validator owns it; ten workers can lead.
+pub(crate) fn genesis_of(workers: u16, validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Genesis {
     let entry = |i: u16| GenesisWorker {
         node: worker(i),
         operator: worker(i),
@@ -57,11 +62,11 @@ pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: V
         genesis_time: UnixMillis::new(1_000_000_000),
         tron,
         policy: policy(),
-        workers: (0..WORKERS).map(entry).collect(),
+        workers: (0..workers).map(entry).collect(),
         pools: vec![GenesisPool {
             name: "pool".into(),
             owner: validators[0].node,
-            members: (0..WORKERS).map(worker).collect(),
+            members: (0..workers).map(worker).collect(),
             budget: MicroUsdt::new(20_000_000_000),
             split: SplitRule::CreditsTimesScore,
             commission: Ppm::new(50_000),
@@ -89,29 +94,25 @@ fn reveal(epoch: Epoch, number: u8, assigned: &[Option<LogScale>]) -> Reveal {
 }
 
 /// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
-pub(crate) fn next_block(
-    spec: &ChainSpec,
-    state: &State,
-    archive: &MemoryArchive,
-    validators: &[NodeKey],
-) -> (Block, Execution) {
+pub(crate) fn next_block(spec: &ChainSpec, state: &State, validators: &[NodeKey]) -> (Block, Execution) {
     let mut pending = Pending::default();
     let reports = &mut pending.reports;
-    for (epoch, open) in &state.pending {
+    for (epoch, _) in state.pending() {
+        let draw = state.get::<Draws>(&epoch).unwrap();
         for (number, key) in (0..).zip(validators) {
             let me = key.node_id();
-            let assigned = open.draw.assignment(&me).into_iter().flatten();
+            let assigned = draw.assignment(&me).into_iter().flatten();
             let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes).collect();
-            let reveal = reveal(*epoch, number, &assigned);
-            let commitment = ReportCommitment { epoch: *epoch, report: reveal.commitment(spec.id(), &me) };
+            let reveal = reveal(epoch, number, &assigned);
+            let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &me) };
             reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));
         }
     }
     let proposer = state.next_proposers(spec).of(0).node;
     let key = validators.iter().find(|key| key.node_id() == proposer).unwrap();
-    let end = spec.genesis().epoch_end(state.closed.next());
-    let now = if state.pending.is_empty() { end } else { state.time };
+    let end = spec.genesis().epoch_end(state.closed().next());
+    let now = if state.pending().next().is_none() { end } else { state.time() };
     let turn = Turn { key, round: 0, now };
-    build(spec, state, &pending, turn, archive).unwrap()
+    build(spec, state, &pending, turn).unwrap()
 }

@@ -66,11 +66,11 @@ fn seed(epoch: u32) -> Hash {
     Hash::derive("seed", &[&epoch.to_le_bytes()])
 }
 
-fn workers() -> impl Iterator<Item = Candidate> {
-    (0..WORKERS).map(|number| {
-        let node = node("worker", number);
-        Candidate { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 }
-    })
+fn draw(policy: &Policy, seed: Hash, set: &ValidatorSet) -> EpochDraw {
+    let workers = (0..WORKERS).map(|number| node("worker", number));
+    // Each of an operator of its own.
+    let candidate = |node: &NodeId| Candidate { operator: *node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 };
+    EpochDraw::new(policy, seed, set, workers, candidate)
 }
 
 /// How far lies can move a median: in hundredths of a percent of the honest seats that lie between it and the honest median. From the middle on
@@ -106,7 +106,7 @@ fn row(policy: &Policy, Coalition { name, liars, powers }: &Coalition) {
     let (mut held, mut most, mut shifts, mut shifts_before) = (0u64, 0u64, 0u64, 0u64);
     let [mut decided, mut voided, mut decided_before, mut voided_before] = <[Count; 4]>::default();
     for epoch in 0..EPOCHS {
-        let draw = EpochDraw::new(policy, seed(epoch), &set, workers());
+        let draw = draw(policy, seed(epoch), &set);
         for worker in &draw.scored {
             let is_theirs = |reporter: u16| ids.contains(&draw.reporters[usize::from(reporter)]);
             let theirs = worker.seats.iter().filter(|seats| is_theirs(seats.reporter));
@@ -145,7 +145,7 @@ fn row(policy: &Policy, Coalition { name, liars, powers }: &Coalition) {
 /// Bytes of all validators' signed reveals of an epoch in which everything was measured, and of the greatest of them.
 fn bytes(policy: &Policy, n_validators: usize) -> (usize, usize) {
     let set = ValidatorSet::new(validators(&vec![1; n_validators])).unwrap();
-    let draw = EpochDraw::new(policy, seed(0), &set, workers());
+    let draw = draw(policy, seed(0), &set);
     let measured = Observation { pings_sent: 12, ..Observation::default() };
     let reveal = |validator: &NodeId| {
         let assigned = draw.assignment(validator).unwrap().count();

@@ -1,11 +1,18 @@
-//! A worker's stats: running sums over the windows, from which each epoch's score follows.
+//! A worker's stats: what was measured of it in the windows, from which each epoch's score follows.
 //!
-//! Each final epoch adds its row and subtracts the row that leaves the window, so an epoch costs O(1) a worker
-//! whatever the windows are.
+//! Each window is a ring of buckets in the worker's own row, as [`Policy::credits_buckets`] and [`Policy::history_buckets`] divide it, so
+//! the next score follows from the row and the epoch's medians alone: no rows of earlier epochs are needed. A row changes only when its
+//! worker is measured. Buckets that leave a window until then stay in the row, and whoever reads it at a later epoch passes over them.
+//!
+//! The rule is that of `docs/src/specification.md`, "Credits".
+
+use std::iter::repeat_n;
 
 use lucid_types::amount::{Credits, Ppm};
+use lucid_types::codec::Wire;
 use lucid_types::id::NodeId;
-use lucid_types::policy::Policy;
+use lucid_types::policy::{Buckets, Policy};
+use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, echo_credits};
@@ -42,26 +49,35 @@ impl ScoreRow {
     }
 }
 
-/// The part of a row that a window needs to forget it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeavingRow {
-    /// Credits of the leaving epoch.
-    pub credits: Credits,
-    /// Reachable milliseconds of the leaving epoch.
-    pub reachable_ms: u64,
+impl Wire for ScoreRow {
+    /// Worker, credits, reachable time, seven components, score, and medians with everything present.
+    const MAX_BYTES: usize = 32 + 8 + 8 + 7 * 4 + 4 + (8 + 5 + 9 + 8 + 8 + 9);
 }
 
-/// Running sums of one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a bucket of the credits window sums up. Numbers fit by the bounds of the policy, and saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct CreditsBucket {
+    /// Credits earned: [`Policy::check`] bounds those of an epoch's echo times the bucket's epochs.
+    credits: u32,
+    /// Reachable milliseconds: at most the length of the bucket.
+    reachable_ms: u32,
+    /// Measured epochs: at most those of the bucket.
+    epochs: u16,
+}
+
+impl CreditsBucket {
+    const BYTES: usize = 4 + 4 + 2;
+}
+
+/// One worker's row in the state. Equal measurements make equal rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStats {
-    /// Credits in the credits window.
-    pub credits: Credits,
-    /// Reachable milliseconds in the credits window.
-    pub reachable_ms: u64,
-    /// Measured epochs in the credits window.
-    pub epochs: u64,
-    /// Reachable milliseconds in the history window.
-    pub session_ms: u64,
+    /// The epoch in which the worker was measured last; 0 before the first. Its buckets are the first of both rings.
+    measured: Epoch,
+    /// Buckets of the credits window, the newest first, up to the oldest that is not empty.
+    credits: Vec<CreditsBucket>,
+    /// Reachable milliseconds in the buckets of the history window, likewise.
+    history: Vec<u32>,
     /// Bandwidth when last measured, in kbit/s.
     pub kbit_s: u64,
     /// Quality when last measured.
@@ -72,13 +88,18 @@ pub struct WorkerStats {
     pub score: Ppm,
 }
 
+impl Wire for WorkerStats {
+    /// All buckets of both windows: 980 bytes.
+    const MAX_BYTES: usize =
+        8 + (8 + Buckets::MAX_CREDITS * CreditsBucket::BYTES) + (8 + Buckets::MAX_HISTORY * 4) + 8 + 3 * 4;
+}
+
 impl Default for WorkerStats {
     fn default() -> Self {
         Self {
-            credits: Credits::ZERO,
-            reachable_ms: 0,
-            epochs: 0,
-            session_ms: 0,
+            measured: Epoch::ZERO,
+            credits: Vec::new(),
+            history: Vec::new(),
             kbit_s: 0,
             quality: Ppm::ZERO,
             trust: INITIAL_TRUST,
@@ -87,48 +108,29 @@ impl Default for WorkerStats {
     }
 }
 
-impl WorkerStats {
-    /// Forgets the row that leaves the credits window.
-    pub fn leave_credits_window(&mut self, row: LeavingRow) {
-        self.credits = self.credits.saturating_sub(row.credits);
-        self.reachable_ms = self.reachable_ms.saturating_sub(row.reachable_ms);
-        self.epochs = self.epochs.saturating_sub(1);
-    }
+/// What was measured of a worker in the windows at an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSums {
+    /// Credits in the credits window.
+    pub credits: Credits,
+    /// Reachable milliseconds in the credits window.
+    pub reachable_ms: u64,
+    /// Measured epochs in the credits window.
+    pub epochs: u64,
+    /// Reachable milliseconds in the history window.
+    pub session_ms: u64,
+}
 
-    /// Forgets the row that leaves the history window.
-    pub fn leave_history_window(&mut self, row: LeavingRow) {
-        self.session_ms = self.session_ms.saturating_sub(row.reachable_ms);
-    }
-
-    /// Adds an epoch's medians and returns its row. Rows that leave must have been forgotten before.
-    pub fn add(&mut self, policy: &Policy, worker: NodeId, aggregate: Aggregate) -> ScoreRow {
-        let earned = echo_credits(policy, aggregate.echoes, aggregate.echo_bytes);
-        let reachable_ms = aggregate.reachable_ms.min(policy.epoch_ms);
-        self.credits = Credits::new(self.credits.get().saturating_add(earned.get()));
-        self.reachable_ms = self.reachable_ms.saturating_add(reachable_ms);
-        self.epochs = self.epochs.saturating_add(1);
-        self.session_ms = self.session_ms.saturating_add(reachable_ms);
-        self.kbit_s = aggregate.echo_kbit_s.unwrap_or(self.kbit_s);
-        if let Some(success) = aggregate.success {
-            self.quality = quality(success, aggregate.rtt_us);
-            self.trust = next_trust(self.trust, success);
+impl WindowSums {
+    fn of(credits: &[CreditsBucket], history: &[u32]) -> Self {
+        let mut sums = Self::default();
+        for bucket in credits {
+            sums.credits = sums.credits.saturating_add(Credits::new(bucket.credits.into()));
+            sums.reachable_ms += u64::from(bucket.reachable_ms);
+            sums.epochs += u64::from(bucket.epochs);
         }
-        let components = self.factors(policy).components();
-        self.score = components.score(&policy.weights);
-        ScoreRow { worker, credits: earned, reachable_ms, components, score: self.score, aggregate }
-    }
-
-    fn factors(&self, policy: &Policy) -> Factors {
-        Factors {
-            session_seconds: self.session_ms / 1_000,
-            credits: Credits::capped(self.credits.get()),
-            // No probe proves a share of the declared resources yet.
-            utilisation: Ppm::ZERO,
-            kbit_s: self.kbit_s,
-            uptime: self.uptime(policy),
-            quality: self.quality,
-            trust: self.trust,
-        }
+        sums.session_ms = history.iter().copied().map(u64::from).sum();
+        sums
     }
 
     /// What reachable time is divided by: the measured epochs of the window, but at least the policy's least number.
@@ -154,62 +156,120 @@ impl WorkerStats {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn live_scores_of_the_document() {
-        let policy = Policy::default();
-        let live = |credits, seconds: u64| {
-            let stats = WorkerStats {
-                credits: Credits::new(credits),
-                reachable_ms: seconds * 1_000,
-                epochs: 5_040,
-                ..WorkerStats::default()
-            };
-            (stats.live(&policy), stats.is_eligible(&policy))
-        };
-        assert_eq!(live(120, 604_800), (120, true));
-        assert_eq!(live(200, 302_400), (100, true));
-        assert_eq!(live(90, 120_960), (18, true), "exactly the least uptime");
-        assert!(!live(500, 120_959).1);
-        assert!(!live(0, 604_800).1);
+impl WorkerStats {
+    /// The epoch in which the worker was measured last; 0 before the first.
+    pub const fn measured(&self) -> Epoch {
+        self.measured
     }
 
-    #[test]
-    fn a_young_worker_is_measured_against_the_least_denominator() {
-        let policy = Policy::default();
-        let young =
-            WorkerStats { credits: Credits::new(30), reachable_ms: 120_000, epochs: 1, ..WorkerStats::default() };
-        assert_eq!(young.uptime(&policy), Ppm::ratio(1, 30));
-        assert_eq!(young.live(&policy), 1);
-    }
-
-    proptest! {
-        /// The running sums equal the sums over the rows that are in the window.
-        #[test]
-        fn running_sums_equal_the_windows(epochs in prop::collection::vec((0u64..=5_000, 0u64..3), 1..40)) {
-            let policy = Policy { history_window: 7, ..Policy::local(Duration::from_secs(5), 2, None) };
-            let (mut stats, mut rows) = (WorkerStats::default(), VecDeque::new());
-            for (reachable_ms, sessions) in epochs {
-                let at = |n: u64| usize::try_from(n).ok().and_then(|n| rows.len().checked_sub(n)).map(|i| rows[i]);
-                if let Some(row) = at(policy.credits_window) { stats.leave_credits_window(row); }
-                if let Some(row) = at(policy.history_window) { stats.leave_history_window(row); }
-                let aggregate = Aggregate { reachable_ms, echoes: sessions, ..Aggregate::default() };
-                let row = stats.add(&policy, NodeId::from_bytes([1; 32]), aggregate);
-                rows.push_back(LeavingRow { credits: row.credits, reachable_ms: row.reachable_ms });
-                let last = |n: usize| rows.iter().rev().take(n).copied().collect::<Vec<_>>();
-                prop_assert_eq!(stats.credits.get(), last(4).iter().map(|r| r.credits.get()).sum::<u64>());
-                prop_assert_eq!(stats.reachable_ms, last(4).iter().map(|r| r.reachable_ms).sum::<u64>());
-                prop_assert_eq!(stats.session_ms, last(7).iter().map(|r| r.reachable_ms).sum::<u64>());
-                prop_assert_eq!(stats.epochs, last(4).len() as u64);
+    /// Adds the medians of `epoch` and returns its row.
+    ///
+    /// Epochs only go forward: one that is not after [`Self::measured`] is ignored. The stats stay as they are, and the row has no credits and
+    /// no reachable time, and the components and the score of the newest epoch.
+    pub fn add(&mut self, policy: &Policy, epoch: Epoch, worker: NodeId, aggregate: Aggregate) -> ScoreRow {
+        let is_next = epoch > self.measured;
+        let (mut credits, mut reachable_ms) = (Credits::ZERO, 0);
+        if is_next {
+            credits = echo_credits(policy, aggregate.echoes, aggregate.echo_bytes);
+            reachable_ms = aggregate.reachable_ms.min(policy.epoch_ms);
+            self.record(policy, epoch, credits, reachable_ms);
+            self.kbit_s = aggregate.echo_kbit_s.unwrap_or(self.kbit_s);
+            if let Some(success) = aggregate.success {
+                self.quality = quality(success, aggregate.rtt_us);
+                self.trust = next_trust(self.trust, success);
             }
         }
+        let components = self.factors(policy).components();
+        if is_next {
+            self.score = components.score(&policy.weights);
+        }
+        ScoreRow { worker, credits, reachable_ms, components, score: self.score, aggregate }
+    }
+
+    /// Turns both rings to the epoch's buckets, and adds to them.
+    fn record(&mut self, policy: &Policy, epoch: Epoch, credits: Credits, reachable_ms: u64) {
+        let credits = u32::try_from(credits.get()).unwrap_or(u32::MAX);
+        let reachable_ms = u32::try_from(reachable_ms).unwrap_or(u32::MAX);
+        turn(&mut self.credits, policy.credits_buckets(), self.measured, epoch, |bucket| CreditsBucket {
+            credits: bucket.credits.saturating_add(credits),
+            reachable_ms: bucket.reachable_ms.saturating_add(reachable_ms),
+            epochs: bucket.epochs.saturating_add(1),
+        });
+        turn(&mut self.history, policy.history_buckets(), self.measured, epoch, |ms| ms.saturating_add(reachable_ms));
+        self.measured = epoch;
+    }
+
+    /// The sums over the windows at an epoch, which is not before [`Self::measured`]: an earlier one is taken for that.
+    pub fn sums(&self, policy: &Policy, at: Epoch) -> WindowSums {
+        WindowSums::of(
+            in_window(&self.credits, policy.credits_buckets(), self.measured, at),
+            in_window(&self.history, policy.history_buckets(), self.measured, at),
+        )
+    }
+
+    /// The sums over the windows at [`Self::measured`]: those of all buckets, whatever the policy.
+    pub fn measured_sums(&self) -> WindowSums {
+        WindowSums::of(&self.credits, &self.history)
+    }
+
+    fn factors(&self, policy: &Policy) -> Factors {
+        let sums = self.sums(policy, self.measured);
+        Factors {
+            session_seconds: sums.session_ms / 1_000,
+            credits: sums.credits,
+            // No probe proves a share of the declared resources yet.
+            utilisation: Ppm::ZERO,
+            kbit_s: self.kbit_s,
+            uptime: sums.uptime(policy),
+            quality: self.quality,
+            trust: self.trust,
+        }
+    }
+
+    /// Reachable share of the credits window at an epoch: [`WindowSums::uptime`].
+    pub fn uptime(&self, policy: &Policy, at: Epoch) -> Ppm {
+        self.sums(policy, at).uptime(policy)
+    }
+
+    /// What orders the candidates of an election at an epoch: [`WindowSums::live`].
+    pub fn live(&self, policy: &Policy, at: Epoch) -> u64 {
+        self.sums(policy, at).live(policy)
+    }
+
+    /// Whether the worker has earned credits and was reachable long enough at an epoch: [`WindowSums::is_eligible`].
+    pub fn is_eligible(&self, policy: &Policy, at: Epoch) -> bool {
+        self.sums(policy, at).is_eligible(policy)
     }
 }
+
+/// How many buckets of `ring` are in the window at an epoch, when its first is that of `measured`.
+fn n_in_window(buckets: Buckets, measured: Epoch, at: Epoch) -> usize {
+    let kept = buckets.count.saturating_sub(buckets.between(measured, at));
+    usize::try_from(kept).unwrap_or(usize::MAX)
+}
+
+/// The buckets of `ring` that are in the window at an epoch.
+fn in_window<B>(ring: &[B], buckets: Buckets, measured: Epoch, at: Epoch) -> &[B] {
+    ring.get(..n_in_window(buckets, measured, at)).unwrap_or(ring)
+}
+
+/// Turns the ring from the bucket of `measured` to that of a later epoch, forgets what leaves the window, and adds to the newest bucket.
+fn turn<B>(ring: &mut Vec<B>, buckets: Buckets, measured: Epoch, epoch: Epoch, add: impl FnOnce(B) -> B)
+where
+    B: Copy + Default + PartialEq,
+{
+    ring.truncate(n_in_window(buckets, measured, epoch));
+    if !ring.is_empty() {
+        let turned = usize::try_from(buckets.between(measured, epoch)).unwrap_or(usize::MAX);
+        ring.splice(..0, repeat_n(B::default(), turned));
+    }
+    match ring.first_mut() {
+        Some(newest) => *newest = add(*newest),
+        None => ring.push(add(B::default())),
+    }
+    let kept = ring.iter().rposition(|bucket| *bucket != B::default()).map_or(0, |oldest| oldest + 1);
+    ring.truncate(kept);
+}
+
+#[cfg(test)]
+mod tests;

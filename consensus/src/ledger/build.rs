@@ -11,7 +11,6 @@ use lucid_types::time::UnixMillis;
 
 use crate::chain_spec::ChainSpec;
 use crate::commands::PendingCommands;
-use crate::ledger::archive::Archive;
 use crate::ledger::check::{InvalidBlock, check_commitment, check_evidence, check_reveal};
 use crate::ledger::execute::{Execution, transition};
 use crate::ledger::state::State;
@@ -49,10 +48,9 @@ pub fn build(
     state: &State,
     pending: &Pending,
     turn: Turn<'_>,
-    archive: &dyn Archive,
 ) -> Result<(Block, Execution), InvalidBlock> {
     let Pending { reports, commands, evidence } = pending;
-    let height = state.height.next();
+    let height = state.height().next();
     let time = turn.now.max(state.next_time(spec));
     let mut room = Room { items: Block::MAX_ITEMS, bytes: Block::MAX_ITEM_BYTES };
     let evidence = evidence.values().filter(|evidence| check_evidence(spec, state, evidence).is_ok());
@@ -65,22 +63,20 @@ pub fn build(
     let reveals = room.fill(reveals.map(|item| (**item).clone()), Item::Reveal);
     let header = Header {
         height,
-        parent: state.block,
+        parent: state.block(),
         round: turn.round,
         proposer: turn.key.node_id(),
         time,
         randao: turn.key.bls_key().sign_randao(spec.id(), height),
         items: items_hash(&[]),
-        payout_roots: Vec::new(),
         next_set: spec.validators(height.plus(2)).hash(),
         state_root: StateRoot::from_bytes([0; 32]),
     };
     let mut block = Block { header, commitments, reveals, commands, evidence }.sealed();
-    let (mut applied, payout_roots) = transition(spec, state, &block, archive)?;
-    block.header.payout_roots = payout_roots;
-    block.header.state_root = applied.state.root();
-    applied.state.block = block.hash();
-    Ok((block, applied))
+    let Execution { state, delta, scores, events } = transition(spec, state, &block)?;
+    block.header.state_root = state.root();
+    let state = state.after(block.hash());
+    Ok((block, Execution { state, delta, scores, events }))
 }
 
 /// What a block has left.

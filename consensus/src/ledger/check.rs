@@ -11,7 +11,8 @@ use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::state::State;
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::{Commitments, Draws, Equivocations, PendingEpochs};
 
 /// Why a block cannot follow a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,9 +88,6 @@ pub enum InvalidBlock {
         /// Why not.
         problem: &'static str,
     },
-    /// The payout roots are not those that follow.
-    #[error("the block's payout roots are not those that it leads to")]
-    PayoutRoots,
     /// The state after the block has another root.
     #[error("the state root is {found}, the block leads to {expected}")]
     StateRoot {
@@ -101,12 +99,9 @@ pub enum InvalidBlock {
     /// An amount does not fit its type: the genesis promises more than can be counted.
     #[error("an amount does not fit its type")]
     Overflow,
-    /// Rows that the state names are not in this node's store: the store is damaged.
-    #[error("the rows of epoch {0} are missing or damaged in this node's store")]
-    MissingRows(Epoch),
-    /// Reveals that the state counts are not in the blocks of this node's store: the store is damaged.
-    #[error("the reveals of epoch {0} are missing or damaged in this node's store")]
-    MissingReveals(Epoch),
+    /// A row is missing that every state of a chain has. No block leads there.
+    #[error("a row of table {0} is missing in this node's state")]
+    Damaged(&'static str),
 }
 
 /// Checks the proposer's contribution to the random beacon.
@@ -119,7 +114,7 @@ pub(crate) fn check_randao(spec: &ChainSpec, block: &Block) -> Result<(), Invali
 
 /// Checks everything that does not need the state after the block.
 pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<(), InvalidBlock> {
-    if block.header.height != state.height.next() || block.header.parent != state.block {
+    if block.header.height != state.height().next() || block.header.parent != state.block() {
         return Err(InvalidBlock::NotNext);
     }
     if !spec.rules().is_turn(state.next_proposers(spec), block.header.round, &block.header.proposer) {
@@ -173,7 +168,7 @@ fn unordered<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Option<&T> {
 /// Why not.
 pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> Result<(), &'static str> {
     let (height, validator) = (evidence.height(), evidence.validator());
-    match state.height.next().get().checked_sub(height.get()) {
+    match state.height().next().get().checked_sub(height.get()) {
         None => return Err("its height is ahead of the block's"),
         Some(age) if age > spec.policy().evidence_blocks => return Err("it is too old"),
         Some(_) => {}
@@ -181,7 +176,7 @@ pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> R
     if spec.validators(height).get(&validator).is_none() {
         return Err("the signer was no validator");
     }
-    if state.equivocations.contains_key(&validator) {
+    if state.has::<Equivocations>(&validator) {
         return Err("a block holds evidence against the signer already");
     }
     Ok(())
@@ -196,14 +191,17 @@ pub fn check_commitment(
     state: &State,
     commitment: &Signed<ReportCommitment>,
 ) -> Result<(), &'static str> {
-    let height = state.height.next();
-    let pending = state.pending.get(&commitment.record.epoch);
-    let open = pending.filter(|pending| pending.windows(spec).commitments().contains(&height));
-    let Some(pending) = open else { return Err("its epoch's window is not open") };
-    if pending.draw.reporters.binary_search(&commitment.signer).is_err() {
+    let height = state.height().next();
+    let epoch = commitment.record.epoch;
+    let pending = state.get::<PendingEpochs>(&epoch);
+    let is_open = pending.is_some_and(|pending| pending.windows(spec).commitments().contains(&height));
+    let Some(draw) = state.get::<Draws>(&epoch).filter(|_| is_open) else {
+        return Err("its epoch's window is not open");
+    };
+    if draw.reporters.binary_search(&commitment.signer).is_err() {
         return Err("the signer is no validator of the epoch");
     }
-    if pending.commitments.contains_key(&commitment.signer) {
+    if state.has_committed(epoch, &commitment.signer) {
         return Err("the signer has committed already");
     }
     Ok(())
@@ -214,18 +212,22 @@ pub fn check_commitment(
 /// # Errors
 /// Why not.
 pub fn check_reveal(spec: &ChainSpec, state: &State, reveal: &Signed<Reveal>) -> Result<(), InvalidBlock> {
-    let validator = reveal.signer;
+    let (validator, epoch) = (reveal.signer, reveal.record.report.epoch);
     let refuse = |problem| Err(InvalidBlock::Reveal { validator, problem });
-    let pending = state.pending.get(&reveal.record.report.epoch);
-    let open = pending.filter(|pending| pending.windows(spec).reveals().contains(&state.height.next()));
-    let Some(pending) = open else { return refuse("its epoch's window is not open") };
-    let Some(commitment) = pending.commitments.get(&validator) else { return refuse("the signer did not commit") };
-    if pending.revealed.contains(&validator) {
+    let pending = state.get::<PendingEpochs>(&epoch);
+    let is_open = pending.is_some_and(|pending| pending.windows(spec).reveals().contains(&state.height().next()));
+    let Some(draw) = state.get::<Draws>(&epoch).filter(|_| is_open) else {
+        return refuse("its epoch's window is not open");
+    };
+    let Some(commitment) = state.get::<Commitments>(&(epoch, validator)) else {
+        return refuse("the signer did not commit");
+    };
+    if state.has_revealed(epoch, &validator) {
         return refuse("the signer has revealed already");
     }
     if !spec.rules().is_committed(commitment, &reveal.record.commitment(spec.id(), &validator)) {
         return refuse("it is not what the signer committed to");
     }
-    check_report(spec.policy(), &pending.draw, &validator, &reveal.record.report)
+    check_report(spec.policy(), draw, &validator, &reveal.record.report)
         .map_err(|source| InvalidBlock::Report { validator, source })
 }

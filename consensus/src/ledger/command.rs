@@ -6,13 +6,16 @@
 //! root, too.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::{GenesisPool, Vault};
+use lucid_types::genesis::Vault;
+use lucid_types::id::PoolId;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::signed::MultiSigned;
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::state::{Account, Hold, KEPT_CHANGES, PoolState, State, VaultChange, VaultTerms};
+use crate::ledger::pool::{Account, Hold, KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use crate::ledger::state::{Overlay, Rows, State};
+use crate::ledger::table::{Accounts, Pools};
 
 /// Settlements from the newest one on until a change that could hurt members is in force.
 const NOTICE: u64 = 2;
@@ -23,12 +26,11 @@ const NOTICE: u64 = 2;
 /// Whose signature is missing or out of place.
 pub fn check_authority(
     spec: &ChainSpec,
-    state: &State,
+    rows: &impl Rows,
     command: &MultiSigned<PoolCommand>,
 ) -> Result<(), &'static str> {
     let pool = spec.pool(&command.record.pool).ok_or("there is no such pool")?;
-    let accounts = state.pools.get(&command.record.pool).ok_or("there is no such pool")?;
-    let signers = &accounts.vault.signers;
+    let signers = &rows.get::<Pools>(&command.record.pool).ok_or("there is no such pool")?.vault.signers;
     let is_signer = |node| signers.members.iter().any(|signer| signer.node == node);
     if !command.is_signed_by(&pool.owner) {
         return Err("the pool's owner has not signed it");
@@ -48,7 +50,7 @@ pub fn check_authority(
 /// # Errors
 /// Why it does not apply.
 pub fn check(spec: &ChainSpec, state: &State, command: &MultiSigned<PoolCommand>) -> Result<(), &'static str> {
-    apply(spec, &mut state.clone(), command)
+    apply(spec, &mut Overlay::new(state), command)
 }
 
 /// Applies a command, or leaves everything as it was.
@@ -57,95 +59,88 @@ pub fn check(spec: &ChainSpec, state: &State, command: &MultiSigned<PoolCommand>
 /// Why it does not apply.
 pub(crate) fn apply(
     spec: &ChainSpec,
-    state: &mut State,
+    overlay: &mut Overlay<'_>,
     command: &MultiSigned<PoolCommand>,
 ) -> Result<(), &'static str> {
-    check_authority(spec, state, command)?;
+    check_authority(spec, overlay, command)?;
     let PoolCommand { pool: id, number, until, change } = &command.record;
-    if *until < state.time {
+    if *until < overlay.head.time {
         return Err("its time is over");
     }
     let pool = spec.pool(id).ok_or("there is no such pool")?;
-    let under_way = state.closed.next().get().div_ceil(spec.policy().settle_every);
-    let accounts = state.pools.get_mut(id).ok_or("there is no such pool")?;
+    let under_way = overlay.head.closed.next().get().div_ceil(spec.policy().settle_every);
+    let mut state = overlay.get::<Pools>(id).cloned().ok_or("there is no such pool")?;
     // What members earn in the settlement that is under way comes under a root that they can claim by. A settlement is computed
     // some epochs after its last one: until then the next one is under way already.
-    let after_notice = accounts.settled.saturating_add(NOTICE).max(under_way.saturating_add(1));
-    if Some(*number) != accounts.commands.checked_add(1) {
+    let after_notice = state.settled.saturating_add(NOTICE).max(under_way.saturating_add(1));
+    if Some(*number) != state.commands.checked_add(1) {
         return Err("its number is not the pool's next");
     }
     let worker = |node| AccountId::derive(spec.id(), id, AccountKind::Worker, node);
     match change {
         PoolChange::Hold(node) => {
-            let account = member(spec, accounts, pool, node, worker(node))?;
+            let key = (*id, worker(node));
+            let declared = spec.worker(node).filter(|_| pool.members.contains(node));
+            let to = declared.ok_or("no member of the pool has this id")?.payout_address;
+            let new = || Account::new(AccountKind::Worker, *node, to);
+            let account = overlay.get::<Accounts>(&key).cloned().unwrap_or_else(new);
             if account.hold != Hold::No {
                 return Err("the member is held already");
             }
-            account.hold = Hold::Since(after_notice);
+            overlay.put::<Accounts>(&key, Account { hold: Hold::Since(after_notice), ..account });
         }
         PoolChange::Resume(node) => {
-            let account = accounts.accounts.get_mut(&worker(node));
-            let held = account.filter(|account| matches!(account.hold, Hold::Since(_)));
-            held.ok_or("the member is not held")?.hold = Hold::Ends;
+            let key = (*id, worker(node));
+            let held = overlay.get::<Accounts>(&key).filter(|account| matches!(account.hold, Hold::Since(_)));
+            let held = held.cloned().ok_or("the member is not held")?;
+            overlay.put::<Accounts>(&key, Account { hold: Hold::Ends, ..held });
         }
         PoolChange::Suspend(suspended) => {
-            if accounts.suspended_from.is_some() == *suspended {
+            if state.suspended_from.is_some() == *suspended {
                 return Err("the pool is so already");
             }
-            accounts.suspended_from = suspended.then_some(after_notice);
+            state.suspended_from = suspended.then_some(after_notice);
         }
-        PoolChange::Correct { account, amount } => correct(accounts, account, *amount)?,
-        PoolChange::Losses(amount) => lose(accounts, *amount)?,
+        PoolChange::Correct { account, amount } => correct(overlay, (id, &state), account, *amount)?,
+        PoolChange::Losses(amount) => lose(&mut state, *amount)?,
         PoolChange::Signers { nonce, next } => {
             next.check().map_err(|_| "the vault would refuse these signers")?;
-            if Some(next.era) != accounts.vault.signers.era.checked_add(1) {
+            if Some(next.era) != state.vault.signers.era.checked_add(1) {
                 return Err("its era is not the vault's next");
             }
-            change_vault(accounts, *nonce, VaultTerms::Signers(next.clone()))?;
-            accounts.vault.signers = next.clone();
-            if let Some(newest) = &mut accounts.newest {
+            change_vault(&mut state, *nonce, VaultTerms::Signers(next.clone()))?;
+            state.vault.signers = next.clone();
+            if let Some(newest) = &mut state.newest {
                 newest.era = next.era;
             }
         }
         PoolChange::Limits { era, nonce, next } => {
-            if *era != accounts.vault.signers.era {
+            if *era != state.vault.signers.era {
                 return Err("its era is not the vault's");
             }
             if next.push_fee >= next.cap {
                 return Err("with such limits the vault would never pay");
             }
-            change_vault(accounts, *nonce, VaultTerms::Limits(*next))?;
-            accounts.vault.limits = *next;
-            accounts.next_push_fee = Some((after_notice, next.push_fee));
+            change_vault(&mut state, *nonce, VaultTerms::Limits(*next))?;
+            state.vault.limits = *next;
+            state.next_push_fee = Some((after_notice, next.push_fee));
         }
     }
-    accounts.commands = *number;
+    state.commands = *number;
+    overlay.put::<Pools>(id, state);
     Ok(())
 }
 
-/// The account of a member, made if nothing was owed to it yet.
-fn member<'a>(
-    spec: &ChainSpec,
-    accounts: &'a mut PoolState,
-    pool: &GenesisPool,
-    node: &lucid_types::id::NodeId,
-    id: AccountId,
-) -> Result<&'a mut Account, &'static str> {
-    let worker =
-        spec.worker(node).filter(|_| pool.members.contains(node)).ok_or("no member of the pool has this id")?;
-    Ok(accounts.accounts.entry(id).or_insert(Account::new(AccountKind::Worker, *node, worker.payout_address)))
-}
-
 /// Keeps a change of the vault for the signers in force, and uses its nonce up.
-fn change_vault(accounts: &mut PoolState, nonce: u32, next: VaultTerms) -> Result<(), &'static str> {
-    if nonce != accounts.vault.nonce {
+fn change_vault(state: &mut PoolState, nonce: u32, next: VaultTerms) -> Result<(), &'static str> {
+    if nonce != state.vault.nonce {
         return Err("its nonce is not the number of the vault's changes");
     }
     let used = nonce.checked_add(1).filter(|used| *used <= Vault::MAX_NONCE);
-    accounts.vault.nonce = used.ok_or("the vault has seen too many changes")?;
-    accounts.changes.insert(nonce, VaultChange { by: accounts.vault.signers.clone(), next });
-    while accounts.changes.len() > KEPT_CHANGES {
-        accounts.changes.pop_first();
+    state.vault.nonce = used.ok_or("the vault has seen too many changes")?;
+    state.changes.insert(nonce, VaultChange { by: state.vault.signers.clone(), next });
+    while state.changes.len() > KEPT_CHANGES {
+        state.changes.pop_first();
     }
     Ok(())
 }
@@ -161,18 +156,23 @@ fn grown(sum: MicroUsdt, amount: MicroUsdt) -> Result<MicroUsdt, &'static str> {
     sum.checked_add(amount).filter(|sum| *sum <= MAX_PROMISED).ok_or("the amount is too great to count")
 }
 
-fn correct(accounts: &mut PoolState, id: &AccountId, amount: MicroUsdt) -> Result<(), &'static str> {
-    let pending = accounts.accounts.values().map(|account| account.correction);
+fn correct(
+    overlay: &mut Overlay<'_>,
+    (pool, state): (&PoolId, &PoolState),
+    id: &AccountId,
+    amount: MicroUsdt,
+) -> Result<(), &'static str> {
+    let pending = overlay.all_of::<Accounts, _>(pool).into_iter().map(|(_, account)| account.correction);
     let pending = MicroUsdt::sum(pending).ok_or("the amount is too great to count")?;
-    grown(accounts.budgets.saturating_add(pending), amount)?;
-    let account = accounts.accounts.get_mut(id).ok_or("the pool has no such account")?;
+    grown(state.budgets.saturating_add(pending), amount)?;
+    let account = overlay.get_mut::<Accounts>(&(*pool, *id)).ok_or("the pool has no such account")?;
     account.correction = account.correction.saturating_add(amount);
     Ok(())
 }
 
-fn lose(accounts: &mut PoolState, amount: MicroUsdt) -> Result<(), &'static str> {
-    accounts.losses = grown(accounts.losses, amount)?;
-    if let Some(newest) = &mut accounts.newest {
+fn lose(state: &mut PoolState, amount: MicroUsdt) -> Result<(), &'static str> {
+    state.losses = grown(state.losses, amount)?;
+    if let Some(newest) = &mut state.newest {
         newest.total = newest.total.saturating_add(amount);
         newest.promised = newest.promised.saturating_add(amount);
     }

@@ -5,15 +5,17 @@
 //! reveals, commands, scores of the epoch that becomes final, epochs that have ended, settlements, payout roots. Nothing of the payment network is
 //! read: what is owed is decided here, what was paid is known to the vault alone.
 
-pub mod archive;
 pub mod build;
 pub mod check;
 pub mod command;
 pub mod event;
 pub mod execute;
-pub mod root;
+pub mod pool;
+pub mod proof;
 pub mod settle;
 pub mod state;
+pub mod table;
+pub mod tree;
 
 #[cfg(test)]
 mod tests;

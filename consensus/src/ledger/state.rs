@@ -1,58 +1,50 @@
 //! What the network knows after a block.
+//!
+//! A [`State`] never changes: it is a tree of rows that a clone shares, so whoever has one reads it in peace while the chain goes on.
+//! A block is executed on an [`Overlay`], which holds the rows that it changes and becomes the next state and its [`Delta`].
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_score::seats::EpochDraw;
+use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, encode};
-use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
-use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
+use lucid_types::codec::{Wire, encode};
+use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
 use lucid_types::payout_tree::AccountId;
+use lucid_types::proof::{KeyProof, ProofStep, value_hash};
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
 use lucid_types::validator::Proposers;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::root::{leaf, merkle_root};
+use crate::ledger::pool::{Account, PoolState};
+use crate::ledger::table::{
+    Accounts, Commitments, Draws, Heads, PendingEpochs, Pools, Reveals, Row, RowError, Table, TableKey, Workers,
+};
+use crate::ledger::tree::{Builder, Change, Tree};
 
-/// The replicated state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    /// Height of the newest block.
+/// The newest block, as the state knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its height; 0 before block 1.
     pub height: Height,
-    /// Hash of the newest block; the network id at height 0. Not part of the root, which the block itself carries.
-    pub block: BlockHash,
-    /// Time of the newest block; the genesis time at height 0.
+    /// Its time; the genesis time at height 0.
     pub time: UnixMillis,
-    /// The random beacon of the newest block.
+    /// Its random beacon.
     pub beacon: Hash,
     /// That of the block before, which draws the next block's proposers.
     pub previous_beacon: Hash,
     /// The newest epoch that a block has closed; 0 before the first.
     pub closed: Epoch,
-    /// Who measures whom in the epoch after it. None if it is not measured: the block that closed the epoch before came more than
-    /// half an epoch late, so that nobody could know the seed early enough.
-    pub open: Option<EpochDraw>,
-    /// Closed epochs whose scores are not final yet: those that were measured.
-    pub pending: BTreeMap<Epoch, PendingEpoch>,
     /// The newest epoch with scores.
     pub scored: Epoch,
-    /// Running sums of every worker.
-    pub worker_stats: BTreeMap<NodeId, WorkerStats>,
-    /// Roots of the rows of the epochs that are still in a window.
-    pub row_roots: BTreeMap<Epoch, Hash>,
-    /// The pools.
-    pub pools: BTreeMap<PoolId, PoolState>,
-    /// Validators that have signed two different messages for one step.
-    pub equivocations: BTreeMap<NodeId, Equivocation>,
 }
 
-impl Wire for State {
-    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+impl Wire for Head {
+    const MAX_BYTES: usize = 96;
 }
 
 /// What the chain holds against a validator.
@@ -64,17 +56,19 @@ pub struct Equivocation {
     pub proved_in: Height,
 }
 
+impl Wire for Equivocation {
+    const MAX_BYTES: usize = 16;
+}
+
 /// A closed epoch whose scores are not final yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingEpoch {
     /// The block that closed it.
     pub closed_in: Height,
-    /// Who was to measure whom in it: what its reports are about.
-    pub draw: EpochDraw,
-    /// Commitments to reports, by validator.
-    pub commitments: BTreeMap<NodeId, Hash>,
-    /// Who has revealed its report: the reports themselves stand in the blocks.
-    pub revealed: BTreeSet<NodeId>,
+}
+
+impl Wire for PendingEpoch {
+    const MAX_BYTES: usize = 8;
 }
 
 impl PendingEpoch {
@@ -84,287 +78,458 @@ impl PendingEpoch {
     }
 }
 
-/// A pool's accounts. Always `owed() + held() + fees + carried == budgets` (invariant 4).
+/// The scores of one final epoch, by worker. Immutable; history keeps them, the state their root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolState {
-    /// Sum of all budgets and corrections so far.
-    pub budgets: MicroUsdt,
-    /// The allowance for push fees: never falls.
-    pub fees: MicroUsdt,
-    /// Budget that nobody earned; the next settlement shares it out.
-    pub carried: MicroUsdt,
-    /// What was taken from the vault beside the ledger: never falls.
-    pub losses: MicroUsdt,
-    /// Who was ever owed anything, or is held.
-    pub accounts: BTreeMap<AccountId, Account>,
-    /// Shares earned in the settlement that is under way, of every member that was measured.
-    pub shares: BTreeMap<NodeId, u128>,
-    /// The newest settlement.
-    pub settled: u64,
-    /// The newest election. Who was elected carries everything unpaid, whatever settlement it is from.
-    pub election: Option<Election>,
-    /// The settlement that each node led last.
-    pub last_led: BTreeMap<NodeId, u64>,
-    /// The newest root as it was issued last.
-    pub newest: Option<SettlementRoot>,
-    /// Sum of the owed totals in the newest root.
-    pub rooted: MicroUsdt,
-    /// The settlement from which on no roots are made, if the owner has stopped them.
-    pub suspended_from: Option<u64>,
-    /// Number of the newest command.
-    pub commands: u64,
-    /// The vault as the newest commands describe it.
-    pub vault: Vault,
-    /// The push fee that settlements count.
-    pub push_fee: MicroUsdt,
-    /// The push fee that counts from a later settlement on.
-    pub next_push_fee: Option<(u64, MicroUsdt)>,
-    /// The newest changes of the vault by their nonces, for its signers to sign: at most [`KEPT_CHANGES`].
-    pub changes: BTreeMap<u32, VaultChange>,
-}
-
-/// What a pool owes to one account. Nothing here ever falls but `held` and `correction`, which become owed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// What it is for.
-    pub kind: AccountKind,
-    /// Whose it is.
-    pub node: NodeId,
-    /// Where it is paid.
-    pub to: PayoutAddress,
-    /// All that it was ever owed.
-    pub owed: MicroUsdt,
-    /// [`Self::owed`] at its last request.
-    pub requested: MicroUsdt,
-    /// Earned during a hold.
-    pub held: MicroUsdt,
-    /// Whether its earnings are set aside.
-    pub hold: Hold,
-    /// Becomes owed with the next settlement, beside the budget.
-    pub correction: MicroUsdt,
-}
-
-/// Whether a member's earnings are set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Hold {
-    /// They are owed at once.
-    No,
-    /// They are set aside from this settlement on.
-    Since(u64),
-    /// What was set aside is owed with the next settlement.
-    Ends,
-}
-
-/// Who carries the payouts of a pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Election {
-    /// The settlement.
-    pub settlement: u64,
-    /// The block that elected.
-    pub height: Height,
-    /// That block's time.
-    pub time: UnixMillis,
-    /// The leader first, then its successors in order. Empty if nobody can lead.
-    pub order: Vec<NodeId>,
-}
-
-/// Changes of a vault that are kept. The chain does not see which ones the contract has taken; it takes them in their order, so
-/// an owner who makes more than these ahead of it can never send the oldest, nor any after it.
-pub const KEPT_CHANGES: usize = 4;
-
-/// A change of a vault that its signers have to sign. They sign nothing about their vault but these and the newest root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VaultChange {
-    /// Who must sign it.
-    pub by: SignerSet,
-    /// What comes into force.
-    pub next: VaultTerms,
-}
-
-/// What a [`VaultChange`] brings into force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VaultTerms {
-    /// Other signers.
-    Signers(SignerSet),
-    /// Other limits.
-    Limits(VaultLimits),
-}
-
-impl VaultTerms {
-    /// Whether a request to a signer means terms of this kind.
-    pub const fn is_asked_by(&self, request: &CosignRequest) -> bool {
-        match request {
-            CosignRequest::Signers { .. } => matches!(self, Self::Signers(_)),
-            CosignRequest::Limits { .. } => matches!(self, Self::Limits(_)),
-            CosignRequest::Root { .. } => false,
-        }
-    }
-}
-
-impl Hold {
-    /// Whether what is earned in a settlement is set aside.
-    pub fn is_in_force(self, settlement: u64) -> bool {
-        matches!(self, Self::Since(from) if from <= settlement)
-    }
-}
-
-impl PoolState {
-    fn genesis(pool: &GenesisPool) -> Self {
-        Self {
-            budgets: MicroUsdt::ZERO,
-            fees: MicroUsdt::ZERO,
-            carried: MicroUsdt::ZERO,
-            losses: MicroUsdt::ZERO,
-            accounts: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            settled: 0,
-            election: None,
-            last_led: BTreeMap::new(),
-            newest: None,
-            rooted: MicroUsdt::ZERO,
-            suspended_from: None,
-            commands: 0,
-            push_fee: pool.vault.limits.push_fee,
-            next_push_fee: None,
-            vault: pool.vault.clone(),
-            changes: BTreeMap::new(),
-        }
-    }
-
-    /// Sum of all owed totals; `None` if it does not fit.
-    pub fn owed(&self) -> Option<MicroUsdt> {
-        MicroUsdt::sum(self.accounts.values().map(|account| account.owed))
-    }
-
-    /// Sum of all that is held; `None` if it does not fit.
-    pub fn held(&self) -> Option<MicroUsdt> {
-        MicroUsdt::sum(self.accounts.values().map(|account| account.held))
-    }
-
-    /// Whether a settlement makes no root.
-    pub fn is_suspended(&self, settlement: u64) -> bool {
-        self.suspended_from.is_some_and(|from| from <= settlement)
-    }
-
-    /// Whether the accounts add up to the micro-USDT (invariant 4).
-    pub fn is_balanced(&self) -> bool {
-        let parts = [self.owed(), self.held(), Some(self.fees), Some(self.carried)];
-        let sum = parts.into_iter().try_fold(MicroUsdt::ZERO, |sum, part| sum.checked_add(part?));
-        sum == Some(self.budgets)
-    }
-}
-
-/// The rows of one final epoch, by worker. Immutable; storage keeps them, the state their root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpochRows {
+pub struct EpochScores {
     /// The epoch.
     pub epoch: Epoch,
-    /// One row for each worker that was measured.
+    /// One row for each worker that was measured, by its id.
     pub rows: Vec<ScoreRow>,
 }
 
-impl Wire for EpochRows {
+impl Wire for EpochScores {
     const MAX_BYTES: usize = 4 << 20;
 }
 
-impl EpochRows {
-    /// The Merkle root over the rows.
+impl EpochScores {
+    /// The rows in a tree by their worker's id. Of rows that are not in order, the first that are.
+    fn tree(&self) -> Tree<()> {
+        let mut builder = Builder::default();
+        for row in &self.rows {
+            if builder.push(row.worker.as_bytes(), (), value_hash(&encode(row))).is_err() {
+                break;
+            }
+        }
+        builder.finish()
+    }
+
+    /// The root of the rows.
     pub fn root(&self) -> Hash {
-        let leaves: Vec<_> = self.rows.iter().map(|row| leaf(row.worker.as_bytes(), &encode(row))).collect();
-        merkle_root(&leaves)
+        self.tree().root()
+    }
+
+    /// Proves a worker's row against [`Self::root`], or that it has none.
+    pub fn prove(&self, worker: &NodeId) -> KeyProof {
+        self.tree().prove(worker.as_bytes())
     }
 }
 
-/// The part of the state that is the first leaf of its root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateHead<'a> {
-    /// [`State::height`].
-    pub height: Height,
-    /// [`State::time`].
-    pub time: UnixMillis,
-    /// [`State::beacon`].
-    pub beacon: Hash,
-    /// [`State::previous_beacon`].
-    pub previous_beacon: Hash,
-    /// [`State::closed`].
-    pub closed: Epoch,
-    /// [`State::scored`].
-    pub scored: Epoch,
-    /// [`State::row_roots`].
-    pub row_roots: Cow<'a, BTreeMap<Epoch, Hash>>,
+/// Rows that can be read: a state, or a block's changes on top of one.
+pub trait Rows {
+    /// The newest block.
+    fn head(&self) -> &Head;
+
+    /// The row of these key bytes.
+    fn row(&self, key: &[u8]) -> Option<&Row>;
+
+    /// The value of a key.
+    fn get<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
+        T::value(self.row(&T::key(key))?).map(|value| &**value)
+    }
+
+    /// Whether there is a row of this key.
+    fn has<T: Table>(&self, key: &T::Key) -> bool {
+        self.row(&T::key(key)).is_some()
+    }
+}
+
+/// The replicated state.
+#[derive(Clone)]
+pub struct State {
+    /// Hash of the newest block; the network id at height 0. No row: the block itself carries the root.
+    block: BlockHash,
+    head: Head,
+    rows: Tree<Row>,
+}
+
+/// The rows that a block changes: key bytes and the new value's bytes, none if the row is removed. In the order of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+/// Why rows are no state.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A row is none.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// The rows are not in the order of their keys.
+    #[error("the rows of the state are out of order")]
+    Order,
+    /// The row of the newest block is missing.
+    #[error("the state has no row of its newest block")]
+    NoHead,
+}
+
+impl Rows for State {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn row(&self, key: &[u8]) -> Option<&Row> {
+        self.rows.get(key)
+    }
 }
 
 impl State {
     /// The state before block 1.
     pub fn genesis(spec: &ChainSpec) -> Self {
         let beacon = Hash::derive("lucid first beacon 1", &[spec.id().as_bytes()]);
-        let worker_stats = spec.workers().map(|worker| (worker.node, WorkerStats::default())).collect();
-        let open = Some(draw(spec, Height::ZERO, &beacon, Epoch::new(1), &worker_stats));
-        Self {
+        let head = Head {
             height: Height::ZERO,
-            block: BlockHash::from(*spec.id()),
             time: spec.genesis().genesis_time,
             beacon,
             previous_beacon: beacon,
             closed: Epoch::ZERO,
-            open,
             scored: Epoch::ZERO,
-            pending: BTreeMap::new(),
-            worker_stats,
-            row_roots: BTreeMap::new(),
-            pools: spec.pools().map(|(id, pool)| (*id, PoolState::genesis(pool))).collect(),
-            equivocations: BTreeMap::new(),
+        };
+        let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default() };
+        let mut overlay = Overlay::new(&empty);
+        for worker in spec.workers() {
+            overlay.put::<Workers>(&worker.node, WorkerStats::default());
         }
+        for (id, pool) in spec.pools() {
+            overlay.put::<Pools>(id, PoolState::genesis(pool));
+        }
+        let first = Epoch::new(1);
+        let draw = draw(spec, &overlay, first);
+        overlay.put::<Draws>(&first, draw);
+        overlay.finish(empty.block).0
     }
 
-    /// The Merkle root over all of the state but the newest block's own hash.
+    /// The state of these rows, in the order of their keys, after the block of this hash. Whether they are the block's is for the
+    /// caller to see: its header has the [`Self::root`].
+    ///
+    /// # Errors
+    /// They are no state.
+    pub fn from_rows<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        block: BlockHash,
+        rows: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, StateError> {
+        let mut builder = StateBuilder::default();
+        rows.into_iter().try_for_each(|(key, value)| builder.push(key.as_ref(), value.as_ref()))?;
+        builder.finish(block)
+    }
+
+    /// This state as it is after some changes that no block makes: for tests and tools.
+    #[must_use]
+    pub fn changed(&self, change: impl FnOnce(&mut Overlay<'_>)) -> Self {
+        let mut overlay = Overlay::new(self);
+        change(&mut overlay);
+        overlay.finish(self.block).0
+    }
+
+    /// The same state after a block of this hash.
+    #[must_use]
+    pub fn after(self, block: BlockHash) -> Self {
+        Self { block, ..self }
+    }
+
+    /// Hash of the newest block; the network id at height 0.
+    pub const fn block(&self) -> BlockHash {
+        self.block
+    }
+
+    /// Height of the newest block.
+    pub const fn height(&self) -> Height {
+        self.head.height
+    }
+
+    /// Time of the newest block; the genesis time at height 0.
+    pub const fn time(&self) -> UnixMillis {
+        self.head.time
+    }
+
+    /// The newest epoch that a block has closed; 0 before the first.
+    pub const fn closed(&self) -> Epoch {
+        self.head.closed
+    }
+
+    /// The root over all rows.
     pub fn root(&self) -> StateRoot {
-        let Self { height, time, beacon, previous_beacon, closed, scored, .. } = *self;
-        let row_roots = Cow::Borrowed(&self.row_roots);
-        let head = StateHead { height, time, beacon, previous_beacon, closed, scored, row_roots };
-        let mut leaves = vec![leaf(&[0], &encode(&head))];
-        let keyed = |tag: u8, id: &[u8]| [&[tag], id].concat();
-        leaves.extend(self.worker_stats.iter().map(|(id, stats)| leaf(&keyed(1, id.as_bytes()), &encode(stats))));
-        leaves.extend(self.pools.iter().map(|(id, pool)| leaf(&keyed(2, id.as_bytes()), &encode(pool))));
-        let pending = self.pending.iter();
-        leaves.extend(pending.map(|(epoch, pending)| leaf(&keyed(3, &epoch.get().to_le_bytes()), &encode(pending))));
-        leaves.push(leaf(&[4], &encode(&self.open)));
-        leaves.extend(self.equivocations.iter().map(|(id, it)| leaf(&keyed(5, id.as_bytes()), &encode(it))));
-        StateRoot::from_bytes(*merkle_root(&leaves).as_bytes())
+        StateRoot::from_bytes(*self.rows.root().as_bytes())
     }
 
-    /// Who proposes in the rounds of the next height.
-    pub const fn next_proposers<'a>(&self, spec: &'a ChainSpec) -> Proposers<'a> {
-        let height = self.height.next();
-        spec.validators(height).proposers(self.previous_beacon, height)
+    /// Proves the value of a key against the root, or that it has none.
+    pub fn prove<T: Table>(&self, key: &T::Key) -> KeyProof {
+        self.rows.prove(&T::key(key))
     }
 
-    /// The same of the next height or the one after; `None` of others, which no beacon has drawn yet.
-    pub fn proposers<'a>(&self, spec: &'a ChainSpec, height: Height) -> Option<Proposers<'a>> {
-        match height.get().checked_sub(self.height.get()) {
-            Some(1) => Some(self.next_proposers(spec)),
-            Some(2) => Some(spec.validators(height).proposers(self.beacon, height)),
-            _ => None,
-        }
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none. No state of a chain is empty.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows with key and value bytes from a key on, in the order of their keys.
+    pub fn encoded_from(&self, from: Bound<&[u8]>) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
+        self.rows.range(from).map(|(key, row)| (key, row.encode()))
+    }
+
+    /// What proves that the rows up to this key are the first ones of the state; `None` if there is no such row.
+    pub fn right_of(&self, key: &[u8]) -> Option<Vec<ProofStep>> {
+        self.rows.right_of(key)
+    }
+
+    /// All rows of a table by their keys.
+    pub fn all<T: Table>(&self) -> impl Iterator<Item = (T::Key, &T::Value)> {
+        self.all_of::<T, ()>(&())
+    }
+
+    /// The rows of a table whose keys begin with this part, by their keys.
+    pub fn all_of<'a, T: Table, P: TableKey>(
+        &'a self,
+        part: &P,
+    ) -> impl Iterator<Item = (T::Key, &'a T::Value)> + use<'a, T, P> {
+        let rows = self.rows.prefix(&prefix::<T, P>(part));
+        rows.filter_map(|(key, row)| Some((T::parse_key(key)?, &**T::value(row)?)))
+    }
+
+    /// A pool.
+    pub fn pool(&self, id: &PoolId) -> Option<&PoolState> {
+        self.get::<Pools>(id)
+    }
+
+    /// All pools by their ids.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolId, &PoolState)> {
+        self.all::<Pools>()
+    }
+
+    /// What a pool owes, by account.
+    pub fn accounts(&self, pool: &PoolId) -> impl Iterator<Item = (AccountId, &Account)> {
+        self.all_of::<Accounts, _>(pool).map(|((_, id), account)| (id, account))
+    }
+
+    /// What a pool owes to one account.
+    pub fn account(&self, pool: &PoolId, id: &AccountId) -> Option<&Account> {
+        self.get::<Accounts>(&(*pool, *id))
+    }
+
+    /// Sum of all owed totals of a pool; `None` if it does not fit.
+    pub fn owed(&self, pool: &PoolId) -> Option<MicroUsdt> {
+        MicroUsdt::sum(self.accounts(pool).map(|(_, account)| account.owed))
+    }
+
+    /// Sum of all that a pool holds; `None` if it does not fit.
+    pub fn held(&self, pool: &PoolId) -> Option<MicroUsdt> {
+        MicroUsdt::sum(self.accounts(pool).map(|(_, account)| account.held))
+    }
+
+    /// Whether every pool's accounts add up to the micro-USDT (invariant 4).
+    pub fn accounts_balance(&self) -> bool {
+        self.pools().all(|(id, pool)| {
+            let parts = [self.owed(&id), self.held(&id), Some(pool.fees), Some(pool.carried)];
+            let sum = parts.into_iter().try_fold(MicroUsdt::ZERO, |sum, part| sum.checked_add(part?));
+            sum == Some(pool.budgets)
+        })
+    }
+
+    /// Who measures whom in the epoch after the newest closed one. None if it is not measured: the block that closed the epoch before
+    /// came more than half an epoch late, so that nobody could know the seed early enough.
+    pub fn open(&self) -> Option<&EpochDraw> {
+        self.get::<Draws>(&self.closed().next())
+    }
+
+    /// Measured epochs that are closed and whose scores are not final yet.
+    pub fn pending(&self) -> impl Iterator<Item = (Epoch, &PendingEpoch)> {
+        self.all::<PendingEpochs>()
+    }
+
+    /// Validators that have committed to a report of a pending epoch.
+    pub fn committed(&self, epoch: Epoch) -> impl Iterator<Item = (NodeId, &Hash)> {
+        self.all_of::<Commitments, _>(&epoch).map(|((_, validator), hash)| (validator, hash))
+    }
+
+    /// Whether a validator has committed to a report of a pending epoch.
+    pub fn has_committed(&self, epoch: Epoch, validator: &NodeId) -> bool {
+        self.has::<Commitments>(&(epoch, *validator))
+    }
+
+    /// Whether a validator has revealed its report of a pending epoch.
+    pub fn has_revealed(&self, epoch: Epoch, validator: &NodeId) -> bool {
+        self.has::<Reveals>(&(epoch, *validator))
     }
 
     /// The epoch up to which scores are final, or will never be given.
     pub fn final_through(&self) -> Epoch {
-        self.pending.keys().next().map_or(self.closed, |first| first.previous())
+        self.pending().next().map_or(self.closed(), |(first, _)| first.previous())
+    }
+
+    /// Who proposes in the rounds of the next height.
+    pub const fn next_proposers<'a>(&self, spec: &'a ChainSpec) -> Proposers<'a> {
+        let height = self.head.height.next();
+        spec.validators(height).proposers(self.head.previous_beacon, height)
+    }
+
+    /// The same of the next height or the one after; `None` of others, which no beacon has drawn yet.
+    pub fn proposers<'a>(&self, spec: &'a ChainSpec, height: Height) -> Option<Proposers<'a>> {
+        match height.get().checked_sub(self.height().get()) {
+            Some(1) => Some(self.next_proposers(spec)),
+            Some(2) => Some(spec.validators(height).proposers(self.head.beacon, height)),
+            _ => None,
+        }
     }
 
     /// The least time of the next block.
     pub fn next_time(&self, spec: &ChainSpec) -> UnixMillis {
         let policy = spec.policy();
-        let has_window = !self.pending.is_empty();
+        let has_window = self.pending().next().is_some();
         let interval = if has_window { policy.window_block_min_ms } else { policy.block_min_ms };
-        self.time.after(Duration::from_millis(interval))
+        self.time().after(Duration::from_millis(interval))
+    }
+}
+
+/// Same rows, same newest block.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.block == other.block && self.root() == other.root()
+    }
+}
+
+impl Eq for State {}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { block, head, rows } = self;
+        f.debug_struct("State").field("block", block).field("head", head).field("rows", &rows.len()).finish()
+    }
+}
+
+/// Builds a state from rows in the order of their keys.
+#[derive(Clone, Default)]
+pub struct StateBuilder {
+    head: Option<Head>,
+    rows: Builder<Row>,
+}
+
+impl StateBuilder {
+    /// Adds the next row.
+    ///
+    /// # Errors
+    /// It is none, or not the next.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), StateError> {
+        let row = Row::decode(key, value)?;
+        if let Some(head) = Heads::value(&row) {
+            self.head = Some(**head);
+        }
+        self.rows.push(key, row, value_hash(value)).map_err(|_| StateError::Order)
     }
 
-    /// Whether every pool's accounts add up to the micro-USDT (invariant 4).
-    pub fn accounts_balance(&self) -> bool {
-        self.pools.values().all(PoolState::is_balanced)
+    /// The key of the row that was added last.
+    pub fn last_key(&self) -> Option<&[u8]> {
+        self.rows.last_key()
+    }
+
+    /// The root of the whole state if the rows so far are its first ones, and these are the steps to the right of the last;
+    /// `None` if they cannot be.
+    pub fn root_with(&self, right: &[ProofStep]) -> Option<StateRoot> {
+        self.rows.root_with(right).map(|root| StateRoot::from_bytes(*root.as_bytes()))
+    }
+
+    /// The state after the block of this hash.
+    ///
+    /// # Errors
+    /// The row of the newest block is missing.
+    pub fn finish(self, block: BlockHash) -> Result<State, StateError> {
+        Ok(State { block, head: self.head.ok_or(StateError::NoHead)?, rows: self.rows.finish() })
+    }
+}
+
+impl std::fmt::Debug for StateBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateBuilder").field("last_key", &self.last_key()).finish_non_exhaustive()
+    }
+}
+
+fn prefix<T: Table, P: TableKey>(part: &P) -> Vec<u8> {
+    let mut bytes = vec![T::TAG];
+    part.write(&mut bytes);
+    bytes
+}
+
+/// The rows that a block changes, on top of the state before it.
+#[derive(Clone, Debug)]
+pub struct Overlay<'a> {
+    base: &'a State,
+    /// The newest block; its row is written by [`Self::finish`].
+    pub head: Head,
+    changed: BTreeMap<Vec<u8>, Option<Row>>,
+}
+
+impl Rows for Overlay<'_> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn row(&self, key: &[u8]) -> Option<&Row> {
+        self.changed.get(key).map_or_else(|| self.base.row(key), Option::as_ref)
+    }
+}
+
+impl<'a> Overlay<'a> {
+    /// Nothing is changed yet.
+    pub const fn new(base: &'a State) -> Self {
+        Self { base, head: base.head, changed: BTreeMap::new() }
+    }
+
+    /// Writes a row, over the one that is there.
+    pub fn put<T: Table>(&mut self, key: &T::Key, value: T::Value) {
+        self.changed.insert(T::key(key), Some(T::row(value)));
+    }
+
+    /// Removes a row, if it is there.
+    pub fn remove<T: Table>(&mut self, key: &T::Key) {
+        self.changed.insert(T::key(key), None);
+    }
+
+    /// The value of a key, to be changed; `None` if there is none.
+    pub fn get_mut<T: Table>(&mut self, key: &T::Key) -> Option<&mut T::Value> {
+        let row = match self.changed.entry(T::key(key)) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let row = self.base.row(entry.key())?.clone();
+                entry.insert(Some(row))
+            }
+        };
+        T::value_mut(row.as_mut()?).map(Arc::make_mut)
+    }
+
+    /// The rows of a table whose keys begin with this part, by their keys.
+    pub fn all_of<T: Table, P: TableKey>(&self, part: &P) -> Vec<(T::Key, Arc<T::Value>)> {
+        let prefix = prefix::<T, P>(part);
+        let mut rows: BTreeMap<&[u8], &Row> = self.base.rows.prefix(&prefix).collect();
+        let changed = self.changed.range::<[u8], _>((Bound::Included(prefix.as_slice()), Bound::Unbounded));
+        for (key, row) in changed.take_while(|(key, _)| key.starts_with(&prefix)) {
+            match row {
+                Some(row) => rows.insert(key, row),
+                None => rows.remove(key.as_slice()),
+            };
+        }
+        let row = |(key, row)| Some((T::parse_key(key)?, Arc::clone(T::value(row)?)));
+        rows.into_iter().filter_map(row).collect()
+    }
+
+    /// The epoch up to which scores are final, or will never be given.
+    pub fn final_through(&self) -> Epoch {
+        let pending = self.all_of::<PendingEpochs, ()>(&());
+        pending.first().map_or(self.head.closed, |(first, _)| first.previous())
+    }
+
+    /// The state with these changes, after the block of this hash, and the changes in bytes.
+    pub fn finish(mut self, block: BlockHash) -> (State, Delta) {
+        let head = self.head;
+        self.put::<Heads>(&(), head);
+        let (mut delta, mut changes) = (Vec::with_capacity(self.changed.len()), Vec::with_capacity(self.changed.len()));
+        for (key, row) in self.changed {
+            let value = row.as_ref().map(Row::encode);
+            let hashed = row.zip(value.as_deref().map(value_hash));
+            changes.push(Change { key: key.clone(), value: hashed });
+            delta.push((key, value));
+        }
+        (State { block, head, rows: self.base.rows.apply(&changes) }, Delta(delta))
     }
 }
 
@@ -373,14 +538,13 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
     Hash::derive("lucid epoch seed 1", &[beacon.as_bytes(), &epoch.get().to_le_bytes()])
 }
 
-/// Draws from its seed who measures whom in an epoch, among the validators and workers at the height that closes the epoch before.
-pub(crate) fn draw(
-    spec: &ChainSpec,
-    height: Height,
-    beacon: &Hash,
-    epoch: Epoch,
-    worker_stats: &BTreeMap<NodeId, WorkerStats>,
-) -> EpochDraw {
-    let kbit_s = |worker: &NodeId| worker_stats.get(worker).map_or(0, |stats| stats.kbit_s);
-    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(height), spec.candidates(kbit_s))
+/// Draws from its seed who measures whom in an epoch, among the validators and workers at the block that closes the epoch before:
+/// the newest one.
+pub(crate) fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
+    let candidate = |worker: &NodeId| {
+        let (operator, pool) = spec.member(worker).unwrap_or((*worker, PoolId::from_bytes([0; 32])));
+        Candidate { operator, pool, kbit_s: rows.get::<Workers>(worker).map_or(0, |stats| stats.kbit_s) }
+    };
+    let Head { height, beacon, .. } = rows.head();
+    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(*height), spec.members(), candidate)
 }

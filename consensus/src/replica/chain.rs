@@ -1,36 +1,25 @@
-//! The chain as far as it is decided: the newest state and what the ledger reads beside it.
-
-use std::sync::Arc;
+//! The chain as far as it is decided: the newest state.
 
 use lucid_types::block::Block;
 use lucid_types::signed::Verified;
 use lucid_types::time::{Height, UnixMillis};
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::archive::Archive;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::{Execution, validate};
 use crate::ledger::state::State;
-use crate::replica::recent::Recent;
 use crate::replica::types::FinalizedBlock;
 
 /// The decided chain.
 pub(super) struct Chain {
     state: State,
-    pub(super) archive: Recent,
     /// When the newest block was adopted, by the local clock.
     adopted_at: UnixMillis,
 }
 
 impl Chain {
-    pub(super) fn new(
-        state: State,
-        archive: Arc<dyn Archive + Send + Sync>,
-        spec: &ChainSpec,
-        now: UnixMillis,
-    ) -> Self {
-        let archive = Recent::new(archive, spec.policy().report_window);
-        Self { state, archive, adopted_at: now }
+    pub(super) const fn new(state: State, now: UnixMillis) -> Self {
+        Self { state, adopted_at: now }
     }
 
     /// The state after the newest block.
@@ -40,11 +29,11 @@ impl Chain {
 
     /// The height under way.
     pub(super) const fn next(&self) -> Height {
-        self.state.height.next()
+        self.state.height().next()
     }
 
     pub(super) fn execute(&self, spec: &ChainSpec, block: &Verified<Block>) -> Result<Execution, InvalidBlock> {
-        validate(spec, &self.state, block, &self.archive)
+        validate(spec, &self.state, block)
     }
 
     /// From when on the next height can be started, by the local clock.
@@ -57,9 +46,13 @@ impl Chain {
         self.adopted_at = self.adopted_at.before(by);
     }
 
+    /// Goes on from a later state.
+    pub(super) fn take_over(&mut self, now: UnixMillis, state: State) {
+        (self.state, self.adopted_at) = (state, now);
+    }
+
     /// Makes a decided block the newest.
     pub(super) fn advance(&mut self, now: UnixMillis, stored: &FinalizedBlock) {
-        self.archive.push(stored.decided.block.clone());
         self.state = stored.applied.state.clone();
         self.adopted_at = now;
     }

@@ -16,6 +16,8 @@ use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::build::Pending;
 use crate::ledger::check::{check_evidence, check_reveal};
+use crate::ledger::state::Rows;
+use crate::ledger::table::{Draws, PendingEpochs};
 use crate::replica::{Context, Effect, Gossip, OwnReport};
 
 /// How often peers are asked for commitments and reveals that gossip has not brought.
@@ -150,8 +152,8 @@ impl Mempool {
     ) -> Option<Waiting> {
         let epoch = report.epoch;
         let (spec, key) = (context.spec.id(), context.key);
-        let pending = context.state().pending.get(&epoch)?;
-        check_report(context.spec.policy(), &pending.draw, &key.node_id(), &report).ok()?;
+        let draw = context.state().get::<PendingEpochs>(&epoch).and_then(|_| context.state().get::<Draws>(&epoch))?;
+        check_report(context.spec.policy(), draw, &key.node_id(), &report).ok()?;
         let reveal = Reveal { report, salt };
         let commitment = ReportCommitment { epoch, report: reveal.commitment(spec, &key.node_id()) };
         let commitment = key.sign_report_commitment(spec, commitment);
@@ -202,7 +204,7 @@ impl Mempool {
                 effects.push(Effect::Gossip(Gossip::Reveal(reveal)));
             }
         }
-        self.own.retain(|epoch, _| *epoch > state.closed || state.pending.contains_key(epoch));
+        self.own.retain(|epoch, _| *epoch > state.closed() || state.has::<PendingEpochs>(epoch));
     }
 
     /// Asks for what gossip has not brought while the next height is under way. The first time after half the grace.
@@ -216,7 +218,7 @@ impl Mempool {
             return;
         }
         self.pull_at = Some(context.now.after(PULL_INTERVAL));
-        for epoch in context.state().pending.keys().copied() {
+        for (epoch, _) in context.state().pending() {
             let have_commitments =
                 self.pending.reports.commitments_of(epoch).map(|commitment| commitment.signer).collect();
             let have_reveals = self.pending.reports.reveals_of(epoch).map(|reveal| reveal.signer).collect();

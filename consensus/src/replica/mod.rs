@@ -19,7 +19,6 @@ mod chain;
 mod mempool;
 mod offers;
 mod proposals;
-mod recent;
 mod rounds;
 mod types;
 mod witness;
@@ -39,7 +38,6 @@ pub use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input, 
 
 use crate::chain_spec::ChainSpec;
 use crate::engine::Engine;
-use crate::ledger::archive::Archive;
 use crate::ledger::execute::adopt;
 use crate::ledger::state::State;
 use crate::replica::chain::Chain;
@@ -76,15 +74,9 @@ pub struct Replica {
 
 impl Replica {
     /// A replica that goes on from what is stored. It votes if `may_vote` and its key is a validator's.
-    pub fn restore(
-        spec: Arc<ChainSpec>,
-        key: NodeKey,
-        archive: Arc<dyn Archive + Send + Sync>,
-        stored: Restore,
-        may_vote: bool,
-    ) -> Self {
+    pub fn restore(spec: Arc<ChainSpec>, key: NodeKey, stored: Restore, may_vote: bool) -> Self {
         let Restore { state, log, own, is_listening, silent_through, rebroadcast_sequence, now } = stored;
-        let chain = Chain::new(state, archive, &spec, now);
+        let chain = Chain::new(state, now);
         let proposers = chain.state().next_proposers(&spec);
         let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
             .then(|| Engine::new(&spec, key.clone(), proposers));
@@ -125,7 +117,8 @@ impl Replica {
         }
         let (me, state) = (self.key.node_id(), self.state());
         let is_open = |epoch: &Epoch| awaits_commitment(&self.spec, state, (*epoch, me));
-        state.pending.keys().filter(|epoch| is_open(epoch) && !self.mempool.has_reported(**epoch)).copied().collect()
+        let epochs = state.pending().map(|(epoch, _)| epoch);
+        epochs.filter(|epoch| is_open(epoch) && !self.mempool.has_reported(*epoch)).collect()
     }
 
     /// Handles an input; the effects are to be carried out in order. After [`Effect::Fail`] there is none.
@@ -169,6 +162,10 @@ impl Replica {
                 None
             }
             Input::Decided(decided) => return self.on_decided(now, decided, effects),
+            Input::Snapshot(state) => {
+                self.take_over(now, *state, effects);
+                None
+            }
             Input::Listened => {
                 rounds.iter_mut().for_each(Rounds::has_listened);
                 None
@@ -249,8 +246,7 @@ impl Replica {
             return Ok(());
         }
         self.compare(decided.votes(), now, effects);
-        let applied = adopt(&self.spec, self.state(), &decided, &self.chain.archive)
-            .map_err(|error| Failure::Diverged { height, error })?;
+        let applied = adopt(&self.spec, self.state(), &decided).map_err(|error| Failure::Diverged { height, error })?;
         self.advance(now, FinalizedBlock { decided: decided.into_inner(), applied }, effects);
         Ok(())
     }
@@ -269,6 +265,20 @@ impl Replica {
             rounds.follow(&context, effects);
         }
         self.accuse(now, effects);
+    }
+
+    /// Goes on from a later state.
+    fn take_over(&mut self, now: UnixMillis, state: State, effects: &mut Vec<Effect>) {
+        if state.height() <= self.chain.state().height() {
+            return;
+        }
+        self.chain.take_over(now, state);
+        let Self { spec, key, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, key, chain, now };
+        mempool.follow(&context, effects);
+        if let Some(rounds) = rounds {
+            rounds.leap(&context, effects);
+        }
     }
 
     /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.

@@ -301,7 +301,6 @@ mod tests {
             proposer: key(1).node_id(),
             time: NOW,
             items: items_hash(items),
-            payout_roots: Vec::new(),
             randao: key(1).bls_key().sign_randao(&network(), Height::new(1)),
             next_set: Hash::from_bytes([2; 32]),
             state_root: StateRoot::from_bytes([4; 32]),

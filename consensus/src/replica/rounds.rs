@@ -341,6 +341,15 @@ impl Rounds {
         Some((block, outcome.ok()?))
     }
 
+    /// Follows a newest block that is not the next one: what was heard of the heights between is void.
+    pub(super) fn leap(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
+        self.heard = Default::default();
+        self.early_votes = Default::default();
+        self.early = Proposals::default();
+        self.outputs.clear();
+        self.follow(context, effects);
+    }
+
     /// Follows the newest block.
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         self.is_started = false;
@@ -545,7 +554,7 @@ impl Rounds {
             Some(hash) => hash,
             None => {
                 let turn = Turn { key: context.key, round, now: context.now };
-                let built = build(spec, state, &mempool.pending, turn, &context.chain.archive);
+                let built = build(spec, state, &mempool.pending, turn);
                 let Ok((block, applied)) = built else { return };
                 // It cannot fail: all items were verified when they arrived, and the hash is of these.
                 let Ok(block) = block.verify(spec.id()) else { return };
@@ -603,10 +612,10 @@ impl Rounds {
     /// Whether something waits for the next block: a window is open, an epoch has ended, or a command has come.
     fn has_reason(context: &Context<'_>, mempool: &Mempool) -> bool {
         let (spec, state, now) = (context.spec, context.state(), context.now);
-        !state.pending.is_empty()
-            || now >= spec.genesis().epoch_end(state.closed.next())
+        state.pending().next().is_some()
+            || now >= spec.genesis().epoch_end(state.closed().next())
             || !mempool.pending.evidence.is_empty()
-            || !mempool.pending.commands.applicable(spec, state, now.max(state.time)).is_empty()
+            || !mempool.pending.commands.applicable(spec, state, now.max(state.time())).is_empty()
     }
 
     /// When the start of the next height must be looked at again; `None` while it runs.
@@ -615,7 +624,7 @@ impl Rounds {
             return None;
         }
         let earliest = context.state().next_time(context.spec);
-        let epoch_end = context.spec.genesis().epoch_end(context.state().closed.next());
+        let epoch_end = context.spec.genesis().epoch_end(context.state().closed().next());
         Some(if self.is_heard(context) || Self::has_reason(context, mempool) {
             earliest
         } else {

@@ -60,6 +60,8 @@ pub enum Input {
     Certificate(Verified<Certificate>),
     /// A decided block from a peer.
     Decided(Verified<CertifiedBlock>),
+    /// A later state, with which this node goes on instead of the blocks up to it. Its root is certified, and it is durable.
+    Snapshot(Box<State>),
     /// This validator has listened long enough for another machine with its key.
     Listened,
     /// What this validator measured in an epoch that has ended, and a fresh random salt.

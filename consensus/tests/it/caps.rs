@@ -8,6 +8,7 @@ use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::PendingCommands;
 use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::Equivocations;
 use lucid_consensus::replica::{Effect, Input};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
@@ -68,7 +69,7 @@ fn a_pool_has_eight_places_for_commands_and_only_its_owner_takes_them() {
     assert!(add(&suspend(pool, 8, false), &[owner_key()]), "the owner has thought again");
     assert!(!add(&suspend(pool, u64::MAX, true), &[owner_key()]));
     // Of eight commands that suspend the pool the first applies, and those behind the second have to wait for another.
-    let applicable = pending.applicable(&network, &state, state.time);
+    let applicable = pending.applicable(&network, &state, state.time());
     assert_eq!(applicable.iter().map(|it| it.record.clone()).collect::<Vec<_>>(), [suspend(pool, 1, true)]);
 }
 
@@ -179,8 +180,9 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
     assert!(decided > 0, "none of its valid blocks was decided: choose another time for them");
     // The evidence is in a block, and every node holds it against the liar.
     for node in 0..3 {
-        let proved = &world.nodes[node].replica.as_ref().unwrap().state().equivocations;
-        assert_eq!(proved.keys().copied().collect::<BTreeSet<_>>(), world.liars);
+        let state = world.nodes[node].replica.as_ref().unwrap().state();
+        let proved: BTreeSet<_> = state.all::<Equivocations>().map(|(validator, _)| validator).collect();
+        assert_eq!(proved, world.liars);
     }
     world.check();
 }
@@ -266,7 +268,7 @@ fn no_proposer_moves_time_ahead() {
     let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     let mut offered = 0;
     while world.highest() < 12 {
-        let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+        let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
         if proposer(&world, 0) == liar.node_id() {
             let far = UnixMillis::new(world.now.get() + 10 * 365 * 86_400_000);
             let block = valid(&world, &liar, far);
@@ -295,10 +297,9 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
     let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
     for epoch in 1..=4 {
         let epoch = Epoch::new(epoch);
-        assert!(
-            world.run(30_000, |w| (0..3)
-                .all(|i| w.nodes[i].replica.as_ref().unwrap().state().closed >= epoch.previous()))
-        );
+        assert!(world.run(30_000, |w| {
+            (0..3).all(|i| w.nodes[i].replica.as_ref().unwrap().state().closed() >= epoch.previous())
+        }));
         for node in 0..3 {
             let report = Hash::from_bytes([u8::try_from(node).unwrap() + 1; 32]);
             let commitment = liar.sign_report_commitment(spec.id(), ReportCommitment { epoch, report });

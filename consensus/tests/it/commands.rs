@@ -1,6 +1,6 @@
 //! The pool's owner directs it, whatever is lost and whoever crashes.
 
-use lucid_consensus::ledger::state::PoolState;
+use lucid_consensus::ledger::state::State;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::payout::{PoolChange, PoolCommand};
 
@@ -38,8 +38,7 @@ fn commands_apply_once_and_alike_on_every_replica() {
         for node in &world.nodes[1..] {
             assert_eq!(node.replica.as_ref().unwrap().state(), first, "seed {seed}");
         }
-        let pool = first.pools.values().next().unwrap();
-        follows(pool, &world.promises.commands, first.height.get());
+        follows(first, &world.promises.commands);
         applied.extend(world.promises.commands);
     }
     let of = |kind: fn(&PoolChange) -> bool| applied.iter().filter(|command| kind(&command.change)).count();
@@ -57,7 +56,8 @@ fn commands_apply_once_and_alike_on_every_replica() {
 }
 
 /// The pool stands as the commands in its blocks say, each counted once.
-fn follows(pool: &PoolState, commands: &[PoolCommand], height: u64) {
+fn follows(state: &State, commands: &[PoolCommand]) {
+    let (id, pool) = state.pools().next().unwrap();
     let count = |kind: fn(&PoolChange) -> bool| commands.iter().filter(|command| kind(&command.change)).count();
     let (mut losses, mut corrections, mut suspended) = (0, 0, false);
     for command in commands {
@@ -70,9 +70,9 @@ fn follows(pool: &PoolState, commands: &[PoolCommand], height: u64) {
     }
     assert_eq!(pool.commands, u64::try_from(commands.len()).unwrap());
     assert_eq!((pool.losses.get(), pool.suspended_from.is_some()), (losses, suspended));
-    let waiting = MicroUsdt::sum(pool.accounts.values().map(|account| account.correction)).unwrap();
+    let waiting = MicroUsdt::sum(state.accounts(&id).map(|(_, account)| account.correction)).unwrap();
     let promised = (pool.settled * 120_000_000 + corrections).min(1 << 62);
-    assert_eq!(pool.budgets.get() + waiting.get(), promised, "at height {height}");
+    assert_eq!(pool.budgets.get() + waiting.get(), promised, "at height {}", state.height());
     let rotations = count(|it| matches!(it, PoolChange::Signers { .. }));
     let limits = count(|it| matches!(it, PoolChange::Limits { .. }));
     assert_eq!(usize::try_from(pool.vault.signers.era).unwrap(), 1 + rotations);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::check::InvalidBlock;
 use lucid_consensus::ledger::execute::validate;
+use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
 use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
@@ -48,6 +50,9 @@ fn network_of(powers: &[u64], seats: u32, rules: &'static dyn Rules) -> Arc<Chai
     Arc::new(ChainSpec::new(genesis(powers, policy)).unwrap().with_rules(rules))
 }
 
+/// Seeds that are tried for what a broken rule leads to.
+const SEEDS: u64 = 16;
+
 /// What is found in a world.
 fn found(spec: Arc<ChainSpec>, seed: u64, scenario: impl Fn(&mut World)) -> (BTreeSet<Invariant>, String) {
     let mut world = World::new(spec, 4, seed);
@@ -65,13 +70,18 @@ fn control(broken: &'static dyn Rules, expected: &[Invariant], seed: u64, scenar
 
 #[track_caller]
 fn compare([spec, other]: [Arc<ChainSpec>; 2], expected: &[Invariant], seed: u64, scenario: impl Fn(&mut World)) {
-    let (clean, violations) = found(spec, seed, &scenario);
-    assert!(clean.is_empty(), "with the rule: {violations}");
-    let rules = other.rules();
-    let (found, violations) = found(other, seed, &scenario);
-    for invariant in expected {
-        assert!(found.contains(invariant), "{rules:?} does not break {invariant:?}: {violations}");
+    // Who has its turn when depends on every byte of the genesis, so what one seed does not show another one may.
+    let mut missed = Vec::new();
+    for seed in seed..seed + SEEDS {
+        let (clean, violations) = found(Arc::clone(&spec), seed, &scenario);
+        assert!(clean.is_empty(), "with the rule: {violations}");
+        let (found, violations) = found(Arc::clone(&other), seed, &scenario);
+        if expected.iter().all(|invariant| found.contains(invariant)) {
+            return;
+        }
+        missed.push(violations);
     }
+    panic!("{:?} does not break {expected:?}: {missed:?}", other.rules());
 }
 
 broken!(QuorumOfAThird: fn quorum(&self) -> (u64, u64) { (1, 3) });
@@ -118,7 +128,7 @@ broken!(AnyTime: fn is_timely(&self, _: &Policy, _: u32, _: UnixMillis, _: UnixM
 fn a_block_of_a_wrong_clock_is_found() {
     control(&AnyTime, &[Invariant::Timely], 6, |world| {
         world.nodes[2].ahead = -3_000;
-        world.demand(60_000, |w| w.final_through() >= 3);
+        world.demand(60_000, |w| w.final_through() >= 8);
     });
 }
 
@@ -159,7 +169,7 @@ fn proposals_out_of_turn_are_found() {
         let (liar, spec) = turn_bad(world);
         for _ in 0..4 {
             world.demand(30_000, |w| w.lowest() == w.highest());
-            let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+            let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
             for (node, salt) in (0..3).flat_map(|node| [(node, 1), (node, 2)]) {
                 if proposer(world, 0) != liar.node_id() {
                     // Refused, if the rule holds.
@@ -178,7 +188,7 @@ fn proposals_without_bound_are_found() {
     control(&KeepsAll, &[Invariant::Bounded], 8, |world| {
         let (liar, spec) = turn_bad(world);
         world.demand(60_000, |w| w.lowest() == w.highest() && proposer(w, 0) == liar.node_id());
-        let height = world.nodes[0].replica.as_ref().unwrap().state().height.next();
+        let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
         for salt in 1..=8 {
             offer(world, 0, junk(&spec, &liar, height, 0, salt)).unwrap();
         }
@@ -194,7 +204,7 @@ fn blocks_for_nothing_are_found() {
         let (liar, spec) = turn_bad(world);
         for _ in 0..100 {
             for node in 0..3 {
-                let height = world.nodes[node].replica.as_ref().unwrap().state().height.next();
+                let height = world.nodes[node].replica.as_ref().unwrap().state().height().next();
                 world.input(node, Input::Wake(liar.sign_wake(spec.id(), Wake { height })));
             }
             world.run(50, |_| false);
@@ -214,16 +224,15 @@ fn a_chosen_contribution_to_the_beacon_is_found() {
             if proposer(world, 0) == liar.node_id() {
                 let mut block = valid(world, &liar, world.now.max(state.next_time(&spec)));
                 // Some other height's: as good as any that it may choose among.
-                block.header.randao = liar.bls_key().sign_randao(spec.id(), state.height);
-                let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
-                let outcome = validate(&spec, &state, &block.clone().verify(spec.id()).unwrap(), &archive);
+                block.header.randao = liar.bls_key().sign_randao(spec.id(), state.height());
+                let outcome = validate(&spec, &state, &block.clone().verify(spec.id()).unwrap());
                 let Err(InvalidBlock::StateRoot { expected, .. }) = outcome else { panic!("{outcome:?}") };
                 block.header.state_root = expected;
                 for node in 0..3 {
                     offer(world, node, propose(&spec, &liar, block.clone(), 0, None)).unwrap();
                 }
             }
-            world.demand(30_000, |w| w.lowest() > state.height.get());
+            world.demand(30_000, |w| w.lowest() > state.height().get());
         }
     });
 }
@@ -236,8 +245,8 @@ fn a_report_that_was_not_committed_to_is_found() {
         let (liar, spec) = turn_bad(world);
         for epoch in (1..=3).map(Epoch::new) {
             let state = |w: &World, i: usize| w.nodes[i].replica.as_ref().unwrap().state().clone();
-            world.demand(30_000, |w| (0..3).all(|i| state(w, i).pending.contains_key(&epoch)));
-            let assigned = state(world, 0).pending[&epoch].draw.assignment(&liar.node_id()).unwrap().count();
+            world.demand(30_000, |w| (0..3).all(|i| state(w, i).has::<PendingEpochs>(&epoch)));
+            let assigned = state(world, 0).get::<Draws>(&epoch).unwrap().assignment(&liar.node_id()).unwrap().count();
             let report = Hash::from_bytes([7; 32]);
             let reveal = Reveal { report: ScoreReport::new(epoch, &vec![None; assigned]), salt: [7; 32] };
             for node in 0..3 {

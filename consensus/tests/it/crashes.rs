@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::{Effect, Failure, Gossip, Input, Replica, Restore};
-use lucid_types::codec::decode;
 use lucid_types::message::ConsensusMessage;
 use lucid_types::time::Height;
 use lucid_types::vote::Vote;
@@ -88,8 +86,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
     let now = world.now;
     let start = |log: Vec<WalEntry>| {
         let disk = &world.nodes[0].disk;
-        let state = decode::<State>(disk.state.as_ref().unwrap()).unwrap();
-        let archive = Arc::new(disk.archive.lock().unwrap().clone());
+        let state = disk.state(&network);
         let restore = Restore {
             state,
             log,
@@ -99,7 +96,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
             rebroadcast_sequence: 1 << 32,
             now,
         };
-        let mut replica = Replica::restore(Arc::clone(&network), validator_key(0), archive, restore, true);
+        let mut replica = Replica::restore(Arc::clone(&network), validator_key(0), restore, true);
         let effects = replica.handle(now, Input::Tick);
         let later = replica.handle(now.after(Duration::from_secs(60)), Input::Tick);
         (effects, later)

@@ -1,10 +1,14 @@
 //! One sample of everything that the replica stores against its committed bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
-use lucid_consensus::ledger::state::{
-    Account, Election, EpochRows, Equivocation, Hold, PendingEpoch, PoolState, State, VaultChange, VaultTerms,
+use lucid_consensus::ledger::pool::{Account, Election, Hold, Member, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::proof::{RowProof, ScoreProof};
+use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
+use lucid_consensus::ledger::table::{
+    Accounts, Commitments, Draws, Equivocations, Heads, Members, PendingEpochs, Pools, Reveals, ScoreRoots, Table,
+    Workers,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
@@ -14,6 +18,8 @@ use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::{Wire, encode};
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
@@ -21,8 +27,8 @@ use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
-use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
-use lucid_types::sync::PolkaCertificate;
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::sync::{CertifiedHeader, PolkaCertificate};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
@@ -57,9 +63,42 @@ fn each(visitor: &mut impl Visitor) {
         visitor.visit(name, &entry, &[]);
     }
     visitor.visit("own_report", &own_report(), &[]);
-    let (rows, state) = (epoch_rows(), state());
-    visitor.visit("epoch_rows", &rows, &[("root", rows.root().as_bytes())]);
-    visitor.visit("state", &state, &[("root", state.root().as_bytes())]);
+    let (scores, state) = (epoch_scores(), state());
+    visitor.visit("epoch_scores", &scores, &[("root", scores.root().as_bytes())]);
+    visitor.visit("row_head", state.head(), &[("key", &Heads::key(&())), ("state_root", state.root().as_bytes())]);
+    row::<Workers>(visitor, "row_worker", &state);
+    row::<Pools>(visitor, "row_pool", &state);
+    row::<Accounts>(visitor, "row_account", &state);
+    row::<Members>(visitor, "row_member", &state);
+    row::<Draws>(visitor, "row_draw", &state);
+    row::<PendingEpochs>(visitor, "row_pending_epoch", &state);
+    row::<Commitments>(visitor, "row_commitment", &state);
+    row::<Reveals>(visitor, "row_reveal", &state);
+    row::<ScoreRoots>(visitor, "row_score_root", &state);
+    row::<Equivocations>(visitor, "row_equivocation", &state);
+    let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
+    visitor.visit("row_proof", &proof, &[]);
+    let path = Some((scores.root(), scores.prove(&node(0x21))));
+    let root = RowProof::new::<ScoreRoots>(&state, header(), &EPOCH);
+    visitor.visit("score_proof", &ScoreProof { root, path }, &[]);
+}
+
+/// The first row of a table, with its key.
+fn row<T: Table>(visitor: &mut impl Visitor, name: &'static str, state: &State)
+where
+    T::Value: Wire + PartialEq + std::fmt::Debug,
+{
+    let (key, value) = state.all::<T>().next().unwrap();
+    visitor.visit(name, value, &[("key", &T::key(&key))]);
+}
+
+fn header() -> CertifiedHeader {
+    let WalEntry::Block(block) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a block") };
+    let vote = Vote { kind: VoteKind::Precommit, height: HEIGHT, round: 2, block: Some(block.hash()) };
+    let vote = key().sign_vote(&network(), vote).into_inner();
+    let signatures = vec![(vote.signer, vote.signature)];
+    let certificate = Certificate { height: HEIGHT, round: 2, block: block.hash(), signatures };
+    CertifiedHeader { header: block.header, certificate }
 }
 
 fn key() -> NodeKey {
@@ -98,7 +137,6 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
             round: 2,
             proposer: node(0x12),
             time: TIME,
-            payout_roots: vec![settlement_root()],
             randao: BlsSignature::from_bytes([0x15; 48]),
             next_set: Hash::from_bytes([0x13; 32]),
             state_root: StateRoot::from_bytes([0x14; 32]),
@@ -133,7 +171,7 @@ fn evidence() -> Evidence {
     Evidence::of_votes(&vote(None), &vote(Some(BLOCK))).unwrap().into_inner()
 }
 
-pub(crate) fn epoch_rows() -> EpochRows {
+pub(crate) fn epoch_scores() -> EpochScores {
     let ppm = |value| Ppm::new(value);
     let components = Components {
         session_time: ppm(1),
@@ -160,7 +198,7 @@ pub(crate) fn epoch_rows() -> EpochRows {
         score: ppm(568_500),
         aggregate,
     };
-    EpochRows { epoch: EPOCH, rows: vec![row(node(0x21), aggregate), row(node(0x22), Aggregate::default())] }
+    EpochScores { epoch: EPOCH, rows: vec![row(node(0x21), aggregate), row(node(0x22), Aggregate::default())] }
 }
 
 fn address(byte: u8) -> PayoutAddress {
@@ -202,22 +240,14 @@ fn account(kind: AccountKind, hold: Hold) -> Account {
 
 fn pool() -> PoolState {
     let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
-    let account_id = |byte| AccountId::from_bytes([byte; 32]);
     let election = Election { settlement: 7, height: HEIGHT, time: TIME, order: vec![node(0x21), node(0x22)] };
     PoolState {
         budgets: MicroUsdt::new(240_000_000),
         fees: MicroUsdt::new(20_000),
         carried: MicroUsdt::new(2),
         losses: MicroUsdt::new(3),
-        accounts: BTreeMap::from([
-            (account_id(0x46), account(AccountKind::Worker, Hold::No)),
-            (account_id(0x47), account(AccountKind::Worker, Hold::Since(5))),
-            (account_id(0x48), account(AccountKind::Commission, Hold::Ends)),
-        ]),
-        shares: BTreeMap::from([(node(0x21), u128::MAX - 4)]),
         settled: 7,
         election: Some(election),
-        last_led: BTreeMap::from([(node(0x21), 7)]),
         newest: Some(settlement_root()),
         rooted: MicroUsdt::new(199_980_000),
         suspended_from: Some(9),
@@ -245,37 +275,38 @@ fn draw(seed: u8) -> EpochDraw {
     }
 }
 
+/// Rows in every table.
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
-    let pending = PendingEpoch {
-        closed_in: HEIGHT.previous(),
-        draw: draw(0x53),
-        commitments: BTreeMap::from([(node(0x12), hash(0x51)), (node(0x15), hash(0x52))]),
-        revealed: BTreeSet::from([node(0x12)]),
-    };
-    let stats = WorkerStats {
-        credits: Credits::new(1),
-        reachable_ms: 2,
-        epochs: 3,
-        session_ms: 4,
-        kbit_s: 5,
-        quality: Ppm::new(6),
-        trust: Ppm::new(7),
-        score: Ppm::new(8),
-    };
-    State {
+    let spec = crate::genesis::network(4, 1);
+    let mut stats = WorkerStats::default();
+    stats.add(spec.policy(), Epoch::new(7), node(0x21), epoch_scores().rows[0].aggregate);
+    let head = Head {
         height: HEIGHT,
-        block: BLOCK,
         time: TIME,
         beacon: hash(0x61),
-        previous_beacon: Hash::from_bytes([0x16; 32]),
+        previous_beacon: hash(0x16),
         closed: EPOCH,
-        open: Some(draw(0x62)),
-        pending: BTreeMap::from([(EPOCH, pending)]),
         scored: EPOCH.previous(),
-        worker_stats: BTreeMap::from([(node(0x21), stats), (node(0x22), WorkerStats::default())]),
-        row_roots: BTreeMap::from([(EPOCH.previous(), hash(0x63))]),
-        equivocations: BTreeMap::from([(node(0x17), Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT })]),
-        pools: BTreeMap::from([(POOL, pool())]),
-    }
+    };
+    let account_id = |byte| (POOL, AccountId::from_bytes([byte; 32]));
+    let key = |byte| (EPOCH, node(byte));
+    let empty = State::from_rows(BLOCK, [(Heads::key(&()), encode(&head))]).unwrap();
+    empty.changed(|rows| {
+        rows.put::<Workers>(&node(0x21), stats);
+        rows.put::<Workers>(&node(0x22), WorkerStats::default());
+        rows.put::<Pools>(&POOL, pool());
+        rows.put::<Accounts>(&account_id(0x46), account(AccountKind::Worker, Hold::No));
+        rows.put::<Accounts>(&account_id(0x47), account(AccountKind::Worker, Hold::Since(5)));
+        rows.put::<Accounts>(&account_id(0x48), account(AccountKind::Commission, Hold::Ends));
+        rows.put::<Members>(&(POOL, node(0x21)), Member { share: Some(u128::MAX - 4), last_led: Some(7) });
+        rows.put::<Draws>(&EPOCH, draw(0x53));
+        rows.put::<Draws>(&EPOCH.next(), draw(0x62));
+        rows.put::<PendingEpochs>(&EPOCH, PendingEpoch { closed_in: HEIGHT.previous() });
+        rows.put::<Commitments>(&key(0x12), hash(0x51));
+        rows.put::<Commitments>(&key(0x15), hash(0x52));
+        rows.put::<Reveals>(&key(0x12), ScoreReport::new(EPOCH, &[None, Some(Observation::default())]));
+        rows.put::<ScoreRoots>(&EPOCH.previous(), hash(0x63));
+        rows.put::<Equivocations>(&node(0x17), Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT });
+    })
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::state::{EpochRows, Equivocation, PendingEpoch, PoolState, State, StateHead};
+use lucid_consensus::ledger::pool::{Account, Member, PoolState};
+use lucid_consensus::ledger::proof::{RowProof, ScoreProof};
+use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::seats::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
@@ -18,9 +20,10 @@ use lucid_types::evidence::Evidence;
 use lucid_types::genesis::Genesis;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, SettlementRoot};
-use lucid_types::report::{ProbeReply, ProbeRequest, ReportCommitment, Reveal};
+use lucid_types::proof::KeyProof;
+use lucid_types::report::{ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
-use lucid_types::sync::{CertifiedBlock, Presence, Rebroadcast, SyncRequest, SyncResponse};
+use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::vote::{Proposal, Vote, Wake};
 
 use self::tracer::{Fields, Layout, Shape, Tracer};
@@ -138,16 +141,23 @@ fn render() -> String {
     page.wire::<CosignRequest>();
     page.wire::<CosignReply>();
     page.group("The state");
-    page.part::<StateHead<'_>>();
-    page.part::<WorkerStats>();
-    page.part::<PoolState>();
-    page.part::<PendingEpoch>();
-    page.part::<Option<EpochDraw>>();
-    page.part::<ScoreRow>();
-    page.part::<Equivocation>();
+    page.wire::<Head>();
+    page.wire::<WorkerStats>();
+    page.wire::<PoolState>();
+    page.wire::<Account>();
+    page.wire::<Member>();
+    page.wire::<EpochDraw>();
+    page.wire::<PendingEpoch>();
+    page.wire::<ScoreReport>();
+    page.wire::<ScoreRow>();
+    page.wire::<Equivocation>();
+    page.group("Proofs");
+    page.wire::<CertifiedHeader>();
+    page.wire::<KeyProof>();
+    page.wire::<RowProof>();
+    page.wire::<ScoreProof>();
     page.group("What a node keeps");
-    page.wire::<State>();
-    page.wire::<EpochRows>();
+    page.wire::<EpochScores>();
     page.wire::<OwnReport>();
     page.wire::<WalEntry>();
     page.finish()
@@ -162,12 +172,6 @@ impl Page {
     fn wire<T: Wire>(&mut self) {
         let shape = self.tracer.trace::<T>();
         self.limit::<T>(&shape);
-        self.section(&shape);
-    }
-
-    /// A type that is hashed by itself.
-    fn part<T: serde::de::DeserializeOwned>(&mut self) {
-        let shape = self.tracer.trace::<T>();
         self.section(&shape);
     }
 

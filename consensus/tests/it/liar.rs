@@ -40,7 +40,6 @@ pub(crate) fn junk(spec: &ChainSpec, liar: &NodeKey, height: Height, round: u32,
         proposer: liar.node_id(),
         time: UnixMillis::new(1),
         items: items_hash(&[]),
-        payout_roots: vec![],
         randao: liar.bls_key().sign_randao(spec.id(), height),
         next_set: Hash::from_bytes([0; 32]),
         state_root: StateRoot::from_bytes([0; 32]),
@@ -78,6 +77,5 @@ pub(crate) fn offer(world: &mut World, node: usize, compact: CompactProposal) ->
 pub(crate) fn valid(world: &World, liar: &NodeKey, time: UnixMillis) -> Block {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
     let turn = Turn { key: liar, round: 0, now: time };
-    let archive = world.nodes[0].disk.archive.lock().unwrap().clone();
-    build(&world.spec, state, &Pending::default(), turn, &archive).unwrap().0
+    build(&world.spec, state, &Pending::default(), turn).unwrap().0
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
 use lucid_types::time::Epoch;
 use lucid_types::vote::Wake;
@@ -20,7 +22,7 @@ fn a_few_validators_make_no_heights() {
         while world.final_through() < 6 {
             if wakes {
                 for node in 0..3 {
-                    let height = world.nodes[node].replica.as_ref().unwrap().state().height.next();
+                    let height = world.nodes[node].replica.as_ref().unwrap().state().height().next();
                     world.input(node, Input::Wake(liar.sign_wake(network.id(), Wake { height })));
                 }
             }
@@ -54,20 +56,19 @@ fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     assert!(world.run(60_000, |w| w.final_through() >= 6), "heights {:?}", heights(&world));
     world.check();
     let state = world.nodes[4].replica.as_ref().unwrap().state();
-    let pool = state.pools.values().next().unwrap();
+    let (id, pool) = state.pools().next().unwrap();
     assert_eq!(pool.budgets.get(), 3 * 120_000_000, "settlements of epochs 2, 4 and 6");
     assert_eq!(pool.settled, 3);
     // A settlement in which nobody earned anything makes no root; its budget is shared out in the next.
-    let archive = world.nodes[4].disk.archive.lock().unwrap();
-    let rows =
-        |settlement: u64| [2 * settlement - 1, 2 * settlement].map(|epoch| archive.rows[&Epoch::new(epoch)].clone());
+    let scores = &world.nodes[4].disk.scores;
+    let rows = |settlement: u64| [2 * settlement - 1, 2 * settlement].map(|epoch| scores[&Epoch::new(epoch)].clone());
     let earned = |settlement: &u64| rows(*settlement).iter().flat_map(|it| &it.rows).any(|row| row.credits.get() > 0);
     let earning: Vec<_> = (1..=3).filter(earned).collect();
     let settlements: Vec<_> = world.promises.roots.keys().map(|(_, settlement)| *settlement).collect();
     assert_eq!(settlements, earning);
     let newest = pool.newest.unwrap();
     assert_eq!(newest.settlement, *earning.last().unwrap());
-    assert_eq!(newest.total, pool.owed().unwrap().checked_add(pool.fees).unwrap());
+    assert_eq!(newest.total, state.owed(&id).unwrap().checked_add(pool.fees).unwrap());
     let leader = network(4, 1).worker(&pool.election.as_ref().unwrap().order[0]).unwrap().gas_address;
     assert!(newest.settlement < 3 || newest.leader.is_some() && newest.leader == leader);
     // Nothing waits: blocks are decided in round 0, and each epoch takes three of them, within 2 s of its end.
@@ -101,7 +102,7 @@ fn blocks_come_when_there_is_something_to_decide() {
     assert!(world.run(2_000, |w| w.lowest() == height + 1), "heights {:?}", heights(&world));
     assert!(given.until(world.now) < std::time::Duration::from_millis(1_000) && world.now < end);
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    assert_eq!((state.closed.get(), state.pools.values().next().unwrap().commands), (2, 1));
+    assert_eq!((state.closed().get(), state.pools().next().unwrap().1.commands), (2, 1));
     world.check();
 }
 
@@ -112,7 +113,7 @@ fn a_stall_of_measuring_stalls_no_agreement() {
     world.reports = false;
     assert!(world.run(60_000, |w| w.final_through() >= 5), "heights {:?}", heights(&world));
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    assert!(state.scored.get() >= 5 && state.worker_stats.values().all(|standing| standing.epochs == 0));
+    assert!(state.head().scored.get() >= 5 && state.all::<Workers>().all(|(_, stats)| stats.measured() == Epoch::ZERO));
     world.check();
 }
 

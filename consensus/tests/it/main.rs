@@ -21,4 +21,5 @@ mod one_key;
 mod pool;
 mod properties;
 mod replay;
+mod snapshot;
 mod world;

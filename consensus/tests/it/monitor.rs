@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::ledger::state::{EpochScores, Rows, State};
+use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::{FinalizedBlock, Gossip};
 use lucid_score::aggregate::Aggregate;
 use lucid_types::amount::Ppm;
@@ -249,14 +250,14 @@ impl Monitor {
         self.expect(is_past, Invariant::Timely, || format!("the time of {height} has not come"));
         self.contributes(spec, header);
         let before = self.newest.take().unwrap_or_else(|| State::genesis(spec));
-        if before.height.next() == height {
-            let ended = spec.genesis().epoch_end(before.closed.next()) <= header.time;
-            let has_reason = ended || !before.pending.is_empty() || !decided.block.commands.is_empty();
+        if before.height().next() == height {
+            let ended = spec.genesis().epoch_end(before.closed().next()) <= header.time;
+            let has_reason = ended || before.pending().next().is_some() || !decided.block.commands.is_empty();
             self.expect(has_reason || stored.may_be_wanted, Invariant::OnDemand, || format!("block {height}"));
         }
         self.reports(spec, stored.block);
-        if let Some(rows) = &applied.rows {
-            self.medians(spec, &before, rows);
+        if let Some(scores) = &applied.scores {
+            self.medians(spec, &before, scores);
         }
         self.newest = Some(applied.state.clone());
     }
@@ -292,10 +293,11 @@ impl Monitor {
     }
 
     /// The medians of every worker, from what blocks reveal and who holds its seats.
-    fn medians(&mut self, spec: &ChainSpec, before: &State, rows: &EpochRows) {
-        let Some(pending) = before.pending.get(&rows.epoch) else { return };
-        let revealed = self.revealed.remove(&rows.epoch).unwrap_or_default();
-        let draw = &pending.draw;
+    fn medians(&mut self, spec: &ChainSpec, before: &State, scores: &EpochScores) {
+        let epoch = scores.epoch;
+        let drawn = before.get::<PendingEpochs>(&epoch).and_then(|_| before.get::<Draws>(&epoch));
+        let Some(draw) = drawn else { return };
+        let revealed = self.revealed.remove(&epoch).unwrap_or_default();
         let mut seen: BTreeMap<NodeId, Vec<(u8, Observation)>> = BTreeMap::new();
         for (validator, reveal) in &revealed {
             let assigned: Vec<_> = draw.assignment(validator).into_iter().flatten().collect();
@@ -306,9 +308,9 @@ impl Monitor {
         }
         let expected: BTreeMap<_, _> =
             seen.into_iter().filter_map(|(worker, seen)| Some((worker, medians(spec, &seen)?))).collect();
-        let found: BTreeMap<_, _> = rows.rows.iter().map(|row| (row.worker, row.aggregate)).collect();
+        let found: BTreeMap<_, _> = scores.rows.iter().map(|row| (row.worker, row.aggregate)).collect();
         self.expect(expected == found, Invariant::Medians, || {
-            format!("epoch {}: {found:?} instead of {expected:?}", rows.epoch)
+            format!("epoch {epoch}: {found:?} instead of {expected:?}")
         });
     }
 

@@ -7,7 +7,6 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::{Effect, Failure, Gossip, Input, Replica, Restore};
-use lucid_types::codec::decode;
 use lucid_types::id::BlockHash;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::{Height, UnixMillis};
@@ -40,17 +39,16 @@ impl Fixture {
     }
 
     fn state(&self) -> State {
-        decode(self.world.nodes[0].disk.state.as_ref().unwrap()).unwrap()
+        self.world.nodes[0].disk.state(self.spec())
     }
 
     fn next(&self) -> Height {
-        self.state().height.next()
+        self.state().height().next()
     }
 
     /// Validator 0 as it starts again.
     fn restart(&self, edit: impl FnOnce(&mut Restore)) -> Replica {
         let disk = &self.world.nodes[0].disk;
-        let archive = Arc::new(disk.archive.lock().unwrap().clone());
         let mut restore = Restore {
             state: self.state(),
             log: self.log.clone(),
@@ -61,7 +59,7 @@ impl Fixture {
             now: self.world.now,
         };
         edit(&mut restore);
-        Replica::restore(Arc::clone(&self.world.spec), validator_key(0), archive, restore, true)
+        Replica::restore(Arc::clone(&self.world.spec), validator_key(0), restore, true)
     }
 
     fn vote(&self, of: usize, height: Height, round: u32, block: Option<u8>) -> Verified<Signed<Vote>> {
@@ -168,7 +166,6 @@ fn nothing_is_signed_of_a_height_that_is_decided_elsewhere() {
     let certificate = blocks[&Height::new(3)].certificate.clone();
     let set = fixture.spec().validators(certificate.height);
     let certificate = certificate.verify(fixture.spec().id(), set).unwrap();
-    let archive = Arc::new(fixture.world.nodes[0].disk.archive.lock().unwrap().clone());
     let fresh = Restore {
         state: State::genesis(fixture.spec()),
         log: Vec::new(),
@@ -178,7 +175,7 @@ fn nothing_is_signed_of_a_height_that_is_decided_elsewhere() {
         rebroadcast_sequence: 1 << 32,
         now: fixture.world.now,
     };
-    let mut replica = Replica::restore(Arc::clone(&fixture.world.spec), validator_key(0), archive, fresh, true);
+    let mut replica = Replica::restore(Arc::clone(&fixture.world.spec), validator_key(0), fresh, true);
     let effects = replica.handle(fixture.world.now, Input::Certificate(certificate));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::CatchUp { to } if to.get() == 3)), "{effects:?}");
     for height in (1..=3).map(Height::new) {

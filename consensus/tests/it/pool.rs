@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::event::{Event, Settled};
-use lucid_consensus::ledger::state::{Hold, State};
+use lucid_consensus::ledger::pool::Hold;
+use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::FinalizedBlock;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{NetworkId, PayoutId, PoolId};
@@ -51,18 +52,18 @@ impl Owner {
             let at = usize::try_from(random(u64::try_from(self.given.len()).unwrap())).unwrap();
             return self.given[at].clone();
         }
-        let (id, pool) = state.pools.first_key_value().unwrap();
+        let (id, pool) = state.pools().next().unwrap();
         let (era, nonce) = (pool.vault.signers.era, pool.vault.nonce);
         let member = worker_id(usize::try_from(random(3)).unwrap());
         // Now and then as much as brings a sum to its bound.
         let amount = MicroUsdt::new(if random(6) == 0 { 1 << 61 } else { 1 + random(5_000_000) });
-        let accounts: Vec<_> = pool.accounts.keys().copied().collect();
+        let accounts: Vec<_> = state.accounts(&id).map(|(account, _)| account).collect();
         let account = accounts.get(usize::try_from(random(4)).unwrap() % accounts.len().max(1)).copied();
-        let held = pool.accounts.values().find(|account| matches!(account.hold, Hold::Since(_)));
+        let held = state.accounts(&id).find(|(_, account)| matches!(account.hold, Hold::Since(_)));
         let change = match random(8) {
             0..4 if pool.suspended_from.is_some() => PoolChange::Suspend(false),
             0 => PoolChange::Hold(member),
-            1 => PoolChange::Resume(held.map_or(member, |account| account.node)),
+            1 => PoolChange::Resume(held.map_or(member, |(_, account)| account.node)),
             2 => PoolChange::Suspend(true),
             3 | 4 => {
                 let account = account.unwrap_or(AccountId::from_bytes([0; 32]));
@@ -82,7 +83,7 @@ impl Owner {
             keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
         }
         let number = pool.commands + 1 + random(4) / 2;
-        let command = sign(spec.id(), &PoolCommand { pool: *id, number, until: FAR, change }, &keys);
+        let command = sign(spec.id(), &PoolCommand { pool: id, number, until: FAR, change }, &keys);
         self.given.push(command.clone());
         command
     }
@@ -115,13 +116,20 @@ impl Promises {
             demand!(command.record.number == newest.max().unwrap_or(0) + 1, "a command twice, or one left out");
             self.commands.push(command.record.clone());
         }
-        for (pool, root) in applied.state.pools.values().filter_map(|pool| Some((pool, pool.newest?))) {
+        for (pool, root) in applied.state.pools().filter_map(|(_, pool)| Some((pool, pool.newest?))) {
             demand!(root.era == pool.vault.signers.era, "who is to sign it is in force no more");
         }
-        let newest = applied.state.pools.iter().filter_map(|(id, pool)| Some((*id, pool.newest?)));
+        let newest = applied.state.pools().filter_map(|(id, pool)| Some((id, pool.newest?)));
         let new: Vec<_> = newest.filter(|(id, root)| self.newest.get(id) != Some(root)).collect();
         let issued: Vec<_> = new.iter().map(|(_, root)| *root).collect();
-        demand!(block.header.payout_roots == issued, "the block names other roots");
+        let told = |event: &Event| match event {
+            Event::Settled(settled) => Some(settled.root),
+            Event::Reissued(root) => Some(*root),
+            _ => None,
+        };
+        let mut told: Vec<_> = applied.events.iter().filter_map(told).collect();
+        told.sort_by_key(|root| root.pool);
+        demand!(told == issued, "the events name other roots");
         for event in &applied.events {
             if let Event::Settled(settled) = event {
                 self.check_leaves(spec, &applied.state, settled)?;
@@ -142,7 +150,7 @@ impl Promises {
         let (due, rest) = leaves.split_at(requests.len());
         demand!(due.is_sorted_by_key(|leaf| leaf.id) && rest.is_sorted_by_key(|leaf| leaf.id), "leaves out of order");
         let owed = MicroUsdt::sum(leaves.iter().map(|leaf| leaf.owed)).unwrap();
-        let pool = &state.pools[&root.pool];
+        let pool = state.pool(&root.pool).unwrap();
         demand!(!pool.is_suspended(root.settlement), "a root of a pool that is suspended");
         let total = MicroUsdt::sum([owed, root.fees, pool.losses]);
         demand!(total == Some(root.total), "{root:?} is not of {total:?}");

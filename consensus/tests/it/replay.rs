@@ -1,6 +1,5 @@
 //! The state is a pure function of genesis and blocks.
 
-use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::execute::adopt;
 use lucid_consensus::ledger::state::State;
 
@@ -15,13 +14,11 @@ fn invariant_2_replaying_the_blocks_gives_the_same_roots() {
     // Longer than the windows, so that rows leave them.
     assert!(world.run(120_000, |w| w.final_through() >= 16));
     let mut state = State::genesis(&network);
-    let mut archive = MemoryArchive::default();
     for (height, decided) in &world.nodes[2].disk.blocks {
         let decided = decided.clone().verify(network.id(), network.validators(*height)).unwrap();
-        let applied = adopt(&network, &state, &decided, &archive).unwrap();
+        let applied = adopt(&network, &state, &decided).unwrap();
         assert_eq!(applied.state.root(), decided.block.header.state_root);
         assert!(applied.state.accounts_balance(), "invariant 4 at height {height}");
-        archive.keep(decided.block.clone(), applied.rows);
         state = applied.state;
     }
     let (commands, roots) = (world.promises.commands.len(), world.promises.roots.len());

@@ -5,16 +5,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::{Arc, Mutex};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::archive::{Archive, MemoryArchive};
-use lucid_consensus::ledger::state::{EpochRows, State};
+use lucid_consensus::ledger::state::{EpochScores, Rows, State};
+use lucid_consensus::ledger::table::{Draws, Equivocations};
 use lucid_consensus::replica::{Effect, FinalizedBlock, Gossip, Input, OwnReport, Replica, Restore};
-use lucid_types::block::{Block, Item};
-use lucid_types::codec::{decode, encode};
+use lucid_types::block::Item;
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
@@ -31,23 +31,22 @@ use crate::pool::{Owner, Promises};
 /// What survives a crash.
 #[derive(Default)]
 pub(crate) struct Disk {
-    pub(crate) state: Option<Vec<u8>>,
+    /// The rows of the state; none before block 1.
+    pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) blocks: BTreeMap<Height, CertifiedBlock>,
-    pub(crate) archive: Arc<Mutex<MemoryArchive>>,
+    pub(crate) scores: BTreeMap<Epoch, EpochScores>,
     pub(crate) log: Vec<(Height, Vec<u8>)>,
     pub(crate) unsynced: Vec<(Height, Vec<u8>)>,
     pub(crate) own: BTreeMap<Epoch, OwnReport>,
 }
 
-struct Shared(Arc<Mutex<MemoryArchive>>);
-
-impl Archive for Shared {
-    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
-        self.0.lock().unwrap().rows(epoch)
-    }
-
-    fn block(&self, height: Height) -> Option<Block> {
-        self.0.lock().unwrap().block(height)
+impl Disk {
+    /// The state that a node reads back from it.
+    pub(crate) fn state(&self, spec: &ChainSpec) -> State {
+        let Some((_, newest)) = self.blocks.last_key_value() else { return State::genesis(spec) };
+        let state = State::from_rows(newest.block.hash(), &self.rows).unwrap();
+        assert_eq!(state.root(), newest.block.header.state_root, "what was written is the state");
+        state
     }
 }
 
@@ -300,11 +299,10 @@ impl World {
         }
         let spec = Arc::clone(self.odd.get(&node).unwrap_or(&self.spec));
         let disk = &self.nodes[node].disk;
-        let state = disk.state.as_ref().map_or_else(|| State::genesis(&spec), |bytes| decode(bytes).unwrap());
-        let next = state.height.next();
+        let state = disk.state(&spec);
+        let next = state.height().next();
         let entries = disk.log.iter().filter(|(height, _)| *height == next);
         let log: Vec<WalEntry> = entries.map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect();
-        let archive = Arc::new(Shared(Arc::clone(&disk.archive)));
         let rebroadcast_sequence = u64::from(self.nodes[node].life) << 32;
         let restore = Restore {
             state,
@@ -316,7 +314,7 @@ impl World {
             now: self.clock(node),
         };
         let key = validator_key(node);
-        self.nodes[node].replica = Some(Replica::restore(spec, key, archive, restore, true));
+        self.nodes[node].replica = Some(Replica::restore(spec, key, restore, true));
         let it = &mut self.nodes[node];
         if it.life > 0 {
             it.crash_at = self.crash_again.take().map(|further| it.effects + further);
@@ -453,8 +451,8 @@ impl World {
         self.is_calm &= self.loss == 0;
         // A liar proposes when it likes.
         let proposer = stored.decided.block.header.proposer;
-        let proved = &stored.applied.state.equivocations;
-        let is_pending = |accused: &NodeId| proved.get(accused).is_none_or(|it| it.proved_in == height);
+        let after = &stored.applied.state;
+        let is_pending = |accused: &NodeId| after.get::<Equivocations>(accused).is_none_or(|it| it.proved_in == height);
         let look = Stored {
             block: &stored,
             now: self.now,
@@ -471,10 +469,19 @@ impl World {
         let FinalizedBlock { decided, applied } = stored;
         self.first_turns.insert(height.next(), applied.state.next_proposers(&self.spec).of(0).node);
         let disk = &mut self.nodes[node].disk;
-        disk.state = Some(encode(&applied.state));
+        if disk.blocks.is_empty() {
+            let genesis = State::genesis(&self.spec);
+            disk.rows = genesis.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+        }
+        for (key, value) in applied.delta.0 {
+            match value {
+                Some(value) => disk.rows.insert(key, value),
+                None => disk.rows.remove(&key),
+            };
+        }
         disk.log.retain(|(h, _)| *h > height);
         disk.unsynced.retain(|(h, _)| *h > height);
-        disk.archive.lock().unwrap().keep(decided.block.clone(), applied.rows);
+        disk.scores.extend(applied.scores.map(|scores| (scores.epoch, scores)));
         disk.blocks.insert(height, decided);
     }
 
@@ -508,7 +515,10 @@ impl World {
         let Some(replica) = &it.replica else { return };
         let mut answers = Vec::new();
         match request {
-            SyncRequest::Presence(_) => {}
+            SyncRequest::Presence(_)
+            | SyncRequest::Header(_)
+            | SyncRequest::Snapshots
+            | SyncRequest::SnapshotRows { .. } => {}
             SyncRequest::Head => {
                 let newest = it.disk.blocks.values().next_back().map(|decided| decided.certificate.clone());
                 answers.extend(newest.map(|certificate| Message::Gossip(peer, Gossip::Certificate(certificate))));
@@ -581,7 +591,8 @@ impl World {
         let Some(replica) = self.nodes[node].replica.as_ref().filter(|_| self.reports) else { return };
         let me = validator_key(node).node_id();
         let assigned = |epoch: &Epoch| -> Vec<LogScale> {
-            replica.state().pending[epoch].draw.assignment(&me).unwrap().map(|(it, _)| it.echo_bytes.unwrap()).collect()
+            let draw = replica.state().get::<Draws>(epoch).unwrap();
+            draw.assignment(&me).unwrap().map(|(it, _)| it.echo_bytes.unwrap()).collect()
         };
         let epochs = replica.epochs_to_report();
         let epochs: Vec<_> = epochs.into_iter().map(|epoch| (epoch, assigned(&epoch))).collect();

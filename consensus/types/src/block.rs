@@ -7,7 +7,7 @@ use crate::bytes::hex_bytes;
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use crate::evidence::{Evidence, EvidenceError};
 use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
-use crate::payout::{PoolCommand, SettlementRoot};
+use crate::payout::PoolCommand;
 use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{MultiSigned, SignatureError, Signed, Verified};
 use crate::time::{Height, UnixMillis};
@@ -17,9 +17,8 @@ hex_bytes!(
     ItemId, 32
 );
 
-/// What validators vote on. What follows from a block (scores, rewards, leaders) is not written in it but recomputed by everyone;
-/// `state_root` commits to the result. Payout roots are written in it although they follow, so that the header and its certificate
-/// prove them to a treasury signer.
+/// What validators vote on. What follows from a block (scores, rewards, leaders, payout roots) is not written in it but recomputed by
+/// everyone; `state_root` commits to the result, and with the header's certificate proves every row of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Its number.
@@ -37,8 +36,6 @@ pub struct Header {
     pub randao: BlsSignature,
     /// [`items_hash`] of the list of its items.
     pub items: Hash,
-    /// The payout roots that this block issues, by pool.
-    pub payout_roots: Vec<SettlementRoot>,
     /// [`crate::validator::ValidatorSet::hash`] of the set of `height + 2`.
     pub next_set: Hash,
     /// Root of the state after this block.
@@ -46,7 +43,7 @@ pub struct Header {
 }
 
 impl Wire for Header {
-    const MAX_BYTES: usize = 240 + crate::genesis::Genesis::MAX_POOLS * SettlementRoot::MAX_BYTES;
+    const MAX_BYTES: usize = 8 + 32 + 4 + 32 + 8 + 96 + 32 + 32 + 32;
 }
 
 impl Header {

@@ -5,6 +5,8 @@
 //! `usize` or vectors of zero-sized items; enums only grow at the end. Why bincode 2.0.1, and what it would take to
 //! replace it: `docs/src/adr/0002-codec.md`.
 
+use std::cell::RefCell;
+
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,9 +54,31 @@ pub enum DecodeError {
 /// The canonical bytes of `value`.
 #[expect(clippy::expect_used, reason = "wire types have known lengths and no failing serializer")]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard().with_fixed_int_encoding())
-        .expect("wire types encode")
+    thread_local! {
+        /// What is written grows here, so that the result is taken from the allocator once.
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    struct Writer<'a>(&'a mut Vec<u8>);
+    impl bincode::enc::write::Writer for Writer<'_> {
+        #[inline]
+        fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+    let config = bincode::config::standard().with_fixed_int_encoding();
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    bincode::serde::encode_into_writer(value, Writer(&mut scratch), config).expect("wire types encode");
+    let encoded = scratch.clone();
+    if scratch.capacity() <= MAX_SCRATCH_BYTES {
+        SCRATCH.set(scratch);
+    }
+    encoded
 }
+
+/// What a thread keeps for the next value that it encodes.
+const MAX_SCRATCH_BYTES: usize = 1 << 20;
 
 /// Reads exactly one `T` from `bytes`.
 ///

@@ -7,6 +7,7 @@ use bs58::decode::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bytes::hex_bytes;
+use crate::codec::Wire;
 
 pub use crate::bytes::ParseBytesError;
 
@@ -46,6 +47,10 @@ hex_bytes!(
     /// A BLAKE3 hash without a type of its own.
     Hash, 32
 );
+
+impl Wire for Hash {
+    const MAX_BYTES: usize = 32;
+}
 
 impl From<NetworkId> for BlockHash {
     /// The parent of block 1.

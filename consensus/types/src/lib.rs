@@ -19,6 +19,7 @@ pub mod message;
 pub mod payout;
 pub mod payout_tree;
 pub mod policy;
+pub mod proof;
 pub mod report;
 pub mod signed;
 pub mod sync;

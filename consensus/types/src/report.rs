@@ -86,6 +86,11 @@ pub struct ScoreReport {
     observations: Vec<Observation>,
 }
 
+impl Wire for ScoreReport {
+    /// Room for a report on as many workers as may be scored: there is none that does not fit.
+    const MAX_BYTES: usize = 8 + (8 + Self::MAX_WORKERS / 8) + (8 + Self::MAX_WORKERS * Observation::BYTES);
+}
+
 impl ScoreReport {
     /// The most workers that are scored in an epoch, and so that a report is about.
     pub const MAX_WORKERS: usize = 10_000;
@@ -130,9 +135,7 @@ pub struct Reveal {
 }
 
 impl Wire for Reveal {
-    /// Room for a report on as many workers as may be scored: there is none that does not fit.
-    const MAX_BYTES: usize =
-        8 + (8 + ScoreReport::MAX_WORKERS / 8) + (8 + ScoreReport::MAX_WORKERS * Observation::BYTES) + 32;
+    const MAX_BYTES: usize = ScoreReport::MAX_BYTES + 32;
 }
 
 impl SignedRecord for Reveal {

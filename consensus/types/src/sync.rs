@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::{Block, Item, ItemId};
+use crate::block::{Block, Header, Item, ItemId};
 use crate::certificate::{Certificate, CertificateError};
 use crate::codec::{DecodeError, MAX_MESSAGE_BYTES, Wire, decode};
 use crate::id::{BlockHash, NetworkId, NodeId};
 use crate::message::CompactProposal;
+use crate::proof::{KeyProof, ProofStep};
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
 use crate::time::{Epoch, Height, UnixMillis};
 use crate::validator::ValidatorSet;
@@ -15,7 +16,7 @@ use crate::vote::{Vote, VoteKind};
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SyncRequest {
-    /// What is your newest block?
+    /// What is your newest block, and your oldest?
     Head,
     /// A page of decided blocks.
     Blocks {
@@ -46,6 +47,18 @@ pub enum SyncRequest {
     },
     /// This is me: which other running instance of this validator have you heard of?
     Presence(Signed<Presence>),
+    /// A decided block's header with its certificate.
+    Header(Height),
+    /// After which blocks do you have the state to give?
+    Snapshots,
+    /// Rows of the state after a block, in the order of their keys.
+    SnapshotRows {
+        /// The block: one of the answer to `Snapshots`.
+        height: Height,
+        /// Those after this key; from the first on if it is empty.
+        #[serde(with = "serde_bytes")]
+        after: Vec<u8>,
+    },
 }
 
 impl Wire for SyncRequest {
@@ -102,6 +115,39 @@ impl CertifiedBlock {
     }
 }
 
+/// A decided block's header and its proof: with the path in the state's tree it proves any row of the state after the block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertifiedHeader {
+    /// The header.
+    pub header: Header,
+    /// A certificate for it.
+    pub certificate: Certificate,
+}
+
+impl Wire for CertifiedHeader {
+    const MAX_BYTES: usize = Header::MAX_BYTES + Certificate::MAX_BYTES;
+}
+
+impl CertifiedHeader {
+    /// Checks that the certificate proves the header.
+    ///
+    /// # Errors
+    /// When the certificate is for another block or does not hold against the height's `set`.
+    pub fn verify(self, network: &NetworkId, set: &ValidatorSet) -> Result<Verified<Self>, DecidedError> {
+        if self.certificate.height != self.header.height || self.certificate.block != self.header.hash() {
+            return Err(DecidedError::OtherBlock);
+        }
+        let certificate = self.certificate.verify(network, set)?.into_inner();
+        Ok(Verified::new(Self { header: self.header, certificate }))
+    }
+}
+
+impl From<&CertifiedBlock> for CertifiedHeader {
+    fn from(decided: &CertifiedBlock) -> Self {
+        Self { header: decided.block.header.clone(), certificate: decided.certificate.clone() }
+    }
+}
+
 impl Verified<CertifiedBlock> {
     /// The precommits of its certificate.
     pub fn votes(&self) -> impl Iterator<Item = Verified<Signed<Vote>>> {
@@ -112,8 +158,13 @@ impl Verified<CertifiedBlock> {
 /// The answer to a [`SyncRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncResponse {
-    /// To `Head`: the newest block's certificate, which proves that there is such a block; none if there is only the genesis.
-    Head(Option<Certificate>),
+    /// To `Head`.
+    Head {
+        /// The newest block's certificate, which proves that there is such a block; none if there is only the genesis.
+        newest: Option<Certificate>,
+        /// From which height on the peer has every block up to the newest.
+        oldest: Height,
+    },
     /// To `Blocks`: at most [`SyncResponse::PAGE_BYTES`] of the frames of blocks, in order, cut where the page is full. A frame is the
     /// length of a [`CertifiedBlock`]'s bytes, as 4 bytes little-endian, and these bytes. Empty if the peer does not have the first.
     Blocks(#[serde(with = "serde_bytes")] Vec<u8>),
@@ -123,6 +174,12 @@ pub enum SyncResponse {
     Items(Vec<Item>),
     /// To `Presence`.
     Presence(Option<Signed<Presence>>),
+    /// To `Header`: none if the peer does not have it.
+    Header(Option<Box<CertifiedHeader>>),
+    /// To `Snapshots`: at most [`SyncResponse::MAX_SNAPSHOTS`], the newest first.
+    Snapshots(Vec<CertifiedHeader>),
+    /// To `SnapshotRows`: none if the peer does not have that state, or not any more.
+    SnapshotRows(Option<SnapshotRows>),
 }
 
 impl Wire for SyncResponse {
@@ -130,8 +187,52 @@ impl Wire for SyncResponse {
 }
 
 impl SyncResponse {
-    /// The most bytes of a page of blocks, and of the items of an answer.
+    /// The most bytes of a page of blocks, of the items and of the rows of an answer.
     pub const PAGE_BYTES: usize = 1 << 20;
+    /// States that a node keeps for others.
+    pub const MAX_SNAPSHOTS: usize = 4;
+}
+
+/// Rows of a state that prove themselves: with all rows before them, and the hashes to their right, they lead to its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRows {
+    /// As many as fit, so none only after the last of the state; at most [`SyncResponse::PAGE_BYTES`] with what follows.
+    pub rows: Vec<SnapshotRow>,
+    /// The steps to the right of the last one's path, from the root down. None if it is the last of the state.
+    pub right: Vec<ProofStep>,
+}
+
+impl SnapshotRows {
+    /// Room of a page for [`Self::right`], and for lengths: a step takes 34 bytes.
+    pub const MAX_RIGHT_BYTES: usize = 32 << 10;
+    /// A page after which more rows follow has rows of at least so many bytes ([`SnapshotRow::encoded_len`]): so a peer cannot make a
+    /// state take more pages than it does with the greatest rows.
+    pub const LEAST_BYTES: usize = 128 << 10;
+
+    /// The length of the encodings of its rows.
+    pub fn rows_len(&self) -> usize {
+        self.rows.iter().map(SnapshotRow::encoded_len).sum()
+    }
+}
+
+const _: () = assert!(16 + KeyProof::MAX_STEPS * 34 <= SnapshotRows::MAX_RIGHT_BYTES);
+
+/// A row of a state in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRow {
+    /// The key.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// The value.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
+}
+
+impl SnapshotRow {
+    /// The length of its encoding.
+    pub const fn encoded_len(&self) -> usize {
+        16 + self.key.len() + self.value.len()
+    }
 }
 
 /// The length that stands before a block in a page.

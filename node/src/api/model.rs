@@ -9,6 +9,7 @@ mod vault;
 use std::collections::BTreeSet;
 
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
+use lucid_types::attestation::Capacity;
 use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
 use lucid_types::payout::AccountKind;
 use lucid_types::signed::Signature;
@@ -53,6 +54,8 @@ pub struct StatusView {
     pub peers: usize,
     /// The newest final block.
     pub height: Height,
+    /// The oldest block that is here, with all up to the newest; `null` if there is none.
+    pub oldest_block: Option<Height>,
     /// The epoch of the node's clock; 0 before the genesis time.
     pub epoch: Epoch,
     /// The epoch up to which scores are final, or will never be given.
@@ -100,8 +103,6 @@ pub struct BlockView {
     pub reveals: usize,
     /// Commands of pools in it.
     pub commands: usize,
-    /// Payout roots that it issues.
-    pub payout_roots: usize,
     /// Validators of which it proves that they signed two different messages for one step.
     pub equivocated: Vec<NodeId>,
     /// Leaders that it elected.
@@ -184,12 +185,15 @@ pub struct EpochView {
     pub start: UnixMillis,
     /// The first millisecond after it.
     pub end: UnixMillis,
-    /// The block that closed it.
+    /// The block that closed it; `null` also if that was before this node's first block.
     pub closed_in: Option<Height>,
-    /// The block that made its scores final; of an epoch without scores, the one that closed it.
+    /// The block that made its scores final; of an epoch without scores, the one that closed it. `null` also if that was before this
+    /// node's first block.
+    pub final_in: Option<Height>,
+    /// That block, if it is here.
     pub block: Option<BlockView>,
-    /// Workers that have a score.
-    pub workers_scored: usize,
+    /// Workers that have a score; `null` if they became final before this node's first block.
+    pub workers_scored: Option<u32>,
 }
 
 /// A pool's leader.
@@ -230,6 +234,48 @@ pub struct ScoreView {
     pub echo_bytes: u64,
     /// Their throughput in kbit/s; `null` if none was verified.
     pub echo_kbit_s: Option<u64>,
+}
+
+/// What a worker said of its machine. `GET /api/v1/nodes/{id}/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricView {
+    /// When this node got it, rounded down to a whole minute; in a great network to longer times, of which the last that came is kept.
+    pub received: UnixMillis,
+    /// The epoch in which the sample was taken.
+    pub epoch: Epoch,
+    /// Increasing over the node's life.
+    pub sequence: u64,
+    /// When the sample was taken, by the worker's clock.
+    pub time: UnixMillis,
+    /// Seconds since the machine started.
+    pub uptime_s: u64,
+    /// CPU in use, over all cores.
+    pub cpu_ppm: Ppm,
+    /// Memory in use.
+    pub memory_ppm: Ppm,
+    /// Disk in use on the file system of the node's home.
+    pub disk_ppm: Ppm,
+    /// Bytes received a second on all interfaces but loopback.
+    pub network_rx_bytes_s: u64,
+    /// Bytes sent a second on all interfaces but loopback.
+    pub network_tx_bytes_s: u64,
+    /// Probe sessions served since the node started.
+    pub sessions: u64,
+    /// What is offered.
+    pub capacity: Capacity,
+    /// How much of the capacity was given to tasks.
+    pub allocation_ppm: Ppm,
+    /// The worker's signature over all of this but `received`, hex.
+    pub signature: Signature,
+}
+
+/// `GET /api/v1/nodes/{id}/metrics`: newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricList {
+    /// The worker.
+    pub node: NodeId,
+    /// What it said.
+    pub metrics: Vec<MetricView>,
 }
 
 /// A payout request: what one account became due in one settlement. `GET /api/v1/payouts` and `/api/v1/payouts/{id}`.
@@ -293,6 +339,8 @@ pub struct PeerView {
 pub struct BlockList {
     /// The chain's name: `lucid-blocks`.
     pub chain: String,
+    /// The oldest block that is here, with all up to the newest; `null` if there is none.
+    pub oldest_block: Option<Height>,
     /// The blocks.
     pub blocks: Vec<BlockView>,
 }

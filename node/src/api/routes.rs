@@ -11,20 +11,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use lucid_types::codec::{Wire, decode};
-use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::payout::PoolCommand;
 use lucid_types::signed::MultiSigned;
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::model::{
     BlockList, BlockView, CertificateView, CommandBody, CommandView, EpochList, EpochView, FinalCommandView,
-    LedgerView, PayoutList, PayoutView, PeerList, PoolView, ScoreList, SignatureList, SignatureRequest, StatusView,
-    ValidatorList,
+    LedgerView, MetricList, PayoutList, PayoutView, PeerList, PoolView, ScoreList, SignatureList, SignatureRequest,
+    StatusView, ValidatorList,
 };
 use super::reply::{self, Failure};
-use super::{NodeView, ViewError};
+use super::{NodeView, ViewError, proofs};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -42,14 +42,14 @@ const MAX_LIMIT: usize = 1_000;
 
 /// What handlers share.
 #[derive(Clone)]
-struct Shared {
+pub(super) struct Shared {
     view: Arc<dyn NodeView>,
     readers: Arc<Semaphore>,
 }
 
 impl Shared {
     /// Runs `read` where it may block.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -83,6 +83,7 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/epochs/{epoch}", get(epoch))
         .route("/api/v1/scores", get(scores))
+        .route("/api/v1/nodes/{id}/metrics", get(node_metrics))
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
@@ -91,6 +92,9 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/pools/{pool}/commands/{number}", get(final_command))
         .route("/api/v1/pools/{pool}/root", get(root))
         .route("/api/v1/pools/{pool}/signatures", post(signatures))
+        .route("/api/v1/proofs/score", get(proofs::score))
+        .route("/api/v1/proofs/owed", get(proofs::owed))
+        .route("/api/v1/proofs/account", get(proofs::account))
         .route("/api/v1/commands", post(command).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -149,7 +153,7 @@ async fn blocks(
     let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let limit = limit(query.limit)?;
     let blocks = shared.read(move |view| view.blocks(query.before, limit)).await?;
-    Ok(Json(BlockList { chain: CHAIN.to_owned(), blocks }))
+    Ok(Json(BlockList { chain: CHAIN.to_owned(), oldest_block: shared.view.oldest_block(), blocks }))
 }
 
 async fn block(
@@ -158,7 +162,7 @@ async fn block(
 ) -> Result<Json<BlockView>, Failure> {
     let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.block(height)).await?;
-    found.map(Json).ok_or_else(|| no_block(height))
+    found.map(Json).ok_or_else(|| no_block(&*shared.view, height))
 }
 
 async fn certificate(
@@ -167,7 +171,7 @@ async fn certificate(
 ) -> Result<Json<CertificateView>, Failure> {
     let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.certificate(height)).await?;
-    found.map(Json).ok_or_else(|| no_block(height))
+    found.map(Json).ok_or_else(|| no_block(&*shared.view, height))
 }
 
 /// For whoever verifies the chain: the bytes that are hashed and signed, as `application/octet-stream`.
@@ -177,11 +181,24 @@ async fn raw_block(
 ) -> Result<Vec<u8>, Failure> {
     let Path(height) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.raw_block(height)).await?;
-    found.ok_or_else(|| no_block(height))
+    found.ok_or_else(|| no_block(&*shared.view, height))
 }
 
-fn no_block(height: Height) -> Failure {
-    Failure::NotFound(format!("block {height} is not final here"))
+/// Why a block is not here.
+fn no_block(view: &dyn NodeView, height: Height) -> Failure {
+    let newest = view.status().height;
+    let why = match view.oldest_block() {
+        _ if height > newest || height == Height::ZERO => format!("block {height} is not final here"),
+        Some(oldest) => format!(
+            "block {height} was removed here, or never was here: this node has the blocks from {oldest} to {newest}. Older ones are with \
+             nodes that run with --archive"
+        ),
+        None => format!(
+            "block {height} never was here: this node has taken the state after block {newest} from its peers, and no block yet. Older \
+             ones are with nodes that run with --archive"
+        ),
+    };
+    Failure::NotFound(why)
 }
 
 #[derive(Deserialize)]
@@ -231,6 +248,31 @@ async fn scores(
         Ok(ScoreList { epoch, scores })
     });
     list.await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsQuery {
+    from: Option<UnixMillis>,
+    to: Option<UnixMillis>,
+    limit: Option<usize>,
+}
+
+async fn node_metrics(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<MetricsQuery>, QueryRejection>,
+) -> Result<Json<MetricList>, Failure> {
+    let Path(node) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let (from, to) = (query.from.unwrap_or(UnixMillis::ZERO), query.to.unwrap_or(UnixMillis::new(u64::MAX)));
+    if from > to {
+        return Err(Failure::BadRequest(format!("from = {from} is later than to = {to}")));
+    }
+    let limit = limit(query.limit)?;
+    let found = shared.read(move |view| view.node_metrics(&node, from, to, limit)).await?;
+    let unknown = || Failure::NotFound(format!("the network has no worker {node}; of others nothing is kept"));
+    found.map(|metrics| Json(MetricList { node, metrics })).ok_or_else(unknown)
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use lucid_consensus::admission::View;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::replica::Input;
@@ -23,15 +24,24 @@ use lucid_types::signed::Verified;
 use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse, take_frame};
 use lucid_types::time::{Height, UnixMillis};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet, block_in_place};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::catch_up::plan::{Ask, Download, Fault, Page, Peer, Plan};
 use crate::chain::head::Head;
+use crate::chain::snapshot::{Download as SnapshotDownload, Snapshot, SnapshotError};
+use crate::config::SyncMode;
 
 /// How often the plan is looked at when nothing happens: peers come and go, and slow ones get company.
 const TICK: Duration = Duration::from_millis(500);
+/// While no block comes, peers are asked this often whether they have the blocks that are missing.
+const ASK_FOR_OLDEST_EVERY: Duration = Duration::from_secs(5);
+/// How many of them, and how long they have.
+const MAX_ASKED_FOR_OLDEST: usize = 16;
+const OLDEST_ANSWER: Duration = Duration::from_secs(3);
+/// How often the log tells that nobody has them.
+const TELL_GONE: Duration = Duration::from_secs(60);
 
 /// What catching up works with.
 pub struct CatchUpParts {
@@ -45,6 +55,12 @@ pub struct CatchUpParts {
     pub head: watch::Receiver<Head>,
     /// The highest height that a certificate proves.
     pub target: watch::Receiver<Height>,
+    /// Fetches a snapshot instead of blocks.
+    pub download: SnapshotDownload,
+    /// Takes the snapshot.
+    pub snapshots: mpsc::Sender<Snapshot>,
+    /// Whether snapshots are fetched at all.
+    pub mode: SyncMode,
 }
 
 /// A page's task that has ended: whose, what it was about, and what has come.
@@ -58,13 +74,26 @@ pub struct CatchUp {
     running: HashMap<u64, AbortHandle>,
     /// Where the plan's time begins: the clock may be set.
     started: Instant,
+    /// The newest block, and since when it is that, or since peers were asked whether they have those that are missing.
+    stuck: (Height, Instant),
+    /// When it was last said that nobody has the missing blocks.
+    told_gone: Option<Instant>,
 }
 
 impl CatchUp {
     /// A task that has not fetched anything yet.
     pub fn new(parts: CatchUpParts) -> Self {
-        let plan = Plan::new(UnixMillis::ZERO, parts.head.borrow().state.height);
-        Self { parts, plan, pages: JoinSet::new(), running: HashMap::new(), started: Instant::now() }
+        let (head, now) = (parts.head.borrow().state.height(), Instant::now());
+        let plan = Plan::new(UnixMillis::ZERO, head);
+        Self {
+            parts,
+            plan,
+            pages: JoinSet::new(),
+            running: HashMap::new(),
+            started: now,
+            stuck: (head, now),
+            told_gone: None,
+        }
     }
 
     fn now(&self) -> UnixMillis {
@@ -72,23 +101,101 @@ impl CatchUp {
     }
 
     /// Catches up until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The store failed, or the peers' chain is not the pinned one.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), SnapshotError> {
+        // What is staged of a snapshot is of use only while one is wanted.
+        let mut is_staged = true;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (head, target) =
-                (self.parts.head.borrow_and_update().state.height, *self.parts.target.borrow_and_update());
+                (self.parts.head.borrow_and_update().state.height(), *self.parts.target.borrow_and_update());
+            let wants_snapshot = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                wants_snapshot = self.wants_snapshot(head, target) => wants_snapshot,
+            };
+            if wants_snapshot {
+                is_staged = true;
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    snapshot = self.parts.download.run(head) => self.hand_over_snapshot(snapshot?).await,
+                }
+                continue;
+            }
+            let is_done = self.parts.mode == SyncMode::Full || (target > Height::ZERO && head >= target);
+            if is_staged && is_done {
+                block_in_place(|| self.parts.download.abandon())?;
+                is_staged = false;
+            }
             let now = self.now();
             self.plan.follow(now, head, target);
             self.hand_over().await;
             self.assign();
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 Some(ended) = self.pages.join_next() => self.ended(ended),
-                changed = self.parts.head.changed() => if changed.is_err() { return },
-                changed = self.parts.target.changed() => if changed.is_err() { return },
+                changed = self.parts.head.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.parts.target.changed() => if changed.is_err() { return Ok(()) },
                 _ = ticks.tick() => {}
             }
+        }
+    }
+
+    /// Whether a snapshot is fetched instead of the blocks up to `target`: by a node that has none yet, where they are many, or where
+    /// none comes and peers say that they have removed the next ones.
+    async fn wants_snapshot(&mut self, head: Height, target: Height) -> bool {
+        let gap = target.get().saturating_sub(head.get());
+        let by_snapshot = self.parts.mode == SyncMode::Snapshot;
+        if by_snapshot && head == Height::ZERO && gap > self.parts.spec.policy().snapshot_blocks.saturating_mul(2) {
+            return true;
+        }
+        let (height, since) = self.stuck;
+        if gap == 0 || height != head {
+            self.stuck = (head, Instant::now());
+            return false;
+        }
+        if since.elapsed() < ASK_FOR_OLDEST_EVERY {
+            return false;
+        }
+        self.stuck = (head, Instant::now());
+        let are_gone = self.are_gone(head.next()).await;
+        if are_gone && !by_snapshot && self.told_gone.is_none_or(|told| told.elapsed() >= TELL_GONE) {
+            self.told_gone = Some(Instant::now());
+            tracing::warn!(
+                next = %head.next(),
+                "no connected peer has the next block any more, so this node cannot have every block: connect it to an archive node \
+                 (p2p.bootstrap), or start it with --sync snapshot"
+            );
+        }
+        are_gone && by_snapshot
+    }
+
+    /// Whether most of the peers that are ahead say that they have not this block any more. That need not be so: what a snapshot holds
+    /// is proved, and if blocks come nobody is asked.
+    async fn are_gone(&self, next: Height) -> bool {
+        let mesh = &self.parts.mesh;
+        let ask = |peer: Peer| async move {
+            let answer = mesh.request(peer.node, Protocol::Sync, encode(&SyncRequest::Head));
+            let answer = tokio::time::timeout(OLDEST_ANSWER, answer).await.ok()?.ok()?;
+            match decode(&answer) {
+                Ok(SyncResponse::Head { newest: Some(newest), oldest }) if newest.height >= next => Some(oldest > next),
+                _ => None,
+            }
+        };
+        let answers = join_all(self.peers().into_iter().take(MAX_ASKED_FOR_OLDEST).map(ask)).await;
+        let answers: Vec<bool> = answers.into_iter().flatten().collect();
+        let n_gone = answers.iter().filter(|is_gone| **is_gone).count();
+        2 * n_gone > answers.len()
+    }
+
+    /// Hands the driver a snapshot, and waits until it is the newest state.
+    async fn hand_over_snapshot(&mut self, snapshot: Snapshot) {
+        let height = snapshot.state.height();
+        // The driver has ended: so will this task.
+        if self.parts.snapshots.send(snapshot).await.is_ok() {
+            let _ended = self.parts.head.wait_for(|head| head.state.height() >= height).await;
         }
     }
 
@@ -118,7 +225,7 @@ impl CatchUp {
 
     /// The connected peers in a random order: whoever stands first is asked first.
     fn peers(&self) -> Vec<Peer> {
-        let set = self.parts.spec.validators(self.parts.head.borrow().state.height.next());
+        let set = self.parts.spec.validators(self.parts.head.borrow().state.height().next());
         let peers = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id);
         let drawn =
             peers.map(|node| (getrandom::u32().unwrap_or(0), Peer { node, is_validator: set.get(&node).is_some() }));
@@ -184,7 +291,7 @@ async fn page(
     }
     download.buffer.extend_from_slice(&bytes);
     let bytes = bytes.len();
-    let (spec, state) = (Arc::clone(spec), Arc::clone(&head.borrow().state));
+    let (spec, state) = (Arc::clone(spec), head.borrow().state.clone());
     let (buffer, next, to) = (std::mem::take(&mut download.buffer), download.next, download.to);
     // Hundreds of certificates may be in it.
     let checked = tokio::task::spawn_blocking(move || {

@@ -6,20 +6,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_consensus::replica::{Effect, Failure, Gossip, Input, Replica};
+use lucid_consensus::replica::{Effect, Failure, FinalizedBlock, Gossip, Input, Replica};
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
 use lucid_types::codec::encode;
-use lucid_types::id::NodeId;
-use lucid_types::sync::SyncRequest;
+use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::sync::{CertifiedHeader, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist::{PersistError, put_block, put_own};
+use crate::chain::pin::{self, OtherBlock};
+use crate::chain::snapshot::{Snapshot, Snapshots};
 use crate::chain::watermark::{Watermark, WatermarkError};
 use crate::clock::Clock;
+use crate::config::Pin;
 
 /// Inputs that wait for the driver. When it is full, gossip waits in the mesh's queue, which drops and counts.
 pub const INPUTS: usize = 4_096;
@@ -35,6 +38,19 @@ pub enum DriverError {
     /// What this validator signs could not be noted.
     #[error("note what this validator signs")]
     Watermark(#[from] WatermarkError),
+    /// The chain is not the one that was meant.
+    #[error(transparent)]
+    Pinned(#[from] OtherBlock),
+    /// A snapshot is not the state that its block leads to. It was checked page by page, so the memory or this program is at fault.
+    #[error("the snapshot of block {height} has the root {found}, and the block {expected}")]
+    Snapshot {
+        /// The block.
+        height: Height,
+        /// The root of the rows.
+        found: StateRoot,
+        /// The root in the block's header.
+        expected: StateRoot,
+    },
     /// The replica must not go on.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -62,6 +78,10 @@ pub struct DriverParts {
     pub clock: Arc<dyn Clock>,
     /// What others sent, as the gate and the fetcher admitted it.
     pub inbox: mpsc::Receiver<Box<Input>>,
+    /// Takes snapshots that have been fetched.
+    pub fetched: mpsc::Receiver<Snapshot>,
+    /// Keeps states for others.
+    pub snapshots: Arc<Snapshots>,
     /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: rebroadcasts and
     /// the pull path make up for it.
     pub gossip: mpsc::Sender<(Topic, Vec<u8>)>,
@@ -69,6 +89,8 @@ pub struct DriverParts {
     pub fetch: mpsc::Sender<(Option<NodeId>, SyncRequest)>,
     /// Why this node must sign nothing more, if somebody else has found out.
     pub halt: watch::Receiver<Option<Failure>>,
+    /// A block that the chain must have.
+    pub pinned: Option<Pin>,
     /// Takes the highest height that a certificate proves.
     pub target: watch::Sender<Height>,
     /// Shows the newest block to the rest of the node.
@@ -87,7 +109,7 @@ pub struct Driver {
 impl Driver {
     /// A driver that has not done anything yet.
     pub fn new(parts: DriverParts) -> Self {
-        let logged = (parts.replica.state().height.next(), parts.logged);
+        let logged = (parts.replica.state().height().next(), parts.logged);
         Self { parts, handled_at: UnixMillis::ZERO, logged }
     }
 
@@ -106,6 +128,7 @@ impl Driver {
                 () = stop.cancelled() => return Ok(()),
                 Ok(()) = self.parts.halt.changed() => self.check_halt()?,
                 () = tokio::time::sleep(wakeup.min(LONGEST_SLEEP)) => self.handle(Input::Tick)?,
+                Some(snapshot) = self.parts.fetched.recv() => self.take_over(snapshot)?,
                 input = self.parts.inbox.recv() => match input {
                     Some(input) => self.handle(*input)?,
                     None => return Ok(()),
@@ -116,6 +139,34 @@ impl Driver {
 
     fn check_halt(&self) -> Result<(), DriverError> {
         self.parts.halt.borrow().clone().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Makes a snapshot the newest state, unless blocks were quicker.
+    fn take_over(&mut self, snapshot: Snapshot) -> Result<(), DriverError> {
+        let Snapshot { block, state } = snapshot;
+        let (height, parts) = (state.height(), &mut self.parts);
+        if height <= parts.replica.state().height() {
+            return Ok(tokio::task::block_in_place(|| parts.store.abandon_restore())?);
+        }
+        pin::check(parts.pinned, height, state.block())?;
+        let (found, expected) = (state.root(), block.header.state_root);
+        if (height, found) != (block.header.height, expected) {
+            return Err(DriverError::Snapshot { height: block.header.height, found, expected });
+        }
+        let (header, certificate) = (encode(&block.header), encode(&block.certificate));
+        tokio::task::block_in_place(|| parts.store.finish_restore(height, state.block(), &header, &certificate))?;
+        if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height <= height) {
+            watermark.signs(height, u64::MAX)?;
+        }
+        tracing::info!(%height, block = %state.block().short(), "a snapshot is the newest state");
+        let now = parts.clock.now();
+        parts.snapshots.begin_anew(Snapshot { block: Arc::clone(&block), state: state.clone() });
+        parts.head.send_modify(|head| {
+            head.state = state.clone();
+            head.block = Some(block);
+            head.adopted_at = now;
+        });
+        self.handle(Input::Snapshot(Box::new(state)))
     }
 
     fn handle(&mut self, input: Input) -> Result<(), DriverError> {
@@ -145,28 +196,26 @@ impl Driver {
             }
             Effect::PersistOwn(own) => put_own(&parts.store, &own)?,
             Effect::Store(stored) => {
-                put_block(&parts.store, &stored)?;
-                let height = stored.decided.block.header.height;
+                let FinalizedBlock { decided, applied } = *stored;
+                let state = applied.state.clone();
+                let (height, round) = (state.height(), decided.certificate.round);
+                pin::check(parts.pinned, height, state.block())?;
+                put_block(&parts.store, &decided, applied)?;
                 // A database without this block does not know all that was signed of it.
                 if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height == height)
                 {
                     watermark.signs(height, u64::MAX)?;
                 }
-                let state = &stored.applied.state;
-                let height = state.height;
-                let round = stored.decided.certificate.round;
-                let age_ms = stored.decided.block.header.time.until(parts.clock.now()).as_millis();
-                for evidence in &stored.decided.block.evidence {
+                let age_ms = decided.block.header.time.until(parts.clock.now()).as_millis();
+                for evidence in &decided.block.evidence {
                     let (validator, at) = (evidence.validator(), evidence.height().get());
                     tracing::error!(%validator, height = at, "a block proves that a validator signed two different messages");
                 }
-                tracing::info!(height = height.get(), round, age_ms, block = %state.block.short(), "block decided");
-                let root = stored.decided.block.header.state_root;
-                let state = Arc::new(state.clone());
+                tracing::info!(height = height.get(), round, age_ms, block = %state.block().short(), "block decided");
+                let block = Arc::new(CertifiedHeader::from(&decided));
+                parts.snapshots.note(&block, &state);
                 parts.head.send_modify(|head| {
-                    head.state = state;
-                    head.root = root;
-                    head.adopted_at = now;
+                    (head.state, head.block, head.adopted_at) = (state, Some(block), now);
                 });
             }
             Effect::Gossip(gossip) => {
@@ -222,3 +271,7 @@ fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
         Gossip::Evidence(evidence) => (Topic::Evidence, encode(evidence)),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

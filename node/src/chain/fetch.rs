@@ -118,7 +118,7 @@ impl Fetcher {
 
     /// Any of the connected validators, or of the connected peers if no validator is connected.
     fn a_validator(&self) -> Option<NodeId> {
-        let set = self.parts.spec.validators(self.parts.head.borrow().state.height.next());
+        let set = self.parts.spec.validators(self.parts.head.borrow().state.height().next());
         let peers = self.peers();
         let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
         any_of(if validators.is_empty() { &peers } else { &validators })
@@ -145,8 +145,8 @@ impl Question {
     async fn ask(&self, peer: NodeId, request: &SyncRequest) -> bool {
         let Some(response) = self.request(peer, request).await else { return false };
         // That a peer knows no more is an answer too.
-        let is_head = matches!(response, SyncResponse::Head(_));
-        let (spec, state) = (Arc::clone(&self.spec), Arc::clone(&self.head.borrow().state));
+        let is_head = matches!(response, SyncResponse::Head { .. });
+        let (spec, state) = (Arc::clone(&self.spec), self.head.borrow().state.clone());
         let (request, source) = (request.clone(), Source { peer, arrived: self.clock.now() });
         // Thousands of signatures may be in it.
         let judged = move || judge(&View { spec: &spec, state: &state }, &request, response, source);
@@ -185,7 +185,9 @@ fn refused(refusal: &Refusal) {
 /// asked for.
 fn judge(view: &View<'_>, request: &SyncRequest, response: SyncResponse, source: Source) -> Vec<Input> {
     let admitted: Vec<Result<Input, Refusal>> = match (request, response) {
-        (SyncRequest::Head, SyncResponse::Head(Some(certificate))) if certificate.height > view.state.height => {
+        (SyncRequest::Head, SyncResponse::Head { newest: Some(certificate), .. })
+            if certificate.height > view.state.height() =>
+        {
             vec![view.certificate(certificate).map(Input::Certificate)]
         }
         (SyncRequest::Proposal { round, block }, SyncResponse::Proposal(Some(proposal))) => {

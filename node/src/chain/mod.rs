@@ -5,15 +5,20 @@
 //!                       │  │ ▲ ▲
 //!     fetch: items, ◀───┘  │ │ └── decided blocks, from several peers at once
 //!     proposals, reports ──┼─┘     ▲
-//!                          └──▶ catch_up
+//!                          └──▶ catch_up: decided blocks, or a snapshot of the state where blocks are too many or gone
 //! ```
 
 pub mod catch_up;
 pub mod driver;
 pub mod fetch;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod head;
 pub mod persist;
+pub mod pin;
 pub mod presence;
+pub mod prune;
 pub mod report;
 pub mod serve;
+pub mod snapshot;
 pub mod watermark;

@@ -1,16 +1,21 @@
 //! Between the replica's values and the store's bytes.
 
+use std::ops::Bound;
+
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::archive::Archive;
-use lucid_consensus::ledger::state::{EpochRows, State};
-use lucid_consensus::replica::{FinalizedBlock, OwnReport, Restore};
-use lucid_storage::{BlockCommit, OwnKind, PutNew, StorageError, Store, Wal};
-use lucid_types::block::Block;
-use lucid_types::codec::{DecodeError, decode, encode};
+use lucid_consensus::ledger::execute::Execution;
+use lucid_consensus::ledger::state::{Rows, State, StateBuilder, StateError};
+use lucid_consensus::ledger::table::PendingEpochs;
+use lucid_consensus::replica::{OwnReport, Restore};
+use lucid_storage::{BlockCommit, Head, HistoryRecord, OwnKind, OwnRecord, PutNew, StorageError, Store, Wal};
+use lucid_types::block::{Block, Header};
+use lucid_types::codec::{DecodeError, Wire, decode, encode};
+use lucid_types::id::StateRoot;
+use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::{history, signer};
+use crate::history;
 
 /// What is stored cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,38 +32,105 @@ pub enum PersistError {
         #[source]
         source: DecodeError,
     },
+    /// Something that must be there is not.
+    #[error("the store has no {what} of its newest block {height}: {REPAIR}")]
+    Missing {
+        /// What is missing.
+        what: &'static str,
+        /// The block.
+        height: Height,
+    },
+    /// The stored rows are no state.
+    #[error("the state on disk, after block {height}, is damaged: {REPAIR}")]
+    Rows {
+        /// The newest block.
+        height: Height,
+        /// Why they are none.
+        #[source]
+        source: StateError,
+    },
+    /// The stored rows are another state than the one that the newest block leads to.
+    #[error(
+        "the state on disk is damaged: its root is {found}, and that of block {height}, the newest, is {expected}: {REPAIR}"
+    )]
+    Root {
+        /// The newest block.
+        height: Height,
+        /// The root of the rows.
+        found: StateRoot,
+        /// The root in the block's header.
+        expected: StateRoot,
+    },
     /// Another report of this validator is stored for the epoch.
     #[error("another report for epoch {0} is stored: this node's key is in use twice, or the store was rolled back")]
     OtherReport(Epoch),
 }
 
-fn decoded<T: lucid_types::codec::Wire>(what: &'static str, bytes: &[u8]) -> Result<T, PersistError> {
+/// What to do about a damaged state.
+const REPAIR: &str = "stop the node and run `lucid db repair`";
+
+fn decoded<T: Wire>(what: &'static str, bytes: &[u8]) -> Result<T, PersistError> {
     decode(bytes).map_err(|source| PersistError::Decode { what, source })
 }
 
-/// What the replica goes on from: the newest state, the engine's log, and own reports.
+/// What a node goes on from.
+pub struct Restored {
+    /// The newest state, the engine's log, and own reports.
+    pub replica: Restore,
+    /// The newest block's header and certificate; none before block 1.
+    pub block: Option<CertifiedHeader>,
+}
+
+/// What the node goes on from. The state's rows are compared with the root in the newest block's header.
 ///
 /// # Errors
 /// The store failed or holds other bytes than were written.
-pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> Result<Restore, PersistError> {
-    let state = match store.state()? {
-        Some(bytes) => decoded::<State>("the state", &bytes)?,
-        None => State::genesis(spec),
+pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> Result<Restored, PersistError> {
+    let (state, block) = match store.head() {
+        Some(head) => {
+            let block = newest(store, &head)?;
+            (stored_state(store, &head, &block.header)?, Some(block))
+        }
+        None => (State::genesis(spec), None),
     };
-    let entries = wal.entries(state.height.next())?;
+    let entries = wal.entries(state.height().next())?;
     let log = entries.iter().map(|entry| decoded::<WalEntry>("the engine's log", entry)).collect::<Result<_, _>>()?;
     let mut own = std::collections::BTreeMap::new();
     for record in store.own_all(OwnKind::Report, &[])? {
         let report: OwnReport = decoded("an own report", &record.value)?;
         let epoch = report.commitment.record.epoch;
-        if epoch > state.closed || state.pending.contains_key(&epoch) {
+        if epoch > state.closed() || state.has::<PendingEpochs>(&epoch) {
             own.insert(epoch, report);
         } else {
             store.remove_own(OwnKind::Report, &record.key)?;
         }
     }
     let rebroadcast_sequence = rebroadcast_sequence(store, now)?;
-    Ok(Restore { state, log, own, is_listening: false, silent_through: Height::ZERO, rebroadcast_sequence, now })
+    let replica =
+        Restore { state, log, own, is_listening: false, silent_through: Height::ZERO, rebroadcast_sequence, now };
+    Ok(Restored { replica, block })
+}
+
+/// The state of the stored rows.
+fn stored_state(store: &Store, head: &Head, header: &Header) -> Result<State, PersistError> {
+    let height = head.height;
+    let damaged = |source| PersistError::Rows { height, source };
+    let mut builder = StateBuilder::default();
+    for row in store.state_rows() {
+        let (key, value) = row?;
+        builder.push(&key, &value).map_err(damaged)?;
+    }
+    let state = builder.finish(head.block_hash).map_err(damaged)?;
+    let (found, expected) = (state.root(), header.state_root);
+    if found == expected { Ok(state) } else { Err(PersistError::Root { height, found, expected }) }
+}
+
+/// Header and certificate of the newest block.
+fn newest(store: &Store, head: &Head) -> Result<CertifiedHeader, PersistError> {
+    let height = head.height;
+    let found = header(store, height)?;
+    let found = found.filter(|it| (it.header.height, it.header.hash()) == (height, head.block_hash));
+    found.ok_or(PersistError::Missing { what: "header and certificate", height })
 }
 
 /// Where this run's rebroadcasts are counted from: the clock's milliseconds, so that a node that lost its store is heard
@@ -105,62 +177,142 @@ pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
     }
 }
 
-/// Stores a decided block and all that follows from it, in one synced batch.
+/// Stores a decided block and all that follows from it, in one synced batch. The genesis' rows come with the first block.
 ///
 /// # Errors
 /// The store failed; nothing of the block is stored then.
-pub fn put_block(store: &Store, stored: &FinalizedBlock) -> Result<(), PersistError> {
-    let FinalizedBlock { decided, applied } = stored;
+pub fn put_block(store: &Store, decided: &CertifiedBlock, applied: Execution) -> Result<(), PersistError> {
     let height = decided.block.header.height;
-    let rows: Vec<_> = applied.rows.iter().map(|rows| (rows.epoch, encode(rows))).collect();
+    let history = history_of(&decided.block, &applied);
     store.commit_block(BlockCommit {
         height,
-        block_hash: applied.state.block,
+        block_hash: applied.state.block(),
         block: encode(&decided.block),
         certificate: encode(&decided.certificate),
-        state: encode(&applied.state),
-        rows,
-        keep_rows_from: None,
-        history: [
-            history::ledger::records(height, applied.state.time, &applied.events),
-            history::ledger::command_records(&decided.block),
-            history::epochs::records(height, applied),
-            signer::blocks::records(&decided.block),
-        ]
-        .concat(),
+        // The state before block 1 is nowhere but in the genesis.
+        state: if height == Height::new(1) { all(&applied.state) } else { applied.delta.0 },
+        history,
     })?;
     // The own report of an epoch whose scores are final.
-    if let Some(rows) = &applied.rows {
-        store.remove_own(OwnKind::Report, &rows.epoch.get().to_be_bytes())?;
+    if let Some(scores) = &applied.scores {
+        store.remove_own(OwnKind::Report, &scores.epoch.get().to_be_bytes())?;
     }
     Ok(())
 }
 
-/// The store as the ledger's archive. One that fails or holds other bytes has nothing; the ledger then refuses the block
-/// and says what is missing.
-pub struct StoredArchive(pub Store);
+/// The history records that follow from a block.
+pub(crate) fn history_of(block: &Block, applied: &Execution) -> Vec<HistoryRecord> {
+    let (height, time) = (block.header.height, applied.state.time());
+    let records = [
+        history::ledger::records(height, time, &applied.events),
+        history::ledger::command_records(block),
+        history::epochs::records(height, applied),
+        history::scores::record(time, applied.scores.as_ref()).into_iter().collect(),
+    ];
+    records.concat()
+}
 
-impl Archive for StoredArchive {
-    fn rows(&self, epoch: Epoch) -> Option<EpochRows> {
-        rows(&self.0, epoch)
-    }
-
-    fn block(&self, height: Height) -> Option<Block> {
-        decode(&self.0.block(height).ok().flatten()?).ok()
+/// Whether an own record is one that this module writes.
+pub(crate) fn is_sound(kind: OwnKind, record: &OwnRecord) -> bool {
+    match kind {
+        OwnKind::Report => decode::<OwnReport>(&record.value)
+            .is_ok_and(|own| record.key == own.commitment.record.epoch.get().to_be_bytes()),
+        OwnKind::Counter => record.value.len() == 8,
+        OwnKind::Signature | OwnKind::Transaction => false,
     }
 }
 
-/// The rows of an epoch, if the store has them.
-pub fn rows(store: &Store, epoch: Epoch) -> Option<EpochRows> {
-    decode(&store.row(epoch).ok().flatten()?).ok()
+/// All rows of a state.
+fn all(state: &State) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), Some(value))).collect()
+}
+
+/// A final block's header with its certificate, if either the block or its header is stored.
+///
+/// # Errors
+/// The store failed or holds other bytes than were written.
+pub fn header(store: &Store, height: Height) -> Result<Option<CertifiedHeader>, PersistError> {
+    let header = match store.header_of(height)? {
+        Some(header) => Some(decoded("a header", &header)?),
+        None => {
+            store.block(height)?.map(|block| decoded::<Block>("a block", &block)).transpose()?.map(|block| block.header)
+        }
+    };
+    let (Some(header), Some(certificate)) = (header, store.certificate(height)?) else { return Ok(None) };
+    Ok(Some(CertifiedHeader { header, certificate: decoded("a certificate", &certificate)? }))
+}
+
+/// A final block with its certificate, if it is stored whole.
+///
+/// # Errors
+/// The store failed or holds other bytes than were written.
+pub fn decided(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, PersistError> {
+    let (Some(block), Some(certificate)) = (store.block(height)?, store.certificate(height)?) else { return Ok(None) };
+    let block = decoded("a block", &block)?;
+    Ok(Some(CertifiedBlock { block, certificate: decoded("a certificate", &certificate)? }))
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_consensus::ledger::table::{Table, Workers};
     use lucid_types::id::NetworkId;
 
     use super::*;
+    use crate::chain::fixture::{Growing, stage};
+    use crate::payout::testing::{WORKERS, node};
+
+    #[test]
+    fn a_node_goes_on_where_it_ended() {
+        let mut chain = Growing::new();
+        let first = chain.restore().unwrap();
+        assert_eq!((first.replica.state.root(), first.block), (chain.state.root(), None));
+        for _ in 0..5 {
+            let decided = chain.grow();
+            let Restored { replica, block } = chain.restore().unwrap();
+            assert_eq!((replica.state.root(), replica.state.block()), (chain.state.root(), decided.block.hash()));
+            assert!(block.unwrap().verify(chain.spec.id(), chain.spec.validators(Height::new(1))).is_ok());
+        }
+        assert_eq!(decided(&chain.store, Height::new(2)).unwrap().unwrap().block.header.height, Height::new(2));
+        assert!(decided(&chain.store, Height::new(6)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_node_goes_on_from_a_snapshot_without_its_block() {
+        let (mut chain, other) = (Growing::new(), Growing::new());
+        (0..3).for_each(|_| drop(chain.grow()));
+        let CertifiedBlock { block, certificate } = chain.grow();
+        stage(&other.store, &chain.snapshot());
+        let (height, hash) = (block.header.height, block.hash());
+        other.store.finish_restore(height, hash, &encode(&block.header), &encode(&certificate)).unwrap();
+        let Restored { replica, block: newest } = other.restore().unwrap();
+        assert_eq!(
+            (replica.state.root(), newest),
+            (chain.state.root(), Some(CertifiedHeader { header: block.header, certificate }))
+        );
+    }
+
+    #[test]
+    fn a_damaged_state_is_found_and_it_is_said_what_to_do() {
+        type Damage = fn(&mut Vec<(Vec<u8>, Option<Vec<u8>>)>);
+        let told = |damage: Damage| {
+            let mut chain = Growing::new();
+            chain.grow();
+            chain.grow_with(damage);
+            chain.restore().err().map(|error| error.to_string())
+        };
+        assert_eq!(told(|_| {}), None);
+        for (damage, words) in [
+            ((|rows| drop(rows.remove(1))) as Damage, "its root is "),
+            (|rows| rows.push((Workers::key(&node(WORKERS[0])), None)), "its root is "),
+            (|rows| rows.push((vec![0], Some(vec![0; 9]))), "after block 2, is damaged"),
+            (|rows| rows.push((vec![99], Some(vec![]))), "after block 2, is damaged"),
+            (|rows| rows.push((vec![0], None)), "after block 2, is damaged"),
+        ] {
+            let told = told(damage).unwrap_or_default();
+            assert!(told.contains(words) && told.contains("`lucid db repair`"), "{words}: {told}");
+        }
+    }
 
     #[test]
     fn repetitions_count_on_after_a_clock_was_set_back() {

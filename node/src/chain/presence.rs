@@ -215,8 +215,8 @@ impl Lookout {
                 let is_proof = is_mine && is_rival(&me, &other.record) && other.check(spec.id()).is_ok();
                 Some(if is_proof { Heard::Other(other.record) } else { Heard::Nobody })
             }
-            SyncResponse::Head(Some(certificate)) => {
-                let state = Arc::clone(&self.parts.head.borrow().state);
+            SyncResponse::Head { newest: Some(certificate), .. } => {
+                let state = self.parts.head.borrow().state.clone();
                 let certificate = View { spec, state: &state }.certificate(certificate).ok()?;
                 Some(Heard::Decided(Box::new(Input::Certificate(certificate))))
             }

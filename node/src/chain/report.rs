@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_score::report::{ReportError, check_report};
 use lucid_types::id::NodeId;
@@ -59,7 +60,7 @@ impl Reporter {
         loop {
             let (unreported, state) = {
                 let head = self.head.borrow_and_update();
-                (head.unreported.clone(), Arc::clone(&head.state))
+                (head.unreported.clone(), head.state.clone())
             };
             for epoch in unreported {
                 let Some(report) = self.waiting.remove(&epoch) else { continue };
@@ -85,8 +86,9 @@ impl Reporter {
 
     /// Whether a block can carry the report. Measured by the assignment and checked by the prober, it always should.
     fn check(&self, state: &State, report: &ScoreReport) -> Result<(), ReportError> {
-        let pending = state.pending.get(&report.epoch).ok_or(ReportError::NoReporter)?;
-        check_report(self.spec.policy(), &pending.draw, &self.me, report)
+        let is_pending = state.has::<PendingEpochs>(&report.epoch);
+        let draw = state.get::<Draws>(&report.epoch).filter(|_| is_pending).ok_or(ReportError::NoReporter)?;
+        check_report(self.spec.policy(), draw, &self.me, report)
     }
 
     fn keep(&mut self, report: ScoreReport) {

@@ -10,7 +10,9 @@ use lucid_types::time::Height;
 use tokio::sync::watch;
 
 use crate::chain::head::Head;
+use crate::chain::persist::{self, PersistError};
 use crate::chain::presence::Presences;
+use crate::chain::snapshot::Snapshots;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ pub struct SyncServer {
     pub store: Store,
     /// The newest block, and what is offered beside it.
     pub head: watch::Receiver<Head>,
+    /// The states that are given to others.
+    pub snapshots: Arc<Snapshots>,
     /// Which instances of validators peers have told of.
     pub presences: Arc<Presences>,
 }
@@ -37,12 +41,16 @@ impl SyncServer {
         }
     }
 
-    fn response(&self, request: SyncRequest) -> Result<Option<SyncResponse>, StorageError> {
+    fn response(&self, request: SyncRequest) -> Result<Option<SyncResponse>, PersistError> {
         Ok(Some(match request {
             SyncRequest::Head => {
-                let newest = self.head.borrow().state.height;
-                let certificate = self.store.certificate(newest)?;
-                SyncResponse::Head(certificate.and_then(|bytes| decode(&bytes).ok()))
+                let newest = self.head.borrow().block.clone();
+                SyncResponse::Head { newest: newest.map(|block| block.certificate.clone()), oldest: self.store.base() }
+            }
+            SyncRequest::Header(height) => SyncResponse::Header(persist::header(&self.store, height)?.map(Box::new)),
+            SyncRequest::Snapshots => SyncResponse::Snapshots(self.snapshots.offered()),
+            SyncRequest::SnapshotRows { height, after } => {
+                SyncResponse::SnapshotRows(self.snapshots.rows(height, &after))
             }
             SyncRequest::Blocks { from, to, skip } => SyncResponse::Blocks(self.page(from, to, skip)?),
             SyncRequest::Proposal { round, block } => {
@@ -60,23 +68,25 @@ impl SyncServer {
                 SyncResponse::Items(reports)
             }
             SyncRequest::Presence(presence) => {
-                let height = self.head.borrow().state.height.next();
+                let height = self.head.borrow().state.height().next();
                 let Some(rival) = self.presences.hear(height, presence) else { return Ok(None) };
                 SyncResponse::Presence(rival)
             }
         }))
     }
 
-    /// A page of the frames of blocks from `from` on, without the first `skip` bytes, as they are stored: nothing is decoded.
+    /// A page of the frames of blocks from `from` on, without the first `skip` bytes, as they are stored: nothing is decoded. Nothing if
+    /// `from` is not here, or not any more.
     fn page(&self, from: Height, to: Height, skip: u64) -> Result<Vec<u8>, StorageError> {
         let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let mut page = Vec::new();
+        let (mut page, mut height) = (Vec::new(), from);
         let mut blocks = self.store.blocks(from);
-        while page.len() < SyncResponse::PAGE_BYTES {
+        while page.len() < SyncResponse::PAGE_BYTES && height <= to {
             let Some(stored) = blocks.next().transpose()? else { break };
-            if stored.height > to {
+            if stored.height != height {
                 break;
             }
+            height = height.next();
             // The two stand in a `CertifiedBlock` in this order, and nothing between them.
             let length = u32::try_from(stored.block.len() + stored.certificate.len()).unwrap_or(u32::MAX);
             if skip >= FRAME_HEADER_BYTES + stored.block.len() + stored.certificate.len() {
@@ -94,52 +104,39 @@ impl SyncServer {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 mod tests {
     use lucid_consensus::ledger::state::State;
-    use lucid_consensus::replica::Offers;
     use lucid_storage::BlockCommit;
     use lucid_types::block::{Block, Header, items_hash};
     use lucid_types::certificate::Certificate;
-    use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
-    use lucid_types::id::{PayoutAddress, StateRoot};
-    use lucid_types::payout::SettlementRoot;
+    use lucid_types::id::{BlockHash, Hash, NodeId, StateRoot};
+    use lucid_types::report::ReportCommitment;
     use lucid_types::signed::Signature;
-    use lucid_types::sync::{CertifiedBlock, take_frame};
-    use lucid_types::time::UnixMillis;
+    use lucid_types::sync::{CertifiedBlock, CertifiedHeader, take_frame};
+    use lucid_types::time::{Epoch, UnixMillis};
 
     use super::*;
     use crate::payout::testing;
 
-    /// A block of about so many bytes: payout roots and signatures are a header's and a certificate's only lists.
-    fn block(height: u64, roots: usize) -> CertifiedBlock {
-        let key = lucid_types::key::NodeKey::from_seed(&[1; 32]);
-        let root = SettlementRoot {
-            pool: PoolId::from_bytes([1; 32]),
-            settlement: 1,
-            vault: PayoutAddress::from_hash20([2; 20]),
-            era: 1,
-            root: lucid_types::payout_tree::PayoutRoot::from_bytes([3; 32]),
-            total: lucid_types::amount::MicroUsdt::ZERO,
-            fees: lucid_types::amount::MicroUsdt::ZERO,
-            promised: lucid_types::amount::MicroUsdt::ZERO,
-            leader: None,
-            until: 0,
-        };
+    /// A block with so many commitments, of 136 bytes each.
+    fn block(height: u64, commitments: usize) -> CertifiedBlock {
+        let (key, network) = (lucid_types::key::NodeKey::from_seed(&[1; 32]), testing::network());
         let header = Header {
             height: Height::new(height),
             parent: BlockHash::from_bytes([1; 32]),
             round: 0,
             proposer: NodeId::from_bytes([2; 32]),
             time: UnixMillis::new(height),
-            randao: key.bls_key().sign_randao(testing::network().id(), Height::new(height)),
+            randao: key.bls_key().sign_randao(network.id(), Height::new(height)),
             items: items_hash(&[]),
-            payout_roots: vec![root; roots],
             next_set: Hash::from_bytes([2; 32]),
             state_root: StateRoot::from_bytes([4; 32]),
         };
         let hash = header.hash();
-        let block = Block { header, commitments: vec![], reveals: vec![], commands: vec![], evidence: vec![] };
+        let record = ReportCommitment { epoch: Epoch::new(height), report: Hash::from_bytes([3; 32]) };
+        let commitments = vec![key.sign_report_commitment(network.id(), record).into_inner(); commitments];
+        let block = Block { header, commitments, reveals: vec![], commands: vec![], evidence: vec![] };
         let signatures = vec![(NodeId::from_bytes([5; 32]), Signature::from_bytes([6; 64])); 3];
         CertifiedBlock {
             block,
@@ -157,25 +154,16 @@ mod tests {
                 block: encode(block),
                 certificate: encode(certificate),
                 state: Vec::new(),
-                rows: Vec::new(),
-                keep_rows_from: None,
                 history: Vec::new(),
             };
             store.commit_block(commit).unwrap();
         }
-        let mut state = State::genesis(&spec);
-        state.height = Height::new(u64::try_from(blocks.len()).unwrap());
-        let head = Head {
-            root: state.root(),
-            state: Arc::new(state),
-            adopted_at: UnixMillis::ZERO,
-            offers: Offers::default(),
-            round: None,
-            unreported: Vec::new(),
-        };
+        let newest = blocks.last().map(|block| Arc::new(CertifiedHeader::from(block)));
+        let head = Head { block: newest, ..testing::head(State::genesis(&spec)) };
         let head = watch::channel(head).1;
         let presences = Arc::new(Presences::new(spec, Arc::new(crate::clock::SystemClock)));
-        (folder, SyncServer { store, head, presences })
+        let snapshots = Arc::new(Snapshots::new(20, None));
+        (folder, SyncServer { store, head, snapshots, presences })
     }
 
     fn first_frame(server: &SyncServer) -> Vec<u8> {
@@ -185,8 +173,7 @@ mod tests {
     #[test]
     fn pages_hold_the_blocks_as_they_were_encoded_and_are_bounded() {
         // Of these, the second and third do not fit one page.
-        let blocks: Vec<_> =
-            [(1, 1), (2, 4_000), (3, 5_000), (4, 0)].map(|(height, roots)| block(height, roots)).into();
+        let blocks: Vec<_> = [(1, 1), (2, 4_000), (3, 5_000), (4, 0)].map(|(height, n)| block(height, n)).into();
         let (_folder, server) = server(&blocks);
         let (mut found, mut buffer, mut pages) = (Vec::new(), Vec::new(), 0);
         while found.len() < blocks.len() {
@@ -213,11 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_block_is_told_with_its_certificate() {
+    fn the_newest_block_is_told_with_its_certificate_and_the_oldest_that_is_here() {
+        let told = |server: &SyncServer| match server.response(SyncRequest::Head).unwrap() {
+            Some(SyncResponse::Head { newest, oldest }) => (newest, oldest.get()),
+            other => panic!("{other:?}"),
+        };
         let (_folder, empty) = server(&[]);
-        assert_eq!(empty.response(SyncRequest::Head).unwrap(), Some(SyncResponse::Head(None)));
-        let (_folder, server) = server(&[block(1, 0)]);
-        let certificate = block(1, 0).certificate;
-        assert_eq!(server.response(SyncRequest::Head).unwrap(), Some(SyncResponse::Head(Some(certificate))));
+        assert_eq!(told(&empty), (None, 1));
+        let (_folder, server) = server(&[1, 2, 3].map(|height| block(height, 0)));
+        let certificate = block(3, 0).certificate;
+        assert_eq!(told(&server), (Some(certificate.clone()), 1));
+        let removed = [(Height::new(1), Some(encode(&block(1, 0).block.header))), (Height::new(2), None)];
+        server.store.prune_blocks(&removed).unwrap();
+        assert_eq!(told(&server), (Some(certificate), 3));
+
+        let header = |height| server.response(SyncRequest::Header(Height::new(height))).unwrap();
+        let of = |height| SyncResponse::Header(Some(Box::new(CertifiedHeader::from(&block(height, 0)))));
+        assert_eq!(header(1), Some(of(1)), "the header was kept");
+        assert_eq!(header(3), Some(of(3)));
+        for height in [0, 2, 4, u64::MAX] {
+            assert_eq!(header(height), Some(SyncResponse::Header(None)));
+        }
+        let page = server.page(Height::new(1), Height::new(9), 0).unwrap();
+        assert!(page.is_empty(), "a page begins with the block that was asked for");
     }
 }

@@ -96,21 +96,20 @@ impl Watermark {
             return Ok(made);
         }
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed("open"))?;
-        let slots = [0, 1].map(|slot| {
-            let mut bytes = [0; SLOT_BYTES];
-            let read = file.read_exact_at(&mut bytes, slot * STRIDE);
-            match read {
-                Ok(()) => Ok(parse(&network, &bytes)),
-                // Until the second mark there is one slot, or a hole before it.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-                Err(error) => Err(error),
-            }
-        });
-        let [first, second] = slots;
-        let (first, second) = (first.map_err(failed("read"))?, second.map_err(failed("read"))?);
-        let newest = [first, second].into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
-        let (sequence, mark) = newest.ok_or_else(|| WatermarkError::Damaged(path.to_owned()))?;
+        let (sequence, mark) = newest(path, &file, &network)?;
         Ok(Self { path: path.to_owned(), file, network, sequence, mark })
+    }
+
+    /// The newest mark in the file, which is not changed; `None` if there is no file.
+    ///
+    /// # Errors
+    /// The file is damaged or cannot be read.
+    pub fn read(path: &Path, network: NetworkId) -> Result<Option<Mark>, WatermarkError> {
+        match File::open(path) {
+            Ok(file) => newest(path, &file, &network).map(|(_, mark)| Some(mark)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(WatermarkError::Io { operation: "open", path: path.to_owned(), source }),
+        }
     }
 
     /// The newest mark.
@@ -153,6 +152,22 @@ impl Watermark {
         (self.sequence, self.mark) = (sequence, mark);
         Ok(())
     }
+}
+
+/// The newer of the two slots, with its sequence number.
+fn newest(path: &Path, file: &File, network: &NetworkId) -> Result<(u64, Mark), WatermarkError> {
+    let slots = [0, 1].map(|slot| {
+        let mut bytes = [0; SLOT_BYTES];
+        match file.read_exact_at(&mut bytes, slot * STRIDE) {
+            Ok(()) => Ok(parse(network, &bytes)),
+            // Until the second mark there is one slot, or a hole before it.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(source) => Err(WatermarkError::Io { operation: "read", path: path.to_owned(), source }),
+        }
+    });
+    let [first, second] = slots;
+    let newest = [first?, second?].into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
+    newest.ok_or_else(|| WatermarkError::Damaged(path.to_owned()))
 }
 
 fn checksum(network: &NetworkId, fields: &[u8]) -> Hash {

@@ -85,6 +85,19 @@ impl NodeApi {
     }
 
     async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        let body = self.body(request).await?;
+        let address = self.address;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{address} gave another answer than this version expects"))
+    }
+
+    /// What the node answers, byte for byte.
+    pub(super) async fn get_raw(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.is_checked.get_or_try_init(|| self.check_network()).await?;
+        self.body(self.client.get(self.url(path))).await
+    }
+
+    async fn body(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
         let address = self.address;
         let mut answer = match request.send().await {
             Ok(answer) => answer,
@@ -111,8 +124,7 @@ impl NodeApi {
                 Err(_) => bail!("{address} answered {status}; is it a Lucid node that listens there?"),
             }
         }
-        serde_json::from_slice(&body)
-            .with_context(|| format!("{address} gave another answer than this version expects"))
+        Ok(body)
     }
 
     /// A pool.

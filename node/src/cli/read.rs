@@ -1,17 +1,23 @@
 //! Commands that ask the running node: thin readers of its API.
 
+use std::collections::BTreeSet;
+
+use anyhow::bail;
 use clap::Subcommand;
+use lucid_types::amount::Ppm;
 use lucid_types::id::NodeId;
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, Height};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Json;
 use super::node_api::NodeApi;
 use super::output::{self, millionths, or_dash};
+use super::place::now_s;
+use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use crate::api::model::{
-    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, PeerList, ScoreList, StatusView,
-    SyncState, ValidatorList, ValidatorView,
+    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, MetricList, MetricView, PeerList,
+    ScoreList, StatusView, SyncState, ValidatorList, ValidatorView,
 };
 
 /// A node's API for commands that ask once.
@@ -27,8 +33,13 @@ impl Api {
         Ok(Self { node, runtime })
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.runtime.block_on(self.node.get(path))
+    }
+
+    /// The answer as it is.
+    pub(super) fn get_raw(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.runtime.block_on(self.node.get_raw(path))
     }
 }
 
@@ -52,6 +63,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("network id", s.network_id.to_string()),
             ("peers", s.peers.to_string()),
             ("height", s.height.to_string()),
+            ("oldest block", or_dash(s.oldest_block)),
             ("epoch", s.epoch.to_string()),
             ("final epoch", s.final_epoch.to_string()),
             ("block hash", s.block_hash.to_string()),
@@ -133,7 +145,6 @@ pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
                         b.commitments.to_string(),
                         b.reveals.to_string(),
                         b.commands.to_string(),
-                        b.payout_roots.to_string(),
                         b.proposer.short(),
                     ]
                 };
@@ -147,10 +158,9 @@ pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
                     "commitments",
                     "reveals",
                     "commands",
-                    "roots",
                     "proposer",
                 ];
-                output::table(titles, &rows)
+                output::table(titles, &rows) + &end_of(list)
             })
         }
         BlockAction::Show { height, certificate: true, json } => {
@@ -178,12 +188,24 @@ pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
                     ("report commitments", b.commitments.to_string()),
                     ("reveals", b.reveals.to_string()),
                     ("commands", b.commands.to_string()),
-                    ("payout roots", b.payout_roots.to_string()),
                     ("equivocation proved", or_dash(listed(&b.equivocated))),
                     ("leaders elected", if leaders.is_empty() { "-".to_owned() } else { leaders.join(", ") }),
                 ])
             })
         }
+    }
+}
+
+/// Says so where a list of blocks ends because the blocks before are not here.
+fn end_of(list: &BlockList) -> String {
+    match (list.oldest_block, list.blocks.last()) {
+        (Some(oldest), last) if oldest > Height::new(1) && last.is_none_or(|last| last.height == oldest) => {
+            format!("blocks below {oldest} were removed here, or never were here\n")
+        }
+        (None, None) => {
+            "no block is here yet: none is final, or this node has taken its state from its peers\n".to_owned()
+        }
+        _ => String::new(),
     }
 }
 
@@ -211,6 +233,82 @@ pub(super) fn validator(api: &Api, action: &ValidatorAction) -> anyhow::Result<(
     })
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeAction {
+    /// List what a worker said of its machine: CPU, memory, disk, network, newest first
+    ///
+    /// The node that is asked keeps what it received for 90 days: once a minute, and in a network of more than 30 workers less often.
+    Metrics {
+        /// The worker: its id, or the first digits of it as `lucid scores` shows them
+        #[arg(value_name = "ID", value_parser = id_prefix)]
+        node: IdPrefix,
+        /// Only what came then or later: 6h for six hours ago, or a date in UTC, 2026-11-29 or 2026-11-29T00:37
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        from: Option<Moment>,
+        /// Only what came before
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        to: Option<Moment>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+pub(super) fn node(api: &Api, action: &NodeAction) -> anyhow::Result<()> {
+    let NodeAction::Metrics { node, from, to, limit, json } = action;
+    let id = worker(api, node)?;
+    let at = |name: &str, moment: &Option<Moment>| {
+        let millis = moment.map(|moment| moment.seconds(now_s()).saturating_mul(1_000));
+        millis.map_or_else(String::new, |millis| format!("&{name}={millis}"))
+    };
+    let path = format!("nodes/{id}/metrics?limit={limit}{}{}", at("from", from), at("to", to));
+    show(json.json, &api.get::<MetricList>(&path)?, |list| {
+        if list.metrics.is_empty() {
+            return format!("node {id}: nothing was received in that time\n");
+        }
+        let row = |m: &MetricView| {
+            [
+                utc(m.received.get() / 1_000),
+                m.epoch.to_string(),
+                percent(m.cpu_ppm),
+                percent(m.memory_ppm),
+                percent(m.disk_ppm),
+                m.network_rx_bytes_s.to_string(),
+                m.network_tx_bytes_s.to_string(),
+                m.sessions.to_string(),
+                percent(m.allocation_ppm),
+            ]
+        };
+        let rows: Vec<_> = list.metrics.iter().map(row).collect();
+        let titles =
+            ["received", "epoch", "CPU %", "memory %", "disk %", "in B/s", "out B/s", "sessions", "allocated %"];
+        format!("node {id}\n{}", output::table(titles, &rows))
+    })
+}
+
+/// The worker whose id begins so, among those with scores in the newest epoch and the node itself.
+pub(super) fn worker(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
+    if let Some(id) = id.whole() {
+        return Ok(id);
+    }
+    let scores = api.get::<ScoreList>("scores")?.scores;
+    let own = api.get::<StatusView>("status")?.node_id;
+    let known: BTreeSet<_> = scores.iter().map(|score| score.worker).chain([own]).collect();
+    let found: Vec<_> = known.into_iter().filter(|node| id.matches(node)).collect();
+    match found.as_slice() {
+        [node] => Ok(*node),
+        [] => bail!("no worker with scores in the newest epoch has an id that begins with {id}: give the whole id"),
+        several => bail!("several workers have an id that begins with {id}: {}", listed(several).unwrap_or_default()),
+    }
+}
+
+/// Two places of a hundredth.
+fn percent(part: Ppm) -> String {
+    format!("{}.{:02}", part.get() / 10_000, part.get() / 100 % 100)
+}
+
 pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
     let stage = |stage| match stage {
         EpochStage::Open => "open",
@@ -227,9 +325,9 @@ pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
                         e.epoch.to_string(),
                         stage(e.stage).split([',', ':']).next().unwrap_or_default().to_owned(),
                         or_dash(e.closed_in),
-                        or_dash(e.block.as_ref().map(|block| block.height)),
+                        or_dash(e.final_in),
                         or_dash(e.block.as_ref().map(|block| block.block_hash.short())),
-                        e.workers_scored.to_string(),
+                        or_dash(e.workers_scored),
                         or_dash(e.block.as_ref().and_then(|block| Some(block.leaders.first()?.leader.short()))),
                     ]
                 };
@@ -244,9 +342,9 @@ pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
                 ("start (Unix ms)", e.start.to_string()),
                 ("end (Unix ms)", e.end.to_string()),
                 ("closed in block", or_dash(e.closed_in)),
-                ("final in block", or_dash(e.block.as_ref().map(|block| block.height))),
+                ("final in block", or_dash(e.final_in)),
                 ("block hash", or_dash(e.block.as_ref().map(|block| block.block_hash))),
-                ("workers scored", e.workers_scored.to_string()),
+                ("workers scored", or_dash(e.workers_scored)),
             ])
         }),
     }

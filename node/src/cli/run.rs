@@ -4,13 +4,38 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogConfig;
 use crate::config::load::Loaded;
+use crate::config::{LogConfig, SyncMode};
 use crate::home::Home;
+
+/// What goes before the configuration for this run.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// How a node without a state begins: from a certified state that peers give, or from every block
+    #[arg(long, value_name = "MODE", value_enum)]
+    sync: Option<SyncMode>,
+    /// Keep every block, and fetch every block
+    #[arg(long, conflicts_with = "sync")]
+    archive: bool,
+    /// A block that the chain must have, as HEIGHT:HASH
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pin: Option<String>,
+}
+
+impl RunArgs {
+    /// The same as settings.
+    pub(super) fn settings(self) -> impl Iterator<Item = (String, String)> {
+        let mode = self.sync.and_then(|mode| Some(mode.to_possible_value()?.get_name().to_owned()));
+        let archive = self.archive.then(|| "true".to_owned());
+        let settings = [("sync.mode", mode), ("sync.archive", archive), ("sync.pinned", self.pin)];
+        settings.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    }
+}
 
 /// What is left after the node has stopped gets this long.
 const LEFTOVERS: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use crate::signer::dir::{DirError, KeyForm, OpenSigner, SignerDir};
 use crate::signer::files::Disk;
 use crate::signer::passphrase::PassphraseSource;
 use crate::signer::server::Socket;
-use crate::signer::sets::SignerSets;
+use crate::signer::shown::ShownPools;
 use crate::signer::watermark::{Watermarks, existing};
 
 const EXAMPLES: &str = "\
@@ -295,19 +295,20 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
 
 /// The pools for which this key signs, or has signed.
 fn pools(dir: &SignerDir, spec: &ChainSpec, watermarks: &Watermarks) -> anyhow::Result<Vec<Value>> {
-    let sets = SignerSets::open(Disk, &dir.sets_file(), spec)?;
-    let signs: Vec<_> = sets.pools_of(&watermarks.key).into_iter().map(|(pool, _)| pool).collect();
-    let shown = spec.pools().filter(|(id, _)| signs.contains(id) || watermarks.of(id) != Watermark::default());
-    Ok(shown
+    let shown = ShownPools::open(Disk, &dir.shown_file(), *spec.id())?;
+    let signs: Vec<_> = shown.pools_of(spec, &watermarks.key).into_iter().map(|(pool, _)| pool).collect();
+    let listed = spec.pools().filter(|(id, _)| signs.contains(id) || watermarks.of(id) != Watermark::default());
+    Ok(listed
         .map(|(id, pool)| {
             let Watermark { sequence, root, changes } = watermarks.of(id);
-            let in_force = sets.in_force(id);
+            let in_force = shown.in_force(id, pool);
             json!({
                 "pool": id,
                 "name": pool.name,
                 "vault": pool.vault.address,
-                "era": in_force.map(|set| set.era),
-                "is_signer": in_force.is_some_and(|set| set.by_key(&watermarks.key).is_some()),
+                "shown_height": shown.get(id).map(|shown| shown.height),
+                "era": in_force.era,
+                "is_signer": in_force.by_key(&watermarks.key).is_some(),
                 "record": sequence,
                 "signed_settlement": root.map(|root| root.settlement),
                 "signed_era": root.map(|root| root.era),

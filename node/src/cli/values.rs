@@ -182,6 +182,36 @@ pub(super) fn seconds(text: &str) -> Result<u32, String> {
     number.checked_mul(unit).ok_or_else(|| "that is longer than 136 years".to_owned())
 }
 
+/// A time, as people name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// So many seconds ago.
+    Ago(u32),
+    /// A Unix time in seconds.
+    At(u64),
+}
+
+impl Moment {
+    /// The Unix time in seconds.
+    pub(super) fn seconds(self, now: u64) -> u64 {
+        match self {
+            Self::Ago(ago) => now.saturating_sub(u64::from(ago)),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// A time: `6h` is six hours ago, `2026-11-29` and `2026-11-29T00:37` are in UTC.
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    let expected =
+        "a time is expected: 6h for six hours ago (s, m, h, d), or a date in UTC as 2026-11-29 or 2026-11-29T00:37";
+    if let Some(at) = crate::utc::parse(text) {
+        return Ok(Moment::At(at));
+    }
+    let is_duration = text.ends_with(['s', 'm', 'h', 'd']);
+    is_duration.then(|| seconds(text).ok()).flatten().map(Moment::Ago).ok_or_else(|| expected.to_owned())
+}
+
 /// A duration with its two greatest units.
 pub(super) fn duration_of(seconds: u64) -> String {
     let units = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
@@ -232,6 +262,43 @@ mod tests {
         assert_eq!(when(1_795_912_677, 1_795_912_678), "2026-11-29 00:37:57 UTC (1 s ago)");
         assert_eq!(when(u64::MAX, 0), "never");
         assert!(!utc(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn times_are_dates_or_so_long_ago() {
+        for (text, wanted) in [
+            ("1970-01-01", 0),
+            ("2000-02-29", 951_782_400),
+            ("2026-11-29T00:37:57Z", 1_795_912_677),
+            ("2026-11-29 00:37", 1_795_912_620),
+            ("2100-03-01T00:00", 4_107_542_400),
+            ("9999-12-31T23:59:59", 253_402_300_799),
+        ] {
+            assert_eq!(moment(text).unwrap(), Moment::At(wanted), "{text}");
+        }
+        // Up to the year 9999.
+        for days in (0..2_932_896).step_by(97) {
+            let date = utc(days * 86_400 + 3_661);
+            let at = moment(date.strip_suffix(" UTC").unwrap()).map(|at| at.seconds(0));
+            assert_eq!(at, Ok(days * 86_400 + 3_661), "{date}");
+        }
+        assert_eq!(moment("6h").unwrap().seconds(100_000), 78_400);
+        assert_eq!(moment("3d").unwrap().seconds(100), 0);
+        for text in [
+            "",
+            "6",
+            "h",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-00-01",
+            "2026-11-29T24:00",
+            "2026-11-29T1",
+            "1969-12-31",
+            "-1h",
+        ] {
+            assert!(moment(text).unwrap_err().contains("a date in UTC"), "{text}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ const fn setting(key: &'static str, kind: Kind, about: &'static str) -> Setting 
 }
 
 /// Every key, in the order of the file.
-pub const SETTINGS: [Setting; 19] = [
+pub const SETTINGS: [Setting; 23] = [
     setting("name", Kind::Text, "The node's name, for people."),
     setting("roles", Kind::List, "What the node does: validator, worker, treasury, bootstrap, observer."),
     setting("p2p.listen", Kind::List, "Multiaddresses to listen on, TCP and QUIC."),
@@ -73,6 +73,18 @@ pub const SETTINGS: [Setting; 19] = [
         Kind::Number,
         "Bytes a second that a worker gives to echoes, of which one of 256 KiB has 2 s; 0: no cap.",
     ),
+    setting(
+        "sync.mode",
+        Kind::Text,
+        "How a node without a state begins: snapshot (a certified state of peers) or full (every block).",
+    ),
+    setting("sync.archive", Kind::Flag, "Keep every block, and fetch every block."),
+    setting(
+        "sync.keep_blocks_s",
+        Kind::Number,
+        "Seconds that blocks are kept, at least 60; 0: as the network's policy says.",
+    ),
+    setting("sync.pinned", Kind::Text, "HEIGHT:HASH of a block that the chain must have; empty: none."),
     setting("log.filter", Kind::Text, "What is logged, in the syntax of RUST_LOG (which goes before it)."),
     setting("log.json", Kind::Flag, "Log one JSON object a line."),
 ];

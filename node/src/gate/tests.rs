@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lucid_consensus::ledger::state::PendingEpoch;
-use lucid_consensus::ledger::state::State;
-use lucid_consensus::replica::Offers;
+use lucid_consensus::ledger::pool::PoolState;
+use lucid_consensus::ledger::state::{PendingEpoch, Rows, State};
+use lucid_consensus::ledger::table::{Draws, PendingEpochs, Pools};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
@@ -67,7 +67,7 @@ fn network() -> ChainSpec {
 
 /// The beacon is still the first.
 fn proposers_of(network: &ChainSpec, height: Height) -> Proposers<'_> {
-    network.validators(height).proposers(State::genesis(network).beacon, height)
+    network.validators(height).proposers(State::genesis(network).head().beacon, height)
 }
 
 fn pool() -> PoolId {
@@ -79,16 +79,15 @@ fn fixture() -> Fixture {
     let network = Arc::new(network());
     let id = *network.id();
     let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
-    let mut state = State::genesis(&network);
+    let genesis = State::genesis(&network);
     let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(NEWEST));
-    (state.height, state.closed) = (closed_in, epoch);
-    let draw = state.open.clone().unwrap();
-    let pending = PendingEpoch { closed_in, draw, commitments: BTreeMap::new(), revealed: BTreeSet::new() };
-    state.pending.insert(epoch, pending);
-    let root = state.root();
-    let state = Arc::new(state);
-    let (offers, unreported) = (Offers::default(), Vec::new());
-    let (head, seen) = watch::channel(Head { state, root, adopted_at: now, offers, round: None, unreported });
+    let draw = genesis.open().unwrap().clone();
+    let state = genesis.changed(|rows| {
+        (rows.head.height, rows.head.closed) = (closed_in, epoch);
+        rows.put::<Draws>(&epoch, draw);
+        rows.put::<PendingEpochs>(&epoch, PendingEpoch { closed_in });
+    });
+    let (head, seen) = watch::channel(testing::head(state));
     let gate = NodeGate::new(network, Arc::new(Still(now)), Arc::new(table), seen);
     Fixture { gate, head, network: id }
 }
@@ -183,7 +182,6 @@ fn compact(recipe: &Recipe, round: u32) -> CompactProposal {
         proposer: key(recipe.signer).node_id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
-        payout_roots: vec![],
         randao: key(recipe.signer).bls_key().sign_randao(&recipe.network, Height::new(recipe.height)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
@@ -448,11 +446,7 @@ fn the_window_moves_with_the_chain() {
     let [old, new] = [NEXT, NEXT + 1].map(|height| Recipe { height, ..Kind::Vote.good(&fixture) });
     fixture.expect(Kind::Vote, &Kind::Vote.make(&old), "accept");
     fixture.expect(Proof, &Proof.make(&old), "accept");
-    fixture.head.send_modify(|head| {
-        let mut state = (*head.state).clone();
-        state.height = Height::new(NEXT);
-        head.state = Arc::new(state);
-    });
+    fixture.head.send_modify(|head| head.state = head.state.changed(|rows| rows.head.height = Height::new(NEXT)));
     let late = Recipe { signer: 2, ..old };
     fixture.expect(Kind::Vote, &Kind::Vote.make(&late), "ignore stale");
     fixture.expect(Proof, &Proof.make(&old), "ignore stale");
@@ -690,7 +684,7 @@ fn commands_are_near_in_number_and_few() {
     send(1, 1, &[OWNER, 1, 2], "accept");
 
     // Those that no block took in time are not passed on, and give way to others of their number.
-    let time = |fixture: &Fixture| fixture.head.borrow().state.time;
+    let time = |fixture: &Fixture| fixture.head.borrow().state.time();
     let until = |until: UnixMillis, amount: u64, verdict: &str| {
         let change = PoolChange::Losses(MicroUsdt::new(amount));
         let record = PoolCommand { pool: pool(), number: 7, until, change };
@@ -702,20 +696,15 @@ fn commands_are_near_in_number_and_few() {
         until(soon, amount, "accept");
     }
     until(soon, 5, "ignore rate");
-    fixture.head.send_modify(|head| {
-        let mut state = (*head.state).clone();
-        state.time = soon.after(Duration::from_secs(1));
-        head.state = Arc::new(state);
-    });
+    let later = soon.after(Duration::from_secs(1));
+    fixture.head.send_modify(|head| head.state = head.state.changed(|rows| rows.head.time = later));
     until(soon, 5, "ignore expired");
     until(time(&fixture), 5, "accept");
 
     // Block after block the window moves, and what is in a block is forgotten.
-    let change_state = |act: &dyn Fn(&mut lucid_consensus::ledger::state::PoolState)| {
+    let change_state = |act: &dyn Fn(&mut PoolState)| {
         fixture.head.send_modify(|head| {
-            let mut state = (*head.state).clone();
-            act(state.pools.get_mut(&pool()).unwrap());
-            head.state = Arc::new(state);
+            head.state = head.state.changed(|rows| act(rows.get_mut::<Pools>(&pool()).unwrap()));
         });
     };
     change_state(&|accounts| accounts.commands = 8);

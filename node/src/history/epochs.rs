@@ -7,6 +7,8 @@ use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::time::{Epoch, Height};
 use serde::{Deserialize, Serialize};
 
+use crate::history::ANY_TIME;
+
 // Key spaces within `HistoryKind::Epoch`.
 const CLOSED: u8 = 0;
 const FINAL: u8 = 1;
@@ -28,13 +30,26 @@ impl Wire for Closing {
     const MAX_BYTES: usize = 25;
 }
 
+/// How an epoch became final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finality {
+    /// The block that made its scores final.
+    pub height: Height,
+    /// Workers that have a score.
+    pub workers: u32,
+}
+
+impl Wire for Finality {
+    const MAX_BYTES: usize = 12;
+}
+
 fn key(space: u8, epoch: Epoch) -> Vec<u8> {
     [&[space], epoch.get().to_be_bytes().as_slice()].concat()
 }
 
 /// The records that follow from a block.
 pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
-    let record = |key, value| HistoryRecord { kind: HistoryKind::Epoch, key, value };
+    let record = |key, value| HistoryRecord { kind: HistoryKind::Epoch, key, value, expires: None };
     let closing = applied.events.iter().find_map(|event| match event {
         Event::Closed { first, last, is_measured } => {
             Some(Closing { first: *first, last: *last, is_measured: *is_measured, height })
@@ -42,8 +57,10 @@ pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
         _ => None,
     });
     let closed = closing.map(|closing| record(key(CLOSED, closing.first), encode(&closing)));
-    let scored = applied.rows.as_ref();
-    let scored = scored.map(|rows| record(key(FINAL, rows.epoch), height.get().to_be_bytes().to_vec()));
+    let scored = applied.scores.as_ref().map(|scores| {
+        let workers = u32::try_from(scores.rows.len()).unwrap_or(u32::MAX);
+        record(key(FINAL, scores.epoch), encode(&Finality { height, workers }))
+    });
     closed.into_iter().chain(scored).collect()
 }
 
@@ -52,24 +69,33 @@ pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
 /// # Errors
 /// The store could not be read.
 pub fn closing(store: &Store, epoch: Epoch) -> Result<Option<Closing>, StorageError> {
-    let newest = store.history_before(HistoryKind::Epoch, &[CLOSED], &key(CLOSED, epoch.next()), 1)?;
+    let newest = store.history_before(HistoryKind::Epoch, &[CLOSED], &key(CLOSED, epoch.next()), 1, ANY_TIME)?;
     let closing = newest.first().and_then(|record| decode::<Closing>(&record.value).ok());
     Ok(closing.filter(|closing| (closing.first..=closing.last).contains(&epoch)))
 }
 
-/// The block that made an epoch's scores final.
+/// How an epoch's scores became final; `None` if they are not yet.
 ///
 /// # Errors
 /// The store could not be read.
-pub fn final_in(store: &Store, epoch: Epoch) -> Result<Option<Height>, StorageError> {
-    let height = store.history_record(HistoryKind::Epoch, &key(FINAL, epoch))?;
-    Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
+pub fn finality(store: &Store, epoch: Epoch) -> Result<Option<Finality>, StorageError> {
+    let record = store.history_record(HistoryKind::Epoch, &key(FINAL, epoch), ANY_TIME)?;
+    Ok(record.and_then(|bytes| decode(&bytes).ok()))
+}
+
+/// Whether a record is one that this module writes.
+pub(crate) fn is_sound(HistoryRecord { key: found, value, .. }: &HistoryRecord) -> bool {
+    match found.first() {
+        Some(&CLOSED) => decode::<Closing>(value).is_ok_and(|it| *found == key(CLOSED, it.first)),
+        Some(&FINAL) => found.len() == 9 && decode::<Finality>(value).is_ok(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::state::EpochRows;
+    use lucid_consensus::ledger::state::{Delta, EpochScores};
     use lucid_types::id::NetworkId;
 
     use super::*;
@@ -83,9 +109,9 @@ mod tests {
         let state = state(&network, root(&network, 3, 100));
         for (height, first, last, is_measured) in [(4, 1, 1, true), (7, 2, 900, true), (20, 901, 901, false)] {
             let (first, last) = (Epoch::new(first), Epoch::new(last));
-            let rows = is_measured.then_some(EpochRows { epoch: first, rows: Vec::new() });
+            let scores = is_measured.then_some(EpochScores { epoch: first, rows: Vec::new() });
             let events = vec![Event::Closed { first, last, is_measured }];
-            let applied = Execution { state: state.clone(), rows, events };
+            let applied = Execution { state: state.clone(), delta: Delta::default(), scores, events };
             store.write_history(&records(Height::new(height), &applied), &[]).unwrap();
         }
         let height = |epoch| closing(&store, Epoch::new(epoch)).unwrap().map(|closing| closing.height.get());
@@ -94,7 +120,7 @@ mod tests {
             [None, Some(4), Some(7), Some(7), Some(7), Some(20), None]
         );
         assert!(!closing(&store, Epoch::new(901)).unwrap().unwrap().is_measured);
-        let scored = |epoch| final_in(&store, Epoch::new(epoch)).unwrap().map(Height::get);
+        let scored = |epoch| finality(&store, Epoch::new(epoch)).unwrap().map(|it| it.height.get());
         assert_eq!([1, 2, 3, 901].map(scored), [Some(4), Some(7), None, None]);
     }
 }

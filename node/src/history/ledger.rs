@@ -11,6 +11,8 @@ use lucid_types::payout_tree::{AccountId, OwedAccount};
 use lucid_types::time::{Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use crate::history::ANY_TIME;
+
 /// Leaves of older roots that are removed at a time.
 const PRUNED_AT_ONCE: usize = 16;
 
@@ -100,7 +102,7 @@ fn pool_key(space: u8, pool: &PoolId, settlement: u64) -> Vec<u8> {
 }
 
 fn record(key: Vec<u8>, value: Vec<u8>) -> HistoryRecord {
-    HistoryRecord { kind: HistoryKind::Payout, key, value }
+    HistoryRecord { kind: HistoryKind::Payout, key, value, expires: None }
 }
 
 /// The records that follow from a block's events.
@@ -149,12 +151,12 @@ pub fn command_records(block: &Block) -> Vec<HistoryRecord> {
 /// # Errors
 /// The store could not be read.
 pub fn command_in(store: &Store, pool: &PoolId, number: u64) -> Result<Option<Height>, StorageError> {
-    let height = store.history_record(HistoryKind::Payout, &pool_key(COMMANDS, pool, number))?;
+    let height = store.history_record(HistoryKind::Payout, &pool_key(COMMANDS, pool, number), ANY_TIME)?;
     Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
 }
 
 fn read<T: Wire>(store: &Store, key: &[u8]) -> Result<Option<T>, StorageError> {
-    let record = store.history_record(HistoryKind::Payout, key)?;
+    let record = store.history_record(HistoryKind::Payout, key, ANY_TIME)?;
     Ok(record.and_then(|bytes| decode(&bytes).ok()))
 }
 
@@ -163,7 +165,7 @@ fn read<T: Wire>(store: &Store, key: &[u8]) -> Result<Option<T>, StorageError> {
 /// # Errors
 /// The store could not be read.
 pub fn request(store: &Store, id: &PayoutId) -> Result<Option<RequestRecord>, StorageError> {
-    let Some(settlement) = store.history_record(HistoryKind::Payout, &id_key(id))? else { return Ok(None) };
+    let Some(settlement) = store.history_record(HistoryKind::Payout, &id_key(id), ANY_TIME)? else { return Ok(None) };
     let Ok(settlement) = <[u8; 8]>::try_from(settlement.as_slice()) else { return Ok(None) };
     read(store, &request_key(u64::from_be_bytes(settlement), id))
 }
@@ -173,7 +175,7 @@ pub fn request(store: &Store, id: &PayoutId) -> Result<Option<RequestRecord>, St
 /// # Errors
 /// The store could not be read.
 pub fn requests(store: &Store, limit: usize) -> Result<Vec<RequestRecord>, StorageError> {
-    let records = store.history_newest(HistoryKind::Payout, &[BY_SETTLEMENT], limit)?;
+    let records = store.history_newest(HistoryKind::Payout, &[BY_SETTLEMENT], limit, ANY_TIME)?;
     Ok(records.iter().filter_map(|record| decode(&record.value).ok()).collect())
 }
 
@@ -184,7 +186,7 @@ pub fn requests(store: &Store, limit: usize) -> Result<Vec<RequestRecord>, Stora
 pub fn requests_after(store: &Store, id: &PayoutId, limit: usize) -> Result<Option<Vec<RequestRecord>>, StorageError> {
     let Some(found) = request(store, id)? else { return Ok(None) };
     let end = request_key(found.settlement, id);
-    let records = store.history_before(HistoryKind::Payout, &[BY_SETTLEMENT], &end, limit)?;
+    let records = store.history_before(HistoryKind::Payout, &[BY_SETTLEMENT], &end, limit, ANY_TIME)?;
     Ok(Some(records.iter().filter_map(|record| decode(&record.value).ok()).collect()))
 }
 
@@ -213,7 +215,7 @@ pub fn root(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<Root
 pub fn prune_leaves(store: &Store, pool: &PoolId, before: u64) -> Result<(), StorageError> {
     let prefix = [&[LEAVES], pool.as_bytes().as_slice()].concat();
     let end = pool_key(LEAVES, pool, before);
-    let oldest = store.history(HistoryKind::Payout, &prefix, PRUNED_AT_ONCE)?;
+    let oldest = store.history(HistoryKind::Payout, &prefix, PRUNED_AT_ONCE, ANY_TIME)?;
     let old = oldest.into_iter().map(|record| record.key).take_while(|key| *key < end);
     let removed: Vec<_> = old.map(|key| (HistoryKind::Payout, key)).collect();
     if removed.is_empty() { Ok(()) } else { store.write_history(&[], &removed) }
@@ -226,6 +228,22 @@ pub fn prune_leaves(store: &Store, pool: &PoolId, before: u64) -> Result<(), Sto
 pub fn elections(store: &Store, height: Height) -> Result<Vec<ElectionRecord>, StorageError> {
     let elections: Option<Elections> = read(store, &elections_key(height))?;
     Ok(elections.unwrap_or_default().0)
+}
+
+/// Whether a record is one that this module writes.
+pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool {
+    let Some((space, rest)) = key.split_first() else { return false };
+    match *space {
+        BY_SETTLEMENT => {
+            decode::<RequestRecord>(value).is_ok_and(|it| *key == request_key(it.settlement, &it.request.id))
+        }
+        BY_ID => rest.len() == 32 && value.len() == 8,
+        ELECTIONS => rest.len() == 8 && decode::<Elections>(value).is_ok(),
+        LEAVES => rest.len() == 40 && decode::<Leaves>(value).is_ok(),
+        ROOTS => decode::<RootRecord>(value).is_ok_and(|it| *key == pool_key(ROOTS, &it.root.pool, it.root.settlement)),
+        COMMANDS => rest.len() == 40 && value.len() == 8,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
+use crate::history::ANY_TIME;
+
 /// Payments of one account that are looked at.
 const MAX_PAYMENTS: usize = 2_000;
 
@@ -93,7 +95,7 @@ fn postings_key(pool: &PoolId, settlement: u64) -> Vec<u8> {
 fn record(mut key: Vec<u8>, place: &Place, value: Vec<u8>) -> HistoryRecord {
     key.extend_from_slice(&place.block.to_be_bytes());
     key.extend_from_slice(&place.index.to_be_bytes());
-    HistoryRecord { kind: HistoryKind::Vault, key, value }
+    HistoryRecord { kind: HistoryKind::Vault, key, value, expires: None }
 }
 
 /// What solidified blocks held of the pools' vaults.
@@ -112,7 +114,8 @@ pub struct Read {
 pub fn put(store: &Store, read: &Read, next: u64) -> Result<(), StorageError> {
     let payment = |p: &Payment| record(payments_key(&p.account), &p.place, encode(p));
     let posting = |p: &Posting| record(postings_key(&p.pool, p.settlement), &p.place, encode(p));
-    let cursor = HistoryRecord { kind: HistoryKind::Vault, key: vec![CURSOR], value: next.to_be_bytes().to_vec() };
+    let value = next.to_be_bytes().to_vec();
+    let cursor = HistoryRecord { kind: HistoryKind::Vault, key: vec![CURSOR], value, expires: None };
     let records: Vec<_> =
         read.payments.iter().map(payment).chain(read.postings.iter().map(posting)).chain([cursor]).collect();
     store.write_history(&records, &[])
@@ -123,7 +126,7 @@ pub fn put(store: &Store, read: &Read, next: u64) -> Result<(), StorageError> {
 /// # Errors
 /// The store could not be read.
 pub fn next_block(store: &Store) -> Result<Option<u64>, StorageError> {
-    let cursor = store.history_record(HistoryKind::Vault, &[CURSOR])?;
+    let cursor = store.history_record(HistoryKind::Vault, &[CURSOR], ANY_TIME)?;
     Ok(cursor.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
 }
 
@@ -132,7 +135,7 @@ pub fn next_block(store: &Store) -> Result<Option<u64>, StorageError> {
 /// # Errors
 /// The store could not be read.
 pub fn payments(store: &Store, account: &AccountId) -> Result<Vec<Payment>, StorageError> {
-    let records = store.history_newest(HistoryKind::Vault, &payments_key(account), MAX_PAYMENTS)?;
+    let records = store.history_newest(HistoryKind::Vault, &payments_key(account), MAX_PAYMENTS, ANY_TIME)?;
     Ok(records.iter().filter_map(|record| decode(&record.value).ok()).collect())
 }
 
@@ -141,7 +144,7 @@ pub fn payments(store: &Store, account: &AccountId) -> Result<Vec<Payment>, Stor
 /// # Errors
 /// The store could not be read.
 pub fn newest_payment(store: &Store, account: &AccountId) -> Result<Option<Payment>, StorageError> {
-    let records = store.history_newest(HistoryKind::Vault, &payments_key(account), 1)?;
+    let records = store.history_newest(HistoryKind::Vault, &payments_key(account), 1, ANY_TIME)?;
     Ok(records.first().and_then(|record| decode(&record.value).ok()))
 }
 
@@ -155,7 +158,7 @@ pub fn posting(
     settlement: u64,
     root: &PayoutRoot,
 ) -> Result<Option<Posting>, StorageError> {
-    let records = store.history(HistoryKind::Vault, &postings_key(pool, settlement), 16)?;
+    let records = store.history(HistoryKind::Vault, &postings_key(pool, settlement), 16, ANY_TIME)?;
     let mut postings = records.iter().filter_map(|record| decode::<Posting>(&record.value).ok());
     Ok(postings.find(|posting| posting.root == *root))
 }
@@ -167,6 +170,18 @@ pub fn settling(payments: &[Payment], owed: MicroUsdt) -> Option<&Payment> {
     let is_oldest = payments.last() == Some(settling);
     let before = settling.after.saturating_sub(settling.amount);
     (!is_oldest || before < owed).then_some(settling)
+}
+
+/// Whether a record is one that this module writes.
+pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool {
+    match key.first() {
+        Some(&CURSOR) => key.len() == 1 && value.len() == 8,
+        Some(&PAYMENTS) => decode::<Payment>(value).is_ok_and(|it| key.starts_with(&payments_key(&it.account))),
+        Some(&POSTINGS) => {
+            decode::<Posting>(value).is_ok_and(|it| key.starts_with(&postings_key(&it.pool, it.settlement)))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What a node does in each of its roles: the tasks of a worker, a validator and a treasury signer, and their wiring.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
 use lucid_p2p::Topic;
 use lucid_storage::{OwnKind, StorageError, Store};
@@ -85,7 +86,8 @@ impl Assembly {
         let key = self.home.load_signer_key(&self.config)?;
         let address = key.address();
         let node = self.key.node_id();
-        let pools = pools_of_signer(&wires.head.borrow().state, &node, &address);
+        let state = wires.head.borrow().state.clone();
+        let pools = pools_of_signer(&state, &node, &address);
         if pools.is_empty() {
             let listed = listed_signers(&self.spec, &node);
             if listed.contains(&address) {
@@ -123,12 +125,13 @@ impl Assembly {
     /// entered yet: both are said, and keep nothing else from working.
     fn remote_cosigner(&self, wires: &Wires) -> Cosigner {
         let socket = self.home.signer_socket(&self.config);
-        let remote = RemoteSigner::new(&socket, *self.spec.id(), self.store.clone());
+        let remote = RemoteSigner::new(&socket, *self.spec.id());
         let asked = block_in_place(|| Handle::current().block_on(remote.status()));
         let node = self.key.node_id();
         match asked {
             Ok(SignerStatus { address, .. }) => {
-                if pools_of_signer(&wires.head.borrow().state, &node, &address).is_empty() {
+                let state = wires.head.borrow().state.clone();
+                if pools_of_signer(&state, &node, &address).is_empty() {
                     tracing::warn!(%address, %node, "no pool has this treasury signer with this address: it signs nothing");
                 }
             }
@@ -244,9 +247,11 @@ impl Assembly {
             out,
         });
         work.spawn_plain("attester", attester.run(work.stop.clone()));
-        let gossip = wires.gossip.clone();
+        let (gossip, metrics) = (wires.gossip.clone(), wires.metrics.clone());
         work.spawn_plain("attestation publisher", async move {
             while let Some(attestation) = attested.recv().await {
+                // When it is full, the next epoch's is kept.
+                let _full = metrics.try_send(attestation.clone());
                 if gossip.send((Topic::Attestations(0), encode(&*attestation))).await.is_err() {
                     return;
                 }
@@ -259,7 +264,7 @@ impl Assembly {
     pub(super) fn is_validator(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn(&NodeId) -> bool + Send + Sync> {
         let spec = Arc::clone(&self.spec);
         Arc::new(move |node| {
-            let next = head.borrow().state.height.next();
+            let next = head.borrow().state.height().next();
             spec.validators(next).get(node).is_some()
         })
     }
@@ -267,7 +272,7 @@ impl Assembly {
     /// How often this node's validator has started, if it is one, and how far it has signed. Until it has listened for others, and
     /// beyond what its database remembers, it signs nothing.
     pub(super) fn validator_instance(&self, stored: &mut Restore) -> anyhow::Result<Option<(u64, Watermark)>> {
-        let head = stored.state.height;
+        let head = stored.state.height();
         let listed = self.spec.validators(head.next()).get(&self.key.node_id());
         if listed.is_none() || !self.config.has(Role::Validator) {
             return Ok(None);
@@ -296,14 +301,11 @@ impl Assembly {
     fn echo_grants(&self, head: watch::Receiver<Head>) -> EchoGrants {
         let me = self.key.node_id();
         Arc::new(move |validator, epoch| {
-            let state = Arc::clone(&head.borrow().state);
-            let open = state.closed.next();
-            let draw = match epoch.cmp(&open) {
-                Ordering::Greater => return EchoGrant::Unknown,
-                Ordering::Equal => state.open.as_ref(),
-                Ordering::Less => state.pending.get(&epoch).map(|pending| &pending.draw),
-            };
-            let bytes = draw.and_then(|draw| draw.echo_of(validator, &me));
+            let state = head.borrow().state.clone();
+            if epoch > state.closed().next() {
+                return EchoGrant::Unknown;
+            }
+            let bytes = state.get::<Draws>(&epoch).and_then(|draw| draw.echo_of(validator, &me));
             bytes.map_or(EchoGrant::Nothing, |bytes| EchoGrant::Bytes(bytes.value()))
         })
     }
@@ -335,8 +337,8 @@ impl Assembly {
         Arc::new(move |epoch| {
             let mut head = head.clone();
             Box::pin(async move {
-                let state = Arc::clone(&head.wait_for(|head| head.state.closed.next() >= epoch).await.ok()?.state);
-                let draw = state.open.as_ref().filter(|_| state.closed.next() == epoch)?;
+                let state = head.wait_for(|head| head.state.closed().next() >= epoch).await.ok()?.state.clone();
+                let draw = state.open().filter(|_| state.closed().next() == epoch)?;
                 let assigned = draw.assignment(&me)?;
                 Some(
                     assigned

@@ -2,9 +2,12 @@
 //! announce. Pure.
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::{PoolState, State};
+use lucid_consensus::ledger::pool::{Account, PoolState};
+use lucid_consensus::ledger::state::State;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::MicroUsdt;
+use lucid_types::id::PoolId;
+use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::history::ledger::RootRecord;
@@ -22,6 +25,8 @@ pub struct Ledger<'a> {
     /// The newest state.
     pub state: &'a State,
     /// The pool.
+    pub id: PoolId,
+    /// What the state says of it.
     pub pool: &'a PoolState,
     /// The time.
     pub now: UnixMillis,
@@ -36,11 +41,11 @@ pub fn root_of(snapshot: &VaultSnapshot, record: Option<&RootRecord>) -> Option<
 }
 
 /// What of all that has become due the vault has not paid.
-pub fn unpaid(pool: &PoolState, snapshot: &VaultSnapshot) -> MicroUsdt {
-    let of = |(id, account): (&_, &lucid_consensus::ledger::state::Account)| {
-        account.requested.saturating_sub(snapshot.paid_of(id).unwrap_or_default())
+pub fn unpaid(state: &State, pool: &PoolId, snapshot: &VaultSnapshot) -> MicroUsdt {
+    let of = |(id, account): (AccountId, &Account)| {
+        account.requested.saturating_sub(snapshot.paid_of(&id).unwrap_or_default())
     };
-    MicroUsdt::sum(pool.accounts.iter().map(of)).unwrap_or(MicroUsdt::new(u64::MAX))
+    MicroUsdt::sum(state.accounts(pool).map(of)).unwrap_or(MicroUsdt::new(u64::MAX))
 }
 
 /// What a person should look at. `root_of` is the settlement of the vault's root if it is the ledger's.
@@ -50,19 +55,19 @@ pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64
     announcements(ledger.now.get() / 1_000, snapshot, &mut alerts);
     // What is sent to a closed vault helps nobody.
     let is_closed = snapshot.is_closed(ledger.now.get() / 1_000);
-    if unpaid(ledger.pool, snapshot) > snapshot.funds && !is_closed {
+    if unpaid(ledger.state, &ledger.id, snapshot) > snapshot.funds && !is_closed {
         alerts.push("the vault holds less than is due; its owner must put USDT into it".to_owned());
     }
     alerts
 }
 
 fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>, alerts: &mut Vec<String>) {
-    let Ledger { spec, state, pool, now } = *ledger;
+    let Ledger { spec, state, pool, now, .. } = *ledger;
     let genesis = spec.genesis();
     if snapshot.token != genesis.tron.usdt {
         alerts.push(format!("the vault pays in the token {}, not in {}", snapshot.token, genesis.tron.usdt));
     }
-    let is_behind = genesis.epoch_at(now).get() > state.closed.get().saturating_add(EPOCHS_BEHIND);
+    let is_behind = genesis.epoch_at(now).get() > state.closed().get().saturating_add(EPOCHS_BEHIND);
     let own = &pool.vault;
     // What the vault has and this node's ledger not yet.
     let is_unknown = snapshot.era > own.signers.era || snapshot.settlement > pool.settled || snapshot.nonce > own.nonce;

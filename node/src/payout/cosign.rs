@@ -1,26 +1,28 @@
 //! Answers `/cosign/1`: a treasury signer signs what its own newest final state says, and nothing else.
 //!
 //! The state is final because this node itself verified the certificates of all its blocks. What the payment network says plays
-//! no part. The key is in this process, or in [`crate::signer`]'s, which looks at the blocks for itself.
+//! no part. The key is in this process, or in [`crate::signer`]'s, which is shown a proof and checks it for itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::{PoolState, State, VaultChange, VaultTerms};
+use lucid_consensus::ledger::pool::PoolState;
+use lucid_consensus::ledger::state::State;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_tron_bridge::signer::{SignError, Signer};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
+use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 use lucid_types::signed::Signed;
 use tokio::sync::{Mutex, watch};
 
 use crate::chain::head::Head;
 use crate::payout::watermark::{StoredWatermark, WatermarkError};
 use crate::signer::client::{RemoteError, RemoteSigner};
+use crate::signer::record::Record;
 
 /// One pool's signer. One signature at a time: the watermark is read, compared and replaced.
 pub type PoolSigner = Mutex<Signer<StoredWatermark>>;
@@ -48,7 +50,7 @@ pub fn pools_of_signer(state: &State, node: &NodeId, address: &PayoutAddress) ->
         let replaced = pool.changes.values().map(|change| &change.by);
         replaced.chain([&pool.vault.signers]).any(is_in)
     };
-    state.pools.iter().filter(|(_, pool)| signs(pool)).map(|(id, _)| *id).collect()
+    state.pools().filter(|(_, pool)| signs(pool)).map(|(id, _)| id).collect()
 }
 
 /// Asks a treasury signer, which may be this node's own, for a signature. `None` if there is no answer.
@@ -90,12 +92,16 @@ impl Cosigner {
     pub async fn sign(&self, asker: &NodeId, request: CosignRequest) -> CosignReply {
         let refused = |why: &str| CosignReply::Refused(why.to_owned());
         let pool = request.pool();
-        let state = Arc::clone(&self.head.borrow().state);
-        let Some(accounts) = state.pools.get(&pool) else { return refused("there is no such pool") };
-        if !self.may_ask(&state, asker, &pool, accounts) {
+        let (state, block) = {
+            let head = self.head.borrow();
+            (head.state.clone(), head.block.clone())
+        };
+        let Some(row) = state.pool(&pool) else { return refused("there is no such pool") };
+        if !self.may_ask(&state, asker, &pool, row) {
             return refused("only the pool's members, owner and signers, and validators may ask");
         }
-        let Some(record) = Record::newest(accounts, &request) else { return CosignReply::NotFinal };
+        // One that this state does not hold: one of the two nodes is behind, and asking again after the next block helps.
+        let Some(record) = Record::asked(row, &request) else { return CosignReply::NotFinal };
         match &self.treasury {
             Treasury::InProcess(signers) => {
                 let Some(signer) = signers.get(&pool) else {
@@ -103,46 +109,20 @@ impl Cosigner {
                 };
                 let mut signer = signer.lock().await;
                 // The watermark is synced to the disk before the signature exists.
-                let signed = tokio::task::block_in_place(|| match record {
-                    Record::Root(root) => signer.sign_root(root, &accounts.vault.signers),
-                    Record::Change { nonce, change: VaultChange { by, next } } => match next {
-                        VaultTerms::Signers(next) => signer.sign_signers(&pool, nonce, by, next),
-                        VaultTerms::Limits(next) => signer.sign_limits(&pool, nonce, by, next),
-                    },
-                });
+                let signed = tokio::task::block_in_place(|| record.sign(&pool, &mut signer));
                 reply(asker, &request, signed)
             }
-            Treasury::Remote(remote) => remote_reply(asker, &request, remote.sign(request).await),
+            Treasury::Remote(remote) => {
+                remote_reply(asker, &request, remote.sign(request, &state, block.as_deref()).await)
+            }
         }
     }
 
-    fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, accounts: &PoolState) -> bool {
+    fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, row: &PoolState) -> bool {
         let is_owner = self.spec.pool(pool).is_some_and(|pool| pool.owner == *node);
-        let is_signer = accounts.vault.signers.members.iter().any(|signer| signer.node == *node);
-        let is_validator = self.spec.validators(state.height.next()).get(node).is_some();
+        let is_signer = row.vault.signers.members.iter().any(|signer| signer.node == *node);
+        let is_validator = self.spec.validators(state.height().next()).get(node).is_some();
         is_owner || is_signer || is_validator || self.spec.pool_of(node) == Some(pool)
-    }
-}
-
-/// What final state says of a request.
-enum Record<'a> {
-    Root(&'a SettlementRoot),
-    Change { nonce: u32, change: &'a VaultChange },
-}
-
-impl<'a> Record<'a> {
-    /// The record that is asked for. `None` if it is not among the newest of this node's state: one of the two is behind, and
-    /// asking again after the next block helps.
-    fn newest(accounts: &'a PoolState, request: &CosignRequest) -> Option<Self> {
-        match *request {
-            CosignRequest::Root { settlement, .. } => {
-                accounts.newest.as_ref().filter(|root| root.settlement == settlement).map(Self::Root)
-            }
-            CosignRequest::Signers { nonce, .. } | CosignRequest::Limits { nonce, .. } => {
-                let change = accounts.changes.get(&nonce).filter(|change| change.next.is_asked_by(request));
-                change.map(|change| Self::Change { nonce, change })
-            }
-        }
     }
 }
 

@@ -15,7 +15,7 @@ pub mod vaults;
 pub mod watermark;
 
 /// An error with its causes on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -8,14 +8,14 @@
 
 mod head;
 mod table;
-mod work;
+pub(crate) mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::PoolState;
+use lucid_consensus::ledger::pool::PoolState;
 use lucid_p2p::Mesh;
 use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
@@ -288,11 +288,11 @@ impl PushTask {
     /// Hands on what the newest state says, if it is new. What an old state says is not worth acting on.
     fn follow(&mut self) {
         let assignment = {
-            let head = self.parts.head.borrow();
+            let head = self.parts.head.borrow().clone();
             if self.parts.is_catching_up(&head) {
                 return;
             }
-            head.state.pools.get(&self.parts.pool).and_then(|pool| assignment(pool, &self.parts.key.node_id()))
+            head.state.pool(&self.parts.pool).and_then(|pool| assignment(pool, &self.parts.key.node_id()))
         };
         let Some(assignment) = assignment.filter(|new| self.assigned.as_ref() != Some(new)) else { return };
         self.assigned = Some(assignment.clone());
@@ -424,7 +424,8 @@ impl PushParts {
     /// Whether blocks are missing and come in. When none comes in, the network stands still, and payouts go on.
     fn is_catching_up(&self, head: &Head) -> bool {
         let now = self.clock.now();
-        let is_behind = self.spec.genesis().epoch_at(now).get() > head.state.closed.get().saturating_add(EPOCHS_BEHIND);
+        let is_behind =
+            self.spec.genesis().epoch_at(now).get() > head.state.closed().get().saturating_add(EPOCHS_BEHIND);
         is_behind && head.adopted_at <= now && head.adopted_at.after(CATCHING_UP) > now
     }
 

@@ -16,7 +16,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::PoolState;
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::Accounts;
 use lucid_storage::{StorageError, Store};
 use lucid_tron_bridge::address;
 use lucid_tron_bridge::client::{Client, ClientError, Header, TransactionInfo};
@@ -198,11 +199,8 @@ impl Reader {
 
     /// Whether the ledger has accounts that a snapshot does not tell of.
     fn lacks_accounts(&self) -> bool {
-        let state = Arc::clone(&self.parts.head.borrow().state);
-        let lacks = |(id, pool): (&PoolId, &PoolState)| {
-            self.newest(id).is_some_and(|known| pool.accounts.keys().any(|account| !known.paid.contains_key(account)))
-        };
-        state.pools.iter().any(lacks)
+        let state = self.parts.head.borrow().state.clone();
+        state.pools().any(|(id, _)| self.newest(&id).is_some_and(|known| lacking(&state, &id, &known).next().is_some()))
     }
 
     /// The newest snapshot of a vault, shown or not.
@@ -358,15 +356,15 @@ impl Reader {
     }
 
     fn vaults(&self) -> BTreeMap<PayoutAddress, PoolId> {
-        let head = self.parts.head.borrow();
-        head.state.pools.iter().map(|(id, pool)| (pool.vault.address, *id)).collect()
+        let state = self.parts.head.borrow().state.clone();
+        state.pools().map(|(id, pool)| (pool.vault.address, id)).collect()
     }
 
     fn note(&mut self, read: &mut Read, seen: Seen) {
         let Seen { pool, event, place } = seen;
         tracing::debug!(%pool, ?event, block = place.block, "the vault");
-        let state = Arc::clone(&self.parts.head.borrow().state);
-        let is_account = |id: &AccountId| state.pools.get(&pool).is_some_and(|pool| pool.accounts.contains_key(id));
+        let state = self.parts.head.borrow().state.clone();
+        let is_account = |id: &AccountId| state.account(&pool, id).is_some();
         let activity = self.active.entry(pool).or_default();
         match event {
             VaultEvent::Paid { id: account, to, amount, owed } => {
@@ -402,31 +400,31 @@ impl Reader {
     /// longest.
     async fn take_snapshots(&mut self, groups: &Groups<'_>, is_caught_up: bool) -> Result<(), StorageError> {
         let (now, age) = (self.parts.clock.now(), self.snapshot_age());
-        let state = Arc::clone(&self.parts.head.borrow().state);
+        let spec = Arc::clone(&self.parts.spec);
+        let state = self.parts.head.borrow().state.clone();
         let mut due = Vec::new();
-        for (id, pool) in &state.pools {
-            let at = self.due.get(id).copied().unwrap_or(UnixMillis::ZERO);
+        for (id, _) in state.pools() {
+            let at = self.due.get(&id).copied().unwrap_or(UnixMillis::ZERO);
             // The clock may be set back.
             let is_due = at <= now || at > now.after(age);
-            let lacks =
-                |known: Arc<VaultSnapshot>| pool.accounts.keys().any(|account| !known.paid.contains_key(account));
-            let is_urgent = self.active.contains_key(id) || self.newest(id).is_some_and(lacks);
+            let lacks = |known: Arc<VaultSnapshot>| lacking(&state, &id, &known).next().is_some();
+            let is_urgent = self.active.contains_key(&id) || self.newest(&id).is_some_and(lacks);
             // One that could not be read is not asked for in every turn.
-            let is_urgent = is_urgent && (is_due || !self.unread.contains_key(id));
+            let is_urgent = is_urgent && (is_due || !self.unread.contains_key(&id));
             if is_due || is_urgent {
-                due.push((!is_urgent, at, *id));
+                due.push((!is_urgent, at, id));
             }
         }
         due.sort_unstable();
         for (_, _, id) in due.into_iter().take(SNAPSHOTS_A_TURN) {
-            let Some(pool) = state.pools.get(&id) else { continue };
-            match self.snapshot(groups, &id, pool, now).await {
+            let Some(pool) = state.pool(&id) else { continue };
+            let ledger = Ledger { spec: &spec, state: &state, id, pool, now };
+            match self.snapshot(groups, ledger).await {
                 Ok(witnessed) => {
                     self.due.insert(id, now.after(age));
                     self.active.remove(&id);
                     self.unread.remove(&id);
-                    let ledger = Ledger { spec: &self.parts.spec, state: &state, pool, now };
-                    let vault = self.judge(&id, ledger, witnessed)?;
+                    let vault = self.judge(ledger, witnessed)?;
                     // A first reader's tells what was paid before it began.
                     let is_first = self.is_new && self.parts.vaults.get(&id).is_none();
                     if is_first || (is_caught_up && self.is_accounted_for(&id, &vault)) {
@@ -448,17 +446,12 @@ impl Reader {
 
     /// The vault with all accounts of the pool. Those that nothing was seen to be paid to are taken from the snapshot before, if
     /// the vault's sums say the same.
-    async fn snapshot(
-        &mut self,
-        groups: &Groups<'_>,
-        id: &PoolId,
-        pool: &PoolState,
-        now: UnixMillis,
-    ) -> Result<WitnessedSnapshot, ClientError> {
+    async fn snapshot(&mut self, groups: &Groups<'_>, ledger: Ledger<'_>) -> Result<WitnessedSnapshot, ClientError> {
+        let Ledger { state, ref id, pool, now, .. } = ledger;
         let groups: Vec<_> = groups.iter().map(|(group, head)| (*group, head.reference)).collect();
         let vault = &pool.vault.address;
         if let Some(known) = self.trusted(id, now) {
-            let lacking = pool.accounts.keys().filter(|account| !known.paid.contains_key(account)).copied();
+            let lacking = lacking(state, id, &known);
             let paid = self.active.get(id).into_iter().flat_map(|activity| &activity.paid).copied();
             let asked: BTreeSet<_> = lacking.chain(paid).collect();
             let asked: Vec<_> = asked.into_iter().collect();
@@ -470,7 +463,7 @@ impl Reader {
             }
             tracing::debug!(pool = %id.short(), "what was read of some accounts does not fit the others: all are read anew");
         }
-        let accounts: Vec<_> = pool.accounts.keys().copied().collect();
+        let accounts: Vec<_> = state.accounts(id).map(|(account, _)| account).collect();
         let witnessed = vault_snapshot_of(&groups, vault, &accounts).await?;
         self.read_whole(id, now, witnessed.contradictions.is_empty());
         Ok(witnessed)
@@ -498,9 +491,10 @@ impl Reader {
         vault.snapshot.paid_out.checked_sub(shown.snapshot.paid_out) == Some(seen)
     }
 
-    fn judge(&self, id: &PoolId, ledger: Ledger<'_>, witnessed: WitnessedSnapshot) -> Result<SolidVault, StorageError> {
+    fn judge(&self, ledger: Ledger<'_>, witnessed: WitnessedSnapshot) -> Result<SolidVault, StorageError> {
         let WitnessedSnapshot { snapshot, block, contradictions, .. } = witnessed;
-        let record = tokio::task::block_in_place(|| history::ledger::root(&self.parts.store, id, snapshot.settlement))?;
+        let record =
+            tokio::task::block_in_place(|| history::ledger::root(&self.parts.store, &ledger.id, snapshot.settlement))?;
         let root_of = checks::root_of(&snapshot, record.as_ref());
         let mut alerts = checks::alerts(&ledger, &snapshot, root_of);
         alerts.extend(contradictions.iter().map(ToString::to_string));
@@ -527,6 +521,14 @@ impl Reader {
         }
         self.told = alerts;
     }
+}
+
+/// A pool's accounts of which a snapshot of its vault does not tell.
+fn lacking<'a>(state: &'a State, pool: &PoolId, known: &'a VaultSnapshot) -> impl Iterator<Item = AccountId> + use<'a> {
+    state
+        .all_of::<Accounts, _>(pool)
+        .map(|((_, account), _)| account)
+        .filter(|account| !known.paid.contains_key(account))
 }
 
 /// What a block's receipts say of vaults.

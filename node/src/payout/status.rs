@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use lucid_consensus::ledger::pool::{Account, Hold, PoolState};
 use lucid_consensus::ledger::settle::MAX_HOLD;
-use lucid_consensus::ledger::state::{Account, Hold, PoolState};
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::id::TxId;
 use lucid_types::payout::PayoutRequest;

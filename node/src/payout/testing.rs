@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::{Account, Hold, State};
+use lucid_consensus::ledger::pool::{Account, Hold};
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::{Accounts, Pools};
+use lucid_consensus::replica::Offers;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::{MicroUsdt, Ppm};
@@ -18,6 +21,8 @@ use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
+
+use crate::chain::head::Head;
 
 /// The first also validates; the others are nothing else.
 pub(crate) const SIGNERS: [u8; 3] = [1, 2, 3];
@@ -124,12 +129,18 @@ pub(crate) fn root(spec: &ChainSpec, settlement: u64, total: u64) -> SettlementR
 
 /// A state in which the first worker is owed the total of this root.
 pub(crate) fn state(spec: &ChainSpec, root: SettlementRoot) -> State {
-    let mut state = State::genesis(spec);
-    let pool = state.pools.get_mut(&pool_id(spec)).unwrap();
-    pool.accounts.insert(account_id(spec), account(root.total.get()));
-    pool.settled = root.settlement;
-    pool.newest = Some(root);
-    state
+    State::genesis(spec).changed(|rows| {
+        let id = pool_id(spec);
+        rows.put::<Accounts>(&(id, account_id(spec)), account(root.total.get()));
+        let pool = rows.get_mut::<Pools>(&id).unwrap();
+        (pool.settled, pool.newest) = (root.settlement, Some(root));
+    })
+}
+
+/// What a node shows of a state that no block has led to.
+pub(crate) fn head(state: State) -> Head {
+    let (offers, unreported) = (Offers::default(), Vec::new());
+    Head { state, block: None, adopted_at: UnixMillis::new(1), offers, round: None, unreported }
 }
 
 /// A vault with this root, which has paid this much to the first worker and holds enough.

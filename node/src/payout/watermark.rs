@@ -1,6 +1,6 @@
 //! A treasury signer's durable memory on the node's store: one record for each pool, replaced with every new signature.
 
-use lucid_storage::{OwnKind, StorageError, Store};
+use lucid_storage::{OwnKind, OwnRecord, StorageError, Store};
 use lucid_tron_bridge::signer::{Stored, Watermark, WatermarkStore};
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::id::PoolId;
@@ -28,6 +28,11 @@ impl StoredWatermark {
     pub const fn new(store: Store, pool: PoolId) -> Self {
         Self { store, pool }
     }
+}
+
+/// Whether an own record is a signer's watermark of a pool.
+pub(crate) fn is_sound(OwnRecord { key, value }: &OwnRecord) -> bool {
+    key.len() == 32 && decode::<Watermark>(value).is_ok()
 }
 
 impl WatermarkStore for StoredWatermark {

@@ -1,31 +1,27 @@
-//! The node's side of `lucid signer`: asks for a signature and shows the blocks that prove the record.
+//! The node's side of `lucid signer`: asks for a signature and shows the pool's row of the newest final state with its proof.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lucid_storage::Store;
+use lucid_consensus::ledger::state::State;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
-use lucid_types::id::{NetworkId, PoolId};
+use lucid_types::id::NetworkId;
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
-use lucid_types::sync::CertifiedBlock;
-use lucid_types::time::Height;
+use lucid_types::sync::CertifiedHeader;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
-use tokio::task::block_in_place;
 use tokio::time::timeout;
 
-use crate::signer::blocks::{self, BlocksError};
+use crate::signer::proof::PoolProof;
 use crate::signer::protocol::{Ask, FrameError, SignerReply, SignerRequest, SignerStatus, read_frame, write_frame};
+use crate::signer::record::Record;
 
 /// One request and its reply: the signer checks a certificate and waits for its disk twice.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Changes of signers that are shown for one request; the signer remembers them for the next.
-const MAX_SHOWN: usize = 64;
-
-/// Signatures that are remembered, so that whoever asks again costs neither this process nor the signer another block.
+/// Signatures that are remembered, so that whoever asks again costs neither this process nor the signer another proof.
 const MAX_REMEMBERED: usize = 64;
 
 /// The signer gave no answer.
@@ -61,24 +57,20 @@ pub enum RemoteError {
     /// A reply to something else, or a refusal where there is nothing to refuse.
     #[error("the treasury signer answers: {0}")]
     Unexpected(String),
-    /// The node's own blocks.
-    #[error(transparent)]
-    Blocks(#[from] BlocksError),
 }
 
 /// A treasury signer in a process of its own.
 pub struct RemoteSigner {
     socket: PathBuf,
     network: NetworkId,
-    store: Store,
-    /// By request, with the block that holds the record. Locked while a signature is asked for: one at a time.
-    given: Mutex<BTreeMap<CosignRequest, (Height, TreasurySignature)>>,
+    /// By request, with the record that was signed. Locked while a signature is asked for: one at a time.
+    given: Mutex<BTreeMap<CosignRequest, (Record, TreasurySignature)>>,
 }
 
 impl RemoteSigner {
-    /// The signer that listens at `socket`. The blocks that it wants to see come from `store`.
-    pub fn new(socket: &Path, network: NetworkId, store: Store) -> Self {
-        Self { socket: socket.to_path_buf(), network, store, given: Mutex::default() }
+    /// The signer that listens at `socket`.
+    pub fn new(socket: &Path, network: NetworkId) -> Self {
+        Self { socket: socket.to_path_buf(), network, given: Mutex::default() }
     }
 
     /// Who it is.
@@ -92,52 +84,36 @@ impl RemoteSigner {
         }
     }
 
-    /// Asks for a signature, and shows the block that holds the record and whatever else the signer has to see first.
+    /// Asks for a signature for a record of the state after `block`, which proves it. Before block 1 nothing is final.
     ///
     /// # Errors
-    /// The signer does not answer, or this node's store fails. A refusal is an answer.
-    pub async fn sign(&self, request: CosignRequest) -> Result<CosignReply, RemoteError> {
+    /// The signer does not answer. A refusal is an answer.
+    pub async fn sign(
+        &self,
+        request: CosignRequest,
+        state: &State,
+        block: Option<&CertifiedHeader>,
+    ) -> Result<CosignReply, RemoteError> {
         let mut given = self.given.lock().await;
-        let height = block_in_place(|| blocks::of_request(&self.store, &request)).map_err(BlocksError::from)?;
-        let Some(height) = height else { return Ok(CosignReply::NotFinal) };
-        if let Some((_, signature)) = given.get(&request).filter(|(at, _)| *at == height) {
-            return Ok(CosignReply::Signed(*signature));
-        }
-        let reply = self.sign_in(request, height).await?;
-        if let CosignReply::Signed(signature) = reply {
-            if given.len() >= MAX_REMEMBERED {
-                given.clear();
-            }
-            given.insert(request, (height, signature));
-        }
-        Ok(reply)
-    }
-
-    /// Asks for a signature for a record in the block at `height`.
-    async fn sign_in(&self, request: CosignRequest, height: Height) -> Result<CosignReply, RemoteError> {
-        let Some(decided) = block_in_place(|| blocks::decided(&self.store, height))? else {
+        let id = request.pool();
+        let Some(record) = state.pool(&id).and_then(|row| Record::asked(row, &request)) else {
             return Ok(CosignReply::NotFinal);
         };
-        for _ in 0..MAX_SHOWN {
-            let decided = Box::new(decided.clone());
-            match self.ask(Ask::Sign { request, decided }).await? {
-                SignerReply::Signed(signature) => return Ok(CosignReply::Signed(signature)),
-                SignerReply::Refused(reason) => return Ok(CosignReply::Refused(reason)),
-                SignerReply::MissingEra { pool, era } => {
-                    let Some(change) = block_in_place(|| blocks::of_era(&self.store, &pool, era))? else {
-                        return Ok(no_change(&pool, era));
-                    };
-                    self.show(change).await?;
-                }
-                reply => return Err(unexpected(reply)),
-            }
+        if let Some((_, signature)) = given.get(&request).filter(|(signed, _)| *signed == record) {
+            return Ok(CosignReply::Signed(*signature));
         }
-        Ok(CosignReply::Refused("the signer has to see many changes of signers; ask again".to_owned()))
-    }
-
-    async fn show(&self, decided: CertifiedBlock) -> Result<(), RemoteError> {
-        match self.ask(Ask::Note(Box::new(decided))).await? {
-            SignerReply::Noted => Ok(()),
+        let Some(proof) = block.and_then(|block| PoolProof::new(state, block, &id)) else {
+            return Ok(CosignReply::NotFinal);
+        };
+        match self.ask(Ask::Sign { request, proof: Box::new(proof) }).await? {
+            SignerReply::Signed(signature) => {
+                if given.len() >= MAX_REMEMBERED {
+                    given.clear();
+                }
+                given.insert(request, (record, signature));
+                Ok(CosignReply::Signed(signature))
+            }
+            SignerReply::Refused(reason) => Ok(CosignReply::Refused(reason)),
             reply => Err(unexpected(reply)),
         }
     }
@@ -167,8 +143,4 @@ fn unexpected(reply: SignerReply) -> RemoteError {
         SignerReply::Refused(reason) => reason,
         reply => format!("{reply:?}"),
     })
-}
-
-fn no_change(pool: &PoolId, era: u32) -> CosignReply {
-    CosignReply::Refused(format!("this node's store has no block with the signers of era {era} of pool {pool}"))
 }

@@ -1,39 +1,40 @@
-//! What the signer answers. No sockets and no clock; files only through the watermark and the sets.
+//! What the signer answers. No sockets and no clock; files only through the watermark and the rows that were shown.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::pool::KEPT_CHANGES;
+use lucid_consensus::ledger::proof::RowProofError;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount};
 use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::block::Block;
-use lucid_types::genesis::{GenesisPool, SignerSet};
+use lucid_types::genesis::GenesisPool;
 use lucid_types::id::PoolId;
-use lucid_types::payout::{CosignRequest, PoolChange, TreasurySignature};
-use lucid_types::signed::Verified;
-use lucid_types::sync::CertifiedBlock;
+use lucid_types::payout::{CosignRequest, TreasurySignature};
 use lucid_types::time::Height;
 
 use crate::signer::files::{Disk, Files};
+use crate::signer::proof::{PoolProof, ProvedPool};
 use crate::signer::protocol::{Ask, SignerReply, SignerRequest, SignerStatus};
-use crate::signer::sets::{SetsError, SignerSets};
+use crate::signer::record::Record;
+use crate::signer::shown::{ShownError, ShownPool, ShownPools};
 use crate::signer::watermark::{PoolWatermark, WatermarkError, WatermarkFile};
 
-/// A request whose block, if it has one, is proved to be final.
+const NO_POOL: &str = "this signer's genesis has no such pool";
+
+/// A request whose row, if it has one, is proved to be of a final state.
 #[derive(Clone, Debug)]
 pub enum Checked {
     /// See [`Ask::Status`].
     Status,
-    /// See [`Ask::Note`].
-    Note(Verified<CertifiedBlock>),
     /// See [`Ask::Sign`].
     Sign {
         /// The record.
         request: CosignRequest,
-        /// The block.
-        decided: Verified<CertifiedBlock>,
+        /// The row of its pool.
+        proved: Box<ProvedPool>,
     },
 }
 
@@ -50,33 +51,43 @@ pub fn check(spec: &ChainSpec, request: SignerRequest) -> Result<Checked, Signer
         );
         return Err(SignerReply::refused(reason));
     }
-    let verify = |decided: CertifiedBlock| {
-        let height = decided.block.header.height;
-        decided.verify(spec.id(), spec.validators(height)).map_err(|error| {
-            SignerReply::refused(format!("block {height} is not proved by this signer's validators: {error}"))
-        })
-    };
-    Ok(match request.ask {
-        Ask::Status => Checked::Status,
-        Ask::Note(decided) => Checked::Note(verify(*decided)?),
-        Ask::Sign { request, decided } => Checked::Sign { request, decided: verify(*decided)? },
+    match request.ask {
+        Ask::Status => Ok(Checked::Status),
+        Ask::Sign { request, proof } => {
+            let proved = Box::new(verify(spec, &request.pool(), *proof).map_err(SignerReply::refused)?);
+            Ok(Checked::Sign { request, proved })
+        }
+    }
+}
+
+fn verify(spec: &ChainSpec, id: &PoolId, proof: PoolProof) -> Result<ProvedPool, String> {
+    if spec.pool(id).is_none() {
+        return Err(NO_POOL.to_owned());
+    }
+    let height = proof.height();
+    proof.verify(spec, id).map_err(|error| match error {
+        RowProofError::Block(source) => {
+            format!("block {height} is not proved by this signer's validators: {source}")
+        }
+        RowProofError::Path(source) => {
+            format!("the state after block {height} does not have this row of pool {id}: {source}")
+        }
+        error @ (RowProofError::NoScores | RowProofError::Scores(_)) => error.to_string(),
     })
 }
 
 /// Why nothing was signed.
 enum Denied {
-    /// A change of signers was not shown yet.
-    MissingEra { pool: PoolId, era: u32 },
     /// The rules forbid it.
     Refused(String),
     /// A disk or the key failed.
     Failed(Box<dyn Error>),
 }
 
-impl From<SetsError> for Denied {
-    fn from(error: SetsError) -> Self {
+impl From<ShownError> for Denied {
+    fn from(error: ShownError) -> Self {
         match error {
-            SetsError::AnotherSet { .. } => Self::Refused(error.to_string()),
+            ShownError::TwoHistories { .. } => Self::Refused(error.to_string()),
             error => Self::Failed(Box::new(error)),
         }
     }
@@ -91,28 +102,22 @@ impl From<SignError<WatermarkError>> for Denied {
     }
 }
 
-fn refused(reason: impl Into<String>) -> Denied {
-    Denied::Refused(reason.into())
-}
-
 /// The signer of one key for all pools of its network.
 #[derive(Debug)]
 pub struct SignerCore<F = Disk> {
     spec: Arc<ChainSpec>,
     key: TronKey,
     watermarks: Arc<Mutex<WatermarkFile<F>>>,
-    sets: SignerSets<F>,
+    shown: ShownPools<F>,
     /// Made when a pool is first asked for.
     signers: BTreeMap<PoolId, Signer<PoolWatermark<F>>>,
-    /// The newest root of each pool that was shown since the start: block and settlement. An older one is not signed any more.
-    newest: BTreeMap<PoolId, (Height, u64)>,
 }
 
 impl<F: Files> SignerCore<F> {
     /// A signer with this key and these files.
-    pub fn new(spec: Arc<ChainSpec>, key: TronKey, watermark: WatermarkFile<F>, sets: SignerSets<F>) -> Self {
+    pub fn new(spec: Arc<ChainSpec>, key: TronKey, watermark: WatermarkFile<F>, shown: ShownPools<F>) -> Self {
         let watermarks = Arc::new(Mutex::new(watermark));
-        Self { spec, key, watermarks, sets, signers: BTreeMap::new(), newest: BTreeMap::new() }
+        Self { spec, key, watermarks, shown, signers: BTreeMap::new() }
     }
 
     /// The network.
@@ -123,22 +128,20 @@ impl<F: Files> SignerCore<F> {
     /// Who this signer is.
     pub fn status(&self) -> SignerStatus {
         let address = self.key.address();
-        SignerStatus { address, pools: self.sets.pools_of(&address) }
+        SignerStatus { address, pools: self.shown.pools_of(&self.spec, &address) }
     }
 
     /// Answers a request.
     pub fn answer(&mut self, request: &Checked) -> SignerReply {
-        let answered = match request {
+        let (request, proved) = match request {
             Checked::Status => return SignerReply::Status(self.status()),
-            Checked::Note(decided) => self.note(&decided.block).map(|()| SignerReply::Noted),
-            Checked::Sign { request, decided } => self.sign(request, &decided.block).map(|signature| {
-                tracing::info!(?request, height = decided.block.header.height.get(), "signed");
-                SignerReply::Signed(signature)
-            }),
+            Checked::Sign { request, proved } => (request, proved),
         };
-        match answered {
-            Ok(reply) => reply,
-            Err(Denied::MissingEra { pool, era }) => SignerReply::MissingEra { pool, era },
+        match self.sign(request, proved) {
+            Ok(signature) => {
+                tracing::info!(?request, height = proved.height().get(), "signed");
+                SignerReply::Signed(signature)
+            }
             Err(Denied::Refused(reason)) => SignerReply::refused(reason),
             Err(Denied::Failed(error)) => {
                 tracing::error!(error = &*error, "cannot sign");
@@ -147,81 +150,18 @@ impl<F: Files> SignerCore<F> {
         }
     }
 
-    /// Remembers what the verified block says of signers and roots.
-    fn note(&mut self, block: &Block) -> Result<(), Denied> {
-        self.sets.note(block)?;
-        for root in &block.header.payout_roots {
-            let newest = self.newest.entry(root.pool).or_default();
-            *newest = (*newest).max((block.header.height, root.settlement));
+    /// Signs a record of the proved row, if the newest row that was shown holds it as well.
+    fn sign(&mut self, request: &CosignRequest, proved: &ProvedPool) -> Result<TreasurySignature, Denied> {
+        let id = proved.id();
+        let newest = self.shown.note(proved)?;
+        let record = Record::asked(proved.row(), request);
+        let record = record.ok_or_else(|| Denied::Refused(not_there(request, proved)))?;
+        if Record::asked(&newest.row, request).as_ref() != Some(&record) {
+            return Err(Denied::Refused(is_over(request, &newest)));
         }
-        Ok(())
-    }
-
-    /// Signs a record of the verified block.
-    fn sign(&mut self, request: &CosignRequest, block: &Block) -> Result<TreasurySignature, Denied> {
-        self.note(block)?;
-        let id = request.pool();
         let spec = Arc::clone(&self.spec);
-        let pool = spec.pool(&id).ok_or_else(|| refused("this signer's genesis has no such pool"))?;
-        let height = block.header.height;
-        match *request {
-            CosignRequest::Root { settlement, .. } => {
-                let mut roots = block.header.payout_roots.iter();
-                let root = roots.find(|root| root.pool == id && root.settlement == settlement);
-                let root = root.ok_or_else(|| {
-                    refused(format!("block {height} issues no payout root of settlement {settlement} of this pool"))
-                })?;
-                self.check_newest(&id, height)?;
-                let set = self.in_force(&id, root.era)?.clone();
-                Ok(self.signer(id, pool).sign_root(root, &set)?)
-            }
-            CosignRequest::Signers { nonce, .. } => {
-                let changed = changes(block, id).find_map(|change| match change {
-                    PoolChange::Signers { nonce: n, next } if *n == nonce => Some(next),
-                    _ => None,
-                });
-                let next = changed.ok_or_else(|| no_change(height, nonce))?;
-                self.in_force(&id, next.era)?;
-                let by = self.of_era(&id, next.era.saturating_sub(1))?;
-                Ok(self.signer(id, pool).sign_signers(&id, nonce, &by, next)?)
-            }
-            CosignRequest::Limits { nonce, .. } => {
-                let changed = changes(block, id).find_map(|change| match change {
-                    PoolChange::Limits { era, nonce: n, next } if *n == nonce => Some((*era, next)),
-                    _ => None,
-                });
-                let (era, next) = changed.ok_or_else(|| no_change(height, nonce))?;
-                self.in_force(&id, era)?;
-                let by = self.of_era(&id, era)?;
-                Ok(self.signer(id, pool).sign_limits(&id, nonce, &by, next)?)
-            }
-        }
-    }
-
-    /// A later block, final as well, has issued a newer root.
-    fn check_newest(&self, pool: &PoolId, height: Height) -> Result<(), Denied> {
-        match self.newest.get(pool) {
-            Some((newest, settlement)) if *newest > height => Err(refused(format!(
-                "block {newest} has issued a newer root, of settlement {settlement}: ask for that"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// The signers in force, which are of `era` or a later one.
-    fn in_force(&self, pool: &PoolId, era: u32) -> Result<&SignerSet, Denied> {
-        let set = self.sets.in_force(pool).ok_or_else(|| refused("this signer's genesis has no such pool"))?;
-        if set.era < era {
-            return Err(Denied::MissingEra { pool: *pool, era: set.era.saturating_add(1) });
-        }
-        Ok(set)
-    }
-
-    fn of_era(&self, pool: &PoolId, era: u32) -> Result<SignerSet, Denied> {
-        let set = self.sets.of_era(pool, era).cloned();
-        set.ok_or_else(|| {
-            refused(format!("the signers of era {era} were replaced long ago: ask for the newest change"))
-        })
+        let pool = spec.pool(&id).ok_or_else(|| Denied::Refused(NO_POOL.to_owned()))?;
+        Ok(record.sign(&id, self.signer(id, pool))?)
     }
 
     fn signer(&mut self, id: PoolId, pool: &GenesisPool) -> &mut Signer<PoolWatermark<F>> {
@@ -235,12 +175,36 @@ impl<F: Files> SignerCore<F> {
     }
 }
 
-fn changes(block: &Block, pool: PoolId) -> impl Iterator<Item = &PoolChange> {
-    block.commands.iter().map(|command| &command.record).filter(move |record| record.pool == pool).map(|r| &r.change)
+/// The proved row does not hold what is asked for.
+fn not_there(request: &CosignRequest, proved: &ProvedPool) -> String {
+    let height = proved.height();
+    match (request, &proved.row().newest) {
+        (CosignRequest::Root { settlement, .. }, Some(root)) => format!(
+            "the newest payout root of this pool after block {height} is of settlement {}, not {settlement}",
+            root.settlement
+        ),
+        (CosignRequest::Root { .. }, None) => format!("this pool has no payout root after block {height}"),
+        (CosignRequest::Signers { nonce, .. }, _) => no_change(height, "signers", *nonce),
+        (CosignRequest::Limits { nonce, .. }, _) => no_change(height, "limits", *nonce),
+    }
 }
 
-fn no_change(height: Height, nonce: u32) -> Denied {
-    refused(format!("block {height} holds no such change {nonce} of this pool's vault"))
+fn no_change(height: Height, what: &str, nonce: u32) -> String {
+    format!("no change {nonce} of {what} is among the newest {KEPT_CHANGES} of this pool's vault after block {height}")
+}
+
+/// A newer row that was shown before does not hold it any more.
+fn is_over(request: &CosignRequest, newest: &ShownPool) -> String {
+    let ShownPool { height, row } = newest;
+    match (request, &row.newest) {
+        (CosignRequest::Root { .. }, Some(root)) => format!(
+            "block {height} was shown before, after which the pool has a newer root, of settlement {} and era {}: ask for that",
+            root.settlement, root.era
+        ),
+        _ => format!(
+            "block {height} was shown before, after which the pool's row does not hold this any more: ask for the newest"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! DIR/signer.key       the key as 64 hex digits, for testnets
 //! DIR/watermark        what was signed last
 //! DIR/watermark.copy   its second copy, unless that lies on another disk
-//! DIR/signers          the pools' signers as far as they have changed; may be lost
+//! DIR/shown            the newest row of each pool that a node has shown; may be lost
 //! DIR/signer.sock      the socket, unless it lies elsewhere
 //! DIR/lock             held by the process that signs
 //! ```
@@ -28,7 +28,7 @@ use crate::signer::core::SignerCore;
 use crate::signer::files::{Disk, Files, folder_of, replace};
 use crate::signer::passphrase::PassphraseSource;
 use crate::signer::server::{SocketError, check_folder};
-use crate::signer::sets::{SetsError, SignerSets};
+use crate::signer::shown::{ShownError, ShownPools};
 use crate::signer::watermark::{Places, WatermarkError, WatermarkFile, Watermarks};
 
 /// The signer's folder cannot be used.
@@ -80,9 +80,9 @@ pub enum DirError {
     /// The watermark cannot be used.
     #[error(transparent)]
     Watermark(#[from] WatermarkError),
-    /// The signers' file cannot be used.
+    /// The rows that were shown cannot be used.
     #[error(transparent)]
-    Sets(#[from] SetsError),
+    Shown(#[from] ShownError),
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -178,9 +178,9 @@ impl SignerDir {
         Places { file: self.root.join("watermark"), copy: self.copy.clone() }
     }
 
-    /// `signers`.
-    pub fn sets_file(&self) -> PathBuf {
-        self.root.join("signers")
+    /// `shown`.
+    pub fn shown_file(&self) -> PathBuf {
+        self.root.join("shown")
     }
 
     /// `signer.sock`.
@@ -249,10 +249,10 @@ impl SignerDir {
     pub fn open(&self, form: &KeyForm) -> Result<OpenSigner, DirError> {
         let lock = self.lock()?;
         let spec = Arc::new(self.network()?);
-        let sets = SignerSets::open(Disk, &self.sets_file(), &spec)?;
+        let shown = ShownPools::open(Disk, &self.shown_file(), *spec.id())?;
         let key = self.key(form)?;
         let watermark = WatermarkFile::open(Disk, self.watermark(), key.address(), *spec.id())?;
-        Ok(OpenSigner { core: SignerCore::new(spec, key, watermark, sets), lock })
+        Ok(OpenSigner { core: SignerCore::new(spec, key, watermark, shown), lock })
     }
 
     /// Makes the watermark's second copy anew, or only checks that it can be made; what it holds.

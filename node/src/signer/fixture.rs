@@ -1,25 +1,27 @@
-//! A network with one pool, and blocks that its validators certify, for the signer's tests.
+//! A network with one pool, and states that its validators certify, for the signer's tests.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_storage::{BlockCommit, Store};
+use lucid_consensus::ledger::pool::{Election, KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::Pools;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::encode;
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
-use lucid_types::signed::MultiSigned;
-use lucid_types::sync::CertifiedBlock;
+use lucid_types::payout::{SettlementRoot, VaultLimits};
+use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::vote::{Vote, VoteKind};
 
 pub(crate) use crate::payout::testing::tron_key;
 use crate::payout::testing::{self, node, node_key};
+use crate::signer::proof::PoolProof;
 
 /// Validators, all of power 1.
 pub(crate) const VALIDATORS: u8 = 4;
@@ -42,10 +44,6 @@ pub(crate) fn limits(cap: u64) -> VaultLimits {
     VaultLimits { cap: MicroUsdt::new(cap), push_fee: MicroUsdt::ZERO }
 }
 
-pub(crate) fn command(pool: PoolId, change: PoolChange) -> PoolCommand {
-    PoolCommand { pool, number: 1, until: UnixMillis::new(u64::MAX), change }
-}
-
 pub(crate) fn genesis() -> Genesis {
     let spec = testing::network();
     let base = spec.genesis();
@@ -65,7 +63,55 @@ pub(crate) fn genesis() -> Genesis {
     }
 }
 
-/// The network, its validators, and the blocks that they decide on.
+/// A change of the vault's signers, or of its limits.
+pub(crate) fn change(by: SignerSet, next: impl Into<Terms>) -> VaultChange {
+    let Terms(next) = next.into();
+    VaultChange { by, next }
+}
+
+/// What a change brings into force.
+pub(crate) struct Terms(VaultTerms);
+
+impl From<SignerSet> for Terms {
+    fn from(next: SignerSet) -> Self {
+        Self(VaultTerms::Signers(next))
+    }
+}
+
+impl From<VaultLimits> for Terms {
+    fn from(next: VaultLimits) -> Self {
+        Self(VaultTerms::Limits(next))
+    }
+}
+
+/// Makes a row hold a change as a command does: signers come into force at once.
+pub(crate) fn put_change(row: &mut PoolState, nonce: u32, change: VaultChange) {
+    if let VaultTerms::Signers(next) = &change.next {
+        row.vault.signers = next.clone();
+    }
+    row.vault.nonce = nonce + 1;
+    row.commands += 1;
+    row.changes.insert(nonce, change);
+}
+
+/// A row with as many signers, changes and candidates to lead as there may be.
+pub(crate) fn greatest_row(chain: &Chain) -> PoolState {
+    let member =
+        |n: u8| TreasurySigner { node: NodeId::from_bytes([n; 32]), key_address: PayoutAddress::from_hash20([n; 20]) };
+    let members = (0..u8::try_from(SignerSet::MAX).unwrap()).map(member).collect();
+    let set = SignerSet { era: 2, threshold: 16, members };
+    let mut row = chain.row(Some(SettlementRoot { leader: Some(set.members[0].key_address), ..chain.root(1, 100) }));
+    for nonce in 0..u32::try_from(KEPT_CHANGES).unwrap() {
+        put_change(&mut row, nonce, change(set.clone(), set.clone()));
+    }
+    let order = (0..=100).map(|n| NodeId::from_bytes([n; 32])).collect();
+    row.election = Some(Election { settlement: 1, height: Height::new(1), time: UnixMillis::new(1), order });
+    row.suspended_from = Some(1);
+    row.next_push_fee = Some((1, MicroUsdt::ZERO));
+    row
+}
+
+/// The network, its validators, and the states that they decide on.
 pub(crate) struct Chain {
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) pool: PoolId,
@@ -73,83 +119,70 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new() -> Self {
-        let spec = Arc::new(ChainSpec::new(genesis()).unwrap());
-        let pool = *spec.pools().next().unwrap().0;
+        Self::of(genesis())
+    }
+
+    pub(crate) fn of(genesis: Genesis) -> Self {
+        let spec = Arc::new(ChainSpec::new(genesis).unwrap());
+        let pool = *spec.pools().find(|(_, pool)| pool.name == "pool").unwrap().0;
         Self { spec, pool }
     }
 
     /// The root of a settlement, for the signers of era 1.
     pub(crate) fn root(&self, settlement: u64, total: u64) -> SettlementRoot {
-        testing::root(&self.spec, settlement, total)
+        SettlementRoot { pool: self.pool, ..testing::root(&self.spec, settlement, total) }
     }
 
-    pub(crate) fn block(&self, height: u64, roots: Vec<SettlementRoot>, changes: Vec<PoolCommand>) -> Block {
-        let height = Height::new(height);
-        let sign = |record: PoolCommand| {
-            let signed = validator(4).sign_pool_command(self.spec.id(), record.clone()).into_inner();
-            MultiSigned::collect(record, [(signed.signer, signed.signature)])
-        };
-        Block {
-            header: Header {
-                height,
-                round: 0,
-                parent: BlockHash::from_bytes([3; 32]),
-                proposer: validator(1).node_id(),
-                time: UnixMillis::new(height.get() * 1_000),
-                payout_roots: roots,
-                randao: BlsSignature::from_bytes([6; 48]),
-                next_set: Hash::from_bytes([4; 32]),
-                state_root: StateRoot::from_bytes([5; 32]),
-                items: items_hash(&[]),
-            },
-            commitments: Vec::new(),
-            reveals: Vec::new(),
-            commands: changes.into_iter().map(sign).collect(),
-            evidence: Vec::new(),
+    /// The pool's row as the genesis has it, and this root in it.
+    pub(crate) fn row(&self, root: Option<SettlementRoot>) -> PoolState {
+        let mut row = State::genesis(&self.spec).pool(&self.pool).unwrap().clone();
+        row.settled = root.map_or(0, |root| root.settlement);
+        row.newest = root;
+        row
+    }
+
+    /// A state after the block of this height in which the pool has this row.
+    pub(crate) fn state(&self, height: u64, row: &PoolState) -> State {
+        State::genesis(&self.spec).changed(|rows| {
+            rows.head.height = Height::new(height);
+            rows.put::<Pools>(&self.pool, row.clone());
+        })
+    }
+
+    /// A header with the root of a state.
+    pub(crate) fn header(&self, state: &State) -> Header {
+        Header {
+            height: state.height(),
+            parent: BlockHash::from_bytes([3; 32]),
+            round: 0,
+            proposer: validator(1).node_id(),
+            time: UnixMillis::new(state.height().get() * 1_000),
+            randao: BlsSignature::from_bytes([6; 48]),
+            items: items_hash(&[]),
+            next_set: Hash::from_bytes([4; 32]),
+            state_root: state.root(),
         }
-        .sealed()
     }
 
-    /// A block with the certificate of validators 1 to 3.
-    pub(crate) fn certified(
-        &self,
-        height: u64,
-        roots: Vec<SettlementRoot>,
-        changes: Vec<PoolCommand>,
-    ) -> CertifiedBlock {
-        self.certified_by(self.block(height, roots, changes), &[1, 2, 3])
+    /// A header with the certificate of these validators.
+    pub(crate) fn certified(&self, header: Header, validators: &[u8]) -> CertifiedHeader {
+        self.signed(header, validators, VoteKind::Precommit)
     }
 
-    pub(crate) fn certified_by(&self, block: Block, validators: &[u8]) -> CertifiedBlock {
+    /// A header with a certificate of votes of this kind, by ascending validator, as often as each is named.
+    pub(crate) fn signed(&self, header: Header, validators: &[u8], kind: VoteKind) -> CertifiedHeader {
         let mut certificate =
-            Certificate { height: block.header.height, round: 0, block: block.hash(), signatures: Vec::new() };
-        let vote = certificate.vote();
-        certificate.signatures = validators
-            .iter()
-            .map(|n| validator(*n).sign_vote(self.spec.id(), vote).into_inner())
-            .map(|vote| (vote.signer, vote.signature))
-            .collect();
+            Certificate { height: header.height, round: 0, block: header.hash(), signatures: Vec::new() };
+        let vote = Vote { kind, ..certificate.vote() };
+        let votes = validators.iter().map(|n| validator(*n).sign_vote(self.spec.id(), vote).into_inner());
+        certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
         certificate.signatures.sort();
-        CertifiedBlock { block, certificate }
+        CertifiedHeader { header, certificate }
     }
-}
 
-/// A store that holds these blocks, from height 1 on, and the records of their changes.
-pub(crate) fn store_with(chain: &Chain, blocks: &[CertifiedBlock]) -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), *chain.spec.id()).unwrap();
-    for CertifiedBlock { block, certificate } in blocks {
-        let commitment = BlockCommit {
-            height: block.header.height,
-            block_hash: block.hash(),
-            block: encode(block),
-            certificate: encode(certificate),
-            state: Vec::new(),
-            rows: Vec::new(),
-            keep_rows_from: None,
-            history: super::blocks::records(block),
-        };
-        store.commit_block(commitment).unwrap();
+    /// This row with the proof that the state after the block of this height has it, certified by validators 1 to 3.
+    pub(crate) fn proof(&self, height: u64, row: &PoolState) -> PoolProof {
+        let state = self.state(height, row);
+        PoolProof::new(&state, &self.certified(self.header(&state), &[1, 2, 3]), &self.pool).unwrap()
     }
-    (folder, store)
 }

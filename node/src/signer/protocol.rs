@@ -1,7 +1,8 @@
 //! What a node and its signer say to each other: one request and one reply at a time.
 //!
 //! A frame is a byte with the protocol's version, the length of the payload in four bytes, little-endian, and the payload in
-//! the wire codec. No memory is taken for a payload before its bytes arrive.
+//! the wire codec. No memory is taken for a payload before its bytes arrive. Version 1 showed whole blocks; since version 2 a
+//! request holds a proof of the pool's row, so that the longest one is small.
 
 use std::io;
 
@@ -9,12 +10,13 @@ use lucid_types::codec::Wire;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
-use lucid_types::sync::CertifiedBlock;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::signer::proof::PoolProof;
+
 /// The version of the protocol.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The most bytes of a reason. It fits a reply to whoever asked the node.
 const MAX_REASON_BYTES: usize = 900;
@@ -29,7 +31,8 @@ pub struct SignerRequest {
 }
 
 impl Wire for SignerRequest {
-    const MAX_BYTES: usize = CertifiedBlock::MAX_BYTES + 128;
+    /// The network, the number of the variant, and the greatest variant.
+    const MAX_BYTES: usize = 32 + 4 + CosignRequest::MAX_BYTES + PoolProof::MAX_BYTES;
 }
 
 /// What is asked of a signer.
@@ -37,14 +40,12 @@ impl Wire for SignerRequest {
 pub enum Ask {
     /// Who it is.
     Status,
-    /// Nothing: the block holds a change that it has to know.
-    Note(Box<CertifiedBlock>),
-    /// A signature for a record that stands in the block.
+    /// A signature for a record in the pool's row.
     Sign {
         /// The record.
         request: CosignRequest,
-        /// The block with its certificate.
-        decided: Box<CertifiedBlock>,
+        /// The row, as the node's newest final state has it.
+        proof: Box<PoolProof>,
     },
 }
 
@@ -53,17 +54,8 @@ pub enum Ask {
 pub enum SignerReply {
     /// To `Status`.
     Status(SignerStatus),
-    /// The block was noted.
-    Noted,
     /// The signature.
     Signed(TreasurySignature),
-    /// The block with the change to this era must be shown first.
-    MissingEra {
-        /// The pool.
-        pool: PoolId,
-        /// The era.
-        era: u32,
-    },
     /// It refuses, and says why.
     Refused(String),
 }
@@ -86,7 +78,7 @@ impl SignerReply {
 pub struct SignerStatus {
     /// The address that it signs with.
     pub address: PayoutAddress,
-    /// The pools of which that is, or not long ago was, a signer, each with the era in force as far as it was shown.
+    /// The pools for which it signs, each with the era in force: from the genesis, and from what it was shown.
     pub pools: Vec<(PoolId, u32)>,
 }
 
@@ -156,9 +148,15 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin), max: usize) -> Re
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_consensus::ledger::proof::RowProof;
     use lucid_types::codec::{decode, encode};
+    use lucid_types::id::Hash;
+    use lucid_types::proof::{KeyProof, ProofStep};
+    use lucid_types::sync::CertifiedHeader;
+    use lucid_types::validator::ValidatorSet;
 
     use super::*;
+    use crate::signer::fixture::{Chain, greatest_row};
 
     async fn read(bytes: &[u8], max: usize) -> Result<Option<Vec<u8>>, FrameError> {
         let mut reader = bytes;
@@ -171,7 +169,7 @@ mod tests {
         for payload in [b"".as_slice(), b"seven b"] {
             write_frame(&mut bytes, payload).await.unwrap();
         }
-        assert_eq!(hex::encode(&bytes), "01000000000107000000736576656e2062");
+        assert_eq!(hex::encode(&bytes), "02000000000207000000736576656e2062");
         let mut reader = bytes.as_slice();
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"");
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"seven b");
@@ -186,7 +184,7 @@ mod tests {
             assert!(matches!(read(&bytes[..n], 7).await, Err(FrameError::Io(_))), "{n}");
         }
         assert!(matches!(read(&bytes, 6).await, Err(FrameError::TooLong { found: 7, max: 6 })));
-        assert!(matches!(read(&[1, 255, 255, 255, 255], 1 << 24).await, Err(FrameError::TooLong { .. })));
+        assert!(matches!(read(&[VERSION, 255, 255, 255, 255], 1 << 24).await, Err(FrameError::TooLong { .. })));
         assert!(matches!(read(b"GET / HTTP/1.1", 7).await, Err(FrameError::Version { found: b'G' })));
     }
 
@@ -199,5 +197,44 @@ mod tests {
         let pools = vec![(PoolId::from_bytes([1; 32]), 7); Genesis::MAX_POOLS];
         let status = SignerReply::Status(SignerStatus { address: PayoutAddress::from_hash20([1; 20]), pools });
         assert_eq!(decode::<SignerReply>(&encode(&status)).unwrap(), status);
+    }
+    /// A block of 1,000 validators, the deepest path that there can be, and the greatest row.
+    #[test]
+    fn the_longest_request_fits_and_is_small() {
+        let chain = Chain::new();
+        let row = greatest_row(&chain);
+        let mut proof = chain.proof(4, &row);
+        proof.proof.block.certificate.signatures =
+            vec![proof.proof.block.certificate.signatures[0]; ValidatorSet::MAX_MEMBERS];
+        proof.proof.path.steps = vec![ProofStep { bit: 1, sibling: Hash::from_bytes([1; 32]) }; KeyProof::MAX_STEPS];
+        let request = CosignRequest::Root { pool: chain.pool, settlement: 1 };
+        let ask = Ask::Sign { request, proof: Box::new(proof) };
+        let request = SignerRequest { network: *chain.spec.id(), ask };
+        assert_eq!(decode::<SignerRequest>(&encode(&request)).unwrap(), request);
+    }
+
+    /// As `docs/src/wire.md` has it. Other bytes need another [`VERSION`].
+    #[test]
+    fn the_bytes_are_those_of_this_version() {
+        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (2, 138_845, 37_024));
+        let chain = Chain::new();
+        let network = *chain.spec.id();
+        let (id, pool) = (hex::encode(network.as_bytes()), hex::encode(chain.pool.as_bytes()));
+        assert_eq!(hex::encode(encode(&SignerRequest { network, ask: Ask::Status })), format!("{id}00000000"));
+        let proof = chain.proof(4, &chain.row(None));
+        let RowProof { block: CertifiedHeader { header, certificate }, path } = proof.proof.clone();
+        let parts = [encode(&proof.pool), encode(&header), encode(&certificate), encode(&path)].concat();
+        let request = CosignRequest::Limits { pool: chain.pool, nonce: 258 };
+        let ask = Ask::Sign { request, proof: Box::new(proof) };
+        let expected = format!("{id}0100000002000000{pool}02010000{}", hex::encode(parts));
+        assert_eq!(hex::encode(encode(&SignerRequest { network, ask })), expected);
+
+        let address = PayoutAddress::from_hash20([0xaa; 20]);
+        let status = SignerReply::Status(SignerStatus { address, pools: vec![(chain.pool, 3)] });
+        let aa = "aa".repeat(20);
+        assert_eq!(hex::encode(encode(&status)), format!("0000000041{aa}0100000000000000{pool}03000000"));
+        let signed = SignerReply::Signed(TreasurySignature::from_bytes([0xbb; 65]));
+        assert_eq!(hex::encode(encode(&signed)), format!("01000000{}", "bb".repeat(65)));
+        assert_eq!(hex::encode(encode(&SignerReply::refused("no"))), "0200000002000000000000006e6f");
     }
 }

@@ -1,11 +1,10 @@
 //! What the API asks of the node: signatures of treasury signers, and taking a pool's command on its way to a block.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use lucid_consensus::ledger::command;
-use lucid_consensus::ledger::state::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
 use lucid_consensus::replica::Input;
 use lucid_p2p::{PublishError, Topic};
 use lucid_tron_bridge::signature::recover;
@@ -38,8 +37,8 @@ impl NodeParts {
         request: SignatureRequest,
     ) -> Result<SignatureList, ActionError> {
         let unknown = || ActionError::Unknown(format!("there is no pool {pool}"));
-        let state = Arc::clone(&self.head.borrow().state);
-        let signing = self.signing(pool, state.pools.get(&pool).ok_or_else(unknown)?, request)?;
+        let state = self.head.borrow().state.clone();
+        let signing = self.signing(pool, state.pool(&pool).ok_or_else(unknown)?, request)?;
         let answers = signing.by.members.iter().map(|signer| self.ask_signer(&signing, signer));
         let mut list = SignatureList { needed: signing.by.threshold, signatures: Vec::new(), missing: Vec::new() };
         for (signer, answer) in signing.by.members.iter().zip(join_all(answers).await) {
@@ -108,7 +107,7 @@ impl NodeParts {
         if self.spec.pool(&pool).is_none() {
             return Err(ActionError::Unknown(format!("there is no pool {pool}")));
         }
-        let state = Arc::clone(&self.head.borrow().state);
+        let state = self.head.borrow().state.clone();
         command::check(&self.spec, &state, &command).map_err(|why| ActionError::Refused(why.to_owned()))?;
         let command = command.verify(self.spec.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
         let bytes = encode::<MultiSigned<PoolCommand>>(&command);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use lucid_consensus::ledger::state::{Account, State};
+use lucid_consensus::ledger::pool::Account;
+use lucid_consensus::ledger::state::State;
 use lucid_storage::StorageError;
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::id::{PayoutId, PoolId};
@@ -22,7 +23,7 @@ use crate::view::NodeParts;
 
 /// What one look at the requests is made from.
 struct Look {
-    state: Arc<State>,
+    state: State,
     vaults: BTreeMap<PoolId, Arc<SolidVault>>,
     threshold: MicroUsdt,
     now: UnixMillis,
@@ -33,7 +34,7 @@ struct Look {
 impl Look {
     fn pool(&self, pool: &PoolId) -> Option<PoolView<'_>> {
         Some(PoolView {
-            accounts: self.state.pools.get(pool)?,
+            accounts: self.state.pool(pool)?,
             vault: self.vaults.get(pool).map(Arc::as_ref),
             threshold: self.threshold,
             now: self.now,
@@ -44,7 +45,7 @@ impl Look {
 impl NodeParts {
     fn look(&self) -> Look {
         Look {
-            state: Arc::clone(&self.head.borrow().state),
+            state: self.head.borrow().state.clone(),
             vaults: self.vaults.all(),
             threshold: self.spec.policy().payout_threshold,
             now: self.clock.now(),
@@ -127,7 +128,7 @@ impl NodeParts {
     fn own_earnings(&self, look: &Look) -> Vec<PayoutView> {
         let view = |(pool_id, id): (PoolId, AccountId)| {
             let pool = look.pool(&pool_id)?;
-            let account = pool.accounts.accounts.get(&id)?;
+            let account = look.state.account(&pool_id, &id)?;
             let (amount, standing) = status::of_earnings(account, pool)?;
             let settlement = pool.accounts.settled;
             let request = PayoutRequest {
@@ -150,7 +151,7 @@ impl NodeParts {
         if own.is_empty() {
             return (None, None);
         }
-        let owed = |(pool, id): &(PoolId, AccountId)| Some(state.pools.get(pool)?.accounts.get(id)?.owed);
+        let owed = |(pool, id): &(PoolId, AccountId)| Some(state.account(pool, id)?.owed);
         let paid =
             |(pool, id): &(PoolId, AccountId)| Some(self.vaults.get(pool)?.snapshot.paid_of(id).unwrap_or_default());
         let owed = MicroUsdt::sum(own.iter().filter_map(owed));
@@ -163,17 +164,16 @@ impl NodeParts {
         let vaults = self.vaults.all();
         let sum = |amounts: Vec<u64>| amounts.into_iter().fold(0, u64::saturating_add);
         let of_vaults = |read: &dyn Fn(&PoolId, &SolidVault) -> u64| {
-            let amounts = state.pools.keys().map(|id| vaults.get(id).map(|vault| read(id, vault)));
+            let amounts = state.pools().map(|(id, _)| vaults.get(&id).map(|vault| read(&id, vault)));
             amounts.collect::<Option<Vec<_>>>().map(sum)
         };
         let open = |id: &PoolId, vault: &SolidVault| {
-            let accounts = state.pools.get(id).into_iter().flat_map(|pool| &pool.accounts);
-            let is_open = |(id, account): &(&AccountId, &Account)| {
+            let is_open = |(id, account): &(AccountId, &Account)| {
                 account.requested > vault.snapshot.paid_of(id).unwrap_or_default()
             };
-            u64::try_from(accounts.filter(is_open).count()).unwrap_or(u64::MAX)
+            u64::try_from(state.accounts(id).filter(is_open).count()).unwrap_or(u64::MAX)
         };
-        let owed = state.pools.values().map(|pool| pool.owed().map_or(u64::MAX, MicroUsdt::get)).collect();
+        let owed = state.pools().map(|(id, _)| state.owed(&id).map_or(u64::MAX, MicroUsdt::get)).collect();
         let alerts = vaults.values().map(|vault| vault.alerts.len()).sum::<usize>() + self.pushed.alerts().len();
         PayoutFigures {
             owed_micro_usdt: sum(owed),

@@ -1,8 +1,6 @@
 //! Pools as they are shown: what the ledger has, what their vaults have, and payout roots with their leaves.
 
-use std::sync::Arc;
-
-use lucid_consensus::ledger::state::{Account, Hold};
+use lucid_consensus::ledger::pool::{Account, Hold};
 use lucid_storage::StorageError;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PoolId;
@@ -22,8 +20,8 @@ fn hold(account: &Account) -> Option<HoldView> {
 
 impl NodeParts {
     pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
-        let state = Arc::clone(&self.head.borrow().state);
-        let (declared, pool) = (self.spec.pool(id)?, state.pools.get(id)?);
+        let state = self.head.borrow().state.clone();
+        let (declared, pool) = (self.spec.pool(id)?, state.pool(id)?);
         let read = self.vaults.get(id);
         // What the vault shows to everybody, and what this node's pusher cannot get on with.
         let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
@@ -43,16 +41,16 @@ impl NodeParts {
             pool: *id,
             name: declared.name.clone(),
             owner: declared.owner,
-            height: state.height,
+            height: state.height(),
             members: declared.members.len(),
-            accounts: pool.accounts.len(),
+            accounts: state.accounts(id).count(),
             settled: pool.settled,
             suspended_from: pool.suspended_from,
             commands: pool.commands,
             budgets_micro_usdt: pool.budgets,
-            owed_micro_usdt: sum(pool.owed()),
-            held_micro_usdt: sum(pool.held()),
-            holds: pool.accounts.values().filter_map(hold).collect(),
+            owed_micro_usdt: sum(state.owed(id)),
+            held_micro_usdt: sum(state.held(id)),
+            holds: state.accounts(id).filter_map(|(_, account)| hold(account)).collect(),
             fees_micro_usdt: pool.fees,
             carried_micro_usdt: pool.carried,
             losses_micro_usdt: pool.losses,
@@ -78,7 +76,7 @@ impl NodeParts {
         offset: usize,
         limit: usize,
     ) -> Result<Option<LedgerView>, StorageError> {
-        let newest = self.head.borrow().state.pools.get(id).and_then(|pool| pool.newest);
+        let newest = self.head.borrow().state.pool(id).and_then(|pool| pool.newest);
         let Some(settlement) = settlement.or(newest.map(|root| root.settlement)) else { return Ok(None) };
         // The state's own is newer than its record: signers or losses may have changed it.
         let recorded = || Ok::<_, StorageError>(ledger::root(&self.store, id, settlement)?.map(|record| record.root));

@@ -36,9 +36,7 @@ fn commit(number: u64) -> BlockCommit {
         block_hash: BlockHash::from_bytes([2; 32]),
         block: bytes(BLOCK, number),
         certificate: bytes(600, number),
-        state: bytes(STATE, number),
-        rows: Vec::new(),
-        keep_rows_from: None,
+        state: vec![(b"row".to_vec(), Some(bytes(STATE, number)))],
         history: Vec::new(),
     }
 }

@@ -1,12 +1,13 @@
 //! Committing a block: everything that follows from it, in one synced batch.
 
 use lucid_types::id::BlockHash;
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::Height;
 use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
 use crate::history::HistoryRecord;
-use crate::layout::{Family, Head, KEY_HEAD, KEY_STATE, epoch_key, head_value, height_key, history_key};
+use crate::layout::{Family, Head, KEY_HEAD, head_value, height_key};
+use crate::state::checked_key;
 use crate::store::{Store, lock};
 
 /// A decided block and what it changed.
@@ -20,12 +21,9 @@ pub struct BlockCommit {
     pub block: Vec<u8>,
     /// The certificate that decided it.
     pub certificate: Vec<u8>,
-    /// The whole state after it; replaces the one before.
-    pub state: Vec<u8>,
-    /// Rows of epochs that became final; an existing row of the same epoch is replaced.
-    pub rows: Vec<(Epoch, Vec<u8>)>,
-    /// Rows of earlier epochs than this one are removed, if given.
-    pub keep_rows_from: Option<Epoch>,
+    /// What it changed of the state: keys of at most [`crate::MAX_STATE_KEY_BYTES`] bytes with their new value, or none
+    /// if the row is removed. Of several changes of one key the last counts.
+    pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Records for queries.
     pub history: Vec<HistoryRecord>,
 }
@@ -35,8 +33,8 @@ impl Store {
     /// below. Refuses any height but the next.
     pub fn commit_block(&self, commit: BlockCommit) -> Result<(), StorageError> {
         let shared = &self.shared;
-        let mut head = lock(&shared.head);
-        let expected = head.map_or(Height::new(1), |head| head.height.next());
+        let mut tip = lock(&shared.tip);
+        let expected = tip.head.map_or(Height::new(1), |head| head.height.next());
         if commit.height != expected {
             return Err(StorageError::NotNext { expected, got: commit.height });
         }
@@ -46,29 +44,21 @@ impl Store {
         let key = height_key(commit.height);
         batch.put_cf(shared.family(Family::Blocks)?, key, &commit.block);
         batch.put_cf(shared.family(Family::Certificates)?, key, &commit.certificate);
-        batch.put_cf(shared.family(Family::State)?, KEY_STATE, &commit.state);
-        let rows = shared.family(Family::Rows)?;
-        if let Some(first) = commit.keep_rows_from {
-            // Key by key: what is written below for the same epoch stands, and no range tombstone slows later reads.
-            for (epoch, _) in self.rows(Epoch::ZERO..=first)? {
-                if epoch < first {
-                    batch.delete_cf(rows, epoch_key(epoch));
-                }
+        let state = shared.family(tip.state.family())?;
+        for (key, value) in &commit.state {
+            match value {
+                Some(value) => batch.put_cf(state, checked_key(key)?, value),
+                None => batch.delete_cf(state, checked_key(key)?),
             }
         }
-        for (epoch, row) in &commit.rows {
-            batch.put_cf(rows, epoch_key(*epoch), row);
-        }
-        let history = shared.family(Family::History)?;
-        for record in &commit.history {
-            batch.put_cf(history, history_key(record.kind, &record.key), &record.value);
-        }
+        let _history = lock(&shared.history);
+        self.put_history(&mut batch, &commit.history)?;
         // Lower heights have no entries left: their own blocks removed them, and nobody can add any.
         self.delete_wal(&mut batch, commit.height)?;
         batch.put_cf(shared.family(Family::Meta)?, KEY_HEAD, head_value(new_head));
 
         shared.write_synced("a block", batch)?;
-        *head = Some(new_head);
+        tip.head = Some(new_head);
         Ok(())
     }
 }

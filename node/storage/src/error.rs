@@ -8,6 +8,10 @@ use lucid_types::id::NetworkId;
 use lucid_types::time::Height;
 use rocksdb::ErrorKind;
 
+use crate::files::FileFault;
+use crate::layout::MAX_STATE_KEY_BYTES;
+use crate::verify::Damage;
+
 /// An error of RocksDB; its text says what failed, in which file, and what to do where the operator can do something.
 #[derive(Debug)]
 pub struct EngineError(rocksdb::Error);
@@ -28,7 +32,9 @@ impl fmt::Display for EngineError {
 /// RocksDB tells the system's reason only in its text.
 fn advice(error: &rocksdb::Error) -> &'static str {
     let says = |reason: &str| error.as_ref().contains(reason);
-    if error.kind() != ErrorKind::IOError {
+    if error.kind() == ErrorKind::Corruption {
+        "; `lucid db check` lists what is damaged, `lucid db repair` or a backup (`lucid db restore`) brings back the rest"
+    } else if error.kind() != ErrorKind::IOError {
         ""
     } else if says("No space left on device") || says("Disk quota exceeded") {
         "; make room there and start again: it goes on from what it has stored"
@@ -41,7 +47,8 @@ fn advice(error: &rocksdb::Error) -> &'static str {
 
 impl std::error::Error for EngineError {}
 
-/// Why a store could not be opened. Nothing was changed on disk, whichever it is.
+/// Why a store could not be opened. What it holds was not changed, whichever it is; what was found wrong with the files or
+/// the format was found before any file was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder could not be made.
@@ -82,6 +89,41 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: EngineError,
+    },
+    /// A file of the store is not what it was when the store was closed.
+    #[error(
+        "the store {} was changed since it was closed: its file {file} {fault}; `lucid db check` lists what is damaged, \
+         `lucid db repair` or a backup (`lucid db restore`) brings back the rest",
+        path.display()
+    )]
+    Changed {
+        /// The store's folder.
+        path: PathBuf,
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        fault: FileFault,
+    },
+    /// The record of the store's files could not be read or written.
+    #[error(
+        "cannot keep a record of the files of the store {}: make room, or see the system's log, and start again",
+        path.display()
+    )]
+    Seal {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is left of a state that a snapshot replaced could not be removed.
+    #[error("cannot remove the replaced state from the store {}", path.display())]
+    CleanUp {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StorageError,
     },
     /// A later version of Lucid wrote the store.
     #[error(
@@ -134,6 +176,67 @@ pub enum OpenError {
     },
 }
 
+/// Why looking after a store failed: verifying, backing up, restoring or salvaging it.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    /// The store could not be opened.
+    #[error("cannot open the store to look after it")]
+    Open(#[from] OpenError),
+    /// The store could not be read.
+    #[error("cannot read the store to look after it")]
+    Storage(#[from] StorageError),
+    /// The system refused a file.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was being done.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// RocksDB failed.
+    #[error("cannot {what} {}", path.display())]
+    Engine {
+        /// What was being done.
+        what: &'static str,
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// Something stands where a store would be made.
+    #[error("{} exists and is not an empty folder: it is not overwritten; name another, or move it away", path.display())]
+    Exists {
+        /// Where the store would have been made.
+        path: PathBuf,
+    },
+    /// A folder is no backup.
+    #[error("{} is not a backup, or its list of files is damaged: choose another", path.display())]
+    NotABackup {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A backup is not what it was when it was made.
+    #[error("the backup {} is damaged: its file {file} {fault}; choose another", path.display())]
+    DamagedBackup {
+        /// The backup's folder.
+        path: PathBuf,
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        fault: FileFault,
+    },
+    /// What was backed up cannot be read back.
+    #[error("the backup was not kept, because the store is damaged: {damage}")]
+    DamagedSource {
+        /// The first damage.
+        damage: Damage,
+    },
+}
+
 /// Why a store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -143,6 +246,31 @@ pub enum StorageError {
         /// One above the head.
         expected: Height,
         /// The block that was offered.
+        got: Height,
+    },
+    /// Blocks are removed from the lowest on, and the head's stays.
+    #[error("block {got} cannot be removed: the lowest that is stored is {base}, and the head's is kept")]
+    NotPrunable {
+        /// The lowest block that could be removed.
+        base: Height,
+        /// The block that was to be removed.
+        got: Height,
+    },
+    /// A key of the state is empty or too long.
+    #[error("a key of the state has {length} bytes, not 1 to {MAX_STATE_KEY_BYTES}")]
+    StateKey {
+        /// The key's length in bytes.
+        length: usize,
+    },
+    /// Rows of a snapshot came without [`crate::Store::begin_restore`].
+    #[error("no snapshot is being restored")]
+    NoRestore,
+    /// A snapshot is only taken over if it is ahead of the head.
+    #[error("a snapshot of height {got} cannot be taken over: the head is {head}")]
+    SnapshotBehind {
+        /// The last committed height.
+        head: Height,
+        /// The snapshot's height.
         got: Height,
     },
     /// The log of a decided height is closed.

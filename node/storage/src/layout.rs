@@ -4,7 +4,7 @@
 //! that RocksDB's byte order is their order. The table is in the book, `adr/0003-storage.md`.
 
 use lucid_types::id::{BlockHash, NodeId};
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::{Height, UnixMillis};
 
 /// The last committed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,8 @@ pub struct Head {
 /// A kind of own record; each has a key space of its own. Tags are frozen, kinds are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnKind {
-    /// The report commitment of an epoch.
-    Commit,
     /// The score report of an epoch, with its salt.
     Report,
-    /// A block built for a (height, round).
-    Proposal,
     /// A treasury signer's watermark for a (vault, era): what it signed last.
     Signature,
     /// A signed transaction of the pusher that may still be included.
@@ -33,14 +29,15 @@ pub enum OwnKind {
 }
 
 impl OwnKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Report, Self::Signature, Self::Transaction, Self::Counter];
+
     pub(crate) const fn tag(self) -> u8 {
         match self {
-            Self::Commit => 1,
-            Self::Report => 2,
-            Self::Proposal => 3,
-            Self::Signature => 4,
-            Self::Transaction => 5,
-            Self::Counter => 6,
+            Self::Report => 1,
+            Self::Signature => 2,
+            Self::Transaction => 3,
+            Self::Counter => 4,
         }
     }
 }
@@ -56,55 +53,70 @@ pub enum HistoryKind {
     Vault,
     /// When epochs were closed, and their scores final.
     Epoch,
+    /// What this node measured of itself over time.
+    Metric,
 }
 
 impl HistoryKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric];
+
     pub(crate) const fn tag(self) -> u8 {
         match self {
             Self::Payout => 1,
             Self::Score => 2,
             Self::Vault => 3,
             Self::Epoch => 4,
+            Self::Metric => 5,
         }
     }
 }
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
+
+/// The most bytes that a key of the state has.
+pub const MAX_STATE_KEY_BYTES: usize = 72;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Format version, network id, head.
+    /// Format version, network id, head, and which state is current.
     Meta,
     /// Height -> canonical block bytes.
     Blocks,
+    /// Height -> header bytes of blocks that are not stored whole any more.
+    Headers,
     /// Height -> certificate bytes.
     Certificates,
-    /// The state after the head, one key.
-    State,
-    /// Epoch -> row bytes.
-    Rows,
+    /// State key -> value: the state after the head, or one that is being restored.
+    StateA,
+    /// The same; [`KEY_STATE`] says which of the two is which.
+    StateB,
     /// Height, sequence -> entry of the engine's log.
     Wal,
     /// Kind, key -> what this node itself produced.
     Own,
-    /// Kind, key -> records for queries.
+    /// Kind, key -> expiry, then a record for queries.
     History,
+    /// Expiry, kind, key -> nothing: the records of [`Self::History`] that expire, in the order in which they do.
+    Expiry,
     /// Node id -> what is known of a peer.
     Peers,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Meta,
         Self::Blocks,
+        Self::Headers,
         Self::Certificates,
-        Self::State,
-        Self::Rows,
+        Self::StateA,
+        Self::StateB,
         Self::Wal,
         Self::Own,
         Self::History,
+        Self::Expiry,
         Self::Peers,
     ];
 
@@ -113,14 +125,51 @@ impl Family {
         match self {
             Self::Meta => "meta",
             Self::Blocks => "blocks",
+            Self::Headers => "headers",
             Self::Certificates => "certificates",
-            Self::State => "state",
-            Self::Rows => "rows",
+            Self::StateA => "state-a",
+            Self::StateB => "state-b",
             Self::Wal => "wal",
             Self::Own => "own",
             Self::History => "history",
+            Self::Expiry => "expiry",
             Self::Peers => "peers",
         }
+    }
+}
+
+/// One of the two families that can hold the state after the head; the other takes a state that is being restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(crate) const fn family(self) -> Family {
+        match self {
+            Self::A => Family::StateA,
+            Self::B => Family::StateB,
+        }
+    }
+
+    /// Value of [`KEY_STATE`].
+    pub(crate) const fn value(self) -> &'static [u8] {
+        match self {
+            Self::A => b"a",
+            Self::B => b"b",
+        }
+    }
+
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        [Self::A, Self::B].into_iter().find(|slot| slot.value() == value)
     }
 }
 
@@ -130,25 +179,22 @@ pub(crate) const KEY_FORMAT: &[u8] = b"format";
 pub(crate) const KEY_NETWORK: &[u8] = b"network";
 /// Meta: the head, height and block hash.
 pub(crate) const KEY_HEAD: &[u8] = b"head";
-/// State: the only key.
-pub(crate) const KEY_STATE: &[u8] = b"current";
+/// Meta: the height from which on all blocks up to the head are stored.
+pub(crate) const KEY_BASE: &[u8] = b"base";
+/// Meta: which of the state's families is current.
+pub(crate) const KEY_STATE: &[u8] = b"state";
+/// Meta: how far the restore of a snapshot came, while there is one. Its bytes are the caller's.
+pub(crate) const KEY_RESTORE: &[u8] = b"restore";
 
-/// Key of blocks and certificates.
+/// Greater than any key of the state: the excluded end of a range of all of them.
+pub(crate) const STATE_END: [u8; MAX_STATE_KEY_BYTES + 1] = [0xff; MAX_STATE_KEY_BYTES + 1];
+
+/// Key of blocks, headers and certificates.
 pub(crate) const fn height_key(height: Height) -> [u8; 8] {
     height.get().to_be_bytes()
 }
 
-/// Key of rows.
-pub(crate) const fn epoch_key(epoch: Epoch) -> [u8; 8] {
-    epoch.get().to_be_bytes()
-}
-
-/// The epoch in a key of rows.
-pub(crate) fn parse_epoch(key: &[u8]) -> Option<Epoch> {
-    Some(Epoch::new(u64::from_be_bytes(key.try_into().ok()?)))
-}
-
-/// The height in a key of blocks or certificates.
+/// The height in a key of blocks, headers or certificates.
 pub(crate) fn parse_height(key: &[u8]) -> Option<Height> {
     Some(Height::new(u64::from_be_bytes(key.try_into().ok()?)))
 }
@@ -175,6 +221,38 @@ pub(crate) fn own_key(kind: OwnKind, key: &[u8]) -> Vec<u8> {
 /// Key of a history record.
 pub(crate) fn history_key(kind: HistoryKind, key: &[u8]) -> Vec<u8> {
     tagged(kind.tag(), key)
+}
+
+/// What stands for no expiry, in a stored record.
+const NEVER: u64 = u64::MAX;
+
+/// Value of a history record: when it expires, then its bytes.
+pub(crate) fn history_value(expires: Option<UnixMillis>, value: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(value.len().saturating_add(8));
+    stored.extend_from_slice(&expires.map_or(NEVER, UnixMillis::get).to_be_bytes());
+    stored.extend_from_slice(value);
+    stored
+}
+
+/// Expiry and bytes in the value of a history record.
+pub(crate) fn parse_history(stored: &[u8]) -> Option<(Option<UnixMillis>, &[u8])> {
+    let (expires, value) = stored.split_at_checked(8)?;
+    let expires = u64::from_be_bytes(expires.try_into().ok()?);
+    Some(((expires != NEVER).then_some(UnixMillis::new(expires)), value))
+}
+
+/// Key of the index of expiries, for the history record under `history_key`.
+pub(crate) fn expiry_key(expires: UnixMillis, history_key: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(history_key.len().saturating_add(8));
+    key.extend_from_slice(&expires.get().to_be_bytes());
+    key.extend_from_slice(history_key);
+    key
+}
+
+/// The expiry in a key of the index, and the key of the history record.
+pub(crate) fn parse_expiry(key: &[u8]) -> Option<(UnixMillis, &[u8])> {
+    let (expires, history_key) = key.split_at_checked(8)?;
+    Some((UnixMillis::new(u64::from_be_bytes(expires.try_into().ok()?)), history_key))
 }
 
 fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
@@ -209,26 +287,35 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!(FORMAT_VERSION, 4);
-        let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
-        assert_eq!(names, ["meta", "blocks", "certificates", "state", "rows", "wal", "own", "history", "peers"]);
-        assert_eq!((KEY_FORMAT, KEY_NETWORK, KEY_HEAD), (&b"format"[..], &b"network"[..], &b"head"[..]));
-        assert_eq!(KEY_STATE, b"current");
+        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (5, 72));
+        let names = "meta blocks headers certificates state-a state-b wal own history expiry peers";
+        assert_eq!(Family::ALL.map(Family::name).join(" "), names);
+        let keys = [KEY_FORMAT, KEY_NETWORK, KEY_HEAD, KEY_BASE, KEY_STATE, KEY_RESTORE];
+        assert_eq!(keys.concat(), b"formatnetworkheadbasestaterestore");
+        for (slot, value, family) in [(Slot::A, b"a", Family::StateA), (Slot::B, b"b", Family::StateB)] {
+            assert_eq!((slot.value(), slot.family(), slot.other().other()), (&value[..], family, slot));
+            assert_eq!(Slot::parse(value), Some(slot));
+        }
 
         let height = Height::new(0x0102_0304_0506_0708);
         assert_eq!(height_key(height), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(wal_key(height, 0x0a0b), [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x0a, 0x0b]);
 
         let own = |kind| own_key(kind, b"k");
-        assert_eq!(own(OwnKind::Commit), [1, b'k']);
-        assert_eq!(own(OwnKind::Report), [2, b'k']);
-        assert_eq!(own(OwnKind::Proposal), [3, b'k']);
-        assert_eq!(own(OwnKind::Signature), [4, b'k']);
-        assert_eq!(own(OwnKind::Transaction), [5, b'k']);
-        assert_eq!(own(OwnKind::Counter), [6, b'k']);
-        assert_eq!(history_key(HistoryKind::Payout, b"k"), [1, b'k']);
-        assert_eq!(history_key(HistoryKind::Score, b"k"), [2, b'k']);
-        assert_eq!(history_key(HistoryKind::Vault, b"k"), [3, b'k']);
+        let kinds = [OwnKind::Report, OwnKind::Signature, OwnKind::Transaction, OwnKind::Counter];
+        assert_eq!(kinds.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k']]);
+        use HistoryKind::{Epoch, Metric, Payout, Score, Vault};
+        let history = [Payout, Score, Vault, Epoch, Metric].map(|kind| history_key(kind, b"k"));
+        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
+
+        let expires = UnixMillis::new(0x0102);
+        let stored = [0, 0, 0, 0, 0, 0, 1, 2, b'v'];
+        assert_eq!(history_value(Some(expires), b"v"), stored);
+        assert_eq!(parse_history(&stored), Some((Some(expires), &b"v"[..])));
+        assert_eq!(history_value(None, b"v"), [255, 255, 255, 255, 255, 255, 255, 255, b'v']);
+        assert_eq!(parse_history(&[255; 8]), Some((None, &[][..])));
+        assert_eq!(expiry_key(expires, &history[1]), [0, 0, 0, 0, 0, 0, 1, 2, 2, b'k']);
+        assert_eq!(parse_expiry(&[0, 0, 0, 0, 0, 0, 1, 2, 2, b'k']), Some((expires, &history[1][..])));
 
         let mut head = vec![0, 0, 0, 0, 0, 0, 1, 0];
         head.extend_from_slice(&[0xee; 32]);
@@ -254,5 +341,9 @@ mod tests {
         assert_eq!(parse_head(&[0; 39]), None);
         assert_eq!(parse_head(&[0; 41]), None);
         assert_eq!(parse_peer(&[0; 31]), None);
+        assert_eq!(parse_history(&[0; 7]), None);
+        assert_eq!(parse_expiry(&[0; 7]), None);
+        assert_eq!(Slot::parse(b"c"), None);
+        assert_eq!(Slot::parse(b""), None);
     }
 }

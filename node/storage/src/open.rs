@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use lucid_types::id::NetworkId;
+use lucid_types::time::Height;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
     WriteBatch, WriteOptions,
 };
 
 use crate::error::OpenError;
-use crate::layout::{FORMAT_VERSION, Family, Head, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, parse_head};
+use crate::layout::{
+    FORMAT_VERSION, Family, KEY_BASE, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, KEY_STATE, Slot, height_key, parse_head,
+    parse_height,
+};
 use crate::lock::StoreLock;
+use crate::seal::{self, Seal};
+use crate::store::Tip;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -29,16 +35,34 @@ const MAX_OPEN_FILES: i32 = 128;
 /// An open database that is known to be ours, of this format and of this network.
 pub(crate) struct Opened {
     pub(crate) db: DB,
+    pub(crate) seal: Seal,
     pub(crate) lock: StoreLock,
-    pub(crate) head: Option<Head>,
+    pub(crate) tip: Tip,
 }
 
+/// Looks at everything that can be wrong before it changes anything.
 pub(crate) fn open(path: &Path, network: NetworkId, settings: &Options) -> Result<Opened, OpenError> {
     std::fs::create_dir_all(path).map_err(|source| OpenError::CreateFolder { path: path.to_path_buf(), source })?;
     let lock = StoreLock::take(path)?;
-    let db = open_database(path, settings)?;
-    let head = check_identity(&db, path, network)?;
-    Ok(Opened { db, lock, head })
+    let seal_error = |source| OpenError::Seal { path: path.to_path_buf(), source };
+    if let Some((file, fault)) = seal::faults(path).map_err(seal_error)?.into_iter().next() {
+        return Err(OpenError::Changed { path: path.to_path_buf(), file, fault });
+    }
+    let found = if path.join("CURRENT").exists() { identify(&open_to_read(path, settings)?, path)? } else { None };
+    if let Some(identity) = &found
+        && identity.network != network
+    {
+        let found = identity.network;
+        return Err(OpenError::WrongNetwork { path: path.to_path_buf(), found, expected: network });
+    }
+    seal::remove(path).map_err(seal_error)?;
+    let db = open_to_write(path, settings)?;
+    let tip = match found {
+        Some(identity) => identity.tip,
+        None => initialise(&db, path, network)?,
+    };
+    let seal = Seal::of_open(path).map_err(seal_error)?;
+    Ok(Opened { db, seal, lock, tip })
 }
 
 /// Settings for a small resident size: a node shares its machine with the work it is paid for.
@@ -65,6 +89,23 @@ pub(crate) fn settings() -> Options {
     options
 }
 
+/// Settings that leave out what follows the first damage of RocksDB's log: what is read is what the store once held.
+pub(crate) fn settings_up_to_damage() -> Options {
+    let mut options = settings();
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options
+}
+
+/// Settings to read what can be read: files may be missing, and damaged records of RocksDB's log are passed over, which RocksDB
+/// does in no other mode without its paranoid checks either.
+pub(crate) fn tolerant_settings() -> Options {
+    let mut options = settings();
+    options.set_paranoid_checks(false);
+    options.set_track_and_verify_wals_in_manifest(false);
+    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    options
+}
+
 fn family_settings(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -83,65 +124,102 @@ fn family_settings(cache: &Cache) -> Options {
     options
 }
 
-fn open_database(path: &Path, settings: &Options) -> Result<DB, OpenError> {
-    let failed = |source: rocksdb::Error| OpenError::Open { path: path.to_path_buf(), source: source.into() };
+/// All families that are there, of a newer format, too, or it could not be read to say so.
+fn families_of(path: &Path, settings: &Options) -> Result<BTreeSet<String>, OpenError> {
+    Ok(DB::list_cf(settings, path).map_err(|source| engine_error(path, source))?.into_iter().collect())
+}
+
+fn descriptors(names: BTreeSet<String>) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    names.into_iter().map(move |name| ColumnFamilyDescriptor::new(name, family_settings(&cache)))
+}
+
+/// Opens the database without changing a file.
+pub(crate) fn open_to_read(path: &Path, settings: &Options) -> Result<DB, OpenError> {
+    let families = descriptors(families_of(path, settings)?);
+    let opened = DB::open_cf_descriptors_read_only(settings, path, families, false);
+    opened.map_err(|source| engine_error(path, source))
+}
+
+/// Opens the database, with all our families, and makes what is missing. A new database's families get their numbers in the
+/// order of their names; a repair relies on that.
+pub(crate) fn open_to_write(path: &Path, settings: &Options) -> Result<DB, OpenError> {
     let mut names: BTreeSet<String> = Family::ALL.iter().map(|family| family.name().to_owned()).collect();
-    // RocksDB's own first family always exists, and a newer format may have families that this build does not know;
-    // they are opened too, or the format could not be read to say so.
+    // RocksDB's own first family always exists.
     names.insert(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
     if path.join("CURRENT").exists() {
-        names.extend(DB::list_cf(settings, path).map_err(failed)?);
+        names.extend(families_of(path, settings)?);
     }
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-    let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_settings(&cache)));
-    DB::open_cf_descriptors(settings, path, families).map_err(failed)
+    DB::open_cf_descriptors(settings, path, descriptors(names)).map_err(|source| engine_error(path, source))
 }
 
-/// Checks format and network, or records them in a store that is still empty; returns the head.
-fn check_identity(db: &DB, path: &Path, network: NetworkId) -> Result<Option<Head>, OpenError> {
-    let failed = |source: rocksdb::Error| OpenError::Open { path: path.to_path_buf(), source: source.into() };
-    let damaged = |what| OpenError::NotAStore { path: path.to_path_buf(), what };
-    let meta = db.cf_handle(Family::Meta.name()).ok_or_else(|| damaged("it has no family meta"))?;
+fn engine_error(path: &Path, source: rocksdb::Error) -> OpenError {
+    OpenError::Open { path: path.to_path_buf(), source: source.into() }
+}
 
-    let Some(format) = db.get_cf(meta, KEY_FORMAT).map_err(failed)? else {
-        if db.latest_sequence_number() != 0 {
-            return Err(damaged("it has data but no format version"));
-        }
-        let mut batch = WriteBatch::default();
-        batch.put_cf(meta, KEY_FORMAT, FORMAT_VERSION.to_be_bytes());
-        batch.put_cf(meta, KEY_NETWORK, network.as_bytes());
-        db.write_opt(batch, &synced()).map_err(failed)?;
-        return Ok(None);
+pub(crate) fn damaged(path: &Path, what: &'static str) -> OpenError {
+    OpenError::NotAStore { path: path.to_path_buf(), what }
+}
+
+/// What `meta` says of a store.
+pub(crate) struct Identity {
+    pub(crate) network: NetworkId,
+    pub(crate) tip: Tip,
+}
+
+/// Checks the format and reads whose store it is; `None` for a database whose making was interrupted.
+pub(crate) fn identify(db: &DB, path: &Path) -> Result<Option<Identity>, OpenError> {
+    let Some(meta) = db.cf_handle(Family::Meta.name()) else {
+        return nothing_written(db, path);
     };
-
-    let format = format.try_into().map(u32::from_be_bytes).map_err(|_| damaged("its format version is unreadable"))?;
-    if format > FORMAT_VERSION {
-        return Err(OpenError::NewerFormat { path: path.to_path_buf(), found: format, known: FORMAT_VERSION });
+    let get = |key| db.get_cf(meta, key).map_err(|source| engine_error(path, source));
+    let Some(format) = get(KEY_FORMAT)? else { return nothing_written(db, path) };
+    let format = format.try_into().map(u32::from_be_bytes);
+    match format.map_err(|_| damaged(path, "its format version is unreadable"))? {
+        0 => return Err(damaged(path, "its format version was never in use")),
+        FORMAT_VERSION => {}
+        found if found > FORMAT_VERSION => {
+            return Err(OpenError::NewerFormat { path: path.to_path_buf(), found, known: FORMAT_VERSION });
+        }
+        found => return Err(OpenError::OlderFormat { path: path.to_path_buf(), found, known: FORMAT_VERSION }),
     }
-    if format == 0 {
-        return Err(damaged("its format version was never in use"));
-    }
-    if format < FORMAT_VERSION {
-        return Err(OpenError::OlderFormat { path: path.to_path_buf(), found: format, known: FORMAT_VERSION });
-    }
-
-    let found = db.get_cf(meta, KEY_NETWORK).map_err(failed)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let found = found.map(NetworkId::from_bytes).ok_or_else(|| damaged("its network id is missing or unreadable"))?;
-    if found != network {
-        return Err(OpenError::WrongNetwork { path: path.to_path_buf(), found, expected: network });
+    if Family::ALL.iter().any(|family| db.cf_handle(family.name()).is_none()) {
+        return Err(damaged(path, "a family is missing"));
     }
 
-    match db.get_cf(meta, KEY_HEAD).map_err(failed)? {
-        None => Ok(None),
-        Some(head) => parse_head(&head).map(Some).ok_or_else(|| damaged("its head is unreadable")),
-    }
+    let network = get(KEY_NETWORK)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let network = network.ok_or_else(|| damaged(path, "its network id is missing or unreadable"))?;
+    let head = match get(KEY_HEAD)? {
+        None => None,
+        Some(head) => Some(parse_head(&head).ok_or_else(|| damaged(path, "its head is unreadable"))?),
+    };
+    let base = get(KEY_BASE)?.and_then(|base| parse_height(&base));
+    let state = get(KEY_STATE)?.and_then(|state| Slot::parse(&state));
+    let tip = Tip {
+        head,
+        base: base.ok_or_else(|| damaged(path, "its lowest block is missing or unreadable"))?,
+        state: state.ok_or_else(|| damaged(path, "it does not say which state is current"))?,
+    };
+    Ok(Some(Identity { network: NetworkId::from_bytes(network), tip }))
 }
 
-/// Write options under which a returned write is on the disk.
-pub(crate) fn synced() -> WriteOptions {
+fn nothing_written(db: &DB, path: &Path) -> Result<Option<Identity>, OpenError> {
+    if db.latest_sequence_number() == 0 { Ok(None) } else { Err(damaged(path, "it has data but no format version")) }
+}
+
+/// Records format and network in a store that is still empty.
+fn initialise(db: &DB, path: &Path, network: NetworkId) -> Result<Tip, OpenError> {
+    let meta = db.cf_handle(Family::Meta.name()).ok_or_else(|| damaged(path, "it has no family meta"))?;
+    let tip = Tip { head: None, base: Height::new(1), state: Slot::A };
+    let mut batch = WriteBatch::default();
+    batch.put_cf(meta, KEY_FORMAT, FORMAT_VERSION.to_be_bytes());
+    batch.put_cf(meta, KEY_NETWORK, network.as_bytes());
+    batch.put_cf(meta, KEY_BASE, height_key(tip.base));
+    batch.put_cf(meta, KEY_STATE, tip.state.value());
     let mut options = WriteOptions::default();
     options.set_sync(true);
-    options
+    db.write_opt(batch, &options).map_err(|source| engine_error(path, source))?;
+    Ok(tip)
 }
 
 #[cfg(test)]
@@ -149,9 +227,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
-    use crate::{BlockCommit, HistoryKind, OwnKind, Store};
+    use crate::{BlockCommit, HistoryKind, HistoryRecord, OwnKind, Store};
     use lucid_types::id::{BlockHash, NodeId};
-    use lucid_types::time::Height;
+    use lucid_types::time::UnixMillis;
     use rocksdb::statistics::Ticker;
 
     /// `kill -9` cannot tell a synced write from one that the kernel still holds, so the syncs are counted.
@@ -160,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings();
         settings.enable_statistics();
-        let store = Store::open_with(folder.path(), NetworkId::from_bytes([1; 32]), &settings).unwrap();
+        let store = Store::open_with(folder.path(), NetworkId::from_bytes([1; 32]), &settings, true).unwrap();
         let mut wal = store.wal().unwrap();
         let first = Height::new(1);
         let commit = BlockCommit {
@@ -168,9 +246,7 @@ mod tests {
             block_hash: BlockHash::from_bytes([2; 32]),
             block: vec![3],
             certificate: vec![4],
-            state: vec![5],
-            rows: Vec::new(),
-            keep_rows_from: None,
+            state: vec![(vec![5], Some(vec![6])), (vec![7], None)],
             history: Vec::new(),
         };
 
@@ -188,9 +264,9 @@ mod tests {
         n_syncs("sync", 1);
         wal.sync().unwrap();
         n_syncs("sync of nothing", 0);
-        store.put_new(OwnKind::Commit, b"k", b"v").unwrap();
+        store.put_new(OwnKind::Report, b"k", b"v").unwrap();
         n_syncs("put_new", 1);
-        store.put_new(OwnKind::Commit, b"k", b"w").unwrap();
+        store.put_new(OwnKind::Report, b"k", b"w").unwrap();
         n_syncs("put_new of what exists", 0);
         store.put(OwnKind::Transaction, b"k", b"v").unwrap();
         n_syncs("put", 1);
@@ -200,10 +276,29 @@ mod tests {
         n_syncs("change_own", 1);
         store.write_history(&[], &[(HistoryKind::Vault, vec![1])]).unwrap();
         n_syncs("write_history", 1);
-        store.commit_block(commit).unwrap();
+        store.commit_block(commit.clone()).unwrap();
         n_syncs("commit_block", 1);
-        wal.reset(Height::new(2)).unwrap();
+        store.commit_block(BlockCommit { height: Height::new(2), ..commit }).unwrap();
+        n_syncs("another", 1);
+        store.prune_blocks(&[(first, Some(vec![1]))]).unwrap();
+        n_syncs("prune_blocks", 1);
+        store.prune_blocks(&[]).unwrap();
+        n_syncs("prune_blocks of none", 0);
+        store.begin_restore(b"p").unwrap();
+        n_syncs("begin_restore", 1);
+        store.put_restored(&[(vec![1], vec![2])], b"q").unwrap();
+        n_syncs("put_restored", 1);
+        store.finish_restore(Height::new(9), BlockHash::from_bytes([2; 32]), b"h", b"c").unwrap();
+        n_syncs("finish_restore, and the log that ends when the old state is compacted", 2);
+        store.abandon_restore().unwrap();
+        n_syncs("abandon_restore", 1);
+        wal.reset(Height::new(10)).unwrap();
         n_syncs("reset", 1);
+        let record = |expires| HistoryRecord { kind: HistoryKind::Score, key: vec![1], value: vec![2], expires };
+        store.write_history(&[record(Some(UnixMillis::new(5)))], &[]).unwrap();
+        n_syncs("write_history with an expiry", 1);
+        assert_eq!(store.expire_history(UnixMillis::new(5), 9).unwrap(), 1);
+        n_syncs("expire_history, which need not", 0);
         store.put_peer(NodeId::from_bytes([6; 32]), b"v").unwrap();
         n_syncs("put_peer, the negative control", 0);
     }

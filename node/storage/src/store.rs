@@ -1,29 +1,18 @@
-//! The open store: its shared insides, and everything that reads what blocks left behind.
+//! The open store: its shared insides, and how all parts read and write.
 
-use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lucid_types::id::NetworkId;
-use lucid_types::time::{Epoch, Height};
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch};
+use lucid_types::time::Height;
+use rocksdb::{ColumnFamily, DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::error::{OpenError, StorageError};
-use crate::layout::{Family, Head, KEY_STATE, epoch_key, height_key, parse_epoch, parse_height};
+use crate::layout::{Family, Head, Slot};
 use crate::lock::StoreLock;
-use crate::open::{self, synced};
-
-/// A committed block with its certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBlock {
-    /// The block's height.
-    pub height: Height,
-    /// The block's bytes.
-    pub block: Vec<u8>,
-    /// The certificate's bytes.
-    pub certificate: Vec<u8>,
-}
+use crate::open::{self, Opened};
+use crate::seal::Seal;
 
 /// An open store. Clones share it; it closes, and another process can open it, when the last clone and the [`Wal`]
 /// are dropped.
@@ -35,93 +24,92 @@ pub struct Store {
 }
 
 pub(crate) struct Shared {
-    // Fields are dropped in this order: the database closes before the lock is released.
+    // Fields are dropped in this order: the database closes before it is sealed and the lock released.
     pub(crate) db: DB,
-    /// The head. Held locked while a block is committed, so that two commits cannot both follow the same head.
-    pub(crate) head: Mutex<Option<Head>>,
+    /// Held locked while a block is committed, so that two commits cannot both follow the same head. May be held when
+    /// `history` is locked, not the other way round.
+    pub(crate) tip: Mutex<Tip>,
+    /// Held while history is written, so that no record is replaced while it expires.
+    pub(crate) history: Mutex<()>,
     /// Held while `put_new` looks and then writes.
     pub(crate) own: Mutex<()>,
+    /// Held while a backup is made.
+    pub(crate) backup: Mutex<()>,
     /// Whether a [`crate::Wal`] exists.
     pub(crate) wal_taken: AtomicBool,
+    pub(crate) path: PathBuf,
+    /// What writes that are synced do; a benchmark leaves the disk out.
+    syncs: bool,
+    /// None if the store was opened to read.
+    _seal: Option<Seal>,
     _lock: StoreLock,
+}
+
+/// What an open store is made of.
+pub(crate) struct Opening {
+    pub(crate) db: DB,
+    pub(crate) tip: Tip,
+    /// None if it is only read.
+    pub(crate) seal: Option<Seal>,
+    pub(crate) lock: StoreLock,
+    /// Whether writes that are synced are.
+    pub(crate) syncs: bool,
+}
+
+/// What `meta` says of blocks and state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tip {
+    /// The last committed block.
+    pub(crate) head: Option<Head>,
+    /// The height from which on all blocks up to the head are stored.
+    pub(crate) base: Height,
+    /// Where the state after the head lies.
+    pub(crate) state: Slot,
 }
 
 impl Store {
     /// Opens the store in the folder `path`, and makes it if there is none. A new store is bound to `network` for ever.
     pub fn open(path: &Path, network: NetworkId) -> Result<Self, OpenError> {
-        Self::open_with(path, network, &open::settings())
+        Self::open_with(path, network, &open::settings(), true)
     }
 
-    pub(crate) fn open_with(path: &Path, network: NetworkId, settings: &Options) -> Result<Self, OpenError> {
-        let opened = open::open(path, network, settings)?;
+    /// The same without any sync, to measure what is left then. Loss of power undoes what it wrote.
+    #[doc(hidden)]
+    pub fn open_unsynced(path: &Path, network: NetworkId) -> Result<Self, OpenError> {
+        Self::open_with(path, network, &open::settings(), false)
+    }
+
+    pub(crate) fn open_with(
+        path: &Path,
+        network: NetworkId,
+        settings: &Options,
+        syncs: bool,
+    ) -> Result<Self, OpenError> {
+        let Opened { db, seal, lock, tip } = open::open(path, network, settings)?;
+        let store = Self::of(path, Opening { db, tip, seal: Some(seal), lock, syncs });
+        store.clear_leftover_state().map_err(|source| OpenError::CleanUp { path: path.to_path_buf(), source })?;
+        Ok(store)
+    }
+
+    pub(crate) fn of(path: &Path, opening: Opening) -> Self {
         let shared = Shared {
-            db: opened.db,
-            head: Mutex::new(opened.head),
+            db: opening.db,
+            tip: Mutex::new(opening.tip),
+            history: Mutex::new(()),
             own: Mutex::new(()),
+            backup: Mutex::new(()),
             wal_taken: AtomicBool::new(false),
-            _lock: opened.lock,
+            path: path.to_path_buf(),
+            syncs: opening.syncs,
+            _seal: opening.seal,
+            _lock: opening.lock,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
-    /// The last committed block; `None` before block 1.
+    /// The last committed block, or that of the last restored snapshot; `None` before block 1.
     pub fn head(&self) -> Option<Head> {
-        *lock(&self.shared.head)
-    }
-
-    /// The bytes of the block at `height`, if it is committed.
-    pub fn block(&self, height: Height) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get(Family::Blocks, &height_key(height))
-    }
-
-    /// The bytes of the certificate that this node stored with the block at `height`.
-    pub fn certificate(&self, height: Height) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get(Family::Certificates, &height_key(height))
-    }
-
-    /// Committed blocks with their certificates from a height on, in order, read as they are taken.
-    pub fn blocks(&self, from: Height) -> impl Iterator<Item = Result<StoredBlock, StorageError>> {
-        let first = height_key(from);
-        let family = self.shared.family(Family::Blocks);
-        let entries =
-            family.map(|family| self.shared.db.iterator_cf(family, IteratorMode::From(&first, Direction::Forward)));
-        let (entries, failed) = match entries {
-            Ok(entries) => (Some(entries), None),
-            Err(error) => (None, Some(Err(error))),
-        };
-        let stored = entries.into_iter().flatten().map(|entry| {
-            let (key, block) = entry.map_err(|source| read_error(Family::Blocks, source))?;
-            let height = parse_height(&key).ok_or(malformed(Family::Blocks))?;
-            let certificate = self.certificate(height)?.ok_or(malformed(Family::Certificates))?;
-            Ok(StoredBlock { height, block: block.into_vec(), certificate })
-        });
-        failed.into_iter().chain(stored)
-    }
-
-    /// The bytes of the state after the head; `None` before block 1.
-    pub fn state(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get(Family::State, KEY_STATE)
-    }
-
-    /// The row of `epoch`, if it was written and not pruned.
-    pub fn row(&self, epoch: Epoch) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get(Family::Rows, &epoch_key(epoch))
-    }
-
-    /// The rows of `epochs` that exist, in order.
-    pub fn rows(&self, epochs: RangeInclusive<Epoch>) -> Result<Vec<(Epoch, Vec<u8>)>, StorageError> {
-        let mut rows = Vec::new();
-        let first = epoch_key(*epochs.start());
-        let from = IteratorMode::From(&first, Direction::Forward);
-        for entry in self.shared.db.iterator_cf(self.shared.family(Family::Rows)?, from) {
-            let (key, row) = entry.map_err(|source| read_error(Family::Rows, source))?;
-            let epoch = parse_epoch(&key).ok_or(malformed(Family::Rows))?;
-            if epoch > *epochs.end() {
-                break;
-            }
-            rows.push((epoch, row.into_vec()));
-        }
-        Ok(rows)
+        lock(&self.shared.tip).head
     }
 
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
@@ -133,8 +121,23 @@ impl Store {
     pub(crate) fn scan_prefix(&self, family: Family, prefix: &[u8]) -> Result<Vec<Entry>, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
-        let entries = self.shared.db.iterator_cf_opt(self.shared.family(family)?, options, IteratorMode::Start);
-        entries.map(|entry| entry.map_err(|source| read_error(family, source))).collect()
+        self.stream(family, options).collect()
+    }
+
+    /// The entries of `family` within the bounds of `options`, in key order, as they are now; read as they are taken.
+    pub(crate) fn stream(
+        &self,
+        family: Family,
+        options: ReadOptions,
+    ) -> impl Iterator<Item = Result<Entry, StorageError>> {
+        let opened = self.shared.family(family);
+        let (entries, failed) = match opened {
+            Ok(opened) => (Some(self.shared.db.iterator_cf_opt(opened, options, IteratorMode::Start)), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let entries =
+            entries.into_iter().flatten().map(move |entry| entry.map_err(|source| read_error(family, source)));
+        failed.into_iter().chain(entries)
     }
 }
 
@@ -149,7 +152,14 @@ impl Shared {
 
     /// Writes `batch` whole or not at all, and returns when the disk has it.
     pub(crate) fn write_synced(&self, what: &'static str, batch: WriteBatch) -> Result<(), StorageError> {
-        self.db.write_opt(batch, &synced()).map_err(|source| StorageError::Write { what, source: source.into() })
+        let mut options = WriteOptions::default();
+        options.set_sync(self.syncs);
+        self.db.write_opt(batch, &options).map_err(|source| StorageError::Write { what, source: source.into() })
+    }
+
+    /// Writes `batch` whole or not at all; loss of power may undo it.
+    pub(crate) fn write_unsynced(&self, what: &'static str, batch: WriteBatch) -> Result<(), StorageError> {
+        self.db.write(batch).map_err(|source| StorageError::Write { what, source: source.into() })
     }
 }
 

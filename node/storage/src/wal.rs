@@ -66,8 +66,8 @@ impl Wal {
     /// in the meantime are dropped: nothing needs them any more. After an error they are still pending.
     pub fn sync(&mut self) -> Result<(), StorageError> {
         // Held until the batch is written, so that no block closes the height in between.
-        let head = lock(&self.store.shared.head);
-        if let Some(head) = *head {
+        let tip = lock(&self.store.shared.tip);
+        if let Some(head) = tip.head {
             self.pending.retain(|(height, _)| *height > head.height);
             self.next.retain(|height, _| *height > head.height);
         }

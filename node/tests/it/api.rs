@@ -41,6 +41,23 @@ const PAYOUT_KEYS: [&str; 14] = [
     "fee_sun",
 ];
 
+const METRIC_KEYS: [&str; 14] = [
+    "received",
+    "epoch",
+    "sequence",
+    "time",
+    "uptime_s",
+    "cpu_ppm",
+    "memory_ppm",
+    "disk_ppm",
+    "network_rx_bytes_s",
+    "network_tx_bytes_s",
+    "sessions",
+    "capacity",
+    "allocation_ppm",
+    "signature",
+];
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) view: Arc<Known>,
@@ -147,6 +164,32 @@ async fn lists_and_single_entries_are_found() {
 }
 
 #[tokio::test]
+async fn metrics_are_read_from_a_time_to_another() {
+    let server = server().await;
+    let path = format!("/api/v1/nodes/{}/metrics", node(10));
+    let received = |list: &Value| -> Vec<u64> {
+        list["metrics"].as_array().unwrap().iter().map(|it| it["received"].as_u64().unwrap() / 60_000).collect()
+    };
+    let all = server.get(&path).await;
+    assert_eq!((received(&all), &all["node"]), (vec![5, 4, 3, 2, 1], &json!(node(10))));
+    let keys: BTreeSet<&str> = all["metrics"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(METRIC_KEYS));
+    assert_eq!(received(&server.get(&format!("{path}?from=120000&to=240000")).await), [3, 2]);
+    // The page after one begins before its last.
+    assert_eq!(received(&server.get(&format!("{path}?limit=2&to=240000")).await), [3, 2]);
+    for (path, status, message) in [
+        (format!("{path}?from=5&to=4"), 400, "from = 5 is later than to = 4"),
+        (format!("{path}?limit=1001"), 400, "1 to 1000"),
+        (format!("{path}?until=4"), 400, "until"),
+        ("/api/v1/nodes/12/metrics".to_owned(), 400, "expected 64 hex digits"),
+        (format!("/api/v1/nodes/{}/metrics", node(11)), 404, "the network has no worker"),
+    ] {
+        let found = server.failure(Method::GET, &path).await;
+        assert!(found.0 == status && found.2.contains(message), "{path}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_failure_has_one_shape() {
     let server = server().await;
     for (method, path, status, code, message) in [
@@ -176,6 +219,39 @@ async fn every_failure_has_one_shape() {
     }
     let missing = format!("/api/v1/payouts/{}", "00".repeat(32));
     assert_eq!(server.failure(Method::GET, &missing).await.0, 404);
+}
+
+#[tokio::test]
+async fn of_blocks_that_are_not_here_it_is_said_which_are() {
+    let server = server().await;
+    let told = async |height: u64| {
+        let mut told = Vec::new();
+        for part in ["", "/certificate", "/raw"] {
+            let found = server.failure(Method::GET, &format!("/api/v1/blocks/{height}{part}")).await;
+            assert_eq!((found.0, found.1.as_str()), (404, "not_found"), "{part}");
+            told.push(found.2);
+        }
+        assert!(told[0] == told[1] && told[1] == told[2], "{told:?}");
+        told.remove(0)
+    };
+    assert_eq!(told(6).await, "block 6 is not final here");
+    assert_eq!(told(0).await, "block 0 is not final here");
+    assert_eq!(server.get("/api/v1/blocks").await["oldest_block"], 1);
+
+    server.view.oldest.store(4, Ordering::Relaxed);
+    let removed = told(3).await;
+    assert!(removed.contains("block 3 was removed here, or never was here"), "{removed}");
+    assert!(removed.contains("the blocks from 4 to 5") && removed.contains("--archive"), "{removed}");
+    assert_eq!(told(6).await, "block 6 is not final here");
+    let list = server.get("/api/v1/blocks").await;
+    assert_eq!((&list["oldest_block"], list["blocks"].as_array().unwrap().len()), (&Value::from(4), 2));
+    assert_eq!(server.get("/api/v1/status").await["oldest_block"], 4);
+
+    server.view.oldest.store(6, Ordering::Relaxed);
+    let never = told(5).await;
+    assert!(never.contains("has taken the state after block 5 from its peers, and no block yet"), "{never}");
+    assert_eq!(server.get("/api/v1/status").await["oldest_block"], Value::Null);
+    assert_eq!(server.get("/api/v1/blocks").await["oldest_block"], Value::Null);
 }
 
 /// The answer to a POST of this body.
@@ -260,6 +336,7 @@ async fn a_broken_disk_is_an_error_that_tells_callers_nothing_of_it() {
         "/api/v1/scores",
         "/api/v1/payouts",
         "/api/v1/epochs/1",
+        &format!("/api/v1/nodes/{}/metrics", node(10)),
     ] {
         let (status, code, message) = server.failure(Method::GET, path).await;
         assert_eq!((status, code.as_str()), (500, "internal"));

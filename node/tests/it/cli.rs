@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
 
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
@@ -15,41 +16,47 @@ use serde_json::Value;
 use crate::api::server;
 use crate::fixture::{STATUS_KEYS, genesis, node, pool};
 
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(pub(crate) tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.0.path().join("home")
     }
 }
 
 /// The binary with no home or setting in its environment.
-fn lucid(home: &Path, args: &[&str]) -> Output {
+pub(crate) fn lucid(home: &Path, args: &[&str]) -> Output {
+    command(home, args).output().unwrap()
+}
+
+/// The same before it is run.
+pub(crate) fn command(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lucid"));
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("LUCID_") {
             command.env_remove(variable);
         }
     }
-    command.env_remove("RUST_LOG").arg("--home").arg(home).args(args).output().unwrap()
+    command.env_remove("RUST_LOG").arg("--home").arg(home).args(args);
+    command
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&out(output)).unwrap()
 }
 
 /// The message of a command that failed with this code; nothing is on stdout.
-fn failure(output: &Output, code: i32) -> String {
+pub(crate) fn failure(output: &Output, code: i32) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(output.stdout.is_empty());
@@ -227,6 +234,31 @@ fn keys_for_the_payment_network_must_be_those_of_the_genesis() {
 }
 
 #[test]
+fn how_a_node_joins_is_checked_before_it_starts() {
+    let folder = Folder::new();
+    let home = folder.home();
+    out(&lucid(&home, &["init", "--api", "127.0.0.1:8199"]));
+    let hash = "ab".repeat(32);
+    for pin in ["7", "7:", ":7", "seven:7", &format!("0:{hash}"), &format!("-1:{hash}"), &hash, &format!("7:{hash}ff")]
+    {
+        let error = failure(&lucid(&home, &["run", &format!("--pin={pin}")]), 1);
+        assert!(error.contains("sync.pinned") && error.contains("`lucid block show` prints"), "{pin}: {error}");
+    }
+    let error = failure(&lucid(&home, &["run", "--sync", "fast"]), 2);
+    assert!(error.contains("snapshot") && error.contains("full"), "{error}");
+    let error = failure(&lucid(&home, &["run", "--archive", "--sync", "snapshot"]), 2);
+    assert!(error.contains("cannot be used with"), "{error}");
+    for (value, is_possible) in [("59", false), ("1", false), ("0", true), ("60", true)] {
+        let shown = lucid(&home, &["config", "show", "--set", &format!("sync.keep_blocks_s={value}")]);
+        assert_eq!(shown.status.success(), is_possible, "{value}: {}", String::from_utf8_lossy(&shown.stderr));
+    }
+    let shown =
+        out(&lucid(&home, &["config", "show", "--set", "sync.mode=full", "--set", &format!("sync.pinned=7:{hash}")]));
+    let line = |key: &str| shown.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    assert!(line("sync.mode").contains("\"full\"") && line("sync.pinned").contains(&hash), "{shown}");
+}
+
+#[test]
 fn empty_variables_count_as_not_set() {
     let folder = Folder::new();
     let user = folder.0.path().join("user");
@@ -271,7 +303,7 @@ async fn readers_show_what_the_node_says() {
     let keys: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(STATUS_KEYS));
     let text = out(&lucid(&home, &["status"]));
-    assert!(text.contains("height       5\n") && text.contains("roles        validator, bootstrap\n"), "{text}");
+    assert!(text.contains("height        5\n") && text.contains("roles         validator, bootstrap\n"), "{text}");
     let page = json(&lucid(&home, &["block", "list", "--limit", "2", "--before", "4", "--json"]));
     assert_eq!((&page["blocks"][0]["height"], page["blocks"].as_array().unwrap().len()), (&3.into(), 2));
     assert_eq!(out(&lucid(&home, &["block", "list"])).lines().count(), 6);
@@ -285,6 +317,22 @@ async fn readers_show_what_the_node_says() {
     assert!(out(&lucid(&home, &["epoch", "show", "3"])).contains("not measured"));
     assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
     assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
+    let metrics = |more: &[&str]| {
+        let id = node(10).to_string();
+        lucid(&home, &[&["node", "metrics", &id[..8]], more].concat())
+    };
+    let text = out(&metrics(&[]));
+    assert!(text.contains("12.34") && text.contains("100.00") && text.contains("1970-01-01 00:05:00 UTC"), "{text}");
+    assert_eq!(text.lines().count(), 7);
+    let list = json(&metrics(&["--from", "1970-01-01T00:02", "--to", "1970-01-01T00:04", "--limit", "1", "--json"]));
+    assert_eq!((&list["node"], &list["metrics"][0]["received"]), (&node(10).to_string().into(), &180_000.into()));
+    assert_eq!(list["metrics"].as_array().unwrap().len(), 1);
+    assert!(out(&metrics(&["--from", "1h"])).contains("nothing was received in that time"));
+    assert!(failure(&metrics(&["--from", "yesterday"]), 2).contains("a date in UTC"));
+    let error = failure(&lucid(&home, &["node", "metrics", &node(77).to_string()]), 1);
+    assert!(error.contains("the network has no worker"), "{error}");
+    let error = failure(&lucid(&home, &["node", "metrics", &node(77).to_string()[..8]]), 1);
+    assert!(error.contains("give the whole id"), "{error}");
     let payouts = out(&lucid(&home, &["payout", "list"]));
     assert!(
         payouts.contains("20.000001") && payouts.contains(&"09".repeat(32)) && payouts.contains("paid"),
@@ -307,6 +355,23 @@ async fn readers_show_what_the_node_says() {
     assert!(out(&lucid(&home, &["validator", "list"])).contains("at 3, proved in block 4"));
     let missing = failure(&lucid(&home, &["block", "show", "99"]), 1);
     assert!(missing.contains("block 99 is not final here (not_found, request "), "{missing}");
+    server.view.oldest.store(4, Ordering::Relaxed);
+    let missing = failure(&lucid(&home, &["block", "show", "3"]), 1);
+    assert!(
+        missing.contains("block 3 was removed here, or never was here: this node has the blocks from 4 to 5"),
+        "{missing}"
+    );
+    let list = out(&lucid(&home, &["block", "list"]));
+    assert!(
+        list.lines().count() == 4 && list.ends_with("blocks below 4 were removed here, or never were here\n"),
+        "{list}"
+    );
+    assert_eq!(out(&lucid(&home, &["block", "list", "--limit", "1"])).lines().count(), 2, "it does not end there");
+    assert!(out(&lucid(&home, &["status"])).contains("oldest block 4\n"));
+    assert_eq!(json(&lucid(&home, &["status", "--json"]))["oldest_block"], 4);
+    server.view.oldest.store(6, Ordering::Relaxed);
+    assert!(out(&lucid(&home, &["block", "list"])).contains("no block is here yet"));
+    server.view.oldest.store(0, Ordering::Relaxed);
     let missing = failure(&lucid(&home, &["epoch", "show", "99"]), 1);
     assert!(missing.contains("epoch 99 has not begun (not_found, request "), "{missing}");
 }

@@ -15,13 +15,14 @@ use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 16] = [
+pub(crate) const STATUS_KEYS: [&str; 17] = [
     "node_id",
     "peer_id",
     "roles",
     "network_id",
     "peers",
     "height",
+    "oldest_block",
     "epoch",
     "final_epoch",
     "block_hash",

@@ -195,7 +195,6 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
         proposer: node(signer),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
-        payout_roots: vec![],
         randao: key(signer).bls_key().sign_randao(network, Height::new(1)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),

@@ -10,10 +10,12 @@
 
 mod api;
 mod cli;
+mod db;
 mod fixture;
 mod hostile;
 mod mesh;
 mod probe;
+mod proof;
 mod responder;
 mod signer;
 mod vault_cli;

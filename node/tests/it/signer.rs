@@ -11,30 +11,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::pool::{PoolState, VaultChange, VaultTerms};
 use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::Pools;
 use lucid_consensus::replica::Offers;
 use lucid_node::chain::head::Head;
-use lucid_node::history::ledger;
 use lucid_node::payout::cosign::{Cosigner, Treasury};
-use lucid_node::signer::blocks::records;
 use lucid_node::signer::client::{RemoteError, RemoteSigner};
-use lucid_node::signer::protocol::{Ask, SignerReply, SignerRequest};
-use lucid_storage::{BlockCommit, Store};
+use lucid_node::signer::proof::PoolProof;
+use lucid_node::signer::protocol::{Ask, SignerReply, SignerRequest, VERSION};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, root_digest};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::{Block, Header, items_hash};
+use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
-use lucid_types::signed::MultiSigned;
-use lucid_types::sync::CertifiedBlock;
+use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::{Height, UnixMillis};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -81,6 +79,7 @@ struct Bench {
     folder: tempfile::TempDir,
     address: PayoutAddress,
     genesis: Genesis,
+    spec: ChainSpec,
     network: NetworkId,
     pool: PoolId,
 }
@@ -100,7 +99,8 @@ impl Bench {
         let genesis = pool_genesis(address);
         fs::write(dir.join("genesis.toml"), toml::to_string(&genesis).unwrap()).unwrap();
         let network = genesis.network_id();
-        Self { folder, address, network, pool: PoolId::derive(&network, "pool"), genesis }
+        let spec = ChainSpec::new(genesis.clone()).unwrap();
+        Self { folder, address, network, pool: PoolId::derive(&network, "pool"), genesis, spec }
     }
 
     fn dir(&self) -> PathBuf {
@@ -146,64 +146,60 @@ impl Bench {
         CosignRequest::Root { pool: self.pool, settlement }
     }
 
-    /// A block that these validators certify.
-    fn decided(
-        &self,
-        height: u64,
-        roots: &[SettlementRoot],
-        changes: &[PoolChange],
-        validators: &[u8],
-    ) -> CertifiedBlock {
-        let key = |seed: &u8| NodeKey::from_seed(&[*seed; 32]);
-        let sign = |change: &PoolChange| {
-            let record =
-                PoolCommand { pool: self.pool, number: 1, until: UnixMillis::new(u64::MAX), change: change.clone() };
-            let signed = key(&4).sign_pool_command(&self.network, record.clone()).into_inner();
-            MultiSigned::collect(record, [(signed.signer, signed.signature)])
+    /// A state after the block of this height, changed like this in the pool's row.
+    fn state(&self, height: u64, change: impl FnOnce(&mut PoolState)) -> State {
+        State::genesis(&self.spec).changed(|rows| {
+            rows.head.height = Height::new(height);
+            change(rows.get_mut::<Pools>(&self.pool).unwrap());
+        })
+    }
+
+    /// A state in which this is the pool's newest root.
+    fn state_with(&self, height: u64, root: SettlementRoot) -> State {
+        self.state(height, |row| (row.settled, row.newest) = (root.settlement, Some(root)))
+    }
+
+    /// The header after which there is this state, certified by these validators.
+    fn certified(&self, state: &State, validators: &[u8]) -> CertifiedHeader {
+        let header = Header {
+            height: state.height(),
+            parent: BlockHash::from_bytes([3; 32]),
+            round: 0,
+            proposer: node(1),
+            time: UnixMillis::new(state.height().get() * 1_000),
+            randao: BlsSignature::from_bytes([6; 48]),
+            items: items_hash(&[]),
+            next_set: Hash::from_bytes([4; 32]),
+            state_root: state.root(),
         };
-        let block = Block {
-            header: Header {
-                height: Height::new(height),
-                round: 0,
-                parent: BlockHash::from_bytes([3; 32]),
-                proposer: node(1),
-                time: UnixMillis::new(height * 1_000),
-                payout_roots: roots.to_vec(),
-                randao: BlsSignature::from_bytes([6; 48]),
-                next_set: Hash::from_bytes([4; 32]),
-                state_root: StateRoot::from_bytes([5; 32]),
-                items: items_hash(&[]),
-            },
-            commitments: vec![],
-            reveals: vec![],
-            commands: changes.iter().map(sign).collect(),
-            evidence: vec![],
-        }
-        .sealed();
-        let mut certificate =
-            Certificate { height: block.header.height, round: 0, block: block.hash(), signatures: vec![] };
+        let mut certificate = Certificate { height: header.height, round: 0, block: header.hash(), signatures: vec![] };
         let vote = certificate.vote();
+        let key = |seed: &u8| NodeKey::from_seed(&[*seed; 32]);
         let votes = validators.iter().map(|seed| key(seed).sign_vote(&self.network, vote).into_inner());
         certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
         certificate.signatures.sort();
-        CertifiedBlock { block, certificate }
+        CertifiedHeader { header, certificate }
     }
 
-    /// The node's side. It holds no blocks but those that a test commits.
-    fn remote(&self) -> (RemoteSigner, Store) {
-        let store = Store::open(&self.folder.path().join("db"), self.network).unwrap();
-        (RemoteSigner::new(&self.socket(), self.network, store.clone()), store)
+    /// The pool's row of this state, proved by these validators.
+    fn proof(&self, state: &State, validators: &[u8]) -> PoolProof {
+        PoolProof::new(state, &self.certified(state, validators), &self.pool).unwrap()
+    }
+
+    /// The node's side.
+    fn remote(&self) -> RemoteSigner {
+        RemoteSigner::new(&self.socket(), self.network)
     }
 }
 
-/// Asks for the root in a block of its own, which validators 1 to 3 certify.
+/// Asks for the root in a state of its own, which validators 1 to 3 certify.
 async fn sign(bench: &Bench, remote: &RemoteSigner, root: SettlementRoot) -> SignerReply {
-    let decided = bench.decided(root.settlement * 2, &[root], &[], &[1, 2, 3]);
-    ask(remote, bench.request(root.settlement), decided).await
+    let state = bench.state_with(root.settlement * 2, root);
+    ask(remote, bench.request(root.settlement), bench.proof(&state, &[1, 2, 3])).await
 }
 
-async fn ask(remote: &RemoteSigner, request: CosignRequest, decided: CertifiedBlock) -> SignerReply {
-    remote.ask(Ask::Sign { request, decided: Box::new(decided) }).await.unwrap()
+async fn ask(remote: &RemoteSigner, request: CosignRequest, proof: PoolProof) -> SignerReply {
+    remote.ask(Ask::Sign { request, proof: Box::new(proof) }).await.unwrap()
 }
 
 #[track_caller]
@@ -264,7 +260,7 @@ impl Drop for Process {
 async fn it_signs_what_is_certified_and_nothing_else() {
     let bench = Bench::new();
     let process = bench.start();
-    let (remote, store) = bench.remote();
+    let remote = bench.remote();
     let status = remote.status().await.unwrap();
     assert_eq!((status.address, status.pools), (bench.address, vec![(bench.pool, 1)]));
 
@@ -273,21 +269,38 @@ async fn it_signs_what_is_certified_and_nothing_else() {
     let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
 
-    let uncertified = bench.decided(6, &[bench.root(3, 200)], &[], &[1, 2]);
-    let reason = refusal(ask(&remote, bench.request(3), uncertified).await);
-    assert!(reason.contains("power 2 of 4 is not more than two thirds"), "{reason}");
-    let mut changed = bench.decided(6, &[bench.root(3, 200)], &[], &[1, 2, 3]);
-    changed.block.header.payout_roots[0].total = MicroUsdt::new(201);
-    let reason = refusal(ask(&remote, bench.request(3), changed).await);
-    assert!(reason.contains("the certificate is for another block"), "{reason}");
+    let next = bench.state_with(6, bench.root(3, 200));
+    let good = bench.proof(&next, &[1, 2, 3]);
+    let mut changed_row = good.clone();
+    changed_row.pool.newest.as_mut().unwrap().total = MicroUsdt::new(201);
+    let mut changed_header = good.clone();
+    changed_header.proof.block.header.state_root = bench.state_with(6, bench.root(4, 200)).root();
+    let mut wrong_signature = good.clone();
+    let signatures = &mut wrong_signature.proof.block.certificate.signatures;
+    signatures[0].1 = signatures[1].1;
+    for (forged, why) in [
+        (bench.proof(&next, &[1, 2]), "power 2 of 4 is not more than two thirds"),
+        (bench.proof(&next, &[1, 2, 2]), "the signers are not in ascending order"),
+        (wrong_signature, "is wrong"),
+        (changed_header, "the certificate is for another block"),
+        (changed_row, "does not have this row of pool"),
+    ] {
+        let reason = refusal(ask(&remote, bench.request(3), forged).await);
+        assert!(reason.contains(why), "{reason}");
+    }
 
+    let forged = |height, root: SettlementRoot| {
+        let state = bench.state(height, |row| (row.settled, row.newest) = (2, Some(root)));
+        ask(&remote, bench.request(root.settlement), bench.proof(&state, &[1, 2, 3]))
+    };
     let other = SettlementRoot { root: PayoutRoot::from_bytes([99; 32]), ..root };
-    assert!(refusal(sign(&bench, &remote, other).await).contains("two states differ"));
-    assert!(refusal(sign(&bench, &remote, bench.root(2, 99)).await).contains("the total fell"));
-    assert!(refusal(sign(&bench, &remote, bench.root(1, 100)).await).contains("has issued a newer root"));
-    assert_eq!(signature(sign(&bench, &remote, root).await), made);
+    assert!(refusal(forged(5, other).await).contains("two states differ"));
+    assert!(refusal(forged(6, bench.root(2, 99)).await).contains("the total fell"));
+    assert!(refusal(sign(&bench, &remote, bench.root(1, 100)).await).contains("has a newer root, of settlement 2"));
+    let again = bench.proof(&bench.state_with(7, root), &[1, 2, 3]);
+    assert_eq!(signature(ask(&remote, bench.request(2), again).await), made);
 
-    let elsewhere = RemoteSigner::new(&bench.socket(), NetworkId::from_bytes([9; 32]), store);
+    let elsewhere = RemoteSigner::new(&bench.socket(), NetworkId::from_bytes([9; 32]));
     let reason = refusal(sign(&bench, &elsewhere, bench.root(3, 200)).await);
     assert!(reason.contains("give both the same genesis"), "{reason}");
     assert!(matches!(elsewhere.status().await, Err(RemoteError::Unexpected(_))));
@@ -298,73 +311,80 @@ async fn it_signs_what_is_certified_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_node_finds_the_blocks_that_the_signer_has_to_see() {
+async fn the_newest_state_is_all_that_it_has_to_see() {
     let bench = Bench::new();
-    let _process = bench.start();
-    let (remote, store) = bench.remote();
+    let process = bench.start();
+    let remote = bench.remote();
     let signers = |era| SignerSet { era, ..bench.genesis.pools[0].vault.signers.clone() };
-    let change = |era: u32| PoolChange::Signers { nonce: era - 2, next: signers(era) };
     let root = SettlementRoot { era: 4, ..bench.root(1, 100) };
-    let blocks = [
-        bench.decided(1, &[], &[change(2)], &[1, 2, 3]),
-        bench.decided(2, &[], &[change(3)], &[2, 3, 4]),
-        bench.decided(3, &[], &[change(4)], &[1, 3, 4]),
-        bench.decided(4, &[root], &[], &[1, 2, 3, 4]),
-    ];
-    assert_eq!(remote.sign(bench.request(1)).await.unwrap(), CosignReply::NotFinal);
-    blocks.iter().for_each(|decided| commitment(&store, decided));
-    let CosignReply::Signed(made) = remote.sign(bench.request(1)).await.unwrap() else { panic!("no signature") };
+    let state = bench.state(4, |row| {
+        (row.settled, row.newest) = (1, Some(root));
+        (row.vault.nonce, row.vault.signers, row.commands) = (3, signers(4), 3);
+        for nonce in 0..3 {
+            let next = VaultTerms::Signers(signers(nonce + 2));
+            row.changes.insert(nonce, VaultChange { by: signers(nonce + 1), next });
+        }
+    });
+    let (block, old) = (bench.certified(&state, &[2, 3, 4]), bench.state_with(3, bench.root(1, 100)));
+    let genesis = State::genesis(&bench.spec);
+    assert_eq!(remote.sign(bench.request(1), &genesis, None).await.unwrap(), CosignReply::NotFinal);
+    assert_eq!(remote.sign(bench.request(1), &state, None).await.unwrap(), CosignReply::NotFinal);
+    let CosignReply::Signed(made) = remote.sign(bench.request(1), &state, Some(&block)).await.unwrap() else {
+        panic!("no signature")
+    };
     let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
     let change = CosignRequest::Signers { pool: bench.pool, nonce: 1 };
-    assert!(matches!(remote.sign(change).await.unwrap(), CosignReply::Signed(_)));
-}
+    assert!(matches!(remote.sign(change, &state, Some(&block)).await.unwrap(), CosignReply::Signed(_)));
+    assert_eq!(remote.status().await.unwrap().pools, [(bench.pool, 4)]);
 
-/// Stores a final block as a node does.
-fn commitment(store: &Store, CertifiedBlock { block, certificate }: &CertifiedBlock) {
-    let roots: Vec<_> = block.header.payout_roots.iter().map(|root| Event::Reissued(*root)).collect();
-    let commitment = BlockCommit {
-        height: block.header.height,
-        block_hash: block.hash(),
-        block: encode(block),
-        certificate: encode(certificate),
-        state: vec![],
-        rows: vec![],
-        keep_rows_from: None,
-        history: [ledger::records(block.header.height, block.header.time, &roots), records(block)].concat(),
+    // Neither this process nor the next believes an older state in which other signers are in force.
+    process.kill();
+    let process = bench.start();
+    assert_eq!(remote.status().await.unwrap().pools, [(bench.pool, 4)]);
+    let older = bench.certified(&old, &[1, 2, 3]);
+    let CosignReply::Refused(reason) = remote.sign(bench.request(1), &old, Some(&older)).await.unwrap() else {
+        panic!("an older root was signed")
     };
-    store.commit_block(commitment).unwrap();
+    assert!(reason.contains("block 4 was shown before") && reason.contains("era 4"), "{reason}");
+    // The state and the header are not of one block.
+    let newest = bench.state_with(9, SettlementRoot { era: 4, ..bench.root(2, 200) });
+    let mixed = remote.sign(bench.request(2), &newest, Some(&block)).await.unwrap();
+    assert!(matches!(&mixed, CosignReply::Refused(reason) if reason.contains("does not have this row")), "{mixed:?}");
+    process.kill();
+    let shown = json(&lucid(&["signer", "show", "--json", "--dir", bench.dir().to_str().unwrap()]).output().unwrap());
+    let pool = &shown["pools"][0];
+    assert_eq!((&pool["era"], &pool["shown_height"]), (&Value::from(4), &Value::from(4)), "{shown}");
+    // Another file in its place is named, and what to do.
+    fs::write(bench.dir().join("shown"), "x").unwrap();
+    let error = bench.refuses(&["--plain-key"]);
+    assert!(error.contains("shown is damaged: remove it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_answers_its_leader_through_it() {
     let bench = Bench::new();
     let process = bench.start();
-    let (remote, store) = bench.remote();
-    let spec = Arc::new(ChainSpec::new(bench.genesis.clone()).unwrap());
+    let remote = bench.remote();
+    let spec = Arc::new(bench.spec.clone());
     let root = bench.root(1, 100);
-    let mut state = State::genesis(&spec);
-    state.pools.get_mut(&bench.pool).unwrap().newest = Some(root);
-    let root_hash = state.root();
-    let adopted_at = UnixMillis::new(1);
-    let head = Head {
-        state: Arc::new(state),
-        root: root_hash,
-        adopted_at,
-        round: None,
-        unreported: vec![],
-        offers: Offers::default(),
+    let head_of = |height, root| {
+        let state = bench.state_with(height, root);
+        let block = Some(Arc::new(bench.certified(&state, &[1, 2, 3])));
+        let offers = Offers::default();
+        Head { state, block, adopted_at: UnixMillis::new(1), round: None, unreported: vec![], offers }
     };
-    let (sender, head) = watch::channel(head);
+    // Nothing that the genesis says is certified.
+    let (sender, head) = watch::channel(Head { block: None, ..head_of(0, root) });
     let cosigner = Cosigner::new(Arc::clone(&spec), head, Treasury::Remote(remote));
-    commitment(&store, &bench.decided(1, &[root], &[], &[1, 2, 3]));
-
     let ask = |seed: u8, settlement| {
         let key = NodeKey::from_seed(&[seed; 32]);
         let bytes = encode(&*key.sign_cosign(&bench.network, bench.request(settlement)));
         let cosigner = &cosigner;
         async move { cosigner.answer(key.node_id(), &bytes).await.unwrap() }
     };
+    assert_eq!(ask(2, 1).await, CosignReply::NotFinal);
+    sender.send_replace(head_of(1, root));
     let CosignReply::Signed(made) = ask(2, 1).await else { panic!("no signature") };
     let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
@@ -373,19 +393,16 @@ async fn a_node_answers_its_leader_through_it() {
     let CosignReply::Refused(reason) = ask(99, 1).await else { panic!("a stranger was answered") };
     assert!(reason.contains("may ask"), "{reason}");
     process.kill();
+    sender.send_replace(head_of(2, root));
     assert_eq!(ask(2, 1).await, CosignReply::Signed(made), "a signature that was given is remembered");
+    let raised = SettlementRoot { total: MicroUsdt::new(150), promised: MicroUsdt::new(150), ..root };
     let next = bench.root(2, 200);
-    commitment(&store, &bench.decided(2, &[next], &[], &[1, 2, 3]));
-    sender.send_modify(|head| {
-        let mut state = (*head.state).clone();
-        state.pools.get_mut(&bench.pool).unwrap().newest = Some(next);
-        head.state = Arc::new(state);
-    });
+    let no_answer = CosignReply::Refused("its signer gave no answer; the log of its node says why".to_owned());
+    sender.send_replace(head_of(3, raised));
+    assert_eq!(ask(2, 1).await, no_answer, "a signature of another record is none of this one");
+    sender.send_replace(head_of(4, next));
     assert_eq!(ask(2, 1).await, CosignReply::NotFinal);
-    assert_eq!(
-        ask(2, 2).await,
-        CosignReply::Refused("its signer gave no answer; the log of its node says why".to_owned())
-    );
+    assert_eq!(ask(2, 2).await, no_answer);
     let _process = bench.start();
     let CosignReply::Signed(made) = ask(2, 2).await else { panic!("no signature") };
     assert_eq!(recover(&made, &root_digest(&domain, &next)), Ok(bench.address));
@@ -431,7 +448,7 @@ fn a_node_without_its_signer_starts_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_time_it_signs_the_same_again() {
     let bench = Bench::new();
-    let (remote, _store) = bench.remote();
+    let remote = bench.remote();
     let mut process = bench.start();
     let mut last: Option<(SettlementRoot, TreasurySignature)> = None;
     for settlement in 1..=8 {
@@ -441,9 +458,8 @@ async fn killed_at_any_time_it_signs_the_same_again() {
             process.kill();
         } else {
             // While it works on the next one.
-            let decided = bench.decided(settlement * 2, &[root], &[], &[1, 2, 3]);
-            let request = bench.request(settlement);
-            let asking = remote.ask(Ask::Sign { request, decided: Box::new(decided) });
+            let proof = Box::new(bench.proof(&bench.state_with(settlement * 2, root), &[1, 2, 3]));
+            let asking = remote.ask(Ask::Sign { request: bench.request(settlement), proof });
             let killing = async {
                 tokio::time::sleep(Duration::from_micros(settlement * 400)).await;
                 process.kill();
@@ -456,7 +472,7 @@ async fn killed_at_any_time_it_signs_the_same_again() {
             // Either the new root is in the watermark by now, or the last one is signed with the same bytes.
             match sign(&bench, &remote, root).await {
                 SignerReply::Signed(again) => assert_eq!(again, made),
-                other => assert!(refusal(other).contains("older than settlement")),
+                other => assert!(refusal(other).contains("has a newer root, of settlement")),
             }
             let rival = SettlementRoot { root: PayoutRoot::from_bytes([77; 32]), ..root };
             refusal(sign(&bench, &remote, rival).await);
@@ -486,18 +502,19 @@ fn exchange(socket: &Path, bytes: &[u8]) -> Option<SignerReply> {
 }
 
 fn frame(length: u32, payload: &[u8]) -> Vec<u8> {
-    [[1].as_slice(), &length.to_le_bytes(), payload].concat()
+    [[VERSION].as_slice(), &length.to_le_bytes(), payload].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_long_frames_end_in_a_refusal_and_nothing_else() {
     let bench = Bench::new();
     let _process = bench.start();
-    let (remote, _store) = bench.remote();
+    let remote = bench.remote();
     let socket = bench.socket();
     let refused = |bytes: &[u8]| refusal(exchange(&socket, bytes).unwrap());
 
     assert!(refused(b"GET / HTTP/1.1\r\n\r\n").contains("run node and signer of one release"));
+    assert!(refused(&[VERSION - 1, 0, 0, 0, 0]).contains("run node and signer of one release"));
     let max = u32::try_from(SignerRequest::MAX_BYTES).unwrap();
     assert!(refused(&frame(u32::MAX, b"")).contains("at most"));
     assert!(refused(&frame(max + 1, b"")).contains("at most"));
@@ -582,7 +599,7 @@ fn a_restored_or_lost_watermark_keeps_it_from_starting() {
     let path = bench.dir().join("watermark");
     let old = fs::read(&path).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (remote, _store) = bench.remote();
+    let remote = bench.remote();
     let process = bench.start();
     signature(runtime.block_on(sign(&bench, &remote, bench.root(1, 100))));
     process.kill();
@@ -622,8 +639,11 @@ fn a_restored_or_lost_watermark_keeps_it_from_starting() {
         assert!(output.status.code() == Some(1) && error.contains("there is no signer at"), "{error}");
         assert!(error.contains("lucid signer init --dir"), "{error}");
     }
+    // A later state whose root is smaller, as only forged finality has it.
     let _process = bench.start();
-    assert!(refusal(runtime.block_on(sign(&bench, &remote, bench.root(1, 99)))).contains("the total fell"));
+    let forged = bench.state(3, |row| (row.settled, row.newest) = (1, Some(bench.root(1, 99))));
+    let smaller = ask(&remote, bench.request(1), bench.proof(&forged, &[1, 2, 3]));
+    assert!(refusal(runtime.block_on(smaller)).contains("the total fell"));
 }
 
 #[test]

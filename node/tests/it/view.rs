@@ -1,34 +1,44 @@
 //! A node's view with known content: what the API makes of it is what is tested.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures::future::BoxFuture;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
     BlockView, CertificateView, Components, EpochStage, EpochView, EquivocationView, FinalCommandView, HoldView,
-    LeaderView, LedgerVaultView, LedgerView, LimitsView, MissingSignature, PayoutStatus, PayoutView, PeerView,
-    PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView, VoteSignature,
+    LeaderView, LedgerVaultView, LedgerView, LimitsView, MetricView, MissingSignature, PayoutStatus, PayoutView,
+    PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView,
+    VoteSignature,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
+use lucid_node::proof::{Proof, Subject};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
+use lucid_types::attestation::Capacity;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
 use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::signed::{MultiSigned, Signature};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::fixture::node;
+use crate::proof::golden_proofs;
 
 /// Blocks 1 to 5 are final, and epoch 4 is open; the state's disk can break.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) broken: AtomicBool,
     pub(crate) lazy: AtomicBool,
+    /// Whether it answers with proofs of something else than was asked for.
+    pub(crate) astray: AtomicBool,
+    /// The network that it says to be of, if another than usual.
+    pub(crate) network: OnceLock<NetworkId>,
+    /// Blocks below are not here; 6: no block is.
+    pub(crate) oldest: AtomicU64,
     /// Commands that were handed in.
     pub(crate) commands: Mutex<Vec<MultiSigned<PoolCommand>>>,
 }
@@ -44,6 +54,10 @@ impl Known {
             return Err(ViewError { operation: "read a block".to_owned(), source });
         }
         Ok(value)
+    }
+
+    fn has(&self, height: Height) -> bool {
+        (self.oldest.load(Ordering::Relaxed).max(1)..=5).contains(&height.get())
     }
 
     pub(crate) fn pool_id() -> PoolId {
@@ -68,7 +82,6 @@ fn block_view(n: u64) -> BlockView {
         commitments: 4,
         reveals: 0,
         commands: 1,
-        payout_roots: 1,
         equivocated: Vec::new(),
         leaders: vec![LeaderView {
             pool: PoolId::from_bytes([4; 32]),
@@ -93,8 +106,9 @@ fn epoch_view(n: u64) -> EpochView {
         start: UnixMillis::new(1_000 * n),
         end: UnixMillis::new(1_000 * n + 1_000),
         closed_in: is_closed.then_some(Height::new(n)),
+        final_in: is_closed.then_some(Height::new(n + 2)),
         block: is_closed.then(|| block_view(n + 2)),
-        workers_scored: if stage == EpochStage::Final { 2 } else { 0 },
+        workers_scored: Some(if stage == EpochStage::Final { 2 } else { 0 }),
     }
 }
 
@@ -120,6 +134,25 @@ fn score_view(epoch: Epoch, seed: u8, score: u32) -> ScoreView {
         echoes: 1,
         echo_bytes: 262_144,
         echo_kbit_s: None,
+    }
+}
+
+fn metric_view(received: UnixMillis) -> MetricView {
+    MetricView {
+        received,
+        epoch: Epoch::new(4),
+        sequence: 17,
+        time: received,
+        uptime_s: 86_400,
+        cpu_ppm: Ppm::new(123_456),
+        memory_ppm: Ppm::new(500_000),
+        disk_ppm: Ppm::new(1_000_000),
+        network_rx_bytes_s: 1_000,
+        network_tx_bytes_s: 2_000,
+        sessions: 3,
+        capacity: Capacity { cores: 2, ..Capacity::default() },
+        allocation_ppm: Ppm::ZERO,
+        signature: Signature::from_bytes([6; 64]),
     }
 }
 
@@ -205,9 +238,10 @@ impl NodeView for Known {
             node_id: node(1),
             peer_id: "12D3KooWtest".to_owned(),
             roles: BTreeSet::from([Role::Validator, Role::Bootstrap]),
-            network_id: NetworkId::from_bytes([1; 32]),
+            network_id: *self.network.get_or_init(|| NetworkId::from_bytes([1; 32])),
             peers: 9,
             height: Height::new(5),
+            oldest_block: self.oldest_block(),
             epoch: Epoch::new(6),
             final_epoch: Epoch::new(3),
             block_hash: BlockHash::from_bytes([2; 32]),
@@ -223,6 +257,13 @@ impl NodeView for Known {
 
     fn ready(&self) -> Result<(), String> {
         if self.lazy.load(Ordering::Relaxed) { Err("the chain is stalled at height 5".to_owned()) } else { Ok(()) }
+    }
+
+    fn oldest_block(&self) -> Option<Height> {
+        match self.oldest.load(Ordering::Relaxed) {
+            oldest @ 0..=5 => Some(Height::new(oldest.max(1))),
+            _ => None,
+        }
     }
 
     fn validators(&self) -> Vec<ValidatorView> {
@@ -262,16 +303,17 @@ impl NodeView for Known {
 
     fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockView>, ViewError> {
         let end = before.map_or(6, |height| height.get().min(6));
-        self.disk((1..end).rev().take(limit).map(block_view).collect())
+        let oldest = self.oldest.load(Ordering::Relaxed).max(1);
+        self.disk((oldest..end).rev().take(limit).map(block_view).collect())
     }
 
     fn block(&self, height: Height) -> Result<Option<BlockView>, ViewError> {
-        self.disk((1..=5).contains(&height.get()).then(|| block_view(height.get())))
+        self.disk(self.has(height).then(|| block_view(height.get())))
     }
 
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
         let signature = VoteSignature { validator: node(1), signature: Signature::from_bytes([6; 64]) };
-        self.disk((1..=5).contains(&height.get()).then(|| CertificateView {
+        self.disk(self.has(height).then(|| CertificateView {
             height,
             round: 0,
             block_hash: block_view(height.get()).block_hash,
@@ -280,7 +322,7 @@ impl NodeView for Known {
     }
 
     fn raw_block(&self, height: Height) -> Result<Option<Vec<u8>>, ViewError> {
-        self.disk((1..=5).contains(&height.get()).then(|| vec![0, 0xff]))
+        self.disk(self.has(height).then(|| vec![0, 0xff]))
     }
 
     fn epochs(&self, before: Option<Epoch>, limit: usize) -> Result<Vec<EpochView>, ViewError> {
@@ -299,6 +341,18 @@ impl NodeView for Known {
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let known = (1..=4).contains(&epoch.get());
         self.disk(if known { vec![score_view(epoch, 10, 400_000), score_view(epoch, 11, 650_000)] } else { vec![] })
+    }
+
+    fn node_metrics(
+        &self,
+        node: &NodeId,
+        from: UnixMillis,
+        to: UnixMillis,
+        limit: usize,
+    ) -> Result<Option<Vec<MetricView>>, ViewError> {
+        let times = (1..=5u64).rev().map(|minute| UnixMillis::new(60_000 * minute));
+        let received = times.filter(|time| (from..to).contains(time)).take(limit);
+        self.disk((*node == crate::fixture::node(10)).then(|| received.map(metric_view).collect()))
     }
 
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {
@@ -326,6 +380,14 @@ impl NodeView for Known {
         let (root, leaves) = settled();
         // Three leaves at most in an answer, so that there is more than one.
         self.disk(is_there.then(|| LedgerView::new(&root, &leaves, offset, limit.min(3))))
+    }
+
+    fn proof(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {
+        let is_astray = self.astray.load(Ordering::Relaxed);
+        let found = golden_proofs().into_iter().find(|proof| proof.answers(subject) != is_astray);
+        let lazy = ActionError::Unavailable("no block is final here yet".to_owned());
+        let unknown = ActionError::Unknown("the scores are not kept here any more".to_owned());
+        self.disk(if self.lazy.load(Ordering::Relaxed) { Err(lazy) } else { found.ok_or(unknown) })
     }
 
     fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::archive::MemoryArchive;
 use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::State;
@@ -34,8 +33,8 @@ pub(crate) struct Parts {
 pub(crate) struct Payday {
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) pool: PoolId,
-    pub(crate) before: Arc<State>,
-    pub(crate) after: Arc<State>,
+    pub(crate) before: State,
+    pub(crate) after: State,
     pub(crate) events: Vec<Event>,
     pub(crate) settlement: u64,
     pub(crate) leaves: Vec<OwedAccount>,
@@ -59,21 +58,19 @@ impl Payday {
     pub(crate) fn new(parts: Parts) -> Self {
         let network = network(&parts);
         let Parts { validator: key, vault, .. } = parts;
-        let (mut state, mut archive) = (State::genesis(&network), MemoryArchive::default());
+        let mut state = State::genesis(&network);
         loop {
-            let (block, applied) = next_block(&network, &state, &archive, std::slice::from_ref(&key));
-            assert!(state.closed.get() <= EPOCHS, "no settlement after {EPOCHS} epochs");
-            let Execution { state: next, rows, events, .. } = applied;
+            let (_, applied) = next_block(&network, &state, std::slice::from_ref(&key));
+            assert!(state.closed().get() <= EPOCHS, "no settlement after {EPOCHS} epochs");
+            let Execution { state: next, events, .. } = applied;
             let settled = events.iter().find_map(|event| match event {
                 Event::Settled(settled) => Some((settled.root.settlement, settled.leaves.clone())),
                 Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
             });
             if let Some((settlement, leaves)) = settled {
-                let (pool, _) = next.pools.iter().find(|(_, pool)| pool.vault.address == vault.address).unwrap();
-                let (pool, before, after) = (*pool, Arc::new(state), Arc::new(next));
-                return Self { spec: Arc::new(network), pool, before, after, events, settlement, leaves };
+                let (pool, _) = next.pools().find(|(_, pool)| pool.vault.address == vault.address).unwrap();
+                return Self { spec: Arc::new(network), pool, before: state, after: next, events, settlement, leaves };
             }
-            archive.keep(block, rows);
             state = next;
         }
     }

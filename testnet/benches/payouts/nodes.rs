@@ -73,12 +73,11 @@ impl Node {
 }
 
 /// No blocks follow this one, so it counts as adopted long ago: a node that is catching up waits with payouts.
-fn head(state: &Arc<State>) -> Head {
-    let (state, root, adopted_at) = (Arc::clone(state), state.root(), UnixMillis::ZERO);
+fn head(state: &State) -> Head {
     Head {
-        state,
-        root,
-        adopted_at,
+        state: state.clone(),
+        block: None,
+        adopted_at: UnixMillis::ZERO,
         round: None,
         unreported: Vec::new(),
         offers: lucid_consensus::replica::Offers::default(),
@@ -121,7 +120,7 @@ impl Leader {
         let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
         // A node writes them with the block, before anybody sees it as its head.
         let state = &payday.after;
-        store.write_history(&history::ledger::records(state.height, state.time, &payday.events), &[]).unwrap();
+        store.write_history(&history::ledger::records(state.height(), state.time(), &payday.events), &[]).unwrap();
         let (sender, seen) = watch::channel(head(&payday.before));
         let (vaults, table) = (Arc::<Vaults>::default(), Arc::<PushTable>::default());
         let providers = Arc::new(Providers::new(vec![providers]).unwrap());

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Network, all_gone};
+use crate::harness::{Network, all_gone, until};
 
 #[test]
 fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
@@ -42,6 +42,12 @@ fn the_mesh_lives_without_its_bootstrap_node() {
     network.ready();
     network.line("a full mesh", |line| line.contains("each connected to 6"));
     network.final_through(2);
+    // All nodes keep what workers say of their machines, and have it after a restart.
+    let path = format!("/api/v1/nodes/{}/metrics", network.node_id("worker-1"));
+    let first = |network: &Network, name: &str| {
+        until("metrics", || network.ask(name, &path)?["metrics"].as_array()?.last()?["received"].as_u64())
+    };
+    let kept = ["worker-1", "validator-2"].map(|name| first(&network, name));
     network.command(&["kill", "validator-1"]);
     let epoch = network.final_epoch();
     network.final_through(epoch + 1);
@@ -51,6 +57,7 @@ fn the_mesh_lives_without_its_bootstrap_node() {
     network.command(&["start", "validator-2"]);
     let epoch = network.final_epoch();
     network.final_through(epoch + 1);
+    assert_eq!(["worker-1", "validator-2"].map(|name| first(&network, name)), kept);
     network.command(&["start", "validator-1"]);
     network.line("a full mesh again", |line| line.contains("each connected to 6"));
     network.final_epoch();

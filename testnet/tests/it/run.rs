@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use lucid_testnet::funding::VAULT_FUNDS;
 use lucid_testnet::report::{Report, VaultFigures};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{BlockHash, TxId};
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::harness::{Ended, Network, all_gone};
+use crate::harness::{Ended, Network, all_gone, errors, lucid};
 
 /// What six workers get in a settlement: the local pool's budget less a push fee for each of them.
 const SHARED: u64 = 120_000_000 - 6 * 10_000;
@@ -60,6 +62,7 @@ fn check_status(network: &Network) {
     let status = network.node_status("worker-3");
     let documented = [
         "node_id",
+        "oldest_block",
         "peer_id",
         "roles",
         "network_id",
@@ -82,6 +85,40 @@ fn check_status(network: &Network) {
     let table = network.command(&["status"]);
     assert_eq!(table.lines().count(), 12, "{table}");
     assert!(!table.contains("down"), "{table}");
+}
+
+/// A worker proves by its own node what it scored and was owed, to somebody who has the genesis and nothing else.
+fn check_proofs(network: &Network) {
+    network.node_final_through("worker-3", 2);
+    let elsewhere = TempDir::new().unwrap();
+    let path = |name: &str| elsewhere.path().join(name).into_os_string().into_string().unwrap();
+    let genesis = std::fs::read_to_string(network.dir().join("genesis.toml")).unwrap();
+    std::fs::write(path("genesis.toml"), &genesis).unwrap();
+    std::fs::write(path("other.toml"), genesis.replacen("name = \"", "name = \"not-", 1)).unwrap();
+    let lucid =
+        |home: &Path, arguments: &[&str]| Command::new(lucid()).arg("--home").arg(home).args(arguments).output();
+    let (node, absent) = (network.node_id("worker-3"), network.node_id("validator-2"));
+    for (what, told) in [
+        (&["score", "--epoch", "2"][..], format!("worker {node} has the score ")),
+        (&["owed"], format!(" USDT in all to the worker {node} at T")),
+        (&["account", &node[..8]], format!("worker {node} has the score ")),
+        (&["owed", "--node", &absent], "owes nothing to the account ".to_owned()),
+    ] {
+        let file = path(&format!("{}.json", what.join("-")));
+        let shown = lucid(&network.home("worker-3"), &[&["proof", "show"], what, &["--out", &file]].concat()).unwrap();
+        assert!(shown.status.success(), "{what:?}: {}", errors(&shown));
+        let verify =
+            |genesis| lucid(Path::new(&path("none")), &["proof", "verify", &file, "--genesis", &path(genesis)]);
+        let verified = verify("genesis.toml").unwrap();
+        assert!(verified.status.success(), "{what:?}: {}", errors(&verified));
+        let text = String::from_utf8(verified.stdout).unwrap();
+        assert!(text.as_bytes() == shown.stdout && text.contains(&told), "{what:?}: {text}");
+        let refused = verify("other.toml").unwrap();
+        assert!(
+            refused.status.code() == Some(1) && errors(&refused).contains("it is a proof of the network"),
+            "{refused:?}"
+        );
+    }
 }
 
 /// The report against itself and the rules, without the code that judged it.
@@ -148,6 +185,7 @@ fn six_epochs_end_agreed_and_paid() {
     network.ready();
     check_homes(&network);
     check_status(&network);
+    check_proofs(&network);
     let (dir, pids) = (network.dir(), network.pids());
     assert_eq!(pids.len(), 11);
     // The folder goes with the network's handle, so look at what is left before.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
-use lucid_types::codec::encode;
+use lucid_types::codec::{decode, encode};
 use lucid_types::report::{Observation, Reveal, ScoreReport};
 use lucid_types::time::Epoch;
 use proptest::prelude::*;
@@ -19,10 +19,29 @@ fn seed(number: u32) -> Hash {
     Hash::derive("test seed", &[&number.to_le_bytes()])
 }
 
+/// A worker and what the draw asks about it.
+#[derive(Clone, Copy)]
+struct Worker {
+    node: NodeId,
+    operator: NodeId,
+    pool: PoolId,
+    kbit_s: u64,
+}
+
 /// Worker `number` of an operator of its own.
-fn worker(number: u16) -> Candidate {
+fn worker(number: u16) -> Worker {
     let node = node(10_000 + number);
-    Candidate { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 }
+    Worker { node, operator: node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 }
+}
+
+fn draw(policy: &Policy, number: u32, set: &ValidatorSet, workers: impl IntoIterator<Item = Worker>) -> EpochDraw {
+    let workers: Vec<_> = workers.into_iter().collect();
+    let by_id: BTreeMap<_, _> = workers.iter().map(|worker| (worker.node, *worker)).collect();
+    let candidate = |node: &NodeId| {
+        let Worker { operator, pool, kbit_s, .. } = by_id[node];
+        Candidate { operator, pool, kbit_s }
+    };
+    EpochDraw::new(policy, seed(number), set, workers.iter().map(|worker| worker.node), candidate)
 }
 
 fn validator(number: u16, power: u64) -> Validator {
@@ -42,8 +61,8 @@ fn local(seats: u32) -> Policy {
 }
 
 /// The seats of one worker by validator.
-fn seats(policy: &Policy, number: u32, set: &ValidatorSet, worker: Candidate) -> BTreeMap<NodeId, u8> {
-    let draw = EpochDraw::new(policy, seed(number), set, [worker]);
+fn seats(policy: &Policy, number: u32, set: &ValidatorSet, worker: Worker) -> BTreeMap<NodeId, u8> {
+    let draw = draw(policy, number, set, [worker]);
     draw.scored[0].seats.iter().map(|held| (draw.reporters[usize::from(held.reporter)], held.count)).collect()
 }
 
@@ -60,6 +79,87 @@ fn seats_by_hand() {
     assert_eq!(counts(&[1, 2, 3, 4], 14, 4), [0, 1, 1, 2], "the offset is taken modulo the power");
     assert_eq!(counts(&[7], u128::MAX, 21), [21]);
     assert_eq!(counts(&[1, 1 << 59], 0, 100), [1, 99]);
+}
+
+/// Every order of five is as likely as any other, and independent of where the seats begin.
+#[test]
+fn shuffles_are_uniform() {
+    let trials = 120_000;
+    let mut lots = Lots::new(&seed(1), 5);
+    let (mut orders, mut halves) = (BTreeMap::<[u8; 5], u32>::new(), BTreeMap::<(u8, bool), u32>::new());
+    for number in 0..trials {
+        lots.draw(&NodeId::from_bytes(*Hash::derive("test node", &[&u32::to_le_bytes(number)]).as_bytes()));
+        let mut items = [0, 1, 2, 3, 4];
+        lots.shuffle(&mut items);
+        *orders.entry(items).or_default() += 1;
+        *halves.entry((items[0], lots.offset() >> 127 == 1)).or_default() += 1;
+    }
+    // 1,000 expected of each order, standard deviation 31.5; 12,000 of each first and half, standard deviation 104.
+    assert!(orders.len() == 120 && orders.values().all(|times| (840..1_160).contains(times)), "{orders:?}");
+    assert!(halves.len() == 10 && halves.values().all(|times| (11_480..12_520).contains(times)), "{halves:?}");
+}
+
+/// In a large set each validator comes to each place as often.
+#[test]
+fn every_validator_comes_to_every_place() {
+    let (n, trials) = (100usize, 40_000);
+    let mut lots = Lots::new(&seed(2), n);
+    let mut times = vec![0u32; n * n];
+    for number in 0..trials {
+        lots.draw(&NodeId::from_bytes(*Hash::derive("test node", &[&u32::to_le_bytes(number)]).as_bytes()));
+        let mut items: Vec<_> = (0..n).collect();
+        lots.shuffle(&mut items);
+        items.iter().enumerate().for_each(|(place, item)| times[place * n + item] += 1);
+    }
+    // 400 expected, standard deviation 20. Sum of squared differences by expectation: 9,801 by chi-squared, deviation 140.
+    assert!(times.iter().all(|times| (290..510).contains(times)));
+    let squares: u64 = times.iter().map(|times| u64::from(times.abs_diff(400)).pow(2)).sum();
+    assert!((9_100..10_500).contains(&(squares / 400)), "{}", squares / 400);
+}
+
+/// A draw computed by the rules of the specification alone, in another language. It may not change without another context.
+#[test]
+fn draws_are_as_specified() {
+    let id = |byte| NodeId::from_bytes([byte; 32]);
+    let validator = |byte: u8| Validator { node: id(byte), operator: id(byte), ..validator(0, u64::from(byte)) };
+    let set = ValidatorSet::new((1..=6).map(validator).collect()).unwrap();
+    let policy = Policy { max_scored: 6, echo_epoch_bytes: 3 << 20, ..local(7) };
+    let candidate = |worker: &NodeId| Candidate {
+        // Worker 0x23 is run by validator 3's operator, and 6 is a validator itself.
+        operator: if *worker == id(0x23) { id(3) } else { *worker },
+        pool: PoolId::from_bytes([1; 32]),
+        kbit_s: 30_000 * u64::from(worker.as_bytes()[0] % 16),
+    };
+    let workers = [0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 6].map(id);
+    let draw = EpochDraw::new(&policy, Hash::from_bytes([8; 32]), &set, workers, candidate);
+    let row = |worker: &ScoredWorker| {
+        let seats: Vec<_> = worker.seats.iter().map(|seats| (seats.reporter, seats.count)).collect();
+        (worker.node.as_bytes()[0], worker.echo_bytes.map(LogScale::value), seats)
+    };
+    let rows: Vec<_> = draw.scored.iter().map(row).collect();
+    let (mib, less) = (Some(1 << 20), Some(937_472));
+    let expected = [
+        (0x06, mib, vec![(1, 1), (2, 1), (3, 2), (4, 3)]),
+        (0x21, less, vec![(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]),
+        (0x22, mib, vec![(0, 1), (2, 1), (3, 2), (4, 1), (5, 2)]),
+        (0x23, None, vec![(3, 2), (4, 2), (5, 3)]),
+        (0x24, None, vec![(0, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),
+        (0x25, None, vec![(2, 1), (3, 2), (4, 2), (5, 2)]),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn only_drawn_workers_are_asked_about() {
+    let policy = Policy { max_scored: 30, ..local(4) };
+    let mut asked = Vec::new();
+    let candidate = |worker: &NodeId| {
+        asked.push(*worker);
+        Candidate { operator: *worker, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 }
+    };
+    let workers = (0..1_000).map(|number| worker(number).node);
+    let draw = EpochDraw::new(&policy, seed(0), &set(&[1; 4]), workers, candidate);
+    assert!(asked.len() == 30 && draw.scored.iter().map(|worker| worker.node).eq(asked));
 }
 
 #[test]
@@ -80,9 +180,9 @@ fn nobody_measures_workers_of_its_own_operator() {
     let held = seats(&policy, 0, &set(&[1; 4]), own);
     assert_eq!(held.values().sum::<u8>(), 4, "all seats are given to the others");
     assert!(held.len() == 3 && !held.contains_key(&node(2)));
-    let itself = Candidate { node: node(1), operator: node(50), ..worker(0) };
+    let itself = Worker { node: node(1), operator: node(50), ..worker(0) };
     assert!(!seats(&policy, 0, &set(&[1; 4]), itself).contains_key(&node(1)));
-    let alone = Candidate { operator: node(0), ..worker(0) };
+    let alone = Worker { operator: node(0), ..worker(0) };
     assert!(seats(&policy, 0, &set(&[1]), alone).is_empty());
 }
 
@@ -102,7 +202,7 @@ fn too_few_or_too_weak_validators_measure_nothing() {
     five[2].operator = five[3].operator;
     assert!(!is_measured(&public, &ValidatorSet::new(five).unwrap(), worker(0)));
     // The owner of half the power leaves not more than half.
-    let of_zero = Candidate { operator: node(0), ..worker(0) };
+    let of_zero = Worker { operator: node(0), ..worker(0) };
     assert!(!is_measured(&public, &set(&[4, 1, 1, 1, 1]), of_zero));
     assert!(is_measured(&public, &set(&[4, 1, 1, 1, 2]), of_zero));
     assert!(is_measured(&local(4), &set(&[4, 1, 1, 1, 1]), of_zero));
@@ -134,7 +234,7 @@ fn at_most_so_many_workers_are_scored_and_each_as_often() {
     let policy = Policy { max_scored: 20, ..local(4) };
     let mut drawn = BTreeMap::<NodeId, u32>::new();
     for number in 0..1_000 {
-        let draw = EpochDraw::new(&policy, seed(number), &set(&[1; 4]), (0..50).map(worker));
+        let draw = draw(&policy, number, &set(&[1; 4]), (0..50).map(worker));
         assert!(draw.scored.len() == 20 && draw.scored.is_sorted_by(|a, b| a.node < b.node));
         for worker in draw.scored {
             *drawn.entry(worker.node).or_default() += 1;
@@ -142,7 +242,7 @@ fn at_most_so_many_workers_are_scored_and_each_as_often() {
     }
     // 400 expected; five standard deviations are 77.
     assert!(drawn.len() == 50 && drawn.values().all(|times| (323..=477).contains(times)), "{drawn:?}");
-    let few = EpochDraw::new(&policy, seed(0), &set(&[1; 4]), (0..20).map(worker));
+    let few = draw(&policy, 0, &set(&[1; 4]), (0..20).map(worker));
     assert_eq!(few.scored.len(), 20);
 }
 
@@ -150,13 +250,13 @@ fn at_most_so_many_workers_are_scored_and_each_as_often() {
 fn echo_epochs_are_drawn_for_pools_and_by_the_seed() {
     let policy = Policy::default();
     let pool = |byte| PoolId::from_bytes([byte; 32]);
-    let candidates: Vec<_> = (0..40).map(|i| Candidate { pool: pool(u8::from(i % 2 == 0)), ..worker(i) }).collect();
+    let candidates: Vec<_> = (0..40).map(|i| Worker { pool: pool(u8::from(i % 2 == 0)), ..worker(i) }).collect();
     let mut of_pools = [Vec::new(), Vec::new()];
     for number in 0..12_000 {
-        let draw = |workers: &[Candidate]| EpochDraw::new(&policy, seed(number), &set(&[1]), workers.iter().copied());
+        let draw = |workers: &[Worker]| draw(&policy, number, &set(&[1]), workers.iter().copied());
         if number < 100 {
             let all = draw(&candidates).scored;
-            let has_echo = |worker: &Candidate| all.iter().any(|it| it.node == worker.node && it.echo_bytes.is_some());
+            let has_echo = |worker: &Worker| all.iter().any(|it| it.node == worker.node && it.echo_bytes.is_some());
             for pool in [&candidates[0], &candidates[1]] {
                 let members = candidates.iter().filter(|worker| worker.pool == pool.pool);
                 assert!(members.map(has_echo).all(|echo| echo == has_echo(pool)), "members share their epochs");
@@ -173,10 +273,7 @@ fn echo_epochs_are_drawn_for_pools_and_by_the_seed() {
     let rests: BTreeSet<_> = of_pools[0].iter().map(|epoch| epoch % 12).collect();
     assert_eq!(rests.len(), 12, "no place in the twelve is preferred");
     let local = local(4);
-    assert!(
-        (0..100)
-            .all(|number| EpochDraw::new(&local, seed(number), &set(&[1]), [worker(0)]).scored[0].echo_bytes.is_some())
-    );
+    assert!((0..100).all(|number| draw(&local, number, &set(&[1]), [worker(0)]).scored[0].echo_bytes.is_some()));
 }
 
 /// About 250 ms of the last agreed throughput, from 256 KiB to 16 MiB.
@@ -184,7 +281,7 @@ fn echo_epochs_are_drawn_for_pools_and_by_the_seed() {
 fn an_echo_is_as_long_as_the_worker_is_fast() {
     let policy = Policy { echo_every: 1, ..Policy::default() };
     let bytes = |kbit_s| {
-        let draw = EpochDraw::new(&policy, seed(0), &set(&[1]), [Candidate { kbit_s, ..worker(0) }]);
+        let draw = draw(&policy, 0, &set(&[1]), [Worker { kbit_s, ..worker(0) }]);
         draw.scored[0].echo_bytes.unwrap().value()
     };
     assert_eq!(bytes(0), 256 << 10);
@@ -208,10 +305,10 @@ fn echo_loads(draw: &EpochDraw) -> Vec<u64> {
 #[test]
 fn in_a_large_pool_as_many_have_echoes_as_the_validators_can_send() {
     let policy = Policy { echo_every: 1, ..Policy::default() };
-    let members = || (0..1_000).map(|number| Candidate { kbit_s: 100_000, ..worker(number) });
+    let members = || (0..1_000).map(|number| Worker { kbit_s: 100_000, ..worker(number) });
     let (mut served, epochs) = (BTreeMap::<NodeId, u32>::new(), 20);
     for number in 0..epochs {
-        let draw = EpochDraw::new(&policy, seed(number), &set(&[1; 21]), members());
+        let draw = draw(&policy, number, &set(&[1; 21]), members());
         let echoed: Vec<_> = draw.scored.iter().filter(|worker| worker.echo_bytes.is_some()).collect();
         let bytes = echoed[0].echo_bytes.unwrap().value();
         assert_eq!(echoed.len() as u64, policy.echo_epoch_bytes / bytes, "all that the bound allows");
@@ -255,7 +352,7 @@ fn ids_near_each_other_hold_no_seats_together() {
 #[test]
 fn assignments_are_the_seats_seen_from_the_other_side() {
     let policy = Policy { echo_every: 1, ..Policy::default() };
-    let draw = EpochDraw::new(&policy, seed(3), &set(&[3; 40]), (0..200).map(worker));
+    let draw = draw(&policy, 3, &set(&[3; 40]), (0..200).map(worker));
     let mut total = 0;
     for (i, validator) in draw.reporters.iter().enumerate() {
         let assigned: Vec<_> = draw.assignment(validator).unwrap().collect();
@@ -280,7 +377,7 @@ fn an_epochs_reports_stay_under_600_kb() {
     let policy = Policy::default();
     let full = Observation { pings_sent: 12, ..Observation::default() };
     for validators in [21, 100, 400] {
-        let draw = EpochDraw::new(&policy, seed(5), &set(&vec![1; validators]), (0..2_000).map(worker));
+        let draw = draw(&policy, 5, &set(&vec![1; validators]), (0..2_000).map(worker));
         let reveal = |validator: &NodeId| {
             let observations = vec![Some(full); draw.assignment(validator).unwrap().count()];
             Reveal { report: ScoreReport::new(Epoch::new(1), &observations), salt: [0; 32] }
@@ -290,6 +387,38 @@ fn an_epochs_reports_stay_under_600_kb() {
         assert!(bytes < 600_000, "{bytes} bytes from {validators} validators");
         assert!(bytes > 2_000 * 21 * Observation::BYTES, "all seats reported");
     }
+}
+
+/// The fullest draw of each number of seats that the policy allows is read again.
+#[test]
+fn the_greatest_draws_of_the_policy_fit() {
+    let fullest = |scored: u32, seats: u16| {
+        let held: Vec<_> = (0..seats).map(|reporter| Seats { reporter, count: u8::MAX }).collect();
+        let node = NodeId::from_bytes([0xff; 32]);
+        let worker = ScoredWorker { node, echo_bytes: Some(LogScale::encode(u64::MAX)), seats: held };
+        let (n_reporters, n_scored) = (ValidatorSet::MAX_MEMBERS, usize::try_from(scored).unwrap());
+        EpochDraw { seed: seed(0), reporters: vec![node; n_reporters], scored: vec![worker; n_scored] }
+    };
+    let mut left = EpochDraw::MAX_BYTES;
+    for n_seats in [1, 4, 7, 21, 22, 64, 100] {
+        let policy = |max_scored| {
+            let seats = u32::from(n_seats);
+            Policy { max_scored, seats, min_reporters: 1, report_window: 1, ..Policy::default() }
+        };
+        let most = (1..=10_000).rev().find(|max_scored| policy(*max_scored).check().is_ok()).unwrap();
+        let bytes = encode(&fullest(most, n_seats));
+        assert!(decode::<EpochDraw>(&bytes).is_ok(), "{most} workers of {n_seats} seats: {} bytes", bytes.len());
+        left = left.min(EpochDraw::MAX_BYTES - bytes.len());
+        if most < 10_000 {
+            assert!(
+                encode(&fullest(most + 1, n_seats)).len() > EpochDraw::MAX_BYTES,
+                "{most} is the most of {n_seats}"
+            );
+        }
+    }
+    assert!(left < 200, "{left} bytes are left of the limit");
+    let public = Policy::default();
+    assert!(encode(&fullest(public.max_scored, 21)).len() < EpochDraw::MAX_BYTES / 3);
 }
 
 proptest! {
@@ -320,14 +449,31 @@ proptest! {
         number: u32,
     ) {
         let policy = Policy { echo_every: 1, echo_epoch_bytes: echoes * (16 << 20), seats: 5, ..Policy::default() };
-        let workers = (0..).zip(&speeds).map(|(number, kbit_s)| Candidate { kbit_s: *kbit_s, ..worker(number) });
-        let draw = EpochDraw::new(&policy, seed(number), &set(&powers), workers);
+        let workers = (0..).zip(&speeds).map(|(number, kbit_s)| Worker { kbit_s: *kbit_s, ..worker(number) });
+        let draw = draw(&policy, number, &set(&powers), workers);
         let loads = echo_loads(&draw);
         prop_assert!(loads.iter().all(|load| *load <= policy.echo_epoch_bytes));
         for worker in draw.scored.iter().filter(|worker| worker.echo_bytes.is_none()) {
             let fullest = worker.seats.iter().map(|seats| loads[usize::from(seats.reporter)]).max().unwrap();
             prop_assert!(fullest + policy.echo_max_bytes > policy.echo_epoch_bytes);
         }
+    }
+
+    /// What is kept on the way are the smallest tickets of all.
+    #[test]
+    fn those_with_the_smallest_tickets_are_scored(n_workers in 0u16..200, max_scored in 0u32..60, number: u32) {
+        let policy = Policy { max_scored, ..local(4) };
+        let mut lots = Lots::new(&seed(number), 4);
+        let mut ticket = |worker: &NodeId| {
+            lots.draw(worker);
+            lots.bytes[..16].to_vec()
+        };
+        let mut all: Vec<_> = (0..n_workers).map(|number| worker(number).node).collect();
+        let chosen = choose(&policy, &seed(number), all.clone());
+        all.sort_by_cached_key(&mut ticket);
+        all.truncate(usize::try_from(max_scored).unwrap());
+        all.sort_unstable();
+        prop_assert_eq!(chosen, all);
     }
 
     #[test]
@@ -340,10 +486,10 @@ proptest! {
         let policy = Policy { max_scored: 10, echo_every: 1, echo_epoch_bytes: 16 << 20, ..Policy::default() };
         let mut validators: Vec<_> = (0..).zip(&powers).map(|(number, power)| validator(number, *power)).collect();
         let mut workers: Vec<_> = (0..n_workers).map(worker).collect();
-        let one = EpochDraw::new(&policy, seed(number), &ValidatorSet::new(validators.clone()).unwrap(), workers.clone());
+        let one = draw(&policy, number, &ValidatorSet::new(validators.clone()).unwrap(), workers.clone());
         validators.reverse();
         workers.rotate_left(usize::from(rotation % n_workers));
-        let other = EpochDraw::new(&policy, seed(number), &ValidatorSet::new(validators).unwrap(), workers);
+        let other = draw(&policy, number, &ValidatorSet::new(validators).unwrap(), workers);
         prop_assert_eq!(one, other);
     }
 }

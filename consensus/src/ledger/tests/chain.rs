@@ -1,6 +1,7 @@
 //! A chain that grows block by block, with validators that report what the test says.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use lucid_score::seats::EpochDraw;
@@ -19,14 +20,15 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
-use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::archive::MemoryArchive;
 use crate::ledger::check::{InvalidBlock, check_reveal};
 use crate::ledger::event::Event;
 use crate::ledger::execute::{Execution, transition, validate};
-use crate::ledger::state::{Account, EpochRows, PendingEpoch, PoolState, State};
+use crate::ledger::pool::{Account, PoolState};
+use crate::ledger::state::{EpochScores, PendingEpoch, Rows, State};
+use crate::ledger::table::{Draws, Pools, ScoreRoots};
 
 pub(super) const VALIDATORS: usize = 4;
 pub(super) const WORKERS: usize = 3;
@@ -127,7 +129,12 @@ pub(super) fn all_good(_validator: usize, _worker: usize) -> Option<Observation>
 pub(super) struct Chain {
     pub(super) spec: ChainSpec,
     pub(super) state: State,
-    pub(super) archive: MemoryArchive,
+    /// Blocks by height.
+    pub(super) blocks: BTreeMap<Height, Block>,
+    /// Final scores by epoch.
+    pub(super) scores: BTreeMap<Epoch, EpochScores>,
+    /// The rows as a disk would hold them: written by deltas alone.
+    disk: BTreeMap<Vec<u8>, Vec<u8>>,
     own: BTreeMap<(Epoch, NodeId), Signed<Reveal>>,
 }
 
@@ -135,7 +142,9 @@ impl Chain {
     pub(super) fn new(genesis: Genesis) -> Self {
         let spec = ChainSpec::new(genesis).unwrap();
         let state = State::genesis(&spec);
-        Self { spec, state, archive: MemoryArchive::default(), own: BTreeMap::new() }
+        let disk = state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+        let (blocks, scores, own) = Default::default();
+        Self { spec, state, blocks, scores, disk, own }
     }
 
     /// A chain of so many epochs in which everything went well; their scores are final.
@@ -152,12 +161,29 @@ impl Chain {
     }
 
     pub(super) fn pool(&self) -> &PoolState {
-        &self.state.pools[&self.pool_id()]
+        self.state.pool(&self.pool_id()).unwrap()
+    }
+
+    /// Changes the pool as no block does.
+    pub(super) fn change_pool(&mut self, change: impl FnOnce(&mut PoolState)) {
+        let id = self.pool_id();
+        self.state = self.state.changed(|rows| change(rows.get_mut::<Pools>(&id).unwrap()));
+        self.disk = self.state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+    }
+
+    /// What the pool owes, by account.
+    pub(super) fn accounts(&self) -> BTreeMap<AccountId, Account> {
+        self.state.accounts(&self.pool_id()).map(|(id, account)| (id, account.clone())).collect()
+    }
+
+    /// Sum of all owed totals of the pool.
+    pub(super) fn owed(&self) -> MicroUsdt {
+        self.state.owed(&self.pool_id()).unwrap()
     }
 
     /// An account of the pool, if it is known.
     pub(super) fn account(&self, kind: AccountKind, node: NodeId) -> Option<&Account> {
-        self.pool().accounts.get(&self.account_id(kind, node))
+        self.state.account(&self.pool_id(), &self.account_id(kind, node))
     }
 
     pub(super) fn account_id(&self, kind: AccountKind, node: NodeId) -> AccountId {
@@ -206,17 +232,19 @@ impl Chain {
     /// The next block: the one that closes the open epoch or, while a window is open, one with every commitment and reveal that may
     /// stand in it.
     pub(super) fn draft(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Block {
-        let end = self.spec.genesis().epoch_end(self.state.closed.next());
-        let is_closing = self.state.pending.is_empty();
+        let end = self.spec.genesis().epoch_end(self.state.closed().next());
+        let is_closing = self.state.pending().next().is_none();
         let least = self.state.next_time(&self.spec);
         let mut block = self.at(if is_closing { end.max(least) } else { least });
-        let next = self.state.height.next();
-        let is_open = |pending: &PendingEpoch| pending.windows(&self.spec).commitments().contains(&next);
-        let open: Vec<_> = self.state.pending.iter().filter(|(_, pending)| is_open(pending)).collect();
-        let open: Vec<_> = open.into_iter().map(|(epoch, pending)| (*epoch, pending.clone())).collect();
-        for (epoch, PendingEpoch { draw, commitments, .. }) in open {
-            for i in (0..self.spec.genesis().validators.len()).filter(|i| !commitments.contains_key(&validator(*i))) {
-                let assigned: Vec<_> = self.observations(&draw, i, &observe);
+        let next = self.state.height().next();
+        let spec = self.spec.clone();
+        let is_open = |pending: &PendingEpoch| pending.windows(&spec).commitments().contains(&next);
+        let state = self.state.clone();
+        for (epoch, _) in state.pending().filter(|(_, pending)| is_open(pending)) {
+            let draw = state.get::<Draws>(&epoch).unwrap();
+            let validators = 0..self.spec.genesis().validators.len();
+            for i in validators.filter(|i| !state.has_committed(epoch, &validator(*i))) {
+                let assigned: Vec<_> = self.observations(draw, i, &observe);
                 block.commitments.push(self.commitment(i, epoch, &assigned));
             }
         }
@@ -239,17 +267,16 @@ impl Chain {
 
     /// The next block, of this time, without anything in it.
     pub(super) fn at(&self, time: UnixMillis) -> Block {
-        let height = self.state.height.next();
+        let height = self.state.height().next();
         let proposer = self.state.next_proposers(&self.spec).of(0).node;
         self.seal(
             Block {
                 header: Header {
                     height,
-                    parent: self.state.block,
+                    parent: self.state.block(),
                     round: 0,
                     proposer,
                     time,
-                    payout_roots: Vec::new(),
                     randao: key_of(&proposer).bls_key().sign_randao(self.spec.id(), height),
                     next_set: self.spec.validators(height).hash(),
                     state_root: StateRoot::from_bytes([0; 32]),
@@ -266,8 +293,7 @@ impl Chain {
 
     /// Gives a block the roots that it leads to, if it leads anywhere.
     pub(super) fn seal(&self, mut block: Block) -> Block {
-        if let Ok((applied, payout_roots)) = transition(&self.spec, &self.state, &block, &self.archive) {
-            block.header.payout_roots = payout_roots;
+        if let Ok(applied) = transition(&self.spec, &self.state, &block) {
             block.header.state_root = applied.state.root();
         }
         block.sealed()
@@ -275,24 +301,38 @@ impl Chain {
 
     /// What the ledger says to a block whose signatures are right.
     pub(super) fn validate(&self, block: Block) -> Result<Execution, InvalidBlock> {
-        validate(&self.spec, &self.state, &block.sealed().verify(self.spec.id()).unwrap(), &self.archive)
+        validate(&self.spec, &self.state, &block.sealed().verify(self.spec.id()).unwrap())
     }
 
     /// Adopts a block.
     pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
         let block = block.sealed();
         let (hash, root) = (block.hash(), block.header.state_root);
-        let Execution { state, rows, events } = self.validate(block.clone()).unwrap();
-        assert_eq!((state.block, state.root()), (hash, root));
-        assert!(state.accounts_balance(), "invariant 4 at height {}", state.height);
-        assert_eq!(decode::<State>(&encode(&state)).unwrap(), state);
-        if let Some(rows) = &rows {
-            assert_eq!(decode::<EpochRows>(&encode(rows)).unwrap(), *rows);
-            assert_eq!(state.row_roots.get(&rows.epoch), Some(&rows.root()));
+        let Execution { state, delta, scores, events } = self.validate(block.clone()).unwrap();
+        assert_eq!((state.block(), state.root()), (hash, root));
+        assert!(state.accounts_balance(), "invariant 4 at height {}", state.height());
+        for (key, value) in delta.0 {
+            match value {
+                Some(value) => self.disk.insert(key, value),
+                None => self.disk.remove(&key),
+            };
         }
-        self.archive.keep(block, rows);
+        assert_eq!(State::from_rows(hash, &self.disk).unwrap(), state, "the deltas make the state");
+        if let Some(scores) = &scores {
+            assert_eq!(decode::<EpochScores>(&encode(scores)).unwrap(), *scores);
+            assert_eq!(state.get::<ScoreRoots>(&scores.epoch), Some(&scores.root()));
+        }
+        self.scores.extend(scores.map(|scores| (scores.epoch, scores)));
+        self.blocks.insert(block.header.height, block);
         self.state = state;
         events
+    }
+
+    /// Ends the process and starts another, which has what the disk has.
+    pub(super) fn crash(&mut self) {
+        let before = self.state.root();
+        self.state = State::from_rows(self.state.block(), &self.disk).unwrap();
+        assert_eq!(self.state.root(), before);
     }
 
     /// Drafts and adopts the next block.
@@ -304,7 +344,7 @@ impl Chain {
     /// Closes the open epoch, and goes on until its scores are final.
     pub(super) fn step(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
         let mut events = self.block(&observe);
-        while !self.state.pending.is_empty() {
+        while self.state.pending().next().is_some() {
             events.extend(self.block(&observe));
         }
         events

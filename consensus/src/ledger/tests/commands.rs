@@ -14,8 +14,8 @@ use crate::commands::PendingCommands;
 use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::event::Event;
+use crate::ledger::pool::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
 use crate::ledger::settle::MAX_HOLD;
-use crate::ledger::state::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
 use crate::reports::Reports;
 
 fn usdt(n: u64) -> MicroUsdt {
@@ -65,13 +65,13 @@ fn a_command_applies_once_and_in_order() {
     chain.step_with(vec![first.clone()]);
     assert!(refusal(&chain, first).contains("number is not the pool's next"));
     let mut ahead = chain.clone();
-    ahead.state.pools.values_mut().next().unwrap().commands += 1;
+    ahead.change_pool(|pool| pool.commands += 1);
     assert!(refusal(&chain, ahead.command(PoolChange::Suspend(false), &[0])).contains("number is not"));
 
     // Two in one block stand in the order of their numbers.
     let one = chain.command(PoolChange::Suspend(false), &[0]);
     let mut then = chain.clone();
-    then.state.pools.values_mut().next().unwrap().commands += 1;
+    then.change_pool(|pool| pool.commands += 1);
     let two = then.command(PoolChange::Hold(worker(1)), &[0]);
     let block = Block { commands: vec![two.clone(), one.clone()], ..chain.draft(all_good) };
     assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Commands);
@@ -135,7 +135,7 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
         chain.step(all_good);
     }
     assert_eq!(chain.pool().newest.unwrap().settlement, 2, "what was under way has a root still");
-    assert_eq!(chain.pool().owed().unwrap().get(), 4 * BUDGET);
+    assert_eq!(chain.owed().get(), 4 * BUDGET);
     chain.step(all_good);
     chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
     let events = chain.step(all_good);
@@ -152,7 +152,7 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
 fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_computed() {
     let mut chain = Chain::grown(genesis(), 3);
     chain.block(all_good);
-    assert_eq!((chain.state.closed.get(), chain.pool().settled), (4, 1), "settlement 2 is over and not computed");
+    assert_eq!((chain.state.closed().get(), chain.pool().settled), (4, 1), "settlement 2 is over and not computed");
     let block = Block { commands: vec![chain.command(PoolChange::Suspend(true), &[0])], ..chain.draft(all_good) };
     let block = chain.seal(block);
     chain.apply(block);
@@ -171,7 +171,7 @@ fn corrections_and_losses_make_everyone_whole() {
     let correct = PoolChange::Correct { account: robbed, amount: usdt(38) };
     let first = chain.command(correct, &[0, 1]);
     let mut then = chain.clone();
-    then.state.pools.values_mut().next().unwrap().commands += 1;
+    then.change_pool(|pool| pool.commands += 1);
     let events = chain.step_with(vec![first, then.command(PoolChange::Losses(usdt(7)), &[0, 1])]);
 
     let reissued = chain.pool().newest.unwrap();
@@ -179,12 +179,12 @@ fn corrections_and_losses_make_everyone_whole() {
     assert_eq!((reissued.root, reissued.settlement, reissued.until), (root.root, root.settlement, root.until));
     assert_eq!(reissued.total, root.total.saturating_add(usdt(7)));
     assert_eq!(reissued.promised, root.promised.saturating_add(usdt(7)));
-    assert_eq!(chain.archive.blocks[&chain.state.height].header.payout_roots, [reissued]);
-    assert_eq!(chain.pool().accounts[&robbed].owed, usdt(38), "corrections wait for the next root");
+    assert_eq!(chain.pool().newest, Some(reissued));
+    assert_eq!(chain.accounts()[&robbed].owed, usdt(38), "corrections wait for the next root");
 
     chain.step(all_good);
     chain.step(all_good);
-    assert_eq!(chain.pool().accounts[&robbed].owed, usdt(3 * 38));
+    assert_eq!(chain.accounts()[&robbed].owed, usdt(3 * 38));
     let newest = chain.pool().newest.unwrap();
     assert_eq!(newest.total.get(), 2 * BUDGET + 45_000_000);
     assert_eq!(newest.promised, newest.total);
@@ -201,7 +201,7 @@ fn corrections_and_losses_make_everyone_whole() {
 fn invariant_7_no_promise_is_too_great_to_count() {
     let mut chain = Chain::grown(genesis(), 2);
     let most = MicroUsdt::new(1 << 62);
-    let accounts: Vec<_> = chain.pool().accounts.keys().copied().collect();
+    let accounts: Vec<_> = chain.accounts().into_keys().collect();
     let great = |account, amount| PoolChange::Correct { account, amount };
     assert!(refusal(&chain, chain.command(great(accounts[0], most), &[0, 1])).contains("too great"));
     let fits = MicroUsdt::new((1 << 62) - BUDGET - 1);
@@ -318,7 +318,7 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     assert!(!add(&chain, &chain.command(PoolChange::Hold(worker(1)), &[1])), "not the owner's");
     let mut ahead = chain.clone();
     let mut at = |number: u64, change: PoolChange| {
-        ahead.state.pools.values_mut().next().unwrap().commands = number - 1;
+        ahead.change_pool(|pool| pool.commands = number - 1);
         ahead.command(change, &[0])
     };
     assert!(add(&chain, &at(2, PoolChange::Hold(worker(0)))), "cannot apply, but who knows yet");
@@ -336,14 +336,14 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     let key = key_of(&draft.header.proposer);
     let waiting = Pending { reports, commands: std::mem::take(&mut pending), ..Pending::default() };
     let turn = Turn { key: &key, round: 0, now: draft.header.time };
-    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn, &chain.archive).unwrap();
+    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
     let mut pending = waiting.commands;
     assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
     chain.apply(block);
     pending.prune(&chain.spec, &chain.state);
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time), []);
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time()), []);
     // The owner thinks again about number 2.
     let other = chain.command(PoolChange::Hold(worker(1)), &[0]);
     assert!(pending.add(&chain.spec, &chain.state, other.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time).len(), 2, "then 3 can follow");
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time()).len(), 2, "then 3 can follow");
 }

@@ -14,6 +14,8 @@ use lucid_types::time::Epoch;
 
 use super::chain::{Chain, all_good, genesis_with, observation, validator, validator_key, worker};
 use crate::ledger::check::InvalidBlock;
+use crate::ledger::state::Rows;
+use crate::ledger::table::Workers;
 
 /// Public rules for seats, and so many validators of power 1 and workers.
 fn public(validators: usize, workers: usize) -> Genesis {
@@ -33,7 +35,7 @@ fn public(validators: usize, workers: usize) -> Genesis {
 /// Closes an epoch of which these validators report nothing, and goes on until its scores are final.
 fn step_without(chain: &mut Chain, withheld: std::ops::Range<usize>) {
     chain.block(all_good);
-    while !chain.state.pending.is_empty() {
+    while chain.state.pending().next().is_some() {
         let mut block = chain.draft(all_good);
         block.commitments.retain(|commitment| !withheld.clone().map(validator).any(|it| it == commitment.signer));
         let block = chain.seal(block);
@@ -42,7 +44,7 @@ fn step_without(chain: &mut Chain, withheld: std::ops::Range<usize>) {
 }
 
 fn measured(chain: &Chain, epoch: u64) -> BTreeSet<NodeId> {
-    chain.archive.rows[&Epoch::new(epoch)].rows.iter().map(|row| row.worker).collect()
+    chain.scores[&Epoch::new(epoch)].rows.iter().map(|row| row.worker).collect()
 }
 
 /// Eight of 24 validators withhold what they measured. Of 21 seats a worker needs 14; those that have more than seven of the eight at
@@ -51,21 +53,26 @@ fn measured(chain: &Chain, epoch: u64) -> BTreeSet<NodeId> {
 fn withheld_reports_void_only_workers_below_the_quorum() {
     let mut chain = Chain::grown(public(24, 40), 1);
     assert_eq!(measured(&chain, 1).len(), 40);
-    let draw = chain.state.open.clone().unwrap();
+    let draw = chain.state.open().cloned().unwrap();
     let seats_left = |worker: &ScoredWorker| {
         let reports = |reporter: u16| !(0..8).map(validator).any(|it| it == draw.reporters[usize::from(reporter)]);
         worker.seats.iter().filter(|seats| reports(seats.reporter)).map(|seats| u32::from(seats.count)).sum::<u32>()
     };
     let above: BTreeSet<_> = draw.scored.iter().filter(|worker| seats_left(worker) >= 14).map(|it| it.node).collect();
     assert!((10..40).contains(&above.len()), "{} workers keep their quorum", above.len());
-    let before = chain.state.worker_stats.clone();
+    let (before, policy) = (chain.state.clone(), chain.spec.policy().clone());
     step_without(&mut chain, 0..8);
     assert_eq!(measured(&chain, 2), above);
-    for (worker, stats) in &chain.state.worker_stats {
-        if above.contains(worker) {
-            assert_eq!((stats.epochs, stats.credits.get()), (2, 2));
+    for (worker, stats) in chain.state.all::<Workers>() {
+        if above.contains(&worker) {
+            let sums = stats.sums(&policy, Epoch::new(2));
+            assert_eq!((sums.epochs, sums.credits.get()), (2, 2));
         } else {
-            assert_eq!(stats, &before[worker], "it keeps its statistics, and the epoch leaves its denominators");
+            assert_eq!(
+                Some(stats),
+                before.get::<Workers>(&worker),
+                "it keeps its statistics, and the epoch leaves its denominators"
+            );
         }
     }
     // A third of the seats cannot void anything.
@@ -87,7 +94,7 @@ fn power_counts_once() {
         let honest = observation(4, true);
         Some(if i < 2 { Observation { rtt_us: slow, ..honest } } else { honest })
     });
-    let rows = &chain.archive.rows[&Epoch::new(1)].rows;
+    let rows = &chain.scores[&Epoch::new(1)].rows;
     assert!(rows.len() == 30 && rows.iter().all(|row| row.aggregate.rtt_us == Some(800)), "{rows:?}");
 }
 
@@ -96,7 +103,7 @@ fn power_counts_once() {
 fn leaving_validators_without_an_answer_costs() {
     let mut chain = Chain::new(public(21, 2));
     chain.step(|i, worker| Some(if worker == 0 && i < 12 { observation(0, false) } else { observation(4, true) }));
-    let of = |i: usize| chain.archive.rows[&Epoch::new(1)].rows.iter().find(|row| row.worker == worker(i)).unwrap();
+    let of = |i: usize| chain.scores[&Epoch::new(1)].rows.iter().find(|row| row.worker == worker(i)).unwrap();
     let all_failed =
         Aggregate { success: Some(Ppm::ZERO), rtt_us: Some(2_000_000), echo_kbit_s: Some(0), ..Aggregate::default() };
     assert_eq!(of(0).aggregate, all_failed);
@@ -109,7 +116,7 @@ fn what_was_not_sent_abstains() {
     let mut chain = Chain::new(public(21, 2));
     chain.step(|i, worker| (i >= [7, 8][worker]).then(|| observation(4, true)));
     assert_eq!(measured(&chain, 1), [worker(0)].into());
-    assert_eq!(chain.archive.rows[&Epoch::new(1)].rows[0].reachable_ms, 5_000);
+    assert_eq!(chain.scores[&Epoch::new(1)].rows[0].reachable_ms, 5_000);
 }
 
 /// An echo's bytes follow from the throughput that was agreed on last, for everyone alike: no report can claim others.
@@ -117,7 +124,7 @@ fn what_was_not_sent_abstains() {
 fn echoes_grow_with_the_agreed_throughput() {
     let fast = |_, _| Some(Observation { echo_kbit_s: LogScale::encode(20_000), ..observation(4, true) });
     let mut chain = Chain::new(public(21, 2));
-    let bytes = |chain: &Chain| chain.state.open.as_ref().unwrap().scored[0].echo_bytes.unwrap();
+    let bytes = |chain: &Chain| chain.state.open().unwrap().scored[0].echo_bytes.unwrap();
     // Fast in the first epoch; what is drawn for the second is drawn before that is agreed on.
     chain.step(fast);
     chain.step(fast);
@@ -153,14 +160,15 @@ fn undrawn_epochs_leave_the_denominators() {
     genesis.policy.max_scored = 10;
     let mut chain = Chain::new(genesis);
     for epoch in 1..=3 {
-        let drawn: BTreeSet<_> = chain.state.open.as_ref().unwrap().scored.iter().map(|worker| worker.node).collect();
+        let drawn: BTreeSet<_> = chain.state.open().unwrap().scored.iter().map(|worker| worker.node).collect();
         chain.step(all_good);
         assert_eq!(measured(&chain, epoch), drawn);
     }
-    let epochs: Vec<_> = chain.state.worker_stats.values().map(|stats| stats.epochs).collect();
-    assert_eq!(epochs.iter().sum::<u64>(), 30);
     let policy = chain.spec.policy();
-    for stats in chain.state.worker_stats.values().filter(|stats| stats.epochs > 0) {
-        assert_eq!(stats.uptime(policy), Ppm::ONE, "{stats:?}");
+    let epochs: Vec<_> =
+        chain.state.all::<Workers>().map(|(_, stats)| stats.sums(policy, Epoch::new(3)).epochs).collect();
+    assert_eq!(epochs.iter().sum::<u64>(), 30);
+    for (_, stats) in chain.state.all::<Workers>().filter(|(_, stats)| stats.sums(policy, Epoch::new(3)).epochs > 0) {
+        assert_eq!(stats.uptime(policy, Epoch::new(3)), Ppm::ONE, "{stats:?}");
     }
 }

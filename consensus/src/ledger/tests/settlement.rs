@@ -15,7 +15,7 @@ use crate::ledger::event::Event;
 
 /// Who was ever owed how much.
 fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {
-    chain.pool().accounts.values().map(|account| (account.node, account.owed.get())).collect()
+    chain.accounts().values().map(|account| (account.node, account.owed.get())).collect()
 }
 
 /// The first settlement, of epochs 1 and 2.
@@ -39,7 +39,7 @@ fn equal_parts_for_all_who_earned() {
     assert_eq!(owed(&chain), expected.into());
     assert_eq!(chain.pool().budgets.get(), BUDGET);
     assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
-    let to: BTreeMap<_, _> = chain.pool().accounts.values().map(|account| (account.node, account.to)).collect();
+    let to: BTreeMap<_, _> = chain.accounts().values().map(|account| (account.node, account.to)).collect();
     assert_eq!(to[&worker(1)], chain.spec.worker(&worker(1)).unwrap().payout_address);
     assert_eq!(to[&validator(0)], chain.spec.genesis().pools[0].commission_address);
 }
@@ -55,7 +55,7 @@ fn parts_by_credits() {
 fn parts_by_credits_times_score() {
     let chain = settled(SplitRule::CreditsTimesScore, two_one_none);
     let share = |i: usize| -> u64 {
-        let rows = [1, 2].map(|epoch| chain.archive.rows[&Epoch::new(epoch)].rows.clone());
+        let rows = [1, 2].map(|epoch| chain.scores[&Epoch::new(epoch)].rows.clone());
         let of_worker = rows.iter().flatten().filter(|row| row.worker == worker(i));
         of_worker.map(|row| row.credits.get() * u64::from(row.score.get())).sum()
     };
@@ -80,7 +80,7 @@ fn what_nobody_earned_is_carried_commission_included() {
         chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
     assert_eq!(chain.pool().carried.get(), BUDGET);
-    assert!(chain.archive.rows.values().all(|rows| rows.rows.is_empty()), "no epoch was measured");
+    assert!(chain.scores.values().all(|rows| rows.rows.is_empty()), "no epoch was measured");
 }
 
 #[test]
@@ -209,7 +209,7 @@ proptest! {
             prop_assert!(pool.fees.get() <= settlements * 4 * world.push_fee);
             if let Some(root) = pool.newest {
                 // A settlement whose fees take the whole pot makes no root.
-                prop_assert_eq!(root.total.get() - root.fees.get(), pool.owed().unwrap().get());
+                prop_assert_eq!(root.total.get() - root.fees.get(), chain.owed().get());
                 prop_assert!(root.total <= root.promised);
             }
         }

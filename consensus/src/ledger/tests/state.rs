@@ -1,16 +1,20 @@
-//! The state's root commits to every part of it.
+//! The state: rows that its root commits to, from which it can be read again.
 
-use lucid_score::worker_stats::WorkerStats;
-use lucid_types::amount::{Credits, MicroUsdt, Ppm};
-use lucid_types::codec::{decode, encode};
-use lucid_types::id::{BlockHash, Hash, NodeId, PoolId};
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::payout::PoolChange;
-use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::time::{Epoch, Height};
 
-use super::chain::{Chain, address, all_good, genesis_with, key_of, signers, validator, worker};
-use crate::ledger::state::{Account, Hold, PoolState, State};
+use proptest::prelude::*;
 
-/// Some of an epoch's reports are revealed; the first settlement made a root.
+use super::chain::{Chain, all_good, genesis_with, key_of, signers, validator, worker};
+use crate::ledger::execute::validate;
+use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
+use crate::ledger::table::{Equivocations, Heads, Pools, ScoreRoots, TABLES, Table, Workers};
+
+/// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
 fn rich() -> State {
     let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 3);
     let next = signers(2, 2);
@@ -18,153 +22,192 @@ fn rich() -> State {
     for _ in 0..4 {
         chain.block(all_good);
     }
-    let state = chain.state;
-    assert!(state.pending.values().any(|pending| !pending.revealed.is_empty()));
-    assert!(state.pools.values().all(|pool| pool.newest.is_some() && !pool.changes.is_empty()));
+    let proved = Equivocation { height: Height::new(2), proved_in: Height::new(3) };
+    let state = chain.state.changed(|rows| rows.put::<Equivocations>(&validator(3), proved));
+    let tags: BTreeSet<_> = rows(&state).iter().map(|(key, _)| key[0]).collect();
+    assert!(tags.iter().eq(TABLES.iter().map(|table| &table.tag)), "{tags:?}");
     state
 }
 
-fn pool(state: &mut State) -> &mut PoolState {
-    state.pools.values_mut().next().unwrap()
+/// Keys and values, in order.
+type Encoded = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn rows(state: &State) -> Encoded {
+    state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect()
 }
 
-fn account(state: &mut State) -> &mut Account {
-    pool(state).accounts.values_mut().next().unwrap()
-}
-
-fn stats(state: &mut State) -> &mut WorkerStats {
-    state.worker_stats.get_mut(&worker(1)).unwrap()
+fn read(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<State, StateError> {
+    State::from_rows(BlockHash::from_bytes([7; 32]), rows.iter().map(|(key, value)| (key, value)))
 }
 
 #[test]
-fn the_root_changes_with_every_part() {
-    type Change = (&'static str, fn(&mut State));
-    let changes: [Change; 51] = [
-        ("height", |s| s.height = s.height.next()),
-        ("time", |s| s.time = UnixMillis::new(1)),
-        ("the beacon", |s| s.beacon = Hash::from_bytes([1; 32])),
-        ("the beacon before", |s| s.previous_beacon = Hash::from_bytes([1; 32])),
-        ("the closed epoch", |s| s.closed = s.closed.next()),
-        ("the open epoch's seed", |s| s.open.as_mut().unwrap().seed = Hash::from_bytes([1; 32])),
-        ("its seats", |s| s.open.as_mut().unwrap().scored[1].seats[0].count += 1),
-        ("whether it is measured", |s| s.open = None),
-        ("the epoch scored last", |s| s.scored = s.scored.next()),
-        ("a row root", |s| *s.row_roots.values_mut().next().unwrap() = Hash::from_bytes([1; 32])),
-        ("a commitment", |s| {
-            let pending = s.pending.values_mut().next().unwrap();
-            *pending.commitments.values_mut().next().unwrap() = Hash::from_bytes([1; 32]);
-        }),
-        ("who committed", |s| {
-            s.pending.values_mut().next().unwrap().commitments.pop_first();
-        }),
-        ("who revealed", |s| {
-            let pending = s.pending.values_mut().find(|pending| !pending.revealed.is_empty()).unwrap();
-            pending.revealed.pop_first();
-        }),
-        ("where an epoch was closed", |s| s.pending.values_mut().next().unwrap().closed_in = Height::new(1)),
-        ("a scored worker", |s| drop(s.pending.values_mut().next().unwrap().draw.scored.pop())),
-        ("who reports", |s| s.pending.values_mut().next().unwrap().draw.reporters.truncate(3)),
-        ("an echo epoch", |s| s.pending.values_mut().next().unwrap().draw.scored[0].echo_bytes = None),
-        ("a pending epoch", |s| {
-            let (epoch, pending) = s.pending.pop_last().unwrap();
-            s.pending.insert(epoch.next(), pending);
-        }),
-        ("credits", |s| stats(s).credits = Credits::new(77)),
-        ("reachable time", |s| stats(s).reachable_ms += 1),
-        ("epochs", |s| stats(s).epochs += 1),
-        ("session time", |s| stats(s).session_ms += 1),
-        ("bandwidth", |s| stats(s).kbit_s += 1),
-        ("quality", |s| stats(s).quality = Ppm::new(1)),
-        ("trust", |s| stats(s).trust = Ppm::new(1)),
-        ("a score", |s| stats(s).score = Ppm::new(1)),
-        ("whose stats", |s| {
-            let stats = s.worker_stats.remove(&worker(1)).unwrap();
-            s.worker_stats.insert(validator(1), stats);
-        }),
-        ("budgets", |s| pool(s).budgets = MicroUsdt::new(1)),
-        ("fees", |s| pool(s).fees = MicroUsdt::new(1)),
-        ("carried", |s| pool(s).carried = MicroUsdt::new(1)),
-        ("losses", |s| pool(s).losses = MicroUsdt::new(1)),
-        ("an account", |s| {
-            pool(s).accounts.pop_first();
-        }),
-        ("whose account", |s| account(s).node = validator(3)),
-        ("where it is paid", |s| account(s).to = address(77)),
-        ("what it is owed", |s| account(s).owed = MicroUsdt::new(1)),
-        ("what was requested", |s| account(s).requested = MicroUsdt::new(1)),
-        ("what is held", |s| account(s).held = MicroUsdt::new(1)),
-        ("a hold", |s| account(s).hold = Hold::Since(1)),
-        ("a correction", |s| account(s).correction = MicroUsdt::new(1)),
-        ("a share", |s| {
-            pool(s).shares.insert(NodeId::from_bytes([1; 32]), 1);
-        }),
-        ("settled", |s| pool(s).settled += 1),
-        ("an election", |s| pool(s).election.as_mut().unwrap().order.reverse()),
-        ("who led", |s| {
-            pool(s).last_led.pop_first();
-        }),
-        ("the newest root", |s| pool(s).newest.as_mut().unwrap().until += 1),
-        ("what is in it", |s| pool(s).rooted = MicroUsdt::new(1)),
-        ("suspended", |s| pool(s).suspended_from = Some(9)),
-        ("commands", |s| pool(s).commands += 1),
-        ("the vault", |s| pool(s).vault.nonce += 1),
-        ("a change of the vault", |s| {
-            pool(s).changes.pop_first();
-        }),
-        ("the push fee", |s| pool(s).push_fee = MicroUsdt::new(1)),
-        ("the next push fee", |s| pool(s).next_push_fee = Some((9, MicroUsdt::new(1)))),
-    ];
+fn the_root_commits_to_every_byte_of_every_row() {
     let state = rich();
-    let mut roots = std::collections::BTreeSet::from([state.root()]);
-    for (part, change) in changes {
-        let mut changed = state.clone();
-        change(&mut changed);
-        assert!(roots.insert(changed.root()), "{part} does not count");
+    let all = rows(&state);
+    assert_eq!(read(&all).unwrap().root(), state.root());
+    let mut n_refused = 0;
+    let mut differs = |what: String, changed: &[(Vec<u8>, Vec<u8>)]| match read(changed) {
+        Ok(read) => assert_ne!(read.root(), state.root(), "{what}"),
+        Err(_) => n_refused += 1,
+    };
+    for (i, (key, value)) in all.iter().enumerate() {
+        let mut without = all.clone();
+        without.remove(i);
+        differs(format!("row {key:?} removed"), &without);
+        for at in 0..value.len() {
+            let mut changed = all.clone();
+            changed[i].1[at] ^= 1;
+            differs(format!("byte {at} of row {key:?}"), &changed);
+        }
+        for at in 0..key.len() {
+            let mut changed = all.clone();
+            changed[i].0[at] ^= 1;
+            changed.sort();
+            differs(format!("byte {at} of key {key:?}"), &changed);
+        }
     }
-}
-
-/// Values under another key, or moved from one map to another, are another state.
-#[test]
-fn the_root_tells_keys_and_maps_apart() {
-    let state = rich();
-    let mut moved = state.clone();
-    let (id, accounts) = moved.pools.pop_first().unwrap();
-    moved.pools.insert(PoolId::from_bytes([1; 32]), accounts);
-    assert_ne!(moved.root(), state.root());
-    assert_ne!(id, PoolId::from_bytes([1; 32]));
+    assert!(n_refused < all.len() * 100, "most of what is changed is a state, another one: {n_refused} are none");
 }
 
 /// The block's hash depends on the root, so the root cannot depend on it.
 #[test]
 fn the_newest_blocks_hash_is_not_part_of_the_root() {
     let state = rich();
-    let other = State { block: BlockHash::from_bytes([1; 32]), ..state.clone() };
+    let other = state.clone().after(BlockHash::from_bytes([1; 32]));
+    assert_ne!(other, state);
     assert_eq!(other.root(), state.root());
 }
 
 #[test]
-fn the_codec_keeps_the_whole_state() {
+fn rows_that_are_no_state_are_refused() {
+    let all = rows(&rich());
+    let refused = |change: &dyn Fn(&mut Encoded)| {
+        let mut rows = all.clone();
+        change(&mut rows);
+        read(&rows).unwrap_err()
+    };
+    assert!(matches!(refused(&|rows| rows.swap(3, 4)), StateError::Order));
+    assert!(matches!(refused(&|rows| rows[4] = rows[3].clone()), StateError::Order));
+    assert!(matches!(refused(&|rows| drop(rows.remove(0))), StateError::NoHead));
+    assert!(matches!(refused(&|rows| rows.clear()), StateError::NoHead));
+    assert!(matches!(refused(&|rows| rows[1].0.push(0)), StateError::Row(_)), "a longer key");
+    assert!(matches!(refused(&|rows| rows[1].0[0] = 99), StateError::Row(_)), "no table");
+    assert!(matches!(refused(&|rows| rows[1].1.push(0)), StateError::Row(_)), "a longer value");
+    assert!(matches!(refused(&|rows| rows[1].1.clear()), StateError::Row(_)), "no value");
+}
+
+/// A run of rows from the first one on, and what is right of it, lead to the root.
+#[test]
+fn runs_of_rows_prove_themselves() {
     let state = rich();
-    let bytes = encode(&state);
-    assert_eq!(decode::<State>(&bytes).unwrap(), state);
-    assert!(decode::<State>(&[bytes.as_slice(), &[0]].concat()).is_err());
-    // Maps have one encoding: the same entries in another order are refused.
-    let root = state.row_roots.values().next().unwrap();
-    let entries = |bytes: &[u8]| bytes.windows(32).position(|at| at == root.as_bytes());
-    let first = entries(&bytes).unwrap() - 8;
-    let mut swapped = bytes.clone();
-    let (a, b) = (bytes[first..first + 40].to_vec(), bytes[first + 40..first + 80].to_vec());
-    swapped[first..first + 40].copy_from_slice(&b);
-    swapped[first + 40..first + 80].copy_from_slice(&a);
-    assert!(decode::<State>(&swapped).is_err());
+    let mut builder = StateBuilder::default();
+    for (key, value) in rows(&state) {
+        builder.push(&key, &value).unwrap();
+        let right = state.right_of(&key).unwrap();
+        assert_eq!(builder.root_with(&right), Some(state.root()));
+    }
+    assert_eq!(builder.finish(state.block()).unwrap(), state);
 }
 
 #[test]
-fn row_roots_are_kept_no_longer_than_needed() {
+fn rows_prove_what_they_say_and_that_others_are_absent() {
+    let state = rich();
+    let root = Hash::from_bytes(*state.root().as_bytes());
+    for (key, value) in rows(&state) {
+        if let Some(key) = Workers::parse_key(&key) {
+            state.prove::<Workers>(&key).check_value(&root, &Workers::key(&key), &value).unwrap();
+        }
+    }
+    state.prove::<Workers>(&validator(1)).check_absence(&root, &Workers::key(&validator(1))).unwrap();
+    state.prove::<Workers>(&worker(1)).check_absence(&root, &Workers::key(&worker(1))).unwrap_err();
+    assert_eq!(StateRoot::from_bytes(*root.as_bytes()), state.root());
+}
+
+/// Scores' roots are kept for ever, all else of an epoch until its scores are final.
+#[test]
+fn nothing_of_final_epochs_is_kept_but_their_roots() {
     let chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 20);
-    let epochs = |range: std::ops::RangeInclusive<u64>| range.map(Epoch::new).collect::<Vec<_>>();
-    assert_eq!(chain.state.row_roots.keys().copied().collect::<Vec<_>>(), epochs(17..=20));
-    assert!(chain.state.pending.is_empty());
+    let roots: Vec<_> = chain.state.all::<ScoreRoots>().map(|(epoch, _)| epoch.get()).collect();
+    assert_eq!(roots, (1..=20).collect::<Vec<_>>());
+    let early = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 12);
+    let count = |state: &State, tag| rows(state).iter().filter(|(key, _)| key[0] == tag).count();
+    for table in TABLES.iter().filter(|table| table.tag != ScoreRoots::TAG) {
+        assert_eq!(count(&chain.state, table.tag), count(&early.state, table.tag), "{}", table.name);
+    }
+}
+
+/// What is done on a state leaves it, and what was made of it before, as it was.
+#[test]
+fn states_do_not_change() {
+    let state = rich();
+    let before = rows(&state);
+    let id = state.pools().next().unwrap().0;
+    let other = state.changed(|rows| {
+        rows.get_mut::<Pools>(&id).unwrap().commands += 1;
+        rows.remove::<Workers>(&worker(1));
+        rows.head.closed = Epoch::new(99);
+    });
+    assert_eq!(rows(&state), before);
+    assert_eq!(other.len() + 1, state.len());
+    assert_eq!((other.closed(), other.get::<Heads>(&()).unwrap().closed), (Epoch::new(99), Epoch::new(99)));
+    assert_eq!(
+        other.changed(|rows| {
+            rows.get_mut::<Pools>(&id).unwrap().commands -= 1;
+            rows.put::<Workers>(&worker(1), state.get::<Workers>(&worker(1)).unwrap().clone());
+            rows.head.closed = state.closed();
+        }),
+        state
+    );
+}
+
+/// What happens to a node between two blocks.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The next block: full, or with nothing in it.
+    Apply { is_full: bool },
+    /// A candidate for it, built and executed, that is not decided.
+    Drop { is_full: bool },
+    /// Its process ends.
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(|is_full| Step::Apply { is_full }),
+        2 => any::<bool>().prop_map(|is_full| Step::Drop { is_full }),
+        1 => Just(Step::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// However blocks, candidates that come to nothing and crashes follow each other: the state is that of the blocks alone.
+    #[test]
+    fn any_history_leads_to_the_state_of_its_blocks(steps in prop::collection::vec(step(), 1..40)) {
+        let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 1);
+        for step in steps {
+            match step {
+                Step::Apply { is_full: true } => drop(chain.block(all_good)),
+                Step::Apply { is_full: false } => drop(chain.apply(chain.at(chain.state.next_time(&chain.spec)))),
+                Step::Drop { is_full } => {
+                    let (before, mut other) = (chain.state.clone(), chain.clone());
+                    let block = if is_full { other.draft(all_good) } else { other.at(other.state.next_time(&other.spec)) };
+                    let candidate = chain.validate(block).unwrap();
+                    prop_assert_ne!(candidate.state.root(), before.root());
+                    drop(candidate);
+                    prop_assert_eq!(&chain.state, &before);
+                }
+                Step::Crash => chain.crash(),
+            }
+        }
+        let mut fresh = State::genesis(&chain.spec);
+        for block in chain.blocks.values() {
+            let block = block.clone().verify(chain.spec.id()).unwrap();
+            fresh = validate(&chain.spec, &fresh, &block).unwrap().state;
+        }
+        prop_assert_eq!(&fresh, &chain.state);
+        prop_assert_eq!(rows(&fresh), rows(&chain.state));
+    }
 }
 
 /// Every block's proposer contributes what nobody else can and it cannot choose; an epoch's seed follows from the block that closes the
@@ -172,23 +215,23 @@ fn row_roots_are_kept_no_longer_than_needed() {
 #[test]
 fn proposers_make_the_beacon_and_it_the_seeds() {
     let mut chain = Chain::grown(genesis_with(|_| ()), 2);
-    let mut seeds = std::collections::BTreeSet::from([chain.state.open.as_ref().unwrap().seed]);
+    let mut seeds = BTreeSet::from([chain.state.open().unwrap().seed]);
     for _ in 0..5 {
         chain.step(all_good);
-        assert!(seeds.insert(chain.state.open.as_ref().unwrap().seed));
+        assert!(seeds.insert(chain.state.open().unwrap().seed));
     }
     // What a block carries beside its proposer's contribution makes no difference.
-    let before = chain.state.beacon;
+    let before = chain.state.head().beacon;
     chain.block(all_good);
-    assert!(!chain.state.pending.is_empty());
+    assert!(chain.state.pending().next().is_some());
     let mut other = chain.clone();
     let full = chain.draft(all_good);
     assert!(!full.commitments.is_empty());
     let empty = other.seal(other.at(full.header.time));
     chain.apply(chain.seal(full));
     other.apply(empty);
-    assert_ne!(chain.state.beacon, before);
-    assert_eq!(chain.state.beacon, other.state.beacon);
+    assert_ne!(chain.state.head().beacon, before);
+    assert_eq!(chain.state.head().beacon, other.state.head().beacon);
     // Another proposer, whose turn it is in the next round, makes another.
     let mut late = other.clone();
     let mut block = late.at(late.state.next_time(&late.spec));
@@ -198,5 +241,5 @@ fn proposers_make_the_beacon_and_it_the_seeds() {
     let block = late.seal(block);
     late.apply(block);
     other.apply(other.seal(other.at(other.state.next_time(&other.spec))));
-    assert_ne!(late.state.beacon, other.state.beacon);
+    assert_ne!(late.state.head().beacon, other.state.head().beacon);
 }

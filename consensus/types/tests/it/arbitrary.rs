@@ -15,11 +15,12 @@ use lucid_types::payout::{
 };
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
+use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
-    CertifiedBlock, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote,
-    SyncRequest, SyncResponse,
+    CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
+    RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
@@ -289,12 +290,12 @@ pub(crate) fn rebroadcast() -> impl Strategy<Value = Rebroadcast> {
 pub(crate) fn block() -> impl Strategy<Value = Block> {
     let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new), bls_signature());
     let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
-    let pools = (vec(pool_command(), 0..3), vec(settlement_root(), 0..3), vec(evidence(), 0..3));
+    let pools = (vec(pool_command(), 0..3), vec(evidence(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
         |(
             (height, parent, round, proposer, time, randao),
             (commitments, reveals),
-            (commands, payout_roots, evidence),
+            (commands, evidence),
             next_set,
             state_root,
         )| {
@@ -306,7 +307,6 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
                     proposer,
                     time,
                     randao,
-                    payout_roots,
                     next_set,
                     state_root,
                     items: items_hash(&[]),
@@ -350,17 +350,33 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
         (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commitments, have_reveals)| {
             SyncRequest::Reports { epoch, have_commitments, have_reveals }
         }),
+        height().prop_map(SyncRequest::Header),
+        Just(SyncRequest::Snapshots),
+        (height(), vec(any::<u8>(), 0..40)).prop_map(|(height, after)| SyncRequest::SnapshotRows { height, after }),
     ]
 }
 
 pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
     prop_oneof![
-        option::of(certificate()).prop_map(SyncResponse::Head),
+        (option::of(certificate()), height()).prop_map(|(newest, oldest)| SyncResponse::Head { newest, oldest }),
         vec(any::<u8>(), 0..30).prop_map(SyncResponse::Blocks),
         option::of(signed(presence())).prop_map(SyncResponse::Presence),
         option::of(compact_proposal()).prop_map(|compact| SyncResponse::Proposal(compact.map(Box::new))),
         vec(item(), 0..3).prop_map(SyncResponse::Items),
+        option::of(certified_header()).prop_map(|header| SyncResponse::Header(header.map(Box::new))),
+        vec(certified_header(), 0..3).prop_map(SyncResponse::Snapshots),
+        option::of(snapshot_rows()).prop_map(SyncResponse::SnapshotRows),
     ]
+}
+
+fn certified_header() -> impl Strategy<Value = CertifiedHeader> {
+    decided().prop_map(|decided| CertifiedHeader::from(&decided))
+}
+
+fn snapshot_rows() -> impl Strategy<Value = SnapshotRows> {
+    let row = (vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..40)).prop_map(|(key, value)| SnapshotRow { key, value });
+    let step = (any::<u16>(), bytes(Hash::from_bytes)).prop_map(|(bit, sibling)| ProofStep { bit, sibling });
+    (vec(row, 0..4), vec(step, 0..4)).prop_map(|(rows, right)| SnapshotRows { rows, right })
 }
 
 fn worker() -> impl Strategy<Value = GenesisWorker> {
@@ -415,4 +431,10 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
             ..samples::genesis()
         },
     )
+}
+
+pub(crate) fn key_proof() -> impl Strategy<Value = KeyProof> {
+    let step = (any::<u16>(), bytes(Hash::from_bytes)).prop_map(|(bit, sibling)| ProofStep { bit, sibling });
+    let other = (vec(any::<u8>(), 0..80), bytes(Hash::from_bytes)).prop_map(|(key, value)| OtherLeaf { key, value });
+    (vec(step, 0..30), option::of(other)).prop_map(|(steps, other)| KeyProof { steps, other })
 }

@@ -1,7 +1,7 @@
 //! The greatest instance of every record fits its own limit and that of everything that carries it.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::block::{Block, Header, Item};
+use lucid_types::block::{Block, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
@@ -13,11 +13,12 @@ use lucid_types::payout::{
     CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
 };
 use lucid_types::payout_tree::AccountId;
+use lucid_types::proof::{KeyProof, MAX_KEY_BYTES, ProofStep};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::sync::{
-    CertifiedBlock, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote, SyncRequest,
-    SyncResponse,
+    CertifiedBlock, CertifiedHeader, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd,
+    RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
@@ -114,14 +115,12 @@ fn certificate() -> Certificate {
     Certificate { height: Height::new(u64::MAX), round: u32::MAX, block: BlockHash::from_bytes([0xff; 32]), signatures }
 }
 
-/// A block of nearly [`Block::MAX_BYTES`]: a root of every pool, as many commands as it may carry, full reveals, and
+/// A block of nearly [`Block::MAX_BYTES`]: as many commands as it may carry, full reveals, and
 /// commitments in what room is left.
 fn block() -> Block {
-    let pools = u32::try_from(Genesis::MAX_POOLS).unwrap();
     let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
-    let header = Header { payout_roots: (0..pools).map(root).collect(), ..samples::block().header };
     let mut block = Block {
-        header,
+        header: samples::block().header,
         commitments: vec![],
         reveals: vec![],
         commands: vec![signed_command(); n_commands],
@@ -217,6 +216,13 @@ fn the_largest_block_fits_everything_that_carries_it() {
     let decided = CertifiedBlock { block, certificate: certificate() };
     fits(&decided);
     fits(&SyncResponse::Blocks(vec![0; SyncResponse::PAGE_BYTES]));
+    let header = CertifiedHeader { header: samples::block().header, certificate: certificate() };
+    fits(&SyncResponse::Snapshots(vec![header; SyncResponse::MAX_SNAPSHOTS]));
+    let right = vec![ProofStep { bit: u16::MAX, sibling: Hash::from_bytes([1; 32]) }; KeyProof::MAX_STEPS];
+    let mut row = SnapshotRow { key: vec![1; MAX_KEY_BYTES], value: Vec::new() };
+    row.value = vec![2; SyncResponse::PAGE_BYTES - 16 - right.len() * 34 - row.encoded_len()];
+    assert!(row.value.len() > 1_000_000);
+    fits(&SyncResponse::SnapshotRows(Some(SnapshotRows { rows: vec![row], right })));
 }
 
 /// A proposal of as many items as a block may have, and of a root of every pool, can be gossiped; so can one that names a

@@ -7,6 +7,7 @@ use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::message::ConsensusMessage;
 use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, SettlementRoot};
+use lucid_types::proof::KeyProof;
 use lucid_types::report::ReportCommitment;
 use lucid_types::report::{ProbeReply, ProbeRequest, Reveal};
 use lucid_types::signed::{MultiSigned, Signed};
@@ -86,4 +87,5 @@ every_record! {
     sync_request: SyncRequest = arbitrary::sync_request();
     sync_response: SyncResponse = arbitrary::sync_response();
     genesis: Genesis = arbitrary::genesis();
+    key_proof: KeyProof = arbitrary::key_proof();
 }

@@ -8,7 +8,7 @@ use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
-use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
@@ -17,11 +17,12 @@ use lucid_types::payout::{
 };
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
+use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{
-    CertifiedBlock, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd, RoundVote,
-    SyncRequest, SyncResponse,
+    CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
+    RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
@@ -44,6 +45,16 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     sync(visitor);
     let genesis = genesis();
     visitor.visit("genesis", &genesis, &[("network id", genesis.network_id().as_bytes())]);
+    visitor.visit("key_proof_value", &KeyProof { other: None, ..key_proof() }, &[]);
+    visitor.visit("key_proof_absence", &key_proof(), &[]);
+}
+
+fn key_proof() -> KeyProof {
+    let steps = [(3, 0x71), (260, 0x72)].map(|(bit, byte)| ProofStep { bit, sibling: Hash::from_bytes([byte; 32]) });
+    KeyProof {
+        steps: steps.into(),
+        other: Some(OtherLeaf { key: vec![0x73; 33], value: Hash::from_bytes([0x74; 32]) }),
+    }
 }
 
 fn signature<T>(record: &Signed<T>) -> (&'static str, &[u8]) {
@@ -119,8 +130,21 @@ fn sync(visitor: &mut impl Visitor) {
         have_reveals: vec![key(3).node_id()],
     };
     visitor.visit("sync_request_reports", &reports, &[]);
-    visitor.visit("sync_response_head", &SyncResponse::Head(Some(decided().certificate)), &[]);
-    visitor.visit("sync_response_head_none", &SyncResponse::Head(None), &[]);
+    let head = |newest| SyncResponse::Head { newest, oldest: height() };
+    visitor.visit("sync_response_head", &head(Some(decided().certificate)), &[]);
+    visitor.visit("sync_response_head_none", &head(None), &[]);
+    visitor.visit("sync_request_header", &SyncRequest::Header(height()), &[]);
+    visitor.visit("sync_request_snapshots", &SyncRequest::Snapshots, &[]);
+    let after = SyncRequest::SnapshotRows { height: height(), after: vec![0x96; 3] };
+    visitor.visit("sync_request_snapshot_rows", &after, &[]);
+    let header = CertifiedHeader::from(&decided());
+    visitor.visit("sync_response_header", &SyncResponse::Header(Some(Box::new(header.clone()))), &[]);
+    visitor.visit("sync_response_snapshots", &SyncResponse::Snapshots(vec![header]), &[]);
+    let row = SnapshotRow { key: vec![0x97; 2], value: vec![0x98; 4] };
+    let right = vec![ProofStep { bit: 260, sibling: Hash::from_bytes([0x99; 32]) }];
+    let rows = SnapshotRows { rows: vec![row], right };
+    visitor.visit("sync_response_snapshot_rows", &SyncResponse::SnapshotRows(Some(rows)), &[]);
+    visitor.visit("sync_response_snapshot_rows_none", &SyncResponse::SnapshotRows(None), &[]);
     visitor.visit("sync_response_blocks", &SyncResponse::Blocks(vec![0x95; 5]), &[]);
     visitor.visit("sync_response_proposal", &SyncResponse::Proposal(Some(Box::new(compact()))), &[]);
     visitor.visit("sync_response_proposal_none", &SyncResponse::Proposal(None), &[]);
@@ -308,7 +332,6 @@ pub(crate) fn block() -> Block {
             round: 3,
             proposer: key(2).node_id(),
             time: time(),
-            payout_roots: vec![settlement_root()],
             randao: key(2).bls_key().sign_randao(&network(), height()),
             next_set: validators().hash(),
             state_root: StateRoot::from_bytes([0x92; 32]),

@@ -1,6 +1,6 @@
 //! What the API answers about pools and their vaults, and what it takes for them.
 
-use lucid_consensus::ledger::state::{VaultChange, VaultTerms};
+use lucid_consensus::ledger::pool::{VaultChange, VaultTerms};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};

@@ -1,6 +1,7 @@
 //! What of an answer is used.
 
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{PendingEpoch, State};
+use lucid_consensus::ledger::table::PendingEpochs;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::key::NodeKey;
@@ -83,7 +84,6 @@ fn a_proposal_answers_for_its_round_and_block_alone() {
         proposer: proposer.node_id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
-        payout_roots: Vec::new(),
         randao: proposer.bls_key().sign_randao(network.id(), height),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
@@ -110,15 +110,10 @@ fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
         have_commitments: have.iter().map(|seed| key(*seed).node_id()).collect(),
         have_reveals: Vec::new(),
     };
-    let mut state = State::genesis(&network);
-    state.closed = Epoch::new(1);
-    let pending = lucid_consensus::ledger::state::PendingEpoch {
-        closed_in: Height::ZERO,
-        draw: state.open.clone().unwrap(),
-        commitments: std::collections::BTreeMap::new(),
-        revealed: BTreeSet::new(),
-    };
-    state.pending.insert(Epoch::new(1), pending);
+    let state = State::genesis(&network).changed(|rows| {
+        rows.head.closed = Epoch::new(1);
+        rows.put::<PendingEpochs>(&Epoch::new(1), PendingEpoch { closed_in: Height::ZERO });
+    });
     let view = View { spec: &network, state: &state };
     let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
     let answer = || {

@@ -20,12 +20,11 @@ fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
 fn told_at(closed: u64, now: UnixMillis, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
     let network = network();
     let newest = root(&network, 3, 100);
-    let mut state = state(&network, newest);
-    state.closed = Epoch::new(closed);
+    let state = state(&network, newest).changed(|rows| rows.head.closed = Epoch::new(closed));
     let mut snapshot = snapshot(&network, &newest, 60);
     change(&mut snapshot);
-    let pool = state.pools.get(&pool_id(&network)).unwrap();
-    let ledger = Ledger { spec: &network, state: &state, pool, now };
+    let id = pool_id(&network);
+    let ledger = Ledger { spec: &network, state: &state, id, pool: state.pool(&id).unwrap(), now };
     let of = root_of(&snapshot, Some(&record(newest)).filter(|record| record.root.settlement == snapshot.settlement));
     alerts(&ledger, &snapshot, of)
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lucid_consensus::ledger::pool::{VaultChange, VaultTerms};
+use lucid_consensus::ledger::table::Pools;
 use lucid_consensus::replica::Offers;
 use lucid_storage::Store;
 use lucid_tron_bridge::signature::recover;
@@ -31,11 +33,9 @@ fn domain(network: &ChainSpec) -> VaultDomain {
 
 fn fixture(first: SettlementRoot) -> Fixture {
     let (network, folder) = (network(), tempfile::tempdir().unwrap());
-    let state = state(&network, first);
-    let root = state.root();
     let (head, seen) = watch::channel(Head {
-        state: Arc::new(state),
-        root,
+        state: state(&network, first),
+        block: None,
         adopted_at: UnixMillis::new(1),
         round: None,
         unreported: Vec::new(),
@@ -53,9 +53,7 @@ fn fixture(first: SettlementRoot) -> Fixture {
 impl Fixture {
     fn change(&self, act: impl FnOnce(&mut PoolState)) {
         self.head.send_modify(|head| {
-            let mut state = (*head.state).clone();
-            act(state.pools.get_mut(&pool_id(&self.network)).unwrap());
-            head.state = Arc::new(state);
+            head.state = head.state.changed(|rows| act(rows.get_mut::<Pools>(&pool_id(&self.network)).unwrap()));
         });
     }
 
@@ -164,19 +162,21 @@ async fn nobody_asks_for_another_and_no_unknown_pool_is_signed_for() {
 #[test]
 fn a_signer_is_known_by_node_and_key_until_its_change_is_over() {
     let network = network();
-    let mut state = state(&network, root(&network, 3, 100));
+    let state = state(&network, root(&network, 3, 100));
     let pool = pool_id(&network);
     let of = |state: &State, seed: u8, key: u8| pools_of_signer(state, &node(seed), &tron_key(key).address());
     assert_eq!(of(&state, 1, 1), [pool]);
     assert!(of(&state, 1, 2).is_empty() && of(&state, 4, 4).is_empty());
-    let accounts = state.pools.get_mut(&pool).unwrap();
     let (by, next) = (signer_set(1, SIGNERS), signer_set(2, [4, 5, 6]));
-    accounts.vault.signers = next.clone();
-    accounts.changes = BTreeMap::from([(0, VaultChange { by, next: VaultTerms::Signers(next.clone()) })]);
+    let state = state.changed(|rows| {
+        let row = rows.get_mut::<Pools>(&pool).unwrap();
+        row.vault.signers = next.clone();
+        row.changes = BTreeMap::from([(0, VaultChange { by, next: VaultTerms::Signers(next.clone()) })]);
+    });
     assert_eq!((of(&state, 1, 1), of(&state, 4, 4)), (vec![pool], vec![pool]), "it still signs its replacement");
-    let accounts = state.pools.get_mut(&pool).unwrap();
     let third = VaultTerms::Signers(signer_set(3, [4, 5, 7]));
-    accounts.changes = BTreeMap::from([(1, VaultChange { by: next, next: third })]);
+    let changes = BTreeMap::from([(1, VaultChange { by: next, next: third })]);
+    let state = state.changed(|rows| rows.get_mut::<Pools>(&pool).unwrap().changes = changes);
     let known: BTreeSet<_> = (1..=7).filter(|seed| !of(&state, *seed, *seed).is_empty()).collect();
     assert_eq!(known, BTreeSet::from([4, 5, 6]), "the set in force, and the one being replaced");
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use lucid_storage::{OwnKind, StorageError, Store};
+use lucid_storage::{OwnKind, OwnRecord, StorageError, Store};
 use lucid_tron_bridge::client::{ChainParameters, Client, ClientError, Estimate, Revert};
 use lucid_tron_bridge::key::KeyError;
 use lucid_tron_bridge::pusher::{Estimated, InFlight, IssuedRoot, JobId, Lookup, Receipt, Spent, Work};
@@ -89,6 +89,15 @@ pub(super) fn restore(store: &Store, now: UnixMillis) -> Result<(Vec<InFlight>, 
     let mut spent = spent.collect::<Result<Vec<_>, DecodeError>>()?;
     spent.retain(|spent| spent.at >= since);
     Ok((in_flight, spent))
+}
+
+/// Whether an own record of transactions is one that this module writes.
+pub(crate) fn is_sound(OwnRecord { key, value }: &OwnRecord) -> bool {
+    match key.first() {
+        Some(&IN_FLIGHT) => decode::<InFlight>(value).is_ok(),
+        Some(&SPENT) => decode::<StoredSpent>(value).is_ok(),
+        _ => false,
+    }
 }
 
 /// Replaces a transaction by what it cost, and drops what no longer counts.

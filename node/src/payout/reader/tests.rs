@@ -1,6 +1,5 @@
 //! What events become, and when a snapshot is shown. Reading itself is tested against the local TRON network, by the test network.
 
-use lucid_consensus::replica::Offers;
 use lucid_tron_bridge::client::{ClientConfig, ContractResult, Log};
 use lucid_types::amount::Sun;
 use lucid_types::id::{SolidBlockId, TxId};
@@ -8,7 +7,7 @@ use lucid_types::payout_tree::PayoutRoot;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::payout::testing::{account_id, address, network, pool_id, root, snapshot, state};
+use crate::payout::testing::{account_id, address, head, network, pool_id, root, snapshot, state};
 
 // Keccak-256 of `Paid(bytes32,address,uint256,uint256)` and `RootPosted(uint64,bytes32,uint64,uint64,address,uint64)`.
 const PAID: &str = "5ce467ae5694ddb233a02ca7eb987835c5e2ea71eec0e379bf3a5e1207ae2459";
@@ -76,15 +75,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let (network, folder) = (network(), tempfile::tempdir().unwrap());
     let state = state(&network, root(&network, 3, 100));
-    let state_root = state.root();
-    let (head, seen) = watch::channel(Head {
-        state: Arc::new(state),
-        root: state_root,
-        adopted_at: UnixMillis::new(1),
-        round: None,
-        unreported: Vec::new(),
-        offers: Offers::default(),
-    });
+    let (head, seen) = watch::channel(head(state));
     // Nobody listens there, and nothing here asks.
     let client = Client::new(ClientConfig::new("http://127.0.0.1:1", None)).unwrap();
     let reader = Reader::new(ReaderParts {

@@ -58,7 +58,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     fn view(&self) -> PoolView<'_> {
         PoolView {
-            accounts: self.state.pools.values().next().unwrap(),
+            accounts: self.state.pools().next().unwrap().1,
             vault: self.vault.as_ref(),
             threshold: MicroUsdt::new(30),
             now: NOW,
@@ -177,10 +177,9 @@ fn earnings_without_a_request_say_why() {
     let network = network();
     let fixture = fixture();
     let standing = |account: &Account, suspended: bool| {
-        let mut state = fixture.state.clone();
-        let accounts = state.pools.get_mut(&pool_id(&network)).unwrap();
+        let mut accounts = fixture.state.pool(&pool_id(&network)).unwrap().clone();
         accounts.suspended_from = suspended.then_some(accounts.settled + 1);
-        let view = PoolView { accounts, ..fixture.view() };
+        let view = PoolView { accounts: &accounts, ..fixture.view() };
         of_earnings(account, view)
             .map(|(amount, standing)| (amount.get(), standing.status, standing.waits_for.unwrap()))
     };

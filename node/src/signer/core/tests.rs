@@ -1,17 +1,23 @@
 //! Whatever a node shows, nothing is signed that is not final, and never two roots for one settlement.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use lucid_consensus::ledger::pool::{PoolState, VaultChange};
+use lucid_consensus::ledger::proof::RowProof;
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::{Heads, Pools};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{limits_digest, root_digest, signers_digest};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
-use lucid_types::id::NetworkId;
-use lucid_types::payout::{PoolCommand, SettlementRoot};
+use lucid_types::codec::{decode, encode};
+use lucid_types::genesis::{Genesis, SignerSet};
+use lucid_types::id::{Hash, NetworkId, PayoutAddress};
+use lucid_types::payout::SettlementRoot;
 use lucid_types::payout_tree::PayoutRoot;
+use lucid_types::proof::OtherLeaf;
 use lucid_types::vote::VoteKind;
 
 use super::*;
-use crate::signer::fixture::{Chain, command, limits, set_of, signers, tron_key, validator};
+use crate::signer::fixture::{Chain, change, genesis, limits, put_change, set_of, signers, tron_key};
 use crate::signer::watermark::Places;
 
 /// A signer with key `n` in a folder of its own.
@@ -36,35 +42,54 @@ impl Bench {
         self.core = open(&self.chain, &self.folder, self.key);
     }
 
+    /// Another process that has lost what it was shown, but not what it has signed.
+    fn restart_without_rows(&mut self) {
+        std::fs::remove_file(self.folder.path().join("shown")).unwrap();
+        self.restart();
+    }
+
     fn ask(&mut self, ask: Ask) -> SignerReply {
         let request = SignerRequest { network: *self.chain.spec.id(), ask };
         check(&self.chain.spec, request).map_or_else(|refusal| refusal, |checked| self.core.answer(&checked))
     }
 
-    fn sign(&mut self, request: CosignRequest, decided: CertifiedBlock) -> SignerReply {
-        self.ask(Ask::Sign { request, decided: Box::new(decided) })
+    fn sign(&mut self, request: CosignRequest, proof: PoolProof) -> SignerReply {
+        self.ask(Ask::Sign { request, proof: Box::new(proof) })
     }
 
-    fn show(&mut self, decided: CertifiedBlock) -> SignerReply {
-        self.ask(Ask::Note(Box::new(decided)))
+    /// Shows a row and asks for what it holds.
+    fn sign_in(&mut self, request: CosignRequest, height: u64, row: &PoolState) -> SignerReply {
+        let proof = self.chain.proof(height, row);
+        self.sign(request, proof)
     }
 
     fn request(&self, settlement: u64) -> CosignRequest {
         CosignRequest::Root { pool: self.chain.pool, settlement }
     }
 
-    /// Asks for the root in a block of its own.
+    fn signers(&self, nonce: u32) -> CosignRequest {
+        CosignRequest::Signers { pool: self.chain.pool, nonce }
+    }
+
+    fn limits(&self, nonce: u32) -> CosignRequest {
+        CosignRequest::Limits { pool: self.chain.pool, nonce }
+    }
+
+    /// Asks for the root, which is the newest one of the pool after the block of this height.
     fn root_at(&mut self, height: u64, root: SettlementRoot) -> SignerReply {
-        let decided = self.chain.certified(height, vec![root], vec![]);
-        self.sign(self.request(root.settlement), decided)
+        let row = self.chain.row(Some(root));
+        self.sign_in(self.request(root.settlement), height, &row)
+    }
+
+    /// Shows a row without asking for anything that it holds.
+    #[track_caller]
+    fn show(&mut self, height: u64, row: &PoolState) {
+        let reason = refusal(self.sign_in(self.request(99), height, row));
+        assert!(reason.contains("payout root"), "{reason}");
     }
 
     fn domain(&self) -> VaultDomain {
         VaultDomain::new(&self.chain.spec.genesis().tron.genesis_block, self.chain.root(1, 1).vault)
-    }
-
-    fn rotation(&self, nonce: u32, next: SignerSet) -> PoolCommand {
-        command(self.chain.pool, PoolChange::Signers { nonce, next })
     }
 }
 
@@ -75,8 +100,8 @@ fn places(folder: &tempfile::TempDir) -> Places {
 fn open(chain: &Chain, folder: &tempfile::TempDir, key: u8) -> SignerCore {
     let (network, key) = (Arc::clone(&chain.spec), tron_key(key));
     let watermark = WatermarkFile::open(Disk, places(folder), key.address(), *network.id()).unwrap();
-    let sets = SignerSets::open(Disk, &folder.path().join("signers"), &network).unwrap();
-    SignerCore::new(network, key, watermark, sets)
+    let shown = ShownPools::open(Disk, &folder.path().join("shown"), *network.id()).unwrap();
+    SignerCore::new(network, key, watermark, shown)
 }
 
 #[track_caller]
@@ -96,14 +121,15 @@ fn refusal(reply: SignerReply) -> String {
 }
 
 #[test]
-fn a_certified_root_is_signed_for_its_vault_and_again_with_the_same_bytes() {
+fn a_proved_root_is_signed_for_its_vault_and_again_with_the_same_bytes() {
     let mut bench = Bench::new(2);
     let root = bench.chain.root(1, 100);
     let first = signature(bench.root_at(4, root));
     assert_eq!(recover(&first, &root_digest(&bench.domain(), &root)), Ok(tron_key(2).address()));
     assert_eq!(signature(bench.root_at(4, root)), first);
+    assert_eq!(signature(bench.root_at(9, root)), first, "a later state that has it still");
     bench.restart();
-    assert_eq!(signature(bench.root_at(4, root)), first);
+    assert_eq!(signature(bench.root_at(4, root)), first, "and an earlier one");
     let status = SignerStatus { address: tron_key(2).address(), pools: vec![(bench.chain.pool, 1)] };
     assert_eq!(bench.ask(Ask::Status), SignerReply::Status(status));
 }
@@ -112,55 +138,146 @@ fn a_certified_root_is_signed_for_its_vault_and_again_with_the_same_bytes() {
 fn nothing_is_signed_that_the_validators_did_not_decide() {
     let mut bench = Bench::new(1);
     let (root, request) = (bench.chain.root(1, 100), bench.request(1));
-    let block = || bench.chain.block(4, vec![root], vec![]);
-    let good = bench.chain.certified_by(block(), &[1, 2, 3]);
+    let state = bench.chain.state(4, &bench.chain.row(Some(root)));
+    let prove = |block| PoolProof::new(&state, &block, &bench.chain.pool).unwrap();
+    let by = |validators: &[u8]| prove(bench.chain.certified(bench.chain.header(&state), validators));
+    let good = by(&[1, 2, 3]);
 
-    let two_of_four = bench.chain.certified_by(block(), &[1, 2]);
-    let stranger = bench.chain.certified_by(block(), &[1, 2, 77]);
     let mut none = good.clone();
-    none.certificate.signatures.clear();
-    let mut other_content = good.clone();
-    other_content.block.header.payout_roots[0].total = MicroUsdt::new(101);
-    let mut rehashed = other_content.clone();
-    rehashed.certificate.block = rehashed.block.hash();
+    none.proof.block.certificate.signatures.clear();
+    let mut wrong = good.clone();
+    wrong.proof.block.certificate.signatures[1].1 = good.proof.block.certificate.signatures[0].1;
     let mut other_height = good.clone();
-    other_height.certificate.height = Height::new(5);
-    let mut prevotes = good.clone();
-    let vote = lucid_types::vote::Vote { kind: VoteKind::Prevote, ..prevotes.certificate.vote() };
-    for (n, (_, signature)) in prevotes.certificate.signatures.iter_mut().enumerate() {
-        let signer = good.certificate.signatures[n].0;
-        let key = (1..=3).map(validator).find(|key| key.node_id() == signer).unwrap();
-        *signature = key.sign_vote(bench.chain.spec.id(), vote).into_inner().signature;
+    other_height.proof.block.certificate.height = Height::new(5);
+    // A header of a state in which the thief's row is.
+    let thief = bench.chain.state(4, &bench.chain.row(Some(SettlementRoot { total: MicroUsdt::new(101), ..root })));
+    let mut other_header = PoolProof::new(&thief, &good.proof.block, &bench.chain.pool).unwrap();
+    other_header.proof.block.header.state_root = thief.root();
+    let mut rehashed = other_header.clone();
+    rehashed.proof.block.certificate.block = rehashed.proof.block.header.hash();
+    let prevotes = prove(bench.chain.signed(bench.chain.header(&state), &[1, 2, 3], VoteKind::Prevote));
+    for (forged, why) in [
+        (by(&[1, 2]), "power 2 of 4"),
+        (none, "power 0 of 4"),
+        (by(&[1, 2, 2]), "not in ascending order"),
+        (by(&[1, 2, 77]), "is no validator"),
+        (wrong, "is wrong"),
+        (prevotes, "is wrong"),
+        (other_height, "for another block"),
+        (other_header, "for another block"),
+        (rehashed, "is wrong"),
+    ] {
+        let reason = refusal(bench.sign(request, forged));
+        assert!(reason.contains("is not proved by this signer's validators") && reason.contains(why), "{reason}");
     }
-    for forged in [two_of_four, stranger, none, other_content, rehashed, other_height, prevotes] {
-        let reason = refusal(bench.sign(request, forged.clone()));
-        assert!(reason.contains("is not proved by this signer's validators"), "{reason}");
-        assert_eq!(refusal(bench.show(forged)), reason);
-    }
-    let elsewhere = SignerRequest {
-        network: NetworkId::from_bytes([9; 32]),
-        ask: Ask::Sign { request, decided: Box::new(good.clone()) },
-    };
+    let proof = Box::new(good.clone());
+    let elsewhere = SignerRequest { network: NetworkId::from_bytes([9; 32]), ask: Ask::Sign { request, proof } };
     let reason = refusal(check(&bench.chain.spec, elsewhere).unwrap_err());
     assert!(reason.contains("give both the same genesis"), "{reason}");
+    assert!(bench.core.shown.get(&bench.chain.pool).is_none(), "nothing of it was believed");
     signature(bench.sign(request, good));
 }
 
+/// The same validators, the same pool, the same row: only the network is another.
 #[test]
-fn what_the_block_does_not_hold_is_not_signed() {
+fn a_proof_of_another_network_proves_nothing() {
     let mut bench = Bench::new(1);
-    let pool = bench.chain.pool;
-    let block = bench.chain.certified(4, vec![bench.chain.root(1, 100)], vec![bench.rotation(0, signers(2, 2))]);
+    let other = Chain::of(Genesis { name: "other".to_owned(), ..genesis() });
+    let row = other.row(Some(bench.chain.root(1, 100)));
+    let reason = refusal(bench.sign(bench.request(1), other.proof(4, &row)));
+    assert!(reason.contains("the signature of") && reason.contains("is wrong"), "{reason}");
+    // Had the validators signed it for this network, the row would still be of another pool: its id is of the other network.
+    let state = other.state(4, &row);
+    let block = bench.chain.certified(other.header(&state), &[1, 2, 3]);
+    let reason = refusal(bench.sign(bench.request(1), PoolProof::new(&state, &block, &other.pool).unwrap()));
+    assert!(reason.contains("does not have this row of pool"), "{reason}");
+}
+
+#[test]
+fn a_row_that_is_not_in_the_state_is_refused() {
+    let mut bench = Bench::new(1);
+    let (chain, request) = (&bench.chain, bench.request(1));
+    let row = chain.row(Some(chain.root(1, 100)));
+    let good = chain.proof(4, &row);
+
+    let mut other_row = good.clone();
+    other_row.pool.newest.as_mut().unwrap().total = MicroUsdt::new(101);
+    let mut cut = good.clone();
+    cut.proof.path.steps.pop();
+    let mut turned = good.clone();
+    turned.proof.path.steps[0].bit += 1;
+    // The row is there, and this says that it is not.
+    let mut absent = good.clone();
+    absent.proof.path.other = Some(OtherLeaf { key: vec![9], value: Hash::from_bytes([9; 32]) });
+    // The row is not there, and the proof of that is right.
+    let state = chain.state(4, &row).changed(|rows| rows.remove::<Pools>(&chain.pool));
+    let block = chain.certified(chain.header(&state), &[1, 2, 3]);
+    let path = RowProof::new::<Pools>(&state, block, &chain.pool);
+    path.check::<Pools>(&chain.spec, &chain.pool, None).unwrap();
+    let removed = PoolProof { pool: row.clone(), proof: path };
+    // The path of another table's row.
+    let state = chain.state(4, &row);
+    let block = chain.certified(chain.header(&state), &[1, 2, 3]);
+    let other_table = PoolProof { pool: row, proof: RowProof::new::<Heads>(&state, block, &()) };
+    for forged in [other_row, cut, turned, absent, removed, other_table] {
+        let reason = refusal(bench.sign(request, forged));
+        assert!(reason.contains("the state after block 4 does not have this row of pool"), "{reason}");
+    }
+    signature(bench.sign(request, good));
+}
+
+/// Two pools of one signer: the row of one says nothing of the other, however it is presented.
+#[test]
+fn a_proof_of_another_pool_proves_nothing() {
+    let mut bench = Bench::new(1);
+    let mut two = genesis();
+    let mut second = two.pools[0].clone();
+    second.name = "second".to_owned();
+    second.vault.address = PayoutAddress::from_hash20([77; 20]);
+    two.pools.push(second);
+    bench.chain = Chain::of(two);
+    std::fs::remove_file(places(&bench.folder).file).unwrap();
+    std::fs::remove_file(places(&bench.folder).copy).unwrap();
+    WatermarkFile::create(&Disk, &places(&bench.folder), tron_key(1).address(), None).unwrap();
+    bench.restart();
+    let second = PoolId::derive(bench.chain.spec.id(), "second");
+    let proof = bench.chain.proof(4, &bench.chain.row(Some(bench.chain.root(1, 100))));
+    let elsewhere = CosignRequest::Root { pool: second, settlement: 1 };
+    let reason = refusal(bench.sign(elsewhere, proof.clone()));
+    assert!(reason.contains(&format!("does not have this row of pool {second}")), "{reason}");
+    // A state in which the second pool's row is the first one's, newest root and all.
+    let state = State::genesis(&bench.chain.spec).changed(|rows| {
+        rows.head.height = Height::new(5);
+        rows.put::<Pools>(&second, proof.pool.clone());
+    });
+    let block = bench.chain.certified(bench.chain.header(&state), &[1, 2, 3]);
+    let reason = refusal(bench.sign(elsewhere, PoolProof::new(&state, &block, &second).unwrap()));
+    assert!(reason.contains(&format!("this signer signs for pool {second}")), "{reason}");
+    signature(bench.sign(bench.request(1), proof));
+    assert_eq!(bench.core.status().pools.len(), 2);
+}
+
+#[test]
+fn what_the_row_does_not_hold_is_not_signed() {
+    let mut bench = Bench::new(1);
+    let mut row = bench.chain.row(Some(bench.chain.root(1, 100)));
+    put_change(&mut row, 0, change(signers(1, 2), limits(5)));
+    let proof = bench.chain.proof(4, &row);
     let other_pool = PoolId::from_bytes([9; 32]);
     for (request, wanted) in [
-        (bench.request(2), "issues no payout root of settlement 2"),
+        (bench.request(2), "the newest payout root of this pool after block 4 is of settlement 1, not 2"),
         (CosignRequest::Root { pool: other_pool, settlement: 1 }, "has no such pool"),
-        (CosignRequest::Signers { pool, nonce: 1 }, "holds no such change 1"),
-        (CosignRequest::Limits { pool, nonce: 0 }, "holds no such change 0"),
+        (bench.signers(0), "no change 0 of signers is among the newest 4"),
+        (bench.signers(1), "no change 1 of signers"),
+        (bench.limits(1), "no change 1 of limits"),
     ] {
-        let reason = refusal(bench.sign(request, block.clone()));
+        let reason = refusal(bench.sign(request, proof.clone()));
         assert!(reason.contains(wanted), "{reason}");
     }
+    let mut bench = Bench::new(1);
+    let row = bench.chain.row(None);
+    let reason = refusal(bench.sign_in(bench.request(1), 4, &row));
+    assert!(reason.contains("has no payout root after block 4"), "{reason}");
 }
 
 #[test]
@@ -169,52 +286,57 @@ fn no_second_root_no_older_settlement_and_no_smaller_total() {
     signature(bench.root_at(8, bench.chain.root(2, 100)));
     bench.restart();
     // Two thirds of the validators certified each of these: finality itself was forged.
+    let forged = |bench: &mut Bench, root: SettlementRoot| {
+        let row = PoolState { settled: 2, ..bench.chain.row(Some(root)) };
+        refusal(bench.sign_in(bench.request(root.settlement), 9, &row))
+    };
     let other = SettlementRoot { root: PayoutRoot::from_bytes([99; 32]), ..bench.chain.root(2, 100) };
-    let reason = refusal(bench.root_at(9, other));
-    assert!(reason.contains("two states differ"), "{reason}");
-    let reason = refusal(bench.root_at(9, bench.chain.root(2, 99)));
-    assert!(reason.contains("the total fell from"), "{reason}");
-    let reason = refusal(bench.root_at(9, bench.chain.root(1, 100)));
-    assert!(reason.contains("older than settlement 2"), "{reason}");
+    let smaller = bench.chain.root(2, 99);
+    let older = bench.chain.root(1, 100);
+    for (root, wanted) in
+        [(other, "two states differ"), (smaller, "the total fell from"), (older, "older than settlement 2")]
+    {
+        let reason = forged(&mut bench, root);
+        assert!(reason.contains(wanted), "{reason}");
+        bench.restart_without_rows();
+    }
     // As after losses were booked: the same root with a higher total.
     let raised = bench.chain.root(2, 150);
     signature(bench.root_at(10, raised));
     let reason = refusal(bench.root_at(8, bench.chain.root(2, 100)));
-    assert!(reason.contains("has issued a newer root"), "{reason}");
+    assert!(reason.contains("block 10 was shown before, after which the pool has a newer root"), "{reason}");
+    bench.restart_without_rows();
+    let reason = refusal(bench.root_at(8, bench.chain.root(2, 100)));
+    assert!(reason.contains("the total fell from"), "{reason}");
 }
 
 #[test]
 fn a_root_is_not_signed_once_a_newer_one_was_shown() {
     let mut bench = Bench::new(1);
-    let raised = bench.chain.certified(5, vec![bench.chain.root(1, 120)], vec![]);
-    assert_eq!(bench.show(raised.clone()), SignerReply::Noted);
-    let reason = refusal(bench.root_at(4, bench.chain.root(1, 100)));
-    assert!(reason.contains("block 5 has issued a newer root, of settlement 1"), "{reason}");
-    signature(bench.sign(bench.request(1), raised));
-}
+    let raised = bench.chain.row(Some(bench.chain.root(1, 120)));
+    bench.show(5, &raised);
+    for _ in 0..2 {
+        let reason = refusal(bench.root_at(4, bench.chain.root(1, 100)));
+        assert!(reason.contains("block 5 was shown before"), "{reason}");
+        assert!(reason.contains("of settlement 1 and era 1"), "{reason}");
+        bench.restart();
+    }
+    signature(bench.sign_in(bench.request(1), 5, &raised));
+    // An older state that says the same is as good.
+    signature(bench.sign_in(bench.request(1), 4, &raised));
 
-#[test]
-fn a_rotation_is_followed_block_by_block() {
-    let mut bench = Bench::new(1);
-    let pool = bench.chain.pool;
-    let second = bench.chain.certified(3, vec![], vec![bench.rotation(0, signers(2, 3))]);
-    let third = bench.chain.certified(5, vec![], vec![bench.rotation(1, signers(3, 2))]);
-    let root = SettlementRoot { era: 3, ..bench.chain.root(1, 100) };
-    let carrier = bench.chain.certified(6, vec![root], vec![]);
-    let ask = |bench: &mut Bench| bench.sign(bench.request(1), carrier.clone());
-
-    assert_eq!(ask(&mut bench), SignerReply::MissingEra { pool, era: 2 });
-    assert_eq!(bench.show(third.clone()), SignerReply::Noted);
-    assert_eq!(ask(&mut bench), SignerReply::MissingEra { pool, era: 2 }, "no era is skipped");
-    assert_eq!(bench.show(second), SignerReply::Noted);
+    // Nothing was signed of era 1 here. Its signers were replaced since, which the signer has seen.
+    let mut bench = Bench::new(2);
+    let old = bench.chain.row(Some(bench.chain.root(1, 100)));
+    let mut replaced = bench.chain.row(Some(SettlementRoot { era: 2, ..bench.chain.root(1, 100) }));
+    put_change(&mut replaced, 0, change(signers(1, 2), set_of(2, 2, &[1, 3, 4])));
+    bench.show(7, &replaced);
     bench.restart();
-    assert_eq!(ask(&mut bench), SignerReply::MissingEra { pool, era: 3 });
-    assert_eq!(bench.show(third), SignerReply::Noted);
-    let made = signature(ask(&mut bench));
-    assert_eq!(recover(&made, &root_digest(&bench.domain(), &root)), Ok(tron_key(1).address()));
-
-    let reason = refusal(bench.root_at(7, bench.chain.root(2, 100)));
-    assert!(reason.contains("those of era 3 are in force"), "{reason}");
+    let reason = refusal(bench.sign_in(bench.request(1), 6, &old));
+    assert!(reason.contains("block 7 was shown before") && reason.contains("era 2"), "{reason}");
+    // Without that memory it would have been signed: the rows are what prevents it.
+    bench.restart_without_rows();
+    signature(bench.sign_in(bench.request(1), 6, &old));
 }
 
 #[test]
@@ -223,60 +345,109 @@ fn a_change_of_signers_is_signed_by_those_whom_it_replaces() {
     // Key 1 leaves, key 2 stays, key 4 comes.
     for (key, signs_change, signs_root) in [(1, true, false), (2, true, true), (4, false, true)] {
         let mut bench = Bench::new(key);
-        let pool = bench.chain.pool;
         let root = SettlementRoot { era: 2, ..bench.chain.root(1, 100) };
-        let block = bench.chain.certified(3, vec![root], vec![bench.rotation(0, next.clone())]);
-        let change = CosignRequest::Signers { pool, nonce: 0 };
-        for _ in 0..2 {
-            match bench.sign(change, block.clone()) {
+        let mut row = bench.chain.row(Some(root));
+        put_change(&mut row, 0, change(signers(1, 2), next.clone()));
+        for height in [3, 5] {
+            match bench.sign_in(bench.signers(0), height, &row) {
                 SignerReply::Signed(made) => {
                     let digest = signers_digest(&bench.domain(), 1, 0, &next);
                     assert!(signs_change && recover(&made, &digest) == Ok(tron_key(key).address()));
                 }
                 other => assert!(!signs_change && refusal(other).contains("is not a signer of era 1")),
             }
-            match bench.sign(bench.request(1), block.clone()) {
+            match bench.sign_in(bench.request(1), height, &row) {
                 SignerReply::Signed(_) => assert!(signs_root),
                 other => assert!(!signs_root && refusal(other).contains("is not a signer of era 2")),
             }
+            // Who leaves is a signer until nothing is left for it to sign.
+            assert_eq!(bench.core.status().pools, [(bench.chain.pool, 2)]);
             bench.restart();
         }
     }
 }
 
+/// The signer was never shown the eras between: the state names those who sign.
+#[test]
+fn a_root_of_a_later_era_needs_no_chain_of_changes() {
+    let mut bench = Bench::new(1);
+    let root = SettlementRoot { era: 3, ..bench.chain.root(1, 100) };
+    let mut row = bench.chain.row(Some(root));
+    put_change(&mut row, 0, change(signers(1, 2), signers(2, 3)));
+    put_change(&mut row, 1, change(signers(2, 3), signers(3, 2)));
+    let made = signature(bench.sign_in(bench.request(1), 6, &row));
+    assert_eq!(recover(&made, &root_digest(&bench.domain(), &root)), Ok(tron_key(1).address()));
+    assert_eq!(bench.core.status().pools, [(bench.chain.pool, 3)]);
+    signature(bench.sign_in(bench.signers(0), 6, &row));
+    // A row that contradicts itself is not one of an honest chain; the rules refuse it all the same.
+    let mut forged = PoolState { settled: 2, newest: Some(bench.chain.root(2, 100)), ..row.clone() };
+    let reason = refusal(bench.sign_in(bench.request(2), 7, &forged));
+    assert!(reason.contains("those of era 3 are in force"), "{reason}");
+    // Change 0 is no longer among the newest.
+    forged.newest = row.newest;
+    forged.changes.remove(&0);
+    bench.show(8, &forged);
+    let reason = refusal(bench.sign_in(bench.signers(0), 6, &row));
+    assert!(reason.contains("block 8 was shown before, after which the pool's row does not hold this"), "{reason}");
+}
+
 #[test]
 fn limits_are_signed_by_the_signers_of_their_era_even_after_a_rotation() {
     let mut bench = Bench::new(1);
-    let pool = bench.chain.pool;
     let next = limits(5_000);
-    let of_era = |era, nonce| command(pool, PoolChange::Limits { era, nonce, next });
-    let block = bench.chain.certified(3, vec![], vec![of_era(1, 0)]);
-    let later = bench.chain.certified(5, vec![], vec![of_era(2, 2)]);
-    let request = |nonce| CosignRequest::Limits { pool, nonce };
+    let mut row = bench.chain.row(None);
+    put_change(&mut row, 0, change(signers(1, 2), next));
+    let second = set_of(2, 2, &[2, 3, 4]);
+    put_change(&mut row, 1, change(signers(1, 2), second.clone()));
+    put_change(&mut row, 2, change(second, next));
 
-    assert_eq!(bench.sign(request(2), later.clone()), SignerReply::MissingEra { pool, era: 2 });
-    let rotation = bench.rotation(1, set_of(2, 2, &[2, 3, 4]));
-    assert_eq!(bench.show(bench.chain.certified(4, vec![], vec![rotation])), SignerReply::Noted);
-    let made = signature(bench.sign(request(0), block.clone()));
+    let made = signature(bench.sign_in(bench.limits(0), 5, &row));
     assert_eq!(recover(&made, &limits_digest(&bench.domain(), 1, 0, &next)), Ok(tron_key(1).address()));
-    assert!(refusal(bench.sign(request(2), later)).contains("is not a signer of era 2"));
+    assert!(refusal(bench.sign_in(bench.limits(2), 5, &row)).contains("is not a signer of era 2"));
 
-    let other = command(pool, PoolChange::Limits { era: 1, nonce: 0, next: limits(9) });
-    let forged = bench.chain.certified(6, vec![], vec![other]);
-    assert!(refusal(bench.sign(request(0), forged)).contains("another change with the number 0"));
-    assert_eq!(signature(bench.sign(request(0), block)), made);
+    let mut forged = row.clone();
+    forged.changes.insert(0, change(signers(1, 2), limits(9)));
+    assert!(refusal(bench.sign_in(bench.limits(0), 6, &forged)).contains("certified two histories"));
+    bench.restart_without_rows();
+    assert!(refusal(bench.sign_in(bench.limits(0), 6, &forged)).contains("another change with the number 0"));
+    bench.restart_without_rows();
+    assert_eq!(signature(bench.sign_in(bench.limits(0), 5, &row)), made);
 }
 
 #[test]
 fn two_histories_are_an_alarm() {
     let mut bench = Bench::new(1);
-    let show = |bench: &mut Bench, next| {
-        let decided = bench.chain.certified(3, vec![], vec![bench.rotation(0, next)]);
-        bench.show(decided)
+    let with = |bench: &Bench, next: SignerSet| {
+        let mut row = bench.chain.row(Some(SettlementRoot { era: 2, ..bench.chain.root(1, 100) }));
+        put_change(&mut row, 0, change(signers(1, 2), next));
+        row
     };
-    assert_eq!(show(&mut bench, signers(2, 2)), SignerReply::Noted);
-    let reason = refusal(show(&mut bench, signers(2, 3)));
-    assert!(reason.contains("certified two histories"), "{reason}");
+    let row = with(&bench, signers(2, 2));
+    bench.show(3, &row);
+    let other_signers = with(&bench, signers(2, 3));
+    let other_change = {
+        let VaultChange { next, .. } = row.changes[&0].clone();
+        let mut other = row.clone();
+        other.changes.insert(0, VaultChange { by: signers(1, 3), next });
+        other
+    };
+    let fewer_commands = PoolState { commands: 0, ..row.clone() };
+    let older_settlement = PoolState { settled: 0, ..row.clone() };
+    for (height, forged) in [
+        (3, PoolState { budgets: MicroUsdt::new(1), ..row.clone() }),
+        (4, other_signers.clone()),
+        (2, other_signers),
+        (4, other_change),
+        (4, fewer_commands),
+        (4, older_settlement),
+        (4, bench.chain.row(row.newest)),
+        (2, PoolState { settled: 2, ..row.clone() }),
+    ] {
+        let reason = refusal(bench.sign_in(bench.request(1), height, &forged));
+        assert!(reason.contains("certified two histories"), "{height}: {reason}");
+        bench.restart();
+    }
+    signature(bench.sign_in(bench.request(1), 3, &row));
 }
 
 #[test]
@@ -302,4 +473,23 @@ fn a_watermark_that_goes_back_in_time_stops_the_signer() {
     assert_eq!(refusal(bench.root_at(5, bench.chain.root(2, 200))), "the signer failed; its log says why");
     std::fs::write(&file, &newest).unwrap();
     signature(bench.root_at(5, bench.chain.root(2, 200)));
+}
+
+/// Whichever byte of an honest proof is changed: nothing is signed but what was proved.
+#[test]
+fn no_changed_byte_of_a_proof_is_signed() {
+    let mut bench = Bench::new(1);
+    let good = bench.chain.proof(4, &bench.chain.row(Some(bench.chain.root(1, 100))));
+    let bytes = encode(&good);
+    let mut n_refused = 0;
+    for place in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[place] ^= 1;
+        let Ok(changed) = decode::<PoolProof>(&bytes) else { continue };
+        let reason = refusal(bench.sign(bench.request(1), changed));
+        assert!(reason.contains("is not proved by") || reason.contains("does not have this row"), "{place}: {reason}");
+        n_refused += 1;
+    }
+    assert!(n_refused > bytes.len() / 2, "most of them are proofs of something");
+    signature(bench.sign(bench.request(1), good));
 }

@@ -1,16 +1,17 @@
 //! Committing blocks and reading them back.
 
-use lucid_storage::{Head, HistoryKind, HistoryRecord, StorageError};
+use lucid_storage::{BlockCommit, Head, StorageError};
 use lucid_types::id::NodeId;
 
-use crate::support::{block_hash, commit, content, epoch, height, open};
+use crate::support::{Rows, block_hash, collect, commit, content, height, open, state_after};
 
 #[test]
 fn an_empty_store_has_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     assert_eq!(store.head(), None);
-    assert_eq!(store.state().unwrap(), None);
+    assert_eq!(store.base(), height(1));
+    assert!(store.state_rows().next().is_none());
     assert_eq!(store.block(height(1)).unwrap(), None);
     assert!(store.blocks(height(0)).next().is_none());
 }
@@ -26,18 +27,14 @@ fn what_was_committed_is_read_back_also_after_reopening() {
             }
         }
         assert_eq!(store.head(), Some(Head { height: height(9), block_hash: block_hash(9) }));
-        assert_eq!(store.state().unwrap(), Some(content(b's', 9)));
+        assert_eq!(store.base(), height(1));
+        let state = collect(store.state_rows());
+        assert_eq!((state.len(), &state), (6, &state_after(Rows::new(), 1, 9)));
         for number in 1..=9 {
             assert_eq!(store.block(height(number)).unwrap(), Some(content(b'b', number)));
             assert_eq!(store.certificate(height(number)).unwrap(), Some(content(b'c', number)));
         }
         assert_eq!(store.block(height(10)).unwrap(), None);
-        // Commit 9 kept the rows from 4 on and wrote row 8.
-        let rows: Vec<_> = (4..=8).map(|number| (epoch(number), content(b'r', number))).collect();
-        assert_eq!(store.rows(epoch(0)..=epoch(99)).unwrap(), rows);
-        assert_eq!(store.rows(epoch(5)..=epoch(6)).unwrap(), rows[1..=2]);
-        assert_eq!(store.row(epoch(3)).unwrap(), None);
-        assert_eq!(store.row(epoch(4)).unwrap(), Some(content(b'r', 4)));
     }
 }
 
@@ -57,7 +54,7 @@ fn only_the_next_height_is_accepted() {
     refused(3, 2);
     assert_eq!(store.head().unwrap().height, height(1));
     assert_eq!(store.block(height(3)).unwrap(), None);
-    assert_eq!(store.state().unwrap(), Some(content(b's', 1)));
+    assert_eq!(collect(store.state_rows()), state_after(Rows::new(), 1, 1));
 }
 
 #[test]
@@ -82,50 +79,29 @@ fn blocks_are_read_in_order_with_their_certificates() {
 }
 
 #[test]
-fn history_is_read_by_kind_and_prefix_from_both_ends() {
+fn a_key_of_the_state_has_1_to_72_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let mut first = commit(1);
-    let record = |kind, key: &[u8], value: &[u8]| HistoryRecord { kind, key: key.to_vec(), value: value.to_vec() };
-    first.history = vec![
-        record(HistoryKind::Payout, &[0xff, 2], b"second"),
-        record(HistoryKind::Payout, &[0xff, 1], b"first"),
-        record(HistoryKind::Payout, &[0xfe, 9], b"other"),
-        record(HistoryKind::Score, &[0xff, 1], b"score"),
-    ];
-    store.commit_block(first).unwrap();
-
-    let values = |records: Vec<HistoryRecord>| records.into_iter().map(|record| record.value).collect::<Vec<_>>();
-    let payouts = |prefix: &[u8], limit| values(store.history(HistoryKind::Payout, prefix, limit).unwrap());
-    assert_eq!(payouts(&[], 9), [&b"other"[..], b"first", b"second"]);
-    assert_eq!(payouts(&[0xff], 9), [&b"first"[..], b"second"]);
-    assert_eq!(payouts(&[0xff], 1), [&b"first"[..]]);
-    let newest = |limit| values(store.history_newest(HistoryKind::Payout, &[0xff], limit).unwrap());
-    assert_eq!(newest(9), [&b"second"[..], b"first"]);
-    assert_eq!(newest(1), [&b"second"[..]]);
-    let before = |end: &[u8]| values(store.history_before(HistoryKind::Payout, &[0xff], end, 9).unwrap());
-    assert_eq!(before(&[0xff, 3]), [&b"second"[..], b"first"]);
-    assert_eq!(before(&[0xff, 2]), [&b"first"[..]]);
-    assert!(before(&[0xff, 1]).is_empty());
-    assert_eq!(values(store.history(HistoryKind::Score, &[], 9).unwrap()), [&b"score"[..]]);
-    assert_eq!(store.history_record(HistoryKind::Score, &[0xff, 1]).unwrap().unwrap(), b"score");
-    assert_eq!(store.history_record(HistoryKind::Score, &[0xfe, 9]).unwrap(), None);
+    for length in [0, 73, 1_000] {
+        for value in [None, Some(vec![1])] {
+            let refused = store.commit_block(BlockCommit { state: vec![(vec![0xff; length], value)], ..commit(1) });
+            assert!(matches!(refused, Err(StorageError::StateKey { length: found }) if found == length), "{refused:?}");
+        }
+    }
+    assert_eq!(store.head(), None);
+    let longest = vec![0xff; 72];
+    store.commit_block(BlockCommit { state: vec![(longest.clone(), Some(vec![1]))], ..commit(1) }).unwrap();
+    assert_eq!(collect(store.state_rows()), Rows::from([(longest, vec![1])]));
 }
 
 #[test]
-fn history_without_a_block_is_written_and_removed_in_one_batch() {
+fn rows_are_those_of_when_the_reader_began() {
     let folder = tempfile::tempdir().unwrap();
-    let record =
-        |key: &[u8], value: &[u8]| HistoryRecord { kind: HistoryKind::Vault, key: key.to_vec(), value: value.to_vec() };
-    {
-        let store = open(folder.path());
-        store.write_history(&[record(b"a", b"1"), record(b"b", b"2")], &[]).unwrap();
-        let removed = [(HistoryKind::Vault, b"a".to_vec()), (HistoryKind::Payout, b"b".to_vec())];
-        store.write_history(&[record(b"c", b"3"), record(b"b", b"4")], &removed).unwrap();
-    }
     let store = open(folder.path());
-    assert_eq!(store.history(HistoryKind::Vault, &[], 9).unwrap(), [record(b"b", b"4"), record(b"c", b"3")]);
-    assert_eq!(store.head(), None);
+    store.commit_block(commit(1)).unwrap();
+    let rows = store.state_rows();
+    store.commit_block(commit(2)).unwrap();
+    assert_eq!(collect(rows), state_after(Rows::new(), 1, 1));
 }
 
 #[test]

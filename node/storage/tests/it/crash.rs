@@ -8,7 +8,8 @@ use std::process::{ChildStderr, Command, Stdio};
 
 use lucid_storage::{HistoryKind, OwnKind, Store};
 
-use crate::support::{block_hash, commit, content, epoch, height, open};
+use crate::support::{EARLY, Rows, block_hash, collect, commit, content, height, open, raw, state_after};
+use crate::{maintenance, restore};
 
 const MODE: &str = "LUCID_STORAGE_TEST_MODE";
 const FOLDER: &str = "LUCID_STORAGE_TEST_FOLDER";
@@ -106,7 +107,7 @@ pub(crate) fn verify(store: &Store, acked: &Acked) -> Result<(), String> {
     for number in 1..=head {
         expect("block", number, store.block(height(number)).unwrap(), content(b'b', number))?;
         expect("certificate", number, store.certificate(height(number)).unwrap(), content(b'c', number))?;
-        let record = store.history_record(HistoryKind::Score, &number.to_be_bytes()).unwrap();
+        let record = store.history_record(HistoryKind::Score, &number.to_be_bytes(), EARLY).unwrap();
         expect("history", number, record, content(b'h', number))?;
     }
     if store.block(height(head + 1)).unwrap().is_some() || store.certificate(height(head + 1)).unwrap().is_some() {
@@ -116,15 +117,12 @@ pub(crate) fn verify(store: &Store, acked: &Acked) -> Result<(), String> {
         if store.head().unwrap().block_hash != block_hash(head) {
             return Err(format!("the head's hash is not that of block {head}"));
         }
-        expect("state", head, store.state().unwrap(), content(b's', head))?;
-        let rows: Vec<_> =
-            (head.saturating_sub(5)..head).map(|number| (epoch(number), content(b'r', number))).collect();
-        if store.rows(epoch(0)..=epoch(head)).unwrap() != rows {
+        if collect(store.state_rows()) != state_after(Rows::new(), 1, head) {
             return Err(format!("the rows are not those of block {head}"));
         }
     }
     for number in 1..=acked.own {
-        let record = store.own(OwnKind::Proposal, &number.to_be_bytes()).unwrap();
+        let record = store.own(OwnKind::Report, &number.to_be_bytes()).unwrap();
         expect("own record", number, record, content(b'o', number))?;
     }
     let wal = store.wal().unwrap();
@@ -193,7 +191,7 @@ fn negative_control_an_entry_acknowledged_before_its_sync_is_found_out() {
     assert_eq!(wrong, Err("1 log entries were acknowledged, 0 are there".to_owned()));
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
@@ -217,6 +215,8 @@ fn writer() {
             drop(store);
             write_half_a_block(folder);
         }
+        "restore" => restore::write(&open(folder)),
+        "back up" => maintenance::back_up(folder),
         "unsynced" => {
             let store = open(folder);
             let mut wal = store.wal().unwrap();
@@ -238,7 +238,7 @@ fn write_honestly(store: &Store) {
             wal.sync().unwrap();
             say(&format!("entry {number} {}", index + 1));
         }
-        store.put_new(OwnKind::Proposal, &number.to_be_bytes(), &content(b'o', number)).unwrap();
+        store.put_new(OwnKind::Report, &number.to_be_bytes(), &content(b'o', number)).unwrap();
         say(&format!("own {number}"));
         store.commit_block(commit(number)).unwrap();
         say(&format!("block {number}"));
@@ -247,8 +247,7 @@ fn write_honestly(store: &Store) {
 
 /// Writes block and head, and stops before the rest, as a store without one batch could.
 fn write_half_a_block(folder: &Path) {
-    let names = rocksdb::DB::list_cf(&rocksdb::Options::default(), folder).unwrap();
-    let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, names).unwrap();
+    let db = raw(folder);
     let family = |name| db.cf_handle(name).unwrap();
     db.put_cf(family("blocks"), 4_u64.to_be_bytes(), content(b'b', 4)).unwrap();
     let head = [&4_u64.to_be_bytes()[..], block_hash(4).as_bytes()].concat();

@@ -49,6 +49,21 @@ fn a_torn_last_record_is_dropped_whole() {
 }
 
 #[test]
+fn a_newest_log_that_is_gone_is_noticed_also_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = abandoned(folder.path(), 5);
+    std::fs::remove_file(&log).unwrap();
+    match Store::open(folder.path(), NETWORK).map(|store| store.head()) {
+        Err(error @ OpenError::Changed { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains(&format!("{} is missing", log.file_name().unwrap().to_str().unwrap())), "{text}");
+            assert!(text.contains("`lucid db repair`"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn without_damage_nothing_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     abandoned(folder.path(), 5);

@@ -140,7 +140,7 @@ fn two_of_three_signers(mesh: &Mesh, after: u64) {
     assert!(mesh.pool("validator-1")["settled"].as_u64().unwrap() < next, "too late");
     // The next that makes a root.
     let is_made = |settlement: &u64| mesh.ledger(*settlement)["settlement"] == *settlement;
-    let next = (next..=SETTLEMENTS).find(is_made).expect("a root without those signers");
+    let next = (next..=SETTLEMENTS).find(is_made).unwrap();
     // One block later everybody has the root, and whoever could sign it has been asked.
     let height = mesh.pool("worker-1")["height"].as_u64().unwrap();
     until("one more block", || (mesh.pool("worker-1")["height"].as_u64()? > height).then_some(()));

@@ -1,0 +1,215 @@
+//! What a public epoch's blocks cost on a great state: `cargo bench -p lucid-consensus --profile dev --bench state`.
+//!
+//! 21 validators measure 2,000 workers, each of which has all buckets of its windows. Applied are the block that closes an epoch, which draws
+//! who measures whom in the next, and the one that makes the epoch's scores final; once with the rows of these workers alone, once among those
+//! of 100,000. Memory is what the process holds more with that state than before, by the kernel's count.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints and takes its time, and fails by panicking"
+)]
+
+#[expect(dead_code, reason = "other benchmarks use the rest")]
+mod thousand;
+
+use std::hint::black_box;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::build::{Pending, Turn, build};
+use lucid_consensus::ledger::execute::validate;
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::table::Workers;
+use lucid_score::aggregate::Aggregate;
+use lucid_score::worker_stats::WorkerStats;
+use lucid_types::amount::MicroUsdt;
+use lucid_types::block::Block;
+use lucid_types::genesis::{Genesis, PaymentNetwork, SignerSet, TreasurySigner, Vault};
+use lucid_types::id::{BlockHash, Hash, NodeId, SolidBlockId};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::VaultLimits;
+use lucid_types::policy::Policy;
+use lucid_types::time::Epoch;
+
+use self::thousand::{address, genesis_of, next_block};
+
+const VALIDATORS: u8 = 21;
+const SCORED: u16 = 2_000;
+const REGISTERED: u32 = 100_000;
+/// Epochs that nobody measured, but for what the rows say: all buckets of the windows lie in them.
+const EARLIER: u64 = 6_000;
+const RUNS: usize = 41;
+
+/// Makes this process read rows and say what it holds more.
+const READ_ROWS: &str = "--read-rows";
+
+const BLOCK: Duration = Duration::from_millis(30);
+const RESIDENT: usize = 300_000_000;
+
+fn key(i: u8) -> NodeKey {
+    NodeKey::from_seed(&[i + 1; 32])
+}
+
+fn spec() -> ChainSpec {
+    let validator = |i| key(i).validator(1, key(i).node_id());
+    let tron = PaymentNetwork {
+        network: "local".into(),
+        genesis_block: SolidBlockId::from_bytes([1; 32]),
+        usdt: address(60_000),
+    };
+    let signer = TreasurySigner { node: key(0).node_id(), key_address: address(60_003) };
+    let vault = Vault {
+        address: address(60_002),
+        nonce: 0,
+        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
+        signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
+    };
+    let genesis = genesis_of(SCORED, (0..VALIDATORS).map(validator).collect(), tron, vault);
+    ChainSpec::new(Genesis { policy: Policy::default(), ..genesis }).unwrap()
+}
+
+/// Measured in an epoch of every bucket.
+fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
+    let mut stats = WorkerStats::default();
+    let measured = Aggregate { reachable_ms: policy.epoch_ms, echoes: 1, echo_bytes: 1 << 20, ..Aggregate::default() };
+    for epoch in (1..EARLIER).step_by(30).map(Epoch::new) {
+        stats.add(policy, epoch, worker, measured);
+    }
+    stats
+}
+
+/// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured.
+fn grown(spec: &ChainSpec, registered: u32) -> State {
+    let state = State::genesis(spec);
+    let proposer = state.next_proposers(spec).of(0).node;
+    let key = (0..VALIDATORS).map(key).find(|key| key.node_id() == proposer).unwrap();
+    let turn = Turn { key: &key, round: 0, now: spec.genesis().epoch_end(Epoch::new(EARLIER)) };
+    let state = build(spec, &state, &Pending::default(), turn).unwrap().1.state;
+    let others = (0..registered - u32::from(SCORED))
+        .map(|i| NodeId::from_bytes(*Hash::derive("lucid bench other worker 1", &[&i.to_le_bytes()]).as_bytes()));
+    let workers: Vec<_> = spec.workers().map(|worker| worker.node).chain(others).collect();
+    let state = state.changed(|rows| {
+        let stats = full(spec.policy(), workers[0]);
+        workers.iter().for_each(|worker| rows.put::<Workers>(worker, stats.clone()));
+    });
+    assert_eq!(state.all::<Workers>().count(), usize::try_from(registered).unwrap());
+    state
+}
+
+/// The blocks of the first epoch after that: the one that closes it and the one that makes its scores final, with the states before.
+fn blocks(spec: &ChainSpec, mut state: State) -> [(State, Block); 2] {
+    let keys: Vec<_> = (0..VALIDATORS).map(key).collect();
+    let mut closing = None;
+    loop {
+        let (block, applied) = next_block(spec, &state, &keys);
+        let before = std::mem::replace(&mut state, applied.state);
+        if state.closed() > before.closed() && state.closed() > Epoch::new(EARLIER) && closing.is_none() {
+            closing = Some((before, block));
+        } else if let Some(scores) = applied.scores.filter(|scores| scores.epoch > Epoch::new(EARLIER)) {
+            assert_eq!(scores.rows.len(), usize::from(SCORED));
+            return [closing.unwrap(), (before, block)];
+        }
+    }
+}
+
+/// The fastest run, since what else the machine does only ever adds, and the median.
+fn timed(spec: &ChainSpec, state: &State, block: &Block) -> (Duration, Duration) {
+    let block = block.clone().verify(spec.id()).unwrap();
+    let mut times: Vec<_> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            let applied = black_box(validate(spec, state, black_box(&block)).unwrap());
+            let took = start.elapsed();
+            drop(applied);
+            took
+        })
+        .collect();
+    times.sort();
+    (times[0], times[RUNS / 2])
+}
+
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == READ_ROWS) {
+        return read_rows();
+    }
+    let spec = spec();
+    let (mut is_met, mut is_resident) = (true, true);
+    let mut below = |what: &str, (found, median): (Duration, Duration)| {
+        println!("{what}: {found:.2?}, median {median:.2?} {}", if found < BLOCK { "(met)" } else { "(MISSED)" });
+        is_met &= found < BLOCK;
+    };
+    for registered in [u32::from(SCORED), REGISTERED] {
+        let grown = grown(&spec, registered);
+        // As a node has it that reads it from its disk.
+        let rows: Vec<_> =
+            grown.encoded_from(std::ops::Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+        let (block, root) = (grown.block(), grown.root());
+        let start = Instant::now();
+        let state = State::from_rows(block, rows.iter().map(|(key, value)| (key, value))).unwrap();
+        let took = start.elapsed();
+        assert_eq!(state.root(), root);
+        println!("{registered} workers: {} rows, {} MB, read in {took:.2?}", state.len(), size(&rows) / 1_000_000);
+        if registered == REGISTERED {
+            let bytes = resident_of(&rows);
+            println!("resident: {} MB {}", bytes / 1_000_000, if bytes < RESIDENT { "(met)" } else { "(MISSED)" });
+            is_resident = bytes < RESIDENT;
+        }
+        drop((rows, grown));
+        let [(closing_on, closing), (final_on, final_in)] = blocks(&spec, state);
+        below(&format!("{registered} workers, the block that closes an epoch"), timed(&spec, &closing_on, &closing));
+        below(
+            &format!("{registered} workers, the block that makes {SCORED} scores final"),
+            timed(&spec, &final_on, &final_in),
+        );
+    }
+    assert!(is_met && is_resident, "a limit was missed");
+}
+
+/// What a process holds more when it has read these rows, one by one, than before: another one, in which nothing was freed.
+fn resident_of(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg(READ_ROWS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut rows_in = BufWriter::new(child.stdin.take().unwrap());
+    for part in rows.iter().flat_map(|(key, value)| [key, value]) {
+        rows_in.write_all(&u32::try_from(part.len()).unwrap().to_le_bytes()).unwrap();
+        rows_in.write_all(part).unwrap();
+    }
+    drop(rows_in);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+fn read_rows() {
+    let mut rows = BufReader::new(std::io::stdin().lock());
+    let mut part = || {
+        let mut length = [0; 4];
+        rows.read_exact(&mut length).ok()?;
+        let mut part = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
+        rows.read_exact(&mut part).unwrap();
+        Some(part)
+    };
+    let before = resident();
+    let rows = std::iter::from_fn(|| Some((part()?, part()?)));
+    let state = State::from_rows(BlockHash::from_bytes([1; 32]), rows).unwrap();
+    println!("{}", resident() - before);
+    drop(state);
+}
+
+fn size(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    rows.iter().map(|(key, value)| key.len() + value.len()).sum()
+}

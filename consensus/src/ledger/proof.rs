@@ -1,0 +1,105 @@
+//! Proofs of rows: whoever has the genesis checks one without a chain.
+
+use lucid_score::worker_stats::ScoreRow;
+use lucid_types::codec::{Wire, encode};
+use lucid_types::id::{Hash, NodeId};
+use lucid_types::proof::{KeyProof, ProofError};
+use lucid_types::sync::{CertifiedHeader, DecidedError};
+use lucid_types::time::Epoch;
+use serde::{Deserialize, Serialize};
+
+use crate::chain_spec::ChainSpec;
+use crate::ledger::state::State;
+use crate::ledger::table::{ScoreRoots, Table};
+
+/// Proves what the state after a block says of one key: a value, or that there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowProof {
+    /// The block.
+    pub block: CertifiedHeader,
+    /// The key's path in the state's tree.
+    pub path: KeyProof,
+}
+
+impl Wire for RowProof {
+    const MAX_BYTES: usize = CertifiedHeader::MAX_BYTES + KeyProof::MAX_BYTES;
+}
+
+/// Why a proof proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowProofError {
+    /// The block was not decided by the network's validators.
+    #[error("the block is not certified by the validators of this network")]
+    Block(#[from] DecidedError),
+    /// The epoch is said to have no scores, and the worker to have some.
+    #[error("the proof says that the epoch has no scores")]
+    NoScores,
+    /// The path in the state's tree does not lead there.
+    #[error("the path does not lead from the state root to the row")]
+    Path(#[from] ProofError),
+    /// The path in the tree of the epoch's scores does not lead there.
+    #[error("the path does not lead from the root of the epoch's scores to the worker's row")]
+    Scores(#[source] ProofError),
+}
+
+impl RowProof {
+    /// Proves a key of the state after a block.
+    pub fn new<T: Table>(state: &State, block: CertifiedHeader, key: &T::Key) -> Self {
+        Self { block, path: state.prove::<T>(key) }
+    }
+
+    /// Checks that the network's state has this value for the key, or none.
+    ///
+    /// # Errors
+    /// It is not proved.
+    pub fn check<T: Table>(&self, spec: &ChainSpec, key: &T::Key, value: Option<&T::Value>) -> Result<(), RowProofError>
+    where
+        T::Value: Serialize,
+    {
+        let header = &self.block.header;
+        self.block.clone().verify(spec.id(), spec.validators(header.height))?;
+        let (root, key) = (Hash::from_bytes(*header.state_root.as_bytes()), T::key(key));
+        match value {
+            Some(value) => self.path.check_value(&root, &key, &encode(value))?,
+            None => self.path.check_absence(&root, &key)?,
+        }
+        Ok(())
+    }
+}
+
+/// Proves a worker's scores of an epoch, or that it has none: the epoch's root is a row of the state, and the worker's row has a path
+/// under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreProof {
+    /// Proves the root of the epoch's scores; none if the epoch has none.
+    pub root: RowProof,
+    /// The worker's path in the tree of the epoch's scores; none if the epoch has none.
+    pub path: Option<(Hash, KeyProof)>,
+}
+
+impl Wire for ScoreProof {
+    const MAX_BYTES: usize = RowProof::MAX_BYTES + 1 + 32 + KeyProof::MAX_BYTES;
+}
+
+impl ScoreProof {
+    /// Checks that the network has given the worker these scores in the epoch, or none.
+    ///
+    /// # Errors
+    /// It is not proved.
+    pub fn check(
+        &self,
+        spec: &ChainSpec,
+        epoch: Epoch,
+        worker: &NodeId,
+        row: Option<&ScoreRow>,
+    ) -> Result<(), RowProofError> {
+        self.root.check::<ScoreRoots>(spec, &epoch, self.path.as_ref().map(|(root, _)| root))?;
+        match (&self.path, row) {
+            (Some((root, path)), Some(row)) => path.check_value(root, worker.as_bytes(), &encode(row)),
+            (Some((root, path)), None) => path.check_absence(root, worker.as_bytes()),
+            (None, None) => Ok(()),
+            (None, Some(_)) => return Err(RowProofError::NoScores),
+        }
+        .map_err(RowProofError::Scores)
+    }
+}
