@@ -367,7 +367,7 @@ async fn readers_show_what_the_node_says() {
         "{list}"
     );
     assert_eq!(out(&lucid(&home, &["block", "list", "--limit", "1"])).lines().count(), 2, "it does not end there");
-    assert!(out(&lucid(&home, &["status"])).contains("oldest block 4\n"));
+    assert!(out(&lucid(&home, &["status"])).contains("oldest block  4\n"));
     assert_eq!(json(&lucid(&home, &["status", "--json"]))["oldest_block"], 4);
     server.view.oldest.store(6, Ordering::Relaxed);
     assert!(out(&lucid(&home, &["block", "list"])).contains("no block is here yet"));
