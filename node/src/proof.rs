@@ -17,6 +17,7 @@ use lucid_consensus::ledger::state::{EpochScores, Rows, State};
 use lucid_consensus::ledger::table::{Accounts, ScoreRoots, Workers};
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::block::Header;
+use lucid_types::codec::encode;
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::sync::CertifiedHeader;
@@ -138,10 +139,15 @@ impl Proof {
         let statement = match state.get::<ScoreRoots>(&epoch) {
             None => Statement::NoScores { epoch, proof: root },
             Some(hash) => {
-                let scores = scores.filter(|scores| scores.root() == *hash)?;
+                let scores = scores?;
                 let row = scores.rows.iter().find(|row| row.worker == worker).copied();
-                let proof = ScoreProof { root, path: Some((*hash, scores.prove(&worker))) };
-                Statement::Score { epoch, worker, row, proof }
+                let path = scores.prove(&worker);
+                let checked = match &row {
+                    Some(row) => path.check_value(hash, worker.as_bytes(), &encode(row)),
+                    None => path.check_absence(hash, worker.as_bytes()),
+                };
+                checked.ok()?;
+                Statement::Score { epoch, worker, row, proof: ScoreProof { root, path: Some((*hash, path)) } }
             }
         };
         Some(Self { network, statement })

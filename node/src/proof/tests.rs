@@ -10,7 +10,6 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::block::items_hash;
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::{Certificate, CertificateError};
-use lucid_types::codec::encode;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::key::NodeKey;

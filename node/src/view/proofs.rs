@@ -1,9 +1,12 @@
 //! Proofs of what the newest state says.
 
-use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::{EpochScores, Rows};
 use lucid_consensus::ledger::table::ScoreRoots;
+use lucid_types::time::Epoch;
 
 use crate::api::{ActionError, ViewError};
+use crate::chain::head::Head;
 use crate::history::scores;
 use crate::proof::{Proof, Subject};
 use crate::view::{NodeParts, unread};
@@ -11,31 +14,111 @@ use crate::view::{NodeParts, unread};
 impl NodeParts {
     pub(super) fn prove(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {
         let head = self.head.borrow().clone();
-        let Some(block) = head.block else {
-            let problem =
-                "no block is final here yet, and only a block's certificate proves anything: wait for the first"
-                    .to_owned();
-            return Ok(Err(ActionError::Unavailable(problem)));
+        let scores = |epoch| scores::of(&self.store, epoch, self.clock.now());
+        prove(&self.spec, &head, subject, |epoch| scores(epoch).map_err(|e| unread("the scores of epoch", epoch, e)))
+    }
+}
+
+/// The proof of what this state says of a subject, or why there is none. Scores of epochs are no part of the state.
+fn prove<E>(
+    spec: &ChainSpec,
+    head: &Head,
+    subject: &Subject,
+    scores: impl FnOnce(Epoch) -> Result<Option<EpochScores>, E>,
+) -> Result<Result<Proof, ActionError>, E> {
+    let Some(block) = &head.block else {
+        let problem = "no block is final here yet, and only a block's certificate proves anything: wait for the first";
+        return Ok(Err(ActionError::Unavailable(problem.to_owned())));
+    };
+    let (network, after) = (*spec.id(), (&head.state, block.as_ref().clone()));
+    Ok(match *subject {
+        Subject::Score { epoch, worker } => {
+            let found = if head.state.has::<ScoreRoots>(&epoch) { scores(epoch)? } else { None };
+            let missing = || {
+                ActionError::Unknown(format!(
+                    "the state has the root of the scores of epoch {epoch}, but this node does not have the scores: it keeps them for a \
+                     year, and has none from before a snapshot that it joined by. Ask another node"
+                ))
+            };
+            Proof::of_score(network, after, (epoch, worker), found.as_ref()).ok_or_else(missing)
+        }
+        Subject::Owed { pool, .. } if spec.pool(&pool).is_none() => {
+            Err(ActionError::Unknown(format!("there is no pool {pool}")))
+        }
+        Subject::Owed { pool, account } => Ok(Proof::of_owed(network, after, (pool, account))),
+        Subject::Account { node } => Ok(Proof::of_account(network, after, node)),
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use lucid_consensus::ledger::state::State;
+    use lucid_types::block::{Header, items_hash};
+    use lucid_types::bls::BlsSignature;
+    use lucid_types::certificate::Certificate;
+    use lucid_types::id::{BlockHash, Hash, PoolId};
+    use lucid_types::sync::CertifiedHeader;
+
+    use super::*;
+    use crate::payout::testing::{self, SIGNERS, WORKERS, node, node_key};
+
+    const EPOCH: Epoch = Epoch::new(3);
+
+    /// The network's only validator has signed a block after which there are scores of an epoch, of nobody.
+    fn head(spec: &ChainSpec) -> Head {
+        let scores = EpochScores { epoch: EPOCH, rows: Vec::new() };
+        let state = State::genesis(spec).changed(|rows| rows.put::<ScoreRoots>(&EPOCH, scores.root()));
+        let header = Header {
+            height: state.height().next(),
+            parent: BlockHash::from_bytes([3; 32]),
+            round: 0,
+            proposer: node(SIGNERS[0]),
+            time: state.time(),
+            randao: BlsSignature::from_bytes([6; 48]),
+            items: items_hash(&[]),
+            next_set: Hash::from_bytes([4; 32]),
+            state_root: state.root(),
         };
-        let (network, after) = (*self.spec.id(), (&head.state, block.as_ref().clone()));
-        Ok(match *subject {
-            Subject::Score { epoch, worker } => {
-                let has_scores = head.state.has::<ScoreRoots>(&epoch);
-                let found = if has_scores { scores::of(&self.store, epoch, self.clock.now()) } else { Ok(None) };
-                let found = found.map_err(|e| unread("the scores of epoch", epoch, e))?;
-                let missing = || {
-                    ActionError::Unknown(format!(
-                        "the state has the root of the scores of epoch {epoch}, but this node does not have the scores: it keeps them \
-                         for a year, and has none from before a snapshot that it joined by. Ask another node"
-                    ))
-                };
-                Proof::of_score(network, after, (epoch, worker), found.as_ref()).ok_or_else(missing)
-            }
-            Subject::Owed { pool, .. } if self.spec.pool(&pool).is_none() => {
-                Err(ActionError::Unknown(format!("there is no pool {pool}")))
-            }
-            Subject::Owed { pool, account } => Ok(Proof::of_owed(network, after, (pool, account))),
-            Subject::Account { node } => Ok(Proof::of_account(network, after, node)),
-        })
+        let mut certificate =
+            Certificate { height: header.height, round: 0, block: header.hash(), signatures: Vec::new() };
+        let vote = node_key(SIGNERS[0]).sign_vote(spec.id(), certificate.vote()).into_inner();
+        certificate.signatures.push((vote.signer, vote.signature));
+        Head { block: Some(Arc::new(CertifiedHeader { header, certificate })), ..testing::head(state) }
+    }
+
+    #[test]
+    fn what_cannot_be_proved_says_why() {
+        let spec = testing::network();
+        let (worker, head) = (node(WORKERS[0]), head(&spec));
+        let of = |epoch| Subject::Score { epoch, worker };
+        let prove = |head: &Head, subject, scores: Option<EpochScores>| {
+            prove(&spec, head, &subject, |_| Ok::<_, Infallible>(scores)).unwrap()
+        };
+        let refused = |head: &Head, subject, scores| prove(head, subject, scores).unwrap_err();
+
+        let scores = EpochScores { epoch: EPOCH, rows: Vec::new() };
+        prove(&head, of(EPOCH), Some(scores.clone())).unwrap().verify(&spec).unwrap();
+        prove(&head, of(EPOCH.next()), None).unwrap().verify(&spec).unwrap();
+        let ActionError::Unknown(told) = refused(&head, of(EPOCH), None) else { panic!("it is there") };
+        assert!(told.contains("root of the scores of epoch 3") && told.contains("Ask another node"), "{told}");
+
+        let account = testing::account_id(&spec);
+        let (pool, other) = (testing::pool_id(&spec), PoolId::from_bytes([1; 32]));
+        prove(&head, Subject::Owed { pool, account }, None).unwrap().verify(&spec).unwrap();
+        let error = refused(&head, Subject::Owed { pool: other, account }, None);
+        assert_eq!(error, ActionError::Unknown(format!("there is no pool {other}")));
+        prove(&head, Subject::Account { node: worker }, None).unwrap().verify(&spec).unwrap();
+
+        let first = Head { block: None, ..head };
+        for subject in [of(EPOCH), Subject::Owed { pool, account }, Subject::Account { node: worker }] {
+            assert!(
+                matches!(refused(&first, subject, Some(scores.clone())), ActionError::Unavailable(_)),
+                "{subject:?}"
+            );
+        }
     }
 }
