@@ -22,10 +22,11 @@ const BYTES_PER_MS: u64 = 256;
 /// Blocks that the driver was given and has not stored in this time, it never will.
 const STORING: Duration = Duration::from_secs(30);
 /// For how long a peer is not asked that has nothing, gave no answer or was overtaken, or lied. While there is nobody else, those that
-/// did not lie are asked all the same.
+/// did not lie are asked all the same, after a pause: they answer a number of questions a second, of which others have need.
 const NOTHING: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(30);
 const LIED: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,10 @@ impl Running {
     }
 }
 
-/// Until when a peer is not asked, and whether it lied.
+/// Since when and until when a peer is not asked, and whether it lied.
 #[derive(Clone, Copy, Debug)]
 struct Shunned {
+    since: UnixMillis,
     until: UnixMillis,
     is_liar: bool,
 }
@@ -190,7 +192,7 @@ impl<B> Plan<B> {
         self.running.retain(|_, it| peers.iter().any(|peer| peer.node == it.peer.node));
         let mut asks = Vec::new();
         while let Some((range, from)) = self.next_range(now) {
-            let Some(peer) = self.choose(peers) else { break };
+            let Some(peer) = self.choose(now, peers) else { break };
             let id = self.next_id;
             self.next_id += 1;
             let download = Download { peer: peer.node, next: from, to: self.last_of(range), buffer: Vec::new() };
@@ -238,12 +240,12 @@ impl<B> Plan<B> {
         let late = self.running.iter().filter(|(_, it)| it.is_late(now)).min_by_key(|(_, it)| it.since);
         if let Some((id, peer)) = late.map(|(id, it)| (*id, it.peer.node)) {
             self.running.remove(&id);
-            self.shun(peer, now.after(SILENT), false);
+            self.shun(now, peer, SILENT, false);
         }
     }
 
     /// An idle peer. One of those at work should be no validator, where one is known: validators could agree to hide blocks.
-    fn choose(&self, peers: &[Peer]) -> Option<Peer> {
+    fn choose(&self, now: UnixMillis, peers: &[Peer]) -> Option<Peer> {
         let is_idle = |peer: &&Peer| self.running.values().all(|it| it.peer.node != peer.node);
         let has_outsider = self.running.values().any(|it| !it.peer.is_validator);
         let wants_outsider = !self.running.is_empty() && !has_outsider;
@@ -255,6 +257,7 @@ impl<B> Plan<B> {
         let forgiven = || {
             let shunned = idle().filter_map(|peer| Some((self.shunned.get(&peer.node)?, peer)));
             let honest = shunned.filter(|(shunned, _)| !shunned.is_liar && self.running.is_empty());
+            let honest = honest.filter(|(shunned, _)| shunned.since.after(PAUSE) <= now);
             honest.min_by_key(|(shunned, _)| shunned.until).map(|(_, peer)| peer)
         };
         preferred.or_else(other).or_else(forgiven).copied()
@@ -277,7 +280,7 @@ impl<B> Plan<B> {
                     Fault::Silent(_) => (SILENT, false),
                     Fault::Lie(_) => (LIED, true),
                 };
-                self.shun(download.peer, now.after(time), is_liar);
+                self.shun(now, download.peer, time, is_liar);
                 return None;
             }
         };
@@ -300,7 +303,7 @@ impl<B> Plan<B> {
             // Whoever is still at it was overtaken; one that has had its time was too slow.
             let overtaken: Vec<_> = self.running.extract_if(.., |_, it| it.range == range && it.peer != peer).collect();
             for (_, slow) in overtaken.into_iter().filter(|(_, it)| it.is_late(now)) {
-                self.shun(slow.peer.node, now.after(SILENT), false);
+                self.shun(now, slow.peer.node, SILENT, false);
             }
         }
         None
@@ -311,9 +314,10 @@ impl<B> Plan<B> {
         self.running.remove(&id);
     }
 
-    fn shun(&mut self, peer: NodeId, until: UnixMillis, is_liar: bool) {
-        let known = self.shunned.entry(peer).or_insert(Shunned { until, is_liar });
-        *known = Shunned { until: known.until.max(until), is_liar: known.is_liar || is_liar };
+    fn shun(&mut self, since: UnixMillis, peer: NodeId, time: Duration, is_liar: bool) {
+        let until = since.after(time);
+        let known = self.shunned.entry(peer).or_insert(Shunned { since, until, is_liar });
+        *known = Shunned { since, until: known.until.max(until), is_liar: known.is_liar || is_liar };
     }
 }
 

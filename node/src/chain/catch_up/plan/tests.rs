@@ -182,6 +182,9 @@ fn a_peer_without_the_blocks_is_asked_again_when_there_is_nobody_else() {
     let mut sim = Sim::new(&[Short(10)]);
     assert_eq!(sim.run(20, 10_000), None);
     assert_eq!(sim.head, Height::new(10));
+    // Not more often than it would be if nobody else asked it anything: it answers 32 questions a second.
+    let asked: u64 = sim.asked.values().sum();
+    assert!((15..=22).contains(&asked), "{asked} questions in 10 s");
     sim.peers[0].1 = Honest(50, 64);
     assert!(sim.run(20, 20_000).is_some());
 }
