@@ -118,7 +118,7 @@ impl Router {
         }
     }
 
-    /// A question that nobody answers is dropped, which its peer hears at once.
+    /// A question that nobody answers is dropped, which its peer hears at once; one for which there is no room hears "busy".
     fn request(&self, answers: &mut JoinSet<()>, room: &Room, question: Question, reply: Reply) {
         let Question { peer, protocol, bytes } = question;
         match protocol {
@@ -128,7 +128,7 @@ impl Router {
                 }
             }
             Protocol::Sync => {
-                let Some(room) = room.take((self.is_validator)(&peer)) else { return };
+                let Some(room) = room.take((self.is_validator)(&peer)) else { return reply.refuse() };
                 let sync = Arc::clone(&self.sync);
                 answers.spawn_blocking(move || {
                     let _room = room;
@@ -137,7 +137,7 @@ impl Router {
             }
             Protocol::Cosign => {
                 let Some(cosigner) = self.cosigner.clone() else { return };
-                let Some(room) = permit(&room.cosign) else { return };
+                let Some(room) = permit(&room.cosign) else { return reply.refuse() };
                 answers.spawn(async move {
                     let _room = room;
                     if let Some(answer) = cosigner.answer(peer, &bytes).await {

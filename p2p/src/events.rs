@@ -49,11 +49,18 @@ pub enum Event<T> {
 /// Answers one request.
 #[derive(Debug)]
 pub struct Responder {
-    reply: oneshot::Sender<Vec<u8>>,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// What the application says to a request; nothing at all is no answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Answer(Vec<u8>),
+    Busy,
 }
 
 impl Responder {
-    pub(crate) const fn new(reply: oneshot::Sender<Vec<u8>>) -> Self {
+    pub(crate) const fn new(reply: oneshot::Sender<Reply>) -> Self {
         Self { reply }
     }
 
@@ -61,7 +68,12 @@ impl Responder {
     /// there is none; an answer after the protocol's time-out goes nowhere.
     pub fn respond(self, bytes: Vec<u8>) {
         // Nobody waits any more: the time is over or the mesh has stopped.
-        let _unwanted = self.reply.send(bytes);
+        let _unwanted = self.reply.send(Reply::Answer(bytes));
+    }
+
+    /// Says "busy": that there is too much to do now, and it may be asked again.
+    pub fn refuse(self) {
+        let _unwanted = self.reply.send(Reply::Busy);
     }
 
     /// Whether somebody still waits for the answer.

@@ -15,7 +15,7 @@ use super::discovery::dial_opts;
 use super::peers::{Peer, Use};
 use crate::echo::OpenReply;
 use crate::error::{RequestError, StreamError};
-use crate::events::{Event, Responder};
+use crate::events::{Event, Reply, Responder};
 use crate::frame::Status;
 use crate::identity::to_peer_id;
 use crate::mesh::{ConnectReply, RequestReply};
@@ -105,7 +105,7 @@ pub(super) struct Answer {
     peer: PeerId,
     protocol: Protocol,
     channel: ResponseChannel<Response>,
-    response: Option<Vec<u8>>,
+    response: Option<Reply>,
     _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -362,8 +362,14 @@ impl<T: Send + 'static> MeshTask<T> {
             }
         }
         let response = match response {
-            Some(bytes) if bytes.len() <= protocol.limits().response_bytes => Response { status: Status::Ok, bytes },
-            Some(bytes) => {
+            Some(Reply::Answer(bytes)) if bytes.len() <= protocol.limits().response_bytes => {
+                Response { status: Status::Ok, bytes }
+            }
+            Some(Reply::Busy) => {
+                self.counters.add(protocol.kind(), "refused");
+                Response::refused(Status::Busy)
+            }
+            Some(Reply::Answer(bytes)) => {
                 tracing::error!(bytes = bytes.len(), protocol = protocol.kind(), "an answer is too large to be sent");
                 self.counters.add(protocol.kind(), "answer-too-large");
                 Response::refused(Status::NoAnswer)

@@ -22,7 +22,7 @@ async fn next_stream(node: &mut Node) -> (NodeId, EchoStream) {
     .await
 }
 
-/// Answers every request: `drop` with nothing, `huge` with more than is allowed, anything else with itself reversed.
+/// Answers every request: `drop` with nothing, `busy` with that, `huge` with more than is allowed, anything else with itself reversed.
 fn answer_all(mut node: Node) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         // The whole node lives in here, not its events alone.
@@ -31,6 +31,7 @@ fn answer_all(mut node: Node) -> tokio::task::JoinHandle<()> {
             let Event::Request { protocol, mut bytes, reply, .. } = event else { continue };
             match bytes.as_slice() {
                 b"drop" => drop(reply),
+                b"busy" => reply.refuse(),
                 b"huge" => reply.respond(vec![0; protocol.limits().response_bytes + 1]),
                 _ => {
                     bytes.reverse();
@@ -66,6 +67,7 @@ async fn every_protocol_answers_within_its_caps() {
         let largest = ask(vec![1; limits.request_bytes]).await.unwrap();
         assert_eq!(largest.len(), limits.request_bytes.min(limits.response_bytes));
         assert_eq!(ask(b"drop".to_vec()).await, Err(RequestError::NoAnswer));
+        assert_eq!(ask(b"busy".to_vec()).await, Err(RequestError::Busy));
         assert_eq!(ask(b"huge".to_vec()).await, Err(RequestError::NoAnswer));
         let too_large = ask(vec![0; limits.request_bytes + 1]).await;
         assert!(matches!(too_large, Err(RequestError::TooLarge { .. })));
