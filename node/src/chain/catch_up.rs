@@ -40,6 +40,8 @@ const ASK_FOR_OLDEST_EVERY: Duration = Duration::from_secs(5);
 /// How many of them, and how long they have.
 const MAX_ASKED_FOR_OLDEST: usize = 16;
 const OLDEST_ANSWER: Duration = Duration::from_secs(3);
+/// For how long blocks are fetched after peers gave no snapshot, before they are asked for one again.
+const BLOCKS_FOR: Duration = Duration::from_secs(60);
 /// How often the log tells that nobody has them.
 const TELL_GONE: Duration = Duration::from_secs(60);
 
@@ -76,6 +78,8 @@ pub struct CatchUp {
     started: Instant,
     /// The newest block, and since when it is that, or since peers were asked whether they have those that are missing.
     stuck: (Height, Instant),
+    /// When peers gave no snapshot.
+    no_snapshot: Option<Instant>,
     /// When it was last said that nobody has the missing blocks.
     told_gone: Option<Instant>,
 }
@@ -92,6 +96,7 @@ impl CatchUp {
             running: HashMap::new(),
             started: now,
             stuck: (head, now),
+            no_snapshot: None,
             told_gone: None,
         }
     }
@@ -120,7 +125,13 @@ impl CatchUp {
                 is_staged = true;
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
-                    snapshot = self.parts.download.run(head) => self.hand_over_snapshot(snapshot?).await,
+                    snapshot = self.parts.download.run(head) => match snapshot? {
+                        Some(snapshot) => self.hand_over_snapshot(snapshot).await,
+                        None => {
+                            tracing::warn!(%head, "no connected peer gives a snapshot: blocks are fetched for a while");
+                            self.no_snapshot = Some(Instant::now());
+                        }
+                    },
                 }
                 continue;
             }
@@ -147,6 +158,9 @@ impl CatchUp {
     /// none comes and peers say that they have removed the next ones.
     async fn wants_snapshot(&mut self, head: Height, target: Height) -> bool {
         let gap = target.get().saturating_sub(head.get());
+        if self.no_snapshot.is_some_and(|at| at.elapsed() < BLOCKS_FOR) {
+            return false;
+        }
         let by_snapshot = self.parts.mode == SyncMode::Snapshot;
         if by_snapshot && head == Height::ZERO && gap > self.parts.spec.policy().snapshot_blocks.saturating_mul(2) {
             return true;
@@ -316,3 +330,7 @@ async fn page(
     download.buffer = rest;
     Ok(page)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests;

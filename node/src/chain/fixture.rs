@@ -1,6 +1,8 @@
 //! States of many rows that a network's validators certify, for tests of what becomes of them.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+pub(crate) mod peers;
+
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::{Vote, VoteKind};
 
 use crate::chain::persist::{PersistError, Restored, header, put_block, restore};
-use crate::chain::snapshot::Snapshot;
+use crate::chain::snapshot::{self, Snapshot};
 use crate::payout::testing;
 use crate::signer::fixture::Chain;
 
@@ -121,8 +123,9 @@ impl Growing {
 /// Stages the rows of a snapshot.
 pub(crate) fn stage(store: &Store, snapshot: &Snapshot) {
     let rows = snapshot.state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value));
-    store.begin_restore(&[]).unwrap();
-    store.put_restored(&rows.collect::<Vec<_>>(), &[]).unwrap();
+    let progress = snapshot::progress((*snapshot.block).clone());
+    store.begin_restore(&progress).unwrap();
+    store.put_restored(&rows.collect::<Vec<_>>(), &progress).unwrap();
 }
 
 /// A network of four validators, and states that three of them certify.

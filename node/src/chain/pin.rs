@@ -1,8 +1,9 @@
 //! The pinned block: one that the chain must have, as somebody said whom the operator trusts.
 //!
 //! A genesis names the validators of its network, and whoever got hold of their keys, or they together, could certify another history.
-//! A pin tells the two apart. It is compared with every block that is stored, with every snapshot, and, before a snapshot above it is
-//! taken, with the certified header of its height that a peer shows.
+//! A pin tells the two apart. It is compared with every block that is stored, with every snapshot, and, before a snapshot is taken, with
+//! the certified header of its height that a peer shows. A snapshot at or below it is taken if one is offered, and then the blocks up to
+//! the pinned one are executed. Nothing but the same validators' certificates links a snapshot above it to it.
 
 use lucid_types::id::BlockHash;
 use lucid_types::time::Height;

@@ -21,6 +21,9 @@ use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::sync::{CertifiedHeader, SnapshotRow, SnapshotRows, SyncResponse};
 use lucid_types::time::Height;
 
+pub(crate) use download::is_sound;
+#[cfg(test)]
+pub(crate) use download::progress;
 pub use download::{Download, SnapshotError};
 
 /// Room of a page for rows; the rest is for the hashes to the right of the last one, and for lengths.

@@ -1,8 +1,10 @@
 //! Fetches a snapshot.
 //!
-//! A page that does not lead to the root is its sender's fault, who is asked no more. Whoever goes away or has nothing rests, and is
-//! replaced by another peer with the same state; if there is none any more, a newer snapshot is begun. What was fetched survives a
-//! crash: the pages are staged beside the state in force, and the next start goes on after the last of them.
+//! A page that does not lead to the root is its sender's fault, who is asked no more. Whoever goes away, has nothing, stays busy or is
+//! slow again and again rests, and is replaced by another peer with the same state; if there is none any more, another snapshot is
+//! begun. While no page comes at all, the search ends: peers may have said that there is a snapshot only to keep this node from
+//! fetching blocks. What was fetched survives a crash: the pages are staged beside the state in force, and the next start goes on
+//! after the last of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,13 +36,19 @@ const MISSES: u32 = 3;
 const MAX_ASKED: usize = 16;
 /// How long they have for answers that are no pages.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Whoever takes longer for a page is asked for the next one after all others.
+/// Whoever takes longer for a page is asked for the next one after all others, and rests after so many such pages in a row. For each
+/// snapshot that was given up for another the time doubles: this node's own line may be the slow one.
 const SLOW: Duration = Duration::from_secs(5);
-/// How long until a busy peer is asked again, and how often in a row.
+const MAX_SLOW: u32 = 3;
+/// How long until busy peers are asked again, and how often in a row before the one that says so rests.
 const BUSY: Duration = Duration::from_millis(200);
 const MAX_BUSY: u32 = 10;
 /// For how long whoever gave nothing is not asked, unless there is nobody else.
 const REST: Duration = Duration::from_secs(30);
+/// How often in a row those that have a snapshot may all give no page of it, before another one is begun that is offered.
+const MAX_FAILURES: u32 = 2;
+/// For how long peers may be connected and no page come. Longer than a peer has for a page, and than it rests.
+const GIVE_UP: Duration = Duration::from_secs(60);
 /// Liars that are remembered.
 const MAX_LIARS: usize = 1_024;
 /// How often the log tells how far it is, and what is waited for.
@@ -77,6 +85,14 @@ pub struct Download {
     store: Store,
     pinned: Option<Pin>,
     check: Check,
+    patience: Patience,
+}
+
+/// How long it is waited for peers; other values than these are for tests.
+#[derive(Clone, Copy)]
+struct Patience {
+    slow: Duration,
+    give_up: Duration,
 }
 
 /// A snapshot that peers offer.
@@ -108,18 +124,32 @@ impl Wire for Progress {
     const MAX_BYTES: usize = CertifiedHeader::MAX_BYTES + 8 + KeyProof::MAX_STEPS * 34;
 }
 
+/// Whether this is what is noted of a snapshot that is being fetched.
+pub(crate) fn is_sound(progress: &[u8]) -> bool {
+    decode::<Progress>(progress).is_ok()
+}
+
+/// What is noted when all of a snapshot is there.
+#[cfg(test)]
+pub(crate) fn progress(block: CertifiedHeader) -> Vec<u8> {
+    encode(&Progress { block, right: Vec::new() })
+}
+
 /// What has been fetched of a snapshot.
 struct Fetched {
     progress: Progress,
     builder: StateBuilder,
     n_rows: u64,
     bytes: u64,
+    /// Peers that have offered it, without those that were too slow.
+    holders: BTreeSet<NodeId>,
+    /// How often in a row all of them gave no page.
+    failures: u32,
 }
 
 impl Fetched {
-    fn new(block: CertifiedHeader) -> Self {
-        let progress = Progress { block, right: Vec::new() };
-        Self { progress, builder: StateBuilder::default(), n_rows: 0, bytes: 0 }
+    fn new(progress: Progress) -> Self {
+        Self { progress, builder: StateBuilder::default(), n_rows: 0, bytes: 0, holders: BTreeSet::new(), failures: 0 }
     }
 
     const fn block(&self) -> &CertifiedHeader {
@@ -137,7 +167,7 @@ impl Fetched {
     }
 
     fn finish(self) -> Result<Snapshot, SnapshotError> {
-        let Self { progress: Progress { block, .. }, builder, n_rows, bytes } = self;
+        let Self { progress: Progress { block, .. }, builder, n_rows, bytes, .. } = self;
         let height = block.header.height;
         tracing::info!(%height, rows = n_rows, bytes, "the snapshot is whole");
         let state = builder.finish(block.header.hash()).map_err(|source| SnapshotError::State { height, source })?;
@@ -148,7 +178,14 @@ impl Fetched {
 impl Download {
     /// A download that stages rows in `store`, of a chain that has the `pinned` block.
     pub fn new(spec: Arc<ChainSpec>, mesh: Mesh, store: Store, pinned: Option<Pin>) -> Self {
-        Self { spec, mesh, store, pinned, check: checked }
+        let patience = Patience { slow: SLOW, give_up: GIVE_UP };
+        Self { spec, mesh, store, pinned, check: checked, patience }
+    }
+
+    /// The same, which gives up sooner.
+    #[cfg(test)]
+    pub(crate) fn impatient(self, give_up: Duration) -> Self {
+        Self { patience: Patience { give_up, ..self.patience }, ..self }
     }
 
     /// Gives up what is staged, if anything is.
@@ -159,18 +196,25 @@ impl Download {
         if self.store.restore_progress()?.is_some() { self.store.abandon_restore() } else { Ok(()) }
     }
 
-    /// Fetches the newest snapshot above a height and stages it, however long it takes.
+    /// Fetches a snapshot above a height and stages it, however long it takes. `None` if the connected peers give no page of any for
+    /// [`GIVE_UP`]; what is staged stays.
     ///
     /// # Errors
     /// The store failed, or the chain is not the pinned one.
-    pub async fn run(&self, above: Height) -> Result<Snapshot, SnapshotError> {
-        self.search(above, &mut Search::default()).await
+    pub async fn run(&self, above: Height) -> Result<Option<Snapshot>, SnapshotError> {
+        self.search(above, &mut Search::new(self.patience)).await
     }
 
-    async fn search(&self, above: Height, search: &mut Search) -> Result<Snapshot, SnapshotError> {
+    async fn search(&self, above: Height, search: &mut Search) -> Result<Option<Snapshot>, SnapshotError> {
         let mut begun = block_in_place(|| self.resume(above))?;
         loop {
             let peers = search.peers(&self.mesh);
+            if peers.is_empty() {
+                search.has_moved();
+            }
+            if search.is_over() {
+                return Ok(None);
+            }
             let lack = if peers.is_empty() { Lack::Peers } else { Lack::Snapshot };
             if let Some(pin) = self.pinned.filter(|_| !search.is_pin_shown) {
                 search.is_pin_shown = self.has_pinned(pin, &peers, search).await?;
@@ -180,17 +224,17 @@ impl Download {
                 }
             }
             if let Some(whole) = begun.take_if(|begun| begun.is_whole()) {
-                return whole.finish();
+                return whole.finish().map(Some);
             }
             let offers = self.offers(above, &peers, search).await?;
-            let Some((mut fetched, peers)) = self.choose(begun.take(), offers, search)? else {
+            let Some((mut fetched, peers)) = self.choose(begun.take(), offers, &peers, search)? else {
                 search.wait(lack).await;
                 continue;
             };
             let is_offered = !peers.is_empty();
             self.fetch(&mut fetched, peers, search).await?;
             if fetched.is_whole() {
-                return fetched.finish();
+                return fetched.finish().map(Some);
             }
             begun = Some(fetched);
             if is_offered {
@@ -209,7 +253,7 @@ impl Download {
         if height <= above || progress.block.clone().verify(self.spec.id(), self.spec.validators(height)).is_err() {
             return Ok(None);
         }
-        let mut fetched = Fetched { progress, builder: StateBuilder::default(), n_rows: 0, bytes: 0 };
+        let mut fetched = Fetched::new(progress);
         for row in self.store.restored_rows() {
             let (key, value) = row?;
             if fetched.builder.push(&key, &value).is_err() {
@@ -230,41 +274,70 @@ impl Download {
         Ok(Some(fetched))
     }
 
-    /// Which snapshot is fetched from whom: the one that was begun, as long as somebody offers it. Else the newest, if possible one that
-    /// several peers have.
+    /// Which snapshot is fetched from whom: the one that was begun, as long as somebody offers it and gives it. Else the best of what
+    /// `asked` peers offer.
     fn choose(
         &self,
         begun: Option<Fetched>,
         offers: BTreeMap<Height, Offer>,
+        asked: &[NodeId],
         search: &mut Search,
     ) -> Result<Option<(Fetched, Vec<NodeId>)>, StorageError> {
-        if let Some(begun) = begun.filter(|begun| begun.n_rows > 0) {
+        if let Some(mut begun) = begun.filter(|begun| begun.n_rows > 0) {
             let header = &begun.block().header;
-            let is_it = |offer: &&Offer| offer.block.header == *header;
-            if let Some(offer) = offers.get(&header.height).filter(is_it) {
-                search.misses = 0;
-                return Ok(Some((begun, offer.peers.clone())));
+            let height = header.height;
+            let peers = offers.get(&height).filter(|offer| offer.block.header == *header).map(|offer| &offer.peers);
+            let has_others = offers.len() > usize::from(peers.is_some());
+            let is_given = begun.failures < MAX_FAILURES;
+            match peers {
+                Some(peers) if is_given || !has_others => {
+                    search.misses = 0;
+                    begun.holders.extend(peers);
+                    return Ok(Some((begun, peers.clone())));
+                }
+                Some(_) => tracing::info!(%height, "peers offer the snapshot and give nothing of it"),
+                None if !has_others || (is_given && self.is_held(&begun, asked)) => {
+                    return Ok(Some((begun, Vec::new())));
+                }
+                None if search.misses < MISSES => {
+                    search.misses += 1;
+                    return Ok(Some((begun, Vec::new())));
+                }
+                None => tracing::info!(%height, "no peer has the snapshot any more"),
             }
-            if search.misses < MISSES || offers.is_empty() {
-                search.misses += 1;
-                return Ok(Some((begun, Vec::new())));
-            }
-            tracing::info!(height = %header.height, "no peer has the snapshot any more");
+            search.slow = search.slow.saturating_mul(2);
         }
         search.misses = 0;
-        let newest = offers.into_iter().max_by_key(|(height, offer)| (offer.peers.len().min(2), *height));
-        let Some((height, Offer { block, peers })) = newest else { return Ok(None) };
+        let best = offers.into_iter().max_by_key(|(height, offer)| self.rank(*height, offer));
+        let Some((height, Offer { block, peers })) = best else { return Ok(None) };
         tracing::info!(%height, root = %block.header.state_root, peers = peers.len(), "fetching a snapshot");
-        let fetched = Fetched::new(block);
+        let mut fetched = Fetched::new(Progress { block, right: Vec::new() });
+        fetched.holders.extend(&peers);
         block_in_place(|| self.store.begin_restore(&encode(&fetched.progress)))?;
         Ok(Some((fetched, peers)))
+    }
+
+    /// How good an offer is: one from which the blocks up to the pinned one are executed, one that all nodes have which have executed
+    /// its block, one that several peers have, and the newest.
+    fn rank(&self, height: Height, offer: &Offer) -> impl Ord + use<> {
+        let leads_to_pin = self.pinned.is_some_and(|pin| height <= pin.height);
+        let is_common = height.get().is_multiple_of(self.spec.policy().snapshot_blocks);
+        (leads_to_pin, is_common, offer.peers.len().min(2), height)
+    }
+
+    /// Whether a connected peer that has offered a snapshot was not asked now: it rests, or others were drawn.
+    fn is_held(&self, fetched: &Fetched, asked: &[NodeId]) -> bool {
+        let connected = self.mesh.peers().into_iter().map(|peer| peer.node_id);
+        connected.into_iter().any(|peer| fetched.holders.contains(&peer) && !asked.contains(&peer))
     }
 
     /// Fetches pages from these peers until the state is whole, or none of them helps any more.
     async fn fetch(&self, fetched: &mut Fetched, peers: Vec<NodeId>, search: &mut Search) -> Result<(), SnapshotError> {
         let height = fetched.block().header.height;
+        let has_peers = !peers.is_empty();
         let (mut peers, mut busy, mut told) = (VecDeque::from(peers), 0, Instant::now());
-        while let Some(peer) = peers.front().copied() {
+        let mut slow = BTreeMap::<NodeId, u32>::new();
+        while let Some(peer) = peers.front().copied().filter(|_| !search.is_over()) {
             let asked = Instant::now();
             match self.page(peer, fetched).await {
                 Ok((builder, page)) => {
@@ -272,9 +345,19 @@ impl Download {
                     if fetched.is_whole() {
                         return Ok(());
                     }
-                    busy = 0;
-                    if asked.elapsed() > SLOW {
+                    (busy, fetched.failures) = (0, 0);
+                    search.has_moved();
+                    if asked.elapsed() > search.slow {
                         peers.rotate_left(1);
+                        let in_a_row = slow.entry(peer).or_default();
+                        *in_a_row += 1;
+                        if *in_a_row >= MAX_SLOW {
+                            search.blame(peer, Fault::Nothing);
+                            fetched.holders.remove(&peer);
+                            peers.pop_back();
+                        }
+                    } else {
+                        slow.remove(&peer);
                     }
                     if told.elapsed() >= TELL_PROGRESS {
                         told = Instant::now();
@@ -287,10 +370,15 @@ impl Download {
                     sleep(BUSY).await;
                 }
                 Err(fault) => {
+                    // Whoever stays busy does not help either.
+                    let fault = if matches!(fault, Fault::Busy) { Fault::Nothing } else { fault };
                     search.blame(peer, fault);
                     peers.pop_front();
                 }
             }
+        }
+        if has_peers {
+            fetched.failures += 1;
         }
         Ok(())
     }
@@ -423,8 +511,12 @@ enum Lack {
 }
 
 /// Whom to ask, and what has been found out about it.
-#[derive(Default)]
 struct Search {
+    give_up: Duration,
+    /// Whoever takes longer for a page is slow.
+    slow: Duration,
+    /// When the last page came, or the search began, or nobody was connected.
+    moved: Instant,
     liars: BTreeSet<NodeId>,
     /// Who gave nothing, and until when they are not asked.
     resting: BTreeMap<NodeId, Instant>,
@@ -435,6 +527,28 @@ struct Search {
 }
 
 impl Search {
+    fn new(patience: Patience) -> Self {
+        Self {
+            give_up: patience.give_up,
+            slow: patience.slow,
+            moved: Instant::now(),
+            liars: BTreeSet::new(),
+            resting: BTreeMap::new(),
+            is_pin_shown: false,
+            misses: 0,
+            told: None,
+        }
+    }
+
+    fn has_moved(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    /// Whether no page has come for too long.
+    fn is_over(&self) -> bool {
+        self.moved.elapsed() >= self.give_up
+    }
+
     /// The connected peers that can be asked, in a random order. While all rest, none does.
     fn peers(&mut self, mesh: &Mesh) -> Vec<NodeId> {
         let now = Instant::now();

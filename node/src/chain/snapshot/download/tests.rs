@@ -5,22 +5,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lucid_consensus::ledger::state::State;
-use lucid_p2p::{Admission, Event, Events, Gate, MeshConfig, Topic, start};
+use lucid_p2p::Events;
 use lucid_types::id::{BlockHash, Hash};
-use lucid_types::key::NodeKey;
 use lucid_types::time::UnixMillis;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
+use crate::chain::fixture::peers::{Answer, BUSY, LIMIT, Peer, mesh, node, within};
 use crate::chain::fixture::{Network, state, worker};
 use crate::chain::persist::restore;
 use crate::chain::snapshot::Snapshots;
 
-/// Nothing takes longer on a working machine.
-const LIMIT: Duration = Duration::from_secs(240);
 /// Rows of the great state, and its pages.
 const GREAT: u64 = 30_000;
 const GREAT_PAGES: usize = 31;
@@ -28,55 +25,6 @@ const GREAT_PAGES: usize = 31;
 const SMALL: u64 = 4_500;
 const SMALL_PAGES: usize = 5;
 const HEIGHT: u64 = 40;
-
-async fn within<F: Future>(future: F) -> F::Output {
-    timeout(LIMIT, future).await.unwrap()
-}
-
-struct Deaf;
-
-impl Gate for Deaf {
-    type Item = ();
-    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
-        Admission::Ignore("deaf")
-    }
-}
-
-fn node(seed: u8) -> NodeId {
-    NodeKey::from_seed(&[seed; 32]).node_id()
-}
-
-/// What a peer answers: nothing, or these bytes.
-type Answer = Box<dyn FnMut(SyncRequest) -> Option<Vec<u8>> + Send>;
-
-/// A running peer; it goes away when this is dropped.
-struct Peer {
-    _mesh: Mesh,
-    _stop: DropGuard,
-    answers: JoinHandle<()>,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.answers.abort();
-    }
-}
-
-async fn mesh(network: &Network, seed: u8, bootstrap: Vec<String>) -> (Mesh, Events<()>, DropGuard) {
-    let config = MeshConfig {
-        listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
-        local: true,
-        bootstrap,
-        ..MeshConfig::new(*network.spec().id())
-    };
-    let (mesh, events, task) = start(config, &[seed; 32], Arc::new(Deaf)).unwrap();
-    let stop = CancellationToken::new();
-    let running = stop.clone();
-    #[expect(clippy::disallowed_methods, reason = "ends with its guard")]
-    tokio::spawn(async move { task.run(running).await });
-    within(mesh.wait_for_listeners(1)).await;
-    (mesh, events, stop.drop_guard())
-}
 
 /// A node that downloads, and its peers.
 struct Client {
@@ -90,7 +38,7 @@ struct Client {
 impl Client {
     async fn new() -> Self {
         let network = Network::new();
-        let (mesh, events, stop) = mesh(&network, 200, Vec::new()).await;
+        let (mesh, events, stop) = mesh(network.spec().id(), 200, Vec::new()).await;
         Self { network, mesh, folder: tempfile::tempdir().unwrap(), _events: events, _stop: stop }
     }
 
@@ -107,19 +55,8 @@ impl Client {
     }
 
     /// A connected peer that answers so.
-    async fn peer(&self, seed: u8, mut answer: Answer) -> Peer {
-        let (mesh, mut events, stop) = mesh(&self.network, seed, self.mesh.listen_addresses()).await;
-        #[expect(clippy::disallowed_methods, reason = "aborted by its owner")]
-        let answers = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                let Event::Request { bytes, reply, .. } = event else { continue };
-                if let Some(bytes) = answer(decode(&bytes).unwrap()) {
-                    reply.respond(bytes);
-                }
-            }
-        });
-        assert!(within(self.mesh.wait_for_peers(|peers| peers.iter().any(|peer| peer.node_id == node(seed)))).await);
-        Peer { _mesh: mesh, _stop: stop, answers }
+    async fn peer(&self, seed: u8, answer: Answer) -> Peer {
+        Peer::of(&self.mesh, self.network.spec().id(), seed, answer).await
     }
 
     /// What was staged, and then becomes the state of a node that starts.
@@ -208,7 +145,7 @@ async fn a_whole_state_is_downloaded_and_becomes_that_of_the_node() {
     let (snapshot, pages) = (client.network.snapshot(HEIGHT, GREAT), Arc::default());
     let _peer = client.peer(1, counting_peer(&snapshot, &pages)).await;
     let store = client.store();
-    let fetched = within(client.download(&store).run(Height::ZERO)).await.unwrap();
+    let fetched = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
     assert_eq!((fetched.state.root(), fetched.block.clone()), (snapshot.state.root(), snapshot.block.clone()));
     assert_eq!(fetched.state, snapshot.state);
     assert_eq!(pages.load(Ordering::Relaxed), GREAT_PAGES);
@@ -355,7 +292,7 @@ async fn every_bad_page_is_found_and_its_sender_named_and_an_honest_peer_makes_u
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), *client.network.spec().id()).unwrap();
         let download = client.download(&store);
-        let mut search = Search::default();
+        let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
         {
             let mut running = std::pin::pin!(download.search(Height::ZERO, &mut search));
             let named = async {
@@ -364,12 +301,12 @@ async fn every_bad_page_is_found_and_its_sender_named_and_an_honest_peer_makes_u
                 }
             };
             tokio::select! {
-                found = &mut running => panic!("{}: {:?}", trick.name, found.map(|found| found.state)),
+                found = &mut running => panic!("{}: {:?}", trick.name, found.map(|found| found.unwrap().state)),
                 () = within(named) => {}
             }
             let honest = client.peer(51, honest_peer(&snapshot)).await;
             let found = within(running).await.unwrap();
-            assert_eq!(found.state, snapshot.state, "{}", trick.name);
+            assert_eq!(found.unwrap().state, snapshot.state, "{}", trick.name);
             drop(honest);
         }
         assert_eq!(search.liars, BTreeSet::from([node(50)]), "{}", trick.name);
@@ -392,7 +329,7 @@ async fn without_the_check_of_pages_a_liar_gets_another_state_through() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), *client.network.spec().id()).unwrap();
         let unchecked = Download { check: |rows, page, _| appended(rows, page), ..client.download(&store) };
-        let found = within(unchecked.run(Height::ZERO)).await.unwrap();
+        let found = within(unchecked.run(Height::ZERO)).await.unwrap().unwrap();
         assert_eq!(found.block, snapshot.block);
         assert_ne!(found.state.root(), snapshot.block.header.state_root, "{name}");
         drop(liar);
@@ -473,8 +410,8 @@ async fn forged_snapshots_are_found_and_their_senders_asked_no_more() {
     });
     peers.push(client.peer(49, answer).await);
     let store = client.store();
-    let mut search = Search::default();
-    let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap();
+    let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
+    let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap().unwrap();
     assert_eq!(found.state, snapshot.state);
     let expected: BTreeSet<_> = (50..).zip(&FORGERIES).map(|(seed, _)| node(seed)).collect();
     assert_eq!(search.liars, expected);
@@ -518,13 +455,13 @@ async fn a_peer_that_goes_away_is_replaced_and_nothing_is_fetched_twice() {
     let _second = client.peer(51, second).await;
     let store = client.store();
     let download = client.download(&store);
-    let mut search = Search::default();
+    let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
     let leave = async {
         gone.notified().await;
         drop(first);
     };
     let (found, ()) = within(async { tokio::join!(download.search(Height::ZERO, &mut search), leave) }).await;
-    assert_eq!(found.unwrap().state, snapshot.state);
+    assert_eq!(found.unwrap().unwrap().state, snapshot.state);
     assert!(search.liars.is_empty(), "to go away is no lie");
     assert_eq!(pages.load(Ordering::Relaxed), SMALL_PAGES);
 }
@@ -547,7 +484,7 @@ async fn a_newer_snapshot_is_begun_when_the_peers_have_dropped_the_first() {
         peers.push(client.peer(seed, answer).await);
     }
     let store = client.store();
-    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap();
+    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
     assert_eq!(found.state, new.state);
     assert_eq!(store.restored_rows().count(), new.state.len(), "nothing is left of the first");
     assert_eq!(client.take_over(store, &found), new.state);
@@ -570,8 +507,8 @@ async fn a_peer_that_promises_and_gives_nothing_is_passed_over() {
     }
     peers.push(client.peer(52, honest_peer(&old)).await);
     let store = client.store();
-    let mut search = Search::default();
-    let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap();
+    let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
+    let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap().unwrap();
     assert_eq!(found.state, old.state);
     assert!(search.liars.is_empty());
 }
@@ -613,12 +550,12 @@ async fn a_download_goes_on_after_a_crash_at_every_page() {
         }
     };
     assert_eq!((lives, pages.load(Ordering::Relaxed)), (GREAT_PAGES, GREAT_PAGES));
-    assert_eq!(found.state, snapshot.state);
+    assert_eq!(found.unwrap().state, snapshot.state);
 
     // A crash after the last page, before it is taken over: it is whole, and no peer is asked for anything.
     let before = pages.load(Ordering::Relaxed);
     let store = client.store();
-    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap();
+    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
     assert_eq!((found.state.clone(), pages.load(Ordering::Relaxed)), (snapshot.state.clone(), before));
     // A crash while it is taken over leaves the one or the other; after it, nothing is staged.
     assert_eq!(client.take_over(store, &found), snapshot.state);
@@ -661,8 +598,8 @@ async fn what_is_damaged_on_disk_is_fetched_again_and_blamed_on_nobody() {
         let store = Store::open(folder.path(), *client.network.spec().id()).unwrap();
         store.begin_restore(&note).unwrap();
         store.put_restored(&rows, &note).unwrap();
-        let mut search = Search::default();
-        let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap();
+        let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
+        let found = within(client.download(&store).search(Height::ZERO, &mut search)).await.unwrap().unwrap();
         assert_eq!(found.state, snapshot.state);
         assert!(search.liars.is_empty());
         assert_eq!(store.restored_rows().count(), snapshot.state.len());
@@ -707,8 +644,9 @@ async fn a_pin_that_holds_lets_the_snapshot_in_and_one_of_another_block_says_so(
     for right in [pin(&snapshot.block), pin(&before)] {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), *client.network.spec().id()).unwrap();
-        let mut search = Search::default();
-        let found = within(client.pinned(&store, Some(right)).search(Height::ZERO, &mut search)).await.unwrap();
+        let mut search = Search::new(Patience { slow: SLOW, give_up: LIMIT });
+        let found =
+            within(client.pinned(&store, Some(right)).search(Height::ZERO, &mut search)).await.unwrap().unwrap();
         assert_eq!(found.state, snapshot.state);
         assert!(!search.liars.contains(&node(50)));
 
@@ -758,5 +696,128 @@ async fn while_nobody_shows_the_pin_or_has_a_snapshot_it_waits_and_says_for_what
     let mut running = std::pin::pin!(download.run(Height::ZERO));
     assert!(timeout(Duration::from_millis(200), &mut running).await.is_err());
     let _peer = client.peer(51, honest_peer(&snapshot)).await;
-    assert_eq!(within(running).await.unwrap().state, snapshot.state);
+    assert_eq!(within(running).await.unwrap().unwrap().state, snapshot.state);
+}
+
+/// Two peers that have the newest state and are always too busy to give it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_stay_busy_are_passed_over() {
+    let client = Client::new().await;
+    let (old, new) = (client.network.snapshot(HEIGHT, 1_500), client.network.snapshot(HEIGHT + 20, 1_500));
+    let mut peers = Vec::new();
+    for seed in [50, 51] {
+        let new = new.clone();
+        let answer: Answer = Box::new(move |request| match request {
+            SyncRequest::SnapshotRows { .. } => Some(BUSY.to_vec()),
+            request => honest(&new, &request).map(|answer| encode(&answer)),
+        });
+        peers.push(client.peer(seed, answer).await);
+    }
+    peers.push(client.peer(52, honest_peer(&old)).await);
+    let store = client.store();
+    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
+    assert_eq!(found.state, old.state);
+}
+
+/// The same after a first page, which makes the download one that is gone on with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_offered_and_not_given_any_more_is_given_up_for_another() {
+    let client = Client::new().await;
+    let (old, new) = (client.network.snapshot(HEIGHT, 1_500), client.network.snapshot(HEIGHT + 20, SMALL));
+    let (new_of, mut is_first) = (new.clone(), true);
+    let answer: Answer = Box::new(move |request| match request {
+        SyncRequest::SnapshotRows { .. } if !std::mem::take(&mut is_first) => Some(BUSY.to_vec()),
+        request => honest(&new_of, &request).map(|answer| encode(&answer)),
+    });
+    let _promises = client.peer(50, answer).await;
+    let _gives = client.peer(51, honest_peer(&old)).await;
+    let store = client.store();
+    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
+    assert_eq!(found.state, old.state);
+}
+
+/// What was fetched is not thrown away for the time that the only peer who has it rests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_waits_for_a_resting_peer_that_has_it() {
+    let client = Client::new().await;
+    let (old, new) = (client.network.snapshot(HEIGHT, 1_500), client.network.snapshot(HEIGHT + 20, SMALL));
+    let (new_of, pages) = (new.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&pages);
+    let answer: Answer = Box::new(move |request| match request {
+        SyncRequest::SnapshotRows { .. } if counted.fetch_add(1, Ordering::Relaxed) == 3 => None,
+        request => honest(&new_of, &request).map(|answer| encode(&answer)),
+    });
+    let _has = client.peer(50, answer).await;
+    let _has_another = client.peer(51, honest_peer(&old)).await;
+    let store = client.store();
+    let found = within(client.download(&store).run(Height::ZERO)).await.unwrap().unwrap();
+    assert_eq!(found.state, new.state);
+    assert_eq!(pages.load(Ordering::Relaxed), SMALL_PAGES + 1, "nothing was fetched twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_slow_again_and_again_is_left_for_one_with_another_snapshot() {
+    let client = Client::new().await;
+    let (old, new) = (client.network.snapshot(HEIGHT, SMALL), client.network.snapshot(HEIGHT + 20, SMALL));
+    let (pages_of_old, pages_of_new) = (Arc::default(), Arc::default());
+    let _slow = client.peer(50, counting_peer(&new, &pages_of_new)).await;
+    let _other = client.peer(51, counting_peer(&old, &pages_of_old)).await;
+    let store = client.store();
+    // Every page is slow. The second peer is no faster, and is not left for the first one again.
+    let patience = Patience { slow: Duration::ZERO, give_up: LIMIT };
+    let found = within(Download { patience, ..client.download(&store) }.run(Height::ZERO)).await.unwrap().unwrap();
+    assert_eq!(found.state, old.state);
+    assert_eq!((pages_of_new.load(Ordering::Relaxed), pages_of_old.load(Ordering::Relaxed)), (3, SMALL_PAGES));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_leads_to_the_pin_is_best_then_one_that_all_nodes_have_then_the_newest() {
+    let client = Client::new().await;
+    let distance = client.network.spec().policy().snapshot_blocks;
+    let [pinned, common, newest] =
+        [HEIGHT + 1, HEIGHT + distance, HEIGHT + 2 * distance + 1].map(|height| client.network.snapshot(height, 1_500));
+    let (before_pin, after_pin) = (pinned.clone(), newest.clone());
+    let mut peers = vec![client.peer(50, honest_peer(&common)).await];
+    // Two have the newest of all.
+    for seed in [51, 52] {
+        peers.push(client.peer(seed, honest_peer(&after_pin)).await);
+    }
+    let fetched = async |pin: Option<Pin>| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), *client.network.spec().id()).unwrap();
+        let found = within(client.pinned(&store, pin).run(Height::ZERO)).await.unwrap().unwrap();
+        found.state.height()
+    };
+    assert_eq!(fetched(None).await, common.state.height());
+    let peer = client.peer(53, honest_peer(&before_pin)).await;
+    let pin = |it: &Snapshot| Some(Pin { height: it.state.height(), block: it.block.header.hash() });
+    assert_eq!(fetched(pin(&pinned)).await, pinned.state.height());
+    assert_eq!(fetched(pin(&newest)).await, common.state.height(), "the best of all that lead to it");
+    drop((peers, peer));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_no_page_comes_the_search_ends_and_what_is_staged_stays() {
+    let client = Client::new().await;
+    let (snapshot, store) = (client.network.snapshot(HEIGHT, SMALL), client.store());
+    let brief = |store: &Store| client.download(store).impatient(Duration::from_millis(1_500));
+    let ended = timeout(Duration::from_secs(3), brief(&store).run(Height::ZERO)).await;
+    assert!(ended.is_err(), "while nobody is connected there is nothing else to do");
+    let nothing = client.peer(50, Box::new(|_| Some(offer([])))).await;
+    assert!(within(brief(&store).run(Height::ZERO)).await.unwrap().is_none());
+    drop(nothing);
+    let (of, mut n) = (snapshot.clone(), 0);
+    let answer: Answer = Box::new(move |request| {
+        n += usize::from(matches!(request, SyncRequest::SnapshotRows { .. }));
+        let is_given = n <= 2 || matches!(request, SyncRequest::Snapshots);
+        is_given.then(|| honest(&of, &request).map(|answer| encode(&answer))).flatten()
+    });
+    let promises = client.peer(51, answer).await;
+    assert!(within(brief(&store).run(Height::ZERO)).await.unwrap().is_none());
+    assert!(store.restored_rows().count() > 0);
+    drop(promises);
+    let pages = Arc::default();
+    let _peer = client.peer(52, counting_peer(&snapshot, &pages)).await;
+    let found = within(brief(&store).run(Height::ZERO)).await.unwrap().unwrap();
+    assert_eq!((found.state, pages.load(Ordering::Relaxed)), (snapshot.state, SMALL_PAGES - 2));
 }
