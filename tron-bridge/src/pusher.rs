@@ -67,8 +67,8 @@ pub use alert::{Alert, SignerState};
 pub use config::{PusherConfig, Timing};
 pub use turn::Phase;
 pub use types::{
-    Assignment, Effect, Estimated, HeadView, InFlight, Input, IssuedRoot, JobId, Lookup, Outcome, Receipt, Report,
-    SolidView, Spent, TransactionStatus, View, Work,
+    Assignment, Effect, Estimated, HeadView, InFlight, Input, IssuedRoot, JobId, Loaded, Lookup, Outcome, Receipt,
+    Report, SolidView, Spent, TransactionStatus, View, Work,
 };
 
 use alert::{Alerts, Key};
@@ -143,8 +143,8 @@ impl Pusher {
         self.now = now;
         match input {
             Input::Root(assignment) => self.on_root(now, *assignment),
-            Input::Leaves { settlement, root, issued } => {
-                if self.posted.loaded((settlement, root), issued.map(|issued| *issued)) {
+            Input::Leaves { settlement, root, loaded } => {
+                if self.posted.loaded((settlement, root), loaded) {
                     self.views.solid_at = self.views.solid_at.min(now);
                     self.judge_solid(&mut out);
                 }

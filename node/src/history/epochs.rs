@@ -47,9 +47,12 @@ fn key(space: u8, epoch: Epoch) -> Vec<u8> {
     [&[space], epoch.get().to_be_bytes().as_slice()].concat()
 }
 
+const fn record(key: Vec<u8>, value: Vec<u8>) -> HistoryRecord {
+    HistoryRecord { kind: HistoryKind::Epoch, key, value, expires: None }
+}
+
 /// The records that follow from a block.
 pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
-    let record = |key, value| HistoryRecord { kind: HistoryKind::Epoch, key, value, expires: None };
     let closing = applied.events.iter().find_map(|event| match event {
         Event::Closed { first, last, is_measured } => {
             Some(Closing { first: *first, last: *last, is_measured: *is_measured, height })
@@ -81,6 +84,18 @@ pub fn closing(store: &Store, epoch: Epoch) -> Result<Option<Closing>, StorageEr
 pub fn finality(store: &Store, epoch: Epoch) -> Result<Option<Finality>, StorageError> {
     let record = store.history_record(HistoryKind::Epoch, &key(FINAL, epoch), ANY_TIME)?;
     Ok(record.and_then(|bytes| decode(&bytes).ok()))
+}
+
+/// Whether this node has executed the block that made an epoch final: then all that the block brought about is in its history. A node
+/// that began with a snapshot has not executed those before, and one of which tables were lost does not have them any more.
+///
+/// # Errors
+/// The store could not be read.
+pub fn is_known_final(store: &Store, epoch: Epoch) -> Result<bool, StorageError> {
+    Ok(match closing(store, epoch)? {
+        Some(closing) if closing.is_measured && closing.first == epoch => finality(store, epoch)?.is_some(),
+        closing => closing.is_some(),
+    })
 }
 
 /// Whether a record is one that this module writes.
@@ -122,5 +137,12 @@ mod tests {
         assert!(!closing(&store, Epoch::new(901)).unwrap().unwrap().is_measured);
         let scored = |epoch| finality(&store, Epoch::new(epoch)).unwrap().map(|it| it.height.get());
         assert_eq!([1, 2, 3, 901].map(scored), [Some(4), Some(7), None, None]);
+        // What a snapshot was taken between of is not known to be final.
+        let closing =
+            Closing { first: Epoch::new(902), last: Epoch::new(902), is_measured: true, height: Height::new(21) };
+        let closed = record(key(CLOSED, closing.first), encode(&closing));
+        store.write_history(&[closed], &[]).unwrap();
+        let is_known = |epoch| is_known_final(&store, Epoch::new(epoch)).unwrap();
+        assert_eq!([0, 1, 2, 500, 901, 902, 903].map(is_known), [false, true, true, true, true, false, false]);
     }
 }

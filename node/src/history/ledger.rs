@@ -1,6 +1,8 @@
 //! What blocks say of payouts: requests, payout roots with their leaves, and elections.
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::pool::PoolState;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
@@ -8,10 +10,10 @@ use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::id::{NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount};
-use lucid_types::time::{Height, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::history::ANY_TIME;
+use crate::history::{ANY_TIME, epochs};
 
 /// Leaves of older roots that are removed at a time.
 const PRUNED_AT_ONCE: usize = 16;
@@ -200,12 +202,55 @@ pub fn leaves(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<Ve
     Ok(leaves.map(|leaves| leaves.0.into_iter().map(leaf).collect()))
 }
 
-/// The payout root of a settlement.
+/// The payout root of a settlement, as a block issued it last.
 ///
 /// # Errors
 /// The store could not be read.
 pub fn root(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<RootRecord>, StorageError> {
     read(store, &pool_key(ROOTS, pool, settlement))
+}
+
+/// What a node's ledger says of a settlement's payout root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issued {
+    /// The root, as it was issued last.
+    Root(SettlementRoot),
+    /// There is none.
+    Never,
+    /// There may have been one before this node's history begins.
+    Unknown,
+}
+
+impl Issued {
+    /// The root, if it is known.
+    pub const fn root(self) -> Option<SettlementRoot> {
+        match self {
+            Self::Root(root) => Some(root),
+            Self::Never | Self::Unknown => None,
+        }
+    }
+}
+
+/// What the ledger says of the payout root of a pool's settlement, where `state` is the pool's newest. Its own newest root needs no
+/// history, which a node that began with a snapshot lacks.
+///
+/// # Errors
+/// The store could not be read.
+pub fn issued(
+    spec: &ChainSpec,
+    store: &Store,
+    (pool, state): (&PoolId, &PoolState),
+    settlement: u64,
+) -> Result<Issued, StorageError> {
+    if let Some(newest) = state.newest.filter(|root| root.settlement == settlement) {
+        return Ok(Issued::Root(newest));
+    }
+    if let Some(record) = root(store, pool, settlement)? {
+        return Ok(Issued::Root(record.root));
+    }
+    let last = Epoch::new(settlement.saturating_mul(spec.policy().settle_every));
+    let is_known = settlement > state.settled || settlement == 0 || epochs::is_known_final(store, last)?;
+    Ok(if is_known { Issued::Never } else { Issued::Unknown })
 }
 
 /// Removes leaves of settlements before this one: the vault pays nothing against their roots any more.

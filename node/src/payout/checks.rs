@@ -10,7 +10,7 @@ use lucid_types::id::PoolId;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{Epoch, UnixMillis};
 
-use crate::history::ledger::RootRecord;
+use crate::history::ledger::Issued;
 use crate::payout::status::usdt;
 use crate::utc::utc;
 
@@ -32,11 +32,11 @@ pub struct Ledger<'a> {
     pub now: UnixMillis,
 }
 
-/// The settlement of the vault's root, if `record`, the ledger's root of that settlement, is the same. `None` if the vault has
+/// The settlement of the vault's root, if `issued`, what the ledger says of that settlement, is the same. `None` if the vault has
 /// none, or another.
-pub fn root_of(snapshot: &VaultSnapshot, record: Option<&RootRecord>) -> Option<u64> {
-    let record = record.filter(|record| record.root.settlement == snapshot.settlement)?;
-    let is_same = snapshot.root == Some(record.root.root) && snapshot.total <= record.root.total;
+pub fn root_of(snapshot: &VaultSnapshot, issued: &Issued) -> Option<u64> {
+    let root = issued.root().filter(|root| root.settlement == snapshot.settlement)?;
+    let is_same = snapshot.root == Some(root.root) && snapshot.total <= root.total;
     is_same.then_some(snapshot.settlement)
 }
 
@@ -48,10 +48,10 @@ pub fn unpaid(state: &State, pool: &PoolId, snapshot: &VaultSnapshot) -> MicroUs
     MicroUsdt::sum(state.accounts(pool).map(of)).unwrap_or(MicroUsdt::new(u64::MAX))
 }
 
-/// What a person should look at. `root_of` is the settlement of the vault's root if it is the ledger's.
-pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>) -> Vec<String> {
+/// What a person should look at. `issued` is what the ledger says of the settlement of the vault's root.
+pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, issued: &Issued) -> Vec<String> {
     let mut alerts = Vec::new();
-    differences(ledger, snapshot, root_of, &mut alerts);
+    differences(ledger, snapshot, issued, &mut alerts);
     announcements(ledger.now.get() / 1_000, snapshot, &mut alerts);
     // What is sent to a closed vault helps nobody.
     let is_closed = snapshot.is_closed(ledger.now.get() / 1_000);
@@ -61,7 +61,7 @@ pub fn alerts(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64
     alerts
 }
 
-fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u64>, alerts: &mut Vec<String>) {
+fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, issued: &Issued, alerts: &mut Vec<String>) {
     let Ledger { spec, state, pool, now, .. } = *ledger;
     let genesis = spec.genesis();
     if snapshot.token != genesis.tron.usdt {
@@ -78,7 +78,12 @@ fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, root_of: Option<u6
     if is_unknown && (is_behind || is_coming) {
         return;
     }
-    if snapshot.root.is_some() && root_of.is_none() {
+    if snapshot.root.is_some() && *issued == Issued::Unknown {
+        alerts.push(format!(
+            "the root posted for settlement {} is from before this node's first block: other nodes know whether it is the ledger's",
+            snapshot.settlement
+        ));
+    } else if snapshot.root.is_some() && root_of(snapshot, issued).is_none() {
         alerts.push(format!(
             "the root posted for settlement {} is not the ledger's: signers' keys may be stolen; have a signer pause the vault, \
              and compare the ledgers of several validators",

@@ -21,7 +21,7 @@ use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::pusher::{
-    Alert, Assignment, Effect, HeadView, Input, JobId, Lookup, Phase, Pusher, PusherConfig, Report, SolidView,
+    Alert, Assignment, Effect, HeadView, Input, JobId, Loaded, Lookup, Phase, Pusher, PusherConfig, Report, SolidView,
     TransactionStatus, View,
 };
 use lucid_tron_bridge::vault::VaultDomain;
@@ -100,6 +100,8 @@ pub struct PushTask {
     /// Accounts that the pusher asked for last in the solidified view, and whether it waits for the answer.
     solid: (Vec<AccountId>, bool),
     is_refreshing: bool,
+    /// The last settlement of which it was said that this node cannot pay it.
+    told_unavailable: Option<u64>,
     inbox: VecDeque<Input>,
     work: JoinSet<Done>,
 }
@@ -145,6 +147,7 @@ impl PushTask {
             head_every,
             solid: (Vec::new(), false),
             is_refreshing: false,
+            told_unavailable: None,
             inbox: VecDeque::new(),
             work: JoinSet::new(),
         })
@@ -216,11 +219,25 @@ impl PushTask {
                 self.handle(Input::Receipt { id, found });
             }
             Done::Input(input) => {
-                if let Input::Prepared { transaction: Some(stored), .. } = &input {
-                    self.head.opened(stored, true);
+                match &input {
+                    Input::Prepared { transaction: Some(stored), .. } => self.head.opened(stored, true),
+                    Input::Leaves { settlement, loaded: Loaded::Unavailable, .. } => self.tell_unavailable(*settlement),
+                    _ => {}
                 }
                 self.handle(input);
             }
+        }
+    }
+
+    /// Says once of a settlement that this node cannot pay it.
+    fn tell_unavailable(&mut self, settlement: u64) {
+        if self.told_unavailable < Some(settlement) {
+            self.told_unavailable = Some(settlement);
+            tracing::warn!(
+                settlement,
+                "this node does not have the list of what is owed in this settlement, as it began with a later snapshot of the state: \
+                 it pays nothing of it, other workers of the pool do. It takes part from the pool's next settlement on"
+            );
         }
     }
 
@@ -326,8 +343,8 @@ impl PushTask {
             }
             Effect::LoadLeaves { settlement, root } => {
                 self.work.spawn_blocking(move || {
-                    let issued = parts.issued(settlement, &root);
-                    Done::Input(Input::Leaves { settlement, root, issued: issued.map(Box::new) })
+                    let loaded = parts.load(settlement, &root);
+                    Done::Input(Input::Leaves { settlement, root, loaded })
                 });
             }
             Effect::ReadVault { view: View::Head, accounts } => self.head.wanted = Some(accounts),

@@ -493,10 +493,12 @@ impl Reader {
 
     fn judge(&self, ledger: Ledger<'_>, witnessed: WitnessedSnapshot) -> Result<SolidVault, StorageError> {
         let WitnessedSnapshot { snapshot, block, contradictions, .. } = witnessed;
-        let record =
-            tokio::task::block_in_place(|| history::ledger::root(&self.parts.store, &ledger.id, snapshot.settlement))?;
-        let root_of = checks::root_of(&snapshot, record.as_ref());
-        let mut alerts = checks::alerts(&ledger, &snapshot, root_of);
+        let Ledger { spec, id, pool, .. } = ledger;
+        let issued = tokio::task::block_in_place(|| {
+            history::ledger::issued(spec, &self.parts.store, (&id, pool), snapshot.settlement)
+        })?;
+        let root_of = checks::root_of(&snapshot, &issued);
+        let mut alerts = checks::alerts(&ledger, &snapshot, &issued);
         alerts.extend(contradictions.iter().map(ToString::to_string));
         Ok(SolidVault { snapshot: Arc::new(snapshot), as_of: block, time: ledger.now, root_of, alerts })
     }

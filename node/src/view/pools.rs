@@ -76,15 +76,11 @@ impl NodeParts {
         offset: usize,
         limit: usize,
     ) -> Result<Option<LedgerView>, StorageError> {
-        let newest = self.head.borrow().state.pool(id).and_then(|pool| pool.newest);
-        let Some(settlement) = settlement.or(newest.map(|root| root.settlement)) else { return Ok(None) };
-        // The state's own is newer than its record: signers or losses may have changed it.
-        let recorded = || Ok::<_, StorageError>(ledger::root(&self.store, id, settlement)?.map(|record| record.root));
-        let root = match newest.filter(|root| root.settlement == settlement) {
-            Some(root) => Some(root),
-            None => recorded()?,
-        };
+        let state = self.head.borrow().state.clone();
+        let Some(pool) = state.pool(id) else { return Ok(None) };
+        let Some(settlement) = settlement.or(pool.newest.map(|root| root.settlement)) else { return Ok(None) };
+        let issued = ledger::issued(&self.spec, &self.store, (id, pool), settlement)?;
         let leaves = ledger::leaves(&self.store, id, settlement)?;
-        Ok(root.zip(leaves).map(|(root, leaves)| LedgerView::new(&root, &leaves, offset, limit)))
+        Ok(issued.root().zip(leaves).map(|(root, leaves)| LedgerView::new(&root, &leaves, offset, limit)))
     }
 }

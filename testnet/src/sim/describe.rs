@@ -1,7 +1,7 @@
 //! Inputs and effects of pushers in a few words.
 
 use lucid_tron_bridge::client::BroadcastOutcome;
-use lucid_tron_bridge::pusher::{Effect, Estimated, Input, Lookup, Outcome, Receipt, Report, Work};
+use lucid_tron_bridge::pusher::{Effect, Estimated, Input, Loaded, Lookup, Outcome, Receipt, Report, Work};
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::payout::{CosignReply, CosignRequest};
 
@@ -30,9 +30,10 @@ pub(super) fn input_text(input: &Input) -> String {
             let (root, rank) = (&assignment.root, assignment.rank);
             format!("root of {}, total {}, era {}, rank {rank:?}", root.settlement, root.total, root.era)
         }
-        Input::Leaves { settlement, issued, .. } => {
-            format!("leaves of {settlement}: {:?}", issued.as_ref().map(|issued| issued.leaves.len()))
-        }
+        Input::Leaves { settlement, loaded, .. } => match loaded {
+            Loaded::Issued(issued) => format!("{} leaves of {settlement}", issued.leaves.len()),
+            other => format!("leaves of {settlement}: {other:?}"),
+        },
         Input::Signature { request, signer, reply } => {
             let reply = match reply {
                 Some(CosignReply::Signed(_)) => "a signature".to_owned(),

@@ -2,7 +2,7 @@
 //! die before and after every effect.
 
 use lucid_tron_bridge::pusher::{
-    Alert, Assignment, Effect, Estimated, Input, IssuedRoot, Lookup, Pusher, Report, TransactionStatus, View,
+    Alert, Assignment, Effect, Estimated, Input, IssuedRoot, Loaded, Lookup, Pusher, Report, TransactionStatus, View,
 };
 
 use lucid_types::payout::CosignReply;
@@ -247,7 +247,7 @@ impl World {
                 n_requests = 0;
                 let issued = self.ledger.issued(settlement, &root).filter(|issued| issued.since <= node.known);
                 let issued = issued.map(|issued| IssuedRoot { root: issued.root, leaves: issued.leaves.clone() });
-                Input::Leaves { settlement, root, issued: issued.map(Box::new) }
+                Input::Leaves { settlement, root, loaded: Loaded::of(issued) }
             }
             Effect::ReadVault { view: View::Solid, accounts } => {
                 n_requests = 3;
@@ -313,7 +313,9 @@ fn unanswered(effect: &Effect) -> Input {
         Effect::RequestSignature { request, signer } => {
             Input::Signature { request: *request, signer: *signer, reply: None }
         }
-        Effect::LoadLeaves { settlement, root } => Input::Leaves { settlement: *settlement, root: *root, issued: None },
+        Effect::LoadLeaves { settlement, root } => {
+            Input::Leaves { settlement: *settlement, root: *root, loaded: Loaded::Unavailable }
+        }
         Effect::ReadVault { view: View::Solid, .. } => Input::Solid(None),
         Effect::ReadVault { view: View::Head, .. } => Input::Head(None),
         Effect::Estimate { id, .. } => Input::Estimated { id: *id, outcome: Estimated::Unavailable },

@@ -7,7 +7,7 @@ use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree, T
 use lucid_types::time::UnixMillis;
 
 use super::config::{Timing, backoff};
-use super::types::{Effect, IssuedRoot};
+use super::types::{Effect, IssuedRoot, Loaded};
 
 /// Which root: a settlement can have different ones in different eras of a thief's making.
 pub(super) type RootKey = (u64, PayoutRoot);
@@ -86,22 +86,24 @@ impl Posted {
     }
 
     /// Takes the ledger's answer. Leaves that lead to another root are as good as none. Returns whether anything changed.
-    pub(super) fn loaded(&mut self, asked: RootKey, issued: Option<IssuedRoot>) -> bool {
-        let found = |issued: Option<IssuedRoot>| {
-            let with_tree = issued.and_then(|issued| Some((PayoutTree::new(&issued.leaves).ok()?, issued)));
-            with_tree.filter(|(tree, _)| tree.root() == asked.1).map(|(tree, issued)| Found { issued, tree })
+    pub(super) fn loaded(&mut self, asked: RootKey, loaded: Loaded) -> bool {
+        let is_known = loaded != Loaded::Unavailable;
+        let found = |loaded: Loaded| {
+            let Loaded::Issued(issued) = loaded else { return None };
+            let tree = PayoutTree::new(&issued.leaves).ok().filter(|tree| tree.root() == asked.1)?;
+            Some(Found { issued: *issued, tree })
         };
         if self.ahead.expected == Some(asked) && self.ahead.found.is_none() {
-            self.ahead.found = found(issued);
+            self.ahead.found = found(loaded);
             return self.ahead.found.is_some();
         }
         if self.wanted != Some(asked) || self.is_checked {
             return false;
         }
-        let found = found(issued);
+        let found = found(loaded);
         self.is_checked = found.is_some();
         self.found = found.or(self.found.take());
-        self.is_foreign = self.found.is_none();
+        self.is_foreign = self.found.is_none() && is_known;
         true
     }
 

@@ -44,6 +44,24 @@ pub struct IssuedRoot {
     pub leaves: Vec<OwedAccount>,
 }
 
+/// What the ledger says of a root that the vault shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// It issued it.
+    Issued(Box<IssuedRoot>),
+    /// It never issued it.
+    NeverIssued,
+    /// Nothing can be said, or the leaves are not here: the root is from before what this node has read.
+    Unavailable,
+}
+
+impl Loaded {
+    /// What a ledger that has everything says.
+    pub fn of(issued: Option<IssuedRoot>) -> Self {
+        issued.map_or(Self::NeverIssued, |issued| Self::Issued(Box::new(issued)))
+    }
+}
+
 /// The vault at a solidified block, as all provider groups agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SolidView {
@@ -226,8 +244,8 @@ pub enum Input {
         settlement: u64,
         /// The root asked for.
         root: PayoutRoot,
-        /// `None` if the ledger never issued this root.
-        issued: Option<Box<IssuedRoot>>,
+        /// What the ledger says of it.
+        loaded: Loaded,
     },
     /// Answer to [`Effect::RequestSignature`].
     Signature {

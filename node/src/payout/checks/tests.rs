@@ -1,15 +1,12 @@
 //! What is told of a vault, and what is not.
 
+use lucid_storage::Store;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::payout::SettlementRoot;
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::Epoch;
 
 use super::*;
+use crate::history::ledger;
 use crate::payout::testing::{address, network, pool_id, root, snapshot, state};
-
-fn record(root: SettlementRoot) -> RootRecord {
-    RootRecord { root, height: Height::new(6), time: UnixMillis::new(6) }
-}
 
 /// The alerts of a vault that is as the ledger wants it but for one change, and of a node that is so many epochs behind.
 fn told(behind: u64, change: impl FnOnce(&mut VaultSnapshot)) -> Vec<String> {
@@ -25,8 +22,10 @@ fn told_at(closed: u64, now: UnixMillis, change: impl FnOnce(&mut VaultSnapshot)
     change(&mut snapshot);
     let id = pool_id(&network);
     let ledger = Ledger { spec: &network, state: &state, id, pool: state.pool(&id).unwrap(), now };
-    let of = root_of(&snapshot, Some(&record(newest)).filter(|record| record.root.settlement == snapshot.settlement));
-    alerts(&ledger, &snapshot, of)
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), *network.id()).unwrap();
+    let issued = ledger::issued(&network, &store, (&id, ledger.pool), snapshot.settlement).unwrap();
+    alerts(&ledger, &snapshot, &issued)
 }
 
 #[test]
@@ -63,6 +62,14 @@ fn a_node_that_is_behind_calls_nobody_a_thief() {
     assert!(!told(1, |snapshot| snapshot.settlement = 4).is_empty());
     // What it knows it knows.
     assert!(!told(2, |snapshot| snapshot.total = MicroUsdt::new(101)).is_empty());
+}
+
+/// A node that began with a snapshot has no history, and the state names the newest root only.
+#[test]
+fn a_root_from_before_the_history_is_called_unknown_and_not_stolen() {
+    let found = told(0, |snapshot| snapshot.settlement = 2);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("settlement 2 is from before this node's first block"), "{found:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use lucid_storage::{OwnKind, OwnRecord, StorageError, Store};
 use lucid_tron_bridge::client::{ChainParameters, Client, ClientError, Estimate, Revert};
 use lucid_tron_bridge::key::KeyError;
-use lucid_tron_bridge::pusher::{Estimated, InFlight, IssuedRoot, JobId, Lookup, Receipt, Spent, Work};
+use lucid_tron_bridge::pusher::{Estimated, InFlight, IssuedRoot, JobId, Loaded, Lookup, Receipt, Spent, Work};
 use lucid_tron_bridge::transaction::{ContractCall, Reference, TransactionError};
 use lucid_tron_bridge::trc20::TokenFlags;
 use lucid_types::amount::Sun;
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::PushParts;
 use super::head::{self, Found, Look};
 use crate::history;
+use crate::history::ledger::Issued;
 use crate::payout::cosign;
 
 /// How old prices, the token's flags and what the gas account holds get while nothing is sent.
@@ -163,15 +164,25 @@ impl PushParts {
     }
 
     /// The root of a settlement with its leaves, if the ledger issued it.
-    pub(super) fn issued(&self, settlement: u64, root: &PayoutRoot) -> Option<IssuedRoot> {
+    pub(super) fn load(&self, settlement: u64, root: &PayoutRoot) -> Loaded {
+        let state = self.head.borrow().state.clone();
+        let Some(pool) = state.pool(&self.pool) else { return Loaded::Unavailable };
         let read = || {
-            let record = history::ledger::root(&self.store, &self.pool, settlement)?;
-            let leaves = history::ledger::leaves(&self.store, &self.pool, settlement)?;
-            Ok::<_, StorageError>(record.zip(leaves))
+            let issued = history::ledger::issued(&self.spec, &self.store, (&self.pool, pool), settlement)?;
+            Ok::<_, StorageError>((issued, history::ledger::leaves(&self.store, &self.pool, settlement)?))
         };
-        let found = read().inspect_err(|error| tracing::error!(%error, "a payout root cannot be read")).ok().flatten();
-        let (record, leaves) = found.filter(|(record, _)| record.root.root == *root)?;
-        Some(IssuedRoot { root: record.root, leaves })
+        match read() {
+            Ok((Issued::Root(issued), leaves)) if issued.root == *root => match leaves {
+                Some(leaves) => Loaded::Issued(Box::new(IssuedRoot { root: issued, leaves })),
+                None => Loaded::Unavailable,
+            },
+            Ok((Issued::Root(_) | Issued::Never, _)) => Loaded::NeverIssued,
+            Ok((Issued::Unknown, _)) => Loaded::Unavailable,
+            Err(error) => {
+                tracing::error!(%error, "a payout root cannot be read");
+                Loaded::Unavailable
+            }
+        }
     }
 
     /// Looks at the newest block of the first group that answers.

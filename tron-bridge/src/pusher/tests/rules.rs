@@ -531,10 +531,10 @@ fn what_was_short_is_not_told_once_everything_is_paid() {
         let (gas, energy_price, byte_price) = (Sun::new(1 << 40), Sun::new(100), Sun::new(1_000));
         let (snapshot, token) = (world.head().snapshot(&paid), TokenFlags::default());
         let head = HeadView { time, snapshot: snapshot.clone(), token, gas, energy_price, byte_price };
-        let issued = Some(Box::new(world.history[&(2, root.root)].clone()));
+        let loaded = Loaded::of(world.history.get(&(2, root.root)).cloned());
         let [empty, solid] = [empty, SolidView { time, snapshot }].map(|view| Input::Solid(Some(Box::new(view))));
         let head = Input::Head(Some(Box::new(head)));
-        let leaves = Input::Leaves { settlement: 2, root: root.root, issued };
+        let leaves = Input::Leaves { settlement: 2, root: root.root, loaded };
         let mut pusher = std::mem::replace(&mut nodes[0].pusher, Pusher::new(config(0), vec![], vec![], time));
         let inputs = if are_leaves_last { [empty, solid, head, leaves] } else { [leaves, empty, solid, head] };
         for input in inputs {
@@ -886,6 +886,27 @@ fn a_root_that_the_ledger_never_issued_is_told() {
     }
 }
 
+/// A node whose history begins after the root that the vault shows cannot tell whether the ledger issued it.
+#[test]
+fn a_root_from_before_the_history_of_a_node_is_not_told() {
+    for (is_known, is_told) in [(false, false), (true, true)] {
+        let (mut world, mut nodes) = alone(&due(3));
+        run_until_paid(&mut world, &mut nodes);
+        world.signing.clear();
+        world.issue(2, &due(5), 0);
+        if is_known {
+            world.history.retain(|(settlement, _), _| *settlement > 1);
+        } else {
+            world.history_from = 2;
+        }
+        let mut nodes = vec![Node::start(&world, config(1), 1, Some(0))];
+        assign(&mut world, &mut nodes);
+        run_for(&mut world, &mut nodes, MINUTE);
+        assert!(n_effects(&world, "LoadLeaves { settlement: 1") > 1, "it asks again");
+        assert_eq!(has_alert(&nodes[0], |alert| matches!(alert, Alert::ForeignRoot { .. })), is_told);
+    }
+}
+
 #[test]
 fn what_is_open_under_an_older_root_is_paid_while_signers_are_silent() {
     let (mut world, mut nodes) = alone(&due(3));
@@ -974,7 +995,7 @@ fn inputs_about_what_is_unknown_change_nothing() {
         Input::Prepared { id: 0, transaction: None },
         Input::Sent { id: 0, outcome: None },
         Input::Receipt { id: 0, found: Lookup::NotIncluded },
-        Input::Leaves { settlement: 9, root, issued: None },
+        Input::Leaves { settlement: 9, root, loaded: Loaded::NeverIssued },
         Input::Signature { request, signer: node_id(1), reply: None },
         Input::Solid(None),
         Input::Head(None),

@@ -115,6 +115,8 @@ pub(super) struct World {
     /// Signers that answer.
     pub(super) signing: BTreeSet<NodeId>,
     pub(super) history: BTreeMap<(u64, PayoutRoot), IssuedRoot>,
+    /// Of settlements before, nodes can say nothing.
+    pub(super) history_from: u64,
     pub(super) assignment: Option<Assignment>,
     pub(super) gas: u64,
     /// Changes of the vault that happen with the next block.
@@ -177,6 +179,7 @@ impl World {
             answers: VecDeque::new(),
             signing: (1..=3).map(node_id).collect(),
             history: BTreeMap::new(),
+            history_from: 0,
             assignment: None,
             gas: 1_000_000_000_000,
             changes: Vec::new(),
@@ -357,8 +360,11 @@ impl World {
                 Some(Input::Signature { request, signer, reply })
             }
             Effect::LoadLeaves { settlement, root } => {
-                let issued = self.history.get(&(settlement, root)).cloned().map(Box::new);
-                Some(Input::Leaves { settlement, root, issued })
+                let loaded = match settlement < self.history_from {
+                    true => Loaded::Unavailable,
+                    false => Loaded::of(self.history.get(&(settlement, root)).cloned()),
+                };
+                Some(Input::Leaves { settlement, root, loaded })
             }
             Effect::ReadVault { view: View::Solid, accounts } => {
                 let (time, snapshot) = (UnixMillis::new(solid.time), solid.vault.snapshot(&accounts));
