@@ -62,13 +62,46 @@ impl Store {
             path: shared.path.clone(),
             source: source.into(),
         };
+        remove_unfinished(dir)?;
         remove_folder(&checkpoint)?;
         let made = Checkpoint::new(&shared.db).and_then(|maker| maker.create_checkpoint(&checkpoint));
-        made.map_err(engine_error)?;
-        let copied = copy_checkpoint(&checkpoint, dir);
-        remove_folder(&checkpoint)?;
-        copied
+        let copied = made.map_err(engine_error).and_then(|()| copy_checkpoint(&checkpoint, dir));
+        let removed = remove_folder(&checkpoint);
+        let info = copied?;
+        removed?;
+        Ok(info)
     }
+}
+
+/// Removes what a kill has left of a backup that was being copied into a store's folder before it was copied out of it.
+pub(crate) fn remove_checkpoint(store: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(store.join(CHECKPOINT)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes backups below `dir` that were never finished.
+fn remove_unfinished(dir: &Path) -> Result<(), MaintenanceError> {
+    for entry in fs::read_dir(dir).map_err(file_error("read the folder", dir))? {
+        let path = entry.map_err(file_error("read the folder", dir))?.path();
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+        let is_backup = name.is_some_and(|(height, sequence)| is_number(height) && is_number(sequence));
+        if is_backup && path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            remove_folder(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was made in a folder, or nothing of it.
+fn all_or_nothing<T>(part: &Path, made: Result<T, MaintenanceError>) -> Result<T, MaintenanceError> {
+    if made.is_err() {
+        // The first error says more than one in removing what is left.
+        let _ = remove_folder(part);
+    }
+    made
 }
 
 fn copy_checkpoint(checkpoint: &Path, dir: &Path) -> Result<BackupInfo, MaintenanceError> {
@@ -84,7 +117,6 @@ fn copy_checkpoint(checkpoint: &Path, dir: &Path) -> Result<BackupInfo, Maintena
         return check_backup(&path, true);
     }
     let part = unfinished(&path).map_err(file_error("remove the unfinished backup at", &path))?;
-    fs::create_dir(&part).map_err(file_error("create the folder", &part))?;
     let mut list = FileList::default();
     let mut about = |what: &str, value: String| list.about.push((what.to_owned(), value));
     about("format", FORMAT_VERSION.to_string());
@@ -93,22 +125,27 @@ fn copy_checkpoint(checkpoint: &Path, dir: &Path) -> Result<BackupInfo, Maintena
     if let Some(head) = identity.tip.head {
         about("head", format!("{} {}", head.height, hex(head.block_hash.as_bytes())));
     }
+    all_or_nothing(&part, fill(&part, checkpoint, list))?;
+    rename_synced(&part, &path).map_err(file_error("finish the backup", &path))?;
+    check_backup(&path, false)
+}
+
+/// Copies a checkpoint's files into a new folder with a list of them, and reads them back.
+fn fill(part: &Path, checkpoint: &Path, mut list: FileList) -> Result<(), MaintenanceError> {
+    fs::create_dir(part).map_err(file_error("create the folder", part))?;
     for (name, _) in data_files(checkpoint).map_err(file_error("read the folder", checkpoint))? {
         let copied = copy_synced(&checkpoint.join(&name), &part.join(&name));
-        list.files.insert(name, copied.map_err(file_error("copy files to", &part))?);
+        list.files.insert(name, copied.map_err(file_error("copy files to", part))?);
     }
     let list_file = part.join(LIST_FILE);
     files::write_synced(&list_file, list.to_text().as_bytes()).map_err(file_error("write", &list_file))?;
     // So that it can be verified, and is a store to whoever copies it by hand.
-    seal::close(&part).map_err(file_error("finish", &part))?;
-
-    check_backup(&part, true)?;
-    if let Some(damage) = verify_files(&part).damages.into_iter().next() {
-        remove_folder(&part)?;
-        return Err(MaintenanceError::DamagedSource { damage });
+    seal::close(part).map_err(file_error("finish", part))?;
+    check_backup(part, true)?;
+    match verify_files(part).damages.into_iter().next() {
+        Some(damage) => Err(MaintenanceError::DamagedSource { damage }),
+        None => Ok(()),
     }
-    rename_synced(&part, &path).map_err(file_error("finish the backup", &path))?;
-    check_backup(&path, false)
 }
 
 /// Makes the store `path` from the backup in the folder `backup`, and compares every byte with the backup's list on the way.
@@ -119,16 +156,21 @@ pub fn restore_backup(backup: &Path, path: &Path) -> Result<BackupInfo, Maintena
         return Err(MaintenanceError::Exists { path: path.to_path_buf() });
     }
     let part = unfinished(path).map_err(file_error("remove what is left of an earlier attempt at", path))?;
-    fs::create_dir_all(&part).map_err(file_error("create the folder", &part))?;
+    all_or_nothing(&part, copy_back(backup, &part))?;
+    finish_store(&part, path)?;
+    Ok(info)
+}
+
+fn copy_back(backup: &Path, part: &Path) -> Result<(), MaintenanceError> {
+    fs::create_dir_all(part).map_err(file_error("create the folder", part))?;
     for (name, listed) in read_list(backup)?.files {
-        let copied = copy_synced(&backup.join(&name), &part.join(&name)).map_err(file_error("copy files to", &part))?;
+        let copied = copy_synced(&backup.join(&name), &part.join(&name)).map_err(file_error("copy files to", part))?;
         if copied != listed {
             let (path, fault) = (backup.to_path_buf(), files::FileFault::Content);
             return Err(MaintenanceError::DamagedBackup { path, file: name, fault });
         }
     }
-    finish_store(&part, path)?;
-    Ok(info)
+    Ok(())
 }
 
 /// Seals a store that was made at `part`, and gives it its name.

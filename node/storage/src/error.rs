@@ -116,6 +116,15 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// What a backup that was interrupted left could not be removed.
+    #[error("cannot remove what an interrupted backup left in the store {}: see the system's log", path.display())]
+    Leftover {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// What is left of a state that a snapshot replaced could not be removed.
     #[error("cannot remove the replaced state from the store {}", path.display())]
     CleanUp {

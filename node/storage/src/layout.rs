@@ -20,7 +20,7 @@ pub struct Head {
 pub enum OwnKind {
     /// The score report of an epoch, with its salt.
     Report,
-    /// A treasury signer's watermark for a (vault, era): what it signed last.
+    /// A treasury signer's watermark for a pool: what it signed last.
     Signature,
     /// A signed transaction of the pusher that may still be included.
     Transaction,
@@ -53,7 +53,7 @@ pub enum HistoryKind {
     Vault,
     /// When epochs were closed, and their scores final.
     Epoch,
-    /// What this node measured of itself over time.
+    /// What workers say of their machines: signed attestations of all registered ones.
     Metric,
 }
 

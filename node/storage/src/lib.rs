@@ -73,7 +73,7 @@ pub use files::FileFault;
 pub use history::HistoryRecord;
 pub use inspect::BlockEntry;
 pub use layout::{FORMAT_VERSION, Head, HistoryKind, MAX_STATE_KEY_BYTES, OwnKind};
-pub use mend::{StoreGuard, lock_store, set_aside};
+pub use mend::{Expiring, StoreGuard, lock_store, set_aside};
 pub use own::{OwnRecord, PutNew};
 pub use salvage::{LostRange, SalvageReport, SalvageWay, SalvagedFamily, salvage};
 pub use state::StateRow;

@@ -5,15 +5,15 @@
 use std::path::Path;
 
 use lucid_types::id::NetworkId;
-use lucid_types::time::Height;
+use lucid_types::time::{Height, UnixMillis};
 use rocksdb::{DB, IteratorMode, WriteBatch};
 
 use crate::backup::file_error;
 use crate::error::{MaintenanceError, OpenError, StorageError};
 use crate::files::{is_free, rename_synced};
 use crate::layout::{
-    FORMAT_VERSION, Family, Head, KEY_BASE, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, KEY_RESTORE, KEY_STATE, STATE_END, Slot,
-    head_value, height_key, parse_head, parse_height, wal_key,
+    FORMAT_VERSION, Family, Head, HistoryKind, KEY_BASE, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, KEY_RESTORE, KEY_STATE,
+    STATE_END, Slot, expiry_key, head_value, height_key, history_key, parse_head, parse_height, wal_key,
 };
 use crate::lock::StoreLock;
 use crate::open::{damaged, open_to_write, settings};
@@ -21,6 +21,17 @@ use crate::seal::{self, Seal};
 use crate::state::checked_key;
 use crate::store::{Opening, Store, Tip, lock, read_error};
 use crate::verify::check_folder;
+
+/// A history record that expires, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// Its kind.
+    pub kind: HistoryKind,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// When it expires.
+    pub expires: UnixMillis,
+}
 
 /// Bytes of rows that are written at once.
 const BATCH_BYTES: usize = 1 << 20;
@@ -39,6 +50,19 @@ impl Store {
         let tip = complete(&db, path, network)?;
         let seal = Seal::of_open(path).map_err(seal_error)?;
         Ok(Self::of(path, Opening { db, tip, seal: Some(seal), lock, syncs: true }))
+    }
+
+    /// Adds records to the order in which they expire.
+    pub fn index_history(&self, records: &[Expiring]) -> Result<(), StorageError> {
+        let index = self.shared.family(Family::Expiry)?;
+        let mut batch = WriteBatch::default();
+        for Expiring { kind, key, expires } in records {
+            batch.put_cf(index, expiry_key(*expires, &history_key(*kind, key)), []);
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.shared.write_synced("the order of expiry", std::mem::take(&mut batch))?;
+            }
+        }
+        self.shared.write_synced("the order of expiry", batch)
     }
 
     /// Says which block is the head, and from which on all blocks are there. What does not go with it is removed: other blocks

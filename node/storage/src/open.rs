@@ -10,6 +10,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 
+use crate::backup;
 use crate::error::OpenError;
 use crate::layout::{
     FORMAT_VERSION, Family, KEY_BASE, KEY_FORMAT, KEY_HEAD, KEY_NETWORK, KEY_STATE, Slot, height_key, parse_head,
@@ -55,6 +56,7 @@ pub(crate) fn open(path: &Path, network: NetworkId, settings: &Options) -> Resul
         let found = identity.network;
         return Err(OpenError::WrongNetwork { path: path.to_path_buf(), found, expected: network });
     }
+    backup::remove_checkpoint(path).map_err(|source| OpenError::Leftover { path: path.to_path_buf(), source })?;
     seal::remove(path).map_err(seal_error)?;
     let db = open_to_write(path, settings)?;
     let tip = match found {

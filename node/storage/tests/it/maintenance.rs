@@ -271,6 +271,9 @@ fn damaged_and_unfinished_backups_are_told_apart() {
     fs::create_dir(dir.path().join("0000000007-000000000777")).unwrap();
     fs::create_dir(dir.path().join("something else")).unwrap();
     assert_eq!(list_backups(dir.path()).unwrap().len(), 1);
+    let unfinished = dir.path().join("0000000009-000000000999.part");
+    assert_eq!(info(&store, dir.path()), good);
+    assert!(!unfinished.exists(), "the next backup removes it");
     assert!(matches!(
         restore_backup(&dir.path().join("something else"), &dir.path().join("x")),
         Err(MaintenanceError::NotABackup { .. })
@@ -290,6 +293,8 @@ fn damaged_and_unfinished_backups_are_told_apart() {
         }
     }
     assert!(!target.exists());
+    let left = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(left.into_iter().all(|path| path.extension().is_none()), "nothing is left of what failed");
     fs::remove_file(&table).unwrap();
     match &list_backups(dir.path()).unwrap()[..] {
         [Err(MaintenanceError::DamagedBackup { file, fault: FileFault::Missing, .. })] => assert_eq!(*file, name),
@@ -313,6 +318,30 @@ fn a_damaged_store_is_not_backed_up() {
     );
     assert!(list_backups(dir.path()).unwrap().is_empty());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// A kill leaves the checkpoint in the store's folder.
+#[test]
+fn what_an_interrupted_backup_left_in_the_store_is_removed_when_it_is_opened() {
+    let folder = in_memory();
+    let head = committed(folder.path(), 3).head();
+    let checkpoint = folder.path().join("checkpoint");
+    fs::create_dir(&checkpoint).unwrap();
+    fs::write(checkpoint.join("000001.sst"), b"of no use").unwrap();
+    assert_eq!(open(folder.path()).head(), head);
+    assert!(!checkpoint.exists());
+}
+
+#[test]
+fn a_failed_restore_leaves_nothing() {
+    let (folder, dir) = (in_memory(), in_memory());
+    let store = committed(folder.path(), 3);
+    let good = info(&store, dir.path());
+    let mut listed = fs::read_dir(&good.path).unwrap().map(|file| file.unwrap().path());
+    flip(&listed.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST")).unwrap(), 3);
+    assert!(restore_backup(&good.path, &dir.path().join("restored")).is_err());
+    let names = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), [good.path.file_name().unwrap()]);
 }
 
 /// Kills a process that makes backups and restores them, at any time: what has a name is whole.
