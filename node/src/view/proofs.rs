@@ -34,13 +34,19 @@ fn prove<E>(
     Ok(match *subject {
         Subject::Score { epoch, worker } => {
             let found = if head.state.has::<ScoreRoots>(&epoch) { scores(epoch)? } else { None };
-            let missing = || {
-                ActionError::Unknown(format!(
-                    "the state has the root of the scores of epoch {epoch}, but this node does not have the scores: it keeps them for a \
-                     year, and has none from before a snapshot that it joined by. Ask another node"
+            Proof::of_score(network, after, (epoch, worker), found.as_ref()).ok_or_else(|| {
+                if found.is_none() {
+                    return ActionError::Unknown(format!(
+                        "the state has the root of the scores of epoch {epoch}, but this node does not have the scores: it keeps them \
+                         for a year, and has none from before a snapshot that it joined by. Ask another node"
+                    ));
+                }
+                tracing::error!(%epoch, "the stored scores of an epoch have another root than the state says: see `lucid db check`");
+                ActionError::Unavailable(format!(
+                    "the scores of epoch {epoch} that this node has stored differ from the root in the state: its database is damaged, \
+                     which `lucid db check` names and `lucid db repair` mends. Ask another node"
                 ))
-            };
-            Proof::of_score(network, after, (epoch, worker), found.as_ref()).ok_or_else(missing)
+            })
         }
         Subject::Owed { pool, .. } if spec.pool(&pool).is_none() => {
             Err(ActionError::Unknown(format!("there is no pool {pool}")))
@@ -105,6 +111,10 @@ mod tests {
         prove(&head, of(EPOCH.next()), None).unwrap().verify(&spec).unwrap();
         let ActionError::Unknown(told) = refused(&head, of(EPOCH), None) else { panic!("it is there") };
         assert!(told.contains("root of the scores of epoch 3") && told.contains("Ask another node"), "{told}");
+
+        let others = EpochScores { epoch: EPOCH, rows: vec![scores::row(WORKERS[0])] };
+        let ActionError::Unavailable(told) = refused(&head, of(EPOCH), Some(others)) else { panic!("they differ") };
+        assert!(told.contains("differ from the root in the state") && told.contains("lucid db check"), "{told}");
 
         let account = testing::account_id(&spec);
         let (pool, other) = (testing::pool_id(&spec), PoolId::from_bytes([1; 32]));
