@@ -81,7 +81,7 @@ test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON
 	@testnet/tron-devnet/clients/run.sh
 
 .PHONY: follow
-follow: build ## Follow a local network's chain in Python, written from the book alone (needs python3).
+follow: build ## Follow a local network's chain and check its proofs in Python, written from the book alone (needs python3).
 	@docs/examples/run.sh
 
 .PHONY: bench

@@ -102,6 +102,18 @@ pub enum HomeError {
     /// A key for the payment network cannot be used.
     #[error(transparent)]
     TronKey(#[from] KeyError),
+    /// A repair or a restore was ended between its last two steps.
+    #[error(
+        "there is no {}, but {}: a repair or a restore was interrupted, or is under way. If none runs, check it with `mv {} {}` and \
+         `lucid db check`; if it is not sound, move it away and the store that was set aside (db.damaged-TIME or db.replaced-TIME) back",
+        db.display(), made.display(), made.display(), db.display()
+    )]
+    UnnamedDb {
+        /// Where the store should be.
+        db: PathBuf,
+        /// The one that was made.
+        made: PathBuf,
+    },
     /// There is no genesis.
     #[error(
         "{} is missing: it says which network the node belongs to. Copy the network's genesis there, or give it to \
@@ -169,6 +181,30 @@ impl Home {
     /// The folder of the store.
     pub fn db_dir(&self) -> PathBuf {
         self.root.join("db")
+    }
+
+    /// Where a repair makes the store that is to take the place of the damaged one.
+    pub fn repaired_db_dir(&self) -> PathBuf {
+        self.root.join("db.repaired")
+    }
+
+    /// Where a restore makes the store that is to take the place of another one.
+    pub fn restored_db_dir(&self) -> PathBuf {
+        self.root.join("db.restored")
+    }
+
+    /// Whether a store may be made where there is none. Between two renames of a repair or a restore there is none either: a node that
+    /// then began with an empty one would leave the other behind.
+    ///
+    /// # Errors
+    /// There is no store, and one that a repair or a restore has made.
+    pub fn check_db(&self) -> Result<(), HomeError> {
+        let db = self.db_dir();
+        let made = [self.repaired_db_dir(), self.restored_db_dir()].into_iter().find(|made| made.exists());
+        match made {
+            Some(made) if !db.exists() => Err(HomeError::UnnamedDb { db, made }),
+            _ => Ok(()),
+        }
     }
 
     /// How far the validator has signed: beside the database, so that a backup of it does not bring this back too.

@@ -65,6 +65,7 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     let spec = Arc::new(ChainSpec::new(genesis).context("the genesis cannot be used")?);
     roles::check(&config, &spec, &key)?;
     // First: that this home's node runs already says more than that its ports are in use.
+    home.check_db()?;
     let store = Store::open(&home.db_dir(), *spec.id())?;
     let api = bind("api.listen", config.api.listen).await?;
     let metrics = bind("metrics.listen", config.metrics.listen).await?;

@@ -21,8 +21,8 @@ use clap::{Args, Subcommand};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::table::TABLES;
 use lucid_storage::{
-    BackupInfo, Damage, FORMAT_VERSION, Head, Stats, Store, backup_info, list_backups, restore_backup, set_aside,
-    verify,
+    BackupInfo, Damage, FORMAT_VERSION, Head, OpenError, Stats, Store, backup_info, list_backups, restore_backup,
+    set_aside, verify,
 };
 use lucid_types::time::Height;
 use serde_json::{Value, json};
@@ -271,7 +271,11 @@ impl Place {
         let mut found = Found { entries, findings: report.damages.into_iter().map(of_damage).collect() };
         let store = match Store::open_read_only(path, *self.spec.id()) {
             Ok(store) => store,
-            Err(error @ lucid_storage::OpenError::WrongNetwork { .. }) => return Err(error.into()),
+            // Nothing is wrong with it, and no repair makes it one for this home and program.
+            Err(
+                error
+                @ (OpenError::WrongNetwork { .. } | OpenError::NewerFormat { .. } | OpenError::OlderFormat { .. }),
+            ) => return Err(error.into()),
             Err(error) if found.findings.is_empty() => {
                 let what = crate::payout::causes(&error);
                 found.findings.push(Finding { family: None, file: None, what, remedy: SALVAGE });
@@ -341,7 +345,7 @@ impl Place {
             };
         }
         let mark = self.need_mark()?;
-        let target = repair::workplace(&path)?;
+        let target = repair::workplace(&self.home)?;
         let made = repair::repair(&path, &target, &self.spec, &mut progress);
         progress.end();
         let repaired = match made {
@@ -451,7 +455,7 @@ impl Place {
         let mut silence = self.silence(mark, info.head, 0);
         let kept = is_over.then(|| aside(&path, "replaced"));
         if arguments.yes {
-            let new = path.with_added_extension("restored");
+            let new = self.home.restored_db_dir();
             if new.exists() {
                 std::fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
             }

@@ -9,7 +9,7 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::state::{Rows, State, StateBuilder};
 use lucid_consensus::ledger::table::ScoreRoots;
-use lucid_storage::{BlockEntry, Head, HistoryKind, HistoryRecord, OwnKind, StorageError, Store};
+use lucid_storage::{BlockEntry, Expiring, Head, HistoryKind, HistoryRecord, OwnKind, StorageError, Store};
 use lucid_types::block::{Block, Header};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::decode;
@@ -18,7 +18,7 @@ use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::Height;
 
 use super::progress::Progress;
-use crate::chain::persist;
+use crate::chain::{persist, snapshot};
 use crate::history::{epochs, ledger, metrics, scores, vault};
 use crate::payout::causes as told;
 use crate::{payout, peers};
@@ -100,7 +100,7 @@ pub(super) struct Content {
     /// Records that are not sound.
     pub(super) bad_history: Vec<(HistoryKind, Vec<u8>)>,
     /// Sound records that would not be found when they expire.
-    pub(super) unindexed: Vec<HistoryRecord>,
+    pub(super) unindexed: Vec<Expiring>,
     /// Records that are not sound.
     pub(super) bad_own: Vec<(OwnKind, Vec<u8>)>,
     /// Heights whose log is not sound.
@@ -324,7 +324,8 @@ impl Look<'_> {
                     self.found.bad_history.push((kind, record.key));
                 } else if !self.store.is_indexed(&record).unwrap_or(false) {
                     unindexed.add(&record.key);
-                    self.found.unindexed.push(record);
+                    let HistoryRecord { key, expires, .. } = record;
+                    self.found.unindexed.extend(expires.map(|expires| Expiring { kind, key, expires }));
                 }
             }
             if let Some(which) = bad.told() {
@@ -419,7 +420,7 @@ impl Look<'_> {
 
     fn others(&mut self) {
         match self.store.restore_progress() {
-            Ok(Some(progress)) if decode::<CertifiedHeader>(&progress).is_err() => {
+            Ok(Some(progress)) if !snapshot::is_sound(&progress) => {
                 self.name("meta", "what was noted of a snapshot under way does not decode".to_owned(), MEND_FETCH);
             }
             Ok(_) => {}

@@ -33,6 +33,7 @@ use super::content::{Content, Run, look, own_name};
 use super::progress::Progress;
 use crate::chain::persist::{self, history_of};
 use crate::chain::prune;
+use crate::home::Home;
 
 /// What became of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,7 +265,7 @@ fn mend(
         content;
     let is_history_lost = is_lost(salvaged.as_ref(), "history") || !bad_history.is_empty();
     store.write_history(&[], &bad_history)?;
-    store.write_history(&unindexed, &[])?;
+    store.index_history(&unindexed)?;
     for (kind, key) in &bad_own {
         store.remove_own(*kind, key)?;
     }
@@ -387,8 +388,8 @@ fn keep_headers(store: &Store, spec: &ChainSpec, runs: &[Run], base: Height) -> 
 }
 
 /// Where a repaired store is made.
-pub(super) fn workplace(db: &Path) -> anyhow::Result<PathBuf> {
-    let target = db.with_added_extension("repaired");
+pub(super) fn workplace(home: &Home) -> anyhow::Result<PathBuf> {
+    let target = home.repaired_db_dir();
     match std::fs::remove_dir_all(&target) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove what an earlier repair left at {}", target.display()))

@@ -341,7 +341,7 @@ fn run(original: &Original, seed: u64) -> Outcome {
         assert!(original.contents.contains(&shown), "seed {seed}, {did}: unnoticed, and what is shown never was");
         return Outcome::Unnoticed;
     }
-    let target = workplace(&db).unwrap();
+    let target = workplace(&place.home).unwrap();
     let repaired = repair(&db, &target, &place.spec, &mut Progress::new());
     let repaired = repaired.unwrap_or_else(|error| panic!("seed {seed}, {did}: {error:#}\n{}", found.to_text()));
     assert_eq!(files(&db), before, "seed {seed}, {did}: the damaged store stays as it is");
@@ -412,7 +412,7 @@ fn with(change: impl FnOnce(&Store, &Original)) -> (tempfile::TempDir, Place, Or
 fn mended(place: &Place) -> (String, repair::Repaired) {
     let db = place.home.db_dir();
     let (found, _) = place.find(&db, true, &mut Progress::new()).unwrap();
-    let target = workplace(&db).unwrap();
+    let target = workplace(&place.home).unwrap();
     let repaired = repair(&db, &target, &place.spec, &mut Progress::new()).unwrap();
     (found.to_text(), repaired)
 }
@@ -468,6 +468,51 @@ fn content_that_checksums_do_not_notice_is_named_and_mended() {
     let mark = place.need_mark().unwrap();
     assert_eq!(place.silence(mark, repaired.head, repaired.logged).through.get(), BLOCKS + 1);
     assert!(repaired.to_text().contains("a treasury signer that runs in this node"), "{}", repaired.to_text());
+}
+
+#[test]
+fn a_snapshot_that_is_being_fetched_is_no_damage() {
+    let network = crate::chain::fixture::Network::new();
+    let snapshot = network.snapshot(40, 1_500);
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path());
+    let spec = ChainSpec::new(network.spec().genesis().clone()).unwrap();
+    let place = Place { home, spec, is_validator: false, is_signer: false };
+    let db = place.home.db_dir();
+    for (is_noted_well, told) in [(true, ""), (false, "meta: what was noted of a snapshot under way does not decode")] {
+        let store = Store::open(&db, *place.spec.id()).unwrap();
+        crate::chain::fixture::stage(&store, &snapshot);
+        if !is_noted_well {
+            store.put_restored(&[], b"other bytes").unwrap();
+        }
+        let n_rows = store.restored_rows().count();
+        drop(store);
+        let (found, _) = place.find(&db, true, &mut Progress::new()).unwrap();
+        let found = found.to_text();
+        assert_eq!(found.is_empty(), is_noted_well, "{found}");
+        assert!(found.contains(told), "{found}");
+        if is_noted_well {
+            place.repair(true, true).unwrap();
+            assert_eq!(place.read().unwrap().restored_rows().count(), n_rows, "a repair leaves it");
+        }
+    }
+}
+
+/// A node does not begin anew between two renames.
+#[test]
+fn a_store_that_did_not_get_its_name_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path());
+    home.check_db().unwrap();
+    for made in [home.repaired_db_dir(), home.restored_db_dir()] {
+        fs::create_dir(&made).unwrap();
+        let told = home.check_db().unwrap_err().to_string();
+        assert!(told.contains(&made.display().to_string()) && told.contains("lucid db check"), "{told}");
+        fs::create_dir(home.db_dir()).unwrap();
+        home.check_db().unwrap();
+        fs::remove_dir(home.db_dir()).unwrap();
+        fs::remove_dir(made).unwrap();
+    }
 }
 
 #[test]
