@@ -135,9 +135,10 @@ impl Proof {
         (epoch, worker): (Epoch, NodeId),
         scores: Option<&EpochScores>,
     ) -> Option<Self> {
-        let root = RowProof::new::<ScoreRoots>(state, block, &epoch);
-        let statement = match state.get::<ScoreRoots>(&epoch) {
-            None => Statement::NoScores { epoch, proof: root },
+        let found = state.get::<ScoreRoots>(&epoch);
+        let state = RowProof::new::<ScoreRoots>(state, block, &epoch);
+        let statement = match found {
+            None => Statement::NoScores { epoch, proof: state },
             Some(hash) => {
                 let scores = scores?;
                 let row = scores.rows.iter().find(|row| row.worker == worker).copied();
@@ -147,7 +148,7 @@ impl Proof {
                     None => path.check_absence(hash, worker.as_bytes()),
                 };
                 checked.ok()?;
-                Statement::Score { epoch, worker, row, proof: ScoreProof { root, path: Some((*hash, path)) } }
+                Statement::Score { epoch, worker, row, proof: ScoreProof { root: *hash, state, path } }
             }
         };
         Some(Self { network, statement })
@@ -186,7 +187,7 @@ impl Proof {
 
     const fn block(&self) -> &CertifiedHeader {
         match &self.statement {
-            Statement::Score { proof, .. } => &proof.root.block,
+            Statement::Score { proof, .. } => &proof.state.block,
             Statement::NoScores { proof, .. } | Statement::Owed { proof, .. } | Statement::Account { proof, .. } => {
                 &proof.block
             }

@@ -31,9 +31,6 @@ pub enum RowProofError {
     /// The block was not decided by the network's validators.
     #[error("the block is not certified by the validators of this network")]
     Block(#[from] DecidedError),
-    /// The epoch is said to have no scores, and the worker to have some.
-    #[error("the proof says that the epoch has no scores")]
-    NoScores,
     /// The path in the state's tree does not lead there.
     #[error("the path does not lead from the state root to the row")]
     Path(#[from] ProofError),
@@ -67,18 +64,16 @@ impl RowProof {
     }
 }
 
-/// Proves a worker's scores of an epoch, or that it has none: the epoch's root is a row of the state, and the worker's row has a path
-/// under it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Proves a worker's scores of an epoch that has scores, or that it has none among them: the epoch's root is a row of the state, and
+/// the worker's row has a path under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreProof {
-    /// Proves the root of the epoch's scores; none if the epoch has none.
-    pub root: RowProof,
-    /// The worker's path in the tree of the epoch's scores; none if the epoch has none.
-    pub path: Option<(Hash, KeyProof)>,
-}
-
-impl Wire for ScoreProof {
-    const MAX_BYTES: usize = RowProof::MAX_BYTES + 1 + 32 + KeyProof::MAX_BYTES;
+    /// The root of the epoch's scores.
+    pub root: Hash,
+    /// Proves it.
+    pub state: RowProof,
+    /// The worker's path in the tree of the epoch's scores.
+    pub path: KeyProof,
 }
 
 impl ScoreProof {
@@ -93,12 +88,10 @@ impl ScoreProof {
         worker: &NodeId,
         row: Option<&ScoreRow>,
     ) -> Result<(), RowProofError> {
-        self.root.check::<ScoreRoots>(spec, &epoch, self.path.as_ref().map(|(root, _)| root))?;
-        match (&self.path, row) {
-            (Some((root, path)), Some(row)) => path.check_value(root, worker.as_bytes(), &encode(row)),
-            (Some((root, path)), None) => path.check_absence(root, worker.as_bytes()),
-            (None, None) => Ok(()),
-            (None, Some(_)) => return Err(RowProofError::NoScores),
+        self.state.check::<ScoreRoots>(spec, &epoch, Some(&self.root))?;
+        match row {
+            Some(row) => self.path.check_value(&self.root, worker.as_bytes(), &encode(row)),
+            None => self.path.check_absence(&self.root, worker.as_bytes()),
         }
         .map_err(RowProofError::Scores)
     }

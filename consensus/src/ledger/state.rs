@@ -523,7 +523,9 @@ impl<'a> Overlay<'a> {
         let head = self.head;
         self.put::<Heads>(&(), head);
         let (mut delta, mut changes) = (Vec::with_capacity(self.changed.len()), Vec::with_capacity(self.changed.len()));
-        for (key, row) in self.changed {
+        // A row that was written and removed within the block was never there.
+        let is_change = |(key, row): &(Vec<u8>, Option<Row>)| row.is_some() || self.base.row(key).is_some();
+        for (key, row) in self.changed.into_iter().filter(is_change) {
             let value = row.as_ref().map(Row::encode);
             let hashed = row.zip(value.as_deref().map(value_hash));
             changes.push(Change { key: key.clone(), value: hashed });

@@ -10,6 +10,7 @@ use lucid_score::worker_stats::WorkerStats;
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout_tree::AccountId;
+use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::report::ScoreReport;
 use lucid_types::time::Epoch;
 
@@ -212,6 +213,9 @@ macro_rules! tables {
                 }
             }
         }
+
+        // The tree takes no longer ones.
+        $(const _: () = assert!(1 + <$key as TableKey>::BYTES <= MAX_KEY_BYTES);)*
 
         /// All tables, by tag.
         pub const TABLES: &[TableInfo] = &[$(TableInfo {

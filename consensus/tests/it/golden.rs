@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
 use lucid_consensus::ledger::pool::{Account, Election, Hold, Member, PoolState, VaultChange, VaultTerms};
-use lucid_consensus::ledger::proof::{RowProof, ScoreProof};
+use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
     Accounts, Commitments, Draws, Equivocations, Heads, Members, PendingEpochs, Pools, Reveals, ScoreRoots, Table,
@@ -78,9 +78,6 @@ fn each(visitor: &mut impl Visitor) {
     row::<Equivocations>(visitor, "row_equivocation", &state);
     let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
     visitor.visit("row_proof", &proof, &[]);
-    let path = Some((scores.root(), scores.prove(&node(0x21))));
-    let root = RowProof::new::<ScoreRoots>(&state, header(), &EPOCH);
-    visitor.visit("score_proof", &ScoreProof { root, path }, &[]);
 }
 
 /// The first row of a table, with its key.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::pool::{Account, Member, PoolState};
-use lucid_consensus::ledger::proof::{RowProof, ScoreProof};
+use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::seats::EpochDraw;
@@ -155,7 +155,6 @@ fn render() -> String {
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();
     page.wire::<RowProof>();
-    page.wire::<ScoreProof>();
     page.group("What a node keeps");
     page.wire::<EpochScores>();
     page.wire::<OwnReport>();

@@ -1,8 +1,8 @@
 //! The wire codec: the only place that names bincode.
 //!
 //! Little-endian, fixed-width integers, a byte limit for every message type, trailing bytes refused, and bytes that
-//! do not re-encode to themselves refused, so one value has exactly one encoding. Wire types have no maps, floats,
-//! `usize` or vectors of zero-sized items; enums only grow at the end. Why bincode 2.0.1, and what it would take to
+//! do not re-encode to themselves refused, so one value has exactly one encoding. Wire types have no floats,
+//! `usize` or vectors of zero-sized items; maps stand in rows of the state alone, as entries by ascending key; enums only grow at the end. Why bincode 2.0.1, and what it would take to
 //! replace it: `docs/src/adr/0002-codec.md`.
 
 use std::cell::RefCell;

@@ -228,9 +228,11 @@ fn describe(proved: &Proved, spec: &ChainSpec) -> String {
             format!("worker {worker} has the score {score} of 100 and {credits} credits of epoch {epoch}")
         }
         Statement::Score { epoch, worker, row: None, .. } => {
-            format!("worker {worker} has no score of epoch {epoch}: it was not measured in it")
+            format!("worker {worker} has no score of epoch {epoch}, whose scores are final: it was not measured in it")
         }
-        Statement::NoScores { epoch, .. } => format!("no worker has a score of epoch {epoch}"),
+        Statement::NoScores { epoch, .. } => {
+            format!("epoch {epoch} has no scores yet as of this block, or was not measured at all")
+        }
         Statement::Owed { pool, account, row, .. } => owed(spec, pool, account, row.as_ref()),
         Statement::Account { node, row, .. } => account(node, row.as_ref()),
     };
@@ -256,7 +258,7 @@ fn owed(spec: &ChainSpec, pool: &PoolId, account: &AccountId, row: Option<&Accou
         let found = may.into_iter().find(|(kind, node)| AccountId::derive(spec.id(), pool, *kind, node) == *account);
         let whose = found.map_or_else(String::new, |(kind, node)| format!(" of {}", whose(kind, node)));
         return format!(
-            "pool {name} owes nothing to the account {account}{whose}, and never did: it has no such account"
+            "pool {name} owes nothing to the account {account}{whose} as of this block, and never did: it has no such account"
         );
     };
     let held = match hold {

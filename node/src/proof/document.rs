@@ -3,7 +3,7 @@
 //! The text follows from the proof: the order of the fields is that of the structures below, each level is two spaces deeper, and a
 //! line end follows the last brace. Who reads one writes the text of what it has read, and refuses any other: other spaces, another
 //! order, upper case in hex, a field twice or too many, and readable fields that are not those of the row's bytes. So nothing stands
-//! in a document but what the certificate covers, and what follows from that.
+//! in a document but what the certificate covers, what follows from that, and, where there is no row, the key that was asked for.
 
 use lucid_consensus::ledger::pool::{Account, Hold};
 use lucid_consensus::ledger::proof::{RowProof, ScoreProof};
@@ -291,12 +291,12 @@ impl Document<Claim> {
     fn of(proof: &Proof) -> Self {
         let (kind, claim, state, scores) = match &proof.statement {
             Statement::Score { epoch, worker, row, proof } => {
-                let root = proof.path.as_ref().map(|(root, _)| *root);
+                let ScoreProof { root, state, path } = proof;
+                let row = row.as_ref();
                 let claim =
-                    ScoreClaim { epoch: *epoch, worker: Some(*worker), root, row: row.as_ref().map(Into::into) };
-                let state = Lookup::of(&ScoreRoots::key(epoch), root.as_ref(), &proof.root.path);
-                let scores = proof.path.as_ref().map(|(_, path)| Lookup::of(worker.as_bytes(), row.as_ref(), path));
-                (Kind::Score, Claim::Score(claim), state, scores)
+                    ScoreClaim { epoch: *epoch, worker: Some(*worker), root: Some(*root), row: row.map(Into::into) };
+                let state = Lookup::of(&ScoreRoots::key(epoch), Some(root), &state.path);
+                (Kind::Score, Claim::Score(claim), state, Some(Lookup::of(worker.as_bytes(), row, path)))
             }
             Statement::NoScores { epoch, proof } => {
                 let claim = ScoreClaim { epoch: *epoch, worker: None, root: None, row: None };
@@ -329,7 +329,7 @@ impl Document<Claim> {
             (Claim::Score(ScoreClaim { epoch, worker: Some(worker), .. }), Some(scores)) => {
                 let root: Hash = state.row("state.value")?.ok_or(DocumentError::Derived("scores"))?;
                 let (path, row) = (scores.path("scores.other.key")?, scores.row("scores.value")?);
-                let proof = ScoreProof { root: proof, path: Some((root, path)) };
+                let proof = ScoreProof { root, state: proof, path };
                 Statement::Score { epoch: *epoch, worker: *worker, row, proof }
             }
             (Claim::Score(ScoreClaim { epoch, worker: None, .. }), None) if state.value.is_none() => {

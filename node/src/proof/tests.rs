@@ -189,7 +189,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| World::new(genesis([1; 4])));
 impl Proof {
     fn block_mut(&mut self) -> &mut CertifiedHeader {
         match &mut self.statement {
-            Statement::Score { proof, .. } => &mut proof.root.block,
+            Statement::Score { proof, .. } => &mut proof.state.block,
             Statement::NoScores { proof, .. } | Statement::Owed { proof, .. } | Statement::Account { proof, .. } => {
                 &mut proof.block
             }
@@ -200,8 +200,8 @@ impl Proof {
     fn paths_mut(&mut self) -> Vec<&mut KeyProof> {
         match &mut self.statement {
             Statement::Score { proof, .. } => {
-                let ScoreProof { root, path } = proof;
-                [&mut root.path].into_iter().chain(path.as_mut().map(|(_, path)| path)).collect()
+                let ScoreProof { state, path, .. } = proof;
+                vec![&mut state.path, path]
             }
             Statement::NoScores { proof, .. } | Statement::Owed { proof, .. } | Statement::Account { proof, .. } => {
                 vec![&mut proof.path]
@@ -326,6 +326,25 @@ fn no_byte_can_be_changed() {
             });
         }
     });
+}
+
+/// The key is what was asked for: a path that ends at another row proves every key absent that leads there.
+#[test]
+fn an_absence_holds_for_every_absent_key_on_its_path() {
+    let text = WORLD.stats(node(STRANGER)).text();
+    let id = node(STRANGER).to_string();
+    let other = |last: char| text.replace(&id, &format!("{}{last}", &id[..id.len() - 1]));
+    let said = |text: String| check(text.as_bytes(), &WORLD.spec).map(|proved| proved.statement().clone());
+    let last = if id.ends_with('0') { '1' } else { '0' };
+    let Statement::Account { node: named, row: None, .. } = said(other(last)).unwrap() else {
+        unreachable!("nobody has this id");
+    };
+    assert_ne!(named, node(STRANGER));
+    assert!(named.to_string().ends_with(last));
+    // But for no key that is there, and none that leads elsewhere.
+    for present in [node(WORKER), id_of(0)] {
+        assert!(said(text.replace(&id, &present.to_string())).is_err(), "{present}");
+    }
 }
 
 /// Every line in other forms of the same JSON, and with other values.
@@ -636,9 +655,12 @@ fn parts_of_proofs_make_no_others() {
         unreachable!("one epoch has scores, and the next has none")
     };
     let of = |statement| Proof { network: *world.spec.id(), statement };
-    told(&of(Statement::NoScores { epoch: EPOCH, proof: some.root }), "the leaf at which the lookup ends is missing");
+    told(
+        &of(Statement::NoScores { epoch: EPOCH, proof: some.state.clone() }),
+        "the leaf at which the lookup ends is missing",
+    );
     told(&of(Statement::NoScores { epoch: EPOCH, proof: none.clone() }), path);
-    let proof = ScoreProof { root: none, path: some.path };
+    let proof = ScoreProof { state: none, ..some };
     told(
         &of(Statement::Score { epoch: EPOCH.next(), worker: node(WORKER), row, proof }),
         "a proof of a value has no other leaf",
@@ -650,7 +672,7 @@ fn parts_of_proofs_make_no_others() {
     let forged = EpochScores { epoch: EPOCH, rows };
     let mut proof = world.score(EPOCH, node(WORKER));
     if let Statement::Score { proof, row, .. } = &mut proof.statement {
-        proof.path = Some((forged.root(), forged.prove(&node(WORKER))));
+        (proof.root, proof.path) = (forged.root(), forged.prove(&node(WORKER)));
         *row = Some(forged.rows[at]);
     }
     told(&proof, path);

@@ -72,7 +72,7 @@ fn verify(spec: &ChainSpec, id: &PoolId, proof: PoolProof) -> Result<ProvedPool,
         RowProofError::Path(source) => {
             format!("the state after block {height} does not have this row of pool {id}: {source}")
         }
-        error @ (RowProofError::NoScores | RowProofError::Scores(_)) => error.to_string(),
+        error @ RowProofError::Scores(_) => error.to_string(),
     })
 }
 

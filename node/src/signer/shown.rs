@@ -168,8 +168,8 @@ impl<F: Files> ShownPools<F> {
 }
 
 impl ShownPool {
-    /// Whether one chain can have both rows: what is counted never falls, an era has one set of signers, and a number names one
-    /// change of the vault.
+    /// Whether one chain can have both rows: what is counted never falls, a row changes only with a settlement or a command, an era
+    /// has one set of signers, and a number names one change of the vault.
     fn is_of_one_chain_with(&self, other: &Self) -> bool {
         let [older, newer] =
             if self.height <= other.height { [self, other] } else { [other, self] }.map(|shown| &shown.row);
@@ -178,7 +178,9 @@ impl ShownPool {
         let grew = counts(older).iter().zip(counts(newer)).all(|(older, newer)| *older <= newer);
         let (signers, next) = (&older.vault.signers, &newer.vault.signers);
         let mut changes = older.changes.iter().filter_map(|(nonce, change)| Some((change, newer.changes.get(nonce)?)));
-        (self.height != other.height || older == newer)
+        let is_unchanged =
+            self.height == other.height || (older.settled, older.commands) == (newer.settled, newer.commands);
+        (!is_unchanged || older == newer)
             && grew
             && (signers.era != next.era || signers == next)
             && changes.all(|(change, again)| change == again)
@@ -188,6 +190,7 @@ impl ShownPool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_types::amount::MicroUsdt;
     use lucid_types::payout::SettlementRoot;
 
     use super::*;
@@ -225,6 +228,23 @@ mod tests {
         assert_eq!(shown.note(&proved(&chain, 4, &first)).unwrap(), newest(5, &second));
         assert!(matches!(shown.note(&proved(&chain, 6, &first)), Err(ShownError::TwoHistories { .. })));
         assert_eq!(shown.get(&chain.pool), Some(&newest(5, &second)));
+    }
+
+    /// Nothing but a settlement or a command changes a row.
+    #[test]
+    fn a_row_that_changed_by_nothing_is_of_another_history() {
+        let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
+        let mut shown = ShownPools::open(Disk, &folder.path().join("shown"), *chain.spec.id()).unwrap();
+        let row = chain.row(Some(chain.root(1, 100)));
+        let grown = PoolState { budgets: row.budgets.saturating_add(MicroUsdt::new(1)), ..row.clone() };
+        shown.note(&proved(&chain, 3, &row)).unwrap();
+        for height in [2, 3, 4] {
+            assert!(matches!(shown.note(&proved(&chain, height, &grown)), Err(ShownError::TwoHistories { .. })));
+        }
+        let settled = PoolState { settled: row.settled + 1, ..grown.clone() };
+        let commanded = PoolState { settled: row.settled + 1, commands: row.commands + 1, ..grown };
+        shown.note(&proved(&chain, 4, &settled)).unwrap();
+        shown.note(&proved(&chain, 5, &commanded)).unwrap();
     }
 
     #[test]

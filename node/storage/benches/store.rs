@@ -71,7 +71,7 @@ fn persisting(criterion: &mut Criterion) {
     group.bench_function("plain file, 120 kB", |b| b.iter(append_and_sync(folder.path(), BLOCK + STATE)));
     let store = Store::open(&folder.path().join("blocks"), NetworkId::from_bytes([1; 32])).unwrap();
     let mut number = 0;
-    group.bench_function("block of 20 kB with a state of 100 kB", |b| {
+    group.bench_function("block of 20 kB with 100 kB of changed rows", |b| {
         b.iter_batched(
             || {
                 number += 1;

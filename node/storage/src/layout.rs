@@ -4,6 +4,7 @@
 //! that RocksDB's byte order is their order. The table is in the book, `adr/0003-storage.md`.
 
 use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::time::{Height, UnixMillis};
 
 /// The last committed block.
@@ -76,7 +77,7 @@ impl HistoryKind {
 pub const FORMAT_VERSION: u32 = 5;
 
 /// The most bytes that a key of the state has.
-pub const MAX_STATE_KEY_BYTES: usize = 72;
+pub const MAX_STATE_KEY_BYTES: usize = MAX_KEY_BYTES;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -284,7 +284,7 @@ fn what_the_row_does_not_hold_is_not_signed() {
 fn no_second_root_no_older_settlement_and_no_smaller_total() {
     let mut bench = Bench::new(1);
     signature(bench.root_at(8, bench.chain.root(2, 100)));
-    bench.restart();
+    bench.restart_without_rows();
     // Two thirds of the validators certified each of these: finality itself was forged.
     let forged = |bench: &mut Bench, root: SettlementRoot| {
         let row = PoolState { settled: 2, ..bench.chain.row(Some(root)) };
@@ -301,8 +301,8 @@ fn no_second_root_no_older_settlement_and_no_smaller_total() {
         bench.restart_without_rows();
     }
     // As after losses were booked: the same root with a higher total.
-    let raised = bench.chain.root(2, 150);
-    signature(bench.root_at(10, raised));
+    let raised = PoolState { commands: 1, ..bench.chain.row(Some(bench.chain.root(2, 150))) };
+    signature(bench.sign_in(bench.request(2), 10, &raised));
     let reason = refusal(bench.root_at(8, bench.chain.root(2, 100)));
     assert!(reason.contains("block 10 was shown before, after which the pool has a newer root"), "{reason}");
     bench.restart_without_rows();
@@ -313,7 +313,7 @@ fn no_second_root_no_older_settlement_and_no_smaller_total() {
 #[test]
 fn a_root_is_not_signed_once_a_newer_one_was_shown() {
     let mut bench = Bench::new(1);
-    let raised = bench.chain.row(Some(bench.chain.root(1, 120)));
+    let raised = PoolState { commands: 1, ..bench.chain.row(Some(bench.chain.root(1, 120))) };
     bench.show(5, &raised);
     for _ in 0..2 {
         let reason = refusal(bench.root_at(4, bench.chain.root(1, 100)));
@@ -385,6 +385,7 @@ fn a_root_of_a_later_era_needs_no_chain_of_changes() {
     assert!(reason.contains("those of era 3 are in force"), "{reason}");
     // Change 0 is no longer among the newest.
     forged.newest = row.newest;
+    forged.commands += 1;
     forged.changes.remove(&0);
     bench.show(8, &forged);
     let reason = refusal(bench.sign_in(bench.signers(0), 6, &row));
