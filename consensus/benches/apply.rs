@@ -107,7 +107,7 @@ fn blocks(c: &mut Criterion) {
     assert_eq!(applied.scores.as_ref().unwrap().rows.len(), usize::from(WORKERS));
     let settled = applied.events.iter().find_map(|event| match event {
         Event::Settled(settled) => Some(settled),
-        Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
+        _ => None,
     });
     assert_eq!(settled.unwrap().requests.len(), usize::from(WORKERS) + 1);
     group.bench_function("apply, settlement", |b| b.iter(|| fixture.apply(black_box(&block))));

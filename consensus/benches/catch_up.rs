@@ -103,6 +103,7 @@ impl Chain {
         let stored = Restore {
             state: State::genesis(&self.spec),
             log: Vec::new(),
+            commands: Vec::new(),
             own: std::collections::BTreeMap::new(),
             is_listening: false,
             silent_through: Height::ZERO,

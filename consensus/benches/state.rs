@@ -2,7 +2,7 @@
 //!
 //! 21 validators measure 2,000 workers, each of which has all buckets of its windows. Applied are the block that closes an epoch, which draws
 //! who measures whom in the next, and the one that makes the epoch's scores final; once with the rows of these workers alone, once among those
-//! of 100,000. Memory is what the process holds more with that state than before, by the kernel's count.
+//! of 100,000, of which the others are in no pool. Memory is what the process holds more with that state than before, by the kernel's count.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::execute::validate;
-use lucid_consensus::ledger::state::State;
-use lucid_consensus::ledger::table::Workers;
+use lucid_consensus::ledger::registry::Node;
+use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::table::{Nodes, Workers};
 use lucid_score::aggregate::Aggregate;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_types::amount::MicroUsdt;
@@ -82,7 +83,7 @@ fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
     stats
 }
 
-/// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured.
+/// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured. The others are in no pool.
 fn grown(spec: &ChainSpec, registered: u32) -> State {
     let state = State::genesis(spec);
     let proposer = state.next_proposers(spec).of(0).node;
@@ -91,10 +92,16 @@ fn grown(spec: &ChainSpec, registered: u32) -> State {
     let state = build(spec, &state, &Pending::default(), turn).unwrap().1.state;
     let others = (0..registered - u32::from(SCORED))
         .map(|i| NodeId::from_bytes(*Hash::derive("lucid bench other worker 1", &[&i.to_le_bytes()]).as_bytes()));
-    let workers: Vec<_> = spec.workers().map(|worker| worker.node).chain(others).collect();
+    let workers: Vec<_> = state.nodes().map(|(id, _)| id).chain(others).collect();
     let state = state.changed(|rows| {
         let stats = full(spec.policy(), workers[0]);
-        workers.iter().for_each(|worker| rows.put::<Workers>(worker, stats.clone()));
+        let outside = Node { membership: None, ..state.node(&workers[0]).unwrap().clone() };
+        for worker in &workers {
+            rows.put::<Workers>(worker, stats.clone());
+            if state.node(worker).is_none() {
+                rows.put::<Nodes>(worker, outside.clone());
+            }
+        }
     });
     assert_eq!(state.all::<Workers>().count(), usize::try_from(registered).unwrap());
     state

@@ -27,15 +27,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
 use lucid_score::worker_stats::WorkerStats;
-use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::policy::Policy;
+use lucid_types::pool::PoolAction;
 use lucid_types::time::Epoch;
 
-use crate::genesis::{EPOCH, FAR, owner_key};
-use crate::pool::sign;
+use crate::genesis::{EPOCH, owner_key};
+use crate::pool::{by_owner, sign};
 use crate::world::World;
 
 /// What is allowed beside the least, in percent of it.
@@ -113,13 +114,12 @@ fn epoch(spec: &Arc<ChainSpec>, hop: u64) -> Row {
 /// slowest of several.
 fn block(spec: &Arc<ChainSpec>, hop: u64) -> Row {
     let mut world = world(spec, hop);
-    let (id, pool) = (*spec.id(), *spec.pools().next().unwrap().0);
+    let (id, pool) = (*spec.id(), State::genesis(spec).pools().next().unwrap().0);
     let few = spec.genesis().validators.len() / 3 + 1;
     let mut took = 0;
     world.run(spec.policy().block_min_ms, |_| false);
     for number in 1..=trials(spec) {
-        let change = PoolChange::Suspend(number % 2 == 1);
-        let command = PoolCommand { pool, number, until: FAR, change };
+        let command = by_owner(&owner_key(), number - 1, pool, PoolAction::Suspend(number % 2 == 1));
         let command = sign(&id, &command, &[owner_key()]).verify(&id).unwrap();
         let (start, height) = (world.now, world.highest());
         let give = |world: &mut World, nodes: std::ops::Range<usize>| {

@@ -9,22 +9,20 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::evidence::{Evidence, EvidenceError};
 use lucid_types::id::NodeId;
 use lucid_types::message::{CompactProposal, ProposalError};
-use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
-use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
+use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem};
-use lucid_types::time::{Epoch, Height};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{Proposal, Vote, Wake};
 
 use crate::chain_spec::ChainSpec;
+use crate::commands::admit;
 use crate::ledger::check::check_evidence;
-use crate::ledger::command::check_authority;
+use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::state::State;
 use crate::replica::Input;
 use crate::reports::{awaits_commitment, awaits_reveal};
 
-/// How far the number of a command may be ahead of the pool's newest.
-const COMMANDS_AHEAD: u64 = 8;
 /// How many heights beyond the newest block's messages of the rounds are taken of: the one under way, and one more for peers that
 /// are a block ahead.
 const HEIGHTS_AHEAD: u64 = 2;
@@ -222,29 +220,21 @@ impl View<'_> {
         Ok(())
     }
 
-    /// A command that its pool's owner and, where they must, its treasury signers have signed.
+    /// A command that applies to the newest state, or comes after others of an account that is known.
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn command(&self, command: MultiSigned<PoolCommand>) -> Result<Verified<MultiSigned<PoolCommand>>, Refusal> {
-        let PoolCommand { pool, number, until, .. } = command.record;
-        let (Some(declared), Some(accounts)) = (self.spec.pool(&pool), self.state.pool(&pool)) else {
-            return Err(Reject("unknown-pool"));
-        };
-        if !command.is_signed_by(&declared.owner) {
-            return Err(Reject("unknown-signer"));
+    pub fn command(&self, command: SignedCommand, now: UnixMillis) -> Result<Verified<SignedCommand>, Refusal> {
+        let time = now.max(self.state.next_time(self.spec));
+        // Another node's state may be ahead of this one's, and know other accounts and pools.
+        admit(self.spec, self.state, &command, time).map_err(|refused| match refused {
+            CommandRefused::Malformed(_) => Reject("malformed"),
+            refused => Ignore(refused.label()),
+        })?;
+        // Inside another message, only that one's limit has bounded it.
+        if encode(&command).len() > SignedCommand::MAX_BYTES {
+            return Err(Reject("malformed"));
         }
-        if number <= accounts.commands {
-            return Err(Ignore("stale"));
-        }
-        if number > accounts.commands.saturating_add(COMMANDS_AHEAD) {
-            return Err(Ignore("future"));
-        }
-        if until < self.state.time() {
-            return Err(Ignore("expired"));
-        }
-        // Another node's state may be ahead of this one's.
-        check_authority(self.spec, self.state, &command).map_err(|_| Ignore("authority"))?;
         command.verify(self.spec.id()).map_err(|_| Reject("signature"))
     }
 }

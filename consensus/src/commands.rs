@@ -1,84 +1,318 @@
-//! Commands of pools that have arrived and wait for a block.
+//! Commands that have arrived and wait for a block.
 //!
-//! Bounded: of each pool the next [`MAX_AHEAD`] numbers, one command each, and only those that its owner (and its treasury
-//! signers, where they must) have signed. So nobody can take a pool's places but its owner.
+//! Bounded: half of the places are for registrations, one for each account, and half for what known accounts do, [`Nonce::BURST`]
+//! for each. When a half is full, a registration gives way to one with more work in its stamp, and another command to a more urgent one.
+//! What does not apply is not taken; what applies no more when it is its turn is dropped. A command that is ahead of its account's numbers
+//! waits for those before it. What this node has taken over from its own users gives way to nothing.
 
 use std::collections::BTreeMap;
 
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
-use lucid_types::id::PoolId;
-use lucid_types::payout::PoolCommand;
-use lucid_types::signed::{MultiSigned, Verified};
+use lucid_types::command::{Action, Command, Entry, Registration};
+use lucid_types::id::{NodeId, PoolId};
+use lucid_types::signed::Verified;
+use lucid_types::stamp::{Stamp, StampTarget};
+use lucid_types::ticket::Ticket;
 use lucid_types::time::UnixMillis;
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::command::{apply, check_authority};
-use crate::ledger::state::{Overlay, State};
+use crate::ledger::command::{self, CommandRefused, SignedCommand, apply, check_authority, check_time, next_block};
+use crate::ledger::entry::required_bits;
+use crate::ledger::registry::Nonce;
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::Nodes;
 
-/// How many commands of a pool wait beyond the newest that a block holds.
-const MAX_AHEAD: u64 = 8;
+/// How many registrations wait, and how many other commands: 4,096 together.
+const MAX_OF_A_KIND: usize = 2_048;
+/// How many of either kind this node keeps for its own users.
+const MAX_OWN: usize = MAX_OF_A_KIND / 2;
+/// How many registrations with invites of one pool wait.
+const MAX_INVITED: usize = 64;
+/// What an invite counts for beside stamps: more than any.
+const WORTH_OF_AN_INVITE: u32 = 257;
+
+/// An account and the number of its command.
+pub type CommandKey = (NodeId, u64);
 
 /// The waiting commands.
 #[derive(Debug, Default)]
-pub struct PendingCommands(BTreeMap<(PoolId, u64), Verified<MultiSigned<PoolCommand>>>);
+pub struct PendingCommands {
+    registrations: BTreeMap<CommandKey, Waiting>,
+    others: BTreeMap<CommandKey, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    command: Verified<SignedCommand>,
+    bytes: usize,
+    /// Of a registration: the bits of its stamp, or more for an invite.
+    worth: u32,
+    /// Whether this node has taken it over from a user.
+    is_own: bool,
+    /// Whether the next block could hold it, after those of its account before it.
+    is_ready: bool,
+}
+
+/// Whether no block can hold the command any more.
+pub fn is_over(state: &State, command: &Command) -> bool {
+    command.until < state.time() || command.nonce < state.nonce(&command.account).next
+}
+
+/// Whether a command may wait, as far as the state says: it applies to it, or comes after others of an account that is known. `time` is
+/// that of the next block, as far as this node knows.
+///
+/// # Errors
+/// Why not.
+pub fn admit(spec: &ChainSpec, state: &State, command: &SignedCommand, time: UnixMillis) -> Result<(), CommandRefused> {
+    let Command { account, nonce: given, ref action, .. } = command.record;
+    let next = state.nonce(&account).next;
+    if given < next {
+        return Err(CommandRefused::NonceUsed { given, next });
+    }
+    if given == next {
+        return match command::check(spec, state, command, time) {
+            Err(refused) if !refused.may_pass() => Err(refused),
+            _ => Ok(()),
+        };
+    }
+    let is_near = given - next < u64::from(Nonce::BURST);
+    if !is_near || matches!(action, Action::Register(_)) || !is_known(spec, state, &account) {
+        return Err(CommandRefused::NonceAhead { given, next });
+    }
+    action.check().map_err(CommandRefused::Malformed)?;
+    check_time(&command.record, time)?;
+    check_authority(state, command)
+}
+
+/// Whether an account may have commands that only wait for others: then it has come in by work, or is there from the start.
+fn is_known(spec: &ChainSpec, state: &State, account: &NodeId) -> bool {
+    state.has::<Nodes>(account)
+        || spec.validators(state.height().next()).get(account).is_some()
+        || state.pools().any(|(_, pool)| pool.owner == *account)
+}
 
 impl PendingCommands {
-    /// Adds a command. False if it is known, too far ahead, or its signers may not give it. Another command of a number
-    /// that waits already takes its place: its owner has thought again.
-    pub fn add(&mut self, spec: &ChainSpec, state: &State, command: Verified<MultiSigned<PoolCommand>>) -> bool {
-        let key = (command.record.pool, command.record.number);
-        let Some(pool) = state.pool(&key.0) else { return false };
-        let is_near = key.1 > pool.commands && key.1 <= pool.commands.saturating_add(MAX_AHEAD);
-        // Other signatures under the same record change nothing.
-        let is_known = self.0.get(&key).is_some_and(|known| known.record == command.record);
-        let is_over = command.record.until < state.time();
-        if !is_near || is_known || is_over || check_authority(spec, state, &command).is_err() {
-            return false;
+    /// Adds a command, and returns those that have given way.
+    ///
+    /// # Errors
+    /// Why it does not wait, or that it does already.
+    pub fn add(
+        &mut self,
+        spec: &ChainSpec,
+        state: &State,
+        command: Verified<SignedCommand>,
+        now: UnixMillis,
+        is_own: bool,
+    ) -> Result<Vec<CommandKey>, CommandRefused> {
+        let key = (command.record.account, command.record.nonce);
+        let is_registration = matches!(command.record.action, Action::Register(_));
+        if let Some(known) = self.of_kind(is_registration).get_mut(&key) {
+            // Other signatures under the same record change nothing.
+            let is_same = known.command.record == command.record;
+            known.is_own |= is_own && is_same;
+            return Err(if is_same { CommandRefused::Waits } else { CommandRefused::Conflict(key.1) });
         }
-        self.0.insert(key, command);
-        true
+        if self.has(&key) {
+            return Err(CommandRefused::Conflict(key.1));
+        }
+        let time = now.max(state.next_time(spec));
+        admit(spec, state, &command, time)?;
+        let (bytes, worth) = (encode::<SignedCommand>(&command).len(), worth(spec, state, &command.record));
+        let waiting = Waiting { command, bytes, worth, is_own, is_ready: false };
+        let victim = if is_registration { self.room_to_register(&waiting)? } else { self.room_for(&waiting)? };
+        self.of_kind(is_registration).insert(key, waiting);
+        let mut gone = Vec::new();
+        let refused = self.refresh(spec, state, time, key.0, &mut gone);
+        if let Some((_, refused)) = refused.into_iter().find(|(refused, _)| *refused == key) {
+            return Err(refused);
+        }
+        if let Some(victim) = victim {
+            self.remove(&victim);
+            self.refresh(spec, state, time, victim.0, &mut gone);
+            gone.push(victim);
+        }
+        Ok(gone)
     }
 
-    /// Whether a pool's command of this number waits.
-    pub fn has(&self, pool: &PoolId, number: u64) -> bool {
-        self.0.contains_key(&(*pool, number))
+    /// Whether an account's command of this number waits.
+    pub fn has(&self, key: &CommandKey) -> bool {
+        self.registrations.contains_key(key) || self.others.contains_key(key)
     }
 
-    /// Those that the next block, of this time, may carry, in its order. The pools take turns at being looked at first, so that
-    /// none takes the room of a block for ever.
-    pub fn applicable(&self, spec: &ChainSpec, state: &State, time: UnixMillis) -> Vec<MultiSigned<PoolCommand>> {
-        let is_next = |(pool, number): &(PoolId, u64)| {
-            state.pool(pool).is_some_and(|state| *number == state.commands.saturating_add(1))
-        };
-        if !self.0.keys().any(is_next) {
-            return Vec::new();
-        }
-        let (mut after, mut room) = (Overlay::new(state), Block::MAX_COMMAND_BYTES);
-        after.head.time = time;
-        let mut fits = |command: &&Verified<MultiSigned<PoolCommand>>| {
-            let Some(left) = room.checked_sub(encode::<MultiSigned<PoolCommand>>(command).len()) else { return false };
-            let applies = apply(spec, &mut after, command).is_ok();
-            if applies {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.registrations.len() + self.others.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those that this node has taken over from its own users.
+    pub fn own(&self) -> impl Iterator<Item = &SignedCommand> {
+        self.all().filter(|(_, waiting)| waiting.is_own).map(|(_, waiting)| &*waiting.command)
+    }
+
+    /// Whether a block of this time could carry any.
+    pub fn has_applicable(&self, time: UnixMillis) -> bool {
+        self.all().any(|(_, waiting)| waiting.is_ready && waiting.command.record.until >= time)
+    }
+
+    /// Those that the next block, of this time, may carry, in its order.
+    pub fn applicable(&self, spec: &ChainSpec, state: &State, time: UnixMillis) -> Vec<SignedCommand> {
+        let beacon = &state.head().beacon;
+        let is_first = |((account, nonce), _): &(&CommandKey, &Waiting)| state.nonce(account).next == *nonce;
+        let firsts = self.all().filter(|(_, waiting)| waiting.is_ready).filter(is_first);
+        let mut firsts: Vec<_> =
+            firsts.map(|(key, waiting)| (command::place(beacon, &waiting.command.record), *key)).collect();
+        firsts.sort_unstable();
+        let (mut after, mut room) = (next_block(state, time), Block::MAX_COMMAND_BYTES);
+        let (mut chosen, mut events) = (Vec::new(), Vec::new());
+        for (_, (account, _)) in firsts {
+            for waiting in self.of_account(account) {
+                let Some(left) = room.checked_sub(waiting.bytes) else { break };
+                if apply(spec, &mut after, &waiting.command, &mut events).is_err() {
+                    break;
+                }
                 room = left;
+                chosen.push((*waiting.command).clone());
             }
-            applies
-        };
-        let n_pools = u64::try_from(spec.pools().count().max(1)).unwrap_or(u64::MAX);
-        let turn = usize::try_from(state.height().get() % n_pools).unwrap_or(0);
-        let first = spec.pools().nth(turn).map_or(PoolId::from_bytes([0; 32]), |(id, _)| *id);
-        let waiting = self.0.range((first, 0)..).chain(self.0.range(..(first, 0)));
-        let chosen = waiting.map(|(_, command)| command).filter(|command| fits(command));
-        let mut chosen: Vec<_> = chosen.map(|command| (**command).clone()).collect();
-        chosen.sort_by_key(|command| (command.record.pool, command.record.number));
+        }
         chosen
     }
 
-    /// Forgets what no block can carry any more.
-    pub fn prune(&mut self, spec: &ChainSpec, state: &State) {
-        self.0.retain(|(pool, number), command| {
-            let is_next = state.pool(pool).is_some_and(|pool| *number > pool.commands);
-            is_next && command.record.until >= state.time() && check_authority(spec, state, command).is_ok()
-        });
+    /// Follows the newest block: forgets what no block can carry any more. `now` is the time.
+    pub fn follow(&mut self, spec: &ChainSpec, state: &State, now: UnixMillis) {
+        let time = now.max(state.next_time(spec));
+        for kind in [&mut self.registrations, &mut self.others] {
+            kind.retain(|_, waiting| !is_over(state, &waiting.command.record) && waiting.command.record.until >= time);
+        }
+        let mut accounts: Vec<_> = self.all().map(|((account, _), _)| *account).collect();
+        accounts.dedup();
+        for account in accounts {
+            self.refresh(spec, state, time, account, &mut Vec::new());
+        }
     }
+
+    fn all(&self) -> impl Iterator<Item = (&CommandKey, &Waiting)> {
+        self.registrations.iter().chain(&self.others)
+    }
+
+    const fn of_kind(&mut self, is_registration: bool) -> &mut BTreeMap<CommandKey, Waiting> {
+        if is_registration { &mut self.registrations } else { &mut self.others }
+    }
+
+    /// Those of an account by their numbers. A registration is the first.
+    fn of_account(&self, account: NodeId) -> impl Iterator<Item = &Waiting> {
+        let range = (account, 0)..=(account, u64::MAX);
+        self.registrations.range(range.clone()).chain(self.others.range(range)).map(|(_, waiting)| waiting)
+    }
+
+    fn get_mut(&mut self, key: &CommandKey) -> Option<&mut Waiting> {
+        self.registrations.get_mut(key).or_else(|| self.others.get_mut(key))
+    }
+
+    fn remove(&mut self, key: &CommandKey) {
+        self.registrations.remove(key);
+        self.others.remove(key);
+    }
+
+    /// Looks anew at which of an account's commands are ready; those that do not apply at their turn are dropped, and returned with
+    /// the reason.
+    fn refresh(
+        &mut self,
+        spec: &ChainSpec,
+        state: &State,
+        time: UnixMillis,
+        account: NodeId,
+        gone: &mut Vec<CommandKey>,
+    ) -> Vec<(CommandKey, CommandRefused)> {
+        let (mut after, mut events) = (next_block(state, time), Vec::new());
+        let (mut ready, mut refused) = (Vec::new(), Vec::new());
+        for waiting in self.of_account(account) {
+            let key = (account, waiting.command.record.nonce);
+            match apply(spec, &mut after, &waiting.command, &mut events) {
+                Ok(()) => ready.push((key, true)),
+                Err(error) if error.may_pass() => ready.push((key, false)),
+                Err(error) => refused.push((key, error)),
+            }
+        }
+        for (key, is_ready) in ready {
+            if let Some(waiting) = self.get_mut(&key) {
+                waiting.is_ready = is_ready;
+            }
+        }
+        for (key, _) in &refused {
+            self.remove(key);
+            gone.push(*key);
+        }
+        refused
+    }
+
+    /// Finds room for a registration; which one gives way.
+    fn room_to_register(&self, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
+        let all = &self.registrations;
+        if new.is_own && all.values().filter(|waiting| waiting.is_own).count() >= MAX_OWN {
+            return Err(CommandRefused::Busy);
+        }
+        if let Some(pool) = invited_to(&new.command.record)
+            && all.values().filter(|waiting| invited_to(&waiting.command.record) == Some(pool)).count() >= MAX_INVITED
+        {
+            return Err(CommandRefused::BusyInvites);
+        }
+        if all.len() < MAX_OF_A_KIND {
+            return Ok(None);
+        }
+        let least = all.iter().filter(|(_, waiting)| !waiting.is_own).min_by_key(|(_, waiting)| waiting.worth);
+        let (key, least) = least.ok_or(CommandRefused::Busy)?;
+        if least.worth < new.worth { Ok(Some(*key)) } else { Err(CommandRefused::BusyEntry(least.worth + 1)) }
+    }
+
+    /// Finds room for another command; which one gives way: the last one of its account, so that none waits for it in vain.
+    fn room_for(&self, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
+        let all = &self.others;
+        if new.is_own && all.values().filter(|waiting| waiting.is_own).count() >= MAX_OWN {
+            return Err(CommandRefused::Busy);
+        }
+        if all.len() < MAX_OF_A_KIND {
+            return Ok(None);
+        }
+        let priority = |waiting: &Waiting| waiting.command.record.action.priority();
+        let mut last = None;
+        let mut least: Option<(CommandKey, &Waiting)> = None;
+        for (key, waiting) in all.iter().rev() {
+            let is_last = last.replace(key.0) != Some(key.0) && key.0 != new.command.record.account;
+            if is_last && !waiting.is_own && least.is_none_or(|(_, least)| priority(waiting) > priority(least)) {
+                least = Some((*key, waiting));
+            }
+        }
+        let least = least.filter(|(_, least)| priority(least) > priority(new));
+        least.map(|(key, _)| Some(key)).ok_or(CommandRefused::Busy)
+    }
+}
+
+/// What a registration enters with.
+const fn entry(command: &Command) -> Option<(Option<PoolId>, Result<Stamp, ()>)> {
+    let Action::Register(Registration { entry, .. }) = &command.action else { return None };
+    Some(match entry {
+        Entry::Network(stamp) => (None, Ok(*stamp)),
+        Entry::Pool { pool, ticket: Ticket::Stamp(stamp) | Ticket::Request(stamp) } => (Some(*pool), Ok(*stamp)),
+        Entry::Pool { pool, ticket: Ticket::Invite(_) } => (Some(*pool), Err(())),
+    })
+}
+
+/// The pool that a registration enters with an invite.
+fn invited_to(command: &Command) -> Option<PoolId> {
+    entry(command).filter(|(_, stamp)| stamp.is_err()).and_then(|(pool, _)| pool)
+}
+
+/// What a registration gives for its place.
+fn worth(spec: &ChainSpec, state: &State, command: &Command) -> u32 {
+    let Some((pool, stamp)) = entry(command) else { return 0 };
+    let Ok(stamp) = stamp else { return WORTH_OF_AN_INVITE };
+    let beacon = required_bits(spec, state, pool.as_ref(), stamp.epoch).map(|(beacon, _)| beacon);
+    let target = |beacon| StampTarget { network: *spec.id(), account: command.account, pool, beacon };
+    beacon.map_or(0, |beacon| stamp.bits(&target(beacon)))
 }

@@ -1,9 +1,11 @@
-"""The rules of docs/src/specification.md: what a block must be, and what it does to the state. Those of pools stand in pools.py."""
+"""The rules of docs/src/specification.md: what a block must be, and what it does to the state. Those of pools stand in pools.py,
+those of commands in commands.py."""
 from itertools import accumulate
 
+from commands import Commands, invite_of
 from hashes import H, check_bls, check_contradiction, check_signature, derive, keyed, number, tree_root, u32, u64
 from layouts import Record, blank, encode, require
-from pools import PPM, Pools
+from pools import PPM, Pools, counts
 
 
 def ratio(part, whole):
@@ -40,18 +42,25 @@ class Chain:
         self.network = H(encode("Genesis", genesis))
         self.validators = sorted(genesis.validator, key=lambda it: it.node)
         self.power = sum(it.power for it in self.validators)
-        self.registered = {it.node: it for it in genesis.worker}
         for it in self.validators:
             check_bls(it.bls_key, b"BLS_POP", it.bls_key + it.node, it.bls_proof)
         beacon = derive("lucid first beacon 1", self.network)
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
         self.draws, self.pending, self.commitments, self.reported, self.score_roots, self.equivocations = ({} for _ in range(6))
-        self.workers = {node: blank("WorkerStats", trust=500_000) for node in sorted(self.registered)}
-        self.pools = Pools(self)
+        self.workers = {it.node: blank("WorkerStats", trust=500_000) for it in genesis.worker}
+        self.pools, self.commands = Pools(self), Commands(self)
+        self.nodes = {it.node: self.registered(it) for it in genesis.worker}
         self.draws[1] = self.draw(1)
         # No part of the state: scores of final epochs, and what the reports of pending ones say.
         self.rows, self.reveals = {}, {}
+
+    def registered(self, worker):
+        """The row of a worker of the genesis."""
+        pool = next((pool for pool, members in self.pools.members.items() if worker.node in members), None)
+        known = {field: worker[field] for field in ("operator", "payout_address", "gas_address", "capacity")}
+        membership = pool and Record(pool=pool, until=None, **{"from": 1})
+        return blank("Node", membership=membership, is_retired=False, **known)
 
     # What a block holds
 
@@ -86,7 +95,11 @@ class Chain:
             signers = [signer for signer, _ in it.signatures]
             require(0 < len(signers) <= 17 and signers == sorted(set(signers)), "a command's signers")
             for signer, signature in it.signatures:
-                check_signature(self.network, "lucid/pool-command/1", "PoolCommand", signer, it.record, signature)
+                check_signature(self.network, "lucid/command/1", "Command", signer, it.record, signature)
+            invite = invite_of(it.record.action)
+            if invite:
+                check_signature(self.network, "lucid/invite/1", "Invite", invite.signer, invite.record, invite.signature)
+        self.commands.check_order(block.commands)
         for it in block.evidence:
             check_contradiction(self.network, it)
             signer, height = it["0"][0].signer, it["0"][0].record.height
@@ -95,7 +108,6 @@ class Chain:
         for order in (
                 [(it.record.epoch, it.signer) for it in block.commitments],
                 [(it.record.report.epoch, it.signer) for it in block.reveals],
-                [(it.record.pool, it.record.number) for it in block.commands],
                 [it["0"][0].signer for it in block.evidence]):
             require(order == sorted(set(order)), "the items' order")
 
@@ -123,7 +135,7 @@ class Chain:
         for first, _ in (it["0"] for it in block.evidence):
             self.equivocations[first.signer] = Record(height=first.record.height, proved_in=self.height)
         for it in block.commands:
-            self.pools.apply(it.record, {signer for signer, _ in it.signatures})
+            self.commands.apply(it.record, {signer for signer, _ in it.signatures})
         for epoch in [epoch for epoch, it in self.pending.items() if self.height == it.closed_in + 2 * self.policy.report_window]:
             self.finalise(epoch)
         self.close_epochs()
@@ -131,7 +143,7 @@ class Chain:
         require(header.state_root == self.root(), "the state root")
 
     def root(self):
-        rows = [(0, b"", "Head", Record(vars(self))), *self.pools.rows()]
+        rows = [(0, b"", "Head", Record(vars(self))), *self.pools.rows(), *self.commands.rows()]
         rows += [(1, node, "WorkerStats", it) for node, it in self.workers.items()]
         rows += [(5, big(epoch), "EpochDraw", it) for epoch, it in self.draws.items()]
         rows += [(6, big(epoch), "PendingEpoch", it) for epoch, it in self.pending.items()]
@@ -139,6 +151,7 @@ class Chain:
         rows += [(8, big(epoch) + signer, "ScoreReport", it) for (epoch, signer), it in self.reported.items()]
         rows += [(9, big(epoch), "Hash", it) for epoch, it in self.score_roots.items()]
         rows += [(10, node, "Equivocation", it) for node, it in self.equivocations.items()]
+        rows += [(11, node, "Node", it) for node, it in self.nodes.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
@@ -187,19 +200,24 @@ class Chain:
         if first in self.draws:
             self.pending[first] = Record(closed_in=self.height)
         self.closed, start = last, self.genesis.genesis_time + last * length
+        self.commands.closed(last, self.beacon)
         if self.time <= start + length // 2:
             self.draws[last + 1] = self.draw(last + 1)
 
     def draw(self, epoch):
         policy, seed = self.policy, derive("lucid epoch seed 1", self.beacon, u64(epoch))
         key = derive("lucid seats 2", seed)
-        lots = {node: keyed(key, node, 48 + 8 * len(self.validators)) for node in self.pools.of}
+        pools = {node: it.membership.pool for node, it in self.nodes.items() if counts(it.membership, epoch)}
+        pools = {node: pool for node, pool in pools.items() if self.pools.counts(pool, epoch)}
+        lots = {node: keyed(key, node, 48 + 8 * len(self.validators)) for node in pools}
         chosen = sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]
         scored = []
         for node in sorted(chosen):
-            has_echo = number(derive("lucid echo epoch 1", seed, self.pools.of[node])) % policy.echo_every == 0
-            length = min(max(self.workers[node].kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
-            scored.append(Record(node=node, echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(node, lots[node])))
+            has_echo = number(derive("lucid echo epoch 1", seed, pools[node])) % policy.echo_every == 0
+            kbit_s = self.workers[node].kbit_s if node in self.workers else 0
+            length = min(max(kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
+            echo_bytes = to_scale(length) if has_echo else None
+            scored.append(Record(node=node, pool=pools[node], echo_bytes=echo_bytes, seats=self.seats(node, lots[node])))
         loads = [0] * len(self.validators)
         echoed = [it for it in scored if it.echo_bytes is not None]
         for it in sorted(echoed, key=lambda it: (lots[it.node][32:48], it.node)):
@@ -212,7 +230,7 @@ class Chain:
         return Record(seed=seed, reporters=[it.node for it in self.validators], scored=scored)
 
     def seats(self, worker, lots):
-        policy, operator = self.policy, self.registered[worker].operator
+        policy, operator = self.policy, self.nodes[worker].operator
         may = [(i, it) for i, it in enumerate(self.validators) if it.operator != operator and it.node != worker]
         power = sum(it.power for _, it in may)
         if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= self.power * policy.min_seat_power:
@@ -240,7 +258,7 @@ class Chain:
         for table in self.commitments, self.reported:
             for key in [key for key in table if key[0] == epoch]:
                 del table[key]
-        self.pools.add_shares(rows)
+        self.pools.add_shares(epoch, rows, {it.node: it.pool for it in draw.scored})
 
     def medians(self, observations):
         policy = self.policy
@@ -289,7 +307,7 @@ class Chain:
                 ring.pop()
 
     def score(self, epoch, worker, medians):
-        policy, stats = self.policy, self.workers[worker]
+        policy, stats = self.policy, self.workers.setdefault(worker, blank("WorkerStats", trust=500_000))
         earned = min(1 << 40, max(medians.echoes, -(-medians.echo_bytes // policy.echo_bytes_per_credit)))
         reachable = min(medians.reachable_ms, policy.epoch_ms)
         self.record(stats, epoch, earned, reachable)

@@ -1,20 +1,53 @@
-"""The rules of docs/src/specification.md on pools: commands, settlements, leaders and payout roots."""
+"""The rules of docs/src/specification.md on pools: settlements, leaders and payout roots. Commands stand in commands.py."""
 from hashes import derive, payout_root
-from layouts import Record, blank, require
+from layouts import Record, blank
 
 PPM = 10**6
 MAX_PROMISED = 1 << 62
 NO = Record(variant="No")
 
 
+def counts(membership, epoch):
+    """Whether somebody may be drawn in an epoch."""
+    return membership is not None and membership["from"] <= epoch and not has_ended(membership, epoch)
+
+
+def has_ended(membership, epoch):
+    return membership.until is not None and membership.until <= epoch
+
+
+def terms_in(state, settlement):
+    """The terms of a settlement that is not computed yet."""
+    return state.next_terms[1] if state.next_terms and state.next_terms[0] <= settlement else state.terms
+
+
+def member():
+    return blank("Member", standing=Record(variant="good"))
+
+
 class Pools:
     def __init__(self, chain):
         self.chain, genesis = chain, chain.genesis
-        self.declared = {derive("lucid pool id 1", chain.network, it.name.encode()): it for it in genesis.pool}
-        self.of = {member: pool for pool, it in self.declared.items() for member in it.members}
-        first = lambda it: blank("PoolState", vault=Record(it.vault), push_fee=it.vault.limits.push_fee)
-        self.states = {pool: first(it) for pool, it in sorted(self.declared.items())}
-        self.accounts, self.shares, self.last_led = ({pool: {} for pool in self.states} for _ in range(3))
+        declared = sorted((derive("lucid pool id 1", chain.network, it.name.encode()), it) for it in genesis.pool)
+        self.states, self.accounts, self.members, self.requests, self.invites = ({} for _ in range(5))
+        for pool, it in declared:
+            self.add(pool, self.founded(it))
+            self.members[pool] = {node: member() for node in it.members}
+
+    def add(self, pool, state):
+        self.states = dict(sorted({**self.states, pool: state}.items()))
+        self.accounts[pool], self.members[pool] = {}, {}
+
+    def remove(self, pool):
+        del self.states[pool], self.accounts[pool], self.members[pool]
+
+    def founded(self, pool):
+        """The row of a pool of the genesis."""
+        terms = Record((field, pool[field]) for field in ("budget", "split", "commission", "commission_address"))
+        vault = Record(pool.vault)
+        return blank(
+            "PoolState", name=pool.name, owner=pool.owner, terms=terms, vault=vault, push_fee=vault.limits.push_fee,
+            status=Record({"variant": "active", "from": 1}), join=Record(variant="open"), max_members=4_000, members=len(pool.members))
 
     def rows(self):
         """Rows of the state: table, key, type and value."""
@@ -22,96 +55,84 @@ class Pools:
             yield 2, pool, "PoolState", state
             for account, it in self.accounts[pool].items():
                 yield 3, pool + account, "Account", it
-            for node in self.shares[pool] | self.last_led[pool]:
-                member = Record(share=self.shares[pool].get(node), last_led=self.last_led[pool].get(node))
-                yield 4, pool + node, "Member", member
+            for node, it in self.members[pool].items():
+                yield 4, pool + node, "Member", it
+            for node, it in self.requests.get(pool, {}).items():
+                yield 14, pool + node, "Request", it
+            for key, it in self.invites.get(pool, {}).items():
+                yield 15, pool + key, "InviteUse", it
 
     def account_id(self, pool, kind, node):
         return derive("lucid account 1", self.chain.network, pool, bytes([("worker", "commission").index(kind)]), node)
 
-    def account(self, pool, kind, node):
+    def account(self, pool, kind, node, settlement):
         """One that is new if nothing was owed or held before."""
-        address = self.chain.registered[node].payout_address if kind == "worker" else self.declared[pool].commission_address
-        new = blank("Account", kind=Record(variant=kind), node=node, to=address, hold=NO)
+        new = blank("Account", kind=Record(variant=kind), node=node, to=self.address(pool, kind, node, settlement), hold=NO)
         return self.accounts[pool].setdefault(self.account_id(pool, kind, node), new)
 
-    # Commands
+    def address(self, pool, kind, node, settlement):
+        """Where the root of a settlement pays an account, as its node or the pool's terms say; none if nobody says any more."""
+        if kind == "worker":
+            row = self.chain.nodes.get(node)
+            return row and (row.next_payout[1] if row.next_payout and row.next_payout[0] <= settlement else row.payout_address)
+        state = self.states[pool]
+        return terms_in(state, settlement).commission_address if node == state.owner else None
 
-    def apply(self, command, signers):
-        chain, pool, change = self.chain, command.pool, command.change
-        declared, state, kind = self.declared[pool], self.states[pool], change.variant
-        treasury = {it.node for it in state.vault.signers.signer}
-        require(declared.owner in signers and signers <= treasury | {declared.owner}, "a command's authority")
-        needed = 0 if kind in ("hold", "resume", "suspend") else state.vault.signers.threshold
-        require(len(signers & treasury) >= needed, "a command's signers")
-        require(command.number == state.commands + 1 and command.until >= chain.time, "a command's number or time")
-        notice = max(state.settled + 2, -(-(chain.closed + 1) // chain.policy.settle_every) + 1)
-        if kind == "hold":
-            require(change["0"] in declared.members, "a member")
-            account = self.account(pool, "worker", change["0"])
-            require(account.hold == NO, "a member that is not held")
-            account.hold = Record({"variant": "Since", "0": notice})
-        elif kind == "resume":
-            account = self.accounts[pool][self.account_id(pool, "worker", change["0"])]
-            require(account.hold.variant == "Since", "a member that is held")
-            account.hold = Record(variant="Ends")
-        elif kind == "suspend":
-            require((state.suspended_from is not None) != change["0"], "a change")
-            state.suspended_from = notice if change["0"] else None
-        elif kind == "correct":
-            pending = sum(it.correction for it in self.accounts[pool].values())
-            require(0 < change.amount <= MAX_PROMISED - state.budgets - pending, "an amount")
-            self.accounts[pool][change.account].correction += change.amount
-        elif kind == "losses":
-            require(0 < change["0"] <= MAX_PROMISED - state.losses, "an amount")
-            state.losses += change["0"]
-            if state.newest:
-                more = {field: state.newest[field] + change["0"] for field in ("total", "promised")}
-                state.newest = Record(state.newest, **more)
-        elif kind == "signers":
-            require(change.next.era == state.vault.signers.era + 1, "an era")
-            self.change_vault(state, change)
-            state.vault.signers = change.next
-            if state.newest:
-                state.newest = Record(state.newest, era=change.next.era)
-        else:
-            require(change.era == state.vault.signers.era and change.next.push_fee < change.next.cap, "limits")
-            self.change_vault(state, change)
-            state.vault.limits = change.next
-            state.next_push_fee = (notice, change.next.push_fee)
-        state.commands += 1
+    def counts(self, pool, epoch):
+        """Whether its members may be drawn."""
+        status = self.states[pool].status
+        return status.variant != "forming" and status["from"] <= epoch and (status.variant == "active" or epoch < status.until)
 
-    def change_vault(self, state, change):
-        require(change.nonce == state.vault.nonce, "a nonce")
-        state.vault.nonce += 1
-        terms = Record({"variant": change.variant, "0": change.next})
-        state.changes[change.nonce] = Record(by=state.vault.signers, next=terms)
-        state.changes = dict(sorted(state.changes.items())[-4:])
+    def budget(self, state, settlement):
+        """What a pool puts up for a settlement: nothing before its first epoch, nor after its last."""
+        every, status = self.chain.policy.settle_every, state.status
+        of = lambda epoch: -(-epoch // every)
+        shares = status.variant != "forming" and of(status["from"]) <= settlement
+        if status.variant == "disbanded":
+            shares = shares and status["from"] < status.until and settlement <= of(status.until - 1)
+        return terms_in(state, settlement).budget if shares else 0
 
     # Settlements
 
-    def add_shares(self, rows):
+    def add_shares(self, epoch, rows, pools):
+        """To the pools for which the epoch's draw has scored the workers."""
+        settlement = -(-epoch // self.chain.policy.settle_every)
         for row in rows:
-            pool = self.of[row.worker]
-            split, shares = self.declared[pool].split.variant, self.shares[pool]
-            share = shares.get(row.worker, 0) + row.credits * (row.score if split == "credits-times-score" else 1)
-            shares[row.worker] = min(share, 1) if split == "equal" else share
+            pool = pools[row.worker]
+            split = terms_in(self.states[pool], settlement).split.variant
+            it = self.members[pool].setdefault(row.worker, member())
+            share = (it.share or 0) + row.credits * (row.score if split == "credits-times-score" else 1)
+            it.share = min(share, 1) if split == "equal" else share
 
-    def settle(self, beacon):
+    def newest_settlement(self):
+        """All of whose epochs are final."""
         chain = self.chain
         last = (min(chain.pending, default=chain.closed + 1) - 1) // chain.policy.settle_every
-        last = last if chain.policy.last_settlement is None else min(last, chain.policy.last_settlement)
+        return last if chain.policy.last_settlement is None else min(last, chain.policy.last_settlement)
+
+    def settle(self, beacon):
+        last, open_epoch = self.newest_settlement(), self.chain.closed + 1
         for pool, state in self.states.items():
             if state.settled >= last:
                 continue
-            is_measured = bool(self.shares[pool])
+            members, is_measured = self.members[pool], any(it.share is not None for it in self.members[pool].values())
             state.settled += 1
+            if state.next_terms and state.next_terms[0] <= state.settled:
+                state.terms, state.next_terms = state.next_terms[1], None
             self.reward(pool, state)
             if is_measured:
                 self.elect(pool, state, beacon)
             self.make_root(pool, state)
-            rest = min((last - state.settled) * self.declared[pool].budget, MAX_PROMISED - state.budgets)
+            for node in [node for node, it in members.items() if it == member() and not self.is_member(pool, node, open_epoch)]:
+                del members[node]
+            promised = sum(self.budget(state, settlement) for settlement in range(state.settled + 1, last + 1))
+            rest = min(promised, MAX_PROMISED - state.budgets)
             state.update(budgets=state.budgets + rest, carried=state.carried + rest, settled=last)
+
+    def is_member(self, pool, node, epoch):
+        """In the epoch or from a later one on."""
+        membership = self.chain.nodes[node].membership if node in self.chain.nodes else None
+        return membership is not None and membership.pool == pool and not has_ended(membership, epoch)
 
     def reward(self, pool, state):
         settlement, accounts = state.settled, self.accounts[pool]
@@ -119,12 +140,16 @@ class Pools:
         if state.next_push_fee and state.next_push_fee[0] <= settlement:
             state.push_fee, state.next_push_fee = state.next_push_fee[1], None
         for it in accounts.values():
+            it.to = self.address(pool, it.kind.variant, it.node, settlement) or it.to
             state.budgets, it.owed, it.correction = state.budgets + it.correction, it.owed + it.correction, 0
             if it.hold.variant == "Ends" or it.hold.variant == "Since" and settlement >= it.hold["0"] + 7:
                 it.owed, it.held, it.hold = it.owed + it.held, 0, NO
-        budget = min(self.declared[pool].budget, MAX_PROMISED - state.budgets)
+        budget = min(self.budget(state, settlement), MAX_PROMISED - state.budgets)
         state.budgets, pot = state.budgets + budget, state.carried + budget
-        shares, self.shares[pool], state.carried = self.shares[pool], {}, pot
+        shares = {node: it.share for node, it in self.members[pool].items() if it.share is not None}
+        for it in self.members[pool].values():
+            it.share = None
+        state.carried = pot
         if not any(shares.values()):
             return
         is_held = lambda hold: hold.variant == "Since" and hold["0"] <= settlement
@@ -138,13 +163,14 @@ class Pools:
         state.fees, pot = state.fees + fee, pot - fee
         state.carried = pot
         for (kind, node), part in self.parts(pool, shares, pot).items():
-            account = self.account(pool, kind, node)
+            account = self.account(pool, kind, node, settlement)
             account["held" if is_held(account.hold) else "owed"] += part
             state.carried -= part
 
     def parts(self, pool, shares, pot):
         """Who gets what of a pot."""
-        commission = pot * min(self.declared[pool].commission, PPM) // PPM
+        state = self.states[pool]
+        commission = pot * min(state.terms.commission, PPM) // PPM
         rest, shift = pot - commission, 0
         while rest * sum(share >> shift for share in shares.values()) >= 1 << 128:
             shift += 1
@@ -154,16 +180,20 @@ class Pools:
         by_remainder = sorted(weights, key=lambda node: (-(rest * weights[node] % total), node))
         for node in by_remainder[:rest - sum(found.values())]:
             found["worker", node] += 1
-        found["commission", self.declared[pool].owner] = commission
-        return {who: part for who, part in found.items() if part}
+        found["commission", state.owner] = commission
+        can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
+        return {who: part for who, part in found.items() if part and can_be_paid(who)}
 
     def is_due(self, after, before):
         threshold = self.chain.policy.payout_threshold or 1
         return after // threshold > before // threshold
 
     def elect(self, pool, state, beacon):
-        chain, settlement, led = self.chain, state.settled, self.last_led[pool]
-        candidates = [node for node in self.declared[pool].members if chain.registered[node].gas_address]
+        chain, settlement, members = self.chain, state.settled, self.members[pool]
+        counts_now = lambda it: counts(it.membership, chain.closed + 1) and it.membership.pool == pool
+        can_lead = lambda node: node in chain.workers and node in chain.nodes and chain.nodes[node].gas_address
+        candidates = [node for node in members if can_lead(node) and counts_now(chain.nodes[node])]
+        led = {node: it.last_led for node, it in members.items() if it.last_led is not None}
         is_cooling = lambda node: node in led and settlement - led[node] <= chain.policy.leader_cooldown
         all_cool = all(map(is_cooling, candidates))
 
@@ -177,7 +207,7 @@ class Pools:
 
         leaders = sorted(candidates, key=order)[:chain.policy.leader_successors + 1]
         if leaders:
-            led[leaders[0]] = settlement
+            members[leaders[0]].last_led = settlement
         state.election = Record(settlement=settlement, height=chain.height, time=chain.time, order=leaders)
 
     def make_root(self, pool, state):
@@ -193,7 +223,7 @@ class Pools:
         for _, it in first:
             it.requested = it.owed
         elected = state.election and state.election.settlement == settlement and state.election.order
-        leader = chain.registered[elected[0]].gas_address if elected else None
+        leader = chain.nodes[elected[0]].gas_address if elected else None
         until = -(-(chain.time + chain.policy.leader_timeout_ms) // 1_000) if leader else 0
         state.newest = Record(
             pool=pool, settlement=settlement, vault=state.vault.address, era=state.vault.signers.era, root=root,

@@ -1,6 +1,6 @@
 //! The node's HTTP API, and its metrics listener.
 //!
-//! It reads, and it takes what needs no trust: commands that their pool's owner has signed, and requests to treasury signers, who
+//! It reads, and it takes what needs no trust: commands that those have signed who give them, and requests to treasury signers, who
 //! sign what their own state says.
 //!
 //! Everything comes from a [`NodeView`]; nothing here knows a store or a mesh. Both listeners bound their connections,
@@ -8,8 +8,10 @@
 //! the configuration checks.
 
 mod connection;
+mod host;
 pub mod metrics;
 pub mod model;
+mod nodes;
 mod proofs;
 mod reply;
 mod routes;
@@ -20,18 +22,20 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
+use lucid_consensus::ledger::command::SignedCommand;
+use lucid_types::command::Command;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
-use lucid_types::payout::PoolCommand;
-use lucid_types::signed::MultiSigned;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Bounded;
+use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    BlockView, CertificateView, EpochView, FinalCommandView, LedgerView, MetricView, PayoutView, PeerView, PoolView,
-    ScoreView, SignatureList, SignatureRequest, StatusView, ValidatorView,
+    AccountView, BlockView, CertificateView, CommandView, EpochView, LedgerView, MemberList, MetricView, NodeList,
+    PayoutView, PeerView, PoolList, PoolView, RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest,
+    StampView, StatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 
@@ -169,17 +173,50 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ViewError>;
 
+    /// A registered node; `None` if there is no such one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn node(&self, node: &NodeId) -> Result<Option<RegisteredView>, ViewError>;
+
+    /// At most `limit` registered nodes by their ids: those after one, if it is given, and the members of a pool, if it is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError>;
+
+    /// What a stamp has to be made for now, to enter the network or a pool; `None` if there is no such pool.
+    fn stamp(&self, pool: Option<PoolId>) -> Option<StampView>;
+
+    /// All pools.
+    fn pools(&self) -> PoolList;
+
+    /// The requests that wait for a pool's owner; `None` if there is no such pool.
+    fn requests(&self, pool: &PoolId) -> Option<RequestList>;
+
+    /// The members of a pool; `None` if there is no such pool.
+    fn members(&self, pool: &PoolId) -> Option<MemberList>;
+
     /// A pool with its vault; `None` if there is no such pool.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError>;
 
-    /// The command of this number that a block holds; `None` if none does.
+    /// What an account may give.
+    fn account(&self, account: &NodeId) -> AccountView;
+
+    /// The command of an account that has this number.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError>;
+    fn command(&self, account: &NodeId, nonce: u64) -> Result<CommandView, ViewError>;
+
+    /// Whether the next block could carry a command once those have signed who must.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, command: &Command) -> Result<(), ActionError>;
 
     /// A settlement's payout root and its leaves from index `offset` on, at most `limit`; of the newest root if no settlement is
     /// given. `None` if there is no such root, or its leaves are not kept any more.
@@ -206,11 +243,11 @@ pub trait NodeView: Send + Sync + 'static {
     /// There is no such pool, or nothing of that kind to sign.
     fn signatures(&self, pool: PoolId, request: SignatureRequest) -> BoxFuture<'_, Result<SignatureList, ActionError>>;
 
-    /// Takes a command into the next block, here and elsewhere.
+    /// Has a validator take a command over, which keeps it for a block: this one, or the one that it names.
     ///
     /// # Errors
-    /// Why no block could hold it.
-    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>>;
+    /// Why none does.
+    fn hand_in(&self, command: SignedCommand) -> BoxFuture<'_, Result<NodeId, ActionError>>;
 }
 
 /// Serves the API until `stop`. The node binds the listener, so that a port in use stops it before anything starts.
@@ -218,7 +255,8 @@ pub trait NodeView: Send + Sync + 'static {
 /// # Errors
 /// When the listener cannot be used any more.
 pub async fn serve(listener: TcpListener, view: Arc<dyn NodeView>, stop: CancellationToken) -> io::Result<()> {
-    run(listener, routes::router(view), stop).await
+    let hosts = Hosts::of(&listener)?;
+    run(listener, routes::router(view, hosts), stop).await
 }
 
 /// Serves `GET /metrics` in Prometheus' text format until `stop`.

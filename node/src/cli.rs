@@ -3,11 +3,16 @@
 //! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 the command line is wrong.
 
 mod act;
+mod command;
 mod config;
 mod db;
+mod entry;
 mod init;
+mod join;
 mod keys;
 mod ledger;
+mod network;
+mod node;
 mod node_api;
 mod output;
 mod payout;
@@ -18,6 +23,7 @@ mod read;
 mod run;
 mod signer;
 mod tron;
+mod validator;
 mod values;
 mod vault;
 
@@ -35,6 +41,7 @@ use crate::home::Home;
 
 const EXAMPLES: &str = "\
 Examples:
+  lucid join lucid1...
   lucid init --role worker --bootstrap /ip4/203.0.113.7/tcp/7001/p2p/12D3KooW... --genesis genesis.toml
   lucid run
   lucid status
@@ -61,6 +68,13 @@ struct Cli {
 enum Command {
     /// Make a home: a new key, a configuration, and a copy of the network's genesis if given
     Init(init::InitArgs),
+    /// Join a network by one string: make a home, fetch the genesis, run the node; stopped anywhere, it goes on from there
+    Join(Box<join::JoinArgs>),
+    /// Networks: make one, show one, invite into one
+    Network {
+        #[command(subcommand)]
+        action: network::NetworkAction,
+    },
     /// Start the node and keep it running until Ctrl-C or SIGTERM
     Run(run::RunArgs),
     /// Show what the running node knows of itself and its network
@@ -83,25 +97,31 @@ enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// What workers say of their machines
+    /// Registered nodes, and what the home's node does about itself
     Node {
         #[command(subcommand)]
-        action: read::NodeAction,
+        action: node::NodeAction,
     },
     /// Payouts: what is owed, how far it is, and getting it without the pool's pushers
     Payout {
         #[command(subcommand)]
         action: payout::PayoutAction,
     },
-    /// What a pool's owner directs, alone or with the treasury signers
+    /// Pools: what their owners direct, alone or with the treasury signers, and who enters and leaves them
     Pool {
         #[command(subcommand)]
         action: pool::PoolAction,
     },
+    /// Commands in files, which several sign
+    #[command(name = "command")]
+    Signed {
+        #[command(subcommand)]
+        action: command::CommandAction,
+    },
     /// Validators
     Validator {
         #[command(subcommand)]
-        action: read::ValidatorAction,
+        action: validator::ValidatorAction,
     },
     /// Prove to others what the network says of a worker or an account, and check such a proof offline
     Proof {
@@ -227,6 +247,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let context = Context { home: home.or_else(home_of_environment), set };
     match command {
         Command::Init(args) => init::init(&context.home()?, args, &context.set),
+        Command::Join(args) => join::join(context, *args),
+        Command::Network { action } => network::network(action, &context),
         Command::Run(arguments) => {
             let context = context.with(arguments.settings());
             let loaded = context.configuration()?;
@@ -236,13 +258,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Block { action } => read::block(&context.api()?, action),
         Command::Epoch { action } => read::epoch(&context.api()?, action),
         Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
-        Command::Node { action } => read::node(&context.api()?, &action),
-        Command::Validator { action } => read::validator(&context.api()?, &action),
+        Command::Node { action } => node::node(action, &context),
+        Command::Validator { action } => validator::validator(action, &context),
         Command::Proof { action } => proof::proof(action, &context),
         Command::Peers(json) => read::peers(&context.api()?, json.json),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),
         Command::Payout { action } => payout::payout(action, &context),
         Command::Pool { action } => pool::pool(action, &context),
+        Command::Signed { action } => command::command(action, &context),
         Command::Tron { action } => tron::tron(action, &context),
         Command::Vault { action } => vault::vault(action, &context),
         Command::Signer { action } => signer::signer(action),

@@ -25,9 +25,9 @@ pub use tron::TronConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Measures workers and votes on blocks. Its key stands among the genesis' validators.
+    /// Measures workers and votes on blocks, if its key is a validator's.
     Validator,
-    /// Offers its machine and is measured. Its key stands among the genesis' workers.
+    /// Offers its machine and is measured, once its key is registered and a member of a pool.
     Worker,
     /// Holds the key of a treasury signer and signs the payout roots that blocks have made final.
     Treasury,

@@ -12,17 +12,18 @@ use std::time::Duration;
 use lucid_consensus::admission::{Refusal, View, parse};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::MAX_ROUNDS_AHEAD;
+use lucid_consensus::ledger::command::SignedCommand;
+use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId};
 use lucid_types::message::ConsensusMessage;
-use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal};
-use lucid_types::signed::{MultiSigned, Signed, SignedRecord, Verified};
+use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::Rebroadcast;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::VoteKind;
@@ -70,8 +71,8 @@ struct Seen {
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
     certified: BTreeSet<Height>,
-    /// Commands that no block holds yet.
-    commands: BTreeSet<CommandKey>,
+    /// Commands that no block holds yet, by account and number.
+    commands: BTreeMap<(NodeId, u64), Vec<SeenCommand>>,
     /// When evidence against a validator was forwarded last.
     accused: BTreeMap<NodeId, UnixMillis>,
 }
@@ -142,12 +143,14 @@ impl Rebroadcasts {
 /// An epoch's commitment or reveal of a validator.
 type ReportKey = (Epoch, &'static str, NodeId);
 
-/// A command of a pool: its number, the era of the signers who may sign it, its hash, and until when it is good. Signatures do
-/// not count: who leaves some out or adds some makes no other command.
-type CommandKey = (PoolId, u64, u32, Hash, UnixMillis);
+/// A command's hash, and until when it is good. Signatures do not count: who leaves some
+/// out or adds some makes no other command.
+type SeenCommand = (Hash, UnixMillis);
 
-/// Different commands that may have the same number: an owner may think again.
+/// Different commands that may have the same number: whoever gives them may think again.
 const COMMANDS_OF_A_NUMBER: usize = 4;
+/// Numbers of accounts of which is noted what has come: twice what can wait. Beyond, all may come again.
+const NOTED_COMMANDS: usize = 8_192;
 
 impl Seen {
     fn is_far(&self, view: &View<'_>, height: Height, round: u32) -> bool {
@@ -202,7 +205,7 @@ impl NodeGate {
         self.spec.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
     }
 
-    fn attestation(&self, bytes: &[u8]) -> Result<Verified<Signed<ResourceAttestation>>, Refusal> {
+    fn attestation(&self, state: &State, bytes: &[u8]) -> Result<Verified<Signed<ResourceAttestation>>, Refusal> {
         let signed: Signed<ResourceAttestation> = parse(bytes)?;
         let refuse = |recorded| match recorded {
             Recorded::New => Ok(()),
@@ -214,9 +217,9 @@ impl NodeGate {
         if signed.record.epoch.get() > self.newest_epoch() {
             return Err(Ignore("future"));
         }
-        refuse(self.attestations.check(&signed.signer, &signed.record))?;
+        refuse(self.attestations.check(state, &signed.signer, &signed.record))?;
         let verified = signed.verify(self.spec.id()).map_err(|_| Reject("signature"))?;
-        refuse(self.attestations.record(&verified))?;
+        refuse(self.attestations.record(state, &verified))?;
         Ok(verified)
     }
 
@@ -327,26 +330,35 @@ impl NodeGate {
     }
 
     fn command(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
-        let command: MultiSigned<PoolCommand> = parse(bytes)?;
-        let PoolCommand { pool, number, until, .. } = command.record;
-        let accounts = view.state.pool(&pool).ok_or(Reject("unknown-pool"))?;
-        let (newest, time) = (accounts.commands, view.state.time());
+        let command: SignedCommand = parse(bytes)?;
+        let key = (command.record.account, command.record.nonce);
         let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
-        let key = (pool, number, accounts.vault.signers.era, hash, until);
         // Those that no block took in time give way.
-        let of_number = |known: &&CommandKey| (known.0, known.1, known.2) == (key.0, key.1, key.2) && known.4 >= time;
-        let (is_known, count) =
-            self.seen(|seen| (seen.commands.contains(&key), seen.commands.iter().filter(of_number).count()));
+        let time = view.state.time();
+        let is_good = |(_, until): &SeenCommand| *until >= time;
+        let (is_known, count) = self.seen(|seen| {
+            let of_number = seen.commands.get(&key).map_or(&[][..], Vec::as_slice);
+            let is_known = of_number.iter().any(|(known, _)| *known == hash);
+            (is_known, of_number.iter().filter(|seen| is_good(seen)).count())
+        });
         if is_known {
             return Err(Ignore("duplicate"));
         }
         if count >= COMMANDS_OF_A_NUMBER {
             return Err(Ignore("rate"));
         }
-        let command = view.command(command)?;
+        let command = view.command(command, self.clock.now())?;
         self.seen(|seen| {
-            seen.commands.retain(|known| (known.0 != pool || known.1 > newest) && known.4 >= time);
-            seen.commands.insert(key);
+            if seen.commands.len() >= NOTED_COMMANDS {
+                let is_open = |(account, nonce): &(NodeId, u64)| *nonce >= view.state.nonce(account).next;
+                seen.commands.retain(|key, of_number| is_open(key) && of_number.iter().any(is_good));
+            }
+            if seen.commands.len() >= NOTED_COMMANDS {
+                seen.commands.clear();
+            }
+            let of_number = seen.commands.entry(key).or_default();
+            of_number.retain(is_good);
+            of_number.push((hash, command.record.until));
         });
         Ok(Input::Command(command))
     }
@@ -375,7 +387,7 @@ impl Gate for NodeGate {
         let state = self.head.borrow().state.clone();
         let view = View { spec: &self.spec, state: &state };
         let passed = match topic {
-            Topic::Attestations(_) => self.attestation(bytes).map(Passed::Attestation),
+            Topic::Attestations(_) => self.attestation(&state, bytes).map(Passed::Attestation),
             Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes).and_then(|signed| {
                 let key = (signed.record.epoch, "commitment", signed.signer);
                 self.report(&view, key, |view| view.commitment(signed)).map(Input::Commitment).map(Passed::chain)

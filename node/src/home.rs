@@ -131,6 +131,14 @@ pub enum HomeError {
         /// What is wrong with it.
         source: GenesisError,
     },
+    /// A genesis that came as bytes has no text that reads back the same.
+    #[error("the genesis of the network {network} cannot be written as TOML: {problem}")]
+    GenesisText {
+        /// The network.
+        network: NetworkId,
+        /// Why.
+        problem: String,
+    },
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -308,6 +316,20 @@ impl Home {
         Ok(Some(TronKey::load(&path)?))
     }
 
+    /// Whether anything of a home stands in the folder.
+    pub fn has_anything(&self) -> bool {
+        let files = [self.config_file(), self.key_file(), self.genesis_file(), self.db_dir()];
+        files.iter().any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Gives a home its genesis. Whenever this is cut off, the file is whole or not there.
+    ///
+    /// # Errors
+    /// When the home has one, the genesis has no text, or the system refuses.
+    pub fn write_genesis(&self, genesis: &Genesis) -> Result<(), HomeError> {
+        write_genesis(&self.genesis_file(), genesis)
+    }
+
     /// The network's genesis, checked.
     ///
     /// # Errors
@@ -331,6 +353,43 @@ pub fn load_genesis(path: &Path) -> Result<LoadedGenesis, HomeError> {
     let genesis: Genesis = locate::parse(path, &text)?;
     let validators = genesis.check().map_err(|source| HomeError::Genesis { path: path.to_path_buf(), source })?;
     Ok(LoadedGenesis { network_id: genesis.network_id(), genesis, validators })
+}
+
+/// The text of a genesis. It reads back as the same network.
+///
+/// # Errors
+/// [`HomeError::GenesisText`]: the genesis has a number that TOML has not.
+pub fn genesis_text(genesis: &Genesis) -> Result<String, HomeError> {
+    let network = genesis.network_id();
+    let fail = |problem: String| HomeError::GenesisText { network, problem };
+    let text = toml::to_string(genesis).map_err(|error| fail(error.to_string()))?;
+    let back: Genesis = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    if back.network_id() == network { Ok(text) } else { Err(fail("it reads back as another network's".to_owned())) }
+}
+
+/// Writes a genesis to a new file, which is whole or not there.
+///
+/// # Errors
+/// When the file exists, the genesis has no text, or the system refuses.
+pub fn write_genesis(path: &Path, genesis: &Genesis) -> Result<(), HomeError> {
+    let text = genesis_text(genesis)?;
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    match fs::remove_file(&part) {
+        // Of a run that was killed.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("remove", &part)(error)),
+    }
+    write_new(&part, 0o644, &text)?;
+    // Other than a rename, a link overwrites nothing.
+    let linked = fs::hard_link(&part, path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => HomeError::Exists(path.to_path_buf()),
+        _ => io_error("make", path)(source),
+    });
+    fs::remove_file(&part).map_err(io_error("remove", &part))?;
+    linked
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {

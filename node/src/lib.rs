@@ -4,6 +4,7 @@ pub mod api;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod gate;
 pub mod history;
@@ -19,6 +20,7 @@ pub mod signer;
 mod stage;
 mod utc;
 pub mod view;
+pub mod visit;
 
 /// Identifies the sources this was built from: the version, then a hash. Two binaries of one build have the same.
 pub const BUILD_ID: &str = env!("LUCID_BUILD_ID");

@@ -3,6 +3,7 @@
 //! Order of stopping: API, measuring and payouts (a write that has begun is finished), the chain, the mesh, the store.
 
 mod roles;
+mod standing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use lucid_p2p::{Mesh, MeshConfig, Topic};
 use lucid_storage::Store;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
+use lucid_types::codec::encode;
 use lucid_types::key::NodeKey;
 use lucid_types::time::Height;
 use tokio::net::TcpListener;
@@ -33,6 +35,7 @@ use crate::chain::prune::{self, PruneParts};
 use crate::chain::serve::SyncServer;
 use crate::chain::snapshot::{Download, Snapshot, Snapshots};
 use crate::clock::{Clock, SystemClock};
+use crate::commands::{CommandDesk, SUBMISSIONS};
 use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
@@ -59,6 +62,19 @@ const PROVIDER_RETRIES: usize = 2;
 /// # Errors
 /// The home, the key, the genesis or the configuration cannot be used, a port is in use, or a part of the node failed.
 pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    run_shown(home, config, stop, |_| {}).await
+}
+
+/// As [`run`]; `started` is given what the API shows of the node, once all of it runs.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_shown(
+    home: Home,
+    config: Config,
+    stop: CancellationToken,
+    started: impl FnOnce(Arc<dyn NodeView>),
+) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let key = home.load_key()?;
     let genesis = home.load_genesis()?.genesis;
@@ -71,7 +87,8 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     let metrics = bind("metrics.listen", config.metrics.listen).await?;
 
     let node = Assembly { home, config, clock, key, spec, store };
-    let stages = node.assemble(api, metrics)?;
+    let (stages, view) = node.assemble(api, metrics)?;
+    started(view);
     supervise(stages, stop).await
 }
 
@@ -104,8 +121,8 @@ struct Wires {
 }
 
 impl Assembly {
-    /// The stages in the order in which they stop.
-    fn assemble(self, api: TcpListener, metrics: TcpListener) -> anyhow::Result<Vec<Stage>> {
+    /// The stages in the order in which they stop, and what the API shows.
+    fn assemble(self, api: TcpListener, metrics: TcpListener) -> anyhow::Result<(Vec<Stage>, Arc<dyn NodeView>)> {
         let (mut front, mut work) = (Stage::new("the API"), Stage::new("measuring and payouts"));
         let (mut chain, mut mesh_stage) = (Stage::new("the chain"), Stage::new("the mesh"));
 
@@ -130,12 +147,12 @@ impl Assembly {
         let (target_sender, target) = watch::channel(Height::ZERO);
         let (halt_sender, halt) = watch::channel(None);
         // A node whose `roles` do not name validator follows without a vote.
+        let taken_over = stored.commands.iter().map(|command| (command.record.account, command.record.nonce)).collect();
         let replica =
             Replica::restore(Arc::clone(&self.spec), self.key.clone(), stored, self.config.has(Role::Validator));
 
-        let workers = self.spec.workers().map(|worker| worker.node);
-        let attestations = Arc::new(AttestationTable::new(self.spec.policy(), workers));
-        let gate = NodeGate::new(Arc::clone(&self.spec), Arc::clone(&self.clock), attestations, head.clone());
+        let attested = Arc::new(AttestationTable::new(self.spec.policy()));
+        let gate = NodeGate::new(Arc::clone(&self.spec), Arc::clone(&self.clock), Arc::clone(&attested), head.clone());
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
@@ -145,6 +162,7 @@ impl Assembly {
         let snapshots = Arc::new(Snapshots::new(self.spec.policy().snapshot_blocks, at_start));
         let (fetched_sender, fetched) = mpsc::channel(1);
         let (driver, inbox) = mpsc::channel(INPUTS);
+        let (submissions_sender, submissions) = mpsc::channel(SUBMISSIONS);
         let (gossip, outgoing) = mpsc::channel(GOSSIP);
         let (questions_sender, questions) = mpsc::channel(QUESTIONS);
         let parts = DriverParts {
@@ -155,6 +173,8 @@ impl Assembly {
             watermark,
             clock: Arc::clone(&self.clock),
             inbox,
+            submissions,
+            taken_over,
             fetched,
             snapshots: Arc::clone(&snapshots),
             gossip: gossip.clone(),
@@ -207,13 +227,13 @@ impl Assembly {
         }
         chain.spawn_plain("publisher", publish(mesh.clone(), outgoing, chain.stop.clone()));
 
-        let (attested, attestations) = mpsc::channel(WAITING);
+        let (keep, kept) = mpsc::channel(WAITING);
         let keeper = Keeper::new(KeeperParts {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
-            attestations,
+            attestations: kept,
             me: self.key.node_id(),
-            workers: self.spec.workers().count(),
+            registered: self.registered(head.clone()),
         });
         chain.spawn("keeper of metrics", keeper.run(chain.stop.clone()));
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
@@ -227,14 +247,25 @@ impl Assembly {
             vaults: Arc::default(),
             pushed: Arc::default(),
             gossip,
-            metrics: attested,
+            metrics: keep,
         };
         let providers = self.providers()?;
-        let cosigner = self.cosigner(&wires)?;
+        let (cosigner, signer) = self.cosigner(&wires)?.unzip();
+        self.standing(&mut work, &wires, signer.flatten());
         self.reader(&mut work, &wires, providers.as_ref());
-        self.pusher(&mut work, &wires, providers.as_ref(), cosigner.clone())?;
+        self.pusher(&mut work, &wires, providers.as_ref(), cosigner.clone());
         let responder = self.worker(&mut work, &wires)?;
         let probes = self.validator(&mut work, &wires);
+        let commands = Arc::new(CommandDesk {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            me: self.key.node_id(),
+            may_vote: self.config.has(Role::Validator),
+            head: head.clone(),
+            mesh: mesh.clone(),
+            driver: driver.clone(),
+            submissions: submissions_sender,
+        });
         let router = Router {
             events,
             driver,
@@ -243,9 +274,11 @@ impl Assembly {
                 head: head.clone(),
                 snapshots,
                 presences: Arc::new(Presences::new(Arc::clone(&self.spec), Arc::clone(&self.clock))),
+                genesis: encode(self.spec.genesis()).into(),
             }),
             responder,
             cosigner: cosigner.clone(),
+            commands: Arc::clone(&commands),
             metrics: wires.metrics,
             is_validator: self.is_validator(head.clone()),
         };
@@ -256,7 +289,8 @@ impl Assembly {
             node_id: self.key.node_id(),
             key: self.key.clone(),
             cosigner,
-            driver: wires.driver,
+            commands,
+            attestations: attested,
             mesh,
             store: self.store.clone(),
             head,
@@ -270,14 +304,14 @@ impl Assembly {
             config: self.config.clone(),
         });
         front.spawn("API", api::serve(api, Arc::clone(&view), front.stop.clone()));
-        front.spawn("metrics listener", api::serve_metrics(metrics, view, front.stop.clone()));
+        front.spawn("metrics listener", api::serve_metrics(metrics, Arc::clone(&view), front.stop.clone()));
         tracing::info!(
             node = %self.key.node_id(),
             network = %self.spec.id(),
             name = self.config.name,
             "started"
         );
-        Ok(vec![front, work, chain, mesh_stage])
+        Ok((vec![front, work, chain, mesh_stage], view))
     }
 
     /// Compares what is stored with the pinned block. Of a block that is not stored, nothing can be said here.

@@ -23,7 +23,7 @@ mod responder;
 pub mod schedule;
 pub mod tally;
 
-pub use attestations::{AttestationTable, Recorded};
+pub use attestations::{AttestationTable, Attested, Recorded};
 pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts};
 pub use draws::Draws;
 pub use prober::{Assignments, Prober, ProberParts};

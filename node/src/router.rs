@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::serve::SyncServer;
+use crate::commands::CommandDesk;
 use crate::gate::Passed;
 use crate::history::metrics::Attestation;
 use crate::payout::cosign::Cosigner;
@@ -23,6 +24,8 @@ const ANSWERS: usize = 32;
 const VALIDATORS_ANSWERS: usize = 32;
 /// The same of questions to a treasury signer, which pushers ask.
 const COSIGN_ANSWERS: usize = 32;
+/// The same of commands to be taken over.
+const COMMAND_ANSWERS: usize = 64;
 
 /// Where things go.
 pub struct Router {
@@ -36,6 +39,8 @@ pub struct Router {
     pub responder: Option<ResponderHandle>,
     /// Answers `/cosign/1`; only on treasury signers.
     pub cosigner: Option<Arc<Cosigner>>,
+    /// Answers `/command/1`.
+    pub commands: Arc<CommandDesk>,
     /// Takes attestations. When it is full, one is dropped.
     pub metrics: mpsc::Sender<Attestation>,
     /// Whether a peer is a validator.
@@ -54,6 +59,7 @@ struct Room {
     anybody: Arc<Semaphore>,
     validators: Arc<Semaphore>,
     cosign: Arc<Semaphore>,
+    command: Arc<Semaphore>,
 }
 
 impl Room {
@@ -76,6 +82,7 @@ impl Router {
             anybody: semaphore(ANSWERS),
             validators: semaphore(VALIDATORS_ANSWERS),
             cosign: semaphore(COSIGN_ANSWERS),
+            command: semaphore(COMMAND_ANSWERS),
         };
         loop {
             let event = tokio::select! {
@@ -145,7 +152,16 @@ impl Router {
                     }
                 });
             }
-            Protocol::Command => {}
+            Protocol::Command => {
+                let Some(room) = permit(&room.command) else { return reply.refuse() };
+                let commands = Arc::clone(&self.commands);
+                answers.spawn(async move {
+                    let _room = room;
+                    if let Some(answer) = commands.answer(&bytes).await {
+                        reply.respond(encode(&answer));
+                    }
+                });
+            }
         }
     }
 }
@@ -157,7 +173,8 @@ mod tests {
     #[test]
     fn others_leave_room_for_validators() {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let room = Room { anybody: semaphore(2), validators: semaphore(1), cosign: semaphore(1) };
+        let room =
+            Room { anybody: semaphore(2), validators: semaphore(1), cosign: semaphore(1), command: semaphore(1) };
         let held = [room.take(false), room.take(false)];
         assert!(held.iter().all(Option::is_some));
         assert!(room.take(false).is_none());

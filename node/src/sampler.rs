@@ -109,8 +109,8 @@ impl Sample {
         }
     }
 
-    /// The machine as a capacity, for a worker whose capacity nobody declared: all of it, what is free on the disk,
-    /// and no bandwidth, which nothing has measured yet.
+    /// The machine as a capacity that a node may declare: all of it, what is free on the disk, and no bandwidth, which nothing has
+    /// measured yet.
     pub fn capacity(&self) -> Capacity {
         Capacity {
             cores: self.cores,
@@ -226,8 +226,8 @@ pub struct AttesterParts<S> {
     pub clock: Arc<dyn Clock>,
     /// Reads the machine.
     pub sampler: Sampler,
-    /// What the worker declared; `None` for what the machine has.
-    pub capacity: Option<Capacity>,
+    /// What the worker declares now; `None` while it is not registered: then nobody takes an attestation of it, and it makes none.
+    pub capacity: Arc<dyn Fn() -> Option<Capacity> + Send + Sync>,
     /// What the responder has served.
     pub served: Arc<Served>,
     /// Echoes that the responder serves at a time.
@@ -283,6 +283,7 @@ where
     }
 
     fn attest(&mut self, epoch: Epoch) {
+        let Some(capacity) = (self.parts.capacity)() else { return };
         let sample = match self.parts.sampler.sample() {
             Ok(sample) => sample,
             Err(error) => {
@@ -303,7 +304,7 @@ where
             sequence,
             time: self.parts.clock.now(),
             sessions: self.parts.served.snapshot().sessions(),
-            capacity: self.parts.capacity.unwrap_or_else(|| sample.capacity()),
+            capacity,
             busy: busy.saturating_sub(self.busy_before),
             echo_slots: self.parts.echo_slots,
         };

@@ -1,39 +1,41 @@
 //! What the API shows of this node: the newest state from memory, the rest from the store. And what it asks of the node.
 
 mod actions;
+mod nodes;
 mod payouts;
-mod pools;
+pub(crate) mod pools;
 mod proofs;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Equivocations, PendingEpochs, ScoreRoots};
-use lucid_consensus::replica::Input;
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
+use lucid_types::command::Command;
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::PoolCommand;
-use lucid_types::signed::MultiSigned;
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    BlockView, CertificateView, EpochStage, EpochView, EquivocationView, FinalCommandView, LeaderView, LedgerView,
-    MetricView, PayoutView, PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState,
-    ValidatorView, VoteSignature,
+    AccountView, BlockView, CertificateView, CommandStage, CommandView, EpochStage, EpochView, EquivocationView,
+    LeaderView, LedgerView, MemberList, MetricView, NodeList, PayoutView, PeerView, PoolList, PoolView, RegisteredView,
+    RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, SyncState, ValidatorView,
+    VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
+use crate::commands::{CommandDesk, NotTaken};
 use crate::config::Config;
 use crate::history::ledger::{self, ElectionRecord};
 use crate::history::metrics::{self, Metric};
@@ -41,7 +43,7 @@ use crate::history::{epochs, scores};
 use crate::payout::cosign::Cosigner;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
-use crate::probe::{ProbeCounters, Served};
+use crate::probe::{AttestationTable, ProbeCounters, Served};
 use crate::proof::{Proof, Subject};
 
 /// The parts of a node that are shown.
@@ -57,7 +59,9 @@ pub struct NodeParts {
     /// This node's own signer, if it is one.
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes commands.
-    pub driver: mpsc::Sender<Box<Input>>,
+    pub commands: Arc<CommandDesk>,
+    /// The newest attestations of registered nodes.
+    pub attestations: Arc<AttestationTable>,
     /// The mesh.
     pub mesh: Mesh,
     /// The store.
@@ -95,15 +99,12 @@ impl NodeParts {
     }
 
     /// The pool of this worker; for other nodes the network's only pool.
-    fn pool(&self) -> Option<PoolId> {
-        if let Some(pool) = self.spec.pool_of(&self.node_id) {
-            return Some(*pool);
-        }
-        let mut pools = self.spec.pools();
-        match (pools.next(), pools.next()) {
-            (Some((only, _)), None) => Some(*only),
-            _ => None,
-        }
+    fn own_pool(&self, state: &State) -> Option<PoolId> {
+        let only = || {
+            let mut pools = state.pools();
+            pools.next().filter(|_| pools.next().is_none()).map(|(id, _)| id)
+        };
+        state.pool_of(&self.node_id).or_else(only)
     }
 
     /// A final block with its certificate.
@@ -218,11 +219,20 @@ fn unread(
     ViewError { operation: format!("read {what} {number}"), source: Box::new(source) }
 }
 
+impl From<NotTaken> for ActionError {
+    fn from(error: NotTaken) -> Self {
+        match error {
+            NotTaken::Refused(why) => Self::Refused(why),
+            NotTaken::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
 impl NodeView for NodeParts {
     fn status(&self) -> StatusView {
         let state = self.head.borrow().state.clone();
-        let pool = self.pool();
-        let leader = pool.and_then(|pool| state.pool(&pool)?.election.as_ref()?.order.first().copied());
+        let pool = self.own_pool(&state).and_then(|id| state.pool(&id));
+        let leader = pool.and_then(|pool| pool.election.as_ref()?.order.first().copied());
         let (owed, paid) = self.own_sums(&state);
         StatusView {
             node_id: self.node_id,
@@ -237,7 +247,7 @@ impl NodeView for NodeParts {
             block_hash: state.block(),
             state_root: state.root(),
             sync: self.sync(&state),
-            pool: pool.and_then(|id| self.spec.pool(&id)).map(|pool| pool.name.clone()),
+            pool: pool.map(|pool| pool.name.clone()),
             leader,
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
@@ -380,11 +390,10 @@ impl NodeView for NodeParts {
         to: UnixMillis,
         limit: usize,
     ) -> Result<Option<Vec<MetricView>>, ViewError> {
-        if self.spec.worker(node).is_none() {
-            return Ok(None);
-        }
         let found = metrics::of(&self.store, node, (from, to), limit, self.clock.now());
-        Ok(Some(found.map_err(|e| unread("the metrics of", node, e))?.iter().map(metric_view).collect()))
+        let found: Vec<_> = found.map_err(|e| unread("the metrics of", node, e))?.iter().map(metric_view).collect();
+        let is_known = !found.is_empty() || self.head.borrow().state.node(node).is_some();
+        Ok(is_known.then_some(found))
     }
 
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {
@@ -395,17 +404,73 @@ impl NodeView for NodeParts {
     fn payout(&self, id: &PayoutId) -> Result<Option<PayoutView>, ViewError> {
         self.request(id).map_err(|e| ViewError { operation: format!("read payout {id}"), source: Box::new(e) })
     }
+
+    fn node(&self, node: &NodeId) -> Result<Option<RegisteredView>, ViewError> {
+        self.registered(node)
+    }
+
+    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError> {
+        self.registered_after(after, pool, limit)
+    }
+
+    fn stamp(&self, pool: Option<PoolId>) -> Option<StampView> {
+        self.stamp_view(pool)
+    }
+
+    fn requests(&self, pool: &PoolId) -> Option<RequestList> {
+        let state = self.head.borrow().state.clone();
+        state.pool(pool).map(|_| nodes::requests(&state, pool))
+    }
+
+    fn pools(&self) -> PoolList {
+        let state = self.head.borrow().state.clone();
+        pools::list(&state, Some(&self.node_id))
+    }
+
+    fn members(&self, pool: &PoolId) -> Option<MemberList> {
+        let state = self.head.borrow().state.clone();
+        state.pool(pool).map(|_| pools::members(&state, pool, state.newest_settlement(&self.spec)))
+    }
+
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
         Ok(self.pool_view(pool))
     }
 
-    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError> {
-        let found = ledger::command_in(&self.store, pool, number).map_err(|e| unread("command", number, e))?;
-        let Some(height) = found else { return Ok(None) };
-        let commands = self.decided(height)?.map(|decided| decided.block.commands).unwrap_or_default();
-        let mut commands = commands.into_iter().map(|command| command.record);
-        let command = commands.find(|command| command.pool == *pool && command.number == number);
-        Ok(command.map(|command| FinalCommandView { height, command }))
+    fn account(&self, account: &NodeId) -> AccountView {
+        let head = self.head.borrow().clone();
+        let nonce = head.state.nonce(account);
+        let waiting = head.offers.commands(account).map(|command| command.record.nonce);
+        AccountView { account: *account, nonce: nonce.next, allowance: nonce.allowance, waiting: waiting.collect() }
+    }
+
+    fn command(&self, account: &NodeId, nonce: u64) -> Result<CommandView, ViewError> {
+        let head = self.head.borrow().clone();
+        let mut view = CommandView {
+            account: *account,
+            nonce,
+            stage: CommandStage::Unknown,
+            height: None,
+            time: None,
+            epoch: None,
+            command: None,
+        };
+        let is_it = |command: &Command| command.account == *account && command.nonce == nonce;
+        view.height = ledger::command_in(&self.store, account, nonce).map_err(|e| unread("command", nonce, e))?;
+        if let Some(height) = view.height {
+            view.stage = CommandStage::Included;
+            if let Some(decided) = self.decided(height)? {
+                let time = decided.block.header.time;
+                view.time = Some(time);
+                view.epoch = Some(self.spec.genesis().epoch_at(time));
+                view.command = decided.block.commands.into_iter().map(|it| it.record).find(is_it);
+            }
+        } else if nonce < head.state.nonce(account).next {
+            view.stage = CommandStage::Included;
+        } else if let Some(waiting) = head.offers.commands(account).find(|it| is_it(&it.record)) {
+            view.stage = CommandStage::Waiting;
+            view.command = Some(waiting.record.clone());
+        }
+        Ok(view)
     }
 
     fn root(
@@ -427,8 +492,12 @@ impl NodeView for NodeParts {
         Box::pin(self.ask_signers(pool, request))
     }
 
-    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>> {
-        Box::pin(self.take_command(command))
+    fn check(&self, command: &Command) -> Result<(), ActionError> {
+        Ok(self.commands.check(command)?)
+    }
+
+    fn hand_in(&self, command: SignedCommand) -> BoxFuture<'_, Result<NodeId, ActionError>> {
+        Box::pin(async { Ok(self.commands.hand_in(command).await?) })
     }
 }
 

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use lucid_types::id::NodeId;
 
 use crate::error::StartError;
+use crate::identity::to_node_id;
 
 /// How a connection is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -20,7 +22,7 @@ pub enum Transport {
 /// Reads an address to listen on or to announce.
 pub(crate) fn parse(field: &'static str, text: &str) -> Result<Multiaddr, StartError> {
     let fail = |problem: String| StartError::Address { field, address: text.to_owned(), problem };
-    let address: Multiaddr = text.parse().map_err(|e: libp2p::multiaddr::Error| fail(e.to_string()))?;
+    let address = multiaddr(field, text)?;
     if transport(&address).is_none() {
         let wanted =
             "wanted: /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1 (ip6, dns4, dns6 and dns likewise)";
@@ -29,17 +31,50 @@ pub(crate) fn parse(field: &'static str, text: &str) -> Result<Multiaddr, StartE
     Ok(address)
 }
 
-/// Reads an address to dial: like [`parse`], and it must end in `/p2p/<peer id>`.
+fn multiaddr(field: &'static str, text: &str) -> Result<Multiaddr, StartError> {
+    let fail = |e: libp2p::multiaddr::Error| e.to_string();
+    text.parse().map_err(|e| StartError::Address { field, address: text.to_owned(), problem: fail(e) })
+}
+
+/// Reads an address to dial: like [`parse`], and it must end in `/p2p/<peer id>`. `/dnsaddr/NAME/p2p/<peer id>` stands for
+/// the addresses of this peer in the TXT records of `_dnsaddr.NAME`, which are asked for at each dial.
 pub(crate) fn parse_with_peer(field: &'static str, text: &str) -> Result<(PeerId, Multiaddr), StartError> {
-    let (peer, address) = split_peer(parse(field, text)?);
-    match peer {
-        Some(peer) => Ok((peer, address)),
-        None => Err(StartError::Address {
+    let address = match multiaddr(field, text)? {
+        name if is_name_of_addresses(&name) => name,
+        _ => parse(field, text)?,
+    };
+    match split_peer(address) {
+        (Some(peer), address) => Ok((peer, address)),
+        (None, _) => Err(StartError::Address {
             field,
             address: text.to_owned(),
             problem: "it must end in /p2p/<peer id>; `lucid status` of that node shows it".to_owned(),
         }),
     }
+}
+
+/// The node of a bootstrap address.
+///
+/// # Errors
+/// [`StartError::Address`]: the address is none that a mesh can start from.
+pub fn bootstrap_node(text: &str) -> Result<NodeId, StartError> {
+    let (peer, _) = parse_with_peer("bootstrap", text)?;
+    to_node_id(&peer).ok_or_else(|| StartError::Address {
+        field: "bootstrap",
+        address: text.to_owned(),
+        problem: "its peer id is not that of an ed25519 key, which nodes have".to_owned(),
+    })
+}
+
+/// Whether only this machine, or others in the same private network, can reach an address that says where it is.
+pub fn is_private_address(text: &str) -> bool {
+    let address = text.parse::<Multiaddr>();
+    address.is_ok_and(|address| ip(&address).is_some() && !dialable(&address, false) && dialable(&address, true))
+}
+
+fn is_name_of_addresses(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    matches!(parts.next(), Some(Protocol::Dnsaddr(_))) && parts.all(|part| matches!(part, Protocol::P2p(_)))
 }
 
 /// Takes a trailing `/p2p/<peer id>` off.
@@ -124,6 +159,30 @@ mod tests {
         let relayed = format!("/ip4/1.2.3.4/tcp/80/p2p/{PEER}/p2p-circuit");
         for bad in ["", "127.0.0.1:80", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", &relayed] {
             assert!(parse("listen", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_the_addresses_of_one_peer() {
+        let name = format!("/dnsaddr/example.org/p2p/{PEER}");
+        let (peer, address) = parse_with_peer("bootstrap", &name).unwrap();
+        assert_eq!((peer.to_string(), address.to_string()), (PEER.to_owned(), "/dnsaddr/example.org".to_owned()));
+        assert_eq!(bootstrap_node(&name).unwrap(), to_node_id(&peer).unwrap());
+        for bad in ["/dnsaddr/example.org", &format!("/dnsaddr/example.org/tcp/1/p2p/{PEER}")] {
+            assert!(parse_with_peer("bootstrap", bad).is_err(), "{bad}");
+        }
+        assert!(parse("listen", &name).is_err());
+    }
+
+    #[test]
+    fn an_address_says_whether_it_is_private() {
+        for private in ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/udp/1/quic-v1", "/ip6/::1/tcp/1"] {
+            assert!(is_private_address(&format!("{private}/p2p/{PEER}")), "{private}");
+        }
+        for public in
+            ["/ip4/8.8.8.8/tcp/1", "/dns4/example.org/tcp/1", "/dnsaddr/example.org", "/ip4/0.0.0.0/tcp/1", "x"]
+        {
+            assert!(!is_private_address(public), "{public}");
         }
     }
 

@@ -119,6 +119,9 @@ pub enum RequestError {
     /// No address of the peer is known, or none answered; it was not sent.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
+    /// The peer belongs to another network; it was not sent.
+    #[error("the peer belongs to another network")]
+    OtherNetwork,
     /// A limit of this node's own, or its ban of the peer, refuses the connection; nothing was sent, and it says nothing of the peer.
     #[error("this node refuses the connection: {0}")]
     Denied(String),

@@ -35,7 +35,7 @@ mod start;
 mod task;
 mod topic;
 
-pub use addr::Transport;
+pub use addr::{Transport, bootstrap_node, is_private_address};
 pub use config::{Limits, MeshConfig};
 pub use counters::Counter;
 pub use echo::EchoStream;

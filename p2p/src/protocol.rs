@@ -77,7 +77,7 @@ impl Protocol {
             },
             Self::Command => ProtocolLimits {
                 request_bytes: 4 << 10,
-                response_bytes: 4 << 10,
+                response_bytes: 1 << 10,
                 timeout,
                 per_peer: 8,
                 burst: 32,
@@ -102,7 +102,8 @@ impl Protocol {
 
 #[cfg(test)]
 mod tests {
-    use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand};
+    use lucid_types::command::{Command, CommandReply};
+    use lucid_types::payout::{CosignReply, CosignRequest};
     use lucid_types::report::{ProbeReply, ProbeRequest};
     use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::sync::SyncRequest;
@@ -115,7 +116,7 @@ mod tests {
         for (types, (request, response)) in [
             ((SyncRequest::MAX_BYTES, SyncResponse::MAX_BYTES), of(Protocol::Sync)),
             ((ProbeRequest::MAX_BYTES, Signed::<ProbeReply>::MAX_BYTES), of(Protocol::Probe)),
-            ((MultiSigned::<PoolCommand>::MAX_BYTES, 0), of(Protocol::Command)),
+            ((MultiSigned::<Command>::MAX_BYTES, CommandReply::MAX_BYTES), of(Protocol::Command)),
             ((Signed::<CosignRequest>::MAX_BYTES, CosignReply::MAX_BYTES), of(Protocol::Cosign)),
         ] {
             assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");

@@ -16,7 +16,7 @@ pub enum Topic {
     Commitments,
     /// Validators' reveals: score reports with their salts.
     Reveals,
-    /// Pools' commands that wait for a block.
+    /// Commands that wait for a block.
     Commands,
     /// Votes and compact proposals of the consensus engine, and wakes.
     Consensus,
@@ -95,9 +95,9 @@ mod tests {
     use lucid_types::attestation::ResourceAttestation;
     use lucid_types::certificate::Certificate;
     use lucid_types::codec::Wire;
+    use lucid_types::command::Command;
     use lucid_types::evidence::Evidence;
     use lucid_types::message::ConsensusMessage;
-    use lucid_types::payout::PoolCommand;
     use lucid_types::report::ReportCommitment;
     use lucid_types::report::Reveal;
     use lucid_types::signed::{MultiSigned, Signed};
@@ -111,7 +111,7 @@ mod tests {
             (Signed::<ResourceAttestation>::MAX_BYTES, Topic::Attestations(0)),
             (Signed::<ReportCommitment>::MAX_BYTES, Topic::Commitments),
             (Signed::<Reveal>::MAX_BYTES, Topic::Reveals),
-            (MultiSigned::<PoolCommand>::MAX_BYTES, Topic::Commands),
+            (MultiSigned::<Command>::MAX_BYTES, Topic::Commands),
             (ConsensusMessage::MAX_BYTES, Topic::Consensus),
             (Signed::<Rebroadcast>::MAX_BYTES, Topic::Rebroadcasts),
             (Certificate::MAX_BYTES, Topic::Certificates),

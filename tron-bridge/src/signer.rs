@@ -55,6 +55,16 @@ pub struct Watermark {
 impl Watermark {
     /// A change is numbered when it is recorded, and is of no use once the vault has seen a later one. So few are under way.
     pub const MAX_CHANGES: usize = 8;
+
+    /// The vaults for which something in it was signed.
+    pub fn vaults(&self) -> impl Iterator<Item = PayoutAddress> + '_ {
+        self.root.iter().map(|root| root.vault).chain(self.changes.iter().map(|change| change.vault))
+    }
+
+    /// Whether both hold something that was signed for one vault.
+    pub fn shares_a_vault_with(&self, other: &Self) -> bool {
+        self.vaults().any(|vault| other.vaults().any(|it| it == vault))
+    }
 }
 
 impl Wire for Watermark {
@@ -86,7 +96,8 @@ pub enum Stored {
     },
 }
 
-/// A signer's durable memory of one pool. One process at a time uses it; the implementation locks it.
+/// A signer's durable memory of one pool. One process at a time uses it; the implementation locks it. What is signed does not name the
+/// pool, only the vault, so it refuses a record that shares a vault with another pool's.
 pub trait WatermarkStore {
     /// Why the store could not be read or written.
     type Error: std::error::Error + Send + Sync + 'static;

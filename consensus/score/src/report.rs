@@ -128,7 +128,7 @@ pub fn check_observation(
 mod tests {
     use std::time::Duration;
 
-    use lucid_types::id::Hash;
+    use lucid_types::id::{Hash, PoolId};
     use lucid_types::time::Epoch;
 
     use super::*;
@@ -184,7 +184,8 @@ mod tests {
         let node = |byte| NodeId::from_bytes([byte; 32]);
         let worker = |byte, has_echo: bool, reporters: &[u16]| {
             let seats = reporters.iter().map(|reporter| Seats { reporter: *reporter, count: 1 });
-            ScoredWorker { node: node(byte), echo_bytes: BYTES.filter(|_| has_echo), seats: seats.collect() }
+            let (pool, echo_bytes) = (PoolId::from_bytes([9; 32]), BYTES.filter(|_| has_echo));
+            ScoredWorker { node: node(byte), pool, echo_bytes, seats: seats.collect() }
         };
         let scored = vec![worker(11, true, &[0, 1]), worker(12, true, &[1]), worker(13, false, &[0])];
         let draw = EpochDraw { seed: Hash::from_bytes([0; 32]), reporters: vec![node(1), node(2), node(3)], scored };

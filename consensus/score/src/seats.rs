@@ -55,6 +55,8 @@ impl Wire for EpochDraw {
 pub struct ScoredWorker {
     /// The worker.
     pub node: NodeId,
+    /// The pool that it is scored for, whatever becomes of its membership until the scores are final.
+    pub pool: PoolId,
     /// Bytes of an echo to it, if it is given one in the epoch: by all that hold its seats.
     pub echo_bytes: Option<LogScale>,
     /// Who measures it, in the order of the reporters. Empty if those that may are too few or too weak.
@@ -94,6 +96,7 @@ impl EpochDraw {
             }
             ScoredWorker {
                 node,
+                pool,
                 echo_bytes: has_echo.then(|| echo_bytes(policy, kbit_s)),
                 seats: seats_of(policy, &measurers.of(&node, &operator), &lots, &mut order),
             }

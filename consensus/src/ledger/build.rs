@@ -32,7 +32,7 @@ pub struct Turn<'a> {
 pub struct Pending {
     /// Commitments and reveals.
     pub reports: Reports,
-    /// Pools' commands.
+    /// Commands.
     pub commands: PendingCommands,
     /// Evidence of equivocation, by validator: one against each is enough.
     pub evidence: BTreeMap<NodeId, Verified<Evidence>>,

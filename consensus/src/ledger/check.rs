@@ -5,12 +5,13 @@ use lucid_score::report::{ReportError, check_report};
 use lucid_types::block::{Block, Header};
 use lucid_types::codec::encode;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{NodeId, PoolId, StateRoot};
+use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::chain_spec::ChainSpec;
+use crate::ledger::command::{CommandRefused, are_in_order};
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Commitments, Draws, Equivocations, PendingEpochs};
 
@@ -71,14 +72,14 @@ pub enum InvalidBlock {
     #[error("the block's commands are out of order, twice, or more than {} bytes", Block::MAX_COMMAND_BYTES)]
     Commands,
     /// A command that does not apply.
-    #[error("command {number} of pool {pool}: {problem}")]
+    #[error("command {nonce} of account {account}: {source}")]
     Command {
-        /// The pool.
-        pool: PoolId,
+        /// Who gives it.
+        account: NodeId,
         /// The command's number.
-        number: u64,
+        nonce: u64,
         /// Why not.
-        problem: &'static str,
+        source: Box<CommandRefused>,
     },
     /// Evidence that cannot stand here.
     #[error("evidence against {validator}: {problem}")]
@@ -142,7 +143,7 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
         return Err(InvalidBlock::Reveal { validator: pair.signer, problem: "out of order or twice" });
     }
     let command_bytes: usize = block.commands.iter().map(|command| encode(command).len()).sum();
-    let in_order = unordered(&block.commands, |c| (c.record.pool, c.record.number)).is_none();
+    let in_order = are_in_order(&state.head().beacon, &block.commands);
     if !in_order || command_bytes > Block::MAX_COMMAND_BYTES {
         return Err(InvalidBlock::Commands);
     }

@@ -1,56 +1,128 @@
-//! Commands of pools: who may give them, and what they change.
+//! Commands: who may give them, in which order a block holds them, and what they change.
 //!
-//! A command names a pool and carries the next number of that pool, so none applies twice and none overtakes another; and a
-//! time after which it has no effect, so none lies in wait. The owner signs every command. What moves the pool's promises or its
-//! vault (a correction, losses, other signers, other limits) is signed by as many of the treasury signers in force as a payout
-//! root, too.
+//! A command belongs to an account, carries its next number, and has an end: so none applies twice, none overtakes another, and none
+//! lies in wait. An account may give a few at once and one more after each epoch. What a command changes of who takes part counts from the
+//! second epoch after the one that covers the block's time: the seeds of both that are nearer may be known to whoever gives it.
 
-use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::Vault;
-use lucid_types::id::PoolId;
-use lucid_types::payout::{AccountKind, PoolChange, PoolCommand};
-use lucid_types::payout_tree::AccountId;
+mod entry;
+mod node;
+mod pool;
+mod refused;
+
+use std::collections::BTreeSet;
+
+use lucid_types::command::{Action, Command, Cosigner, Priority};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::signed::MultiSigned;
+use lucid_types::time::{Epoch, UnixMillis};
+
+pub use crate::ledger::command::refused::CommandRefused;
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::pool::{Account, Hold, KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use crate::ledger::event::Event;
+use crate::ledger::pool::{PoolState, PoolStatus};
+use crate::ledger::registry::{Node, Nonce};
 use crate::ledger::state::{Overlay, Rows, State};
-use crate::ledger::table::{Accounts, Pools};
+use crate::ledger::table::{Nodes, Nonces, Pools};
 
-/// Settlements from the newest one on until a change that could hurt members is in force.
-const NOTICE: u64 = 2;
+pub(crate) use crate::ledger::command::pool::remove_expired;
 
-/// Whether those who signed may give the command, whatever its number and whatever the accounts say.
+/// A command with the signatures under it.
+pub type SignedCommand = MultiSigned<Command>;
+
+/// Whether the next block, of this time, could carry the command as its first.
+///
+/// # Errors
+/// Why it does not apply.
+pub fn check(spec: &ChainSpec, state: &State, command: &SignedCommand, time: UnixMillis) -> Result<(), CommandRefused> {
+    apply(spec, &mut next_block(state, time), command, &mut Vec::new())
+}
+
+/// The same of a command that nobody has signed yet, as if everybody had who must, and after those of its account that wait.
+///
+/// # Errors
+/// Why it does not apply.
+pub fn check_unsigned<'a>(
+    spec: &ChainSpec,
+    state: &State,
+    waiting: impl IntoIterator<Item = &'a SignedCommand>,
+    command: &Command,
+    time: UnixMillis,
+) -> Result<(), CommandRefused> {
+    let (mut rows, mut events) = (next_block(state, time), Vec::new());
+    for earlier in waiting.into_iter().filter(|earlier| earlier.record.nonce < command.nonce) {
+        // One that does not apply is missed by what comes after it.
+        let _refused = apply(spec, &mut rows, earlier, &mut events);
+    }
+    check_record(command, time)?;
+    carry_out(spec, &mut rows, command, &mut events)
+}
+
+/// The rows on which the next block's commands apply, at this time.
+pub(crate) fn next_block(state: &State, time: UnixMillis) -> Overlay<'_> {
+    let mut overlay = Overlay::new(state);
+    overlay.head.height = state.height().next();
+    overlay.head.time = time;
+    overlay
+}
+
+/// Whether those who signed may give the command, whatever its number.
 ///
 /// # Errors
 /// Whose signature is missing or out of place.
-pub fn check_authority(
-    spec: &ChainSpec,
-    rows: &impl Rows,
-    command: &MultiSigned<PoolCommand>,
-) -> Result<(), &'static str> {
-    let pool = spec.pool(&command.record.pool).ok_or("there is no such pool")?;
-    let signers = &rows.get::<Pools>(&command.record.pool).ok_or("there is no such pool")?.vault.signers;
-    let is_signer = |node| signers.members.iter().any(|signer| signer.node == node);
-    if !command.is_signed_by(&pool.owner) {
-        return Err("the pool's owner has not signed it");
+pub fn check_authority(rows: &impl Rows, command: &SignedCommand) -> Result<(), CommandRefused> {
+    let account = command.record.account;
+    let mut must = BTreeSet::from([account]);
+    let mut may = BTreeSet::new();
+    for cosigner in command.record.cosigners() {
+        match cosigner {
+            Cosigner::Key(node) | Cosigner::Account(node) => {
+                must.insert(node);
+            }
+            Cosigner::PayoutKey => must.extend(rows.get::<Nodes>(&account).and_then(|node| node.payout_key)),
+            Cosigner::Treasury(pool) => {
+                let signers = &rows.get::<Pools>(&pool).ok_or(CommandRefused::NoPool(pool))?.vault.signers;
+                may.extend(signers.members.iter().map(|signer| signer.node));
+                let found = may.iter().filter(|signer| command.is_signed_by(signer)).count();
+                if found < signers.needed() {
+                    return Err(CommandRefused::TooFewSigners { found, needed: signers.needed() });
+                }
+            }
+        }
     }
-    if command.signatures.iter().any(|(node, _)| *node != pool.owner && !is_signer(*node)) {
-        return Err("somebody has signed it who is neither the pool's owner nor one of its treasury signers");
+    if let Some(missing) = must.iter().find(|signer| !command.is_signed_by(signer)) {
+        return Err(CommandRefused::Unsigned(*missing));
     }
-    let n_signers = command.signatures.iter().filter(|(node, _)| is_signer(*node)).count();
-    if command.record.change.needs_signers() && n_signers < signers.needed() {
-        return Err("too few of the pool's treasury signers have signed it");
+    let stranger = command.signatures.iter().find(|(signer, _)| !must.contains(signer) && !may.contains(signer));
+    stranger.map_or(Ok(()), |(signer, _)| Err(CommandRefused::Stranger(*signer)))
+}
+
+/// Checks when a block may hold the command.
+pub(crate) fn check_time(command: &Command, time: UnixMillis) -> Result<(), CommandRefused> {
+    let (until, latest) = (command.until, time.after(Command::MAX_AHEAD));
+    if until < time {
+        return Err(CommandRefused::Expired { until, time });
+    }
+    if until > latest {
+        return Err(CommandRefused::TooFarAhead { until, latest });
     }
     Ok(())
 }
 
-/// Whether the next block could carry the command: who has signed it, its number and time, and what the accounts say.
-///
-/// # Errors
-/// Why it does not apply.
-pub fn check(spec: &ChainSpec, state: &State, command: &MultiSigned<PoolCommand>) -> Result<(), &'static str> {
-    apply(spec, &mut Overlay::new(state), command)
+/// Where an account's commands stand in a block: by the priority of the first of them, then by a hash that nobody could choose, of
+/// the random beacon of the block before.
+pub(crate) fn place(beacon: &Hash, first: &Command) -> (Priority, Hash) {
+    let lot = Hash::derive("lucid command order 1", &[beacon.as_bytes(), first.account.as_bytes()]);
+    (first.action.priority(), lot)
+}
+
+/// Whether a block's commands stand in their order: those of each account together and by their numbers, the accounts by their places.
+pub(crate) fn are_in_order(beacon: &Hash, commands: &[SignedCommand]) -> bool {
+    let accounts: Vec<_> = commands.chunk_by(|one, next| one.record.account == next.record.account).collect();
+    let distinct: BTreeSet<_> = commands.iter().map(|command| command.record.account).collect();
+    let is_numbered = |of: &&[SignedCommand]| of.is_sorted_by(|one, next| one.record.nonce < next.record.nonce);
+    let places: Vec<_> = accounts.iter().filter_map(|of| of.first()).map(|it| place(beacon, &it.record)).collect();
+    accounts.len() == distinct.len() && accounts.iter().all(is_numbered) && places.is_sorted_by(|one, next| one < next)
 }
 
 /// Applies a command, or leaves everything as it was.
@@ -59,122 +131,113 @@ pub fn check(spec: &ChainSpec, state: &State, command: &MultiSigned<PoolCommand>
 /// Why it does not apply.
 pub(crate) fn apply(
     spec: &ChainSpec,
-    overlay: &mut Overlay<'_>,
-    command: &MultiSigned<PoolCommand>,
-) -> Result<(), &'static str> {
-    check_authority(spec, overlay, command)?;
-    let PoolCommand { pool: id, number, until, change } = &command.record;
-    if *until < overlay.head.time {
-        return Err("its time is over");
-    }
-    let pool = spec.pool(id).ok_or("there is no such pool")?;
-    let under_way = overlay.head.closed.next().get().div_ceil(spec.policy().settle_every);
-    let mut state = overlay.get::<Pools>(id).cloned().ok_or("there is no such pool")?;
-    // What members earn in the settlement that is under way comes under a root that they can claim by. A settlement is computed
-    // some epochs after its last one: until then the next one is under way already.
-    let after_notice = state.settled.saturating_add(NOTICE).max(under_way.saturating_add(1));
-    if Some(*number) != state.commands.checked_add(1) {
-        return Err("its number is not the pool's next");
-    }
-    let worker = |node| AccountId::derive(spec.id(), id, AccountKind::Worker, node);
-    match change {
-        PoolChange::Hold(node) => {
-            let key = (*id, worker(node));
-            let declared = spec.worker(node).filter(|_| pool.members.contains(node));
-            let to = declared.ok_or("no member of the pool has this id")?.payout_address;
-            let new = || Account::new(AccountKind::Worker, *node, to);
-            let account = overlay.get::<Accounts>(&key).cloned().unwrap_or_else(new);
-            if account.hold != Hold::No {
-                return Err("the member is held already");
-            }
-            overlay.put::<Accounts>(&key, Account { hold: Hold::Since(after_notice), ..account });
-        }
-        PoolChange::Resume(node) => {
-            let key = (*id, worker(node));
-            let held = overlay.get::<Accounts>(&key).filter(|account| matches!(account.hold, Hold::Since(_)));
-            let held = held.cloned().ok_or("the member is not held")?;
-            overlay.put::<Accounts>(&key, Account { hold: Hold::Ends, ..held });
-        }
-        PoolChange::Suspend(suspended) => {
-            if state.suspended_from.is_some() == *suspended {
-                return Err("the pool is so already");
-            }
-            state.suspended_from = suspended.then_some(after_notice);
-        }
-        PoolChange::Correct { account, amount } => correct(overlay, (id, &state), account, *amount)?,
-        PoolChange::Losses(amount) => lose(&mut state, *amount)?,
-        PoolChange::Signers { nonce, next } => {
-            next.check().map_err(|_| "the vault would refuse these signers")?;
-            if Some(next.era) != state.vault.signers.era.checked_add(1) {
-                return Err("its era is not the vault's next");
-            }
-            change_vault(&mut state, *nonce, VaultTerms::Signers(next.clone()))?;
-            state.vault.signers = next.clone();
-            if let Some(newest) = &mut state.newest {
-                newest.era = next.era;
-            }
-        }
-        PoolChange::Limits { era, nonce, next } => {
-            if *era != state.vault.signers.era {
-                return Err("its era is not the vault's");
-            }
-            if next.push_fee >= next.cap {
-                return Err("with such limits the vault would never pay");
-            }
-            change_vault(&mut state, *nonce, VaultTerms::Limits(*next))?;
-            state.vault.limits = *next;
-            state.next_push_fee = Some((after_notice, next.push_fee));
-        }
-    }
-    state.commands = *number;
-    overlay.put::<Pools>(id, state);
-    Ok(())
+    rows: &mut Overlay<'_>,
+    command: &SignedCommand,
+    events: &mut Vec<Event>,
+) -> Result<(), CommandRefused> {
+    check_record(&command.record, rows.head.time)?;
+    check_authority(rows, command)?;
+    carry_out(spec, rows, &command.record, events)
 }
 
-/// Keeps a change of the vault for the signers in force, and uses its nonce up.
-fn change_vault(state: &mut PoolState, nonce: u32, next: VaultTerms) -> Result<(), &'static str> {
-    if nonce != state.vault.nonce {
-        return Err("its nonce is not the number of the vault's changes");
+/// Checks what needs no state.
+fn check_record(command: &Command, time: UnixMillis) -> Result<(), CommandRefused> {
+    command.action.check().map_err(CommandRefused::Malformed)?;
+    check_time(command, time)
+}
+
+/// Applies a command that those have signed who must, or leaves everything as it was.
+fn carry_out(
+    spec: &ChainSpec,
+    rows: &mut Overlay<'_>,
+    command: &Command,
+    events: &mut Vec<Event>,
+) -> Result<(), CommandRefused> {
+    let Command { account, nonce: given, action, .. } = command;
+    let known = rows.get::<Nonces>(account).copied();
+    let Nonce { next, allowance, filled } = Nonce::filled_to(known, rows.head.closed);
+    if *given < next {
+        return Err(CommandRefused::NonceUsed { given: *given, next });
     }
-    let used = nonce.checked_add(1).filter(|used| *used <= Vault::MAX_NONCE);
-    state.vault.nonce = used.ok_or("the vault has seen too many changes")?;
-    state.changes.insert(nonce, VaultChange { by: state.vault.signers.clone(), next });
-    while state.changes.len() > KEPT_CHANGES {
-        state.changes.pop_first();
+    let after = match next.checked_add(1) {
+        Some(after) if *given == next => after,
+        _ => return Err(CommandRefused::NonceAhead { given: *given, next }),
+    };
+    let Some(allowance) = allowance.checked_sub(1) else {
+        return Err(CommandRefused::TooOften { after: filled.next() });
+    };
+    if rows.get::<Nodes>(account).is_some_and(|node| node.is_retired) {
+        return Err(CommandRefused::Retired);
+    }
+    let epoch = spec.genesis().epoch_at(rows.head.time);
+    let mut applying = Applying { spec, rows, events, account: *account, epoch };
+    match action {
+        Action::Register(registration) => applying.register(registration)?,
+        Action::Node(action) => applying.node(action)?,
+        Action::CreatePool(pool) => applying.create_pool(pool)?,
+        Action::Pool { pool, action } => applying.pool(pool, action)?,
+        Action::Validator(action) => applying.validator(action)?,
+    }
+    // Whoever has only asked to enter is nobody yet.
+    if known.is_some() || !matches!(action, Action::Register(_)) || rows.has::<Nodes>(account) {
+        rows.put::<Nonces>(account, Nonce { next: after, allowance, filled });
     }
     Ok(())
 }
 
-/// What a pool may ever promise, of budgets and of losses: far above any sum of USDT, and low enough that no sum of a pool's
-/// amounts overflows, whatever its owner and its signers do.
-pub const MAX_PROMISED: MicroUsdt = MicroUsdt::new(1 << 62);
-
-fn grown(sum: MicroUsdt, amount: MicroUsdt) -> Result<MicroUsdt, &'static str> {
-    if amount == MicroUsdt::ZERO {
-        return Err("the amount is zero");
-    }
-    sum.checked_add(amount).filter(|sum| *sum <= MAX_PROMISED).ok_or("the amount is too great to count")
+/// A command that is being applied. Each action checks everything before it changes anything.
+struct Applying<'a, 'b> {
+    spec: &'a ChainSpec,
+    rows: &'a mut Overlay<'b>,
+    events: &'a mut Vec<Event>,
+    account: NodeId,
+    /// The one that covers the block's time.
+    epoch: Epoch,
 }
 
-fn correct(
-    overlay: &mut Overlay<'_>,
-    (pool, state): (&PoolId, &PoolState),
-    id: &AccountId,
-    amount: MicroUsdt,
-) -> Result<(), &'static str> {
-    let pending = overlay.all_of::<Accounts, _>(pool).into_iter().map(|(_, account)| account.correction);
-    let pending = MicroUsdt::sum(pending).ok_or("the amount is too great to count")?;
-    grown(state.budgets.saturating_add(pending), amount)?;
-    let account = overlay.get_mut::<Accounts>(&(*pool, *id)).ok_or("the pool has no such account")?;
-    account.correction = account.correction.saturating_add(amount);
-    Ok(())
-}
-
-fn lose(state: &mut PoolState, amount: MicroUsdt) -> Result<(), &'static str> {
-    state.losses = grown(state.losses, amount)?;
-    if let Some(newest) = &mut state.newest {
-        newest.total = newest.total.saturating_add(amount);
-        newest.promised = newest.promised.saturating_add(amount);
+impl Applying<'_, '_> {
+    /// The first epoch for which a change of who takes part counts.
+    const fn counts_from(&self) -> Epoch {
+        self.epoch.next().next()
     }
-    Ok(())
+
+    /// The block's time.
+    const fn now(&self) -> UnixMillis {
+        self.rows.head.time
+    }
+
+    fn registered(&self, node: &NodeId) -> Result<Node, CommandRefused> {
+        self.rows.get::<Nodes>(node).cloned().ok_or(CommandRefused::NotRegistered(*node))
+    }
+
+    fn pool_of(&self, id: &PoolId) -> Result<PoolState, CommandRefused> {
+        self.rows.get::<Pools>(id).cloned().ok_or(CommandRefused::NoPool(*id))
+    }
+
+    /// A pool that takes members, or would.
+    fn pool_to_enter(&self, id: &PoolId) -> Result<PoolState, CommandRefused> {
+        let pool = self.pool_of(id)?;
+        match pool.status {
+            PoolStatus::Forming { until, .. } if until < self.rows.head.time => Err(CommandRefused::FormedTooLate),
+            PoolStatus::Disbanded { .. } => Err(CommandRefused::Disbanded),
+            PoolStatus::Forming { .. } | PoolStatus::Active { .. } => Ok(pool),
+        }
+    }
+
+    /// Writes a pool's row, and counts the command that changed it.
+    fn put_pool(&mut self, id: &PoolId, mut pool: PoolState) {
+        pool.commands = pool.commands.saturating_add(1);
+        self.rows.put::<Pools>(id, pool);
+    }
+
+    /// The token and the vaults are refused as payout addresses.
+    fn check_address(&self, key: &'static str, address: &PayoutAddress) -> Result<(), CommandRefused> {
+        if *address == self.spec.genesis().tron.usdt {
+            return Err(CommandRefused::Address { key, what: "the USDT contract" });
+        }
+        if self.rows.all::<Pools>().any(|(_, pool)| pool.vault.address == *address) {
+            return Err(CommandRefused::Address { key, what: "a pool's vault" });
+        }
+        Ok(())
+    }
 }

@@ -1,6 +1,6 @@
 //! What blocks do, as history and those who act on it see it.
 
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
 use lucid_types::time::{Epoch, Height};
@@ -37,6 +37,81 @@ pub enum Event {
     },
     /// The newest root was issued again: under a newer era, or with a higher total.
     Reissued(SettlementRoot),
+    /// An account was registered.
+    Registered {
+        /// The account.
+        account: NodeId,
+    },
+    /// An account has left for good.
+    Retired {
+        /// The account.
+        account: NodeId,
+    },
+    /// Another payout address was announced.
+    PayoutAddress {
+        /// Whose.
+        account: NodeId,
+        /// The address.
+        address: PayoutAddress,
+        /// The first settlement whose root pays there.
+        from: u64,
+    },
+    /// A node asks to enter a pool.
+    Requested {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A node became a member.
+    Joined {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// The first epoch in which it may be drawn for the pool, if the pool is active then.
+        from: Epoch,
+    },
+    /// A node is no member any more.
+    Left {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// The first epoch in which it is not drawn any more.
+        until: Epoch,
+    },
+    /// A node was banned from a pool.
+    Banned {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A pool came into being, forming.
+    PoolCreated {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A pool became active.
+    PoolActive {
+        /// The pool.
+        pool: PoolId,
+        /// The first epoch in which its members are drawn.
+        from: Epoch,
+    },
+    /// A pool has another owner.
+    PoolTransferred {
+        /// The pool.
+        pool: PoolId,
+        /// The owner.
+        owner: NodeId,
+    },
+    /// A pool ended, by its owner, or because it was not active in time.
+    PoolDisbanded {
+        /// The pool.
+        pool: PoolId,
+    },
 }
 
 /// A payout root and what it commits to.

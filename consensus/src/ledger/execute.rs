@@ -7,19 +7,21 @@ use lucid_score::report::weighted;
 use lucid_score::seats::EpochDraw;
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
+use lucid_types::command::Command;
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{Hash, NodeId};
-use lucid_types::payout::{PoolCommand, SettlementRoot};
+use lucid_types::payout::SettlementRoot;
 use lucid_types::report::ScoreReport;
 use lucid_types::signed::Verified;
 use lucid_types::sync::CertifiedBlock;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
+use crate::ledger::entry::{Close, KEPT_CLOSES};
 use crate::ledger::event::Event;
 use crate::ledger::state::{Delta, EpochScores, Equivocation, Overlay, PendingEpoch, Rows, State, draw};
 use crate::ledger::table::{
-    Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals, ScoreRoots, Table, Workers,
+    Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals, ScoreRoots, Table, Workers,
 };
 use crate::ledger::{command, settle};
 
@@ -78,32 +80,28 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     record(&mut overlay, block);
     events.extend(record_evidence(&mut overlay, block));
     for signed in &block.commands {
-        let PoolCommand { pool, number, .. } = signed.record;
-        command::apply(spec, &mut overlay, signed).map_err(|problem| InvalidBlock::Command {
-            pool,
-            number,
-            problem,
+        let Command { account, nonce, .. } = signed.record;
+        command::apply(spec, &mut overlay, signed, &mut events).map_err(|source| InvalidBlock::Command {
+            account,
+            nonce,
+            source: Box::new(source),
         })?;
     }
-    let reissued = new_roots(spec, before, &overlay);
+    let reissued = new_roots(before, &overlay);
     let scores = finalise(spec, &mut overlay)?;
-    if let Some(scores) = &scores {
-        settle::add_shares(spec, &mut overlay, scores)?;
-    }
-    events.extend(close_epochs(spec, &mut overlay));
+    close_epochs(spec, &mut overlay, &mut events);
     settle::settle(spec, &mut overlay, &before.head().beacon, &mut events)?;
     // One that a settlement of this block has replaced was never issued.
-    let issued = new_roots(spec, before, &overlay);
+    let issued = new_roots(before, &overlay);
     events.extend(reissued.into_iter().filter(|root| issued.contains(root)).map(Event::Reissued));
     let (state, delta) = overlay.finish(block.hash());
     Ok(Execution { state, delta, scores, events })
 }
 
 /// The roots that were made or issued again since a state.
-fn new_roots(spec: &ChainSpec, before: &State, after: &Overlay<'_>) -> Vec<SettlementRoot> {
-    let newest = |id| after.get::<Pools>(id)?.newest;
-    let changed = spec.pools().filter_map(|(id, _)| Some((id, newest(id)?)));
-    changed
+fn new_roots(before: &State, after: &Overlay<'_>) -> Vec<SettlementRoot> {
+    let newest = after.all::<Pools>().filter_map(|(id, pool)| Some((id, pool.newest?)));
+    newest
         .filter(|(id, root)| before.pool(id).and_then(|pool| pool.newest) != Some(*root))
         .map(|(_, root)| root)
         .collect()
@@ -132,12 +130,13 @@ fn record_evidence(overlay: &mut Overlay<'_>, block: &Block) -> Vec<Event> {
 }
 
 /// Closes the epochs that have ended by the block's time. The first of them has been measured if the one before was closed in
-/// time; the others were over before their seeds were known. The next one is measured if half of it is left.
-fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Option<Event> {
+/// time; the others were over before their seeds were known. The next one is measured if half of it is left. Pools that were to be active
+/// by now and are not are removed.
+fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>, events: &mut Vec<Event>) {
     let (genesis, first) = (spec.genesis(), overlay.head.closed.next());
     let last = genesis.epoch_at(overlay.head.time).previous();
     if last < first {
-        return None;
+        return;
     }
     let is_measured = overlay.has::<Draws>(&first);
     if is_measured {
@@ -146,38 +145,49 @@ fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Option<Event> {
     }
     let next = last.next();
     overlay.head.closed = last;
+    let beacon = overlay.head.beacon;
+    overlay.put::<Closes>(&last, Close { beacon, joins: 0 });
+    let closes: Vec<_> = overlay.all::<Closes>().map(|(epoch, _)| epoch).collect();
+    closes.iter().rev().skip(KEPT_CLOSES).for_each(|epoch| overlay.remove::<Closes>(epoch));
+    let expired = command::remove_expired(overlay);
+    events.extend(expired.into_iter().map(|pool| Event::PoolDisbanded { pool }));
     if overlay.head.time <= genesis.epoch_start(next).after(spec.policy().epoch() / 2) {
         let draw = draw(spec, overlay, next);
         overlay.put::<Draws>(&next, draw);
     }
-    Some(Event::Closed { first, last, is_measured })
+    events.push(Event::Closed { first, last, is_measured });
 }
 
-/// Makes the scores of an epoch final whose last window ends with this block, and removes all that was kept for them.
+/// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, and removes all that was
+/// kept for them.
 fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<EpochScores>, InvalidBlock> {
     let (policy, height) = (spec.policy(), overlay.head.height);
-    let pending = overlay.all_of::<PendingEpochs, ()>(&());
-    let Some((epoch, _)) = pending.into_iter().find(|(_, it)| it.windows(spec).final_in() == height) else {
+    let mut pending = overlay.all::<PendingEpochs>();
+    let Some((epoch, _)) = pending.find(|(_, it)| it.windows(spec).final_in() == height) else {
         return Ok(None);
     };
-    let reveals = overlay.all_of::<Reveals, _>(&epoch);
+    drop(pending);
     let draw = overlay.get::<Draws>(&epoch).cloned().ok_or(InvalidBlock::Damaged(Draws::NAME))?;
-    let mut rows = Vec::new();
-    for (worker, observations) in
-        by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, &**report)))
-    {
-        let Some(medians) = spec.rules().aggregate(policy, &observations) else { continue };
+    let reveals: Vec<_> = overlay.all_of::<Reveals, _>(&epoch).collect();
+    let observed = by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, *report)));
+    let medians = |(worker, of): (_, Vec<_>)| Some((worker, spec.rules().aggregate(policy, &of)?));
+    let medians: Vec<_> = observed.into_iter().filter_map(medians).collect();
+    let revealed: Vec<_> = reveals.into_iter().map(|(key, _)| key).collect();
+    let mut rows = Vec::with_capacity(medians.len());
+    for (worker, medians) in medians {
         let mut stats = overlay.get::<Workers>(&worker).cloned().unwrap_or_default();
         rows.push(stats.add(policy, epoch, worker, medians));
         overlay.put::<Workers>(&worker, stats);
     }
     let scores = EpochScores { epoch, rows };
     overlay.put::<ScoreRoots>(&epoch, scores.root());
+    settle::add_shares(spec, overlay, &draw, &scores)?;
     overlay.head.scored = epoch;
-    for (key, _) in reveals {
+    for key in revealed {
         overlay.remove::<Reveals>(&key);
     }
-    for (key, _) in overlay.all_of::<Commitments, _>(&epoch) {
+    let committed: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
+    for key in committed {
         overlay.remove::<Commitments>(&key);
     }
     overlay.remove::<PendingEpochs>(&epoch);

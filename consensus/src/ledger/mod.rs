@@ -8,10 +8,12 @@
 pub mod build;
 pub mod check;
 pub mod command;
+pub mod entry;
 pub mod event;
 pub mod execute;
 pub mod pool;
 pub mod proof;
+pub mod registry;
 pub mod settle;
 pub mod state;
 pub mod table;

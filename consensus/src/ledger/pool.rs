@@ -1,18 +1,38 @@
 //! Rows about pools: what they have shared out, what they owe and to whom, and their vaults.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::Wire;
-use lucid_types::genesis::{GenesisPool, SignerSet, Vault};
+use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, Vault};
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
-use lucid_types::time::{Height, UnixMillis};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolTerms};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// A pool. Always `owed + held + fees + carried == budgets`, where `owed` and `held` are the sums over its accounts (invariant 4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolState {
+    /// Its name, unique in the network, of at most [`Genesis::MAX_NAME_BYTES`](lucid_types::genesis::Genesis::MAX_NAME_BYTES).
+    pub name: String,
+    /// Whose key directs it.
+    pub owner: NodeId,
+    /// Whether it is under way.
+    pub status: PoolStatus,
+    /// What settlements share out, and how.
+    pub terms: PoolTerms,
+    /// The settlement from which on other terms count, and these.
+    pub next_terms: Option<(u64, PoolTerms)>,
+    /// Who gets in.
+    pub join: JoinPolicy,
+    /// The most members.
+    pub max_members: u32,
+    /// Members that have not left.
+    pub members: u32,
+    /// Entries and requests by stamp since each of the newest blocks that closed epochs, by the last epoch of each: of those with any.
+    pub joins: Vec<(Epoch, u32)>,
     /// Sum of all budgets and corrections so far.
     pub budgets: MicroUsdt,
     /// The allowance for push fees: never falls.
@@ -31,7 +51,7 @@ pub struct PoolState {
     pub rooted: MicroUsdt,
     /// The settlement from which on no roots are made, if the owner has stopped them.
     pub suspended_from: Option<u64>,
-    /// Number of the newest command.
+    /// How many commands have changed this row, of its owner and of others: without one, only settlements change it.
     pub commands: u64,
     /// The vault as the newest commands describe it.
     pub vault: Vault,
@@ -44,21 +64,90 @@ pub struct PoolState {
 }
 
 impl Wire for PoolState {
-    /// The vault, and [`KEPT_CHANGES`] changes of it, with as many signers as there may be, and the greatest election.
-    const MAX_BYTES: usize = 16 << 10;
+    /// The longest name, the vault with as many signers as there may be, and the approvals of all validators. The changes of an active
+    /// pool's vault and its greatest election take less.
+    const MAX_BYTES: usize = 36 << 10;
 }
 
-/// A member of a pool, as far as settlements go.
+/// What a pool may ever promise, of budgets and of losses: far above any sum of USDT, and low enough that no sum of a pool's
+/// amounts overflows, whatever its owner and its signers do.
+pub const MAX_PROMISED: MicroUsdt = MicroUsdt::new(1 << 62);
+
+/// The most pools that form at a time.
+pub const MAX_FORMING: usize = 64;
+/// How long a pool may form.
+pub const MAX_FORMING_TIME: Duration = Duration::from_hours(7 * 24);
+
+/// Whether a pool is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolStatus {
+    /// It waits for members and for validators' approval, and shares nothing out.
+    Forming {
+        /// If it is not active by then, it is removed with the next block that closes an epoch.
+        until: UnixMillis,
+        /// The validators that approve, by id.
+        approvals: Vec<NodeId>,
+    },
+    /// It is under way.
+    Active {
+        /// The first epoch in which its members are drawn. The settlement with this epoch is the first that shares something out.
+        from: Epoch,
+    },
+    /// It has ended. What it owes it owes.
+    Disbanded {
+        /// The first epoch in which its members were drawn.
+        from: Epoch,
+        /// The first in which they are not any more. The settlement with the epoch before is the last that shares something out.
+        until: Epoch,
+    },
+}
+
+impl PoolStatus {
+    /// Whether the pool's members may be drawn in this epoch.
+    pub fn counts_in(&self, epoch: Epoch) -> bool {
+        match self {
+            Self::Forming { .. } => false,
+            Self::Active { from } => *from <= epoch,
+            Self::Disbanded { from, until } => (*from..*until).contains(&epoch),
+        }
+    }
+
+    /// The first and the last settlement that share something out, if there are any, of so many epochs each.
+    fn settlements(&self, settle_every: u64) -> Option<(u64, u64)> {
+        let of = |epoch: Epoch| epoch.get().div_ceil(settle_every.max(1));
+        match self {
+            Self::Forming { .. } => None,
+            Self::Active { from } => Some((of(*from), u64::MAX)),
+            Self::Disbanded { from, until } => (from < until).then(|| (of(*from), of(until.previous()))),
+        }
+    }
+}
+
+/// A member of a pool, as far as settlements and bans go. Whether somebody is a member still, its node's row says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The share that it has earned in the settlement under way; none if it was not measured.
     pub share: Option<u128>,
     /// The settlement that it led last.
     pub last_led: Option<u64>,
+    /// Whether the pool's owner lets it in.
+    pub standing: Standing,
 }
 
 impl Wire for Member {
-    const MAX_BYTES: usize = 26;
+    const MAX_BYTES: usize = 30;
+}
+
+/// How a node stands with a pool's owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Well.
+    #[default]
+    Good,
+    /// It cannot become a member.
+    Banned,
 }
 
 /// What a pool owes to one account. Nothing here ever falls but `held` and `correction`, which become owed.
@@ -152,23 +241,79 @@ impl Hold {
 }
 
 impl PoolState {
+    /// A pool from the start on: open, and active from epoch 1.
     pub(crate) fn genesis(pool: &GenesisPool) -> Self {
+        let GenesisPool { budget, split, commission, commission_address, .. } = *pool;
+        let new = NewPool {
+            name: pool.name.clone(),
+            terms: PoolTerms { budget, split, commission, commission_address },
+            join: JoinPolicy::Open,
+            max_members: u32::try_from(Genesis::MAX_MEMBERS).unwrap_or(u32::MAX),
+            vault: pool.vault.clone(),
+        };
+        let members = u32::try_from(pool.members.len()).unwrap_or(u32::MAX);
+        Self { members, ..Self::new(new, pool.owner, PoolStatus::Active { from: Epoch::new(1) }, 0) }
+    }
+
+    /// A pool without members, which goes on after this settlement.
+    pub(crate) fn new(pool: NewPool, owner: NodeId, status: PoolStatus, settled: u64) -> Self {
+        let NewPool { name, terms, join, max_members, vault } = pool;
         Self {
+            name,
+            owner,
+            status,
+            terms,
+            next_terms: None,
+            join,
+            max_members,
+            members: 0,
+            joins: Vec::new(),
             budgets: MicroUsdt::ZERO,
             fees: MicroUsdt::ZERO,
             carried: MicroUsdt::ZERO,
             losses: MicroUsdt::ZERO,
-            settled: 0,
+            settled,
             election: None,
             newest: None,
             rooted: MicroUsdt::ZERO,
             suspended_from: None,
             commands: 0,
-            push_fee: pool.vault.limits.push_fee,
+            push_fee: vault.limits.push_fee,
             next_push_fee: None,
-            vault: pool.vault.clone(),
+            vault,
             changes: BTreeMap::new(),
         }
+    }
+
+    /// The terms of a settlement that is not computed yet.
+    pub fn terms_in(&self, settlement: u64) -> &PoolTerms {
+        match &self.next_terms {
+            Some((from, terms)) if *from <= settlement => terms,
+            _ => &self.terms,
+        }
+    }
+
+    /// What it puts up for the settlements from `first` to `last`, none of which is computed yet: as much as can be counted.
+    pub(crate) fn budget(&self, settle_every: u64, (first, last): (u64, u64)) -> MicroUsdt {
+        let Some((begin, end)) = self.status.settlements(settle_every) else { return MicroUsdt::ZERO };
+        let (first, last) = (first.max(begin), last.min(end));
+        let change = self.next_terms.map_or(u64::MAX, |(from, _)| from);
+        let count = |from: u64, to: u64| to.saturating_add(1).saturating_sub(from);
+        let before = self.terms.budget.get().saturating_mul(count(first, last.min(change.saturating_sub(1))));
+        let after = self.terms_in(u64::MAX).budget.get().saturating_mul(count(first.max(change), last));
+        MicroUsdt::new(before.saturating_add(after))
+    }
+
+    /// Entries and requests by stamp since the block that closed this epoch as its last.
+    pub(crate) fn joins_since(&self, closed: Epoch) -> u32 {
+        self.joins.iter().find(|(epoch, _)| *epoch == closed).map_or(0, |(_, joins)| *joins)
+    }
+
+    /// Counts one more since the newest of these blocks; those before the oldest are forgotten.
+    pub(crate) fn count_join(&mut self, oldest: Epoch, newest: Epoch) {
+        let joins = self.joins_since(newest).saturating_add(1);
+        self.joins.retain(|(epoch, _)| *epoch >= oldest && *epoch != newest);
+        self.joins.push((newest, joins));
     }
 
     /// Whether a settlement makes no root.

@@ -1,48 +1,66 @@
 //! Settlements: shares become rewards, rewards add to owed totals, a leader is elected, and a payout root is made.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lucid_score::leader::{Candidate, order};
 use lucid_score::reward::{commission, split};
+use lucid_score::seats::EpochDraw;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::{GenesisPool, SplitRule};
-use lucid_types::id::{Hash, NodeId, PayoutId, PoolId};
+use lucid_types::genesis::SplitRule;
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::time::UnixMillis;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::command::MAX_PROMISED;
 use crate::ledger::event::{Event, Settled};
-use crate::ledger::pool::{Account, Election, Hold, Member, PoolState};
-use crate::ledger::state::{EpochScores, Overlay, Rows};
-use crate::ledger::table::{Accounts, Members, Pools, Workers};
+use crate::ledger::pool::{Account, Election, Hold, MAX_PROMISED, Member, PoolState};
+use crate::ledger::registry::payout_address;
+use crate::ledger::state::{EpochScores, Overlay, Rows, State};
+use crate::ledger::table::{Accounts, Members, Nodes, Pools, Workers};
 
 /// The most settlements that a member's earnings are held: then they are owed whatever the owner says.
 pub const MAX_HOLD: u64 = 7;
 
-/// Adds an epoch's scores to the shares of the pools' settlement under way.
+/// Adds an epoch's scores to the shares of the pools' settlement under way: to that of the pool for which the epoch's draw has scored
+/// the worker, which may have left it since, for another one too.
 pub(crate) fn add_shares(
     spec: &ChainSpec,
     overlay: &mut Overlay<'_>,
+    draw: &EpochDraw,
     scores: &EpochScores,
 ) -> Result<(), InvalidBlock> {
+    let settlement = scores.epoch.get().div_ceil(spec.policy().settle_every);
     for row in &scores.rows {
-        let Some((id, pool)) = spec.pool_of(&row.worker).and_then(|id| Some((id, spec.pool(id)?))) else { continue };
+        let scored = draw.scored.binary_search_by_key(&row.worker, |scored| scored.node).ok();
+        let Some(id) = scored.map(|place| draw.scored[place].pool) else { continue };
+        let Some(split) = overlay.get::<Pools>(&id).map(|pool| pool.terms_in(settlement).split) else { continue };
         let credits = u128::from(row.credits.get());
-        let share = match pool.split {
+        let share = match split {
             SplitRule::CreditsTimesScore => credits * u128::from(row.score.get()),
             SplitRule::Credits | SplitRule::Equal => credits,
         };
-        let key = (*id, row.worker);
+        let key = (id, row.worker);
         let mut member = overlay.get::<Members>(&key).copied().unwrap_or_default();
         let sum = member.share.unwrap_or(0).checked_add(share).ok_or(InvalidBlock::Overflow)?;
-        member.share = Some(if pool.split == SplitRule::Equal { u128::from(sum > 0) } else { sum });
+        member.share = Some(if split == SplitRule::Equal { u128::from(sum > 0) } else { sum });
         overlay.put::<Members>(&key, member);
     }
     Ok(())
+}
+
+/// The newest settlement all of whose epochs are final: that of every pool, once the block is executed.
+pub(crate) fn newest(spec: &ChainSpec, rows: &impl Rows) -> u64 {
+    let policy = spec.policy();
+    let last = rows.final_through().get() / policy.settle_every;
+    policy.last_settlement.map_or(last, |end| last.min(end))
+}
+
+impl State {
+    /// The newest settlement all of whose epochs are final, of every pool.
+    pub fn newest_settlement(&self, spec: &ChainSpec) -> u64 {
+        newest(spec, self)
+    }
 }
 
 /// Computes the settlements all of whose epochs are final now. Of several at once, only the first can have measured epochs: the
@@ -53,27 +71,25 @@ pub(crate) fn settle(
     beacon: &Hash,
     events: &mut Vec<Event>,
 ) -> Result<(), InvalidBlock> {
-    let policy = spec.policy();
-    let last = overlay.final_through().get() / policy.settle_every;
-    let last = policy.last_settlement.map_or(last, |end| last.min(end));
-    for (id, pool) in spec.pools() {
-        let Some(state) = overlay.get::<Pools>(id).filter(|state| state.settled < last) else { continue };
-        let mut settling = Settling::begin(spec, (id, pool), state.clone(), overlay);
-        settling.reward()?;
+    let last = newest(spec, overlay);
+    let due = overlay.all::<Pools>().filter(|(_, state)| state.settled < last);
+    let due: Vec<_> = due.map(|(id, state)| (id, state.clone())).collect();
+    for (id, state) in due {
+        let mut settling = Settling::begin(spec, id, state, overlay);
+        settling.reward(overlay)?;
         if settling.is_measured {
             events.push(settling.elect(overlay, beacon));
         }
-        events.extend(settling.make_root(overlay.head.time)?.map(|made| Event::Settled(Box::new(made))));
-        carry(&mut settling.state, pool, last)?;
+        events.extend(settling.make_root(overlay)?.map(|made| Event::Settled(Box::new(made))));
+        carry(spec, &mut settling.state, last)?;
         settling.finish(overlay);
     }
     Ok(())
 }
 
 /// Carries the budgets of settlements without a measured epoch, up to `last`.
-fn carry(state: &mut PoolState, pool: &GenesisPool, last: u64) -> Result<(), InvalidBlock> {
-    let n = last.saturating_sub(state.settled);
-    let budgets = MicroUsdt::new(pool.budget.get().saturating_mul(n));
+fn carry(spec: &ChainSpec, state: &mut PoolState, last: u64) -> Result<(), InvalidBlock> {
+    let budgets = state.budget(spec.policy().settle_every, (state.settled.saturating_add(1), last));
     let budgets = budgets.min(MAX_PROMISED.saturating_sub(state.budgets));
     add(&mut state.budgets, budgets)?;
     add(&mut state.carried, budgets)?;
@@ -89,8 +105,7 @@ fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
 /// A settlement of one pool under way: its rows, taken out of their tables until [`Self::finish`].
 struct Settling<'a> {
     spec: &'a ChainSpec,
-    id: &'a PoolId,
-    pool: &'a GenesisPool,
+    id: PoolId,
     settlement: u64,
     /// Whether any member was measured in it.
     is_measured: bool,
@@ -100,36 +115,40 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
-    /// Begins the settlement after the pool's newest.
-    fn begin(
-        spec: &'a ChainSpec,
-        (id, pool): (&'a PoolId, &'a GenesisPool),
-        mut state: PoolState,
-        overlay: &Overlay<'_>,
-    ) -> Self {
+    /// Begins the settlement after the pool's newest. From now on accounts are paid where their nodes say now.
+    fn begin(spec: &'a ChainSpec, id: PoolId, mut state: PoolState, overlay: &Overlay<'_>) -> Self {
         let settlement = state.settled.saturating_add(1);
         state.settled = settlement;
-        let accounts =
-            overlay.all_of::<Accounts, _>(id).into_iter().map(|((_, id), row)| (id, Arc::unwrap_or_clone(row)));
-        let members = overlay.all_of::<Members, _>(id).into_iter().map(|((_, node), row)| (node, *row));
-        let (accounts, members) = (accounts.collect(), members.collect::<BTreeMap<_, _>>());
-        let is_measured = members.values().any(|member: &Member| member.share.is_some());
-        Self { spec, id, pool, settlement, is_measured, state, accounts, members }
+        if let Some((_, terms)) = state.next_terms.take_if(|(from, _)| *from <= settlement) {
+            state.terms = terms;
+        }
+        let account = |((_, id), account): (_, &Account)| {
+            let of = (account.kind, &account.node);
+            let to = payout_address(overlay, &state, of, settlement).unwrap_or(account.to);
+            (id, Account { to, ..account.clone() })
+        };
+        let accounts = overlay.all_of::<Accounts, _>(&id).map(account).collect();
+        let members = overlay.all_of::<Members, _>(&id).map(|((_, node), row)| (node, *row));
+        let members: BTreeMap<_, _> = members.collect();
+        let is_measured = members.values().any(|member| member.share.is_some());
+        Self { spec, id, settlement, is_measured, state, accounts, members }
     }
 
     /// Writes the rows that have changed.
     fn finish(self, overlay: &mut Overlay<'_>) {
         let Self { id, state, accounts, members, .. } = self;
-        overlay.put::<Pools>(id, state);
+        let open = overlay.head.closed.next();
+        overlay.put::<Pools>(&id, state);
         for (account, row) in accounts {
-            let key = (*id, account);
+            let key = (id, account);
             if overlay.get::<Accounts>(&key) != Some(&row) {
                 overlay.put::<Accounts>(&key, row);
             }
         }
         for (node, member) in members {
-            let key = (*id, node);
-            if member == Member::default() {
+            let key = (id, node);
+            let is_member = overlay.get::<Nodes>(&node).and_then(|row| row.pool_from(open)) == Some(id);
+            if member == Member::default() && !is_member {
                 overlay.remove::<Members>(&key);
             } else if overlay.get::<Members>(&key) != Some(&member) {
                 overlay.put::<Members>(&key, member);
@@ -146,14 +165,16 @@ impl<'a> Settling<'a> {
     ///
     /// `fee = min(pot, due * push fee)`, where the accounts are due whose owed total crosses a multiple of the threshold when
     /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`; the rest goes to the members by their shares.
-    fn reward(&mut self) -> Result<(), InvalidBlock> {
-        let Self { spec, id, pool, settlement, state, accounts, members, .. } = self;
+    /// The part of a node that is gone and has no account is carried.
+    fn reward(&mut self, overlay: &Overlay<'_>) -> Result<(), InvalidBlock> {
+        let Self { spec, id, settlement, state, accounts, members, .. } = self;
         if let Some((_, fee)) = state.next_push_fee.take_if(|(from, _)| *from <= *settlement) {
             state.push_fee = fee;
         }
         let before: BTreeMap<AccountId, MicroUsdt> = accounts.iter().map(|(id, account)| (*id, account.owed)).collect();
         release(state, accounts, *settlement)?;
-        let budget = pool.budget.min(MAX_PROMISED.saturating_sub(state.budgets));
+        let budget = state.budget(spec.policy().settle_every, (*settlement, *settlement));
+        let budget = budget.min(MAX_PROMISED.saturating_sub(state.budgets));
         add(&mut state.budgets, budget)?;
         let pot = state.carried.checked_add(budget).ok_or(InvalidBlock::Overflow)?;
         let shares = members.iter_mut().filter_map(|(node, member)| Some((*node, member.share.take()?)));
@@ -163,38 +184,38 @@ impl<'a> Settling<'a> {
             return Ok(());
         }
         state.carried = MicroUsdt::ZERO;
-        let parts_of = |pot: MicroUsdt| -> Result<BTreeMap<(AccountKind, NodeId), MicroUsdt>, InvalidBlock> {
-            let owner_part = commission(pot, pool.commission);
+        // The account of each part, as it is before, and its amount.
+        let part = |((kind, node), amount)| {
+            let account_id = AccountId::derive(spec.id(), id, kind, &node);
+            let new = || Some(Account::new(kind, node, payout_address(overlay, state, (kind, &node), *settlement)?));
+            Some((account_id, (accounts.get(&account_id).cloned().or_else(new)?, amount)))
+        };
+        let parts_of = |pot: MicroUsdt| -> Result<BTreeMap<AccountId, (Account, MicroUsdt)>, InvalidBlock> {
+            let owner_part = commission(pot, state.terms.commission);
             let rest = pot.checked_sub(owner_part).ok_or(InvalidBlock::Overflow)?;
             let members = shares.iter().map(|(node, _)| (AccountKind::Worker, *node)).zip(split(rest, &shares));
-            let all = members.chain([((AccountKind::Commission, pool.owner), owner_part)]);
-            Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).collect())
+            let all = members.chain([((AccountKind::Commission, state.owner), owner_part)]);
+            Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(part).collect())
         };
-        let account_id = |(kind, node): &(AccountKind, NodeId)| AccountId::derive(spec.id(), id, *kind, node);
 
         let threshold = spec.policy().payout_threshold;
-        let without_fee: BTreeMap<_, _> =
-            parts_of(pot)?.into_iter().map(|(key, part)| (account_id(&key), part)).collect();
+        let without_fee = parts_of(pot)?;
         let mut due: u64 = 0;
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
             let account = accounts.get(id);
             let is_held = account.is_some_and(|account| account.hold.is_in_force(*settlement));
-            let part = without_fee.get(id).copied().filter(|_| !is_held).unwrap_or_default();
+            let part = without_fee.get(id).map(|(_, part)| *part).filter(|_| !is_held).unwrap_or_default();
             let owed = account.map_or(MicroUsdt::ZERO, |account| account.owed);
             let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
             due += u64::from(is_due(after, before.get(id).copied().unwrap_or_default(), threshold));
         }
         let fee = due.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
-        add(&mut state.fees, fee)?;
         let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
+        let parts = parts_of(pot)?;
+        add(&mut state.fees, fee)?;
         let mut shared = MicroUsdt::ZERO;
-        for ((kind, node), part) in parts_of(pot)? {
-            let to = match kind {
-                AccountKind::Commission => Some(pool.commission_address),
-                AccountKind::Worker => spec.worker(&node).map(|worker| worker.payout_address),
-            };
-            let Some(to) = to else { continue };
-            let account = accounts.entry(account_id(&(kind, node))).or_insert(Account::new(kind, node, to));
+        for (id, (account, part)) in parts {
+            let account = accounts.entry(id).or_insert(account);
             let sum = if account.hold.is_in_force(*settlement) { &mut account.held } else { &mut account.owed };
             add(sum, part)?;
             add(&mut shared, part)?;
@@ -204,21 +225,22 @@ impl<'a> Settling<'a> {
         Ok(())
     }
 
-    /// Elects the leader and its successors.
+    /// Elects the leader and its successors, among the members that count in the open epoch and offer to lead.
     fn elect(&mut self, overlay: &Overlay<'_>, beacon: &Hash) -> Event {
-        let Self { spec, id, pool, settlement, .. } = *self;
-        let (policy, scored) = (spec.policy(), overlay.head.scored);
-        let candidate = |node: &NodeId| {
+        let Self { spec, id, settlement, .. } = *self;
+        let (policy, scored, open) = (spec.policy(), overlay.head.scored, overlay.head.closed.next());
+        let candidate = |(node, member): (&NodeId, &Member)| {
+            let row = overlay.get::<Nodes>(node).filter(|row| row.pool_in(open) == Some(id))?;
+            row.gas_address?;
             let stats = overlay.get::<Workers>(node)?;
-            spec.worker(node)?.gas_address?;
             Some(Candidate {
                 node: *node,
                 eligible: stats.is_eligible(policy, scored),
-                last_led: self.members.get(node).and_then(|member| member.last_led),
+                last_led: member.last_led,
                 live: stats.live(policy, scored),
             })
         };
-        let candidates: Vec<_> = pool.members.iter().filter_map(candidate).collect();
+        let candidates: Vec<_> = self.members.iter().filter_map(candidate).collect();
         let mut order = order(&candidates, settlement, policy.leader_cooldown, beacon);
         order.truncate(usize::try_from(policy.leader_successors).unwrap_or(usize::MAX).saturating_add(1));
         if let Some(leader) = order.first() {
@@ -226,11 +248,11 @@ impl<'a> Settling<'a> {
         }
         let (height, time) = (overlay.head.height, overlay.head.time);
         self.state.election = Some(Election { settlement, height, time, order: order.clone() });
-        Event::Elected { pool: *id, settlement, order }
+        Event::Elected { pool: id, settlement, order }
     }
 
     /// Makes the root if any owed total has grown since the newest one, unless the pool is suspended.
-    fn make_root(&mut self, time: UnixMillis) -> Result<Option<Settled>, InvalidBlock> {
+    fn make_root(&mut self, overlay: &Overlay<'_>) -> Result<Option<Settled>, InvalidBlock> {
         let owed = self.owed()?;
         let Self { spec, id, settlement, state, accounts, .. } = self;
         if state.is_suspended(*settlement) || owed == state.rooted {
@@ -261,10 +283,10 @@ impl<'a> Settling<'a> {
         let tree = PayoutTree::new(&leaves).map_err(|_| InvalidBlock::Overflow)?;
         let sum = |parts: &[MicroUsdt]| MicroUsdt::sum(parts.iter().copied()).ok_or(InvalidBlock::Overflow);
         let leader = state.election.as_ref().filter(|election| election.settlement == *settlement);
-        let leader = leader.and_then(|election| spec.worker(election.order.first()?)?.gas_address);
-        let turn = spec.policy().leader_timeout_ms.saturating_add(time.get()).div_ceil(1_000);
+        let leader = leader.and_then(|election| overlay.get::<Nodes>(election.order.first()?)?.gas_address);
+        let turn = spec.policy().leader_timeout_ms.saturating_add(overlay.head.time.get()).div_ceil(1_000);
         let root = SettlementRoot {
-            pool: **id,
+            pool: *id,
             settlement: *settlement,
             vault: state.vault.address,
             era: state.vault.signers.era,
@@ -313,7 +335,7 @@ fn release(
 
 impl Account {
     /// An account that was never owed anything.
-    pub(crate) const fn new(kind: AccountKind, node: NodeId, to: lucid_types::id::PayoutAddress) -> Self {
+    pub(crate) const fn new(kind: AccountKind, node: NodeId, to: PayoutAddress) -> Self {
         let none = MicroUsdt::ZERO;
         Self { kind, node, to, owed: none, requested: none, held: none, hold: Hold::No, correction: none }
     }

@@ -3,7 +3,7 @@
 //! A [`State`] never changes: it is a tree of rows that a clone shares, so whoever has one reads it in peace while the chain goes on.
 //! A block is executed on an [`Overlay`], which holds the rows that it changes and becomes the next state and its [`Delta`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,12 @@ use lucid_types::validator::Proposers;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
-use crate::ledger::pool::{Account, PoolState};
+use crate::ledger::entry::Close;
+use crate::ledger::pool::{Account, Member, PoolState};
+use crate::ledger::registry::Node;
 use crate::ledger::table::{
-    Accounts, Commitments, Draws, Heads, PendingEpochs, Pools, Reveals, Row, RowError, Table, TableKey, Workers,
+    Accounts, Closes, Commitments, Draws, Heads, Members, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table,
+    TableKey, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
 
@@ -122,6 +125,9 @@ pub trait Rows {
     /// The row of these key bytes.
     fn row(&self, key: &[u8]) -> Option<&Row>;
 
+    /// The rows whose keys begin with these bytes, by their keys.
+    fn prefixed<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a Row)> + use<'a, Self>;
+
     /// The value of a key.
     fn get<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
         T::value(self.row(&T::key(key))?).map(|value| &**value)
@@ -130,6 +136,26 @@ pub trait Rows {
     /// Whether there is a row of this key.
     fn has<T: Table>(&self, key: &T::Key) -> bool {
         self.row(&T::key(key)).is_some()
+    }
+
+    /// All rows of a table by their keys.
+    fn all<T: Table>(&self) -> impl Iterator<Item = (T::Key, &T::Value)> {
+        self.all_of::<T, ()>(&())
+    }
+
+    /// The rows of a table whose keys begin with this part, by their keys.
+    fn all_of<'a, T: Table, P: TableKey>(
+        &'a self,
+        part: &P,
+    ) -> impl Iterator<Item = (T::Key, &'a T::Value)> + use<'a, Self, T, P> {
+        let mut prefix = vec![T::TAG];
+        part.write(&mut prefix);
+        self.prefixed(&prefix).filter_map(|(key, row)| Some((T::parse_key(key)?, &**T::value(row)?)))
+    }
+
+    /// The epoch up to which scores are final, or will never be given.
+    fn final_through(&self) -> Epoch {
+        self.all::<PendingEpochs>().next().map_or(self.head().closed, |(first, _)| first.previous())
     }
 }
 
@@ -168,6 +194,10 @@ impl Rows for State {
     fn row(&self, key: &[u8]) -> Option<&Row> {
         self.rows.get(key)
     }
+
+    fn prefixed<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a Row)> + use<'a> {
+        self.rows.prefix(prefix)
+    }
 }
 
 impl State {
@@ -184,12 +214,19 @@ impl State {
         };
         let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default() };
         let mut overlay = Overlay::new(&empty);
-        for worker in spec.workers() {
+        let mut pool_of = BTreeMap::new();
+        for (id, pool) in spec.genesis().pools_by_id() {
+            overlay.put::<Pools>(&id, PoolState::genesis(pool));
+            for member in &pool.members {
+                overlay.put::<Members>(&(id, *member), Member::default());
+                pool_of.insert(*member, id);
+            }
+        }
+        for worker in &spec.genesis().workers {
             overlay.put::<Workers>(&worker.node, WorkerStats::default());
+            overlay.put::<Nodes>(&worker.node, Node::genesis(worker, pool_of.get(&worker.node).copied()));
         }
-        for (id, pool) in spec.pools() {
-            overlay.put::<Pools>(id, PoolState::genesis(pool));
-        }
+        overlay.put::<Closes>(&Epoch::ZERO, Close { beacon, joins: 0 });
         let first = Epoch::new(1);
         let draw = draw(spec, &overlay, first);
         overlay.put::<Draws>(&first, draw);
@@ -274,20 +311,6 @@ impl State {
         self.rows.right_of(key)
     }
 
-    /// All rows of a table by their keys.
-    pub fn all<T: Table>(&self) -> impl Iterator<Item = (T::Key, &T::Value)> {
-        self.all_of::<T, ()>(&())
-    }
-
-    /// The rows of a table whose keys begin with this part, by their keys.
-    pub fn all_of<'a, T: Table, P: TableKey>(
-        &'a self,
-        part: &P,
-    ) -> impl Iterator<Item = (T::Key, &'a T::Value)> + use<'a, T, P> {
-        let rows = self.rows.prefix(&prefix::<T, P>(part));
-        rows.filter_map(|(key, row)| Some((T::parse_key(key)?, &**T::value(row)?)))
-    }
-
     /// A pool.
     pub fn pool(&self, id: &PoolId) -> Option<&PoolState> {
         self.get::<Pools>(id)
@@ -351,11 +374,6 @@ impl State {
     /// Whether a validator has revealed its report of a pending epoch.
     pub fn has_revealed(&self, epoch: Epoch, validator: &NodeId) -> bool {
         self.has::<Reveals>(&(epoch, *validator))
-    }
-
-    /// The epoch up to which scores are final, or will never be given.
-    pub fn final_through(&self) -> Epoch {
-        self.pending().next().map_or(self.closed(), |(first, _)| first.previous())
     }
 
     /// Who proposes in the rounds of the next height.
@@ -444,12 +462,6 @@ impl std::fmt::Debug for StateBuilder {
     }
 }
 
-fn prefix<T: Table, P: TableKey>(part: &P) -> Vec<u8> {
-    let mut bytes = vec![T::TAG];
-    part.write(&mut bytes);
-    bytes
-}
-
 /// The rows that a block changes, on top of the state before it.
 #[derive(Clone, Debug)]
 pub struct Overlay<'a> {
@@ -459,13 +471,36 @@ pub struct Overlay<'a> {
     changed: BTreeMap<Vec<u8>, Option<Row>>,
 }
 
-impl Rows for Overlay<'_> {
+impl<'b> Rows for Overlay<'b> {
     fn head(&self) -> &Head {
         &self.head
     }
 
     fn row(&self, key: &[u8]) -> Option<&Row> {
         self.changed.get(key).map_or_else(|| self.base.row(key), Option::as_ref)
+    }
+
+    fn prefixed<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a Row)> + use<'a, 'b> {
+        let mut base = self.base.rows.prefix(prefix).peekable();
+        let prefix = prefix.to_vec();
+        let changed = self.changed.range::<[u8], _>((Bound::Included(prefix.as_slice()), Bound::Unbounded));
+        let mut changed = changed.take_while(move |(key, _)| key.starts_with(&prefix)).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let is_base_next = match (base.peek(), changed.peek()) {
+                    (Some((unchanged, _)), Some((key, _))) => *unchanged < key.as_slice(),
+                    (_, next) => next.is_none(),
+                };
+                if is_base_next {
+                    return base.next();
+                }
+                let (key, row) = changed.next()?;
+                base.next_if(|(unchanged, _)| *unchanged == key.as_slice());
+                if let Some(row) = row {
+                    return Some((key.as_slice(), row));
+                }
+            }
+        })
     }
 }
 
@@ -497,27 +532,6 @@ impl<'a> Overlay<'a> {
         T::value_mut(row.as_mut()?).map(Arc::make_mut)
     }
 
-    /// The rows of a table whose keys begin with this part, by their keys.
-    pub fn all_of<T: Table, P: TableKey>(&self, part: &P) -> Vec<(T::Key, Arc<T::Value>)> {
-        let prefix = prefix::<T, P>(part);
-        let mut rows: BTreeMap<&[u8], &Row> = self.base.rows.prefix(&prefix).collect();
-        let changed = self.changed.range::<[u8], _>((Bound::Included(prefix.as_slice()), Bound::Unbounded));
-        for (key, row) in changed.take_while(|(key, _)| key.starts_with(&prefix)) {
-            match row {
-                Some(row) => rows.insert(key, row),
-                None => rows.remove(key.as_slice()),
-            };
-        }
-        let row = |(key, row)| Some((T::parse_key(key)?, Arc::clone(T::value(row)?)));
-        rows.into_iter().filter_map(row).collect()
-    }
-
-    /// The epoch up to which scores are final, or will never be given.
-    pub fn final_through(&self) -> Epoch {
-        let pending = self.all_of::<PendingEpochs, ()>(&());
-        pending.first().map_or(self.head.closed, |(first, _)| first.previous())
-    }
-
     /// The state with these changes, after the block of this hash, and the changes in bytes.
     pub fn finish(mut self, block: BlockHash) -> (State, Delta) {
         let head = self.head;
@@ -540,13 +554,18 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
     Hash::derive("lucid epoch seed 1", &[beacon.as_bytes(), &epoch.get().to_le_bytes()])
 }
 
-/// Draws from its seed who measures whom in an epoch, among the validators and workers at the block that closes the epoch before:
-/// the newest one.
+/// Draws from its seed who measures whom in an epoch, among the validators at the block that closes the epoch before, the newest one, and
+/// the members of pools that count in the epoch, as their pools do.
 pub(crate) fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
+    let pools = rows.all::<Pools>().filter(|(_, pool)| pool.status.counts_in(epoch));
+    let pools: BTreeSet<_> = pools.map(|(id, _)| id).collect();
+    let of_pool = |node: &Node| Some((node.operator, node.pool_in(epoch).filter(|pool| pools.contains(pool))?));
+    let members = rows.all::<Nodes>().filter(|(_, node)| of_pool(node).is_some()).map(|(id, _)| id);
     let candidate = |worker: &NodeId| {
-        let (operator, pool) = spec.member(worker).unwrap_or((*worker, PoolId::from_bytes([0; 32])));
+        let member = rows.get::<Nodes>(worker).and_then(of_pool);
+        let (operator, pool) = member.unwrap_or((*worker, PoolId::from_bytes([0; 32])));
         Candidate { operator, pool, kbit_s: rows.get::<Workers>(worker).map_or(0, |stats| stats.kbit_s) }
     };
     let Head { height, beacon, .. } = rows.head();
-    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(*height), spec.members(), candidate)
+    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(*height), members, candidate)
 }

@@ -14,7 +14,9 @@ use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::report::ScoreReport;
 use lucid_types::time::Epoch;
 
+use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
+use crate::ledger::registry::{Node, Nonce};
 use crate::ledger::state::{Equivocation, Head, PendingEpoch};
 
 /// A kind of rows.
@@ -215,7 +217,7 @@ macro_rules! tables {
         }
 
         // The tree takes no longer ones.
-        $(const _: () = assert!(1 + <$key as TableKey>::BYTES <= MAX_KEY_BYTES);)*
+        $(const _: () = assert!(<$key as TableKey>::BYTES < MAX_KEY_BYTES);)*
 
         /// All tables, by tag.
         pub const TABLES: &[TableInfo] = &[$(TableInfo {
@@ -235,7 +237,7 @@ tables! {
     2 Pools: PoolId => PoolState;
     /// What pools owe: accounts that were ever owed anything, or are held.
     3 Accounts: (PoolId, AccountId) => Account;
-    /// Members of pools that have earned a share in the settlement under way, or have ever led.
+    /// Members of pools, from joining on; and those who were, while their rows have something in them. Nodes that are banned, too.
     4 Members: (PoolId, NodeId) => Member;
     /// Who measures whom, of the open epoch and of those whose scores are not final yet: of those that are measured.
     5 Draws: Epoch => EpochDraw;
@@ -249,4 +251,14 @@ tables! {
     9 ScoreRoots: Epoch => Hash;
     /// Validators that have signed two different messages for one step.
     10 Equivocations: NodeId => Equivocation;
+    /// Registered nodes by their accounts: the first key of each, for ever.
+    11 Nodes: NodeId => Node;
+    /// What accounts may give next, for ever: of those of which a block holds a command.
+    12 Nonces: NodeId => Nonce;
+    /// The newest blocks that closed epochs, by the last epoch of each: what stamps are judged by.
+    13 Closes: Epoch => Close;
+    /// Requests to enter pools. Those whose time is over count for nothing, and are removed when others need their places.
+    14 Requests: (PoolId, NodeId) => Request;
+    /// Invites in use, by their keys; removed likewise.
+    15 Invites: (PoolId, NodeId) => InviteUse;
 }

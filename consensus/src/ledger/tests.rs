@@ -5,9 +5,15 @@
 mod building;
 mod chain;
 mod commands;
+mod entry;
 mod epochs;
 mod measuring;
+mod mempool;
+mod nodes;
+mod pools;
+mod random;
 mod refusals;
+mod registry;
 mod roots;
 mod settlement;
 mod state;

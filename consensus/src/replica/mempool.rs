@@ -7,15 +7,15 @@ use std::time::Duration;
 use lucid_score::report::check_report;
 use lucid_types::block::{Item, ItemRef};
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{NodeId, PoolId};
-use lucid_types::payout::PoolCommand;
+use lucid_types::id::NodeId;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
-use lucid_types::signed::{MultiSigned, Signed, Verified};
+use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::build::Pending;
 use crate::ledger::check::{check_evidence, check_reveal};
+use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Draws, PendingEpochs};
 use crate::replica::{Context, Effect, Gossip, OwnReport};
@@ -28,7 +28,7 @@ const PULL_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Slot {
     Commitment(Epoch, NodeId),
     Reveal(Epoch, NodeId),
-    Command(PoolId, u64),
+    Command(NodeId, u64),
     Evidence(NodeId),
 }
 
@@ -59,8 +59,12 @@ pub(super) struct Mempool {
 }
 
 impl Mempool {
-    /// Only this validator's own stored reports.
-    pub(super) fn restore(context: &Context<'_>, own: BTreeMap<Epoch, OwnReport>) -> Self {
+    /// Only this validator's own stored reports, and what it has taken over from its users.
+    pub(super) fn restore(
+        context: &Context<'_>,
+        own: BTreeMap<Epoch, OwnReport>,
+        commands: Vec<SignedCommand>,
+    ) -> Self {
         let spec = context.spec.id();
         let mut mempool = Self { own, ..Self::default() };
         let verified =
@@ -69,6 +73,12 @@ impl Mempool {
         for (commitment, reveal) in own {
             mempool.add_commitment(context, commitment);
             mempool.add_own_reveal(context, reveal);
+        }
+        let mut commands = commands;
+        commands.sort_by_key(|command| command.record.nonce);
+        for command in commands.into_iter().filter_map(|command| command.verify(spec).ok()) {
+            // Those that a block holds by now, or that are over, are refused.
+            let _refused = mempool.add_command(context, command, true);
         }
         mempool
     }
@@ -107,15 +117,46 @@ impl Mempool {
         is_wanted.then(|| self.insert(slot, reveal.into()))
     }
 
-    /// Adds a command; what waits now if it was wanted.
+    /// Adds a command, of a user of this node if it is its own.
+    ///
+    /// # Errors
+    /// Why it does not wait, or that it does already.
     pub(super) fn add_command(
         &mut self,
         context: &Context<'_>,
-        command: Verified<MultiSigned<PoolCommand>>,
+        command: Verified<SignedCommand>,
+        is_own: bool,
+    ) -> Result<Waiting, CommandRefused> {
+        let slot = Slot::Command(command.record.account, command.record.nonce);
+        let (spec, state, now) = (context.spec, context.state(), context.now);
+        let gone = self.pending.commands.add(spec, state, command.clone(), now, is_own)?;
+        let waiting = Arc::make_mut(&mut self.waiting);
+        for (account, nonce) in gone {
+            waiting.remove(&Slot::Command(account, nonce));
+        }
+        Ok(self.insert(slot, command.into()))
+    }
+
+    /// Takes a command over from a user of this node: persisted first, then gossiped, then acknowledged.
+    pub(super) fn submit(
+        &mut self,
+        context: &Context<'_>,
+        command: Verified<SignedCommand>,
+        effects: &mut Vec<Effect>,
     ) -> Option<Waiting> {
-        let slot = Slot::Command(command.record.pool, command.record.number);
-        let is_wanted = self.pending.commands.add(context.spec, context.state(), command.clone());
-        is_wanted.then(|| self.insert(slot, command.into()))
+        let (account, nonce) = (command.record.account, command.record.nonce);
+        let (waiting, outcome) = match self.add_command(context, command.clone(), true) {
+            Ok(waiting) => (Some(waiting), Ok(())),
+            // It came by gossip, or its user asks again.
+            Err(CommandRefused::Waits) => (None, Ok(())),
+            Err(refused) => (None, Err(refused)),
+        };
+        if outcome.is_ok() {
+            effects.push(Effect::PersistCommand(Box::new((*command).clone())));
+            effects.push(Effect::Gossip(Gossip::Command(command.into_inner())));
+        }
+        effects.push(Effect::Answer { account, nonce, outcome });
+        waiting
     }
 
     /// Adds evidence; what waits now if it was wanted.
@@ -176,6 +217,12 @@ impl Mempool {
                 effects.push(Effect::Gossip(Gossip::Reveal(own.reveal.clone())));
             }
         }
+        self.repeat_commands(effects);
+    }
+
+    /// Gossips again what waits of this node's users: not every node need have heard of it, or have had the state that it applies to.
+    fn repeat_commands(&self, effects: &mut Vec<Effect>) {
+        effects.extend(self.pending.commands.own().map(|command| Effect::Gossip(Gossip::Command(command.clone()))));
     }
 
     /// Follows the newest block: forgets what no block can carry any more, and reveals what has been committed to, once no further
@@ -183,7 +230,8 @@ impl Mempool {
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
         let state = context.state();
         self.pending.reports.prune(context.spec, state);
-        self.pending.commands.prune(context.spec, state);
+        self.pending.commands.follow(context.spec, state, context.now);
+        self.repeat_commands(effects);
         self.pending.evidence.retain(|_, evidence| check_evidence(context.spec, state, evidence).is_ok());
         // Not every node need have heard of it.
         let again =
@@ -193,7 +241,7 @@ impl Mempool {
         Arc::make_mut(waiting).retain(|slot, _| match slot {
             Slot::Commitment(epoch, node) => reports.has_commitment(*epoch, node),
             Slot::Reveal(epoch, node) => reports.has_reveal(*epoch, node),
-            Slot::Command(pool, number) => commands.has(pool, *number),
+            Slot::Command(account, nonce) => commands.has(&(*account, *nonce)),
             Slot::Evidence(validator) => evidence.contains_key(validator),
         });
         self.pull_at = None;

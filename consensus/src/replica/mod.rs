@@ -75,13 +75,13 @@ pub struct Replica {
 impl Replica {
     /// A replica that goes on from what is stored. It votes if `may_vote` and its key is a validator's.
     pub fn restore(spec: Arc<ChainSpec>, key: NodeKey, stored: Restore, may_vote: bool) -> Self {
-        let Restore { state, log, own, is_listening, silent_through, rebroadcast_sequence, now } = stored;
+        let Restore { state, log, own, commands, is_listening, silent_through, rebroadcast_sequence, now } = stored;
         let chain = Chain::new(state, now);
         let proposers = chain.state().next_proposers(&spec);
         let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
             .then(|| Engine::new(&spec, key.clone(), proposers));
         let context = Context { spec: &spec, key: &key, chain: &chain, now };
-        let mempool = Mempool::restore(&context, own);
+        let mempool = Mempool::restore(&context, own, commands);
         let rounds = engine.map(|engine| {
             let silence = Silence { is_listening, through: silent_through };
             Rounds::restore(&context, engine, log, silence, rebroadcast_sequence)
@@ -151,7 +151,8 @@ impl Replica {
             Input::Tick => None,
             Input::Commitment(commitment) => mempool.add_commitment(&context, commitment),
             Input::Reveal(reveal) => mempool.add_reveal(&context, reveal),
-            Input::Command(command) => mempool.add_command(&context, command),
+            Input::Command(command) => mempool.add_command(&context, command, false).ok(),
+            Input::Submit(command) => mempool.submit(&context, command, effects),
             Input::Evidence(evidence) => mempool.add_evidence(&context, evidence),
             Input::Report { report, salt } => {
                 let is_wanted = unreported.contains(&report.epoch);

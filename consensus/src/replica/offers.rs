@@ -8,6 +8,7 @@ use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::message::CompactProposal;
 use lucid_types::time::Epoch;
 
+use crate::ledger::command::SignedCommand;
 use crate::replica::mempool::{Slot, WaitingItems};
 use crate::replica::proposals::OfferedBlocks;
 
@@ -35,6 +36,15 @@ impl Offers {
         let proposed = self.proposed.values().flat_map(|offered| offered.items.iter().map(|(id, item)| (*id, item)));
         let here: BTreeMap<_, _> = waiting.chain(proposed).filter(|(id, _)| wanted.contains(id)).collect();
         as_fits(room, here.into_values())
+    }
+
+    /// An account's commands that wait for a block, by their numbers.
+    pub fn commands(&self, account: &NodeId) -> impl Iterator<Item = &SignedCommand> {
+        let of_account = Slot::Command(*account, 0)..=Slot::Command(*account, u64::MAX);
+        self.waiting.range(of_account).filter_map(|(_, waiting)| match &**waiting.item {
+            Item::Command(command) => Some(command),
+            _ => None,
+        })
     }
 
     /// The waiting commitments and reveals of an epoch but for those of these validators, as many as fit into `room` bytes.

@@ -615,7 +615,7 @@ impl Rounds {
         state.pending().next().is_some()
             || now >= spec.genesis().epoch_end(state.closed().next())
             || !mempool.pending.evidence.is_empty()
-            || !mempool.pending.commands.applicable(spec, state, now.max(state.time())).is_empty()
+            || mempool.pending.commands.has_applicable(now.max(state.time()))
     }
 
     /// When the start of the next height must be looked at again; `None` while it runs.

@@ -8,9 +8,8 @@ use lucid_types::codec::Wire;
 use lucid_types::evidence::Evidence;
 use lucid_types::id::NodeId;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::PoolCommand;
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
-use lucid_types::signed::{MultiSigned, Signed, Verified};
+use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{Vote, Wake};
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
 use crate::ledger::check::InvalidBlock;
+use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::execute::Execution;
 use crate::ledger::state::State;
 
@@ -30,8 +30,10 @@ pub enum Input {
     Commitment(Verified<Signed<ReportCommitment>>),
     /// A validator's reveal.
     Reveal(Verified<Signed<Reveal>>),
-    /// A pool's command.
-    Command(Verified<MultiSigned<PoolCommand>>),
+    /// A command that somebody gossips.
+    Command(Verified<SignedCommand>),
+    /// A command of a user of this node, who wants to know whether it is taken: [`Effect::Answer`].
+    Submit(Verified<SignedCommand>),
     /// Evidence of equivocation.
     Evidence(Verified<Evidence>),
     /// What was asked for by id.
@@ -88,6 +90,8 @@ pub enum Gossip {
     Certificate(Certificate),
     /// Evidence against a validator that this node has found.
     Evidence(Evidence),
+    /// A command of a user of this node.
+    Command(SignedCommand),
 }
 
 /// A decided block with its outcome.
@@ -113,6 +117,18 @@ pub enum Effect {
     SyncLog,
     /// Make this validator's own commitment and reveal durable.
     PersistOwn(Box<OwnReport>),
+    /// Make a command of a user of this node durable. It may be dropped once [`is_over`](crate::commands::is_over) says so.
+    PersistCommand(Box<SignedCommand>),
+    /// Tell the user who has submitted a command; one for each [`Input::Submit`].
+    Answer {
+        /// Who gives the command.
+        account: NodeId,
+        /// Its number.
+        nonce: u64,
+        /// Whether this node has taken it over. What it has taken over waits until a block holds it or another one of its number, until
+        /// its time is over, or until it applies no more when it is its turn.
+        outcome: Result<(), CommandRefused>,
+    },
     /// Store block, certificate, state and rows in one durable batch, and drop the height's log with it.
     Store(Box<FinalizedBlock>),
     /// Gossip.
@@ -201,6 +217,8 @@ pub struct Restore {
     pub log: Vec<WalEntry>,
     /// This validator's own reports of epochs that are not final yet.
     pub own: BTreeMap<Epoch, OwnReport>,
+    /// Commands of this node's users that were made durable.
+    pub commands: Vec<SignedCommand>,
     /// Whether this validator signs nothing before [`Input::Listened`]: it listens first for another machine with its key.
     pub is_listening: bool,
     /// It signs nothing of heights up to this one, of which its log has been lost.

@@ -6,71 +6,30 @@ use std::time::Duration;
 
 use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::commands::PendingCommands;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::pool::PoolState;
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Equivocations;
 use lucid_consensus::replica::{Effect, Input};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
 use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
-use lucid_types::id::{Hash, PoolId};
+use lucid_types::id::Hash;
 use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
-use lucid_types::payout::{PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout::VaultLimits;
+use lucid_types::pool::PoolAction;
 use lucid_types::report::ReportCommitment;
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::genesis::{FAR, address, network, owner_key, signer_key, validator_key};
+use crate::genesis::{address, network, validator_key};
 use crate::liar::{junk, offer, propose, proposer, valid};
-use crate::pool::sign;
+use crate::pool::{by_owner, sign};
 use crate::world::World;
 
-fn suspend(pool: PoolId, number: u64, suspended: bool) -> PoolCommand {
-    PoolCommand { pool, number, until: FAR, change: PoolChange::Suspend(suspended) }
-}
-
-#[test]
-fn a_pool_has_eight_places_for_commands_and_only_its_owner_takes_them() {
-    let network = network(4, 1);
-    let (id, state) = (*network.id(), State::genesis(&network));
-    let pool = *network.pools().next().unwrap().0;
-    let mut pending = PendingCommands::default();
-    let mut add = |command: &PoolCommand, keys: &[NodeKey]| {
-        pending.add(&network, &state, sign(&id, command, keys).verify(&id).unwrap())
-    };
-    let signers: Vec<_> = (0..3).map(|i| signer_key(1, i)).collect();
-    let everyone = [&[owner_key()], &signers[..]].concat();
-    let limits = PoolCommand {
-        pool,
-        number: 1,
-        until: FAR,
-        change: PoolChange::Limits {
-            era: 1,
-            nonce: 0,
-            next: VaultLimits { cap: MicroUsdt::new(1), push_fee: MicroUsdt::ZERO },
-        },
-    };
-    // Strangers, signers without the owner, the owner without enough signers, and a stranger beside all who must sign.
-    let stranger = validator_key(0);
-    assert!(!add(&suspend(pool, 1, true), std::slice::from_ref(&stranger)));
-    assert!(!add(&suspend(pool, 1, true), &signers));
-    assert!(!add(&limits, &[owner_key()]));
-    assert!(!add(&limits, &[owner_key(), signers[0].clone()]));
-    assert!(!add(&limits, &[owner_key(), signers[0].clone(), signer_key(3, 2)]), "a signer of a later era");
-    assert!(!add(&limits, &[&everyone[..], &[stranger]].concat()));
-    assert!(!add(&suspend(PoolId::from_bytes([9; 32]), 1, true), &[owner_key()]), "no such pool");
-    assert!(add(&limits, &everyone));
-
-    let taken = (0..=100).filter(|number| add(&suspend(pool, *number, true), &[owner_key()])).count();
-    assert_eq!(taken, 8, "the next eight numbers, the first in place of the limits");
-    assert!(!add(&suspend(pool, 8, true), &[owner_key()]), "known");
-    assert!(add(&suspend(pool, 8, false), &[owner_key()]), "the owner has thought again");
-    assert!(!add(&suspend(pool, u64::MAX, true), &[owner_key()]));
-    // Of eight commands that suspend the pool the first applies, and those behind the second have to wait for another.
-    let applicable = pending.applicable(&network, &state, state.time());
-    assert_eq!(applicable.iter().map(|it| it.record.clone()).collect::<Vec<_>>(), [suspend(pool, 1, true)]);
+fn pool_owner(i: u8) -> NodeKey {
+    NodeKey::from_seed(&[i + 150; 32])
 }
 
 #[test]
@@ -82,7 +41,8 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
     let signer = |(i, key): (u8, &NodeKey)| TreasurySigner { node: key.node_id(), key_address: address(i) };
     let members: Vec<_> = (1..).zip(&keys).map(signer).collect();
     genesis.pools.extend((0..POOLS).map(|i| {
-        let mut pool = GenesisPool { name: format!("pool {i}"), members: vec![], ..sample.clone() };
+        let owner = pool_owner(i).node_id();
+        let mut pool = GenesisPool { name: format!("pool {i}"), owner, members: vec![], ..sample.clone() };
         pool.vault.address = address(i + 101);
         pool.vault.signers = SignerSet { era: 1, threshold: 16, members: members.clone() };
         pool
@@ -90,14 +50,16 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
     let mut world = World::new(Arc::new(ChainSpec::new(genesis).unwrap()), 4, 12);
     world.run(100, |_| false);
     let id = *world.spec.id();
-    let everyone = [&keys[..], &[owner_key()]].concat();
-    let pools: Vec<_> = world.spec.pools().filter(|(_, pool)| pool.members.is_empty()).map(|(id, _)| *id).collect();
+    let state = State::genesis(&world.spec);
+    let owner_of = |pool: &PoolState| (0..POOLS).map(pool_owner).find(|key| key.node_id() == pool.owner);
+    let pools: Vec<_> = state.pools().filter_map(|(id, pool)| Some((id, owner_of(pool)?))).collect();
     let mut bytes = 0;
-    for pool in &pools {
+    for (pool, owner) in &pools {
+        let everyone = [&keys[..], std::slice::from_ref(owner)].concat();
         for number in 1..=8 {
             let next = VaultLimits { cap: MicroUsdt::new(number), push_fee: MicroUsdt::ZERO };
-            let change = PoolChange::Limits { era: 1, nonce: u32::try_from(number).unwrap() - 1, next };
-            let command = sign(&id, &PoolCommand { pool: *pool, number, until: FAR, change }, &everyone);
+            let action = PoolAction::Limits { era: 1, nonce: u32::try_from(number).unwrap() - 1, next };
+            let command = sign(&id, &by_owner(owner, number - 1, *pool, action), &everyone);
             bytes += encode(&command).len();
             let verified = command.verify(&id).unwrap();
             for node in 0..4 {

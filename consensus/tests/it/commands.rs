@@ -1,12 +1,15 @@
 //! The pool's owner directs it, whatever is lost and whoever crashes.
 
+use lucid_consensus::ledger::command::CommandRefused;
 use lucid_consensus::ledger::state::State;
+use lucid_consensus::replica::Input;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::command::{Action, Command};
+use lucid_types::pool::PoolAction;
 
-use crate::genesis::{FAR, network, owner_key, worker_id};
+use crate::genesis::{network, owner_key, worker_id};
 use crate::liveness::{heights, seeds};
-use crate::pool::sign;
+use crate::pool::{by_owner, sign};
 use crate::world::World;
 
 #[test]
@@ -41,31 +44,36 @@ fn commands_apply_once_and_alike_on_every_replica() {
         follows(first, &world.promises.commands);
         applied.extend(world.promises.commands);
     }
-    let of = |kind: fn(&PoolChange) -> bool| applied.iter().filter(|command| kind(&command.change)).count();
+    let of = |kind: fn(&PoolAction) -> bool| applied.iter().filter(|command| kind(action(command))).count();
     for (kind, count) in [
-        ("hold", of(|it| matches!(it, PoolChange::Hold(_)))),
-        ("resume", of(|it| matches!(it, PoolChange::Resume(_)))),
-        ("suspend", of(|it| matches!(it, PoolChange::Suspend(true)))),
-        ("correct", of(|it| matches!(it, PoolChange::Correct { .. }))),
-        ("losses", of(|it| matches!(it, PoolChange::Losses(_)))),
-        ("signers", of(|it| matches!(it, PoolChange::Signers { .. }))),
-        ("limits", of(|it| matches!(it, PoolChange::Limits { .. }))),
+        ("hold", of(|it| matches!(it, PoolAction::Hold(_)))),
+        ("resume", of(|it| matches!(it, PoolAction::Resume(_)))),
+        ("suspend", of(|it| matches!(it, PoolAction::Suspend(true)))),
+        ("correct", of(|it| matches!(it, PoolAction::Correct { .. }))),
+        ("losses", of(|it| matches!(it, PoolAction::Losses(_)))),
+        ("signers", of(|it| matches!(it, PoolAction::Signers { .. }))),
+        ("limits", of(|it| matches!(it, PoolAction::Limits { .. }))),
     ] {
         assert!(count > 5, "hardly a block holds a command to {kind}: choose the seeds anew");
     }
 }
 
+fn action(command: &Command) -> &PoolAction {
+    let Action::Pool { action, .. } = &command.action else { panic!("{command:?}") };
+    action
+}
+
 /// The pool stands as the commands in its blocks say, each counted once.
-fn follows(state: &State, commands: &[PoolCommand]) {
+fn follows(state: &State, commands: &[Command]) {
     let (id, pool) = state.pools().next().unwrap();
-    let count = |kind: fn(&PoolChange) -> bool| commands.iter().filter(|command| kind(&command.change)).count();
+    let count = |kind: fn(&PoolAction) -> bool| commands.iter().filter(|command| kind(action(command))).count();
     let (mut losses, mut corrections, mut suspended) = (0, 0, false);
     for command in commands {
-        match &command.change {
-            PoolChange::Losses(amount) => losses += amount.get(),
-            PoolChange::Correct { amount, .. } => corrections += amount.get(),
-            PoolChange::Suspend(is_suspended) => suspended = *is_suspended,
-            PoolChange::Hold(_) | PoolChange::Resume(_) | PoolChange::Signers { .. } | PoolChange::Limits { .. } => {}
+        match action(command) {
+            PoolAction::Losses(amount) => losses += amount.get(),
+            PoolAction::Correct { amount, .. } => corrections += amount.get(),
+            PoolAction::Suspend(is_suspended) => suspended = *is_suspended,
+            _ => {}
         }
     }
     assert_eq!(pool.commands, u64::try_from(commands.len()).unwrap());
@@ -73,8 +81,8 @@ fn follows(state: &State, commands: &[PoolCommand]) {
     let waiting = MicroUsdt::sum(state.accounts(&id).map(|(_, account)| account.correction)).unwrap();
     let promised = (pool.settled * 120_000_000 + corrections).min(1 << 62);
     assert_eq!(pool.budgets.get() + waiting.get(), promised, "at height {}", state.height());
-    let rotations = count(|it| matches!(it, PoolChange::Signers { .. }));
-    let limits = count(|it| matches!(it, PoolChange::Limits { .. }));
+    let rotations = count(|it| matches!(it, PoolAction::Signers { .. }));
+    let limits = count(|it| matches!(it, PoolAction::Limits { .. }));
     assert_eq!(usize::try_from(pool.vault.signers.era).unwrap(), 1 + rotations);
     assert_eq!(usize::try_from(pool.vault.nonce).unwrap(), rotations + limits);
 }
@@ -85,12 +93,43 @@ fn one_node_that_knows_a_command_is_enough() {
     let mut world = World::new(network(4, 1), 4, 11);
     assert!(world.run(20_000, |w| w.lowest() >= 1));
     let id = *world.spec.id();
-    let pool = *world.spec.pools().next().unwrap().0;
-    let hold = PoolCommand { pool, number: 1, until: FAR, change: PoolChange::Hold(worker_id(1)) };
+    let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+    let hold = by_owner(&owner_key(), 0, pool, PoolAction::Hold(worker_id(1)));
     let command = sign(&id, &hold, &[owner_key()]);
-    world.input(2, lucid_consensus::replica::Input::Command(command.verify(&id).unwrap()));
+    world.input(2, Input::Command(command.verify(&id).unwrap()));
     let from = world.lowest();
     assert!(world.run(40_000, |w| w.lowest() >= from + 5));
     assert_eq!(world.promises.commands, [hold]);
+    world.check();
+}
+
+/// What a node has acknowledged outlives the node's end, though nobody else has heard of it.
+#[test]
+fn an_acknowledged_command_is_not_lost() {
+    let mut world = World::new(network(4, 1), 4, 31);
+    assert!(world.run(20_000, |w| w.lowest() >= 1));
+    let id = *world.spec.id();
+    let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+    let submit = |world: &mut World, action, nonce| {
+        let command = sign(&id, &by_owner(&owner_key(), nonce, pool, action), &[owner_key()]);
+        world.input(2, Input::Submit(command.verify(&id).unwrap()));
+        world.answers.pop().unwrap()
+    };
+    world.loss = 100;
+    let owner = owner_key().node_id();
+    let refused = Err(CommandRefused::NotHeld);
+    assert_eq!(submit(&mut world, PoolAction::Resume(worker_id(1)), 0), (owner, 0, refused));
+    let hold = PoolAction::Hold(worker_id(1));
+    assert_eq!(submit(&mut world, hold.clone(), 0), (owner, 0, Ok(())));
+    assert_eq!(submit(&mut world, hold.clone(), 0), (owner, 0, Ok(())), "its user asks again");
+    let other = submit(&mut world, PoolAction::Hold(worker_id(2)), 0);
+    assert_eq!(other.2, Err(CommandRefused::Conflict(0)));
+    let it = &mut world.nodes[2];
+    it.crash_at = Some(it.effects + 1);
+    assert!(world.run(60_000, |w| w.nodes[2].replica.is_none()));
+    world.loss = 0;
+    assert!(world.run(60_000, |w| w.promises.commands.len() == 1));
+    assert_eq!(action(&world.promises.commands[0]), &hold);
+    assert!(world.run(60_000, |w| w.nodes[2].disk.commands.is_empty()), "a block holds it");
     world.check();
 }

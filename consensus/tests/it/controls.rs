@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::check::InvalidBlock;
 use lucid_consensus::ledger::execute::validate;
-use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
@@ -15,18 +15,18 @@ use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId, NodeId};
-use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::policy::Policy;
+use lucid_types::pool::PoolAction;
 use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind, Wake};
 
 use crate::crashes::effects_of_an_epoch;
-use crate::genesis::{EPOCH, FAR, genesis, owner_key, signer_key};
+use crate::genesis::{EPOCH, genesis, owner_key, signer_key};
 use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
 use crate::monitor::Invariant;
-use crate::pool::sign;
+use crate::pool::{by_owner, sign};
 use crate::world::World;
 
 /// Breaks a rule: `broken!(Name: fn method(&self, ...) -> ... { ... })`.
@@ -313,9 +313,8 @@ broken!(RootsForgetLosses: fn root_total(&self, owed: MicroUsdt, fees: MicroUsdt
 fn a_root_that_signers_would_refuse_is_found() {
     control(&RootsForgetLosses, &[Invariant::Roots], 28, |world| {
         world.run(100, |_| false);
-        let pool = *world.spec.pools().next().unwrap().0;
-        let change = PoolChange::Losses(MicroUsdt::new(5_000_000));
-        let command = PoolCommand { pool, number: 1, until: FAR, change };
+        let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+        let command = by_owner(&owner_key(), 0, pool, PoolAction::Losses(MicroUsdt::new(5_000_000)));
         let keys = [owner_key(), signer_key(1, 0), signer_key(1, 1)];
         let id = *world.spec.id();
         let command = sign(&id, &command, &keys).verify(&id).unwrap();

@@ -91,6 +91,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
             state,
             log,
             own: disk.own.clone(),
+            commands: disk.commands.clone(),
             is_listening: false,
             silent_through: Height::ZERO,
             rebroadcast_sequence: 1 << 32,

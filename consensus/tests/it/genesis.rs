@@ -17,8 +17,8 @@ use lucid_types::time::UnixMillis;
 
 pub(crate) const EPOCH: Duration = Duration::from_secs(5);
 pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
-/// When commands end that need not end.
-pub(crate) const FAR: UnixMillis = UnixMillis::new(u64::MAX);
+/// When commands end whose end does not matter: some hours after the start.
+pub(crate) const FAR: UnixMillis = UnixMillis::new(START.get() + 20 * 3_600_000);
 
 pub(crate) fn validator_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])

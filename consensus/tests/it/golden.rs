@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
-use lucid_consensus::ledger::pool::{Account, Election, Hold, Member, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::entry::{Close, InviteUse, Request};
+use lucid_consensus::ledger::pool::{
+    Account, Election, Hold, Member, PoolState, PoolStatus, Standing, VaultChange, VaultTerms,
+};
 use lucid_consensus::ledger::proof::RowProof;
+use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
-    Accounts, Commitments, Draws, Equivocations, Heads, Members, PendingEpochs, Pools, Reveals, ScoreRoots, Table,
-    Workers,
+    Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, Nodes, Nonces, PendingEpochs, Pools,
+    Requests, Reveals, ScoreRoots, Table, Workers,
 };
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
@@ -16,24 +20,26 @@ use lucid_score::score::Components;
 use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
+use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::evidence::Evidence;
-use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
+use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
-use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot, VaultLimits};
+use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::pool::{JoinPolicy, PoolAction, PoolTerms};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::sync::{CertifiedHeader, PolkaCertificate};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
-use crate::pool::sign;
+use crate::pool::{by_owner, sign};
 
 const HEIGHT: Height = Height::new(0x0706_0504_0302_0100);
 const EPOCH: Epoch = Epoch::new(0x0605_0403_0201_0007);
@@ -76,6 +82,11 @@ fn each(visitor: &mut impl Visitor) {
     row::<Reveals>(visitor, "row_reveal", &state);
     row::<ScoreRoots>(visitor, "row_score_root", &state);
     row::<Equivocations>(visitor, "row_equivocation", &state);
+    row::<Nodes>(visitor, "row_node", &state);
+    row::<Nonces>(visitor, "row_nonce", &state);
+    row::<Closes>(visitor, "row_close", &state);
+    row::<Requests>(visitor, "row_request", &state);
+    row::<Invites>(visitor, "row_invite", &state);
     let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
     visitor.visit("row_proof", &proof, &[]);
 }
@@ -126,7 +137,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
     let signatures = vec![(vote.signer, vote.signature)];
     let OwnReport { commitment, reveal } = own_report();
-    let command = PoolCommand { pool: POOL, number: 4, until: TIME, change: PoolChange::Suspend(true) };
+    let command = by_owner(&key(), 4, POOL, PoolAction::Suspend(true));
     let block = Block {
         header: Header {
             height: HEIGHT,
@@ -238,7 +249,22 @@ fn account(kind: AccountKind, hold: Hold) -> Account {
 fn pool() -> PoolState {
     let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
     let election = Election { settlement: 7, height: HEIGHT, time: TIME, order: vec![node(0x21), node(0x22)] };
+    let terms = PoolTerms {
+        budget: MicroUsdt::new(120_000_000),
+        split: SplitRule::Credits,
+        commission: Ppm::new(50_000),
+        commission_address: address(0x49),
+    };
     PoolState {
+        name: "pool".into(),
+        owner: node(0x18),
+        status: PoolStatus::Active { from: Epoch::new(2) },
+        terms,
+        next_terms: Some((10, PoolTerms { split: SplitRule::Equal, ..terms })),
+        join: JoinPolicy::Approval,
+        max_members: 1_000,
+        members: 2,
+        joins: vec![(EPOCH.previous(), 3), (EPOCH, 1)],
         budgets: MicroUsdt::new(240_000_000),
         fees: MicroUsdt::new(20_000),
         carried: MicroUsdt::new(2),
@@ -261,7 +287,7 @@ fn pool() -> PoolState {
 
 fn draw(seed: u8) -> EpochDraw {
     let held = |reporter, count| Seats { reporter, count };
-    let worker = |byte, echo_bytes, seats| ScoredWorker { node: node(byte), echo_bytes, seats };
+    let worker = |byte, echo_bytes, seats| ScoredWorker { node: node(byte), pool: POOL, echo_bytes, seats };
     EpochDraw {
         seed: Hash::from_bytes([seed; 32]),
         reporters: vec![node(0x12), node(0x15)],
@@ -270,6 +296,35 @@ fn draw(seed: u8) -> EpochDraw {
             worker(0x22, None, vec![]),
         ],
     }
+}
+
+fn registered() -> Node {
+    Node {
+        operator: node(0x23),
+        payout_address: address(0x45),
+        next_payout: Some((9, address(0x4a))),
+        payout_key: Some(node(0x24)),
+        gas_address: Some(address(0x44)),
+        capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 40, bandwidth_kbit_s: 1_000_000 },
+        membership: Some(Membership { pool: POOL, from: Epoch::new(3), until: Some(EPOCH) }),
+        request: Some(PoolId::from_bytes([0x91; 32])),
+        is_retired: true,
+    }
+}
+
+/// Pools that share nothing out yet, or nothing more.
+fn other_pools() -> [(PoolId, PoolState); 2] {
+    let until = TIME.after(std::time::Duration::from_hours(1));
+    let statuses = [
+        PoolStatus::Forming { until, approvals: vec![node(0x12), node(0x15)] },
+        PoolStatus::Disbanded { from: Epoch::new(2), until: EPOCH },
+    ];
+    let mut byte = 0x90;
+    statuses.map(|status| {
+        byte += 1;
+        let bare = PoolState { next_terms: None, election: None, newest: None, suspended_from: None, ..pool() };
+        (PoolId::from_bytes([byte; 32]), PoolState { status, next_push_fee: None, changes: BTreeMap::new(), ..bare })
+    })
 }
 
 /// Rows in every table.
@@ -296,7 +351,14 @@ pub(crate) fn state() -> State {
         rows.put::<Accounts>(&account_id(0x46), account(AccountKind::Worker, Hold::No));
         rows.put::<Accounts>(&account_id(0x47), account(AccountKind::Worker, Hold::Since(5)));
         rows.put::<Accounts>(&account_id(0x48), account(AccountKind::Commission, Hold::Ends));
-        rows.put::<Members>(&(POOL, node(0x21)), Member { share: Some(u128::MAX - 4), last_led: Some(7) });
+        rows.put::<Members>(
+            &(POOL, node(0x21)),
+            Member { share: Some(u128::MAX - 4), last_led: Some(7), standing: Standing::Good },
+        );
+        rows.put::<Members>(&(POOL, node(0x22)), Member { standing: Standing::Banned, ..Member::default() });
+        for (id, pool) in other_pools() {
+            rows.put::<Pools>(&id, pool);
+        }
         rows.put::<Draws>(&EPOCH, draw(0x53));
         rows.put::<Draws>(&EPOCH.next(), draw(0x62));
         rows.put::<PendingEpochs>(&EPOCH, PendingEpoch { closed_in: HEIGHT.previous() });
@@ -305,5 +367,13 @@ pub(crate) fn state() -> State {
         rows.put::<Reveals>(&key(0x12), ScoreReport::new(EPOCH, &[None, Some(Observation::default())]));
         rows.put::<ScoreRoots>(&EPOCH.previous(), hash(0x63));
         rows.put::<Equivocations>(&node(0x17), Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT });
+        rows.put::<Nodes>(&node(0x21), registered());
+        rows.put::<Nonces>(&node(0x21), Nonce { next: 12, allowance: 7, filled: EPOCH });
+        rows.put::<Closes>(&EPOCH, Close { beacon: hash(0x64), joins: 5 });
+        let applicant = Node { membership: None, request: None, is_retired: false, ..registered() };
+        let until = TIME.after(std::time::Duration::from_hours(2));
+        rows.put::<Requests>(&(POOL, node(0x25)), Request { node: Some(applicant), until });
+        rows.put::<Requests>(&(other_pools()[0].0, node(0x21)), Request { node: None, until });
+        rows.put::<Invites>(&(POOL, node(0x26)), InviteUse { used: 3, until });
     })
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::entry::{Close, InviteUse, Request};
 use lucid_consensus::ledger::pool::{Account, Member, PoolState};
 use lucid_consensus::ledger::proof::RowProof;
+use lucid_consensus::ledger::registry::{Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::seats::EpochDraw;
@@ -16,14 +18,16 @@ use lucid_types::attestation::ResourceAttestation;
 use lucid_types::block::{Block, Header, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::Wire;
+use lucid_types::command::{Command, CommandReply};
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::Genesis;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, SettlementRoot};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot};
 use lucid_types::proof::KeyProof;
 use lucid_types::report::{ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
+use lucid_types::ticket::Invite;
 use lucid_types::vote::{Proposal, Vote, Wake};
 
 use self::tracer::{Fields, Layout, Shape, Tracer};
@@ -109,11 +113,15 @@ fn render() -> String {
     page.signed::<ResourceAttestation>();
     page.signed::<ProbeReply>();
     page.signed::<CosignRequest>();
-    page.signed::<PoolCommand>();
-    page.multi_signed::<PoolCommand>();
+    page.signed::<Command>();
+    page.multi_signed::<Command>();
+    page.signed::<Invite>();
 
     page.group("The genesis");
     page.wire::<Genesis>();
+    page.group("Commands");
+    page.wire::<Command>();
+    page.wire::<CommandReply>();
     page.group("Blocks");
     page.wire::<Block>();
     page.wire::<Header>();
@@ -136,8 +144,7 @@ fn render() -> String {
     page.wire::<ResourceAttestation>();
     page.wire::<ProbeRequest>();
     page.wire::<ProbeReply>();
-    page.group("Pools");
-    page.wire::<PoolCommand>();
+    page.group("Payouts");
     page.wire::<CosignRequest>();
     page.wire::<CosignReply>();
     page.group("The state");
@@ -151,6 +158,11 @@ fn render() -> String {
     page.wire::<ScoreReport>();
     page.wire::<ScoreRow>();
     page.wire::<Equivocation>();
+    page.wire::<Node>();
+    page.wire::<Nonce>();
+    page.wire::<Close>();
+    page.wire::<Request>();
+    page.wire::<InviteUse>();
     page.group("Proofs");
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();

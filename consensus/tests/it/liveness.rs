@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use lucid_consensus::ledger::state::Rows;
+use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
+use lucid_types::pool::PoolAction;
 use lucid_types::time::Epoch;
 use lucid_types::vote::Wake;
 
-use crate::genesis::{network, validator_key};
+use crate::genesis::{network, owner_key, validator_key};
+use crate::pool::{by_owner, sign};
 use crate::world::World;
 
 /// Whoever can make heights chooses which of them closes an epoch, and with what beacon. One of four wakes the others in vain.
@@ -69,7 +71,7 @@ fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     let newest = pool.newest.unwrap();
     assert_eq!(newest.settlement, *earning.last().unwrap());
     assert_eq!(newest.total, state.owed(&id).unwrap().checked_add(pool.fees).unwrap());
-    let leader = network(4, 1).worker(&pool.election.as_ref().unwrap().order[0]).unwrap().gas_address;
+    let leader = state.node(&pool.election.as_ref().unwrap().order[0]).unwrap().gas_address;
     assert!(newest.settlement < 3 || newest.leader.is_some() && newest.leader == leader);
     // Nothing waits: blocks are decided in round 0, and each epoch takes three of them, within 2 s of its end.
     let blocks: Vec<_> = world.nodes[0].disk.blocks.values().collect();
@@ -91,10 +93,9 @@ fn blocks_come_when_there_is_something_to_decide() {
     let height = world.highest();
     let end = world.spec.genesis().epoch_end(Epoch::new(3));
     assert!(!world.run(4_000, |w| w.highest() > height) && world.now < end, "nothing to decide");
-    let (id, pool) = (*world.spec.id(), *world.spec.pools().next().unwrap().0);
-    let change = lucid_types::payout::PoolChange::Suspend(true);
-    let command = lucid_types::payout::PoolCommand { pool, number: 1, until: crate::genesis::FAR, change };
-    let command = crate::pool::sign(&id, &command, &[crate::genesis::owner_key()]).verify(&id).unwrap();
+    let (id, pool) = (*world.spec.id(), State::genesis(&world.spec).pools().next().unwrap().0);
+    let command = by_owner(&owner_key(), 0, pool, PoolAction::Suspend(true));
+    let command = sign(&id, &command, &[owner_key()]).verify(&id).unwrap();
     for node in 0..4 {
         world.input(node, Input::Command(command.clone()));
     }

@@ -163,7 +163,10 @@ impl Monitor {
                 let is_liar = sent.liars.contains(&evidence.validator());
                 self.expect(is_liar, Invariant::SignedOnce, || format!("an honest node is accused: {evidence:?}"));
             }
-            Gossip::Consensus(ConsensusMessage::Wake(_)) | Gossip::Reveal(_) | Gossip::Certificate(_) => {}
+            Gossip::Consensus(ConsensusMessage::Wake(_))
+            | Gossip::Reveal(_)
+            | Gossip::Certificate(_)
+            | Gossip::Command(_) => {}
         }
     }
 

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::event::{Event, Settled};
 use lucid_consensus::ledger::pool::Hold;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::FinalizedBlock;
 use lucid_types::amount::MicroUsdt;
+use lucid_types::command::{Action, Command};
 use lucid_types::id::{NetworkId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand, SettlementRoot, VaultLimits};
+use lucid_types::payout::{SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::pool::PoolAction;
 use lucid_types::signed::MultiSigned;
 
 use crate::genesis::{FAR, owner_key, signer_key, signer_set, worker_id};
@@ -25,10 +28,15 @@ macro_rules! demand {
     };
 }
 
+/// What the owner of a pool commands.
+pub(crate) fn by_owner(owner: &NodeKey, nonce: u64, pool: PoolId, action: PoolAction) -> Command {
+    Command { account: owner.node_id(), nonce, until: FAR, action: Action::Pool { pool, action } }
+}
+
 /// A command signed by all these.
-pub(crate) fn sign(network: &NetworkId, command: &PoolCommand, keys: &[NodeKey]) -> MultiSigned<PoolCommand> {
+pub(crate) fn sign(network: &NetworkId, command: &Command, keys: &[NodeKey]) -> SignedCommand {
     let sign = |key: &NodeKey| {
-        let signed = key.sign_pool_command(network, command.clone()).into_inner();
+        let signed = key.sign_command(network, command.clone()).into_inner();
         (signed.signer, signed.signature)
     };
     MultiSigned::collect(command.clone(), keys.iter().map(sign))
@@ -37,7 +45,7 @@ pub(crate) fn sign(network: &NetworkId, command: &PoolCommand, keys: &[NodeKey])
 /// The pool's owner. It has its era's signers at hand, and not always a command that applies.
 #[derive(Default)]
 pub(crate) struct Owner {
-    given: Vec<MultiSigned<PoolCommand>>,
+    given: Vec<SignedCommand>,
 }
 
 impl Owner {
@@ -47,7 +55,7 @@ impl Owner {
         spec: &ChainSpec,
         state: &State,
         mut random: impl FnMut(u64) -> u64,
-    ) -> MultiSigned<PoolCommand> {
+    ) -> SignedCommand {
         if !self.given.is_empty() && random(4) == 0 {
             let at = usize::try_from(random(u64::try_from(self.given.len()).unwrap())).unwrap();
             return self.given[at].clone();
@@ -60,30 +68,31 @@ impl Owner {
         let accounts: Vec<_> = state.accounts(&id).map(|(account, _)| account).collect();
         let account = accounts.get(usize::try_from(random(4)).unwrap() % accounts.len().max(1)).copied();
         let held = state.accounts(&id).find(|(_, account)| matches!(account.hold, Hold::Since(_)));
-        let change = match random(8) {
-            0..4 if pool.suspended_from.is_some() => PoolChange::Suspend(false),
-            0 => PoolChange::Hold(member),
-            1 => PoolChange::Resume(held.map_or(member, |(_, account)| account.node)),
-            2 => PoolChange::Suspend(true),
+        let action = match random(8) {
+            0..4 if pool.suspended_from.is_some() => PoolAction::Suspend(false),
+            0 => PoolAction::Hold(member),
+            1 => PoolAction::Resume(held.map_or(member, |(_, account)| account.node)),
+            2 => PoolAction::Suspend(true),
             3 | 4 => {
                 let account = account.unwrap_or(AccountId::from_bytes([0; 32]));
-                PoolChange::Correct { account, amount }
+                PoolAction::Correct { account, amount }
             }
-            5 => PoolChange::Losses(amount),
-            6 => PoolChange::Signers { nonce, next: signer_set(era + 1) },
+            5 => PoolAction::Losses(amount),
+            6 => PoolAction::Signers { nonce, next: signer_set(era + 1) },
             _ => {
-                let push_fee = MicroUsdt::new(if random(6) == 0 { u64::MAX } else { random(100_000) });
-                let next = VaultLimits { cap: amount, push_fee };
-                PoolChange::Limits { era, nonce, next }
+                let push_fee = if random(6) == 0 { u64::MAX - 1 } else { random(100_000) };
+                let cap = MicroUsdt::new(amount.get().max(push_fee + 1));
+                let next = VaultLimits { cap, push_fee: MicroUsdt::new(push_fee) };
+                PoolAction::Limits { era, nonce, next }
             }
         };
         let mut keys = vec![owner_key()];
-        if change.needs_signers() {
+        if action.needs_signers() {
             let absent = u32::try_from(random(4)).unwrap();
             keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
         }
-        let number = pool.commands + 1 + random(4) / 2;
-        let command = sign(spec.id(), &PoolCommand { pool: id, number, until: FAR, change }, &keys);
+        let nonce = state.nonce(&owner_key().node_id()).next + random(4) / 2;
+        let command = sign(spec.id(), &by_owner(&owner_key(), nonce, id, action), &keys);
         self.given.push(command.clone());
         command
     }
@@ -100,7 +109,7 @@ pub(crate) struct Promises {
     requested: BTreeMap<AccountId, MicroUsdt>,
     requests: BTreeMap<PayoutId, u64>,
     /// The commands that blocks hold, in order.
-    pub(crate) commands: Vec<PoolCommand>,
+    pub(crate) commands: Vec<Command>,
 }
 
 impl Promises {
@@ -112,8 +121,8 @@ impl Promises {
         }
         self.height += 1;
         for command in &block.commands {
-            let newest = self.commands.iter().filter(|given| given.pool == command.record.pool).map(|it| it.number);
-            demand!(command.record.number == newest.max().unwrap_or(0) + 1, "a command twice, or one left out");
+            let given = self.commands.iter().filter(|given| given.account == command.record.account).count();
+            demand!(u64::try_from(given) == Ok(command.record.nonce), "a command twice, or one left out");
             self.commands.push(command.record.clone());
         }
         for (pool, root) in applied.state.pools().filter_map(|(_, pool)| Some((pool, pool.newest?))) {

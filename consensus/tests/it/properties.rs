@@ -1,9 +1,11 @@
 //! Any bytes in a damaged store end in an error, never in a panic or another value, and full records fit.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::entry::KEPT_CLOSES;
+use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, PoolStatus, VaultChange, VaultTerms};
 use lucid_consensus::ledger::state::EpochScores;
 use lucid_consensus::ledger::table::{Row, TABLES};
 use lucid_consensus::replica::OwnReport;
@@ -13,6 +15,8 @@ use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
 use lucid_types::id::NodeId;
 use lucid_types::policy::Policy;
 use lucid_types::report::{ReportCommitment, Reveal};
+use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validator::ValidatorSet;
 use proptest::prelude::*;
 
 use crate::golden::{epoch_scores, state, wal_entries};
@@ -90,11 +94,12 @@ fn full_records_fit() {
     const { assert!(OwnReport::MAX_BYTES >= ReportCommitment::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
 }
 
-/// The greatest row of a pool: as many signers as there may be, changes of its vault under way, and the longest election.
+/// The greatest row of a pool: the longest name, as many signers as there may be, changes of its vault under way, and the longest election.
 #[test]
 fn the_greatest_pool_fits() {
     let sample = state();
     let mut pool = sample.pools().next().unwrap().1.clone();
+    pool.name = "n".repeat(Genesis::MAX_NAME_BYTES);
     let node = |i| NodeId::from_bytes(numbered(i));
     let count = |n: usize| u32::try_from(n).unwrap();
     let signer = |i| TreasurySigner { node: node(i), key_address: pool.vault.address };
@@ -105,7 +110,17 @@ fn the_greatest_pool_fits() {
     let successors = Policy { leader_successors: 100, ..Policy::default() };
     successors.check().unwrap();
     pool.election.as_mut().unwrap().order = (0..=successors.leader_successors).map(node).collect();
-    let bytes = encode(&pool);
-    assert_eq!(decode::<PoolState>(&bytes).unwrap(), pool, "{} bytes", bytes.len());
-    assert!(bytes.len() > PoolState::MAX_BYTES / 2, "the limit is far from {} bytes", bytes.len());
+    pool.joins = (0..count(KEPT_CLOSES)).map(|i| (Epoch::new(i.into()), i)).collect();
+    let fits = |pool: &PoolState| {
+        let bytes = encode(pool);
+        assert_eq!(decode::<PoolState>(&bytes).unwrap(), *pool, "{} bytes", bytes.len());
+        bytes.len()
+    };
+    fits(&pool);
+    // One that forms owes nothing, and its vault does not change.
+    let approvals = (0..count(ValidatorSet::MAX_MEMBERS)).map(node).collect();
+    let status = PoolStatus::Forming { until: UnixMillis::new(u64::MAX), approvals };
+    let forming = PoolState { status, changes: BTreeMap::new(), election: None, newest: None, ..pool };
+    let bytes = fits(&forming);
+    assert!(bytes > PoolState::MAX_BYTES * 4 / 5, "the limit is far from {bytes} bytes");
 }

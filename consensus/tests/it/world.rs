@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use lucid_consensus::admission::{Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::commands::is_over;
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::command::{CommandRefused, SignedCommand};
 use lucid_consensus::ledger::state::{EpochScores, Rows, State};
 use lucid_consensus::ledger::table::{Draws, Equivocations};
 use lucid_consensus::replica::{Effect, FinalizedBlock, Gossip, Input, OwnReport, Replica, Restore};
@@ -18,9 +20,7 @@ use lucid_types::block::Item;
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::PoolCommand;
 use lucid_types::report::{Observation, ScoreReport};
-use lucid_types::signed::MultiSigned;
 use lucid_types::sync::{CertifiedBlock, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
@@ -38,6 +38,7 @@ pub(crate) struct Disk {
     pub(crate) log: Vec<(Height, Vec<u8>)>,
     pub(crate) unsynced: Vec<(Height, Vec<u8>)>,
     pub(crate) own: BTreeMap<Epoch, OwnReport>,
+    pub(crate) commands: Vec<SignedCommand>,
 }
 
 impl Disk {
@@ -81,7 +82,7 @@ enum Message {
     Decided(Box<CertifiedBlock>),
     Items(Vec<Item>),
     Proposal(usize, Box<CompactProposal>),
-    Command(MultiSigned<PoolCommand>),
+    Command(SignedCommand),
 }
 
 impl World {
@@ -103,6 +104,8 @@ pub(crate) struct World {
     pub(crate) owner: Option<Owner>,
     /// Whether there were commands.
     is_commanded: bool,
+    /// What users were told of the commands that they have submitted.
+    pub(crate) answers: Vec<(NodeId, u64, Result<(), CommandRefused>)>,
     /// Messages of a hundred that are lost.
     pub(crate) loss: u64,
     /// How long messages take, in milliseconds: from, and up to less than so many more.
@@ -159,6 +162,7 @@ impl World {
             promises: Promises::default(),
             owner: None,
             is_commanded: false,
+            answers: Vec::new(),
             loss: 0,
             delay: (5, 60),
             late: BTreeMap::new(),
@@ -308,6 +312,7 @@ impl World {
             state,
             log,
             own: disk.own.clone(),
+            commands: disk.commands.clone(),
             is_listening: false,
             silent_through: Height::ZERO,
             rebroadcast_sequence,
@@ -368,7 +373,7 @@ impl World {
 
     pub(crate) fn input(&mut self, node: usize, input: Input) {
         let now = self.clock(node);
-        self.is_commanded |= matches!(input, Input::Command(_));
+        self.is_commanded |= matches!(input, Input::Command(_) | Input::Submit(_));
         let Some(replica) = &mut self.nodes[node].replica else { return };
         let effects = replica.handle(now, input);
         for effect in effects {
@@ -403,6 +408,8 @@ impl World {
                 let epoch = own.commitment.record.epoch;
                 assert!(disk.own.insert(epoch, *own).is_none(), "a second own report for epoch {epoch}");
             }
+            Effect::PersistCommand(command) => disk.commands.push(*command),
+            Effect::Answer { account, nonce, outcome } => self.answers.push((account, nonce, outcome)),
             Effect::Store(stored) => self.store(node, *stored),
             Effect::Gossip(gossip) => {
                 let disk = &self.nodes[node].disk;
@@ -479,6 +486,7 @@ impl World {
                 None => disk.rows.remove(&key),
             };
         }
+        disk.commands.retain(|command| !is_over(&applied.state, &command.record));
         disk.log.retain(|(h, _)| *h > height);
         disk.unsynced.retain(|(h, _)| *h > height);
         disk.scores.extend(applied.scores.map(|scores| (scores.epoch, scores)));
@@ -518,7 +526,8 @@ impl World {
             SyncRequest::Presence(_)
             | SyncRequest::Header(_)
             | SyncRequest::Snapshots
-            | SyncRequest::SnapshotRows { .. } => {}
+            | SyncRequest::SnapshotRows { .. }
+            | SyncRequest::Genesis { .. } => {}
             SyncRequest::Head => {
                 let newest = it.disk.blocks.values().next_back().map(|decided| decided.certificate.clone());
                 answers.extend(newest.map(|certificate| Message::Gossip(peer, Gossip::Certificate(certificate))));
@@ -576,7 +585,9 @@ impl World {
                 let verified = items.into_iter().map(|item| item.verify(self.spec.id()).unwrap());
                 Ok(Input::Items { items: verified.collect(), broken: Vec::new() })
             }
-            Message::Command(command) => view.command(command).map(Input::Command),
+            Message::Command(command) | Message::Gossip(_, Gossip::Command(command)) => {
+                view.command(command, arrived).map(Input::Command)
+            }
             Message::Gossip(_, Gossip::Evidence(evidence)) => view.evidence(evidence).map(Input::Evidence),
         };
         match input {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::bls::BlsSignature;
 use crate::bytes::hex_bytes;
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
+use crate::command::Command;
 use crate::evidence::{Evidence, EvidenceError};
 use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
-use crate::payout::PoolCommand;
 use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{MultiSigned, SignatureError, Signed, Verified};
 use crate::time::{Height, UnixMillis};
@@ -60,8 +60,8 @@ pub enum Item {
     Commitment(Signed<ReportCommitment>),
     /// A revealed report.
     Reveal(Signed<Reveal>),
-    /// A pool's command.
-    Command(MultiSigned<PoolCommand>),
+    /// A command.
+    Command(MultiSigned<Command>),
     /// Proof that a validator contradicted itself.
     Evidence(Evidence),
 }
@@ -83,7 +83,7 @@ impl Item {
         4 + match self {
             Self::Commitment(_) => Signed::<ReportCommitment>::MAX_BYTES,
             Self::Reveal(_) => Signed::<Reveal>::MAX_BYTES,
-            Self::Command(_) => MultiSigned::<PoolCommand>::MAX_BYTES,
+            Self::Command(_) => MultiSigned::<Command>::MAX_BYTES,
             Self::Evidence(_) => Evidence::MAX_BYTES,
         }
     }
@@ -118,8 +118,8 @@ impl From<Verified<Signed<Reveal>>> for Verified<Item> {
     }
 }
 
-impl From<Verified<MultiSigned<PoolCommand>>> for Verified<Item> {
-    fn from(command: Verified<MultiSigned<PoolCommand>>) -> Self {
+impl From<Verified<MultiSigned<Command>>> for Verified<Item> {
+    fn from(command: Verified<MultiSigned<Command>>) -> Self {
         Self::new(Item::Command(command.into_inner()))
     }
 }
@@ -153,8 +153,8 @@ pub struct Block {
     pub commitments: Vec<Signed<ReportCommitment>>,
     /// Revealed reports, by epoch and signer, whose commitments stand in earlier blocks.
     pub reveals: Vec<Signed<Reveal>>,
-    /// Commands of pools, by pool and number; at most [`Block::MAX_COMMAND_BYTES`].
-    pub commands: Vec<MultiSigned<PoolCommand>>,
+    /// Commands: an account's in the order of their numbers, accounts as the ledger says; at most [`Block::MAX_COMMAND_BYTES`].
+    pub commands: Vec<MultiSigned<Command>>,
     /// Evidence of equivocation, by validator: one of each, against whom no earlier block holds any.
     pub evidence: Vec<Evidence>,
 }

@@ -283,10 +283,7 @@ impl Genesis {
         if self.pools.iter().any(|pool| pool.vault.address == *address) {
             return Err(entry(place(), format!("{key} is a pool's vault; give an account of your own")));
         }
-        if address.hash20() == [0; 20] {
-            return Err(entry(place(), format!("{key} is the zero address; give an account of your own")));
-        }
-        Ok(())
+        address.check_not_zero(key).map_err(|problem| entry(place(), problem))
     }
 
     /// The pools with their ids, in the order of the ids.
@@ -311,10 +308,7 @@ impl Vault {
         if self.nonce > Self::MAX_NONCE {
             return Err(format!("nonce {}; a vault sees at most {} changes", self.nonce, Self::MAX_NONCE));
         }
-        if self.limits.push_fee >= self.limits.cap {
-            return Err("limits: the push_fee must be less than the cap, or nothing is ever paid".into());
-        }
-        Ok(())
+        self.limits.check()
     }
 }
 

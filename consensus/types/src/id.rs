@@ -109,6 +109,14 @@ impl PayoutAddress {
         hash
     }
 
+    /// Refuses the zero address, from which nothing comes back; `name` says what it was given as.
+    pub(crate) fn check_not_zero(&self, name: &str) -> Result<(), String> {
+        if self.hash20() == [0; 20] {
+            return Err(format!("{name} is the zero address; give an account of your own"));
+        }
+        Ok(())
+    }
+
     /// 42 lower-case hex digits.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

@@ -6,11 +6,13 @@ use ed25519_dalek::{Signer, SigningKey};
 
 use crate::attestation::ResourceAttestation;
 use crate::bls::BlsKey;
+use crate::command::Command;
 use crate::id::{NetworkId, NodeId};
-use crate::payout::{CosignRequest, PoolCommand};
+use crate::payout::CosignRequest;
 use crate::report::{ProbeReply, ReportCommitment, Reveal};
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
 use crate::sync::{Presence, Rebroadcast};
+use crate::ticket::Invite;
 use crate::validator::Validator;
 use crate::vote::{Proposal, Vote, Wake};
 
@@ -103,8 +105,13 @@ impl NodeKey {
         self.sign(network, record)
     }
 
-    /// Signs a command of a pool, as its owner or as one of its signers.
-    pub fn sign_pool_command(&self, network: &NetworkId, record: PoolCommand) -> Verified<Signed<PoolCommand>> {
+    /// Signs a command, as the account that gives it or as one of [`Command::cosigners`].
+    pub fn sign_command(&self, network: &NetworkId, record: Command) -> Verified<Signed<Command>> {
+        self.sign(network, record)
+    }
+
+    /// Signs an invite into a pool, as its owner.
+    pub fn sign_invite(&self, network: &NetworkId, record: Invite) -> Verified<Signed<Invite>> {
         self.sign(network, record)
     }
 

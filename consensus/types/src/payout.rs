@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::amount::MicroUsdt;
 use crate::bytes::hex_bytes;
 use crate::codec::Wire;
-use crate::genesis::SignerSet;
 use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId};
 use crate::payout_tree::{AccountId, PayoutRoot};
 use crate::signed::SignedRecord;
-use crate::time::UnixMillis;
 
 /// What an account of a pool is for. A node may have one of each kind in one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -172,72 +170,15 @@ pub struct VaultLimits {
     pub push_fee: MicroUsdt,
 }
 
-/// What a pool's owner, alone or with its signers, changes. Commands of a pool are numbered, so none applies twice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolCommand {
-    /// The pool.
-    pub pool: PoolId,
-    /// The number of the command among the pool's, from 1.
-    pub number: u64,
-    /// No block of a later time can hold it.
-    pub until: UnixMillis,
-    /// The change.
-    pub change: PoolChange,
-}
-
-/// See [`PoolCommand`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PoolChange {
-    /// What this member earns is set aside from the second settlement after on, for at most seven. By the owner.
-    Hold(NodeId),
-    /// Ends a hold: what was set aside is owed from the next settlement on. By the owner.
-    Resume(NodeId),
-    /// No roots are made from the second settlement after on, or they are again at once. By the owner.
-    Suspend(bool),
-    /// This account is owed more, from the next root on: a theft was booked on it. By the owner and the signers.
-    Correct {
-        /// The account.
-        account: AccountId,
-        /// How much more.
-        amount: MicroUsdt,
-    },
-    /// This much was taken under ids that the ledger does not know, or as fees beyond the allowance: the newest root's total
-    /// rises by it. By the owner and the signers.
-    Losses(MicroUsdt),
-    /// Other signers, under a new era. By the owner and the signers in force.
-    Signers {
-        /// The vault's changes before it.
-        nonce: u32,
-        /// Who signs from then on.
-        next: SignerSet,
-    },
-    /// Other limits. The fee counts from the second settlement after. By the owner and the signers.
-    Limits {
-        /// The era of the signers in force.
-        era: u32,
-        /// The vault's changes before it.
-        nonce: u32,
-        /// What comes into force.
-        next: VaultLimits,
-    },
-}
-
-impl PoolChange {
-    /// Whether the signers in force must sign it beside the owner.
-    pub const fn needs_signers(&self) -> bool {
-        match self {
-            Self::Hold(_) | Self::Resume(_) | Self::Suspend(_) => false,
-            Self::Correct { .. } | Self::Losses(_) | Self::Signers { .. } | Self::Limits { .. } => true,
+impl VaultLimits {
+    /// Checks what would keep a vault from ever paying.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        if self.push_fee >= self.cap {
+            return Err("limits: the push_fee must be less than the cap, or nothing is ever paid".into());
         }
+        Ok(())
     }
-}
-
-impl Wire for PoolCommand {
-    /// Other signers, as many as there may be, of 53 bytes each.
-    const MAX_BYTES: usize = 69 + SignerSet::MAX * 53;
-}
-
-impl SignedRecord for PoolCommand {
-    const TAG: &'static str = "lucid/pool-command/1";
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
+use crate::genesis::Genesis;
 use crate::report::ScoreReport;
+use crate::stamp::MAX_DIFFICULTY;
 use crate::time::Epoch;
 use crate::validator::ValidatorSet;
 
@@ -193,6 +195,12 @@ pub struct Policy {
     pub leader_timeout_ms: u64,
     /// An account is paid when its owed total crosses a multiple of this; 0: whenever it grows.
     pub payout_threshold: MicroUsdt,
+    /// The least bits of a [stamp](crate::stamp), with which a node enters the network or a pool: 0 to 40.
+    pub stamp_bits: u8,
+    /// As many entries by stamp between two blocks that close epochs do not make the next stamps harder.
+    pub free_joins: u32,
+    /// Members with whom a forming pool can become active: 1 to [`Genesis::MAX_MEMBERS`].
+    pub min_pool_members: u32,
 }
 
 impl Default for Policy {
@@ -234,6 +242,9 @@ impl Default for Policy {
             leader_successors: 5,
             leader_timeout_ms: 180_000,
             payout_threshold: MicroUsdt::new(100_000_000),
+            stamp_bits: 24,
+            free_joins: 16,
+            min_pool_members: 3,
         }
     }
 }
@@ -267,6 +278,9 @@ impl Policy {
             echo_max_bytes: 1 << 20,
             leader_timeout_ms: 10_000,
             payout_threshold: MicroUsdt::new(1_000_000),
+            stamp_bits: 8,
+            free_joins: 1_000,
+            min_pool_members: 1,
             ..Self::default()
         }
     }
@@ -333,10 +347,10 @@ impl Policy {
         within("min_uptime", u64::from(self.min_uptime.get()), 0, 1_000_000)?;
         within("max_scored", u64::from(self.max_scored), 1, ScoreReport::MAX_WORKERS as u64)?;
         within("seats", u64::from(self.seats), 1, 100)?;
-        // A draw is its scored workers, of 43 bytes with a validator of 3 bytes for each seat, its seed and two lengths, and ids of validators.
-        let scored = u64::from(self.max_scored) * (43 + 3 * u64::from(self.seats));
+        // A draw is its scored workers, of 75 bytes with a validator of 3 bytes for each seat, its seed and two lengths, and ids of validators.
+        let scored = u64::from(self.max_scored) * (75 + 3 * u64::from(self.seats));
         let most = Self::MAX_EPOCH_DRAW_BYTES - (32 + 2 * 8 + 32 * ValidatorSet::MAX_MEMBERS);
-        within("max_scored * (43 + 3 * seats)", scored, 0, most as u64)?;
+        within("max_scored * (75 + 3 * seats)", scored, 0, most as u64)?;
         within("min_seat_operators", u64::from(self.min_seat_operators), 1, 100)?;
         within("min_seat_power", u64::from(self.min_seat_power.get()), 0, 999_999)?;
         within("min_reporters", u64::from(self.min_reporters), 1, u64::from(self.seats))?;
@@ -361,6 +375,9 @@ impl Policy {
         within("leader_successors", u64::from(self.leader_successors), 0, 100)?;
         within("leader_timeout_ms", self.leader_timeout_ms, 1_000, 3_600_000)?;
         within("payout_threshold", self.payout_threshold.get(), 0, 1 << 60)?;
+        within("stamp_bits", u64::from(self.stamp_bits), 0, u64::from(MAX_DIFFICULTY))?;
+        within("free_joins", u64::from(self.free_joins), 0, 1_000_000)?;
+        within("min_pool_members", u64::from(self.min_pool_members), 1, Genesis::MAX_MEMBERS as u64)?;
         if self.weights.sum() != 1_000_000 {
             return Err(PolicyError::Weights(self.weights.sum()));
         }
@@ -462,9 +479,9 @@ mod tests {
     #[test]
     fn an_epochs_draw_is_bounded() {
         let policy = |max_scored, seats| Policy { max_scored, seats, report_window: 1, ..Policy::default() };
-        // 768 KiB but for 1,000 validators: 754,384 bytes, and 106 for a worker of 21 seats.
-        assert_eq!(policy(7_116, 21).check(), Ok(()));
-        assert!(matches!(policy(7_117, 21).check(), Err(PolicyError::Range { value: 754_402, high: 754_384, .. })));
-        assert!(policy(2_199, 100).check().is_ok() && policy(2_200, 100).check().is_err());
+        // 768 KiB but for 1,000 validators: 754,384 bytes, and 138 for a worker of 21 seats.
+        assert_eq!(policy(5_466, 21).check(), Ok(()));
+        assert!(matches!(policy(5_467, 21).check(), Err(PolicyError::Range { value: 754_446, high: 754_384, .. })));
+        assert!(policy(2_011, 100).check().is_ok() && policy(2_012, 100).check().is_err());
     }
 }

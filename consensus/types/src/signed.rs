@@ -21,6 +21,14 @@ hex_bytes!(
 pub trait SignedRecord: Wire {
     /// The domain tag, for example `lucid/vote/1`; at most 255 bytes.
     const TAG: &'static str;
+
+    /// Checks the signatures of signed records inside this one, if it takes them to be right.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    fn check_inner(&self, _network: &NetworkId) -> Result<(), SignatureError> {
+        Ok(())
+    }
 }
 
 /// A record with its signer and signature, not yet checked.
@@ -93,11 +101,16 @@ const fn tag_length(tag: &str) -> u8 {
 }
 
 impl<T: SignedRecord> Signed<T> {
-    /// Checks the signature strictly (no small-order keys, one verdict everywhere).
+    /// Checks the signature strictly (no small-order keys, one verdict everywhere), and those inside the record.
     ///
     /// # Errors
     /// When the signature is not the signer's for this record, purpose and network.
     pub fn check(&self, network: &NetworkId) -> Result<(), SignatureError> {
+        self.check_own(network)?;
+        self.record.check_inner(network)
+    }
+
+    fn check_own(&self, network: &NetworkId) -> Result<(), SignatureError> {
         let error = SignatureError { tag: T::TAG, signer: self.signer };
         let key = VerifyingKey::from_bytes(self.signer.as_bytes()).map_err(|_| error)?;
         if is_signed(&key, &signing_bytes(network, &self.record), &self.signature) { Ok(()) } else { Err(error) }
@@ -144,7 +157,7 @@ impl<T: SignedRecord + Clone> MultiSigned<T> {
         Self { record, signatures }
     }
 
-    /// Checks every signature, their order and number.
+    /// Checks every signature, their order and number, and the signatures inside the record.
     ///
     /// # Errors
     /// Names the signer whose signature is wrong or out of place.
@@ -156,8 +169,9 @@ impl<T: SignedRecord + Clone> MultiSigned<T> {
             return Err(SignatureError { tag: T::TAG, signer });
         }
         self.signatures.iter().try_for_each(|(signer, signature)| {
-            Signed { signer: *signer, record: self.record.clone(), signature: *signature }.check(network)
-        })
+            Signed { signer: *signer, record: self.record.clone(), signature: *signature }.check_own(network)
+        })?;
+        self.record.check_inner(network)
     }
 
     /// [`Self::check`], keeping the result in the type.
@@ -174,32 +188,31 @@ impl<T: SignedRecord + Clone> MultiSigned<T> {
 mod tests {
     use super::*;
     use crate::codec::decode;
-    use crate::id::PoolId;
+    use crate::command::{Action, Command, NodeAction};
     use crate::key::NodeKey;
-    use crate::payout::{PoolChange, PoolCommand};
     use crate::time::UnixMillis;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
     const NOBODY: NodeId = NodeId::from_bytes([0; 32]);
 
-    fn record() -> PoolCommand {
-        let until = UnixMillis::new(9);
-        PoolCommand { pool: PoolId::from_bytes([2; 32]), number: 1, until, change: PoolChange::Suspend(true) }
+    fn record() -> Command {
+        let (account, until) = (NodeId::from_bytes([2; 32]), UnixMillis::new(9));
+        Command { account, nonce: 1, until, action: Action::Node(NodeAction::Leave) }
     }
 
-    fn sign(seed: u8, record: PoolCommand) -> (NodeId, Signature) {
-        let signed = NodeKey::from_seed(&[seed; 32]).sign_pool_command(&NETWORK, record).into_inner();
+    fn sign(seed: u8, record: Command) -> (NodeId, Signature) {
+        let signed = NodeKey::from_seed(&[seed; 32]).sign_command(&NETWORK, record).into_inner();
         (signed.signer, signed.signature)
     }
 
     /// Signed by the first `n` keys.
-    fn signed(n: u8) -> MultiSigned<PoolCommand> {
+    fn signed(n: u8) -> MultiSigned<Command> {
         MultiSigned::collect(record(), (1..=n).map(|seed| sign(seed, record())))
     }
 
-    fn refused(command: &MultiSigned<PoolCommand>) -> NodeId {
+    fn refused(command: &MultiSigned<Command>) -> NodeId {
         let error = command.check(&NETWORK).unwrap_err();
-        assert_eq!(error.tag, PoolCommand::TAG);
+        assert_eq!(error.tag, Command::TAG);
         assert_eq!(command.clone().verify(&NETWORK).unwrap_err(), error);
         error.signer
     }
@@ -210,7 +223,7 @@ mod tests {
             let command = signed(n);
             assert_eq!(command.signatures.len(), usize::from(n));
             assert_eq!(*command.clone().verify(&NETWORK).unwrap(), command);
-            assert_eq!(decode::<MultiSigned<PoolCommand>>(&encode(&command)).unwrap(), command);
+            assert_eq!(decode::<MultiSigned<Command>>(&encode(&command)).unwrap(), command);
             assert!((1..=n).all(|seed| command.is_signed_by(&sign(seed, record()).0)));
             assert!(!command.is_signed_by(&sign(n + 1, record()).0));
         }
@@ -256,7 +269,7 @@ mod tests {
     #[test]
     fn signatures_hold_for_their_record_and_network_only() {
         let command = signed(2);
-        let next = PoolCommand { number: 2, ..record() };
+        let next = Command { nonce: 2, ..record() };
         assert_eq!(refused(&MultiSigned { record: next, ..command.clone() }), command.signatures[0].0);
         let elsewhere = NetworkId::from_bytes([3; 32]);
         assert!(command.check(&elsewhere).is_err());

@@ -59,6 +59,11 @@ pub enum SyncRequest {
         #[serde(with = "serde_bytes")]
         after: Vec<u8>,
     },
+    /// A page of the network's genesis: of the bytes whose hash is the network's id.
+    Genesis {
+        /// The place of the page's first byte.
+        offset: u32,
+    },
 }
 
 impl Wire for SyncRequest {
@@ -180,6 +185,14 @@ pub enum SyncResponse {
     Snapshots(Vec<CertifiedHeader>),
     /// To `SnapshotRows`: none if the peer does not have that state, or not any more.
     SnapshotRows(Option<SnapshotRows>),
+    /// To `Genesis`.
+    Genesis {
+        /// How many bytes the genesis has: at most those of [`crate::genesis::Genesis`].
+        total: u32,
+        /// Those from the offset on: [`SyncResponse::GENESIS_PAGE_BYTES`] of them, fewer only at the end, none after it.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
 }
 
 impl Wire for SyncResponse {
@@ -189,6 +202,8 @@ impl Wire for SyncResponse {
 impl SyncResponse {
     /// The most bytes of a page of blocks, of the items and of the rows of an answer.
     pub const PAGE_BYTES: usize = 1 << 20;
+    /// The most bytes of a page of the genesis.
+    pub const GENESIS_PAGE_BYTES: usize = 512 << 10;
     /// States that a node keeps for others.
     pub const MAX_SNAPSHOTS: usize = 4;
 }

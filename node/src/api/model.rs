@@ -3,6 +3,8 @@
 //! Hex is lower case without 0x, addresses are base58check, amounts, heights and times JSON integers. A key is never
 //! left out: what is not known is `null`.
 
+mod command;
+mod node;
 mod pool;
 mod vault;
 
@@ -19,9 +21,14 @@ use serde::{Deserialize, Serialize};
 pub use lucid_score::score::Components;
 
 pub use crate::payout::status::PayoutStatus;
+pub use command::{AccountView, CheckedView, CommandBody, CommandStage, CommandView, TakenView, UnsignedBody};
+pub use node::{
+    MembershipView, NextPayoutView, NodeList, NodeState, RegisteredView, RequestList, RequestView, StampView,
+};
 pub use pool::{
-    ChangeView, CommandBody, CommandView, FinalCommandView, HoldView, LedgerAccount, LedgerVaultView, LedgerView,
-    MissingSignature, PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
+    ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberList, MemberView, MissingSignature,
+    NextTermsView, PoolList, PoolStatusView, PoolSummary, PoolView, RootView, SignatureList, SignatureRequest,
+    SignatureView, TermsView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 

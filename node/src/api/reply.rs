@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NotFound(String),
     /// The resource has no such method.
     MethodNotAllowed,
+    /// The request is meant for another server.
+    OtherHost(String),
     /// The node's state does not allow it.
     Refused(String),
     /// The answer took too long.
@@ -45,6 +47,7 @@ impl Failure {
                 let message = "GET and HEAD read; only commands and signatures are asked for with POST";
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message.to_owned())
             }
+            Self::OtherHost(message) => (StatusCode::MISDIRECTED_REQUEST, "other_host", message),
             Self::Refused(message) => (StatusCode::CONFLICT, "refused", message),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long".to_owned()),
             Self::NotReady(message) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", message),

@@ -10,28 +10,30 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use lucid_consensus::ledger::command::SignedCommand;
+use lucid_types::block::Item;
 use lucid_types::codec::{Wire, decode};
+use lucid_types::command::Command;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
-use lucid_types::payout::PoolCommand;
-use lucid_types::signed::MultiSigned;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use super::host::{self, Hosts};
 use super::model::{
-    BlockList, BlockView, CertificateView, CommandBody, CommandView, EpochList, EpochView, FinalCommandView,
-    LedgerView, MetricList, PayoutList, PayoutView, PeerList, PoolView, ScoreList, SignatureList, SignatureRequest,
-    StatusView, ValidatorList,
+    AccountView, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList, EpochView,
+    LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ScoreList, SignatureList,
+    SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList,
 };
 use super::reply::{self, Failure};
-use super::{NodeView, ViewError, proofs};
+use super::{NodeView, ViewError, nodes, proofs};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Of a body; what comes is not read beyond this.
 const BODY_LIMIT: usize = 1 << 10;
 /// Of a command, in hex.
-const COMMAND_LIMIT: usize = 2 * MultiSigned::<PoolCommand>::MAX_BYTES + BODY_LIMIT;
+const COMMAND_LIMIT: usize = 2 * SignedCommand::MAX_BYTES + BODY_LIMIT;
 /// Leaves of a payout tree in one answer.
 const MAX_LEAVES: usize = 10_000;
 /// Readers of the store at a time; further requests wait.
@@ -72,7 +74,7 @@ impl Shared {
 /// The chain's name.
 const CHAIN: &str = "lucid-blocks";
 
-pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
+pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
     let shared = Shared { view, readers: Arc::new(Semaphore::new(READERS)) };
     Router::new()
         .route("/api/v1/status", get(status))
@@ -83,25 +85,34 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/epochs/{epoch}", get(epoch))
         .route("/api/v1/scores", get(scores))
+        .route("/api/v1/nodes", get(nodes::nodes))
+        .route("/api/v1/nodes/{id}", get(nodes::node))
         .route("/api/v1/nodes/{id}/metrics", get(node_metrics))
+        .route("/api/v1/stamp", get(nodes::stamp))
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/validators", get(validators))
+        .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{pool}", get(pool))
-        .route("/api/v1/pools/{pool}/commands/{number}", get(final_command))
+        .route("/api/v1/pools/{pool}/members", get(members))
+        .route("/api/v1/pools/{pool}/requests", get(nodes::requests))
         .route("/api/v1/pools/{pool}/root", get(root))
         .route("/api/v1/pools/{pool}/signatures", post(signatures))
         .route("/api/v1/proofs/score", get(proofs::score))
         .route("/api/v1/proofs/owed", get(proofs::owed))
         .route("/api/v1/proofs/account", get(proofs::account))
-        .route("/api/v1/commands", post(command).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
+        .route("/api/v1/accounts/{id}", get(account))
+        .route("/api/v1/commands", post(hand_in).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
+        .route("/api/v1/commands/check", post(check).layer(DefaultBodyLimit::max(COMMAND_LIMIT)))
+        .route("/api/v1/commands/{account}/{nonce}", get(command))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
         .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(hosts, host::check))
         .layer(middleware::from_fn(reply::number))
         .with_state(shared)
 }
@@ -302,8 +313,21 @@ async fn payout(
     found.map(Json).ok_or_else(|| Failure::NotFound(format!("there is no payout {id}")))
 }
 
-fn no_pool(pool: &PoolId) -> Failure {
+pub(super) fn no_pool(pool: &PoolId) -> Failure {
     Failure::NotFound(format!("there is no pool {pool}"))
+}
+
+async fn pools(State(shared): State<Shared>) -> Result<Json<PoolList>, Failure> {
+    shared.read(|view| Ok(view.pools())).await.map(Json)
+}
+
+async fn members(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+) -> Result<Json<MemberList>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| Ok(view.members(&pool))).await?;
+    found.map(Json).ok_or_else(|| no_pool(&pool))
 }
 
 async fn pool(
@@ -315,13 +339,20 @@ async fn pool(
     found.map(Json).ok_or_else(|| no_pool(&pool))
 }
 
-async fn final_command(
+async fn account(
     State(shared): State<Shared>,
-    path: Result<Path<(PoolId, u64)>, PathRejection>,
-) -> Result<Json<FinalCommandView>, Failure> {
-    let Path((pool, number)) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    let found = shared.read(move |view| view.final_command(&pool, number)).await?;
-    found.map(Json).ok_or_else(|| Failure::NotFound(format!("no block holds command {number} of pool {pool}")))
+    path: Result<Path<NodeId>, PathRejection>,
+) -> Result<Json<AccountView>, Failure> {
+    let Path(account) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    shared.read(move |view| Ok(view.account(&account))).await.map(Json)
+}
+
+async fn command(
+    State(shared): State<Shared>,
+    path: Result<Path<(NodeId, u64)>, PathRejection>,
+) -> Result<Json<CommandView>, Failure> {
+    let Path((account, nonce)) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    shared.read(move |view| view.command(&account, nonce)).await.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -356,17 +387,34 @@ async fn signatures(
     Ok(Json(shared.view.signatures(pool, request).await?))
 }
 
-async fn command(
+async fn hand_in(
     State(shared): State<Shared>,
     body: Result<Json<CommandBody>, JsonRejection>,
-) -> Result<(StatusCode, Json<CommandView>), Failure> {
+) -> Result<(StatusCode, Json<TakenView>), Failure> {
     let Json(CommandBody { signed_command }) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    let wrong = |problem: String| Failure::BadRequest(format!("signed_command: {problem}"));
-    let bytes = hex::decode(&signed_command).map_err(|e| wrong(e.to_string()))?;
-    let command: MultiSigned<PoolCommand> = decode(&bytes).map_err(|e| wrong(e.to_string()))?;
-    let PoolCommand { pool, number, .. } = command.record;
-    shared.view.command(command).await?;
-    Ok((StatusCode::ACCEPTED, Json(CommandView { pool, number })))
+    let signed: SignedCommand = from_hex("signed_command", &signed_command)?;
+    let Command { account, nonce, .. } = signed.record;
+    let id = Item::Command(signed.clone()).reference().id;
+    let durable = shared.view.hand_in(signed).await?;
+    Ok((StatusCode::ACCEPTED, Json(TakenView { id, account, nonce, durable })))
+}
+
+async fn check(
+    State(shared): State<Shared>,
+    body: Result<Json<UnsignedBody>, JsonRejection>,
+) -> Result<Json<CheckedView>, Failure> {
+    let Json(UnsignedBody { command }) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let command: Command = from_hex("command", &command)?;
+    let Command { account, nonce, .. } = command;
+    shared.read(move |view| Ok(view.check(&command))).await??;
+    Ok(Json(CheckedView { account, nonce }))
+}
+
+/// The value of a field, in the codec's bytes, in hex.
+fn from_hex<T: Wire>(field: &str, text: &str) -> Result<T, Failure> {
+    let wrong = |problem: String| Failure::BadRequest(format!("{field}: {problem}"));
+    let bytes = hex::decode(text).map_err(|e| wrong(e.to_string()))?;
+    decode(&bytes).map_err(|e| wrong(e.to_string()))
 }
 
 fn limit(asked: Option<usize>) -> Result<usize, Failure> {

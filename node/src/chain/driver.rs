@@ -3,9 +3,12 @@
 //! Writes are synced before the next effect is looked at. A failed write stops the node: what it would do next could
 //! contradict what it said.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lucid_consensus::commands::CommandKey;
+use lucid_consensus::ledger::command::CommandRefused;
 use lucid_consensus::replica::{Effect, Failure, FinalizedBlock, Gossip, Input, Replica};
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
@@ -13,15 +16,16 @@ use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::sync::{CertifiedHeader, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
-use crate::chain::persist::{PersistError, put_block, put_own};
+use crate::chain::persist::{PersistError, put_block, put_commands, put_own, remove_commands};
 use crate::chain::pin::{self, OtherBlock};
 use crate::chain::snapshot::{Snapshot, Snapshots};
 use crate::chain::watermark::{Watermark, WatermarkError};
 use crate::clock::Clock;
+use crate::commands::{SUBMISSIONS, Submission};
 use crate::config::Pin;
 
 /// Inputs that wait for the driver. When it is full, gossip waits in the mesh's queue, which drops and counts.
@@ -78,6 +82,10 @@ pub struct DriverParts {
     pub clock: Arc<dyn Clock>,
     /// What others sent, as the gate and the fetcher admitted it.
     pub inbox: mpsc::Receiver<Box<Input>>,
+    /// Commands of this node's users.
+    pub submissions: mpsc::Receiver<Submission>,
+    /// Those that were taken over before the node started.
+    pub taken_over: BTreeSet<CommandKey>,
     /// Takes snapshots that have been fetched.
     pub fetched: mpsc::Receiver<Snapshot>,
     /// Keeps states for others.
@@ -104,13 +112,22 @@ pub struct Driver {
     handled_at: UnixMillis,
     /// The height of the newest entry of the log, and how many that height has.
     logged: (Height, u64),
+    /// Who waits to hear whether a command is taken over, in the order of the answers.
+    asking: BTreeMap<CommandKey, VecDeque<oneshot::Sender<Result<(), CommandRefused>>>>,
+}
+
+/// What the driver does next for others.
+enum Work {
+    Input(Box<Input>),
+    Submissions(Vec<Submission>),
+    Ended,
 }
 
 impl Driver {
     /// A driver that has not done anything yet.
     pub fn new(parts: DriverParts) -> Self {
         let logged = (parts.replica.state().height().next(), parts.logged);
-        Self { parts, handled_at: UnixMillis::ZERO, logged }
+        Self { parts, handled_at: UnixMillis::ZERO, logged, asking: BTreeMap::new() }
     }
 
     /// Runs until `stop`, or until a write fails.
@@ -129,12 +146,24 @@ impl Driver {
                 Ok(()) = self.parts.halt.changed() => self.check_halt()?,
                 () = tokio::time::sleep(wakeup.min(LONGEST_SLEEP)) => self.handle(Input::Tick)?,
                 Some(snapshot) = self.parts.fetched.recv() => self.take_over(snapshot)?,
-                input = self.parts.inbox.recv() => match input {
-                    Some(input) => self.handle(*input)?,
-                    None => return Ok(()),
+                work = next_work(&mut self.parts.inbox, &mut self.parts.submissions) => match work {
+                    Work::Input(input) => self.handle(*input)?,
+                    Work::Submissions(submissions) => self.submit(submissions)?,
+                    Work::Ended => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Takes commands over together: they share one sync.
+    fn submit(&mut self, submissions: Vec<Submission>) -> Result<(), DriverError> {
+        let mut inputs = Vec::with_capacity(submissions.len());
+        for Submission { command, answer } in submissions {
+            let key = (command.record.account, command.record.nonce);
+            self.asking.entry(key).or_default().push_back(answer);
+            inputs.push(Input::Submit(command));
+        }
+        self.handle_all(inputs)
     }
 
     fn check_halt(&self) -> Result<(), DriverError> {
@@ -170,14 +199,45 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input) -> Result<(), DriverError> {
+        self.handle_all([input])
+    }
+
+    fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), DriverError> {
         let now = self.parts.clock.now();
         self.handled_at = now;
-        let effects = self.parts.replica.handle(now, input);
+        let replica = &mut self.parts.replica;
+        let effects: Vec<_> = inputs.into_iter().flat_map(|input| replica.handle(now, input)).collect();
         if !effects.is_empty() {
             // Syncing the disk takes milliseconds: other tasks of this thread move on elsewhere.
-            tokio::task::block_in_place(|| effects.into_iter().try_for_each(|effect| self.carry_out(now, effect)))?;
+            tokio::task::block_in_place(|| {
+                self.persist_commands(&effects)?;
+                effects.into_iter().try_for_each(|effect| self.carry_out(now, effect))
+            })?;
         }
         self.show();
+        Ok(())
+    }
+
+    /// Before anything else is done, and so before anybody hears that one was taken over.
+    fn persist_commands(&mut self, effects: &[Effect]) -> Result<(), DriverError> {
+        let commands = effects.iter().filter_map(|effect| match effect {
+            Effect::PersistCommand(command) => Some(&**command),
+            _ => None,
+        });
+        put_commands(&self.parts.store, commands.clone())?;
+        self.parts.taken_over.extend(commands.map(|command| (command.record.account, command.record.nonce)));
+        Ok(())
+    }
+
+    /// Forgets commands that the replica keeps for no block any more.
+    fn drop_commands(&mut self) -> Result<(), DriverError> {
+        let parts = &mut self.parts;
+        let offers = parts.replica.offers();
+        let waits =
+            |(account, nonce): &CommandKey| offers.commands(account).any(|command| command.record.nonce == *nonce);
+        let over: Vec<_> = parts.taken_over.iter().filter(|key| !waits(key)).copied().collect();
+        remove_commands(&parts.store, &over)?;
+        parts.taken_over.retain(|key| !over.contains(key));
         Ok(())
     }
 
@@ -195,6 +255,16 @@ impl Driver {
                 }
             }
             Effect::PersistOwn(own) => put_own(&parts.store, &own)?,
+            // It was, with all of them.
+            Effect::PersistCommand(_) => {}
+            Effect::Answer { account, nonce, outcome } => {
+                let asking = self.asking.get_mut(&(account, nonce));
+                if let Some(answer) = asking.and_then(VecDeque::pop_front) {
+                    // Whoever asked may have gone.
+                    let _gone = answer.send(outcome);
+                }
+                self.asking.retain(|_, asking| !asking.is_empty());
+            }
             Effect::Store(stored) => {
                 let FinalizedBlock { decided, applied } = *stored;
                 let state = applied.state.clone();
@@ -217,6 +287,7 @@ impl Driver {
                 parts.head.send_modify(|head| {
                     (head.state, head.block, head.adopted_at) = (state, Some(block), now);
                 });
+                self.drop_commands()?;
             }
             Effect::Gossip(gossip) => {
                 self.check_halt()?;
@@ -261,6 +332,17 @@ impl Driver {
     }
 }
 
+/// Waits for an input or commands, whichever comes first: neither keeps the other waiting.
+async fn next_work(inbox: &mut mpsc::Receiver<Box<Input>>, submissions: &mut mpsc::Receiver<Submission>) -> Work {
+    let mut submitted = Vec::new();
+    tokio::select! {
+        input = inbox.recv() => input.map_or(Work::Ended, Work::Input),
+        n = submissions.recv_many(&mut submitted, SUBMISSIONS) => {
+            if n == 0 { Work::Ended } else { Work::Submissions(submitted) }
+        }
+    }
+}
+
 fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
     match gossip {
         Gossip::Commitment(commitment) => (Topic::Commitments, encode(commitment)),
@@ -269,6 +351,7 @@ fn message(gossip: &Gossip) -> (Topic, Vec<u8>) {
         Gossip::Rebroadcast(message) => (Topic::Rebroadcasts, encode(message)),
         Gossip::Certificate(certificate) => (Topic::Certificates, encode(certificate)),
         Gossip::Evidence(evidence) => (Topic::Evidence, encode(evidence)),
+        Gossip::Command(command) => (Topic::Commands, encode(command)),
     }
 }
 

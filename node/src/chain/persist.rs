@@ -3,7 +3,9 @@
 use std::ops::Bound;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::commands::{CommandKey, is_over};
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::{Rows, State, StateBuilder, StateError};
 use lucid_consensus::ledger::table::PendingEpochs;
@@ -105,9 +107,18 @@ pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> R
             store.remove_own(OwnKind::Report, &record.key)?;
         }
     }
+    let commands = commands(store, &state)?;
     let rebroadcast_sequence = rebroadcast_sequence(store, now)?;
-    let replica =
-        Restore { state, log, own, is_listening: false, silent_through: Height::ZERO, rebroadcast_sequence, now };
+    let replica = Restore {
+        state,
+        log,
+        own,
+        commands,
+        is_listening: false,
+        silent_through: Height::ZERO,
+        rebroadcast_sequence,
+        now,
+    };
     Ok(Restored { replica, block })
 }
 
@@ -177,6 +188,51 @@ pub fn put_own(store: &Store, own: &OwnReport) -> Result<(), PersistError> {
     }
 }
 
+fn command_key((account, nonce): &CommandKey) -> Vec<u8> {
+    [account.as_bytes().as_slice(), &nonce.to_be_bytes()].concat()
+}
+
+/// The commands of this node's users that a block may still hold; the others are removed.
+fn commands(store: &Store, state: &State) -> Result<Vec<SignedCommand>, PersistError> {
+    let (mut kept, mut over) = (Vec::new(), Vec::new());
+    for OwnRecord { key, value } in store.own_all(OwnKind::Command, &[])? {
+        let command: SignedCommand = decoded("a command", &value)?;
+        if is_over(state, &command.record) {
+            over.push(key);
+        } else {
+            kept.push(command);
+        }
+    }
+    if !over.is_empty() {
+        store.change_own(OwnKind::Command, &[], &over)?;
+    }
+    Ok(kept)
+}
+
+/// Makes commands of this node's users durable, all with one sync.
+///
+/// # Errors
+/// The store failed.
+pub fn put_commands<'a>(
+    store: &Store,
+    commands: impl IntoIterator<Item = &'a SignedCommand>,
+) -> Result<(), StorageError> {
+    let record = |command: &SignedCommand| {
+        (command_key(&(command.record.account, command.record.nonce)), encode::<SignedCommand>(command))
+    };
+    let records: Vec<_> = commands.into_iter().map(record).collect();
+    if records.is_empty() { Ok(()) } else { store.change_own(OwnKind::Command, &records, &[]) }
+}
+
+/// Removes commands that nobody waits for any more.
+///
+/// # Errors
+/// The store failed.
+pub fn remove_commands(store: &Store, keys: &[CommandKey]) -> Result<(), StorageError> {
+    let keys: Vec<_> = keys.iter().map(command_key).collect();
+    if keys.is_empty() { Ok(()) } else { store.change_own(OwnKind::Command, &[], &keys) }
+}
+
 /// Stores a decided block and all that follows from it, in one synced batch. The genesis' rows come with the first block.
 ///
 /// # Errors
@@ -218,6 +274,8 @@ pub(crate) fn is_sound(kind: OwnKind, record: &OwnRecord) -> bool {
         OwnKind::Report => decode::<OwnReport>(&record.value)
             .is_ok_and(|own| record.key == own.commitment.record.epoch.get().to_be_bytes()),
         OwnKind::Counter => record.value.len() == 8,
+        OwnKind::Command => decode::<SignedCommand>(&record.value)
+            .is_ok_and(|it| record.key == command_key(&(it.record.account, it.record.nonce))),
         OwnKind::Signature | OwnKind::Transaction => false,
     }
 }

@@ -25,6 +25,8 @@ pub struct SyncServer {
     pub snapshots: Arc<Snapshots>,
     /// Which instances of validators peers have told of.
     pub presences: Arc<Presences>,
+    /// The genesis in the codec: the bytes whose hash is the network's id.
+    pub genesis: Arc<[u8]>,
 }
 
 impl SyncServer {
@@ -71,6 +73,13 @@ impl SyncServer {
                 let height = self.head.borrow().state.height().next();
                 let Some(rival) = self.presences.hear(height, presence) else { return Ok(None) };
                 SyncResponse::Presence(rival)
+            }
+            SyncRequest::Genesis { offset } => {
+                let total = u32::try_from(self.genesis.len()).unwrap_or(u32::MAX);
+                let rest =
+                    usize::try_from(offset).ok().and_then(|offset| self.genesis.get(offset..)).unwrap_or_default();
+                let bytes = rest.get(..SyncResponse::GENESIS_PAGE_BYTES).unwrap_or(rest).to_vec();
+                SyncResponse::Genesis { total, bytes }
             }
         }))
     }
@@ -161,9 +170,10 @@ mod tests {
         let newest = blocks.last().map(|block| Arc::new(CertifiedHeader::from(block)));
         let head = Head { block: newest, ..testing::head(State::genesis(&spec)) };
         let head = watch::channel(head).1;
+        let genesis = encode(spec.genesis()).into();
         let presences = Arc::new(Presences::new(spec, Arc::new(crate::clock::SystemClock)));
         let snapshots = Arc::new(Snapshots::new(20, None));
-        (folder, SyncServer { store, head, snapshots, presences })
+        (folder, SyncServer { store, head, snapshots, presences, genesis })
     }
 
     fn first_frame(server: &SyncServer) -> Vec<u8> {
@@ -223,5 +233,27 @@ mod tests {
         }
         let page = server.page(Height::new(1), Height::new(9), 0).unwrap();
         assert!(page.is_empty(), "a page begins with the block that was asked for");
+    }
+
+    #[test]
+    fn the_genesis_is_given_in_pages() {
+        let (_folder, mut server) = server(&[]);
+        let whole: Arc<[u8]> = (0..=u8::MAX).cycle().take(2 * SyncResponse::GENESIS_PAGE_BYTES + 7).collect();
+        server.genesis = Arc::clone(&whole);
+        let total = u32::try_from(whole.len()).unwrap();
+        let mut found = Vec::new();
+        for expected in [SyncResponse::GENESIS_PAGE_BYTES, SyncResponse::GENESIS_PAGE_BYTES, 7, 0] {
+            let offset = u32::try_from(found.len()).unwrap();
+            let Some(SyncResponse::Genesis { total: told, bytes }) =
+                server.response(SyncRequest::Genesis { offset }).unwrap()
+            else {
+                panic!("no genesis");
+            };
+            assert_eq!((told, bytes.len()), (total, expected));
+            found.extend(bytes);
+        }
+        assert_eq!(found, *whole);
+        let beyond = server.response(SyncRequest::Genesis { offset: u32::MAX }).unwrap();
+        assert_eq!(beyond, Some(SyncResponse::Genesis { total, bytes: vec![] }));
     }
 }

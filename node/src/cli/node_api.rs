@@ -4,18 +4,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use lucid_consensus::ledger::command::SignedCommand;
 use lucid_types::codec::encode;
-use lucid_types::id::{NetworkId, PayoutId, PoolId};
-use lucid_types::payout::PoolCommand;
-use lucid_types::signed::MultiSigned;
+use lucid_types::command::Command;
+use lucid_types::id::{NetworkId, NodeId, PayoutId, PoolId};
 use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use crate::api::model::{
-    CommandBody, CommandView, ErrorBody, FinalCommandView, LedgerView, PayoutList, PayoutView, PoolView, SignatureList,
-    SignatureRequest,
+    AccountView, CheckedView, CommandBody, CommandView, ErrorBody, LedgerView, MemberList, NodeList, PayoutList,
+    PayoutView, PoolList, PoolView, RegisteredView, RequestList, SignatureList, SignatureRequest, StampView, TakenView,
+    UnsignedBody,
 };
 
 /// The node answers from memory or a local store; signers are waited for a little longer.
@@ -24,6 +25,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 64 << 20;
 /// Entries that are asked for at a time.
 const PAGE: usize = 1_000;
+const NODES: usize = 100;
 
 /// A node's API.
 pub(super) struct NodeApi {
@@ -127,14 +129,65 @@ impl NodeApi {
         Ok(body)
     }
 
+    /// All pools.
+    pub(super) async fn pools(&self) -> anyhow::Result<PoolList> {
+        self.get("pools").await
+    }
+
+    /// The members of a pool.
+    pub(super) async fn members(&self, pool: &PoolId) -> anyhow::Result<MemberList> {
+        self.get(&format!("pools/{pool}/members")).await
+    }
+
     /// A pool.
     pub(super) async fn pool(&self, pool: &PoolId) -> anyhow::Result<PoolView> {
         self.get(&format!("pools/{pool}")).await
     }
 
-    /// The command of a pool that a block holds under this number.
-    pub(super) async fn final_command(&self, pool: &PoolId, number: u64) -> anyhow::Result<FinalCommandView> {
-        self.get(&format!("pools/{pool}/commands/{number}")).await
+    /// A registered node.
+    pub(super) async fn registered(&self, node: &NodeId) -> anyhow::Result<RegisteredView> {
+        self.get(&format!("nodes/{node}")).await
+    }
+
+    /// All registered nodes, or the members of a pool.
+    pub(super) async fn registered_nodes(&self, pool: Option<PoolId>) -> anyhow::Result<Vec<RegisteredView>> {
+        let of_pool = pool.map_or_else(String::new, |pool| format!("&pool={pool}"));
+        let (mut nodes, mut after) = (Vec::new(), String::new());
+        loop {
+            let NodeList { nodes: page, next } = self.get(&format!("nodes?limit={NODES}{of_pool}{after}")).await?;
+            nodes.extend(page);
+            match next {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(nodes),
+            }
+        }
+    }
+
+    /// The requests that wait for a pool's owner.
+    pub(super) async fn requests(&self, pool: &PoolId) -> anyhow::Result<RequestList> {
+        self.get(&format!("pools/{pool}/requests")).await
+    }
+
+    /// What a stamp has to be made for now.
+    pub(super) async fn stamp(&self, pool: Option<PoolId>) -> anyhow::Result<StampView> {
+        self.get(&pool.map_or_else(|| "stamp".to_owned(), |pool| format!("stamp?pool={pool}"))).await
+    }
+
+    /// What an account may give.
+    pub(super) async fn account(&self, account: &NodeId) -> anyhow::Result<AccountView> {
+        self.get(&format!("accounts/{account}")).await
+    }
+
+    /// The command of an account that has this number.
+    pub(super) async fn command(&self, account: &NodeId, nonce: u64) -> anyhow::Result<CommandView> {
+        self.get(&format!("commands/{account}/{nonce}")).await
+    }
+
+    /// Whether the next block could carry a command once those have signed who must.
+    pub(super) async fn check(&self, command: &Command) -> anyhow::Result<()> {
+        let body = UnsignedBody { command: hex::encode(encode(command)) };
+        let _checked: CheckedView = self.answer(self.client.post(self.url("commands/check")).json(&body)).await?;
+        Ok(())
     }
 
     /// A settlement's payout root with all its leaves; the newest if no settlement is given.
@@ -158,7 +211,7 @@ impl NodeApi {
     }
 
     /// Hands in a command.
-    pub(super) async fn submit(&self, command: &MultiSigned<PoolCommand>) -> anyhow::Result<CommandView> {
+    pub(super) async fn hand_in(&self, command: &SignedCommand) -> anyhow::Result<TakenView> {
         let body = CommandBody { signed_command: hex::encode(encode(command)) };
         self.answer(self.client.post(self.url("commands")).json(&body)).await
     }

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::State;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::genesis::GenesisPool;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
@@ -18,10 +18,12 @@ use lucid_types::policy::Policy;
 
 use super::Context;
 use super::node_api::NodeApi;
+use crate::api::model::{PoolList, PoolSummary};
 use crate::config::settings::Setting;
 use crate::config::tron::Endpoint;
 use crate::config::{Secret, TronConfig};
 use crate::home::Home;
+use crate::view::pools::list;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +45,7 @@ pub(super) enum TronNetwork {
 }
 
 impl TronNetwork {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Mainnet => "mainnet",
             Self::Nile => "nile",
@@ -53,7 +55,7 @@ impl TronNetwork {
     }
 
     /// Id of its block 0.
-    fn genesis_block(self) -> Option<SolidBlockId> {
+    pub(super) fn genesis_block(self) -> Option<SolidBlockId> {
         let id = match self {
             Self::Mainnet => "00000000000000001ebf88508a03865c71d452e25f4d51194196a1d22b6653dc",
             Self::Nile => "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc",
@@ -64,7 +66,7 @@ impl TronNetwork {
     }
 
     /// Its USDT, where there is one that everybody means.
-    fn usdt(self) -> Option<PayoutAddress> {
+    pub(super) fn usdt(self) -> Option<PayoutAddress> {
         match self {
             Self::Mainnet => "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t".parse().ok(),
             Self::Nile => "TXYZopYRdj2D9XRtbG411XZZ3kM5VkAeBf".parse().ok(),
@@ -112,14 +114,18 @@ pub(super) struct Net {
     pub(super) warnings: Vec<String>,
 }
 
-/// The network of a home.
+/// The network of a home, and its pools: as the home's node has them now, or as the genesis had them if it does not answer.
 pub(super) struct HomeLedger {
     home: Home,
     pub(super) spec: ChainSpec,
+    pools: PoolList,
+    /// Why they are the genesis'.
+    pub(super) is_genesis: Option<String>,
 }
 
 impl HomeLedger {
-    pub(super) fn open(home: Home) -> anyhow::Result<Self> {
+    /// Asks the home's node.
+    pub(super) async fn open(home: Home, context: &Context) -> anyhow::Result<Self> {
         ensure!(
             home.root().exists(),
             "there is no home at {}: name the home of a node of the pool's network with --home DIR",
@@ -127,7 +133,18 @@ impl HomeLedger {
         );
         let genesis = home.load_genesis()?.genesis;
         let spec = ChainSpec::new(genesis).context("the genesis cannot be used")?;
-        Ok(Self { home, spec })
+        let asked = match context.node() {
+            Ok(node) => node.pools().await,
+            Err(error) => Err(error),
+        };
+        let (pools, is_genesis) = match asked {
+            Ok(pools) => (pools, None),
+            Err(error) => {
+                let node = home.load_key().ok().map(|key| key.node_id());
+                (list(&State::genesis(&spec), node.as_ref()), Some(format!("{error:#}")))
+            }
+        };
+        Ok(Self { home, spec, pools, is_genesis })
     }
 
     /// The node of the home.
@@ -135,28 +152,38 @@ impl HomeLedger {
         Ok(self.home.load_key()?.node_id())
     }
 
+    /// All pools.
+    pub(super) fn pools(&self) -> &[PoolSummary] {
+        &self.pools.pools
+    }
+
+    /// A pool by its id.
+    pub(super) fn pool_of_id(&self, id: &PoolId) -> Option<&PoolSummary> {
+        self.pools().iter().find(|pool| pool.pool == *id)
+    }
+
+    /// The pool that the home's node is a member of.
+    pub(super) const fn own(&self) -> Option<PoolId> {
+        self.pools.own
+    }
+
     /// The pool of this name or id. If none is named: the node's own, or the only one.
-    pub(super) fn pool(&self, named: Option<&str>) -> anyhow::Result<(PoolId, &GenesisPool)> {
-        let pools = || self.spec.pools();
-        let names = || pools().map(|(_, pool)| pool.name.as_str()).collect::<Vec<_>>().join(", ");
+    pub(super) fn pool(&self, named: Option<&str>) -> anyhow::Result<&PoolSummary> {
+        let names = || self.pools().iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(named) = named {
-            let is_meant = |(id, pool): &(&PoolId, &GenesisPool)| pool.name == named || id.to_string() == named;
-            let found = pools().find(is_meant).map(|(id, pool)| (*id, pool));
+            let found = self.pools().iter().find(|pool| pool.name == named || pool.pool.to_string() == named);
             return found.ok_or_else(|| anyhow!("the home's network has no pool {named:?}; it has: {}", names()));
         }
         if let Ok(node) = self.node_id() {
-            let own = self.spec.pool_of(&node).copied();
-            let mut owned = pools().filter(|(_, pool)| pool.owner == node);
-            let owned = owned.next().filter(|_| owned.next().is_none()).map(|(id, _)| *id);
-            let found = own.or(owned).and_then(|id| Some((id, self.spec.pool(&id)?)));
-            if let Some(found) = found {
+            let mut owned = self.pools().iter().filter(|pool| pool.owner == node);
+            let owned = owned.next().filter(|_| owned.next().is_none());
+            if let Some(found) = self.own().and_then(|id| self.pool_of_id(&id)).or(owned) {
                 return Ok(found);
             }
         }
-        let mut all = pools();
-        match (all.next(), all.next()) {
-            (Some((id, pool)), None) => Ok((*id, pool)),
-            (None, _) => bail!("the home's network has no pool"),
+        match self.pools() {
+            [only] => Ok(only),
+            [] => bail!("the home's network has no pool"),
             _ => bail!("the home's network has several pools; name one with --pool: {}", names()),
         }
     }
@@ -168,7 +195,7 @@ impl HomeLedger {
 
     /// Addresses of all vaults.
     pub(super) fn vaults(&self) -> Vec<PayoutAddress> {
-        self.spec.pools().map(|(_, pool)| pool.vault.address).collect()
+        self.pools().iter().map(|pool| pool.vault.address).collect()
     }
 
     pub(super) const fn policy(&self) -> &Policy {
@@ -183,7 +210,10 @@ impl PlaceArgs {
         let tron = self.tron_config(context)?;
         // The genesis of a new network is written after its vault is deployed.
         let home = home.filter(|home| self.network.is_none() || home.genesis_file().exists());
-        let ledger = home.map(HomeLedger::open).transpose()?;
+        let ledger = match home {
+            Some(home) => Some(HomeLedger::open(home, context).await?),
+            None => None,
+        };
         let declared = ledger.as_ref().map(|ledger| &ledger.spec.genesis().tron);
         let (network, pinned, usdt) = match (self.network, declared) {
             (Some(named), Some(home)) if named.name() != home.network => bail!(
@@ -203,6 +233,11 @@ impl PlaceArgs {
             None => first_block(&clients).await?,
         };
         let (mut found, mut warnings) = (None, Vec::new());
+        if let Some(why) = ledger.as_ref().and_then(|ledger| ledger.is_genesis.as_ref()) {
+            warnings.push(format!(
+                "the pools are as the genesis had them; whether they were changed since is not known here: {why}"
+            ));
+        }
         for client in &clients {
             client.pin(known);
             match client.head().await {

@@ -16,11 +16,10 @@ use lucid_types::payout_tree::AccountId;
 use lucid_types::time::Epoch;
 use serde_json::json;
 
-use super::place::HomeLedger;
 use super::read::{Api, worker};
 use super::values::{IdPrefix, id_prefix, usdt_of, utc};
 use super::{Context, Json, output};
-use crate::api::model::{ScoreList, StatusView};
+use crate::api::model::{MemberList, ScoreList, StatusView};
 use crate::home::load_genesis;
 use crate::proof::document::MAX_BYTES;
 use crate::proof::{Proof, Proved, Statement, Subject};
@@ -113,20 +112,21 @@ pub(super) fn proof(action: ProofAction, context: &Context) -> anyhow::Result<()
 }
 
 fn show(what: ShowAction, context: &Context) -> anyhow::Result<()> {
-    let ledger = HomeLedger::open(context.home()?)?;
     let api = context.api()?;
+    let ledger = api.ledger(context)?;
     let (subject, OutArgs { out }) = match what {
         ShowAction::Score { epoch, worker, out } => {
             let epoch = epoch.map_or_else(|| newest_scored(&api), Ok)?;
             (Subject::Score { epoch, worker: node(&api, worker.as_ref())? }, out)
         }
         ShowAction::Owed { pool, account: Some(account), out, .. } => {
-            (Subject::Owed { pool: ledger.pool(pool.as_deref())?.0, account }, out)
+            (Subject::Owed { pool: ledger.pool(pool.as_deref())?.pool, account }, out)
         }
         ShowAction::Owed { pool, account: None, node: named, commission, out } => {
-            let (pool, declared) = ledger.pool(pool.as_deref())?;
+            let (pool, owner) = ledger.pool(pool.as_deref()).map(|pool| (pool.pool, pool.owner))?;
             let node = node(&api, named.as_ref())?;
-            let is_owners = declared.owner == node && !declared.members.contains(&node);
+            let is_member = |members: MemberList| members.members.iter().any(|member| member.node == node);
+            let is_owners = owner == node && !is_member(api.get(&format!("pools/{pool}/members"))?);
             let kind = if commission || is_owners { AccountKind::Commission } else { AccountKind::Worker };
             (Subject::Owed { pool, account: ledger.account(&pool, kind, &node) }, out)
         }
@@ -245,7 +245,8 @@ fn describe(proved: &Proved, spec: &ChainSpec) -> String {
 }
 
 fn owed(spec: &ChainSpec, pool: &PoolId, account: &AccountId, row: Option<&Account>) -> String {
-    let declared = spec.pool(pool);
+    // An id follows from the name, and an account's from its node, so these fit whatever has become of the pool since.
+    let declared = spec.genesis().pools_by_id().into_iter().find(|(id, _)| id == pool).map(|(_, pool)| pool);
     let name = declared.map_or_else(|| pool.to_string(), |pool| pool.name.clone());
     let whose =
         |kind, node: &NodeId| format!("{} {node}", if kind == AccountKind::Worker { "worker" } else { "owner" });

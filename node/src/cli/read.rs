@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use anyhow::bail;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use lucid_types::amount::Ppm;
 use lucid_types::id::NodeId;
 use lucid_types::time::{Epoch, Height};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Json;
 use super::node_api::NodeApi;
 use super::output::{self, millionths, or_dash};
-use super::place::now_s;
+use super::place::{HomeLedger, now_s};
 use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
+use super::{Context, Json};
 use crate::api::model::{
     BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, MetricList, MetricView, PeerList,
-    ScoreList, StatusView, SyncState, ValidatorList, ValidatorView,
+    ScoreList, StatusView, SyncState,
 };
 
 /// A node's API for commands that ask once.
@@ -35,6 +35,11 @@ impl Api {
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.runtime.block_on(self.node.get(path))
+    }
+
+    /// The network of the home, and its pools.
+    pub(super) fn ledger(&self, context: &Context) -> anyhow::Result<HomeLedger> {
+        self.runtime.block_on(HomeLedger::open(context.home()?, context))
     }
 
     /// The answer as it is.
@@ -214,50 +219,26 @@ fn listed(nodes: &[NodeId]) -> Option<String> {
     (!nodes.is_empty()).then(|| nodes.join(", "))
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum ValidatorAction {
-    /// List the validators of the next block, with their power and what the chain holds against them
-    List(Json),
+/// What a worker said of its machine, and when.
+#[derive(Debug, Args)]
+pub(super) struct MetricsArgs {
+    /// The worker: its id, or the first digits of it as `lucid scores` shows them
+    #[arg(value_name = "ID", value_parser = id_prefix)]
+    node: IdPrefix,
+    /// Only what came then or later: 6h for six hours ago, or a date in UTC, 2026-11-29 or 2026-11-29T00:37
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Moment>,
+    /// Only what came before
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    to: Option<Moment>,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    json: Json,
 }
 
-pub(super) fn validator(api: &Api, action: &ValidatorAction) -> anyhow::Result<()> {
-    let ValidatorAction::List(json) = action;
-    show(json.json, &api.get::<ValidatorList>("validators")?, |list| {
-        let row = |it: &ValidatorView| {
-            let held =
-                it.equivocation.map(|proved| format!("at {}, proved in block {}", proved.height, proved.proved_in));
-            [it.node.to_string(), it.power.to_string(), it.operator.short(), or_dash(held)]
-        };
-        let rows: Vec<_> = list.validators.iter().map(row).collect();
-        output::table(["validator", "power", "operator", "equivocation"], &rows)
-    })
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum NodeAction {
-    /// List what a worker said of its machine: CPU, memory, disk, network, newest first
-    ///
-    /// The node that is asked keeps what it received for 90 days: once a minute, and in a network of more than 30 workers less often.
-    Metrics {
-        /// The worker: its id, or the first digits of it as `lucid scores` shows them
-        #[arg(value_name = "ID", value_parser = id_prefix)]
-        node: IdPrefix,
-        /// Only what came then or later: 6h for six hours ago, or a date in UTC, 2026-11-29 or 2026-11-29T00:37
-        #[arg(long, value_name = "TIME", value_parser = moment)]
-        from: Option<Moment>,
-        /// Only what came before
-        #[arg(long, value_name = "TIME", value_parser = moment)]
-        to: Option<Moment>,
-        /// At most so many, up to 1000
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-        #[command(flatten)]
-        json: Json,
-    },
-}
-
-pub(super) fn node(api: &Api, action: &NodeAction) -> anyhow::Result<()> {
-    let NodeAction::Metrics { node, from, to, limit, json } = action;
+pub(super) fn metrics(api: &Api, MetricsArgs { node, from, to, limit, json }: &MetricsArgs) -> anyhow::Result<()> {
     let id = worker(api, node)?;
     let at = |name: &str, moment: &Option<Moment>| {
         let millis = moment.map(|moment| moment.seconds(now_s()).saturating_mul(1_000));
@@ -305,7 +286,7 @@ pub(super) fn worker(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
 }
 
 /// Two places of a hundredth.
-fn percent(part: Ppm) -> String {
+pub(super) fn percent(part: Ppm) -> String {
     format!("{}.{:02}", part.get() / 10_000, part.get() / 100 % 100)
 }
 

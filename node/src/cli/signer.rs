@@ -1,5 +1,6 @@
 //! `lucid signer`: makes, runs and shows a treasury signer in a process of its own.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_tron_bridge::signer::Watermark;
+use lucid_types::id::{NetworkId, PoolId};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -205,7 +207,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         "signing"
     );
     if status.pools.is_empty() {
-        tracing::warn!("no pool has this address as a signer yet, as far as this signer was shown");
+        tracing::info!("no node has shown this signer a pool that has its address as a signer yet");
     }
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -261,7 +263,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
     }
     let watermarks = existing(&Disk, &dir.watermark())?;
     let network = if dir.genesis_file().exists() { Some(dir.network()?) } else { None };
-    let pools = network.as_ref().map(|network| pools(&dir, network, &watermarks)).transpose()?.unwrap_or_default();
+    let pools = network.as_ref().map(|network| pools(&dir, network.id(), &watermarks)).transpose()?.unwrap_or_default();
     if args.json {
         return output::json(&json!({
             "dir": dir.root(),
@@ -276,7 +278,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
         ("network id", output::or_dash(network.as_ref().map(ChainSpec::id))),
     ];
     if pools.is_empty() {
-        lines.push(("pools", "none has this address as a signer, as far as this signer was shown".to_owned()));
+        lines.push(("pools", "none yet: a node shows this signer its pool with the first request".to_owned()));
     }
     output::print(&output::pairs(&lines))?;
     let cell = |value: &Value| match value {
@@ -293,29 +295,28 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
     output::print(&format!("\n{}", output::table(titles, &rows)))
 }
 
-/// The pools for which this key signs, or has signed.
-fn pools(dir: &SignerDir, spec: &ChainSpec, watermarks: &Watermarks) -> anyhow::Result<Vec<Value>> {
-    let shown = ShownPools::open(Disk, &dir.shown_file(), *spec.id())?;
-    let signs: Vec<_> = shown.pools_of(spec, &watermarks.key).into_iter().map(|(pool, _)| pool).collect();
-    let listed = spec.pools().filter(|(id, _)| signs.contains(id) || watermarks.of(id) != Watermark::default());
-    Ok(listed
-        .map(|(id, pool)| {
-            let Watermark { sequence, root, changes } = watermarks.of(id);
-            let in_force = shown.in_force(id, pool);
-            json!({
-                "pool": id,
-                "name": pool.name,
-                "vault": pool.vault.address,
-                "shown_height": shown.get(id).map(|shown| shown.height),
-                "era": in_force.era,
-                "is_signer": in_force.by_key(&watermarks.key).is_some(),
-                "record": sequence,
-                "signed_settlement": root.map(|root| root.settlement),
-                "signed_era": root.map(|root| root.era),
-                "signed_root": root.map(|root| root.root),
-                "signed_total_micro_usdt": root.map(|root| root.total),
-                "signed_changes": changes.iter().map(|change| change.nonce).collect::<Vec<_>>(),
-            })
+/// The pools that this signer was shown, and those for which its key has signed.
+fn pools(dir: &SignerDir, network: &NetworkId, watermarks: &Watermarks) -> anyhow::Result<Vec<Value>> {
+    let shown = ShownPools::open(Disk, &dir.shown_file(), *network)?;
+    let signed = watermarks.pools.iter().map(|(id, _)| *id);
+    let all: BTreeSet<_> = shown.all().map(|(id, _)| *id).chain(signed).collect();
+    let view = |id: PoolId| {
+        let Watermark { sequence, root, changes } = watermarks.of(&id);
+        let (height, row) = shown.get(&id).map(|shown| (shown.height, &shown.row)).unzip();
+        json!({
+            "pool": id,
+            "name": row.map(|row| &row.name),
+            "vault": row.map(|row| row.vault.address).or(root.map(|root| root.vault)),
+            "shown_height": height,
+            "era": row.map(|row| row.vault.signers.era),
+            "is_signer": row.map(|row| row.vault.signers.by_key(&watermarks.key).is_some()),
+            "record": sequence,
+            "signed_settlement": root.map(|root| root.settlement),
+            "signed_era": root.map(|root| root.era),
+            "signed_root": root.map(|root| root.root),
+            "signed_total_micro_usdt": root.map(|root| root.total),
+            "signed_changes": changes.iter().map(|change| change.nonce).collect::<Vec<_>>(),
         })
-        .collect())
+    };
+    Ok(all.into_iter().map(view).collect())
 }

@@ -1,21 +1,21 @@
 //! Every kind of message, every way to be wrong: exactly the right verdict and reason, and the good one passes.
 
-use std::time::Duration;
-
-use lucid_consensus::ledger::pool::PoolState;
+use lucid_consensus::ledger::registry::Nonce;
 use lucid_consensus::ledger::state::{PendingEpoch, Rows, State};
-use lucid_consensus::ledger::table::{Draws, PendingEpochs, Pools};
+use lucid_consensus::ledger::table::{Draws, Nonces, PendingEpochs};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{Wire, encode};
+use lucid_types::command::{Action, Command as Order};
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, StateRoot};
+use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
-use lucid_types::payout::{PoolChange, VaultLimits};
+use lucid_types::payout::VaultLimits;
+use lucid_types::pool::PoolAction;
 use lucid_types::report::{Observation, ScoreReport};
-use lucid_types::signed::Signature;
+use lucid_types::signed::{MultiSigned, Signature};
 use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
@@ -27,6 +27,8 @@ use crate::payout::testing;
 /// The newest block. It has closed the epoch of the next number, in which the clock still is.
 const NEWEST: u64 = 10;
 const NEXT: u64 = NEWEST + 1;
+/// The clock.
+const NOW: u64 = 1_000_000 + NEWEST * 2_000 + 500;
 const WORKER: u8 = testing::WORKERS[0];
 const STRANGER: u8 = 99;
 const OWNER: u8 = 21;
@@ -75,10 +77,10 @@ fn pool() -> PoolId {
 }
 
 fn fixture() -> Fixture {
-    let now = UnixMillis::new(1_000_000 + NEWEST * 2_000 + 500);
+    let now = UnixMillis::new(NOW);
     let network = Arc::new(network());
     let id = *network.id();
-    let table = AttestationTable::new(network.policy(), network.workers().map(|worker| worker.node));
+    let table = AttestationTable::new(network.policy());
     let genesis = State::genesis(&network);
     let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(NEWEST));
     let draw = genesis.open().unwrap().clone();
@@ -213,23 +215,23 @@ fn certificate(recipe: &Recipe, signers: impl IntoIterator<Item = u8>) -> Certif
     Certificate { height: record.height, round: 0, block: BlockHash::from_bytes([7; 32]), signatures }
 }
 
-/// A command of the pool, signed by these.
+/// A command of the pool's owner, signed by these.
 fn command(
     network: &NetworkId,
-    number: u64,
-    change: PoolChange,
+    nonce: u64,
+    action: PoolAction,
     signers: impl IntoIterator<Item = u8>,
-) -> MultiSigned<PoolCommand> {
-    signed_command(network, PoolCommand { pool: pool(), number, until: UnixMillis::new(u64::MAX), change }, signers)
+) -> SignedCommand {
+    signed_command(network, order(nonce, UnixMillis::new(NOW + 3_600_000), action), signers)
 }
 
-fn signed_command(
-    network: &NetworkId,
-    record: PoolCommand,
-    signers: impl IntoIterator<Item = u8>,
-) -> MultiSigned<PoolCommand> {
+fn order(nonce: u64, until: UnixMillis, action: PoolAction) -> Order {
+    Order { account: key(OWNER).node_id(), nonce, until, action: Action::Pool { pool: pool(), action } }
+}
+
+fn signed_command(network: &NetworkId, record: Order, signers: impl IntoIterator<Item = u8>) -> SignedCommand {
     let sign = |seed: u8| {
-        let signed = key(seed).sign_pool_command(network, record.clone()).into_inner();
+        let signed = key(seed).sign_command(network, record.clone()).into_inner();
         (signed.signer, signed.signature)
     };
     MultiSigned::collect(record.clone(), signers.into_iter().map(sign))
@@ -267,7 +269,7 @@ impl Kind {
                 rebroadcast(recipe, RebroadcastItem::Vote(inner))
             }
             Proof => encode(&certificate(recipe, [recipe.signer, 2, 3])),
-            Command => encode(&command(network, recipe.sequence, PoolChange::Suspend(true), [recipe.signer])),
+            Command => encode(&command(network, recipe.sequence, PoolAction::Suspend(true), [recipe.signer])),
         }
     }
 
@@ -327,9 +329,9 @@ fn what_is_longer_than_its_kind_is_malformed() {
 
     let signer = TreasurySigner { node: key(1).node_id(), key_address: PayoutAddress::from_hash20([1; 20]) };
     let next = SignerSet { era: 2, threshold: 1, members: vec![signer; 100] };
-    let many = PoolChange::Signers { nonce: 0, next };
+    let many = PoolAction::Signers { nonce: 0, next };
     let long = encode(&command(&fixture.network, 1, many, [OWNER, 1, 2]));
-    assert!(long.len() > MultiSigned::<PoolCommand>::MAX_BYTES);
+    assert!(long.len() > SignedCommand::MAX_BYTES);
     fixture.expect(Command, &long, "reject malformed");
 
     let mut long = certificate(&Proof.good(&fixture), [1, 2, 3]);
@@ -385,7 +387,7 @@ fn strangers_are_not_heard() {
         for signer in [STRANGER, if kind == Attestation { 1 } else { WORKER }] {
             let verdict = match kind {
                 Proof => "reject certificate",
-                Command => "reject unknown-signer",
+                Command => "ignore authority",
                 // Who is not known yet may be known elsewhere.
                 _ => "ignore unknown-signer",
             };
@@ -637,83 +639,100 @@ fn attestations_are_plausible_and_few() {
 #[test]
 fn commands_are_given_by_the_owner_and_where_they_must_by_the_signers() {
     let next = VaultLimits { cap: MicroUsdt::new(5), push_fee: MicroUsdt::ZERO };
-    let limits = || PoolChange::Limits { era: 1, nonce: 0, next };
-    let suspend = || PoolChange::Suspend(true);
-    for (change, signers, verdict) in [
+    let limits = || PoolAction::Limits { era: 1, nonce: 0, next };
+    let suspend = || PoolAction::Suspend(true);
+    for (action, signers, verdict) in [
         (suspend(), &[OWNER][..], "accept"),
-        (suspend(), &[OWNER, 1], "accept"),
-        (suspend(), &[1, 2], "reject unknown-signer"),
+        (suspend(), &[OWNER, 1], "ignore authority"),
+        (suspend(), &[1, 2], "ignore authority"),
         (suspend(), &[OWNER, STRANGER], "ignore authority"),
         (limits(), &[OWNER], "ignore authority"),
         (limits(), &[OWNER, 1], "ignore authority"),
         (limits(), &[OWNER, 1, 4], "ignore authority"),
         (limits(), &[OWNER, 1, 3], "accept"),
-        (limits(), &[1, 2, 3], "reject unknown-signer"),
+        (limits(), &[1, 2, 3], "ignore authority"),
     ] {
         let fixture = fixture();
-        let bytes = encode(&command(&fixture.network, 1, change, signers.iter().copied()));
+        let bytes = encode(&command(&fixture.network, 0, action, signers.iter().copied()));
         assert_eq!(fixture.admit(Topic::Commands, &bytes), verdict, "{signers:?}");
     }
     let fixture = fixture();
-    let mut elsewhere = command(&fixture.network, 1, suspend(), [OWNER]);
-    elsewhere.record.pool = PoolId::from_bytes([1; 32]);
-    fixture.expect(Command, &encode(&elsewhere), "reject unknown-pool");
-    let mut backwards = command(&fixture.network, 1, suspend(), [OWNER, 1, 2]);
+    let mut elsewhere = command(&fixture.network, 0, suspend(), [OWNER]);
+    elsewhere.record.action = Action::Pool { pool: PoolId::from_bytes([1; 32]), action: suspend() };
+    fixture.expect(Command, &encode(&elsewhere), "ignore inapplicable");
+    let mut forged = command(&fixture.network, 0, suspend(), [OWNER]);
+    forged.record.until = UnixMillis::new(NOW + 1);
+    fixture.expect(Command, &encode(&forged), "reject signature");
+    let mut backwards = command(&fixture.network, 0, limits(), [OWNER, 1, 2]);
     backwards.signatures.reverse();
     fixture.expect(Command, &encode(&backwards), "reject signature");
+    assert!(fixture.gate.seen(|seen| seen.commands.is_empty()), "what was refused left no trace");
 }
 
 #[test]
 fn commands_are_near_in_number_and_few() {
     let fixture = fixture();
-    let send = |number: u64, amount: u64, signers: &[u8], verdict: &str| {
-        let change = PoolChange::Losses(MicroUsdt::new(amount));
-        let bytes = encode(&command(&fixture.network, number, change, signers.iter().copied()));
+    let send = |nonce: u64, amount: u64, signers: &[u8], verdict: &str| {
+        let action = PoolAction::Losses(MicroUsdt::new(amount));
+        let bytes = encode(&command(&fixture.network, nonce, action, signers.iter().copied()));
         fixture.expect(Command, &bytes, verdict);
     };
-    send(0, 1, &[OWNER, 1, 2], "ignore stale");
-    send(9, 1, &[OWNER, 1, 2], "ignore future");
-    send(8, 1, &[OWNER, 1, 2], "accept");
+    send(8, 1, &[OWNER, 1, 2], "ignore future");
+    send(7, 1, &[OWNER, 1, 2], "accept");
     // Whoever adds or leaves out signatures makes no other command.
-    send(8, 1, &[OWNER, 1, 2, 3], "ignore duplicate");
-    send(8, 1, &[OWNER, 2, 3], "ignore duplicate");
+    send(7, 1, &[OWNER, 1, 2, 3], "ignore duplicate");
+    send(7, 1, &[OWNER, 2, 3], "ignore duplicate");
     for amount in 2..=4 {
-        send(8, amount, &[OWNER, 1, 2], "accept");
+        send(7, amount, &[OWNER, 1, 2], "accept");
     }
-    send(8, 5, &[OWNER, 1, 2], "ignore rate");
-    send(1, 1, &[OWNER, 1, 2], "accept");
+    send(7, 5, &[OWNER, 1, 2], "ignore rate");
+    send(0, 1, &[OWNER, 1, 2], "accept");
 
     // Those that no block took in time are not passed on, and give way to others of their number.
-    let time = |fixture: &Fixture| fixture.head.borrow().state.time();
-    let until = |until: UnixMillis, amount: u64, verdict: &str| {
-        let change = PoolChange::Losses(MicroUsdt::new(amount));
-        let record = PoolCommand { pool: pool(), number: 7, until, change };
-        let bytes = encode(&signed_command(&fixture.network, record, [OWNER, 1, 2]));
-        fixture.expect(Command, &bytes, verdict);
+    let until = |until: u64, amount: u64, verdict: &str| {
+        let record = order(6, UnixMillis::new(until), PoolAction::Losses(MicroUsdt::new(amount)));
+        fixture.expect(Command, &encode(&signed_command(&fixture.network, record, [OWNER, 1, 2])), verdict);
     };
-    let soon = time(&fixture).after(Duration::from_secs(1));
+    until(NOW - 1, 1, "ignore expired");
     for amount in 1..=4 {
-        until(soon, amount, "accept");
+        until(NOW + 1_000, amount, "accept");
     }
-    until(soon, 5, "ignore rate");
-    let later = soon.after(Duration::from_secs(1));
-    fixture.head.send_modify(|head| head.state = head.state.changed(|rows| rows.head.time = later));
-    until(soon, 5, "ignore expired");
-    until(time(&fixture), 5, "accept");
+    until(NOW + 1_001, 5, "ignore rate");
+    fixture
+        .head
+        .send_modify(|head| head.state = head.state.changed(|rows| rows.head.time = UnixMillis::new(NOW + 1_001)));
+    until(NOW + 1_000, 5, "ignore expired");
+    until(NOW + 9_000, 5, "accept");
 
-    // Block after block the window moves, and what is in a block is forgotten.
-    let change_state = |act: &dyn Fn(&mut PoolState)| {
-        fixture.head.send_modify(|head| {
-            head.state = head.state.changed(|rows| act(rows.get_mut::<Pools>(&pool()).unwrap()));
-        });
-    };
-    change_state(&|accounts| accounts.commands = 8);
+    // Block after block the window moves.
+    let (account, closed) = (key(OWNER).node_id(), Epoch::new(NEXT));
+    fixture.head.send_modify(|head| {
+        let nonce = Nonce { next: 8, allowance: Nonce::BURST, filled: closed };
+        head.state = head.state.changed(|rows| rows.put::<Nonces>(&account, nonce));
+    });
     send(5, 1, &[OWNER, 1, 2], "ignore stale");
-    send(9, 1, &[OWNER, 1, 2], "accept");
-    assert_eq!(fixture.gate.seen(|seen| seen.commands.len()), 1);
-    // Other signers: the command needs their signatures, and then it is another.
-    change_state(&|accounts| accounts.vault.signers.era = 2);
-    send(9, 1, &[OWNER, 2, 3], "accept");
+    send(8, 1, &[OWNER, 1, 2], "accept");
+    send(15, 1, &[OWNER, 1, 2], "accept");
+}
+
+#[test]
+fn so_many_commands_are_noted_and_those_that_are_over_are_the_first_to_go() {
+    let fixture = fixture();
+    let send = |nonce: u64| {
+        let bytes = encode(&command(&fixture.network, nonce, PoolAction::Suspend(true), [OWNER]));
+        fixture.admit(Topic::Commands, &bytes)
+    };
+    let note = |n: usize, until: u64| {
+        let of = |i: usize| (NodeId::from_bytes(*blake3::hash(&i.to_le_bytes()).as_bytes()), 0);
+        let noted = vec![(Hash::from_bytes([0; 32]), UnixMillis::new(until))];
+        fixture.gate.seen(|seen| seen.commands = (0..n).map(|i| (of(i), noted.clone())).collect());
+    };
+    let noted = || fixture.gate.seen(|seen| seen.commands.len());
+    note(NOTED_COMMANDS, 0);
+    assert_eq!((send(0).as_str(), noted()), ("accept", 1));
+    note(NOTED_COMMANDS - 1, u64::MAX);
+    assert_eq!((send(0).as_str(), noted()), ("accept", NOTED_COMMANDS));
+    assert_eq!((send(1).as_str(), noted()), ("accept", 1), "too many are good");
 }
 
 #[test]

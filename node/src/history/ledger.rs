@@ -103,6 +103,10 @@ fn pool_key(space: u8, pool: &PoolId, settlement: u64) -> Vec<u8> {
     [&[space], pool.as_bytes().as_slice(), &settlement.to_be_bytes()].concat()
 }
 
+fn command_key(account: &NodeId, nonce: u64) -> Vec<u8> {
+    [&[COMMANDS], account.as_bytes().as_slice(), &nonce.to_be_bytes()].concat()
+}
+
 fn record(key: Vec<u8>, value: Vec<u8>) -> HistoryRecord {
     HistoryRecord { kind: HistoryKind::Payout, key, value, expires: None }
 }
@@ -132,7 +136,19 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
                 records.push(root_record(&settled.root));
             }
             Event::Reissued(root) => records.push(root_record(root)),
-            Event::Closed { .. } | Event::Equivocated { .. } => {}
+            Event::Closed { .. }
+            | Event::Equivocated { .. }
+            | Event::Registered { .. }
+            | Event::Retired { .. }
+            | Event::PayoutAddress { .. }
+            | Event::Requested { .. }
+            | Event::Joined { .. }
+            | Event::Left { .. }
+            | Event::Banned { .. }
+            | Event::PoolCreated { .. }
+            | Event::PoolActive { .. }
+            | Event::PoolTransferred { .. }
+            | Event::PoolDisbanded { .. } => {}
         }
     }
     if !elections.0.is_empty() {
@@ -145,15 +161,15 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
 pub fn command_records(block: &Block) -> Vec<HistoryRecord> {
     let height = block.header.height.get().to_be_bytes();
     let commands = block.commands.iter().map(|command| &command.record);
-    commands.map(|command| record(pool_key(COMMANDS, &command.pool, command.number), height.to_vec())).collect()
+    commands.map(|command| record(command_key(&command.account, command.nonce), height.to_vec())).collect()
 }
 
-/// The block that holds a pool's command of this number.
+/// The block that holds an account's command of this number.
 ///
 /// # Errors
 /// The store could not be read.
-pub fn command_in(store: &Store, pool: &PoolId, number: u64) -> Result<Option<Height>, StorageError> {
-    let height = store.history_record(HistoryKind::Payout, &pool_key(COMMANDS, pool, number), ANY_TIME)?;
+pub fn command_in(store: &Store, account: &NodeId, nonce: u64) -> Result<Option<Height>, StorageError> {
+    let height = store.history_record(HistoryKind::Payout, &command_key(account, nonce), ANY_TIME)?;
     Ok(height.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Height::new(u64::from_be_bytes(bytes))))
 }
 

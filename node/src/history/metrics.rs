@@ -1,6 +1,6 @@
 //! What workers say of their machines, over time: their attestations, with their signatures.
 //!
-//! A signature costs an attacker nothing, so what is kept is bounded by what is not his: only registered workers' attestations come here
+//! A signature costs an attacker nothing, so what is kept is bounded by what is not his: only registered nodes' attestations come here
 //! ([`crate::probe::AttestationTable`]), the time is this node's own, and there is one record for each worker and [`Spacing`]: a minute
 //! in a small network, more in a greater one. The newest attestation in that time is the one that stays.
 
@@ -79,13 +79,15 @@ pub struct KeeperParts {
     pub attestations: mpsc::Receiver<Attestation>,
     /// This node: nobody else fills the disk with its own.
     pub me: NodeId,
-    /// How many workers there are.
-    pub workers: usize,
+    /// How many nodes are registered now.
+    pub registered: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
 /// Keeps attestations. [`Self::run`] it.
 pub struct Keeper {
     parts: KeeperParts,
+    /// Of others' records, as many nodes as were registered when the first was gathered.
+    spacing: Spacing,
     /// Records that are not written yet, by their keys.
     gathered: BTreeMap<Vec<u8>, HistoryRecord>,
 }
@@ -93,7 +95,7 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper that has not kept anything yet.
     pub const fn new(parts: KeeperParts) -> Self {
-        Self { parts, gathered: BTreeMap::new() }
+        Self { parts, spacing: Spacing::FINEST, gathered: BTreeMap::new() }
     }
 
     /// Keeps until `stop`, then writes what was gathered.
@@ -122,8 +124,11 @@ impl Keeper {
     }
 
     fn gather(&mut self, attestation: &Attestation) {
+        if self.gathered.is_empty() {
+            self.spacing = Spacing::of((self.parts.registered)());
+        }
         let is_own = attestation.signer == self.parts.me;
-        let spacing = if is_own { Spacing::FINEST } else { Spacing::of(self.parts.workers) };
+        let spacing = if is_own { Spacing::FINEST } else { self.spacing };
         let from = spacing.start(self.parts.clock.now());
         let key = key(&attestation.signer, from);
         // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
@@ -186,7 +191,7 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and wait for their tasks")]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use lucid_types::amount::Ppm;
     use lucid_types::attestation::Capacity;
@@ -234,6 +239,7 @@ mod tests {
         keeper: Keeper,
         store: Store,
         clock: Arc<Set>,
+        registered: Arc<AtomicUsize>,
         send: mpsc::Sender<Attestation>,
         _folder: tempfile::TempDir,
     }
@@ -245,8 +251,12 @@ mod tests {
         let clock = Arc::new(Set(AtomicU64::new(660_000 * 60_000)));
         let (send, attestations) = mpsc::channel(WAITING);
         let (parts_store, parts_clock) = (store.clone(), Arc::<Set>::clone(&clock));
-        let parts = KeeperParts { store: parts_store, clock: parts_clock, attestations, me: node(1), workers };
-        Fixture { keeper: Keeper::new(parts), store, clock, send, _folder: folder }
+        let registered = Arc::new(AtomicUsize::new(workers));
+        let now = Arc::clone(&registered);
+        let count = Arc::new(move || now.load(Ordering::Relaxed));
+        let parts =
+            KeeperParts { store: parts_store, clock: parts_clock, attestations, me: node(1), registered: count };
+        Fixture { keeper: Keeper::new(parts), store, clock, registered, send, _folder: folder }
     }
 
     impl Fixture {
@@ -309,6 +319,19 @@ mod tests {
         drop(fixture.send);
         keeper.await.unwrap().unwrap();
         assert_eq!(of(&store, &node(3), all, 1, UnixMillis::ZERO).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_more_nodes_are_registered_the_less_is_kept_of_each() {
+        let mut fixture = fixture(2);
+        for (sequence, registered) in [(1, 2), (2, 1_000), (3, 1_000), (4, 2)] {
+            fixture.registered.store(registered, Ordering::Relaxed);
+            fixture.keeper.gather(&attestation(2, sequence));
+            fixture.keeper.write().await.unwrap();
+            fixture.wait(60_000);
+        }
+        // Of 1,000 one record in 33 minutes: that of the span's start is replaced.
+        assert_eq!(fixture.found(2, ALL, 9), [(3, 4), (0, 3)]);
     }
 
     /// Whoever has all the keys of all the workers fills no more than this.

@@ -1,9 +1,9 @@
 //! What a node does in each of its roles: the tasks of a worker, a validator and a treasury signer, and their wiring.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Draws;
@@ -12,58 +12,47 @@ use lucid_p2p::Topic;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
-use lucid_tron_bridge::signer::{Signer, SignerAccount};
-use lucid_tron_bridge::vault::VaultDomain;
+use lucid_types::attestation::Capacity;
 use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::chain::report::Reporter;
 use crate::chain::watermark::Watermark;
 use crate::config::{Config, Role};
+use crate::home::Home;
+use crate::node::standing::{self, Me};
 use crate::node::{Assembly, Wires};
-use crate::payout::cosign::{Cosigner, Treasury, pools_of_signer};
-use crate::payout::push::{Conditions, PushParts, PushTask};
+use crate::payout::cosign::{Cosigner, OwnSigners, Treasury};
+use crate::payout::push::{Conditions, Lead, LeadParts, Leader, NotPushing, PushParts, PushTask, Pushing};
 use crate::payout::reader::{Reader, ReaderParts};
-use crate::payout::watermark::StoredWatermark;
 use crate::probe::schedule::Assigned;
 use crate::probe::{
     Assignments, EchoGrant, EchoGrants, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle, ResponderParts,
 };
 use crate::sampler::{Attester, AttesterParts, Sampler};
 use crate::signer::client::RemoteSigner;
-use crate::signer::protocol::SignerStatus;
 use crate::stage::Stage;
 
+/// How often it is looked whether the key of the gas account is there, if it was not.
+const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
 
-/// Roles must fit the genesis: a node that waits for ever to be asked helps nobody.
+/// A validator's BLS key must be the one that is listed with it: its blocks would be invalid for all the others, at every turn. Of other
+/// roles nothing is refused: the registry changes while a node runs.
 pub(super) fn check(config: &Config, spec: &ChainSpec, key: &NodeKey) -> anyhow::Result<()> {
-    let node = &key.node_id();
-    let listed = spec.validators(Height::new(1)).get(node);
-    let is_validator = listed.is_some();
-    let is_worker = spec.worker(node).is_some();
-    for (role, name, is_listed) in [(Role::Validator, "validator", is_validator), (Role::Worker, "worker", is_worker)] {
-        if config.has(role) && !is_listed {
-            return Err(anyhow!(
-                "roles names {name}, but the genesis lists no {name} {node}: take {name} out of `roles` in config.toml, or \
-                 use the key and genesis that belong together"
-            ));
-        }
-        if is_listed && !config.has(role) {
-            tracing::warn!("the genesis lists this node as {name}, but `roles` does not: it will not act as one");
-        }
-    }
-    // Its blocks would be invalid for all the others, at every turn.
+    let node = key.node_id();
+    let listed = spec.validators(Height::new(1)).get(&node).filter(|_| config.has(Role::Validator));
     let bls_key = key.bls_key().public();
-    if let Some(listed) = listed.filter(|listed| config.has(Role::Validator) && listed.bls_key != bls_key) {
+    if let Some(listed) = listed.filter(|listed| listed.bls_key != bls_key) {
         return Err(anyhow!(
             "the genesis lists validator {node} with the BLS key {}, and its key's is {bls_key}: the entry is not the one that \
              `lucid init` printed for this home; without its own BLS key the validator cannot propose",
@@ -74,72 +63,37 @@ pub(super) fn check(config: &Config, spec: &ChainSpec, key: &NodeKey) -> anyhow:
 }
 
 impl Assembly {
-    /// A treasury signer's side of `/cosign/1`.
-    pub(super) fn cosigner(&self, wires: &Wires) -> anyhow::Result<Option<Arc<Cosigner>>> {
+    /// A treasury signer's side of `/cosign/1`, and the address of its key if that is known.
+    pub(super) fn cosigner(&self, wires: &Wires) -> anyhow::Result<Option<(Arc<Cosigner>, Option<PayoutAddress>)>> {
         if !self.config.has(Role::Treasury) {
             return Ok(None);
         }
-        if !self.config.holds_signer_key() {
-            return Ok(Some(Arc::new(self.remote_cosigner(wires))));
-        }
-        let path = self.home.signer_key_file(&self.config);
-        let key = self.home.load_signer_key(&self.config)?;
-        let address = key.address();
-        let node = self.key.node_id();
-        let state = wires.head.borrow().state.clone();
-        let pools = pools_of_signer(&state, &node, &address);
-        if pools.is_empty() {
-            let listed = listed_signers(&self.spec, &node);
-            if listed.contains(&address) {
-                tracing::warn!(%address, "the pool has replaced this treasury signer: it signs nothing any more");
-                return Ok(None);
-            }
-            let listed = match listed.as_slice() {
-                [] => "no address for it".to_owned(),
-                listed => listed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            };
-            return Err(anyhow!(
-                "no pool has the treasury signer {node} with the key of {} (address {address}): the genesis lists {listed}. \
-                 Use the key that belongs to it, or take treasury out of `roles`. If the pool has entered it since, let the node \
-                 catch up first without the role",
-                path.display()
-            ));
-        }
-        let genesis_block = self.spec.genesis().tron.genesis_block;
-        let mut signers = BTreeMap::new();
-        for pool in pools {
-            let Some(declared) = self.spec.pool(&pool) else { continue };
-            let account = SignerAccount {
-                pool,
-                domain: VaultDomain::new(&genesis_block, declared.vault.address),
-                predecessors: Vec::new(),
-            };
-            let signer = Signer::new(key.clone(), account, StoredWatermark::new(self.store.clone(), pool));
-            signers.insert(pool, Mutex::new(signer));
-        }
-        let treasury = Treasury::InProcess(signers);
-        Ok(Some(Arc::new(Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), treasury))))
+        let (treasury, address) = if self.config.holds_signer_key() {
+            let key = self.home.load_signer_key(&self.config)?;
+            let address = key.address();
+            (Treasury::InProcess(OwnSigners::new(self.key.node_id(), key, self.store.clone())), Some(address))
+        } else {
+            self.remote_signer()
+        };
+        let cosigner = Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), treasury);
+        Ok(Some((Arc::new(cosigner), address)))
     }
 
-    /// A cosigner whose key is in another process. That may be started later than this one, or have a key that no pool has
-    /// entered yet: both are said, and keep nothing else from working.
-    fn remote_cosigner(&self, wires: &Wires) -> Cosigner {
-        let socket = self.home.signer_socket(&self.config);
-        let remote = RemoteSigner::new(&socket, *self.spec.id());
+    /// The key is in another process, which may be started later than this one.
+    fn remote_signer(&self) -> (Treasury, Option<PayoutAddress>) {
+        let remote = RemoteSigner::new(&self.home.signer_socket(&self.config), *self.spec.id());
         let asked = block_in_place(|| Handle::current().block_on(remote.status()));
-        let node = self.key.node_id();
-        match asked {
-            Ok(SignerStatus { address, .. }) => {
-                let state = wires.head.borrow().state.clone();
-                if pools_of_signer(&state, &node, &address).is_empty() {
-                    tracing::warn!(%address, %node, "no pool has this treasury signer with this address: it signs nothing");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the treasury signer does not answer yet");
-            }
-        }
-        Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), Treasury::Remote(remote))
+        let asked = asked.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "the treasury signer does not answer yet");
+        });
+        (Treasury::Remote(remote), asked.ok().map(|status| status.address))
+    }
+
+    /// Says how the registry has this node, whenever that changes.
+    pub(super) fn standing(&self, work: &mut Stage, wires: &Wires, signer: Option<PayoutAddress>) {
+        let me = Me { node: self.key.node_id(), roles: self.config.roles.iter().copied().collect(), signer };
+        let told = standing::tell(Arc::clone(&self.spec), me, wires.head.clone(), work.stop.clone());
+        work.spawn_plain("watch of the registry", told);
     }
 
     /// Reads what the pools' vaults do, if there are providers.
@@ -156,63 +110,49 @@ impl Assembly {
         work.spawn("reader", reader.run(work.stop.clone()));
     }
 
-    /// Pushes the payouts of this worker's pool, if it can lead.
+    /// Pushes the payouts of this worker's pool, while it can lead.
     pub(super) fn pusher(
         &self,
         work: &mut Stage,
         wires: &Wires,
         providers: Option<&Arc<Providers>>,
         cosigner: Option<Arc<Cosigner>>,
-    ) -> anyhow::Result<()> {
-        let Some(gas) = self.gas_key()? else { return Ok(()) };
-        let Some(pool) = self.spec.pool_of(&self.key.node_id()) else { return Ok(()) };
-        let Some(providers) = providers else {
-            tracing::warn!("this worker can lead, but tron.providers is empty: it will not push its pool's payouts");
-            return Ok(());
-        };
-        let task = PushTask::new(PushParts {
-            spec: Arc::clone(&self.spec),
-            pool: *pool,
-            key: self.key.clone(),
-            gas,
-            max_trx_per_day: self.config.bridge.max_trx_per_day,
-            clock: Arc::clone(&self.clock),
-            mesh: wires.mesh.clone(),
-            store: self.store.clone(),
-            providers: Arc::clone(providers),
-            head: wires.head.clone(),
-            vaults: Arc::clone(&wires.vaults),
-            cosigner,
-            table: Arc::clone(&wires.pushed),
-            conditions: Conditions::default(),
-        });
-        let task = task.context("the pusher cannot go on from what it stored")?;
-        work.spawn_plain("pusher", task.run(work.stop.clone()));
-        Ok(())
-    }
-
-    /// The key of the gas account that the genesis lists for this worker, if both are there.
-    fn gas_key(&self) -> anyhow::Result<Option<TronKey>> {
-        let worker = self.spec.worker(&self.key.node_id()).filter(|_| self.config.has(Role::Worker));
-        let Some(listed) = worker.and_then(|worker| worker.gas_address) else { return Ok(None) };
-        let path = self.home.gas_key_file(&self.config);
-        let Some(key) = self.home.load_gas_key(&self.config)? else {
-            tracing::warn!(
-                "the genesis lists the gas account {listed} for this worker, but its key {} is missing: others will push the \
-                 payouts that this worker is elected to push. Restore the key from its backup",
-                path.display()
-            );
-            return Ok(None);
-        };
-        if key.address() != listed {
-            return Err(anyhow!(
-                "the genesis lists the gas account {listed} for this worker, but {} is the key of {}: put the right key there, \
-                 or remove the file to run without pushing",
-                path.display(),
-                key.address()
-            ));
+    ) {
+        if !self.config.has(Role::Worker) {
+            return;
         }
-        Ok(Some(key))
+        let (home, config, providers) = (self.home.clone(), self.config.clone(), providers.cloned());
+        let (spec, key, clock, store) =
+            (Arc::clone(&self.spec), self.key.clone(), Arc::clone(&self.clock), self.store.clone());
+        let (mesh, head, vaults, table) =
+            (wires.mesh.clone(), wires.head.clone(), Arc::clone(&wires.vaults), Arc::clone(&wires.pushed));
+        let max_trx_per_day = self.config.bridge.max_trx_per_day;
+        let push = move |lead: Lead, stop: CancellationToken| {
+            let no_providers =
+                || "this worker can lead, but tron.providers is empty: it pushes no payouts of its pool".to_owned();
+            let providers = providers.as_ref().ok_or_else(|| NotPushing::Missing(no_providers()))?;
+            let gas = gas_key(&home, &config, &lead.gas).map_err(NotPushing::Missing)?;
+            let task = PushTask::new(PushParts {
+                spec: Arc::clone(&spec),
+                lead,
+                key: key.clone(),
+                gas,
+                max_trx_per_day,
+                clock: Arc::clone(&clock),
+                mesh: mesh.clone(),
+                store: store.clone(),
+                providers: Arc::clone(providers),
+                head: head.clone(),
+                vaults: Arc::clone(&vaults),
+                cosigner: cosigner.clone(),
+                table: Arc::clone(&table),
+                conditions: Conditions::default(),
+            })?;
+            Ok(Box::pin(task.run(stop)) as Pushing)
+        };
+        let (node, head, table) = (self.key.node_id(), wires.head.clone(), Arc::clone(&wires.pushed));
+        let leader = Leader::new(LeadParts { node, head, table, retry: RETRY, push });
+        work.spawn("pusher", leader.run(work.stop.clone()));
     }
 
     /// What a worker does: answers probes and attests.
@@ -240,7 +180,7 @@ impl Assembly {
             genesis,
             clock: Arc::clone(&self.clock),
             sampler: Sampler::new(self.home.root())?,
-            capacity: self.spec.worker(&self.key.node_id()).map(|worker| worker.capacity),
+            capacity: self.capacity(wires.head.clone()),
             served: Arc::clone(&wires.served),
             echo_slots: self.config.probe.echo_sessions,
             next_sequence: move || next_sequence(&store, clock.now()),
@@ -258,6 +198,20 @@ impl Assembly {
             }
         });
         Ok(Some(responder))
+    }
+
+    /// What this node declares to offer.
+    fn capacity(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn() -> Option<Capacity> + Send + Sync> {
+        let me = self.key.node_id();
+        Arc::new(move || head.borrow().state.node(&me).map(|row| row.capacity))
+    }
+
+    /// How many nodes are registered.
+    pub(super) fn registered(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn() -> usize + Send + Sync> {
+        Arc::new(move || {
+            let state = head.borrow().state.clone();
+            state.nodes().count()
+        })
     }
 
     /// Whether a node is a validator of the next height.
@@ -350,10 +304,23 @@ impl Assembly {
     }
 }
 
-/// The addresses that the genesis lists for a treasury signer.
-fn listed_signers(spec: &ChainSpec, node: &NodeId) -> Vec<PayoutAddress> {
-    let members = spec.pools().flat_map(|(_, pool)| &pool.vault.signers.members);
-    members.filter(|signer| signer.node == *node).map(|signer| signer.key_address).collect()
+/// The key of the gas account that is registered for this worker, or why it cannot be used.
+fn gas_key(home: &Home, config: &Config, registered: &PayoutAddress) -> Result<TronKey, String> {
+    let path = home.gas_key_file(config);
+    let path = path.display();
+    match home.load_gas_key(config) {
+        Ok(Some(key)) if key.address() == *registered => Ok(key),
+        Ok(Some(key)) => Err(format!(
+            "the gas account {registered} is registered for this worker, but {path} is the key of {}: others push the payouts that this \
+             worker is elected to push. Put the right key there, or register the other address",
+            key.address()
+        )),
+        Ok(None) => Err(format!(
+            "the gas account {registered} is registered for this worker, but its key {path} is missing: others push the payouts that \
+             this worker is elected to push. Restore the key from its backup"
+        )),
+        Err(error) => Err(format!("the key of this worker's gas account cannot be used: {:#}", anyhow!(error))),
+    }
 }
 
 /// The next sequence of this worker's attestations, durable before it is used. Never below the clock's milliseconds:

@@ -3,7 +3,7 @@
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{Account, PoolState};
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::PoolId;

@@ -10,7 +10,10 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::PoolState;
 use lucid_consensus::ledger::state::State;
 use lucid_p2p::{Mesh, Protocol};
-use lucid_tron_bridge::signer::{SignError, Signer};
+use lucid_storage::Store;
+use lucid_tron_bridge::key::TronKey;
+use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount};
+use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
@@ -24,15 +27,44 @@ use crate::payout::watermark::{StoredWatermark, WatermarkError};
 use crate::signer::client::{RemoteError, RemoteSigner};
 use crate::signer::record::Record;
 
-/// One pool's signer. One signature at a time: the watermark is read, compared and replaced.
-pub type PoolSigner = Mutex<Signer<StoredWatermark>>;
-
 /// Who holds the treasury key.
 pub enum Treasury {
-    /// This process, for these pools.
-    InProcess(BTreeMap<PoolId, PoolSigner>),
-    /// `lucid signer`, for all pools that it knows its key to sign for.
+    /// This process.
+    InProcess(OwnSigners),
+    /// `lucid signer`, for all pools that it was shown to sign for.
     Remote(RemoteSigner),
+}
+
+/// A treasury key in this process. It signs for the vaults whose signer the newest state says it is.
+pub struct OwnSigners {
+    node: NodeId,
+    key: TronKey,
+    store: Store,
+    /// Made when a vault is first asked for. One signature at a time: the watermark is read, compared and replaced.
+    signers: Mutex<BTreeMap<(PoolId, PayoutAddress), Signer<StoredWatermark>>>,
+}
+
+impl OwnSigners {
+    /// The signers of a node's key. What they have signed is in the store.
+    pub fn new(node: NodeId, key: TronKey, store: Store) -> Self {
+        Self { node, key, store, signers: Mutex::default() }
+    }
+
+    /// Signs what the row of a pool holds; `None` if this key does not sign for it.
+    async fn sign(&self, spec: &ChainSpec, pool: PoolId, row: &PoolState, record: &Record) -> Option<Signing> {
+        if !signs(row, &self.node, &self.key.address()) {
+            return None;
+        }
+        let vault = row.vault.address;
+        let mut signers = self.signers.lock().await;
+        let signer = signers.entry((pool, vault)).or_insert_with(|| {
+            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, vault);
+            let account = SignerAccount { pool, domain, predecessors: Vec::new() };
+            Signer::new(self.key.clone(), account, StoredWatermark::new(self.store.clone(), pool))
+        });
+        // The watermark is synced to the disk before the signature exists.
+        Some(tokio::task::block_in_place(|| record.sign(&pool, signer)))
+    }
 }
 
 /// A treasury signer's side of `/cosign/1`.
@@ -45,12 +77,13 @@ pub struct Cosigner {
 /// The pools for whose vaults `node` signs with the key of `address`: as one of the signers in force, or of those whom a change
 /// that is under way replaces.
 pub fn pools_of_signer(state: &State, node: &NodeId, address: &PayoutAddress) -> Vec<PoolId> {
+    state.pools().filter(|(_, pool)| signs(pool, node, address)).map(|(id, _)| id).collect()
+}
+
+fn signs(pool: &PoolState, node: &NodeId, address: &PayoutAddress) -> bool {
     let is_in = |set: &SignerSet| set.by_key(address).is_some_and(|signer| signer.node == *node);
-    let signs = |pool: &PoolState| {
-        let replaced = pool.changes.values().map(|change| &change.by);
-        replaced.chain([&pool.vault.signers]).any(is_in)
-    };
-    state.pools().filter(|(_, pool)| signs(pool)).map(|(id, _)| id).collect()
+    let replaced = pool.changes.values().map(|change| &change.by);
+    replaced.chain([&pool.vault.signers]).any(is_in)
 }
 
 /// Asks a treasury signer, which may be this node's own, for a signature. `None` if there is no answer.
@@ -103,15 +136,10 @@ impl Cosigner {
         // One that this state does not hold: one of the two nodes is behind, and asking again after the next block helps.
         let Some(record) = Record::asked(row, &request) else { return CosignReply::NotFinal };
         match &self.treasury {
-            Treasury::InProcess(signers) => {
-                let Some(signer) = signers.get(&pool) else {
-                    return refused("this signer does not sign for that pool");
-                };
-                let mut signer = signer.lock().await;
-                // The watermark is synced to the disk before the signature exists.
-                let signed = tokio::task::block_in_place(|| record.sign(&pool, &mut signer));
-                reply(asker, &request, signed)
-            }
+            Treasury::InProcess(own) => match own.sign(&self.spec, pool, row, &record).await {
+                Some(signed) => reply(asker, &request, signed),
+                None => refused("this signer does not sign for that pool"),
+            },
             Treasury::Remote(remote) => {
                 remote_reply(asker, &request, remote.sign(request, &state, block.as_deref()).await)
             }
@@ -119,10 +147,10 @@ impl Cosigner {
     }
 
     fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, row: &PoolState) -> bool {
-        let is_owner = self.spec.pool(pool).is_some_and(|pool| pool.owner == *node);
+        let is_owner = row.owner == *node;
         let is_signer = row.vault.signers.members.iter().any(|signer| signer.node == *node);
         let is_validator = self.spec.validators(state.height().next()).get(node).is_some();
-        is_owner || is_signer || is_validator || self.spec.pool_of(node) == Some(pool)
+        is_owner || is_signer || is_validator || state.pool_of(node) == Some(*pool)
     }
 }
 

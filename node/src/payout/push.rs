@@ -7,6 +7,7 @@
 //! is the reader's, receipts are those of whole blocks (see [`head`]), and what changes slowly is read while nothing is sent.
 
 mod head;
+mod lead;
 mod table;
 pub(crate) mod work;
 
@@ -26,7 +27,7 @@ use lucid_tron_bridge::pusher::{
 };
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::Sun;
-use lucid_types::id::{NodeId, PoolId, TxId};
+use lucid_types::id::{NodeId, TxId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::AccountId;
 use tokio::sync::watch;
@@ -40,6 +41,7 @@ use crate::payout::vaults::Vaults;
 use head::HeadFollower;
 use work::{CONDITIONS_AGE, Looked, STOPPED_AGE};
 
+pub use lead::{Lead, LeadParts, Leader, NotPushing, Pushing};
 pub use table::PushTable;
 pub use work::{Conditions, PushError};
 
@@ -58,8 +60,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 pub struct PushParts {
     /// The network.
     pub spec: Arc<ChainSpec>,
-    /// The pool whose accounts are paid.
-    pub pool: PoolId,
+    /// The pool whose accounts are paid, and its vault.
+    pub lead: Lead,
     /// Signs requests to treasury signers.
     pub key: NodeKey,
     /// Signs transactions, which its account pays for.
@@ -125,15 +127,14 @@ impl PushTask {
     /// The store failed, or holds other bytes than were written.
     pub fn new(parts: PushParts) -> Result<Self, PushError> {
         let policy = parts.spec.policy();
-        let vault = parts.spec.pool(&parts.pool).ok_or(PushError::NoPool)?.vault.address;
-        let domain = VaultDomain::new(&parts.spec.genesis().tron.genesis_block, vault);
+        let domain = VaultDomain::new(&parts.spec.genesis().tron.genesis_block, parts.lead.vault);
         let timeout = Duration::from_millis(policy.leader_timeout_ms);
         let mut config = PusherConfig::new(domain, parts.gas.address(), policy.payout_threshold, timeout);
         config.max_per_day = Sun::new(u64::from(parts.max_trx_per_day).saturating_mul(SUN));
         config.max_fee = config.max_fee.min(config.max_per_day);
         let clock = SteadyClock::from_now(&*parts.clock);
         let now = clock.now();
-        let (in_flight, spent) = work::restore(&parts.store, now)?;
+        let (in_flight, spent) = work::restore(&parts.store, &parts.lead.vault, now)?;
         let head_every = config.timing.head_every;
         let head = HeadFollower::new(head_every, &in_flight);
         let pusher = Pusher::new(config, in_flight, spent, now);
@@ -277,7 +278,7 @@ impl PushTask {
         if !self.solid.1 && !is_interested {
             return;
         }
-        let Some(vault) = self.parts.vaults.get(&self.parts.pool) else { return };
+        let Some(vault) = self.parts.vaults.get(&self.parts.lead.pool) else { return };
         if vault.knows(&self.solid.0) {
             self.solid.1 = false;
             let view = SolidView { time: vault.as_of.time, snapshot: vault.snapshot.of(&self.solid.0) };
@@ -309,7 +310,7 @@ impl PushTask {
             if self.parts.is_catching_up(&head) {
                 return;
             }
-            head.state.pool(&self.parts.pool).and_then(|pool| assignment(pool, &self.parts.key.node_id()))
+            head.state.pool(&self.parts.lead.pool).and_then(|pool| assignment(pool, &self.parts.key.node_id()))
         };
         let Some(assignment) = assignment.filter(|new| self.assigned.as_ref() != Some(new)) else { return };
         self.assigned = Some(assignment.clone());
@@ -381,13 +382,13 @@ impl PushTask {
             Effect::Forget { id, spent } => {
                 self.head.closed(id);
                 self.work.spawn_blocking(move || {
-                    if let Err(error) = work::forget(&parts.store, id, spent, parts.clock.now()) {
+                    if let Err(error) = work::forget(&parts.store, &parts.lead.vault, id, spent, parts.clock.now()) {
                         tracing::warn!(%error, "an ended transaction's record cannot be replaced");
                     }
                     Done::Nothing
                 });
             }
-            Effect::Alert(alert) => tracing::warn!(pool = %self.parts.pool.short(), "{alert}"),
+            Effect::Alert(alert) => tracing::warn!(pool = %self.parts.lead.pool.short(), "{alert}"),
             Effect::Report(report) => self.report(report),
         }
     }

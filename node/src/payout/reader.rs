@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_consensus::ledger::table::Accounts;
 use lucid_storage::{StorageError, Store};
 use lucid_tron_bridge::address;

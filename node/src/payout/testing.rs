@@ -91,7 +91,7 @@ pub(crate) fn network() -> Arc<ChainSpec> {
 }
 
 pub(crate) fn pool_id(spec: &ChainSpec) -> PoolId {
-    *spec.pools().next().unwrap().0
+    PoolId::derive(spec.id(), "pool")
 }
 
 pub(crate) fn account_id(spec: &ChainSpec) -> AccountId {

@@ -14,6 +14,11 @@ pub enum WatermarkError {
     /// Stored bytes are not what was written.
     #[error("read the signer's watermark back from the store")]
     Decode(#[from] DecodeError),
+    /// Another pool's record is of the same vault, which pays whatever its signers sign.
+    #[error(
+        "the key has signed for this vault as that of another pool: it signs for no second pool's vault of the same address"
+    )]
+    OtherPool,
 }
 
 /// The watermark of one pool.
@@ -45,6 +50,12 @@ impl WatermarkStore for StoredWatermark {
     }
 
     fn record(&mut self, watermark: &Watermark) -> Result<(), WatermarkError> {
+        for other in self.store.own_all(OwnKind::Signature, &[])? {
+            let is_others = other.key != self.pool.as_bytes();
+            if is_others && decode::<Watermark>(&other.value)?.shares_a_vault_with(watermark) {
+                return Err(WatermarkError::OtherPool);
+            }
+        }
         Ok(self.store.put(OwnKind::Signature, self.pool.as_bytes(), &encode(watermark))?)
     }
 }
@@ -52,9 +63,27 @@ impl WatermarkStore for StoredWatermark {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::id::NetworkId;
+    use lucid_tron_bridge::signer::SignedChange;
+    use lucid_types::id::{Hash, NetworkId, PayoutAddress};
 
     use super::*;
+
+    #[test]
+    fn a_vault_is_signed_for_as_one_pools_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let of = |pool| StoredWatermark::new(store.clone(), PoolId::from_bytes([pool; 32]));
+        let record = |vault| {
+            let vault = PayoutAddress::from_hash20([vault; 20]);
+            let change = SignedChange { vault, nonce: 0, digest: Hash::from_bytes([1; 32]) };
+            Watermark { sequence: 1, changes: vec![change], root: None }
+        };
+        of(1).record(&record(7)).unwrap();
+        assert!(matches!(of(2).record(&record(7)), Err(WatermarkError::OtherPool)));
+        assert_eq!(of(2).load().unwrap(), Stored::Watermark(Watermark::default()));
+        of(2).record(&record(8)).unwrap();
+        of(1).record(&record(7)).unwrap();
+    }
 
     #[test]
     fn each_pool_has_its_own_watermark_which_outlives_the_process() {

@@ -1,12 +1,14 @@
 //! Which attestations of workers are new. They earn nothing, and so far only their number is shown.
 //!
-//! Checks what needs memory: known workers, increasing sequences, not too many. Whether a signature is right and an
-//! epoch is current is decided before.
+//! Checks what needs the newest state and memory: registered nodes, increasing sequences, not too many. Whether a signature is right
+//! and an epoch is current is decided before.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lucid_consensus::ledger::state::State;
+use lucid_types::amount::Ppm;
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::id::NodeId;
 use lucid_types::policy::Policy;
@@ -21,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub enum Recorded {
     /// It is the worker's newest.
     New,
-    /// The signer is no worker.
+    /// The signer is not registered.
     Unknown,
     /// A field is out of its bounds.
     Implausible,
@@ -35,8 +37,15 @@ pub enum Recorded {
 #[derive(Debug)]
 pub struct AttestationTable {
     per_epoch: u32,
-    /// One entry for each known worker, so it cannot grow.
-    workers: Mutex<BTreeMap<NodeId, Option<Entry>>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Nodes that were registered when they attested.
+    newest: BTreeMap<NodeId, Entry>,
+    /// The newest closed epoch when those were removed that are not registered any more.
+    pruned: Epoch,
 }
 
 /// A worker's newest attestation, and how many it has sent in that epoch.
@@ -45,30 +54,45 @@ struct Entry {
     sequence: u64,
     epoch: Epoch,
     taken: u32,
+    allocation: Ppm,
+}
+
+/// A node's newest attestation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// How much of what the node offers is in use.
+    pub allocation: Ppm,
 }
 
 impl AttestationTable {
-    /// A table for these workers.
-    pub fn new(policy: &Policy, workers: impl IntoIterator<Item = NodeId>) -> Self {
+    /// A table in which nothing is recorded.
+    pub fn new(policy: &Policy) -> Self {
         let periods = policy.epoch().as_millis() / INTERVAL.as_millis();
         // One more: a worker that restarts sends at once.
         let per_epoch = u32::try_from(periods).unwrap_or(u32::MAX).max(1).saturating_add(1);
-        Self { per_epoch, workers: Mutex::new(workers.into_iter().map(|worker| (worker, None)).collect()) }
+        Self { per_epoch, inner: Mutex::default() }
     }
 
-    fn workers(&self) -> MutexGuard<'_, BTreeMap<NodeId, Option<Entry>>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest attestation of a node, if one was taken.
+    pub fn newest(&self, node: &NodeId) -> Option<Attested> {
+        self.inner().newest.get(node).map(|entry| Attested { epoch: entry.epoch, allocation: entry.allocation })
     }
 
     /// What [`Self::record`] would say, before the signature has been looked at.
-    pub fn check(&self, signer: &NodeId, record: &ResourceAttestation) -> Recorded {
-        match self.workers().get(signer) {
-            None => Recorded::Unknown,
-            Some(entry) => self.judge(entry.as_ref(), record),
-        }
+    pub fn check(&self, state: &State, signer: &NodeId, record: &ResourceAttestation) -> Recorded {
+        self.judge(state, signer, self.inner().newest.get(signer), record)
     }
 
-    fn judge(&self, entry: Option<&Entry>, record: &ResourceAttestation) -> Recorded {
+    fn judge(&self, state: &State, signer: &NodeId, entry: Option<&Entry>, record: &ResourceAttestation) -> Recorded {
+        if state.node(signer).is_none() {
+            return Recorded::Unknown;
+        }
         if !record.is_plausible() {
             return Recorded::Implausible;
         }
@@ -79,29 +103,43 @@ impl AttestationTable {
         }
     }
 
-    /// Takes an attestation if it is the worker's newest.
-    pub fn record(&self, attestation: &Verified<Signed<ResourceAttestation>>) -> Recorded {
-        let record = &attestation.record;
-        let mut workers = self.workers();
-        let Some(entry) = workers.get_mut(&attestation.signer) else { return Recorded::Unknown };
-        let verdict = self.judge(entry.as_ref(), record);
+    /// Takes an attestation if its signer is registered in the newest state and it is its newest.
+    pub fn record(&self, state: &State, attestation: &Verified<Signed<ResourceAttestation>>) -> Recorded {
+        let (signer, record) = (&attestation.signer, &attestation.record);
+        let mut inner = self.inner();
+        let entry = inner.newest.get(signer);
+        let verdict = self.judge(state, signer, entry, record);
         if verdict == Recorded::New {
             let taken = entry.filter(|entry| entry.epoch == record.epoch).map_or(0, |entry| entry.taken);
-            *entry = Some(Entry { sequence: record.sequence, epoch: record.epoch, taken: taken.saturating_add(1) });
+            let taken = taken.saturating_add(1);
+            let ResourceAttestation { sequence, epoch, allocation, .. } = *record;
+            let entry = Entry { sequence, epoch, taken, allocation };
+            inner.newest.insert(*signer, entry);
+            inner.prune(state);
         }
         verdict
     }
 }
 
+impl Inner {
+    /// Once an epoch: what is kept is bounded by the nodes that were registered within one.
+    fn prune(&mut self, state: &State) {
+        if self.pruned < state.closed() {
+            self.pruned = state.closed();
+            self.newest.retain(|node, _| state.node(node).is_some());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use lucid_types::amount::Ppm;
+    use lucid_consensus::ledger::state::Overlay;
+    use lucid_consensus::ledger::table::Nodes;
     use lucid_types::attestation::Capacity;
-    use lucid_types::id::NetworkId;
-    use lucid_types::key::NodeKey;
     use lucid_types::time::UnixMillis;
 
     use super::*;
+    use crate::payout::testing::{self, WORKERS, node, node_key};
 
     fn attestation(key: u8, epoch: u64, sequence: u64) -> Verified<Signed<ResourceAttestation>> {
         let record = ResourceAttestation {
@@ -118,21 +156,22 @@ mod tests {
             capacity: Capacity::default(),
             allocation: Ppm::new(7),
         };
-        NodeKey::from_seed(&[key; 32]).sign_attestation(&NetworkId::from_bytes([1; 32]), record)
+        node_key(key).sign_attestation(testing::network().id(), record)
     }
 
-    fn table() -> (AttestationTable, NodeId) {
-        let worker = NodeKey::from_seed(&[1; 32]).node_id();
-        (AttestationTable::new(&Policy::local(Duration::from_secs(5), 2, None), [worker]), worker)
+    /// Nothing is recorded yet, and the workers are registered.
+    fn table() -> (AttestationTable, State) {
+        let policy = Policy::local(Duration::from_secs(5), 2, None);
+        (AttestationTable::new(&policy), State::genesis(&testing::network()))
     }
 
     #[test]
     fn every_epoch_has_its_own_number() {
-        let (table, _) = table();
+        let (table, state) = table();
         let mut sequence = 0;
         let mut record = |epoch| {
             sequence += 1;
-            table.record(&attestation(1, epoch, sequence))
+            table.record(&state, &attestation(WORKERS[0], epoch, sequence))
         };
         for epoch in 3..6 {
             assert_eq!(
@@ -144,19 +183,42 @@ mod tests {
 
     #[test]
     fn strangers_repetitions_and_floods_change_nothing() {
-        let (table, worker) = table();
-        assert_eq!(table.record(&attestation(2, 3, 1)), Recorded::Unknown);
-        assert_eq!(table.record(&attestation(1, 3, 10)), Recorded::New);
-        let stale = [(3, 10), (3, 9), (2, 11)];
-        for (epoch, sequence) in stale {
-            assert_eq!(table.record(&attestation(1, epoch, sequence)), Recorded::Stale);
+        let (table, state) = table();
+        let [worker, _] = WORKERS;
+        let record = |key, epoch, sequence| table.record(&state, &attestation(key, epoch, sequence));
+        assert_eq!(record(2, 3, 1), Recorded::Unknown);
+        assert_eq!(record(worker, 3, 10), Recorded::New);
+        for (epoch, sequence) in [(3, 10), (3, 9), (2, 11)] {
+            assert_eq!(record(worker, epoch, sequence), Recorded::Stale);
         }
-        assert_eq!(table.record(&attestation(1, 3, 11)), Recorded::New);
-        let flood = attestation(1, 3, 12);
-        assert_eq!(table.check(&worker, &flood.record), Recorded::TooMany);
-        assert_eq!(table.record(&flood), Recorded::TooMany);
-        let mut wild = attestation(1, 4, 13).record.clone();
+        assert_eq!(record(worker, 3, 11), Recorded::New);
+        let flood = attestation(worker, 3, 12);
+        assert_eq!(table.check(&state, &node(worker), &flood.record), Recorded::TooMany);
+        assert_eq!(table.record(&state, &flood), Recorded::TooMany);
+        let mut wild = attestation(worker, 4, 13).record.clone();
         wild.allocation = Ppm::new(1_000_001);
-        assert_eq!(table.check(&worker, &wild), Recorded::Implausible);
+        assert_eq!(table.check(&state, &node(worker), &wild), Recorded::Implausible);
+    }
+
+    #[test]
+    fn the_table_follows_who_is_registered_in_the_newest_state() {
+        let (table, state) = table();
+        let [first, second] = WORKERS;
+        let row = state.node(&node(second)).cloned();
+        let kept = |table: &AttestationTable| table.inner().newest.keys().copied().collect::<Vec<_>>();
+        assert_eq!(table.record(&state, &attestation(first, 3, 1)), Recorded::New);
+        assert_eq!(table.record(&state, &attestation(5, 3, 1)), Recorded::Unknown);
+
+        // Somebody comes, and somebody goes.
+        let next = |rows: &mut Overlay<'_>| {
+            row.iter().for_each(|row| rows.put::<Nodes>(&node(5), row.clone()));
+            rows.remove::<Nodes>(&node(first));
+            rows.head.closed = Epoch::new(1);
+        };
+        let state = state.changed(next);
+        assert_eq!(table.record(&state, &attestation(first, 3, 2)), Recorded::Unknown);
+        assert_eq!(kept(&table), [node(first)], "what is refused prunes nothing");
+        assert_eq!(table.record(&state, &attestation(5, 3, 1)), Recorded::New);
+        assert_eq!(kept(&table), [node(5)], "nothing is kept of who is registered no more");
     }
 }

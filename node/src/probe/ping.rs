@@ -72,9 +72,10 @@ fn failure(error: &RequestError) -> PingOutcome {
         | RequestError::TooManyPending
         | RequestError::Denied(_)
         | RequestError::Stopped => PingOutcome::NotSent,
-        RequestError::NotAPeer | RequestError::Unreachable(_) | RequestError::Disconnected(_) => {
-            PingOutcome::Unreachable
-        }
+        RequestError::NotAPeer
+        | RequestError::Unreachable(_)
+        | RequestError::OtherNetwork
+        | RequestError::Disconnected(_) => PingOutcome::Unreachable,
         RequestError::TimedOut => PingOutcome::Late,
         RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => PingOutcome::Refused,
         RequestError::Malformed(_) => PingOutcome::Wrong,

@@ -5,13 +5,12 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::pool::KEPT_CHANGES;
+use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolStatus};
 use lucid_consensus::ledger::proof::RowProofError;
 use lucid_tron_bridge::key::TronKey;
-use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount};
+use lucid_tron_bridge::signer::{Refusal, SignError, Signer, SignerAccount};
 use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::genesis::GenesisPool;
-use lucid_types::id::PoolId;
+use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
 use lucid_types::time::Height;
 
@@ -19,10 +18,8 @@ use crate::signer::files::{Disk, Files};
 use crate::signer::proof::{PoolProof, ProvedPool};
 use crate::signer::protocol::{Ask, SignerReply, SignerRequest, SignerStatus};
 use crate::signer::record::Record;
-use crate::signer::shown::{ShownError, ShownPool, ShownPools};
+use crate::signer::shown::{ShownError, ShownPool, ShownPools, is_signer};
 use crate::signer::watermark::{PoolWatermark, WatermarkError, WatermarkFile};
-
-const NO_POOL: &str = "this signer's genesis has no such pool";
 
 /// A request whose row, if it has one, is proved to be of a final state.
 #[derive(Clone, Debug)]
@@ -61,9 +58,6 @@ pub fn check(spec: &ChainSpec, request: SignerRequest) -> Result<Checked, Signer
 }
 
 fn verify(spec: &ChainSpec, id: &PoolId, proof: PoolProof) -> Result<ProvedPool, String> {
-    if spec.pool(id).is_none() {
-        return Err(NO_POOL.to_owned());
-    }
     let height = proof.height();
     proof.verify(spec, id).map_err(|error| match error {
         RowProofError::Block(source) => {
@@ -87,7 +81,7 @@ enum Denied {
 impl From<ShownError> for Denied {
     fn from(error: ShownError) -> Self {
         match error {
-            ShownError::TwoHistories { .. } => Self::Refused(error.to_string()),
+            ShownError::TwoHistories { .. } | ShownError::TooMany => Self::Refused(error.to_string()),
             error => Self::Failed(Box::new(error)),
         }
     }
@@ -109,8 +103,8 @@ pub struct SignerCore<F = Disk> {
     key: TronKey,
     watermarks: Arc<Mutex<WatermarkFile<F>>>,
     shown: ShownPools<F>,
-    /// Made when a pool is first asked for.
-    signers: BTreeMap<PoolId, Signer<PoolWatermark<F>>>,
+    /// Made when a pool is first asked for, for the vault that its certified row names.
+    signers: BTreeMap<(PoolId, PayoutAddress), Signer<PoolWatermark<F>>>,
 }
 
 impl<F: Files> SignerCore<F> {
@@ -128,7 +122,7 @@ impl<F: Files> SignerCore<F> {
     /// Who this signer is.
     pub fn status(&self) -> SignerStatus {
         let address = self.key.address();
-        SignerStatus { address, pools: self.shown.pools_of(&self.spec, &address) }
+        SignerStatus { address, pools: self.shown.pools_of(&address) }
     }
 
     /// Answers a request.
@@ -153,22 +147,32 @@ impl<F: Files> SignerCore<F> {
     /// Signs a record of the proved row, if the newest row that was shown holds it as well.
     fn sign(&mut self, request: &CosignRequest, proved: &ProvedPool) -> Result<TreasurySignature, Denied> {
         let id = proved.id();
+        let address = self.key.address();
+        // Of pools with which this key has nothing to do nothing is kept: anybody can have one.
+        if self.shown.get(&id).is_none() && !is_signer(proved.row(), &address) {
+            let era = proved.row().vault.signers.era;
+            return Err(Denied::Refused(Refusal::NotASigner { address, era }.to_string()));
+        }
+        // Nothing is signed for it, and one that is not active in time gives its name to another.
+        if matches!(proved.row().status, PoolStatus::Forming { .. }) {
+            return Err(Denied::Refused(
+                "this pool is forming: there is nothing to sign before it is active".to_owned(),
+            ));
+        }
         let newest = self.shown.note(proved)?;
         let record = Record::asked(proved.row(), request);
         let record = record.ok_or_else(|| Denied::Refused(not_there(request, proved)))?;
         if Record::asked(&newest.row, request).as_ref() != Some(&record) {
             return Err(Denied::Refused(is_over(request, &newest)));
         }
-        let spec = Arc::clone(&self.spec);
-        let pool = spec.pool(&id).ok_or_else(|| Denied::Refused(NO_POOL.to_owned()))?;
-        Ok(record.sign(&id, self.signer(id, pool))?)
+        Ok(record.sign(&id, self.signer(id, newest.row.vault.address))?)
     }
 
-    fn signer(&mut self, id: PoolId, pool: &GenesisPool) -> &mut Signer<PoolWatermark<F>> {
+    fn signer(&mut self, id: PoolId, vault: PayoutAddress) -> &mut Signer<PoolWatermark<F>> {
         let Self { spec, key, watermarks, signers, .. } = self;
-        signers.entry(id).or_insert_with(|| {
-            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, pool.vault.address);
-            // A vault is fixed by its network, and each network has its signer: nothing was signed for a predecessor here.
+        signers.entry((id, vault)).or_insert_with(|| {
+            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, vault);
+            // No row names a vault that this one has replaced: once something was signed for one vault of a pool, nothing is for another.
             let account = SignerAccount { pool: id, domain, predecessors: Vec::new() };
             Signer::new(key.clone(), account, PoolWatermark::new(Arc::clone(watermarks), id))
         })

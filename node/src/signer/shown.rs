@@ -1,5 +1,9 @@
 //! The newest row of each pool that this signer was shown, in a file.
 //!
+//! A signer knows no pools but these. The first proved row of one that names its key makes it known, vault and signers included: that
+//! more than two thirds of the validators' power have certified it is all that it is believed for. Every later row must be of one chain
+//! with it.
+//!
 //! An older row is certified as well, but what a newer one contradicts is over: replaced signers, a root for which another was
 //! issued. The file keeps that across restarts. It may be lost: then an older row passes until a newer one is shown, and the
 //! watermark still allows no second root for a settlement. It is written before anything of its rows is signed, and only when a
@@ -9,16 +13,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::PoolState;
 use lucid_types::codec::Wire;
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet};
+use lucid_types::genesis::{Genesis, SignerSet};
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::time::Height;
 use serde::{Deserialize, Serialize};
 
 use crate::signer::files::{Damaged, Disk, Files, replace, seal, sealed_max, unseal};
 use crate::signer::proof::ProvedPool;
+
+/// More than any row of a pool that is not forming: the vault and its newest changes, with as many signers as there may be, and the
+/// greatest election. Only the approvals of a forming pool take more.
+const ROW_BYTES: usize = 16 << 10;
 
 const PURPOSE: &str = "lucid signer shown pools 1";
 
@@ -55,6 +62,12 @@ pub enum ShownError {
         /// Height of the row that is shown now.
         now: Height,
     },
+    /// There is no room for another pool.
+    #[error(
+        "this signer signs for {} pools already and takes no more: use another key for the others",
+        Genesis::MAX_POOLS
+    )]
+    TooMany,
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -85,7 +98,7 @@ struct Content {
 }
 
 impl Wire for Content {
-    const MAX_BYTES: usize = 40 + Genesis::MAX_POOLS * (40 + PoolState::MAX_BYTES);
+    const MAX_BYTES: usize = 40 + Genesis::MAX_POOLS * (40 + ROW_BYTES);
 }
 
 /// The newest rows that were shown, by pool.
@@ -125,7 +138,7 @@ impl<F: Files> ShownPools<F> {
     /// Notes a row if it is newer than what was shown of its pool, and returns the newest one.
     ///
     /// # Errors
-    /// It cannot be of one chain with the newest one, or could not be written; it is not noted then.
+    /// It cannot be of one chain with the newest one, there is no room for it, or it could not be written; it is not noted then.
     pub fn note(&mut self, proved: &ProvedPool) -> Result<ShownPool, ShownError> {
         let (pool, shown) = (proved.id(), ShownPool { height: proved.height(), row: proved.row().clone() });
         if let Some(newest) = self.pools.get_mut(&pool) {
@@ -140,6 +153,9 @@ impl<F: Files> ShownPools<F> {
                 return Ok(shown);
             }
         }
+        if !self.pools.contains_key(&pool) && self.pools.len() >= Genesis::MAX_POOLS {
+            return Err(ShownError::TooMany);
+        }
         let mut pools = self.pools.clone();
         pools.insert(pool, shown.clone());
         let content = Content { network: self.network, pools };
@@ -149,22 +165,22 @@ impl<F: Files> ShownPools<F> {
         Ok(shown)
     }
 
-    /// The signers in force of a pool: as its newest row says, or its genesis if none was shown.
-    pub fn in_force<'a>(&'a self, id: &PoolId, genesis: &'a GenesisPool) -> &'a SignerSet {
-        self.get(id).map_or(&genesis.vault.signers, |shown| &shown.row.vault.signers)
+    /// All pools that are known, by their ids.
+    pub fn all(&self) -> impl Iterator<Item = (&PoolId, &ShownPool)> {
+        self.pools.iter()
     }
 
-    /// The pools for which a key signs, with the era in force: as one of the signers in force, or of those whom a change replaces
-    /// that is among the newest.
-    pub fn pools_of(&self, spec: &ChainSpec, key: &PayoutAddress) -> Vec<(PoolId, u32)> {
-        let is_in = |set: &SignerSet| set.by_key(key).is_some();
-        let signs = |(id, genesis): (&PoolId, &GenesisPool)| {
-            let in_force = self.in_force(id, genesis);
-            let mut changes = self.get(id).into_iter().flat_map(|shown| shown.row.changes.values());
-            (is_in(in_force) || changes.any(|change| is_in(&change.by))).then_some((*id, in_force.era))
-        };
-        spec.pools().filter_map(signs).collect()
+    /// The pools for which a key signs, with the era in force.
+    pub fn pools_of(&self, key: &PayoutAddress) -> Vec<(PoolId, u32)> {
+        let signs = self.all().filter(|(_, shown)| is_signer(&shown.row, key));
+        signs.map(|(id, shown)| (*id, shown.row.vault.signers.era)).collect()
     }
+}
+
+/// Whether a key signs for a pool: as one of the signers in force, or of those whom a change replaces that is among the newest.
+pub fn is_signer(row: &PoolState, key: &PayoutAddress) -> bool {
+    let is_in = |set: &SignerSet| set.by_key(key).is_some();
+    is_in(&row.vault.signers) || row.changes.values().any(|change| is_in(&change.by))
 }
 
 impl ShownPool {
@@ -270,13 +286,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_knows_its_pools_from_the_genesis_and_from_what_was_shown() {
+    fn a_key_knows_its_pools_from_what_was_shown() {
         let (chain, folder) = (Chain::new(), tempfile::tempdir().unwrap());
         let mut shown = ShownPools::open(Disk, &folder.path().join("shown"), *chain.spec.id()).unwrap();
         let key = |n: u8| set_of(1, 1, &[n]).members[0].key_address;
-        let eras = |shown: &ShownPools, n| shown.pools_of(&chain.spec, &key(n));
-        assert_eq!((eras(&shown, 1), eras(&shown, 4)), (vec![(chain.pool, 1)], vec![]));
+        let eras = |shown: &ShownPools, n| shown.pools_of(&key(n));
+        assert_eq!((eras(&shown, 1), eras(&shown, 4)), (vec![], vec![]), "the genesis says nothing to a signer");
         let mut row = chain.row(None);
+        shown.note(&proved(&chain, 2, &row)).unwrap();
+        assert_eq!((eras(&shown, 1), eras(&shown, 4)), (vec![(chain.pool, 1)], vec![]));
         put_change(&mut row, 0, change(signers(1, 2), set_of(2, 2, &[2, 3, 4])));
         shown.note(&proved(&chain, 3, &row)).unwrap();
         assert_eq!((eras(&shown, 1), eras(&shown, 4)), (vec![(chain.pool, 2)], vec![(chain.pool, 2)]));
@@ -296,6 +314,23 @@ mod tests {
         let pools: BTreeMap<_, _> = (0..n_pools).map(|n| (pool(n), shown.clone())).collect();
         let sealed = seal(PURPOSE, &Content { network: *chain.spec.id(), pools: pools.clone() });
         const { assert!(Content::MAX_BYTES <= lucid_types::codec::MAX_MESSAGE_BYTES) };
+        assert!(lucid_types::codec::encode(&shown.row).len() <= ROW_BYTES);
         assert_eq!(unseal::<Content>(PURPOSE, &sealed).unwrap().pools, pools);
+
+        // A known pool has room, and one more pool has none.
+        let (folder, row) = (tempfile::tempdir().unwrap(), chain.row(None));
+        let path = folder.path().join("shown");
+        let mut known = pools;
+        let replaced = pool(1);
+        known.remove(&replaced);
+        known.insert(chain.pool, ShownPool { height: Height::new(1), row: row.clone() });
+        std::fs::write(&path, seal(PURPOSE, &Content { network: *chain.spec.id(), pools: known.clone() })).unwrap();
+        let mut shown = ShownPools::open(Disk, &path, *chain.spec.id()).unwrap();
+        shown.note(&proved(&chain, 3, &PoolState { settled: 1, ..row.clone() })).unwrap();
+        known.remove(&chain.pool);
+        known.insert(replaced, ShownPool { height: Height::new(1), row: row.clone() });
+        std::fs::write(&path, seal(PURPOSE, &Content { network: *chain.spec.id(), pools: known })).unwrap();
+        let mut shown = ShownPools::open(Disk, &path, *chain.spec.id()).unwrap();
+        assert!(matches!(shown.note(&proved(&chain, 3, &row)), Err(ShownError::TooMany)));
     }
 }

@@ -102,6 +102,14 @@ pub enum WatermarkError {
     /// A file stands where a new one should be made.
     #[error("{} exists already and is left as it is", .0.display())]
     Exists(PathBuf),
+    /// Another pool's record is of the same vault, which pays whatever its signers sign.
+    #[error(
+        "the key has signed for this vault as that of the pool {0}: it signs for no other pool's vault of the same address"
+    )]
+    OtherPool(PoolId),
+    /// There is no room for another pool.
+    #[error("this key has signed for {} pools and takes no more: use another key for the others", Genesis::MAX_POOLS)]
+    TooMany,
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -249,6 +257,14 @@ impl<F: Files> WatermarkFile<F> {
 
     fn record(&mut self, pool: PoolId, watermark: Watermark) -> Result<(), WatermarkError> {
         let mut watermarks = self.newest()?;
+        let is_known = watermarks.pools.iter().any(|(id, _)| *id == pool);
+        if !is_known && watermarks.pools.len() >= Genesis::MAX_POOLS {
+            return Err(WatermarkError::TooMany);
+        }
+        let mut others = watermarks.pools.iter().filter(|(id, _)| *id != pool);
+        if let Some((other, _)) = others.find(|(_, of_other)| of_other.shares_a_vault_with(&watermark)) {
+            return Err(WatermarkError::OtherPool(*other));
+        }
         watermarks.put(pool, watermark);
         self.write(&watermarks)
     }

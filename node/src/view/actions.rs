@@ -1,19 +1,14 @@
-//! What the API asks of the node: signatures of treasury signers, and taking a pool's command on its way to a block.
+//! What the API asks of others: signatures of treasury signers.
 
 use std::time::Duration;
 
 use futures::future::join_all;
-use lucid_consensus::ledger::command;
 use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
-use lucid_consensus::replica::Input;
-use lucid_p2p::{PublishError, Topic};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
-use lucid_types::codec::encode;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::PoolId;
-use lucid_types::payout::{CosignReply, CosignRequest, PoolCommand, TreasurySignature};
-use lucid_types::signed::MultiSigned;
+use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 
 use crate::api::ActionError;
 use crate::api::model::{MissingSignature, SignatureList, SignatureRequest, SignatureView};
@@ -99,25 +94,6 @@ impl NodeParts {
             CosignReply::Signed(_) => Err("its signature is not of its key over this node's state".to_owned()),
             CosignReply::NotFinal => Err("its node does not have that in its state yet, or not any more".to_owned()),
             CosignReply::Refused(why) => Err(format!("it refuses: {why}")),
-        }
-    }
-
-    pub(super) async fn take_command(&self, command: MultiSigned<PoolCommand>) -> Result<(), ActionError> {
-        let pool = command.record.pool;
-        if self.spec.pool(&pool).is_none() {
-            return Err(ActionError::Unknown(format!("there is no pool {pool}")));
-        }
-        let state = self.head.borrow().state.clone();
-        command::check(&self.spec, &state, &command).map_err(|why| ActionError::Refused(why.to_owned()))?;
-        let command = command.verify(self.spec.id()).map_err(|e| ActionError::Refused(e.to_string()))?;
-        let bytes = encode::<MultiSigned<PoolCommand>>(&command);
-        let stopped = || ActionError::Unavailable("the node is stopping".to_owned());
-        let input = Box::new(Input::Command(command));
-        self.driver.send(input).await.map_err(|_| stopped())?;
-        match self.mesh.publish(Topic::Commands, bytes).await {
-            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
-            Err(PublishError::Stopped) => Err(stopped()),
-            Err(error) => Err(ActionError::Unavailable(format!("the command cannot be sent to the mesh: {error}"))),
         }
     }
 }

@@ -115,13 +115,18 @@ impl NodeParts {
         Ok(posting.map(|posting| posting.place.time))
     }
 
-    /// The accounts of this node: as a member of a pool, and as the owner of pools.
-    fn own_accounts(&self) -> Vec<(PoolId, AccountId)> {
-        let (spec, me) = (&self.spec, &self.node_id);
-        let id = |pool: &PoolId, kind| (*pool, AccountId::derive(spec.id(), pool, kind, me));
-        let owned = spec.pools().filter(|(_, pool)| pool.owner == *me);
-        let member = spec.pool_of(me).map(|pool| id(pool, AccountKind::Worker));
-        member.into_iter().chain(owned.map(|(pool, _)| id(pool, AccountKind::Commission))).collect()
+    /// The accounts of this node: as a member of a pool, as the owner of pools, and those that it has had.
+    fn own_accounts(&self, state: &State) -> Vec<(PoolId, AccountId)> {
+        let (network, me) = (self.spec.id(), &self.node_id);
+        let member_of = state.pool_of(me);
+        let accounts = state.pools().flat_map(|(pool, row)| {
+            let of = |kind, is_now: bool| {
+                let id = AccountId::derive(network, &pool, kind, me);
+                (is_now || state.account(&pool, &id).is_some()).then_some((pool, id))
+            };
+            [of(AccountKind::Worker, member_of == Some(pool)), of(AccountKind::Commission, row.owner == *me)]
+        });
+        accounts.flatten().collect()
     }
 
     /// What this node's own accounts have earned and no request has yet: too little to be due, held, or without a root.
@@ -142,12 +147,12 @@ impl NodeParts {
             };
             Some(shown(&request, pool_id, settlement, standing))
         };
-        self.own_accounts().into_iter().filter_map(view).collect()
+        self.own_accounts(&look.state).into_iter().filter_map(view).collect()
     }
 
     /// All that this node was ever owed, if it can be owed anything, and all that it has been paid of that, if it is known.
     pub(super) fn own_sums(&self, state: &State) -> (Option<MicroUsdt>, Option<MicroUsdt>) {
-        let own = self.own_accounts();
+        let own = self.own_accounts(state);
         if own.is_empty() {
             return (None, None);
         }

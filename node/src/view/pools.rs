@@ -1,11 +1,16 @@
 //! Pools as they are shown: what the ledger has, what their vaults have, and payout roots with their leaves.
 
-use lucid_consensus::ledger::pool::{Account, Hold};
+use lucid_consensus::ledger::pool::{Account, Hold, Member, PoolState, Standing};
+use lucid_consensus::ledger::state::State;
 use lucid_storage::StorageError;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::id::PoolId;
+use lucid_types::genesis::Vault;
+use lucid_types::id::{NodeId, PoolId};
 
-use crate::api::model::{ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, PoolView, VaultView};
+use crate::api::model::{
+    ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberList, MemberView, NextTermsView, PoolList,
+    PoolSummary, PoolView, VaultView,
+};
 use crate::history::ledger;
 use crate::view::NodeParts;
 
@@ -18,14 +23,56 @@ fn hold(account: &Account) -> Option<HoldView> {
     Some(HoldView { node: account.node, from })
 }
 
+fn vault_view(vault: &Vault) -> LedgerVaultView {
+    LedgerVaultView {
+        address: vault.address,
+        nonce: vault.nonce,
+        limits: vault.limits.into(),
+        signers: vault.signers.clone(),
+    }
+}
+
+/// All pools of a state, and which of them this node is a member of.
+pub(crate) fn list(state: &State, node: Option<&NodeId>) -> PoolList {
+    let summary = |(pool, row): (PoolId, &PoolState)| PoolSummary {
+        pool,
+        name: row.name.clone(),
+        owner: row.owner,
+        status: (&row.status).into(),
+        join: row.join,
+        members: row.members,
+        max_members: row.max_members,
+        vault: vault_view(&row.vault),
+    };
+    PoolList { own: node.and_then(|node| state.pool_of(node)), pools: state.pools().map(summary).collect() }
+}
+
+/// The members of a pool, paid as the root of this settlement pays them.
+pub(crate) fn members(state: &State, pool: &PoolId, settlement: u64) -> MemberList {
+    let open = state.closed().next();
+    let view = |(node, member): (NodeId, &Member)| {
+        let row = state.node(&node);
+        let membership = row.filter(|row| row.pool_from(open) == Some(*pool)).and_then(|row| row.membership);
+        MemberView {
+            node,
+            from: membership.map(|it| it.from),
+            until: membership.and_then(|it| it.until),
+            payout_address: row.map(|row| row.payout_address_in(settlement)),
+            gas_address: row.and_then(|row| row.gas_address),
+            is_banned: member.standing == Standing::Banned,
+        }
+    };
+    MemberList { members: state.members(pool).map(view).collect() }
+}
+
 impl NodeParts {
     pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
         let state = self.head.borrow().state.clone();
-        let (declared, pool) = (self.spec.pool(id)?, state.pool(id)?);
+        let pool = state.pool(id)?;
         let read = self.vaults.get(id);
         // What the vault shows to everybody, and what this node's pusher cannot get on with.
         let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
-        if self.spec.pool_of(&self.node_id) == Some(id) {
+        if state.pool_of(&self.node_id) == Some(*id) {
             alerts.extend(self.pushed.alerts());
         }
         let now_s = self.clock.now().get() / 1_000;
@@ -34,15 +81,27 @@ impl NodeParts {
             let settlement = election.settlement;
             Some(LeaderView { pool: *id, settlement, leader: *leader, successors: successors.to_vec() })
         });
-        let vault = &pool.vault;
+        let (vault, terms) = (&pool.vault, pool.terms_in(pool.settled));
         // No node's state holds sums that do not fit.
         let sum = |sum: Option<MicroUsdt>| sum.unwrap_or(MicroUsdt::new(u64::MAX));
         Some(PoolView {
             pool: *id,
-            name: declared.name.clone(),
-            owner: declared.owner,
+            name: pool.name.clone(),
+            owner: pool.owner,
             height: state.height(),
-            members: declared.members.len(),
+            budget_micro_usdt: terms.budget,
+            split: terms.split,
+            commission_ppm: terms.commission,
+            commission_address: terms.commission_address,
+            next_terms: pool
+                .next_terms
+                .filter(|(from, _)| *from > pool.settled)
+                .map(|(from, terms)| NextTermsView { from, terms }),
+            status: (&pool.status).into(),
+            join: pool.join,
+            max_members: pool.max_members,
+            requests: state.requests(id).count(),
+            members: state.members(id).filter(|(node, _)| state.pool_of(node) == Some(*id)).count(),
             accounts: state.accounts(id).count(),
             settled: pool.settled,
             suspended_from: pool.suspended_from,
@@ -54,12 +113,7 @@ impl NodeParts {
             fees_micro_usdt: pool.fees,
             carried_micro_usdt: pool.carried,
             losses_micro_usdt: pool.losses,
-            vault: LedgerVaultView {
-                address: vault.address,
-                nonce: vault.nonce,
-                limits: vault.limits.into(),
-                signers: vault.signers.clone(),
-            },
+            vault: vault_view(vault),
             newest: pool.newest.map(Into::into),
             election,
             changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
@@ -82,5 +136,59 @@ impl NodeParts {
         let issued = ledger::issued(&self.spec, &self.store, (id, pool), settlement)?;
         let leaves = ledger::leaves(&self.store, id, settlement)?;
         Ok(issued.root().zip(leaves).map(|(root, leaves)| LedgerView::new(&root, &leaves, offset, limit)))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::registry::Membership;
+    use lucid_consensus::ledger::table::{Members, Nodes, Pools};
+    use lucid_types::time::Epoch;
+
+    use super::*;
+    use crate::payout::testing::{self, OWNER, WORKERS, address, node};
+
+    #[test]
+    fn pools_and_members_are_those_of_the_state() {
+        let spec = testing::network();
+        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let [first, second] = WORKERS.map(node);
+        let PoolList { own, pools } = list(&state, Some(&first));
+        assert_eq!(
+            (own, pools.len(), pools[0].owner, pools[0].vault.address),
+            (Some(pool), 1, node(OWNER), address(202))
+        );
+        assert_eq!(list(&state, Some(&second)).own, None);
+        let told = |state: &State| {
+            members(state, &pool, 0).members.iter().map(|it| (it.node, it.from, it.until)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&state), [(first, Some(Epoch::new(1)), None)]);
+
+        // The second joins, and the first leaves with the epoch that is open.
+        let joined = Membership { pool, from: Epoch::new(7), until: None };
+        let state = state.changed(|rows| {
+            rows.head.closed = Epoch::new(4);
+            rows.put::<Members>(&(pool, second), Default::default());
+            rows.get_mut::<Nodes>(&second).unwrap().membership = Some(joined);
+            let row = rows.get_mut::<Nodes>(&first).unwrap();
+            row.payout_address = address(99);
+            row.membership.as_mut().unwrap().until = Some(Epoch::new(6));
+            rows.get_mut::<Pools>(&pool).unwrap().owner = second;
+        });
+        let mut expected = [(first, Some(Epoch::new(1)), Some(Epoch::new(6))), (second, Some(Epoch::new(7)), None)];
+        expected.sort_unstable();
+        assert_eq!(told(&state), expected);
+        let of_first = |state: &State| *members(state, &pool, 0).members.iter().find(|it| it.node == first).unwrap();
+        assert_eq!(of_first(&state).payout_address, Some(address(99)));
+        assert_eq!(list(&state, Some(&second)), PoolList { own: Some(pool), ..list(&state, None) });
+        assert_eq!(list(&state, None).pools[0].owner, second);
+
+        // It has left, and then it is gone; its row in the pool has something in it still.
+        let left = state.changed(|rows| rows.head.closed = Epoch::new(5));
+        assert_eq!((of_first(&left).from, of_first(&left).payout_address), (None, Some(address(99))));
+        let gone = left.changed(|rows| rows.remove::<Nodes>(&first));
+        assert_eq!((of_first(&gone).from, of_first(&gone).payout_address), (None, None));
+        assert_eq!(list(&left, Some(&first)).own, None);
     }
 }

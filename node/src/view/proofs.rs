@@ -48,7 +48,7 @@ fn prove<E>(
                 ))
             })
         }
-        Subject::Owed { pool, .. } if spec.pool(&pool).is_none() => {
+        Subject::Owed { pool, .. } if head.state.pool(&pool).is_none() => {
             Err(ActionError::Unknown(format!("there is no pool {pool}")))
         }
         Subject::Owed { pool, account } => Ok(Proof::of_owed(network, after, (pool, account))),

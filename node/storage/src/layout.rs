@@ -27,11 +27,13 @@ pub enum OwnKind {
     Transaction,
     /// Counters that only grow, such as the sequence of attestations.
     Counter,
+    /// A command that this node has taken over from a user and no block holds yet.
+    Command,
 }
 
 impl OwnKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Report, Self::Signature, Self::Transaction, Self::Counter];
+    pub const ALL: [Self; 5] = [Self::Report, Self::Signature, Self::Transaction, Self::Counter, Self::Command];
 
     pub(crate) const fn tag(self) -> u8 {
         match self {
@@ -39,6 +41,7 @@ impl OwnKind {
             Self::Signature => 2,
             Self::Transaction => 3,
             Self::Counter => 4,
+            Self::Command => 5,
         }
     }
 }
@@ -303,8 +306,7 @@ mod tests {
         assert_eq!(wal_key(height, 0x0a0b), [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x0a, 0x0b]);
 
         let own = |kind| own_key(kind, b"k");
-        let kinds = [OwnKind::Report, OwnKind::Signature, OwnKind::Transaction, OwnKind::Counter];
-        assert_eq!(kinds.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k']]);
+        assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
         use HistoryKind::{Epoch, Metric, Payout, Score, Vault};
         let history = [Payout, Score, Vault, Epoch, Metric].map(|kind| history_key(kind, b"k"));
         assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);

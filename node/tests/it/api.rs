@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lucid_node::api::{serve, serve_metrics};
+use lucid_types::block::Item;
 use lucid_types::codec::encode;
+use lucid_types::command::{Action, Command};
 use lucid_types::id::NetworkId;
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::pool::PoolAction;
 use lucid_types::signed::MultiSigned;
 use lucid_types::time::UnixMillis;
 use reqwest::{Method, StatusCode};
@@ -301,20 +303,21 @@ async fn signatures_and_commands_are_asked_for_with_json_only() {
     }
 
     let network = NetworkId::from_bytes([1; 32]);
-    let signed = |number| {
-        let record = PoolCommand {
-            pool: Known::pool_id(),
-            number,
-            until: UnixMillis::new(u64::MAX),
-            change: PoolChange::Suspend(true),
-        };
-        let signed = NodeKey::from_seed(&[1; 32]).sign_pool_command(&network, record.clone()).into_inner();
-        MultiSigned::collect(record, [(signed.signer, signed.signature)])
+    let record = |nonce| Command {
+        account: node(1),
+        nonce,
+        until: UnixMillis::new(5),
+        action: Action::Pool { pool: Known::pool_id(), action: PoolAction::Suspend(true) },
+    };
+    let signed = |nonce| {
+        let signed = NodeKey::from_seed(&[1; 32]).sign_command(&network, record(nonce)).into_inner();
+        MultiSigned::collect(signed.record, [(signed.signer, signed.signature)])
     };
     let body = |command: &[u8]| json!({ "signed_command": hex::encode(command) }).to_string();
     let hand_in = async |bytes: &[u8]| post(&server, "/api/v1/commands", &body(bytes), "application/json").await;
     let (status, answer) = hand_in(&encode(&signed(8))).await;
-    assert_eq!((status, answer), (202, json!({ "pool": Known::pool_id(), "number": 8 })));
+    let id = Item::Command(signed(8)).reference().id;
+    assert_eq!((status, answer), (202, json!({ "id": id, "account": node(1), "nonce": 8, "durable": node(2) })));
     assert_eq!(*server.view.commands.lock().unwrap(), [signed(8)]);
     let (status, answer) = hand_in(&encode(&signed(9))).await;
     assert_eq!((status, &answer["error"]["code"]), (409, &json!("refused")), "{answer}");
@@ -323,6 +326,106 @@ async fn signatures_and_commands_are_asked_for_with_json_only() {
         let (status, answer) = hand_in(bytes).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")), "{answer}");
     }
+
+    // What is only checked is handed to nobody, and cannot be: it has no signature.
+    let check = async |bytes: &[u8]| {
+        let body = json!({ "command": hex::encode(bytes) }).to_string();
+        post(&server, "/api/v1/commands/check", &body, "application/json").await
+    };
+    assert_eq!(check(&encode(&record(8))).await, (200, json!({ "account": node(1), "nonce": 8 })));
+    assert_eq!(check(&encode(&record(9))).await.0, 409);
+    assert_eq!(check(&encode(&signed(8))).await.0, 400);
+    assert_eq!(server.view.commands.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn accounts_and_their_commands_are_looked_up() {
+    let server = server().await;
+    let account = server.get(&format!("/api/v1/accounts/{}", node(1))).await;
+    assert_eq!(account, json!({ "account": node(1), "nonce": 8, "allowance": 7, "waiting": [8] }));
+    let command = async |nonce: u64| server.get(&format!("/api/v1/commands/{}/{nonce}", node(1))).await;
+    let included = command(7).await;
+    assert_eq!(
+        (&included["stage"], &included["height"], &included["epoch"]),
+        (&json!("included"), &json!(5), &json!(2))
+    );
+    assert_eq!(included["command"]["action"]["pool"]["action"], json!({ "suspend": true }));
+    let unknown = command(9).await;
+    assert_eq!(
+        (&unknown["stage"], &unknown["height"], &unknown["command"]),
+        (&json!("unknown"), &Value::Null, &Value::Null)
+    );
+    for path in ["/api/v1/accounts/12", "/api/v1/commands/12/1"] {
+        assert_eq!(server.failure(Method::GET, path).await.0, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn registered_nodes_are_read_page_by_page() {
+    let server = server().await;
+    let mut ids = [10, 11, 12].map(|n| node(n).to_string());
+    ids.sort();
+    let of = |list: &Value| {
+        list["nodes"].as_array().unwrap().iter().map(|it| it["node"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = server.get("/api/v1/nodes?limit=2").await;
+    assert_eq!((of(&first), &first["next"]), (ids[..2].to_vec(), &json!(ids[1])));
+    let rest = server.get(&format!("/api/v1/nodes?limit=2&after={}&pool={}", ids[1], Known::pool_id())).await;
+    assert_eq!((of(&rest), &rest["next"]), (ids[2..].to_vec(), &Value::Null));
+    assert!(of(&server.get(&format!("/api/v1/nodes?pool={}", "00".repeat(32))).await).is_empty());
+    let one = server.get(&format!("/api/v1/nodes/{}", ids[0])).await;
+    assert_eq!(
+        (&one["state"], &one["membership"]["from"], &one["request"]),
+        (&json!("ready"), &json!(1), &Value::Null)
+    );
+    for (path, status, message) in [
+        ("/api/v1/nodes?limit=101".to_owned(), 400, "1 to 100"),
+        ("/api/v1/nodes?limt=1".to_owned(), 400, "limt"),
+        (format!("/api/v1/nodes/{}", node(13)), 404, "lucid node register"),
+        (format!("/api/v1/stamp?pool={}", "00".repeat(32)), 404, "there is no pool"),
+        (format!("/api/v1/pools/{}/requests", "00".repeat(32)), 404, "there is no pool"),
+    ] {
+        let found = server.failure(Method::GET, &path).await;
+        assert!(found.0 == status && found.2.contains(message), "{path}: {found:?}");
+    }
+    let stamp = server.get("/api/v1/stamp").await;
+    assert_eq!((&stamp["pool"], &stamp["bits"], &stamp["epoch"]), (&Value::Null, &json!(9), &json!(3)));
+    let requests = server.get(&format!("/api/v1/pools/{}/requests", Known::pool_id())).await;
+    assert_eq!(requests["requests"][0]["node"], json!(node(12)));
+}
+
+/// A page of another site that has its name resolved to this machine is told nothing, and nothing is done for it.
+#[tokio::test]
+async fn requests_for_other_hosts_are_refused() {
+    let server = server().await;
+    let port = server.address.port();
+    let ask = async |method: &str, host: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("{method} /api/v1/status HTTP/1.1\r\n{host}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    for host in [format!("127.0.0.1:{port}"), "127.0.0.1".to_owned(), "localhost:1".to_owned(), format!("[::1]:{port}")]
+    {
+        let answer = ask("GET", &format!("host: {host}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("node_id"), "{host}: {answer}");
+    }
+    for host in ["host: evil.example\r\n", "host: localhost.evil.example:80\r\n", "host: \r\n"] {
+        for method in ["GET", "POST"] {
+            let answer = ask(method, host).await;
+            assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("node_id"), "{host}: {answer}");
+            assert!(answer.contains("other_host") && answer.contains("ask for that address"), "{host}: {answer}");
+        }
+    }
+    // With one host in the line and another in the field, the line counts.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = "GET http://evil.example/api/v1/status HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
 
 #[tokio::test]

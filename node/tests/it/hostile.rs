@@ -12,12 +12,12 @@ use lucid_p2p::{Admission, Gate, Mesh, Protocol, Topic, peer_id_string};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
+use lucid_types::command::{Action, Command as Order, NodeAction};
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{PoolChange, PoolCommand};
 use lucid_types::report::ReportCommitment;
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::sync::{Rebroadcast, RebroadcastItem, SyncRequest, SyncResponse};
@@ -258,14 +258,13 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
     let mut forged = commitment(network, HONEST, 1);
     forged.signature = commitment(network, LIAR, 1).signature;
     let repeated = Rebroadcast { sequence: 1, item: RebroadcastItem::Vote(vote(&foreign, LIAR, 1, 0)) };
-    let record = PoolCommand {
-        pool: PoolId::from_bytes([1; 32]),
-        number: 1,
-        until: UnixMillis::new(u64::MAX),
-        change: PoolChange::Suspend(true),
+    let command = |action| {
+        let until = UnixMillis::new(u64::MAX);
+        let record = Order { account: node(STRANGER), nonce: 0, until, action: Action::Node(action) };
+        let signed = key(STRANGER).sign_command(network, record).into_inner();
+        MultiSigned::collect(signed.record, [(signed.signer, signed.signature)])
     };
-    let signed = key(LIAR).sign_pool_command(network, record.clone()).into_inner();
-    let command = MultiSigned::collect(record, [(signed.signer, signed.signature)]);
+    let nowhere = NodeAction::PayoutAddress(PayoutAddress::from_hash20([0; 20]));
     lies.extend([
         lie(Topic::Commitments, "signature", encode(&forged)),
         lie(Topic::Commitments, "signature", encode(&commitment(&foreign, HONEST, 1))),
@@ -281,7 +280,8 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
         lie(Topic::Consensus, "unknown-signer", proposed(STRANGER, &|_| {})),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
         lie(Topic::Certificates, "certificate", encode(&certificate(u64::MAX))),
-        lie(Topic::Commands, "unknown-pool", encode(&command)),
+        lie(Topic::Commands, "future", encode(&command(NodeAction::Leave))),
+        lie(Topic::Commands, "malformed", encode(&command(nowhere))),
         lie(Topic::Evidence, "signature", encode(&accusation(network, HONEST, LIAR))),
         lie(Topic::Evidence, "unknown-signer", encode(&accusation(network, STRANGER, STRANGER))),
     ]);

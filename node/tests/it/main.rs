@@ -13,6 +13,7 @@ mod cli;
 mod db;
 mod fixture;
 mod hostile;
+mod join;
 mod mesh;
 mod probe;
 mod proof;

@@ -1,8 +1,11 @@
 //! A validator measures workers over real meshes: an honest one, and liars of every kind, of whom nothing counts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::State;
 use lucid_node::clock::SystemClock;
 use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::Assigned;
@@ -13,6 +16,7 @@ use lucid_node::probe::{
 use lucid_node::sampler::{Attester, AttesterParts, Sampler};
 use lucid_p2p::{Event, Events};
 use lucid_score::report::check_observation;
+use lucid_types::attestation::Capacity;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::NodeId;
@@ -118,7 +122,10 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         genesis: Arc::clone(genesis),
         clock,
         sampler: Sampler::new(&std::env::temp_dir()).unwrap(),
-        capacity: genesis.workers.first().map(|worker| worker.capacity),
+        capacity: {
+            let capacity = genesis.workers.first().map(|worker| worker.capacity);
+            Arc::new(move || capacity)
+        },
         served,
         echo_slots: limits.echo_sessions,
         next_sequence: move || {
@@ -128,10 +135,10 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         out,
     });
     tokio::spawn(attester.run(stop.clone()));
-    let table = Arc::clone(table);
+    let (table, state) = (Arc::clone(table), State::genesis(&ChainSpec::new(Genesis::clone(genesis)).unwrap()));
     tokio::spawn(async move {
         while let Some(attestation) = attestations.recv().await {
-            assert_eq!(table.record(&attestation), Recorded::New);
+            assert_eq!(table.record(&state, &attestation), Recorded::New);
         }
     });
 }
@@ -181,7 +188,7 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
     let bootstrap = validator.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy, genesis.workers.iter().map(|w| w.node)));
+    let table = Arc::new(AttestationTable::new(&genesis.policy));
 
     let (honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
@@ -244,7 +251,7 @@ async fn a_slow_worker_delays_nobody() {
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
     let bootstrap = validator.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy, [node(HONEST)]));
+    let table = Arc::new(AttestationTable::new(&genesis.policy));
     let (honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
     let mut peers = vec![honest];
@@ -313,7 +320,7 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
     let _guard = stop.clone().drop_guard();
     let (hub, _hub_events) = peer(network, MUTE, vec![]).await;
     let bootstrap = hub.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy, [node(HONEST)]));
+    let table = Arc::new(AttestationTable::new(&genesis.policy));
     let (_honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
     assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 1)).await);
@@ -332,18 +339,24 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attester_skips_what_has_no_sequence() {
+async fn an_attester_says_what_is_declared_and_skips_what_has_no_row_or_sequence() {
     let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR], &[HONEST]));
     let (out, mut attestations) = mpsc::channel(4);
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
     let mut calls = 0u64;
+    // It declares more at each look, from the second on: before, it is not registered.
+    let looks = AtomicU32::new(0);
+    let capacity = move || {
+        let look = looks.fetch_add(1, Ordering::Relaxed);
+        (look > 0).then(|| Capacity { cores: look, ..Capacity::default() })
+    };
     let attester = Attester::new(AttesterParts {
         key: NodeKey::from_seed(&[HONEST; 32]),
         genesis: Arc::clone(&genesis),
         clock: Arc::new(SystemClock),
         sampler: Sampler::new(&std::env::temp_dir()).unwrap(),
-        capacity: None,
+        capacity: Arc::new(capacity),
         served: Arc::default(),
         echo_slots: 8,
         next_sequence: move || {
@@ -358,7 +371,8 @@ async fn an_attester_skips_what_has_no_sequence() {
     first.check(&genesis.network_id()).unwrap();
     assert_eq!((first.record.sequence, second.record.sequence), (2, 3));
     assert_eq!(second.record.epoch, first.record.epoch.next(), "one an epoch");
-    assert!(first.record.is_plausible() && first.record.capacity.cores > 0, "{first:?}");
+    assert!(first.record.is_plausible(), "{first:?}");
+    assert_eq!([&first, &second].map(|it| it.record.capacity.cores), [2, 3], "as it is declared then");
     let signer: NodeId = first.signer;
     assert_eq!(signer, node(HONEST));
 }

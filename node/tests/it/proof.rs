@@ -110,8 +110,11 @@ fn a_proof_is_verified_with_the_genesis_alone() {
     let absent = claim("owed_absent.json", "account");
     for (name, said) in [
         ("score", format!("worker {worker} has the score 27.516100 of 100 and 1 credits of epoch 7\n")),
-        ("score_absent", format!("worker {idle} has no score of epoch 7: it was not measured in it\n")),
-        ("score_none", "no worker has a score of epoch 8\n".to_owned()),
+        (
+            "score_absent",
+            format!("worker {idle} has no score of epoch 7, whose scores are final: it was not measured in it\n"),
+        ),
+        ("score_none", "epoch 8 has no scores yet as of this block, or was not measured at all\n".to_owned()),
         (
             "owed",
             format!(
@@ -124,7 +127,8 @@ fn a_proof_is_verified_with_the_genesis_alone() {
         (
             "owed_absent",
             format!(
-                "pool pool owes nothing to the account {absent} of worker {idle}, and never did: it has no such account\n"
+                "pool pool owes nothing to the account {absent} of worker {idle} as of this block, and never did: it has no such \
+                 account\n"
             ),
         ),
         (

@@ -262,12 +262,13 @@ async fn it_signs_what_is_certified_and_nothing_else() {
     let process = bench.start();
     let remote = bench.remote();
     let status = remote.status().await.unwrap();
-    assert_eq!((status.address, status.pools), (bench.address, vec![(bench.pool, 1)]));
+    assert_eq!((status.address, status.pools), (bench.address, vec![]), "no pool was shown to it");
 
     let root = bench.root(2, 100);
     let made = signature(sign(&bench, &remote, root).await);
     let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
+    assert_eq!(remote.status().await.unwrap().pools, [(bench.pool, 1)]);
 
     let next = bench.state_with(6, bench.root(3, 200));
     let good = bench.proof(&next, &[1, 2, 3]);
@@ -289,16 +290,16 @@ async fn it_signs_what_is_certified_and_nothing_else() {
         assert!(reason.contains(why), "{reason}");
     }
 
-    let forged = |height, root: SettlementRoot| {
-        let state = bench.state(height, |row| (row.settled, row.newest) = (2, Some(root)));
+    let shown = |height, commands, root: SettlementRoot| {
+        let state = bench.state(height, |row| (row.settled, row.commands, row.newest) = (2, commands, Some(root)));
         ask(&remote, bench.request(root.settlement), bench.proof(&state, &[1, 2, 3]))
     };
     let other = SettlementRoot { root: PayoutRoot::from_bytes([99; 32]), ..root };
-    assert!(refusal(forged(5, other).await).contains("two states differ"));
-    assert!(refusal(forged(6, bench.root(2, 99)).await).contains("the total fell"));
+    assert!(refusal(shown(5, 0, other).await).contains("certified two histories"));
+    assert!(refusal(shown(5, 1, other).await).contains("two states differ"));
+    assert!(refusal(shown(6, 2, bench.root(2, 99)).await).contains("the total fell"));
     assert!(refusal(sign(&bench, &remote, bench.root(1, 100)).await).contains("has a newer root, of settlement 2"));
-    let again = bench.proof(&bench.state_with(7, root), &[1, 2, 3]);
-    assert_eq!(signature(ask(&remote, bench.request(2), again).await), made);
+    assert_eq!(signature(shown(7, 3, root).await), made);
 
     let elsewhere = RemoteSigner::new(&bench.socket(), NetworkId::from_bytes([9; 32]));
     let reason = refusal(sign(&bench, &elsewhere, bench.root(3, 200)).await);
@@ -428,9 +429,9 @@ fn a_node_without_its_signer_starts_and_says_so() {
     fs::copy(bench.dir().join("genesis.toml"), home.join("genesis.toml")).unwrap();
     assert!(run(&["config", "check"]).output().unwrap().status.success());
 
-    // The node is none of the genesis' signers, which is said once the signer answers.
+    // The node is no signer of any pool, which is said once the signer answers.
     for (is_running, wanted) in
-        [(false, "the treasury signer does not answer yet"), (true, "no pool has this treasury signer")]
+        [(false, "the treasury signer does not answer yet"), (true, "no pool has the treasury signer")]
     {
         let _signer = is_running.then(|| bench.start());
         let mut node = Process(run(&["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
@@ -641,7 +642,7 @@ fn a_restored_or_lost_watermark_keeps_it_from_starting() {
     }
     // A later state whose root is smaller, as only forged finality has it.
     let _process = bench.start();
-    let forged = bench.state(3, |row| (row.settled, row.newest) = (1, Some(bench.root(1, 99))));
+    let forged = bench.state(3, |row| (row.settled, row.commands, row.newest) = (1, 1, Some(bench.root(1, 99))));
     let smaller = ask(&remote, bench.request(1), bench.proof(&forged, &[1, 2, 3]));
     assert!(refusal(runtime.block_on(smaller)).contains("the total fell"));
 }

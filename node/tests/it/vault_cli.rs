@@ -13,10 +13,11 @@ use std::time::Duration;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_types::amount::MicroUsdt;
+use lucid_types::command::{Action, Command as Order};
 use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 use lucid_types::key::NodeKey;
-use lucid_types::payout::{PoolChange, PoolCommand};
+use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -336,15 +337,11 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let genesis = pool_genesis();
     let (network, pool) = (genesis.network_id(), genesis.pools_by_id()[0].0);
-    let record = PoolCommand {
-        pool,
-        number: 1,
-        until: UnixMillis::new(u64::MAX),
-        change: PoolChange::Losses(MicroUsdt::new(1_250_000)),
-    };
-    let signed = NodeKey::from_seed(&[1; 32]).sign_pool_command(&network, record.clone()).into_inner();
+    let action = Action::Pool { pool, action: PoolAction::Losses(MicroUsdt::new(1_250_000)) };
+    let record = Order { account: node(1), nonce: 0, until: UnixMillis::new(u64::MAX), action };
+    let signed = NodeKey::from_seed(&[1; 32]).sign_command(&network, record.clone()).into_inner();
     let command = json!({
-        "network_id": network, "pool_name": "local", "command": record,
+        "network_id": network, "command": record,
         "signatures": [{ "node": signed.signer, "signature": signed.signature }],
     });
     let file = private(folder.path(), "losses.json", &command.to_string());
@@ -352,7 +349,7 @@ fn commands_are_signed_offline_by_one_after_the_other() {
         let home = folder.path().join(format!("home-{seed}"));
         let home =
             if home.exists() { home.to_str().unwrap().to_owned() } else { self::home(folder.path(), seed, &genesis) };
-        lucid(&[&["pool", "sign-command", "--file", &file, "--home", &home][..], more].concat())
+        lucid(&[&["command", "sign", "--file", &file, "--home", &home][..], more].concat())
     };
     let dry = sign(2, &["--dry-run"]);
     let text = String::from_utf8_lossy(&dry.stdout).into_owned();
@@ -367,7 +364,7 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     refused(&sign(1, &["--yes"]), 1, &["has signed the command already"]);
     let read = || -> Value { serde_json::from_slice(&fs::read(&file).unwrap()).unwrap() };
     assert_eq!(read(), command, "nothing was signed");
-    for (seed, more) in [(3, "1 of the signers"), (2, "submit-command")] {
+    for (seed, more) in [(3, "1 of the signers"), (2, "lucid command submit")] {
         let output = sign(seed, &["--yes"]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.contains(more), "{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -378,14 +375,13 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     for (from, to, told) in [
         ("1250000", "1250001", "changed after it was signed"),
         (&*network.to_string(), &*"ab".repeat(32), "is for the network abab"),
-        (&*pool.to_string(), &*"cd".repeat(32), "has no pool cdcd"),
-        ("\"number\"", "\"numbr\"", "no command of a pool"),
+        ("\"nonce\"", "\"nonse\"", "holds no command"),
     ] {
         fs::write(&file, good.replace(from, to)).unwrap();
         refused(&sign(4, &["--yes"]), 1, &["losses.json", told]);
     }
     fs::write(&file, &good[..good.len() / 2]).unwrap();
-    refused(&sign(4, &["--yes"]), 1, &["losses.json", "no command of a pool"]);
+    refused(&sign(4, &["--yes"]), 1, &["losses.json", "holds no command"]);
 }
 
 #[test]

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use futures::future::BoxFuture;
+use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    BlockView, CertificateView, Components, EpochStage, EpochView, EquivocationView, FinalCommandView, HoldView,
-    LeaderView, LedgerVaultView, LedgerView, LimitsView, MetricView, MissingSignature, PayoutStatus, PayoutView,
-    PeerView, PoolView, ScoreView, SignatureList, SignatureRequest, StatusView, SyncState, ValidatorView,
-    VoteSignature,
+    AccountView, BlockView, CertificateView, CommandStage, CommandView, Components, EpochStage, EpochView,
+    EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MemberList, MemberView,
+    MembershipView, MetricView, MissingSignature, NodeList, NodeState, PayoutStatus, PayoutView, PeerView, PoolList,
+    PoolStatusView, PoolSummary, PoolView, RegisteredView, RequestList, RequestView, ScoreView, SignatureList,
+    SignatureRequest, StampView, StatusView, SyncState, ValidatorView, VoteSignature,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -18,11 +20,13 @@ use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_node::proof::{Proof, Subject};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
-use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, SettlementRoot};
+use lucid_types::command::{Action, Command};
+use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::signed::{MultiSigned, Signature};
+use lucid_types::pool::{JoinPolicy, PoolAction};
+use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::fixture::node;
@@ -40,7 +44,7 @@ pub(crate) struct Known {
     /// Blocks below are not here; 6: no block is.
     pub(crate) oldest: AtomicU64,
     /// Commands that were handed in.
-    pub(crate) commands: Mutex<Vec<MultiSigned<PoolCommand>>>,
+    pub(crate) commands: Mutex<Vec<SignedCommand>>,
 }
 
 pub(crate) fn known() -> Arc<Known> {
@@ -210,6 +214,15 @@ fn pool_view() -> PoolView {
         name: "known".to_owned(),
         owner: node(1),
         height: Height::new(5),
+        budget_micro_usdt: MicroUsdt::new(10_000_000),
+        split: SplitRule::Credits,
+        commission_ppm: Ppm::ZERO,
+        commission_address: PayoutAddress::from_hash20([91; 20]),
+        next_terms: None,
+        status: PoolStatusView::Active { from: Epoch::new(1) },
+        join: JoinPolicy::Open,
+        max_members: 1_000,
+        requests: 1,
         members: 2,
         accounts: 2,
         settled: 3,
@@ -229,6 +242,26 @@ fn pool_view() -> PoolView {
         contract: None,
         read_at: None,
         alerts: vec![],
+    }
+}
+
+/// A member of the pool that validators reach.
+fn registered(node: NodeId) -> RegisteredView {
+    RegisteredView {
+        node,
+        operator: node,
+        payout_address: PayoutAddress::from_hash20([10; 20]),
+        next_payout: None,
+        payout_key: None,
+        gas_address: None,
+        capacity: Capacity::default(),
+        membership: Some(MembershipView { pool: Known::pool_id(), from: Epoch::new(1), until: None }),
+        request: None,
+        is_retired: false,
+        state: NodeState::Ready,
+        attested: Some(Epoch::new(4)),
+        allocation_ppm: Some(Ppm::ZERO),
+        score_ppm: Some(Ppm::ONE),
     }
 }
 
@@ -369,6 +402,36 @@ impl NodeView for Known {
         self.disk((*pool == Self::pool_id()).then(pool_view))
     }
 
+    /// Of the network of the golden proofs it has the pool that they are about.
+    fn pools(&self) -> PoolList {
+        let PoolView { pool, name, owner, status, join, max_members, vault, .. } = pool_view();
+        let known = PoolSummary { pool, name, owner, status, join, members: 2, max_members, vault };
+        let summary = match self.network.get() {
+            Some(network) => {
+                let (pool, name) = (PoolId::derive(network, "pool"), "pool".to_owned());
+                PoolSummary { pool, name, owner: node(9), ..known }
+            }
+            None => known,
+        };
+        PoolList { own: None, pools: vec![summary] }
+    }
+
+    fn members(&self, pool: &PoolId) -> Option<MemberList> {
+        let member = |seed| MemberView {
+            node: node(seed),
+            from: Some(Epoch::new(1)),
+            until: None,
+            payout_address: Some(PayoutAddress::from_hash20([seed; 20])),
+            gas_address: None,
+            is_banned: false,
+        };
+        self.pools()
+            .pools
+            .iter()
+            .any(|known| known.pool == *pool)
+            .then(|| MemberList { members: vec![member(10), member(11)] })
+    }
+
     fn root(
         &self,
         pool: &PoolId,
@@ -406,17 +469,69 @@ impl NodeView for Known {
         Box::pin(async move { answer })
     }
 
-    fn final_command(&self, pool: &PoolId, number: u64) -> Result<Option<FinalCommandView>, ViewError> {
-        let change = PoolChange::Suspend(true);
-        let command = PoolCommand { pool: *pool, number, until: UnixMillis::new(5), change };
-        self.disk((1..=7).contains(&number).then(|| FinalCommandView { height: Height::new(5), command }))
+    fn node(&self, node: &NodeId) -> Result<Option<RegisteredView>, ViewError> {
+        self.disk([10, 11, 12].map(crate::fixture::node).contains(node).then(|| registered(*node)))
     }
 
-    fn command(&self, command: MultiSigned<PoolCommand>) -> BoxFuture<'_, Result<(), ActionError>> {
-        let number = command.record.number;
+    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError> {
+        let mut all = [10, 11, 12].map(node);
+        all.sort();
+        let is_wanted =
+            |it: &&NodeId| after.is_none_or(|after| **it > after) && pool.is_none_or(|it| it == Self::pool_id());
+        let nodes: Vec<_> = all.iter().filter(is_wanted).take(limit).map(|it| registered(*it)).collect();
+        let next = nodes.last().map(|last| last.node).filter(|last| *last != all[2]);
+        self.disk(NodeList { nodes, next })
+    }
+
+    fn stamp(&self, pool: Option<PoolId>) -> Option<StampView> {
+        let view = StampView { pool, epoch: Epoch::new(3), beacon: Hash::from_bytes([6; 32]), bits: 9 };
+        pool.is_none_or(|pool| pool == Self::pool_id()).then_some(view)
+    }
+
+    fn requests(&self, pool: &PoolId) -> Option<RequestList> {
+        let request = RequestView {
+            node: node(12),
+            operator: node(12),
+            payout_address: PayoutAddress::from_hash20([12; 20]),
+            capacity: Capacity::default(),
+            is_registered: false,
+            until: UnixMillis::new(9_000),
+        };
+        (*pool == Self::pool_id()).then(|| RequestList { requests: vec![request] })
+    }
+
+    /// Command 8 waits, those before it are in block 5.
+    fn account(&self, account: &NodeId) -> AccountView {
+        AccountView { account: *account, nonce: 8, allowance: 7, waiting: vec![8] }
+    }
+
+    fn command(&self, account: &NodeId, nonce: u64) -> Result<CommandView, ViewError> {
+        let action = Action::Pool { pool: Self::pool_id(), action: PoolAction::Suspend(true) };
+        let command = Command { account: *account, nonce, until: UnixMillis::new(5), action };
+        let stage = match nonce {
+            0..=7 => CommandStage::Included,
+            8 => CommandStage::Waiting,
+            _ => CommandStage::Unknown,
+        };
+        let is_included = stage == CommandStage::Included;
+        self.disk(CommandView {
+            account: *account,
+            nonce,
+            stage,
+            height: is_included.then_some(Height::new(5)),
+            time: is_included.then_some(UnixMillis::new(5_000)),
+            epoch: is_included.then_some(Epoch::new(2)),
+            command: (stage != CommandStage::Unknown).then_some(command),
+        })
+    }
+
+    fn check(&self, command: &Command) -> Result<(), ActionError> {
+        if command.nonce == 8 { Ok(()) } else { Err(ActionError::Refused("its number is not the next".to_owned())) }
+    }
+
+    fn hand_in(&self, command: SignedCommand) -> BoxFuture<'_, Result<NodeId, ActionError>> {
+        let answer = self.check(&command.record).map(|()| node(2));
         self.commands.lock().unwrap().push(command);
-        let answer =
-            if number == 8 { Ok(()) } else { Err(ActionError::Refused("its number is not the next".to_owned())) };
         Box::pin(async move { answer })
     }
 }

@@ -171,6 +171,7 @@ impl<T: Send + 'static> MeshTask<T> {
         if info.protocol_version != self.names.network {
             tracing::debug!(peer = %peer, "a peer of another network is sent away");
             self.counters.add("peers", "foreign-network");
+            self.on_other_network(peer);
             self.send_away(peer, now);
             return;
         }

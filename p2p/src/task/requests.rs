@@ -37,6 +37,8 @@ pub(super) struct Waiting {
     searched: bool,
     /// Our own guard has refused a connection to it.
     denied: bool,
+    /// Why there is no connection yet.
+    problem: Option<String>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ enum Pending {
 enum Fault {
     /// The peer's, or the network's.
     Peer,
+    /// Nobody's: it is none of ours.
+    OtherNetwork,
     /// Our own guard's.
     Own,
 }
@@ -59,13 +63,14 @@ impl Fault {
     fn request_error(self, problem: &str) -> RequestError {
         match self {
             Self::Peer => RequestError::Unreachable(problem.to_owned()),
+            Self::OtherNetwork => RequestError::OtherNetwork,
             Self::Own => RequestError::Denied(problem.to_owned()),
         }
     }
 
     fn stream_error(self, problem: &str) -> StreamError {
         match self {
-            Self::Peer => StreamError::Unreachable(problem.to_owned()),
+            Self::Peer | Self::OtherNetwork => StreamError::Unreachable(problem.to_owned()),
             Self::Own => StreamError::Denied(problem.to_owned()),
         }
     }
@@ -182,6 +187,7 @@ impl<T: Send + 'static> MeshTask<T> {
             deadline: Instant::now() + CONNECT,
             searched: false,
             denied: false,
+            problem: None,
         });
         waiting.items.push(item);
         // A connected peer is about to identify itself.
@@ -227,10 +233,11 @@ impl<T: Send + 'static> MeshTask<T> {
 
     /// Asks the DHT once; without anybody to ask it waits for the first peer, up to the deadline.
     fn search_or_fail(&mut self, peer: PeerId, problem: &str) {
-        let Some(waiting) = self.waiting.get(&peer) else { return };
+        let Some(waiting) = self.waiting.get_mut(&peer) else { return };
         if waiting.searched {
             return self.fail_waiting(peer, Fault::Peer, problem);
         }
+        waiting.problem = Some(problem.to_owned());
         if self.search(peer)
             && let Some(waiting) = self.waiting.get_mut(&peer)
         {
@@ -255,6 +262,11 @@ impl<T: Send + 'static> MeshTask<T> {
         for item in waiting.items {
             item.fail(fault, problem);
         }
+    }
+
+    /// The peer has said that it belongs to another network.
+    pub(super) fn on_other_network(&mut self, peer: PeerId) {
+        self.fail_waiting(peer, Fault::OtherNetwork, "it belongs to another network");
     }
 
     /// A dial has failed.
@@ -292,7 +304,8 @@ impl<T: Send + 'static> MeshTask<T> {
         let late = self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now);
         let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
         for peer in late {
-            self.fail_waiting(peer, Fault::Peer, "no connection in time");
+            let problem = self.waiting.get_mut(&peer).and_then(|waiting| waiting.problem.take());
+            self.fail_waiting(peer, Fault::Peer, problem.as_deref().unwrap_or("no connection in time"));
         }
     }
 

@@ -65,7 +65,7 @@ impl Payday {
             let Execution { state: next, events, .. } = applied;
             let settled = events.iter().find_map(|event| match event {
                 Event::Settled(settled) => Some((settled.root.settlement, settled.leaves.clone())),
-                Event::Closed { .. } | Event::Equivocated { .. } | Event::Elected { .. } | Event::Reissued(_) => None,
+                _ => None,
             });
             if let Some((settlement, leaves)) = settled {
                 let (pool, _) = next.pools().find(|(_, pool)| pool.vault.address == vault.address).unwrap();

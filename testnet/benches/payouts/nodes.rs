@@ -1,30 +1,26 @@
 //! The tasks of a leader and of treasury signers, each on a mesh and a store of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_consensus::ledger::state::State;
 use lucid_node::chain::head::Head;
 use lucid_node::clock::SystemClock;
 use lucid_node::history;
-use lucid_node::payout::cosign::{Cosigner, Treasury};
-use lucid_node::payout::push::{Conditions, PushParts, PushTable, PushTask};
+use lucid_node::payout::cosign::{Cosigner, OwnSigners, Treasury};
+use lucid_node::payout::push::{Conditions, Lead, PushParts, PushTable, PushTask};
 use lucid_node::payout::reader::{Reader, ReaderParts};
 use lucid_node::payout::vaults::Vaults;
-use lucid_node::payout::watermark::StoredWatermark;
 use lucid_p2p::{Admission, Event, Gate, Mesh, MeshConfig, Protocol, Topic};
 use lucid_storage::Store;
 use lucid_tron_bridge::client::Client;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
-use lucid_tron_bridge::signer::{Signer, SignerAccount};
-use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::time::UnixMillis;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -135,9 +131,11 @@ impl Leader {
         });
         let reading = reader.run(stop.clone());
         tasks.spawn(async move { reading.await.unwrap() });
+        let vault = payday.before.pool(&payday.pool).unwrap().vault.address;
+        let lead = Lead { pool: payday.pool, vault, gas: gas.address() };
         let pusher = PushTask::new(PushParts {
             spec: Arc::clone(network),
-            pool: payday.pool,
+            lead,
             key,
             gas,
             max_trx_per_day: MAX_TRX_PER_DAY,
@@ -191,12 +189,7 @@ impl Treasurer {
         let address = mesh.wait_for_listeners(1).await.remove(0);
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
-        let pool = payday.pool;
-        let vault = payday.spec.pool(&pool).unwrap().vault.address;
-        let domain = VaultDomain::new(&payday.spec.genesis().tron.genesis_block, vault);
-        let account = SignerAccount { pool, domain, predecessors: Vec::new() };
-        let signer = Signer::new(self.key.clone(), account, StoredWatermark::new(store, pool));
-        let treasury = Treasury::InProcess(BTreeMap::from([(pool, Mutex::new(signer))]));
+        let treasury = Treasury::InProcess(OwnSigners::new(self.node.node_id(), self.key.clone(), store));
         let (sender, seen) = watch::channel(head(&payday.before));
         let cosigner = Cosigner::new(Arc::clone(&payday.spec), seen, treasury);
         tasks.spawn(async move {

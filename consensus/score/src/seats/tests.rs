@@ -395,7 +395,8 @@ fn the_greatest_draws_of_the_policy_fit() {
     let fullest = |scored: u32, seats: u16| {
         let held: Vec<_> = (0..seats).map(|reporter| Seats { reporter, count: u8::MAX }).collect();
         let node = NodeId::from_bytes([0xff; 32]);
-        let worker = ScoredWorker { node, echo_bytes: Some(LogScale::encode(u64::MAX)), seats: held };
+        let (pool, echo_bytes) = (PoolId::from_bytes([0xff; 32]), Some(LogScale::encode(u64::MAX)));
+        let worker = ScoredWorker { node, pool, echo_bytes, seats: held };
         let (n_reporters, n_scored) = (ValidatorSet::MAX_MEMBERS, usize::try_from(scored).unwrap());
         EpochDraw { seed: seed(0), reporters: vec![node; n_reporters], scored: vec![worker; n_scored] }
     };
@@ -418,7 +419,7 @@ fn the_greatest_draws_of_the_policy_fit() {
     }
     assert!(left < 200, "{left} bytes are left of the limit");
     let public = Policy::default();
-    assert!(encode(&fullest(public.max_scored, 21)).len() < EpochDraw::MAX_BYTES / 3);
+    assert!(encode(&fullest(public.max_scored, 21)).len() < EpochDraw::MAX_BYTES / 2);
 }
 
 proptest! {

@@ -69,7 +69,7 @@ fn late_commitments_are_taken_along() {
 }
 
 const CROWD: usize = 21;
-const WORKERS: u16 = 7_000;
+const WORKERS: u16 = 5_400;
 
 /// As many workers as there may be with so many seats: everyone measures all of them.
 fn crowd() -> Genesis {

@@ -9,26 +9,32 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{decode, encode};
+use lucid_types::command::{Action, Command, Entry, Registration};
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
-use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
+use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
+use lucid_types::pool::PoolAction;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
+use lucid_types::stamp::{Stamp, StampTarget};
+use lucid_types::ticket::Ticket;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check_reveal};
+use crate::ledger::command::{CommandRefused, SignedCommand, check};
 use crate::ledger::event::Event;
 use crate::ledger::execute::{Execution, transition, validate};
 use crate::ledger::pool::{Account, PoolState};
-use crate::ledger::state::{EpochScores, PendingEpoch, Rows, State};
-use crate::ledger::table::{Draws, Pools, ScoreRoots};
+use crate::ledger::registry::Node;
+use crate::ledger::state::{EpochScores, Overlay, PendingEpoch, Rows, State};
+use crate::ledger::table::{Closes, Draws, Nodes, Pools, ScoreRoots};
 
 pub(super) const VALIDATORS: usize = 4;
 pub(super) const WORKERS: usize = 3;
@@ -47,8 +53,12 @@ pub(super) fn key_of(node: &NodeId) -> NodeKey {
     (0..100).map(validator_key).find(|key| key.node_id() == *node).unwrap()
 }
 
+pub(super) fn worker_key(i: usize) -> NodeKey {
+    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32])
+}
+
 pub(super) fn worker(i: usize) -> NodeId {
-    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
+    worker_key(i).node_id()
 }
 
 pub(super) fn address(i: usize) -> PayoutAddress {
@@ -157,7 +167,7 @@ impl Chain {
     }
 
     pub(super) fn pool_id(&self) -> PoolId {
-        *self.spec.pools().next().unwrap().0
+        self.state.pools().next().unwrap().0
     }
 
     pub(super) fn pool(&self) -> &PoolState {
@@ -167,7 +177,17 @@ impl Chain {
     /// Changes the pool as no block does.
     pub(super) fn change_pool(&mut self, change: impl FnOnce(&mut PoolState)) {
         let id = self.pool_id();
-        self.state = self.state.changed(|rows| change(rows.get_mut::<Pools>(&id).unwrap()));
+        self.change(|rows| change(rows.get_mut::<Pools>(&id).unwrap()));
+    }
+
+    /// Changes a node's row as no block does yet.
+    pub(super) fn change_node(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        self.change(|rows| change(rows.get_mut::<Nodes>(&id).unwrap()));
+    }
+
+    /// Changes rows as no block does.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Overlay<'_>)) {
+        self.state = self.state.changed(change);
         self.disk = self.state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
     }
 
@@ -190,19 +210,102 @@ impl Chain {
         AccountId::derive(self.spec.id(), &self.pool_id(), kind, &node)
     }
 
-    /// The pool's next command, signed by these validators; validator 0 owns the pool.
-    pub(super) fn command(&self, change: PoolChange, by: &[usize]) -> MultiSigned<PoolCommand> {
-        let until = UnixMillis::new(u64::MAX);
-        let command = PoolCommand { pool: self.pool_id(), number: self.pool().commands + 1, until, change };
-        let sign = |i: &usize| {
-            let signed = validator_key(*i).sign_pool_command(self.spec.id(), command.clone()).into_inner();
+    /// The next command of the pool's owner, validator 0, signed by these validators.
+    pub(super) fn command(&self, action: PoolAction, by: &[usize]) -> SignedCommand {
+        self.later_command(0, action, by)
+    }
+
+    /// The one after so many others.
+    pub(super) fn later_command(&self, others: u64, action: PoolAction, by: &[usize]) -> SignedCommand {
+        let nonce = self.state.nonce(&validator(0)).next + others;
+        let action = Action::Pool { pool: self.pool_id(), action };
+        let keys: Vec<_> = by.iter().map(|i| validator_key(*i)).collect();
+        self.sign(Command { nonce, ..self.draft_of(validator(0), action) }, &keys)
+    }
+
+    /// The account's next command, with an hour to go.
+    pub(super) fn draft_of(&self, account: NodeId, action: Action) -> Command {
+        let until = self.state.time().after(Duration::from_hours(1));
+        Command { account, nonce: self.state.nonce(&account).next, until, action }
+    }
+
+    /// A command signed with these keys.
+    pub(super) fn sign(&self, command: Command, keys: &[NodeKey]) -> SignedCommand {
+        let sign = |key: &NodeKey| {
+            let signed = key.sign_command(self.spec.id(), command.clone()).into_inner();
             (signed.signer, signed.signature)
         };
-        MultiSigned::collect(command.clone(), by.iter().map(sign).collect::<Vec<_>>())
+        MultiSigned::collect(command.clone(), keys.iter().map(sign).collect::<Vec<_>>())
+    }
+
+    /// The next command of the account of this key, signed by it and by these.
+    pub(super) fn give(&self, key: &NodeKey, action: Action, others: &[&NodeKey]) -> SignedCommand {
+        let keys: Vec<_> = [key].into_iter().chain(others.iter().copied()).cloned().collect();
+        self.sign(self.draft_of(key.node_id(), action), &keys)
+    }
+
+    /// Adopts a block with this command in it, if it applies.
+    pub(super) fn take(&mut self, command: SignedCommand) -> Result<Vec<Event>, CommandRefused> {
+        check(&self.spec, &self.state, &command, self.state.next_time(&self.spec))?;
+        Ok(self.step_with(vec![command]))
+    }
+
+    /// A stamp of as many bits as are asked for at the newest close.
+    pub(super) fn stamp(&self, account: NodeId, pool: Option<PoolId>) -> Stamp {
+        let (epoch, _) = self.state.newest_close().unwrap();
+        let bits = self.state.stamp_bits(&self.spec, pool.as_ref(), epoch).unwrap();
+        self.stamp_of(account, pool, (epoch, bits), true)
+    }
+
+    /// A stamp for this epoch of at least so many bits, or of fewer.
+    pub(super) fn stamp_of(
+        &self,
+        account: NodeId,
+        pool: Option<PoolId>,
+        (epoch, bits): (Epoch, u8),
+        is_enough: bool,
+    ) -> Stamp {
+        let beacon = self.state.get::<Closes>(&epoch).map_or(self.state.head().beacon, |close| close.beacon);
+        let target = StampTarget { network: *self.spec.id(), account, pool, beacon };
+        let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
+        stamps.find(|stamp| (stamp.bits(&target) >= u32::from(bits)) == is_enough).unwrap()
+    }
+
+    /// What makes an account of this key, paid at this address.
+    pub(super) fn registration(key: &NodeKey, to: usize, entry: Entry) -> Action {
+        Action::Register(Registration {
+            operator: key.node_id(),
+            payout_address: address(to),
+            payout_key: None,
+            gas_address: None,
+            capacity: Capacity::default(),
+            entry,
+        })
+    }
+
+    /// Registers an account that works for no pool.
+    pub(super) fn register(&mut self, key: &NodeKey) {
+        let entry = Entry::Network(self.stamp(key.node_id(), None));
+        let command = self.give(key, Self::registration(key, 150, entry), &[]);
+        self.take(command).unwrap();
+    }
+
+    /// Registers a member of the pool, by a stamp.
+    pub(super) fn enlist(&mut self, key: &NodeKey, pool: PoolId) {
+        let ticket = Ticket::Stamp(self.stamp(key.node_id(), Some(pool)));
+        let command = self.give(key, Self::registration(key, 150, Entry::Pool { pool, ticket }), &[]);
+        self.take(command).unwrap();
+    }
+
+    /// Closes epochs one after the other, whoever is measured, until this one is open.
+    pub(super) fn reach(&mut self, epoch: u64) {
+        while self.state.closed().next().get() < epoch {
+            self.step(all_good);
+        }
     }
 
     /// A block in between, with these commands.
-    pub(super) fn step_with(&mut self, commands: Vec<MultiSigned<PoolCommand>>) -> Vec<Event> {
+    pub(super) fn step_with(&mut self, commands: Vec<SignedCommand>) -> Vec<Event> {
         let block = Block { commands, ..self.at(self.state.next_time(&self.spec)) };
         let block = self.seal(block);
         self.apply(block)
@@ -254,7 +357,8 @@ impl Chain {
         self.seal(block)
     }
 
-    /// What validator `i` measured of the workers assigned to it; they are numbered as in the genesis.
+    /// What validator `i` measured of the workers assigned to it; they are numbered as in the genesis, later ones are
+    /// number [`WORKERS`].
     fn observations(
         &self,
         draw: &EpochDraw,
@@ -262,7 +366,10 @@ impl Chain {
         observe: &impl Fn(usize, usize) -> Option<Observation>,
     ) -> Vec<Option<Observation>> {
         let number: BTreeMap<_, _> = self.spec.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
-        draw.assignment(&validator(i)).unwrap().map(|(worker, _)| observe(i, number[&worker.node])).collect()
+        draw.assignment(&validator(i))
+            .unwrap()
+            .map(|(worker, _)| observe(i, number.get(&worker.node).copied().unwrap_or(WORKERS)))
+            .collect()
     }
 
     /// The next block, of this time, without anything in it.

@@ -1,33 +1,33 @@
 //! Commands of pools: who may give them, what they change, and what can never be undone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
-use lucid_types::payout::{AccountKind, PoolChange, PoolCommand, VaultLimits};
+use lucid_types::command::Command;
+use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
-use lucid_types::signed::MultiSigned;
+use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
 
-use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with, key_of, signers, validator, validator_key, worker};
-use crate::commands::PendingCommands;
-use crate::ledger::build::{Pending, Turn, build};
+use super::chain::{BUDGET, Chain, all_good, genesis, signers, validator, validator_key, worker};
 use crate::ledger::check::InvalidBlock;
+use crate::ledger::command::SignedCommand;
 use crate::ledger::event::Event;
 use crate::ledger::pool::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
 use crate::ledger::settle::MAX_HOLD;
-use crate::reports::Reports;
 
 fn usdt(n: u64) -> MicroUsdt {
     MicroUsdt::new(n * 1_000_000)
 }
 
-fn refusal(chain: &Chain, command: MultiSigned<PoolCommand>) -> String {
+fn refusal(chain: &Chain, command: SignedCommand) -> String {
     let mut chain = chain.clone();
     let block = Block { commands: vec![command], ..chain.draft(all_good) };
     let block = chain.seal(block);
     match chain.validate(block).unwrap_err() {
-        InvalidBlock::Command { problem, .. } => problem.to_owned(),
+        InvalidBlock::Command { source, .. } => source.to_string(),
         other => panic!("{other}"),
     }
 }
@@ -35,75 +35,74 @@ fn refusal(chain: &Chain, command: MultiSigned<PoolCommand>) -> String {
 #[test]
 fn who_may_command() {
     let chain = Chain::grown(genesis(), 2);
-    let hold = || PoolChange::Hold(worker(0));
-    let losses = || PoolChange::Losses(usdt(1));
+    let hold = || PoolAction::Hold(worker(0));
+    let losses = || PoolAction::Losses(usdt(1));
     for (change, by, problem) in [
-        (hold(), vec![1, 2], "owner has not signed"),
-        (hold(), vec![0, 3], "neither the pool's owner nor one of its treasury signers"),
-        (losses(), vec![0], "too few of the pool's treasury signers"),
-        (losses(), vec![1, 2], "owner has not signed"),
+        (hold(), vec![1, 2], "has to sign the command"),
+        (hold(), vec![0, 3], "has no say in it"),
+        (hold(), vec![0, 1, 2], "has no say in it"),
+        (losses(), vec![0], "1 of the pool's treasury signers have signed the command; it needs 2"),
+        (losses(), vec![1, 2], "has to sign the command"),
+        (losses(), vec![0, 1, 3], "has no say in it"),
     ] {
         let found = refusal(&chain, chain.command(change, &by));
         assert!(found.contains(problem), "{found}");
     }
     // The owner is a treasury signer here, and one more makes two of three.
-    for (change, by) in [(hold(), vec![0]), (hold(), vec![0, 1, 2]), (losses(), vec![0, 2])] {
+    for (change, by) in [(hold(), vec![0]), (losses(), vec![0, 2])] {
         let mut chain = chain.clone();
         chain.step_with(vec![chain.command(change, &by)]);
         assert_eq!(chain.pool().commands, 1);
     }
     let mut foreign = chain.command(hold(), &[0]);
-    foreign.record.pool = lucid_types::id::PoolId::from_bytes([7; 32]);
+    foreign.record.nonce += 1;
     let block = Block { commands: vec![foreign], ..chain.clone().draft(all_good) };
-    assert!(block.verify(chain.spec.id()).is_err(), "a signature holds for its pool only");
+    assert!(block.verify(chain.spec.id()).is_err(), "a signature holds for its command only");
 }
 
 #[test]
 fn a_command_applies_once_and_in_order() {
     let mut chain = Chain::grown(genesis(), 2);
-    let first = chain.command(PoolChange::Suspend(true), &[0]);
+    let first = chain.command(PoolAction::Suspend(true), &[0]);
     chain.step_with(vec![first.clone()]);
-    assert!(refusal(&chain, first).contains("number is not the pool's next"));
-    let mut ahead = chain.clone();
-    ahead.change_pool(|pool| pool.commands += 1);
-    assert!(refusal(&chain, ahead.command(PoolChange::Suspend(false), &[0])).contains("number is not"));
+    assert!(refusal(&chain, first).contains("has given its command 0 already; the next one has the number 1"));
+    let ahead = chain.later_command(1, PoolAction::Suspend(false), &[0]);
+    assert!(refusal(&chain, ahead).contains("the account's next command has the number 1, not 2"));
 
     // Two in one block stand in the order of their numbers.
-    let one = chain.command(PoolChange::Suspend(false), &[0]);
-    let mut then = chain.clone();
-    then.change_pool(|pool| pool.commands += 1);
-    let two = then.command(PoolChange::Hold(worker(1)), &[0]);
+    let one = chain.command(PoolAction::Suspend(false), &[0]);
+    let two = chain.later_command(1, PoolAction::Hold(worker(1)), &[0]);
     let block = Block { commands: vec![two.clone(), one.clone()], ..chain.draft(all_good) };
     assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Commands);
     let block = Block { commands: vec![one.clone(), one.clone()], ..chain.draft(all_good) };
     assert_eq!(chain.validate(block).unwrap_err(), InvalidBlock::Commands);
     chain.step_with(vec![one, two]);
-    assert_eq!(chain.pool().commands, 3);
+    assert_eq!((chain.pool().commands, chain.state.nonce(&validator(0)).next), (3, 3));
 }
 
 #[test]
 fn what_is_held_is_owed_later_and_never_lost() {
     // 38 USDT a settlement for each of three members.
     let mut chain = Chain::grown(genesis(), 2);
-    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
-    assert!(refusal(&chain, chain.command(PoolChange::Hold(worker(0)), &[0])).contains("held already"));
-    assert!(refusal(&chain, chain.command(PoolChange::Hold(validator(1)), &[0])).contains("no member"));
-    assert!(refusal(&chain, chain.command(PoolChange::Resume(worker(1)), &[0])).contains("not held"));
+    chain.step_with(vec![chain.command(PoolAction::Hold(worker(0)), &[0])]);
+    assert!(refusal(&chain, chain.command(PoolAction::Hold(worker(0)), &[0])).contains("held already"));
+    assert!(refusal(&chain, chain.command(PoolAction::Hold(validator(1)), &[0])).contains("is no member"));
+    assert!(refusal(&chain, chain.command(PoolAction::Resume(worker(1)), &[0])).contains("not held"));
     for _ in 0..4 {
         chain.step(all_good);
     }
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
     let owed = usdt(2 * 38);
     assert_eq!((account.owed, account.held, account.hold), (owed, usdt(38), Hold::Since(3)), "not what was under way");
-    chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Resume(worker(0)), &[0])]);
     chain.step(all_good);
     chain.step(all_good);
     let account = chain.account(AccountKind::Worker, worker(0)).unwrap();
     assert_eq!((account.owed, account.held, account.hold), (usdt(4 * 38), MicroUsdt::ZERO, Hold::No));
     assert_eq!(chain.pool().settled, 4);
     // One that ends before it is in force sets nothing aside.
-    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
-    chain.step_with(vec![chain.command(PoolChange::Resume(worker(0)), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Hold(worker(0)), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Resume(worker(0)), &[0])]);
     for _ in 0..4 {
         chain.step(all_good);
     }
@@ -114,7 +113,7 @@ fn what_is_held_is_owed_later_and_never_lost() {
 #[test]
 fn a_hold_lapses() {
     let mut chain = Chain::grown(genesis(), 2);
-    chain.step_with(vec![chain.command(PoolChange::Hold(worker(0)), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Hold(worker(0)), &[0])]);
     let held = |chain: &Chain| chain.account(AccountKind::Worker, worker(0)).unwrap().held;
     while chain.pool().settled < 2 + MAX_HOLD {
         chain.step(all_good);
@@ -130,14 +129,14 @@ fn a_hold_lapses() {
 #[test]
 fn a_suspended_pool_makes_no_root_and_still_owes() {
     let mut chain = Chain::grown(genesis(), 2);
-    chain.step_with(vec![chain.command(PoolChange::Suspend(true), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Suspend(true), &[0])]);
     while chain.pool().settled < 4 {
         chain.step(all_good);
     }
     assert_eq!(chain.pool().newest.unwrap().settlement, 2, "what was under way has a root still");
     assert_eq!(chain.owed().get(), 4 * BUDGET);
     chain.step(all_good);
-    chain.step_with(vec![chain.command(PoolChange::Suspend(false), &[0])]);
+    chain.step_with(vec![chain.command(PoolAction::Suspend(false), &[0])]);
     let events = chain.step(all_good);
     let settled = events.into_iter().find_map(|e| if let Event::Settled(settled) = e { Some(settled) } else { None });
     let settled = settled.unwrap();
@@ -153,7 +152,7 @@ fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_
     let mut chain = Chain::grown(genesis(), 3);
     chain.block(all_good);
     assert_eq!((chain.state.closed().get(), chain.pool().settled), (4, 1), "settlement 2 is over and not computed");
-    let block = Block { commands: vec![chain.command(PoolChange::Suspend(true), &[0])], ..chain.draft(all_good) };
+    let block = Block { commands: vec![chain.command(PoolAction::Suspend(true), &[0])], ..chain.draft(all_good) };
     let block = chain.seal(block);
     chain.apply(block);
     while chain.pool().settled < 5 {
@@ -168,11 +167,10 @@ fn corrections_and_losses_make_everyone_whole() {
     let mut chain = Chain::grown(genesis(), 2);
     let robbed = chain.account_id(AccountKind::Worker, worker(2));
     let root = chain.pool().newest.unwrap();
-    let correct = PoolChange::Correct { account: robbed, amount: usdt(38) };
+    let correct = PoolAction::Correct { account: robbed, amount: usdt(38) };
     let first = chain.command(correct, &[0, 1]);
-    let mut then = chain.clone();
-    then.change_pool(|pool| pool.commands += 1);
-    let events = chain.step_with(vec![first, then.command(PoolChange::Losses(usdt(7)), &[0, 1])]);
+    let second = chain.later_command(1, PoolAction::Losses(usdt(7)), &[0, 1]);
+    let events = chain.step_with(vec![first, second]);
 
     let reissued = chain.pool().newest.unwrap();
     assert_eq!(events, [Event::Reissued(reissued)]);
@@ -189,10 +187,10 @@ fn corrections_and_losses_make_everyone_whole() {
     assert_eq!(newest.total.get(), 2 * BUDGET + 45_000_000);
     assert_eq!(newest.promised, newest.total);
 
-    let unknown = PoolChange::Correct { account: AccountId::from_bytes([1; 32]), amount: usdt(1) };
+    let unknown = PoolAction::Correct { account: AccountId::from_bytes([1; 32]), amount: usdt(1) };
     assert!(refusal(&chain, chain.command(unknown, &[0, 1])).contains("no such account"));
-    for change in [PoolChange::Losses(MicroUsdt::ZERO), PoolChange::Correct { account: robbed, amount: usdt(0) }] {
-        assert!(refusal(&chain, chain.command(change, &[0, 1])).contains("zero"));
+    for action in [PoolAction::Losses(MicroUsdt::ZERO), PoolAction::Correct { account: robbed, amount: usdt(0) }] {
+        assert!(refusal(&chain, chain.command(action, &[0, 1])).contains("zero"));
     }
 }
 
@@ -202,14 +200,14 @@ fn invariant_7_no_promise_is_too_great_to_count() {
     let mut chain = Chain::grown(genesis(), 2);
     let most = MicroUsdt::new(1 << 62);
     let accounts: Vec<_> = chain.accounts().into_keys().collect();
-    let great = |account, amount| PoolChange::Correct { account, amount };
+    let great = |account, amount| PoolAction::Correct { account, amount };
     assert!(refusal(&chain, chain.command(great(accounts[0], most), &[0, 1])).contains("too great"));
     let fits = MicroUsdt::new((1 << 62) - BUDGET - 1);
     chain.step_with(vec![chain.command(great(accounts[0], fits), &[0, 1])]);
     let two = MicroUsdt::new(2);
     assert!(refusal(&chain, chain.command(great(accounts[1], two), &[0, 1])).contains("too great"));
-    chain.step_with(vec![chain.command(PoolChange::Losses(most), &[0, 1])]);
-    assert!(refusal(&chain, chain.command(PoolChange::Losses(two), &[0, 1])).contains("too great"));
+    chain.step_with(vec![chain.command(PoolAction::Losses(most), &[0, 1])]);
+    assert!(refusal(&chain, chain.command(PoolAction::Losses(two), &[0, 1])).contains("too great"));
     for _ in 0..4 {
         chain.step(all_good);
     }
@@ -223,31 +221,31 @@ fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
     for (nonce, next, problem) in [
         (0, signers(3, 2), "era"),
         (0, signers(1, 2), "era"),
-        (0, signers(2, 1), "would refuse"),
+        (0, signers(2, 1), "threshold 1 of 3"),
         (1, signers(2, 2), "nonce"),
     ] {
-        let found = refusal(&chain, chain.command(PoolChange::Signers { nonce, next }, &[0, 1]));
+        let found = refusal(&chain, chain.command(PoolAction::Signers { nonce, next }, &[0, 1]));
         assert!(found.contains(problem), "{found}");
     }
     let mut next = signers(2, 1);
     next.members.truncate(1);
     next.members[0].node = validator(3);
-    chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next: next.clone() }, &[0, 1])]);
+    chain.step_with(vec![chain.command(PoolAction::Signers { nonce: 0, next: next.clone() }, &[0, 1])]);
     let pool = chain.pool();
     assert_eq!((pool.vault.signers.clone(), pool.vault.nonce), (next.clone(), 1));
     let change = VaultChange { by: old, next: VaultTerms::Signers(next) };
     assert_eq!(pool.changes, BTreeMap::from([(0, change)]));
     assert_eq!(pool.newest.unwrap(), lucid_types::payout::SettlementRoot { era: 2, ..root });
     // The old ones have no say any more.
-    assert!(refusal(&chain, chain.command(PoolChange::Losses(usdt(1)), &[0, 1, 2])).contains("neither"));
-    chain.step_with(vec![chain.command(PoolChange::Losses(usdt(1)), &[0, 3])]);
+    assert!(refusal(&chain, chain.command(PoolAction::Losses(usdt(1)), &[0, 1, 2])).contains("it needs 1"));
+    chain.step_with(vec![chain.command(PoolAction::Losses(usdt(1)), &[0, 3])]);
 }
 
 #[test]
 fn a_new_push_fee_counts_from_the_second_settlement_after() {
     let mut chain = Chain::grown(genesis(), 2);
     let limits = VaultLimits { cap: usdt(5), push_fee: MicroUsdt::new(1_000) };
-    let change = |era, nonce| PoolChange::Limits { era, nonce, next: limits };
+    let change = |era, nonce| PoolAction::Limits { era, nonce, next: limits };
     assert!(refusal(&chain, chain.command(change(2, 0), &[0, 1])).contains("era"));
     assert!(refusal(&chain, chain.command(change(1, 1), &[0, 1])).contains("nonce"));
     chain.step_with(vec![chain.command(change(1, 0), &[0, 1])]);
@@ -267,7 +265,7 @@ fn the_vault_can_take_its_newest_changes_in_their_order() {
     let cap = |nonce: u32| VaultLimits { cap: usdt(5 + u64::from(nonce)), push_fee: MicroUsdt::ZERO };
     let kept = u32::try_from(KEPT_CHANGES).unwrap();
     for nonce in 0..=kept {
-        let change = PoolChange::Limits { era: 1, nonce, next: cap(nonce) };
+        let change = PoolAction::Limits { era: 1, nonce, next: cap(nonce) };
         chain.step_with(vec![chain.command(change, &[0, 1])]);
         let changes = &chain.pool().changes;
         let oldest = (nonce + 1).saturating_sub(kept);
@@ -279,71 +277,19 @@ fn the_vault_can_take_its_newest_changes_in_their_order() {
 #[test]
 fn a_command_has_its_time() {
     let mut chain = Chain::grown(genesis(), 2);
-    let network = *chain.spec.id();
     let until = |chain: &Chain, until: UnixMillis| {
-        let command = PoolCommand { until, ..chain.command(PoolChange::Suspend(true), &[]).record };
-        let signed = validator_key(0).sign_pool_command(&network, command.clone()).into_inner();
-        MultiSigned::collect(command, vec![(signed.signer, signed.signature)])
+        let draft = chain.command(PoolAction::Suspend(true), &[]).record;
+        chain.sign(Command { until, ..draft }, &[validator_key(0)])
     };
     let next = chain.draft(all_good).header.time;
-    let early = until(&chain, UnixMillis::new(next.get() - 1));
-    assert!(refusal(&chain, early.clone()).contains("time is over"));
-    // It waits still, but who proposes knows the next block's time.
-    let mut pending = PendingCommands::default();
-    assert!(pending.add(&chain.spec, &chain.state, early.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), []);
-    let timely = until(&chain, next);
-    assert!(pending.add(&chain.spec, &chain.state, timely.clone().verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), std::slice::from_ref(&timely));
-    let late = chain.clone();
-    chain.step_with(vec![timely]);
-    assert_eq!(chain.pool().commands, 1);
-    let mut chain = late;
-    chain.step(all_good);
-    chain.step(all_good);
-    pending.prune(&chain.spec, &chain.state);
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, next), [], "forgotten");
-}
-
-#[test]
-fn proposers_take_what_applies_and_leave_the_rest() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
-    let mut pending = PendingCommands::default();
-    let network = *chain.spec.id();
-    let mut add = |chain: &Chain, command: &MultiSigned<PoolCommand>| {
-        pending.add(&chain.spec, &chain.state, command.clone().verify(&network).unwrap())
-    };
-    let hold = chain.command(PoolChange::Hold(worker(0)), &[0]);
-    assert!(add(&chain, &hold) && !add(&chain, &hold), "known");
-    assert!(!add(&chain, &chain.command(PoolChange::Hold(worker(1)), &[1])), "not the owner's");
-    let mut ahead = chain.clone();
-    let mut at = |number: u64, change: PoolChange| {
-        ahead.change_pool(|pool| pool.commands = number - 1);
-        ahead.command(change, &[0])
-    };
-    assert!(add(&chain, &at(2, PoolChange::Hold(worker(0)))), "cannot apply, but who knows yet");
-    assert!(add(&chain, &at(3, PoolChange::Suspend(true))));
-    assert!(add(&chain, &at(8, PoolChange::Suspend(true))) && !add(&chain, &at(9, PoolChange::Suspend(true))));
-
-    let draft = chain.draft(all_good);
-    let mut reports = Reports::default();
-    for commitment in &draft.commitments {
-        reports.add_commitment(&chain.spec, &chain.state, commitment.clone().verify(&network).unwrap());
+    assert!(refusal(&chain, until(&chain, next.before(Duration::from_millis(1)))).contains("time is over"));
+    let latest = next.after(Command::MAX_AHEAD);
+    assert!(refusal(&chain, until(&chain, latest.after(Duration::from_millis(1)))).contains("more than a day ahead"));
+    for until in [next, latest].map(|at| until(&chain, at)) {
+        let mut chain = chain.clone();
+        let block = Block { commands: vec![until], ..chain.draft(all_good) };
+        let block = chain.seal(block);
+        chain.apply(block);
+        assert_eq!(chain.pool().commands, 1);
     }
-    for reveal in &draft.reveals {
-        reports.add_reveal(&chain.spec, &chain.state, reveal.clone().verify(&network).unwrap());
-    }
-    let key = key_of(&draft.header.proposer);
-    let waiting = Pending { reports, commands: std::mem::take(&mut pending), ..Pending::default() };
-    let turn = Turn { key: &key, round: 0, now: draft.header.time };
-    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
-    let mut pending = waiting.commands;
-    assert_eq!(block.commands, [hold], "number 2 does not apply, so 3 must wait");
-    chain.apply(block);
-    pending.prune(&chain.spec, &chain.state);
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time()), []);
-    // The owner thinks again about number 2.
-    let other = chain.command(PoolChange::Hold(worker(1)), &[0]);
-    assert!(pending.add(&chain.spec, &chain.state, other.verify(&network).unwrap()));
-    assert_eq!(pending.applicable(&chain.spec, &chain.state, chain.state.time()).len(), 2, "then 3 can follow");
 }

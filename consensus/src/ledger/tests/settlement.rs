@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
 use crate::ledger::event::Event;
+use crate::ledger::state::Rows;
 
 /// Who was ever owed how much.
 fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {
@@ -40,7 +41,7 @@ fn equal_parts_for_all_who_earned() {
     assert_eq!(chain.pool().budgets.get(), BUDGET);
     assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
     let to: BTreeMap<_, _> = chain.accounts().values().map(|account| (account.node, account.to)).collect();
-    assert_eq!(to[&worker(1)], chain.spec.worker(&worker(1)).unwrap().payout_address);
+    assert_eq!(to[&worker(1)], chain.state.node(&worker(1)).unwrap().payout_address);
     assert_eq!(to[&validator(0)], chain.spec.genesis().pools[0].commission_address);
 }
 

@@ -3,27 +3,38 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use lucid_types::id::{BlockHash, Hash, StateRoot};
-use lucid_types::payout::PoolChange;
+use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
+use lucid_types::pool::PoolAction;
 use lucid_types::time::{Epoch, Height};
 
 use proptest::prelude::*;
 
 use super::chain::{Chain, all_good, genesis_with, key_of, signers, validator, worker};
+use crate::ledger::entry::{InviteUse, Request};
 use crate::ledger::execute::validate;
+use crate::ledger::pool::Member;
 use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
-use crate::ledger::table::{Equivocations, Heads, Pools, ScoreRoots, TABLES, Table, Workers};
+use crate::ledger::table::{
+    Equivocations, Heads, Invites, Members, Pools, Requests, ScoreRoots, TABLES, Table, Workers,
+};
 
 /// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
+/// One asks to enter the pool, and an invite is in use.
 fn rich() -> State {
     let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 3);
     let next = signers(2, 2);
-    chain.step_with(vec![chain.command(PoolChange::Signers { nonce: 0, next }, &[0, 1])]);
+    chain.step_with(vec![chain.command(PoolAction::Signers { nonce: 0, next }, &[0, 1])]);
     for _ in 0..4 {
         chain.block(all_good);
     }
     let proved = Equivocation { height: Height::new(2), proved_in: Height::new(3) };
-    let state = chain.state.changed(|rows| rows.put::<Equivocations>(&validator(3), proved));
+    let entry = (chain.pool_id(), validator(3));
+    let until = chain.state.time();
+    let state = chain.state.changed(|rows| {
+        rows.put::<Equivocations>(&validator(3), proved);
+        rows.put::<Requests>(&entry, Request { node: None, until });
+        rows.put::<Invites>(&entry, InviteUse { used: 1, until });
+    });
     let tags: BTreeSet<_> = rows(&state).iter().map(|(key, _)| key[0]).collect();
     assert!(tags.iter().eq(TABLES.iter().map(|table| &table.tag)), "{tags:?}");
     state
@@ -158,6 +169,35 @@ fn states_do_not_change() {
         }),
         state
     );
+}
+
+proptest! {
+    /// What an overlay lists is what the state after it lists, whatever was written and removed.
+    #[test]
+    fn overlays_list_rows_as_the_states_that_they_become(
+        before in prop::collection::vec((0u8..4, 0u8..8), 0..20),
+        changes in prop::collection::vec((0u8..4, 0u8..8, any::<bool>()), 0..30),
+    ) {
+        let key = |pool, node| (PoolId::from_bytes([pool; 32]), NodeId::from_bytes([node; 32]));
+        let member = |last_led| Member { last_led: Some(last_led), ..Member::default() };
+        let state = State::genesis(&Chain::new(genesis_with(|_| ())).spec);
+        let state = state.changed(|rows| {
+            before.iter().for_each(|(pool, node)| rows.put::<Members>(&key(*pool, *node), member(0)));
+        });
+        let mut listed = Vec::new();
+        let after = state.changed(|rows| {
+            for (i, (pool, node, is_put)) in (1..).zip(&changes) {
+                match is_put {
+                    true => rows.put::<Members>(&key(*pool, *node), member(i)),
+                    false => rows.remove::<Members>(&key(*pool, *node)),
+                }
+            }
+            let pools = (0..4).flat_map(|pool| rows.all_of::<Members, _>(&key(pool, 0).0));
+            listed = pools.map(|(key, member)| (key, *member)).collect();
+        });
+        let pools = (0..4).flat_map(|pool| after.all_of::<Members, _>(&key(pool, 0).0));
+        prop_assert_eq!(listed, pools.map(|(key, member)| (key, *member)).collect::<Vec<_>>());
+    }
 }
 
 /// What happens to a node between two blocks.

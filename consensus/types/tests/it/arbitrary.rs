@@ -1,5 +1,7 @@
 //! Any value of every record, for property tests.
 
+pub(crate) mod commands;
+
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
@@ -10,14 +12,12 @@ use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, Split
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{
-    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
-};
-use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
-use lucid_types::signed::{MultiSigned, Signature, Signed};
+use lucid_types::signed::{Signature, Signed};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -176,25 +176,6 @@ fn vault_limits() -> impl Strategy<Value = VaultLimits> {
     (amount(), amount()).prop_map(|(cap, push_fee)| VaultLimits { cap, push_fee })
 }
 
-fn pool_change() -> impl Strategy<Value = PoolChange> {
-    prop_oneof![
-        node().prop_map(PoolChange::Hold),
-        node().prop_map(PoolChange::Resume),
-        any::<bool>().prop_map(PoolChange::Suspend),
-        (bytes(AccountId::from_bytes), amount()).prop_map(|(account, amount)| PoolChange::Correct { account, amount }),
-        amount().prop_map(PoolChange::Losses),
-        (any::<u32>(), signer_set()).prop_map(|(nonce, next)| PoolChange::Signers { nonce, next }),
-        (any::<[u32; 2]>(), vault_limits()).prop_map(|([era, nonce], next)| PoolChange::Limits { era, nonce, next }),
-    ]
-}
-
-pub(crate) fn pool_command() -> impl Strategy<Value = MultiSigned<PoolCommand>> {
-    let signatures = vec((node(), signature()), 0..=MultiSigned::<PoolCommand>::MAX_SIGNATURES);
-    (pool_id(), any::<[u64; 2]>(), pool_change(), signatures).prop_map(|(pool, [number, until], change, signatures)| {
-        MultiSigned { record: PoolCommand { pool, number, until: UnixMillis::new(until), change }, signatures }
-    })
-}
-
 pub(crate) fn cosign_request() -> impl Strategy<Value = CosignRequest> {
     prop_oneof![
         (pool_id(), any::<u64>()).prop_map(|(pool, settlement)| CosignRequest::Root { pool, settlement }),
@@ -242,7 +223,7 @@ fn item() -> impl Strategy<Value = Item> {
     prop_oneof![
         signed(commitment()).prop_map(Item::Commitment),
         signed(reveal()).prop_map(Item::Reveal),
-        pool_command().prop_map(Item::Command),
+        commands::command().prop_map(Item::Command),
         evidence().prop_map(Item::Evidence),
     ]
 }
@@ -290,7 +271,7 @@ pub(crate) fn rebroadcast() -> impl Strategy<Value = Rebroadcast> {
 pub(crate) fn block() -> impl Strategy<Value = Block> {
     let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new), bls_signature());
     let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
-    let pools = (vec(pool_command(), 0..3), vec(evidence(), 0..3));
+    let pools = (vec(commands::command(), 0..3), vec(evidence(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
         |(
             (height, parent, round, proposer, time, randao),
@@ -353,6 +334,7 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
         height().prop_map(SyncRequest::Header),
         Just(SyncRequest::Snapshots),
         (height(), vec(any::<u8>(), 0..40)).prop_map(|(height, after)| SyncRequest::SnapshotRows { height, after }),
+        any::<u32>().prop_map(|offset| SyncRequest::Genesis { offset }),
     ]
 }
 
@@ -366,6 +348,7 @@ pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
         option::of(certified_header()).prop_map(|header| SyncResponse::Header(header.map(Box::new))),
         vec(certified_header(), 0..3).prop_map(SyncResponse::Snapshots),
         option::of(snapshot_rows()).prop_map(SyncResponse::SnapshotRows),
+        (any::<u32>(), vec(any::<u8>(), 0..30)).prop_map(|(total, bytes)| SyncResponse::Genesis { total, bytes }),
     ]
 }
 
@@ -391,12 +374,15 @@ fn worker() -> impl Strategy<Value = GenesisWorker> {
     )
 }
 
+fn split_rule() -> impl Strategy<Value = SplitRule> {
+    prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)]
+}
+
 fn pool() -> impl Strategy<Value = GenesisPool> {
-    let split = prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)];
     let vault = (address(), any::<u32>(), vault_limits(), signer_set())
         .prop_map(|(address, nonce, limits, signers)| Vault { address, nonce, limits, signers });
     let people = (".{0,20}", node(), vec(node(), 0..5));
-    (people, amount(), split, ppm(), address(), vault).prop_map(
+    (people, amount(), split_rule(), ppm(), address(), vault).prop_map(
         |((name, owner, members), budget, split, commission, commission_address, vault)| GenesisPool {
             name,
             owner,
@@ -410,18 +396,23 @@ fn pool() -> impl Strategy<Value = GenesisPool> {
     )
 }
 
+fn validator() -> impl Strategy<Value = Validator> {
+    (node(), any::<u64>(), node(), bls_key(), bls_signature())
+        .prop_map(|(node, power, operator, bls_key, bls_proof)| Validator { node, power, operator, bls_key, bls_proof })
+}
+
 pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
-    let validator = (node(), any::<u64>(), node(), bls_key(), bls_signature()).prop_map(
-        |(node, power, operator, bls_key, bls_proof)| Validator { node, power, operator, bls_key, bls_proof },
-    );
     let policy = any::<[u64; 4]>().prop_map(|n| Policy {
         epoch_ms: n[0],
         settle_every: n[1],
         payout_threshold: MicroUsdt::new(n[2]),
+        stamp_bits: n[3].to_le_bytes()[0],
+        free_joins: u32::from(n[1].to_le_bytes()[0]),
+        min_pool_members: u32::from(n[0].to_le_bytes()[0]),
         leader_timeout_ms: n[3],
         ..Policy::default()
     });
-    (".{0,20}", policy, vec(validator, 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
+    (".{0,20}", policy, vec(validator(), 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
         |(name, policy, validators, workers, pools)| Genesis {
             name,
             policy,

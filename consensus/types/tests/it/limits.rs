@@ -1,18 +1,15 @@
 //! The greatest instance of every record fits its own limit and that of everything that carries it.
 
-use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Block, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::command::{Command, CommandReply};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{
-    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
-};
-use lucid_types::payout_tree::AccountId;
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::proof::{KeyProof, MAX_KEY_BYTES, ProofStep};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed};
@@ -20,18 +17,18 @@ use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd,
     RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
-use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
 use lucid_types::vote::{Proposal, VoteKind};
 
-use crate::samples;
+use crate::{commands, samples};
 
 /// [`ValidatorSet::MAX_MEMBERS`].
 const MAX_VALIDATORS: u32 = 1_000;
 
 const HUGE: Epoch = Epoch::new(u64::MAX);
 
-fn fits<T: Wire + PartialEq + std::fmt::Debug>(value: &T) -> usize {
+pub(crate) fn fits<T: Wire + PartialEq + std::fmt::Debug>(value: &T) -> usize {
     let bytes = encode(value);
     assert!(bytes.len() <= T::MAX_BYTES, "{} bytes, the limit is {}", bytes.len(), T::MAX_BYTES);
     assert!(decode::<T>(&bytes).unwrap() == *value);
@@ -44,15 +41,15 @@ fn numbered(i: u32) -> [u8; 32] {
     bytes
 }
 
-fn nodes(n: u32) -> Vec<NodeId> {
+pub(crate) fn nodes(n: u32) -> Vec<NodeId> {
     (0..n).map(|i| NodeId::from_bytes(numbered(i))).collect()
 }
 
-fn signature() -> Signature {
+pub(crate) fn signature() -> Signature {
     Signature::from_bytes([0xff; 64])
 }
 
-fn signed<T>(record: T) -> Signed<T> {
+pub(crate) fn signed<T>(record: T) -> Signed<T> {
     Signed { signer: NodeId::from_bytes([0xff; 32]), record, signature: signature() }
 }
 
@@ -60,7 +57,7 @@ fn commitment() -> ReportCommitment {
     ReportCommitment { epoch: HUGE, report: Hash::from_bytes([0xff; 32]) }
 }
 
-fn signer_set() -> SignerSet {
+pub(crate) fn signer_set() -> SignerSet {
     let signer = |i| TreasurySigner {
         node: NodeId::from_bytes(numbered(i)),
         key_address: PayoutAddress::from_hash20([u8::try_from(i + 1).unwrap(); 20]),
@@ -74,20 +71,9 @@ fn signer_set() -> SignerSet {
     set
 }
 
-/// The longest command: other signers, as many as there may be.
-fn command() -> PoolCommand {
-    PoolCommand {
-        pool: PoolId::from_bytes([0xff; 32]),
-        number: u64::MAX,
-        until: UnixMillis::new(u64::MAX),
-        change: PoolChange::Signers { nonce: u32::MAX, next: signer_set() },
-    }
-}
-
-/// Signed by the owner and by all treasury signers.
-fn signed_command() -> MultiSigned<PoolCommand> {
-    let signers = nodes(u32::try_from(SignerSet::MAX + 1).unwrap());
-    MultiSigned { record: command(), signatures: signers.into_iter().map(|signer| (signer, signature())).collect() }
+/// The longest command, with as many signatures as there may be.
+fn command() -> MultiSigned<Command> {
+    commands::crowded(commands::greatest().remove(0))
 }
 
 fn root(i: u32) -> SettlementRoot {
@@ -118,12 +104,12 @@ fn certificate() -> Certificate {
 /// A block of nearly [`Block::MAX_BYTES`]: as many commands as it may carry, full reveals, and
 /// commitments in what room is left.
 fn block() -> Block {
-    let n_commands = Block::MAX_COMMAND_BYTES / encode(&signed_command()).len();
+    let n_commands = Block::MAX_COMMAND_BYTES / encode(&command()).len();
     let mut block = Block {
         header: samples::block().header,
         commitments: vec![],
         reveals: vec![],
-        commands: vec![signed_command(); n_commands],
+        commands: vec![command(); n_commands],
         evidence: vec![],
     };
     let room = |block: &Block| Block::MAX_BYTES - encode(block).len();
@@ -145,42 +131,16 @@ fn limits_of_small_records_are_their_greatest_lengths() {
     exact(&reveal());
     exact(&signed(reveal()));
     exact(&root(0));
-    exact(&command());
-    exact(&signed_command());
     exact(&CosignRequest::Root { pool, settlement: u64::MAX });
     exact(&signed(CosignRequest::Root { pool, settlement: u64::MAX }));
-    assert_eq!(SignerSet::MAX + 1, MultiSigned::<PoolCommand>::MAX_SIGNATURES);
 }
 
 #[test]
-fn every_change_fits_a_command() {
-    let (node, huge) = (NodeId::from_bytes([0xff; 32]), MicroUsdt::new(u64::MAX));
-    for change in [
-        PoolChange::Hold(node),
-        PoolChange::Resume(node),
-        PoolChange::Suspend(true),
-        PoolChange::Correct { account: AccountId::from_bytes([0xff; 32]), amount: huge },
-        PoolChange::Losses(huge),
-        PoolChange::Limits { era: u32::MAX, nonce: u32::MAX, next: VaultLimits { cap: huge, push_fee: huge } },
-    ] {
-        fits(&PoolCommand { change, ..command() });
-    }
-    let pool = command().pool;
+fn requests_to_signers_and_their_answers_fit() {
+    let pool = PoolId::from_bytes([0xff; 32]);
     fits(&CosignRequest::Signers { pool, nonce: u32::MAX });
     fits(&CosignRequest::Limits { pool, nonce: u32::MAX });
     fits(&CosignReply::Signed(TreasurySignature::from_bytes([0xff; 65])));
-}
-
-/// One signer or one signature too many is not even read.
-#[test]
-fn a_command_with_too_many_signers_is_refused_unread() {
-    let mut crowded = command();
-    let PoolChange::Signers { next, .. } = &mut crowded.change else { unreachable!("the longest command") };
-    next.members.push(next.members[0]);
-    assert!(decode::<PoolCommand>(&encode(&crowded)).is_err());
-    let mut signed = signed_command();
-    signed.signatures.push(signed.signatures[0]);
-    assert!(decode::<MultiSigned<PoolCommand>>(&encode(&signed)).is_err());
 }
 
 #[test]
@@ -216,6 +176,7 @@ fn the_largest_block_fits_everything_that_carries_it() {
     let decided = CertifiedBlock { block, certificate: certificate() };
     fits(&decided);
     fits(&SyncResponse::Blocks(vec![0; SyncResponse::PAGE_BYTES]));
+    fits(&SyncResponse::Genesis { total: u32::MAX, bytes: vec![0; SyncResponse::GENESIS_PAGE_BYTES] });
     let header = CertifiedHeader { header: samples::block().header, certificate: certificate() };
     fits(&SyncResponse::Snapshots(vec![header; SyncResponse::MAX_SNAPSHOTS]));
     let right = vec![ProofStep { bit: u16::MAX, sibling: Hash::from_bytes([1; 32]) }; KeyProof::MAX_STEPS];
@@ -239,7 +200,7 @@ fn the_largest_proposal_fits() {
     assert!(CompactProposal::MAX_BYTES - bytes < 64, "{bytes} bytes are not the largest proposal");
     fits(&ConsensusMessage::Proposal(Box::new(compact.clone())));
     fits(&SyncResponse::Proposal(Some(Box::new(compact))));
-    let commands = Block::MAX_COMMAND_BYTES / encode(&samples::pool_commands()[0].1).len();
+    let commands = Block::MAX_COMMAND_BYTES / encode(&samples::commands::named("node_leave")).len();
     assert!(4 * ValidatorSet::MAX_MEMBERS + commands <= Block::MAX_ITEMS, "{commands} commands");
     fits(&SyncRequest::Items(vec![item.id; SyncRequest::MAX_ITEMS]));
 }
@@ -264,6 +225,8 @@ fn reports_fit_an_answer() {
 
 #[test]
 fn a_refusal_has_room_for_a_sentence() {
+    fits(&CommandReply::Refused("x".repeat(1_000)));
+    assert!(decode::<CommandReply>(&encode(&CommandReply::Refused("x".repeat(2_000)))).is_err());
     fits(&CosignReply::Refused("x".repeat(1_000)));
     assert!(decode::<CosignReply>(&encode(&CosignReply::Refused("x".repeat(2_000)))).is_err());
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod arbitrary;
+mod commands;
 mod golden;
 mod harness;
 mod limits;

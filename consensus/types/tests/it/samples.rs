@@ -1,9 +1,12 @@
 //! One fixed sample of every record. Bytes are chosen so that every field can be found again in the golden file.
 
+pub(crate) mod commands;
+
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::{Capacity, ResourceAttestation};
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
+use lucid_types::command::CommandReply;
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
@@ -12,10 +15,8 @@ use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId, SolidBl
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{
-    CosignReply, CosignRequest, PoolChange, PoolCommand, SettlementRoot, TreasurySignature, VaultLimits,
-};
-use lucid_types::payout_tree::{AccountId, PayoutRoot};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
@@ -40,6 +41,7 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     let commitment = reveal.record.commitment(&network(), &reveal.signer);
     visitor.visit("reveal", &reveal, &[("commitment", commitment.as_bytes()), signature(&reveal)]);
     payouts(visitor);
+    entering(visitor);
     votes(visitor);
     blocks(visitor);
     sync(visitor);
@@ -69,22 +71,39 @@ where
     visitor.visit(name, record, &[signature(record)]);
 }
 
+fn multi_signed<T>(visitor: &mut impl Visitor, name: &str, command: &MultiSigned<T>)
+where
+    MultiSigned<T>: lucid_types::codec::Wire + PartialEq,
+    T: std::fmt::Debug,
+{
+    let signatures: Vec<_> =
+        command.signatures.iter().map(|(_, signature)| ("signature", signature.as_bytes().as_slice())).collect();
+    visitor.visit(name, command, &signatures);
+}
+
 fn payouts(visitor: &mut impl Visitor) {
     let root = settlement_root();
     visitor.visit("settlement_root", &root, &[]);
     visitor.visit("settlement_root_without_leader", &SettlementRoot { leader: None, until: 0, ..root }, &[]);
-    for (name, command) in pool_commands() {
-        let signatures: Vec<_> =
-            command.signatures.iter().map(|(_, signature)| ("signature", signature.as_bytes().as_slice())).collect();
-        visitor.visit(name, &command, &signatures);
-    }
     for (name, request) in cosign_requests() {
         signed(visitor, name, &request);
     }
     let signed = CosignReply::Signed(TreasurySignature::from_bytes([0x65; 65]));
+    visitor.visit("command_reply_accepted", &CommandReply::Accepted, &[]);
+    visitor.visit("command_reply_refused", &CommandReply::Refused("the account has retired".into()), &[]);
     visitor.visit("cosign_reply_signed", &signed, &[]);
     visitor.visit("cosign_reply_not_final", &CosignReply::NotFinal, &[]);
     visitor.visit("cosign_reply_refused", &CosignReply::Refused("the pool is suspended".into()), &[]);
+}
+
+fn entering(visitor: &mut impl Visitor) {
+    for (name, command) in commands::commands() {
+        multi_signed(visitor, &name, &command);
+    }
+    signed(visitor, "invite", &commands::invite());
+    for (name, join) in commands::join_strings() {
+        visitor.visit(name, &join, &[("text", join.to_string().as_bytes())]);
+    }
 }
 
 fn votes(visitor: &mut impl Visitor) {
@@ -137,6 +156,8 @@ fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_snapshots", &SyncRequest::Snapshots, &[]);
     let after = SyncRequest::SnapshotRows { height: height(), after: vec![0x96; 3] };
     visitor.visit("sync_request_snapshot_rows", &after, &[]);
+    visitor.visit("sync_request_genesis", &SyncRequest::Genesis { offset: 0x9a }, &[]);
+    visitor.visit("sync_response_genesis", &SyncResponse::Genesis { total: 0x9b, bytes: vec![0x9c; 3] }, &[]);
     let header = CertifiedHeader::from(&decided());
     visitor.visit("sync_response_header", &SyncResponse::Header(Some(Box::new(header.clone()))), &[]);
     visitor.visit("sync_response_snapshots", &SyncResponse::Snapshots(vec![header]), &[]);
@@ -263,30 +284,6 @@ fn signer_set(era: u32, key_address: u8) -> SignerSet {
     SignerSet { era, threshold: 2, members: (1..=3).map(signer).collect() }
 }
 
-/// One of each change, signed by the owner and, where they must, by two treasury signers.
-pub(crate) fn pool_commands() -> [(&'static str, MultiSigned<PoolCommand>); 7] {
-    let account = AccountId::from_bytes([0x85; 32]);
-    let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
-    let changes = [
-        ("pool_command_hold", PoolChange::Hold(key(5).node_id())),
-        ("pool_command_resume", PoolChange::Resume(key(5).node_id())),
-        ("pool_command_suspend", PoolChange::Suspend(true)),
-        ("pool_command_correct", PoolChange::Correct { account, amount: MicroUsdt::new(7_000_000) }),
-        ("pool_command_losses", PoolChange::Losses(MicroUsdt::new(8_000_000))),
-        ("pool_command_signers", PoolChange::Signers { nonce: 11, next: signer_set(3, 0xb0) }),
-        ("pool_command_limits", PoolChange::Limits { era: 2, nonce: 12, next: limits }),
-    ];
-    changes.map(|(name, change)| {
-        let signers = if change.needs_signers() { &[4, 1, 2][..] } else { &[4] };
-        let record = PoolCommand { pool: pool(), number: 6, until: time(), change };
-        let sign = |i: &u8| {
-            let signed = key(*i).sign_pool_command(&network(), record.clone()).into_inner();
-            (signed.signer, signed.signature)
-        };
-        (name, MultiSigned::collect(record.clone(), signers.iter().map(sign)))
-    })
-}
-
 pub(crate) fn cosign_requests() -> [(&'static str, Signed<CosignRequest>); 3] {
     [
         ("cosign_request_root", CosignRequest::Root { pool: pool(), settlement: 9 }),
@@ -339,7 +336,7 @@ pub(crate) fn block() -> Block {
         },
         commitments: vec![commitment(1), commitment(2)],
         reveals: vec![reveal(3)],
-        commands: pool_commands()[4..=5].iter().map(|(_, command)| command.clone()).collect(),
+        commands: ["pool_losses", "pool_signers"].map(commands::named).into(),
         evidence: evidence().into(),
     }
     .sealed()

@@ -1,16 +1,127 @@
-//! What the API answers about pools and their vaults, and what it takes for them.
+//! What the API answers about pools and their vaults, and what signers are asked for.
 
-use lucid_consensus::ledger::pool::{VaultChange, VaultTerms};
-use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
+use lucid_consensus::ledger::pool::{PoolStatus, VaultChange, VaultTerms};
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::genesis::{SignerSet, SplitRule};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
-use lucid_types::payout::{PoolCommand, SettlementRoot, TreasurySignature};
+use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
-use lucid_types::time::{Height, UnixMillis};
+use lucid_types::pool::{JoinPolicy, PoolTerms};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::LeaderView;
 use super::vault::{LimitsView, VaultView};
+
+/// All pools of the newest block. `GET /api/v1/pools`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolList {
+    /// The pool that this node is a member of.
+    pub own: Option<PoolId>,
+    /// The pools, by their ids.
+    pub pools: Vec<PoolSummary>,
+}
+
+/// What tells a pool from others, and where it pays from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSummary {
+    /// The pool.
+    pub pool: PoolId,
+    /// Its name.
+    pub name: String,
+    /// Whose key directs it.
+    pub owner: NodeId,
+    /// Whether it is under way.
+    pub status: PoolStatusView,
+    /// Who gets in.
+    pub join: JoinPolicy,
+    /// Members that have not left.
+    pub members: u32,
+    /// The most members.
+    pub max_members: u32,
+    /// The vault as the ledger describes it.
+    pub vault: LedgerVaultView,
+}
+
+/// Whether a pool is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolStatusView {
+    /// It waits for members and for validators' approval, and shares nothing out.
+    Forming {
+        /// If it is not active by then, it is removed.
+        until: UnixMillis,
+        /// How many validators approve.
+        approvals: usize,
+    },
+    /// It is under way.
+    Active {
+        /// The first epoch in which its members are drawn.
+        from: Epoch,
+    },
+    /// It has ended.
+    Disbanded {
+        /// The first epoch in which its members were drawn.
+        from: Epoch,
+        /// The first in which they are not any more.
+        until: Epoch,
+    },
+}
+
+impl From<&PoolStatus> for PoolStatusView {
+    fn from(status: &PoolStatus) -> Self {
+        match status {
+            PoolStatus::Forming { until, approvals } => Self::Forming { until: *until, approvals: approvals.len() },
+            PoolStatus::Active { from } => Self::Active { from: *from },
+            PoolStatus::Disbanded { from, until } => Self::Disbanded { from: *from, until: *until },
+        }
+    }
+}
+
+/// The members of a pool. `GET /api/v1/pools/{pool}/members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberList {
+    /// Its members by their ids, and those who were and have something to come of the settlement under way.
+    pub members: Vec<MemberView>,
+}
+
+/// A member of a pool, or somebody who was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// The member.
+    pub node: NodeId,
+    /// The first epoch in which it may be drawn for the pool; `null` if it is no member any more.
+    pub from: Option<Epoch>,
+    /// The first epoch in which it may not be any more; `null` if it has not left.
+    pub until: Option<Epoch>,
+    /// Where it is paid; `null` if it is not registered any more.
+    pub payout_address: Option<PayoutAddress>,
+    /// The account that pays for its transactions; `null` if it cannot lead.
+    pub gas_address: Option<PayoutAddress>,
+    /// Whether the owner keeps it out.
+    pub is_banned: bool,
+}
+
+/// Terms that count from a later settlement on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextTermsView {
+    /// The settlement.
+    pub from: u64,
+    /// The terms.
+    pub terms: PoolTerms,
+}
+
+impl PoolView {
+    /// The terms in force.
+    pub const fn terms(&self) -> PoolTerms {
+        PoolTerms {
+            budget: self.budget_micro_usdt,
+            split: self.split,
+            commission: self.commission_ppm,
+            commission_address: self.commission_address,
+        }
+    }
+}
 
 /// A pool as the ledger has it, and its vault as this node reads it. `GET /api/v1/pools/{pool}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +134,25 @@ pub struct PoolView {
     pub owner: NodeId,
     /// The block that all of this is of.
     pub height: Height,
-    /// Members.
+    /// What each settlement shares out.
+    pub budget_micro_usdt: MicroUsdt,
+    /// How.
+    pub split: SplitRule,
+    /// The owner's part of the budget.
+    pub commission_ppm: Ppm,
+    /// Where the owner's part is paid.
+    pub commission_address: PayoutAddress,
+    /// Other terms that are announced; `null` if none are.
+    pub next_terms: Option<NextTermsView>,
+    /// Whether it is under way.
+    pub status: PoolStatusView,
+    /// Who gets in.
+    pub join: JoinPolicy,
+    /// The most members.
+    pub max_members: u32,
+    /// Requests that wait for the owner.
+    pub requests: usize,
+    /// Members, in the open epoch or from a later one on.
     pub members: usize,
     /// Accounts that were ever owed anything, or are held.
     pub accounts: usize,
@@ -31,7 +160,7 @@ pub struct PoolView {
     pub settled: u64,
     /// The settlement from which on no payout roots are made, if the owner has stopped them.
     pub suspended_from: Option<u64>,
-    /// Number of the newest command; the next one has the number after.
+    /// Commands that have changed the pool.
     pub commands: u64,
     /// All budgets and corrections so far.
     pub budgets_micro_usdt: MicroUsdt,
@@ -293,30 +422,4 @@ pub struct MissingSignature {
     pub key_address: PayoutAddress,
     /// Why.
     pub problem: String,
-}
-
-/// Body of `POST /api/v1/commands`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CommandBody {
-    /// A command of a pool with the signatures that it needs, in the codec's bytes, in hex.
-    pub signed_command: String,
-}
-
-/// `POST /api/v1/commands`: the command is on its way; it counts once a block holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandView {
-    /// The pool.
-    pub pool: PoolId,
-    /// The command's number.
-    pub number: u64,
-}
-
-/// A command that a block holds. `GET /api/v1/pools/{pool}/commands/{number}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalCommandView {
-    /// The block.
-    pub height: Height,
-    /// The command, without its signatures.
-    pub command: PoolCommand,
 }

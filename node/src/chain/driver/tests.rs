@@ -1,7 +1,12 @@
-//! What the driver does with a snapshot, and with a pin.
+//! What the driver does with a snapshot, with a pin, and with commands of its users.
 
 use lucid_consensus::admission::View;
+use lucid_consensus::ledger::command::SignedCommand;
+use lucid_storage::OwnKind;
+use lucid_types::command::{Action, Command};
 use lucid_types::id::{BlockHash, Hash};
+use lucid_types::pool::PoolAction;
+use lucid_types::signed::{MultiSigned, Verified};
 use lucid_types::sync::CertifiedBlock;
 
 use super::*;
@@ -27,8 +32,9 @@ fn follower_in(folder: tempfile::TempDir, pinned: Option<Pin>) -> Follower {
     let spec = testing::network();
     let store = Store::open(folder.path(), *spec.id()).unwrap();
     let wal = store.wal().unwrap();
-    let restored = persist::restore(&spec, &store, &wal, UnixMillis::ZERO).unwrap();
+    let restored = persist::restore(&spec, &store, &wal, SystemClock.now()).unwrap();
     let block = restored.block.map(Arc::new);
+    let taken_over = restored.replica.commands.iter().map(|it| (it.record.account, it.record.nonce)).collect();
     let (head_sender, head) =
         watch::channel(Head { block: block.clone(), ..testing::head(restored.replica.state.clone()) });
     let first = block.map(|block| Snapshot { block, state: restored.replica.state.clone() });
@@ -41,6 +47,8 @@ fn follower_in(folder: tempfile::TempDir, pinned: Option<Pin>) -> Follower {
         watermark: None,
         clock: Arc::new(SystemClock),
         inbox: mpsc::channel(1).1,
+        submissions: mpsc::channel(1).1,
+        taken_over,
         fetched: mpsc::channel(1).1,
         snapshots: Arc::clone(&snapshots),
         gossip: mpsc::channel(1).0,
@@ -152,4 +160,74 @@ async fn a_pin_holds_for_blocks_and_for_snapshots() {
             assert!(error.to_string().contains("sync.pinned says 0707"), "{error}");
         }
     }
+}
+
+/// A command of the pool's owner, good for an hour.
+fn command(nonce: u64, action: PoolAction) -> Verified<SignedCommand> {
+    let (spec, owner) = (testing::network(), testing::node_key(testing::OWNER));
+    let until = SystemClock.now().after(Duration::from_secs(3_600));
+    let action = Action::Pool { pool: testing::pool_id(&spec), action };
+    let signed = owner.sign_command(spec.id(), Command { account: owner.node_id(), nonce, until, action });
+    let (signer, signature) = (signed.signer, signed.signature);
+    MultiSigned::collect(signed.into_inner().record, [(signer, signature)]).verify(spec.id()).unwrap()
+}
+
+fn stored(store: &Store) -> usize {
+    store.own_all(OwnKind::Command, &[]).unwrap().len()
+}
+
+/// The numbers of the owner's commands that the replica keeps.
+fn waiting(follower: &Follower) -> Vec<u64> {
+    let offers = follower.driver.parts.replica.offers();
+    offers.commands(&testing::node(testing::OWNER)).map(|command| command.record.nonce).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn commands_are_on_the_disk_when_they_are_answered_and_outlive_a_crash() {
+    let mut node = follower(None);
+    let member = testing::node(testing::WORKERS[0]);
+    let submit = |node: &mut Follower, commands: Vec<Verified<SignedCommand>>| {
+        let (submissions, mut answers): (Vec<_>, Vec<_>) = commands
+            .into_iter()
+            .map(|command| {
+                let (answer, answered) = oneshot::channel();
+                (Submission { command, answer }, answered)
+            })
+            .unzip();
+        node.driver.submit(submissions).unwrap();
+        answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect::<Vec<_>>()
+    };
+    let hold = || command(0, PoolAction::Hold(member));
+    let same = hold();
+    let outcomes = submit(
+        &mut node,
+        vec![same.clone(), command(0, PoolAction::Suspend(true)), command(2, PoolAction::Resume(member)), same.clone()],
+    );
+    assert_eq!(outcomes[1], Err(CommandRefused::Conflict(0)));
+    assert_eq!([&outcomes[0], &outcomes[2], &outcomes[3]], [&Ok(()); 3], "asking again does no harm");
+    assert_eq!((stored(&node.store), waiting(&node)), (2, vec![0, 2]));
+
+    // Killed, and started again.
+    let Follower { driver, folder, store, .. } = node;
+    drop((driver, store));
+    let mut again = follower_in(folder, None);
+    assert_eq!((stored(&again.store), waiting(&again)), (2, vec![0, 2]));
+
+    // When no block can hold them any more they are forgotten, here and on the disk.
+    let mut chain = Growing::new();
+    let over = same.record.until.after(Duration::from_secs(1_000));
+    again.decided(&chain.grow_at(over)).unwrap();
+    assert_eq!((stored(&again.store), waiting(&again)), (0, vec![]));
+    let Follower { driver, folder, store, .. } = again;
+    drop((driver, store));
+    assert_eq!(waiting(&follower_in(folder, None)), [0_u64; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_asks_and_goes_holds_nothing_up() {
+    let mut node = follower(None);
+    let (answer, answered) = oneshot::channel();
+    drop(answered);
+    node.driver.submit(vec![Submission { command: command(0, PoolAction::Suspend(true)), answer }]).unwrap();
+    assert_eq!((stored(&node.store), node.driver.asking.len()), (1, 0));
 }

@@ -5,7 +5,7 @@ use lucid_consensus::ledger::state::StateBuilder;
 use lucid_consensus::ledger::table::{Draws, Workers};
 use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::sync::SyncResponse;
 use lucid_types::time::Epoch;
 
@@ -96,7 +96,12 @@ fn pages_are_full_and_never_too_long() {
     let network = Network::new();
     // A draw of every length, and the greatest: by turns a page has room for it after others, or not.
     let draw = |bytes: usize| {
-        let empty = ScoredWorker { node: NodeId::from_bytes([1; 32]), echo_bytes: None, seats: Vec::new() };
+        let empty = ScoredWorker {
+            node: NodeId::from_bytes([1; 32]),
+            pool: PoolId::from_bytes([2; 32]),
+            echo_bytes: None,
+            seats: Vec::new(),
+        };
         let mut draw = EpochDraw { seed: Hash::from_bytes([2; 32]), reporters: Vec::new(), scored: vec![empty; 2] };
         let fixed = encode(&draw).len();
         draw.scored[1].seats = vec![Seats { reporter: 3, count: 1 }; (bytes - fixed) / 3];

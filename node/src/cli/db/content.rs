@@ -369,7 +369,7 @@ impl Look<'_> {
             for record in records {
                 self.found.counts.own = self.found.counts.own.saturating_add(1);
                 let is_sound = match kind {
-                    OwnKind::Report | OwnKind::Counter => persist::is_sound(kind, &record),
+                    OwnKind::Report | OwnKind::Counter | OwnKind::Command => persist::is_sound(kind, &record),
                     OwnKind::Signature => payout::watermark::is_sound(&record),
                     OwnKind::Transaction => payout::push::work::is_sound(&record),
                 };
@@ -498,5 +498,6 @@ pub(super) const fn own_name(kind: OwnKind) -> &'static str {
         OwnKind::Signature => "the treasury signer",
         OwnKind::Transaction => "transactions",
         OwnKind::Counter => "counters",
+        OwnKind::Command => "commands",
     }
 }

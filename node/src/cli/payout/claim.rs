@@ -6,14 +6,15 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use lucid_tron_bridge::vault;
 use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::genesis::GenesisPool;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::{AccountId, OwedAccount, TreeHash};
 use serde_json::json;
 
+use crate::api::model::PoolSummary;
 use crate::cli::act::{Act, ConfirmArgs, SendArgs, Step, warn};
 use crate::cli::keys::KeyArgs;
+use crate::cli::ledger::Ledger;
 use crate::cli::values::{self, check_recipient, trx_of, usdt_of, when};
 use crate::cli::vault::{Opened, VaultArgs, posted_ledger};
 use crate::cli::{Context, output};
@@ -100,11 +101,11 @@ pub(super) async fn claim(args: &ClaimArgs, context: &Context) -> anyhow::Result
 }
 
 async fn prepare(args: &ClaimArgs, opened: &Opened, context: &Context) -> anyhow::Result<Claim> {
+    let ledger = posted_ledger(opened, args.file.as_deref(), context).await?;
     let id = match args.account {
         Some(id) => id,
-        None => own_account(args, opened)?,
+        None => own_account(args, opened, &ledger)?,
     };
-    let ledger = posted_ledger(opened, args.file.as_deref(), context).await?;
     let Some(index) = ledger.index_of(&id) else {
         bail!(
             "the posted root of settlement {} has no account {id}: it was owed nothing then, or belongs to another pool",
@@ -142,20 +143,21 @@ async fn prepare(args: &ClaimArgs, opened: &Opened, context: &Context) -> anyhow
     Ok(Claim { item, proof, settlement: ledger.view.settlement, paid, pays })
 }
 
-fn own_account(args: &ClaimArgs, opened: &Opened) -> anyhow::Result<AccountId> {
-    let (Some(ledger), Some(pool)) = (&opened.net.ledger, &opened.pool) else {
+fn own_account(args: &ClaimArgs, opened: &Opened, ledger: &Ledger) -> anyhow::Result<AccountId> {
+    let (Some(home), Some(id)) = (&opened.net.ledger, &opened.pool) else {
         bail!("say which account: --account ID, or --home of the worker's node");
     };
-    let node = ledger.node_id()?;
-    let declared = ledger.spec.pool(pool).context("the network has no such pool")?;
-    let kind = own_kind(declared, &node, args.commission)?;
-    Ok(ledger.account(pool, kind, &node))
+    let node = home.node_id()?;
+    let pool = home.pool_of_id(id).context("the network has no such pool")?;
+    // Or it was one, and is owed something still.
+    let is_owed = ledger.index_of(&home.account(id, AccountKind::Worker, &node)).is_some();
+    let kind = own_kind(pool, &node, is_owed || home.own() == Some(*id), args.commission)?;
+    Ok(home.account(id, kind, &node))
 }
 
 /// Which account of the pool a node means by its own.
-fn own_kind(pool: &GenesisPool, node: &NodeId, commission: bool) -> anyhow::Result<AccountKind> {
-    let (is_member, is_owner) = (pool.members.contains(node), pool.owner == *node);
-    match (commission, is_member, is_owner) {
+fn own_kind(pool: &PoolSummary, node: &NodeId, is_worker: bool, commission: bool) -> anyhow::Result<AccountKind> {
+    match (commission, is_worker, pool.owner == *node) {
         (false, true, _) => Ok(AccountKind::Worker),
         (true, _, true) => Ok(AccountKind::Commission),
         (false, false, true) => bail!(
@@ -240,23 +242,26 @@ async fn print_call(args: &ClaimArgs, opened: &Opened, claim: &Claim) -> anyhow:
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_consensus::ledger::state::State;
+
     use super::*;
     use crate::payout::testing::{OWNER, WORKERS, network, node};
+    use crate::view::pools::list;
 
     #[test]
     fn a_home_without_the_account_is_told_which_it_has() {
-        let network = network();
-        let pool = &network.genesis().pools[0];
+        let pools = list(&State::genesis(&network()), None).pools;
         let [member, stranger] = WORKERS;
-        assert_eq!(own_kind(pool, &node(member), false).unwrap(), AccountKind::Worker);
-        assert_eq!(own_kind(pool, &node(OWNER), true).unwrap(), AccountKind::Commission);
+        let own_kind = |seed, commission| own_kind(&pools[0], &node(seed), seed == member, commission);
+        assert_eq!(own_kind(member, false).unwrap(), AccountKind::Worker);
+        assert_eq!(own_kind(OWNER, true).unwrap(), AccountKind::Commission);
         for (seed, commission, told) in [
             (OWNER, false, "--commission claims"),
             (member, true, "leave --commission out"),
             (stranger, false, "--account ACCOUNT_ID"),
             (stranger, true, "--account ACCOUNT_ID"),
         ] {
-            let error = own_kind(pool, &node(seed), commission).unwrap_err().to_string();
+            let error = own_kind(seed, commission).unwrap_err().to_string();
             assert!(error.contains(told), "{seed} {commission}: {error}");
         }
     }

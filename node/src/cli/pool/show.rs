@@ -1,6 +1,7 @@
 //! `lucid pool show`.
 
-use super::propose::{Pool, PoolArgs};
+use super::list::status;
+use super::open::{Pool, PoolArgs};
 use crate::cli::place::now_s;
 use crate::cli::values::{usdt_of, when};
 use crate::cli::{Context, output};
@@ -28,9 +29,17 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
     };
     let mut lines = vec![
         ("pool", format!("{}, {}", view.name, view.pool)),
+        ("status", status(view.status)),
         ("owner", view.owner.to_string()),
+        ("shares out", format!("{} each settlement", usdt_of(view.budget_micro_usdt))),
         ("block", view.height.to_string()),
-        ("members", format!("{}, {} accounts", view.members, view.accounts)),
+        (
+            "members",
+            format!(
+                "{} of at most {}, {} accounts, {} requests",
+                view.members, view.max_members, view.accounts, view.requests
+            ),
+        ),
         ("settled", view.settled.to_string()),
         ("suspended", suspended),
         ("owed", usdt_of(view.owed_micro_usdt)),

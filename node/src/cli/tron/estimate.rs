@@ -55,7 +55,7 @@ pub(super) async fn estimate(args: &EstimateArgs, context: &Context) -> anyhow::
     let net = args.place.connect(context).await?;
     let contract = match (args.contract, &net.ledger) {
         (Some(contract), _) => contract,
-        (None, Some(ledger)) => ledger.pool(None)?.1.vault.address,
+        (None, Some(ledger)) => ledger.pool(None)?.vault.address,
         (None, None) => bail!("say which contract: --contract ADDRESS"),
     };
     let (estimate, prices) =

@@ -171,7 +171,7 @@ fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<P
 /// The contract refuses an open predecessor; here is said what to do. A successor that forgets it would pay everything again.
 async fn check_previous(args: &DeployArgs, net: &Net, token: &PayoutAddress) -> anyhow::Result<()> {
     let Some(previous) = args.previous else {
-        let of_pool = net.ledger.as_ref().and_then(|ledger| ledger.pool(None).ok()).map(|(_, pool)| pool);
+        let of_pool = net.ledger.as_ref().and_then(|ledger| ledger.pool(None).ok());
         if let Some(pool) = of_pool.filter(|_| !args.new_pool) {
             bail!(
                 "the home's pool {} has the vault {}: a successor must name it with --previous, or it would pay everything \

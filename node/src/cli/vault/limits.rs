@@ -5,7 +5,8 @@ use anyhow::ensure;
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, limits_digest};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::payout::{PoolChange, VaultLimits};
+use lucid_types::payout::VaultLimits;
+use lucid_types::pool::PoolAction;
 use serde_json::json;
 
 use super::post::enough;
@@ -13,14 +14,14 @@ use super::rotate::{ApplyArgs, next_change};
 use crate::api::model::{ChangeView, SignatureRequest, TermsView};
 use crate::cli::Context;
 use crate::cli::act::{Act, Step};
-use crate::cli::pool::propose::{Pool, ProposeArgs};
+use crate::cli::pool::open::{DirectArgs, Pool, check_order};
 use crate::cli::values::{self, usdt_of};
 
 const EXAMPLE: &str = "\
 How it goes, with 2 of 3 signers:
   owner     lucid vault limits propose --cap 8000 --push-fee 0.02 --file limits.json
-  signers   lucid pool sign-command --file limits.json            (two of them, one after the other)
-  owner     lucid pool submit-command --file limits.json          (a block takes it)
+  signers   lucid command sign --file limits.json            (two of them, one after the other)
+  owner     lucid command submit --file limits.json          (a block takes it)
   owner     lucid vault limits apply --key-file owner.key         (the contract takes it)";
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +42,7 @@ pub(in crate::cli) struct ProposeLimits {
     #[arg(long, value_name = "USDT", value_parser = values::usdt, allow_negative_numbers = true)]
     push_fee: Option<MicroUsdt>,
     #[command(flatten)]
-    propose: ProposeArgs,
+    direct: DirectArgs,
 }
 
 pub(in crate::cli) async fn limits(action: LimitsAction, context: &Context) -> anyhow::Result<()> {
@@ -52,15 +53,16 @@ pub(in crate::cli) async fn limits(action: LimitsAction, context: &Context) -> a
 }
 
 async fn propose(args: ProposeLimits, context: &Context) -> anyhow::Result<()> {
-    let ProposeLimits { cap, push_fee, propose } = args;
-    let pool = Pool::open(&propose.pool, context).await?;
+    let ProposeLimits { cap, push_fee, direct } = args;
+    let pool = Pool::open(&direct.pool, context).await?;
+    check_order(&pool.view)?;
     let vault = &pool.view.vault;
     let now: VaultLimits = vault.limits.into();
     let next = VaultLimits { cap: cap.unwrap_or(now.cap), push_fee: push_fee.unwrap_or(now.push_fee) };
     ensure!(next != now, "these are the limits in force");
     ensure!(next.push_fee < next.cap, "the push fee must be less than the cap, or nothing is ever paid");
-    let change = PoolChange::Limits { era: vault.signers.era, nonce: vault.nonce, next };
-    propose.propose(pool, change).await
+    let action = PoolAction::Limits { era: vault.signers.era, nonce: vault.nonce, next };
+    direct.direct(pool, action).await
 }
 
 async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {

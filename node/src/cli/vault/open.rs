@@ -5,7 +5,7 @@ use clap::Args;
 use lucid_tron_bridge::client::ClientError;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::{self, VaultSnapshot};
-use lucid_types::genesis::{GenesisPool, SignerSet};
+use lucid_types::genesis::SignerSet;
 use lucid_types::id::{PayoutAddress, PoolId};
 
 use crate::api::model::{LedgerVaultView, PoolView};
@@ -69,18 +69,18 @@ impl VaultArgs {
             ensure!(self.pool.is_none(), "--pool needs the home of a node of the pool's network");
             return Ok((vault, None));
         };
-        let by_vault = |vault: &PayoutAddress| ledger.spec.pools().find(|(_, pool)| pool.vault.address == *vault);
+        let by_vault = |vault: &PayoutAddress| ledger.pools().iter().find(|pool| pool.vault.address == *vault);
         match (self.vault, &self.pool) {
-            (Some(vault), None) => Ok((vault, by_vault(&vault).map(|(id, _)| *id))),
+            (Some(vault), None) => Ok((vault, by_vault(&vault).map(|pool| pool.pool))),
             (vault, named) => {
-                let (id, pool) = ledger.pool(named.as_deref())?;
+                let pool = ledger.pool(named.as_deref())?;
                 let own = pool.vault.address;
                 match vault.filter(|vault| *vault != own) {
                     Some(vault) => bail!(
                         "the pool {} has the vault {own}, not {vault}: leave one of --pool and --vault out",
                         pool.name
                     ),
-                    None => Ok((own, Some(id))),
+                    None => Ok((own, Some(pool.pool))),
                 }
             }
         }
@@ -122,19 +122,13 @@ impl Opened {
         Ok(())
     }
 
-    /// The pool in the genesis.
-    pub(in crate::cli) fn declared(&self) -> Option<(&PoolId, &GenesisPool)> {
-        let id = self.pool.as_ref()?;
-        Some((id, self.net.ledger.as_ref()?.spec.pool(id)?))
-    }
-
-    /// The pool whose vault that is, which only a home's genesis says.
+    /// The pool whose vault that is, which only a home says.
     pub(in crate::cli) fn known_pool(&self) -> anyhow::Result<PoolId> {
         if let Some(id) = self.pool {
             return Ok(id);
         }
-        let pools = self.net.ledger()?.spec.pools();
-        let known = pools.map(|(_, pool)| format!("{} of the pool {}", pool.vault.address, pool.name));
+        let pools = self.net.ledger()?.pools().iter();
+        let known = pools.map(|pool| format!("{} of the pool {}", pool.vault.address, pool.name));
         bail!(
             "{} is the vault of no pool of the home's network, which has: {}. Leave --vault out, or name the home of a node of the \
              pool's network with --home",
@@ -149,19 +143,12 @@ impl Opened {
     }
 
     /// The vault as the ledger has it: as the running node says, or the genesis. And which of them it was.
-    pub(in crate::cli) async fn by_ledger(&self, context: &Context) -> Option<(LedgerVaultView, &'static str)> {
-        let (_, declared) = self.declared()?;
-        if let Ok(view) = self.pool_view(context).await {
-            return Some((view.vault, "the ledger"));
-        }
-        let vault = &declared.vault;
-        let view = LedgerVaultView {
-            address: vault.address,
-            nonce: vault.nonce,
-            limits: vault.limits.into(),
-            signers: vault.signers.clone(),
-        };
-        Some((view, "the genesis (the home's node does not answer)"))
+    pub(in crate::cli) fn by_ledger(&self) -> Option<(LedgerVaultView, &'static str)> {
+        let ledger = self.net.ledger.as_ref()?;
+        let pool = ledger.pool_of_id(self.pool.as_ref()?)?;
+        let is_genesis = ledger.is_genesis.is_some();
+        let source = if is_genesis { "the genesis (the home's node does not answer)" } else { "the ledger" };
+        Some((pool.vault.clone(), source))
     }
 
     /// Vaults that must not be a recipient.

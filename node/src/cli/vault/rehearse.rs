@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::check::contracts;
 use super::open::{Opened, VaultArgs};
-use crate::api::model::PoolView;
+use crate::api::model::{MemberView, PoolView};
 use crate::cli::act::warn;
 use crate::cli::values::{check_recipient, duration_of, trx_of, usdt_of, utc};
 use crate::cli::{Context, Json, output};
@@ -82,9 +82,10 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
     let opened = args.vault.open(context).await?;
     let view = opened.pool_view(context).await?;
     let prices = opened.net.client.chain_parameters().await?;
-    let (recipients, snapshot) = recipients(&opened, &view, context).await?;
+    let members = opened.net.node(context)?.members(&view.pool).await?.members;
+    let (recipients, snapshot) = recipients(&opened, &view, &members, context).await?;
     let need = need(args, &opened, &view, &snapshot, &prices, recipients).await?;
-    let gas = gas(&opened, &view, &prices).await?;
+    let gas = gas(&opened, &view, &members, &prices).await?;
     let vault = VaultState::new(&snapshot, need.amount.saturating_add(need.fees), opened.now_s());
     let per_day = Sun::new(u64::from(context.configuration()?.config.bridge.max_trx_per_day).saturating_mul(SUN));
     let mut notes = notes(&need, &gas, per_day, view.suspended_from, &vault);
@@ -142,6 +143,7 @@ pub(super) async fn rehearse(args: &RehearseArgs, context: &Context) -> anyhow::
 async fn recipients(
     opened: &Opened,
     view: &PoolView,
+    members: &[MemberView],
     context: &Context,
 ) -> anyhow::Result<(Vec<Recipient>, VaultSnapshot)> {
     let ledger = opened.net.ledger()?;
@@ -150,15 +152,15 @@ async fn recipients(
         let newest = opened.net.node(context)?.ledger(&view.pool, None).await?;
         accounts.extend(newest.accounts.iter().map(|account| (account.id, (account.to, account.owed_micro_usdt))));
     }
-    let members = opened.declared().map(|(_, pool)| pool.members.as_slice()).unwrap_or_default();
-    let budget = opened.declared().map(|(_, pool)| pool.budget).unwrap_or_default();
+    let budget = view.budget_micro_usdt;
+    let members: Vec<_> = members.iter().filter(|member| member.from.is_some()).collect();
     let n = u64::try_from(members.len()).unwrap_or(u64::MAX).max(1);
     let share = MicroUsdt::new(budget.get().div_ceil(n));
     let mut shares = BTreeMap::new();
-    for node in members {
+    for MemberView { node, payout_address, .. } in members {
         let id = ledger.account(&view.pool, AccountKind::Worker, node);
-        let Some(worker) = ledger.spec.worker(node) else { continue };
-        accounts.entry(id).or_insert((worker.payout_address, MicroUsdt::ZERO));
+        let Some(to) = *payout_address else { continue };
+        accounts.entry(id).or_insert((to, MicroUsdt::ZERO));
         shares.insert(id, share);
     }
     let ids: Vec<_> = accounts.keys().copied().collect();
@@ -224,12 +226,16 @@ async fn need(
     })
 }
 
-async fn gas(opened: &Opened, view: &PoolView, prices: &ChainParameters) -> anyhow::Result<Vec<Gas>> {
-    let ledger = opened.net.ledger()?;
+async fn gas(
+    opened: &Opened,
+    view: &PoolView,
+    members: &[MemberView],
+    prices: &ChainParameters,
+) -> anyhow::Result<Vec<Gas>> {
     let Some(election) = &view.election else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (rank, node) in std::iter::once(&election.leader).chain(&election.successors).enumerate() {
-        let address = ledger.spec.worker(node).and_then(|worker| worker.gas_address);
+        let address = members.iter().find(|member| member.node == *node).and_then(|member| member.gas_address);
         let mut has = Sun::ZERO;
         if let Some(address) = &address {
             let account = opened.net.client.account(address).await?;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, signers_digest};
 use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::payout::PoolChange;
+use lucid_types::pool::PoolAction;
 use serde_json::json;
 
 use super::check::{can_never_sign, contracts, pause_warning};
@@ -15,15 +15,15 @@ use crate::api::model::{ChangeView, SignatureRequest, TermsView};
 use crate::cli::Context;
 use crate::cli::act::{Act, SendArgs, Step, say};
 use crate::cli::place::PlaceArgs;
-use crate::cli::pool::propose::{Pool, ProposeArgs};
+use crate::cli::pool::open::{DirectArgs, Pool, check_order};
 use crate::cli::values;
 
 const EXAMPLE: &str = "\
 How it goes, with 2 of 3 signers:
   owner     lucid vault rotate propose --signer NODE_ID=T... --signer NODE_ID=T... --signer NODE_ID=T... --threshold 2 \\
               --file rotation.json
-  signers   lucid pool sign-command --file rotation.json          (two of those in force, one after the other)
-  owner     lucid pool submit-command --file rotation.json        (a block takes it)
+  signers   lucid command sign --file rotation.json          (two of those in force, one after the other)
+  owner     lucid command submit --file rotation.json        (a block takes it)
   owner     lucid vault rotate apply --key-file owner.key         (the contract takes it)";
 
 #[derive(Debug, Subcommand)]
@@ -46,7 +46,7 @@ pub(in crate::cli) struct ProposeRotation {
     #[command(flatten)]
     place: PlaceArgs,
     #[command(flatten)]
-    propose: ProposeArgs,
+    direct: DirectArgs,
 }
 
 #[derive(Debug, Args)]
@@ -65,8 +65,9 @@ pub(in crate::cli) async fn rotate(action: RotateAction, context: &Context) -> a
 }
 
 async fn propose(args: ProposeRotation, context: &Context) -> anyhow::Result<()> {
-    let ProposeRotation { signers, threshold, place, propose } = args;
-    let pool = Pool::open(&propose.pool, context).await?;
+    let ProposeRotation { signers, threshold, place, direct } = args;
+    let pool = Pool::open(&direct.pool, context).await?;
+    check_order(&pool.view)?;
     let vault = &pool.view.vault;
     let next = SignerSet { era: vault.signers.era.saturating_add(1), threshold, members: signers };
     next.check().map_err(|problem| anyhow::anyhow!("--signer, --threshold: {problem}"))?;
@@ -81,8 +82,8 @@ async fn propose(args: ProposeRotation, context: &Context) -> anyhow::Result<()>
     if let Some(warning) = pause_warning(&next) {
         say(&format!("warning: {warning}"))?;
     }
-    let change = PoolChange::Signers { nonce: vault.nonce, next };
-    propose.propose(pool, change).await
+    let action = PoolAction::Signers { nonce: vault.nonce, next };
+    direct.direct(pool, action).await
 }
 
 async fn apply(args: &ApplyArgs, context: &Context) -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> anyhow::Result<(
     let (snapshot, block) = (witnessed.snapshot, witnessed.block);
     let now = opened.now_s();
     let view = VaultView::new(*vault, &snapshot, now);
-    let seats = seats(args, &opened, context).await?;
+    let seats = seats(args, &opened).await?;
     let mut warnings = net.warnings.clone();
     warnings.extend(witnessed.contradictions.iter().map(ToString::to_string));
     if net.providers.groups().len() == 1 && !net.is_local() {
@@ -136,11 +136,11 @@ fn state(view: &VaultView, now: u64) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn seats(args: &ShowArgs, opened: &Opened, context: &Context) -> anyhow::Result<Vec<SeatView>> {
+async fn seats(args: &ShowArgs, opened: &Opened) -> anyhow::Result<Vec<SeatView>> {
     let mut signers: Vec<(PayoutAddress, Option<NodeId>)> =
         args.signers.iter().map(|address| (*address, None)).collect();
     if signers.is_empty() {
-        let known = opened.by_ledger(context).await;
+        let known = opened.by_ledger();
         let members = known.into_iter().flat_map(|(vault, _)| vault.signers.members);
         signers.extend(members.map(|signer| (signer.key_address, Some(signer.node))));
     }

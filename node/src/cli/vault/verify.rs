@@ -103,7 +103,7 @@ struct Expected {
 
 pub(super) async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<()> {
     let opened = args.vault.open(context).await?;
-    let expected = expected(args, &opened, context).await?;
+    let expected = expected(args, &opened)?;
     let mut report = Report::default();
     network(&opened, &mut report);
     code(&opened, &mut report).await?;
@@ -143,8 +143,8 @@ fn text(opened: &Opened, expected: &Expected, report: &Report) -> String {
     text
 }
 
-async fn expected(args: &VerifyArgs, opened: &Opened, context: &Context) -> anyhow::Result<Expected> {
-    let (known, source) = opened.by_ledger(context).await.unzip();
+fn expected(args: &VerifyArgs, opened: &Opened) -> anyhow::Result<Expected> {
+    let (known, source) = opened.by_ledger().unzip();
     let given = args.threshold.map(|threshold| {
         let member = |signer: &SignerArg| TreasurySigner {
             node: signer.node.unwrap_or(NodeId::from_bytes([0; 32])),

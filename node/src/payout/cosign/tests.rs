@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_consensus::ledger::pool::{VaultChange, VaultTerms};
-use lucid_consensus::ledger::table::Pools;
+use lucid_consensus::ledger::table::{Nodes, Pools};
 use lucid_consensus::replica::Offers;
-use lucid_storage::Store;
 use lucid_tron_bridge::signature::recover;
-use lucid_tron_bridge::signer::SignerAccount;
-use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
+use lucid_tron_bridge::vault::{limits_digest, root_digest, signers_digest};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::encode;
 use lucid_types::payout::{SettlementRoot, VaultLimits};
@@ -19,7 +17,7 @@ use crate::payout::testing::{
     OWNER, SIGNERS, WORKERS, network, node, node_key, pool_id, root, signer_set, state, tron_key,
 };
 
-/// The first signer, with a state of the tests' choice.
+/// A signer, the first if no other is named, with a state of the tests' choice.
 struct Fixture {
     network: Arc<ChainSpec>,
     head: watch::Sender<Head>,
@@ -32,6 +30,10 @@ fn domain(network: &ChainSpec) -> VaultDomain {
 }
 
 fn fixture(first: SettlementRoot) -> Fixture {
+    fixture_of(SIGNERS[0], first)
+}
+
+fn fixture_of(seed: u8, first: SettlementRoot) -> Fixture {
     let (network, folder) = (network(), tempfile::tempdir().unwrap());
     let (head, seen) = watch::channel(Head {
         state: state(&network, first),
@@ -41,12 +43,9 @@ fn fixture(first: SettlementRoot) -> Fixture {
         unreported: Vec::new(),
         offers: Offers::default(),
     });
-    let pool = pool_id(&network);
     let store = Store::open(folder.path(), *network.id()).unwrap();
-    let account = SignerAccount { pool, domain: domain(&network), predecessors: Vec::new() };
-    let signer = Signer::new(tron_key(SIGNERS[0]), account, StoredWatermark::new(store, pool));
-    let treasury = Treasury::InProcess(BTreeMap::from([(pool, Mutex::new(signer))]));
-    let cosigner = Cosigner::new(Arc::clone(&network), seen, treasury);
+    let own = OwnSigners::new(node(seed), tron_key(seed), store);
+    let cosigner = Cosigner::new(Arc::clone(&network), seen, Treasury::InProcess(own));
     Fixture { network, head, cosigner, _folder: folder }
 }
 
@@ -157,6 +156,57 @@ async fn nobody_asks_for_another_and_no_unknown_pool_is_signed_for() {
     let elsewhere = CosignRequest::Root { pool: PoolId::from_bytes([1; 32]), settlement: 3 };
     let reply = fixture.ask(OWNER, elsewhere).await;
     assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("no such pool")), "{reply:?}");
+}
+
+/// Whoever is entered as a signer while its node runs signs without a restart, and nothing once it is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_is_entered_later_signs_and_one_that_is_replaced_does_not() {
+    let first = root(&network(), 3, 100);
+    let fixture = fixture_of(4, first);
+    let refused = |reply: &CosignReply| matches!(reply, CosignReply::Refused(why) if why.contains("does not sign for"));
+    assert!(refused(&fixture.ask(OWNER, fixture.root_request(3)).await));
+    let enter = |signers: SignerSet| {
+        fixture.change(|row| {
+            row.newest = row.newest.map(|root| SettlementRoot { era: signers.era, ..root });
+            row.vault.signers = signers;
+        });
+    };
+    enter(signer_set(2, [4, 5, 6]));
+    let signature = signed(fixture.ask(OWNER, fixture.root_request(3)).await);
+    let expected = root_digest(&domain(&fixture.network), &SettlementRoot { era: 2, ..first });
+    assert_eq!(recover(&signature, &expected), Ok(tron_key(4).address()));
+    enter(signer_set(3, [1, 5, 6]));
+    assert!(refused(&fixture.ask(OWNER, fixture.root_request(3)).await));
+}
+
+/// What was signed for one vault of a pool keeps the key from signing for another: the pool's new vault would pay everything again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_signed_for_a_second_vault_of_a_pool() {
+    let fixture = fixture(root(&network(), 3, 100));
+    signed(fixture.ask(OWNER, fixture.root_request(3)).await);
+    let other = PayoutAddress::from_hash20([222; 20]);
+    fixture.change(|row| {
+        row.vault.address = other;
+        row.newest = row.newest.map(|root| SettlementRoot { vault: other, ..root });
+    });
+    let reply = fixture.ask(OWNER, fixture.root_request(3)).await;
+    assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("vault")), "{reply:?}");
+}
+
+/// Members ask for as long as they are members.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_ask_follows_the_registry() {
+    let fixture = fixture(root(&network(), 3, 100));
+    let [member, other] = WORKERS;
+    let may_ask = async |asker| !matches!(fixture.ask(asker, fixture.root_request(3)).await, CosignReply::Refused(_));
+    assert!(may_ask(member).await && !may_ask(other).await);
+    fixture.head.send_modify(|head| {
+        head.state = head.state.changed(|rows| {
+            let membership = rows.get_mut::<Nodes>(&node(member)).unwrap().membership.take();
+            rows.get_mut::<Nodes>(&node(other)).unwrap().membership = membership;
+        });
+    });
+    assert!(!may_ask(member).await && may_ask(other).await);
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl PushTable {
         self.lock().alerts.clone()
     }
 
+    /// Forgets everything: another pool's payouts are pushed, or none's.
+    pub(super) fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
     pub(super) fn set_gas(&self, gas: Sun) {
         self.lock().gas = Some(gas);
     }

@@ -35,16 +35,14 @@ const BUSY: [&str; 4] = ["SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_C
 /// How long what a transaction cost is kept.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-// Key spaces within `OwnKind::Transaction`.
+// Key spaces within `OwnKind::Transaction`: what is in flight by the vault that it calls, and what was spent by its time. What is spent
+// for any vault counts together: one gas account pays for all.
 const IN_FLIGHT: u8 = 0;
 const SPENT: u8 = 1;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The pool is not in the genesis.
-    #[error("the genesis has no such pool")]
-    NoPool,
     /// The store failed.
     #[error("use the store")]
     Storage(#[from] StorageError),
@@ -69,25 +67,45 @@ impl Wire for StoredSpent {
     const MAX_BYTES: usize = 32;
 }
 
-fn in_flight_key(id: JobId) -> Vec<u8> {
-    [&[IN_FLIGHT], id.to_be_bytes().as_slice()].concat()
+fn of_vault(vault: &PayoutAddress) -> Vec<u8> {
+    [&[IN_FLIGHT], vault.hash20().as_slice()].concat()
 }
 
-fn spent_key(id: JobId, at: UnixMillis) -> Vec<u8> {
-    [&[SPENT], at.get().to_be_bytes().as_slice(), &id.to_be_bytes()].concat()
+fn in_flight_key(vault: &PayoutAddress, id: JobId) -> Vec<u8> {
+    [of_vault(vault).as_slice(), &id.to_be_bytes()].concat()
 }
 
-/// The transactions that may still be included, and what was spent in the last day.
+fn spent_key(vault: &PayoutAddress, id: JobId, at: UnixMillis) -> Vec<u8> {
+    [&[SPENT], at.get().to_be_bytes().as_slice(), &vault.hash20(), &id.to_be_bytes()].concat()
+}
+
+/// The transactions to a vault that may still be included, and what was spent in the last day. What this node has sent to another
+/// vault, before it became a member of this pool, counts as spent to its limit until a day after it has expired: nobody looks any
+/// more what it has cost.
 ///
 /// # Errors
 /// The store failed, or holds other bytes than were written.
-pub(super) fn restore(store: &Store, now: UnixMillis) -> Result<(Vec<InFlight>, Vec<Spent>), PushError> {
-    let records = store.own_all(OwnKind::Transaction, &[IN_FLIGHT])?;
-    let in_flight = records.iter().map(|record| decode(&record.value)).collect::<Result<_, _>>()?;
-    let since = now.before(DAY);
-    let records = store.own_all(OwnKind::Transaction, &[SPENT])?;
-    let spent = records.iter().map(|record| Ok(decode::<StoredSpent>(&record.value)?.0));
-    let mut spent = spent.collect::<Result<Vec<_>, DecodeError>>()?;
+pub(super) fn restore(
+    store: &Store,
+    vault: &PayoutAddress,
+    now: UnixMillis,
+) -> Result<(Vec<InFlight>, Vec<Spent>), PushError> {
+    let (mut in_flight, mut spent, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    let (own, since) = (of_vault(vault), now.before(DAY));
+    for OwnRecord { key, value } in store.own_all(OwnKind::Transaction, &[IN_FLIGHT])? {
+        let record: InFlight = decode(&value)?;
+        if key.starts_with(&own) {
+            in_flight.push(record);
+        } else if record.expiration >= since {
+            spent.push(Spent { at: record.expiration, fee: record.fee_limit });
+        } else {
+            removed.push(key);
+        }
+    }
+    store.change_own(OwnKind::Transaction, &[], &removed)?;
+    for OwnRecord { value, .. } in store.own_all(OwnKind::Transaction, &[SPENT])? {
+        spent.push(decode::<StoredSpent>(&value)?.0);
+    }
     spent.retain(|spent| spent.at >= since);
     Ok((in_flight, spent))
 }
@@ -105,11 +123,18 @@ pub(crate) fn is_sound(OwnRecord { key, value }: &OwnRecord) -> bool {
 ///
 /// # Errors
 /// The store failed; then nothing has changed.
-pub(super) fn forget(store: &Store, id: JobId, spent: Option<Spent>, now: UnixMillis) -> Result<(), StorageError> {
-    let oldest = spent_key(0, now.before(DAY));
+pub(super) fn forget(
+    store: &Store,
+    vault: &PayoutAddress,
+    id: JobId,
+    spent: Option<Spent>,
+    now: UnixMillis,
+) -> Result<(), StorageError> {
+    let oldest = spent_key(&PayoutAddress::from_hash20([0; 20]), 0, now.before(DAY));
     let old = store.own_all(OwnKind::Transaction, &[SPENT])?.into_iter().map(|record| record.key);
-    let removed: Vec<_> = old.take_while(|key| *key < oldest).chain([in_flight_key(id)]).collect();
-    let kept: Vec<_> = spent.map(|spent| (spent_key(id, spent.at), encode(&StoredSpent(spent)))).into_iter().collect();
+    let removed: Vec<_> = old.take_while(|key| *key < oldest).chain([in_flight_key(vault, id)]).collect();
+    let kept = spent.map(|spent| (spent_key(vault, id, spent.at), encode(&StoredSpent(spent))));
+    let kept: Vec<_> = kept.into_iter().collect();
     store.change_own(OwnKind::Transaction, &kept, &removed)
 }
 
@@ -166,10 +191,10 @@ impl PushParts {
     /// The root of a settlement with its leaves, if the ledger issued it.
     pub(super) fn load(&self, settlement: u64, root: &PayoutRoot) -> Loaded {
         let state = self.head.borrow().state.clone();
-        let Some(pool) = state.pool(&self.pool) else { return Loaded::Unavailable };
+        let Some(pool) = state.pool(&self.lead.pool) else { return Loaded::Unavailable };
         let read = || {
-            let issued = history::ledger::issued(&self.spec, &self.store, (&self.pool, pool), settlement)?;
-            Ok::<_, StorageError>((issued, history::ledger::leaves(&self.store, &self.pool, settlement)?))
+            let issued = history::ledger::issued(&self.spec, &self.store, (&self.lead.pool, pool), settlement)?;
+            Ok::<_, StorageError>((issued, history::ledger::leaves(&self.store, &self.lead.pool, settlement)?))
         };
         match read() {
             Ok((Issued::Root(issued), leaves)) if issued.root == *root => match leaves {
@@ -254,7 +279,7 @@ impl PushParts {
         data: Vec<u8>,
         fee_limit: Sun,
     ) -> Result<InFlight, PushError> {
-        let key = in_flight_key(id);
+        let key = in_flight_key(vault, id);
         if let Some(stored) = tokio::task::block_in_place(|| self.store.own(OwnKind::Transaction, &key))? {
             return Ok(decode(&stored)?);
         }
@@ -316,32 +341,68 @@ mod tests {
         }
     }
 
+    fn put(store: &Store, vault: &PayoutAddress, transaction: &InFlight) {
+        store.put(OwnKind::Transaction, &in_flight_key(vault, transaction.id), &encode(transaction)).unwrap();
+    }
+
     #[test]
     fn what_is_in_flight_and_what_was_spent_outlive_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
-        let day = 24 * 60 * 60 * 1_000_u64;
-        let at = |time| UnixMillis::new(10 * day + time);
-        let spent = |time, fee| Spent { at: at(time), fee: Sun::new(fee) };
+        let restore = |store: &Store, now| restore(store, &vault(1), now);
+        let forget = |store: &Store, id, spent, now| forget(store, &vault(1), id, spent, now).unwrap();
         {
             let store = open();
             for id in [1, 2, 300] {
-                store.put(OwnKind::Transaction, &in_flight_key(id), &encode(&in_flight(id))).unwrap();
+                put(&store, &vault(1), &in_flight(id));
             }
-            forget(&store, 1, Some(spent(0, 10)), at(0)).unwrap();
-            forget(&store, 2, None, at(1)).unwrap();
+            forget(&store, 1, Some(spent(0, 10)), at(0));
+            forget(&store, 2, None, at(1));
             // Two of the same millisecond.
-            forget(&store, 4, Some(spent(5, 20)), at(6)).unwrap();
-            forget(&store, 5, Some(spent(5, 30)), at(6)).unwrap();
+            forget(&store, 4, Some(spent(5, 20)), at(6));
+            forget(&store, 5, Some(spent(5, 30)), at(6));
         }
         let store = open();
-        let (flying, fees) = restore(&store, at(day)).unwrap();
+        let (flying, fees) = restore(&store, at(DAY_MS)).unwrap();
         assert_eq!(flying, [in_flight(300)]);
         assert_eq!(fees, [spent(0, 10), spent(5, 20), spent(5, 30)]);
-        assert_eq!(restore(&store, at(day + 1)).unwrap().1.len(), 2, "older than a day");
-        forget(&store, 6, None, at(day + 1)).unwrap();
+        assert_eq!(restore(&store, at(DAY_MS + 1)).unwrap().1.len(), 2, "older than a day");
+        forget(&store, 6, None, at(DAY_MS + 1));
         assert_eq!(store.own_all(OwnKind::Transaction, &[SPENT]).unwrap().len(), 2, "dropped");
-        store.put(OwnKind::Transaction, &in_flight_key(7), b"other bytes").unwrap();
-        assert!(matches!(restore(&store, at(day)), Err(PushError::Decode(_))), "nothing in flight is forgotten");
+        store.put(OwnKind::Transaction, &in_flight_key(&vault(1), 7), b"other bytes").unwrap();
+        assert!(matches!(restore(&store, at(DAY_MS)), Err(PushError::Decode(_))), "nothing in flight is forgotten");
+    }
+
+    #[test]
+    fn what_is_in_flight_to_another_vault_is_not_gone_on_with_and_counts_as_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let flying = |id, expires| InFlight { expiration: at(expires), ..in_flight(id) };
+        for (of, transaction) in [(1, flying(1, 50)), (2, flying(1, 60)), (2, flying(2, 70))] {
+            put(&store, &vault(of), &transaction);
+        }
+        forget(&store, &vault(2), 3, Some(spent(40, 10)), at(40)).unwrap();
+        let (own, fees) = restore(&store, &vault(1), at(45)).unwrap();
+        assert_eq!(own, [flying(1, 50)], "the same id is another transaction of another vault");
+        assert_eq!(fees, [spent(60, 7), spent(70, 7), spent(40, 10)]);
+        assert_eq!(restore(&store, &vault(2), at(45)).unwrap().0, [flying(1, 60), flying(2, 70)]);
+        // A day later nothing of the other vault's is left.
+        let (own, fees) = restore(&store, &vault(1), at(DAY_MS + 71)).unwrap();
+        assert_eq!((own, fees), (vec![flying(1, 50)], vec![]));
+        assert!(restore(&store, &vault(2), at(45)).unwrap().0.is_empty());
+    }
+
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+    fn at(time: u64) -> UnixMillis {
+        UnixMillis::new(10 * DAY_MS + time)
+    }
+
+    fn spent(time: u64, fee: u64) -> Spent {
+        Spent { at: at(time), fee: Sun::new(fee) }
+    }
+
+    fn vault(seed: u8) -> PayoutAddress {
+        PayoutAddress::from_hash20([seed; 20])
     }
 }

@@ -257,6 +257,68 @@ fn a_proof_of_another_pool_proves_nothing() {
     assert_eq!(bench.core.status().pools.len(), 2);
 }
 
+/// What the vault checks does not name the pool: of two pools that name one vault, the second gets nothing.
+#[test]
+fn a_vault_is_signed_for_as_one_pools_alone() {
+    let mut bench = Bench::new(1);
+    let root = bench.chain.root(1, 100);
+    signature(bench.root_at(4, root));
+    let thief = PoolId::derive(bench.chain.spec.id(), "thief");
+    let stolen = SettlementRoot {
+        pool: thief,
+        settlement: 2,
+        total: MicroUsdt::new(900),
+        promised: MicroUsdt::new(900),
+        ..root
+    };
+    let row = |vault| {
+        let mut row = PoolState { settled: 2, name: "thief".to_owned(), ..bench.chain.row(None) };
+        row.vault.address = vault;
+        row.newest = Some(SettlementRoot { vault, ..stolen });
+        row
+    };
+    let show = |chain: &Chain, row: PoolState| {
+        let state = State::genesis(&chain.spec).changed(|rows| {
+            rows.head.height = Height::new(5);
+            rows.put::<Pools>(&thief, row);
+        });
+        PoolProof::new(&state, &chain.certified(chain.header(&state), &[1, 2, 3]), &thief).unwrap()
+    };
+    let request = CosignRequest::Root { pool: thief, settlement: 2 };
+    let (same, own) =
+        (show(&bench.chain, row(root.vault)), show(&bench.chain, row(PayoutAddress::from_hash20([77; 20]))));
+    // Its file of rows may be lost: what it has signed is in another.
+    for _ in 0..2 {
+        assert_eq!(refusal(bench.sign(request, same.clone())), "the signer failed; its log says why");
+        bench.restart_without_rows();
+    }
+    signature(bench.sign(request, own));
+}
+
+/// A pool with which the key has nothing to do leaves no trace, and the first row that names the key makes it known.
+#[test]
+fn a_pool_is_known_by_the_first_proved_row_that_names_the_key() {
+    let mut bench = Bench::new(4);
+    let root = bench.chain.root(1, 100);
+    let reason = refusal(bench.root_at(3, root));
+    assert!(reason.contains("is not a signer of era 1"), "{reason}");
+    assert!(bench.core.shown.get(&bench.chain.pool).is_none() && !bench.folder.path().join("shown").exists());
+    let mut row = bench.chain.row(Some(SettlementRoot { era: 2, vault: PayoutAddress::from_hash20([55; 20]), ..root }));
+    row.vault.address = PayoutAddress::from_hash20([55; 20]);
+    put_change(&mut row, 0, change(signers(1, 2), set_of(2, 2, &[2, 3, 4])));
+    let made = signature(bench.sign_in(bench.request(1), 4, &row));
+    let domain = VaultDomain { vault: row.vault.address, ..bench.domain() };
+    assert_eq!(recover(&made, &root_digest(&domain, &row.newest.unwrap())), Ok(tron_key(4).address()));
+    assert_eq!(bench.core.status().pools, [(bench.chain.pool, 2)]);
+    // The pool's vault is what it was first shown as: what was signed for it keeps the key from signing for another.
+    let other = PayoutAddress::from_hash20([56; 20]);
+    let mut moved = PoolState { settled: 2, commands: row.commands + 1, ..row.clone() };
+    moved.vault.address = other;
+    moved.newest = Some(SettlementRoot { settlement: 2, vault: other, ..row.newest.unwrap() });
+    let reason = refusal(bench.sign_in(bench.request(2), 6, &moved));
+    assert!(reason.contains("vault"), "{reason}");
+}
+
 #[test]
 fn what_the_row_does_not_hold_is_not_signed() {
     let mut bench = Bench::new(1);
@@ -266,7 +328,7 @@ fn what_the_row_does_not_hold_is_not_signed() {
     let other_pool = PoolId::from_bytes([9; 32]);
     for (request, wanted) in [
         (bench.request(2), "the newest payout root of this pool after block 4 is of settlement 1, not 2"),
-        (CosignRequest::Root { pool: other_pool, settlement: 1 }, "has no such pool"),
+        (CosignRequest::Root { pool: other_pool, settlement: 1 }, "does not have this row of pool"),
         (bench.signers(0), "no change 0 of signers is among the newest 4"),
         (bench.signers(1), "no change 1 of signers"),
         (bench.limits(1), "no change 1 of limits"),

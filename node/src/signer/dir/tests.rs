@@ -4,8 +4,6 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use lucid_types::id::PoolId;
-
 use super::*;
 use crate::signer::fixture;
 
@@ -108,5 +106,4 @@ fn a_lost_copy_is_made_anew_only_when_asked_for() {
     dir.make_copy(false).unwrap();
     let opened = dir.open(&KeyForm::Plain).unwrap();
     assert!(opened.core.status().pools.is_empty(), "no pool has this key yet");
-    assert!(opened.core.network().pool(&PoolId::from_bytes([1; 32])).is_none());
 }

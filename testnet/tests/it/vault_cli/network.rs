@@ -90,7 +90,7 @@ fn home(net: &Network, name: &str) -> String {
 
 /// Signs a command's file in a node's home.
 fn sign(net: &Network, name: &str, command: &str, more: &[&str]) -> Output {
-    run(&["pool", "sign-command", "--file", command], &[&["--home", &home(net, name)], more].concat())
+    run(&["command", "sign", "--file", command], &[&["--home", &home(net, name)], more].concat())
 }
 
 fn of_genesis(dir: &Path) -> Value {
@@ -146,10 +146,10 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     let worker =
         text(&answer(&run(&["status", "--json"], &["--home", &home(&net, "worker-2")])), "/node_id").to_owned();
     let dry = answer(&owner.run(&["pool", "hold", &worker, "--dry-run", "--json"]));
-    assert_eq!((&dry["dry_run"], &dry["command"]["command"]["number"]), (&json!(true), &json!(1)));
+    assert_eq!((&dry["dry_run"], &dry["command"]["command"]["nonce"]), (&json!(true), &json!(0)));
     let (dry_file, dry_path) = file(&net.dir(), "dry.json");
     std::fs::write(dry_file, dry["command"].to_string()).unwrap();
-    refused(&owner.run(&["pool", "submit-command", "--file", &dry_path, "--yes"]), &["signatures are missing"]);
+    refused(&owner.run(&["command", "submit", "--file", &dry_path, "--yes"]), &["signatures are missing"]);
     let dry = owner.run(&["pool", "hold", &worker[..16], "--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success() && said.contains("would be signed by this node and sent"), "{said}");
@@ -158,10 +158,10 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     // What no block would take is refused before it is signed.
     let nobody = "01".repeat(32);
     for (act, told) in [
-        (&["pool", "hold", nobody.as_str()][..], "has no member whose id begins with"),
-        (&["pool", "correct", nobody.as_str(), "5"], "has no account"),
-        (&["pool", "losses", "5000000000000"], "is too much"),
-        (&["pool", "suspend", "--end"], "is not suspended"),
+        (&["pool", "hold", nobody.as_str()][..], "has an id that begins with"),
+        (&["pool", "correct", nobody.as_str(), "5"], "has no such account"),
+        (&["pool", "losses", "5000000000000"], "too great to count"),
+        (&["pool", "suspend", "--end"], "is so already"),
         (&["pool", "resume", worker.as_str()], "is not held"),
     ] {
         refused(&owner.run(&[act, &["--dry-run"]].concat()), &[told]);
@@ -172,7 +172,10 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     let dry = owner.run(&losses);
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success() && said.contains("Nothing would be sent: this command needs more"), "{said}");
-    refused(&run(&["pool", "hold", &worker, "--yes"], &["--home", &home(&net, "worker-1")]), &["neither the owner"]);
+    refused(
+        &run(&["pool", "hold", &worker, "--yes"], &["--home", &home(&net, "worker-1")]),
+        &["has no say in this command", "neither as owner"],
+    );
     // From the owner's home alone: its commands ask the first node.
     let asking = |arguments: &[&str]| answer(&run(arguments, &["--home", path(&owner.home)]));
     let first = answer(&run(&["status", "--json"], &["--home", &home(&net, "validator-1")]));
@@ -183,12 +186,12 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     assert!(held["height"].as_u64() > Some(0), "{held}");
     // Another command has its number: nobody says that it was carried out.
     refused(
-        &owner.run(&["pool", "submit-command", "--file", &late, "--yes"]),
-        &["another command has taken the number 1", "was not carried out"],
+        &owner.run(&["command", "submit", "--file", &late, "--yes"]),
+        &["another command has taken the number 0", "was not carried out"],
     );
     owner.until(&["pool", "show", "--json"], |pool| pool["holds"][0]["node"] == json!(worker));
     for act in ["--yes", "--dry-run"] {
-        refused(&owner.run(&["pool", "hold", &worker, act]), &["is held already, from settlement"]);
+        refused(&owner.run(&["pool", "hold", &worker, act]), &["is held already"]);
     }
     answer(&owner.run(&["pool", "resume", &worker, "--yes", "--json"]));
 
@@ -198,7 +201,7 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     refused(&owner.run(&[&propose[..], &["--yes"]].concat()), &["give --file"]);
     answer(&owner.run(&[&propose[..], &["--yes", "--file", &command]].concat()));
     refused(
-        &owner.run(&["pool", "submit-command", "--file", &command, "--yes"]),
+        &owner.run(&["command", "submit", "--file", &command, "--yes"]),
         &["signatures are missing", "2 of the signers"],
     );
     refused(&owner.send(&["vault", "limits", "apply"]), &["the ledger has no change of limits"]);
@@ -213,11 +216,11 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     answer(&sign(&net, "worker-1", &command, &["--yes", "--json"]));
     let good = std::fs::read_to_string(&command).unwrap();
     std::fs::write(&command, good.replace("400000000000", "900000000000")).unwrap();
-    refused(&owner.run(&["pool", "submit-command", "--file", &command, "--yes"]), &["changed after it was signed"]);
+    refused(&owner.run(&["command", "submit", "--file", &command, "--yes"]), &["changed after it was signed"]);
     std::fs::write(&command, good).unwrap();
-    let taken = answer(&owner.run(&["pool", "submit-command", "--file", &command, "--yes", "--json"]));
+    let taken = answer(&owner.run(&["command", "submit", "--file", &command, "--yes", "--json"]));
     // Whoever is interrupted asks again, and does not make it anew.
-    let again = owner.run(&["pool", "submit-command", "--file", &command, "--yes", "--json"]);
+    let again = owner.run(&["command", "submit", "--file", &command, "--yes", "--json"]);
     assert!(errors(&again).contains("a block holds the command already"), "{}", errors(&again));
     assert_eq!(answer(&again)["height"], taken["height"]);
     let dry = answer(&owner.run(&[
@@ -264,7 +267,7 @@ fn an_owner_directs_the_pool_of_a_running_network() {
     for name in ["validator-3", "validator-1"] {
         answer(&sign(&net, name, &rotation, &["--yes", "--json"]));
     }
-    answer(&owner.run(&["pool", "submit-command", "--file", &rotation, "--yes", "--json"]));
+    answer(&owner.run(&["command", "submit", "--file", &rotation, "--yes", "--json"]));
     let rotated = answer(&owner.send(&["vault", "rotate", "apply"]));
     assert_eq!((text(&rotated, "/receipt/events/0/event"), &rotated["era"]), ("SignersChanged", &json!(2)));
     owner.until(&["vault", "show", "--json"], |shown| shown["vault"]["era"] == 2 && !shown["vault"]["root"].is_null());

@@ -1,0 +1,181 @@
+//! Who takes part: rows about registered nodes, and look-ups in them.
+//!
+//! Memberships count by whole epochs, from one that no block has drawn yet, so nobody can join or leave after seeing a seed. Who was
+//! scored for whom is not looked up here when scores become final: the epoch's draw has kept it.
+
+use lucid_types::attestation::Capacity;
+use lucid_types::codec::Wire;
+use lucid_types::genesis::GenesisWorker;
+use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::payout::AccountKind;
+use lucid_types::time::Epoch;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::entry::Request;
+use crate::ledger::pool::{Member, PoolState};
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::{Members, Nodes, Nonces, Requests};
+
+/// A registered node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Who runs it.
+    pub operator: NodeId,
+    /// Where what it earns is paid.
+    pub payout_address: PayoutAddress,
+    /// The settlement from whose root on another address counts, and that address.
+    pub next_payout: Option<(u64, PayoutAddress)>,
+    /// Without whose signature the payout address never changes.
+    pub payout_key: Option<NodeId>,
+    /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
+    pub gas_address: Option<PayoutAddress>,
+    /// What it declares to offer.
+    pub capacity: Capacity,
+    /// The pool that it works for, or has worked for last: one at a time.
+    pub membership: Option<Membership>,
+    /// The pool for whose approval it waits. The request itself may be over.
+    pub request: Option<PoolId>,
+    /// Whether it has left for good. It gives no command any more.
+    pub is_retired: bool,
+}
+
+impl Wire for Node {
+    const MAX_BYTES: usize = 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1;
+}
+
+/// What an account may give next. Its row is there, for ever, once a block holds a command of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nonce {
+    /// The number of its next command.
+    pub next: u64,
+    /// Commands that it may give before an epoch passes, at most [`Nonce::BURST`].
+    pub allowance: u8,
+    /// The newest closed epoch when the allowance was brought up to date: each that is closed since adds one command.
+    pub filled: Epoch,
+}
+
+impl Wire for Nonce {
+    const MAX_BYTES: usize = 17;
+}
+
+impl Nonce {
+    /// The most commands at once.
+    pub const BURST: u8 = 8;
+
+    /// That of an account after a row, brought up to date; of one without a row, if there is none.
+    pub(crate) fn filled_to(row: Option<Self>, closed: Epoch) -> Self {
+        let row = row.unwrap_or(Self { next: 0, allowance: Self::BURST, filled: closed });
+        let passed = u8::try_from(closed.get().saturating_sub(row.filled.get())).unwrap_or(u8::MAX);
+        let allowance = row.allowance.saturating_add(passed).min(Self::BURST);
+        Self { allowance, filled: closed, ..row }
+    }
+}
+
+/// A worker's membership of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The pool.
+    pub pool: PoolId,
+    /// The first epoch in which the worker may be drawn for it.
+    pub from: Epoch,
+    /// The first epoch in which it may not be any more, once it has left.
+    pub until: Option<Epoch>,
+}
+
+impl Membership {
+    /// Whether the worker may be drawn for the pool in this epoch.
+    pub fn counts_in(&self, epoch: Epoch) -> bool {
+        self.from <= epoch && self.has_not_ended_by(epoch)
+    }
+
+    /// Whether it may be drawn for the pool in this epoch or in a later one.
+    pub fn has_not_ended_by(&self, epoch: Epoch) -> bool {
+        self.until.is_none_or(|until| epoch < until)
+    }
+}
+
+impl Node {
+    /// A node that is registered from the start, and a member of this pool from epoch 1 on.
+    pub(crate) fn genesis(worker: &GenesisWorker, pool: Option<PoolId>) -> Self {
+        let &GenesisWorker { operator, payout_address, gas_address, capacity, .. } = worker;
+        let membership = pool.map(|pool| Membership { pool, from: Epoch::new(1), until: None });
+        Self {
+            operator,
+            payout_address,
+            next_payout: None,
+            payout_key: None,
+            gas_address,
+            capacity,
+            membership,
+            request: None,
+            is_retired: false,
+        }
+    }
+
+    /// Where the roots from this settlement on pay it.
+    pub fn payout_address_in(&self, settlement: u64) -> PayoutAddress {
+        self.next_payout.filter(|(from, _)| *from <= settlement).map_or(self.payout_address, |(_, address)| address)
+    }
+
+    /// The pool that it is a member of and has not left.
+    pub fn pool(&self) -> Option<PoolId> {
+        self.membership.filter(|it| it.until.is_none()).map(|it| it.pool)
+    }
+
+    /// The pool that it may be drawn for in this epoch.
+    pub fn pool_in(&self, epoch: Epoch) -> Option<PoolId> {
+        self.membership.filter(|it| it.counts_in(epoch)).map(|it| it.pool)
+    }
+
+    /// The pool that it is a member of in this epoch or from a later one on.
+    pub fn pool_from(&self, epoch: Epoch) -> Option<PoolId> {
+        self.membership.filter(|it| it.has_not_ended_by(epoch)).map(|it| it.pool)
+    }
+}
+
+impl State {
+    /// A registered node.
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.get::<Nodes>(id)
+    }
+
+    /// All registered nodes by their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.all::<Nodes>()
+    }
+
+    /// The pool that a node is a member of, in the open epoch or from a later one on.
+    pub fn pool_of(&self, id: &NodeId) -> Option<PoolId> {
+        self.node(id)?.pool_from(self.closed().next())
+    }
+
+    /// What an account may give in the next block.
+    pub fn nonce(&self, account: &NodeId) -> Nonce {
+        Nonce::filled_to(self.get::<Nonces>(account).copied(), self.closed())
+    }
+
+    /// The requests that wait for a pool's owner, by the nodes that ask.
+    pub fn requests(&self, pool: &PoolId) -> impl Iterator<Item = (NodeId, &Request)> {
+        let requests = self.all_of::<Requests, _>(pool).map(|((_, node), request)| (node, request));
+        requests.filter(|(_, request)| request.until >= self.time())
+    }
+
+    /// The rows of a pool's members by their ids, and of those who were and still have something in theirs.
+    pub fn members(&self, pool: &PoolId) -> impl Iterator<Item = (NodeId, &Member)> {
+        self.all_of::<Members, _>(pool).map(|((_, node), member)| (node, member))
+    }
+}
+
+/// Where the root of this settlement pays an account: a worker where its node says, the owner where the pool's terms say. `None` if
+/// nobody says any more: then it is paid where it was.
+pub(crate) fn payout_address(
+    rows: &impl Rows,
+    pool: &PoolState,
+    (kind, node): (AccountKind, &NodeId),
+    settlement: u64,
+) -> Option<PayoutAddress> {
+    match kind {
+        AccountKind::Worker => rows.get::<Nodes>(node).map(|row| row.payout_address_in(settlement)),
+        AccountKind::Commission => (pool.owner == *node).then(|| pool.terms_in(settlement).commission_address),
+    }
+}

@@ -1,0 +1,313 @@
+//! Commands that wait for a block: which ones, how many, and who gives way.
+
+use std::time::Duration;
+
+use lucid_types::attestation::Capacity;
+use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
+use lucid_types::genesis::{Genesis, GenesisWorker};
+use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::key::NodeKey;
+use lucid_types::pool::{JoinPolicy, PoolAction};
+use lucid_types::signed::{MultiSigned, Signature};
+use lucid_types::stamp::Stamp;
+use lucid_types::ticket::{Invite, Ticket};
+
+use super::chain::{Chain, address, all_good, genesis, genesis_with, key_of, validator_key, worker, worker_key};
+use super::entry::newcomer;
+use crate::admission::{Refusal, View};
+use crate::commands::{CommandKey, PendingCommands};
+use crate::ledger::build::{Pending, Turn, build};
+use crate::ledger::command::{CommandRefused, SignedCommand};
+
+const MOST: usize = 2_048;
+
+fn add(
+    chain: &Chain,
+    pending: &mut PendingCommands,
+    command: &SignedCommand,
+) -> Result<Vec<CommandKey>, CommandRefused> {
+    let command = command.clone().verify(chain.spec.id()).unwrap();
+    pending.add(&chain.spec, &chain.state, command, chain.state.time(), false)
+}
+
+fn many(i: usize) -> NodeKey {
+    let mut seed = [0xa5; 32];
+    seed[..8].copy_from_slice(&i.to_le_bytes());
+    NodeKey::from_seed(&seed)
+}
+
+fn later(chain: &Chain, key: &NodeKey, others: u64, action: NodeAction) -> SignedCommand {
+    let draft = chain.draft_of(key.node_id(), Action::Node(action));
+    chain.sign(Command { nonce: draft.nonce + others, ..draft }, std::slice::from_ref(key))
+}
+
+fn update(cores: u32) -> NodeAction {
+    NodeAction::Update { gas_address: None, capacity: Capacity { cores, ..Capacity::default() } }
+}
+
+/// A registration with a stamp of exactly so many bits.
+fn registration(chain: &Chain, key: &NodeKey, bits: u8) -> SignedCommand {
+    let (epoch, close) = chain.state.newest_close().unwrap();
+    let target = lucid_types::stamp::StampTarget {
+        network: *chain.spec.id(),
+        account: key.node_id(),
+        pool: None,
+        beacon: close.beacon,
+    };
+    let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
+    let stamp = stamps.find(|stamp| stamp.bits(&target) == u32::from(bits)).unwrap();
+    chain.give(key, Chain::registration(key, 150, Entry::Network(stamp)), &[])
+}
+
+/// Many workers, whose keys are known.
+fn crowd(count: usize) -> Genesis {
+    genesis_with(|genesis| {
+        genesis.workers.extend((0..count).map(|i| GenesisWorker {
+            node: many(i).node_id(),
+            operator: many(i).node_id(),
+            payout_address: address(140),
+            gas_address: None,
+            capacity: Capacity::default(),
+        }));
+    })
+}
+
+fn block_of(chain: &mut Chain, pending: &mut PendingCommands) -> Vec<SignedCommand> {
+    let draft = chain.at(chain.state.next_time(&chain.spec));
+    let key = key_of(&draft.header.proposer);
+    let waiting = Pending { commands: std::mem::take(pending), ..Pending::default() };
+    let turn = Turn { key: &key, round: 0, now: draft.header.time };
+    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
+    let commands = block.commands.clone();
+    chain.apply(block);
+    *pending = waiting.commands;
+    pending.follow(&chain.spec, &chain.state, chain.state.time());
+    commands
+}
+
+#[test]
+fn an_accounts_commands_wait_in_their_order() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let mut pending = PendingCommands::default();
+    let key = worker_key(0);
+    let of = |chain: &Chain, nonce: u64| later(chain, &key, nonce, update(u32::try_from(nonce).unwrap()));
+    assert_eq!(add(&chain, &mut pending, &of(&chain, 1)), Ok(vec![]));
+    assert!(
+        !pending.has_applicable(chain.state.time())
+            && pending.applicable(&chain.spec, &chain.state, chain.state.time()).is_empty()
+    );
+    let first = of(&chain, 0);
+    assert_eq!(add(&chain, &mut pending, &first), Ok(vec![]));
+    assert!(pending.has_applicable(chain.state.time()));
+    assert_eq!(add(&chain, &mut pending, &first), Err(CommandRefused::Waits));
+    let other = later(&chain, &key, 0, NodeAction::Leave);
+    assert_eq!(add(&chain, &mut pending, &other), Err(CommandRefused::Conflict(0)));
+    assert!(add(&chain, &mut pending, &of(&chain, 7)).is_ok());
+    assert_eq!(add(&chain, &mut pending, &of(&chain, 8)), Err(CommandRefused::NonceAhead { given: 8, next: 0 }));
+    // After those that wait: it does not apply when they have.
+    let veto = later(&chain, &key, 2, NodeAction::VetoPayoutAddress);
+    assert_eq!(add(&chain, &mut pending, &veto), Err(CommandRefused::NothingAnnounced));
+    assert_eq!(pending.len(), 3);
+    let second = of(&chain, 1);
+    assert_eq!(block_of(&mut chain, &mut pending), [first.clone(), second]);
+    assert_eq!((pending.len(), pending.has(&(worker(0), 7))), (1, true));
+    assert_eq!(add(&chain, &mut pending, &first), Err(CommandRefused::NonceUsed { given: 0, next: 2 }));
+}
+
+#[test]
+fn proposers_take_what_applies_and_leave_the_rest() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let mut pending = PendingCommands::default();
+    let hold = chain.command(PoolAction::Hold(worker(0)), &[0]);
+    let (leave, retire) =
+        (later(&chain, &worker_key(1), 0, NodeAction::Leave), later(&chain, &worker_key(1), 1, NodeAction::Retire));
+    let join = {
+        let stamp = chain.stamp(newcomer(1).node_id(), Some(chain.pool_id()));
+        let entry = Entry::Pool { pool: chain.pool_id(), ticket: Ticket::Stamp(stamp) };
+        chain.give(&newcomer(1), Chain::registration(&newcomer(1), 150, entry), &[])
+    };
+    for command in [&hold, &leave, &retire, &join] {
+        add(&chain, &mut pending, command).unwrap();
+    }
+    assert_eq!(
+        add(&chain, &mut pending, &chain.command(PoolAction::Resume(worker(2)), &[0])),
+        Err(CommandRefused::Conflict(0))
+    );
+    assert_eq!(
+        add(&chain, &mut pending, &chain.later_command(1, PoolAction::Resume(worker(2)), &[0])),
+        Err(CommandRefused::NotHeld)
+    );
+    // The pool closes its doors, by a block of another proposer: the registration does not apply any more.
+    let update = PoolAction::Update { terms: chain.pool().terms, join: JoinPolicy::Invite, max_members: 9 };
+    let command = chain.command(update, &[0]);
+    let mut other = chain.clone();
+    other.take(command).unwrap();
+    let mut there = PendingCommands::default();
+    for command in [&hold, &leave, &retire, &join] {
+        add(&chain, &mut there, command).unwrap();
+    }
+    there.follow(&other.spec, &other.state, other.state.time());
+    assert!(!there.has(&(newcomer(1).node_id(), 0)) && !there.has(&(validator_key(0).node_id(), 0)));
+    assert_eq!(there.len(), 2);
+
+    let block = block_of(&mut chain, &mut pending);
+    assert_eq!((block.len(), block.last()), (4, Some(&join)));
+    assert!(pending.is_empty());
+}
+
+#[test]
+fn what_is_over_is_forgotten() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let mut pending = PendingCommands::default();
+    let next = chain.state.next_time(&chain.spec);
+    let until = |until| {
+        let draft = chain.draft_of(worker(0), Action::Node(NodeAction::Leave));
+        chain.sign(Command { until, ..draft }, &[worker_key(0)])
+    };
+    let gone = until(next.before(Duration::from_millis(1)));
+    assert!(matches!(add(&chain, &mut pending, &gone), Err(CommandRefused::Expired { .. })));
+    let far = until(next.after(Command::MAX_AHEAD).after(Duration::from_secs(1)));
+    assert!(matches!(add(&chain, &mut pending, &far), Err(CommandRefused::TooFarAhead { .. })));
+    add(&chain, &mut pending, &until(next)).unwrap();
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, next).len(), 1);
+    assert_eq!(pending.applicable(&chain.spec, &chain.state, next.after(Duration::from_millis(1))), []);
+    assert!(!pending.has_applicable(next.after(Duration::from_millis(1))));
+    chain.step(all_good);
+    pending.follow(&chain.spec, &chain.state, chain.state.time());
+    assert!(pending.is_empty());
+}
+
+/// An account that has used up its commands waits for an epoch, not in vain.
+#[test]
+fn what_is_given_too_often_waits() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let mut pending = PendingCommands::default();
+    for i in 0..8 {
+        let command = later(&chain, &worker_key(0), 0, update(i));
+        chain.take(command).unwrap();
+    }
+    let command = later(&chain, &worker_key(0), 0, update(9));
+    add(&chain, &mut pending, &command).unwrap();
+    assert!(!pending.has_applicable(chain.state.time()));
+    chain.step(all_good);
+    pending.follow(&chain.spec, &chain.state, chain.state.time());
+    assert_eq!(block_of(&mut chain, &mut pending), [command]);
+}
+
+/// Whoever floods the network with joins from fresh keys fills neither the memory nor the way of others.
+#[test]
+fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
+    let mut chain = Chain::grown(crowd(1), 1);
+    let view = View { spec: &chain.spec, state: &chain.state };
+    let network = *chain.spec.id();
+    let (now, until) = (chain.state.time(), chain.state.time().after(Duration::from_hours(1)));
+    let (epoch, _) = chain.state.newest_close().unwrap();
+    let unsigned = |account: NodeId, nonce, action| {
+        let record = Command { account, nonce, until, action };
+        MultiSigned { record, signatures: vec![(account, Signature::from_bytes([1; 64]))] }
+    };
+    // Nobody checks the signature of what shows no work: one in 256 has it by chance.
+    let mut signatures = 0;
+    for i in 0u32..100_000 {
+        let mut id = [0x77; 32];
+        id[..4].copy_from_slice(&i.to_le_bytes());
+        let account = NodeId::from_bytes(id);
+        let entry = Entry::Network(Stamp { epoch, nonce: 0 });
+        let nonce = u64::from(i % 2);
+        let Action::Register(sample) = Chain::registration(&newcomer(1), 150, entry) else { unreachable!() };
+        let action = Action::Register(Registration { operator: account, ..sample });
+        match view.command(unsigned(account, nonce, action), now).unwrap_err() {
+            Refusal::Ignore("stamp") if nonce == 0 => {}
+            Refusal::Reject("signature") if nonce == 0 => signatures += 1,
+            Refusal::Ignore("future") if nonce == 1 => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((100..300).contains(&signatures), "{signatures} of 50,000 have 8 bits by chance");
+
+    // With work they take their half of the places, and the least work gives way.
+    let mut pending = PendingCommands::default();
+    let mut taken = 0;
+    for i in 0..MOST + 400 {
+        let command = registration(&chain, &many(1_000 + i), 8);
+        match add(&chain, &mut pending, &command) {
+            Ok(gone) => {
+                assert!(gone.is_empty());
+                taken += 1;
+            }
+            Err(CommandRefused::BusyEntry(9)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((taken, pending.len()), (MOST, MOST));
+    let honest = registration(&chain, &newcomer(1), 12);
+    assert_eq!(add(&chain, &mut pending, &honest).unwrap().len(), 1, "one gives way");
+    assert_eq!(pending.len(), MOST);
+    let told = add(&chain, &mut pending, &registration(&chain, &newcomer(2), 8)).unwrap_err().to_string();
+    assert!(told.contains("make a stamp of at least 9 bits"), "{told}");
+    // What others do has places of its own, and stands before all registrations in the block.
+    let leave = later(&chain, &worker_key(0), 0, NodeAction::Leave);
+    add(&chain, &mut pending, &leave).unwrap();
+    let block = block_of(&mut chain, &mut pending);
+    assert_eq!(block[0], leave);
+    assert!(block.len() > 500, "{} commands of 256 KiB", block.len());
+    while !pending.is_empty() {
+        block_of(&mut chain, &mut pending);
+    }
+    assert!(chain.state.node(&newcomer(1).node_id()).is_some());
+
+    // Of another network, too long, or a replay.
+    let foreign = NetworkId::from_bytes([3; 32]);
+    let draft = chain.draft_of(worker(1), Action::Node(NodeAction::Leave));
+    let signed = worker_key(1).sign_command(&foreign, draft.clone()).into_inner();
+    let command = MultiSigned::collect(draft, [(signed.signer, signed.signature)]);
+    let view = View { spec: &chain.spec, state: &chain.state };
+    assert_eq!(view.command(command, now), Err(Refusal::Reject("signature")));
+    assert_eq!(view.command(leave.clone(), now), Err(Refusal::Ignore("stale")));
+    let mut long = later(&chain, &worker_key(1), 0, NodeAction::Leave);
+    long.signatures = vec![long.signatures[0]; 100];
+    assert_eq!(view.command(long, now), Err(Refusal::Reject("malformed")));
+    assert!(leave.check(&network).is_ok());
+}
+
+#[test]
+fn invites_of_one_pool_take_few_places() {
+    let chain = Chain::grown(genesis(), 1);
+    let mut pending = PendingCommands::default();
+    let (pool, secret) = (chain.pool_id(), newcomer(99));
+    let until = chain.state.time().after(Duration::from_hours(1));
+    let invite = Invite { pool, key: secret.node_id(), until, uses: 1_000 };
+    let invite = validator_key(0).sign_invite(chain.spec.id(), invite).into_inner();
+    let enter = |i| {
+        let entry = Entry::Pool { pool, ticket: Ticket::Invite(invite.clone()) };
+        chain.give(&many(i), Chain::registration(&many(i), 150, entry), &[&secret])
+    };
+    let taken = (0..100).filter(|i| add(&chain, &mut pending, &enter(*i)).is_ok()).count();
+    assert_eq!(taken, 64);
+    assert_eq!(add(&chain, &mut pending, &enter(200)), Err(CommandRefused::BusyInvites));
+}
+
+#[test]
+fn the_less_urgent_gives_way_and_what_was_acknowledged_to_nothing() {
+    let chain = Chain::grown(crowd(260), 1);
+    let mut pending = PendingCommands::default();
+    let own = later(&chain, &worker_key(1), 0, update(1)).verify(chain.spec.id()).unwrap();
+    pending.add(&chain.spec, &chain.state, own, chain.state.time(), true).unwrap();
+    for i in 0..(MOST - 1) / 8 {
+        for nonce in 0..8 {
+            let cores = u32::try_from(nonce).unwrap();
+            add(&chain, &mut pending, &later(&chain, &many(i), nonce, update(cores))).unwrap();
+        }
+    }
+    while pending.len() < MOST {
+        let nonce = u64::try_from(pending.len() % 8).unwrap();
+        add(&chain, &mut pending, &later(&chain, &many(259), nonce - 1, update(7))).unwrap();
+    }
+    assert_eq!(add(&chain, &mut pending, &later(&chain, &worker_key(2), 0, update(1))), Err(CommandRefused::Busy));
+    let gone = add(&chain, &mut pending, &later(&chain, &worker_key(2), 0, NodeAction::Leave)).unwrap();
+    assert_eq!((gone.len(), pending.len()), (1, MOST));
+    let [(account, nonce)] = gone[..] else { unreachable!() };
+    assert!(!pending.has(&(account, nonce + 1)), "the last of its account");
+    assert!(pending.has(&(worker(1), 0)), "this node's own");
+    assert_eq!(pending.own().count(), 1);
+}

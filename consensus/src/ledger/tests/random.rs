@@ -1,0 +1,374 @@
+//! Any commands of anybody, in any order, while epochs pass: what must hold afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::attestation::Capacity;
+use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction};
+use lucid_types::genesis::SplitRule;
+use lucid_types::id::{NodeId, PoolId};
+use lucid_types::key::NodeKey;
+use lucid_types::payout::{AccountKind, VaultLimits};
+use lucid_types::payout_tree::AccountId;
+use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::stamp::Stamp;
+use lucid_types::ticket::{Invite, Ticket};
+use lucid_types::time::Epoch;
+use proptest::prelude::*;
+
+use super::chain::{Chain, address, all_good, genesis_with, key_of, signers, validator_key, worker_key};
+use super::entry::newcomer;
+use crate::admission::View;
+use crate::commands::PendingCommands;
+use crate::ledger::build::{Pending, Turn, build};
+use crate::ledger::command::{SignedCommand, apply, next_block};
+use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
+use crate::ledger::execute::validate;
+use crate::ledger::pool::{Hold, MAX_FORMING, PoolStatus, Standing};
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::{Accounts, Closes, Invites, Members, Nodes, Nonces, Requests};
+use crate::reports::Reports;
+
+const NAMES: [&str; 4] = ["pool", "pool", "a", "b"];
+
+/// What a test case is made of.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Somebody gives a command, which the bytes choose.
+    Give([u8; 6]),
+    /// A block holds what waits and can stand in it.
+    Block,
+    /// The same, and the open epoch ends, its reports are revealed and settled.
+    Close,
+    /// Nobody does anything for some epochs.
+    Pause(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => any::<[u8; 6]>().prop_map(Step::Give),
+        3 => Just(Step::Block),
+        2 => Just(Step::Close),
+        1 => (1u8..5).prop_map(Step::Pause),
+    ];
+    proptest::collection::vec(step, 30..120)
+}
+
+fn keys() -> Vec<NodeKey> {
+    (0..4).map(validator_key).chain((0..3).map(worker_key)).chain((1..=6).map(newcomer)).collect()
+}
+
+fn secret() -> NodeKey {
+    newcomer(99)
+}
+
+/// A ticket that is good more often than not.
+fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) -> Ticket {
+    let bits = chain.state.stamp_bits(&chain.spec, Some(&pool), chain.state.closed()).unwrap_or(8);
+    let good = || chain.stamp_of(account, Some(pool), (chain.state.closed(), bits), true);
+    let stamp = || if how % 8 == 0 { Stamp { epoch: Epoch::new(u64::from(how)), nonce: 1 } } else { good() };
+    match kind % 4 {
+        0 | 1 => Ticket::Request(stamp()),
+        2 => {
+            let owner = chain.state.pool(&pool).map_or(account, |pool| pool.owner);
+            let key = keys().into_iter().find(|key| key.node_id() == owner).unwrap_or_else(secret);
+            let until = chain.state.time().after(Duration::from_secs(u64::from(how)));
+            let invite = Invite { pool, key: secret().node_id(), until, uses: u32::from(how % 4) };
+            Ticket::Invite(key.sign_invite(chain.spec.id(), invite).into_inner())
+        }
+        _ => Ticket::Stamp(stamp()),
+    }
+}
+
+fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
+    let keys = keys();
+    let node = keys[usize::from(a) % keys.len()].node_id();
+    let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
+    let to = address(usize::from(a % 210));
+    let join = [JoinPolicy::Open, JoinPolicy::Invite, JoinPolicy::Approval, JoinPolicy::Approval][usize::from(c % 4)];
+    let terms = PoolTerms {
+        budget: MicroUsdt::new(u64::from(c) * 1_000_000),
+        split: [SplitRule::Credits, SplitRule::Equal, SplitRule::CreditsTimesScore][usize::from(a % 3)],
+        commission: Ppm::new(u32::from(c) * 4_000),
+        commission_address: to,
+    };
+    let vault = chain.state.pool(&pool).map(|pool| pool.vault.clone());
+    let vault = vault.unwrap_or_else(|| chain.spec.genesis().pools[0].vault.clone());
+    let worker = AccountId::derive(chain.spec.id(), &pool, AccountKind::Worker, &node);
+    let by_owner = |action| Action::Pool { pool, action };
+    let max_members = u32::from(c % 8);
+    // Somebody who waits for the owner, or for the end of a hold or of a ban.
+    let asking = chain.state.requests(&pool).map(|(node, _)| node).next();
+    let held = chain.state.accounts(&pool).find(|(_, account)| matches!(account.hold, Hold::Since(_)));
+    let held = held.map(|(_, account)| account.node);
+    let banned = chain.state.members(&pool).find(|(_, member)| member.standing == Standing::Banned);
+    let banned = banned.map(|(node, _)| node);
+    match kind % 24 {
+        0 | 1 => Chain::registration(
+            &keys.iter().find(|key| key.node_id() == account).unwrap().clone(),
+            usize::from(a % 210),
+            Entry::Pool { pool, ticket: ticket(chain, account, pool, [a, c]) },
+        ),
+        2 => {
+            let (newest, _) = chain.state.newest_close().unwrap();
+            let stamp = chain.stamp_of(account, None, (newest, 8), c % 8 != 0);
+            let key = keys.iter().find(|key| key.node_id() == account).unwrap().clone();
+            Chain::registration(&key, usize::from(a % 210), Entry::Network(stamp))
+        }
+        3 => Action::Node(NodeAction::Update { gas_address: Some(to), capacity: Capacity::default() }),
+        4 => Action::Node(NodeAction::PayoutAddress(to)),
+        5 => Action::Node(NodeAction::VetoPayoutAddress),
+        6 | 7 => Action::Node(NodeAction::Join { pool, ticket: ticket(chain, account, pool, [a, c]) }),
+        8 => Action::Node(NodeAction::Leave),
+        9 if c % 4 == 0 => Action::Node(NodeAction::Retire),
+        9 | 10 => {
+            let vault = lucid_types::genesis::Vault { address: address(100 + usize::from(c % 5)), ..vault };
+            let name = NAMES[usize::from(b) % NAMES.len()].to_owned();
+            Action::CreatePool(NewPool { name, terms, join, max_members, vault })
+        }
+        11 | 12 => Action::Validator(ValidatorAction::ApprovePool(pool)),
+        13 => by_owner(PoolAction::Update { terms, join, max_members }),
+        14 => by_owner(PoolAction::Approve(asking.unwrap_or(node))),
+        15 => by_owner(PoolAction::Refuse(asking.unwrap_or(node))),
+        16 => by_owner(PoolAction::Ban(node)),
+        17 => by_owner(PoolAction::Unban(banned.unwrap_or(node))),
+        18 => by_owner(match held.filter(|_| c % 2 == 0) {
+            Some(node) => PoolAction::Resume(node),
+            None => PoolAction::Hold(node),
+        }),
+        19 => by_owner(PoolAction::Suspend(c % 2 == 0)),
+        20 => by_owner(PoolAction::Correct { account: worker, amount: MicroUsdt::new(u64::from(c)) }),
+        21 => by_owner(PoolAction::Losses(MicroUsdt::new(u64::from(c)))),
+        22 if c % 2 == 0 => {
+            let next = signers(vault.signers.era + 1, 2 + a % 2);
+            by_owner(PoolAction::Signers { nonce: vault.nonce, next })
+        }
+        22 => {
+            let next =
+                VaultLimits { cap: MicroUsdt::new(u64::from(c) + 1), push_fee: MicroUsdt::new(u64::from(b % 4)) };
+            by_owner(PoolAction::Limits { era: vault.signers.era, nonce: vault.nonce, next })
+        }
+        _ if c % 3 == 0 => by_owner(PoolAction::Disband),
+        _ => by_owner(PoolAction::Transfer(node)),
+    }
+}
+
+/// A command that applies at times: mostly of who may give it, and signed by all who must.
+fn command(chain: &Chain, [kind, who, a, b, c, how]: [u8; 6]) -> SignedCommand {
+    let keys = keys();
+    let mut key = keys[usize::from(who) % keys.len()].clone();
+    let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
+    if let Some(pool) = chain.state.pool(&pool).filter(|_| kind % 24 > 12 && how % 8 > 0) {
+        key = keys.iter().find(|key| key.node_id() == pool.owner).unwrap_or(&key).clone();
+    }
+    let account = key.node_id();
+    let draft = chain.draft_of(account, action(chain, account, [kind, a, b, c]));
+    let record = Command { nonce: draft.nonce + u64::from(how.is_multiple_of(16)), ..draft };
+    let mut ids = BTreeSet::from([account]);
+    for cosigner in record.cosigners() {
+        match cosigner {
+            Cosigner::Key(id) | Cosigner::Account(id) => drop(ids.insert(id)),
+            Cosigner::PayoutKey => {}
+            Cosigner::Treasury(pool) => {
+                let pool = chain.state.pool(&pool);
+                ids.extend(pool.into_iter().flat_map(|pool| pool.vault.signers.members.iter().map(|it| it.node)));
+            }
+        }
+    }
+    if how % 32 == 1 {
+        ids.pop_last();
+    }
+    let all: Vec<_> = keys.into_iter().chain([secret()]).filter(|key| ids.contains(&key.node_id())).collect();
+    chain.sign(record, &all)
+}
+
+/// What holds of every state.
+fn holds(state: &State) {
+    let open = state.closed().next();
+    let mut members = BTreeMap::<PoolId, u32>::new();
+    for (id, node) in state.nodes() {
+        let Some(membership) = node.membership else { continue };
+        assert!(state.pool(&membership.pool).is_some(), "a member of no pool");
+        *members.entry(membership.pool).or_default() += u32::from(membership.until.is_none());
+        let has_row = state.has::<Members>(&(membership.pool, id));
+        assert!(has_row || !membership.has_not_ended_by(open), "a member without a row");
+        assert!(!node.is_retired || membership.until.is_some(), "who has retired works on");
+    }
+    for ((pool, node), _) in state.all::<Members>() {
+        assert!(state.pool(&pool).is_some() && state.has::<Nodes>(&node), "a row of nobody, or of no pool");
+    }
+    let forming = state.pools().filter(|(_, pool)| matches!(pool.status, PoolStatus::Forming { .. })).count();
+    assert!(forming <= MAX_FORMING);
+    for (id, pool) in state.pools() {
+        assert_eq!(pool.members, members.get(&id).copied().unwrap_or(0), "the count of members");
+        assert!(2 * pool.vault.signers.needed() > pool.vault.signers.members.len(), "2k > n");
+        let is_forming = matches!(pool.status, PoolStatus::Forming { .. });
+        assert!(!is_forming || (pool.budgets, pool.newest) == (MicroUsdt::ZERO, None), "a forming pool promises");
+        assert!(state.all_of::<Requests, _>(&id).count() <= MAX_REQUESTS);
+    }
+    for ((pool, node), request) in state.all::<Requests>() {
+        assert!(state.pool(&pool).is_some());
+        let points_here = state.node(&node).is_some_and(|row| row.request == Some(pool));
+        assert!(request.node.is_some() || points_here, "a request that its node does not know");
+    }
+    assert!(state.all::<Invites>().all(|((pool, _), _)| state.pool(&pool).is_some()));
+    assert!(state.all::<Closes>().count() <= KEPT_CLOSES);
+    assert!(state.accounts_balance(), "sums do not balance");
+    let scored = state.open().map(|draw| &draw.scored).into_iter().flatten();
+    for it in scored {
+        let node = state.node(&it.node).unwrap();
+        assert!(node.membership.is_some_and(|membership| membership.pool == it.pool && membership.from <= open));
+    }
+}
+
+/// What never falls.
+fn grows(before: &State, after: &State) {
+    for (key, account) in before.all::<Accounts>() {
+        let now = after.get::<Accounts>(&key).map(|now| now.owed);
+        assert!(now.is_some_and(|now| now >= account.owed), "less is owed than before");
+    }
+    for (account, nonce) in before.all::<Nonces>() {
+        assert!(after.get::<Nonces>(&account).is_some_and(|now| now.next >= nonce.next), "a number is used again");
+    }
+    for (id, node) in before.nodes() {
+        let Some(now) = after.node(&id) else { panic!("an account is gone") };
+        assert!(now.is_retired >= node.is_retired, "who has retired is back");
+    }
+}
+
+/// A command that does not apply changes nothing.
+fn is_whole(chain: &Chain, command: &SignedCommand) {
+    let mut overlay = next_block(&chain.state, chain.state.next_time(&chain.spec));
+    let delta = |overlay: &crate::ledger::state::Overlay<'_>| overlay.clone().finish(chain.state.block()).1;
+    let before = delta(&overlay);
+    let mut events = Vec::new();
+    if apply(&chain.spec, &mut overlay, command, &mut events).is_err() {
+        assert_eq!((delta(&overlay), events), (before, vec![]));
+    }
+}
+
+/// The block that is built from what waits; it is valid.
+fn next(chain: &mut Chain, pending: &mut PendingCommands, is_closing: bool) {
+    let draft = if is_closing { chain.draft(all_good) } else { chain.at(chain.state.next_time(&chain.spec)) };
+    let mut reports = Reports::default();
+    let network = *chain.spec.id();
+    for commitment in &draft.commitments {
+        reports.add_commitment(&chain.spec, &chain.state, commitment.clone().verify(&network).unwrap());
+    }
+    for reveal in &draft.reveals {
+        reports.add_reveal(&chain.spec, &chain.state, reveal.clone().verify(&network).unwrap());
+    }
+    let key = key_of(&draft.header.proposer);
+    let waiting = Pending { reports, commands: std::mem::take(pending), ..Pending::default() };
+    let turn = Turn { key: &key, round: 0, now: draft.header.time };
+    let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
+    let before = chain.state.clone();
+    chain.apply(block);
+    holds(&chain.state);
+    grows(&before, &chain.state);
+    *pending = waiting.commands;
+    pending.follow(&chain.spec, &chain.state, chain.state.time());
+}
+
+/// Plays the steps; the actions that blocks hold.
+fn play(steps: &[Step]) -> Vec<Action> {
+    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.free_joins = 2));
+    let mut pending = PendingCommands::default();
+    for step in steps {
+        match step {
+            Step::Give(bytes) => {
+                let command = command(&chain, *bytes);
+                is_whole(&chain, &command);
+                let view = View { spec: &chain.spec, state: &chain.state };
+                if let Ok(command) = view.command(command, chain.state.time()) {
+                    let _known = pending.add(&chain.spec, &chain.state, command, chain.state.time(), false);
+                }
+            }
+            Step::Block => next(&mut chain, &mut pending, false),
+            Step::Close => {
+                next(&mut chain, &mut pending, true);
+                while chain.state.pending().next().is_some() {
+                    next(&mut chain, &mut pending, true);
+                }
+            }
+            Step::Pause(epochs) => {
+                let end = chain.spec.genesis().epoch_end(Epoch::new(chain.state.closed().get() + u64::from(*epochs)));
+                let before = chain.state.clone();
+                let block = chain.at(end.max(chain.state.next_time(&chain.spec)));
+                chain.apply(block);
+                holds(&chain.state);
+                grows(&before, &chain.state);
+                pending.follow(&chain.spec, &chain.state, chain.state.time());
+            }
+        }
+    }
+    let mut again = State::genesis(&chain.spec);
+    for block in chain.blocks.values() {
+        let block = block.clone().verify(chain.spec.id()).unwrap();
+        again = validate(&chain.spec, &again, &block).unwrap().state;
+    }
+    assert_eq!(again, chain.state, "a replay leads elsewhere");
+    chain.blocks.into_values().flat_map(|block| block.commands).map(|command| command.record.action).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_commanded_the_state_is_sound(steps in steps()) {
+        play(&steps);
+    }
+}
+
+/// The steps above are not all refused: blocks hold commands of every kind.
+#[test]
+fn random_commands_apply_at_times() {
+    let mut random = 1u64;
+    let mut byte = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random.to_be_bytes()[0]
+    };
+    let mut kinds = BTreeMap::<String, usize>::new();
+    for _ in 0..30 {
+        let steps = (0..150).map(|i| if i % 6 == 5 { Step::Close } else { Step::Give([(); 6].map(|()| byte())) });
+        for action in play(&steps.collect::<Vec<_>>()) {
+            let of = match &action {
+                Action::Register(registration) => format!("{:?}", registration.entry),
+                Action::Node(action) => format!("{action:?}"),
+                Action::Pool { action, .. } => format!("{action:?}"),
+                Action::CreatePool(_) => "CreatePool".to_owned(),
+                Action::Validator(action) => format!("{action:?}"),
+            };
+            let kind = of.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    let every = [
+        "Network",
+        "Pool",
+        "Update",
+        "PayoutAddress",
+        "VetoPayoutAddress",
+        "Join",
+        "Leave",
+        "Retire",
+        "CreatePool",
+        "ApprovePool",
+        "Approve",
+        "Refuse",
+        "Ban",
+        "Unban",
+        "Hold",
+        "Resume",
+        "Suspend",
+        "Correct",
+        "Losses",
+        "Signers",
+        "Limits",
+        "Transfer",
+        "Disband",
+    ];
+    let missing: Vec<_> = every.iter().filter(|kind| !kinds.contains_key(**kind)).collect();
+    assert!(missing.is_empty(), "no block holds {missing:?}: {kinds:?}");
+}

@@ -1,0 +1,286 @@
+//! Commands: the only way in which anything but time changes who takes part.
+//!
+//! A command is given by an account and carries the account's next number, so that none applies twice and none overtakes another;
+//! and a time after which it has no effect, so that none lies in wait. This module says what a command can ask for, who signs it,
+//! what is wrong with it whatever the state says, and what comes first. What it changes is a matter of the ledger.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attestation::Capacity;
+use crate::codec::Wire;
+use crate::genesis::{Genesis, SignerSet};
+use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId};
+use crate::pool::{NewPool, PoolAction};
+use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
+use crate::stamp::Stamp;
+use crate::ticket::{Invite, Ticket};
+use crate::time::UnixMillis;
+
+/// The only way in which anything but time changes who takes part. It travels as [`MultiSigned`], with the signatures of the
+/// account's current key and of [`Command::cosigners`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Who gives it: the first key of a node, for ever.
+    pub account: NodeId,
+    /// The number of the command among the account's, from 0; counted for ever.
+    pub nonce: u64,
+    /// No block of a later time can hold it, nor one whose time is more than [`Command::MAX_AHEAD`] earlier.
+    pub until: UnixMillis,
+    /// What it asks for.
+    pub action: Action,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// The account comes into being. Its first key signs; the operator, unless that is the account itself; and the key of an invite.
+    Register(Registration),
+    /// About the account itself.
+    Node(NodeAction),
+    /// A pool comes into being, forming; the account is its owner.
+    CreatePool(NewPool),
+    /// By the owner of a pool.
+    Pool {
+        /// The pool.
+        pool: PoolId,
+        /// What.
+        action: PoolAction,
+    },
+    /// By a validator.
+    Validator(ValidatorAction),
+}
+
+/// A new account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Who runs the node. The operator signs, because validators do not measure the workers of their own operator: otherwise a
+    /// worker could name any validator's operator and so escape that validator.
+    pub operator: NodeId,
+    /// Where its payouts go.
+    pub payout_address: PayoutAddress,
+    /// A key kept away from the node, without whose signature the payout address never changes; it never changes itself.
+    pub payout_key: Option<NodeId>,
+    /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
+    pub gas_address: Option<PayoutAddress>,
+    /// What it declares to offer.
+    pub capacity: Capacity,
+    /// By what it enters.
+    pub entry: Entry,
+}
+
+/// By what an account enters the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// Work, for whoever has no pool yet: a pool's future owner, an observer, a validator to be proposed.
+    Network(Stamp),
+    /// A pool lets it in.
+    Pool {
+        /// The pool.
+        pool: PoolId,
+        /// What opens it.
+        ticket: Ticket,
+    },
+}
+
+/// What an account does about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeAction {
+    /// Replaces both.
+    Update {
+        /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
+        gas_address: Option<PayoutAddress>,
+        /// What it declares to offer.
+        capacity: Capacity,
+    },
+    /// Another payout address: announced at once, used from the second payout root after on. With the payout key, if the account has
+    /// one.
+    PayoutAddress(PayoutAddress),
+    /// Takes back an announced payout address that is not in use yet.
+    VetoPayoutAddress,
+    /// Enters a pool. With the key of an invite.
+    Join {
+        /// The pool.
+        pool: PoolId,
+        /// What opens it.
+        ticket: Ticket,
+    },
+    /// Leaves its pool, or takes back its request.
+    Leave,
+    /// Leaves for good. What is owed stays owed, the number of commands stays counted.
+    Retire,
+}
+
+/// What a validator does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValidatorAction {
+    /// Approves of a forming pool, which takes more than a third of the power.
+    ApprovePool(PoolId),
+}
+
+/// Who signs a command beside the account's current key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cosigner {
+    /// This very key.
+    Key(NodeId),
+    /// The current key of this account. Where no such account is registered, the key of the same bytes.
+    Account(NodeId),
+    /// The account's payout key, if it has one.
+    PayoutKey,
+    /// As many of the pool's treasury signers in force as a payout root needs.
+    Treasury(PoolId),
+}
+
+/// What comes first when commands are more than a block holds, the first in order first.
+///
+/// What protects people must pass whatever else is sent: a thief who holds a key may not delay the veto by a flood. Then what
+/// running pools and validators need, then what members want. New accounts and pools come last: they are what anybody can
+/// send in masses, and nobody loses anything by their waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Vetoes, holds, suspensions, bans, leaving.
+    Protection,
+    /// Everything else by pools' owners and validators.
+    Operation,
+    /// Everything else by accounts about themselves.
+    Member,
+    /// New accounts and pools.
+    Registration,
+}
+
+/// What a validator answers to a command that is handed in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandReply {
+    /// It holds the command durably, and keeps it for a block.
+    Accepted,
+    /// It does not take it, and says why.
+    Refused(String),
+}
+
+impl Wire for CommandReply {
+    const MAX_BYTES: usize = 1 << 10;
+}
+
+impl Wire for Command {
+    /// A pool with the longest name, whose vault has as many signers, of 53 bytes each, as there may be.
+    const MAX_BYTES: usize = 159 + Genesis::MAX_NAME_BYTES + SignerSet::MAX * 53;
+}
+
+// The limit of the protocol, with all signatures.
+const _: () = assert!(MultiSigned::<Command>::MAX_BYTES <= 4096, "a signed command is at most 4 KiB");
+
+impl SignedRecord for Command {
+    const TAG: &'static str = "lucid/command/1";
+
+    /// The invite that it is given with.
+    fn check_inner(&self, network: &NetworkId) -> Result<(), SignatureError> {
+        self.action.invite().map_or(Ok(()), |invite| invite.check(network))
+    }
+}
+
+impl Command {
+    /// How far ahead of a block's time [`Command::until`] may be.
+    pub const MAX_AHEAD: Duration = Duration::from_hours(24);
+
+    /// Who signs it beside the account's current key. Nobody else may.
+    pub fn cosigners(&self) -> Vec<Cosigner> {
+        match &self.action {
+            Action::Register(Registration { operator, entry, .. }) => {
+                let operator = (*operator != self.account).then_some(Cosigner::Account(*operator));
+                let invite = match entry {
+                    Entry::Pool { ticket, .. } => ticket.cosigner(),
+                    Entry::Network(_) => None,
+                };
+                operator.into_iter().chain(invite).collect()
+            }
+            Action::Node(NodeAction::PayoutAddress(_)) => vec![Cosigner::PayoutKey],
+            Action::Node(NodeAction::Join { ticket, .. }) => ticket.cosigner().into_iter().collect(),
+            Action::Pool { action: PoolAction::Transfer(owner), .. } => vec![Cosigner::Account(*owner)],
+            Action::Pool { pool, action } if action.needs_signers() => vec![Cosigner::Treasury(*pool)],
+            Action::Node(_) | Action::CreatePool(_) | Action::Pool { .. } | Action::Validator(_) => vec![],
+        }
+    }
+}
+
+impl Action {
+    /// What comes before it in a block, and what after.
+    pub const fn priority(&self) -> Priority {
+        match self {
+            Self::Register(_) | Self::CreatePool(_) => Priority::Registration,
+            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::Leave) => Priority::Protection,
+            Self::Node(_) => Priority::Member,
+            Self::Pool { action: PoolAction::Hold(_) | PoolAction::Suspend(true) | PoolAction::Ban(_), .. } => {
+                Priority::Protection
+            }
+            Self::Pool { .. } | Self::Validator(_) => Priority::Operation,
+        }
+    }
+
+    /// The invite that a node enters a pool with.
+    pub const fn invite(&self) -> Option<&Signed<Invite>> {
+        match self {
+            Self::Register(Registration { entry: Entry::Pool { ticket: Ticket::Invite(invite), .. }, .. })
+            | Self::Node(NodeAction::Join { ticket: Ticket::Invite(invite), .. }) => Some(invite),
+            _ => None,
+        }
+    }
+
+    /// Checks what needs no state: bounds, names, addresses and vaults.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Register(registration) => registration.check(),
+            Self::Node(NodeAction::Update { gas_address, capacity }) => check_offer(gas_address.as_ref(), capacity),
+            Self::Node(NodeAction::PayoutAddress(address)) => address.check_not_zero("payout_address"),
+            Self::Node(NodeAction::Join { pool, ticket }) => ticket.check(pool),
+            Self::CreatePool(pool) => pool.check(),
+            Self::Pool { action, .. } => action.check(),
+            Self::Node(_) | Self::Validator(_) => Ok(()),
+        }
+    }
+}
+
+impl Registration {
+    fn check(&self) -> Result<(), String> {
+        if let Entry::Pool { pool, ticket } = &self.entry {
+            ticket.check(pool)?;
+        }
+        self.payout_address.check_not_zero("payout_address")?;
+        check_offer(self.gas_address.as_ref(), &self.capacity)
+    }
+}
+
+fn check_offer(gas_address: Option<&PayoutAddress>, capacity: &Capacity) -> Result<(), String> {
+    if !capacity.is_plausible() {
+        return Err("capacity: bytes are at most 2^46 and bandwidth_kbit_s at most 2^31".into());
+    }
+    gas_address.map_or(Ok(()), |address| address.check_not_zero("gas_address"))
+}
+
+impl Ticket {
+    /// Who signs a command with it.
+    fn cosigner(&self) -> Option<Cosigner> {
+        match self {
+            Self::Invite(invite) => Some(Cosigner::Key(invite.record.key)),
+            Self::Stamp(_) | Self::Request(_) => None,
+        }
+    }
+
+    fn check(&self, pool: &PoolId) -> Result<(), String> {
+        match self {
+            Self::Invite(invite) if invite.record.pool != *pool => {
+                Err(format!("the invite is for pool {}, the command for pool {pool}", invite.record.pool))
+            }
+            Self::Invite(_) | Self::Stamp(_) | Self::Request(_) => Ok(()),
+        }
+    }
+}

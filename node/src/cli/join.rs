@@ -1,0 +1,511 @@
+//! `lucid join`: from a join string to a running node.
+//!
+//! Each step looks at what the home holds already, so the same command goes on wherever it was stopped: fetch the genesis, make the
+//! home, write the genesis, run the node, which fetches a snapshot and follows the chain.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_types::genesis::Genesis;
+use lucid_types::id::NetworkId;
+use lucid_types::join::JoinString;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use super::act::ConfirmArgs;
+use super::network::{describe_genesis, describe_string, genesis_view, string_view};
+use super::place::now_s;
+use super::run::{self, Signals};
+use super::values::duration_of;
+use super::{Context, configuration, output};
+use crate::api::NodeView;
+use crate::api::model::{StatusView, SyncState};
+use crate::config::{Config, Pin, Role};
+use crate::home::Home;
+use crate::visit::{Comparison, Visitor};
+
+/// How long the genesis is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Without a pin: how many peers should be compared, and how long they are waited for.
+const COMPARED: usize = 3;
+const COMPARE_PATIENCE: Duration = Duration::from_secs(10);
+/// A pin of before may be of a block that nodes remove soon.
+const MAX_PIN_AGE: Duration = Duration::from_secs(86_400);
+/// Between two looks at the node, and between two lines that say that it is still fetching.
+const LOOK: Duration = Duration::from_millis(250);
+const TELL_PROGRESS: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  lucid join lucid1...
+  lucid join lucid1... --dry-run
+  lucid --home /srv/lucid join lucid1... --listen /ip4/0.0.0.0/tcp/7001
+
+Whenever it is stopped, the same command goes on where it was. Later, `lucid run` starts the node.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct JoinArgs {
+    /// The join string, as `lucid network invite` prints it
+    #[arg(value_name = "STRING")]
+    string: JoinString,
+    #[command(flatten)]
+    new: NewHomeArgs,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+/// What a home's configuration says. One that exists must say the same already.
+#[derive(Debug, Args)]
+struct NewHomeArgs {
+    /// What the node does [default: observer]
+    #[arg(long, value_name = "ROLE", value_enum)]
+    role: Option<JoinRole>,
+    /// Multiaddress to listen on; may be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// All nodes are on one machine or in one private network [default: whether the string has private addresses only]
+    #[arg(long)]
+    local: bool,
+    /// Where the HTTP API listens
+    #[arg(long, value_name = "IP:PORT")]
+    api: Option<SocketAddr>,
+    /// Where metrics are served
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+}
+
+/// The roles that a node can enter a network with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum JoinRole {
+    /// Offers its machine and is measured
+    Worker,
+    /// Follows the chain
+    Observer,
+}
+
+impl From<JoinRole> for Role {
+    fn from(role: JoinRole) -> Self {
+        match role {
+            JoinRole::Worker => Self::Worker,
+            JoinRole::Observer => Self::Observer,
+        }
+    }
+}
+
+impl NewHomeArgs {
+    /// The configuration of a new home.
+    fn config(&self, string: &JoinString) -> Config {
+        let mut config = Config::default();
+        config.roles = self.role.map_or(config.roles, |role| [role.into()].into());
+        if !self.listen.is_empty() {
+            config.p2p.listen.clone_from(&self.listen);
+        }
+        let bootstrap = string.bootstrap.addresses();
+        config.p2p.bootstrap = bootstrap.to_vec();
+        config.p2p.local = self.local || bootstrap.iter().all(|address| lucid_p2p::is_private_address(address));
+        config.api.listen = self.api.unwrap_or(config.api.listen);
+        config.metrics.listen = self.metrics.unwrap_or(config.metrics.listen);
+        config
+    }
+
+    /// That a home's configuration says what these options say.
+    fn check(&self, home: &Home, config: &Config) -> anyhow::Result<()> {
+        let listen = Some(&self.listen).filter(|listen| !listen.is_empty());
+        let differing = [
+            ("--role", self.role.is_some_and(|role| config.roles != BTreeSet::from([Role::from(role)]))),
+            ("--listen", listen.is_some_and(|listen| *listen != config.p2p.listen)),
+            ("--local", self.local && !config.p2p.local),
+            ("--api", self.api.is_some_and(|api| api != config.api.listen)),
+            ("--metrics", self.metrics.is_some_and(|metrics| metrics != config.metrics.listen)),
+        ];
+        match differing.iter().find(|(_, differs)| *differs) {
+            None => Ok(()),
+            Some((option, _)) => bail!(
+                "{option} says something else than {}, which is left as it is: change it there, or leave the option out",
+                home.config_file().display()
+            ),
+        }
+    }
+}
+
+/// What the home holds.
+struct Found {
+    /// The configuration that the node has, or will have.
+    config: Config,
+    is_new: bool,
+    genesis: Option<Genesis>,
+    /// Whether it has begun to follow the chain.
+    has_store: bool,
+}
+
+/// Tells of the steps: lines on stderr for people, objects on stdout, one a line, for programs.
+#[derive(Clone, Copy)]
+struct Teller {
+    is_json: bool,
+}
+
+impl Teller {
+    fn tell(self, step: &str, text: &str, data: Value) -> anyhow::Result<()> {
+        if !self.is_json {
+            return super::act::say(text);
+        }
+        let mut object = Map::from_iter([("step".to_owned(), json!(step)), ("text".to_owned(), json!(text))]);
+        object.extend(data.as_object().cloned().unwrap_or_default());
+        output::print(&format!("{}\n", Value::Object(object)))
+    }
+}
+
+pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
+    log_warnings()?;
+    run::in_runtime(async {
+        let mut signals = Signals::new()?;
+        let stopped = "stopped. What was done is kept: the same command goes on from there";
+        let joining = Joining::new(context, args)?;
+        if joining.args.confirm.dry_run {
+            return tokio::select! {
+                done = joining.dry_run() => done,
+                () = signals.next() => bail!("stopped; nothing was done"),
+            };
+        }
+        let (home, settings) = tokio::select! {
+            ready = joining.prepare() => ready?,
+            () = signals.next() => bail!(stopped),
+        };
+        let loaded = configuration(&home, &settings)?;
+        let genesis = home.load_genesis()?.genesis;
+        let teller = joining.teller;
+        let pin = loaded.config.sync.pin();
+        let (started, view) = oneshot::channel();
+        let followed = async {
+            if let Ok(view) = view.await {
+                // That nobody reads any more is no reason to stop the node.
+                let _unread = follow(teller, view, &genesis, pin).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = run::until_signal(&mut signals, home, loaded, |view| drop(started.send(view))) => ended,
+            never = followed => never,
+        }
+    })
+}
+
+/// Warnings only, unless the environment says otherwise: the steps have lines of their own.
+fn log_warnings() -> anyhow::Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?,
+        _ => EnvFilter::new("warn"),
+    };
+    run::log(filter, false)
+}
+
+/// A join that is under way.
+struct Joining {
+    context: Context,
+    home: Home,
+    args: JoinArgs,
+    teller: Teller,
+    found: Found,
+}
+
+impl Joining {
+    fn new(context: Context, args: JoinArgs) -> anyhow::Result<Self> {
+        let home = context.home()?;
+        let found = look(&context, &home, &args)?;
+        let teller = Teller { is_json: args.confirm.json.json };
+        Ok(Self { context, home, args, teller, found })
+    }
+
+    const fn network(&self) -> NetworkId {
+        self.args.string.network
+    }
+
+    fn visitor(&self) -> anyhow::Result<Visitor> {
+        let bootstrap = self.args.string.bootstrap.addresses();
+        let visitor = Visitor::connect(self.network(), bootstrap, self.found.config.p2p.local);
+        visitor.context("the join string's addresses cannot be used; ask for another string")
+    }
+
+    /// All that would be done, after a look at the network's genesis.
+    async fn dry_run(&self) -> anyhow::Result<()> {
+        let genesis = match &self.found.genesis {
+            Some(genesis) => genesis.clone(),
+            None => {
+                let visitor = self.visitor()?;
+                let fetched = visitor.genesis(PATIENCE).await;
+                visitor.leave().await;
+                fetched?
+            }
+        };
+        let steps = self.steps();
+        if self.teller.is_json {
+            return output::json(&json!({
+                "dry_run": true,
+                "home": self.home.root(),
+                "string": string_view(&self.args.string),
+                "genesis": genesis_view(&genesis)?,
+                "steps": steps,
+            }));
+        }
+        let mut text = describe_string(&self.args.string) + "\n" + &describe_genesis(&genesis)? + "\nThis would:\n";
+        for (number, step) in (1..).zip(&steps) {
+            text.push_str(&format!("  {number}. {step}\n"));
+        }
+        output::print(&(text + "Nothing was done.\n"))
+    }
+
+    /// What is left to do, in words.
+    fn steps(&self) -> Vec<String> {
+        let Found { config, is_new, genesis, has_store } = &self.found;
+        let (root, roles) = (self.home.root().display(), roles(config));
+        let mut steps = Vec::new();
+        if *is_new {
+            let place = if config.p2p.local { "one machine or a private network" } else { "the public internet" };
+            steps.push(format!(
+                "make the home {root}: a new key, and a configuration with the roles {roles}, in {place}, listening on {}",
+                config.p2p.listen.join(", ")
+            ));
+        }
+        if genesis.is_none() {
+            steps.push(format!("write the genesis to {}", self.home.genesis_file().display()));
+        }
+        steps.push(match (&self.args.string.pin, config.sync.pin()) {
+            (Some(pin), _) => format!("hold the chain to block {} as the string has it", pin.height),
+            (None, Some(pin)) => format!("hold the chain to block {} as {} has it", pin.height, self.home.config_file().display()),
+            (None, None) if *has_store => "go on with the chain that the home has".to_owned(),
+            (None, None) => {
+                "compare the newest blocks of several peers, as the string pins none, and hold the chain to what they agree on".into()
+            }
+        });
+        steps.push("run the node: fetch a certified state or the blocks, and follow the chain until Ctrl-C".to_owned());
+        steps
+    }
+
+    /// Does all that comes before the node can run. Returns the home, and what goes before its configuration.
+    async fn prepare(&self) -> anyhow::Result<(Home, Vec<(String, String)>)> {
+        let visit = self.found.genesis.is_none() || self.has_to_compare();
+        let visitor = visit.then(|| self.visitor()).transpose()?;
+        let genesis = match (&self.found.genesis, &visitor) {
+            (Some(genesis), _) => genesis.clone(),
+            (None, Some(visitor)) => self.fetch(visitor).await?,
+            (None, None) => bail!("the genesis is missing"),
+        };
+        let pin = match &visitor {
+            Some(visitor) if self.has_to_compare() => self.compare(visitor, genesis.clone()).await?,
+            _ => self.pin()?,
+        };
+        if let Some(visitor) = visitor {
+            visitor.leave().await;
+        }
+        if self.found.is_new {
+            let mut config = self.found.config.clone();
+            config.sync.pinned = pin.map_or_else(String::new, |pin| pinned(&pin));
+            config.check().context("these options make no configuration")?;
+            let made = self.home.create(&config, None)?;
+            let (root, node) = (self.home.root(), made.key.node_id());
+            let mut text = format!("made the home {} of node {node}; keep its node.key safe", root.display());
+            if let Some(address) = made.gas_address {
+                text.push_str(&format!("\nthe gas address of its bridge is {address}"));
+            }
+            let data = json!({ "home": root, "node_id": node, "gas_address": made.gas_address });
+            self.teller.tell("home", &text, data)?;
+        }
+        if self.found.genesis.is_none() {
+            self.home.write_genesis(&genesis)?;
+        }
+        let mut settings = Vec::new();
+        if let Some(pin) = pin {
+            settings.push(("sync.pinned".to_owned(), pinned(&pin)));
+        }
+        let mut bootstrap = self.found.config.p2p.bootstrap.clone();
+        let n_known = bootstrap.len();
+        let addresses = self.args.string.bootstrap.addresses().iter();
+        bootstrap.extend(addresses.filter(|address| !self.found.config.p2p.bootstrap.contains(address)).cloned());
+        if bootstrap.len() > n_known {
+            settings.push(("p2p.bootstrap".to_owned(), bootstrap.join(",")));
+        }
+        settings.extend(self.context.set.iter().cloned());
+        Ok((self.home.clone(), settings))
+    }
+
+    async fn fetch(&self, visitor: &Visitor) -> anyhow::Result<Genesis> {
+        let addresses = self.args.string.bootstrap.addresses();
+        let (n, seconds) = (addresses.len(), PATIENCE.as_secs());
+        let text = format!(
+            "fetching the genesis of {} from {n} address(es) and their peers, for at most {seconds} s",
+            self.network()
+        );
+        self.teller.tell("connecting", &text, json!({ "bootstrap": addresses, "seconds": seconds }))?;
+        let genesis = visitor.genesis(PATIENCE).await?;
+        let (peers, name) = (visitor.peer_count(), &genesis.name);
+        let text = format!("connected to {peers} peer(s); the genesis of {name:?} is fetched and checked");
+        self.teller.tell("genesis", &text, json!({ "peers": peers, "genesis": genesis_view(&genesis)? }))?;
+        Ok(genesis)
+    }
+
+    /// Nobody said what the chain must have, and nothing is here yet.
+    const fn has_to_compare(&self) -> bool {
+        let Found { config, has_store, .. } = &self.found;
+        self.args.string.pin.is_none() && config.sync.pinned.is_empty() && !*has_store
+    }
+
+    /// The block that the string pins, if it pins one.
+    fn pin(&self) -> anyhow::Result<Option<Pin>> {
+        let Some(pin) = &self.args.string.pin else { return Ok(None) };
+        let age = Duration::from_secs(now_s().saturating_sub(pin.time.get() / 1_000));
+        if age > MAX_PIN_AGE && !self.found.has_store {
+            let age = duration_of(age.as_secs());
+            let text = format!(
+                "warning: the join string pins a block of {age} ago. That protects less, and nodes remove old blocks: should no peer \
+                 show it, ask for a new string"
+            );
+            self.teller.tell("old-pin", &text, json!({ "height": pin.height, "time": pin.time }))?;
+        }
+        Ok(Some(Pin { height: pin.height, block: pin.block }))
+    }
+
+    /// The block that several peers agree on.
+    async fn compare(&self, visitor: &Visitor, genesis: Genesis) -> anyhow::Result<Option<Pin>> {
+        let seconds = COMPARE_PATIENCE.as_secs();
+        let text = format!(
+            "warning: the join string pins no block, so several peers are compared, for at most {seconds} s: thieves of validators' \
+             keys could show another chain. A string by `lucid network invite` has a pin"
+        );
+        self.teller.tell("comparing", &text, json!({ "seconds": seconds }))?;
+        let spec = ChainSpec::new(genesis).context("the genesis cannot be used")?;
+        match visitor.compare(&spec, COMPARED, COMPARE_PATIENCE).await {
+            Comparison::NoBlock => {
+                self.teller.tell(
+                    "compared",
+                    "no peer shows a block: the chain has not begun",
+                    json!({ "peers": 0 }),
+                )?;
+                Ok(None)
+            }
+            Comparison::Different { height, blocks } => {
+                let mut problem = format!("peers show different certified blocks at height {height}:");
+                for (block, peers) in blocks {
+                    let peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+                    problem.push_str(&format!("\n  {block}: {}", peers.join(", ")));
+                }
+                bail!(
+                    "{problem}\nMore than a third of the validators have signed two chains. Ask somebody whom you trust for a join \
+                       string with a pin"
+                )
+            }
+            Comparison::Same { block, peers } => {
+                let Pin { height, block: hash } = block;
+                let text = match peers {
+                    1 => format!("only one peer shows its chain: block {height} is {hash}"),
+                    _ => format!("{peers} peers show the same chain: block {height} is {hash}"),
+                };
+                let data = json!({ "peers": peers, "height": height, "block_hash": hash });
+                self.teller.tell("compared", &text, data)?;
+                if peers == 1 && !self.args.confirm.yes {
+                    let confirm = self.args.confirm;
+                    // Not here: Ctrl-C ends the waiting.
+                    tokio::task::spawn_blocking(move || confirm.confirm("Trust this one peer's chain?\n")).await??;
+                }
+                Ok(Some(block))
+            }
+        }
+    }
+}
+
+fn pinned(pin: &Pin) -> String {
+    format!("{}:{}", pin.height, pin.block)
+}
+
+fn roles(config: &Config) -> String {
+    config.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Looks at the home.
+///
+/// # Errors
+/// It is another network's, or not whole, or its configuration contradicts the options.
+fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found> {
+    let JoinArgs { string, new, .. } = args;
+    let root = home.root();
+    if !home.has_anything() {
+        let config = new.config(string);
+        config.check().context("a node cannot be configured like that")?;
+        return Ok(Found { config, is_new: true, genesis: None, has_store: false });
+    }
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    ensure!(
+        is_there(&home.config_file()) && is_there(&home.key_file()),
+        "{} is no whole home: it needs node.key and config.toml both, or nothing. Move what is there away, or choose another one with \
+         --home DIR",
+        root.display()
+    );
+    let config = context.configuration()?.config;
+    home.load_key()?;
+    new.check(home, &config)?;
+    let genesis = if is_there(&home.genesis_file()) { Some(home.load_genesis()?) } else { None };
+    if let Some(other) = genesis.as_ref().filter(|genesis| genesis.network_id != string.network) {
+        bail!(
+            "{} is the home of a node of another network, {:?} ({}), and the join string is of {}. A home belongs to one network: choose \
+             another one with --home DIR",
+            root.display(),
+            other.genesis.name,
+            other.network_id,
+            string.network
+        );
+    }
+    let genesis = genesis.map(|loaded| loaded.genesis);
+    Ok(Found { config, is_new: false, genesis, has_store: is_there(&home.db_dir()) })
+}
+
+/// Tells how far the node is until it has the whole chain, and then what its place in the network is.
+async fn follow(teller: Teller, view: Arc<dyn NodeView>, genesis: &Genesis, pin: Option<Pin>) -> anyhow::Result<()> {
+    let status = view.status();
+    let text =
+        format!("the node runs, its API at http://{}; waiting for peers and the chain. Ctrl-C stops it", status.api);
+    teller.tell("running", &text, json!({ "node_id": status.node_id, "api": status.api }))?;
+    let mut look = tokio::time::interval(LOOK);
+    let (mut n_peers, mut told) = (0, tokio::time::Instant::now());
+    loop {
+        look.tick().await;
+        let status = view.status();
+        if n_peers == 0 && status.peers > 0 {
+            n_peers = status.peers;
+            teller.tell("connected", &format!("connected to {n_peers} peer(s)"), json!({ "peers": n_peers }))?;
+        }
+        let is_beyond_pin = pin.is_none_or(|pin| status.height >= pin.height);
+        if n_peers > 0 && is_beyond_pin && status.sync == SyncState::Synced {
+            return entered(teller, &status, genesis);
+        }
+        if told.elapsed() >= TELL_PROGRESS {
+            told = tokio::time::Instant::now();
+            let text = match (status.peers, &pin) {
+                (0, _) => "waiting for peers: none is connected".to_owned(),
+                (n, Some(pin)) if !is_beyond_pin => {
+                    format!(
+                        "at block {}, waiting for block {} and those after it; {n} peer(s)",
+                        status.height, pin.height
+                    )
+                }
+                (n, _) => format!("at block {}, waiting for those after it; {n} peer(s)", status.height),
+            };
+            teller.tell("waiting", &text, json!({ "peers": status.peers, "height": status.height }))?;
+        }
+    }
+}
+
+/// The node has the whole chain: what it is in the network.
+fn entered(teller: Teller, status: &StatusView, genesis: &Genesis) -> anyhow::Result<()> {
+    let StatusView { height, node_id, .. } = status;
+    let is_registered = genesis.workers.iter().any(|worker| worker.node == *node_id);
+    let place = if is_registered { "it is a registered worker" } else { "it is not registered, and follows the chain" };
+    let text = format!("synced at block {height}; {place}");
+    teller.tell("synced", &text, json!({ "height": height, "node_id": node_id, "is_registered": is_registered }))
+}

@@ -1,0 +1,269 @@
+//! `lucid node`: registered nodes, and what the home's node does about itself.
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Subcommand};
+use lucid_types::attestation::Capacity;
+use lucid_types::command::{Action, NodeAction as Act, Registration};
+use lucid_types::id::{NodeId, PayoutAddress};
+
+use super::command::{GiveArgs, Giver};
+use super::entry::TicketArgs;
+use super::output::{self, or_dash};
+use super::read::{self, MetricsArgs, percent, worker};
+use super::values::{IdPrefix, id_prefix};
+use super::{Context, Json, block_on, values};
+use crate::api::model::{NodeList, NodeState, RegisteredView};
+use crate::sampler::Sampler;
+
+const EXAMPLES: &str = "\
+Examples:
+  lucid node register --payout-address T...                            into the network alone, by a stamp that is worked out here
+  lucid node register --payout-address T... --pool POOL                into a pool that is open, or whose owner approves
+  lucid node register --payout-address T... --invite lucid1...         into the pool that the string invites to
+  lucid node payout-address T...                                       from the second payout root after on
+  lucid node list --pool POOL";
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum NodeAction {
+    /// Register the home's node: from then on it is an account of the network
+    Register(Box<RegisterArgs>),
+    /// Change what the home's node declares; what is not given stays as it is
+    Update {
+        #[command(flatten)]
+        offer: OfferArgs,
+        /// It never leads its pool any more
+        #[arg(long, conflicts_with = "gas_address")]
+        no_gas_address: bool,
+        #[command(flatten)]
+        give: GiveArgs,
+    },
+    /// Announce another payout address, which counts from the second payout root after on and can be vetoed until then
+    PayoutAddress {
+        /// The address
+        #[arg(value_name = "ADDRESS", value_parser = values::address)]
+        address: PayoutAddress,
+        #[command(flatten)]
+        give: GiveArgs,
+    },
+    /// Take back the announced payout address
+    Veto(GiveArgs),
+    /// Leave the network for good: the account can do nothing any more, and what is owed to it stays owed
+    Retire(GiveArgs),
+    /// Show a registered node
+    Show {
+        /// Its id, or the first digits of a worker's as `lucid scores` shows them [default: the home's node]
+        #[arg(value_name = "ID", value_parser = id_prefix)]
+        node: Option<IdPrefix>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List registered nodes
+    List {
+        /// Only the members of this pool, by name or id
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List what a worker said of its machine: CPU, memory, disk, network, newest first
+    ///
+    /// The node that is asked keeps what it received for 90 days: once a minute, and in a network of more than 30 workers less often.
+    Metrics(MetricsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RegisterArgs {
+    /// Where what it earns is paid
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    payout_address: PayoutAddress,
+    /// A key kept elsewhere, without whose signature the payout address never changes: the id of a node with that key
+    #[arg(long, value_name = "NODE_ID")]
+    payout_key: Option<NodeId>,
+    /// Who runs the node, and signs the command, too [default: the node itself]
+    #[arg(long, value_name = "NODE_ID")]
+    operator: Option<NodeId>,
+    /// The pool that it enters, by name or id [default: the one of --invite, or none]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    #[command(flatten)]
+    ticket: TicketArgs,
+    #[command(flatten)]
+    offer: OfferArgs,
+    #[command(flatten)]
+    give: GiveArgs,
+}
+
+/// What a node declares.
+#[derive(Debug, Args)]
+pub(super) struct OfferArgs {
+    /// The TRON account that pays for its transactions when it leads its pool [default: that of the home's gas key]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    gas_address: Option<PayoutAddress>,
+    /// CPUs that it offers [default: those of this machine]
+    #[arg(long, value_name = "N")]
+    cores: Option<u32>,
+    /// Memory that it offers, in bytes [default: that of this machine]
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
+    /// Disk that it offers, in bytes [default: what is free where the home is]
+    #[arg(long, value_name = "BYTES")]
+    disk: Option<u64>,
+    /// Bandwidth that it offers, in kbit/s [default: 0]
+    #[arg(long, value_name = "KBIT_S")]
+    bandwidth: Option<u64>,
+}
+
+impl OfferArgs {
+    /// What is given, and for the rest what is known.
+    fn capacity(&self, known: Capacity) -> Capacity {
+        Capacity {
+            cores: self.cores.unwrap_or(known.cores),
+            memory_bytes: self.memory.unwrap_or(known.memory_bytes),
+            disk_bytes: self.disk.unwrap_or(known.disk_bytes),
+            bandwidth_kbit_s: self.bandwidth.unwrap_or(known.bandwidth_kbit_s),
+        }
+    }
+}
+
+pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> {
+    match action {
+        NodeAction::Register(args) => block_on(Box::pin(register(*args, context))),
+        NodeAction::Update { offer, no_gas_address, give } => {
+            block_on(Box::pin(update(offer, no_gas_address, give, context)))
+        }
+        NodeAction::PayoutAddress { address, give } => of_itself(Act::PayoutAddress(address), &give, context),
+        NodeAction::Veto(give) => of_itself(Act::VetoPayoutAddress, &give, context),
+        NodeAction::Retire(give) => of_itself(Act::Retire, &give, context),
+        NodeAction::Show { node, json } => show(node.as_ref(), json, context),
+        NodeAction::List { pool, json } => block_on(list(pool.as_deref(), json, context)),
+        NodeAction::Metrics(args) => read::metrics(&context.api()?, &args),
+    }
+}
+
+/// A command of the home's own account.
+pub(super) fn of_itself(action: Act, give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
+    block_on(Box::pin(async {
+        let giver = Giver::open(context).await?;
+        give.give(&giver, giver.key.node_id(), Action::Node(action), None).await
+    }))
+}
+
+async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
+    let RegisterArgs { payout_address, payout_key, operator, pool, ticket, offer, give } = args;
+    let giver = Giver::open(context).await?;
+    let account = giver.key.node_id();
+    let (home, config) = (context.home()?, context.configuration()?.config);
+    let gas_address = match offer.gas_address {
+        Some(address) => Some(address),
+        None => home.load_gas_key(&config)?.map(|key| key.address()),
+    };
+    let machine = Sampler::new(home.root()).and_then(|mut sampler| sampler.sample());
+    let machine = machine.context("what this machine has cannot be seen")?.capacity();
+    let (entry, key) = ticket.entry(pool.as_deref(), &giver).await?;
+    let registration = Registration {
+        operator: operator.unwrap_or(account),
+        payout_address,
+        payout_key,
+        gas_address,
+        capacity: offer.capacity(machine),
+        entry,
+    };
+    give.give(&giver, account, Action::Register(registration), key.as_ref()).await
+}
+
+async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context: &Context) -> anyhow::Result<()> {
+    let giver = Giver::open(context).await?;
+    let account = giver.key.node_id();
+    let now = giver.node.registered(&account).await?;
+    let gas_address = offer.gas_address.or(now.gas_address.filter(|_| !no_gas_address));
+    let capacity = offer.capacity(now.capacity);
+    ensure!((gas_address, capacity) != (now.gas_address, now.capacity), "nothing would change");
+    give.give(&giver, account, Action::Node(Act::Update { gas_address, capacity }), None).await
+}
+
+const fn state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Starting => "starting",
+        NodeState::Ready => "ready",
+        NodeState::Busy => "busy",
+        NodeState::Maintenance => "maintenance",
+        NodeState::Offline => "offline",
+        NodeState::Error => "error",
+    }
+}
+
+/// The same, and why.
+const fn explained(of: NodeState) -> &'static str {
+    match of {
+        NodeState::Starting => "starting: it attests, and was not measured yet",
+        NodeState::Ready => "ready: validators reach it",
+        NodeState::Busy => "busy: validators reach it, and all that it offers is in use",
+        NodeState::Maintenance => "maintenance: it declares that it offers nothing",
+        NodeState::Offline => "offline: it does not attest, and validators did not reach it",
+        NodeState::Error => "error: it attests, and validators did not reach it",
+    }
+}
+
+fn show(node: Option<&IdPrefix>, json: Json, context: &Context) -> anyhow::Result<()> {
+    let api = context.api()?;
+    let id = match node {
+        Some(node) => worker(&api, node)?,
+        None => context.home()?.load_key()?.node_id(),
+    };
+    read::show(json.json, &api.get::<RegisteredView>(&format!("nodes/{id}"))?, text)
+}
+
+fn text(view: &RegisteredView) -> String {
+    let membership = view.membership.map(|it| {
+        let until = it.until.map_or_else(String::new, |until| format!(", until before epoch {until}"));
+        format!("{}, from epoch {} on{until}", it.pool, it.from)
+    });
+    let next = view.next_payout.map(|next| format!("{}, from settlement {} on", next.address, next.from));
+    let Capacity { cores, memory_bytes, disk_bytes, bandwidth_kbit_s } = view.capacity;
+    let mut lines = vec![
+        ("node", view.node.to_string()),
+        ("operator", view.operator.to_string()),
+        ("state", explained(view.state).to_owned()),
+        ("pool", or_dash(membership)),
+        ("request waits in", or_dash(view.request)),
+        ("paid to", view.payout_address.to_string()),
+        ("announced", or_dash(next)),
+        ("payout key", or_dash(view.payout_key)),
+        ("gas account", or_dash(view.gas_address)),
+        (
+            "offers",
+            format!("{cores} cores, {memory_bytes} bytes of memory, {disk_bytes} of disk, {bandwidth_kbit_s} kbit/s"),
+        ),
+        ("attested in epoch", or_dash(view.attested)),
+        ("in use", or_dash(view.allocation_ppm.map(|part| format!("{} %", percent(part))))),
+        ("score of 100", or_dash(view.score_ppm.map(percent))),
+    ];
+    if view.is_retired {
+        lines.push(("retired", "it has left for good".to_owned()));
+    }
+    output::pairs(&lines)
+}
+
+async fn list(pool: Option<&str>, json: Json, context: &Context) -> anyhow::Result<()> {
+    let node = context.node()?;
+    let pool = match pool {
+        Some(named) => Some(Giver::open(context).await?.ledger.pool(Some(named))?.pool),
+        None => None,
+    };
+    let list = NodeList { nodes: node.registered_nodes(pool).await?, next: None };
+    read::show(json.json, &list, |list| {
+        let row = |it: &RegisteredView| {
+            [
+                it.node.to_string(),
+                if it.is_retired { "retired".to_owned() } else { state(it.state).to_owned() },
+                or_dash(it.membership.map(|it| it.pool.short())),
+                or_dash(it.membership.map(|it| it.from)),
+                or_dash(it.membership.and_then(|it| it.until)),
+                or_dash(it.score_ppm.map(percent)),
+            ]
+        };
+        let rows: Vec<_> = list.nodes.iter().map(row).collect();
+        output::table(["node", "state", "pool", "from epoch", "until", "score of 100"], &rows)
+    })
+}

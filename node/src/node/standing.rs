@@ -1,0 +1,165 @@
+//! How the registry has this node, and what its roles wait for: told when the node starts, and whenever it changes.
+
+use std::sync::Arc;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::registry::Membership;
+use lucid_consensus::ledger::state::State;
+use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::head::Head;
+use crate::config::Role;
+use crate::payout::cosign::pools_of_signer;
+
+/// This node, as it is configured.
+#[derive(Clone, Debug)]
+pub(super) struct Me {
+    pub(super) node: NodeId,
+    pub(super) roles: Vec<Role>,
+    /// The address of its treasury key, if it has one that is known.
+    pub(super) signer: Option<PayoutAddress>,
+}
+
+/// Tells at once, and then until `stop`.
+pub(super) fn tell(
+    spec: Arc<ChainSpec>,
+    me: Me,
+    mut head: watch::Receiver<Head>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> {
+    let mut told = Vec::new();
+    let mut say = move |state: &State| {
+        let standing = standing(&spec, state, &me);
+        for line in standing.iter().filter(|line| !told.contains(*line)) {
+            tracing::info!("{line}");
+        }
+        told = standing;
+    };
+    let state = head.borrow_and_update().state.clone();
+    say(&state);
+    async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = head.changed() => if changed.is_err() {
+                    // The chain has ended, and says why.
+                    return stop.cancelled().await;
+                },
+            }
+            let state = head.borrow_and_update().state.clone();
+            say(&state);
+        }
+    }
+}
+
+/// One line for each role.
+fn standing(spec: &ChainSpec, state: &State, me: &Me) -> Vec<String> {
+    let mut lines = Vec::new();
+    let has = |role| me.roles.contains(&role);
+    let is_validator = spec.validators(state.height().next()).get(&me.node).is_some();
+    lines.extend(validator(has(Role::Validator), is_validator).map(str::to_owned));
+    lines.extend(worker(has(Role::Worker), state, &me.node));
+    lines.extend(me.signer.map(|address| signer(state, &me.node, &address)));
+    lines
+}
+
+const fn validator(has_role: bool, is_listed: bool) -> Option<&'static str> {
+    match (has_role, is_listed) {
+        (true, false) => Some("this node is no validator: it follows the chain without a vote"),
+        (false, true) => Some("this node is a validator, but `roles` does not name validator: it does not vote"),
+        _ => None,
+    }
+}
+
+fn worker(has_role: bool, state: &State, node: &NodeId) -> Option<String> {
+    let name = |pool: &PoolId| state.pool(pool).map_or_else(|| pool.short(), |row| row.name.clone());
+    Some(match (has_role, state.node(node)) {
+        (false, None) => return None,
+        (false, Some(_)) => {
+            "this node is registered, but `roles` does not name worker: it answers no probes and earns nothing"
+                .to_owned()
+        }
+        (true, None) => {
+            "this node is not registered: it follows the chain, and works once it is registered and in a pool"
+                .to_owned()
+        }
+        (true, Some(row)) => match row.membership.filter(|_| state.pool_of(node).is_some()) {
+            None => "this worker is registered and in no pool: it is measured once it is a member of one".to_owned(),
+            Some(Membership { pool, until: Some(until), .. }) => {
+                format!("this worker leaves the pool {}: it is measured for it before epoch {until}", name(&pool))
+            }
+            Some(Membership { pool, from, .. }) => {
+                format!("this worker is a member of the pool {}: it is measured from epoch {from} on", name(&pool))
+            }
+        },
+    })
+}
+
+fn signer(state: &State, node: &NodeId, address: &PayoutAddress) -> String {
+    let pools = pools_of_signer(state, node, address);
+    if pools.is_empty() {
+        return format!(
+            "no pool has the treasury signer {node} with the key of the address {address}: it signs nothing until the owner of a pool \
+             enters it"
+        );
+    }
+    let names = pools.iter().filter_map(|pool| Some(state.pool(pool)?.name.as_str()));
+    format!("the treasury key of the address {address} signs for: {}", names.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::table::{Nodes, Pools};
+    use lucid_types::time::Epoch;
+
+    use super::*;
+    use crate::payout::testing::{self, SIGNERS, WORKERS, node, signer_set, tron_key};
+
+    fn me(seed: u8, roles: &[Role]) -> Me {
+        let signer = roles.contains(&Role::Treasury).then(|| tron_key(seed).address());
+        Me { node: node(seed), roles: roles.to_vec(), signer }
+    }
+
+    #[test]
+    fn a_worker_hears_what_it_waits_for() {
+        let spec = testing::network();
+        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let told = |state: &State, seed| standing(&spec, state, &me(seed, &[Role::Worker])).join("; ");
+        assert!(told(&state, WORKERS[0]).contains("a member of the pool pool: it is measured from epoch 1 on"));
+        assert!(told(&state, WORKERS[1]).contains("in no pool"));
+        assert!(told(&state, 99).contains("not registered"));
+        let with = |until| {
+            state.changed(|rows| {
+                rows.head.closed = Epoch::new(4);
+                let row = rows.get_mut::<Nodes>(&node(WORKERS[0])).unwrap();
+                row.membership = Some(Membership { pool, from: Epoch::new(1), until: Some(Epoch::new(until)) });
+            })
+        };
+        assert!(told(&with(7), WORKERS[0]).contains("before epoch 7"));
+        assert!(told(&with(5), WORKERS[0]).contains("in no pool"));
+        let gone = state.changed(|rows| rows.remove::<Nodes>(&node(WORKERS[0])));
+        assert!(told(&gone, WORKERS[0]).contains("not registered"));
+        // Without the role there is nothing to wait for, and something to wonder about.
+        let idle = |seed| standing(&spec, &state, &me(seed, &[Role::Observer]));
+        assert!(idle(WORKERS[0])[0].contains("`roles` does not name worker") && idle(99).is_empty());
+    }
+
+    #[test]
+    fn validators_and_signers_hear_whether_they_are_listed() {
+        let spec = testing::network();
+        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let told = |state: &State, seed, role| standing(&spec, state, &me(seed, &[role]));
+        assert!(told(&state, SIGNERS[0], Role::Validator).is_empty());
+        assert!(told(&state, SIGNERS[1], Role::Validator)[0].contains("no validator"));
+        assert!(told(&state, SIGNERS[0], Role::Observer)[0].contains("does not vote"));
+        let is_entered = |state: &State| told(state, 4, Role::Treasury)[0].contains("signs for: pool");
+        assert!(!is_entered(&state));
+        let entered = |rows: &mut lucid_consensus::ledger::state::Overlay<'_>| {
+            rows.get_mut::<Pools>(&pool).unwrap().vault.signers = signer_set(2, [4, 5, 6]);
+        };
+        assert!(is_entered(&state.changed(entered)));
+    }
+}
