@@ -136,7 +136,7 @@ pub enum HomeError {
     GenesisText {
         /// The network.
         network: NetworkId,
-        /// Why.
+        /// What TOML cannot write.
         problem: String,
     },
     /// The system refused.

@@ -49,7 +49,7 @@ pub enum Event {
     },
     /// Another payout address was announced.
     PayoutAddress {
-        /// Whose.
+        /// The account that announced it.
         account: NodeId,
         /// The address.
         address: PayoutAddress,

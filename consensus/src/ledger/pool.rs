@@ -143,7 +143,7 @@ impl Wire for Member {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// Well.
+    /// A member, or free to become one.
     #[default]
     Good,
     /// It cannot become a member.

@@ -47,7 +47,7 @@ pub enum Action {
     Pool {
         /// The pool.
         pool: PoolId,
-        /// What.
+        /// What its owner does with it.
         action: PoolAction,
     },
     /// By a validator.

@@ -14,7 +14,7 @@ use crate::payout_tree::AccountId;
 pub struct PoolTerms {
     /// What it shares out for each settlement.
     pub budget: MicroUsdt,
-    /// How.
+    /// By what the budget is shared among the members.
     pub split: SplitRule,
     /// The owner's part of the budget.
     pub commission: Ppm,

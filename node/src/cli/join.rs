@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::NetworkId;
-use lucid_types::join::JoinString;
+use lucid_types::join::{JoinPool, JoinString};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -26,7 +26,7 @@ use super::run::{self, Signals};
 use super::values::duration_of;
 use super::{Context, configuration, output};
 use crate::api::NodeView;
-use crate::api::model::{StatusView, SyncState};
+use crate::api::model::{MembershipView, RegisteredView, StatusView, SyncState};
 use crate::config::{Config, Pin, Role};
 use crate::home::Home;
 use crate::visit::{Comparison, Visitor};
@@ -180,14 +180,13 @@ pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
             () = signals.next() => bail!(stopped),
         };
         let loaded = configuration(&home, &settings)?;
-        let genesis = home.load_genesis()?.genesis;
-        let teller = joining.teller;
+        let (teller, pool) = (joining.teller, joining.args.string.pool.clone());
         let pin = loaded.config.sync.pin();
         let (started, view) = oneshot::channel();
         let followed = async {
             if let Ok(view) = view.await {
                 // That nobody reads any more is no reason to stop the node.
-                let _unread = follow(teller, view, &genesis, pin).await;
+                let _unread = follow(teller, view, pool, pin).await;
             }
             std::future::pending().await
         };
@@ -466,7 +465,12 @@ fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found
 }
 
 /// Tells how far the node is until it has the whole chain, and then what its place in the network is.
-async fn follow(teller: Teller, view: Arc<dyn NodeView>, genesis: &Genesis, pin: Option<Pin>) -> anyhow::Result<()> {
+async fn follow(
+    teller: Teller,
+    view: Arc<dyn NodeView>,
+    pool: Option<JoinPool>,
+    pin: Option<Pin>,
+) -> anyhow::Result<()> {
     let status = view.status();
     let text =
         format!("the node runs, its API at http://{}; waiting for peers and the chain. Ctrl-C stops it", status.api);
@@ -482,7 +486,7 @@ async fn follow(teller: Teller, view: Arc<dyn NodeView>, genesis: &Genesis, pin:
         }
         let is_beyond_pin = pin.is_none_or(|pin| status.height >= pin.height);
         if n_peers > 0 && is_beyond_pin && status.sync == SyncState::Synced {
-            return entered(teller, &status, genesis);
+            return entered(teller, Arc::clone(&view), &status, pool.as_ref()).await;
         }
         if told.elapsed() >= TELL_PROGRESS {
             told = tokio::time::Instant::now();
@@ -501,11 +505,94 @@ async fn follow(teller: Teller, view: Arc<dyn NodeView>, genesis: &Genesis, pin:
     }
 }
 
-/// The node has the whole chain: what it is in the network.
-fn entered(teller: Teller, status: &StatusView, genesis: &Genesis) -> anyhow::Result<()> {
-    let StatusView { height, node_id, .. } = status;
-    let is_registered = genesis.workers.iter().any(|worker| worker.node == *node_id);
-    let place = if is_registered { "it is a registered worker" } else { "it is not registered, and follows the chain" };
+/// The node has the whole chain: what it is in the network by its state, and what to do to take part.
+async fn entered(
+    teller: Teller,
+    view: Arc<dyn NodeView>,
+    status: &StatusView,
+    pool: Option<&JoinPool>,
+) -> anyhow::Result<()> {
+    let StatusView { height, node_id, .. } = *status;
+    // Reading may block.
+    let row = tokio::task::spawn_blocking(move || view.node(&node_id)).await??;
+    let place = place(row.as_ref(), pool);
     let text = format!("synced at block {height}; {place}");
-    teller.tell("synced", &text, json!({ "height": height, "node_id": node_id, "is_registered": is_registered }))
+    let data = json!({ "height": height, "node_id": node_id, "is_registered": row.is_some(), "node": row });
+    teller.tell("synced", &text, data)
+}
+
+/// What a node is in the network, and the command that follows.
+fn place(row: Option<&RegisteredView>, pool: Option<&JoinPool>) -> String {
+    let Some(row) = row else {
+        let way_in = match pool {
+            None => String::new(),
+            Some(JoinPool::Named(pool)) => format!(" --pool {pool}"),
+            Some(JoinPool::Invited(_)) => " --invite STRING` with this join string".to_owned(),
+        };
+        let end = if way_in.ends_with("string") { "" } else { "`" };
+        return format!(
+            "it is not registered, and follows the chain. To be measured and paid, from another terminal: `lucid node register \
+             --payout-address T...{way_in}{end}"
+        );
+    };
+    match (&row.membership, &row.request) {
+        _ if row.is_retired => "its account has retired, and cannot come back: it follows the chain".to_owned(),
+        (Some(MembershipView { pool, from, until: None }), _) => {
+            format!("it is a member of the pool {pool}, from epoch {from} on")
+        }
+        (Some(MembershipView { pool, until: Some(until), .. }), _) => {
+            format!("it leaves the pool {pool}, and is measured for it until before epoch {until}")
+        }
+        (None, Some(pool)) => format!("it is registered, and has asked the owner of the pool {pool} for its approval"),
+        (None, None) => "it is registered, and in no pool: `lucid pool join` enters one".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_types::attestation::Capacity;
+    use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+    use lucid_types::time::Epoch;
+
+    use super::*;
+    use crate::api::model::NodeState;
+
+    #[test]
+    fn a_node_is_told_its_place_by_the_state_and_its_next_command() {
+        let (node, id) = (NodeId::from_bytes([1; 32]), PoolId::from_bytes([2; 32]));
+        let free = RegisteredView {
+            node,
+            operator: node,
+            payout_address: PayoutAddress::from_hash20([3; 20]),
+            next_payout: None,
+            payout_key: None,
+            gas_address: None,
+            capacity: Capacity { cores: 1, memory_bytes: 1, disk_bytes: 1, bandwidth_kbit_s: 1 },
+            membership: None,
+            request: None,
+            is_retired: false,
+            state: NodeState::Starting,
+            attested: None,
+            allocation_ppm: None,
+            score_ppm: None,
+        };
+        let of = |until| Some(MembershipView { pool: id, from: Epoch::new(3), until });
+        let member = RegisteredView { membership: of(None), ..free };
+        let leaving = RegisteredView { membership: of(Some(Epoch::new(9))), ..free };
+        let asking = RegisteredView { request: Some(id), ..free };
+        let retired = RegisteredView { is_retired: true, ..free };
+        for (row, wanted) in [
+            (free, "in no pool"),
+            (member, "a member of the pool"),
+            (leaving, "until before epoch 9"),
+            (asking, "for its approval"),
+            (retired, "has retired"),
+        ] {
+            let said = place(Some(&row), None);
+            assert!(said.contains(wanted) && !said.contains("not registered"), "{said}");
+        }
+        assert!(place(None, None).ends_with("`lucid node register --payout-address T...`"));
+        let named = JoinPool::Named(id);
+        assert!(place(None, Some(&named)).ends_with(&format!("--payout-address T... --pool {id}`")));
+    }
 }

@@ -71,7 +71,7 @@ fn minute(time: UnixMillis) -> u64 {
 
 /// What keeping works with.
 pub struct KeeperParts {
-    /// Where.
+    /// Where the attestations are kept.
     pub store: Store,
     /// Tells when an attestation has come.
     pub clock: Arc<dyn Clock>,

@@ -56,7 +56,7 @@ pub enum OpenError {
     CreateFolder {
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: io::Error,
     },
@@ -77,7 +77,7 @@ pub enum OpenError {
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: io::Error,
     },
@@ -86,7 +86,7 @@ pub enum OpenError {
     Open {
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: EngineError,
     },
@@ -112,7 +112,7 @@ pub enum OpenError {
     Seal {
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: io::Error,
     },
@@ -121,7 +121,7 @@ pub enum OpenError {
     Leftover {
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: io::Error,
     },
@@ -130,7 +130,7 @@ pub enum OpenError {
     CleanUp {
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: StorageError,
     },
@@ -201,7 +201,7 @@ pub enum MaintenanceError {
         what: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: io::Error,
     },
@@ -212,7 +212,7 @@ pub enum MaintenanceError {
         what: &'static str,
         /// The store's folder.
         path: PathBuf,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: EngineError,
     },
@@ -298,7 +298,7 @@ pub enum StorageError {
     Read {
         /// The column family.
         family: &'static str,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: EngineError,
     },
@@ -307,7 +307,7 @@ pub enum StorageError {
     Write {
         /// What was being written.
         what: &'static str,
-        /// Why.
+        /// What RocksDB, the file system or the codec says.
         #[source]
         source: EngineError,
     },

@@ -136,7 +136,7 @@ pub struct PoolView {
     pub height: Height,
     /// What each settlement shares out.
     pub budget_micro_usdt: MicroUsdt,
-    /// How.
+    /// By what the budget is shared among the members.
     pub split: SplitRule,
     /// The owner's part of the budget.
     pub commission_ppm: Ppm,

@@ -68,7 +68,7 @@ impl Run {
 /// How much was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Blocks.
+    /// How many blocks were checked.
     pub(super) blocks: u64,
     /// Kept headers.
     pub(super) headers: u64,
