@@ -124,7 +124,7 @@ fn blocks(c: &mut Criterion) {
 fn certificates(c: &mut Criterion) {
     let fixture = Fixture::before(1);
     let (network, certificate) = (*fixture.spec.id(), fixture.certificate());
-    let set = fixture.spec.validators(fixture.block.header.height);
+    let set = fixture.spec.first_validators();
     let mut group = c.benchmark_group("certificate");
     let signing = SigningKey::from_bytes(key(0).seed());
     let message = [3; 94];

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
-use lucid_consensus::admission::View;
+use lucid_consensus::admission;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::replica::{Input, Replica, Restore};
@@ -116,7 +116,7 @@ impl Chain {
         for (height, decided) in (1..).map(Height::new).zip(blocks) {
             let start = Instant::now();
             let now = decided.block.header.time;
-            let decided = View { spec: &self.spec, state: replica.state() }.decided(height, decided).unwrap();
+            let decided = admission::decided(self.spec.id(), replica.state().sets(), height, decided).unwrap();
             black_box(replica.handle(now, Input::Decided(decided)));
             took.push(start.elapsed());
         }
@@ -167,7 +167,7 @@ fn number(count: usize) -> f64 {
 /// A certificate of a hundred validators: of as few as decide, as nodes make them, and of all.
 fn certificates(chain: &Chain) {
     let block = &chain.blocks[0].block;
-    let set = chain.spec.validators(block.header.height);
+    let set = chain.spec.first_validators();
     let n_validators = chain.keys.len();
     for count in [n_validators * 2 / 3 + 1, n_validators] {
         let certificate = certificate(&chain.spec, &chain.keys, block, count);

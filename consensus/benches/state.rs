@@ -11,12 +11,11 @@
     reason = "a benchmark prints and takes its time, and fails by panicking"
 )]
 
+mod memory;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod thousand;
 
 use std::hint::black_box;
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lucid_consensus::chain_spec::ChainSpec;
@@ -30,12 +29,13 @@ use lucid_score::worker_stats::WorkerStats;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::genesis::{Genesis, PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, NodeId, SolidBlockId};
+use lucid_types::id::{Hash, NodeId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
 
+use self::memory::{resident_of, rows_of, size};
 use self::thousand::{address, genesis_of, next_block};
 
 const VALIDATORS: u8 = 21;
@@ -44,9 +44,6 @@ const REGISTERED: u32 = 100_000;
 /// Epochs that nobody measured, but for what the rows say: all buckets of the windows lie in them.
 const EARLIER: u64 = 6_000;
 const RUNS: usize = 41;
-
-/// Makes this process read rows and say what it holds more.
-const READ_ROWS: &str = "--read-rows";
 
 const BLOCK: Duration = Duration::from_millis(30);
 const RESIDENT: usize = 300_000_000;
@@ -86,7 +83,7 @@ fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
 /// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured. The others are in no pool.
 fn grown(spec: &ChainSpec, registered: u32) -> State {
     let state = State::genesis(spec);
-    let proposer = state.next_proposers(spec).of(0).node;
+    let proposer = state.next_proposers().of(0).node;
     let key = (0..VALIDATORS).map(key).find(|key| key.node_id() == proposer).unwrap();
     let turn = Turn { key: &key, round: 0, now: spec.genesis().epoch_end(Epoch::new(EARLIER)) };
     let state = build(spec, &state, &Pending::default(), turn).unwrap().1.state;
@@ -139,16 +136,9 @@ fn timed(spec: &ChainSpec, state: &State, block: &Block) -> (Duration, Duration)
     (times[0], times[RUNS / 2])
 }
 
-/// Bytes of this process in memory.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
-}
-
 fn main() {
-    if std::env::args().any(|argument| argument == READ_ROWS) {
-        return read_rows();
+    if memory::is_reader() {
+        return;
     }
     let spec = spec();
     let (mut is_met, mut is_resident) = (true, true);
@@ -159,8 +149,7 @@ fn main() {
     for registered in [u32::from(SCORED), REGISTERED] {
         let grown = grown(&spec, registered);
         // As a node has it that reads it from its disk.
-        let rows: Vec<_> =
-            grown.encoded_from(std::ops::Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+        let rows = rows_of(&grown);
         let (block, root) = (grown.block(), grown.root());
         let start = Instant::now();
         let state = State::from_rows(block, rows.iter().map(|(key, value)| (key, value))).unwrap();
@@ -181,42 +170,4 @@ fn main() {
         );
     }
     assert!(is_met && is_resident, "a limit was missed");
-}
-
-/// What a process holds more when it has read these rows, one by one, than before: another one, in which nothing was freed.
-fn resident_of(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg(READ_ROWS)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut rows_in = BufWriter::new(child.stdin.take().unwrap());
-    for part in rows.iter().flat_map(|(key, value)| [key, value]) {
-        rows_in.write_all(&u32::try_from(part.len()).unwrap().to_le_bytes()).unwrap();
-        rows_in.write_all(part).unwrap();
-    }
-    drop(rows_in);
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
-}
-
-fn read_rows() {
-    let mut rows = BufReader::new(std::io::stdin().lock());
-    let mut part = || {
-        let mut length = [0; 4];
-        rows.read_exact(&mut length).ok()?;
-        let mut part = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
-        rows.read_exact(&mut part).unwrap();
-        Some(part)
-    };
-    let before = resident();
-    let rows = std::iter::from_fn(|| Some((part()?, part()?)));
-    let state = State::from_rows(BlockHash::from_bytes([1; 32]), rows).unwrap();
-    println!("{}", resident() - before);
-    drop(state);
-}
-
-fn size(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
-    rows.iter().map(|(key, value)| key.len() + value.len()).sum()
 }

@@ -7,12 +7,13 @@
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::evidence::{Evidence, EvidenceError};
-use lucid_types::id::NodeId;
+use lucid_types::id::{NetworkId, NodeId};
 use lucid_types::message::{CompactProposal, ProposalError};
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{Signed, SignedRecord, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem};
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator_sets::ValidatorSets;
 use lucid_types::vote::{Proposal, Vote, Wake};
 
 use crate::chain_spec::ChainSpec;
@@ -49,6 +50,23 @@ pub fn parse<T: Wire>(bytes: &[u8]) -> Result<T, Refusal> {
     })
 }
 
+/// The decided block of this height, whose validators are among these.
+///
+/// # Errors
+/// Why it does not pass.
+pub fn decided(
+    network: &NetworkId,
+    sets: &ValidatorSets,
+    height: Height,
+    decided: CertifiedBlock,
+) -> Result<Verified<CertifiedBlock>, Refusal> {
+    if decided.block.header.height != height {
+        return Err(Reject("height"));
+    }
+    let set = sets.at(height).ok_or(Ignore("unknown-set"))?;
+    decided.verify(network, set).map_err(|_| Reject("certificate"))
+}
+
 /// What a message is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -69,7 +87,7 @@ impl View<'_> {
     }
 
     fn member(&self, height: Height, node: &NodeId) -> Result<(), Refusal> {
-        self.spec.validators(height).get(node).map(|_| ()).ok_or(Ignore("unknown-signer"))
+        self.state.validators(height).and_then(|set| set.get(node)).map(|_| ()).ok_or(Ignore("unknown-signer"))
     }
 
     fn signature<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
@@ -85,7 +103,7 @@ impl View<'_> {
         let Proposal { height, round, pol_round, .. } = compact.proposal.record;
         self.near(height)?;
         self.member(height, &compact.proposal.signer)?;
-        let proposers = self.state.proposers(self.spec, height).ok_or(Ignore("future"))?;
+        let proposers = self.state.proposers(height).ok_or(Ignore("future"))?;
         let rules = self.spec.rules();
         if !rules.is_turn(proposers, round, &compact.proposal.signer) {
             return Err(Reject("proposer"));
@@ -142,16 +160,26 @@ impl View<'_> {
         }
     }
 
-    /// Proof of a decision that this node does not know.
+    /// Proof of a decision that this node does not know. `sets` are the validators as far as they are known: those of a height that is far
+    /// ahead may be others, so a certificate of strangers is nobody's fault.
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn certificate(&self, certificate: Certificate) -> Result<Verified<Certificate>, Refusal> {
+    pub fn certificate(
+        &self,
+        sets: &ValidatorSets,
+        certificate: Certificate,
+    ) -> Result<Verified<Certificate>, Refusal> {
         let height = certificate.height;
         if height <= self.state.height() {
             return Err(Ignore("stale"));
         }
-        certificate.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
+        let (set, refusal) = match self.state.validators(height) {
+            Some(set) => (set, Reject("certificate")),
+            // They may be others by then.
+            None => (&**sets.at(height).ok_or(Ignore("unknown-set"))?, Ignore("unknown-set")),
+        };
+        certificate.verify(self.spec.id(), set).map_err(|_| refusal)
     }
 
     /// Evidence of equivocation against a validator against whom no block holds any.
@@ -168,17 +196,6 @@ impl View<'_> {
             EvidenceError::Signature(_) => Reject("signature"),
             EvidenceError::OtherStep | EvidenceError::Order => Reject("evidence"),
         })
-    }
-
-    /// The decided block of this height.
-    ///
-    /// # Errors
-    /// Why it does not pass.
-    pub fn decided(&self, height: Height, decided: CertifiedBlock) -> Result<Verified<CertifiedBlock>, Refusal> {
-        if decided.block.header.height != height {
-            return Err(Reject("height"));
-        }
-        decided.verify(self.spec.id(), self.spec.validators(height)).map_err(|_| Reject("certificate"))
     }
 
     /// A validator's commitment to its report of an epoch whose window is open, or may be on a peer.

@@ -1,10 +1,13 @@
 //! A network as its genesis fixes it. What blocks can change stands in the state.
 
+use std::sync::Arc;
+
 use lucid_types::genesis::{Genesis, GenesisError};
 use lucid_types::id::NetworkId;
 use lucid_types::policy::Policy;
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::ValidatorSets;
 
 use crate::rules::{Rules, Standard};
 
@@ -13,7 +16,7 @@ use crate::rules::{Rules, Standard};
 pub struct ChainSpec {
     id: NetworkId,
     genesis: Genesis,
-    validators: ValidatorSet,
+    validators: Arc<ValidatorSet>,
     rules: &'static dyn Rules,
 }
 
@@ -23,7 +26,7 @@ impl ChainSpec {
     /// # Errors
     /// As [`Genesis::check`].
     pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
-        let validators = genesis.check()?;
+        let validators = Arc::new(genesis.check()?);
         let id = genesis.network_id();
         Ok(Self { id, validators, genesis, rules: &Standard })
     }
@@ -54,8 +57,13 @@ impl ChainSpec {
         &self.genesis.policy
     }
 
-    /// The validators of a height. The set of height `h` is fixed by block `h - 2`; nothing changes it yet.
-    pub const fn validators(&self, _height: Height) -> &ValidatorSet {
+    /// The validators of the first blocks. Those of others are in the state.
+    pub const fn first_validators(&self) -> &Arc<ValidatorSet> {
         &self.validators
+    }
+
+    /// The same as the beginning of all that follow.
+    pub fn first_sets(&self) -> ValidatorSets {
+        ValidatorSets::new(Height::ZERO, Arc::clone(&self.validators))
     }
 }

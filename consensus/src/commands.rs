@@ -77,7 +77,7 @@ pub fn admit(spec: &ChainSpec, state: &State, command: &SignedCommand, time: Uni
         };
     }
     let is_near = given - next < u64::from(Nonce::BURST);
-    if !is_near || matches!(action, Action::Register(_)) || !is_known(spec, state, &account) {
+    if !is_near || matches!(action, Action::Register(_)) || !is_known(state, &account) {
         return Err(CommandRefused::NonceAhead { given, next });
     }
     action.check().map_err(CommandRefused::Malformed)?;
@@ -86,9 +86,9 @@ pub fn admit(spec: &ChainSpec, state: &State, command: &SignedCommand, time: Uni
 }
 
 /// Whether an account may have commands that only wait for others: then it has come in by work, or is there from the start.
-fn is_known(spec: &ChainSpec, state: &State, account: &NodeId) -> bool {
+fn is_known(state: &State, account: &NodeId) -> bool {
     state.has::<Nodes>(account)
-        || spec.validators(state.height().next()).get(account).is_some()
+        || state.next_validators().get(account).is_some()
         || state.pools().any(|(_, pool)| pool.owner == *account)
 }
 

@@ -112,7 +112,7 @@ pub fn awaits_commitment(spec: &ChainSpec, state: &State, (epoch, validator): Ke
     // A peer may have closed the open epoch already.
     let is_next = epoch == state.closed().next();
     let is_awaited = is_next || state.get::<PendingEpochs>(&epoch).is_some_and(is_open);
-    is_awaited && spec.validators(state.height()).get(&validator).is_some()
+    is_awaited && state.next_validators().get(&validator).is_some()
 }
 
 /// Whether a block from the next one on may carry a reveal of this validator, and it is due: peers may be one block ahead, but no
@@ -121,5 +121,5 @@ pub fn awaits_reveal(spec: &ChainSpec, state: &State, (epoch, validator): Key) -
     let next_but_one = state.height().next().next();
     state.get::<PendingEpochs>(&epoch).is_some_and(|pending| {
         *pending.windows(spec).reveals().start() <= next_but_one && !state.has_revealed(epoch, &validator)
-    }) && spec.validators(state.height()).get(&validator).is_some()
+    }) && state.next_validators().get(&validator).is_some()
 }

@@ -3,8 +3,8 @@ those of commands in commands.py."""
 from itertools import accumulate
 
 from commands import Commands, invite_of
-from hashes import H, check_bls, check_contradiction, check_signature, derive, keyed, number, tree_root, u32, u64
-from layouts import Record, blank, encode, require
+from hashes import H, check_bls, check_contradiction, check_possession, check_signature, derive, keyed, number, tree_root, u32, u64
+from layouts import Record, Refused, blank, encode, require
 from pools import PPM, Pools, counts
 
 
@@ -34,16 +34,19 @@ def turn(ring, window, most, measured, at):
     return ring[:max(0, count - turned)], min(turned, count)
 
 
+def by_id(validators):
+    return sorted(validators, key=lambda it: it.node)
+
+
 class Chain:
     """The state after the newest block."""
 
     def __init__(self, genesis):
         self.genesis, self.policy = genesis, genesis.policy
         self.network = H(encode("Genesis", genesis))
-        self.validators = sorted(genesis.validator, key=lambda it: it.node)
-        self.power = sum(it.power for it in self.validators)
-        for it in self.validators:
-            check_bls(it.bls_key, b"BLS_POP", it.bls_key + it.node, it.bls_proof)
+        self.sets, self.proposed = {0: by_id(genesis.validator)}, {}
+        for it in genesis.validator:
+            check_possession(it)
         beacon = derive("lucid first beacon 1", self.network)
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
@@ -62,10 +65,75 @@ class Chain:
         membership = pool and Record(pool=pool, until=None, **{"from": 1})
         return blank("Node", membership=membership, is_retired=False, **known)
 
+    # Validators
+
+    def at(self, height):
+        """The validators of a height."""
+        return self.sets[max(it for it in self.sets if it <= height)]
+
+    def powers(self, height):
+        return {it.node: it.power for it in self.at(height)}
+
+    def is_quorum(self, nodes, height):
+        powers = self.powers(height)
+        return 3 * sum(powers.get(node, 0) for node in nodes) > 2 * sum(powers.values())
+
+    def changed(self, change):
+        """The newest validators after a change."""
+        validators, kind = self.at(self.height + 2), change.variant
+        node = change["0"].node if kind == "add" else change["0"] if kind == "remove" else change.validator
+        old = next((it for it in validators if it.node == node), None)
+        require((old is None) == (kind == "add"), "whether it is a validator")
+        others = [it for it in validators if it is not old]
+        if kind == "add":
+            new, row = change["0"], self.nodes[node]
+            require(not row.is_retired and row.operator == new.operator and node not in self.equivocations, "a new validator")
+            require(all(it.bls_key != new.bls_key for it in others), "a BLS key of its own")
+            others.append(new)
+        elif kind == "power":
+            require(old.power != change.power, "another power")
+            others.append(Record(old, power=change.power))
+        require(0 < len(others) <= 1000 and sum(it.power for it in others) <= 1 << 60, "a set of validators")
+        require(all(it.power > 0 for it in others), "a power")
+        return by_id(others)
+
+    def change(self, change):
+        self.sets[self.height + 2] = self.changed(change)
+
+    def carry_out(self, id):
+        proposed = self.proposed[id]
+        if proposed["from"] > self.closed + 1 or not self.is_quorum(proposed.approvals, self.height):
+            return
+        del self.proposed[id]
+        try:
+            self.change(proposed.change)
+        except (Refused, KeyError):
+            pass  # It cannot be any more.
+
+    def change_validators(self, closed):
+        if self.closed > closed:
+            for id, proposed in sorted(self.proposed.items()):
+                self.carry_out(id)
+                if proposed.until < self.time:
+                    self.proposed.pop(id, None)
+        epoch, rows = self.closed + 1, self.equivocations
+        gone = sum(it.removed[1] for it in rows.values() if it.removed and it.removed[0] == epoch)
+        for node in sorted((node for node, it in rows.items() if not it.removed), key=lambda node: (rows[node].proved_in, node)):
+            powers = self.powers(self.height + 2)
+            power, total = powers.get(node, 0), sum(powers.values()) + gone
+            if power and len(powers) > 1 and 3 * (gone + power) <= total:
+                self.change(Record({"variant": "remove", "0": node}))
+                rows[node], gone = Record(rows[node], removed=(epoch, power)), gone + power
+        heights = sorted(self.sets)
+        for height, following in zip(heights, heights[1:]):
+            if following <= self.height + 1 - self.policy.evidence_blocks:
+                del self.sets[height]
+
     # What a block holds
 
     def proposer(self, turn, height):
-        left, power = list(self.validators), self.power
+        left = list(self.at(height))
+        power = sum(it.power for it in left)
         for draw in range(turn % len(left) + 1):
             rest = number(derive("lucid proposer draw 1", self.previous_beacon, u64(height), u32(draw))) % power
             drawn = left.pop(next(i for i, end in enumerate(accumulate(it.power for it in left)) if rest < end))
@@ -81,7 +149,6 @@ class Chain:
         named = [Record(id=H(item), bytes=len(item)) for item in items]
         require(header["items"] == derive("lucid block items 1", encode("Vec<ItemRef>", named)), "the items' hash")
         require((header.height, header.parent) == (self.height + 1, self.block), "the block before")
-        require(header.next_set == derive("lucid validator set 1", encode("Vec<Validator>", self.validators)), "the set's hash")
         interval = self.policy.window_block_min_ms if self.pending else self.policy.block_min_ms
         require(header.time >= self.time + interval, "the time")
         proposer = self.proposer(header.round, header.height)
@@ -104,7 +171,7 @@ class Chain:
             check_contradiction(self.network, it)
             signer, height = it["0"][0].signer, it["0"][0].record.height
             require(0 <= header.height - height <= self.policy.evidence_blocks, "the height of evidence")
-            require(signer in (it.node for it in self.validators) and signer not in self.equivocations, "the signer in evidence")
+            require(signer in self.powers(height) and signer not in self.equivocations, "the signer in evidence")
         for order in (
                 [(it.record.epoch, it.signer) for it in block.commitments],
                 [(it.record.report.epoch, it.signer) for it in block.reveals],
@@ -114,9 +181,8 @@ class Chain:
     def check_certificate(self, certificate, header):
         require((certificate.height, certificate.block) == (header.height, H(encode("Header", header))), "the certificate's block")
         signers = [signer for signer, _ in certificate.signatures]
-        powers = {it.node: it.power for it in self.validators}
-        require(signers == sorted(set(signers)) and set(signers) <= set(powers), "the certificate's signers")
-        require(3 * sum(powers[signer] for signer in signers) > 2 * self.power, "the certificate's power")
+        require(signers == sorted(set(signers)) and set(signers) <= set(self.powers(header.height)), "the certificate's signers")
+        require(self.is_quorum(signers, header.height), "the certificate's power")
         vote = Record(kind=Record(variant="Precommit"), height=header.height, round=certificate.round, block=certificate.block)
         for signer, signature in certificate.signatures:
             check_signature(self.network, "lucid/vote/1", "Vote", signer, vote, signature)
@@ -125,7 +191,7 @@ class Chain:
 
     def execute(self, block):
         """Carries out a checked block, and compares what it leads to with what it says."""
-        header, last_beacon = block.header, self.beacon
+        header, last_beacon, closed = block.header, self.beacon, self.closed
         self.height, self.block, self.time = header.height, H(encode("Header", header)), header.time
         self.previous_beacon, self.beacon = self.beacon, derive("lucid random beacon 2", self.beacon, header.randao)
         for it in block.commitments:
@@ -133,13 +199,15 @@ class Chain:
         for it in block.reveals:
             self.reveal(it.signer, it.record)
         for first, _ in (it["0"] for it in block.evidence):
-            self.equivocations[first.signer] = Record(height=first.record.height, proved_in=self.height)
+            self.equivocations[first.signer] = Record(height=first.record.height, proved_in=self.height, removed=None)
         for it in block.commands:
             self.commands.apply(it.record, {signer for signer, _ in it.signatures})
         for epoch in [epoch for epoch, it in self.pending.items() if self.height == it.closed_in + 2 * self.policy.report_window]:
             self.finalise(epoch)
         self.close_epochs()
+        self.change_validators(closed)
         self.pools.settle(last_beacon)
+        require(header.next_set == derive("lucid validator set 1", encode("Vec<Validator>", self.at(self.height + 2))), "the set's hash")
         require(header.state_root == self.root(), "the state root")
 
     def root(self):
@@ -152,6 +220,8 @@ class Chain:
         rows += [(9, big(epoch), "Hash", it) for epoch, it in self.score_roots.items()]
         rows += [(10, node, "Equivocation", it) for node, it in self.equivocations.items()]
         rows += [(11, node, "Node", it) for node, it in self.nodes.items()]
+        rows += [(16, big(height), "Vec<Validator>", it) for height, it in self.sets.items()]
+        rows += [(17, id, "ProposedChange", it) for id, it in self.proposed.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
@@ -209,7 +279,8 @@ class Chain:
         key = derive("lucid seats 2", seed)
         pools = {node: it.membership.pool for node, it in self.nodes.items() if counts(it.membership, epoch)}
         pools = {node: pool for node, pool in pools.items() if self.pools.counts(pool, epoch)}
-        lots = {node: keyed(key, node, 48 + 8 * len(self.validators)) for node in pools}
+        validators = self.at(self.height)
+        lots = {node: keyed(key, node, 48 + 8 * len(validators)) for node in pools}
         chosen = sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]
         scored = []
         for node in sorted(chosen):
@@ -218,7 +289,7 @@ class Chain:
             length = min(max(kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
             echo_bytes = to_scale(length) if has_echo else None
             scored.append(Record(node=node, pool=pools[node], echo_bytes=echo_bytes, seats=self.seats(node, lots[node])))
-        loads = [0] * len(self.validators)
+        loads = [0] * len(validators)
         echoed = [it for it in scored if it.echo_bytes is not None]
         for it in sorted(echoed, key=lambda it: (lots[it.node][32:48], it.node)):
             length, holders = scale(it.echo_bytes), [seat.reporter for seat in it.seats]
@@ -227,13 +298,14 @@ class Chain:
                     loads[holder] += length
             else:
                 it.echo_bytes = None
-        return Record(seed=seed, reporters=[it.node for it in self.validators], scored=scored)
+        return Record(seed=seed, reporters=[it.node for it in validators], scored=scored)
 
     def seats(self, worker, lots):
         policy, operator = self.policy, self.nodes[worker].operator
-        may = [(i, it) for i, it in enumerate(self.validators) if it.operator != operator and it.node != worker]
+        validators = self.at(self.height)
+        may = [(i, it) for i, it in enumerate(validators) if it.operator != operator and it.node != worker]
         power = sum(it.power for _, it in may)
-        if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= self.power * policy.min_seat_power:
+        if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= sum(it.power for it in validators) * policy.min_seat_power:
             return []
         for n, j in enumerate(range(len(may) - 1, 0, -1)):
             other = int.from_bytes(lots[48 + 8 * n:56 + 8 * n], "little") * (j + 1) >> 64

@@ -1,11 +1,11 @@
 """The rules of docs/src/specification.md on commands: who may give them, in which order, and what they change."""
-from hashes import derive, u64
+from hashes import check_possession, derive, u64
 from layouts import Record, blank, encode, require
 from pools import MAX_PROMISED, NO, member, terms_in
 
 DAY = 86_400_000
 BURST, STAMP_CLOSES, KEPT_CLOSES = 8, 8, 9
-MAX_REQUESTS, MAX_INVITES, MAX_FORMING, MAX_POOLS, MAX_MEMBERS, MAX_NAME_BYTES = 256, 1_024, 64, 1_000, 4_000, 64
+MAX_REQUESTS, MAX_INVITES, MAX_FORMING, MAX_POOLS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_PROPOSED = 256, 1_024, 64, 1_000, 4_000, 64, 4
 PAYOUTS = "hold", "resume", "suspend", "correct", "losses", "signers", "limits"
 NEED_SIGNERS = "correct", "losses", "signers", "limits"
 PROTECTION, OPERATION, MEMBER, REGISTRATION = range(4)
@@ -303,8 +303,39 @@ class Commands:
         require(limits.push_fee < limits.cap, "limits")
 
     def validator(self, action):
-        state = self.open_pool(action["0"])
-        require(self.account in (it.node for it in self.chain.validators), "a validator")
+        chain, kind = self.chain, action.variant
+        require(self.account in chain.powers(chain.height), "a validator")
+        waiting = {id: it for id, it in chain.proposed.items() if it.until >= chain.time}
+        if kind == "approve-pool":
+            return self.approve_pool(action["0"])
+        if kind == "propose":
+            return self.propose(action["0"], waiting)
+        if kind == "resign":
+            return chain.change(Record({"variant": "remove", "0": self.account}))
+        id, proposed = action["0"], waiting[action["0"]]
+        require((self.account in proposed.approvals) == (kind == "withdraw"), "an approval")
+        if kind == "approve":
+            chain.changed(proposed.change)
+            proposed.approvals = sorted([*proposed.approvals, self.account])
+            chain.carry_out(id)
+        else:
+            proposed.approvals = [it for it in proposed.approvals if it != self.account]
+            if not proposed.approvals:
+                del chain.proposed[id]
+
+    def propose(self, change, waiting):
+        chain, id = self.chain, derive("lucid validator change 1", encode("ValidatorChange", change))
+        require(id not in waiting and sum(it.by == self.account for it in waiting.values()) < MAX_PROPOSED, "a proposal")
+        chain.changed(change)
+        is_new = change.variant == "add"
+        if is_new:
+            check_possession(change["0"])
+        fields = {"from": self.epoch + 2 if is_new else chain.closed + 1, "until": chain.time + 7 * DAY}
+        chain.proposed[id] = Record(change=change, by=self.account, approvals=[self.account], **fields)
+        chain.carry_out(id)
+
+    def approve_pool(self, pool):
+        state = self.open_pool(pool)
         require(state.status.variant == "forming" and self.account not in state.status.approvals, "an approval")
         state.status.approvals = sorted([*state.status.approvals, self.account])
         state.commands += 1
@@ -313,8 +344,8 @@ class Commands:
     def activate(self, state):
         chain = self.chain
         if state.status.variant == "forming" and state.members >= chain.policy.min_pool_members:
-            power = sum(it.power for it in chain.validators if it.node in state.status.approvals)
-            if 3 * power > chain.power:
+            powers = chain.powers(chain.height)
+            if 3 * sum(powers.get(it, 0) for it in state.status.approvals) > sum(powers.values()):
                 state.status = Record({"variant": "active", "from": self.epoch + 2})
 
     def pool(self, command):

@@ -15,7 +15,7 @@ NETWORK = b"\xaa" * 32
 
 
 def main():
-    plain = [kind for kind in [*STRUCTS, *ENUMS] if "<" not in kind]
+    plain = [kind for kind in [*STRUCTS, *ENUMS] if "<" not in kind] + ["Vec<Validator>"]
     kinds = plain + [kind.replace("<T>", f"<{record}>") for kind in STRUCTS if "<T>" in kind for record in plain]
     records, evidence = 0, []
     for file in sorted(ROOT.glob("consensus/**/tests/it/golden/*.hex")):

@@ -88,3 +88,8 @@ def payout_root(leaves):
     while len(level) > 1:
         level = [keccak256(min(pair) + max(pair)) for pair in zip(level[::2], level[1::2])]
     return level[0]
+
+
+def check_possession(validator):
+    """That a validator holds the secret of its BLS key."""
+    check_bls(validator.bls_key, b"BLS_POP", validator.bls_key + validator.node, validator.bls_proof)

@@ -18,9 +18,10 @@ import tomllib
 import nacl.bindings
 from blake3 import blake3
 
+from hashes import derive
 from layouts import Record, Refused, decode, encode, from_toml, require
 
-FORMAT, MAX_BYTES, MAX_KEY_BYTES = "lucid/proof/1", 1 << 20, 72
+FORMAT, MAX_BYTES, MAX_KEY_BYTES = "lucid/proof/1", 32 << 20, 72
 
 
 def main(genesis, *files):
@@ -44,20 +45,46 @@ def check(genesis, text):
     given = json.loads(text, object_pairs_hook=Record)
     network = H(encode("Genesis", genesis))
     require(given.format == FORMAT and given.network == network.hex(), "the format and the network")
-    header = decode("Header", encode("Header", from_toml("Header", given.header)))
+    header = reread("Header", given.header)
     claim, state, scores = CLAIMS[given.kind](network, given, header.state_root)
+    validators, changes = follow(genesis, network, given.set_changes, header.height)
     document = {
         "format": FORMAT, "network": network.hex(), "kind": given.kind, "claim": claim, "state": state, "scores": scores,
-        "header": {field: value.hex() if isinstance(value, bytes) else value for field, value in header.items()},
-        "certificate": check_certificate(genesis, network, header, given.certificate),
+        "set_changes": changes, "header": shown(header),
+        "certificate": check_certificate(validators, network, header, given.certificate),
     }
     # Whatever else stands there, or stands there in another way, follows from nothing.
     require((json.dumps(document, indent=2) + "\n").encode() == text, "the document's text")
     return document
 
 
-def check_certificate(genesis, network, header, given):
-    powers = {it.node: it.power for it in genesis.validator}
+def reread(kind, given):
+    return decode(kind, encode(kind, from_toml(kind, given)))
+
+
+def shown(record):
+    return {field: value.hex() if isinstance(value, bytes) else value for field, value in record.items()}
+
+
+def follow(genesis, network, given, until):
+    """The validators of a height, by the changes from the genesis to it; and the changes as they stand in a document."""
+    hash_of = lambda some: derive("lucid validator set 1", encode("Vec<Validator>", some))
+    sets, changes = [(0, sorted(genesis.validator, key=lambda it: it.node))], []
+    at = lambda height: max((it for it in sets if it[0] <= height), key=lambda it: it[0])[1]
+    for change in given:
+        header, validators = reread("Header", change.header), [reread("Validator", it) for it in change.validators]
+        last, newest = sets[-1]
+        require(last < header.height + 2 <= until, "the height of a change of the validators")
+        require([it.node for it in validators] == sorted({it.node for it in validators}), "the order of the validators")
+        require(header.next_set == hash_of(validators) != hash_of(newest), "the validators of a change")
+        certificate = check_certificate(at(header.height), network, header, change.certificate)
+        changes.append({"header": shown(header), "certificate": certificate, "validators": [shown(it) for it in validators]})
+        sets.append((header.height + 2, validators))
+    return at(until), changes
+
+
+def check_certificate(validators, network, header, given):
+    powers = {it.node: it.power for it in validators}
     votes = [(bytes.fromhex(it.validator), bytes.fromhex(it.signature)) for it in given.votes]
     signers = [signer for signer, _ in votes]
     require(signers == sorted(set(signers)) and set(signers) <= set(powers), "the signers")

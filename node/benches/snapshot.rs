@@ -95,7 +95,7 @@ fn restored(store: &Store, block: &CertifiedHeader, pages: &[Vec<u8>]) -> State 
         store.put_restored(&rows, &progress).unwrap();
     }
     let hash = block.header.hash();
-    store.finish_restore(HEIGHT, hash, &encode(&block.header), &encode(&block.certificate)).unwrap();
+    store.finish_restore(HEIGHT, hash, &encode(&block.header), &encode(&block.certificate), &[]).unwrap();
     builder.finish(hash).unwrap()
 }
 

@@ -27,15 +27,16 @@ use lucid_types::command::Command;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, BlockView, CertificateView, CommandView, EpochView, LedgerView, MemberList, MetricView, NodeList,
-    PayoutView, PeerView, PoolList, PoolView, RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest,
-    StampView, StatusView, ValidatorView,
+    AccountView, BlockView, CertificateView, CommandView, EnrolmentView, EpochView, LedgerView, MemberList, MetricView,
+    NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView, RegisteredView, RequestList, ScoreView,
+    SignatureList, SignatureRequest, StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 
@@ -80,6 +81,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// The node now.
     fn status(&self) -> StatusView;
 
+    /// How far it is with entering its network, as it changes; `None` if it was not asked to.
+    fn enrolment(&self) -> watch::Receiver<Option<EnrolmentView>>;
+
     /// Whether the node does its work; the reason if not.
     ///
     /// # Errors
@@ -94,6 +98,12 @@ pub trait NodeView: Send + Sync + 'static {
 
     /// The validators of the next block, by node id.
     fn validators(&self) -> Vec<ValidatorView>;
+
+    /// The changes of the validators that wait for approval, by their ids.
+    fn validator_proposals(&self) -> Vec<ProposalView>;
+
+    /// What a node is and does as a validator; `None` of one that the state knows as none.
+    fn validator(&self, id: &NodeId) -> Result<Option<ValidatorStatusView>, ViewError>;
 
     /// Counts and gauges for Prometheus.
     fn metrics(&self) -> Metrics;

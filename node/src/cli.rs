@@ -68,7 +68,8 @@ struct Cli {
 enum Command {
     /// Make a home: a new key, a configuration, and a copy of the network's genesis if given
     Init(init::InitArgs),
-    /// Join a network by one string: make a home, fetch the genesis, run the node; stopped anywhere, it goes on from there
+    /// Join a network by one string: make a home, fetch the genesis, run the node, register, enter its pool; stopped anywhere, it goes on
+    /// from there
     Join(Box<join::JoinArgs>),
     /// Networks: make one, show one, invite into one
     Network {

@@ -126,8 +126,8 @@ impl CommandDesk {
     }
 
     fn is_validator(&self, node: &NodeId) -> bool {
-        let next = self.head.borrow().state.height().next();
-        (*node != self.me || self.may_vote) && self.spec.validators(next).get(node).is_some()
+        let is_member = self.head.borrow().state.next_validators().get(node).is_some();
+        is_member && (*node != self.me || self.may_vote)
     }
 
     fn admit(&self, command: SignedCommand) -> Result<Verified<SignedCommand>, NotTaken> {

@@ -159,7 +159,7 @@ impl Seen {
 
     /// The highest round of a height that more than a third of the power have reached: at least one honest validator has.
     fn round_of_a_third(&self, view: &View<'_>, height: Height) -> u32 {
-        let set = view.spec.validators(height);
+        let Some(set) = view.state.validators(height) else { return 0 };
         let of_height = (height, NodeId::from_bytes([0; 32]))..=(height, NodeId::from_bytes([0xff; 32]));
         let reached = self.rounds.range(of_height).map(|((_, node), sent)| (sent.newest_round, set.power(node)));
         let mut reached: Vec<_> = reached.collect();
@@ -321,7 +321,7 @@ impl NodeGate {
         if height > newest && self.seen(|seen| seen.certified.contains(&height)) {
             return Err(Ignore("duplicate"));
         }
-        let certificate = view.certificate(certificate)?;
+        let certificate = view.certificate(view.state.sets(), certificate)?;
         self.seen(|seen| {
             seen.certified.retain(|height| *height > newest);
             seen.certified.insert(height);

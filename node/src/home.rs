@@ -4,12 +4,13 @@
 //! HOME/config.toml    the configuration
 //! HOME/node.key       the node's secret: 64 hex digits, mode 0600
 //! HOME/genesis.toml   the network's genesis
+//! HOME/join.toml      what `lucid join` was asked for, until it is done; mode 0600
 //! HOME/gas.key        the secret of the gas account of a worker that can lead
 //! HOME/treasury.key   the secret of a treasury signer, nowhere else
 //! HOME/db/            the store; its lock is the home's lock
 //! ```
 //!
-//! Nothing here overwrites a file, ever.
+//! Nothing here overwrites a file but `join.toml`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::config::locate::{self, TomlError};
 use crate::config::settings;
 use crate::config::{Config, Role};
+use crate::enrolment::Intent;
 
 /// Hex digits of a secret.
 const KEY_DIGITS: usize = 64;
@@ -139,6 +141,12 @@ pub enum HomeError {
         /// What TOML cannot write.
         problem: String,
     },
+    /// An intent has no text.
+    #[error("join.toml cannot be written: {problem}")]
+    IntentText {
+        /// What TOML cannot write.
+        problem: String,
+    },
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -213,6 +221,57 @@ impl Home {
             Some(made) if !db.exists() => Err(HomeError::UnnamedDb { db, made }),
             _ => Ok(()),
         }
+    }
+
+    /// `join.toml`.
+    pub fn intent_file(&self) -> PathBuf {
+        self.root.join("join.toml")
+    }
+
+    /// What `lucid join` was asked for and is not done; `None` if nothing is left to do.
+    ///
+    /// # Errors
+    /// Others may read the file, or it says nothing that can be done.
+    pub fn load_intent(&self) -> Result<Option<Intent>, HomeError> {
+        let path = self.intent_file();
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        check_secrecy(&file, &path)?;
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(io_error("read", &path))?;
+        Ok(Some(locate::parse(&path, &text)?))
+    }
+
+    /// Writes what `lucid join` was asked for in place of what it was asked for before. Whenever this is cut off, the file holds one or
+    /// the other.
+    ///
+    /// # Errors
+    /// It has no text, or the system refuses.
+    pub fn write_intent(&self, intent: &Intent) -> Result<(), HomeError> {
+        let path = self.intent_file();
+        let text = toml::to_string(intent).map(Zeroizing::new);
+        let text = text.map_err(|error| HomeError::IntentText { problem: error.to_string() })?;
+        let part = path.with_extension("toml.part");
+        remove_if_there(&part)?;
+        write_new(&part, 0o600, &text)?;
+        fs::rename(&part, &path).map_err(io_error("make", &path))?;
+        self.sync_root()
+    }
+
+    /// It is done.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn remove_intent(&self) -> Result<(), HomeError> {
+        remove_if_there(&self.intent_file())?;
+        self.sync_root()
+    }
+
+    fn sync_root(&self) -> Result<(), HomeError> {
+        File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.root))
     }
 
     /// How far the validator has signed: beside the database, so that a backup of it does not bring this back too.
@@ -376,12 +435,8 @@ pub fn write_genesis(path: &Path, genesis: &Genesis) -> Result<(), HomeError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    match fs::remove_file(&part) {
-        // Of a run that was killed.
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(io_error("remove", &part)(error)),
-    }
+    // Of a run that was killed.
+    remove_if_there(&part)?;
     write_new(&part, 0o644, &text)?;
     // Other than a rename, a link overwrites nothing.
     let linked = fs::hard_link(&part, path).map_err(|source| match source.kind() {
@@ -390,6 +445,13 @@ pub fn write_genesis(path: &Path, genesis: &Genesis) -> Result<(), HomeError> {
     });
     fs::remove_file(&part).map_err(io_error("remove", &part))?;
     linked
+}
+
+fn remove_if_there(path: &Path) -> Result<(), HomeError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {
@@ -421,15 +483,17 @@ fn digits(secret: &[u8; 32]) -> Zeroizing<String> {
     digits
 }
 
+fn check_secrecy(file: &File, path: &Path) -> Result<(), HomeError> {
+    let mode = file.metadata().map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(HomeError::Permissions { path: path.to_path_buf(), mode }) }
+}
+
 fn load_secret(path: &Path, hint: &'static str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => HomeError::NoKey { path: path.to_path_buf(), hint },
         _ => io_error("open", path)(source),
     })?;
-    let mode = file.metadata().map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(HomeError::Permissions { path: path.to_path_buf(), mode });
-    }
+    check_secrecy(&file, path)?;
     let broken = |problem: String| HomeError::Key { path: path.to_path_buf(), problem };
     // One digit more than fits shows that there is more; nothing of the content appears in a message.
     let mut text = Zeroizing::new(Vec::with_capacity(KEY_DIGITS + 3));

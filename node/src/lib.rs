@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod enrolment;
 pub mod gate;
 pub mod history;
 pub mod home;

@@ -33,6 +33,7 @@ use crate::chain::pin;
 use crate::chain::presence::{Lookout, LookoutParts, Presences};
 use crate::chain::prune::{self, PruneParts};
 use crate::chain::serve::SyncServer;
+use crate::chain::sets::KnownSets;
 use crate::chain::snapshot::{Download, Snapshot, Snapshots};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{CommandDesk, SUBMISSIONS};
@@ -79,7 +80,6 @@ pub async fn run_shown(
     let key = home.load_key()?;
     let genesis = home.load_genesis()?.genesis;
     let spec = Arc::new(ChainSpec::new(genesis).context("the genesis cannot be used")?);
-    roles::check(&config, &spec, &key)?;
     // First: that this home's node runs already says more than that its ports are in use.
     home.check_db()?;
     let store = Store::open(&home.db_dir(), *spec.id())?;
@@ -186,6 +186,7 @@ impl Assembly {
         };
         let stop_chain = chain.stop.clone();
         chain.spawn("chain", Driver::new(parts).run(stop_chain));
+        let sets = Arc::new(KnownSets::of_node(*self.spec.id(), head.clone()));
         let fetcher = Fetcher::new(FetcherParts {
             spec: Arc::clone(&self.spec),
             mesh: mesh.clone(),
@@ -193,6 +194,7 @@ impl Assembly {
             questions,
             driver: driver.clone(),
             head: head.clone(),
+            sets: Arc::clone(&sets),
         });
         chain.spawn_plain("fetcher", fetcher.run(chain.stop.clone()));
         let catch_up = CatchUp::new(CatchUpParts {
@@ -201,9 +203,16 @@ impl Assembly {
             driver: driver.clone(),
             head: head.clone(),
             target: target.clone(),
-            download: Download::new(Arc::clone(&self.spec), mesh.clone(), self.store.clone(), self.config.sync.pin()),
+            download: Download::new(
+                Arc::clone(&self.spec),
+                mesh.clone(),
+                self.store.clone(),
+                Arc::clone(&sets),
+                self.config.sync.pin(),
+            ),
             snapshots: fetched_sender,
             mode: self.config.sync.mode(),
+            sets,
         });
         chain.spawn("catching up", catch_up.run(chain.stop.clone()));
         self.prune(&mut chain, head.clone());
@@ -266,6 +275,8 @@ impl Assembly {
             driver: driver.clone(),
             submissions: submissions_sender,
         });
+        let (progress, enrolment) = watch::channel(None);
+        self.enrolment(&mut work, &commands, target.clone(), progress)?;
         let router = Router {
             events,
             driver,
@@ -299,6 +310,7 @@ impl Assembly {
             api: api.local_addr().map_or_else(|_| self.config.api.listen.to_string(), |address| address.to_string()),
             vaults: wires.vaults,
             pushed: wires.pushed,
+            enrolment,
             probes,
             served: wires.served,
             config: self.config.clone(),

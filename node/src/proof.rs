@@ -1,7 +1,8 @@
 //! Proofs for people: what the network's state says of a worker or an account, in a file that whoever has the genesis checks alone.
 //!
 //! A proof holds the header of a final block with its certificate, a row of the state after that block, and the row's path to the
-//! header's state root; or the path that shows that there is no such row. The scores of an epoch have a tree of their own, whose
+//! header's state root; or the path that shows that there is no such row. Before them stand the headers of the blocks that have changed
+//! the validators since the genesis, with the validators after each: so the genesis leads to those who certify the block. The scores of an epoch have a tree of their own, whose
 //! root is a row of the state. How it becomes text, and back, is in [`document`]; the rule is that of
 //! `docs/src/specification.md`, "Proofs".
 //!
@@ -21,7 +22,8 @@ use lucid_types::codec::encode;
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::sync::CertifiedHeader;
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, Height};
+use lucid_types::validator_sets::{SET_DELAY, SetChange, SetChangeError};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub enum Statement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     network: NetworkId,
+    /// The changes of the validators up to those of the block.
+    set_changes: Vec<SetChange>,
     statement: Statement,
 }
 
@@ -113,6 +117,12 @@ pub enum ProofError {
     /// The row is of another worker or account than its key says.
     #[error("the row is not of this {0}")]
     OtherRow(&'static str),
+    /// A change of the validators does not follow from the genesis and those before.
+    #[error("the changes of the validators since the genesis do not lead to those of the block")]
+    Sets(#[from] SetChangeError),
+    /// A change of the validators that was not in force yet.
+    #[error("block {0} changes the validators of blocks after the proof's: it says nothing of it")]
+    LaterSet(Height),
     /// Certificate or path do not hold.
     #[error(transparent)]
     Row(#[from] RowProofError),
@@ -127,6 +137,17 @@ pub struct Proved {
 }
 
 impl Proof {
+    const fn new(network: NetworkId, statement: Statement) -> Self {
+        Self { network, set_changes: Vec::new(), statement }
+    }
+
+    /// The same where the validators have changed since the genesis: with those of these changes that its block needs, by height.
+    pub fn with_set_changes(self, changes: impl IntoIterator<Item = SetChange>) -> Self {
+        let height = self.block().header.height;
+        let set_changes = changes.into_iter().take_while(|change| in_force(change) <= height).collect();
+        Self { set_changes, ..self }
+    }
+
     /// A worker's score of an epoch in the state after `block`. `None` if that state has scores of the epoch and these are not
     /// they.
     pub fn of_score(
@@ -151,7 +172,7 @@ impl Proof {
                 Statement::Score { epoch, worker, row, proof: ScoreProof { root: *hash, state, path } }
             }
         };
-        Some(Self { network, statement })
+        Some(Self::new(network, statement))
     }
 
     /// What a pool owes to an account in the state after `block`.
@@ -163,14 +184,14 @@ impl Proof {
         let key = (pool, account);
         let proof = RowProof::new::<Accounts>(state, block, &key);
         let row = state.get::<Accounts>(&key).cloned();
-        Self { network, statement: Statement::Owed { pool, account, row, proof } }
+        Self::new(network, Statement::Owed { pool, account, row, proof })
     }
 
     /// A worker's statistics in the state after `block`.
     pub fn of_account(network: NetworkId, (state, block): (&State, CertifiedHeader), node: NodeId) -> Self {
         let proof = RowProof::new::<Workers>(state, block, &node);
         let row = state.get::<Workers>(&node).cloned();
-        Self { network, statement: Statement::Account { node, row, proof } }
+        Self::new(network, Statement::Account { node, row, proof })
     }
 
     /// Whether it says what was asked for. That an epoch has no scores says it of every worker.
@@ -203,28 +224,40 @@ impl Proof {
         if found != expected {
             return Err(ProofError::OtherNetwork { found, expected });
         }
+        let height = self.block().header.height;
+        if let Some(later) = self.set_changes.iter().find(|change| in_force(change) > height) {
+            return Err(ProofError::LaterSet(later.block.header.height));
+        }
+        let mut sets = spec.first_sets();
+        self.set_changes.iter().try_for_each(|change| sets.follow(&expected, change.clone()))?;
         match &self.statement {
             Statement::Score { epoch, worker, row, proof } => {
                 if row.is_some_and(|row| row.worker != *worker) {
                     return Err(ProofError::OtherRow("worker"));
                 }
-                proof.check(spec, *epoch, worker, row.as_ref())?;
+                proof.check(&expected, &sets, *epoch, worker, row.as_ref())?;
             }
-            Statement::NoScores { epoch, proof } => proof.check::<ScoreRoots>(spec, epoch, None)?,
+            Statement::NoScores { epoch, proof } => proof.check::<ScoreRoots>(&expected, &sets, epoch, None)?,
             Statement::Owed { pool, account, row, proof } => {
                 let id = |row: &Account| AccountId::derive(&expected, pool, row.kind, &row.node);
                 if row.as_ref().is_some_and(|row| id(row) != *account) {
                     return Err(ProofError::OtherRow("account"));
                 }
-                proof.check::<Accounts>(spec, &(*pool, *account), row.as_ref())?;
+                proof.check::<Accounts>(&expected, &sets, &(*pool, *account), row.as_ref())?;
             }
-            Statement::Account { node, row, proof } => proof.check::<Workers>(spec, node, row.as_ref())?,
+            Statement::Account { node, row, proof } => proof.check::<Workers>(&expected, &sets, node, row.as_ref())?,
         }
-        let CertifiedHeader { header, certificate } = self.block();
-        let set = spec.validators(header.height);
+        let set = sets.at(height).ok_or(RowProofError::NoSet(height))?;
+        let certificate = &self.block().certificate;
         let power = certificate.signatures.iter().fold(0u64, |sum, (node, _)| sum.saturating_add(set.power(node)));
-        Ok(Proved { power, total_power: set.total(), proof: self })
+        let total_power = set.total();
+        Ok(Proved { power, total_power, proof: self })
     }
+}
+
+/// The first height that the validators after a change decide.
+const fn in_force(change: &SetChange) -> Height {
+    change.block.header.height.plus(SET_DELAY)
 }
 
 impl Proved {

@@ -1,4 +1,4 @@
-//! Unix times as dates, for people.
+//! Unix times as dates, and durations, for people.
 
 /// `2026-11-29 00:37:57 UTC`.
 pub(crate) fn utc(seconds: u64) -> String {
@@ -11,6 +11,15 @@ pub(crate) fn iso_8601(millis: u64) -> String {
     let seconds = millis / 1_000;
     let (date, [h, m, s]) = (date(seconds / 86_400), clock(seconds));
     format!("{date}T{h:02}:{m:02}:{s:02}.{:03}Z", millis % 1_000)
+}
+
+/// A duration with its two greatest units.
+pub(crate) fn duration_of(seconds: u64) -> String {
+    let units = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(units.len().saturating_sub(1));
+    let shown = units.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
+    let text = shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "0 s".to_owned() } else { text }
 }
 
 const fn clock(seconds: u64) -> [u64; 3] {

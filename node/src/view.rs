@@ -5,6 +5,7 @@ mod nodes;
 mod payouts;
 pub(crate) mod pools;
 mod proofs;
+mod validators;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use futures::future::BoxFuture;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows, State};
-use lucid_consensus::ledger::table::{Equivocations, PendingEpochs, ScoreRoots};
+use lucid_consensus::ledger::table::{PendingEpochs, ScoreRoots};
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
 use lucid_types::command::Command;
@@ -21,15 +22,14 @@ use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::validator::Validator;
 use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, BlockView, CertificateView, CommandStage, CommandView, EpochStage, EpochView, EquivocationView,
-    LeaderView, LedgerView, MemberList, MetricView, NodeList, PayoutView, PeerView, PoolList, PoolView, RegisteredView,
-    RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, SyncState, ValidatorView,
-    VoteSignature,
+    AccountView, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochStage, EpochView,
+    LeaderView, LedgerView, MemberList, MetricView, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
+    RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, SyncState,
+    ValidatorStatusView, ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -78,6 +78,8 @@ pub struct NodeParts {
     pub vaults: Arc<Vaults>,
     /// What this node's pusher has done; nothing on a node without one.
     pub pushed: Arc<PushTable>,
+    /// How far this node is with entering its network; nothing if it was not asked to.
+    pub enrolment: watch::Receiver<Option<EnrolmentView>>,
     /// Probes sent; zeros on a node that sends none.
     pub probes: Arc<ProbeCounters>,
     /// Probes served; zeros on a node that serves none.
@@ -86,16 +88,7 @@ pub struct NodeParts {
 
 impl NodeParts {
     fn sync(&self, state: &State) -> SyncState {
-        let genesis = self.spec.genesis();
-        // An epoch is closed moments after it has ended; one more epoch of patience before anything is amiss.
-        let overdue = genesis.epoch_end(state.closed().next()).after(genesis.policy.epoch());
-        if self.clock.now() < overdue {
-            SyncState::Synced
-        } else if *self.best_seen.borrow() > state.height() {
-            SyncState::Syncing
-        } else {
-            SyncState::Stalled
-        }
+        sync_state(&self.spec, self.clock.now(), state, *self.best_seen.borrow())
     }
 
     /// The pool of this worker; for other nodes the network's only pool.
@@ -169,6 +162,20 @@ impl NodeParts {
             block: block.map(|decided| self.block_view(&decided)).transpose()?,
             workers_scored: if stage == EpochStage::Final { finality.map(|it| it.workers) } else { Some(0) },
         })
+    }
+}
+
+/// How far a node with this state is, whose peers have claimed this block.
+pub(crate) fn sync_state(spec: &ChainSpec, now: UnixMillis, state: &State, best_seen: Height) -> SyncState {
+    let genesis = spec.genesis();
+    // An epoch is closed moments after it has ended; one more epoch of patience before anything is amiss.
+    let overdue = genesis.epoch_end(state.closed().next()).after(genesis.policy.epoch());
+    if now < overdue {
+        SyncState::Synced
+    } else if best_seen > state.height() {
+        SyncState::Syncing
+    } else {
+        SyncState::Stalled
     }
 }
 
@@ -251,8 +258,13 @@ impl NodeView for NodeParts {
             leader,
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
+            enrolment: self.enrolment.borrow().clone(),
             api: self.api.clone(),
         }
+    }
+
+    fn enrolment(&self) -> watch::Receiver<Option<EnrolmentView>> {
+        self.enrolment.clone()
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -292,16 +304,16 @@ impl NodeView for NodeParts {
     }
 
     fn validators(&self) -> Vec<ValidatorView> {
+        validators::list(&self.head.borrow().state)
+    }
+
+    fn validator_proposals(&self) -> Vec<ProposalView> {
+        validators::proposals(&self.head.borrow().state)
+    }
+
+    fn validator(&self, id: &NodeId) -> Result<Option<ValidatorStatusView>, ViewError> {
         let state = self.head.borrow().state.clone();
-        let view = |validator: &Validator| ValidatorView {
-            node: validator.node,
-            operator: validator.operator,
-            power: validator.power,
-            equivocation: state
-                .get::<Equivocations>(&validator.node)
-                .map(|it| EquivocationView { height: it.height, proved_in: it.proved_in }),
-        };
-        self.spec.validators(state.height().next()).members().iter().map(view).collect()
+        validators::status(&self.store, &state, *id)
     }
 
     fn metrics(&self) -> Metrics {

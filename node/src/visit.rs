@@ -20,10 +20,12 @@ use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, NetworkId, NodeId};
 use lucid_types::sync::{CertifiedHeader, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::ValidatorSets;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::sets::KnownSets;
 use crate::config::Pin;
 
 /// Peers that are asked for the genesis at a time.
@@ -296,14 +298,16 @@ impl Visitor {
         // With fewer, those who are there are asked.
         let _in_time = timeout(patience, self.mesh.wait_for_peers(|peers| peers.len() >= wanted)).await;
         let peers: Vec<_> = self.mesh.peers().into_iter().take(MAX_COMPARED).map(|peer| peer.node_id).collect();
-        let newest = join_all(peers.iter().map(|peer| self.newest(spec, *peer))).await;
+        let first = spec.first_sets();
+        let sets = KnownSets::new(*spec.id(), move || first.clone());
+        let newest = join_all(peers.iter().map(|peer| self.newest(&sets, *peer))).await;
         let mut newest: Vec<_> =
             peers.into_iter().zip(newest).filter_map(|(peer, height)| Some((height?, peer))).collect();
         newest.sort_unstable();
         // The second from the top, or the only one.
         let Some((height, _)) = newest.iter().rev().take(2).next_back().copied() else { return Comparison::NoBlock };
         let having = newest.into_iter().filter(|(newest, _)| *newest >= height).map(|(_, peer)| peer);
-        let headers = join_all(having.map(async |peer| Some((self.header(spec, peer, height).await?, peer)))).await;
+        let headers = join_all(having.map(async |peer| Some((self.header(&sets, peer, height).await?, peer)))).await;
         let mut blocks = BTreeMap::<BlockHash, Vec<NodeId>>::new();
         for (block, peer) in headers.into_iter().flatten() {
             blocks.entry(block).or_default().push(peer);
@@ -318,20 +322,24 @@ impl Visitor {
     }
 
     /// The height of a peer's newest block, which its certificate proves.
-    async fn newest(&self, spec: &ChainSpec, peer: NodeId) -> Option<Height> {
+    async fn newest(&self, sets: &KnownSets, peer: NodeId) -> Option<Height> {
         let SyncResponse::Head { newest, .. } = self.ask(peer, &SyncRequest::Head).await.ok()? else { return None };
         let certificate: Certificate = newest?;
         let height = certificate.height;
-        certificate.verify(spec.id(), spec.validators(height)).ok().map(|_| height)
+        let judge =
+            |sets: &ValidatorSets| certificate.clone().verify(&self.network, sets.at(height).ok_or(())?).map_err(drop);
+        sets.judge(&self.mesh, peer, judge).await.ok().map(|_| height)
     }
 
     /// The block of a height that a peer has a certificate for.
-    async fn header(&self, spec: &ChainSpec, peer: NodeId, height: Height) -> Option<BlockHash> {
+    async fn header(&self, sets: &KnownSets, peer: NodeId, height: Height) -> Option<BlockHash> {
         let SyncResponse::Header(header) = self.ask(peer, &SyncRequest::Header(height)).await.ok()? else {
             return None;
         };
         let header: CertifiedHeader = *header?;
-        let verified = header.verify(spec.id(), spec.validators(height)).ok()?;
+        let judge =
+            |sets: &ValidatorSets| header.clone().verify(&self.network, sets.at(height).ok_or(())?).map_err(drop);
+        let verified = sets.judge(&self.mesh, peer, judge).await.ok()?;
         (verified.header.height == height).then(|| verified.header.hash())
     }
 

@@ -5,9 +5,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use lucid_node::api::model::{
-    BlockView, EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PoolView, ScoreList, StatusView,
+    BlockView, EpochList, EpochView, ErrorBody, PayoutList, PayoutView, PoolView, RegisteredView, ScoreList, StatusView,
 };
-use lucid_types::id::{PayoutId, PoolId};
+use lucid_types::id::{NodeId, PayoutId, PoolId};
 use serde::de::DeserializeOwned;
 
 use crate::http::{self, Answer};
@@ -132,6 +132,14 @@ impl NodeApi {
     /// As above.
     pub async fn pool(&self, id: &PoolId) -> Result<Option<PoolView>, ApiError> {
         self.find(&format!("/api/v1/pools/{id}")).await
+    }
+
+    /// A registered node; `None` when the node that is asked does not know it.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn node(&self, id: &NodeId) -> Result<Option<RegisteredView>, ApiError> {
+        self.find(&format!("/api/v1/nodes/{id}")).await
     }
 
     async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {

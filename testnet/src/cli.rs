@@ -99,6 +99,9 @@ struct Up {
     /// Workers, all in one pool.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=100))]
     workers: u16,
+    /// Workers besides that join when epoch 3 is final, and are measured and paid like the rest.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=100))]
+    late: u16,
     /// Signatures that a payout root needs, and treasury signers: validators 1 to N. More than half must sign; at most 16
     /// signers. Default: 2-of-3, with 2 validators 2-of-2, with 1 validator 1-of-1.
     #[arg(long, value_name = "K-of-N")]
@@ -306,8 +309,9 @@ impl From<Simulate> for SimulateOptions {
 
 impl From<Up> for UpOptions {
     fn from(args: Up) -> Self {
-        let Up { validators, workers, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json } = args;
-        Self { validators, workers, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json }
+        let Up { validators, workers, late, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json } =
+            args;
+        Self { validators, workers, late, signers, epoch_length, settle_every, epochs, dir, base_port, lucid, json }
     }
 }
 
@@ -403,6 +407,7 @@ mod tests {
         let options = UpOptions::from(args);
         assert_eq!((options.validators, options.workers, options.settle_every), (4, 6, 2));
         assert_eq!(options.epoch_length, Duration::from_secs(5));
+        assert_eq!(options.late, 0);
         assert!(options.epochs.is_none() && options.dir.is_none() && options.signers.is_none() && !options.json);
     }
 
@@ -428,6 +433,7 @@ mod tests {
             "up --workers 0",
             "up --epoch-length 5",
             "up --epochs 0",
+            "up --late 101",
             "up --signers 2",
             "up --signers 1-of-2",
             "up --signers 9-of-17",

@@ -50,6 +50,7 @@ pub async fn collect(network: &Network, last: Option<u64>, known: &Payouts) -> R
     let (balances, vault) = chain(network).await?;
     let report = Report {
         network_id: network.id,
+        join: network.join.clone(),
         epochs,
         nodes,
         payouts,

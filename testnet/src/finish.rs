@@ -1,6 +1,7 @@
 //! When a run with `--epochs N` is over: everything that was due by epoch N is paid. Pure.
 
 use lucid_node::api::model::PayoutView;
+use lucid_types::id::NodeId;
 
 use crate::console::{short, usdt};
 use crate::payouts::{Payouts, is_open};
@@ -12,6 +13,8 @@ pub struct Finish {
     names: Vec<String>,
     last: u64,
     settlements: u64,
+    /// Who must have been paid, by name.
+    late: Vec<(NodeId, String)>,
     /// The epochs up to which nodes have final scores.
     epochs: Vec<Option<u64>>,
     /// The epoch up to which the ledger was read.
@@ -20,10 +23,11 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// Over when epoch `last` is final on the nodes called `names` and the payouts of `settlements` settlements are paid.
-    pub fn new(names: Vec<String>, last: u64, settlements: u64) -> Self {
+    /// Over when epoch `last` is final on the nodes called `names` and what is due is paid: for `settlements` settlements in which there
+    /// were workers, and to each of `late` once at least.
+    pub fn new(names: Vec<String>, last: u64, settlements: u64, late: Vec<(NodeId, String)>) -> Self {
         let epochs = vec![None; names.len()];
-        Self { names, last, settlements, epochs, read: 0, payouts: Payouts::new() }
+        Self { names, last, settlements, late, epochs, read: 0, payouts: Payouts::new() }
     }
 
     /// Takes what one round saw.
@@ -56,11 +60,15 @@ impl Finish {
         missing
     }
 
-    /// Why an end without anything missing proves nothing: settlements were due and none paid anybody. One alone may
-    /// carry its budget over, when nobody earned in its epochs.
-    pub fn vacuous(&self) -> Option<String> {
-        let nothing = self.settlements > 0 && self.payouts.is_empty();
-        nothing.then(|| format!("none of the {} settlements that were due has a payout", self.settlements))
+    /// Why an end without anything missing proves nothing: settlements were due and none paid anybody, or not a late worker. One alone
+    /// may carry its budget over, when nobody earned in its epochs.
+    pub fn unproven(&self) -> Vec<String> {
+        if self.settlements > 0 && self.payouts.is_empty() {
+            return vec![format!("none of the {} settlements that were due has a payout", self.settlements)];
+        }
+        let is_paid = |node: &NodeId| self.payouts.values().any(|payout| payout.worker == *node);
+        let unpaid = self.late.iter().filter(|(node, _)| !is_paid(node));
+        unpaid.map(|(_, name)| format!("{name}, which joined late, has no payout")).collect()
     }
 
     fn missing_payouts(&self) -> Vec<String> {

@@ -36,6 +36,7 @@ pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
         leader: None,
         owed_micro_usdt: None,
         paid_micro_usdt: None,
+        enrolment: None,
         api: "127.0.0.1:1".into(),
     }
 }

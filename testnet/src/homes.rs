@@ -8,7 +8,6 @@ use lucid_tron_bridge::key::TronKey;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 
-use crate::genesis::WorkerEntry;
 use crate::lucid::{HomePlan, Identity, Lucid, bootstrap_address};
 use crate::plan::{self, NodePlan, Quorum};
 use crate::ports::NodePorts;
@@ -91,17 +90,13 @@ pub fn signers(nodes: &[Node], quorum: Quorum) -> Result<SignerSet> {
     Ok(SignerSet { era: 1, threshold: quorum.threshold, members })
 }
 
-/// The workers as the genesis lists them.
+/// The accounts from which workers pay for transactions.
 ///
 /// # Errors
-/// `lucid init` made no gas account for one of them.
-pub fn workers(nodes: &[Node]) -> Result<Vec<WorkerEntry>> {
-    let worker = |node: &Node| {
-        let payout_address = made(node, node.payout_address, "payout key")?;
-        let gas_address = made(node, node.identity.gas_address, "gas account")?;
-        Ok(WorkerEntry { node: node.identity.node_id, payout_address, gas_address })
-    };
-    nodes.iter().filter(|node| node.plan.is_worker()).map(worker).collect()
+/// `lucid init` made none for one of them.
+pub fn gas_accounts(nodes: &[Node]) -> Result<Vec<PayoutAddress>> {
+    let workers = nodes.iter().filter(|node| node.plan.is_worker());
+    workers.map(|node| made(node, node.identity.gas_address, "gas account")).collect()
 }
 
 fn made(node: &Node, address: Option<PayoutAddress>, what: &str) -> Result<PayoutAddress> {
@@ -142,20 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn workers_have_an_account_for_payouts_and_one_for_gas() {
-        let workers = workers(&nodes()).unwrap();
-        assert_eq!(workers.iter().map(|worker| worker.node).collect::<Vec<_>>(), [id(5), id(6)]);
-        assert!(workers.iter().all(|worker| worker.payout_address != worker.gas_address));
-    }
-
-    #[test]
     fn a_home_without_its_key_is_named() {
         let mut nodes = nodes();
         nodes[1].identity.signer_address = None;
         nodes[5].identity.gas_address = None;
         let error = signers(&nodes, Quorum { threshold: 2, signers: 3 }).unwrap_err().to_string();
         assert_eq!(error, "the home of validator-2 has no signer's key");
-        assert_eq!(workers(&nodes).unwrap_err().to_string(), "the home of worker-2 has no gas account");
+        assert_eq!(gas_accounts(&nodes).unwrap_err().to_string(), "the home of worker-2 has no gas account");
     }
 
     #[test]

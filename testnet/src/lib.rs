@@ -25,6 +25,7 @@ pub mod manifest;
 mod parent_death;
 pub mod payouts;
 pub mod plan;
+pub mod pool;
 pub mod ports;
 pub mod process;
 pub mod report;

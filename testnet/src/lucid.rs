@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lucid_node::config::LogConfig;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::validator::Validator;
 use serde::Deserialize;
@@ -15,6 +16,9 @@ use crate::funding::GAS_TRX;
 use crate::plan::Role;
 use crate::ports::NodePorts;
 use crate::process::clean_environment;
+
+/// What every local worker declares: a small share of the machine that all of them run on.
+const DECLARED: [&str; 8] = ["--cores", "1", "--memory", "268435456", "--disk", "1073741824", "--bandwidth", "100000"];
 
 /// A `lucid` of this very build.
 #[derive(Clone, Debug)]
@@ -115,6 +119,27 @@ impl Lucid {
         arguments
     }
 
+    /// The same for its first start, with which it joins the network by a string, enters the string's pool, and is paid to this address.
+    pub fn join_arguments(home: &Path, name: &str, tron: &str, string: &str, payout_address: &str) -> Vec<OsString> {
+        let mut arguments = Self::run_arguments(home, name, tron);
+        arguments[0] = "join".into();
+        let filter = format!("log.filter={}", LogConfig::default().filter);
+        arguments.extend(["--set".into(), filter.into()]);
+        arguments.extend([string, "--payout-address", payout_address].map(Into::into));
+        arguments.extend(DECLARED.map(Into::into));
+        arguments
+    }
+
+    /// What a command in a home answers.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn command<T: DeserializeOwned>(&self, home: &Path, arguments: &[&str]) -> Result<T> {
+        let home = [OsString::from("--home"), home.into()].into_iter();
+        let answer = self.ask(home.chain(arguments.iter().map(Into::into))).await;
+        answer.with_context(|| format!("lucid {}", arguments.join(" ")))
+    }
+
     async fn ask<T: DeserializeOwned>(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<T> {
         let mut command = Command::new(&self.path);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
@@ -201,6 +226,11 @@ mod tests {
             arguments.join(" ".as_ref()),
             "run --home /h --set tron.api_keys=127.0.0.1=worker-1 --set bridge.max_trx_per_day=2000"
         );
+        let joins = Lucid::join_arguments(Path::new("/h"), "worker-1", "http://127.0.0.1:9000", "lucid1x", "T1")
+            .join(" ".as_ref());
+        let joins = joins.to_str().unwrap();
+        assert!(joins.starts_with("join --home /h --set tron.api_keys=127.0.0.1=worker-1"), "{joins}");
+        assert!(joins.contains(" lucid1x --payout-address T1 --cores 1 "), "{joins}");
         let hosts = ["http://localhost/x", "https://[::1]:90", "nonsense", "http://"].map(host);
         assert_eq!(hosts, [Some("localhost"), Some("[::1]"), None, None]);
     }

@@ -15,6 +15,8 @@ use crate::plan::Role;
 pub struct Manifest {
     /// The network.
     pub network_id: NetworkId,
+    /// The string by which nodes join the network and its pool.
+    pub join: String,
     /// The process of `up`.
     pub pid: u32,
     /// The local TRON network.
@@ -98,6 +100,7 @@ pub(crate) mod tests {
         let address = |byte| PayoutAddress::from_hash20([byte; 20]);
         Manifest {
             network_id: NetworkId::from_bytes([1; 32]),
+            join: "lucid1x".into(),
             pid: 100,
             tron: TronEntry {
                 name: "tron".into(),

@@ -111,6 +111,11 @@ pub fn nodes(n_validators: u16, n_workers: u16, n_signers: u8) -> Vec<NodePlan> 
     validators.chain(workers).collect()
 }
 
+/// When this epoch is final late workers join.
+pub const LATE_AFTER: u64 = 3;
+/// An epoch by which they are measured, as entering counts from the second epoch after the block on.
+pub const LATE_PAID_FROM: u64 = 8;
+
 /// The home that holds the keys of the pool's owner.
 pub fn owner() -> NodePlan {
     NodePlan { name: OWNER.into(), roles: vec![Role::Observer] }

@@ -17,6 +17,8 @@ use crate::plan::Role;
 pub struct Report {
     /// The network.
     pub network_id: NetworkId,
+    /// The string by which nodes join the network and its pool.
+    pub join: String,
     /// Epochs 1 to N as validator-1 has them.
     pub epochs: Vec<EpochEntry>,
     /// All nodes at one common height: the lowest head at the end.

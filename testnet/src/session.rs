@@ -12,13 +12,13 @@ use crate::console::{Console, Mark};
 use crate::control::server::Asked;
 use crate::control::{NodeStatus, Reply, Request, Status};
 use crate::finish::Finish;
-use crate::genesis::POOL;
 use crate::interrupt::Interrupt;
 use crate::manifest::{Manifest, NodeEntry, TronEntry};
 use crate::payouts::{Payouts, merge};
-use crate::plan::{OWNER, TRON};
+use crate::plan::{LATE_AFTER, OWNER, TRON};
+use crate::pool::POOL;
 use crate::process::Exit;
-use crate::setup::{Network, Node, describe};
+use crate::setup::{LateWorker, Network, Node, describe};
 use crate::supervisor::Supervisor;
 use crate::usage::{self, Usage};
 use crate::view::View;
@@ -51,6 +51,7 @@ const MAX_TIMES: usize = 20_000;
 pub struct Session<'a> {
     dir: &'a Path,
     network: &'a Network,
+    late: Vec<LateWorker>,
     children: Supervisor,
     console: Console,
     started: Instant,
@@ -79,6 +80,7 @@ impl<'a> Session<'a> {
     pub fn new(
         dir: &'a Path,
         network: &'a Network,
+        late: Vec<LateWorker>,
         children: Supervisor,
         console: Console,
         started: Instant,
@@ -88,11 +90,17 @@ impl<'a> Session<'a> {
         let names = nodes.chain([(network.owner.node_id, OWNER.to_owned())]).collect();
         let finish = epochs.map(|last| {
             let names = network.nodes.iter().map(|node| node.plan.name.clone()).collect();
-            Finish::new(names, last, network.genesis.policy.last_settlement.unwrap_or_default())
+            let policy = &network.genesis.policy;
+            let before = network.measured_from.get().div_ceil(policy.settle_every.max(1)).saturating_sub(1);
+            let settlements = policy.last_settlement.unwrap_or_default().saturating_sub(before);
+            let late = network.nodes.iter().filter(|node| late.iter().any(|it| it.name() == node.plan.name));
+            let late = late.map(|node| (node.identity.node_id, node.plan.name.clone()));
+            Finish::new(names, last, settlements, late.collect())
         });
         Self {
             dir,
             network,
+            late,
             children,
             console,
             started,
@@ -153,8 +161,8 @@ impl<'a> Session<'a> {
     }
 
     /// Why the end proves nothing, if so.
-    pub fn vacuous(&self) -> Option<String> {
-        self.finish.as_ref().and_then(Finish::vacuous)
+    pub fn unproven(&self) -> Vec<String> {
+        self.finish.as_ref().map(Finish::unproven).unwrap_or_default()
     }
 
     fn missing(&self) -> Vec<String> {
@@ -181,7 +189,26 @@ impl<'a> Session<'a> {
         if let Some(finish) = &mut self.finish {
             finish.update(&snapshot);
         }
+        if snapshot.news.as_ref().is_some_and(|news| news.epoch >= LATE_AFTER) {
+            self.start_late();
+        }
         self.last = snapshot;
+    }
+
+    /// Starts the workers that join late, if that has not been done.
+    fn start_late(&mut self) {
+        let late = std::mem::take(&mut self.late);
+        if late.is_empty() {
+            return;
+        }
+        for worker in late {
+            let name = worker.name().to_owned();
+            match worker.start(&mut self.children) {
+                Ok(_) => self.console.line(Mark::Done, format_args!("joining    {name}, by the network's string")),
+                Err(error) => self.console.line(Mark::Failure, format_args!("{error:#}")),
+            }
+        }
+        self.note_change();
     }
 
     fn note_exit(&mut self, exit: &Exit) {
@@ -235,15 +262,23 @@ impl<'a> Session<'a> {
     /// It cannot be written.
     pub fn announce(&self) -> Result<()> {
         self.write_manifest()?;
-        self.console.line(Mark::Done, format_args!("nodes      {} processes run and answer", self.network.nodes.len()));
+        self.console.line(
+            Mark::Done,
+            format_args!("nodes      {} processes run and answer", self.network.nodes.len() - self.late.len()),
+        );
         Ok(())
     }
 
     /// Writes `testnet.json` as things are.
     fn write_manifest(&self) -> Result<()> {
         let nodes = self.network.nodes.iter().map(|node| self.entry(node)).collect();
-        let manifest =
-            Manifest { network_id: self.network.id, pid: std::process::id(), tron: self.tron_entry(), nodes };
+        let manifest = Manifest {
+            network_id: self.network.id,
+            join: self.network.join.clone(),
+            pid: std::process::id(),
+            tron: self.tron_entry(),
+            nodes,
+        };
         manifest.write(self.dir).context("write testnet.json")
     }
 

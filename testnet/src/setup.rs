@@ -3,19 +3,22 @@
 //! Every wait is for something that happened: a block, a solidified transaction, an answer of a node. A child that ends
 //! meanwhile ends the set-up with the end of its log.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::join_all;
+use lucid_node::api::model::{EnrolmentView, PoolStatusView};
 use lucid_tron_bridge::client::Client;
 use lucid_types::genesis::{Genesis, Vault};
-use lucid_types::id::{NetworkId, PayoutAddress, SolidBlockId};
+use lucid_types::id::{NetworkId, PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::policy::Policy;
-use lucid_types::time::UnixMillis;
+use lucid_types::time::{Epoch, UnixMillis};
 use tokio::time::{Instant, sleep};
+use tokio::try_join;
 
 use crate::api::NodeApi;
 use crate::console::{Console, Mark, short, usdt};
@@ -24,6 +27,7 @@ use crate::genesis::{self, Parts};
 use crate::homes::{self, Homes};
 use crate::lucid::{Identity, Lucid};
 use crate::plan::{self, NodePlan, Quorum, TRON};
+use crate::pool::{POOL, PoolMaker};
 use crate::ports::{Lease, Leases, NodePorts};
 use crate::process::{Exit, Spec, last_lines};
 use crate::supervisor::Supervisor;
@@ -42,6 +46,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Ingredients<'a> {
     /// Its folder.
     pub dir: &'a Path,
+    /// How many of its workers, the last ones, join later.
+    pub n_late: usize,
     /// Its nodes.
     pub plan: Vec<NodePlan>,
     /// Who signs for the vault.
@@ -65,6 +71,10 @@ pub struct Network {
     pub genesis: Genesis,
     /// Its nodes, in the order of the plan.
     pub nodes: Vec<Node>,
+    /// The string by which nodes join it and its pool.
+    pub join: String,
+    /// The epoch from which on all workers are measured that do not join later.
+    pub measured_from: Epoch,
     /// The owner of its pool.
     pub owner: Identity,
     /// Asks the local TRON network.
@@ -99,23 +109,64 @@ impl Node {
     }
 }
 
+/// A worker that is to join later. Its ports are held until then.
+#[derive(Debug)]
+pub struct LateWorker {
+    start: Start,
+    lease: Lease,
+}
+
+/// How a node is started first, and again.
+#[derive(Debug)]
+struct Start {
+    first: Spec,
+    again: Vec<OsString>,
+}
+
+impl LateWorker {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.start.first.name
+    }
+
+    /// Starts it, unless it runs.
+    ///
+    /// # Errors
+    /// The system would not.
+    pub fn start(self, children: &mut Supervisor) -> Result<()> {
+        drop(self.lease);
+        self.start.start(children)
+    }
+}
+
+impl Start {
+    fn start(self, children: &mut Supervisor) -> Result<()> {
+        let name = self.first.name.clone();
+        children.add(self.first.clone());
+        if children.pid(&name).is_none() {
+            children.start(&name)?;
+        }
+        children.add(Spec { args: self.again, ..self.first });
+        Ok(())
+    }
+}
+
 /// Makes and starts a network.
 ///
 /// # Errors
 /// Says which step failed and why. Children that were started are still running then.
-pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> Result<Network> {
-    let Ingredients { dir, plan, quorum, leases, lucid, policy, console } = ingredients;
+pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> Result<(Network, Vec<LateWorker>)> {
+    let Ingredients { dir, n_late, plan, quorum, leases, lucid, policy, console } = ingredients;
     let tron_url = format!("http://127.0.0.1:{}", leases.layout.tron);
     let Homes { nodes, owner, owner_key } = homes::make(dir, plan, &leases.layout.nodes, &lucid, &tron_url).await?;
     let signers = homes::signers(&nodes, quorum)?;
-    let workers = homes::workers(&nodes)?;
+    let gas = homes::gas_accounts(&nodes)?;
     console.line(Mark::Done, format_args!("homes      {} and the owner's below {}", nodes.len(), dir.display()));
 
     start_tron(dir, leases.layout.tron, leases.tron, children)?;
     let tron = alive(children, TronNetwork::first_block(&tron_url)).await?;
     console.line(Mark::Done, format_args!("tron       local TRON network at {tron_url}"));
 
-    let gas: Vec<_> = workers.iter().map(|worker| worker.gas_address).collect();
     let needs = Needs { owner: &owner_key, signers: &signers, policy: &policy, gas: &gas };
     let Funded { usdt: usdt_contract, vault, limits } = alive(children, Box::pin(tron.fund(&needs))).await?;
     console.line(
@@ -137,11 +188,7 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         policy,
         tron_genesis_block: tron.genesis_block,
         usdt: usdt_contract,
-        vault: Vault { address: vault, nonce: 0, limits, signers },
-        owner: owner.node_id,
-        commission_address: commission_address()?,
         validators: nodes.iter().filter_map(|node| node.identity.validator).collect(),
-        workers,
     })?;
     write_genesis(dir, &nodes, &genesis)?;
     let id = genesis.network_id();
@@ -154,10 +201,45 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         ),
     );
 
+    let mut leases = leases.nodes.into_iter();
+    let (validators, workers): (Vec<&Node>, Vec<_>) = nodes.iter().partition(|node| node.plan.is_validator());
+    let starter = Starter { dir, lucid: &lucid, tron_url: &tron_url };
+    for (validator, lease) in validators.iter().zip(leases.by_ref()) {
+        drop(lease);
+        children.add(starter.run(validator));
+        children.start(&validator.plan.name)?;
+    }
+    alive(children, all_answer(&validators)).await?;
+
+    let maker = PoolMaker { lucid: &lucid, dir };
+    let first = *validators.first().context("there is no validator")?;
+    let vault_of_pool = Vault { address: vault, nonce: 0, limits, signers };
+    let height = alive(children, maker.create(&vault_of_pool, commission_address()?)).await?;
+    console.line(Mark::Done, format_args!("pool       {POOL}, open to everybody, created in block {height}"));
+    let join = alive(children, maker.join_string(&first.plan)).await?;
+    console.line(Mark::Done, format_args!("join       {join}"));
+
+    let early = workers.get(..workers.len().saturating_sub(n_late)).unwrap_or_default();
+    let late = starter.join(&workers, leases, early.len(), &join, children)?;
+    let plans: Vec<_> = validators.iter().map(|node| &node.plan).collect();
+    let joined = async { try_join!(maker.approve(&plans), all_measured(early)) };
+    let (n_approvals, entered) = alive(children, joined).await?;
+    let pool = first.api().pool(&PoolId::derive(&id, POOL)).await?.context("the pool is gone")?;
+    let PoolStatusView::Active { from } = pool.status else { bail!("the pool {POOL} has not become active") };
+    let measured_from = entered.max(from);
+    console.line(
+        Mark::Done,
+        format_args!(
+            "workers    {} joined by the string, {n_approvals} validators approved of the pool: measured from epoch {measured_from} on",
+            early.len()
+        ),
+    );
     let network = Network {
         id,
         genesis,
         nodes,
+        join,
+        measured_from,
         owner,
         tron: Arc::new(tron.client),
         tron_url,
@@ -165,19 +247,55 @@ pub async fn build(ingredients: Ingredients<'_>, children: &mut Supervisor) -> R
         usdt: usdt_contract,
         vault,
     };
-    for (node, lease) in network.nodes.iter().zip(leases.nodes) {
-        let home = node.plan.home(dir);
-        children.add(Spec {
+    Ok((network, late))
+}
+
+/// How nodes are started.
+#[derive(Clone, Copy)]
+struct Starter<'a> {
+    dir: &'a Path,
+    lucid: &'a Lucid,
+    tron_url: &'a str,
+}
+
+impl Starter<'_> {
+    /// One that belongs to the network.
+    fn run(&self, node: &Node) -> Spec {
+        let home = node.plan.home(self.dir);
+        Spec {
             name: node.plan.name.clone(),
-            program: lucid.path().into(),
-            args: Lucid::run_arguments(&home, &node.plan.name, &network.tron_url),
+            program: self.lucid.path().into(),
+            args: Lucid::run_arguments(&home, &node.plan.name, self.tron_url),
             log: home.join("node.log"),
-        });
-        drop(lease);
-        children.start(&node.plan.name)?;
+        }
     }
-    alive(children, all_answer(&network.nodes)).await?;
-    Ok(network)
+
+    /// Lets the first `n_early` workers join by the string, and returns the others.
+    fn join(
+        &self,
+        workers: &[&Node],
+        leases: impl Iterator<Item = Lease>,
+        n_early: usize,
+        string: &str,
+        children: &mut Supervisor,
+    ) -> Result<Vec<LateWorker>> {
+        let mut late = Vec::new();
+        for (place, (worker, lease)) in workers.iter().zip(leases).enumerate() {
+            let (home, name) = (worker.plan.home(self.dir), &worker.plan.name);
+            let paid_to = worker.payout_address.with_context(|| format!("{name} has no payout address"))?.to_string();
+            let again = self.run(worker);
+            let args = Lucid::join_arguments(&home, name, self.tron_url, string, &paid_to);
+            let start = Start { first: Spec { args, ..again.clone() }, again: again.args };
+            if place < n_early {
+                drop(lease);
+                start.start(children)?;
+            } else {
+                children.add(start.first.clone());
+                late.push(LateWorker { start, lease });
+            }
+        }
+        Ok(late)
+    }
 }
 
 /// Time from now to `time`.
@@ -220,10 +338,10 @@ fn start_tron(dir: &Path, port: u16, lease: Lease, children: &mut Supervisor) ->
     Ok(())
 }
 
-/// Writes the genesis into DIR and every home.
+/// Writes the genesis into DIR, the owner's home and the validators'. Workers fetch it.
 fn write_genesis(dir: &Path, nodes: &[Node], genesis: &Genesis) -> Result<()> {
     let text = toml::to_string(genesis).context("write the genesis as TOML")?;
-    let homes = nodes.iter().map(|node| node.plan.home(dir));
+    let homes = nodes.iter().filter(|node| node.plan.is_validator()).map(|node| node.plan.home(dir));
     for folder in [dir.to_path_buf(), plan::owner().home(dir)].into_iter().chain(homes) {
         let path = folder.join("genesis.toml");
         std::fs::write(&path, &text).with_context(|| format!("write {}", path.display()))?;
@@ -231,18 +349,44 @@ fn write_genesis(dir: &Path, nodes: &[Node], genesis: &Genesis) -> Result<()> {
     Ok(())
 }
 
-async fn all_answer(nodes: &[Node]) -> Result<()> {
-    let deadline = Instant::now() + NODE_START;
+async fn all_answer(nodes: &[&Node]) -> Result<()> {
     let answers = join_all(nodes.iter().map(async |node| {
-        loop {
-            match node.api().status().await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(error).context(format!("{} does not answer", node.plan.name));
-                }
-                Err(_) => sleep(POLL).await,
-            }
-        }
+        until_some(node, "does not answer", async || node.api().status().await.ok()).await.map(drop)
     }));
     answers.await.into_iter().collect()
+}
+
+/// Waits until all workers are in their pool, and returns the first epoch in which all are measured.
+async fn all_measured(workers: &[&Node]) -> Result<Epoch> {
+    let membership = async |node: &Node| {
+        let row = node.api().node(&node.identity.node_id).await.ok()??;
+        Some(row.membership?.from)
+    };
+    let entered = workers.iter().map(async |node| {
+        let from = until_some(node, "does not enter the pool", async || membership(node).await).await;
+        match (from, node.api().status().await) {
+            (Ok(from), _) => Ok(from),
+            (Err(error), Ok(status)) => match status.enrolment {
+                Some(EnrolmentView { waits_for, problem, .. }) => {
+                    Err(error.context(format!("it waits for {waits_for}: {}", problem.unwrap_or_default())))
+                }
+                None => Err(error),
+            },
+            (Err(error), Err(_)) => Err(error),
+        }
+    });
+    let from: Vec<Epoch> = join_all(entered).await.into_iter().collect::<Result<_>>()?;
+    from.into_iter().max().context("there is no worker")
+}
+
+/// Asks a node until there is an answer.
+async fn until_some<T>(node: &Node, problem: &str, ask: impl AsyncFn() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + NODE_START;
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        ensure!(Instant::now() < deadline, "{} {problem}", node.plan.name);
+        sleep(POLL).await;
+    }
 }

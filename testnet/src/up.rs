@@ -23,7 +23,7 @@ use crate::plan::{self, Quorum, TRON};
 use crate::ports::{Leases, PortLayout};
 use crate::report::Report;
 use crate::session::{End, Session};
-use crate::setup::{self, Ingredients, Network};
+use crate::setup::{self, Ingredients, LateWorker, Network};
 use crate::supervisor::Supervisor;
 use crate::watch::{Watched, Watcher};
 
@@ -39,6 +39,8 @@ pub struct UpOptions {
     pub validators: u16,
     /// Number of workers.
     pub workers: u16,
+    /// Number of workers that join while the network runs.
+    pub late: u16,
     /// The treasury signers; `None` takes the default for this many validators.
     pub signers: Option<Quorum>,
     /// Length of an epoch.
@@ -78,7 +80,13 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     policy.check().map_err(|error| UsageError(error.to_string()))?;
     let quorum = options.signers.unwrap_or_else(|| Quorum::default_for(options.validators));
     quorum.check(options.validators).map_err(UsageError)?;
-    let plan = plan::nodes(options.validators, options.workers, quorum.signers);
+    let plan = plan::nodes(options.validators, options.workers + options.late, quorum.signers);
+    let paid_through = last_settlement.map(|last| last.saturating_mul(options.settle_every));
+    if options.late > 0 && paid_through.is_some_and(|last| last < plan::LATE_PAID_FROM) {
+        let text =
+            format!("late workers earn from epoch {} on at the latest: give --epochs as many", plan::LATE_PAID_FROM);
+        return Err(UsageError(text).into());
+    }
     let layout = options.base_port.map(|base| PortLayout::above(base, plan.len())).transpose();
     let layout = layout.map_err(|error| UsageError(error.to_string()))?;
     let mut interrupt = Interrupt::new().context("take over Ctrl-C")?;
@@ -93,19 +101,20 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     console.line(Mark::Done, format_args!("folder     {}", dir.path().display()));
 
     let mut children = Supervisor::default();
-    let ingredients = Ingredients { dir: dir.path(), plan, quorum, leases, lucid, policy, console };
+    let n_late = usize::from(options.late);
+    let ingredients = Ingredients { dir: dir.path(), n_late, plan, quorum, leases, lucid, policy, console };
     let built = tokio::select! {
         built = setup::build(ingredients, &mut children) => built,
         () = interrupt.wait() => Err(anyhow::anyhow!("stopped before the nodes ran")),
     };
-    let network = match built {
-        Ok(network) => network,
+    let (network, late) = match built {
+        Ok(built) => built,
         Err(error) => {
             stop(&mut children, &names, &mut interrupt, console).await;
             return Err(error);
         }
     };
-    run(options, started, &dir, &network, children, &mut interrupt, console).await
+    run(options, started, &dir, (&network, late), children, &mut interrupt, console).await
 }
 
 /// Runs the control socket and the watcher beside the session, then judges and stops everything.
@@ -113,12 +122,12 @@ async fn run(
     options: &UpOptions,
     started: Instant,
     dir: &TestnetDir,
-    network: &Network,
+    (network, late): (&Network, Vec<LateWorker>),
     children: Supervisor,
     interrupt: &mut Interrupt,
     console: Console,
 ) -> Result<bool> {
-    let mut session = Session::new(dir.path(), network, children, console, started, options.epochs);
+    let mut session = Session::new(dir.path(), network, late, children, console, started, options.epochs);
     let stop_serving = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let listening = match ControlServer::bind(dir.path()).context("listen on the control socket") {
@@ -179,7 +188,7 @@ async fn conclude(
     console: Console,
 ) -> (bool, Option<oneshot::Sender<Reply>>) {
     let (mut problems, downed) = match (end, options.epochs) {
-        (End::Finished, _) => (session.vacuous().into_iter().collect(), None),
+        (End::Finished, _) => (session.unproven(), None),
         (End::TimedOut { missing }, _) => (missing, None),
         (End::Stopped { downed, .. }, None) => (vec![], downed),
         (End::Stopped { downed, missing }, Some(_)) => {

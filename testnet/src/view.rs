@@ -28,6 +28,8 @@ pub struct View {
     unmeasured: Option<Vec<String>>,
     balances: BTreeMap<PayoutAddress, MicroUsdt>,
     settlements: BTreeMap<u64, Settlement>,
+    /// Whether a transfer has been in a block.
+    has_transfer: bool,
 }
 
 /// What was shown of a settlement's payouts.
@@ -53,6 +55,7 @@ impl View {
             unmeasured: None,
             balances: BTreeMap::new(),
             settlements: BTreeMap::new(),
+            has_transfer: false,
         }
     }
 
@@ -65,6 +68,7 @@ impl View {
                 self.scores(scores, &mut lines);
             }
             self.payouts(elapsed, news, &mut lines);
+            lines.extend(self.first_transfer(elapsed, news));
             self.balances(news, &mut lines);
             let alert = |(node, text): &(NodeId, String)| format!("alert      {}: {text}", self.name(node));
             lines.extend(news.alerts.iter().map(|told| (Mark::Warning, alert(told))));
@@ -163,6 +167,16 @@ impl View {
             lines.extend(settlement.progress(number, elapsed));
             lines.extend(settlement.waits(number));
         }
+    }
+
+    /// A line once a payout's transaction is in a block.
+    fn first_transfer(&mut self, elapsed: Duration, news: &News) -> Option<Line> {
+        let included = |p: &&PayoutView| Stage::of(p) >= Stage::Included;
+        let id = news.payouts.iter().find(included).filter(|_| !self.has_transfer)?.tx_id?;
+        self.has_transfer = true;
+        let text =
+            format!("transfer   first transfer included {:.1} s after start: transaction {id}", elapsed.as_secs_f64());
+        Some((Mark::Event, text))
     }
 
     fn balances(&mut self, news: &News, lines: &mut Vec<Line>) {

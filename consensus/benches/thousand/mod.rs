@@ -109,7 +109,7 @@ pub(crate) fn next_block(spec: &ChainSpec, state: &State, validators: &[NodeKey]
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));
         }
     }
-    let proposer = state.next_proposers(spec).of(0).node;
+    let proposer = state.next_proposers().of(0).node;
     let key = validators.iter().find(|key| key.node_id() == proposer).unwrap();
     let end = spec.genesis().epoch_end(state.closed().next());
     let now = if state.pending().next().is_none() { end } else { state.time() };

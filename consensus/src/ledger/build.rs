@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lucid_types::block::{Block, Header, Item, items_hash};
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::{Hash, NodeId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::signed::Verified;
 use lucid_types::time::UnixMillis;
@@ -13,7 +13,7 @@ use crate::chain_spec::ChainSpec;
 use crate::commands::PendingCommands;
 use crate::ledger::check::{InvalidBlock, check_commitment, check_evidence, check_reveal};
 use crate::ledger::execute::{Execution, transition};
-use crate::ledger::state::State;
+use crate::ledger::state::{Rows, State};
 use crate::reports::Reports;
 
 /// Who proposes the next block, in which round, and when by its clock.
@@ -69,11 +69,12 @@ pub fn build(
         time,
         randao: turn.key.bls_key().sign_randao(spec.id(), height),
         items: items_hash(&[]),
-        next_set: spec.validators(height.plus(2)).hash(),
+        next_set: Hash::from_bytes([0; 32]),
         state_root: StateRoot::from_bytes([0; 32]),
     };
     let mut block = Block { header, commitments, reveals, commands, evidence }.sealed();
     let Execution { state, delta, scores, events } = transition(spec, state, &block)?;
+    block.header.next_set = state.sets().newest().1.hash();
     block.header.state_root = state.root();
     let state = state.after(block.hash());
     Ok((block, Execution { state, delta, scores, events }))

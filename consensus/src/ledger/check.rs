@@ -106,9 +106,9 @@ pub enum InvalidBlock {
 }
 
 /// Checks the proposer's contribution to the random beacon.
-pub(crate) fn check_randao(spec: &ChainSpec, block: &Block) -> Result<(), InvalidBlock> {
+pub(crate) fn check_randao(spec: &ChainSpec, state: &State, block: &Block) -> Result<(), InvalidBlock> {
     let Header { height, proposer, randao, .. } = &block.header;
-    let proposer = spec.validators(*height).get(proposer).ok_or(InvalidBlock::Randao)?;
+    let proposer = state.next_validators().get(proposer).ok_or(InvalidBlock::Randao)?;
     let holds = spec.rules().is_contribution(spec.id(), proposer, *height, randao);
     if holds { Ok(()) } else { Err(InvalidBlock::Randao) }
 }
@@ -118,15 +118,12 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if block.header.height != state.height().next() || block.header.parent != state.block() {
         return Err(InvalidBlock::NotNext);
     }
-    if !spec.rules().is_turn(state.next_proposers(spec), block.header.round, &block.header.proposer) {
+    if !spec.rules().is_turn(state.next_proposers(), block.header.round, &block.header.proposer) {
         return Err(InvalidBlock::Proposer { round: block.header.round });
     }
     let least = state.next_time(spec);
     if block.header.time < least {
         return Err(InvalidBlock::Time { found: block.header.time, least });
-    }
-    if block.header.next_set != spec.validators(block.header.height.plus(2)).hash() {
-        return Err(InvalidBlock::NextSet);
     }
     if block.items_count() > Block::MAX_ITEMS {
         return Err(InvalidBlock::TooManyItems);
@@ -174,7 +171,7 @@ pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> R
         Some(age) if age > spec.policy().evidence_blocks => return Err("it is too old"),
         Some(_) => {}
     }
-    if spec.validators(height).get(&validator).is_none() {
+    if state.validators(height).and_then(|set| set.get(&validator)).is_none() {
         return Err("the signer was no validator");
     }
     if state.has::<Equivocations>(&validator) {

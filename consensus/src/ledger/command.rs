@@ -8,6 +8,7 @@ mod entry;
 mod node;
 mod pool;
 mod refused;
+mod validator;
 
 use std::collections::BTreeSet;
 
@@ -235,7 +236,7 @@ impl Applying<'_, '_> {
         if *address == self.spec.genesis().tron.usdt {
             return Err(CommandRefused::Address { key, what: "the USDT contract" });
         }
-        if self.rows.all::<Pools>().any(|(_, pool)| pool.vault.address == *address) {
+        if self.rows.all::<Pools>().any(|(_, pool)| pool.has_vault(address)) {
             return Err(CommandRefused::Address { key, what: "a pool's vault" });
         }
         Ok(())

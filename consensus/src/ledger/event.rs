@@ -35,6 +35,15 @@ pub enum Event {
         /// At which height.
         height: Height,
     },
+    /// A node becomes a validator, is none any more, or has another power.
+    Validator {
+        /// The node.
+        node: NodeId,
+        /// Its power from then on; 0 if it is no validator then.
+        power: u64,
+        /// The first height.
+        from: Height,
+    },
     /// The newest root was issued again: under a newer era, or with a higher total.
     Reissued(SettlementRoot),
     /// An account was registered.

@@ -23,7 +23,7 @@ use crate::ledger::state::{Delta, EpochScores, Equivocation, Overlay, PendingEpo
 use crate::ledger::table::{
     Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals, ScoreRoots, Table, Workers,
 };
-use crate::ledger::{command, settle};
+use crate::ledger::{command, settle, validators};
 
 /// A block's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Execution {
 pub fn validate(spec: &ChainSpec, state: &State, block: &Verified<Block>) -> Result<Execution, InvalidBlock> {
     let applied = execute(spec, state, block)?;
     // Last: it costs most.
-    check_randao(spec, block)?;
+    check_randao(spec, state, block)?;
     Ok(applied)
 }
 
@@ -60,6 +60,9 @@ pub fn adopt(spec: &ChainSpec, state: &State, decided: &Verified<CertifiedBlock>
 
 fn execute(spec: &ChainSpec, state: &State, block: &Block) -> Result<Execution, InvalidBlock> {
     let applied = transition(spec, state, block)?;
+    if block.header.next_set != applied.state.sets().newest().1.hash() {
+        return Err(InvalidBlock::NextSet);
+    }
     let expected = applied.state.root();
     if block.header.state_root != expected {
         return Err(InvalidBlock::StateRoot { found: block.header.state_root, expected });
@@ -67,7 +70,7 @@ fn execute(spec: &ChainSpec, state: &State, block: &Block) -> Result<Execution, 
     Ok(applied)
 }
 
-/// Everything but the comparison of the state root. `state.block` of the result is the hash of `block` as it is.
+/// Everything but the comparison of the state root and the validators to come. `state.block` of the result is the hash of `block` as it is.
 pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Result<Execution, InvalidBlock> {
     check(spec, before, block)?;
     let mut overlay = Overlay::new(before);
@@ -90,6 +93,7 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     let reissued = new_roots(before, &overlay);
     let scores = finalise(spec, &mut overlay)?;
     close_epochs(spec, &mut overlay, &mut events);
+    validators::follow(spec, &mut overlay, before.closed(), &mut events);
     settle::settle(spec, &mut overlay, &before.head().beacon, &mut events)?;
     // One that a settlement of this block has replaced was never issued.
     let issued = new_roots(before, &overlay);
@@ -123,7 +127,7 @@ fn record_evidence(overlay: &mut Overlay<'_>, block: &Block) -> Vec<Event> {
     let proved_in = block.header.height;
     let record = |evidence: &Evidence| {
         let (validator, height) = (evidence.validator(), evidence.height());
-        overlay.put::<Equivocations>(&validator, Equivocation { height, proved_in });
+        overlay.put::<Equivocations>(&validator, Equivocation { height, proved_in, removed: None });
         Event::Equivocated { validator, height }
     };
     block.evidence.iter().map(record).collect()

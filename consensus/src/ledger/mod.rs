@@ -2,7 +2,7 @@
 //!
 //! [`state::State`] is a pure function of genesis and blocks. [`build`] makes the block that a proposer offers,
 //! [`execute`] computes the state after a block and refuses an invalid one. Within one block the order is: commitments,
-//! reveals, evidence, commands, scores of the epoch that becomes final, epochs that have ended, settlements, payout roots. Nothing of the payment network is
+//! reveals, evidence, commands, scores of the epoch that becomes final, epochs that have ended, other validators, settlements, payout roots. Nothing of the payment network is
 //! read: what is owed is decided here, what was paid is known to the vault alone.
 
 pub mod build;
@@ -18,6 +18,7 @@ pub mod settle;
 pub mod state;
 pub mod table;
 pub mod tree;
+pub mod validators;
 
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,8 @@ pub struct PoolState {
     pub commands: u64,
     /// The vault as the newest commands describe it.
     pub vault: Vault,
+    /// The vaults that it follows, the first one first: at most [`MAX_FORMER_VAULTS`]. They are closed and pay nothing any more.
+    pub former_vaults: Vec<PayoutAddress>,
     /// The push fee that settlements count.
     pub push_fee: MicroUsdt,
     /// The push fee that counts from a later settlement on.
@@ -203,6 +205,9 @@ pub struct Election {
 /// an owner who makes more than these ahead of it can never send the oldest, nor any after it.
 pub const KEPT_CHANGES: usize = 4;
 
+/// How often a pool's vault can be replaced: whom the newest vault has not paid yet, it looks up in all vaults before it.
+pub const MAX_FORMER_VAULTS: usize = 16;
+
 /// A change of a vault that its signers have to sign. They sign nothing about their vault but these and the newest root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultChange {
@@ -281,6 +286,7 @@ impl PoolState {
             push_fee: vault.limits.push_fee,
             next_push_fee: None,
             vault,
+            former_vaults: Vec::new(),
             changes: BTreeMap::new(),
         }
     }
@@ -314,6 +320,23 @@ impl PoolState {
         let joins = self.joins_since(newest).saturating_add(1);
         self.joins.retain(|(epoch, _)| *epoch >= oldest && *epoch != newest);
         self.joins.push((newest, joins));
+    }
+
+    /// Whether this is the pool's vault, or was.
+    pub fn has_vault(&self, address: &PayoutAddress) -> bool {
+        self.vault.address == *address || self.former_vaults.contains(address)
+    }
+
+    /// Another vault follows that in force. What was to be signed for the former one is of no use any more; the newest root is issued
+    /// again for the next one, which is due at once what that root owes.
+    pub(crate) fn replace_vault(&mut self, next: Vault, push_fee_from: u64) {
+        self.changes.clear();
+        self.next_push_fee = Some((push_fee_from, next.limits.push_fee));
+        if let Some(newest) = &mut self.newest {
+            (newest.vault, newest.era) = (next.address, next.signers.era);
+        }
+        let former = std::mem::replace(&mut self.vault, next);
+        self.former_vaults.push(former.address);
     }
 
     /// Whether a settlement makes no root.

@@ -2,13 +2,13 @@
 
 use lucid_score::worker_stats::ScoreRow;
 use lucid_types::codec::{Wire, encode};
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NetworkId, NodeId};
 use lucid_types::proof::{KeyProof, ProofError};
 use lucid_types::sync::{CertifiedHeader, DecidedError};
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, Height};
+use lucid_types::validator_sets::ValidatorSets;
 use serde::{Deserialize, Serialize};
 
-use crate::chain_spec::ChainSpec;
 use crate::ledger::state::State;
 use crate::ledger::table::{ScoreRoots, Table};
 
@@ -31,6 +31,9 @@ pub enum RowProofError {
     /// The block was not decided by the network's validators.
     #[error("the block is not certified by the validators of this network")]
     Block(#[from] DecidedError),
+    /// Nobody knows who validated the block.
+    #[error("the validators of block {0} are not known")]
+    NoSet(Height),
     /// The path in the state's tree does not lead there.
     #[error("the path does not lead from the state root to the row")]
     Path(#[from] ProofError),
@@ -49,12 +52,19 @@ impl RowProof {
     ///
     /// # Errors
     /// It is not proved.
-    pub fn check<T: Table>(&self, spec: &ChainSpec, key: &T::Key, value: Option<&T::Value>) -> Result<(), RowProofError>
+    pub fn check<T: Table>(
+        &self,
+        network: &NetworkId,
+        sets: &ValidatorSets,
+        key: &T::Key,
+        value: Option<&T::Value>,
+    ) -> Result<(), RowProofError>
     where
         T::Value: Serialize,
     {
         let header = &self.block.header;
-        self.block.clone().verify(spec.id(), spec.validators(header.height))?;
+        let set = sets.at(header.height).ok_or(RowProofError::NoSet(header.height))?;
+        self.block.clone().verify(network, set)?;
         let (root, key) = (Hash::from_bytes(*header.state_root.as_bytes()), T::key(key));
         match value {
             Some(value) => self.path.check_value(&root, &key, &encode(value))?,
@@ -83,12 +93,13 @@ impl ScoreProof {
     /// It is not proved.
     pub fn check(
         &self,
-        spec: &ChainSpec,
+        network: &NetworkId,
+        sets: &ValidatorSets,
         epoch: Epoch,
         worker: &NodeId,
         row: Option<&ScoreRow>,
     ) -> Result<(), RowProofError> {
-        self.state.check::<ScoreRoots>(spec, &epoch, Some(&self.root))?;
+        self.state.check::<ScoreRoots>(network, sets, &epoch, Some(&self.root))?;
         match row {
             Some(row) => self.path.check_value(&self.root, worker.as_bytes(), &encode(row)),
             None => self.path.check_absence(&self.root, worker.as_bytes()),

@@ -12,7 +12,7 @@ use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::entry::Request;
-use crate::ledger::pool::{Member, PoolState};
+use crate::ledger::pool::{Member, PoolState, PoolStatus};
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Members, Nodes, Nonces, Requests};
 
@@ -147,6 +147,16 @@ impl State {
     /// The pool that a node is a member of, in the open epoch or from a later one on.
     pub fn pool_of(&self, id: &NodeId) -> Option<PoolId> {
         self.node(id)?.pool_from(self.closed().next())
+    }
+
+    /// The pool whose payouts a node pushes: that which it is a member of, or was a member of when the pool ended, if it is in no other
+    /// since. What the last settlements of a pool owe is due when nobody is a member any more.
+    pub fn pushes_for(&self, id: &NodeId) -> Option<PoolId> {
+        let ended = || {
+            let pool = self.node(id)?.membership?.pool;
+            matches!(self.pool(&pool)?.status, PoolStatus::Disbanded { .. }).then_some(pool)
+        };
+        self.pool_of(id).or_else(ended)
     }
 
     /// What an account may give in the next block.

@@ -16,7 +16,8 @@ use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::{KeyProof, ProofStep, value_hash};
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
-use lucid_types::validator::Proposers;
+use lucid_types::validator::{Proposers, ValidatorSet};
+use lucid_types::validator_sets::{SET_DELAY, ValidatorSets};
 use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
@@ -25,7 +26,7 @@ use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::registry::Node;
 use crate::ledger::table::{
     Accounts, Closes, Commitments, Draws, Heads, Members, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table,
-    TableKey, Workers,
+    TableKey, Validators, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
 
@@ -57,10 +58,12 @@ pub struct Equivocation {
     pub height: Height,
     /// The block with the evidence.
     pub proved_in: Height,
+    /// The epoch in which it was removed for that, and with what power.
+    pub removed: Option<(Epoch, u64)>,
 }
 
 impl Wire for Equivocation {
-    const MAX_BYTES: usize = 16;
+    const MAX_BYTES: usize = 33;
 }
 
 /// A closed epoch whose scores are not final yet.
@@ -122,6 +125,9 @@ pub trait Rows {
     /// The newest block.
     fn head(&self) -> &Head;
 
+    /// The validators of the block before a change, which changes none that are in force.
+    fn sets(&self) -> &ValidatorSets;
+
     /// The row of these key bytes.
     fn row(&self, key: &[u8]) -> Option<&Row>;
 
@@ -166,6 +172,8 @@ pub struct State {
     block: BlockHash,
     head: Head,
     rows: Tree<Row>,
+    /// The rows of [`Validators`].
+    sets: Arc<ValidatorSets>,
 }
 
 /// The rows that a block changes: key bytes and the new value's bytes, none if the row is removed. In the order of the keys.
@@ -184,11 +192,18 @@ pub enum StateError {
     /// The row of the newest block is missing.
     #[error("the state has no row of its newest block")]
     NoHead,
+    /// The row of the validators in force is missing.
+    #[error("the state has no row of the validators of its next block")]
+    NoValidators,
 }
 
 impl Rows for State {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn sets(&self) -> &ValidatorSets {
+        &self.sets
     }
 
     fn row(&self, key: &[u8]) -> Option<&Row> {
@@ -212,8 +227,10 @@ impl State {
             closed: Epoch::ZERO,
             scored: Epoch::ZERO,
         };
-        let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default() };
+        let sets = Arc::new(spec.first_sets());
+        let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default(), sets };
         let mut overlay = Overlay::new(&empty);
+        overlay.put::<Validators>(&Height::ZERO, ValidatorSet::clone(spec.first_validators()));
         let mut pool_of = BTreeMap::new();
         for (id, pool) in spec.genesis().pools_by_id() {
             overlay.put::<Pools>(&id, PoolState::genesis(pool));
@@ -376,17 +393,28 @@ impl State {
         self.has::<Reveals>(&(epoch, *validator))
     }
 
+    /// The validators of a height. `None` of heights beyond the next but one, which no block has fixed yet, and of those for which no
+    /// evidence is taken any more.
+    pub fn validators(&self, height: Height) -> Option<&ValidatorSet> {
+        let is_fixed = height <= self.height().plus(SET_DELAY);
+        self.sets.at(height).filter(|_| is_fixed).map(|set| &**set)
+    }
+
+    /// The validators of the next height.
+    pub fn next_validators(&self) -> &ValidatorSet {
+        self.sets.at(self.height().next()).unwrap_or_else(|| self.sets.oldest().1)
+    }
+
     /// Who proposes in the rounds of the next height.
-    pub const fn next_proposers<'a>(&self, spec: &'a ChainSpec) -> Proposers<'a> {
-        let height = self.head.height.next();
-        spec.validators(height).proposers(self.head.previous_beacon, height)
+    pub fn next_proposers(&self) -> Proposers<'_> {
+        self.next_validators().proposers(self.head.previous_beacon, self.height().next())
     }
 
     /// The same of the next height or the one after; `None` of others, which no beacon has drawn yet.
-    pub fn proposers<'a>(&self, spec: &'a ChainSpec, height: Height) -> Option<Proposers<'a>> {
+    pub fn proposers(&self, height: Height) -> Option<Proposers<'_>> {
         match height.get().checked_sub(self.height().get()) {
-            Some(1) => Some(self.next_proposers(spec)),
-            Some(2) => Some(spec.validators(height).proposers(self.head.beacon, height)),
+            Some(1) => Some(self.next_proposers()),
+            Some(2) => Some(self.validators(height)?.proposers(self.head.beacon, height)),
             _ => None,
         }
     }
@@ -411,7 +439,7 @@ impl Eq for State {}
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { block, head, rows } = self;
+        let Self { block, head, rows, .. } = self;
         f.debug_struct("State").field("block", block).field("head", head).field("rows", &rows.len()).finish()
     }
 }
@@ -450,9 +478,12 @@ impl StateBuilder {
     /// The state after the block of this hash.
     ///
     /// # Errors
-    /// The row of the newest block is missing.
+    /// The row of the newest block is missing, or that of the validators in force.
     pub fn finish(self, block: BlockHash) -> Result<State, StateError> {
-        Ok(State { block, head: self.head.ok_or(StateError::NoHead)?, rows: self.rows.finish() })
+        let head = self.head.ok_or(StateError::NoHead)?;
+        let rows = self.rows.finish();
+        let sets = sets(&rows).filter(|sets| sets.oldest().0 <= head.height.next()).ok_or(StateError::NoValidators)?;
+        Ok(State { block, head, rows, sets: Arc::new(sets) })
     }
 }
 
@@ -474,6 +505,10 @@ pub struct Overlay<'a> {
 impl<'b> Rows for Overlay<'b> {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn sets(&self) -> &ValidatorSets {
+        &self.base.sets
     }
 
     fn row(&self, key: &[u8]) -> Option<&Row> {
@@ -545,8 +580,23 @@ impl<'a> Overlay<'a> {
             changes.push(Change { key: key.clone(), value: hashed });
             delta.push((key, value));
         }
-        (State { block, head, rows: self.base.rows.apply(&changes) }, Delta(delta))
+        let rows = self.base.rows.apply(&changes);
+        let has_other_sets = changes.iter().any(|change| change.key.first() == Some(&Validators::TAG));
+        let sets = has_other_sets.then(|| sets(&rows)).flatten();
+        let sets = sets.map_or_else(|| Arc::clone(&self.base.sets), Arc::new);
+        (State { block, head, rows, sets }, Delta(delta))
     }
+}
+
+/// The validators in the rows of a state; `None` if there are none.
+fn sets(rows: &Tree<Row>) -> Option<ValidatorSets> {
+    let mut rows = rows
+        .prefix(&[Validators::TAG])
+        .filter_map(|(key, row)| Some((Validators::parse_key(key)?, Arc::clone(Validators::value(row)?))));
+    let (from, set) = rows.next()?;
+    let mut sets = ValidatorSets::new(from, set);
+    rows.for_each(|(from, set)| sets.push(from, set));
+    Some(sets)
 }
 
 /// The seed of an epoch: BLAKE3 of the beacon of the block that closes the epoch before, and the epoch's number.
@@ -567,5 +617,6 @@ pub(crate) fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDra
         Candidate { operator, pool, kbit_s: rows.get::<Workers>(worker).map_or(0, |stats| stats.kbit_s) }
     };
     let Head { height, beacon, .. } = rows.head();
-    EpochDraw::new(spec.policy(), seed(beacon, epoch), spec.validators(*height), members, candidate)
+    let set = rows.sets().at(*height).unwrap_or_else(|| rows.sets().oldest().1);
+    EpochDraw::new(spec.policy(), seed(beacon, epoch), set, members, candidate)
 }

@@ -12,12 +12,14 @@ use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::report::ScoreReport;
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, Height};
+use lucid_types::validator::ValidatorSet;
 
 use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::registry::{Node, Nonce};
 use crate::ledger::state::{Equivocation, Head, PendingEpoch};
+use crate::ledger::validators::ProposedChange;
 
 /// A kind of rows.
 pub trait Table {
@@ -76,17 +78,23 @@ impl TableKey for () {
     }
 }
 
-impl TableKey for Epoch {
-    const BYTES: usize = 8;
+macro_rules! number_keys {
+    ($($number:ty),*) => {$(
+        impl TableKey for $number {
+            const BYTES: usize = 8;
 
-    fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.get().to_be_bytes());
-    }
+            fn write(&self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.get().to_be_bytes());
+            }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self::new(u64::from_be_bytes(bytes.try_into().ok()?)))
-    }
+            fn read(bytes: &[u8]) -> Option<Self> {
+                Some(Self::new(u64::from_be_bytes(bytes.try_into().ok()?)))
+            }
+        }
+    )*};
 }
+
+number_keys!(Epoch, Height);
 
 macro_rules! id_keys {
     ($($id:ty),*) => {$(
@@ -104,7 +112,7 @@ macro_rules! id_keys {
     )*};
 }
 
-id_keys!(NodeId, PoolId, AccountId);
+id_keys!(NodeId, PoolId, AccountId, Hash);
 
 impl<A: TableKey, B: TableKey> TableKey for (A, B) {
     const BYTES: usize = A::BYTES + B::BYTES;
@@ -261,4 +269,8 @@ tables! {
     14 Requests: (PoolId, NodeId) => Request;
     /// Invites in use, by their keys; removed likewise.
     15 Invites: (PoolId, NodeId) => InviteUse;
+    /// Validators, by the height from which they are in force: as far back as blocks may hold evidence of.
+    16 Validators: Height => ValidatorSet;
+    /// Changes of the validators that wait for approval, by their ids.
+    17 ProposedChanges: Hash => ProposedChange;
 }

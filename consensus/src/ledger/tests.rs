@@ -17,3 +17,4 @@ mod registry;
 mod roots;
 mod settlement;
 mod state;
+mod validators;

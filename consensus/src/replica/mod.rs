@@ -65,7 +65,7 @@ pub struct Replica {
     key: NodeKey,
     chain: Chain,
     mempool: Mempool,
-    /// `None` on a follower.
+    /// `None` on a node that never votes. While it is no validator, it starts no height.
     rounds: Option<Rounds>,
     /// The time of the last call; `None` before the first.
     clock: Option<UnixMillis>,
@@ -73,17 +73,15 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica that goes on from what is stored. It votes if `may_vote` and its key is a validator's.
+    /// A replica that goes on from what is stored. It votes if `may_vote`, at the heights whose validators have its key.
     pub fn restore(spec: Arc<ChainSpec>, key: NodeKey, stored: Restore, may_vote: bool) -> Self {
         let Restore { state, log, own, commands, is_listening, silent_through, rebroadcast_sequence, now } = stored;
         let chain = Chain::new(state, now);
-        let proposers = chain.state().next_proposers(&spec);
-        let engine = (may_vote && proposers.set().get(&key.node_id()).is_some())
-            .then(|| Engine::new(&spec, key.clone(), proposers));
+        let engine = may_vote.then(|| Engine::new(&spec, key.clone(), chain.state().next_proposers()));
         let context = Context { spec: &spec, key: &key, chain: &chain, now };
         let mempool = Mempool::restore(&context, own, commands);
         let rounds = engine.map(|engine| {
-            let silence = Silence { is_listening, through: silent_through };
+            let silence = Silence { is_listening, listens_anew: is_listening, through: silent_through };
             Rounds::restore(&context, engine, log, silence, rebroadcast_sequence)
         });
         Self { spec, key, chain, mempool, rounds, clock: None, has_failed: false }
@@ -100,9 +98,9 @@ impl Replica {
         Offers::new(Arc::clone(self.mempool.waiting()), proposed.unwrap_or_default())
     }
 
-    /// Whether this node votes.
-    pub const fn is_validator(&self) -> bool {
-        self.rounds.is_some()
+    /// Whether this node votes on the next height.
+    pub fn is_validator(&self) -> bool {
+        self.rounds.is_some() && self.state().next_validators().get(&self.key.node_id()).is_some()
     }
 
     /// The round of the height under way.
@@ -112,7 +110,9 @@ impl Replica {
 
     /// The closed epochs for which this validator has no commitment, and a block could still carry one.
     pub fn epochs_to_report(&self) -> Vec<Epoch> {
-        if !self.rounds.as_ref().is_some_and(|rounds| rounds.may_sign(self.chain.next())) {
+        let Self { spec, key, chain, .. } = self;
+        let context = Context { spec, key, chain, now: UnixMillis::ZERO };
+        if !self.rounds.as_ref().is_some_and(|rounds| rounds.may_sign(&context)) {
             return Vec::new();
         }
         let (me, state) = (self.key.node_id(), self.state());
@@ -214,9 +214,17 @@ impl Replica {
         }
     }
 
+    /// Whether more than two thirds of the power of the next height's validators have signed. Whoever checked the signatures may have been
+    /// behind this state, and not have known who these are.
+    fn is_decided(&self, certificate: &Certificate) -> bool {
+        let set = self.state().next_validators();
+        let power = certificate.signatures.iter().map(|(node, _)| set.power(node)).fold(0, u64::saturating_add);
+        set.is_quorum(power)
+    }
+
     fn on_certificate(&mut self, now: UnixMillis, certificate: Verified<Certificate>, effects: &mut Vec<Effect>) {
         let next = self.chain.next();
-        if certificate.height < next {
+        if certificate.height < next || (certificate.height == next && !self.is_decided(&certificate)) {
             return;
         }
         if let Some(rounds) = &mut self.rounds {
@@ -243,7 +251,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
         let height = decided.block.header.height;
-        if height != self.chain.next() {
+        if height != self.chain.next() || !self.is_decided(&decided.certificate) {
             return Ok(());
         }
         self.compare(decided.votes(), now, effects);
@@ -284,7 +292,7 @@ impl Replica {
 
     /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.
     fn announces(&self, certificate: &Certificate, proposer: &NodeId) -> bool {
-        let members = self.spec.validators(certificate.height).members();
+        let members = self.state().next_validators().members();
         let count = u64::try_from(members.len()).unwrap_or(1).max(1);
         let turn = usize::try_from((certificate.height.get() + 1) % count).unwrap_or(0);
         let me = self.key.node_id();

@@ -34,6 +34,8 @@ const PROPOSAL_RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Silence {
     /// While it listens for another machine with its key.
     pub(super) is_listening: bool,
+    /// Whether it listens anew when it becomes a validator: while it is none, nobody tells it of another machine.
+    pub(super) listens_anew: bool,
     /// Of heights up to this one.
     pub(super) through: Height,
 }
@@ -187,7 +189,7 @@ impl Rounds {
 
     /// Whether enough other validators are at the next height: at least one that is honest.
     fn is_heard(&self, context: &Context<'_>) -> bool {
-        let set = context.spec.validators(context.chain.next());
+        let set = context.state().next_validators();
         let power = self.heard[0].iter().map(|validator| set.power(validator)).sum();
         context.spec.rules().is_heard(set, power)
     }
@@ -238,9 +240,15 @@ impl Rounds {
         }
     }
 
-    /// Whether this validator may sign something of a height.
-    pub(super) fn may_sign(&self, height: Height) -> bool {
-        !self.silence.is_listening && height > self.silence.through.max(self.decided_through)
+    /// Whether this node is a validator of the next height, and may sign something of it.
+    pub(super) fn may_sign(&self, context: &Context<'_>) -> bool {
+        Self::is_validator(context)
+            && !self.silence.is_listening
+            && context.chain.next() > self.silence.through.max(self.decided_through)
+    }
+
+    fn is_validator(context: &Context<'_>) -> bool {
+        context.state().next_validators().get(&context.key.node_id()).is_some()
     }
 
     /// Notes a height that is known to be decided: while this node catches up, it signs nothing of it.
@@ -362,6 +370,7 @@ impl Rounds {
         self.ask_proposal_at = None;
         self.backed.clear();
         self.witness.prune(context.chain.next());
+        self.silence.is_listening |= self.silence.listens_anew && !Self::is_validator(context);
         self.proposals = Proposals::default();
         self.early_votes.rotate_left(1);
         self.early_votes[1] = EarlyVotes::default();
@@ -454,7 +463,7 @@ impl Rounds {
     fn start(&mut self, context: &Context<'_>) {
         let log = std::mem::take(&mut self.log);
         self.is_started = true;
-        let outputs = self.engine.start(context.now, context.state().next_proposers(context.spec), &log);
+        let outputs = self.engine.start(context.now, context.state().next_proposers(), &log);
         self.outputs.extend(outputs);
         // It may not have left before the crash.
         let own = log.iter().rev().find_map(|entry| match entry {
@@ -620,7 +629,7 @@ impl Rounds {
 
     /// When the start of the next height must be looked at again; `None` while it runs.
     fn next_start(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
-        if self.is_started || !self.may_sign(context.chain.next()) {
+        if self.is_started || !self.may_sign(context) {
             return None;
         }
         let earliest = context.state().next_time(context.spec);
@@ -636,7 +645,7 @@ impl Rounds {
     /// heights, and so choose which of them closes an epoch; at once if its log shows that it had started
     /// before a crash.
     fn start_if_due(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
-        if self.is_started || !self.may_sign(context.chain.next()) {
+        if self.is_started || !self.may_sign(context) {
             return;
         }
         let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));

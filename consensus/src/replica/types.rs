@@ -219,7 +219,8 @@ pub struct Restore {
     pub own: BTreeMap<Epoch, OwnReport>,
     /// Commands of this node's users that were made durable.
     pub commands: Vec<SignedCommand>,
-    /// Whether this validator signs nothing before [`Input::Listened`]: it listens first for another machine with its key.
+    /// Whether this validator signs nothing before [`Input::Listened`], after the start and whenever it becomes one again: it listens
+    /// first for another machine with its key.
     pub is_listening: bool,
     /// It signs nothing of heights up to this one, of which its log has been lost.
     pub silent_through: Height,

@@ -167,6 +167,8 @@ broken!(AnybodysTurn: fn is_turn(&self, _: Proposers<'_>, _: u32, _: &NodeId) ->
 fn proposals_out_of_turn_are_found() {
     control(&AnybodysTurn, &[Invariant::Turns], 24, |world| {
         let (liar, spec) = turn_bad(world);
+        // Two proposals of one round prove that it lies: soon it is no validator any more.
+        world.demand(30_000, |w| w.lowest() >= 2);
         for _ in 0..4 {
             world.demand(30_000, |w| w.lowest() == w.highest());
             let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();

@@ -12,8 +12,9 @@ use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
     Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, Nodes, Nonces, PendingEpochs, Pools,
-    Requests, Reveals, ScoreRoots, Table, Workers,
+    ProposedChanges, Requests, Reveals, ScoreRoots, Table, Validators, Workers,
 };
+use lucid_consensus::ledger::validators::ProposedChange;
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
@@ -25,6 +26,7 @@ use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, encode};
+use lucid_types::command::ValidatorChange;
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
@@ -36,6 +38,7 @@ use lucid_types::pool::{JoinPolicy, PoolAction, PoolTerms};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::sync::{CertifiedHeader, PolkaCertificate};
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
@@ -87,6 +90,8 @@ fn each(visitor: &mut impl Visitor) {
     row::<Closes>(visitor, "row_close", &state);
     row::<Requests>(visitor, "row_request", &state);
     row::<Invites>(visitor, "row_invite", &state);
+    row::<Validators>(visitor, "row_validators", &state);
+    row::<ProposedChanges>(visitor, "row_proposed_change", &state);
     let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
     visitor.visit("row_proof", &proof, &[]);
 }
@@ -276,6 +281,7 @@ fn pool() -> PoolState {
         suspended_from: Some(9),
         commands: 4,
         vault: Vault { address: address(0x42), nonce: 2, limits, signers: signer_set(3) },
+        former_vaults: vec![address(0x4b), address(0x4c)],
         push_fee: MicroUsdt::new(5_000),
         next_push_fee: Some((9, MicroUsdt::new(10_000))),
         changes: BTreeMap::from([
@@ -343,7 +349,9 @@ pub(crate) fn state() -> State {
     };
     let account_id = |byte| (POOL, AccountId::from_bytes([byte; 32]));
     let key = |byte| (EPOCH, node(byte));
-    let empty = State::from_rows(BLOCK, [(Heads::key(&()), encode(&head))]).unwrap();
+    let validators = encode::<ValidatorSet>(spec.first_validators());
+    let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators)];
+    let empty = State::from_rows(BLOCK, rows).unwrap();
     empty.changed(|rows| {
         rows.put::<Workers>(&node(0x21), stats);
         rows.put::<Workers>(&node(0x22), WorkerStats::default());
@@ -366,7 +374,13 @@ pub(crate) fn state() -> State {
         rows.put::<Commitments>(&key(0x15), hash(0x52));
         rows.put::<Reveals>(&key(0x12), ScoreReport::new(EPOCH, &[None, Some(Observation::default())]));
         rows.put::<ScoreRoots>(&EPOCH.previous(), hash(0x63));
-        rows.put::<Equivocations>(&node(0x17), Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT });
+        rows.put::<Equivocations>(
+            &node(0x17),
+            Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT, removed: Some((EPOCH, 5)) },
+        );
+        let change = ValidatorChange::Power { validator: node(0x27), power: 6 };
+        let (from, until, approvals) = (EPOCH.next(), TIME, vec![node(0x28), node(0x29)]);
+        rows.put::<ProposedChanges>(&change.id(), ProposedChange { change, by: node(0x28), from, until, approvals });
         rows.put::<Nodes>(&node(0x21), registered());
         rows.put::<Nonces>(&node(0x21), Nonce { next: 12, allowance: 7, filled: EPOCH });
         rows.put::<Closes>(&EPOCH, Close { beacon: hash(0x64), joins: 5 });

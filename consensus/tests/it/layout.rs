@@ -11,6 +11,7 @@ use lucid_consensus::ledger::pool::{Account, Member, PoolState};
 use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::registry::{Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
+use lucid_consensus::ledger::validators::ProposedChange;
 use lucid_consensus::replica::OwnReport;
 use lucid_score::seats::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
@@ -28,6 +29,8 @@ use lucid_types::report::{ProbeReply, ProbeRequest, ReportCommitment, Reveal, Sc
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, Wake};
 
 use self::tracer::{Fields, Layout, Shape, Tracer};
@@ -137,6 +140,7 @@ fn render() -> String {
     page.group("Sync");
     page.wire::<SyncRequest>();
     page.wire::<SyncResponse>();
+    page.wire::<SetChange>();
     page.wire::<Presence>();
     page.group("Measurements");
     page.wire::<Reveal>();
@@ -163,6 +167,8 @@ fn render() -> String {
     page.wire::<Close>();
     page.wire::<Request>();
     page.wire::<InviteUse>();
+    page.wire::<ValidatorSet>();
+    page.wire::<ProposedChange>();
     page.group("Proofs");
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();

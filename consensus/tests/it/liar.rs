@@ -28,7 +28,7 @@ pub(crate) fn turn_bad(world: &mut World) -> (NodeKey, Arc<ChainSpec>) {
 /// Who proposes in a round of node 0's next height.
 pub(crate) fn proposer(world: &World, round: u32) -> NodeId {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    state.next_proposers(&world.spec).of(round).node
+    state.next_proposers().of(round).node
 }
 
 /// A header without items that leads nowhere.

@@ -22,4 +22,5 @@ mod pool;
 mod properties;
 mod replay;
 mod snapshot;
+mod validators;
 mod world;

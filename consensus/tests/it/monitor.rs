@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
@@ -22,6 +23,8 @@ use lucid_types::report::{Observation, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::sync::RebroadcastItem;
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::ValidatorSets;
 use lucid_types::vote::{Vote, VoteKind};
 
 /// What may not be.
@@ -115,6 +118,8 @@ pub(crate) struct Monitor {
     revealed: BTreeMap<Epoch, BTreeMap<NodeId, Reveal>>,
     /// The newest state.
     newest: Option<State>,
+    /// The validators, from the state after the genesis on.
+    sets: Option<ValidatorSets>,
     /// Whether violations are kept to be looked at, rather than end the test.
     pub(crate) is_control: bool,
     pub(crate) violations: Vec<Violation>,
@@ -201,7 +206,7 @@ impl Monitor {
                 .iter()
                 .filter(|((_, of, _, kind), voted)| (*of, *kind, **voted) == (height, VoteKind::Prevote, Some(block)));
             let voters: BTreeSet<_> = of_block.map(|((voter, ..), _)| voter).chain(sent.liars).collect();
-            let set = spec.validators(height);
+            let set = self.set(spec, height);
             3 * voters.iter().map(|voter| set.power(voter)).sum::<u64>() > 2 * set.total()
         };
         let holds = !sent.is_right || is_timely || is_backed();
@@ -262,12 +267,20 @@ impl Monitor {
         if let Some(scores) = &applied.scores {
             self.medians(spec, &before, scores);
         }
+        let (from, set) = applied.state.sets().newest();
+        self.sets.get_or_insert_with(|| spec.first_sets()).push(from, Arc::clone(set));
         self.newest = Some(applied.state.clone());
+    }
+
+    /// The validators of a height: of no later one than two after the newest block.
+    fn set(&self, spec: &ChainSpec, height: Height) -> Arc<ValidatorSet> {
+        let known = self.sets.as_ref().and_then(|sets| sets.at(height));
+        Arc::clone(known.unwrap_or_else(|| spec.first_validators()))
     }
 
     fn is_certified(&mut self, spec: &ChainSpec, stored: &FinalizedBlock) {
         let certificate = &stored.decided.certificate;
-        let set = spec.validators(certificate.height);
+        let set = self.set(spec, certificate.height);
         let signers: BTreeSet<_> = certificate.signatures.iter().map(|(signer, _)| *signer).collect();
         let power: u64 = signers.iter().map(|signer| set.power(signer)).sum();
         let total = set.members().iter().map(|member| member.power).sum::<u64>();
@@ -277,7 +290,7 @@ impl Monitor {
 
     fn contributes(&mut self, spec: &ChainSpec, header: &Header) {
         let Header { height, proposer, randao, .. } = header;
-        let key = spec.validators(*height).get(proposer).map(|validator| validator.bls_key);
+        let key = self.set(spec, *height).get(proposer).map(|validator| validator.bls_key);
         let holds = key.is_some_and(|key| key.check_randao(spec.id(), *height, randao).is_ok());
         self.expect(holds, Invariant::Beacon, || format!("at height {height}"));
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use lucid_consensus::admission::{Refusal, View};
+use lucid_consensus::admission::{self, Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::is_over;
 use lucid_consensus::engine::wal::WalEntry;
@@ -474,7 +474,7 @@ impl World {
             self.monitor.note(Invariant::Roots, what);
         }
         let FinalizedBlock { decided, applied } = stored;
-        self.first_turns.insert(height.next(), applied.state.next_proposers(&self.spec).of(0).node);
+        self.first_turns.insert(height.next(), applied.state.next_proposers().of(0).node);
         let disk = &mut self.nodes[node].disk;
         if disk.blocks.is_empty() {
             let genesis = State::genesis(&self.spec);
@@ -527,7 +527,8 @@ impl World {
             | SyncRequest::Header(_)
             | SyncRequest::Snapshots
             | SyncRequest::SnapshotRows { .. }
-            | SyncRequest::Genesis { .. } => {}
+            | SyncRequest::Genesis { .. }
+            | SyncRequest::SetChanges { .. } => {}
             SyncRequest::Head => {
                 let newest = it.disk.blocks.values().next_back().map(|decided| decided.certificate.clone());
                 answers.extend(newest.map(|certificate| Message::Gossip(peer, Gossip::Certificate(certificate))));
@@ -575,11 +576,14 @@ impl World {
             }
             Message::Gossip(_, Gossip::Rebroadcast(message)) => view.rebroadcast(message),
             Message::Gossip(_, Gossip::Certificate(certificate)) => {
-                view.certificate(certificate).map(Input::Certificate)
+                view.certificate(view.state.sets(), certificate).map(Input::Certificate)
             }
             Message::Decided(decided) => {
                 let height = decided.block.header.height;
-                view.decided(height, *decided).map(Input::Decided)
+                // A node learns of the validators of heights that are far ahead before it judges their blocks.
+                let sets = view.state.validators(height).map(|_| view.state.sets());
+                let decided = |sets| admission::decided(self.spec.id(), sets, height, *decided);
+                sets.ok_or(Refusal::Ignore("unknown-set")).and_then(decided).map(Input::Decided)
             }
             Message::Items(items) => {
                 let verified = items.into_iter().map(|item| item.verify(self.spec.id()).unwrap());
@@ -601,12 +605,12 @@ impl World {
     fn report(&mut self, node: usize) {
         let Some(replica) = self.nodes[node].replica.as_ref().filter(|_| self.reports) else { return };
         let me = validator_key(node).node_id();
-        let assigned = |epoch: &Epoch| -> Vec<LogScale> {
-            let draw = replica.state().get::<Draws>(epoch).unwrap();
-            draw.assignment(&me).unwrap().map(|(it, _)| it.echo_bytes.unwrap()).collect()
+        // Whoever has become a validator since the draw has no part in it.
+        let assigned = |epoch: Epoch| -> Option<(Epoch, Vec<LogScale>)> {
+            let draw = replica.state().get::<Draws>(&epoch).unwrap();
+            Some((epoch, draw.assignment(&me)?.map(|(it, _)| it.echo_bytes.unwrap()).collect()))
         };
-        let epochs = replica.epochs_to_report();
-        let epochs: Vec<_> = epochs.into_iter().map(|epoch| (epoch, assigned(&epoch))).collect();
+        let epochs: Vec<_> = replica.epochs_to_report().into_iter().filter_map(assigned).collect();
         for (epoch, assigned) in epochs {
             let it = &mut self.nodes[node];
             let is_first_run = it.reported.insert(epoch);

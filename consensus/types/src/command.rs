@@ -9,14 +9,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attestation::Capacity;
-use crate::codec::Wire;
+use crate::codec::{Wire, encode};
 use crate::genesis::{Genesis, SignerSet};
-use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId};
+use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
 use crate::pool::{NewPool, PoolAction};
 use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
 use crate::stamp::Stamp;
 use crate::ticket::{Invite, Ticket};
 use crate::time::UnixMillis;
+use crate::validator::Validator;
 
 /// The only way in which anything but time changes who takes part. It travels as [`MultiSigned`], with the signatures of the
 /// account's current key and of [`Command::cosigners`].
@@ -123,6 +124,60 @@ pub enum NodeAction {
 pub enum ValidatorAction {
     /// Approves of a forming pool, which takes more than a third of the power.
     ApprovePool(PoolId),
+    /// Proposes a change of the validators, and approves of it. It takes more than two thirds of the power.
+    Propose(ValidatorChange),
+    /// Approves of the proposed change with this [`ValidatorChange::id`].
+    Approve(Hash),
+    /// Takes the approval back. A proposal of which nobody approves any more is gone.
+    Withdraw(Hash),
+    /// Is a validator no more. It needs nobody's approval.
+    Resign,
+}
+
+/// A change of the validators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValidatorChange {
+    /// One more: a registered account with its operator.
+    Add(Validator),
+    /// One less.
+    Remove(NodeId),
+    /// Another power.
+    Power {
+        /// Whose.
+        validator: NodeId,
+        /// How much, at least 1.
+        power: u64,
+    },
+}
+
+impl Wire for ValidatorChange {
+    const MAX_BYTES: usize = 4 + Validator::BYTES;
+}
+
+impl ValidatorChange {
+    /// The id under which others approve of it: BLAKE3 in derive-key mode with the context `lucid validator change 1` over its
+    /// bytes. Equal changes have equal ids, whoever proposes them.
+    pub fn id(&self) -> Hash {
+        Hash::derive("lucid validator change 1", &[&encode(self)])
+    }
+
+    /// Whom it is about.
+    pub const fn validator(&self) -> NodeId {
+        match self {
+            Self::Add(validator) => validator.node,
+            Self::Remove(node) | Self::Power { validator: node, .. } => *node,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Add(Validator { power: 0, .. }) | Self::Power { power: 0, .. } => {
+                Err("power 0; a validator has at least 1, remove it to take its vote away".into())
+            }
+            Self::Add(_) | Self::Power { .. } | Self::Remove(_) => Ok(()),
+        }
+    }
 }
 
 /// Who signs a command beside the account's current key.
@@ -244,6 +299,7 @@ impl Action {
             Self::Node(NodeAction::Join { pool, ticket }) => ticket.check(pool),
             Self::CreatePool(pool) => pool.check(),
             Self::Pool { action, .. } => action.check(),
+            Self::Validator(ValidatorAction::Propose(change)) => change.check(),
             Self::Node(_) | Self::Validator(_) => Ok(()),
         }
     }

@@ -104,6 +104,15 @@ pub enum PoolAction {
         /// What comes into force.
         next: VaultLimits,
     },
+    /// Another vault, which takes over: everything owed is owed by it, and the newest root is issued again for it. With the signers in
+    /// force. The ledger does not see the contracts; whoever signs has seen that the former one is closed and that the next one
+    /// names it as its predecessor.
+    Vault {
+        /// The vault in force.
+        former: PayoutAddress,
+        /// The one that follows it.
+        next: Vault,
+    },
     /// Another owner, whose account's current key signs, too.
     Transfer(NodeId),
     /// The pool ends: its members leave it, and what is owed stays owed.
@@ -135,16 +144,24 @@ impl NewPool {
         }
         check_max_members(self.max_members)?;
         self.terms.check()?;
-        self.vault.address.check_not_zero("vault.address")?;
-        self.vault.check().map_err(|problem| format!("vault: {problem}"))
+        check_vault(&self.vault)
     }
+}
+
+fn check_vault(vault: &Vault) -> Result<(), String> {
+    vault.address.check_not_zero("vault.address")?;
+    vault.check().map_err(|problem| format!("vault: {problem}"))
 }
 
 impl PoolAction {
     /// Whether the treasury signers in force must sign it beside the owner, as many as a payout root needs.
     pub const fn needs_signers(&self) -> bool {
         match self {
-            Self::Correct { .. } | Self::Losses(_) | Self::Signers { .. } | Self::Limits { .. } => true,
+            Self::Correct { .. }
+            | Self::Losses(_)
+            | Self::Signers { .. }
+            | Self::Limits { .. }
+            | Self::Vault { .. } => true,
             Self::Update { .. }
             | Self::Approve(_)
             | Self::Refuse(_)
@@ -170,6 +187,10 @@ impl PoolAction {
             }
             Self::Signers { next, .. } => next.check(),
             Self::Limits { next, .. } => next.check(),
+            Self::Vault { former, next } if *former == next.address => {
+                Err("the next vault is the former one; give the address of the vault that follows it".into())
+            }
+            Self::Vault { next, .. } => check_vault(next),
             Self::Correct { amount, .. } | Self::Losses(amount) if *amount == MicroUsdt::ZERO => {
                 Err("the amount is zero; give what is missing".into())
             }

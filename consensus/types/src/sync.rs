@@ -11,6 +11,7 @@ use crate::proof::{KeyProof, ProofStep};
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
 use crate::time::{Epoch, Height, UnixMillis};
 use crate::validator::ValidatorSet;
+use crate::validator_sets::SetChange;
 use crate::vote::{Vote, VoteKind};
 
 /// A question to a peer.
@@ -63,6 +64,11 @@ pub enum SyncRequest {
     Genesis {
         /// The place of the page's first byte.
         offset: u32,
+    },
+    /// The blocks above this height that have changed the validators.
+    SetChanges {
+        /// The height.
+        above: Height,
     },
 }
 
@@ -193,6 +199,8 @@ pub enum SyncResponse {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// To `SetChanges`: all of them by their heights, or as many as fit; none only if the peer knows of none.
+    SetChanges(Vec<SetChange>),
 }
 
 impl Wire for SyncResponse {

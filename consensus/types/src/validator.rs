@@ -4,7 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
 use crate::bls::{BlsError, BlsKey, BlsPublicKey, BlsSignature};
-use crate::codec::encode;
+use crate::codec::{Wire, encode};
 use crate::id::{Hash, NodeId};
 use crate::time::Height;
 
@@ -25,6 +25,9 @@ pub struct Validator {
 }
 
 impl Validator {
+    /// The length of its encoding.
+    pub const BYTES: usize = 32 + 8 + 32 + 48 + 96;
+
     /// A validator with this key for the beacon.
     pub fn new(node: NodeId, power: u64, operator: NodeId, bls: &BlsKey) -> Self {
         Self { node, power, operator, bls_key: bls.public(), bls_proof: bls.prove(&node) }
@@ -55,12 +58,32 @@ pub enum ValidatorSetError {
 }
 
 /// The validators of a height: 1 to 1,000, sorted by id, each once, with a total power of at most 2^60.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Validator>", try_from = "Vec<Validator>")]
 pub struct ValidatorSet {
     members: Vec<Validator>,
     /// The members' keys, ready for use: getting one ready takes a tenth of what checking a signature does. `None` for an id that is no key.
     keys: Vec<Option<VerifyingKey>>,
     total: u64,
+    hash: Hash,
+}
+
+impl Wire for ValidatorSet {
+    const MAX_BYTES: usize = 8 + Self::MAX_MEMBERS * Validator::BYTES;
+}
+
+impl From<ValidatorSet> for Vec<Validator> {
+    fn from(set: ValidatorSet) -> Self {
+        set.members
+    }
+}
+
+impl TryFrom<Vec<Validator>> for ValidatorSet {
+    type Error = ValidatorSetError;
+
+    fn try_from(members: Vec<Validator>) -> Result<Self, ValidatorSetError> {
+        Self::new(members)
+    }
 }
 
 impl ValidatorSet {
@@ -88,7 +111,8 @@ impl ValidatorSet {
         let total = members.iter().try_fold(0u64, |sum, v| sum.checked_add(v.power)).filter(|total| *total <= 1 << 60);
         let total = total.ok_or(ValidatorSetError::TooMuchPower)?;
         let keys = members.iter().map(|v| VerifyingKey::from_bytes(v.node.as_bytes()).ok()).collect();
-        Ok(Self { members, keys, total })
+        let hash = Hash::derive("lucid validator set 1", &[&encode(&members)]);
+        Ok(Self { members, keys, total, hash })
     }
 
     /// The members by ascending id.
@@ -136,8 +160,8 @@ impl ValidatorSet {
     }
 
     /// The hash by which blocks name the set.
-    pub fn hash(&self) -> Hash {
-        Hash::derive("lucid validator set 1", &[&encode(&self.members)])
+    pub const fn hash(&self) -> Hash {
+        self.hash
     }
 }
 

@@ -4,8 +4,10 @@
 //! left out: what is not known is `null`.
 
 mod command;
+mod enrolment;
 mod node;
 mod pool;
+mod validator;
 mod vault;
 
 use std::collections::BTreeSet;
@@ -22,13 +24,17 @@ pub use lucid_score::score::Components;
 
 pub use crate::payout::status::PayoutStatus;
 pub use command::{AccountView, CheckedView, CommandBody, CommandStage, CommandView, TakenView, UnsignedBody};
+pub use enrolment::{EnrolmentStep, EnrolmentView};
 pub use node::{
     MembershipView, NextPayoutView, NodeList, NodeState, RegisteredView, RequestList, RequestView, StampView,
 };
 pub use pool::{
-    ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberList, MemberView, MissingSignature,
-    NextTermsView, PoolList, PoolStatusView, PoolSummary, PoolView, RootView, SignatureList, SignatureRequest,
-    SignatureView, TermsView,
+    ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberView,
+    MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, RootView,
+    SignatureList, SignatureRequest, SignatureView, TermsView,
+};
+pub use validator::{
+    ApprovalView, LookedAtView, NextPowerView, ProposalList, ProposalView, ValidatorStatusView, VoteView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 
@@ -81,6 +87,8 @@ pub struct StatusView {
     pub owed_micro_usdt: Option<MicroUsdt>,
     /// All that the vaults have paid it of that, in the solidified view; `null` if it is not known.
     pub paid_micro_usdt: Option<MicroUsdt>,
+    /// How far it is with what `lucid join` asked for; `null` if it was not asked since the node runs.
+    pub enrolment: Option<EnrolmentView>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,
 }

@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 use super::host::{self, Hosts};
 use super::model::{
     AccountView, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList, EpochView,
-    LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ScoreList, SignatureList,
-    SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList,
+    LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ProposalList, ScoreList,
+    SignatureList, SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError, nodes, proofs};
@@ -93,6 +93,8 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/payouts/{id}", get(payout))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/validators", get(validators))
+        .route("/api/v1/validators/proposals", get(validator_proposals))
+        .route("/api/v1/validators/{id}", get(validator))
         .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{pool}", get(pool))
         .route("/api/v1/pools/{pool}/members", get(members))
@@ -138,6 +140,21 @@ async fn peers(State(shared): State<Shared>) -> Json<PeerList> {
 
 async fn validators(State(shared): State<Shared>) -> Json<ValidatorList> {
     Json(ValidatorList { validators: shared.view.validators() })
+}
+
+async fn validator_proposals(State(shared): State<Shared>) -> Json<ProposalList> {
+    Json(ProposalList { proposals: shared.view.validator_proposals() })
+}
+
+async fn validator(
+    State(shared): State<Shared>,
+    id: Result<Path<NodeId>, PathRejection>,
+) -> Result<Json<ValidatorStatusView>, Failure> {
+    let Path(id) = id.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.validator(&id)).await?;
+    found
+        .map(Json)
+        .ok_or_else(|| Failure::NotFound(format!("{id} is no validator, and was none that the state remembers")))
 }
 
 /// The process runs and answers.

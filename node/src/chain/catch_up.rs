@@ -15,14 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use lucid_consensus::admission::View;
+use lucid_consensus::admission::{self, Refusal};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{decode, encode};
+use lucid_types::id::NetworkId;
 use lucid_types::signed::Verified;
 use lucid_types::sync::{CertifiedBlock, SyncRequest, SyncResponse, take_frame};
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_sets::ValidatorSets;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet, block_in_place};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -30,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::catch_up::plan::{Ask, Download, Fault, Page, Peer, Plan};
 use crate::chain::head::Head;
-use crate::chain::snapshot::{Download as SnapshotDownload, Snapshot, SnapshotError};
+use crate::chain::sets::{KnownSets, NotShown, Refused};
+use crate::chain::snapshot::{Arrived, Download as SnapshotDownload, SnapshotError};
 use crate::config::SyncMode;
 
 /// How often the plan is looked at when nothing happens: peers come and go, and slow ones get company.
@@ -60,9 +63,11 @@ pub struct CatchUpParts {
     /// Fetches a snapshot instead of blocks.
     pub download: SnapshotDownload,
     /// Takes the snapshot.
-    pub snapshots: mpsc::Sender<Snapshot>,
+    pub snapshots: mpsc::Sender<Arrived>,
     /// Whether snapshots are fetched at all.
     pub mode: SyncMode,
+    /// The validators of later heights.
+    pub sets: Arc<KnownSets>,
 }
 
 /// A page's task that has ended: whose, what it was about, and what has come.
@@ -205,10 +210,10 @@ impl CatchUp {
     }
 
     /// Hands the driver a snapshot, and waits until it is the newest state.
-    async fn hand_over_snapshot(&mut self, snapshot: Snapshot) {
-        let height = snapshot.state.height();
+    async fn hand_over_snapshot(&mut self, arrived: Arrived) {
+        let height = arrived.snapshot.state.height();
         // The driver has ended: so will this task.
-        if self.parts.snapshots.send(snapshot).await.is_ok() {
+        if self.parts.snapshots.send(arrived).await.is_ok() {
             let _ended = self.parts.head.wait_for(|head| head.state.height() >= height).await;
         }
     }
@@ -239,7 +244,7 @@ impl CatchUp {
 
     /// The connected peers in a random order: whoever stands first is asked first.
     fn peers(&self) -> Vec<Peer> {
-        let set = self.parts.spec.validators(self.parts.head.borrow().state.height().next());
+        let set = self.parts.head.borrow().state.next_validators().clone();
         let peers = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id);
         let drawn =
             peers.map(|node| (getrandom::u32().unwrap_or(0), Peer { node, is_validator: set.get(&node).is_some() }));
@@ -249,10 +254,10 @@ impl CatchUp {
     }
 
     fn fetch(&mut self, id: u64, download: Download) {
-        let (mesh, spec, head) = (self.parts.mesh.clone(), Arc::clone(&self.parts.spec), self.parts.head.clone());
+        let (mesh, network, sets) = (self.parts.mesh.clone(), *self.parts.spec.id(), Arc::clone(&self.parts.sets));
         let task = self.pages.spawn(async move {
             let mut download = download;
-            let page = page(&mesh, &spec, &head, &mut download).await;
+            let page = page(&mesh, &network, &sets, &mut download).await;
             (id, download, page)
         });
         self.running.insert(id, task);
@@ -285,8 +290,8 @@ impl CatchUp {
 /// Asks for the next page of a download and checks the blocks that it completes.
 async fn page(
     mesh: &Mesh,
-    spec: &Arc<ChainSpec>,
-    head: &watch::Receiver<Head>,
+    network: &NetworkId,
+    sets: &KnownSets,
     download: &mut Download,
 ) -> Result<Page<Verified<CertifiedBlock>>, Fault> {
     let skip = u64::try_from(download.buffer.len()).unwrap_or(u64::MAX);
@@ -305,30 +310,52 @@ async fn page(
     }
     download.buffer.extend_from_slice(&bytes);
     let bytes = bytes.len();
-    let (spec, state) = (Arc::clone(spec), head.borrow().state.clone());
-    let (buffer, next, to) = (std::mem::take(&mut download.buffer), download.next, download.to);
+    let (blocks, read) = frames(download)?;
+    // A page ends within a block only where it is full.
+    if read < download.buffer.len() && bytes < SyncResponse::PAGE_BYTES {
+        return Err(Fault::Lie("a page that is not full"));
+    }
     // Hundreds of certificates may be in it.
-    let checked = tokio::task::spawn_blocking(move || {
-        let view = View { spec: &spec, state: &state };
-        let (mut blocks, mut read, mut height) = (Vec::new(), 0, next);
-        while let Some((block, length)) = take_frame(&buffer[read..]).map_err(|_| Fault::Lie("malformed"))? {
-            if height > to {
-                return Err(Fault::Lie("not asked for"));
-            }
-            let block = view.decided(height, block).map_err(|_| Fault::Lie("not decided"))?;
-            blocks.push((block, length));
-            read += length;
-            height = height.next();
+    let judge = |sets: &ValidatorSets| block_in_place(|| decided(network, sets, download.next, &blocks));
+    let blocks = sets.judge(mesh, download.peer, judge).await.map_err(|refused| match refused {
+        Refused::Judged(_) => Fault::Lie("not decided"),
+        Refused::NotShown(NotShown::Busy) => Fault::Nothing,
+        Refused::NotShown(NotShown::Silent(why)) => Fault::Silent(why),
+        Refused::NotShown(NotShown::Lie(what)) => Fault::Lie(what),
+    })?;
+    download.buffer.drain(..read);
+    Ok(Page { blocks, bytes })
+}
+
+/// A block and its length in a page.
+type Framed<B> = (B, usize);
+
+/// The whole blocks in what has come, and how many bytes they take.
+fn frames(download: &Download) -> Result<(Vec<Framed<CertifiedBlock>>, usize), Fault> {
+    let (mut blocks, mut read, mut height) = (Vec::new(), 0, download.next);
+    while let Some((block, length)) = take_frame(&download.buffer[read..]).map_err(|_| Fault::Lie("malformed"))? {
+        if height > download.to {
+            return Err(Fault::Lie("not asked for"));
         }
-        // A page ends within a block only where it is full.
-        if read < buffer.len() && bytes < SyncResponse::PAGE_BYTES {
-            return Err(Fault::Lie("a page that is not full"));
-        }
-        Ok((Page { blocks, bytes }, buffer[read..].to_vec()))
-    });
-    let (page, rest) = checked.await.map_err(|error| Fault::Silent(error.to_string()))??;
-    download.buffer = rest;
-    Ok(page)
+        blocks.push((block, length));
+        read += length;
+        height = height.next();
+    }
+    Ok((blocks, read))
+}
+
+/// These blocks, if the validators of their heights, which begin with `next`, have decided on them.
+fn decided(
+    network: &NetworkId,
+    sets: &ValidatorSets,
+    next: Height,
+    blocks: &[Framed<CertifiedBlock>],
+) -> Result<Vec<Framed<Verified<CertifiedBlock>>>, Refusal> {
+    let heights = (next.get()..).map(Height::new);
+    let of = |((block, length), height): (&Framed<CertifiedBlock>, Height)| {
+        Ok((admission::decided(network, sets, height, block.clone())?, *length))
+    };
+    blocks.iter().zip(heights).map(of).collect()
 }
 
 #[cfg(test)]

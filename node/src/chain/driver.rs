@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lucid_consensus::commands::CommandKey;
 use lucid_consensus::ledger::command::CommandRefused;
+use lucid_consensus::ledger::event::Event;
 use lucid_consensus::replica::{Effect, Failure, FinalizedBlock, Gossip, Input, Replica};
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
@@ -16,13 +17,14 @@ use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::sync::{CertifiedHeader, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_sets::SetChange;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::chain::persist::{PersistError, put_block, put_commands, put_own, remove_commands};
 use crate::chain::pin::{self, OtherBlock};
-use crate::chain::snapshot::{Snapshot, Snapshots};
+use crate::chain::snapshot::{Arrived, Snapshot, Snapshots};
 use crate::chain::watermark::{Watermark, WatermarkError};
 use crate::clock::Clock;
 use crate::commands::{SUBMISSIONS, Submission};
@@ -87,7 +89,7 @@ pub struct DriverParts {
     /// Those that were taken over before the node started.
     pub taken_over: BTreeSet<CommandKey>,
     /// Takes snapshots that have been fetched.
-    pub fetched: mpsc::Receiver<Snapshot>,
+    pub fetched: mpsc::Receiver<Arrived>,
     /// Keeps states for others.
     pub snapshots: Arc<Snapshots>,
     /// Takes what is to be gossiped. When it is full, the message is dropped and counted in the log: rebroadcasts and
@@ -171,8 +173,8 @@ impl Driver {
     }
 
     /// Makes a snapshot the newest state, unless blocks were quicker.
-    fn take_over(&mut self, snapshot: Snapshot) -> Result<(), DriverError> {
-        let Snapshot { block, state } = snapshot;
+    fn take_over(&mut self, arrived: Arrived) -> Result<(), DriverError> {
+        let Arrived { snapshot: Snapshot { block, state }, set_changes } = arrived;
         let (height, parts) = (state.height(), &mut self.parts);
         if height <= parts.replica.state().height() {
             return Ok(tokio::task::block_in_place(|| parts.store.abandon_restore())?);
@@ -183,7 +185,11 @@ impl Driver {
             return Err(DriverError::Snapshot { height: block.header.height, found, expected });
         }
         let (header, certificate) = (encode(&block.header), encode(&block.certificate));
-        tokio::task::block_in_place(|| parts.store.finish_restore(height, state.block(), &header, &certificate))?;
+        let set_changes: Vec<_> =
+            set_changes.iter().map(|change| (change.block.header.height, encode::<SetChange>(change))).collect();
+        tokio::task::block_in_place(|| {
+            parts.store.finish_restore(height, state.block(), &header, &certificate, &set_changes)
+        })?;
         if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height <= height) {
             watermark.signs(height, u64::MAX)?;
         }
@@ -270,6 +276,7 @@ impl Driver {
                 let state = applied.state.clone();
                 let (height, round) = (state.height(), decided.certificate.round);
                 pin::check(parts.pinned, height, state.block())?;
+                let changes = validator_changes(&applied.events);
                 put_block(&parts.store, &decided, applied)?;
                 // A database without this block does not know all that was signed of it.
                 if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height == height)
@@ -282,6 +289,7 @@ impl Driver {
                     tracing::error!(%validator, height = at, "a block proves that a validator signed two different messages");
                 }
                 tracing::info!(height = height.get(), round, age_ms, block = %state.block().short(), "block decided");
+                tell_changes(&changes);
                 let block = Arc::new(CertifiedHeader::from(&decided));
                 parts.snapshots.note(&block, &state);
                 parts.head.send_modify(|head| {
@@ -329,6 +337,27 @@ impl Driver {
             head.offers = offers;
             changed
         });
+    }
+}
+
+/// A validator, its power, and from which height on it has it.
+type ValidatorChanged = (NodeId, u64, Height);
+
+fn validator_changes(events: &[Event]) -> Vec<ValidatorChanged> {
+    let change = |event: &Event| match event {
+        Event::Validator { node, power, from } => Some((*node, *power, *from)),
+        _ => None,
+    };
+    events.iter().filter_map(change).collect()
+}
+
+fn tell_changes(changes: &[ValidatorChanged]) {
+    for (validator, power, from) in changes {
+        let from = from.get();
+        match power {
+            0 => tracing::warn!(%validator, from, "a validator is none any more"),
+            _ => tracing::warn!(%validator, power, from, "a validator is new, or has another power"),
+        }
     }
 }
 

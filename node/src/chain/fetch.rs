@@ -12,16 +12,19 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_types::block::{Item, ItemId};
+use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::NodeId;
 use lucid_types::sync::{SyncRequest, SyncResponse};
 use lucid_types::time::UnixMillis;
+use lucid_types::validator_sets::ValidatorSets;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
+use crate::chain::sets::KnownSets;
 use crate::clock::Clock;
 
 /// Questions that wait to be asked.
@@ -43,6 +46,8 @@ pub struct FetcherParts {
     pub driver: mpsc::Sender<Box<Input>>,
     /// The newest block.
     pub head: watch::Receiver<Head>,
+    /// The validators of later heights.
+    pub sets: Arc<KnownSets>,
 }
 
 /// The fetcher. [`Self::run`] it.
@@ -57,6 +62,7 @@ struct Question {
     clock: Arc<dyn Clock>,
     driver: mpsc::Sender<Box<Input>>,
     head: watch::Receiver<Head>,
+    sets: Arc<KnownSets>,
 }
 
 impl Fetcher {
@@ -104,6 +110,7 @@ impl Fetcher {
                 clock: Arc::clone(&self.parts.clock),
                 driver: self.parts.driver.clone(),
                 head: self.parts.head.clone(),
+                sets: Arc::clone(&self.parts.sets),
             };
             in_flight.spawn(async move {
                 for peer in [Some(first), second].into_iter().flatten() {
@@ -118,7 +125,7 @@ impl Fetcher {
 
     /// Any of the connected validators, or of the connected peers if no validator is connected.
     fn a_validator(&self) -> Option<NodeId> {
-        let set = self.parts.spec.validators(self.parts.head.borrow().state.height().next());
+        let set = self.parts.head.borrow().state.next_validators().clone();
         let peers = self.peers();
         let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
         any_of(if validators.is_empty() { &peers } else { &validators })
@@ -145,18 +152,38 @@ impl Question {
     async fn ask(&self, peer: NodeId, request: &SyncRequest) -> bool {
         let Some(response) = self.request(peer, request).await else { return false };
         // That a peer knows no more is an answer too.
-        let is_head = matches!(response, SyncResponse::Head { .. });
+        if let (SyncRequest::Head, SyncResponse::Head { newest, .. }) = (request, &response) {
+            if let Some(certificate) = newest {
+                self.newest(peer, certificate).await;
+            }
+            return true;
+        }
         let (spec, state) = (Arc::clone(&self.spec), self.head.borrow().state.clone());
         let (request, source) = (request.clone(), Source { peer, arrived: self.clock.now() });
         // Thousands of signatures may be in it.
         let judged = move || judge(&View { spec: &spec, state: &state }, &request, response, source);
         let Ok(inputs) = tokio::task::spawn_blocking(judged).await else { return false };
-        let is_help = is_head || !inputs.is_empty();
+        let is_help = !inputs.is_empty();
         for input in inputs {
             // Waits for room: what a peer sends is taken no faster than it can be handled. Should the driver have ended, so will this.
             let _ended = self.driver.send(Box::new(input)).await;
         }
         is_help
+    }
+
+    /// Hands on a peer's newest certificate, if it proves what this node does not know. It may be of validators of whom only the peer knows.
+    async fn newest(&self, peer: NodeId, certificate: &Certificate) {
+        let state = self.head.borrow().state.clone();
+        if certificate.height <= state.height() {
+            return;
+        }
+        let view = View { spec: &self.spec, state: &state };
+        let admit = |sets: &ValidatorSets| block_in_place(|| view.certificate(sets, certificate.clone()));
+        match self.sets.judge(&self.mesh, peer, admit).await {
+            // Should the driver have ended, so will this.
+            Ok(certificate) => drop(self.driver.send(Box::new(Input::Certificate(certificate))).await),
+            Err(refusal) => tracing::debug!(%peer, ?refusal, "a peer's newest certificate was refused"),
+        }
     }
 
     async fn request(&self, peer: NodeId, request: &SyncRequest) -> Option<SyncResponse> {
@@ -185,11 +212,6 @@ fn refused(refusal: &Refusal) {
 /// asked for.
 fn judge(view: &View<'_>, request: &SyncRequest, response: SyncResponse, source: Source) -> Vec<Input> {
     let admitted: Vec<Result<Input, Refusal>> = match (request, response) {
-        (SyncRequest::Head, SyncResponse::Head { newest: Some(certificate), .. })
-            if certificate.height > view.state.height() =>
-        {
-            vec![view.certificate(certificate).map(Input::Certificate)]
-        }
         (SyncRequest::Proposal { round, block }, SyncResponse::Proposal(Some(proposal))) => {
             let Source { peer: from, arrived } = source;
             let (record, asked) = (proposal.proposal.record, (*round, *block));

@@ -13,11 +13,14 @@ use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Workers;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_storage::Store;
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::{Wire, decode};
+use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::id::NodeId;
-use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
+use lucid_types::sync::{CertifiedBlock, CertifiedHeader, SyncRequest, SyncResponse};
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::{SET_DELAY, SetChange};
 use lucid_types::vote::{Vote, VoteKind};
 
 use crate::chain::persist::{PersistError, Restored, header, put_block, restore};
@@ -155,5 +158,73 @@ impl Network {
     /// The certified header of the block that leads to a state.
     pub(crate) fn header(&self, state: &State) -> CertifiedHeader {
         self.chain.certified(self.chain.header(state), &QUORUM)
+    }
+}
+
+/// How often a block changes the validators of a [`Turnover`].
+const TERM: u64 = 4;
+
+/// A chain whose validators are replaced one by one, until nobody is left whom the genesis knows. No block of it was executed.
+pub(crate) struct Turnover {
+    pub(crate) chain: Chain,
+    pub(crate) blocks: Vec<CertifiedBlock>,
+    pub(crate) changes: Vec<SetChange>,
+}
+
+impl Turnover {
+    pub(crate) fn new(n_blocks: u64) -> Self {
+        let chain = Chain::new();
+        let (mut blocks, mut changes) = (Vec::<CertifiedBlock>::new(), Vec::new());
+        for height in 1..=n_blocks {
+            let mut header = chain.header(&state(&chain.spec, height, 0));
+            let after = Self::set(height / TERM);
+            header.next_set = after.hash();
+            if let Some(parent) = blocks.last() {
+                header.parent = parent.block.hash();
+            }
+            let certified = chain.certified(header.clone(), &Self::signers(height));
+            if height.is_multiple_of(TERM) {
+                changes.push(SetChange { block: certified.clone(), set: after });
+            }
+            let block = Block { header, commitments: vec![], reveals: vec![], commands: vec![], evidence: vec![] };
+            blocks.push(CertifiedBlock { block, certificate: certified.certificate });
+        }
+        Self { chain, blocks, changes }
+    }
+
+    /// The validators after so many changes: those of the genesis are 1 to 4.
+    pub(crate) fn set(n_changes: u64) -> ValidatorSet {
+        let first = u8::try_from(n_changes).unwrap() + 1;
+        let members = (first..first + 4).map(|seed| testing::node_key(seed).validator(1, testing::node(seed)));
+        ValidatorSet::new(members.collect()).unwrap()
+    }
+
+    /// The newest three validators of a height.
+    pub(crate) fn signers(height: u64) -> [u8; 3] {
+        let first = u8::try_from(height.saturating_sub(SET_DELAY) / TERM).unwrap() + 2;
+        [first, first + 1, first + 2]
+    }
+
+    /// What an honest peer with all of it answers.
+    pub(crate) fn answer(&self, request: &SyncRequest) -> Option<SyncResponse> {
+        Some(match request {
+            SyncRequest::Head => {
+                let newest = self.blocks.last().map(|block| block.certificate.clone());
+                SyncResponse::Head { newest, oldest: Height::new(1) }
+            }
+            SyncRequest::Blocks { from, to, .. } => {
+                let asked = self.blocks.iter().filter(|it| (*from..=*to).contains(&it.block.header.height));
+                let frame = |block: &CertifiedBlock| {
+                    let bytes = encode(block);
+                    [&u32::try_from(bytes.len()).unwrap().to_le_bytes(), bytes.as_slice()].concat()
+                };
+                SyncResponse::Blocks(asked.flat_map(frame).collect())
+            }
+            SyncRequest::SetChanges { above } => {
+                let later = self.changes.iter().filter(|change| change.block.header.height > *above);
+                SyncResponse::SetChanges(later.cloned().collect())
+            }
+            _ => return None,
+        })
     }
 }

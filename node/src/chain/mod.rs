@@ -6,6 +6,7 @@
 //!     fetch: items, ◀───┘  │ │ └── decided blocks, from several peers at once
 //!     proposals, reports ──┼─┘     ▲
 //!                          └──▶ catch_up: decided blocks, or a snapshot of the state where blocks are too many or gone
+//!     sets: who the validators are beyond the state, as far as peers have shown it; for all that judge what peers say of later heights
 //! ```
 
 pub mod catch_up;
@@ -20,5 +21,6 @@ pub mod presence;
 pub mod prune;
 pub mod report;
 pub mod serve;
+pub mod sets;
 pub mod snapshot;
 pub mod watermark;

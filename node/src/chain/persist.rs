@@ -1,6 +1,7 @@
 //! Between the replica's values and the store's bytes.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::{CommandKey, is_over};
@@ -16,6 +17,8 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::StateRoot;
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::{SET_DELAY, SetChange, ValidatorSets};
 
 use crate::history;
 
@@ -120,6 +123,16 @@ pub fn restore(spec: &ChainSpec, store: &Store, wal: &Wal, now: UnixMillis) -> R
         now,
     };
     Ok(Restored { replica, block })
+}
+
+/// The newest state in a store; `None` before block 1.
+///
+/// # Errors
+/// As [`restore`].
+pub fn newest_state(store: &Store) -> Result<Option<State>, PersistError> {
+    let Some(head) = store.head() else { return Ok(None) };
+    let block = newest(store, &head)?;
+    stored_state(store, &head, &block.header).map(Some)
 }
 
 /// The state of the stored rows.
@@ -240,6 +253,7 @@ pub fn remove_commands(store: &Store, keys: &[CommandKey]) -> Result<(), Storage
 pub fn put_block(store: &Store, decided: &CertifiedBlock, applied: Execution) -> Result<(), PersistError> {
     let height = decided.block.header.height;
     let history = history_of(&decided.block, &applied);
+    let set_change = changed_set(&applied.state).map(|set| SetChange { block: decided.into(), set: set.clone() });
     store.commit_block(BlockCommit {
         height,
         block_hash: applied.state.block(),
@@ -247,6 +261,7 @@ pub fn put_block(store: &Store, decided: &CertifiedBlock, applied: Execution) ->
         certificate: encode(&decided.certificate),
         // The state before block 1 is nowhere but in the genesis.
         state: if height == Height::new(1) { all(&applied.state) } else { applied.delta.0 },
+        set_change: set_change.as_ref().map(encode),
         history,
     })?;
     // The own report of an epoch whose scores are final.
@@ -278,6 +293,39 @@ pub(crate) fn is_sound(kind: OwnKind, record: &OwnRecord) -> bool {
             .is_ok_and(|it| record.key == command_key(&(it.record.account, it.record.nonce))),
         OwnKind::Signature | OwnKind::Transaction => false,
     }
+}
+
+/// The validators that the newest block of a state changes to, if it does.
+pub(crate) fn changed_set(state: &State) -> Option<&ValidatorSet> {
+    let (from, set) = state.sets().newest();
+    let before = state.sets().at(from.previous())?;
+    (from == state.height().plus(SET_DELAY) && before.hash() != set.hash()).then_some(set)
+}
+
+/// The changes of the validators by blocks above a height, by their heights, as they are stored.
+pub fn set_changes(store: &Store, above: Height) -> impl Iterator<Item = Result<SetChange, PersistError>> {
+    store.set_changes(above).map(|entry| set_change(&entry?.1))
+}
+
+/// A stored change of the validators.
+///
+/// # Errors
+/// It is another than was written.
+pub(crate) fn set_change(bytes: &[u8]) -> Result<SetChange, PersistError> {
+    decoded("a change of the validators", bytes)
+}
+
+/// The validators of all heights, by what is stored: nothing is verified.
+///
+/// # Errors
+/// The store failed or holds other bytes than were written.
+pub fn sets(spec: &ChainSpec, store: &Store) -> Result<ValidatorSets, PersistError> {
+    let mut sets = spec.first_sets();
+    for change in set_changes(store, Height::ZERO) {
+        let SetChange { block, set } = change?;
+        sets.push(block.header.height.plus(SET_DELAY), Arc::new(set));
+    }
+    Ok(sets)
 }
 
 /// All rows of a state.
@@ -329,7 +377,7 @@ mod tests {
             let decided = chain.grow();
             let Restored { replica, block } = chain.restore().unwrap();
             assert_eq!((replica.state.root(), replica.state.block()), (chain.state.root(), decided.block.hash()));
-            assert!(block.unwrap().verify(chain.spec.id(), chain.spec.validators(Height::new(1))).is_ok());
+            assert!(block.unwrap().verify(chain.spec.id(), chain.spec.first_validators()).is_ok());
         }
         assert_eq!(decided(&chain.store, Height::new(2)).unwrap().unwrap().block.header.height, Height::new(2));
         assert!(decided(&chain.store, Height::new(6)).unwrap().is_none());
@@ -342,7 +390,7 @@ mod tests {
         let CertifiedBlock { block, certificate } = chain.grow();
         stage(&other.store, &chain.snapshot());
         let (height, hash) = (block.header.height, block.hash());
-        other.store.finish_restore(height, hash, &encode(&block.header), &encode(&certificate)).unwrap();
+        other.store.finish_restore(height, hash, &encode(&block.header), &encode(&certificate), &[]).unwrap();
         let Restored { replica, block: newest } = other.restore().unwrap();
         assert_eq!(
             (replica.state.root(), newest),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lucid_consensus::admission::View;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::state::Rows as _;
 use lucid_consensus::replica::{Failure, Input};
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{decode, encode};
@@ -18,7 +19,8 @@ use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
 use lucid_types::signed::Signed;
 use lucid_types::sync::{Presence, SyncRequest, SyncResponse};
-use lucid_types::time::{Height, UnixMillis};
+use lucid_types::time::UnixMillis;
+use lucid_types::validator::ValidatorSet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -56,15 +58,15 @@ impl Presences {
         Self { spec, clock, known: Mutex::default() }
     }
 
-    /// Notes an instance, if it speaks now; the rival that it should know of, if there is one. `None` if it is not one of a validator of
-    /// `height`.
-    pub fn hear(&self, height: Height, presence: Signed<Presence>) -> Option<Option<Signed<Presence>>> {
+    /// Notes an instance, if it speaks now; the rival that it should know of, if there is one. `None` if it is not one of these validators.
+    pub fn hear(&self, validators: &ValidatorSet, presence: Signed<Presence>) -> Option<Option<Signed<Presence>>> {
         let now = self.clock.now();
         let validator = presence.signer;
-        self.spec.validators(height).get(&validator)?;
+        validators.get(&validator)?;
         presence.check(self.spec.id()).ok()?;
         let me = presence.record;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|node, _| validators.get(node).is_some());
         let of_one = known.entry(validator).or_default();
         of_one.retain(|it| is_recent(now, &it.record));
         let is_older = |it: &Signed<Presence>| it.record.instance == me.instance && it.record.time <= me.time;
@@ -126,13 +128,37 @@ impl Lookout {
         Ok(Self { parts, instance })
     }
 
-    /// Asks until `stop`, or until there is another instance. The driver hears that this validator may sign when peers have answered for
-    /// [`doppelganger_ms`](lucid_types::policy::Policy::doppelganger_ms) without knowing of one. A validator that decides alone needs no peer.
+    /// Looks out whenever this node is a validator, until `stop`, or until there is another instance.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { parts, .. } = &self;
+        let mut head = self.parts.head.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                is_one = head.wait_for(|head| self.power(head) > 0) => if is_one.is_err() {
+                    return;
+                }
+            }
+            if self.look_out(&stop).await == Ended::ForGood {
+                return;
+            }
+        }
+    }
+
+    /// The power of this validator at the next height.
+    fn power(&self, head: &Head) -> u64 {
+        head.state.next_validators().power(&self.parts.key.node_id())
+    }
+
+    /// Asks while this node is a validator. The driver hears that it may sign when peers have answered for
+    /// [`doppelganger_ms`](lucid_types::policy::Policy::doppelganger_ms) without knowing of another instance. A validator that decides
+    /// alone needs no peer.
+    async fn look_out(&self, stop: &CancellationToken) -> Ended {
+        let parts = &self.parts;
         let listening = Duration::from_millis(parts.spec.policy().doppelganger_ms);
-        let set = parts.spec.validators(Height::new(1));
-        let decides_alone = set.is_quorum(set.power(&parts.key.node_id()));
+        let decides_alone = {
+            let head = parts.head.borrow();
+            head.state.next_validators().is_quorum(self.power(&head))
+        };
         let mut listened_at = decides_alone.then(|| Instant::now() + listening);
         let mut may_sign = false;
         let mut answers = JoinSet::<Result<Vec<u8>, RequestError>>::new();
@@ -141,7 +167,7 @@ impl Lookout {
         loop {
             let wakeup = listened_at.filter(|_| !may_sign).map_or(next, |at| at.min(next));
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ended::ForGood,
                 () = tokio::time::sleep_until(wakeup) => {}
                 Some(answer) = answers.join_next() => {
                     let Ok(Ok(answer)) = answer else { continue };
@@ -150,16 +176,21 @@ impl Lookout {
                         Some(Heard::Other(other)) => {
                             let failure = Failure::OtherInstance { own: parts.boot, other: other.boot };
                             parts.halt.send_replace(Some(failure));
-                            return;
+                            return Ended::ForGood;
                         }
                         Some(Heard::Decided(input)) => drop(parts.driver.send(input).await),
                         None => {}
                     }
                 }
             }
+            if self.power(&parts.head.borrow()) == 0 {
+                return Ended::NoValidator;
+            }
             let now = Instant::now();
-            if !may_sign && listened_at.is_some_and(|at| at <= now) {
-                may_sign = true;
+            let has_listened = !may_sign && listened_at.is_some_and(|at| at <= now);
+            may_sign |= has_listened;
+            // Again and again: one that was no validator for a moment listens anew, and this may not have noticed.
+            if has_listened || (may_sign && next <= now) {
                 let _ended = parts.driver.send(Box::new(Input::Listened)).await;
             }
             if next <= now {
@@ -217,12 +248,21 @@ impl Lookout {
             }
             SyncResponse::Head { newest: Some(certificate), .. } => {
                 let state = self.parts.head.borrow().state.clone();
-                let certificate = View { spec, state: &state }.certificate(certificate).ok()?;
+                let certificate = View { spec, state: &state }.certificate(state.sets(), certificate).ok()?;
                 Some(Heard::Decided(Box::new(Input::Certificate(certificate))))
             }
             _ => None,
         }
     }
+}
+
+/// Why a lookout has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// There is nothing more to look out for.
+    ForGood,
+    /// This node is no validator any more.
+    NoValidator,
 }
 
 /// What a peer answers.
@@ -241,7 +281,6 @@ mod tests {
     use super::*;
     use crate::payout::testing;
 
-    const HEIGHT: Height = Height::new(1);
     const NOW: UnixMillis = UnixMillis::new(10_000_000);
 
     struct Still;
@@ -259,7 +298,7 @@ mod tests {
     fn validator() -> NodeKey {
         let spec = testing::network();
         let mut keys = (0..=u8::MAX).map(|seed| NodeKey::from_seed(&[seed; 32]));
-        keys.find(|key| spec.validators(HEIGHT).get(&key.node_id()).is_some()).unwrap()
+        keys.find(|key| spec.first_validators().get(&key.node_id()).is_some()).unwrap()
     }
 
     fn presence_at(key: &NodeKey, boot: u64, instance: u8, time: UnixMillis) -> Signed<Presence> {
@@ -274,7 +313,8 @@ mod tests {
     #[test]
     fn of_two_instances_the_older_and_equals_hear_of_the_other() {
         let (table, key) = (table(), validator());
-        let hear = |boot, instance| table.hear(HEIGHT, presence(&key, boot, instance)).unwrap();
+        let hear =
+            |boot, instance| table.hear(testing::network().first_validators(), presence(&key, boot, instance)).unwrap();
         assert_eq!(hear(3, 1), None);
         assert_eq!(hear(3, 1), None, "itself");
         assert_eq!(hear(2, 2), Some(presence(&key, 3, 1)), "the older hears of the newer");
@@ -288,22 +328,40 @@ mod tests {
     #[test]
     fn only_what_validators_have_signed_and_just_now_is_noted() {
         let (table, key) = (table(), validator());
-        assert_eq!(table.hear(HEIGHT, presence(&NodeKey::from_seed(&[99; 32]), 1, 1)), None, "a stranger's");
+        assert_eq!(
+            table.hear(testing::network().first_validators(), presence(&NodeKey::from_seed(&[99; 32]), 1, 1)),
+            None,
+            "a stranger's"
+        );
         let mut forged = presence(&key, 1, 1);
         forged.record.boot = 9;
-        assert_eq!(table.hear(HEIGHT, forged), None);
+        assert_eq!(table.hear(testing::network().first_validators(), forged), None);
         let off = FORGOTTEN + Duration::from_millis(1);
         for time in [NOW.before(off), NOW.after(off)] {
-            assert_eq!(table.hear(HEIGHT, presence_at(&key, 9, 9, time)), Some(None), "sent again by others");
+            assert_eq!(
+                table.hear(testing::network().first_validators(), presence_at(&key, 9, 9, time)),
+                Some(None),
+                "sent again by others"
+            );
         }
-        assert_eq!(table.hear(HEIGHT, presence(&key, 1, 1)), Some(None));
+        assert_eq!(table.hear(testing::network().first_validators(), presence(&key, 1, 1)), Some(None));
+    }
+
+    #[test]
+    fn of_whom_is_no_validator_any_more_nothing_is_kept() {
+        let (table, key, other) = (table(), validator(), NodeKey::from_seed(&[99; 32]));
+        assert_eq!(table.hear(testing::network().first_validators(), presence(&key, 1, 1)), Some(None));
+        let others = ValidatorSet::new(vec![other.validator(1, other.node_id())]).unwrap();
+        assert_eq!(table.hear(&others, presence(&key, 1, 2)), None);
+        assert_eq!(table.hear(&others, presence(&other, 1, 1)), Some(None));
+        assert_eq!(table.known.lock().unwrap().keys().copied().collect::<Vec<_>>(), [other.node_id()]);
     }
 
     #[test]
     fn what_is_kept_of_a_validator_is_bounded() {
         let (table, key) = (table(), validator());
         for instance in 0..100 {
-            table.hear(HEIGHT, presence(&key, 1, instance));
+            table.hear(testing::network().first_validators(), presence(&key, 1, instance));
         }
         assert_eq!(table.known.lock().unwrap().values().map(Vec::len).collect::<Vec<_>>(), [OF_ONE]);
     }

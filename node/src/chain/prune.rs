@@ -115,7 +115,7 @@ impl Pruner {
     fn is_kept(&self, header: &Header) -> Result<bool, PersistError> {
         let genesis = self.spec.genesis();
         let (time, set) = match &self.last {
-            _ if header.height == Height::new(1) => (genesis.genesis_time, self.spec.validators(Height::new(2)).hash()),
+            _ if header.height == Height::new(1) => (genesis.genesis_time, self.spec.first_validators().hash()),
             Some(last) if last.height.next() == header.height => (last.time, last.next_set),
             // The first since the start of the node: unless its parent was kept, nobody knows, and it is kept.
             _ => match persist::header(&self.store, header.height.previous())? {

@@ -7,6 +7,7 @@ use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{decode, encode};
 use lucid_types::sync::{FRAME_HEADER_BYTES, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChange;
 use tokio::sync::watch;
 
 use crate::chain::head::Head;
@@ -70,10 +71,11 @@ impl SyncServer {
                 SyncResponse::Items(reports)
             }
             SyncRequest::Presence(presence) => {
-                let height = self.head.borrow().state.height().next();
-                let Some(rival) = self.presences.hear(height, presence) else { return Ok(None) };
+                let state = self.head.borrow().state.clone();
+                let Some(rival) = self.presences.hear(state.next_validators(), presence) else { return Ok(None) };
                 SyncResponse::Presence(rival)
             }
+            SyncRequest::SetChanges { above } => SyncResponse::SetChanges(self.set_changes(above)?),
             SyncRequest::Genesis { offset } => {
                 let total = u32::try_from(self.genesis.len()).unwrap_or(u32::MAX);
                 let rest =
@@ -82,6 +84,18 @@ impl SyncServer {
                 SyncResponse::Genesis { total, bytes }
             }
         }))
+    }
+
+    /// The changes of the validators above a height, as many as fit a page.
+    fn set_changes(&self, above: Height) -> Result<Vec<SetChange>, PersistError> {
+        let (mut changes, mut room) = (Vec::new(), SyncResponse::PAGE_BYTES);
+        for entry in self.store.set_changes(above) {
+            let (_, bytes) = entry?;
+            let Some(left) = room.checked_sub(bytes.len()) else { break };
+            room = left;
+            changes.push(persist::set_change(&bytes)?);
+        }
+        Ok(changes)
     }
 
     /// A page of the frames of blocks from `from` on, without the first `skip` bytes, as they are stored: nothing is decoded. Nothing if
@@ -163,6 +177,7 @@ mod tests {
                 block: encode(block),
                 certificate: encode(certificate),
                 state: Vec::new(),
+                set_change: None,
                 history: Vec::new(),
             };
             store.commit_block(commit).unwrap();

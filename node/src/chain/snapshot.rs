@@ -20,6 +20,7 @@ use lucid_types::codec::Wire;
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::sync::{CertifiedHeader, SnapshotRow, SnapshotRows, SyncResponse};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChange;
 
 pub(crate) use download::is_sound;
 #[cfg(test)]
@@ -39,6 +40,15 @@ pub struct Snapshot {
     pub block: Arc<CertifiedHeader>,
     /// The state after it.
     pub state: State,
+}
+
+/// A snapshot that has been fetched.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The changes of the validators up to its block that are not stored, by height.
+    pub set_changes: Vec<Arc<SetChange>>,
 }
 
 /// The states that this node gives to others: the first that it had, at its start or from a peer, until there are enough at the heights

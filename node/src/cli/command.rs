@@ -2,7 +2,7 @@
 //! here, and handed in at once or put into a file for others to sign. `lucid command` is the part of those others.
 
 mod file;
-mod text;
+pub(super) mod text;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::command::{Action, Command, Cosigner, NodeAction};
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, TxId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 use self::file::{CommandFile, Signatories};
 use super::act::{ConfirmArgs, Interrupt, say};
 use super::node_api::NodeApi;
-use super::place::{HomeLedger, now_s};
+use super::place::{HomeLedger, PlaceArgs, now_s};
 use super::values::{self, duration_of, when};
-use super::{Context, block_on, output};
+use super::{Context, block_on, output, vault};
 use crate::api::model::{CommandStage, CommandView};
 
 /// Between two looks at the ledger.
@@ -35,13 +35,21 @@ Examples:
   lucid command sign --file losses.json                        each of the others, in the home of its node
   lucid command submit --file losses.json                      whoever signed last
 
-A command is signed with the key of the home's node. The node must run, but for `lucid command sign`, which asks nobody.";
+A command is signed with the key of the home's node. The node must run, but for `lucid command sign`, which asks nobody, except
+that it looks at the contracts (tron.providers of the home) before it signs a command that replaces a pool's vault.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum CommandAction {
     /// Add this node's signature to a command in a file; the home's node need not run
-    Sign(FileArgs),
+    Sign {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Of a command that replaces a vault with fewer than 2k - 1 signers: the transaction that deployed the next one or changed its
+        /// signers last, which names them all
+        #[arg(long, value_name = "TX_ID")]
+        signers_tx: Option<TxId>,
+    },
     /// Hand a command in a file in, once everybody has signed it
     Submit {
         #[command(flatten)]
@@ -90,7 +98,7 @@ fn valid_for(text: &str) -> Result<u32, String> {
 
 pub(super) fn command(action: CommandAction, context: &Context) -> anyhow::Result<()> {
     match action {
-        CommandAction::Sign(args) => block_on(sign(&args, context)),
+        CommandAction::Sign { file, signers_tx } => block_on(Box::pin(sign(&file, signers_tx, context))),
         CommandAction::Submit { file, wait } => block_on(submit(&file, wait, context)),
     }
 }
@@ -106,7 +114,7 @@ impl Giver {
     pub(super) async fn open(context: &Context) -> anyhow::Result<Self> {
         let home = context.home()?;
         let ledger = HomeLedger::open(home.clone(), context).await?;
-        if let Some(why) = &ledger.is_genesis {
+        if let Some(why) = &ledger.unanswered {
             bail!("{why}");
         }
         Ok(Self { ledger, node: context.node()?, key: home.load_key()? })
@@ -183,20 +191,30 @@ impl GiveArgs {
 }
 
 /// Adds the home's signature.
-async fn sign(FileArgs { file: path, confirm }: &FileArgs, context: &Context) -> anyhow::Result<()> {
+async fn sign(
+    FileArgs { file: path, confirm }: &FileArgs,
+    signers_tx: Option<TxId>,
+    context: &Context,
+) -> anyhow::Result<()> {
     let home = context.home()?;
     let ledger = HomeLedger::open(home.clone(), context).await?;
     let key = home.load_key()?;
     let mut file = CommandFile::read(path, ledger.spec.id())?;
     file.check_time()?;
     // Offline nobody knows it.
-    let payout_key = match (&ledger.is_genesis, context.node()) {
+    let payout_key = match (&ledger.unanswered, context.node()) {
         (None, Ok(node)) => payout_key(&node, file.command()).await?,
         _ => None,
     };
     let (signatories, me) = (Signatories::of(file.command(), &ledger, payout_key), key.node_id());
     if file.is_signed_by(&me) {
         bail!("this node has signed the command already");
+    }
+    if let Action::Pool { action: PoolAction::Vault { former, next }, .. } = &file.command().action {
+        let net = PlaceArgs::default().connect(context).await;
+        let net =
+            net.context("whether the next vault follows the former one must be seen on TRON before this is signed")?;
+        vault::check_next(net, *former, next, signers_tx).await?;
     }
     let mut text = file.text(&ledger, &signatories);
     if !signatories.has(&me) {
@@ -220,7 +238,7 @@ async fn sign(FileArgs { file: path, confirm }: &FileArgs, context: &Context) ->
 /// Hands a command in a file in.
 async fn submit(FileArgs { file: path, confirm }: &FileArgs, wait: WaitArgs, context: &Context) -> anyhow::Result<()> {
     let ledger = HomeLedger::open(context.home()?, context).await?;
-    if let Some(why) = &ledger.is_genesis {
+    if let Some(why) = &ledger.unanswered {
         bail!("{why}");
     }
     let mut file = CommandFile::read(path, ledger.spec.id())?;

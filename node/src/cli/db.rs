@@ -137,7 +137,7 @@ pub(super) fn db(action: DbAction, context: &Context) -> anyhow::Result<()> {
 struct Place {
     home: Home,
     spec: ChainSpec,
-    /// Whether this node signs blocks.
+    /// Whether this node signs blocks, or may become one that does.
     is_validator: bool,
     /// Whether a treasury signer runs in this node.
     is_signer: bool,
@@ -153,8 +153,7 @@ impl Place {
         );
         let spec = ChainSpec::new(home.load_genesis()?.genesis).context("the genesis cannot be used")?;
         let config = context.configuration()?.config;
-        let key = config.has(Role::Validator).then(|| home.load_key()).transpose()?;
-        let is_validator = key.is_some_and(|key| spec.validators(Height::new(1)).get(&key.node_id()).is_some());
+        let is_validator = config.has(Role::Validator);
         Ok(Self { is_signer: config.has(Role::Treasury) && config.holds_signer_key(), home, spec, is_validator })
     }
 
@@ -190,7 +189,7 @@ impl Place {
         let mark = self.mark()?;
         ensure!(
             !self.is_validator || mark.is_some(),
-            "{} is missing, and this node is a validator: without it, nothing says what the validator has signed, and it could sign a \
+            "{} is missing, and this node has the role of a validator: without it, nothing says what the validator has signed, and it could sign a \
              second time. Put the file back from where this home came from; if it is lost, docs/src/validator.md says what can be \
              done, or take validator out of `roles` to follow without a vote",
             self.home.watermark_file().display()

@@ -1,9 +1,10 @@
 //! `lucid join`: from a join string to a running node.
 //!
 //! Each step looks at what the home holds already, so the same command goes on wherever it was stopped: fetch the genesis, make the
-//! home, write the genesis, run the node, which fetches a snapshot and follows the chain.
+//! home, write the genesis and what is wanted, run the node, which fetches a snapshot, follows the chain and enters (`enrolment`).
 
 use std::collections::BTreeSet;
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,21 +14,22 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::NetworkId;
+use lucid_types::id::{NetworkId, NodeId, PayoutAddress};
 use lucid_types::join::{JoinPool, JoinString};
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing_subscriber::EnvFilter;
 
 use super::act::ConfirmArgs;
 use super::network::{describe_genesis, describe_string, genesis_view, string_view};
 use super::place::now_s;
 use super::run::{self, Signals};
-use super::values::duration_of;
+use super::values::{self, duration_of};
 use super::{Context, configuration, output};
 use crate::api::NodeView;
-use crate::api::model::{MembershipView, RegisteredView, StatusView, SyncState};
+use crate::api::model::{EnrolmentStep, EnrolmentView, MembershipView, RegisteredView, StatusView, SyncState};
 use crate::config::{Config, Pin, Role};
+use crate::enrolment::{CapacityLimits, Intent};
 use crate::home::Home;
 use crate::visit::{Comparison, Visitor};
 
@@ -45,10 +47,12 @@ const TELL_PROGRESS: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "\
 Examples:
   lucid join lucid1...
+  lucid join lucid1... --payout-address T...
   lucid join lucid1... --dry-run
   lucid --home /srv/lucid join lucid1... --listen /ip4/0.0.0.0/tcp/7001
 
-Whenever it is stopped, the same command goes on where it was. Later, `lucid run` starts the node.";
+A worker registers, and joins the pool of the string; where it is paid is asked, if it is not given. An observer only follows.
+Whenever it is stopped, the same command goes on where it was. So does `lucid run`, which also starts the node later.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,13 +63,49 @@ pub(super) struct JoinArgs {
     #[command(flatten)]
     new: NewHomeArgs,
     #[command(flatten)]
+    account: AccountArgs,
+    #[command(flatten)]
     confirm: ConfirmArgs,
+}
+
+/// What the node registers with. What is not given stays as the same command had it before.
+#[derive(Debug, Args)]
+struct AccountArgs {
+    /// Where what it earns is paid; an observer with it registers, too
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    payout_address: Option<PayoutAddress>,
+    /// A key kept elsewhere, without whose signature the payout address never changes: the id of a node with that key
+    #[arg(long, value_name = "NODE_ID")]
+    payout_key: Option<NodeId>,
+    /// The TRON account that pays for its transactions when it leads its pool [default: that of the home's gas key]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    gas_address: Option<PayoutAddress>,
+    #[command(flatten)]
+    limits: CapacityLimits,
+}
+
+impl AccountArgs {
+    /// What is asked for, and where nothing is said what was before.
+    fn intent(&self, string: &JoinString, before: Option<Intent>) -> Intent {
+        let string = string.clone();
+        let Some(before) = before else {
+            let Self { payout_address, payout_key, gas_address, limits } = *self;
+            return Intent { string, payout_address, payout_key, gas_address, limits };
+        };
+        Intent {
+            string,
+            payout_address: self.payout_address.or(before.payout_address),
+            payout_key: self.payout_key.or(before.payout_key),
+            gas_address: self.gas_address.or(before.gas_address),
+            limits: self.limits.or(before.limits),
+        }
+    }
 }
 
 /// What a home's configuration says. One that exists must say the same already.
 #[derive(Debug, Args)]
 struct NewHomeArgs {
-    /// What the node does [default: observer]
+    /// What the node does [default: worker, if the string names a pool or --payout-address is given; else observer]
     #[arg(long, value_name = "ROLE", value_enum)]
     role: Option<JoinRole>,
     /// Multiaddress to listen on; may be given several times
@@ -102,9 +142,10 @@ impl From<JoinRole> for Role {
 
 impl NewHomeArgs {
     /// The configuration of a new home.
-    fn config(&self, string: &JoinString) -> Config {
+    fn config(&self, string: &JoinString, is_paid: bool) -> Config {
         let mut config = Config::default();
-        config.roles = self.role.map_or(config.roles, |role| [role.into()].into());
+        let usual = if is_paid || string.pool.is_some() { JoinRole::Worker } else { JoinRole::Observer };
+        config.roles = [self.role.unwrap_or(usual).into()].into();
         if !self.listen.is_empty() {
             config.p2p.listen.clone_from(&self.listen);
         }
@@ -142,6 +183,8 @@ struct Found {
     config: Config,
     is_new: bool,
     genesis: Option<Genesis>,
+    /// What it was asked for before and is not done.
+    intent: Option<Intent>,
     /// Whether it has begun to follow the chain.
     has_store: bool,
 }
@@ -164,11 +207,12 @@ impl Teller {
 }
 
 pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
-    log_warnings()?;
+    log_warnings(&context)?;
+    // Before anybody takes over Ctrl-C: what is asked here ends with it as usual.
+    let joining = Joining::new(context, args)?;
     run::in_runtime(async {
         let mut signals = Signals::new()?;
         let stopped = "stopped. What was done is kept: the same command goes on from there";
-        let joining = Joining::new(context, args)?;
         if joining.args.confirm.dry_run {
             return tokio::select! {
                 done = joining.dry_run() => done,
@@ -197,11 +241,15 @@ pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Warnings only, unless the environment says otherwise: the steps have lines of their own.
-fn log_warnings() -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?,
-        _ => EnvFilter::new("warn"),
+/// Warnings only, unless the environment or `--set log.filter` says otherwise: the steps have lines of their own.
+fn log_warnings(context: &Context) -> anyhow::Result<()> {
+    let set = context.set.iter().rev().find(|(key, _)| key == "log.filter");
+    let filter = match (std::env::var("RUST_LOG"), set) {
+        (Ok(text), _) if !text.is_empty() => {
+            EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?
+        }
+        (_, Some((_, text))) => EnvFilter::try_new(text).context("log.filter")?,
+        _ => EnvFilter::new("warn,lucid_node::enrolment=off"),
     };
     run::log(filter, false)
 }
@@ -213,6 +261,8 @@ struct Joining {
     args: JoinArgs,
     teller: Teller,
     found: Found,
+    /// What the node is to enter by; `None` if it only follows.
+    intent: Option<Intent>,
 }
 
 impl Joining {
@@ -220,7 +270,13 @@ impl Joining {
         let home = context.home()?;
         let found = look(&context, &home, &args)?;
         let teller = Teller { is_json: args.confirm.json.json };
-        Ok(Self { context, home, args, teller, found })
+        let enters = found.config.has(Role::Worker) || args.account.payout_address.is_some();
+        let mut intent = enters.then(|| args.account.intent(&args.string, found.intent.clone()));
+        // Whoever has followed the chain may be registered: that shows when it is synced.
+        if let Some(intent) = intent.as_mut().filter(|_| !found.has_store && !args.confirm.dry_run) {
+            intent.payout_address = Some(intent.payout_address.map_or_else(ask_payout_address, Ok)?);
+        }
+        Ok(Self { context, home, args, teller, found, intent })
     }
 
     const fn network(&self) -> NetworkId {
@@ -263,7 +319,7 @@ impl Joining {
 
     /// What is left to do, in words.
     fn steps(&self) -> Vec<String> {
-        let Found { config, is_new, genesis, has_store } = &self.found;
+        let Found { config, is_new, genesis, has_store, .. } = &self.found;
         let (root, roles) = (self.home.root().display(), roles(config));
         let mut steps = Vec::new();
         if *is_new {
@@ -285,6 +341,22 @@ impl Joining {
             }
         });
         steps.push("run the node: fetch a certified state or the blocks, and follow the chain until Ctrl-C".to_owned());
+        if let Some(intent) = &self.intent {
+            let paid = match (intent.payout_address, has_store) {
+                (Some(address), _) => format!("paid to {address}"),
+                (None, true) => "if it is not yet; that needs --payout-address T...".to_owned(),
+                (None, false) => "paid where --payout-address says, which is asked if it is not given".to_owned(),
+            };
+            steps.push(match intent.pool() {
+                None => format!("register the node in the network by a stamp, {paid}"),
+                Some(JoinPool::Named(pool)) => {
+                    format!("register the node, {paid}, and enter the pool {pool} by a stamp, or ask its owner, as the pool's policy says")
+                }
+                Some(JoinPool::Invited(bearer)) => {
+                    format!("register the node, {paid}, and enter the pool {} by the invite", bearer.invite().record.pool)
+                }
+            });
+        }
         steps
     }
 
@@ -316,6 +388,9 @@ impl Joining {
             }
             let data = json!({ "home": root, "node_id": node, "gas_address": made.gas_address });
             self.teller.tell("home", &text, data)?;
+        }
+        if let Some(intent) = self.intent.as_ref().filter(|intent| self.found.intent.as_ref() != Some(intent)) {
+            self.home.write_intent(intent)?;
         }
         if self.found.genesis.is_none() {
             self.home.write_genesis(&genesis)?;
@@ -435,9 +510,9 @@ fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found
     let JoinArgs { string, new, .. } = args;
     let root = home.root();
     if !home.has_anything() {
-        let config = new.config(string);
+        let config = new.config(string, args.account.payout_address.is_some());
         config.check().context("a node cannot be configured like that")?;
-        return Ok(Found { config, is_new: true, genesis: None, has_store: false });
+        return Ok(Found { config, is_new: true, genesis: None, intent: None, has_store: false });
     }
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     ensure!(
@@ -461,10 +536,29 @@ fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found
         );
     }
     let genesis = genesis.map(|loaded| loaded.genesis);
-    Ok(Found { config, is_new: false, genesis, has_store: is_there(&home.db_dir()) })
+    let intent = home.load_intent()?;
+    Ok(Found { config, is_new: false, genesis, intent, has_store: is_there(&home.db_dir()) })
 }
 
-/// Tells how far the node is until it has the whole chain, and then what its place in the network is.
+/// Asks a person where the node is to be paid.
+fn ask_payout_address() -> anyhow::Result<PayoutAddress> {
+    let stdin = io::stdin();
+    ensure!(
+        stdin.is_terminal(),
+        "say where the node is to be paid with --payout-address T..., or let it only follow the chain with --role observer"
+    );
+    loop {
+        super::act::say("Where is this node to be paid? The address of a TRON account that you hold the key of:")?;
+        let mut line = String::new();
+        ensure!(stdin.lock().read_line(&mut line)? > 0, "no address was given, and nothing was done");
+        match values::address(line.trim()) {
+            Ok(address) => return Ok(address),
+            Err(problem) => super::act::say(&problem)?,
+        }
+    }
+}
+
+/// Tells how far the node is until it has the whole chain, and then how it enters, or what its place in the network is.
 async fn follow(
     teller: Teller,
     view: Arc<dyn NodeView>,
@@ -486,7 +580,12 @@ async fn follow(
         }
         let is_beyond_pin = pin.is_none_or(|pin| status.height >= pin.height);
         if n_peers > 0 && is_beyond_pin && status.sync == SyncState::Synced {
-            return entered(teller, Arc::clone(&view), &status, pool.as_ref()).await;
+            if status.enrolment.is_none() {
+                return has_followed(teller, Arc::clone(&view), &status, pool.as_ref()).await;
+            }
+            let text = format!("synced at block {}", status.height);
+            teller.tell("synced", &text, json!({ "height": status.height, "node_id": status.node_id }))?;
+            return tell_entering(teller, view.enrolment()).await;
         }
         if told.elapsed() >= TELL_PROGRESS {
             told = tokio::time::Instant::now();
@@ -505,8 +604,32 @@ async fn follow(
     }
 }
 
+/// A line for each step of the way in, until the node is in.
+async fn tell_entering(teller: Teller, mut enrolment: watch::Receiver<Option<EnrolmentView>>) -> anyhow::Result<()> {
+    loop {
+        let told = enrolment.borrow_and_update().clone();
+        if let Some(told) = told.filter(|told| told.step != EnrolmentStep::Sync) {
+            let EnrolmentView { step, waits_for, problem, .. } = &told;
+            let mut text = match step {
+                EnrolmentStep::Entered => format!("entered; waiting for {waits_for}"),
+                _ => format!("waiting for {waits_for}"),
+            };
+            if let Some(problem) = problem {
+                text = format!("{problem}\n{text}");
+            }
+            teller.tell(step.name(), &text, serde_json::to_value(&told)?)?;
+            if *step == EnrolmentStep::Entered {
+                return Ok(());
+            }
+        }
+        if enrolment.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
 /// The node has the whole chain: what it is in the network by its state, and what to do to take part.
-async fn entered(
+async fn has_followed(
     teller: Teller,
     view: Arc<dyn NodeView>,
     status: &StatusView,

@@ -1,6 +1,6 @@
 //! `lucid network`: makes a network, shows one, invites into one.
 
-mod create;
+pub(super) mod create;
 pub(super) mod invite;
 
 use clap::Subcommand;
@@ -9,9 +9,9 @@ use lucid_types::join::{JoinPool, JoinString};
 use lucid_types::policy::Policy;
 use serde_json::{Value, json};
 
-use super::place::now_s;
+use super::place::{HomeLedger, now_s};
 use super::values::{duration_of, when};
-use super::{Context, Json, output};
+use super::{Context, Json, block_on, output};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkAction {
@@ -26,7 +26,13 @@ pub(super) enum NetworkAction {
         json: Json,
     },
     /// Print the join string of the home's network, which is all that a new node needs
-    Invite(invite::InviteArgs),
+    Invite {
+        /// The pool that new nodes enter, by name or id; they find their own way in, as its policy says
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+        #[command(flatten)]
+        string: invite::InviteArgs,
+    },
 }
 
 pub(super) fn network(action: NetworkAction, context: &Context) -> anyhow::Result<()> {
@@ -38,7 +44,15 @@ pub(super) fn network(action: NetworkAction, context: &Context) -> anyhow::Resul
             let genesis = context.home()?.load_genesis()?.genesis;
             if json.json { output::json(&genesis_view(&genesis)?) } else { output::print(&describe_genesis(&genesis)?) }
         }
-        NetworkAction::Invite(args) => invite::invite(args, None, context),
+        NetworkAction::Invite { pool: None, string } => invite::invite(string, None, context),
+        NetworkAction::Invite { pool: Some(named), string } => {
+            let mut pool = None;
+            block_on(async {
+                pool = Some(HomeLedger::open(context.home()?, context).await?.pool(Some(&named))?.pool);
+                Ok(())
+            })?;
+            invite::invite(string, pool.map(JoinPool::Named), context)
+        }
     }
 }
 

@@ -3,16 +3,17 @@
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::attestation::Capacity;
-use lucid_types::command::{Action, NodeAction as Act, Registration};
+use lucid_types::command::{Action, NodeAction as Act};
 use lucid_types::id::{NodeId, PayoutAddress};
 
 use super::command::{GiveArgs, Giver};
-use super::entry::TicketArgs;
+use super::entry::{TicketArgs, enter};
 use super::output::{self, or_dash};
 use super::read::{self, MetricsArgs, percent, worker};
 use super::values::{IdPrefix, id_prefix};
 use super::{Context, Json, block_on, values};
 use crate::api::model::{NodeList, NodeState, RegisteredView};
+use crate::enrolment::{CapacityLimits, Entering, NewAccount};
 use crate::sampler::Sampler;
 
 const EXAMPLES: &str = "\
@@ -100,30 +101,8 @@ pub(super) struct OfferArgs {
     /// The TRON account that pays for its transactions when it leads its pool [default: that of the home's gas key]
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     gas_address: Option<PayoutAddress>,
-    /// CPUs that it offers [default: those of this machine]
-    #[arg(long, value_name = "N")]
-    cores: Option<u32>,
-    /// Memory that it offers, in bytes [default: that of this machine]
-    #[arg(long, value_name = "BYTES")]
-    memory: Option<u64>,
-    /// Disk that it offers, in bytes [default: what is free where the home is]
-    #[arg(long, value_name = "BYTES")]
-    disk: Option<u64>,
-    /// Bandwidth that it offers, in kbit/s [default: 0]
-    #[arg(long, value_name = "KBIT_S")]
-    bandwidth: Option<u64>,
-}
-
-impl OfferArgs {
-    /// What is given, and for the rest what is known.
-    fn capacity(&self, known: Capacity) -> Capacity {
-        Capacity {
-            cores: self.cores.unwrap_or(known.cores),
-            memory_bytes: self.memory.unwrap_or(known.memory_bytes),
-            disk_bytes: self.disk.unwrap_or(known.disk_bytes),
-            bandwidth_kbit_s: self.bandwidth.unwrap_or(known.bandwidth_kbit_s),
-        }
-    }
+    #[command(flatten)]
+    limits: CapacityLimits,
 }
 
 pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> {
@@ -160,16 +139,15 @@ async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
     };
     let machine = Sampler::new(home.root()).and_then(|mut sampler| sampler.sample());
     let machine = machine.context("what this machine has cannot be seen")?.capacity();
-    let (entry, key) = ticket.entry(pool.as_deref(), &giver).await?;
-    let registration = Registration {
+    let new = NewAccount {
         operator: operator.unwrap_or(account),
         payout_address,
         payout_key,
         gas_address,
-        capacity: offer.capacity(machine),
-        entry,
+        capacity: offer.limits.of(machine),
     };
-    give.give(&giver, account, Action::Register(registration), key.as_ref()).await
+    let entering = Entering::Register(new, ticket.door(pool.as_deref(), &giver).await?);
+    enter(&entering, &give, &giver).await
 }
 
 async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context: &Context) -> anyhow::Result<()> {
@@ -177,7 +155,7 @@ async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context:
     let account = giver.key.node_id();
     let now = giver.node.registered(&account).await?;
     let gas_address = offer.gas_address.or(now.gas_address.filter(|_| !no_gas_address));
-    let capacity = offer.capacity(now.capacity);
+    let capacity = offer.limits.of(now.capacity);
     ensure!((gas_address, capacity) != (now.gas_address, now.capacity), "nothing would change");
     give.give(&giver, account, Action::Node(Act::Update { gas_address, capacity }), None).await
 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::State;
+use lucid_storage::Store;
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::transaction::Reference;
@@ -19,6 +20,7 @@ use lucid_types::policy::Policy;
 use super::Context;
 use super::node_api::NodeApi;
 use crate::api::model::{PoolList, PoolSummary};
+use crate::chain::persist;
 use crate::config::settings::Setting;
 use crate::config::tron::Endpoint;
 use crate::config::{Secret, TronConfig};
@@ -81,7 +83,7 @@ pub(super) fn known_network(genesis_block: &SolidBlockId) -> Option<&'static str
     networks.into_iter().find(|network| network.genesis_block().as_ref() == Some(genesis_block)).map(TronNetwork::name)
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct PlaceArgs {
     /// Where TRON is: base URL of a full node's HTTP API, or several of one provider group separated by |; each further --tron is
     /// another group [default: tron.providers of the home]
@@ -114,13 +116,15 @@ pub(super) struct Net {
     pub(super) warnings: Vec<String>,
 }
 
-/// The network of a home, and its pools: as the home's node has them now, or as the genesis had them if it does not answer.
+/// The network of a home, and its pools: as the home's node has them now; if it does not answer, as its store has them, or the genesis.
 pub(super) struct HomeLedger {
     home: Home,
     pub(super) spec: ChainSpec,
     pools: PoolList,
-    /// Why they are the genesis'.
-    pub(super) is_genesis: Option<String>,
+    /// Why they are not the running node's.
+    pub(super) unanswered: Option<String>,
+    /// Whose they are.
+    pub(super) source: &'static str,
 }
 
 impl HomeLedger {
@@ -137,14 +141,18 @@ impl HomeLedger {
             Ok(node) => node.pools().await,
             Err(error) => Err(error),
         };
-        let (pools, is_genesis) = match asked {
-            Ok(pools) => (pools, None),
+        let (pools, source, unanswered) = match asked {
+            Ok(pools) => (pools, "the ledger", None),
             Err(error) => {
                 let node = home.load_key().ok().map(|key| key.node_id());
-                (list(&State::genesis(&spec), node.as_ref()), Some(format!("{error:#}")))
+                let (state, source) = match stored(&home, &spec) {
+                    Some(state) => (state, "the home's store (its node does not answer)"),
+                    None => (State::genesis(&spec), "the genesis (the home's node does not answer)"),
+                };
+                (list(&state, node.as_ref()), source, Some(format!("{error:#}")))
             }
         };
-        Ok(Self { home, spec, pools, is_genesis })
+        Ok(Self { home, spec, pools, unanswered, source })
     }
 
     /// The node of the home.
@@ -233,9 +241,10 @@ impl PlaceArgs {
             None => first_block(&clients).await?,
         };
         let (mut found, mut warnings) = (None, Vec::new());
-        if let Some(why) = ledger.as_ref().and_then(|ledger| ledger.is_genesis.as_ref()) {
+        let unanswered = ledger.as_ref().and_then(|ledger| Some((ledger.source, ledger.unanswered.as_ref()?)));
+        if let Some((source, why)) = unanswered {
             warnings.push(format!(
-                "the pools are as the genesis had them; whether they were changed since is not known here: {why}"
+                "the pools are those of {source}; whether they were changed since is not known here: {why}"
             ));
         }
         for client in &clients {
@@ -314,6 +323,12 @@ fn client_config(group: &[Endpoint<'_>], genesis: Option<SolidBlockId>, tron: &T
         retries: RETRIES,
         requests_per_s: NonZeroU32::new(tron.requests_per_s),
     }
+}
+
+/// The newest state in the store of a home whose node does not run.
+fn stored(home: &Home, spec: &ChainSpec) -> Option<State> {
+    let store = Store::open_read_only(&home.db_dir(), *spec.id()).ok()?;
+    persist::newest_state(&store).ok()?
 }
 
 /// Block 0 as the first group that answers has it.

@@ -6,21 +6,25 @@ mod make;
 pub(super) mod open;
 mod show;
 
-use anyhow::{bail, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::command::{Action, NodeAction};
-use lucid_types::id::NodeId;
+use lucid_types::command::NodeAction;
+use lucid_types::id::{NodeId, TxId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::pool::PoolAction as Act;
 
 use self::make::{CreateArgs, UpdateArgs};
 use self::open::{DirectArgs, Pool, PoolArgs, one_of};
 use super::command::{GiveArgs, Giver};
-use super::entry::{Opening, TicketArgs};
+use super::entry::{TicketArgs, enter};
 use super::node::of_itself;
+use super::place::PlaceArgs;
 use super::values::{self, IdPrefix};
-use super::{Context, Json, block_on};
+use super::{Context, Json, block_on, vault};
+use crate::enrolment::Entering;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +37,15 @@ Examples:
   lucid command submit --file losses.json                      whoever signed last
 
 A command is signed with the key of the home's node, which must run.";
+
+const VAULT: &str = "\
+How it goes:
+  owner     lucid vault close --key-file owner.key               the former vault pays nothing any more, after the notice
+  owner     lucid vault deploy --previous T... ...               the next one; put its [pool.vault] part into vault.toml
+  owner     lucid pool vault vault.toml --file move.json
+  signers   lucid command sign --file move.json                  as many of those in force as a payout root needs
+  owner     lucid command submit --file move.json                a block takes it; the newest root is signed for the next vault
+  owner     lucid vault fund --amount N                          members are paid what they are owed";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -117,6 +130,8 @@ pub(super) enum PoolAction {
         #[command(flatten)]
         direct: DirectArgs,
     },
+    /// Replace the vault by one that was deployed with --previous; by the owner and the treasury signers in force
+    Vault(Box<NextVaultArgs>),
     /// Raise the total of the newest root by what was taken from the vault under ids that the ledger does not know; by the owner
     /// and the treasury signers
     Losses {
@@ -126,6 +141,22 @@ pub(super) enum PoolAction {
         #[command(flatten)]
         direct: DirectArgs,
     },
+}
+
+/// Another vault of a pool.
+#[derive(Debug, Args)]
+#[command(after_help = VAULT)]
+pub(super) struct NextVaultArgs {
+    /// The next vault, as `lucid vault deploy` printed it: a file with its [pool.vault]
+    #[arg(value_name = "VAULT_FILE")]
+    vault: PathBuf,
+    /// Where the vault has fewer than 2k - 1 signers: the transaction that deployed it or changed its signers last, which names them all
+    #[arg(long, value_name = "TX_ID")]
+    signers_tx: Option<TxId>,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    direct: DirectArgs,
 }
 
 #[derive(Debug, Args)]
@@ -181,17 +212,27 @@ pub(super) fn pool(action: PoolAction, context: &Context) -> anyhow::Result<()> 
         PoolAction::Correct { account, amount, direct: args } => {
             direct(&args, Act::Correct { account, amount }, context)
         }
+        PoolAction::Vault(args) => block_on(Box::pin(next_vault(*args, context))),
         PoolAction::Losses { amount, direct: args } => direct(&args, Act::Losses(amount), context),
     }
 }
 
 async fn join(JoinArgs { pool, ticket, give }: &JoinArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
-    let Some(Opening { pool, ticket, key }) = ticket.opening(pool.as_deref(), &giver).await? else {
-        bail!("name the pool, or give --invite")
-    };
-    let action = Action::Node(NodeAction::Join { pool, ticket });
-    give.give(&giver, giver.key.node_id(), action, key.as_ref()).await
+    let Some(door) = ticket.door(pool.as_deref(), &giver).await? else { bail!("name the pool, or give --invite") };
+    enter(&Entering::Join(door), give, &giver).await
+}
+
+async fn next_vault(args: NextVaultArgs, context: &Context) -> anyhow::Result<()> {
+    let NextVaultArgs { vault: file, signers_tx, place, direct } = args;
+    let next = make::read_vault(&file)?;
+    next.check().map_err(|problem| anyhow!("{}: {problem}", file.display()))?;
+    let pool = Pool::open(&direct.pool, context).await?;
+    let former = pool.view.vault.address;
+    let net =
+        place.connect(context).await.context("whether the next vault follows the former one must be seen on TRON")?;
+    vault::check_next(net, former, &next, signers_tx).await?;
+    direct.direct(pool, Act::Vault { former, next }).await
 }
 
 fn of_member(args: &MemberArgs, action: fn(NodeId) -> Act, context: &Context) -> anyhow::Result<()> {

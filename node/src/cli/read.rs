@@ -61,7 +61,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             SyncState::Syncing => "syncing: blocks are missing and come in",
             SyncState::Stalled => "stalled: a block is overdue",
         };
-        output::pairs(&[
+        let mut lines = vec![
             ("node id", s.node_id.to_string()),
             ("peer id", s.peer_id.clone()),
             ("roles", roles.join(", ")),
@@ -79,7 +79,12 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("owed USDT", or_dash(s.owed_micro_usdt.map(|amount| millionths(amount.get())))),
             ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
-        ])
+        ];
+        if let Some(enrolment) = &s.enrolment {
+            lines.push(("entering", format!("{}, waits for {}", enrolment.step.name(), enrolment.waits_for)));
+            lines.extend(enrolment.problem.clone().map(|problem| ("problem", problem)));
+        }
+        output::pairs(&lines)
     })
 }
 

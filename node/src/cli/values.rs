@@ -9,7 +9,7 @@ use lucid_types::id::{NodeId, ParseBytesError, PayoutAddress};
 
 use super::output::millionths;
 
-pub(super) use crate::utc::{iso_8601, utc};
+pub(super) use crate::utc::{duration_of, iso_8601, utc};
 
 /// Decimals of USDT and of TRX.
 const DECIMALS: usize = 6;
@@ -210,15 +210,6 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
     }
     let is_duration = text.ends_with(['s', 'm', 'h', 'd']);
     is_duration.then(|| seconds(text).ok()).flatten().map(Moment::Ago).ok_or_else(|| expected.to_owned())
-}
-
-/// A duration with its two greatest units.
-pub(super) fn duration_of(seconds: u64) -> String {
-    let units = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
-    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(units.len().saturating_sub(1));
-    let shown = units.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
-    let text = shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
-    if text.is_empty() { "0 s".to_owned() } else { text }
 }
 
 /// A Unix time in seconds as date and time, and how far it is from `now`.

@@ -19,6 +19,7 @@ use clap::Subcommand;
 
 pub(super) use open::{Opened, VaultArgs};
 pub(super) use push::posted_ledger;
+pub(super) use verify::check_next;
 
 use super::{Context, block_on};
 

@@ -69,7 +69,7 @@ fn network() -> ChainSpec {
 
 /// The beacon is still the first.
 fn proposers_of(network: &ChainSpec, height: Height) -> Proposers<'_> {
-    network.validators(height).proposers(State::genesis(network).head().beacon, height)
+    network.first_validators().proposers(State::genesis(network).head().beacon, height)
 }
 
 fn pool() -> PoolId {

@@ -148,7 +148,8 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
             | Event::PoolCreated { .. }
             | Event::PoolActive { .. }
             | Event::PoolTransferred { .. }
-            | Event::PoolDisbanded { .. } => {}
+            | Event::PoolDisbanded { .. }
+            | Event::Validator { .. } => {}
         }
     }
     if !elections.0.is_empty() {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
@@ -17,16 +16,20 @@ use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::model::EnrolmentView;
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::chain::report::Reporter;
 use crate::chain::watermark::Watermark;
+use crate::commands::CommandDesk;
 use crate::config::{Config, Role};
+use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::home::Home;
 use crate::node::standing::{self, Me};
 use crate::node::{Assembly, Wires};
@@ -46,20 +49,17 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
 
-/// A validator's BLS key must be the one that is listed with it: its blocks would be invalid for all the others, at every turn. Of other
-/// roles nothing is refused: the registry changes while a node runs.
-pub(super) fn check(config: &Config, spec: &ChainSpec, key: &NodeKey) -> anyhow::Result<()> {
-    let node = key.node_id();
-    let listed = spec.validators(Height::new(1)).get(&node).filter(|_| config.has(Role::Validator));
-    let bls_key = key.bls_key().public();
-    if let Some(listed) = listed.filter(|listed| listed.bls_key != bls_key) {
-        return Err(anyhow!(
-            "the genesis lists validator {node} with the BLS key {}, and its key's is {bls_key}: the entry is not the one that \
-             `lucid init` printed for this home; without its own BLS key the validator cannot propose",
-            listed.bls_key
-        ));
-    }
-    Ok(())
+/// What is wrong with the BLS key that is listed for a validator, if it is another than its own: its blocks would be invalid for all the
+/// others, at every turn.
+pub(super) fn wrong_bls_key(validators: &ValidatorSet, key: &NodeKey) -> Option<String> {
+    let (node, bls_key) = (key.node_id(), key.bls_key().public());
+    let listed = validators.get(&node).filter(|listed| listed.bls_key != bls_key)?;
+    Some(format!(
+        "validator {node} is listed with the BLS key {}, and its key's is {bls_key}: the entry is not the one that `lucid init` printed for \
+         this home. Without its own BLS key the validator cannot propose: run this node with the home whose key it is, or have the \
+         validators remove it and add the entry of `lucid init --json`",
+        listed.bls_key
+    ))
 }
 
 impl Assembly {
@@ -75,13 +75,14 @@ impl Assembly {
         } else {
             self.remote_signer()
         };
-        let cosigner = Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), treasury);
+        let cosigner = Cosigner::new(Arc::clone(&self.spec), wires.head.clone(), Arc::clone(&wires.vaults), treasury);
         Ok(Some((Arc::new(cosigner), address)))
     }
 
     /// The key is in another process, which may be started later than this one.
     fn remote_signer(&self) -> (Treasury, Option<PayoutAddress>) {
-        let remote = RemoteSigner::new(&self.home.signer_socket(&self.config), *self.spec.id());
+        let remote =
+            RemoteSigner::new(&self.home.signer_socket(&self.config), *self.spec.id()).with_store(self.store.clone());
         let asked = block_in_place(|| Handle::current().block_on(remote.status()));
         let asked = asked.inspect_err(|error| {
             tracing::warn!(error = error as &dyn std::error::Error, "the treasury signer does not answer yet");
@@ -91,9 +92,42 @@ impl Assembly {
 
     /// Says how the registry has this node, whenever that changes.
     pub(super) fn standing(&self, work: &mut Stage, wires: &Wires, signer: Option<PayoutAddress>) {
-        let me = Me { node: self.key.node_id(), roles: self.config.roles.iter().copied().collect(), signer };
-        let told = standing::tell(Arc::clone(&self.spec), me, wires.head.clone(), work.stop.clone());
+        let me = Me { key: self.key.clone(), roles: self.config.roles.iter().copied().collect(), signer };
+        let told = standing::tell(me, wires.head.clone(), work.stop.clone());
         work.spawn_plain("watch of the registry", told);
+    }
+
+    /// Enters the account into the network and a pool, if `lucid join` was asked to and that is not done.
+    pub(super) fn enrolment(
+        &self,
+        work: &mut Stage,
+        commands: &Arc<CommandDesk>,
+        best_seen: watch::Receiver<Height>,
+        progress: watch::Sender<Option<EnrolmentView>>,
+    ) -> anyhow::Result<()> {
+        let Some(intent) = self.home.load_intent()? else { return Ok(()) };
+        let (network, wanted) = (self.spec.id(), intent.string.network);
+        if wanted != *network {
+            return Err(anyhow!(
+                "{} is of the network {wanted}, and the home of {network}: move it away, and `lucid join` again",
+                self.home.intent_file().display()
+            ));
+        }
+        let enrolment = Enrolment::new(EnrolmentParts {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            home: self.home.clone(),
+            key: self.key.clone(),
+            intent,
+            gas_address: self.home.load_gas_key(&self.config)?.map(|key| key.address()),
+            pinned: self.config.sync.pin().map_or(Height::ZERO, |pin| pin.height),
+            commands: Arc::clone(commands),
+            head: commands.head.clone(),
+            best_seen,
+            progress,
+        })?;
+        work.spawn("enrolment", enrolment.run(work.stop.clone()));
+        Ok(())
     }
 
     /// Reads what the pools' vaults do, if there are providers.
@@ -216,20 +250,19 @@ impl Assembly {
 
     /// Whether a node is a validator of the next height.
     pub(super) fn is_validator(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn(&NodeId) -> bool + Send + Sync> {
-        let spec = Arc::clone(&self.spec);
-        Arc::new(move |node| {
-            let next = head.borrow().state.height().next();
-            spec.validators(next).get(node).is_some()
-        })
+        Arc::new(move |node| head.borrow().state.next_validators().get(node).is_some())
     }
 
-    /// How often this node's validator has started, if it is one, and how far it has signed. Until it has listened for others, and
-    /// beyond what its database remembers, it signs nothing.
+    /// How often this node has started with the role of a validator, and how far it has signed: it is ready for when it becomes one. Until it
+    /// has listened for others, and beyond what its database remembers, it signs nothing.
     pub(super) fn validator_instance(&self, stored: &mut Restore) -> anyhow::Result<Option<(u64, Watermark)>> {
         let head = stored.state.height();
-        let listed = self.spec.validators(head.next()).get(&self.key.node_id());
-        if listed.is_none() || !self.config.has(Role::Validator) {
+        if !self.config.has(Role::Validator) {
             return Ok(None);
+        }
+        // Of other roles nothing is refused: the registry changes while a node runs.
+        if let Some(wrong) = wrong_bls_key(stored.state.next_validators(), &self.key) {
+            return Err(anyhow!(wrong));
         }
         let boots = persist::boots(&self.store)?;
         let mut watermark = Watermark::open(&self.home.watermark_file(), *self.spec.id(), boots > 0)?;

@@ -1,37 +1,36 @@
 //! How the registry has this node, and what its roles wait for: told when the node starts, and whenever it changes.
 
-use std::sync::Arc;
-
-use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::registry::Membership;
 use lucid_consensus::ledger::state::State;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::key::NodeKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::config::Role;
+use crate::node::roles::wrong_bls_key;
 use crate::payout::cosign::pools_of_signer;
 
 /// This node, as it is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Me {
-    pub(super) node: NodeId,
+    pub(super) key: NodeKey,
     pub(super) roles: Vec<Role>,
     /// The address of its treasury key, if it has one that is known.
     pub(super) signer: Option<PayoutAddress>,
 }
 
 /// Tells at once, and then until `stop`.
-pub(super) fn tell(
-    spec: Arc<ChainSpec>,
-    me: Me,
-    mut head: watch::Receiver<Head>,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> {
-    let mut told = Vec::new();
+pub(super) fn tell(me: Me, mut head: watch::Receiver<Head>, stop: CancellationToken) -> impl Future<Output = ()> {
+    let (mut told, mut wrong) = (Vec::new(), None);
     let mut say = move |state: &State| {
-        let standing = standing(&spec, state, &me);
+        let standing = standing(state, &me);
+        let found = has_role(&me, Role::Validator).then(|| wrong_bls_key(state.next_validators(), &me.key)).flatten();
+        if let Some(found) = found.as_ref().filter(|found| Some(*found) != wrong.as_ref()) {
+            tracing::error!("{found}");
+        }
+        wrong = found;
         for line in standing.iter().filter(|line| !told.contains(*line)) {
             tracing::info!("{line}");
         }
@@ -55,19 +54,26 @@ pub(super) fn tell(
 }
 
 /// One line for each role.
-fn standing(spec: &ChainSpec, state: &State, me: &Me) -> Vec<String> {
+fn standing(state: &State, me: &Me) -> Vec<String> {
     let mut lines = Vec::new();
-    let has = |role| me.roles.contains(&role);
-    let is_validator = spec.validators(state.height().next()).get(&me.node).is_some();
+    let (has, node) = (|role| has_role(me, role), me.key.node_id());
+    let is_validator = state.next_validators().get(&node).is_some();
     lines.extend(validator(has(Role::Validator), is_validator).map(str::to_owned));
-    lines.extend(worker(has(Role::Worker), state, &me.node));
-    lines.extend(me.signer.map(|address| signer(state, &me.node, &address)));
+    lines.extend(worker(has(Role::Worker), state, &node));
+    lines.extend(me.signer.map(|address| signer(state, &node, &address)));
     lines
+}
+
+fn has_role(me: &Me, role: Role) -> bool {
+    me.roles.contains(&role)
 }
 
 const fn validator(has_role: bool, is_listed: bool) -> Option<&'static str> {
     match (has_role, is_listed) {
-        (true, false) => Some("this node is no validator: it follows the chain without a vote"),
+        (true, true) => Some("this node is a validator: it votes once it has heard of no other machine with its key"),
+        (true, false) => Some(
+            "this node is no validator: it follows the chain without a vote, and votes without a restart once the validators have added it",
+        ),
         (false, true) => Some("this node is a validator, but `roles` does not name validator: it does not vote"),
         _ => None,
     }
@@ -116,18 +122,18 @@ mod tests {
     use lucid_types::time::Epoch;
 
     use super::*;
-    use crate::payout::testing::{self, SIGNERS, WORKERS, node, signer_set, tron_key};
+    use crate::payout::testing::{self, SIGNERS, WORKERS, node, node_key, signer_set, tron_key};
 
     fn me(seed: u8, roles: &[Role]) -> Me {
         let signer = roles.contains(&Role::Treasury).then(|| tron_key(seed).address());
-        Me { node: node(seed), roles: roles.to_vec(), signer }
+        Me { key: node_key(seed), roles: roles.to_vec(), signer }
     }
 
     #[test]
     fn a_worker_hears_what_it_waits_for() {
         let spec = testing::network();
         let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
-        let told = |state: &State, seed| standing(&spec, state, &me(seed, &[Role::Worker])).join("; ");
+        let told = |state: &State, seed| standing(state, &me(seed, &[Role::Worker])).join("; ");
         assert!(told(&state, WORKERS[0]).contains("a member of the pool pool: it is measured from epoch 1 on"));
         assert!(told(&state, WORKERS[1]).contains("in no pool"));
         assert!(told(&state, 99).contains("not registered"));
@@ -143,7 +149,7 @@ mod tests {
         let gone = state.changed(|rows| rows.remove::<Nodes>(&node(WORKERS[0])));
         assert!(told(&gone, WORKERS[0]).contains("not registered"));
         // Without the role there is nothing to wait for, and something to wonder about.
-        let idle = |seed| standing(&spec, &state, &me(seed, &[Role::Observer]));
+        let idle = |seed| standing(&state, &me(seed, &[Role::Observer]));
         assert!(idle(WORKERS[0])[0].contains("`roles` does not name worker") && idle(99).is_empty());
     }
 
@@ -151,8 +157,8 @@ mod tests {
     fn validators_and_signers_hear_whether_they_are_listed() {
         let spec = testing::network();
         let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
-        let told = |state: &State, seed, role| standing(&spec, state, &me(seed, &[role]));
-        assert!(told(&state, SIGNERS[0], Role::Validator).is_empty());
+        let told = |state: &State, seed, role| standing(state, &me(seed, &[role]));
+        assert!(told(&state, SIGNERS[0], Role::Validator)[0].contains("is a validator"));
         assert!(told(&state, SIGNERS[1], Role::Validator)[0].contains("no validator"));
         assert!(told(&state, SIGNERS[0], Role::Observer)[0].contains("does not vote"));
         let is_entered = |state: &State| told(state, 4, Role::Treasury)[0].contains("signs for: pool");

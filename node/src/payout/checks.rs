@@ -4,9 +4,10 @@
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{Account, PoolState};
 use lucid_consensus::ledger::state::{Rows as _, State};
-use lucid_tron_bridge::vault::VaultSnapshot;
+use lucid_tron_bridge::providers::WitnessedSnapshot;
+use lucid_tron_bridge::vault::{VaultSnapshot, code_hash};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::id::PoolId;
+use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::{Epoch, UnixMillis};
 
@@ -38,6 +39,33 @@ pub fn root_of(snapshot: &VaultSnapshot, issued: &Issued) -> Option<u64> {
     let root = issued.root().filter(|root| root.settlement == snapshot.settlement)?;
     let is_same = snapshot.root == Some(root.root) && snapshot.total <= root.total;
     is_same.then_some(snapshot.settlement)
+}
+
+/// Why a vault, with this code, does not take over from the former one as it should; `None` if it does.
+pub fn broken(
+    vault: PayoutAddress,
+    witnessed: &WitnessedSnapshot,
+    code: Option<[u8; 32]>,
+    former: PayoutAddress,
+    former_witnessed: &WitnessedSnapshot,
+) -> Option<String> {
+    let stop = "nothing is signed for it, or it could pay again what was paid; its owner and signers have to name a vault that \
+                follows it and those before it";
+    let found = witnessed.snapshot.previous;
+    if code != Some(code_hash()) {
+        return Some(format!("the code at {vault} is not the payout vault's: {stop}"));
+    }
+    if found != Some(former) {
+        let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
+        return Some(format!(
+            "the vault {vault} follows {former} by the ledger, and its predecessor is {found}: {stop}"
+        ));
+    }
+    if !former_witnessed.snapshot.is_closed(former_witnessed.block.time.get() / 1_000) {
+        return Some(format!("the vault {former} is not closed, and {vault} follows it: {stop}"));
+    }
+    let contradiction = witnessed.contradictions.iter().chain(&former_witnessed.contradictions).next()?;
+    Some(format!("nothing is signed for the vault {vault} while {contradiction}"))
 }
 
 /// What of all that has become due the vault has not paid.

@@ -1,7 +1,9 @@
 //! Answers `/cosign/1`: a treasury signer signs what its own newest final state says, and nothing else.
 //!
 //! The state is final because this node itself verified the certificates of all its blocks. What the payment network says plays
-//! no part. The key is in this process, or in [`crate::signer`]'s, which is shown a proof and checks it for itself.
+//! no part but for one thing: for a vault that follows another, nothing is signed before this node has seen that the former one is
+//! closed and is the predecessor that the contract itself names. The key is in this process, or in [`crate::signer`]'s, which is shown
+//! a proof and checks it for itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +14,7 @@ use lucid_consensus::ledger::state::State;
 use lucid_p2p::{Mesh, Protocol};
 use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
-use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount};
-use lucid_tron_bridge::vault::VaultDomain;
+use lucid_tron_bridge::signer::{SignError, Signer};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
@@ -23,9 +24,10 @@ use lucid_types::signed::Signed;
 use tokio::sync::{Mutex, watch};
 
 use crate::chain::head::Head;
+use crate::payout::vaults::{Succession, Vaults};
 use crate::payout::watermark::{StoredWatermark, WatermarkError};
 use crate::signer::client::{RemoteError, RemoteSigner};
-use crate::signer::record::Record;
+use crate::signer::record::{Record, signer_account};
 
 /// Who holds the treasury key.
 pub enum Treasury {
@@ -58,8 +60,7 @@ impl OwnSigners {
         let vault = row.vault.address;
         let mut signers = self.signers.lock().await;
         let signer = signers.entry((pool, vault)).or_insert_with(|| {
-            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, vault);
-            let account = SignerAccount { pool, domain, predecessors: Vec::new() };
+            let account = signer_account(spec, pool, row);
             Signer::new(self.key.clone(), account, StoredWatermark::new(self.store.clone(), pool))
         });
         // The watermark is synced to the disk before the signature exists.
@@ -71,6 +72,7 @@ impl OwnSigners {
 pub struct Cosigner {
     spec: Arc<ChainSpec>,
     head: watch::Receiver<Head>,
+    vaults: Arc<Vaults>,
     treasury: Treasury,
 }
 
@@ -109,9 +111,14 @@ pub async fn ask(
 type Signing = Result<TreasurySignature, SignError<WatermarkError>>;
 
 impl Cosigner {
-    /// A cosigner with this key.
-    pub const fn new(spec: Arc<ChainSpec>, head: watch::Receiver<Head>, treasury: Treasury) -> Self {
-        Self { spec, head, treasury }
+    /// A cosigner with this key. `vaults` are as the reader shows them.
+    pub const fn new(
+        spec: Arc<ChainSpec>,
+        head: watch::Receiver<Head>,
+        vaults: Arc<Vaults>,
+        treasury: Treasury,
+    ) -> Self {
+        Self { spec, head, vaults, treasury }
     }
 
     /// Answers one request; `None` for one that is malformed or not the asker's own.
@@ -135,6 +142,9 @@ impl Cosigner {
         }
         // One that this state does not hold: one of the two nodes is behind, and asking again after the next block helps.
         let Some(record) = Record::asked(row, &request) else { return CosignReply::NotFinal };
+        if let Some(reply) = self.awaits_succession(&pool, row) {
+            return reply;
+        }
         match &self.treasury {
             Treasury::InProcess(own) => match own.sign(&self.spec, pool, row, &record).await {
                 Some(signed) => reply(asker, &request, signed),
@@ -146,11 +156,28 @@ impl Cosigner {
         }
     }
 
+    /// Why nothing can be signed for a vault that follows another; `None` if it takes over as it should, or is the pool's first.
+    fn awaits_succession(&self, pool: &PoolId, row: &PoolState) -> Option<CosignReply> {
+        if row.former_vaults.is_empty() {
+            return None;
+        }
+        match self.vaults.get(pool).filter(|read| read.address == row.vault.address).map(|read| read.succession.clone())
+        {
+            Some(Succession::Sound) => None,
+            Some(Succession::Broken(why)) => Some(CosignReply::Refused(why)),
+            None => Some(CosignReply::Refused(format!(
+                "this signer's node has not read the vault {}, which follows another: it must see on TRON that the former one is \
+                 closed. If it stays so, set tron.providers in its configuration",
+                row.vault.address
+            ))),
+        }
+    }
+
     fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, row: &PoolState) -> bool {
         let is_owner = row.owner == *node;
         let is_signer = row.vault.signers.members.iter().any(|signer| signer.node == *node);
-        let is_validator = self.spec.validators(state.height().next()).get(node).is_some();
-        is_owner || is_signer || is_validator || state.pool_of(node) == Some(*pool)
+        let is_validator = state.next_validators().get(node).is_some();
+        is_owner || is_signer || is_validator || state.pushes_for(node) == Some(*pool)
     }
 }
 

@@ -278,7 +278,8 @@ impl PushTask {
         if !self.solid.1 && !is_interested {
             return;
         }
-        let Some(vault) = self.parts.vaults.get(&self.parts.lead.pool) else { return };
+        let read = self.parts.vaults.get(&self.parts.lead.pool);
+        let Some(vault) = read.filter(|read| read.address == self.domain.vault) else { return };
         if vault.knows(&self.solid.0) {
             self.solid.1 = false;
             let view = SolidView { time: vault.as_of.time, snapshot: vault.snapshot.of(&self.solid.0) };
@@ -310,7 +311,9 @@ impl PushTask {
             if self.parts.is_catching_up(&head) {
                 return;
             }
-            head.state.pool(&self.parts.lead.pool).and_then(|pool| assignment(pool, &self.parts.key.node_id()))
+            // Of another vault another task is told, once this one has ended.
+            let pool = head.state.pool(&self.parts.lead.pool).filter(|pool| pool.vault.address == self.domain.vault);
+            pool.and_then(|pool| assignment(pool, &self.parts.key.node_id()))
         };
         let Some(assignment) = assignment.filter(|new| self.assigned.as_ref() != Some(new)) else { return };
         self.assigned = Some(assignment.clone());

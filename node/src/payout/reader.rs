@@ -16,6 +16,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::pool::PoolState;
 use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_consensus::ledger::table::Accounts;
 use lucid_storage::{StorageError, Store};
@@ -40,7 +41,7 @@ use crate::history::vault::{Payment, Place, Posting, Read};
 use crate::payout::causes;
 use crate::payout::checks::{self, Ledger};
 use crate::payout::pace::BlockPace;
-use crate::payout::vaults::{SolidVault, Vaults};
+use crate::payout::vaults::{SolidVault, Succession, Vaults};
 
 /// The longest time between two turns: TRON makes a block in this time. The shortest is a tenth of the leader time-out, if that
 /// is less; between the two, a turn comes when the next solidified block should be there.
@@ -107,6 +108,10 @@ pub struct Reader {
     unshown: BTreeMap<PoolId, MicroUsdt>,
     /// Alerts that were told and still hold.
     told: BTreeSet<String>,
+    /// The vaults that were read last, as the ledger named them.
+    followed: BTreeMap<PoolId, PayoutAddress>,
+    /// Vaults of which it was seen that they take over from those before them: that never changes.
+    sound: BTreeSet<PayoutAddress>,
 }
 
 /// What a vault did since its last snapshot.
@@ -154,6 +159,8 @@ impl Reader {
             waiting: BTreeMap::new(),
             unshown: BTreeMap::new(),
             told: BTreeSet::new(),
+            followed: BTreeMap::new(),
+            sound: BTreeSet::new(),
         }
     }
 
@@ -213,6 +220,7 @@ impl Reader {
     ///
     /// Returns whether there is more to read.
     async fn turn(&mut self) -> Result<bool, StorageError> {
+        self.follow_vaults();
         let mut alerts = BTreeSet::new();
         let providers = Arc::clone(&self.parts.providers);
         let heads = join_all(providers.groups().iter().map(Client::solid_header)).await;
@@ -263,6 +271,25 @@ impl Reader {
         }
         self.tell(alerts);
         Ok(!is_caught_up)
+    }
+
+    /// Begins anew with each vault that has followed another.
+    fn follow_vaults(&mut self) {
+        let state = self.parts.head.borrow().state.clone();
+        for (id, pool) in state.pools() {
+            let before = self.followed.insert(id, pool.vault.address);
+            if before.is_none_or(|before| before == pool.vault.address) {
+                continue;
+            }
+            tracing::info!(pool = %id.short(), vault = %pool.vault.address, "another vault takes over");
+            self.due.remove(&id);
+            self.whole.remove(&id);
+            self.active.remove(&id);
+            self.unread.remove(&id);
+            self.waiting.remove(&id);
+            self.unshown.remove(&id);
+            self.parts.vaults.forget(&id);
+        }
     }
 
     /// All blocks up to this one are read: vaults that did nothing are in it as they were.
@@ -357,7 +384,12 @@ impl Reader {
 
     fn vaults(&self) -> BTreeMap<PayoutAddress, PoolId> {
         let state = self.parts.head.borrow().state.clone();
-        state.pools().map(|(id, pool)| (pool.vault.address, id)).collect()
+        let of = |(id, pool): (PoolId, &PoolState)| {
+            // Blocks that are read late tell of those before it.
+            let all = pool.former_vaults.iter().chain([&pool.vault.address]);
+            all.map(|vault| (*vault, id)).collect::<Vec<_>>()
+        };
+        state.pools().flat_map(of).collect()
     }
 
     fn note(&mut self, read: &mut Read, seen: Seen) {
@@ -419,12 +451,16 @@ impl Reader {
         for (_, _, id) in due.into_iter().take(SNAPSHOTS_A_TURN) {
             let Some(pool) = state.pool(&id) else { continue };
             let ledger = Ledger { spec: &spec, state: &state, id, pool, now };
-            match self.snapshot(groups, ledger).await {
-                Ok(witnessed) => {
+            let read = match self.snapshot(groups, ledger).await {
+                Ok(witnessed) => self.succession(groups, pool, &witnessed).await.map(|seen| (witnessed, seen)),
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok((witnessed, succession)) => {
                     self.due.insert(id, now.after(age));
                     self.active.remove(&id);
                     self.unread.remove(&id);
-                    let vault = self.judge(ledger, witnessed)?;
+                    let vault = self.judge(ledger, witnessed, succession)?;
                     // A first reader's tells what was paid before it began.
                     let is_first = self.is_new && self.parts.vaults.get(&id).is_none();
                     if is_first || (is_caught_up && self.is_accounted_for(&id, &vault)) {
@@ -484,6 +520,31 @@ impl Reader {
         }
     }
 
+    /// Whether a vault takes over from those that the ledger says it follows, as the newest solidified block has them.
+    async fn succession(
+        &mut self,
+        groups: &Groups<'_>,
+        pool: &PoolState,
+        witnessed: &WitnessedSnapshot,
+    ) -> Result<Succession, ClientError> {
+        let address = pool.vault.address;
+        if pool.former_vaults.is_empty() || self.sound.contains(&address) {
+            return Ok(Succession::Sound);
+        }
+        let heads: Vec<_> = groups.iter().map(|(group, head)| (*group, head.reference)).collect();
+        let (mut vault, mut witnessed) = (address, witnessed.clone());
+        for former in pool.former_vaults.iter().rev() {
+            let next = vault_snapshot_of(&heads, former, &[]).await?;
+            let code = self.parts.providers.first(async |group| group.code_hash(&vault).await).await?;
+            if let Some(broken) = checks::broken(vault, &witnessed, code, *former, &next) {
+                return Ok(Succession::Broken(broken));
+            }
+            (vault, witnessed) = (*former, next);
+        }
+        self.sound.insert(address);
+        Ok(Succession::Sound)
+    }
+
     /// Whether every payment that a snapshot has and the one that is shown has not was read: then it need not wait.
     fn is_accounted_for(&self, id: &PoolId, vault: &SolidVault) -> bool {
         let Some(shown) = self.parts.vaults.get(id) else { return false };
@@ -491,7 +552,12 @@ impl Reader {
         vault.snapshot.paid_out.checked_sub(shown.snapshot.paid_out) == Some(seen)
     }
 
-    fn judge(&self, ledger: Ledger<'_>, witnessed: WitnessedSnapshot) -> Result<SolidVault, StorageError> {
+    fn judge(
+        &self,
+        ledger: Ledger<'_>,
+        witnessed: WitnessedSnapshot,
+        succession: Succession,
+    ) -> Result<SolidVault, StorageError> {
         let WitnessedSnapshot { snapshot, block, contradictions, .. } = witnessed;
         let Ledger { spec, id, pool, .. } = ledger;
         let issued = tokio::task::block_in_place(|| {
@@ -500,7 +566,19 @@ impl Reader {
         let root_of = checks::root_of(&snapshot, &issued);
         let mut alerts = checks::alerts(&ledger, &snapshot, &issued);
         alerts.extend(contradictions.iter().map(ToString::to_string));
-        Ok(SolidVault { snapshot: Arc::new(snapshot), as_of: block, time: ledger.now, root_of, alerts })
+        if let Succession::Broken(why) = &succession {
+            alerts.push(why.clone());
+        }
+        let address = pool.vault.address;
+        Ok(SolidVault {
+            address,
+            succession,
+            snapshot: Arc::new(snapshot),
+            as_of: block,
+            time: ledger.now,
+            root_of,
+            alerts,
+        })
     }
 
     fn show(&mut self, pool: PoolId, vault: SolidVault) -> Result<(), StorageError> {

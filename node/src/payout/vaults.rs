@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lucid_tron_bridge::pusher::Receipt;
 use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultSnapshot;
-use lucid_types::id::{PoolId, TxId};
+use lucid_types::id::{PayoutAddress, PoolId, TxId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 use tokio::sync::watch;
@@ -19,6 +19,10 @@ const MAX_RECEIPTS: usize = 4_096;
 /// A vault in the solidified view, as all provider groups that answer confirm it.
 #[derive(Clone, Debug)]
 pub struct SolidVault {
+    /// Where it stands.
+    pub address: PayoutAddress,
+    /// Whether it takes over from the pool's vaults before it.
+    pub succession: Succession,
     /// Its state.
     pub snapshot: Arc<VaultSnapshot>,
     /// The newest block up to which that is its state.
@@ -29,6 +33,16 @@ pub struct SolidVault {
     pub root_of: Option<u64>,
     /// What a person should look at.
     pub alerts: Vec<String>,
+}
+
+/// Whether a vault takes over from those that it follows by the ledger. If it does not, it could pay once more what they have paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// It is the pool's first; or each names the one before it as its predecessor, has the code of a vault, and those before it are
+    /// closed for good.
+    Sound,
+    /// Why it does not, and what to do.
+    Broken(String),
 }
 
 impl SolidVault {
@@ -103,6 +117,11 @@ impl Vaults {
     pub(super) fn set(&self, pool: PoolId, vault: SolidVault) {
         self.lock().vaults.insert(pool, Arc::new(vault));
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Forgets a pool's vault: another has followed it.
+    pub(super) fn forget(&self, pool: &PoolId) {
+        self.lock().vaults.remove(pool);
     }
 
     pub(super) fn add_receipts(&self, receipts: impl IntoIterator<Item = (TxId, Receipt)>) {

@@ -21,13 +21,15 @@ use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::signed::Signature;
 use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::Epoch;
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::SetChange;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Proof, Statement};
 
-/// No document is longer, in bytes: not that of the longest paths and the largest certificate.
-pub const MAX_BYTES: usize = 1 << 20;
+/// No document is longer, in bytes: not that of the longest paths, the largest certificate, and a thousand changes of thirty validators.
+pub const MAX_BYTES: usize = 32 << 20;
 
 /// What a document names as its format.
 const FORMAT: &str = "lucid/proof/1";
@@ -98,8 +100,18 @@ struct Document<C> {
     claim: C,
     state: Lookup,
     scores: Option<Lookup>,
+    set_changes: Vec<SetChangeFields>,
     header: Header,
     certificate: CertificateFields,
+}
+
+/// A block that changes the validators, and who they are from two heights above it on.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetChangeFields {
+    header: Header,
+    certificate: CertificateFields,
+    validators: ValidatorSet,
 }
 
 /// What is said, for people: the key's parts, and what the row's bytes mean.
@@ -244,12 +256,16 @@ impl Proof {
         let document = Document::parse(text)?;
         let proof = document.proof()?;
         let again = Document::of(&proof);
+        let changed_by = |document: &Document<Claim>| -> Vec<_> {
+            document.set_changes.iter().map(|change| change.certificate.block_hash).collect()
+        };
         let key = |lookup: &Option<Lookup>| lookup.as_ref().map(|lookup| lookup.key.clone());
         let derived = [
             ("claim", document.claim == again.claim),
             ("state.key", document.state.key == again.state.key),
             ("scores.key", key(&document.scores) == key(&again.scores)),
             ("certificate.block_hash", document.certificate.block_hash == again.certificate.block_hash),
+            ("set_changes.certificate.block_hash", changed_by(&document) == changed_by(&again)),
         ];
         if let Some((part, _)) = derived.iter().find(|(_, is_right)| !is_right) {
             return Err(DocumentError::Derived(part));
@@ -269,8 +285,8 @@ fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
 
 impl<C> Document<C> {
     fn map<D>(self, claim: impl FnOnce(C) -> D) -> Document<D> {
-        let Self { format, network, kind, claim: of, state, scores, header, certificate } = self;
-        Document { format, network, kind, claim: claim(of), state, scores, header, certificate }
+        let Self { format, network, kind, claim: of, state, scores, set_changes, header, certificate } = self;
+        Document { format, network, kind, claim: claim(of), state, scores, set_changes, header, certificate }
     }
 }
 
@@ -313,18 +329,30 @@ impl Document<Claim> {
                 (Kind::Account, Claim::Account(claim), Lookup::of(&Workers::key(node), row.as_ref(), &proof.path), None)
             }
         };
-        let CertifiedHeader { header, certificate } = proof.block().clone();
-        let vote = |(validator, signature)| VoteFields { validator, signature };
-        let votes = certificate.signatures.into_iter().map(vote).collect();
-        let certificate = CertificateFields { block_hash: header.hash(), round: certificate.round, votes };
-        let (format, network) = (FORMAT.to_owned(), proof.network);
-        Self { format, network, kind, claim, state, scores, header, certificate }
+        let certificate = CertificateFields::of(proof.block());
+        let set_changes = proof.set_changes.iter().map(|SetChange { block, set }| SetChangeFields {
+            header: block.header.clone(),
+            certificate: CertificateFields::of(block),
+            validators: set.clone(),
+        });
+        let (format, network, set_changes) = (FORMAT.to_owned(), proof.network, set_changes.collect());
+        Self {
+            format,
+            network,
+            kind,
+            claim,
+            state,
+            scores,
+            set_changes,
+            header: proof.block().header.clone(),
+            certificate,
+        }
     }
 
     /// What the fields say that do not follow from others.
     fn proof(&self) -> Result<Proof, DocumentError> {
         let Self { network, claim, state, scores, .. } = self;
-        let proof = RowProof { block: self.block(), path: state.path("state.other.key")? };
+        let proof = RowProof { block: self.certificate.certify(&self.header), path: state.path("state.other.key")? };
         let statement = match (claim, scores) {
             (Claim::Score(ScoreClaim { epoch, worker: Some(worker), .. }), Some(scores)) => {
                 let root: Hash = state.row("state.value")?.ok_or(DocumentError::Derived("scores"))?;
@@ -343,14 +371,28 @@ impl Document<Claim> {
             }
             (Claim::Score(_), _) | (_, Some(_)) => return Err(DocumentError::Derived("scores")),
         };
-        Ok(Proof { network: *network, statement })
+        let set_change = |change: &SetChangeFields| {
+            let block = change.certificate.certify(&change.header);
+            SetChange { block, set: change.validators.clone() }
+        };
+        let set_changes = self.set_changes.iter().map(set_change).collect();
+        Ok(Proof { network: *network, set_changes, statement })
+    }
+}
+
+impl CertificateFields {
+    fn of(CertifiedHeader { header, certificate }: &CertifiedHeader) -> Self {
+        let vote =
+            |(validator, signature): &(NodeId, Signature)| VoteFields { validator: *validator, signature: *signature };
+        let votes = certificate.signatures.iter().map(vote).collect();
+        Self { block_hash: header.hash(), round: certificate.round, votes }
     }
 
-    fn block(&self) -> CertifiedHeader {
-        let signatures = self.certificate.votes.iter().map(|vote| (vote.validator, vote.signature)).collect();
-        let (height, block) = (self.header.height, self.header.hash());
-        let certificate = Certificate { height, round: self.certificate.round, block, signatures };
-        CertifiedHeader { header: self.header.clone(), certificate }
+    /// The header with this certificate.
+    fn certify(&self, header: &Header) -> CertifiedHeader {
+        let signatures = self.votes.iter().map(|vote| (vote.validator, vote.signature)).collect();
+        let certificate = Certificate { height: header.height, round: self.round, block: header.hash(), signatures };
+        CertifiedHeader { header: header.clone(), certificate }
     }
 }
 

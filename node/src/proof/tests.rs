@@ -17,6 +17,7 @@ use lucid_types::payout::AccountKind;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::sync::DecidedError;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::{Vote, VoteKind};
 use proptest::prelude::*;
 
@@ -136,7 +137,7 @@ impl World {
             time: self.state.time(),
             randao: BlsSignature::from_bytes([5; 48]),
             items: items_hash(&[]),
-            next_set: self.spec.validators(HEIGHT).hash(),
+            next_set: self.spec.first_validators().hash(),
             state_root: self.state.root(),
         }
     }
@@ -155,6 +156,28 @@ impl World {
         Proof::of_owed(*self.spec.id(), (&self.state, self.block(&[1, 2, 4])), (self.pool, account))
     }
 
+    /// The change by a block before the state's to these validators.
+    fn set_change(&self, voters: &[u8], after: &[u8]) -> SetChange {
+        let members = after.iter().map(|seed| node_key(*seed).validator(1, node(*seed))).collect();
+        let set = ValidatorSet::new(members).unwrap();
+        let height = Height::new(HEIGHT.get() - 10 + u64::from(after[0]));
+        let header = Header { height, next_set: set.hash(), ..self.header() };
+        let voters: Vec<_> = voters.iter().map(|seed| node_key(*seed)).collect();
+        SetChange { block: certified(self.spec.id(), header, &voters), set }
+    }
+
+    /// A worker's statistics, certified by validators of whom the genesis knows none.
+    fn stats_after_changes(&self) -> Proof {
+        let changes = [
+            self.set_change(&[1, 2, 3], &[3, 4, 5]),
+            self.set_change(&[3, 4, 5], &[5, 6, 7]),
+            // It is not in force yet.
+            self.set_change(&[5, 6, 7], &[9, 10]),
+        ];
+        let proof = Proof::of_account(*self.spec.id(), (&self.state, self.block(&[5, 6, 7])), node(WORKER));
+        proof.with_set_changes(changes)
+    }
+
     fn stats(&self, node: NodeId) -> Proof {
         Proof::of_account(*self.spec.id(), (&self.state, self.block(&[1, 2, 4])), node)
     }
@@ -170,6 +193,7 @@ impl World {
             ("owed_absent", self.owed(self.account(AccountKind::Worker, &node(IDLE)))),
             ("account", self.stats(node(WORKER))),
             ("account_absent", self.stats(node(STRANGER))),
+            ("account_after_changes", self.stats_after_changes()),
         ]
     }
 }
@@ -267,7 +291,8 @@ fn proofs_say_what_the_state_says() {
         Subject::Account { node: node(STRANGER) },
     ];
     let samples = world.samples();
-    for (i, (name, proof)) in samples.iter().enumerate() {
+    // The last has validators of its own.
+    for (i, (name, proof)) in samples.iter().enumerate().take(asked.len()) {
         let proved = check(proof.text().as_bytes(), &world.spec).unwrap();
         assert_eq!((proved.proof(), proved.header().height, proved.power()), (proof, HEIGHT, (3, 4)));
         let answered: Vec<_> = (0..asked.len()).filter(|j| proof.answers(&asked[*j])).collect();
@@ -432,7 +457,7 @@ fn the_longest_document_has_room() {
         *path = KeyProof { steps: vec![step; KeyProof::MAX_STEPS], other: Some(other.clone()) };
     }
     let vote = proof.block().certificate.signatures[0];
-    proof.block_mut().certificate.signatures = vec![vote; lucid_types::validator::ValidatorSet::MAX_MEMBERS];
+    proof.block_mut().certificate.signatures = vec![vote; ValidatorSet::MAX_MEMBERS];
     let text = proof.text();
     assert!(2 * text.len() < MAX_BYTES + text.len(), "{}", text.len());
     assert_eq!(Proof::parse(text.as_bytes()).unwrap(), proof);
@@ -543,6 +568,28 @@ fn other_validators_certify_nothing() {
     assert!(error.contains("is no validator of this height"), "{error}");
 }
 
+/// Each change is certified by the validators before it, and no other counts.
+#[test]
+fn changes_of_the_validators_must_follow_from_the_genesis() {
+    let world = &*WORLD;
+    let proof = world.stats_after_changes();
+    assert_eq!(proof.set_changes.len(), 2);
+    assert_eq!(proof.clone().verify(&world.spec).unwrap().power(), (3, 3));
+    let with = |change: &dyn Fn(&mut Vec<SetChange>)| {
+        let mut proof = proof.clone();
+        change(&mut proof.set_changes);
+        refusal(&proof)
+    };
+    let follow = "do not lead to those of the block";
+    assert!(with(&|changes| drop(changes.remove(0))).contains(follow));
+    assert!(with(&|changes| changes.swap(0, 1)).contains(follow));
+    assert!(with(&|changes| changes[0] = world.set_change(&[1, 2], &[3, 4, 5])).contains(follow));
+    assert!(with(&|changes| changes[0].set = changes[1].set.clone()).contains(follow));
+    assert!(with(&|changes| drop(changes.pop())).contains("is no validator of this height"));
+    let late = world.set_change(&[5, 6, 7], &[9, 10]);
+    assert!(with(&|changes| changes.push(late.clone())).contains("says nothing of it"));
+}
+
 #[test]
 fn a_proof_is_of_one_network() {
     let world = &*WORLD;
@@ -556,7 +603,12 @@ fn a_proof_is_of_one_network() {
         // Its name alone does not make it the other's.
         let renamed = Proof { network: *other.spec.id(), ..proof };
         let error = check(renamed.text().as_bytes(), &other.spec).unwrap_err();
-        assert!(error.contains("the signature of ") || error.contains("not of this account"), "{error}");
+        assert!(
+            error.contains("do not lead to those of the block")
+                || error.contains("the signature of ")
+                || error.contains("not of this account"),
+            "{error}"
+        );
     }
 }
 
@@ -654,7 +706,7 @@ fn parts_of_proofs_make_no_others() {
     else {
         unreachable!("one epoch has scores, and the next has none")
     };
-    let of = |statement| Proof { network: *world.spec.id(), statement };
+    let of = |statement| Proof::new(*world.spec.id(), statement);
     told(
         &of(Statement::NoScores { epoch: EPOCH, proof: some.state.clone() }),
         "the leaf at which the lookup ends is missing",
@@ -681,7 +733,8 @@ fn parts_of_proofs_make_no_others() {
     let later =
         World { state: world.state.changed(|rows| rows.head.height = HEIGHT.next()), ..World::new(genesis([1; 4])) };
     for (_, mut proof) in world.samples() {
-        *proof.block_mut() = later.block(&[1, 2, 3]);
+        let is_of_genesis = proof.set_changes.is_empty();
+        *proof.block_mut() = later.block(if is_of_genesis { &[1, 2, 3] } else { &[5, 6, 7] });
         told(&proof, path);
     }
 }
@@ -774,6 +827,8 @@ proptest! {
 fn lengths() {
     for (name, proof) in WORLD.samples() {
         let path: usize = proof.clone().paths_mut().iter().map(|path| encode(*path).len()).sum();
-        assert!(proof.text().len() < 8_000 && path < 1_024, "{name}: {} {path}", proof.text().len());
+        // A change of three validators takes 3 kB more.
+        let limit = 8_000 + 4_000 * proof.set_changes.len();
+        assert!(proof.text().len() < limit && path < 1_024, "{name}: {} {path}", proof.text().len());
     }
 }

@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lucid_consensus::ledger::state::State;
+use lucid_storage::Store;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::NetworkId;
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 use lucid_types::sync::CertifiedHeader;
+use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChange;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 
+use crate::chain::persist::{self, PersistError};
 use crate::signer::proof::PoolProof;
 use crate::signer::protocol::{Ask, FrameError, SignerReply, SignerRequest, SignerStatus, read_frame, write_frame};
 use crate::signer::record::Record;
@@ -54,15 +59,22 @@ pub enum RemoteError {
     /// Its bytes are no reply.
     #[error("read the treasury signer's reply")]
     Reply(#[source] DecodeError),
+    /// The node cannot say how the validators have changed.
+    #[error("read the changes of the validators")]
+    SetChanges(#[source] PersistError),
     /// A reply to something else, or a refusal where there is nothing to refuse.
     #[error("the treasury signer answers: {0}")]
     Unexpected(String),
 }
 
+/// The changes of the validators by blocks above a height, by height.
+type SetChangesAbove = Box<dyn Fn(Height) -> Result<Vec<SetChange>, PersistError> + Send + Sync>;
+
 /// A treasury signer in a process of its own.
 pub struct RemoteSigner {
     socket: PathBuf,
     network: NetworkId,
+    set_changes: SetChangesAbove,
     /// By request, with the record that was signed. Locked while a signature is asked for: one at a time.
     given: Mutex<BTreeMap<CosignRequest, (Record, TreasurySignature)>>,
 }
@@ -70,7 +82,20 @@ pub struct RemoteSigner {
 impl RemoteSigner {
     /// The signer that listens at `socket`.
     pub fn new(socket: &Path, network: NetworkId) -> Self {
-        Self { socket: socket.to_path_buf(), network, given: Mutex::default() }
+        Self {
+            socket: socket.to_path_buf(),
+            network,
+            set_changes: Box::new(|_| Ok(Vec::new())),
+            given: Mutex::default(),
+        }
+    }
+
+    /// The same, which is shown how the validators have changed by what a node has stored.
+    pub fn with_store(self, store: Store) -> Self {
+        Self {
+            set_changes: Box::new(move |above| block_in_place(|| persist::set_changes(&store, above).collect())),
+            ..self
+        }
     }
 
     /// Who it is.
@@ -105,6 +130,9 @@ impl RemoteSigner {
         let Some(proof) = block.and_then(|block| PoolProof::new(state, block, &id)) else {
             return Ok(CosignReply::NotFinal);
         };
+        if let Some(refusal) = self.show_validators(proof.height()).await? {
+            return Ok(CosignReply::Refused(refusal));
+        }
         match self.ask(Ask::Sign { request, proof: Box::new(proof) }).await? {
             SignerReply::Signed(signature) => {
                 if given.len() >= MAX_REMEMBERED {
@@ -116,6 +144,21 @@ impl RemoteSigner {
             SignerReply::Refused(reason) => Ok(CosignReply::Refused(reason)),
             reply => Err(unexpected(reply)),
         }
+    }
+
+    /// Shows the signer the blocks before this height that have changed the validators since the last one that it knows. What it refuses,
+    /// if it does.
+    async fn show_validators(&self, before: Height) -> Result<Option<String>, RemoteError> {
+        let known = self.status().await?.sets_through;
+        let changes = (self.set_changes)(known).map_err(RemoteError::SetChanges)?;
+        for change in changes.into_iter().filter(|change| change.block.header.height < before) {
+            match self.ask(Ask::SetChange(Box::new(change))).await? {
+                SignerReply::Status(_) => {}
+                SignerReply::Refused(reason) => return Ok(Some(reason)),
+                reply => return Err(unexpected(reply)),
+            }
+        }
+        Ok(None)
     }
 
     /// One request on a connection of its own.

@@ -5,19 +5,20 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolStatus};
+use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, PoolStatus};
 use lucid_consensus::ledger::proof::RowProofError;
 use lucid_tron_bridge::key::TronKey;
-use lucid_tron_bridge::signer::{Refusal, SignError, Signer, SignerAccount};
-use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::id::{PayoutAddress, PoolId};
+use lucid_tron_bridge::signer::{Refusal, SignError, Signer};
+use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::{SetChange, ValidatorSets};
 
 use crate::signer::files::{Disk, Files};
 use crate::signer::proof::{PoolProof, ProvedPool};
 use crate::signer::protocol::{Ask, SignerReply, SignerRequest, SignerStatus};
-use crate::signer::record::Record;
+use crate::signer::record::{Record, signer_account};
+use crate::signer::sets::LearnedSets;
 use crate::signer::shown::{ShownError, ShownPool, ShownPools, is_signer};
 use crate::signer::watermark::{PoolWatermark, WatermarkError, WatermarkFile};
 
@@ -26,6 +27,8 @@ use crate::signer::watermark::{PoolWatermark, WatermarkError, WatermarkFile};
 pub enum Checked {
     /// See [`Ask::Status`].
     Status,
+    /// See [`Ask::SetChange`].
+    SetChange(Box<SetChange>),
     /// See [`Ask::Sign`].
     Sign {
         /// The record.
@@ -35,11 +38,11 @@ pub enum Checked {
     },
 }
 
-/// Checks a request against the network of the signer's own genesis.
+/// Checks a request against the network of the signer's own genesis, and the validators that the signer knows.
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn check(spec: &ChainSpec, request: SignerRequest) -> Result<Checked, SignerReply> {
+pub fn check(spec: &ChainSpec, sets: &ValidatorSets, request: SignerRequest) -> Result<Checked, SignerReply> {
     if request.network != *spec.id() {
         let reason = format!(
             "this signer serves the network {}, the node is of {}: give both the same genesis",
@@ -50,23 +53,24 @@ pub fn check(spec: &ChainSpec, request: SignerRequest) -> Result<Checked, Signer
     }
     match request.ask {
         Ask::Status => Ok(Checked::Status),
+        Ask::SetChange(change) => Ok(Checked::SetChange(change)),
         Ask::Sign { request, proof } => {
-            let proved = Box::new(verify(spec, &request.pool(), *proof).map_err(SignerReply::refused)?);
+            let proved = Box::new(verify(spec.id(), sets, &request.pool(), *proof).map_err(SignerReply::refused)?);
             Ok(Checked::Sign { request, proved })
         }
     }
 }
 
-fn verify(spec: &ChainSpec, id: &PoolId, proof: PoolProof) -> Result<ProvedPool, String> {
+fn verify(network: &NetworkId, sets: &ValidatorSets, id: &PoolId, proof: PoolProof) -> Result<ProvedPool, String> {
     let height = proof.height();
-    proof.verify(spec, id).map_err(|error| match error {
+    proof.verify(network, sets, id).map_err(|error| match error {
         RowProofError::Block(source) => {
             format!("block {height} is not proved by this signer's validators: {source}")
         }
         RowProofError::Path(source) => {
             format!("the state after block {height} does not have this row of pool {id}: {source}")
         }
-        error @ RowProofError::Scores(_) => error.to_string(),
+        error @ (RowProofError::NoSet(_) | RowProofError::Scores(_)) => error.to_string(),
     })
 }
 
@@ -82,6 +86,7 @@ impl From<ShownError> for Denied {
     fn from(error: ShownError) -> Self {
         match error {
             ShownError::TwoHistories { .. } | ShownError::TooMany => Self::Refused(error.to_string()),
+            ShownError::Sets(source) => Self::Refused(source.to_string()),
             error => Self::Failed(Box::new(error)),
         }
     }
@@ -103,15 +108,22 @@ pub struct SignerCore<F = Disk> {
     key: TronKey,
     watermarks: Arc<Mutex<WatermarkFile<F>>>,
     shown: ShownPools<F>,
+    sets: LearnedSets<F>,
     /// Made when a pool is first asked for, for the vault that its certified row names.
     signers: BTreeMap<(PoolId, PayoutAddress), Signer<PoolWatermark<F>>>,
 }
 
 impl<F: Files> SignerCore<F> {
     /// A signer with this key and these files.
-    pub fn new(spec: Arc<ChainSpec>, key: TronKey, watermark: WatermarkFile<F>, shown: ShownPools<F>) -> Self {
+    pub fn new(
+        spec: Arc<ChainSpec>,
+        key: TronKey,
+        watermark: WatermarkFile<F>,
+        shown: ShownPools<F>,
+        sets: LearnedSets<F>,
+    ) -> Self {
         let watermarks = Arc::new(Mutex::new(watermark));
-        Self { spec, key, watermarks, shown, signers: BTreeMap::new() }
+        Self { spec, key, watermarks, shown, sets, signers: BTreeMap::new() }
     }
 
     /// The network.
@@ -119,29 +131,31 @@ impl<F: Files> SignerCore<F> {
         &self.spec
     }
 
+    /// The validators, as far as they are known.
+    pub const fn sets(&self) -> &ValidatorSets {
+        self.sets.sets()
+    }
+
     /// Who this signer is.
     pub fn status(&self) -> SignerStatus {
         let address = self.key.address();
-        SignerStatus { address, pools: self.shown.pools_of(&address) }
+        SignerStatus { address, pools: self.shown.pools_of(&address), sets_through: self.sets.through() }
     }
 
     /// Answers a request.
     pub fn answer(&mut self, request: &Checked) -> SignerReply {
         let (request, proved) = match request {
             Checked::Status => return SignerReply::Status(self.status()),
+            Checked::SetChange(change) => {
+                let followed = self.sets.follow(SetChange::clone(change));
+                return replied(followed.map(|()| SignerReply::Status(self.status())).map_err(Denied::from));
+            }
             Checked::Sign { request, proved } => (request, proved),
         };
-        match self.sign(request, proved) {
-            Ok(signature) => {
-                tracing::info!(?request, height = proved.height().get(), "signed");
-                SignerReply::Signed(signature)
-            }
-            Err(Denied::Refused(reason)) => SignerReply::refused(reason),
-            Err(Denied::Failed(error)) => {
-                tracing::error!(error = &*error, "cannot sign");
-                SignerReply::refused("the signer failed; its log says why")
-            }
-        }
+        replied(self.sign(request, proved).map(|signature| {
+            tracing::info!(?request, height = proved.height().get(), "signed");
+            SignerReply::Signed(signature)
+        }))
     }
 
     /// Signs a record of the proved row, if the newest row that was shown holds it as well.
@@ -165,18 +179,26 @@ impl<F: Files> SignerCore<F> {
         if Record::asked(&newest.row, request).as_ref() != Some(&record) {
             return Err(Denied::Refused(is_over(request, &newest)));
         }
-        Ok(record.sign(&id, self.signer(id, newest.row.vault.address))?)
+        Ok(record.sign(&id, self.signer(id, &newest.row))?)
     }
 
-    fn signer(&mut self, id: PoolId, vault: PayoutAddress) -> &mut Signer<PoolWatermark<F>> {
+    fn signer(&mut self, id: PoolId, row: &PoolState) -> &mut Signer<PoolWatermark<F>> {
         let Self { spec, key, watermarks, signers, .. } = self;
-        signers.entry((id, vault)).or_insert_with(|| {
-            let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, vault);
-            // No row names a vault that this one has replaced: once something was signed for one vault of a pool, nothing is for another.
-            let account = SignerAccount { pool: id, domain, predecessors: Vec::new() };
+        signers.entry((id, row.vault.address)).or_insert_with(|| {
+            let account = signer_account(spec, id, row);
             Signer::new(key.clone(), account, PoolWatermark::new(Arc::clone(watermarks), id))
         })
     }
+}
+
+fn replied(reply: Result<SignerReply, Denied>) -> SignerReply {
+    reply.unwrap_or_else(|denied| match denied {
+        Denied::Refused(reason) => SignerReply::refused(reason),
+        Denied::Failed(error) => {
+            tracing::error!(error = &*error, "the signer failed");
+            SignerReply::refused("the signer failed; its log says why")
+        }
+    })
 }
 
 /// The proved row does not hold what is asked for.

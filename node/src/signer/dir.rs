@@ -7,6 +7,7 @@
 //! DIR/watermark        what was signed last
 //! DIR/watermark.copy   its second copy, unless that lies on another disk
 //! DIR/shown            the newest row of each pool that a node has shown; may be lost
+//! DIR/validators       the newest validators that a node has shown; may be lost
 //! DIR/signer.sock      the socket, unless it lies elsewhere
 //! DIR/lock             held by the process that signs
 //! ```
@@ -28,6 +29,7 @@ use crate::signer::core::SignerCore;
 use crate::signer::files::{Disk, Files, folder_of, replace};
 use crate::signer::passphrase::PassphraseSource;
 use crate::signer::server::{SocketError, check_folder};
+use crate::signer::sets::LearnedSets;
 use crate::signer::shown::{ShownError, ShownPools};
 use crate::signer::watermark::{Places, WatermarkError, WatermarkFile, Watermarks};
 
@@ -183,6 +185,11 @@ impl SignerDir {
         self.root.join("shown")
     }
 
+    /// `validators`.
+    pub fn sets_file(&self) -> PathBuf {
+        self.root.join("validators")
+    }
+
     /// `signer.sock`.
     pub fn socket_file(&self) -> PathBuf {
         self.root.join("signer.sock")
@@ -250,9 +257,10 @@ impl SignerDir {
         let lock = self.lock()?;
         let spec = Arc::new(self.network()?);
         let shown = ShownPools::open(Disk, &self.shown_file(), *spec.id())?;
+        let sets = LearnedSets::open(Disk, &self.sets_file(), &spec)?;
         let key = self.key(form)?;
         let watermark = WatermarkFile::open(Disk, self.watermark(), key.address(), *spec.id())?;
-        Ok(OpenSigner { core: SignerCore::new(spec, key, watermark, shown), lock })
+        Ok(OpenSigner { core: SignerCore::new(spec, key, watermark, shown, sets), lock })
     }
 
     /// Makes the watermark's second copy anew, or only checks that it can be made; what it holds.

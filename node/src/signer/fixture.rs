@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::pool::{Election, KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
+use lucid_consensus::ledger::pool::{Election, KEPT_CHANGES, MAX_FORMER_VAULTS, PoolState, VaultChange, VaultTerms};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Pools;
 use lucid_types::amount::MicroUsdt;
@@ -94,6 +94,17 @@ pub(crate) fn put_change(row: &mut PoolState, nonce: u32, change: VaultChange) {
     row.changes.insert(nonce, change);
 }
 
+/// Makes a row name another vault as a command does.
+pub(crate) fn put_vault(row: &mut PoolState, address: PayoutAddress, signers: SignerSet) {
+    row.former_vaults.push(row.vault.address);
+    (row.vault.address, row.vault.nonce, row.vault.signers) = (address, 0, signers);
+    if let Some(root) = &mut row.newest {
+        (root.vault, root.era) = (address, row.vault.signers.era);
+    }
+    row.changes.clear();
+    row.commands += 1;
+}
+
 /// A row with as many signers, changes and candidates to lead as there may be.
 pub(crate) fn greatest_row(chain: &Chain) -> PoolState {
     let member =
@@ -108,6 +119,7 @@ pub(crate) fn greatest_row(chain: &Chain) -> PoolState {
     row.election = Some(Election { settlement: 1, height: Height::new(1), time: UnixMillis::new(1), order });
     row.suspended_from = Some(1);
     row.next_push_fee = Some((1, MicroUsdt::ZERO));
+    row.former_vaults = vec![set.members[0].key_address; MAX_FORMER_VAULTS];
     row
 }
 

@@ -39,6 +39,7 @@ pub mod proof;
 pub mod protocol;
 pub mod record;
 pub mod server;
+pub mod sets;
 pub mod shown;
 pub mod watermark;
 

@@ -1,14 +1,14 @@
 //! A pool's row of the state after a block, with the proof that it is.
 
-use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::PoolState;
 use lucid_consensus::ledger::proof::{RowProof, RowProofError};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Pools;
 use lucid_types::codec::Wire;
-use lucid_types::id::PoolId;
+use lucid_types::id::{NetworkId, PoolId};
 use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::Height;
+use lucid_types::validator_sets::ValidatorSets;
 use serde::{Deserialize, Serialize};
 
 /// A pool's row and its proof. Untrusted until checked.
@@ -40,8 +40,8 @@ impl PoolProof {
     ///
     /// # Errors
     /// It is not proved.
-    pub fn verify(self, spec: &ChainSpec, id: &PoolId) -> Result<ProvedPool, RowProofError> {
-        self.proof.check::<Pools>(spec, id, Some(&self.pool))?;
+    pub fn verify(self, network: &NetworkId, sets: &ValidatorSets, id: &PoolId) -> Result<ProvedPool, RowProofError> {
+        self.proof.check::<Pools>(network, sets, id, Some(&self.pool))?;
         Ok(ProvedPool { id: *id, height: self.height(), row: self.pool })
     }
 }

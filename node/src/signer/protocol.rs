@@ -2,7 +2,7 @@
 //!
 //! A frame is a byte with the protocol's version, the length of the payload in four bytes, little-endian, and the payload in
 //! the wire codec. No memory is taken for a payload before its bytes arrive. Version 1 showed whole blocks; since version 2 a
-//! request holds a proof of the pool's row, so that the longest one is small.
+//! request holds a proof of the pool's row, so that the longest one is small. Version 3 shows changes of the validators.
 
 use std::io;
 
@@ -10,13 +10,15 @@ use lucid_types::codec::Wire;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
+use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChange;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::signer::proof::PoolProof;
 
 /// The version of the protocol.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The most bytes of a reason. It fits a reply to whoever asked the node.
 const MAX_REASON_BYTES: usize = 900;
@@ -32,7 +34,10 @@ pub struct SignerRequest {
 
 impl Wire for SignerRequest {
     /// The network, the number of the variant, and the greatest variant.
-    const MAX_BYTES: usize = 32 + 4 + CosignRequest::MAX_BYTES + PoolProof::MAX_BYTES;
+    const MAX_BYTES: usize = {
+        let sign = CosignRequest::MAX_BYTES + PoolProof::MAX_BYTES;
+        32 + 4 + if sign > SetChange::MAX_BYTES { sign } else { SetChange::MAX_BYTES }
+    };
 }
 
 /// What is asked of a signer.
@@ -47,6 +52,8 @@ pub enum Ask {
         /// The row, as the node's newest final state has it.
         proof: Box<PoolProof>,
     },
+    /// Nothing: this block has changed the validators, after the newest one that the signer knows. Answered like `Status`.
+    SetChange(Box<SetChange>),
 }
 
 /// The signer's answer.
@@ -61,7 +68,7 @@ pub enum SignerReply {
 }
 
 impl Wire for SignerReply {
-    const MAX_BYTES: usize = 1_024 + Genesis::MAX_POOLS * 36;
+    const MAX_BYTES: usize = 1_024 + 8 + Genesis::MAX_POOLS * 36;
 }
 
 impl SignerReply {
@@ -80,6 +87,8 @@ pub struct SignerStatus {
     pub address: PayoutAddress,
     /// The pools for which it signs, each with the era in force, as far as it was shown.
     pub pools: Vec<(PoolId, u32)>,
+    /// The height of the newest block that it knows to have changed the validators; 0 if that is the genesis.
+    pub sets_through: Height,
 }
 
 /// Bytes are no frame.
@@ -169,7 +178,7 @@ mod tests {
         for payload in [b"".as_slice(), b"seven b"] {
             write_frame(&mut bytes, payload).await.unwrap();
         }
-        assert_eq!(hex::encode(&bytes), "02000000000207000000736576656e2062");
+        assert_eq!(hex::encode(&bytes), "03000000000307000000736576656e2062");
         let mut reader = bytes.as_slice();
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"");
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"seven b");
@@ -195,7 +204,11 @@ mod tests {
         let SignerReply::Refused(reason) = reply else { unreachable!() };
         assert_eq!(reason.len(), MAX_REASON_BYTES);
         let pools = vec![(PoolId::from_bytes([1; 32]), 7); Genesis::MAX_POOLS];
-        let status = SignerReply::Status(SignerStatus { address: PayoutAddress::from_hash20([1; 20]), pools });
+        let status = SignerReply::Status(SignerStatus {
+            address: PayoutAddress::from_hash20([1; 20]),
+            pools,
+            sets_through: Height::new(u64::MAX),
+        });
         assert_eq!(decode::<SignerReply>(&encode(&status)).unwrap(), status);
     }
     /// A block of 1,000 validators, the deepest path that there can be, and the greatest row.
@@ -216,7 +229,7 @@ mod tests {
     /// As `docs/src/wire.md` has it. Other bytes need another [`VERSION`].
     #[test]
     fn the_bytes_are_those_of_this_version() {
-        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (2, 159_325, 37_024));
+        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (3, 318_720, 37_032));
         let chain = Chain::new();
         let network = *chain.spec.id();
         let (id, pool) = (hex::encode(network.as_bytes()), hex::encode(chain.pool.as_bytes()));
@@ -230,9 +243,13 @@ mod tests {
         assert_eq!(hex::encode(encode(&SignerRequest { network, ask })), expected);
 
         let address = PayoutAddress::from_hash20([0xaa; 20]);
-        let status = SignerReply::Status(SignerStatus { address, pools: vec![(chain.pool, 3)] });
+        let status =
+            SignerReply::Status(SignerStatus { address, pools: vec![(chain.pool, 3)], sets_through: Height::new(5) });
         let aa = "aa".repeat(20);
-        assert_eq!(hex::encode(encode(&status)), format!("0000000041{aa}0100000000000000{pool}03000000"));
+        assert_eq!(
+            hex::encode(encode(&status)),
+            format!("0000000041{aa}0100000000000000{pool}030000000500000000000000")
+        );
         let signed = SignerReply::Signed(TreasurySignature::from_bytes([0xbb; 65]));
         assert_eq!(hex::encode(encode(&signed)), format!("01000000{}", "bb".repeat(65)));
         assert_eq!(hex::encode(encode(&SignerReply::refused("no"))), "0200000002000000000000006e6f");

@@ -1,10 +1,18 @@
 //! What a request to a treasury signer names in a pool's row: the newest payout root, or one of the vault's newest changes.
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{PoolState, VaultChange, VaultTerms};
-use lucid_tron_bridge::signer::{SignError, Signer, WatermarkStore};
+use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount, WatermarkStore};
+use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::genesis::SignerSet;
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, SettlementRoot, TreasurySignature};
+
+/// For whom a key signs what a pool's row says: for the vault in force. What it signed for those before counts.
+pub fn signer_account(spec: &ChainSpec, pool: PoolId, row: &PoolState) -> SignerAccount {
+    let domain = VaultDomain::new(&spec.genesis().tron.genesis_block, row.vault.address);
+    SignerAccount { pool, domain, predecessors: row.former_vaults.clone() }
+}
 
 /// A record of final state that a treasury signer signs.
 #[derive(Clone, Debug, PartialEq, Eq)]

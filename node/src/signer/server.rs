@@ -204,8 +204,10 @@ fn answer(bytes: &[u8], spec: &ChainSpec, core: &Mutex<SignerCore>) -> SignerRep
         Ok(request) => request,
         Err(error) => return SignerReply::refused(format!("a request that cannot be read: {error}")),
     };
-    match check(spec, request) {
-        Ok(checked) => core.lock().unwrap_or_else(PoisonError::into_inner).answer(&checked),
+    let lock = || core.lock().unwrap_or_else(PoisonError::into_inner);
+    let sets = lock().sets().clone();
+    match check(spec, &sets, request) {
+        Ok(checked) => lock().answer(&checked),
         Err(refusal) => refusal,
     }
 }

@@ -18,6 +18,7 @@ use lucid_types::codec::Wire;
 use lucid_types::genesis::{Genesis, SignerSet};
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChangeError;
 use serde::{Deserialize, Serialize};
 
 use crate::signer::files::{Damaged, Disk, Files, replace, seal, sealed_max, unseal};
@@ -62,6 +63,9 @@ pub enum ShownError {
         /// Height of the row that is shown now.
         now: Height,
     },
+    /// A change of the validators does not follow from those that are known.
+    #[error("the changes of the validators that were shown do not follow from those that this signer knows")]
+    Sets(#[from] SetChangeError),
     /// There is no room for another pool.
     #[error(
         "this signer signs for {} pools already and takes no more: use another key for the others",
@@ -184,23 +188,31 @@ pub fn is_signer(row: &PoolState, key: &PayoutAddress) -> bool {
 }
 
 impl ShownPool {
-    /// Whether one chain can have both rows: what is counted never falls, a row changes only with a settlement or a command, an era
-    /// has one set of signers, and a number names one change of the vault.
+    /// Whether one chain can have both rows: what is counted never falls, a row changes only with a settlement or a command, and a vault
+    /// follows those before it. Of one vault, an era has one set of signers, and a number names one change.
     fn is_of_one_chain_with(&self, other: &Self) -> bool {
         let [older, newer] =
             if self.height <= other.height { [self, other] } else { [other, self] }.map(|shown| &shown.row);
-        let counts =
-            |row: &PoolState| [row.settled, row.commands, row.vault.nonce.into(), row.vault.signers.era.into()];
-        let grew = counts(older).iter().zip(counts(newer)).all(|(older, newer)| *older <= newer);
-        let (signers, next) = (&older.vault.signers, &newer.vault.signers);
-        let mut changes = older.changes.iter().filter_map(|(nonce, change)| Some((change, newer.changes.get(nonce)?)));
+        let grew = older.settled <= newer.settled && older.commands <= newer.commands;
         let is_unchanged =
             self.height == other.height || (older.settled, older.commands) == (newer.settled, newer.commands);
-        (!is_unchanged || older == newer)
-            && grew
-            && (signers.era != next.era || signers == next)
-            && changes.all(|(change, again)| change == again)
+        (!is_unchanged || older == newer) && grew && has_followed(older, newer)
     }
+}
+
+/// Whether the vault of the newer row is that of the older one, later, or one that has followed it.
+fn has_followed(older: &PoolState, newer: &PoolState) -> bool {
+    let vaults = |row: &PoolState| [row.former_vaults.as_slice(), &[row.vault.address]].concat();
+    if older.vault.address != newer.vault.address {
+        return vaults(newer).starts_with(&vaults(older)) && !newer.former_vaults.contains(&newer.vault.address);
+    }
+    let (vault, next) = (&older.vault, &newer.vault);
+    let mut changes = older.changes.iter().filter_map(|(nonce, change)| Some((change, newer.changes.get(nonce)?)));
+    older.former_vaults == newer.former_vaults
+        && vault.nonce <= next.nonce
+        && vault.signers.era <= next.signers.era
+        && (vault.signers.era != next.signers.era || vault.signers == next.signers)
+        && changes.all(|(change, again)| change == again)
 }
 
 #[cfg(test)]
@@ -213,7 +225,7 @@ mod tests {
     use crate::signer::fixture::{Chain, change, greatest_row, put_change, set_of, signers};
 
     fn proved(chain: &Chain, height: u64, row: &PoolState) -> ProvedPool {
-        chain.proof(height, row).verify(&chain.spec, &chain.pool).unwrap()
+        chain.proof(height, row).verify(chain.spec.id(), &chain.spec.first_sets(), &chain.pool).unwrap()
     }
 
     fn row_of_era(chain: &Chain, era: u32) -> PoolState {

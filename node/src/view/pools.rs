@@ -1,17 +1,23 @@
 //! Pools as they are shown: what the ledger has, what their vaults have, and payout roots with their leaves.
 
-use lucid_consensus::ledger::pool::{Account, Hold, Member, PoolState, Standing};
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::pool::{Account, Hold, Member, PoolState, PoolStatus, Standing};
+use lucid_consensus::ledger::registry::Membership;
+use lucid_consensus::ledger::state::{Rows as _, State};
+use lucid_consensus::ledger::table::Workers;
+use lucid_score::worker_stats::WorkerStats;
 use lucid_storage::StorageError;
-use lucid_types::amount::MicroUsdt;
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::genesis::Vault;
 use lucid_types::id::{NodeId, PoolId};
 
 use crate::api::model::{
-    ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberList, MemberView, NextTermsView, PoolList,
-    PoolSummary, PoolView, VaultView,
+    ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberView, NextTermsView,
+    PoolHealthView, PoolList, PoolSummary, PoolView, VaultView,
 };
 use crate::history::ledger;
+use crate::payout::checks;
+use crate::payout::vaults::SolidVault;
 use crate::view::NodeParts;
 
 fn hold(account: &Account) -> Option<HoldView> {
@@ -65,14 +71,56 @@ pub(crate) fn members(state: &State, pool: &PoolId, settlement: u64) -> MemberLi
     MemberList { members: state.members(pool).map(view).collect() }
 }
 
+/// How a pool does; `vault` is what this node reads of its vault.
+fn health(
+    spec: &ChainSpec,
+    state: &State,
+    id: &PoolId,
+    pool: &PoolState,
+    vault: Option<&SolidVault>,
+) -> PoolHealthView {
+    let open = state.closed().next();
+    let mut members = MemberCounts::default();
+    let (mut scores, mut n_scores) = (0_u64, 0_u64);
+    for (node, member) in state.members(id) {
+        members.banned += u32::from(member.standing == Standing::Banned);
+        let row = state.node(&node).filter(|row| row.pool_from(open) == Some(*id));
+        let Some(membership) = row.and_then(|row| row.membership) else { continue };
+        match membership {
+            Membership { until: Some(_), .. } => members.leaving += 1,
+            Membership { from, .. } if from > open => members.entering += 1,
+            Membership { .. } => {
+                members.working += 1;
+                if let Some(stats) = state.get::<Workers>(&node).filter(|stats| **stats != WorkerStats::default()) {
+                    (scores, n_scores) = (scores + u64::from(stats.score.get()), n_scores + 1);
+                }
+            }
+        }
+    }
+    members.held = state.accounts(id).filter(|(_, account)| account.hold != Hold::No).fold(0, |n, _| n + 1);
+    let mean = scores.checked_div(n_scores).and_then(|mean| u32::try_from(mean).ok()).map(Ppm::new);
+    let budget = pool.terms_in(pool.settled.saturating_add(1)).budget;
+    let covered = vault.and_then(|vault| {
+        let left = vault.snapshot.funds.saturating_sub(checks::unpaid(state, id, &vault.snapshot));
+        let is_closed = vault.snapshot.is_closed(vault.as_of.time.get() / 1_000);
+        left.get().checked_div(budget.get()).filter(|_| !is_closed)
+    });
+    PoolHealthView {
+        is_degraded: matches!(pool.status, PoolStatus::Active { .. }) && pool.members < spec.policy().min_pool_members,
+        members,
+        mean_score_ppm: mean,
+        covered_settlements: covered,
+    }
+}
+
 impl NodeParts {
     pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
         let state = self.head.borrow().state.clone();
         let pool = state.pool(id)?;
-        let read = self.vaults.get(id);
+        let read = self.vaults.get(id).filter(|read| read.address == pool.vault.address);
         // What the vault shows to everybody, and what this node's pusher cannot get on with.
         let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
-        if state.pool_of(&self.node_id) == Some(*id) {
+        if state.pushes_for(&self.node_id) == Some(*id) {
             alerts.extend(self.pushed.alerts());
         }
         let now_s = self.clock.now().get() / 1_000;
@@ -114,11 +162,13 @@ impl NodeParts {
             carried_micro_usdt: pool.carried,
             losses_micro_usdt: pool.losses,
             vault: vault_view(vault),
+            former_vaults: pool.former_vaults.clone(),
             newest: pool.newest.map(Into::into),
             election,
             changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
             contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
             read_at: read.as_ref().map(|read| read.time),
+            health: health(&self.spec, &state, id, pool, read.as_deref()),
             alerts,
         })
     }
@@ -142,12 +192,16 @@ impl NodeParts {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::registry::Membership;
-    use lucid_consensus::ledger::table::{Members, Nodes, Pools};
-    use lucid_types::time::Epoch;
+    use std::sync::Arc;
+
+    use lucid_consensus::ledger::table::{Accounts, Members, Nodes, Pools};
+    use lucid_tron_bridge::transaction::Reference;
+    use lucid_types::id::SolidBlockId;
+    use lucid_types::time::{Epoch, UnixMillis};
 
     use super::*;
     use crate::payout::testing::{self, OWNER, WORKERS, address, node};
+    use crate::payout::vaults::Succession;
 
     #[test]
     fn pools_and_members_are_those_of_the_state() {
@@ -190,5 +244,67 @@ mod tests {
         let gone = left.changed(|rows| rows.remove::<Nodes>(&first));
         assert_eq!((of_first(&gone).from, of_first(&gone).payout_address), (None, None));
         assert_eq!(list(&left, Some(&first)).own, None);
+    }
+
+    #[test]
+    fn health_counts_members_scores_and_settlements_that_are_covered() {
+        let spec = testing::network();
+        let pool = testing::pool_id(&spec);
+        let [first, second] = WORKERS.map(node);
+        let root = testing::root(&spec, 3, 100);
+        let (budget, paid) = (State::genesis(&spec).pool(&pool).unwrap().terms.budget.get(), 60);
+        let solid = |funds: u64| SolidVault {
+            address: root.vault,
+            succession: Succession::Sound,
+            snapshot: Arc::new(lucid_tron_bridge::vault::VaultSnapshot {
+                funds: MicroUsdt::new(funds),
+                ..testing::snapshot(&spec, &root, paid)
+            }),
+            as_of: Reference { number: 5, id: SolidBlockId::from_bytes([5; 32]), time: UnixMillis::new(10_000) },
+            time: UnixMillis::new(1),
+            root_of: None,
+            alerts: Vec::new(),
+        };
+        let state = testing::state(&spec, root);
+        let of =
+            |state: &State, vault: Option<&SolidVault>| health(&spec, state, &pool, state.pool(&pool).unwrap(), vault);
+        let alone = MemberCounts { working: 1, ..MemberCounts::default() };
+        let found = of(&state, None);
+        assert_eq!((found.is_degraded, found.members, found.mean_score_ppm), (false, alone, None));
+        // 40 are due still: they come first.
+        for (funds, covered) in [(0, 0), (2 * budget + 39, 1), (2 * budget + 40, 2)] {
+            assert_eq!(of(&state, Some(&solid(funds))).covered_settlements, Some(covered), "{funds}");
+        }
+        let mut closed = solid(2 * budget + 40);
+        Arc::make_mut(&mut closed.snapshot).close_from = 10;
+        assert_eq!(of(&state, Some(&closed)).covered_settlements, None);
+
+        // The second enters, held and measured; then the first leaves, banned, and nobody is left that stays.
+        let state = state.changed(|rows| {
+            rows.head.closed = Epoch::new(4);
+            rows.put::<Members>(&(pool, second), Default::default());
+            rows.get_mut::<Nodes>(&second).unwrap().membership =
+                Some(Membership { pool, from: Epoch::new(7), until: None });
+            for (node, score) in [(first, 400_001), (second, 900_000)] {
+                let mut stats = WorkerStats::default();
+                stats.score = Ppm::new(score);
+                rows.put::<Workers>(&node, stats);
+            }
+            rows.get_mut::<Accounts>(&(pool, testing::account_id(&spec))).unwrap().hold = Hold::Since(9);
+        });
+        let found = of(&state, None);
+        assert_eq!(found.members, MemberCounts { working: 1, entering: 1, held: 1, ..MemberCounts::default() });
+        assert_eq!(found.mean_score_ppm, Some(Ppm::new(400_001)), "of those who work");
+        let later = state.changed(|rows| rows.head.closed = Epoch::new(6));
+        assert_eq!(of(&later, None).mean_score_ppm, Some(Ppm::new(650_000)));
+        let left = later.changed(|rows| {
+            rows.get_mut::<Nodes>(&first).unwrap().membership.as_mut().unwrap().until = Some(Epoch::new(8));
+            rows.get_mut::<Members>(&(pool, first)).unwrap().standing = Standing::Banned;
+            rows.get_mut::<Nodes>(&second).unwrap().membership = None;
+            rows.get_mut::<Pools>(&pool).unwrap().members = 0;
+        });
+        let found = of(&left, None);
+        let expected = MemberCounts { leaving: 1, banned: 1, held: 1, ..MemberCounts::default() };
+        assert_eq!((found.is_degraded, found.members, found.mean_score_ppm), (true, expected, None));
     }
 }

@@ -3,10 +3,11 @@
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{EpochScores, Rows};
 use lucid_consensus::ledger::table::ScoreRoots;
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, Height};
 
 use crate::api::{ActionError, ViewError};
 use crate::chain::head::Head;
+use crate::chain::persist;
 use crate::history::scores;
 use crate::proof::{Proof, Subject};
 use crate::view::{NodeParts, unread};
@@ -15,7 +16,10 @@ impl NodeParts {
     pub(super) fn prove(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {
         let head = self.head.borrow().clone();
         let scores = |epoch| scores::of(&self.store, epoch, self.clock.now());
-        prove(&self.spec, &head, subject, |epoch| scores(epoch).map_err(|e| unread("the scores of epoch", epoch, e)))
+        let scores = |epoch| scores(epoch).map_err(|error| unread("the scores of epoch", epoch, error));
+        let changes = persist::set_changes(&self.store, Height::ZERO).collect::<Result<Vec<_>, _>>();
+        let changes = changes.map_err(|error| unread("the changes of the validators", "", error))?;
+        Ok(prove(&self.spec, &head, subject, scores)?.map(|proof| proof.with_set_changes(changes)))
     }
 }
 

@@ -57,6 +57,7 @@ fn commit(number: u64) -> BlockCommit {
         block: bytes(BLOCK, number),
         certificate: bytes(CERTIFICATE, number),
         state: (0..ROWS).map(row).collect(),
+        set_change: None,
         history: Vec::new(),
     }
 }

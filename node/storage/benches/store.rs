@@ -37,6 +37,7 @@ fn commit(number: u64) -> BlockCommit {
         block: bytes(BLOCK, number),
         certificate: bytes(600, number),
         state: vec![(b"row".to_vec(), Some(bytes(STATE, number)))],
+        set_change: None,
         history: Vec::new(),
     }
 }

@@ -44,6 +44,16 @@ impl Store {
         self.get(Family::Certificates, &height_key(height))
     }
 
+    /// The bytes of the changes of the validators by blocks above a height, in order, read as they are taken. None was ever removed.
+    pub fn set_changes(&self, above: Height) -> impl Iterator<Item = Result<(Height, Vec<u8>), StorageError>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(height_key(above.next()));
+        self.stream(Family::SetChanges, options).map(|entry| {
+            let (key, change) = entry?;
+            Ok((parse_height(&key).ok_or(malformed(Family::SetChanges))?, change.into_vec()))
+        })
+    }
+
     /// Stored blocks with their certificates from a height on, in order, read as they are taken. Those that are removed meanwhile are
     /// left out.
     pub fn blocks(&self, from: Height) -> impl Iterator<Item = Result<StoredBlock, StorageError>> {

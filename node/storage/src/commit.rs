@@ -24,6 +24,8 @@ pub struct BlockCommit {
     /// What it changed of the state: keys of at most [`crate::MAX_STATE_KEY_BYTES`] bytes with their new value, or none
     /// if the row is removed. Of several changes of one key the last counts.
     pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// If it changes the validators: who is in force after it, and what proves it.
+    pub set_change: Option<Vec<u8>>,
     /// Records for queries.
     pub history: Vec<HistoryRecord>,
 }
@@ -44,6 +46,9 @@ impl Store {
         let key = height_key(commit.height);
         batch.put_cf(shared.family(Family::Blocks)?, key, &commit.block);
         batch.put_cf(shared.family(Family::Certificates)?, key, &commit.certificate);
+        if let Some(change) = &commit.set_change {
+            batch.put_cf(shared.family(Family::SetChanges)?, key, change);
+        }
         let state = shared.family(tip.state.family())?;
         for (key, value) in &commit.state {
             match value {

@@ -77,7 +77,7 @@ impl HistoryKind {
 }
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 
 /// The most bytes that a key of the state has.
 pub const MAX_STATE_KEY_BYTES: usize = MAX_KEY_BYTES;
@@ -93,6 +93,8 @@ pub(crate) enum Family {
     Headers,
     /// Height -> certificate bytes.
     Certificates,
+    /// Height -> a block's change of the validators: who is in force after it, and what proves it.
+    SetChanges,
     /// State key -> value: the state after the head, or one that is being restored.
     StateA,
     /// The same; [`KEY_STATE`] says which of the two is which.
@@ -110,11 +112,12 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Meta,
         Self::Blocks,
         Self::Headers,
         Self::Certificates,
+        Self::SetChanges,
         Self::StateA,
         Self::StateB,
         Self::Wal,
@@ -131,6 +134,7 @@ impl Family {
             Self::Blocks => "blocks",
             Self::Headers => "headers",
             Self::Certificates => "certificates",
+            Self::SetChanges => "set-changes",
             Self::StateA => "state-a",
             Self::StateB => "state-b",
             Self::Wal => "wal",
@@ -193,12 +197,12 @@ pub(crate) const KEY_RESTORE: &[u8] = b"restore";
 /// Greater than any key of the state: the excluded end of a range of all of them.
 pub(crate) const STATE_END: [u8; MAX_STATE_KEY_BYTES + 1] = [0xff; MAX_STATE_KEY_BYTES + 1];
 
-/// Key of blocks, headers and certificates.
+/// Key of blocks, headers, certificates and changes of the validators.
 pub(crate) const fn height_key(height: Height) -> [u8; 8] {
     height.get().to_be_bytes()
 }
 
-/// The height in a key of blocks, headers or certificates.
+/// The height in a key of blocks, headers, certificates or changes of the validators.
 pub(crate) fn parse_height(key: &[u8]) -> Option<Height> {
     Some(Height::new(u64::from_be_bytes(key.try_into().ok()?)))
 }
@@ -291,8 +295,8 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (5, 72));
-        let names = "meta blocks headers certificates state-a state-b wal own history expiry peers";
+        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (6, 72));
+        let names = "meta blocks headers certificates set-changes state-a state-b wal own history expiry peers";
         assert_eq!(Family::ALL.map(Family::name).join(" "), names);
         let keys = [KEY_FORMAT, KEY_NETWORK, KEY_HEAD, KEY_BASE, KEY_STATE, KEY_RESTORE];
         assert_eq!(keys.concat(), b"formatnetworkheadbasestaterestore");

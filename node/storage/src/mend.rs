@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Says which block is the head, and from which on all blocks are there. What does not go with it is removed: other blocks
-    /// and headers, certificates, the engine's log up to the head, and a snapshot that was being fetched. Synced.
+    /// and headers, certificates, changes of the validators, the engine's log up to the head, and a snapshot that was being fetched. Synced.
     ///
     /// The caller knows that the rows are the state after the head.
     pub fn set_chain(&self, head: Head, base: Height) -> Result<(), StorageError> {
@@ -74,7 +74,7 @@ impl Store {
         let mut tip = lock(&shared.tip);
         let mut batch = WriteBatch::default();
         let is_block = |height: Height| (base..=head.height).contains(&height);
-        for family in [Family::Blocks, Family::Headers, Family::Certificates] {
+        for family in [Family::Blocks, Family::Headers, Family::Certificates, Family::SetChanges] {
             let opened = shared.family(family)?;
             for entry in shared.db.iterator_cf(opened, IteratorMode::Start) {
                 let (key, _) = entry.map_err(|source| read_error(family, source))?;
@@ -82,6 +82,7 @@ impl Store {
                 let is_kept = match family {
                     Family::Blocks => is_block(height),
                     Family::Headers => !is_block(height) && height <= head.height,
+                    Family::SetChanges => height <= head.height,
                     _ => is_block(height) || (height <= head.height && self.header_of(height)?.is_some()),
                 };
                 if !is_kept {
@@ -101,13 +102,13 @@ impl Store {
         Ok(())
     }
 
-    /// Removes everything of the chain: blocks, headers, certificates, the state, the engine's log. What the node itself
+    /// Removes everything of the chain: blocks, headers, certificates, changes of the validators, the state, the engine's log. What the node itself
     /// produced, history and peers stay. Synced.
     pub fn forget_chain(&self) -> Result<(), StorageError> {
         let shared = &self.shared;
         let mut tip = lock(&shared.tip);
         let mut batch = WriteBatch::default();
-        for family in [Family::Blocks, Family::Headers, Family::Certificates] {
+        for family in [Family::Blocks, Family::Headers, Family::Certificates, Family::SetChanges] {
             batch.delete_range_cf(shared.family(family)?, height_key(Height::ZERO), height_key(Height::new(u64::MAX)));
         }
         for family in [Family::StateA, Family::StateB] {
@@ -155,6 +156,15 @@ impl Store {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.shared.family(Family::Headers)?, height_key(height), header);
         self.shared.write_synced("a header", batch)
+    }
+
+    /// Writes and removes changes of the validators.
+    pub fn mend_set_changes(&self, put: &[(Height, Vec<u8>)], removed: &[Height]) -> Result<(), StorageError> {
+        let family = self.shared.family(Family::SetChanges)?;
+        let mut batch = WriteBatch::default();
+        removed.iter().for_each(|height| batch.delete_cf(family, height_key(*height)));
+        put.iter().for_each(|(height, change)| batch.put_cf(family, height_key(*height), change));
+        self.shared.write_synced("changes of the validators", batch)
     }
 
     /// Removes a header that was kept, with its certificate.

@@ -249,6 +249,7 @@ mod tests {
             block: vec![3],
             certificate: vec![4],
             state: vec![(vec![5], Some(vec![6])), (vec![7], None)],
+            set_change: None,
             history: Vec::new(),
         };
 
@@ -290,7 +291,7 @@ mod tests {
         n_syncs("begin_restore", 1);
         store.put_restored(&[(vec![1], vec![2])], b"q").unwrap();
         n_syncs("put_restored", 1);
-        store.finish_restore(Height::new(9), BlockHash::from_bytes([2; 32]), b"h", b"c").unwrap();
+        store.finish_restore(Height::new(9), BlockHash::from_bytes([2; 32]), b"h", b"c", &[]).unwrap();
         n_syncs("finish_restore, and the log that ends when the old state is compacted", 2);
         store.abandon_restore().unwrap();
         n_syncs("abandon_restore", 1);

@@ -76,7 +76,8 @@ impl Store {
 
     /// Takes over the restored state as that after the block at `height`, which becomes the head without being stored
     /// itself: of it there are `header` and `certificate`. The base is one above it. Blocks below, their certificates and
-    /// the engine's log up to `height` are removed; headers that were kept below the base stay, with their certificates.
+    /// the engine's log up to `height` are removed; headers that were kept below the base stay, with their certificates. The blocks up to
+    /// `height` that have changed the validators, and are not stored, come along.
     /// One synced batch; then the old state is removed, or, after a crash, when the store is opened again.
     ///
     /// Refuses a height that is not above the head. The caller has compared the rows with the state root of `header`.
@@ -86,6 +87,7 @@ impl Store {
         block_hash: BlockHash,
         header: &[u8],
         certificate: &[u8],
+        set_changes: &[(Height, Vec<u8>)],
     ) -> Result<(), StorageError> {
         let shared = &self.shared;
         let mut tip = lock(&shared.tip);
@@ -104,6 +106,8 @@ impl Store {
         batch.delete_range_cf(shared.family(Family::Wal)?, wal_key(Height::ZERO, 0), wal_key(base, 0));
         batch.put_cf(shared.family(Family::Headers)?, height_key(height), header);
         batch.put_cf(certificates, height_key(height), certificate);
+        let of_sets = shared.family(Family::SetChanges)?;
+        set_changes.iter().for_each(|(height, change)| batch.put_cf(of_sets, height_key(*height), change));
         batch.put_cf(meta, KEY_HEAD, head_value(head));
         batch.put_cf(meta, KEY_BASE, height_key(base));
         batch.put_cf(meta, KEY_STATE, old.other().value());

@@ -237,7 +237,7 @@ pub(crate) fn is_well_formed(family: Family, key: &[u8], value: &[u8]) -> bool {
     match family {
         // Looked at one by one when the store is opened.
         Family::Meta => true,
-        Family::Blocks | Family::Headers | Family::Certificates => parse_height(key).is_some(),
+        Family::Blocks | Family::Headers | Family::Certificates | Family::SetChanges => parse_height(key).is_some(),
         Family::StateA | Family::StateB => checked_key(key).is_ok(),
         Family::Wal => parse_wal(key).is_some(),
         Family::Own => OwnKind::ALL.iter().any(|kind| key.first() == Some(&kind.tag())),

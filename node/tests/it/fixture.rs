@@ -15,7 +15,7 @@ use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 17] = [
+pub(crate) const STATUS_KEYS: [&str; 18] = [
     "node_id",
     "peer_id",
     "roles",
@@ -32,6 +32,7 @@ pub(crate) const STATUS_KEYS: [&str; 17] = [
     "leader",
     "owed_micro_usdt",
     "paid_micro_usdt",
+    "enrolment",
     "api",
 ];
 

@@ -207,7 +207,7 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
 
 /// Whose turn it is in a round of block 1.
 fn turn(spec: &ChainSpec, round: u32) -> u8 {
-    let proposer = State::genesis(spec).next_proposers(spec).of(round).node;
+    let proposer = State::genesis(spec).next_proposers().of(round).node;
     VALIDATORS.into_iter().find(|seed| node(*seed) == proposer).unwrap()
 }
 

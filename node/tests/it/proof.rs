@@ -29,10 +29,11 @@ fn text(name: &str) -> String {
     fs::read_to_string(golden(name)).unwrap()
 }
 
-/// All golden documents.
+/// The golden documents of a chain whose validators are those of the genesis.
 pub(crate) fn golden_proofs() -> Vec<Proof> {
     let files = fs::read_dir(golden("")).unwrap().map(|file| file.unwrap().path());
     let documents = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let documents = documents.filter(|path| !path.ends_with("account_after_changes.json"));
     documents.map(|path| Proof::parse(&fs::read(path).unwrap()).unwrap()).collect()
 }
 
@@ -193,7 +194,7 @@ fn what_proves_nothing_says_which_part_fails() {
     told(b"\0\xff\xfe", "it is no proof document");
     told(b"<html></html>", "it is no proof document: expected value at line 1 column 1");
     told(b"{\"accounts\": []}", "missing field `format`");
-    told(&vec![b' '; 2 << 20], "it has more than 1048576 bytes");
+    told(&vec![b' '; (32 << 20) + 1], "it has more than 33554432 bytes");
     told(owed.replacen("38000000", "99000000", 1).as_bytes(), "`claim` does not follow from the rest of the document");
     told(owed.to_uppercase().as_bytes(), "it is no proof document");
     told(owed.trim_end().as_bytes(), "is not as a proof is written");

@@ -377,7 +377,7 @@ async fn a_node_answers_its_leader_through_it() {
     };
     // Nothing that the genesis says is certified.
     let (sender, head) = watch::channel(Head { block: None, ..head_of(0, root) });
-    let cosigner = Cosigner::new(Arc::clone(&spec), head, Treasury::Remote(remote));
+    let cosigner = Cosigner::new(Arc::clone(&spec), head, Arc::default(), Treasury::Remote(remote));
     let ask = |seed: u8, settlement| {
         let key = NodeKey::from_seed(&[seed; 32]);
         let bytes = encode(&*key.sign_cosign(&bench.network, bench.request(settlement)));

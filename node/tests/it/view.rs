@@ -8,11 +8,12 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, BlockView, CertificateView, CommandStage, CommandView, Components, EpochStage, EpochView,
-    EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, MemberList, MemberView,
-    MembershipView, MetricView, MissingSignature, NodeList, NodeState, PayoutStatus, PayoutView, PeerView, PoolList,
-    PoolStatusView, PoolSummary, PoolView, RegisteredView, RequestList, RequestView, ScoreView, SignatureList,
-    SignatureRequest, StampView, StatusView, SyncState, ValidatorView, VoteSignature,
+    AccountView, ApprovalView, BlockView, CertificateView, CommandStage, CommandView, Components, EpochStage,
+    EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, LookedAtView,
+    MemberCounts, MemberList, MemberView, MembershipView, MetricView, MissingSignature, NodeList, NodeState,
+    PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView,
+    RegisteredView, RequestList, RequestView, ScoreView, SignatureList, SignatureRequest, StampView, StatusView,
+    SyncState, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -20,7 +21,7 @@ use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_node::proof::{Proof, Subject};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
-use lucid_types::command::{Action, Command};
+use lucid_types::command::{Action, Command, ValidatorChange};
 use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
 use lucid_types::payout::{AccountKind, SettlementRoot};
@@ -236,11 +237,18 @@ fn pool_view() -> PoolView {
         carried_micro_usdt: MicroUsdt::new(5_000_000),
         losses_micro_usdt: MicroUsdt::ZERO,
         vault: LedgerVaultView { address: PayoutAddress::from_hash20([90; 20]), nonce: 0, limits, signers },
+        former_vaults: Vec::new(),
         newest: Some(settled().0.into()),
         election: None,
         changes: vec![],
         contract: None,
         read_at: None,
+        health: PoolHealthView {
+            is_degraded: false,
+            members: MemberCounts { working: 2, ..MemberCounts::default() },
+            mean_score_ppm: None,
+            covered_settlements: None,
+        },
         alerts: vec![],
     }
 }
@@ -284,8 +292,13 @@ impl NodeView for Known {
             leader: Some(node(10)),
             owed_micro_usdt: Some(MicroUsdt::new(7)),
             paid_micro_usdt: None,
+            enrolment: None,
             api: "127.0.0.1:8095".to_owned(),
         }
+    }
+
+    fn enrolment(&self) -> tokio::sync::watch::Receiver<Option<lucid_node::api::model::EnrolmentView>> {
+        tokio::sync::watch::channel(None).1
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -304,6 +317,35 @@ impl NodeView for Known {
         let view =
             |seed, equivocation| ValidatorView { node: node(seed), operator: node(seed), power: 1, equivocation };
         vec![view(1, None), view(2, Some(proved))]
+    }
+
+    fn validator_proposals(&self) -> Vec<ProposalView> {
+        vec![ProposalView {
+            id: ValidatorChange::Remove(node(2)).id(),
+            change: ValidatorChange::Remove(node(2)),
+            by: node(1),
+            from: Epoch::new(1),
+            until: UnixMillis::new(9_000),
+            approvals: vec![ApprovalView { validator: node(1), power: 1 }],
+            power: 1,
+            needed_power: 2,
+            total_power: 2,
+        }]
+    }
+
+    fn validator(&self, id: &NodeId) -> Result<Option<ValidatorStatusView>, ViewError> {
+        let (first, last) = (Height::new(1), Height::new(5));
+        let of = |power| ValidatorStatusView {
+            node: *id,
+            power,
+            total_power: 2,
+            since: Some(Height::ZERO),
+            next: None,
+            equivocation: None,
+            blocks: Some(LookedAtView { first, last, proposed: 2, voted: 4 }),
+            last_vote: Some(VoteView { height: last, time: UnixMillis::new(5_000) }),
+        };
+        Ok(self.validators().iter().find(|it| it.node == *id).map(|it| of(it.power)))
     }
 
     fn peers(&self) -> Vec<PeerView> {

@@ -191,7 +191,7 @@ impl Treasurer {
         let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
         let treasury = Treasury::InProcess(OwnSigners::new(self.node.node_id(), self.key.clone(), store));
         let (sender, seen) = watch::channel(head(&payday.before));
-        let cosigner = Cosigner::new(Arc::clone(&payday.spec), seen, treasury);
+        let cosigner = Cosigner::new(Arc::clone(&payday.spec), seen, Arc::default(), treasury);
         tasks.spawn(async move {
             while let Some(event) = events.next().await {
                 if let Event::Request { peer, protocol: Protocol::Cosign, bytes, reply } = event

@@ -1,7 +1,7 @@
 use lucid_node::api::model::PayoutStatus;
 
 use super::*;
-use crate::fixtures::{payout, seen};
+use crate::fixtures::{node, payout, seen};
 use crate::watch::News;
 
 fn paid(settlement: u64) -> PayoutView {
@@ -10,7 +10,7 @@ fn paid(settlement: u64) -> PayoutView {
 
 /// Two nodes, epoch 6, two settlements.
 fn finish() -> Finish {
-    Finish::new(vec!["validator-1".into(), "worker-1".into()], 6, 2)
+    Finish::new(vec!["validator-1".into(), "worker-1".into()], 6, 2, vec![(node(7), "worker-1".into())])
 }
 
 fn news(payouts: Vec<PayoutView>) -> Option<News> {
@@ -43,10 +43,12 @@ fn each_missing_thing_is_named() {
 #[test]
 fn a_settlement_may_carry_its_budget_but_not_all_of_them() {
     let one = with([Some(6), Some(6)], vec![paid(1)]);
-    assert!(one.missing(NONE_DOWN).is_empty() && one.vacuous().is_none());
+    assert!(one.missing(NONE_DOWN).is_empty() && one.unproven().is_empty());
     let none = with([Some(6), Some(6)], vec![]);
-    assert_eq!(none.vacuous().as_deref(), Some("none of the 2 settlements that were due has a payout"));
-    assert_eq!(Finish::new(vec![], 2, 0).vacuous(), None);
+    assert_eq!(none.unproven(), ["none of the 2 settlements that were due has a payout"]);
+    assert!(Finish::new(vec![], 2, 0, vec![]).unproven().is_empty());
+    let other = with([Some(6), Some(6)], vec![payout(1, 8, PayoutStatus::Paid)]);
+    assert_eq!(other.unproven(), ["worker-1, which joined late, has no payout"]);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(crate) fn good() -> Report {
     let balance = |worker, units| Balance { address: address(worker), micro_usdt: MicroUsdt::new(units) };
     Report {
         network_id: NetworkId::from_bytes([1; 32]),
+        join: "lucid1x".into(),
         epochs: vec![epoch(1), epoch(2)],
         nodes: vec![node("validator-1", Role::Validator), node("worker-1", Role::Worker)],
         payouts: vec![payout(1, 7), payout(2, 5)],
@@ -119,7 +120,7 @@ fn the_json_has_exactly_the_documented_keys() {
             .unwrap_or_default()
     };
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(keys(&json), set(&["network_id", "epochs", "nodes", "payouts", "balances", "tron"]));
+    assert_eq!(keys(&json), set(&["network_id", "join", "epochs", "nodes", "payouts", "balances", "tron"]));
     let epoch = set(&["epoch", "height", "block_hash", "state_root", "round", "signatures", "workers_scored"]);
     assert_eq!(keys(&json["epochs"][0]), epoch);
     assert_eq!(keys(&json["nodes"][0]), set(&["name", "roles", "height", "block_hash", "state_root"]));

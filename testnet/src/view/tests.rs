@@ -71,7 +71,9 @@ fn a_settlement_from_its_block_to_the_balances() {
     let lines = texts(&mut view, 15, &both(PayoutStatus::Sent));
     let ids = ["04".repeat(32), "05".repeat(32)].join(", ");
     assert_eq!(lines, [format!("payouts    settlement 1: pushed by transactions {ids}")]);
-    assert!(texts(&mut view, 16, &both(PayoutStatus::Included)).is_empty());
+    let first = format!("transfer   first transfer included 16.0 s after start: transaction {}", "04".repeat(32));
+    assert_eq!(texts(&mut view, 16, &both(PayoutStatus::Included)), [first]);
+    assert!(texts(&mut view, 17, &both(PayoutStatus::Included)).is_empty());
 
     let paid = |worker| payout(1, worker, PayoutStatus::Paid);
     let balances = BTreeMap::from([(paid(5).address, MicroUsdt::new(20_500_000))]);
@@ -98,7 +100,8 @@ fn stages_that_were_not_seen_are_left_out() {
     let mut view = view();
     texts(&mut view, 1, &news(vec![payout(1, 4, PayoutStatus::Owed)]));
     let lines = texts(&mut view, 3, &news(vec![payout(1, 4, PayoutStatus::Paid)]));
-    assert!(lines.len() == 1 && lines[0].starts_with("paid       settlement 1: 20.5 USDT to 1"), "{lines:?}");
+    assert!(lines[0].starts_with("paid       settlement 1: 20.5 USDT to 1"), "{lines:?}");
+    assert!(lines.len() == 2 && lines[1].starts_with("transfer   first transfer included 3.0 s"), "{lines:?}");
     // A node that has not read the chain so far takes nothing back.
     for status in [PayoutStatus::Posted, PayoutStatus::VaultPaused, PayoutStatus::Paid] {
         assert!(texts(&mut view, 4, &news(vec![payout(1, 4, status)])).is_empty(), "{status}");

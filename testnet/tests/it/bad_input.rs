@@ -13,6 +13,7 @@ fn usage_errors_end_with_2() {
         "up --epochs x",
         "up --signers 2-of-4",
         "up --signers 3-of-5",
+        "up --late 1 --epochs 7",
         "fly",
     ] {
         let output = testnet(&line.split(' ').collect::<Vec<_>>());

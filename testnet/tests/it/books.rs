@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lucid_testnet::funding::VAULT_FUNDS;
 use lucid_tron_bridge::client::{Client, ClientConfig, ClientError, TransactionInfo};
+use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{PayoutAddress, TxId};
@@ -68,14 +69,17 @@ impl Books {
         let chain = Chain::at(devnet.url());
         let genesis: Value = toml::from_str(&std::fs::read_to_string(dir.join("genesis.toml")).unwrap()).unwrap();
         let address = |value: &Value| value.as_str().unwrap().parse::<PayoutAddress>().unwrap();
-        let vault = address(&genesis["pool"][0]["vault"]["address"]);
+        let vault: Value = toml::from_str(&std::fs::read_to_string(dir.join("owner/vault.toml")).unwrap()).unwrap();
+        let vault = address(&vault["pool"]["vault"]["address"]);
         let usdt = address(&genesis["tron"]["usdt"]);
         let owed = accounts(ledger);
         let ids: Vec<_> = owed.iter().map(|account| account.id).collect();
         // Its blocks go on: all that was sent is in one, and that is the head.
         let vault = chain.vault(&vault, &ids);
         let balance = |of: &PayoutAddress| chain.ask(chain.client.token_balance(&usdt, of));
-        let gas = genesis["worker"].as_array().unwrap().iter().map(|worker| address(&worker["gas_address"]));
+        let homes = std::fs::read_dir(dir).unwrap().map(|home| home.unwrap().path());
+        let keys = homes.map(|home| home.join("gas.key")).filter(|key| key.exists());
+        let gas = keys.map(|key| TronKey::load(&key).unwrap().address());
         Self {
             paid: vault.paid.iter().map(|(id, paid)| (*id, *paid)).collect(),
             balances: owed.iter().map(|account| (account.to, balance(&account.to))).collect(),

@@ -147,6 +147,8 @@ pub(crate) struct Network {
     seen: Vec<String>,
     report: Option<JoinHandle<String>>,
     dir: TempDir,
+    /// The first epoch in which all workers are measured that joined at the start.
+    measured_from: u64,
     /// As it was given to `up`.
     pub(crate) base_port: Option<u16>,
     _place: Place,
@@ -169,7 +171,8 @@ impl Network {
     pub(crate) fn up_in(place: Place, arguments: &[&str]) -> Self {
         let number = |flag: &str| arguments.iter().position(|argument| *argument == flag).map(|i| arguments[i + 1]);
         let n_nodes = number("--validators").unwrap_or("4").parse::<u16>().unwrap()
-            + number("--workers").unwrap_or("6").parse::<u16>().unwrap();
+            + number("--workers").unwrap_or("6").parse::<u16>().unwrap()
+            + number("--late").unwrap_or("0").parse::<u16>().unwrap();
         let base = place.base_port(n_nodes);
         let mut network = Self::start(place, &[arguments, &["--base-port", &base.to_string()]].concat());
         network.base_port = Some(base);
@@ -203,7 +206,16 @@ impl Network {
             BufReader::new(stdout).read_to_string(&mut text).unwrap();
             text
         });
-        Self { child, lines, seen: Vec::new(), report: Some(report), dir, base_port: None, _place: place }
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+            report: Some(report),
+            dir,
+            measured_from: 0,
+            base_port: None,
+            _place: place,
+        }
     }
 
     /// The network's folder.
@@ -228,9 +240,16 @@ impl Network {
         }
     }
 
-    /// Waits until all processes run.
+    /// Waits until all processes run, and all workers are in the pool.
     pub(crate) fn ready(&mut self) {
+        let entered = self.line("workers in the pool", |line| line.contains(": measured from epoch "));
+        self.measured_from = entered.trim_end_matches(" on").rsplit_once(' ').unwrap().1.parse().unwrap();
         self.line("running nodes", |line| line.contains("processes run and answer"));
+    }
+
+    /// The first settlement all of whose epochs are measured.
+    pub(crate) fn first_settlement(&self, settle_every: u64) -> u64 {
+        (self.measured_from - 1).div_ceil(settle_every) + 1
     }
 
     /// Waits until the next epoch is final and returns its number.

@@ -19,14 +19,14 @@ use crate::harness::{Network, PATIENCE, errors, http_get, lucid, room, until};
 const NODES: u16 = 5;
 
 /// A machine that joins: its home, and the ports that it has.
-struct Machine {
-    home: PathBuf,
+pub(crate) struct Machine {
+    pub(crate) home: PathBuf,
     options: Vec<String>,
     api: String,
 }
 
 impl Machine {
-    fn new(net: &Network, dir: &TempDir, name: &str, place: u16) -> Self {
+    pub(crate) fn new(net: &Network, dir: &TempDir, name: &str, place: u16) -> Self {
         let port = |offset: u16| net.base_port.unwrap() + 10 + 4 * NODES + 3 * place + offset;
         let api = format!("127.0.0.1:{}", port(1));
         let options = [
@@ -46,12 +46,12 @@ impl Machine {
         command
     }
 
-    fn output(&self, string: &JoinString, more: &[&str]) -> Output {
+    pub(crate) fn output(&self, string: &JoinString, more: &[&str]) -> Output {
         self.command(string, more).output().unwrap()
     }
 
-    fn join(&self, string: &JoinString) -> Join {
-        let mut command = self.command(string, &["--json"]);
+    pub(crate) fn join(&self, string: &JoinString, more: &[&str]) -> Join {
+        let mut command = self.command(string, &[more, &["--json"]].concat());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, steps) = sync_channel(1_000);
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -61,7 +61,7 @@ impl Machine {
 }
 
 /// A running `lucid join --json`.
-struct Join {
+pub(crate) struct Join {
     child: Option<Child>,
     steps: Receiver<String>,
     seen: Vec<String>,
@@ -70,7 +70,7 @@ struct Join {
 impl Join {
     /// Waits for a step.
     #[track_caller]
-    fn step(&mut self, wanted: &str) -> Value {
+    pub(crate) fn step(&mut self, wanted: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.steps.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -90,13 +90,20 @@ impl Join {
         }
     }
 
-    fn has_seen(&self, step: &str) -> bool {
+    pub(crate) fn has_seen(&self, step: &str) -> bool {
         self.seen.iter().any(|line| line.contains(&format!("\"step\":\"{step}\"")))
+    }
+
+    /// Kills it, so that it can say nothing more.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Presses Ctrl-C, and waits for the end.
     #[track_caller]
-    fn interrupt(mut self) -> (ExitStatus, String) {
+    pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.child.as_ref().unwrap().id().try_into().unwrap()), Signal::SIGINT).unwrap();
         self.end()
     }
@@ -117,7 +124,7 @@ impl Drop for Join {
     }
 }
 
-fn invite(net: &Network, more: &[&str]) -> JoinString {
+pub(crate) fn invite(net: &Network, more: &[&str]) -> JoinString {
     let home = net.home("validator-1");
     let output = Command::new(lucid()).arg("--home").arg(home).args(["network", "invite"]).args(more).output().unwrap();
     assert!(output.status.success(), "{}", errors(&output));
@@ -167,7 +174,7 @@ fn a_machine_with_nothing_joins_by_one_string_however_often_it_is_stopped() {
     // Ctrl-C while nobody gives the genesis.
     let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", string.bootstrap.addresses()[0].rsplit_once('/').unwrap().1);
     let unreachable = JoinString { bootstrap: Bootstrap::new(vec![nobody]).unwrap(), ..string.clone() };
-    let mut fetching = machine.join(&unreachable);
+    let mut fetching = machine.join(&unreachable, &[]);
     fetching.step("connecting");
     let (status, told) = fetching.interrupt();
     assert!(!status.success() && told.contains("the same command goes on"), "{told}");
@@ -175,13 +182,13 @@ fn a_machine_with_nothing_joins_by_one_string_however_often_it_is_stopped() {
 
     // As soon as there is a home, and as soon as the node runs; at last it is let be.
     for stop_at in ["home", "running"] {
-        let mut join = machine.join(&string);
+        let mut join = machine.join(&string, &[]);
         join.step(stop_at);
         join.interrupt();
         assert!(machine.home.join("node.key").exists());
     }
     let key = std::fs::read(machine.home.join("node.key")).unwrap();
-    let mut join = machine.join(&string);
+    let mut join = machine.join(&string, &[]);
     join.step("synced");
     assert!(!join.has_seen("genesis") && !join.has_seen("home"), "{:?}", join.seen);
     has_the_newest_block(&net, &machine);
@@ -189,7 +196,7 @@ fn a_machine_with_nothing_joins_by_one_string_however_often_it_is_stopped() {
     assert!(status.success(), "{told}");
 
     // And again, with everything there.
-    let mut again = machine.join(&string);
+    let mut again = machine.join(&string, &[]);
     let synced = again.step("synced");
     assert!(synced["height"].as_u64() >= string.pin.map(|pin| pin.height.get()), "{synced}");
     has_the_newest_block(&net, &machine);
@@ -218,7 +225,7 @@ fn wrong_network(net: &Network, dir: &TempDir, string: &JoinString) {
 fn without_a_pin(net: &Network, dir: &TempDir) {
     let machine = Machine::new(net, dir, "unpinned", 2);
     let string = invite(net, &["--no-pin"]);
-    let mut join = machine.join(&string);
+    let mut join = machine.join(&string, &[]);
     let compared = join.step("compared");
     assert!(compared["peers"].as_u64() >= Some(2), "{compared}");
     let at = format!("/api/v1/blocks/{}", compared["height"]);

@@ -14,6 +14,7 @@ mod funding;
 mod harness;
 mod join;
 mod payout_faults;
+mod pools;
 mod proxy;
 mod restore;
 mod run;

@@ -140,7 +140,7 @@ impl Mesh {
 fn script(proxies: &BTreeMap<&str, Proxy>, providers: &[(&str, &str)]) -> String {
     let lucid = lucid();
     let lucid = lucid.to_str().unwrap();
-    let mut script = "#!/bin/sh\nif [ \"$1\" = run ]; then\n    case \"${3##*/}\" in\n".to_owned();
+    let mut script = "#!/bin/sh\nif [ \"$1\" = run ] || [ \"$1\" = join ]; then\n    case \"${3##*/}\" in\n".to_owned();
     for (node, groups) in providers {
         let groups = proxies
             .iter()

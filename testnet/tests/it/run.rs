@@ -77,11 +77,14 @@ fn check_status(network: &Network) {
         "leader",
         "owed_micro_usdt",
         "paid_micro_usdt",
+        "enrolment",
         "api",
     ];
     assert_eq!(keys(&status), BTreeSet::from(documented));
     assert_eq!(status["network_id"], network.manifest()["network_id"]);
     assert_eq!(status["pool"], "local");
+    assert_eq!(status["enrolment"]["step"], "entered");
+    assert!(!network.home("worker-3").join("join.toml").exists());
     let table = network.command(&["status"]);
     assert_eq!(table.lines().count(), 12, "{table}");
     assert!(!table.contains("down"), "{table}");
@@ -89,7 +92,10 @@ fn check_status(network: &Network) {
 
 /// A worker proves by its own node what it scored and was owed, to somebody who has the genesis and nothing else.
 fn check_proofs(network: &Network) {
-    network.node_final_through("worker-3", 2);
+    // The last epoch of a settlement.
+    let epoch = 2 * network.first_settlement(2);
+    network.node_final_through("worker-3", epoch);
+    let epoch = epoch.to_string();
     let elsewhere = TempDir::new().unwrap();
     let path = |name: &str| elsewhere.path().join(name).into_os_string().into_string().unwrap();
     let genesis = std::fs::read_to_string(network.dir().join("genesis.toml")).unwrap();
@@ -99,7 +105,7 @@ fn check_proofs(network: &Network) {
         |home: &Path, arguments: &[&str]| Command::new(lucid()).arg("--home").arg(home).args(arguments).output();
     let (node, absent) = (network.node_id("worker-3"), network.node_id("validator-2"));
     for (what, told) in [
-        (&["score", "--epoch", "2"][..], format!("worker {node} has the score ")),
+        (&["score", "--epoch", &epoch][..], format!("worker {node} has the score ")),
         (&["owed"], format!(" USDT in all to the worker {node} at T")),
         (&["account", &node[..8]], format!("worker {node} has the score ")),
         (&["owed", "--node", &absent], "owes nothing to the account ".to_owned()),
@@ -122,7 +128,7 @@ fn check_proofs(network: &Network) {
 }
 
 /// The report against itself and the rules, without the code that judged it.
-fn check_report(report: &Value, epochs: u64, settlements: u64) {
+fn check_report(report: &Value, epochs: u64, first: u64, last: u64) {
     let epochs_of: Vec<_> = report["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
     assert_eq!(epochs_of, (1..=epochs).collect::<Vec<_>>());
     for epoch in report["epochs"].as_array().unwrap() {
@@ -143,7 +149,8 @@ fn check_report(report: &Value, epochs: u64, settlements: u64) {
     let transactions: BTreeSet<_> = payouts.iter().map(|payout| payout["tx_id"].as_str().unwrap()).collect();
     assert!(transactions.len() < payouts.len(), "one transaction pays several workers");
     let of: BTreeSet<_> = payouts.iter().map(|payout| payout["settlement"].as_u64().unwrap()).collect();
-    assert_eq!(of, (1..=settlements).collect());
+    assert!((first..=last).all(|settlement| of.contains(&settlement)), "{of:?}");
+    assert!(report["join"].as_str().unwrap().starts_with("lucid1"));
     let on_chain: BTreeMap<_, _> = report["balances"]
         .as_array()
         .unwrap()
@@ -153,7 +160,10 @@ fn check_report(report: &Value, epochs: u64, settlements: u64) {
     assert_eq!(on_chain, paid, "what the chain says the workers hold is what the ledger paid them");
     assert_eq!(on_chain.len(), 6);
     // Six workers on one machine earn about alike, so no share lies below the threshold and nothing is carried.
-    assert_eq!(paid.values().sum::<u64>(), settlements * SHARED);
+    for settlement in first..=last {
+        let of = payouts.iter().filter(|payout| payout["settlement"] == settlement);
+        assert_eq!(of.map(|payout| payout["amount_micro_usdt"].as_u64().unwrap()).sum::<u64>(), SHARED, "{settlement}");
+    }
 }
 
 /// Every change of a true report is noticed: the judge is not blind.
@@ -180,9 +190,11 @@ fn check_that_the_judge_sees(report: &Value) {
 }
 
 #[test]
-fn six_epochs_end_agreed_and_paid() {
-    let mut network = Network::up(&["--epochs", "6", "--epoch-length", "2s"]);
+fn ten_epochs_end_agreed_and_paid() {
+    let mut network = Network::up(&["--epochs", "10", "--epoch-length", "2s"]);
     network.ready();
+    let first = network.first_settlement(2);
+    assert!(first < 5, "the run is too short");
     check_homes(&network);
     check_status(&network);
     check_proofs(&network);
@@ -194,11 +206,26 @@ fn six_epochs_end_agreed_and_paid() {
     all_gone(&pids);
     let Ended { status, report, lines } = network.end();
     assert!(status.success(), "{}", lines.join("\n"));
-    for settlement in 1..=3 {
+    for settlement in first..=5 {
         let paid = format!("ok paid       settlement {settlement}: 119.94 USDT to 6 by transaction");
         assert_eq!(lines.iter().filter(|line| line.starts_with(&paid)).count(), 1, "{}", lines.join("\n"));
     }
+    let included = lines.iter().filter(|line| line.contains("first transfer included ")).count();
+    assert_eq!(included, 1, "{}", lines.join("\n"));
     let report = report.unwrap();
-    check_report(&report, 6, 3);
+    check_report(&report, 10, first, 5);
     check_that_the_judge_sees(&report);
+}
+
+#[test]
+fn late_workers_join_by_the_string_and_are_measured_and_paid() {
+    let arguments = ["--validators", "3", "--workers", "1", "--late", "1", "--epoch-length", "2s", "--epochs", "10"];
+    let mut network = Network::up(&arguments);
+    network.ready();
+    assert!(network.pid("worker-2").is_none() && !network.home("worker-2").join("genesis.toml").exists());
+    network.line("the late worker", |line| line.contains("joining    worker-2"));
+    let report = network.succeeded();
+    assert_eq!(report["nodes"].as_array().unwrap().len(), 5);
+    let payouts = report["payouts"].as_array().unwrap();
+    assert!(payouts.iter().any(|payout| payout["worker"] == "worker-2" && payout["status"] == "paid"), "{report}");
 }

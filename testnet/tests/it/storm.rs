@@ -16,6 +16,8 @@ use crate::harness::Network;
 const EPOCH_S: u64 = 2;
 /// Of a storm, unless the environment says otherwise.
 const SECONDS: u64 = 12;
+/// Epochs before it, in which the workers come in.
+const START: u64 = 4;
 /// Epochs after it.
 const CALM: u64 = 3;
 /// Payments below this are not due.
@@ -98,7 +100,7 @@ fn a_storm_of_kills_makes_no_fork_and_loses_no_payment() {
     let seconds = number("LUCID_STORM_SECONDS").unwrap_or(SECONDS);
     let seed = number("LUCID_STORM_SEED").unwrap_or_else(|| std::process::id().into());
     println!("storm of {seconds} s: make storm SEED={seed} STORM_SECONDS={seconds}");
-    let epochs = (seconds.div_ceil(EPOCH_S) + CALM).next_multiple_of(2);
+    let epochs = (START + seconds.div_ceil(EPOCH_S) + CALM).next_multiple_of(2);
     let mut net = Network::up(&["--workers", "3", "--epoch-length", "2s", "--epochs", &epochs.to_string()]);
     net.ready();
     let pool = net.pool_id();

@@ -1,91 +1,45 @@
-//! Nodes that the genesis does not know: they register by a stamp, by an invite and by an approval, work, are paid, and leave. And
+//! Nodes that join by one string and nothing else: they come in by a stamp, by an invite and by an approval, work, are paid, and leave. And
 //! commands that a validator has taken over outlive its crash.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use lucid_tron_bridge::key::TronKey;
+use lucid_types::join::JoinString;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::harness::{Network, PATIENCE, errors, http_get, lucid, until};
+use crate::harness::{Network, PATIENCE, errors, lucid, until};
+use crate::join::{Join, Machine, invite};
 
-/// A node that nobody started the network with.
+/// A node that nobody started the network with, and where it is paid.
 struct Stranger {
-    child: Option<Child>,
-    home: PathBuf,
-    api: String,
-    node: String,
+    machine: Machine,
     payout_address: String,
 }
 
 impl Stranger {
-    /// Makes a home beside the network's and runs the node, which follows the chain.
-    fn start(net: &Network, name: &str) -> Self {
-        let home = net.dir().join(name);
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let (api, metrics, port) = (free(), free(), free().rsplit_once(':').unwrap().1.to_owned());
-        let manifest = net.manifest();
-        let first = &manifest["nodes"][0];
-        let bootstrap =
-            format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", net.base_port.unwrap() + 10, first["peer_id"].as_str().unwrap());
-        let genesis = net.dir().join("genesis.toml");
-        let made = Command::new(lucid())
-            .arg("--home")
-            .arg(&home)
-            .args(["init", "--role", "worker", "--local", "--json", "--bootstrap", &bootstrap, "--api", &api])
-            .args(["--metrics", &metrics, "--listen", &format!("/ip4/127.0.0.1/tcp/{port}"), "--genesis"])
-            .arg(genesis)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", errors(&made));
-        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-        let log = std::fs::File::create(home.join("node.log")).unwrap();
-        let child = Command::new(lucid())
-            .arg("--home")
-            .arg(&home)
-            .arg("run")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+    fn new(net: &Network, dir: &TempDir, name: &str, place: u16) -> Self {
         let payout_address = TronKey::generate().unwrap().address().to_string();
-        let node = made["node_id"].as_str().unwrap().to_owned();
-        let stranger = Self { child: Some(child), home, api, node, payout_address };
-        until("the stranger follows", || {
-            let status = stranger.get("/api/v1/status")?;
-            (status["sync"] == "synced" && status["height"].as_u64()? > 0).then_some(())
-        });
-        stranger
+        Self { machine: Machine::new(net, dir, name, place), payout_address }
     }
 
-    fn get(&self, path: &str) -> Option<Value> {
-        serde_json::from_str(&http_get(&self.api, path, "")?).ok()
+    /// Joins by a string; everything else happens by itself.
+    fn join(&self, string: &JoinString) -> Join {
+        self.machine.join(string, &["--payout-address", &self.payout_address])
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        home(&self.home, arguments)
+        home(&self.machine.home, arguments)
     }
 
-    /// A command of the node, which a block takes.
-    #[track_caller]
-    fn give(&self, arguments: &[&str]) -> Value {
-        answer(&self.run(&[arguments, &["--yes", "--json"]].concat()))
+    fn node(&self) -> String {
+        answer(&self.run(&["status", "--json"]))["node_id"].as_str().unwrap().to_owned()
     }
 
-    fn register(&self, more: &[&str]) -> Value {
-        self.give(&[&["node", "register", "--payout-address", &self.payout_address], more].concat())
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    fn intends(&self) -> bool {
+        self.machine.home.join("join.toml").exists()
     }
 }
 
@@ -126,52 +80,72 @@ fn paid(net: &Network, address: &str) -> u64 {
 fn strangers_come_in_by_every_way_work_are_paid_and_leave() {
     let mut net = Network::up(&["--validators", "3", "--workers", "2", "--epoch-length", "3s"]);
     net.ready();
-    net.final_through(1);
-    let [stamped, invited, asking] = ["stamped", "invited", "asking"].map(|name| Stranger::start(&net, name));
-    let pool = net.pool_id();
+    let (pool, dir) = (net.pool_id(), TempDir::with_prefix("lucid-it-").unwrap());
+    let stranger = |(place, name)| Stranger::new(&net, &dir, name, place);
+    let [stamped, invited, asking] = [(0, "stamped"), (1, "invited"), (2, "asking")].map(stranger);
+    let named = invite(&net, &["--pool", "local"]);
 
-    // By work, in two steps: into the network, then into the pool, which is open.
-    let dry = stamped.run(&["node", "register", "--payout-address", &stamped.payout_address, "--dry-run"]);
+    // Without a terminal nobody can be asked where it is paid, and nothing is made.
+    let silent = stamped.machine.output(&named, &[]);
+    assert!(!silent.status.success() && errors(&silent).contains("--payout-address"), "{}", errors(&silent));
+    let dry = stamped.machine.output(&named, &["--payout-address", &stamped.payout_address, "--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stdout).into_owned();
-    assert!(dry.status.success() && said.contains("registers the account"), "{said}{}", errors(&dry));
-    assert!(stamped.get(&format!("/api/v1/nodes/{}", stamped.node)).is_none(), "a dry run does nothing");
-    let registered = stamped.register(&[]);
-    assert!(registered["height"].as_u64() > Some(0) && registered["counts_from_epoch"].is_null(), "{registered}");
-    let shown = answer(&stamped.run(&["node", "show", "--json"]));
-    assert_eq!((&shown["payout_address"], &shown["membership"]), (&json!(stamped.payout_address), &Value::Null));
-    let joined = stamped.give(&["pool", "join", &pool]);
+    assert!(said.contains("register the node, paid to") && said.contains(&pool), "{said}{}", errors(&dry));
+    assert!(!stamped.machine.home.exists());
+
+    // By work, into the pool, which is open; killed twice, before and after a validator has its command.
+    let mut joining = stamped.join(&named);
+    joining.step("home");
+    joining.kill();
+    let mut joining = stamped.join(&named);
+    joining.step("inclusion");
+    joining.kill();
+    assert!(stamped.intends());
+    // Where it is paid has been said.
+    let mut of_stamped = stamped.machine.join(&named, &[]);
+    let entered = of_stamped.step("entered");
+    assert!(entered["waits_for"].as_str().unwrap().contains(&stamped.payout_address), "{entered}");
+    assert!(!stamped.intends());
     let again = stamped.run(&["pool", "join", &pool, "--yes"]);
     assert!(errors(&again).contains("is a member of the pool already"), "{}", errors(&again));
 
-    // By an invite, at once.
-    let invite = owner(&net, &["pool", "invite"]);
-    let came = invited.register(&["--invite", invite["string"].as_str().unwrap()]);
-    let used = asking.run(&[
-        "node",
-        "register",
-        "--payout-address",
-        &asking.payout_address,
-        "--invite",
-        invite["string"].as_str().unwrap(),
-        "--yes",
-    ]);
-    assert!(errors(&used).contains("the invite was for 1 nodes"), "{}", errors(&used));
+    // By an invite, which is used up then.
+    let string = |invite: &Value| invite["string"].as_str().unwrap().parse::<JoinString>().unwrap();
+    let bearer = string(&owner(&net, &["pool", "invite"]));
+    let mut of_invited = invited.join(&bearer);
+    of_invited.step("entered");
+    assert!(!of_invited.has_seen("stamp"), "an invite needs no work");
+    let mut used = asking.join(&bearer);
+    let refused = used.step("refused");
+    assert!(refused["problem"].as_str().unwrap().contains("the invite was for 1 nodes"), "{refused}");
+    let shown = answer(&asking.run(&["status", "--json"]));
+    assert_eq!((&shown["enrolment"]["step"], &shown["enrolment"]["problem"]), (&json!("refused"), &refused["problem"]));
+    used.interrupt();
 
-    // By the owner's approval.
+    // By the owner's approval, which may come while the node is away.
     owner(&net, &["pool", "update", "--join", "approval", "--yes"]);
-    let asked = asking.register(&["--pool", &pool]);
-    assert!(asked["counts_from_epoch"].is_null(), "a request is not an entry: {asked}");
+    let mut waiting = asking.join(&named);
+    let approval = waiting.step("approval");
+    assert!(approval["until"].as_u64() > Some(0), "a request ends: {approval}");
+    let node = asking.node();
+    waiting.kill();
     let requests = owner(&net, &["pool", "requests"]);
-    assert_eq!(requests["requests"][0]["node"], json!(asking.node), "{requests}");
-    let approved = owner(&net, &["pool", "approve", &asking.node[..16], "--yes"]);
+    assert_eq!(requests["requests"][0]["node"], json!(node), "{requests}");
+    owner(&net, &["pool", "approve", &node[..16], "--yes"]);
+    let mut of_asking = asking.machine.join(&named, &[]);
+    of_asking.step("entered");
+    assert!(!of_asking.has_seen("hand-in"), "{node} has nothing more to give");
 
-    // Each is drawn from the second epoch after the one of the block, and scored, and paid in the end.
-    for (stranger, entered) in [(&stamped, &joined), (&invited, &came), (&asking, &approved)] {
-        let from = entered["counts_from_epoch"].as_u64().unwrap();
-        let node = &stranger.node;
+    // Each is drawn from the epoch on that it was told, and scored, and paid in the end.
+    for stranger in [&stamped, &invited, &asking] {
+        let node = stranger.node();
         let row = net.get("validator-1", &format!("/api/v1/nodes/{node}"));
-        assert_eq!(row["membership"], json!({ "pool": pool, "from": from, "until": null }));
-        let first = until("a score", || first_scored(&net, node));
+        assert_eq!(
+            (&row["payout_address"], &row["membership"]["pool"]),
+            (&json!(stranger.payout_address), &json!(pool))
+        );
+        let from = row["membership"]["from"].as_u64().unwrap();
+        let first = until("a score", || first_scored(&net, &node));
         assert!((from..=from + 2).contains(&first), "{node} counts from {from} and was first scored in {first}");
     }
     for stranger in [&stamped, &invited, &asking] {
@@ -181,14 +155,11 @@ fn strangers_come_in_by_every_way_work_are_paid_and_leave() {
     }
 
     // One leaves, is drawn no more, and gets the rest.
-    let left = stamped.give(&["pool", "leave"]);
+    let (node, left) = (stamped.node(), answer(&stamped.run(&["pool", "leave", "--yes", "--json"])));
     let until_epoch = left["counts_from_epoch"].as_u64().unwrap();
     net.node_final_through("validator-1", until_epoch + 2);
     let scores = net.get("validator-1", &format!("/api/v1/scores?epoch={until_epoch}"));
-    assert!(
-        scores["scores"].as_array().unwrap().iter().all(|score| score["worker"] != json!(stamped.node)),
-        "{scores}"
-    );
+    assert!(scores["scores"].as_array().unwrap().iter().all(|score| score["worker"] != json!(node)), "{scores}");
     let owed = || {
         let root = net.get("validator-1", &format!("/api/v1/pools/{pool}/root"));
         let accounts = root["accounts"].as_array().unwrap().clone();
@@ -201,7 +172,7 @@ fn strangers_come_in_by_every_way_work_are_paid_and_leave() {
     });
     let rest = owed();
     until("the rest", || (paid(&net, &stamped.payout_address) == rest).then_some(()));
-    drop((stamped, invited, asking));
+    drop((of_stamped, of_invited, of_asking));
     net.command(&["down"]);
     net.end();
 }
@@ -227,7 +198,7 @@ fn what_a_validator_has_taken_over_outlives_its_crash() {
     });
     assert!(begun.elapsed() < PATIENCE);
     let account = owner(&net, &["pool", "show"])["owner"].as_str().unwrap().to_owned();
-    let command = net.get("validator-3", &format!("/api/v1/commands/{account}/0"));
+    let command = net.get("validator-3", &format!("/api/v1/commands/{account}/2"));
     assert_eq!(command["stage"], "included", "{command}");
     net.command(&["down"]);
     net.end();

@@ -9,7 +9,7 @@ use lucid_testnet::process::last_lines;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Network, http_get, lucid, until};
+use crate::harness::{Network, alone, http_get, lucid, until};
 
 const TWINS: &str = "validator-4";
 const OTHERS: [&str; 5] = ["validator-1", "validator-2", "validator-3", "worker-1", "worker-2"];
@@ -90,7 +90,7 @@ fn check_reason(log: &Path) {
 
 #[test]
 fn one_home_started_twice_votes_no_more_and_forks_nothing() {
-    let mut net = Network::up(&["--workers", "2", "--epoch-length", "2s"]);
+    let mut net = Network::up_in(alone(), &["--workers", "2", "--epoch-length", "2s"]);
     net.ready();
     net.node_final_through(TWINS, 2);
     let key = net.node_id(TWINS);

@@ -1,7 +1,6 @@
 //! Pools: how they come into being and end, and what their owners do.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::command::ValidatorAction;
 use lucid_types::genesis::{Genesis, Vault};
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::AccountKind;
@@ -11,8 +10,8 @@ use lucid_types::pool::{NewPool, PoolAction, PoolTerms};
 use crate::ledger::command::{Applying, CommandRefused};
 use crate::ledger::event::Event;
 use crate::ledger::pool::{
-    Account, Hold, KEPT_CHANGES, MAX_FORMING, MAX_FORMING_TIME, MAX_PROMISED, Member, PoolState, PoolStatus, Standing,
-    VaultChange, VaultTerms,
+    Account, Hold, KEPT_CHANGES, MAX_FORMER_VAULTS, MAX_FORMING, MAX_FORMING_TIME, MAX_PROMISED, Member, PoolState,
+    PoolStatus, Standing, VaultChange, VaultTerms,
 };
 use crate::ledger::registry::{Nonce, payout_address};
 use crate::ledger::settle;
@@ -32,9 +31,6 @@ impl Applying<'_, '_> {
         let (mut n_pools, mut n_forming) = (0, 0);
         for (other, pool) in self.rows.all::<Pools>() {
             let is_forming = matches!(pool.status, PoolStatus::Forming { .. });
-            if pool.vault.address == new.vault.address {
-                return Err(CommandRefused::VaultTaken);
-            }
             if is_forming && pool.owner == self.account {
                 return Err(CommandRefused::FormsPool(other));
             }
@@ -47,13 +43,8 @@ impl Applying<'_, '_> {
         if n_forming >= MAX_FORMING {
             return Err(CommandRefused::TooManyForming);
         }
-        if new.vault.address == self.spec.genesis().tron.usdt {
-            return Err(CommandRefused::Address { key: "vault.address", what: "the USDT contract" });
-        }
         self.check_terms(&new.terms)?;
-        if new.terms.commission_address == new.vault.address {
-            return Err(CommandRefused::Address { key: "commission_address", what: "the pool's vault" });
-        }
+        self.check_vault(&new.vault, &[new.terms])?;
         let status = PoolStatus::Forming { until: self.now().after(MAX_FORMING_TIME), approvals: Vec::new() };
         let settled = settle::newest(self.spec, self.rows);
         self.put_pool(&id, PoolState::new(new.clone(), self.account, status, settled));
@@ -61,15 +52,26 @@ impl Applying<'_, '_> {
         Ok(())
     }
 
+    /// Checks a vault that a pool with these terms shall have.
+    fn check_vault(&self, vault: &Vault, terms: &[PoolTerms]) -> Result<(), CommandRefused> {
+        if vault.address == self.spec.genesis().tron.usdt {
+            return Err(CommandRefused::Address { key: "vault.address", what: "the USDT contract" });
+        }
+        if self.rows.all::<Pools>().any(|(_, pool)| pool.has_vault(&vault.address)) {
+            return Err(CommandRefused::VaultTaken);
+        }
+        if terms.iter().any(|terms| terms.commission_address == vault.address) {
+            return Err(CommandRefused::Address { key: "commission_address", what: "the pool's vault" });
+        }
+        Ok(())
+    }
+
     fn check_terms(&self, terms: &PoolTerms) -> Result<(), CommandRefused> {
         self.check_address("commission_address", &terms.commission_address)
     }
 
-    pub(super) fn validator(&mut self, action: &ValidatorAction) -> Result<(), CommandRefused> {
-        let ValidatorAction::ApprovePool(id) = action;
-        if self.spec.validators(self.rows.head.height.next()).get(&self.account).is_none() {
-            return Err(CommandRefused::NotValidator);
-        }
+    /// By a validator.
+    pub(super) fn approve_pool(&mut self, id: &PoolId) -> Result<(), CommandRefused> {
         let mut pool = self.pool_to_enter(id)?;
         let PoolStatus::Forming { approvals, .. } = &mut pool.status else { return Err(CommandRefused::NotForming) };
         match approvals.binary_search(&self.account) {
@@ -84,7 +86,7 @@ impl Applying<'_, '_> {
     /// Makes a forming pool active if it has the members and the approval that it needs. The row is the caller's to write.
     pub(super) fn activate(&mut self, id: &PoolId, pool: &mut PoolState) {
         let PoolStatus::Forming { approvals, .. } = &pool.status else { return };
-        let set = self.spec.validators(self.rows.head.height.next());
+        let set = self.validators();
         let powers = approvals.iter().filter_map(|node| set.get(node)).map(|validator| validator.power);
         let power = powers.fold(0, u64::saturating_add);
         if set.is_third(power) && pool.members >= self.spec.policy().min_pool_members {
@@ -154,6 +156,19 @@ impl Applying<'_, '_> {
                 change_vault(&mut pool, *nonce, VaultTerms::Limits(*next))?;
                 pool.vault.limits = *next;
                 pool.next_push_fee = Some((self.after_notice(&pool), next.push_fee));
+            }
+            PoolAction::Vault { former, next } => {
+                let expected = pool.vault.address;
+                if *former != expected {
+                    return Err(CommandRefused::OtherVault { given: *former, expected });
+                }
+                if pool.former_vaults.len() >= MAX_FORMER_VAULTS {
+                    return Err(CommandRefused::TooManyVaults);
+                }
+                let terms: Vec<_> = pool.next_terms.iter().map(|(_, terms)| *terms).chain([pool.terms]).collect();
+                self.check_vault(next, &terms)?;
+                let push_fee_from = self.after_notice(&pool);
+                pool.replace_vault(next.clone(), push_fee_from);
             }
             PoolAction::Transfer(owner) => {
                 if self.registered(owner)?.is_retired {
@@ -290,7 +305,8 @@ fn check_status(pool: &PoolState, action: &PoolAction) -> Result<(), CommandRefu
         | PoolAction::Correct { .. }
         | PoolAction::Losses(_)
         | PoolAction::Signers { .. }
-        | PoolAction::Limits { .. } => true,
+        | PoolAction::Limits { .. }
+        | PoolAction::Vault { .. } => true,
         PoolAction::Update { .. }
         | PoolAction::Approve(_)
         | PoolAction::Refuse(_)

@@ -1,13 +1,14 @@
 //! Why a command is refused: in words for whoever gave it, with what to do.
 
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::pool::JoinPolicy;
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::entry::{MAX_INVITES, MAX_REQUESTS};
-use crate::ledger::pool::MAX_FORMING;
+use crate::ledger::pool::{MAX_FORMER_VAULTS, MAX_FORMING};
 use crate::ledger::registry::Nonce;
+use crate::ledger::validators::{ChangeError, MAX_PROPOSED};
 
 /// Why a command does not apply, or does not wait for a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,8 +119,21 @@ pub enum CommandRefused {
     #[error("a pool has this name already; choose another one")]
     NameTaken,
     /// The vault is another's.
-    #[error("the vault belongs to another pool; deploy one for this pool")]
+    #[error("the vault is or was a pool's already; deploy one that never was")]
     VaultTaken,
+    /// It replaces another vault than that in force.
+    #[error("the pool's vault is {expected}, not {given}; deploy a vault that follows that one")]
+    OtherVault {
+        /// In the command.
+        given: PayoutAddress,
+        /// In force.
+        expected: PayoutAddress,
+    },
+    /// As many vaults as a pool can have had.
+    #[error(
+        "the pool has replaced its vault {MAX_FORMER_VAULTS} times and cannot again; rotate its signers or change its limits"
+    )]
+    TooManyVaults,
     /// As many pools as there can be.
     #[error("there are {} pools already, and cannot be more", Genesis::MAX_POOLS)]
     TooManyPools,
@@ -129,9 +143,27 @@ pub enum CommandRefused {
     /// An owner forms one pool at a time.
     #[error("the account's pool {0} is forming; wait until it is active, or disband it")]
     FormsPool(PoolId),
-    /// Only validators approve.
-    #[error("the account is no validator of the next block; only validators approve of pools")]
+    /// Only validators may.
+    #[error("the account is no validator of the next block; only validators do this")]
     NotValidator,
+    /// The change of the validators cannot be.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The change is proposed already.
+    #[error("this change is proposed already; approve of {0}")]
+    Proposed(Hash),
+    /// As many proposals of a validator as can wait.
+    #[error("{MAX_PROPOSED} changes that the validator has proposed wait for approval; withdraw one first")]
+    TooManyProposals,
+    /// There is no such proposal.
+    #[error("no change {0} of the validators is proposed; it may have been carried out, or its time is over")]
+    NoProposal(Hash),
+    /// A validator approves once.
+    #[error("the validator approves of the change already")]
+    ChangeApproved,
+    /// There is no approval to take back.
+    #[error("the validator does not approve of the change")]
+    ChangeNotApproved,
     /// A validator approves once.
     #[error("the validator has approved of the pool already")]
     Approved,

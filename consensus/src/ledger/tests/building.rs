@@ -15,7 +15,7 @@ use crate::ledger::execute::Execution;
 use crate::reports::Reports;
 
 fn propose(chain: &Chain, reports: Reports) -> Result<(Block, Execution), InvalidBlock> {
-    let key = key_of(&chain.state.next_proposers(&chain.spec).of(0).node);
+    let key = key_of(&chain.state.next_proposers().of(0).node);
     let end = chain.spec.genesis().epoch_end(chain.state.closed().next());
     let now = if chain.state.pending().next().is_none() { end } else { chain.state.time() };
     build(&chain.spec, &chain.state, &Pending { reports, ..Pending::default() }, Turn { key: &key, round: 0, now })

@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
-use lucid_types::command::Command;
-use lucid_types::payout::{AccountKind, VaultLimits};
+use lucid_types::command::{Action, Command, NodeAction};
+use lucid_types::genesis::{GenesisPool, Vault};
+use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
 
-use super::chain::{BUDGET, Chain, all_good, genesis, signers, validator, validator_key, worker};
+use super::chain::{
+    BUDGET, Chain, address, all_good, genesis, genesis_with, signers, validator, validator_key, worker, worker_key,
+};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::SignedCommand;
 use crate::ledger::event::Event;
-use crate::ledger::pool::{Hold, KEPT_CHANGES, VaultChange, VaultTerms};
+use crate::ledger::pool::{Hold, KEPT_CHANGES, MAX_FORMER_VAULTS, VaultChange, VaultTerms};
 use crate::ledger::settle::MAX_HOLD;
 
 fn usdt(n: u64) -> MicroUsdt {
@@ -235,7 +238,7 @@ fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
     assert_eq!((pool.vault.signers.clone(), pool.vault.nonce), (next.clone(), 1));
     let change = VaultChange { by: old, next: VaultTerms::Signers(next) };
     assert_eq!(pool.changes, BTreeMap::from([(0, change)]));
-    assert_eq!(pool.newest.unwrap(), lucid_types::payout::SettlementRoot { era: 2, ..root });
+    assert_eq!(pool.newest.unwrap(), SettlementRoot { era: 2, ..root });
     // The old ones have no say any more.
     assert!(refusal(&chain, chain.command(PoolAction::Losses(usdt(1)), &[0, 1, 2])).contains("it needs 1"));
     chain.step_with(vec![chain.command(PoolAction::Losses(usdt(1)), &[0, 3])]);
@@ -272,6 +275,92 @@ fn the_vault_can_take_its_newest_changes_in_their_order() {
         assert!(changes.keys().copied().eq(oldest..=nonce), "{changes:?}");
         assert!(changes.iter().all(|(nonce, change)| change.next == VaultTerms::Limits(cap(*nonce))));
     }
+}
+
+/// Another vault with signers of its own, two of whom must sign.
+fn vault(chain: &Chain, at: usize) -> Vault {
+    Vault { address: address(at), nonce: 0, signers: signers(1, 2), ..chain.pool().vault.clone() }
+}
+
+#[test]
+fn another_vault_owes_at_once_what_the_newest_root_owes() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let change = PoolAction::Limits { era: 1, nonce: 0, next: VaultLimits { cap: usdt(5), push_fee: usdt(0) } };
+    chain.step_with(vec![chain.command(change, &[0, 1])]);
+    let before = chain.pool().clone();
+    let root = before.newest.unwrap();
+    let mut next = vault(&chain, 101);
+    (next.signers.members, next.signers.threshold) = (vec![next.signers.members[1], next.signers.members[2]], 2);
+    next.signers.era = 4;
+    next.limits.push_fee = MicroUsdt::new(1_000);
+    let taken_over = PoolAction::Vault { former: before.vault.address, next: next.clone() };
+    let command = chain.command(taken_over, &[0, 1]);
+    chain.step_with(vec![command.clone()]);
+    let pool = chain.pool().clone();
+    assert_eq!((&pool.vault, pool.former_vaults.as_slice()), (&next, &[before.vault.address][..]));
+    assert!(pool.changes.is_empty(), "they were for the former vault");
+    // Nothing but vault and era: what is owed, to whom, the sums, and whose turn it is.
+    assert_eq!(pool.newest, Some(SettlementRoot { vault: next.address, era: 4, ..root }));
+    assert_eq!((pool.rooted, pool.budgets, pool.push_fee), (before.rooted, before.budgets, before.push_fee));
+    assert!(refusal(&chain, command).contains("command"), "its number is used up");
+
+    // Then on as before, with the new push fee from the second settlement after.
+    let settled = chain.pool().settled;
+    while chain.pool().settled < settled + 3 {
+        chain.step(all_good);
+    }
+    let pool = chain.pool();
+    let newest = pool.newest.unwrap();
+    assert_eq!((newest.vault, newest.era, newest.settlement), (next.address, 4, settled + 3));
+    assert!(newest.total > root.total && chain.state.accounts_balance());
+    assert_eq!((pool.push_fee, pool.next_push_fee), (MicroUsdt::new(1_000), None));
+    // Who signed for the former vault alone has no say any more.
+    let third = PoolAction::Vault { former: next.address, next: vault(&chain, 102) };
+    assert!(refusal(&chain, chain.command(third.clone(), &[0, 1])).contains("1 of the pool's treasury signers"));
+    chain.step_with(vec![chain.command(third, &[0, 1, 2])]);
+    assert_eq!(chain.pool().former_vaults, [before.vault.address, next.address]);
+}
+
+#[test]
+fn a_vault_follows_only_the_one_in_force_and_none_comes_back() {
+    let other = GenesisPool { name: "other".into(), members: vec![], ..genesis().pools.remove(0) };
+    let mut chain = Chain::grown(
+        genesis_with(|genesis| {
+            genesis.pools.push(other);
+            genesis.pools[1].vault.address = address(150);
+        }),
+        2,
+    );
+    let first = chain.pool().vault.address;
+    let follow = |former, next: Vault| PoolAction::Vault { former, next };
+    let tried = |chain: &Chain, action| refusal(chain, chain.command(action, &[0, 1]));
+    for (former, next, problem) in [
+        (address(102), vault(&chain, 101), "the pool's vault is"),
+        (first, vault(&chain, 100), "the next vault is the former one"),
+        (first, vault(&chain, 150), "is or was a pool's already"),
+        (first, vault(&chain, 200), "vault.address is the USDT contract"),
+        (first, vault(&chain, 99), "commission_address is the pool's vault"),
+    ] {
+        let found = tried(&chain, follow(former, next));
+        assert!(found.contains(problem), "{found}");
+    }
+    let found = refusal(&chain, chain.command(follow(first, vault(&chain, 101)), &[0]));
+    assert!(found.contains("1 of the pool's treasury signers") && found.contains("it needs 2"), "{found}");
+
+    // A replay of a command that named the vault before is refused, and so is a vault that a pool has had.
+    chain.step_with(vec![chain.command(follow(first, vault(&chain, 101)), &[0, 1])]);
+    assert!(tried(&chain, follow(first, vault(&chain, 102))).contains("the pool's vault is"));
+    assert!(tried(&chain, follow(address(101), vault(&chain, 100))).contains("is or was a pool's already"));
+    let paid_to_it = chain.give(&worker_key(0), Action::Node(NodeAction::PayoutAddress(first)), &[]);
+    assert!(refusal(&chain, paid_to_it).contains("payout_address is a pool's vault"));
+    for at in 2..=MAX_FORMER_VAULTS {
+        let former = chain.pool().vault.address;
+        chain.step(all_good);
+        chain.step_with(vec![chain.command(follow(former, vault(&chain, 210 + at)), &[0, 1])]);
+    }
+    let last = chain.pool().vault.address;
+    assert_eq!(chain.pool().former_vaults.len(), MAX_FORMER_VAULTS);
+    assert!(tried(&chain, follow(last, vault(&chain, 101 + 80))).contains("16 times"));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction};
-use lucid_types::genesis::SplitRule;
+use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction, ValidatorChange};
+use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, VaultLimits};
@@ -25,9 +25,10 @@ use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::command::{SignedCommand, apply, next_block};
 use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
 use crate::ledger::execute::validate;
-use crate::ledger::pool::{Hold, MAX_FORMING, PoolStatus, Standing};
+use crate::ledger::pool::{Hold, MAX_FORMING, PoolState, PoolStatus, Standing};
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Accounts, Closes, Invites, Members, Nodes, Nonces, Requests};
+use crate::ledger::validators::MAX_PROPOSED;
 use crate::reports::Reports;
 
 const NAMES: [&str; 4] = ["pool", "pool", "a", "b"];
@@ -104,7 +105,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     let held = held.map(|(_, account)| account.node);
     let banned = chain.state.members(&pool).find(|(_, member)| member.standing == Standing::Banned);
     let banned = banned.map(|(node, _)| node);
-    match kind % 24 {
+    match kind % 25 {
         0 | 1 => Chain::registration(
             &keys.iter().find(|key| key.node_id() == account).unwrap().clone(),
             usize::from(a % 210),
@@ -123,11 +124,25 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
         8 => Action::Node(NodeAction::Leave),
         9 if c % 4 == 0 => Action::Node(NodeAction::Retire),
         9 | 10 => {
-            let vault = lucid_types::genesis::Vault { address: address(100 + usize::from(c % 5)), ..vault };
+            let vault = Vault { address: address(100 + usize::from(c % 5)), ..vault };
             let name = NAMES[usize::from(b) % NAMES.len()].to_owned();
             Action::CreatePool(NewPool { name, terms, join, max_members, vault })
         }
-        11 | 12 => Action::Validator(ValidatorAction::ApprovePool(pool)),
+        11 => Action::Validator(ValidatorAction::ApprovePool(pool)),
+        12 => {
+            let proposed = chain.state.proposals().map(|(id, _)| id).nth(usize::from(b % 2));
+            let proposed = proposed.unwrap_or_else(|| ValidatorChange::Remove(node).id());
+            let key = keys.iter().find(|key| key.node_id() == node).unwrap();
+            let own = chain.state.proposals().find(|(_, it)| it.approvals.contains(&account)).map(|(id, _)| id);
+            Action::Validator(match c % 10 {
+                0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(key.validator(1 + u64::from(b % 2), node))),
+                2 => ValidatorAction::Propose(ValidatorChange::Remove(node)),
+                3 => ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: u64::from(b % 3) }),
+                4 | 5 => ValidatorAction::Approve(proposed),
+                6..=8 => ValidatorAction::Withdraw(own.unwrap_or(proposed)),
+                _ => ValidatorAction::Resign,
+            })
+        }
         13 => by_owner(PoolAction::Update { terms, join, max_members }),
         14 => by_owner(PoolAction::Approve(asking.unwrap_or(node))),
         15 => by_owner(PoolAction::Refuse(asking.unwrap_or(node))),
@@ -149,6 +164,14 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
                 VaultLimits { cap: MicroUsdt::new(u64::from(c) + 1), push_fee: MicroUsdt::new(u64::from(b % 4)) };
             by_owner(PoolAction::Limits { era: vault.signers.era, nonce: vault.nonce, next })
         }
+        23 => {
+            let former = if b % 8 > 0 { vault.address } else { to };
+            let signers = signers(1 + u32::from(a % 3), 2);
+            by_owner(PoolAction::Vault {
+                former,
+                next: Vault { address: address(100 + usize::from(c % 40)), signers, ..vault },
+            })
+        }
         _ if c % 3 == 0 => by_owner(PoolAction::Disband),
         _ => by_owner(PoolAction::Transfer(node)),
     }
@@ -159,8 +182,13 @@ fn command(chain: &Chain, [kind, who, a, b, c, how]: [u8; 6]) -> SignedCommand {
     let keys = keys();
     let mut key = keys[usize::from(who) % keys.len()].clone();
     let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
-    if let Some(pool) = chain.state.pool(&pool).filter(|_| kind % 24 > 12 && how % 8 > 0) {
+    if let Some(pool) = chain.state.pool(&pool).filter(|_| kind % 25 > 12 && how % 8 > 0) {
         key = keys.iter().find(|key| key.node_id() == pool.owner).unwrap_or(&key).clone();
+    }
+    if matches!(kind % 25, 11 | 12) && how % 4 > 0 {
+        let members = chain.state.next_validators().members();
+        let member = members[usize::from(who) % members.len()].node;
+        key = keys.iter().find(|key| key.node_id() == member).unwrap_or(&key).clone();
     }
     let account = key.node_id();
     let draft = chain.draft_of(account, action(chain, account, [kind, a, b, c]));
@@ -206,15 +234,38 @@ fn holds(state: &State) {
         let is_forming = matches!(pool.status, PoolStatus::Forming { .. });
         assert!(!is_forming || (pool.budgets, pool.newest) == (MicroUsdt::ZERO, None), "a forming pool promises");
         assert!(state.all_of::<Requests, _>(&id).count() <= MAX_REQUESTS);
+        if let Some(root) = pool.newest {
+            assert_eq!(
+                (root.vault, root.era),
+                (pool.vault.address, pool.vault.signers.era),
+                "a root for another vault"
+            );
+        }
     }
     for ((pool, node), request) in state.all::<Requests>() {
         assert!(state.pool(&pool).is_some());
         let points_here = state.node(&node).is_some_and(|row| row.request == Some(pool));
         assert!(request.node.is_some() || points_here, "a request that its node does not know");
     }
+    let vaults: Vec<_> =
+        state.pools().flat_map(|(_, pool)| pool.former_vaults.iter().chain([&pool.vault.address])).collect();
+    assert_eq!(vaults.iter().collect::<BTreeSet<_>>().len(), vaults.len(), "a vault of two pools, or one that is back");
     assert!(state.all::<Invites>().all(|((pool, _), _)| state.pool(&pool).is_some()));
     assert!(state.all::<Closes>().count() <= KEPT_CLOSES);
     assert!(state.accounts_balance(), "sums do not balance");
+    for height in [state.height().next(), state.height().plus(2)] {
+        let set = state.validators(height).unwrap();
+        assert!(!set.members().is_empty() && set.members().iter().all(|member| member.power > 0), "no power");
+        let keys: BTreeSet<_> = set.members().iter().map(|member| member.bls_key).collect();
+        assert_eq!(keys.len(), set.members().len(), "a key of two");
+    }
+    let mut proposed = BTreeMap::<NodeId, usize>::new();
+    for (id, proposal) in state.proposals() {
+        assert_eq!(id, proposal.change.id());
+        assert!(!proposal.approvals.is_empty() && proposal.approvals.is_sorted_by(|one, next| one < next));
+        *proposed.entry(proposal.by).or_default() += usize::from(proposal.until >= state.time());
+    }
+    assert!(proposed.values().all(|count| *count <= MAX_PROPOSED));
     let scored = state.open().map(|draw| &draw.scored).into_iter().flatten();
     for it in scored {
         let node = state.node(&it.node).unwrap();
@@ -227,6 +278,15 @@ fn grows(before: &State, after: &State) {
     for (key, account) in before.all::<Accounts>() {
         let now = after.get::<Accounts>(&key).map(|now| now.owed);
         assert!(now.is_some_and(|now| now >= account.owed), "less is owed than before");
+    }
+    for (id, pool) in before.pools() {
+        let Some(now) = after.pool(&id) else { continue };
+        let sums = |pool: &PoolState| pool.newest.map(|root| (root.settlement, root.total, root.fees, root.promised));
+        let [was, is] = [pool, now].map(sums);
+        let falls = was.zip(is).is_some_and(|(was, is)| is.0 < was.0 || is.1 < was.1 || is.2 < was.2 || is.3 < was.3);
+        assert!(!falls && was.is_some() <= is.is_some(), "a root promises less than one before");
+        let vaults = |pool: &PoolState| [pool.former_vaults.as_slice(), &[pool.vault.address]].concat();
+        assert!(vaults(now).starts_with(&vaults(pool)), "a vault is forgotten");
     }
     for (account, nonce) in before.all::<Nonces>() {
         assert!(after.get::<Nonces>(&account).is_some_and(|now| now.next >= nonce.next), "a number is used again");
@@ -355,6 +415,9 @@ fn random_commands_apply_at_times() {
         "Retire",
         "CreatePool",
         "ApprovePool",
+        "Propose",
+        "Withdraw",
+        "Resign",
         "Approve",
         "Refuse",
         "Ban",
@@ -366,6 +429,7 @@ fn random_commands_apply_at_times() {
         "Losses",
         "Signers",
         "Limits",
+        "Vault",
         "Transfer",
         "Disband",
     ];

@@ -4,7 +4,7 @@ use lucid_score::report::{ObservationError, ReportError};
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{Hash, NetworkId, StateRoot};
+use lucid_types::id::{NetworkId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
@@ -122,7 +122,6 @@ fn heads_that_do_not_fit() {
                 block.header.proposer = validator(STRANGER);
             }),
             ("out of turn", InvalidBlock::Proposer { round: 1 }, |_, block| block.header.round = 1),
-            ("another next set", InvalidBlock::NextSet, |_, block| block.header.next_set = Hash::from_bytes([1; 32])),
             ("too early", InvalidBlock::Time { found: early, least }, |_, block| {
                 block.header.time = UnixMillis::new(block.header.time.get() - 1);
             }),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use lucid_types::command::ValidatorChange;
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
 use lucid_types::pool::PoolAction;
 use lucid_types::time::{Epoch, Height};
@@ -15,8 +16,9 @@ use crate::ledger::execute::validate;
 use crate::ledger::pool::Member;
 use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
 use crate::ledger::table::{
-    Equivocations, Heads, Invites, Members, Pools, Requests, ScoreRoots, TABLES, Table, Workers,
+    Equivocations, Heads, Invites, Members, Pools, ProposedChanges, Requests, ScoreRoots, TABLES, Table, Workers,
 };
+use crate::ledger::validators::ProposedChange;
 
 /// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
 /// One asks to enter the pool, and an invite is in use.
@@ -27,13 +29,16 @@ fn rich() -> State {
     for _ in 0..4 {
         chain.block(all_good);
     }
-    let proved = Equivocation { height: Height::new(2), proved_in: Height::new(3) };
+    let proved = Equivocation { height: Height::new(2), proved_in: Height::new(3), removed: None };
     let entry = (chain.pool_id(), validator(3));
     let until = chain.state.time();
     let state = chain.state.changed(|rows| {
         rows.put::<Equivocations>(&validator(3), proved);
         rows.put::<Requests>(&entry, Request { node: None, until });
         rows.put::<Invites>(&entry, InviteUse { used: 1, until });
+        let (change, by) = (ValidatorChange::Remove(validator(3)), validator(2));
+        let proposed = ProposedChange { change, by, from: Epoch::new(2), until, approvals: vec![by] };
+        rows.put::<ProposedChanges>(&change.id(), proposed);
     });
     let tags: BTreeSet<_> = rows(&state).iter().map(|(key, _)| key[0]).collect();
     assert!(tags.iter().eq(TABLES.iter().map(|table| &table.tag)), "{tags:?}");
@@ -276,7 +281,7 @@ fn proposers_make_the_beacon_and_it_the_seeds() {
     let mut late = other.clone();
     let mut block = late.at(late.state.next_time(&late.spec));
     block.header.round = 1;
-    block.header.proposer = late.state.next_proposers(&late.spec).of(1).node;
+    block.header.proposer = late.state.next_proposers().of(1).node;
     block.header.randao = key_of(&block.header.proposer).bls_key().sign_randao(late.spec.id(), block.header.height);
     let block = late.seal(block);
     late.apply(block);

@@ -4,6 +4,7 @@
 //! `serde-reflection` does the same, but knows types by their bare names, and takes `Signed<Vote>` and `Signed<Wake>` for one.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::de::value::{Error, U32Deserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
@@ -87,7 +88,10 @@ impl Tracer {
         let n = u32::try_from(n).unwrap();
         let layout = self.types.entry(name.to_owned()).or_insert_with(|| Layout::Enum(BTreeMap::new()));
         let Layout::Enum(shown) = layout else { panic!("two types are called {name}") };
-        let turn = u32::try_from(self.pass).unwrap() % n;
+        // Enums within each other must not go through their variants in step.
+        let mut hasher = DefaultHasher::new();
+        (name, self.pass).hash(&mut hasher);
+        let turn = u32::try_from(hasher.finish() % u64::from(n)).unwrap();
         (0..n).find(|index| !shown.contains_key(index)).unwrap_or(turn)
     }
 

@@ -23,9 +23,10 @@ use lucid_types::sync::{
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::validator::Validator;
+use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -335,6 +336,7 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
         Just(SyncRequest::Snapshots),
         (height(), vec(any::<u8>(), 0..40)).prop_map(|(height, after)| SyncRequest::SnapshotRows { height, after }),
         any::<u32>().prop_map(|offset| SyncRequest::Genesis { offset }),
+        height().prop_map(|above| SyncRequest::SetChanges { above }),
     ]
 }
 
@@ -349,6 +351,7 @@ pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
         vec(certified_header(), 0..3).prop_map(SyncResponse::Snapshots),
         option::of(snapshot_rows()).prop_map(SyncResponse::SnapshotRows),
         (any::<u32>(), vec(any::<u8>(), 0..30)).prop_map(|(total, bytes)| SyncResponse::Genesis { total, bytes }),
+        vec(set_change(), 0..3).prop_map(SyncResponse::SetChanges),
     ]
 }
 
@@ -396,7 +399,16 @@ fn pool() -> impl Strategy<Value = GenesisPool> {
     )
 }
 
-fn validator() -> impl Strategy<Value = Validator> {
+fn set_change() -> impl Strategy<Value = SetChange> {
+    let set = btree_map(node(), validator(), 1..4).prop_map(|members| {
+        let member =
+            |(node, validator): (NodeId, Validator)| Validator { node, power: 1 + validator.power % 9, ..validator };
+        ValidatorSet::new(members.into_iter().map(member).collect()).unwrap()
+    });
+    (certified_header(), set).prop_map(|(block, set)| SetChange { block, set })
+}
+
+pub(crate) fn validator() -> impl Strategy<Value = Validator> {
     (node(), any::<u64>(), node(), bls_key(), bls_signature())
         .prop_map(|(node, power, operator, bls_key, bls_proof)| Validator { node, power, operator, bls_key, bls_proof })
 }

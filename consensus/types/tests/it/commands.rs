@@ -3,9 +3,11 @@
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
-use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction};
+use lucid_types::command::{
+    Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction, ValidatorChange,
+};
 use lucid_types::genesis::{Genesis, SignerSet, SplitRule, Vault};
-use lucid_types::id::{NetworkId, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
 use lucid_types::join::JoinString;
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
@@ -54,7 +56,7 @@ pub(crate) fn greatest() -> Vec<Action> {
         terms,
         join: JoinPolicy::Open,
         max_members: u32::MAX,
-        vault,
+        vault: vault.clone(),
     };
     let mut all = vec![Action::CreatePool(longest)];
     let pool_actions = [
@@ -70,6 +72,7 @@ pub(crate) fn greatest() -> Vec<Action> {
         PoolAction::Correct { account: AccountId::from_bytes([0xff; 32]), amount: huge },
         PoolAction::Losses(huge),
         PoolAction::Limits { era: u32::MAX, nonce: u32::MAX, next: limits },
+        PoolAction::Vault { former: address, next: vault },
         PoolAction::Transfer(node),
         PoolAction::Disband,
     ];
@@ -91,7 +94,14 @@ pub(crate) fn greatest() -> Vec<Action> {
         NodeAction::Retire,
     ];
     all.extend(node_actions.map(Action::Node));
-    all.push(Action::Validator(ValidatorAction::ApprovePool(pool)));
+    let validator_actions = [
+        ValidatorAction::ApprovePool(pool),
+        ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: 1 }),
+        ValidatorAction::Approve(Hash::from_bytes([1; 32])),
+        ValidatorAction::Withdraw(Hash::from_bytes([1; 32])),
+        ValidatorAction::Resign,
+    ];
+    all.extend(validator_actions.map(Action::Validator));
     all
 }
 
@@ -167,7 +177,7 @@ fn who_signs_beside_the_account() {
         "register_invite" => vec![operator, Cosigner::Key(id(9))],
         "node_payout_address" => vec![Cosigner::PayoutKey],
         "node_join_invite" => vec![Cosigner::Key(id(9))],
-        "pool_correct" | "pool_losses" | "pool_signers" | "pool_limits" => vec![treasury],
+        "pool_correct" | "pool_losses" | "pool_signers" | "pool_limits" | "pool_vault" => vec![treasury],
         "pool_transfer" => vec![Cosigner::Account(id(5))],
         _ => vec![],
     };
@@ -217,6 +227,14 @@ fn the_samples_are_right_and_their_neighbours_wrong() {
         unreachable!()
     };
     let signers = SignerSet { threshold: 1, ..next };
+    let next_vault = |change: &dyn Fn(&mut PayoutAddress, &mut Vault)| {
+        let Action::Pool { pool, action: PoolAction::Vault { mut former, mut next } } = sample("pool_vault").action
+        else {
+            unreachable!()
+        };
+        change(&mut former, &mut next);
+        Action::Pool { pool, action: PoolAction::Vault { former, next } }
+    };
     let invited = Ticket::Invite(samples::commands::invite());
     let capacity = Capacity { disk_bytes: u64::MAX, ..Capacity::default() };
     for (action, told) in [
@@ -249,6 +267,9 @@ fn the_samples_are_right_and_their_neighbours_wrong() {
         (by_owner(PoolAction::Limits { era: 1, nonce: 1, next: limits }), "limits: the push_fee must be less"),
         (by_owner(PoolAction::Signers { nonce: 1, next: signers }), "threshold 1 of 3 signers"),
         (by_owner(PoolAction::Losses(MicroUsdt::ZERO)), "the amount is zero"),
+        (next_vault(&|former, next| *former = next.address), "the next vault is the former one"),
+        (next_vault(&|_, next| next.address = nobody), "vault.address is the zero"),
+        (next_vault(&|_, next| next.limits = limits), "vault: limits: the push_fee must be less"),
     ] {
         let problem = action.check().unwrap_err();
         assert!(problem.contains(told), "{problem:?} is not {told:?}");

@@ -19,6 +19,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
+use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, VoteKind};
 
 use crate::{commands, samples};
@@ -178,7 +179,12 @@ fn the_largest_block_fits_everything_that_carries_it() {
     fits(&SyncResponse::Blocks(vec![0; SyncResponse::PAGE_BYTES]));
     fits(&SyncResponse::Genesis { total: u32::MAX, bytes: vec![0; SyncResponse::GENESIS_PAGE_BYTES] });
     let header = CertifiedHeader { header: samples::block().header, certificate: certificate() };
-    fits(&SyncResponse::Snapshots(vec![header; SyncResponse::MAX_SNAPSHOTS]));
+    fits(&SyncResponse::Snapshots(vec![header.clone(); SyncResponse::MAX_SNAPSHOTS]));
+    let bls = NodeKey::from_seed(&[1; 32]).bls_key();
+    let members = nodes(MAX_VALIDATORS).into_iter().map(|node| Validator::new(node, 1, node, &bls));
+    let change = SetChange { block: header, set: ValidatorSet::new(members.collect()).unwrap() };
+    assert!(fits(&change) + 8_192 > SetChange::MAX_BYTES);
+    fits(&SyncResponse::SetChanges(vec![change; SyncResponse::PAGE_BYTES / SetChange::MAX_BYTES]));
     let right = vec![ProofStep { bit: u16::MAX, sibling: Hash::from_bytes([1; 32]) }; KeyProof::MAX_STEPS];
     let mut row = SnapshotRow { key: vec![1; MAX_KEY_BYTES], value: Vec::new() };
     row.value = vec![2; SyncResponse::PAGE_BYTES - 16 - right.len() * 34 - row.encoded_len()];

@@ -27,6 +27,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
@@ -157,6 +158,9 @@ fn sync(visitor: &mut impl Visitor) {
     let after = SyncRequest::SnapshotRows { height: height(), after: vec![0x96; 3] };
     visitor.visit("sync_request_snapshot_rows", &after, &[]);
     visitor.visit("sync_request_genesis", &SyncRequest::Genesis { offset: 0x9a }, &[]);
+    visitor.visit("sync_request_set_changes", &SyncRequest::SetChanges { above: height() }, &[]);
+    let change = SetChange { block: CertifiedHeader::from(&decided()), set: validators() };
+    visitor.visit("sync_response_set_changes", &SyncResponse::SetChanges(vec![change]), &[]);
     visitor.visit("sync_response_genesis", &SyncResponse::Genesis { total: 0x9b, bytes: vec![0x9c; 3] }, &[]);
     let header = CertifiedHeader::from(&decided());
     visitor.visit("sync_response_header", &SyncResponse::Header(Some(Box::new(header.clone()))), &[]);

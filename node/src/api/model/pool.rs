@@ -178,6 +178,8 @@ pub struct PoolView {
     pub losses_micro_usdt: MicroUsdt,
     /// The vault as the ledger describes it.
     pub vault: LedgerVaultView,
+    /// The vaults that it has followed, the first one first.
+    pub former_vaults: Vec<PayoutAddress>,
     /// The newest payout root; `null` before the first.
     pub newest: Option<RootView>,
     /// Who carries the payouts; `null` before the first election, or if nobody can.
@@ -188,8 +190,39 @@ pub struct PoolView {
     pub contract: Option<VaultView>,
     /// When that was read.
     pub read_at: Option<UnixMillis>,
+    /// How the pool does.
+    pub health: PoolHealthView,
     /// What a person should look at.
     pub alerts: Vec<String>,
+}
+
+/// How a pool does, by the ledger and by its vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolHealthView {
+    /// It is active and has fewer members than the policy asks of a pool that is to become active.
+    pub is_degraded: bool,
+    /// Its members, each once, but for those that are held or banned, who are counted there as well.
+    pub members: MemberCounts,
+    /// The mean of the newest scores of those who work and were ever measured; `null` without any.
+    pub mean_score_ppm: Option<Ppm>,
+    /// How many settlements of the next one's budget the vault's funds suffice for, once all that is due is paid; `null` if the vault is
+    /// not read here, is closed, or the budget is zero.
+    pub covered_settlements: Option<u64>,
+}
+
+/// Members of a pool by their state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberCounts {
+    /// They may be drawn in the open epoch and stay.
+    pub working: u32,
+    /// They are drawn from a later epoch on.
+    pub entering: u32,
+    /// They are drawn still, and not any more from a later epoch on.
+    pub leaving: u32,
+    /// Their earnings are set aside, now or from a later settlement on.
+    pub held: u32,
+    /// They cannot be members.
+    pub banned: u32,
 }
 
 /// A member that is held.

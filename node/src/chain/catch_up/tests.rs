@@ -1,13 +1,14 @@
 //! Catching up among peers that lie about what they have.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lucid_consensus::ledger::state::State;
 use lucid_types::codec::Wire;
 
 use super::*;
-use crate::chain::fixture::Growing;
 use crate::chain::fixture::peers::{Answer, Peer as Running, mesh, within};
+use crate::chain::fixture::{Growing, Turnover};
 use crate::payout::testing;
 
 /// Blocks of the chain: too few for a snapshot.
@@ -52,10 +53,11 @@ async fn a_node_that_is_told_that_blocks_are_gone_comes_back_to_them() {
     }
     let (spec, folder) = (Arc::clone(&chain.spec), tempfile::tempdir().unwrap());
     let store = lucid_storage::Store::open(folder.path(), network).unwrap();
-    let download = SnapshotDownload::new(Arc::clone(&spec), own.clone(), store, None);
     let (driver, mut decided) = mpsc::channel(64);
     let (snapshots, _none) = mpsc::channel(1);
     let (_head, head) = watch::channel(testing::head(State::genesis(&spec)));
+    let sets = Arc::new(KnownSets::of_node(network, head.clone()));
+    let download = SnapshotDownload::new(Arc::clone(&spec), own.clone(), store, Arc::clone(&sets), None);
     let (_target, target) = watch::channel(Height::new(BLOCKS));
     let catch_up = CatchUp::new(CatchUpParts {
         spec,
@@ -66,6 +68,7 @@ async fn a_node_that_is_told_that_blocks_are_gone_comes_back_to_them() {
         download: download.impatient(Duration::from_secs(1)),
         snapshots,
         mode: SyncMode::Snapshot,
+        sets,
     });
     let stop = CancellationToken::new();
     let received = async {
@@ -81,4 +84,58 @@ async fn a_node_that_is_told_that_blocks_are_gone_comes_back_to_them() {
     ended.unwrap();
     assert_eq!(heights, (1..=BLOCKS).collect::<Vec<_>>());
     assert!(is_lured.load(Ordering::Relaxed), "it never looked for a snapshot");
+}
+
+/// All validators have changed while the node was away. One peer withholds how, one lies about it, and one has blocks that nobody
+/// decided on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_catches_up_though_all_validators_have_changed() {
+    let (chain, forged) = (Arc::new(Turnover::new(200)), Arc::new(Mutex::new(0)));
+    let (spec, network) = (Arc::clone(&chain.chain.spec), *chain.chain.spec.id());
+    let (own, _events, _stop) = mesh(&network, 200, Vec::new()).await;
+    let mut peers = Vec::new();
+    for seed in [50, 51, 52, 53] {
+        let (chain, forged) = (Arc::clone(&chain), Arc::clone(&forged));
+        let answers: Answer = Box::new(move |request| match (seed, &request) {
+            (50, SyncRequest::SetChanges { .. }) => answer(&SyncResponse::SetChanges(Vec::new())),
+            (51, SyncRequest::SetChanges { .. }) => {
+                answer(&SyncResponse::SetChanges(chain.changes.iter().rev().cloned().collect()))
+            }
+            (52, SyncRequest::Blocks { from, .. }) => {
+                *forged.lock().unwrap() += 1;
+                let mut block = chain.blocks[usize::try_from(from.get()).unwrap() - 1].clone();
+                block.block.header.round += 1;
+                block.certificate.block = block.block.hash();
+                let bytes = encode(&block);
+                let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+                answer(&SyncResponse::Blocks([length.as_slice(), &bytes].concat()))
+            }
+            _ => chain.answer(&request).and_then(|response| answer(&response)),
+        });
+        peers.push(Running::of(&own, &network, seed, answers).await);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = lucid_storage::Store::open(folder.path(), network).unwrap();
+    let (driver, mut decided) = mpsc::channel(64);
+    let (snapshots, _none) = mpsc::channel(1);
+    let (head_sender, head) = watch::channel(testing::head(State::genesis(&spec)));
+    let (_target, target) = watch::channel(Height::new(200));
+    let sets = Arc::new(KnownSets::of_node(network, head.clone()));
+    let download = SnapshotDownload::new(Arc::clone(&spec), own.clone(), store, Arc::clone(&sets), None);
+    let (mode, parts_sets) = (SyncMode::Full, Arc::clone(&sets));
+    let parts = CatchUpParts { spec, mesh: own, driver, head, target, download, snapshots, mode, sets: parts_sets };
+    let stop = CancellationToken::new();
+    let received = async {
+        for height in 1..=200 {
+            let Input::Decided(block) = *decided.recv().await.unwrap() else { panic!("no decided block") };
+            assert_eq!(*block, chain.blocks[height - 1], "in order, and none but those that were decided");
+            // The driver stores it.
+            let height = block.block.header.height;
+            head_sender.send_modify(|head| head.state = head.state.changed(|rows| rows.head.height = height));
+        }
+        stop.cancel();
+    };
+    let (ended, ()) = within(async { tokio::join!(CatchUp::new(parts).run(stop.clone()), received) }).await;
+    ended.unwrap();
+    assert!(*forged.lock().unwrap() <= 2, "a liar is asked no more");
 }

@@ -1,6 +1,5 @@
 //! What the driver does with a snapshot, with a pin, and with commands of its users.
 
-use lucid_consensus::admission::View;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_storage::OwnKind;
 use lucid_types::command::{Action, Command};
@@ -64,13 +63,12 @@ fn follower_in(folder: tempfile::TempDir, pinned: Option<Pin>) -> Follower {
 impl Follower {
     fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), DriverError> {
         stage(&self.store, snapshot);
-        self.driver.take_over(snapshot.clone())
+        self.driver.take_over(Arrived { snapshot: snapshot.clone(), set_changes: Vec::new() })
     }
 
     fn decided(&mut self, block: &CertifiedBlock) -> Result<(), DriverError> {
         let (spec, state) = (testing::network(), self.head.borrow().state.clone());
-        let view = View { spec: &spec, state: &state };
-        let block = view.decided(block.block.header.height, block.clone()).unwrap();
+        let block = block.clone().verify(spec.id(), state.next_validators()).unwrap();
         self.driver.handle(Input::Decided(block))
     }
 

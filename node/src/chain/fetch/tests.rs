@@ -11,6 +11,8 @@ use lucid_types::time::{Epoch, Height};
 use lucid_types::vote::Proposal;
 
 use super::*;
+use crate::chain::fixture::Turnover;
+use crate::chain::fixture::peers::{Answer, Peer, mesh, within};
 use crate::payout::testing;
 
 fn key(seed: u8) -> NodeKey {
@@ -75,7 +77,7 @@ fn answers_to_other_questions_are_no_answers() {
 fn a_proposal_answers_for_its_round_and_block_alone() {
     let network = testing::network();
     let height = Height::new(1);
-    let turn = State::genesis(&network).next_proposers(&network).of(0).node;
+    let turn = State::genesis(&network).next_proposers().of(0).node;
     let proposer = (0..=u8::MAX).map(key).find(|key| key.node_id() == turn).unwrap();
     let header = Header {
         height,
@@ -104,7 +106,7 @@ fn a_proposal_answers_for_its_round_and_block_alone() {
 fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
     let network = testing::network();
     let seeds: Vec<_> =
-        (0..=u8::MAX).filter(|seed| network.validators(Height::new(1)).get(&key(*seed).node_id()).is_some()).collect();
+        (0..=u8::MAX).filter(|seed| network.first_validators().get(&key(*seed).node_id()).is_some()).collect();
     let request = |epoch, have: &[u8]| SyncRequest::Reports {
         epoch: Epoch::new(epoch),
         have_commitments: have.iter().map(|seed| key(*seed).node_id()).collect(),
@@ -124,4 +126,31 @@ fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
     assert_eq!(count(1, &[]), seeds.len());
     assert_eq!(count(1, &seeds[..1]), seeds.len() - 1, "nobody is told of twice");
     assert_eq!(count(2, &[]), 0);
+}
+
+/// A certificate of validators whom the node does not know yet is judged by what its sender shows of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tip_is_found_though_all_validators_have_changed() {
+    let chain = Arc::new(Turnover::new(30));
+    let (spec, network) = (Arc::clone(&chain.chain.spec), *chain.chain.spec.id());
+    let (own, _events, _stop) = mesh(&network, 200, Vec::new()).await;
+    let answered = Arc::clone(&chain);
+    let answer: Answer = Box::new(move |request| answered.answer(&request).map(|response| encode(&response)));
+    let _peer = Peer::of(&own, &network, 50, answer).await;
+    let (_questions, questions) = mpsc::channel(1);
+    let (driver, mut inputs) = mpsc::channel(1);
+    let (_head, head) = watch::channel(testing::head(State::genesis(&spec)));
+    let sets = Arc::new(KnownSets::of_node(network, head.clone()));
+    let clock = Arc::new(crate::clock::SystemClock);
+    let fetcher =
+        Fetcher::new(FetcherParts { spec, mesh: own, questions, clock, driver, head, sets: Arc::clone(&sets) });
+    let stop = CancellationToken::new();
+    let received = async {
+        let input = *inputs.recv().await.unwrap();
+        stop.cancel();
+        let Input::Certificate(certificate) = input else { panic!("{input:?}") };
+        assert_eq!(certificate.into_inner(), chain.blocks[29].certificate);
+    };
+    within(async { tokio::join!(fetcher.run(stop.clone()), received) }).await;
+    assert_eq!(sets.known().sets().newest().0, Height::new(30));
 }

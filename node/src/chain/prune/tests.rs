@@ -54,7 +54,7 @@ impl Blocks {
     }
 
     fn header(&self, height: u64) -> Header {
-        let set = self.spec.validators(Height::new(1)).hash();
+        let set = self.spec.first_validators().hash();
         Header {
             height: Height::new(height),
             parent: BlockHash::from_bytes([1; 32]),
@@ -78,7 +78,9 @@ impl Blocks {
         let (height, block_hash, certificate) = (header.height, header.hash(), encode(&self.certificate(height)));
         let block = Block { header, commitments: vec![], reveals: vec![], commands: vec![], evidence: vec![] };
         let (block, state, history) = (encode(&block), Vec::new(), Vec::new());
-        self.store.commit_block(BlockCommit { height, block_hash, block, certificate, state, history }).unwrap();
+        self.store
+            .commit_block(BlockCommit { height, block_hash, block, certificate, state, set_change: None, history })
+            .unwrap();
     }
 
     fn pruner(&self) -> Pruner {
@@ -158,7 +160,7 @@ fn a_short_chain_and_one_that_begins_with_a_snapshot_lose_nothing() {
     // A snapshot takes the place of the blocks while they are being removed.
     let (header, certificate) = (blocks.header(200), blocks.certificate(200));
     blocks.store.begin_restore(&[]).unwrap();
-    blocks.store.finish_restore(header.height, header.hash(), &encode(&header), &encode(&certificate)).unwrap();
+    blocks.store.finish_restore(header.height, header.hash(), &encode(&header), &encode(&certificate), &[]).unwrap();
     let mut pruner = blocks.pruner();
     assert_eq!(pruner.prune(Height::new(200), UnixMillis::new(u64::MAX)).unwrap(), 0);
     (201..=300).for_each(|height| blocks.add(height));
@@ -178,6 +180,7 @@ fn a_block_that_cannot_be_read_is_said_to_be() {
         block: vec![1, 2, 3],
         certificate: Vec::new(),
         state: Vec::new(),
+        set_change: None,
         history: Vec::new(),
     };
     blocks.store.commit_block(damaged).unwrap();

@@ -5,6 +5,9 @@
 //! begun. While no page comes at all, the search ends: peers may have said that there is a snapshot only to keep this node from
 //! fetching blocks. What was fetched survives a crash: the pages are staged beside the state in force, and the next start goes on
 //! after the last of them.
+//!
+//! The validators of a snapshot's block may have nothing in common with those that this node knows. Whoever offers it is asked for the
+//! changes between, and they are stored with the snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::{StateBuilder, StateError};
+use lucid_consensus::ledger::state::{Rows as _, StateBuilder, StateError};
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
@@ -20,12 +23,15 @@ use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::proof::{KeyProof, ProofStep};
 use lucid_types::sync::{CertifiedHeader, SnapshotRows, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
+use lucid_types::validator_sets::ValidatorSets;
 use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chain::persist;
 use crate::chain::pin::{self, OtherBlock};
-use crate::chain::snapshot::Snapshot;
+use crate::chain::sets::{KnownSets, NotShown, Refused, agree};
+use crate::chain::snapshot::{Arrived, Snapshot};
 use crate::config::Pin;
 
 /// How long until peers are asked again when no snapshot can be fetched.
@@ -83,6 +89,7 @@ pub struct Download {
     spec: Arc<ChainSpec>,
     mesh: Mesh,
     store: Store,
+    sets: Arc<KnownSets>,
     pinned: Option<Pin>,
     check: Check,
     patience: Patience,
@@ -145,11 +152,14 @@ struct Fetched {
     holders: BTreeSet<NodeId>,
     /// How often in a row all of them gave no page.
     failures: u32,
+    /// Whether the block is known to be certified. Before a restart it was; the validators who did so are to be learned again.
+    is_certified: bool,
 }
 
 impl Fetched {
-    fn new(progress: Progress) -> Self {
-        Self { progress, builder: StateBuilder::default(), n_rows: 0, bytes: 0, holders: BTreeSet::new(), failures: 0 }
+    fn new(progress: Progress, is_certified: bool) -> Self {
+        let (builder, holders) = (StateBuilder::default(), BTreeSet::new());
+        Self { progress, builder, n_rows: 0, bytes: 0, holders, failures: 0, is_certified }
     }
 
     const fn block(&self) -> &CertifiedHeader {
@@ -166,20 +176,23 @@ impl Fetched {
         self.builder.last_key().is_some() && self.progress.right.is_empty()
     }
 
-    fn finish(self) -> Result<Snapshot, SnapshotError> {
-        let Self { progress: Progress { block, .. }, builder, n_rows, bytes, .. } = self;
-        let height = block.header.height;
-        tracing::info!(%height, rows = n_rows, bytes, "the snapshot is whole");
-        let state = builder.finish(block.header.hash()).map_err(|source| SnapshotError::State { height, source })?;
+    fn finish(&self) -> Result<Snapshot, SnapshotError> {
+        let (block, height) = (self.block().clone(), self.block().header.height);
+        tracing::info!(%height, rows = self.n_rows, bytes = self.bytes, "the snapshot is whole");
+        let state = self
+            .builder
+            .clone()
+            .finish(block.header.hash())
+            .map_err(|source| SnapshotError::State { height, source })?;
         Ok(Snapshot { block: Arc::new(block), state })
     }
 }
 
 impl Download {
     /// A download that stages rows in `store`, of a chain that has the `pinned` block.
-    pub fn new(spec: Arc<ChainSpec>, mesh: Mesh, store: Store, pinned: Option<Pin>) -> Self {
+    pub fn new(spec: Arc<ChainSpec>, mesh: Mesh, store: Store, sets: Arc<KnownSets>, pinned: Option<Pin>) -> Self {
         let patience = Patience { slow: SLOW, give_up: GIVE_UP };
-        Self { spec, mesh, store, pinned, check: checked, patience }
+        Self { spec, mesh, store, sets, pinned, check: checked, patience }
     }
 
     /// The same, which gives up sooner.
@@ -196,16 +209,17 @@ impl Download {
         if self.store.restore_progress()?.is_some() { self.store.abandon_restore() } else { Ok(()) }
     }
 
-    /// Fetches a snapshot above a height and stages it, however long it takes. `None` if the connected peers give no page of any for
+    /// Fetches a snapshot above a height and stages it, however long it takes; gives it with the changes of the validators up to it that
+    /// are not stored. `None` if the connected peers give no page of any for
     /// [`GIVE_UP`]; what is staged stays.
     ///
     /// # Errors
     /// The store failed, or the chain is not the pinned one.
-    pub async fn run(&self, above: Height) -> Result<Option<Snapshot>, SnapshotError> {
+    pub async fn run(&self, above: Height) -> Result<Option<Arrived>, SnapshotError> {
         self.search(above, &mut Search::new(self.patience)).await
     }
 
-    async fn search(&self, above: Height, search: &mut Search) -> Result<Option<Snapshot>, SnapshotError> {
+    async fn search(&self, above: Height, search: &mut Search) -> Result<Option<Arrived>, SnapshotError> {
         let mut begun = block_in_place(|| self.resume(above))?;
         loop {
             let peers = search.peers(&self.mesh);
@@ -223,8 +237,25 @@ impl Download {
                     continue;
                 }
             }
+            if let Some(resumed) = begun.as_mut().filter(|begun| !begun.is_certified) {
+                match self.certify(resumed.block(), &peers, search).await {
+                    Some(true) => resumed.is_certified = true,
+                    Some(false) => begun = None,
+                    None => {
+                        search.wait(lack).await;
+                        continue;
+                    }
+                }
+            }
             if let Some(whole) = begun.take_if(|begun| begun.is_whole()) {
-                return whole.finish().map(Some);
+                let snapshot = whole.finish()?;
+                if self.is_explained(&snapshot, &peers, search).await {
+                    let set_changes = self.sets.known().changes_through(snapshot.block.header.height);
+                    return Ok(Some(Arrived { snapshot, set_changes }));
+                }
+                begun = Some(whole);
+                search.wait(lack).await;
+                continue;
             }
             let offers = self.offers(above, &peers, search).await?;
             let Some((mut fetched, peers)) = self.choose(begun.take(), offers, &peers, search)? else {
@@ -234,7 +265,8 @@ impl Download {
             let is_offered = !peers.is_empty();
             self.fetch(&mut fetched, peers, search).await?;
             if fetched.is_whole() {
-                return fetched.finish().map(Some);
+                begun = Some(fetched);
+                continue;
             }
             begun = Some(fetched);
             if is_offered {
@@ -250,10 +282,10 @@ impl Download {
         let Some(progress) = self.store.restore_progress()? else { return Ok(None) };
         let Ok(progress) = decode::<Progress>(&progress) else { return Ok(None) };
         let height = progress.block.header.height;
-        if height <= above || progress.block.clone().verify(self.spec.id(), self.spec.validators(height)).is_err() {
+        if height <= above {
             return Ok(None);
         }
-        let mut fetched = Fetched::new(progress);
+        let mut fetched = Fetched::new(progress, false);
         for row in self.store.restored_rows() {
             let (key, value) = row?;
             if fetched.builder.push(&key, &value).is_err() {
@@ -311,7 +343,7 @@ impl Download {
         let best = offers.into_iter().max_by_key(|(height, offer)| self.rank(*height, offer));
         let Some((height, Offer { block, peers })) = best else { return Ok(None) };
         tracing::info!(%height, root = %block.header.state_root, peers = peers.len(), "fetching a snapshot");
-        let mut fetched = Fetched::new(Progress { block, right: Vec::new() });
+        let mut fetched = Fetched::new(Progress { block, right: Vec::new() }, true);
         fetched.holders.extend(&peers);
         block_in_place(|| self.store.begin_restore(&encode(&fetched.progress)))?;
         Ok(Some((fetched, peers)))
@@ -438,12 +470,12 @@ impl Download {
                     }
                     continue;
                 }
-                let Ok(block) = block_in_place(|| block.verify(self.spec.id(), self.spec.validators(height))) else {
-                    search.blame(peer, Fault::Lie("a snapshot without a certificate"));
+                if let Err(fault) = self.is_certified(peer, &block).await {
+                    search.blame(peer, fault.or("a snapshot without a certificate"));
                     break;
-                };
+                }
                 pin::check(self.pinned, height, block.header.hash())?;
-                offers.entry(height).or_insert_with(|| Offer { block: block.into_inner(), peers: vec![peer] });
+                offers.entry(height).or_insert_with(|| Offer { block, peers: vec![peer] });
             }
         }
         offers.retain(|_, offer| {
@@ -472,15 +504,70 @@ impl Download {
             };
             // It may have removed the block, or have begun after it.
             let Some(block) = block else { continue };
-            let verified = block_in_place(|| block.verify(self.spec.id(), self.spec.validators(height)));
-            let Some(block) = verified.ok().filter(|block| block.header.height == height) else {
-                search.blame(peer, Fault::Lie("a header without a certificate"));
+            let is_its = block.header.height == height;
+            let certified = if is_its { self.is_certified(peer, &block).await } else { Err(Uncertified::Block) };
+            if let Err(fault) = certified {
+                search.blame(peer, fault.or("a header without a certificate"));
                 continue;
-            };
+            }
             pin::check(Some(pin), height, block.header.hash())?;
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Whether the validators of its height have decided on a peer's block, by what is known and by what the peer shows.
+    async fn is_certified(&self, peer: NodeId, block: &CertifiedHeader) -> Result<(), Uncertified> {
+        let judge = |sets: &ValidatorSets| self.verify(sets, block);
+        // A pinned block may be older than the validators that the state remembers.
+        if block.header.height < self.sets.known().sets().oldest().0 {
+            let stored = persist::sets(&self.spec, &self.store).map_err(|_| Uncertified::NotShown(NotShown::Busy))?;
+            return judge(&stored).map_err(|()| Uncertified::Block);
+        }
+        self.sets.judge(&self.mesh, peer, judge).await.map_err(|refused| match refused {
+            Refused::Judged(()) => Uncertified::Block,
+            Refused::NotShown(not_shown) => Uncertified::NotShown(not_shown),
+        })
+    }
+
+    fn verify(&self, sets: &ValidatorSets, block: &CertifiedHeader) -> Result<(), ()> {
+        let set = sets.at(block.header.height).ok_or(())?;
+        block_in_place(|| block.clone().verify(self.spec.id(), set)).map(drop).map_err(drop)
+    }
+
+    /// Whether the block of a snapshot that was begun before a restart is certified, by what these peers show; `None` while they
+    /// may still show it.
+    async fn certify(&self, block: &CertifiedHeader, peers: &[NodeId], search: &mut Search) -> Option<bool> {
+        if self.verify(self.sets.known().sets(), block).is_ok() {
+            return Some(true);
+        }
+        let mut n_refused = 0;
+        for peer in peers {
+            match self.is_certified(*peer, block).await {
+                Ok(()) => return Some(true),
+                Err(Uncertified::Block) => n_refused += 1,
+                Err(Uncertified::NotShown(not_shown)) => search.blame(*peer, not_shown.into()),
+            }
+        }
+        (!peers.is_empty() && n_refused == peers.len()).then_some(false)
+    }
+
+    /// Whether it is known how the validators in a snapshot's state have come about; peers that have not shown it yet are asked.
+    async fn is_explained(&self, snapshot: &Snapshot, peers: &[NodeId], search: &mut Search) -> bool {
+        let judge = |sets: &ValidatorSets| agree(sets, snapshot.state.sets()).then_some(()).ok_or(());
+        if judge(self.sets.known().sets()).is_ok() {
+            return true;
+        }
+        for peer in peers {
+            let fault = match self.sets.judge(&self.mesh, *peer, judge).await {
+                Ok(()) => return true,
+                // It may only be behind.
+                Err(Refused::Judged(())) => Fault::Nothing,
+                Err(Refused::NotShown(not_shown)) => not_shown.into(),
+            };
+            search.blame(*peer, fault);
+        }
+        false
     }
 
     /// Asks for something short.
@@ -499,6 +586,34 @@ impl Download {
             }
         })?;
         decode(&answer).map_err(|_| Fault::Lie("malformed"))
+    }
+}
+
+/// Why a block is not known to be certified.
+enum Uncertified {
+    /// Its certificate proves nothing.
+    Block,
+    /// The peer does not show who its validators are.
+    NotShown(NotShown),
+}
+
+impl Uncertified {
+    /// What the peer is blamed for.
+    fn or(self, lie: &'static str) -> Fault {
+        match self {
+            Self::Block => Fault::Lie(lie),
+            Self::NotShown(not_shown) => not_shown.into(),
+        }
+    }
+}
+
+impl From<NotShown> for Fault {
+    fn from(not_shown: NotShown) -> Self {
+        match not_shown {
+            NotShown::Busy => Self::Busy,
+            NotShown::Silent(_) => Self::Nothing,
+            NotShown::Lie(what) => Self::Lie(what),
+        }
     }
 }
 

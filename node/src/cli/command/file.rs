@@ -46,15 +46,15 @@ pub(super) struct Signatories {
     /// As many of these must as a payout root needs.
     treasury: Option<SignerSet>,
     /// Who says so.
-    source: &'static str,
+    source: String,
 }
 
 impl Signatories {
     /// Those of a command, as the home's ledger has them, with the account's payout key if it needs that and it is known.
     pub(super) fn of(command: &Command, ledger: &HomeLedger, payout_key: Option<NodeId>) -> Self {
-        let source = match ledger.is_genesis {
-            None => "the ledger",
-            Some(_) => "the genesis; whether the signers were changed since is not known here",
+        let source = match ledger.unanswered {
+            None => ledger.source.to_owned(),
+            Some(_) => format!("{}; whether the signers were changed since is not known here", ledger.source),
         };
         let treasury = |pool: &PoolId| ledger.pool_of_id(pool).map(|pool| pool.vault.signers.clone());
         Self::with(command, treasury, payout_key, source)
@@ -64,7 +64,7 @@ impl Signatories {
         command: &Command,
         treasury_of: impl Fn(&PoolId) -> Option<SignerSet>,
         payout_key: Option<NodeId>,
-        source: &'static str,
+        source: String,
     ) -> Self {
         let giver = if matches!(command.action, Action::Pool { .. }) { "owner" } else { "account" };
         let (mut must, mut treasury) = (vec![(command.account, giver)], None);
@@ -279,7 +279,7 @@ mod tests {
             key_address: PayoutAddress::from_hash20([seed; 20]),
         };
         let set = SignerSet { era: 1, threshold: 2, members: (2..=4).map(signer).collect() };
-        Signatories::with(file.command(), |_| Some(set.clone()), None, "a test")
+        Signatories::with(file.command(), |_| Some(set.clone()), None, "a test".to_owned())
     }
 
     /// A command of the pool's owner 1.

@@ -2,8 +2,8 @@
 
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
-use lucid_types::command::{Action, Entry, NodeAction, Registration, ValidatorAction};
-use lucid_types::genesis::SplitRule;
+use lucid_types::command::{Action, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange};
+use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout::VaultLimits;
 use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
@@ -25,10 +25,46 @@ pub(super) fn describe(action: &Action, ledger: &HomeLedger) -> Vec<Line> {
             lines.extend(of_pool(action));
             lines
         }
-        Action::Validator(ValidatorAction::ApprovePool(id)) => {
+        Action::Validator(action) => validator(action, ledger),
+    }
+}
+
+fn validator(action: &ValidatorAction, ledger: &HomeLedger) -> Vec<Line> {
+    match action {
+        ValidatorAction::ApprovePool(id) => {
             vec![("does", format!("approves of the forming pool {}", pool(id, ledger)))]
         }
+        ValidatorAction::Propose(change) => {
+            let mut lines = vec![("does", "proposes to change the validators, and approves of it".to_owned())];
+            lines.extend(validator_change(change));
+            lines.push(("proposal", change.id().to_string()));
+            lines
+        }
+        ValidatorAction::Approve(id) => {
+            vec![("does", format!("approves of the proposal {id} to change the validators"))]
+        }
+        ValidatorAction::Withdraw(id) => {
+            vec![("does", format!("approves no more of the proposal {id} to change the validators"))]
+        }
+        ValidatorAction::Resign => {
+            vec![("does", "resigns: the account is no validator from two blocks after this one on".to_owned())]
+        }
     }
+}
+
+/// What a change of the validators does, line by line.
+pub(in crate::cli) fn validator_change(change: &ValidatorChange) -> Vec<Line> {
+    let did = match change {
+        ValidatorChange::Add(validator) => format!("adds {} with power {}", validator.node, validator.power),
+        ValidatorChange::Remove(node) => format!("removes {node}"),
+        ValidatorChange::Power { validator, power } => format!("gives {validator} power {power}"),
+    };
+    let mut lines = vec![("change", did)];
+    if let ValidatorChange::Add(validator) = change {
+        lines.push(("operator", validator.operator.to_string()));
+        lines.push(("BLS key", validator.bls_key.to_string()));
+    }
+    lines
 }
 
 /// The epoch from which on a command counts that a block of this epoch holds; `None` if it does not change who takes part.
@@ -161,9 +197,13 @@ fn create_pool(pool: &NewPool) -> Vec<Line> {
     )];
     lines.extend(terms(&pool.terms));
     lines.push(ways_in(pool.join, pool.max_members));
-    lines.push(("vault", pool.vault.address.to_string()));
-    lines.extend(limits(&pool.vault.limits));
-    let signers = &pool.vault.signers;
+    lines.extend(vault(&pool.vault));
+    lines
+}
+
+fn vault(Vault { address, nonce: _, limits: of, signers }: &Vault) -> Vec<Line> {
+    let mut lines = vec![("vault", address.to_string())];
+    lines.extend(limits(of));
     lines.push(("must sign", format!("{} of {}", signers.threshold, signers.members.len())));
     lines.extend(signers.members.iter().map(|it| ("signer", format!("{} of node {}", it.key_address, it.node))));
     lines
@@ -229,6 +269,18 @@ fn of_pool(action: &PoolAction) -> Vec<Line> {
             ("cap", usdt_of(next.cap)),
             ("push fee", format!("{}, from the second settlement after", usdt_of(next.push_fee))),
         ],
+        PoolAction::Vault { former, next } => {
+            let mut lines = vec![
+                ("does", "replaces the pool's vault: everything owed is paid by the next one".to_owned()),
+                ("former vault", former.to_string()),
+            ];
+            lines.extend(vault(next));
+            lines.push((
+                "then",
+                "the newest root is signed for it; the push fee counts from the second settlement after".to_owned(),
+            ));
+            lines
+        }
         PoolAction::Transfer(owner) => vec![("does", format!("makes account {owner} the pool's owner"))],
         PoolAction::Disband => vec![(
             "does",

@@ -3,12 +3,13 @@
 //!
 //! Nothing is changed here. What is found comes with what a repair needs to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::state::{Rows, State, StateBuilder};
-use lucid_consensus::ledger::table::ScoreRoots;
+use lucid_consensus::ledger::table::{ScoreRoots, Table as _, Validators};
 use lucid_storage::{BlockEntry, Expiring, Head, HistoryKind, HistoryRecord, OwnKind, StorageError, Store};
 use lucid_types::block::{Block, Header};
 use lucid_types::certificate::Certificate;
@@ -16,6 +17,8 @@ use lucid_types::codec::decode;
 use lucid_types::id::{BlockHash, NodeId};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::Height;
+use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_sets::{SET_DELAY, SetChange, ValidatorSets};
 
 use super::progress::Progress;
 use crate::chain::{persist, snapshot};
@@ -27,6 +30,8 @@ use crate::{payout, peers};
 const MAX_NAMED: usize = 20;
 
 const MEND_BLOCK: &str = "`lucid db repair` drops it and the blocks below; peers have them";
+const MEND_SETS: &str = "`lucid db repair` makes it anew if the state or all blocks are here; else it removes the chain, and the next start \
+                         fetches it from peers";
 const MEND_HEADER: &str = "`lucid db repair` removes it";
 const MEND_STATE: &str = "`lucid db repair` makes it anew from the blocks if all of them are here; else it removes the chain, and the next \
                           start fetches it from peers";
@@ -72,6 +77,8 @@ pub(super) struct Counts {
     pub(super) blocks: u64,
     /// Kept headers.
     pub(super) headers: u64,
+    /// Changes of the validators.
+    pub(super) set_changes: u64,
     /// Rows of the state.
     pub(super) rows: u64,
     /// History records.
@@ -95,6 +102,14 @@ pub(super) struct Content {
     pub(super) runs: Vec<Run>,
     /// The state of the rows, and the block whose header has its root; none if there is none.
     pub(super) state: Option<(State, Head)>,
+    /// The validators, as far as the changes from the genesis on are sound or could be made anew.
+    pub(super) sets: Option<ValidatorSets>,
+    /// Changes of the validators that were made anew from the state.
+    pub(super) restored_changes: Vec<SetChange>,
+    /// Heights of changes of the validators that are not sound.
+    pub(super) bad_changes: Vec<Height>,
+    /// The height from which on nobody knows who the validators are, because a change is lost.
+    pub(super) unknown_from: Option<Height>,
     /// Heights of kept headers that are not sound.
     pub(super) bad_headers: Vec<Height>,
     /// Records that are not sound.
@@ -114,10 +129,12 @@ pub(super) struct Content {
 /// Looks at everything; at signatures only if it is `thorough`.
 pub(super) fn look(store: &Store, spec: &ChainSpec, thorough: bool, progress: &mut Progress) -> Content {
     let mut look = Look { store, spec, thorough, progress, found: Content::default(), named: BTreeMap::new() };
+    look.set_changes();
     look.blocks();
     look.headers();
     look.head();
     look.state();
+    look.sets_of_state();
     look.history();
     look.own();
     look.log();
@@ -153,6 +170,82 @@ impl Look<'_> {
         self.found.unreadable.push(finding);
     }
 
+    /// Follows the validators from the genesis on. A change that is damaged or missing is made anew if the state remembers it.
+    fn set_changes(&mut self) {
+        let (mut stored, mut sets) = (BTreeMap::new(), self.spec.first_sets());
+        for entry in self.store.set_changes(Height::ZERO) {
+            match entry {
+                Ok((height, bytes)) => drop(stored.insert(height, decode::<SetChange>(&bytes).ok())),
+                Err(error) => {
+                    self.unread("set-changes", &error, MEND_SETS);
+                    break;
+                }
+            }
+        }
+        let remembered = self.remembered_sets();
+        let heights: BTreeSet<_> = stored.keys().chain(remembered.keys()).copied().collect();
+        for height in heights {
+            self.found.counts.set_changes = self.found.counts.set_changes.saturating_add(1);
+            let found = stored.get(&height).cloned();
+            let change = found.clone().flatten().filter(|change| change.block.header.height == height);
+            if change.is_some_and(|change| sets.follow(self.spec.id(), change).is_ok()) {
+                continue;
+            }
+            let again = || {
+                let (set, block) = (remembered.get(&height)?.clone(), persist::header(self.store, height).ok()??);
+                Some(SetChange { block, set })
+            };
+            match again() {
+                Some(again) if sets.follow(self.spec.id(), again.clone()).is_ok() => {
+                    self.found.restored_changes.push(again);
+                }
+                _ if found.is_none() => continue,
+                _ => {
+                    self.found.bad_changes.push(height);
+                    self.found.unknown_from.get_or_insert(height.plus(SET_DELAY));
+                }
+            }
+            let is_there = if found.is_some() { "damaged, or does not follow from those before" } else { "missing" };
+            let what = format!("the change of the validators by block {height} is {is_there}");
+            self.name("set-changes", what, MEND_SETS);
+        }
+        self.found.sets = Some(sets);
+    }
+
+    /// The validators in the rows of the state, by the blocks that have changed them, whatever else is in these rows.
+    fn remembered_sets(&self) -> BTreeMap<Height, ValidatorSet> {
+        let rows = self.store.state_rows().map_while(Result::ok);
+        let of_table = rows.filter(|(key, _)| key.first() == Some(&Validators::TAG));
+        let set = |(key, value): (Box<[u8]>, Box<[u8]>)| {
+            let from = Validators::parse_key(&key)?.get().checked_sub(SET_DELAY)?;
+            Some((Height::new(from), decode(&value).ok()?))
+        };
+        of_table.filter_map(set).collect()
+    }
+
+    /// Whether the stored changes lead to the validators in the state.
+    fn sets_of_state(&mut self) {
+        let (Some((state, _)), Some(sets)) = (&self.found.state, &self.found.sets) else { return };
+        let differs = |(from, set): (Height, &Arc<ValidatorSet>)| {
+            sets.at(from).is_none_or(|found| found.hash() != set.hash()).then_some(from)
+        };
+        let lost = state.sets().iter().find_map(differs);
+        if let Some(from) = lost {
+            self.found.unknown_from.get_or_insert(from);
+            let what = format!(
+                "the changes of the validators do not lead to those in the state, which decide from block {from} on"
+            );
+            self.name("set-changes", what, MEND_SETS);
+        }
+    }
+
+    /// The validators of a height, if certificates are to be verified and they are known.
+    fn validators(&self, height: Height) -> Option<&ValidatorSet> {
+        let is_known = self.thorough && self.found.unknown_from.is_none_or(|from| height < from);
+        let sets = self.found.sets.as_ref().filter(|_| is_known)?;
+        sets.at(height).map(|set| &**set)
+    }
+
     fn blocks(&mut self) {
         let store = self.store;
         let mut before: Option<Header> = None;
@@ -184,7 +277,7 @@ impl Look<'_> {
         let height = entry.height;
         self.found.counts.blocks = self.found.counts.blocks.saturating_add(1);
         self.progress.at("blocks", self.found.counts.blocks, total);
-        let header = match certified(self.spec, &entry, self.thorough) {
+        let header = match certified(self.spec, &entry, self.validators(height)) {
             Ok(header) => header,
             Err(what) => {
                 self.name("blocks", format!("block {height}: {what}"), MEND_BLOCK);
@@ -237,12 +330,12 @@ impl Look<'_> {
         }
         let bytes = self.store.certificate(height).map_err(|error| told(&error))?;
         let certificate = certificate(bytes.as_deref())?;
-        if !self.thorough {
+        let Some(set) = self.validators(height) else {
             let is_its = certificate.height == height && certificate.block == header.hash();
             return if is_its { Ok(()) } else { Err("the certificate is for another block".to_owned()) };
-        }
+        };
         let certified = CertifiedHeader { header, certificate };
-        certified.verify(self.spec.id(), self.spec.validators(height)).map(drop).map_err(|error| error.to_string())
+        certified.verify(self.spec.id(), set).map(drop).map_err(|error| error.to_string())
     }
 
     /// Whether the block at a height, or the header kept of it, is sound.
@@ -440,16 +533,16 @@ impl Look<'_> {
     }
 }
 
-/// The header of a block that is sound by itself, or what is wrong with it.
-fn certified(spec: &ChainSpec, entry: &BlockEntry, thorough: bool) -> Result<Header, String> {
+/// The header of a block that is sound by itself, or what is wrong with it. With these validators the signatures are verified, too.
+fn certified(spec: &ChainSpec, entry: &BlockEntry, validators: Option<&ValidatorSet>) -> Result<Header, String> {
     let block = decode::<Block>(&entry.block).map_err(|error| error.to_string())?;
     if block.header.height != entry.height {
         return Err(format!("it is block {}", block.header.height));
     }
     let certificate = certificate(entry.certificate.as_deref())?;
-    if thorough {
+    if let Some(set) = validators {
         let decided = CertifiedBlock { block, certificate };
-        let verified = decided.verify(spec.id(), spec.validators(entry.height)).map_err(|error| error.to_string())?;
+        let verified = decided.verify(spec.id(), set).map_err(|error| error.to_string())?;
         return Ok(verified.into_inner().block.header);
     }
     if certificate.height != entry.height || certificate.block != block.hash() {

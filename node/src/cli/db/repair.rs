@@ -3,7 +3,8 @@
 //! What can be read is salvaged into a store beside the damaged one; then its content is looked at, and what is not sound goes:
 //!
 //! ```text
-//!  state = root of a sound block's header? ── yes ──▶ that block is the head; sound blocks after it are executed
+//!  state = root of a sound block's header, and
+//!  the changes of the validators lead to it?  ── yes ──▶ that block is the head; sound blocks after it are executed
 //!      │ no                                           the base is where the run of sound blocks to the head begins
 //!  sound blocks from block 1 on?           ── yes ──▶ they are executed from the genesis on
 //!      │ no
@@ -27,6 +28,7 @@ use lucid_types::block::{Block, Header};
 use lucid_types::codec::{decode, encode};
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
+use lucid_types::validator_sets::SetChange;
 use serde_json::{Value, json};
 
 use super::content::{Content, Run, look, own_name};
@@ -140,7 +142,7 @@ impl Repaired {
             }
             Chain::Replayed(after) => line(format!("the state is that after block {head}: blocks after {after} were executed")),
             Chain::Removed => line(
-                "the chain is removed, because the state is damaged and the blocks from the genesis on are not all here: the next \
+                "the chain is removed, because the state or a change of the validators is damaged and the blocks from the genesis on are not all here: the next \
                  start fetches a snapshot or the blocks from peers"
                     .to_owned(),
             ),
@@ -261,8 +263,21 @@ fn mend(
     content: Content,
     salvaged: Option<SalvageReport>,
 ) -> Result<Repaired, StorageError> {
-    let Content { runs, state, bad_headers, bad_history, unindexed, bad_own, bad_logs, bad_peers, counts, .. } =
-        content;
+    let Content {
+        runs,
+        state,
+        restored_changes,
+        bad_changes,
+        unknown_from,
+        bad_headers,
+        bad_history,
+        unindexed,
+        bad_own,
+        bad_logs,
+        bad_peers,
+        counts,
+        ..
+    } = content;
     let is_history_lost = is_lost(salvaged.as_ref(), "history") || !bad_history.is_empty();
     store.write_history(&[], &bad_history)?;
     store.index_history(&unindexed)?;
@@ -276,8 +291,12 @@ fn mend(
     bad_logs.into_iter().try_for_each(|height| wal.reset(height))?;
     drop(wal);
 
+    let restored: Vec<_> =
+        restored_changes.iter().map(|change| (change.block.header.height, encode::<SetChange>(change))).collect();
+    store.mend_set_changes(&restored, &bad_changes)?;
     let had_chain = store.head().is_some() || counts.blocks > 0 || counts.rows > 0;
-    let chain = mend_chain(store, spec, &runs, state, &bad_headers, is_history_lost)?;
+    let lost = Lost { history: is_history_lost, set_changes: unknown_from.is_some() };
+    let chain = mend_chain(store, spec, &runs, state, &bad_headers, lost)?;
     let chain = if chain == Chain::Removed && !had_chain { Chain::Empty } else { chain };
     let n_blocks = store.block_entries().count();
     let is_removed = |kind: &OwnKind| bad_own.iter().any(|(removed, _)| removed == kind);
@@ -296,25 +315,33 @@ fn mend(
     })
 }
 
+/// What follows from blocks and is lost.
+#[derive(Clone, Copy)]
+struct Lost {
+    history: bool,
+    set_changes: bool,
+}
+
 fn mend_chain(
     store: &Store,
     spec: &ChainSpec,
     runs: &[Run],
     state: Option<(State, Head)>,
     bad_headers: &[Height],
-    is_history_lost: bool,
+    lost: Lost,
 ) -> Result<Chain, StorageError> {
     bad_headers.iter().try_for_each(|height| store.remove_header(*height))?;
     let first = runs.first().filter(|run| run.first == Height::new(1));
     // All that follows from blocks is written again with a replay from the genesis on.
     let replays_all = first.is_some_and(|run| match &state {
-        Some((state, _)) => is_history_lost && run.contains(state.height()),
+        Some((state, _)) => (lost.history || lost.set_changes) && run.contains(state.height()),
         None => true,
     });
     let start = match state {
         _ if replays_all => (State::genesis(spec), None),
-        Some((state, head)) => (state, Some(head)),
-        None => {
+        Some((state, head)) if !lost.set_changes => (state, Some(head)),
+        // Without the changes of the validators this node could show nobody who they are.
+        _ => {
             store.forget_chain()?;
             return Ok(Chain::Removed);
         }
@@ -357,9 +384,13 @@ fn replay(
         if entry.height != state.height().next() || entry.height > last {
             break;
         }
-        let Ok(decided) = CertifiedBlock::verify(decided, spec.id(), spec.validators(entry.height)) else { break };
+        let Ok(decided) = CertifiedBlock::verify(decided, spec.id(), state.next_validators()) else { break };
         let Ok(applied) = adopt(spec, &state, &decided) else { break };
         store.write_history(&history_of(&decided.block, &applied), &[])?;
+        if let Some(set) = persist::changed_set(&applied.state) {
+            let change = SetChange { block: (&*decided).into(), set: set.clone() };
+            store.mend_set_changes(&[(entry.height, encode(&change))], &[])?;
+        }
         head = Some(Head { height: entry.height, block_hash: decided.block.hash() });
         state = applied.state;
     }

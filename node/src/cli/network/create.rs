@@ -140,6 +140,12 @@ fn genesis(args: &CreateArgs) -> anyhow::Result<Genesis> {
 
 /// The validators of a file.
 fn entries(file: &Path) -> anyhow::Result<Vec<Validator>> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    entries_in(file, &text)
+}
+
+/// The validators in a text that came from there: `[[validator]]` entries, or what `lucid init --json` prints.
+pub(in crate::cli) fn entries_in(file: &Path, text: &str) -> anyhow::Result<Vec<Validator>> {
     #[derive(Deserialize)]
     struct Printed {
         validator: Option<Validator>,
@@ -149,16 +155,15 @@ fn entries(file: &Path) -> anyhow::Result<Vec<Validator>> {
     struct Entries {
         validator: Vec<Validator>,
     }
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     if text.trim_start().starts_with('{') {
-        let printed: Printed = serde_json::from_str(&text)
+        let printed: Printed = serde_json::from_str(text)
             .with_context(|| format!("{} is not what `lucid init --role validator --json` prints", file.display()))?;
         let no_validator = || {
             anyhow!("{} is of a node that is no validator: make it with `lucid init --role validator`", file.display())
         };
         return Ok(vec![printed.validator.ok_or_else(no_validator)?]);
     }
-    let Entries { validator } = locate::parse(file, &text)?;
+    let Entries { validator } = locate::parse(file, text)?;
     Ok(validator)
 }
 

@@ -17,6 +17,7 @@ use crate::config::P2pConfig;
 const EXAMPLES: &str = "\
 Examples:
   lucid network invite
+  lucid network invite --pool POOL
   lucid network invite --bootstrap /dns4/boot.example.org/tcp/7001/p2p/12D3KooW...";
 
 /// What the string says.

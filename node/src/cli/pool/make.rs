@@ -141,7 +141,7 @@ struct VaultOfPool {
     vault: Vault,
 }
 
-fn read_vault(path: &Path) -> anyhow::Result<Vault> {
+pub(super) fn read_vault(path: &Path) -> anyhow::Result<Vault> {
     let read = || {
         let text = fs::read_to_string(path)?;
         let file: VaultFile =

@@ -2,6 +2,7 @@
 
 use super::list::status;
 use super::open::{Pool, PoolArgs};
+use crate::api::model::{MemberCounts, PoolHealthView};
 use crate::cli::place::now_s;
 use crate::cli::values::{usdt_of, when};
 use crate::cli::{Context, output};
@@ -40,6 +41,15 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
                 view.members, view.max_members, view.accounts, view.requests
             ),
         ),
+        ("of them", of_members(&view.health)),
+        ("mean score", output::or_dash(view.health.mean_score_ppm.map(|mean| format!("{} of 1000000", mean.get())))),
+        (
+            "covers",
+            match view.health.covered_settlements {
+                Some(n) => format!("{n} more settlements"),
+                None => "-".to_owned(),
+            },
+        ),
         ("settled", view.settled.to_string()),
         ("suspended", suspended),
         ("owed", usdt_of(view.owed_micro_usdt)),
@@ -55,6 +65,7 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
         ("read", output::or_dash(read)),
         ("commands", view.commands.to_string()),
     ];
+    lines.extend(view.former_vaults.iter().map(|vault| ("former vault", vault.to_string())));
     lines.extend(view.holds.iter().map(|hold| {
         let from = match hold.from {
             Some(from) => format!("from settlement {from} on"),
@@ -64,4 +75,10 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
     }));
     lines.extend(view.alerts.iter().map(|alert| ("alert", alert.clone())));
     output::print(&output::pairs(&lines))
+}
+
+fn of_members(health: &PoolHealthView) -> String {
+    let MemberCounts { working, entering, leaving, held, banned } = health.members;
+    let few = if health.is_degraded { "; fewer than the network asks for" } else { "" };
+    format!("{working} work, {entering} enter, {leaving} leave; {held} are held, {banned} banned{few}")
 }

@@ -101,7 +101,7 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
             if let Some(vault) = error.downcast_ref::<Open>().and_then(|open| open.deploys) {
                 say(&format!(
                     "\nIf the deployment is included, this holds:\n{}",
-                    next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers)
+                    next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers, previous)
                 ))?;
             }
             return Err(error);
@@ -113,7 +113,7 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
     if args.send.confirm.json.json {
         return Ok(());
     }
-    output::print(&next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers))
+    output::print(&next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers, previous))
 }
 
 fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<Plan> {
@@ -253,13 +253,19 @@ fn next_steps(
     vault: &PayoutAddress,
     plan: &Plan,
     given: &[SignerArg],
+    previous: Option<PayoutAddress>,
 ) -> String {
     let Plan { token, signers, limits, .. } = plan;
+    let place = match previous {
+        None => format!(
+            "1. Put this into the genesis, unless it is there already:\n\n\
+             [tron]\nnetwork = \"{network}\"\ngenesis_block = \"{genesis_block}\"\nusdt = \"{token}\"\n\n\
+             2. Put this directly below the [[pool]] that the vault pays for:\n\n"
+        ),
+        Some(previous) => format!("1. Put this into a file, vault.toml, for the pool of the vault {previous}:\n\n"),
+    };
     let mut text = format!(
-        "\nThe vault stands at {vault}.\n\nNext:\n\
-         1. Put this into the genesis, unless it is there already:\n\n\
-         [tron]\nnetwork = \"{network}\"\ngenesis_block = \"{genesis_block}\"\nusdt = \"{token}\"\n\n\
-         2. Put this directly below the [[pool]] that the vault pays for:\n\n\
+        "\nThe vault stands at {vault}.\n\nNext:\n{place}\
          [pool.vault]\naddress = \"{vault}\"\nnonce = 0\n\n\
          [pool.vault.limits]\ncap = {}\npush_fee = {}\n\n\
          [pool.vault.signers]\nera = 1\nthreshold = {}\n",
@@ -272,11 +278,16 @@ fn next_steps(
             signer.key_address
         ));
     }
-    text.push_str(
+    text.push_str(if previous.is_none() {
         "\n3. Check it from another machine: lucid vault verify\n\
          4. Give it USDT: lucid vault fund --amount N\n\
-         5. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n",
-    );
+         5. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n"
+    } else {
+        "\n2. Name it to the ledger: lucid pool vault vault.toml --file move.json\n\
+         3. Have the signers in force sign that, each: lucid command sign --file move.json\n\
+         4. lucid command submit --file move.json\n\
+         5. Give it USDT: lucid vault fund --amount N\n"
+    });
     text
 }
 
@@ -303,7 +314,9 @@ mod tests {
             limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::new(1) },
             delay: 60,
         };
-        let text = next_steps("local", &SolidBlockId::from_bytes([5; 32]), &address(1), &plan, &[given]);
+        let steps =
+            |previous| next_steps("local", &SolidBlockId::from_bytes([5; 32]), &address(1), &plan, &[given], previous);
+        let text = steps(None);
         let network = between(&text, "unless it is there already:\n", "2. Put this");
         let vault = between(&text, "directly below the [[pool]] that the vault pays for:\n", "3. Check");
         let network: Table = network.parse().unwrap();
@@ -317,5 +330,10 @@ mod tests {
         assert_eq!(vault["address"].as_str(), Some(&*address(1).to_string()));
         assert_eq!(vault["limits"]["cap"].as_integer(), Some(50));
         assert_eq!(vault["signers"]["signer"][0]["key_address"].as_str(), Some(&*address(3).to_string()));
+        // One that follows another is named by a command, and its part of a genesis is the same.
+        let text = steps(Some(address(9)));
+        let file: Table =
+            between(&text, &format!("for the pool of the vault {}:\n", address(9)), "2. Name").parse().unwrap();
+        assert_eq!(&file["pool"]["vault"], vault);
     }
 }

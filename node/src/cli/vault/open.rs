@@ -142,13 +142,11 @@ impl Opened {
         self.net.node(context)?.pool(&self.known_pool()?).await
     }
 
-    /// The vault as the ledger has it: as the running node says, or the genesis. And which of them it was.
+    /// The vault as the ledger has it: as the running node says, or its store, or the genesis. And which of them it was.
     pub(in crate::cli) fn by_ledger(&self) -> Option<(LedgerVaultView, &'static str)> {
         let ledger = self.net.ledger.as_ref()?;
         let pool = ledger.pool_of_id(self.pool.as_ref()?)?;
-        let is_genesis = ledger.is_genesis.is_some();
-        let source = if is_genesis { "the genesis (the home's node does not answer)" } else { "the ledger" };
-        Some((pool.vault.clone(), source))
+        Some((pool.vault.clone(), ledger.source))
     }
 
     /// Vaults that must not be a recipient.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use lucid_tron_bridge::vault::{Seat, VaultEvent, VaultSnapshot, code_hash};
-use lucid_types::genesis::{SignerSet, TreasurySigner};
+use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{NodeId, PayoutAddress, TxId};
 use lucid_types::payout::VaultLimits;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::check::{contracts, least_delay, pause_warning, settlement_s};
 use super::open::{Opened, VaultArgs, quorum};
 use crate::cli::act::warn;
+use crate::cli::place::Net;
 use crate::cli::values::{self, SignerArg, duration_of, usdt_of, when};
 use crate::cli::{Context, Json, output};
 
@@ -97,20 +98,46 @@ struct Expected {
     signers: Option<SignerSet>,
     /// Only the ledger says.
     nonce_and_limits: Option<(u32, VaultLimits)>,
+    owner: Option<PayoutAddress>,
+    signers_tx: Option<TxId>,
     settlement_s: u64,
     source: &'static str,
+}
+
+/// Refuses a vault that does not take over from the former one as it should, or is not what a command says it is: what a block holds
+/// cannot be taken back, and with another predecessor it would pay again what was paid.
+pub(in crate::cli) async fn check_next(
+    net: Net,
+    former: PayoutAddress,
+    next: &Vault,
+    signers_tx: Option<TxId>,
+) -> anyhow::Result<()> {
+    let vault = next.address;
+    let snapshot = net.client.head_vault_snapshot(&vault, &[]).await;
+    let snapshot =
+        snapshot.with_context(|| format!("{vault} on {} is no payout vault that can be read", net.network))?;
+    let expected = Expected {
+        token: net.usdt,
+        signers: Some(next.signers.clone()),
+        nonce_and_limits: Some((next.nonce, next.limits)),
+        owner: None,
+        signers_tx,
+        settlement_s: net.ledger.as_ref().map_or(86_400, |ledger| settlement_s(ledger.policy())),
+        source: "the command",
+    };
+    let report = Opened { net, vault, snapshot, pool: None }.report(&expected, Some(former)).await?;
+    let failed = report.0.iter().filter(|check| check.outcome == Outcome::Failed);
+    let failed: Vec<_> = failed
+        .map(|check| format!("{}: {}; {}", check.check, check.found, check.todo.as_deref().unwrap_or_default()))
+        .collect();
+    ensure!(failed.is_empty(), "the vault {vault} cannot take over, and nothing was signed.\n{}", failed.join("\n"));
+    Ok(())
 }
 
 pub(super) async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<()> {
     let opened = args.vault.open(context).await?;
     let expected = expected(args, &opened)?;
-    let mut report = Report::default();
-    network(&opened, &mut report);
-    code(&opened, &mut report).await?;
-    token(&opened, &expected, &mut report).await;
-    signers(args, &opened, &expected, &mut report).await?;
-    rules(args, &opened, &expected, &mut report);
-    state(&opened, &mut report);
+    let report = opened.report(&expected, None).await?;
     warn(&opened.net.warnings)?;
     let n_failed = report.0.iter().filter(|check| check.outcome == Outcome::Failed).count();
     if args.json.json {
@@ -125,6 +152,25 @@ pub(super) async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Resu
         bail!("{n_failed} of {} checks failed", report.0.len());
     }
     Ok(())
+}
+
+impl Opened {
+    /// All checks; also, if a vault is named, that this one follows it.
+    async fn report(&self, expected: &Expected, follows: Option<PayoutAddress>) -> anyhow::Result<Report> {
+        let mut report = Report::default();
+        network(self, &mut report);
+        if let Some(former) = follows {
+            let previous = self.snapshot.previous;
+            let todo = format!("it should be {former}: deploy a vault with --previous {former}");
+            report.is("predecessor named", previous == Some(former), output::or_dash(previous), todo);
+        }
+        code(self, &mut report).await?;
+        token(self, expected, &mut report).await;
+        signers(self, expected, &mut report).await?;
+        rules(self, expected, &mut report);
+        state(self, &mut report);
+        Ok(report)
+    }
 }
 
 fn text(opened: &Opened, expected: &Expected, report: &Report) -> String {
@@ -165,6 +211,8 @@ fn expected(args: &VerifyArgs, opened: &Opened) -> anyhow::Result<Expected> {
         token: args.token.or(opened.net.usdt),
         signers,
         nonce_and_limits,
+        owner: args.owner,
+        signers_tx: args.signers_tx,
         settlement_s: args.settlement.map(u64::from).or(policy).unwrap_or(86_400),
         source: source.filter(|_| args.threshold.is_none()).unwrap_or("the command line"),
     })
@@ -253,7 +301,7 @@ async fn token(opened: &Opened, expected: &Expected, report: &mut Report) {
     }
 }
 
-async fn signers(args: &VerifyArgs, opened: &Opened, expected: &Expected, report: &mut Report) -> anyhow::Result<()> {
+async fn signers(opened: &Opened, expected: &Expected, report: &mut Report) -> anyhow::Result<()> {
     let snapshot = &opened.snapshot;
     if let Some((nonce, limits)) = expected.nonce_and_limits {
         changes(opened, nonce, limits, expected.source, report);
@@ -286,14 +334,19 @@ async fn signers(args: &VerifyArgs, opened: &Opened, expected: &Expected, report
             "it has no key and can never sign; if k others are left, replace it with `lucid vault rotate`",
         );
     }
-    others(args, opened, set, report).await
+    others(expected.signers_tx.as_ref(), opened, set, report).await
 }
 
 /// The contract does not list its signers. Where 2k - 1 of them are known there is no room for others; else the event of their
 /// appointment tells.
-async fn others(args: &VerifyArgs, opened: &Opened, set: &SignerSet, report: &mut Report) -> anyhow::Result<()> {
+async fn others(
+    signers_tx: Option<&TxId>,
+    opened: &Opened,
+    set: &SignerSet,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let (check, snapshot) = ("no other signers", &opened.snapshot);
-    if let Some(tx_id) = &args.signers_tx {
+    if let Some(tx_id) = signers_tx {
         let info = opened.net.client.solid_transaction_info(tx_id).await?;
         let info = info
             .with_context(|| format!("there is no solidified transaction {tx_id}; wait a minute, or check the id"))?;
@@ -359,7 +412,7 @@ fn changes(opened: &Opened, nonce: u32, limits: VaultLimits, source: &str, repor
     report.is("limits", snapshot.limits == limits, found, todo);
 }
 
-fn rules(args: &VerifyArgs, opened: &Opened, expected: &Expected, report: &mut Report) {
+fn rules(opened: &Opened, expected: &Expected, report: &mut Report) {
     let VaultSnapshot { delay, owner, limits, period, .. } = opened.snapshot;
     let least = least_delay(expected.settlement_s, opened.net.is_local());
     let todo = format!(
@@ -369,7 +422,7 @@ fn rules(args: &VerifyArgs, opened: &Opened, expected: &Expected, report: &mut R
     report.is("owner's notice", u64::from(delay) >= least, duration_of(delay.into()), todo);
     let found = format!("{} in {}", usdt_of(limits.cap), duration_of(period.into()));
     report.is("cap", limits.cap > limits.push_fee, found, "it pays nothing; change the limits");
-    match args.owner {
+    match expected.owner {
         Some(expected) => {
             report.is("owner", owner == expected, owner.to_string(), format!("it should be {expected}"));
         }

@@ -1,7 +1,10 @@
 //! What is told of a vault, and what is not.
 
 use lucid_storage::Store;
+use lucid_tron_bridge::providers::{Contradiction, Difference};
+use lucid_tron_bridge::transaction::Reference;
 use lucid_types::amount::MicroUsdt;
+use lucid_types::id::SolidBlockId;
 use lucid_types::time::Epoch;
 
 use super::*;
@@ -102,4 +105,38 @@ fn what_owner_and_signers_announce_is_told() {
     }
     let until = told(0, |snapshot| snapshot.signer_pause_until = u64::MAX - 1);
     assert!(until[0].contains("paused by a signer until"), "{until:?}");
+}
+
+#[test]
+fn a_vault_takes_over_only_from_the_closed_one_that_it_names() {
+    let network = network();
+    let (vault, former) = (address(1), address(2));
+    let seen = |change: fn(&mut VaultSnapshot)| {
+        let mut snapshot = snapshot(&network, &root(&network, 3, 100), 60);
+        change(&mut snapshot);
+        let block = Reference { number: 5, id: SolidBlockId::from_bytes([5; 32]), time: UnixMillis::new(10_000) };
+        WitnessedSnapshot { snapshot, block, groups: Vec::new(), contradictions: Vec::new() }
+    };
+    let next = seen(|snapshot| snapshot.previous = Some(address(2)));
+    let closed = seen(|snapshot| snapshot.close_from = 10);
+    let told = |next: &WitnessedSnapshot, code, closed| broken(vault, next, code, former, closed).unwrap_or_default();
+    assert_eq!(told(&next, Some(code_hash()), &closed), "");
+    let other = seen(|snapshot| snapshot.previous = Some(address(3)));
+    let open = seen(|_| {});
+    let ends_later = seen(|snapshot| snapshot.close_from = 11);
+    for (next, code, closed, words) in [
+        (&seen(|_| {}), Some(code_hash()), &closed, "its predecessor is none"),
+        (&other, Some(code_hash()), &closed, "its predecessor is"),
+        (&next, Some(code_hash()), &open, "is not closed"),
+        (&next, Some(code_hash()), &ends_later, "is not closed"),
+        (&next, Some([0; 32]), &closed, "is not the payout vault's"),
+        (&next, None, &closed, "is not the payout vault's"),
+    ] {
+        let found = told(next, code, closed);
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    let about = Difference::Vault("predecessor");
+    let groups = ["a".to_owned(), "b".to_owned()];
+    let contradicted = WitnessedSnapshot { contradictions: vec![Contradiction { groups, about }], ..next };
+    assert!(told(&contradicted, Some(code_hash()), &closed).contains("the TRON providers a and b contradict"));
 }

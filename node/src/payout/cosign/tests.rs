@@ -6,21 +6,25 @@ use lucid_consensus::ledger::pool::{VaultChange, VaultTerms};
 use lucid_consensus::ledger::table::{Nodes, Pools};
 use lucid_consensus::replica::Offers;
 use lucid_tron_bridge::signature::recover;
-use lucid_tron_bridge::vault::{limits_digest, root_digest, signers_digest};
+use lucid_tron_bridge::transaction::Reference;
+use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::encode;
+use lucid_types::id::SolidBlockId;
 use lucid_types::payout::{SettlementRoot, VaultLimits};
 use lucid_types::time::UnixMillis;
 
 use super::*;
 use crate::payout::testing::{
-    OWNER, SIGNERS, WORKERS, network, node, node_key, pool_id, root, signer_set, state, tron_key,
+    OWNER, SIGNERS, WORKERS, address, network, node, node_key, pool_id, root, signer_set, snapshot, state, tron_key,
 };
+use crate::payout::vaults::SolidVault;
 
 /// A signer, the first if no other is named, with a state of the tests' choice.
 struct Fixture {
     network: Arc<ChainSpec>,
     head: watch::Sender<Head>,
+    vaults: Arc<Vaults>,
     cosigner: Cosigner,
     _folder: tempfile::TempDir,
 }
@@ -45,8 +49,9 @@ fn fixture_of(seed: u8, first: SettlementRoot) -> Fixture {
     });
     let store = Store::open(folder.path(), *network.id()).unwrap();
     let own = OwnSigners::new(node(seed), tron_key(seed), store);
-    let cosigner = Cosigner::new(Arc::clone(&network), seen, Treasury::InProcess(own));
-    Fixture { network, head, cosigner, _folder: folder }
+    let vaults = Arc::<Vaults>::default();
+    let cosigner = Cosigner::new(Arc::clone(&network), seen, Arc::clone(&vaults), Treasury::InProcess(own));
+    Fixture { network, head, vaults, cosigner, _folder: folder }
 }
 
 impl Fixture {
@@ -93,6 +98,55 @@ async fn the_newest_root_is_signed_for_all_who_have_to_do_with_the_pool() {
     }
     fixture.change(|pool| pool.newest = None);
     assert_eq!(fixture.ask(OWNER, fixture.root_request(3)).await, CosignReply::NotFinal);
+}
+
+/// What the reader says of a vault.
+fn read(network: &ChainSpec, address: PayoutAddress, succession: Succession) -> SolidVault {
+    SolidVault {
+        address,
+        succession,
+        snapshot: Arc::new(snapshot(network, &root(network, 3, 100), 0)),
+        as_of: Reference { number: 5, id: SolidBlockId::from_bytes([5; 32]), time: UnixMillis::new(1) },
+        time: UnixMillis::new(1),
+        root_of: None,
+        alerts: Vec::new(),
+    }
+}
+
+/// The certified row says that another vault follows; it is signed for when this node has seen the same on TRON, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_follows_another_is_signed_for_once_it_is_seen_to() {
+    let first = root(&network(), 3, 100);
+    let fixture = fixture(first);
+    let (pool, next) = (pool_id(&fixture.network), address(55));
+    signed(fixture.ask(OWNER, fixture.root_request(3)).await);
+    fixture.vaults.set(pool, read(&fixture.network, first.vault, Succession::Sound));
+    let taken_over = SettlementRoot { vault: next, ..first };
+    fixture.change(|row| {
+        row.former_vaults.push(row.vault.address);
+        row.vault.address = next;
+        row.newest = Some(taken_over);
+    });
+    let why = |reply: CosignReply| match reply {
+        CosignReply::Refused(why) => why,
+        other => panic!("{other:?}"),
+    };
+    // What was read is of the former vault still.
+    assert!(why(fixture.ask(OWNER, fixture.root_request(3)).await).contains("has not read the vault"));
+    let broken = Succession::Broken("it has no predecessor".to_owned());
+    fixture.vaults.set(pool, read(&fixture.network, next, broken));
+    assert_eq!(why(fixture.ask(OWNER, fixture.root_request(3)).await), "it has no predecessor");
+    fixture.vaults.set(pool, read(&fixture.network, next, Succession::Sound));
+    let signature = signed(fixture.ask(OWNER, fixture.root_request(3)).await);
+    let digest = root_digest(&VaultDomain { vault: next, ..domain(&fixture.network) }, &taken_over);
+    assert_eq!(recover(&signature, &digest), Ok(tron_key(SIGNERS[0]).address()));
+    // The former one is over, even if a state named it again.
+    fixture.change(|row| {
+        row.vault.address = first.vault;
+        row.former_vaults.clear();
+        row.newest = Some(SettlementRoot { settlement: 4, ..first });
+    });
+    assert!(why(fixture.ask(OWNER, fixture.root_request(4)).await).contains(&next.to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

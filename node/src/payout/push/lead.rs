@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{PushError, PushTable};
 use crate::chain::head::Head;
 
-/// What a node leads with: it is a member of a pool, and its row names a gas account.
+/// What a node leads with: it is a member of a pool, or was when that ended, and its row names a gas account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lead {
     /// The pool.
@@ -26,7 +26,7 @@ pub struct Lead {
 impl Lead {
     fn of(state: &State, node: &NodeId) -> Option<Self> {
         let gas = state.node(node)?.gas_address?;
-        let pool = state.pool_of(node)?;
+        let pool = state.pushes_for(node)?;
         Some(Self { pool, vault: state.pool(&pool)?.vault.address, gas })
     }
 }
@@ -156,6 +156,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
+    use lucid_consensus::ledger::pool::PoolStatus;
     use lucid_consensus::ledger::registry::{Membership, Node};
     use lucid_consensus::ledger::table::{Nodes, Pools};
     use lucid_types::time::Epoch;
@@ -258,6 +259,19 @@ mod tests {
         });
         let fourth = Lead { vault: address(223), ..third };
         assert_eq!([bench.next().await, bench.next().await], [Told::Stopped(third), Told::Started(fourth)]);
+
+        // Of a pool that has ended, those who were members push what it owes still.
+        let ended =
+            |from, until| Some(Membership { pool: SECOND, from: Epoch::new(from), until: Some(Epoch::new(until)) });
+        bench.change(|row| row.membership = ended(1, 1));
+        assert_eq!(bench.next().await, Told::Stopped(fourth));
+        bench.head.send_modify(|head| {
+            let until = Epoch::new(1);
+            head.state = head.state.changed(|rows| {
+                rows.get_mut::<Pools>(&SECOND).unwrap().status = PoolStatus::Disbanded { from: until, until };
+            });
+        });
+        assert_eq!(bench.next().await, Told::Started(fourth));
 
         // Who cannot lead pushes nothing.
         bench.change(|row| row.membership = None);

@@ -1,5 +1,6 @@
 //! What events become, and when a snapshot is shown. Reading itself is tested against the local TRON network, by the test network.
 
+use lucid_consensus::ledger::table::Pools;
 use lucid_tron_bridge::client::{ClientConfig, ContractResult, Log};
 use lucid_types::amount::Sun;
 use lucid_types::id::{SolidBlockId, TxId};
@@ -68,7 +69,7 @@ struct Fixture {
     reader: Reader,
     network: Arc<ChainSpec>,
     pool: PoolId,
-    _head: watch::Sender<Head>,
+    head: watch::Sender<Head>,
     _folder: tempfile::TempDir,
 }
 
@@ -87,7 +88,7 @@ fn fixture() -> Fixture {
         vaults: Arc::default(),
     });
     let pool = pool_id(&network);
-    Fixture { reader, network, pool, _head: head, _folder: folder }
+    Fixture { reader, network, pool, head, _folder: folder }
 }
 
 impl Fixture {
@@ -142,6 +143,8 @@ async fn payments_in_parts_add_up_from_what_was_paid_before() {
     let (vault, account) = (root(&fixture.network, 3, 1).vault, account_id(&fixture.network));
     let ok = ContractResult::Success;
     let shown = SolidVault {
+        address: address(202),
+        succession: Succession::Sound,
         snapshot: Arc::new(snapshot(&fixture.network, &root(&fixture.network, 3, 100), 40)),
         as_of: block(5),
         time: UnixMillis::new(1),
@@ -171,6 +174,8 @@ impl Fixture {
     /// A vault with the root of settlement 3 that has paid so much, at this block.
     fn vault(&self, paid: u64, at: u64) -> SolidVault {
         SolidVault {
+            address: address(202),
+            succession: Succession::Sound,
             snapshot: Arc::new(snapshot(&self.network, &root(&self.network, 3, 100), paid)),
             as_of: block(at),
             time: UnixMillis::new(1),
@@ -189,6 +194,32 @@ impl Fixture {
         let paid = paid(vault, &account, amount, 100);
         self.block(number, &[info(u8::try_from(number).unwrap(), number, ContractResult::Success, vec![paid])]);
     }
+}
+
+/// Of a vault that another follows nothing is shown any more; what blocks tell of it is still its pool's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reader_begins_anew_with_a_vault_that_follows_another() {
+    let mut fixture = fixture();
+    fixture.reader.follow_vaults();
+    fixture.reader.show(fixture.pool, fixture.vault(40, 5)).unwrap();
+    fixture.reader.read_whole(&fixture.pool, UnixMillis::new(1), true);
+    fixture.pays(6, 20);
+    fixture.reader.follow_vaults();
+    assert_eq!(fixture.shown_at(), Some(5), "it is the same vault");
+    let pool = fixture.pool;
+    fixture.head.send_modify(|head| {
+        head.state = head.state.changed(|rows| {
+            let row = rows.get_mut::<Pools>(&pool).unwrap();
+            row.former_vaults.push(row.vault.address);
+            row.vault.address = address(55);
+        });
+    });
+    fixture.reader.follow_vaults();
+    assert_eq!(fixture.shown_at(), None);
+    assert!(fixture.reader.trusted(&pool, UnixMillis::new(2)).is_none() && fixture.reader.active.is_empty());
+    fixture.pays(7, 20);
+    let paid: Vec<_> = fixture.payments().iter().map(|payment| payment.amount.get()).collect();
+    assert_eq!(paid, [20, 20]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,8 @@ use lucid_types::payout::SettlementRoot;
 use lucid_types::time::Height;
 
 use super::*;
-use crate::payout::testing::{WORKERS, account, account_id, network, node, pool_id, root, snapshot, state};
+use crate::payout::testing::{WORKERS, account, account_id, address, network, node, pool_id, root, snapshot, state};
+use crate::payout::vaults::Succession;
 
 const NOW: UnixMillis = UnixMillis::new(2_000_000_000);
 const TX: TxId = TxId::from_bytes([5; 32]);
@@ -46,6 +47,8 @@ fn fixture() -> Fixture {
         state: state(&network, root),
         record: request(&network, &root),
         vault: Some(SolidVault {
+            address: address(202),
+            succession: Succession::Sound,
             snapshot: Arc::new(snapshot),
             as_of: Reference { number: 5, id: SolidBlockId::from_bytes([5; 32]), time: NOW },
             time: NOW,

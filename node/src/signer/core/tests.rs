@@ -6,7 +6,7 @@ use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::{Heads, Pools};
 use lucid_tron_bridge::signature::recover;
-use lucid_tron_bridge::vault::{limits_digest, root_digest, signers_digest};
+use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::{Genesis, SignerSet};
@@ -17,7 +17,7 @@ use lucid_types::proof::OtherLeaf;
 use lucid_types::vote::VoteKind;
 
 use super::*;
-use crate::signer::fixture::{Chain, change, genesis, limits, put_change, set_of, signers, tron_key};
+use crate::signer::fixture::{Chain, change, genesis, limits, put_change, put_vault, set_of, signers, tron_key};
 use crate::signer::watermark::Places;
 
 /// A signer with key `n` in a folder of its own.
@@ -50,7 +50,8 @@ impl Bench {
 
     fn ask(&mut self, ask: Ask) -> SignerReply {
         let request = SignerRequest { network: *self.chain.spec.id(), ask };
-        check(&self.chain.spec, request).map_or_else(|refusal| refusal, |checked| self.core.answer(&checked))
+        check(&self.chain.spec, &self.core.sets().clone(), request)
+            .map_or_else(|refusal| refusal, |checked| self.core.answer(&checked))
     }
 
     fn sign(&mut self, request: CosignRequest, proof: PoolProof) -> SignerReply {
@@ -101,7 +102,8 @@ fn open(chain: &Chain, folder: &tempfile::TempDir, key: u8) -> SignerCore {
     let (network, key) = (Arc::clone(&chain.spec), tron_key(key));
     let watermark = WatermarkFile::open(Disk, places(folder), key.address(), *network.id()).unwrap();
     let shown = ShownPools::open(Disk, &folder.path().join("shown"), *network.id()).unwrap();
-    SignerCore::new(network, key, watermark, shown)
+    let sets = LearnedSets::open(Disk, &folder.path().join("validators"), &network).unwrap();
+    SignerCore::new(network, key, watermark, shown, sets)
 }
 
 #[track_caller]
@@ -130,7 +132,8 @@ fn a_proved_root_is_signed_for_its_vault_and_again_with_the_same_bytes() {
     assert_eq!(signature(bench.root_at(9, root)), first, "a later state that has it still");
     bench.restart();
     assert_eq!(signature(bench.root_at(4, root)), first, "and an earlier one");
-    let status = SignerStatus { address: tron_key(2).address(), pools: vec![(bench.chain.pool, 1)] };
+    let status =
+        SignerStatus { address: tron_key(2).address(), pools: vec![(bench.chain.pool, 1)], sets_through: Height::ZERO };
     assert_eq!(bench.ask(Ask::Status), SignerReply::Status(status));
 }
 
@@ -172,7 +175,7 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
     }
     let proof = Box::new(good.clone());
     let elsewhere = SignerRequest { network: NetworkId::from_bytes([9; 32]), ask: Ask::Sign { request, proof } };
-    let reason = refusal(check(&bench.chain.spec, elsewhere).unwrap_err());
+    let reason = refusal(check(&bench.chain.spec, bench.core.sets(), elsewhere).unwrap_err());
     assert!(reason.contains("give both the same genesis"), "{reason}");
     assert!(bench.core.shown.get(&bench.chain.pool).is_none(), "nothing of it was believed");
     signature(bench.sign(request, good));
@@ -213,7 +216,7 @@ fn a_row_that_is_not_in_the_state_is_refused() {
     let state = chain.state(4, &row).changed(|rows| rows.remove::<Pools>(&chain.pool));
     let block = chain.certified(chain.header(&state), &[1, 2, 3]);
     let path = RowProof::new::<Pools>(&state, block, &chain.pool);
-    path.check::<Pools>(&chain.spec, &chain.pool, None).unwrap();
+    path.check::<Pools>(chain.spec.id(), &chain.spec.first_sets(), &chain.pool, None).unwrap();
     let removed = PoolProof { pool: row.clone(), proof: path };
     // The path of another table's row.
     let state = chain.state(4, &row);
@@ -310,13 +313,86 @@ fn a_pool_is_known_by_the_first_proved_row_that_names_the_key() {
     let domain = VaultDomain { vault: row.vault.address, ..bench.domain() };
     assert_eq!(recover(&made, &root_digest(&domain, &row.newest.unwrap())), Ok(tron_key(4).address()));
     assert_eq!(bench.core.status().pools, [(bench.chain.pool, 2)]);
-    // The pool's vault is what it was first shown as: what was signed for it keeps the key from signing for another.
+    // A row with another vault that does not follow this one is of no history with it, and what was signed keeps the key from signing.
     let other = PayoutAddress::from_hash20([56; 20]);
     let mut moved = PoolState { settled: 2, commands: row.commands + 1, ..row.clone() };
     moved.vault.address = other;
     moved.newest = Some(SettlementRoot { settlement: 2, vault: other, ..row.newest.unwrap() });
     let reason = refusal(bench.sign_in(bench.request(2), 6, &moved));
-    assert!(reason.contains("vault"), "{reason}");
+    assert!(reason.contains("cannot both be of one chain"), "{reason}");
+    bench.restart_without_rows();
+    let reason = refusal(bench.sign_in(bench.request(2), 6, &moved));
+    assert!(reason.contains(&row.vault.address.to_string()), "{reason}");
+}
+
+/// A vault that a command has named is signed for, and nothing is for the one before it any more, whatever the node shows.
+#[test]
+fn another_vault_takes_over_for_good() {
+    let mut bench = Bench::new(1);
+    let mut first = bench.chain.row(Some(bench.chain.root(1, 100)));
+    put_change(&mut first, 0, change(signers(1, 2), limits(5)));
+    signature(bench.sign_in(bench.request(1), 3, &first));
+    signature(bench.sign_in(bench.limits(0), 3, &first));
+    let next = PayoutAddress::from_hash20([55; 20]);
+    let mut second = first.clone();
+    put_vault(&mut second, next, signers(1, 2));
+    // The newest root, issued again for the next vault.
+    let root = second.newest.unwrap();
+    let made = signature(bench.sign_in(bench.request(1), 5, &second));
+    let domain = VaultDomain { vault: next, ..bench.domain() };
+    assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(tron_key(1).address()));
+    // Its changes are numbered anew.
+    let mut changed = second.clone();
+    put_change(&mut changed, 0, change(signers(1, 2), limits(9)));
+    signature(bench.sign_in(bench.limits(0), 6, &changed));
+
+    let mut later = PoolState { settled: 2, ..first.clone() };
+    later.newest = Some(bench.chain.root(2, 150));
+    for forget in [false, true] {
+        if forget {
+            bench.restart_without_rows();
+        }
+        for (request, row) in [(bench.request(1), &first), (bench.request(2), &later), (bench.limits(0), &first)] {
+            refusal(bench.sign_in(request, 4, row));
+        }
+    }
+    // Sums go on from one vault to the next: none is signed that promises less, or more than the pool has put up.
+    let mut bench_of = |total: u64, promised: u64| {
+        let mut row = changed.clone();
+        let root = SettlementRoot { settlement: 2, promised: MicroUsdt::new(promised), ..bench.chain.root(2, total) };
+        row.newest = Some(SettlementRoot { vault: next, ..root });
+        row.settled = 2;
+        row.commands += 1;
+        bench.restart_without_rows();
+        bench.sign_in(bench.request(2), 8, &row)
+    };
+    assert!(refusal(bench_of(99, 100)).contains("the total fell from"));
+    assert!(refusal(bench_of(201, 200)).contains("grew by"));
+    signature(bench_of(150, 150));
+}
+
+/// The vaults of a pool are one row of successors: each row that was shown is on it, before or after the newest.
+#[test]
+fn a_vault_that_comes_back_or_is_left_out_is_of_another_history() {
+    let mut bench = Bench::new(1);
+    let [second, third] = [55, 56].map(|n| PayoutAddress::from_hash20([n; 20]));
+    let rows: Vec<_> = std::iter::successors(Some(bench.chain.row(Some(bench.chain.root(1, 100)))), |row| {
+        let mut next = row.clone();
+        put_vault(&mut next, if row.former_vaults.is_empty() { second } else { third }, signers(1, 2));
+        Some(next)
+    })
+    .take(3)
+    .collect();
+    signature(bench.sign_in(bench.request(1), 4, &rows[1]));
+    let mut wrong = rows[2].clone();
+    wrong.former_vaults = vec![rows[0].vault.address];
+    let mut back = rows[2].clone();
+    (back.vault.address, back.newest) = (rows[0].vault.address, rows[0].newest);
+    for row in [&wrong, &back] {
+        let reason = refusal(bench.sign_in(bench.request(1), 6, row));
+        assert!(reason.contains("cannot both be of one chain"), "{reason}");
+    }
+    signature(bench.sign_in(bench.request(1), 6, &rows[2]));
 }
 
 #[test]

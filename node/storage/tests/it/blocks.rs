@@ -68,7 +68,7 @@ fn blocks_that_are_removed_while_they_are_read_are_left_out() {
     assert_eq!(heights(&mut reader), [3, 6, 9, 10, 11, 12]);
     let mut reader = store.blocks(height(1));
     store.begin_restore(&[]).unwrap();
-    store.finish_restore(height(20), block_hash(20), &content(b'k', 20), &content(b'c', 20)).unwrap();
+    store.finish_restore(height(20), block_hash(20), &content(b'k', 20), &content(b'c', 20), &[]).unwrap();
     assert_eq!(heights(&mut reader), [0; 0]);
 }
 
@@ -95,4 +95,24 @@ fn other_runs_are_refused_whole() {
     refused(&[3, 4, 5, 6], 6, 6);
     refused(&[u64::MAX], 3, u64::MAX);
     assert_blocks(&store, 3, 6);
+}
+
+#[test]
+fn changes_of_the_validators_outlive_their_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for number in 1..=12 {
+        store.commit_block(commit(number)).unwrap();
+    }
+    let found = |above| -> Vec<_> { store.set_changes(height(above)).map(Result::unwrap).collect() };
+    let of = |numbers: &[u64]| -> Vec<_> {
+        numbers.iter().map(|number| (height(*number), content(b'v', *number))).collect()
+    };
+    assert_eq!((found(0), found(4), found(12)), (of(&[4, 8, 12]), of(&[8, 12]), vec![]));
+    assert_eq!(found(u64::MAX), vec![]);
+    store.prune_blocks(&run(1..9)).unwrap();
+    store.begin_restore(&[]).unwrap();
+    let changes = of(&[16, 19]);
+    store.finish_restore(height(20), block_hash(20), &content(b'k', 20), &content(b'c', 20), &changes).unwrap();
+    assert_eq!(found(0), of(&[4, 8, 12, 16, 19]));
 }

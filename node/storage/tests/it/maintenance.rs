@@ -55,8 +55,15 @@ fn stats_count_what_is_there() {
     let stats = store.stats().unwrap();
     assert_eq!((stats.head, stats.base), (Some(Head { height: height(9), block_hash: block_hash(9) }), height(3)));
     let n: BTreeMap<_, _> = stats.families.iter().map(|family| (family.family, family.n_entries)).collect();
-    let expected =
-        [("blocks", 7), ("headers", 1), ("certificates", 8), ("state-a", 6), ("state-b", 0), ("history", 18)];
+    let expected = [
+        ("blocks", 7),
+        ("headers", 1),
+        ("certificates", 8),
+        ("set-changes", 2),
+        ("state-a", 6),
+        ("state-b", 0),
+        ("history", 18),
+    ];
     for (family, n_entries) in expected {
         assert_eq!(n[family], n_entries, "{family}");
     }
@@ -81,8 +88,8 @@ fn compacting_gives_space_back_and_changes_nothing() {
     let n_bytes = bytes(&store);
     let mut told = Vec::new();
     store.compact(|family, n_done, n_families| told.push((family, n_done, n_families))).unwrap();
-    assert_eq!(told.len(), 11);
-    assert_eq!((told[0], told[10].1), (("meta", 0, 11), 10));
+    assert_eq!(told.len(), 12);
+    assert_eq!((told[0], told[11].1), (("meta", 0, 12), 11));
     assert!(bytes(&store) < n_bytes / 2, "{} of {n_bytes} bytes are left", bytes(&store));
     assert!(read(&store).unwrap() == before);
     drop(store);
@@ -105,7 +112,7 @@ fn a_sound_store_is_verified_whether_it_is_open_or_not() {
     template(folder.path());
     let closed = verify(folder.path()).unwrap();
     assert!(closed.is_sound(), "{:?}", closed.damages);
-    assert_eq!(closed.families.len(), 11);
+    assert_eq!(closed.families.len(), 12);
     assert!(closed.families.iter().all(|family| family.n_entries > 0 || family.family == "state-b"), "{closed:?}");
     let store = open(folder.path());
     assert_eq!(store.verify(), closed);

@@ -29,7 +29,7 @@ fn restore(store: &Store, number: u64) {
 }
 
 fn finish(store: &Store, number: u64) -> Result<(), StorageError> {
-    store.finish_restore(height(number), block_hash(number), &content(b'k', number), &content(b'c', number))
+    store.finish_restore(height(number), block_hash(number), &content(b'k', number), &content(b'c', number), &[])
 }
 
 #[test]

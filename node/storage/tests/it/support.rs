@@ -91,6 +91,7 @@ pub(crate) fn commit(number: u64) -> BlockCommit {
         block: content(b'b', number),
         certificate: content(b'c', number),
         state: delta(number),
+        set_change: number.is_multiple_of(4).then(|| content(b'v', number)),
         history: vec![
             HistoryRecord {
                 kind: HistoryKind::Score,

@@ -9,8 +9,8 @@ use crate::harness::until;
 use crate::proxy::{Deed, Fate, Kind, Request, Sent};
 
 /// The run's last block, and the settlement that it makes.
-const EPOCHS: &str = "28";
-const SETTLEMENTS: u64 = 9;
+const EPOCHS: &str = "34";
+const SETTLEMENTS: u64 = 11;
 
 #[test]
 fn processes_killed_at_every_step_cost_time_and_nothing_else() {

@@ -96,7 +96,7 @@ fn lying_and_silent_providers_cost_time_and_are_told() {
     let arguments = ["--validators", "1", "--workers", "3", "--epoch-length", "2s", "--settle-every", "3"];
     let proxies = [&WORKERS[..], &["honest", "silent", "second"]].concat();
     let silent = |_: &Request| Deed::Hold;
-    let mesh = Mesh::up_with(&[&arguments[..], &["--epochs", "31"]].concat(), &proxies, &providers, |proxies| {
+    let mesh = Mesh::up_with(&[&arguments[..], &["--epochs", "34"]].concat(), &proxies, &providers, |proxies| {
         proxies["silent"].rule(silent);
         for name in WORKERS {
             proxies[name].rule(liar(lie(1 << 50, true)));
@@ -106,7 +106,7 @@ fn lying_and_silent_providers_cost_time_and_are_told() {
     let manifest = mesh.net.manifest();
 
     // Everything has been paid, they say. The elected leader believes that; its successor is told the truth, and pays.
-    let ledger = mesh.ledger(1);
+    let ledger = mesh.ledger(mesh.net.first_settlement(3));
     let election = mesh.pool("validator-1")["election"].clone();
     let name_of = |node: &Value| {
         let nodes = manifest["nodes"].as_array().unwrap().iter();
@@ -147,7 +147,7 @@ fn lying_and_silent_providers_cost_time_and_are_told() {
     for name in WORKERS {
         mesh.proxy(name).rule(|_| Deed::Pass);
     }
-    let ledger = mesh.ledger(10);
+    let ledger = mesh.ledger(11);
     println!("{:?} after the settlement all settlements are made", started.elapsed());
     mesh.end(&ledger);
 }

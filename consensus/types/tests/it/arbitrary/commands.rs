@@ -1,8 +1,10 @@
 //! Commands, invites and join strings.
 
-use lucid_types::command::{Action, Command, CommandReply, Entry, NodeAction, Registration, ValidatorAction};
+use lucid_types::command::{
+    Action, Command, CommandReply, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
+};
 use lucid_types::genesis::Vault;
-use lucid_types::id::NetworkId;
+use lucid_types::id::{Hash, NetworkId};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::AccountId;
@@ -17,7 +19,7 @@ use proptest::prelude::*;
 
 use super::{
     address, amount, block_hash, bytes, capacity, epoch, height, node, number, pool_id, ppm, signature, signed,
-    signer_set, split_rule, vault_limits,
+    signer_set, split_rule, validator, vault_limits,
 };
 
 pub(crate) fn reply() -> impl Strategy<Value = CommandReply> {
@@ -90,10 +92,17 @@ fn join_policy() -> impl Strategy<Value = JoinPolicy> {
     prop_oneof![Just(JoinPolicy::Open), Just(JoinPolicy::Invite), Just(JoinPolicy::Approval)]
 }
 
+fn vault() -> impl Strategy<Value = Vault> {
+    (address(), any::<u32>(), vault_limits(), signer_set()).prop_map(|(address, nonce, limits, signers)| Vault {
+        address,
+        nonce,
+        limits,
+        signers,
+    })
+}
+
 fn new_pool() -> impl Strategy<Value = NewPool> {
-    let vault = (address(), any::<u32>(), vault_limits(), signer_set())
-        .prop_map(|(address, nonce, limits, signers)| Vault { address, nonce, limits, signers });
-    (".{0,20}", terms(), join_policy(), any::<u32>(), vault)
+    (".{0,20}", terms(), join_policy(), any::<u32>(), vault())
         .prop_map(|(name, terms, join, max_members, vault)| NewPool { name, terms, join, max_members, vault })
 }
 
@@ -115,6 +124,7 @@ fn pool_action() -> impl Strategy<Value = PoolAction> {
         amount().prop_map(PoolAction::Losses),
         (any::<u32>(), signer_set()).prop_map(|(nonce, next)| PoolAction::Signers { nonce, next }),
         (any::<[u32; 2]>(), vault_limits()).prop_map(|([era, nonce], next)| PoolAction::Limits { era, nonce, next }),
+        (address(), vault()).prop_map(|(former, next)| PoolAction::Vault { former, next }),
         node().prop_map(PoolAction::Transfer),
         Just(PoolAction::Disband),
     ]
@@ -126,7 +136,7 @@ fn action() -> impl Strategy<Value = Action> {
         node_action().prop_map(Action::Node),
         new_pool().prop_map(Action::CreatePool),
         (pool_id(), pool_action()).prop_map(|(pool, action)| Action::Pool { pool, action }),
-        pool_id().prop_map(|pool| Action::Validator(ValidatorAction::ApprovePool(pool))),
+        validator_action().prop_map(Action::Validator),
     ]
 }
 
@@ -159,4 +169,19 @@ pub(crate) fn join_string() -> impl Strategy<Value = JoinString> {
             JoinString { network, bootstrap: Bootstrap::new(addresses).unwrap(), pool, pin }
         },
     )
+}
+
+fn validator_action() -> impl Strategy<Value = ValidatorAction> {
+    let change = prop_oneof![
+        validator().prop_map(ValidatorChange::Add),
+        node().prop_map(ValidatorChange::Remove),
+        (node(), any::<u64>()).prop_map(|(validator, power)| ValidatorChange::Power { validator, power }),
+    ];
+    prop_oneof![
+        pool_id().prop_map(ValidatorAction::ApprovePool),
+        change.prop_map(ValidatorAction::Propose),
+        bytes(Hash::from_bytes).prop_map(ValidatorAction::Approve),
+        bytes(Hash::from_bytes).prop_map(ValidatorAction::Withdraw),
+        Just(ValidatorAction::Resign),
+    ]
 }

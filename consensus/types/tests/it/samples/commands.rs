@@ -1,7 +1,9 @@
 //! A command of every action, invites, and what they carry.
 
 use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction};
+use lucid_types::command::{
+    Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
+};
 use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
@@ -78,6 +80,7 @@ fn actions() -> Vec<(&'static str, Action)> {
     let account = AccountId::from_bytes([0x65; 32]);
     let update = Pool::Update { terms: terms(), join: JoinPolicy::Approval, max_members: 999 };
     let vault = Vault { address: address(0x66), nonce: 3, limits, signers: signer_set(1, 0xb0) };
+    let next_vault = Pool::Vault { former: address(0x69), next: vault.clone() };
     let new_pool = NewPool { name: "pool".into(), terms: terms(), join: JoinPolicy::Open, max_members: 1_000, vault };
 
     let register = [
@@ -108,6 +111,7 @@ fn actions() -> Vec<(&'static str, Action)> {
         ("pool_losses", Pool::Losses(MicroUsdt::new(8_000_000))),
         ("pool_signers", Pool::Signers { nonce: 11, next: signer_set(3, 0xb0) }),
         ("pool_limits", Pool::Limits { era: 2, nonce: 12, next: limits }),
+        ("pool_vault", next_vault),
         ("pool_transfer", Pool::Transfer(key(OTHER).node_id())),
         ("pool_disband", Pool::Disband),
     ];
@@ -115,7 +119,20 @@ fn actions() -> Vec<(&'static str, Action)> {
     all.extend(register.map(|(name, it)| (name, Action::Register(it))));
     all.extend(node_actions.map(|(name, it)| (name, Action::Node(it))));
     all.extend(pool_actions.map(|(name, action)| (name, Action::Pool { pool: pool(), action })));
-    all.push(("validator_approve_pool", Action::Validator(ValidatorAction::ApprovePool(pool()))));
+    let key = key(0x31);
+    let validator_actions = [
+        ("validator_approve_pool", ValidatorAction::ApprovePool(pool())),
+        ("validator_propose_add", ValidatorAction::Propose(ValidatorChange::Add(key.validator(7, key.node_id())))),
+        ("validator_propose_remove", ValidatorAction::Propose(ValidatorChange::Remove(key.node_id()))),
+        (
+            "validator_propose_power",
+            ValidatorAction::Propose(ValidatorChange::Power { validator: key.node_id(), power: 9 }),
+        ),
+        ("validator_approve", ValidatorAction::Approve(ValidatorChange::Remove(key.node_id()).id())),
+        ("validator_withdraw", ValidatorAction::Withdraw(ValidatorChange::Remove(key.node_id()).id())),
+        ("validator_resign", ValidatorAction::Resign),
+    ];
+    all.extend(validator_actions.map(|(name, it)| (name, Action::Validator(it))));
     all
 }
 

@@ -1,0 +1,124 @@
+//! Validators come and go while the network decides, whatever is lost and whoever crashes.
+
+use std::collections::BTreeSet;
+
+use lucid_consensus::ledger::state::State;
+use lucid_consensus::replica::Input;
+use lucid_types::attestation::Capacity;
+use lucid_types::command::{Action, Command, Entry, Registration, ValidatorAction, ValidatorChange};
+use lucid_types::id::NodeId;
+use lucid_types::stamp::{Stamp, StampTarget};
+use lucid_types::time::Height;
+
+use crate::genesis::{address, network, validator_key};
+use crate::liveness::{heights, seeds};
+use crate::pool::sign;
+use crate::world::World;
+
+fn state(world: &World) -> &State {
+    let up = world.nodes.iter().filter_map(|node| node.replica.as_ref());
+    up.map(|replica| replica.state()).max_by_key(|state| state.height()).unwrap()
+}
+
+/// Gives an account's next command to every node that is up, and waits until a block holds it.
+fn give(world: &mut World, i: usize, action: Action) {
+    let key = validator_key(i);
+    let (network, account) = (*world.spec.id(), key.node_id());
+    let nonce = state(world).nonce(&account).next;
+    let until = world.now.after(std::time::Duration::from_hours(1));
+    let command = sign(&network, &Command { account, nonce, until, action }, &[key]);
+    let is_held = |w: &World| state(w).nonce(&account).next > nonce;
+    while !is_held(world) {
+        for node in (0..world.nodes.len()).filter(|node| world.nodes[*node].replica.is_some()).collect::<Vec<_>>() {
+            world.input(node, Input::Command(command.clone().verify(&network).unwrap()));
+        }
+        world.run(3_000, is_held);
+    }
+}
+
+fn register(world: &mut World, i: usize) {
+    let node = validator_key(i).node_id();
+    let (epoch, close) = state(world).newest_close().map(|(epoch, close)| (epoch, *close)).unwrap();
+    let bits = state(world).stamp_bits(&world.spec, None, epoch).unwrap();
+    let target = StampTarget { network: *world.spec.id(), account: node, pool: None, beacon: close.beacon };
+    let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
+    let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();
+    let registration = Registration {
+        operator: node,
+        payout_address: address(u8::try_from(i).unwrap()),
+        payout_key: None,
+        gas_address: None,
+        capacity: Capacity::default(),
+        entry: Entry::Network(stamp),
+    };
+    give(world, i, Action::Register(registration));
+}
+
+/// Proposes a change, and lets validators approve until it is carried out: others may be in force by then.
+fn change(world: &mut World, change: ValidatorChange, by: usize) {
+    give(world, by, Action::Validator(ValidatorAction::Propose(change)));
+    let is_done = |w: &World| state(w).proposals().all(|(id, _)| id != change.id());
+    while !is_done(world) {
+        let (_, proposal) = state(world).proposals().find(|(id, _)| *id == change.id()).unwrap();
+        let set = state(world).next_validators();
+        let lacks = |i: &usize| {
+            let node = validator_key(*i).node_id();
+            node != change.validator() && set.get(&node).is_some() && !proposal.approvals.contains(&node)
+        };
+        let power = proposal.approvals.iter().map(|node| set.power(node)).sum();
+        match (0..world.nodes.len()).filter(|_| !set.is_quorum(power)).find(lacks) {
+            Some(i) => give(world, i, Action::Validator(ValidatorAction::Approve(change.id()))),
+            None => drop(world.run(3_000, is_done)),
+        }
+    }
+}
+
+fn members(world: &World) -> BTreeSet<NodeId> {
+    state(world).next_validators().members().iter().map(|member| member.node).collect()
+}
+
+fn ids(of: std::ops::Range<usize>) -> BTreeSet<NodeId> {
+    of.map(|i| validator_key(i).node_id()).collect()
+}
+
+#[test]
+fn four_validators_become_seven_and_four_others_while_one_is_down() {
+    for seed in 1..=seeds().div_ceil(4) {
+        let mut world = World::new(network(4, 1), 7, 900 + seed);
+        world.loss = 5;
+        world.run(10_000, |w| w.lowest() >= 2);
+        let newcomers: Vec<_> = (4..7).collect();
+        newcomers.iter().for_each(|i| register(&mut world, *i));
+        for i in &newcomers {
+            let key = validator_key(*i);
+            change(&mut world, ValidatorChange::Add(key.validator(1, key.node_id())), 0);
+        }
+        assert!(world.run(60_000, |w| members(w) == ids(0..7)), "seed {seed}: {:?}", heights(&world));
+        // One of the first is gone, and learns of what follows when it is back.
+        world.take_down(3);
+        let from = state(&world).height();
+        let has_proposed = |w: &World, of: BTreeSet<NodeId>| {
+            let since = w.nodes[0].disk.blocks.range(from.next()..);
+            let proposers: BTreeSet<_> = since.map(|(_, decided)| decided.block.header.proposer).collect();
+            of.is_subset(&proposers)
+        };
+        assert!(world.run(300_000, |w| has_proposed(w, ids(4..7))), "seed {seed}: {:?}", heights(&world));
+        for i in 0..3 {
+            let node = validator_key(i).node_id();
+            change(&mut world, ValidatorChange::Remove(node), 6);
+        }
+        let left = |w: &World| members(w) == ids(3..7);
+        assert!(world.run(60_000, left), "seed {seed}: {:?}", heights(&world));
+        world.restart(3);
+        world.loss = 0;
+        let goal = state(&world).height().plus(12).get();
+        let is_level = |w: &World| w.lowest() >= goal && w.lowest() == w.highest();
+        assert!(world.run(120_000, is_level), "seed {seed}: {:?}, goal {goal}", heights(&world));
+        let last = world.nodes[3].disk.blocks[&Height::new(goal)].certificate.clone();
+        let signers: BTreeSet<_> = last.signatures.iter().map(|(signer, _)| *signer).collect();
+        assert!(signers.is_subset(&ids(3..7)), "only those that are left decide");
+        let first = world.nodes[0].replica.as_ref().unwrap().state();
+        assert!(world.nodes[1..].iter().all(|node| node.replica.as_ref().unwrap().state() == first), "seed {seed}");
+        world.check();
+    }
+}
