@@ -16,18 +16,14 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::execute::{Execution, validate};
 use lucid_consensus::ledger::state::{Rows, State};
-use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::genesis::{PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::SolidBlockId;
 use lucid_types::key::NodeKey;
-use lucid_types::payout::VaultLimits;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{WORKERS, address, genesis, next_block};
+use self::thousand::{WORKERS, genesis, next_block, unpaid};
 
 const VALIDATORS: u8 = 4;
 
@@ -37,21 +33,7 @@ fn key(i: u8) -> NodeKey {
 
 fn network() -> ChainSpec {
     let validator = |i| key(i).validator(1, key(i).node_id());
-    let tron = PaymentNetwork {
-        network: "local".into(),
-        genesis_block: SolidBlockId::from_bytes([1; 32]),
-        usdt: address(60_000),
-    };
-    let vault = Vault {
-        address: address(60_002),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
-        signers: SignerSet {
-            era: 1,
-            threshold: 1,
-            members: vec![TreasurySigner { node: key(0).node_id(), key_address: address(60_003) }],
-        },
-    };
+    let (tron, vault) = unpaid(&key(0));
     ChainSpec::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
 }
 

@@ -13,6 +13,7 @@
     reason = "a benchmark prints and takes its time, and fails by panicking"
 )]
 
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod thousand;
 
 use std::hint::black_box;

@@ -1,8 +1,8 @@
 //! A storm of newcomers: `cargo bench -p lucid-consensus --profile dev --bench joins`.
 //!
 //! Ten pools, and in each of ten epochs 1,000 nodes that nobody knows register as members, by stamp, 100 in each pool: all commands of an
-//! epoch wait before its first block is built. Measured are what a node does with each command that comes, signature and all; what its proposer takes to build the
-//! greatest block and others to check and execute it; and the state in the end. Memory is by the kernel's count.
+//! epoch wait before its first block is built. Measured are what a node does with each command that comes, signature and all; what its proposer
+//! takes to build the greatest block, and others to check and execute it; and the state in the end. Memory is by the kernel's count.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,20 +24,18 @@ use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::execute::validate;
 use lucid_consensus::ledger::state::State;
-use lucid_types::amount::MicroUsdt;
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, Registration};
-use lucid_types::genesis::{Genesis, GenesisPool, PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::{Hash, PoolId, SolidBlockId};
+use lucid_types::genesis::{Genesis, GenesisPool, Vault};
+use lucid_types::id::{Hash, PoolId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::VaultLimits;
 use lucid_types::signed::MultiSigned;
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::Ticket;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{address, genesis_of};
+use self::thousand::{address, genesis_of, unpaid};
 
 const POOLS: u16 = 10;
 const EPOCHS: u64 = 10;
@@ -51,18 +49,7 @@ fn validator() -> NodeKey {
 
 fn spec() -> ChainSpec {
     let key = validator();
-    let tron = PaymentNetwork {
-        network: "local".into(),
-        genesis_block: SolidBlockId::from_bytes([1; 32]),
-        usdt: address(60_000),
-    };
-    let signer = TreasurySigner { node: key.node_id(), key_address: address(60_003) };
-    let vault = Vault {
-        address: address(60_002),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
-        signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
-    };
+    let (tron, vault) = unpaid(&key);
     let genesis = genesis_of(0, vec![key.validator(1, key.node_id())], tron, vault);
     let pool = |i| {
         let first = genesis.pools[0].clone();

@@ -26,17 +26,15 @@ use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Nodes, Workers};
 use lucid_score::aggregate::Aggregate;
 use lucid_score::worker_stats::WorkerStats;
-use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
-use lucid_types::genesis::{Genesis, PaymentNetwork, SignerSet, TreasurySigner, Vault};
-use lucid_types::id::{Hash, NodeId, SolidBlockId};
+use lucid_types::genesis::Genesis;
+use lucid_types::id::{Hash, NodeId};
 use lucid_types::key::NodeKey;
-use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{address, genesis_of, next_block};
+use self::thousand::{genesis_of, next_block, unpaid};
 
 const VALIDATORS: u8 = 21;
 const SCORED: u16 = 2_000;
@@ -54,18 +52,7 @@ fn key(i: u8) -> NodeKey {
 
 fn spec() -> ChainSpec {
     let validator = |i| key(i).validator(1, key(i).node_id());
-    let tron = PaymentNetwork {
-        network: "local".into(),
-        genesis_block: SolidBlockId::from_bytes([1; 32]),
-        usdt: address(60_000),
-    };
-    let signer = TreasurySigner { node: key(0).node_id(), key_address: address(60_003) };
-    let vault = Vault {
-        address: address(60_002),
-        nonce: 0,
-        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
-        signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
-    };
+    let (tron, vault) = unpaid(&key(0));
     let genesis = genesis_of(SCORED, (0..VALIDATORS).map(validator).collect(), tron, vault);
     ChainSpec::new(Genesis { policy: Policy::default(), ..genesis }).unwrap()
 }

@@ -162,6 +162,7 @@ class Commands:
         elif kind == "retire":
             owned = [it for it in self.pools.states.values() if it.owner == self.account and it.status.variant != "disbanded"]
             require(not owned, "a pool that would have no owner")
+            require(self.account not in self.chain.powers(self.chain.height + 2), "a validator that could not resign")
             if self.pool_of(node):
                 self.leave(node)
             if node.request:

@@ -10,10 +10,13 @@ use lucid_consensus::ledger::table::Draws;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SplitRule, Vault};
-use lucid_types::id::{Hash, NodeId, PayoutAddress};
+use lucid_types::genesis::{
+    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
+};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
@@ -41,6 +44,23 @@ pub(crate) fn address(i: u16) -> PayoutAddress {
     let mut hash = [7; 20];
     hash[..2].copy_from_slice(&i.to_le_bytes());
     PayoutAddress::from_hash20(hash)
+}
+
+/// A payment network and a vault of one signer, for benchmarks in which nothing is paid.
+pub(crate) fn unpaid(signer: &NodeKey) -> (PaymentNetwork, Vault) {
+    let tron = PaymentNetwork {
+        network: "local".into(),
+        genesis_block: SolidBlockId::from_bytes([1; 32]),
+        usdt: address(60_000),
+    };
+    let signer = TreasurySigner { node: signer.node_id(), key_address: address(60_003) };
+    let vault = Vault {
+        address: address(60_002),
+        nonce: 0,
+        limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
+        signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
+    };
+    (tron, vault)
 }
 
 /// A pool of [`WORKERS`]: see [`genesis_of`].

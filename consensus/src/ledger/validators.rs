@@ -82,7 +82,7 @@ pub enum ChangeError {
 }
 
 /// The validators to come: those that the newest block or this one has changed to.
-fn newest<'a>(rows: &'a Overlay<'_>) -> &'a ValidatorSet {
+pub(crate) fn newest<'a>(rows: &'a Overlay<'_>) -> &'a ValidatorSet {
     rows.get::<Validators>(&in_force_from(rows)).unwrap_or_else(|| rows.sets().newest().1)
 }
 

@@ -1,14 +1,19 @@
 //! Validators come and go while the network decides, whatever is lost and whoever crashes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use lucid_consensus::ledger::execute::adopt;
 use lucid_consensus::ledger::state::State;
-use lucid_consensus::replica::Input;
+use lucid_consensus::ledger::table::Validators;
+use lucid_consensus::replica::{Effect, Input, Replica, Restore};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, Registration, ValidatorAction, ValidatorChange};
 use lucid_types::id::NodeId;
 use lucid_types::stamp::{Stamp, StampTarget};
+use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
+use lucid_types::validator::ValidatorSet;
 
 use crate::genesis::{address, network, validator_key};
 use crate::liveness::{heights, seeds};
@@ -79,6 +84,40 @@ fn members(world: &World) -> BTreeSet<NodeId> {
 
 fn ids(of: std::ops::Range<usize>) -> BTreeSet<NodeId> {
     of.map(|i| validator_key(i).node_id()).collect()
+}
+
+/// Whoever is behind may pass on a block that validators have certified who had left by then: he cannot know.
+#[test]
+fn a_block_certified_by_those_who_have_left_is_not_adopted() {
+    let mut world = World::new(network(4, 1), 4, 41);
+    assert!(world.run(20_000, |w| w.lowest() >= 3));
+    let mut state = State::genesis(&world.spec);
+    let blocks: Vec<_> = world.nodes[0].disk.blocks.values().take(3).cloned().collect();
+    let verified =
+        |block: &CertifiedBlock| block.clone().verify(world.spec.id(), world.spec.first_validators()).unwrap();
+    for block in &blocks[..2] {
+        state = adopt(&world.spec, &state, &verified(block)).unwrap().state;
+    }
+    let others: Vec<_> = (10..14).map(|i| validator_key(i).validator(1, validator_key(i).node_id())).collect();
+    let left = state.changed(|rows| rows.put::<Validators>(&state.height().next(), ValidatorSet::new(others).unwrap()));
+    let stores = |state: State| {
+        let restore = Restore {
+            state,
+            log: Vec::new(),
+            own: Default::default(),
+            commands: Vec::new(),
+            is_listening: false,
+            silent_through: Height::ZERO,
+            rebroadcast_sequence: 0,
+            now: world.now,
+        };
+        let mut replica = Replica::restore(Arc::clone(&world.spec), validator_key(20), restore, false);
+        let mut effects = replica.handle(world.now, Input::Decided(verified(&blocks[2])));
+        let certificate = blocks[2].certificate.clone().verify(world.spec.id(), world.spec.first_validators()).unwrap();
+        effects.extend(replica.handle(world.now, Input::Certificate(certificate)));
+        effects.iter().filter(|effect| matches!(effect, Effect::Store(_))).count()
+    };
+    assert_eq!((stores(state.clone()), stores(left)), (1, 0));
 }
 
 #[test]

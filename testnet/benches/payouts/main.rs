@@ -18,6 +18,7 @@ mod ledger;
 mod nodes;
 mod requests;
 mod signing;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 #[path = "../../../consensus/benches/thousand/mod.rs"]
 mod thousand;
 mod trace;

@@ -10,6 +10,7 @@ use crate::ledger::registry::Node;
 use crate::ledger::settle;
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Nodes, Pools, Requests};
+use crate::ledger::validators;
 
 impl Applying<'_, '_> {
     pub(super) fn register(&mut self, registration: &Registration) -> Result<(), CommandRefused> {
@@ -96,6 +97,9 @@ impl Applying<'_, '_> {
             |pool: &PoolState| pool.owner == self.account && !matches!(pool.status, PoolStatus::Disbanded { .. });
         if let Some((id, _)) = self.rows.all::<Pools>().find(|(_, pool)| is_owned(pool)) {
             return Err(CommandRefused::OwnsPool(id));
+        }
+        if validators::newest(self.rows).get(&self.account).is_some() {
+            return Err(CommandRefused::Validates);
         }
         if let Some(id) = node.pool() {
             let mut pool = self.pool_of(&id)?;

@@ -85,6 +85,9 @@ pub enum CommandRefused {
     /// Retiring would leave a pool without an owner.
     #[error("the account owns pool {0}; transfer or disband it first")]
     OwnsPool(PoolId),
+    /// Retiring would leave a validator that can give no command any more, not even to resign.
+    #[error("the account is a validator; resign first, with `lucid validator resign`")]
+    Validates,
     /// An address at which nobody could use what is paid.
     #[error("{key} is {what}; give an address of your own")]
     Address {

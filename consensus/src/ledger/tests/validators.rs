@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lucid_types::command::{Action, Command, ValidatorAction, ValidatorChange};
+use lucid_types::command::{Action, Command, NodeAction, ValidatorAction, ValidatorChange};
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, Hash, NodeId};
 use lucid_types::time::{Epoch, Height};
@@ -129,10 +129,23 @@ fn whoever_resigns_is_gone_and_the_last_one_stays() {
 }
 
 #[test]
+fn a_validator_resigns_before_it_retires() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let key = validator_key(3);
+    chain.register(&key);
+    let retire = |chain: &Chain| chain.give(&key, Action::Node(NodeAction::Retire), &[]);
+    let early = retire(&chain);
+    assert_eq!(chain.take(early), Err(CommandRefused::Validates));
+    let resigns = act(&chain, 3, ValidatorAction::Resign);
+    chain.take(resigns).unwrap();
+    let late = retire(&chain);
+    assert_eq!(chain.take(late).unwrap().last(), Some(&Event::Retired { account: validator(3) }));
+}
+
+#[test]
 fn several_changes_of_one_block_make_one_set() {
     let mut chain = Chain::grown(genesis(), 2);
-    let commands: Vec<_> = [1, 2].map(|i| act(&chain, i, ValidatorAction::Resign)).into();
-    let mut commands: Vec<_> = commands;
+    let mut commands = [1, 2].map(|i| act(&chain, i, ValidatorAction::Resign)).to_vec();
     let beacon = chain.state.head().beacon;
     commands.sort_by_key(|command| crate::ledger::command::place(&beacon, &command.record));
     let events = chain.step_with(commands);
