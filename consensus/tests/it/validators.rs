@@ -100,7 +100,7 @@ fn a_block_certified_by_those_who_have_left_is_not_adopted() {
     }
     let others: Vec<_> = (10..14).map(|i| validator_key(i).validator(1, validator_key(i).node_id())).collect();
     let left = state.changed(|rows| rows.put::<Validators>(&state.height().next(), ValidatorSet::new(others).unwrap()));
-    let stores = |state: State| {
+    let effects = |state: State| {
         let restore = Restore {
             state,
             log: Vec::new(),
@@ -115,9 +115,12 @@ fn a_block_certified_by_those_who_have_left_is_not_adopted() {
         let mut effects = replica.handle(world.now, Input::Decided(verified(&blocks[2])));
         let certificate = blocks[2].certificate.clone().verify(world.spec.id(), world.spec.first_validators()).unwrap();
         effects.extend(replica.handle(world.now, Input::Certificate(certificate)));
-        effects.iter().filter(|effect| matches!(effect, Effect::Store(_))).count()
+        effects
     };
-    assert_eq!((stores(state.clone()), stores(left)), (1, 0));
+    assert!(effects(state.clone()).iter().any(|effect| matches!(effect, Effect::Store(_))));
+    // Neither adopted, nor a reason to stop or to catch up.
+    let of_others = effects(left);
+    assert!(of_others.is_empty(), "{of_others:?}");
 }
 
 #[test]
