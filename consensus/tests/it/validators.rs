@@ -117,7 +117,7 @@ fn a_block_certified_by_those_who_have_left_is_not_adopted() {
         effects.extend(replica.handle(world.now, Input::Certificate(certificate)));
         effects
     };
-    assert!(effects(state.clone()).iter().any(|effect| matches!(effect, Effect::Store(_))));
+    assert!(effects(state).iter().any(|effect| matches!(effect, Effect::Store(_))));
     // Neither adopted, nor a reason to stop or to catch up.
     let of_others = effects(left);
     assert!(of_others.is_empty(), "{of_others:?}");
