@@ -183,7 +183,7 @@ struct Said {
 }
 
 impl Said {
-    fn of<T: SignedRecord>(signed: &Signed<T>, height: Height, round: u32, step: Step) -> Self {
+    fn of<T: SignedRecord<Signer = NodeId>>(signed: &Signed<T>, height: Height, round: u32, step: Step) -> Self {
         let hash = Hash::from_bytes(*blake3::hash(&encode(&signed.record)).as_bytes());
         Self { signer: signed.signer, height, round, step, hash }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Ppm;
 use crate::codec::Wire;
+use crate::id::NodeId;
 use crate::signed::SignedRecord;
 use crate::time::{Epoch, UnixMillis};
 
@@ -65,6 +66,7 @@ impl Wire for ResourceAttestation {
 }
 
 impl SignedRecord for ResourceAttestation {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/attest/1";
 }
 

@@ -232,6 +232,7 @@ impl Wire for Command {
 const _: () = assert!(MultiSigned::<Command>::MAX_BYTES <= 4096, "a signed command is at most 4 KiB");
 
 impl SignedRecord for Command {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/command/1";
 
     /// The invite that it is given with.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
 use crate::id::{NetworkId, NodeId};
-use crate::signed::{SignatureError, Signed, Verified};
+use crate::signed::{SignatureError, Signed, SignedRecord, Verified};
 use crate::time::Height;
 use crate::vote::{Proposal, Vote};
 
@@ -124,7 +124,7 @@ impl Evidence {
     }
 }
 
-fn ordered<T: Clone + Ord>(first: &Signed<T>, second: &Signed<T>) -> Option<[Signed<T>; 2]> {
+fn ordered<T: SignedRecord + Clone + Ord>(first: &Signed<T>, second: &Signed<T>) -> Option<[Signed<T>; 2]> {
     match first.record.cmp(&second.record) {
         std::cmp::Ordering::Less => Some([first.clone(), second.clone()]),
         std::cmp::Ordering::Greater => Some([second.clone(), first.clone()]),

@@ -8,9 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bytes::hex_bytes;
 use crate::codec::Wire;
+use crate::signed::Signer;
 
 pub use crate::bytes::ParseBytesError;
 
+hex_bytes!(
+    /// An ed25519 public key.
+    PublicKey, 32
+);
 hex_bytes!(
     /// A node: its ed25519 public key. The libp2p peer id comes from the same key.
     NodeId, 32
@@ -47,6 +52,16 @@ hex_bytes!(
     /// A BLAKE3 hash without a type of its own.
     Hash, 32
 );
+
+impl Signer for NodeId {
+    fn of(key: PublicKey) -> Self {
+        Self::from_bytes(*key.as_bytes())
+    }
+
+    fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(*self.as_bytes())
+    }
+}
 
 impl Wire for Hash {
     const MAX_BYTES: usize = 32;

@@ -46,7 +46,7 @@ impl NodeKey {
         Validator::new(self.node_id(), power, operator, &self.bls_key())
     }
 
-    fn sign<T: SignedRecord>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {
+    fn sign<T: SignedRecord<Signer = NodeId>>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {
         let signature = self.0.sign(&signing_bytes(network, &record));
         let signature = Signature::from_bytes(signature.to_bytes());
         Verified::new(Signed { signer: self.node_id(), record, signature })

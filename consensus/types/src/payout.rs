@@ -137,6 +137,7 @@ impl Wire for CosignRequest {
 }
 
 impl SignedRecord for CosignRequest {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/cosign/2";
 }
 

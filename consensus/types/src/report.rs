@@ -37,6 +37,7 @@ impl Wire for ProbeReply {
 }
 
 impl SignedRecord for ProbeReply {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/probe/1";
 }
 
@@ -139,6 +140,7 @@ impl Wire for Reveal {
 }
 
 impl SignedRecord for Reveal {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/report/1";
 }
 
@@ -165,6 +167,7 @@ impl Wire for ReportCommitment {
 }
 
 impl SignedRecord for ReportCommitment {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/report-commitment/1";
 }
 

@@ -6,19 +6,44 @@
 use std::ops::Deref;
 
 use ed25519_dalek::VerifyingKey;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::hex_bytes;
 use crate::codec::{Wire, encode};
-use crate::id::{NetworkId, NodeId};
+use crate::id::{NetworkId, PublicKey};
 
 hex_bytes!(
     /// An ed25519 signature.
     Signature, 64
 );
 
-/// A record that nodes sign, with the tag that names the purpose of its signature.
+/// Who can sign a record: an identity that an ed25519 key proves.
+pub trait Signer:
+    Copy + Ord + std::hash::Hash + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The identity that this key proves.
+    fn of(key: PublicKey) -> Self;
+
+    /// The key.
+    fn public_key(&self) -> PublicKey;
+}
+
+impl Signer for PublicKey {
+    fn of(key: PublicKey) -> Self {
+        key
+    }
+
+    fn public_key(&self) -> PublicKey {
+        *self
+    }
+}
+
+/// A record that somebody signs, with the tag that names the purpose of its signature.
 pub trait SignedRecord: Wire {
+    /// Who signs it.
+    type Signer: Signer;
+
     /// The domain tag, for example `lucid/vote/1`; at most 255 bytes.
     const TAG: &'static str;
 
@@ -33,9 +58,10 @@ pub trait SignedRecord: Wire {
 
 /// A record with its signer and signature, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Signed<T> {
+#[serde(bound = "")]
+pub struct Signed<T: SignedRecord> {
     /// Who signed.
-    pub signer: NodeId,
+    pub signer: T::Signer,
     /// What was signed.
     pub record: T,
     /// ed25519 over the tagged bytes.
@@ -52,8 +78,8 @@ impl<T: SignedRecord> Wire for Signed<T> {
 pub struct SignatureError {
     /// The purpose that was checked.
     pub tag: &'static str,
-    /// Who was said to have signed.
-    pub signer: NodeId,
+    /// The key of whoever was said to have signed.
+    pub signer: PublicKey,
 }
 
 /// A value whose signatures have been checked. Only this crate makes one, by checking or by signing.
@@ -111,8 +137,8 @@ impl<T: SignedRecord> Signed<T> {
     }
 
     fn check_own(&self, network: &NetworkId) -> Result<(), SignatureError> {
-        let error = SignatureError { tag: T::TAG, signer: self.signer };
-        let key = VerifyingKey::from_bytes(self.signer.as_bytes()).map_err(|_| error)?;
+        let error = SignatureError { tag: T::TAG, signer: self.signer.public_key() };
+        let key = VerifyingKey::from_bytes(error.signer.as_bytes()).map_err(|_| error)?;
         if is_signed(&key, &signing_bytes(network, &self.record), &self.signature) { Ok(()) } else { Err(error) }
     }
 
@@ -127,20 +153,21 @@ impl<T: SignedRecord> Signed<T> {
 
 /// A record that several sign, each for itself, not yet checked. Signers stand in order, none twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MultiSigned<T> {
+#[serde(bound = "")]
+pub struct MultiSigned<T: SignedRecord> {
     /// What was signed.
     pub record: T,
     /// Who signed, with ed25519 over the tagged bytes.
-    pub signatures: Vec<(NodeId, Signature)>,
+    pub signatures: Vec<(T::Signer, Signature)>,
 }
 
-impl<T> MultiSigned<T> {
+impl<T: SignedRecord> MultiSigned<T> {
     /// The most signatures.
     pub const MAX_SIGNATURES: usize = 17;
 
-    /// Whether `node` is among those who signed.
-    pub fn is_signed_by(&self, node: &NodeId) -> bool {
-        self.signatures.iter().any(|(signer, _)| signer == node)
+    /// Whether this one is among those who signed.
+    pub fn is_signed_by(&self, signer: &T::Signer) -> bool {
+        self.signatures.iter().any(|(one, _)| one == signer)
     }
 }
 
@@ -150,7 +177,7 @@ impl<T: SignedRecord> Wire for MultiSigned<T> {
 
 impl<T: SignedRecord + Clone> MultiSigned<T> {
     /// A record with the signatures of several, put in order; of two of one signer the first is kept.
-    pub fn collect(record: T, signatures: impl IntoIterator<Item = (NodeId, Signature)>) -> Self {
+    pub fn collect(record: T, signatures: impl IntoIterator<Item = (T::Signer, Signature)>) -> Self {
         let mut signatures: Vec<_> = signatures.into_iter().collect();
         signatures.sort_by_key(|(signer, _)| *signer);
         signatures.dedup_by_key(|(signer, _)| *signer);
@@ -162,8 +189,9 @@ impl<T: SignedRecord + Clone> MultiSigned<T> {
     /// # Errors
     /// Names the signer whose signature is wrong or out of place.
     pub fn check(&self, network: &NetworkId) -> Result<(), SignatureError> {
-        let nobody = NodeId::from_bytes([0; 32]);
-        let misplaced = self.signatures.windows(2).find(|pair| pair[0].0 >= pair[1].0).map(|pair| pair[1].0);
+        let nobody = PublicKey::from_bytes([0; 32]);
+        let misplaced =
+            self.signatures.windows(2).find(|pair| pair[0].0 >= pair[1].0).map(|pair| pair[1].0.public_key());
         let wrong_number = !(1..=Self::MAX_SIGNATURES).contains(&self.signatures.len());
         if let Some(signer) = misplaced.or(wrong_number.then_some(nobody)) {
             return Err(SignatureError { tag: T::TAG, signer });
@@ -189,11 +217,12 @@ mod tests {
     use super::*;
     use crate::codec::decode;
     use crate::command::{Action, Command, NodeAction};
+    use crate::id::NodeId;
     use crate::key::NodeKey;
     use crate::time::UnixMillis;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
-    const NOBODY: NodeId = NodeId::from_bytes([0; 32]);
+    const NOBODY: PublicKey = PublicKey::from_bytes([0; 32]);
 
     fn record() -> Command {
         let (account, until) = (NodeId::from_bytes([2; 32]), UnixMillis::new(9));
@@ -210,7 +239,7 @@ mod tests {
         MultiSigned::collect(record(), (1..=n).map(|seed| sign(seed, record())))
     }
 
-    fn refused(command: &MultiSigned<Command>) -> NodeId {
+    fn refused(command: &MultiSigned<Command>) -> PublicKey {
         let error = command.check(&NETWORK).unwrap_err();
         assert_eq!(error.tag, Command::TAG);
         assert_eq!(command.clone().verify(&NETWORK).unwrap_err(), error);
@@ -239,17 +268,17 @@ mod tests {
         assert_eq!(MultiSigned::collect(record(), backwards.clone().chain([lie])), good);
         let lie_first = MultiSigned::collect(record(), [lie].into_iter().chain(backwards));
         assert_eq!(lie_first.signatures[1], lie);
-        assert_eq!(refused(&lie_first), lie.0);
+        assert_eq!(refused(&lie_first), lie.0.public_key());
     }
 
     #[test]
     fn signers_out_of_order_or_twice_are_refused() {
         let mut swapped = signed(3);
         swapped.signatures.swap(1, 2);
-        assert_eq!(refused(&swapped), swapped.signatures[2].0);
+        assert_eq!(refused(&swapped), swapped.signatures[2].0.public_key());
         let mut twice = signed(3);
         twice.signatures.insert(1, twice.signatures[0]);
-        assert_eq!(refused(&twice), twice.signatures[0].0);
+        assert_eq!(refused(&twice), twice.signatures[0].0.public_key());
     }
 
     #[test]
@@ -259,18 +288,18 @@ mod tests {
             let mut bytes = *command.signatures[i].1.as_bytes();
             bytes[5] ^= 1;
             command.signatures[i].1 = Signature::from_bytes(bytes);
-            assert_eq!(refused(&command), command.signatures[i].0);
+            assert_eq!(refused(&command), command.signatures[i].0.public_key());
         }
         let mut borrowed = signed(2);
         borrowed.signatures[0].1 = borrowed.signatures[1].1;
-        assert_eq!(refused(&borrowed), borrowed.signatures[0].0, "another signer's signature");
+        assert_eq!(refused(&borrowed), borrowed.signatures[0].0.public_key(), "another signer's signature");
     }
 
     #[test]
     fn signatures_hold_for_their_record_and_network_only() {
         let command = signed(2);
         let next = Command { nonce: 2, ..record() };
-        assert_eq!(refused(&MultiSigned { record: next, ..command.clone() }), command.signatures[0].0);
+        assert_eq!(refused(&MultiSigned { record: next, ..command.clone() }), command.signatures[0].0.public_key());
         let elsewhere = NetworkId::from_bytes([3; 32]);
         assert!(command.check(&elsewhere).is_err());
     }

@@ -291,6 +291,7 @@ impl Wire for Presence {
 }
 
 impl SignedRecord for Presence {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/presence/1";
 }
 
@@ -379,5 +380,6 @@ impl Wire for Rebroadcast {
 }
 
 impl SignedRecord for Rebroadcast {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/rebroadcast/1";
 }

@@ -42,5 +42,6 @@ impl Wire for Invite {
 }
 
 impl SignedRecord for Invite {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/invite/1";
 }

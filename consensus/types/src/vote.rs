@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
-use crate::id::BlockHash;
+use crate::id::{BlockHash, NodeId};
 use crate::signed::SignedRecord;
 use crate::time::Height;
 
@@ -34,6 +34,7 @@ impl Wire for Vote {
 }
 
 impl SignedRecord for Vote {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/vote/1";
 }
 
@@ -55,6 +56,7 @@ impl Wire for Proposal {
 }
 
 impl SignedRecord for Proposal {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/proposal/1";
 }
 
@@ -71,5 +73,6 @@ impl Wire for Wake {
 }
 
 impl SignedRecord for Wake {
+    type Signer = NodeId;
     const TAG: &'static str = "lucid/wake/1";
 }

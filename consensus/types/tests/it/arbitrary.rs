@@ -9,7 +9,7 @@ use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::certificate::Certificate;
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, StateRoot};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
@@ -17,7 +17,7 @@ use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
-use lucid_types::signed::{Signature, Signed};
+use lucid_types::signed::{Signature, Signed, SignedRecord, Signer};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -73,8 +73,15 @@ fn signature() -> impl Strategy<Value = Signature> {
     })
 }
 
-pub(crate) fn signed<T: std::fmt::Debug>(record: impl Strategy<Value = T>) -> impl Strategy<Value = Signed<T>> {
-    (node(), record, signature()).prop_map(|(signer, record, signature)| Signed { signer, record, signature })
+pub(crate) fn signed<T: SignedRecord + std::fmt::Debug>(
+    record: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Signed<T>> {
+    let key = any::<[u8; 32]>().prop_map(PublicKey::from_bytes);
+    (key, record, signature()).prop_map(|(key, record, signature)| Signed {
+        signer: T::Signer::of(key),
+        record,
+        signature,
+    })
 }
 
 fn capacity() -> impl Strategy<Value = Capacity> {

@@ -5,14 +5,14 @@ use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::command::{Command, CommandReply};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::proof::{KeyProof, MAX_KEY_BYTES, ProofStep};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
-use lucid_types::signed::{MultiSigned, Signature, Signed};
+use lucid_types::signed::{MultiSigned, Signature, Signed, SignedRecord, Signer};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd,
     RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -50,8 +50,8 @@ pub(crate) fn signature() -> Signature {
     Signature::from_bytes([0xff; 64])
 }
 
-pub(crate) fn signed<T>(record: T) -> Signed<T> {
-    Signed { signer: NodeId::from_bytes([0xff; 32]), record, signature: signature() }
+pub(crate) fn signed<T: SignedRecord>(record: T) -> Signed<T> {
+    Signed { signer: T::Signer::of(PublicKey::from_bytes([0xff; 32])), record, signature: signature() }
 }
 
 fn commitment() -> ReportCommitment {

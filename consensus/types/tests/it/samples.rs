@@ -20,7 +20,7 @@ use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
-use lucid_types::signed::{MultiSigned, Signed};
+use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
@@ -60,22 +60,20 @@ fn key_proof() -> KeyProof {
     }
 }
 
-fn signature<T>(record: &Signed<T>) -> (&'static str, &[u8]) {
+fn signature<T: SignedRecord>(record: &Signed<T>) -> (&'static str, &[u8]) {
     ("signature", record.signature.as_bytes())
 }
 
 fn signed<T>(visitor: &mut impl Visitor, name: &str, record: &Signed<T>)
 where
-    Signed<T>: lucid_types::codec::Wire + PartialEq,
-    T: std::fmt::Debug,
+    T: SignedRecord + PartialEq + std::fmt::Debug,
 {
     visitor.visit(name, record, &[signature(record)]);
 }
 
 fn multi_signed<T>(visitor: &mut impl Visitor, name: &str, command: &MultiSigned<T>)
 where
-    MultiSigned<T>: lucid_types::codec::Wire + PartialEq,
-    T: std::fmt::Debug,
+    T: SignedRecord + PartialEq + std::fmt::Debug,
 {
     let signatures: Vec<_> =
         command.signatures.iter().map(|(_, signature)| ("signature", signature.as_bytes().as_slice())).collect();
