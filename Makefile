@@ -84,6 +84,10 @@ test-clients: setup ## Run tronweb and tronpy, unchanged, against the local TRON
 follow: build ## Follow a local network's chain and check its proofs in Python, written from the book alone (needs python3).
 	@docs/examples/run.sh
 
+.PHONY: guides
+guides: build ## Type the book's guides into terminals word for word, from an empty folder to a pool that pays (needs python3).
+	@docs/examples/guides.py target/debug
+
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).
 	cargo bench --workspace --locked --profile dev --bench '*'

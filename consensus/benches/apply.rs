@@ -23,7 +23,7 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{WORKERS, genesis, next_block, unpaid};
+use self::thousand::{WORKERS, genesis, next_block, signer_of, unpaid, validator_of};
 
 const VALIDATORS: u8 = 4;
 
@@ -32,7 +32,7 @@ fn key(i: u8) -> NodeKey {
 }
 
 fn network() -> ChainSpec {
-    let validator = |i| key(i).validator(1, key(i).node_id());
+    let validator = |i| validator_of(&key(i));
     let (tron, vault) = unpaid(&key(0));
     ChainSpec::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
 }
@@ -73,7 +73,7 @@ impl Fixture {
     fn certificate(&self) -> Certificate {
         let height = self.block.header.height;
         let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(self.block.hash()) };
-        let sign = |i| key(i).sign_vote(self.spec.id(), vote).into_inner();
+        let sign = |i| signer_of(&key(i)).sign_vote(self.spec.id(), vote).into_inner();
         let mut signatures: Vec<_> = (0..VALIDATORS).map(sign).map(|v: Signed<Vote>| (v.signer, v.signature)).collect();
         signatures.sort();
         Certificate { height, round: 0, block: self.block.hash(), signatures }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::{Signer, SigningKey};
 use lucid_consensus::admission;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::replica::{Input, Replica, Restore};
 use lucid_types::amount::MicroUsdt;
@@ -37,7 +38,7 @@ use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, Height};
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{address, genesis, next_block, policy};
+use self::thousand::{address, genesis, next_block, policy, signer_of, validator_of};
 
 /// Epochs of each chain: settlements are in it, and rows leave the windows.
 const EPOCHS: u64 = 12;
@@ -64,13 +65,13 @@ struct Chain {
 impl Chain {
     fn grow(validators: u8, workers: usize, report_window: u64) -> Self {
         let keys: Vec<_> = (0..validators).map(key).collect();
-        let members = keys.iter().map(|key| key.validator(1, key.node_id())).collect();
+        let members = keys.iter().map(validator_of).collect();
         let tron = PaymentNetwork {
             network: "local".into(),
             genesis_block: SolidBlockId::from_bytes([1; 32]),
             usdt: address(60_000),
         };
-        let signer = TreasurySigner { node: keys[0].node_id(), key_address: address(60_003) };
+        let signer = TreasurySigner { node: keys[0].account(), key_address: address(60_003) };
         let vault = Vault {
             address: address(60_002),
             nonce: 0,
@@ -111,7 +112,7 @@ impl Chain {
             rebroadcast_sequence: 0,
             now: self.spec.genesis().genesis_time,
         };
-        let mut replica = Replica::restore(Arc::clone(&self.spec), key(200), stored, false);
+        let mut replica = Replica::restore(Arc::clone(&self.spec), Keyring::new(key(200).account(), []), stored, false);
         let blocks = self.blocks.clone();
         let mut took = Vec::new();
         for (height, decided) in (1..).map(Height::new).zip(blocks) {
@@ -131,7 +132,7 @@ fn certificate(spec: &ChainSpec, keys: &[NodeKey], block: &Block, count: usize) 
     let (height, hash) = (block.header.height, block.hash());
     let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(hash) };
     let sign = |key: &NodeKey| {
-        let vote = key.sign_vote(spec.id(), vote).into_inner();
+        let vote = signer_of(key).sign_vote(spec.id(), vote).into_inner();
         (vote.signer, vote.signature)
     };
     let mut signatures: Vec<_> = keys.iter().take(count).map(sign).collect();

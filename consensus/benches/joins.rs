@@ -35,7 +35,7 @@ use lucid_types::ticket::Ticket;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{address, genesis_of, unpaid};
+use self::thousand::{address, genesis_of, signer_of, unpaid, validator_of};
 
 const POOLS: u16 = 10;
 const EPOCHS: u64 = 10;
@@ -50,7 +50,7 @@ fn validator() -> NodeKey {
 fn spec() -> ChainSpec {
     let key = validator();
     let (tron, vault) = unpaid(&key);
-    let genesis = genesis_of(0, vec![key.validator(1, key.node_id())], tron, vault);
+    let genesis = genesis_of(0, vec![validator_of(&key)], tron, vault);
     let pool = |i| {
         let first = genesis.pools[0].clone();
         let vault = Vault { address: address(61_000 + i), ..first.vault.clone() };
@@ -63,7 +63,7 @@ fn spec() -> ChainSpec {
 /// Registers somebody as a member of a pool, by a stamp for the newest closed epoch.
 fn newcomer(spec: &ChainSpec, state: &State, number: u64, pool: PoolId) -> SignedCommand {
     let key = NodeKey::from_seed(Hash::derive("lucid bench newcomer 1", &[&number.to_le_bytes()]).as_bytes());
-    let account = key.node_id();
+    let account = key.account();
     let (epoch, close) = state.newest_close().unwrap();
     let bits = state.stamp_bits(spec, Some(&pool), epoch).unwrap();
     let target = StampTarget { network: *spec.id(), account, pool: Some(pool), beacon: close.beacon };
@@ -111,7 +111,7 @@ fn main() {
             let now = if pending.commands.is_empty() { end } else { state.time() };
             let key = validator();
             let start = Instant::now();
-            let (block, _) = build(&spec, &state, &pending, Turn { key: &key, round: 0, now }).unwrap();
+            let (block, _) = build(&spec, &state, &pending, Turn { key: &signer_of(&key), round: 0, now }).unwrap();
             built = built.max(start.elapsed());
             let bytes: usize =
                 block.commands.iter().map(|it| lucid_types::codec::encode::<SignedCommand>(it).len()).sum();

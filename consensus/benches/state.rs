@@ -34,7 +34,7 @@ use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{genesis_of, next_block, unpaid};
+use self::thousand::{genesis_of, next_block, signer_of, unpaid, validator_of};
 
 const VALIDATORS: u8 = 21;
 const SCORED: u16 = 2_000;
@@ -51,7 +51,7 @@ fn key(i: u8) -> NodeKey {
 }
 
 fn spec() -> ChainSpec {
-    let validator = |i| key(i).validator(1, key(i).node_id());
+    let validator = |i| validator_of(&key(i));
     let (tron, vault) = unpaid(&key(0));
     let genesis = genesis_of(SCORED, (0..VALIDATORS).map(validator).collect(), tron, vault);
     ChainSpec::new(Genesis { policy: Policy::default(), ..genesis }).unwrap()
@@ -70,8 +70,8 @@ fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
 /// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured. The others are in no pool.
 fn grown(spec: &ChainSpec, registered: u32) -> State {
     let state = State::genesis(spec);
-    let proposer = state.next_proposers().of(0).node;
-    let key = (0..VALIDATORS).map(key).find(|key| key.node_id() == proposer).unwrap();
+    let proposer = state.next_proposers().of(0).keys.id;
+    let key = (0..VALIDATORS).map(|i| signer_of(&key(i))).find(|key| key.id() == proposer).unwrap();
     let turn = Turn { key: &key, round: 0, now: spec.genesis().epoch_end(Epoch::new(EARLIER)) };
     let state = build(spec, &state, &Pending::default(), turn).unwrap().1.state;
     let others = (0..registered - u32::from(SCORED))

@@ -7,7 +7,7 @@
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::evidence::{Evidence, EvidenceError};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, NodeId, PublicKey, ValidatorId};
 use lucid_types::message::{CompactProposal, ProposalError};
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{Signed, SignedRecord, Verified};
@@ -20,9 +20,10 @@ use crate::chain_spec::ChainSpec;
 use crate::commands::admit;
 use crate::ledger::check::check_evidence;
 use crate::ledger::command::{CommandRefused, SignedCommand};
-use crate::ledger::state::State;
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::Draws;
 use crate::replica::Input;
-use crate::reports::{awaits_commitment, awaits_reveal};
+use crate::reports::{awaits_commitment, awaits_reveal, is_reporter};
 
 /// How many heights beyond the newest block's messages of the rounds are taken of: the one under way, and one more for peers that
 /// are a block ahead.
@@ -86,8 +87,8 @@ impl View<'_> {
         }
     }
 
-    fn member(&self, height: Height, node: &NodeId) -> Result<(), Refusal> {
-        self.state.validators(height).and_then(|set| set.get(node)).map(|_| ()).ok_or(Ignore("unknown-signer"))
+    fn member(&self, height: Height, key: &ValidatorId) -> Result<(), Refusal> {
+        self.state.validators(height).and_then(|set| set.get(key)).map(|_| ()).ok_or(Ignore("unknown-signer"))
     }
 
     fn signature<T: SignedRecord>(&self, signed: Signed<T>) -> Result<Verified<Signed<T>>, Refusal> {
@@ -120,6 +121,15 @@ impl View<'_> {
             ProposalError::Signature(_) => Reject("signature"),
             _ => Reject("proposal"),
         })
+    }
+
+    /// Whom to ask for what a proposal names: the account of the peer that brought it, or its proposer's if that peer has none.
+    ///
+    /// # Errors
+    /// Neither has an account.
+    pub fn bearer(&self, peer: &PublicKey, proposal: &CompactProposal) -> Result<NodeId, Refusal> {
+        let proposer = || self.state.validator_account(&proposal.proposal.signer);
+        self.state.account_of(peer).or_else(proposer).ok_or(Ignore("not-a-validator"))
     }
 
     /// A vote of a validator.
@@ -223,18 +233,22 @@ impl View<'_> {
     fn report(
         &self,
         epoch: Epoch,
-        signer: &NodeId,
-        is_awaited: fn(&ChainSpec, &State, (Epoch, NodeId)) -> bool,
+        signer: &ValidatorId,
+        is_awaited: fn(&ChainSpec, &State, (Epoch, ValidatorId)) -> bool,
     ) -> Result<(), Refusal> {
         // A peer may have closed the open epoch already.
         if epoch > self.state.closed().next() {
             return Err(Ignore("future"));
         }
-        self.member(self.state.height().next(), signer)?;
-        if !is_awaited(self.spec, self.state, (epoch, *signer)) {
-            return Err(Ignore(if epoch > self.state.closed() { "future" } else { "stale" }));
+        if is_awaited(self.spec, self.state, (epoch, *signer)) {
+            return Ok(());
         }
-        Ok(())
+        let is_drawn = self.state.has::<Draws>(&epoch);
+        Err(Ignore(match (is_drawn && !is_reporter(self.state, epoch, signer), epoch > self.state.closed()) {
+            (true, _) => "unknown-signer",
+            (false, true) => "future",
+            (false, false) => "stale",
+        }))
     }
 
     /// A command that applies to the newest state, or comes after others of an account that is known.

@@ -3,7 +3,8 @@
 //! Bounded: half of the places are for registrations, one for each account, and half for what known accounts do, [`Nonce::BURST`]
 //! for each. When a half is full, a registration gives way to one with more work in its stamp, and another command to a more urgent one.
 //! What does not apply is not taken; what applies no more when it is its turn is dropped. A command that is ahead of its account's numbers
-//! waits for those before it. What this node has taken over from its own users gives way to nothing.
+//! waits for those before it. What this node has taken over from its own users gives way to nothing but a veto: whoever announces
+//! something must not be able to keep the veto away by commands of the numbers that it could have.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +89,7 @@ pub fn admit(spec: &ChainSpec, state: &State, command: &SignedCommand, time: Uni
 /// Whether an account may have commands that only wait for others: then it has come in by work, or is there from the start.
 fn is_known(state: &State, account: &NodeId) -> bool {
     state.has::<Nodes>(account)
-        || state.next_validators().get(account).is_some()
+        || state.next_validators().of(account).is_some()
         || state.pools().any(|(_, pool)| pool.owner == *account)
 }
 
@@ -111,15 +112,38 @@ impl PendingCommands {
             // Other signatures under the same record change nothing.
             let is_same = known.command.record == command.record;
             known.is_own |= is_own && is_same;
-            return Err(if is_same { CommandRefused::Waits } else { CommandRefused::Conflict(key.1) });
-        }
-        if self.has(&key) {
+            if is_same {
+                return Err(CommandRefused::Waits);
+            }
+            if known.command.record.action.is_veto() || !command.record.action.is_veto() {
+                return Err(CommandRefused::Conflict(key.1));
+            }
+        } else if self.has(&key) {
             return Err(CommandRefused::Conflict(key.1));
         }
         let time = now.max(state.next_time(spec));
         admit(spec, state, &command, time)?;
         let (bytes, worth) = (encode::<SignedCommand>(&command).len(), worth(spec, state, &command.record));
         let waiting = Waiting { command, bytes, worth, is_own, is_ready: false };
+        let replaced = self.of_kind(is_registration).remove(&key);
+        let added = self.insert(spec, state, key, waiting, time);
+        if let (Err(_), Some(replaced)) = (&added, replaced) {
+            self.of_kind(is_registration).insert(key, replaced);
+            self.refresh(spec, state, time, key.0, &mut Vec::new());
+        }
+        added
+    }
+
+    /// Adds a command for whose number none waits.
+    fn insert(
+        &mut self,
+        spec: &ChainSpec,
+        state: &State,
+        key: CommandKey,
+        waiting: Waiting,
+        time: UnixMillis,
+    ) -> Result<Vec<CommandKey>, CommandRefused> {
+        let is_registration = matches!(waiting.command.record.action, Action::Register(_));
         let victim = if is_registration { self.room_to_register(&waiting)? } else { self.room_for(&waiting)? };
         self.of_kind(is_registration).insert(key, waiting);
         let mut gone = Vec::new();
@@ -300,6 +324,8 @@ const fn entry(command: &Command) -> Option<(Option<PoolId>, Result<Stamp, ()>)>
         Entry::Network(stamp) => (None, Ok(*stamp)),
         Entry::Pool { pool, ticket: Ticket::Stamp(stamp) | Ticket::Request(stamp) } => (Some(*pool), Ok(*stamp)),
         Entry::Pool { pool, ticket: Ticket::Invite(_) } => (Some(*pool), Err(())),
+        // Refused: who registers was no member.
+        Entry::Pool { ticket: Ticket::Return, .. } => return None,
     })
 }
 

@@ -16,6 +16,7 @@ pub mod admission;
 pub mod chain_spec;
 pub mod commands;
 pub mod engine;
+pub mod keyring;
 pub mod ledger;
 pub mod replica;
 pub mod reports;

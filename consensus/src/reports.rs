@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lucid_types::id::NodeId;
+use lucid_types::id::ValidatorId;
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
@@ -14,9 +14,9 @@ use crate::chain_spec::ChainSpec;
 use crate::ledger::state::{PendingEpoch, Rows, State};
 use crate::ledger::table::{Draws, PendingEpochs};
 
-type Key = (Epoch, NodeId);
+type Key = (Epoch, ValidatorId);
 
-/// The waiting commitments and reveals.
+/// The waiting commitments and reveals, by the keys that they are signed with.
 #[derive(Debug, Default)]
 pub struct Reports {
     commitments: BTreeMap<Key, Verified<Signed<ReportCommitment>>>,
@@ -50,12 +50,12 @@ impl Reports {
     }
 
     /// Whether a validator's commitment waits.
-    pub fn has_commitment(&self, epoch: Epoch, validator: &NodeId) -> bool {
+    pub fn has_commitment(&self, epoch: Epoch, validator: &ValidatorId) -> bool {
         self.commitments.contains_key(&(epoch, *validator))
     }
 
     /// Whether a validator's reveal waits.
-    pub fn has_reveal(&self, epoch: Epoch, validator: &NodeId) -> bool {
+    pub fn has_reveal(&self, epoch: Epoch, validator: &ValidatorId) -> bool {
         self.reveals.contains_key(&(epoch, *validator))
     }
 
@@ -86,10 +86,10 @@ impl Reports {
         state.pending().all(|(epoch, pending)| {
             let windows = pending.windows(spec);
             let reporters = || state.get::<Draws>(&epoch).into_iter().flat_map(|draw| &draw.reporters);
-            let has_commitment = |node: &NodeId| state.has_committed(epoch, node) || self.has_commitment(epoch, node);
-            let has_reveal = |node: &NodeId| state.has_revealed(epoch, node) || self.has_reveal(epoch, node);
+            let has_commitment = |key: &ValidatorId| state.has_committed(epoch, key) || self.has_commitment(epoch, key);
+            let has_reveal = |key: &ValidatorId| state.has_revealed(epoch, key) || self.has_reveal(epoch, key);
             (!windows.commitments().contains(&next) || reporters().all(has_commitment))
-                && (!windows.reveals().contains(&next) || state.committed(epoch).all(|(node, _)| has_reveal(&node)))
+                && (!windows.reveals().contains(&next) || state.committed(epoch).all(|(key, _)| has_reveal(&key)))
         })
     }
 
@@ -101,25 +101,32 @@ impl Reports {
 }
 
 fn of_epoch(epoch: Epoch) -> std::ops::RangeInclusive<Key> {
-    (epoch, NodeId::from_bytes([0; 32]))..=(epoch, NodeId::from_bytes([0xff; 32]))
+    (epoch, ValidatorId::from_bytes([0; 32]))..=(epoch, ValidatorId::from_bytes([0xff; 32]))
 }
 
-/// Whether a block from the next one on may carry a commitment of this validator.
-pub fn awaits_commitment(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
+/// Whether the epoch's draw has this key, and the validator is one still.
+pub fn is_reporter(state: &State, epoch: Epoch, key: &ValidatorId) -> bool {
+    let is_drawn = state.get::<Draws>(&epoch).is_some_and(|draw| draw.reporters.binary_search(key).is_ok());
+    let is_validator = |account| state.next_validators().of(&account).is_some();
+    is_drawn && state.validator_account(key).is_some_and(is_validator)
+}
+
+/// Whether a block from the next one on may carry a commitment signed with this key.
+pub fn awaits_commitment(spec: &ChainSpec, state: &State, (epoch, key): Key) -> bool {
     let is_open = |pending: &PendingEpoch| {
-        *pending.windows(spec).commitments().end() > state.height() && !state.has_committed(epoch, &validator)
+        *pending.windows(spec).commitments().end() > state.height() && !state.has_committed(epoch, &key)
     };
     // A peer may have closed the open epoch already.
     let is_next = epoch == state.closed().next();
     let is_awaited = is_next || state.get::<PendingEpochs>(&epoch).is_some_and(is_open);
-    is_awaited && state.next_validators().get(&validator).is_some()
+    is_awaited && is_reporter(state, epoch, &key)
 }
 
-/// Whether a block from the next one on may carry a reveal of this validator, and it is due: peers may be one block ahead, but no
+/// Whether a block from the next one on may carry a reveal signed with this key, and it is due: peers may be one block ahead, but no
 /// validator may leave something so large here long before.
-pub fn awaits_reveal(spec: &ChainSpec, state: &State, (epoch, validator): Key) -> bool {
+pub fn awaits_reveal(spec: &ChainSpec, state: &State, (epoch, key): Key) -> bool {
     let next_but_one = state.height().next().next();
     state.get::<PendingEpochs>(&epoch).is_some_and(|pending| {
-        *pending.windows(spec).reveals().start() <= next_but_one && !state.has_revealed(epoch, &validator)
-    }) && state.next_validators().get(&validator).is_some()
+        *pending.windows(spec).reveals().start() <= next_but_one && !state.has_revealed(epoch, &key)
+    }) && is_reporter(state, epoch, &key)
 }

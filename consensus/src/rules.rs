@@ -15,7 +15,7 @@ use std::time::Duration;
 use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
-use lucid_types::id::{Hash, NetworkId, NodeId};
+use lucid_types::id::{Hash, NetworkId, ValidatorId};
 use lucid_types::policy::Policy;
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
@@ -35,9 +35,9 @@ pub trait Rules: Debug + Send + Sync {
         true
     }
 
-    /// Whether it is a node's turn to propose in a round.
-    fn is_turn(&self, proposers: Proposers<'_>, round: u32, node: &NodeId) -> bool {
-        proposers.of(round).node == *node
+    /// Whether it is the turn of the validator with this key to propose in a round.
+    fn is_turn(&self, proposers: Proposers<'_>, round: u32, key: &ValidatorId) -> bool {
+        proposers.of(round).keys.id == *key
     }
 
     /// Whether one more proposal of a round is kept beside `kept` others.
@@ -80,7 +80,7 @@ pub trait Rules: Debug + Send + Sync {
         height: Height,
         randao: &BlsSignature,
     ) -> bool {
-        proposer.bls_key.check_randao(network, height, randao).is_ok()
+        proposer.keys.bls_key.check_randao(network, height, randao).is_ok()
     }
 
     /// Whether a report that hashes to `revealed` is what its signer committed to.

@@ -34,8 +34,8 @@ def turn(ring, window, most, measured, at):
     return ring[:max(0, count - turned)], min(turned, count)
 
 
-def by_id(validators):
-    return sorted(validators, key=lambda it: it.node)
+def by_key(validators):
+    return sorted(validators, key=lambda it: it["keys"].id)
 
 
 class Chain:
@@ -44,9 +44,10 @@ class Chain:
     def __init__(self, genesis):
         self.genesis, self.policy = genesis, genesis.policy
         self.network = H(encode("Genesis", genesis))
-        self.sets, self.proposed = {0: by_id(genesis.validator)}, {}
+        self.sets, self.proposed = {0: by_key(genesis.validator)}, {}
         for it in genesis.validator:
-            check_possession(it)
+            check_possession(it.node, it["keys"])
+        self.used = {it["keys"].id: Record(account=it.node, is_given_up=False) for it in genesis.validator}
         beacon = derive("lucid first beacon 1", self.network)
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
@@ -63,7 +64,11 @@ class Chain:
         pool = next((pool for pool, members in self.pools.members.items() if worker.node in members), None)
         known = {field: worker[field] for field in ("operator", "payout_address", "gas_address", "capacity")}
         membership = pool and Record(pool=pool, until=None, **{"from": 1})
-        return blank("Node", membership=membership, is_retired=False, **known)
+        return blank("Node", key=worker.node, membership=membership, is_retired=False, **known)
+
+    def final_through(self):
+        """The epoch up to which scores are final, or will never be given."""
+        return min(self.pending, default=self.closed + 1) - 1
 
     # Validators
 
@@ -72,11 +77,15 @@ class Chain:
         return self.sets[max(it for it in self.sets if it <= height)]
 
     def powers(self, height):
+        """By account."""
         return {it.node: it.power for it in self.at(height)}
 
-    def is_quorum(self, nodes, height):
+    def by_key(self, height):
+        return {it["keys"].id: it for it in self.at(height)}
+
+    def is_quorum(self, accounts, height):
         powers = self.powers(height)
-        return 3 * sum(powers.get(node, 0) for node in nodes) > 2 * sum(powers.values())
+        return 3 * sum(powers.get(account, 0) for account in accounts) > 2 * sum(powers.values())
 
     def changed(self, change):
         """The newest validators after a change."""
@@ -88,21 +97,36 @@ class Chain:
         if kind == "add":
             new, row = change["0"], self.nodes[node]
             require(not row.is_retired and row.operator == new.operator and node not in self.equivocations, "a new validator")
-            require(all(it.bls_key != new.bls_key for it in others), "a BLS key of its own")
+            used = self.used.get(new["keys"].id)
+            require(not used or used.account == node and not used.is_given_up, "a key that is nobody else's")
             others.append(new)
+        elif kind == "keys":
+            require(change["keys"].id not in self.used, "a key that nobody has used")
+            others.append(Record(old, keys=change["keys"]))
         elif kind == "power":
             require(old.power != change.power, "another power")
             others.append(Record(old, power=change.power))
         require(0 < len(others) <= 1000 and sum(it.power for it in others) <= 1 << 60, "a set of validators")
         require(all(it.power > 0 for it in others), "a power")
-        return by_id(others)
+        for key in "id", "bls_key":
+            require(len({it["keys"][key] for it in others}) == len(others), "keys of their own")
+        return by_key(others)
 
     def change(self, change):
-        self.sets[self.height + 2] = self.changed(change)
+        after, before = self.changed(change), self.at(self.height + 2)
+        keys = change["0"]["keys"] if change.variant == "add" else change["keys"] if change.variant == "keys" else None
+        if keys:
+            account = change["0"].node if change.variant == "add" else change.validator
+            for it in before:
+                if it.node == account:
+                    self.used[it["keys"].id] = Record(account=account, is_given_up=True)
+            self.used[keys.id] = Record(account=account, is_given_up=False)
+        self.sets[self.height + 2] = after
 
     def carry_out(self, id):
         proposed = self.proposed[id]
-        if proposed["from"] > self.closed + 1 or not self.is_quorum(proposed.approvals, self.height):
+        is_approved = proposed.change.variant == "keys" or self.is_quorum(proposed.approvals, self.height)
+        if proposed["from"] > self.closed + 1 or not is_approved:
             return
         del self.proposed[id]
         try:
@@ -152,8 +176,8 @@ class Chain:
         interval = self.policy.window_block_min_ms if self.pending else self.policy.block_min_ms
         require(header.time >= self.time + interval, "the time")
         proposer = self.proposer(header.round, header.height)
-        require(header.proposer == proposer.node, "the proposer")
-        check_bls(proposer.bls_key, b"BLS_SIG", b"\x0elucid/randao/1" + self.network + u64(header.height), header.randao)
+        require(header.proposer == proposer["keys"].id, "the proposer")
+        check_bls(proposer["keys"].bls_key, b"BLS_SIG", b"\x0elucid/randao/1" + self.network + u64(header.height), header.randao)
         for it in block.commitments:
             check_signature(self.network, "lucid/report-commitment/1", "ReportCommitment", it.signer, it.record, it.signature)
         for it in block.reveals:
@@ -167,22 +191,32 @@ class Chain:
             if invite:
                 check_signature(self.network, "lucid/invite/1", "Invite", invite.signer, invite.record, invite.signature)
         self.commands.check_order(block.commands)
+        accused = set()
         for it in block.evidence:
             check_contradiction(self.network, it)
-            signer, height = it["0"][0].signer, it["0"][0].record.height
+            account = self.accused(it)
+            height = it["0"][0].record.height
             require(0 <= header.height - height <= self.policy.evidence_blocks, "the height of evidence")
-            require(signer in self.powers(height) and signer not in self.equivocations, "the signer in evidence")
+            require(account and account not in accused and account not in self.equivocations, "the signer in evidence")
+            accused.add(account)
         for order in (
                 [(it.record.epoch, it.signer) for it in block.commitments],
                 [(it.record.report.epoch, it.signer) for it in block.reveals],
                 [it["0"][0].signer for it in block.evidence]):
             require(order == sorted(set(order)), "the items' order")
 
+    def accused(self, evidence):
+        """The account that had the key at the height that evidence is about."""
+        signed = evidence["0"][0]
+        validator = self.by_key(signed.record.height).get(signed.signer)
+        return validator and validator.node
+
     def check_certificate(self, certificate, header):
         require((certificate.height, certificate.block) == (header.height, H(encode("Header", header))), "the certificate's block")
         signers = [signer for signer, _ in certificate.signatures]
-        require(signers == sorted(set(signers)) and set(signers) <= set(self.powers(header.height)), "the certificate's signers")
-        require(self.is_quorum(signers, header.height), "the certificate's power")
+        known = self.by_key(header.height)
+        require(signers == sorted(set(signers)) and set(signers) <= set(known), "the certificate's signers")
+        require(self.is_quorum([known[signer].node for signer in signers], header.height), "the certificate's power")
         vote = Record(kind=Record(variant="Precommit"), height=header.height, round=certificate.round, block=certificate.block)
         for signer, signature in certificate.signatures:
             check_signature(self.network, "lucid/vote/1", "Vote", signer, vote, signature)
@@ -198,8 +232,9 @@ class Chain:
             self.commit(it.signer, it.record)
         for it in block.reveals:
             self.reveal(it.signer, it.record)
-        for first, _ in (it["0"] for it in block.evidence):
-            self.equivocations[first.signer] = Record(height=first.record.height, proved_in=self.height, removed=None)
+        for it in block.evidence:
+            height = it["0"][0].record.height
+            self.equivocations[self.accused(it)] = Record(height=height, proved_in=self.height, removed=None)
         for it in block.commands:
             self.commands.apply(it.record, {signer for signer, _ in it.signatures})
         for epoch in [epoch for epoch, it in self.pending.items() if self.height == it.closed_in + 2 * self.policy.report_window]:
@@ -222,6 +257,7 @@ class Chain:
         rows += [(11, node, "Node", it) for node, it in self.nodes.items()]
         rows += [(16, big(height), "Vec<Validator>", it) for height, it in self.sets.items()]
         rows += [(17, id, "ProposedChange", it) for id, it in self.proposed.items()]
+        rows += [(18, key, "UsedKey", it) for key, it in self.used.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
@@ -238,7 +274,8 @@ class Chain:
         pending, key = self.pending[report.epoch], (report.epoch, signer)
         require(window < self.height - pending.closed_in <= 2 * window, "a reveal outside its window")
         require(key in self.commitments and key not in self.reported, "a reveal's signer")
-        parts = self.network, u64(report.epoch), signer, encode("ScoreReport", report), reveal.salt
+        account = self.used[signer].account
+        parts = self.network, u64(report.epoch), account, encode("ScoreReport", report), reveal.salt
         require(self.commitments[key] == derive("lucid score report commitment 1", *parts), "a reveal's commitment")
         self.reported[key] = report
         self.reveals.setdefault(report.epoch, []).append(self.observations(self.draws[report.epoch], signer, report))
@@ -298,7 +335,7 @@ class Chain:
                     loads[holder] += length
             else:
                 it.echo_bytes = None
-        return Record(seed=seed, reporters=[it.node for it in validators], scored=scored)
+        return Record(seed=seed, reporters=[it["keys"].id for it in validators], scored=scored)
 
     def seats(self, worker, lots):
         policy, operator = self.policy, self.nodes[worker].operator

@@ -8,6 +8,7 @@ BURST, STAMP_CLOSES, KEPT_CLOSES = 8, 8, 9
 MAX_REQUESTS, MAX_INVITES, MAX_FORMING, MAX_POOLS, MAX_MEMBERS, MAX_NAME_BYTES, MAX_PROPOSED = 256, 1_024, 64, 1_000, 4_000, 64, 4
 PAYOUTS = "hold", "resume", "suspend", "correct", "losses", "signers", "limits"
 NEED_SIGNERS = "correct", "losses", "signers", "limits"
+VETOES = "veto-payout-address", "veto-key"
 PROTECTION, OPERATION, MEMBER, REGISTRATION = range(4)
 
 
@@ -23,7 +24,7 @@ def priority(action):
     if kind in ("register", "create-pool"):
         return REGISTRATION
     if kind == "node":
-        return PROTECTION if inner.variant in ("veto-payout-address", "leave") else MEMBER
+        return PROTECTION if inner.variant in (*VETOES, "leave") else MEMBER
     is_protection = kind == "pool" and (inner.variant in ("hold", "ban") or inner.variant == "suspend" and inner["0"])
     return PROTECTION if is_protection else OPERATION
 
@@ -39,6 +40,8 @@ class Commands:
     def __init__(self, chain):
         self.chain = chain
         self.nonces, self.closes = {}, {0: Record(beacon=chain.beacon, joins=0)}
+        # Whose keys are that are no account's first one.
+        self.keys = {}
 
     @property
     def pools(self):
@@ -54,6 +57,8 @@ class Commands:
             yield 12, account, "Nonce", it
         for epoch, it in self.closes.items():
             yield 13, epoch.to_bytes(8, "big"), "Close", it
+        for key, account in self.keys.items():
+            yield 19, key, "NodeId", account
 
     def check_order(self, commands):
         """`commands` of a block on the state before it."""
@@ -88,28 +93,55 @@ class Commands:
         known = self.nonces.get(self.account)
         nonce = known or Record(next=0, allowance=BURST, filled=chain.closed)
         allowance = min(BURST, nonce.allowance + chain.closed - nonce.filled)
-        require(command.nonce == nonce.next and allowance > 0, "a command's number")
+        # What takes back an announcement counts for nothing.
+        cost = 0 if action.variant == "node" and action["0"].variant in VETOES else 1
+        require(command.nonce == nonce.next and allowance >= cost, "a command's number")
         require(self.account not in self.nodes or not self.nodes[self.account].is_retired, "an account that has retired")
         {"register": self.register, "node": self.node, "create-pool": self.create_pool, "pool": self.pool,
          "validator": self.validator}[action.variant](action if action.variant == "pool" else action["0"])
         if known or action.variant != "register" or self.account in self.nodes:
-            self.nonces[self.account] = Record(next=nonce.next + 1, allowance=allowance - 1, filled=chain.closed)
+            self.nonces[self.account] = Record(next=nonce.next + 1, allowance=allowance - cost, filled=chain.closed)
 
     def check_authority(self, command, signers):
-        action, must, may = command.action, {command.account}, set()
+        action, must, may = command.action, {self.key_of(command.account)}, set()
         if action.variant == "register":
-            must.add(action["0"].operator)
+            must.add(self.key_of(action["0"].operator))
         if invite_of(action):
             must.add(invite_of(action).record.key)
         if action.variant == "node" and action["0"].variant == "payout-address" and command.account in self.nodes:
             must |= {self.nodes[command.account].payout_key} - {None}
+        if action.variant == "node" and action["0"].variant == "rotate-key":
+            must.add(action["0"]["0"])
         if action.variant == "pool" and action.action.variant == "transfer":
-            must.add(action.action["0"])
+            must.add(self.key_of(action.action["0"]))
         if action.variant == "pool" and action.action.variant in NEED_SIGNERS:
             of_vault = self.pools.states[action.pool].vault.signers
-            may = {it.node for it in of_vault.signer}
+            may = {self.key_of(it.node) for it in of_vault.signer if self.can_be(it.node)}
             require(len(signers & may) >= of_vault.threshold, "a command's treasury signers")
         require(must <= signers <= must | may, "a command's signers")
+
+    def can_be(self, account):
+        """Whether the account is one, or can become one: its first key is or was no other's."""
+        return account in self.nodes or account not in self.keys
+
+    def key_of(self, account):
+        """The key that signs for an account."""
+        require(self.can_be(account), "an account of another account's key")
+        if account not in self.nodes:
+            return account
+        node = self.nodes[account]
+        return node.next_key[1] if node.next_key and node.next_key[0] <= self.chain.final_through() else node.key
+
+    def check_key(self, key):
+        """A key that is new to the chain: no account's, and no announced one."""
+        states = self.pools.states.values()
+        is_in = lambda it: it.owner == key or any(signer.node == key for signer in it.vault.signers.signer)
+        known = key in self.nodes or key in self.nonces or key in self.chain.powers(self.chain.height + 2)
+        require(not known and key not in self.keys and not any(map(is_in, states)), "a key of nobody")
+
+    def notice(self, newest):
+        """The second settlement after the newest, and after the one under way."""
+        return max(newest + 2, -(-self.epoch // self.chain.policy.settle_every) + 1)
 
     def check_address(self, address):
         vaults = {it.vault.address for it in self.pools.states.values()}
@@ -128,7 +160,7 @@ class Commands:
         self.check_address(new.payout_address)
         self.check_offer(new)
         fields = "operator", "payout_address", "payout_key", "gas_address", "capacity"
-        node = blank("Node", is_retired=False, **{field: new[field] for field in fields})
+        node = blank("Node", key=self.key_of(self.account), is_retired=False, **{field: new[field] for field in fields})
         if new.entry.variant == "network":
             self.check_stamp(None, new.entry["0"])
             self.closes[max(self.closes)].joins += 1
@@ -146,16 +178,28 @@ class Commands:
             self.check_address(action["0"])
             if node.next_payout and node.next_payout[0] <= settled + 1:
                 node.payout_address = node.next_payout[1]
-            node.next_payout = settled + 2, action["0"]
+            node.next_payout = self.notice(settled), action["0"]
         elif kind == "veto-payout-address":
             require(node.next_payout and node.next_payout[0] > settled, "an announced address")
             node.next_payout = None
+        elif kind == "rotate-key":
+            key, done, every = action["0"], self.chain.final_through(), self.chain.policy.settle_every
+            node.key, announced = self.key_of(self.account), node.next_key
+            announced = announced[1] if announced and announced[0] > done else None
+            if announced != key:
+                self.check_key(key)
+            self.keys.pop(announced, None)
+            self.keys[key], node.next_key = self.account, (self.notice(done // every) * every, key)
+        elif kind == "veto-key":
+            require(node.next_key and node.next_key[0] > self.chain.final_through(), "an announced key")
+            del self.keys[node.next_key[1]]
+            node.next_key = None
         elif kind == "join":
             self.enter_pool(node, action.pool, action.ticket)
         elif kind == "leave":
             if self.pool_of(node):
                 self.leave(node)
-            else:
+            elif not self.give_up_return(node):
                 pool, node.request = node.request, None
                 request = self.pools.requests.get(pool, {}).pop(self.account, None)
                 require(request and request.until >= self.chain.time, "a membership or a request")
@@ -165,6 +209,7 @@ class Commands:
             require(self.account not in self.chain.powers(self.chain.height + 2), "a validator that could not resign")
             if self.pool_of(node):
                 self.leave(node)
+            self.give_up_return(node)
             if node.request:
                 self.pools.requests[node.request].pop(self.account, None)
             node.request, node.is_retired = None, True
@@ -177,6 +222,15 @@ class Commands:
         state = self.pools.states[node.membership.pool]
         node.membership.until = self.epoch + 2
         state.members, state.commands = state.members - 1, state.commands + 1
+
+    def give_up_return(self, node, account=None):
+        """Of who is inactive in the pool that it was in last; whether it was."""
+        pool, account = node.membership and node.membership.pool, account or self.account
+        row = self.pools.members.get(pool, {}).get(account)
+        is_inactive = row is not None and node.membership.until is not None and row.standing.variant == "inactive"
+        if is_inactive:
+            row.standing = Record(variant="good")
+        return is_inactive
 
     # Entering
 
@@ -206,13 +260,13 @@ class Commands:
 
     def check_member(self, pool, account, node):
         row = self.pools.members[pool].get(account)
-        require(row is None or row.standing.variant == "good", "a ban")
+        require(row is None or row.standing.variant != "banned", "a ban")
         require(not node.membership or node.membership.until is not None and node.membership.until <= self.epoch, "a membership")
 
     def enter_pool(self, node, pool, ticket):
         state, time = self.open_pool(pool), self.chain.time
         self.check_member(pool, self.account, node)
-        ways = {"stamp": ["open"], "request": ["approval"], "invite": ["open", "invite", "approval"]}
+        ways = {"return": ["open", "invite", "approval"], "stamp": ["open"], "request": ["approval"], "invite": ["open", "invite", "approval"]}
         require(state.join.variant in ways[ticket.variant], "a way into the pool")
         if ticket.variant == "request":
             self.check_stamp(pool, ticket["0"])
@@ -222,11 +276,14 @@ class Commands:
         if ticket.variant == "stamp":
             self.check_stamp(pool, ticket["0"])
             self.count_join(state)
+        elif ticket.variant == "return":
+            row = self.pools.members[pool].get(self.account)
+            require(row is not None and row.standing.variant == "inactive", "an inactive member")
         else:
             invite = ticket["0"].record
             invites = self.pools.invites.setdefault(pool, {})
             use = invites.get(invite.key, Record(used=0, until=invite.until))
-            require(ticket["0"].signer == state.owner and invite.pool == pool, "an invite's signer")
+            require(ticket["0"].signer == self.key_of(state.owner) and invite.pool == pool, "an invite's signer")
             require(invite.until >= time and use.used < invite.uses, "an invite that is over")
             if invite.key not in invites and len(invites) >= MAX_INVITES:
                 for key in [key for key, it in invites.items() if it.until < time]:
@@ -259,9 +316,11 @@ class Commands:
     def let_in(self, pool, state, account, node):
         for before in (pool, node.request):
             self.pools.requests.get(before, {}).pop(account, None)
+        if node.membership and node.membership.pool != pool:
+            self.give_up_return(node, account)
         node.request, node.membership = None, Record({"pool": pool, "from": self.epoch + 2, "until": None})
         self.nodes[account] = node
-        self.pools.members[pool].setdefault(account, member())
+        self.pools.members[pool].setdefault(account, member()).update(standing=Record(variant="good"), unreached=0)
         state.members, state.commands = state.members + 1, state.commands + 1
         self.activate(state)
 
@@ -311,11 +370,14 @@ class Commands:
             return self.approve_pool(action["0"])
         if kind == "propose":
             return self.propose(action["0"], waiting)
+        if kind == "rotate-key":
+            return self.rotate_key(action["0"])
         if kind == "resign":
             return chain.change(Record({"variant": "remove", "0": self.account}))
         id, proposed = action["0"], waiting[action["0"]]
         require((self.account in proposed.approvals) == (kind == "withdraw"), "an approval")
         if kind == "approve":
+            require(proposed.change.variant != "keys", "a change that needs approval")
             chain.changed(proposed.change)
             proposed.approvals = sorted([*proposed.approvals, self.account])
             chain.carry_out(id)
@@ -326,14 +388,34 @@ class Commands:
 
     def propose(self, change, waiting):
         chain, id = self.chain, derive("lucid validator change 1", encode("ValidatorChange", change))
-        require(id not in waiting and sum(it.by == self.account for it in waiting.values()) < MAX_PROPOSED, "a proposal")
+        own = [it for it in waiting.values() if it.by == self.account and it.change.variant != "keys"]
+        require(change.variant != "keys" and id not in waiting and len(own) < MAX_PROPOSED, "a proposal")
         chain.changed(change)
         is_new = change.variant == "add"
         if is_new:
-            check_possession(change["0"])
+            self.check_keys(change["0"].node, change["0"]["keys"])
         fields = {"from": self.epoch + 2 if is_new else chain.closed + 1, "until": chain.time + 7 * DAY}
         chain.proposed[id] = Record(change=change, by=self.account, approvals=[self.account], **fields)
         chain.carry_out(id)
+
+    def check_keys(self, account, keys):
+        check_possession(account, keys)
+        for it in (it.change for it in self.chain.proposed.values()):
+            of, other = (it["0"].node, it["0"]["keys"]) if it.variant == "add" else (it["validator"], it["keys"]) if it.variant == "keys" else (account, keys)
+            require(of == account or other.id != keys.id and other.bls_key != keys.bls_key, "keys that no other change has")
+
+    def rotate_key(self, keys):
+        chain, change = self.chain, Record({"variant": "keys", "validator": self.account, "keys": keys})
+        id = derive("lucid validator change 1", encode("ValidatorChange", change))
+        waiting = [id for id, it in chain.proposed.items() if it.change.variant == "keys" and it.by == self.account]
+        require(id not in waiting, "other keys than those that wait")
+        chain.changed(change)
+        self.check_keys(self.account, keys)
+        for other in waiting:
+            del chain.proposed[other]
+        start = chain.genesis.genesis_time + (self.epoch + 1) * chain.policy.epoch_ms
+        fields = {"from": self.epoch + 2, "until": max(chain.time + 7 * DAY, start)}
+        chain.proposed[id] = Record(change=change, by=self.account, approvals=[self.account], **fields)
 
     def approve_pool(self, pool):
         state = self.open_pool(pool)
@@ -355,8 +437,7 @@ class Commands:
         require(state.owner == self.account, "a pool's owner")
         require(state.status.variant != "forming" or kind not in PAYOUTS, "a pool that forms")
         require(state.status.variant != "disbanded" or kind in (*PAYOUTS, "transfer"), "a disbanded pool")
-        every = chain.policy.settle_every
-        notice = max(state.settled + 2, -(-self.epoch // every) + 1)
+        notice = self.notice(state.settled)
         members, accounts = self.pools.members[pool], self.pools.accounts[pool]
         if kind == "update":
             self.check_terms(action.terms)
@@ -425,10 +506,12 @@ class Commands:
         elif state.status.variant == "forming":
             return self.remove_pool(pool)
         else:
-            for node in (self.nodes[it] for it in members if it in self.nodes):
+            for account, node in ((it, self.nodes[it]) for it in members if it in self.nodes):
                 if self.pool_of(node) == pool:
                     self.leave(node)
                     state.commands -= 1
+                elif node.membership and node.membership.pool == pool:
+                    self.give_up_return(node, account)
             self.remove_entries(pool)
             state.status = Record({"variant": "disbanded", "from": state.status["from"], "until": self.epoch + 2})
         state.commands += 1
@@ -437,6 +520,7 @@ class Commands:
         state, is_registered = self.open_pool(pool), account in self.nodes
         node = self.nodes[account] if is_registered else request.node
         if not is_registered:
+            self.key_of(account)
             self.check_address(node.payout_address)
             self.check_offer(node)
         require(not node.is_retired and state.members < state.max_members, "room in the pool")

@@ -90,6 +90,9 @@ def payout_root(leaves):
     return level[0]
 
 
-def check_possession(validator):
-    """That a validator holds the secret of its BLS key."""
-    check_bls(validator.bls_key, b"BLS_POP", validator.bls_key + validator.node, validator.bls_proof)
+def check_possession(account, keys):
+    """That whoever announces a validator's keys for an account holds their secrets."""
+    tag = b"lucid/validator-key/1"
+    message = bytes([len(tag)]) + tag + bytes(32) + account + keys.bls_key
+    nacl.bindings.crypto_sign_open(keys.proof + message, keys.id)
+    check_bls(keys.bls_key, b"BLS_POP", keys.bls_key + account + keys.id, keys.bls_proof)

@@ -7,7 +7,8 @@ from itertools import accumulate
 PAGE = pathlib.Path(__file__).parent / "../src/layout.md"
 
 # Length and whether it is a number, by name; fields and their types; variants by number, each with its fields.
-LEAVES, STRUCTS, ENUMS = {}, {}, {}
+# Every kind of signer is a key of 32 bytes.
+LEAVES, STRUCTS, ENUMS = {"S": (32, False)}, {}, {}
 
 
 class Refused(Exception):
@@ -66,7 +67,9 @@ def split(text):
 def fields_of(kind):
     generic = re.fullmatch(r"(\w+)<(.*)>", kind)
     if generic:
-        return [(field, generic[2] if of == "T" else of) for field, of in STRUCTS[generic[1] + "<T>"]]
+        # Accounts and keys are as long.
+        known = {"T": generic[2], "S": "PublicKey"}
+        return [(field, re.sub(r"\b[ST]\b", lambda it: known[it[0]], of)) for field, of in STRUCTS[generic[1] + "<T>"]]
     return STRUCTS[kind]
 
 

@@ -103,11 +103,12 @@ class Pools:
             it = self.members[pool].setdefault(row.worker, member())
             share = (it.share or 0) + row.credits * (row.score if split == "credits-times-score" else 1)
             it.share = min(share, 1) if split == "equal" else share
+            it.unreached = 0 if row.reachable_ms else it.unreached + 1
 
     def newest_settlement(self):
         """All of whose epochs are final."""
         chain = self.chain
-        last = (min(chain.pending, default=chain.closed + 1) - 1) // chain.policy.settle_every
+        last = chain.final_through() // chain.policy.settle_every
         return last if chain.policy.last_settlement is None else min(last, chain.policy.last_settlement)
 
     def settle(self, beacon):
@@ -123,11 +124,27 @@ class Pools:
             if is_measured:
                 self.elect(pool, state, beacon)
             self.make_root(pool, state)
+            self.let_go(pool, state, open_epoch)
             for node in [node for node, it in members.items() if it == member() and not self.is_member(pool, node, open_epoch)]:
                 del members[node]
             promised = sum(self.budget(state, settlement) for settlement in range(state.settled + 1, last + 1))
             rest = min(promised, MAX_PROMISED - state.budgets)
             state.update(budgets=state.budgets + rest, carried=state.carried + rest, settled=last)
+
+    def let_go(self, pool, state, open_epoch):
+        """Members that are unreachable for long become inactive, and inactive ones are forgotten after four times as long."""
+        chain = self.chain
+        after, until = chain.policy.inactive_after, (chain.time - chain.genesis.genesis_time) // chain.policy.epoch_ms + 3
+        for node, it in self.members[pool].items():
+            membership = self.chain.nodes[node].membership if node in self.chain.nodes else None
+            is_member = self.is_member(pool, node, open_epoch)
+            if it.unreached >= after and is_member and membership.until is None:
+                it.standing, it.unreached, membership.until = Record({"variant": "inactive", "0": until}), 0, until
+                state.members -= 1
+            if it.standing.variant == "inactive" and open_epoch >= it.standing["0"] + 4 * after:
+                it.standing = Record(variant="good")
+            if not is_member:
+                it.unreached = 0
 
     def is_member(self, pool, node, epoch):
         """In the epoch or from a later one on."""

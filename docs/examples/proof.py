@@ -63,19 +63,20 @@ def reread(kind, given):
 
 
 def shown(record):
-    return {field: value.hex() if isinstance(value, bytes) else value for field, value in record.items()}
+    plain = lambda value: value.hex() if isinstance(value, bytes) else shown(value) if isinstance(value, Record) else value
+    return {field: plain(value) for field, value in record.items()}
 
 
 def follow(genesis, network, given, until):
     """The validators of a height, by the changes from the genesis to it; and the changes as they stand in a document."""
     hash_of = lambda some: derive("lucid validator set 1", encode("Vec<Validator>", some))
-    sets, changes = [(0, sorted(genesis.validator, key=lambda it: it.node))], []
+    sets, changes = [(0, sorted(genesis.validator, key=lambda it: it["keys"].id))], []
     at = lambda height: max((it for it in sets if it[0] <= height), key=lambda it: it[0])[1]
     for change in given:
         header, validators = reread("Header", change.header), [reread("Validator", it) for it in change.validators]
         last, newest = sets[-1]
         require(last < header.height + 2 <= until, "the height of a change of the validators")
-        require([it.node for it in validators] == sorted({it.node for it in validators}), "the order of the validators")
+        require([it["keys"].id for it in validators] == sorted({it["keys"].id for it in validators}), "the order of the validators")
         require(header.next_set == hash_of(validators) != hash_of(newest), "the validators of a change")
         certificate = check_certificate(at(header.height), network, header, change.certificate)
         changes.append({"header": shown(header), "certificate": certificate, "validators": [shown(it) for it in validators]})
@@ -84,8 +85,8 @@ def follow(genesis, network, given, until):
 
 
 def check_certificate(validators, network, header, given):
-    powers = {it.node: it.power for it in validators}
-    votes = [(bytes.fromhex(it.validator), bytes.fromhex(it.signature)) for it in given.votes]
+    powers = {it["keys"].id: it.power for it in validators}
+    votes = [(bytes.fromhex(it.key), bytes.fromhex(it.signature)) for it in given.votes]
     signers = [signer for signer, _ in votes]
     require(signers == sorted(set(signers)) and set(signers) <= set(powers), "the signers")
     require(3 * sum(powers[signer] for signer in signers) > 2 * sum(powers.values()), "the power")
@@ -94,7 +95,7 @@ def check_certificate(validators, network, header, given):
     message = bytes([len(tag)]) + tag + network + encode("Vote", vote)
     for signer, signature in votes:
         nacl.bindings.crypto_sign_open(signature + message, signer)
-    shown = [{"validator": signer.hex(), "signature": signature.hex()} for signer, signature in votes]
+    shown = [{"key": signer.hex(), "signature": signature.hex()} for signer, signature in votes]
     return {"block_hash": block.hex(), "round": vote.round, "votes": shown}
 
 

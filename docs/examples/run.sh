@@ -47,12 +47,15 @@ until [[ -s $network/net/testnet.json ]] && "${owner[@]}" status >/dev/null 2>&1
     kill -0 "$up" 2>/dev/null || { cat "$network/up.log" >&2; exit 1; }
     sleep 0.2
 done
-# The last node's id, a worker's, where its API answers, and its home.
-read -r worker api home < <("$scratch/venv/bin/python" -c 'import json, sys
-last = json.load(open(sys.argv[1]))["nodes"][-1]
-print(last["node_id"], last["api"], last["home"])' "$network/net/testnet.json")
+# The last node's id, a worker's, where its API answers, and its home; the home of the worker before it.
+read -r worker api home other < <("$scratch/venv/bin/python" -c 'import json, sys
+*_, other, last = json.load(open(sys.argv[1]))["nodes"]
+print(last["node_id"], last["api"], last["home"], other["home"])' "$network/net/testnet.json")
 "${owner[@]}" pool hold "$worker" --yes >/dev/null
 "${owner[@]}" pool suspend --yes >/dev/null
+for command in rotate-key veto-key rotate-key; do
+    "$target/debug/lucid" --home "$other" node "$command" --yes >/dev/null
+done
 "$scratch/venv/bin/python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"
 
 prove() { "$target/debug/lucid" --home "$home" proof show "$@" --out "$network/$1-$#.json" >/dev/null; }

@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::{Config, Role};
-use lucid_node::home::Home;
+use lucid_node::home::{Home, NewHome};
 use lucid_node::node;
 use lucid_p2p::peer_id_string;
 use lucid_types::genesis::{Genesis, GenesisWorker, TreasurySigner};
 use lucid_types::id::PayoutAddress;
-use lucid_types::key::NodeKey;
+use lucid_types::validator::Validator;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,7 @@ fn free_port() -> u16 {
 /// The homes of all nodes below `dir`, made as `lucid init` makes them, with the genesis of all of them.
 fn homes(dir: &Path) -> Vec<(Home, Config)> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut nodes: Vec<(Home, Config, NodeKey)> = Vec::new();
+    let mut nodes: Vec<(Home, Config, NewHome)> = Vec::new();
     let mut bootstrap = Vec::new();
     for i in 0..VALIDATORS {
         let roles = BTreeSet::from([Role::Validator, Role::Worker]);
@@ -114,29 +114,33 @@ fn homes(dir: &Path) -> Vec<(Home, Config)> {
         config.p2p.local = true;
         (config.api.listen, config.metrics.listen) = (any, any);
         let home = Home::new(dir.join(&config.name));
-        let key = home.create(&config, None).unwrap().key;
+        let made = home.create(&config, None).unwrap();
         // Nothing is paid here.
         std::fs::remove_file(home.gas_key_file(&config)).unwrap();
         if i == 0 {
             config.roles.insert(Role::Bootstrap);
-            bootstrap.push(format!("{address}/p2p/{}", peer_id_string(&key.node_id()).unwrap()));
+            bootstrap.push(format!("{address}/p2p/{}", peer_id_string(&made.key.public_key()).unwrap()));
         }
-        nodes.push((home, config, key));
+        nodes.push((home, config, made));
     }
-    let keys: Vec<_> = nodes.iter().map(|(_, _, key)| key).collect();
-    let genesis = toml::to_string(&genesis(&keys)).unwrap();
+    let made: Vec<_> = nodes.iter().map(|(_, _, made)| made).collect();
+    let genesis = toml::to_string(&genesis(&made)).unwrap();
     for (home, ..) in &nodes {
         std::fs::write(home.genesis_file(), &genesis).unwrap();
     }
     nodes.into_iter().map(|(home, config, _)| (home, config)).collect()
 }
 
-fn genesis(keys: &[&NodeKey]) -> Genesis {
+fn genesis(made: &[&NewHome]) -> Genesis {
     let mut genesis = fixture::genesis(EPOCH, &[], &[1]);
     let sample = genesis.workers.remove(0);
     genesis.genesis_time = SystemClock.now().after(Duration::from_secs(3));
-    genesis.validators = keys.iter().map(|key| key.validator(1, key.node_id())).collect();
-    let node = |key: &&NodeKey| key.node_id();
+    let node = |made: &&NewHome| made.key.account();
+    let validator = |made: &&NewHome| {
+        let (node, key) = (node(made), made.validator_key.as_ref().unwrap());
+        Validator { node, power: 1, operator: node, keys: key.keys(&node) }
+    };
+    genesis.validators = made.iter().map(validator).collect();
     let address = |i| PayoutAddress::from_hash20([i; 20]);
     let worker = |(i, node)| GenesisWorker {
         node,
@@ -145,9 +149,9 @@ fn genesis(keys: &[&NodeKey]) -> Genesis {
         gas_address: None,
         ..sample.clone()
     };
-    genesis.workers = (10..).zip(keys.iter().map(node)).map(worker).collect();
-    let signer = TreasurySigner { node: node(&keys[0]), key_address: address(99) };
-    genesis.pools = vec![fixture::pool(1, keys.iter().map(node).collect(), 1, vec![signer])];
+    genesis.workers = (10..).zip(made.iter().map(node)).map(worker).collect();
+    let signer = TreasurySigner { node: node(&made[0]), key_address: address(99) };
+    genesis.pools = vec![fixture::pool(1, made.iter().map(node).collect(), 1, vec![signer])];
     genesis
 }
 

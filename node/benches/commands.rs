@@ -58,7 +58,7 @@ fn commands(network: &NetworkId, seed: u8) -> Vec<SignedCommand> {
     let command = |nonce: u64| {
         let capacity = Capacity { cores: u32::try_from(nonce).unwrap() + 3, ..Capacity::default() };
         let action = Action::Node(NodeAction::Update { gas_address: None, capacity });
-        let signed = key.sign_command(network, Command { account: key.node_id(), nonce, until, action });
+        let signed = key.sign_command(network, Command { account: key.account(), nonce, until, action });
         let (signer, signature) = (signed.signer, signed.signature);
         MultiSigned::collect(signed.into_inner().record, [(signer, signature)])
     };

@@ -24,7 +24,7 @@ use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, ValidatorId};
 use lucid_types::sync::{CertifiedHeader, SyncResponse};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
@@ -57,7 +57,7 @@ fn certified(state: &State) -> CertifiedHeader {
         height: HEIGHT,
         parent: BlockHash::from_bytes([1; 32]),
         round: 0,
-        proposer: NodeId::from_bytes([1; 32]),
+        proposer: ValidatorId::from_bytes([1; 32]),
         time: UnixMillis::new(1),
         randao: BlsSignature::from_bytes([6; 48]),
         items: items_hash(&[]),

@@ -34,9 +34,9 @@ use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, BlockView, CertificateView, CommandView, EnrolmentView, EpochView, LedgerView, MemberList, MetricView,
-    NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView, RegisteredView, RequestList, ScoreView,
-    SignatureList, SignatureRequest, StampView, StatusView, ValidatorStatusView, ValidatorView,
+    AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochView, LedgerView, MemberList,
+    MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView, RegisteredView,
+    RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 
@@ -177,6 +177,12 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError>;
 
+    /// At most `limit` transactions by which a pool's vault has paid, the newest first; `None` if there is no such pool.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn batches(&self, pool: &PoolId, limit: usize) -> Result<Option<BatchList>, ViewError>;
+
     /// One payout.
     ///
     /// # Errors
@@ -189,11 +195,11 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn node(&self, node: &NodeId) -> Result<Option<RegisteredView>, ViewError>;
 
-    /// At most `limit` registered nodes by their ids: those after one, if it is given, and the members of a pool, if it is.
+    /// At most `limit` registered nodes by their ids: those after one, if it is given, that are asked for.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError>;
+    fn nodes(&self, after: Option<NodeId>, wanted: NodeFilter, limit: usize) -> Result<NodeList, ViewError>;
 
     /// What a stamp has to be made for now, to enter the network or a pool; `None` if there is no such pool.
     fn stamp(&self, pool: Option<PoolId>) -> Option<StampView>;

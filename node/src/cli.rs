@@ -309,4 +309,105 @@ mod tests {
     fn the_description_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    /// What a command does to the world, and so how it is given.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Kind {
+        /// Answers: in text or as JSON.
+        Read,
+        /// Answers in a form of its own, or runs a process.
+        Other,
+        /// Gives a command to the ledger: shows first what it does, and waits for its block unless told not to.
+        Ledger,
+        /// The same, but is final when it ends: a transaction on TRON, or a signature in a file.
+        Send,
+        /// Makes files that were not there, and says which.
+        Make,
+        /// Replaces files.
+        Replace,
+    }
+
+    impl Kind {
+        const fn options(self) -> &'static [&'static str] {
+            match self {
+                Self::Other => &[],
+                Self::Read | Self::Make => &["json"],
+                Self::Replace => &["yes", "json"],
+                Self::Send => &["dry-run", "yes", "json"],
+                Self::Ledger => &["dry-run", "yes", "json", "no-wait"],
+            }
+        }
+    }
+
+    /// Every command by its path.
+    const KINDS: &[(Kind, &[&str])] = &[
+        (Kind::Read, &["status", "scores", "peers", "version", "config show", "proof verify", "network show"]),
+        (
+            Kind::Read,
+            &["block list", "block show", "epoch list", "epoch show", "node show", "node list", "node metrics"],
+        ),
+        (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
+        (Kind::Read, &["pool list", "pool show", "pool members", "pool requests"]),
+        (Kind::Read, &["validator list", "validator status", "validator proposals"]),
+        (
+            Kind::Read,
+            &["tron status", "tron balance", "tron tx", "tron estimate", "tron build-transfer", "tron key show"],
+        ),
+        (Kind::Read, &["vault show", "vault verify", "vault rehearse", "signer show", "db stats", "db check"]),
+        (Kind::Other, &["run", "signer run", "config check", "config doc"]),
+        (Kind::Other, &["proof show score", "proof show owed", "proof show account"]),
+        (Kind::Ledger, &["node register", "node update", "node payout-address", "node veto", "node retire"]),
+        (Kind::Ledger, &["pool create", "pool update", "pool join", "pool leave", "pool approve", "pool refuse"]),
+        (Kind::Ledger, &["pool ban", "pool unban", "pool transfer", "pool disband", "pool hold", "pool resume"]),
+        (Kind::Ledger, &["pool suspend", "pool correct", "pool vault", "pool losses", "command submit"]),
+        (Kind::Ledger, &["node rotate-key", "node veto-key", "validator rotate-key"]),
+        (Kind::Ledger, &["validator propose add", "validator propose remove", "validator propose power"]),
+        (Kind::Ledger, &["validator approve", "validator withdraw", "validator resign", "validator approve-pool"]),
+        (Kind::Ledger, &["vault rotate propose", "vault limits propose"]),
+        (
+            Kind::Send,
+            &["join", "command sign", "payout claim", "vault deploy", "vault fund", "vault post", "vault push"],
+        ),
+        (Kind::Send, &["vault pause", "vault unpause", "vault close", "vault withdraw ask", "vault withdraw cancel"]),
+        (Kind::Send, &["vault withdraw now", "vault rotate apply", "vault limits apply"]),
+        (
+            Kind::Make,
+            &[
+                "init",
+                "network create",
+                "network invite",
+                "pool invite",
+                "tron key new",
+                "signer init",
+                "validator keys",
+            ],
+        ),
+        (Kind::Make, &["signer copy", "db backup", "db compact"]),
+        (Kind::Replace, &["db repair", "db restore"]),
+    ];
+
+    #[test]
+    fn every_command_has_the_options_of_its_kind() {
+        fn leaves<'a>(command: &'a clap::Command, path: &str, found: &mut Vec<(String, &'a clap::Command)>) {
+            for it in command.get_subcommands().filter(|it| it.get_name() != "help") {
+                let path = format!("{path} {}", it.get_name()).trim().to_owned();
+                if it.has_subcommands() { leaves(it, &path, found) } else { found.push((path, it)) }
+            }
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        let mut found = Vec::new();
+        leaves(&cli, "", &mut found);
+        let kinds: Vec<_> = KINDS.iter().flat_map(|(kind, paths)| paths.iter().map(|path| (*path, *kind))).collect();
+        for (path, command) in &found {
+            let of: Vec<_> = kinds.iter().filter(|(it, _)| it == path).map(|(_, kind)| *kind).collect();
+            assert_eq!(of.len(), 1, "`lucid {path}` stands {} times in the table", of.len());
+            let has = |option: &str| command.get_arguments().any(|it| it.get_long() == Some(option));
+            for option in of[0].options() {
+                assert!(has(option), "`lucid {path}` is {:?} and has no --{option}", of[0]);
+            }
+            assert_eq!(has("no-wait"), of[0] == Kind::Ledger, "{path}");
+        }
+        assert_eq!(found.len(), kinds.len(), "the table has commands that are none");
+    }
 }

@@ -126,7 +126,7 @@ impl CommandDesk {
     }
 
     fn is_validator(&self, node: &NodeId) -> bool {
-        let is_member = self.head.borrow().state.next_validators().get(node).is_some();
+        let is_member = self.head.borrow().state.next_validators().of(node).is_some();
         is_member && (*node != self.me || self.may_vote)
     }
 
@@ -147,12 +147,14 @@ impl CommandDesk {
 
     /// Asks the connected validators in turn, until one takes the command over.
     async fn ask_validators(&self, command: &[u8]) -> Result<NodeId, NotTaken> {
-        let peers = self.mesh.peers().into_iter().map(|peer| peer.node_id);
-        let validators: Vec<_> = peers.filter(|peer| self.is_validator(peer)).collect();
+        let state = self.head.borrow().state.clone();
+        let peers = self.mesh.peers().into_iter();
+        let known = peers.filter_map(|peer| Some((state.account_of(&peer.key)?, peer.key)));
+        let validators: Vec<_> = known.filter(|(account, _)| self.is_validator(account)).collect();
         let deadline = Instant::now() + PATIENCE;
         let mut refusal = None;
-        for validator in &validators {
-            let asked = self.mesh.request(*validator, Protocol::Command, command.to_vec());
+        for (validator, key) in &validators {
+            let asked = self.mesh.request(*key, Protocol::Command, command.to_vec());
             let Ok(reply) = timeout_at(deadline.min(Instant::now() + PATIENCE_WITH_ONE), asked).await else { continue };
             match reply.map(|bytes| decode(&bytes)) {
                 Ok(Ok(CommandReply::Accepted)) => return Ok(*validator),

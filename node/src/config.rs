@@ -274,7 +274,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: "info,arc_malachitebft_core_consensus=warn".to_owned(), json: false }
+        Self { filter: "info,libp2p=error,arc_malachitebft_core_consensus=warn".to_owned(), json: false }
     }
 }
 

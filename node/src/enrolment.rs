@@ -35,7 +35,7 @@ use crate::api::model::{EnrolmentStep, EnrolmentView, SyncState};
 use crate::chain::head::Head;
 use crate::clock::Clock;
 use crate::commands::CommandDesk;
-use crate::home::Home;
+use crate::home::{Home, Identity};
 use crate::sampler::Sampler;
 use crate::utc::{duration_of, utc};
 use crate::view::sync_state;
@@ -59,8 +59,8 @@ pub struct EnrolmentParts {
     pub clock: Arc<dyn Clock>,
     /// Keeps the intent.
     pub home: Home,
-    /// The node's key.
-    pub key: NodeKey,
+    /// The node.
+    pub me: Identity,
     /// What was asked for.
     pub intent: Intent,
     /// The account from which transactions are paid, if the intent names none.
@@ -95,7 +95,7 @@ impl Enrolment {
     /// # Errors
     /// What this machine has cannot be seen.
     pub fn new(parts: EnrolmentParts) -> anyhow::Result<Self> {
-        let (account, intent) = (parts.key.node_id(), &parts.intent);
+        let (account, intent) = (parts.me.account, &parts.intent);
         let new = match intent.payout_address {
             None => None,
             Some(payout_address) => {
@@ -260,7 +260,7 @@ impl Enrolment {
             let signed = key.sign_command(self.parts.spec.id(), command.clone()).into_inner();
             (signed.signer, signed.signature)
         };
-        let signatures: Vec<_> = entering.key().iter().chain([&self.parts.key]).map(signature).collect();
+        let signatures: Vec<_> = entering.key().iter().chain([&self.parts.me.key]).map(signature).collect();
         MultiSigned::collect(command, signatures)
     }
 

@@ -20,10 +20,10 @@ use lucid_types::attestation::ResourceAttestation;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, PublicKey, ValidatorId};
 use lucid_types::message::ConsensusMessage;
 use lucid_types::report::{ReportCommitment, Reveal};
-use lucid_types::signed::{Signed, SignedRecord, Verified};
+use lucid_types::signed::{Signed, SignedRecord};
 use lucid_types::sync::Rebroadcast;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::vote::VoteKind;
@@ -33,13 +33,14 @@ use Refusal::{Ignore, Reject};
 
 use crate::chain::head::Head;
 use crate::clock::Clock;
+use crate::history::metrics::Attestation;
 use crate::probe::{AttestationTable, Recorded};
 
 /// A message that passed.
 #[derive(Debug)]
 pub enum Passed {
     /// A worker's attestation; the table has it already.
-    Attestation(Verified<Signed<ResourceAttestation>>),
+    Attestation(Box<Attestation>),
     /// Something for the chain.
     Chain(Box<Input>),
 }
@@ -66,15 +67,15 @@ pub struct NodeGate {
 struct Seen {
     reports: BTreeSet<ReportKey>,
     /// What validators have sent of the heights under way.
-    rounds: BTreeMap<(Height, NodeId), Sent>,
-    rebroadcasts: BTreeMap<NodeId, Rebroadcasts>,
+    rounds: BTreeMap<(Height, ValidatorId), Sent>,
+    rebroadcasts: BTreeMap<ValidatorId, Rebroadcasts>,
     /// Heights above the newest block's that a certificate has come for. Each proves the same, and anyone can make
     /// many out of one by leaving signatures out.
     certified: BTreeSet<Height>,
-    /// Commands that no block holds yet, by account and number.
-    commands: BTreeMap<(NodeId, u64), Vec<SeenCommand>>,
+    /// Commands that no block holds yet.
+    commands: BTreeMap<NotedCommand, Vec<SeenCommand>>,
     /// When evidence against a validator was forwarded last.
-    accused: BTreeMap<NodeId, UnixMillis>,
+    accused: BTreeMap<ValidatorId, UnixMillis>,
 }
 
 /// What a validator has sent of a height.
@@ -141,7 +142,10 @@ impl Rebroadcasts {
 }
 
 /// An epoch's commitment or reveal of a validator.
-type ReportKey = (Epoch, &'static str, NodeId);
+type ReportKey = (Epoch, &'static str, ValidatorId);
+
+/// A command's account and number, and whether it is a veto: others must not be able to keep one away.
+type NotedCommand = (NodeId, u64, bool);
 
 /// A command's hash, and until when it is good. Signatures do not count: who leaves some
 /// out or adds some makes no other command.
@@ -160,8 +164,8 @@ impl Seen {
     /// The highest round of a height that more than a third of the power have reached: at least one honest validator has.
     fn round_of_a_third(&self, view: &View<'_>, height: Height) -> u32 {
         let Some(set) = view.state.validators(height) else { return 0 };
-        let of_height = (height, NodeId::from_bytes([0; 32]))..=(height, NodeId::from_bytes([0xff; 32]));
-        let reached = self.rounds.range(of_height).map(|((_, node), sent)| (sent.newest_round, set.power(node)));
+        let of_height = (height, ValidatorId::from_bytes([0; 32]))..=(height, ValidatorId::from_bytes([0xff; 32]));
+        let reached = self.rounds.range(of_height).map(|((_, key), sent)| (sent.newest_round, set.power(key)));
         let mut reached: Vec<_> = reached.collect();
         reached.sort_unstable_by_key(|(round, _)| Reverse(*round));
         let mut power = 0;
@@ -175,7 +179,7 @@ impl Seen {
 
 /// What a message of a round says, and who says it.
 struct Said {
-    signer: NodeId,
+    signer: ValidatorId,
     height: Height,
     round: u32,
     step: Step,
@@ -183,7 +187,7 @@ struct Said {
 }
 
 impl Said {
-    fn of<T: SignedRecord<Signer = NodeId>>(signed: &Signed<T>, height: Height, round: u32, step: Step) -> Self {
+    fn of<T: SignedRecord<Signer = ValidatorId>>(signed: &Signed<T>, height: Height, round: u32, step: Step) -> Self {
         let hash = Hash::from_bytes(*blake3::hash(&encode(&signed.record)).as_bytes());
         Self { signer: signed.signer, height, round, step, hash }
     }
@@ -205,8 +209,9 @@ impl NodeGate {
         self.spec.genesis().epoch_at(self.clock.now()).get().saturating_add(1)
     }
 
-    fn attestation(&self, state: &State, bytes: &[u8]) -> Result<Verified<Signed<ResourceAttestation>>, Refusal> {
+    fn attestation(&self, state: &State, bytes: &[u8]) -> Result<Attestation, Refusal> {
         let signed: Signed<ResourceAttestation> = parse(bytes)?;
+        let account = state.account_of(&signed.signer).ok_or(Ignore("unknown-signer"))?;
         let refuse = |recorded| match recorded {
             Recorded::New => Ok(()),
             Recorded::Stale => Err(Ignore("stale")),
@@ -217,10 +222,10 @@ impl NodeGate {
         if signed.record.epoch.get() > self.newest_epoch() {
             return Err(Ignore("future"));
         }
-        refuse(self.attestations.check(state, &signed.signer, &signed.record))?;
+        refuse(self.attestations.check(state, &account, &signed.record))?;
         let verified = signed.verify(self.spec.id()).map_err(|_| Reject("signature"))?;
-        refuse(self.attestations.record(state, &verified))?;
-        Ok(verified)
+        refuse(self.attestations.record(state, &account, &verified))?;
+        Ok(Attestation { account, signed: verified })
     }
 
     /// Duplicates, and the rules of what validators send for an epoch.
@@ -242,13 +247,16 @@ impl NodeGate {
         Ok(admitted)
     }
 
-    fn round_message(&self, view: &View<'_>, from: NodeId, bytes: &[u8]) -> Result<Input, Refusal> {
+    fn round_message(&self, view: &View<'_>, from: PublicKey, bytes: &[u8]) -> Result<Input, Refusal> {
         let arrived = self.clock.now();
         match parse::<ConsensusMessage>(bytes)? {
             ConsensusMessage::Proposal(proposal) => {
                 let record = proposal.proposal.record;
                 let said = Said::of(&proposal.proposal, record.height, record.round, Step::Propose);
-                let admit = || view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived });
+                let admit = || {
+                    let from = view.bearer(&from, &proposal)?;
+                    view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived })
+                };
                 self.once(view, said, admit)
             }
             ConsensusMessage::Vote(vote) => {
@@ -331,7 +339,7 @@ impl NodeGate {
 
     fn command(&self, view: &View<'_>, bytes: &[u8]) -> Result<Input, Refusal> {
         let command: SignedCommand = parse(bytes)?;
-        let key = (command.record.account, command.record.nonce);
+        let key = (command.record.account, command.record.nonce, command.record.action.is_veto());
         let hash = Hash::from_bytes(*blake3::hash(&encode(&command.record)).as_bytes());
         // Those that no block took in time give way.
         let time = view.state.time();
@@ -350,7 +358,7 @@ impl NodeGate {
         let command = view.command(command, self.clock.now())?;
         self.seen(|seen| {
             if seen.commands.len() >= NOTED_COMMANDS {
-                let is_open = |(account, nonce): &(NodeId, u64)| *nonce >= view.state.nonce(account).next;
+                let is_open = |(account, nonce, _): &NotedCommand| *nonce >= view.state.nonce(account).next;
                 seen.commands.retain(|key, of_number| is_open(key) && of_number.iter().any(is_good));
             }
             if seen.commands.len() >= NOTED_COMMANDS {
@@ -383,11 +391,11 @@ impl NodeGate {
 impl Gate for NodeGate {
     type Item = Passed;
 
-    fn admit(&self, from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
+    fn admit(&self, from: PublicKey, topic: Topic, bytes: &[u8]) -> Admission<Passed> {
         let state = self.head.borrow().state.clone();
         let view = View { spec: &self.spec, state: &state };
         let passed = match topic {
-            Topic::Attestations(_) => self.attestation(&state, bytes).map(Passed::Attestation),
+            Topic::Attestations(_) => self.attestation(&state, bytes).map(Box::new).map(Passed::Attestation),
             Topic::Commitments => parse::<Signed<ReportCommitment>>(bytes).and_then(|signed| {
                 let key = (signed.record.epoch, "commitment", signed.signer);
                 self.report(&view, key, |view| view.commitment(signed)).map(Input::Commitment).map(Passed::chain)

@@ -1,16 +1,21 @@
 //! A node's home: where its files lie, how they are made, and what their mistakes are called.
 //!
 //! ```text
-//! HOME/config.toml    the configuration
-//! HOME/node.key       the node's secret: 64 hex digits, mode 0600
-//! HOME/genesis.toml   the network's genesis
-//! HOME/join.toml      what `lucid join` was asked for, until it is done; mode 0600
-//! HOME/gas.key        the secret of the gas account of a worker that can lead
-//! HOME/treasury.key   the secret of a treasury signer, nowhere else
-//! HOME/db/            the store; its lock is the home's lock
+//! HOME/config.toml      the configuration
+//! HOME/node.key         the node's secret: 64 hex digits, mode 0600
+//! HOME/node.next.key    that which is to follow it, while the key rotates
+//! HOME/account          the node's account, once its key is not the account's first one
+//! HOME/validator-keys/  the secrets with which it signs as a validator, one file each, like node.key
+//! HOME/genesis.toml     the network's genesis
+//! HOME/join.toml        what `lucid join` was asked for, until it is done; mode 0600
+//! HOME/gas.key          the secret of the gas account of a worker that can lead
+//! HOME/treasury.key     the secret of a treasury signer, nowhere else
+//! HOME/db/              the store; its lock is the home's lock
 //! ```
 //!
-//! Nothing here overwrites a file but `join.toml`.
+//! Nothing here overwrites a file but `join.toml`, and `node.key` when the chain has another key in force.
+
+mod identity;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,15 +24,19 @@ use std::path::{Path, PathBuf};
 
 use lucid_tron_bridge::key::{KeyError, TronKey};
 use lucid_types::genesis::{Genesis, GenesisError};
-use lucid_types::id::{NetworkId, PayoutAddress};
+use lucid_types::id::{NetworkId, ParseBytesError, PayoutAddress};
 use lucid_types::key::NodeKey;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKey;
 use zeroize::Zeroizing;
 
 use crate::config::locate::{self, TomlError};
 use crate::config::settings;
 use crate::config::{Config, Role};
 use crate::enrolment::Intent;
+
+pub use self::identity::Identity;
+pub use self::validator_keys::new_validator_key;
 
 /// Hex digits of a secret.
 const KEY_DIGITS: usize = 64;
@@ -45,6 +54,8 @@ pub struct Home {
 pub struct NewHome {
     /// The node's key.
     pub key: NodeKey,
+    /// The key with which it signs, if it is a validator.
+    pub validator_key: Option<ValidatorKey>,
     /// The address of its gas account, if it is a worker.
     pub gas_address: Option<PayoutAddress>,
     /// The address that its signer signs with, if it is a treasury signer and holds the key itself.
@@ -100,6 +111,15 @@ pub enum HomeError {
         path: PathBuf,
         /// What to do.
         hint: &'static str,
+    },
+    /// The account of the node is none.
+    #[error("{} is no account ({source}): 64 hex digits are expected, those of the node's first key. `lucid status` of another \
+             node of the network shows them, or a backup of this home", path.display())]
+    Account {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ParseBytesError,
     },
     /// A key for the payment network cannot be used.
     #[error(transparent)]
@@ -254,11 +274,7 @@ impl Home {
         let path = self.intent_file();
         let text = toml::to_string(intent).map(Zeroizing::new);
         let text = text.map_err(|error| HomeError::IntentText { problem: error.to_string() })?;
-        let part = path.with_extension("toml.part");
-        remove_if_there(&part)?;
-        write_new(&part, 0o600, &text)?;
-        fs::rename(&part, &path).map_err(io_error("make", &path))?;
-        self.sync_root()
+        self.write_whole(&path, 0o600, &text)
     }
 
     /// It is done.
@@ -302,6 +318,8 @@ impl Home {
         let seed = new_secret()?;
         let mut files =
             vec![(self.key_file(), 0o600, digits(&seed)), self.plain(self.config_file(), settings::render(config))];
+        let validator_key = config.has(Role::Validator).then(new_validator_key).transpose()?;
+        files.extend(validator_key.as_ref().map(|key| (self.validator_key_file(&key.id()), 0o600, digits(key.seed()))));
         let mut tron_key = |is_wanted: bool, path| {
             is_wanted.then(|| {
                 let secret = new_secret()?;
@@ -321,6 +339,9 @@ impl Home {
             return Err(HomeError::Exists(path.clone()));
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io_error("make", &self.root))?;
+        if validator_key.is_some() {
+            self.make_validator_keys_dir()?;
+        }
         for (made, (path, mode, text)) in files.iter().enumerate() {
             if let Err(error) = write_new(path, *mode, text) {
                 // Ours, made a moment ago: a second try finds the home as it was.
@@ -330,7 +351,7 @@ impl Home {
                 return Err(error);
             }
         }
-        Ok(NewHome { key: NodeKey::from_seed(&seed), gas_address, signer_address })
+        Ok(NewHome { key: NodeKey::from_seed(&seed), validator_key, gas_address, signer_address })
     }
 
     fn plain(&self, path: PathBuf, text: String) -> (PathBuf, u32, Zeroizing<String>) {
@@ -508,6 +529,8 @@ fn load_secret(path: &Path, hint: &'static str) -> Result<Zeroizing<[u8; 32]>, H
         .map_err(|_| broken(format!("{KEY_DIGITS} hex digits are expected, other characters were found")))?;
     Ok(seed)
 }
+
+mod validator_keys;
 
 #[cfg(test)]
 mod tests;

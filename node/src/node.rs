@@ -2,22 +2,24 @@
 //!
 //! Order of stopping: API, measuring and payouts (a write that has begun is finished), the chain, the mesh, the store.
 
+mod keys;
 mod roles;
+pub(crate) mod rotation;
 mod standing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::replica::{Input, Offers, Replica};
 use lucid_p2p::{Mesh, MeshConfig, Topic};
-use lucid_storage::Store;
+use lucid_storage::{Store, Wal};
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_types::codec::encode;
-use lucid_types::key::NodeKey;
 use lucid_types::time::Height;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -42,13 +44,14 @@ use crate::config::{Config, Role};
 use crate::gate::NodeGate;
 use crate::history::expiry;
 use crate::history::metrics::{Attestation, Keeper, KeeperParts, WAITING};
-use crate::home::Home;
+use crate::home::{Home, Identity};
+use crate::node::keys::KeyWatch;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::peers;
 use crate::probe::{AttestationTable, Served};
 use crate::router::Router;
-use crate::stage::{Stage, supervise};
+use crate::stage::{Stage, Stopped, supervise};
 use crate::view::NodeParts;
 
 /// Messages that wait to be gossiped; see [`DriverParts::gossip`].
@@ -58,6 +61,9 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a failed request to a TRON provider is repeated before whoever wanted the answer decides.
 const PROVIDER_RETRIES: usize = 2;
 
+/// Until the sockets of a mesh that has ended are closed.
+const CLOSING: Duration = Duration::from_secs(10);
+
 /// Runs a node until `stop`.
 ///
 /// # Errors
@@ -66,7 +72,7 @@ pub async fn run(home: Home, config: Config, stop: CancellationToken) -> anyhow:
     run_shown(home, config, stop, |_| {}).await
 }
 
-/// As [`run`]; `started` is given what the API shows of the node, once all of it runs.
+/// As [`run`]; `started` is given what the API shows of the node, once all of it runs: again when it runs under another node key.
 ///
 /// # Errors
 /// As [`run`].
@@ -74,22 +80,45 @@ pub async fn run_shown(
     home: Home,
     config: Config,
     stop: CancellationToken,
-    started: impl FnOnce(Arc<dyn NodeView>),
+    mut started: impl FnMut(Arc<dyn NodeView>),
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let key = home.load_key()?;
+    // First: that there is a home with a key says more than that it has no genesis.
+    home.load_identity()?;
     let genesis = home.load_genesis()?.genesis;
     let spec = Arc::new(ChainSpec::new(genesis).context("the genesis cannot be used")?);
     // First: that this home's node runs already says more than that its ports are in use.
     home.check_db()?;
     let store = Store::open(&home.db_dir(), *spec.id())?;
-    let api = bind("api.listen", config.api.listen).await?;
-    let metrics = bind("metrics.listen", config.metrics.listen).await?;
-
-    let node = Assembly { home, config, clock, key, spec, store };
-    let (stages, view) = node.assemble(api, metrics)?;
-    started(view);
-    supervise(stages, stop).await
+    loop {
+        let api = bind("api.listen", config.api.listen).await?;
+        let metrics = bind("metrics.listen", config.metrics.listen).await?;
+        let wal = store.wal()?;
+        let restored = persist::restore(&spec, &store, &wal, clock.now())?;
+        let me = rotation::identity(&home, &restored.replica.state)?;
+        let again = stop.child_token();
+        let node = Assembly {
+            home: home.clone(),
+            config: config.clone(),
+            clock: Arc::clone(&clock),
+            me,
+            spec: Arc::clone(&spec),
+            store: store.clone(),
+            again: again.clone(),
+        };
+        let (stages, view) = node.assemble(wal, restored, api, metrics)?;
+        started(view);
+        let stopped = supervise(stages, again).await?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        let is_closed = lucid_p2p::wait_until_free(&config.p2p.listen, CLOSING).await;
+        if stopped == Stopped::InPart || !is_closed {
+            return Err(anyhow!(
+                "another node key is in force, and some parts of the node did not stop in time: start it again, and it has that key"
+            ));
+        }
+    }
 }
 
 async fn bind(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
@@ -103,9 +132,11 @@ struct Assembly {
     home: Home,
     config: Config,
     clock: Arc<dyn Clock>,
-    key: NodeKey,
+    me: Identity,
     spec: Arc<ChainSpec>,
     store: Store,
+    /// Cancelled when the node is to stop, or to start again under another node key.
+    again: CancellationToken,
 }
 
 /// The channels and views that parts share.
@@ -113,6 +144,7 @@ struct Wires {
     mesh: Mesh,
     driver: mpsc::Sender<Box<Input>>,
     head: watch::Receiver<Head>,
+    keys: watch::Receiver<Arc<Keyring>>,
     served: Arc<Served>,
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
@@ -122,13 +154,18 @@ struct Wires {
 
 impl Assembly {
     /// The stages in the order in which they stop, and what the API shows.
-    fn assemble(self, api: TcpListener, metrics: TcpListener) -> anyhow::Result<(Vec<Stage>, Arc<dyn NodeView>)> {
+    fn assemble(
+        self,
+        wal: Wal,
+        restored: Restored,
+        api: TcpListener,
+        metrics: TcpListener,
+    ) -> anyhow::Result<(Vec<Stage>, Arc<dyn NodeView>)> {
         let (mut front, mut work) = (Stage::new("the API"), Stage::new("measuring and payouts"));
         let (mut chain, mut mesh_stage) = (Stage::new("the chain"), Stage::new("the mesh"));
 
-        let wal = self.store.wal()?;
         let now = self.clock.now();
-        let Restored { replica: mut stored, block } = persist::restore(&self.spec, &self.store, &wal, now)?;
+        let Restored { replica: mut stored, block } = restored;
         self.check_pin()?;
         let logged = u64::try_from(stored.log.len()).unwrap_or(u64::MAX);
         let instance = self.validator_instance(&mut stored)?;
@@ -146,14 +183,17 @@ impl Assembly {
         let (head_sender, head) = watch::channel(first);
         let (target_sender, target) = watch::channel(Height::ZERO);
         let (halt_sender, halt) = watch::channel(None);
-        // A node whose `roles` do not name validator follows without a vote.
+        // A node whose `roles` do not name validator follows without a vote, and so does one without a key.
+        let is_validator = self.config.has(Role::Validator);
+        let account = self.me.account;
+        let ring = if is_validator { self.home.keyring(account)? } else { Keyring::new(account, []) };
+        let (keys_sender, keys) = watch::channel(Arc::new(ring.clone()));
         let taken_over = stored.commands.iter().map(|command| (command.record.account, command.record.nonce)).collect();
-        let replica =
-            Replica::restore(Arc::clone(&self.spec), self.key.clone(), stored, self.config.has(Role::Validator));
+        let replica = Replica::restore(Arc::clone(&self.spec), ring, stored, is_validator);
 
         let attested = Arc::new(AttestationTable::new(self.spec.policy()));
         let gate = NodeGate::new(Arc::clone(&self.spec), Arc::clone(&self.clock), Arc::clone(&attested), head.clone());
-        let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.key.seed(), Arc::new(gate))?;
+        let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.me.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
         mesh_stage.spawn_plain("mesh", mesh_task.run(stop_mesh));
         let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
@@ -221,7 +261,7 @@ impl Assembly {
                 spec: Arc::clone(&self.spec),
                 mesh: mesh.clone(),
                 clock: Arc::clone(&self.clock),
-                key: self.key.clone(),
+                keys: keys.clone(),
                 boot,
                 head: head.clone(),
                 driver: driver.clone(),
@@ -234,6 +274,16 @@ impl Assembly {
                 stop.cancelled().await;
             });
         }
+        if is_validator {
+            let watch = KeyWatch {
+                home: self.home.clone(),
+                keys: keys_sender,
+                head: head.clone(),
+                driver: driver.clone(),
+                problem: None,
+            };
+            chain.spawn_plain("watch of the validator's keys", watch.run(chain.stop.clone()));
+        }
         chain.spawn_plain("publisher", publish(mesh.clone(), outgoing, chain.stop.clone()));
 
         let (keep, kept) = mpsc::channel(WAITING);
@@ -241,7 +291,7 @@ impl Assembly {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             attestations: kept,
-            me: self.key.node_id(),
+            me: self.me.account,
             registered: self.registered(head.clone()),
         });
         chain.spawn("keeper of metrics", keeper.run(chain.stop.clone()));
@@ -252,6 +302,7 @@ impl Assembly {
             mesh: mesh.clone(),
             driver: driver.clone(),
             head: head.clone(),
+            keys: keys.clone(),
             served: Arc::new(Served::default()),
             vaults: Arc::default(),
             pushed: Arc::default(),
@@ -261,6 +312,9 @@ impl Assembly {
         let providers = self.providers()?;
         let (cosigner, signer) = self.cosigner(&wires)?.unzip();
         self.standing(&mut work, &wires, signer.flatten());
+        let identity = (self.home.clone(), self.me.clone());
+        let rotation = rotation::follow(identity, head.clone(), self.again.clone(), work.stop.clone());
+        work.spawn_plain("watch of the node key", rotation);
         self.reader(&mut work, &wires, providers.as_ref());
         self.pusher(&mut work, &wires, providers.as_ref(), cosigner.clone());
         let responder = self.worker(&mut work, &wires)?;
@@ -268,7 +322,7 @@ impl Assembly {
         let commands = Arc::new(CommandDesk {
             spec: Arc::clone(&self.spec),
             clock: Arc::clone(&self.clock),
-            me: self.key.node_id(),
+            me: self.me.account,
             may_vote: self.config.has(Role::Validator),
             head: head.clone(),
             mesh: mesh.clone(),
@@ -291,14 +345,14 @@ impl Assembly {
             cosigner: cosigner.clone(),
             commands: Arc::clone(&commands),
             metrics: wires.metrics,
-            is_validator: self.is_validator(head.clone()),
+            head: head.clone(),
         };
         chain.spawn_plain("router", router.run(chain.stop.clone()));
 
         let view: Arc<dyn NodeView> = Arc::new(NodeParts {
             spec: Arc::clone(&self.spec),
-            node_id: self.key.node_id(),
-            key: self.key.clone(),
+            me: self.me.clone(),
+            keys,
             cosigner,
             commands,
             attestations: attested,
@@ -318,7 +372,8 @@ impl Assembly {
         front.spawn("API", api::serve(api, Arc::clone(&view), front.stop.clone()));
         front.spawn("metrics listener", api::serve_metrics(metrics, Arc::clone(&view), front.stop.clone()));
         tracing::info!(
-            node = %self.key.node_id(),
+            node = %self.me.account,
+            key = %self.me.public_key(),
             network = %self.spec.id(),
             name = self.config.name,
             "started"

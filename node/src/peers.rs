@@ -6,7 +6,7 @@ use std::time::Duration;
 use lucid_p2p::Mesh;
 use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub async fn remember(mesh: Mesh, store: Store, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let connected: BTreeMap<_, _> = mesh.peers().into_iter().map(|peer| (peer.node_id, peer.addresses)).collect();
+        let connected: BTreeMap<_, _> = mesh.peers().into_iter().map(|peer| (peer.key, peer.addresses)).collect();
         let stored = tokio::task::block_in_place(|| update(&store, connected));
         if let Err(error) = stored {
             tracing::warn!(%error, "peers cannot be stored");
@@ -56,7 +56,7 @@ pub async fn remember(mesh: Mesh, store: Store, stop: CancellationToken) {
     }
 }
 
-fn update(store: &Store, connected: BTreeMap<NodeId, Vec<String>>) -> Result<(), StorageError> {
+fn update(store: &Store, connected: BTreeMap<PublicKey, Vec<String>>) -> Result<(), StorageError> {
     let stored: BTreeMap<_, _> = store.peers()?.into_iter().collect();
     let gone: Vec<_> = stored.keys().filter(|peer| !connected.contains_key(*peer)).collect();
     let mut gone = gone.into_iter();
@@ -86,8 +86,8 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> (NodeId, Vec<String>) {
-        (NodeId::from_bytes([n; 32]), vec![format!("/ip4/127.0.0.1/tcp/{n}")])
+    fn peer(n: u8) -> (PublicKey, Vec<String>) {
+        (PublicKey::from_bytes([n; 32]), vec![format!("/ip4/127.0.0.1/tcp/{n}")])
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         for n in 90..200 {
             assert!(kept.contains(&format!("/ip4/127.0.0.1/tcp/{n}")), "peer {n} is connected");
         }
-        update(&store, BTreeMap::from([(NodeId::from_bytes([90; 32]), vec!["/ip4/127.0.0.1/tcp/9".to_owned()])]))
+        update(&store, BTreeMap::from([(PublicKey::from_bytes([90; 32]), vec!["/ip4/127.0.0.1/tcp/9".to_owned()])]))
             .unwrap();
         assert!(saved(&store).unwrap().contains(&"/ip4/127.0.0.1/tcp/9".to_owned()), "a moved peer");
     }

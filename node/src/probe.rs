@@ -26,5 +26,5 @@ pub mod tally;
 pub use attestations::{AttestationTable, Attested, Recorded};
 pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts};
 pub use draws::Draws;
-pub use prober::{Assignments, Prober, ProberParts};
+pub use prober::{Assignments, KeyOf, Prober, ProberParts};
 pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, Responder, ResponderHandle, ResponderParts};

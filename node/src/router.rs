@@ -6,11 +6,12 @@ use std::sync::Arc;
 use lucid_consensus::replica::Input;
 use lucid_p2p::{Event, Events, Protocol, Responder as Reply};
 use lucid_types::codec::encode;
-use lucid_types::id::NodeId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use lucid_types::id::{NodeId, PublicKey};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::head::Head;
 use crate::chain::serve::SyncServer;
 use crate::commands::CommandDesk;
 use crate::gate::Passed;
@@ -43,13 +44,13 @@ pub struct Router {
     pub commands: Arc<CommandDesk>,
     /// Takes attestations. When it is full, one is dropped.
     pub metrics: mpsc::Sender<Attestation>,
-    /// Whether a peer is a validator.
-    pub is_validator: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
+    /// Whose keys peers have.
+    pub head: watch::Receiver<Head>,
 }
 
 /// What a peer asks.
 struct Question {
-    peer: NodeId,
+    peer: PublicKey,
     protocol: Protocol,
     bytes: Vec<u8>,
 }
@@ -99,7 +100,7 @@ impl Router {
                     self.request(&mut answers, &room, Question { peer, protocol, bytes }, reply);
                 }
                 Event::Echo { peer, stream } => {
-                    if let Some(responder) = &self.responder {
+                    if let (Some(responder), Some(peer)) = (&self.responder, self.account_of(&peer)) {
                         responder.offer(Offer::Echo { peer, stream });
                     }
                 }
@@ -110,11 +111,16 @@ impl Router {
         }
     }
 
+    /// Whose node key a peer has in the newest state; `None` of one that has given its key up.
+    fn account_of(&self, peer: &PublicKey) -> Option<NodeId> {
+        self.head.borrow().state.account_of(peer)
+    }
+
     /// Waits for the driver if it is behind: the mesh then drops and counts what does not fit its queue.
     async fn gossip(&self, item: Passed) {
         match item {
             Passed::Attestation(attestation) => {
-                if self.metrics.try_send(attestation).is_err() {
+                if self.metrics.try_send(*attestation).is_err() {
                     tracing::debug!("too many attestations: one is not kept");
                 }
             }
@@ -130,12 +136,12 @@ impl Router {
         let Question { peer, protocol, bytes } = question;
         match protocol {
             Protocol::Probe => {
-                if let Some(responder) = &self.responder {
+                if let (Some(responder), Some(peer)) = (&self.responder, self.account_of(&peer)) {
                     responder.offer(Offer::Ping { peer, bytes, reply });
                 }
             }
             Protocol::Sync => {
-                let Some(room) = room.take((self.is_validator)(&peer)) else { return reply.refuse() };
+                let Some(room) = room.take(self.head.borrow().state.is_validator(&peer)) else { return reply.refuse() };
                 let sync = Arc::clone(&self.sync);
                 answers.spawn_blocking(move || {
                     let _room = room;

@@ -276,9 +276,9 @@ where
         }
     }
 
-    /// Between 0 and a quarter of an epoch, from the node's id.
+    /// Between 0 and a quarter of an epoch, from the node's key.
     fn offset(&self) -> Duration {
-        let part = u32::from(self.parts.key.node_id().as_bytes()[0]);
+        let part = u32::from(self.parts.key.public_key().as_bytes()[0]);
         (self.parts.genesis.policy.epoch() / 4).saturating_mul(part) / 256
     }
 

@@ -65,16 +65,25 @@ impl Stage {
     }
 }
 
+/// How the parts of a node have stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// All of them.
+    Wholly,
+    /// Some did not in time.
+    InPart,
+}
+
 /// Waits for `stop` or until a task ends, and stops the stages in order.
 ///
 /// # Errors
 /// Why a task failed. Tasks that live by one that failed end by themselves, often before it: of all ends the first
 /// failure is told, and only without any the first end.
-pub(crate) async fn supervise(stages: Vec<Stage>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn supervise(stages: Vec<Stage>, stop: CancellationToken) -> anyhow::Result<Stopped> {
     supervise_for(stages, stop, GOODBYE).await
 }
 
-async fn supervise_for(mut stages: Vec<Stage>, stop: CancellationToken, limit: Duration) -> anyhow::Result<()> {
+async fn supervise_for(mut stages: Vec<Stage>, stop: CancellationToken, limit: Duration) -> anyhow::Result<Stopped> {
     let ended = {
         let mut all: Vec<_> = stages.iter_mut().map(|stage| Box::pin(first_end(stage))).collect();
         tokio::select! {
@@ -94,12 +103,16 @@ async fn supervise_for(mut stages: Vec<Stage>, stop: CancellationToken, limit: D
             failure = failure.take().or(failed);
         }
     };
-    if tokio::time::timeout(limit, goodbye).await.is_err() {
-        tracing::warn!("some parts did not stop in time");
-    }
+    let stopped = match tokio::time::timeout(limit, goodbye).await {
+        Ok(()) => Stopped::Wholly,
+        Err(_) => {
+            tracing::warn!("some parts did not stop in time");
+            Stopped::InPart
+        }
+    };
     tracing::info!("stopped");
     match ended {
-        None => Ok(()),
+        None => Ok(stopped),
         Some(Ok(name)) => Err(failure.unwrap_or_else(|| anyhow!("the {name} has ended"))),
         Some(Err(error)) => Err(error),
     }

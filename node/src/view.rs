@@ -1,6 +1,7 @@
 //! What the API shows of this node: the newest state from memory, the rest from the store. And what it asks of the node.
 
 mod actions;
+mod duties;
 mod nodes;
 mod payouts;
 pub(crate) mod pools;
@@ -11,35 +12,36 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{PendingEpochs, ScoreRoots};
 use lucid_p2p::{Direction, Mesh, Transport};
 use lucid_storage::{StorageError, Store};
 use lucid_types::command::Command;
-use lucid_types::evidence::Evidence;
-use lucid_types::id::{NodeId, PayoutId, PoolId};
-use lucid_types::key::NodeKey;
+use lucid_types::id::{NodeId, PayoutId, PoolId, ValidatorId};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochStage, EpochView,
-    LeaderView, LedgerView, MemberList, MetricView, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
-    RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, SyncState,
-    ValidatorStatusView, ValidatorView, VoteSignature,
+    AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochStage,
+    EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList,
+    PoolView, ProposalView, RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest, StampView,
+    StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
 use crate::commands::{CommandDesk, NotTaken};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::history::ledger::{self, ElectionRecord};
 use crate::history::metrics::{self, Metric};
 use crate::history::{epochs, scores};
+use crate::home::Identity;
+use crate::node::rotation::alerts;
 use crate::payout::cosign::Cosigner;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
@@ -52,10 +54,10 @@ pub struct NodeParts {
     pub spec: Arc<ChainSpec>,
     /// The configuration.
     pub config: Config,
-    /// The node's id.
-    pub node_id: NodeId,
-    /// Signs requests to treasury signers.
-    pub key: NodeKey,
+    /// The node, which signs requests to treasury signers.
+    pub me: Identity,
+    /// Its validator keys.
+    pub keys: watch::Receiver<Arc<Keyring>>,
     /// This node's own signer, if it is one.
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes commands.
@@ -97,12 +99,23 @@ impl NodeParts {
             let mut pools = state.pools();
             pools.next().filter(|_| pools.next().is_none()).map(|(id, _)| id)
         };
-        state.pool_of(&self.node_id).or_else(only)
+        state.pool_of(&self.me.account).or_else(only)
     }
 
     /// A final block with its certificate.
     fn decided(&self, height: Height) -> Result<Option<CertifiedBlock>, ViewError> {
         persist::decided(&self.store, height).map_err(|e| unread("block", height, e))
+    }
+
+    /// The key with which this node would sign as a validator, if it does not have it.
+    fn missing_key(&self, state: &State) -> Option<ValidatorId> {
+        self.keys.borrow().missing(state.next_validators()).filter(|_| self.config.has(Role::Validator))
+    }
+
+    /// The account of a validator that signs with this key, of whom a block says something.
+    fn account_of(&self, height: Height, key: &ValidatorId) -> Result<NodeId, ViewError> {
+        let account = self.head.borrow().state.validator_account(key);
+        account.ok_or_else(|| unread("the validators of block", height, UnknownKey(*key)))
     }
 
     fn block_view(&self, decided: &CertifiedBlock) -> Result<BlockView, ViewError> {
@@ -120,6 +133,7 @@ impl NodeParts {
                 successors: order.collect(),
             })
         };
+        let accused = block.evidence.iter().map(|evidence| self.account_of(height, &evidence.validator()));
         Ok(BlockView {
             height,
             block_hash: certificate.block,
@@ -128,11 +142,11 @@ impl NodeParts {
             round: certificate.round,
             signatures: certificate.signatures.len(),
             time: block.header.time,
-            proposer: block.header.proposer,
+            proposer: self.account_of(height, &block.header.proposer)?,
             commitments: block.commitments.len(),
             reveals: block.reveals.len(),
             commands: block.commands.len(),
-            equivocated: block.evidence.iter().map(Evidence::validator).collect(),
+            equivocated: accused.collect::<Result<_, _>>()?,
             leaders: elections.into_iter().filter_map(leader).collect(),
         })
     }
@@ -164,6 +178,11 @@ impl NodeParts {
         })
     }
 }
+
+/// No validator of this chain has ever had the key.
+#[derive(Debug, thiserror::Error)]
+#[error("the key {0} is nobody's")]
+struct UnknownKey(ValidatorId);
 
 /// How far a node with this state is, whose peers have claimed this block.
 pub(crate) fn sync_state(spec: &ChainSpec, now: UnixMillis, state: &State, best_seen: Height) -> SyncState {
@@ -242,9 +261,11 @@ impl NodeView for NodeParts {
         let leader = pool.and_then(|pool| pool.election.as_ref()?.order.first().copied());
         let (owed, paid) = self.own_sums(&state);
         StatusView {
-            node_id: self.node_id,
+            node_id: self.me.account,
+            key: self.me.public_key(),
             peer_id: self.mesh.peer_id().to_owned(),
             roles: self.config.roles.clone(),
+            missing_key: self.missing_key(&state),
             network_id: *self.spec.id(),
             peers: self.mesh.peer_count(),
             height: state.height(),
@@ -259,6 +280,7 @@ impl NodeView for NodeParts {
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
+            alerts: alerts(&self.spec, &state, &self.me),
             api: self.api.clone(),
         }
     }
@@ -283,8 +305,10 @@ impl NodeView for NodeParts {
     }
 
     fn peers(&self) -> Vec<PeerView> {
+        let state = self.head.borrow().state.clone();
         let view = |peer: lucid_p2p::PeerInfo| PeerView {
-            node_id: peer.node_id,
+            account: state.account_of(&peer.key).filter(|account| state.node(account).is_some()),
+            key: peer.key,
             peer_id: peer.peer_id,
             addresses: peer.addresses,
             transport: match peer.transport {
@@ -313,7 +337,9 @@ impl NodeView for NodeParts {
 
     fn validator(&self, id: &NodeId) -> Result<Option<ValidatorStatusView>, ViewError> {
         let state = self.head.borrow().state.clone();
-        validators::status(&self.store, &state, *id)
+        let found = validators::status(&self.spec, &self.store, &state, *id)?;
+        let missing_key = self.missing_key(&state).filter(|_| *id == self.me.account);
+        Ok(found.map(|view| ValidatorStatusView { missing_key, ..view }))
     }
 
     fn metrics(&self) -> Metrics {
@@ -326,6 +352,7 @@ impl NodeView for NodeParts {
             sync: self.sync(&head.state),
             round: head.round.map_or(0, u64::from),
             payouts: self.figures(&head.state),
+            members: pools::all_counts(&head.state),
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
             served: self.served.snapshot(),
@@ -344,7 +371,7 @@ impl NodeView for NodeParts {
     }
 
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
-        let signature = |(validator, signature)| VoteSignature { validator, signature };
+        let signature = |(key, signature)| VoteSignature { key, signature };
         let block = persist::header(&self.store, height).map_err(|e| unread("block", height, e))?;
         Ok(block.map(|CertifiedHeader { certificate, .. }| CertificateView {
             height,
@@ -421,8 +448,8 @@ impl NodeView for NodeParts {
         self.registered(node)
     }
 
-    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError> {
-        self.registered_after(after, pool, limit)
+    fn nodes(&self, after: Option<NodeId>, wanted: NodeFilter, limit: usize) -> Result<NodeList, ViewError> {
+        self.registered_after(after, wanted, limit)
     }
 
     fn stamp(&self, pool: Option<PoolId>) -> Option<StampView> {
@@ -436,23 +463,34 @@ impl NodeView for NodeParts {
 
     fn pools(&self) -> PoolList {
         let state = self.head.borrow().state.clone();
-        pools::list(&state, Some(&self.node_id))
+        pools::list(&state, Some(&self.me.account))
     }
 
     fn members(&self, pool: &PoolId) -> Option<MemberList> {
         let state = self.head.borrow().state.clone();
-        state.pool(pool).map(|_| pools::members(&state, pool, state.newest_settlement(&self.spec)))
+        state.pool(pool).map(|_| pools::members(&self.spec, &state, pool, state.newest_settlement(&self.spec)))
+    }
+
+    fn batches(&self, pool: &PoolId, limit: usize) -> Result<Option<BatchList>, ViewError> {
+        let is_known = self.head.borrow().state.pool(pool).is_some();
+        is_known.then(|| self.batches_of(pool, limit).map(|batches| BatchList { batches })).transpose()
     }
 
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
-        Ok(self.pool_view(pool))
+        self.pool_view(pool)
     }
 
     fn account(&self, account: &NodeId) -> AccountView {
         let head = self.head.borrow().clone();
         let nonce = head.state.nonce(account);
         let waiting = head.offers.commands(account).map(|command| command.record.nonce);
-        AccountView { account: *account, nonce: nonce.next, allowance: nonce.allowance, waiting: waiting.collect() }
+        AccountView {
+            account: *account,
+            key: head.state.key_of(account),
+            nonce: nonce.next,
+            allowance: nonce.allowance,
+            waiting: waiting.collect(),
+        }
     }
 
     fn command(&self, account: &NodeId, nonce: u64) -> Result<CommandView, ViewError> {

@@ -17,7 +17,7 @@ use lucid_p2p::{Admission, Gate, Limits, Mesh, MeshConfig, Protocol, RequestErro
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{BlockHash, NetworkId, NodeId};
+use lucid_types::id::{BlockHash, NetworkId, PublicKey};
 use lucid_types::sync::{CertifiedHeader, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
 use lucid_types::validator_sets::ValidatorSets;
@@ -44,7 +44,7 @@ const MAX_COMPARED: usize = 8;
 /// A connection to a network. [`Self::leave`] it, or it breaks off when this is dropped.
 pub struct Visitor {
     network: NetworkId,
-    bootstrap: Vec<(NodeId, String)>,
+    bootstrap: Vec<(PublicKey, String)>,
     mesh: Mesh,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -138,7 +138,7 @@ pub enum Comparison {
         /// The height.
         height: Height,
         /// Who shows which.
-        blocks: BTreeMap<BlockHash, Vec<NodeId>>,
+        blocks: BTreeMap<BlockHash, Vec<PublicKey>>,
     },
 }
 
@@ -147,7 +147,7 @@ struct Deaf;
 
 impl Gate for Deaf {
     type Item = ();
-    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+    fn admit(&self, _: PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
         Admission::Ignore("visitor")
     }
 }
@@ -197,7 +197,7 @@ impl Visitor {
     /// Nobody gave it for as long as `patience`, or until all that are known have shown that they never will.
     pub async fn genesis(&self, patience: Duration) -> Result<Genesis, NoGenesis> {
         let begun = Instant::now();
-        let mut asked = BTreeMap::<NodeId, Asked>::new();
+        let mut asked = BTreeMap::<PublicKey, Asked>::new();
         let (mut under_way, mut downloads) = (BTreeSet::new(), FuturesUnordered::new());
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -226,9 +226,10 @@ impl Visitor {
                 _ = look.tick() => {}
                 () = sleep_until(begun + patience) => break,
             }
-            let is_final = |(node, _): &(NodeId, String)| asked.get(node).is_some_and(|asked| asked.fault.is_final());
+            let is_final =
+                |(node, _): &(PublicKey, String)| asked.get(node).is_some_and(|asked| asked.fault.is_final());
             let has_more =
-                self.mesh.peers().iter().any(|peer| !asked.get(&peer.node_id).is_some_and(|it| it.fault.is_final()));
+                self.mesh.peers().iter().any(|peer| !asked.get(&peer.key).is_some_and(|it| it.fault.is_final()));
             if downloads.is_empty() && self.bootstrap.iter().all(is_final) && !has_more {
                 break;
             }
@@ -237,11 +238,11 @@ impl Visitor {
     }
 
     /// Whom to ask next: bootstrap nodes, and those who are connected by now. Whoever brought nothing comes after the others.
-    fn candidates(&self, asked: &BTreeMap<NodeId, Asked>) -> Vec<NodeId> {
+    fn candidates(&self, asked: &BTreeMap<PublicKey, Asked>) -> Vec<PublicKey> {
         let now = Instant::now();
-        let connected = self.mesh.peers().into_iter().map(|peer| peer.node_id);
+        let connected = self.mesh.peers().into_iter().map(|peer| peer.key);
         let known = self.bootstrap.iter().map(|(node, _)| *node).chain(connected);
-        let may_be_asked = |node: &NodeId| {
+        let may_be_asked = |node: &PublicKey| {
             asked.get(node).map_or(asked.len() < MAX_REMEMBERED, |it| !it.fault.is_final() && it.again <= now)
         };
         let mut candidates: Vec<_> = known.filter(may_be_asked).collect();
@@ -249,9 +250,9 @@ impl Visitor {
         candidates
     }
 
-    fn no_genesis(&self, waited: Duration, asked: &BTreeMap<NodeId, Asked>) -> NoGenesis {
+    fn no_genesis(&self, waited: Duration, asked: &BTreeMap<PublicKey, Asked>) -> NoGenesis {
         let silent = || Fault::Request(RequestError::Unreachable("no connection in time".to_owned()));
-        let fault_of = |node: &NodeId| asked.get(node).map_or_else(silent, |asked| asked.fault.clone());
+        let fault_of = |node: &PublicKey| asked.get(node).map_or_else(silent, |asked| asked.fault.clone());
         let mut answers: Vec<_> =
             self.bootstrap.iter().map(|(node, address)| (address.clone(), fault_of(node))).collect();
         let others = asked.iter().filter(|(node, _)| !self.bootstrap.iter().any(|(known, _)| known == *node));
@@ -260,7 +261,7 @@ impl Visitor {
     }
 
     /// The genesis of one peer. As many pages as its bytes take: each but the last must be full.
-    async fn download(&self, peer: NodeId) -> Result<Genesis, Fault> {
+    async fn download(&self, peer: PublicKey) -> Result<Genesis, Fault> {
         let mut bytes = Vec::new();
         let mut expected = None;
         loop {
@@ -297,7 +298,7 @@ impl Visitor {
     pub async fn compare(&self, spec: &ChainSpec, wanted: usize, patience: Duration) -> Comparison {
         // With fewer, those who are there are asked.
         let _in_time = timeout(patience, self.mesh.wait_for_peers(|peers| peers.len() >= wanted)).await;
-        let peers: Vec<_> = self.mesh.peers().into_iter().take(MAX_COMPARED).map(|peer| peer.node_id).collect();
+        let peers: Vec<_> = self.mesh.peers().into_iter().take(MAX_COMPARED).map(|peer| peer.key).collect();
         let first = spec.first_sets();
         let sets = KnownSets::new(*spec.id(), move || first.clone());
         let newest = join_all(peers.iter().map(|peer| self.newest(&sets, *peer))).await;
@@ -308,7 +309,7 @@ impl Visitor {
         let Some((height, _)) = newest.iter().rev().take(2).next_back().copied() else { return Comparison::NoBlock };
         let having = newest.into_iter().filter(|(newest, _)| *newest >= height).map(|(_, peer)| peer);
         let headers = join_all(having.map(async |peer| Some((self.header(&sets, peer, height).await?, peer)))).await;
-        let mut blocks = BTreeMap::<BlockHash, Vec<NodeId>>::new();
+        let mut blocks = BTreeMap::<BlockHash, Vec<PublicKey>>::new();
         for (block, peer) in headers.into_iter().flatten() {
             blocks.entry(block).or_default().push(peer);
         }
@@ -322,7 +323,7 @@ impl Visitor {
     }
 
     /// The height of a peer's newest block, which its certificate proves.
-    async fn newest(&self, sets: &KnownSets, peer: NodeId) -> Option<Height> {
+    async fn newest(&self, sets: &KnownSets, peer: PublicKey) -> Option<Height> {
         let SyncResponse::Head { newest, .. } = self.ask(peer, &SyncRequest::Head).await.ok()? else { return None };
         let certificate: Certificate = newest?;
         let height = certificate.height;
@@ -332,7 +333,7 @@ impl Visitor {
     }
 
     /// The block of a height that a peer has a certificate for.
-    async fn header(&self, sets: &KnownSets, peer: NodeId, height: Height) -> Option<BlockHash> {
+    async fn header(&self, sets: &KnownSets, peer: PublicKey, height: Height) -> Option<BlockHash> {
         let SyncResponse::Header(header) = self.ask(peer, &SyncRequest::Header(height)).await.ok()? else {
             return None;
         };
@@ -343,7 +344,7 @@ impl Visitor {
         (verified.header.height == height).then(|| verified.header.hash())
     }
 
-    async fn ask(&self, peer: NodeId, request: &SyncRequest) -> Result<SyncResponse, Fault> {
+    async fn ask(&self, peer: PublicKey, request: &SyncRequest) -> Result<SyncResponse, Fault> {
         let answer = timeout(ANSWER, self.mesh.request(peer, Protocol::Sync, encode(request))).await;
         decode(&answer.map_err(|_| Fault::Silent)??).map_err(|_| Fault::Lie("no answer of this version"))
     }

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 
 use crate::error::StartError;
-use crate::identity::to_node_id;
+use crate::identity::to_public_key;
 
 /// How a connection is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -57,9 +57,9 @@ pub(crate) fn parse_with_peer(field: &'static str, text: &str) -> Result<(PeerId
 ///
 /// # Errors
 /// [`StartError::Address`]: the address is none that a mesh can start from.
-pub fn bootstrap_node(text: &str) -> Result<NodeId, StartError> {
+pub fn bootstrap_node(text: &str) -> Result<PublicKey, StartError> {
     let (peer, _) = parse_with_peer("bootstrap", text)?;
-    to_node_id(&peer).ok_or_else(|| StartError::Address {
+    to_public_key(&peer).ok_or_else(|| StartError::Address {
         field: "bootstrap",
         address: text.to_owned(),
         problem: "its peer id is not that of an ed25519 key, which nodes have".to_owned(),
@@ -167,7 +167,7 @@ mod tests {
         let name = format!("/dnsaddr/example.org/p2p/{PEER}");
         let (peer, address) = parse_with_peer("bootstrap", &name).unwrap();
         assert_eq!((peer.to_string(), address.to_string()), (PEER.to_owned(), "/dnsaddr/example.org".to_owned()));
-        assert_eq!(bootstrap_node(&name).unwrap(), to_node_id(&peer).unwrap());
+        assert_eq!(bootstrap_node(&name).unwrap(), to_public_key(&peer).unwrap());
         for bad in ["/dnsaddr/example.org", &format!("/dnsaddr/example.org/tcp/1/p2p/{PEER}")] {
             assert!(parse_with_peer("bootstrap", bad).is_err(), "{bad}");
         }

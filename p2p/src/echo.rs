@@ -1,4 +1,4 @@
-//! Raw streams of the echo probe: one protocol, opened by node id, handed to the application as they are.
+//! Raw streams of the echo probe: one protocol, opened by node key, handed to the application as they are.
 //!
 //! Each stream that a peer opens takes a slot of that peer and one of all peers, and gives both back when it is
 //! dropped; a stream without slots is closed at once. Nothing here reads or writes a stream.

@@ -113,8 +113,8 @@ pub enum RequestError {
     /// Too many requests of this protocol wait for this peer; it was not sent.
     #[error("too many requests wait for this peer")]
     TooManyPending,
-    /// The node id is this node's own, or no key of a node.
-    #[error("no request can be sent to this node id")]
+    /// The node key is this node's own, or no key of a node.
+    #[error("no request can be sent to this node key")]
     NotAPeer,
     /// No address of the peer is known, or none answered; it was not sent.
     #[error("the peer cannot be reached: {0}")]
@@ -151,8 +151,8 @@ pub enum RequestError {
 /// Why no stream was opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// The node id is this node's own, or no key of a node.
-    #[error("no stream can be opened to this node id")]
+    /// The node key is this node's own, or no key of a node.
+    #[error("no stream can be opened to this node key")]
     NotAPeer,
     /// Too many streams wait to be opened.
     #[error("too many streams wait to be opened")]

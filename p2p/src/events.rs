@@ -1,6 +1,6 @@
 //! What the mesh tells the application.
 
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::echo::EchoStream;
@@ -15,14 +15,14 @@ pub enum Event<T> {
         /// The topic it came through.
         topic: Topic,
         /// The peer that sent it to us, not necessarily its author.
-        from: NodeId,
+        from: PublicKey,
         /// What the gate made of it.
         item: T,
     },
     /// A peer asks something.
     Request {
         /// Who asks; the connection proves it.
-        peer: NodeId,
+        peer: PublicKey,
         /// In which protocol.
         protocol: Protocol,
         /// The request, no larger than the protocol allows.
@@ -33,15 +33,15 @@ pub enum Event<T> {
     /// A peer opened an echo stream.
     Echo {
         /// Who opened it; the connection proves it.
-        peer: NodeId,
+        peer: PublicKey,
         /// The stream. It occupies a slot until it is dropped.
         stream: EchoStream,
     },
     /// A peer of this network has connected, identified itself and named its topics: what is published from now on
     /// reaches it. (Half a second after its identification if it names none.)
-    PeerConnected(NodeId),
+    PeerConnected(PublicKey),
     /// The last connection to a peer has ended. A peer that restarted disconnects first.
-    PeerDisconnected(NodeId),
+    PeerDisconnected(PublicKey),
     /// The node can be reached under this multiaddress, which ends in its peer id.
     Listening(String),
 }

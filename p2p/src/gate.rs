@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::thread;
 
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -39,13 +39,13 @@ pub trait Gate: Send + Sync + 'static {
     type Item: Send + 'static;
 
     /// Judges a message that `from` sent us; `from` need not be its author. It is no larger than its topic allows.
-    fn admit(&self, from: NodeId, topic: Topic, bytes: &[u8]) -> Admission<Self::Item>;
+    fn admit(&self, from: PublicKey, topic: Topic, bytes: &[u8]) -> Admission<Self::Item>;
 }
 
 /// A message to judge. `ticket` is given back with the verdict.
 pub(crate) struct Job<K> {
     pub(crate) ticket: K,
-    pub(crate) from: NodeId,
+    pub(crate) from: PublicKey,
     pub(crate) topic: Topic,
     pub(crate) bytes: Vec<u8>,
 }
@@ -184,7 +184,7 @@ mod tests {
 
     impl Gate for ByFirstByte {
         type Item = Vec<u8>;
-        fn admit(&self, _: NodeId, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
+        fn admit(&self, _: PublicKey, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
             match bytes.first() {
                 Some(b'a') => Admission::Accept(bytes.to_vec()),
                 Some(b'i') => Admission::Ignore("stale"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn job(ticket: u32, bytes: &[u8]) -> Job<u32> {
-        Job { ticket, from: NodeId::from_bytes([1; 32]), topic: Topic::Commitments, bytes: bytes.to_vec() }
+        Job { ticket, from: PublicKey::from_bytes([1; 32]), topic: Topic::Commitments, bytes: bytes.to_vec() }
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::addr;
 use crate::counters::Counters;
-use crate::identity::to_node_id;
+use crate::identity::to_public_key;
 pub(crate) use table::{Bounds, Refusal};
 use table::{Direction, Table};
 
@@ -61,7 +61,7 @@ impl Behaviour {
         direction: Direction,
     ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
         self.table.handshake_ended(&id);
-        if to_node_id(&peer).is_none() {
+        if to_public_key(&peer).is_none() {
             self.check(Err(Refusal::KeyType))?;
         }
         let result = self.table.may_establish(&peer, addr::ip(remote), direction, Instant::now());

@@ -1,6 +1,6 @@
 //! The libp2p mesh: discovery, gossip, request-response and streams.
 //!
-//! The only crate that names libp2p. Its interface carries node ids, multiaddresses as text, and bytes; what the
+//! The only crate that names libp2p. Its interface carries node keys, multiaddresses as text, and bytes; what the
 //! bytes mean is decided by the [`Gate`] and by whoever takes the [`Events`].
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The event loop never waits for the application and never verifies a signature. Every queue is bounded; what
-//! happens when one is full is written beside it. A node id and its peer id are the same ed25519 key.
+//! happens when one is full is written beside it. A node key and its peer id are the same ed25519 key.
 
 mod addr;
 mod behaviour;
@@ -45,6 +45,6 @@ pub use gate::{Admission, Gate};
 pub use identity::peer_id_string;
 pub use mesh::{Direction, Mesh, PeerInfo, Published};
 pub use protocol::{Protocol, ProtocolLimits};
-pub use start::{Started, start};
+pub use start::{Started, start, wait_until_free};
 pub use task::MeshTask;
 pub use topic::Topic;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,9 +20,9 @@ pub(crate) const COMMANDS: usize = 256;
 /// What a caller asks of the event loop.
 pub(crate) enum Command {
     Publish { topic: Topic, bytes: Vec<u8>, reply: oneshot::Sender<Result<Published, PublishError>> },
-    Request { peer: NodeId, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
-    Connect { peer: NodeId, reply: ConnectReply },
-    OpenEcho { peer: NodeId, reply: oneshot::Sender<Result<EchoStream, StreamError>> },
+    Request { peer: PublicKey, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
+    Connect { peer: PublicKey, reply: ConnectReply },
+    OpenEcho { peer: PublicKey, reply: oneshot::Sender<Result<EchoStream, StreamError>> },
 }
 
 /// Where the outcome of a request goes.
@@ -53,8 +53,8 @@ pub enum Direction {
 /// A connected peer of this network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PeerInfo {
-    /// Its node id.
-    pub node_id: NodeId,
+    /// Its node key.
+    pub key: PublicKey,
     /// The same in libp2p's spelling.
     pub peer_id: String,
     /// Multiaddresses at which it can be dialled as far as we know, best first, each ending in its peer id.
@@ -86,7 +86,7 @@ pub struct Mesh {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) snapshot: watch::Receiver<Snapshot>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) node_id: NodeId,
+    pub(crate) public_key: PublicKey,
     pub(crate) peer_id: String,
 }
 
@@ -107,7 +107,7 @@ impl Mesh {
     ///
     /// # Errors
     /// See [`RequestError`]. Nothing is sent twice: a caller that retries decides so itself.
-    pub async fn request(&self, peer: NodeId, protocol: Protocol, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+    pub async fn request(&self, peer: PublicKey, protocol: Protocol, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
         let (reply, outcome) = oneshot::channel();
         let command = Command::Request { peer, protocol, bytes, reply };
         self.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
@@ -119,7 +119,7 @@ impl Mesh {
     ///
     /// # Errors
     /// See [`StreamError`].
-    pub async fn connect(&self, peer: NodeId) -> Result<(), StreamError> {
+    pub async fn connect(&self, peer: PublicKey) -> Result<(), StreamError> {
         let (reply, outcome) = oneshot::channel();
         self.commands.send(Command::Connect { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or(Err(StreamError::Stopped))
@@ -129,13 +129,13 @@ impl Mesh {
     ///
     /// # Errors
     /// See [`StreamError`]. A peer that has no slot for the stream closes it at once: the first read or write fails.
-    pub async fn open_echo(&self, peer: NodeId) -> Result<EchoStream, StreamError> {
+    pub async fn open_echo(&self, peer: PublicKey) -> Result<EchoStream, StreamError> {
         let (reply, outcome) = oneshot::channel();
         self.commands.send(Command::OpenEcho { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or_else(|_| Err(StreamError::Failed("the connection ended".to_owned())))
     }
 
-    /// The connected peers of this network, by node id. At most a second old.
+    /// The connected peers of this network, by key. At most a second old.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.snapshot.borrow().peers.clone()
     }
@@ -165,8 +165,8 @@ impl Mesh {
     }
 
     /// This node's id.
-    pub const fn node_id(&self) -> NodeId {
-        self.node_id
+    pub const fn public_key(&self) -> PublicKey {
+        self.public_key
     }
 
     /// This node's id in libp2p's spelling.

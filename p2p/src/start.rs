@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::TransportError;
 use libp2p::identity::Keypair;
@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::events::Events;
 use crate::gate::{Gate, Pool};
 use crate::gossip::Topics;
-use crate::identity::to_node_id;
+use crate::identity::to_public_key;
 use crate::mesh::{COMMANDS, Mesh, Snapshot};
 use crate::task::{MeshTask, Parts};
 
@@ -40,7 +40,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     Handle::try_current().map_err(StartError::NoRuntime)?;
     let key = Keypair::ed25519_from_bytes(*seed).map_err(StartError::Key)?;
     let own = key.public().to_peer_id();
-    let node_id = to_node_id(&own).ok_or_else(|| StartError::Transport {
+    let public_key = to_public_key(&own).ok_or_else(|| StartError::Transport {
         transport: "identity",
         problem: "libp2p made a peer id that does not hold the key".to_owned(),
     })?;
@@ -76,7 +76,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
     let (snapshot_tx, snapshot) = watch::channel(Snapshot::default());
     let mesh =
-        Mesh { commands: commands_tx, snapshot, counters: Arc::clone(&counters), node_id, peer_id: own.to_string() };
+        Mesh { commands: commands_tx, snapshot, counters: Arc::clone(&counters), public_key, peer_id: own.to_string() };
     let parts = Parts {
         swarm: Box::new(swarm),
         config,
@@ -150,6 +150,23 @@ fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<(), StartE
             problem: "an IP address is needed to listen on".to_owned(),
         }),
     }
+}
+
+/// Between two looks at a socket that is to be closed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until a mesh that has ended has closed its sockets on these addresses: QUIC closes them a moment later, when its connections
+/// are. False if one is still open after `limit`.
+pub async fn wait_until_free(listen: &[String], limit: Duration) -> bool {
+    let sockets: Vec<_> = listen.iter().filter_map(|text| addr::socket(&text.parse().ok()?)).collect();
+    let all_free = async {
+        for (transport, socket) in sockets {
+            while check_free(transport, socket).is_err() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    };
+    tokio::time::timeout(limit, all_free).await.is_ok()
 }
 
 fn check_free(transport: Transport, socket: SocketAddr) -> io::Result<()> {

@@ -21,8 +21,10 @@ pub(crate) fn node(byte: u8) -> NodeId {
 pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
     StatusView {
         node_id: node(1),
+        key: node(1).first_key(),
         peer_id: "12D3".into(),
         roles: BTreeSet::from([Role::Validator]),
+        missing_key: None,
         network_id: NetworkId::from_bytes([1; 32]),
         peers,
         height: Height::new(3 * epoch),
@@ -37,6 +39,7 @@ pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
         owed_micro_usdt: None,
         paid_micro_usdt: None,
         enrolment: None,
+        alerts: Vec::new(),
         api: "127.0.0.1:1".into(),
     }
 }

@@ -56,9 +56,15 @@ fn start(now: UnixMillis) -> UnixMillis {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::key::NodeKey;
+    use lucid_types::id::NodeId;
+    use lucid_types::validator_key::ValidatorKey;
 
     use super::*;
+
+    fn validator(byte: u8) -> Validator {
+        let node = NodeId::from_bytes([byte; 32]);
+        Validator { node, power: 1, operator: node, keys: ValidatorKey::from_seed(&[byte; 32]).keys(&node) }
+    }
 
     fn parts() -> Parts {
         Parts {
@@ -67,10 +73,7 @@ mod tests {
             policy: Policy::local(Duration::from_secs(5), 2, Some(3)),
             tron_genesis_block: SolidBlockId::from_bytes([9; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
-            validators: [1, 2]
-                .map(|byte| NodeKey::from_seed(&[byte; 32]))
-                .map(|key| key.validator(1, key.node_id()))
-                .to_vec(),
+            validators: [1, 2].map(validator).to_vec(),
         }
     }
 

@@ -21,6 +21,7 @@ use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 pub(crate) const WORKERS: u16 = 1_000;
 
@@ -33,9 +34,20 @@ pub(crate) fn leader() -> NodeKey {
     NodeKey::from_seed(&[200; 32])
 }
 
+/// With what a validator signs: of one seed with its node's key.
+pub(crate) fn signer_of(node: &NodeKey) -> ValidatorKey {
+    ValidatorKey::from_seed(node.seed())
+}
+
+/// A validator that runs itself.
+pub(crate) fn validator_of(key: &NodeKey) -> Validator {
+    let node = key.account();
+    Validator { node, power: 1, operator: node, keys: signer_of(key).keys(&node) }
+}
+
 fn worker(i: u16) -> NodeId {
     match i {
-        0 => leader().node_id(),
+        0 => leader().account(),
         _ => NodeId::from_bytes(*Hash::derive("lucid bench worker 1", &[&i.to_le_bytes()]).as_bytes()),
     }
 }
@@ -53,7 +65,7 @@ pub(crate) fn unpaid(signer: &NodeKey) -> (PaymentNetwork, Vault) {
         genesis_block: SolidBlockId::from_bytes([1; 32]),
         usdt: address(60_000),
     };
-    let signer = TreasurySigner { node: signer.node_id(), key_address: address(60_003) };
+    let signer = TreasurySigner { node: signer.account(), key_address: address(60_003) };
     let vault = Vault {
         address: address(60_002),
         nonce: 0,
@@ -119,20 +131,21 @@ pub(crate) fn next_block(spec: &ChainSpec, state: &State, validators: &[NodeKey]
     let reports = &mut pending.reports;
     for (epoch, _) in state.pending() {
         let draw = state.get::<Draws>(&epoch).unwrap();
-        for (number, key) in (0..).zip(validators) {
-            let me = key.node_id();
-            let assigned = draw.assignment(&me).into_iter().flatten();
+        for (number, account) in (0..).zip(validators) {
+            let key = signer_of(account);
+            let id = key.id();
+            let assigned = draw.assignment(&id).into_iter().flatten();
             let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes).collect();
             let reveal = reveal(epoch, number, &assigned);
-            let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &me) };
+            let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &account.account()) };
             reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));
         }
     }
-    let proposer = state.next_proposers().of(0).node;
-    let key = validators.iter().find(|key| key.node_id() == proposer).unwrap();
+    let proposer = state.next_proposers().of(0).keys.id;
+    let key = validators.iter().map(signer_of).find(|key| key.id() == proposer).unwrap();
     let end = spec.genesis().epoch_end(state.closed().next());
     let now = if state.pending().next().is_none() { end } else { state.time() };
-    let turn = Turn { key, round: 0, now };
+    let turn = Turn { key: &key, round: 0, now };
     build(spec, state, &pending, turn).unwrap()
 }

@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
-use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId, PoolId, ValidatorId};
 use lucid_types::policy::Policy;
+use lucid_types::signed::Signature;
 use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKeys;
 
 const RUNS: u8 = 200;
 
@@ -30,9 +32,14 @@ fn node(kind: &'static str, number: u32) -> NodeId {
 fn set(n: u32) -> ValidatorSet {
     let validator = |number| {
         let node = node("lucid bench validator 1", number);
-        // Nothing is signed here, so they have no keys.
-        let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
-        Validator { node, power: u64::from(number) + 1, operator: node, bls_key, bls_proof }
+        // Nothing is signed here: the keys are the node's id.
+        let keys = ValidatorKeys {
+            id: ValidatorId::from_bytes(*node.as_bytes()),
+            proof: Signature::from_bytes([0; 64]),
+            bls_key: BlsPublicKey::from_bytes([node.as_bytes().as_slice(); 3].concat().try_into().unwrap()),
+            bls_proof: BlsSignature::from_bytes([0; 48]),
+        };
+        Validator { node, power: u64::from(number) + 1, operator: node, keys }
     };
     ValidatorSet::new((0..n).map(validator).collect()).unwrap()
 }

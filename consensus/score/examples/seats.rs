@@ -13,11 +13,13 @@ use std::collections::BTreeSet;
 use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::codec::encode;
-use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId, PoolId, ValidatorId};
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::signed::Signature;
 use lucid_types::time::Epoch;
 use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKeys;
 
 const EPOCHS: u32 = 10;
 const WORKERS: u32 = 2_000;
@@ -55,9 +57,14 @@ fn node(kind: &'static str, number: u32) -> NodeId {
 fn validators(powers: &[u64]) -> Vec<Validator> {
     let validator = |(number, power): (u32, &u64)| {
         let node = node("validator", number);
-        // Nothing is signed here, so they have no keys.
-        let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
-        Validator { node, power: *power, operator: node, bls_key, bls_proof }
+        // Nothing is signed here: the keys are the node's id.
+        let keys = ValidatorKeys {
+            id: ValidatorId::from_bytes(*node.as_bytes()),
+            proof: Signature::from_bytes([0; 64]),
+            bls_key: BlsPublicKey::from_bytes([node.as_bytes().as_slice(); 3].concat().try_into().unwrap()),
+            bls_proof: BlsSignature::from_bytes([0; 48]),
+        };
+        Validator { node, power: *power, operator: node, keys }
     };
     (0..).zip(powers).map(validator).collect()
 }
@@ -101,7 +108,7 @@ fn committee(powers: &[u64], size: u32, seed: &Hash, worker: &NodeId) -> BTreeSe
 fn row(policy: &Policy, Coalition { name, liars, powers }: &Coalition) {
     let validators = validators(powers);
     let set = ValidatorSet::new(validators.clone()).unwrap();
-    let ids: BTreeSet<_> = validators[..*liars].iter().map(|validator| validator.node).collect();
+    let ids: BTreeSet<_> = validators[..*liars].iter().map(|validator| validator.keys.id).collect();
     let power = powers[..*liars].iter().sum::<u64>();
     let (mut held, mut most, mut shifts, mut shifts_before) = (0u64, 0u64, 0u64, 0u64);
     let [mut decided, mut voided, mut decided_before, mut voided_before] = <[Count; 4]>::default();
@@ -147,7 +154,7 @@ fn bytes(policy: &Policy, n_validators: usize) -> (usize, usize) {
     let set = ValidatorSet::new(validators(&vec![1; n_validators])).unwrap();
     let draw = draw(policy, seed(0), &set);
     let measured = Observation { pings_sent: 12, ..Observation::default() };
-    let reveal = |validator: &NodeId| {
+    let reveal = |validator: &ValidatorId| {
         let assigned = draw.assignment(validator).unwrap().count();
         let report = ScoreReport::new(Epoch::new(1), &vec![Some(measured); assigned]);
         // Signer and signature.

@@ -1,6 +1,6 @@
 //! Which reports can be true: those that are about the validator's assignment, and claim nothing that could not have been measured.
 
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, ScoreReport};
@@ -56,14 +56,14 @@ pub enum ObservationError {
     RoundTrip,
 }
 
-/// Checks a validator's report of an epoch.
+/// Checks the report of an epoch by the validator with this key.
 ///
 /// # Errors
 /// When it is not about the validator's assignment, or claims more than could have been measured.
 pub fn check_report(
     policy: &Policy,
     draw: &EpochDraw,
-    validator: &NodeId,
+    validator: &ValidatorId,
     report: &ScoreReport,
 ) -> Result<(), ReportError> {
     for (worker, (_, observation)) in weighted(draw, validator, report)? {
@@ -73,13 +73,13 @@ pub fn check_report(
     Ok(())
 }
 
-/// What a validator measured, by worker, with its seats.
+/// What the validator with this key measured, by worker, with its seats.
 ///
 /// # Errors
 /// When the report is not about the validator's assignment.
 pub fn weighted<'a>(
     draw: &'a EpochDraw,
-    validator: &NodeId,
+    validator: &ValidatorId,
     report: &'a ScoreReport,
 ) -> Result<impl Iterator<Item = (&'a ScoredWorker, Weighted<'a>)>, ReportError> {
     let assigned: Vec<_> = draw.assignment(validator).ok_or(ReportError::NoReporter)?.collect();
@@ -182,15 +182,16 @@ mod tests {
     fn a_report_is_about_its_signers_assignment_and_nothing_else() {
         let policy = Policy::local(Duration::from_secs(5), 2, None);
         let node = |byte| NodeId::from_bytes([byte; 32]);
+        let id = |byte| ValidatorId::from_bytes([byte; 32]);
         let worker = |byte, has_echo: bool, reporters: &[u16]| {
             let seats = reporters.iter().map(|reporter| Seats { reporter: *reporter, count: 1 });
             let (pool, echo_bytes) = (PoolId::from_bytes([9; 32]), BYTES.filter(|_| has_echo));
             ScoredWorker { node: node(byte), pool, echo_bytes, seats: seats.collect() }
         };
         let scored = vec![worker(11, true, &[0, 1]), worker(12, true, &[1]), worker(13, false, &[0])];
-        let draw = EpochDraw { seed: Hash::from_bytes([0; 32]), reporters: vec![node(1), node(2), node(3)], scored };
+        let draw = EpochDraw { seed: Hash::from_bytes([0; 32]), reporters: [1, 2, 3].map(id).into(), scored };
         let check = |validator, observations: &[Option<Observation>]| {
-            check_report(&policy, &draw, &node(validator), &ScoreReport::new(Epoch::new(4), observations))
+            check_report(&policy, &draw, &id(validator), &ScoreReport::new(Epoch::new(4), observations))
         };
         let (echo, pings) = (Some(observation()), Some(Observation { pings_sent: 4, ..Observation::default() }));
         assert_eq!(check(1, &[echo, pings]), Ok(()));

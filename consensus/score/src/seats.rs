@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_types::amount::Ppm;
 use lucid_types::codec::Wire;
-use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId, PoolId, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::validator::{Validator, ValidatorSet};
@@ -39,8 +39,9 @@ pub struct Candidate {
 pub struct EpochDraw {
     /// The epoch's seed, from which the rest is drawn.
     pub seed: Hash,
-    /// The validators by id.
-    pub reporters: Vec<NodeId>,
+    /// The validators by the keys that they have when the draw is made: with these they sign their reports, also if they have others by
+    /// then. A key is one account's for ever, so one of them is a report of each account.
+    pub reporters: Vec<ValidatorId>,
     /// The scored workers by id.
     pub scored: Vec<ScoredWorker>,
 }
@@ -104,12 +105,12 @@ impl EpochDraw {
         let mut scored: Vec<_> = choose(policy, &seed, workers).into_iter().enumerate().map(draw).collect();
         echoes.sort_unstable();
         bound_echoes(policy, set.members().len(), &mut scored, echoes.into_iter().map(|(_, place)| place));
-        Self { seed, reporters: set.members().iter().map(|validator| validator.node).collect(), scored }
+        Self { seed, reporters: set.members().iter().map(|validator| validator.keys.id).collect(), scored }
     }
 
-    /// The workers that a validator measures, with its number of seats for each: what its report is about, in that order. Nothing
-    /// for whoever is no reporter.
-    pub fn assignment(&self, validator: &NodeId) -> Option<impl Iterator<Item = (&ScoredWorker, u8)>> {
+    /// The workers that the validator with this key measures, with its number of seats for each: what its report is about, in that
+    /// order. Nothing for whoever is no reporter.
+    pub fn assignment(&self, validator: &ValidatorId) -> Option<impl Iterator<Item = (&ScoredWorker, u8)>> {
         let reporter = u16::try_from(self.reporters.binary_search(validator).ok()?).ok()?;
         let held = move |worker: &ScoredWorker| {
             let found = worker.seats.binary_search_by_key(&reporter, |seats| seats.reporter).ok();
@@ -118,8 +119,8 @@ impl EpochDraw {
         Some(self.scored.iter().filter_map(move |worker| Some((worker, held(worker)?))))
     }
 
-    /// Bytes of the echo that a validator sends to a worker.
-    pub fn echo_of(&self, validator: &NodeId, worker: &NodeId) -> Option<LogScale> {
+    /// Bytes of the echo that the validator with this key sends to a worker.
+    pub fn echo_of(&self, validator: &ValidatorId, worker: &NodeId) -> Option<LogScale> {
         let reporter = u16::try_from(self.reporters.binary_search(validator).ok()?).ok()?;
         let place = self.scored.binary_search_by_key(worker, |scored| scored.node).ok()?;
         let scored = &self.scored[place];
@@ -282,7 +283,7 @@ impl<'a> Measurers<'a> {
     }
 
     fn of(&self, worker: &NodeId, operator: &NodeId) -> Cow<'_, Line> {
-        let is_validator = self.set.get(worker).is_some();
+        let is_validator = self.set.of(worker).is_some();
         if !is_validator && !self.operators.contains(operator) {
             return Cow::Borrowed(&self.everyone);
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, ValidatorId};
 use lucid_types::policy::Policy;
 use lucid_types::signed::Signature;
 use lucid_types::time;
@@ -39,8 +39,8 @@ macro_rules! wrapper {
 }
 
 wrapper!(
-    /// A validator's address is its node id.
-    Address, NodeId
+    /// A validator's address is the key that it signs with.
+    Address, ValidatorId
 );
 wrapper!(
     /// The number of a block.
@@ -118,8 +118,8 @@ impl From<Proposers<'_>> for Members {
     fn from(proposers: Proposers<'_>) -> Self {
         let set = proposers.set();
         let member = |v: &lucid_types::validator::Validator| Member {
-            address: Address(v.node),
-            key: PublicKey(v.node),
+            address: Address(v.keys.id),
+            key: PublicKey(v.keys.id),
             power: v.power,
         };
         Self { members: set.members().iter().map(member).collect(), order: proposers.order(set.members().len()) }
@@ -327,11 +327,11 @@ impl mt::Context for LucidContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ed25519;
 
-/// A node id is its public key.
+/// An address is a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PublicKey(pub(crate) NodeId);
+pub(crate) struct PublicKey(pub(crate) ValidatorId);
 
-/// The engine never holds a secret: signing goes through [`lucid_types::key::NodeKey`].
+/// The engine never holds a secret: signing goes through [`lucid_types::validator_key::ValidatorKey`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoPrivateKey;
 
@@ -350,7 +350,7 @@ impl SigningScheme for Ed25519 {
     }
 
     fn decode_public_key(bytes: &[u8]) -> Result<PublicKey, &'static str> {
-        bytes.try_into().map(|key| PublicKey(NodeId::from_bytes(key))).map_err(|_| "a key has 32 bytes")
+        bytes.try_into().map(|key| PublicKey(ValidatorId::from_bytes(key))).map_err(|_| "a key has 32 bytes")
     }
 
     fn encode_public_key(key: &PublicKey) -> Vec<u8> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lucid_types::id::NetworkId;
-use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use malachitebft_core_consensus::{
     ConsensusMsg, Effect, Error, Input, LivenessMsg, Resumable, Resume, SignedConsensusMsg,
 };
@@ -26,7 +26,7 @@ use crate::rules::Rules;
 type TimerKey = (u32, u8);
 
 pub(crate) struct Host {
-    key: NodeKey,
+    key: ValidatorKey,
     network: NetworkId,
     verifier: NetworkVerifier,
     timeouts: StepTimeouts,
@@ -42,7 +42,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(spec: &ChainSpec, key: NodeKey) -> Self {
+    pub(crate) fn new(spec: &ChainSpec, key: ValidatorKey) -> Self {
         let network = *spec.id();
         Self {
             key,

@@ -2,6 +2,7 @@
 //!
 //! [`Engine`] takes inputs and returns [`Output`]s in the order in which they must be carried out. Its rules:
 //!
+//! - An engine decides one height, with one key.
 //! - A [`Output::Sync`] stands before everything that leaves the node with a new signature, so the write-ahead log is
 //!   durable first. After a crash, [`Engine::start`] replays the log and signs nothing that differs.
 //! - Votes, proposals and certificates must have passed the gate (network, height, membership, signature) before
@@ -18,11 +19,11 @@ use std::collections::BTreeSet;
 
 use lucid_types::certificate::Certificate;
 use lucid_types::id::BlockHash;
-use lucid_types::key::NodeKey;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::RebroadcastItem;
 use lucid_types::time::{self, UnixMillis};
 use lucid_types::validator::Proposers;
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Proposal, Vote};
 pub use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD as MAX_ROUNDS_AHEAD;
 use malachitebft_core_consensus::{Input, LocallyProposedValue, Params, ProposedValue, State, process};
@@ -62,41 +63,40 @@ pub enum Output {
     Decided(Certificate),
 }
 
-/// The engine of one validator.
+/// The engine of one validator at one height.
 pub struct Engine {
     state: State<LucidContext>,
     host: Host,
 }
 
 impl Engine {
-    /// An engine that waits for [`Self::start`] of the next height.
-    pub fn new(spec: &ChainSpec, key: NodeKey, next: Proposers<'_>) -> Self {
+    /// Starts a height, of which everything is signed with this key, and replays its log, empty on a first start. The caller must know the
+    /// blocks that the log names.
+    #[must_use]
+    pub fn start(
+        spec: &ChainSpec,
+        key: ValidatorKey,
+        now: UnixMillis,
+        proposers: Proposers<'_>,
+        log: &[WalEntry],
+    ) -> (Self, Vec<Output>) {
         let (numerator, denominator) = spec.rules().quorum();
         let quorum = ThresholdParam { numerator, denominator };
         let params = Params {
-            address: Address(key.node_id()),
+            address: Address(key.id()),
             threshold_params: ThresholdParams { quorum, ..ThresholdParams::default() },
             value_payload: ValuePayload::ProposalAndParts,
             enabled: true,
         };
-        let before = Height(time::Height::new(next.height().get().saturating_sub(1)));
-        let state = State::new(LucidContext, before, Members::from(next), params, QUEUED, QUEUED);
-        Self { state, host: Host::new(spec, key) }
+        let height = proposers.height();
+        let before = Height(time::Height::new(height.get().saturating_sub(1)));
+        let state = State::new(LucidContext, before, Members::from(proposers), params, QUEUED, QUEUED);
+        let mut engine = Self { state, host: Host::new(spec, key) };
+        let outputs = engine.replay(now, proposers, log);
+        (engine, outputs)
     }
 
-    /// The height that the engine works on, or last worked on.
-    pub fn height(&self) -> time::Height {
-        self.state.height().0
-    }
-
-    /// The round that the engine is in; `None` before the height has started.
-    pub fn round(&self) -> Option<u32> {
-        self.state.round().as_u32()
-    }
-
-    /// Starts a height and replays its log, empty on a first start. The caller must know the blocks that the log names.
-    #[must_use]
-    pub fn start(&mut self, now: UnixMillis, proposers: Proposers<'_>, log: &[WalEntry]) -> Vec<Output> {
+    fn replay(&mut self, now: UnixMillis, proposers: Proposers<'_>, log: &[WalEntry]) -> Vec<Output> {
         let height = proposers.height();
         let inputs: Vec<_> = log.iter().filter_map(|entry| entry.to_input(height)).collect();
         self.host.begin_height(height, log);
@@ -112,6 +112,16 @@ impl Engine {
         }
         self.host.end_replay();
         self.host.take_outputs()
+    }
+
+    /// The height that the engine works on, or last worked on.
+    pub fn height(&self) -> time::Height {
+        self.state.height().0
+    }
+
+    /// The round that the engine is in; `None` before the height has started.
+    pub fn round(&self) -> Option<u32> {
+        self.state.round().as_u32()
     }
 
     /// A verified vote.

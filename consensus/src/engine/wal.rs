@@ -5,7 +5,7 @@
 
 use lucid_types::block::Block;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, ValidatorId};
 use lucid_types::signed::Signed;
 use lucid_types::sync::PolkaCertificate;
 use lucid_types::time::{self, UnixMillis};
@@ -31,7 +31,7 @@ pub enum WalEntry {
         /// The round in which it had gathered prevotes before.
         valid_round: Option<u32>,
         /// Who proposed it.
-        proposer: NodeId,
+        proposer: ValidatorId,
         /// The block.
         block: BlockHash,
         /// Whether the ledger accepted it.

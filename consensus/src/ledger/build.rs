@@ -1,13 +1,13 @@
 //! The block that a proposer offers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_types::block::{Block, Header, Item, items_hash};
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{Hash, NodeId, StateRoot};
-use lucid_types::key::NodeKey;
+use lucid_types::id::{Hash, StateRoot, ValidatorId};
 use lucid_types::signed::Verified;
 use lucid_types::time::UnixMillis;
+use lucid_types::validator_key::ValidatorKey;
 
 use crate::chain_spec::ChainSpec;
 use crate::commands::PendingCommands;
@@ -20,7 +20,7 @@ use crate::reports::Reports;
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
     /// The proposer's key.
-    pub key: &'a NodeKey,
+    pub key: &'a ValidatorKey,
     /// The round.
     pub round: u32,
     /// The time.
@@ -34,8 +34,8 @@ pub struct Pending {
     pub reports: Reports,
     /// Commands.
     pub commands: PendingCommands,
-    /// Evidence of equivocation, by validator: one against each is enough.
-    pub evidence: BTreeMap<NodeId, Verified<Evidence>>,
+    /// Evidence of equivocation, by the key of the validator: one against each is enough.
+    pub evidence: BTreeMap<ValidatorId, Verified<Evidence>>,
 }
 
 /// Builds the next block from what waits and may stand in it, and its outcome. What does not fit
@@ -53,8 +53,10 @@ pub fn build(
     let height = state.height().next();
     let time = turn.now.max(state.next_time(spec));
     let mut room = Room { items: Block::MAX_ITEMS, bytes: Block::MAX_ITEM_BYTES };
-    let evidence = evidence.values().filter(|evidence| check_evidence(spec, state, evidence).is_ok());
-    let evidence = room.fill(evidence.map(|evidence| (**evidence).clone()), Item::Evidence);
+    let mut accused = BTreeSet::new();
+    let mut is_first = |evidence: &Evidence| check_evidence(spec, state, evidence).is_ok_and(|it| accused.insert(it));
+    let evidence: Vec<_> = evidence.values().filter(|evidence| is_first(evidence)).collect();
+    let evidence = room.fill(evidence.into_iter().map(|evidence| (**evidence).clone()), Item::Evidence);
     let commands = commands.applicable(spec, state, time);
     let commands = room.fill(commands, Item::Command);
     let commitments = reports.commitments().filter(|item| check_commitment(spec, state, item).is_ok());
@@ -65,7 +67,7 @@ pub fn build(
         height,
         parent: state.block(),
         round: turn.round,
-        proposer: turn.key.node_id(),
+        proposer: turn.key.id(),
         time,
         randao: turn.key.bls_key().sign_randao(spec.id(), height),
         items: items_hash(&[]),

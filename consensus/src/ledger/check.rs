@@ -1,11 +1,13 @@
 //! Which blocks are well formed. A pure function of the block and the state before it; signatures are not checked
 //! here but by [`lucid_types::block::Block::verify`], or vouched for by a certificate.
 
+use std::collections::BTreeSet;
+
 use lucid_score::report::{ReportError, check_report};
 use lucid_types::block::{Block, Header};
 use lucid_types::codec::encode;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::{NodeId, StateRoot, ValidatorId};
 use lucid_types::report::{ReportCommitment, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
@@ -13,7 +15,7 @@ use lucid_types::time::{Epoch, UnixMillis};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::command::{CommandRefused, are_in_order};
 use crate::ledger::state::{Rows, State};
-use crate::ledger::table::{Commitments, Draws, Equivocations, PendingEpochs};
+use crate::ledger::table::{Commitments, Draws, Equivocations, PendingEpochs, Table, UsedKeys};
 
 /// Why a block cannot follow a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +44,7 @@ pub enum InvalidBlock {
     #[error("commitment of {validator}: {problem}")]
     Commitment {
         /// Who signed it.
-        validator: NodeId,
+        validator: ValidatorId,
         /// Why not.
         problem: &'static str,
     },
@@ -50,7 +52,7 @@ pub enum InvalidBlock {
     #[error("reveal of {validator}: {problem}")]
     Reveal {
         /// Who signed it.
-        validator: NodeId,
+        validator: ValidatorId,
         /// Why not.
         problem: &'static str,
     },
@@ -58,7 +60,7 @@ pub enum InvalidBlock {
     #[error("the report of {validator} cannot be true")]
     Report {
         /// Who signed it.
-        validator: NodeId,
+        validator: ValidatorId,
         /// Why not.
         source: ReportError,
     },
@@ -85,7 +87,7 @@ pub enum InvalidBlock {
     #[error("evidence against {validator}: {problem}")]
     Evidence {
         /// Against whom.
-        validator: NodeId,
+        validator: ValidatorId,
         /// Why not.
         problem: &'static str,
     },
@@ -128,7 +130,7 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if block.items_count() > Block::MAX_ITEMS {
         return Err(InvalidBlock::TooManyItems);
     }
-    let key = |epoch: Epoch, signer: NodeId| (epoch, signer);
+    let key = |epoch: Epoch, signer: ValidatorId| (epoch, signer);
     if let Some(pair) = unordered(&block.commitments, |c| key(c.record.epoch, c.signer)) {
         return Err(InvalidBlock::Commitment { validator: pair.signer, problem: "out of order or twice" });
     }
@@ -147,9 +149,14 @@ pub(crate) fn check(spec: &ChainSpec, state: &State, block: &Block) -> Result<()
     if let Some(second) = unordered(&block.evidence, Evidence::validator) {
         return Err(InvalidBlock::Evidence { validator: second.validator(), problem: "out of order or twice" });
     }
+    let mut accused = BTreeSet::new();
     for evidence in &block.evidence {
-        check_evidence(spec, state, evidence)
-            .map_err(|problem| InvalidBlock::Evidence { validator: evidence.validator(), problem })?;
+        let refuse = |problem| InvalidBlock::Evidence { validator: evidence.validator(), problem };
+        let account = check_evidence(spec, state, evidence).map_err(refuse)?;
+        // One validator may have equivocated with two keys.
+        if !accused.insert(account) {
+            return Err(refuse("the block holds other evidence against the same validator"));
+        }
     }
     block.reveals.iter().try_for_each(|reveal| check_reveal(spec, state, reveal))
 }
@@ -160,24 +167,23 @@ fn unordered<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Option<&T> {
 }
 
 /// Whether evidence may stand in the next block: against a validator of its height, not too far back, against whom no block holds any
-/// yet.
+/// yet, whatever keys it has by now. Returns the account.
 ///
 /// # Errors
 /// Why not.
-pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> Result<(), &'static str> {
-    let (height, validator) = (evidence.height(), evidence.validator());
+pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> Result<NodeId, &'static str> {
+    let height = evidence.height();
     match state.height().next().get().checked_sub(height.get()) {
         None => return Err("its height is ahead of the block's"),
         Some(age) if age > spec.policy().evidence_blocks => return Err("it is too old"),
         Some(_) => {}
     }
-    if state.validators(height).and_then(|set| set.get(&validator)).is_none() {
-        return Err("the signer was no validator");
-    }
-    if state.has::<Equivocations>(&validator) {
+    let set = state.validators(height);
+    let account = set.and_then(|set| set.get(&evidence.validator())).ok_or("the signer was no validator")?.node;
+    if state.has::<Equivocations>(&account) {
         return Err("a block holds evidence against the signer already");
     }
-    Ok(())
+    Ok(account)
 }
 
 /// Whether a commitment may stand in the next block.
@@ -223,7 +229,8 @@ pub fn check_reveal(spec: &ChainSpec, state: &State, reveal: &Signed<Reveal>) ->
     if state.has_revealed(epoch, &validator) {
         return refuse("the signer has revealed already");
     }
-    if !spec.rules().is_committed(commitment, &reveal.record.commitment(spec.id(), &validator)) {
+    let account = state.validator_account(&validator).ok_or(InvalidBlock::Damaged(UsedKeys::NAME))?;
+    if !spec.rules().is_committed(commitment, &reveal.record.commitment(spec.id(), &account)) {
         return refuse("it is not what the signer committed to");
     }
     check_report(spec.policy(), draw, &validator, &reveal.record.report)

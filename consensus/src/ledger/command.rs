@@ -1,7 +1,7 @@
 //! Commands: who may give them, in which order a block holds them, and what they change.
 //!
 //! A command belongs to an account, carries its next number, and has an end: so none applies twice, none overtakes another, and none
-//! lies in wait. An account may give a few at once and one more after each epoch. What a command changes of who takes part counts from the
+//! lies in wait. An account may give a few at once and one more after each epoch, and take back for nothing what it has announced. What a command changes of who takes part counts from the
 //! second epoch after the one that covers the block's time: the seeds of both that are nearer may be known to whoever gives it.
 
 mod entry;
@@ -13,7 +13,7 @@ mod validator;
 use std::collections::BTreeSet;
 
 use lucid_types::command::{Action, Command, Cosigner, Priority};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::signed::MultiSigned;
 use lucid_types::time::{Epoch, UnixMillis};
 
@@ -22,11 +22,14 @@ pub use crate::ledger::command::refused::CommandRefused;
 use crate::chain_spec::ChainSpec;
 use crate::ledger::event::Event;
 use crate::ledger::pool::{PoolState, PoolStatus};
-use crate::ledger::registry::{Node, Nonce};
+use crate::ledger::registry::{Node, Nonce, key_of, owner_of};
 use crate::ledger::state::{Overlay, Rows, State};
 use crate::ledger::table::{Nodes, Nonces, Pools};
 
 pub(crate) use crate::ledger::command::pool::remove_expired;
+
+/// Settlements from the newest one on until an announced change is in force.
+const NOTICE: u64 = 2;
 
 /// A command with the signatures under it.
 pub type SignedCommand = MultiSigned<Command>;
@@ -73,17 +76,20 @@ pub(crate) fn next_block(state: &State, time: UnixMillis) -> Overlay<'_> {
 /// Whose signature is missing or out of place.
 pub fn check_authority(rows: &impl Rows, command: &SignedCommand) -> Result<(), CommandRefused> {
     let account = command.record.account;
-    let mut must = BTreeSet::from([account]);
+    let mut must = BTreeSet::from([current_key(rows, &account)?]);
     let mut may = BTreeSet::new();
     for cosigner in command.record.cosigners() {
         match cosigner {
-            Cosigner::Key(node) | Cosigner::Account(node) => {
-                must.insert(node);
+            Cosigner::Key(key) => {
+                must.insert(key);
+            }
+            Cosigner::Account(account) => {
+                must.insert(current_key(rows, &account)?);
             }
             Cosigner::PayoutKey => must.extend(rows.get::<Nodes>(&account).and_then(|node| node.payout_key)),
             Cosigner::Treasury(pool) => {
                 let signers = &rows.get::<Pools>(&pool).ok_or(CommandRefused::NoPool(pool))?.vault.signers;
-                may.extend(signers.members.iter().map(|signer| signer.node));
+                may.extend(signers.members.iter().filter_map(|signer| key_of(rows, &signer.node)));
                 let found = may.iter().filter(|signer| command.is_signed_by(signer)).count();
                 if found < signers.needed() {
                     return Err(CommandRefused::TooFewSigners { found, needed: signers.needed() });
@@ -91,11 +97,24 @@ pub fn check_authority(rows: &impl Rows, command: &SignedCommand) -> Result<(), 
             }
         }
     }
+    let signers = command.signatures.iter().map(|(signer, _)| *signer);
+    let strangers = signers.filter(|signer| !must.contains(signer) && !may.contains(signer));
+    for key in strangers.clone() {
+        let account = owner_of(rows, &key);
+        if let Some(current) = key_of(rows, &account).filter(|current| *current != key) {
+            return Err(CommandRefused::NotInForce { key, account, current });
+        }
+    }
     if let Some(missing) = must.iter().find(|signer| !command.is_signed_by(signer)) {
         return Err(CommandRefused::Unsigned(*missing));
     }
-    let stranger = command.signatures.iter().find(|(signer, _)| !must.contains(signer) && !may.contains(signer));
-    stranger.map_or(Ok(()), |(signer, _)| Err(CommandRefused::Stranger(*signer)))
+    strangers.into_iter().next().map_or(Ok(()), |signer| Err(CommandRefused::Stranger(signer)))
+}
+
+/// The key that signs for an account.
+fn current_key(rows: &impl Rows, account: &NodeId) -> Result<PublicKey, CommandRefused> {
+    let key = account.first_key();
+    key_of(rows, account).ok_or_else(|| CommandRefused::KeyTaken { key, account: owner_of(rows, &key) })
 }
 
 /// Checks when a block may hold the command.
@@ -164,7 +183,7 @@ fn carry_out(
         Some(after) if *given == next => after,
         _ => return Err(CommandRefused::NonceAhead { given: *given, next }),
     };
-    let Some(allowance) = allowance.checked_sub(1) else {
+    let Some(allowance) = allowance.checked_sub(u8::from(!action.is_veto())) else {
         return Err(CommandRefused::TooOften { after: filled.next() });
     };
     if rows.get::<Nodes>(account).is_some_and(|node| node.is_retired) {
@@ -200,6 +219,14 @@ impl Applying<'_, '_> {
     /// The first epoch for which a change of who takes part counts.
     const fn counts_from(&self) -> Epoch {
         self.epoch.next().next()
+    }
+
+    /// The first settlement for which an announced change counts: the second after the newest one, and never the one that is under way, so
+    /// that a whole one remains in which to take the change back, or to leave. A settlement is computed some epochs after its last one,
+    /// after a stall many epochs: until then the next one is under way already.
+    fn after_notice(&self, newest: u64) -> u64 {
+        let under_way = self.epoch.get().div_ceil(self.spec.policy().settle_every);
+        newest.saturating_add(NOTICE).max(under_way.saturating_add(1))
     }
 
     /// The block's time.

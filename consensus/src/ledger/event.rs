@@ -1,6 +1,6 @@
 //! What blocks do, as history and those who act on it see it.
 
-use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
 use lucid_types::time::{Epoch, Height};
@@ -35,10 +35,12 @@ pub enum Event {
         /// At which height.
         height: Height,
     },
-    /// A node becomes a validator, is none any more, or has another power.
+    /// A node becomes a validator, is none any more, or has another power or another key.
     Validator {
         /// The node.
         node: NodeId,
+        /// With what it signs from then on; its last key if it is no validator then.
+        key: ValidatorId,
         /// Its power from then on; 0 if it is no validator then.
         power: u64,
         /// The first height.
@@ -65,6 +67,15 @@ pub enum Event {
         /// The first settlement whose root pays there.
         from: u64,
     },
+    /// Another node key was announced.
+    NodeKey {
+        /// The account that announced it.
+        account: NodeId,
+        /// The key.
+        key: PublicKey,
+        /// The epoch with whose scores it comes into force.
+        with: Epoch,
+    },
     /// A node asks to enter a pool.
     Requested {
         /// The pool.
@@ -81,7 +92,16 @@ pub enum Event {
         /// The first epoch in which it may be drawn for the pool, if the pool is active then.
         from: Epoch,
     },
-    /// A node is no member any more.
+    /// A member has been unreachable for long, and stops counting.
+    Inactive {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// The first epoch in which it is not drawn any more.
+        until: Epoch,
+    },
+    /// A node is no member any more: it has left, or was inactive for too long or has given up to come back.
     Left {
         /// The pool.
         pool: PoolId,

@@ -9,7 +9,7 @@ use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::command::Command;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, ValidatorId};
 use lucid_types::payout::SettlementRoot;
 use lucid_types::report::ScoreReport;
 use lucid_types::signed::Verified;
@@ -81,7 +81,7 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     head.previous_beacon = head.beacon;
     head.beacon = next_beacon(&head.beacon, &block.header.randao);
     record(&mut overlay, block);
-    events.extend(record_evidence(&mut overlay, block));
+    events.extend(record_evidence(&mut overlay, before, block));
     for signed in &block.commands {
         let Command { account, nonce, .. } = signed.record;
         command::apply(spec, &mut overlay, signed, &mut events).map_err(|source| InvalidBlock::Command {
@@ -123,14 +123,15 @@ fn record(overlay: &mut Overlay<'_>, block: &Block) {
 }
 
 /// Notes the block's evidence, which has been checked.
-fn record_evidence(overlay: &mut Overlay<'_>, block: &Block) -> Vec<Event> {
+fn record_evidence(overlay: &mut Overlay<'_>, before: &State, block: &Block) -> Vec<Event> {
     let proved_in = block.header.height;
     let record = |evidence: &Evidence| {
-        let (validator, height) = (evidence.validator(), evidence.height());
+        let height = evidence.height();
+        let validator = before.validators(height)?.get(&evidence.validator())?.node;
         overlay.put::<Equivocations>(&validator, Equivocation { height, proved_in, removed: None });
-        Event::Equivocated { validator, height }
+        Some(Event::Equivocated { validator, height })
     };
-    block.evidence.iter().map(record).collect()
+    block.evidence.iter().filter_map(record).collect()
 }
 
 /// Closes the epochs that have ended by the block's time. The first of them has been measured if the one before was closed in
@@ -202,7 +203,7 @@ fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<EpochS
 /// What was revealed of each worker, with the reporters' seats. The reports were checked when their block was.
 fn by_worker<'a>(
     draw: &'a EpochDraw,
-    reveals: impl Iterator<Item = (&'a NodeId, &'a ScoreReport)>,
+    reveals: impl Iterator<Item = (&'a ValidatorId, &'a ScoreReport)>,
 ) -> BTreeMap<NodeId, Vec<Weighted<'a>>> {
     let mut by_worker = BTreeMap::<NodeId, Vec<Weighted<'_>>>::new();
     for (validator, report) in reveals {
@@ -214,6 +215,6 @@ fn by_worker<'a>(
 }
 
 /// The next random beacon: BLAKE3 of the one before and the proposer's contribution.
-fn next_beacon(beacon: &Hash, randao: &BlsSignature) -> Hash {
+pub fn next_beacon(beacon: &Hash, randao: &BlsSignature) -> Hash {
     Hash::derive("lucid random beacon 2", &[beacon.as_bytes(), randao.as_bytes()])
 }

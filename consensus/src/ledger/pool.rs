@@ -29,7 +29,7 @@ pub struct PoolState {
     pub join: JoinPolicy,
     /// The most members.
     pub max_members: u32,
-    /// Members that have not left.
+    /// Members that have not left and are not inactive.
     pub members: u32,
     /// Entries and requests by stamp since each of the newest blocks that closed epochs, by the last epoch of each: of those with any.
     pub joins: Vec<(Epoch, u32)>,
@@ -133,23 +133,35 @@ pub struct Member {
     pub share: Option<u128>,
     /// The settlement that it led last.
     pub last_led: Option<u64>,
-    /// Whether the pool's owner lets it in.
+    /// Whether it is let in.
     pub standing: Standing,
+    /// Epochs in which it was scored for the pool and validators found it unreachable, since they have reached it last or it has joined.
+    pub unreached: u32,
 }
 
 impl Wire for Member {
-    const MAX_BYTES: usize = 30;
+    const MAX_BYTES: usize = 42;
 }
 
-/// How a node stands with a pool's owner.
+/// How a node stands with a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// A member, or free to become one.
     #[default]
     Good,
-    /// It cannot become a member.
+    /// Its owner does not let it become a member.
     Banned,
+    /// It has been unreachable for long, and so is no member from this epoch on. It may come back with nothing but
+    /// [`Ticket::Return`](lucid_types::ticket::Ticket::Return).
+    Inactive(Epoch),
+}
+
+impl Member {
+    /// Notes whether validators have reached it in an epoch.
+    pub(crate) const fn probed(&mut self, is_reached: bool) {
+        self.unreached = if is_reached { 0 } else { self.unreached.saturating_add(1) };
+    }
 }
 
 /// What a pool owes to one account. Nothing here ever falls but `held` and `correction`, which become owed.

@@ -6,19 +6,23 @@
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::Wire;
 use lucid_types::genesis::GenesisWorker;
-use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::payout::AccountKind;
 use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::entry::Request;
-use crate::ledger::pool::{Member, PoolState, PoolStatus};
+use crate::ledger::pool::{Member, PoolState, PoolStatus, Standing};
 use crate::ledger::state::{Rows, State};
-use crate::ledger::table::{Members, Nodes, Nonces, Requests};
+use crate::ledger::table::{Members, NodeKeys, Nodes, Nonces, Requests};
 
 /// A registered node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
+    /// The node key in force, unless that in [`Self::next_key`] is.
+    pub key: PublicKey,
+    /// The epoch with whose scores another key comes into force, and that key.
+    pub next_key: Option<(Epoch, PublicKey)>,
     /// Who runs it.
     pub operator: NodeId,
     /// Where what it earns is paid.
@@ -26,7 +30,7 @@ pub struct Node {
     /// The settlement from whose root on another address counts, and that address.
     pub next_payout: Option<(u64, PayoutAddress)>,
     /// Without whose signature the payout address never changes.
-    pub payout_key: Option<NodeId>,
+    pub payout_key: Option<PublicKey>,
     /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
     pub gas_address: Option<PayoutAddress>,
     /// What it declares to offer.
@@ -40,7 +44,7 @@ pub struct Node {
 }
 
 impl Wire for Node {
-    const MAX_BYTES: usize = 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1;
+    const MAX_BYTES: usize = 32 + 41 + 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1;
 }
 
 /// What an account may give next. Its row is there, for ever, once a block holds a command of the account.
@@ -100,6 +104,8 @@ impl Node {
         let &GenesisWorker { operator, payout_address, gas_address, capacity, .. } = worker;
         let membership = pool.map(|pool| Membership { pool, from: Epoch::new(1), until: None });
         Self {
+            key: worker.node.first_key(),
+            next_key: None,
             operator,
             payout_address,
             next_payout: None,
@@ -110,6 +116,17 @@ impl Node {
             request: None,
             is_retired: false,
         }
+    }
+
+    /// The key in force after a block by which all scores up to this epoch are final: what signs for the account, and the p2p identity
+    /// of its node.
+    pub fn key_at(&self, final_through: Epoch) -> PublicKey {
+        self.next_key.filter(|(with, _)| *with <= final_through).map_or(self.key, |(_, key)| key)
+    }
+
+    /// The key that is announced and not in force after such a block, and the epoch with whose scores it will be.
+    pub fn announced_key(&self, final_through: Epoch) -> Option<(Epoch, PublicKey)> {
+        self.next_key.filter(|(with, _)| *with > final_through)
     }
 
     /// Where the roots from this settlement on pay it.
@@ -139,6 +156,29 @@ impl State {
         self.get::<Nodes>(id)
     }
 
+    /// The key that signs for an account and is the p2p identity of its node: its first one, where no such account is registered. `None`
+    /// if the account cannot be: its first key is or was another's.
+    pub fn key_of(&self, account: &NodeId) -> Option<PublicKey> {
+        key_of(self, account)
+    }
+
+    /// The account for which this key signs; the inverse of [`Self::key_of`]. `None` of keys that are given up, or announced and not in
+    /// force yet.
+    pub fn account_of(&self, key: &PublicKey) -> Option<NodeId> {
+        let account = owner_of(self, key);
+        (self.key_of(&account) == Some(*key)).then_some(account)
+    }
+
+    /// Whether this is the node key of a validator of the next height.
+    pub fn is_validator(&self, key: &PublicKey) -> bool {
+        self.account_of(key).is_some_and(|account| self.next_validators().of(&account).is_some())
+    }
+
+    /// The key that an account has announced and that is not in force yet, and the epoch with whose scores it will be.
+    pub fn announced_key(&self, account: &NodeId) -> Option<(Epoch, PublicKey)> {
+        self.node(account)?.announced_key(self.final_through())
+    }
+
     /// All registered nodes by their ids.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.all::<Nodes>()
@@ -159,6 +199,15 @@ impl State {
         self.pool_of(id).or_else(ended)
     }
 
+    /// The pool in which a node has become inactive, and from which epoch on it is: into that pool it may come back.
+    pub fn inactive_in(&self, id: &NodeId) -> Option<(PoolId, Epoch)> {
+        let pool = self.node(id)?.membership?.pool;
+        match self.get::<Members>(&(pool, *id))?.standing {
+            Standing::Inactive(since) => Some((pool, since)),
+            Standing::Good | Standing::Banned => None,
+        }
+    }
+
     /// What an account may give in the next block.
     pub fn nonce(&self, account: &NodeId) -> Nonce {
         Nonce::filled_to(self.get::<Nonces>(account).copied(), self.closed())
@@ -174,6 +223,20 @@ impl State {
     pub fn members(&self, pool: &PoolId) -> impl Iterator<Item = (NodeId, &Member)> {
         self.all_of::<Members, _>(pool).map(|((_, node), member)| (node, member))
     }
+}
+
+/// [`State::key_of`].
+pub(crate) fn key_of(rows: &impl Rows, account: &NodeId) -> Option<PublicKey> {
+    let first = account.first_key();
+    match rows.get::<Nodes>(account) {
+        Some(node) => Some(node.key_at(rows.final_through())),
+        None => (!rows.has::<NodeKeys>(&first)).then_some(first),
+    }
+}
+
+/// The one account whose key this is, was, or is announced to be; that of the same bytes if it is none's yet.
+pub(crate) fn owner_of(rows: &impl Rows, key: &PublicKey) -> NodeId {
+    rows.get::<NodeKeys>(key).copied().unwrap_or_else(|| NodeId::from_first_key(*key))
 }
 
 /// Where the root of this settlement pays an account: a worker where its node says, the owner where the pool's terms say. `None` if

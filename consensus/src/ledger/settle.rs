@@ -14,16 +14,19 @@ use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::event::{Event, Settled};
-use crate::ledger::pool::{Account, Election, Hold, MAX_PROMISED, Member, PoolState};
-use crate::ledger::registry::payout_address;
+use crate::ledger::pool::{Account, Election, Hold, MAX_PROMISED, Member, PoolState, Standing};
+use crate::ledger::registry::{Node, payout_address};
 use crate::ledger::state::{EpochScores, Overlay, Rows, State};
 use crate::ledger::table::{Accounts, Members, Nodes, Pools, Workers};
+
+/// How often as long as it takes a member to become inactive it can come back.
+const INACTIVE_FOR: u64 = 4;
 
 /// The most settlements that a member's earnings are held: then they are owed whatever the owner says.
 pub const MAX_HOLD: u64 = 7;
 
 /// Adds an epoch's scores to the shares of the pools' settlement under way: to that of the pool for which the epoch's draw has scored
-/// the worker, which may have left it since, for another one too.
+/// the worker, which may have left it since, for another one too. Notes there whether validators have reached it.
 pub(crate) fn add_shares(
     spec: &ChainSpec,
     overlay: &mut Overlay<'_>,
@@ -43,6 +46,7 @@ pub(crate) fn add_shares(
         let key = (id, row.worker);
         let mut member = overlay.get::<Members>(&key).copied().unwrap_or_default();
         let sum = member.share.unwrap_or(0).checked_add(share).ok_or(InvalidBlock::Overflow)?;
+        member.probed(row.reachable_ms > 0);
         member.share = Some(if split == SplitRule::Equal { u128::from(sum > 0) } else { sum });
         overlay.put::<Members>(&key, member);
     }
@@ -82,7 +86,7 @@ pub(crate) fn settle(
         }
         events.extend(settling.make_root(overlay)?.map(|made| Event::Settled(Box::new(made))));
         carry(spec, &mut settling.state, last)?;
-        settling.finish(overlay);
+        settling.finish(overlay, events);
     }
     Ok(())
 }
@@ -134,26 +138,47 @@ impl<'a> Settling<'a> {
         Self { spec, id, settlement, is_measured, state, accounts, members }
     }
 
-    /// Writes the rows that have changed.
-    fn finish(self, overlay: &mut Overlay<'_>) {
-        let Self { id, state, accounts, members, .. } = self;
-        let open = overlay.head.closed.next();
-        overlay.put::<Pools>(&id, state);
+    /// Writes the rows that have changed. Members that have been unreachable for long become inactive by this, and those that were
+    /// inactive for long are forgotten: a settlement reads all members' rows and changes the pool's anyway.
+    fn finish(self, overlay: &mut Overlay<'_>, events: &mut Vec<Event>) {
+        let Self { spec, id, mut state, accounts, members, .. } = self;
+        let (open, inactive_after) = (overlay.head.closed.next(), spec.policy().inactive_after);
+        // As a member that leaves with this block: whom nearer epochs draw may be known.
+        let until = spec.genesis().epoch_at(overlay.head.time).next().next();
         for (account, row) in accounts {
             let key = (id, account);
             if overlay.get::<Accounts>(&key) != Some(&row) {
                 overlay.put::<Accounts>(&key, row);
             }
         }
-        for (node, member) in members {
+        for (node, mut member) in members {
             let key = (id, node);
-            let is_member = overlay.get::<Nodes>(&node).and_then(|row| row.pool_from(open)) == Some(id);
+            let row = overlay.get::<Nodes>(&node);
+            let is_member = row.and_then(|row| row.pool_from(open)) == Some(id);
+            if member.unreached >= inactive_after && row.and_then(Node::pool) == Some(id) {
+                member = Member { standing: Standing::Inactive(until), unreached: 0, ..member };
+                if let Some(membership) = overlay.get_mut::<Nodes>(&node).and_then(|row| row.membership.as_mut()) {
+                    membership.until = Some(until);
+                }
+                state.members = state.members.saturating_sub(1);
+                events.push(Event::Inactive { pool: id, node, until });
+            }
+            if let Standing::Inactive(until) = member.standing
+                && open.get() >= until.get().saturating_add(INACTIVE_FOR.saturating_mul(inactive_after.into()))
+            {
+                member.standing = Standing::Good;
+                events.push(Event::Left { pool: id, node, until });
+            }
+            if !is_member {
+                member.unreached = 0;
+            }
             if member == Member::default() && !is_member {
                 overlay.remove::<Members>(&key);
             } else if overlay.get::<Members>(&key) != Some(&member) {
                 overlay.put::<Members>(&key, member);
             }
         }
+        overlay.put::<Pools>(&id, state);
     }
 
     /// Sum of all owed totals.

@@ -12,11 +12,11 @@ use lucid_score::seats::{Candidate, EpochDraw};
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{Wire, encode};
-use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::{KeyProof, ProofStep, value_hash};
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
-use lucid_types::validator::{Proposers, ValidatorSet};
+use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::validator_sets::{SET_DELAY, ValidatorSets};
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +26,10 @@ use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::registry::Node;
 use crate::ledger::table::{
     Accounts, Closes, Commitments, Draws, Heads, Members, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table,
-    TableKey, Validators, Workers,
+    TableKey, UsedKeys, Validators, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
+use crate::ledger::validators::UsedKey;
 
 /// The newest block, as the state knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +232,9 @@ impl State {
         let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default(), sets };
         let mut overlay = Overlay::new(&empty);
         overlay.put::<Validators>(&Height::ZERO, ValidatorSet::clone(spec.first_validators()));
+        for Validator { node, keys, .. } in spec.first_validators().members() {
+            overlay.put::<UsedKeys>(&keys.id, UsedKey::of(*node));
+        }
         let mut pool_of = BTreeMap::new();
         for (id, pool) in spec.genesis().pools_by_id() {
             overlay.put::<Pools>(&id, PoolState::genesis(pool));
@@ -378,18 +382,18 @@ impl State {
         self.all::<PendingEpochs>()
     }
 
-    /// Validators that have committed to a report of a pending epoch.
-    pub fn committed(&self, epoch: Epoch) -> impl Iterator<Item = (NodeId, &Hash)> {
+    /// The keys of the validators that have committed to a report of a pending epoch.
+    pub fn committed(&self, epoch: Epoch) -> impl Iterator<Item = (ValidatorId, &Hash)> {
         self.all_of::<Commitments, _>(&epoch).map(|((_, validator), hash)| (validator, hash))
     }
 
-    /// Whether a validator has committed to a report of a pending epoch.
-    pub fn has_committed(&self, epoch: Epoch, validator: &NodeId) -> bool {
+    /// Whether the validator with this key has committed to a report of a pending epoch.
+    pub fn has_committed(&self, epoch: Epoch, validator: &ValidatorId) -> bool {
         self.has::<Commitments>(&(epoch, *validator))
     }
 
-    /// Whether a validator has revealed its report of a pending epoch.
-    pub fn has_revealed(&self, epoch: Epoch, validator: &NodeId) -> bool {
+    /// Whether the validator with this key has revealed its report of a pending epoch.
+    pub fn has_revealed(&self, epoch: Epoch, validator: &ValidatorId) -> bool {
         self.has::<Reveals>(&(epoch, *validator))
     }
 

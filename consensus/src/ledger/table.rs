@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lucid_score::seats::EpochDraw;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_types::codec::{DecodeError, decode, encode};
-use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::id::{Hash, NodeId, PoolId, PublicKey, ValidatorId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::report::ScoreReport;
@@ -19,7 +19,7 @@ use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::registry::{Node, Nonce};
 use crate::ledger::state::{Equivocation, Head, PendingEpoch};
-use crate::ledger::validators::ProposedChange;
+use crate::ledger::validators::{ProposedChange, UsedKey};
 
 /// A kind of rows.
 pub trait Table {
@@ -112,7 +112,7 @@ macro_rules! id_keys {
     )*};
 }
 
-id_keys!(NodeId, PoolId, AccountId, Hash);
+id_keys!(NodeId, PublicKey, PoolId, AccountId, Hash, ValidatorId);
 
 impl<A: TableKey, B: TableKey> TableKey for (A, B) {
     const BYTES: usize = A::BYTES + B::BYTES;
@@ -251,13 +251,13 @@ tables! {
     5 Draws: Epoch => EpochDraw;
     /// Measured epochs that are closed and whose scores are not final yet.
     6 PendingEpochs: Epoch => PendingEpoch;
-    /// Validators' commitments to reports of pending epochs.
-    7 Commitments: (Epoch, NodeId) => Hash;
+    /// Commitments to reports of pending epochs, by the keys of the epoch's draw.
+    7 Commitments: (Epoch, ValidatorId) => Hash;
     /// Revealed reports of pending epochs.
-    8 Reveals: (Epoch, NodeId) => ScoreReport;
+    8 Reveals: (Epoch, ValidatorId) => ScoreReport;
     /// Roots of the scores of every epoch that was measured, for ever.
     9 ScoreRoots: Epoch => Hash;
-    /// Validators that have signed two different messages for one step.
+    /// Validators that have signed two different messages for one step, by their accounts.
     10 Equivocations: NodeId => Equivocation;
     /// Registered nodes by their accounts: the first key of each, for ever.
     11 Nodes: NodeId => Node;
@@ -268,9 +268,13 @@ tables! {
     /// Requests to enter pools. Those whose time is over count for nothing, and are removed when others need their places.
     14 Requests: (PoolId, NodeId) => Request;
     /// Invites in use, by their keys; removed likewise.
-    15 Invites: (PoolId, NodeId) => InviteUse;
+    15 Invites: (PoolId, PublicKey) => InviteUse;
     /// Validators, by the height from which they are in force: as far back as blocks may hold evidence of.
     16 Validators: Height => ValidatorSet;
     /// Changes of the validators that wait for approval, by their ids.
     17 ProposedChanges: Hash => ProposedChange;
+    /// Every key with which validators have ever signed, for ever.
+    18 UsedKeys: ValidatorId => UsedKey;
+    /// Whose node keys are that are no account's first one: those in force, announced or given up. The last ones stay for ever.
+    19 NodeKeys: PublicKey => NodeId;
 }

@@ -1,21 +1,22 @@
 //! Validators: how they change, and for how long those of before are remembered.
 //!
 //! What a block changes is in force two heights later: until then the headers of both heights between commit to it. Changes are
-//! proposed and approved of by commands; whoever has proved to equivocate is removed by the block that proves it, as far as the
+//! proposed and approved of by commands, but for a validator's other keys, which it gives itself; whoever has proved to equivocate is removed by the block that proves it, as far as the
 //! epoch's limit goes.
 
 use lucid_types::codec::Wire;
 use lucid_types::command::ValidatorChange;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, ValidatorId};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
+use lucid_types::validator_key::{ValidatorKeyError, ValidatorKeys};
 use lucid_types::validator_sets::SET_DELAY;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::event::Event;
 use crate::ledger::state::{Equivocation, Overlay, Rows, State};
-use crate::ledger::table::{Equivocations, Nodes, ProposedChanges, Validators};
+use crate::ledger::table::{Draws, Equivocations, Nodes, ProposedChanges, UsedKeys, Validators};
 
 /// The most proposals of one validator that wait.
 pub const MAX_PROPOSED: usize = 4;
@@ -40,7 +41,43 @@ impl Wire for ProposedChange {
     const MAX_BYTES: usize = ValidatorChange::MAX_BYTES + 32 + 8 + 8 + 8 + 32 * ValidatorSet::MAX_MEMBERS;
 }
 
+/// A key with which a validator has signed. It stays the account's for ever: nobody else may use it, and the account itself not once it
+/// has given it up for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedKey {
+    /// Whose it is.
+    pub account: NodeId,
+    /// Whether the account has other keys instead.
+    pub is_given_up: bool,
+}
+
+impl Wire for UsedKey {
+    const MAX_BYTES: usize = 33;
+}
+
+impl UsedKey {
+    pub(crate) const fn of(account: NodeId) -> Self {
+        Self { account, is_given_up: false }
+    }
+}
+
 impl State {
+    /// The account of a validator that signs or has signed with this key.
+    pub fn validator_account(&self, key: &ValidatorId) -> Option<NodeId> {
+        self.get::<UsedKeys>(key).map(|used| used.account)
+    }
+
+    /// The key with which a validator signs its report of an epoch that is drawn.
+    pub fn reporter(&self, epoch: Epoch, account: &NodeId) -> Option<ValidatorId> {
+        let reporters = &self.get::<Draws>(&epoch)?.reporters;
+        reporters.iter().copied().find(|key| self.validator_account(key).as_ref() == Some(account))
+    }
+
+    /// The rotation of a validator's keys that waits, with its id.
+    pub fn rotation(&self, account: &NodeId) -> Option<(Hash, &ProposedChange)> {
+        rotation(self, account)
+    }
+
     /// The changes of the validators that wait for approval, by their ids.
     pub fn proposals(&self) -> impl Iterator<Item = (Hash, &ProposedChange)> {
         self.all::<ProposedChanges>()
@@ -70,11 +107,19 @@ pub enum ChangeError {
         /// With whom it is registered.
         operator: NodeId,
     },
-    /// Its beacon key is another validator's.
-    #[error("the BLS key of {0} is another validator's")]
-    BlsKey(NodeId),
+    /// Its key is or was another validator's, or one that it has given up.
+    #[error("the key {0} has been used by a validator before; make another one, with `lucid validator rotate-key`")]
+    UsedKey(ValidatorId),
+    /// Another change that waits has its key.
+    #[error(
+        "the key {0} is in a change of another validator that waits; make another one, with `lucid validator rotate-key`"
+    )]
+    WaitingKey(ValidatorId),
+    /// Its keys prove nothing.
+    #[error("the keys of {0}: {1}")]
+    Keys(NodeId, ValidatorKeyError),
     /// It has signed two different messages for one step.
-    #[error("{0} has equivocated: it is a validator no more, and cannot become one again with this key")]
+    #[error("{0} has equivocated: it is a validator no more, and cannot become one again")]
     Equivocated(NodeId),
     /// The set that it leads to is none.
     #[error(transparent)]
@@ -107,8 +152,9 @@ pub(crate) fn changed(rows: &Overlay<'_>, change: &ValidatorChange) -> Result<Va
             if row.operator != validator.operator {
                 return Err(ChangeError::Operator { node, operator: row.operator });
             }
-            if members.iter().any(|member| member.bls_key == validator.bls_key) {
-                return Err(ChangeError::BlsKey(node));
+            let known = rows.get::<UsedKeys>(&validator.keys.id);
+            if known.is_some_and(|used| used.account != node || used.is_given_up) {
+                return Err(ChangeError::UsedKey(validator.keys.id));
             }
             if rows.has::<Equivocations>(&node) {
                 return Err(ChangeError::Equivocated(node));
@@ -123,6 +169,12 @@ pub(crate) fn changed(rows: &Overlay<'_>, change: &ValidatorChange) -> Result<Va
             }
             members[place].power = power;
         }
+        (ValidatorChange::Keys { keys, .. }, Some(place)) => {
+            if rows.has::<UsedKeys>(&keys.id) {
+                return Err(ChangeError::UsedKey(keys.id));
+            }
+            members[place].keys = keys;
+        }
     }
     Ok(ValidatorSet::new(members)?)
 }
@@ -133,16 +185,46 @@ pub(crate) fn changed(rows: &Overlay<'_>, change: &ValidatorChange) -> Result<Va
 /// Why it cannot be.
 pub(crate) fn change(rows: &mut Overlay<'_>, change: &ValidatorChange) -> Result<(), ChangeError> {
     let set = changed(rows, change)?;
+    let account = change.validator();
+    if let Some(keys) = change.keys() {
+        if let Some(former) = newest(rows).of(&account).map(|member| member.keys.id) {
+            rows.put::<UsedKeys>(&former, UsedKey { account, is_given_up: true });
+        }
+        rows.put::<UsedKeys>(&keys.id, UsedKey::of(account));
+    }
     rows.put::<Validators>(&in_force_from(rows), set);
     Ok(())
 }
 
-/// Carries out a proposal if its time has come and more than two thirds of the power approve of it. One that cannot be any more is gone.
+/// Checks keys that a change gives to an account: that whoever announces them holds the secret, and that no change of another account that
+/// waits has one of them. Whether they are new is for [`changed`] to say.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_keys(rows: &impl Rows, account: &NodeId, keys: &ValidatorKeys) -> Result<(), ChangeError> {
+    keys.check(account).map_err(|error| ChangeError::Keys(*account, error))?;
+    let of_others = rows.all::<ProposedChanges>().map(|(_, row)| row.change).filter(|it| it.validator() != *account);
+    let is_shared = |other: &ValidatorKeys| other.id == keys.id || other.bls_key == keys.bls_key;
+    if of_others.filter_map(|change| change.keys().copied()).any(|other| is_shared(&other)) {
+        return Err(ChangeError::WaitingKey(keys.id));
+    }
+    Ok(())
+}
+
+/// The rotation of an account's keys that waits, with its id: there is one at most.
+pub(crate) fn rotation<'a>(rows: &'a impl Rows, account: &NodeId) -> Option<(Hash, &'a ProposedChange)> {
+    let is_it = |row: &ProposedChange| !row.change.needs_approval() && row.by == *account;
+    rows.all::<ProposedChanges>().find(|(_, row)| is_it(row))
+}
+
+/// Carries out a proposal if its time has come and more than two thirds of the power approve of it, if it takes that. One that cannot be
+/// any more is gone.
 pub(crate) fn carry_out(rows: &mut Overlay<'_>, id: &Hash) {
     let Some(proposal) = rows.get::<ProposedChanges>(id) else { return };
     let set = rows.sets().at(rows.head.height).unwrap_or_else(|| rows.sets().newest().1);
-    let power = proposal.approvals.iter().map(|node| set.power(node)).fold(0, u64::saturating_add);
-    if proposal.from > rows.head.closed.next() || !set.is_quorum(power) {
+    let power = proposal.approvals.iter().filter_map(|node| set.of(node)).map(|member| member.power).sum();
+    let is_approved = !proposal.change.needs_approval() || set.is_quorum(power);
+    if proposal.from > rows.head.closed.next() || !is_approved {
         return;
     }
     let wanted = proposal.change;
@@ -167,11 +249,7 @@ pub(crate) fn follow(spec: &ChainSpec, rows: &mut Overlay<'_>, closed: Epoch, ev
     remove_equivocators(rows);
     forget(spec, rows);
     if let Some(after) = rows.get::<Validators>(&from) {
-        events.extend(differences(rows.sets().newest().1, after).map(|(node, power)| Event::Validator {
-            node,
-            power,
-            from,
-        }));
+        events.extend(differences(rows.sets().newest().1, after, from));
     }
 }
 
@@ -188,7 +266,7 @@ fn remove_equivocators(rows: &mut Overlay<'_>) {
     waiting.sort_by_key(|(node, row)| (row.proved_in, *node));
     for (node, row) in waiting {
         let set = newest(rows);
-        let (power, total) = (set.power(&node), set.total().saturating_add(removed));
+        let (power, total) = (set.of(&node).map_or(0, |member| member.power), set.total().saturating_add(removed));
         let within = 3 * u128::from(removed.saturating_add(power)) <= u128::from(total);
         if power == 0 || !within || change(rows, &ValidatorChange::Remove(node)).is_err() {
             continue;
@@ -207,10 +285,15 @@ fn forget(spec: &ChainSpec, rows: &mut Overlay<'_>) {
     }
 }
 
-/// Who has another power in the second set than in the first, and what; 0 if it is no member.
-fn differences<'a>(before: &'a ValidatorSet, after: &'a ValidatorSet) -> impl Iterator<Item = (NodeId, u64)> + use<'a> {
-    let of = |validator: &Validator| validator.node;
-    let gone = before.members().iter().map(of).filter(|node| after.get(node).is_none()).map(|node| (node, 0));
-    let other = after.members().iter().filter(|it| before.power(&it.node) != it.power).map(|it| (it.node, it.power));
-    gone.chain(other)
+/// Who has another power or another key in the second set than in the first, which is in force from this height on.
+fn differences<'a>(
+    before: &'a ValidatorSet,
+    after: &'a ValidatorSet,
+    from: Height,
+) -> impl Iterator<Item = Event> + use<'a> {
+    let gone = before.members().iter().filter(|it| after.of(&it.node).is_none());
+    let gone = gone.map(move |it| Event::Validator { node: it.node, key: it.keys.id, power: 0, from });
+    let is_other = |it: &&Validator| before.get(&it.keys.id).is_none_or(|known| known.power != it.power);
+    let other = after.members().iter().filter(is_other);
+    gone.chain(other.map(move |it| Event::Validator { node: it.node, key: it.keys.id, power: it.power, from }))
 }

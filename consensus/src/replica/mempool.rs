@@ -7,7 +7,7 @@ use std::time::Duration;
 use lucid_score::report::check_report;
 use lucid_types::block::{Item, ItemRef};
 use lucid_types::evidence::Evidence;
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::report::{ReportCommitment, Reveal, Salt, ScoreReport};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::SyncRequest;
@@ -26,10 +26,10 @@ const PULL_INTERVAL: Duration = Duration::from_secs(1);
 /// Each may have one item that waits: a later one takes its place or is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
-    Commitment(Epoch, NodeId),
-    Reveal(Epoch, NodeId),
+    Commitment(Epoch, ValidatorId),
+    Reveal(Epoch, ValidatorId),
     Command(NodeId, u64),
-    Evidence(NodeId),
+    Evidence(ValidatorId),
 }
 
 /// An item, and how proposals name it.
@@ -192,11 +192,12 @@ impl Mempool {
         effects: &mut Vec<Effect>,
     ) -> Option<Waiting> {
         let epoch = report.epoch;
-        let (spec, key) = (context.spec.id(), context.key);
-        let draw = context.state().get::<PendingEpochs>(&epoch).and_then(|_| context.state().get::<Draws>(&epoch))?;
-        check_report(context.spec.policy(), draw, &key.node_id(), &report).ok()?;
+        let (spec, state) = (context.spec.id(), context.state());
+        let draw = state.get::<PendingEpochs>(&epoch).and_then(|_| state.get::<Draws>(&epoch))?;
+        let key = context.keys.reporter(state, epoch)?;
+        check_report(context.spec.policy(), draw, &key.id(), &report).ok()?;
         let reveal = Reveal { report, salt };
-        let commitment = ReportCommitment { epoch, report: reveal.commitment(spec, &key.node_id()) };
+        let commitment = ReportCommitment { epoch, report: reveal.commitment(spec, &context.keys.account()) };
         let commitment = key.sign_report_commitment(spec, commitment);
         let reveal = key.sign_report(spec, reveal).into_inner();
         let own = OwnReport { commitment: (*commitment).clone(), reveal };
@@ -239,8 +240,8 @@ impl Mempool {
         effects.extend(again);
         let Self { pending: Pending { reports, commands, evidence }, waiting, .. } = self;
         Arc::make_mut(waiting).retain(|slot, _| match slot {
-            Slot::Commitment(epoch, node) => reports.has_commitment(*epoch, node),
-            Slot::Reveal(epoch, node) => reports.has_reveal(*epoch, node),
+            Slot::Commitment(epoch, key) => reports.has_commitment(*epoch, key),
+            Slot::Reveal(epoch, key) => reports.has_reveal(*epoch, key),
             Slot::Command(account, nonce) => commands.has(&(*account, *nonce)),
             Slot::Evidence(validator) => evidence.contains_key(validator),
         });

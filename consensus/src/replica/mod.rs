@@ -26,18 +26,18 @@ mod witness;
 use std::sync::Arc;
 
 use lucid_types::certificate::Certificate;
-use lucid_types::id::NodeId;
-use lucid_types::key::NodeKey;
+use lucid_types::id::ValidatorId;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::Vote;
 
 pub use crate::replica::offers::Offers;
 pub use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input, OwnReport, Restore};
 
 use crate::chain_spec::ChainSpec;
-use crate::engine::Engine;
+use crate::keyring::Keyring;
 use crate::ledger::execute::adopt;
 use crate::ledger::state::State;
 use crate::replica::chain::Chain;
@@ -48,21 +48,31 @@ use crate::reports::awaits_commitment;
 /// What every machine sees of the rest.
 struct Context<'a> {
     spec: &'a ChainSpec,
-    key: &'a NodeKey,
+    keys: &'a Keyring,
     chain: &'a Chain,
     now: UnixMillis,
 }
 
-impl Context<'_> {
-    const fn state(&self) -> &State {
+impl<'a> Context<'a> {
+    const fn state(&self) -> &'a State {
         self.chain.state()
+    }
+
+    /// The key with which this node signs what is decided at the next height. None if it is no validator then, or does not have the key.
+    fn signer(&self) -> Option<&'a ValidatorKey> {
+        self.keys.of(self.state().next_validators())
+    }
+
+    /// Whether this node has the key.
+    fn is_own(&self, key: &ValidatorId) -> bool {
+        self.keys.get(key).is_some()
     }
 }
 
 /// One node's replica.
 pub struct Replica {
     spec: Arc<ChainSpec>,
-    key: NodeKey,
+    keys: Keyring,
     chain: Chain,
     mempool: Mempool,
     /// `None` on a node that never votes. While it is no validator, it starts no height.
@@ -73,18 +83,17 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica that goes on from what is stored. It votes if `may_vote`, at the heights whose validators have its key.
-    pub fn restore(spec: Arc<ChainSpec>, key: NodeKey, stored: Restore, may_vote: bool) -> Self {
+    /// A replica that goes on from what is stored. It votes if `may_vote`, at the heights whose validators have a key of these.
+    pub fn restore(spec: Arc<ChainSpec>, keys: Keyring, stored: Restore, may_vote: bool) -> Self {
         let Restore { state, log, own, commands, is_listening, silent_through, rebroadcast_sequence, now } = stored;
         let chain = Chain::new(state, now);
-        let engine = may_vote.then(|| Engine::new(&spec, key.clone(), chain.state().next_proposers()));
-        let context = Context { spec: &spec, key: &key, chain: &chain, now };
+        let context = Context { spec: &spec, keys: &keys, chain: &chain, now };
         let mempool = Mempool::restore(&context, own, commands);
-        let rounds = engine.map(|engine| {
+        let rounds = may_vote.then(|| {
             let silence = Silence { is_listening, listens_anew: is_listening, through: silent_through };
-            Rounds::restore(&context, engine, log, silence, rebroadcast_sequence)
+            Rounds::restore(&context, log, silence, rebroadcast_sequence)
         });
-        Self { spec, key, chain, mempool, rounds, clock: None, has_failed: false }
+        Self { spec, keys, chain, mempool, rounds, clock: None, has_failed: false }
     }
 
     /// The state after the newest block.
@@ -98,9 +107,14 @@ impl Replica {
         Offers::new(Arc::clone(self.mempool.waiting()), proposed.unwrap_or_default())
     }
 
+    /// The keys with which it may sign.
+    pub const fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
     /// Whether this node votes on the next height.
     pub fn is_validator(&self) -> bool {
-        self.rounds.is_some() && self.state().next_validators().get(&self.key.node_id()).is_some()
+        self.rounds.is_some() && self.keys.of(self.state().next_validators()).is_some()
     }
 
     /// The round of the height under way.
@@ -110,13 +124,16 @@ impl Replica {
 
     /// The closed epochs for which this validator has no commitment, and a block could still carry one.
     pub fn epochs_to_report(&self) -> Vec<Epoch> {
-        let Self { spec, key, chain, .. } = self;
-        let context = Context { spec, key, chain, now: UnixMillis::ZERO };
+        let Self { spec, keys, chain, .. } = self;
+        let context = Context { spec, keys, chain, now: UnixMillis::ZERO };
         if !self.rounds.as_ref().is_some_and(|rounds| rounds.may_sign(&context)) {
             return Vec::new();
         }
-        let (me, state) = (self.key.node_id(), self.state());
-        let is_open = |epoch: &Epoch| awaits_commitment(&self.spec, state, (*epoch, me));
+        let state = self.state();
+        let is_open = |epoch: &Epoch| {
+            let key = keys.reporter(state, *epoch);
+            key.is_some_and(|key| awaits_commitment(&self.spec, state, (*epoch, key.id())))
+        };
         let epochs = state.pending().map(|(epoch, _)| epoch);
         epochs.filter(|epoch| is_open(epoch) && !self.mempool.has_reported(*epoch)).collect()
     }
@@ -144,9 +161,13 @@ impl Replica {
     }
 
     fn take(&mut self, now: UnixMillis, input: Input, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        if let Input::Keys(found) = input {
+            self.keys = found;
+            return Ok(());
+        }
         let unreported = self.epochs_to_report();
-        let Self { spec, key, chain, mempool, rounds, .. } = self;
-        let context = Context { spec, key, chain, now };
+        let Self { spec, keys, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, keys, chain, now };
         let added = match input {
             Input::Tick => None,
             Input::Commitment(commitment) => mempool.add_commitment(&context, commitment),
@@ -187,8 +208,8 @@ impl Replica {
 
     /// Hands on the evidence that has been found.
     fn accuse(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        let Self { spec, key, chain, mempool, rounds, .. } = self;
-        let context = Context { spec, key, chain, now };
+        let Self { spec, keys, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, keys, chain, now };
         let Some(rounds) = rounds else { return };
         for evidence in rounds.take_evidence(chain.next()) {
             let gossip = Gossip::Evidence((*evidence).clone());
@@ -206,9 +227,9 @@ impl Replica {
         now: UnixMillis,
         effects: &mut Vec<Effect>,
     ) {
-        let Self { spec, key, chain, rounds, .. } = self;
+        let Self { spec, keys, chain, rounds, .. } = self;
         if let Some(rounds) = rounds {
-            let context = Context { spec, key, chain, now };
+            let context = Context { spec, keys, chain, now };
             votes.for_each(|vote| rounds.compare(&context, &vote));
             self.accuse(now, effects);
         }
@@ -267,8 +288,8 @@ impl Replica {
         let announced = self.announces(certificate, &block.header.proposer).then(|| certificate.clone());
         effects.push(Effect::Store(Box::new(stored)));
         effects.extend(announced.map(|certificate| Effect::Gossip(Gossip::Certificate(certificate))));
-        let Self { spec, key, chain, mempool, rounds, .. } = self;
-        let context = Context { spec, key, chain, now };
+        let Self { spec, keys, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, keys, chain, now };
         mempool.follow(&context, effects);
         if let Some(rounds) = rounds {
             rounds.follow(&context, effects);
@@ -282,8 +303,8 @@ impl Replica {
             return;
         }
         self.chain.take_over(now, state);
-        let Self { spec, key, chain, mempool, rounds, .. } = self;
-        let context = Context { spec, key, chain, now };
+        let Self { spec, keys, chain, mempool, rounds, .. } = self;
+        let context = Context { spec, keys, chain, now };
         mempool.follow(&context, effects);
         if let Some(rounds) = rounds {
             rounds.leap(&context, effects);
@@ -291,12 +312,13 @@ impl Replica {
     }
 
     /// Two validators tell the followers of a decision: the proposer, and one in turn should the proposer be gone.
-    fn announces(&self, certificate: &Certificate, proposer: &NodeId) -> bool {
+    fn announces(&self, certificate: &Certificate, proposer: &ValidatorId) -> bool {
         let members = self.state().next_validators().members();
         let count = u64::try_from(members.len()).unwrap_or(1).max(1);
         let turn = usize::try_from((certificate.height.get() + 1) % count).unwrap_or(0);
-        let me = self.key.node_id();
-        self.is_validator() && (me == *proposer || members.get(turn).is_some_and(|member| member.node == me))
+        let of_turn = members.get(turn).map(|member| member.keys.id);
+        let me = self.keys.of(self.state().next_validators()).map(ValidatorKey::id);
+        self.is_validator() && (me == Some(*proposer) || me == of_turn)
     }
 
     /// A clock that was set back takes what waits with it: a wait is then at most as long again, never as long as the
@@ -317,9 +339,9 @@ impl Replica {
     /// Everything that time and what has come make possible.
     fn proceed(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         loop {
-            let Self { spec, key, chain, mempool, rounds, .. } = self;
+            let Self { spec, keys, chain, mempool, rounds, .. } = self;
             let Some(rounds) = rounds else { return Ok(()) };
-            let context = Context { spec, key, chain, now };
+            let context = Context { spec, keys, chain, now };
             rounds.step(&context, mempool, effects);
             if let Some(failure) = rounds.failure(chain.next()) {
                 return Err(failure);
@@ -341,9 +363,9 @@ impl Replica {
 
     /// When [`Input::Tick`] is due next; always after `now`, at which the replica has just been called.
     pub fn next_wakeup(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let Self { spec, key, chain, mempool, .. } = self;
+        let Self { spec, keys, chain, mempool, .. } = self;
         let rounds = self.rounds.as_ref().filter(|_| !self.has_failed)?;
-        let wakeup = rounds.next_wakeup(&Context { spec, key, chain, now }, mempool);
+        let wakeup = rounds.next_wakeup(&Context { spec, keys, chain, now }, mempool);
         [wakeup, mempool.pull_at].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

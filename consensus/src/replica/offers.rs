@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_types::block::{Item, ItemId};
 use lucid_types::codec::encode;
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, NodeId, ValidatorId};
 use lucid_types::message::CompactProposal;
 use lucid_types::time::Epoch;
 
@@ -51,13 +51,13 @@ impl Offers {
     pub fn reports(
         &self,
         epoch: Epoch,
-        without_commitments: &[NodeId],
-        without_reveals: &[NodeId],
+        without_commitments: &[ValidatorId],
+        without_reveals: &[ValidatorId],
         room: usize,
     ) -> Vec<Item> {
         let is_wanted = |slot: &Slot| match slot {
-            Slot::Commitment(of, node) => *of == epoch && !without_commitments.contains(node),
-            Slot::Reveal(of, node) => *of == epoch && !without_reveals.contains(node),
+            Slot::Commitment(of, key) => *of == epoch && !without_commitments.contains(key),
+            Slot::Reveal(of, key) => *of == epoch && !without_reveals.contains(key),
             Slot::Command(..) | Slot::Evidence(_) => false,
         };
         as_fits(room, self.waiting.iter().filter(|(slot, _)| is_wanted(slot)).map(|(_, waiting)| &**waiting.item))

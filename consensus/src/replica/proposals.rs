@@ -14,6 +14,7 @@ use lucid_types::message::CompactProposal;
 use lucid_types::signed::Verified;
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::UnixMillis;
+use lucid_types::validator::ValidatorSet;
 use lucid_types::vote::Proposal;
 
 use crate::ledger::check::InvalidBlock;
@@ -80,14 +81,14 @@ impl Incomplete {
         }
     }
 
-    fn question(&mut self, now: UnixMillis) -> (Option<NodeId>, SyncRequest) {
+    fn question(&mut self, now: UnixMillis, set: &ValidatorSet) -> (Option<NodeId>, SyncRequest) {
         let asked: Vec<_> = self.missing.iter().take(SyncRequest::MAX_ITEMS).collect();
         let bytes: u64 = asked.iter().map(|(_, bytes)| u64::from(**bytes)).sum();
         let request = SyncRequest::Items(asked.into_iter().map(|(id, _)| *id).collect());
         self.ask_at = now.after(ITEM_RETRY).after(Duration::from_millis(bytes / BYTES_PER_MS));
         let peer = match self.questions {
             0 => Some(self.from),
-            1 => Some(self.proposal.proposal.signer),
+            1 => set.get(&self.proposal.proposal.signer).map(|signer| signer.node),
             _ => None,
         };
         self.questions = self.questions.saturating_add(1);
@@ -243,10 +244,10 @@ impl Proposals {
         self.rounds.into_values().flatten()
     }
 
-    /// The questions for items that are due.
-    pub(super) fn questions(&mut self, now: UnixMillis) -> Vec<(Option<NodeId>, SyncRequest)> {
+    /// The questions for items that are due; `set` are the validators of the height.
+    pub(super) fn questions(&mut self, now: UnixMillis, set: &ValidatorSet) -> Vec<(Option<NodeId>, SyncRequest)> {
         let due = self.incomplete.values_mut().filter(|block| block.ask_at <= now && !block.missing.is_empty());
-        due.map(|block| block.question(now)).collect()
+        due.map(|block| block.question(now, set)).collect()
     }
 
     /// When the next question is due.
@@ -265,9 +266,10 @@ impl Proposals {
 mod tests {
     use lucid_types::block::{Header, items_hash};
     use lucid_types::id::{Hash, NetworkId, StateRoot};
-    use lucid_types::key::NodeKey;
     use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
     use lucid_types::time::{Epoch, Height};
+    use lucid_types::validator::Validator;
+    use lucid_types::validator_key::ValidatorKey;
 
     use super::*;
     use crate::rules::Standard;
@@ -278,8 +280,18 @@ mod tests {
         NetworkId::from_bytes([1; 32])
     }
 
-    fn key(seed: u8) -> NodeKey {
-        NodeKey::from_seed(&[seed; 32])
+    fn node(byte: u8) -> NodeId {
+        NodeId::from_bytes([byte; 32])
+    }
+
+    /// Of the proposer alone.
+    fn set() -> ValidatorSet {
+        let proposer = Validator { node: node(1), power: 1, operator: node(1), keys: key(1).keys(&node(1)) };
+        ValidatorSet::new(vec![proposer]).unwrap()
+    }
+
+    fn key(seed: u8) -> ValidatorKey {
+        ValidatorKey::from_seed(&[seed; 32])
     }
 
     fn commitment(seed: u8) -> Waiting {
@@ -298,7 +310,7 @@ mod tests {
             height: Height::new(1),
             parent: BlockHash::from_bytes([1; 32]),
             round,
-            proposer: key(1).node_id(),
+            proposer: key(1).id(),
             time: NOW,
             items: items_hash(items),
             randao: key(1).bls_key().sign_randao(&network(), Height::new(1)),
@@ -309,7 +321,7 @@ mod tests {
         let proposal = key(1).sign_proposal(&network(), record).into_inner();
         let compact = CompactProposal { proposal, header, items: items.to_vec() };
         let proposal = Arc::new(compact.verify(&network()).unwrap());
-        Proposed { proposal, from: key(9).node_id(), arrived: NOW, is_told: false }
+        Proposed { proposal, from: node(9), arrived: NOW, is_told: false }
     }
 
     fn collecting(items: &[ItemRef]) -> Proposals {
@@ -329,7 +341,10 @@ mod tests {
     fn expect_given_up(mut proposals: Proposals) {
         assert!(proposals.complete().is_none());
         collect(&mut proposals, 0, &[]);
-        assert!(proposals.incomplete.is_empty() && proposals.questions(NOW.after(Duration::from_secs(60))).is_empty());
+        assert!(
+            proposals.incomplete.is_empty()
+                && proposals.questions(NOW.after(Duration::from_secs(60)), &set()).is_empty()
+        );
     }
 
     #[test]
@@ -415,11 +430,11 @@ mod tests {
         let mut now = NOW;
         let mut ask = || {
             now = now.after(Duration::from_secs(1));
-            proposals.questions(now).into_iter().map(|(peer, _)| peer).collect::<Vec<_>>()
+            proposals.questions(now, &set()).into_iter().map(|(peer, _)| peer).collect::<Vec<_>>()
         };
-        assert_eq!(ask(), [Some(key(9).node_id())]);
-        assert_eq!(ask(), [Some(key(1).node_id())]);
+        assert_eq!(ask(), [Some(node(9))]);
+        assert_eq!(ask(), [Some(node(1))]);
         assert_eq!(ask(), [None]);
-        assert!(proposals.questions(NOW.after(ITEM_PATIENCE)).is_empty(), "not before it is due again");
+        assert!(proposals.questions(NOW.after(ITEM_PATIENCE), &set()).is_empty(), "not before it is due again");
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use lucid_types::block::Block;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, ValidatorId};
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, RebroadcastItem, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use crate::engine::wal::WalEntry;
@@ -42,9 +43,8 @@ pub(super) struct Silence {
 
 /// A validator's part in the next height.
 pub(super) struct Rounds {
-    engine: Engine,
-    /// Whether the engine has been started on the next height.
-    is_started: bool,
+    /// Of the next height, once that has started.
+    engine: Option<Engine>,
     /// The engine's log of the next height, read from disk after a restart.
     log: Vec<WalEntry>,
     /// What this node built to propose, by round.
@@ -57,7 +57,7 @@ pub(super) struct Rounds {
     /// Votes that have come before the start, of the next height and the one after.
     early_votes: [EarlyVotes; 2],
     /// The other validators that have sent something of the next height, and of the one after.
-    heard: [BTreeSet<NodeId>; 2],
+    heard: [BTreeSet<ValidatorId>; 2],
     /// Whether a peer has been asked for the certificate of the block that this node is behind.
     is_behind_asked: bool,
     /// The rounds and blocks for which more than two thirds of the power are known to have voted.
@@ -81,14 +81,12 @@ impl Rounds {
     /// What this node goes on from, with what its log holds of the next height.
     pub(super) fn restore(
         context: &Context<'_>,
-        engine: Engine,
         log: Vec<WalEntry>,
         silence: Silence,
         rebroadcast_sequence: u64,
     ) -> Self {
         let mut rounds = Self {
-            engine,
-            is_started: false,
+            engine: None,
             log,
             built: BTreeMap::new(),
             build_wanted: None,
@@ -98,7 +96,7 @@ impl Rounds {
             heard: Default::default(),
             is_behind_asked: false,
             backed: BTreeSet::new(),
-            witness: Witness::new(context.key.node_id()),
+            witness: Witness::default(),
             evidence: Vec::new(),
             silence,
             decided_through: Height::ZERO,
@@ -119,7 +117,7 @@ impl Rounds {
             match entry {
                 WalEntry::Vote(vote) => {
                     if let Ok(vote) = vote.clone().verify(spec) {
-                        self.witness.vote(&vote);
+                        self.witness.vote(&vote, context.is_own(&vote.signer));
                     }
                 }
                 // Only blocks whose signatures had been verified were logged.
@@ -144,7 +142,7 @@ impl Rounds {
         for signed in proposals {
             let Proposal { round, block, .. } = signed.record;
             if let Ok(proposal) = signed.clone().verify(spec) {
-                self.witness.proposal(&proposal);
+                self.witness.proposal(&proposal, context.is_own(&proposal.signer));
             }
             let Some(candidate) = self.proposals.candidate(&block) else { continue };
             let compact = CompactProposal::new(signed.clone(), &candidate.block);
@@ -155,7 +153,9 @@ impl Rounds {
             };
             let is_told = self.log.iter().any(is_told);
             let arrived = arrivals.get(&(round, block)).copied().unwrap_or(context.now);
-            let proposed = Proposed { proposal: Arc::new(proposal), from: signed.signer, arrived, is_told };
+            let signer = context.state().next_validators().get(&signed.signer);
+            let from = signer.map_or(context.keys.account(), |signer| signer.node);
+            let proposed = Proposed { proposal: Arc::new(proposal), from, arrived, is_told };
             let offered = Arc::clone(&proposed.proposal);
             if self.proposals.add(context.spec.rules(), proposed, true) {
                 self.proposals.offer(&offered);
@@ -165,7 +165,7 @@ impl Rounds {
 
     /// The round of the height under way.
     pub(super) fn round(&self) -> Option<u32> {
-        Some(&self.engine).filter(|_| self.is_started).and_then(Engine::round)
+        self.engine.as_ref().and_then(Engine::round)
     }
 
     /// What is offered to peers of the blocks under way.
@@ -175,12 +175,12 @@ impl Rounds {
 
     /// Why the engine must not be used any more, if so.
     pub(super) fn failure(&self, height: Height) -> Option<Failure> {
-        let engine = || Some(Failure::Engine { height, error: self.engine.failure()?.to_owned() });
+        let engine = || Some(Failure::Engine { height, error: self.engine.as_ref()?.failure()?.to_owned() });
         self.failure.clone().or_else(engine)
     }
 
     /// Notes that another validator is at a height, and tells which of the next two it is.
-    fn hear(&mut self, context: &Context<'_>, height: Height, validator: NodeId) -> Option<usize> {
+    fn hear(&mut self, context: &Context<'_>, height: Height, validator: ValidatorId) -> Option<usize> {
         let ahead = height.get().checked_sub(context.chain.next().get())?;
         let ahead = usize::try_from(ahead).ok().filter(|ahead| *ahead < self.heard.len())?;
         self.heard[ahead].insert(validator);
@@ -196,30 +196,31 @@ impl Rounds {
 
     fn on_vote(&mut self, context: &Context<'_>, vote: Verified<Signed<Vote>>) {
         match self.hear(context, vote.record.height, vote.signer) {
-            Some(0) if self.is_started => self.count(context, &vote),
+            Some(0) if self.is_started() => self.count(context, &vote),
             Some(ahead) => self.early_votes[ahead].add(vote),
             None => {}
         }
     }
 
     fn count(&mut self, context: &Context<'_>, vote: &Verified<Signed<Vote>>) {
-        let outputs = self.engine.vote(context.now, vote);
-        self.outputs.extend(outputs);
+        let Some(engine) = &mut self.engine else { return };
+        self.outputs.extend(engine.vote(context.now, vote));
         self.note_backed(&vote.record);
     }
 
     fn note_backed(&mut self, vote: &Vote) {
-        if let Some(block) = vote.block.filter(|_| self.engine.is_backed(vote)) {
+        if let Some(block) = vote.block.filter(|_| self.engine.as_ref().is_some_and(|engine| engine.is_backed(vote))) {
             self.backed.insert((vote.round, block));
         }
     }
 
     /// Proofs are repeated until they are needed no more: they can wait for the start.
-    fn on_proof(&mut self, context: &Context<'_>, from: NodeId, item: &RebroadcastItem) {
-        if self.hear(context, item.height(), from) == Some(0) && self.is_started {
-            let outputs = self.engine.repeated(context.now, item);
-            self.outputs.extend(outputs);
-            self.backed = self.engine.backed();
+    fn on_proof(&mut self, context: &Context<'_>, from: ValidatorId, item: &RebroadcastItem) {
+        if self.hear(context, item.height(), from) == Some(0)
+            && let Some(engine) = &mut self.engine
+        {
+            self.outputs.extend(engine.repeated(context.now, item));
+            self.backed = engine.backed();
         }
     }
 
@@ -242,13 +243,9 @@ impl Rounds {
 
     /// Whether this node is a validator of the next height, and may sign something of it.
     pub(super) fn may_sign(&self, context: &Context<'_>) -> bool {
-        Self::is_validator(context)
+        context.signer().is_some()
             && !self.silence.is_listening
             && context.chain.next() > self.silence.through.max(self.decided_through)
-    }
-
-    fn is_validator(context: &Context<'_>) -> bool {
-        context.state().next_validators().get(&context.key.node_id()).is_some()
     }
 
     /// Notes a height that is known to be decided: while this node catches up, it signs nothing of it.
@@ -267,8 +264,8 @@ impl Rounds {
     }
 
     /// What the witness says of a message of others; false if it is this validator's own.
-    fn is_others(&mut self, context: &Context<'_>, signer: NodeId, height: Height, heard: Heard) -> bool {
-        let is_own = signer == context.key.node_id();
+    fn is_others(&mut self, context: &Context<'_>, signer: ValidatorId, height: Height, heard: Heard) -> bool {
+        let is_own = context.is_own(&signer);
         match heard {
             Heard::Contradiction(evidence) if !is_own => self.evidence.push(*evidence),
             // What this validator signed at a height whose log is lost, it does not remember.
@@ -311,7 +308,7 @@ impl Rounds {
                 if height < context.chain.next() {
                     return;
                 }
-                let heard = self.witness.proposal(&signed);
+                let heard = self.witness.proposal(&signed, context.is_own(&signed.signer));
                 if self.is_others(context, signed.signer, height, heard) {
                     self.on_proposal(context, Proposed { proposal: Arc::new(proposal), from, arrived, is_told: false });
                 }
@@ -321,7 +318,7 @@ impl Rounds {
                 if height < context.chain.next() {
                     return;
                 }
-                let heard = self.witness.vote(&vote);
+                let heard = self.witness.vote(&vote, context.is_own(&vote.signer));
                 if self.is_others(context, vote.signer, height, heard) {
                     self.on_vote(context, vote);
                 }
@@ -360,7 +357,9 @@ impl Rounds {
 
     /// Follows the newest block.
     pub(super) fn follow(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        self.is_started = false;
+        // What it has found out about itself outlives it.
+        self.failure = self.failure(context.chain.next());
+        self.engine = None;
         self.heard.rotate_left(1);
         self.heard[1].clear();
         self.is_behind_asked = false;
@@ -370,7 +369,7 @@ impl Rounds {
         self.ask_proposal_at = None;
         self.backed.clear();
         self.witness.prune(context.chain.next());
-        self.silence.is_listening |= self.silence.listens_anew && !Self::is_validator(context);
+        self.silence.is_listening |= self.silence.listens_anew && context.signer().is_none();
         self.proposals = Proposals::default();
         self.early_votes.rotate_left(1);
         self.early_votes[1] = EarlyVotes::default();
@@ -392,9 +391,8 @@ impl Rounds {
         if let Some(round) = self.build_wanted {
             self.build(context, mempool, round);
         }
-        if self.is_started {
-            let outputs = self.engine.tick(context.now);
-            self.outputs.extend(outputs);
+        if let Some(engine) = &mut self.engine {
+            self.outputs.extend(engine.tick(context.now));
         }
         let current = self.round().unwrap_or(0);
         self.proposals.collect(context.now, current, &self.backed, mempool.waiting());
@@ -415,7 +413,7 @@ impl Rounds {
 
     /// Tells the engine of the proposals of rounds up to `within` whose blocks are here, unless they are withheld.
     fn tell(&mut self, context: &Context<'_>, within: u32) {
-        if !self.is_started {
+        if !self.is_started() {
             return;
         }
         let untold = self.proposals.up_to(within).filter(|(_, proposed)| !proposed.is_told);
@@ -431,8 +429,10 @@ impl Rounds {
         for (round, proposal, at, is_valid) in due {
             let block = proposal.proposal.record.block;
             self.outputs.push_back(Output::Append(WalEntry::Arrival { round, block, at }));
-            self.outputs.extend(self.engine.proposal(context.now, &proposal.proposal()));
-            self.outputs.extend(self.engine.executed(context.now, round, block, is_valid));
+            if let Some(engine) = &mut self.engine {
+                self.outputs.extend(engine.proposal(context.now, &proposal.proposal()));
+                self.outputs.extend(engine.executed(context.now, round, block, is_valid));
+            }
             self.proposals.told(round, &block);
             self.proposals.offer(&proposal);
         }
@@ -448,32 +448,34 @@ impl Rounds {
         if time > context.now.after(precision) {
             return Verdict::Withheld;
         }
-        let is_over = self.engine.round() > Some(round)
-            || (self.engine.round() == Some(round) && !self.engine.awaits_proposal(round));
+        let is_past = |engine: &Engine| {
+            engine.round() > Some(round) || (engine.round() == Some(round) && !engine.awaits_proposal(round))
+        };
         rules.verdict(Judged {
             is_valid,
             is_timely: rules.is_timely(policy, round, time, proposed.arrived),
             has_lock: proposed.proposal.proposal.record.pol_round.is_some(),
-            is_over,
+            is_over: self.engine.as_ref().is_some_and(is_past),
             is_backed: self.backed.iter().any(|(_, block)| *block == proposed.hash()),
         })
     }
 
     /// Starts the engine on the next height, replaying what the log holds of it.
-    fn start(&mut self, context: &Context<'_>) {
+    fn start(&mut self, context: &Context<'_>, key: &ValidatorKey) {
         let log = std::mem::take(&mut self.log);
-        self.is_started = true;
-        let outputs = self.engine.start(context.now, context.state().next_proposers(), &log);
+        let proposers = context.state().next_proposers();
+        let (engine, outputs) = Engine::start(context.spec, key.clone(), context.now, proposers, &log);
+        self.engine = Some(engine);
         self.outputs.extend(outputs);
         // It may not have left before the crash.
         let own = log.iter().rev().find_map(|entry| match entry {
-            WalEntry::Proposal(proposal) if proposal.signer == context.key.node_id() => Some(proposal.clone()),
+            WalEntry::Proposal(proposal) if context.is_own(&proposal.signer) => Some(proposal.clone()),
             _ => None,
         });
         self.outputs.extend(own.map(Output::Proposal));
         let early = std::mem::take(&mut self.early_votes[0]);
         early.0.into_values().flatten().for_each(|vote| self.count(context, &vote));
-        self.backed = self.engine.backed();
+        self.backed = self.engine.as_ref().map(Engine::backed).unwrap_or_default();
     }
 
     /// Carries out what the engine wants, in order, until the height is decided.
@@ -493,7 +495,7 @@ impl Rounds {
                 Output::Sync => effects.push(Effect::SyncLog),
                 Output::Vote(vote) => {
                     let Ok(signed) = vote.clone().verify(context.spec.id()) else { continue };
-                    let heard = self.witness.vote(&signed);
+                    let heard = self.witness.vote(&signed, true);
                     if !self.may_send(context, &heard) {
                         return None;
                     }
@@ -523,16 +525,17 @@ impl Rounds {
         let block = self.proposals.candidate(&signed.record.block).map(|candidate| &candidate.block);
         let signed = signed.verify(context.spec.id()).ok();
         let Some((heard, proposal)) = signed.zip(block).and_then(|(signed, block)| {
-            Some((self.witness.proposal(&signed), CompactProposal::verified(signed, block)?))
+            let is_own = context.is_own(&signed.signer);
+            Some((self.witness.proposal(&signed, is_own), CompactProposal::verified(signed, block)?))
         }) else {
             return self.fail(context, "it proposed a block that is not here");
         };
         // The core also repeats the proposal that it has locked on, whoever has signed it.
-        if proposal.proposal.signer == context.key.node_id() && !self.may_send(context, &heard) {
+        if context.is_own(&proposal.proposal.signer) && !self.may_send(context, &heard) {
             return;
         }
         let gossip = Gossip::Consensus(ConsensusMessage::Proposal(Box::new((*proposal).clone())));
-        let (proposal, from) = (Arc::new(proposal), context.key.node_id());
+        let (proposal, from) = (Arc::new(proposal), context.keys.account());
         let proposed = Proposed { proposal: Arc::clone(&proposal), from, arrived: context.now, is_told: true };
         self.proposals.add(context.spec.rules(), proposed, true);
         self.proposals.offer(&proposal);
@@ -540,9 +543,10 @@ impl Rounds {
     }
 
     fn repeat(&mut self, context: &Context<'_>, item: RebroadcastItem, effects: &mut Vec<Effect>) {
+        let Some(key) = context.signer() else { return };
         self.rebroadcast_sequence = self.rebroadcast_sequence.saturating_add(1);
         let message = Rebroadcast { sequence: self.rebroadcast_sequence, item };
-        let signed = context.key.sign_rebroadcast(context.spec.id(), message).into_inner();
+        let signed = key.sign_rebroadcast(context.spec.id(), message).into_inner();
         effects.push(Effect::Gossip(Gossip::Rebroadcast(signed)));
     }
 
@@ -562,7 +566,8 @@ impl Rounds {
         let hash = match known {
             Some(hash) => hash,
             None => {
-                let turn = Turn { key: context.key, round, now: context.now };
+                let Some(key) = context.signer() else { return };
+                let turn = Turn { key, round, now: context.now };
                 let built = build(spec, state, &mempool.pending, turn);
                 let Ok((block, applied)) = built else { return };
                 // It cannot fail: all items were verified when they arrived, and the hash is of these.
@@ -576,20 +581,23 @@ impl Rounds {
                 hash
             }
         };
-        let outputs = self.engine.propose(context.now, round, hash);
-        self.outputs.extend(outputs);
+        if let Some(engine) = &mut self.engine {
+            self.outputs.extend(engine.propose(context.now, round, hash));
+        }
     }
 
     /// Asks for proposals and items that gossip has not brought.
     pub(super) fn ask(&mut self, context: &Context<'_>, effects: &mut Vec<Effect>) {
-        for (peer, request) in self.proposals.questions(context.now) {
+        for (peer, request) in self.proposals.questions(context.now, context.state().next_validators()) {
             effects.push(Effect::Fetch { peer, request });
         }
         // Whoever speaks of the height after the next should have the next one's certificate.
-        if let Some(ahead) = self.heard[1].first().copied()
+        let height = context.chain.next().next();
+        let ahead = self.heard[1].first().and_then(|ahead| context.state().validators(height)?.get(ahead));
+        if let Some(ahead) = ahead
             && !std::mem::replace(&mut self.is_behind_asked, true)
         {
-            effects.push(Effect::Fetch { peer: Some(ahead), request: SyncRequest::Head });
+            effects.push(Effect::Fetch { peer: Some(ahead.node), request: SyncRequest::Head });
         }
         let unknown = self.backed.iter().find(|(round, block)| !self.proposals.knows(*round, block));
         let Some((round, block)) = unknown.copied() else { return self.ask_proposal_at = None };
@@ -601,7 +609,7 @@ impl Rounds {
 
     /// When this must be looked at again.
     pub(super) fn next_wakeup(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
-        let timeout = self.engine.next_timeout().filter(|_| self.is_started);
+        let timeout = self.engine.as_ref().and_then(Engine::next_timeout);
         let build = self.build_wanted.map(|_| grace_end(context));
         let precision = Duration::from_millis(context.spec.policy().precision_ms);
         let untold = self.proposals.up_to(u32::MAX).filter(|(_, proposed)| !proposed.is_told);
@@ -629,7 +637,7 @@ impl Rounds {
 
     /// When the start of the next height must be looked at again; `None` while it runs.
     fn next_start(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
-        if self.is_started || !self.may_sign(context) {
+        if self.is_started() || !self.may_sign(context) {
             return None;
         }
         let earliest = context.state().next_time(context.spec);
@@ -645,9 +653,7 @@ impl Rounds {
     /// heights, and so choose which of them closes an epoch; at once if its log shows that it had started
     /// before a crash.
     fn start_if_due(&mut self, context: &Context<'_>, mempool: &Mempool, effects: &mut Vec<Effect>) {
-        if self.is_started || !self.may_sign(context) {
-            return;
-        }
+        let Some(key) = context.signer().filter(|_| !self.is_started() && self.may_sign(context)) else { return };
         let is_resumed = self.log.iter().any(|entry| !matches!(entry, WalEntry::Block(_)));
         let is_early = context.now < context.state().next_time(context.spec);
         let has_reason = !is_early && Self::has_reason(context, mempool);
@@ -656,20 +662,22 @@ impl Rounds {
         }
         if has_reason {
             let wake = Wake { height: context.chain.next() };
-            let wake = context.key.sign_wake(context.spec.id(), wake).into_inner();
+            let wake = key.sign_wake(context.spec.id(), wake).into_inner();
             effects.push(Effect::Gossip(Gossip::Consensus(ConsensusMessage::Wake(wake))));
         }
-        self.start(context);
+        self.start(context, key);
     }
 
     /// Whether the engine works on the next height.
     pub(super) const fn is_started(&self) -> bool {
-        self.is_started
+        self.engine.is_some()
     }
 
     /// A clock that was set back takes what waits with it.
     pub(super) fn clock_set_back(&mut self, by: Duration) {
-        self.engine.shift_timeouts(by);
+        if let Some(engine) = &mut self.engine {
+            engine.shift_timeouts(by);
+        }
         self.ask_proposal_at = self.ask_proposal_at.map(|at| at.before(by));
         self.proposals.clock_set_back(by);
     }
@@ -681,7 +689,7 @@ impl Rounds {
 struct EarlyVotes(BTreeMap<Step, Vec<Verified<Signed<Vote>>>>);
 
 /// A validator's step in a round.
-type Step = (NodeId, u32, VoteKind);
+type Step = (ValidatorId, u32, VoteKind);
 
 impl EarlyVotes {
     fn add(&mut self, vote: Verified<Signed<Vote>>) {

@@ -16,6 +16,7 @@ use lucid_types::vote::{Vote, Wake};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::wal::WalEntry;
+use crate::keyring::Keyring;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::execute::Execution;
@@ -64,6 +65,8 @@ pub enum Input {
     Decided(Verified<CertifiedBlock>),
     /// A later state, with which this node goes on instead of the blocks up to it. Its root is certified, and it is durable.
     Snapshot(Box<State>),
+    /// The keys with which this node may sign from now on, with those that it had among them.
+    Keys(Keyring),
     /// This validator has listened long enough for another machine with its key.
     Listened,
     /// What this validator measured in an epoch that has ended, and a fresh random salt.

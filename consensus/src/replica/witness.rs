@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lucid_types::evidence::Evidence;
-use lucid_types::id::NodeId;
+use lucid_types::id::ValidatorId;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Height;
 use lucid_types::vote::{Proposal, Vote, VoteKind};
@@ -33,21 +33,16 @@ pub(super) enum Heard {
 }
 
 /// The first message of each validator for each step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Witness {
-    me: NodeId,
-    said: BTreeMap<NodeId, BTreeMap<Step, Said>>,
+    said: BTreeMap<ValidatorId, BTreeMap<Step, Said>>,
 }
 
 impl Witness {
-    pub(super) const fn new(me: NodeId) -> Self {
-        Self { me, said: BTreeMap::new() }
-    }
-
-    /// Notes a vote.
-    pub(super) fn vote(&mut self, vote: &Verified<Signed<Vote>>) -> Heard {
+    /// Notes a vote: with a key of this node's, if `is_own`.
+    pub(super) fn vote(&mut self, vote: &Verified<Signed<Vote>>, is_own: bool) -> Heard {
         let Vote { height, round, kind, .. } = vote.record;
-        let most = self.most(vote.signer);
+        let most = most(is_own);
         let of_signer = self.said.entry(vote.signer).or_default();
         match of_signer.get(&(height, round, Some(kind))) {
             Some(Said::Vote(known)) => match Evidence::of_votes(known, vote) {
@@ -58,10 +53,10 @@ impl Witness {
         }
     }
 
-    /// Notes a proposal.
-    pub(super) fn proposal(&mut self, proposal: &Verified<Signed<Proposal>>) -> Heard {
+    /// Notes a proposal: with a key of this node's, if `is_own`.
+    pub(super) fn proposal(&mut self, proposal: &Verified<Signed<Proposal>>, is_own: bool) -> Heard {
         let Proposal { height, round, .. } = proposal.record;
-        let most = self.most(proposal.signer);
+        let most = most(is_own);
         let of_signer = self.said.entry(proposal.signer).or_default();
         match of_signer.get(&(height, round, None)) {
             Some(Said::Proposal(known)) => match Evidence::of_proposals(known, proposal) {
@@ -81,11 +76,6 @@ impl Witness {
         }
     }
 
-    /// How many steps are remembered of a validator: of this one all, as others may send its messages again at any time.
-    fn most(&self, signer: NodeId) -> usize {
-        if signer == self.me { usize::MAX } else { STEPS_OF_ONE }
-    }
-
     /// Forgets what was said of heights before this one.
     pub(super) fn prune(&mut self, oldest: Height) {
         self.said.retain(|_, of_signer| {
@@ -93,6 +83,11 @@ impl Witness {
             !of_signer.is_empty()
         });
     }
+}
+
+/// How many steps are remembered of a validator: of this one all, as others may send its messages again at any time.
+const fn most(is_own: bool) -> usize {
+    if is_own { usize::MAX } else { STEPS_OF_ONE }
 }
 
 fn remember(of_signer: &mut BTreeMap<Step, Said>, most: usize, step: Step, said: Said) -> Heard {
@@ -107,7 +102,7 @@ fn remember(of_signer: &mut BTreeMap<Step, Said>, most: usize, step: Step, said:
 #[expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_types::id::{BlockHash, NetworkId};
-    use lucid_types::key::NodeKey;
+    use lucid_types::validator_key::ValidatorKey;
 
     use super::*;
 
@@ -116,39 +111,39 @@ mod tests {
     fn vote(height: u64, round: u32, block: Option<u8>) -> Verified<Signed<Vote>> {
         let block = block.map(|byte| BlockHash::from_bytes([byte; 32]));
         let vote = Vote { kind: VoteKind::Prevote, height: Height::new(height), round, block };
-        NodeKey::from_seed(&[1; 32]).sign_vote(&NETWORK, vote)
+        ValidatorKey::from_seed(&[1; 32]).sign_vote(&NETWORK, vote)
     }
 
     #[test]
     fn the_second_of_a_step_is_evidence_and_the_same_again_is_none() {
-        let mut witness = Witness::new(NodeId::from_bytes([9; 32]));
-        assert_eq!(witness.vote(&vote(1, 0, None)), Heard::New);
-        assert_eq!(witness.vote(&vote(1, 0, None)), Heard::Known);
-        assert_eq!(witness.vote(&vote(1, 1, Some(2))), Heard::New);
-        let Heard::Contradiction(evidence) = witness.vote(&vote(1, 0, Some(2))) else { panic!("no evidence") };
+        let mut witness = Witness::default();
+        assert_eq!(witness.vote(&vote(1, 0, None), false), Heard::New);
+        assert_eq!(witness.vote(&vote(1, 0, None), false), Heard::Known);
+        assert_eq!(witness.vote(&vote(1, 1, Some(2)), false), Heard::New);
+        let Heard::Contradiction(evidence) = witness.vote(&vote(1, 0, Some(2)), false) else { panic!("no evidence") };
         evidence.check(&NETWORK).unwrap();
         witness.prune(Height::new(2));
-        assert_eq!(witness.vote(&vote(1, 0, Some(2))), Heard::New, "forgotten");
+        assert_eq!(witness.vote(&vote(1, 0, Some(2)), false), Heard::New, "forgotten");
     }
 
     #[test]
     fn far_rounds_take_no_room_from_near_ones() {
-        let mut witness = Witness::new(NodeId::from_bytes([9; 32]));
+        let mut witness = Witness::default();
         for round in (1..1_000).rev() {
-            witness.vote(&vote(1, round, None));
+            witness.vote(&vote(1, round, None), false);
         }
-        witness.vote(&vote(1, 0, None));
+        witness.vote(&vote(1, 0, None), false);
         assert_eq!(witness.said.values().map(BTreeMap::len).sum::<usize>(), STEPS_OF_ONE);
-        assert!(matches!(witness.vote(&vote(1, 0, Some(1))), Heard::Contradiction(_)));
-        assert!(matches!(witness.vote(&vote(1, 200, Some(1))), Heard::Contradiction(_)));
+        assert!(matches!(witness.vote(&vote(1, 0, Some(1)), false), Heard::Contradiction(_)));
+        assert!(matches!(witness.vote(&vote(1, 200, Some(1)), false), Heard::Contradiction(_)));
     }
 
     #[test]
     fn own_messages_are_never_forgotten() {
-        let mut witness = Witness::new(NodeKey::from_seed(&[1; 32]).node_id());
+        let mut witness = Witness::default();
         for round in 0..1_000 {
-            assert_eq!(witness.vote(&vote(1, round, None)), Heard::New);
+            assert_eq!(witness.vote(&vote(1, round, None), true), Heard::New);
         }
-        assert!((0..1_000).all(|round| witness.vote(&vote(1, round, None)) == Heard::Known));
+        assert!((0..1_000).all(|round| witness.vote(&vote(1, round, None), true) == Heard::Known));
     }
 }

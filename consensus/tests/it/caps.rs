@@ -13,7 +13,7 @@ use lucid_consensus::replica::{Effect, Input};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
-use lucid_types::genesis::{GenesisPool, SignerSet, TreasurySigner};
+use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::Hash;
 use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
@@ -23,7 +23,7 @@ use lucid_types::report::ReportCommitment;
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::genesis::{address, network, validator_key};
+use crate::genesis::{address, network, signing_key, validator_key};
 use crate::liar::{junk, offer, propose, proposer, valid};
 use crate::pool::{by_owner, sign};
 use crate::world::World;
@@ -38,10 +38,10 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
     let mut genesis = network(4, 1).genesis().clone();
     let sample = genesis.pools[0].clone();
     let keys: Vec<_> = (0..16).map(|i| NodeKey::from_seed(&[i + 220; 32])).collect();
-    let signer = |(i, key): (u8, &NodeKey)| TreasurySigner { node: key.node_id(), key_address: address(i) };
+    let signer = |(i, key): (u8, &NodeKey)| TreasurySigner { node: key.account(), key_address: address(i) };
     let members: Vec<_> = (1..).zip(&keys).map(signer).collect();
     genesis.pools.extend((0..POOLS).map(|i| {
-        let owner = pool_owner(i).node_id();
+        let owner = pool_owner(i).account();
         let mut pool = GenesisPool { name: format!("pool {i}"), owner, members: vec![], ..sample.clone() };
         pool.vault.address = address(i + 101);
         pool.vault.signers = SignerSet { era: 1, threshold: 16, members: members.clone() };
@@ -51,7 +51,7 @@ fn commands_beyond_a_blocks_room_wait_for_the_next() {
     world.run(100, |_| false);
     let id = *world.spec.id();
     let state = State::genesis(&world.spec);
-    let owner_of = |pool: &PoolState| (0..POOLS).map(pool_owner).find(|key| key.node_id() == pool.owner);
+    let owner_of = |pool: &PoolState| (0..POOLS).map(pool_owner).find(|key| key.account() == pool.owner);
     let pools: Vec<_> = state.pools().filter_map(|(id, pool)| Some((id, owner_of(pool)?))).collect();
     let mut bytes = 0;
     for (pool, owner) in &pools {
@@ -85,7 +85,7 @@ fn what_is_sent_again_and_again_costs_nothing() {
     let replica = world.nodes[1].replica.as_mut().unwrap();
     for _ in 0..100 {
         let proposal = proposal.clone().verify(&id).unwrap();
-        let from = proposal.proposal.signer;
+        let from = validator_key(0).account();
         let effects = replica.handle(now, Input::Proposal { proposal, from, arrived: now });
         assert!(
             !effects.iter().any(|effect| matches!(effect, Effect::AppendLog { .. } | Effect::Fetch { .. })),
@@ -96,21 +96,31 @@ fn what_is_sent_again_and_again_costs_nothing() {
     world.check();
 }
 
+/// Four validators, of which this one has the first turn of all.
+fn network_that_begins_with(first: usize) -> Arc<ChainSpec> {
+    let named = |i: u32| {
+        let genesis = network(4, 1).genesis().clone();
+        ChainSpec::new(Genesis { name: format!("simulated {i}"), ..genesis }).unwrap()
+    };
+    let has_turn = |spec: &ChainSpec| State::genesis(spec).next_proposers().of(0).keys.id == signing_key(first).id();
+    Arc::new((0..).map(named).find(has_turn).unwrap())
+}
+
 /// The core keeps two blocks for a round. A validator that names dozens for every round, in and out of its turn, stops nobody; and
 /// a block of its own that the others vote for is not pushed out by another.
 #[test]
 fn a_validator_that_proposes_in_every_round_stops_nobody() {
-    let mut world = World::new(network(4, 1), 4, 8);
+    let mut world = World::new(network_that_begins_with(3), 4, 8);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
-    world.liars.insert(liar.node_id());
+    let (liar, spec) = (signing_key(3), Arc::clone(&world.spec));
+    world.liars.insert(liar.id());
     let mut decided = 0;
     for height in (1..=8).map(Height::new) {
         // Just before the height may start, or the time of a block would be ahead of the clocks.
         let due = world.nodes[0].replica.as_ref().unwrap().state().next_time(&spec).before(Duration::from_millis(60));
         world.run(u64::try_from(world.now.until(due).as_millis()).unwrap(), |_| false);
-        let turns: Vec<_> = (0..=10).map(|round| proposer(&world, round) == liar.node_id()).collect();
+        let turns: Vec<_> = (0..=10).map(|round| proposer(&world, round) == liar.id()).collect();
         let is_turn = |round: u32| turns[usize::try_from(round).unwrap()];
         for node in 0..3 {
             for round in (0..=10).rev() {
@@ -139,12 +149,12 @@ fn a_validator_that_proposes_in_every_round_stops_nobody() {
         }
         assert!(world.run(30_000, |w| w.lowest() >= height.get()), "height {height} is not decided");
     }
-    assert!(decided > 0, "none of its valid blocks was decided: choose another time for them");
+    assert!(decided > 0, "none of its valid blocks was decided");
     // The evidence is in a block, and every node holds it against the liar.
     for node in 0..3 {
         let state = world.nodes[node].replica.as_ref().unwrap().state();
         let proved: BTreeSet<_> = state.all::<Equivocations>().map(|(validator, _)| validator).collect();
-        assert_eq!(proved, world.liars);
+        assert_eq!(proved, [validator_key(3).account()].into());
     }
     world.check();
 }
@@ -155,9 +165,9 @@ fn proposals_beyond_two_a_round_are_not_kept() {
     let mut world = World::new(network(4, 1), 4, 8);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
-    world.liars.insert(liar.node_id());
-    assert!(world.run(60_000, |w| w.lowest() == w.height(0) && proposer(w, 1) == liar.node_id()));
+    let (liar, spec) = (signing_key(3), Arc::clone(&world.spec));
+    world.liars.insert(liar.id());
+    assert!(world.run(60_000, |w| w.lowest() == w.height(0) && proposer(w, 1) == liar.id()));
     let height = Height::new(world.height(0)).next();
     let logged = |world: &World| world.nodes[0].disk.log.len() + world.nodes[0].disk.unsynced.len();
     for salt in 1..=200 {
@@ -184,7 +194,7 @@ fn proposals_that_say_nothing_are_rejected() {
     let turns: Vec<_> = (0..8).map(|round| proposer(&world, round)).collect();
     let key = |round: u32| {
         let turn = turns[usize::try_from(round).unwrap()];
-        (0..4).map(validator_key).find(|key| key.node_id() == turn).unwrap()
+        (0..4).map(signing_key).find(|key| key.id() == turn).unwrap()
     };
     let block =
         Block { header: good.header.clone(), commitments: vec![], reveals: vec![], commands: vec![], evidence: vec![] };
@@ -227,11 +237,11 @@ fn no_proposer_moves_time_ahead() {
     let mut world = World::new(network(4, 1), 4, 9);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
+    let (liar, spec) = (signing_key(3), Arc::clone(&world.spec));
     let mut offered = 0;
-    while world.highest() < 12 {
+    while offered < 2 {
         let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
-        if proposer(&world, 0) == liar.node_id() {
+        if proposer(&world, 0) == liar.id() {
             let far = UnixMillis::new(world.now.get() + 10 * 365 * 86_400_000);
             let block = valid(&world, &liar, far);
             // Its next turn is round 4. The engine knows a value by its hash, not by its round.
@@ -244,7 +254,6 @@ fn no_proposer_moves_time_ahead() {
         let before = world.highest();
         assert!(world.run(60_000, |w| w.lowest() > before), "height {height} is not decided");
     }
-    assert!(offered > 1, "{offered}");
     let now = world.now;
     assert!(world.nodes[0].disk.blocks.values().all(|decided| decided.block.header.time <= now));
     world.check();
@@ -256,7 +265,7 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
     let mut world = World::new(network(4, 1), 4, 16);
     world.run(100, |_| false);
     world.take_down(3);
-    let (liar, spec) = (validator_key(3), Arc::clone(&world.spec));
+    let (liar, spec) = (signing_key(3), Arc::clone(&world.spec));
     for epoch in 1..=4 {
         let epoch = Epoch::new(epoch);
         assert!(world.run(30_000, |w| {
@@ -274,12 +283,10 @@ fn items_that_the_mempool_refused_are_fetched_for_a_proposal() {
         );
     }
     let blocks = world.nodes[0].disk.blocks.values();
-    let committed =
-        |it: &lucid_types::sync::CertifiedBlock| it.block.commitments.iter().any(|c| c.signer == liar.node_id());
+    let committed = |it: &lucid_types::sync::CertifiedBlock| it.block.commitments.iter().any(|c| c.signer == liar.id());
     assert!(blocks.clone().filter(|it| committed(it)).count() >= 4, "its commitments stand in blocks");
     // No round is lost but those in which it is its turn, and it is down.
-    let is_its_turn =
-        |it: &lucid_types::sync::CertifiedBlock| world.first_turns[&it.certificate.height] == liar.node_id();
+    let is_its_turn = |it: &lucid_types::sync::CertifiedBlock| world.first_turns[&it.certificate.height] == liar.id();
     assert!(blocks.clone().all(|it| it.certificate.round == 0 || is_its_turn(it)));
     world.check();
 }

@@ -14,7 +14,7 @@ use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
 use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
-use lucid_types::id::{Hash, NetworkId, NodeId};
+use lucid_types::id::{Hash, NetworkId, ValidatorId};
 use lucid_types::policy::Policy;
 use lucid_types::pool::PoolAction;
 use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
@@ -142,7 +142,7 @@ broken!(UntimelyIsInvalid: fn verdict(&self, proposal: Judged) -> Verdict {
 fn a_late_block_that_is_invalid_for_good_is_found() {
     control(&UntimelyIsInvalid, &[Invariant::Progress], 23, |world| {
         let (liar, spec) = turn_bad(world);
-        let is_first = |w: &World, i: usize| proposer(w, 0) == crate::genesis::validator_key(i).node_id();
+        let is_first = |w: &World, i: usize| proposer(w, 0) == crate::genesis::signing_key(i).id();
         world.demand(60_000, |w| w.lowest() == w.highest() && (is_first(w, 0) || is_first(w, 1)));
         let height = world.highest() + 1;
         let delay = spec.policy().message_delay_ms + 2 * spec.policy().precision_ms;
@@ -161,7 +161,7 @@ fn a_late_block_that_is_invalid_for_good_is_found() {
     });
 }
 
-broken!(AnybodysTurn: fn is_turn(&self, _: Proposers<'_>, _: u32, _: &NodeId) -> bool { true });
+broken!(AnybodysTurn: fn is_turn(&self, _: Proposers<'_>, _: u32, _: &ValidatorId) -> bool { true });
 
 #[test]
 fn proposals_out_of_turn_are_found() {
@@ -173,7 +173,7 @@ fn proposals_out_of_turn_are_found() {
             world.demand(30_000, |w| w.lowest() == w.highest());
             let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
             for (node, salt) in (0..3).flat_map(|node| [(node, 1), (node, 2)]) {
-                if proposer(world, 0) != liar.node_id() {
+                if proposer(world, 0) != liar.id() {
                     // Refused, if the rule holds.
                     let _refused = offer(world, node, junk(&spec, &liar, height, 0, salt));
                 }
@@ -189,7 +189,7 @@ broken!(KeepsAll: fn has_room(&self, _: usize, _: bool) -> bool { true });
 fn proposals_without_bound_are_found() {
     control(&KeepsAll, &[Invariant::Bounded], 8, |world| {
         let (liar, spec) = turn_bad(world);
-        world.demand(60_000, |w| w.lowest() == w.highest() && proposer(w, 0) == liar.node_id());
+        world.demand(60_000, |w| w.lowest() == w.highest() && proposer(w, 0) == liar.id());
         let height = world.nodes[0].replica.as_ref().unwrap().state().height().next();
         for salt in 1..=8 {
             offer(world, 0, junk(&spec, &liar, height, 0, salt)).unwrap();
@@ -223,7 +223,7 @@ fn a_chosen_contribution_to_the_beacon_is_found() {
         for _ in 0..16 {
             world.demand(30_000, |w| w.lowest() == w.highest());
             let state = world.nodes[0].replica.as_ref().unwrap().state().clone();
-            if proposer(world, 0) == liar.node_id() {
+            if proposer(world, 0) == liar.id() {
                 let mut block = valid(world, &liar, world.now.max(state.next_time(&spec)));
                 // Some other height's: as good as any that it may choose among.
                 block.header.randao = liar.bls_key().sign_randao(spec.id(), state.height());
@@ -248,7 +248,7 @@ fn a_report_that_was_not_committed_to_is_found() {
         for epoch in (1..=3).map(Epoch::new) {
             let state = |w: &World, i: usize| w.nodes[i].replica.as_ref().unwrap().state().clone();
             world.demand(30_000, |w| (0..3).all(|i| state(w, i).has::<PendingEpochs>(&epoch)));
-            let assigned = state(world, 0).get::<Draws>(&epoch).unwrap().assignment(&liar.node_id()).unwrap().count();
+            let assigned = state(world, 0).get::<Draws>(&epoch).unwrap().assignment(&liar.id()).unwrap().count();
             let report = Hash::from_bytes([7; 32]);
             let reveal = Reveal { report: ScoreReport::new(epoch, &vec![None; assigned]), salt: [7; 32] };
             for node in 0..3 {

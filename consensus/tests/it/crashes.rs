@@ -9,7 +9,7 @@ use lucid_types::message::ConsensusMessage;
 use lucid_types::time::Height;
 use lucid_types::vote::Vote;
 
-use crate::genesis::{network, validator_key};
+use crate::genesis::{keyring, network, signing_key};
 use crate::world::World;
 
 /// Crashes validator 1 before effect `at` (counted from its start) and lets the world go on to height 7, beyond a second epoch. Validator 3
@@ -67,9 +67,9 @@ fn invariant_3_holds_when_a_node_crashes_again_while_it_recovers() {
 #[test]
 fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
     let mut world = World::new(network(4, 1), 4, 18);
-    let me = validator_key(0);
+    let me = signing_key(0);
     let mine = |entry: &WalEntry| match entry {
-        WalEntry::Vote(vote) if vote.signer == me.node_id() => vote.record.block.is_some(),
+        WalEntry::Vote(vote) if vote.signer == me.id() => vote.record.block.is_some(),
         _ => false,
     };
     let log = |w: &World| -> Vec<_> {
@@ -97,7 +97,7 @@ fn invariant_3_a_log_that_contradicts_itself_is_not_signed_after() {
             rebroadcast_sequence: 1 << 32,
             now,
         };
-        let mut replica = Replica::restore(Arc::clone(&network), validator_key(0), restore, true);
+        let mut replica = Replica::restore(Arc::clone(&network), keyring(0), restore, true);
         let effects = replica.handle(now, Input::Tick);
         let later = replica.handle(now.after(Duration::from_secs(60)), Input::Tick);
         (effects, later)

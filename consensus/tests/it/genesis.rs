@@ -4,28 +4,54 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
-use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 pub(crate) const EPOCH: Duration = Duration::from_secs(5);
 pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
 /// When commands end whose end does not matter: some hours after the start.
 pub(crate) const FAR: UnixMillis = UnixMillis::new(START.get() + 20 * 3_600_000);
 
+/// The key of validator `i`'s node: of its account.
 pub(crate) fn validator_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])
 }
 
+/// With what validator `i` signs after so many rotations of its key.
+pub(crate) fn nth_signing_key(i: usize, nth: u8) -> ValidatorKey {
+    let account = validator_key(i);
+    ValidatorKey::from_seed(Hash::derive("lucid test validator key 1", &[account.seed(), &[nth]]).as_bytes())
+}
+
+/// With what validator `i` signs, before it has rotated its key.
+pub(crate) fn signing_key(i: usize) -> ValidatorKey {
+    nth_signing_key(i, 0)
+}
+
+/// Validator `i`, which runs itself.
+pub(crate) fn validator(i: usize, power: u64) -> Validator {
+    let node = validator_key(i).account();
+    Validator { node, power, operator: node, keys: signing_key(i).keys(&node) }
+}
+
+/// The keys that validator `i` begins with.
+pub(crate) fn keyring(i: usize) -> Keyring {
+    Keyring::new(validator_key(i).account(), [signing_key(i)])
+}
+
 pub(crate) fn worker_id(i: usize) -> NodeId {
-    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).node_id()
+    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).account()
 }
 
 pub(crate) fn address(i: u8) -> PayoutAddress {
@@ -47,7 +73,7 @@ pub(crate) fn signer_key(era: u32, i: u32) -> NodeKey {
 /// The signers of an era: two of three.
 pub(crate) fn signer_set(era: u32) -> SignerSet {
     let signer = |i| {
-        let node = signer_key(era, i).node_id();
+        let node = signer_key(era, i).account();
         let mut hash = [0; 20];
         hash.copy_from_slice(&node.as_bytes()[..20]);
         TreasurySigner { node, key_address: PayoutAddress::from_hash20(hash) }
@@ -63,7 +89,6 @@ pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
 
 /// Validators of these powers, three workers in one pool.
 pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
-    let key = |i| validator_key(i).node_id();
     let workers: Vec<_> = (0..3).map(worker_id).collect();
     Genesis {
         name: "simulated".into(),
@@ -74,7 +99,7 @@ pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
             usdt: address(200),
         },
         policy,
-        validators: (0..).zip(powers).map(|(i, power)| validator_key(i).validator(*power, key(i))).collect(),
+        validators: (0..).zip(powers).map(|(i, power)| validator(i, *power)).collect(),
         workers: (1..)
             .zip(&workers)
             .map(|(i, node)| GenesisWorker {
@@ -87,7 +112,7 @@ pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
             .collect(),
         pools: vec![GenesisPool {
             name: "pool".into(),
-            owner: owner_key().node_id(),
+            owner: owner_key().account(),
             members: workers,
             budget: MicroUsdt::new(120_000_000),
             split: SplitRule::CreditsTimesScore,

@@ -11,10 +11,10 @@ use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
-    Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, Nodes, Nonces, PendingEpochs, Pools,
-    ProposedChanges, Requests, Reveals, ScoreRoots, Table, Validators, Workers,
+    Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, NodeKeys, Nodes, Nonces,
+    PendingEpochs, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, Table, UsedKeys, Validators, Workers,
 };
-use lucid_consensus::ledger::validators::ProposedChange;
+use lucid_consensus::ledger::validators::{ProposedChange, UsedKey};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::score::Components;
@@ -29,7 +29,7 @@ use lucid_types::codec::{Wire, encode};
 use lucid_types::command::ValidatorChange;
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
@@ -39,6 +39,7 @@ use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::sync::{CertifiedHeader, PolkaCertificate};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Proposal, Vote, VoteKind};
 
 use crate::harness::{Golden, HostileLengths, OneEncoding, Visitor};
@@ -92,6 +93,7 @@ fn each(visitor: &mut impl Visitor) {
     row::<Invites>(visitor, "row_invite", &state);
     row::<Validators>(visitor, "row_validators", &state);
     row::<ProposedChanges>(visitor, "row_proposed_change", &state);
+    row::<UsedKeys>(visitor, "row_used_key", &state);
     let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
     visitor.visit("row_proof", &proof, &[]);
 }
@@ -108,7 +110,7 @@ where
 fn header() -> CertifiedHeader {
     let WalEntry::Block(block) = wal_entries()[6].1.clone() else { unreachable!("the seventh sample is a block") };
     let vote = Vote { kind: VoteKind::Precommit, height: HEIGHT, round: 2, block: Some(block.hash()) };
-    let vote = key().sign_vote(&network(), vote).into_inner();
+    let vote = signing_key().sign_vote(&network(), vote).into_inner();
     let signatures = vec![(vote.signer, vote.signature)];
     let certificate = Certificate { height: HEIGHT, round: 2, block: block.hash(), signatures };
     CertifiedHeader { header: block.header, certificate }
@@ -116,6 +118,14 @@ fn header() -> CertifiedHeader {
 
 fn key() -> NodeKey {
     NodeKey::from_seed(&[1; 32])
+}
+
+fn signing_key() -> ValidatorKey {
+    ValidatorKey::from_seed(&[0x81; 32])
+}
+
+fn id(byte: u8) -> ValidatorId {
+    ValidatorId::from_bytes([byte; 32])
 }
 
 fn node(byte: u8) -> NodeId {
@@ -128,17 +138,17 @@ fn network() -> NetworkId {
 
 fn own_report() -> OwnReport {
     let reveal = Reveal { report: ScoreReport::new(EPOCH, &[None]), salt: [0x5a; 32] };
-    let report = reveal.commitment(&network(), &key().node_id());
+    let report = reveal.commitment(&network(), &key().account());
     let commitment = ReportCommitment { epoch: EPOCH, report };
     OwnReport {
-        commitment: key().sign_report_commitment(&network(), commitment).into_inner(),
-        reveal: key().sign_report(&network(), reveal).into_inner(),
+        commitment: signing_key().sign_report_commitment(&network(), commitment).into_inner(),
+        reveal: signing_key().sign_report(&network(), reveal).into_inner(),
     }
 }
 
 pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
     let vote = Vote { kind: VoteKind::Prevote, height: HEIGHT, round: 2, block: Some(BLOCK) };
-    let vote = key().sign_vote(&network(), vote).into_inner();
+    let vote = signing_key().sign_vote(&network(), vote).into_inner();
     let proposal = Proposal { height: HEIGHT, round: 2, block: BLOCK, pol_round: Some(1) };
     let signatures = vec![(vote.signer, vote.signature)];
     let OwnReport { commitment, reveal } = own_report();
@@ -148,7 +158,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
             height: HEIGHT,
             parent: BLOCK,
             round: 2,
-            proposer: node(0x12),
+            proposer: id(0x12),
             time: TIME,
             randao: BlsSignature::from_bytes([0x15; 48]),
             next_set: Hash::from_bytes([0x13; 32]),
@@ -161,11 +171,10 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
         evidence: vec![evidence()],
     }
     .sealed();
-    let value =
-        |valid_round, valid| WalEntry::Value { round: 2, valid_round, proposer: node(0x12), block: BLOCK, valid };
+    let value = |valid_round, valid| WalEntry::Value { round: 2, valid_round, proposer: id(0x12), block: BLOCK, valid };
     [
         ("wal_vote", WalEntry::Vote(vote)),
-        ("wal_proposal", WalEntry::Proposal(key().sign_proposal(&network(), proposal).into_inner())),
+        ("wal_proposal", WalEntry::Proposal(signing_key().sign_proposal(&network(), proposal).into_inner())),
         ("wal_value", value(Some(1), true)),
         ("wal_value_invalid", value(None, false)),
         ("wal_polka", WalEntry::Polka(PolkaCertificate { height: HEIGHT, round: 2, block: BLOCK, signatures })),
@@ -179,7 +188,7 @@ pub(crate) fn wal_entries() -> [(&'static str, WalEntry); 9] {
 fn evidence() -> Evidence {
     let vote = |block| {
         let vote = Vote { kind: VoteKind::Prevote, height: HEIGHT, round: 2, block };
-        key().sign_vote(&network(), vote)
+        signing_key().sign_vote(&network(), vote)
     };
     Evidence::of_votes(&vote(None), &vote(Some(BLOCK))).unwrap().into_inner()
 }
@@ -296,7 +305,7 @@ fn draw(seed: u8) -> EpochDraw {
     let worker = |byte, echo_bytes, seats| ScoredWorker { node: node(byte), pool: POOL, echo_bytes, seats };
     EpochDraw {
         seed: Hash::from_bytes([seed; 32]),
-        reporters: vec![node(0x12), node(0x15)],
+        reporters: vec![id(0x12), id(0x15)],
         scored: vec![
             worker(0x21, Some(LogScale::encode(3_086_400)), vec![held(0, 12), held(1, 9)]),
             worker(0x22, None, vec![]),
@@ -306,10 +315,12 @@ fn draw(seed: u8) -> EpochDraw {
 
 fn registered() -> Node {
     Node {
+        key: node(0x2a).first_key(),
+        next_key: Some((EPOCH, node(0x2b).first_key())),
         operator: node(0x23),
         payout_address: address(0x45),
         next_payout: Some((9, address(0x4a))),
-        payout_key: Some(node(0x24)),
+        payout_key: Some(node(0x24).first_key()),
         gas_address: Some(address(0x44)),
         capacity: Capacity { cores: 8, memory_bytes: 1 << 34, disk_bytes: 1 << 40, bandwidth_kbit_s: 1_000_000 },
         membership: Some(Membership { pool: POOL, from: Epoch::new(3), until: Some(EPOCH) }),
@@ -348,7 +359,7 @@ pub(crate) fn state() -> State {
         scored: EPOCH.previous(),
     };
     let account_id = |byte| (POOL, AccountId::from_bytes([byte; 32]));
-    let key = |byte| (EPOCH, node(byte));
+    let key = |byte| (EPOCH, id(byte));
     let validators = encode::<ValidatorSet>(spec.first_validators());
     let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators)];
     let empty = State::from_rows(BLOCK, rows).unwrap();
@@ -361,9 +372,11 @@ pub(crate) fn state() -> State {
         rows.put::<Accounts>(&account_id(0x48), account(AccountKind::Commission, Hold::Ends));
         rows.put::<Members>(
             &(POOL, node(0x21)),
-            Member { share: Some(u128::MAX - 4), last_led: Some(7), standing: Standing::Good },
+            Member { share: Some(u128::MAX - 4), last_led: Some(7), standing: Standing::Good, unreached: 9 },
         );
         rows.put::<Members>(&(POOL, node(0x22)), Member { standing: Standing::Banned, ..Member::default() });
+        let inactive = Member { standing: Standing::Inactive(EPOCH), ..Member::default() };
+        rows.put::<Members>(&(POOL, node(0x23)), inactive);
         for (id, pool) in other_pools() {
             rows.put::<Pools>(&id, pool);
         }
@@ -381,13 +394,15 @@ pub(crate) fn state() -> State {
         let change = ValidatorChange::Power { validator: node(0x27), power: 6 };
         let (from, until, approvals) = (EPOCH.next(), TIME, vec![node(0x28), node(0x29)]);
         rows.put::<ProposedChanges>(&change.id(), ProposedChange { change, by: node(0x28), from, until, approvals });
+        rows.put::<UsedKeys>(&id(0x2a), UsedKey { account: node(0x28), is_given_up: true });
         rows.put::<Nodes>(&node(0x21), registered());
+        rows.put::<NodeKeys>(&node(0x2a).first_key(), node(0x21));
         rows.put::<Nonces>(&node(0x21), Nonce { next: 12, allowance: 7, filled: EPOCH });
         rows.put::<Closes>(&EPOCH, Close { beacon: hash(0x64), joins: 5 });
         let applicant = Node { membership: None, request: None, is_retired: false, ..registered() };
         let until = TIME.after(std::time::Duration::from_hours(2));
         rows.put::<Requests>(&(POOL, node(0x25)), Request { node: Some(applicant), until });
         rows.put::<Requests>(&(other_pools()[0].0, node(0x21)), Request { node: None, until });
-        rows.put::<Invites>(&(POOL, node(0x26)), InviteUse { used: 3, until });
+        rows.put::<Invites>(&(POOL, node(0x26).first_key()), InviteUse { used: 3, until });
     })
 }

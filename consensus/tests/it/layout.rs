@@ -11,7 +11,7 @@ use lucid_consensus::ledger::pool::{Account, Member, PoolState};
 use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::registry::{Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
-use lucid_consensus::ledger::validators::ProposedChange;
+use lucid_consensus::ledger::validators::{ProposedChange, UsedKey};
 use lucid_consensus::replica::OwnReport;
 use lucid_score::seats::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
@@ -30,6 +30,7 @@ use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::KeyClaim;
 use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, Wake};
 
@@ -65,7 +66,8 @@ Longer encodings are refused unread. A type without a line here is bounded by wh
 const SIGNED: &str = "
 ## Signed records
 
-`T` is the record that is signed. What a signature covers: [the wire](wire.md#identity-and-signatures).
+`T` is the record that is signed, `S` the kind of id by which its signer is named. What a signature covers:
+[the wire](wire.md#identity-and-signatures).
 
 ";
 
@@ -119,9 +121,11 @@ fn render() -> String {
     page.signed::<Command>();
     page.multi_signed::<Command>();
     page.signed::<Invite>();
+    page.signed::<KeyClaim>();
 
     page.group("The genesis");
     page.wire::<Genesis>();
+    page.wire::<KeyClaim>();
     page.group("Commands");
     page.wire::<Command>();
     page.wire::<CommandReply>();
@@ -169,6 +173,7 @@ fn render() -> String {
     page.wire::<InviteUse>();
     page.wire::<ValidatorSet>();
     page.wire::<ProposedChange>();
+    page.wire::<UsedKey>();
     page.group("Proofs");
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();
@@ -194,8 +199,8 @@ impl Page {
 
     fn signed<T: SignedRecord>(&mut self) {
         let (record, shape) = (self.tracer.trace::<T>(), self.tracer.trace::<Signed<T>>());
-        let (record, limit) = (name(&record), grouped(T::MAX_BYTES));
-        writeln!(self.tags, "| `{}` | `{record}` | {limit} |", T::TAG).unwrap();
+        let (record, signer) = (name(&record), name(&self.tracer.trace::<T::Signer>()));
+        writeln!(self.tags, "| `{}` | `{record}` | `{signer}` | {} |", T::TAG, grouped(T::MAX_BYTES)).unwrap();
         self.generic(&shape, &record);
         self.limit::<Signed<T>>(&shape);
     }
@@ -206,14 +211,17 @@ impl Page {
         self.limit::<MultiSigned<T>>(&shape);
     }
 
-    /// Signed records differ in nothing but their record, so one table shows them all.
+    /// Signed records differ in nothing but their record and the kind of their signer, so one table shows them all.
     fn generic(&mut self, shape: &Shape, record: &str) {
         let full = name(shape);
         let Some(Layout::Struct(fields)) = self.tracer.layout(&full) else { panic!("{full} is no struct") };
         let of = |(field, shape): &(String, Shape)| {
-            let it = if field == "record" { "`T`".to_owned() } else { format!("`{}`", name(shape)) };
-            let bytes = if field == "record" { String::new() } else { self.bytes(shape) };
-            format!("| `{field}` | {it} | {bytes} |\n")
+            let (it, bytes) = match field.as_str() {
+                "record" => ("T".to_owned(), String::new()),
+                "signer" => ("S".to_owned(), self.bytes(shape)),
+                _ => (name(shape), self.bytes(shape)),
+            };
+            format!("| `{field}` | `{it}` | {bytes} |\n")
         };
         let table: String = fields.iter().map(of).collect();
         let table = format!("| `{}` | | |\n|---|---|---|\n{table}\n", full.replace(record, "T"));
@@ -377,7 +385,7 @@ impl Page {
     fn finish(self) -> String {
         let leaves = self.leaves();
         let Self { limits, tags, generic, sections, .. } = self;
-        let tags = format!("| tag | record | bytes at most |\n|---|---|---|\n{tags}");
+        let tags = format!("| tag | record | signer | bytes at most |\n|---|---|---|---|\n{tags}");
         [INTRODUCTION, LIMITS, &limits, SIGNED, &generic, &tags, LEAVES, &leaves, &sections].concat()
     }
 }

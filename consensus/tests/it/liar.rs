@@ -7,37 +7,37 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::replica::Input;
 use lucid_types::block::{Block, Header, items_hash};
-use lucid_types::id::{BlockHash, Hash, NodeId, StateRoot};
-use lucid_types::key::NodeKey;
+use lucid_types::id::{BlockHash, Hash, StateRoot, ValidatorId};
 use lucid_types::message::CompactProposal;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::Proposal;
 
-use crate::genesis::validator_key;
+use crate::genesis::signing_key;
 use crate::world::World;
 
 /// The key of validator 3, which goes down as soon as the others have started.
-pub(crate) fn turn_bad(world: &mut World) -> (NodeKey, Arc<ChainSpec>) {
+pub(crate) fn turn_bad(world: &mut World) -> (ValidatorKey, Arc<ChainSpec>) {
     world.run(100, |_| false);
     world.take_down(3);
-    let liar = validator_key(3);
-    world.liars.insert(liar.node_id());
+    let liar = signing_key(3);
+    world.liars.insert(liar.id());
     (liar, Arc::clone(&world.spec))
 }
 
 /// Who proposes in a round of node 0's next height.
-pub(crate) fn proposer(world: &World, round: u32) -> NodeId {
+pub(crate) fn proposer(world: &World, round: u32) -> ValidatorId {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
-    state.next_proposers().of(round).node
+    state.next_proposers().of(round).keys.id
 }
 
 /// A header without items that leads nowhere.
-pub(crate) fn junk(spec: &ChainSpec, liar: &NodeKey, height: Height, round: u32, salt: u8) -> CompactProposal {
+pub(crate) fn junk(spec: &ChainSpec, liar: &ValidatorKey, height: Height, round: u32, salt: u8) -> CompactProposal {
     let header = Header {
         height,
         parent: BlockHash::from_bytes([salt; 32]),
         round,
-        proposer: liar.node_id(),
+        proposer: liar.id(),
         time: UnixMillis::new(1),
         items: items_hash(&[]),
         randao: liar.bls_key().sign_randao(spec.id(), height),
@@ -55,7 +55,7 @@ pub(crate) fn junk(spec: &ChainSpec, liar: &NodeKey, height: Height, round: u32,
 
 pub(crate) fn propose(
     spec: &ChainSpec,
-    liar: &NodeKey,
+    liar: &ValidatorKey,
     block: Block,
     round: u32,
     pol_round: Option<u32>,
@@ -66,15 +66,16 @@ pub(crate) fn propose(
 
 /// What the node does with a proposal that a peer sends it.
 pub(crate) fn offer(world: &mut World, node: usize, compact: CompactProposal) -> Result<(), Refusal> {
-    let (from, arrived) = (compact.proposal.signer, world.now);
+    let arrived = world.now;
     let state = world.nodes[node].replica.as_ref().unwrap().state();
+    let from = state.validator_account(&compact.proposal.signer).unwrap();
     let proposal = View { spec: &world.spec, state }.proposal(compact)?;
     world.input(node, Input::Proposal { proposal, from, arrived });
     Ok(())
 }
 
 /// A valid block of the liar's for the next height.
-pub(crate) fn valid(world: &World, liar: &NodeKey, time: UnixMillis) -> Block {
+pub(crate) fn valid(world: &World, liar: &ValidatorKey, time: UnixMillis) -> Block {
     let state = world.nodes[0].replica.as_ref().unwrap().state();
     let turn = Turn { key: liar, round: 0, now: time };
     build(&world.spec, state, &Pending::default(), turn).unwrap().0

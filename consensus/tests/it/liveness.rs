@@ -9,7 +9,7 @@ use lucid_types::pool::PoolAction;
 use lucid_types::time::Epoch;
 use lucid_types::vote::Wake;
 
-use crate::genesis::{network, owner_key, validator_key};
+use crate::genesis::{network, owner_key, signing_key};
 use crate::pool::{by_owner, sign};
 use crate::world::World;
 
@@ -20,7 +20,7 @@ fn a_few_validators_make_no_heights() {
         let mut world = World::new(network(4, 1), 4, 19);
         world.run(100, |_| false);
         world.take_down(3);
-        let (liar, network) = (validator_key(3), Arc::clone(&world.spec));
+        let (liar, network) = (signing_key(3), Arc::clone(&world.spec));
         while world.final_through() < 6 {
             if wakes {
                 for node in 0..3 {
@@ -152,7 +152,7 @@ fn a_wrong_clock_moves_no_time() {
         world.nodes[2].ahead = ahead;
         assert!(world.run(90_000, |w| w.final_through() >= 5), "heights {:?}", heights(&world));
         world.check();
-        let wrong = validator_key(2).node_id();
+        let wrong = signing_key(2).id();
         let blocks: Vec<_> = world.nodes[0].disk.blocks.values().map(|decided| &decided.block).collect();
         assert!(blocks.iter().all(|block| block.header.proposer != wrong), "{ahead} ms");
         assert!(blocks.iter().all(|block| block.header.time <= world.now), "{ahead} ms");

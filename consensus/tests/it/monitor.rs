@@ -17,7 +17,7 @@ use lucid_score::aggregate::Aggregate;
 use lucid_types::amount::Ppm;
 use lucid_types::block::Header;
 use lucid_types::codec::encode;
-use lucid_types::id::{BlockHash, Hash, NodeId};
+use lucid_types::id::{BlockHash, Hash, NodeId, ValidatorId};
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::report::{Observation, Reveal};
 use lucid_types::signed::Signed;
@@ -88,7 +88,7 @@ pub(crate) struct Sent<'a> {
     /// Whether its clock is right.
     pub(crate) is_right: bool,
     /// Who may have signed what never passed by here.
-    pub(crate) liars: &'a BTreeSet<NodeId>,
+    pub(crate) liars: &'a BTreeSet<ValidatorId>,
 }
 
 /// A block as a node stores it, and what the world was like.
@@ -101,21 +101,21 @@ pub(crate) struct Stored<'a> {
     pub(crate) may_be_wanted: bool,
 }
 
-type VoteKey = (NodeId, Height, u32, VoteKind);
+type VoteKey = (ValidatorId, Height, u32, VoteKind);
 
 #[derive(Default)]
 pub(crate) struct Monitor {
     votes: BTreeMap<VoteKey, Option<BlockHash>>,
-    proposals: BTreeMap<(NodeId, Height, u32), BlockHash>,
-    commitments: BTreeMap<(NodeId, Epoch), Vec<u8>>,
+    proposals: BTreeMap<(ValidatorId, Height, u32), BlockHash>,
+    commitments: BTreeMap<(ValidatorId, Epoch), Vec<u8>>,
     /// The first proposals of a round by the node that they came to: their block's time and when they came.
     arrivals: BTreeMap<(usize, Height, u32, BlockHash), (UnixMillis, UnixMillis)>,
     /// The blocks of a round whose proposals a node logs.
     logged: BTreeMap<(usize, Height, u32), BTreeSet<BlockHash>>,
     chain: BTreeMap<Height, BlockHash>,
     /// What each epoch's validators committed to, in blocks.
-    committed: BTreeMap<(Epoch, NodeId), Hash>,
-    revealed: BTreeMap<Epoch, BTreeMap<NodeId, Reveal>>,
+    committed: BTreeMap<(Epoch, ValidatorId), Hash>,
+    revealed: BTreeMap<Epoch, BTreeMap<ValidatorId, Reveal>>,
     /// The newest state.
     newest: Option<State>,
     /// The validators, from the state after the genesis on.
@@ -290,7 +290,7 @@ impl Monitor {
 
     fn contributes(&mut self, spec: &ChainSpec, header: &Header) {
         let Header { height, proposer, randao, .. } = header;
-        let key = self.set(spec, *height).get(proposer).map(|validator| validator.bls_key);
+        let key = self.set(spec, *height).get(proposer).map(|validator| validator.keys.bls_key);
         let holds = key.is_some_and(|key| key.check_randao(spec.id(), *height, randao).is_ok());
         self.expect(holds, Invariant::Beacon, || format!("at height {height}"));
     }
@@ -299,8 +299,9 @@ impl Monitor {
         let block = &stored.decided.block;
         for reveal in &block.reveals {
             let key = (reveal.record.report.epoch, reveal.signer);
-            let found = reveal.record.commitment(spec.id(), &reveal.signer);
-            let holds = self.committed.get(&key) == Some(&found);
+            let account = stored.applied.state.validator_account(&reveal.signer);
+            let found = account.map(|account| reveal.record.commitment(spec.id(), &account));
+            let holds = found.is_some() && self.committed.get(&key) == found.as_ref();
             self.expect(holds, Invariant::Committed, || format!("{key:?} at height {}", block.header.height));
             self.revealed.entry(key.0).or_default().insert(key.1, reveal.record.clone());
         }

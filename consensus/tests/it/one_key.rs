@@ -12,7 +12,7 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::{Vote, VoteKind};
 
-use crate::genesis::{network, validator_key};
+use crate::genesis::{keyring, network, signing_key};
 use crate::world::World;
 
 /// A world in which validator 0 has prevoted for a block that is not decided.
@@ -24,7 +24,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let mut world = World::new(network(4, 1), 4, 18);
-        let me = validator_key(0).node_id();
+        let me = signing_key(0).id();
         let mine = |entry: &WalEntry| matches!(entry, WalEntry::Vote(vote) if vote.signer == me && vote.record.block.is_some());
         let log = |w: &World| -> Vec<_> {
             w.nodes[0].disk.log.iter().map(|(_, entry)| WalEntry::decode(entry).unwrap()).collect()
@@ -60,17 +60,17 @@ impl Fixture {
             now: self.world.now,
         };
         edit(&mut restore);
-        Replica::restore(Arc::clone(&self.world.spec), validator_key(0), restore, true)
+        Replica::restore(Arc::clone(&self.world.spec), keyring(0), restore, true)
     }
 
     fn vote(&self, of: usize, height: Height, round: u32, block: Option<u8>) -> Verified<Signed<Vote>> {
         let block = block.map(|byte| BlockHash::from_bytes([byte; 32]));
-        validator_key(of).sign_vote(self.spec().id(), Vote { kind: VoteKind::Prevote, height, round, block })
+        signing_key(of).sign_vote(self.spec().id(), Vote { kind: VoteKind::Prevote, height, round, block })
     }
 
     /// What validator 0 has voted at the height under way.
     fn own_votes(&self) -> Vec<Verified<Signed<Vote>>> {
-        let me = validator_key(0).node_id();
+        let me = signing_key(0).id();
         let own = self.log.iter().filter_map(|entry| match entry {
             WalEntry::Vote(vote) if vote.signer == me => vote.clone().verify(self.spec().id()).ok(),
             _ => None,
@@ -177,7 +177,7 @@ fn nothing_is_signed_of_a_height_that_is_decided_elsewhere() {
         rebroadcast_sequence: 1 << 32,
         now: fixture.world.now,
     };
-    let mut replica = Replica::restore(Arc::clone(&fixture.world.spec), validator_key(0), fresh, true);
+    let mut replica = Replica::restore(Arc::clone(&fixture.world.spec), keyring(0), fresh, true);
     let effects = replica.handle(fixture.world.now, Input::Certificate(certificate));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::CatchUp { to } if to.get() == 3)), "{effects:?}");
     for height in (1..=3).map(Height::new) {

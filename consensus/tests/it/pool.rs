@@ -30,7 +30,7 @@ macro_rules! demand {
 
 /// What the owner of a pool commands.
 pub(crate) fn by_owner(owner: &NodeKey, nonce: u64, pool: PoolId, action: PoolAction) -> Command {
-    Command { account: owner.node_id(), nonce, until: FAR, action: Action::Pool { pool, action } }
+    Command { account: owner.account(), nonce, until: FAR, action: Action::Pool { pool, action } }
 }
 
 /// A command signed by all these.
@@ -91,7 +91,7 @@ impl Owner {
             let absent = u32::try_from(random(4)).unwrap();
             keys.extend((0..3).filter(|i| *i != absent).map(|i| signer_key(era, i)));
         }
-        let nonce = state.nonce(&owner_key().node_id()).next + random(4) / 2;
+        let nonce = state.nonce(&owner_key().account()).next + random(4) / 2;
         let command = sign(spec.id(), &by_owner(&owner_key(), nonce, id, action), &keys);
         self.given.push(command.clone());
         command

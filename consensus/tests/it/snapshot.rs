@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lucid_consensus::replica::Input;
 use lucid_types::time::Height;
 
-use crate::genesis::{network, validator_key};
+use crate::genesis::{network, signing_key};
 use crate::world::World;
 
 /// Gives a node the state of another one, and on disk what a store holds then: the rows, and of blocks the newest alone.
@@ -41,7 +41,7 @@ fn a_validator_that_takes_over_a_state_is_one_of_those_who_decide_the_next_block
         world.take_down(1);
         assert!(world.run(600_000, |w| w.lowest() >= taken + 10), "{moment}: {:?}", heights(&world));
         world.check();
-        let me = validator_key(3).node_id();
+        let me = signing_key(3).id();
         let votes = |height: u64| {
             let certificate = &world.nodes[0].disk.blocks[&Height::new(height)].certificate;
             certificate.signatures.iter().any(|(signer, _)| *signer == me)

@@ -3,19 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lucid_consensus::admission::{Refusal, View};
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::execute::adopt;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Validators;
 use lucid_consensus::replica::{Effect, Input, Replica, Restore};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, Registration, ValidatorAction, ValidatorChange};
-use lucid_types::id::NodeId;
+use lucid_types::evidence::Evidence;
+use lucid_types::id::{BlockHash, NodeId, ValidatorId};
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vote::{Vote, VoteKind};
 
-use crate::genesis::{address, network, validator_key};
+use crate::genesis::{address, keyring, network, nth_signing_key, signing_key, validator, validator_key};
 use crate::liveness::{heights, seeds};
 use crate::pool::sign;
 use crate::world::World;
@@ -28,7 +33,7 @@ fn state(world: &World) -> &State {
 /// Gives an account's next command to every node that is up, and waits until a block holds it.
 fn give(world: &mut World, i: usize, action: Action) {
     let key = validator_key(i);
-    let (network, account) = (*world.spec.id(), key.node_id());
+    let (network, account) = (*world.spec.id(), key.account());
     let nonce = state(world).nonce(&account).next;
     let until = world.now.after(std::time::Duration::from_hours(1));
     let command = sign(&network, &Command { account, nonce, until, action }, &[key]);
@@ -42,7 +47,7 @@ fn give(world: &mut World, i: usize, action: Action) {
 }
 
 fn register(world: &mut World, i: usize) {
-    let node = validator_key(i).node_id();
+    let node = validator_key(i).account();
     let (epoch, close) = state(world).newest_close().map(|(epoch, close)| (epoch, *close)).unwrap();
     let bits = state(world).stamp_bits(&world.spec, None, epoch).unwrap();
     let target = StampTarget { network: *world.spec.id(), account: node, pool: None, beacon: close.beacon };
@@ -67,10 +72,10 @@ fn change(world: &mut World, change: ValidatorChange, by: usize) {
         let (_, proposal) = state(world).proposals().find(|(id, _)| *id == change.id()).unwrap();
         let set = state(world).next_validators();
         let lacks = |i: &usize| {
-            let node = validator_key(*i).node_id();
-            node != change.validator() && set.get(&node).is_some() && !proposal.approvals.contains(&node)
+            let node = validator_key(*i).account();
+            node != change.validator() && set.of(&node).is_some() && !proposal.approvals.contains(&node)
         };
-        let power = proposal.approvals.iter().map(|node| set.power(node)).sum();
+        let power = proposal.approvals.iter().filter_map(|node| set.of(node)).map(|member| member.power).sum();
         match (0..world.nodes.len()).filter(|_| !set.is_quorum(power)).find(lacks) {
             Some(i) => give(world, i, Action::Validator(ValidatorAction::Approve(change.id()))),
             None => drop(world.run(3_000, is_done)),
@@ -83,7 +88,12 @@ fn members(world: &World) -> BTreeSet<NodeId> {
 }
 
 fn ids(of: std::ops::Range<usize>) -> BTreeSet<NodeId> {
-    of.map(|i| validator_key(i).node_id()).collect()
+    of.map(|i| validator_key(i).account()).collect()
+}
+
+/// Their first keys.
+fn keys(of: std::ops::Range<usize>) -> BTreeSet<ValidatorId> {
+    of.map(|i| signing_key(i).id()).collect()
 }
 
 /// Whoever is behind may pass on a block that validators have certified who had left by then: he cannot know.
@@ -98,7 +108,7 @@ fn a_block_certified_by_those_who_have_left_is_not_adopted() {
     for block in &blocks[..2] {
         state = adopt(&world.spec, &state, &verified(block)).unwrap().state;
     }
-    let others: Vec<_> = (10..14).map(|i| validator_key(i).validator(1, validator_key(i).node_id())).collect();
+    let others: Vec<_> = (10..14).map(|i| validator(i, 1)).collect();
     let left = state.changed(|rows| rows.put::<Validators>(&state.height().next(), ValidatorSet::new(others).unwrap()));
     let effects = |state: State| {
         let restore = Restore {
@@ -111,7 +121,7 @@ fn a_block_certified_by_those_who_have_left_is_not_adopted() {
             rebroadcast_sequence: 0,
             now: world.now,
         };
-        let mut replica = Replica::restore(Arc::clone(&world.spec), validator_key(20), restore, false);
+        let mut replica = Replica::restore(Arc::clone(&world.spec), keyring(20), restore, false);
         let mut effects = replica.handle(world.now, Input::Decided(verified(&blocks[2])));
         let certificate = blocks[2].certificate.clone().verify(world.spec.id(), world.spec.first_validators()).unwrap();
         effects.extend(replica.handle(world.now, Input::Certificate(certificate)));
@@ -132,21 +142,20 @@ fn four_validators_become_seven_and_four_others_while_one_is_down() {
         let newcomers: Vec<_> = (4..7).collect();
         newcomers.iter().for_each(|i| register(&mut world, *i));
         for i in &newcomers {
-            let key = validator_key(*i);
-            change(&mut world, ValidatorChange::Add(key.validator(1, key.node_id())), 0);
+            change(&mut world, ValidatorChange::Add(validator(*i, 1)), 0);
         }
         assert!(world.run(60_000, |w| members(w) == ids(0..7)), "seed {seed}: {:?}", heights(&world));
         // One of the first is gone, and learns of what follows when it is back.
         world.take_down(3);
         let from = state(&world).height();
-        let has_proposed = |w: &World, of: BTreeSet<NodeId>| {
+        let has_proposed = |w: &World, of: BTreeSet<ValidatorId>| {
             let since = w.nodes[0].disk.blocks.range(from.next()..);
             let proposers: BTreeSet<_> = since.map(|(_, decided)| decided.block.header.proposer).collect();
             of.is_subset(&proposers)
         };
-        assert!(world.run(300_000, |w| has_proposed(w, ids(4..7))), "seed {seed}: {:?}", heights(&world));
+        assert!(world.run(300_000, |w| has_proposed(w, keys(4..7))), "seed {seed}: {:?}", heights(&world));
         for i in 0..3 {
-            let node = validator_key(i).node_id();
+            let node = validator_key(i).account();
             change(&mut world, ValidatorChange::Remove(node), 6);
         }
         let left = |w: &World| members(w) == ids(3..7);
@@ -158,9 +167,95 @@ fn four_validators_become_seven_and_four_others_while_one_is_down() {
         assert!(world.run(120_000, is_level), "seed {seed}: {:?}, goal {goal}", heights(&world));
         let last = world.nodes[3].disk.blocks[&Height::new(goal)].certificate.clone();
         let signers: BTreeSet<_> = last.signatures.iter().map(|(signer, _)| *signer).collect();
-        assert!(signers.is_subset(&ids(3..7)), "only those that are left decide");
+        assert!(signers.is_subset(&keys(3..7)), "only those that are left decide");
         let first = world.nodes[0].replica.as_ref().unwrap().state();
         assert!(world.nodes[1..].iter().all(|node| node.replica.as_ref().unwrap().state() == first), "seed {seed}");
         world.check();
     }
+}
+
+/// Puts another key into a node's home, and announces it.
+fn rotate(world: &mut World, i: usize, nth: u8) {
+    let account = validator_key(i).account();
+    let keys = Keyring::new(account, (0..=nth).map(|nth| nth_signing_key(i, nth)));
+    world.nodes[i].keys = keys.clone();
+    world.input(i, Input::Keys(keys));
+    give(world, i, Action::Validator(ValidatorAction::RotateKey(nth_signing_key(i, nth).keys(&account))));
+}
+
+fn current_key(world: &World, i: usize) -> Option<ValidatorId> {
+    state(world).next_validators().of(&validator_key(i).account()).map(|member| member.keys.id)
+}
+
+fn vote(world: &World, key: &ValidatorKey, height: Height, byte: u8) -> lucid_types::signed::Signed<Vote> {
+    let block = Some(BlockHash::from_bytes([byte; 32]));
+    key.sign_vote(world.spec.id(), Vote { kind: VoteKind::Prevote, height, round: 7, block }).into_inner()
+}
+
+/// One rotates its key while another is down, so that nobody can be spared, and crashes now and then. Its former key is worth nothing
+/// then, but that it proves what was signed with it.
+#[test]
+fn a_validator_rotates_its_key_under_load_while_another_is_down() {
+    for seed in 1..=seeds().div_ceil(4) {
+        let mut world = World::new(network(4, 1), 5, 950 + seed);
+        world.loss = 5;
+        world.hire_owner();
+        assert!(world.run(60_000, |w| w.lowest() >= 3), "seed {seed}: {:?}", heights(&world));
+        world.take_down(3);
+        let (old, new) = (signing_key(1), nth_signing_key(1, 1));
+        let before = state(&world).height();
+        rotate(&mut world, 1, 1);
+        world.nodes[1].crash_at = Some(world.nodes[1].effects + 40 * seed);
+        let is_new = |w: &World| current_key(w, 1) == Some(new.id());
+        assert!(world.run(300_000, is_new), "seed {seed}: {:?}", heights(&world));
+        let from = state(&world).height().next();
+        // Three of four decide: with the other key, or not at all.
+        let goal = from.plus(30).get();
+        assert!(world.run(600_000, |w| w.lowest() >= goal), "seed {seed}: {:?}", heights(&world));
+        let blocks = || world.nodes[0].disk.blocks.range(from..).map(|(_, decided)| decided);
+        let signs = |key: &ValidatorKey| {
+            blocks().filter(|it| it.certificate.signatures.iter().any(|(signer, _)| *signer == key.id())).count()
+        };
+        assert!(signs(&new) >= 30 && signs(&old) == 0, "seed {seed}");
+        assert!(blocks().any(|it| it.block.header.proposer == new.id()), "seed {seed}");
+        assert!(blocks().any(|it| it.block.commitments.iter().any(|of| of.signer == new.id())), "seed {seed}");
+        let view = View { spec: &world.spec, state: state(&world) };
+        let late = view.vote(vote(&world, &old, view.state.height().next(), 1));
+        assert_eq!(late, Err(Refusal::Ignore("unknown-signer")), "seed {seed}");
+        world.check();
+        // What it signed with the former key it answers for with the account.
+        world.loss = 0;
+        world.liars.insert(old.id());
+        world.restart(3);
+        assert!(world.run(120_000, |w| w.lowest() == w.highest()), "seed {seed}: {:?}", heights(&world));
+        let [one, two] = [1, 2].map(|byte| vote(&world, &old, before, byte).verify(world.spec.id()).unwrap());
+        let evidence = Evidence::of_votes(&one, &two).unwrap();
+        world.input(0, Input::Evidence(evidence));
+        let is_out = |w: &World| current_key(w, 1).is_none();
+        assert!(world.run(60_000, is_out), "seed {seed}: {:?}", heights(&world));
+        let goal = state(&world).height().plus(5).get();
+        let others = |w: &World| [0, 2, 3, 4].into_iter().all(|i| w.height(i) >= goal);
+        assert!(world.run(120_000, others), "seed {seed}: {:?}", heights(&world));
+        world.check();
+    }
+}
+
+/// A node without the key that the set lists signs nothing, and goes on as soon as it finds it.
+#[test]
+fn a_validator_without_its_key_follows() {
+    let mut world = World::new(network(4, 1), 4, 960);
+    let account = validator_key(1).account();
+    world.nodes[1].keys = Keyring::new(account, []);
+    assert!(world.run(60_000, |w| w.lowest() >= 12), "{:?}", heights(&world));
+    let has_signed = |w: &World, above: u64| {
+        let blocks = w.nodes[0].disk.blocks.range(Height::new(above)..);
+        blocks.map(|(_, it)| it).any(|it| it.certificate.signatures.iter().any(|(id, _)| *id == signing_key(1).id()))
+    };
+    assert!(!has_signed(&world, 1));
+    assert!(!world.nodes[1].replica.as_ref().unwrap().is_validator());
+    let since = world.highest();
+    world.nodes[1].keys = keyring(1);
+    world.input(1, Input::Keys(keyring(1)));
+    assert!(world.run(120_000, |w| has_signed(w, since + 1)), "{:?}", heights(&world));
+    world.check();
 }

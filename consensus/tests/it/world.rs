@@ -12,19 +12,20 @@ use lucid_consensus::admission::{self, Refusal, View};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::commands::is_over;
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::command::{CommandRefused, SignedCommand};
 use lucid_consensus::ledger::state::{EpochScores, Rows, State};
 use lucid_consensus::ledger::table::{Draws, Equivocations};
 use lucid_consensus::replica::{Effect, FinalizedBlock, Gossip, Input, OwnReport, Replica, Restore};
 use lucid_types::block::Item;
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::sync::{CertifiedBlock, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::genesis::validator_key;
+use crate::genesis::{keyring, validator_key};
 use crate::monitor::{Invariant, Monitor, Sent, Stored};
 use crate::pool::{Owner, Promises};
 
@@ -54,6 +55,8 @@ impl Disk {
 pub(crate) struct Node {
     pub(crate) replica: Option<Replica>,
     pub(crate) disk: Disk,
+    /// The validator keys in its home.
+    pub(crate) keys: Keyring,
     /// Raised at every crash: what was on its way to the old process is lost.
     pub(crate) life: u32,
     /// Crash before the effect of this number.
@@ -128,9 +131,9 @@ pub(crate) struct World {
     pub(crate) polls: bool,
     pub(crate) down: BTreeSet<usize>,
     /// Whom a test lets contradict themselves.
-    pub(crate) liars: BTreeSet<NodeId>,
+    pub(crate) liars: BTreeSet<ValidatorId>,
     /// Against whom evidence was gossiped.
-    accused: BTreeSet<NodeId>,
+    accused: BTreeSet<ValidatorId>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     sequence: u64,
@@ -138,15 +141,16 @@ pub(crate) struct World {
     /// Whether everything has arrived so far, and nobody came back.
     is_calm: bool,
     /// Who proposes first at each height but the first.
-    pub(crate) first_turns: BTreeMap<Height, NodeId>,
+    pub(crate) first_turns: BTreeMap<Height, ValidatorId>,
 }
 
 impl World {
     /// `count` nodes; those beyond the network's validators follow without a vote.
     pub(crate) fn new(spec: Arc<ChainSpec>, count: usize, seed: u64) -> Self {
-        let nodes = (0..count).map(|_| Node {
+        let nodes = (0..count).map(|i| Node {
             replica: None,
             disk: Disk::default(),
+            keys: keyring(i),
             life: 0,
             crash_at: None,
             effects: 0,
@@ -318,8 +322,8 @@ impl World {
             rebroadcast_sequence,
             now: self.clock(node),
         };
-        let key = validator_key(node);
-        self.nodes[node].replica = Some(Replica::restore(spec, key, restore, true));
+        let keys = self.nodes[node].keys.clone();
+        self.nodes[node].replica = Some(Replica::restore(spec, keys, restore, true));
         let it = &mut self.nodes[node];
         if it.life > 0 {
             it.crash_at = self.crash_again.take().map(|further| it.effects + further);
@@ -436,7 +440,7 @@ impl World {
                 self.fetch(node, SyncRequest::Blocks { from, to, skip: 0 });
             }
             Effect::Fetch { peer, request } => {
-                let named = (0..self.nodes.len()).find(|i| peer == Some(validator_key(*i).node_id()));
+                let named = (0..self.nodes.len()).find(|i| peer == Some(validator_key(*i).account()));
                 match named {
                     Some(peer) => self.fetch_from(peer, node, request),
                     None => self.fetch(node, request),
@@ -451,15 +455,18 @@ impl World {
         assert_eq!(height.get(), self.height(node) + 1);
         let first = self.first_turns.get(&height);
         let is_there = |i: usize| !self.down.contains(&i) && self.nodes[i].ahead == 0;
-        let is_honest = |node: &NodeId| !self.liars.contains(node);
-        let can_propose = |node: &NodeId| {
-            is_honest(node) && (0..self.nodes.len()).any(|i| validator_key(i).node_id() == *node && is_there(i))
+        let is_honest = |key: &ValidatorId| !self.liars.contains(key);
+        let can_propose = |key: &ValidatorId| {
+            is_honest(key) && (0..self.nodes.len()).any(|i| self.nodes[i].keys.get(key).is_some() && is_there(i))
         };
         self.is_calm &= self.loss == 0;
         // A liar proposes when it likes.
         let proposer = stored.decided.block.header.proposer;
         let after = &stored.applied.state;
-        let is_pending = |accused: &NodeId| after.get::<Equivocations>(accused).is_none_or(|it| it.proved_in == height);
+        let is_pending = |accused: &ValidatorId| {
+            let row = after.validator_account(accused).and_then(|account| after.get::<Equivocations>(&account));
+            row.is_none_or(|it| it.proved_in == height)
+        };
         let look = Stored {
             block: &stored,
             now: self.now,
@@ -474,7 +481,7 @@ impl World {
             self.monitor.note(Invariant::Roots, what);
         }
         let FinalizedBlock { decided, applied } = stored;
-        self.first_turns.insert(height.next(), applied.state.next_proposers().of(0).node);
+        self.first_turns.insert(height.next(), applied.state.next_proposers().of(0).keys.id);
         let disk = &mut self.nodes[node].disk;
         if disk.blocks.is_empty() {
             let genesis = State::genesis(&self.spec);
@@ -562,7 +569,7 @@ impl World {
         let Some(replica) = &self.nodes[node].replica else { return };
         let view = View { spec: &self.spec, state: replica.state() };
         let arrived = self.clock(node);
-        let from = |i: usize| validator_key(i).node_id();
+        let from = |i: usize| validator_key(i).account();
         let input = match message {
             Message::Gossip(_, Gossip::Commitment(commitment)) => view.commitment(commitment).map(Input::Commitment),
             Message::Gossip(_, Gossip::Reveal(reveal)) => view.reveal(reveal).map(Input::Reveal),
@@ -604,10 +611,10 @@ impl World {
     /// What the prober hands over for each closed epoch. A process that was not there has seen nothing.
     fn report(&mut self, node: usize) {
         let Some(replica) = self.nodes[node].replica.as_ref().filter(|_| self.reports) else { return };
-        let me = validator_key(node).node_id();
         // Whoever has become a validator since the draw has no part in it.
         let assigned = |epoch: Epoch| -> Option<(Epoch, Vec<LogScale>)> {
             let draw = replica.state().get::<Draws>(&epoch).unwrap();
+            let me = replica.keys().reporter(replica.state(), epoch)?.id();
             Some((epoch, draw.assignment(&me)?.map(|(it, _)| it.echo_bytes.unwrap()).collect()))
         };
         let epochs: Vec<_> = replica.epochs_to_report().into_iter().filter_map(assigned).collect();

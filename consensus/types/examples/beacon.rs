@@ -9,21 +9,28 @@
 #![expect(clippy::unwrap_used, reason = "the set is written here")]
 
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, ValidatorId};
+use lucid_types::signed::Signature;
 use lucid_types::time::Height;
 use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKeys;
 
 const VALIDATORS: usize = 100;
 const EPOCHS: u64 = 100_000;
 /// Blocks among which a coalition may choose the one before whose end the epoch is closed.
 const WAITS: u64 = 20;
 
-/// Validators of equal power. Nothing is signed here, so they have no keys.
+/// Validators of equal power. Nothing is signed here, so their keys are none.
 fn set() -> ValidatorSet {
     let member = |number: usize| {
         let node = NodeId::from_bytes(*Hash::derive("validator", &[&number.to_le_bytes()]).as_bytes());
-        let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
-        Validator { node, power: 1, operator: node, bls_key, bls_proof }
+        let keys = ValidatorKeys {
+            id: ValidatorId::from_bytes(*node.as_bytes()),
+            proof: Signature::from_bytes([0; 64]),
+            bls_key: BlsPublicKey::from_bytes([node.as_bytes().as_slice(); 3].concat().try_into().unwrap()),
+            bls_proof: BlsSignature::from_bytes([0; 48]),
+        };
+        Validator { node, power: 1, operator: node, keys }
     };
     ValidatorSet::new((0..VALIDATORS).map(member).collect()).unwrap()
 }

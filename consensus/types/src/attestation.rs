@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Ppm;
 use crate::codec::Wire;
-use crate::id::NodeId;
+use crate::id::PublicKey;
 use crate::signed::SignedRecord;
 use crate::time::{Epoch, UnixMillis};
 
@@ -66,7 +66,7 @@ impl Wire for ResourceAttestation {
 }
 
 impl SignedRecord for ResourceAttestation {
-    type Signer = NodeId;
+    type Signer = PublicKey;
     const TAG: &'static str = "lucid/attest/1";
 }
 

@@ -7,7 +7,7 @@ use crate::bytes::hex_bytes;
 use crate::codec::{MAX_MESSAGE_BYTES, Wire, encode};
 use crate::command::Command;
 use crate::evidence::{Evidence, EvidenceError};
-use crate::id::{BlockHash, Hash, NetworkId, NodeId, StateRoot};
+use crate::id::{BlockHash, Hash, NetworkId, StateRoot, ValidatorId};
 use crate::report::{ReportCommitment, Reveal};
 use crate::signed::{MultiSigned, SignatureError, Signed, Verified};
 use crate::time::{Height, UnixMillis};
@@ -28,7 +28,7 @@ pub struct Header {
     /// The round that it was built in.
     pub round: u32,
     /// Who built it: the proposer of that round.
-    pub proposer: NodeId,
+    pub proposer: ValidatorId,
     /// When, by the proposer's clock. At least the policy's least interval after its parent. Every epoch that has ended by then
     /// and is open is closed by this block.
     pub time: UnixMillis,

@@ -11,7 +11,7 @@ use blst::min_sig::{PublicKey, SecretKey, Signature};
 use zeroize::Zeroizing;
 
 use crate::bytes::hex_bytes;
-use crate::id::{Hash, NetworkId, NodeId};
+use crate::id::{Hash, NetworkId, NodeId, ValidatorId};
 use crate::time::Height;
 
 const SIGNATURE_DST: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
@@ -33,19 +33,17 @@ pub enum BlsError {
     /// The bytes are no point of the key's group, or its zero.
     #[error("the BLS public key is no valid key")]
     Key,
-    /// Validators must not contribute alike.
-    #[error("the BLS public key is another validator's too")]
-    Twice,
     /// The signature is not that of the key for the message.
     #[error("the BLS signature is wrong")]
     Signature,
 }
 
-/// A validator's secret key for the beacon. It follows from the node's key, so that a home holds one secret. Never printed.
+/// A validator's secret key for the beacon. It follows from the seed of the key that it signs with, so that a key file holds one secret.
+/// Never printed.
 pub struct BlsKey(SecretKey);
 
 impl BlsKey {
-    /// The key that belongs to a node key's seed.
+    /// The key that belongs to a validator key's seed.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
         let material = Zeroizing::new(*Hash::derive("lucid bls key 1", &[seed]).as_bytes());
         // It fails only for less than 32 bytes.
@@ -57,9 +55,10 @@ impl BlsKey {
         BlsPublicKey::from_bytes(self.0.sk_to_pk().compress())
     }
 
-    /// Proves to everybody that whoever registers the public key for `node` holds this one.
-    pub fn prove(&self, node: &NodeId) -> BlsSignature {
-        BlsSignature::from_bytes(self.0.sign(&proof_message(&self.public(), node), PROOF_DST, &[]).compress())
+    /// Proves to everybody that whoever registers the public key for an account, beside the key `id`, holds this one.
+    pub(crate) fn prove(&self, account: &NodeId, id: &ValidatorId) -> BlsSignature {
+        let message = proof_message(&self.public(), account, id);
+        BlsSignature::from_bytes(self.0.sign(&message, PROOF_DST, &[]).compress())
     }
 
     /// This validator's contribution to the beacon of a height.
@@ -75,13 +74,13 @@ impl fmt::Debug for BlsKey {
 }
 
 impl BlsPublicKey {
-    /// Checks that this is a key, and that whoever registers it for `node` holds the secret one.
+    /// Checks that this is a key, and that whoever registers it for an account, beside the key `id`, holds the secret one.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check_proof(&self, node: &NodeId, proof: &BlsSignature) -> Result<(), BlsError> {
+    pub(crate) fn check_proof(&self, account: &NodeId, id: &ValidatorId, proof: &BlsSignature) -> Result<(), BlsError> {
         let key = PublicKey::key_validate(self.as_bytes()).map_err(|_| BlsError::Key)?;
-        check(&key, &proof_message(self, node), PROOF_DST, proof)
+        check(&key, &proof_message(self, account, id), PROOF_DST, proof)
     }
 
     /// Checks a contribution to the beacon. The key must have been proved.
@@ -94,9 +93,9 @@ impl BlsPublicKey {
     }
 }
 
-/// `public key || node`.
-fn proof_message(key: &BlsPublicKey, node: &NodeId) -> Vec<u8> {
-    [key.as_bytes().as_slice(), node.as_bytes()].concat()
+/// `public key || account || id`.
+fn proof_message(key: &BlsPublicKey, account: &NodeId, id: &ValidatorId) -> Vec<u8> {
+    [key.as_bytes().as_slice(), account.as_bytes(), id.as_bytes()].concat()
 }
 
 /// As of every signature: `length of tag || tag || network id || record`.
@@ -122,7 +121,8 @@ mod tests {
         BlsKey::from_seed(&[seed; 32])
     }
 
-    const NODE: NodeId = NodeId::from_bytes([7; 32]);
+    const ACCOUNT: NodeId = NodeId::from_bytes([7; 32]);
+    const ID: ValidatorId = ValidatorId::from_bytes([3; 32]);
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
 
     #[test]
@@ -142,22 +142,23 @@ mod tests {
     }
 
     #[test]
-    fn only_who_holds_a_key_registers_it_and_only_for_one_node() {
-        let (one, proof) = (key(1).public(), key(1).prove(&NODE));
-        one.check_proof(&NODE, &proof).unwrap();
-        assert_eq!(one.check_proof(&NodeId::from_bytes([8; 32]), &proof), Err(BlsError::Signature));
-        assert_eq!(key(2).public().check_proof(&NODE, &proof), Err(BlsError::Signature));
+    fn only_who_holds_a_key_registers_it_and_only_for_one_account_and_key() {
+        let (one, proof) = (key(1).public(), key(1).prove(&ACCOUNT, &ID));
+        one.check_proof(&ACCOUNT, &ID, &proof).unwrap();
+        assert_eq!(one.check_proof(&NodeId::from_bytes([8; 32]), &ID, &proof), Err(BlsError::Signature));
+        assert_eq!(one.check_proof(&ACCOUNT, &ValidatorId::from_bytes([8; 32]), &proof), Err(BlsError::Signature));
+        assert_eq!(key(2).public().check_proof(&ACCOUNT, &ID, &proof), Err(BlsError::Signature));
         // A contribution is no proof, whatever it was signed over.
-        assert!(one.check_proof(&NODE, &key(1).sign_randao(&NETWORK, Height::new(1))).is_err());
+        assert!(one.check_proof(&ACCOUNT, &ID, &key(1).sign_randao(&NETWORK, Height::new(1))).is_err());
     }
 
     #[test]
     fn zero_and_points_outside_the_group_are_no_keys() {
         let mut zero = [0; 96];
         zero[0] = 0xc0;
-        let proof = key(1).prove(&NODE);
+        let proof = key(1).prove(&ACCOUNT, &ID);
         for bytes in [zero, [0; 96], [0xff; 96]] {
-            assert_eq!(BlsPublicKey::from_bytes(bytes).check_proof(&NODE, &proof), Err(BlsError::Key));
+            assert_eq!(BlsPublicKey::from_bytes(bytes).check_proof(&ACCOUNT, &ID, &proof), Err(BlsError::Key));
         }
         // The zero of G1 signs everything for the zero key alone.
         let mut zero = [0; 48];

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
-use crate::id::{BlockHash, NetworkId, NodeId};
+use crate::id::{BlockHash, NetworkId, ValidatorId};
 use crate::signed::{Signature, Signed, Verified, is_signed, signing_bytes};
 use crate::time::Height;
 use crate::validator::ValidatorSet;
@@ -21,7 +21,7 @@ pub struct Certificate {
     /// The block.
     pub block: BlockHash,
     /// The precommits by ascending validator id.
-    pub signatures: Vec<(NodeId, Signature)>,
+    pub signatures: Vec<(ValidatorId, Signature)>,
 }
 
 impl Wire for Certificate {
@@ -37,10 +37,10 @@ pub enum CertificateError {
     Order,
     /// A signer is no member of the height's set.
     #[error("{0} is no validator of this height")]
-    NotAMember(NodeId),
+    NotAMember(ValidatorId),
     /// A signature is wrong.
     #[error("the signature of {0} is wrong")]
-    Signature(NodeId),
+    Signature(ValidatorId),
     /// Not more than two thirds of the power signed.
     #[error("power {signed} of {total} is not more than two thirds")]
     NotEnoughPower {
@@ -93,7 +93,7 @@ impl Verified<Certificate> {
 /// The votes of a certificate whose signatures have been checked.
 pub(crate) fn votes(certificate: &Certificate) -> impl Iterator<Item = Verified<Signed<Vote>>> {
     let record = certificate.vote();
-    let vote = move |(signer, signature): &(NodeId, Signature)| {
+    let vote = move |(signer, signature): &(ValidatorId, Signature)| {
         Verified::new(Signed { signer: *signer, record, signature: *signature })
     };
     certificate.signatures.iter().map(vote)
@@ -103,12 +103,18 @@ pub(crate) fn votes(certificate: &Certificate) -> impl Iterator<Item = Verified<
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::key::NodeKey;
+    use crate::id::NodeId;
+    use crate::validator::Validator;
+    use crate::validator_key::ValidatorKey;
 
-    fn fixture() -> (NetworkId, ValidatorSet, Vec<NodeKey>, Certificate) {
+    fn fixture() -> (NetworkId, ValidatorSet, Vec<ValidatorKey>, Certificate) {
         let network = NetworkId::from_bytes([9; 32]);
-        let keys: Vec<_> = (1..=4).map(|i| NodeKey::from_seed(&[i; 32])).collect();
-        let members = keys.iter().map(|k| k.validator(1, k.node_id()));
+        let keys: Vec<_> = (1..=4).map(|i| ValidatorKey::from_seed(&[i; 32])).collect();
+        let member = |(i, key): (u8, &ValidatorKey)| {
+            let node = NodeId::from_bytes([i; 32]);
+            Validator { node, power: 1, operator: node, keys: key.keys(&node) }
+        };
+        let members = (1..).zip(&keys).map(member);
         let set = ValidatorSet::new(members.collect()).unwrap();
         let mut certificate =
             Certificate { height: Height::new(5), round: 1, block: BlockHash::from_bytes([3; 32]), signatures: vec![] };
@@ -139,7 +145,7 @@ mod tests {
         assert_eq!(twice.verify(&network, &set).unwrap_err(), CertificateError::Order);
 
         let mut stranger = good.clone();
-        let vote = NodeKey::from_seed(&[99; 32]).sign_vote(&network, good.vote()).into_inner();
+        let vote = ValidatorKey::from_seed(&[99; 32]).sign_vote(&network, good.vote()).into_inner();
         stranger.signatures.push((vote.signer, vote.signature));
         stranger.signatures.sort();
         assert_eq!(stranger.verify(&network, &set).unwrap_err(), CertificateError::NotAMember(vote.signer));

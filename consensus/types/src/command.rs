@@ -11,20 +11,21 @@ use serde::{Deserialize, Serialize};
 use crate::attestation::Capacity;
 use crate::codec::{Wire, encode};
 use crate::genesis::{Genesis, SignerSet};
-use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
+use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
 use crate::pool::{NewPool, PoolAction};
 use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
 use crate::stamp::Stamp;
 use crate::ticket::{Invite, Ticket};
 use crate::time::UnixMillis;
 use crate::validator::Validator;
+use crate::validator_key::ValidatorKeys;
 
 /// The only way in which anything but time changes who takes part. It travels as [`MultiSigned`], with the signatures of the
 /// account's current key and of [`Command::cosigners`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// Who gives it: the first key of a node, for ever.
+    /// Who gives it.
     pub account: NodeId,
     /// The number of the command among the account's, from 0; counted for ever.
     pub nonce: u64,
@@ -38,7 +39,7 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// The account comes into being. Its first key signs; the operator, unless that is the account itself; and the key of an invite.
+    /// The account comes into being. Its first key signs, which must not have been another account's; the operator, unless that is the account itself; and the key of an invite.
     Register(Registration),
     /// About the account itself.
     Node(NodeAction),
@@ -65,7 +66,7 @@ pub struct Registration {
     /// Where its payouts go.
     pub payout_address: PayoutAddress,
     /// A key kept away from the node, without whose signature the payout address never changes; it never changes itself.
-    pub payout_key: Option<NodeId>,
+    pub payout_key: Option<PublicKey>,
     /// The account from which its bridge pays for transactions; with one it stands as its pool's leader.
     pub gas_address: Option<PayoutAddress>,
     /// What it declares to offer.
@@ -105,6 +106,11 @@ pub enum NodeAction {
     PayoutAddress(PayoutAddress),
     /// Takes back an announced payout address that is not in use yet.
     VetoPayoutAddress,
+    /// Another node key: announced at once, in force when the second payout root after is computed. With the new key, which must be no
+    /// account's first key and never have been in force for any. It replaces one that is announced.
+    RotateKey(PublicKey),
+    /// Takes back an announced node key that is not in force yet.
+    VetoKey,
     /// Enters a pool. With the key of an invite.
     Join {
         /// The pool.
@@ -128,8 +134,10 @@ pub enum ValidatorAction {
     Propose(ValidatorChange),
     /// Approves of the proposed change with this [`ValidatorChange::id`].
     Approve(Hash),
-    /// Takes the approval back. A proposal of which nobody approves any more is gone.
+    /// Takes the approval back, or the rotation of its keys. A proposal of which nobody approves any more is gone.
     Withdraw(Hash),
+    /// Signs with other keys, from the second epoch after on. It needs nobody's approval; one that waits already is replaced.
+    RotateKey(ValidatorKeys),
     /// Is a validator no more. It needs nobody's approval.
     Resign,
 }
@@ -149,6 +157,13 @@ pub enum ValidatorChange {
         /// How much, at least 1.
         power: u64,
     },
+    /// Other keys, which the validator gives itself: [`ValidatorAction::RotateKey`].
+    Keys {
+        /// Whose.
+        validator: NodeId,
+        /// Which.
+        keys: ValidatorKeys,
+    },
 }
 
 impl Wire for ValidatorChange {
@@ -166,12 +181,28 @@ impl ValidatorChange {
     pub const fn validator(&self) -> NodeId {
         match self {
             Self::Add(validator) => validator.node,
-            Self::Remove(node) | Self::Power { validator: node, .. } => *node,
+            Self::Remove(node) | Self::Power { validator: node, .. } | Self::Keys { validator: node, .. } => *node,
+        }
+    }
+
+    /// Whether it takes the approval of more than two thirds of the power.
+    pub const fn needs_approval(&self) -> bool {
+        !matches!(self, Self::Keys { .. })
+    }
+
+    /// The keys with which the validator signs after it, if it has other ones before.
+    pub const fn keys(&self) -> Option<&ValidatorKeys> {
+        match self {
+            Self::Add(Validator { keys, .. }) | Self::Keys { keys, .. } => Some(keys),
+            Self::Remove(_) | Self::Power { .. } => None,
         }
     }
 
     fn check(&self) -> Result<(), String> {
         match self {
+            Self::Keys { .. } => {
+                Err("other keys are given by the validator itself, with `validator rotate-key`".into())
+            }
             Self::Add(Validator { power: 0, .. }) | Self::Power { power: 0, .. } => {
                 Err("power 0; a validator has at least 1, remove it to take its vote away".into())
             }
@@ -184,12 +215,12 @@ impl ValidatorChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cosigner {
     /// This very key.
-    Key(NodeId),
-    /// The current key of this account. Where no such account is registered, the key of the same bytes.
+    Key(PublicKey),
+    /// The current key of this account: its first one, where no such account is registered.
     Account(NodeId),
     /// The account's payout key, if it has one.
     PayoutKey,
-    /// As many of the pool's treasury signers in force as a payout root needs.
+    /// The current keys of as many of the pool's treasury signers in force as a payout root needs.
     Treasury(PoolId),
 }
 
@@ -232,7 +263,7 @@ impl Wire for Command {
 const _: () = assert!(MultiSigned::<Command>::MAX_BYTES <= 4096, "a signed command is at most 4 KiB");
 
 impl SignedRecord for Command {
-    type Signer = NodeId;
+    type Signer = PublicKey;
     const TAG: &'static str = "lucid/command/1";
 
     /// The invite that it is given with.
@@ -257,6 +288,7 @@ impl Command {
                 operator.into_iter().chain(invite).collect()
             }
             Action::Node(NodeAction::PayoutAddress(_)) => vec![Cosigner::PayoutKey],
+            Action::Node(NodeAction::RotateKey(key)) => vec![Cosigner::Key(*key)],
             Action::Node(NodeAction::Join { ticket, .. }) => ticket.cosigner().into_iter().collect(),
             Action::Pool { action: PoolAction::Transfer(owner), .. } => vec![Cosigner::Account(*owner)],
             Action::Pool { pool, action } if action.needs_signers() => vec![Cosigner::Treasury(*pool)],
@@ -270,13 +302,19 @@ impl Action {
     pub const fn priority(&self) -> Priority {
         match self {
             Self::Register(_) | Self::CreatePool(_) => Priority::Registration,
-            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::Leave) => Priority::Protection,
+            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey | NodeAction::Leave) => Priority::Protection,
             Self::Node(_) => Priority::Member,
             Self::Pool { action: PoolAction::Hold(_) | PoolAction::Suspend(true) | PoolAction::Ban(_), .. } => {
                 Priority::Protection
             }
             Self::Pool { .. } | Self::Validator(_) => Priority::Operation,
         }
+    }
+
+    /// Whether it takes back what another command has announced. It counts for nothing among the commands that an account may give:
+    /// whoever announces must not be able to use them up.
+    pub const fn is_veto(&self) -> bool {
+        matches!(self, Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey))
     }
 
     /// The invite that a node enters a pool with.
@@ -328,7 +366,7 @@ impl Ticket {
     fn cosigner(&self) -> Option<Cosigner> {
         match self {
             Self::Invite(invite) => Some(Cosigner::Key(invite.record.key)),
-            Self::Stamp(_) | Self::Request(_) => None,
+            Self::Stamp(_) | Self::Request(_) | Self::Return => None,
         }
     }
 
@@ -337,7 +375,7 @@ impl Ticket {
             Self::Invite(invite) if invite.record.pool != *pool => {
                 Err(format!("the invite is for pool {}, the command for pool {pool}", invite.record.pool))
             }
-            Self::Invite(_) | Self::Stamp(_) | Self::Request(_) => Ok(()),
+            Self::Invite(_) | Self::Stamp(_) | Self::Request(_) | Self::Return => Ok(()),
         }
     }
 }

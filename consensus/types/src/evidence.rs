@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
-use crate::id::{NetworkId, NodeId};
+use crate::id::{NetworkId, ValidatorId};
 use crate::signed::{SignatureError, Signed, SignedRecord, Verified};
 use crate::time::Height;
 use crate::vote::{Proposal, Vote};
@@ -59,7 +59,7 @@ impl Evidence {
     }
 
     /// Who has signed both.
-    pub const fn validator(&self) -> NodeId {
+    pub const fn validator(&self) -> ValidatorId {
         match self {
             Self::Votes([first, _]) => first.signer,
             Self::Proposals([first, _]) => first.signer,
@@ -137,7 +137,7 @@ fn ordered<T: SignedRecord + Clone + Ord>(first: &Signed<T>, second: &Signed<T>)
 mod tests {
     use super::*;
     use crate::id::BlockHash;
-    use crate::key::NodeKey;
+    use crate::validator_key::ValidatorKey;
     use crate::vote::VoteKind;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
@@ -145,13 +145,13 @@ mod tests {
     fn vote(seed: u8, kind: VoteKind, round: u32, block: Option<u8>) -> Verified<Signed<Vote>> {
         let block = block.map(|byte| BlockHash::from_bytes([byte; 32]));
         let vote = Vote { kind, height: Height::new(7), round, block };
-        NodeKey::from_seed(&[seed; 32]).sign_vote(&NETWORK, vote)
+        ValidatorKey::from_seed(&[seed; 32]).sign_vote(&NETWORK, vote)
     }
 
     fn proposal(block: u8, pol_round: Option<u32>) -> Verified<Signed<Proposal>> {
         let block = BlockHash::from_bytes([block; 32]);
         let proposal = Proposal { height: Height::new(7), round: 2, block, pol_round };
-        NodeKey::from_seed(&[1; 32]).sign_proposal(&NETWORK, proposal)
+        ValidatorKey::from_seed(&[1; 32]).sign_proposal(&NETWORK, proposal)
     }
 
     #[test]

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
 use crate::attestation::Capacity;
-use crate::bls::BlsError;
 use crate::codec::{Wire, encode};
 use crate::id::{NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId};
 use crate::payout::VaultLimits;
@@ -204,12 +203,8 @@ impl Genesis {
     pub fn check(&self) -> Result<ValidatorSet, GenesisError> {
         self.policy.check()?;
         let set = ValidatorSet::new(self.validators.clone())?;
-        let mut keys = BTreeSet::new();
-        for Validator { node, bls_key, bls_proof, .. } in set.members() {
-            if !keys.insert(bls_key) {
-                return Err(ValidatorSetError::Bls(*node, BlsError::Twice).into());
-            }
-            bls_key.check_proof(node, bls_proof).map_err(|error| ValidatorSetError::Bls(*node, error))?;
+        for Validator { node, keys, .. } in set.members() {
+            keys.check(node).map_err(|error| ValidatorSetError::Keys(*node, error))?;
         }
         for (place, count, most) in
             [("workers", self.workers.len(), Self::MAX_WORKERS), ("pools", self.pools.len(), Self::MAX_POOLS)]

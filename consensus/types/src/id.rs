@@ -17,8 +17,13 @@ hex_bytes!(
     PublicKey, 32
 );
 hex_bytes!(
-    /// A node: its ed25519 public key. The libp2p peer id comes from the same key.
+    /// An account: the first ed25519 public key of a node, for ever. Statistics, owed totals and roles hang on it. The current key,
+    /// from which the libp2p peer id comes, may be another: the state knows it.
     NodeId, 32
+);
+hex_bytes!(
+    /// A validator's key: the ed25519 public key with which it signs. An account has one at a time, and changes it.
+    ValidatorId, 32
 );
 hex_bytes!(
     /// A network: the BLAKE3 hash of its genesis in the codec's bytes. Block 1's parent has the same bytes.
@@ -53,12 +58,28 @@ hex_bytes!(
     Hash, 32
 );
 
-impl Signer for NodeId {
+impl Signer for ValidatorId {
     fn of(key: PublicKey) -> Self {
         Self::from_bytes(*key.as_bytes())
     }
 
     fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(*self.as_bytes())
+    }
+}
+
+impl Wire for NodeId {
+    const MAX_BYTES: usize = 32;
+}
+
+impl NodeId {
+    /// The account of a node whose first key this is.
+    pub const fn from_first_key(key: PublicKey) -> Self {
+        Self::from_bytes(*key.as_bytes())
+    }
+
+    /// The account's first key. It may have been given up for another.
+    pub const fn first_key(&self) -> PublicKey {
         PublicKey::from_bytes(*self.as_bytes())
     }
 }

@@ -236,7 +236,7 @@ impl BearerInvite {
     /// # Errors
     /// The key is another one.
     pub fn new(invite: Signed<Invite>, key: &NodeKey) -> Result<Self, WrongSecret> {
-        if key.node_id() != invite.record.key {
+        if key.public_key() != invite.record.key {
             return Err(WrongSecret);
         }
         Ok(Self { invite, secret: Zeroizing::new(*key.seed()) })

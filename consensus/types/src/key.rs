@@ -1,20 +1,17 @@
-//! A node's secret key, with one signing method for each purpose and none for plain bytes.
+//! A node's secret key, with one signing method for each purpose and none for plain bytes. What a validator signs it signs with another
+//! key: [`crate::validator_key`].
 
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey};
 
 use crate::attestation::ResourceAttestation;
-use crate::bls::BlsKey;
 use crate::command::Command;
-use crate::id::{NetworkId, NodeId};
+use crate::id::{NetworkId, NodeId, PublicKey};
 use crate::payout::CosignRequest;
-use crate::report::{ProbeReply, ReportCommitment, Reveal};
+use crate::report::ProbeReply;
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
-use crate::sync::{Presence, Rebroadcast};
 use crate::ticket::Invite;
-use crate::validator::Validator;
-use crate::vote::{Proposal, Vote, Wake};
 
 /// The ed25519 secret of a node. Wiped from memory when dropped, never printed.
 #[derive(Clone)]
@@ -31,25 +28,20 @@ impl NodeKey {
         self.0.as_bytes()
     }
 
-    /// The public identity.
-    pub fn node_id(&self) -> NodeId {
-        NodeId::from_bytes(self.0.verifying_key().to_bytes())
+    /// The public key: the p2p identity, and the signer of what this key signs.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(self.0.verifying_key().to_bytes())
     }
 
-    /// The key with which this node contributes to the random beacon as a validator.
-    pub fn bls_key(&self) -> BlsKey {
-        BlsKey::from_seed(self.seed())
+    /// The account whose first key this is. Only where an account is made: the current key of one may be another.
+    pub fn account(&self) -> NodeId {
+        NodeId::from_first_key(self.public_key())
     }
 
-    /// This node as a validator.
-    pub fn validator(&self, power: u64, operator: NodeId) -> Validator {
-        Validator::new(self.node_id(), power, operator, &self.bls_key())
-    }
-
-    fn sign<T: SignedRecord<Signer = NodeId>>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {
+    fn sign<T: SignedRecord<Signer = PublicKey>>(&self, network: &NetworkId, record: T) -> Verified<Signed<T>> {
         let signature = self.0.sign(&signing_bytes(network, &record));
         let signature = Signature::from_bytes(signature.to_bytes());
-        Verified::new(Signed { signer: self.node_id(), record, signature })
+        Verified::new(Signed { signer: self.public_key(), record, signature })
     }
 
     /// Signs what the worker says of its own machine.
@@ -66,51 +58,12 @@ impl NodeKey {
         self.sign(network, record)
     }
 
-    /// Signs a validator's commitment to its report of an epoch. Two different ones are a fault: persist before publishing.
-    pub fn sign_report_commitment(
-        &self,
-        network: &NetworkId,
-        record: ReportCommitment,
-    ) -> Verified<Signed<ReportCommitment>> {
-        self.sign(network, record)
-    }
-
-    /// Signs a validator's revealed score report.
-    pub fn sign_report(&self, network: &NetworkId, record: Reveal) -> Verified<Signed<Reveal>> {
-        self.sign(network, record)
-    }
-
-    /// Signs a proposal of the BFT engine. Only after the engine's write-ahead log is durable may it leave the node.
-    pub fn sign_proposal(&self, network: &NetworkId, record: Proposal) -> Verified<Signed<Proposal>> {
-        self.sign(network, record)
-    }
-
-    /// Signs a vote of the BFT engine. Only after the engine's write-ahead log is durable may it leave the node.
-    pub fn sign_vote(&self, network: &NetworkId, record: Vote) -> Verified<Signed<Vote>> {
-        self.sign(network, record)
-    }
-
-    /// Signs that the next height is to be started.
-    pub fn sign_wake(&self, network: &NetworkId, record: Wake) -> Verified<Signed<Wake>> {
-        self.sign(network, record)
-    }
-
-    /// Signs which running instance of this validator speaks.
-    pub fn sign_presence(&self, network: &NetworkId, record: Presence) -> Verified<Signed<Presence>> {
-        self.sign(network, record)
-    }
-
-    /// Signs the envelope of a rebroadcast of the BFT engine.
-    pub fn sign_rebroadcast(&self, network: &NetworkId, record: Rebroadcast) -> Verified<Signed<Rebroadcast>> {
-        self.sign(network, record)
-    }
-
-    /// Signs a command, as the account that gives it or as one of [`Command::cosigners`].
+    /// Signs a command, for the account that gives it or as one of [`Command::cosigners`].
     pub fn sign_command(&self, network: &NetworkId, record: Command) -> Verified<Signed<Command>> {
         self.sign(network, record)
     }
 
-    /// Signs an invite into a pool, as its owner.
+    /// Signs an invite into a pool, for its owner.
     pub fn sign_invite(&self, network: &NetworkId, record: Invite) -> Verified<Signed<Invite>> {
         self.sign(network, record)
     }
@@ -123,7 +76,7 @@ impl NodeKey {
 
 impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeKey({})", self.node_id().short())
+        write!(f, "NodeKey({})", self.public_key().short())
     }
 }
 
@@ -131,54 +84,51 @@ impl fmt::Debug for NodeKey {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::id::BlockHash;
-    use crate::time::Height;
-    use crate::vote::VoteKind;
+    use crate::id::PoolId;
+    use crate::time::Epoch;
 
-    fn vote() -> Vote {
-        Vote {
-            kind: VoteKind::Precommit,
-            height: Height::new(3),
-            round: 0,
-            block: Some(BlockHash::from_bytes([7; 32])),
-        }
+    const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+
+    fn reply() -> ProbeReply {
+        ProbeReply { validator: NodeId::from_bytes([7; 32]), epoch: Epoch::new(3), nonce: [9; 32] }
     }
 
     #[test]
     fn a_signature_holds_for_its_signer_record_and_network_only() {
-        let network = NetworkId::from_bytes([1; 32]);
         let key = NodeKey::from_seed(&[5; 32]);
-        let good = key.sign_vote(&network, vote()).into_inner();
-        good.check(&network).unwrap();
+        let good = key.sign_probe_reply(&NETWORK, reply()).into_inner();
+        good.check(&NETWORK).unwrap();
 
         assert!(good.check(&NetworkId::from_bytes([2; 32])).is_err());
-        let other = NodeKey::from_seed(&[6; 32]).node_id();
-        assert!(Signed { signer: other, ..good }.check(&network).is_err());
-        assert!(Signed { record: Vote { round: 1, ..vote() }, ..good }.check(&network).is_err());
+        let other = NodeKey::from_seed(&[6; 32]).public_key();
+        assert!(Signed { signer: other, ..good }.check(&NETWORK).is_err());
+        assert!(Signed { record: ProbeReply { epoch: Epoch::new(4), ..reply() }, ..good }.check(&NETWORK).is_err());
         for i in 0..64 {
             let mut bytes = *good.signature.as_bytes();
             bytes[i] ^= 1;
             let bad = Signed { signature: Signature::from_bytes(bytes), ..good };
-            assert!(bad.check(&network).is_err(), "byte {i}");
+            assert!(bad.check(&NETWORK).is_err(), "byte {i}");
         }
     }
 
     #[test]
     fn a_signature_for_one_purpose_is_worthless_for_another() {
-        let network = NetworkId::from_bytes([1; 32]);
         let key = NodeKey::from_seed(&[5; 32]);
-        let cosign = CosignRequest::Root { pool: crate::id::PoolId::from_bytes([1; 32]), settlement: 1 };
-        let signed = key.sign_cosign(&network, cosign).into_inner();
-        let as_vote = Signed { signer: signed.signer, record: vote(), signature: signed.signature };
-        assert!(as_vote.check(&network).is_err());
+        let cosign = CosignRequest::Root { pool: PoolId::from_bytes([1; 32]), settlement: 1 };
+        let signed = key.sign_cosign(&NETWORK, cosign).into_inner();
+        let as_reply = Signed { signer: signed.signer, record: reply(), signature: signed.signature };
+        assert!(as_reply.check(&NETWORK).is_err());
     }
 
     #[test]
     fn a_weak_key_signs_nothing() {
         // The all-zero encoding is a small-order point: with a lax check, one signature fits many messages.
-        let weak =
-            Signed { signer: NodeId::from_bytes([0; 32]), record: vote(), signature: Signature::from_bytes([0; 64]) };
-        assert!(weak.check(&NetworkId::from_bytes([1; 32])).is_err());
+        let weak = Signed {
+            signer: PublicKey::from_bytes([0; 32]),
+            record: reply(),
+            signature: Signature::from_bytes([0; 64]),
+        };
+        assert!(weak.check(&NETWORK).is_err());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod sync;
 pub mod ticket;
 pub mod time;
 pub mod validator;
+pub mod validator_key;
 pub mod validator_sets;
 pub mod vote;
 

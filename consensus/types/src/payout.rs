@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::MicroUsdt;
 use crate::bytes::hex_bytes;
 use crate::codec::Wire;
-use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId};
+use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, PublicKey};
 use crate::payout_tree::{AccountId, PayoutRoot};
 use crate::signed::SignedRecord;
 
@@ -137,7 +137,7 @@ impl Wire for CosignRequest {
 }
 
 impl SignedRecord for CosignRequest {
-    type Signer = NodeId;
+    type Signer = PublicKey;
     const TAG: &'static str = "lucid/cosign/2";
 }
 

@@ -201,6 +201,9 @@ pub struct Policy {
     pub free_joins: u32,
     /// Members with whom a forming pool can become active: 1 to [`Genesis::MAX_MEMBERS`].
     pub min_pool_members: u32,
+    /// A member that validators have found unreachable in so many of its epochs, and reachable in none since the first of them, becomes
+    /// inactive: 1 to 100,000. After four times as many epochs it is no member any more.
+    pub inactive_after: u32,
 }
 
 impl Default for Policy {
@@ -245,6 +248,7 @@ impl Default for Policy {
             stamp_bits: 24,
             free_joins: 16,
             min_pool_members: 3,
+            inactive_after: 5_040,
         }
     }
 }
@@ -281,6 +285,7 @@ impl Policy {
             stamp_bits: 8,
             free_joins: 1_000,
             min_pool_members: 1,
+            inactive_after: 60,
             ..Self::default()
         }
     }
@@ -378,6 +383,7 @@ impl Policy {
         within("stamp_bits", u64::from(self.stamp_bits), 0, u64::from(MAX_DIFFICULTY))?;
         within("free_joins", u64::from(self.free_joins), 0, 1_000_000)?;
         within("min_pool_members", u64::from(self.min_pool_members), 1, Genesis::MAX_MEMBERS as u64)?;
+        within("inactive_after", self.inactive_after.into(), 1, Buckets::MAX_WINDOW)?;
         if self.weights.sum() != 1_000_000 {
             return Err(PolicyError::Weights(self.weights.sum()));
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Wire, encode};
-use crate::id::{Hash, NetworkId, NodeId};
+use crate::id::{Hash, NetworkId, NodeId, PublicKey, ValidatorId};
 use crate::log_scale::LogScale;
 use crate::signed::SignedRecord;
 use crate::time::Epoch;
@@ -21,10 +21,10 @@ impl Wire for ProbeRequest {
     const MAX_BYTES: usize = 40;
 }
 
-/// A worker's answer to one ping of one validator.
+/// A worker's answer to one ping of one validator, signed with the worker's node key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeReply {
-    /// The validator that asked: an answer cannot be sold to another.
+    /// The account of the validator that asked: an answer cannot be sold to another.
     pub validator: NodeId,
     /// The epoch of the request.
     pub epoch: Epoch,
@@ -37,7 +37,7 @@ impl Wire for ProbeReply {
 }
 
 impl SignedRecord for ProbeReply {
-    type Signer = NodeId;
+    type Signer = PublicKey;
     const TAG: &'static str = "lucid/probe/1";
 }
 
@@ -140,12 +140,12 @@ impl Wire for Reveal {
 }
 
 impl SignedRecord for Reveal {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/report/1";
 }
 
 impl Reveal {
-    /// The hash by which `validator` commits to this report.
+    /// The hash by which the account `validator` commits to this report.
     pub fn commitment(&self, network: &NetworkId, validator: &NodeId) -> Hash {
         let epoch = self.report.epoch.get().to_le_bytes();
         let parts: [&[u8]; 5] = [network.as_bytes(), &epoch, validator.as_bytes(), &encode(&self.report), &self.salt];
@@ -167,7 +167,7 @@ impl Wire for ReportCommitment {
 }
 
 impl SignedRecord for ReportCommitment {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/report-commitment/1";
 }
 

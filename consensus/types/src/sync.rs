@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{Block, Header, Item, ItemId};
 use crate::certificate::{Certificate, CertificateError};
 use crate::codec::{DecodeError, MAX_MESSAGE_BYTES, Wire, decode};
-use crate::id::{BlockHash, NetworkId, NodeId};
+use crate::id::{BlockHash, NetworkId, ValidatorId};
 use crate::message::CompactProposal;
 use crate::proof::{KeyProof, ProofStep};
 use crate::signed::{Signature, Signed, SignedRecord, Verified};
@@ -42,9 +42,9 @@ pub enum SyncRequest {
         /// The epoch.
         epoch: Epoch,
         /// Validators whose commitment the asker has.
-        have_commitments: Vec<NodeId>,
+        have_commitments: Vec<ValidatorId>,
         /// Validators whose reveal the asker has.
-        have_reveals: Vec<NodeId>,
+        have_reveals: Vec<ValidatorId>,
     },
     /// This is me: which other running instance of this validator have you heard of?
     Presence(Signed<Presence>),
@@ -291,7 +291,7 @@ impl Wire for Presence {
 }
 
 impl SignedRecord for Presence {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/presence/1";
 }
 
@@ -305,7 +305,7 @@ pub struct PolkaCertificate {
     /// The block.
     pub block: BlockHash,
     /// Who prevoted.
-    pub signatures: Vec<(NodeId, Signature)>,
+    pub signatures: Vec<(ValidatorId, Signature)>,
 }
 
 /// One vote in a round certificate.
@@ -316,7 +316,7 @@ pub struct RoundVote {
     /// For what.
     pub block: Option<BlockHash>,
     /// Who.
-    pub voter: NodeId,
+    pub voter: ValidatorId,
     /// The vote's signature.
     pub signature: Signature,
 }
@@ -380,6 +380,6 @@ impl Wire for Rebroadcast {
 }
 
 impl SignedRecord for Rebroadcast {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/rebroadcast/1";
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
-use crate::id::{NodeId, PoolId};
+use crate::id::{PoolId, PublicKey};
 use crate::signed::{Signed, SignedRecord};
 use crate::stamp::Stamp;
 use crate::time::UnixMillis;
@@ -20,9 +20,11 @@ pub enum Ticket {
     Invite(Signed<Invite>),
     /// Work, for a pool whose owner approves of its members: the request waits for the approval.
     Request(Stamp),
+    /// Nothing: the node has become inactive in the pool, and comes back.
+    Return,
 }
 
-/// An invitation into a pool, signed by the pool's owner. Whoever holds the secret of [`Self::key`] can use it: that key signs the
+/// An invitation into a pool, signed with the current key of the pool's owner: worth nothing once the owner has given that key up. Whoever holds the secret of [`Self::key`] can use it: that key signs the
 /// command that uses the invite, so that nobody who only sees the command can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +32,7 @@ pub struct Invite {
     /// The pool.
     pub pool: PoolId,
     /// The invite's own public key. It also identifies the invite.
-    pub key: NodeId,
+    pub key: PublicKey,
     /// No block of a later time takes it.
     pub until: UnixMillis,
     /// How many nodes may enter with it.
@@ -42,6 +44,6 @@ impl Wire for Invite {
 }
 
 impl SignedRecord for Invite {
-    type Signer = NodeId;
+    type Signer = PublicKey;
     const TAG: &'static str = "lucid/invite/1";
 }

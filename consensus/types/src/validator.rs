@@ -1,37 +1,32 @@
 //! Validator sets: who votes on a height, with what power.
 
+use std::collections::BTreeSet;
+
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-use crate::bls::{BlsError, BlsKey, BlsPublicKey, BlsSignature};
 use crate::codec::{Wire, encode};
-use crate::id::{Hash, NodeId};
+use crate::id::{Hash, NodeId, ValidatorId};
 use crate::time::Height;
+use crate::validator_key::{ValidatorKeyError, ValidatorKeys};
 
 /// A validator and its voting power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validator {
-    /// Its key.
+    /// Its account: the first key of its node, for ever.
     pub node: NodeId,
     /// Its voting power, at least 1.
     pub power: u64,
     /// Who runs it: validators do not measure their own operator's workers.
     pub operator: NodeId,
-    /// With what it contributes to the random beacon.
-    pub bls_key: BlsPublicKey,
-    /// That it holds the secret of it: [`BlsPublicKey::check_proof`].
-    pub bls_proof: BlsSignature,
+    /// With what it signs.
+    pub keys: ValidatorKeys,
 }
 
 impl Validator {
     /// The length of its encoding.
-    pub const BYTES: usize = 32 + 8 + 32 + 48 + 96;
-
-    /// A validator with this key for the beacon.
-    pub fn new(node: NodeId, power: u64, operator: NodeId, bls: &BlsKey) -> Self {
-        Self { node, power, operator, bls_key: bls.public(), bls_proof: bls.prove(&node) }
-    }
+    pub const BYTES: usize = 32 + 8 + 32 + ValidatorKeys::BYTES;
 }
 
 /// Why a list of validators is not a set.
@@ -40,12 +35,15 @@ pub enum ValidatorSetError {
     /// Nobody could decide.
     #[error("there is no validator")]
     Empty,
-    /// A key stands twice.
+    /// An account stands twice.
     #[error("validator {0} is listed twice")]
     Duplicate(NodeId),
-    /// A validator's key for the beacon.
+    /// Two have one key.
+    #[error("validator {0} has a key that is another validator's too")]
+    SharedKey(NodeId),
+    /// A validator's keys.
     #[error("validator {0}: {1}")]
-    Bls(NodeId, BlsError),
+    Keys(NodeId, ValidatorKeyError),
     /// A validator without power.
     #[error("validator {0} has no power")]
     NoPower(NodeId),
@@ -57,11 +55,14 @@ pub enum ValidatorSetError {
     TooMuchPower,
 }
 
-/// The validators of a height: 1 to 1,000, sorted by id, each once, with a total power of at most 2^60.
+/// The validators of a height: 1 to 1,000, sorted by the keys they sign with, no account and no key twice, with a total power of at most
+/// 2^60.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<Validator>", try_from = "Vec<Validator>")]
 pub struct ValidatorSet {
     members: Vec<Validator>,
+    /// The members' places by their accounts.
+    accounts: Vec<(NodeId, usize)>,
     /// The members' keys, ready for use: getting one ready takes a tenth of what checking a signature does. `None` for an id that is no key.
     keys: Vec<Option<VerifyingKey>>,
     total: u64,
@@ -93,50 +94,65 @@ impl ValidatorSet {
     /// The set of these validators, in any order.
     ///
     /// # Errors
-    /// When the list is empty or too long, names a validator twice, or a power is 0 or too great.
+    /// When the list is empty or too long, names an account or a key twice, or a power is 0 or too great. The keys' proofs are not checked.
     pub fn new(mut members: Vec<Validator>) -> Result<Self, ValidatorSetError> {
-        members.sort_by_key(|v| v.node);
+        members.sort_by_key(|v| (v.keys.id, v.node));
         if members.is_empty() {
             return Err(ValidatorSetError::Empty);
         }
         if members.len() > Self::MAX_MEMBERS {
             return Err(ValidatorSetError::TooMany(members.len()));
         }
-        if let Some(pair) = members.windows(2).find(|pair| pair[0].node == pair[1].node) {
-            return Err(ValidatorSetError::Duplicate(pair[0].node));
+        let mut accounts: Vec<_> = members.iter().enumerate().map(|(place, v)| (v.node, place)).collect();
+        accounts.sort_unstable();
+        if let Some(pair) = accounts.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(ValidatorSetError::Duplicate(pair[0].0));
+        }
+        if let Some(pair) = members.windows(2).find(|pair| pair[0].keys.id == pair[1].keys.id) {
+            return Err(ValidatorSetError::SharedKey(pair[1].node));
+        }
+        let mut bls_keys = BTreeSet::new();
+        if let Some(v) = members.iter().find(|v| !bls_keys.insert(v.keys.bls_key)) {
+            return Err(ValidatorSetError::SharedKey(v.node));
         }
         if let Some(v) = members.iter().find(|v| v.power == 0) {
             return Err(ValidatorSetError::NoPower(v.node));
         }
         let total = members.iter().try_fold(0u64, |sum, v| sum.checked_add(v.power)).filter(|total| *total <= 1 << 60);
         let total = total.ok_or(ValidatorSetError::TooMuchPower)?;
-        let keys = members.iter().map(|v| VerifyingKey::from_bytes(v.node.as_bytes()).ok()).collect();
+        let keys = members.iter().map(|v| VerifyingKey::from_bytes(v.keys.id.as_bytes()).ok()).collect();
         let hash = Hash::derive("lucid validator set 1", &[&encode(&members)]);
-        Ok(Self { members, keys, total, hash })
+        Ok(Self { members, accounts, keys, total, hash })
     }
 
-    /// The members by ascending id.
+    /// The members by their keys.
     pub fn members(&self) -> &[Validator] {
         &self.members
     }
 
-    /// The member with this id.
-    pub fn get(&self, node: &NodeId) -> Option<&Validator> {
-        self.place(node).map(|i| &self.members[i])
+    /// The member that signs with this key.
+    pub fn get(&self, id: &ValidatorId) -> Option<&Validator> {
+        self.place(id).map(|i| &self.members[i])
     }
 
-    fn place(&self, node: &NodeId) -> Option<usize> {
-        self.members.binary_search_by_key(node, |v| v.node).ok()
+    /// The member with this account.
+    pub fn of(&self, account: &NodeId) -> Option<&Validator> {
+        let found = self.accounts.binary_search_by_key(account, |(node, _)| *node).ok()?;
+        Some(&self.members[self.accounts[found].1])
     }
 
-    /// The key with which a member signs.
-    pub(crate) fn key(&self, node: &NodeId) -> Option<&VerifyingKey> {
-        self.keys[self.place(node)?].as_ref()
+    fn place(&self, id: &ValidatorId) -> Option<usize> {
+        self.members.binary_search_by_key(id, |v| v.keys.id).ok()
     }
 
-    /// The voting power of a node; 0 for one that is no member.
-    pub fn power(&self, node: &NodeId) -> u64 {
-        self.get(node).map_or(0, |v| v.power)
+    /// The key with this id, if it is a member's, ready for use.
+    pub(crate) fn key(&self, id: &ValidatorId) -> Option<&VerifyingKey> {
+        self.keys[self.place(id)?].as_ref()
+    }
+
+    /// The voting power of this key; 0 if it is no member's.
+    pub fn power(&self, id: &ValidatorId) -> u64 {
+        self.get(id).map_or(0, |v| v.power)
     }
 
     /// The sum of all powers.
@@ -228,11 +244,22 @@ impl<'a> Proposers<'a> {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::bls::{BlsPublicKey, BlsSignature};
+    use crate::signed::Signature;
 
     fn validator(byte: u8, power: u64) -> Validator {
         let node = NodeId::from_bytes([byte; 32]);
-        let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
-        Validator { node, power, operator: node, bls_key, bls_proof }
+        Validator { node, power, operator: node, keys: keys(byte) }
+    }
+
+    /// Keys of a set, whose proofs nobody checks.
+    fn keys(byte: u8) -> ValidatorKeys {
+        ValidatorKeys {
+            id: ValidatorId::from_bytes([byte; 32]),
+            proof: Signature::from_bytes([0; 64]),
+            bls_key: BlsPublicKey::from_bytes([byte; 96]),
+            bls_proof: BlsSignature::from_bytes([0; 48]),
+        }
     }
 
     #[test]
@@ -301,9 +328,31 @@ mod tests {
         assert_eq!(ValidatorSet::new(vec![]).unwrap_err(), ValidatorSetError::Empty);
         let twice = ValidatorSet::new(vec![validator(1, 1), validator(2, 1), validator(1, 2)]);
         assert_eq!(twice.unwrap_err(), ValidatorSetError::Duplicate(validator(1, 1).node));
+        // An account with two keys, and two accounts with one key of either kind.
+        let other_key = Validator { keys: keys(9), ..validator(1, 1) };
+        let two_keys = ValidatorSet::new(vec![validator(1, 1), validator(2, 1), other_key]);
+        assert_eq!(two_keys.unwrap_err(), ValidatorSetError::Duplicate(validator(1, 1).node));
+        let other_account = Validator { node: NodeId::from_bytes([9; 32]), ..validator(1, 1) };
+        let one_key = ValidatorSet::new(vec![other_account, validator(1, 1), validator(2, 1)]);
+        assert_eq!(one_key.unwrap_err(), ValidatorSetError::SharedKey(other_account.node));
+        let one_bls_key = Validator { keys: ValidatorKeys { bls_key: keys(1).bls_key, ..keys(9) }, ..other_account };
+        let shared = ValidatorSet::new(vec![one_bls_key, validator(1, 1)]);
+        assert_eq!(shared.unwrap_err(), ValidatorSetError::SharedKey(one_bls_key.node));
         assert!(matches!(ValidatorSet::new(vec![validator(1, 0)]), Err(ValidatorSetError::NoPower(_))));
         let huge = ValidatorSet::new(vec![validator(1, u64::MAX), validator(2, 1)]);
         assert_eq!(huge.unwrap_err(), ValidatorSetError::TooMuchPower);
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_key_and_by_its_account() {
+        // Their order by keys is not that by accounts.
+        let members = (1..=9u8).map(|i| Validator { keys: keys(i.wrapping_mul(167)), ..validator(i, i.into()) });
+        let set = ValidatorSet::new(members.clone().collect()).unwrap();
+        for member in members {
+            assert_eq!((set.get(&member.keys.id), set.of(&member.node)), (Some(&member), Some(&member)));
+            assert_eq!(set.power(&member.keys.id), member.power);
+        }
+        assert_eq!(set.of(&NodeId::from_bytes([10; 32])), None);
     }
 
     #[test]
@@ -311,7 +360,7 @@ mod tests {
         let a = ValidatorSet::new(vec![validator(2, 1), validator(1, 5)]).unwrap();
         let b = ValidatorSet::new(vec![validator(1, 5), validator(2, 1)]).unwrap();
         assert_eq!(a.hash(), b.hash());
-        assert_eq!(a.power(&NodeId::from_bytes([1; 32])), 5);
-        assert_eq!(a.power(&NodeId::from_bytes([9; 32])), 0);
+        assert_eq!(a.power(&ValidatorId::from_bytes([1; 32])), 5);
+        assert_eq!(a.power(&ValidatorId::from_bytes([9; 32])), 0);
     }
 }

@@ -120,18 +120,23 @@ mod tests {
     use crate::block::{Header, items_hash};
     use crate::bls::BlsSignature;
     use crate::certificate::{Certificate, CertificateError};
-    use crate::id::{BlockHash, NodeId, StateRoot};
-    use crate::key::NodeKey;
+    use crate::id::{BlockHash, NodeId, StateRoot, ValidatorId};
     use crate::time::UnixMillis;
+    use crate::validator::Validator;
+    use crate::validator_key::ValidatorKey;
 
     const NETWORK: NetworkId = NetworkId::from_bytes([9; 32]);
 
-    fn keys(of: std::ops::Range<u8>) -> Vec<NodeKey> {
-        of.map(|i| NodeKey::from_seed(&[i; 32])).collect()
+    fn keys(of: std::ops::Range<u8>) -> Vec<ValidatorKey> {
+        of.map(|i| ValidatorKey::from_seed(&[i; 32])).collect()
     }
 
     fn set(of: std::ops::Range<u8>) -> ValidatorSet {
-        ValidatorSet::new(keys(of).iter().map(|key| key.validator(1, key.node_id())).collect()).unwrap()
+        let member = |i| {
+            let node = NodeId::from_bytes([i; 32]);
+            Validator { node, power: 1, operator: node, keys: ValidatorKey::from_seed(&[i; 32]).keys(&node) }
+        };
+        ValidatorSet::new(of.map(member).collect()).unwrap()
     }
 
     /// A change by the block of this height, certified by these.
@@ -140,7 +145,7 @@ mod tests {
             height: Height::new(height),
             parent: BlockHash::from_bytes([1; 32]),
             round: 0,
-            proposer: NodeId::from_bytes([2; 32]),
+            proposer: ValidatorId::from_bytes([2; 32]),
             time: UnixMillis::new(3),
             randao: BlsSignature::from_bytes([4; 48]),
             items: items_hash(&[]),
@@ -148,7 +153,7 @@ mod tests {
             state_root: StateRoot::from_bytes([5; 32]),
         };
         let mut certificate = Certificate { height: header.height, round: 0, block: header.hash(), signatures: vec![] };
-        let sign = |key: &NodeKey| {
+        let sign = |key: &ValidatorKey| {
             let vote = key.sign_vote(&NETWORK, certificate.vote()).into_inner();
             (vote.signer, vote.signature)
         };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Wire;
-use crate::id::{BlockHash, NodeId};
+use crate::id::{BlockHash, ValidatorId};
 use crate::signed::SignedRecord;
 use crate::time::Height;
 
@@ -34,7 +34,7 @@ impl Wire for Vote {
 }
 
 impl SignedRecord for Vote {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/vote/1";
 }
 
@@ -56,7 +56,7 @@ impl Wire for Proposal {
 }
 
 impl SignedRecord for Proposal {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/proposal/1";
 }
 
@@ -73,6 +73,6 @@ impl Wire for Wake {
 }
 
 impl SignedRecord for Wake {
-    type Signer = NodeId;
+    type Signer = ValidatorId;
     const TAG: &'static str = "lucid/wake/1";
 }

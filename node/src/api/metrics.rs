@@ -13,7 +13,7 @@ use axum::routing::get;
 use lucid_p2p::Counter;
 
 use super::NodeView;
-use super::model::SyncState;
+use super::model::{MemberCounts, SyncState};
 use crate::probe::{EchoOutcome, PingOutcome, ProbeCounts, ServedCounts};
 
 /// Everything that is measured, at one moment.
@@ -32,6 +32,8 @@ pub struct Metrics {
     /// `lucid_owed_micro_usdt`, `lucid_paid_micro_usdt`, `lucid_payout_requests_open`, `lucid_vault_funds_micro_usdt`,
     /// `lucid_gas_account_sun`, `lucid_payout_alerts`.
     pub payouts: PayoutFigures,
+    /// `lucid_pool_members{state}`: members of all pools.
+    pub members: MemberCounts,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
     /// `lucid_probe_pings_total{outcome}` and `lucid_probe_echoes_total{outcome}`: what this validator sent.
@@ -91,6 +93,19 @@ pub fn render(metrics: &Metrics) -> String {
             page.family(name, "gauge", about);
             page.value(name, &[], value);
         }
+    }
+    page.family("lucid_pool_members", "gauge", "Members of all pools; whoever is held has a state beside that.");
+    let MemberCounts { pending, active, degraded, inactive, leaving, banned, held } = metrics.members;
+    for (state, count) in [
+        ("pending", pending),
+        ("active", active),
+        ("degraded", degraded),
+        ("inactive", inactive),
+        ("leaving", leaving),
+        ("banned", banned),
+        ("held", held),
+    ] {
+        page.value("lucid_pool_members", &[("state", state)], count);
     }
     page.family("lucid_mesh_total", "counter", "Messages accepted, refused and dropped by the mesh.");
     for counter in &metrics.mesh {
@@ -165,6 +180,7 @@ mod tests {
             peers: 9,
             sync: SyncState::Syncing,
             round: 0,
+            members: MemberCounts { degraded: 6, ..MemberCounts::default() },
             payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
             mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
@@ -177,6 +193,7 @@ mod tests {
             "lucid_sync_state{state=\"synced\"} 0",
             "lucid_owed_micro_usdt 5",
             "lucid_paid_micro_usdt 2",
+            "lucid_pool_members{state=\"degraded\"} 6",
             "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_echoes_total{outcome=\"verified\"} 0",
             "lucid_served_pings_total 4",

@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
-use lucid_types::id::{BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::id::{
+    BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, PublicKey, StateRoot, TxId, ValidatorId,
+};
 use lucid_types::payout::AccountKind;
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -26,15 +28,17 @@ pub use crate::payout::status::PayoutStatus;
 pub use command::{AccountView, CheckedView, CommandBody, CommandStage, CommandView, TakenView, UnsignedBody};
 pub use enrolment::{EnrolmentStep, EnrolmentView};
 pub use node::{
-    MembershipView, NextPayoutView, NodeList, NodeState, RegisteredView, RequestList, RequestView, StampView,
+    InactiveView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole, NodeState,
+    RegisteredView, RequestList, RequestView, StampView,
 };
 pub use pool::{
-    ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberView,
-    MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, RootView,
-    SignatureList, SignatureRequest, SignatureView, TermsView,
+    BatchList, BatchView, ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList,
+    MemberState, MemberView, MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary,
+    PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
 };
 pub use validator::{
-    ApprovalView, LookedAtView, NextPowerView, ProposalList, ProposalView, ValidatorStatusView, VoteView,
+    ApprovalView, LookedAtView, MissedBy, MissedReport, MissedTurn, MissedVote, NextPowerView, ProposalList,
+    ProposalView, ReportsView, RotationView, TurnsView, ValidatorStatusView, VoteView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 
@@ -55,12 +59,16 @@ pub enum SyncState {
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
-    /// The node's ed25519 key.
+    /// The node's account: its first key, for ever.
     pub node_id: NodeId,
+    /// The key that it runs with.
+    pub key: PublicKey,
     /// The same in libp2p's spelling.
     pub peer_id: String,
     /// What the node does.
     pub roles: BTreeSet<Role>,
+    /// The key with which it would sign as a validator, if its home does not have it; `null` else.
+    pub missing_key: Option<ValidatorId>,
     /// The network.
     pub network_id: NetworkId,
     /// Connected peers of this network.
@@ -89,6 +97,9 @@ pub struct StatusView {
     pub paid_micro_usdt: Option<MicroUsdt>,
     /// How far it is with what `lucid join` asked for; `null` if it was not asked since the node runs.
     pub enrolment: Option<EnrolmentView>,
+    /// What its owner should know at once, in words: a node key or payout address that is announced for it and can still be vetoed, or
+    /// that its account has another key.
+    pub alerts: Vec<String>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,
 }
@@ -129,6 +140,8 @@ pub struct BlockView {
 pub struct ValidatorView {
     /// Its node id.
     pub node: NodeId,
+    /// The key with which it signs.
+    pub key: ValidatorId,
     /// Who runs it.
     pub operator: NodeId,
     /// Its votes' weight.
@@ -149,7 +162,7 @@ pub struct EquivocationView {
 /// `GET /api/v1/validators`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValidatorList {
-    /// The validators by node id.
+    /// The validators by their keys.
     pub validators: Vec<ValidatorView>,
 }
 
@@ -162,15 +175,15 @@ pub struct CertificateView {
     pub round: u32,
     /// The block's hash.
     pub block_hash: BlockHash,
-    /// Precommits for it, by validator.
+    /// Precommits for it, by the keys of the validators.
     pub signatures: Vec<VoteSignature>,
 }
 
 /// One validator's precommit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoteSignature {
-    /// Who.
-    pub validator: NodeId,
+    /// The validator's key.
+    pub key: ValidatorId,
     /// The signature, hex.
     pub signature: Signature,
 }
@@ -329,9 +342,11 @@ pub struct PayoutView {
 /// A connected peer. `GET /api/v1/peers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerView {
-    /// Its key.
-    pub node_id: NodeId,
-    /// The same in libp2p's spelling.
+    /// Its node key.
+    pub key: PublicKey,
+    /// The registered account whose key that is; `null` of strangers.
+    pub account: Option<NodeId>,
+    /// Its key in libp2p's spelling.
     pub peer_id: String,
     /// Multiaddresses at which it can be dialled.
     pub addresses: Vec<String>,

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use lucid_types::id::{NodeId, PoolId};
 use serde::Deserialize;
 
-use super::model::{NodeList, RegisteredView, RequestList, StampView};
+use super::model::{NodeFilter, NodeList, NodeRole, NodeState, RegisteredView, RequestList, StampView};
 use super::reply::Failure;
 use super::routes::{Shared, no_pool};
 
@@ -19,6 +19,8 @@ const MAX_LIMIT: usize = 100;
 pub(super) struct NodesQuery {
     after: Option<NodeId>,
     pool: Option<PoolId>,
+    role: Option<NodeRole>,
+    state: Option<NodeState>,
     limit: Option<usize>,
 }
 
@@ -26,12 +28,14 @@ pub(super) async fn nodes(
     State(shared): State<Shared>,
     query: Result<Query<NodesQuery>, QueryRejection>,
 ) -> Result<Json<NodeList>, Failure> {
-    let Query(NodesQuery { after, pool, limit }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(NodesQuery { after, pool, role, state, limit }) =
+        query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Failure::BadRequest(format!("limit = {limit}: 1 to {MAX_LIMIT} are possible")));
     }
-    shared.read(move |view| view.nodes(after, pool, limit)).await.map(Json)
+    let wanted = NodeFilter { pool, role, state };
+    shared.read(move |view| view.nodes(after, wanted, limit)).await.map(Json)
 }
 
 pub(super) async fn node(

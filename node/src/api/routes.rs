@@ -21,9 +21,10 @@ use tokio::sync::Semaphore;
 
 use super::host::{self, Hosts};
 use super::model::{
-    AccountView, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList, EpochView,
-    LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ProposalList, ScoreList,
-    SignatureList, SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
+    AccountView, BatchList, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList,
+    EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ProposalList,
+    ScoreList, SignatureList, SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList,
+    ValidatorStatusView,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError, nodes, proofs};
@@ -97,6 +98,7 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/validators/{id}", get(validator))
         .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{pool}", get(pool))
+        .route("/api/v1/pools/{pool}/batches", get(batches))
         .route("/api/v1/pools/{pool}/members", get(members))
         .route("/api/v1/pools/{pool}/requests", get(nodes::requests))
         .route("/api/v1/pools/{pool}/root", get(root))
@@ -336,6 +338,24 @@ pub(super) fn no_pool(pool: &PoolId) -> Failure {
 
 async fn pools(State(shared): State<Shared>) -> Result<Json<PoolList>, Failure> {
     shared.read(|view| Ok(view.pools())).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchesQuery {
+    limit: Option<usize>,
+}
+
+async fn batches(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+    query: Result<Query<BatchesQuery>, QueryRejection>,
+) -> Result<Json<BatchList>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(BatchesQuery { limit: asked }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(asked)?;
+    let found = shared.read(move |view| view.batches(&pool, limit)).await?;
+    found.map(Json).ok_or_else(|| no_pool(&pool))
 }
 
 async fn members(

@@ -196,7 +196,7 @@ impl CatchUp {
     async fn are_gone(&self, next: Height) -> bool {
         let mesh = &self.parts.mesh;
         let ask = |peer: Peer| async move {
-            let answer = mesh.request(peer.node, Protocol::Sync, encode(&SyncRequest::Head));
+            let answer = mesh.request(peer.key, Protocol::Sync, encode(&SyncRequest::Head));
             let answer = tokio::time::timeout(OLDEST_ANSWER, answer).await.ok()?.ok()?;
             match decode(&answer) {
                 Ok(SyncResponse::Head { newest: Some(newest), oldest }) if newest.height >= next => Some(oldest > next),
@@ -244,10 +244,10 @@ impl CatchUp {
 
     /// The connected peers in a random order: whoever stands first is asked first.
     fn peers(&self) -> Vec<Peer> {
-        let set = self.parts.head.borrow().state.next_validators().clone();
-        let peers = self.parts.mesh.peers().into_iter().map(|peer| peer.node_id);
+        let state = self.parts.head.borrow().state.clone();
+        let peers = self.parts.mesh.peers().into_iter().map(|peer| peer.key);
         let drawn =
-            peers.map(|node| (getrandom::u32().unwrap_or(0), Peer { node, is_validator: set.get(&node).is_some() }));
+            peers.map(|key| (getrandom::u32().unwrap_or(0), Peer { key, is_validator: state.is_validator(&key) }));
         let mut drawn: Vec<_> = drawn.collect();
         drawn.sort_unstable_by_key(|(draw, _)| *draw);
         drawn.into_iter().map(|(_, peer)| peer).collect()

@@ -14,7 +14,7 @@ use lucid_consensus::replica::{Effect, Failure, FinalizedBlock, Gossip, Input, R
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
 use lucid_types::codec::encode;
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::{NodeId, StateRoot, ValidatorId};
 use lucid_types::sync::{CertifiedHeader, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator_sets::SetChange;
@@ -285,8 +285,8 @@ impl Driver {
                 }
                 let age_ms = decided.block.header.time.until(parts.clock.now()).as_millis();
                 for evidence in &decided.block.evidence {
-                    let (validator, at) = (evidence.validator(), evidence.height().get());
-                    tracing::error!(%validator, height = at, "a block proves that a validator signed two different messages");
+                    let (key, at) = (evidence.validator(), evidence.height().get());
+                    tracing::error!(%key, height = at, "a block proves that a validator signed two different messages");
                 }
                 tracing::info!(height = height.get(), round, age_ms, block = %state.block().short(), "block decided");
                 tell_changes(&changes);
@@ -301,8 +301,8 @@ impl Driver {
                 self.check_halt()?;
                 let parts = &mut self.parts;
                 if let Gossip::Evidence(evidence) = &gossip {
-                    let (validator, height, round) = (evidence.validator(), evidence.height(), evidence.round());
-                    tracing::error!(%validator, %height, round, "a validator signed two different messages for one step");
+                    let (key, height, round) = (evidence.validator(), evidence.height(), evidence.round());
+                    tracing::error!(%key, %height, round, "a validator signed two different messages for one step");
                 }
                 let (topic, bytes) = message(&gossip);
                 if parts.gossip.try_send((topic, bytes)).is_err() {
@@ -340,23 +340,25 @@ impl Driver {
     }
 }
 
-/// A validator, its power, and from which height on it has it.
-type ValidatorChanged = (NodeId, u64, Height);
+/// A validator, its key and its power, and from which height on it has them.
+type ValidatorChanged = (NodeId, ValidatorId, u64, Height);
 
 fn validator_changes(events: &[Event]) -> Vec<ValidatorChanged> {
     let change = |event: &Event| match event {
-        Event::Validator { node, power, from } => Some((*node, *power, *from)),
+        Event::Validator { node, key, power, from } => Some((*node, *key, *power, *from)),
         _ => None,
     };
     events.iter().filter_map(change).collect()
 }
 
 fn tell_changes(changes: &[ValidatorChanged]) {
-    for (validator, power, from) in changes {
+    for (validator, key, power, from) in changes {
         let from = from.get();
         match power {
             0 => tracing::warn!(%validator, from, "a validator is none any more"),
-            _ => tracing::warn!(%validator, power, from, "a validator is new, or has another power"),
+            _ => {
+                tracing::warn!(%validator, %key, power, from, "a validator is new, or has another power or another key");
+            }
         }
     }
 }

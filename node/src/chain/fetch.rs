@@ -14,7 +14,7 @@ use lucid_p2p::{Mesh, Protocol};
 use lucid_types::block::{Item, ItemId};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PublicKey};
 use lucid_types::sync::{SyncRequest, SyncResponse};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator_sets::ValidatorSets;
@@ -93,11 +93,11 @@ impl Fetcher {
                 }
                 _ = polls.tick(), if has_room => (self.anybody(), SyncRequest::Head),
                 question = self.parts.questions.recv(), if has_room => match question {
-                    Some(question) => question,
+                    Some((peer, request)) => (peer.and_then(|account| self.key_of(&account)), request),
                     None => return,
                 },
             };
-            let named = peer.filter(|peer| *peer != self.parts.mesh.node_id());
+            let named = peer.filter(|peer| *peer != self.parts.mesh.public_key());
             let Some(first) = named.or_else(|| self.a_validator()) else { continue };
             if !open.insert((first, request.clone())) {
                 continue;
@@ -123,33 +123,38 @@ impl Fetcher {
         }
     }
 
+    /// The node key of whom the replica wants to be asked.
+    fn key_of(&self, account: &NodeId) -> Option<PublicKey> {
+        self.parts.head.borrow().state.key_of(account)
+    }
+
     /// Any of the connected validators, or of the connected peers if no validator is connected.
-    fn a_validator(&self) -> Option<NodeId> {
-        let set = self.parts.head.borrow().state.next_validators().clone();
+    fn a_validator(&self) -> Option<PublicKey> {
+        let state = self.parts.head.borrow().state.clone();
         let peers = self.peers();
-        let validators: Vec<_> = peers.iter().copied().filter(|peer| set.get(peer).is_some()).collect();
+        let validators: Vec<_> = peers.iter().copied().filter(|peer| state.is_validator(peer)).collect();
         any_of(if validators.is_empty() { &peers } else { &validators })
     }
 
     /// Any of the connected peers: validators alone could agree to hide blocks.
-    fn anybody(&self) -> Option<NodeId> {
+    fn anybody(&self) -> Option<PublicKey> {
         any_of(&self.peers())
     }
 
-    fn peers(&self) -> Vec<NodeId> {
-        self.parts.mesh.peers().into_iter().map(|peer| peer.node_id).collect()
+    fn peers(&self) -> Vec<PublicKey> {
+        self.parts.mesh.peers().into_iter().map(|peer| peer.key).collect()
     }
 }
 
 /// One of these at random: taking turns would give every other question to the same peer, who may be the one that does not know.
-fn any_of(peers: &[NodeId]) -> Option<NodeId> {
+fn any_of(peers: &[PublicKey]) -> Option<PublicKey> {
     let draw = usize::try_from(getrandom::u32().ok()?).ok()?;
     peers.get(draw.checked_rem(peers.len())?).copied()
 }
 
 impl Question {
     /// False if this peer could not help. What answers another question than was asked is no help.
-    async fn ask(&self, peer: NodeId, request: &SyncRequest) -> bool {
+    async fn ask(&self, peer: PublicKey, request: &SyncRequest) -> bool {
         let Some(response) = self.request(peer, request).await else { return false };
         // That a peer knows no more is an answer too.
         if let (SyncRequest::Head, SyncResponse::Head { newest, .. }) = (request, &response) {
@@ -172,7 +177,7 @@ impl Question {
     }
 
     /// Hands on a peer's newest certificate, if it proves what this node does not know. It may be of validators of whom only the peer knows.
-    async fn newest(&self, peer: NodeId, certificate: &Certificate) {
+    async fn newest(&self, peer: PublicKey, certificate: &Certificate) {
         let state = self.head.borrow().state.clone();
         if certificate.height <= state.height() {
             return;
@@ -186,7 +191,7 @@ impl Question {
         }
     }
 
-    async fn request(&self, peer: NodeId, request: &SyncRequest) -> Option<SyncResponse> {
+    async fn request(&self, peer: PublicKey, request: &SyncRequest) -> Option<SyncResponse> {
         match self.mesh.request(peer, Protocol::Sync, encode(request)).await {
             Ok(bytes) => decode(&bytes).inspect_err(|error| tracing::debug!(%peer, %error, "malformed answer")).ok(),
             Err(error) => {
@@ -200,7 +205,7 @@ impl Question {
 /// Where an answer came from, and when.
 #[derive(Clone, Copy)]
 struct Source {
-    peer: NodeId,
+    peer: PublicKey,
     arrived: UnixMillis,
 }
 
@@ -213,9 +218,12 @@ fn refused(refusal: &Refusal) {
 fn judge(view: &View<'_>, request: &SyncRequest, response: SyncResponse, source: Source) -> Vec<Input> {
     let admitted: Vec<Result<Input, Refusal>> = match (request, response) {
         (SyncRequest::Proposal { round, block }, SyncResponse::Proposal(Some(proposal))) => {
-            let Source { peer: from, arrived } = source;
+            let Source { peer, arrived } = source;
             let (record, asked) = (proposal.proposal.record, (*round, *block));
-            let admit = || view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived });
+            let admit = || {
+                let from = view.bearer(&peer, &proposal)?;
+                view.proposal(*proposal).map(|proposal| Input::Proposal { proposal, from, arrived })
+            };
             ((record.round, record.block) == asked).then(admit).into_iter().collect()
         }
         (SyncRequest::Items(ids), SyncResponse::Items(items)) => {

@@ -78,7 +78,7 @@ impl Growing {
 
     /// The block that could come next at a time.
     fn next(&self, now: UnixMillis) -> (CertifiedBlock, Execution) {
-        let key = &testing::node_key(testing::SIGNERS[0]);
+        let key = &testing::signing_key(testing::SIGNERS[0]);
         let turn = Turn { key, round: 0, now };
         let (block, applied) = build(&self.spec, &self.state, &Pending::default(), turn).unwrap();
         let (height, hash) = (block.header.height, block.hash());
@@ -195,8 +195,7 @@ impl Turnover {
     /// The validators after so many changes: those of the genesis are 1 to 4.
     pub(crate) fn set(n_changes: u64) -> ValidatorSet {
         let first = u8::try_from(n_changes).unwrap() + 1;
-        let members = (first..first + 4).map(|seed| testing::node_key(seed).validator(1, testing::node(seed)));
-        ValidatorSet::new(members.collect()).unwrap()
+        ValidatorSet::new((first..first + 4).map(testing::validator).collect()).unwrap()
     }
 
     /// The newest three validators of a height.

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use lucid_consensus::admission::View;
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::Rows as _;
 use lucid_consensus::replica::{Failure, Input};
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{decode, encode};
-use lucid_types::id::NodeId;
-use lucid_types::key::NodeKey;
+use lucid_types::id::{PublicKey, ValidatorId};
 use lucid_types::signed::Signed;
 use lucid_types::sync::{Presence, SyncRequest, SyncResponse};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKey;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -49,7 +50,7 @@ const OF_ONE: usize = 2;
 pub struct Presences {
     spec: Arc<ChainSpec>,
     clock: Arc<dyn Clock>,
-    known: Mutex<BTreeMap<NodeId, Vec<Signed<Presence>>>>,
+    known: Mutex<BTreeMap<ValidatorId, Vec<Signed<Presence>>>>,
 }
 
 impl Presences {
@@ -66,7 +67,7 @@ impl Presences {
         presence.check(self.spec.id()).ok()?;
         let me = presence.record;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|node, _| validators.get(node).is_some());
+        known.retain(|key, _| validators.get(key).is_some());
         let of_one = known.entry(validator).or_default();
         of_one.retain(|it| is_recent(now, &it.record));
         let is_older = |it: &Signed<Presence>| it.record.instance == me.instance && it.record.time <= me.time;
@@ -99,8 +100,8 @@ pub struct LookoutParts {
     pub mesh: Mesh,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The validator's key.
-    pub key: NodeKey,
+    /// The validator's keys.
+    pub keys: watch::Receiver<Arc<Keyring>>,
     /// How often the validator has started.
     pub boot: u64,
     /// The newest block.
@@ -130,23 +131,33 @@ impl Lookout {
 
     /// Looks out whenever this node is a validator, until `stop`, or until there is another instance.
     pub async fn run(self, stop: CancellationToken) {
-        let mut head = self.parts.head.clone();
+        let (mut head, mut keys) = (self.parts.head.clone(), self.parts.keys.clone());
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                is_one = head.wait_for(|head| self.power(head) > 0) => if is_one.is_err() {
+            let (state, ring) = (head.borrow_and_update().state.clone(), Arc::clone(&keys.borrow_and_update()));
+            if ring.of(state.next_validators()).is_some() {
+                if self.look_out(&stop).await == Ended::ForGood {
                     return;
                 }
+                continue;
             }
-            if self.look_out(&stop).await == Ended::ForGood {
+            let changed = tokio::select! {
+                () = stop.cancelled() => return,
+                changed = head.changed() => changed,
+                changed = keys.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }
     }
 
-    /// The power of this validator at the next height.
-    fn power(&self, head: &Head) -> u64 {
-        head.state.next_validators().power(&self.parts.key.node_id())
+    /// The key with which this validator signs at the next height, and its power; `None` if it is none, or does not have the key.
+    fn signer(&self) -> Option<(ValidatorKey, u64)> {
+        let state = self.parts.head.borrow().state.clone();
+        let set = state.next_validators();
+        let key = self.parts.keys.borrow().of(set)?.clone();
+        let power = set.power(&key.id());
+        Some((key, power))
     }
 
     /// Asks while this node is a validator. The driver hears that it may sign when peers have answered for
@@ -155,10 +166,10 @@ impl Lookout {
     async fn look_out(&self, stop: &CancellationToken) -> Ended {
         let parts = &self.parts;
         let listening = Duration::from_millis(parts.spec.policy().doppelganger_ms);
-        let decides_alone = {
-            let head = parts.head.borrow();
-            head.state.next_validators().is_quorum(self.power(&head))
-        };
+        let decides_alone = self.signer().is_some_and(|(_, power)| {
+            let state = parts.head.borrow().state.clone();
+            state.next_validators().is_quorum(power)
+        });
         let mut listened_at = decides_alone.then(|| Instant::now() + listening);
         let mut may_sign = false;
         let mut answers = JoinSet::<Result<Vec<u8>, RequestError>>::new();
@@ -183,9 +194,7 @@ impl Lookout {
                     }
                 }
             }
-            if self.power(&parts.head.borrow()) == 0 {
-                return Ended::NoValidator;
-            }
+            let Some((key, _)) = self.signer() else { return Ended::NoValidator };
             let now = Instant::now();
             let has_listened = !may_sign && listened_at.is_some_and(|at| at <= now);
             may_sign |= has_listened;
@@ -204,7 +213,7 @@ impl Lookout {
                         "no peer has answered yet whether it knows of another machine with this key: nothing is signed"
                     );
                 }
-                let mut questions = vec![self.question()];
+                let mut questions = vec![self.question(&key)];
                 // What is decided it must not sign, and it may be far behind.
                 questions.extend((!may_sign).then(|| encode(&SyncRequest::Head)));
                 let room = OPEN.saturating_sub(answers.len()) / questions.len();
@@ -222,14 +231,14 @@ impl Lookout {
         Presence { boot: self.parts.boot, instance: self.instance, time: self.parts.clock.now() }
     }
 
-    fn question(&self) -> Vec<u8> {
-        let presence = self.parts.key.sign_presence(self.parts.spec.id(), self.presence()).into_inner();
+    fn question(&self, key: &ValidatorKey) -> Vec<u8> {
+        let presence = key.sign_presence(self.parts.spec.id(), self.presence()).into_inner();
         encode(&SyncRequest::Presence(presence))
     }
 
     /// Some of the connected peers, at random.
-    fn some_peers(&self) -> Vec<NodeId> {
-        let drawn = self.parts.mesh.peers().into_iter().map(|peer| (getrandom::u32().unwrap_or(0), peer.node_id));
+    fn some_peers(&self) -> Vec<PublicKey> {
+        let drawn = self.parts.mesh.peers().into_iter().map(|peer| (getrandom::u32().unwrap_or(0), peer.key));
         let mut drawn: Vec<_> = drawn.collect();
         drawn.sort_unstable();
         drawn.into_iter().take(PEERS).map(|(_, peer)| peer).collect()
@@ -242,7 +251,8 @@ impl Lookout {
             SyncResponse::Presence(None) => Some(Heard::Nobody),
             SyncResponse::Presence(Some(other)) => {
                 let me = self.presence();
-                let is_mine = other.signer == self.parts.key.node_id() && is_recent(me.time, &other.record);
+                let is_mine =
+                    self.parts.keys.borrow().get(&other.signer).is_some() && is_recent(me.time, &other.record);
                 let is_proof = is_mine && is_rival(&me, &other.record) && other.check(spec.id()).is_ok();
                 Some(if is_proof { Heard::Other(other.record) } else { Heard::Nobody })
             }
@@ -279,6 +289,8 @@ enum Heard {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use lucid_types::validator::Validator;
+
     use crate::payout::testing;
 
     const NOW: UnixMillis = UnixMillis::new(10_000_000);
@@ -295,18 +307,18 @@ mod tests {
         Presences::new(testing::network(), Arc::new(Still))
     }
 
-    fn validator() -> NodeKey {
+    fn validator() -> ValidatorKey {
         let spec = testing::network();
-        let mut keys = (0..=u8::MAX).map(|seed| NodeKey::from_seed(&[seed; 32]));
-        keys.find(|key| spec.first_validators().get(&key.node_id()).is_some()).unwrap()
+        let mut keys = (0..=u8::MAX).map(testing::signing_key);
+        keys.find(|key| spec.first_validators().get(&key.id()).is_some()).unwrap()
     }
 
-    fn presence_at(key: &NodeKey, boot: u64, instance: u8, time: UnixMillis) -> Signed<Presence> {
+    fn presence_at(key: &ValidatorKey, boot: u64, instance: u8, time: UnixMillis) -> Signed<Presence> {
         let presence = Presence { boot, instance: [instance; 16], time };
         key.sign_presence(testing::network().id(), presence).into_inner()
     }
 
-    fn presence(key: &NodeKey, boot: u64, instance: u8) -> Signed<Presence> {
+    fn presence(key: &ValidatorKey, boot: u64, instance: u8) -> Signed<Presence> {
         presence_at(key, boot, instance, NOW)
     }
 
@@ -329,7 +341,7 @@ mod tests {
     fn only_what_validators_have_signed_and_just_now_is_noted() {
         let (table, key) = (table(), validator());
         assert_eq!(
-            table.hear(testing::network().first_validators(), presence(&NodeKey::from_seed(&[99; 32]), 1, 1)),
+            table.hear(testing::network().first_validators(), presence(&ValidatorKey::from_seed(&[99; 32]), 1, 1)),
             None,
             "a stranger's"
         );
@@ -349,12 +361,14 @@ mod tests {
 
     #[test]
     fn of_whom_is_no_validator_any_more_nothing_is_kept() {
-        let (table, key, other) = (table(), validator(), NodeKey::from_seed(&[99; 32]));
+        let (table, key, other) = (table(), validator(), ValidatorKey::from_seed(&[99; 32]));
         assert_eq!(table.hear(testing::network().first_validators(), presence(&key, 1, 1)), Some(None));
-        let others = ValidatorSet::new(vec![other.validator(1, other.node_id())]).unwrap();
+        let others =
+            ValidatorSet::new(vec![Validator { keys: other.keys(&testing::node(1)), ..testing::validator(1) }])
+                .unwrap();
         assert_eq!(table.hear(&others, presence(&key, 1, 2)), None);
         assert_eq!(table.hear(&others, presence(&other, 1, 1)), Some(None));
-        assert_eq!(table.known.lock().unwrap().keys().copied().collect::<Vec<_>>(), [other.node_id()]);
+        assert_eq!(table.known.lock().unwrap().keys().copied().collect::<Vec<_>>(), [other.id()]);
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_score::report::{ReportError, check_report};
-use lucid_types::id::NodeId;
 use lucid_types::report::{Salt, ScoreReport};
 use lucid_types::time::Epoch;
+use lucid_types::validator_key::ValidatorKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +31,8 @@ pub struct RandomError(#[source] pub(crate) getrandom::Error);
 /// The reporter. [`Self::run`] it.
 pub struct Reporter {
     spec: Arc<ChainSpec>,
-    me: NodeId,
+    /// With one of them it signs its report.
+    keys: watch::Receiver<Arc<Keyring>>,
     /// The prober's reports.
     reports: mpsc::Receiver<ScoreReport>,
     /// Which epochs have no report yet.
@@ -44,12 +46,12 @@ impl Reporter {
     /// A reporter that has not reported anything yet.
     pub const fn new(
         spec: Arc<ChainSpec>,
-        me: NodeId,
+        keys: watch::Receiver<Arc<Keyring>>,
         reports: mpsc::Receiver<ScoreReport>,
         head: watch::Receiver<Head>,
         driver: mpsc::Sender<Box<Input>>,
     ) -> Self {
-        Self { spec, me, reports, head, driver, waiting: BTreeMap::new() }
+        Self { spec, keys, reports, head, driver, waiting: BTreeMap::new() }
     }
 
     /// Reports until `stop`.
@@ -88,7 +90,8 @@ impl Reporter {
     fn check(&self, state: &State, report: &ScoreReport) -> Result<(), ReportError> {
         let is_pending = state.has::<PendingEpochs>(&report.epoch);
         let draw = state.get::<Draws>(&report.epoch).filter(|_| is_pending).ok_or(ReportError::NoReporter)?;
-        check_report(self.spec.policy(), draw, &self.me, report)
+        let key = self.keys.borrow().reporter(state, report.epoch).map(ValidatorKey::id);
+        check_report(self.spec.policy(), draw, &key.ok_or(ReportError::NoReporter)?, report)
     }
 
     fn keep(&mut self, report: ScoreReport) {

@@ -133,7 +133,7 @@ mod tests {
     use lucid_storage::BlockCommit;
     use lucid_types::block::{Block, Header, items_hash};
     use lucid_types::certificate::Certificate;
-    use lucid_types::id::{BlockHash, Hash, NodeId, StateRoot};
+    use lucid_types::id::{BlockHash, Hash, StateRoot, ValidatorId};
     use lucid_types::report::ReportCommitment;
     use lucid_types::signed::Signature;
     use lucid_types::sync::{CertifiedBlock, CertifiedHeader, take_frame};
@@ -144,12 +144,12 @@ mod tests {
 
     /// A block with so many commitments, of 136 bytes each.
     fn block(height: u64, commitments: usize) -> CertifiedBlock {
-        let (key, network) = (lucid_types::key::NodeKey::from_seed(&[1; 32]), testing::network());
+        let (key, network) = (testing::signing_key(1), testing::network());
         let header = Header {
             height: Height::new(height),
             parent: BlockHash::from_bytes([1; 32]),
             round: 0,
-            proposer: NodeId::from_bytes([2; 32]),
+            proposer: ValidatorId::from_bytes([2; 32]),
             time: UnixMillis::new(height),
             randao: key.bls_key().sign_randao(network.id(), Height::new(height)),
             items: items_hash(&[]),
@@ -160,7 +160,7 @@ mod tests {
         let record = ReportCommitment { epoch: Epoch::new(height), report: Hash::from_bytes([3; 32]) };
         let commitments = vec![key.sign_report_commitment(network.id(), record).into_inner(); commitments];
         let block = Block { header, commitments, reveals: vec![], commands: vec![], evidence: vec![] };
-        let signatures = vec![(NodeId::from_bytes([5; 32]), Signature::from_bytes([6; 64])); 3];
+        let signatures = vec![(ValidatorId::from_bytes([5; 32]), Signature::from_bytes([6; 64])); 3];
         CertifiedBlock {
             block,
             certificate: Certificate { height: Height::new(height), round: 0, block: hash, signatures },

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, PublicKey};
 use lucid_types::sync::{SyncRequest, SyncResponse};
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
@@ -129,7 +129,7 @@ impl KnownSets {
     pub async fn judge<T, E>(
         &self,
         mesh: &Mesh,
-        peer: NodeId,
+        peer: PublicKey,
         judge: impl Fn(&ValidatorSets) -> Result<T, E>,
     ) -> Result<T, Refused<E>> {
         let known = self.known();
@@ -147,7 +147,7 @@ impl KnownSets {
     }
 
     /// What a peer shows beyond the newest state.
-    async fn ask(&self, mesh: &Mesh, peer: NodeId) -> Result<Known, NotShown> {
+    async fn ask(&self, mesh: &Mesh, peer: PublicKey) -> Result<Known, NotShown> {
         let mut known = Known::of((self.own)());
         loop {
             let above = Height::new(known.sets.newest().0.get().saturating_sub(SET_DELAY));

@@ -4,13 +4,14 @@
 mod file;
 pub(super) mod text;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::command::{Action, Command, Cosigner, NodeAction};
-use lucid_types::id::{NodeId, TxId};
+use lucid_types::id::{NodeId, PublicKey, TxId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
@@ -23,6 +24,7 @@ use super::place::{HomeLedger, PlaceArgs, now_s};
 use super::values::{self, duration_of, when};
 use super::{Context, block_on, output, vault};
 use crate::api::model::{CommandStage, CommandView};
+use crate::home::Identity;
 
 /// Between two looks at the ledger.
 const POLL: Duration = Duration::from_millis(500);
@@ -107,7 +109,7 @@ pub(super) fn command(action: CommandAction, context: &Context) -> anyhow::Resul
 pub(super) struct Giver {
     pub(super) ledger: HomeLedger,
     pub(super) node: NodeApi,
-    pub(super) key: NodeKey,
+    pub(super) me: Identity,
 }
 
 impl Giver {
@@ -117,19 +119,31 @@ impl Giver {
         if let Some(why) = &ledger.unanswered {
             bail!("{why}");
         }
-        Ok(Self { ledger, node: context.node()?, key: home.load_key()? })
+        Ok(Self { ledger, node: context.node()?, me: home.load_identity()? })
     }
 
-    /// A command of an account with the number that comes after those that blocks hold or that wait.
+    /// A command of an account with the number that comes after those that blocks hold or that wait. A veto does not wait for others: it
+    /// takes the place of the next.
     async fn next_command(&self, account: NodeId, action: Action, valid_for: u32) -> anyhow::Result<Command> {
         let view = self.node.account(&account).await?;
-        let nonce = (view.nonce..).find(|nonce| !view.waiting.contains(nonce)).unwrap_or(view.nonce);
+        let free = |nonce: &u64| action.is_veto() || !view.waiting.contains(nonce);
+        let nonce = (view.nonce..).find(free).unwrap_or(view.nonce);
         let until = UnixMillis::new(now_s().saturating_add(valid_for.into()).saturating_mul(1_000));
         Ok(Command { account, nonce, until, action })
     }
 }
 
 impl GiveArgs {
+    /// Whether nothing is to be done.
+    pub(super) const fn is_dry_run(&self) -> bool {
+        self.confirm.dry_run
+    }
+
+    /// Whether something is done, and told to people.
+    pub(super) const fn is_for_people(&self) -> bool {
+        !self.confirm.dry_run && !self.confirm.json.json
+    }
+
     /// Has the node check a command of an account, signs it, `with` another key too if there is one, and hands it in or writes it into
     /// the file.
     pub(super) async fn give(
@@ -139,10 +153,22 @@ impl GiveArgs {
         action: Action,
         with: Option<&NodeKey>,
     ) -> anyhow::Result<()> {
-        let Giver { ledger, node, key } = giver;
+        self.give_after(giver, account, action, with, || Ok(())).await
+    }
+
+    /// The same; once it is to be done, `prepare` comes first.
+    pub(super) async fn give_after(
+        &self,
+        giver: &Giver,
+        account: NodeId,
+        action: Action,
+        with: Option<&NodeKey>,
+        prepare: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Giver { ledger, node, me: Identity { key, .. } } = giver;
         let record = giver.next_command(account, action, self.valid_for).await?;
-        let signatories = Signatories::of(&record, ledger, payout_key(node, &record).await?);
-        signatories.check_say(&key.node_id())?;
+        let signatories = signatories(node, ledger, &record).await?;
+        signatories.check_say(&key.public_key())?;
         node.check(&record).await?;
         let unsigned = CommandFile::new(ledger.spec.id(), record);
         let mut command = unsigned.clone();
@@ -178,6 +204,7 @@ impl GiveArgs {
         if !self.confirm.confirm(&text)? {
             return tell(&self.confirm, &unsigned, &Outcome::DryRun);
         }
+        prepare()?;
         let Some(file) = &self.file else {
             let outcome = hand_in(node, ledger, &command, None, self.wait).await?;
             return tell(&self.confirm, &command, &outcome);
@@ -198,15 +225,15 @@ async fn sign(
 ) -> anyhow::Result<()> {
     let home = context.home()?;
     let ledger = HomeLedger::open(home.clone(), context).await?;
-    let key = home.load_key()?;
+    let Identity { key, .. } = home.load_identity()?;
     let mut file = CommandFile::read(path, ledger.spec.id())?;
     file.check_time()?;
-    // Offline nobody knows it.
-    let payout_key = match (&ledger.unanswered, context.node()) {
-        (None, Ok(node)) => payout_key(&node, file.command()).await?,
-        _ => None,
+    let signatories = match (&ledger.unanswered, context.node()) {
+        (None, Ok(node)) => signatories(&node, &ledger, file.command()).await?,
+        // Offline nobody knows the payout key.
+        _ => Signatories::of(file.command(), &ledger, None, |account| ledger.key_of(account)),
     };
-    let (signatories, me) = (Signatories::of(file.command(), &ledger, payout_key), key.node_id());
+    let me = key.public_key();
     if file.is_signed_by(&me) {
         bail!("this node has signed the command already");
     }
@@ -219,7 +246,7 @@ async fn sign(
     let mut text = file.text(&ledger, &signatories);
     if !signatories.has(&me) {
         text.push_str(&format!(
-            "\nAs far as it is known here, the home's node {me} has no say in this command. If it gets none, its signature is of no use, \
+            "\nAs far as it is known here, the home's node key {me} has no say in this command. If it gets none, its signature is of no use, \
              and left out when the command is handed in.\n"
         ));
     }
@@ -251,7 +278,7 @@ async fn submit(FileArgs { file: path, confirm }: &FileArgs, wait: WaitArgs, con
         return tell(confirm, &file, &outcome);
     }
     file.check_time()?;
-    let signatories = Signatories::of(&command, &ledger, payout_key(&node, &command).await?);
+    let signatories = signatories(&node, &ledger, &command).await?;
     let text = file.text(&ledger, &signatories);
     file.keep_only(&signatories);
     let missing = file.missing(&signatories);
@@ -374,6 +401,9 @@ async fn counts_from(node: &NodeApi, command: &Command, epoch: u64) -> anyhow::R
         Action::Node(NodeAction::PayoutAddress(_)) => {
             node.registered(&command.account).await?.next_payout.map(|next| next.from)
         }
+        Action::Node(NodeAction::RotateKey(_)) => {
+            node.registered(&command.account).await?.next_key.map(|next| next.from)
+        }
         Action::Pool { pool, action } => {
             let view = node.pool(pool).await?;
             match action {
@@ -388,12 +418,19 @@ async fn counts_from(node: &NodeApi, command: &Command, epoch: u64) -> anyhow::R
     Ok(CountsFrom { epoch, settlement })
 }
 
-/// The key without whose signature the payout address never changes, of a command that would change it.
-async fn payout_key(node: &NodeApi, command: &Command) -> anyhow::Result<Option<NodeId>> {
-    if !command.cosigners().contains(&Cosigner::PayoutKey) {
-        return Ok(None);
+/// Who signs a command, with the keys that the node's newest state has in force.
+async fn signatories(node: &NodeApi, ledger: &HomeLedger, command: &Command) -> anyhow::Result<Signatories> {
+    let payout_key = if command.cosigners().contains(&Cosigner::PayoutKey) {
+        node.registered(&command.account).await?.payout_key
+    } else {
+        None
+    };
+    let mut keys = BTreeMap::new();
+    for account in file::accounts(command, ledger) {
+        keys.extend(node.account(&account).await?.key.map(|key| (account, key)));
     }
-    Ok(node.registered(&command.account).await?.payout_key)
+    let key_of = |account: &NodeId| keys.get(account).copied().unwrap_or_else(|| account.first_key());
+    Ok(Signatories::of(command, ledger, payout_key, key_of))
 }
 
 /// What came of a command.
@@ -402,7 +439,7 @@ enum Outcome {
     /// Nothing: it was only shown.
     DryRun,
     /// The same of a command with these signatures.
-    DryRunOf(Vec<NodeId>),
+    DryRunOf(Vec<PublicKey>),
     /// It is in its file.
     Signed,
     /// This validator keeps it for a block.

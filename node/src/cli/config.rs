@@ -48,12 +48,13 @@ fn show(home: &Home, set: &[(String, String)], as_json: bool) -> anyhow::Result<
 fn check(home: &Home, set: &[(String, String)]) -> anyhow::Result<()> {
     let loaded = configuration(home, set)?;
     let config = &loaded.config;
-    let key = home.load_key()?;
+    let me = home.load_identity()?;
     let signer = config.holds_signer_key().then(|| home.load_signer_key(config)).transpose()?;
     let gas = if config.has(Role::Worker) { home.load_gas_key(config)? } else { None };
     let genesis = home.load_genesis()?;
     let mut lines = vec![
-        ("node id", key.node_id().to_string()),
+        ("node id", me.account.to_string()),
+        ("node key", me.public_key().to_string()),
         ("network id", genesis.network_id.to_string()),
         ("network", genesis.genesis.name),
         ("validators", genesis.validators.members().len().to_string()),

@@ -55,7 +55,7 @@ impl TicketArgs {
 /// Gives the command by which the home's account enters, with a stamp that is worked out first if it needs one.
 pub(super) async fn enter(entering: &Entering, give: &GiveArgs, giver: &Giver) -> anyhow::Result<()> {
     let stamp = if entering.needs_stamp() { Some(work_out(entering, giver).await?) } else { None };
-    give.give(giver, giver.key.node_id(), entering.action(stamp), entering.key().as_ref()).await
+    give.give(giver, giver.me.account, entering.action(stamp), entering.key().as_ref()).await
 }
 
 /// Works out a stamp for the home's account. Ctrl-C ends it.
@@ -64,7 +64,7 @@ async fn work_out(entering: &Entering, giver: &Giver) -> anyhow::Result<Stamp> {
     let pool = entering.pool();
     loop {
         let StampView { epoch, beacon, bits, .. } = giver.node.stamp(pool).await?;
-        let target = StampTarget { network: *giver.ledger.spec.id(), account: giver.key.node_id(), pool, beacon };
+        let target = StampTarget { network: *giver.ledger.spec.id(), account: giver.me.account, pool, beacon };
         say(&format!("working out a stamp of {bits} bits, for which about {} tries are needed", tries_of(bits)))?;
         // That nobody reads it is no reason to stop.
         let tell = |progress| drop(say(&format!("{progress}")));

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 use serde_json::json;
 
 use super::output;
+use super::validator::keys::entry_text;
 use crate::config::{Config, Role};
 use crate::home::{Home, NewHome};
 
@@ -83,11 +86,12 @@ pub(super) fn init(home: &Home, args: InitArgs, set: &[(String, String)]) -> any
     }
     let config = args.config();
     config.check().context("these options make no configuration")?;
-    let NewHome { key, gas_address, signer_address } = home.create(&config, args.genesis.as_deref())?;
-    let node_id = key.node_id();
-    let peer_id = lucid_p2p::peer_id_string(&node_id).ok_or_else(|| anyhow!("the new key has no peer id"))?;
+    let NewHome { key, validator_key, gas_address, signer_address } = home.create(&config, args.genesis.as_deref())?;
+    let node_id = key.account();
+    let peer_id = lucid_p2p::peer_id_string(&key.public_key()).ok_or_else(|| anyhow!("the new key has no peer id"))?;
     let addresses: Vec<String> = config.p2p.listen.iter().map(|listen| format!("{listen}/p2p/{peer_id}")).collect();
-    let validator = config.has(Role::Validator).then(|| key.validator(1, node_id));
+    let entry = |key: &ValidatorKey| Validator { node: node_id, power: 1, operator: node_id, keys: key.keys(&node_id) };
+    let validator = validator_key.as_ref().map(entry);
     if args.json {
         return output::json(&json!({
             "home": home.root(), "node_id": node_id, "peer_id": peer_id, "addresses": addresses,
@@ -117,11 +121,12 @@ pub(super) fn init(home: &Home, args: InitArgs, set: &[(String, String)]) -> any
         keep.push_str("The signer's key signs for the pool's vault. Its address needs TRX only to pause the vault.\n");
     }
     if let Some(validator) = validator {
-        let entry = toml::to_string(&validator).context("the validator's entry cannot be written")?;
-        keep.push_str(
-            "\nIts entry in a genesis, with the power and the operator that are agreed on:\n\n[[validator]]\n",
-        );
-        keep.push_str(&entry);
+        keep.push_str(&format!(
+            "The keys in {} sign as a validator: they must never be on two machines that run.\n\nIts entry in a genesis, with the power and \
+             the operator that are agreed on:\n\n",
+            home.validator_keys_dir().display()
+        ));
+        keep.push_str(&entry_text(&validator)?);
         keep.push('\n');
     }
     output::print(&(keep + &next))

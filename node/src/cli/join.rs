@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{NetworkId, NodeId, PayoutAddress};
+use lucid_types::id::{NetworkId, PayoutAddress, PublicKey};
 use lucid_types::join::{JoinPool, JoinString};
 use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
@@ -27,7 +27,9 @@ use super::run::{self, Signals};
 use super::values::{self, duration_of};
 use super::{Context, configuration, output};
 use crate::api::NodeView;
-use crate::api::model::{EnrolmentStep, EnrolmentView, MembershipView, RegisteredView, StatusView, SyncState};
+use crate::api::model::{
+    EnrolmentStep, EnrolmentView, InactiveView, MembershipView, RegisteredView, StatusView, SyncState,
+};
 use crate::config::{Config, Pin, Role};
 use crate::enrolment::{CapacityLimits, Intent};
 use crate::home::Home;
@@ -75,8 +77,8 @@ struct AccountArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     payout_address: Option<PayoutAddress>,
     /// A key kept elsewhere, without whose signature the payout address never changes: the id of a node with that key
-    #[arg(long, value_name = "NODE_ID")]
-    payout_key: Option<NodeId>,
+    #[arg(long, value_name = "KEY")]
+    payout_key: Option<PublicKey>,
     /// The TRON account that pays for its transactions when it leads its pool [default: that of the home's gas key]
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     gas_address: Option<PayoutAddress>,
@@ -120,6 +122,10 @@ struct NewHomeArgs {
     /// Where metrics are served
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
+    /// A provider group of TRON, which a worker that can lead needs: base URL of a full node's HTTP API, or several separated by |; each
+    /// further --tron is another group
+    #[arg(long, value_name = "URL")]
+    tron: Vec<String>,
 }
 
 /// The roles that a node can enter a network with.
@@ -154,18 +160,20 @@ impl NewHomeArgs {
         config.p2p.local = self.local || bootstrap.iter().all(|address| lucid_p2p::is_private_address(address));
         config.api.listen = self.api.unwrap_or(config.api.listen);
         config.metrics.listen = self.metrics.unwrap_or(config.metrics.listen);
+        config.tron.providers.clone_from(&self.tron);
         config
     }
 
     /// That a home's configuration says what these options say.
     fn check(&self, home: &Home, config: &Config) -> anyhow::Result<()> {
-        let listen = Some(&self.listen).filter(|listen| !listen.is_empty());
+        let differs = |given: &[String], has: &[String]| !given.is_empty() && given != has;
         let differing = [
             ("--role", self.role.is_some_and(|role| config.roles != BTreeSet::from([Role::from(role)]))),
-            ("--listen", listen.is_some_and(|listen| *listen != config.p2p.listen)),
+            ("--listen", differs(&self.listen, &config.p2p.listen)),
             ("--local", self.local && !config.p2p.local),
             ("--api", self.api.is_some_and(|api| api != config.api.listen)),
             ("--metrics", self.metrics.is_some_and(|metrics| metrics != config.metrics.listen)),
+            ("--tron", differs(&self.tron, &config.tron.providers)),
         ];
         match differing.iter().find(|(_, differs)| *differs) {
             None => Ok(()),
@@ -227,6 +235,7 @@ pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
         let (teller, pool) = (joining.teller, joining.args.string.pool.clone());
         let pin = loaded.config.sync.pin();
         let (started, view) = oneshot::channel();
+        let mut started = Some(started);
         let followed = async {
             if let Ok(view) = view.await {
                 // That nobody reads any more is no reason to stop the node.
@@ -235,7 +244,12 @@ pub(super) fn join(context: Context, args: JoinArgs) -> anyhow::Result<()> {
             std::future::pending().await
         };
         tokio::select! {
-            ended = run::until_signal(&mut signals, home, loaded, |view| drop(started.send(view))) => ended,
+            ended = run::until_signal(&mut signals, home, loaded, |view| {
+                // Of a start under another node key nothing is left to tell.
+                if let Some(started) = started.take() {
+                    drop(started.send(view));
+                }
+            }) => ended,
             never = followed => never,
         }
     })
@@ -249,7 +263,7 @@ fn log_warnings(context: &Context) -> anyhow::Result<()> {
             EnvFilter::try_new(&text).with_context(|| format!("RUST_LOG = {text:?}"))?
         }
         (_, Some((_, text))) => EnvFilter::try_new(text).context("log.filter")?,
-        _ => EnvFilter::new("warn,lucid_node::enrolment=off"),
+        _ => EnvFilter::new("warn,libp2p=error,lucid_node::enrolment=off"),
     };
     run::log(filter, false)
 }
@@ -381,7 +395,7 @@ impl Joining {
             config.sync.pinned = pin.map_or_else(String::new, |pin| pinned(&pin));
             config.check().context("these options make no configuration")?;
             let made = self.home.create(&config, None)?;
-            let (root, node) = (self.home.root(), made.key.node_id());
+            let (root, node) = (self.home.root(), made.key.account());
             let mut text = format!("made the home {} of node {node}; keep its node.key safe", root.display());
             if let Some(address) = made.gas_address {
                 text.push_str(&format!("\nthe gas address of its bridge is {address}"));
@@ -522,7 +536,7 @@ fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found
         root.display()
     );
     let config = context.configuration()?.config;
-    home.load_key()?;
+    home.load_identity()?;
     new.check(home, &config)?;
     let genesis = if is_there(&home.genesis_file()) { Some(home.load_genesis()?) } else { None };
     if let Some(other) = genesis.as_ref().filter(|genesis| genesis.network_id != string.network) {
@@ -637,16 +651,48 @@ async fn has_followed(
 ) -> anyhow::Result<()> {
     let StatusView { height, node_id, .. } = *status;
     // Reading may block.
-    let row = tokio::task::spawn_blocking(move || view.node(&node_id)).await??;
-    let place = place(row.as_ref(), pool);
+    let (row, is_validator) = tokio::task::spawn_blocking(move || {
+        let is_validator = view.validators().iter().any(|validator| validator.node == node_id);
+        anyhow::Ok((view.node(&node_id)?, is_validator))
+    })
+    .await??;
+    let has = |role| status.roles.contains(&role);
+    let role = match (is_validator, has(Role::Validator), has(Role::Treasury)) {
+        (true, _, _) => Unregistered::Validator,
+        (false, true, _) => Unregistered::FutureValidator,
+        (false, false, true) => Unregistered::Signer,
+        (false, false, false) => Unregistered::Other,
+    };
+    let place = place(row.as_ref(), pool, role);
     let text = format!("synced at block {height}; {place}");
     let data = json!({ "height": height, "node_id": node_id, "is_registered": row.is_some(), "node": row });
     teller.tell("synced", &text, data)
 }
 
+/// What a node is that has no account.
+#[derive(Clone, Copy, Debug)]
+enum Unregistered {
+    Validator,
+    FutureValidator,
+    Signer,
+    Other,
+}
+
 /// What a node is in the network, and the command that follows.
-fn place(row: Option<&RegisteredView>, pool: Option<&JoinPool>) -> String {
+fn place(row: Option<&RegisteredView>, pool: Option<&JoinPool>, role: Unregistered) -> String {
     let Some(row) = row else {
+        match role {
+            Unregistered::Validator => return "it is a validator: it votes and measures".to_owned(),
+            Unregistered::FutureValidator => {
+                return "it is no validator yet, and follows the chain. To become one, from another terminal: `lucid node register \
+                        --payout-address T...`; then a validator proposes it with `lucid validator propose add`"
+                    .to_owned();
+            }
+            Unregistered::Signer => {
+                return "it follows the chain as a treasury signer, and signs for the pools whose owners have entered it".to_owned();
+            }
+            Unregistered::Other => {}
+        }
         let way_in = match pool {
             None => String::new(),
             Some(JoinPool::Named(pool)) => format!(" --pool {pool}"),
@@ -658,6 +704,11 @@ fn place(row: Option<&RegisteredView>, pool: Option<&JoinPool>) -> String {
              --payout-address T...{way_in}{end}"
         );
     };
+    if let Some(InactiveView { pool, .. }) = row.inactive {
+        return format!(
+            "validators have not reached it for long, and it is inactive in the pool {pool}: `lucid pool join {pool}` brings it back"
+        );
+    }
     match (&row.membership, &row.request) {
         _ if row.is_retired => "its account has retired, and cannot come back: it follows the chain".to_owned(),
         (Some(MembershipView { pool, from, until: None }), _) => {
@@ -678,13 +729,16 @@ mod tests {
     use lucid_types::time::Epoch;
 
     use super::*;
-    use crate::api::model::NodeState;
+    use crate::api::model::{NodeRole, NodeState};
 
     #[test]
     fn a_node_is_told_its_place_by_the_state_and_its_next_command() {
         let (node, id) = (NodeId::from_bytes([1; 32]), PoolId::from_bytes([2; 32]));
         let free = RegisteredView {
             node,
+            key: node.first_key(),
+            next_key: None,
+            roles: vec![NodeRole::Observer],
             operator: node,
             payout_address: PayoutAddress::from_hash20([3; 20]),
             next_payout: None,
@@ -692,6 +746,7 @@ mod tests {
             gas_address: None,
             capacity: Capacity { cores: 1, memory_bytes: 1, disk_bytes: 1, bandwidth_kbit_s: 1 },
             membership: None,
+            inactive: None,
             request: None,
             is_retired: false,
             state: NodeState::Starting,
@@ -700,20 +755,27 @@ mod tests {
             score_ppm: None,
         };
         let of = |until| Some(MembershipView { pool: id, from: Epoch::new(3), until });
-        let member = RegisteredView { membership: of(None), ..free };
-        let leaving = RegisteredView { membership: of(Some(Epoch::new(9))), ..free };
-        let asking = RegisteredView { request: Some(id), ..free };
-        let retired = RegisteredView { is_retired: true, ..free };
+        let member = RegisteredView { membership: of(None), ..free.clone() };
+        let leaving = RegisteredView { membership: of(Some(Epoch::new(9))), ..free.clone() };
+        let asking = RegisteredView { request: Some(id), ..free.clone() };
+        let retired = RegisteredView { is_retired: true, ..free.clone() };
+        let inactive =
+            RegisteredView { inactive: Some(InactiveView { pool: id, since: Epoch::new(9) }), ..leaving.clone() };
         for (row, wanted) in [
             (free, "in no pool"),
             (member, "a member of the pool"),
             (leaving, "until before epoch 9"),
             (asking, "for its approval"),
             (retired, "has retired"),
+            (inactive, "`lucid pool join "),
         ] {
-            let said = place(Some(&row), None);
+            let said = place(Some(&row), None, Unregistered::Other);
             assert!(said.contains(wanted) && !said.contains("not registered"), "{said}");
         }
+        for role in [Unregistered::Validator, Unregistered::FutureValidator, Unregistered::Signer] {
+            assert!(!place(None, None, role).contains("is not registered"), "{role:?}");
+        }
+        let place = |row, pool| place(row, pool, Unregistered::Other);
         assert!(place(None, None).ends_with("`lucid node register --payout-address T...`"));
         let named = JoinPool::Named(id);
         assert!(place(None, Some(&named)).ends_with(&format!("--payout-address T... --pool {id}`")));

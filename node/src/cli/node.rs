@@ -4,15 +4,16 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, NodeAction as Act};
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{NodeId, PayoutAddress, PublicKey};
 
 use super::command::{GiveArgs, Giver};
 use super::entry::{TicketArgs, enter};
+use super::node_api::name;
 use super::output::{self, or_dash};
 use super::read::{self, MetricsArgs, percent, worker};
 use super::values::{IdPrefix, id_prefix};
 use super::{Context, Json, block_on, values};
-use crate::api::model::{NodeList, NodeState, RegisteredView};
+use crate::api::model::{NodeFilter, NodeList, NodeRole, NodeState, RegisteredView};
 use crate::enrolment::{CapacityLimits, Entering, NewAccount};
 use crate::sampler::Sampler;
 
@@ -22,6 +23,7 @@ Examples:
   lucid node register --payout-address T... --pool POOL                into a pool that is open, or whose owner approves
   lucid node register --payout-address T... --invite lucid1...         into the pool that the string invites to
   lucid node payout-address T...                                       from the second payout root after on
+  lucid node rotate-key                                                the same of the node's own key
   lucid node list --pool POOL";
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,16 @@ pub(super) enum NodeAction {
     },
     /// Take back the announced payout address
     Veto(GiveArgs),
+    /// Announce another node key, which is made in the home, is in force from the second payout root after on and can be vetoed until then
+    ///
+    /// The account stays. The running node changes its key by itself when the new one is in force; the home's node.key is the new one then.
+    /// Its libp2p peer id is another from then on: give those who start from this node its new address.
+    RotateKey(GiveArgs),
+    /// Take back the announced node key
+    ///
+    /// Whoever has stolen the key can announce another one: until that is in force, this takes it back, whatever else is sent in the
+    /// account's name.
+    VetoKey(GiveArgs),
     /// Leave the network for good: the account can do nothing any more, and what is owed to it stays owed
     Retire(GiveArgs),
     /// Show a registered node
@@ -64,6 +76,12 @@ pub(super) enum NodeAction {
         /// Only the members of this pool, by name or id
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
+        /// Only those that are this in the network
+        #[arg(long, value_name = "ROLE")]
+        role: Option<NodeRole>,
+        /// Only those in this state, as the node that is asked knows them
+        #[arg(long, value_name = "STATE")]
+        state: Option<NodeState>,
         #[command(flatten)]
         json: Json,
     },
@@ -78,9 +96,9 @@ pub(super) struct RegisterArgs {
     /// Where what it earns is paid
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     payout_address: PayoutAddress,
-    /// A key kept elsewhere, without whose signature the payout address never changes: the id of a node with that key
-    #[arg(long, value_name = "NODE_ID")]
-    payout_key: Option<NodeId>,
+    /// A public key kept elsewhere, without whose signature the payout address never changes: the node key of another home
+    #[arg(long, value_name = "KEY")]
+    payout_key: Option<PublicKey>,
     /// Who runs the node, and signs the command, too [default: the node itself]
     #[arg(long, value_name = "NODE_ID")]
     operator: Option<NodeId>,
@@ -113,9 +131,11 @@ pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> 
         }
         NodeAction::PayoutAddress { address, give } => of_itself(Act::PayoutAddress(address), &give, context),
         NodeAction::Veto(give) => of_itself(Act::VetoPayoutAddress, &give, context),
+        NodeAction::RotateKey(give) => block_on(Box::pin(rotate_key(&give, context))),
+        NodeAction::VetoKey(give) => of_itself(Act::VetoKey, &give, context),
         NodeAction::Retire(give) => of_itself(Act::Retire, &give, context),
         NodeAction::Show { node, json } => show(node.as_ref(), json, context),
-        NodeAction::List { pool, json } => block_on(list(pool.as_deref(), json, context)),
+        NodeAction::List { pool, role, state, json } => block_on(list(pool.as_deref(), role, state, json, context)),
         NodeAction::Metrics(args) => read::metrics(&context.api()?, &args),
     }
 }
@@ -124,14 +144,31 @@ pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> 
 pub(super) fn of_itself(action: Act, give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
     block_on(Box::pin(async {
         let giver = Giver::open(context).await?;
-        give.give(&giver, giver.key.node_id(), Action::Node(action), None).await
+        give.give(&giver, giver.me.account, Action::Node(action), None).await
     }))
+}
+
+/// The next key is durable before anybody hears of it.
+async fn rotate_key(give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
+    let (giver, home) = (Giver::open(context).await?, context.home()?);
+    let next = if give.is_dry_run() { home.next_key_or_another()? } else { home.prepare_rotation()? };
+    let action = Action::Node(Act::RotateKey(next.public_key()));
+    give.give(&giver, giver.me.account, action, Some(&next)).await?;
+    if give.is_for_people() {
+        output::print(&format!(
+            "the new key is in {}; back it up. Until it is in force node.key is needed, too, and `lucid node veto-key` takes the new one back. \
+             Leave the node running, or start it afterwards: it changes to the new key by itself, and its peer id is {} then\n",
+            home.next_key_file().display(),
+            or_dash(lucid_p2p::peer_id_string(&next.public_key())),
+        ))?;
+    }
+    Ok(())
 }
 
 async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
     let RegisterArgs { payout_address, payout_key, operator, pool, ticket, offer, give } = args;
     let giver = Giver::open(context).await?;
-    let account = giver.key.node_id();
+    let account = giver.me.account;
     let (home, config) = (context.home()?, context.configuration()?.config);
     let gas_address = match offer.gas_address {
         Some(address) => Some(address),
@@ -152,7 +189,7 @@ async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
 
 async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
-    let account = giver.key.node_id();
+    let account = giver.me.account;
     let now = giver.node.registered(&account).await?;
     let gas_address = offer.gas_address.or(now.gas_address.filter(|_| !no_gas_address));
     let capacity = offer.limits.of(now.capacity);
@@ -160,18 +197,11 @@ async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context:
     give.give(&giver, account, Action::Node(Act::Update { gas_address, capacity }), None).await
 }
 
-const fn state(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Starting => "starting",
-        NodeState::Ready => "ready",
-        NodeState::Busy => "busy",
-        NodeState::Maintenance => "maintenance",
-        NodeState::Offline => "offline",
-        NodeState::Error => "error",
-    }
+fn roles(view: &RegisteredView) -> String {
+    view.roles.iter().map(|role| name(*role)).collect::<Vec<_>>().join(", ")
 }
 
-/// The same, and why.
+/// A state's name, and why a node is in it.
 const fn explained(of: NodeState) -> &'static str {
     match of {
         NodeState::Starting => "starting: it attests, and was not measured yet",
@@ -187,7 +217,7 @@ fn show(node: Option<&IdPrefix>, json: Json, context: &Context) -> anyhow::Resul
     let api = context.api()?;
     let id = match node {
         Some(node) => worker(&api, node)?,
-        None => context.home()?.load_key()?.node_id(),
+        None => context.home()?.load_identity()?.account,
     };
     read::show(json.json, &api.get::<RegisteredView>(&format!("nodes/{id}"))?, text)
 }
@@ -197,16 +227,21 @@ fn text(view: &RegisteredView) -> String {
         let until = it.until.map_or_else(String::new, |until| format!(", until before epoch {until}"));
         format!("{}, from epoch {} on{until}", it.pool, it.from)
     });
+    let next_key = view.next_key.map(|next| format!("{}, from settlement {} on", next.key, next.from));
     let next = view.next_payout.map(|next| format!("{}, from settlement {} on", next.address, next.from));
     let Capacity { cores, memory_bytes, disk_bytes, bandwidth_kbit_s } = view.capacity;
     let mut lines = vec![
         ("node", view.node.to_string()),
+        ("node key", view.key.to_string()),
+        ("announced key", or_dash(next_key)),
         ("operator", view.operator.to_string()),
         ("state", explained(view.state).to_owned()),
+        ("roles", roles(view)),
         ("pool", or_dash(membership)),
+        ("inactive in", or_dash(view.inactive.map(|it| format!("{}, since epoch {}", it.pool, it.since)))),
         ("request waits in", or_dash(view.request)),
         ("paid to", view.payout_address.to_string()),
-        ("announced", or_dash(next)),
+        ("announced address", or_dash(next)),
         ("payout key", or_dash(view.payout_key)),
         ("gas account", or_dash(view.gas_address)),
         (
@@ -223,18 +258,25 @@ fn text(view: &RegisteredView) -> String {
     output::pairs(&lines)
 }
 
-async fn list(pool: Option<&str>, json: Json, context: &Context) -> anyhow::Result<()> {
+async fn list(
+    pool: Option<&str>,
+    role: Option<NodeRole>,
+    state: Option<NodeState>,
+    json: Json,
+    context: &Context,
+) -> anyhow::Result<()> {
     let node = context.node()?;
     let pool = match pool {
         Some(named) => Some(Giver::open(context).await?.ledger.pool(Some(named))?.pool),
         None => None,
     };
-    let list = NodeList { nodes: node.registered_nodes(pool).await?, next: None };
+    let list = NodeList { nodes: node.registered_nodes(NodeFilter { pool, role, state }).await?, next: None };
     read::show(json.json, &list, |list| {
         let row = |it: &RegisteredView| {
             [
                 it.node.to_string(),
-                if it.is_retired { "retired".to_owned() } else { state(it.state).to_owned() },
+                if it.is_retired { "retired".to_owned() } else { name(it.state) },
+                roles(it),
                 or_dash(it.membership.map(|it| it.pool.short())),
                 or_dash(it.membership.map(|it| it.from)),
                 or_dash(it.membership.and_then(|it| it.until)),
@@ -242,6 +284,6 @@ async fn list(pool: Option<&str>, json: Json, context: &Context) -> anyhow::Resu
             ]
         };
         let rows: Vec<_> = list.nodes.iter().map(row).collect();
-        output::table(["node", "state", "pool", "from epoch", "until", "score of 100"], &rows)
+        output::table(["node", "state", "roles", "pool", "from epoch", "until", "score of 100"], &rows)
     })
 }

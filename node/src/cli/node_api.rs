@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use clap::ValueEnum;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_types::codec::encode;
 use lucid_types::command::Command;
@@ -14,9 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use crate::api::model::{
-    AccountView, CheckedView, CommandBody, CommandView, ErrorBody, LedgerView, MemberList, NodeList, PayoutList,
-    PayoutView, PoolList, PoolView, RegisteredView, RequestList, SignatureList, SignatureRequest, StampView, TakenView,
-    UnsignedBody,
+    AccountView, CheckedView, CommandBody, CommandView, ErrorBody, LedgerView, MemberList, NodeFilter, NodeList,
+    PayoutList, PayoutView, PoolList, PoolView, RegisteredView, RequestList, SignatureList, SignatureRequest,
+    StampView, TakenView, UnsignedBody,
 };
 
 /// The node answers from memory or a local store; signers are waited for a little longer.
@@ -40,6 +41,11 @@ pub(super) struct NodeApi {
 #[derive(Deserialize)]
 struct Belonging {
     network_id: NetworkId,
+}
+
+/// The name of a choice, as the API and the command line spell it.
+pub(super) fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 impl NodeApi {
@@ -149,12 +155,15 @@ impl NodeApi {
         self.get(&format!("nodes/{node}")).await
     }
 
-    /// All registered nodes, or the members of a pool.
-    pub(super) async fn registered_nodes(&self, pool: Option<PoolId>) -> anyhow::Result<Vec<RegisteredView>> {
-        let of_pool = pool.map_or_else(String::new, |pool| format!("&pool={pool}"));
+    /// All registered nodes that are asked for.
+    pub(super) async fn registered_nodes(&self, wanted: NodeFilter) -> anyhow::Result<Vec<RegisteredView>> {
+        let NodeFilter { pool, role, state } = wanted;
+        let names = [("role", role.map(name)), ("state", state.map(name))];
+        let filters = names.into_iter().chain([("pool", pool.map(|pool| pool.to_string()))]);
+        let wanted: String = filters.filter_map(|(key, value)| Some(format!("&{key}={}", value?))).collect();
         let (mut nodes, mut after) = (Vec::new(), String::new());
         loop {
-            let NodeList { nodes: page, next } = self.get(&format!("nodes?limit={NODES}{of_pool}{after}")).await?;
+            let NodeList { nodes: page, next } = self.get(&format!("nodes?limit={NODES}{wanted}{after}")).await?;
             nodes.extend(page);
             match next {
                 Some(next) => after = format!("&after={next}"),

@@ -6,6 +6,7 @@ mod list;
 
 use clap::{Args, Subcommand};
 
+use super::pool::open::PoolArgs;
 use super::values::{self, IdPrefix};
 use super::{Context, Json, block_on};
 
@@ -22,6 +23,16 @@ Examples:
 pub(super) enum PayoutAction {
     /// List payouts, newest settlement first
     List(ListArgs),
+    /// List the transactions by which a pool's vault has paid, as the node has read them, newest first
+    Batches {
+        #[command(flatten)]
+        pool: PoolArgs,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Show all that is known of a payout
     Show {
         /// Its id, or as many of its first digits as no other has
@@ -51,6 +62,7 @@ pub(super) struct ListArgs {
 pub(super) fn payout(action: PayoutAction, context: &Context) -> anyhow::Result<()> {
     match action {
         PayoutAction::List(args) => block_on(list::list(&args, context)),
+        PayoutAction::Batches { pool, limit, json } => block_on(list::batches(&pool, limit, json.json, context)),
         PayoutAction::Show { id, json } => block_on(list::show(&id, json.json, context)),
         PayoutAction::Claim(args) => block_on(Box::pin(claim::claim(&args, context))),
         PayoutAction::Export(args) => block_on(export::export(&args, context)),

@@ -12,7 +12,7 @@ use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
 use lucid_tron_bridge::transaction::Reference;
 use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey, SolidBlockId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
@@ -121,6 +121,8 @@ pub(super) struct HomeLedger {
     home: Home,
     pub(super) spec: ChainSpec,
     pools: PoolList,
+    /// What they are from, if the node does not answer.
+    offline: Option<State>,
     /// Why they are not the running node's.
     pub(super) unanswered: Option<String>,
     /// Whose they are.
@@ -141,23 +143,32 @@ impl HomeLedger {
             Ok(node) => node.pools().await,
             Err(error) => Err(error),
         };
+        let mut offline = None;
         let (pools, source, unanswered) = match asked {
             Ok(pools) => (pools, "the ledger", None),
             Err(error) => {
-                let node = home.load_key().ok().map(|key| key.node_id());
+                let node = home.load_identity().ok().map(|me| me.account);
                 let (state, source) = match stored(&home, &spec) {
                     Some(state) => (state, "the home's store (its node does not answer)"),
                     None => (State::genesis(&spec), "the genesis (the home's node does not answer)"),
                 };
-                (list(&state, node.as_ref()), source, Some(format!("{error:#}")))
+                let pools = list(&state, node.as_ref());
+                offline = Some(state);
+                (pools, source, Some(format!("{error:#}")))
             }
         };
-        Ok(Self { home, spec, pools, unanswered, source })
+        Ok(Self { home, spec, pools, offline, unanswered, source })
     }
 
-    /// The node of the home.
-    pub(super) fn node_id(&self) -> anyhow::Result<NodeId> {
-        Ok(self.home.load_key()?.node_id())
+    /// The account of the home.
+    pub(super) fn own_account(&self) -> anyhow::Result<NodeId> {
+        Ok(self.home.load_identity()?.account)
+    }
+
+    /// An account's node key as far as it is known without the node.
+    pub(super) fn key_of(&self, account: &NodeId) -> PublicKey {
+        let known = self.offline.as_ref().and_then(|state| state.key_of(account));
+        known.unwrap_or_else(|| account.first_key())
     }
 
     /// All pools.
@@ -182,7 +193,7 @@ impl HomeLedger {
             let found = self.pools().iter().find(|pool| pool.name == named || pool.pool.to_string() == named);
             return found.ok_or_else(|| anyhow!("the home's network has no pool {named:?}; it has: {}", names()));
         }
-        if let Ok(node) = self.node_id() {
+        if let Ok(node) = self.own_account() {
             let mut owned = self.pools().iter().filter(|pool| pool.owner == node);
             let owned = owned.next().filter(|_| owned.next().is_none());
             if let Some(found) = self.own().and_then(|id| self.pool_of_id(&id)).or(owned) {

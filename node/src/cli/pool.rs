@@ -2,17 +2,17 @@
 
 mod invite;
 mod list;
-mod make;
+pub(in crate::cli) mod make;
 pub(super) mod open;
 mod show;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::command::NodeAction;
-use lucid_types::id::{NodeId, TxId};
+use lucid_types::id::{NodeId, PoolId, TxId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::pool::PoolAction as Act;
 
@@ -24,7 +24,7 @@ use super::node::of_itself;
 use super::place::PlaceArgs;
 use super::values::{self, IdPrefix};
 use super::{Context, Json, block_on, vault};
-use crate::enrolment::Entering;
+use crate::enrolment::{Door, Entering};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +41,7 @@ A command is signed with the key of the home's node, which must run.";
 const VAULT: &str = "\
 How it goes:
   owner     lucid vault close --key-file owner.key               the former vault pays nothing any more, after the notice
-  owner     lucid vault deploy --previous T... ...               the next one; put its [pool.vault] part into vault.toml
+  owner     lucid vault deploy --previous T... ... --out vault.toml    the next one
   owner     lucid pool vault vault.toml --file move.json
   signers   lucid command sign --file move.json                  as many of those in force as a payout root needs
   owner     lucid command submit --file move.json                a block takes it; the newest root is signed for the next vault
@@ -147,7 +147,7 @@ pub(super) enum PoolAction {
 #[derive(Debug, Args)]
 #[command(after_help = VAULT)]
 pub(super) struct NextVaultArgs {
-    /// The next vault, as `lucid vault deploy` printed it: a file with its [pool.vault]
+    /// The next vault, as `lucid vault deploy --out FILE` wrote it
     #[arg(value_name = "VAULT_FILE")]
     vault: PathBuf,
     /// Where the vault has fewer than 2k - 1 signers: the transaction that deployed it or changed its signers last, which names them all
@@ -219,8 +219,19 @@ pub(super) fn pool(action: PoolAction, context: &Context) -> anyhow::Result<()> 
 
 async fn join(JoinArgs { pool, ticket, give }: &JoinArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
-    let Some(door) = ticket.door(pool.as_deref(), &giver).await? else { bail!("name the pool, or give --invite") };
+    let door = match returns(pool.as_deref(), &giver).await? {
+        Some(pool) => Door::Return(pool),
+        None => ticket.door(pool.as_deref(), &giver).await?.context("name the pool, or give --invite")?,
+    };
     enter(&Entering::Join(door), give, &giver).await
+}
+
+/// The pool that is named, if the home's node has become inactive in it.
+async fn returns(named: Option<&str>, giver: &Giver) -> anyhow::Result<Option<PoolId>> {
+    let Some(named) = named else { return Ok(None) };
+    let pool = giver.ledger.pool(Some(named))?.pool;
+    let inactive = giver.node.registered(&giver.me.account).await?.inactive;
+    Ok(inactive.filter(|it| it.pool == pool).map(|it| it.pool))
 }
 
 async fn next_vault(args: NextVaultArgs, context: &Context) -> anyhow::Result<()> {

@@ -63,6 +63,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
         };
         let mut lines = vec![
             ("node id", s.node_id.to_string()),
+            ("node key", s.key.to_string()),
             ("peer id", s.peer_id.clone()),
             ("roles", roles.join(", ")),
             ("network id", s.network_id.to_string()),
@@ -80,6 +81,11 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
         ];
+        lines.extend(s.alerts.iter().map(|alert| ("ALERT", alert.clone())));
+        if let Some(key) = s.missing_key {
+            let text = format!("{key}: it is not in the home, and this node signs nothing; see `lucid validator keys`");
+            lines.push(("missing key", text));
+        }
         if let Some(enrolment) = &s.enrolment {
             lines.push(("entering", format!("{}, waits for {}", enrolment.step.name(), enrolment.waits_for)));
             lines.extend(enrolment.problem.clone().map(|problem| ("problem", problem)));
@@ -177,7 +183,7 @@ pub(super) fn block(api: &Api, action: BlockAction) -> anyhow::Result<()> {
             let proof: CertificateView = api.get(&format!("blocks/{height}/certificate"))?;
             show(json.json, &proof, |proof| {
                 let rows: Vec<_> =
-                    proof.signatures.iter().map(|it| [it.validator.to_string(), it.signature.to_string()]).collect();
+                    proof.signatures.iter().map(|it| [it.key.to_string(), it.signature.to_string()]).collect();
                 let head = format!("block {} at height {}, round {}\n", proof.block_hash, proof.height, proof.round);
                 head + &output::table(["validator", "precommit"], &rows)
             })
@@ -367,7 +373,7 @@ pub(super) fn peers(api: &Api, as_json: bool) -> anyhow::Result<()> {
             .map(|p| {
                 let address = p.addresses.first().map_or("-", |a| a.split("/p2p/").next().unwrap_or(a));
                 [
-                    p.node_id.short(),
+                    p.key.short(),
                     p.transport.clone(),
                     p.direction.clone(),
                     or_dash(p.rtt_us),

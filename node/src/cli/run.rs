@@ -84,7 +84,7 @@ pub(super) async fn until_signal(
     signals: &mut Signals,
     home: Home,
     loaded: Loaded,
-    started: impl FnOnce(Arc<dyn NodeView>),
+    started: impl FnMut(Arc<dyn NodeView>),
 ) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -113,8 +113,8 @@ pub(super) fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
 
 /// Logs to stderr what passes the filter.
 pub(super) fn log(filter: EnvFilter, is_json: bool) -> anyhow::Result<()> {
-    // A log in a file has no use for colours.
-    let colours = io::stderr().is_terminal();
+    // A log in a file has no use for colours; nor has whoever sets NO_COLOR (no-color.org).
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     // What cannot be written is lost: telling so on stderr, where it could not be written, would end the node with a panic.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,5 +1,7 @@
 //! `lucid validator`: who decides, what a validator's own node approves of, and how the validators change.
 
+pub(super) mod keys;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,13 @@ use super::place::now_s;
 use super::read::show;
 use super::values::{utc, when};
 use super::{Context, Json, block_on};
-use crate::api::model::{ProposalList, ProposalView, ValidatorList, ValidatorStatusView, ValidatorView};
+use crate::api::model::{
+    LookedAtView, MissedBy, MissedReport, MissedTurn, ProposalList, ProposalView, ReportsView, TurnsView,
+    ValidatorList, ValidatorStatusView, ValidatorView,
+};
+
+/// Missed duties of a kind that are shown one by one; `--json` has all.
+const SHOWN: usize = 5;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +33,8 @@ Examples:
   lucid validator proposals
   lucid validator approve 3f9c..
   lucid validator status
+  lucid validator keys --json
+  lucid validator rotate-key
 
 A change takes the approval of more than two thirds of the power, by ID: `lucid validator proposals` shows it. It counts from two blocks \
 after the one that completes it.";
@@ -34,7 +44,7 @@ after the one that completes it.";
 pub(super) enum ValidatorAction {
     /// List the validators of the next block, with their power and what the chain holds against them
     List(Json),
-    /// Show whether a node is a validator, since when, and how it votes
+    /// Show whether a node is a validator, since when, and what it did and missed of its duties in the newest blocks
     Status {
         /// The node's id [default: the home's node]
         #[arg(value_name = "NODE")]
@@ -55,7 +65,7 @@ pub(super) enum ValidatorAction {
         #[command(flatten)]
         give: GiveArgs,
     },
-    /// Take the approval of a proposed change back
+    /// Take the approval of a proposed change back, or the rotation of the own key
     Withdraw {
         /// The proposal's id
         #[arg(value_name = "ID")]
@@ -63,6 +73,10 @@ pub(super) enum ValidatorAction {
         #[command(flatten)]
         give: GiveArgs,
     },
+    /// Show the home's validator keys: public parts with proofs, which is in force, which waits
+    Keys(keys::KeysArgs),
+    /// Sign with another key: makes its file, and announces it. It signs from the second epoch after on; both files stay until then
+    RotateKey(keys::RotateArgs),
     /// Stop being a validator, from two blocks later on; it needs nobody's approval
     Resign {
         #[command(flatten)]
@@ -82,8 +96,8 @@ pub(super) enum ValidatorAction {
 pub(super) enum Proposal {
     /// Add a registered node
     Add {
-        /// The [[validator]] entry that its `lucid init --role validator` printed, or all that it printed with --json; - reads it from
-        /// the standard input
+        /// The [[validator]] entry that its `lucid init --role validator` printed or `lucid validator keys` prints, or all that one of them
+        /// prints with --json; - reads it from the standard input
         #[arg(long, value_name = "FILE")]
         entry: PathBuf,
         #[command(flatten)]
@@ -115,6 +129,8 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
         ValidatorAction::List(json) => return list(json, context),
         ValidatorAction::Status { node, json } => return status(node, json, context),
         ValidatorAction::Proposals(json) => return proposals(json, context),
+        ValidatorAction::Keys(args) => return block_on(keys::keys(&args, context)),
+        ValidatorAction::RotateKey(args) => return block_on(Box::pin(keys::rotate(&args, context))),
         ValidatorAction::ApprovePool { pool, give } => {
             return block_on(Box::pin(approve_pool(&pool, &give, context)));
         }
@@ -128,7 +144,7 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
     };
     block_on(Box::pin(async {
         let giver = Giver::open(context).await?;
-        give_args.give(&giver, giver.key.node_id(), Action::Validator(act), None).await
+        give_args.give(&giver, giver.me.account, Action::Validator(act), None).await
     }))
 }
 
@@ -164,10 +180,10 @@ fn list(json: Json, context: &Context) -> anyhow::Result<()> {
         let row = |it: &ValidatorView| {
             let held =
                 it.equivocation.map(|proved| format!("at {}, proved in block {}", proved.height, proved.proved_in));
-            [it.node.to_string(), it.power.to_string(), it.operator.short(), or_dash(held)]
+            [it.node.to_string(), it.key.short(), it.power.to_string(), it.operator.short(), or_dash(held)]
         };
         let rows: Vec<_> = list.validators.iter().map(row).collect();
-        output::table(["validator", "power", "operator", "equivocation"], &rows)
+        output::table(["validator", "key", "power", "operator", "equivocation"], &rows)
     })
 }
 
@@ -186,20 +202,28 @@ fn proposal_text(proposal: &ProposalView) -> String {
     lines.push(("proposed by", proposal.by.to_string()));
     let approvals = proposal.approvals.iter().map(|it| format!("{} ({})", it.validator, it.power));
     lines.push(("approved by", approvals.collect::<Vec<_>>().join(", ")));
-    let lacks = match proposal.needed_power.checked_sub(proposal.power) {
-        Some(0) | None => "enough; it waits for its epoch".to_owned(),
-        Some(lacks) => format!("{lacks} more are needed"),
-    };
-    lines.push(("power", format!("{} of {}: {lacks}", proposal.power, proposal.total_power)));
+    if proposal.change.needs_approval() {
+        lines.push(("power", approval_text(proposal)));
+    } else {
+        lines.push(("approval", "it needs none: a validator gives itself other keys".to_owned()));
+    }
     lines.push(("not before", format!("epoch {}", proposal.from)));
     lines.push(("gone", when(proposal.until.get() / 1_000, now_s())));
     output::pairs(&lines)
 }
 
+fn approval_text(proposal: &ProposalView) -> String {
+    let lacks = match proposal.needed_power.checked_sub(proposal.power) {
+        Some(0) | None => "enough; it waits for its epoch".to_owned(),
+        Some(lacks) => format!("{lacks} more are needed"),
+    };
+    format!("{} of {}: {lacks}", proposal.power, proposal.total_power)
+}
+
 fn status(node: Option<NodeId>, json: Json, context: &Context) -> anyhow::Result<()> {
     let node = match node {
         Some(node) => node,
-        None => context.home()?.load_key()?.node_id(),
+        None => context.home()?.load_identity()?.account,
     };
     let path = format!("validators/{node}");
     show(json.json, &context.api()?.get::<ValidatorStatusView>(&path)?, status_text)
@@ -210,15 +234,26 @@ fn status_text(view: &ValidatorStatusView) -> String {
         0 => ", since the genesis".to_owned(),
         since => format!(", since block {since}"),
     });
-    let share = |power: u64| {
-        let ppm = u128::from(power) * 1_000_000 / u128::from(view.total_power.max(1));
-        output::millionths(u64::try_from(ppm).unwrap_or(u64::MAX))
-    };
     let is = match view.power {
         0 => format!("no validator{since}"),
-        power => format!("a validator with power {power} of {} (a share of {}){since}", view.total_power, share(power)),
+        power => format!(
+            "a validator with power {power} of {} (a share of {}){since}",
+            view.total_power,
+            share_of(power, view.total_power)
+        ),
     };
     let mut lines = vec![("node", view.node.to_string()), ("is", is)];
+    if let Some(key) = view.key {
+        let here = if view.missing_key.is_some() { ", which is not in the home: this node signs nothing" } else { "" };
+        lines.push(("key", format!("{key}{here}")));
+    }
+    if let Some(rotation) = view.rotation {
+        let text = format!(
+            "{} from epoch {} on; `lucid validator withdraw {}` takes it back",
+            rotation.key, rotation.from, rotation.id
+        );
+        lines.push(("next key", text));
+    }
     if let Some(next) = view.next {
         let will = match next.power {
             0 => format!("no validator from block {} on", next.from),
@@ -231,20 +266,122 @@ fn status_text(view: &ValidatorStatusView) -> String {
     }
     let last_vote = view.last_vote.map(|vote| format!("block {}, {}", vote.height, utc(vote.time.get() / 1_000)));
     lines.push(("last vote", or_dash(last_vote)));
-    if let Some(blocks) = view.blocks {
-        let n_blocks = blocks.last.get().saturating_sub(blocks.first.get()).saturating_add(1);
-        let (first, last) = (blocks.first, blocks.last);
-        lines.push((
-            "blocks",
-            format!("{first} to {last}: proposed {}, voted for {} of {n_blocks}", blocks.proposed, blocks.voted),
-        ));
+    if let Some(blocks) = &view.blocks {
+        let LookedAtView { first, last, proposed, to_vote, voted, missed } = blocks;
+        let n_blocks = last.get().saturating_sub(first.get()).saturating_add(1);
+        let part = share_of(*proposed, n_blocks);
+        lines.push(("blocks", format!("{first} to {last}: proposed {proposed} of {n_blocks} ({part} of them)")));
+        lines.push(("votes", format!("{voted} in the certificates of {to_vote} blocks")));
+        lines.extend(
+            newest(missed, |it| format!("{}{}", it.height, by(it.missed_by))).map(|text| ("votes missing", text)),
+        );
+    }
+    if let Some(TurnsView { first, last, turns, missed }) = &view.turns {
+        let n_heights = last.get().saturating_sub(first.get()).saturating_add(1);
+        let text =
+            format!("{turns} in round 0 of the heights {first} to {last} ({} of them)", share_of(*turns, n_heights));
+        lines.push(("turns", text));
+        let turn = |it: &MissedTurn| {
+            let cause = if it.was_late { "its block was late" } else { "another's block was decided" };
+            format!("{} ({cause}, in round {})", it.height, it.round)
+        };
+        lines.extend(newest(missed, turn).map(|text| ("turns missed", text)));
+    }
+    if let Some(ReportsView { first, last, epochs, uncommitted, forfeited }) = &view.reports {
+        let made = epochs.saturating_sub(u64::try_from(uncommitted.len() + forfeited.len()).unwrap_or(u64::MAX));
+        lines.push(("reports", format!("{made} of the {epochs} to give on the epochs {first} to {last}")));
+        let report = |it: &MissedReport| format!("{}{}", it.epoch, by(it.missed_by));
+        lines.extend(newest(uncommitted, report).map(|text| ("not committed", text)));
+        lines.extend(newest(forfeited, report).map(|text| ("forfeited", text)));
     }
     output::pairs(&lines)
+}
+
+/// A part of a whole as a fraction with six places.
+fn share_of(part: u64, whole: u64) -> String {
+    let ppm = u128::from(part) * 1_000_000 / u128::from(whole.max(1));
+    output::millionths(u64::try_from(ppm).unwrap_or(u64::MAX))
+}
+
+const fn by(missed_by: MissedBy) -> &'static str {
+    match missed_by {
+        MissedBy::Alone => " (alone)",
+        MissedBy::Others => " (as others did)",
+    }
+}
+
+/// How many were missed, and the newest of them; nothing if none was.
+fn newest<T>(missed: &[T], text: impl Fn(&T) -> String) -> Option<String> {
+    let shown: Vec<_> = missed.iter().rev().take(SHOWN).map(text).collect();
+    let more = if missed.len() > shown.len() { ", ..." } else { "" };
+    (!shown.is_empty()).then(|| format!("{}: {}{more}", missed.len(), shown.join(", ")))
 }
 
 async fn approve_pool(pool: &str, give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
     let pool = giver.ledger.pool(Some(pool))?.pool;
     let action = Action::Validator(Act::ApprovePool(pool));
-    give.give(&giver, giver.key.node_id(), action, None).await
+    give.give(&giver, giver.me.account, action, None).await
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_types::time::{Epoch, Height};
+
+    use super::*;
+    use crate::api::model::MissedVote;
+
+    #[test]
+    fn missed_duties_are_told_with_their_causes() {
+        let node = NodeId::from_bytes([1; 32]);
+        let vote = |height, missed_by| MissedVote { height: Height::new(height), missed_by };
+        let report = |epoch, missed_by| MissedReport { epoch: Epoch::new(epoch), missed_by };
+        let mut missed: Vec<_> = (1..=5).map(|height| vote(height, MissedBy::Alone)).collect();
+        missed.push(vote(9, MissedBy::Others));
+        let (first, last) = (Height::new(1), Height::new(200));
+        let view = ValidatorStatusView {
+            node,
+            key: None,
+            missing_key: None,
+            rotation: None,
+            power: 1,
+            total_power: 4,
+            since: None,
+            next: None,
+            equivocation: None,
+            blocks: Some(LookedAtView { first, last, proposed: 50, to_vote: 200, voted: 194, missed }),
+            last_vote: None,
+            turns: Some(TurnsView {
+                first,
+                last,
+                turns: 52,
+                missed: vec![
+                    MissedTurn { height: Height::new(7), round: 1, was_late: false },
+                    MissedTurn { height: Height::new(8), round: 2, was_late: true },
+                ],
+            }),
+            reports: Some(ReportsView {
+                first: Epoch::new(3),
+                last: Epoch::new(12),
+                epochs: 10,
+                uncommitted: vec![report(4, MissedBy::Others)],
+                forfeited: vec![report(5, MissedBy::Alone)],
+            }),
+        };
+        let text = status_text(&view);
+        for line in [
+            "a validator with power 1 of 4 (a share of 0.250000)",
+            "proposed 50 of 200 (0.250000 of them)",
+            "6: 9 (as others did), 5 (alone), 4 (alone), 3 (alone), 2 (alone), ...",
+            "52 in round 0 of the heights 1 to 200 (0.260000 of them)",
+            "2: 8 (its block was late, in round 2), 7 (another's block was decided, in round 1)",
+            "8 of the 10 to give on the epochs 3 to 12",
+            "1: 4 (as others did)",
+            "1: 5 (alone)",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let nothing = ValidatorStatusView { blocks: None, turns: None, reports: None, ..view };
+        assert!(!status_text(&nothing).contains("missed"));
+    }
 }

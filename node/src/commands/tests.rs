@@ -11,7 +11,8 @@ use super::*;
 use crate::chain::fixture::peers::{self, node, within};
 use crate::clock::SystemClock;
 use crate::payout::testing;
-use crate::signer::fixture::{genesis, validator};
+use crate::payout::testing::node_key;
+use crate::signer::fixture::genesis;
 
 /// Owns the pool, and is no validator.
 const FOLLOWER: u8 = 77;
@@ -39,7 +40,7 @@ async fn bench(seed: u8, may_vote: bool) -> Bench {
     let desk = CommandDesk {
         spec,
         clock: Arc::new(SystemClock),
-        me: node(seed),
+        me: NodeKey::from_seed(&[seed; 32]).account(),
         may_vote,
         head: seen,
         mesh,
@@ -73,7 +74,7 @@ impl Validator {
                 }
             }
         });
-        assert!(within(mesh.wait_for_peers(|peers| peers.iter().any(|peer| peer.node_id == node(seed)))).await);
+        assert!(within(mesh.wait_for_peers(|peers| peers.iter().any(|peer| peer.key == node(seed)))).await);
         Self { answers, _stop: stop }
     }
 }
@@ -86,14 +87,14 @@ impl Drop for Validator {
 
 fn signed(key: &NodeKey, action: Action) -> SignedCommand {
     let until = SystemClock.now().after(Duration::from_secs(60));
-    let signed = key.sign_command(spec().id(), Command { account: key.node_id(), nonce: 0, until, action });
+    let signed = key.sign_command(spec().id(), Command { account: key.account(), nonce: 0, until, action });
     let (signer, signature) = (signed.signer, signed.signature);
     MultiSigned::collect(signed.into_inner().record, [(signer, signature)])
 }
 
 fn suspend() -> SignedCommand {
     let pool = genesis().pools_by_id()[0].0;
-    signed(&validator(OWNER), Action::Pool { pool, action: PoolAction::Suspend(true) })
+    signed(&node_key(OWNER), Action::Pool { pool, action: PoolAction::Suspend(true) })
 }
 
 fn refused(why: &str) -> Option<CommandReply> {
@@ -112,7 +113,7 @@ async fn a_follower_asks_one_validator_after_the_other_and_names_who_takes_it() 
     assert!(bench.driver.try_recv().is_err(), "what validators refuse is not spread");
 
     let _third = Validator::of(&bench, 3, Some(CommandReply::Accepted)).await;
-    assert_eq!(within(bench.desk.hand_in(suspend())).await, Ok(node(3)));
+    assert_eq!(within(bench.desk.hand_in(suspend())).await, Ok(NodeKey::from_seed(&[3; 32]).account()));
     let kept = bench.driver.try_recv().unwrap();
     assert!(matches!(*kept, Input::Command(command) if *command == suspend_like(&command)));
     assert!(bench.submissions.try_recv().is_err(), "it takes nothing over itself");

@@ -7,7 +7,7 @@ use lucid_consensus::ledger::registry::Membership;
 use lucid_consensus::ledger::state::State;
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
-use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::join::{BearerInvite, JoinPool};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::JoinPolicy;
@@ -28,7 +28,7 @@ pub struct NewAccount {
     /// Where it is paid.
     pub payout_address: PayoutAddress,
     /// Without whose signature that never changes.
-    pub payout_key: Option<NodeId>,
+    pub payout_key: Option<PublicKey>,
     /// What its bridge pays from.
     pub gas_address: Option<PayoutAddress>,
     /// What it declares to offer.
@@ -44,6 +44,8 @@ pub enum Door {
     Request(PoolId),
     /// Its owner has invited the node, which opens every pool.
     Invite(BearerInvite),
+    /// The node has become inactive in it, and comes back.
+    Return(PoolId),
 }
 
 /// A command by which an account enters, but for its stamp.
@@ -76,7 +78,7 @@ impl Door {
 
     const fn pool(&self) -> PoolId {
         match self {
-            Self::Stamp(pool) | Self::Request(pool) => *pool,
+            Self::Stamp(pool) | Self::Request(pool) | Self::Return(pool) => *pool,
             Self::Invite(bearer) => bearer.invite().record.pool,
         }
     }
@@ -86,6 +88,7 @@ impl Door {
             Self::Stamp(_) => Ticket::Stamp(stamp),
             Self::Request(_) => Ticket::Request(stamp),
             Self::Invite(bearer) => Ticket::Invite(bearer.invite().clone()),
+            Self::Return(_) => Ticket::Return,
         }
     }
 }
@@ -113,7 +116,7 @@ impl Entering {
 
     /// Whether a stamp has to be worked out for it.
     pub fn needs_stamp(&self) -> bool {
-        !matches!(self.door(), Some(Door::Invite(_)))
+        !matches!(self.door(), Some(Door::Invite(_) | Door::Return(_)))
     }
 
     /// The command's action with this stamp, which is left out where none is needed.
@@ -191,6 +194,9 @@ impl Applicant {
         }
         let door = match &self.pool {
             None => None,
+            Some(wanted) if state.inactive_in(&self.account).is_some_and(|(pool, _)| pool == wanted.id()) => {
+                Some(Door::Return(wanted.id()))
+            }
             Some(wanted) => match state.pool(&wanted.id()).map(|pool| Door::of(wanted, pool.join)) {
                 None => return refused(&CommandRefused::NoPool(wanted.id())),
                 Some(Err(error)) => return stop(error.to_string()),

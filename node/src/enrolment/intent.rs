@@ -1,7 +1,7 @@
 //! What somebody has asked for with `lucid join` and the chain does not show yet: `HOME/join.toml`.
 
 use lucid_types::attestation::Capacity;
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{PayoutAddress, PublicKey};
 use lucid_types::join::{JoinPool, JoinString};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Intent {
     /// Where the account is to be paid; `None` if it should be registered already.
     pub payout_address: Option<PayoutAddress>,
     /// A key kept elsewhere, without whose signature the payout address never changes.
-    pub payout_key: Option<NodeId>,
+    pub payout_key: Option<PublicKey>,
     /// The account that pays for transactions; `None` for that of the home's gas key.
     pub gas_address: Option<PayoutAddress>,
     /// What is offered of the machine.

@@ -4,7 +4,7 @@ use lucid_consensus::ledger::command::CommandRefused;
 use lucid_consensus::ledger::registry::Membership;
 use lucid_consensus::ledger::table::Nodes;
 use lucid_types::command::{Action, Entry, Registration};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use lucid_types::join::{Bootstrap, JoinString};
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ fn intent(spec: &ChainSpec) -> Intent {
     Intent {
         string: JoinString { network: *spec.id(), bootstrap, pool, pin: None },
         payout_address: Some(address(5)),
-        payout_key: Some(NodeId::from_bytes([9; 32])),
+        payout_key: Some(PublicKey::from_bytes([9; 32])),
         gas_address: None,
         limits: CapacityLimits { cores: Some(3), ..CapacityLimits::default() },
     }
@@ -89,7 +89,7 @@ async fn a_node_hands_in_until_a_block_has_it_and_forgets_the_intent_then() {
         spec: Arc::clone(&spec),
         clock: Arc::new(Early),
         home: home.clone(),
-        key: node_key(me),
+        me: Identity::first(node_key(me)),
         intent: intent(&spec),
         gas_address: Some(address(6)),
         pinned: Height::ZERO,

@@ -2,12 +2,12 @@
 
 use lucid_consensus::ledger::registry::Nonce;
 use lucid_consensus::ledger::state::{PendingEpoch, Rows, State};
-use lucid_consensus::ledger::table::{Draws, Nonces, PendingEpochs};
+use lucid_consensus::ledger::table::{Draws, NodeKeys, Nodes, Nonces, PendingEpochs};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{Wire, encode};
-use lucid_types::command::{Action, Command as Order};
+use lucid_types::command::{Action, Command as Order, NodeAction};
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
@@ -19,6 +19,7 @@ use lucid_types::signed::{MultiSigned, Signature};
 use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use super::*;
@@ -51,15 +52,19 @@ fn key(seed: u8) -> NodeKey {
     NodeKey::from_seed(&[seed; 32])
 }
 
+fn signing_key(seed: u8) -> ValidatorKey {
+    testing::signing_key(seed)
+}
+
 fn validators() -> Vec<Validator> {
-    (1..=4).map(key).map(|key| key.validator(1, key.node_id())).collect()
+    (1..=4).map(testing::validator).collect()
 }
 
 /// Validators 1 to 4 and a pool with a worker, epochs of two seconds.
 fn genesis() -> Genesis {
     let network = testing::network();
     let base = network.genesis();
-    let pool = GenesisPool { owner: key(OWNER).node_id(), ..base.pools[0].clone() };
+    let pool = GenesisPool { owner: key(OWNER).account(), ..base.pools[0].clone() };
     Genesis { validators: validators(), workers: base.workers[..1].to_vec(), pools: vec![pool], ..base.clone() }
 }
 
@@ -86,7 +91,8 @@ fn fixture() -> Fixture {
     let draw = genesis.open().unwrap().clone();
     let state = genesis.changed(|rows| {
         (rows.head.height, rows.head.closed) = (closed_in, epoch);
-        rows.put::<Draws>(&epoch, draw);
+        rows.put::<Draws>(&epoch, draw.clone());
+        rows.put::<Draws>(&epoch.next(), draw);
         rows.put::<PendingEpochs>(&epoch, PendingEpoch { closed_in });
     });
     let (head, seen) = watch::channel(testing::head(state));
@@ -97,7 +103,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     /// The verdict in words; nothing follows "accept".
     fn admit(&self, topic: Topic, bytes: &[u8]) -> String {
-        match self.gate.admit(key(STRANGER).node_id(), topic, bytes) {
+        match self.gate.admit(key(STRANGER).public_key(), topic, bytes) {
             Admission::Accept(_) => "accept".to_owned(),
             Admission::Ignore(reason) => format!("ignore {reason}"),
             Admission::Reject(reason) => format!("reject {reason}"),
@@ -150,7 +156,7 @@ fn vote(height: u64) -> Vote {
 
 fn commitment(recipe: &Recipe) -> Signed<ReportCommitment> {
     let record = ReportCommitment { epoch: Epoch::new(recipe.height), report: Hash::from_bytes([3; 32]) };
-    key(recipe.signer).sign_report_commitment(&recipe.network, record).into_inner()
+    signing_key(recipe.signer).sign_report_commitment(&recipe.network, record).into_inner()
 }
 
 fn attestation(recipe: &Recipe) -> ResourceAttestation {
@@ -172,7 +178,7 @@ fn attestation(recipe: &Recipe) -> ResourceAttestation {
 
 fn rebroadcast(recipe: &Recipe, item: RebroadcastItem) -> Vec<u8> {
     let message = Rebroadcast { sequence: recipe.sequence, item };
-    encode(&*key(recipe.signer).sign_rebroadcast(&recipe.network, message))
+    encode(&*signing_key(recipe.signer).sign_rebroadcast(&recipe.network, message))
 }
 
 /// A proposal of a block that its signer built in this round.
@@ -181,10 +187,10 @@ fn compact(recipe: &Recipe, round: u32) -> CompactProposal {
         height: Height::new(recipe.height),
         parent: BlockHash::from_bytes([1; 32]),
         round,
-        proposer: key(recipe.signer).node_id(),
+        proposer: signing_key(recipe.signer).id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
-        randao: key(recipe.signer).bls_key().sign_randao(&recipe.network, Height::new(recipe.height)),
+        randao: signing_key(recipe.signer).bls_key().sign_randao(&recipe.network, Height::new(recipe.height)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
@@ -192,7 +198,7 @@ fn compact(recipe: &Recipe, round: u32) -> CompactProposal {
         Block { header, commitments: vec![commitment(recipe)], reveals: vec![], commands: vec![], evidence: vec![] }
             .sealed();
     let proposal = Proposal { height: block.header.height, round, block: block.hash(), pol_round: None };
-    CompactProposal::new(key(recipe.signer).sign_proposal(&recipe.network, proposal).into_inner(), &block)
+    CompactProposal::new(signing_key(recipe.signer).sign_proposal(&recipe.network, proposal).into_inner(), &block)
 }
 
 fn propose(compact: CompactProposal) -> Vec<u8> {
@@ -201,15 +207,15 @@ fn propose(compact: CompactProposal) -> Vec<u8> {
 
 /// The first round in which it is the signer's turn.
 fn turn(recipe: &Recipe) -> u32 {
-    let signer = key(recipe.signer).node_id();
+    let signer = signing_key(recipe.signer).id();
     let network = network();
     let proposers = proposers_of(&network, Height::new(recipe.height));
-    (0..4).find(|round| proposers.of(*round).node == signer).unwrap_or(0)
+    (0..4).find(|round| proposers.of(*round).keys.id == signer).unwrap_or(0)
 }
 
 fn certificate(recipe: &Recipe, signers: impl IntoIterator<Item = u8>) -> Certificate {
     let record = vote(recipe.height);
-    let sign = |seed: u8| key(seed).sign_vote(&recipe.network, record).into_inner();
+    let sign = |seed: u8| signing_key(seed).sign_vote(&recipe.network, record).into_inner();
     let mut signatures: Vec<_> = signers.into_iter().map(sign).map(|vote| (vote.signer, vote.signature)).collect();
     signatures.sort();
     Certificate { height: record.height, round: 0, block: BlockHash::from_bytes([7; 32]), signatures }
@@ -226,7 +232,7 @@ fn command(
 }
 
 fn order(nonce: u64, until: UnixMillis, action: PoolAction) -> Order {
-    Order { account: key(OWNER).node_id(), nonce, until, action: Action::Pool { pool: pool(), action } }
+    Order { account: key(OWNER).account(), nonce, until, action: Action::Pool { pool: pool(), action } }
 }
 
 fn signed_command(network: &NetworkId, record: Order, signers: impl IntoIterator<Item = u8>) -> SignedCommand {
@@ -252,9 +258,9 @@ impl Kind {
 
     /// As it should be, but for what the recipe says.
     fn make(self, recipe: &Recipe) -> Vec<u8> {
-        let (signer, network) = (key(recipe.signer), &recipe.network);
+        let (node, signer, network) = (key(recipe.signer), signing_key(recipe.signer), &recipe.network);
         match self {
-            Attestation => encode(&*signer.sign_attestation(network, attestation(recipe))),
+            Attestation => encode(&*node.sign_attestation(network, attestation(recipe))),
             Commitments => encode(&commitment(recipe)),
             Reveals => {
                 let measured = Observation { pings_sent: 1, ..Observation::default() };
@@ -323,11 +329,11 @@ fn what_is_longer_than_its_kind_is_malformed() {
     let recipe = Reveals.good(&fixture);
     let many = vec![Some(Observation::default()); ScoreReport::MAX_WORKERS + 1];
     let report = ScoreReport::new(Epoch::new(NEXT), &many);
-    let long = encode(&*key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
+    let long = encode(&*signing_key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
     assert!(long.len() > Signed::<Reveal>::MAX_BYTES);
     fixture.expect(Reveals, &long, "reject malformed");
 
-    let signer = TreasurySigner { node: key(1).node_id(), key_address: PayoutAddress::from_hash20([1; 20]) };
+    let signer = TreasurySigner { node: key(1).account(), key_address: PayoutAddress::from_hash20([1; 20]) };
     let next = SignerSet { era: 2, threshold: 1, members: vec![signer; 100] };
     let many = PoolAction::Signers { nonce: 0, next };
     let long = encode(&command(&fixture.network, 1, many, [OWNER, 1, 2]));
@@ -342,7 +348,7 @@ fn what_is_longer_than_its_kind_is_malformed() {
         height: Height::new(NEXT),
         round: 0,
         block: BlockHash::from_bytes([7; 32]),
-        signatures: vec![(key(1).node_id(), Signature::from_bytes([0; 64])); Rebroadcast::MAX_BYTES / 96 + 1],
+        signatures: vec![(signing_key(1).id(), Signature::from_bytes([0; 64])); Rebroadcast::MAX_BYTES / 96 + 1],
     };
     fixture.expect(Repeated, &rebroadcast(&recipe, RebroadcastItem::Polka(polka)), "reject malformed");
 }
@@ -405,7 +411,7 @@ fn only_the_proposer_of_a_round_proposes_in_it() {
             let fixture = fixture();
             let recipe = Recipe { signer: seed, ..Kind::Proposal.good(&fixture) };
             let verdict = fixture.admit(Topic::Consensus, &propose(compact(&recipe, round)));
-            let is_turn = proposers.of(round).node == key(seed).node_id();
+            let is_turn = proposers.of(round).keys.id == signing_key(seed).id();
             assert_eq!(verdict, if is_turn { "accept" } else { "reject proposer" }, "round {round}, validator {seed}");
         }
     }
@@ -478,7 +484,11 @@ fn what_came_before_is_not_taken_again() {
     let recipe = Commitments.good(&fixture);
     let Signed { mut record, .. } = commitment(&recipe);
     record.report = Hash::from_bytes([4; 32]);
-    fixture.expect(Commitments, &encode(&*key(1).sign_report_commitment(&fixture.network, record)), "ignore duplicate");
+    fixture.expect(
+        Commitments,
+        &encode(&*signing_key(1).sign_report_commitment(&fixture.network, record)),
+        "ignore duplicate",
+    );
     fixture.expect(Proof, &encode(&certificate(&recipe, [2, 3, 4])), "ignore duplicate");
     // Others' are not affected.
     fixture.expect(Commitments, &Commitments.make(&Recipe { signer: 2, ..recipe }), "accept");
@@ -529,7 +539,7 @@ fn a_validator_says_two_things_of_a_step_at_most() {
     let say = |kind, round, block: Option<u8>| {
         let block = block.map(|byte| BlockHash::from_bytes([byte; 32]));
         let vote = Vote { kind, round, block, ..vote(NEXT) };
-        let signed = key(1).sign_vote(&fixture.network, vote).into_inner();
+        let signed = signing_key(1).sign_vote(&fixture.network, vote).into_inner();
         fixture.admit(Topic::Consensus, &encode(&ConsensusMessage::Vote(signed)))
     };
     assert_eq!(say(VoteKind::Prevote, 0, Some(1)), "accept");
@@ -553,14 +563,14 @@ fn a_validator_says_two_things_of_a_step_at_most() {
         };
         block.header.time = UnixMillis::new(time);
         let record = Proposal { height: block.header.height, round, block: block.hash(), pol_round: None };
-        CompactProposal::new(key(1).sign_proposal(&fixture.network, record).into_inner(), &block)
+        CompactProposal::new(signing_key(1).sign_proposal(&fixture.network, record).into_inner(), &block)
     });
     let verdicts: Vec<_> = proposals.map(|it| fixture.admit(Topic::Consensus, &propose(it))).collect();
     assert_eq!(verdicts[..2], ["accept", "accept"]);
     assert!(verdicts[2..].iter().all(|verdict| verdict == "ignore rate"), "{verdicts:?}");
 
     let wake = || {
-        let wake = key(1).sign_wake(&fixture.network, Wake { height: Height::new(NEXT) }).into_inner();
+        let wake = signing_key(1).sign_wake(&fixture.network, Wake { height: Height::new(NEXT) }).into_inner();
         fixture.admit(Topic::Consensus, &encode(&ConsensusMessage::Wake(wake)))
     };
     assert_eq!(wake(), "accept");
@@ -572,7 +582,7 @@ fn rounds_far_ahead_wait_until_a_third_is_there() {
     let fixture = fixture();
     let vote = |signer: u8, kind, round| {
         let vote = Vote { kind, round, ..vote(NEXT) };
-        let signed = key(signer).sign_vote(&fixture.network, vote).into_inner();
+        let signed = signing_key(signer).sign_vote(&fixture.network, vote).into_inner();
         fixture.admit(Topic::Consensus, &encode(&ConsensusMessage::Vote(signed)))
     };
     assert_eq!(vote(1, VoteKind::Prevote, 10), "accept");
@@ -591,7 +601,7 @@ fn rounds_far_ahead_wait_until_a_third_is_there() {
 fn a_repeated_vote_needs_a_signature_of_its_own() {
     let fixture = fixture();
     let recipe = Recipe { sequence: 100, ..Repeated.good(&fixture) };
-    let inner = |signer: u8, network: &NetworkId| key(signer).sign_vote(network, vote(NEXT)).into_inner();
+    let inner = |signer: u8, network: &NetworkId| signing_key(signer).sign_vote(network, vote(NEXT)).into_inner();
     let mut forged = inner(2, &fixture.network);
     forged.signature = inner(1, &fixture.network).signature;
     for (vote, verdict) in [
@@ -705,7 +715,7 @@ fn commands_are_near_in_number_and_few() {
     until(NOW + 9_000, 5, "accept");
 
     // Block after block the window moves.
-    let (account, closed) = (key(OWNER).node_id(), Epoch::new(NEXT));
+    let (account, closed) = (key(OWNER).account(), Epoch::new(NEXT));
     fixture.head.send_modify(|head| {
         let nonce = Nonce { next: 8, allowance: Nonce::BURST, filled: closed };
         head.state = head.state.changed(|rows| rows.put::<Nonces>(&account, nonce));
@@ -723,7 +733,7 @@ fn so_many_commands_are_noted_and_those_that_are_over_are_the_first_to_go() {
         fixture.admit(Topic::Commands, &bytes)
     };
     let note = |n: usize, until: u64| {
-        let of = |i: usize| (NodeId::from_bytes(*blake3::hash(&i.to_le_bytes()).as_bytes()), 0);
+        let of = |i: usize| (NodeId::from_bytes(*blake3::hash(&i.to_le_bytes()).as_bytes()), 0, false);
         let noted = vec![(Hash::from_bytes([0; 32]), UnixMillis::new(until))];
         fixture.gate.seen(|seen| seen.commands = (0..n).map(|i| (of(i), noted.clone())).collect());
     };
@@ -756,7 +766,7 @@ fn evidence_passes_once_against_each_validator() {
     let evidence = |seed: u8, height: u64, block: u8| {
         let vote = |block| {
             let vote = Vote { block, ..vote(height) };
-            key(seed).sign_vote(&good.network, vote)
+            signing_key(seed).sign_vote(&good.network, vote)
         };
         encode(&*Evidence::of_votes(&vote(None), &vote(Some(BlockHash::from_bytes([block; 32])))).unwrap())
     };
@@ -773,4 +783,55 @@ fn evidence_passes_once_against_each_validator() {
     assert_eq!(admit(&encode(&forged)), "reject signature");
     assert_eq!(admit(&evidence(2, good.height + 9, 1)), "ignore future");
     assert_eq!(admit(&evidence(2, good.height, 1)), "accept", "what was refused left no trace");
+}
+
+/// The worker's key in force, of which only the state knows; and its account's first one, given up.
+#[test]
+fn the_key_in_force_attests_and_commands_and_no_other() {
+    const NEXT_KEY: u8 = 77;
+    let fixture = fixture();
+    let recipe = Attestation.good(&fixture);
+    let with = |signer, sequence| Attestation.make(&Recipe { signer, sequence, ..recipe });
+    fixture.expect(Attestation, &with(NEXT_KEY, 1), "ignore unknown-signer");
+    let (account, next) = (key(WORKER).account(), key(NEXT_KEY).public_key());
+    fixture.head.send_modify(|head| {
+        let done = head.state.final_through();
+        head.state = head.state.changed(|rows| {
+            rows.put::<NodeKeys>(&next, account);
+            rows.get_mut::<Nodes>(&account).unwrap().next_key = Some((done, next));
+        });
+    });
+    fixture.expect(Attestation, &with(WORKER, 2), "ignore unknown-signer");
+    fixture.expect(Attestation, &with(NEXT_KEY, 2), "accept");
+    let give = |signer: u8| {
+        let until = UnixMillis::new(NOW + 3_600_000);
+        let record = Order { account, nonce: 0, until, action: Action::Node(NodeAction::Leave) };
+        encode(&signed_command(&fixture.network, record, [signer]))
+    };
+    fixture.expect(Command, &give(WORKER), "ignore authority");
+    fixture.expect(Command, &give(NEXT_KEY), "accept");
+}
+
+/// Whoever floods a number of an account keeps no veto of that number away.
+#[test]
+fn vetoes_are_counted_apart() {
+    const NEXT_KEY: u8 = 77;
+    let fixture = fixture();
+    let (account, next) = (key(WORKER).account(), key(NEXT_KEY).public_key());
+    fixture.head.send_modify(|head| {
+        let with = head.state.final_through().next();
+        head.state = head.state.changed(|rows| {
+            rows.put::<NodeKeys>(&next, account);
+            rows.get_mut::<Nodes>(&account).unwrap().next_key = Some((with, next));
+        });
+    });
+    let send = |until: u64, action: NodeAction, verdict: &str| {
+        let record = Order { account, nonce: 0, until: UnixMillis::new(NOW + until), action: Action::Node(action) };
+        fixture.expect(Command, &encode(&signed_command(&fixture.network, record, [WORKER])), verdict);
+    };
+    for until in 1..=4 {
+        send(until, NodeAction::Leave, "accept");
+    }
+    send(5, NodeAction::Leave, "ignore rate");
+    send(6, NodeAction::VetoKey, "accept");
 }

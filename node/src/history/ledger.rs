@@ -141,9 +141,11 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
             | Event::Registered { .. }
             | Event::Retired { .. }
             | Event::PayoutAddress { .. }
+            | Event::NodeKey { .. }
             | Event::Requested { .. }
             | Event::Joined { .. }
             | Event::Left { .. }
+            | Event::Inactive { .. }
             | Event::Banned { .. }
             | Event::PoolCreated { .. }
             | Event::PoolActive { .. }

@@ -23,7 +23,13 @@ use crate::clock::Clock;
 use crate::history::DAY;
 
 /// An attestation as it came.
-pub type Attestation = Verified<Signed<ResourceAttestation>>;
+#[derive(Clone, Debug)]
+pub struct Attestation {
+    /// Whose it is.
+    pub account: NodeId,
+    /// As it came, signed with the key that was the account's then.
+    pub signed: Verified<Signed<ResourceAttestation>>,
+}
 
 /// How long records are kept.
 const KEPT: Duration = DAY.saturating_mul(90);
@@ -127,13 +133,14 @@ impl Keeper {
         if self.gathered.is_empty() {
             self.spacing = Spacing::of((self.parts.registered)());
         }
-        let is_own = attestation.signer == self.parts.me;
+        let Attestation { account, signed } = attestation;
+        let is_own = *account == self.parts.me;
         let spacing = if is_own { Spacing::FINEST } else { self.spacing };
         let from = spacing.start(self.parts.clock.now());
-        let key = key(&attestation.signer, from);
+        let key = key(account, from);
         // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
         let expires = Some(from.after(KEPT));
-        let value = encode::<Signed<ResourceAttestation>>(attestation);
+        let value = encode::<Signed<ResourceAttestation>>(signed);
         self.gathered.insert(key.clone(), HistoryRecord { kind: HistoryKind::Metric, key, value, expires });
     }
 
@@ -184,8 +191,7 @@ pub fn of(
 
 /// Whether a record is one that this module writes.
 pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool {
-    key.len() == 40
-        && decode::<Signed<ResourceAttestation>>(value).is_ok_and(|it| key.starts_with(it.signer.as_bytes()))
+    key.len() == 40 && decode::<Signed<ResourceAttestation>>(value).is_ok()
 }
 
 #[cfg(test)]
@@ -228,11 +234,12 @@ mod tests {
             capacity: Capacity::default(),
             allocation: Ppm::ZERO,
         };
-        NodeKey::from_seed(&[seed; 32]).sign_attestation(&NETWORK, record)
+        let key = NodeKey::from_seed(&[seed; 32]);
+        Attestation { account: key.account(), signed: key.sign_attestation(&NETWORK, record) }
     }
 
     fn node(seed: u8) -> NodeId {
-        NodeKey::from_seed(&[seed; 32]).node_id()
+        NodeKey::from_seed(&[seed; 32]).account()
     }
 
     struct Fixture {

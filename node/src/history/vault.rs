@@ -79,10 +79,30 @@ impl Wire for Posting {
     const MAX_BYTES: usize = 256;
 }
 
+/// A transaction of a vault that paid: its payments together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The pool whose vault paid.
+    pub pool: PoolId,
+    /// The settlement whose root was in force; none if its posting was not read.
+    pub settlement: Option<u64>,
+    /// How many accounts it paid.
+    pub accounts: u32,
+    /// How much in all.
+    pub amount: MicroUsdt,
+    /// Where: the place of its first payment.
+    pub place: Place,
+}
+
+impl Wire for Batch {
+    const MAX_BYTES: usize = 160;
+}
+
 // Key spaces within `HistoryKind::Vault`.
 const CURSOR: u8 = 0;
 const PAYMENTS: u8 = 1;
 const POSTINGS: u8 = 2;
+const BATCHES: u8 = 3;
 
 fn payments_key(account: &AccountId) -> Vec<u8> {
     [&[PAYMENTS], account.as_bytes().as_slice()].concat()
@@ -90,6 +110,10 @@ fn payments_key(account: &AccountId) -> Vec<u8> {
 
 fn postings_key(pool: &PoolId, settlement: u64) -> Vec<u8> {
     [&[POSTINGS], pool.as_bytes().as_slice(), &settlement.to_be_bytes()].concat()
+}
+
+fn batches_key(pool: &PoolId) -> Vec<u8> {
+    [&[BATCHES], pool.as_bytes().as_slice()].concat()
 }
 
 fn record(mut key: Vec<u8>, place: &Place, value: Vec<u8>) -> HistoryRecord {
@@ -114,11 +138,51 @@ pub struct Read {
 pub fn put(store: &Store, read: &Read, next: u64) -> Result<(), StorageError> {
     let payment = |p: &Payment| record(payments_key(&p.account), &p.place, encode(p));
     let posting = |p: &Posting| record(postings_key(&p.pool, p.settlement), &p.place, encode(p));
+    let batch = |b: &Batch| record(batches_key(&b.pool), &b.place, encode(b));
+    let batches = batches_of(store, read)?;
     let value = next.to_be_bytes().to_vec();
     let cursor = HistoryRecord { kind: HistoryKind::Vault, key: vec![CURSOR], value, expires: None };
-    let records: Vec<_> =
-        read.payments.iter().map(payment).chain(read.postings.iter().map(posting)).chain([cursor]).collect();
+    let payments = read.payments.iter().map(payment);
+    let others = read.postings.iter().map(posting).chain(batches.iter().map(batch));
+    let records: Vec<_> = payments.chain(others).chain([cursor]).collect();
     store.write_history(&records, &[])
+}
+
+/// The transactions that made the payments, in the order of these. All that was read before is older.
+fn batches_of(store: &Store, read: &Read) -> Result<Vec<Batch>, StorageError> {
+    let mut batches = Vec::<Batch>::new();
+    for &Payment { pool, amount, place, .. } in &read.payments {
+        let is_of = |batch: &&mut Batch| (batch.pool, batch.place.tx_id) == (pool, place.tx_id);
+        if let Some(batch) = batches.iter_mut().rev().find(is_of) {
+            batch.amount = batch.amount.saturating_add(amount);
+            batch.accounts = batch.accounts.saturating_add(1);
+            continue;
+        }
+        let at = |place: &Place| (place.block, place.index);
+        let posted = read.postings.iter().filter(|it| it.pool == pool && at(&it.place) < at(&place));
+        let settlement = match posted.max_by_key(|it| at(&it.place)) {
+            Some(posting) => Some(posting.settlement),
+            None => newest_posting(store, &pool)?.map(|posting| posting.settlement),
+        };
+        batches.push(Batch { pool, settlement, accounts: 1, amount, place });
+    }
+    Ok(batches)
+}
+
+/// The posting of the highest settlement.
+fn newest_posting(store: &Store, pool: &PoolId) -> Result<Option<Posting>, StorageError> {
+    let prefix = [&[POSTINGS], pool.as_bytes().as_slice()].concat();
+    let records = store.history_newest(HistoryKind::Vault, &prefix, 1, ANY_TIME)?;
+    Ok(records.first().and_then(|record| decode(&record.value).ok()))
+}
+
+/// At most `limit` transactions by which a pool's vault has paid, the newest first.
+///
+/// # Errors
+/// The store could not be read.
+pub fn batches(store: &Store, pool: &PoolId, limit: usize) -> Result<Vec<Batch>, StorageError> {
+    let records = store.history_newest(HistoryKind::Vault, &batches_key(pool), limit, ANY_TIME)?;
+    Ok(records.iter().filter_map(|record| decode(&record.value).ok()).collect())
 }
 
 /// The number of the block to read next; `None` if nothing was read yet.
@@ -177,6 +241,7 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
     match key.first() {
         Some(&CURSOR) => key.len() == 1 && value.len() == 8,
         Some(&PAYMENTS) => decode::<Payment>(value).is_ok_and(|it| key.starts_with(&payments_key(&it.account))),
+        Some(&BATCHES) => decode::<Batch>(value).is_ok_and(|it| key.starts_with(&batches_key(&it.pool))),
         Some(&POSTINGS) => {
             decode::<Posting>(value).is_ok_and(|it| key.starts_with(&postings_key(&it.pool, it.settlement)))
         }
@@ -236,6 +301,14 @@ mod tests {
         let first_of = |root| posting(&store, &pool, 3, &PayoutRoot::from_bytes([root; 32])).unwrap();
         assert_eq!(first_of(2), Some(posting_at(7, 2)));
         assert_eq!(first_of(3), None);
+        // All places here name one transaction: the payments of a read are one batch.
+        let told = |it: &Batch| (it.place.block, it.settlement, it.accounts, it.amount.get());
+        let batches_of = |pool, limit| batches(&store, &pool, limit).unwrap().iter().map(told).collect::<Vec<_>>();
+        assert_eq!(batches_of(pool, 5), [(300, Some(3), 1, 30), (7, Some(3), 2, 30)]);
+        assert_eq!((batches_of(pool, 1).len(), batches_of(PoolId::from_bytes([2; 32]), 5)), (1, vec![]));
+        let unposted = Payment { pool: PoolId::from_bytes([2; 32]), ..payment(1, 400, 5, 45) };
+        put(&store, &Read { payments: vec![unposted], postings: vec![posting_at(400, 2)] }, 401).unwrap();
+        assert_eq!(batches_of(unposted.pool, 5), [(400, None, 1, 5)]);
     }
 
     #[test]

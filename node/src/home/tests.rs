@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use lucid_types::policy::Policy;
+use lucid_types::validator::Validator;
 
 use super::*;
 use crate::config::load::load;
+use crate::payout::testing;
 
 fn home() -> (tempfile::TempDir, Home) {
     let folder = tempfile::tempdir().unwrap();
@@ -23,13 +25,18 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// The entry of a validator, as text.
+fn entry(validator: &Validator) -> String {
+    let list = toml::Value::try_from(vec![validator]).unwrap();
+    toml::to_string(&toml::Table::from_iter([("validator".to_owned(), list)])).unwrap()
+}
+
 /// A genesis of one validator, as text.
 fn genesis() -> String {
-    let key = NodeKey::from_seed(&[1; 32]);
-    let (node, validator) = ("11".repeat(32), toml::to_string(&key.validator(1, key.node_id())).unwrap());
+    let (node, entry) = ("11".repeat(32), entry(&testing::validator(1)));
     format!(
         "name = \"t\"\ngenesis_time = 1000\n[tron]\nnetwork = \"local\"\ngenesis_block = \"{node}\"\nusdt = \
-         \"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t\"\n[policy]\n{}[[validator]]\n{validator}",
+         \"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t\"\n[policy]\n{}{entry}",
         policy()
     )
 }
@@ -52,13 +59,13 @@ fn a_new_home_has_a_private_key_a_configuration_and_the_given_genesis() {
     let key = made.key;
     assert_eq!((made.gas_address, made.signer_address), (None, None), "an observer has neither");
     assert_eq!((mode(&home.key_file()), mode(home.root())), (0o600, 0o700));
-    assert_eq!(home.load_key().unwrap().node_id(), key.node_id());
+    assert_eq!(home.load_key().unwrap().account(), key.account());
     assert_eq!(load(&home.config_file(), [], &[]).unwrap().config, config);
     let loaded = home.load_genesis().unwrap();
     assert_eq!(loaded.network_id, loaded.genesis.network_id());
     assert_eq!(loaded.validators.members().len(), 1);
     let (_other_folder, other) = self::home();
-    assert_ne!(other.create(&config, None).unwrap().key.node_id(), key.node_id(), "every home has its own key");
+    assert_ne!(other.create(&config, None).unwrap().key.account(), key.account(), "every home has its own key");
 }
 
 #[test]
@@ -100,6 +107,44 @@ fn workers_and_treasury_signers_get_keys_of_their_own() {
     fs::write(plain.root().join("gas.key"), "mine").unwrap();
     let error = Home::new(plain.root()).create(&config, None).unwrap_err().to_string();
     assert!(error.contains("left as it is"), "{error}");
+}
+
+#[test]
+fn validators_get_a_key_of_their_own_and_find_those_that_are_added() {
+    let (_folder, home) = home();
+    let config = Config { roles: [Role::Validator].into(), ..Config::default() };
+    let made = home.create(&config, None).unwrap();
+    let (account, first) = (made.key.account(), made.validator_key.unwrap());
+    let ids = || home.validator_keys().unwrap().into_iter().map(|(_, key)| key.id()).collect::<Vec<_>>();
+    assert_eq!(ids(), [first.id()]);
+    assert_eq!((mode(&home.validator_keys_dir()), mode(&home.validator_key_file(&first.id()))), (0o700, 0o600));
+
+    let next = new_validator_key().unwrap();
+    let file = home.write_validator_key(&next).unwrap();
+    assert_eq!((mode(&file), file.clone()), (0o600, home.validator_key_file(&next.id())));
+    let error = home.write_validator_key(&next).unwrap_err().to_string();
+    assert!(error.contains("left as it is"), "{error}");
+    fs::write(home.validator_keys_dir().join("notes.txt"), "no key").unwrap();
+    assert_eq!(ids().len(), 2);
+    let ring = home.keyring(account).unwrap();
+    assert_eq!(ring.get(&next.id()).unwrap().keys(&account), next.keys(&account));
+
+    set_mode(&file, 0o644);
+    let error = home.validator_keys().unwrap_err().to_string();
+    assert!(error.contains(&format!("chmod 600 {}", file.display())), "{error}");
+    set_mode(&file, 0o600);
+    fs::write(&file, "ab12").unwrap();
+    let error = home.validator_keys().unwrap_err().to_string();
+    assert!(error.contains("4 were found") && error.contains("backup"), "{error}");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(ids(), [first.id()]);
+    fs::remove_dir_all(home.validator_keys_dir()).unwrap();
+    assert_eq!(ids(), [], "a home without keys is that of a follower");
+
+    let (_folder, plain) = self::home();
+    assert!(plain.create(&Config::default(), None).unwrap().validator_key.is_none());
+    assert!(!plain.validator_keys_dir().exists());
+    assert!(matches!(Home::new("/nowhere").write_validator_key(&next), Err(HomeError::Missing(_))));
 }
 
 #[test]

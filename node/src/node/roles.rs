@@ -8,15 +8,15 @@ use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
 use lucid_p2p::Topic;
+use lucid_score::seats::ScoredWorker;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PayoutAddress};
-use lucid_types::key::NodeKey;
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKey;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
@@ -30,6 +30,7 @@ use crate::chain::watermark::Watermark;
 use crate::commands::CommandDesk;
 use crate::config::{Config, Role};
 use crate::enrolment::{Enrolment, EnrolmentParts};
+use crate::history::metrics::Attestation;
 use crate::home::Home;
 use crate::node::standing::{self, Me};
 use crate::node::{Assembly, Wires};
@@ -38,7 +39,8 @@ use crate::payout::push::{Conditions, Lead, LeadParts, Leader, NotPushing, PushP
 use crate::payout::reader::{Reader, ReaderParts};
 use crate::probe::schedule::Assigned;
 use crate::probe::{
-    Assignments, EchoGrant, EchoGrants, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle, ResponderParts,
+    Assignments, EchoGrant, EchoGrants, KeyOf, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle,
+    ResponderParts,
 };
 use crate::sampler::{Attester, AttesterParts, Sampler};
 use crate::signer::client::RemoteSigner;
@@ -49,19 +51,6 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
 
-/// What is wrong with the BLS key that is listed for a validator, if it is another than its own: its blocks would be invalid for all the
-/// others, at every turn.
-pub(super) fn wrong_bls_key(validators: &ValidatorSet, key: &NodeKey) -> Option<String> {
-    let (node, bls_key) = (key.node_id(), key.bls_key().public());
-    let listed = validators.get(&node).filter(|listed| listed.bls_key != bls_key)?;
-    Some(format!(
-        "validator {node} is listed with the BLS key {}, and its key's is {bls_key}: the entry is not the one that `lucid init` printed for \
-         this home. Without its own BLS key the validator cannot propose: run this node with the home whose key it is, or have the \
-         validators remove it and add the entry of `lucid init --json`",
-        listed.bls_key
-    ))
-}
-
 impl Assembly {
     /// A treasury signer's side of `/cosign/1`, and the address of its key if that is known.
     pub(super) fn cosigner(&self, wires: &Wires) -> anyhow::Result<Option<(Arc<Cosigner>, Option<PayoutAddress>)>> {
@@ -71,7 +60,7 @@ impl Assembly {
         let (treasury, address) = if self.config.holds_signer_key() {
             let key = self.home.load_signer_key(&self.config)?;
             let address = key.address();
-            (Treasury::InProcess(OwnSigners::new(self.key.node_id(), key, self.store.clone())), Some(address))
+            (Treasury::InProcess(OwnSigners::new(self.me.account, key, self.store.clone())), Some(address))
         } else {
             self.remote_signer()
         };
@@ -92,7 +81,14 @@ impl Assembly {
 
     /// Says how the registry has this node, whenever that changes.
     pub(super) fn standing(&self, work: &mut Stage, wires: &Wires, signer: Option<PayoutAddress>) {
-        let me = Me { key: self.key.clone(), roles: self.config.roles.iter().copied().collect(), signer };
+        let me = Me {
+            identity: self.me.clone(),
+            spec: Arc::clone(&self.spec),
+            keys: wires.keys.clone(),
+            keys_dir: self.home.validator_keys_dir(),
+            roles: self.config.roles.iter().copied().collect(),
+            signer,
+        };
         let told = standing::tell(me, wires.head.clone(), work.stop.clone());
         work.spawn_plain("watch of the registry", told);
     }
@@ -117,7 +113,7 @@ impl Assembly {
             spec: Arc::clone(&self.spec),
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
-            key: self.key.clone(),
+            me: self.me.clone(),
             intent,
             gas_address: self.home.load_gas_key(&self.config)?.map(|key| key.address()),
             pinned: self.config.sync.pin().map_or(Height::ZERO, |pin| pin.height),
@@ -156,8 +152,8 @@ impl Assembly {
             return;
         }
         let (home, config, providers) = (self.home.clone(), self.config.clone(), providers.cloned());
-        let (spec, key, clock, store) =
-            (Arc::clone(&self.spec), self.key.clone(), Arc::clone(&self.clock), self.store.clone());
+        let (spec, me, clock, store) =
+            (Arc::clone(&self.spec), self.me.clone(), Arc::clone(&self.clock), self.store.clone());
         let (mesh, head, vaults, table) =
             (wires.mesh.clone(), wires.head.clone(), Arc::clone(&wires.vaults), Arc::clone(&wires.pushed));
         let max_trx_per_day = self.config.bridge.max_trx_per_day;
@@ -169,7 +165,7 @@ impl Assembly {
             let task = PushTask::new(PushParts {
                 spec: Arc::clone(&spec),
                 lead,
-                key: key.clone(),
+                me: me.clone(),
                 gas,
                 max_trx_per_day,
                 clock: Arc::clone(&clock),
@@ -184,7 +180,7 @@ impl Assembly {
             })?;
             Ok(Box::pin(task.run(stop)) as Pushing)
         };
-        let (node, head, table) = (self.key.node_id(), wires.head.clone(), Arc::clone(&wires.pushed));
+        let (node, head, table) = (self.me.account, wires.head.clone(), Arc::clone(&wires.pushed));
         let leader = Leader::new(LeadParts { node, head, table, retry: RETRY, push });
         work.spawn("pusher", leader.run(work.stop.clone()));
     }
@@ -196,7 +192,7 @@ impl Assembly {
         }
         let genesis = Arc::new(self.spec.genesis().clone());
         let (responder, task) = Responder::new(ResponderParts {
-            key: self.key.clone(),
+            key: self.me.key.clone(),
             genesis: Arc::clone(&genesis),
             clock: Arc::clone(&self.clock),
             is_validator: self.is_validator(wires.head.clone()),
@@ -210,7 +206,7 @@ impl Assembly {
         let (out, mut attested) = mpsc::channel(4);
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         let attester = Attester::new(AttesterParts {
-            key: self.key.clone(),
+            key: self.me.key.clone(),
             genesis,
             clock: Arc::clone(&self.clock),
             sampler: Sampler::new(self.home.root())?,
@@ -221,11 +217,11 @@ impl Assembly {
             out,
         });
         work.spawn_plain("attester", attester.run(work.stop.clone()));
-        let (gossip, metrics) = (wires.gossip.clone(), wires.metrics.clone());
+        let (gossip, metrics, account) = (wires.gossip.clone(), wires.metrics.clone(), self.me.account);
         work.spawn_plain("attestation publisher", async move {
             while let Some(attestation) = attested.recv().await {
                 // When it is full, the next epoch's is kept.
-                let _full = metrics.try_send(attestation.clone());
+                let _full = metrics.try_send(Attestation { account, signed: attestation.clone() });
                 if gossip.send((Topic::Attestations(0), encode(&*attestation))).await.is_err() {
                     return;
                 }
@@ -234,10 +230,13 @@ impl Assembly {
         Ok(Some(responder))
     }
 
-    /// What this node declares to offer.
+    /// What this node declares to offer; nothing while its account has another key.
     fn capacity(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn() -> Option<Capacity> + Send + Sync> {
-        let me = self.key.node_id();
-        Arc::new(move || head.borrow().state.node(&me).map(|row| row.capacity))
+        let (me, key) = (self.me.account, self.me.public_key());
+        Arc::new(move || {
+            let state = head.borrow().state.clone();
+            state.node(&me).filter(|_| state.key_of(&me) == Some(key)).map(|row| row.capacity)
+        })
     }
 
     /// How many nodes are registered.
@@ -248,9 +247,9 @@ impl Assembly {
         })
     }
 
-    /// Whether a node is a validator of the next height.
+    /// Whether an account is a validator of the next height.
     pub(super) fn is_validator(&self, head: watch::Receiver<Head>) -> Arc<dyn Fn(&NodeId) -> bool + Send + Sync> {
-        Arc::new(move |node| head.borrow().state.next_validators().get(node).is_some())
+        Arc::new(move |node| head.borrow().state.next_validators().of(node).is_some())
     }
 
     /// How often this node has started with the role of a validator, and how far it has signed: it is ready for when it becomes one. Until it
@@ -259,10 +258,6 @@ impl Assembly {
         let head = stored.state.height();
         if !self.config.has(Role::Validator) {
             return Ok(None);
-        }
-        // Of other roles nothing is refused: the registry changes while a node runs.
-        if let Some(wrong) = wrong_bls_key(stored.state.next_validators(), &self.key) {
-            return Err(anyhow!(wrong));
         }
         let boots = persist::boots(&self.store)?;
         let mut watermark = Watermark::open(&self.home.watermark_file(), *self.spec.id(), boots > 0)?;
@@ -286,13 +281,14 @@ impl Assembly {
 
     /// What the draws in the state say of echoes to this worker.
     fn echo_grants(&self, head: watch::Receiver<Head>) -> EchoGrants {
-        let me = self.key.node_id();
+        let me = self.me.account;
         Arc::new(move |validator, epoch| {
             let state = head.borrow().state.clone();
             if epoch > state.closed().next() {
                 return EchoGrant::Unknown;
             }
-            let bytes = state.get::<Draws>(&epoch).and_then(|draw| draw.echo_of(validator, &me));
+            let key = state.reporter(epoch, validator);
+            let bytes = key.and_then(|key| state.get::<Draws>(&epoch)?.echo_of(&key, &me));
             bytes.map_or(EchoGrant::Nothing, |bytes| EchoGrant::Bytes(bytes.value()))
         })
     }
@@ -305,36 +301,41 @@ impl Assembly {
         let (reports, received) = mpsc::channel(REPORTS);
         let prober = Prober::new(ProberParts {
             mesh: wires.mesh.clone(),
+            me: self.me.account,
+            key_of: self.key_of(wires.head.clone()),
             genesis: Arc::new(self.spec.genesis().clone()),
             clock: Arc::clone(&self.clock),
-            assignments: self.assignments(wires.head.clone()),
+            assignments: assignments(wires),
             reports,
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let (spec, me) = (Arc::clone(&self.spec), self.key.node_id());
-        let reporter = Reporter::new(spec, me, received, wires.head.clone(), wires.driver.clone());
+        let (spec, keys) = (Arc::clone(&self.spec), wires.keys.clone());
+        let reporter = Reporter::new(spec, keys, received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         counters
     }
 
-    /// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.
-    fn assignments(&self, head: watch::Receiver<Head>) -> Assignments {
-        let me = self.key.node_id();
-        Arc::new(move |epoch| {
-            let mut head = head.clone();
-            Box::pin(async move {
-                let state = head.wait_for(|head| head.state.closed().next() >= epoch).await.ok()?.state.clone();
-                let draw = state.open().filter(|_| state.closed().next() == epoch)?;
-                let assigned = draw.assignment(&me)?;
-                Some(
-                    assigned
-                        .map(|(worker, _)| Assigned { worker: worker.node, echo_bytes: worker.echo_bytes })
-                        .collect(),
-                )
-            })
-        })
+    /// The node key of an account in the newest state.
+    fn key_of(&self, head: watch::Receiver<Head>) -> KeyOf {
+        Arc::new(move |account| head.borrow().state.key_of(account))
     }
+}
+
+/// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.
+fn assignments(wires: &Wires) -> Assignments {
+    let (head, keys) = (wires.head.clone(), wires.keys.clone());
+    Arc::new(move |epoch| {
+        let (mut head, keys) = (head.clone(), keys.clone());
+        Box::pin(async move {
+            let state = head.wait_for(|head| head.state.closed().next() >= epoch).await.ok()?.state.clone();
+            let draw = state.open().filter(|_| state.closed().next() == epoch)?;
+            let me = keys.borrow().reporter(&state, epoch).map(ValidatorKey::id)?;
+            let assigned =
+                |(worker, _): (&ScoredWorker, u8)| Assigned { worker: worker.node, echo_bytes: worker.echo_bytes };
+            Some(draw.assignment(&me)?.map(assigned).collect())
+        })
+    })
 }
 
 /// The key of the gas account that is registered for this worker, or why it cannot be used.

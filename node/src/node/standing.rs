@@ -1,21 +1,30 @@
 //! How the registry has this node, and what its roles wait for: told when the node starts, and whenever it changes.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::registry::Membership;
 use lucid_consensus::ledger::state::State;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
-use lucid_types::key::NodeKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::config::Role;
-use crate::node::roles::wrong_bls_key;
+use crate::home::Identity;
+use crate::node::rotation::alerts;
 use crate::payout::cosign::pools_of_signer;
 
 /// This node, as it is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Me {
-    pub(super) key: NodeKey,
+    pub(super) identity: Identity,
+    pub(super) spec: Arc<ChainSpec>,
+    pub(super) keys: watch::Receiver<Arc<Keyring>>,
+    /// Where its validator keys are.
+    pub(super) keys_dir: PathBuf,
     pub(super) roles: Vec<Role>,
     /// The address of its treasury key, if it has one that is known.
     pub(super) signer: Option<PayoutAddress>,
@@ -23,14 +32,20 @@ pub(super) struct Me {
 
 /// Tells at once, and then until `stop`.
 pub(super) fn tell(me: Me, mut head: watch::Receiver<Head>, stop: CancellationToken) -> impl Future<Output = ()> {
-    let (mut told, mut wrong) = (Vec::new(), None);
+    let (mut told, mut missed, mut alerted) = (Vec::new(), None, Vec::new());
+    let mut keys = me.keys.clone();
     let mut say = move |state: &State| {
         let standing = standing(state, &me);
-        let found = has_role(&me, Role::Validator).then(|| wrong_bls_key(state.next_validators(), &me.key)).flatten();
-        if let Some(found) = found.as_ref().filter(|found| Some(*found) != wrong.as_ref()) {
-            tracing::error!("{found}");
+        let missing = missing_key(state, &me).filter(|_| has_role(&me, Role::Validator));
+        if let Some(missing) = missing.as_ref().filter(|missing| Some(*missing) != missed.as_ref()) {
+            tracing::error!("{missing}");
         }
-        wrong = found;
+        missed = missing;
+        let alerts = alerts(&me.spec, state, &me.identity);
+        for alert in alerts.iter().filter(|alert| !alerted.contains(*alert)) {
+            tracing::warn!("{alert}");
+        }
+        alerted = alerts;
         for line in standing.iter().filter(|line| !told.contains(*line)) {
             tracing::info!("{line}");
         }
@@ -46,6 +61,7 @@ pub(super) fn tell(me: Me, mut head: watch::Receiver<Head>, stop: CancellationTo
                     // The chain has ended, and says why.
                     return stop.cancelled().await;
                 },
+                Ok(()) = keys.changed() => {}
             }
             let state = head.borrow_and_update().state.clone();
             say(&state);
@@ -56,9 +72,10 @@ pub(super) fn tell(me: Me, mut head: watch::Receiver<Head>, stop: CancellationTo
 /// One line for each role.
 fn standing(state: &State, me: &Me) -> Vec<String> {
     let mut lines = Vec::new();
-    let (has, node) = (|role| has_role(me, role), me.key.node_id());
-    let is_validator = state.next_validators().get(&node).is_some();
-    lines.extend(validator(has(Role::Validator), is_validator).map(str::to_owned));
+    let (has, node) = (|role| has_role(me, role), me.identity.account);
+    let is_validator = state.next_validators().of(&node).is_some();
+    let has_key = missing_key(state, me).is_none();
+    lines.extend(validator(has(Role::Validator), is_validator).filter(|_| has_key).map(str::to_owned));
     lines.extend(worker(has(Role::Worker), state, &node));
     lines.extend(me.signer.map(|address| signer(state, &node, &address)));
     lines
@@ -66,6 +83,18 @@ fn standing(state: &State, me: &Me) -> Vec<String> {
 
 fn has_role(me: &Me, role: Role) -> bool {
     me.roles.contains(&role)
+}
+
+/// What is told of a validator whose key is not in its home.
+fn missing_key(state: &State, me: &Me) -> Option<String> {
+    let id = me.keys.borrow().missing(state.next_validators())?;
+    Some(format!(
+        "this node is the validator {}, which signs with the key {id}, and its file {}.key is not in {}: it signs nothing, and follows the \
+         chain. If no other machine runs with that key, put the file there: the node finds it without a restart",
+        me.identity.account,
+        id.short(),
+        me.keys_dir.display()
+    ))
 }
 
 const fn validator(has_role: bool, is_listed: bool) -> Option<&'static str> {
@@ -81,6 +110,13 @@ const fn validator(has_role: bool, is_listed: bool) -> Option<&'static str> {
 
 fn worker(has_role: bool, state: &State, node: &NodeId) -> Option<String> {
     let name = |pool: &PoolId| state.pool(pool).map_or_else(|| pool.short(), |row| row.name.clone());
+    if let Some((pool, since)) = state.inactive_in(node).filter(|_| has_role) {
+        let pool = name(&pool);
+        return Some(format!(
+            "this worker is inactive in the pool {pool} from epoch {since} on, as validators have not reached it for long: `lucid pool \
+             join {pool}` brings it back"
+        ));
+    }
     Some(match (has_role, state.node(node)) {
         (false, None) => return None,
         (false, Some(_)) => {
@@ -118,7 +154,8 @@ fn signer(state: &State, node: &NodeId, address: &PayoutAddress) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::table::{Nodes, Pools};
+    use lucid_consensus::ledger::pool::Standing;
+    use lucid_consensus::ledger::table::{Members, Nodes, Pools};
     use lucid_types::time::Epoch;
 
     use super::*;
@@ -126,7 +163,10 @@ mod tests {
 
     fn me(seed: u8, roles: &[Role]) -> Me {
         let signer = roles.contains(&Role::Treasury).then(|| tron_key(seed).address());
-        Me { key: node_key(seed), roles: roles.to_vec(), signer }
+        let (identity, spec) = (Identity::first(node_key(seed)), testing::network());
+        let ring = Arc::new(Keyring::new(identity.account, [testing::signing_key(seed)]));
+        let (keys, keys_dir) = (watch::channel(ring).1, PathBuf::from("validator-keys"));
+        Me { identity, spec, keys, keys_dir, roles: roles.to_vec(), signer }
     }
 
     #[test]
@@ -146,6 +186,10 @@ mod tests {
         };
         assert!(told(&with(7), WORKERS[0]).contains("before epoch 7"));
         assert!(told(&with(5), WORKERS[0]).contains("in no pool"));
+        let inactive = with(5).changed(|rows| {
+            rows.get_mut::<Members>(&(pool, node(WORKERS[0]))).unwrap().standing = Standing::Inactive(Epoch::new(5));
+        });
+        assert!(told(&inactive, WORKERS[0]).contains("`lucid pool join pool` brings it back"));
         let gone = state.changed(|rows| rows.remove::<Nodes>(&node(WORKERS[0])));
         assert!(told(&gone, WORKERS[0]).contains("not registered"));
         // Without the role there is nothing to wait for, and something to wonder about.
@@ -161,6 +205,15 @@ mod tests {
         assert!(told(&state, SIGNERS[0], Role::Validator)[0].contains("is a validator"));
         assert!(told(&state, SIGNERS[1], Role::Validator)[0].contains("no validator"));
         assert!(told(&state, SIGNERS[0], Role::Observer)[0].contains("does not vote"));
+        // A home from which the key was copied away.
+        let bare = Me {
+            keys: watch::channel(Arc::new(Keyring::new(node(SIGNERS[0]), []))).1,
+            ..me(SIGNERS[0], &[Role::Validator])
+        };
+        let file = format!("{}.key", testing::signing_key(SIGNERS[0]).id().short());
+        assert!(missing_key(&state, &bare).unwrap().contains(&file));
+        assert!(standing(&state, &bare).is_empty(), "and does not hear that it votes");
+        assert_eq!(missing_key(&state, &me(SIGNERS[0], &[Role::Validator])), None);
         let is_entered = |state: &State| told(state, 4, Role::Treasury)[0].contains("signs for: pool");
         assert!(!is_entered(&state));
         let entered = |rows: &mut lucid_consensus::ledger::state::Overlay<'_>| {

@@ -17,13 +17,13 @@ use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::signer::{SignError, Signer};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::SignerSet;
-use lucid_types::id::{NodeId, PayoutAddress, PoolId};
-use lucid_types::key::NodeKey;
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 use lucid_types::signed::Signed;
 use tokio::sync::{Mutex, watch};
 
 use crate::chain::head::Head;
+use crate::home::Identity;
 use crate::payout::vaults::{Succession, Vaults};
 use crate::payout::watermark::{StoredWatermark, WatermarkError};
 use crate::signer::client::{RemoteError, RemoteSigner};
@@ -88,21 +88,21 @@ fn signs(pool: &PoolState, node: &NodeId, address: &PayoutAddress) -> bool {
     replaced.chain([&pool.vault.signers]).any(is_in)
 }
 
-/// Asks a treasury signer, which may be this node's own, for a signature. `None` if there is no answer.
+/// Asks a treasury signer, which may be this node's own, for a signature, under the key that the state says it has. `None` if there is no answer.
 pub async fn ask(
     mesh: &Mesh,
     spec: &ChainSpec,
-    key: &NodeKey,
+    me: &Identity,
     own: Option<&Cosigner>,
     request: CosignRequest,
-    signer: NodeId,
+    (signer, state): (NodeId, &State),
 ) -> Option<CosignReply> {
-    let me = key.node_id();
-    if signer == me {
-        return Some(own?.sign(&me, request).await);
+    if signer == me.account {
+        return Some(own?.sign(&me.account, request).await);
     }
-    let request = encode(&*key.sign_cosign(spec.id(), request));
-    let answer = mesh.request(signer, Protocol::Cosign, request).await;
+    let key = state.key_of(&signer)?;
+    let request = encode(&*me.key.sign_cosign(spec.id(), request));
+    let answer = mesh.request(key, Protocol::Cosign, request).await;
     let answer =
         answer.inspect_err(|error| tracing::debug!(%signer, %error, "a treasury signer does not answer")).ok()?;
     decode(&answer).ok()
@@ -122,10 +122,15 @@ impl Cosigner {
     }
 
     /// Answers one request; `None` for one that is malformed or not the asker's own.
-    pub async fn answer(&self, peer: NodeId, bytes: &[u8]) -> Option<CosignReply> {
+    pub async fn answer(&self, peer: PublicKey, bytes: &[u8]) -> Option<CosignReply> {
         let request: Signed<CosignRequest> = decode(bytes).ok()?;
         let request = request.verify(self.spec.id()).ok().filter(|request| request.signer == peer)?;
-        Some(self.sign(&peer, request.record).await)
+        let asker = self.head.borrow().state.account_of(&peer);
+        let given_up = || CosignReply::Refused(format!("{peer} is no account's node key any more, or not yet"));
+        Some(match asker {
+            Some(asker) => self.sign(&asker, request.record).await,
+            None => given_up(),
+        })
     }
 
     /// Signs what finalised state says, for a node that has to do with the pool.
@@ -176,7 +181,7 @@ impl Cosigner {
     fn may_ask(&self, state: &State, node: &NodeId, pool: &PoolId, row: &PoolState) -> bool {
         let is_owner = row.owner == *node;
         let is_signer = row.vault.signers.members.iter().any(|signer| signer.node == *node);
-        let is_validator = state.next_validators().get(node).is_some();
+        let is_validator = state.next_validators().of(node).is_some();
         is_owner || is_signer || is_validator || state.pushes_for(node) == Some(*pool)
     }
 }

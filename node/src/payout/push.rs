@@ -28,7 +28,6 @@ use lucid_tron_bridge::pusher::{
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::Sun;
 use lucid_types::id::{NodeId, TxId};
-use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::AccountId;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -36,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::head::Head;
 use crate::clock::{Clock, SteadyClock};
+use crate::home::Identity;
 use crate::payout::cosign::Cosigner;
 use crate::payout::vaults::Vaults;
 use head::HeadFollower;
@@ -62,8 +62,8 @@ pub struct PushParts {
     pub spec: Arc<ChainSpec>,
     /// The pool whose accounts are paid, and its vault.
     pub lead: Lead,
-    /// Signs requests to treasury signers.
-    pub key: NodeKey,
+    /// This node, which signs requests to treasury signers.
+    pub me: Identity,
     /// Signs transactions, which its account pays for.
     pub gas: TronKey,
     /// Most whole TRX that the gas account may spend in 24 hours.
@@ -313,7 +313,7 @@ impl PushTask {
             }
             // Of another vault another task is told, once this one has ended.
             let pool = head.state.pool(&self.parts.lead.pool).filter(|pool| pool.vault.address == self.domain.vault);
-            pool.and_then(|pool| assignment(pool, &self.parts.key.node_id()))
+            pool.and_then(|pool| assignment(pool, &self.parts.me.account))
         };
         let Some(assignment) = assignment.filter(|new| self.assigned.as_ref() != Some(new)) else { return };
         self.assigned = Some(assignment.clone());

@@ -21,6 +21,8 @@ use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
 use lucid_types::time::UnixMillis;
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 use crate::chain::head::Head;
 
@@ -35,7 +37,18 @@ pub(crate) fn node_key(seed: u8) -> NodeKey {
 }
 
 pub(crate) fn node(seed: u8) -> NodeId {
-    node_key(seed).node_id()
+    node_key(seed).account()
+}
+
+/// With what the validator signs whose node has the key of this seed.
+pub(crate) fn signing_key(seed: u8) -> ValidatorKey {
+    ValidatorKey::from_seed(&[seed ^ 0x80; 32])
+}
+
+/// A validator that runs itself.
+pub(crate) fn validator(seed: u8) -> Validator {
+    let node = node(seed);
+    Validator { node, power: 1, operator: node, keys: signing_key(seed).keys(&node) }
 }
 
 pub(crate) fn tron_key(seed: u8) -> TronKey {
@@ -69,7 +82,7 @@ pub(crate) fn network() -> Arc<ChainSpec> {
             usdt: address(200),
         },
         policy: Policy::local(Duration::from_secs(2), 2, None),
-        validators: vec![node_key(SIGNERS[0]).validator(1, node(SIGNERS[0]))],
+        validators: vec![validator(SIGNERS[0])],
         workers: WORKERS.map(worker).to_vec(),
         pools: vec![GenesisPool {
             name: "pool".to_owned(),

@@ -85,12 +85,12 @@ impl AttestationTable {
     }
 
     /// What [`Self::record`] would say, before the signature has been looked at.
-    pub fn check(&self, state: &State, signer: &NodeId, record: &ResourceAttestation) -> Recorded {
-        self.judge(state, signer, self.inner().newest.get(signer), record)
+    pub fn check(&self, state: &State, account: &NodeId, record: &ResourceAttestation) -> Recorded {
+        self.judge(state, account, self.inner().newest.get(account), record)
     }
 
-    fn judge(&self, state: &State, signer: &NodeId, entry: Option<&Entry>, record: &ResourceAttestation) -> Recorded {
-        if state.node(signer).is_none() {
+    fn judge(&self, state: &State, account: &NodeId, entry: Option<&Entry>, record: &ResourceAttestation) -> Recorded {
+        if state.node(account).is_none() {
             return Recorded::Unknown;
         }
         if !record.is_plausible() {
@@ -103,18 +103,23 @@ impl AttestationTable {
         }
     }
 
-    /// Takes an attestation if its signer is registered in the newest state and it is its newest.
-    pub fn record(&self, state: &State, attestation: &Verified<Signed<ResourceAttestation>>) -> Recorded {
-        let (signer, record) = (&attestation.signer, &attestation.record);
+    /// Takes an attestation of an account if it is registered in the newest state and this is its newest.
+    pub fn record(
+        &self,
+        state: &State,
+        account: &NodeId,
+        attestation: &Verified<Signed<ResourceAttestation>>,
+    ) -> Recorded {
+        let record = &attestation.record;
         let mut inner = self.inner();
-        let entry = inner.newest.get(signer);
-        let verdict = self.judge(state, signer, entry, record);
+        let entry = inner.newest.get(account);
+        let verdict = self.judge(state, account, entry, record);
         if verdict == Recorded::New {
             let taken = entry.filter(|entry| entry.epoch == record.epoch).map_or(0, |entry| entry.taken);
             let taken = taken.saturating_add(1);
             let ResourceAttestation { sequence, epoch, allocation, .. } = *record;
             let entry = Entry { sequence, epoch, taken, allocation };
-            inner.newest.insert(*signer, entry);
+            inner.newest.insert(*account, entry);
             inner.prune(state);
         }
         verdict
@@ -171,7 +176,7 @@ mod tests {
         let mut sequence = 0;
         let mut record = |epoch| {
             sequence += 1;
-            table.record(&state, &attestation(WORKERS[0], epoch, sequence))
+            table.record(&state, &node(WORKERS[0]), &attestation(WORKERS[0], epoch, sequence))
         };
         for epoch in 3..6 {
             assert_eq!(
@@ -185,7 +190,7 @@ mod tests {
     fn strangers_repetitions_and_floods_change_nothing() {
         let (table, state) = table();
         let [worker, _] = WORKERS;
-        let record = |key, epoch, sequence| table.record(&state, &attestation(key, epoch, sequence));
+        let record = |key, epoch, sequence| table.record(&state, &node(key), &attestation(key, epoch, sequence));
         assert_eq!(record(2, 3, 1), Recorded::Unknown);
         assert_eq!(record(worker, 3, 10), Recorded::New);
         for (epoch, sequence) in [(3, 10), (3, 9), (2, 11)] {
@@ -194,7 +199,7 @@ mod tests {
         assert_eq!(record(worker, 3, 11), Recorded::New);
         let flood = attestation(worker, 3, 12);
         assert_eq!(table.check(&state, &node(worker), &flood.record), Recorded::TooMany);
-        assert_eq!(table.record(&state, &flood), Recorded::TooMany);
+        assert_eq!(table.record(&state, &node(worker), &flood), Recorded::TooMany);
         let mut wild = attestation(worker, 4, 13).record.clone();
         wild.allocation = Ppm::new(1_000_001);
         assert_eq!(table.check(&state, &node(worker), &wild), Recorded::Implausible);
@@ -206,8 +211,8 @@ mod tests {
         let [first, second] = WORKERS;
         let row = state.node(&node(second)).cloned();
         let kept = |table: &AttestationTable| table.inner().newest.keys().copied().collect::<Vec<_>>();
-        assert_eq!(table.record(&state, &attestation(first, 3, 1)), Recorded::New);
-        assert_eq!(table.record(&state, &attestation(5, 3, 1)), Recorded::Unknown);
+        assert_eq!(table.record(&state, &node(first), &attestation(first, 3, 1)), Recorded::New);
+        assert_eq!(table.record(&state, &node(5), &attestation(5, 3, 1)), Recorded::Unknown);
 
         // Somebody comes, and somebody goes.
         let next = |rows: &mut Overlay<'_>| {
@@ -216,9 +221,9 @@ mod tests {
             rows.head.closed = Epoch::new(1);
         };
         let state = state.changed(next);
-        assert_eq!(table.record(&state, &attestation(first, 3, 2)), Recorded::Unknown);
+        assert_eq!(table.record(&state, &node(first), &attestation(first, 3, 2)), Recorded::Unknown);
         assert_eq!(kept(&table), [node(first)], "what is refused prunes nothing");
-        assert_eq!(table.record(&state, &attestation(5, 3, 1)), Recorded::New);
+        assert_eq!(table.record(&state, &node(5), &attestation(5, 3, 1)), Recorded::New);
         assert_eq!(kept(&table), [node(5)], "nothing is kept of who is registered no more");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_types::codec::{DecodeError, decode, encode};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, NodeId, PublicKey};
 use lucid_types::report::{ProbeReply, ProbeRequest};
 use lucid_types::signed::{SignatureError, Signed};
 
@@ -16,18 +16,18 @@ pub(super) enum ReplyError {
     #[error("not a signed probe reply")]
     Malformed(#[source] DecodeError),
     #[error("signed by {0}, who was not asked")]
-    OtherSigner(NodeId),
+    OtherSigner(PublicKey),
     #[error("an answer to another ping")]
     OtherPing,
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// Checks that `bytes` are the worker's answer to this ping of this validator.
+/// Checks that `bytes` are the answer of the worker with this node key to this ping of this validator.
 pub(super) fn check_reply(
     network: &NetworkId,
     validator: NodeId,
-    worker: NodeId,
+    worker: PublicKey,
     request: &ProbeRequest,
     bytes: &[u8],
 ) -> Result<(), ReplyError> {
@@ -41,11 +41,11 @@ pub(super) fn check_reply(
     Ok(reply.check(network)?)
 }
 
-/// Sends a ping and waits for its answer. The duration is the round trip, meaningful when it was answered.
+/// Sends a validator's ping to the node of this key, and waits for its answer. The duration is the round trip, meaningful when it was answered.
 pub(super) async fn send(
     mesh: Mesh,
     network: NetworkId,
-    worker: NodeId,
+    (validator, worker): (NodeId, PublicKey),
     request: ProbeRequest,
     timeout: Duration,
 ) -> (PingOutcome, Duration) {
@@ -53,7 +53,7 @@ pub(super) async fn send(
     let answer = tokio::time::timeout(timeout, mesh.request(worker, Protocol::Probe, encode(&request))).await;
     let rtt = start.elapsed();
     let outcome = match answer {
-        Ok(Ok(bytes)) => match check_reply(&network, mesh.node_id(), worker, &request, &bytes) {
+        Ok(Ok(bytes)) => match check_reply(&network, validator, worker, &request, &bytes) {
             Ok(()) => PingOutcome::Answered,
             Err(error) => {
                 tracing::debug!(worker = %worker.short(), %error, "a ping's answer is wrong");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8]) -> Result<(), ReplyError> {
-        check_reply(&NETWORK, VALIDATOR, key().node_id(), &request(), bytes)
+        check_reply(&NETWORK, VALIDATOR, key().public_key(), &request(), bytes)
     }
 
     fn signed(network: &NetworkId, key: &NodeKey, reply: ProbeReply) -> Vec<u8> {
@@ -127,7 +127,7 @@ mod tests {
         }
         let elsewhere = NetworkId::from_bytes([6; 32]);
         assert!(matches!(check(&signed(&elsewhere, &key(), reply())), Err(ReplyError::Signature(_))));
-        let forged = Signed { signer: key().node_id(), ..other.sign_probe_reply(&NETWORK, reply()).into_inner() };
+        let forged = Signed { signer: key().public_key(), ..other.sign_probe_reply(&NETWORK, reply()).into_inner() };
         assert!(matches!(check(&encode(&forged)), Err(ReplyError::Signature(_))));
         assert!(matches!(check(b"yes"), Err(ReplyError::Malformed(_))));
         let mut trailing = signed(&NETWORK, &key(), reply());

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use lucid_p2p::{Mesh, StreamError};
 use lucid_score::report::check_observation;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, NodeId, PublicKey};
 use lucid_types::report::{Observation, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
@@ -37,10 +37,17 @@ const ECHOES_IN_FLIGHT: usize = 32;
 /// The workers that this validator measures in an epoch, by id, as soon as that is known; `None` if the epoch is not measured.
 pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Vec<Assigned>>> + Send + Sync>;
 
+/// The node key of a worker now; `None` if there is no such account. Called for every probe; must not block.
+pub type KeyOf = Arc<dyn Fn(&NodeId) -> Option<PublicKey> + Send + Sync>;
+
 /// What a prober needs.
 pub struct ProberParts {
-    /// The mesh, under this validator's key.
+    /// The mesh.
     pub mesh: Mesh,
+    /// This validator.
+    pub me: NodeId,
+    /// Under which keys workers are reached.
+    pub key_of: KeyOf,
     /// The network's genesis: bounds of epochs and the policy.
     pub genesis: Arc<Genesis>,
     /// Tells the epoch.
@@ -257,10 +264,14 @@ impl Prober {
     fn send_ping(&self, epoch: &mut Measuring, worker: NodeId, now: UnixMillis) {
         let request = ProbeRequest { epoch: epoch.bounds.epoch, nonce: epoch.draws.bytes() };
         let timeout = PING_TIMEOUT.min(now.until(epoch.bounds.end));
-        let (mesh, network) = (self.parts.mesh.clone(), self.network);
+        let (mesh, network, me) = (self.parts.mesh.clone(), self.network, self.parts.me);
+        let key = (self.parts.key_of)(&worker);
         epoch.tally.ping_sent(&worker);
         epoch.pings_in_flight.spawn(async move {
-            let (outcome, rtt) = ping::send(mesh, network, worker, request, timeout).await;
+            let (outcome, rtt) = match key {
+                Some(key) => ping::send(mesh, network, (me, key), request, timeout).await,
+                None => (PingOutcome::Unreachable, Duration::ZERO),
+            };
             (worker, outcome, rtt)
         });
     }
@@ -268,11 +279,13 @@ impl Prober {
     /// Connects to the worker of an echo. That takes no slot: those that are not there keep nobody waiting who is.
     fn connect(&self, epoch: &mut Measuring, echo: EchoTask) {
         let (mesh, timeout) = (self.parts.mesh.clone(), connect_timeout(&self.parts.genesis.policy));
+        let key = (self.parts.key_of)(&echo.task.worker);
         epoch.connecting.spawn(async move {
-            let connected = match tokio::time::timeout(timeout, mesh.connect(echo.task.worker)).await {
-                Ok(connected) => connected.map_err(|error| no_stream(&echo.task.worker, &error)),
-                Err(_) => Err(EchoOutcome::Unreachable),
+            let connect = async {
+                let connected = mesh.connect(key.ok_or(EchoOutcome::Unreachable)?).await;
+                connected.map_err(|error| no_stream(&echo.task.worker, &error))
             };
+            let connected = tokio::time::timeout(timeout, connect).await.unwrap_or(Err(EchoOutcome::Unreachable));
             (echo, connected)
         });
     }
@@ -285,12 +298,13 @@ impl Prober {
     }
 
     fn send_echo(&self, epoch: &mut Measuring, echo: EchoTask) {
-        let (mesh, key, worker) = (self.parts.mesh.clone(), epoch.draws.bytes(), echo.task.worker);
+        let (mesh, seed, worker) = (self.parts.mesh.clone(), epoch.draws.bytes(), echo.task.worker);
+        let key = (self.parts.key_of)(&worker);
         let timeout = echo_timeout(&self.parts.genesis.policy, echo.bytes);
         epoch.tally.echo_sent(&worker);
         epoch.echo_bytes_in_flight += echo.bytes;
         epoch.echoes_in_flight.spawn(async move {
-            let task = Box::pin(measure_echo(mesh, worker, key, echo.bytes));
+            let task = Box::pin(measure_echo(mesh, (worker, key), seed, echo.bytes));
             let (outcome, time) =
                 tokio::time::timeout(timeout, task).await.unwrap_or((EchoOutcome::Late, Duration::ZERO));
             (echo, outcome, time)
@@ -353,12 +367,18 @@ impl Measuring {
 }
 
 /// Opens a stream and measures it. The duration is meaningful when it was verified.
-async fn measure_echo(mesh: Mesh, worker: NodeId, key: [u8; 32], bytes: u64) -> (EchoOutcome, Duration) {
-    let stream = match mesh.open_echo(worker).await {
+async fn measure_echo(
+    mesh: Mesh,
+    (worker, key): (NodeId, Option<PublicKey>),
+    seed: [u8; 32],
+    bytes: u64,
+) -> (EchoOutcome, Duration) {
+    let Some(key) = key else { return (EchoOutcome::Unreachable, Duration::ZERO) };
+    let stream = match mesh.open_echo(key).await {
         Ok(stream) => stream,
         Err(error) => return (no_stream(&worker, &error), Duration::ZERO),
     };
-    match echo::measure(stream, &key, bytes).await {
+    match echo::measure(stream, &seed, bytes).await {
         Ok(time) => (EchoOutcome::Verified, time),
         Err(error) => {
             tracing::debug!(worker = %worker.short(), %error, "an echo failed");

@@ -73,7 +73,7 @@ pub struct ResponderParts {
 pub enum Offer {
     /// A request of [`lucid_p2p::Protocol::Probe`].
     Ping {
-        /// Who asks.
+        /// The account that asks.
         peer: NodeId,
         /// What.
         bytes: Vec<u8>,
@@ -82,7 +82,7 @@ pub enum Offer {
     },
     /// An echo stream.
     Echo {
-        /// Who opened it.
+        /// The account that opened it.
         peer: NodeId,
         /// The stream; dropped, it is reset.
         stream: EchoStream,

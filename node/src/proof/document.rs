@@ -14,7 +14,7 @@ use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::Header;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, ValidatorId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
@@ -227,7 +227,7 @@ struct CertificateFields {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VoteFields {
-    validator: NodeId,
+    key: ValidatorId,
     signature: Signature,
 }
 
@@ -382,15 +382,14 @@ impl Document<Claim> {
 
 impl CertificateFields {
     fn of(CertifiedHeader { header, certificate }: &CertifiedHeader) -> Self {
-        let vote =
-            |(validator, signature): &(NodeId, Signature)| VoteFields { validator: *validator, signature: *signature };
+        let vote = |(key, signature): &(ValidatorId, Signature)| VoteFields { key: *key, signature: *signature };
         let votes = certificate.signatures.iter().map(vote).collect();
         Self { block_hash: header.hash(), round: certificate.round, votes }
     }
 
     /// The header with this certificate.
     fn certify(&self, header: &Header) -> CertifiedHeader {
-        let signatures = self.votes.iter().map(|vote| (vote.validator, vote.signature)).collect();
+        let signatures = self.votes.iter().map(|vote| (vote.key, vote.signature)).collect();
         let certificate = Certificate { height: header.height, round: self.round, block: header.hash(), signatures };
         CertifiedHeader { header: header.clone(), certificate }
     }

@@ -12,18 +12,18 @@ use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::{Certificate, CertificateError};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
-use lucid_types::key::NodeKey;
 use lucid_types::payout::AccountKind;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::sync::DecidedError;
 use lucid_types::time::{Height, UnixMillis};
-use lucid_types::validator::ValidatorSet;
+use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Vote, VoteKind};
 use proptest::prelude::*;
 
 use super::document::{DocumentError, MAX_BYTES};
 use super::*;
-use crate::payout::testing::{self, address, node, node_key};
+use crate::payout::testing::{self, address, node};
 
 /// Scores of this epoch are final; the next one has none yet.
 const EPOCH: Epoch = Epoch::new(7);
@@ -48,7 +48,7 @@ struct World {
 /// Validators 1 to 4 with these powers.
 fn genesis(powers: [u64; 4]) -> Genesis {
     let base = testing::network().genesis().clone();
-    let validator = |(seed, power): (u8, u64)| node_key(seed).validator(power, node(seed));
+    let validator = |(seed, power): (u8, u64)| Validator { power, ..testing::validator(seed) };
     let worker = |seed| GenesisWorker { node: node(seed), operator: node(seed), ..base.workers[0].clone() };
     let pool = GenesisPool { members: vec![node(WORKER), node(IDLE)], owner: node(OWNER), ..base.pools[0].clone() };
     Genesis {
@@ -133,7 +133,7 @@ impl World {
             height: HEIGHT,
             parent: BlockHash::from_bytes([3; 32]),
             round: 1,
-            proposer: node(2),
+            proposer: testing::signing_key(2).id(),
             time: self.state.time(),
             randao: BlsSignature::from_bytes([5; 48]),
             items: items_hash(&[]),
@@ -144,7 +144,11 @@ impl World {
 
     /// The state's block with the votes of these validators.
     fn block(&self, voters: &[u8]) -> CertifiedHeader {
-        certified(self.spec.id(), self.header(), &voters.iter().map(|seed| node_key(*seed)).collect::<Vec<_>>())
+        certified(
+            self.spec.id(),
+            self.header(),
+            &voters.iter().map(|seed| testing::signing_key(*seed)).collect::<Vec<_>>(),
+        )
     }
 
     fn score(&self, epoch: Epoch, worker: NodeId) -> Proof {
@@ -158,11 +162,11 @@ impl World {
 
     /// The change by a block before the state's to these validators.
     fn set_change(&self, voters: &[u8], after: &[u8]) -> SetChange {
-        let members = after.iter().map(|seed| node_key(*seed).validator(1, node(*seed))).collect();
+        let members = after.iter().map(|seed| testing::validator(*seed)).collect();
         let set = ValidatorSet::new(members).unwrap();
         let height = Height::new(HEIGHT.get() - 10 + u64::from(after[0]));
         let header = Header { height, next_set: set.hash(), ..self.header() };
-        let voters: Vec<_> = voters.iter().map(|seed| node_key(*seed)).collect();
+        let voters: Vec<_> = voters.iter().map(|seed| testing::signing_key(*seed)).collect();
         SetChange { block: certified(self.spec.id(), header, &voters), set }
     }
 
@@ -198,7 +202,7 @@ impl World {
     }
 }
 
-fn certified(network: &NetworkId, header: Header, voters: &[NodeKey]) -> CertifiedHeader {
+fn certified(network: &NetworkId, header: Header, voters: &[ValidatorKey]) -> CertifiedHeader {
     let mut certificate = Certificate { height: header.height, round: 2, block: header.hash(), signatures: Vec::new() };
     for key in voters {
         let vote = key.sign_vote(network, certificate.vote()).into_inner();
@@ -492,7 +496,7 @@ fn forged_certificates_are_refused() {
     told(world.block(&[1, 2, 3, STRANGER]), "is no validator of this height");
 
     let network = *world.spec.id();
-    let keys = [1, 2, 3].map(node_key);
+    let keys = [1, 2, 3].map(testing::signing_key);
     let other_network = NetworkId::from_bytes([1; 32]);
     told(certified(&other_network, world.header(), &keys), "the signature of ");
     // Votes of the first step, for another round, for another block, or for nil.
@@ -522,7 +526,7 @@ fn forged_certificates_are_refused() {
         |h| h.height = h.height.next(),
         |h| h.parent = BlockHash::from_bytes([0; 32]),
         |h| h.round += 1,
-        |h| h.proposer = node(1),
+        |h| h.proposer = testing::signing_key(1).id(),
         |h| h.time = UnixMillis::new(h.time.get() + 1),
         |h| h.randao = BlsSignature::from_bytes([6; 48]),
         |h| h.items = Hash::from_bytes([0; 32]),
@@ -562,7 +566,7 @@ fn power_counts_and_not_heads() {
 #[test]
 fn other_validators_certify_nothing() {
     let world = &*WORLD;
-    let older: Vec<_> = (5..=8).map(node_key).collect();
+    let older: Vec<_> = (5..=8).map(testing::signing_key).collect();
     let block = certified(world.spec.id(), world.header(), &older);
     let error = refusal(&Proof::of_account(*world.spec.id(), (&world.state, block), node(WORKER)));
     assert!(error.contains("is no validator of this height"), "{error}");
@@ -804,7 +808,7 @@ proptest! {
             }
         });
         let header = Header { state_root: state.root(), ..world.header() };
-        let block = certified(world.spec.id(), header, &[1, 2, 3].map(node_key));
+        let block = certified(world.spec.id(), header, &[1, 2, 3].map(testing::signing_key));
         for n in asked {
             let proof = Proof::of_owed(*world.spec.id(), (&state, block.clone()), (world.pool, id(&n)));
             let text = proof.text();

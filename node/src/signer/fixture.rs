@@ -13,21 +13,22 @@ use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
-use lucid_types::key::NodeKey;
 use lucid_types::payout::{SettlementRoot, VaultLimits};
 use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Vote, VoteKind};
 
 pub(crate) use crate::payout::testing::tron_key;
-use crate::payout::testing::{self, node, node_key};
+use crate::payout::testing::{self, node};
 use crate::signer::proof::PoolProof;
 
 /// Validators, all of power 1.
 pub(crate) const VALIDATORS: u8 = 4;
 
-pub(crate) fn validator(n: u8) -> NodeKey {
-    node_key(n)
+/// With what a validator signs.
+pub(crate) fn validator(n: u8) -> ValidatorKey {
+    testing::signing_key(n)
 }
 
 /// Validators 1 to 3 sign.
@@ -50,7 +51,7 @@ pub(crate) fn genesis() -> Genesis {
     let pool = &base.pools[0];
     Genesis {
         name: "signer".to_owned(),
-        validators: (1..=VALIDATORS).map(|n| validator(n).validator(1, node(n))).collect(),
+        validators: (1..=VALIDATORS).map(testing::validator).collect(),
         workers: Vec::new(),
         pools: vec![GenesisPool {
             owner: node(4),
@@ -167,7 +168,7 @@ impl Chain {
             height: state.height(),
             parent: BlockHash::from_bytes([3; 32]),
             round: 0,
-            proposer: validator(1).node_id(),
+            proposer: validator(1).id(),
             time: UnixMillis::new(state.height().get() * 1_000),
             randao: BlsSignature::from_bytes([6; 48]),
             items: items_hash(&[]),

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::signer::proof::PoolProof;
 
 /// The version of the protocol.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The most bytes of a reason. It fits a reply to whoever asked the node.
 const MAX_REASON_BYTES: usize = 900;
@@ -178,7 +178,7 @@ mod tests {
         for payload in [b"".as_slice(), b"seven b"] {
             write_frame(&mut bytes, payload).await.unwrap();
         }
-        assert_eq!(hex::encode(&bytes), "03000000000307000000736576656e2062");
+        assert_eq!(hex::encode(&bytes), "04000000000407000000736576656e2062");
         let mut reader = bytes.as_slice();
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"");
         assert_eq!(read_frame(&mut reader, 7).await.unwrap().unwrap(), b"seven b");
@@ -229,7 +229,7 @@ mod tests {
     /// As `docs/src/wire.md` has it. Other bytes need another [`VERSION`].
     #[test]
     fn the_bytes_are_those_of_this_version() {
-        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (3, 318_720, 37_032));
+        assert_eq!((VERSION, SignerRequest::MAX_BYTES, SignerReply::MAX_BYTES), (4, 414_720, 37_032));
         let chain = Chain::new();
         let network = *chain.spec.id();
         let (id, pool) = (hex::encode(network.as_bytes()), hex::encode(chain.pool.as_bytes()));

@@ -110,11 +110,11 @@ mod tests {
     use lucid_types::validator_sets::SetChangeError;
 
     use super::*;
-    use crate::payout::testing::{node, node_key};
+    use crate::payout::testing::validator;
     use crate::signer::fixture::Chain;
 
     fn set(seeds: &[u8]) -> ValidatorSet {
-        ValidatorSet::new(seeds.iter().map(|seed| node_key(*seed).validator(1, node(*seed))).collect()).unwrap()
+        ValidatorSet::new(seeds.iter().map(|seed| validator(*seed)).collect()).unwrap()
     }
 
     /// The change to `after` by the block of this height, which these certify.

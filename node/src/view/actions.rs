@@ -85,7 +85,8 @@ impl NodeParts {
     /// A signer's checked signature, or why there is none.
     async fn ask_signer(&self, signing: &Signing, signer: &TreasurySigner) -> Result<TreasurySignature, String> {
         let own = self.cosigner.as_deref();
-        let asked = cosign::ask(&self.mesh, &self.spec, &self.key, own, signing.request, signer.node);
+        let state = self.head.borrow().state.clone();
+        let asked = cosign::ask(&self.mesh, &self.spec, &self.me, own, signing.request, (signer.node, &state));
         let reply = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
         match reply.ok_or("it does not answer; is its node running and connected?")? {
             CosignReply::Signed(signature) if recover(&signature, &signing.digest) == Ok(signer.key_address) => {

@@ -1,5 +1,9 @@
 //! Registered nodes as they are shown: their rows, and how they are as far as this node knows.
 
+use std::collections::BTreeSet;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::pool::{PoolState, PoolStatus};
 use lucid_consensus::ledger::registry::{Membership, Node};
 use lucid_consensus::ledger::state::{EpochScores, Rows as _, State};
 use lucid_score::worker_stats::ScoreRow;
@@ -10,7 +14,8 @@ use lucid_types::time::Epoch;
 
 use crate::api::ViewError;
 use crate::api::model::{
-    MembershipView, NextPayoutView, NodeList, NodeState, RegisteredView, RequestList, RequestView, StampView,
+    InactiveView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole, NodeState,
+    RegisteredView, RequestList, RequestView, StampView,
 };
 use crate::history::scores;
 use crate::probe::Attested;
@@ -54,13 +59,23 @@ fn measured(row: &ScoreRow) -> Measured {
 fn view(
     (node, row): (NodeId, &Node),
     signs: Signs,
-    (settlement, open, now): (u64, Epoch, Epoch),
+    (spec, state, now): (&ChainSpec, &State, Epoch),
+    (roles, inactive): (Vec<NodeRole>, Option<(PoolId, Epoch)>),
     waits: impl Fn(&PoolId) -> bool,
 ) -> RegisteredView {
-    let membership = row.membership.filter(|it| it.has_not_ended_by(open));
+    let (settlement, done) = (state.newest_settlement(spec), state.final_through());
+    let membership = row.membership.filter(|it| it.has_not_ended_by(state.closed().next()));
+    let next_key = row.announced_key(done).map(|(with, key)| NextKeyView {
+        key,
+        from: with.get() / spec.policy().settle_every,
+        epoch: with,
+    });
     let next_payout = row.next_payout.filter(|(from, _)| *from > settlement);
     RegisteredView {
         node,
+        key: row.key_at(done),
+        next_key,
+        roles,
         operator: row.operator,
         payout_address: row.payout_address_in(settlement),
         next_payout: next_payout.map(|(from, address)| NextPayoutView { address, from }),
@@ -68,6 +83,7 @@ fn view(
         gas_address: row.gas_address,
         capacity: row.capacity,
         membership: membership.map(|Membership { pool, from, until }| MembershipView { pool, from, until }),
+        inactive: inactive.map(|(pool, since)| InactiveView { pool, since }),
         request: row.request.filter(|pool| waits(pool)),
         is_retired: row.is_retired,
         state: signs.state(&row.capacity, now),
@@ -90,13 +106,56 @@ pub(super) fn requests(state: &State, pool: &PoolId) -> RequestList {
     RequestList { requests: requests.collect() }
 }
 
+/// What all nodes of a state are in the network.
+struct Roles {
+    validators: BTreeSet<NodeId>,
+    owners: BTreeSet<NodeId>,
+    leaders: BTreeSet<NodeId>,
+    signers: BTreeSet<NodeId>,
+    open: Epoch,
+}
+
+impl Roles {
+    fn of(state: &State) -> Self {
+        let is_over = |pool: &PoolState| matches!(pool.status, PoolStatus::Disbanded { .. });
+        let leader = |pool: &PoolState| pool.election.as_ref()?.order.first().copied();
+        let signers =
+            |pool: &PoolState| pool.vault.signers.members.iter().map(|signer| signer.node).collect::<Vec<_>>();
+        Self {
+            validators: state.next_validators().members().iter().map(|validator| validator.node).collect(),
+            owners: state.pools().filter(|(_, pool)| !is_over(pool)).map(|(_, pool)| pool.owner).collect(),
+            leaders: state.pools().filter_map(|(_, pool)| leader(pool)).collect(),
+            signers: state.pools().flat_map(|(_, pool)| signers(pool)).collect(),
+            open: state.closed().next(),
+        }
+    }
+
+    fn of_node(&self, node: &NodeId, row: &Node) -> Vec<NodeRole> {
+        let has = [
+            (NodeRole::Validator, self.validators.contains(node)),
+            (NodeRole::Owner, self.owners.contains(node)),
+            (NodeRole::Leader, self.leaders.contains(node)),
+            (NodeRole::Member, row.pool_from(self.open).is_some()),
+            (NodeRole::Treasury, self.signers.contains(node)),
+        ];
+        let roles: Vec<_> = has.into_iter().filter(|(_, has)| *has).map(|(role, _)| role).collect();
+        if roles.is_empty() { vec![NodeRole::Observer] } else { roles }
+    }
+}
+
 impl NodeParts {
     fn newest_scores(&self, state: &State) -> Result<Option<EpochScores>, ViewError> {
         let epoch = state.head().scored;
         scores::of(&self.store, epoch, self.clock.now()).map_err(|e| unread("the scores of epoch", epoch, e))
     }
 
-    fn node_view(&self, state: &State, scores: Option<&EpochScores>, node: NodeId, row: &Node) -> RegisteredView {
+    fn node_view(
+        &self,
+        state: &State,
+        scores: Option<&EpochScores>,
+        roles: &Roles,
+        (node, row): (NodeId, &Node),
+    ) -> RegisteredView {
         let of_node = scores.and_then(|scores| {
             let place = scores.rows.binary_search_by_key(&node, |row| row.worker).ok()?;
             scores.rows.get(place)
@@ -104,32 +163,36 @@ impl NodeParts {
         let signs = Signs { attested: self.attestations.newest(&node), measured: of_node.map(measured) };
         let now = self.spec.genesis().epoch_at(self.clock.now());
         let waits = |pool: &PoolId| state.requests(pool).any(|(asking, _)| asking == node);
-        view((node, row), signs, (state.newest_settlement(&self.spec), state.closed().next(), now), waits)
+        let place = (roles.of_node(&node, row), state.inactive_in(&node));
+        view((node, row), signs, (&self.spec, state, now), place, waits)
     }
 
     pub(super) fn registered(&self, node: &NodeId) -> Result<Option<RegisteredView>, ViewError> {
         let state = self.head.borrow().state.clone();
         let Some(row) = state.node(node) else { return Ok(None) };
         let scores = self.newest_scores(&state)?;
-        Ok(Some(self.node_view(&state, scores.as_ref(), *node, row)))
+        Ok(Some(self.node_view(&state, scores.as_ref(), &Roles::of(&state), (*node, row))))
     }
 
-    /// At most `limit` nodes whose ids come after this one; all of them, or those of a pool.
+    /// At most `limit` nodes whose ids come after this one, of those that are asked for.
     pub(super) fn registered_after(
         &self,
         after: Option<NodeId>,
-        pool: Option<PoolId>,
+        wanted: NodeFilter,
         limit: usize,
     ) -> Result<NodeList, ViewError> {
         let state = self.head.borrow().state.clone();
         let scores = self.newest_scores(&state)?;
-        let open = state.closed().next();
-        let is_wanted = |node: &NodeId, row: &Node| {
-            after.is_none_or(|after| *node > after) && pool.is_none_or(|pool| row.pool_from(open) == Some(pool))
+        let roles = Roles::of(&state);
+        let is_candidate = |node: &NodeId, row: &Node| {
+            after.is_none_or(|after| *node > after)
+                && wanted.pool.is_none_or(|pool| row.pool_from(roles.open) == Some(pool))
+                && wanted.role.is_none_or(|role| roles.of_node(node, row).contains(&role))
         };
-        let mut found = state.nodes().filter(|(node, row)| is_wanted(node, row));
-        let page = found.by_ref().take(limit);
-        let nodes: Vec<_> = page.map(|(node, row)| self.node_view(&state, scores.as_ref(), node, row)).collect();
+        let candidates = state.nodes().filter(|(node, row)| is_candidate(node, row));
+        let views = candidates.map(|of| self.node_view(&state, scores.as_ref(), &roles, of));
+        let mut found = views.filter(|view| wanted.state.is_none_or(|state| view.state == state));
+        let nodes: Vec<_> = found.by_ref().take(limit).collect();
         let next = found.next().and_then(|_| nodes.last().map(|last| last.node));
         Ok(NodeList { nodes, next })
     }
@@ -144,8 +207,46 @@ impl NodeParts {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use lucid_consensus::ledger::pool::Election;
+    use lucid_consensus::ledger::table::{Nodes, Pools};
+    use lucid_types::time::{Height, UnixMillis};
+
     use super::*;
+    use crate::payout::testing::{self, OWNER, SIGNERS, WORKERS, node, signer_set};
+
+    #[test]
+    fn roles_are_what_the_state_has_a_node_as() {
+        let spec = testing::network();
+        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let row = state.node(&node(WORKERS[1])).unwrap().clone();
+        let roles = |state: &State, seed: u8| {
+            let row = state.node(&node(seed)).unwrap_or(&row);
+            Roles::of(state).of_node(&node(seed), row)
+        };
+        assert_eq!(roles(&state, WORKERS[0]), [NodeRole::Member]);
+        assert_eq!(roles(&state, WORKERS[1]), [NodeRole::Observer]);
+        assert!(roles(&state, SIGNERS[0]).contains(&NodeRole::Validator));
+        assert!(!roles(&state, SIGNERS[1]).contains(&NodeRole::Validator));
+        assert!(roles(&state, OWNER).contains(&NodeRole::Owner));
+        let later = state.changed(|rows| {
+            let row = rows.get_mut::<Pools>(&pool).unwrap();
+            let order = vec![node(WORKERS[0]), node(WORKERS[1])];
+            row.election = Some(Election { settlement: 1, height: Height::new(1), time: UnixMillis::ZERO, order });
+            row.vault.signers = signer_set(2, [WORKERS[1], 5, 6]);
+        });
+        assert_eq!(roles(&later, WORKERS[0]), [NodeRole::Leader, NodeRole::Member]);
+        assert_eq!(roles(&later, WORKERS[1]), [NodeRole::Treasury], "a successor leads only in its turn");
+        let ended = later.changed(|rows| {
+            rows.head.closed = Epoch::new(5);
+            rows.get_mut::<Pools>(&pool).unwrap().status =
+                PoolStatus::Disbanded { from: Epoch::new(1), until: Epoch::new(3) };
+            rows.get_mut::<Nodes>(&node(WORKERS[0])).unwrap().membership.as_mut().unwrap().until = Some(Epoch::new(3));
+        });
+        assert!(!roles(&ended, OWNER).contains(&NodeRole::Owner));
+        assert_eq!(roles(&ended, WORKERS[0]), [NodeRole::Leader], "it carries what is unpaid");
+    }
 
     #[test]
     fn a_node_is_what_it_says_and_what_validators_see() {

@@ -117,7 +117,7 @@ impl NodeParts {
 
     /// The accounts of this node: as a member of a pool, as the owner of pools, and those that it has had.
     fn own_accounts(&self, state: &State) -> Vec<(PoolId, AccountId)> {
-        let (network, me) = (self.spec.id(), &self.node_id);
+        let (network, me) = (self.spec.id(), &self.me.account);
         let member_of = state.pool_of(me);
         let accounts = state.pools().flat_map(|(pool, row)| {
             let of = |kind, is_now: bool| {

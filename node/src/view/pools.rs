@@ -10,15 +10,18 @@ use lucid_storage::StorageError;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::genesis::Vault;
 use lucid_types::id::{NodeId, PoolId};
+use lucid_types::payout::AccountKind;
+use lucid_types::payout_tree::AccountId;
 
+use crate::api::ViewError;
 use crate::api::model::{
-    ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberView, NextTermsView,
-    PoolHealthView, PoolList, PoolSummary, PoolView, VaultView,
+    BatchView, ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberState,
+    MemberView, NextTermsView, PoolHealthView, PoolList, PoolSummary, PoolView, VaultView,
 };
-use crate::history::ledger;
+use crate::history::{ledger, vault};
 use crate::payout::checks;
 use crate::payout::vaults::SolidVault;
-use crate::view::NodeParts;
+use crate::view::{NodeParts, unread};
 
 fn hold(account: &Account) -> Option<HoldView> {
     let from = match account.hold {
@@ -53,51 +56,92 @@ pub(crate) fn list(state: &State, node: Option<&NodeId>) -> PoolList {
     PoolList { own: node.and_then(|node| state.pool_of(node)), pools: state.pools().map(summary).collect() }
 }
 
+/// How a node with a row among a pool's members stands in the open epoch.
+fn member_state(state: &State, pool: &PoolId, node: &NodeId, member: &Member) -> MemberState {
+    let open = state.closed().next();
+    let row = state.node(node).filter(|row| row.pool_from(open) == Some(*pool));
+    match (member.standing, row.and_then(|row| row.membership)) {
+        (Standing::Banned, _) => MemberState::Banned,
+        (Standing::Inactive(_), _) => MemberState::Inactive,
+        (Standing::Good, None) => MemberState::Left,
+        (Standing::Good, Some(Membership { until: Some(_), .. })) => MemberState::Leaving,
+        (Standing::Good, Some(Membership { from, .. })) if from > open => MemberState::Pending,
+        (Standing::Good, Some(_)) if member.unreached > 0 => MemberState::Degraded,
+        (Standing::Good, Some(_)) => MemberState::Active,
+    }
+}
+
+/// The members of a pool by their state.
+pub(super) fn counts(state: &State, id: &PoolId) -> MemberCounts {
+    let mut counts = MemberCounts::default();
+    for (node, member) in state.members(id) {
+        let count = match member_state(state, id, &node, member) {
+            MemberState::Pending => &mut counts.pending,
+            MemberState::Active => &mut counts.active,
+            MemberState::Degraded => &mut counts.degraded,
+            MemberState::Inactive => &mut counts.inactive,
+            MemberState::Leaving => &mut counts.leaving,
+            MemberState::Banned => &mut counts.banned,
+            MemberState::Left => continue,
+        };
+        *count += 1;
+    }
+    counts.held = state.accounts(id).filter(|(_, account)| account.hold != Hold::No).fold(0, |n, _| n + 1);
+    counts
+}
+
+/// The members of all pools by their state.
+pub(super) fn all_counts(state: &State) -> MemberCounts {
+    let add = |sum: MemberCounts, of: MemberCounts| MemberCounts {
+        pending: sum.pending.saturating_add(of.pending),
+        active: sum.active.saturating_add(of.active),
+        degraded: sum.degraded.saturating_add(of.degraded),
+        inactive: sum.inactive.saturating_add(of.inactive),
+        leaving: sum.leaving.saturating_add(of.leaving),
+        banned: sum.banned.saturating_add(of.banned),
+        held: sum.held.saturating_add(of.held),
+    };
+    state.pools().map(|(id, _)| counts(state, &id)).fold(MemberCounts::default(), add)
+}
+
 /// The members of a pool, paid as the root of this settlement pays them.
-pub(crate) fn members(state: &State, pool: &PoolId, settlement: u64) -> MemberList {
+pub(crate) fn members(spec: &ChainSpec, state: &State, pool: &PoolId, settlement: u64) -> MemberList {
     let open = state.closed().next();
     let view = |(node, member): (NodeId, &Member)| {
         let row = state.node(&node);
         let membership = row.filter(|row| row.pool_from(open) == Some(*pool)).and_then(|row| row.membership);
+        let account = AccountId::derive(spec.id(), pool, AccountKind::Worker, &node);
         MemberView {
             node,
             from: membership.map(|it| it.from),
             until: membership.and_then(|it| it.until),
             payout_address: row.map(|row| row.payout_address_in(settlement)),
             gas_address: row.and_then(|row| row.gas_address),
-            is_banned: member.standing == Standing::Banned,
+            state: member_state(state, pool, &node, member),
+            is_held: state.account(pool, &account).is_some_and(|account| account.hold != Hold::No),
+            unreached: member.unreached,
         }
     };
     MemberList { members: state.members(pool).map(view).collect() }
 }
 
-/// How a pool does; `vault` is what this node reads of its vault.
+/// How a pool does; `vault` is what this node reads of its vault, `last_paid` what it has read of payments.
 fn health(
     spec: &ChainSpec,
     state: &State,
     id: &PoolId,
     pool: &PoolState,
     vault: Option<&SolidVault>,
+    last_paid: Option<BatchView>,
 ) -> PoolHealthView {
-    let open = state.closed().next();
-    let mut members = MemberCounts::default();
     let (mut scores, mut n_scores) = (0_u64, 0_u64);
     for (node, member) in state.members(id) {
-        members.banned += u32::from(member.standing == Standing::Banned);
-        let row = state.node(&node).filter(|row| row.pool_from(open) == Some(*id));
-        let Some(membership) = row.and_then(|row| row.membership) else { continue };
-        match membership {
-            Membership { until: Some(_), .. } => members.leaving += 1,
-            Membership { from, .. } if from > open => members.entering += 1,
-            Membership { .. } => {
-                members.working += 1;
-                if let Some(stats) = state.get::<Workers>(&node).filter(|stats| **stats != WorkerStats::default()) {
-                    (scores, n_scores) = (scores + u64::from(stats.score.get()), n_scores + 1);
-                }
-            }
+        let works = matches!(member_state(state, id, &node, member), MemberState::Active | MemberState::Degraded);
+        let stats = state.get::<Workers>(&node).filter(|stats| works && **stats != WorkerStats::default());
+        if let Some(stats) = stats {
+            (scores, n_scores) = (scores + u64::from(stats.score.get()), n_scores + 1);
         }
     }
-    members.held = state.accounts(id).filter(|(_, account)| account.hold != Hold::No).fold(0, |n, _| n + 1);
     let mean = scores.checked_div(n_scores).and_then(|mean| u32::try_from(mean).ok()).map(Ppm::new);
     let budget = pool.terms_in(pool.settled.saturating_add(1)).budget;
     let covered = vault.and_then(|vault| {
@@ -107,20 +151,28 @@ fn health(
     });
     PoolHealthView {
         is_degraded: matches!(pool.status, PoolStatus::Active { .. }) && pool.members < spec.policy().min_pool_members,
-        members,
+        members: counts(state, id),
         mean_score_ppm: mean,
         covered_settlements: covered,
+        last_paid,
     }
 }
 
 impl NodeParts {
-    pub(super) fn pool_view(&self, id: &PoolId) -> Option<PoolView> {
+    /// The transactions by which a pool's vault has paid, as this node has read them, the newest first.
+    pub(super) fn batches_of(&self, pool: &PoolId, limit: usize) -> Result<Vec<BatchView>, ViewError> {
+        let batches = vault::batches(&self.store, pool, limit);
+        let batches = batches.map_err(|e| unread("the payments of pool", pool.short(), e))?;
+        Ok(batches.iter().map(BatchView::from).collect())
+    }
+
+    pub(super) fn pool_view(&self, id: &PoolId) -> Result<Option<PoolView>, ViewError> {
         let state = self.head.borrow().state.clone();
-        let pool = state.pool(id)?;
+        let Some(pool) = state.pool(id) else { return Ok(None) };
         let read = self.vaults.get(id).filter(|read| read.address == pool.vault.address);
         // What the vault shows to everybody, and what this node's pusher cannot get on with.
         let mut alerts = read.as_ref().map(|read| read.alerts.clone()).unwrap_or_default();
-        if state.pushes_for(&self.node_id) == Some(*id) {
+        if state.pushes_for(&self.me.account) == Some(*id) {
             alerts.extend(self.pushed.alerts());
         }
         let now_s = self.clock.now().get() / 1_000;
@@ -132,7 +184,7 @@ impl NodeParts {
         let (vault, terms) = (&pool.vault, pool.terms_in(pool.settled));
         // No node's state holds sums that do not fit.
         let sum = |sum: Option<MicroUsdt>| sum.unwrap_or(MicroUsdt::new(u64::MAX));
-        Some(PoolView {
+        Ok(Some(PoolView {
             pool: *id,
             name: pool.name.clone(),
             owner: pool.owner,
@@ -168,9 +220,9 @@ impl NodeParts {
             changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
             contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
             read_at: read.as_ref().map(|read| read.time),
-            health: health(&self.spec, &state, id, pool, read.as_deref()),
+            health: health(&self.spec, &state, id, pool, read.as_deref(), self.batches_of(id, 1)?.pop()),
             alerts,
-        })
+        }))
     }
 
     pub(super) fn ledger_view(
@@ -215,7 +267,7 @@ mod tests {
         );
         assert_eq!(list(&state, Some(&second)).own, None);
         let told = |state: &State| {
-            members(state, &pool, 0).members.iter().map(|it| (it.node, it.from, it.until)).collect::<Vec<_>>()
+            members(&spec, state, &pool, 0).members.iter().map(|it| (it.node, it.from, it.until)).collect::<Vec<_>>()
         };
         assert_eq!(told(&state), [(first, Some(Epoch::new(1)), None)]);
 
@@ -233,7 +285,8 @@ mod tests {
         let mut expected = [(first, Some(Epoch::new(1)), Some(Epoch::new(6))), (second, Some(Epoch::new(7)), None)];
         expected.sort_unstable();
         assert_eq!(told(&state), expected);
-        let of_first = |state: &State| *members(state, &pool, 0).members.iter().find(|it| it.node == first).unwrap();
+        let of_first =
+            |state: &State| *members(&spec, state, &pool, 0).members.iter().find(|it| it.node == first).unwrap();
         assert_eq!(of_first(&state).payout_address, Some(address(99)));
         assert_eq!(list(&state, Some(&second)), PoolList { own: Some(pool), ..list(&state, None) });
         assert_eq!(list(&state, None).pools[0].owner, second);
@@ -266,9 +319,10 @@ mod tests {
             alerts: Vec::new(),
         };
         let state = testing::state(&spec, root);
-        let of =
-            |state: &State, vault: Option<&SolidVault>| health(&spec, state, &pool, state.pool(&pool).unwrap(), vault);
-        let alone = MemberCounts { working: 1, ..MemberCounts::default() };
+        let of = |state: &State, vault: Option<&SolidVault>| {
+            health(&spec, state, &pool, state.pool(&pool).unwrap(), vault, None)
+        };
+        let alone = MemberCounts { active: 1, ..MemberCounts::default() };
         let found = of(&state, None);
         assert_eq!((found.is_degraded, found.members, found.mean_score_ppm), (false, alone, None));
         // 40 are due still: they come first.
@@ -293,10 +347,25 @@ mod tests {
             rows.get_mut::<Accounts>(&(pool, testing::account_id(&spec))).unwrap().hold = Hold::Since(9);
         });
         let found = of(&state, None);
-        assert_eq!(found.members, MemberCounts { working: 1, entering: 1, held: 1, ..MemberCounts::default() });
+        assert_eq!(found.members, MemberCounts { active: 1, pending: 1, held: 1, ..MemberCounts::default() });
         assert_eq!(found.mean_score_ppm, Some(Ppm::new(400_001)), "of those who work");
         let later = state.changed(|rows| rows.head.closed = Epoch::new(6));
         assert_eq!(of(&later, None).mean_score_ppm, Some(Ppm::new(650_000)));
+        // Validators do not reach the first, and then for long.
+        let degraded = later.changed(|rows| rows.get_mut::<Members>(&(pool, first)).unwrap().unreached = 1);
+        let found = of(&degraded, None);
+        let expected = MemberCounts { active: 1, degraded: 1, held: 1, ..MemberCounts::default() };
+        assert_eq!((found.members, found.mean_score_ppm), (expected, Some(Ppm::new(650_000))));
+        let inactive = degraded.changed(|rows| {
+            rows.get_mut::<Nodes>(&first).unwrap().membership.as_mut().unwrap().until = Some(Epoch::new(7));
+            rows.get_mut::<Members>(&(pool, first)).unwrap().standing = Standing::Inactive(Epoch::new(7));
+        });
+        let found = of(&inactive, None);
+        let expected = MemberCounts { active: 1, inactive: 1, held: 1, ..MemberCounts::default() };
+        assert_eq!((found.members, found.mean_score_ppm), (expected, Some(Ppm::new(900_000))));
+        let shown = members(&spec, &inactive, &pool, 0).members;
+        let of_first = shown.iter().find(|it| it.node == first).unwrap();
+        assert_eq!((of_first.state, of_first.is_held, of_first.until), (MemberState::Inactive, true, None));
         let left = later.changed(|rows| {
             rows.get_mut::<Nodes>(&first).unwrap().membership.as_mut().unwrap().until = Some(Epoch::new(8));
             rows.get_mut::<Members>(&(pool, first)).unwrap().standing = Standing::Banned;
@@ -304,7 +373,7 @@ mod tests {
             rows.get_mut::<Pools>(&pool).unwrap().members = 0;
         });
         let found = of(&left, None);
-        let expected = MemberCounts { leaving: 1, banned: 1, held: 1, ..MemberCounts::default() };
+        let expected = MemberCounts { banned: 1, held: 1, ..MemberCounts::default() };
         assert_eq!((found.is_degraded, found.members, found.mean_score_ppm), (true, expected, None));
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     use lucid_types::sync::CertifiedHeader;
 
     use super::*;
-    use crate::payout::testing::{self, SIGNERS, WORKERS, node, node_key};
+    use crate::payout::testing::{self, SIGNERS, WORKERS, node};
 
     const EPOCH: Epoch = Epoch::new(3);
 
@@ -86,7 +86,7 @@ mod tests {
             height: state.height().next(),
             parent: BlockHash::from_bytes([3; 32]),
             round: 0,
-            proposer: node(SIGNERS[0]),
+            proposer: testing::signing_key(SIGNERS[0]).id(),
             time: state.time(),
             randao: BlsSignature::from_bytes([6; 48]),
             items: items_hash(&[]),
@@ -95,7 +95,7 @@ mod tests {
         };
         let mut certificate =
             Certificate { height: header.height, round: 0, block: header.hash(), signatures: Vec::new() };
-        let vote = node_key(SIGNERS[0]).sign_vote(spec.id(), certificate.vote()).into_inner();
+        let vote = testing::signing_key(SIGNERS[0]).sign_vote(spec.id(), certificate.vote()).into_inner();
         certificate.signatures.push((vote.signer, vote.signature));
         Head { block: Some(Arc::new(CertifiedHeader { header, certificate })), ..testing::head(state) }
     }

@@ -1,21 +1,26 @@
 //! Validators: what they are, what they do, and the changes that are proposed.
 
+use std::collections::BTreeMap;
+
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{Rows as _, State};
-use lucid_consensus::ledger::table::Equivocations;
+use lucid_consensus::ledger::table::{Closes, Equivocations, UsedKeys};
 use lucid_consensus::ledger::validators::ProposedChange;
 use lucid_storage::{Store, StoredBlock};
-use lucid_types::block::{Block, Header};
+use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::decode;
-use lucid_types::id::{Hash, NodeId};
-use lucid_types::time::Height;
-use lucid_types::validator::Validator;
+use lucid_types::id::{Hash, NodeId, ValidatorId};
+use lucid_types::time::{Epoch, Height, Windows};
+use lucid_types::validator::{Validator, ValidatorSet};
 
 use crate::api::ViewError;
 use crate::api::model::{
-    ApprovalView, EquivocationView, LookedAtView, NextPowerView, ProposalView, ValidatorStatusView, ValidatorView,
+    ApprovalView, EquivocationView, NextPowerView, ProposalView, RotationView, ValidatorStatusView, ValidatorView,
     VoteView,
 };
+use crate::history::epochs::{self, Closing};
+use crate::view::duties::{Duties, ReportDuty};
 use crate::view::unread;
 
 /// The newest blocks that are looked at for what a validator did.
@@ -30,6 +35,7 @@ fn equivocation(state: &State, node: &NodeId) -> Option<EquivocationView> {
 pub(super) fn list(state: &State) -> Vec<ValidatorView> {
     let view = |validator: &Validator| ValidatorView {
         node: validator.node,
+        key: validator.keys.id,
         operator: validator.operator,
         power: validator.power,
         equivocation: equivocation(state, &validator.node),
@@ -42,7 +48,7 @@ pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
     let set = state.next_validators();
     let needed_power = set.total() - set.total().div_ceil(3) + 1;
     let view = |(id, proposal): (Hash, &ProposedChange)| {
-        let approval = |validator: &NodeId| ApprovalView { validator: *validator, power: set.power(validator) };
+        let approval = |validator: &NodeId| ApprovalView { validator: *validator, power: power_of(set, validator) };
         let approvals: Vec<_> = proposal.approvals.iter().map(approval).collect();
         ProposalView {
             id,
@@ -52,7 +58,7 @@ pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
             until: proposal.until,
             power: approvals.iter().map(|approval| approval.power).fold(0, u64::saturating_add),
             approvals,
-            needed_power,
+            needed_power: if proposal.change.needs_approval() { needed_power } else { 0 },
             total_power: set.total(),
         }
     };
@@ -61,21 +67,29 @@ pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
 }
 
 /// What a node is and does as a validator; `None` of one that the state does not know as any.
-pub(super) fn status(store: &Store, state: &State, node: NodeId) -> Result<Option<ValidatorStatusView>, ViewError> {
+pub(super) fn status(
+    spec: &ChainSpec,
+    store: &Store,
+    state: &State,
+    node: NodeId,
+) -> Result<Option<ValidatorStatusView>, ViewError> {
     let (next, set) = (state.height().next(), state.next_validators());
     let equivocation = equivocation(state, &node);
-    let is_known = state.sets().iter().any(|(_, set)| set.get(&node).is_some());
+    let is_known = state.sets().iter().any(|(_, set)| set.of(&node).is_some());
     if !is_known && equivocation.is_none() {
         return Ok(None);
     }
-    let power = set.power(&node);
-    let powers: Vec<_> = state.sets().iter().map(|(from, set)| (from, set.power(&node))).collect();
+    let power = power_of(set, &node);
+    let powers: Vec<_> = state.sets().iter().map(|(from, set)| (from, power_of(set, &node))).collect();
     let changes = powers.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1]);
     let (past, to_come): (Vec<_>, Vec<_>) = changes.partition(|(from, _)| *from <= next);
     let first = Some(powers[0].0).filter(|from| *from == Height::ZERO);
     let since = past.last().map(|(from, _)| *from).or(first);
     let mut view = ValidatorStatusView {
         node,
+        key: set.of(&node).map(|validator| validator.keys.id),
+        missing_key: None,
+        rotation: state.rotation(&node).and_then(|(id, row)| rotation(id, row)),
         power,
         total_power: set.total(),
         since,
@@ -83,25 +97,83 @@ pub(super) fn status(store: &Store, state: &State, node: NodeId) -> Result<Optio
         equivocation,
         blocks: None,
         last_vote: None,
+        turns: None,
+        reports: None,
     };
+    let keys = state.all::<UsedKeys>().filter(|(_, used)| used.account == node).map(|(key, _)| key);
+    let keys: Vec<_> = keys.collect();
     let from = Height::new(state.height().get().saturating_sub(LOOKED_AT - 1)).max(store.base());
+    let mut duties = Duties::new(node, state.sets(), beacons(store, state, from)?);
     for stored in store.blocks(from) {
         let stored = stored.map_err(|error| unread("blocks from", from, error))?;
-        let (header, certificate) = parts(&stored).map_err(|error| unread("block", stored.height, error))?;
-        let (first, last) = (stored.height, stored.height);
-        let looked_at = view.blocks.get_or_insert(LookedAtView { first, last, proposed: 0, voted: 0 });
-        looked_at.last = last;
-        looked_at.proposed += u64::from(header.proposer == node);
-        if certificate.signatures.binary_search_by_key(&node, |(signer, _)| *signer).is_ok() {
-            looked_at.voted += 1;
-            view.last_vote = Some(VoteView { height: header.height, time: header.time });
+        let (block, certificate) = parts(&stored).map_err(|error| unread("block", stored.height, error))?;
+        duties.add(&block, &certificate);
+        let has_vote = |key: &ValidatorId| certificate.signatures.binary_search_by_key(key, |(it, _)| *it).is_ok();
+        if keys.iter().any(has_vote) {
+            view.last_vote = Some(VoteView { height: block.header.height, time: block.header.time });
         }
     }
+    let reports = reports(spec, store, state, from)?;
+    (view.blocks, view.turns, view.reports) = duties.finish(reports);
     Ok(Some(view))
 }
 
-fn parts(stored: &StoredBlock) -> Result<(Header, Certificate), lucid_types::codec::DecodeError> {
-    Ok((decode::<Block>(&stored.block)?.header, decode(&stored.certificate)?))
+fn power_of(set: &ValidatorSet, node: &NodeId) -> u64 {
+    set.of(node).map_or(0, |validator| validator.power)
+}
+
+fn rotation(id: Hash, row: &ProposedChange) -> Option<RotationView> {
+    let key = row.change.keys()?.id;
+    Some(RotationView { id, key, from: row.from })
+}
+
+/// The newest block that closed epochs before a height, if this node has told of it, and those after.
+fn closings(store: &Store, newest: Epoch, from: Height) -> Result<Vec<Closing>, ViewError> {
+    let (mut found, mut epoch) = (Vec::new(), newest);
+    while let Some(closing) = epochs::closing(store, epoch).map_err(|error| unread("epoch", epoch, error))? {
+        found.push(closing);
+        epoch = closing.first.previous();
+        if closing.height < from || epoch == Epoch::ZERO {
+            break;
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// The oldest beacon that the state remembers of a block that is not before the one in front of this height.
+fn beacons(store: &Store, state: &State, from: Height) -> Result<BTreeMap<Height, Hash>, ViewError> {
+    let closings = closings(store, state.closed(), from)?;
+    let genesis = (Epoch::ZERO, Height::ZERO);
+    let heights = closings.iter().map(|closing| (closing.last, closing.height)).chain([genesis]);
+    let heights: BTreeMap<_, _> = heights.filter(|(_, height)| height.next() >= from).collect();
+    let known = state.all::<Closes>().find_map(|(epoch, close)| Some((*heights.get(&epoch)?, close.beacon)));
+    Ok(known.into_iter().collect())
+}
+
+/// The measured epochs that were closed from a height on, with who had to report on them: the validators of the block that drew them.
+fn reports<'a>(
+    spec: &ChainSpec,
+    store: &Store,
+    state: &'a State,
+    from: Height,
+) -> Result<Vec<ReportDuty<'a>>, ViewError> {
+    let closings = closings(store, state.closed(), from)?;
+    let mut duties = Vec::new();
+    let mut drawn_in = Height::ZERO;
+    for (i, closing) in closings.iter().enumerate() {
+        let is_drawn_here = i > 0 || closing.first == Epoch::new(1);
+        if let Some(reporters) = state.sets().at(drawn_in).filter(|_| is_drawn_here && closing.is_measured) {
+            let windows = Windows::new(closing.height, spec.policy().report_window);
+            duties.push(ReportDuty { epoch: closing.first, windows, reporters });
+        }
+        drawn_in = closing.height;
+    }
+    Ok(duties)
+}
+
+fn parts(stored: &StoredBlock) -> Result<(Block, Certificate), lucid_types::codec::DecodeError> {
+    Ok((decode(&stored.block)?, decode(&stored.certificate)?))
 }
 
 #[cfg(test)]
@@ -109,9 +181,10 @@ fn parts(stored: &StoredBlock) -> Result<(Header, Certificate), lucid_types::cod
 mod tests {
     use lucid_consensus::ledger::table::{ProposedChanges, Validators};
     use lucid_types::command::ValidatorChange;
-    use lucid_types::time::{Epoch, UnixMillis};
+    use lucid_types::time::UnixMillis;
 
     use super::*;
+    use crate::api::model::{LookedAtView, MissedBy, MissedReport, ReportsView, TurnsView};
     use crate::chain::fixture::{Growing, Turnover};
     use crate::payout::testing::{SIGNERS, node};
 
@@ -145,11 +218,20 @@ mod tests {
         let mut chain = Growing::new();
         (0..3).for_each(|_| drop(chain.grow()));
         let me = node(SIGNERS[0]);
-        let of = |state: &State, node| status(&chain.store, state, node).unwrap();
+        let of = |state: &State, node| status(&chain.spec, &chain.store, state, node).unwrap();
         let found = of(&chain.state, me).unwrap();
         assert_eq!((found.power, found.total_power, found.since, found.next), (1, 1, Some(Height::ZERO), None));
         let (first, last) = (Height::new(1), Height::new(3));
-        assert_eq!(found.blocks, Some(LookedAtView { first, last, proposed: 3, voted: 3 }));
+        let expected = LookedAtView { first, last, proposed: 3, to_vote: 3, voted: 3, missed: vec![] };
+        assert_eq!(found.blocks, Some(expected));
+        // It has every turn, of which that at height 1 takes the beacon of no block.
+        assert_eq!(found.turns, Some(TurnsView { first: Height::new(2), last, turns: 2, missed: vec![] }));
+        // Each block closes an epoch. The first is over, and nobody has committed to a report.
+        let missed = MissedReport { epoch: Epoch::new(1), missed_by: MissedBy::Others };
+        let (first, last) = (Epoch::new(1), Epoch::new(1));
+        let reports = ReportsView { first, last, epochs: 1, uncommitted: vec![missed], forfeited: vec![] };
+        assert_eq!(found.reports, Some(reports));
+        let last = Height::new(3);
         assert_eq!(found.last_vote.map(|vote| vote.height), Some(last));
         assert_eq!(of(&chain.state, node(7)), None);
 

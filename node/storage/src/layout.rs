@@ -3,7 +3,7 @@
 //! The bytes are frozen by the tests below; a change needs a new [`FORMAT_VERSION`]. Numbers in keys are big-endian, so
 //! that RocksDB's byte order is their order. The table is in the book, `adr/0003-storage.md`.
 
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, PublicKey};
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::time::{Height, UnixMillis};
 
@@ -77,7 +77,7 @@ impl HistoryKind {
 }
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 6;
+pub const FORMAT_VERSION: u32 = 7;
 
 /// The most bytes that a key of the state has.
 pub const MAX_STATE_KEY_BYTES: usize = MAX_KEY_BYTES;
@@ -271,8 +271,8 @@ fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
 }
 
 /// The node id in a key of peers.
-pub(crate) fn parse_peer(key: &[u8]) -> Option<NodeId> {
-    Some(NodeId::from_bytes(key.try_into().ok()?))
+pub(crate) fn parse_peer(key: &[u8]) -> Option<PublicKey> {
+    Some(PublicKey::from_bytes(key.try_into().ok()?))
 }
 
 /// Value of [`KEY_HEAD`].
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn golden_key_bytes() {
-        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (6, 72));
+        assert_eq!((FORMAT_VERSION, MAX_STATE_KEY_BYTES), (7, 72));
         let names = "meta blocks headers certificates set-changes state-a state-b wal own history expiry peers";
         assert_eq!(Family::ALL.map(Family::name).join(" "), names);
         let keys = [KEY_FORMAT, KEY_NETWORK, KEY_HEAD, KEY_BASE, KEY_STATE, KEY_RESTORE];

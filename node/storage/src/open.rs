@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::{BlockCommit, HistoryKind, HistoryRecord, OwnKind, Store};
-    use lucid_types::id::{BlockHash, NodeId};
+    use lucid_types::id::{BlockHash, PublicKey};
     use lucid_types::time::UnixMillis;
     use rocksdb::statistics::Ticker;
 
@@ -302,7 +302,7 @@ mod tests {
         n_syncs("write_history with an expiry", 1);
         assert_eq!(store.expire_history(UnixMillis::new(5), 9).unwrap(), 1);
         n_syncs("expire_history, which need not", 0);
-        store.put_peer(NodeId::from_bytes([6; 32]), b"v").unwrap();
+        store.put_peer(PublicKey::from_bytes([6; 32]), b"v").unwrap();
         n_syncs("put_peer, the negative control", 0);
     }
 }

@@ -342,7 +342,7 @@ async fn signatures_and_commands_are_asked_for_with_json_only() {
 async fn accounts_and_their_commands_are_looked_up() {
     let server = server().await;
     let account = server.get(&format!("/api/v1/accounts/{}", node(1))).await;
-    assert_eq!(account, json!({ "account": node(1), "nonce": 8, "allowance": 7, "waiting": [8] }));
+    assert_eq!(account, json!({ "account": node(1), "key": node(1), "nonce": 8, "allowance": 7, "waiting": [8] }));
     let command = async |nonce: u64| server.get(&format!("/api/v1/commands/{}/{nonce}", node(1))).await;
     let included = command(7).await;
     assert_eq!(
@@ -373,6 +373,10 @@ async fn registered_nodes_are_read_page_by_page() {
     let rest = server.get(&format!("/api/v1/nodes?limit=2&after={}&pool={}", ids[1], Known::pool_id())).await;
     assert_eq!((of(&rest), &rest["next"]), (ids[2..].to_vec(), &Value::Null));
     assert!(of(&server.get(&format!("/api/v1/nodes?pool={}", "00".repeat(32))).await).is_empty());
+    for (wanted, n_found) in [("role=member", 3), ("role=leader", 0), ("state=ready&role=member", 3), ("state=busy", 0)]
+    {
+        assert_eq!(of(&server.get(&format!("/api/v1/nodes?{wanted}")).await).len(), n_found, "{wanted}");
+    }
     let one = server.get(&format!("/api/v1/nodes/{}", ids[0])).await;
     assert_eq!(
         (&one["state"], &one["membership"]["from"], &one["request"]),
@@ -381,15 +385,21 @@ async fn registered_nodes_are_read_page_by_page() {
     for (path, status, message) in [
         ("/api/v1/nodes?limit=101".to_owned(), 400, "1 to 100"),
         ("/api/v1/nodes?limt=1".to_owned(), 400, "limt"),
+        ("/api/v1/nodes?role=king".to_owned(), 400, "`observer`"),
+        ("/api/v1/nodes?state=well".to_owned(), 400, "`maintenance`"),
         (format!("/api/v1/nodes/{}", node(13)), 404, "lucid node register"),
         (format!("/api/v1/stamp?pool={}", "00".repeat(32)), 404, "there is no pool"),
         (format!("/api/v1/pools/{}/requests", "00".repeat(32)), 404, "there is no pool"),
+        (format!("/api/v1/pools/{}/batches", "00".repeat(32)), 404, "there is no pool"),
+        (format!("/api/v1/pools/{}/batches?limit=0", Known::pool_id()), 400, "1 to 1000"),
     ] {
         let found = server.failure(Method::GET, &path).await;
         assert!(found.0 == status && found.2.contains(message), "{path}: {found:?}");
     }
     let stamp = server.get("/api/v1/stamp").await;
     assert_eq!((&stamp["pool"], &stamp["bits"], &stamp["epoch"]), (&Value::Null, &json!(9), &json!(3)));
+    let batches = server.get(&format!("/api/v1/pools/{}/batches?limit=1", Known::pool_id())).await;
+    assert_eq!((&batches["batches"][0]["settlement"], &batches["batches"][1]), (&json!(3), &Value::Null));
     let requests = server.get(&format!("/api/v1/pools/{}/requests", Known::pool_id())).await;
     assert_eq!(requests["requests"][0]["node"], json!(node(12)));
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_types::genesis::{Genesis, TreasurySigner};
-use lucid_types::id::PayoutAddress;
+use lucid_types::id::{NodeId, PayoutAddress, ValidatorId};
+use lucid_types::validator::Validator;
 use serde_json::Value;
 
 use crate::api::server;
@@ -113,6 +114,43 @@ fn init_makes_a_home_once_and_says_who_it_is() {
     assert_eq!(shown["log.json"]["origin"]["from"], "default");
     let overridden = json(&lucid(&folder.home(), &["--set", "name=other", "config", "show", "--json"]));
     assert_eq!(overridden["name"], serde_json::json!({"value": "other", "origin": {"from": "flag"}}));
+}
+
+#[test]
+fn the_keys_of_a_validator_are_shown_with_the_entry_that_others_need() {
+    let folder = Folder::new();
+    let home = folder.home();
+    let made = json(&lucid(&home, &["init", "--role", "validator", "--local", "--api", "127.0.0.1:1", "--json"]));
+    let node: NodeId = made["node_id"].as_str().unwrap().parse().unwrap();
+    let entry: Validator = serde_json::from_value(made["validator"].clone()).unwrap();
+    assert_eq!((entry.node, entry.keys.check(&node)), (node, Ok(())), "{made}");
+
+    let shown = json(&lucid(&home, &["validator", "keys", "--json"]));
+    assert_eq!(shown["validator"], made["validator"], "there is one key only");
+    assert_eq!((&shown["keys"][0]["use"], &shown["missing"]), (&"unknown".into(), &Value::Null), "no node runs");
+    let text = out(&lucid(&home, &["validator", "keys"]));
+    assert!(text.contains("the node does not answer") && text.contains("[[validator]]"), "{text}");
+    assert!(text.contains(&entry.keys.id.to_string()) && text.contains(&entry.keys.bls_key.to_string()), "{text}");
+
+    let two = json(&lucid(&home, &["validator", "keys", "--new", "--json"]));
+    let two = two["keys"].as_array().unwrap();
+    let ids: Vec<ValidatorId> = two.iter().map(|key| key["id"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(ids.len() == 2 && ids.contains(&entry.keys.id), "{ids:?}");
+    for (id, key) in ids.iter().zip(two) {
+        let file = home.join("validator-keys").join(format!("{}.key", id.short()));
+        assert_eq!(key["file"], file.to_str().unwrap());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let secret = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(secret.trim()), "a secret is shown");
+    }
+
+    let rotate = failure(&lucid(&home, &["validator", "rotate-key"]), 1);
+    assert!(rotate.contains("genesis.toml is missing"), "{rotate}");
+    let shown = json(&lucid(&home, &["validator", "keys", "--json"]));
+    assert_eq!(shown["keys"].as_array().unwrap().len(), 2, "nothing is made when nothing can be announced");
+    fs::remove_dir_all(home.join("validator-keys")).unwrap();
+    let text = out(&lucid(&home, &["validator", "keys"]));
+    assert!(text.contains("There is no validator key; `lucid validator keys --new` makes one"), "{text}");
 }
 
 #[test]

@@ -13,12 +13,17 @@ use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 18] = [
+pub(crate) const STATUS_KEYS: [&str; 21] = [
+    "alerts",
+    "key",
     "node_id",
     "peer_id",
     "roles",
+    "missing_key",
     "network_id",
     "peers",
     "height",
@@ -64,12 +69,22 @@ pub(crate) async fn becomes_true(condition: impl Fn() -> bool) {
 
 /// The node of a seed.
 pub(crate) fn node(seed: u8) -> NodeId {
-    NodeKey::from_seed(&[seed; 32]).node_id()
+    NodeKey::from_seed(&[seed; 32]).account()
+}
+
+/// With what the validator signs whose node has the key of this seed.
+pub(crate) fn signing_key(seed: u8) -> ValidatorKey {
+    ValidatorKey::from_seed(&[seed ^ 0x80; 32])
+}
+
+/// A validator that runs itself.
+pub(crate) fn validator(seed: u8) -> Validator {
+    let node = node(seed);
+    Validator { node, power: 1, operator: node, keys: signing_key(seed).keys(&node) }
 }
 
 /// A genesis that began a moment ago, with the nodes of these seeds.
 pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Genesis {
-    let validator = |seed: &u8| NodeKey::from_seed(&[*seed; 32]).validator(1, node(*seed));
     let worker = |seed: &u8| GenesisWorker {
         node: node(*seed),
         operator: node(*seed),
@@ -86,7 +101,7 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
         policy: Policy::local(epoch, 2, None),
-        validators: validators.iter().map(validator).collect(),
+        validators: validators.iter().map(|seed| validator(*seed)).collect(),
         workers: workers.iter().map(worker).collect(),
         pools: vec![],
     }

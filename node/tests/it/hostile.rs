@@ -15,7 +15,7 @@ use lucid_types::codec::{decode, encode};
 use lucid_types::command::{Action, Command as Order, NodeAction};
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PublicKey, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::report::ReportCommitment;
@@ -26,7 +26,7 @@ use lucid_types::vote::{Proposal, Vote, VoteKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use crate::fixture::{genesis, node, within};
+use crate::fixture::{genesis, node, signing_key, within};
 use crate::mesh::{Peer, peer_behind};
 
 /// The node under attack; validators 2 to 4 are the test's.
@@ -41,7 +41,7 @@ struct Deaf;
 
 impl Gate for Deaf {
     type Item = ();
-    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+    fn admit(&self, _: PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
         Admission::Ignore("deaf")
     }
 }
@@ -111,7 +111,7 @@ async fn start_telling(genesis: &Genesis, level: &str, log: Stdio) -> Running {
         child,
         api: format!("http://127.0.0.1:{api}"),
         metrics: format!("http://127.0.0.1:{metrics}/metrics"),
-        bootstrap: format!("/ip4/127.0.0.1/tcp/{p2p}/p2p/{}", peer_id_string(&node(NODE)).unwrap()),
+        bootstrap: format!("/ip4/127.0.0.1/tcp/{p2p}/p2p/{}", peer_id_string(&node(NODE).first_key()).unwrap()),
         network: genesis.network_id(),
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         _folder: folder,
@@ -155,7 +155,7 @@ impl Running {
     async fn peer(&self, seed: u8) -> Peer {
         let (peer, mut events) = peer_behind(Deaf, self.network, seed, vec![self.bootstrap.clone()]).await;
         tokio::spawn(async move { while events.next().await.is_some() {} });
-        assert!(within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.node_id == node(NODE)))).await);
+        assert!(within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.key == node(NODE).first_key()))).await);
         peer
     }
 
@@ -178,12 +178,12 @@ impl Running {
 
 fn commitment(network: &NetworkId, signer: u8, epoch: u64) -> Signed<ReportCommitment> {
     let record = ReportCommitment { epoch: Epoch::new(epoch), report: Hash::from_bytes([3; 32]) };
-    key(signer).sign_report_commitment(network, record).into_inner()
+    signing_key(signer).sign_report_commitment(network, record).into_inner()
 }
 
 fn vote(network: &NetworkId, signer: u8, height: u64, round: u32) -> Signed<Vote> {
     let (height, block) = (Height::new(height), Some(BlockHash::from_bytes([7; 32])));
-    key(signer).sign_vote(network, Vote { kind: VoteKind::Prevote, height, round, block }).into_inner()
+    signing_key(signer).sign_vote(network, Vote { kind: VoteKind::Prevote, height, round, block }).into_inner()
 }
 
 /// A proposal for block 1 of a block that nobody has.
@@ -192,23 +192,23 @@ fn proposal(network: &NetworkId, signer: u8, round: u32) -> CompactProposal {
         height: Height::new(1),
         round,
         parent: BlockHash::from_bytes([1; 32]),
-        proposer: node(signer),
+        proposer: signing_key(signer).id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
-        randao: key(signer).bls_key().sign_randao(network, Height::new(1)),
+        randao: signing_key(signer).bls_key().sign_randao(network, Height::new(1)),
         next_set: Hash::from_bytes([2; 32]),
         state_root: StateRoot::from_bytes([4; 32]),
     };
     let commitments = vec![commitment(network, signer, 1)];
     let block = Block { header, commitments, reveals: vec![], commands: vec![], evidence: vec![] }.sealed();
     let proposal = Proposal { height: Height::new(1), round, block: block.hash(), pol_round: None };
-    CompactProposal::new(key(signer).sign_proposal(network, proposal).into_inner(), &block)
+    CompactProposal::new(signing_key(signer).sign_proposal(network, proposal).into_inner(), &block)
 }
 
 /// Whose turn it is in a round of block 1.
 fn turn(spec: &ChainSpec, round: u32) -> u8 {
-    let proposer = State::genesis(spec).next_proposers().of(round).node;
-    VALIDATORS.into_iter().find(|seed| node(*seed) == proposer).unwrap()
+    let proposer = State::genesis(spec).next_proposers().of(round).keys.id;
+    VALIDATORS.into_iter().find(|seed| signing_key(*seed).id() == proposer).unwrap()
 }
 
 /// A message, where it is sent, and what the node must say to it.
@@ -222,7 +222,7 @@ struct Lie {
 fn accusation(network: &NetworkId, of: u8, by: u8) -> Evidence {
     let first = vote(network, of, 1, 0);
     let nil = Vote { block: None, ..first.record };
-    let second = Signed { signer: first.signer, ..key(by).sign_vote(network, nil).into_inner() };
+    let second = Signed { signer: first.signer, ..signing_key(by).sign_vote(network, nil).into_inner() };
     Evidence::Votes([second, first])
 }
 
@@ -253,7 +253,7 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
         height: Height::new(height),
         round: 0,
         block: BlockHash::from_bytes([7; 32]),
-        signatures: vec![(node(LIAR), vote(network, LIAR, height, 0).signature)],
+        signatures: vec![(signing_key(LIAR).id(), vote(network, LIAR, height, 0).signature)],
     };
     let mut forged = commitment(network, HONEST, 1);
     forged.signature = commitment(network, LIAR, 1).signature;
@@ -273,9 +273,9 @@ fn lies(spec: &ChainSpec) -> Vec<Lie> {
         lie(Topic::Commitments, "stale", encode(&commitment(network, LIAR, 0))),
         lie(Topic::Consensus, "signature", encode(&ConsensusMessage::Vote(vote(&foreign, LIAR, 1, 0)))),
         lie(Topic::Consensus, "future", encode(&ConsensusMessage::Vote(vote(network, LIAR, 9, 0)))),
-        lie(Topic::Rebroadcasts, "signature", encode(&*key(LIAR).sign_rebroadcast(network, repeated))),
+        lie(Topic::Rebroadcasts, "signature", encode(&*signing_key(LIAR).sign_rebroadcast(network, repeated))),
         lie(Topic::Consensus, "proposer", proposed(out_of_turn, &|_| {})),
-        lie(Topic::Consensus, "header", proposed(in_turn, &|it| it.header.proposer = node(STRANGER))),
+        lie(Topic::Consensus, "header", proposed(in_turn, &|it| it.header.proposer = signing_key(STRANGER).id())),
         lie(Topic::Consensus, "proposal", proposed(in_turn, &|it| it.header.time = UnixMillis::new(7))),
         lie(Topic::Consensus, "unknown-signer", proposed(STRANGER, &|_| {})),
         lie(Topic::Certificates, "certificate", encode(&certificate(1))),
@@ -299,8 +299,8 @@ async fn flood(mesh: Mesh) {
         sync(SyncRequest::Items(vec![ItemId::from_bytes([0; 32]); SyncRequest::MAX_ITEMS])),
         sync(SyncRequest::Reports {
             epoch: Epoch::new(u64::MAX),
-            have_commitments: vec![node(1); 1_000],
-            have_reveals: vec![node(1); 1_000],
+            have_commitments: vec![signing_key(1).id(); 1_000],
+            have_reveals: vec![signing_key(1).id(); 1_000],
         }),
     ];
     for protocol in Protocol::ALL {
@@ -311,12 +311,12 @@ async fn flood(mesh: Mesh) {
     for (protocol, bytes) in requests.into_iter().cycle().take(400) {
         let mesh = mesh.clone();
         // Refused here for too many in flight, refused there, or not answered: no matter.
-        asked.spawn(async move { mesh.request(node(NODE), protocol, bytes).await.is_ok() });
+        asked.spawn(async move { mesh.request(node(NODE).first_key(), protocol, bytes).await.is_ok() });
     }
     for _ in 0..20 {
         let mesh = mesh.clone();
         asked.spawn(async move {
-            let Ok(mut stream) = mesh.open_echo(node(NODE)).await else { return false };
+            let Ok(mut stream) = mesh.open_echo(node(NODE).first_key()).await else { return false };
             // A node that is no worker closes the stream.
             let _sent = stream.write_all(&[0xff; 4096]).await;
             let mut rest = Vec::new();
@@ -374,7 +374,7 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
     let request = SyncRequest::Reports { epoch: Epoch::new(1), have_commitments: vec![], have_reveals: vec![] };
     running
         .until("the chain has the commitment", async |_| {
-            let answer = within(honest.mesh.request(node(NODE), Protocol::Sync, encode(&request))).await;
+            let answer = within(honest.mesh.request(node(NODE).first_key(), Protocol::Sync, encode(&request))).await;
             let items = match answer.map(|bytes| decode(&bytes)) {
                 Ok(Ok(SyncResponse::Items(items))) => items,
                 _ => vec![],

@@ -15,13 +15,12 @@ use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NetworkId, StateRoot};
 use lucid_types::join::JoinString;
-use lucid_types::key::NodeKey;
 use lucid_types::sync::{CertifiedHeader, SyncRequest, SyncResponse};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::vote::{Vote, VoteKind};
 
 use crate::cli::{Folder, failure, json, lucid, out};
-use crate::fixture::{genesis, node, within};
+use crate::fixture::{genesis, node, signing_key, within};
 use crate::mesh::{Peer, peer};
 
 const VALIDATORS: [u8; 4] = [1, 2, 3, 4];
@@ -169,7 +168,7 @@ async fn silence_and_absence_end_with_the_patience_and_are_told() {
     let network = genesis.network_id();
     let (_silent, silent) = answering(network, 100, Vec::new(), Arc::new(|_| None)).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", lucid_p2p::peer_id_string(&node(77)).unwrap());
+    let nobody = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", lucid_p2p::peer_id_string(&node(77).first_key()).unwrap());
     let addresses = [silent, nobody];
     let visitor = Visitor::connect(network, &addresses, true).unwrap();
     let told = within(visitor.genesis(Duration::from_secs(2))).await.unwrap_err().to_string();
@@ -192,12 +191,12 @@ async fn a_genesis_that_this_version_cannot_use_ends_the_fetch() {
 
 /// A block of a height, told apart by a byte, that these validators have certified.
 fn certified(network: &NetworkId, height: u64, kind: u8, signers: &[u8]) -> CertifiedHeader {
-    let (height, key) = (Height::new(height), |seed: u8| NodeKey::from_seed(&[seed; 32]));
+    let (height, key) = (Height::new(height), signing_key);
     let header = Header {
         height,
         round: 0,
         parent: BlockHash::from_bytes([kind; 32]),
-        proposer: node(1),
+        proposer: key(1).id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
         randao: key(1).bls_key().sign_randao(network, height),
@@ -207,7 +206,7 @@ fn certified(network: &NetworkId, height: u64, kind: u8, signers: &[u8]) -> Cert
     let block = header.hash();
     let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(block) };
     let mut signatures: Vec<_> =
-        signers.iter().map(|seed| (node(*seed), key(*seed).sign_vote(network, vote).signature)).collect();
+        signers.iter().map(|seed| (key(*seed).id(), key(*seed).sign_vote(network, vote).signature)).collect();
     signatures.sort_by_key(|(signer, _)| *signer);
     CertifiedHeader { header, certificate: Certificate { height, round: 0, block, signatures } }
 }
@@ -282,7 +281,7 @@ fn a_network_is_made_shown_and_invited_into() {
     let home = folder.0.path().join("v1");
     let genesis_file = home.join("genesis.toml");
     let out_file = genesis_file.to_str().unwrap();
-    let boot = format!("/ip4/127.0.0.1/tcp/7001/p2p/{}", lucid_p2p::peer_id_string(&node(1)).unwrap());
+    let boot = format!("/ip4/127.0.0.1/tcp/7001/p2p/{}", lucid_p2p::peer_id_string(&node(1).first_key()).unwrap());
     let create = |more: &[&str]| {
         let fixed = ["network", "create", "--name", "made", "--validator", &files[0], "--validator", &files[1]];
         lucid(&home, &[&fixed, more].concat())
@@ -335,7 +334,7 @@ fn a_network_is_made_shown_and_invited_into() {
 #[test]
 fn a_home_that_does_not_fit_the_string_is_refused_with_what_to_do() {
     let folder = Folder::new();
-    let boot = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", lucid_p2p::peer_id_string(&node(1)).unwrap());
+    let boot = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", lucid_p2p::peer_id_string(&node(1).first_key()).unwrap());
     let string = |network: &Genesis| {
         let bootstrap = lucid_types::join::Bootstrap::new(vec![boot.clone()]).unwrap();
         JoinString { network: network.network_id(), bootstrap, pool: None, pin: None }.to_string()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lucid_node::probe::{Offer, ResponderHandle};
 use lucid_p2p::{Admission, Event, Events, Gate, Limits, Mesh, MeshConfig, Protocol, Topic, start};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, NodeId, PublicKey};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fixture::within;
@@ -14,7 +14,7 @@ pub(crate) struct Closed;
 
 impl Gate for Closed {
     type Item = ();
-    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+    fn admit(&self, _: PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
         Admission::Reject("unexpected")
     }
 }
@@ -60,9 +60,9 @@ pub(crate) async fn dispatch(mut events: Events<()>, responder: ResponderHandle)
     while let Some(event) = events.next().await {
         match event {
             Event::Request { peer, protocol: Protocol::Probe, bytes, reply } => {
-                responder.offer(Offer::Ping { peer, bytes, reply });
+                responder.offer(Offer::Ping { peer: NodeId::from_first_key(peer), bytes, reply });
             }
-            Event::Echo { peer, stream } => responder.offer(Offer::Echo { peer, stream }),
+            Event::Echo { peer, stream } => responder.offer(Offer::Echo { peer: NodeId::from_first_key(peer), stream }),
             _ => {}
         }
     }

@@ -63,10 +63,11 @@ async fn lie(seed: u8, genesis: Arc<Genesis>, mut events: Events<()>) {
         match event {
             Event::Request { peer, bytes, reply, .. } => {
                 let request: ProbeRequest = decode(&bytes).unwrap();
-                let record = ProbeReply { validator: peer, epoch: request.epoch, nonce: request.nonce };
+                let record =
+                    ProbeReply { validator: NodeId::from_first_key(peer), epoch: request.epoch, nonce: request.nonce };
                 let key = if seed == FORGER { &other } else { &own };
                 let mut signed = key.sign_probe_reply(&network, record).into_inner();
-                signed.signer = own.node_id();
+                signed.signer = own.public_key();
                 let answer = encode(&signed);
                 match seed {
                     MUTE => drop(reply),
@@ -138,7 +139,7 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
     let (table, state) = (Arc::clone(table), State::genesis(&ChainSpec::new(Genesis::clone(genesis)).unwrap()));
     tokio::spawn(async move {
         while let Some(attestation) = attestations.recv().await {
-            assert_eq!(table.record(&state, &attestation), Recorded::New);
+            assert_eq!(table.record(&state, &NodeId::from_first_key(attestation.signer), &attestation), Recorded::New);
         }
     });
 }
@@ -164,6 +165,8 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, stop: &CancellationToken) -
     let assigned = assigned(genesis);
     let prober = Prober::new(ProberParts {
         mesh: validator.mesh.clone(),
+        me: NodeId::from_first_key(validator.mesh.public_key()),
+        key_of: Arc::new(|account| Some(account.first_key())),
         genesis: Arc::clone(genesis),
         clock: Arc::new(SystemClock),
         assignments: Arc::new(move |_| Box::pin(std::future::ready(Some(assigned.clone())))),
@@ -326,7 +329,7 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
     assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 1)).await);
     let (validator, _events) = full_peer(network, VALIDATOR, bootstrap).await;
     assert!(within(validator.mesh.wait_for_peers(|found| found.len() == 1)).await);
-    assert_eq!(validator.mesh.peers()[0].node_id, node(MUTE));
+    assert_eq!(validator.mesh.peers()[0].key, node(MUTE).first_key());
     assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 2)).await);
 
     let mut measured = measure(&validator, &genesis, &stop);
@@ -373,6 +376,6 @@ async fn an_attester_says_what_is_declared_and_skips_what_has_no_row_or_sequence
     assert_eq!(second.record.epoch, first.record.epoch.next(), "one an epoch");
     assert!(first.record.is_plausible(), "{first:?}");
     assert_eq!([&first, &second].map(|it| it.record.capacity.cores), [2, 3], "as it is declared then");
-    let signer: NodeId = first.signer;
+    let signer = NodeId::from_first_key(first.signer);
     assert_eq!(signer, node(HONEST));
 }

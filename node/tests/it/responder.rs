@@ -60,7 +60,9 @@ async fn worker(limits: ProbeConfig) -> Worker {
 impl Worker {
     async fn caller(&self, seed: u8) -> Peer {
         let (peer, _events) = peer(self.genesis.network_id(), seed, self.bootstrap.clone()).await;
-        assert!(within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.node_id == node(WORKER)))).await);
+        assert!(
+            within(peer.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.key == node(WORKER).first_key()))).await
+        );
         peer
     }
 
@@ -70,7 +72,7 @@ impl Worker {
 }
 
 async fn open(caller: &Peer) -> EchoStream {
-    within(caller.mesh.open_echo(node(WORKER))).await.unwrap()
+    within(caller.mesh.open_echo(node(WORKER).first_key())).await.unwrap()
 }
 
 /// What comes back of `bytes`; as much as did when the worker breaks off.
@@ -95,7 +97,7 @@ async fn returned(mut stream: EchoStream, bytes: &[u8]) -> Vec<u8> {
 async fn validators_are_served_and_strangers_are_not() {
     let worker = worker(ProbeConfig::default()).await;
     let (validator, stranger) = (worker.caller(VALIDATOR).await, worker.caller(STRANGER).await);
-    let ask = async |caller: &Peer, bytes| caller.mesh.request(node(WORKER), Protocol::Probe, bytes).await;
+    let ask = async |caller: &Peer, bytes| caller.mesh.request(node(WORKER).first_key(), Protocol::Probe, bytes).await;
     assert!(within(ask(&validator, worker.request())).await.is_ok());
     assert_eq!(within(ask(&stranger, worker.request())).await, Err(RequestError::NoAnswer));
     assert_eq!(within(ask(&validator, b"what?".to_vec())).await, Err(RequestError::NoAnswer));
@@ -123,7 +125,7 @@ async fn a_session_ends_when_it_brings_more_than_the_task_has() {
 async fn echoes_are_for_holders_of_seats_one_at_a_time() {
     let worker = worker(ProbeConfig::default()).await;
     let (validator, seatless) = (worker.caller(VALIDATOR).await, worker.caller(SEATLESS).await);
-    assert!(within(seatless.mesh.request(node(WORKER), Protocol::Probe, worker.request())).await.is_ok());
+    assert!(within(seatless.mesh.request(node(WORKER).first_key(), Protocol::Probe, worker.request())).await.is_ok());
     assert!(returned(open(&seatless).await, &[1; 1_000]).await.is_empty());
     becomes_true(|| worker.served.snapshot().refused == 1).await;
     // One session is open and has been seen by the worker; there are slots left, and none for the same validator.

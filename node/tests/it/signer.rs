@@ -34,12 +34,15 @@ use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySi
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::{Height, UnixMillis};
+use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKey;
+use lucid_types::validator_sets::SetChange;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::fixture::{genesis, node, pool};
+use crate::fixture::{genesis, node, pool, signing_key, validator};
 
 /// How long a process gets to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -161,21 +164,25 @@ impl Bench {
 
     /// The header after which there is this state, certified by these validators.
     fn certified(&self, state: &State, validators: &[u8]) -> CertifiedHeader {
+        self.certified_by(state, Hash::from_bytes([4; 32]), validators.iter().map(|seed| signing_key(*seed)))
+    }
+
+    /// The same with the hash of the next validators, by these keys.
+    fn certified_by(&self, state: &State, next_set: Hash, keys: impl Iterator<Item = ValidatorKey>) -> CertifiedHeader {
         let header = Header {
             height: state.height(),
             parent: BlockHash::from_bytes([3; 32]),
             round: 0,
-            proposer: node(1),
+            proposer: signing_key(1).id(),
             time: UnixMillis::new(state.height().get() * 1_000),
             randao: BlsSignature::from_bytes([6; 48]),
             items: items_hash(&[]),
-            next_set: Hash::from_bytes([4; 32]),
+            next_set,
             state_root: state.root(),
         };
         let mut certificate = Certificate { height: header.height, round: 0, block: header.hash(), signatures: vec![] };
         let vote = certificate.vote();
-        let key = |seed: &u8| NodeKey::from_seed(&[*seed; 32]);
-        let votes = validators.iter().map(|seed| key(seed).sign_vote(&self.network, vote).into_inner());
+        let votes = keys.map(|key| key.sign_vote(&self.network, vote).into_inner());
         certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
         certificate.signatures.sort();
         CertifiedHeader { header, certificate }
@@ -311,6 +318,58 @@ async fn it_signs_what_is_certified_and_nothing_else() {
     assert!(error.contains("lucid signer run") && error.contains("treasury.socket"), "{error}");
 }
 
+/// Validator 1 changes its key: the signer goes from one set to the next, forgets neither, and takes no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_follows_the_validators_to_their_next_keys() {
+    let bench = Bench::new();
+    let process = bench.start();
+    let remote = bench.remote();
+    let key = |seed| if seed == 1 { ValidatorKey::from_seed(&[77; 32]) } else { signing_key(seed) };
+    let members = [1, 2, 3, 4].map(|seed| Validator { keys: key(seed).keys(&node(seed)), ..validator(seed) });
+    let set = ValidatorSet::new(members.to_vec()).unwrap();
+    let changes_at = |height, validators: &[u8], next_set| {
+        let (state, keys) = (bench.state(height, |_| {}), validators.iter().map(|seed| signing_key(*seed)));
+        SetChange { block: bench.certified_by(&state, next_set, keys), set: set.clone() }
+    };
+    let change = changes_at(4, &[1, 2, 3], set.hash());
+    let shown = |change: &SetChange| remote.ask(Ask::SetChange(Box::new(change.clone())));
+    for (forged, why) in [
+        (changes_at(4, &[1, 2], set.hash()), "block 4, which changes the validators, is not certified"),
+        (changes_at(4, &[1, 2, 3], Hash::from_bytes([4; 32])), "block 4 does not change the validators to these"),
+    ] {
+        let reason = refusal(shown(&forged).await.unwrap());
+        assert!(reason.contains(why), "{reason}");
+    }
+    // Block 5 is decided by those who decide on block 4, and blocks 6 and later by the next ones.
+    let by = |height, root, seeds: &[u8], key: fn(u8) -> ValidatorKey| {
+        let state = bench.state_with(height, root);
+        let block = bench.certified_by(&state, set.hash(), seeds.iter().map(|seed| key(*seed)));
+        ask(&remote, bench.request(root.settlement), PoolProof::new(&state, &block, &bench.pool).unwrap())
+    };
+    let first = bench.root(1, 100);
+    assert!(
+        refusal(by(6, first, &[1, 2, 3], key).await).contains("is no validator of this height"),
+        "it was not shown the change"
+    );
+    assert_eq!(shown(&change).await.unwrap(), SignerReply::Status(remote.status().await.unwrap()));
+    assert_eq!(remote.status().await.unwrap().sets_through, Height::new(4));
+    assert!(refusal(by(5, first, &[1, 2, 3], key).await).contains("is no validator of this height"), "too early");
+    signature(by(5, first, &[1, 2, 3], signing_key).await);
+
+    process.kill();
+    let process = bench.start();
+    assert_eq!(remote.status().await.unwrap().sets_through, Height::new(4), "it is on the disk");
+    let second = bench.root(2, 200);
+    assert!(
+        refusal(by(6, second, &[1, 2, 3], signing_key).await).contains("is no validator of this height"),
+        "the old key's vote"
+    );
+    signature(by(6, second, &[1, 2, 3], key).await);
+    let again = shown(&change).await.unwrap();
+    assert_eq!(again, SignerReply::Status(remote.status().await.unwrap()), "it is no news");
+    process.terminate();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_state_is_all_that_it_has_to_see() {
     let bench = Bench::new();
@@ -382,7 +441,7 @@ async fn a_node_answers_its_leader_through_it() {
         let key = NodeKey::from_seed(&[seed; 32]);
         let bytes = encode(&*key.sign_cosign(&bench.network, bench.request(settlement)));
         let cosigner = &cosigner;
-        async move { cosigner.answer(key.node_id(), &bytes).await.unwrap() }
+        async move { cosigner.answer(key.public_key(), &bytes).await.unwrap() }
     };
     assert_eq!(ask(2, 1).await, CosignReply::NotFinal);
     sender.send_replace(head_of(1, root));

@@ -342,7 +342,7 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     let signed = NodeKey::from_seed(&[1; 32]).sign_command(&network, record.clone()).into_inner();
     let command = json!({
         "network_id": network, "command": record,
-        "signatures": [{ "node": signed.signer, "signature": signed.signature }],
+        "signatures": [{ "key": signed.signer, "signature": signed.signature }],
     });
     let file = private(folder.path(), "losses.json", &command.to_string());
     let sign = |seed: u8, more: &[&str]| {

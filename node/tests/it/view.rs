@@ -8,12 +8,13 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, ApprovalView, BlockView, CertificateView, CommandStage, CommandView, Components, EpochStage,
-    EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView, LookedAtView,
-    MemberCounts, MemberList, MemberView, MembershipView, MetricView, MissingSignature, NodeList, NodeState,
-    PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView,
-    RegisteredView, RequestList, RequestView, ScoreView, SignatureList, SignatureRequest, StampView, StatusView,
-    SyncState, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    AccountView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components,
+    EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView,
+    LookedAtView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature,
+    NodeFilter, NodeList, NodeRole, NodeState, PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList,
+    PoolStatusView, PoolSummary, PoolView, ProposalView, RegisteredView, RequestList, RequestView, ScoreView,
+    SignatureList, SignatureRequest, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
+    VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -30,7 +31,7 @@ use lucid_types::pool::{JoinPolicy, PoolAction};
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::fixture::node;
+use crate::fixture::{node, signing_key};
 use crate::proof::golden_proofs;
 
 /// Blocks 1 to 5 are final, and epoch 4 is open; the state's disk can break.
@@ -245,9 +246,10 @@ fn pool_view() -> PoolView {
         read_at: None,
         health: PoolHealthView {
             is_degraded: false,
-            members: MemberCounts { working: 2, ..MemberCounts::default() },
+            members: MemberCounts { active: 2, ..MemberCounts::default() },
             mean_score_ppm: None,
             covered_settlements: None,
+            last_paid: None,
         },
         alerts: vec![],
     }
@@ -257,6 +259,9 @@ fn pool_view() -> PoolView {
 fn registered(node: NodeId) -> RegisteredView {
     RegisteredView {
         node,
+        key: node.first_key(),
+        next_key: None,
+        roles: vec![NodeRole::Member],
         operator: node,
         payout_address: PayoutAddress::from_hash20([10; 20]),
         next_payout: None,
@@ -264,6 +269,7 @@ fn registered(node: NodeId) -> RegisteredView {
         gas_address: None,
         capacity: Capacity::default(),
         membership: Some(MembershipView { pool: Known::pool_id(), from: Epoch::new(1), until: None }),
+        inactive: None,
         request: None,
         is_retired: false,
         state: NodeState::Ready,
@@ -277,12 +283,15 @@ impl NodeView for Known {
     fn status(&self) -> StatusView {
         StatusView {
             node_id: node(1),
+            key: node(1).first_key(),
             peer_id: "12D3KooWtest".to_owned(),
             roles: BTreeSet::from([Role::Validator, Role::Bootstrap]),
+            missing_key: None,
             network_id: *self.network.get_or_init(|| NetworkId::from_bytes([1; 32])),
             peers: 9,
             height: Height::new(5),
             oldest_block: self.oldest_block(),
+            alerts: vec![],
             epoch: Epoch::new(6),
             final_epoch: Epoch::new(3),
             block_hash: BlockHash::from_bytes([2; 32]),
@@ -314,8 +323,13 @@ impl NodeView for Known {
 
     fn validators(&self) -> Vec<ValidatorView> {
         let proved = EquivocationView { height: Height::new(3), proved_in: Height::new(4) };
-        let view =
-            |seed, equivocation| ValidatorView { node: node(seed), operator: node(seed), power: 1, equivocation };
+        let view = |seed, equivocation| ValidatorView {
+            node: node(seed),
+            key: signing_key(seed).id(),
+            operator: node(seed),
+            power: 1,
+            equivocation,
+        };
         vec![view(1, None), view(2, Some(proved))]
     }
 
@@ -337,12 +351,17 @@ impl NodeView for Known {
         let (first, last) = (Height::new(1), Height::new(5));
         let of = |power| ValidatorStatusView {
             node: *id,
+            key: Some(signing_key(1).id()),
+            missing_key: None,
+            rotation: None,
             power,
             total_power: 2,
             since: Some(Height::ZERO),
             next: None,
             equivocation: None,
-            blocks: Some(LookedAtView { first, last, proposed: 2, voted: 4 }),
+            blocks: Some(LookedAtView { first, last, proposed: 2, to_vote: 5, voted: 4, missed: vec![] }),
+            turns: None,
+            reports: None,
             last_vote: Some(VoteView { height: last, time: UnixMillis::new(5_000) }),
         };
         Ok(self.validators().iter().find(|it| it.node == *id).map(|it| of(it.power)))
@@ -350,7 +369,8 @@ impl NodeView for Known {
 
     fn peers(&self) -> Vec<PeerView> {
         vec![PeerView {
-            node_id: node(2),
+            account: Some(node(2)),
+            key: node(2).first_key(),
             peer_id: "12D3KooWother".to_owned(),
             addresses: vec!["/ip4/127.0.0.1/tcp/7001/p2p/12D3KooWother".to_owned()],
             transport: "tcp".to_owned(),
@@ -373,6 +393,7 @@ impl NodeView for Known {
             mesh: vec![],
             probes: ProbeCounts::default(),
             served: ServedCounts::default(),
+            members: MemberCounts::default(),
         }
     }
 
@@ -387,7 +408,7 @@ impl NodeView for Known {
     }
 
     fn certificate(&self, height: Height) -> Result<Option<CertificateView>, ViewError> {
-        let signature = VoteSignature { validator: node(1), signature: Signature::from_bytes([6; 64]) };
+        let signature = VoteSignature { key: signing_key(1).id(), signature: Signature::from_bytes([6; 64]) };
         self.disk(self.has(height).then(|| CertificateView {
             height,
             round: 0,
@@ -458,6 +479,20 @@ impl NodeView for Known {
         PoolList { own: None, pools: vec![summary] }
     }
 
+    fn batches(&self, pool: &PoolId, limit: usize) -> Result<Option<BatchList>, ViewError> {
+        let batch = BatchView {
+            settlement: Some(3),
+            time: UnixMillis::new(5_000),
+            tx_id: TxId::from_bytes([9; 32]),
+            amount_micro_usdt: MicroUsdt::new(7),
+            accounts: 2,
+            block: 70,
+            fee_sun: Sun::new(5),
+        };
+        let batches = vec![batch; limit.min(2)];
+        self.disk((*pool == Self::pool_id()).then_some(BatchList { batches }))
+    }
+
     fn members(&self, pool: &PoolId) -> Option<MemberList> {
         let member = |seed| MemberView {
             node: node(seed),
@@ -465,7 +500,9 @@ impl NodeView for Known {
             until: None,
             payout_address: Some(PayoutAddress::from_hash20([seed; 20])),
             gas_address: None,
-            is_banned: false,
+            state: MemberState::Active,
+            is_held: false,
+            unreached: 0,
         };
         self.pools()
             .pools
@@ -515,11 +552,16 @@ impl NodeView for Known {
         self.disk([10, 11, 12].map(crate::fixture::node).contains(node).then(|| registered(*node)))
     }
 
-    fn nodes(&self, after: Option<NodeId>, pool: Option<PoolId>, limit: usize) -> Result<NodeList, ViewError> {
+    fn nodes(&self, after: Option<NodeId>, wanted: NodeFilter, limit: usize) -> Result<NodeList, ViewError> {
         let mut all = [10, 11, 12].map(node);
         all.sort();
-        let is_wanted =
-            |it: &&NodeId| after.is_none_or(|after| **it > after) && pool.is_none_or(|it| it == Self::pool_id());
+        let NodeFilter { pool, role, state } = wanted;
+        let is_wanted = |it: &&NodeId| {
+            after.is_none_or(|after| **it > after)
+                && pool.is_none_or(|it| it == Self::pool_id())
+                && role.is_none_or(|it| it == NodeRole::Member)
+                && state.is_none_or(|it| it == NodeState::Ready)
+        };
         let nodes: Vec<_> = all.iter().filter(is_wanted).take(limit).map(|it| registered(*it)).collect();
         let next = nodes.last().map(|last| last.node).filter(|last| *last != all[2]);
         self.disk(NodeList { nodes, next })
@@ -544,7 +586,7 @@ impl NodeView for Known {
 
     /// Command 8 waits, those before it are in block 5.
     fn account(&self, account: &NodeId) -> AccountView {
-        AccountView { account: *account, nonce: 8, allowance: 7, waiting: vec![8] }
+        AccountView { account: *account, key: Some(account.first_key()), nonce: 8, allowance: 7, waiting: vec![8] }
     }
 
     fn command(&self, account: &NodeId, nonce: u64) -> Result<CommandView, ViewError> {

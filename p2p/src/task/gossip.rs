@@ -10,7 +10,7 @@ use super::{MeshTask, Ticket};
 use crate::error::PublishError;
 use crate::gate::{Job, Verdict};
 use crate::gossip::topic_hash;
-use crate::identity::to_node_id;
+use crate::identity::to_public_key;
 use crate::mesh::Published;
 use crate::topic::Topic;
 
@@ -89,7 +89,7 @@ impl<T: Send + 'static> MeshTask<T> {
     fn on_message(&mut self, ticket: Ticket, message: Message) {
         let source = ticket.1;
         // Gossipsub shows messages of subscribed topics only, and the guard lets ed25519 keys in only.
-        let (Some(topic), Some(from)) = (self.topics.get(&message.topic), to_node_id(&source)) else {
+        let (Some(topic), Some(from)) = (self.topics.get(&message.topic), to_public_key(&source)) else {
             return self.report(&ticket, Verdict::Ignore);
         };
         if message.data.len() > topic.max_bytes() {

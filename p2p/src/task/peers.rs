@@ -16,7 +16,7 @@ use crate::bucket::TokenBucket;
 use crate::config::Limits;
 use crate::events::Event;
 use crate::gossip::GRAYLIST;
-use crate::identity::to_node_id;
+use crate::identity::to_public_key;
 use crate::mesh::{Direction, PeerInfo, Snapshot};
 use crate::protocol::Protocol;
 
@@ -128,7 +128,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
         self.book.disconnected(&peer, now);
         if entry.is_announced()
-            && let Some(node) = to_node_id(&peer)
+            && let Some(node) = to_public_key(&peer)
         {
             self.tell(Event::PeerDisconnected(node));
             self.publish_snapshot();
@@ -225,7 +225,7 @@ impl<T: Send + 'static> MeshTask<T> {
         for (peer, entry) in &mut self.peers {
             if entry.announce.is_some_and(|latest| entry.gossips || latest <= now) {
                 entry.announce = None;
-                ready.extend(to_node_id(peer));
+                ready.extend(to_public_key(peer));
             }
         }
         if !ready.is_empty() {
@@ -335,7 +335,7 @@ impl<T: Send + 'static> MeshTask<T> {
     pub(super) fn publish_snapshot(&self) {
         let mut peers: Vec<PeerInfo> =
             self.peers.iter().filter_map(|(peer, entry)| self.peer_info(*peer, entry)).collect();
-        peers.sort_by_key(|info| info.node_id);
+        peers.sort_by_key(|info| info.key);
         let new = Snapshot { peers, listening: self.listening.clone() };
         self.snapshot.send_if_modified(|old| {
             let changed = *old != new;
@@ -348,7 +348,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let agent = entry.agent.clone().filter(|_| entry.is_announced())?;
         let first = entry.connections.first()?;
         Some(PeerInfo {
-            node_id: to_node_id(&peer)?,
+            key: to_public_key(&peer)?,
             peer_id: peer.to_string(),
             addresses: self.book.addresses(&peer).into_iter().map(|address| with_peer(address, peer)).collect(),
             transport: first.transport,

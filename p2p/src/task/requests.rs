@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::DialError;
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::MeshTask;
@@ -115,7 +115,7 @@ pub(super) struct Answer {
 }
 
 impl<T: Send + 'static> MeshTask<T> {
-    pub(super) fn request(&mut self, node: &NodeId, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply) {
+    pub(super) fn request(&mut self, node: &PublicKey, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply) {
         let max = protocol.limits().request_bytes;
         let refusal = if bytes.len() > max {
             Some(RequestError::TooLarge { protocol: protocol.kind(), bytes: bytes.len(), max })
@@ -138,7 +138,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    pub(super) fn connect(&mut self, node: &NodeId, reply: ConnectReply) {
+    pub(super) fn connect(&mut self, node: &PublicKey, reply: ConnectReply) {
         match self.other(node) {
             None => {
                 let _gone = reply.send(Err(StreamError::NotAPeer));
@@ -150,7 +150,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    pub(super) fn open_echo(&mut self, node: &NodeId, reply: OpenReply) {
+    pub(super) fn open_echo(&mut self, node: &PublicKey, reply: OpenReply) {
         match self.other(node) {
             None => {
                 let _gone = reply.send(Err(StreamError::NotAPeer));
@@ -162,7 +162,7 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    fn other(&self, node: &NodeId) -> Option<PeerId> {
+    fn other(&self, node: &PublicKey) -> Option<PeerId> {
         to_peer_id(node).filter(|peer| peer != self.swarm.local_peer_id())
     }
 
@@ -349,7 +349,7 @@ impl<T: Send + 'static> MeshTask<T> {
         } else {
             None
         };
-        let node = crate::identity::to_node_id(&peer);
+        let node = crate::identity::to_public_key(&peer);
         let (Some(node), None) = (node, refusal) else {
             self.counters.add(protocol.kind(), refusal.unwrap_or("not-a-node"));
             return self.respond(protocol, channel, Response::refused(Status::Busy));

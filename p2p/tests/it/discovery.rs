@@ -41,7 +41,7 @@ async fn one_transport_is_enough() {
         b.wait_for_peers(1).await;
         a.wait_for_peers(1).await;
         let peer = &a.mesh.peers()[0];
-        assert_eq!((peer.node_id, peer.transport, peer.agent.as_str()), (b.id(), transport, "lucid/0.1.0"));
+        assert_eq!((peer.key, peer.transport, peer.agent.as_str()), (b.id(), transport, "lucid/0.1.0"));
         assert_eq!(peer.addresses, b.mesh.listen_addresses());
         a.mesh.publish(Topic::Commitments, b"over one transport".to_vec()).await.unwrap();
         assert_eq!(b.next_gossip().await, (Topic::Commitments, b"over one transport".to_vec()));
@@ -58,7 +58,7 @@ async fn saved_peers_replace_the_bootstrap() {
     b.stop().await;
     let b = Node::start(2, MeshConfig { saved_peers: saved, ..config() }).await;
     b.wait_for_peers(1).await;
-    assert_eq!(b.mesh.peers()[0].node_id, a.id());
+    assert_eq!(b.mesh.peers()[0].key, a.id());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,8 +81,8 @@ async fn networks_that_share_a_bootstrap_do_not_mix() {
     let z = Node::join(4, &ours).await;
     z.wait_for_peers(1).await;
     ours.wait_for_peers(1).await;
-    assert_eq!(ours.mesh.peers()[0].node_id, z.id());
+    assert_eq!(ours.mesh.peers()[0].key, z.id());
     assert_eq!(ours.mesh.peer_count(), 1);
-    assert_eq!(x.mesh.peers()[0].node_id, y.id());
-    assert_eq!(z.mesh.peers()[0].node_id, ours.id());
+    assert_eq!(x.mesh.peers()[0].key, y.id());
+    assert_eq!(z.mesh.peers()[0].key, ours.id());
 }

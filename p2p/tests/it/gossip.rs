@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
 
 use lucid_p2p::{Admission, Event, Gate, Limits, MeshConfig, Protocol, PublishError, Published, Topic};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 
 use crate::net::{Node, config, within};
 
@@ -36,7 +36,7 @@ async fn accepted_messages_are_forwarded_ignored_and_rejected_ones_are_not() {
         (2, 2, 1)
     );
     assert_eq!((right.count("commitments", "stale"), right.count("commitments", "signature")), (0, 0));
-    let of = |peers: &[lucid_p2p::PeerInfo], node| peers.iter().find(|p| p.node_id == node).map(|p| p.score);
+    let of = |peers: &[lucid_p2p::PeerInfo], node| peers.iter().find(|p| p.key == node).map(|p| p.score);
     assert!(within(middle.mesh.wait_for_peers(|p| of(p, left.id()).is_some_and(|score| score < -30.0))).await);
     assert!(of(&middle.mesh.peers(), right.id()).unwrap() >= 0.0);
     for n in 0..3 {
@@ -115,7 +115,7 @@ struct Slow(Arc<Barrier>);
 
 impl Gate for Slow {
     type Item = Vec<u8>;
-    fn admit(&self, _: NodeId, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
+    fn admit(&self, _: PublicKey, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
         self.0.wait();
         Admission::Accept(bytes.to_vec())
     }

@@ -12,7 +12,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use libp2p_stream::Control;
 use lucid_p2p::{Event, Limits, MeshConfig, Protocol, RequestError, Topic};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use tokio::task::JoinHandle;
 
 use crate::net::{NETWORK, Node, TCP, config, until, within};
@@ -67,9 +67,9 @@ impl Attacker {
         Self::new(seed, victim, MessageAuthenticity::Anonymous, true)
     }
 
-    fn id(&self) -> NodeId {
+    fn id(&self) -> PublicKey {
         let key = self.swarm.local_peer_id().to_bytes();
-        NodeId::from_bytes(key[key.len() - 32..].try_into().unwrap())
+        PublicKey::from_bytes(key[key.len() - 32..].try_into().unwrap())
     }
 
     fn dial(&mut self) {
@@ -126,7 +126,7 @@ fn name(kind: &str) -> StreamProtocol {
 async fn still_works(victim: &mut Node, seed: u8) {
     let honest = Node::join(seed, victim).await;
     let id = honest.id();
-    assert!(within(victim.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.node_id == id))).await);
+    assert!(within(victim.mesh.wait_for_peers(|peers| peers.iter().any(|p| p.key == id))).await);
     let message = format!("honest {seed}").into_bytes();
     honest.mesh.publish(Topic::Consensus, message.clone()).await.unwrap();
     victim.next(|event| matches!(event, Event::Gossip { item, .. } if item == message).then_some(())).await;
@@ -168,7 +168,7 @@ async fn hostile_frames_are_refused_and_counted() {
     let mut serving = attacker.control();
     let mut incoming = serving.accept(name("probe")).unwrap();
     let running = attacker.run();
-    assert!(within(victim.mesh.wait_for_peers(|p| p.iter().any(|p| p.node_id == attacker_id))).await);
+    assert!(within(victim.mesh.wait_for_peers(|p| p.iter().any(|p| p.key == attacker_id))).await);
 
     for protocol in Protocol::ALL {
         let cap = u32::try_from(protocol.limits().request_bytes).unwrap();
@@ -310,7 +310,7 @@ async fn connections_are_bounded_and_the_nameless_are_sent_away() {
     let running = attacker.run();
     victim.wait_for_count("connections", "too-many-of-peer", 1).await;
     let max = Limits::default().per_peer;
-    let of_attacker = |p: &[lucid_p2p::PeerInfo]| p.iter().find(|p| p.node_id == id).map(|p| p.connections);
+    let of_attacker = |p: &[lucid_p2p::PeerInfo]| p.iter().find(|p| p.key == id).map(|p| p.connections);
     assert!(within(victim.mesh.wait_for_peers(|p| of_attacker(p).is_some())).await);
     assert!(of_attacker(&victim.mesh.peers()).unwrap_or(1) <= max);
     running.abort();

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lucid_p2p::{Admission, Event, Events, Gate, Mesh, MeshConfig, MeshTask, Topic, start};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, PublicKey};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -23,7 +23,7 @@ pub(crate) struct ByPrefix;
 
 impl Gate for ByPrefix {
     type Item = Vec<u8>;
-    fn admit(&self, _: NodeId, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
+    fn admit(&self, _: PublicKey, _: Topic, bytes: &[u8]) -> Admission<Vec<u8>> {
         if bytes.starts_with(b"ignore") {
             Admission::Ignore("stale")
         } else if bytes.starts_with(b"reject") {
@@ -79,8 +79,8 @@ impl Node {
         Self { mesh, events, _cancel_on_drop: cancel.clone().drop_guard(), cancel, frozen, task }
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.mesh.node_id()
+    pub(crate) fn id(&self) -> PublicKey {
+        self.mesh.public_key()
     }
 
     /// The event loop stops; sockets and connections stay open, as in a process that hangs.

@@ -1,12 +1,12 @@
 //! Requests, their limits, and echo streams.
 
 use lucid_p2p::{EchoStream, Event, Limits, MeshConfig, Protocol, RequestError, Responder, StreamError};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::{Node, config, within};
 
-async fn next_request(node: &mut Node) -> (NodeId, Protocol, Vec<u8>, Responder) {
+async fn next_request(node: &mut Node) -> (PublicKey, Protocol, Vec<u8>, Responder) {
     node.next(|event| match event {
         Event::Request { peer, protocol, bytes, reply } => Some((peer, protocol, bytes, reply)),
         _ => None,
@@ -14,7 +14,7 @@ async fn next_request(node: &mut Node) -> (NodeId, Protocol, Vec<u8>, Responder)
     .await
 }
 
-async fn next_stream(node: &mut Node) -> (NodeId, EchoStream) {
+async fn next_stream(node: &mut Node) -> (PublicKey, EchoStream) {
     node.next(|event| match event {
         Event::Echo { peer, stream } => Some((peer, stream)),
         _ => None,
@@ -74,7 +74,7 @@ async fn every_protocol_answers_within_its_caps() {
     }
     let own = b.id();
     assert_eq!(b.mesh.request(own, Protocol::Sync, vec![]).await, Err(RequestError::NotAPeer));
-    let stranger = within(b.mesh.request(NodeId::from_bytes([9; 32]), Protocol::Sync, vec![])).await;
+    let stranger = within(b.mesh.request(PublicKey::from_bytes([9; 32]), Protocol::Sync, vec![])).await;
     assert!(matches!(stranger, Err(RequestError::Unreachable(_))), "{stranger:?}");
     assert!(matches!(b.mesh.open_echo(own).await, Err(StreamError::NotAPeer)));
     server.abort();
@@ -82,7 +82,7 @@ async fn every_protocol_answers_within_its_caps() {
     // An unanswered request ends with the connection.
     let mut a = Node::start(3, MeshConfig { bootstrap: b.mesh.listen_addresses(), ..config() }).await;
     let (a_id, asked) = (a.id(), b.mesh.clone());
-    assert!(within(asked.wait_for_peers(|peers| peers.iter().any(|peer| peer.node_id == a_id))).await);
+    assert!(within(asked.wait_for_peers(|peers| peers.iter().any(|peer| peer.key == a_id))).await);
     let pending = tokio::spawn(async move { asked.request(a_id, Protocol::Probe, vec![1]).await });
     let unanswered = next_request(&mut a).await;
     a.crash().await;
@@ -181,7 +181,7 @@ async fn what_our_own_limits_refuse_says_nothing_of_the_peer() {
     let full = Node::start(3, MeshConfig { bootstrap: hub.mesh.listen_addresses(), limits, ..config() }).await;
     full.wait_for_peers(1).await;
     hub.wait_for_peers(2).await;
-    assert_eq!(full.mesh.peers()[0].node_id, hub.id());
+    assert_eq!(full.mesh.peers()[0].key, hub.id());
     let other = other.id();
     let asked = within(full.mesh.request(other, Protocol::Probe, b"xy".to_vec())).await;
     assert!(matches!(asked, Err(RequestError::Denied(_))), "{asked:?}");

@@ -2,10 +2,12 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lucid_p2p::{MeshConfig, StartError, start};
+use lucid_types::key::NodeKey;
 
-use crate::net::{ByPrefix, Node, config};
+use crate::net::{ByPrefix, Node, config, within};
 
 fn refuse(config: MeshConfig) -> StartError {
     match start(config, &[9; 32], Arc::new(ByPrefix)) {
@@ -59,4 +61,22 @@ async fn bad_addresses_are_named_with_their_key() {
 #[test]
 fn a_runtime_is_needed() {
     assert!(matches!(refuse(config()), StartError::NoRuntime(_)));
+}
+
+/// With connections of both transports that end with it.
+#[tokio::test]
+async fn a_mesh_ends_and_another_one_takes_its_addresses_under_another_key() {
+    let hub = Node::start(1, config()).await;
+    let bare = |address: String| address.split("/p2p/").next().unwrap().to_owned();
+    let listen: Vec<_> = hub.mesh.listen_addresses().into_iter().map(bare).collect();
+    let mut peers = Vec::new();
+    for (seed, address) in (2..).zip(hub.mesh.listen_addresses()) {
+        peers.push(Node::start(seed, MeshConfig { bootstrap: vec![address], ..config() }).await);
+    }
+    hub.wait_for_peers(2).await;
+    assert!(!lucid_p2p::wait_until_free(&listen, Duration::ZERO).await);
+    hub.stop().await;
+    assert!(within(lucid_p2p::wait_until_free(&listen, Duration::from_secs(10))).await);
+    let again = Node::start(9, MeshConfig { listen, ..config() }).await;
+    assert_eq!(again.id(), NodeKey::from_seed(&[9; 32]).public_key());
 }

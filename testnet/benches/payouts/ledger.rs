@@ -14,7 +14,7 @@ use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::{AccountId, OwedAccount};
 use lucid_types::time::UnixMillis;
 
-use crate::thousand::{genesis, leader, next_block, policy};
+use crate::thousand::{genesis, leader, next_block, policy, validator_of};
 
 /// Epochs of the first settlement.
 const EPOCHS: u64 = 2;
@@ -42,14 +42,14 @@ pub(crate) struct Payday {
 
 fn network(parts: &Parts) -> ChainSpec {
     let tron = PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt };
-    let mut genesis = genesis(vec![parts.validator.validator(1, parts.validator.node_id())], tron, parts.vault.clone());
+    let mut genesis = genesis(vec![validator_of(&parts.validator)], tron, parts.vault.clone());
     // The settlement's block is of about now.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let begun = now.checked_sub(policy().epoch() * u32::try_from(EPOCHS).unwrap()).unwrap();
     genesis.genesis_time = UnixMillis::new(u64::try_from(begun.as_millis()).unwrap());
     genesis.pools[0].commission = Ppm::ZERO;
     for worker in &mut genesis.workers {
-        worker.gas_address = (worker.node == leader().node_id()).then_some(parts.gas);
+        worker.gas_address = (worker.node == leader().account()).then_some(parts.gas);
     }
     ChainSpec::new(genesis).unwrap()
 }

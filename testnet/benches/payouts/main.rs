@@ -98,7 +98,7 @@ async fn payday(block_time: Duration) {
         threshold: THRESHOLD,
         members: treasurers
             .iter()
-            .map(|signer| TreasurySigner { node: signer.node.node_id(), key_address: signer.key.address() })
+            .map(|signer| TreasurySigner { node: signer.node.account(), key_address: signer.key.address() })
             .collect(),
     };
     let (owner, gas) = (TronKey::generate().unwrap(), TronKey::generate().unwrap());

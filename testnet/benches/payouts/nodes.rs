@@ -6,6 +6,7 @@ use lucid_consensus::ledger::state::State;
 use lucid_node::chain::head::Head;
 use lucid_node::clock::SystemClock;
 use lucid_node::history;
+use lucid_node::home::Identity;
 use lucid_node::payout::cosign::{Cosigner, OwnSigners, Treasury};
 use lucid_node::payout::push::{Conditions, Lead, PushParts, PushTable, PushTask};
 use lucid_node::payout::reader::{Reader, ReaderParts};
@@ -16,7 +17,7 @@ use lucid_tron_bridge::client::Client;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
 use lucid_types::codec::encode;
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::time::UnixMillis;
 use tempfile::TempDir;
@@ -48,7 +49,7 @@ struct NoGossip;
 impl Gate for NoGossip {
     type Item = ();
 
-    fn admit(&self, _: NodeId, _: Topic, _: &[u8]) -> Admission<()> {
+    fn admit(&self, _: PublicKey, _: Topic, _: &[u8]) -> Admission<()> {
         Admission::Ignore("nothing is gossiped")
     }
 }
@@ -136,7 +137,7 @@ impl Leader {
         let pusher = PushTask::new(PushParts {
             spec: Arc::clone(network),
             lead,
-            key,
+            me: Identity::first(key),
             gas,
             max_trx_per_day: MAX_TRX_PER_DAY,
             clock,
@@ -189,7 +190,7 @@ impl Treasurer {
         let address = mesh.wait_for_listeners(1).await.remove(0);
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), *payday.spec.id()).unwrap();
-        let treasury = Treasury::InProcess(OwnSigners::new(self.node.node_id(), self.key.clone(), store));
+        let treasury = Treasury::InProcess(OwnSigners::new(self.node.account(), self.key.clone(), store));
         let (sender, seen) = watch::channel(head(&payday.before));
         let cosigner = Cosigner::new(Arc::clone(&payday.spec), seen, Arc::default(), treasury);
         tasks.spawn(async move {

@@ -161,7 +161,7 @@ impl BadDisk {
     /// The others decide on; none of their certificates has a vote of the victim for a block after the one that it could not
     /// store.
     fn signs_nothing(&self) {
-        let (victim, stored) = (self.net.node_id(VICTIM), self.stored());
+        let (victim, stored) = (self.net.validator_key(VICTIM), self.stored());
         until("blocks without the victim", || {
             (self.net.status_number("validator-1", "height")? >= stored + 4).then_some(())
         });
@@ -177,7 +177,7 @@ impl BadDisk {
         let height = self.net.status_number("validator-1", "height").unwrap();
         self.net.start_again(&[VICTIM]);
         until("the victim's blocks", || (self.net.status_number(VICTIM, "height")? > height).then_some(()));
-        let victim = self.net.node_id(VICTIM);
+        let victim = self.net.validator_key(VICTIM);
         let mut looked_at = height;
         until("a vote of the victim", || {
             let now = self.net.status_number("validator-1", "height")?;

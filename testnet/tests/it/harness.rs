@@ -306,6 +306,13 @@ impl Network {
         self.entry(name)["node_id"].as_str().unwrap().to_owned()
     }
 
+    /// The key with which a validator signs.
+    #[track_caller]
+    pub(crate) fn validator_key(&self, name: &str) -> String {
+        let status = self.get("validator-1", &format!("/api/v1/validators/{}", self.node_id(name)));
+        status["key"].as_str().unwrap().to_owned()
+    }
+
     /// A node's home.
     pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.dir().join(name)
@@ -387,12 +394,12 @@ impl Network {
         first[..common].to_vec()
     }
 
-    /// The validators whose votes stand in a node's certificate of a block.
+    /// The keys of the validators whose votes stand in a node's certificate of a block.
     #[track_caller]
     pub(crate) fn voters(&self, name: &str, height: u64) -> Vec<String> {
         let certificate = self.get(name, &format!("/api/v1/blocks/{height}/certificate"));
         let votes = certificate["signatures"].as_array().unwrap().iter();
-        votes.map(|vote| vote["validator"].as_str().unwrap().to_owned()).collect()
+        votes.map(|vote| vote["key"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The id of the only pool, which the genesis does not name.

@@ -21,22 +21,31 @@ const GAS_KEY: &str = "c2cfe6f10829ff533502f7b982041ecdf68e84656a21102ee0bda0727
 const USDT: u64 = 1_000_000;
 
 /// A node that enters by hand, one command after the other.
-struct Stranger {
+pub(crate) struct Stranger {
     child: Option<Child>,
     home: PathBuf,
     api: String,
-    node: String,
+    pub(crate) node: String,
     payout_address: String,
 }
 
 impl Stranger {
     /// Makes a home beside the network's and runs the node, which follows the chain.
     fn start(net: &Network, name: &str) -> Self {
-        Self::start_with(net, name, None)
+        Self::start_as(net, name, "worker")
+    }
+
+    /// The same in another role.
+    pub(crate) fn start_as(net: &Network, name: &str, role: &str) -> Self {
+        Self::start_in(net, name, role, None)
     }
 
     /// The same of one that reads TRON and pays for transactions out of the account of this key.
-    fn start_with(net: &Network, name: &str, gas_key: Option<&str>) -> Self {
+    fn start_with(net: &Network, name: &str, gas_key: &str) -> Self {
+        Self::start_in(net, name, "worker", Some(gas_key))
+    }
+
+    fn start_in(net: &Network, name: &str, role: &str, gas_key: Option<&str>) -> Self {
         let home = net.dir().join(name);
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (api, metrics, port) = (free(), free(), free().rsplit_once(':').unwrap().1.to_owned());
@@ -48,7 +57,7 @@ impl Stranger {
         let made = Command::new(lucid())
             .arg("--home")
             .arg(&home)
-            .args(["init", "--role", "worker", "--local", "--json", "--bootstrap", &bootstrap, "--api", &api])
+            .args(["init", "--role", role, "--local", "--json", "--bootstrap", &bootstrap, "--api", &api])
             .args(["--metrics", &metrics, "--listen", &format!("/ip4/127.0.0.1/tcp/{port}"), "--genesis"])
             .arg(genesis)
             .args(gas_key.iter().flat_map(|_| ["--tron", manifest["tron"]["url"].as_str().unwrap()]))
@@ -79,21 +88,21 @@ impl Stranger {
         stranger
     }
 
-    fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&http_get(&self.api, path, "")?).ok()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         run(arguments, &["--home", self.home.to_str().unwrap()])
     }
 
     /// A command of the node, which a block takes.
     #[track_caller]
-    fn give(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn give(&self, arguments: &[&str]) -> Value {
         answer(&self.run(&[arguments, &["--yes", "--json"]].concat()))
     }
 
-    fn register(&self, more: &[&str]) -> Value {
+    pub(crate) fn register(&self, more: &[&str]) -> Value {
         self.give(&[&["node", "register", "--payout-address", &self.payout_address], more].concat())
     }
 }
@@ -108,14 +117,14 @@ impl Drop for Stranger {
 }
 
 /// A running network and its local TRON network.
-struct World {
-    net: Network,
-    chain: Chain,
-    pool: String,
+pub(crate) struct World {
+    pub(crate) net: Network,
+    pub(crate) chain: Chain,
+    pub(crate) pool: String,
 }
 
 impl World {
-    fn up(arguments: &[&str]) -> Self {
+    pub(crate) fn up(arguments: &[&str]) -> Self {
         let mut net = Network::up(arguments);
         net.ready();
         let url = net.manifest()["tron"]["url"].as_str().unwrap().to_owned();
@@ -128,7 +137,7 @@ impl World {
     }
 
     /// A file that its owner only may read.
-    fn private(&self, name: &str, content: &str) -> String {
+    pub(crate) fn private(&self, name: &str, content: &str) -> String {
         use std::os::unix::fs::PermissionsExt;
         let path = PathBuf::from(self.path(name));
         std::fs::write(&path, content).unwrap();
@@ -137,12 +146,12 @@ impl World {
     }
 
     /// `lucid` in a home of the network's folder.
-    fn at(&self, home: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn at(&self, home: &str, arguments: &[&str]) -> Output {
         run(arguments, &["--home", &self.path(home)])
     }
 
     /// A write of the pool's owner, to the ledger or to the vault.
-    fn by_owner(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn by_owner(&self, arguments: &[&str]) -> Output {
         self.at("owner", &[arguments, &["--yes", "--json"]].concat())
     }
 
@@ -153,7 +162,7 @@ impl World {
     }
 
     /// The pool as a node shows it.
-    fn pool(&self, node: &str) -> Option<Value> {
+    pub(crate) fn pool(&self, node: &str) -> Option<Value> {
         self.net.ask(node, &format!("/api/v1/pools/{}", self.pool))
     }
 
@@ -193,14 +202,10 @@ impl World {
 
     /// The same: its address, and the file that says what it is.
     fn deploy(&self, name: &str, more: &[&str]) -> (PayoutAddress, String) {
-        let deployed = self.deploying(more);
-        assert!(deployed.status.success(), "{}", errors(&deployed));
-        let said = String::from_utf8(deployed.stdout).unwrap();
-        let begin = said.find("[pool.vault]").unwrap();
-        let end = begin + said[begin..].find("\n2. Name").or_else(|| said[begin..].find("\n3. Check")).unwrap();
         let file = self.path(name);
-        std::fs::write(&file, &said[begin..end]).unwrap();
-        let vault: Value = toml::from_str(&said[begin..end]).unwrap();
+        let deployed = self.deploying(&[more, &["--out", &file]].concat());
+        assert!(deployed.status.success(), "{}", errors(&deployed));
+        let vault: Value = toml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         (text(&vault, "/pool/vault/address").parse().unwrap(), file)
     }
 
@@ -211,7 +216,7 @@ impl World {
 
     /// Waits until the vault of a node's row has paid all that its newest root owes, and nothing is to be looked at.
     #[track_caller]
-    fn all_paid(&self, node: &str) -> Value {
+    pub(crate) fn all_paid(&self, node: &str) -> Value {
         until("everything that is owed to be paid", || {
             let pool = self.pool(node)?;
             let (newest, contract) = (&pool["newest"], &pool["contract"]);
@@ -223,7 +228,7 @@ impl World {
     }
 }
 
-fn sum(amounts: impl IntoIterator<Item = MicroUsdt>) -> u64 {
+pub(crate) fn sum(amounts: impl IntoIterator<Item = MicroUsdt>) -> u64 {
     MicroUsdt::sum(amounts).unwrap().get()
 }
 
@@ -324,7 +329,7 @@ fn the_life_of_a_pool() {
     let state = || world.pool("validator-1").map(|pool| status(&pool));
     let approve = |name: &str| answer(&world.at(name, &["validator", "approve-pool", "life", "--yes", "--json"]));
     approve("validator-1");
-    let leader = Stranger::start_with(net, "leader", Some(GAS_KEY));
+    let leader = Stranger::start_with(net, "leader", GAS_KEY);
     leader.register(&["--pool", "life"]);
     assert_eq!(state().unwrap(), "forming");
     approve("validator-3");

@@ -43,7 +43,7 @@ fn a_restored_validator_signs_nothing_again_and_a_repaired_node_catches_up() {
     let mut net = Network::up(&["--workers", "2", "--epoch-length", "2s"]);
     net.ready();
     net.node_final_through(RESTORED, 2);
-    let (home, key) = (net.home(RESTORED), net.node_id(RESTORED));
+    let (home, key) = (net.home(RESTORED), net.validator_key(RESTORED));
     let refused = db(&home, &["backup"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     let pid = net.pid(RESTORED).unwrap();

@@ -61,10 +61,13 @@ fn check_key(path: &Path, is_there: bool) {
 fn check_status(network: &Network) {
     let status = network.node_status("worker-3");
     let documented = [
+        "alerts",
+        "key",
         "node_id",
         "oldest_block",
         "peer_id",
         "roles",
+        "missing_key",
         "network_id",
         "peers",
         "height",

@@ -351,7 +351,7 @@ fn removed_blocks(net: &Network, dir: &TempDir, away_at: u64) {
 }
 
 fn the_validator_comes_back(net: &Network, away_at: u64) {
-    let id = net.node_id(AWAY);
+    let id = net.validator_key(AWAY);
     let gone = height(net);
     until("its newest block", || (net.status_number(AWAY, "height")? >= gone).then_some(()));
     let oldest = until("a block", || net.status_number(AWAY, "oldest_block"));

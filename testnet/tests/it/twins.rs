@@ -93,7 +93,7 @@ fn one_home_started_twice_votes_no_more_and_forks_nothing() {
     let mut net = Network::up_in(alone(), &["--workers", "2", "--epoch-length", "2s"]);
     net.ready();
     net.node_final_through(TWINS, 2);
-    let key = net.node_id(TWINS);
+    let key = net.validator_key(TWINS);
     assert!(!votes_since(&net, 0, &key).is_empty(), "it votes while it is alone");
 
     net.kill(&[TWINS]);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::codec::{decode, encode};
 use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::signed::Signature;
 use lucid_types::time::Epoch;
+use lucid_types::validator_key::ValidatorKeys;
 use proptest::prelude::*;
 
 use super::*;
@@ -45,9 +47,21 @@ fn draw(policy: &Policy, number: u32, set: &ValidatorSet, workers: impl IntoIter
 }
 
 fn validator(number: u16, power: u64) -> Validator {
-    // Nothing is signed here, so they have no keys.
-    let (bls_key, bls_proof) = (BlsPublicKey::from_bytes([0; 96]), BlsSignature::from_bytes([0; 48]));
-    Validator { node: node(number), power, operator: node(number), bls_key, bls_proof }
+    Validator { node: node(number), power, operator: node(number), keys: keys_of(node(number)) }
+}
+
+/// Nothing is signed here: the keys are the node's id.
+fn keys_of(node: NodeId) -> ValidatorKeys {
+    ValidatorKeys {
+        id: id_of(&node),
+        proof: Signature::from_bytes([0; 64]),
+        bls_key: BlsPublicKey::from_bytes([node.as_bytes().as_slice(); 3].concat().try_into().unwrap()),
+        bls_proof: BlsSignature::from_bytes([0; 48]),
+    }
+}
+
+fn id_of(node: &NodeId) -> ValidatorId {
+    ValidatorId::from_bytes(*node.as_bytes())
 }
 
 /// Validators 0, 1, ... with these powers, each of an operator of its own.
@@ -61,7 +75,7 @@ fn local(seats: u32) -> Policy {
 }
 
 /// The seats of one worker by validator.
-fn seats(policy: &Policy, number: u32, set: &ValidatorSet, worker: Worker) -> BTreeMap<NodeId, u8> {
+fn seats(policy: &Policy, number: u32, set: &ValidatorSet, worker: Worker) -> BTreeMap<ValidatorId, u8> {
     let draw = draw(policy, number, set, [worker]);
     draw.scored[0].seats.iter().map(|held| (draw.reporters[usize::from(held.reporter)], held.count)).collect()
 }
@@ -121,7 +135,8 @@ fn every_validator_comes_to_every_place() {
 #[test]
 fn draws_are_as_specified() {
     let id = |byte| NodeId::from_bytes([byte; 32]);
-    let validator = |byte: u8| Validator { node: id(byte), operator: id(byte), ..validator(0, u64::from(byte)) };
+    let validator =
+        |byte: u8| Validator { node: id(byte), power: u64::from(byte), operator: id(byte), keys: keys_of(id(byte)) };
     let set = ValidatorSet::new((1..=6).map(validator).collect()).unwrap();
     let policy = Policy { max_scored: 6, echo_epoch_bytes: 3 << 20, ..local(7) };
     let candidate = |worker: &NodeId| Candidate {
@@ -179,9 +194,9 @@ fn nobody_measures_workers_of_its_own_operator() {
     own.operator = node(2);
     let held = seats(&policy, 0, &set(&[1; 4]), own);
     assert_eq!(held.values().sum::<u8>(), 4, "all seats are given to the others");
-    assert!(held.len() == 3 && !held.contains_key(&node(2)));
+    assert!(held.len() == 3 && !held.contains_key(&id_of(&node(2))));
     let itself = Worker { node: node(1), operator: node(50), ..worker(0) };
-    assert!(!seats(&policy, 0, &set(&[1; 4]), itself).contains_key(&node(1)));
+    assert!(!seats(&policy, 0, &set(&[1; 4]), itself).contains_key(&id_of(&node(1))));
     let alone = Worker { operator: node(0), ..worker(0) };
     assert!(seats(&policy, 0, &set(&[1]), alone).is_empty());
 }
@@ -213,7 +228,7 @@ fn seats_follow_power_over_many_epochs() {
     // Shares below one seat: 21 * power / 5050 for powers 1 to 100.
     let powers: Vec<u64> = (1..=100).collect();
     let (policy, set) = (Policy::default(), set(&powers));
-    let mut held = BTreeMap::<NodeId, u32>::new();
+    let mut held = BTreeMap::<ValidatorId, u32>::new();
     let epochs = 4_000;
     for number in 0..epochs {
         for (validator, count) in seats(&policy, number, &set, worker(0)) {
@@ -223,7 +238,7 @@ fn seats_follow_power_over_many_epochs() {
     for validator in set.members() {
         // The seat is a coin of probability share / 5050: five standard deviations, squared.
         let (found, share) =
-            (i64::from(held.get(&validator.node).copied().unwrap_or(0)), 21 * validator.power.cast_signed());
+            (i64::from(held.get(&validator.keys.id).copied().unwrap_or(0)), 21 * validator.power.cast_signed());
         let off = found * 5_050 - i64::from(epochs) * share;
         assert!(off * off < 25 * i64::from(epochs) * share * (5_050 - share), "power {}: {found}", validator.power);
     }
@@ -294,7 +309,7 @@ fn an_echo_is_as_long_as_the_worker_is_fast() {
 
 /// Bytes of echoes that each validator sends in the epoch.
 fn echo_loads(draw: &EpochDraw) -> Vec<u64> {
-    let load = |validator: &NodeId| {
+    let load = |validator: &ValidatorId| {
         let assigned = draw.assignment(validator).unwrap();
         assigned.filter_map(|(worker, _)| worker.echo_bytes).map(LogScale::value).sum()
     };
@@ -332,14 +347,15 @@ fn ids_near_each_other_hold_no_seats_together() {
     let near = |last: u8| {
         let mut bytes = [7; 32];
         bytes[31] = last;
-        Validator { node: NodeId::from_bytes(bytes), operator: node(0), ..validator(0, 1) }
+        let keys = keys_of(NodeId::from_bytes(bytes));
+        Validator { node: NodeId::from_bytes(bytes), operator: node(0), keys, ..validator(0, 1) }
     };
     let others = (10..70).map(|number| validator(number, 1));
     let set = ValidatorSet::new((0..30).map(near).chain(others).collect()).unwrap();
     let (mut counts, epochs) = (BTreeMap::<u8, u32>::new(), 2_000);
     for number in 0..epochs {
         let held = seats(&Policy::default(), number, &set, worker(0));
-        let together = held.iter().filter(|(node, _)| node.as_bytes()[..31] == [7; 31]).map(|(_, count)| count).sum();
+        let together = held.iter().filter(|(id, _)| id.as_bytes()[..31] == [7; 31]).map(|(_, count)| count).sum();
         *counts.entry(together).or_default() += 1;
     }
     // A third of the validators in a row would hold exactly 7 of the 21 seats each time; in the order that the seed draws, from nearly
@@ -367,8 +383,11 @@ fn assignments_are_the_seats_seen_from_the_other_side() {
         }
     }
     assert_eq!(total, 200 * 21, "every seat is in one assignment");
-    assert!(draw.assignment(&node(999)).is_none());
-    assert!(draw.echo_of(&node(999), &worker(0).node).is_none() && draw.echo_of(&node(0), &node(999)).is_none());
+    assert!(draw.assignment(&id_of(&node(999))).is_none());
+    assert!(
+        draw.echo_of(&id_of(&node(999)), &worker(0).node).is_none()
+            && draw.echo_of(&id_of(&node(0)), &node(999)).is_none()
+    );
 }
 
 /// 2,000 workers of 21 seats stay under 600 KB an epoch, however many validators share them.
@@ -378,7 +397,7 @@ fn an_epochs_reports_stay_under_600_kb() {
     let full = Observation { pings_sent: 12, ..Observation::default() };
     for validators in [21, 100, 400] {
         let draw = draw(&policy, 5, &set(&vec![1; validators]), (0..2_000).map(worker));
-        let reveal = |validator: &NodeId| {
+        let reveal = |validator: &ValidatorId| {
             let observations = vec![Some(full); draw.assignment(validator).unwrap().count()];
             Reveal { report: ScoreReport::new(Epoch::new(1), &observations), salt: [0; 32] }
         };
@@ -398,7 +417,7 @@ fn the_greatest_draws_of_the_policy_fit() {
         let (pool, echo_bytes) = (PoolId::from_bytes([0xff; 32]), Some(LogScale::encode(u64::MAX)));
         let worker = ScoredWorker { node, pool, echo_bytes, seats: held };
         let (n_reporters, n_scored) = (ValidatorSet::MAX_MEMBERS, usize::try_from(scored).unwrap());
-        EpochDraw { seed: seed(0), reporters: vec![node; n_reporters], scored: vec![worker; n_scored] }
+        EpochDraw { seed: seed(0), reporters: vec![id_of(&node); n_reporters], scored: vec![worker; n_scored] }
     };
     let mut left = EpochDraw::MAX_BYTES;
     for n_seats in [1, 4, 7, 21, 22, 64, 100] {
@@ -434,7 +453,7 @@ proptest! {
         let held = seats(&local(n_seats), number, &set, worker(0));
         prop_assert_eq!(held.values().map(|count| u32::from(*count)).sum::<u32>(), n_seats);
         for validator in set.members() {
-            let count = u128::from(held.get(&validator.node).copied().unwrap_or(0));
+            let count = u128::from(held.get(&validator.keys.id).copied().unwrap_or(0));
             let share = u128::from(n_seats) * u128::from(validator.power);
             let total = u128::from(set.total());
             prop_assert!(count == share / total || count == share.div_ceil(total), "{count} of {share} / {total}");

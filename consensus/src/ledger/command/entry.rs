@@ -11,8 +11,8 @@ use lucid_types::ticket::{Invite, Ticket};
 use crate::ledger::command::{Applying, CommandRefused};
 use crate::ledger::entry::{InviteUse, MAX_INVITES, MAX_REQUESTS, Request, required_bits};
 use crate::ledger::event::Event;
-use crate::ledger::pool::{PoolState, Standing};
-use crate::ledger::registry::{Membership, Node};
+use crate::ledger::pool::{Member, PoolState, Standing};
+use crate::ledger::registry::{Membership, Node, key_of, owner_of};
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Closes, Invites, Members, Nodes, Requests};
 
@@ -40,7 +40,7 @@ impl Applying<'_, '_> {
         let is_taken = match ticket {
             Ticket::Stamp(_) => pool.join == JoinPolicy::Open,
             Ticket::Request(_) => pool.join == JoinPolicy::Approval,
-            Ticket::Invite(_) => true,
+            Ticket::Invite(_) | Ticket::Return => true,
         };
         if !is_taken {
             return Err(CommandRefused::Policy(pool.join));
@@ -55,6 +55,11 @@ impl Applying<'_, '_> {
             Ticket::Invite(invite) => {
                 self.check_room(&pool)?;
                 self.use_invite(id, &pool, invite)?;
+                self.let_in(id, pool, account, node);
+            }
+            Ticket::Return => {
+                self.inactive(id, &account).ok_or(CommandRefused::NotInactive)?;
+                self.check_room(&pool)?;
                 self.let_in(id, pool, account, node);
             }
             Ticket::Request(stamp) => {
@@ -80,6 +85,21 @@ impl Applying<'_, '_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The row of a member that is inactive.
+    fn inactive(&self, pool: &PoolId, account: &NodeId) -> Option<Member> {
+        let row = self.rows.get::<Members>(&(*pool, *account)).copied();
+        row.filter(|member| matches!(member.standing, Standing::Inactive(_)))
+    }
+
+    /// A node that has become inactive in the pool that it was in last cannot come back any more; whether it could. Its own row stays.
+    pub(super) fn give_up_return(&mut self, account: &NodeId, node: &Node) -> bool {
+        let Some(Membership { pool, until: Some(until), .. }) = node.membership else { return false };
+        let Some(member) = self.inactive(&pool, account) else { return false };
+        self.rows.put::<Members>(&(pool, *account), Member { standing: Standing::Good, ..member });
+        self.events.push(Event::Left { pool, node: *account, until });
+        true
     }
 
     /// Whether the pool has room for one more.
@@ -110,8 +130,9 @@ impl Applying<'_, '_> {
     fn use_invite(&mut self, id: &PoolId, pool: &PoolState, invite: &Signed<Invite>) -> Result<(), CommandRefused> {
         let Signed { signer, record: Invite { key, until, uses, .. }, .. } = invite;
         let time = self.rows.head.time;
-        if *signer != pool.owner {
-            return Err(CommandRefused::InviteOwner);
+        if key_of(self.rows, &pool.owner) != Some(*signer) {
+            let was_owners = owner_of(self.rows, signer) == pool.owner;
+            return Err(if was_owners { CommandRefused::InviteKey } else { CommandRefused::InviteOwner });
         }
         if *until < time {
             return Err(CommandRefused::InviteOver(*until));
@@ -180,6 +201,9 @@ impl Applying<'_, '_> {
         for before in [Some(*id), node.request.take()].into_iter().flatten() {
             self.rows.remove::<Requests>(&(before, account));
         }
+        if node.membership.is_some_and(|it| it.pool != *id) {
+            self.give_up_return(&account, &node);
+        }
         let from = self.counts_from();
         node.membership = Some(Membership { pool: *id, from, until: None });
         if !self.rows.has::<Nodes>(&account) {
@@ -187,7 +211,7 @@ impl Applying<'_, '_> {
         }
         self.rows.put::<Nodes>(&account, node);
         let member = self.rows.get::<Members>(&(*id, account)).copied().unwrap_or_default();
-        self.rows.put::<Members>(&(*id, account), member);
+        self.rows.put::<Members>(&(*id, account), Member { standing: Standing::Good, unreached: 0, ..member });
         pool.members = pool.members.saturating_add(1);
         self.events.push(Event::Joined { pool: *id, node: account, from });
         self.activate(id, &mut pool);

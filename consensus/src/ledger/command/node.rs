@@ -1,15 +1,16 @@
 //! What accounts do about themselves.
 
 use lucid_types::command::{Entry, NodeAction, Registration};
-use lucid_types::id::{NodeId, PayoutAddress};
+use lucid_types::id::{NodeId, PayoutAddress, PublicKey};
+use lucid_types::time::Epoch;
 
-use crate::ledger::command::{Applying, CommandRefused};
+use crate::ledger::command::{Applying, CommandRefused, current_key};
 use crate::ledger::event::Event;
 use crate::ledger::pool::{PoolState, PoolStatus};
-use crate::ledger::registry::Node;
+use crate::ledger::registry::{Node, owner_of};
 use crate::ledger::settle;
 use crate::ledger::state::Rows;
-use crate::ledger::table::{Nodes, Pools, Requests};
+use crate::ledger::table::{NodeKeys, Nodes, Nonces, Pools, Requests};
 use crate::ledger::validators;
 
 impl Applying<'_, '_> {
@@ -18,7 +19,10 @@ impl Applying<'_, '_> {
         if self.rows.has::<Nodes>(&self.account) {
             return Err(CommandRefused::Registered);
         }
+        let key = current_key(self.rows, &self.account)?;
         let node = Node {
+            key,
+            next_key: None,
             operator,
             payout_address,
             next_payout: None,
@@ -51,8 +55,15 @@ impl Applying<'_, '_> {
             }
             NodeAction::PayoutAddress(address) => self.announce(node, *address)?,
             NodeAction::VetoPayoutAddress => {
-                let next = self.next_settlement();
+                let next = settle::newest(self.spec, self.rows).saturating_add(1);
                 node.next_payout.take_if(|(from, _)| *from >= next).ok_or(CommandRefused::NothingAnnounced)?;
+                self.rows.put::<Nodes>(&self.account, node);
+            }
+            NodeAction::RotateKey(key) => self.rotate(node, *key)?,
+            NodeAction::VetoKey => {
+                let done = self.rows.final_through();
+                let (_, key) = node.next_key.take_if(|(with, _)| *with > done).ok_or(CommandRefused::NoKeyAnnounced)?;
+                self.rows.remove::<NodeKeys>(&key);
                 self.rows.put::<Nodes>(&self.account, node);
             }
             NodeAction::Join { pool, ticket } => self.enter_pool(node, pool, ticket)?,
@@ -62,19 +73,54 @@ impl Applying<'_, '_> {
         Ok(())
     }
 
-    /// The settlement whose root is computed next, of every pool.
-    fn next_settlement(&self) -> u64 {
-        settle::newest(self.spec, self.rows).saturating_add(1)
-    }
-
-    /// Another payout address, from the second root after on.
+    /// Another payout address, from a root on that is computed a settlement later at the earliest.
     fn announce(&mut self, node: Node, address: PayoutAddress) -> Result<(), CommandRefused> {
         self.check_address("payout_address", &address)?;
-        let next = self.next_settlement();
-        let from = next.saturating_add(1);
-        let payout_address = node.payout_address_in(next);
+        let newest = settle::newest(self.spec, self.rows);
+        let from = self.after_notice(newest);
+        let payout_address = node.payout_address_in(newest.saturating_add(1));
         self.rows.put::<Nodes>(&self.account, Node { payout_address, next_payout: Some((from, address)), ..node });
         self.events.push(Event::PayoutAddress { account: self.account, address, from });
+        Ok(())
+    }
+
+    /// Another node key, in force when a root is computed a settlement later at the earliest. It replaces one that is announced, which is free again:
+    /// it has signed nothing for the account.
+    fn rotate(&mut self, node: Node, key: PublicKey) -> Result<(), CommandRefused> {
+        let (account, done) = (self.account, self.rows.final_through());
+        let announced = node.announced_key(done).map(|(_, announced)| announced);
+        if announced != Some(key) {
+            self.check_key(&key)?;
+        }
+        if let Some(announced) = announced {
+            self.rows.remove::<NodeKeys>(&announced);
+        }
+        // The clock is that of the settlements, and goes on when there are no more.
+        let settle_every = self.spec.policy().settle_every;
+        let from = self.after_notice(done.get() / settle_every);
+        let with = Epoch::new(from.saturating_mul(settle_every));
+        self.rows.put::<NodeKeys>(&key, account);
+        self.rows.put::<Nodes>(&account, Node { key: node.key_at(done), next_key: Some((with, key)), ..node });
+        self.events.push(Event::NodeKey { account, key, with });
+        Ok(())
+    }
+
+    /// Whether no account has or had this key, nor has announced it, nor is known by it.
+    pub(super) fn check_key(&self, key: &PublicKey) -> Result<(), CommandRefused> {
+        let rows = &*self.rows;
+        let account = owner_of(rows, key);
+        let is_known = |account: &NodeId| {
+            let is_in = |pool: &PoolState| {
+                pool.owner == *account || pool.vault.signers.members.iter().any(|signer| signer.node == *account)
+            };
+            rows.has::<Nodes>(account)
+                || rows.has::<Nonces>(account)
+                || validators::newest(rows).of(account).is_some()
+                || rows.all::<Pools>().any(|(_, pool)| is_in(pool))
+        };
+        if rows.has::<NodeKeys>(key) || is_known(&account) {
+            return Err(CommandRefused::KeyTaken { key: *key, account });
+        }
         Ok(())
     }
 
@@ -83,6 +129,8 @@ impl Applying<'_, '_> {
             let mut pool = self.pool_of(&id)?;
             self.end_membership(&self.account.clone(), &mut node, &mut pool);
             self.put_pool(&id, pool);
+        } else if self.give_up_return(&self.account.clone(), &node) {
+            return Ok(());
         } else {
             let request = node.request.take().map(|pool| (pool, self.account));
             let waiting = request.filter(|key| self.rows.get::<Requests>(key).is_some_and(|it| it.until >= self.now()));
@@ -98,7 +146,7 @@ impl Applying<'_, '_> {
         if let Some((id, _)) = self.rows.all::<Pools>().find(|(_, pool)| is_owned(pool)) {
             return Err(CommandRefused::OwnsPool(id));
         }
-        if validators::newest(self.rows).get(&self.account).is_some() {
+        if validators::newest(self.rows).of(&self.account).is_some() {
             return Err(CommandRefused::Validates);
         }
         if let Some(id) = node.pool() {
@@ -106,6 +154,7 @@ impl Applying<'_, '_> {
             self.end_membership(&self.account.clone(), &mut node, &mut pool);
             self.put_pool(&id, pool);
         }
+        self.give_up_return(&self.account.clone(), &node);
         if let Some(pool) = node.request.take() {
             self.rows.remove::<Requests>(&(pool, self.account));
         }

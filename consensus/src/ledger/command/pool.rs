@@ -7,7 +7,7 @@ use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::pool::{NewPool, PoolAction, PoolTerms};
 
-use crate::ledger::command::{Applying, CommandRefused};
+use crate::ledger::command::{Applying, CommandRefused, current_key};
 use crate::ledger::event::Event;
 use crate::ledger::pool::{
     Account, Hold, KEPT_CHANGES, MAX_FORMER_VAULTS, MAX_FORMING, MAX_FORMING_TIME, MAX_PROMISED, Member, PoolState,
@@ -17,9 +17,6 @@ use crate::ledger::registry::{Nonce, payout_address};
 use crate::ledger::settle;
 use crate::ledger::state::{Overlay, Rows};
 use crate::ledger::table::{Accounts, Invites, Members, Nodes, Nonces, Pools, Requests, Table, TableKey};
-
-/// Settlements from the newest one on until a change that could hurt members is in force.
-const NOTICE: u64 = 2;
 
 impl Applying<'_, '_> {
     pub(super) fn create_pool(&mut self, new: &NewPool) -> Result<(), CommandRefused> {
@@ -87,7 +84,7 @@ impl Applying<'_, '_> {
     pub(super) fn activate(&mut self, id: &PoolId, pool: &mut PoolState) {
         let PoolStatus::Forming { approvals, .. } = &pool.status else { return };
         let set = self.validators();
-        let powers = approvals.iter().filter_map(|node| set.get(node)).map(|validator| validator.power);
+        let powers = approvals.iter().filter_map(|node| set.of(node)).map(|validator| validator.power);
         let power = powers.fold(0, u64::saturating_add);
         if set.is_third(power) && pool.members >= self.spec.policy().min_pool_members {
             let from = self.counts_from();
@@ -105,7 +102,7 @@ impl Applying<'_, '_> {
         match action {
             PoolAction::Update { terms, join, max_members } => {
                 self.check_terms(terms)?;
-                let (next, from) = (pool.settled.saturating_add(1), self.after_notice(&pool));
+                let (next, from) = (pool.settled.saturating_add(1), self.after_notice(pool.settled));
                 // By them members earn already, in a settlement whose turn has not come.
                 if pool.next_terms.is_some_and(|(announced, _)| announced > next && announced < from) {
                     return Err(CommandRefused::TermsUnderWay);
@@ -133,7 +130,7 @@ impl Applying<'_, '_> {
                 if pool.suspended_from.is_some() == *suspended {
                     return Err(CommandRefused::SuspendedAlready);
                 }
-                pool.suspended_from = suspended.then_some(self.after_notice(&pool));
+                pool.suspended_from = suspended.then_some(self.after_notice(pool.settled));
             }
             PoolAction::Correct { account, amount } => self.correct(id, &pool, account, *amount)?,
             PoolAction::Losses(amount) => lose(&mut pool, *amount)?,
@@ -155,7 +152,7 @@ impl Applying<'_, '_> {
                 }
                 change_vault(&mut pool, *nonce, VaultTerms::Limits(*next))?;
                 pool.vault.limits = *next;
-                pool.next_push_fee = Some((self.after_notice(&pool), next.push_fee));
+                pool.next_push_fee = Some((self.after_notice(pool.settled), next.push_fee));
             }
             PoolAction::Vault { former, next } => {
                 let expected = pool.vault.address;
@@ -167,7 +164,7 @@ impl Applying<'_, '_> {
                 }
                 let terms: Vec<_> = pool.next_terms.iter().map(|(_, terms)| *terms).chain([pool.terms]).collect();
                 self.check_vault(next, &terms)?;
-                let push_fee_from = self.after_notice(&pool);
+                let push_fee_from = self.after_notice(pool.settled);
                 pool.replace_vault(next.clone(), push_fee_from);
             }
             PoolAction::Transfer(owner) => {
@@ -183,13 +180,6 @@ impl Applying<'_, '_> {
         Ok(())
     }
 
-    /// The second settlement after. What members earn in the one that is under way comes under a root that they can claim by. A
-    /// settlement is computed some epochs after its last one: until then the next one is under way already.
-    fn after_notice(&self, pool: &PoolState) -> u64 {
-        let under_way = self.epoch.get().div_ceil(self.spec.policy().settle_every);
-        pool.settled.saturating_add(NOTICE).max(under_way.saturating_add(1))
-    }
-
     fn approve(&mut self, id: &PoolId, account: NodeId) -> Result<(), CommandRefused> {
         let pool = self.pool_to_enter(id)?;
         let request = self.rows.get::<Requests>(&(*id, account)).filter(|it| it.until >= self.now());
@@ -197,6 +187,8 @@ impl Applying<'_, '_> {
         let is_registered = self.rows.has::<Nodes>(&account);
         let node = match applicant.filter(|_| !is_registered) {
             Some(node) => {
+                // Another account may have announced its key since.
+                current_key(self.rows, &account)?;
                 self.check_addresses(&node)?;
                 node
             }
@@ -256,7 +248,7 @@ impl Applying<'_, '_> {
         if account.hold != Hold::No {
             return Err(CommandRefused::HeldAlready);
         }
-        self.rows.put::<Accounts>(&key, Account { hold: Hold::Since(self.after_notice(pool)), ..account });
+        self.rows.put::<Accounts>(&key, Account { hold: Hold::Since(self.after_notice(pool.settled)), ..account });
         Ok(())
     }
 
@@ -284,9 +276,12 @@ impl Applying<'_, '_> {
         };
         let members: Vec<_> = self.rows.all_of::<Members, _>(id).map(|((_, node), _)| node).collect();
         for account in members {
-            if let Some(mut node) = self.rows.get::<Nodes>(&account).filter(|it| it.pool() == Some(*id)).cloned() {
+            let Some(mut node) = self.rows.get::<Nodes>(&account).cloned() else { continue };
+            if node.pool() == Some(*id) {
                 self.end_membership(&account, &mut node, &mut pool);
                 self.rows.put::<Nodes>(&account, node);
+            } else if node.membership.is_some_and(|it| it.pool == *id) {
+                self.give_up_return(&account, &node);
             }
         }
         remove_entries(self.rows, id);

@@ -1,7 +1,7 @@
 //! Why a command is refused: in words for whoever gave it, with what to do.
 
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::pool::JoinPolicy;
 use lucid_types::time::{Epoch, UnixMillis};
 
@@ -35,10 +35,20 @@ pub enum CommandRefused {
 
     /// A signature is missing.
     #[error("{0} has to sign the command, too")]
-    Unsigned(NodeId),
+    Unsigned(PublicKey),
     /// A signature is out of place.
     #[error("{0} has signed the command and has no say in it; take the signature away")]
-    Stranger(NodeId),
+    Stranger(PublicKey),
+    /// It is signed with a key that is given up, or announced and not in force yet.
+    #[error("{key} is not the node key of account {account}, {current} is; sign with that one")]
+    NotInForce {
+        /// The key that signed.
+        key: PublicKey,
+        /// Whose it was, or will be.
+        account: NodeId,
+        /// The account's key.
+        current: PublicKey,
+    },
     /// Treasury signers are missing.
     #[error("{found} of the pool's treasury signers have signed the command; it needs {needed}")]
     TooFewSigners {
@@ -99,6 +109,18 @@ pub enum CommandRefused {
     /// There is no change to take back.
     #[error("no other payout address is announced that is not in use yet")]
     NothingAnnounced,
+
+    /// There is no node key to take back.
+    #[error("no other node key is announced that is not in force yet")]
+    NoKeyAnnounced,
+    /// A key is one account's, for ever.
+    #[error("{key} is or was a key of account {account}; use a new one")]
+    KeyTaken {
+        /// The key.
+        key: PublicKey,
+        /// Whose it is.
+        account: NodeId,
+    },
 
     /// There is no such pool.
     #[error("there is no pool {0}; check its id")]
@@ -167,6 +189,12 @@ pub enum CommandRefused {
     /// There is no approval to take back.
     #[error("the validator does not approve of the change")]
     ChangeNotApproved,
+    /// Only the validator itself has a say.
+    #[error("a validator gives itself other keys, without anybody's approval")]
+    NeedsNoApproval,
+    /// The same keys wait.
+    #[error("the validator changes to these keys already, with the epoch for which they wait")]
+    Rotates,
     /// A validator approves once.
     #[error("the validator has approved of the pool already")]
     Approved,
@@ -206,6 +234,9 @@ pub enum CommandRefused {
         /// The first epoch without it.
         until: Epoch,
     },
+    /// It has nothing to come back from.
+    #[error("the node has not become inactive in the pool; it enters it as the pool's policy says")]
+    NotInactive,
     /// It works for no pool and waits for none.
     #[error("the node is no member of the pool, and none of its requests waits")]
     NotMember,
@@ -228,6 +259,9 @@ pub enum CommandRefused {
     /// The invite is not the owner's.
     #[error("the invite is signed by another account than the pool's owner; ask the owner for a new one")]
     InviteOwner,
+    /// The invite was signed with a key that is the owner's no more.
+    #[error("the invite is signed with a node key that the pool's owner has given up; ask the owner for a new one")]
+    InviteKey,
     /// The invite's time is over.
     #[error("the invite ended at {0}; ask the pool's owner for a new one")]
     InviteOver(UnixMillis),
@@ -314,7 +348,11 @@ impl CommandRefused {
             Self::Expired { .. } => "expired",
             Self::TooFarAhead { .. } | Self::NonceAhead { .. } => "future",
             Self::NonceUsed { .. } => "stale",
-            Self::Unsigned(_) | Self::Stranger(_) | Self::TooFewSigners { .. } | Self::NotOwner(_) => "authority",
+            Self::Unsigned(_)
+            | Self::Stranger(_)
+            | Self::NotInForce { .. }
+            | Self::TooFewSigners { .. }
+            | Self::NotOwner(_) => "authority",
             Self::StampEpoch { .. } | Self::StampBits { .. } => "stamp",
             Self::Waits | Self::Conflict(_) => "known",
             Self::TooOften { .. } | Self::Busy | Self::BusyEntry(_) | Self::BusyInvites => "busy",

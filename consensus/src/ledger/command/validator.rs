@@ -3,6 +3,7 @@
 use lucid_types::command::{ValidatorAction, ValidatorChange};
 use lucid_types::id::Hash;
 use lucid_types::validator::ValidatorSet;
+use lucid_types::validator_key::ValidatorKeys;
 
 use crate::ledger::command::{Applying, CommandRefused};
 use crate::ledger::pool::MAX_FORMING_TIME;
@@ -18,7 +19,7 @@ impl Applying<'_, '_> {
     }
 
     pub(super) fn validator(&mut self, action: &ValidatorAction) -> Result<(), CommandRefused> {
-        if self.validators().get(&self.account).is_none() {
+        if self.validators().of(&self.account).is_none() {
             return Err(CommandRefused::NotValidator);
         }
         match action {
@@ -26,6 +27,9 @@ impl Applying<'_, '_> {
             ValidatorAction::Propose(change) => self.propose(change),
             ValidatorAction::Approve(id) => {
                 let mut proposal = self.proposal(id)?;
+                if !proposal.change.needs_approval() {
+                    return Err(CommandRefused::NeedsNoApproval);
+                }
                 match proposal.approvals.binary_search(&self.account) {
                     Ok(_) => return Err(CommandRefused::ChangeApproved),
                     Err(place) => proposal.approvals.insert(place, self.account),
@@ -46,6 +50,7 @@ impl Applying<'_, '_> {
                 }
                 Ok(())
             }
+            ValidatorAction::RotateKey(keys) => self.rotate_key(keys),
             ValidatorAction::Resign => Ok(validators::change(self.rows, &ValidatorChange::Remove(self.account))?),
         }
     }
@@ -60,24 +65,45 @@ impl Applying<'_, '_> {
         if self.proposal(&id).is_ok() {
             return Err(CommandRefused::Proposed(id));
         }
-        let own = self.rows.all::<ProposedChanges>().filter(|(_, it)| it.by == self.account && it.until >= self.now());
+        let is_own = |row: &ProposedChange| row.by == self.account && row.until >= self.now();
+        let own = self.rows.all::<ProposedChanges>().filter(|(_, row)| is_own(row) && row.change.needs_approval());
         if own.count() >= MAX_PROPOSED {
             return Err(CommandRefused::TooManyProposals);
         }
         validators::changed(self.rows, change)?;
         let from = match change {
             ValidatorChange::Add(validator) => {
-                let proof = validator.bls_key.check_proof(&validator.node, &validator.bls_proof);
-                proof.map_err(|error| CommandRefused::Malformed(format!("validator {}: {error}", validator.node)))?;
+                validators::check_keys(self.rows, &validator.node, &validator.keys)?;
                 self.counts_from()
             }
-            ValidatorChange::Remove(_) | ValidatorChange::Power { .. } => self.rows.head.closed.next(),
+            _ => self.rows.head.closed.next(),
         };
         let until = self.now().after(MAX_FORMING_TIME);
         let approvals = vec![self.account];
         self.rows
             .put::<ProposedChanges>(&id, ProposedChange { change: *change, by: self.account, from, until, approvals });
         validators::carry_out(self.rows, &id);
+        Ok(())
+    }
+
+    /// Other keys of the validator itself. They count from an epoch whose beacons nobody can know yet, as those of a new validator do.
+    fn rotate_key(&mut self, keys: &ValidatorKeys) -> Result<(), CommandRefused> {
+        let change = ValidatorChange::Keys { validator: self.account, keys: *keys };
+        let id = change.id();
+        let waiting = validators::rotation(self.rows, &self.account).map(|(id, _)| id);
+        if waiting == Some(id) {
+            return Err(CommandRefused::Rotates);
+        }
+        validators::changed(self.rows, &change)?;
+        validators::check_keys(self.rows, &self.account, keys)?;
+        if let Some(waiting) = waiting {
+            self.rows.remove::<ProposedChanges>(&waiting);
+        }
+        let from = self.counts_from();
+        // It is over when it is carried out, not before.
+        let until = self.now().after(MAX_FORMING_TIME).max(self.spec.genesis().epoch_start(from));
+        let row = ProposedChange { change, by: self.account, from, until, approvals: vec![self.account] };
+        self.rows.put::<ProposedChanges>(&id, row);
         Ok(())
     }
 }

@@ -8,17 +8,17 @@ use lucid_types::message::CompactProposal;
 use lucid_types::report::Observation;
 use lucid_types::vote::Proposal;
 
-use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, validator, validator_key};
+use super::chain::{Chain, all_good, genesis, genesis_with, key_of, members, observation, signer, signer_id};
 use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Execution;
 use crate::reports::Reports;
 
 fn propose(chain: &Chain, reports: Reports) -> Result<(Block, Execution), InvalidBlock> {
-    let key = key_of(&chain.state.next_proposers().of(0).node);
+    let key = key_of(&chain.state.next_proposers().of(0).keys.id);
     let end = chain.spec.genesis().epoch_end(chain.state.closed().next());
     let now = if chain.state.pending().next().is_none() { end } else { chain.state.time() };
-    build(&chain.spec, &chain.state, &Pending { reports, ..Pending::default() }, Turn { key: &key, round: 0, now })
+    build(&chain.spec, &chain.state, &Pending { reports, ..Pending::default() }, Turn { key, round: 0, now })
 }
 
 /// The reports that stand in `block`.
@@ -74,8 +74,7 @@ const WORKERS: u16 = 5_400;
 /// As many workers as there may be with so many seats: everyone measures all of them.
 fn crowd() -> Genesis {
     genesis_with(|genesis| {
-        let member = |i| validator_key(i).validator(1, validator(i));
-        genesis.validators = (0..CROWD).map(member).collect();
+        genesis.validators = members(CROWD);
         let sample = genesis.workers[0].clone();
         let numbered = |i: u16| NodeId::from_bytes([i.to_be_bytes(); 16].concat().try_into().unwrap());
         let worker = |i| GenesisWorker { node: numbered(i), operator: numbered(i), ..sample.clone() };
@@ -107,7 +106,7 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
     chain.state = applied.state;
     for i in 0..CROWD {
         let reveal = chain.reveal(i, epoch.get());
-        assert_eq!(reveal.signer, validator_key(i).node_id());
+        assert_eq!(reveal.signer, signer_id(i));
         reports.add_reveal(&chain.spec, &chain.state, reveal.verify(chain.spec.id()).unwrap());
     }
     let (block, _) = propose(&chain, reports).unwrap();
@@ -121,6 +120,6 @@ fn invariant_7_the_greatest_reports_of_an_epoch_fit_one_block() {
     assert_eq!(block.reveals.len(), CROWD);
     // What a proposer builds it can propose.
     let record = Proposal { height: block.header.height, round: 0, block: block.hash(), pol_round: None };
-    let proposal = validator_key(0).sign_proposal(chain.spec.id(), record).into_inner();
+    let proposal = signer(0).sign_proposal(chain.spec.id(), record).into_inner();
     CompactProposal::new(proposal, &block).verify(chain.spec.id()).unwrap();
 }

@@ -14,7 +14,7 @@ use lucid_types::command::{Action, Command, Entry, Registration};
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, VaultLimits};
@@ -26,6 +26,8 @@ use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::Ticket;
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validator::Validator;
+use lucid_types::validator_key::ValidatorKey;
 
 use super::entry::newcomer;
 use crate::chain_spec::ChainSpec;
@@ -42,22 +44,56 @@ pub(super) const VALIDATORS: usize = 4;
 pub(super) const WORKERS: usize = 3;
 pub(super) const BUDGET: u64 = 120_000_000;
 
-/// The ids of [`validator_key`]: they take long to compute.
-static VALIDATOR_IDS: LazyLock<Vec<NodeId>> = LazyLock::new(|| (0..100).map(|i| validator_key(i).node_id()).collect());
+/// How many keys one account has had at most, one after the other.
+pub(super) const ROTATIONS: u8 = 4;
 
+/// The ids of [`validator_key`].
+static ACCOUNTS: LazyLock<Vec<NodeId>> = LazyLock::new(|| (0..100).map(|i| validator_key(i).account()).collect());
+
+/// The keys of everybody who may be a validator: their ids take long to compute.
+static SIGNERS: LazyLock<BTreeMap<ValidatorId, ValidatorKey>> = LazyLock::new(|| {
+    let accounts = (0..100).map(validator_key).chain((0..WORKERS).map(worker_key)).chain((1..=6).map(newcomer));
+    let keys = accounts.flat_map(|account| (0..ROTATIONS).map(move |nth| signer_of(&account, nth)));
+    keys.map(|key| (key.id(), key)).collect()
+});
+
+/// The key of an account: its node's, not that with which it signs as a validator.
 pub(super) fn validator_key(i: usize) -> NodeKey {
     NodeKey::from_seed(&[u8::try_from(i).unwrap() + 1; 32])
 }
 
 pub(super) fn validator(i: usize) -> NodeId {
-    validator_key(i).node_id()
+    ACCOUNTS[i]
 }
 
-/// The key of somebody who may be a validator.
-pub(super) fn key_of(node: &NodeId) -> NodeKey {
-    let others = (0..WORKERS).map(worker_key).chain((1..=6).map(newcomer));
-    let i = VALIDATOR_IDS.iter().position(|id| id == node);
-    i.map(validator_key).or_else(|| others.into_iter().find(|key| key.node_id() == *node)).unwrap()
+/// With what an account signs as a validator, after so many rotations.
+pub(super) fn signer_of(account: &NodeKey, nth: u8) -> ValidatorKey {
+    ValidatorKey::from_seed(Hash::derive("lucid test validator key 1", &[account.seed(), &[nth]]).as_bytes())
+}
+
+/// With what validator `i` signs, before it has rotated its key.
+pub(super) fn signer(i: usize) -> ValidatorKey {
+    signer_of(&validator_key(i), 0)
+}
+
+pub(super) fn signer_id(i: usize) -> ValidatorId {
+    signer(i).id()
+}
+
+/// The secret key with this id.
+pub(super) fn key_of(id: &ValidatorId) -> &'static ValidatorKey {
+    &SIGNERS[id]
+}
+
+/// Somebody who runs its own validator.
+pub(super) fn as_validator(key: &NodeKey, power: u64) -> Validator {
+    let node = key.account();
+    Validator { node, power, operator: node, keys: signer_of(key, 0).keys(&node) }
+}
+
+/// The first validators, of power 1.
+pub(super) fn members(count: usize) -> Vec<Validator> {
+    (0..count).map(|i| as_validator(&validator_key(i), 1)).collect()
 }
 
 pub(super) fn worker_key(i: usize) -> NodeKey {
@@ -65,7 +101,7 @@ pub(super) fn worker_key(i: usize) -> NodeKey {
 }
 
 pub(super) fn worker(i: usize) -> NodeId {
-    worker_key(i).node_id()
+    worker_key(i).account()
 }
 
 pub(super) fn address(i: usize) -> PayoutAddress {
@@ -74,7 +110,6 @@ pub(super) fn address(i: usize) -> PayoutAddress {
 
 /// Four validators of power 1, three workers in one pool, a settlement every two epochs.
 pub(super) fn genesis() -> Genesis {
-    let validators = (0..VALIDATORS).map(|i| validator_key(i).validator(1, validator(i)));
     let workers = (0..WORKERS).map(|i| GenesisWorker {
         node: worker(i),
         operator: worker(i),
@@ -91,7 +126,7 @@ pub(super) fn genesis() -> Genesis {
             usdt: address(200),
         },
         policy: Policy::local(Duration::from_secs(5), 2, None),
-        validators: validators.collect(),
+        validators: members(VALIDATORS),
         workers: workers.collect(),
         pools: vec![GenesisPool {
             name: "pool".into(),
@@ -173,8 +208,9 @@ impl Chain {
         chain
     }
 
+    /// The first pool of the genesis.
     pub(super) fn pool_id(&self) -> PoolId {
-        self.state.pools().next().unwrap().0
+        PoolId::derive(self.spec.id(), &self.spec.genesis().pools[0].name)
     }
 
     pub(super) fn pool(&self) -> &PoolState {
@@ -248,7 +284,7 @@ impl Chain {
     /// The next command of the account of this key, signed by it and by these.
     pub(super) fn give(&self, key: &NodeKey, action: Action, others: &[&NodeKey]) -> SignedCommand {
         let keys: Vec<_> = [key].into_iter().chain(others.iter().copied()).cloned().collect();
-        self.sign(self.draft_of(key.node_id(), action), &keys)
+        self.sign(self.draft_of(key.account(), action), &keys)
     }
 
     /// Adopts a block with this command in it, if it applies.
@@ -281,7 +317,7 @@ impl Chain {
     /// What makes an account of this key, paid at this address.
     pub(super) fn registration(key: &NodeKey, to: usize, entry: Entry) -> Action {
         Action::Register(Registration {
-            operator: key.node_id(),
+            operator: key.account(),
             payout_address: address(to),
             payout_key: None,
             gas_address: None,
@@ -292,14 +328,14 @@ impl Chain {
 
     /// Registers an account that works for no pool.
     pub(super) fn register(&mut self, key: &NodeKey) {
-        let entry = Entry::Network(self.stamp(key.node_id(), None));
+        let entry = Entry::Network(self.stamp(key.account(), None));
         let command = self.give(key, Self::registration(key, 150, entry), &[]);
         self.take(command).unwrap();
     }
 
     /// Registers a member of the pool, by a stamp.
     pub(super) fn enlist(&mut self, key: &NodeKey, pool: PoolId) {
-        let ticket = Ticket::Stamp(self.stamp(key.node_id(), Some(pool)));
+        let ticket = Ticket::Stamp(self.stamp(key.account(), Some(pool)));
         let command = self.give(key, Self::registration(key, 150, Entry::Pool { pool, ticket }), &[]);
         self.take(command).unwrap();
     }
@@ -325,12 +361,14 @@ impl Chain {
         epoch: Epoch,
         assigned: &[Option<Observation>],
     ) -> Signed<ReportCommitment> {
-        let (key, id) = (validator_key(i), *self.spec.id());
+        let (account, id) = (validator(i), *self.spec.id());
+        // That of the epoch's draw, whatever key the validator has by now.
+        let key = self.state.reporter(epoch, &account).map_or_else(|| signer(i), |id| key_of(&id).clone());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
         let reveal = Reveal { report: ScoreReport::new(epoch, assigned), salt };
-        let commitment = ReportCommitment { epoch, report: reveal.commitment(&id, &key.node_id()) };
-        self.own.insert((epoch, key.node_id()), key.sign_report(&id, reveal).into_inner());
+        let commitment = ReportCommitment { epoch, report: reveal.commitment(&id, &account) };
+        self.own.insert((epoch, account), key.sign_report(&id, reveal).into_inner());
         key.sign_report_commitment(&id, commitment).into_inner()
     }
 
@@ -352,15 +390,18 @@ impl Chain {
         let state = self.state.clone();
         for (epoch, _) in state.pending().filter(|(_, pending)| is_open(pending)) {
             let draw = state.get::<Draws>(&epoch).unwrap();
-            let reports = |id: &NodeId| draw.reporters.contains(id) && !state.has_committed(epoch, id);
-            for (i, _) in VALIDATOR_IDS.iter().enumerate().filter(|(_, id)| reports(id)) {
-                let assigned: Vec<_> = self.observations(draw, i, &observe);
+            let reports = |id: &&ValidatorId| !state.has_committed(epoch, id);
+            for reporter in draw.reporters.iter().filter(reports) {
+                let account = state.validator_account(reporter).unwrap();
+                let Some(i) = ACCOUNTS.iter().position(|it| *it == account) else { continue };
+                let assigned: Vec<_> = self.observations(draw, (i, reporter), &observe);
                 block.commitments.push(self.commitment(i, epoch, &assigned));
             }
         }
         block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
         let is_due = |reveal: &&Signed<Reveal>| check_reveal(&self.spec, &self.state, reveal).is_ok();
         block.reveals = self.own.values().filter(is_due).cloned().collect();
+        block.reveals.sort_by_key(|reveal| (reveal.record.report.epoch, reveal.signer));
         self.seal(block)
     }
 
@@ -369,11 +410,11 @@ impl Chain {
     fn observations(
         &self,
         draw: &EpochDraw,
-        i: usize,
+        (i, reporter): (usize, &ValidatorId),
         observe: &impl Fn(usize, usize) -> Option<Observation>,
     ) -> Vec<Option<Observation>> {
         let number: BTreeMap<_, _> = self.spec.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
-        draw.assignment(&validator(i))
+        draw.assignment(reporter)
             .unwrap()
             .map(|(worker, _)| observe(i, number.get(&worker.node).copied().unwrap_or(WORKERS)))
             .collect()
@@ -382,7 +423,7 @@ impl Chain {
     /// The next block, of this time, without anything in it.
     pub(super) fn at(&self, time: UnixMillis) -> Block {
         let height = self.state.height().next();
-        let proposer = self.state.next_proposers().of(0).node;
+        let proposer = self.state.next_proposers().of(0).keys.id;
         self.seal(
             Block {
                 header: Header {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
 use lucid_types::genesis::Genesis;
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::{JoinPolicy, PoolAction};
 use lucid_types::stamp::Stamp;
@@ -25,7 +25,7 @@ pub(super) fn newcomer(i: u8) -> NodeKey {
 }
 
 fn by_stamp(chain: &Chain, key: &NodeKey, pool: PoolId) -> Entry {
-    Entry::Pool { pool, ticket: Ticket::Stamp(chain.stamp(key.node_id(), Some(pool))) }
+    Entry::Pool { pool, ticket: Ticket::Stamp(chain.stamp(key.account(), Some(pool))) }
 }
 
 fn registering(chain: &Chain, key: &NodeKey, entry: Entry) -> SignedCommand {
@@ -53,7 +53,7 @@ fn two_pools(change: impl FnOnce(&mut Genesis)) -> (Chain, PoolId, PoolId) {
 fn a_stamp_makes_an_account() {
     let mut chain = Chain::grown(genesis(), 2);
     let key = newcomer(1);
-    let good = chain.stamp(key.node_id(), None);
+    let good = chain.stamp(key.account(), None);
     let (newest, bits) = (good.epoch, 8);
     let refused = |registration: Registration, keys: &[&NodeKey]| {
         chain.clone().take(chain.give(&key, Action::Register(registration), keys)).unwrap_err()
@@ -65,9 +65,9 @@ fn a_stamp_makes_an_account() {
         change(&mut registration);
         registration
     };
-    let light = chain.stamp_of(key.node_id(), None, (newest, bits), false);
+    let light = chain.stamp_of(key.account(), None, (newest, bits), false);
     assert!(matches!(refused(with(|_| (), light), &[]), CommandRefused::StampBits { found: 0..8, needed: 8 }));
-    let for_pool = chain.stamp(key.node_id(), Some(chain.pool_id()));
+    let for_pool = chain.stamp(key.account(), Some(chain.pool_id()));
     assert!(matches!(refused(with(|_| (), for_pool), &[]), CommandRefused::StampBits { .. }));
     let unknown = Stamp { epoch: newest.next(), ..good };
     let error = refused(with(|_| (), unknown), &[]);
@@ -80,21 +80,21 @@ fn a_stamp_makes_an_account() {
     assert!(told(|it| it.payout_address = address(100)).contains("a pool's vault"));
     assert!(told(|it| it.gas_address = Some(address(100))).contains("gas_address is a pool's vault"));
     let operator = |it: &mut Registration| it.operator = worker(0);
-    assert_eq!(refused(with(operator, good), &[]), CommandRefused::Unsigned(worker(0)));
+    assert_eq!(refused(with(operator, good), &[]), CommandRefused::Unsigned(worker(0).first_key()));
     let stranger = worker_key(1);
-    assert_eq!(refused(with(|_| (), good), &[&stranger]), CommandRefused::Stranger(worker(1)));
+    assert_eq!(refused(with(|_| (), good), &[&stranger]), CommandRefused::Stranger(worker(1).first_key()));
 
     let command = chain.give(&key, Action::Register(with(operator, good)), &[&worker_key(0)]);
-    assert_eq!(chain.take(command).unwrap(), [Event::Registered { account: key.node_id() }]);
-    let node = chain.state.node(&key.node_id()).unwrap();
+    assert_eq!(chain.take(command).unwrap(), [Event::Registered { account: key.account() }]);
+    let node = chain.state.node(&key.account()).unwrap();
     assert_eq!((node.operator, node.payout_address, node.membership), (worker(0), address(150), None));
     assert_eq!(chain.state.get::<Closes>(&newest).unwrap().joins, 1);
     let again = registering(&chain, &key, Entry::Network(good));
     assert_eq!(again.record.nonce, 1);
     assert_eq!(chain.take(again), Err(CommandRefused::Registered));
-    assert_eq!(chain.state.pool_of(&key.node_id()), None);
+    assert_eq!(chain.state.pool_of(&key.account()), None);
     chain.step(all_good);
-    assert!(chain.state.open().unwrap().scored.iter().all(|it| it.node != key.node_id()), "it works for nobody");
+    assert!(chain.state.open().unwrap().scored.iter().all(|it| it.node != key.account()), "it works for nobody");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn members_are_drawn_from_the_second_epoch_after() {
     let mut chain = Chain::grown(genesis(), 2);
     let (key, pool) = (newcomer(1), chain.pool_id());
     let events = chain.take(registering(&chain, &key, by_stamp(&chain, &key, pool))).unwrap();
-    let (account, from) = (key.node_id(), Epoch::new(5));
+    let (account, from) = (key.account(), Epoch::new(5));
     assert_eq!(events, [Event::Registered { account }, Event::Joined { pool, node: account, from }]);
     assert_eq!((chain.pool().members, chain.pool().commands), (4, 1));
     let is_drawn = |chain: &Chain| chain.state.open().unwrap().scored.iter().any(|it| it.node == account);
@@ -133,7 +133,7 @@ fn the_closing_block_belongs_to_the_epoch_that_it_opens() {
     let block = chain.seal(block);
     chain.apply(block);
     assert_eq!(chain.state.closed().get(), 3);
-    assert_eq!(chain.state.node(&key.node_id()).unwrap().membership.unwrap().from, Epoch::new(6));
+    assert_eq!(chain.state.node(&key.account()).unwrap().membership.unwrap().from, Epoch::new(6));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn an_invite_opens_every_pool_as_often_as_it_says() {
     let pool = chain.pool_id();
     let until = chain.state.time().after(Duration::from_secs(20));
     let invite = |by: &NodeKey, until: UnixMillis, uses| {
-        let invite = Invite { pool, key: secret.node_id(), until, uses };
+        let invite = Invite { pool, key: secret.public_key(), until, uses };
         Ticket::Invite(by.sign_invite(chain.spec.id(), invite).into_inner())
     };
     let tickets = [(&owner, until, 1), (&worker_key(0), until, 1), (&owner, until, 9)];
@@ -181,14 +181,14 @@ fn an_invite_opens_every_pool_as_often_as_it_says() {
         let action = Chain::registration(&key, 150, Entry::Pool { pool, ticket });
         chain.take(chain.give(&key, action, others)).map(drop)
     };
-    assert_eq!(enter(&mut chain, 1, &good, &[]), Err(CommandRefused::Unsigned(secret.node_id())));
+    assert_eq!(enter(&mut chain, 1, &good, &[]), Err(CommandRefused::Unsigned(secret.public_key())));
     assert_eq!(enter(&mut chain, 1, &foreign, &[&secret]), Err(CommandRefused::InviteOwner));
-    let stamp = Ticket::Stamp(chain.stamp(newcomer(1).node_id(), Some(pool)));
+    let stamp = Ticket::Stamp(chain.stamp(newcomer(1).account(), Some(pool)));
     assert_eq!(enter(&mut chain, 1, &stamp, &[]), Err(CommandRefused::Policy(JoinPolicy::Invite)));
     enter(&mut chain, 1, &good, &[&secret]).unwrap();
     assert_eq!(enter(&mut chain, 2, &good, &[&secret]), Err(CommandRefused::InviteUsed(1)));
     enter(&mut chain, 2, &more, &[&secret]).unwrap();
-    assert_eq!(chain.state.get::<Invites>(&(pool, secret.node_id())).unwrap().used, 2);
+    assert_eq!(chain.state.get::<Invites>(&(pool, secret.public_key())).unwrap().used, 2);
     assert_eq!(enter(&mut chain, 3, &more, &[&secret]), Err(CommandRefused::Full(5)));
     let widen = PoolAction::Update { terms: chain.pool().terms, join: JoinPolicy::Approval, max_members: 9 };
     let command = chain.command(widen, &[0]);
@@ -201,25 +201,25 @@ fn an_invite_opens_every_pool_as_often_as_it_says() {
     let entry = |i: u32| {
         (
             pool,
-            NodeId::from_bytes({
+            PublicKey::from_bytes({
                 let mut id = [7; 32];
                 id[..4].copy_from_slice(&i.to_le_bytes());
                 id
             }),
         )
     };
-    let over = *chain.state.get::<Invites>(&(pool, secret.node_id())).unwrap();
+    let over = *chain.state.get::<Invites>(&(pool, secret.public_key())).unwrap();
     let now = crate::ledger::entry::InviteUse { until: chain.state.time().after(Duration::from_hours(1)), ..over };
     let most = u32::try_from(MAX_INVITES).unwrap();
     chain.change(|rows| (1..most).for_each(|i| rows.put::<Invites>(&entry(i), now)));
     let fresh = newcomer(98);
-    let invite = Invite { pool, key: fresh.node_id(), until: now.until, uses: 1 };
+    let invite = Invite { pool, key: fresh.public_key(), until: now.until, uses: 1 };
     let ticket = Ticket::Invite(owner.sign_invite(chain.spec.id(), invite).into_inner());
     let mut full = chain.clone();
-    full.change(|rows| rows.put::<Invites>(&(pool, secret.node_id()), now));
+    full.change(|rows| rows.put::<Invites>(&(pool, secret.public_key()), now));
     assert_eq!(enter(&mut full, 5, &ticket, &[&fresh]), Err(CommandRefused::TooManyInvites));
     enter(&mut chain, 5, &ticket, &[&fresh]).unwrap();
-    assert!(!chain.state.has::<Invites>(&(pool, secret.node_id())), "it is over");
+    assert!(!chain.state.has::<Invites>(&(pool, secret.public_key())), "it is over");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_request_waits_for_the_owner() {
     let pool = chain.pool_id();
     let by_owner = |chain: &Chain, action| chain.command(action, &[0]);
     let ask = |chain: &Chain, key: &NodeKey| {
-        let ticket = Ticket::Request(chain.stamp(key.node_id(), Some(pool)));
+        let ticket = Ticket::Request(chain.stamp(key.account(), Some(pool)));
         registering(chain, key, Entry::Pool { pool, ticket })
     };
     let (first, second) = (newcomer(1), newcomer(2));
@@ -241,41 +241,41 @@ fn a_request_waits_for_the_owner() {
     );
     for key in [&first, &second] {
         let events = chain.take(ask(&chain, key)).unwrap();
-        assert_eq!(events, [Event::Requested { pool, node: key.node_id() }]);
-        assert!(!chain.state.has::<Nodes>(&key.node_id()) && !chain.state.has::<Nonces>(&key.node_id()));
+        assert_eq!(events, [Event::Requested { pool, node: key.account() }]);
+        assert!(!chain.state.has::<Nodes>(&key.account()) && !chain.state.has::<Nonces>(&key.account()));
     }
     let waits = chain.state.requests(&pool).map(|(node, _)| node).collect::<std::collections::BTreeSet<_>>();
-    assert_eq!(waits, [first.node_id(), second.node_id()].into());
+    assert_eq!(waits, [first.account(), second.account()].into());
     assert!(matches!(chain.take(ask(&chain, &first)), Err(CommandRefused::Requested(_))));
-    let stranger = chain.give(&worker_key(1), Action::Pool { pool, action: PoolAction::Approve(first.node_id()) }, &[]);
+    let stranger = chain.give(&worker_key(1), Action::Pool { pool, action: PoolAction::Approve(first.account()) }, &[]);
     assert!(matches!(chain.take(stranger), Err(CommandRefused::NotOwner(_))));
     assert_eq!(chain.take(by_owner(&chain, PoolAction::Approve(worker(0)))), Err(CommandRefused::NoRequest));
 
-    let approved = chain.take(by_owner(&chain, PoolAction::Approve(first.node_id()))).unwrap();
-    let joined = Event::Joined { pool, node: first.node_id(), from: Epoch::new(4) };
-    assert_eq!(approved, [Event::Registered { account: first.node_id() }, joined]);
-    assert_eq!(chain.state.nonce(&first.node_id()).next, 1, "it has registered with its first command");
-    assert_eq!(chain.take(by_owner(&chain, PoolAction::Approve(second.node_id()))), Err(CommandRefused::Full(4)));
-    chain.take(by_owner(&chain, PoolAction::Refuse(second.node_id()))).unwrap();
+    let approved = chain.take(by_owner(&chain, PoolAction::Approve(first.account()))).unwrap();
+    let joined = Event::Joined { pool, node: first.account(), from: Epoch::new(4) };
+    assert_eq!(approved, [Event::Registered { account: first.account() }, joined]);
+    assert_eq!(chain.state.nonce(&first.account()).next, 1, "it has registered with its first command");
+    assert_eq!(chain.take(by_owner(&chain, PoolAction::Approve(second.account()))), Err(CommandRefused::Full(4)));
+    chain.take(by_owner(&chain, PoolAction::Refuse(second.account()))).unwrap();
     assert_eq!(chain.state.requests(&pool).count(), 0);
-    assert_eq!(chain.take(by_owner(&chain, PoolAction::Refuse(second.node_id()))), Err(CommandRefused::NoRequest));
+    assert_eq!(chain.take(by_owner(&chain, PoolAction::Refuse(second.account()))), Err(CommandRefused::NoRequest));
 
     // A registered node's request, and its end.
     chain.register(&second);
-    let ticket = |chain: &Chain| Ticket::Request(chain.stamp(second.node_id(), Some(pool)));
+    let ticket = |chain: &Chain| Ticket::Request(chain.stamp(second.account(), Some(pool)));
     let request = chain.give(&second, joining(pool, ticket(&chain)), &[]);
     chain.take(request).unwrap();
-    assert_eq!(chain.state.node(&second.node_id()).unwrap().request, Some(pool));
+    assert_eq!(chain.state.node(&second.account()).unwrap().request, Some(pool));
     let leave = chain.give(&second, Action::Node(NodeAction::Leave), &[]);
     chain.take(leave).unwrap();
-    assert!(!chain.state.has::<Requests>(&(pool, second.node_id())));
+    assert!(!chain.state.has::<Requests>(&(pool, second.account())));
     let request = chain.give(&second, joining(pool, ticket(&chain)), &[]);
     chain.take(request).unwrap();
     let after = chain.state.time().after(Duration::from_hours(24)).after(Duration::from_secs(1));
     let block = chain.at(after);
     chain.apply(block);
     assert_eq!(chain.state.requests(&pool).count(), 0, "its time is over");
-    assert_eq!(chain.take(by_owner(&chain, PoolAction::Approve(second.node_id()))), Err(CommandRefused::NoRequest));
+    assert_eq!(chain.take(by_owner(&chain, PoolAction::Approve(second.account()))), Err(CommandRefused::NoRequest));
     let request = chain.give(&second, joining(pool, ticket(&chain)), &[]);
     chain.take(request).unwrap();
 
@@ -319,10 +319,10 @@ fn many_entries_make_stamps_harder() {
     assert_eq!((bits(&chain, 0), bits(&chain, 1)), ([Some(8); 2], [Some(10), Some(9)]));
     let key = newcomer(6);
     let with = |chain: &Chain, epoch, bits| {
-        let stamp = chain.stamp_of(key.node_id(), Some(pool), (Epoch::new(epoch), bits), true);
+        let stamp = chain.stamp_of(key.account(), Some(pool), (Epoch::new(epoch), bits), true);
         registering(chain, &key, Entry::Pool { pool, ticket: Ticket::Stamp(stamp) })
     };
-    let light = chain.stamp_of(key.node_id(), Some(pool), (Epoch::new(1), 10), false);
+    let light = chain.stamp_of(key.account(), Some(pool), (Epoch::new(1), 10), false);
     let light = registering(&chain, &key, Entry::Pool { pool, ticket: Ticket::Stamp(light) });
     assert!(matches!(chain.take(light), Err(CommandRefused::StampBits { needed: 10, .. })));
     chain.clone().take(with(&chain, 1, 10)).unwrap();
@@ -414,11 +414,11 @@ fn membership_rows_are_those_of_members() {
     let mut chain = Chain::grown(genesis(), 1);
     let (pool, key) = (chain.pool_id(), newcomer(1));
     chain.enlist(&key, pool);
-    assert!(chain.state.has::<Members>(&(pool, key.node_id())));
+    assert!(chain.state.has::<Members>(&(pool, key.account())));
     let leave = chain.give(&key, Action::Node(NodeAction::Leave), &[]);
     chain.take(leave).unwrap();
-    let membership = chain.state.node(&key.node_id()).unwrap().membership.unwrap();
+    let membership = chain.state.node(&key.account()).unwrap().membership.unwrap();
     assert_eq!(membership, Membership { pool, from: Epoch::new(4), until: Some(Epoch::new(4)) }, "it never counts");
     chain.reach(8);
-    assert!(!chain.state.has::<Members>(&(pool, key.node_id())), "gone with the next settlement");
+    assert!(!chain.state.has::<Members>(&(pool, key.account())), "gone with the next settlement");
 }

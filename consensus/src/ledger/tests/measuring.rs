@@ -12,7 +12,7 @@ use lucid_types::log_scale::LogScale;
 use lucid_types::report::Observation;
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, genesis_with, observation, validator, validator_key, worker};
+use super::chain::{Chain, all_good, genesis_with, members, observation, signer_id, worker};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::state::Rows;
 use crate::ledger::table::Workers;
@@ -21,8 +21,7 @@ use crate::ledger::table::Workers;
 fn public(validators: usize, workers: usize) -> Genesis {
     genesis_with(|genesis| {
         let sample = genesis.workers[0].clone();
-        let member = |i| validator_key(i).validator(1, validator(i));
-        genesis.validators = (0..validators).map(member).collect();
+        genesis.validators = members(validators);
         let entry = |i| GenesisWorker { node: worker(i), operator: worker(i), ..sample.clone() };
         genesis.workers = (0..workers).map(entry).collect();
         genesis.pools[0].members = (0..workers).map(worker).collect();
@@ -37,7 +36,7 @@ fn step_without(chain: &mut Chain, withheld: std::ops::Range<usize>) {
     chain.block(all_good);
     while chain.state.pending().next().is_some() {
         let mut block = chain.draft(all_good);
-        block.commitments.retain(|commitment| !withheld.clone().map(validator).any(|it| it == commitment.signer));
+        block.commitments.retain(|commitment| !withheld.clone().map(signer_id).any(|it| it == commitment.signer));
         let block = chain.seal(block);
         chain.apply(block);
     }
@@ -55,7 +54,7 @@ fn withheld_reports_void_only_workers_below_the_quorum() {
     assert_eq!(measured(&chain, 1).len(), 40);
     let draw = chain.state.open().cloned().unwrap();
     let seats_left = |worker: &ScoredWorker| {
-        let reports = |reporter: u16| !(0..8).map(validator).any(|it| it == draw.reporters[usize::from(reporter)]);
+        let reports = |reporter: u16| !(0..8).map(signer_id).any(|it| it == draw.reporters[usize::from(reporter)]);
         worker.seats.iter().filter(|seats| reports(seats.reporter)).map(|seats| u32::from(seats.count)).sum::<u32>()
     };
     let above: BTreeSet<_> = draw.scored.iter().filter(|worker| seats_left(worker) >= 14).map(|it| it.node).collect();

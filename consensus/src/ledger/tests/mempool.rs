@@ -37,7 +37,7 @@ fn many(i: usize) -> NodeKey {
 }
 
 fn later(chain: &Chain, key: &NodeKey, others: u64, action: NodeAction) -> SignedCommand {
-    let draft = chain.draft_of(key.node_id(), Action::Node(action));
+    let draft = chain.draft_of(key.account(), Action::Node(action));
     chain.sign(Command { nonce: draft.nonce + others, ..draft }, std::slice::from_ref(key))
 }
 
@@ -50,7 +50,7 @@ fn registration(chain: &Chain, key: &NodeKey, bits: u8) -> SignedCommand {
     let (epoch, close) = chain.state.newest_close().unwrap();
     let target = lucid_types::stamp::StampTarget {
         network: *chain.spec.id(),
-        account: key.node_id(),
+        account: key.account(),
         pool: None,
         beacon: close.beacon,
     };
@@ -63,8 +63,8 @@ fn registration(chain: &Chain, key: &NodeKey, bits: u8) -> SignedCommand {
 fn crowd(count: usize) -> Genesis {
     genesis_with(|genesis| {
         genesis.workers.extend((0..count).map(|i| GenesisWorker {
-            node: many(i).node_id(),
-            operator: many(i).node_id(),
+            node: many(i).account(),
+            operator: many(i).account(),
             payout_address: address(140),
             gas_address: None,
             capacity: Capacity::default(),
@@ -76,7 +76,7 @@ fn block_of(chain: &mut Chain, pending: &mut PendingCommands) -> Vec<SignedComma
     let draft = chain.at(chain.state.next_time(&chain.spec));
     let key = key_of(&draft.header.proposer);
     let waiting = Pending { commands: std::mem::take(pending), ..Pending::default() };
-    let turn = Turn { key: &key, round: 0, now: draft.header.time };
+    let turn = Turn { key, round: 0, now: draft.header.time };
     let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
     let commands = block.commands.clone();
     chain.apply(block);
@@ -122,7 +122,7 @@ fn proposers_take_what_applies_and_leave_the_rest() {
     let (leave, retire) =
         (later(&chain, &worker_key(1), 0, NodeAction::Leave), later(&chain, &worker_key(1), 1, NodeAction::Retire));
     let join = {
-        let stamp = chain.stamp(newcomer(1).node_id(), Some(chain.pool_id()));
+        let stamp = chain.stamp(newcomer(1).account(), Some(chain.pool_id()));
         let entry = Entry::Pool { pool: chain.pool_id(), ticket: Ticket::Stamp(stamp) };
         chain.give(&newcomer(1), Chain::registration(&newcomer(1), 150, entry), &[])
     };
@@ -147,7 +147,7 @@ fn proposers_take_what_applies_and_leave_the_rest() {
         add(&chain, &mut there, command).unwrap();
     }
     there.follow(&other.spec, &other.state, other.state.time());
-    assert!(!there.has(&(newcomer(1).node_id(), 0)) && !there.has(&(validator_key(0).node_id(), 0)));
+    assert!(!there.has(&(newcomer(1).account(), 0)) && !there.has(&(validator_key(0).account(), 0)));
     assert_eq!(there.len(), 2);
 
     let block = block_of(&mut chain, &mut pending);
@@ -204,7 +204,7 @@ fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
     let (epoch, _) = chain.state.newest_close().unwrap();
     let unsigned = |account: NodeId, nonce, action| {
         let record = Command { account, nonce, until, action };
-        MultiSigned { record, signatures: vec![(account, Signature::from_bytes([1; 64]))] }
+        MultiSigned { record, signatures: vec![(account.first_key(), Signature::from_bytes([1; 64]))] }
     };
     // Nobody checks the signature of what shows no work: one in 256 has it by chance.
     let mut signatures = 0;
@@ -254,7 +254,7 @@ fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
     while !pending.is_empty() {
         block_of(&mut chain, &mut pending);
     }
-    assert!(chain.state.node(&newcomer(1).node_id()).is_some());
+    assert!(chain.state.node(&newcomer(1).account()).is_some());
 
     // Of another network, too long, or a replay.
     let foreign = NetworkId::from_bytes([3; 32]);
@@ -276,7 +276,7 @@ fn invites_of_one_pool_take_few_places() {
     let mut pending = PendingCommands::default();
     let (pool, secret) = (chain.pool_id(), newcomer(99));
     let until = chain.state.time().after(Duration::from_hours(1));
-    let invite = Invite { pool, key: secret.node_id(), until, uses: 1_000 };
+    let invite = Invite { pool, key: secret.public_key(), until, uses: 1_000 };
     let invite = validator_key(0).sign_invite(chain.spec.id(), invite).into_inner();
     let enter = |i| {
         let entry = Entry::Pool { pool, ticket: Ticket::Invite(invite.clone()) };

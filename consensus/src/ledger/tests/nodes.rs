@@ -75,10 +75,10 @@ fn a_payout_address_can_be_taken_back_until_a_root_has_it() {
 fn without_the_payout_key_no_payout_address_changes() {
     let mut chain = Chain::grown(genesis(), 2);
     let cold = newcomer(40);
-    chain.change_node(worker(0), |node| node.payout_key = Some(cold.node_id()));
+    chain.change_node(worker(0), |node| node.payout_key = Some(cold.public_key()));
     let action = || Action::Node(NodeAction::PayoutAddress(address(160)));
     let alone = chain.give(&worker_key(0), action(), &[]);
-    assert_eq!(chain.take(alone), Err(CommandRefused::Unsigned(cold.node_id())));
+    assert_eq!(chain.take(alone), Err(CommandRefused::Unsigned(cold.public_key())));
     let both = chain.give(&worker_key(0), action(), &[&cold]);
     chain.take(both).unwrap();
     let veto = giving(&chain, 0, NodeAction::VetoPayoutAddress);
@@ -98,7 +98,7 @@ fn an_offer_is_replaced() {
     assert_eq!(error, CommandRefused::Address { key: "gas_address", what: "a pool's vault" });
     let stranger = newcomer(1);
     let command = chain.give(&stranger, Action::Node(update(None)), &[]);
-    assert_eq!(chain.take(command), Err(CommandRefused::NotRegistered(stranger.node_id())));
+    assert_eq!(chain.take(command), Err(CommandRefused::NotRegistered(stranger.account())));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn moves(chain: &mut Chain, i: usize, pool: PoolId) {
 }
 
 fn owed(chain: &Chain, pool: PoolId, key: &NodeKey) -> u64 {
-    let id = AccountId::derive(chain.spec.id(), &pool, AccountKind::Worker, &key.node_id());
+    let id = AccountId::derive(chain.spec.id(), &pool, AccountKind::Worker, &key.account());
     chain.state.account(&pool, &id).map_or(0, |account| account.owed.get())
 }
 
@@ -146,7 +146,7 @@ fn what_a_new_pool_may_not_be() {
     let (mut chain, owner, pool) = forming(1);
     let other = newcomer(60);
     let stranger = create(&chain, &other, new_pool(&chain, "other", 121));
-    assert_eq!(chain.take(stranger), Err(CommandRefused::NotRegistered(other.node_id())));
+    assert_eq!(chain.take(stranger), Err(CommandRefused::NotRegistered(other.account())));
     chain.register(&other);
     let refused = |owner: &NodeKey, change: fn(&mut NewPool)| {
         let mut new = new_pool(&chain, "other", 121);
@@ -198,8 +198,8 @@ fn a_pool_that_does_not_begin_in_time_is_gone() {
     assert_eq!(error, Err(CommandRefused::FormedTooLate));
     let events = chain.apply(late);
     assert!(events.contains(&Event::PoolDisbanded { pool }));
-    assert!(chain.state.pool(&pool).is_none() && !chain.state.has::<Members>(&(pool, member.node_id())));
-    assert_eq!(chain.state.node(&member.node_id()).unwrap().membership, None);
+    assert!(chain.state.pool(&pool).is_none() && !chain.state.has::<Members>(&(pool, member.account())));
+    assert_eq!(chain.state.node(&member.account()).unwrap().membership, None);
     let again = create(&chain, &owner, new_pool(&chain, "new", 120));
     chain.take(again).unwrap();
     let disband = by(&owner, &chain, pool, PoolAction::Disband);
@@ -275,7 +275,7 @@ fn who_is_banned_leaves_keeps_what_it_earned_and_does_not_come_back() {
     let pool = chain.pool_id();
     let ban = |chain: &Chain, node| chain.command(PoolAction::Ban(node), &[0]);
     let unban = |chain: &Chain, node| chain.command(PoolAction::Unban(node), &[0]);
-    let stranger = newcomer(1).node_id();
+    let stranger = newcomer(1).account();
     assert_eq!(chain.take(ban(&chain, stranger)), Err(CommandRefused::NotRegistered(stranger)));
     assert_eq!(chain.take(unban(&chain, worker(0))), Err(CommandRefused::NotBanned));
     let command = ban(&chain, worker(0));
@@ -299,28 +299,28 @@ fn who_is_banned_leaves_keeps_what_it_earned_and_does_not_come_back() {
     // Whoever is no member can be banned, too; with the ban its row goes.
     let outsider = newcomer(2);
     chain.register(&outsider);
-    let commands = [ban(&chain, outsider.node_id())];
+    let commands = [ban(&chain, outsider.account())];
     chain.take(commands[0].clone()).unwrap();
-    let command = unban(&chain, outsider.node_id());
+    let command = unban(&chain, outsider.account());
     chain.take(command).unwrap();
-    assert!(!chain.state.has::<Members>(&(pool, outsider.node_id())));
+    assert!(!chain.state.has::<Members>(&(pool, outsider.account())));
 }
 
 #[test]
 fn a_pool_has_the_owner_that_agrees_to_be() {
     let mut chain = Chain::grown(genesis(), 2);
     let (pool, next) = (chain.pool_id(), newcomer(70));
-    let transfer = || Action::Pool { pool, action: PoolAction::Transfer(next.node_id()) };
+    let transfer = || Action::Pool { pool, action: PoolAction::Transfer(next.account()) };
     let command = chain.give(&validator_key(0), transfer(), &[&next]);
-    assert_eq!(chain.take(command), Err(CommandRefused::NotRegistered(next.node_id())));
+    assert_eq!(chain.take(command), Err(CommandRefused::NotRegistered(next.account())));
     chain.register(&next);
     let alone = chain.give(&validator_key(0), transfer(), &[]);
-    assert_eq!(chain.take(alone), Err(CommandRefused::Unsigned(next.node_id())));
+    assert_eq!(chain.take(alone), Err(CommandRefused::Unsigned(next.public_key())));
     let both = chain.give(&validator_key(0), transfer(), &[&next]);
     chain.take(both).unwrap();
-    assert_eq!(chain.pool().owner, next.node_id());
+    assert_eq!(chain.pool().owner, next.account());
     let suspend = chain.command(PoolAction::Suspend(true), &[0]);
-    assert_eq!(chain.take(suspend), Err(CommandRefused::NotOwner(next.node_id())));
+    assert_eq!(chain.take(suspend), Err(CommandRefused::NotOwner(next.account())));
     let suspend = by(&next, &chain, pool, PoolAction::Suspend(true));
     chain.take(suspend).unwrap();
 }
@@ -339,7 +339,7 @@ fn a_disbanded_pool_pays_what_was_earned_and_promises_no_more() {
         assert_eq!(chain.take(chain.command(action, &[0])), Err(CommandRefused::Disbanded));
     }
     let newcomer = newcomer(1);
-    let ticket = Ticket::Stamp(chain.stamp(newcomer.node_id(), Some(pool)));
+    let ticket = Ticket::Stamp(chain.stamp(newcomer.account(), Some(pool)));
     let entry = lucid_types::command::Entry::Pool { pool, ticket };
     let join = chain.give(&newcomer, Chain::registration(&newcomer, 150, entry), &[]);
     assert_eq!(chain.take(join), Err(CommandRefused::Disbanded));

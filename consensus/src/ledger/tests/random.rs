@@ -7,7 +7,7 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction, ValidatorChange};
 use lucid_types::genesis::{SplitRule, Vault};
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
@@ -15,9 +15,13 @@ use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::Epoch;
+use lucid_types::validator::Validator;
 use proptest::prelude::*;
 
-use super::chain::{Chain, address, all_good, genesis_with, key_of, signers, validator_key, worker_key};
+use super::chain::{
+    Chain, ROTATIONS, address, as_validator, genesis_with, key_of, observation, signer_of, signers, validator_key,
+    worker_key,
+};
 use super::entry::newcomer;
 use crate::admission::View;
 use crate::commands::PendingCommands;
@@ -27,8 +31,8 @@ use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
 use crate::ledger::execute::validate;
 use crate::ledger::pool::{Hold, MAX_FORMING, PoolState, PoolStatus, Standing};
 use crate::ledger::state::{Rows, State};
-use crate::ledger::table::{Accounts, Closes, Invites, Members, Nodes, Nonces, Requests};
-use crate::ledger::validators::MAX_PROPOSED;
+use crate::ledger::table::{Accounts, Closes, Invites, Members, NodeKeys, Nodes, Nonces, Requests, UsedKeys};
+use crate::ledger::validators::{MAX_PROPOSED, UsedKey};
 use crate::reports::Reports;
 
 const NAMES: [&str; 4] = ["pool", "pool", "a", "b"];
@@ -40,8 +44,8 @@ enum Step {
     Give([u8; 6]),
     /// A block holds what waits and can stand in it.
     Block,
-    /// The same, and the open epoch ends, its reports are revealed and settled.
-    Close,
+    /// The same, and the open epoch ends, its reports are revealed and settled. Of the workers all are reached, or every other one.
+    Close { reaches_all: bool },
     /// Nobody does anything for some epochs.
     Pause(u8),
 }
@@ -50,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => any::<[u8; 6]>().prop_map(Step::Give),
         3 => Just(Step::Block),
-        2 => Just(Step::Close),
+        2 => any::<bool>().prop_map(|reaches_all| Step::Close { reaches_all }),
         1 => (1u8..5).prop_map(Step::Pause),
     ];
     proptest::collection::vec(step, 30..120)
@@ -64,18 +68,29 @@ fn secret() -> NodeKey {
     newcomer(99)
 }
 
+/// Keys that are no account's first one.
+fn spare_keys() -> Vec<NodeKey> {
+    (70..76).map(newcomer).collect()
+}
+
 /// A ticket that is good more often than not.
 fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) -> Ticket {
     let bits = chain.state.stamp_bits(&chain.spec, Some(&pool), chain.state.closed()).unwrap_or(8);
     let good = || chain.stamp_of(account, Some(pool), (chain.state.closed(), bits), true);
+    let row = chain.state.get::<Members>(&(pool, account));
+    if how % 2 == 0 && row.is_some_and(|row| matches!(row.standing, Standing::Inactive(_))) {
+        return Ticket::Return;
+    }
     let stamp = || if how % 8 == 0 { Stamp { epoch: Epoch::new(u64::from(how)), nonce: 1 } } else { good() };
     match kind % 4 {
         0 | 1 => Ticket::Request(stamp()),
         2 => {
             let owner = chain.state.pool(&pool).map_or(account, |pool| pool.owner);
-            let key = keys().into_iter().find(|key| key.node_id() == owner).unwrap_or_else(secret);
+            let owner = chain.state.key_of(&owner);
+            let mut all = keys().into_iter().chain(spare_keys());
+            let key = all.find(|key| owner == Some(key.public_key())).unwrap_or_else(secret);
             let until = chain.state.time().after(Duration::from_secs(u64::from(how)));
-            let invite = Invite { pool, key: secret().node_id(), until, uses: u32::from(how % 4) };
+            let invite = Invite { pool, key: secret().public_key(), until, uses: u32::from(how % 4) };
             Ticket::Invite(key.sign_invite(chain.spec.id(), invite).into_inner())
         }
         _ => Ticket::Stamp(stamp()),
@@ -84,7 +99,7 @@ fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) ->
 
 fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     let keys = keys();
-    let node = keys[usize::from(a) % keys.len()].node_id();
+    let node = keys[usize::from(a) % keys.len()].account();
     let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
     let to = address(usize::from(a % 210));
     let join = [JoinPolicy::Open, JoinPolicy::Invite, JoinPolicy::Approval, JoinPolicy::Approval][usize::from(c % 4)];
@@ -105,21 +120,26 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     let held = held.map(|(_, account)| account.node);
     let banned = chain.state.members(&pool).find(|(_, member)| member.standing == Standing::Banned);
     let banned = banned.map(|(node, _)| node);
-    match kind % 25 {
+    match kind % 27 {
         0 | 1 => Chain::registration(
-            &keys.iter().find(|key| key.node_id() == account).unwrap().clone(),
+            &keys.iter().find(|key| key.account() == account).unwrap().clone(),
             usize::from(a % 210),
             Entry::Pool { pool, ticket: ticket(chain, account, pool, [a, c]) },
         ),
         2 => {
             let (newest, _) = chain.state.newest_close().unwrap();
             let stamp = chain.stamp_of(account, None, (newest, 8), c % 8 != 0);
-            let key = keys.iter().find(|key| key.node_id() == account).unwrap().clone();
+            let key = keys.iter().find(|key| key.account() == account).unwrap().clone();
             Chain::registration(&key, usize::from(a % 210), Entry::Network(stamp))
         }
         3 => Action::Node(NodeAction::Update { gas_address: Some(to), capacity: Capacity::default() }),
         4 => Action::Node(NodeAction::PayoutAddress(to)),
         5 => Action::Node(NodeAction::VetoPayoutAddress),
+        24 if c % 16 > 0 => {
+            let next = spare_keys()[usize::from(a) % 6].public_key();
+            Action::Node(NodeAction::RotateKey(if c % 16 > 2 { next } else { node.first_key() }))
+        }
+        24 | 25 => Action::Node(NodeAction::VetoKey),
         6 | 7 => Action::Node(NodeAction::Join { pool, ticket: ticket(chain, account, pool, [a, c]) }),
         8 => Action::Node(NodeAction::Leave),
         9 if c % 4 == 0 => Action::Node(NodeAction::Retire),
@@ -132,15 +152,21 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
         12 => {
             let proposed = chain.state.proposals().map(|(id, _)| id).nth(usize::from(b % 2));
             let proposed = proposed.unwrap_or_else(|| ValidatorChange::Remove(node).id());
-            let key = keys.iter().find(|key| key.node_id() == node).unwrap();
+            let key = keys.iter().find(|key| key.account() == node).unwrap();
             let own = chain.state.proposals().find(|(_, it)| it.approvals.contains(&account)).map(|(id, _)| id);
-            Action::Validator(match c % 10 {
-                0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(key.validator(1 + u64::from(b % 2), node))),
+            let nth = b % ROTATIONS;
+            let added = Validator { keys: signer_of(key, nth).keys(&node), ..as_validator(key, 1 + u64::from(b % 2)) };
+            // Its own key mostly, at times another's.
+            let own_key = keys.iter().find(|key| key.account() == account).filter(|_| a % 8 > 0).unwrap_or(key);
+            let rotated = signer_of(own_key, nth).keys(&account);
+            Action::Validator(match c % 12 {
+                0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(added)),
                 2 => ValidatorAction::Propose(ValidatorChange::Remove(node)),
                 3 => ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: u64::from(b % 3) }),
                 4 | 5 => ValidatorAction::Approve(proposed),
                 6..=8 => ValidatorAction::Withdraw(own.unwrap_or(proposed)),
-                _ => ValidatorAction::Resign,
+                9 => ValidatorAction::Resign,
+                _ => ValidatorAction::RotateKey(rotated),
             })
         }
         13 => by_owner(PoolAction::Update { terms, join, max_members }),
@@ -177,37 +203,50 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     }
 }
 
+/// Whether an action of this kind is one of a pool's owner.
+const fn is_owners(kind: u8) -> bool {
+    kind > 12 && kind != 24 && kind != 25
+}
+
 /// A command that applies at times: mostly of who may give it, and signed by all who must.
 fn command(chain: &Chain, [kind, who, a, b, c, how]: [u8; 6]) -> SignedCommand {
     let keys = keys();
     let mut key = keys[usize::from(who) % keys.len()].clone();
     let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
-    if let Some(pool) = chain.state.pool(&pool).filter(|_| kind % 25 > 12 && how % 8 > 0) {
-        key = keys.iter().find(|key| key.node_id() == pool.owner).unwrap_or(&key).clone();
+    if let Some(pool) = chain.state.pool(&pool).filter(|_| is_owners(kind % 27) && how % 8 > 0) {
+        key = keys.iter().find(|key| key.account() == pool.owner).unwrap_or(&key).clone();
     }
-    if matches!(kind % 25, 11 | 12) && how % 4 > 0 {
+    if matches!(kind % 27, 11 | 12) && how % 4 > 0 {
         let members = chain.state.next_validators().members();
         let member = members[usize::from(who) % members.len()].node;
-        key = keys.iter().find(|key| key.node_id() == member).unwrap_or(&key).clone();
+        key = keys.iter().find(|key| key.account() == member).unwrap_or(&key).clone();
     }
-    let account = key.node_id();
+    if kind % 27 == 25
+        && let Some(account) = keys.iter().find(|key| chain.state.announced_key(&key.account()).is_some())
+    {
+        key = account.clone();
+    }
+    let account = key.account();
     let draft = chain.draft_of(account, action(chain, account, [kind, a, b, c]));
     let record = Command { nonce: draft.nonce + u64::from(how.is_multiple_of(16)), ..draft };
-    let mut ids = BTreeSet::from([account]);
+    let key_of = |account: NodeId| chain.state.key_of(&account).unwrap_or_else(|| account.first_key());
+    let mut by = BTreeSet::from([key_of(account)]);
     for cosigner in record.cosigners() {
         match cosigner {
-            Cosigner::Key(id) | Cosigner::Account(id) => drop(ids.insert(id)),
+            Cosigner::Key(key) => drop(by.insert(key)),
+            Cosigner::Account(account) => drop(by.insert(key_of(account))),
             Cosigner::PayoutKey => {}
             Cosigner::Treasury(pool) => {
-                let pool = chain.state.pool(&pool);
-                ids.extend(pool.into_iter().flat_map(|pool| pool.vault.signers.members.iter().map(|it| it.node)));
+                let signers = chain.state.pool(&pool).into_iter().flat_map(|pool| &pool.vault.signers.members);
+                by.extend(signers.map(|signer| key_of(signer.node)));
             }
         }
     }
     if how % 32 == 1 {
-        ids.pop_last();
+        by.pop_last();
     }
-    let all: Vec<_> = keys.into_iter().chain([secret()]).filter(|key| ids.contains(&key.node_id())).collect();
+    let all = keys.into_iter().chain(spare_keys()).chain([secret()]);
+    let all: Vec<_> = all.filter(|key| by.contains(&key.public_key())).collect();
     chain.sign(record, &all)
 }
 
@@ -223,8 +262,16 @@ fn holds(state: &State) {
         assert!(has_row || !membership.has_not_ended_by(open), "a member without a row");
         assert!(!node.is_retired || membership.until.is_some(), "who has retired works on");
     }
-    for ((pool, node), _) in state.all::<Members>() {
-        assert!(state.pool(&pool).is_some() && state.has::<Nodes>(&node), "a row of nobody, or of no pool");
+    keys_hold(state);
+    let drawn = |node: &NodeId| state.open().is_some_and(|draw| draw.scored.iter().any(|it| it.node == *node));
+    for ((pool, node), member) in state.all::<Members>() {
+        let (row, pool_row) = (state.node(&node), state.pool(&pool));
+        assert!(row.is_some() && pool_row.is_some(), "a row of nobody, or of no pool");
+        let Standing::Inactive(since) = member.standing else { continue };
+        let membership = row.unwrap().membership.unwrap();
+        assert_eq!((membership.pool, membership.until), (pool, Some(since)), "inactive, and elsewhere or not");
+        assert!(!row.unwrap().is_retired && !matches!(pool_row.unwrap().status, PoolStatus::Disbanded { .. }));
+        assert!(open < since || !drawn(&node), "an inactive member is drawn");
     }
     let forming = state.pools().filter(|(_, pool)| matches!(pool.status, PoolStatus::Forming { .. })).count();
     assert!(forming <= MAX_FORMING);
@@ -256,20 +303,50 @@ fn holds(state: &State) {
     for height in [state.height().next(), state.height().plus(2)] {
         let set = state.validators(height).unwrap();
         assert!(!set.members().is_empty() && set.members().iter().all(|member| member.power > 0), "no power");
-        let keys: BTreeSet<_> = set.members().iter().map(|member| member.bls_key).collect();
+        let keys: BTreeSet<_> = set.members().iter().map(|member| member.keys.bls_key).collect();
         assert_eq!(keys.len(), set.members().len(), "a key of two");
+    }
+    for member in state.sets().newest().1.members() {
+        let used = UsedKey { account: member.node, is_given_up: false };
+        assert_eq!(state.get::<UsedKeys>(&member.keys.id), Some(&used), "a key that its validator does not have");
     }
     let mut proposed = BTreeMap::<NodeId, usize>::new();
     for (id, proposal) in state.proposals() {
         assert_eq!(id, proposal.change.id());
         assert!(!proposal.approvals.is_empty() && proposal.approvals.is_sorted_by(|one, next| one < next));
-        *proposed.entry(proposal.by).or_default() += usize::from(proposal.until >= state.time());
+        if proposal.change.needs_approval() {
+            *proposed.entry(proposal.by).or_default() += usize::from(proposal.until >= state.time());
+        } else {
+            let own = (proposal.change.validator(), proposal.approvals.as_slice());
+            assert_eq!(own, (proposal.by, [proposal.by].as_slice()), "others have a say in a validator's keys");
+            assert_eq!(state.rotation(&proposal.by).map(|(id, _)| id), Some(id), "two rotations of one account");
+        }
     }
     assert!(proposed.values().all(|count| *count <= MAX_PROPOSED));
     let scored = state.open().map(|draw| &draw.scored).into_iter().flatten();
     for it in scored {
         let node = state.node(&it.node).unwrap();
         assert!(node.membership.is_some_and(|membership| membership.pool == it.pool && membership.from <= open));
+    }
+}
+
+/// One account a key, one key an account; keys of accounts are no accounts.
+fn keys_hold(state: &State) {
+    let mut in_force = BTreeSet::<PublicKey>::new();
+    for (id, node) in state.nodes() {
+        let key = state.key_of(&id).unwrap();
+        assert_eq!(state.account_of(&key), Some(id));
+        assert!(in_force.insert(key), "a key of two accounts");
+        assert!(key == id.first_key() || state.get::<NodeKeys>(&key) == Some(&id), "a key without a row");
+        assert!(!state.has::<NodeKeys>(&id.first_key()), "an account by the key of another");
+        if let Some((_, announced)) = node.announced_key(state.final_through()) {
+            assert_eq!((state.get::<NodeKeys>(&announced), state.account_of(&announced)), (Some(&id), None));
+        }
+    }
+    for (key, account) in state.all::<NodeKeys>() {
+        assert!(state.has::<Nodes>(account), "a key of nobody");
+        assert_eq!(state.account_of(&key), in_force.contains(&key).then_some(*account), "a key that is not in force");
+        assert_eq!(state.key_of(&NodeId::from_first_key(key)), None, "a key that would be an account");
     }
 }
 
@@ -291,9 +368,36 @@ fn grows(before: &State, after: &State) {
     for (account, nonce) in before.all::<Nonces>() {
         assert!(after.get::<Nonces>(&account).is_some_and(|now| now.next >= nonce.next), "a number is used again");
     }
+    for (key, used) in before.all::<UsedKeys>() {
+        let now = after.get::<UsedKeys>(&key).copied();
+        let stays = now.is_some_and(|now| now.account == used.account && now.is_given_up >= used.is_given_up);
+        assert!(stays, "a key that was used is somebody else's, or nobody's");
+    }
+    let newest = |state: &State| state.sets().newest().1.clone();
+    for member in newest(after).members() {
+        let Some(was) = newest(before).of(&member.node).copied() else { continue };
+        let mut announced = before.proposals().filter(|(_, it)| it.change.validator() == member.node);
+        let mut is_announced = || announced.any(|(_, it)| it.change.keys() == Some(&member.keys));
+        assert!(was.keys == member.keys || is_announced(), "other keys than it has announced");
+    }
     for (id, node) in before.nodes() {
         let Some(now) = after.node(&id) else { panic!("an account is gone") };
         assert!(now.is_retired >= node.is_retired, "who has retired is back");
+        let [was, is] = [before, after].map(|state| state.key_of(&id).unwrap());
+        if was != is {
+            assert_eq!(before.announced_key(&id).map(|(_, key)| key), Some(is), "a key that nobody has announced");
+            assert_eq!(after.account_of(&was), None, "two keys of one account");
+        }
+    }
+    for (key, account) in before
+        .all::<NodeKeys>()
+        .filter(|(key, account)| before.announced_key(account).is_none_or(|(_, announced)| announced != *key))
+    {
+        assert_eq!(after.get::<NodeKeys>(&key), Some(account), "a key that was in force is free again");
+        assert!(
+            before.account_of(&key).is_some() || after.account_of(&key).is_none(),
+            "a key that was given up is back"
+        );
     }
 }
 
@@ -309,8 +413,12 @@ fn is_whole(chain: &Chain, command: &SignedCommand) {
 }
 
 /// The block that is built from what waits; it is valid.
-fn next(chain: &mut Chain, pending: &mut PendingCommands, is_closing: bool) {
-    let draft = if is_closing { chain.draft(all_good) } else { chain.at(chain.state.next_time(&chain.spec)) };
+fn next(chain: &mut Chain, pending: &mut PendingCommands, reaches_all: Option<bool>) {
+    let draft = if let Some(all) = reaches_all {
+        chain.draft(|_, worker| Some(observation(if all || worker % 2 == 0 { 4 } else { 0 }, true)))
+    } else {
+        chain.at(chain.state.next_time(&chain.spec))
+    };
     let mut reports = Reports::default();
     let network = *chain.spec.id();
     for commitment in &draft.commitments {
@@ -321,7 +429,7 @@ fn next(chain: &mut Chain, pending: &mut PendingCommands, is_closing: bool) {
     }
     let key = key_of(&draft.header.proposer);
     let waiting = Pending { reports, commands: std::mem::take(pending), ..Pending::default() };
-    let turn = Turn { key: &key, round: 0, now: draft.header.time };
+    let turn = Turn { key, round: 0, now: draft.header.time };
     let (block, _) = build(&chain.spec, &chain.state, &waiting, turn).unwrap();
     let before = chain.state.clone();
     chain.apply(block);
@@ -333,7 +441,9 @@ fn next(chain: &mut Chain, pending: &mut PendingCommands, is_closing: bool) {
 
 /// Plays the steps; the actions that blocks hold.
 fn play(steps: &[Step]) -> Vec<Action> {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.free_joins = 2));
+    let mut chain = Chain::new(genesis_with(|genesis| {
+        (genesis.policy.free_joins, genesis.policy.inactive_after) = (2, 2);
+    }));
     let mut pending = PendingCommands::default();
     for step in steps {
         match step {
@@ -345,11 +455,11 @@ fn play(steps: &[Step]) -> Vec<Action> {
                     let _known = pending.add(&chain.spec, &chain.state, command, chain.state.time(), false);
                 }
             }
-            Step::Block => next(&mut chain, &mut pending, false),
-            Step::Close => {
-                next(&mut chain, &mut pending, true);
+            Step::Block => next(&mut chain, &mut pending, None),
+            Step::Close { reaches_all } => {
+                next(&mut chain, &mut pending, Some(*reaches_all));
                 while chain.state.pending().next().is_some() {
-                    next(&mut chain, &mut pending, true);
+                    next(&mut chain, &mut pending, Some(*reaches_all));
                 }
             }
             Step::Pause(epochs) => {
@@ -390,11 +500,14 @@ fn random_commands_apply_at_times() {
         random.to_be_bytes()[0]
     };
     let mut kinds = BTreeMap::<String, usize>::new();
-    for _ in 0..30 {
-        let steps = (0..150).map(|i| if i % 6 == 5 { Step::Close } else { Step::Give([(); 6].map(|()| byte())) });
+    for _ in 0..40 {
+        let steps = (0..150).map(|i| {
+            if i % 6 == 5 { Step::Close { reaches_all: i % 36 == 5 } } else { Step::Give([(); 6].map(|()| byte())) }
+        });
         for action in play(&steps.collect::<Vec<_>>()) {
             let of = match &action {
                 Action::Register(registration) => format!("{:?}", registration.entry),
+                Action::Node(NodeAction::Join { ticket: Ticket::Return, .. }) => "Return".to_owned(),
                 Action::Node(action) => format!("{action:?}"),
                 Action::Pool { action, .. } => format!("{action:?}"),
                 Action::CreatePool(_) => "CreatePool".to_owned(),
@@ -410,7 +523,10 @@ fn random_commands_apply_at_times() {
         "Update",
         "PayoutAddress",
         "VetoPayoutAddress",
+        "RotateKey",
+        "VetoKey",
         "Join",
+        "Return",
         "Leave",
         "Retire",
         "CreatePool",

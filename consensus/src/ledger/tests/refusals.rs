@@ -5,13 +5,13 @@ use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, StateRoot};
-use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 
-use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, validator, validator_key, worker};
+use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, signer, signer_id, validator, worker};
 use crate::ledger::check::InvalidBlock;
 
 /// Not one of the validators.
@@ -31,8 +31,8 @@ fn chain(at: At) -> Chain {
     chain.block(all_good);
     let only = |chain: &mut Chain, i: usize| {
         let mut block = good(chain);
-        block.commitments.retain(|commitment| commitment.signer == validator(i));
-        block.reveals.retain(|reveal| reveal.signer == validator(i));
+        block.commitments.retain(|commitment| commitment.signer == signer_id(i));
+        block.reveals.retain(|reveal| reveal.signer == signer_id(i));
         let block = chain.seal(block);
         chain.apply(block);
     };
@@ -50,11 +50,11 @@ fn good(chain: &mut Chain) -> Block {
 }
 
 fn commit_of(i: usize, problem: &'static str) -> InvalidBlock {
-    InvalidBlock::Commitment { validator: validator(i), problem }
+    InvalidBlock::Commitment { validator: signer_id(i), problem }
 }
 
 fn reveal_of(i: usize, problem: &'static str) -> InvalidBlock {
-    InvalidBlock::Reveal { validator: validator(i), problem }
+    InvalidBlock::Reveal { validator: signer_id(i), problem }
 }
 
 fn add_commitment(block: &mut Block, commitment: Signed<ReportCommitment>) {
@@ -85,17 +85,17 @@ fn check(at: At, cases: &[(&str, InvalidBlock, Tamper)]) {
 /// Whose turn it is has one contribution to the beacon of a height.
 #[test]
 fn contributions_to_the_beacon_that_are_not_the_proposers() {
-    let of = |chain: &Chain, block: &Block, key: &NodeKey, ahead: u64| {
+    let of = |chain: &Chain, block: &Block, key: &ValidatorKey, ahead: u64| {
         key.bls_key().sign_randao(chain.spec.id(), block.header.height.plus(ahead))
     };
     let chain = chain(At::Commitments);
     let good = good(&mut chain.clone());
     let proposer = key_of(&good.header.proposer);
-    let other = (0..).map(validator_key).find(|key| key.node_id() != good.header.proposer).unwrap();
+    let other = (0..).map(signer).find(|key| key.id() != good.header.proposer).unwrap();
     let foreign = proposer.bls_key().sign_randao(&NetworkId::from_bytes([9; 32]), good.header.height);
     for (name, randao) in [
         ("another validator's", of(&chain, &good, &other, 0)),
-        ("of another height", of(&chain, &good, &proposer, 1)),
+        ("of another height", of(&chain, &good, proposer, 1)),
         ("of another network", foreign),
         ("none", BlsSignature::from_bytes([0; 48])),
     ] {
@@ -103,7 +103,7 @@ fn contributions_to_the_beacon_that_are_not_the_proposers() {
         block.header.randao = randao;
         assert_eq!(chain.validate(chain.seal(block)).unwrap_err(), InvalidBlock::Randao, "{name}");
     }
-    assert_eq!(good.header.randao, of(&chain, &good, &proposer, 0));
+    assert_eq!(good.header.randao, of(&chain, &good, proposer, 0));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn heads_that_do_not_fit() {
             }),
             ("another parent", InvalidBlock::NotNext, |_, block| block.header.parent = block.hash()),
             ("of no validator", InvalidBlock::Proposer { round: 0 }, |_, block| {
-                block.header.proposer = validator(STRANGER);
+                block.header.proposer = signer_id(STRANGER);
             }),
             ("out of turn", InvalidBlock::Proposer { round: 1 }, |_, block| block.header.round = 1),
             ("too early", InvalidBlock::Time { found: early, least }, |_, block| {
@@ -135,7 +135,7 @@ fn commitments_that_cannot_stand() {
     let (last, first) = {
         let mut chain = chain(At::Commitments);
         let block = good(&mut chain);
-        let place = |signer| (0..4).find(|i| validator(*i) == signer).unwrap();
+        let place = |signer| (0..4).find(|i| signer_id(*i) == signer).unwrap();
         (place(block.commitments.last().unwrap().signer), place(block.commitments[0].signer))
     };
     let window = "its epoch's window is not open";
@@ -217,9 +217,9 @@ fn reveals_that_cannot_stand() {
 }
 
 fn replace_reveal(chain: &Chain, block: &mut Block, change: impl FnOnce(&mut Reveal)) {
-    let reveal = block.reveals.iter_mut().find(|reveal| reveal.signer == validator(1)).unwrap();
+    let reveal = block.reveals.iter_mut().find(|reveal| reveal.signer == signer_id(1)).unwrap();
     change(&mut reveal.record);
-    *reveal = validator_key(1).sign_report(chain.spec.id(), reveal.record.clone()).into_inner();
+    *reveal = signer(1).sign_report(chain.spec.id(), reveal.record.clone()).into_inner();
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn who_did_not_commit_cannot_reveal() {
     let mut chain = Chain::grown(genesis_with(|_| ()), 1);
     chain.block(all_good);
     let mut block = good(&mut chain);
-    block.commitments.retain(|commitment| commitment.signer != validator(3));
+    block.commitments.retain(|commitment| commitment.signer != signer_id(3));
     let block = chain.seal(block);
     chain.apply(block);
     let mut block = good(&mut chain);
@@ -241,8 +241,8 @@ fn late_commitments_and_reveals_count() {
     let mut chain = chain(At::Commitments);
     let without = |chain: &mut Chain| {
         let mut block = good(chain);
-        block.commitments.retain(|commitment| commitment.signer != validator(2));
-        block.reveals.retain(|reveal| reveal.signer != validator(2));
+        block.commitments.retain(|commitment| commitment.signer != signer_id(2));
+        block.reveals.retain(|reveal| reveal.signer != signer_id(2));
         let block = chain.seal(block);
         chain.apply(block);
     };
@@ -252,7 +252,7 @@ fn late_commitments_and_reveals_count() {
     without(&mut chain);
     without(&mut chain);
     let block = good(&mut chain);
-    assert_eq!(block.reveals.iter().map(|reveal| reveal.signer).collect::<Vec<_>>(), [validator(2)]);
+    assert_eq!(block.reveals.iter().map(|reveal| reveal.signer).collect::<Vec<_>>(), [signer_id(2)]);
     chain.apply(block);
     assert_eq!(chain.scores[&Epoch::new(2)].rows.len(), 3);
     let mut after = good(&mut chain);
@@ -266,7 +266,7 @@ fn reporting(genesis: Genesis, assigned: &[Option<Observation>]) -> InvalidBlock
     chain.block(all_good);
     let mut block = good(&mut chain);
     let commitment = chain.commitment(1, chain.state.closed(), assigned);
-    let place = block.commitments.iter_mut().find(|commitment| commitment.signer == validator(1)).unwrap();
+    let place = block.commitments.iter_mut().find(|commitment| commitment.signer == signer_id(1)).unwrap();
     *place = commitment;
     let block = chain.seal(block);
     chain.apply(block);
@@ -278,7 +278,7 @@ fn reporting(genesis: Genesis, assigned: &[Option<Observation>]) -> InvalidBlock
 
 #[test]
 fn reports_that_cannot_be_true_are_refused() {
-    let refused = |source| InvalidBlock::Report { validator: validator(1), source };
+    let refused = |source| InvalidBlock::Report { validator: signer_id(1), source };
     let good = Some(observation(4, true));
     for n in [0, 4, 9] {
         assert_eq!(reporting(genesis(), &vec![good; n]), refused(ReportError::Length), "{n} of three workers");

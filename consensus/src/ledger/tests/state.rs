@@ -16,7 +16,8 @@ use crate::ledger::execute::validate;
 use crate::ledger::pool::Member;
 use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
 use crate::ledger::table::{
-    Equivocations, Heads, Invites, Members, Pools, ProposedChanges, Requests, ScoreRoots, TABLES, Table, Workers,
+    Equivocations, Heads, Invites, Members, NodeKeys, Pools, ProposedChanges, Requests, ScoreRoots, TABLES, Table,
+    Workers,
 };
 use crate::ledger::validators::ProposedChange;
 
@@ -35,10 +36,11 @@ fn rich() -> State {
     let state = chain.state.changed(|rows| {
         rows.put::<Equivocations>(&validator(3), proved);
         rows.put::<Requests>(&entry, Request { node: None, until });
-        rows.put::<Invites>(&entry, InviteUse { used: 1, until });
+        rows.put::<Invites>(&(entry.0, entry.1.first_key()), InviteUse { used: 1, until });
         let (change, by) = (ValidatorChange::Remove(validator(3)), validator(2));
         let proposed = ProposedChange { change, by, from: Epoch::new(2), until, approvals: vec![by] };
         rows.put::<ProposedChanges>(&change.id(), proposed);
+        rows.put::<NodeKeys>(&validator(1).first_key(), validator(3));
     });
     let tags: BTreeSet<_> = rows(&state).iter().map(|(key, _)| key[0]).collect();
     assert!(tags.iter().eq(TABLES.iter().map(|table| &table.tag)), "{tags:?}");
@@ -281,7 +283,7 @@ fn proposers_make_the_beacon_and_it_the_seeds() {
     let mut late = other.clone();
     let mut block = late.at(late.state.next_time(&late.spec));
     block.header.round = 1;
-    block.header.proposer = late.state.next_proposers().of(1).node;
+    block.header.proposer = late.state.next_proposers().of(1).keys.id;
     block.header.randao = key_of(&block.header.proposer).bls_key().sign_randao(late.spec.id(), block.header.height);
     let block = late.seal(block);
     late.apply(block);

@@ -6,10 +6,14 @@ use lucid_types::command::{Action, Command, NodeAction, ValidatorAction, Validat
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, Hash, NodeId};
 use lucid_types::time::{Epoch, Height};
-use lucid_types::validator::ValidatorSetError;
+use lucid_types::validator::{Validator, ValidatorSetError};
+use lucid_types::validator_key::ValidatorKeys;
 use lucid_types::vote::{Vote, VoteKind};
 
-use super::chain::{Chain, all_good, genesis, genesis_with, key_of, validator, validator_key};
+use super::chain::{
+    Chain, all_good, as_validator, genesis, genesis_with, members as first_members, signer, signer_id, validator,
+    validator_key,
+};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::event::Event;
@@ -35,7 +39,7 @@ fn members(chain: &Chain, height: Height) -> BTreeSet<NodeId> {
 }
 
 fn addition(i: usize) -> ValidatorChange {
-    ValidatorChange::Add(validator_key(i).validator(1, validator(i)))
+    ValidatorChange::Add(as_validator(&validator_key(i), 1))
 }
 
 fn refused(error: ChangeError) -> CommandRefused {
@@ -74,14 +78,14 @@ fn one_more_validator_takes_two_thirds_and_a_whole_epoch() {
     let hash = chain.state.validators(from).unwrap().hash();
     assert_eq!(header(Height::new(from.get() - 2)).next_set, hash);
     assert_ne!(header(Height::new(from.get() - 3)).next_set, hash);
-    assert!(chain.state.open().unwrap().reporters.contains(&new), "it measures");
+    assert!(chain.state.open().unwrap().reporters.contains(&signer_id(10)), "it measures");
     let proposers: BTreeSet<_> = (0..60)
         .map(|_| {
             chain.step_with(vec![]);
             chain.blocks.values().last().unwrap().header.proposer
         })
         .collect();
-    assert!(proposers.contains(&new), "it proposes");
+    assert!(proposers.contains(&signer_id(10)), "it proposes");
     assert_eq!(approve(&mut chain, 3, change), Err(CommandRefused::NoProposal(change.id())));
     assert_eq!(propose(&mut chain, 3, change), Err(refused(ChangeError::IsValidator(new))));
 }
@@ -94,8 +98,8 @@ fn powers_and_removals_are_in_force_two_blocks_later() {
     approve(&mut chain, 2, more).unwrap();
     let events = approve(&mut chain, 3, more).unwrap();
     let from = chain.state.height().plus(2);
-    assert_eq!(events, [Event::Validator { node: validator(0), power: 5, from }]);
-    assert_eq!(chain.state.next_validators().power(&validator(0)), 1);
+    assert_eq!(events, [Event::Validator { node: validator(0), key: signer_id(0), power: 5, from }]);
+    assert_eq!(chain.state.next_validators().power(&signer_id(0)), 1);
     assert_eq!(propose(&mut chain, 1, more), Err(refused(ChangeError::SamePower(validator(0)))), "of what is to come");
     chain.step_with(vec![]);
     assert_eq!(chain.state.next_validators().total(), 8);
@@ -104,7 +108,7 @@ fn powers_and_removals_are_in_force_two_blocks_later() {
     propose(&mut chain, 0, out).unwrap();
     let events = approve(&mut chain, 1, out).unwrap();
     let from = chain.state.height().plus(2);
-    assert_eq!(events, [Event::Validator { node: validator(3), power: 0, from }]);
+    assert_eq!(events, [Event::Validator { node: validator(3), key: signer_id(3), power: 0, from }]);
     chain.step_with(vec![]);
     assert_eq!(members(&chain, from), (0..3).map(validator).collect());
     let late = act(&chain, 3, ValidatorAction::Propose(more));
@@ -119,7 +123,7 @@ fn whoever_resigns_is_gone_and_the_last_one_stays() {
     for i in 1..4 {
         let events = chain.take(act(&chain, i, ValidatorAction::Resign)).unwrap();
         let from = chain.state.height().plus(2);
-        assert_eq!(events, [Event::Validator { node: validator(i), power: 0, from }]);
+        assert_eq!(events, [Event::Validator { node: validator(i), key: signer_id(i), power: 0, from }]);
     }
     chain.step_with(vec![]);
     let last = chain.take(act(&chain, 0, ValidatorAction::Resign));
@@ -184,28 +188,33 @@ fn proposals_are_taken_back_and_end() {
 #[test]
 fn what_is_proposed_must_be_possible() {
     let mut chain = Chain::grown(genesis(), 2);
-    let (key, other) = (validator_key(10), validator_key(11));
+    let (key, node) = (validator_key(10), validator(10));
     chain.register(&key);
     let stranger = act(&chain, 10, ValidatorAction::Resign);
     assert_eq!(chain.take(stranger), Err(CommandRefused::NotValidator));
-    let good = key.validator(1, key.node_id());
-    let operator = lucid_types::validator::Validator { operator: validator(0), ..good };
-    let error = ChangeError::Operator { node: key.node_id(), operator: key.node_id() };
+    let good = as_validator(&key, 1);
+    let operator = Validator { operator: validator(0), ..good };
+    let error = ChangeError::Operator { node: key.account(), operator: key.account() };
     assert_eq!(propose(&mut chain, 0, ValidatorChange::Add(operator)), Err(refused(error)));
-    let foreign = lucid_types::validator::Validator { bls_key: other.bls_key().public(), ..good };
-    assert!(matches!(propose(&mut chain, 0, ValidatorChange::Add(foreign)), Err(CommandRefused::Malformed(_))));
-    let taken = lucid_types::validator::Validator { bls_key: validator_key(0).bls_key().public(), ..good };
-    assert_eq!(propose(&mut chain, 0, ValidatorChange::Add(taken)), Err(refused(ChangeError::BlsKey(key.node_id()))));
+    let foreign = Validator { keys: signer(11).keys(&validator(11)), ..good };
+    let proved_for_another = propose(&mut chain, 0, ValidatorChange::Add(foreign));
+    assert!(matches!(proved_for_another, Err(CommandRefused::Change(ChangeError::Keys(of, _))) if of == node));
+    let taken = Validator { keys: signer(0).keys(&node), ..good };
+    let taken = propose(&mut chain, 0, ValidatorChange::Add(taken));
+    assert_eq!(taken, Err(refused(ChangeError::UsedKey(signer_id(0)))));
+    let taken_bls = ValidatorKeys { bls_key: signer(0).bls_key().public(), ..good.keys };
+    let taken = propose(&mut chain, 0, ValidatorChange::Add(Validator { keys: taken_bls, ..good }));
+    assert!(matches!(taken, Err(CommandRefused::Change(ChangeError::Set(ValidatorSetError::SharedKey(_))))));
     for action in [ValidatorChange::Power { validator: validator(0), power: 0 }, {
-        ValidatorChange::Add(lucid_types::validator::Validator { power: 0, ..good })
+        ValidatorChange::Add(Validator { power: 0, ..good })
     }] {
         assert!(matches!(propose(&mut chain, 0, action), Err(CommandRefused::Malformed(_))));
     }
     let huge = ValidatorChange::Power { validator: validator(0), power: u64::MAX };
     let error = refused(ChangeError::Set(ValidatorSetError::TooMuchPower));
     assert_eq!(propose(&mut chain, 0, huge), Err(error));
-    let nobody = ValidatorChange::Remove(key.node_id());
-    assert_eq!(propose(&mut chain, 0, nobody), Err(refused(ChangeError::NoValidator(key.node_id()))));
+    let nobody = ValidatorChange::Remove(key.account());
+    assert_eq!(propose(&mut chain, 0, nobody), Err(refused(ChangeError::NoValidator(key.account()))));
     assert_eq!(
         chain.take(act(&chain, 0, ValidatorAction::Approve(Hash::from_bytes([9; 32])))),
         Err(CommandRefused::NoProposal(Hash::from_bytes([9; 32])))
@@ -213,7 +222,7 @@ fn what_is_proposed_must_be_possible() {
 }
 
 fn evidence(chain: &Chain, i: usize, height: Height) -> Evidence {
-    let key = validator_key(i);
+    let key = signer(i);
     let vote = |byte: u8| {
         let block = Some(BlockHash::from_bytes([byte; 32]));
         key.sign_vote(chain.spec.id(), Vote { kind: VoteKind::Prevote, height, round: 0, block })
@@ -231,14 +240,14 @@ fn prove(chain: &mut Chain, liars: &[usize], height: Height) -> Vec<Event> {
 
 #[test]
 fn who_equivocates_is_removed_at_most_a_third_of_the_power_in_an_epoch() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.validators = more(7)), 2);
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.validators = first_members(7)), 2);
     let height = chain.state.height();
     let events = prove(&mut chain, &[1, 2, 3], height);
     let from = chain.state.height().plus(2);
     let gone: BTreeSet<_> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Validator { node, power: 0, from: at } if *at == from => Some(*node),
+            Event::Validator { node, power: 0, from: at, .. } if *at == from => Some(*node),
             _ => None,
         })
         .collect();
@@ -251,15 +260,11 @@ fn who_equivocates_is_removed_at_most_a_third_of_the_power_in_an_epoch() {
     chain.step_with(vec![]);
     assert_eq!(chain.state.next_validators().members().len(), 4, "the third one is removed in the next epoch");
     assert!(chain.state.all::<Equivocations>().all(|(_, row)| row.removed.is_some()));
-    // It does not come back with this key.
+    // It does not come back, with whatever key.
     chain.register(&validator_key(1));
     let change = addition(1);
     let asked = propose(&mut chain, 0, change);
     assert_eq!(asked, Err(refused(ChangeError::Equivocated(validator(1)))));
-}
-
-fn more(count: usize) -> Vec<lucid_types::validator::Validator> {
-    (0..count).map(|i| validator_key(i).validator(1, validator(i))).collect()
 }
 
 #[test]
@@ -276,7 +281,6 @@ fn validators_are_remembered_as_long_as_evidence_is_taken() {
     assert_eq!(chain.state.all::<Validators>().count(), 1, "no evidence of its time can come any more");
     assert_eq!(chain.state.validators(from.previous()), None);
     let old = chain.state.clone();
-    assert_eq!(key_of(&validator(0)).node_id(), validator(0));
     let mut block = chain.at(chain.state.next_time(&chain.spec));
     block.evidence = vec![evidence(&chain, 2, from.previous())];
     assert!(matches!(chain.validate(block.sealed()), Err(InvalidBlock::Evidence { .. })));
@@ -306,7 +310,7 @@ fn commands_of_others_are_not_enough() {
     // Signed by another validator in the name of this one.
     let draft = chain.draft_of(validator(1), Action::Validator(ValidatorAction::Approve(change.id())));
     let forged = chain.sign(Command { ..draft }, &[validator_key(2)]);
-    assert_eq!(chain.take(forged), Err(CommandRefused::Unsigned(validator(1))));
+    assert_eq!(chain.take(forged), Err(CommandRefused::Unsigned(validator(1).first_key())));
     approve(&mut chain, 1, change).unwrap();
     assert_eq!(members(&chain, chain.state.height().plus(2)).len(), 4, "half is not two thirds");
 }

@@ -11,7 +11,7 @@ fn key(seed: u8) -> NodeKey {
 fn bearer() -> BearerInvite {
     let invite = Invite {
         pool: PoolId::from_bytes([2; 32]),
-        key: key(0x5a).node_id(),
+        key: key(0x5a).public_key(),
         until: UnixMillis::new(1_800_000_000_000),
         uses: 3,
     };

@@ -9,7 +9,7 @@ use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::certificate::Certificate;
 use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, StateRoot, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
@@ -24,6 +24,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKeys;
 use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 use proptest::collection::{btree_map, vec};
@@ -52,6 +53,14 @@ fn node() -> impl Strategy<Value = NodeId> {
     bytes(NodeId::from_bytes)
 }
 
+fn public_key() -> impl Strategy<Value = PublicKey> {
+    bytes(PublicKey::from_bytes)
+}
+
+fn validator_id() -> impl Strategy<Value = ValidatorId> {
+    bytes(ValidatorId::from_bytes)
+}
+
 fn epoch() -> impl Strategy<Value = Epoch> {
     number(Epoch::new)
 }
@@ -76,8 +85,7 @@ fn signature() -> impl Strategy<Value = Signature> {
 pub(crate) fn signed<T: SignedRecord + std::fmt::Debug>(
     record: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Signed<T>> {
-    let key = any::<[u8; 32]>().prop_map(PublicKey::from_bytes);
-    (key, record, signature()).prop_map(|(key, record, signature)| Signed {
+    (public_key(), record, signature()).prop_map(|(key, record, signature)| Signed {
         signer: T::Signer::of(key),
         record,
         signature,
@@ -245,12 +253,12 @@ pub(crate) fn consensus_message() -> impl Strategy<Value = ConsensusMessage> {
 }
 
 pub(crate) fn certificate() -> impl Strategy<Value = Certificate> {
-    (height(), any::<u32>(), block_hash(), vec((node(), signature()), 0..5))
+    (height(), any::<u32>(), block_hash(), vec((validator_id(), signature()), 0..5))
         .prop_map(|(height, round, block, signatures)| Certificate { height, round, block, signatures })
 }
 
 fn round_certificate() -> impl Strategy<Value = RoundCertificate> {
-    let vote = (kind(), option::of(block_hash()), node(), signature())
+    let vote = (kind(), option::of(block_hash()), validator_id(), signature())
         .prop_map(|(kind, block, voter, signature)| RoundVote { kind, block, voter, signature });
     let end = prop_oneof![Just(RoundEnd::Precommit), Just(RoundEnd::Skip)];
     (height(), any::<u32>(), end, vec(vote, 0..5)).prop_map(|(height, round, end, votes)| RoundCertificate {
@@ -277,7 +285,7 @@ pub(crate) fn rebroadcast() -> impl Strategy<Value = Rebroadcast> {
 }
 
 pub(crate) fn block() -> impl Strategy<Value = Block> {
-    let head = (height(), block_hash(), any::<u32>(), node(), number(UnixMillis::new), bls_signature());
+    let head = (height(), block_hash(), any::<u32>(), validator_id(), number(UnixMillis::new), bls_signature());
     let reports = (vec(signed(commitment()), 0..4), vec(signed(reveal()), 0..4));
     let pools = (vec(commands::command(), 0..3), vec(evidence(), 0..3));
     (head, reports, pools, bytes(Hash::from_bytes), bytes(StateRoot::from_bytes)).prop_map(
@@ -336,9 +344,11 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
         signed(presence()).prop_map(SyncRequest::Presence),
         (any::<u32>(), block_hash()).prop_map(|(round, block)| SyncRequest::Proposal { round, block }),
         vec(bytes(ItemId::from_bytes), 0..5).prop_map(SyncRequest::Items),
-        (epoch(), vec(node(), 0..5), vec(node(), 0..5)).prop_map(|(epoch, have_commitments, have_reveals)| {
-            SyncRequest::Reports { epoch, have_commitments, have_reveals }
-        }),
+        (epoch(), vec(validator_id(), 0..5), vec(validator_id(), 0..5)).prop_map(
+            |(epoch, have_commitments, have_reveals)| {
+                SyncRequest::Reports { epoch, have_commitments, have_reveals }
+            }
+        ),
         height().prop_map(SyncRequest::Header),
         Just(SyncRequest::Snapshots),
         (height(), vec(any::<u8>(), 0..40)).prop_map(|(height, after)| SyncRequest::SnapshotRows { height, after }),
@@ -416,8 +426,17 @@ fn set_change() -> impl Strategy<Value = SetChange> {
 }
 
 pub(crate) fn validator() -> impl Strategy<Value = Validator> {
-    (node(), any::<u64>(), node(), bls_key(), bls_signature())
-        .prop_map(|(node, power, operator, bls_key, bls_proof)| Validator { node, power, operator, bls_key, bls_proof })
+    (node(), any::<u64>(), node(), validator_keys()).prop_map(|(node, power, operator, keys)| Validator {
+        node,
+        power,
+        operator,
+        keys,
+    })
+}
+
+pub(crate) fn validator_keys() -> impl Strategy<Value = ValidatorKeys> {
+    (validator_id(), signature(), bls_key(), bls_signature())
+        .prop_map(|(id, proof, bls_key, bls_proof)| ValidatorKeys { id, proof, bls_key, bls_proof })
 }
 
 pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
@@ -428,6 +447,7 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
         stamp_bits: n[3].to_le_bytes()[0],
         free_joins: u32::from(n[1].to_le_bytes()[0]),
         min_pool_members: u32::from(n[0].to_le_bytes()[0]),
+        inactive_after: u32::from(n[2].to_le_bytes()[0]),
         leader_timeout_ms: n[3],
         ..Policy::default()
     });

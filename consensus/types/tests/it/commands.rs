@@ -7,7 +7,7 @@ use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction, ValidatorChange,
 };
 use lucid_types::genesis::{Genesis, SignerSet, SplitRule, Vault};
-use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::join::JoinString;
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
@@ -16,6 +16,7 @@ use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use proptest::prelude::*;
 
 use crate::limits::{fits, nodes, signature, signed, signer_set};
@@ -36,10 +37,11 @@ pub(crate) fn greatest() -> Vec<Action> {
     let capacity =
         Capacity { cores: u32::MAX, memory_bytes: u64::MAX, disk_bytes: u64::MAX, bandwidth_kbit_s: u64::MAX };
     let stamp = Stamp { epoch: Epoch::new(u64::MAX), nonce: u64::MAX };
-    let invite = signed(Invite { pool, key: node, until: UnixMillis::new(u64::MAX), uses: u32::MAX });
+    let key = PublicKey::from_bytes([0xff; 32]);
+    let invite = signed(Invite { pool, key, until: UnixMillis::new(u64::MAX), uses: u32::MAX });
     let terms = PoolTerms { budget: huge, split: SplitRule::Equal, commission: Ppm::ONE, commission_address: address };
     let registration = |entry| {
-        let (payout_key, gas_address) = (Some(node), Some(address));
+        let (payout_key, gas_address) = (Some(key), Some(address));
         Action::Register(Registration {
             operator: node,
             payout_address: address,
@@ -87,9 +89,12 @@ pub(crate) fn greatest() -> Vec<Action> {
         NodeAction::Update { gas_address: Some(address), capacity },
         NodeAction::PayoutAddress(address),
         NodeAction::VetoPayoutAddress,
+        NodeAction::RotateKey(key),
+        NodeAction::VetoKey,
         join(Ticket::Stamp(stamp)),
         join(Ticket::Invite(invite)),
         join(Ticket::Request(stamp)),
+        join(Ticket::Return),
         NodeAction::Leave,
         NodeAction::Retire,
     ];
@@ -99,6 +104,7 @@ pub(crate) fn greatest() -> Vec<Action> {
         ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: 1 }),
         ValidatorAction::Approve(Hash::from_bytes([1; 32])),
         ValidatorAction::Withdraw(Hash::from_bytes([1; 32])),
+        ValidatorAction::RotateKey(ValidatorKey::from_seed(&[1; 32]).keys(&node)),
         ValidatorAction::Resign,
     ];
     all.extend(validator_actions.map(Action::Validator));
@@ -112,7 +118,7 @@ fn command(action: Action) -> Command {
 /// Signed by as many as may.
 pub(crate) fn crowded(action: Action) -> MultiSigned<Command> {
     let signers = nodes(u32::try_from(MultiSigned::<Command>::MAX_SIGNATURES).unwrap());
-    let signatures = signers.into_iter().map(|signer| (signer, signature())).collect();
+    let signatures = signers.into_iter().map(|signer| (signer.first_key(), signature())).collect();
     MultiSigned { record: command(action), signatures }
 }
 
@@ -124,7 +130,8 @@ fn the_greatest_command_of_every_kind_fits_with_all_signatures() {
     assert!(lengths[1..].iter().all(|(bytes, _)| *bytes < Command::MAX_BYTES), "{lengths:?}");
     // The owner and all treasury signers.
     assert_eq!(SignerSet::MAX + 1, MultiSigned::<Command>::MAX_SIGNATURES);
-    let invite = Invite { pool: PoolId::from_bytes([1; 32]), key: nodes(1)[0], until: UnixMillis::ZERO, uses: 1 };
+    let invite =
+        Invite { pool: PoolId::from_bytes([1; 32]), key: nodes(1)[0].first_key(), until: UnixMillis::ZERO, uses: 1 };
     assert_eq!(fits(&invite), Invite::MAX_BYTES);
 }
 
@@ -145,7 +152,7 @@ fn signatures_hold_for_their_network_and_purpose_only() {
     for (name, signed) in samples::commands::commands() {
         signed.check(&here).unwrap();
         signed.check(&elsewhere).unwrap_err();
-        assert!(signed.is_signed_by(&signed.record.account), "{name}");
+        assert!(signed.is_signed_by(&signed.record.account.first_key()), "{name}");
         let other = Command { nonce: signed.record.nonce + 1, ..signed.record.clone() };
         MultiSigned { record: other, ..signed }.check(&here).unwrap_err();
     }
@@ -169,14 +176,16 @@ fn signatures_hold_for_their_network_and_purpose_only() {
 
 #[test]
 fn who_signs_beside_the_account() {
-    let id = |seed| samples::key(seed).node_id();
+    let id = |seed| samples::key(seed).account();
+    let key = |seed| Cosigner::Key(samples::key(seed).public_key());
     let operator = Cosigner::Account(id(5));
     let treasury = Cosigner::Treasury(PoolId::from_bytes([0x81; 32]));
     let expected = |name: &str| match name {
         "register_network" | "register_request" => vec![operator],
-        "register_invite" => vec![operator, Cosigner::Key(id(9))],
+        "register_invite" => vec![operator, key(9)],
         "node_payout_address" => vec![Cosigner::PayoutKey],
-        "node_join_invite" => vec![Cosigner::Key(id(9))],
+        "node_rotate_key" => vec![key(11)],
+        "node_join_invite" => vec![key(9)],
         "pool_correct" | "pool_losses" | "pool_signers" | "pool_limits" | "pool_vault" => vec![treasury],
         "pool_transfer" => vec![Cosigner::Account(id(5))],
         _ => vec![],
@@ -190,7 +199,8 @@ fn who_signs_beside_the_account() {
 #[test]
 fn what_protects_people_comes_first_and_what_anybody_can_send_last() {
     let expected = |name: &str| match name {
-        "node_veto_payout_address" | "node_leave" | "pool_hold" | "pool_suspend" | "pool_ban" => Priority::Protection,
+        "node_veto_payout_address" | "node_veto_key" | "node_leave" => Priority::Protection,
+        "pool_hold" | "pool_suspend" | "pool_ban" => Priority::Protection,
         name if name.starts_with("register_") || name == "create_pool" => Priority::Registration,
         name if name.starts_with("node_") => Priority::Member,
         _ => Priority::Operation,
@@ -198,6 +208,7 @@ fn what_protects_people_comes_first_and_what_anybody_can_send_last() {
     for (name, signed) in samples::commands::commands() {
         let name = name.strip_prefix("command_").unwrap();
         assert_eq!(signed.record.action.priority(), expected(name), "{name}");
+        assert_eq!(signed.record.action.is_veto(), name.starts_with("node_veto_"), "{name}");
     }
     let resumed = Action::Pool { pool: PoolId::from_bytes([1; 32]), action: PoolAction::Suspend(false) };
     assert_eq!(resumed.priority(), Priority::Operation, "to go on protects nobody");

@@ -19,7 +19,7 @@ fn every_record_has_the_committed_bytes() {
     golden.facts(
         "derived",
         &[
-            ("node id of the seed 01..01", samples::key(1).node_id().as_bytes()),
+            ("node id of the seed 01..01", samples::key(1).account().as_bytes()),
             ("hash under a context", Hash::derive("lucid test 1", &[b"a", b"b"]).as_bytes()),
             ("pool id", pool.as_bytes()),
             ("worker's account", account.as_bytes()),

@@ -5,8 +5,7 @@ use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::command::{Command, CommandReply};
 use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
-use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey};
-use lucid_types::key::NodeKey;
+use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
@@ -19,6 +18,7 @@ use lucid_types::sync::{
 };
 use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, VoteKind};
 
@@ -44,6 +44,15 @@ fn numbered(i: u32) -> [u8; 32] {
 
 pub(crate) fn nodes(n: u32) -> Vec<NodeId> {
     (0..n).map(|i| NodeId::from_bytes(numbered(i))).collect()
+}
+
+fn ids(n: u32) -> Vec<ValidatorId> {
+    (0..n).map(|i| ValidatorId::from_bytes(numbered(i))).collect()
+}
+
+/// A validator whose node and key have one seed.
+fn validator(node: NodeId) -> Validator {
+    Validator { node, power: 1, operator: node, keys: ValidatorKey::from_seed(node.as_bytes()).keys(&node) }
 }
 
 pub(crate) fn signature() -> Signature {
@@ -98,7 +107,7 @@ fn reveal() -> Reveal {
 }
 
 fn certificate() -> Certificate {
-    let signatures = nodes(MAX_VALIDATORS).into_iter().map(|node| (node, signature())).collect();
+    let signatures = ids(MAX_VALIDATORS).into_iter().map(|id| (id, signature())).collect();
     Certificate { height: Height::new(u64::MAX), round: u32::MAX, block: BlockHash::from_bytes([0xff; 32]), signatures }
 }
 
@@ -147,9 +156,7 @@ fn requests_to_signers_and_their_answers_fit() {
 #[test]
 fn proofs_of_the_largest_validator_set() {
     let set = |n| {
-        let members = nodes(n)
-            .into_iter()
-            .map(|node| Validator::new(node, 1, node, &NodeKey::from_seed(node.as_bytes()).bls_key()));
+        let members = nodes(n).into_iter().map(validator);
         ValidatorSet::new(members.collect())
     };
     assert_eq!(set(MAX_VALIDATORS).unwrap().members().len(), ValidatorSet::MAX_MEMBERS);
@@ -159,10 +166,10 @@ fn proofs_of_the_largest_validator_set() {
     let polka = RebroadcastItem::Polka(PolkaCertificate { height, round, block, signatures });
     fits(&signed(Rebroadcast { sequence: u64::MAX, item: polka }));
     let vote = |voter| RoundVote { kind: VoteKind::Precommit, block: Some(block), voter, signature: signature() };
-    let votes = nodes(MAX_VALIDATORS).into_iter().map(vote).collect();
+    let votes = ids(MAX_VALIDATORS).into_iter().map(vote).collect();
     let end = RebroadcastItem::Round(RoundCertificate { height, round, end: RoundEnd::Skip, votes });
     fits(&signed(Rebroadcast { sequence: u64::MAX, item: end }));
-    let (have_commitments, have_reveals) = (nodes(MAX_VALIDATORS), nodes(MAX_VALIDATORS));
+    let (have_commitments, have_reveals) = (ids(MAX_VALIDATORS), ids(MAX_VALIDATORS));
     fits(&SyncRequest::Reports { epoch: HUGE, have_commitments, have_reveals });
 }
 
@@ -180,8 +187,7 @@ fn the_largest_block_fits_everything_that_carries_it() {
     fits(&SyncResponse::Genesis { total: u32::MAX, bytes: vec![0; SyncResponse::GENESIS_PAGE_BYTES] });
     let header = CertifiedHeader { header: samples::block().header, certificate: certificate() };
     fits(&SyncResponse::Snapshots(vec![header.clone(); SyncResponse::MAX_SNAPSHOTS]));
-    let bls = NodeKey::from_seed(&[1; 32]).bls_key();
-    let members = nodes(MAX_VALIDATORS).into_iter().map(|node| Validator::new(node, 1, node, &bls));
+    let members = nodes(MAX_VALIDATORS).into_iter().map(validator);
     let change = SetChange { block: header, set: ValidatorSet::new(members.collect()).unwrap() };
     assert!(fits(&change) + 8_192 > SetChange::MAX_BYTES);
     fits(&SyncResponse::SetChanges(vec![change; SyncResponse::PAGE_BYTES / SetChange::MAX_BYTES]));
@@ -199,7 +205,7 @@ fn the_largest_proposal_fits() {
     let block = block();
     let record =
         Proposal { height: block.header.height, round: u32::MAX, block: block.hash(), pol_round: Some(u32::MAX) };
-    let proposal = Signed { signer: record_node(), record, signature: signature() };
+    let proposal = signed(record);
     let item = samples::block().references()[0];
     let compact = CompactProposal { proposal, header: block.header, items: vec![item; Block::MAX_ITEMS] };
     let bytes = fits(&compact);
@@ -209,10 +215,6 @@ fn the_largest_proposal_fits() {
     let commands = Block::MAX_COMMAND_BYTES / encode(&samples::commands::named("node_leave")).len();
     assert!(4 * ValidatorSet::MAX_MEMBERS + commands <= Block::MAX_ITEMS, "{commands} commands");
     fits(&SyncRequest::Items(vec![item.id; SyncRequest::MAX_ITEMS]));
-}
-
-fn record_node() -> NodeId {
-    NodeId::from_bytes([0xff; 32])
 }
 
 /// One answer has room for everyone's commitment, and for reveals that are worth the question: whoever lacks more asks again.
@@ -257,10 +259,7 @@ fn the_fullest_genesis_fits() {
             pool
         })
         .collect();
-    genesis.validators = nodes(MAX_VALIDATORS)
-        .into_iter()
-        .map(|node| Validator::new(node, 1, node, &NodeKey::from_seed(node.as_bytes()).bls_key()))
-        .collect();
+    genesis.validators = nodes(MAX_VALIDATORS).into_iter().map(validator).collect();
     genesis.check().unwrap();
     assert!(2 * fits(&genesis) > Genesis::MAX_BYTES);
 }

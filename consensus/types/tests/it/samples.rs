@@ -11,7 +11,7 @@ use lucid_types::evidence::Evidence;
 use lucid_types::genesis::{
     Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
 };
-use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
+use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
@@ -26,7 +26,8 @@ use lucid_types::sync::{
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
-use lucid_types::validator::ValidatorSet;
+use lucid_types::validator::{Validator, ValidatorSet};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
@@ -39,7 +40,7 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     signed(visitor, "probe_reply", &probe_reply());
     signed(visitor, "commitment", &commitment(1));
     let reveal = reveal(1);
-    let commitment = reveal.record.commitment(&network(), &reveal.signer);
+    let commitment = reveal.record.commitment(&network(), &key(1).account());
     visitor.visit("reveal", &reveal, &[("commitment", commitment.as_bytes()), signature(&reveal)]);
     payouts(visitor);
     entering(visitor);
@@ -106,16 +107,16 @@ fn entering(visitor: &mut impl Visitor) {
 }
 
 fn votes(visitor: &mut impl Visitor) {
-    let vote = key(1).sign_vote(&network(), precommit()).into_inner();
+    let vote = validator_key(1).sign_vote(&network(), precommit()).into_inner();
     signed(visitor, "vote_precommit", &vote);
     let nil = Vote { kind: VoteKind::Prevote, block: None, ..precommit() };
-    signed(visitor, "vote_prevote_nil", &key(1).sign_vote(&network(), nil).into_inner());
+    signed(visitor, "vote_prevote_nil", &validator_key(1).sign_vote(&network(), nil).into_inner());
     signed(visitor, "proposal", &proposal());
     let first = Proposal { pol_round: None, ..proposal().record };
-    signed(visitor, "proposal_first", &key(1).sign_proposal(&network(), first).into_inner());
+    signed(visitor, "proposal_first", &validator_key(1).sign_proposal(&network(), first).into_inner());
     visitor.visit("consensus_message_proposal", &ConsensusMessage::Proposal(Box::new(compact())), &[]);
     visitor.visit("consensus_message_vote", &ConsensusMessage::Vote(vote), &[]);
-    let wake = key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
+    let wake = validator_key(1).sign_wake(&network(), Wake { height: height() }).into_inner();
     visitor.visit("consensus_message_wake", &ConsensusMessage::Wake(wake.clone()), &[signature(&wake)]);
     for (name, item) in ["rebroadcast_vote", "rebroadcast_polka", "rebroadcast_round"].iter().zip(rebroadcast_items()) {
         signed(visitor, name, &rebroadcast(item));
@@ -134,8 +135,9 @@ fn blocks(visitor: &mut impl Visitor) {
 fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_head", &SyncRequest::Head, &[]);
     visitor.visit("sync_request_blocks", &SyncRequest::Blocks { from: height(), to: height().next(), skip: 9 }, &[]);
-    let presence =
-        key(1).sign_presence(&network(), Presence { boot: 3, instance: [0x94; 16], time: time() }).into_inner();
+    let presence = validator_key(1)
+        .sign_presence(&network(), Presence { boot: 3, instance: [0x94; 16], time: time() })
+        .into_inner();
     visitor.visit("sync_request_presence", &SyncRequest::Presence(presence.clone()), &[signature(&presence)]);
     visitor.visit("sync_response_presence", &SyncResponse::Presence(Some(presence)), &[]);
     visitor.visit("sync_response_presence_none", &SyncResponse::Presence(None), &[]);
@@ -144,8 +146,8 @@ fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_items", &SyncRequest::Items(ids), &[]);
     let reports = SyncRequest::Reports {
         epoch: epoch(),
-        have_commitments: vec![key(1).node_id(), key(2).node_id()],
-        have_reveals: vec![key(3).node_id()],
+        have_commitments: vec![validator_key(1).id(), validator_key(2).id()],
+        have_reveals: vec![validator_key(3).id()],
     };
     visitor.visit("sync_request_reports", &reports, &[]);
     let head = |newest| SyncResponse::Head { newest, oldest: height() };
@@ -178,7 +180,7 @@ fn sync(visitor: &mut impl Visitor) {
 fn compact() -> CompactProposal {
     let (block, record) = (block(), proposal().record);
     let record = Proposal { height: block.header.height, block: block.hash(), ..record };
-    CompactProposal::new(key(1).sign_proposal(&network(), record).into_inner(), &block)
+    CompactProposal::new(validator_key(1).sign_proposal(&network(), record).into_inner(), &block)
 }
 
 pub(crate) fn network() -> NetworkId {
@@ -187,6 +189,16 @@ pub(crate) fn network() -> NetworkId {
 
 pub(crate) fn key(byte: u8) -> NodeKey {
     NodeKey::from_seed(&[byte; 32])
+}
+
+/// The key with which a validator signs whose node has the key of the same number.
+pub(crate) fn validator_key(byte: u8) -> ValidatorKey {
+    ValidatorKey::from_seed(&[0x80 + byte; 32])
+}
+
+pub(crate) fn validator(byte: u8, power: u64, operator: NodeId) -> Validator {
+    let node = key(byte).account();
+    Validator { node, power, operator, keys: validator_key(byte).keys(&node) }
 }
 
 fn height() -> Height {
@@ -210,7 +222,7 @@ fn capacity() -> Capacity {
 }
 
 pub(crate) fn validators() -> ValidatorSet {
-    let validator = |i: u8| key(i).validator(u64::from(i), key(i + 10).node_id());
+    let validator = |i: u8| validator(i, u64::from(i), key(i + 10).account());
     ValidatorSet::new((1..=3).map(validator).collect()).unwrap()
 }
 
@@ -233,7 +245,7 @@ pub(crate) fn attestation() -> Signed<ResourceAttestation> {
 }
 
 pub(crate) fn probe_reply() -> Signed<ProbeReply> {
-    let record = ProbeReply { validator: key(1).node_id(), epoch: epoch(), nonce: [0x22; 32] };
+    let record = ProbeReply { validator: key(1).account(), epoch: epoch(), nonce: [0x22; 32] };
     key(4).sign_probe_reply(&network(), record).into_inner()
 }
 
@@ -252,13 +264,13 @@ fn observation() -> Observation {
 pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
     let failed = Observation { pings_sent: 12, ..Observation::default() };
     let report = ScoreReport::new(epoch(), &[Some(observation()), None, Some(failed)]);
-    key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
+    validator_key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
 }
 
 pub(crate) fn commitment(signer: u8) -> Signed<ReportCommitment> {
-    let reveal = reveal(signer);
-    let commitment = ReportCommitment { epoch: epoch(), report: reveal.record.commitment(&network(), &reveal.signer) };
-    key(signer).sign_report_commitment(&network(), commitment).into_inner()
+    let report = reveal(signer).record.commitment(&network(), &key(signer).account());
+    let commitment = ReportCommitment { epoch: epoch(), report };
+    validator_key(signer).sign_report_commitment(&network(), commitment).into_inner()
 }
 
 pub(crate) fn settlement_root() -> SettlementRoot {
@@ -282,7 +294,7 @@ fn pool() -> PoolId {
 
 /// Two of three signers, whose keys on the payment network are told apart by `key_address`.
 fn signer_set(era: u32, key_address: u8) -> SignerSet {
-    let signer = |i| TreasurySigner { node: key(i).node_id(), key_address: address(key_address + i) };
+    let signer = |i| TreasurySigner { node: key(i).account(), key_address: address(key_address + i) };
     SignerSet { era, threshold: 2, members: (1..=3).map(signer).collect() }
 }
 
@@ -301,11 +313,11 @@ fn precommit() -> Vote {
 
 pub(crate) fn proposal() -> Signed<Proposal> {
     let record = Proposal { height: height(), round: 3, block: block().hash(), pol_round: Some(1) };
-    key(1).sign_proposal(&network(), record).into_inner()
+    validator_key(1).sign_proposal(&network(), record).into_inner()
 }
 
 pub(crate) fn rebroadcast_items() -> [RebroadcastItem; 3] {
-    let vote = |i, vote: Vote| key(i).sign_vote(&network(), vote).into_inner();
+    let vote = |i, vote: Vote| validator_key(i).sign_vote(&network(), vote).into_inner();
     let prevote = Vote { kind: VoteKind::Prevote, ..precommit() };
     let signatures = (1..=2).map(|i| vote(i, prevote)).map(|vote| (vote.signer, vote.signature)).collect();
     let polka = PolkaCertificate { height: height(), round: 3, block: block().hash(), signatures };
@@ -320,7 +332,7 @@ pub(crate) fn rebroadcast_items() -> [RebroadcastItem; 3] {
 }
 
 pub(crate) fn rebroadcast(item: RebroadcastItem) -> Signed<Rebroadcast> {
-    key(1).sign_rebroadcast(&network(), Rebroadcast { sequence: 77, item }).into_inner()
+    validator_key(1).sign_rebroadcast(&network(), Rebroadcast { sequence: 77, item }).into_inner()
 }
 
 pub(crate) fn block() -> Block {
@@ -329,9 +341,9 @@ pub(crate) fn block() -> Block {
             height: height(),
             parent: BlockHash::from_bytes([0x91; 32]),
             round: 3,
-            proposer: key(2).node_id(),
+            proposer: validator_key(2).id(),
             time: time(),
-            randao: key(2).bls_key().sign_randao(&network(), height()),
+            randao: validator_key(2).bls_key().sign_randao(&network(), height()),
             next_set: validators().hash(),
             state_root: StateRoot::from_bytes([0x92; 32]),
             items: items_hash(&[]),
@@ -347,17 +359,19 @@ pub(crate) fn block() -> Block {
 /// Of both kinds, against different validators.
 pub(crate) fn evidence() -> [Evidence; 2] {
     let block = BlockHash::from_bytes([0x93; 32]);
-    let vote =
-        |block| key(1).sign_vote(&network(), Vote { kind: VoteKind::Precommit, height: height(), round: 3, block });
-    let proposal =
-        |pol_round| key(2).sign_proposal(&network(), Proposal { height: height(), round: 3, block, pol_round });
+    let vote = |block| {
+        validator_key(1).sign_vote(&network(), Vote { kind: VoteKind::Precommit, height: height(), round: 3, block })
+    };
+    let proposal = |pol_round| {
+        validator_key(2).sign_proposal(&network(), Proposal { height: height(), round: 3, block, pol_round })
+    };
     let votes = Evidence::of_votes(&vote(None), &vote(Some(block))).unwrap();
     let proposals = Evidence::of_proposals(&proposal(None), &proposal(Some(1))).unwrap();
     [votes.into_inner(), proposals.into_inner()]
 }
 
 pub(crate) fn decided() -> CertifiedBlock {
-    let vote = |i| key(i).sign_vote(&network(), precommit()).into_inner();
+    let vote = |i| validator_key(i).sign_vote(&network(), precommit()).into_inner();
     let mut signatures: Vec<_> = (1..=3).map(vote).map(|vote| (vote.signer, vote.signature)).collect();
     signatures.sort();
     let certificate = Certificate { height: height(), round: 3, block: block().hash(), signatures };
@@ -366,8 +380,8 @@ pub(crate) fn decided() -> CertifiedBlock {
 
 pub(crate) fn genesis() -> Genesis {
     let worker = |i| GenesisWorker {
-        node: key(i).node_id(),
-        operator: key(i + 10).node_id(),
+        node: key(i).account(),
+        operator: key(i + 10).account(),
         payout_address: address(i),
         gas_address: (i == 5).then(|| address(0xa5)),
         capacity: capacity(),
@@ -385,8 +399,8 @@ pub(crate) fn genesis() -> Genesis {
         workers: vec![worker(5), worker(6)],
         pools: vec![GenesisPool {
             name: "pool".into(),
-            owner: key(1).node_id(),
-            members: vec![key(5).node_id(), key(6).node_id()],
+            owner: key(1).account(),
+            members: vec![key(5).account(), key(6).account()],
             budget: MicroUsdt::new(120_000_000),
             split: SplitRule::Equal,
             commission: Ppm::new(50_000),

@@ -2,7 +2,7 @@
 
 use lucid_types::block::ItemId;
 use lucid_types::command::Command;
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PublicKey};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub struct CheckedView {
 pub struct AccountView {
     /// The account; nothing says that there is one.
     pub account: NodeId,
+    /// The node key that signs for it; `null` if there can be no such account, because the key of the same bytes is or was another's.
+    pub key: Option<PublicKey>,
     /// The number of the next command that a block takes.
     pub nonce: u64,
     /// How many commands blocks take before another epoch is closed.

@@ -1,8 +1,9 @@
 //! What the API answers about registered nodes, and about entering.
 
+use clap::ValueEnum;
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
-use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,14 @@ pub struct NodeList {
 /// A registered node. `GET /api/v1/nodes/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredView {
-    /// Its account.
+    /// Its account: its first node key, for ever.
     pub node: NodeId,
+    /// Its node key: what signs for it, and its libp2p identity.
+    pub key: PublicKey,
+    /// The node key that takes its place; `null` if none is announced.
+    pub next_key: Option<NextKeyView>,
+    /// What it is in the network, in the order of [`NodeRole`].
+    pub roles: Vec<NodeRole>,
     /// Who runs it.
     pub operator: NodeId,
     /// Where the newest payout root pays it.
@@ -27,13 +34,15 @@ pub struct RegisteredView {
     /// The address that takes its place; `null` if none is announced.
     pub next_payout: Option<NextPayoutView>,
     /// Without whose signature the payout address never changes; `null` if it has no such key.
-    pub payout_key: Option<NodeId>,
+    pub payout_key: Option<PublicKey>,
     /// The account that pays for its transactions; `null` if it cannot lead.
     pub gas_address: Option<PayoutAddress>,
     /// What it declares to offer.
     pub capacity: Capacity,
     /// The pool that it is a member of, in the open epoch or from a later one on; `null` if there is none.
     pub membership: Option<MembershipView>,
+    /// The pool in which it has become inactive; `null` if it has not.
+    pub inactive: Option<InactiveView>,
     /// The pool whose owner it has asked; `null` if no request waits.
     pub request: Option<PoolId>,
     /// Whether it has left for good.
@@ -46,6 +55,17 @@ pub struct RegisteredView {
     pub allocation_ppm: Option<Ppm>,
     /// Its score in the newest epoch with final scores; `null` if it was not measured then, or that is not known here.
     pub score_ppm: Option<Ppm>,
+}
+
+/// An announced node key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextKeyView {
+    /// The key.
+    pub key: PublicKey,
+    /// The settlement with whose root it comes into force. Until then it can be vetoed.
+    pub from: u64,
+    /// The last epoch of that settlement: the key is in force when the scores of all up to it are final.
+    pub epoch: Epoch,
 }
 
 /// An announced payout address.
@@ -68,9 +88,47 @@ pub struct MembershipView {
     pub until: Option<Epoch>,
 }
 
+/// A membership that has ended because validators have not reached the node for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InactiveView {
+    /// The pool. The node comes back with `lucid pool join`, and needs nothing for that.
+    pub pool: PoolId,
+    /// The first epoch in which it is no member.
+    pub since: Epoch,
+}
+
+/// What a registered node is in the network, as the state has it. What it is configured to do is its own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// A validator of the next block.
+    Validator,
+    /// It owns a pool that is not disbanded.
+    Owner,
+    /// The newest election of its pool made it the leader.
+    Leader,
+    /// It may be drawn for a pool, in the open epoch or from a later one on.
+    Member,
+    /// It signs for the vault of a pool.
+    Treasury,
+    /// Nothing of this: it follows.
+    Observer,
+}
+
+/// Which registered nodes are asked for: those of which all holds that is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeFilter {
+    /// Members of this pool.
+    pub pool: Option<PoolId>,
+    /// Those with this role.
+    pub role: Option<NodeRole>,
+    /// Those in this state.
+    pub state: Option<NodeState>,
+}
+
 /// How a registered node is. It attests if its newest attestation that came here is of this epoch or the one before; validators reach
 /// it if it was reachable in the newest epoch with final scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// It attests and was not measured in the newest epoch with final scores.

@@ -1,9 +1,9 @@
 //! What the API answers about pools and their vaults, and what signers are asked for.
 
 use lucid_consensus::ledger::pool::{PoolStatus, VaultChange, VaultTerms};
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::amount::{MicroUsdt, Ppm, Sun};
 use lucid_types::genesis::{SignerSet, SplitRule};
-use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::id::{NodeId, PayoutAddress, PoolId, TxId};
 use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
 use lucid_types::pool::{JoinPolicy, PoolTerms};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LeaderView;
 use super::vault::{LimitsView, VaultView};
+use crate::history::vault::{Batch, Place};
 
 /// All pools of the newest block. `GET /api/v1/pools`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +99,51 @@ pub struct MemberView {
     pub payout_address: Option<PayoutAddress>,
     /// The account that pays for its transactions; `null` if it cannot lead.
     pub gas_address: Option<PayoutAddress>,
-    /// Whether the owner keeps it out.
-    pub is_banned: bool,
+    /// How it stands.
+    pub state: MemberState,
+    /// Whether its earnings are set aside, now or from a later settlement on.
+    pub is_held: bool,
+    /// Epochs in which it was measured and not reached, since validators have reached it last.
+    pub unreached: u32,
+}
+
+/// How a member of a pool stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberState {
+    /// It may be drawn from a later epoch on.
+    Pending,
+    /// It may be drawn, and stays.
+    Active,
+    /// The same, and validators did not reach it in the newest epoch in which they measured it.
+    Degraded,
+    /// Validators have not reached it for long. It is no member now, and may come back.
+    Inactive,
+    /// It is drawn still, and not any more from a later epoch on.
+    Leaving,
+    /// It is no member any more, and has something to come of the settlement under way, or was elected leader once.
+    Left,
+    /// It cannot be a member.
+    Banned,
+}
+
+impl MemberState {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Active, Self::Degraded, Self::Inactive, Self::Leaving, Self::Left, Self::Banned];
+
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Degraded => "degraded",
+            Self::Inactive => "inactive",
+            Self::Leaving => "leaving",
+            Self::Left => "left",
+            Self::Banned => "banned",
+        }
+    }
 }
 
 /// Terms that count from a later settlement on.
@@ -201,28 +245,75 @@ pub struct PoolView {
 pub struct PoolHealthView {
     /// It is active and has fewer members than the policy asks of a pool that is to become active.
     pub is_degraded: bool,
-    /// Its members, each once, but for those that are held or banned, who are counted there as well.
+    /// Its members by their state, each once; who is held is counted there as well.
     pub members: MemberCounts,
-    /// The mean of the newest scores of those who work and were ever measured; `null` without any.
+    /// The mean of the newest scores of those who are active, degraded or leaving and were ever measured; `null` without any.
     pub mean_score_ppm: Option<Ppm>,
     /// How many settlements of the next one's budget the vault's funds suffice for, once all that is due is paid; `null` if the vault is
     /// not read here, is closed, or the budget is zero.
     pub covered_settlements: Option<u64>,
+    /// What the vault has paid last, as far as this node has read its solidified transactions; `null` if it has read of no payment.
+    pub last_paid: Option<BatchView>,
 }
 
-/// Members of a pool by their state.
+/// The transactions by which a pool's vault has paid, as the node that is asked has read them. `GET /api/v1/pools/{pool}/batches`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchList {
+    /// The newest first; at most as many as were asked for.
+    pub batches: Vec<BatchView>,
+}
+
+/// A transaction that has paid accounts of a pool, as one node has read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchView {
+    /// The settlement whose root was in force; `null` if this node has not read that it was posted.
+    pub settlement: Option<u64>,
+    /// The time of its block.
+    pub time: UnixMillis,
+    /// The transaction.
+    pub tx_id: TxId,
+    /// What it paid in all.
+    pub amount_micro_usdt: MicroUsdt,
+    /// How many accounts it paid.
+    pub accounts: u32,
+    /// Its block.
+    pub block: u64,
+    /// What it cost whoever sent it.
+    pub fee_sun: Sun,
+}
+
+impl From<&Batch> for BatchView {
+    fn from(batch: &Batch) -> Self {
+        let Place { tx_id, fee, block, time, .. } = batch.place;
+        Self {
+            settlement: batch.settlement,
+            time,
+            tx_id,
+            amount_micro_usdt: batch.amount,
+            accounts: batch.accounts,
+            block,
+            fee_sun: fee,
+        }
+    }
+}
+
+/// Members of a pool by their state: [`MemberState`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberCounts {
-    /// They may be drawn in the open epoch and stay.
-    pub working: u32,
     /// They are drawn from a later epoch on.
-    pub entering: u32,
+    pub pending: u32,
+    /// They may be drawn in the open epoch and stay.
+    pub active: u32,
+    /// The same, and validators did not reach them when they measured them last.
+    pub degraded: u32,
+    /// Validators have not reached them for long: they are members no more until they come back.
+    pub inactive: u32,
     /// They are drawn still, and not any more from a later epoch on.
     pub leaving: u32,
-    /// Their earnings are set aside, now or from a later settlement on.
-    pub held: u32,
     /// They cannot be members.
     pub banned: u32,
+    /// Their earnings are set aside, now or from a later settlement on.
+    pub held: u32,
 }
 
 /// A member that is held.

@@ -1,7 +1,7 @@
 //! What the API says of validators beyond their list: the changes that are proposed, and what one of them does.
 
 use lucid_types::command::ValidatorChange;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, ValidatorId};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct ProposalView {
     pub approvals: Vec<ApprovalView>,
     /// The power of those that approve of it.
     pub power: u64,
-    /// The least power that carries it out.
+    /// The least power that carries it out; 0 if it needs no approval.
     pub needed_power: u64,
     /// The power of all validators of the next height.
     pub total_power: u64,
@@ -51,6 +51,12 @@ pub struct ApprovalView {
 pub struct ValidatorStatusView {
     /// Its node id.
     pub node: NodeId,
+    /// The key with which it signs at the next height; none if it is no validator.
+    pub key: Option<ValidatorId>,
+    /// The same, if it is this very node, and the key is not in its home: then it signs nothing.
+    pub missing_key: Option<ValidatorId>,
+    /// The rotation of its key that waits.
+    pub rotation: Option<RotationView>,
     /// Its power at the next height; 0 if it is no validator.
     pub power: u64,
     /// The power of all validators of the next height.
@@ -65,6 +71,21 @@ pub struct ValidatorStatusView {
     pub blocks: Option<LookedAtView>,
     /// The newest of them whose certificate has its vote.
     pub last_vote: Option<VoteView>,
+    /// Its turns to propose in those of them whose proposers can be told; none if there are none such.
+    pub turns: Option<TurnsView>,
+    /// Its reports on the epochs of which all blocks with reports are among them; none if it had to report on none.
+    pub reports: Option<ReportsView>,
+}
+
+/// A key with which a validator is to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationView {
+    /// The id under which it is taken back.
+    pub id: Hash,
+    /// The key.
+    pub key: ValidatorId,
+    /// The epoch that opens with the change: the key decides from two blocks later on.
+    pub from: Epoch,
 }
 
 /// A power that is not in force yet.
@@ -78,7 +99,7 @@ pub struct NextPowerView {
 
 /// What a validator did in some blocks. This node's certificates need not have the votes of all: a vote that is missing in one may have
 /// come late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookedAtView {
     /// The lowest height.
     pub first: Height,
@@ -86,8 +107,80 @@ pub struct LookedAtView {
     pub last: Height,
     /// How many of them it proposed.
     pub proposed: u64,
+    /// Of how many it was a validator.
+    pub to_vote: u64,
     /// How many certificates have its vote.
     pub voted: u64,
+    /// Those of which it was a validator and whose certificates lack its vote, the lowest first.
+    pub missed: Vec<MissedVote>,
+}
+
+/// Who else missed a duty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissedBy {
+    /// Hardly anybody: of votes, all others are there; of reports, those of more than two thirds of the power. Look at this machine.
+    Alone,
+    /// Others, too: it may be the network's trouble, and of votes a certificate that was complete without them.
+    Others,
+}
+
+/// A block whose certificate lacks a validator's vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissedVote {
+    /// The block's height.
+    pub height: Height,
+    /// Who else did not vote.
+    pub missed_by: MissedBy,
+}
+
+/// A validator's turns to propose in round 0 of some heights. Later rounds follow from missed ones, and nobody knows a turn more than two
+/// blocks ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnsView {
+    /// The lowest height.
+    pub first: Height,
+    /// The highest.
+    pub last: Height,
+    /// How many of the turns were its.
+    pub turns: u64,
+    /// Those in which no block was decided, the lowest first.
+    pub missed: Vec<MissedTurn>,
+}
+
+/// A turn in which no block was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissedTurn {
+    /// The height.
+    pub height: Height,
+    /// The round that decided.
+    pub round: u32,
+    /// Whether its block was decided all the same, in that later round: it was late. If not, another's was.
+    pub was_late: bool,
+}
+
+/// A validator's reports on some epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportsView {
+    /// The first epoch.
+    pub first: Epoch,
+    /// The last.
+    pub last: Epoch,
+    /// How many of them were measured and had it among their reporters.
+    pub epochs: u64,
+    /// Those for which no block has its commitment.
+    pub uncommitted: Vec<MissedReport>,
+    /// Those for which it committed and revealed nothing: forfeits.
+    pub forfeited: Vec<MissedReport>,
+}
+
+/// An epoch without a validator's report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissedReport {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Who else did not report.
+    pub missed_by: MissedBy,
 }
 
 /// A vote for a block.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use lucid_types::time::{Height, UnixMillis};
 
 /// Downloads at a time, each from another peer.
@@ -31,14 +31,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
-    pub(super) node: NodeId,
+    pub(super) key: PublicKey,
     pub(super) is_validator: bool,
 }
 
 /// One peer's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Download {
-    pub(super) peer: NodeId,
+    pub(super) peer: PublicKey,
     /// The first height that has not come.
     pub(super) next: Height,
     /// The last height of its range.
@@ -114,7 +114,7 @@ pub(super) struct Plan<B> {
     ready: BTreeMap<Height, (B, usize)>,
     ready_bytes: usize,
     running: BTreeMap<u64, Running>,
-    shunned: BTreeMap<NodeId, Shunned>,
+    shunned: BTreeMap<PublicKey, Shunned>,
     next_id: u64,
 }
 
@@ -189,13 +189,13 @@ impl<B> Plan<B> {
     /// Gives idle peers something to do. `peers` in the order of preference.
     pub(super) fn assign(&mut self, now: UnixMillis, peers: &[Peer]) -> Vec<Ask> {
         self.shunned.retain(|_, shunned| shunned.until > now);
-        self.running.retain(|_, it| peers.iter().any(|peer| peer.node == it.peer.node));
+        self.running.retain(|_, it| peers.iter().any(|peer| peer.key == it.peer.key));
         let mut asks = Vec::new();
         while let Some((range, from)) = self.next_range(now) {
             let Some(peer) = self.choose(now, peers) else { break };
             let id = self.next_id;
             self.next_id += 1;
-            let download = Download { peer: peer.node, next: from, to: self.last_of(range), buffer: Vec::new() };
+            let download = Download { peer: peer.key, next: from, to: self.last_of(range), buffer: Vec::new() };
             self.running.insert(id, Running { peer, range, since: now, bytes: 0 });
             asks.push(Ask { id, download });
         }
@@ -238,7 +238,7 @@ impl<B> Plan<B> {
             return;
         }
         let late = self.running.iter().filter(|(_, it)| it.is_late(now)).min_by_key(|(_, it)| it.since);
-        if let Some((id, peer)) = late.map(|(id, it)| (*id, it.peer.node)) {
+        if let Some((id, peer)) = late.map(|(id, it)| (*id, it.peer.key)) {
             self.running.remove(&id);
             self.shun(now, peer, SILENT, false);
         }
@@ -246,16 +246,16 @@ impl<B> Plan<B> {
 
     /// An idle peer. One of those at work should be no validator, where one is known: validators could agree to hide blocks.
     fn choose(&self, now: UnixMillis, peers: &[Peer]) -> Option<Peer> {
-        let is_idle = |peer: &&Peer| self.running.values().all(|it| it.peer.node != peer.node);
+        let is_idle = |peer: &&Peer| self.running.values().all(|it| it.peer.key != peer.key);
         let has_outsider = self.running.values().any(|it| !it.peer.is_validator);
         let wants_outsider = !self.running.is_empty() && !has_outsider;
-        let fresh = |peer: &&Peer| !self.shunned.contains_key(&peer.node);
+        let fresh = |peer: &&Peer| !self.shunned.contains_key(&peer.key);
         let idle = || peers.iter().filter(is_idle);
         let preferred = idle().filter(fresh).find(|peer| peer.is_validator != wants_outsider);
         let other = || idle().find(fresh);
         // Better than nobody, but not beside others.
         let forgiven = || {
-            let shunned = idle().filter_map(|peer| Some((self.shunned.get(&peer.node)?, peer)));
+            let shunned = idle().filter_map(|peer| Some((self.shunned.get(&peer.key)?, peer)));
             let honest = shunned.filter(|(shunned, _)| !shunned.is_liar && self.running.is_empty());
             let honest = honest.filter(|(shunned, _)| shunned.since.after(PAUSE) <= now);
             honest.min_by_key(|(shunned, _)| shunned.until).map(|(_, peer)| peer)
@@ -303,7 +303,7 @@ impl<B> Plan<B> {
             // Whoever is still at it was overtaken; one that has had its time was too slow.
             let overtaken: Vec<_> = self.running.extract_if(.., |_, it| it.range == range && it.peer != peer).collect();
             for (_, slow) in overtaken.into_iter().filter(|(_, it)| it.is_late(now)) {
-                self.shun(now, slow.peer.node, SILENT, false);
+                self.shun(now, slow.peer.key, SILENT, false);
             }
         }
         None
@@ -314,7 +314,7 @@ impl<B> Plan<B> {
         self.running.remove(&id);
     }
 
-    fn shun(&mut self, since: UnixMillis, peer: NodeId, time: Duration, is_liar: bool) {
+    fn shun(&mut self, since: UnixMillis, peer: PublicKey, time: Duration, is_liar: bool) {
         let until = since.after(time);
         let known = self.shunned.entry(peer).or_insert(Shunned { since, until, is_liar });
         *known = Shunned { since, until: known.until.max(until), is_liar: known.is_liar || is_liar };

@@ -1,5 +1,6 @@
 //! What the driver does with a snapshot, with a pin, and with commands of its users.
 
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_storage::OwnKind;
 use lucid_types::command::{Action, Command};
@@ -39,7 +40,7 @@ fn follower_in(folder: tempfile::TempDir, pinned: Option<Pin>) -> Follower {
     let first = block.map(|block| Snapshot { block, state: restored.replica.state.clone() });
     let snapshots = Arc::new(Snapshots::new(20, first));
     let driver = Driver::new(DriverParts {
-        replica: Replica::restore(spec, testing::node_key(77), restored.replica, false),
+        replica: Replica::restore(spec, Keyring::new(testing::node(77), []), restored.replica, false),
         store: store.clone(),
         wal,
         logged: 0,
@@ -165,7 +166,7 @@ fn command(nonce: u64, action: PoolAction) -> Verified<SignedCommand> {
     let (spec, owner) = (testing::network(), testing::node_key(testing::OWNER));
     let until = SystemClock.now().after(Duration::from_secs(3_600));
     let action = Action::Pool { pool: testing::pool_id(&spec), action };
-    let signed = owner.sign_command(spec.id(), Command { account: owner.node_id(), nonce, until, action });
+    let signed = owner.sign_command(spec.id(), Command { account: owner.account(), nonce, until, action });
     let (signer, signature) = (signed.signer, signed.signature);
     MultiSigned::collect(signed.into_inner().record, [(signer, signature)]).verify(spec.id()).unwrap()
 }

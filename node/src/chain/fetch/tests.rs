@@ -4,10 +4,10 @@ use lucid_consensus::ledger::state::{PendingEpoch, State};
 use lucid_consensus::ledger::table::PendingEpochs;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
-use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
 use lucid_types::report::ReportCommitment;
 use lucid_types::time::{Epoch, Height};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::Proposal;
 
 use super::*;
@@ -15,8 +15,8 @@ use crate::chain::fixture::Turnover;
 use crate::chain::fixture::peers::{Answer, Peer, mesh, within};
 use crate::payout::testing;
 
-fn key(seed: u8) -> NodeKey {
-    NodeKey::from_seed(&[seed; 32])
+fn key(seed: u8) -> ValidatorKey {
+    testing::signing_key(seed)
 }
 
 fn commitment(spec: &ChainSpec, seed: u8, report: u8) -> Item {
@@ -26,7 +26,7 @@ fn commitment(spec: &ChainSpec, seed: u8, report: u8) -> Item {
 
 fn judged(spec: &ChainSpec, request: &SyncRequest, response: SyncResponse) -> Vec<Input> {
     let state = State::genesis(spec);
-    let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
+    let source = Source { peer: testing::node_key(9).public_key(), arrived: UnixMillis::new(1) };
     judge(&View { spec, state: &state }, request, response, source)
 }
 
@@ -48,7 +48,7 @@ fn items_are_taken_once_and_only_those_asked_for() {
 fn an_id_of_what_is_no_item_is_told() {
     let spec = testing::network();
     let Item::Commitment(mut forged) = commitment(&spec, 1, 1) else { panic!() };
-    forged.signer = key(2).node_id();
+    forged.signer = key(2).id();
     let forged = Item::Commitment(forged);
     let id = forged.reference().id;
     let inputs = judged(&spec, &SyncRequest::Items(vec![id]), SyncResponse::Items(vec![forged]));
@@ -77,13 +77,13 @@ fn answers_to_other_questions_are_no_answers() {
 fn a_proposal_answers_for_its_round_and_block_alone() {
     let network = testing::network();
     let height = Height::new(1);
-    let turn = State::genesis(&network).next_proposers().of(0).node;
-    let proposer = (0..=u8::MAX).map(key).find(|key| key.node_id() == turn).unwrap();
+    let turn = State::genesis(&network).next_proposers().of(0).keys.id;
+    let proposer = (0..=u8::MAX).map(key).find(|key| key.id() == turn).unwrap();
     let header = Header {
         height,
         parent: BlockHash::from_bytes([1; 32]),
         round: 0,
-        proposer: proposer.node_id(),
+        proposer: proposer.id(),
         time: UnixMillis::new(5),
         items: items_hash(&[]),
         randao: proposer.bls_key().sign_randao(network.id(), height),
@@ -106,10 +106,10 @@ fn a_proposal_answers_for_its_round_and_block_alone() {
 fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
     let network = testing::network();
     let seeds: Vec<_> =
-        (0..=u8::MAX).filter(|seed| network.first_validators().get(&key(*seed).node_id()).is_some()).collect();
+        (0..=u8::MAX).filter(|seed| network.first_validators().get(&key(*seed).id()).is_some()).collect();
     let request = |epoch, have: &[u8]| SyncRequest::Reports {
         epoch: Epoch::new(epoch),
-        have_commitments: have.iter().map(|seed| key(*seed).node_id()).collect(),
+        have_commitments: have.iter().map(|seed| key(*seed).id()).collect(),
         have_reveals: Vec::new(),
     };
     let state = State::genesis(&network).changed(|rows| {
@@ -117,7 +117,7 @@ fn reports_are_taken_once_of_each_validator_and_of_the_epoch_asked_for() {
         rows.put::<PendingEpochs>(&Epoch::new(1), PendingEpoch { closed_in: Height::ZERO });
     });
     let view = View { spec: &network, state: &state };
-    let source = Source { peer: key(9).node_id(), arrived: UnixMillis::new(1) };
+    let source = Source { peer: testing::node_key(9).public_key(), arrived: UnixMillis::new(1) };
     let answer = || {
         let of = |seed: &u8| vec![commitment(&network, *seed, 1), commitment(&network, *seed, 2)];
         SyncResponse::Items(seeds.iter().flat_map(of).collect())

@@ -10,7 +10,7 @@ use lucid_types::id::{BlockHash, Hash, StateRoot};
 
 use super::*;
 use crate::chain::fixture::Growing;
-use crate::payout::testing::{self, network, node_key};
+use crate::payout::testing::{self, network, signing_key};
 
 /// The newest blocks that stay.
 const KEPT: u64 = 60;
@@ -59,9 +59,9 @@ impl Blocks {
             height: Height::new(height),
             parent: BlockHash::from_bytes([1; 32]),
             round: 0,
-            proposer: node_key(1).node_id(),
+            proposer: signing_key(1).id(),
             time: self.time(height),
-            randao: node_key(1).bls_key().sign_randao(self.spec.id(), Height::new(height)),
+            randao: signing_key(1).bls_key().sign_randao(self.spec.id(), Height::new(height)),
             items: items_hash(&[]),
             next_set: if height < CHANGE { set } else { Hash::from_bytes([2; 32]) },
             state_root: StateRoot::from_bytes([4; 32]),

@@ -107,8 +107,7 @@ async fn a_change_that_was_withheld_is_found_by_the_state() {
     let network = *chain.chain.spec.id();
     let (own, _events, _stop) = mesh(&network, 200, Vec::new()).await;
     let set = |seeds: &[u8]| {
-        let members = seeds.iter().map(|seed| crate::payout::testing::node_key(*seed).validator(1, node(*seed)));
-        ValidatorSet::new(members.collect()).unwrap()
+        ValidatorSet::new(seeds.iter().map(|seed| crate::payout::testing::validator(*seed)).collect()).unwrap()
     };
     let chain = Turnover { blocks: Turnover::new(1).blocks, ..Turnover::new(0) };
     // Those who certify the second change were validators before the first.

@@ -19,7 +19,7 @@ use lucid_consensus::ledger::state::{Rows as _, StateBuilder, StateError};
 use lucid_p2p::{Mesh, Protocol, RequestError};
 use lucid_storage::{StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::id::{NodeId, StateRoot};
+use lucid_types::id::{PublicKey, StateRoot};
 use lucid_types::proof::{KeyProof, ProofStep};
 use lucid_types::sync::{CertifiedHeader, SnapshotRows, SyncRequest, SyncResponse};
 use lucid_types::time::Height;
@@ -105,7 +105,7 @@ struct Patience {
 /// A snapshot that peers offer.
 struct Offer {
     block: CertifiedHeader,
-    peers: Vec<NodeId>,
+    peers: Vec<PublicKey>,
 }
 
 /// Why a peer brought nothing.
@@ -149,7 +149,7 @@ struct Fetched {
     n_rows: u64,
     bytes: u64,
     /// Peers that have offered it, without those that were too slow.
-    holders: BTreeSet<NodeId>,
+    holders: BTreeSet<PublicKey>,
     /// How often in a row all of them gave no page.
     failures: u32,
     /// Whether the block is known to be certified. Before a restart it was; the validators who did so are to be learned again.
@@ -312,9 +312,9 @@ impl Download {
         &self,
         begun: Option<Fetched>,
         offers: BTreeMap<Height, Offer>,
-        asked: &[NodeId],
+        asked: &[PublicKey],
         search: &mut Search,
-    ) -> Result<Option<(Fetched, Vec<NodeId>)>, StorageError> {
+    ) -> Result<Option<(Fetched, Vec<PublicKey>)>, StorageError> {
         if let Some(mut begun) = begun.filter(|begun| begun.n_rows > 0) {
             let header = &begun.block().header;
             let height = header.height;
@@ -358,17 +358,22 @@ impl Download {
     }
 
     /// Whether a connected peer that has offered a snapshot was not asked now: it rests, or others were drawn.
-    fn is_held(&self, fetched: &Fetched, asked: &[NodeId]) -> bool {
-        let connected = self.mesh.peers().into_iter().map(|peer| peer.node_id);
+    fn is_held(&self, fetched: &Fetched, asked: &[PublicKey]) -> bool {
+        let connected = self.mesh.peers().into_iter().map(|peer| peer.key);
         connected.into_iter().any(|peer| fetched.holders.contains(&peer) && !asked.contains(&peer))
     }
 
     /// Fetches pages from these peers until the state is whole, or none of them helps any more.
-    async fn fetch(&self, fetched: &mut Fetched, peers: Vec<NodeId>, search: &mut Search) -> Result<(), SnapshotError> {
+    async fn fetch(
+        &self,
+        fetched: &mut Fetched,
+        peers: Vec<PublicKey>,
+        search: &mut Search,
+    ) -> Result<(), SnapshotError> {
         let height = fetched.block().header.height;
         let has_peers = !peers.is_empty();
         let (mut peers, mut busy, mut told) = (VecDeque::from(peers), 0, Instant::now());
-        let mut slow = BTreeMap::<NodeId, u32>::new();
+        let mut slow = BTreeMap::<PublicKey, u32>::new();
         while let Some(peer) = peers.front().copied().filter(|_| !search.is_over()) {
             let asked = Instant::now();
             match self.page(peer, fetched).await {
@@ -416,7 +421,7 @@ impl Download {
     }
 
     /// The next page from a peer, checked, and the rows so far with its own.
-    async fn page(&self, peer: NodeId, fetched: &Fetched) -> Result<(StateBuilder, SnapshotRows), Fault> {
+    async fn page(&self, peer: PublicKey, fetched: &Fetched) -> Result<(StateBuilder, SnapshotRows), Fault> {
         let header = &fetched.block().header;
         let after = fetched.builder.last_key().map(<[u8]>::to_vec).unwrap_or_default();
         let request = SyncRequest::SnapshotRows { height: header.height, after };
@@ -445,7 +450,7 @@ impl Download {
     async fn offers(
         &self,
         above: Height,
-        peers: &[NodeId],
+        peers: &[PublicKey],
         search: &mut Search,
     ) -> Result<BTreeMap<Height, Offer>, SnapshotError> {
         let answers = join_all(peers.iter().map(|peer| self.ask_soon(*peer, &SyncRequest::Snapshots))).await;
@@ -486,7 +491,7 @@ impl Download {
     }
 
     /// Whether a peer shows that the chain has the pinned block.
-    async fn has_pinned(&self, pin: Pin, peers: &[NodeId], search: &mut Search) -> Result<bool, SnapshotError> {
+    async fn has_pinned(&self, pin: Pin, peers: &[PublicKey], search: &mut Search) -> Result<bool, SnapshotError> {
         let height = pin.height;
         let request = SyncRequest::Header(height);
         let answers = join_all(peers.iter().map(|peer| self.ask_soon(*peer, &request))).await;
@@ -517,7 +522,7 @@ impl Download {
     }
 
     /// Whether the validators of its height have decided on a peer's block, by what is known and by what the peer shows.
-    async fn is_certified(&self, peer: NodeId, block: &CertifiedHeader) -> Result<(), Uncertified> {
+    async fn is_certified(&self, peer: PublicKey, block: &CertifiedHeader) -> Result<(), Uncertified> {
         let judge = |sets: &ValidatorSets| self.verify(sets, block);
         // A pinned block may be older than the validators that the state remembers.
         if block.header.height < self.sets.known().sets().oldest().0 {
@@ -537,7 +542,7 @@ impl Download {
 
     /// Whether the block of a snapshot that was begun before a restart is certified, by what these peers show; `None` while they
     /// may still show it.
-    async fn certify(&self, block: &CertifiedHeader, peers: &[NodeId], search: &mut Search) -> Option<bool> {
+    async fn certify(&self, block: &CertifiedHeader, peers: &[PublicKey], search: &mut Search) -> Option<bool> {
         if self.verify(self.sets.known().sets(), block).is_ok() {
             return Some(true);
         }
@@ -553,7 +558,7 @@ impl Download {
     }
 
     /// Whether it is known how the validators in a snapshot's state have come about; peers that have not shown it yet are asked.
-    async fn is_explained(&self, snapshot: &Snapshot, peers: &[NodeId], search: &mut Search) -> bool {
+    async fn is_explained(&self, snapshot: &Snapshot, peers: &[PublicKey], search: &mut Search) -> bool {
         let judge = |sets: &ValidatorSets| agree(sets, snapshot.state.sets()).then_some(()).ok_or(());
         if judge(self.sets.known().sets()).is_ok() {
             return true;
@@ -571,12 +576,12 @@ impl Download {
     }
 
     /// Asks for something short.
-    async fn ask_soon(&self, peer: NodeId, request: &SyncRequest) -> Result<SyncResponse, Fault> {
+    async fn ask_soon(&self, peer: PublicKey, request: &SyncRequest) -> Result<SyncResponse, Fault> {
         let answer = timeout(ANSWER, self.ask(peer, request)).await;
         answer.unwrap_or(Err(Fault::Nothing))
     }
 
-    async fn ask(&self, peer: NodeId, request: &SyncRequest) -> Result<SyncResponse, Fault> {
+    async fn ask(&self, peer: PublicKey, request: &SyncRequest) -> Result<SyncResponse, Fault> {
         let answer = self.mesh.request(peer, Protocol::Sync, encode(request)).await.map_err(|error| {
             tracing::debug!(%peer, %error, "a peer does not answer");
             match error {
@@ -632,9 +637,9 @@ struct Search {
     slow: Duration,
     /// When the last page came, or the search began, or nobody was connected.
     moved: Instant,
-    liars: BTreeSet<NodeId>,
+    liars: BTreeSet<PublicKey>,
     /// Who gave nothing, and until when they are not asked.
-    resting: BTreeMap<NodeId, Instant>,
+    resting: BTreeMap<PublicKey, Instant>,
     is_pin_shown: bool,
     /// How often in a row nobody has offered what is being fetched.
     misses: u32,
@@ -665,10 +670,10 @@ impl Search {
     }
 
     /// The connected peers that can be asked, in a random order. While all rest, none does.
-    fn peers(&mut self, mesh: &Mesh) -> Vec<NodeId> {
+    fn peers(&mut self, mesh: &Mesh) -> Vec<PublicKey> {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);
-        let honest = mesh.peers().into_iter().map(|peer| peer.node_id).filter(|peer| !self.liars.contains(peer));
+        let honest = mesh.peers().into_iter().map(|peer| peer.key).filter(|peer| !self.liars.contains(peer));
         let mut drawn: Vec<_> =
             honest.map(|peer| (self.resting.contains_key(&peer), getrandom::u32().unwrap_or(0), peer)).collect();
         drawn.sort_unstable();
@@ -677,7 +682,7 @@ impl Search {
         drawn.into_iter().take(asked.min(MAX_ASKED)).map(|(.., peer)| peer).collect()
     }
 
-    fn blame(&mut self, peer: NodeId, fault: Fault) {
+    fn blame(&mut self, peer: PublicKey, fault: Fault) {
         match fault {
             Fault::Busy => {}
             Fault::Nothing => {

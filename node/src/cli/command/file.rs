@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, ensure};
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_types::command::{Action, Command, Cosigner};
-use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::id::{NetworkId, NodeId, PoolId};
+use lucid_types::genesis::SignerSet;
+use lucid_types::id::{NetworkId, NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::signed::{MultiSigned, Signature};
 use serde::{Deserialize, Serialize};
@@ -35,57 +35,94 @@ pub(super) struct CommandFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileSignature {
-    node: NodeId,
+    key: PublicKey,
     signature: Signature,
 }
 
 /// Who signs a command, as far as it is known here.
 pub(super) struct Signatories {
-    /// Each of them must, as this.
-    must: Vec<(NodeId, &'static str)>,
-    /// As many of these must as a payout root needs.
-    treasury: Option<SignerSet>,
+    /// Each of these keys must, as this.
+    must: Vec<(PublicKey, &'static str)>,
+    /// Some of these must.
+    treasury: Option<Treasury>,
     /// Who says so.
     source: String,
 }
 
+/// A pool's treasury signers.
+struct Treasury {
+    era: u32,
+    /// How many of them must sign.
+    needed: usize,
+    keys: Vec<PublicKey>,
+}
+
+/// The accounts whose current keys may have to sign a command.
+pub(super) fn accounts(command: &Command, ledger: &HomeLedger) -> Vec<NodeId> {
+    let mut accounts = vec![command.account];
+    for cosigner in command.cosigners() {
+        match cosigner {
+            Cosigner::Account(account) => accounts.push(account),
+            Cosigner::Treasury(pool) => {
+                let pool = ledger.pool_of_id(&pool).into_iter();
+                accounts.extend(pool.flat_map(|pool| &pool.vault.signers.members).map(|signer| signer.node));
+            }
+            Cosigner::Key(_) | Cosigner::PayoutKey => {}
+        }
+    }
+    accounts
+}
+
 impl Signatories {
     /// Those of a command, as the home's ledger has them, with the account's payout key if it needs that and it is known.
-    pub(super) fn of(command: &Command, ledger: &HomeLedger, payout_key: Option<NodeId>) -> Self {
+    pub(super) fn of(
+        command: &Command,
+        ledger: &HomeLedger,
+        payout_key: Option<PublicKey>,
+        key_of: impl Fn(&NodeId) -> PublicKey,
+    ) -> Self {
         let source = match ledger.unanswered {
             None => ledger.source.to_owned(),
             Some(_) => format!("{}; whether the signers were changed since is not known here", ledger.source),
         };
         let treasury = |pool: &PoolId| ledger.pool_of_id(pool).map(|pool| pool.vault.signers.clone());
-        Self::with(command, treasury, payout_key, source)
+        Self::with(command, treasury, payout_key, key_of, source)
     }
 
     fn with(
         command: &Command,
         treasury_of: impl Fn(&PoolId) -> Option<SignerSet>,
-        payout_key: Option<NodeId>,
+        payout_key: Option<PublicKey>,
+        key_of: impl Fn(&NodeId) -> PublicKey,
         source: String,
     ) -> Self {
         let giver = if matches!(command.action, Action::Pool { .. }) { "owner" } else { "account" };
-        let (mut must, mut treasury) = (vec![(command.account, giver)], None);
+        let (mut must, mut treasury) = (vec![(key_of(&command.account), giver)], None);
         for cosigner in command.cosigners() {
             match cosigner {
-                Cosigner::Key(key) => must.push((key, "key of the invite")),
+                Cosigner::Key(key) if command.action.invite().is_some() => must.push((key, "key of the invite")),
+                Cosigner::Key(key) => must.push((key, "next node key")),
                 Cosigner::Account(node) if matches!(command.action, Action::Register(_)) => {
-                    must.push((node, "operator"));
+                    must.push((key_of(&node), "operator"));
                 }
-                Cosigner::Account(node) => must.push((node, "next owner")),
+                Cosigner::Account(node) => must.push((key_of(&node), "next owner")),
                 Cosigner::PayoutKey => must.extend(payout_key.map(|key| (key, "payout key"))),
-                Cosigner::Treasury(pool) => treasury = treasury_of(&pool),
+                Cosigner::Treasury(pool) => {
+                    treasury = treasury_of(&pool).map(|set| Treasury {
+                        era: set.era,
+                        needed: set.needed(),
+                        keys: set.members.iter().map(|signer| key_of(&signer.node)).collect(),
+                    });
+                }
             }
         }
         Self { must, treasury, source }
     }
 
-    /// As what a node signs.
-    fn role(&self, node: &NodeId) -> Option<String> {
-        let named = self.must.iter().find(|(must, _)| must == node).map(|(_, role)| *role);
-        let is_signer = self.treasury.as_ref().is_some_and(|set| set.members.iter().any(|it| it.node == *node));
+    /// As what a key signs.
+    fn role(&self, key: &PublicKey) -> Option<String> {
+        let named = self.must.iter().find(|(must, _)| must == key).map(|(_, role)| *role);
+        let is_signer = self.treasury.as_ref().is_some_and(|set| set.keys.contains(key));
         match (named, is_signer) {
             (Some(role), true) => Some(format!("{role} and signer")),
             (Some(role), false) => Some(role.to_owned()),
@@ -94,17 +131,17 @@ impl Signatories {
         }
     }
 
-    /// Whether a node's signature is of any use.
-    pub(super) fn has(&self, node: &NodeId) -> bool {
-        self.role(node).is_some()
+    /// Whether a signature with this key is of any use.
+    pub(super) fn has(&self, key: &PublicKey) -> bool {
+        self.role(key).is_some()
     }
 
-    /// Refuses a node that has no say in the command.
-    pub(super) fn check_say(&self, node: &NodeId) -> anyhow::Result<()> {
+    /// Refuses a key that has no say in the command.
+    pub(super) fn check_say(&self, key: &PublicKey) -> anyhow::Result<()> {
         let (giver, role) = self.must.first().context("nobody gives the command")?;
         ensure!(
-            self.has(node),
-            "the home's node {node} has no say in this command, neither as {role} nor as one of those who sign it, too: use the home of \
+            self.has(key),
+            "the home's node key {key} has no say in this command, neither as {role} nor as one of those who sign it, too: use the home of \
              {giver}"
         );
         Ok(())
@@ -144,9 +181,9 @@ impl CommandFile {
 
     pub(super) fn sign(&mut self, key: &NodeKey, network: &NetworkId) {
         let signed = key.sign_command(network, self.command.clone()).into_inner();
-        self.signatures.retain(|signature| signature.node != signed.signer);
-        self.signatures.push(FileSignature { node: signed.signer, signature: signed.signature });
-        self.signatures.sort_by_key(|signature| signature.node);
+        self.signatures.retain(|signature| signature.key != signed.signer);
+        self.signatures.push(FileSignature { key: signed.signer, signature: signed.signature });
+        self.signatures.sort_by_key(|signature| signature.key);
     }
 
     /// No block holds a command whose time is over.
@@ -160,13 +197,13 @@ impl CommandFile {
         Ok(())
     }
 
-    pub(super) fn is_signed_by(&self, node: &NodeId) -> bool {
-        self.signatures.iter().any(|signature| signature.node == *node)
+    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.signatures.iter().any(|signature| signature.key == *key)
     }
 
-    /// Who has signed it.
-    pub(super) fn signed_by(&self) -> Vec<NodeId> {
-        self.signatures.iter().map(|signature| signature.node).collect()
+    /// With which keys it is signed.
+    pub(super) fn signed_by(&self) -> Vec<PublicKey> {
+        self.signatures.iter().map(|signature| signature.key).collect()
     }
 
     /// The same without signatures.
@@ -176,25 +213,24 @@ impl CommandFile {
 
     /// As nodes take it.
     pub(super) fn signed(&self) -> SignedCommand {
-        let signatures = self.signatures.iter().map(|signature| (signature.node, signature.signature));
+        let signatures = self.signatures.iter().map(|signature| (signature.key, signature.signature));
         MultiSigned::collect(self.command.clone(), signatures)
     }
 
     /// Leaves out the signatures of those who have no say.
     pub(super) fn keep_only(&mut self, signatories: &Signatories) {
-        self.signatures.retain(|signature| signatories.has(&signature.node));
+        self.signatures.retain(|signature| signatories.has(&signature.key));
     }
 
     /// Whose signatures are missing, in words.
     pub(super) fn missing(&self, signatories: &Signatories) -> Vec<String> {
-        let must = signatories.must.iter().filter(|(node, _)| !self.is_signed_by(node));
-        let mut missing: Vec<_> = must.map(|(node, role)| format!("the {role} {} signs", node.short())).collect();
-        if let Some(set) = &signatories.treasury {
-            let (signed, open): (Vec<&TreasurySigner>, Vec<_>) =
-                set.members.iter().partition(|it| self.is_signed_by(&it.node));
-            let more = set.needed().saturating_sub(signed.len());
+        let must = signatories.must.iter().filter(|(key, _)| !self.is_signed_by(key));
+        let mut missing: Vec<_> = must.map(|(key, role)| format!("the {role} {} signs", key.short())).collect();
+        if let Some(Treasury { needed, keys, .. }) = &signatories.treasury {
+            let (signed, open): (Vec<&PublicKey>, Vec<_>) = keys.iter().partition(|key| self.is_signed_by(key));
+            let more = needed.saturating_sub(signed.len());
             if more > 0 {
-                let open: Vec<_> = open.iter().map(|signer| signer.node.short()).collect();
+                let open: Vec<_> = open.iter().map(|key| key.short()).collect();
                 missing.push(format!("{more} of the signers {} sign", open.join(", ")));
             }
         }
@@ -213,10 +249,9 @@ impl CommandFile {
 
     /// Who has signed it and who must.
     fn signed_text(&self, signatories: &Signatories) -> Vec<(&'static str, String)> {
-        let role = |node| {
-            signatories.role(node).unwrap_or_else(|| "who has no say in it: its signature is left out".to_owned())
-        };
-        let signed = self.signatures.iter().map(|it| ("signed by", format!("{}, {}", it.node, role(&it.node))));
+        let role =
+            |key| signatories.role(key).unwrap_or_else(|| "who has no say in it: its signature is left out".to_owned());
+        let signed = self.signatures.iter().map(|it| ("signed by", format!("{}, {}", it.key, role(&it.key))));
         let mut lines: Vec<_> = signed.collect();
         let missing = self.missing(signatories);
         lines.push(("still missing", if missing.is_empty() { "nothing".to_owned() } else { missing.join(", and ") }));
@@ -260,6 +295,7 @@ impl CommandFile {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_types::amount::MicroUsdt;
+    use lucid_types::genesis::TreasurySigner;
     use lucid_types::id::PayoutAddress;
     use lucid_types::pool::PoolAction;
     use lucid_types::time::UnixMillis;
@@ -275,17 +311,17 @@ mod tests {
     /// Signers 2 to 4, two of which must sign what needs them.
     fn signatories(file: &CommandFile) -> Signatories {
         let signer = |seed: u8| TreasurySigner {
-            node: key(seed).node_id(),
+            node: key(seed).account(),
             key_address: PayoutAddress::from_hash20([seed; 20]),
         };
         let set = SignerSet { era: 1, threshold: 2, members: (2..=4).map(signer).collect() };
-        Signatories::with(file.command(), |_| Some(set.clone()), None, "a test".to_owned())
+        Signatories::with(file.command(), |_| Some(set.clone()), None, NodeId::first_key, "a test".to_owned())
     }
 
     /// A command of the pool's owner 1.
     fn file(action: PoolAction) -> CommandFile {
         let action = Action::Pool { pool: PoolId::from_bytes([2; 32]), action };
-        let command = Command { account: key(1).node_id(), nonce: 1, until: UnixMillis::new(5), action };
+        let command = Command { account: key(1).account(), nonce: 1, until: UnixMillis::new(5), action };
         CommandFile::new(&NETWORK, command)
     }
 

@@ -46,6 +46,19 @@ fn validator(action: &ValidatorAction, ledger: &HomeLedger) -> Vec<Line> {
         ValidatorAction::Withdraw(id) => {
             vec![("does", format!("approves no more of the proposal {id} to change the validators"))]
         }
+        ValidatorAction::RotateKey(keys) => {
+            vec![
+                (
+                    "does",
+                    "signs as a validator with another key, from the second epoch after the block's on".to_owned(),
+                ),
+                ("key", keys.id.to_string()),
+                (
+                    "until then",
+                    "both key files stay in the home: the one in force signs, and reports of its epochs too".to_owned(),
+                ),
+            ]
+        }
         ValidatorAction::Resign => {
             vec![("does", "resigns: the account is no validator from two blocks after this one on".to_owned())]
         }
@@ -58,12 +71,13 @@ pub(in crate::cli) fn validator_change(change: &ValidatorChange) -> Vec<Line> {
         ValidatorChange::Add(validator) => format!("adds {} with power {}", validator.node, validator.power),
         ValidatorChange::Remove(node) => format!("removes {node}"),
         ValidatorChange::Power { validator, power } => format!("gives {validator} power {power}"),
+        ValidatorChange::Keys { validator, .. } => format!("gives {validator} another key"),
     };
     let mut lines = vec![("change", did)];
     if let ValidatorChange::Add(validator) = change {
         lines.push(("operator", validator.operator.to_string()));
-        lines.push(("BLS key", validator.bls_key.to_string()));
     }
+    lines.extend(change.keys().map(|keys| ("key", keys.id.to_string())));
     lines
 }
 
@@ -74,7 +88,7 @@ pub(super) const fn counts_from(action: &Action, epoch: u64) -> Option<u64> {
             matches!(entry, Entry::Pool { ticket: Ticket::Stamp(_) | Ticket::Invite(_), .. })
         }
         Action::Node(NodeAction::Join { ticket, .. }) => !matches!(ticket, Ticket::Request(_)),
-        Action::Node(NodeAction::Leave | NodeAction::Retire) => true,
+        Action::Node(NodeAction::Leave | NodeAction::Retire) | Action::Validator(ValidatorAction::RotateKey(_)) => true,
         Action::Pool { action, .. } => {
             matches!(action, PoolAction::Approve(_) | PoolAction::Ban(_) | PoolAction::Disband)
         }
@@ -114,6 +128,7 @@ fn enters(id: &PoolId, ticket: &Ticket, ledger: &HomeLedger) -> Vec<Line> {
                 when(invite.record.until.get() / 1_000, now_s())
             )
         }
+        Ticket::Return => "coming back: it has become inactive there".to_owned(),
         Ticket::Request(stamp) => {
             format!("a request that the pool's owner approves of or not, with a stamp for epoch {}", stamp.epoch)
         }
@@ -146,6 +161,13 @@ fn node(action: &NodeAction, ledger: &HomeLedger) -> Vec<Line> {
         ],
         NodeAction::VetoPayoutAddress => {
             vec![("does", "takes back the announced payout address that is not in use yet".to_owned())]
+        }
+        NodeAction::RotateKey(key) => vec![
+            ("does", format!("announces the node key {key}; the account stays")),
+            ("from", "the second payout root after on; until then it can be vetoed".to_owned()),
+        ],
+        NodeAction::VetoKey => {
+            vec![("does", "takes back the announced node key that is not in force yet".to_owned())]
         }
         NodeAction::Join { pool: id, ticket } => {
             let mut lines = vec![("does", "enters a pool".to_owned())];

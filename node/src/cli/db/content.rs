@@ -14,7 +14,7 @@ use lucid_storage::{BlockEntry, Expiring, Head, HistoryKind, HistoryRecord, OwnK
 use lucid_types::block::{Block, Header};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::decode;
-use lucid_types::id::{BlockHash, NodeId};
+use lucid_types::id::{BlockHash, PublicKey};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
@@ -123,7 +123,7 @@ pub(super) struct Content {
     /// Entries of the log of the height after the head.
     pub(super) logged: u64,
     /// Peers whose records are not sound.
-    pub(super) bad_peers: Vec<NodeId>,
+    pub(super) bad_peers: Vec<PublicKey>,
 }
 
 /// Looks at everything; at signatures only if it is `thorough`.

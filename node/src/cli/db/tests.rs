@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Draws, Table as _, Validators};
@@ -13,18 +14,21 @@ use lucid_storage::{HistoryKind, HistoryRecord, OwnKind};
 use lucid_tron_bridge::signer::Watermark as Signed;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
+use lucid_types::command::{Action, Command, ValidatorAction};
 use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::signed::MultiSigned;
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Vote, VoteKind};
 
 use super::repair::{Chain as Became, repair, workplace};
 use super::*;
 use crate::chain::persist::{put_block, put_boot, put_own};
 use crate::chain::prune;
-use crate::payout::testing::{SIGNERS, network, node_key, pool_id};
+use crate::payout::testing::{SIGNERS, network, node, node_key, pool_id, signing_key};
 
 /// Blocks of a chain.
 const BLOCKS: u64 = 45;
@@ -33,9 +37,10 @@ const PRUNED: u64 = 25;
 /// After this one everything is in tables; what comes later is in RocksDB's log.
 const IN_TABLES: u64 = 35;
 
-/// A chain of one validator in a store.
+/// A chain of one validator, which has changed its key once, in a store.
 struct Chain {
     spec: Arc<ChainSpec>,
+    keys: Keyring,
     store: Store,
     state: State,
     pending: Pending,
@@ -51,7 +56,9 @@ impl Chain {
         let spec = network();
         let store = Store::open(db, *spec.id()).unwrap();
         let state = State::genesis(&spec);
-        Self {
+        let next_key = ValidatorKey::from_seed(&[99; 32]);
+        let mut chain = Self {
+            keys: Keyring::new(node(SIGNERS[0]), [signing_key(SIGNERS[0]), next_key.clone()]),
             store,
             state,
             spec,
@@ -59,7 +66,27 @@ impl Chain {
             own: BTreeMap::new(),
             states: BTreeMap::new(),
             contents: BTreeSet::new(),
-        }
+        };
+        chain.announce(&next_key);
+        chain
+    }
+
+    /// Gives the command by which the validator signs with this key from an epoch on.
+    fn announce(&mut self, key: &ValidatorKey) {
+        let (giver, network) = (node_key(SIGNERS[0]), self.spec.id());
+        let account = giver.account();
+        let until = self.state.time().after(Command::MAX_AHEAD);
+        let action = Action::Validator(ValidatorAction::RotateKey(key.keys(&account)));
+        let signed = giver.sign_command(network, Command { account, nonce: 0, until, action }).into_inner();
+        let command = MultiSigned::collect(signed.record, [(signed.signer, signed.signature)]);
+        let command = command.verify(network).unwrap();
+        self.pending.commands.add(&self.spec, &self.state, command, self.state.time(), true).unwrap();
+    }
+
+    /// The key with which the validator decides on the next block.
+    fn key(&self) -> ValidatorKey {
+        let set = self.state.validators(self.state.height().next()).unwrap();
+        self.keys.of(set).unwrap().clone()
     }
 
     fn note(&mut self) {
@@ -68,8 +95,9 @@ impl Chain {
 
     /// Reports on every epoch that waits for reports, as measured well.
     fn report(&mut self) {
-        let (key, spec, state) = (node_key(SIGNERS[0]), &self.spec, &self.state);
+        let (spec, state) = (&self.spec, &self.state);
         for (epoch, _) in state.pending() {
+            let key = self.keys.reporter(state, epoch).unwrap();
             if !self.own.contains_key(&epoch) {
                 let draw = state.get::<Draws>(&epoch).unwrap();
                 let seen = |bytes: LogScale| Observation {
@@ -81,11 +109,11 @@ impl Chain {
                     echo_bytes: bytes,
                     echo_kbit_s: LogScale::encode(80_000),
                 };
-                let me = key.node_id();
+                let me = key.id();
                 let assigned = draw.assignment(&me).unwrap();
                 let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes.map(seen)).collect();
                 let reveal = Reveal { report: ScoreReport::new(epoch, &assigned), salt: [7; 32] };
-                let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &key.node_id()) };
+                let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &node(SIGNERS[0])) };
                 let commitment = key.sign_report_commitment(spec.id(), commitment);
                 let signed = key.sign_report(spec.id(), reveal.clone());
                 let own = OwnReport { commitment: (*commitment).clone(), reveal: signed.into_inner() };
@@ -100,7 +128,7 @@ impl Chain {
 
     fn grow(&mut self) {
         self.report();
-        let key = &node_key(SIGNERS[0]);
+        let key = &self.key();
         let end = self.spec.genesis().epoch_end(self.state.closed().next());
         let is_closing = self.state.pending().next().is_none();
         let now = if is_closing { end } else { self.state.next_time(&self.spec) };
@@ -132,7 +160,7 @@ impl Chain {
 
     /// Votes for the next height, and says so in the watermark.
     fn vote(&mut self, watermark: &Path) {
-        let (key, height) = (node_key(SIGNERS[0]), self.state.height().next());
+        let (key, height) = (self.key(), self.state.height().next());
         let mut wal = self.store.wal().unwrap();
         for round in 0..3 {
             let vote = Vote { kind: VoteKind::Prevote, height, round, block: None };
@@ -188,6 +216,12 @@ fn content(store: &Store) -> Result<Hash, lucid_storage::StorageError> {
         let (key, value) = row?;
         add(&key);
         add(&value);
+    }
+    add(b"set changes");
+    for entry in store.set_changes(Height::ZERO) {
+        let (height, change) = entry?;
+        add(&height.get().to_le_bytes());
+        add(&change);
     }
     add(b"log");
     for entry in store.log_entries() {
@@ -246,6 +280,7 @@ impl Original {
         let payouts = chain.store.history_entries(HistoryKind::Payout).count();
         assert!(scores >= 5 && payouts >= 5, "{scores} records of scores, {payouts} of payouts");
         assert!(chain.state.accounts(&pool_id(&chain.spec)).next().is_some(), "nothing is owed");
+        assert_eq!(chain.store.set_changes(Height::ZERO).count(), 1, "the validator has changed its key");
         let (head, log) = (chain.store.head().unwrap(), logged(&chain.store));
         assert_eq!((head.height.get(), log.len()), (BLOCKS, 3));
         let Chain { spec, states, contents, .. } = chain;
@@ -470,6 +505,37 @@ fn content_that_checksums_do_not_notice_is_named_and_mended() {
     let mark = place.need_mark().unwrap();
     assert_eq!(place.silence(mark, repaired.head, repaired.logged).through.get(), BLOCKS + 1);
     assert!(repaired.to_text().contains("a treasury signer that runs in this node"), "{}", repaired.to_text());
+}
+
+#[test]
+fn damaged_changes_of_the_validators_are_named_and_mended() {
+    let change = |store: &Store| store.set_changes(Height::ZERO).next().unwrap().unwrap();
+    let of_original = |original: &Original| {
+        let db = original.folder.path().join("db");
+        change(&Store::open(&db, *original.spec.id()).unwrap())
+    };
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(Damage, &str); 3] = [
+        (|bytes| bytes.truncate(bytes.len() / 2), "is damaged, or does not follow from those before"),
+        // Of the set's last key, so that it is another set than the one in the header.
+        (|bytes| *bytes.last_mut().unwrap() ^= 1, "is damaged, or does not follow from those before"),
+        (Vec::clear, "is missing"),
+    ];
+    for (damage, told) in damages {
+        let (_folder, place, original) = with(|store, _| {
+            let (height, mut bytes) = change(store);
+            damage(&mut bytes);
+            let (put, removed) =
+                if bytes.is_empty() { (vec![], vec![height]) } else { (vec![(height, bytes)], vec![]) };
+            store.mend_set_changes(&put, &removed).unwrap();
+        });
+        let (height, was) = of_original(&original);
+        let (found, repaired) = mended(&place);
+        assert!(found.contains(&format!("the change of the validators by block {height} {told}")), "{found}");
+        assert_eq!((repaired.chain, repaired.head), (Became::Kept, Some(original.head)));
+        let made_again = change(&Store::open(&place.home.repaired_db_dir(), *place.spec.id()).unwrap());
+        assert_eq!(made_again, (height, was), "the state remembers it");
+    }
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub(in crate::cli) struct CreateArgs {
     /// The network's name, for people
     #[arg(long)]
     name: String,
-    /// The [[validator]] entry that `lucid init --role validator` prints, or all that it prints with --json; once for each
-    /// validator
+    /// The [[validator]] entry that `lucid init --role validator` or `lucid validator keys` prints, or all that one of them prints with
+    /// --json; once for each validator
     #[arg(long, value_name = "FILE", required = true)]
     validator: Vec<PathBuf>,
     /// Its parameters: public, local, or a file with the keys of [policy]
@@ -144,7 +144,7 @@ fn entries(file: &Path) -> anyhow::Result<Vec<Validator>> {
     entries_in(file, &text)
 }
 
-/// The validators in a text that came from there: `[[validator]]` entries, or what `lucid init --json` prints.
+/// The validators in a text that came from there: `[[validator]]` entries, or what `lucid init --json` or `lucid validator keys --json` prints.
 pub(in crate::cli) fn entries_in(file: &Path, text: &str) -> anyhow::Result<Vec<Validator>> {
     #[derive(Deserialize)]
     struct Printed {
@@ -156,10 +156,17 @@ pub(in crate::cli) fn entries_in(file: &Path, text: &str) -> anyhow::Result<Vec<
         validator: Vec<Validator>,
     }
     if text.trim_start().starts_with('{') {
-        let printed: Printed = serde_json::from_str(text)
-            .with_context(|| format!("{} is not what `lucid init --role validator --json` prints", file.display()))?;
+        let printed: Printed = serde_json::from_str(text).with_context(|| {
+            format!(
+                "{} is not what `lucid init --role validator --json` or `lucid validator keys --json` prints",
+                file.display()
+            )
+        })?;
         let no_validator = || {
-            anyhow!("{} is of a node that is no validator: make it with `lucid init --role validator`", file.display())
+            anyhow!(
+                "{} has no entry of a validator: of a home with one key `lucid validator keys --json` prints it",
+                file.display()
+            )
         };
         return Ok(vec![printed.validator.ok_or_else(no_validator)?]);
     }

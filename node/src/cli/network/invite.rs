@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 use lucid_types::join::{Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::time::Height;
 use serde_json::json;
@@ -41,7 +41,7 @@ pub(in crate::cli) fn invite(args: InviteArgs, pool: Option<JoinPool>, context: 
     let network = home.load_genesis()?.network_id;
     let addresses = if args.bootstrap.is_empty() {
         let p2p = context.configuration()?.config.p2p;
-        own_addresses(&p2p, &home.load_key()?.node_id())
+        own_addresses(&p2p, &home.load_key()?.public_key())
     } else {
         args.bootstrap
     };
@@ -65,7 +65,7 @@ pub(super) fn bootstrap(addresses: Vec<String>) -> anyhow::Result<Bootstrap> {
 }
 
 /// Where others reach this node, as far as its configuration says, and then the nodes that it starts from itself; at most five.
-fn own_addresses(p2p: &P2pConfig, node: &NodeId) -> Vec<String> {
+fn own_addresses(p2p: &P2pConfig, node: &PublicKey) -> Vec<String> {
     let own = if p2p.external.is_empty() { &p2p.listen } else { &p2p.external };
     let is_somewhere = |address: &&String| {
         let is_any = ["/0.0.0.0/", "/::/"].iter().any(|any| address.contains(any)) || address.contains("/tcp/0");
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_node_names_where_others_reach_it() {
-        let node = NodeId::from_bytes([1; 32]);
+        let node = PublicKey::from_bytes([1; 32]);
         let peer = lucid_p2p::peer_id_string(&node).unwrap_or_default();
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let own = |p2p: &P2pConfig| own_addresses(p2p, &node);

@@ -147,7 +147,7 @@ fn own_account(args: &ClaimArgs, opened: &Opened, ledger: &Ledger) -> anyhow::Re
     let (Some(home), Some(id)) = (&opened.net.ledger, &opened.pool) else {
         bail!("say which account: --account ID, or --home of the worker's node");
     };
-    let node = home.node_id()?;
+    let node = home.own_account()?;
     let pool = home.pool_of_id(id).context("the network has no such pool")?;
     // Or it was one, and is owed something still.
     let is_owed = ledger.index_of(&home.account(id, AccountKind::Worker, &node)).is_some();

@@ -4,10 +4,11 @@ use anyhow::{bail, ensure};
 use lucid_types::id::PayoutId;
 
 use super::ListArgs;
-use crate::api::model::{PayoutList, PayoutView, StatusView};
+use crate::api::model::{BatchList, BatchView, PayoutList, PayoutView, StatusView};
 use crate::cli::node_api::NodeApi;
 use crate::cli::output::{self, kind, millionths, or_dash};
 use crate::cli::place::now_s;
+use crate::cli::pool::open::{Pool, PoolArgs};
 use crate::cli::values::{IdPrefix, trx_of, usdt_of, when};
 use crate::cli::{Context, read};
 
@@ -44,6 +45,25 @@ pub(super) async fn list(args: &ListArgs, context: &Context) -> anyhow::Result<(
         let rows: Vec<_> = list.payouts.iter().map(row).collect();
         let titles = ["payout", "settlement", "node", "as", "address", "USDT", "status", "transaction", "waits for"];
         output::table(titles, &rows)
+    })
+}
+
+pub(super) async fn batches(pool: &PoolArgs, limit: usize, as_json: bool, context: &Context) -> anyhow::Result<()> {
+    let pool = Pool::open(pool, context).await?;
+    let path = format!("pools/{}/batches?limit={limit}", pool.view.pool);
+    read::show(as_json, &pool.giver.node.get::<BatchList>(&path).await?, |list| {
+        let row = |it: &BatchView| {
+            [
+                when(it.time.get() / 1_000, now_s()),
+                or_dash(it.settlement),
+                it.accounts.to_string(),
+                millionths(it.amount_micro_usdt.get()),
+                trx_of(it.fee_sun),
+                it.tx_id.to_string(),
+            ]
+        };
+        let rows: Vec<_> = list.batches.iter().map(row).collect();
+        output::table(["paid", "settlement", "accounts", "USDT", "fee", "transaction"], &rows)
     })
 }
 

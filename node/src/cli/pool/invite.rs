@@ -35,12 +35,12 @@ pub(super) fn invite(args: PoolInviteArgs, context: &Context) -> anyhow::Result<
     block_on(async {
         let Pool { giver, view } = Pool::open(&pool, context).await?;
         ensure!(
-            giver.key.node_id() == view.owner,
+            giver.me.account == view.owner,
             "only the owner of the pool {} invites into it: use the home of {}",
             view.name,
             view.owner
         );
-        made = Some(bearer(&giver.key, giver.ledger.spec.id(), view.pool, (uses, valid_for))?);
+        made = Some(bearer(&giver.me.key, giver.ledger.spec.id(), view.pool, (uses, valid_for))?);
         Ok(())
     })?;
     invite::invite(string, made.map(JoinPool::Invited), context)
@@ -57,6 +57,6 @@ fn bearer(
     getrandom::fill(seed.as_mut()).context("the operating system gives no random bytes")?;
     let key = NodeKey::from_seed(&seed);
     let until = UnixMillis::new(now_s().saturating_add(valid_for.into()).saturating_mul(1_000));
-    let invite = owner.sign_invite(network, Invite { pool, key: key.node_id(), until, uses });
+    let invite = owner.sign_invite(network, Invite { pool, key: key.public_key(), until, uses });
     Ok(BearerInvite::new(invite.into_inner(), &key)?)
 }

@@ -39,12 +39,13 @@ pub(super) async fn members(args: &PoolArgs, json: Json, context: &Context) -> a
                 it.node.to_string(),
                 or_dash(it.from),
                 or_dash(it.until),
-                if it.is_banned { "banned".to_owned() } else { "-".to_owned() },
+                if it.is_held { format!("{}, held", it.state.name()) } else { it.state.name().to_owned() },
+                it.unreached.to_string(),
                 or_dash(it.payout_address),
             ]
         };
         let rows: Vec<_> = list.members.iter().map(row).collect();
-        output::table(["node", "from epoch", "until", "standing", "paid to"], &rows)
+        output::table(["node", "from epoch", "until", "state", "epochs unreached", "paid to"], &rows)
     })
 }
 

@@ -19,7 +19,7 @@ use crate::cli::values;
 
 const CREATE: &str = "\
 How it goes:
-  lucid vault deploy --new-pool ... > deployed.txt       the contract; put its [pool.vault] part into vault.toml
+  lucid vault deploy --new-pool ... --out vault.toml     the contract, and what the ledger is to know of it
   lucid pool create --name NAME --vault vault.toml --budget 120 --commission-address T...
   lucid validator approve-pool NAME                       more than a third of the validators' power
   lucid pool join NAME                                    as many members as the network asks for";
@@ -79,7 +79,7 @@ pub(in crate::cli) struct CreateArgs {
     /// Its name, unique in the network
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// The vault that pays, as `lucid vault deploy` printed it: a file with its [pool.vault]
+    /// The vault that pays, as `lucid vault deploy --out FILE` wrote it
     #[arg(long, value_name = "FILE")]
     vault: PathBuf,
     /// What it shares out each settlement
@@ -128,7 +128,7 @@ pub(in crate::cli) struct UpdateArgs {
     direct: DirectArgs,
 }
 
-/// A file with the part of a genesis that describes a vault.
+/// A file that says which vault pays for a pool.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VaultFile {
@@ -142,13 +142,14 @@ struct VaultOfPool {
 }
 
 pub(super) fn read_vault(path: &Path) -> anyhow::Result<Vault> {
-    let read = || {
-        let text = fs::read_to_string(path)?;
-        let file: VaultFile =
-            toml::from_str(&text).context("it holds no [pool.vault] as `lucid vault deploy` prints it")?;
-        anyhow::Ok(file.pool.vault)
-    };
+    let read = || parse_vault(&fs::read_to_string(path)?);
     read().with_context(|| path.display().to_string())
+}
+
+/// The vault of a text with its `[pool.vault]`.
+pub(in crate::cli) fn parse_vault(text: &str) -> anyhow::Result<Vault> {
+    let file: VaultFile = toml::from_str(text).context("it holds no [pool.vault] as `lucid vault deploy` writes it")?;
+    Ok(file.pool.vault)
 }
 
 pub(super) async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
@@ -159,7 +160,7 @@ pub(super) async fn create(args: CreateArgs, context: &Context) -> anyhow::Resul
     let giver = Giver::open(context).await?;
     let terms = PoolTerms { budget, split: split.into(), commission, commission_address };
     let pool = NewPool { name, terms, join: join.into(), max_members, vault };
-    give.give(&giver, giver.key.node_id(), Action::CreatePool(pool), None).await
+    give.give(&giver, giver.me.account, Action::CreatePool(pool), None).await
 }
 
 pub(super) async fn update(args: UpdateArgs, context: &Context) -> anyhow::Result<()> {

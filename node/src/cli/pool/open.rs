@@ -92,6 +92,7 @@ pub(super) fn one_of(nodes: impl Iterator<Item = NodeId>, id: &IdPrefix, what: &
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::api::model::MemberState;
     use crate::cli::values::id_prefix;
 
     fn members() -> Vec<MemberView> {
@@ -106,7 +107,9 @@ mod tests {
             until: None,
             payout_address: None,
             gas_address: None,
-            is_banned: false,
+            state: MemberState::Active,
+            is_held: false,
+            unreached: 0,
         };
         [NodeId::from_bytes([0xcd; 32]), node(1), node(2), node(3)].map(view).to_vec()
     }

@@ -2,7 +2,7 @@
 
 use super::list::status;
 use super::open::{Pool, PoolArgs};
-use crate::api::model::{MemberCounts, PoolHealthView};
+use crate::api::model::{BatchView, MemberCounts, PoolHealthView};
 use crate::cli::place::now_s;
 use crate::cli::values::{usdt_of, when};
 use crate::cli::{Context, output};
@@ -50,6 +50,7 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
                 None => "-".to_owned(),
             },
         ),
+        ("last paid", output::or_dash(view.health.last_paid.map(last_paid))),
         ("settled", view.settled.to_string()),
         ("suspended", suspended),
         ("owed", usdt_of(view.owed_micro_usdt)),
@@ -77,8 +78,22 @@ pub(super) async fn show(args: &PoolArgs, as_json: bool, context: &Context) -> a
     output::print(&output::pairs(&lines))
 }
 
+/// By what this node has read.
+fn last_paid(paid: BatchView) -> String {
+    let settlement = paid.settlement.map_or_else(String::new, |settlement| format!(" of settlement {settlement}"));
+    let at = when(paid.time.get() / 1_000, now_s());
+    format!(
+        "{at}: {} to {} accounts{settlement}, in {} (as this node has read)",
+        usdt_of(paid.amount_micro_usdt),
+        paid.accounts,
+        paid.tx_id
+    )
+}
+
 fn of_members(health: &PoolHealthView) -> String {
-    let MemberCounts { working, entering, leaving, held, banned } = health.members;
+    let MemberCounts { pending, active, degraded, inactive, leaving, banned, held } = health.members;
     let few = if health.is_degraded { "; fewer than the network asks for" } else { "" };
-    format!("{working} work, {entering} enter, {leaving} leave; {held} are held, {banned} banned{few}")
+    format!(
+        "{active} active, {degraded} degraded, {inactive} inactive, {pending} pending, {leaving} leaving, {banned} banned; {held} are held{few}"
+    )
 }

@@ -1,12 +1,16 @@
 //! `lucid vault deploy`.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use lucid_tron_bridge::client::ClientError;
 use lucid_tron_bridge::vault::{Creation, code_hash, creation_code};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::genesis::{SignerSet, TreasurySigner};
-use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::VaultLimits;
 use serde_json::json;
 
@@ -24,7 +28,7 @@ const USUAL_TRX: u64 = 400;
 const EXAMPLE: &str = "\
 Example:
   lucid vault deploy --tron https://api.trongrid.io --network mainnet --key-file owner.key --cap 5000 --push-fee 0.01 \\
-    --signer NODE_ID=T... --signer NODE_ID=T... --signer NODE_ID=T... --threshold 2 --dry-run
+    --signer NODE_ID=T... --signer NODE_ID=T... --signer NODE_ID=T... --threshold 2 --out vault.toml --dry-run
 
 The account of the key becomes the vault's owner. Token, owner, period, notice and predecessor can never be changed.";
 
@@ -63,6 +67,9 @@ pub(in crate::cli) struct DeployArgs {
     /// The vault is for a pool that never had one, although the home's pool has
     #[arg(long, conflicts_with = "previous")]
     new_pool: bool,
+    /// Write what `lucid pool create` and `lucid pool vault` read to this file, too; one that exists is left as it is
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     send: SendArgs,
 }
@@ -76,6 +83,13 @@ struct Plan {
 }
 
 pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Result<()> {
+    if let Some(out) = &args.out {
+        ensure!(!out.exists(), "{} exists already and is left as it is; give another --out", out.display());
+        let nameless = args.signers.iter().find(|signer| signer.node.is_none());
+        if let Some(SignerArg { key_address, .. }) = nameless {
+            bail!("--out needs the node of each signer: give {key_address} as NODE_ID={key_address}");
+        }
+    }
     let key = args.send.key.load()?;
     let net = args.place.connect(context).await?;
     let owner = key.address();
@@ -101,7 +115,7 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
             if let Some(vault) = error.downcast_ref::<Open>().and_then(|open| open.deploys) {
                 say(&format!(
                     "\nIf the deployment is included, this holds:\n{}",
-                    next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers, previous)
+                    next_steps(&vault_text(&vault, &plan, &args.signers), &vault, None, previous)
                 ))?;
             }
             return Err(error);
@@ -110,10 +124,18 @@ pub(super) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Resu
     let vault = done.deployed.context("the deployment names no contract")?;
     let found = net.client.code_hash(&vault).await?;
     ensure!(found == Some(code_hash()), "the code at {vault} is not what was deployed; do not use it");
-    if args.send.confirm.json.json {
-        return Ok(());
+    let text = vault_text(&vault, &plan, &args.signers);
+    let written = args.out.as_deref().map(|out| write_new(out, &text)).transpose();
+    if !args.send.confirm.json.json {
+        let out = args.out.as_deref().filter(|_| written.is_ok());
+        output::print(&next_steps(&text, &vault, out, previous))?;
     }
-    output::print(&next_steps(&net.network, &net.genesis_block, &vault, &plan, &args.signers, previous))
+    written.map(drop).context("the vault stands, and --out could not be written")
+}
+
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    file.with_context(|| path.display().to_string())
 }
 
 fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<Plan> {
@@ -247,26 +269,11 @@ fn act(args: &DeployArgs, net: &Net, creation: &Creation<'_>) -> Act {
     Act { usual_trx: USUAL_TRX, ..Act::new(Step::Deploy { code: creation_code(creation) }, facts, data) }
 }
 
-fn next_steps(
-    network: &str,
-    genesis_block: &SolidBlockId,
-    vault: &PayoutAddress,
-    plan: &Plan,
-    given: &[SignerArg],
-    previous: Option<PayoutAddress>,
-) -> String {
-    let Plan { token, signers, limits, .. } = plan;
-    let place = match previous {
-        None => format!(
-            "1. Put this into the genesis, unless it is there already:\n\n\
-             [tron]\nnetwork = \"{network}\"\ngenesis_block = \"{genesis_block}\"\nusdt = \"{token}\"\n\n\
-             2. Put this directly below the [[pool]] that the vault pays for:\n\n"
-        ),
-        Some(previous) => format!("1. Put this into a file, vault.toml, for the pool of the vault {previous}:\n\n"),
-    };
+/// What `lucid pool create` and `lucid pool vault` read.
+fn vault_text(vault: &PayoutAddress, plan: &Plan, given: &[SignerArg]) -> String {
+    let Plan { signers, limits, .. } = plan;
     let mut text = format!(
-        "\nThe vault stands at {vault}.\n\nNext:\n{place}\
-         [pool.vault]\naddress = \"{vault}\"\nnonce = 0\n\n\
+        "[pool.vault]\naddress = \"{vault}\"\nnonce = 0\n\n\
          [pool.vault.limits]\ncap = {}\npush_fee = {}\n\n\
          [pool.vault.signers]\nera = 1\nthreshold = {}\n",
         limits.cap, limits.push_fee, signers.threshold
@@ -278,33 +285,54 @@ fn next_steps(
             signer.key_address
         ));
     }
-    text.push_str(if previous.is_none() {
-        "\n3. Check it from another machine: lucid vault verify\n\
-         4. Give it USDT: lucid vault fund --amount N\n\
-         5. Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much\n"
+    text
+}
+
+/// What to do with a new vault, whose [`vault_text`] stands in `out` already, or in no file.
+fn next_steps(vault_text: &str, vault: &PayoutAddress, out: Option<&Path>, previous: Option<PayoutAddress>) -> String {
+    let file = out.map_or_else(|| "vault.toml".to_owned(), |out| out.display().to_string());
+    let mut steps = Vec::new();
+    if out.is_none() {
+        steps.push(format!("Put this into a file, {file}:\n\n{vault_text}"));
+    }
+    let fund = "Give it USDT: lucid vault fund --amount N".to_owned();
+    if let Some(previous) = previous {
+        steps.extend([
+            format!(
+                "Name it to the ledger for the pool of the vault {previous}: lucid pool vault {file} --file move.json"
+            ),
+            "Have the signers in force sign that, each: lucid command sign --file move.json".to_owned(),
+            "lucid command submit --file move.json".to_owned(),
+            fund,
+        ]);
     } else {
-        "\n2. Name it to the ledger: lucid pool vault vault.toml --file move.json\n\
-         3. Have the signers in force sign that, each: lucid command sign --file move.json\n\
-         4. lucid command submit --file move.json\n\
-         5. Give it USDT: lucid vault fund --amount N\n"
-    });
+        steps.extend([
+            format!(
+                "Create the pool: lucid pool create --name NAME --vault {file} --budget N --commission-address T..."
+            ),
+            "Have validators approve of it: lucid validator approve-pool NAME".to_owned(),
+            fund,
+            "Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much".to_owned(),
+        ]);
+    }
+    let mut text = format!("\nThe vault stands at {vault}.");
+    if let Some(out) = out {
+        text.push_str(&format!(" What the ledger is to know of it is in {}.", out.display()));
+    }
+    text.push_str("\n\nNext:\n");
+    for (number, step) in (1..).zip(&steps) {
+        text.push_str(&format!("{number}. {step}\n"));
+    }
     text
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use toml::Table;
-
     use super::*;
 
-    /// What is between two texts.
-    fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
-        text.split_once(from).unwrap().1.split_once(to).unwrap().0
-    }
-
     #[test]
-    fn each_part_of_the_genesis_is_printed_with_its_place() {
+    fn what_is_printed_is_what_the_commands_read() {
         let address = |byte| PayoutAddress::from_hash20([byte; 20]);
         let given = SignerArg { node: Some(NodeId::from_bytes([4; 32])), key_address: address(3) };
         let member = TreasurySigner { node: NodeId::from_bytes([4; 32]), key_address: address(3) };
@@ -314,26 +342,18 @@ mod tests {
             limits: VaultLimits { cap: MicroUsdt::new(50), push_fee: MicroUsdt::new(1) },
             delay: 60,
         };
-        let steps =
-            |previous| next_steps("local", &SolidBlockId::from_bytes([5; 32]), &address(1), &plan, &[given], previous);
-        let text = steps(None);
-        let network = between(&text, "unless it is there already:\n", "2. Put this");
-        let vault = between(&text, "directly below the [[pool]] that the vault pays for:\n", "3. Check");
-        let network: Table = network.parse().unwrap();
-        assert_eq!(network.keys().collect::<Vec<_>>(), ["tron"]);
-        assert_eq!(network["tron"]["usdt"].as_str(), Some(&*address(2).to_string()));
-        // As a person puts it there.
-        let genesis: Table = format!("[[pool]]\nname = \"one\"\n[[pool]]\nname = \"two\"\n{vault}").parse().unwrap();
-        assert_eq!(genesis.keys().collect::<Vec<_>>(), ["pool"]);
-        assert!(genesis["pool"][0].get("vault").is_none());
-        let vault = &genesis["pool"][1]["vault"];
-        assert_eq!(vault["address"].as_str(), Some(&*address(1).to_string()));
-        assert_eq!(vault["limits"]["cap"].as_integer(), Some(50));
-        assert_eq!(vault["signers"]["signer"][0]["key_address"].as_str(), Some(&*address(3).to_string()));
-        // One that follows another is named by a command, and its part of a genesis is the same.
-        let text = steps(Some(address(9)));
-        let file: Table =
-            between(&text, &format!("for the pool of the vault {}:\n", address(9)), "2. Name").parse().unwrap();
-        assert_eq!(&file["pool"]["vault"], vault);
+        let text = vault_text(&address(1), &plan, &[given]);
+        let vault = crate::cli::pool::make::parse_vault(&text).unwrap();
+        assert_eq!((vault.address, vault.nonce, vault.limits), (address(1), 0, plan.limits));
+        assert_eq!(vault.signers, plan.signers);
+
+        let [first, next] = [None, Some(address(9))].map(|previous| next_steps(&text, &address(1), None, previous));
+        assert!(first.contains(&text) && first.contains("3. Have validators"), "{first}");
+        assert!(
+            next.contains(&text) && next.contains("2. Name it") && next.contains(&address(9).to_string()),
+            "{next}"
+        );
+        let written = next_steps(&text, &address(1), Some(Path::new("v.toml")), None);
+        assert!(!written.contains("[pool.vault]") && written.contains("--vault v.toml"), "{written}");
     }
 }

@@ -26,7 +26,7 @@ fn applicant(seed: u8, pool: Option<JoinPool>) -> Applicant {
 
 fn bearer(spec: &ChainSpec, until: u64, owner: u8) -> BearerInvite {
     let key = node_key(50);
-    let invite = Invite { pool: pool_id(spec), key: key.node_id(), until: UnixMillis::new(until), uses: 1 };
+    let invite = Invite { pool: pool_id(spec), key: key.public_key(), until: UnixMillis::new(until), uses: 1 };
     BearerInvite::new(node_key(owner).sign_invite(spec.id(), invite).into_inner(), &key).unwrap()
 }
 
@@ -65,7 +65,7 @@ fn an_invite_opens_every_pool_and_needs_no_work() {
     let Next::Enter(entering, None) = applicant(STRANGER, invited(2_000_000, OWNER)).next(&spec, &state, TIME) else {
         panic!("no way in by an invite")
     };
-    assert_eq!(entering.key().unwrap().node_id(), node(50));
+    assert_eq!(entering.key().unwrap().account(), node(50));
     let Action::Register(Registration { entry: Entry::Pool { ticket: Ticket::Invite(_), .. }, .. }) =
         entering.action(None)
     else {
@@ -86,9 +86,28 @@ fn an_invite_opens_every_pool_and_needs_no_work() {
     stops(Some(JoinPool::Named(pool_id(&spec))), &state, "takes invites only");
     let used = state.changed(|rows| {
         let used = lucid_consensus::ledger::entry::InviteUse { used: 1, until: UnixMillis::new(2_000_000) };
-        rows.put::<Invites>(&(pool_id(&spec), node(50)), used);
+        rows.put::<Invites>(&(pool_id(&spec), node(50).first_key()), used);
     });
     stops(invited(2_000_000, OWNER), &used, "the invite was for 1 nodes");
+}
+
+/// Whatever the pool asks of others.
+#[test]
+fn who_is_inactive_comes_back_without_a_ticket() {
+    let spec = network();
+    let id = pool_id(&spec);
+    let away = |until: u64| {
+        takes(&spec, JoinPolicy::Invite).changed(|rows| {
+            rows.get_mut::<Nodes>(&node(WORKERS[0])).unwrap().membership.as_mut().unwrap().until =
+                Some(Epoch::new(until));
+            let standing = Standing::Inactive(Epoch::new(until));
+            rows.put::<Members>(&(id, node(WORKERS[0])), Member { standing, ..Member::default() });
+        })
+    };
+    let next = |until| applicant(WORKERS[0], Some(JoinPool::Named(id))).next(&spec, &away(until), TIME);
+    let Next::Enter(entering, None) = next(1) else { panic!("{:?}", next(1)) };
+    assert_eq!(entering.action(None), Action::Node(NodeAction::Join { pool: id, ticket: Ticket::Return }));
+    assert!(matches!(next(7), Next::Refused(Refused { is_passing: true, .. })), "it is drawn still");
 }
 
 #[test]

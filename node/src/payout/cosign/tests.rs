@@ -64,7 +64,7 @@ impl Fixture {
     async fn ask(&self, asker: u8, request: CosignRequest) -> CosignReply {
         let key = node_key(asker);
         let bytes = encode(&*key.sign_cosign(self.network.id(), request));
-        self.cosigner.answer(key.node_id(), &bytes).await.unwrap()
+        self.cosigner.answer(key.public_key(), &bytes).await.unwrap()
     }
 
     fn root_request(&self, settlement: u64) -> CosignRequest {
@@ -205,8 +205,8 @@ async fn changes_of_the_vault_are_signed_by_those_whom_they_replace() {
 async fn nobody_asks_for_another_and_no_unknown_pool_is_signed_for() {
     let fixture = fixture(root(&network(), 3, 100));
     let bytes = encode(&*node_key(OWNER).sign_cosign(fixture.network.id(), fixture.root_request(3)));
-    assert_eq!(fixture.cosigner.answer(node(WORKERS[0]), &bytes).await, None, "another's request");
-    assert_eq!(fixture.cosigner.answer(node(OWNER), &bytes[1..]).await, None);
+    assert_eq!(fixture.cosigner.answer(node_key(WORKERS[0]).public_key(), &bytes).await, None, "another's request");
+    assert_eq!(fixture.cosigner.answer(node_key(OWNER).public_key(), &bytes[1..]).await, None);
     let elsewhere = CosignRequest::Root { pool: PoolId::from_bytes([1; 32]), settlement: 3 };
     let reply = fixture.ask(OWNER, elsewhere).await;
     assert!(matches!(&reply, CosignReply::Refused(why) if why.contains("no such pool")), "{reply:?}");

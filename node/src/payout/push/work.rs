@@ -185,7 +185,8 @@ impl Conditions {
 impl PushParts {
     /// Asks a treasury signer, or this node's own.
     pub(super) async fn ask_signer(&self, request: CosignRequest, signer: NodeId) -> Option<CosignReply> {
-        cosign::ask(&self.mesh, &self.spec, &self.key, self.cosigner.as_deref(), request, signer).await
+        let state = self.head.borrow().state.clone();
+        cosign::ask(&self.mesh, &self.spec, &self.me, self.cosigner.as_deref(), request, (signer, &state)).await
     }
 
     /// The root of a settlement with its leaves, if the ledger issued it.

@@ -12,6 +12,7 @@ use lucid_types::signed::Signed;
 use lucid_types::validator::Validator;
 
 use super::*;
+use crate::payout::testing;
 
 struct Watch(Mutex<UnixMillis>);
 
@@ -36,7 +37,12 @@ fn genesis() -> Genesis {
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
         policy: Policy::local(Duration::from_secs(5), 2, None),
-        validators: vec![Validator::new(VALIDATOR, 1, VALIDATOR, &NodeKey::from_seed(&[1; 32]).bls_key())],
+        validators: vec![Validator {
+            node: VALIDATOR,
+            operator: VALIDATOR,
+            keys: testing::signing_key(1).keys(&VALIDATOR),
+            ..testing::validator(1)
+        }],
         workers: vec![],
         pools: vec![],
     }
@@ -74,7 +80,7 @@ fn an_answer_is_signed_for_the_asker_the_epoch_and_the_nonce() {
     let answer = ask(&mut responder, VALIDATOR, 1).unwrap();
     let reply: Signed<ProbeReply> = decode(&answer).unwrap();
     reply.check(&genesis().network_id()).unwrap();
-    assert_eq!(reply.signer, NodeKey::from_seed(&[7; 32]).node_id());
+    assert_eq!(reply.signer, NodeKey::from_seed(&[7; 32]).public_key());
     assert_eq!(reply.record, ProbeReply { validator: VALIDATOR, epoch: Epoch::new(1), nonce: [5; 32] });
     assert_eq!(responder.parts.served.snapshot().sessions(), 1);
 }

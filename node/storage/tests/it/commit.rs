@@ -1,7 +1,7 @@
 //! Committing blocks and reading them back.
 
 use lucid_storage::{BlockCommit, Head, StorageError};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 
 use crate::support::{Rows, block_hash, collect, commit, content, height, open, state_after};
 
@@ -107,7 +107,7 @@ fn rows_are_those_of_when_the_reader_began() {
 #[test]
 fn peers_are_kept_replaced_and_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let peer = |byte| NodeId::from_bytes([byte; 32]);
+    let peer = |byte| PublicKey::from_bytes([byte; 32]);
     {
         let store = open(folder.path());
         for byte in [9, 1, 0xff] {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lucid_storage::{HistoryKind, OwnKind, Store};
-use lucid_types::id::NodeId;
+use lucid_types::id::PublicKey;
 
 use crate::support::{EARLY, commit, content, height, millis, open};
 
@@ -79,7 +79,7 @@ pub(crate) fn template(folder: &Path) -> Vec<Content> {
             contents.push(read(&store).unwrap());
             store.put(OwnKind::Counter, b"counter", &number.to_be_bytes()).unwrap();
             contents.push(read(&store).unwrap());
-            store.put_peer(NodeId::from_bytes([7; 32]), &number.to_be_bytes()).unwrap();
+            store.put_peer(PublicKey::from_bytes([7; 32]), &number.to_be_bytes()).unwrap();
             contents.push(read(&store).unwrap());
             store.commit_block(commit(number)).unwrap();
             contents.push(read(&store).unwrap());

@@ -18,8 +18,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{
-    address, amount, block_hash, bytes, capacity, epoch, height, node, number, pool_id, ppm, signature, signed,
-    signer_set, split_rule, validator, vault_limits,
+    address, amount, block_hash, bytes, capacity, epoch, height, node, number, pool_id, ppm, public_key, signature,
+    signed, signer_set, split_rule, validator, validator_keys, vault_limits,
 };
 
 pub(crate) fn reply() -> impl Strategy<Value = CommandReply> {
@@ -31,7 +31,7 @@ fn stamp() -> impl Strategy<Value = Stamp> {
 }
 
 pub(crate) fn invite() -> impl Strategy<Value = Invite> {
-    (pool_id(), node(), number(UnixMillis::new), any::<u32>()).prop_map(|(pool, key, until, uses)| Invite {
+    (pool_id(), public_key(), number(UnixMillis::new), any::<u32>()).prop_map(|(pool, key, until, uses)| Invite {
         pool,
         key,
         until,
@@ -44,6 +44,7 @@ fn ticket() -> impl Strategy<Value = Ticket> {
         stamp().prop_map(Ticket::Stamp),
         signed(invite()).prop_map(Ticket::Invite),
         stamp().prop_map(Ticket::Request),
+        Just(Ticket::Return),
     ]
 }
 
@@ -55,7 +56,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn registration() -> impl Strategy<Value = Registration> {
-    (node(), address(), option::of(node()), option::of(address()), capacity(), entry()).prop_map(
+    (node(), address(), option::of(public_key()), option::of(address()), capacity(), entry()).prop_map(
         |(operator, payout_address, payout_key, gas_address, capacity, entry)| Registration {
             operator,
             payout_address,
@@ -73,6 +74,8 @@ fn node_action() -> impl Strategy<Value = NodeAction> {
             .prop_map(|(gas_address, capacity)| NodeAction::Update { gas_address, capacity }),
         address().prop_map(NodeAction::PayoutAddress),
         Just(NodeAction::VetoPayoutAddress),
+        public_key().prop_map(NodeAction::RotateKey),
+        Just(NodeAction::VetoKey),
         (pool_id(), ticket()).prop_map(|(pool, ticket)| NodeAction::Join { pool, ticket }),
         Just(NodeAction::Leave),
         Just(NodeAction::Retire),
@@ -141,7 +144,7 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 pub(crate) fn command() -> impl Strategy<Value = MultiSigned<Command>> {
-    let signatures = vec((node(), signature()), 0..=MultiSigned::<Command>::MAX_SIGNATURES);
+    let signatures = vec((public_key(), signature()), 0..=MultiSigned::<Command>::MAX_SIGNATURES);
     (node(), any::<u64>(), number(UnixMillis::new), action(), signatures).prop_map(
         |(account, nonce, until, action, signatures)| MultiSigned {
             record: Command { account, nonce, until, action },
@@ -161,7 +164,7 @@ pub(crate) fn join_string() -> impl Strategy<Value = JoinString> {
         |(network, addresses, pool, pin)| {
             let invited = |(invite, owner, secret): (Invite, [u8; 32], [u8; 32])| {
                 let secret = NodeKey::from_seed(&secret);
-                let invite = Invite { key: secret.node_id(), ..invite };
+                let invite = Invite { key: secret.public_key(), ..invite };
                 let signed = NodeKey::from_seed(&owner).sign_invite(&network, invite).into_inner();
                 JoinPool::Invited(BearerInvite::new(signed, &secret).unwrap())
             };
@@ -176,12 +179,14 @@ fn validator_action() -> impl Strategy<Value = ValidatorAction> {
         validator().prop_map(ValidatorChange::Add),
         node().prop_map(ValidatorChange::Remove),
         (node(), any::<u64>()).prop_map(|(validator, power)| ValidatorChange::Power { validator, power }),
+        (node(), validator_keys()).prop_map(|(validator, keys)| ValidatorChange::Keys { validator, keys }),
     ];
     prop_oneof![
         pool_id().prop_map(ValidatorAction::ApprovePool),
         change.prop_map(ValidatorAction::Propose),
         bytes(Hash::from_bytes).prop_map(ValidatorAction::Approve),
         bytes(Hash::from_bytes).prop_map(ValidatorAction::Withdraw),
+        validator_keys().prop_map(ValidatorAction::RotateKey),
         Just(ValidatorAction::Resign),
     ]
 }

@@ -5,7 +5,7 @@ use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
 use lucid_types::genesis::{SplitRule, Vault};
-use lucid_types::id::{BlockHash, Hash, NodeId};
+use lucid_types::id::{BlockHash, Hash, PublicKey};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
@@ -15,13 +15,14 @@ use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::Epoch;
 
-use super::{address, capacity, height, key, network, pool, signer_set, time};
+use super::{address, capacity, height, key, network, pool, signer_set, time, validator, validator_key};
 
 /// Gives the commands.
 const ACCOUNT: u8 = 4;
 /// Of invites.
 const INVITE_KEY: u8 = 9;
 const PAYOUT_KEY: u8 = 10;
+const NEXT_KEY: u8 = 11;
 /// Of workers, and of pools to come.
 const OTHER: u8 = 5;
 const TREASURY: [u8; 2] = [1, 2];
@@ -34,14 +35,14 @@ pub(crate) fn stamp() -> Stamp {
 pub(crate) fn stamp_target() -> StampTarget {
     StampTarget {
         network: network(),
-        account: key(ACCOUNT).node_id(),
+        account: key(ACCOUNT).account(),
         pool: Some(pool()),
         beacon: Hash::from_bytes([0x61; 32]),
     }
 }
 
 pub(crate) fn invite() -> Signed<Invite> {
-    let invite = Invite { pool: pool(), key: key(INVITE_KEY).node_id(), until: time(), uses: 25 };
+    let invite = Invite { pool: pool(), key: key(INVITE_KEY).public_key(), until: time(), uses: 25 };
     key(OTHER).sign_invite(&network(), invite).into_inner()
 }
 
@@ -56,9 +57,9 @@ fn terms() -> PoolTerms {
 
 fn registration(entry: Entry) -> Registration {
     Registration {
-        operator: key(OTHER).node_id(),
+        operator: key(OTHER).account(),
         payout_address: address(0x63),
-        payout_key: Some(key(PAYOUT_KEY).node_id()),
+        payout_key: Some(key(PAYOUT_KEY).public_key()),
         gas_address: Some(address(0x64)),
         capacity: capacity(),
         entry,
@@ -69,9 +70,9 @@ fn actions() -> Vec<(&'static str, Action)> {
     use NodeAction as Node;
     use PoolAction as Pool;
 
-    let (ticket, node) = (|ticket| Entry::Pool { pool: pool(), ticket }, key(6).node_id());
+    let (ticket, node) = (|ticket| Entry::Pool { pool: pool(), ticket }, key(6).account());
     let own = Registration {
-        operator: key(ACCOUNT).node_id(),
+        operator: key(ACCOUNT).account(),
         payout_key: None,
         gas_address: None,
         ..registration(ticket(Ticket::Stamp(stamp())))
@@ -93,7 +94,10 @@ fn actions() -> Vec<(&'static str, Action)> {
         ("node_update", Node::Update { gas_address: Some(address(0x67)), capacity: capacity() }),
         ("node_payout_address", Node::PayoutAddress(address(0x68))),
         ("node_veto_payout_address", Node::VetoPayoutAddress),
+        ("node_rotate_key", Node::RotateKey(key(NEXT_KEY).public_key())),
+        ("node_veto_key", Node::VetoKey),
         ("node_join_stamp", Node::Join { pool: pool(), ticket: Ticket::Stamp(stamp()) }),
+        ("node_join_return", Node::Join { pool: pool(), ticket: Ticket::Return }),
         ("node_join_invite", Node::Join { pool: pool(), ticket: Ticket::Invite(invite()) }),
         ("node_leave", Node::Leave),
         ("node_retire", Node::Retire),
@@ -112,7 +116,7 @@ fn actions() -> Vec<(&'static str, Action)> {
         ("pool_signers", Pool::Signers { nonce: 11, next: signer_set(3, 0xb0) }),
         ("pool_limits", Pool::Limits { era: 2, nonce: 12, next: limits }),
         ("pool_vault", next_vault),
-        ("pool_transfer", Pool::Transfer(key(OTHER).node_id())),
+        ("pool_transfer", Pool::Transfer(key(OTHER).account())),
         ("pool_disband", Pool::Disband),
     ];
     let mut all = vec![("create_pool", Action::CreatePool(new_pool))];
@@ -122,14 +126,18 @@ fn actions() -> Vec<(&'static str, Action)> {
     let key = key(0x31);
     let validator_actions = [
         ("validator_approve_pool", ValidatorAction::ApprovePool(pool())),
-        ("validator_propose_add", ValidatorAction::Propose(ValidatorChange::Add(key.validator(7, key.node_id())))),
-        ("validator_propose_remove", ValidatorAction::Propose(ValidatorChange::Remove(key.node_id()))),
+        ("validator_propose_add", ValidatorAction::Propose(ValidatorChange::Add(validator(0x31, 7, key.account())))),
+        ("validator_propose_remove", ValidatorAction::Propose(ValidatorChange::Remove(key.account()))),
         (
             "validator_propose_power",
-            ValidatorAction::Propose(ValidatorChange::Power { validator: key.node_id(), power: 9 }),
+            ValidatorAction::Propose(ValidatorChange::Power { validator: key.account(), power: 9 }),
         ),
-        ("validator_approve", ValidatorAction::Approve(ValidatorChange::Remove(key.node_id()).id())),
-        ("validator_withdraw", ValidatorAction::Withdraw(ValidatorChange::Remove(key.node_id()).id())),
+        ("validator_approve", ValidatorAction::Approve(ValidatorChange::Remove(key.account()).id())),
+        ("validator_withdraw", ValidatorAction::Withdraw(ValidatorChange::Remove(key.account()).id())),
+        (
+            "validator_rotate_key",
+            ValidatorAction::RotateKey(validator_key(ACCOUNT).keys(&super::key(ACCOUNT).account())),
+        ),
         ("validator_resign", ValidatorAction::Resign),
     ];
     all.extend(validator_actions.map(|(name, it)| (name, Action::Validator(it))));
@@ -138,14 +146,15 @@ fn actions() -> Vec<(&'static str, Action)> {
 
 /// One of each action, signed by all who must.
 pub(crate) fn commands() -> Vec<(String, MultiSigned<Command>)> {
-    let key_of = |id: &NodeId| (1..=20).find(|seed| key(*seed).node_id() == *id).unwrap();
+    let seed_of = |of: &PublicKey| (1..=20).find(|seed| key(*seed).public_key() == *of).unwrap();
     let seeds = |cosigner: &Cosigner| match cosigner {
-        Cosigner::Key(id) | Cosigner::Account(id) => vec![key_of(id)],
+        Cosigner::Key(key) => vec![seed_of(key)],
+        Cosigner::Account(account) => vec![seed_of(&account.first_key())],
         Cosigner::PayoutKey => vec![PAYOUT_KEY],
         Cosigner::Treasury(_) => TREASURY.to_vec(),
     };
     let command = |(name, action)| {
-        let record = Command { account: key(ACCOUNT).node_id(), nonce: 6, until: time(), action };
+        let record = Command { account: key(ACCOUNT).account(), nonce: 6, until: time(), action };
         let cosigners = record.cosigners();
         let signatures = cosigners.iter().flat_map(seeds).chain([ACCOUNT]).map(|seed| {
             let signed = key(seed).sign_command(&network(), record.clone()).into_inner();

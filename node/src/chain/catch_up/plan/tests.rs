@@ -29,13 +29,13 @@ struct Sim {
     /// Answers by the time at which they come.
     answers: BTreeMap<(u64, u64), Download>,
     /// Who was asked how often.
-    asked: BTreeMap<NodeId, u64>,
+    asked: BTreeMap<PublicKey, u64>,
     most_at_a_time: usize,
     most_ready: usize,
 }
 
 fn peer(number: u8, is_validator: bool) -> Peer {
-    Peer { node: NodeId::from_bytes([number; 32]), is_validator }
+    Peer { key: PublicKey::from_bytes([number; 32]), is_validator }
 }
 
 impl Sim {
@@ -58,7 +58,7 @@ impl Sim {
 
     fn ask(&mut self, id: u64, download: Download) {
         *self.asked.entry(download.peer).or_default() += 1;
-        let manner = self.peers.iter().find(|(peer, _)| peer.node == download.peer).unwrap().1;
+        let manner = self.peers.iter().find(|(peer, _)| peer.key == download.peer).unwrap().1;
         let takes = match manner {
             Honest(takes, _) => takes,
             Short(_) | Liar => 20,
@@ -69,7 +69,7 @@ impl Sim {
     }
 
     fn outcome(&self, download: &Download) -> Result<Page<Height>, Fault> {
-        let manner = self.peers.iter().find(|(peer, _)| peer.node == download.peer).unwrap().1;
+        let manner = self.peers.iter().find(|(peer, _)| peer.key == download.peer).unwrap().1;
         let page = |last: u64| {
             let heights = (download.next.get()..=download.to.get().min(last)).map(Height::new);
             let blocks: Vec<_> = heights.map(|height| (height, BLOCK_BYTES)).collect();
@@ -101,7 +101,7 @@ impl Sim {
             for Ask { id, download } in self.plan.assign(now, &peers) {
                 self.ask(id, download);
             }
-            let at_work: Vec<_> = self.plan.running.values().map(|it| it.peer.node).collect();
+            let at_work: Vec<_> = self.plan.running.values().map(|it| it.peer.key).collect();
             assert_eq!(at_work.iter().collect::<BTreeSet<_>>().len(), at_work.len(), "one download of a peer");
             self.most_at_a_time = self.most_at_a_time.max(at_work.len());
             self.most_ready = self.most_ready.max(self.plan.ready_bytes);
@@ -122,7 +122,7 @@ impl Sim {
     }
 
     fn asked(&self, number: u8) -> u64 {
-        self.asked.get(&peer(number, true).node).copied().unwrap_or(0)
+        self.asked.get(&peer(number, true).key).copied().unwrap_or(0)
     }
 }
 
@@ -197,7 +197,7 @@ fn a_peer_that_leaves_gives_its_range_to_another() {
     let asks = sim.plan.assign(UnixMillis::ZERO, &peers[..1]);
     assert_eq!(asks.len(), 1);
     let asks = sim.plan.assign(UnixMillis::new(1), &peers[1..]);
-    assert_eq!(asks.first().map(|ask| (ask.download.peer, ask.download.next)), Some((peers[1].node, Height::new(1))));
+    assert_eq!(asks.first().map(|ask| (ask.download.peer, ask.download.next)), Some((peers[1].key, Height::new(1))));
     assert!(!sim.plan.is_running(0));
 }
 

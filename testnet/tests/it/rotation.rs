@@ -1,0 +1,192 @@
+//! A worker's node key is another one, and the account stays: its statistics, what it is owed, and its payments.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+
+use lucid_types::attestation::Capacity;
+use lucid_types::codec::encode;
+use lucid_types::command::{Action, Command, NodeAction};
+use lucid_types::id::NetworkId;
+use lucid_types::key::NodeKey;
+use lucid_types::signed::MultiSigned;
+use lucid_types::time::UnixMillis;
+use serde_json::{Value, json};
+
+use crate::harness::{Network, http_get, lucid, now_ms, until};
+use crate::vault_cli::{json as answer, run, text};
+
+const WORKER: &str = "worker-1";
+/// Whoever else tells.
+const WITNESS: &str = "validator-1";
+
+#[test]
+fn a_worker_rotates_its_node_key_and_goes_on_as_the_same_account() {
+    let mut net = Network::up(&["--workers", "2", "--epoch-length", "3s", "--settle-every", "2"]);
+    net.ready();
+    let node = net.node_id(WORKER);
+    let registered = || net.get(WITNESS, &format!("/api/v1/nodes/{node}"));
+    let status = || net.ask(WORKER, "/api/v1/status");
+    let (old_peer, pid) = (net.get(WORKER, "/api/v1/status")["peer_id"].clone(), net.pid(WORKER));
+    until("what the worker has earned", || (status()?["owed_micro_usdt"].as_u64()? > 0).then_some(()));
+
+    // Whoever has the key can announce another one; whoever has it too takes that back.
+    let thief = Thief::of(&net);
+    let stolen = rotate(&thief.home);
+    let alert = until("the alert", || {
+        let alerts = status()?["alerts"].clone();
+        alerts[0].as_str().filter(|alert| alert.contains(&stolen)).map(str::to_owned)
+    });
+    assert!(alert.contains("veto-key"), "{alert}");
+    assert_eq!(registered()["next_key"]["key"], json!(stolen));
+    give(&net.home(WORKER), &["node", "veto-key"]);
+    assert_eq!(registered()["next_key"], Value::Null);
+    until("no alert", || (status()?["alerts"] == json!([])).then_some(()));
+
+    // A look changes nothing; the rotation is in force after a while, and the node follows by itself.
+    let dry = answer(&run(&["node", "rotate-key", "--dry-run", "--json"], &["--home", path(&net.home(WORKER))]));
+    assert_eq!(dry["dry_run"], json!(true));
+    assert!(!net.home(WORKER).join("node.next.key").exists() && !net.home(WORKER).join("account").exists());
+    let key = rotate(&net.home(WORKER));
+    assert_ne!(key, stolen);
+    assert_eq!(registered()["key"], json!(node), "it is not in force yet");
+    until("the new key in force", || (status()?["key"] == json!(key)).then_some(()));
+    assert_eq!((net.pid(WORKER), status().unwrap()["node_id"].clone()), (pid, json!(node)), "the same process");
+    let (row, now) = (registered(), net.get(WORKER, "/api/v1/status"));
+    assert_eq!((&row["key"], &row["next_key"]), (&json!(key), &Value::Null));
+    assert_ne!(now["peer_id"], old_peer);
+    let home = net.home(WORKER);
+    assert_eq!(std::fs::read_to_string(home.join("account")).unwrap().trim(), node);
+    assert_eq!(secret(&home).public_key().to_string(), key);
+    assert!(!home.join("node.next.key").exists());
+
+    // It attests, is measured and paid under the new key, as the same account.
+    let epoch = now["epoch"].as_u64().unwrap() + 1;
+    until("attestations under the new key", || (registered()["attested"].as_u64()? >= epoch).then_some(()));
+    net.node_final_through(WITNESS, epoch);
+    let scores = net.get(WITNESS, &format!("/api/v1/scores?epoch={epoch}"));
+    let score = scores["scores"].as_array().unwrap().iter().find(|score| score["worker"] == json!(node)).unwrap();
+    assert!(score["echoes"].as_u64() > Some(0) && score["components"]["uptime"].as_u64() > Some(500_000), "{score}");
+    let owed = now["owed_micro_usdt"].as_u64().unwrap();
+    until("more owed, and paid", || {
+        let [owed_now, paid] = ["owed_micro_usdt", "paid_micro_usdt"].map(|key| status().unwrap()[key].as_u64());
+        (owed_now? > owed && paid? > owed).then_some(())
+    });
+
+    refused_with_the_old_key(&net, &thief);
+    thief.runs_in_vain(&net, &node);
+    net.command(&["down"]);
+    net.succeeded();
+}
+
+/// Gives a command of a home's account, which a block takes.
+#[track_caller]
+fn give(home: &Path, arguments: &[&str]) -> Value {
+    answer(&run(&[arguments, &["--yes", "--json"]].concat(), &["--home", path(home)]))
+}
+
+/// Announces another node key of a home, and returns it.
+#[track_caller]
+fn rotate(home: &Path) -> String {
+    let given = give(home, &["node", "rotate-key"]);
+    assert!(given["counts_from_settlement"].as_u64().unwrap() > 1, "{given}");
+    text(&given, "/command/command/action/node/rotate-key").to_owned()
+}
+
+fn path(home: &Path) -> &str {
+    home.to_str().unwrap()
+}
+
+fn secret(home: &Path) -> NodeKey {
+    let digits = std::fs::read_to_string(home.join("node.key")).unwrap();
+    let mut seed = [0; 32];
+    hex::decode_to_slice(digits.trim(), &mut seed).unwrap();
+    NodeKey::from_seed(&seed)
+}
+
+/// The ledger's word about a command that is signed with the key that was given up.
+fn refused_with_the_old_key(net: &Network, thief: &Thief) {
+    let key = secret(&thief.home);
+    let network: NetworkId = text(&net.manifest(), "/network_id").parse().unwrap();
+    let nonce = net.get(WORKER, &format!("/api/v1/accounts/{}", key.account()))["nonce"].as_u64().unwrap();
+    let action = Action::Node(NodeAction::Update { gas_address: None, capacity: Capacity::default() });
+    let command = Command { account: key.account(), nonce, until: UnixMillis::new(now_ms() + 60_000), action };
+    let signed = key.sign_command(&network, command.clone()).into_inner();
+    let signed = MultiSigned::collect(command, [(signed.signer, signed.signature)]);
+    let body = json!({ "signed_command": hex::encode(encode(&signed)) }).to_string();
+    let manifest = net.manifest();
+    let mut nodes = manifest["nodes"].as_array().unwrap().iter();
+    let api = text(nodes.find(|entry| entry["name"] == WITNESS).unwrap(), "/api").to_owned();
+    let mut stream = TcpStream::connect(&api).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /api/v1/commands HTTP/1.0\r\nhost: {api}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.contains("is not the node key of account") && told.contains("sign with that one"), "{told}");
+}
+
+/// Somebody with a copy of the worker's key.
+struct Thief {
+    home: PathBuf,
+    api: String,
+    child: Option<Child>,
+}
+
+impl Thief {
+    fn of(net: &Network) -> Self {
+        let (from, home) = (net.home(WORKER), net.dir().join("thief"));
+        std::fs::create_dir(&home).unwrap();
+        for file in ["node.key", "config.toml", "genesis.toml"] {
+            std::fs::copy(from.join(file), home.join(file)).unwrap();
+        }
+        std::fs::set_permissions(home.join("node.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        Self { home, api: free_address(), child: None }
+    }
+
+    /// A node of the key that was given up follows the chain, says what it is, and is nobody to the others.
+    fn runs_in_vain(mut self, net: &Network, node: &str) {
+        let port = free_address().rsplit_once(':').unwrap().1.to_owned();
+        let listen = format!("p2p.listen=/ip4/127.0.0.1/tcp/{port}");
+        let log = std::fs::File::create(self.home.join("node.log")).unwrap();
+        // The key that it has announced in vain is of no use either.
+        let child = Process::new(lucid())
+            .args(["run", "--home", path(&self.home), "--set", &format!("api.listen={}", self.api)])
+            .args(["--set", &format!("metrics.listen={}", free_address()), "--set", &listen])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let status = until("a node that follows", || {
+            let status: Value = serde_json::from_str(&http_get(&self.api, "/api/v1/status", "")?).ok()?;
+            (status["sync"] == "synced" && status["alerts"] != json!([])).then_some(status)
+        });
+        assert_eq!((&status["node_id"], &status["key"]), (&json!(node), &json!(node)));
+        assert!(status["alerts"][0].as_str().unwrap().contains("this home has another one"), "{status}");
+        let peers = net.get(WITNESS, "/api/v1/peers");
+        let peers = peers["peers"].as_array().unwrap();
+        let account_of =
+            |key: &Value| peers.iter().find(|peer| peer["key"] == *key).map(|peer| peer["account"].clone());
+        assert!(account_of(&status["key"]).is_none_or(|account| account == Value::Null));
+    }
+}
+
+impl Drop for Thief {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
