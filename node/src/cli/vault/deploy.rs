@@ -295,6 +295,7 @@ fn next_steps(vault_text: &str, vault: &PayoutAddress, out: Option<&Path>, previ
     if out.is_none() {
         steps.push(format!("Put this into a file, {file}:\n\n{vault_text}"));
     }
+    let verify = "Check it from another machine, before anybody pays into it: lucid vault verify".to_owned();
     let fund = "Give it USDT: lucid vault fund --amount N".to_owned();
     if let Some(previous) = previous {
         steps.extend([
@@ -303,6 +304,7 @@ fn next_steps(vault_text: &str, vault: &PayoutAddress, out: Option<&Path>, previ
             ),
             "Have the signers in force sign that, each: lucid command sign --file move.json".to_owned(),
             "lucid command submit --file move.json".to_owned(),
+            verify,
             fund,
         ]);
     } else {
@@ -311,6 +313,7 @@ fn next_steps(vault_text: &str, vault: &PayoutAddress, out: Option<&Path>, previ
                 "Create the pool: lucid pool create --name NAME --vault {file} --budget N --commission-address T..."
             ),
             "Have validators approve of it: lucid validator approve-pool NAME".to_owned(),
+            verify,
             fund,
             "Give the gas accounts of workers that can lead some TRX: lucid vault rehearse says how much".to_owned(),
         ]);
