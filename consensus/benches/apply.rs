@@ -86,7 +86,7 @@ fn blocks(c: &mut Criterion) {
     let fixture = Fixture::before(6);
     let block = fixture.verified();
     let applied = fixture.apply(&block);
-    assert_eq!(applied.scores.as_ref().unwrap().rows.len(), usize::from(WORKERS));
+    assert_eq!(applied.finalised.as_ref().unwrap().scores.rows.len(), usize::from(WORKERS));
     let settled = applied.events.iter().find_map(|event| match event {
         Event::Settled(settled) => Some(settled),
         _ => None,

@@ -100,7 +100,9 @@ fn blocks(spec: &ChainSpec, mut state: State) -> [(State, Block); 2] {
         let before = std::mem::replace(&mut state, applied.state);
         if state.closed() > before.closed() && state.closed() > Epoch::new(EARLIER) && closing.is_none() {
             closing = Some((before, block));
-        } else if let Some(scores) = applied.scores.filter(|scores| scores.epoch > Epoch::new(EARLIER)) {
+        } else if let Some(scores) =
+            applied.finalised.map(|it| it.scores).filter(|scores| scores.epoch > Epoch::new(EARLIER))
+        {
             assert_eq!(scores.rows.len(), usize::from(SCORED));
             return [closing.unwrap(), (before, block)];
         }

@@ -34,9 +34,10 @@ use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochView, LedgerView, MemberList,
-    MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView, RegisteredView,
-    RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView, ValidatorStatusView, ValidatorView,
+    AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochReportsView, EpochView,
+    LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
+    RegisteredView, ReportFilter, RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView,
+    ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 
@@ -157,6 +158,12 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError>;
+
+    /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError>;
 
     /// What a worker said of its machine, as far as this node received it at `from` or later and before `to`: the newest, at most
     /// `limit`, newest first. `None` if the network has no such worker.

@@ -2,6 +2,7 @@
 
 mod actions;
 mod duties;
+mod measured;
 mod nodes;
 mod payouts;
 pub(crate) mod pools;
@@ -26,10 +27,10 @@ use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochStage,
-    EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList,
-    PoolView, ProposalView, RegisteredView, RequestList, ScoreView, SignatureList, SignatureRequest, StampView,
-    StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature,
+    AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochReportsView,
+    EpochStage, EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView,
+    PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ScoreView, SignatureList,
+    SignatureRequest, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -39,7 +40,7 @@ use crate::commands::{CommandDesk, NotTaken};
 use crate::config::{Config, Role};
 use crate::history::ledger::{self, ElectionRecord};
 use crate::history::metrics::{self, Metric};
-use crate::history::{epochs, scores};
+use crate::history::{epochs, reports, scores};
 use crate::home::Identity;
 use crate::node::rotation::alerts;
 use crate::payout::cosign::Cosigner;
@@ -420,6 +421,12 @@ impl NodeView for NodeParts {
             echo_kbit_s: row.aggregate.echo_kbit_s,
         };
         Ok(scores.rows.iter().map(view).collect())
+    }
+
+    fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {
+        let found = reports::of(&self.store, epoch, self.clock.now());
+        let found = found.map_err(|e| unread("the reports of epoch", epoch, e))?;
+        Ok(found.map(|of| measured::view(&self.head.borrow().state, epoch, &of, which, limit)))
     }
 
     fn node_metrics(

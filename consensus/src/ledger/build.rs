@@ -75,11 +75,11 @@ pub fn build(
         state_root: StateRoot::from_bytes([0; 32]),
     };
     let mut block = Block { header, commitments, reveals, commands, evidence }.sealed();
-    let Execution { state, delta, scores, events } = transition(spec, state, &block)?;
+    let Execution { state, delta, finalised, events } = transition(spec, state, &block)?;
     block.header.next_set = state.sets().newest().1.hash();
     block.header.state_root = state.root();
     let state = state.after(block.hash());
-    Ok((block, Execution { state, delta, scores, events }))
+    Ok((block, Execution { state, delta, finalised, events }))
 }
 
 /// What a block has left.

@@ -19,7 +19,7 @@ use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
 use crate::ledger::entry::{Close, KEPT_CLOSES};
 use crate::ledger::event::Event;
-use crate::ledger::state::{Delta, EpochScores, Equivocation, Overlay, PendingEpoch, Rows, State, draw};
+use crate::ledger::state::{Delta, EpochScores, Equivocation, FinalEpoch, Overlay, PendingEpoch, Rows, State, draw};
 use crate::ledger::table::{
     Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals, ScoreRoots, Table, Workers,
 };
@@ -32,8 +32,8 @@ pub struct Execution {
     pub state: State,
     /// The rows that the block changed.
     pub delta: Delta,
-    /// The scores that became final.
-    pub scores: Option<EpochScores>,
+    /// The epoch that became final.
+    pub finalised: Option<FinalEpoch>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -91,7 +91,7 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
         })?;
     }
     let reissued = new_roots(before, &overlay);
-    let scores = finalise(spec, &mut overlay)?;
+    let finalised = finalise(spec, &mut overlay)?;
     close_epochs(spec, &mut overlay, &mut events);
     validators::follow(spec, &mut overlay, before.closed(), &mut events);
     settle::settle(spec, &mut overlay, &before.head().beacon, &mut events)?;
@@ -99,7 +99,7 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     let issued = new_roots(before, &overlay);
     events.extend(reissued.into_iter().filter(|root| issued.contains(root)).map(Event::Reissued));
     let (state, delta) = overlay.finish(block.hash());
-    Ok(Execution { state, delta, scores, events })
+    Ok(Execution { state, delta, finalised, events })
 }
 
 /// The roots that were made or issued again since a state.
@@ -165,7 +165,7 @@ fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>, events: &mut Vec<Ev
 
 /// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, and removes all that was
 /// kept for them.
-fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<EpochScores>, InvalidBlock> {
+fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<FinalEpoch>, InvalidBlock> {
     let (policy, height) = (spec.policy(), overlay.head.height);
     let mut pending = overlay.all::<PendingEpochs>();
     let Some((epoch, _)) = pending.find(|(_, it)| it.windows(spec).final_in() == height) else {
@@ -177,7 +177,8 @@ fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<EpochS
     let observed = by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, *report)));
     let medians = |(worker, of): (_, Vec<_>)| Some((worker, spec.rules().aggregate(policy, &of)?));
     let medians: Vec<_> = observed.into_iter().filter_map(medians).collect();
-    let revealed: Vec<_> = reveals.into_iter().map(|(key, _)| key).collect();
+    let commitments: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
+    let mut revealed: BTreeMap<_, _> = reveals.into_iter().map(|((_, key), report)| (key, report.clone())).collect();
     let mut rows = Vec::with_capacity(medians.len());
     for (worker, medians) in medians {
         let mut stats = overlay.get::<Workers>(&worker).cloned().unwrap_or_default();
@@ -188,16 +189,16 @@ fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<EpochS
     overlay.put::<ScoreRoots>(&epoch, scores.root());
     settle::add_shares(spec, overlay, &draw, &scores)?;
     overlay.head.scored = epoch;
-    for key in revealed {
-        overlay.remove::<Reveals>(&key);
-    }
-    let committed: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
-    for key in committed {
+    // A reveal needs a commitment.
+    let reports = commitments.into_iter().map(|key| {
         overlay.remove::<Commitments>(&key);
-    }
+        overlay.remove::<Reveals>(&key);
+        (key.1, revealed.remove(&key.1))
+    });
+    let reports = reports.collect();
     overlay.remove::<PendingEpochs>(&epoch);
     overlay.remove::<Draws>(&epoch);
-    Ok(Some(scores))
+    Ok(Some(FinalEpoch { scores, draw, reports }))
 }
 
 /// What was revealed of each worker, with the reporters' seats. The reports were checked when their block was.

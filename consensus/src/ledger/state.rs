@@ -15,6 +15,7 @@ use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::{KeyProof, ProofStep, value_hash};
+use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::validator_sets::{SET_DELAY, ValidatorSets};
@@ -119,6 +120,17 @@ impl EpochScores {
     pub fn prove(&self, worker: &NodeId) -> KeyProof {
         self.tree().prove(worker.as_bytes())
     }
+}
+
+/// An epoch that a block made final: what the block computed, and what from. The state forgets all but the root of the scores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalEpoch {
+    /// The scores.
+    pub scores: EpochScores,
+    /// Who measured whom.
+    pub draw: EpochDraw,
+    /// The reports of those that committed to one, by key; `None` where it was not revealed in time.
+    pub reports: Vec<(ValidatorId, Option<ScoreReport>)>,
 }
 
 /// Rows that can be read: a state, or a block's changes on top of one.

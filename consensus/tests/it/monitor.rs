@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::engine::wal::WalEntry;
-use lucid_consensus::ledger::state::{EpochScores, Rows, State};
+use lucid_consensus::ledger::state::{EpochScores, FinalEpoch, Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::{FinalizedBlock, Gossip};
 use lucid_score::aggregate::Aggregate;
@@ -264,7 +264,7 @@ impl Monitor {
             self.expect(has_reason || stored.may_be_wanted, Invariant::OnDemand, || format!("block {height}"));
         }
         self.reports(spec, stored.block);
-        if let Some(scores) = &applied.scores {
+        if let Some(FinalEpoch { scores, .. }) = &applied.finalised {
             self.medians(spec, &before, scores);
         }
         let (from, set) = applied.state.sets().newest();

@@ -496,7 +496,7 @@ impl World {
         disk.commands.retain(|command| !is_over(&applied.state, &command.record));
         disk.log.retain(|(h, _)| *h > height);
         disk.unsynced.retain(|(h, _)| *h > height);
-        disk.scores.extend(applied.scores.map(|scores| (scores.epoch, scores)));
+        disk.scores.extend(applied.finalised.map(|it| (it.scores.epoch, it.scores)));
         disk.blocks.insert(height, decided);
     }
 

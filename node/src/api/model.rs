@@ -264,6 +264,103 @@ pub struct ScoreView {
     pub echo_kbit_s: Option<u64>,
 }
 
+/// Which measurements of an epoch, in the order in which they are shown. The query of `GET /api/v1/epochs/{epoch}/reports`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportFilter {
+    /// Only of this worker.
+    pub worker: Option<NodeId>,
+    /// Only by this validator.
+    pub validator: Option<NodeId>,
+    /// So many of them left out.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// What validators measured in an epoch: the scores are the medians of it. `GET /api/v1/epochs/{epoch}/reports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochReportsView {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The epoch's validators.
+    pub reporters: Vec<ReporterView>,
+    /// How many measurements there are of those asked for.
+    pub n_measurements: usize,
+    /// Those from `offset` on, at most `limit`: by worker, then as the validators stand above.
+    pub measurements: Vec<MeasurementView>,
+}
+
+/// What became of a validator's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReporterView {
+    /// The validator.
+    pub validator: NodeId,
+    /// The key with which it was to sign.
+    pub key: ValidatorId,
+    /// How far its report came.
+    pub stage: ReportStage,
+    /// Workers that it was to measure.
+    pub assigned: usize,
+    /// Those that it reports on; `null` without a report.
+    pub measured: Option<usize>,
+}
+
+/// How far a report came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportStage {
+    /// It stands in a block.
+    Revealed,
+    /// Its validator committed to it and did not reveal it in time.
+    Forfeited,
+    /// Its validator did not commit to any in time.
+    Uncommitted,
+}
+
+impl ReportStage {
+    /// The stage in one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Revealed => "revealed",
+            Self::Forfeited => "forfeited",
+            Self::Uncommitted => "uncommitted",
+        }
+    }
+}
+
+/// What a validator that holds seats of a worker measured of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasurementView {
+    /// The worker.
+    pub worker: NodeId,
+    /// The validator.
+    pub validator: NodeId,
+    /// Its weight in the worker's medians.
+    pub seats: u8,
+    /// What it observed; `null` if it reported nothing on the worker.
+    pub observed: Option<ObservedView>,
+}
+
+/// What was observed of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedView {
+    /// Pings sent.
+    pub pings_sent: u8,
+    /// Pings answered in time.
+    pub pings_answered: u8,
+    /// Their median round-trip time in microseconds; `null` if none was answered.
+    pub rtt_us: Option<u64>,
+    /// Echoes sent.
+    pub echoes_sent: u8,
+    /// Echoes that came back whole and in time.
+    pub echoes_verified: u8,
+    /// Bytes of those; `null` if there is none.
+    pub echo_bytes: Option<u64>,
+    /// Their throughput in kbit/s; `null` if there is none.
+    pub echo_kbit_s: Option<u64>,
+}
+
 /// What a worker said of its machine. `GET /api/v1/nodes/{id}/metrics`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricView {

@@ -22,9 +22,9 @@ use tokio::sync::Semaphore;
 use super::host::{self, Hosts};
 use super::model::{
     AccountView, BatchList, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList,
-    EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList, PoolView, ProposalList,
-    ScoreList, SignatureList, SignatureRequest, StatusView, TakenView, UnsignedBody, ValidatorList,
-    ValidatorStatusView,
+    EpochReportsView, EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList,
+    PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView, TakenView,
+    UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError, nodes, proofs};
@@ -85,6 +85,7 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/blocks/{height}/raw", get(raw_block))
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/epochs/{epoch}", get(epoch))
+        .route("/api/v1/epochs/{epoch}/reports", get(reports))
         .route("/api/v1/scores", get(scores))
         .route("/api/v1/nodes", get(nodes::nodes))
         .route("/api/v1/nodes/{id}", get(nodes::node))
@@ -255,6 +256,24 @@ async fn epoch(
     let Path(epoch) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.epoch(epoch)).await?;
     found.map(Json).ok_or_else(|| Failure::NotFound(format!("epoch {epoch} has not begun")))
+}
+
+async fn reports(
+    State(shared): State<Shared>,
+    path: Result<Path<Epoch>, PathRejection>,
+    query: Result<Query<ReportFilter>, QueryRejection>,
+) -> Result<Json<EpochReportsView>, Failure> {
+    let Path(epoch) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    let found = shared.read(move |view| view.reports(epoch, query, limit)).await?;
+    found.map(Json).ok_or_else(|| {
+        Failure::NotFound(format!(
+            "the reports of epoch {epoch} are not here: it has no final scores, or got them more than {} days ago or before this node's \
+             history begins. The blocks hold them too",
+            crate::history::reports::DAYS
+        ))
+    })
 }
 
 #[derive(Deserialize)]

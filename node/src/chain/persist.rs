@@ -8,7 +8,7 @@ use lucid_consensus::commands::{CommandKey, is_over};
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::execute::Execution;
-use lucid_consensus::ledger::state::{Rows, State, StateBuilder, StateError};
+use lucid_consensus::ledger::state::{FinalEpoch, Rows, State, StateBuilder, StateError};
 use lucid_consensus::ledger::table::PendingEpochs;
 use lucid_consensus::replica::{OwnReport, Restore};
 use lucid_storage::{BlockCommit, Head, HistoryRecord, OwnKind, OwnRecord, PutNew, StorageError, Store, Wal};
@@ -265,7 +265,7 @@ pub fn put_block(store: &Store, decided: &CertifiedBlock, applied: Execution) ->
         history,
     })?;
     // The own report of an epoch whose scores are final.
-    if let Some(scores) = &applied.scores {
+    if let Some(FinalEpoch { scores, .. }) = &applied.finalised {
         store.remove_own(OwnKind::Report, &scores.epoch.get().to_be_bytes())?;
     }
     Ok(())
@@ -278,7 +278,8 @@ pub(crate) fn history_of(block: &Block, applied: &Execution) -> Vec<HistoryRecor
         history::ledger::records(height, time, &applied.events),
         history::ledger::command_records(block),
         history::epochs::records(height, applied),
-        history::scores::record(time, applied.scores.as_ref()).into_iter().collect(),
+        applied.finalised.iter().map(|it| history::scores::record(time, &it.scores)).collect(),
+        applied.finalised.iter().flat_map(|it| history::reports::records(time, it)).collect(),
     ];
     records.concat()
 }

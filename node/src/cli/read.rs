@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use lucid_types::amount::Ppm;
 use lucid_types::id::NodeId;
@@ -16,8 +16,8 @@ use super::place::{HomeLedger, now_s};
 use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use super::{Context, Json};
 use crate::api::model::{
-    BlockList, BlockView, CertificateView, EpochList, EpochStage, EpochView, MetricList, MetricView, PeerList,
-    ScoreList, StatusView, SyncState,
+    BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MeasurementView,
+    MetricList, MetricView, ObservedView, PeerList, ReporterView, ScoreList, StatusView, SyncState,
 };
 
 /// A node's API for commands that ask once.
@@ -140,6 +140,69 @@ pub(super) enum EpochAction {
         #[command(flatten)]
         json: Json,
     },
+    /// Show what validators measured in an epoch, which its scores are the medians of
+    Reports(ReportsArgs),
+}
+
+/// Whose measurements, and of whom.
+#[derive(Debug, Args)]
+pub(super) struct ReportsArgs {
+    /// The epoch; the newest with final scores if not given
+    #[arg(value_parser = super::epoch)]
+    epoch: Option<Epoch>,
+    /// Only those of this worker: its id, or the first digits of it as `lucid scores` shows them
+    #[arg(long, value_name = "ID", value_parser = id_prefix)]
+    worker: Option<IdPrefix>,
+    /// Only those by this validator: its node's id
+    #[arg(long, value_name = "ID")]
+    validator: Option<NodeId>,
+    /// Leave out so many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: usize,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    json: Json,
+}
+
+fn reports(api: &Api, args: &ReportsArgs) -> anyhow::Result<()> {
+    let epoch = match args.epoch {
+        Some(epoch) => epoch,
+        None => api.get::<ScoreList>("scores")?.epoch.context("no epoch has final scores yet")?,
+    };
+    let worker = args.worker.as_ref().map(|id| worker(api, id)).transpose()?;
+    let query = [("worker", worker), ("validator", args.validator)].into_iter();
+    let query: String = query.filter_map(|(name, id)| Some(format!("&{name}={}", id?))).collect();
+    let path = format!("epochs/{epoch}/reports?offset={}&limit={}{query}", args.offset, args.limit);
+    show(args.json.json, &api.get::<EpochReportsView>(&path)?, |reports| {
+        let row = |r: &ReporterView| {
+            [r.validator.short(), r.stage.name().to_owned(), r.assigned.to_string(), or_dash(r.measured)]
+        };
+        let reporters: Vec<_> = reports.reporters.iter().map(row).collect();
+        let row = |m: &MeasurementView| {
+            let of = |part: fn(&ObservedView) -> String| or_dash(m.observed.as_ref().map(part));
+            [
+                m.worker.short(),
+                m.validator.short(),
+                m.seats.to_string(),
+                of(|o| format!("{}/{}", o.pings_answered, o.pings_sent)),
+                of(|o| or_dash(o.rtt_us)),
+                of(|o| format!("{}/{}", o.echoes_verified, o.echoes_sent)),
+                of(|o| or_dash(o.echo_bytes)),
+                of(|o| or_dash(o.echo_kbit_s)),
+            ]
+        };
+        let rows: Vec<_> = reports.measurements.iter().map(row).collect();
+        let titles = ["worker", "validator", "seats", "pings", "rtt us", "echoes", "echo bytes", "kbit/s"];
+        let left = reports.n_measurements.saturating_sub(args.offset.saturating_add(rows.len()));
+        let more = if left == 0 { String::new() } else { format!("{left} more: --offset, --worker, --validator\n") };
+        format!(
+            "epoch {epoch}\n{}\n{}{more}",
+            output::table(["validator", "report", "assigned", "measured"], &reporters),
+            output::table(titles, &rows)
+        )
+    })
 }
 
 fn before(number: Option<u64>) -> String {
@@ -339,6 +402,7 @@ pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
                 ("workers scored", or_dash(e.workers_scored)),
             ])
         }),
+        EpochAction::Reports(args) => reports(api, &args),
     }
 }
 

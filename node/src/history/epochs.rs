@@ -2,6 +2,7 @@
 
 use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::execute::Execution;
+use lucid_consensus::ledger::state::FinalEpoch;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::time::{Epoch, Height};
@@ -60,7 +61,7 @@ pub fn records(height: Height, applied: &Execution) -> Vec<HistoryRecord> {
         _ => None,
     });
     let closed = closing.map(|closing| record(key(CLOSED, closing.first), encode(&closing)));
-    let scored = applied.scores.as_ref().map(|scores| {
+    let scored = applied.finalised.as_ref().map(|FinalEpoch { scores, .. }| {
         let workers = u32::try_from(scores.rows.len()).unwrap_or(u32::MAX);
         record(key(FINAL, scores.epoch), encode(&Finality { height, workers }))
     });
@@ -111,7 +112,8 @@ pub(crate) fn is_sound(HistoryRecord { key: found, value, .. }: &HistoryRecord) 
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_consensus::ledger::state::{Delta, EpochScores};
-    use lucid_types::id::NetworkId;
+    use lucid_score::seats::EpochDraw;
+    use lucid_types::id::{Hash, NetworkId};
 
     use super::*;
     use crate::payout::testing::{network, root, state};
@@ -124,9 +126,11 @@ mod tests {
         let state = state(&network, root(&network, 3, 100));
         for (height, first, last, is_measured) in [(4, 1, 1, true), (7, 2, 900, true), (20, 901, 901, false)] {
             let (first, last) = (Epoch::new(first), Epoch::new(last));
-            let scores = is_measured.then_some(EpochScores { epoch: first, rows: Vec::new() });
+            let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
+            let scores = EpochScores { epoch: first, rows: Vec::new() };
+            let finalised = is_measured.then_some(FinalEpoch { scores, draw, reports: Vec::new() });
             let events = vec![Event::Closed { first, last, is_measured }];
-            let applied = Execution { state: state.clone(), delta: Delta::default(), scores, events };
+            let applied = Execution { state: state.clone(), delta: Delta::default(), finalised, events };
             store.write_history(&records(Height::new(height), &applied), &[]).unwrap();
         }
         let height = |epoch| closing(&store, Epoch::new(epoch)).unwrap().map(|closing| closing.height.get());

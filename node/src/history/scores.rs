@@ -13,10 +13,9 @@ use crate::history::DAY;
 const KEPT: Duration = DAY.saturating_mul(365);
 
 /// The record of the scores that a block of this time makes final.
-pub fn record(time: UnixMillis, scores: Option<&EpochScores>) -> Option<HistoryRecord> {
-    let scores = scores?;
+pub fn record(time: UnixMillis, scores: &EpochScores) -> HistoryRecord {
     let key = scores.epoch.get().to_be_bytes().to_vec();
-    Some(HistoryRecord { kind: HistoryKind::Score, key, value: encode(scores), expires: Some(time.after(KEPT)) })
+    HistoryRecord { kind: HistoryKind::Score, key, value: encode(scores), expires: Some(time.after(KEPT)) }
 }
 
 /// Why the scores of an epoch cannot be shown.
@@ -75,14 +74,13 @@ mod tests {
         let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
         let scores = EpochScores { epoch: Epoch::new(7), rows: Vec::new() };
         let time = UnixMillis::new(1_000_000);
-        store.write_history(record(time, Some(&scores)).as_slice(), &[]).unwrap();
+        store.write_history(&[record(time, &scores)], &[]).unwrap();
         let year = Duration::from_secs(365 * 86_400);
         let at = |epoch, now| of(&store, Epoch::new(epoch), now).unwrap();
         assert_eq!(at(7, time), Some(scores.clone()));
         assert_eq!(at(8, time), None);
         assert_eq!(at(7, time.after(year).before(Duration::from_millis(1))), Some(scores));
         assert_eq!(at(7, time.after(year)), None);
-        assert_eq!(record(time, None), None);
     }
 
     #[test]
@@ -93,7 +91,7 @@ mod tests {
         let stored = |workers: &[u8]| {
             let rows = workers.iter().map(|worker| row(*worker)).collect();
             let scores = EpochScores { epoch: Epoch::new(7), rows };
-            store.write_history(record(time, Some(&scores)).as_slice(), &[]).unwrap();
+            store.write_history(&[record(time, &scores)], &[]).unwrap();
             (scores, of(&store, Epoch::new(7), time))
         };
         let (scores, found) = stored(&[1, 2]);
@@ -103,7 +101,7 @@ mod tests {
             let (_, found) = stored(workers);
             assert!(matches!(found, Err(ScoresError::Damaged(_))), "{workers:?}");
         }
-        let bytes = HistoryRecord { value: vec![1], ..record(time, Some(&stored(&[1]).0)).unwrap() };
+        let bytes = HistoryRecord { value: vec![1], ..record(time, &stored(&[1]).0) };
         store.write_history(&[bytes], &[]).unwrap();
         assert!(matches!(of(&store, Epoch::new(7), time), Err(ScoresError::Damaged(_))));
     }

@@ -59,11 +59,13 @@ pub enum HistoryKind {
     Epoch,
     /// What workers say of their machines: signed attestations of all registered ones.
     Metric,
+    /// What validators measured of workers: who was to measure whom, and the reports.
+    Report,
 }
 
 impl HistoryKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric];
+    pub const ALL: [Self; 6] = [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric, Self::Report];
 
     pub(crate) const fn tag(self) -> u8 {
         match self {
@@ -72,6 +74,7 @@ impl HistoryKind {
             Self::Vault => 3,
             Self::Epoch => 4,
             Self::Metric => 5,
+            Self::Report => 6,
         }
     }
 }
@@ -311,9 +314,9 @@ mod tests {
 
         let own = |kind| own_key(kind, b"k");
         assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
-        use HistoryKind::{Epoch, Metric, Payout, Score, Vault};
-        let history = [Payout, Score, Vault, Epoch, Metric].map(|kind| history_key(kind, b"k"));
-        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
+        use HistoryKind::{Epoch, Metric, Payout, Report, Score, Vault};
+        let history = [Payout, Score, Vault, Epoch, Metric, Report].map(|kind| history_key(kind, b"k"));
+        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k'], [6, b'k']]);
 
         let expires = UnixMillis::new(0x0102);
         let stored = [0, 0, 0, 0, 0, 0, 1, 2, b'v'];

@@ -151,6 +151,11 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(scores["scores"][0]["unmeasured"], json!(["utilisation"]));
     assert_eq!(scores["scores"][0]["echo_kbit_s"], Value::Null, "what is not known is null");
     assert_eq!(server.get("/api/v1/scores?epoch=9").await, json!({"epoch": 9, "scores": []}));
+    let reports = server.get("/api/v1/epochs/4/reports").await;
+    assert_eq!(reports["reporters"][0]["stage"], "revealed");
+    assert_eq!((&reports["n_measurements"], &reports["measurements"][1]["observed"]), (&json!(2), &Value::Null));
+    let page = server.get(&format!("/api/v1/epochs/4/reports?offset=1&limit=1&worker={}", node(10))).await;
+    assert_eq!((&page["n_measurements"], &page["measurements"]), (&json!(1), &json!([])));
     assert_eq!(server.get(&format!("/api/v1/payouts?after={}", Known::payout_id())).await, json!({"payouts": []}));
     let payouts = server.get("/api/v1/payouts").await;
     assert_eq!(payouts["payouts"][0]["amount_micro_usdt"], 20_000_001);
@@ -207,6 +212,9 @@ async fn every_failure_has_one_shape() {
         (Method::GET, "/api/v1/epochs?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/epochs?limt=1", 400, "bad_request", "limt"),
         (Method::GET, "/api/v1/scores?epoch=first", 400, "bad_request", "epoch"),
+        (Method::GET, "/api/v1/epochs/9/reports", 404, "not_found", "the reports of epoch 9 are not here"),
+        (Method::GET, "/api/v1/epochs/4/reports?worker=me", 400, "bad_request", "worker"),
+        (Method::GET, "/api/v1/epochs/4/reports?limit=0", 400, "bad_request", "limit"),
         (Method::GET, "/api/v1/payouts/12", 400, "bad_request", "expected 64 hex digits"),
         (Method::GET, "/api/v1/nothing", 404, "not_found", "/api/v1/nothing"),
         (Method::GET, "/", 404, "not_found", "there is nothing at /"),

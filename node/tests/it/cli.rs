@@ -374,6 +374,11 @@ async fn readers_show_what_the_node_says() {
     assert!(out(&lucid(&home, &["epoch", "show", "3"])).contains("not measured"));
     assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
     assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
+    let reports = out(&lucid(&home, &["epoch", "reports", "--limit", "1"]));
+    assert!(reports.starts_with("epoch 4\n") && reports.contains("3/4") && reports.contains("1 more: "), "{reports}");
+    let worker = node(11).to_string();
+    let reports = json(&lucid(&home, &["epoch", "reports", "2", "--worker", &worker[..8], "--json"]));
+    assert_eq!((&reports["epoch"], &reports["n_measurements"]), (&2.into(), &1.into()));
     let metrics = |more: &[&str]| {
         let id = node(10).to_string();
         lucid(&home, &[&["node", "metrics", &id[..8]], more].concat())

@@ -9,12 +9,12 @@ use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
     AccountView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components,
-    EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView, LimitsView,
-    LookedAtView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature,
-    NodeFilter, NodeList, NodeRole, NodeState, PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList,
-    PoolStatusView, PoolSummary, PoolView, ProposalView, RegisteredView, RequestList, RequestView, ScoreView,
-    SignatureList, SignatureRequest, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
-    VoteSignature, VoteView,
+    EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView,
+    LimitsView, LookedAtView, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView,
+    MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, PayoutStatus, PayoutView,
+    PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView, RegisteredView,
+    ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ScoreView, SignatureList, SignatureRequest,
+    StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -24,7 +24,9 @@ use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, ValidatorChange};
 use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner};
-use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId};
+use lucid_types::id::{
+    BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId, ValidatorId,
+};
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::pool::{JoinPolicy, PoolAction};
@@ -437,6 +439,40 @@ impl NodeView for Known {
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let known = (1..=4).contains(&epoch.get());
         self.disk(if known { vec![score_view(epoch, 10, 400_000), score_view(epoch, 11, 650_000)] } else { vec![] })
+    }
+
+    fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {
+        let observed = ObservedView {
+            pings_sent: 4,
+            pings_answered: 3,
+            rtt_us: Some(512),
+            echoes_sent: 0,
+            echoes_verified: 0,
+            echo_bytes: None,
+            echo_kbit_s: None,
+        };
+        let measurement = |seed| MeasurementView {
+            worker: node(seed),
+            validator: node(1),
+            seats: 21,
+            observed: (seed == 10).then(|| observed.clone()),
+        };
+        let is_wanted = |m: &MeasurementView| which.worker.is_none_or(|worker| worker == m.worker);
+        let all: Vec<_> = [10, 11].map(measurement).into_iter().filter(is_wanted).collect();
+        let reporter = ReporterView {
+            validator: node(1),
+            key: ValidatorId::from_bytes([5; 32]),
+            stage: ReportStage::Revealed,
+            assigned: 2,
+            measured: Some(1),
+        };
+        let view = EpochReportsView {
+            epoch,
+            reporters: vec![reporter],
+            n_measurements: all.len(),
+            measurements: all.into_iter().skip(which.offset).take(limit).collect(),
+        };
+        self.disk((1..=4).contains(&epoch.get()).then_some(view))
     }
 
     fn node_metrics(

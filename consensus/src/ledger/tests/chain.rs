@@ -37,7 +37,7 @@ use crate::ledger::event::Event;
 use crate::ledger::execute::{Execution, transition, validate};
 use crate::ledger::pool::{Account, PoolState};
 use crate::ledger::registry::Node;
-use crate::ledger::state::{EpochScores, Overlay, PendingEpoch, Rows, State};
+use crate::ledger::state::{EpochScores, FinalEpoch, Overlay, PendingEpoch, Rows, State};
 use crate::ledger::table::{Closes, Draws, Nodes, Pools, ScoreRoots};
 
 pub(super) const VALIDATORS: usize = 4;
@@ -183,8 +183,8 @@ pub(super) struct Chain {
     pub(super) state: State,
     /// Blocks by height.
     pub(super) blocks: BTreeMap<Height, Block>,
-    /// Final scores by epoch.
-    pub(super) scores: BTreeMap<Epoch, EpochScores>,
+    /// Final epochs.
+    pub(super) finalised: BTreeMap<Epoch, FinalEpoch>,
     /// The rows as a disk would hold them: written by deltas alone.
     disk: BTreeMap<Vec<u8>, Vec<u8>>,
     own: BTreeMap<(Epoch, NodeId), Signed<Reveal>>,
@@ -195,8 +195,8 @@ impl Chain {
         let spec = ChainSpec::new(genesis).unwrap();
         let state = State::genesis(&spec);
         let disk = state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
-        let (blocks, scores, own) = Default::default();
-        Self { spec, state, blocks, scores, disk, own }
+        let (blocks, finalised, own) = Default::default();
+        Self { spec, state, blocks, finalised, disk, own }
     }
 
     /// A chain of so many epochs in which everything went well; their scores are final.
@@ -464,7 +464,7 @@ impl Chain {
     pub(super) fn apply(&mut self, block: Block) -> Vec<Event> {
         let block = block.sealed();
         let (hash, root) = (block.hash(), block.header.state_root);
-        let Execution { state, delta, scores, events } = self.validate(block.clone()).unwrap();
+        let Execution { state, delta, finalised, events } = self.validate(block.clone()).unwrap();
         assert_eq!((state.block(), state.root()), (hash, root));
         assert!(state.accounts_balance(), "invariant 4 at height {}", state.height());
         for (key, value) in delta.0 {
@@ -474,11 +474,11 @@ impl Chain {
             };
         }
         assert_eq!(State::from_rows(hash, &self.disk).unwrap(), state, "the deltas make the state");
-        if let Some(scores) = &scores {
+        if let Some(FinalEpoch { scores, .. }) = &finalised {
             assert_eq!(decode::<EpochScores>(&encode(scores)).unwrap(), *scores);
             assert_eq!(state.get::<ScoreRoots>(&scores.epoch), Some(&scores.root()));
         }
-        self.scores.extend(scores.map(|scores| (scores.epoch, scores)));
+        self.finalised.extend(finalised.map(|it| (it.scores.epoch, it)));
         self.blocks.insert(block.header.height, block);
         self.state = state;
         events

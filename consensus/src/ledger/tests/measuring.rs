@@ -43,7 +43,7 @@ fn step_without(chain: &mut Chain, withheld: std::ops::Range<usize>) {
 }
 
 fn measured(chain: &Chain, epoch: u64) -> BTreeSet<NodeId> {
-    chain.scores[&Epoch::new(epoch)].rows.iter().map(|row| row.worker).collect()
+    chain.finalised[&Epoch::new(epoch)].scores.rows.iter().map(|row| row.worker).collect()
 }
 
 /// Eight of 24 validators withhold what they measured. Of 21 seats a worker needs 14; those that have more than seven of the eight at
@@ -93,7 +93,7 @@ fn power_counts_once() {
         let honest = observation(4, true);
         Some(if i < 2 { Observation { rtt_us: slow, ..honest } } else { honest })
     });
-    let rows = &chain.scores[&Epoch::new(1)].rows;
+    let rows = &chain.finalised[&Epoch::new(1)].scores.rows;
     assert!(rows.len() == 30 && rows.iter().all(|row| row.aggregate.rtt_us == Some(800)), "{rows:?}");
 }
 
@@ -102,7 +102,7 @@ fn power_counts_once() {
 fn leaving_validators_without_an_answer_costs() {
     let mut chain = Chain::new(public(21, 2));
     chain.step(|i, worker| Some(if worker == 0 && i < 12 { observation(0, false) } else { observation(4, true) }));
-    let of = |i: usize| chain.scores[&Epoch::new(1)].rows.iter().find(|row| row.worker == worker(i)).unwrap();
+    let of = |i: usize| chain.finalised[&Epoch::new(1)].scores.rows.iter().find(|row| row.worker == worker(i)).unwrap();
     let all_failed =
         Aggregate { success: Some(Ppm::ZERO), rtt_us: Some(2_000_000), echo_kbit_s: Some(0), ..Aggregate::default() };
     assert_eq!(of(0).aggregate, all_failed);
@@ -115,7 +115,7 @@ fn what_was_not_sent_abstains() {
     let mut chain = Chain::new(public(21, 2));
     chain.step(|i, worker| (i >= [7, 8][worker]).then(|| observation(4, true)));
     assert_eq!(measured(&chain, 1), [worker(0)].into());
-    assert_eq!(chain.scores[&Epoch::new(1)].rows[0].reachable_ms, 5_000);
+    assert_eq!(chain.finalised[&Epoch::new(1)].scores.rows[0].reachable_ms, 5_000);
 }
 
 /// An echo's bytes follow from the throughput that was agreed on last, for everyone alike: no report can claim others.

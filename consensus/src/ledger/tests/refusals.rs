@@ -254,7 +254,7 @@ fn late_commitments_and_reveals_count() {
     let block = good(&mut chain);
     assert_eq!(block.reveals.iter().map(|reveal| reveal.signer).collect::<Vec<_>>(), [signer_id(2)]);
     chain.apply(block);
-    assert_eq!(chain.scores[&Epoch::new(2)].rows.len(), 3);
+    assert_eq!(chain.finalised[&Epoch::new(2)].scores.rows.len(), 3);
     let mut after = good(&mut chain);
     add_reveal(&mut after, chain.reveal(2, 2));
     assert_eq!(chain.validate(after).unwrap_err(), reveal_of(2, "its epoch's window is not open"));

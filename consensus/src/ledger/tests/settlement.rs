@@ -56,7 +56,7 @@ fn parts_by_credits() {
 fn parts_by_credits_times_score() {
     let chain = settled(SplitRule::CreditsTimesScore, two_one_none);
     let share = |i: usize| -> u64 {
-        let rows = [1, 2].map(|epoch| chain.scores[&Epoch::new(epoch)].rows.clone());
+        let rows = [1, 2].map(|epoch| chain.finalised[&Epoch::new(epoch)].scores.rows.clone());
         let of_worker = rows.iter().flatten().filter(|row| row.worker == worker(i));
         of_worker.map(|row| row.credits.get() * u64::from(row.score.get())).sum()
     };
@@ -81,7 +81,7 @@ fn what_nobody_earned_is_carried_commission_included() {
         chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
     assert_eq!(chain.pool().carried.get(), BUDGET);
-    assert!(chain.scores.values().all(|rows| rows.rows.is_empty()), "no epoch was measured");
+    assert!(chain.finalised.values().all(|it| it.scores.rows.is_empty()), "no epoch was measured");
 }
 
 #[test]

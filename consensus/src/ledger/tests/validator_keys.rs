@@ -78,7 +78,7 @@ fn another_key_is_in_force_after_a_whole_epoch_and_changes_nothing_else() {
     assert_eq!(chain.state.reporter(epoch, &validator(3)), Some(old));
     chain.reach(6);
     assert_eq!(chain.state.next_validators().of(&validator(3)).map(|it| it.keys.id), Some(new));
-    assert_eq!(chain.scores[&epoch].rows.len(), 3);
+    assert_eq!(chain.finalised[&epoch].scores.rows.len(), 3);
     assert_eq!(chain.state.reporter(Epoch::new(6), &validator(3)), Some(new));
     let proposers = (0..60).map(|_| {
         chain.step_with(vec![]);

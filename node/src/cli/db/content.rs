@@ -22,7 +22,7 @@ use lucid_types::validator_sets::{SET_DELAY, SetChange, ValidatorSets};
 
 use super::progress::Progress;
 use crate::chain::{persist, snapshot};
-use crate::history::{epochs, ledger, metrics, scores, vault};
+use crate::history::{epochs, ledger, metrics, reports, scores, vault};
 use crate::payout::causes as told;
 use crate::{payout, peers};
 
@@ -443,6 +443,7 @@ impl Look<'_> {
             HistoryKind::Vault => vault::is_sound(record),
             HistoryKind::Epoch => epochs::is_sound(record),
             HistoryKind::Metric => metrics::is_sound(record),
+            HistoryKind::Report => reports::is_sound(record),
             HistoryKind::Score => {
                 let Some(scores) = scores::parse(record) else { return false };
                 // Without a state there is nothing to compare with.
@@ -581,6 +582,7 @@ const fn kind_name(kind: HistoryKind) -> &'static str {
         HistoryKind::Vault => "vaults",
         HistoryKind::Epoch => "epochs",
         HistoryKind::Metric => "metrics",
+        HistoryKind::Report => "reports",
     }
 }
 

@@ -1,0 +1,140 @@
+//! What validators measured in an epoch, written with the block that makes its scores final: who was to measure whom, and one record for
+//! each report.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lucid_consensus::ledger::state::FinalEpoch;
+use lucid_score::seats::EpochDraw;
+use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
+use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::id::ValidatorId;
+use lucid_types::report::ScoreReport;
+use lucid_types::time::{Epoch, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::history::DAY;
+
+/// How many days they are kept after the block. In a great network an epoch's take 600 KB.
+pub const DAYS: u32 = 7;
+
+const KEPT: Duration = DAY.saturating_mul(DAYS);
+
+// Key spaces within `HistoryKind::Report`.
+const DRAW: u8 = 0;
+const REPORT: u8 = 1;
+
+/// A validator's report, if it revealed the one that it had committed to.
+#[derive(Serialize, Deserialize)]
+struct Committed(Option<ScoreReport>);
+
+impl Wire for Committed {
+    const MAX_BYTES: usize = 1 + ScoreReport::MAX_BYTES;
+}
+
+/// What is kept of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochReports {
+    /// Who was to measure whom.
+    pub draw: EpochDraw,
+    /// The reports of those that committed to one; `None` where it was not revealed in time.
+    pub reports: BTreeMap<ValidatorId, Option<ScoreReport>>,
+}
+
+fn draw_key(epoch: Epoch) -> Vec<u8> {
+    [&[DRAW], epoch.get().to_be_bytes().as_slice()].concat()
+}
+
+fn reports_key(epoch: Epoch) -> Vec<u8> {
+    [&[REPORT], epoch.get().to_be_bytes().as_slice()].concat()
+}
+
+/// The records of the epoch that a block of this time makes final.
+pub fn records(time: UnixMillis, FinalEpoch { scores, draw, reports }: &FinalEpoch) -> Vec<HistoryRecord> {
+    let expires = Some(time.after(KEPT));
+    let record = |key, value| HistoryRecord { kind: HistoryKind::Report, key, value, expires };
+    let report = |(validator, report): &(ValidatorId, Option<ScoreReport>)| {
+        let key = [reports_key(scores.epoch).as_slice(), validator.as_bytes()].concat();
+        record(key, encode(&Committed(report.clone())))
+    };
+    let draw = record(draw_key(scores.epoch), encode(draw));
+    std::iter::once(draw).chain(reports.iter().map(report)).collect()
+}
+
+/// What is kept of an epoch; `None` if it has no final scores, or had them too long ago.
+///
+/// # Errors
+/// The store could not be read.
+pub fn of(store: &Store, epoch: Epoch, now: UnixMillis) -> Result<Option<EpochReports>, StorageError> {
+    let draw = store.history_record(HistoryKind::Report, &draw_key(epoch), now)?;
+    let Some(draw) = draw.and_then(|bytes| decode(&bytes).ok()) else { return Ok(None) };
+    let records = store.history(HistoryKind::Report, &reports_key(epoch), usize::MAX, now)?;
+    let report = |HistoryRecord { key, value, .. }: HistoryRecord| {
+        let validator: [u8; 32] = key.get(9..)?.try_into().ok()?;
+        Some((ValidatorId::from_bytes(validator), decode::<Committed>(&value).ok()?.0))
+    };
+    Ok(Some(EpochReports { draw, reports: records.into_iter().filter_map(report).collect() }))
+}
+
+/// Whether a record is one that this module writes.
+pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool {
+    match (key.first(), key.len()) {
+        (Some(&DRAW), 9) => decode::<EpochDraw>(value).is_ok(),
+        (Some(&REPORT), 41) => {
+            let is_of = |report: &ScoreReport| key.get(1..9) == Some(&report.epoch.get().to_be_bytes());
+            decode::<Committed>(value).is_ok_and(|committed| committed.0.as_ref().is_none_or(is_of))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_consensus::ledger::state::EpochScores;
+    use lucid_types::id::{Hash, NetworkId};
+
+    use super::*;
+
+    #[test]
+    fn reports_are_there_for_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let (epoch, time) = (Epoch::new(7), UnixMillis::new(1_000_000));
+        let keys: Vec<_> = (1..=3).map(|byte| ValidatorId::from_bytes([byte; 32])).collect();
+        let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: keys.clone(), scored: Vec::new() };
+        let written = |epoch| FinalEpoch {
+            scores: EpochScores { epoch, rows: Vec::new() },
+            draw: draw.clone(),
+            reports: vec![(keys[0], Some(ScoreReport::new(epoch, &[]))), (keys[2], None)],
+        };
+        for epoch in [epoch, epoch.next()] {
+            let records = records(time, &written(epoch));
+            assert!(records.iter().all(is_sound));
+            store.write_history(&records, &[]).unwrap();
+        }
+        let reports = BTreeMap::from([(keys[0], Some(ScoreReport::new(epoch, &[]))), (keys[2], None)]);
+        let found = |epoch, now| of(&store, epoch, now).unwrap();
+        let week = Duration::from_secs(7 * 86_400);
+        assert_eq!(found(epoch, time), Some(EpochReports { draw: draw.clone(), reports: reports.clone() }));
+        assert_eq!(
+            found(epoch, time.after(week).before(Duration::from_millis(1))),
+            Some(EpochReports { draw, reports })
+        );
+        assert_eq!(found(epoch, time.after(week)), None);
+        assert_eq!(found(epoch.previous(), time), None);
+    }
+
+    #[test]
+    fn a_report_of_another_epoch_is_not_sound() {
+        let record = |epoch| {
+            let scores = EpochScores { epoch: Epoch::new(7), rows: Vec::new() };
+            let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
+            let reports = vec![(ValidatorId::from_bytes([1; 32]), Some(ScoreReport::new(Epoch::new(epoch), &[])))];
+            records(UnixMillis::new(1), &FinalEpoch { scores, draw, reports }).pop().unwrap()
+        };
+        assert!(is_sound(&record(7)));
+        assert!(!is_sound(&record(8)));
+        assert!(!is_sound(&HistoryRecord { value: vec![9], ..record(7) }));
+    }
+}
