@@ -35,7 +35,7 @@ use crate::config::settings;
 use crate::config::{Config, Role};
 use crate::enrolment::Intent;
 
-pub use self::identity::Identity;
+pub use self::identity::{Identity, new_node_key};
 pub use self::validator_keys::new_validator_key;
 
 /// Hex digits of a secret.
@@ -452,13 +452,15 @@ pub fn genesis_text(genesis: &Genesis) -> Result<String, HomeError> {
 /// # Errors
 /// When the file exists, the genesis has no text, or the system refuses.
 pub fn write_genesis(path: &Path, genesis: &Genesis) -> Result<(), HomeError> {
-    let text = genesis_text(genesis)?;
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    write_new_whole(path, 0o644, &genesis_text(genesis)?)
+}
+
+/// Writes a file that is whole or not there, and overwrites none.
+fn write_new_whole(path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {
+    let part = part_of(path);
     // Of a run that was killed.
     remove_if_there(&part)?;
-    write_new(&part, 0o644, &text)?;
+    write_new(&part, mode, text)?;
     // Other than a rename, a link overwrites nothing.
     let linked = fs::hard_link(&part, path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => HomeError::Exists(path.to_path_buf()),
@@ -466,6 +468,13 @@ pub fn write_genesis(path: &Path, genesis: &Genesis) -> Result<(), HomeError> {
     });
     fs::remove_file(&part).map_err(io_error("remove", &part))?;
     linked
+}
+
+/// Where a file is written before it has its name.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
 }
 
 fn remove_if_there(path: &Path) -> Result<(), HomeError> {

@@ -112,7 +112,8 @@ async fn supervise_for(mut stages: Vec<Stage>, stop: CancellationToken, limit: D
     };
     tracing::info!("stopped");
     match ended {
-        None => Ok(stopped),
+        // A node that starts its stages again must not go on after a failure of one.
+        None => failure.map_or(Ok(stopped), Err),
         Some(Ok(name)) => Err(failure.unwrap_or_else(|| anyhow!("the {name} has ended"))),
         Some(Err(error)) => Err(error),
     }
@@ -153,6 +154,20 @@ mod tests {
         stop.cancel();
         supervise(stages, stop).await.unwrap();
         assert_eq!(*stopped.lock().unwrap(), ["front", "back"]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_on_the_way_out_is_told() {
+        let stopped = Arc::default();
+        let (front, mut back) = (noting("front", &stopped), Stage::new("back"));
+        let (stopping, stop) = (back.stop.clone(), CancellationToken::new());
+        back.spawn("chain", async move {
+            stopping.cancelled().await;
+            Err::<(), _>(anyhow!("the disk is full"))
+        });
+        stop.cancel();
+        let error = supervise(vec![front, back], stop).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "the chain has failed: the disk is full");
     }
 
     #[tokio::test]

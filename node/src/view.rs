@@ -281,7 +281,7 @@ impl NodeView for NodeParts {
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
-            alerts: alerts(&self.spec, &state, &self.me),
+            alerts: alerts(&self.spec, &state, &self.me, &self.keys.borrow()),
             api: self.api.clone(),
         }
     }

@@ -186,7 +186,8 @@ fn carry_out(
     let Some(allowance) = allowance.checked_sub(u8::from(!action.is_veto())) else {
         return Err(CommandRefused::TooOften { after: filled.next() });
     };
-    if rows.get::<Nodes>(account).is_some_and(|node| node.is_retired) {
+    // Whoever has announced something in an account's name must not be able to keep its owner from taking it back.
+    if rows.get::<Nodes>(account).is_some_and(|node| node.is_retired) && !action.is_veto() {
         return Err(CommandRefused::Retired);
     }
     let epoch = spec.genesis().epoch_at(rows.head.time);

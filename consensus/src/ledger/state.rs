@@ -60,7 +60,7 @@ pub struct Equivocation {
     pub height: Height,
     /// The block with the evidence.
     pub proved_in: Height,
-    /// The epoch in which it was removed for that, and with what power.
+    /// The epoch in which it was removed for that, and with what power; 0 if it was no validator any more.
     pub removed: Option<(Epoch, u64)>,
 }
 

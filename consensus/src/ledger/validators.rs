@@ -1,8 +1,8 @@
 //! Validators: how they change, and for how long those of before are remembered.
 //!
 //! What a block changes is in force two heights later: until then the headers of both heights between commit to it. Changes are
-//! proposed and approved of by commands, but for a validator's other keys, which it gives itself; whoever has proved to equivocate is removed by the block that proves it, as far as the
-//! epoch's limit goes.
+//! proposed and approved of by commands, but for a validator's other keys, which it gives itself; whoever has proved to equivocate is removed by
+//! the block that proves it, as far as the epoch's limit goes.
 
 use lucid_types::codec::Wire;
 use lucid_types::command::ValidatorChange;
@@ -108,11 +108,15 @@ pub enum ChangeError {
         operator: NodeId,
     },
     /// Its key is or was another validator's, or one that it has given up.
-    #[error("the key {0} has been used by a validator before; make another one, with `lucid validator rotate-key`")]
+    #[error(
+        "the key {0} has been used by a validator before; make another one: a validator with `lucid validator rotate-key`, any other node \
+         with `lucid validator keys --new`"
+    )]
     UsedKey(ValidatorId),
     /// Another change that waits has its key.
     #[error(
-        "the key {0} is in a change of another validator that waits; make another one, with `lucid validator rotate-key`"
+        "the key {0} is in a change of another validator that waits; make another one: a validator with `lucid validator rotate-key`, any \
+         other node with `lucid validator keys --new`"
     )]
     WaitingKey(ValidatorId),
     /// Its keys prove nothing.
@@ -187,8 +191,13 @@ pub(crate) fn change(rows: &mut Overlay<'_>, change: &ValidatorChange) -> Result
     let set = changed(rows, change)?;
     let account = change.validator();
     if let Some(keys) = change.keys() {
-        if let Some(former) = newest(rows).of(&account).map(|member| member.keys.id) {
-            rows.put::<UsedKeys>(&former, UsedKey { account, is_given_up: true });
+        // The one that it has, or had when it was a validator last.
+        let is_former =
+            |id: &ValidatorId, used: &UsedKey| used.account == account && !used.is_given_up && *id != keys.id;
+        let former: Vec<_> =
+            rows.all::<UsedKeys>().filter(|(id, used)| is_former(id, used)).map(|(id, _)| id).collect();
+        for id in former {
+            rows.put::<UsedKeys>(&id, UsedKey { account, is_given_up: true });
         }
         rows.put::<UsedKeys>(&keys.id, UsedKey::of(account));
     }
@@ -268,7 +277,12 @@ fn remove_equivocators(rows: &mut Overlay<'_>) {
         let set = newest(rows);
         let (power, total) = (set.of(&node).map_or(0, |member| member.power), set.total().saturating_add(removed));
         let within = 3 * u128::from(removed.saturating_add(power)) <= u128::from(total);
-        if power == 0 || !within || change(rows, &ValidatorChange::Remove(node)).is_err() {
+        if power == 0 {
+            // It has resigned, and cannot come back.
+            rows.put::<Equivocations>(&node, Equivocation { removed: Some((epoch, 0)), ..row });
+            continue;
+        }
+        if !within || change(rows, &ValidatorChange::Remove(node)).is_err() {
             continue;
         }
         removed = removed.saturating_add(power);

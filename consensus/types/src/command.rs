@@ -302,7 +302,8 @@ impl Action {
     pub const fn priority(&self) -> Priority {
         match self {
             Self::Register(_) | Self::CreatePool(_) => Priority::Registration,
-            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey | NodeAction::Leave) => Priority::Protection,
+            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey | NodeAction::Leave)
+            | Self::Validator(ValidatorAction::Withdraw(_)) => Priority::Protection,
             Self::Node(_) => Priority::Member,
             Self::Pool { action: PoolAction::Hold(_) | PoolAction::Suspend(true) | PoolAction::Ban(_), .. } => {
                 Priority::Protection
@@ -312,9 +313,13 @@ impl Action {
     }
 
     /// Whether it takes back what another command has announced. It counts for nothing among the commands that an account may give:
-    /// whoever announces must not be able to use them up.
+    /// whoever announces must not be able to use them up. Each takes back what has counted, so there are never more of them.
     pub const fn is_veto(&self) -> bool {
-        matches!(self, Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey))
+        matches!(
+            self,
+            Self::Node(NodeAction::VetoPayoutAddress | NodeAction::VetoKey)
+                | Self::Validator(ValidatorAction::Withdraw(_))
+        )
     }
 
     /// The invite that a node enters a pool with.

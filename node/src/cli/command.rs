@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
-use lucid_types::command::{Action, Command, Cosigner, NodeAction};
+use lucid_types::command::{Action, Command, Cosigner, NodeAction, ValidatorAction};
 use lucid_types::id::{NodeId, PublicKey, TxId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::PoolAction;
@@ -23,7 +23,7 @@ use super::node_api::NodeApi;
 use super::place::{HomeLedger, PlaceArgs, now_s};
 use super::values::{self, duration_of, when};
 use super::{Context, block_on, output, vault};
-use crate::api::model::{CommandStage, CommandView};
+use crate::api::model::{CommandStage, CommandView, ValidatorStatusView};
 use crate::home::Identity;
 
 /// Between two looks at the ledger.
@@ -134,11 +134,6 @@ impl Giver {
 }
 
 impl GiveArgs {
-    /// Whether nothing is to be done.
-    pub(super) const fn is_dry_run(&self) -> bool {
-        self.confirm.dry_run
-    }
-
     /// Whether something is done, and told to people.
     pub(super) const fn is_for_people(&self) -> bool {
         !self.confirm.dry_run && !self.confirm.json.json
@@ -396,7 +391,13 @@ impl CountsFrom {
 
 /// What the ledger says of a command that a block holds whose time is in this epoch.
 async fn counts_from(node: &NodeApi, command: &Command, epoch: u64) -> anyhow::Result<CountsFrom> {
-    let epoch = text::counts_from(&command.action, epoch);
+    let epoch = match &command.action {
+        Action::Validator(ValidatorAction::RotateKey(_)) => {
+            let view: ValidatorStatusView = node.get(&format!("validators/{}", command.account)).await?;
+            view.rotation.map(|rotation| rotation.from.get())
+        }
+        action => text::counts_from(action, epoch),
+    };
     let settlement = match &command.action {
         Action::Node(NodeAction::PayoutAddress(_)) => {
             node.registered(&command.account).await?.next_payout.map(|next| next.from)

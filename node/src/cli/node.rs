@@ -15,6 +15,7 @@ use super::values::{IdPrefix, id_prefix};
 use super::{Context, Json, block_on, values};
 use crate::api::model::{NodeFilter, NodeList, NodeRole, NodeState, RegisteredView};
 use crate::enrolment::{CapacityLimits, Entering, NewAccount};
+use crate::home;
 use crate::sampler::Sampler;
 
 const EXAMPLES: &str = "\
@@ -55,7 +56,13 @@ pub(super) enum NodeAction {
     ///
     /// The account stays. The running node changes its key by itself when the new one is in force; the home's node.key is the new one then.
     /// Its libp2p peer id is another from then on: give those who start from this node its new address.
-    RotateKey(GiveArgs),
+    RotateKey {
+        /// Announce another key than the one in the home's node.next.key, which is kept beside it
+        #[arg(long)]
+        new: bool,
+        #[command(flatten)]
+        give: GiveArgs,
+    },
     /// Take back the announced node key
     ///
     /// Whoever has stolen the key can announce another one: until that is in force, this takes it back, whatever else is sent in the
@@ -131,7 +138,7 @@ pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> 
         }
         NodeAction::PayoutAddress { address, give } => of_itself(Act::PayoutAddress(address), &give, context),
         NodeAction::Veto(give) => of_itself(Act::VetoPayoutAddress, &give, context),
-        NodeAction::RotateKey(give) => block_on(Box::pin(rotate_key(&give, context))),
+        NodeAction::RotateKey { new, give } => block_on(Box::pin(rotate_key(new, &give, context))),
         NodeAction::VetoKey(give) => of_itself(Act::VetoKey, &give, context),
         NodeAction::Retire(give) => of_itself(Act::Retire, &give, context),
         NodeAction::Show { node, json } => show(node.as_ref(), json, context),
@@ -148,12 +155,15 @@ pub(super) fn of_itself(action: Act, give: &GiveArgs, context: &Context) -> anyh
     }))
 }
 
-/// The next key is durable before anybody hears of it.
-async fn rotate_key(give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
+/// The next key is durable before anybody hears of it. One that is there is announced again: a command that does may be on its way.
+async fn rotate_key(new: bool, give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
     let (giver, home) = (Giver::open(context).await?, context.home()?);
-    let next = if give.is_dry_run() { home.next_key_or_another()? } else { home.prepare_rotation()? };
+    let next = match home.load_next_key()? {
+        Some(key) if !new => key,
+        _ => home::new_node_key()?,
+    };
     let action = Action::Node(Act::RotateKey(next.public_key()));
-    give.give(&giver, giver.me.account, action, Some(&next)).await?;
+    give.give_after(&giver, giver.me.account, action, Some(&next), || Ok(home.prepare_rotation(&next)?)).await?;
     if give.is_for_people() {
         output::print(&format!(
             "the new key is in {}; back it up. Until it is in force node.key is needed, too, and `lucid node veto-key` takes the new one back. \

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use lucid_types::id::{NodeId, PublicKey};
 use lucid_types::key::NodeKey;
 
-use super::{Home, HomeError, digits, io_error, load_secret, new_secret, remove_if_there, write_new};
+use super::{Home, HomeError, digits, io_error, load_secret, new_secret, part_of, remove_if_there, write_new};
 
 /// Hex digits of an account, and one more that shows that there is more.
 const MAX_ACCOUNT_BYTES: u64 = 66;
@@ -87,31 +87,24 @@ impl Home {
         }
     }
 
-    /// The key that is to follow the node's, or another one that is kept nowhere: to see what a rotation would do.
+    /// Keeps the key that is to follow the node's, and the account. Both are durable when this returns.
     ///
-    /// # Errors
-    /// The key that is there is broken, or the system gives no random bytes.
-    pub fn next_key_or_another(&self) -> Result<NodeKey, HomeError> {
-        match self.load_next_key()? {
-            Some(key) => Ok(key),
-            None => Ok(NodeKey::from_seed(&*new_secret()?)),
-        }
-    }
-
-    /// The key that is to follow the node's, made if there is none. It is durable when this returns, and so is the account.
-    ///
-    /// A key that is there is used again: a command that announces it may be on its way.
+    /// Another key that was to follow is kept as `node.<first 8 hex digits>.key`: should a command that announces it be on its way still,
+    /// nothing is lost.
     ///
     /// # Errors
     /// The key that is there is broken, or the system refuses.
-    pub fn prepare_rotation(&self) -> Result<NodeKey, HomeError> {
+    pub fn prepare_rotation(&self, next: &NodeKey) -> Result<(), HomeError> {
         self.keep_account()?;
-        if let Some(key) = self.load_next_key()? {
-            return Ok(key);
+        match self.load_next_key()?.map(|former| former.public_key()) {
+            Some(former) if former == next.public_key() => return Ok(()),
+            Some(former) => {
+                let aside = self.root.join(format!("node.{}.key", former.short()));
+                fs::rename(self.next_key_file(), &aside).map_err(io_error("make", &aside))?;
+            }
+            None => {}
         }
-        let seed = new_secret()?;
-        self.write_whole(&self.next_key_file(), 0o600, &digits(&seed))?;
-        Ok(NodeKey::from_seed(&seed))
+        self.write_whole(&self.next_key_file(), 0o600, &digits(next.seed()))
     }
 
     /// The next key takes the place of the node's, for good: it is in force for the account.
@@ -136,15 +129,21 @@ impl Home {
 
     /// Writes a file that is whole or not there, and stays.
     pub(super) fn write_whole(&self, path: &Path, mode: u32, text: &str) -> Result<(), HomeError> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
+        let part = part_of(path);
         // Of a run that was killed.
         remove_if_there(&part)?;
         write_new(&part, mode, text)?;
         fs::rename(&part, path).map_err(io_error("make", path))?;
         self.sync_root()
     }
+}
+
+/// A key that nobody has, in memory only.
+///
+/// # Errors
+/// The operating system gives no random bytes.
+pub fn new_node_key() -> Result<NodeKey, HomeError> {
+    Ok(NodeKey::from_seed(&*new_secret()?))
 }
 
 #[cfg(test)]
@@ -172,9 +171,15 @@ mod tests {
         assert_eq!((account.first_key(), none), (first, None));
         let mut keys = vec![first];
         for _ in 0..2 {
-            let next = home.prepare_rotation().unwrap().public_key();
+            let given_up = new_node_key().unwrap();
+            home.prepare_rotation(&given_up).unwrap();
+            let next = new_node_key().unwrap();
+            home.prepare_rotation(&next).unwrap();
+            home.prepare_rotation(&next).unwrap();
+            let next = next.public_key();
+            let aside = home.root().join(format!("node.{}.key", given_up.public_key().short()));
+            assert_eq!(*load_secret(&aside, "").unwrap(), *given_up.seed(), "it may be announced already");
             assert_eq!(seen(&home), (account, keys[keys.len() - 1], Some(next)));
-            assert_eq!(home.prepare_rotation().unwrap().public_key(), next, "it may be announced already");
             home.promote_next_key().unwrap();
             assert_eq!(seen(&home), (account, next, None));
             assert!(!keys.contains(&next));
@@ -192,7 +197,9 @@ mod tests {
             fs::write(home.root().join(file), "torn").unwrap();
         }
         assert_eq!(seen(&home), (account, first, None));
-        let next = home.prepare_rotation().unwrap().public_key();
+        let next = new_node_key().unwrap();
+        home.prepare_rotation(&next).unwrap();
+        let next = next.public_key();
         assert!(!home.root().join("account.part").exists() && !home.root().join("node.next.key.part").exists());
         // Between the account and the key.
         fs::rename(home.next_key_file(), folder.path().join("aside")).unwrap();

@@ -13,7 +13,7 @@ use lucid_consensus::keyring::Keyring;
 use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::validator_key::ValidatorKey;
 
-use super::{Home, HomeError, digits, io_error, load_secret, new_secret, write_new};
+use super::{Home, HomeError, digits, io_error, load_secret, new_secret, write_new_whole};
 
 /// A file of another name is none of these.
 const EXTENSION: &str = "key";
@@ -71,7 +71,7 @@ impl Home {
         }
         let path = self.validator_key_file(&key.id());
         self.make_validator_keys_dir()?;
-        write_new(&path, 0o600, &digits(key.seed()))?;
+        write_new_whole(&path, 0o600, &digits(key.seed()))?;
         for folder in [&self.validator_keys_dir(), self.root()] {
             sync_folder(folder)?;
         }

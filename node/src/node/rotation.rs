@@ -4,6 +4,7 @@
 //! process, on the same store and the same ports.
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::{Rows, State};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,9 +70,19 @@ pub(super) async fn follow(
 
 /// What the owner of a node should know at once: what is announced for its account and can still be taken back, and that its key is
 /// another's now.
-pub(crate) fn alerts(spec: &ChainSpec, state: &State, me: &Identity) -> Vec<String> {
-    let Some(row) = state.node(&me.account) else { return Vec::new() };
+pub(crate) fn alerts(spec: &ChainSpec, state: &State, me: &Identity, keys: &Keyring) -> Vec<String> {
     let mut alerts = Vec::new();
+    if let Some((id, rotation)) = state.rotation(&me.account)
+        && let Some(announced) = rotation.change.keys()
+    {
+        let is_here = if keys.get(&announced.id).is_some() { "" } else { ", whose file is not in this home," };
+        alerts.push(format!(
+            "the validator key {}{is_here} is announced for this account: it signs from epoch {} on. If that is not your doing, take it back \
+             with `lucid validator withdraw {id}` before then, and rotate the node key: whoever has announced it has that",
+            announced.id, rotation.from
+        ));
+    }
+    let Some(row) = state.node(&me.account) else { return alerts };
     if state.key_of(&me.account) != Some(me.public_key()) {
         let current = row.key_at(state.final_through());
         alerts.push(format!(

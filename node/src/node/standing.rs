@@ -41,7 +41,7 @@ pub(super) fn tell(me: Me, mut head: watch::Receiver<Head>, stop: CancellationTo
             tracing::error!("{missing}");
         }
         missed = missing;
-        let alerts = alerts(&me.spec, state, &me.identity);
+        let alerts = alerts(&me.spec, state, &me.identity, &me.keys.borrow());
         for alert in alerts.iter().filter(|alert| !alerted.contains(*alert)) {
             tracing::warn!("{alert}");
         }

@@ -102,6 +102,20 @@ fn validators_come_and_go_and_one_changes_its_key_while_another_is_dead() {
     let dry = world.at(ROTATES, &["validator", "rotate-key", "--dry-run", "--json"]);
     assert_eq!(answer(&dry)["dry_run"], json!(true));
     assert_eq!(keys(), before, "a dry run makes no key");
+    // Whoever has its node key can announce one; its owner is told, and takes that back.
+    give(&world, ROTATES, &["rotate-key"]);
+    let alert = until("the alert", || {
+        let alerts = world.net.ask(ROTATES, "/api/v1/status")?["alerts"].clone();
+        alerts
+            .as_array()?
+            .iter()
+            .find_map(|alert| alert.as_str()?.split_once("validator withdraw "))
+            .map(|it| it.1.into())
+    });
+    let alert: String = alert;
+    give(&world, ROTATES, &["withdraw", alert.split('`').next().unwrap()]);
+    let taken_back = keys();
+    assert!(taken_back["keys"].as_array().unwrap().iter().all(|it| it["use"]["from"].is_null()), "{taken_back}");
     let told = give(&world, ROTATES, &["rotate-key"]);
     assert!(told["counts_from_epoch"].as_u64().is_some(), "{told}");
     let waiting = keys();
@@ -117,6 +131,22 @@ fn validators_come_and_go_and_one_changes_its_key_while_another_is_dead() {
     assert!((after..=height(&world).unwrap()).all(|height| !signers(&world, height).contains(&former)));
     assert_eq!(in_force(&keys()), Some(next.clone()));
     assert!(world.net.get(ROTATES, "/api/v1/status")["missing_key"].is_null());
+
+    // It and a worker rotate their node keys, too: the same accounts, in the same processes.
+    let status = |name: &str| world.net.ask(name, "/api/v1/status");
+    let node_keys = [ROTATES, "worker-1"].map(|name| {
+        let given = answer(&world.at(name, &["node", "rotate-key", "--yes", "--json"]));
+        (name, net.pid(name), text(&given, "/command/command/action/node/rotate-key").to_owned())
+    });
+    for (name, pid, key) in &node_keys {
+        until("the other node key", || (status(name)?["key"] == json!(key)).then_some(()));
+        assert_eq!((net.pid(name), status(name).unwrap()["node_id"].clone()), (*pid, json!(net.node_id(name))));
+    }
+    let after = blocks_pass(&world, 2);
+    until("a vote by the validator whose node key is another", || {
+        let newest = height(&world)?;
+        (after..=newest).any(|height| signers(&world, height).contains(&next)).then_some(())
+    });
 
     // Four again: one is removed by five of the seven, two resign.
     give(&world, "validator-1", &["propose", "remove", &ids[1]]);

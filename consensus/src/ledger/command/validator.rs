@@ -2,6 +2,7 @@
 
 use lucid_types::command::{ValidatorAction, ValidatorChange};
 use lucid_types::id::Hash;
+use lucid_types::time::Epoch;
 use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_key::ValidatorKeys;
 
@@ -86,7 +87,9 @@ impl Applying<'_, '_> {
         Ok(())
     }
 
-    /// Other keys of the validator itself. They count from an epoch whose beacons nobody can know yet, as those of a new validator do.
+    /// Other keys of the validator itself. They count from an epoch whose beacons nobody can know yet, as those of a new validator do, and
+    /// from the beginning of a settlement: all rotations of a settlement are one change of the set, however often validators rotate. Of
+    /// such changes each is kept for ever by everybody, and shown to everybody who joins.
     fn rotate_key(&mut self, keys: &ValidatorKeys) -> Result<(), CommandRefused> {
         let change = ValidatorChange::Keys { validator: self.account, keys: *keys };
         let id = change.id();
@@ -99,7 +102,9 @@ impl Applying<'_, '_> {
         if let Some(waiting) = waiting {
             self.rows.remove::<ProposedChanges>(&waiting);
         }
-        let from = self.counts_from();
+        let settle_every = self.spec.policy().settle_every;
+        let settlements = self.counts_from().get().saturating_sub(1).div_ceil(settle_every);
+        let from = Epoch::new(settlements.saturating_mul(settle_every).saturating_add(1));
         // It is over when it is carried out, not before.
         let until = self.now().after(MAX_FORMING_TIME).max(self.spec.genesis().epoch_start(from));
         let row = ProposedChange { change, by: self.account, from, until, approvals: vec![self.account] };

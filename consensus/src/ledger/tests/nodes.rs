@@ -101,6 +101,30 @@ fn an_offer_is_replaced() {
     assert_eq!(chain.take(command), Err(CommandRefused::NotRegistered(stranger.account())));
 }
 
+/// Whoever has stolen the key of an account can announce an address and retire the account in one block.
+#[test]
+fn what_is_announced_can_be_taken_back_by_whoever_has_retired() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let other = newcomer(40);
+    let actions =
+        [NodeAction::PayoutAddress(address(160)), NodeAction::RotateKey(other.public_key()), NodeAction::Retire];
+    for action in actions {
+        let with: &[_] = if matches!(action, NodeAction::RotateKey(_)) { &[&other] } else { &[] };
+        let command = chain.give(&worker_key(0), Action::Node(action), with);
+        chain.take(command).unwrap();
+    }
+    assert_eq!(chain.take(giving(&chain, 0, NodeAction::Leave)), Err(CommandRefused::Retired));
+    for veto in [NodeAction::VetoPayoutAddress, NodeAction::VetoKey] {
+        let command = giving(&chain, 0, veto);
+        chain.take(command).unwrap();
+    }
+    assert_eq!(chain.take(giving(&chain, 0, NodeAction::VetoKey)), Err(CommandRefused::NoKeyAnnounced));
+    while chain.pool().settled < 4 {
+        chain.step(all_good);
+    }
+    assert_eq!((paid_at(&chain), chain.state.key_of(&worker(0))), (address(1), Some(worker_key(0).public_key())));
+}
+
 #[test]
 fn whoever_retires_is_paid_and_does_not_come_back() {
     let mut chain = Chain::grown(genesis_with(|genesis| genesis.pools[0].owner = worker(1)), 2);

@@ -196,6 +196,64 @@ fn who_has_resigned_takes_its_last_key_back_and_no_other() {
     assert_eq!(act(&mut chain, 0, addition(0)), refused(ChangeError::UsedKey(signer_id(3))));
     assert_eq!(act(&mut chain, 0, addition(1)), Ok(vec![]));
     assert_eq!(act(&mut chain, 1, addition(2)), Ok(vec![]));
+    // With another one it has given up the last.
+    for i in [0, 2] {
+        let ValidatorAction::Propose(change) = addition(2) else { unreachable!() };
+        act(&mut chain, i, ValidatorAction::Approve(change.id())).unwrap();
+    }
+    chain.reach(chain.state.closed().get() + 4);
+    assert!(chain.state.next_validators().get(&nth_signer(3, 2).id()).is_some());
+    let ValidatorAction::Propose(former) = addition(1) else { unreachable!() };
+    act(&mut chain, 0, ValidatorAction::Withdraw(former.id())).unwrap();
+    act(&mut chain, 3, ValidatorAction::Resign).unwrap();
+    chain.reach(chain.state.closed().get() + 2);
+    assert_eq!(act(&mut chain, 0, addition(1)), refused(ChangeError::UsedKey(nth_signer(3, 1).id())));
+    assert_eq!(act(&mut chain, 0, addition(2)), Ok(vec![]));
+}
+
+/// Each change of the set is kept for ever, and shown to everybody who joins.
+#[test]
+fn rotations_change_the_set_once_a_settlement_at_most() {
+    let settle_every = 5;
+    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.settle_every = settle_every), 2);
+    let mut sets = std::collections::BTreeSet::new();
+    // Each rotates as soon as it can again.
+    let mut nth = [0; 3];
+    let first = chain.state.closed().get();
+    while chain.state.closed().get() < first + 3 * settle_every {
+        for (i, nth) in nth.iter_mut().enumerate() {
+            if chain.state.rotation(&validator(i)).is_none() {
+                *nth += 1;
+                rotate(&mut chain, i, *nth).unwrap();
+            }
+        }
+        let closed = chain.state.closed();
+        while chain.state.closed() == closed {
+            chain.step_with(vec![]);
+            sets.insert(chain.state.next_validators().hash());
+        }
+    }
+    assert!((3..=4).contains(&sets.len()), "{} sets in 3 settlements", sets.len());
+}
+
+/// Who has stolen the node key of a validator announces keys of his own, and uses up the commands of the epoch.
+#[test]
+fn a_rotation_is_taken_back_whatever_else_was_commanded() {
+    let mut chain = Chain::grown(genesis(), 2);
+    rotate(&mut chain, 3, 1).unwrap();
+    let mut nth = 1;
+    let too_often = loop {
+        nth += 1;
+        if let Err(refused) = rotate(&mut chain, 3, nth) {
+            break refused;
+        }
+    };
+    assert!(matches!(too_often, CommandRefused::TooOften { .. }), "{too_often}");
+    let (id, _) = chain.state.rotation(&validator(3)).unwrap();
+    act(&mut chain, 3, ValidatorAction::Withdraw(id)).unwrap();
+    assert_eq!(chain.state.rotation(&validator(3)), None);
+    let again = act(&mut chain, 3, ValidatorAction::Withdraw(id));
+    assert_eq!(again, Err(CommandRefused::NoProposal(id)), "a veto of nothing is refused");
 }
 
 fn evidence(chain: &Chain, key: &ValidatorKey, height: Height) -> Evidence {

@@ -88,7 +88,7 @@ pub(super) const fn counts_from(action: &Action, epoch: u64) -> Option<u64> {
             matches!(entry, Entry::Pool { ticket: Ticket::Stamp(_) | Ticket::Invite(_), .. })
         }
         Action::Node(NodeAction::Join { ticket, .. }) => !matches!(ticket, Ticket::Request(_)),
-        Action::Node(NodeAction::Leave | NodeAction::Retire) | Action::Validator(ValidatorAction::RotateKey(_)) => true,
+        Action::Node(NodeAction::Leave | NodeAction::Retire) => true,
         Action::Pool { action, .. } => {
             matches!(action, PoolAction::Approve(_) | PoolAction::Ban(_) | PoolAction::Disband)
         }

@@ -21,6 +21,9 @@ pub(in crate::cli) struct KeysArgs {
     /// Make one more key first. It signs nothing before it is announced: by `rotate-key --key ID`, or in an entry for validators
     #[arg(long)]
     new: bool,
+    /// Print the entry with this key, to be proposed with it [default: the key in force, or the only one]
+    #[arg(long, value_name = "ID", conflicts_with = "new")]
+    key: Option<ValidatorId>,
     #[command(flatten)]
     json: Json,
 }
@@ -63,7 +66,8 @@ struct KeyList {
     keys: Vec<KeyView>,
     /// The key that the chain lists and that is not here.
     missing: Option<ValidatorId>,
-    /// The entry with which the node is proposed, or stands in a genesis: with the key in force, or the only one.
+    /// The entry with which the node is proposed, or stands in a genesis: with the key that was asked for or made, or that in force, or the
+    /// only one.
     validator: Option<Validator>,
 }
 
@@ -78,14 +82,18 @@ struct Known {
 pub(super) async fn keys(args: &KeysArgs, context: &Context) -> anyhow::Result<()> {
     let home = context.home()?;
     let node = home.load_identity()?.account;
-    if args.new {
-        home.write_validator_key(&home::new_validator_key()?)?;
-    }
+    let entry_of = if args.new {
+        let key = home::new_validator_key()?;
+        home.write_validator_key(&key)?;
+        Some(key.id())
+    } else {
+        args.key
+    };
     let known = match context.node() {
         Ok(api) => ask(&api, node).await,
         Err(_) => None,
     };
-    let list = list(&home, node, known.as_ref())?;
+    let list = list(&home, node, known.as_ref(), entry_of)?;
     if args.json.json { output::json(&list) } else { output::print(&list.text(&home)?) }
 }
 
@@ -98,7 +106,7 @@ async fn ask(api: &NodeApi, node: NodeId) -> Option<Known> {
     Some(Known { status, operator: registered.map(|row| row.operator) })
 }
 
-fn list(home: &Home, node: NodeId, known: Option<&Known>) -> anyhow::Result<KeyList> {
+fn list(home: &Home, node: NodeId, known: Option<&Known>, entry_of: Option<ValidatorId>) -> anyhow::Result<KeyList> {
     let status = known.and_then(|known| known.status.as_ref());
     let (in_force, rotation) = status.map_or((None, None), |view| (view.key, view.rotation));
     let operator = known.and_then(|known| known.operator).unwrap_or(node);
@@ -111,9 +119,15 @@ fn list(home: &Home, node: NodeId, known: Option<&Known>) -> anyhow::Result<KeyL
     let files = home.validator_keys()?.into_iter();
     let view = |(file, key): (PathBuf, ValidatorKey)| KeyView { file, usage: usage(key.id()), keys: key.keys(&node) };
     let keys: Vec<_> = files.map(view).collect();
-    let of_force = keys.iter().find(|view| view.usage == KeyUse::InForce);
-    let only = if in_force.is_none() && keys.len() == 1 { keys.first() } else { None };
-    let entry = of_force.or(only).map(|view| Validator { node, power: 1, operator, keys: view.keys });
+    let wanted = match entry_of {
+        Some(id) => {
+            let found = keys.iter().find(|view| view.keys.id == id);
+            Some(found.with_context(|| format!("the key {id} is not in {}", home.validator_keys_dir().display()))?)
+        }
+        None if in_force.is_none() && keys.len() == 1 => keys.first(),
+        None => keys.iter().find(|view| view.usage == KeyUse::InForce),
+    };
+    let entry = wanted.map(|view| Validator { node, power: 1, operator, keys: view.keys });
     let missing = in_force.filter(|id| keys.iter().all(|view| view.keys.id != *id));
     Ok(KeyList { node, missing, validator: entry, keys })
 }
