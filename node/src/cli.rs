@@ -344,7 +344,16 @@ mod tests {
         (Kind::Read, &["status", "scores", "peers", "version", "config show", "proof verify", "network show"]),
         (
             Kind::Read,
-            &["block list", "block show", "epoch list", "epoch show", "node show", "node list", "node metrics"],
+            &[
+                "block list",
+                "block show",
+                "epoch list",
+                "epoch show",
+                "epoch reports",
+                "node show",
+                "node list",
+                "node metrics",
+            ],
         ),
         (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
         (Kind::Read, &["pool list", "pool show", "pool members", "pool requests"]),

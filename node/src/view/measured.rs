@@ -88,7 +88,7 @@ mod tests {
     use lucid_types::report::ScoreReport;
 
     use super::*;
-    use crate::chain::fixture::Growing;
+    use crate::chain::fixture::Network;
 
     /// Two workers: the first measured by the first two validators, the second by all.
     fn measured(keys: &[ValidatorId]) -> EpochReports {
@@ -115,18 +115,14 @@ mod tests {
 
     #[test]
     fn measurements_are_by_worker_with_what_was_and_was_not_reported() {
-        let chain = Growing::new();
-        let mut validators: Vec<_> = chain
-            .state
-            .next_validators()
-            .members()
-            .iter()
-            .map(|validator| (validator.keys.id, validator.node))
-            .collect();
+        let network = Network::new();
+        let state = State::genesis(network.spec());
+        let mut validators: Vec<_> =
+            state.next_validators().members().iter().map(|validator| (validator.keys.id, validator.node)).collect();
         validators.sort();
         let keys: Vec<_> = validators.iter().map(|(key, _)| *key).collect();
         let of = measured(&keys);
-        let ask = |filter, limit| view(&chain.state, Epoch::new(7), &of, filter, limit);
+        let ask = |filter, limit| view(&state, Epoch::new(7), &of, filter, limit);
         let all = ask(ReportFilter::default(), 100);
         let stages: Vec<_> = all.reporters.iter().map(|it| (it.stage, it.assigned, it.measured)).collect();
         use ReportStage::{Forfeited, Revealed, Uncommitted};
