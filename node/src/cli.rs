@@ -36,7 +36,9 @@ use clap::{Args, Parser, Subcommand};
 use lucid_types::time::Epoch;
 
 use self::node_api::NodeApi;
-use crate::config::load::{Loaded, load};
+use crate::config::Config;
+use crate::config::load::{Loaded, load, read};
+use crate::config::settings::render;
 use crate::home::Home;
 
 const EXAMPLES: &str = "\
@@ -294,9 +296,17 @@ fn default_home() -> anyhow::Result<PathBuf> {
 
 /// The home's configuration with environment and command line applied.
 fn configuration(home: &Home, set: &[(String, String)]) -> anyhow::Result<Loaded> {
-    // Variables that are no text are none of ours.
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    load(&home.config_file(), environment, set).map_err(Into::into)
+    load(&home.config_file(), environment(), set).map_err(Into::into)
+}
+
+/// The same of a home that is to be made with this configuration.
+fn configuration_to_be(home: &Home, config: &Config, set: &[(String, String)]) -> anyhow::Result<Loaded> {
+    read(&home.config_file(), &render(config), environment(), set).map_err(Into::into)
+}
+
+/// Variables that are no text are none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 
 #[cfg(test)]

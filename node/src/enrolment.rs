@@ -282,7 +282,11 @@ impl Enrolment {
         let row = state.node(&self.applicant.account);
         let paid_to = row.map_or_else(String::new, |row| format!("; it is paid to {}", row.payout_address));
         let (text, until) = match from {
-            None => (format!("a pool: it is registered, and in none; `lucid pool join` enters one{paid_to}"), None),
+            None => {
+                let text = "a command: it is registered, and in no pool. `lucid pool join` enters one; validators make it one of them with \
+                            `lucid validator propose add`";
+                (format!("{text}{paid_to}"), None)
+            }
             Some(from) => {
                 let (start, now) = (self.parts.spec.genesis().epoch_start(from), self.parts.clock.now());
                 let pool = self.pool(state);

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lucid_p2p::Counter;
 
@@ -164,8 +165,12 @@ pub(super) fn router(view: Arc<dyn NodeView>) -> Router {
     Router::new().route("/metrics", get(page)).with_state(view)
 }
 
-async fn page(State(view): State<Arc<dyn NodeView>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&view.metrics()))
+async fn page(State(view): State<Arc<dyn NodeView>>) -> Response {
+    // Members are counted one by one, which is too long for a thread of the runtime.
+    match tokio::task::spawn_blocking(move || render(&view.metrics())).await {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::network::{describe_genesis, describe_string, genesis_view, string_vie
 use super::place::now_s;
 use super::run::{self, Signals};
 use super::values::{self, duration_of};
-use super::{Context, configuration, output};
+use super::{Context, configuration, configuration_to_be, output};
 use crate::api::NodeView;
 use crate::api::model::{
     EnrolmentStep, EnrolmentView, InactiveView, MembershipView, RegisteredView, StatusView, SyncState,
@@ -526,6 +526,7 @@ fn look(context: &Context, home: &Home, args: &JoinArgs) -> anyhow::Result<Found
     if !home.has_anything() {
         let config = new.config(string, args.account.payout_address.is_some());
         config.check().context("a node cannot be configured like that")?;
+        configuration_to_be(home, &config, &context.set)?;
         return Ok(Found { config, is_new: true, genesis: None, intent: None, has_store: false });
     }
     let is_there = |path: &Path| path.symlink_metadata().is_ok();

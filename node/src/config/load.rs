@@ -123,12 +123,25 @@ pub fn load(
         },
         _ => ConfigError::Read { path: path.to_path_buf(), source },
     })?;
+    read(path, &text, environment, flags)
+}
+
+/// The same of a file with this text, which need not be there yet.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(
+    path: &Path,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &[(String, String)],
+) -> Result<Loaded, ConfigError> {
     // Typed at once, so that mistakes in the file are told with their line.
-    let _in_file: Config = locate::parse(path, &text)?;
-    let mut table: Table = locate::parse(path, &text)?;
+    let _in_file: Config = locate::parse(path, text)?;
+    let mut table: Table = locate::parse(path, text)?;
     let mut origins = BTreeMap::new();
     for setting in &SETTINGS {
-        let line = locate::line_of_key(&text, setting.key);
+        let line = locate::line_of_key(text, setting.key);
         origins.insert(setting.key, line.map_or(Origin::Default, Origin::File));
     }
     let (overrides, warnings) = overrides(environment, flags)?;

@@ -299,6 +299,8 @@ fn a_network_is_made_shown_and_invited_into() {
         assert!(told.contains(wanted), "{wanted}: {told}");
         assert!(!genesis_file.exists(), "{wanted}");
     }
+    let looked_at = out(&create(&[&nile[..], &["--dry-run"]].concat()));
+    assert!(looked_at.contains("network id") && looked_at.contains("Nothing was done") && !genesis_file.exists());
     let made = json(&create(&[&nile[..], &["--bootstrap", &boot, "--json"]].concat()));
     let genesis: Genesis = toml::from_str(&fs::read_to_string(&genesis_file).unwrap()).unwrap();
     let network = genesis.network_id();
@@ -329,6 +331,21 @@ fn a_network_is_made_shown_and_invited_into() {
     let nowhere = folder.0.path().join("nowhere");
     let shown = json(&lucid(&nowhere, &["network", "show", invited.trim(), "--json"]));
     assert_eq!((&shown["network_id"], &shown["pin"]), (&made["genesis"]["network_id"], &serde_json::Value::Null));
+}
+
+#[test]
+fn an_option_that_is_wrong_makes_no_home() {
+    let folder = Folder::new();
+    let boot = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", lucid_p2p::peer_id_string(&node(1).first_key()).unwrap());
+    let bootstrap = lucid_types::join::Bootstrap::new(vec![boot]).unwrap();
+    let network = NetworkId::from_bytes([1; 32]);
+    let string = JoinString { network, bootstrap, pool: None, pin: None }.to_string();
+    let home = folder.0.path().join("new");
+    for (set, wanted) in [("p2p.listn=x", "p2p.listn"), ("p2p.max_peers=many", "p2p.max_peers")] {
+        let told = failure(&lucid(&home, &["--set", set, "join", &string, "--role", "observer", "--yes"]), 1);
+        assert!(told.contains(wanted), "{told}");
+        assert!(!home.exists(), "{set}");
+    }
 }
 
 #[test]

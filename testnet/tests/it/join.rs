@@ -71,20 +71,26 @@ impl Join {
     /// Waits for a step.
     #[track_caller]
     pub(crate) fn step(&mut self, wanted: &str) -> Value {
+        self.first_of(&[wanted])
+    }
+
+    /// Waits for one of several steps: what is over at once is not told.
+    #[track_caller]
+    pub(crate) fn first_of(&mut self, wanted: &[&str]) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.steps.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     let step: Value = serde_json::from_str(&line).unwrap();
                     self.seen.push(line);
-                    if step["step"] == wanted {
+                    if wanted.iter().any(|wanted| step["step"] == *wanted) {
                         return step;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("not in time: {wanted}\n{}", self.seen.join("\n")),
+                Err(RecvTimeoutError::Timeout) => panic!("not in time: {wanted:?}\n{}", self.seen.join("\n")),
                 Err(RecvTimeoutError::Disconnected) => {
                     let seen = self.seen.join("\n");
-                    panic!("ended before {wanted}\n{seen}\n{}", self.end().1);
+                    panic!("ended before {wanted:?}\n{seen}\n{}", self.end().1);
                 }
             }
         }

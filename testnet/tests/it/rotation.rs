@@ -15,7 +15,7 @@ use lucid_types::signed::MultiSigned;
 use lucid_types::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::harness::{Network, http_get, lucid, now_ms, until};
+use crate::harness::{Network, errors, http_get, lucid, now_ms, until};
 use crate::vault_cli::{json as answer, run, text};
 
 const WORKER: &str = "worker-1";
@@ -74,11 +74,62 @@ fn a_worker_rotates_its_node_key_and_goes_on_as_the_same_account() {
         let [owed_now, paid] = ["owed_micro_usdt", "paid_micro_usdt"].map(|key| status().unwrap()[key].as_u64());
         (owed_now? > owed && paid? > owed).then_some(())
     });
+    check_collections(&net, &node);
 
     refused_with_the_old_key(&net, &thief);
     thief.runs_in_vain(&net, &node);
     net.command(&["down"]);
     net.succeeded();
+}
+
+/// What an operator may look for, each by the API and by the command that shows it.
+#[track_caller]
+fn check_collections(network: &Network, node: &str) {
+    let (worker, pool) = (WORKER, network.pool_id());
+    let ask = |path: &str, list: &str| {
+        let answer = network.get(worker, path);
+        answer[list].as_array().unwrap_or_else(|| panic!("{path}: {answer}")).clone()
+    };
+    let shown = |command: &str| {
+        let words = command.split(' ');
+        let shown = Process::new(lucid()).arg("--home").arg(network.home(worker)).args(words).output().unwrap();
+        assert!(shown.status.success(), "{command}: {}", errors(&shown));
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    let is_there = |list: &[Value], key: &str, value: &str| list.iter().any(|it| it[key] == value);
+    let epoch = network.status_number(worker, "final_epoch").unwrap();
+    let short = &node[..8];
+
+    assert!(is_there(&ask("/api/v1/nodes?role=member", "nodes"), "node", node));
+    assert_eq!(network.get(worker, &format!("/api/v1/nodes/{node}"))["node"], node);
+    assert!(shown("node list").contains(short));
+
+    let metrics = ask(&format!("/api/v1/nodes/{node}/metrics"), "metrics");
+    assert!(metrics[0]["cpu_ppm"].is_u64(), "{metrics:?}");
+    assert!(shown(&format!("node metrics {short}")).lines().count() > 2);
+
+    assert!(is_there(&ask("/api/v1/pools", "pools"), "pool", &pool));
+    assert!(is_there(&ask(&format!("/api/v1/pools/{pool}/members"), "members"), "node", node));
+    assert!(shown("pool list").contains("local") && shown("pool members").contains(short));
+
+    assert!(is_there(&ask(&format!("/api/v1/scores?epoch={epoch}"), "scores"), "worker", node));
+    assert!(shown("scores").contains(short));
+
+    let path = format!("/api/v1/epochs/{epoch}/reports?worker={node}");
+    let reports = network.get(worker, &path);
+    assert_eq!(reports["reporters"].as_array().unwrap().len(), 4, "{reports}");
+    let measured = reports["measurements"].as_array().unwrap();
+    assert!(measured.iter().any(|it| it["observed"]["pings_answered"].as_u64() > Some(0)), "{reports}");
+    assert!(shown(&format!("epoch reports {epoch} --worker {short}")).contains("revealed"));
+
+    let payouts = ask("/api/v1/payouts", "payouts");
+    assert!(is_there(&payouts, "worker", node), "{payouts:?}");
+    assert!(shown("payout list").contains(short));
+
+    let path = format!("/api/v1/pools/{pool}/batches");
+    let batches = until("a batch", || Some(ask(&path, "batches")).filter(|batches| !batches.is_empty()));
+    assert!(batches[0]["tx_id"].is_string(), "{batches:?}");
+    assert!(shown("payout batches").contains(&batches[0]["tx_id"].as_str().unwrap()[..8]));
 }
 
 /// Gives a command of a home's account, which a block takes.

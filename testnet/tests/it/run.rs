@@ -12,7 +12,7 @@ use lucid_types::id::{BlockHash, TxId};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ended, Network, all_gone, errors, lucid, until};
+use crate::harness::{Ended, Network, all_gone, errors, lucid};
 
 /// What six workers get in a settlement: the local pool's budget less a push fee for each of them.
 const SHARED: u64 = 120_000_000 - 6 * 10_000;
@@ -130,55 +130,6 @@ fn check_proofs(network: &Network) {
     }
 }
 
-/// What an operator may look for, each by the API and by the command that shows it.
-fn check_collections(network: &Network) {
-    let (worker, node, pool) = ("worker-3", network.node_id("worker-3"), network.pool_id());
-    let ask = |path: &str, list: &str| {
-        let answer = network.get(worker, path);
-        answer[list].as_array().unwrap_or_else(|| panic!("{path}: {answer}")).clone()
-    };
-    let shown = |command: &str| {
-        let words = command.split(' ');
-        let shown = Command::new(lucid()).arg("--home").arg(network.home(worker)).args(words).output().unwrap();
-        assert!(shown.status.success(), "{command}: {}", errors(&shown));
-        String::from_utf8(shown.stdout).unwrap()
-    };
-    let is_there = |list: &[Value], key: &str, value: &str| list.iter().any(|it| it[key] == value);
-    let epoch = network.status_number(worker, "final_epoch").unwrap();
-    let short = &node[..8];
-
-    assert!(is_there(&ask("/api/v1/nodes?role=worker", "nodes"), "node", &node));
-    assert_eq!(network.get(worker, &format!("/api/v1/nodes/{node}"))["node"], node.as_str());
-    assert!(shown("node list").contains(short));
-
-    let metrics = ask(&format!("/api/v1/nodes/{node}/metrics"), "metrics");
-    assert!(metrics[0]["cpu_ppm"].is_u64(), "{metrics:?}");
-    assert!(shown(&format!("node metrics {short}")).lines().count() > 2);
-
-    assert!(is_there(&ask("/api/v1/pools", "pools"), "pool", &pool));
-    assert!(is_there(&ask(&format!("/api/v1/pools/{pool}/members"), "members"), "node", &node));
-    assert!(shown("pool list").contains("local") && shown("pool members").contains(short));
-
-    assert!(is_there(&ask(&format!("/api/v1/scores?epoch={epoch}"), "scores"), "worker", &node));
-    assert!(shown("scores").contains(short));
-
-    let path = format!("/api/v1/epochs/{epoch}/reports?worker={node}");
-    let reports = network.get(worker, &path);
-    assert_eq!(reports["reporters"].as_array().unwrap().len(), 4, "{reports}");
-    let measured = reports["measurements"].as_array().unwrap();
-    assert!(measured.iter().any(|it| it["observed"]["pings_answered"].as_u64() > Some(0)), "{reports}");
-    assert!(shown(&format!("epoch reports {epoch} --worker {short}")).contains("revealed"));
-
-    let payouts = ask("/api/v1/payouts", "payouts");
-    assert!(is_there(&payouts, "worker", &node), "{payouts:?}");
-    assert!(shown("payout list").contains(short));
-
-    let path = format!("/api/v1/pools/{pool}/batches");
-    let batches = until("a batch", || Some(ask(&path, "batches")).filter(|batches| !batches.is_empty()));
-    assert!(batches[0]["tx_id"].is_string(), "{batches:?}");
-    assert!(shown("payout batches").contains(&batches[0]["tx_id"].as_str().unwrap()[..8]));
-}
-
 /// The report against itself and the rules, without the code that judged it.
 fn check_report(report: &Value, epochs: u64, first: u64, last: u64) {
     let epochs_of: Vec<_> = report["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
@@ -250,7 +201,6 @@ fn ten_epochs_end_agreed_and_paid() {
     check_homes(&network);
     check_status(&network);
     check_proofs(&network);
-    check_collections(&network);
     let (dir, pids) = (network.dir(), network.pids());
     assert_eq!(pids.len(), 11);
     // The folder goes with the network's handle, so look at what is left before.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Output;
 
+use lucid_tron_bridge::key::TronKey;
 use serde_json::{Value, json};
 
 use crate::books::accounts;
@@ -134,6 +135,8 @@ fn validators_come_and_go_and_one_changes_its_key_while_another_is_dead() {
 
     // It and a worker rotate their node keys, too: the same accounts, in the same processes.
     let status = |name: &str| world.net.ask(name, "/api/v1/status");
+    let address = TronKey::generate().unwrap().address().to_string();
+    answer(&world.at(ROTATES, &["node", "register", "--payout-address", &address, "--yes", "--json"]));
     let node_keys = [ROTATES, "worker-1"].map(|name| {
         let given = answer(&world.at(name, &["node", "rotate-key", "--yes", "--json"]));
         (name, net.pid(name), text(&given, "/command/command/action/node/rotate-key").to_owned())

@@ -70,6 +70,9 @@ pub(in crate::cli) struct CreateArgs {
     /// Multiaddress of a node to start from, ending in /p2p/<peer id>; with it the join string is printed, too; up to 5
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
+    /// Show the network, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     json: Json,
 }
@@ -84,12 +87,21 @@ pub(super) fn create(args: CreateArgs) -> anyhow::Result<()> {
     let network = genesis.network_id();
     let bootstrap = if args.bootstrap.is_empty() { None } else { Some(bootstrap(args.bootstrap)?) };
     let string = bootstrap.map(|bootstrap| JoinString { network, bootstrap, pool: None, pin: None }.to_string());
-    home::write_genesis(&args.out, &genesis)?;
-    if args.json.json {
-        let file = &args.out;
-        return output::json(&json!({ "file": file, "string": string, "genesis": genesis_view(&genesis)? }));
+    if !args.dry_run {
+        home::write_genesis(&args.out, &genesis)?;
+    } else if args.out.exists() {
+        bail!("{} exists and is left as it is: give another --out", args.out.display());
     }
-    let mut text = describe_genesis(&genesis)? + &format!("\nThe genesis is written to {}.\n", args.out.display());
+    if args.json.json {
+        let (file, genesis) = (&args.out, genesis_view(&genesis)?);
+        return output::json(&json!({ "dry_run": args.dry_run, "file": file, "string": string, "genesis": genesis }));
+    }
+    let mut text = describe_genesis(&genesis)?;
+    if args.dry_run {
+        text.push_str(&format!("\nIt would be written to {}. Nothing was done.\n", args.out.display()));
+        return output::print(&text);
+    }
+    text.push_str(&format!("\nThe genesis is written to {}.\n", args.out.display()));
     text.push_str(&match string {
         Some(string) => format!("Nodes join with:\n\n{string}\n"),
         None => "Give it to `lucid init --genesis`. Once a node runs, `lucid network invite` prints the join string.\n"

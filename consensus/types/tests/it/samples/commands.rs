@@ -97,6 +97,7 @@ fn actions() -> Vec<(&'static str, Action)> {
         ("node_rotate_key", Node::RotateKey(key(NEXT_KEY).public_key())),
         ("node_veto_key", Node::VetoKey),
         ("node_join_stamp", Node::Join { pool: pool(), ticket: Ticket::Stamp(stamp()) }),
+        ("node_join_request", Node::Join { pool: pool(), ticket: Ticket::Request(stamp()) }),
         ("node_join_return", Node::Join { pool: pool(), ticket: Ticket::Return }),
         ("node_join_invite", Node::Join { pool: pool(), ticket: Ticket::Invite(invite()) }),
         ("node_leave", Node::Leave),
