@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use lucid_consensus::admission::View;
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::commands::PendingCommands;
+use lucid_consensus::commands::{PendingCommands, Source};
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::execute::validate;
@@ -103,7 +103,7 @@ fn main() {
         let start = Instant::now();
         for command in newcomers {
             let command = View { spec: &spec, state: &state }.command(command, state.time()).unwrap();
-            pending.commands.add(&spec, &state, command, state.time(), false).unwrap();
+            pending.commands.add(&spec, &state, command, state.time(), Source::Peer).unwrap();
         }
         admitted += start.elapsed();
         while state.closed() < epoch || !pending.commands.is_empty() {

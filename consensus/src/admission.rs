@@ -260,6 +260,8 @@ impl View<'_> {
         // Another node's state may be ahead of this one's, and know other accounts and pools.
         admit(self.spec, self.state, &command, time).map_err(|refused| match refused {
             CommandRefused::Malformed(_) => Reject("malformed"),
+            // What stamps for a closed epoch must be worth never changes.
+            CommandRefused::StampBits { .. } => Reject(refused.label()),
             refused => Ignore(refused.label()),
         })?;
         // Inside another message, only that one's limit has bounded it.

@@ -1,21 +1,27 @@
 //! Commands that have arrived and wait for a block.
 //!
 //! Bounded: half of the places are for registrations, one for each account, and half for what known accounts do, [`Nonce::BURST`]
-//! for each. When a half is full, a registration gives way to one with more work in its stamp, and another command to a more urgent one.
+//! for each. When a half is full, a registration gives way to one with more work in its stamp or with an invite, and another command to a
+//! more urgent one. Invites cost their owner nothing, so that those of one, of one pool and of all pools have few places ([`Invited`]).
 //! What does not apply is not taken; what applies no more when it is its turn is dropped. A command that is ahead of its account's numbers
 //! waits for those before it. What this node has taken over from its own users gives way to nothing but a veto: whoever announces
-//! something must not be able to keep the veto away by commands of the numbers that it could have.
+//! something must not be able to keep the veto away by commands of the numbers that it could have. It goes when a block holds it, or none
+//! can any more by the chain's time; this node's clock may be wrong.
+
+mod invited;
 
 use std::collections::BTreeMap;
 
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
 use lucid_types::command::{Action, Command, Entry, Registration};
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::NodeId;
 use lucid_types::signed::Verified;
-use lucid_types::stamp::{Stamp, StampTarget};
-use lucid_types::ticket::Ticket;
+use lucid_types::stamp::StampTarget;
+use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
+
+pub use self::invited::Invited;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::command::{self, CommandRefused, SignedCommand, apply, check_authority, check_time, next_block};
@@ -28,10 +34,19 @@ use crate::ledger::table::Nodes;
 const MAX_OF_A_KIND: usize = 2_048;
 /// How many of either kind this node keeps for its own users.
 const MAX_OWN: usize = MAX_OF_A_KIND / 2;
-/// How many registrations with invites of one pool wait.
-const MAX_INVITED: usize = 64;
 /// What an invite counts for beside stamps: more than any.
 const WORTH_OF_AN_INVITE: u32 = 257;
+
+/// From where a command comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Another node: it may give way.
+    Peer,
+    /// A user of this node, who hears whether it is taken over.
+    User,
+    /// This node's disk: it was taken over before the node stopped, and what the clock says since is no reason to forget it.
+    Disk,
+}
 
 /// An account and the number of its command.
 pub type CommandKey = (NodeId, u64);
@@ -55,7 +70,7 @@ struct Waiting {
     is_ready: bool,
 }
 
-/// Whether no block can hold the command any more.
+/// Whether no block can hold the command any more, by the chain's time.
 pub fn is_over(state: &State, command: &Command) -> bool {
     command.until < state.time() || command.nonce < state.nonce(&command.account).next
 }
@@ -104,8 +119,9 @@ impl PendingCommands {
         state: &State,
         command: Verified<SignedCommand>,
         now: UnixMillis,
-        is_own: bool,
+        source: Source,
     ) -> Result<Vec<CommandKey>, CommandRefused> {
+        let is_own = source != Source::Peer;
         let key = (command.record.account, command.record.nonce);
         let is_registration = matches!(command.record.action, Action::Register(_));
         if let Some(known) = self.of_kind(is_registration).get_mut(&key) {
@@ -122,7 +138,10 @@ impl PendingCommands {
             return Err(CommandRefused::Conflict(key.1));
         }
         let time = now.max(state.next_time(spec));
-        admit(spec, state, &command, time)?;
+        match admit(spec, state, &command, time) {
+            Err(refused) if source == Source::Disk && refused.is_of_clock() => {}
+            admitted => admitted?,
+        }
         let (bytes, worth) = (encode::<SignedCommand>(&command).len(), worth(spec, state, &command.record));
         let waiting = Waiting { command, bytes, worth, is_own, is_ready: false };
         let replaced = self.of_kind(is_registration).remove(&key);
@@ -144,7 +163,7 @@ impl PendingCommands {
         time: UnixMillis,
     ) -> Result<Vec<CommandKey>, CommandRefused> {
         let is_registration = matches!(waiting.command.record.action, Action::Register(_));
-        let victim = if is_registration { self.room_to_register(&waiting)? } else { self.room_for(&waiting)? };
+        let victim = if is_registration { self.room_to_register(state, &waiting)? } else { self.room_for(&waiting)? };
         self.of_kind(is_registration).insert(key, waiting);
         let mut gone = Vec::new();
         let refused = self.refresh(spec, state, time, key.0, &mut gone);
@@ -211,7 +230,7 @@ impl PendingCommands {
     pub fn follow(&mut self, spec: &ChainSpec, state: &State, now: UnixMillis) {
         let time = now.max(state.next_time(spec));
         for kind in [&mut self.registrations, &mut self.others] {
-            kind.retain(|_, waiting| !is_over(state, &waiting.command.record) && waiting.command.record.until >= time);
+            kind.retain(|_, waiting| !is_over(state, &waiting.command.record));
         }
         let mut accounts: Vec<_> = self.all().map(|((account, _), _)| *account).collect();
         accounts.dedup();
@@ -259,7 +278,7 @@ impl PendingCommands {
             let key = (account, waiting.command.record.nonce);
             match apply(spec, &mut after, &waiting.command, &mut events) {
                 Ok(()) => ready.push((key, true)),
-                Err(error) if error.may_pass() => ready.push((key, false)),
+                Err(error) if error.may_pass() || error.is_of_clock() => ready.push((key, false)),
                 Err(error) => refused.push((key, error)),
             }
         }
@@ -276,15 +295,16 @@ impl PendingCommands {
     }
 
     /// Finds room for a registration; which one gives way.
-    fn room_to_register(&self, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
+    fn room_to_register(&self, state: &State, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
         let all = &self.registrations;
         if new.is_own && all.values().filter(|waiting| waiting.is_own).count() >= MAX_OWN {
             return Err(CommandRefused::Busy);
         }
-        if let Some(pool) = invited_to(&new.command.record)
-            && all.values().filter(|waiting| invited_to(&waiting.command.record) == Some(pool)).count() >= MAX_INVITED
-        {
-            return Err(CommandRefused::BusyInvites);
+        if let Some(invite) = invite_of(&new.command.record) {
+            let waiting: Invited = all.values().filter_map(|waiting| invite_of(&waiting.command.record)).collect();
+            if !waiting.has_room(state, invite) {
+                return Err(CommandRefused::BusyInvites);
+            }
         }
         if all.len() < MAX_OF_A_KIND {
             return Ok(None);
@@ -317,27 +337,26 @@ impl PendingCommands {
     }
 }
 
-/// What a registration enters with.
-const fn entry(command: &Command) -> Option<(Option<PoolId>, Result<Stamp, ()>)> {
-    let Action::Register(Registration { entry, .. }) = &command.action else { return None };
-    Some(match entry {
-        Entry::Network(stamp) => (None, Ok(*stamp)),
-        Entry::Pool { pool, ticket: Ticket::Stamp(stamp) | Ticket::Request(stamp) } => (Some(*pool), Ok(*stamp)),
-        Entry::Pool { pool, ticket: Ticket::Invite(_) } => (Some(*pool), Err(())),
-        // Refused: who registers was no member.
-        Entry::Pool { ticket: Ticket::Return, .. } => return None,
-    })
-}
-
-/// The pool that a registration enters with an invite.
-fn invited_to(command: &Command) -> Option<PoolId> {
-    entry(command).filter(|(_, stamp)| stamp.is_err()).and_then(|(pool, _)| pool)
+/// The invite with which a registration enters a pool.
+pub fn invite_of(command: &Command) -> Option<&Invite> {
+    match &command.action {
+        Action::Register(Registration { entry: Entry::Pool { ticket: Ticket::Invite(invite), .. }, .. }) => {
+            Some(&invite.record)
+        }
+        _ => None,
+    }
 }
 
 /// What a registration gives for its place.
 fn worth(spec: &ChainSpec, state: &State, command: &Command) -> u32 {
-    let Some((pool, stamp)) = entry(command) else { return 0 };
-    let Ok(stamp) = stamp else { return WORTH_OF_AN_INVITE };
+    let Action::Register(Registration { entry, .. }) = &command.action else { return 0 };
+    let (pool, stamp) = match entry {
+        Entry::Network(stamp) => (None, stamp),
+        Entry::Pool { pool, ticket: Ticket::Stamp(stamp) | Ticket::Request(stamp) } => (Some(*pool), stamp),
+        Entry::Pool { ticket: Ticket::Invite(_), .. } => return WORTH_OF_AN_INVITE,
+        // Refused: who registers was no member.
+        Entry::Pool { ticket: Ticket::Return, .. } => return 0,
+    };
     let beacon = required_bits(spec, state, pool.as_ref(), stamp.epoch).map(|(beacon, _)| beacon);
     let target = |beacon| StampTarget { network: *spec.id(), account: command.account, pool, beacon };
     beacon.map_or(0, |beacon| stamp.bits(&target(beacon)))

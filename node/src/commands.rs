@@ -92,18 +92,17 @@ impl CommandDesk {
         taken
     }
 
-    /// Answers `/command/1`; `None` if the bytes are no command.
-    pub async fn answer(&self, bytes: &[u8]) -> Option<CommandReply> {
-        let command = decode(bytes).ok()?;
-        let taken = if self.is_validator(&self.me) {
-            self.take_over(command).await
-        } else {
-            Err(NotTaken::Refused("this node is no validator".to_owned()))
+    /// Answers `/command/1`.
+    pub async fn answer(&self, bytes: &[u8]) -> CommandReply {
+        let taken = match decode(bytes) {
+            Err(problem) => Err(NotTaken::Refused(format!("these bytes are no command: {problem}"))),
+            Ok(_) if !self.is_validator(&self.me) => Err(NotTaken::Refused("this node is no validator".to_owned())),
+            Ok(command) => self.take_over(command).await,
         };
-        Some(match taken {
+        match taken {
             Ok(()) => CommandReply::Accepted,
             Err(NotTaken::Refused(why) | NotTaken::Unavailable(why)) => CommandReply::Refused(shortened(why)),
-        })
+        }
     }
 
     /// Whether the next block could carry a command once those have signed who must, after those of its account that wait here.

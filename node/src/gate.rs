@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lucid_consensus::admission::{Refusal, View, parse};
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::commands::{Invited, invite_of};
 use lucid_consensus::engine::MAX_ROUNDS_AHEAD;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows as _, State};
@@ -19,6 +20,7 @@ use lucid_p2p::{Admission, Gate, Topic};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
+use lucid_types::command::Action;
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{Hash, NodeId, PublicKey, ValidatorId};
 use lucid_types::message::ConsensusMessage;
@@ -74,6 +76,7 @@ struct Seen {
     certified: BTreeSet<Height>,
     /// Commands that no block holds yet.
     commands: BTreeMap<NotedCommand, Vec<SeenCommand>>,
+    registrations: Registrations,
     /// When evidence against a validator was forwarded last.
     accused: BTreeMap<ValidatorId, UnixMillis>,
 }
@@ -102,8 +105,28 @@ const OF_A_STEP: usize = 2;
 struct Rebroadcasts {
     newest: u64,
     come: u64,
-    /// The time at which those that have come would have been sent at the steady rate.
+    rate: Rate,
+}
+
+/// How often something may come: at a steady rate, and how far ahead of that.
+#[derive(Default)]
+struct Rate {
+    /// The time at which all that has come would have come at the steady rate.
     paid_until: UnixMillis,
+}
+
+impl Rate {
+    /// Whether one more may come, and noted then.
+    fn take(&mut self, now: UnixMillis, interval: Duration, burst: Duration) -> bool {
+        let latest = now.after(burst);
+        // Later still it can only be after the clock was set back.
+        let paid_until = if self.paid_until > latest.after(interval) { now } else { self.paid_until.max(now) };
+        if paid_until > latest {
+            return false;
+        }
+        self.paid_until = paid_until.after(interval);
+        true
+    }
 }
 
 /// Rebroadcasts of a validator at a steady rate, and how far it may be ahead of that.
@@ -124,14 +147,9 @@ impl Rebroadcasts {
 
     /// Whether it is within the rate, and noted then.
     fn note(&mut self, now: UnixMillis, sequence: u64) -> bool {
-        let latest = now.after(REBROADCAST_BURST);
-        // Later still it can only be after the clock was set back.
-        let paid_until =
-            if self.paid_until > latest.after(REBROADCAST_INTERVAL) { now } else { self.paid_until.max(now) };
-        if paid_until > latest {
+        if !self.rate.take(now, REBROADCAST_INTERVAL, REBROADCAST_BURST) {
             return false;
         }
-        self.paid_until = paid_until.after(REBROADCAST_INTERVAL);
         if let Some(ahead) = sequence.checked_sub(self.newest) {
             self.come = u32::try_from(ahead).ok().and_then(|ahead| self.come.checked_shl(ahead)).unwrap_or(0);
             self.newest = sequence;
@@ -155,6 +173,30 @@ type SeenCommand = (Hash, UnixMillis);
 const COMMANDS_OF_A_NUMBER: usize = 4;
 /// Numbers of accounts of which is noted what has come: twice what can wait. Beyond, all may come again.
 const NOTED_COMMANDS: usize = 8_192;
+
+/// Registrations pass at this rate, and so many at once: far below what the mesh takes of one peer. Keys cost nothing, invites neither, and
+/// honest nodes must not look like floods to each other for passing on what others flood them with. Validators hear of the rest by
+/// `/command/1`.
+const REGISTRATION_INTERVAL: Duration = Duration::from_millis(3);
+const REGISTRATION_BURST: Duration = Duration::from_secs(5);
+
+/// What has passed of registrations.
+#[derive(Default)]
+struct Registrations {
+    /// Those by invites since the newest block: no node keeps more for the next one.
+    invited: (Height, Invited),
+    rate: Rate,
+}
+
+impl Registrations {
+    /// Those by invites since this block.
+    fn invited_since(&mut self, height: Height) -> &mut Invited {
+        if self.invited.0 != height {
+            self.invited = (height, Invited::default());
+        }
+        &mut self.invited.1
+    }
+}
 
 impl Seen {
     fn is_far(&self, view: &View<'_>, height: Height, round: u32) -> bool {
@@ -355,8 +397,27 @@ impl NodeGate {
         if count >= COMMANDS_OF_A_NUMBER {
             return Err(Ignore("rate"));
         }
-        let command = view.command(command, self.clock.now())?;
+        let invite = invite_of(&command.record).copied();
+        let has_room = |seen: &mut Seen| {
+            invite.is_none_or(|it| seen.registrations.invited_since(view.state.height()).has_room(view.state, &it))
+        };
+        if !self.seen(has_room) {
+            return Err(Ignore("busy"));
+        }
+        let now = self.clock.now();
+        let command = view.command(command, now)?;
         self.seen(|seen| {
+            // Others may have come while its signatures were checked.
+            if !has_room(seen) {
+                return Err(Ignore("busy"));
+            }
+            let is_registration = matches!(command.record.action, Action::Register(_));
+            if is_registration && !seen.registrations.rate.take(now, REGISTRATION_INTERVAL, REGISTRATION_BURST) {
+                return Err(Ignore("rate"));
+            }
+            if let Some(invite) = &invite {
+                seen.registrations.invited_since(view.state.height()).add(invite);
+            }
             if seen.commands.len() >= NOTED_COMMANDS {
                 let is_open = |(account, nonce, _): &NotedCommand| *nonce >= view.state.nonce(account).next;
                 seen.commands.retain(|key, of_number| is_open(key) && of_number.iter().any(is_good));
@@ -367,7 +428,8 @@ impl NodeGate {
             let of_number = seen.commands.entry(key).or_default();
             of_number.retain(is_good);
             of_number.push((hash, command.record.until));
-        });
+            Ok(())
+        })?;
         Ok(Input::Command(command))
     }
 

@@ -163,9 +163,7 @@ impl Router {
                 let commands = Arc::clone(&self.commands);
                 answers.spawn(async move {
                     let _room = room;
-                    if let Some(answer) = commands.answer(&bytes).await {
-                        reply.respond(encode(&answer));
-                    }
+                    reply.respond(encode(&commands.answer(&bytes).await));
                 });
             }
         }

@@ -13,6 +13,7 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::sync::SyncRequest;
 use lucid_types::time::{Epoch, UnixMillis};
 
+use crate::commands::Source;
 use crate::ledger::build::Pending;
 use crate::ledger::check::{check_evidence, check_reveal};
 use crate::ledger::command::{CommandRefused, SignedCommand};
@@ -78,7 +79,7 @@ impl Mempool {
         commands.sort_by_key(|command| command.record.nonce);
         for command in commands.into_iter().filter_map(|command| command.verify(spec).ok()) {
             // Those that a block holds by now, or that are over, are refused.
-            let _refused = mempool.add_command(context, command, true);
+            let _refused = mempool.add_command(context, command, Source::Disk);
         }
         mempool
     }
@@ -117,7 +118,7 @@ impl Mempool {
         is_wanted.then(|| self.insert(slot, reveal.into()))
     }
 
-    /// Adds a command, of a user of this node if it is its own.
+    /// Adds a command.
     ///
     /// # Errors
     /// Why it does not wait, or that it does already.
@@ -125,11 +126,11 @@ impl Mempool {
         &mut self,
         context: &Context<'_>,
         command: Verified<SignedCommand>,
-        is_own: bool,
+        source: Source,
     ) -> Result<Waiting, CommandRefused> {
         let slot = Slot::Command(command.record.account, command.record.nonce);
         let (spec, state, now) = (context.spec, context.state(), context.now);
-        let gone = self.pending.commands.add(spec, state, command.clone(), now, is_own)?;
+        let gone = self.pending.commands.add(spec, state, command.clone(), now, source)?;
         let waiting = Arc::make_mut(&mut self.waiting);
         for (account, nonce) in gone {
             waiting.remove(&Slot::Command(account, nonce));
@@ -145,7 +146,7 @@ impl Mempool {
         effects: &mut Vec<Effect>,
     ) -> Option<Waiting> {
         let (account, nonce) = (command.record.account, command.record.nonce);
-        let (waiting, outcome) = match self.add_command(context, command.clone(), true) {
+        let (waiting, outcome) = match self.add_command(context, command.clone(), Source::User) {
             Ok(waiting) => (Some(waiting), Ok(())),
             // It came by gossip, or its user asks again.
             Err(CommandRefused::Waits) => (None, Ok(())),

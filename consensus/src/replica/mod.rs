@@ -37,6 +37,7 @@ pub use crate::replica::offers::Offers;
 pub use crate::replica::types::{Effect, Failure, FinalizedBlock, Gossip, Input, OwnReport, Restore};
 
 use crate::chain_spec::ChainSpec;
+use crate::commands::Source;
 use crate::keyring::Keyring;
 use crate::ledger::execute::adopt;
 use crate::ledger::state::State;
@@ -172,7 +173,7 @@ impl Replica {
             Input::Tick => None,
             Input::Commitment(commitment) => mempool.add_commitment(&context, commitment),
             Input::Reveal(reveal) => mempool.add_reveal(&context, reveal),
-            Input::Command(command) => mempool.add_command(&context, command, false).ok(),
+            Input::Command(command) => mempool.add_command(&context, command, Source::Peer).ok(),
             Input::Submit(command) => mempool.submit(&context, command, effects),
             Input::Evidence(evidence) => mempool.add_evidence(&context, evidence),
             Input::Report { report, salt } => {

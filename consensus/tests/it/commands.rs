@@ -1,5 +1,7 @@
 //! The pool's owner directs it, whatever is lost and whoever crashes.
 
+use std::time::Duration;
+
 use lucid_consensus::ledger::command::CommandRefused;
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::replica::Input;
@@ -132,4 +134,35 @@ fn an_acknowledged_command_is_not_lost() {
     assert_eq!(action(&world.promises.commands[0]), &hold);
     assert!(world.run(60_000, |w| w.nodes[2].disk.commands.is_empty()), "a block holds it");
     world.check();
+}
+
+/// A node forgets nothing that it has acknowledged for a clock that was half a day ahead, or is after a restart.
+#[test]
+fn a_clock_that_is_half_a_day_off_before_a_restart_or_after_it_loses_no_command() {
+    const HALF_A_DAY: i64 = 43_200_000;
+    let ten_seconds = Duration::from_secs(10);
+    for (before, after, lasts) in [(HALF_A_DAY, 0, Command::MAX_AHEAD + ten_seconds), (0, HALF_A_DAY, 6 * ten_seconds)]
+    {
+        let mut world = World::new(network(4, 1), 4, 31);
+        assert!(world.run(20_000, |w| w.lowest() >= 1));
+        let (id, pool) = (*world.spec.id(), State::genesis(&world.spec).pools().next().unwrap().0);
+        let hold = by_owner(&owner_key(), 0, pool, PoolAction::Hold(worker_id(1)));
+        let hold = Command { until: world.now.after(lasts), ..hold };
+        let command = sign(&id, &hold, &[owner_key()]).verify(&id).unwrap();
+        // Nobody else hears of it.
+        world.loss = 100;
+        world.nodes[2].ahead = before;
+        world.input(2, Input::Submit(command));
+        assert_eq!(world.answers.pop().unwrap().2, Ok(()));
+        world.kill(2);
+        world.nodes[2].ahead = after;
+        world.restart(2);
+        world.run(2_000, |_| false);
+        assert!(world.nodes[2].replica.is_some());
+        world.set_clock_right(2);
+        world.loss = 0;
+        assert!(world.run(60_000, |w| !w.promises.commands.is_empty()), "{before} ms before, {after} ms after");
+        assert_eq!(world.promises.commands, [hold]);
+        world.check();
+    }
 }

@@ -7,7 +7,7 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{Wire, encode};
-use lucid_types::command::{Action, Command as Order, NodeAction};
+use lucid_types::command::{Action, Command as Order, Entry, NodeAction, Registration};
 use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
@@ -17,6 +17,7 @@ use lucid_types::pool::PoolAction;
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature};
 use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
+use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
 use lucid_types::validator_key::ValidatorKey;
@@ -834,4 +835,63 @@ fn vetoes_are_counted_apart() {
     }
     send(5, NodeAction::Leave, "ignore rate");
     send(6, NodeAction::VetoKey, "accept");
+}
+
+/// The registration of a fresh key with an invite of the pool's owner.
+fn invited(fixture: &Fixture, seed: u16, secret: u8, invite: &Signed<Invite>) -> SignedCommand {
+    let newcomer = NodeKey::from_seed(Hash::derive("newcomer", &[&seed.to_le_bytes()]).as_bytes());
+    let registration = Registration {
+        operator: newcomer.account(),
+        payout_address: PayoutAddress::from_hash20([150; 20]),
+        payout_key: None,
+        gas_address: None,
+        capacity: Capacity::default(),
+        entry: Entry::Pool { pool: pool(), ticket: Ticket::Invite(invite.clone()) },
+    };
+    let until = UnixMillis::new(NOW + 3_600_000);
+    let record = Order { account: newcomer.account(), nonce: 0, until, action: Action::Register(registration) };
+    let signed = [newcomer, key(secret)].map(|key| key.sign_command(&fixture.network, record.clone()).into_inner());
+    MultiSigned::collect(record, signed.map(|signed| (signed.signer, signed.signature)))
+}
+
+fn invite(fixture: &Fixture, secret: u8) -> Signed<Invite> {
+    let until = UnixMillis::new(NOW + 3_600_000);
+    let invite = Invite { pool: pool(), key: key(secret).public_key(), until, uses: u32::MAX };
+    key(OWNER).sign_invite(&fixture.network, invite).into_inner()
+}
+
+/// Whoever has an invite for any number of nodes makes others pass on no more of them than a block's worth, and forged ones count for nothing.
+#[test]
+fn few_registrations_by_one_invite_pass_until_the_next_block() {
+    let fixture = fixture();
+    let [one, other] = [70, 71].map(|secret| (secret, invite(&fixture, secret)));
+    let send = |from: u16, (secret, invite): &(u8, Signed<Invite>)| {
+        let send = |i| fixture.admit(Topic::Commands, &encode(&invited(&fixture, from + i, *secret, invite)));
+        let verdicts: Vec<_> = (0..80).map(send).collect();
+        let passed = verdicts.iter().filter(|verdict| *verdict == "accept").count();
+        assert!(verdicts[passed..].iter().all(|verdict| verdict == "ignore busy"), "{verdicts:?}");
+        passed
+    };
+    let mut forged = invited(&fixture, 1, 70, &one.1);
+    forged.record.until = UnixMillis::new(NOW + 1);
+    for _ in 0..100 {
+        fixture.expect(Command, &encode(&forged), "reject signature");
+    }
+    assert_eq!((send(0, &one), send(1_000, &other), send(2_000, &one)), (32, 32, 0));
+    fixture.head.send_modify(|head| head.state = head.state.changed(|rows| rows.head.height = Height::new(NEXT)));
+    assert_eq!(send(3_000, &one), 32);
+}
+
+/// An honest node must not look like a flood for what it passes on, whoever makes how many keys.
+#[test]
+fn registrations_pass_at_a_rate_that_the_mesh_takes_of_one_peer() {
+    let limits = lucid_p2p::Limits::default();
+    let (mut rate, mut passed) = (Rate::default(), 0);
+    let mut take = |ms| rate.take(UnixMillis::new(NOW + ms), REGISTRATION_INTERVAL, REGISTRATION_BURST);
+    while take(0) {
+        passed += 1;
+    }
+    assert!((1_000..limits.gossip_burst / 2).contains(&passed), "{passed} at once");
+    let passed = u32::try_from((1..=10_000).filter(|ms| take(*ms)).count()).unwrap();
+    assert!((250 * 10..limits.gossip_per_second * 10 * 3 / 4).contains(&passed), "{passed} in 10 s");
 }

@@ -330,8 +330,8 @@ pub enum CommandRefused {
         "too many registrations wait for a block at the moment; make a stamp of at least {0} bits, or try again later"
     )]
     BusyEntry(u32),
-    /// As many registrations with invites of the pool wait as can.
-    #[error("too many nodes enter this pool with invites at the moment; try again in a minute")]
+    /// As many registrations with the invite wait as can, or with others of its pool, or of all pools.
+    #[error("too many nodes enter with this invite or others at the moment; try again in a minute")]
     BusyInvites,
 }
 
@@ -339,6 +339,11 @@ impl CommandRefused {
     /// Whether the command may apply later as it is: when one before it has, or when an epoch has passed.
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::NonceAhead { .. } | Self::TooOften { .. })
+    }
+
+    /// Whether it is only the time that the command is out of: a wrong clock says so, too.
+    pub const fn is_of_clock(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::TooFarAhead { .. })
     }
 
     /// A word for counters.

@@ -5,17 +5,18 @@ use std::time::Duration;
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
 use lucid_types::genesis::{Genesis, GenesisWorker};
-use lucid_types::id::{NetworkId, NodeId};
+use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::{JoinPolicy, PoolAction};
-use lucid_types::signed::{MultiSigned, Signature};
+use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
+use lucid_types::time::UnixMillis;
 
 use super::chain::{Chain, address, all_good, genesis, genesis_with, key_of, validator_key, worker, worker_key};
 use super::entry::newcomer;
 use crate::admission::{Refusal, View};
-use crate::commands::{CommandKey, PendingCommands};
+use crate::commands::{CommandKey, Invited, PendingCommands, Source};
 use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::command::{CommandRefused, SignedCommand};
 
@@ -27,7 +28,7 @@ fn add(
     command: &SignedCommand,
 ) -> Result<Vec<CommandKey>, CommandRefused> {
     let command = command.clone().verify(chain.spec.id()).unwrap();
-    pending.add(&chain.spec, &chain.state, command, chain.state.time(), false)
+    pending.add(&chain.spec, &chain.state, command, chain.state.time(), Source::Peer)
 }
 
 fn many(i: usize) -> NodeKey {
@@ -217,7 +218,7 @@ fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
         let Action::Register(sample) = Chain::registration(&newcomer(1), 150, entry) else { unreachable!() };
         let action = Action::Register(Registration { operator: account, ..sample });
         match view.command(unsigned(account, nonce, action), now).unwrap_err() {
-            Refusal::Ignore("stamp") if nonce == 0 => {}
+            Refusal::Reject("stamp") if nonce == 0 => {}
             Refusal::Reject("signature") if nonce == 0 => signatures += 1,
             Refusal::Ignore("future") if nonce == 1 => {}
             other => panic!("{other:?}"),
@@ -270,21 +271,97 @@ fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
     assert!(leave.check(&network).is_ok());
 }
 
+/// One invite leaves places to others of its pool, and one pool to other pools; nobody waits for what others use up.
 #[test]
-fn invites_of_one_pool_take_few_places() {
-    let chain = Chain::grown(genesis(), 1);
-    let mut pending = PendingCommands::default();
-    let (pool, secret) = (chain.pool_id(), newcomer(99));
+fn invites_take_few_places() {
+    let mut chain = Chain::grown(genesis(), 1);
+    let pool = chain.pool_id();
     let until = chain.state.time().after(Duration::from_hours(1));
-    let invite = Invite { pool, key: secret.public_key(), until, uses: 1_000 };
-    let invite = validator_key(0).sign_invite(chain.spec.id(), invite).into_inner();
-    let enter = |i| {
-        let entry = Entry::Pool { pool, ticket: Ticket::Invite(invite.clone()) };
-        chain.give(&many(i), Chain::registration(&many(i), 150, entry), &[&secret])
+    let invite = |chain: &Chain, secret: u8, uses| {
+        let invite = Invite { pool, key: newcomer(secret).public_key(), until, uses };
+        validator_key(0).sign_invite(chain.spec.id(), invite).into_inner()
     };
-    let taken = (0..100).filter(|i| add(&chain, &mut pending, &enter(*i)).is_ok()).count();
-    assert_eq!(taken, 64);
-    assert_eq!(add(&chain, &mut pending, &enter(200)), Err(CommandRefused::BusyInvites));
+    let enter = |chain: &Chain, i: usize, secret: u8, invite: &Signed<Invite>| {
+        let entry = Entry::Pool { pool, ticket: Ticket::Invite(invite.clone()) };
+        chain.give(&many(i), Chain::registration(&many(i), 150, entry), &[&newcomer(secret)])
+    };
+    let mut pending = PendingCommands::default();
+    let taken = |chain: &Chain, pending: &mut PendingCommands, from: usize, secret: u8, uses| {
+        let invite = invite(chain, secret, uses);
+        let enter = |i: usize| enter(chain, from + i, secret, &invite);
+        let (taken, refused): (Vec<_>, Vec<_>) =
+            (0..100).map(|i| add(chain, pending, &enter(i))).partition(Result::is_ok);
+        assert!(refused.iter().all(|it| *it == Err(CommandRefused::BusyInvites)), "{refused:?}");
+        taken.len()
+    };
+    assert_eq!(taken(&chain, &mut pending, 0, 90, 3), 3, "as many as it is for");
+    assert_eq!(taken(&chain, &mut pending, 1_000, 91, u32::MAX), 32);
+    assert_eq!(taken(&chain, &mut pending, 2_000, 92, u32::MAX), 64 - 32 - 3, "what the pool has left");
+    assert_eq!(taken(&chain, &mut pending, 3_000, 93, 1), 0);
+    assert_eq!(block_of(&mut chain, &mut pending).len(), 64);
+
+    // After the block they are free again, and of the one that was used twice one is left.
+    let again = enter(&chain, 4_000, 90, &invite(&chain, 90, 3));
+    assert_eq!(add(&chain, &mut pending, &again), Err(CommandRefused::InviteUsed(3)));
+    assert_eq!(taken(&chain, &mut pending, 5_000, 90, 4), 1);
+}
+
+/// However many pools: half of the places of registrations are left to stamps.
+#[test]
+fn invites_of_many_pools_leave_room_for_stamps() {
+    let chain = Chain::grown(genesis(), 1);
+    let invite = |pool: u8, i: u8| Invite {
+        pool: PoolId::from_bytes([pool; 32]),
+        key: newcomer(i).public_key(),
+        until: UnixMillis::new(u64::MAX),
+        uses: u32::MAX,
+    };
+    let mut invited = Invited::default();
+    let mut count = 0;
+    for invite in (0..100).flat_map(|pool| (0..100).map(move |i| invite(pool, i))) {
+        if invited.has_room(&chain.state, &invite) {
+            invited.add(&invite);
+            count += 1;
+        }
+    }
+    assert_eq!(count, MOST / 2);
+    assert!(!invited.has_room(&chain.state, &invite(200, 1)));
+}
+
+/// Only the chain's time ends what this node has taken over: its clock may be wrong before or after a restart.
+#[test]
+fn no_clock_makes_a_node_forget_what_it_has_taken_over() {
+    let mut chain = Chain::grown(genesis(), 2);
+    let now = chain.state.next_time(&chain.spec);
+    let half_a_day = Duration::from_hours(12);
+    let give = |until| {
+        let draft = chain.draft_of(worker(0), Action::Node(NodeAction::Leave));
+        let command = chain.sign(Command { until, ..draft }, &[worker_key(0)]);
+        command.verify(chain.spec.id()).unwrap()
+    };
+    // Taken over by a clock that is half a day ahead, and by the right one.
+    let (far, near) = (give(now.after(half_a_day).after(Command::MAX_AHEAD)), give(now.after(Duration::from_secs(60))));
+    for (command, taken_over, restarted) in [(&far, now.after(half_a_day), now), (&near, now, now.after(half_a_day))] {
+        let mut pending = PendingCommands::default();
+        pending.add(&chain.spec, &chain.state, command.clone(), taken_over, Source::User).unwrap();
+        pending.follow(&chain.spec, &chain.state, restarted);
+        assert_eq!(pending.own().count(), 1);
+        let mut anew = PendingCommands::default();
+        for source in [Source::Peer, Source::User] {
+            assert!(anew.add(&chain.spec, &chain.state, command.clone(), restarted, source).is_err(), "{source:?}");
+        }
+        anew.add(&chain.spec, &chain.state, command.clone(), restarted, Source::Disk).unwrap();
+        for pending in [&mut pending, &mut anew] {
+            assert!(!pending.has_applicable(restarted), "no block of this time may hold it");
+            pending.follow(&chain.spec, &chain.state, taken_over);
+            assert!(pending.has_applicable(taken_over));
+        }
+    }
+    let mut pending = PendingCommands::default();
+    pending.add(&chain.spec, &chain.state, near, now, Source::User).unwrap();
+    chain.state = chain.state.changed(|rows| rows.head.time = now.after(Duration::from_secs(61)));
+    pending.follow(&chain.spec, &chain.state, now);
+    assert!(pending.is_empty(), "the chain's time is another matter");
 }
 
 #[test]
@@ -292,7 +369,7 @@ fn the_less_urgent_gives_way_and_what_was_acknowledged_to_nothing() {
     let chain = Chain::grown(crowd(260), 1);
     let mut pending = PendingCommands::default();
     let own = later(&chain, &worker_key(1), 0, update(1)).verify(chain.spec.id()).unwrap();
-    pending.add(&chain.spec, &chain.state, own, chain.state.time(), true).unwrap();
+    pending.add(&chain.spec, &chain.state, own, chain.state.time(), Source::User).unwrap();
     for i in 0..(MOST - 1) / 8 {
         for nonce in 0..8 {
             let cores = u32::try_from(nonce).unwrap();

@@ -12,7 +12,7 @@ use lucid_types::time::Epoch;
 
 use super::chain::{Chain, all_good, genesis, genesis_with, validator_key, worker, worker_key};
 use super::entry::newcomer;
-use crate::commands::PendingCommands;
+use crate::commands::{PendingCommands, Source};
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::event::Event;
 use crate::ledger::state::Rows;
@@ -257,9 +257,9 @@ fn owners_and_treasury_signers_sign_with_their_current_keys() {
 fn no_flood_holds_off_a_veto() {
     let (mut chain, old, thief) = begin();
     let mut pending = PendingCommands::default();
-    let mut add = |chain: &Chain, command: &SignedCommand, is_own| {
+    let mut add = |chain: &Chain, command: &SignedCommand, source| {
         let command = command.clone().verify(chain.spec.id()).unwrap();
-        pending.add(&chain.spec, &chain.state, command, chain.state.time(), is_own).map(drop)
+        pending.add(&chain.spec, &chain.state, command, chain.state.time(), source).map(drop)
     };
     for cores in 0..7 {
         give(&mut chain, update(cores), &[&old]).unwrap();
@@ -272,16 +272,19 @@ fn no_flood_holds_off_a_veto() {
         chain.sign(lucid_types::command::Command { nonce, ..draft }, std::slice::from_ref(&old))
     };
     for others in 0..8 {
-        add(&chain, &later(&chain, others, update(9)), true).unwrap();
+        add(&chain, &later(&chain, others, update(9)), Source::User).unwrap();
     }
     let veto = later(&chain, 0, NodeAction::VetoKey);
-    assert_eq!(add(&chain, &later(&chain, 0, NodeAction::Leave), false), Err(CommandRefused::Conflict(8)));
-    add(&chain, &veto, false).unwrap();
-    assert_eq!(add(&chain, &veto, false), Err(CommandRefused::Waits));
+    assert_eq!(add(&chain, &later(&chain, 0, NodeAction::Leave), Source::Peer), Err(CommandRefused::Conflict(8)));
+    add(&chain, &veto, Source::Peer).unwrap();
+    assert_eq!(add(&chain, &veto, Source::Peer), Err(CommandRefused::Waits));
     // It gives way to no other one, and another veto that does not apply takes nobody's place.
-    assert_eq!(add(&chain, &later(&chain, 0, NodeAction::VetoPayoutAddress), false), Err(CommandRefused::Conflict(8)));
+    assert_eq!(
+        add(&chain, &later(&chain, 0, NodeAction::VetoPayoutAddress), Source::Peer),
+        Err(CommandRefused::Conflict(8))
+    );
     let idle = later(&chain, 1, NodeAction::VetoPayoutAddress);
-    assert_eq!(add(&chain, &idle, false), Err(CommandRefused::NothingAnnounced));
+    assert_eq!(add(&chain, &idle, Source::Peer), Err(CommandRefused::NothingAnnounced));
     assert!(pending.has(&(worker(0), 9)));
     let time = chain.state.next_time(&chain.spec);
     assert_eq!(pending.applicable(&chain.spec, &chain.state, time), std::slice::from_ref(&veto));

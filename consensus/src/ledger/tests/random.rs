@@ -24,7 +24,7 @@ use super::chain::{
 };
 use super::entry::newcomer;
 use crate::admission::View;
-use crate::commands::PendingCommands;
+use crate::commands::{PendingCommands, Source};
 use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::command::{SignedCommand, apply, next_block};
 use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
@@ -452,7 +452,7 @@ fn play(steps: &[Step]) -> Vec<Action> {
                 is_whole(&chain, &command);
                 let view = View { spec: &chain.spec, state: &chain.state };
                 if let Ok(command) = view.command(command, chain.state.time()) {
-                    let _known = pending.add(&chain.spec, &chain.state, command, chain.state.time(), false);
+                    let _known = pending.add(&chain.spec, &chain.state, command, chain.state.time(), Source::Peer);
                 }
             }
             Step::Block => next(&mut chain, &mut pending, None),

@@ -80,7 +80,10 @@ impl Chain {
         let signed = giver.sign_command(network, Command { account, nonce: 0, until, action }).into_inner();
         let command = MultiSigned::collect(signed.record, [(signed.signer, signed.signature)]);
         let command = command.verify(network).unwrap();
-        self.pending.commands.add(&self.spec, &self.state, command, self.state.time(), true).unwrap();
+        self.pending
+            .commands
+            .add(&self.spec, &self.state, command, self.state.time(), lucid_consensus::commands::Source::User)
+            .unwrap();
     }
 
     /// The key with which the validator decides on the next block.
