@@ -20,6 +20,8 @@ STORM_SECONDS ?= 60
 SEED ?=
 # Blocks of the network before nodes join it in `make join`.
 JOIN_HEIGHTS ?= 200
+# Seconds for which `make load` gives 200 commands a second.
+LOAD_SECONDS ?= 20
 # Seeds of `make damage`: how many databases are damaged.
 DAMAGE_SEEDS ?= 1000
 # Seconds that `make fuzz` gives each target.
@@ -70,6 +72,11 @@ storm: build ## Kill nodes and the local TRON network by SEED for STORM_SECONDS:
 join: build ## Let nodes join a local network of JOIN_HEIGHTS blocks by snapshot, pin and blocks; prints how long each way takes.
 	LUCID_JOIN_HEIGHTS=$(JOIN_HEIGHTS) \
 	    cargo test --locked -p lucid-testnet --test it nodes_join -- --ignored --nocapture
+
+.PHONY: load
+load: build ## 200 commands a second for LOAD_SECONDS, 100,000 bad ones from attackers, 1,000 newcomers an epoch; fails beyond its bounds.
+	LUCID_LOAD_SECONDS=$(LOAD_SECONDS) cargo test --locked -p lucid-testnet --test it -- \
+	    --ignored --nocapture --test-threads 1 load:: attack:: newcomer_storm::
 
 .PHONY: damage
 damage: setup ## Damage a file of a chain's database, DAMAGE_SEEDS times: it must be named, and a repair must lead to a sound one.

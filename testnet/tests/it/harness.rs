@@ -114,15 +114,35 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What an HTTP server answers to a GET with these header lines besides; `None` without a good answer.
-pub(crate) fn http_get(address: &str, path: &str, headers: &str) -> Option<String> {
+/// What an HTTP server answers: the status and the body. `None` if it does not, or not whole.
+fn http(address: &str, request: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n{headers}\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.0 200 ").then(|| body.to_owned())
+    stream.write_all(request).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let end = answer.windows(4).position(|at| at == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(&answer[..end]).ok()?.strip_prefix("HTTP/1.0 ")?.get(..3)?.parse().ok()?;
+    Some((status, answer.split_off(end + 4)))
+}
+
+/// The bytes that an HTTP server answers to a GET with these header lines besides; `None` without a good answer.
+pub(crate) fn http_bytes(address: &str, path: &str, headers: &str) -> Option<Vec<u8>> {
+    let request = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n{headers}\r\n");
+    http(address, request.as_bytes()).filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
+/// The same as text.
+pub(crate) fn http_get(address: &str, path: &str, headers: &str) -> Option<String> {
+    String::from_utf8(http_bytes(address, path, headers)?).ok()
+}
+
+/// The status and the text that an HTTP server answers to a POST of JSON; `None` without an answer.
+pub(crate) fn http_post(address: &str, path: &str, body: &Value) -> Option<(u16, String)> {
+    let (body, kind) = (body.to_string(), "content-type: application/json");
+    let head = format!("POST {path} HTTP/1.0\r\nhost: {address}\r\n{kind}\r\ncontent-length: {}", body.len());
+    let (status, answer) = http(address, format!("{head}\r\n\r\n{body}").as_bytes())?;
+    Some((status, String::from_utf8(answer).ok()?))
 }
 
 /// The node's executable beside this build's `lucid-testnet`.
@@ -334,10 +354,36 @@ impl Network {
         names.iter().for_each(|name| drop(self.command(&["start", name])));
     }
 
+    /// Where a node's API listens.
+    pub(crate) fn api(&self, name: &str) -> String {
+        self.entry(name)["api"].as_str().unwrap().to_owned()
+    }
+
     /// What a node's API answers; `None` while it gives no good answer.
     pub(crate) fn ask(&self, name: &str, path: &str) -> Option<Value> {
-        let address = self.entry(name)["api"].as_str().unwrap().to_owned();
-        serde_json::from_str(&http_get(&address, path, "")?).ok()
+        serde_json::from_str(&http_get(&self.api(name), path, "")?).ok()
+    }
+
+    /// What a node says of itself in figures; empty while it does not answer.
+    pub(crate) fn metrics(&self, name: &str) -> String {
+        let config = std::fs::read_to_string(self.home(name).join("config.toml")).unwrap();
+        let config: toml::Table = config.parse().unwrap();
+        http_get(config["metrics"]["listen"].as_str().unwrap(), "/metrics", "").unwrap_or_default()
+    }
+
+    /// The names of the validators.
+    pub(crate) fn validators(&self) -> Vec<String> {
+        self.names().into_iter().filter(|name| name.starts_with("validator")).collect()
+    }
+
+    /// The most memory that any validator has had resident since its start, in bytes.
+    pub(crate) fn most_resident(&self) -> u64 {
+        let of = |name: &String| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(name).unwrap())).unwrap();
+            let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
+            1_024 * kilobytes.trim().parse::<u64>().unwrap()
+        };
+        self.validators().iter().map(of).max().unwrap()
     }
 
     /// What a node's API answers.

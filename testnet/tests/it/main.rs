@@ -5,6 +5,7 @@
 //! its set-up ([`funding`]) and of payouts in simulation ([`sim`]) need no processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod attack;
 mod bad_input;
 mod books;
 mod crash;
@@ -13,6 +14,9 @@ mod figures;
 mod funding;
 mod harness;
 mod join;
+mod load;
+mod newcomer_storm;
+mod newcomers;
 mod payout_faults;
 mod pools;
 mod proxy;

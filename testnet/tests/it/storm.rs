@@ -23,7 +23,8 @@ const CALM: u64 = 3;
 /// Payments below this are not due.
 const THRESHOLD: MicroUsdt = MicroUsdt::new(1_000_000);
 
-fn number(variable: &str) -> Option<u64> {
+/// What an environment variable says.
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} = {text:?} is no number")))
 }
