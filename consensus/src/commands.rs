@@ -2,7 +2,7 @@
 //!
 //! Bounded: half of the places are for registrations, one for each account, and half for what known accounts do, [`Nonce::BURST`]
 //! for each. When a half is full, a registration gives way to one with more work in its stamp or with an invite, and another command to a
-//! more urgent one. Invites cost their owner nothing, so that those of one, of one pool and of all pools have few places ([`Invited`]).
+//! more urgent one; what no block could hold yet gives way first. Invites cost their owner nothing, so that those of one, of one pool and of all pools have few places ([`Invited`]).
 //! What does not apply is not taken; what applies no more when it is its turn is dropped. A command that is ahead of its account's numbers
 //! waits for those before it. What this node has taken over from its own users gives way to nothing but a veto: whoever announces
 //! something must not be able to keep the veto away by commands of the numbers that it could have. It goes when a block holds it, or none
@@ -11,10 +11,11 @@
 mod invited;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
-use lucid_types::command::{Action, Command, Entry, Registration};
+use lucid_types::command::{Action, Command, Entry, Priority, Registration};
 use lucid_types::id::NodeId;
 use lucid_types::signed::Verified;
 use lucid_types::stamp::StampTarget;
@@ -32,8 +33,11 @@ use crate::ledger::table::Nodes;
 
 /// How many registrations wait, and how many other commands: 4,096 together.
 const MAX_OF_A_KIND: usize = 2_048;
-/// How many of either kind this node keeps for its own users.
+/// How many of either kind this node keeps for its own users, and how many of them that no block could hold yet.
 const MAX_OWN: usize = MAX_OF_A_KIND / 2;
+const MAX_OWN_UNREADY: usize = MAX_OWN / 2;
+/// How often what this node has taken over is gossiped again; the mesh refuses to send the same bytes any sooner.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(61);
 /// What an invite counts for beside stamps: more than any.
 const WORTH_OF_AN_INVITE: u32 = 257;
 
@@ -64,10 +68,21 @@ struct Waiting {
     bytes: usize,
     /// Of a registration: the bits of its stamp, or more for an invite.
     worth: u32,
-    /// Whether this node has taken it over from a user.
-    is_own: bool,
+    /// When it is gossiped again, if this node has taken it over from a user.
+    repeat_at: Option<UnixMillis>,
     /// Whether the next block could hold it, after those of its account before it.
     is_ready: bool,
+}
+
+impl Waiting {
+    const fn is_own(&self) -> bool {
+        self.repeat_at.is_some()
+    }
+
+    /// The greater, the sooner it gives way: first what only waits for others of its account or for an epoch.
+    fn patience(&self) -> (bool, Priority) {
+        (!self.is_ready, self.command.record.action.priority())
+    }
 }
 
 /// Whether no block can hold the command any more, by the chain's time.
@@ -121,14 +136,17 @@ impl PendingCommands {
         now: UnixMillis,
         source: Source,
     ) -> Result<Vec<CommandKey>, CommandRefused> {
-        let is_own = source != Source::Peer;
         let key = (command.record.account, command.record.nonce);
         let is_registration = matches!(command.record.action, Action::Register(_));
+        let repeat_at = match source {
+            Source::Peer => None,
+            Source::User => Some(now.after(REPEAT_INTERVAL)),
+            Source::Disk => Some(now),
+        };
         if let Some(known) = self.of_kind(is_registration).get_mut(&key) {
             // Other signatures under the same record change nothing.
-            let is_same = known.command.record == command.record;
-            known.is_own |= is_own && is_same;
-            if is_same {
+            if known.command.record == command.record {
+                known.repeat_at = known.repeat_at.or(repeat_at);
                 return Err(CommandRefused::Waits);
             }
             if known.command.record.action.is_veto() || !command.record.action.is_veto() {
@@ -143,9 +161,16 @@ impl PendingCommands {
             admitted => admitted?,
         }
         let (bytes, worth) = (encode::<SignedCommand>(&command).len(), worth(spec, state, &command.record));
-        let waiting = Waiting { command, bytes, worth, is_own, is_ready: false };
+        let is_ready = self.is_ready(spec, state, &command, time);
+        let waiting = Waiting { command, bytes, worth, repeat_at, is_ready };
         let replaced = self.of_kind(is_registration).remove(&key);
-        let added = self.insert(spec, state, key, waiting, time);
+        let room = match source {
+            // It had its place before.
+            Source::Disk => Ok(None),
+            _ if is_registration => self.room_to_register(state, &waiting),
+            _ => self.room_for(&waiting),
+        };
+        let added = room.and_then(|victim| self.insert(spec, state, key, waiting, victim, time));
         if let (Err(_), Some(replaced)) = (&added, replaced) {
             self.of_kind(is_registration).insert(key, replaced);
             self.refresh(spec, state, time, key.0, &mut Vec::new());
@@ -160,10 +185,10 @@ impl PendingCommands {
         state: &State,
         key: CommandKey,
         waiting: Waiting,
+        victim: Option<CommandKey>,
         time: UnixMillis,
     ) -> Result<Vec<CommandKey>, CommandRefused> {
         let is_registration = matches!(waiting.command.record.action, Action::Register(_));
-        let victim = if is_registration { self.room_to_register(state, &waiting)? } else { self.room_for(&waiting)? };
         self.of_kind(is_registration).insert(key, waiting);
         let mut gone = Vec::new();
         let refused = self.refresh(spec, state, time, key.0, &mut gone);
@@ -176,6 +201,17 @@ impl PendingCommands {
             gone.push(victim);
         }
         Ok(gone)
+    }
+
+    /// Whether the next block could hold a command after those of its account before it that wait.
+    fn is_ready(&self, spec: &ChainSpec, state: &State, command: &SignedCommand, time: UnixMillis) -> bool {
+        let (mut after, mut events) = (next_block(state, time), Vec::new());
+        let Command { account, nonce, .. } = command.record;
+        for earlier in self.of_account(account).filter(|earlier| earlier.command.record.nonce < nonce) {
+            // One that does not apply is missed by what comes after it.
+            let _refused = apply(spec, &mut after, &earlier.command, &mut events);
+        }
+        apply(spec, &mut after, command, &mut events).is_ok()
     }
 
     /// Whether an account's command of this number waits.
@@ -193,9 +229,18 @@ impl PendingCommands {
         self.len() == 0
     }
 
-    /// Those that this node has taken over from its own users.
-    pub fn own(&self) -> impl Iterator<Item = &SignedCommand> {
-        self.all().filter(|(_, waiting)| waiting.is_own).map(|(_, waiting)| &*waiting.command)
+    /// Those that this node has taken over from its own users and that are to be gossiped again: not every node need have heard of them, or
+    /// have had the state that they apply to.
+    pub fn to_repeat(&mut self, now: UnixMillis) -> Vec<SignedCommand> {
+        let next = now.after(REPEAT_INTERVAL);
+        let all = self.registrations.values_mut().chain(self.others.values_mut());
+        // Later than the next time it can only be after the clock was set back.
+        let due = all.filter(|waiting| waiting.repeat_at.is_some_and(|at| at <= now || at > next));
+        due.map(|waiting| {
+            waiting.repeat_at = Some(next);
+            (*waiting.command).clone()
+        })
+        .collect()
     }
 
     /// Whether a block of this time could carry any.
@@ -297,7 +342,7 @@ impl PendingCommands {
     /// Finds room for a registration; which one gives way.
     fn room_to_register(&self, state: &State, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
         let all = &self.registrations;
-        if new.is_own && all.values().filter(|waiting| waiting.is_own).count() >= MAX_OWN {
+        if new.is_own() && all.values().filter(|waiting| waiting.is_own()).count() >= MAX_OWN {
             return Err(CommandRefused::Busy);
         }
         if let Some(invite) = invite_of(&new.command.record) {
@@ -309,7 +354,7 @@ impl PendingCommands {
         if all.len() < MAX_OF_A_KIND {
             return Ok(None);
         }
-        let least = all.iter().filter(|(_, waiting)| !waiting.is_own).min_by_key(|(_, waiting)| waiting.worth);
+        let least = all.iter().filter(|(_, waiting)| !waiting.is_own()).min_by_key(|(_, waiting)| waiting.worth);
         let (key, least) = least.ok_or(CommandRefused::Busy)?;
         if least.worth < new.worth { Ok(Some(*key)) } else { Err(CommandRefused::BusyEntry(least.worth + 1)) }
     }
@@ -317,22 +362,24 @@ impl PendingCommands {
     /// Finds room for another command; which one gives way: the last one of its account, so that none waits for it in vain.
     fn room_for(&self, new: &Waiting) -> Result<Option<CommandKey>, CommandRefused> {
         let all = &self.others;
-        if new.is_own && all.values().filter(|waiting| waiting.is_own).count() >= MAX_OWN {
+        let own = || all.values().filter(|waiting| waiting.is_own());
+        let is_full = || own().count() >= MAX_OWN;
+        let is_full_of_unready = || own().filter(|waiting| !waiting.is_ready).count() >= MAX_OWN_UNREADY;
+        if new.is_own() && (is_full() || !new.is_ready && is_full_of_unready()) {
             return Err(CommandRefused::Busy);
         }
         if all.len() < MAX_OF_A_KIND {
             return Ok(None);
         }
-        let priority = |waiting: &Waiting| waiting.command.record.action.priority();
         let mut last = None;
         let mut least: Option<(CommandKey, &Waiting)> = None;
         for (key, waiting) in all.iter().rev() {
             let is_last = last.replace(key.0) != Some(key.0) && key.0 != new.command.record.account;
-            if is_last && !waiting.is_own && least.is_none_or(|(_, least)| priority(waiting) > priority(least)) {
+            if is_last && !waiting.is_own() && least.is_none_or(|(_, least)| waiting.patience() > least.patience()) {
                 least = Some((*key, waiting));
             }
         }
-        let least = least.filter(|(_, least)| priority(least) > priority(new));
+        let least = least.filter(|(_, least)| least.patience() > new.patience());
         least.map(|(key, _)| Some(key)).ok_or(CommandRefused::Busy)
     }
 }

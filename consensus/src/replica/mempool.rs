@@ -209,7 +209,7 @@ impl Mempool {
     }
 
     /// Gossips again what a block may still carry of this validator's: what a crash kept from leaving.
-    pub(super) fn repeat_own(&self, effects: &mut Vec<Effect>) {
+    pub(super) fn repeat_own(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         let has = |slot| self.waiting.contains_key(&slot);
         for (epoch, own) in &self.own {
             if has(Slot::Commitment(*epoch, own.commitment.signer)) {
@@ -219,12 +219,12 @@ impl Mempool {
                 effects.push(Effect::Gossip(Gossip::Reveal(own.reveal.clone())));
             }
         }
-        self.repeat_commands(effects);
+        self.repeat_commands(now, effects);
     }
 
-    /// Gossips again what waits of this node's users: not every node need have heard of it, or have had the state that it applies to.
-    fn repeat_commands(&self, effects: &mut Vec<Effect>) {
-        effects.extend(self.pending.commands.own().map(|command| Effect::Gossip(Gossip::Command(command.clone()))));
+    fn repeat_commands(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
+        let commands = self.pending.commands.to_repeat(now);
+        effects.extend(commands.into_iter().map(|command| Effect::Gossip(Gossip::Command(command))));
     }
 
     /// Follows the newest block: forgets what no block can carry any more, and reveals what has been committed to, once no further
@@ -233,7 +233,7 @@ impl Mempool {
         let state = context.state();
         self.pending.reports.prune(context.spec, state);
         self.pending.commands.follow(context.spec, state, context.now);
-        self.repeat_commands(effects);
+        self.repeat_commands(context.now, effects);
         self.pending.evidence.retain(|_, evidence| check_evidence(context.spec, state, evidence).is_ok());
         // Not every node need have heard of it.
         let again =

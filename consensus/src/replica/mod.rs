@@ -325,7 +325,7 @@ impl Replica {
     /// A clock that was set back takes what waits with it: a wait is then at most as long again, never as long as the
     /// leap. Epochs stay where the genesis puts them. At the first call, what a crash kept from leaving leaves.
     fn follow_clock(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
-        let Some(before) = self.clock.replace(now) else { return self.mempool.repeat_own(effects) };
+        let Some(before) = self.clock.replace(now) else { return self.mempool.repeat_own(now, effects) };
         let back = now.until(before);
         if back.is_zero() {
             return;

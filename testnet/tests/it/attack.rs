@@ -18,11 +18,12 @@ use lucid_types::pool::JoinPolicy;
 use lucid_types::signed::{Signature, Signed};
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::harness::{Network, Place, alone, now_ms, room, until};
+use crate::harness::{Network, Place, alone, http_get, now_ms, room, until};
 use crate::join::{Machine, invite};
 use crate::load::network_id;
 use crate::newcomers::{Follower, Times, Work, address, hand_in, key, new_pool, registration, sign, tally};
@@ -94,7 +95,7 @@ impl Kind {
             Self::NoStamp => &["the stamp is worth", ""],
             Self::FewBits => &["the stamp is worth"],
             Self::Stamped => &["", "too many registrations", "make a stamp for the newest", "the stamp is worth"],
-            Self::Gap => &["give that one first"],
+            Self::Gap => &["", "give that one first", "another command", "too many commands wait"],
             Self::Replay => &["", "has given its command", "too many registrations", "the stamp"],
             Self::Foreign => &["wrong signature"],
             Self::Oversized | Self::Malformed => &["no command"],
@@ -103,16 +104,18 @@ impl Kind {
         }
     }
 
-    /// As what gates count it.
-    const fn counted(self) -> &'static str {
+    /// As what gates count it, any of these.
+    const fn counted(self) -> &'static [&'static str] {
         match self {
-            Self::NoStamp | Self::FewBits => "stamp",
-            Self::Stamped | Self::Replay => "accepted",
-            Self::Gap => "future",
-            Self::Foreign => "signature",
-            Self::Oversized | Self::Malformed => "malformed",
-            Self::Others => "rate",
-            Self::Invited => "busy",
+            Self::NoStamp | Self::FewBits => &["stamp"],
+            Self::Stamped => &["accepted"],
+            Self::Gap => &["future"],
+            Self::Foreign => &["signature"],
+            Self::Oversized | Self::Malformed => &["malformed"],
+            // Before a block holds one of them, and after.
+            Self::Replay => &["duplicate", "stale"],
+            Self::Others => &["rate", "stale"],
+            Self::Invited => &["busy"],
         }
     }
 }
@@ -121,7 +124,9 @@ impl Kind {
 struct Arsenal {
     network: NetworkId,
     work: RwLock<Work>,
-    /// An account that is registered, and the number of its next command.
+    /// Accounts that are registered, and give their first command never.
+    known: Vec<NodeKey>,
+    /// The same, and the number of its next command.
     account: (NodeKey, u64),
     invite: Signed<Invite>,
     secret: NodeKey,
@@ -147,7 +152,15 @@ impl Arsenal {
                 self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(bytes.clone());
                 return bytes;
             }
-            Kind::Gap => register(network, 1 + n % 20, &|worth| worth >= bits),
+            // Every other one of an account that is known: some of those wait for what never comes.
+            Kind::Gap if (i / ASKS + i).is_multiple_of(2) => register(network, 1 + n % 20, &|worth| worth >= bits),
+            Kind::Gap => {
+                let known = &self.known[i / 2 % self.known.len()];
+                let capacity = Capacity { cores: 1 + u32::try_from(i).unwrap(), ..Capacity::default() };
+                let action = Action::Node(NodeAction::Update { gas_address: None, capacity });
+                let nonce = 2 + n / 2 / u64::try_from(self.known.len()).unwrap() % 10;
+                sign(network, known.account(), nonce, action, &[known])
+            }
             Kind::Replay => {
                 let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
                 match sent.len().checked_sub(1) {
@@ -337,9 +350,14 @@ impl Honest<'_> {
             });
             let first = work.register(&newcomer, 3);
             let second = sign(&self.network, newcomer.account(), 1, update, &[&newcomer]);
-            // The second one to the validator on which the first was seen to be final: others may be a moment behind.
-            let apis = [&self.apis[usize::try_from(i).unwrap() % self.apis.len()], &self.apis[0]];
-            for (command, api) in [first, second].into_iter().zip(apis) {
+            let api = &self.apis[usize::try_from(i).unwrap() % self.apis.len()];
+            for command in [first, second] {
+                // As every user does: this validator may be a moment behind the one on which the first was seen to be final.
+                let path = format!("/api/v1/accounts/{}", newcomer.account());
+                until("the account's number", || {
+                    let account: Value = serde_json::from_str(&http_get(api, &path, "")?).unwrap();
+                    (account["nonce"].as_u64()? == command.record.nonce).then_some(())
+                });
                 let begun = Instant::now();
                 if let Err(why) = hand_in(api, &command) {
                     refused.push(why);
@@ -389,6 +407,12 @@ fn withstands(place: Place, count: usize, joins: bool) {
         let deadline = Instant::now() + MOST;
         assert!(follower.inclusion((owner.account(), command.record.nonce), deadline).is_some());
     }
+    let known: Vec<_> = (0..u64::try_from(count / 300).unwrap()).map(|i| key("known", i)).collect();
+    for (account, api) in known.iter().zip(apis.iter().cycle()) {
+        hand_in(api, &work.register(account, 3)).unwrap();
+    }
+    let deadline = Instant::now() + MOST;
+    assert!(known.iter().all(|it| follower.inclusion((it.account(), 0), deadline).is_some()));
     let pool = PoolId::derive(&network, "trap");
     let until_ms = UnixMillis::new(now_ms()).after(Duration::from_secs(3_600));
     let invite_of = Invite { pool, key: secret.public_key(), until: until_ms, uses: u32::MAX };
@@ -396,6 +420,7 @@ fn withstands(place: Place, count: usize, joins: bool) {
         network,
         work: RwLock::new(work),
         invite: owner.sign_invite(&network, invite_of).into_inner(),
+        known,
         account: (owner, 2),
         secret,
         sent: Mutex::default(),
@@ -472,7 +497,8 @@ fn withstands(place: Place, count: usize, joins: bool) {
     println!("{} blocks meanwhile, {late} not in round 0", blocks.len());
     let resident = net.most_resident();
     println!("memory of a validator: {} MB before, {} MB at most", idle >> 20, resident >> 20);
-    let uncounted: Vec<_> = KINDS.into_iter().filter(|kind| counted(&net, kind.counted()) == 0).collect();
+    let uncounted: Vec<_> =
+        KINDS.into_iter().filter(|kind| kind.counted().iter().all(|it| counted(&net, it) == 0)).collect();
     drop(follower);
     net.command(&["down"]);
     net.end();

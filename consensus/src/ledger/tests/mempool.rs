@@ -345,7 +345,7 @@ fn no_clock_makes_a_node_forget_what_it_has_taken_over() {
         let mut pending = PendingCommands::default();
         pending.add(&chain.spec, &chain.state, command.clone(), taken_over, Source::User).unwrap();
         pending.follow(&chain.spec, &chain.state, restarted);
-        assert_eq!(pending.own().count(), 1);
+        assert_eq!(pending.to_repeat(UnixMillis::new(u64::MAX)).len(), 1);
         let mut anew = PendingCommands::default();
         for source in [Source::Peer, Source::User] {
             assert!(anew.add(&chain.spec, &chain.state, command.clone(), restarted, source).is_err(), "{source:?}");
@@ -386,5 +386,64 @@ fn the_less_urgent_gives_way_and_what_was_acknowledged_to_nothing() {
     let [(account, nonce)] = gone[..] else { unreachable!() };
     assert!(!pending.has(&(account, nonce + 1)), "the last of its account");
     assert!(pending.has(&(worker(1), 0)), "this node's own");
-    assert_eq!(pending.own().count(), 1);
+    assert_eq!(pending.to_repeat(UnixMillis::new(u64::MAX)).len(), 1);
+}
+
+/// Whoever gives commands that only wait for others keeps nobody from giving some that a block could hold, not even through a validator.
+#[test]
+fn what_only_waits_leaves_room_for_what_applies() {
+    let chain = Chain::grown(crowd(300), 1);
+    let now = chain.state.time();
+    let gap = |i: usize, nonce| later(&chain, &many(i), nonce, update(u32::try_from(nonce).unwrap()));
+    let add_from = |pending: &mut PendingCommands, command: &SignedCommand, source| {
+        let command = command.clone().verify(chain.spec.id()).unwrap();
+        pending.add(&chain.spec, &chain.state, command, now, source)
+    };
+    let mut pending = PendingCommands::default();
+    let gaps: Vec<_> = (0..300).flat_map(|i| (1..8).map(move |nonce| (i, nonce))).collect();
+    let mut taken = |source, gaps: &[(usize, u64)]| {
+        let taken = |(i, nonce): &&(usize, u64)| match add_from(&mut pending, &gap(*i, *nonce), source) {
+            Ok(gone) => gone.is_empty(),
+            Err(refused) => {
+                assert_eq!(refused, CommandRefused::Busy);
+                false
+            }
+        };
+        gaps.iter().filter(taken).count()
+    };
+    let (by_user, by_gossip) = gaps.split_at(600);
+    assert_eq!(taken(Source::User, by_user), MOST / 4, "half of the node's own places");
+    assert_eq!(taken(Source::Peer, by_gossip), gaps.len() - 600);
+    assert_eq!(taken(Source::Peer, &by_user[512..]), MOST - MOST / 4 - (gaps.len() - 600), "and no more");
+    for (i, source) in [(0, Source::User), (1, Source::Peer)] {
+        let honest = later(&chain, &worker_key(i), 0, update(1));
+        let gone = add_from(&mut pending, &honest, source).unwrap();
+        assert_eq!((gone.len(), pending.len()), (1, MOST), "{source:?}");
+    }
+    // What it is told first after a restart has its place again, ready or not.
+    let own = pending.to_repeat(UnixMillis::new(u64::MAX));
+    let mut anew = PendingCommands::default();
+    assert!(own.iter().all(|command| add_from(&mut anew, command, Source::Disk).is_ok()));
+    assert_eq!(anew.len(), MOST / 4 + 1);
+}
+
+/// The mesh sends no bytes twice within a minute, and the log would say so of each.
+#[test]
+fn what_was_taken_over_is_gossiped_again_once_a_minute() {
+    let chain = Chain::grown(genesis(), 1);
+    let now = chain.state.next_time(&chain.spec);
+    let command = later(&chain, &worker_key(0), 0, update(1)).verify(chain.spec.id()).unwrap();
+    let minute = Duration::from_secs(61);
+    let mut pending = PendingCommands::default();
+    pending.add(&chain.spec, &chain.state, command.clone(), now, Source::User).unwrap();
+    for (at, times) in [(now, 0), (now.after(minute), 1), (now.after(minute), 0), (now.after(2 * minute), 1)] {
+        assert_eq!(pending.to_repeat(at).len(), times, "at {at}");
+    }
+    assert_eq!(pending.to_repeat(now).len(), 1, "the clock was set back");
+    let mut anew = PendingCommands::default();
+    anew.add(&chain.spec, &chain.state, command.clone(), now, Source::Disk).unwrap();
+    assert_eq!(anew.to_repeat(now).len(), 1, "nobody need have heard of it before the restart");
+    let mut of_others = PendingCommands::default();
+    of_others.add(&chain.spec, &chain.state, command, now, Source::Peer).unwrap();
+    assert_eq!(of_others.to_repeat(now.after(2 * minute)), []);
 }
