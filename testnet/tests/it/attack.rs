@@ -15,7 +15,7 @@ use lucid_types::command::{Action, CommandReply, Entry, NodeAction};
 use lucid_types::id::{NetworkId, NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::JoinPolicy;
-use lucid_types::signed::{Signature, Signed};
+use lucid_types::signed::{MultiSigned, Signature, Signed};
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
 use serde_json::Value;
@@ -29,7 +29,7 @@ use crate::load::network_id;
 use crate::newcomers::{Follower, Times, Work, address, hand_in, key, new_pool, registration, sign, tally};
 
 /// Messages of the small attack and of the large one, all kinds together.
-const FEW: usize = 1_000;
+const FEW: usize = 2_000;
 const MANY: usize = 100_000;
 /// What a validator may have resident at most, in bytes; an idle one has about 60 MB.
 const MEMORY: u64 = 256 << 20;
@@ -56,7 +56,7 @@ enum Kind {
     Stamped,
     /// Of accounts that nobody knows, or far ahead of their number.
     Gap,
-    /// What waits or is in a block already.
+    /// What waits or is in a block already: as it was, and with a signature more, so that the mesh does not know it.
     Replay,
     /// Signed for another network.
     Foreign,
@@ -96,7 +96,7 @@ impl Kind {
             Self::FewBits => &["the stamp is worth"],
             Self::Stamped => &["", "too many registrations", "make a stamp for the newest", "the stamp is worth"],
             Self::Gap => &["", "give that one first", "another command", "too many commands wait"],
-            Self::Replay => &["", "has given its command", "too many registrations", "the stamp"],
+            Self::Replay => &["", "has given its command", "has no say in it"],
             Self::Foreign => &["wrong signature"],
             Self::Oversized | Self::Malformed => &["no command"],
             Self::Others => &["", "another command", "has given its command", "used up its"],
@@ -163,10 +163,16 @@ impl Arsenal {
             }
             Kind::Replay => {
                 let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-                match sent.len().checked_sub(1) {
-                    Some(last) => return sent[i % (last + 1)].clone(),
-                    None => register(network, 0, &|worth| worth >= bits),
+                let Some(bytes) = sent.get(i % sent.len().max(1)) else {
+                    return encode(&register(network, 0, &|worth| worth >= bits));
+                };
+                if (i / ASKS + i).is_multiple_of(2) {
+                    return bytes.clone();
                 }
+                let again: SignedCommand = decode(bytes).unwrap();
+                let more = fresh.sign_command(network, again.record.clone()).into_inner();
+                let signatures = again.signatures.into_iter().chain([(more.signer, more.signature)]);
+                MultiSigned::collect(again.record, signatures)
             }
             Kind::Foreign => register(&NetworkId::from_bytes([3; 32]), 0, &|worth| worth >= bits),
             Kind::Oversized => {
