@@ -375,6 +375,9 @@ impl NodeGate {
         self.seen(|seen| {
             seen.certified.retain(|height| *height > newest);
             seen.certified.insert(height);
+            // Of keys that were given up nothing can come any more.
+            let sets = view.state.sets();
+            seen.rebroadcasts.retain(|key, _| sets.iter().any(|(_, set)| set.get(key).is_some()));
         });
         Ok(Input::Certificate(certificate))
     }
