@@ -23,7 +23,8 @@ use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{WORKERS, genesis, next_block, signer_of, unpaid, validator_of};
+use self::thousand::start::Start;
+use self::thousand::{WORKERS, next_block, signer_of, start, unpaid, validator_of};
 
 const VALIDATORS: u8 = 4;
 
@@ -31,10 +32,10 @@ fn key(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i + 1; 32])
 }
 
-fn network() -> ChainSpec {
+fn network() -> Start {
     let validator = |i| validator_of(&key(i));
     let (tron, vault) = unpaid(&key(0));
-    ChainSpec::new(genesis((0..VALIDATORS).map(validator).collect(), tron, vault)).unwrap()
+    start((0..VALIDATORS).map(validator).collect(), tron, vault)
 }
 
 fn keys() -> Vec<NodeKey> {
@@ -51,8 +52,9 @@ struct Fixture {
 impl Fixture {
     /// Grows a chain until the next block makes the scores of this epoch final.
     fn before(epoch: u64) -> Self {
-        let spec = network();
-        let mut state = State::genesis(&spec);
+        let network = network();
+        let spec = ChainSpec::new(network.genesis.clone()).unwrap();
+        let mut state = network.state(&spec);
         loop {
             let (block, applied) = next_block(&spec, &state, &keys());
             if applied.state.head().scored == Epoch::new(epoch) {

@@ -24,21 +24,23 @@ use ed25519_dalek::{Signer, SigningKey};
 use lucid_consensus::admission;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::keyring::Keyring;
-use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::replica::{Input, Replica, Restore};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
-use lucid_types::genesis::{Genesis, PaymentNetwork, SignerSet, TreasurySigner, Vault};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::SolidBlockId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::time::{Epoch, Height};
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use lucid_types::vote::{Vote, VoteKind};
 
-use self::thousand::{address, genesis, next_block, policy, signer_of, validator_of};
+use self::thousand::start::Start;
+use self::thousand::{address, next_block, policy, signer_of, start, validator_of};
 
 /// Epochs of each chain: settlements are in it, and rows leave the windows.
 const EPOCHS: u64 = 12;
@@ -58,6 +60,7 @@ fn key(i: u8) -> NodeKey {
 /// Validators of equal power, and what they agreed on about a pool of workers.
 struct Chain {
     spec: Arc<ChainSpec>,
+    start: Start,
     keys: Vec<NodeKey>,
     blocks: Vec<CertifiedBlock>,
 }
@@ -78,20 +81,20 @@ impl Chain {
             limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(10_000) },
             signers: SignerSet { era: 1, threshold: 1, members: vec![signer] },
         };
-        let mut genesis = genesis(members, tron, vault);
+        let mut start = start(members, tron, vault);
         // Everybody measures everything if there are few.
-        genesis.policy = Policy { seats: u32::from(validators).min(21), report_window, ..policy() };
-        genesis.workers.truncate(workers);
-        genesis.pools[0].members.truncate(workers);
-        let spec = Arc::new(ChainSpec::new(genesis).unwrap());
-        let (mut state, mut blocks) = (State::genesis(&spec), Vec::new());
+        start.genesis.policy = Policy { seats: u32::from(validators).min(21), report_window, ..policy() };
+        start.workers.truncate(workers);
+        start.pools[0].members.truncate(workers);
+        let spec = Arc::new(ChainSpec::new(start.genesis.clone()).unwrap());
+        let (mut state, mut blocks) = (start.state(&spec), Vec::new());
         while state.head().scored < Epoch::new(EPOCHS) {
             let (block, applied) = next_block(&spec, &state, &keys);
             let certificate = certificate(&spec, &keys, &block, keys.len() * 2 / 3 + 1);
             blocks.push(CertifiedBlock { block, certificate });
             state = applied.state;
         }
-        Self { spec, keys, blocks }
+        Self { spec, start, keys, blocks }
     }
 
     /// Signatures of all certificates and items.
@@ -103,7 +106,7 @@ impl Chain {
     /// How long a new follower takes for each block.
     fn catch_up(&self) -> Vec<Duration> {
         let stored = Restore {
-            state: State::genesis(&self.spec),
+            state: self.start.state(&self.spec),
             log: Vec::new(),
             commands: Vec::new(),
             own: std::collections::BTreeMap::new(),
@@ -201,7 +204,7 @@ fn catch_up(chain: &Chain, is_bound: bool) {
     let raw = fastest(10_000, verify_strict());
     let (rate, possible) = (n_blocks / took.as_secs_f64(), 1.0 / (raw.as_secs_f64() * signatures));
     let ratio = rate / possible;
-    let Genesis { validators, workers, policy, .. } = chain.spec.genesis();
+    let Start { genesis: Genesis { validators, policy, .. }, workers, .. } = &chain.start;
     println!(
         "{} validators, {} workers, windows of {}: {rate:.0} blocks a second of {signatures:.1} signatures each; checking all of \
          them would allow {possible:.0}: {ratio:.2}{}",

@@ -26,16 +26,17 @@ use lucid_consensus::ledger::execute::validate;
 use lucid_consensus::ledger::state::State;
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, Registration};
-use lucid_types::genesis::{Genesis, GenesisPool, Vault};
 use lucid_types::id::{Hash, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::signed::MultiSigned;
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::Ticket;
 use lucid_types::time::Epoch;
+use lucid_types::vault::Vault;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{address, genesis_of, signer_of, unpaid, validator_of};
+use self::thousand::start::{Pool, Start};
+use self::thousand::{address, signer_of, start_with, unpaid, validator_of};
 
 const POOLS: u16 = 10;
 const EPOCHS: u64 = 10;
@@ -47,17 +48,20 @@ fn validator() -> NodeKey {
     NodeKey::from_seed(&[1; 32])
 }
 
-fn spec() -> ChainSpec {
+/// The network and its state before block 1.
+fn begin() -> (ChainSpec, State) {
     let key = validator();
     let (tron, vault) = unpaid(&key);
-    let genesis = genesis_of(0, vec![validator_of(&key)], tron, vault);
+    let start = start_with(0, vec![validator_of(&key)], tron, vault);
     let pool = |i| {
-        let first = genesis.pools[0].clone();
+        let first = start.pools[0].clone();
         let vault = Vault { address: address(61_000 + i), ..first.vault.clone() };
-        GenesisPool { name: format!("pool {i}"), vault, ..first }
+        Pool { name: format!("pool {i}"), vault, ..first }
     };
     let pools = (0..POOLS).map(pool).collect();
-    ChainSpec::new(Genesis { pools, ..genesis }).unwrap()
+    let spec = ChainSpec::new(start.genesis.clone()).unwrap();
+    let state = Start { pools, ..start }.state(&spec);
+    (spec, state)
 }
 
 /// Registers somebody as a member of a pool, by a stamp for the newest closed epoch.
@@ -87,9 +91,8 @@ fn main() {
     if memory::is_reader() {
         return;
     }
-    let spec = spec();
-    let pools: Vec<_> = State::genesis(&spec).pools().map(|(id, _)| id).collect();
-    let mut state = State::genesis(&spec);
+    let (spec, mut state) = begin();
+    let pools: Vec<_> = state.pools().map(|(id, _)| id).collect();
     let mut pending = Pending::default();
     let (mut number, mut admitted, mut n_blocks, mut most) = (0, Duration::ZERO, 0, (0, 0));
     let (mut built, mut checked, mut executed) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);

@@ -27,14 +27,14 @@ use lucid_consensus::ledger::table::{Nodes, Workers};
 use lucid_score::aggregate::Aggregate;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_types::block::Block;
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{Hash, NodeId};
 use lucid_types::key::NodeKey;
 use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
-use self::thousand::{genesis_of, next_block, signer_of, unpaid, validator_of};
+use self::thousand::start::Start;
+use self::thousand::{next_block, signer_of, start_with, unpaid, validator_of};
 
 const VALIDATORS: u8 = 21;
 const SCORED: u16 = 2_000;
@@ -50,11 +50,12 @@ fn key(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i + 1; 32])
 }
 
-fn spec() -> ChainSpec {
+fn network() -> Start {
     let validator = |i| validator_of(&key(i));
     let (tron, vault) = unpaid(&key(0));
-    let genesis = genesis_of(SCORED, (0..VALIDATORS).map(validator).collect(), tron, vault);
-    ChainSpec::new(Genesis { policy: Policy::default(), ..genesis }).unwrap()
+    let mut start = start_with(SCORED, (0..VALIDATORS).map(validator).collect(), tron, vault);
+    start.genesis.policy = Policy::default();
+    start
 }
 
 /// Measured in an epoch of every bucket.
@@ -68,8 +69,8 @@ fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
 }
 
 /// A state with rows of `registered` workers, the scored ones among them, in whose open epoch they are measured. The others are in no pool.
-fn grown(spec: &ChainSpec, registered: u32) -> State {
-    let state = State::genesis(spec);
+fn grown(spec: &ChainSpec, network: &Start, registered: u32) -> State {
+    let state = network.state(spec);
     let proposer = state.next_proposers().of(0).keys.id;
     let key = (0..VALIDATORS).map(|i| signer_of(&key(i))).find(|key| key.id() == proposer).unwrap();
     let turn = Turn { key: &key, round: 0, now: spec.genesis().epoch_end(Epoch::new(EARLIER)) };
@@ -129,14 +130,15 @@ fn main() {
     if memory::is_reader() {
         return;
     }
-    let spec = spec();
+    let network = network();
+    let spec = ChainSpec::new(network.genesis.clone()).unwrap();
     let (mut is_met, mut is_resident) = (true, true);
     let mut below = |what: &str, (found, median): (Duration, Duration)| {
         println!("{what}: {found:.2?}, median {median:.2?} {}", if found < BLOCK { "(met)" } else { "(MISSED)" });
         is_met &= found < BLOCK;
     };
     for registered in [u32::from(SCORED), REGISTERED] {
-        let grown = grown(&spec, registered);
+        let grown = grown(&spec, &network, registered);
         // As a node has it that reads it from its disk.
         let rows = rows_of(&grown);
         let (block, root) = (grown.block(), grown.root());

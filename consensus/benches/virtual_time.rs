@@ -20,6 +20,8 @@ mod genesis;
 mod monitor;
 #[path = "../tests/it/pool.rs"]
 mod pool;
+#[path = "../tests/it/start.rs"]
+mod start;
 #[path = "../tests/it/world.rs"]
 mod world;
 
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
 use lucid_score::worker_stats::WorkerStats;
@@ -114,7 +116,7 @@ fn epoch(spec: &Arc<ChainSpec>, hop: u64) -> Row {
 /// slowest of several.
 fn block(spec: &Arc<ChainSpec>, hop: u64) -> Row {
     let mut world = world(spec, hop);
-    let (id, pool) = (*spec.id(), State::genesis(spec).pools().next().unwrap().0);
+    let (id, pool) = (*spec.id(), world.first.pools().next().unwrap().0);
     let few = spec.genesis().validators.len() / 3 + 1;
     let mut took = 0;
     world.run(spec.policy().block_min_ms, |_| false);

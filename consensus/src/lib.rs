@@ -21,3 +21,7 @@ pub mod ledger;
 pub mod replica;
 pub mod reports;
 pub mod rules;
+
+// Its tests share a file with those of other crates.
+#[cfg(test)]
+extern crate self as lucid_consensus;

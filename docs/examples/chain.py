@@ -52,19 +52,11 @@ class Chain:
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
         self.draws, self.pending, self.commitments, self.reported, self.score_roots, self.equivocations = ({} for _ in range(6))
-        self.workers = {it.node: blank("WorkerStats", trust=500_000) for it in genesis.worker}
+        self.workers, self.nodes = {}, {}
         self.pools, self.commands = Pools(self), Commands(self)
-        self.nodes = {it.node: self.registered(it) for it in genesis.worker}
         self.draws[1] = self.draw(1)
         # No part of the state: scores of final epochs, and what the reports of pending ones say.
         self.rows, self.reveals = {}, {}
-
-    def registered(self, worker):
-        """The row of a worker of the genesis."""
-        pool = next((pool for pool, members in self.pools.members.items() if worker.node in members), None)
-        known = {field: worker[field] for field in ("operator", "payout_address", "gas_address", "capacity")}
-        membership = pool and Record(pool=pool, until=None, **{"from": 1})
-        return blank("Node", key=worker.node, membership=membership, is_retired=False, **known)
 
     def final_through(self):
         """The epoch up to which scores are final, or will never be given."""

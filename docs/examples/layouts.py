@@ -161,8 +161,6 @@ def from_toml(kind, value):
         return [from_toml(inner[:-1], item) for item in value or []]
     if kind in LEAVES and not LEAVES[kind][1]:
         return base58check(value) if kind == "PayoutAddress" else bytes.fromhex(value)
-    if kind in ENUMS:
-        return Record(variant=value)
     if kind in STRUCTS:
         return Record((field, from_toml(of, value.get(field))) for field, of in STRUCTS[kind])
     return value

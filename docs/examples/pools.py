@@ -27,12 +27,8 @@ def member():
 
 class Pools:
     def __init__(self, chain):
-        self.chain, genesis = chain, chain.genesis
-        declared = sorted((derive("lucid pool id 1", chain.network, it.name.encode()), it) for it in genesis.pool)
+        self.chain = chain
         self.states, self.accounts, self.members, self.requests, self.invites = ({} for _ in range(5))
-        for pool, it in declared:
-            self.add(pool, self.founded(it))
-            self.members[pool] = {node: member() for node in it.members}
 
     def add(self, pool, state):
         self.states = dict(sorted({**self.states, pool: state}.items()))
@@ -40,14 +36,6 @@ class Pools:
 
     def remove(self, pool):
         del self.states[pool], self.accounts[pool], self.members[pool]
-
-    def founded(self, pool):
-        """The row of a pool of the genesis."""
-        terms = Record((field, pool[field]) for field in ("budget", "split", "commission", "commission_address"))
-        vault = Record(pool.vault)
-        return blank(
-            "PoolState", name=pool.name, owner=pool.owner, terms=terms, vault=vault, push_fee=vault.limits.push_fee,
-            status=Record({"variant": "active", "from": 1}), join=Record(variant="open"), max_members=4_000, members=len(pool.members))
 
     def rows(self):
         """Rows of the state: table, key, type and value."""

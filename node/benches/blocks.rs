@@ -20,14 +20,15 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use fixture::start::{Start, Worker};
 use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::{Config, Role};
 use lucid_node::home::{Home, NewHome};
 use lucid_node::node;
 use lucid_p2p::peer_id_string;
-use lucid_types::genesis::{Genesis, GenesisWorker, TreasurySigner};
 use lucid_types::id::PayoutAddress;
 use lucid_types::validator::Validator;
+use lucid_types::vault::TreasurySigner;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -124,16 +125,18 @@ fn homes(dir: &Path) -> Vec<(Home, Config)> {
         nodes.push((home, config, made));
     }
     let made: Vec<_> = nodes.iter().map(|(_, _, made)| made).collect();
-    let genesis = toml::to_string(&genesis(&made)).unwrap();
+    let start = start(&made);
+    let genesis = toml::to_string(&start.genesis).unwrap();
+    let keys: Vec<_> = made.iter().map(|made| made.validator_key.clone().unwrap()).collect();
     for (home, ..) in &nodes {
         std::fs::write(home.genesis_file(), &genesis).unwrap();
+        fixture::take_over(&home.db_dir(), &start, &keys);
     }
     nodes.into_iter().map(|(home, config, _)| (home, config)).collect()
 }
 
-fn genesis(made: &[&NewHome]) -> Genesis {
-    let mut genesis = fixture::genesis(EPOCH, &[], &[1]);
-    let sample = genesis.workers.remove(0);
+fn start(made: &[&NewHome]) -> Start {
+    let mut genesis = fixture::genesis(EPOCH, &[]);
     genesis.genesis_time = SystemClock.now().after(Duration::from_secs(3));
     let node = |made: &&NewHome| made.key.account();
     let validator = |made: &&NewHome| {
@@ -141,18 +144,13 @@ fn genesis(made: &[&NewHome]) -> Genesis {
         Validator { node, power: 1, operator: node, keys: key.keys(&node) }
     };
     genesis.validators = made.iter().map(validator).collect();
-    let address = |i| PayoutAddress::from_hash20([i; 20]);
-    let worker = |(i, node)| GenesisWorker {
-        node,
-        operator: node,
-        payout_address: address(i),
-        gas_address: None,
-        ..sample.clone()
-    };
-    genesis.workers = (10..).zip(made.iter().map(node)).map(worker).collect();
-    let signer = TreasurySigner { node: node(&made[0]), key_address: address(99) };
-    genesis.pools = vec![fixture::pool(1, made.iter().map(node).collect(), 1, vec![signer])];
-    genesis
+    let worker = |(i, node)| Worker { gas_address: None, ..fixture::worker(node, i) };
+    let signer = TreasurySigner { node: node(&made[0]), key_address: PayoutAddress::from_hash20([99; 20]) };
+    Start {
+        genesis,
+        workers: (10..).zip(made.iter().map(node)).map(worker).collect(),
+        pools: vec![fixture::pool(1, made.iter().map(node).collect(), 1, vec![signer])],
+    }
 }
 
 async fn measure() -> Vec<u64> {

@@ -69,7 +69,10 @@ fn commands(network: &NetworkId, seed: u8) -> Vec<SignedCommand> {
 async fn acknowledgements(dir: &Path) -> Vec<Duration> {
     // The first key is the validator's.
     let accounts: Vec<u8> = (2..).take(ACCOUNTS.into()).collect();
-    let genesis = fixture::genesis(Duration::from_secs(5), &[1], &accounts);
+    let genesis = fixture::genesis(Duration::from_secs(5), &[1]);
+    let workers = accounts.iter().map(|seed| fixture::worker(fixture::node(*seed), *seed)).collect();
+    let start = fixture::start::Start { genesis, workers, pools: vec![] };
+    let genesis = &start.genesis;
     let network = genesis.network_id();
     let mut config = Config { roles: BTreeSet::from([Role::Validator]), ..Config::default() };
     config.p2p.listen = vec![format!("/ip4/127.0.0.1/tcp/{}", free().port())];
@@ -79,7 +82,8 @@ async fn acknowledgements(dir: &Path) -> Vec<Duration> {
     let home = Home::new(dir.join("node"));
     home.create(&config, None).unwrap();
     std::fs::write(home.key_file(), hex::encode(key(1).seed())).unwrap();
-    std::fs::write(home.genesis_file(), toml::to_string(&genesis).unwrap()).unwrap();
+    std::fs::write(home.genesis_file(), toml::to_string(genesis).unwrap()).unwrap();
+    fixture::take_over(&home.db_dir(), &start, &[fixture::signing_key(1)]);
     let (stop, mut nodes) = (CancellationToken::new(), JoinSet::new());
     nodes.spawn(Box::pin(node::run(home, config, stop.clone())));
 

@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_p2p::{Admission, Gate, Limits, Mesh, MeshConfig, Protocol, RequestError, StartError, Topic};
 use lucid_types::certificate::Certificate;
-use lucid_types::codec::{Wire, decode, encode};
+use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, NetworkId, PublicKey};
 use lucid_types::sync::{CertifiedHeader, SyncRequest, SyncResponse};
@@ -260,27 +260,11 @@ impl Visitor {
         NoGenesis { network: self.network, waited, answers }
     }
 
-    /// The genesis of one peer. As many pages as its bytes take: each but the last must be full.
+    /// The genesis of one peer.
     async fn download(&self, peer: PublicKey) -> Result<Genesis, Fault> {
-        let mut bytes = Vec::new();
-        let mut expected = None;
-        loop {
-            let offset = u32::try_from(bytes.len()).map_err(|_| Fault::Lie("too many bytes"))?;
-            let SyncResponse::Genesis { total, bytes: page } = self.ask(peer, &SyncRequest::Genesis { offset }).await?
-            else {
-                return Err(Fault::Lie("an answer to another question"));
-            };
-            let whole = usize::try_from(total).unwrap_or(usize::MAX);
-            if !(1..=Genesis::MAX_BYTES).contains(&whole) || *expected.get_or_insert(whole) != whole {
-                return Err(Fault::Lie("a genesis of a length that none has"));
-            }
-            if page.len() != SyncResponse::GENESIS_PAGE_BYTES.min(whole - bytes.len()) {
-                return Err(Fault::Lie("a page of another length"));
-            }
-            bytes.extend(page);
-            if bytes.len() == whole {
-                return self.checked(&bytes);
-            }
+        match self.ask(peer, &SyncRequest::Genesis).await? {
+            SyncResponse::Genesis(bytes) => self.checked(&bytes),
+            _ => Err(Fault::Lie("an answer to another question")),
         }
     }
 

@@ -16,10 +16,10 @@ use lucid_tron_devnet::token;
 use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_tron_types::abi;
 use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{PayoutAddress, SolidBlockId, TxId};
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
+use lucid_types::vault::SignerSet;
 use tokio::time::{Instant, sleep};
 use tokio::try_join;
 
@@ -227,8 +227,8 @@ async fn patiently<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_types::genesis::TreasurySigner;
     use lucid_types::id::NodeId;
+    use lucid_types::vault::TreasurySigner;
 
     use super::*;
 

@@ -42,8 +42,6 @@ pub fn build(parts: Parts) -> Result<Genesis> {
         policy: parts.policy,
         validators: parts.validators,
         // Who works, and for which pool, is a matter of commands.
-        workers: Vec::new(),
-        pools: Vec::new(),
     };
     genesis.check()?;
     Ok(genesis)
@@ -85,7 +83,6 @@ mod tests {
         assert_eq!(read, genesis);
         assert_eq!(read.network_id(), genesis.network_id());
         assert!(text.contains("[[validator]]"), "{text}");
-        assert!(genesis.workers.is_empty() && genesis.pools.is_empty());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use lucid_tron_bridge::key::TronKey;
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::PayoutAddress;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 
 use crate::lucid::{HomePlan, Identity, Lucid, bootstrap_address};
 use crate::plan::{self, NodePlan, Quorum};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use lucid_node::config::Role;
-use lucid_types::genesis::SignerSet;
+use lucid_types::vault::SignerSet;
 
 /// The name under which the local TRON network is listed, killed and started.
 pub const TRON: &str = "tron";

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
-use lucid_types::genesis::Vault;
 use lucid_types::id::PayoutAddress;
+use lucid_types::vault::Vault;
 use serde::{Deserialize, Serialize};
 
 use crate::lucid::Lucid;

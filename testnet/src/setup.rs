@@ -13,10 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::join_all;
 use lucid_node::api::model::{EnrolmentView, PoolStatusView};
 use lucid_tron_bridge::client::Client;
-use lucid_types::genesis::{Genesis, Vault};
+use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::vault::Vault;
 use tokio::time::{Instant, sleep};
 use tokio::try_join;
 

@@ -10,9 +10,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use k256::ecdsa::SigningKey;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
 use lucid_types::payout::{SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::vault::SignerSet;
 use zeroize::Zeroizing;
 
 use crate::address;

@@ -19,9 +19,9 @@
 mod refusal;
 
 use lucid_types::codec::Wire;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{Hash, PayoutAddress, PoolId};
 use lucid_types::payout::{SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::vault::SignerSet;
 use serde::{Deserialize, Serialize};
 
 use crate::key::TronKey;

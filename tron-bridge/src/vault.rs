@@ -12,9 +12,9 @@ mod snapshot;
 pub(crate) mod testing;
 
 use lucid_tron_types::abi::{self, Argument, Word, word_of};
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{PayoutAddress, SolidBlockId};
 use lucid_types::payout::VaultLimits;
+use lucid_types::vault::SignerSet;
 
 pub use calls::{
     ask_withdrawal, cancel, close, pause, pay, pay_range, post_root, seat, set_limits, set_signers, snapshot, unpause,

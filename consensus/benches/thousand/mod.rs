@@ -1,5 +1,8 @@
 //! A pool of 1,000 workers, and what a validator reports of them. For the benchmarks of this crate and of whole paydays.
 
+#[path = "../../tests/it/start.rs"]
+pub(crate) mod start;
+
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
@@ -10,18 +13,20 @@ use lucid_consensus::ledger::table::Draws;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
+
+use self::start::{Pool, Start, Worker};
 
 pub(crate) const WORKERS: u16 = 1_000;
 
@@ -75,37 +80,35 @@ pub(crate) fn unpaid(signer: &NodeKey) -> (PaymentNetwork, Vault) {
     (tron, vault)
 }
 
-/// A pool of [`WORKERS`]: see [`genesis_of`].
-pub(crate) fn genesis(validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Genesis {
-    genesis_of(WORKERS, validators, tron, vault)
+/// A pool of [`WORKERS`]: see [`start_with`].
+pub(crate) fn start(validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Start {
+    start_with(WORKERS, validators, tron, vault)
 }
 
 /// A pool of so many workers. The first validator owns it; ten workers can lead.
-pub(crate) fn genesis_of(workers: u16, validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Genesis {
-    let entry = |i: u16| GenesisWorker {
+pub(crate) fn start_with(workers: u16, validators: Vec<Validator>, tron: PaymentNetwork, vault: Vault) -> Start {
+    let entry = |i: u16| Worker {
         node: worker(i),
         operator: worker(i),
         payout_address: address(i),
         gas_address: (i < 10).then(|| address(50_000 + i)),
         capacity: Capacity::default(),
     };
-    Genesis {
-        name: "bench".into(),
-        genesis_time: UnixMillis::new(1_000_000_000),
-        tron,
-        policy: policy(),
+    let pool = Pool {
+        name: "pool".into(),
+        owner: validators[0].node,
+        members: (0..workers).map(worker).collect(),
+        budget: MicroUsdt::new(20_000_000_000),
+        split: SplitRule::CreditsTimesScore,
+        commission: Ppm::new(50_000),
+        commission_address: address(60_001),
+        vault,
+    };
+    let genesis_time = UnixMillis::new(1_000_000_000);
+    Start {
+        genesis: Genesis { name: "bench".into(), genesis_time, tron, policy: policy(), validators },
         workers: (0..workers).map(entry).collect(),
-        pools: vec![GenesisPool {
-            name: "pool".into(),
-            owner: validators[0].node,
-            members: (0..workers).map(worker).collect(),
-            budget: MicroUsdt::new(20_000_000_000),
-            split: SplitRule::CreditsTimesScore,
-            commission: Ppm::new(50_000),
-            commission_address: address(60_001),
-            vault,
-        }],
-        validators,
+        pools: vec![pool],
     }
 }
 

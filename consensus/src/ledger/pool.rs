@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::Wire;
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, Vault};
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::{AccountKind, CosignRequest, SettlementRoot, VaultLimits};
 use lucid_types::pool::{JoinPolicy, NewPool, PoolTerms};
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vault::{SignerSet, Vault};
 use serde::{Deserialize, Serialize};
 
 /// A pool. Always `owed + held + fees + carried == budgets`, where `owed` and `held` are the sums over its accounts (invariant 4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolState {
-    /// Its name, unique in the network, of at most [`Genesis::MAX_NAME_BYTES`](lucid_types::genesis::Genesis::MAX_NAME_BYTES).
+    /// Its name, unique in the network, of at most [`MAX_NAME_BYTES`](lucid_types::pool::MAX_NAME_BYTES).
     pub name: String,
     /// Whose key directs it.
     pub owner: NodeId,
@@ -258,22 +258,8 @@ impl Hold {
 }
 
 impl PoolState {
-    /// A pool from the start on: open, and active from epoch 1.
-    pub(crate) fn genesis(pool: &GenesisPool) -> Self {
-        let GenesisPool { budget, split, commission, commission_address, .. } = *pool;
-        let new = NewPool {
-            name: pool.name.clone(),
-            terms: PoolTerms { budget, split, commission, commission_address },
-            join: JoinPolicy::Open,
-            max_members: u32::try_from(Genesis::MAX_MEMBERS).unwrap_or(u32::MAX),
-            vault: pool.vault.clone(),
-        };
-        let members = u32::try_from(pool.members.len()).unwrap_or(u32::MAX);
-        Self { members, ..Self::new(new, pool.owner, PoolStatus::Active { from: Epoch::new(1) }, 0) }
-    }
-
     /// A pool without members, which goes on after this settlement.
-    pub(crate) fn new(pool: NewPool, owner: NodeId, status: PoolStatus, settled: u64) -> Self {
+    pub fn new(pool: NewPool, owner: NodeId, status: PoolStatus, settled: u64) -> Self {
         let NewPool { name, terms, join, max_members, vault } = pool;
         Self {
             name,

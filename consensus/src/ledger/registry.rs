@@ -5,7 +5,6 @@
 
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::Wire;
-use lucid_types::genesis::GenesisWorker;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::payout::AccountKind;
 use lucid_types::time::Epoch;
@@ -99,25 +98,6 @@ impl Membership {
 }
 
 impl Node {
-    /// A node that is registered from the start, and a member of this pool from epoch 1 on.
-    pub(crate) fn genesis(worker: &GenesisWorker, pool: Option<PoolId>) -> Self {
-        let &GenesisWorker { operator, payout_address, gas_address, capacity, .. } = worker;
-        let membership = pool.map(|pool| Membership { pool, from: Epoch::new(1), until: None });
-        Self {
-            key: worker.node.first_key(),
-            next_key: None,
-            operator,
-            payout_address,
-            next_payout: None,
-            payout_key: None,
-            gas_address,
-            capacity,
-            membership,
-            request: None,
-            is_retired: false,
-        }
-    }
-
     /// The key in force after a block by which all scores up to this epoch are final: what signs for the account, and the p2p identity
     /// of its node.
     pub fn key_at(&self, final_through: Epoch) -> PublicKey {

@@ -6,10 +6,10 @@ use lucid_score::leader::{Candidate, order};
 use lucid_score::reward::{commission, split};
 use lucid_score::seats::EpochDraw;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SplitRule;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::pool::SplitRule;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;

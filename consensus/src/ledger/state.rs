@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_score::seats::{Candidate, EpochDraw};
-use lucid_score::worker_stats::{ScoreRow, WorkerStats};
+use lucid_score::worker_stats::ScoreRow;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::entry::Close;
-use crate::ledger::pool::{Account, Member, PoolState};
+use crate::ledger::pool::{Account, PoolState};
 use crate::ledger::registry::Node;
 use crate::ledger::table::{
-    Accounts, Closes, Commitments, Draws, Heads, Members, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table,
-    TableKey, UsedKeys, Validators, Workers,
+    Accounts, Closes, Commitments, Draws, Heads, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table, TableKey,
+    UsedKeys, Validators, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
 use crate::ledger::validators::UsedKey;
@@ -229,7 +229,7 @@ impl Rows for State {
 }
 
 impl State {
-    /// The state before block 1.
+    /// The state before block 1: validators, and nobody else.
     pub fn genesis(spec: &ChainSpec) -> Self {
         let beacon = Hash::derive("lucid first beacon 1", &[spec.id().as_bytes()]);
         let head = Head {
@@ -246,18 +246,6 @@ impl State {
         overlay.put::<Validators>(&Height::ZERO, ValidatorSet::clone(spec.first_validators()));
         for Validator { node, keys, .. } in spec.first_validators().members() {
             overlay.put::<UsedKeys>(&keys.id, UsedKey::of(*node));
-        }
-        let mut pool_of = BTreeMap::new();
-        for (id, pool) in spec.genesis().pools_by_id() {
-            overlay.put::<Pools>(&id, PoolState::genesis(pool));
-            for member in &pool.members {
-                overlay.put::<Members>(&(id, *member), Member::default());
-                pool_of.insert(*member, id);
-            }
-        }
-        for worker in &spec.genesis().workers {
-            overlay.put::<Workers>(&worker.node, WorkerStats::default());
-            overlay.put::<Nodes>(&worker.node, Node::genesis(worker, pool_of.get(&worker.node).copied()));
         }
         overlay.put::<Closes>(&Epoch::ZERO, Close { beacon, joins: 0 });
         let first = Epoch::new(1);
@@ -622,7 +610,7 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
 
 /// Draws from its seed who measures whom in an epoch, among the validators at the block that closes the epoch before, the newest one, and
 /// the members of pools that count in the epoch, as their pools do.
-pub(crate) fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
+pub fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
     let pools = rows.all::<Pools>().filter(|(_, pool)| pool.status.counts_in(epoch));
     let pools: BTreeSet<_> = pools.map(|(id, _)| id).collect();
     let of_pool = |node: &Node| Some((node.operator, node.pool_in(epoch).filter(|pool| pools.contains(pool))?));

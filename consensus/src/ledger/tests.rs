@@ -18,6 +18,8 @@ mod refusals;
 mod registry;
 mod roots;
 mod settlement;
+#[path = "../../tests/it/start.rs"]
+mod start;
 mod state;
 mod validator_keys;
 mod validators;

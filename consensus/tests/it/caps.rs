@@ -13,7 +13,7 @@ use lucid_consensus::replica::{Effect, Input};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::encode;
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
+use lucid_types::genesis::Genesis;
 use lucid_types::id::Hash;
 use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
@@ -22,10 +22,12 @@ use lucid_types::pool::PoolAction;
 use lucid_types::report::ReportCommitment;
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vault::{SignerSet, TreasurySigner};
 
-use crate::genesis::{address, network, signing_key, validator_key};
+use crate::genesis::{address, network, signing_key, start, validator_key};
 use crate::liar::{junk, offer, propose, proposer, valid};
 use crate::pool::{by_owner, sign};
+use crate::start::Pool;
 use crate::world::World;
 
 fn pool_owner(i: u8) -> NodeKey {
@@ -35,22 +37,23 @@ fn pool_owner(i: u8) -> NodeKey {
 #[test]
 fn commands_beyond_a_blocks_room_wait_for_the_next() {
     const POOLS: u8 = 40;
-    let mut genesis = network(4, 1).genesis().clone();
-    let sample = genesis.pools[0].clone();
+    let spec = network(4, 1);
+    let mut start = start(&spec);
+    let sample = start.pools[0].clone();
     let keys: Vec<_> = (0..16).map(|i| NodeKey::from_seed(&[i + 220; 32])).collect();
     let signer = |(i, key): (u8, &NodeKey)| TreasurySigner { node: key.account(), key_address: address(i) };
     let members: Vec<_> = (1..).zip(&keys).map(signer).collect();
-    genesis.pools.extend((0..POOLS).map(|i| {
+    start.pools.extend((0..POOLS).map(|i| {
         let owner = pool_owner(i).account();
-        let mut pool = GenesisPool { name: format!("pool {i}"), owner, members: vec![], ..sample.clone() };
+        let mut pool = Pool { name: format!("pool {i}"), owner, members: vec![], ..sample.clone() };
         pool.vault.address = address(i + 101);
         pool.vault.signers = SignerSet { era: 1, threshold: 16, members: members.clone() };
         pool
     }));
-    let mut world = World::new(Arc::new(ChainSpec::new(genesis).unwrap()), 4, 12);
+    let state = start.state(&spec);
+    let mut world = World::beginning(spec, state.clone(), 4, 12);
     world.run(100, |_| false);
     let id = *world.spec.id();
-    let state = State::genesis(&world.spec);
     let owner_of = |pool: &PoolState| (0..POOLS).map(pool_owner).find(|key| key.account() == pool.owner);
     let pools: Vec<_> = state.pools().filter_map(|(id, pool)| Some((id, owner_of(pool)?))).collect();
     let mut bytes = 0;

@@ -95,7 +95,7 @@ fn one_node_that_knows_a_command_is_enough() {
     let mut world = World::new(network(4, 1), 4, 11);
     assert!(world.run(20_000, |w| w.lowest() >= 1));
     let id = *world.spec.id();
-    let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+    let pool = world.first.pools().next().unwrap().0;
     let hold = by_owner(&owner_key(), 0, pool, PoolAction::Hold(worker_id(1)));
     let command = sign(&id, &hold, &[owner_key()]);
     world.input(2, Input::Command(command.verify(&id).unwrap()));
@@ -111,7 +111,7 @@ fn an_acknowledged_command_is_not_lost() {
     let mut world = World::new(network(4, 1), 4, 31);
     assert!(world.run(20_000, |w| w.lowest() >= 1));
     let id = *world.spec.id();
-    let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+    let pool = world.first.pools().next().unwrap().0;
     let submit = |world: &mut World, action, nonce| {
         let command = sign(&id, &by_owner(&owner_key(), nonce, pool, action), &[owner_key()]);
         world.input(2, Input::Submit(command.verify(&id).unwrap()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::check::InvalidBlock;
 use lucid_consensus::ledger::execute::validate;
-use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
@@ -315,7 +315,7 @@ broken!(RootsForgetLosses: fn root_total(&self, owed: MicroUsdt, fees: MicroUsdt
 fn a_root_that_signers_would_refuse_is_found() {
     control(&RootsForgetLosses, &[Invariant::Roots], 28, |world| {
         world.run(100, |_| false);
-        let pool = State::genesis(&world.spec).pools().next().unwrap().0;
+        let pool = world.first.pools().next().unwrap().0;
         let command = by_owner(&owner_key(), 0, pool, PoolAction::Losses(MicroUsdt::new(5_000_000)));
         let keys = [owner_key(), signer_key(1, 0), signer_key(1, 1)];
         let id = *world.spec.id();

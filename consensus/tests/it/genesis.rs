@@ -7,16 +7,18 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::keyring::Keyring;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
+
+use crate::start::{Pool, Start, Worker};
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
 pub(crate) const EPOCH: Duration = Duration::from_secs(5);
 pub(crate) const START: UnixMillis = UnixMillis::new(1_000_000);
@@ -81,15 +83,14 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
     SignerSet { era, threshold: 2, members: (0..3).map(signer).collect() }
 }
 
-/// `validators` of power 1, three workers in one pool.
+/// `validators` of power 1.
 pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
     let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
     Arc::new(ChainSpec::new(genesis(&vec![1; validators], policy)).unwrap())
 }
 
-/// Validators of these powers, three workers in one pool.
+/// Validators of these powers.
 pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
-    let workers: Vec<_> = (0..3).map(worker_id).collect();
     Genesis {
         name: "simulated".into(),
         genesis_time: START,
@@ -100,17 +101,23 @@ pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
         },
         policy,
         validators: (0..).zip(powers).map(|(i, power)| validator(i, *power)).collect(),
-        workers: (1..)
-            .zip(&workers)
-            .map(|(i, node)| GenesisWorker {
-                node: *node,
-                operator: *node,
-                payout_address: address(i),
-                gas_address: Some(address(50 + i)),
-                capacity: Capacity::default(),
-            })
-            .collect(),
-        pools: vec![GenesisPool {
+    }
+}
+
+/// How a network begins in which nothing else is said: with three workers in one pool.
+pub(crate) fn start(spec: &ChainSpec) -> Start {
+    let workers: Vec<_> = (0..3).map(worker_id).collect();
+    let worker = |(i, node): (u8, &NodeId)| Worker {
+        node: *node,
+        operator: *node,
+        payout_address: address(i),
+        gas_address: Some(address(50 + i)),
+        capacity: Capacity::default(),
+    };
+    Start {
+        genesis: spec.genesis().clone(),
+        workers: (1..).zip(&workers).map(worker).collect(),
+        pools: vec![Pool {
             name: "pool".into(),
             owner: owner_key().account(),
             members: workers,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lucid_consensus::ledger::state::{Rows, State};
+use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Workers;
 use lucid_consensus::replica::Input;
 use lucid_types::pool::PoolAction;
@@ -93,7 +93,7 @@ fn blocks_come_when_there_is_something_to_decide() {
     let height = world.highest();
     let end = world.spec.genesis().epoch_end(Epoch::new(3));
     assert!(!world.run(4_000, |w| w.highest() > height) && world.now < end, "nothing to decide");
-    let (id, pool) = (*world.spec.id(), State::genesis(&world.spec).pools().next().unwrap().0);
+    let (id, pool) = (*world.spec.id(), world.first.pools().next().unwrap().0);
     let command = by_owner(&owner_key(), 0, pool, PoolAction::Suspend(true));
     let command = sign(&id, &command, &[owner_key()]).verify(&id).unwrap();
     for node in 0..4 {

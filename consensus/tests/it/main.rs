@@ -22,5 +22,6 @@ mod pool;
 mod properties;
 mod replay;
 mod snapshot;
+mod start;
 mod validators;
 mod world;

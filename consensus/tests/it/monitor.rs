@@ -103,7 +103,6 @@ pub(crate) struct Stored<'a> {
 
 type VoteKey = (ValidatorId, Height, u32, VoteKind);
 
-#[derive(Default)]
 pub(crate) struct Monitor {
     votes: BTreeMap<VoteKey, Option<BlockHash>>,
     proposals: BTreeMap<(ValidatorId, Height, u32), BlockHash>,
@@ -117,15 +116,35 @@ pub(crate) struct Monitor {
     committed: BTreeMap<(Epoch, ValidatorId), Hash>,
     revealed: BTreeMap<Epoch, BTreeMap<ValidatorId, Reveal>>,
     /// The newest state.
-    newest: Option<State>,
-    /// The validators, from the state after the genesis on.
-    sets: Option<ValidatorSets>,
+    newest: State,
+    /// The validators, from the genesis on.
+    sets: ValidatorSets,
     /// Whether violations are kept to be looked at, rather than end the test.
     pub(crate) is_control: bool,
     pub(crate) violations: Vec<Violation>,
 }
 
 impl Monitor {
+    /// Of a world that begins with this state.
+    pub(crate) fn new(first: &State) -> Self {
+        let (votes, proposals, commitments, arrivals, logged, chain) = Default::default();
+        let (committed, revealed, violations) = Default::default();
+        Self {
+            votes,
+            proposals,
+            commitments,
+            arrivals,
+            logged,
+            chain,
+            committed,
+            revealed,
+            newest: first.clone(),
+            sets: first.sets().clone(),
+            is_control: false,
+            violations,
+        }
+    }
+
     pub(crate) fn note(&mut self, of: Invariant, what: impl fmt::Display) {
         let violation = Violation { of, what: what.to_string() };
         assert!(self.is_control, "{violation:?}");
@@ -257,7 +276,7 @@ impl Monitor {
         let is_past = header.time.get() <= stored.now.get() + spec.policy().precision_ms;
         self.expect(is_past, Invariant::Timely, || format!("the time of {height} has not come"));
         self.contributes(spec, header);
-        let before = self.newest.take().unwrap_or_else(|| State::genesis(spec));
+        let before = std::mem::replace(&mut self.newest, applied.state.clone());
         if before.height().next() == height {
             let ended = spec.genesis().epoch_end(before.closed().next()) <= header.time;
             let has_reason = ended || before.pending().next().is_some() || !decided.block.commands.is_empty();
@@ -268,13 +287,12 @@ impl Monitor {
             self.medians(spec, &before, scores);
         }
         let (from, set) = applied.state.sets().newest();
-        self.sets.get_or_insert_with(|| spec.first_sets()).push(from, Arc::clone(set));
-        self.newest = Some(applied.state.clone());
+        self.sets.push(from, Arc::clone(set));
     }
 
     /// The validators of a height: of no later one than two after the newest block.
     fn set(&self, spec: &ChainSpec, height: Height) -> Arc<ValidatorSet> {
-        let known = self.sets.as_ref().and_then(|sets| sets.at(height));
+        let known = self.sets.at(height);
         Arc::clone(known.unwrap_or_else(|| spec.first_validators()))
     }
 

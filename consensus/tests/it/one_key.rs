@@ -168,7 +168,7 @@ fn nothing_is_signed_of_a_height_that_is_decided_elsewhere() {
     let set = fixture.spec().first_validators();
     let certificate = certificate.verify(fixture.spec().id(), set).unwrap();
     let fresh = Restore {
-        state: State::genesis(fixture.spec()),
+        state: fixture.world.first.clone(),
         log: Vec::new(),
         own: Default::default(),
         commands: Vec::new(),

@@ -11,12 +11,13 @@ use lucid_consensus::ledger::table::{Row, TABLES};
 use lucid_consensus::replica::OwnReport;
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
 use lucid_types::id::NodeId;
 use lucid_types::policy::Policy;
-use lucid_types::report::{ReportCommitment, Reveal};
+use lucid_types::pool::MAX_NAME_BYTES;
+use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::ValidatorSet;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use proptest::prelude::*;
 
 use crate::golden::{epoch_scores, state, wal_entries};
@@ -89,7 +90,7 @@ fn full_records_fit() {
     assert!(WalEntry::decode(&entry).is_ok());
 
     let row = epoch_scores().rows[0];
-    let scores = EpochScores { rows: vec![row; Genesis::MAX_WORKERS], ..epoch_scores() };
+    let scores = EpochScores { rows: vec![row; ScoreReport::MAX_WORKERS], ..epoch_scores() };
     assert_eq!(decode::<EpochScores>(&encode(&scores)).unwrap(), scores);
     const { assert!(OwnReport::MAX_BYTES >= ReportCommitment::MAX_BYTES + Reveal::MAX_BYTES + 2 * 96) };
 }
@@ -99,7 +100,7 @@ fn full_records_fit() {
 fn the_greatest_pool_fits() {
     let sample = state();
     let mut pool = sample.pools().next().unwrap().1.clone();
-    pool.name = "n".repeat(Genesis::MAX_NAME_BYTES);
+    pool.name = "n".repeat(MAX_NAME_BYTES);
     let node = |i| NodeId::from_bytes(numbered(i));
     let count = |n: usize| u32::try_from(n).unwrap();
     let signer = |i| TreasurySigner { node: node(i), key_address: pool.vault.address };

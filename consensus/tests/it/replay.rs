@@ -1,7 +1,6 @@
 //! The state is a pure function of genesis and blocks.
 
 use lucid_consensus::ledger::execute::adopt;
-use lucid_consensus::ledger::state::State;
 
 use crate::genesis::network;
 use crate::world::World;
@@ -13,7 +12,7 @@ fn invariant_2_replaying_the_blocks_gives_the_same_roots() {
     world.hire_owner();
     // Longer than the windows, so that rows leave them.
     assert!(world.run(120_000, |w| w.final_through() >= 16));
-    let mut state = State::genesis(&network);
+    let mut state = world.first.clone();
     for (height, decided) in &world.nodes[2].disk.blocks {
         let decided = decided.clone().verify(network.id(), state.next_validators()).unwrap();
         let applied = adopt(&network, &state, &decided).unwrap();

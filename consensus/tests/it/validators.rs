@@ -101,7 +101,7 @@ fn keys(of: std::ops::Range<usize>) -> BTreeSet<ValidatorId> {
 fn a_block_certified_by_those_who_have_left_is_not_adopted() {
     let mut world = World::new(network(4, 1), 4, 41);
     assert!(world.run(20_000, |w| w.lowest() >= 3));
-    let mut state = State::genesis(&world.spec);
+    let mut state = world.first.clone();
     let blocks: Vec<_> = world.nodes[0].disk.blocks.values().take(3).cloned().collect();
     let verified =
         |block: &CertifiedBlock| block.clone().verify(world.spec.id(), world.spec.first_validators()).unwrap();

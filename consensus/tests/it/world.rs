@@ -17,22 +17,21 @@ use lucid_consensus::ledger::command::{CommandRefused, SignedCommand};
 use lucid_consensus::ledger::state::{EpochScores, Rows, State};
 use lucid_consensus::ledger::table::{Draws, Equivocations};
 use lucid_consensus::replica::{Effect, FinalizedBlock, Gossip, Input, OwnReport, Replica, Restore};
-use lucid_types::block::Item;
-use lucid_types::id::{NodeId, ValidatorId};
+use lucid_types::block::{Block, Item};
+use lucid_types::id::{BlockHash, NodeId, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::sync::{CertifiedBlock, SyncRequest};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 
-use crate::genesis::{keyring, validator_key};
+use crate::genesis::{keyring, start, validator_key};
 use crate::monitor::{Invariant, Monitor, Sent, Stored};
 use crate::pool::{Owner, Promises};
 
 /// What survives a crash.
-#[derive(Default)]
 pub(crate) struct Disk {
-    /// The rows of the state; none before block 1.
+    /// The rows of the state.
     pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) blocks: BTreeMap<Height, CertifiedBlock>,
     pub(crate) scores: BTreeMap<Epoch, EpochScores>,
@@ -43,11 +42,19 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// That of a node that has no block yet.
+    fn new(first: &State) -> Self {
+        let rows = first.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+        let (blocks, scores, log, unsynced, own, commands) = Default::default();
+        Self { rows, blocks, scores, log, unsynced, own, commands }
+    }
+
     /// The state that a node reads back from it.
     pub(crate) fn state(&self, spec: &ChainSpec) -> State {
-        let Some((_, newest)) = self.blocks.last_key_value() else { return State::genesis(spec) };
-        let state = State::from_rows(newest.block.hash(), &self.rows).unwrap();
-        assert_eq!(state.root(), newest.block.header.state_root, "what was written is the state");
+        let newest = self.blocks.last_key_value().map(|(_, newest)| &newest.block);
+        let hash = newest.map_or_else(|| BlockHash::from(*spec.id()), Block::hash);
+        let state = State::from_rows(hash, &self.rows).unwrap();
+        assert!(newest.is_none_or(|it| it.header.state_root == state.root()), "what was written is the state");
         state
     }
 }
@@ -98,6 +105,8 @@ impl World {
 
 pub(crate) struct World {
     pub(crate) spec: Arc<ChainSpec>,
+    /// The state before block 1.
+    pub(crate) first: State,
     pub(crate) now: UnixMillis,
     pub(crate) nodes: Vec<Node>,
     pub(crate) monitor: Monitor,
@@ -145,11 +154,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `count` nodes; those beyond the network's validators follow without a vote.
+    /// `count` nodes of a network that begins with three workers in one pool; those beyond its validators follow without a vote.
     pub(crate) fn new(spec: Arc<ChainSpec>, count: usize, seed: u64) -> Self {
+        let first = start(&spec).state(&spec);
+        Self::beginning(spec, first, count, seed)
+    }
+
+    /// The same with another state before block 1.
+    pub(crate) fn beginning(spec: Arc<ChainSpec>, first: State, count: usize, seed: u64) -> Self {
         let nodes = (0..count).map(|i| Node {
             replica: None,
-            disk: Disk::default(),
+            disk: Disk::new(&first),
             keys: keyring(i),
             life: 0,
             crash_at: None,
@@ -162,7 +177,8 @@ impl World {
             nodes: nodes.collect(),
             spec,
             now,
-            monitor: Monitor::default(),
+            monitor: Monitor::new(&first),
+            first,
             promises: Promises::default(),
             owner: None,
             is_commanded: false,
@@ -483,10 +499,6 @@ impl World {
         let FinalizedBlock { decided, applied } = stored;
         self.first_turns.insert(height.next(), applied.state.next_proposers().of(0).keys.id);
         let disk = &mut self.nodes[node].disk;
-        if disk.blocks.is_empty() {
-            let genesis = State::genesis(&self.spec);
-            disk.rows = genesis.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
-        }
         for (key, value) in applied.delta.0 {
             match value {
                 Some(value) => disk.rows.insert(key, value),
@@ -534,7 +546,7 @@ impl World {
             | SyncRequest::Header(_)
             | SyncRequest::Snapshots
             | SyncRequest::SnapshotRows { .. }
-            | SyncRequest::Genesis { .. }
+            | SyncRequest::Genesis
             | SyncRequest::SetChanges { .. } => {}
             SyncRequest::Head => {
                 let newest = it.disk.blocks.values().next_back().map(|decided| decided.certificate.clone());

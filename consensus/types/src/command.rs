@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::attestation::Capacity;
 use crate::codec::{Wire, encode};
-use crate::genesis::{Genesis, SignerSet};
 use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
-use crate::pool::{NewPool, PoolAction};
+use crate::pool::{MAX_NAME_BYTES, NewPool, PoolAction};
 use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
 use crate::stamp::Stamp;
 use crate::ticket::{Invite, Ticket};
 use crate::time::UnixMillis;
 use crate::validator::Validator;
 use crate::validator_key::ValidatorKeys;
+use crate::vault::SignerSet;
 
 /// The only way in which anything but time changes who takes part. It travels as [`MultiSigned`], with the signatures of the
 /// account's current key and of [`Command::cosigners`].
@@ -256,7 +256,7 @@ impl Wire for CommandReply {
 
 impl Wire for Command {
     /// A pool with the longest name, whose vault has as many signers, of 53 bytes each, as there may be.
-    const MAX_BYTES: usize = 159 + Genesis::MAX_NAME_BYTES + SignerSet::MAX * 53;
+    const MAX_BYTES: usize = 159 + MAX_NAME_BYTES + SignerSet::MAX * 53;
 }
 
 // The limit of the protocol, with all signatures.

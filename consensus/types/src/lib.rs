@@ -32,6 +32,7 @@ pub mod time;
 pub mod validator;
 pub mod validator_key;
 pub mod validator_sets;
+pub mod vault;
 pub mod vote;
 
 mod bytes;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
-use crate::genesis::Genesis;
+use crate::pool::MAX_MEMBERS;
 use crate::report::ScoreReport;
 use crate::stamp::MAX_DIFFICULTY;
 use crate::time::Epoch;
@@ -199,7 +199,7 @@ pub struct Policy {
     pub stamp_bits: u8,
     /// As many entries by stamp between two blocks that close epochs do not make the next stamps harder.
     pub free_joins: u32,
-    /// Members with whom a forming pool can become active: 1 to [`Genesis::MAX_MEMBERS`].
+    /// Members with whom a forming pool can become active: 1 to [`MAX_MEMBERS`].
     pub min_pool_members: u32,
     /// A member that validators have found unreachable in so many of its epochs, and reachable in none since the first of them, becomes
     /// inactive: 1 to 100,000. After four times as many epochs it is no member any more.
@@ -382,7 +382,7 @@ impl Policy {
         within("payout_threshold", self.payout_threshold.get(), 0, 1 << 60)?;
         within("stamp_bits", u64::from(self.stamp_bits), 0, u64::from(MAX_DIFFICULTY))?;
         within("free_joins", u64::from(self.free_joins), 0, 1_000_000)?;
-        within("min_pool_members", u64::from(self.min_pool_members), 1, Genesis::MAX_MEMBERS as u64)?;
+        within("min_pool_members", u64::from(self.min_pool_members), 1, MAX_MEMBERS as u64)?;
         within("inactive_after", self.inactive_after.into(), 1, Buckets::MAX_WINDOW)?;
         if self.weights.sum() != 1_000_000 {
             return Err(PolicyError::Weights(self.weights.sum()));

@@ -3,10 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
-use crate::genesis::{Genesis, SignerSet, SplitRule, Vault};
 use crate::id::{NodeId, PayoutAddress};
 use crate::payout::VaultLimits;
 use crate::payout_tree::AccountId;
+use crate::vault::{SignerSet, Vault};
+
+/// The most pools of a network that are not disbanded.
+pub const MAX_POOLS: usize = 1_000;
+/// The most members of a pool: all accounts of a pool stand in one record.
+pub const MAX_MEMBERS: usize = 4_000;
+/// The longest name of a pool.
+pub const MAX_NAME_BYTES: usize = 64;
 
 /// What a pool pays, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +27,18 @@ pub struct PoolTerms {
     pub commission: Ppm,
     /// Where the owner's part goes.
     pub commission_address: PayoutAddress,
+}
+
+/// How a pool's budget is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitRule {
+    /// In proportion to the sum of credits times score.
+    CreditsTimesScore,
+    /// In proportion to the sum of credits.
+    Credits,
+    /// Equally over members that earned any credit.
+    Equal,
 }
 
 /// How a node becomes a member. An invite of the owner opens every pool.
@@ -38,13 +57,13 @@ pub enum JoinPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewPool {
-    /// Its name, unique in the network; 1 to [`Genesis::MAX_NAME_BYTES`] bytes.
+    /// Its name, unique in the network; 1 to [`MAX_NAME_BYTES`] bytes.
     pub name: String,
     /// What it pays.
     pub terms: PoolTerms,
     /// Who gets in.
     pub join: JoinPolicy,
-    /// The most members, 1 to [`Genesis::MAX_MEMBERS`].
+    /// The most members, 1 to [`MAX_MEMBERS`].
     pub max_members: u32,
     /// The contract that pays. It stands on the payment network already.
     pub vault: Vault,
@@ -61,7 +80,7 @@ pub enum PoolAction {
         terms: PoolTerms,
         /// Who gets in.
         join: JoinPolicy,
-        /// The most members, 1 to [`Genesis::MAX_MEMBERS`]. A pool that has more keeps them.
+        /// The most members, 1 to [`MAX_MEMBERS`]. A pool that has more keeps them.
         max_members: u32,
     },
     /// This node, which has asked, becomes a member.
@@ -138,9 +157,9 @@ impl NewPool {
     /// # Errors
     /// What is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
-        if !(1..=Genesis::MAX_NAME_BYTES).contains(&self.name.len()) {
+        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) {
             let found = self.name.len();
-            return Err(format!("name: {found} bytes; a name has 1 to {}", Genesis::MAX_NAME_BYTES));
+            return Err(format!("name: {found} bytes; a name has 1 to {MAX_NAME_BYTES}"));
         }
         check_max_members(self.max_members)?;
         self.terms.check()?;
@@ -210,10 +229,6 @@ impl PoolAction {
 }
 
 fn check_max_members(found: u32) -> Result<(), String> {
-    let is_possible = usize::try_from(found).is_ok_and(|n| (1..=Genesis::MAX_MEMBERS).contains(&n));
-    if is_possible {
-        Ok(())
-    } else {
-        Err(format!("max_members {found}; a pool has 1 to {} members", Genesis::MAX_MEMBERS))
-    }
+    let is_possible = usize::try_from(found).is_ok_and(|n| (1..=MAX_MEMBERS).contains(&n));
+    if is_possible { Ok(()) } else { Err(format!("max_members {found}; a pool has 1 to {MAX_MEMBERS} members")) }
 }

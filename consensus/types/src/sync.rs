@@ -60,11 +60,8 @@ pub enum SyncRequest {
         #[serde(with = "serde_bytes")]
         after: Vec<u8>,
     },
-    /// A page of the network's genesis: of the bytes whose hash is the network's id.
-    Genesis {
-        /// The place of the page's first byte.
-        offset: u32,
-    },
+    /// The network's genesis: the bytes whose hash is the network's id.
+    Genesis,
     /// The blocks above this height that have changed the validators.
     SetChanges {
         /// The height.
@@ -192,13 +189,7 @@ pub enum SyncResponse {
     /// To `SnapshotRows`: none if the peer does not have that state, or not any more.
     SnapshotRows(Option<SnapshotRows>),
     /// To `Genesis`.
-    Genesis {
-        /// How many bytes the genesis has: at most those of [`crate::genesis::Genesis`].
-        total: u32,
-        /// Those from the offset on: [`SyncResponse::GENESIS_PAGE_BYTES`] of them, fewer only at the end, none after it.
-        #[serde(with = "serde_bytes")]
-        bytes: Vec<u8>,
-    },
+    Genesis(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To `SetChanges`: all of them by their heights, or as many as fit; none only if the peer knows of none.
     SetChanges(Vec<SetChange>),
 }
@@ -210,8 +201,6 @@ impl Wire for SyncResponse {
 impl SyncResponse {
     /// The most bytes of a page of blocks, of the items and of the rows of an answer.
     pub const PAGE_BYTES: usize = 1 << 20;
-    /// The most bytes of a page of the genesis.
-    pub const GENESIS_PAGE_BYTES: usize = 512 << 10;
     /// States that a node keeps for others.
     pub const MAX_SNAPSHOTS: usize = 4;
 }

@@ -362,12 +362,12 @@ pub fn decided(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::table::{Table, Workers};
+    use lucid_consensus::ledger::table::{Table, UsedKeys};
     use lucid_types::id::NetworkId;
 
     use super::*;
     use crate::chain::fixture::{Growing, stage};
-    use crate::payout::testing::{WORKERS, node};
+    use crate::payout::testing::{SIGNERS, signing_key};
 
     #[test]
     fn a_node_goes_on_where_it_ended() {
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(told(|_| {}), None);
         for (damage, words) in [
             ((|rows| drop(rows.remove(1))) as Damage, "its root is "),
-            (|rows| rows.push((Workers::key(&node(WORKERS[0])), None)), "its root is "),
+            (|rows| rows.push((UsedKeys::key(&signing_key(SIGNERS[0]).id()), None)), "its root is "),
             (|rows| rows.push((vec![0], Some(vec![0; 9]))), "after block 2, is damaged"),
             (|rows| rows.push((vec![99], Some(vec![]))), "after block 2, is damaged"),
             (|rows| rows.push((vec![0], None)), "after block 2, is damaged"),

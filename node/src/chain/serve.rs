@@ -76,13 +76,7 @@ impl SyncServer {
                 SyncResponse::Presence(rival)
             }
             SyncRequest::SetChanges { above } => SyncResponse::SetChanges(self.set_changes(above)?),
-            SyncRequest::Genesis { offset } => {
-                let total = u32::try_from(self.genesis.len()).unwrap_or(u32::MAX);
-                let rest =
-                    usize::try_from(offset).ok().and_then(|offset| self.genesis.get(offset..)).unwrap_or_default();
-                let bytes = rest.get(..SyncResponse::GENESIS_PAGE_BYTES).unwrap_or(rest).to_vec();
-                SyncResponse::Genesis { total, bytes }
-            }
+            SyncRequest::Genesis => SyncResponse::Genesis(self.genesis.to_vec()),
         }))
     }
 
@@ -251,24 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn the_genesis_is_given_in_pages() {
-        let (_folder, mut server) = server(&[]);
-        let whole: Arc<[u8]> = (0..=u8::MAX).cycle().take(2 * SyncResponse::GENESIS_PAGE_BYTES + 7).collect();
-        server.genesis = Arc::clone(&whole);
-        let total = u32::try_from(whole.len()).unwrap();
-        let mut found = Vec::new();
-        for expected in [SyncResponse::GENESIS_PAGE_BYTES, SyncResponse::GENESIS_PAGE_BYTES, 7, 0] {
-            let offset = u32::try_from(found.len()).unwrap();
-            let Some(SyncResponse::Genesis { total: told, bytes }) =
-                server.response(SyncRequest::Genesis { offset }).unwrap()
-            else {
-                panic!("no genesis");
-            };
-            assert_eq!((told, bytes.len()), (total, expected));
-            found.extend(bytes);
-        }
-        assert_eq!(found, *whole);
-        let beyond = server.response(SyncRequest::Genesis { offset: u32::MAX }).unwrap();
-        assert_eq!(beyond, Some(SyncResponse::Genesis { total, bytes: vec![] }));
+    fn the_genesis_is_given_with_the_bytes_of_its_hash() {
+        let (_folder, server) = server(&[]);
+        let Some(SyncResponse::Genesis(bytes)) = server.response(SyncRequest::Genesis).unwrap() else {
+            panic!("no genesis");
+        };
+        assert_eq!(blake3::hash(&bytes).as_bytes(), testing::network().id().as_bytes());
     }
 }

@@ -111,7 +111,6 @@ pub(super) fn describe_genesis(genesis: &Genesis) -> anyhow::Result<String> {
         ("payout threshold", super::values::usdt_of(*payout_threshold)),
         ("pays on", format!("TRON {}, block 0 {}", genesis.tron.network, genesis.tron.genesis_block)),
         ("USDT", genesis.tron.usdt.to_string()),
-        ("at the start", format!("{} workers, {} pools", genesis.workers.len(), genesis.pools.len())),
     ];
     for (index, validator) in set.members().iter().enumerate() {
         let text = format!("{} power {}", validator.node, validator.power);
@@ -135,7 +134,5 @@ pub(super) fn genesis_view(genesis: &Genesis) -> anyhow::Result<Value> {
         "tron": genesis.tron,
         "policy": genesis.policy,
         "validators": set.members(),
-        "n_workers": genesis.workers.len(),
-        "n_pools": genesis.pools.len(),
     }))
 }

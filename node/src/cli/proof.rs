@@ -233,7 +233,7 @@ fn describe(proved: &Proved, spec: &ChainSpec) -> String {
         Statement::NoScores { epoch, .. } => {
             format!("epoch {epoch} has no scores yet as of this block, or was not measured at all")
         }
-        Statement::Owed { pool, account, row, .. } => owed(spec, pool, account, row.as_ref()),
+        Statement::Owed { pool, account, row, .. } => owed(pool, account, row.as_ref()),
         Statement::Account { node, row, .. } => account(node, row.as_ref()),
     };
     format!(
@@ -244,37 +244,22 @@ fn describe(proved: &Proved, spec: &ChainSpec) -> String {
     )
 }
 
-fn owed(spec: &ChainSpec, pool: &PoolId, account: &AccountId, row: Option<&Account>) -> String {
-    // An id follows from the name, and an account's from its node, so these fit whatever has become of the pool since.
-    let declared = spec.genesis().pools_by_id().into_iter().find(|(id, _)| id == pool).map(|(_, pool)| pool);
-    let name = declared.map_or_else(|| pool.to_string(), |pool| pool.name.clone());
-    let whose =
-        |kind, node: &NodeId| format!("{} {node}", if kind == AccountKind::Worker { "worker" } else { "owner" });
+fn owed(pool: &PoolId, account: &AccountId, row: Option<&Account>) -> String {
     let Some(Account { kind, node, to, owed, held, hold, .. }) = row else {
-        // No row says whose it is. Its id may: that of one of those who can have an account.
-        let may = declared.into_iter().flat_map(|pool| {
-            let members = pool.members.iter().map(|member| (AccountKind::Worker, member));
-            members.chain([(AccountKind::Commission, &pool.owner)])
-        });
-        let found = may.into_iter().find(|(kind, node)| AccountId::derive(spec.id(), pool, *kind, node) == *account);
-        let whose = found.map_or_else(String::new, |(kind, node)| format!(" of {}", whose(kind, node)));
         return format!(
-            "pool {name} owes nothing to the account {account}{whose} as of this block, and never did: it has no such account"
+            "pool {pool} owes nothing to the account {account} as of this block, and never did: it has no such account"
         );
     };
     let held = match hold {
         Hold::No => String::new(),
         Hold::Since(_) | Hold::Ends => format!(", and holds {} back", usdt_of(*held)),
     };
-    let (whose, owed) = (whose(*kind, node), usdt_of(*owed));
-    format!("pool {name} owes {owed} in all to the {whose} at {to}, what it has paid included{held}")
+    let whose = if *kind == AccountKind::Worker { "worker" } else { "owner" };
+    format!("pool {pool} owes {} in all to the {whose} {node} at {to}, what it has paid included{held}", usdt_of(*owed))
 }
 
 fn account(node: &NodeId, stats: Option<&WorkerStats>) -> String {
-    let Some(stats) = stats else { return format!("worker {node} is not registered") };
-    if stats.measured() == Epoch::ZERO {
-        return format!("worker {node} is registered and was never measured");
-    }
+    let Some(stats) = stats else { return format!("worker {node} was never measured as of this block") };
     let (sums, epoch) = (stats.measured_sums(), stats.measured());
     format!(
         "worker {node} has the score {} of 100; it was measured last in epoch {epoch}, and in its windows then {} times, with {} \

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::genesis::TreasurySigner;
 use lucid_types::id::{NodeId, ParseBytesError, PayoutAddress};
+use lucid_types::vault::TreasurySigner;
 
 use super::output::millionths;
 

@@ -12,7 +12,7 @@ use crate::chain::fixture::peers::{self, node, within};
 use crate::clock::SystemClock;
 use crate::payout::testing;
 use crate::payout::testing::node_key;
-use crate::signer::fixture::genesis;
+use crate::signer::fixture::start;
 
 /// Owns the pool, and is no validator.
 const FOLLOWER: u8 = 77;
@@ -20,7 +20,7 @@ const FOLLOWER: u8 = 77;
 const OWNER: u8 = 4;
 
 fn spec() -> Arc<ChainSpec> {
-    Arc::new(ChainSpec::new(genesis()).unwrap())
+    Arc::new(ChainSpec::new(start().genesis).unwrap())
 }
 
 struct Bench {
@@ -35,7 +35,7 @@ struct Bench {
 async fn bench(seed: u8, may_vote: bool) -> Bench {
     let spec = spec();
     let (mesh, _events, stop) = peers::mesh(spec.id(), seed, vec![]).await;
-    let (head, seen) = watch::channel(testing::head(State::genesis(&spec)));
+    let (head, seen) = watch::channel(testing::head(start().state(&spec)));
     let ((driver, inputs), (sender, submissions)) = (mpsc::channel(4), mpsc::channel(4));
     let desk = CommandDesk {
         spec,
@@ -93,7 +93,7 @@ fn signed(key: &NodeKey, action: Action) -> SignedCommand {
 }
 
 fn suspend() -> SignedCommand {
-    let pool = genesis().pools_by_id()[0].0;
+    let pool = testing::pool_id(&spec());
     signed(&node_key(OWNER), Action::Pool { pool, action: PoolAction::Suspend(true) })
 }
 

@@ -70,7 +70,7 @@ async fn a_node_hands_in_until_a_block_has_it_and_forgets_the_intent_then() {
     let me = SIGNERS[0];
     let (mesh, _events, _stop) = peers::mesh(spec.id(), me, vec![]).await;
     let (_other, _others, _stop_other) = peers::mesh(spec.id(), 99, mesh.listen_addresses()).await;
-    let state = State::genesis(&spec);
+    let state = testing::first(&spec);
     let (head, seen) = watch::channel(testing::head(state.clone()));
     let (driver, _inputs) = mpsc::channel(4);
     let (submissions, mut submitted) = mpsc::channel::<Submission>(4);

@@ -8,7 +8,6 @@ use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{Wire, encode};
 use lucid_types::command::{Action, Command as Order, Entry, NodeAction, Registration};
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::message::CompactProposal;
@@ -21,10 +20,12 @@ use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::{Proposers, Validator};
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use super::*;
 use crate::payout::testing;
+use crate::payout::testing::start::Start;
 
 /// The newest block. It has closed the epoch of the next number, in which the clock still is.
 const NEWEST: u64 = 10;
@@ -62,15 +63,16 @@ fn validators() -> Vec<Validator> {
 }
 
 /// Validators 1 to 4 and a pool with a worker, epochs of two seconds.
-fn genesis() -> Genesis {
-    let network = testing::network();
-    let base = network.genesis();
-    let pool = GenesisPool { owner: key(OWNER).account(), ..base.pools[0].clone() };
-    Genesis { validators: validators(), workers: base.workers[..1].to_vec(), pools: vec![pool], ..base.clone() }
+fn start() -> Start {
+    let mut start = testing::start();
+    start.genesis.validators = validators();
+    start.workers.truncate(1);
+    start.pools[0].owner = key(OWNER).account();
+    start
 }
 
 fn network() -> ChainSpec {
-    ChainSpec::new(genesis()).unwrap()
+    ChainSpec::new(start().genesis).unwrap()
 }
 
 /// The beacon is still the first.
@@ -79,7 +81,7 @@ fn proposers_of(network: &ChainSpec, height: Height) -> Proposers<'_> {
 }
 
 fn pool() -> PoolId {
-    genesis().pools_by_id()[0].0
+    testing::pool_id(&network())
 }
 
 fn fixture() -> Fixture {
@@ -87,10 +89,10 @@ fn fixture() -> Fixture {
     let network = Arc::new(network());
     let id = *network.id();
     let table = AttestationTable::new(network.policy());
-    let genesis = State::genesis(&network);
+    let first = start().state(&network);
     let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(NEWEST));
-    let draw = genesis.open().unwrap().clone();
-    let state = genesis.changed(|rows| {
+    let draw = first.open().unwrap().clone();
+    let state = first.changed(|rows| {
         (rows.head.height, rows.head.closed) = (closed_in, epoch);
         rows.put::<Draws>(&epoch, draw.clone());
         rows.put::<Draws>(&epoch.next(), draw);

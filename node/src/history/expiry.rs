@@ -68,7 +68,6 @@ fn now(clock: UnixMillis, newest_block: UnixMillis) -> UnixMillis {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use lucid_consensus::ledger::state::State;
     use lucid_storage::{HistoryKind, HistoryRecord};
 
     use super::*;
@@ -106,7 +105,7 @@ mod tests {
         store.write_history(&records, &[]).unwrap();
 
         let clock = Arc::new(Set(AtomicU64::new(start.get())));
-        let (_head, seen) = watch::channel(testing::head(State::genesis(&spec)));
+        let (_head, seen) = watch::channel(testing::head(testing::first(&spec)));
         let stop = CancellationToken::new();
         let every = Duration::from_millis(1);
         let sweep = tokio::spawn(run_every(every, store.clone(), Arc::<Set>::clone(&clock), seen, stop.clone()));

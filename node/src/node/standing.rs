@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_worker_hears_what_it_waits_for() {
         let spec = testing::network();
-        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let (state, pool) = (testing::first(&spec), testing::pool_id(&spec));
         let told = |state: &State, seed| standing(state, &me(seed, &[Role::Worker])).join("; ");
         assert!(told(&state, WORKERS[0]).contains("a member of the pool pool: it is measured from epoch 1 on"));
         assert!(told(&state, WORKERS[1]).contains("in no pool"));
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn validators_and_signers_hear_whether_they_are_listed() {
         let spec = testing::network();
-        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let (state, pool) = (testing::first(&spec), testing::pool_id(&spec));
         let told = |state: &State, seed, role| standing(state, &me(seed, &[role]));
         assert!(told(&state, SIGNERS[0], Role::Validator)[0].contains("is a validator"));
         assert!(told(&state, SIGNERS[1], Role::Validator)[0].contains("no validator"));

@@ -16,10 +16,10 @@ use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::signer::{SignError, Signer};
 use lucid_types::codec::{decode, encode};
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
 use lucid_types::signed::Signed;
+use lucid_types::vault::SignerSet;
 use tokio::sync::{Mutex, watch};
 
 use crate::chain::head::Head;

@@ -1,5 +1,8 @@
 //! A pool with a vault, three treasury signers and two workers.
 
+#[path = "../../../consensus/tests/it/start.rs"]
+pub(crate) mod start;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +15,19 @@ use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::time::UnixMillis;
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
+use self::start::{Pool, Start, Worker};
 use crate::chain::head::Head;
 
 /// The first also validates; the others are nothing else.
@@ -65,8 +69,9 @@ pub(crate) fn signer_set(era: u32, seeds: [u8; 3]) -> SignerSet {
     SignerSet { era, threshold: 2, members: seeds.map(signer).to_vec() }
 }
 
-pub(crate) fn network() -> Arc<ChainSpec> {
-    let worker = |seed: u8| GenesisWorker {
+/// Two workers of which one is in a pool, whose vault has three signers; one of them validates.
+pub(crate) fn start() -> Start {
+    let worker = |seed: u8| Worker {
         node: node(seed),
         operator: node(seed),
         payout_address: address(seed),
@@ -83,24 +88,33 @@ pub(crate) fn network() -> Arc<ChainSpec> {
         },
         policy: Policy::local(Duration::from_secs(2), 2, None),
         validators: vec![validator(SIGNERS[0])],
-        workers: WORKERS.map(worker).to_vec(),
-        pools: vec![GenesisPool {
-            name: "pool".to_owned(),
-            owner: node(OWNER),
-            members: vec![node(WORKERS[0])],
-            budget: USDT,
-            split: SplitRule::Credits,
-            commission: Ppm::ZERO,
-            commission_address: address(201),
-            vault: Vault {
-                address: address(202),
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::ZERO },
-                signers: signer_set(1, SIGNERS),
-            },
-        }],
     };
-    Arc::new(ChainSpec::new(genesis).unwrap())
+    let pool = Pool {
+        name: "pool".to_owned(),
+        owner: node(OWNER),
+        members: vec![node(WORKERS[0])],
+        budget: USDT,
+        split: SplitRule::Credits,
+        commission: Ppm::ZERO,
+        commission_address: address(201),
+        vault: Vault {
+            address: address(202),
+            nonce: 0,
+            limits: VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::ZERO },
+            signers: signer_set(1, SIGNERS),
+        },
+    };
+    Start { genesis, workers: WORKERS.map(worker).to_vec(), pools: vec![pool] }
+}
+
+/// The network of [`start`].
+pub(crate) fn network() -> Arc<ChainSpec> {
+    Arc::new(ChainSpec::new(start().genesis).unwrap())
+}
+
+/// Its state before block 1.
+pub(crate) fn first(spec: &ChainSpec) -> State {
+    start().state(spec)
 }
 
 pub(crate) fn pool_id(spec: &ChainSpec) -> PoolId {
@@ -142,7 +156,7 @@ pub(crate) fn root(spec: &ChainSpec, settlement: u64, total: u64) -> SettlementR
 
 /// A state in which the first worker is owed the total of this root.
 pub(crate) fn state(spec: &ChainSpec, root: SettlementRoot) -> State {
-    State::genesis(spec).changed(|rows| {
+    first(spec).changed(|rows| {
         let id = pool_id(spec);
         rows.put::<Accounts>(&(id, account_id(spec)), account(root.total.get()));
         let pool = rows.get_mut::<Pools>(&id).unwrap();

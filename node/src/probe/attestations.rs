@@ -167,7 +167,7 @@ mod tests {
     /// Nothing is recorded yet, and the workers are registered.
     fn table() -> (AttestationTable, State) {
         let policy = Policy::local(Duration::from_secs(5), 2, None);
-        (AttestationTable::new(&policy), State::genesis(&testing::network()))
+        (AttestationTable::new(&policy), testing::first(&testing::network()))
     }
 
     #[test]

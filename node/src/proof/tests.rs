@@ -10,7 +10,7 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::block::items_hash;
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::{Certificate, CertificateError};
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker};
+use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, StateRoot};
 use lucid_types::payout::AccountKind;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
@@ -30,7 +30,7 @@ const EPOCH: Epoch = Epoch::new(7);
 const HEIGHT: Height = Height::new(57);
 /// Measured, and owed something.
 const WORKER: u8 = 11;
-/// Registered, not measured, and owed nothing.
+/// Not measured, and owed nothing.
 const IDLE: u8 = 12;
 const STRANGER: u8 = 99;
 const OWNER: u8 = 9;
@@ -49,15 +49,7 @@ struct World {
 fn genesis(powers: [u64; 4]) -> Genesis {
     let base = testing::network().genesis().clone();
     let validator = |(seed, power): (u8, u64)| Validator { power, ..testing::validator(seed) };
-    let worker = |seed| GenesisWorker { node: node(seed), operator: node(seed), ..base.workers[0].clone() };
-    let pool = GenesisPool { members: vec![node(WORKER), node(IDLE)], owner: node(OWNER), ..base.pools[0].clone() };
-    Genesis {
-        name: "proofs".to_owned(),
-        validators: (1..=4).zip(powers).map(validator).collect(),
-        workers: vec![worker(WORKER), worker(IDLE)],
-        pools: vec![pool],
-        ..base
-    }
+    Genesis { name: "proofs".to_owned(), validators: (1..=4).zip(powers).map(validator).collect(), ..base }
 }
 
 fn id_of(n: u8) -> NodeId {

@@ -11,14 +11,16 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
-use lucid_types::genesis::{Genesis, GenesisPool, SignerSet, TreasurySigner, Vault};
+use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId};
 use lucid_types::payout::{SettlementRoot, VaultLimits};
 use lucid_types::sync::CertifiedHeader;
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use lucid_types::vote::{Vote, VoteKind};
 
+use crate::payout::testing::start::{Pool, Start};
 pub(crate) use crate::payout::testing::tron_key;
 use crate::payout::testing::{self, node};
 use crate::signer::proof::PoolProof;
@@ -45,22 +47,21 @@ pub(crate) fn limits(cap: u64) -> VaultLimits {
     VaultLimits { cap: MicroUsdt::new(cap), push_fee: MicroUsdt::ZERO }
 }
 
-pub(crate) fn genesis() -> Genesis {
-    let spec = testing::network();
-    let base = spec.genesis();
-    let pool = &base.pools[0];
-    Genesis {
-        name: "signer".to_owned(),
-        validators: (1..=VALIDATORS).map(testing::validator).collect(),
+/// Four validators, and a pool without members that one of them owns.
+pub(crate) fn start() -> Start {
+    let Start { genesis, mut pools, .. } = testing::start();
+    let pool = pools.remove(0);
+    let validators = (1..=VALIDATORS).map(testing::validator).collect();
+    Start {
+        genesis: Genesis { name: "signer".to_owned(), validators, ..genesis },
         workers: Vec::new(),
-        pools: vec![GenesisPool {
+        pools: vec![Pool {
             owner: node(4),
             members: Vec::new(),
             budget: MicroUsdt::new(1_000),
-            vault: Vault { limits: limits(1 << 40), signers: signers(1, 2), ..pool.vault.clone() },
-            ..pool.clone()
+            vault: Vault { limits: limits(1 << 40), signers: signers(1, 2), ..pool.vault },
+            ..pool
         }],
-        ..base.clone()
     }
 }
 
@@ -128,17 +129,19 @@ pub(crate) fn greatest_row(chain: &Chain) -> PoolState {
 pub(crate) struct Chain {
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) pool: PoolId,
+    /// The state before block 1.
+    pub(crate) first: State,
 }
 
 impl Chain {
     pub(crate) fn new() -> Self {
-        Self::of(genesis())
+        Self::of(&start())
     }
 
-    pub(crate) fn of(genesis: Genesis) -> Self {
-        let spec = Arc::new(ChainSpec::new(genesis).unwrap());
+    pub(crate) fn of(start: &Start) -> Self {
+        let spec = Arc::new(ChainSpec::new(start.genesis.clone()).unwrap());
         let pool = PoolId::derive(spec.id(), "pool");
-        Self { spec, pool }
+        Self { first: start.state(&spec), spec, pool }
     }
 
     /// The root of a settlement, for the signers of era 1.
@@ -146,9 +149,9 @@ impl Chain {
         SettlementRoot { pool: self.pool, ..testing::root(&self.spec, settlement, total) }
     }
 
-    /// The pool's row as the genesis has it, and this root in it.
+    /// The pool's row as it is at first, and this root in it.
     pub(crate) fn row(&self, root: Option<SettlementRoot>) -> PoolState {
-        let mut row = State::genesis(&self.spec).pool(&self.pool).unwrap().clone();
+        let mut row = self.first.pool(&self.pool).unwrap().clone();
         row.settled = root.map_or(0, |root| root.settlement);
         row.newest = root;
         row
@@ -156,7 +159,7 @@ impl Chain {
 
     /// A state after the block of this height in which the pool has this row.
     pub(crate) fn state(&self, height: u64, row: &PoolState) -> State {
-        State::genesis(&self.spec).changed(|rows| {
+        self.first.changed(|rows| {
             rows.head.height = Height::new(height);
             rows.put::<Pools>(&self.pool, row.clone());
         })

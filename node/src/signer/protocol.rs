@@ -7,9 +7,9 @@
 use std::io;
 
 use lucid_types::codec::Wire;
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
 use lucid_types::payout::{CosignRequest, TreasurySignature};
+use lucid_types::pool::MAX_POOLS;
 use lucid_types::time::Height;
 use lucid_types::validator_sets::SetChange;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub enum SignerReply {
 }
 
 impl Wire for SignerReply {
-    const MAX_BYTES: usize = 1_024 + 8 + Genesis::MAX_POOLS * 36;
+    const MAX_BYTES: usize = 1_024 + 8 + MAX_POOLS * 36;
 }
 
 impl SignerReply {
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(decode::<SignerReply>(&encode(&reply)).unwrap(), reply);
         let SignerReply::Refused(reason) = reply else { unreachable!() };
         assert_eq!(reason.len(), MAX_REASON_BYTES);
-        let pools = vec![(PoolId::from_bytes([1; 32]), 7); Genesis::MAX_POOLS];
+        let pools = vec![(PoolId::from_bytes([1; 32]), 7); MAX_POOLS];
         let status = SignerReply::Status(SignerStatus {
             address: PayoutAddress::from_hash20([1; 20]),
             pools,

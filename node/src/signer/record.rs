@@ -4,9 +4,9 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{PoolState, VaultChange, VaultTerms};
 use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount, WatermarkStore};
 use lucid_tron_bridge::vault::VaultDomain;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignRequest, SettlementRoot, TreasurySignature};
+use lucid_types::vault::SignerSet;
 
 /// For whom a key signs what a pool's row says: for the vault in force. What it signed for those before counts.
 pub fn signer_account(spec: &ChainSpec, pool: PoolId, row: &PoolState) -> SignerAccount {

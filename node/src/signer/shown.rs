@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use lucid_consensus::ledger::pool::PoolState;
 use lucid_types::codec::Wire;
-use lucid_types::genesis::{Genesis, SignerSet};
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
+use lucid_types::pool::MAX_POOLS;
 use lucid_types::time::Height;
 use lucid_types::validator_sets::SetChangeError;
+use lucid_types::vault::SignerSet;
 use serde::{Deserialize, Serialize};
 
 use crate::signer::files::{Damaged, Disk, Files, replace, seal, sealed_max, unseal};
@@ -67,10 +68,7 @@ pub enum ShownError {
     #[error("the changes of the validators that were shown do not follow from those that this signer knows")]
     Sets(#[from] SetChangeError),
     /// There is no room for another pool.
-    #[error(
-        "this signer signs for {} pools already and takes no more: use another key for the others",
-        Genesis::MAX_POOLS
-    )]
+    #[error("this signer signs for {} pools already and takes no more: use another key for the others", MAX_POOLS)]
     TooMany,
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
@@ -102,7 +100,7 @@ struct Content {
 }
 
 impl Wire for Content {
-    const MAX_BYTES: usize = 40 + Genesis::MAX_POOLS * (40 + ROW_BYTES);
+    const MAX_BYTES: usize = 40 + MAX_POOLS * (40 + ROW_BYTES);
 }
 
 /// The newest rows that were shown, by pool.
@@ -157,7 +155,7 @@ impl<F: Files> ShownPools<F> {
                 return Ok(shown);
             }
         }
-        if !self.pools.contains_key(&pool) && self.pools.len() >= Genesis::MAX_POOLS {
+        if !self.pools.contains_key(&pool) && self.pools.len() >= MAX_POOLS {
             return Err(ShownError::TooMany);
         }
         let mut pools = self.pools.clone();
@@ -322,7 +320,7 @@ mod tests {
         let chain = Chain::new();
         let pool = |n: u16| PoolId::from_bytes(std::array::from_fn(|i| n.to_be_bytes()[i % 2]));
         let shown = ShownPool { height: Height::new(1), row: greatest_row(&chain) };
-        let n_pools = u16::try_from(Genesis::MAX_POOLS).unwrap();
+        let n_pools = u16::try_from(MAX_POOLS).unwrap();
         let pools: BTreeMap<_, _> = (0..n_pools).map(|n| (pool(n), shown.clone())).collect();
         let sealed = seal(PURPOSE, &Content { network: *chain.spec.id(), pools: pools.clone() });
         const { assert!(Content::MAX_BYTES <= lucid_types::codec::MAX_MESSAGE_BYTES) };

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lucid_tron_bridge::signer::{Stored, Watermark, WatermarkStore};
 use lucid_types::codec::Wire;
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, PayoutAddress, PoolId};
+use lucid_types::pool::MAX_POOLS;
 use serde::{Deserialize, Serialize};
 
 use crate::signer::files::{Damaged, Disk, Files, replace, seal, sealed_max, unseal};
@@ -108,7 +108,7 @@ pub enum WatermarkError {
     )]
     OtherPool(PoolId),
     /// There is no room for another pool.
-    #[error("this key has signed for {} pools and takes no more: use another key for the others", Genesis::MAX_POOLS)]
+    #[error("this key has signed for {} pools and takes no more: use another key for the others", MAX_POOLS)]
     TooMany,
     /// The system refused.
     #[error("cannot {operation} {}", path.display())]
@@ -144,7 +144,7 @@ pub struct Watermarks {
 }
 
 impl Wire for Watermarks {
-    const MAX_BYTES: usize = 128 + Genesis::MAX_POOLS * (32 + Watermark::MAX_BYTES);
+    const MAX_BYTES: usize = 128 + MAX_POOLS * (32 + Watermark::MAX_BYTES);
 }
 
 impl Watermarks {
@@ -258,7 +258,7 @@ impl<F: Files> WatermarkFile<F> {
     fn record(&mut self, pool: PoolId, watermark: Watermark) -> Result<(), WatermarkError> {
         let mut watermarks = self.newest()?;
         let is_known = watermarks.pools.iter().any(|(id, _)| *id == pool);
-        if !is_known && watermarks.pools.len() >= Genesis::MAX_POOLS {
+        if !is_known && watermarks.pools.len() >= MAX_POOLS {
             return Err(WatermarkError::TooMany);
         }
         let mut others = watermarks.pools.iter().filter(|(id, _)| *id != pool);

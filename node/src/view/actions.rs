@@ -6,9 +6,9 @@ use futures::future::join_all;
 use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, VaultChange, VaultTerms};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::PoolId;
 use lucid_types::payout::{CosignReply, CosignRequest, TreasurySignature};
+use lucid_types::vault::{SignerSet, TreasurySigner};
 
 use crate::api::ActionError;
 use crate::api::model::{MissingSignature, SignatureList, SignatureRequest, SignatureView};

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn roles_are_what_the_state_has_a_node_as() {
         let spec = testing::network();
-        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let (state, pool) = (testing::first(&spec), testing::pool_id(&spec));
         let row = state.node(&node(WORKERS[1])).unwrap().clone();
         let roles = |state: &State, seed: u8| {
             let row = state.node(&node(seed)).unwrap_or(&row);

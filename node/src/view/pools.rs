@@ -8,10 +8,10 @@ use lucid_consensus::ledger::table::Workers;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_storage::StorageError;
 use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::Vault;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
+use lucid_types::vault::Vault;
 
 use crate::api::ViewError;
 use crate::api::model::{
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn pools_and_members_are_those_of_the_state() {
         let spec = testing::network();
-        let (state, pool) = (State::genesis(&spec), testing::pool_id(&spec));
+        let (state, pool) = (testing::first(&spec), testing::pool_id(&spec));
         let [first, second] = WORKERS.map(node);
         let PoolList { own, pools } = list(&state, Some(&first));
         assert_eq!(
@@ -305,7 +305,7 @@ mod tests {
         let pool = testing::pool_id(&spec);
         let [first, second] = WORKERS.map(node);
         let root = testing::root(&spec, 3, 100);
-        let (budget, paid) = (State::genesis(&spec).pool(&pool).unwrap().terms.budget.get(), 60);
+        let (budget, paid) = (testing::first(&spec).pool(&pool).unwrap().terms.budget.get(), 60);
         let solid = |funds: u64| SolidVault {
             address: root.vault,
             succession: Succession::Sound,

@@ -66,7 +66,6 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
 
-    use lucid_consensus::ledger::state::State;
     use lucid_types::block::{Header, items_hash};
     use lucid_types::bls::BlsSignature;
     use lucid_types::certificate::Certificate;
@@ -81,7 +80,7 @@ mod tests {
     /// The network's only validator has signed a block after which there are scores of an epoch, of nobody.
     fn head(spec: &ChainSpec) -> Head {
         let scores = EpochScores { epoch: EPOCH, rows: Vec::new() };
-        let state = State::genesis(spec).changed(|rows| rows.put::<ScoreRoots>(&EPOCH, scores.root()));
+        let state = testing::first(spec).changed(|rows| rows.put::<ScoreRoots>(&EPOCH, scores.root()));
         let header = Header {
             height: state.height().next(),
             parent: BlockHash::from_bytes([3; 32]),

@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
-use lucid_types::genesis::{Genesis, TreasurySigner};
 use lucid_types::id::{NodeId, PayoutAddress, ValidatorId};
 use lucid_types::validator::Validator;
+use lucid_types::vault::TreasurySigner;
 use serde_json::Value;
 
 use crate::api::server;
-use crate::fixture::{STATUS_KEYS, genesis, node, pool};
+use crate::fixture::start::Start;
+use crate::fixture::{STATUS_KEYS, genesis, node, pool, signing_key, take_over, worker};
 
 pub(crate) struct Folder(pub(crate) tempfile::TempDir);
 
@@ -194,7 +195,7 @@ fn version_names_the_build() {
 fn broken(file: &str, text: &str) -> (Folder, String) {
     let folder = Folder::new();
     let source = folder.0.path().join("genesis.toml");
-    fs::write(&source, toml::to_string(&genesis(std::time::Duration::from_secs(5), &[1], &[2])).unwrap()).unwrap();
+    fs::write(&source, toml::to_string(&genesis(std::time::Duration::from_secs(5), &[1])).unwrap()).unwrap();
     out(&lucid(&folder.home(), &["init", "--genesis", source.to_str().unwrap()]));
     let good = out(&lucid(&folder.home(), &["config", "check"]));
     assert!(good.contains("configuration, key and genesis are good"), "{good}");
@@ -225,8 +226,8 @@ fn bad_files_are_named_with_key_and_remedy_and_stay_as_they_are() {
     }
 }
 
-/// A home with these roles whose node and pool stand in the genesis that comes out of `change`.
-fn in_a_pool(roles: &[&str], change: impl FnOnce(&mut Genesis, &Value)) -> Folder {
+/// A home with these roles in whose database its node and a pool stand as they come out of `change`.
+fn in_a_pool(roles: &[&str], change: impl FnOnce(&mut Start, &Value)) -> Folder {
     let folder = Folder::new();
     let mut args = vec!["init", "--json", "--local"];
     let [p2p, api, metrics] =
@@ -235,12 +236,16 @@ fn in_a_pool(roles: &[&str], change: impl FnOnce(&mut Genesis, &Value)) -> Folde
     args.extend(["--listen", &listen, "--api", &api, "--metrics", &metrics]);
     args.extend(roles.iter().flat_map(|role| ["--role", role]));
     let made = json(&lucid(&folder.home(), &args));
-    let mut genesis = genesis(std::time::Duration::from_secs(5), &[1], &[2]);
-    genesis.workers[0].node = made["node_id"].as_str().unwrap().parse().unwrap();
+    let own = made["node_id"].as_str().unwrap().parse().unwrap();
     let signer = TreasurySigner { node: node(1), key_address: PayoutAddress::from_hash20([50; 20]) };
-    genesis.pools.push(pool(9, vec![genesis.workers[0].node], 1, vec![signer]));
-    change(&mut genesis, &made);
-    fs::write(folder.home().join("genesis.toml"), toml::to_string(&genesis).unwrap()).unwrap();
+    let mut start = Start {
+        genesis: genesis(std::time::Duration::from_secs(5), &[1]),
+        workers: vec![worker(own, 2)],
+        pools: vec![pool(9, vec![own], 1, vec![signer])],
+    };
+    change(&mut start, &made);
+    fs::write(folder.home().join("genesis.toml"), toml::to_string(&start.genesis).unwrap()).unwrap();
+    take_over(&folder.home().join("db"), &start, &[signing_key(1)]);
     folder
 }
 
@@ -267,23 +272,23 @@ fn a_node_whose_keys_are_not_registered_starts_and_says_what_it_waits_for() {
     // A gas account that is another.
     let mut gas = None;
     let folder =
-        in_a_pool(&["worker"], |genesis, made| gas = Some((own(made, "gas_address"), genesis.workers[0].gas_address)));
+        in_a_pool(&["worker"], |start, made| gas = Some((own(made, "gas_address"), start.workers[0].gas_address)));
     let (found, listed) = gas.unwrap();
     let registered = format!("the gas account {} is registered for this worker, but ", listed.unwrap());
     log_until(&folder.home(), &[&registered, &format!("gas.key is the key of {found}"), "is measured from epoch 1 on"]);
 
     // A worker that is not registered, and no validator either.
-    let stranger = in_a_pool(&["worker", "validator"], |genesis, _| {
-        genesis.workers[0].node = node(2);
-        genesis.pools[0].members = vec![node(2)];
+    let stranger = in_a_pool(&["worker", "validator"], |start, _| {
+        start.workers[0].node = node(2);
+        start.pools[0].members = vec![node(2)];
     });
     log_until(&stranger.home(), &["this node is not registered", "follows the chain without a vote", " started "]);
 
     // A signer's key that is another, and a signer that nobody has entered.
     for is_listed in [true, false] {
-        let folder = in_a_pool(&["treasury"], |genesis, made| {
+        let folder = in_a_pool(&["treasury"], |start, made| {
             if is_listed {
-                genesis.pools[0].vault.signers.members[0].node = made["node_id"].as_str().unwrap().parse().unwrap();
+                start.pools[0].vault.signers.members[0].node = made["node_id"].as_str().unwrap().parse().unwrap();
             }
         });
         log_until(&folder.home(), &["no pool has the treasury signer", "it signs nothing until", " started "]);

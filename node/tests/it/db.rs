@@ -55,7 +55,7 @@ impl Stopped {
 /// Makes a home whose own node is the validator of the genesis.
 fn make_home(home: &Path, roles: &[&str], seed: u8) -> NetworkId {
     let made = json(&lucid(home, &[&["init", "--json", "--local"], roles].concat()));
-    let mut genesis = genesis(Duration::from_secs(5), &[seed], &[2]);
+    let mut genesis = genesis(Duration::from_secs(5), &[seed]);
     if roles.contains(&"validator") {
         genesis.validators[0] = serde_json::from_value(made["validator"].clone()).unwrap();
     }
@@ -164,7 +164,7 @@ fn an_empty_home_no_home_and_another_network_are_refused_with_what_to_do() {
 
     let stopped = Stopped::new();
     let backup = json(&lucid(&stopped.home(), &["db", "backup", "--json"]));
-    let other = genesis(Duration::from_secs(6), &[1], &[2]);
+    let other = genesis(Duration::from_secs(6), &[1]);
     fs::write(stopped.home().join("genesis.toml"), toml::to_string(&other).unwrap()).unwrap();
     let name = Path::new(backup["backup"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
     for args in ALL.iter().filter(|args| args[1] != "restore").chain([&["db", "restore", name].as_slice()]) {

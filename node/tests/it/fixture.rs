@@ -1,20 +1,33 @@
 //! Data that several tests need.
 
+#[path = "../../../consensus/tests/it/start.rs"]
+pub(crate) mod start;
+
 use std::future::Future;
+use std::ops::Bound;
+use std::path::Path;
 use std::time::Duration;
 
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_node::clock::{Clock, SystemClock};
+use lucid_storage::Store;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
-use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::block::{Header, items_hash};
+use lucid_types::certificate::Certificate;
+use lucid_types::codec::encode;
+use lucid_types::genesis::{Genesis, PaymentNetwork};
+use lucid_types::id::{BlockHash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
+use lucid_types::time::Height;
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
+
+use self::start::{Pool, Start, Worker};
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
 pub(crate) const STATUS_KEYS: [&str; 21] = [
@@ -83,15 +96,8 @@ pub(crate) fn validator(seed: u8) -> Validator {
     Validator { node, power: 1, operator: node, keys: signing_key(seed).keys(&node) }
 }
 
-/// A genesis that began a moment ago, with the nodes of these seeds.
-pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Genesis {
-    let worker = |seed: &u8| GenesisWorker {
-        node: node(*seed),
-        operator: node(*seed),
-        payout_address: PayoutAddress::from_hash20([*seed; 20]),
-        gas_address: Some(PayoutAddress::from_hash20([seed.wrapping_add(100); 20])),
-        capacity: Capacity { cores: 2, ..Capacity::default() },
-    };
+/// A genesis that began a moment ago, with the validators of these seeds.
+pub(crate) fn genesis(epoch: Duration, validators: &[u8]) -> Genesis {
     Genesis {
         name: "test".to_owned(),
         genesis_time: SystemClock.now(),
@@ -102,14 +108,23 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8], workers: &[u8]) -> Gen
         },
         policy: Policy::local(epoch, 2, None),
         validators: validators.iter().map(|seed| validator(*seed)).collect(),
-        workers: workers.iter().map(worker).collect(),
-        pools: vec![],
     }
 }
 
-/// A pool of these members, with a vault of these signers, for [`Genesis::pools`].
-pub(crate) fn pool(owner: u8, members: Vec<NodeId>, threshold: u8, signers: Vec<TreasurySigner>) -> GenesisPool {
-    GenesisPool {
+/// A registered node.
+pub(crate) fn worker(node: NodeId, address: u8) -> Worker {
+    Worker {
+        node,
+        operator: node,
+        payout_address: PayoutAddress::from_hash20([address; 20]),
+        gas_address: Some(PayoutAddress::from_hash20([address.wrapping_add(100); 20])),
+        capacity: Capacity { cores: 2, ..Capacity::default() },
+    }
+}
+
+/// A pool of these members, with a vault of these signers.
+pub(crate) fn pool(owner: u8, members: Vec<NodeId>, threshold: u8, signers: Vec<TreasurySigner>) -> Pool {
+    Pool {
         name: "pool".to_owned(),
         owner: node(owner),
         members,
@@ -124,4 +139,34 @@ pub(crate) fn pool(owner: u8, members: Vec<NodeId>, threshold: u8, signers: Vec<
             signers: SignerSet { era: 1, threshold, members: signers },
         },
     }
+}
+
+/// Makes the database of a node that has taken over a snapshot of a state in which nodes and pools are registered: that after block 1,
+/// which the validators with these keys have signed.
+pub(crate) fn take_over(db: &Path, start: &Start, keys: &[ValidatorKey]) {
+    let spec = ChainSpec::new(start.genesis.clone()).unwrap();
+    let state = start.state(&spec).changed(|rows| rows.head.height = Height::new(1));
+    let proposer = &keys[0];
+    let header = Header {
+        height: state.height(),
+        parent: BlockHash::from(*spec.id()),
+        round: 0,
+        proposer: proposer.id(),
+        time: state.time(),
+        randao: proposer.bls_key().sign_randao(spec.id(), state.height()),
+        items: items_hash(&[]),
+        next_set: spec.first_validators().hash(),
+        state_root: state.root(),
+    };
+    let mut certificate = Certificate { height: header.height, round: 0, block: header.hash(), signatures: vec![] };
+    let vote = certificate.vote();
+    let votes = keys.iter().map(|key| key.sign_vote(spec.id(), vote).into_inner());
+    certificate.signatures = votes.map(|vote| (vote.signer, vote.signature)).collect();
+    certificate.signatures.sort();
+    let store = Store::open(db, *spec.id()).unwrap();
+    let rows: Vec<_> = state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
+    store.begin_restore(&[]).unwrap();
+    store.put_restored(&rows, &[]).unwrap();
+    let (bytes, certificate) = (encode(&header), encode(&certificate));
+    store.finish_restore(header.height, header.hash(), &bytes, &certificate, &[]).unwrap();
 }

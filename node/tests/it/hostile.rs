@@ -332,7 +332,7 @@ async fn publish(mesh: &Mesh, topic: Topic, bytes: Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[10]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     let mut running = start(&genesis).await;
     let network = running.network;
     let spec = ChainSpec::new(genesis.clone()).unwrap();
@@ -390,7 +390,7 @@ async fn garbage_lies_and_floods_are_counted_and_the_node_goes_on() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_written_stops_nothing() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     // Every write to it fails, as on a full disk; that the node has started and stops are two.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut running = start_telling(&genesis, "info", full.into()).await;

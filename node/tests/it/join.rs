@@ -45,74 +45,36 @@ async fn answering(network: NetworkId, seed: u8, bootstrap: Vec<String>, answer:
     (peer, address)
 }
 
-/// The page of the genesis that a node gives.
-fn page(whole: &[u8], request: &SyncRequest) -> SyncResponse {
-    let SyncRequest::Genesis { offset } = request else { panic!("{request:?}") };
-    let rest = &whole[usize::try_from(*offset).unwrap()..];
-    let bytes = rest[..rest.len().min(SyncResponse::GENESIS_PAGE_BYTES)].to_vec();
-    SyncResponse::Genesis { total: whole.len().try_into().unwrap(), bytes }
-}
-
 fn honest(genesis: &Genesis) -> Answer {
     let whole = encode(genesis);
-    Arc::new(move |request| Some(encode(&page(&whole, &request))))
-}
-
-/// A genesis of several pages.
-fn long_genesis() -> Genesis {
-    let mut genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[9]);
-    let worker = genesis.workers[0].clone();
-    let name = |n: u32| {
-        let mut bytes = [0; 32];
-        bytes[..4].copy_from_slice(&n.to_be_bytes());
-        bytes
-    };
-    genesis.workers = (1..=8_000)
-        .map(|n| {
-            let mut worker = worker.clone();
-            worker.node = lucid_types::id::NodeId::from_bytes(name(n));
-            worker
-        })
-        .collect();
-    assert!(encode(&genesis).len() > 2 * SyncResponse::GENESIS_PAGE_BYTES);
-    genesis
+    Arc::new(move |request| {
+        assert_eq!(request, SyncRequest::Genesis);
+        Some(encode(&SyncResponse::Genesis(whole.clone())))
+    })
 }
 
 /// Every way in which a peer may lie, with a part of what is told of it.
 fn lies(genesis: &Genesis) -> Vec<(&'static str, Answer)> {
     let whole = encode(genesis);
-    let mut other = whole.clone();
-    *other.last_mut().unwrap() ^= 1;
-    let genesis =
-        |total: usize, bytes: Vec<u8>| encode(&SyncResponse::Genesis { total: total.try_into().unwrap(), bytes });
-    let full = vec![0; SyncResponse::GENESIS_PAGE_BYTES];
-    let length = whole.len();
+    let genesis = |bytes: Vec<u8>| -> Answer {
+        let bytes = encode(&SyncResponse::Genesis(bytes));
+        Arc::new(move |_| Some(bytes.clone()))
+    };
+    let other = Genesis { name: "another".to_owned(), ..decode(&whole).unwrap() };
+    let not_it = "that do not have the network's id";
     vec![
-        ("that do not have the network's id", Arc::new(move |request| Some(encode(&page(&other, &request))))),
-        ("of a length that none has", {
-            let full = full.clone();
-            Arc::new(move |_| Some(genesis(Genesis::MAX_BYTES + 1, full.clone())))
-        }),
-        ("of a length that none has", {
-            // Each page says that there is one more.
-            let full = full.clone();
-            Arc::new(move |request| {
-                let SyncRequest::Genesis { offset } = request else { return None };
-                let offset = usize::try_from(offset).unwrap();
-                Some(genesis(offset + 2 * full.len(), full.clone()))
-            })
-        }),
-        ("of a length that none has", Arc::new(move |_| Some(genesis(0, Vec::new())))),
-        ("a page of another length", Arc::new(move |_| Some(genesis(length, Vec::new())))),
-        ("a page of another length", Arc::new(move |_| Some(genesis(length, vec![0; length.min(full.len()) + 1])))),
+        (not_it, genesis(encode(&other))),
+        (not_it, genesis(Vec::new())),
+        (not_it, genesis(whole[..whole.len() - 1].to_vec())),
+        (not_it, genesis([whole, vec![0; Genesis::MAX_BYTES]].concat())),
         ("an answer to another question", Arc::new(|_| Some(encode(&SyncResponse::Blocks(Vec::new()))))),
         ("no answer of this version", Arc::new(|_| Some(vec![0xff; 9]))),
     ]
 }
 
 #[tokio::test]
-async fn one_honest_peer_among_liars_is_enough_for_a_genesis_of_many_pages() {
-    let genesis = long_genesis();
+async fn one_honest_peer_among_liars_is_enough_for_the_genesis() {
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     let network = genesis.network_id();
     let (mut peers, mut addresses) = (Vec::new(), Vec::new());
     for (seed, (_, answer)) in (100..).zip(lies(&genesis)) {
@@ -143,7 +105,7 @@ async fn one_honest_peer_among_liars_is_enough_for_a_genesis_of_many_pages() {
 
 #[tokio::test]
 async fn of_liars_alone_each_is_told_and_nobody_waits() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     let network = genesis.network_id();
     let (mut peers, mut addresses, lies) = (Vec::new(), Vec::new(), lies(&genesis));
     for (seed, (_, answer)) in (100..).zip(&lies) {
@@ -164,7 +126,7 @@ async fn of_liars_alone_each_is_told_and_nobody_waits() {
 
 #[tokio::test]
 async fn silence_and_absence_end_with_the_patience_and_are_told() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     let network = genesis.network_id();
     let (_silent, silent) = answering(network, 100, Vec::new(), Arc::new(|_| None)).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -180,7 +142,7 @@ async fn silence_and_absence_end_with_the_patience_and_are_told() {
 
 #[tokio::test]
 async fn a_genesis_that_this_version_cannot_use_ends_the_fetch() {
-    let mut genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    let mut genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     genesis.policy.epoch_ms = 1;
     let network = genesis.network_id();
     let (_peer, address) = answering(network, 100, Vec::new(), honest(&genesis)).await;
@@ -242,7 +204,7 @@ async fn compared(genesis: &Genesis, answers: &[Answer]) -> Comparison {
 
 #[tokio::test]
 async fn chains_are_compared_where_two_peers_have_a_block() {
-    let genesis = genesis(Duration::from_secs(5), &VALIDATORS, &[]);
+    let genesis = genesis(Duration::from_secs(5), &VALIDATORS);
     let network = genesis.network_id();
     let honest = |newest| chain(network, newest, 7, &[1, 2, 3]);
     let forged = || chain(network, 99, 8, &[1, 2]);
@@ -356,8 +318,7 @@ fn a_home_that_does_not_fit_the_string_is_refused_with_what_to_do() {
         let bootstrap = lucid_types::join::Bootstrap::new(vec![boot.clone()]).unwrap();
         JoinString { network: network.network_id(), bootstrap, pool: None, pin: None }.to_string()
     };
-    let (ours, mut other) =
-        (genesis(Duration::from_secs(5), &VALIDATORS, &[]), genesis(Duration::from_secs(5), &[1], &[]));
+    let (ours, mut other) = (genesis(Duration::from_secs(5), &VALIDATORS), genesis(Duration::from_secs(5), &[1]));
     "other".clone_into(&mut other.name);
     let file = folder.0.path().join("g.toml");
     fs::write(&file, genesis_text(&other).unwrap()).unwrap();

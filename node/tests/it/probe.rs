@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::state::State;
 use lucid_node::clock::SystemClock;
 use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::Assigned;
@@ -28,7 +27,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{genesis, node, within};
+use crate::fixture::start::Start;
+use crate::fixture::{genesis, node, within, worker};
 use crate::mesh::{Peer, dispatch, full_peer, peer};
 
 const EPOCH: Duration = Duration::from_secs(3);
@@ -116,6 +116,8 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
     });
     tokio::spawn(responder.run(stop.clone()));
     tokio::spawn(dispatch(events, handle));
+    let worker = worker(node(HONEST), HONEST);
+    let capacity = worker.capacity;
     let (out, mut attestations) = mpsc::channel(4);
     let mut sequence = 0;
     let attester = Attester::new(AttesterParts {
@@ -123,10 +125,7 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         genesis: Arc::clone(genesis),
         clock,
         sampler: Sampler::new(&std::env::temp_dir()).unwrap(),
-        capacity: {
-            let capacity = genesis.workers.first().map(|worker| worker.capacity);
-            Arc::new(move || capacity)
-        },
+        capacity: Arc::new(move || Some(capacity)),
         served,
         echo_slots: limits.echo_sessions,
         next_sequence: move || {
@@ -136,7 +135,9 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         out,
     });
     tokio::spawn(attester.run(stop.clone()));
-    let (table, state) = (Arc::clone(table), State::genesis(&ChainSpec::new(Genesis::clone(genesis)).unwrap()));
+    let start = Start { genesis: Genesis::clone(genesis), workers: vec![worker], pools: vec![] };
+    let state = start.state(&ChainSpec::new(start.genesis.clone()).unwrap());
+    let table = Arc::clone(table);
     tokio::spawn(async move {
         while let Some(attestation) = attestations.recv().await {
             assert_eq!(table.record(&state, &NodeId::from_first_key(attestation.signer), &attestation), Recorded::New);
@@ -153,16 +154,16 @@ struct Measured {
 const BYTES: LogScale = LogScale::encode(256 << 10);
 
 /// All workers, all with echo, in the order of their ids.
-fn assigned(genesis: &Genesis) -> Vec<Assigned> {
-    let mut all: Vec<_> =
-        genesis.workers.iter().map(|it| Assigned { worker: it.node, echo_bytes: Some(BYTES) }).collect();
+fn assigned(workers: &[u8]) -> Vec<Assigned> {
+    let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES) };
+    let mut all: Vec<_> = workers.iter().map(of).collect();
     all.sort_by_key(|assigned| assigned.worker);
     all
 }
 
-fn measure(validator: &Peer, genesis: &Arc<Genesis>, stop: &CancellationToken) -> Measured {
+fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &CancellationToken) -> Measured {
     let (reports, received) = mpsc::channel(8);
-    let assigned = assigned(genesis);
+    let assigned = assigned(workers);
     let prober = Prober::new(ProberParts {
         mesh: validator.mesh.clone(),
         me: NodeId::from_first_key(validator.mesh.public_key()),
@@ -177,8 +178,8 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, stop: &CancellationToken) -
     Measured { reports: received, counts: Box::new(move || counters.snapshot()) }
 }
 
-fn of<'a>(genesis: &Genesis, report: &'a ScoreReport, seed: u8) -> Option<&'a Observation> {
-    let assigned = assigned(genesis);
+fn of<'a>(workers: &[u8], report: &'a ScoreReport, seed: u8) -> Option<&'a Observation> {
+    let assigned = assigned(workers);
     let place = assigned.iter().position(|assigned| assigned.worker == node(seed)).unwrap();
     report.by_assignment(assigned.len()).unwrap().nth(place).unwrap()
 }
@@ -186,7 +187,7 @@ fn of<'a>(genesis: &Genesis, report: &'a ScoreReport, seed: u8) -> Option<&'a Ob
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     let all: Vec<u8> = [HONEST].into_iter().chain(LIARS).chain([ABSENT]).collect();
-    let genesis = Arc::new(genesis(EPOCH, &[VALIDATOR], &all));
+    let genesis = Arc::new(genesis(EPOCH, &[VALIDATOR]));
     let (network, stop) = (genesis.network_id(), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
@@ -203,8 +204,8 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     }
     assert!(within(validator.mesh.wait_for_peers(|found| found.len() == peers.len())).await);
 
-    let mut measured = measure(&validator, &genesis, &stop);
-    let of = |report: &ScoreReport, seed| of(&genesis, report, seed).copied();
+    let mut measured = measure(&validator, &genesis, &all, &stop);
+    let of = |report: &ScoreReport, seed| of(&all, report, seed).copied();
     let mut complete = false;
     for round in 0..6 {
         let report = within(measured.reports.recv()).await.unwrap();
@@ -249,7 +250,7 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
 async fn a_slow_worker_delays_nobody() {
     let (slow, absent) = (SLOW..SLOW + 12, SLOW + 12..SLOW + 32);
     let all: Vec<u8> = [HONEST].into_iter().chain(slow.clone()).chain(absent.clone()).collect();
-    let genesis = Arc::new(genesis(Duration::from_secs(6), &[VALIDATOR], &all));
+    let genesis = Arc::new(genesis(Duration::from_secs(6), &[VALIDATOR]));
     let (network, stop) = (genesis.network_id(), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
@@ -265,12 +266,12 @@ async fn a_slow_worker_delays_nobody() {
     }
     assert!(within(validator.mesh.wait_for_peers(|found| found.len() == peers.len())).await);
 
-    let mut measured = measure(&validator, &genesis, &stop);
+    let mut measured = measure(&validator, &genesis, &all, &stop);
     // The first epoch has begun before the prober; on a loaded machine one more may be incomplete.
     let mut reports = Vec::new();
     for _ in 0..4 {
         let report = within(measured.reports.recv()).await.unwrap();
-        let of = |seed: u8| of(&genesis, &report, seed).copied().unwrap_or_default();
+        let of = |seed: u8| of(&all, &report, seed).copied().unwrap_or_default();
         let is_sent = all.iter().all(|seed| of(*seed).echoes_sent == 1);
         let verified: Vec<u8> = all.iter().copied().filter(|seed| of(*seed).echoes_verified == 1).collect();
         assert!(verified.iter().all(|seed| *seed == HONEST), "{verified:?}");
@@ -284,10 +285,10 @@ async fn a_slow_worker_delays_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_validator_without_peers_abstains() {
-    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR], &[HONEST]));
+    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR]));
     let stop = CancellationToken::new();
     let (validator, _events) = peer(genesis.network_id(), VALIDATOR, vec![]).await;
-    let mut measured = measure(&validator, &genesis, &stop);
+    let mut measured = measure(&validator, &genesis, &[HONEST], &stop);
     let mut epochs = Vec::new();
     for _ in 0..2 {
         let report = within(measured.reports.recv()).await.unwrap();
@@ -303,14 +304,14 @@ async fn a_validator_without_peers_abstains() {
 /// Also a validator that starts within an epoch does not judge by less than half of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_that_is_half_over_at_the_start_is_not_measured() {
-    let mut genesis = genesis(Duration::from_secs(4), &[VALIDATOR], &[HONEST]);
+    let mut genesis = genesis(Duration::from_secs(4), &[VALIDATOR]);
     // Epoch 1 began 2.5 s ago.
     genesis.genesis_time = genesis.genesis_time.saturating_sub(UnixMillis::new(2_500));
     let genesis = Arc::new(genesis);
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
     let (validator, _events) = peer(genesis.network_id(), VALIDATOR, vec![]).await;
-    let mut measured = measure(&validator, &genesis, &stop);
+    let mut measured = measure(&validator, &genesis, &[HONEST], &stop);
     let report = within(measured.reports.recv()).await.unwrap();
     assert!(report.epoch > Epoch::new(1), "{report:?}");
 }
@@ -318,7 +319,7 @@ async fn an_epoch_that_is_half_over_at_the_start_is_not_measured() {
 /// A validator that has no room for a connection to the worker has not measured it: it does not say that the worker failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_validators_own_limits_are_not_the_workers_failure() {
-    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR], &[HONEST]));
+    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR]));
     let (network, stop) = (genesis.network_id(), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
     let (hub, _hub_events) = peer(network, MUTE, vec![]).await;
@@ -332,7 +333,7 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
     assert_eq!(validator.mesh.peers()[0].key, node(MUTE).first_key());
     assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 2)).await);
 
-    let mut measured = measure(&validator, &genesis, &stop);
+    let mut measured = measure(&validator, &genesis, &[HONEST], &stop);
     for _ in 0..2 {
         let report = within(measured.reports.recv()).await.unwrap();
         assert!(report.observations().is_empty(), "{report:?}");
@@ -343,7 +344,7 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attester_says_what_is_declared_and_skips_what_has_no_row_or_sequence() {
-    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR], &[HONEST]));
+    let genesis = Arc::new(genesis(Duration::from_secs(2), &[VALIDATOR]));
     let (out, mut attestations) = mpsc::channel(4);
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();

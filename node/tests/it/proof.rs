@@ -108,7 +108,7 @@ async fn the_api_answers_with_documents() {
 fn a_proof_is_verified_with_the_genesis_alone() {
     let folder = Folder::new();
     let (worker, idle, owner) = (node(WORKER), node(IDLE), node(9));
-    let absent = claim("owed_absent.json", "account");
+    let (pool, absent) = (claim("owed.json", "pool"), claim("owed_absent.json", "account"));
     for (name, said) in [
         ("score", format!("worker {worker} has the score 27.516100 of 100 and 1 credits of epoch 7\n")),
         (
@@ -119,17 +119,16 @@ fn a_proof_is_verified_with_the_genesis_alone() {
         (
             "owed",
             format!(
-                "pool pool owes 38.000000 USDT in all to the worker {worker} at {}, what it has paid included, and holds 0.000009 \
+                "pool {pool} owes 38.000000 USDT in all to the worker {worker} at {}, what it has paid included, and holds 0.000009 \
                  USDT back\n",
                 PayoutAddress::from_hash20([WORKER; 20])
             ),
         ),
-        ("owed_commission", format!("pool pool owes 2.000000 USDT in all to the owner {owner} at ")),
+        ("owed_commission", format!("pool {pool} owes 2.000000 USDT in all to the owner {owner} at ")),
         (
             "owed_absent",
             format!(
-                "pool pool owes nothing to the account {absent} of worker {idle} as of this block, and never did: it has no such \
-                 account\n"
+                "pool {pool} owes nothing to the account {absent} as of this block, and never did: it has no such account\n"
             ),
         ),
         (
@@ -139,7 +138,7 @@ fn a_proof_is_verified_with_the_genesis_alone() {
                  with 2 credits and 3 s of reachable time\n"
             ),
         ),
-        ("account_absent", format!("worker {} is not registered\n", node(99))),
+        ("account_absent", format!("worker {} was never measured as of this block\n", node(99))),
     ] {
         let file = golden(&format!("{name}.json"));
         let told = out(&verify(&folder, &file, &[]));

@@ -36,7 +36,7 @@ struct Worker {
 
 async fn worker(limits: ProbeConfig) -> Worker {
     // Long epochs: nothing here depends on their ends.
-    let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR, SEATLESS], &[WORKER]));
+    let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR, SEATLESS]));
     let (peer, events) = peer(genesis.network_id(), WORKER, vec![]).await;
     let (served, stop) = (Arc::<Served>::default(), CancellationToken::new());
     let validators = genesis.validators.clone();

@@ -27,7 +27,6 @@ use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::genesis::{Genesis, SignerSet, TreasurySigner};
 use lucid_types::id::{BlockHash, Hash, NetworkId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
@@ -37,11 +36,13 @@ use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::fixture::start::Start;
 use crate::fixture::{genesis, node, pool, signing_key, validator};
 
 /// How long a process gets to listen, or to end.
@@ -71,17 +72,17 @@ fn failure(output: &Output) -> String {
 }
 
 /// Validators 1 to 4, and a pool whose treasury signer is this key.
-fn pool_genesis(key: PayoutAddress) -> Genesis {
+fn start(key: PayoutAddress) -> Start {
     let signer = TreasurySigner { node: node(1), key_address: key };
-    let pools = vec![pool(4, vec![], 1, vec![signer])];
-    Genesis { pools, ..genesis(Duration::from_secs(5), &[1, 2, 3, 4], &[]) }
+    let genesis = genesis(Duration::from_secs(5), &[1, 2, 3, 4]);
+    Start { genesis, workers: vec![], pools: vec![pool(4, vec![], 1, vec![signer])] }
 }
 
 /// A signer's folder and the chain that its node shows it.
 struct Bench {
     folder: tempfile::TempDir,
     address: PayoutAddress,
-    genesis: Genesis,
+    start: Start,
     spec: ChainSpec,
     network: NetworkId,
     pool: PoolId,
@@ -99,11 +100,11 @@ impl Bench {
         let args = [&["signer", "init", "--json", "--dir", dir.to_str().unwrap()], key].concat();
         let made = json(&lucid(&args).output().unwrap());
         let address: PayoutAddress = made["signer_address"].as_str().unwrap().parse().unwrap();
-        let genesis = pool_genesis(address);
-        fs::write(dir.join("genesis.toml"), toml::to_string(&genesis).unwrap()).unwrap();
-        let network = genesis.network_id();
-        let spec = ChainSpec::new(genesis.clone()).unwrap();
-        Self { folder, address, network, pool: PoolId::derive(&network, "pool"), genesis, spec }
+        let start = start(address);
+        fs::write(dir.join("genesis.toml"), toml::to_string(&start.genesis).unwrap()).unwrap();
+        let network = start.genesis.network_id();
+        let spec = ChainSpec::new(start.genesis.clone()).unwrap();
+        Self { folder, address, network, pool: PoolId::derive(&network, "pool"), start, spec }
     }
 
     fn dir(&self) -> PathBuf {
@@ -134,7 +135,7 @@ impl Bench {
         SettlementRoot {
             pool: self.pool,
             settlement,
-            vault: self.genesis.pools[0].vault.address,
+            vault: self.start.pools[0].vault.address,
             era: 1,
             root: PayoutRoot::from_bytes([u8::try_from(settlement % 250).unwrap() + 1; 32]),
             total: MicroUsdt::new(total),
@@ -151,7 +152,7 @@ impl Bench {
 
     /// A state after the block of this height, changed like this in the pool's row.
     fn state(&self, height: u64, change: impl FnOnce(&mut PoolState)) -> State {
-        State::genesis(&self.spec).changed(|rows| {
+        self.start.state(&self.spec).changed(|rows| {
             rows.head.height = Height::new(height);
             change(rows.get_mut::<Pools>(&self.pool).unwrap());
         })
@@ -273,7 +274,7 @@ async fn it_signs_what_is_certified_and_nothing_else() {
 
     let root = bench.root(2, 100);
     let made = signature(sign(&bench, &remote, root).await);
-    let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
+    let domain = VaultDomain::new(&bench.start.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
     assert_eq!(remote.status().await.unwrap().pools, [(bench.pool, 1)]);
 
@@ -375,7 +376,7 @@ async fn the_newest_state_is_all_that_it_has_to_see() {
     let bench = Bench::new();
     let process = bench.start();
     let remote = bench.remote();
-    let signers = |era| SignerSet { era, ..bench.genesis.pools[0].vault.signers.clone() };
+    let signers = |era| SignerSet { era, ..bench.start.pools[0].vault.signers.clone() };
     let root = SettlementRoot { era: 4, ..bench.root(1, 100) };
     let state = bench.state(4, |row| {
         (row.settled, row.newest) = (1, Some(root));
@@ -386,13 +387,13 @@ async fn the_newest_state_is_all_that_it_has_to_see() {
         }
     });
     let (block, old) = (bench.certified(&state, &[2, 3, 4]), bench.state_with(3, bench.root(1, 100)));
-    let genesis = State::genesis(&bench.spec);
+    let genesis = bench.start.state(&bench.spec);
     assert_eq!(remote.sign(bench.request(1), &genesis, None).await.unwrap(), CosignReply::NotFinal);
     assert_eq!(remote.sign(bench.request(1), &state, None).await.unwrap(), CosignReply::NotFinal);
     let CosignReply::Signed(made) = remote.sign(bench.request(1), &state, Some(&block)).await.unwrap() else {
         panic!("no signature")
     };
-    let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
+    let domain = VaultDomain::new(&bench.start.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
     let change = CosignRequest::Signers { pool: bench.pool, nonce: 1 };
     assert!(matches!(remote.sign(change, &state, Some(&block)).await.unwrap(), CosignReply::Signed(_)));
@@ -446,7 +447,7 @@ async fn a_node_answers_its_leader_through_it() {
     assert_eq!(ask(2, 1).await, CosignReply::NotFinal);
     sender.send_replace(head_of(1, root));
     let CosignReply::Signed(made) = ask(2, 1).await else { panic!("no signature") };
-    let domain = VaultDomain::new(&bench.genesis.tron.genesis_block, root.vault);
+    let domain = VaultDomain::new(&bench.start.genesis.tron.genesis_block, root.vault);
     assert_eq!(recover(&made, &root_digest(&domain, &root)), Ok(bench.address));
     assert_eq!(ask(4, 1).await, CosignReply::Signed(made));
     assert_eq!(ask(2, 2).await, CosignReply::NotFinal);

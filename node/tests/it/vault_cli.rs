@@ -14,14 +14,15 @@ use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::command::{Action, Command as Order};
-use lucid_types::genesis::{Genesis, TreasurySigner};
-use lucid_types::id::PayoutAddress;
+use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::TreasurySigner;
 use serde_json::{Value, json};
 
-use crate::fixture::{genesis, node, pool};
+use crate::fixture::start::Start;
+use crate::fixture::{genesis, node, pool, signing_key, take_over, worker};
 
 const USDT: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
 
@@ -167,7 +168,7 @@ fn where_tron_is_must_be_said() {
     // A home whose network pays elsewhere.
     let home = folder.path().join("home");
     let home = home.to_str().unwrap();
-    let file = private(folder.path(), "genesis.toml", &toml::to_string(&pool_genesis()).unwrap());
+    let file = private(folder.path(), "genesis.toml", &toml::to_string(&start().genesis).unwrap());
     assert!(lucid(&["init", "--home", home, "--genesis", &file]).status.success());
     let there = ["--home", home, "--tron", &provider.url(), "--network", "nile"];
     refused(&lucid(&[&["tron", "status"][..], &there[..]].concat()), 1, &["--network says nile", "pays on local"]);
@@ -275,28 +276,30 @@ fn tron_keys_are_made_once_and_shown_by_their_address_only() {
 }
 
 /// Node 1 owns a pool; the nodes 2 to 4 sign for its vault, two of them suffice.
-fn pool_genesis() -> Genesis {
+fn start() -> Start {
     let signer = |seed| TreasurySigner { node: node(seed), key_address: PayoutAddress::from_hash20([seed; 20]) };
     let pool = pool(1, vec![node(10)], 2, [2, 3, 4].map(signer).to_vec());
-    Genesis { pools: vec![pool], ..genesis(Duration::from_secs(5), &[2, 3, 4], &[10]) }
+    let genesis = genesis(Duration::from_secs(5), &[2, 3, 4]);
+    Start { genesis, workers: vec![worker(node(10), 10)], pools: vec![pool] }
 }
 
-/// A home of the node of this seed.
-fn home(folder: &Path, seed: u8, genesis: &Genesis) -> String {
+/// A home of the node of this seed, which knows the pool.
+fn home(folder: &Path, seed: u8, start: &Start) -> String {
     let home = folder.join(format!("home-{seed}"));
-    let file = private(folder, &format!("genesis-{seed}.toml"), &toml::to_string(genesis).unwrap());
+    let file = private(folder, &format!("genesis-{seed}.toml"), &toml::to_string(&start.genesis).unwrap());
     let path = home.to_str().unwrap();
     assert!(lucid(&["init", "--home", path, "--genesis", &file]).status.success());
     fs::write(home.join("node.key"), hex::encode(NodeKey::from_seed(&[seed; 32]).seed())).unwrap();
+    take_over(&home.join("db"), start, &[2, 3, 4].map(signing_key));
     path.to_owned()
 }
 
 #[test]
 fn a_node_of_another_network_is_not_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let genesis = pool_genesis();
-    let (own, other) = (genesis.network_id().to_string(), "ab".repeat(32));
-    let home = home(folder.path(), 1, &genesis);
+    let start = start();
+    let (own, other) = (start.genesis.network_id().to_string(), "ab".repeat(32));
+    let home = home(folder.path(), 1, &start);
     // Whatever it is asked, it says whose node it is.
     let node = Provider::new("200 OK", json!({ "network_id": other }).to_string());
     let at = format!("api.listen={}", node.address);
@@ -335,8 +338,9 @@ fn a_node_of_another_network_is_not_asked() {
 #[test]
 fn commands_are_signed_offline_by_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
-    let genesis = pool_genesis();
-    let (network, pool) = (genesis.network_id(), genesis.pools_by_id()[0].0);
+    let start = start();
+    let network = start.genesis.network_id();
+    let pool = PoolId::derive(&network, &start.pools[0].name);
     let action = Action::Pool { pool, action: PoolAction::Losses(MicroUsdt::new(1_250_000)) };
     let record = Order { account: node(1), nonce: 0, until: UnixMillis::new(u64::MAX), action };
     let signed = NodeKey::from_seed(&[1; 32]).sign_command(&network, record.clone()).into_inner();
@@ -348,13 +352,13 @@ fn commands_are_signed_offline_by_one_after_the_other() {
     let sign = |seed: u8, more: &[&str]| {
         let home = folder.path().join(format!("home-{seed}"));
         let home =
-            if home.exists() { home.to_str().unwrap().to_owned() } else { self::home(folder.path(), seed, &genesis) };
+            if home.exists() { home.to_str().unwrap().to_owned() } else { self::home(folder.path(), seed, &start) };
         lucid(&[&["command", "sign", "--file", &file, "--home", &home][..], more].concat())
     };
     let dry = sign(2, &["--dry-run"]);
     let text = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success(), "{}", String::from_utf8_lossy(&dry.stderr));
-    for part in ["books 1.250000 USDT as lost", "2 of the signers", "owner", "genesis", "would be added to"] {
+    for part in ["books 1.250000 USDT as lost", "2 of the signers", "owner", "the home's store", "would be added to"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     // Nothing that could be handed in is printed, be it the own signature or another's.

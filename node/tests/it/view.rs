@@ -23,15 +23,15 @@ use lucid_node::proof::{Proof, Subject};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, ValidatorChange};
-use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner};
 use lucid_types::id::{
     BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId, ValidatorId,
 };
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::pool::{JoinPolicy, PoolAction};
+use lucid_types::pool::{JoinPolicy, PoolAction, SplitRule};
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vault::{SignerSet, TreasurySigner};
 
 use crate::fixture::{node, signing_key};
 use crate::proof::golden_proofs;

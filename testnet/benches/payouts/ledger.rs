@@ -8,13 +8,15 @@ use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::State;
 use lucid_types::amount::Ppm;
-use lucid_types::genesis::{PaymentNetwork, Vault};
+use lucid_types::genesis::PaymentNetwork;
 use lucid_types::id::{PayoutAddress, PoolId, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout_tree::{AccountId, OwedAccount};
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::Vault;
 
-use crate::thousand::{genesis, leader, next_block, policy, validator_of};
+use crate::thousand::start::Start;
+use crate::thousand::{leader, next_block, policy, start, validator_of};
 
 /// Epochs of the first settlement.
 const EPOCHS: u64 = 2;
@@ -40,25 +42,26 @@ pub(crate) struct Payday {
     pub(crate) leaves: Vec<OwedAccount>,
 }
 
-fn network(parts: &Parts) -> ChainSpec {
+fn network(parts: &Parts) -> Start {
     let tron = PaymentNetwork { network: "local".into(), genesis_block: parts.genesis_block, usdt: parts.usdt };
-    let mut genesis = genesis(vec![validator_of(&parts.validator)], tron, parts.vault.clone());
+    let mut start = start(vec![validator_of(&parts.validator)], tron, parts.vault.clone());
     // The settlement's block is of about now.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let begun = now.checked_sub(policy().epoch() * u32::try_from(EPOCHS).unwrap()).unwrap();
-    genesis.genesis_time = UnixMillis::new(u64::try_from(begun.as_millis()).unwrap());
-    genesis.pools[0].commission = Ppm::ZERO;
-    for worker in &mut genesis.workers {
+    start.genesis.genesis_time = UnixMillis::new(u64::try_from(begun.as_millis()).unwrap());
+    start.pools[0].commission = Ppm::ZERO;
+    for worker in &mut start.workers {
         worker.gas_address = (worker.node == leader().account()).then_some(parts.gas);
     }
-    ChainSpec::new(genesis).unwrap()
+    start
 }
 
 impl Payday {
     pub(crate) fn new(parts: Parts) -> Self {
-        let network = network(&parts);
+        let start = network(&parts);
+        let network = ChainSpec::new(start.genesis.clone()).unwrap();
         let Parts { validator: key, vault, .. } = parts;
-        let mut state = State::genesis(&network);
+        let mut state = start.state(&network);
         loop {
             let (_, applied) = next_block(&network, &state, std::slice::from_ref(&key));
             assert!(state.closed().get() <= EPOCHS, "no settlement after {EPOCHS} epochs");

@@ -7,10 +7,10 @@ use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault;
 use lucid_tron_types::abi::{address_word, call, word_of};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
 use lucid_types::payout::{CosignReply, CosignRequest, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree, TreeHash};
+use lucid_types::vault::SignerSet;
 
 use super::base::{ENERGY_PRICE, N_SIGNERS, TRX, TokenKind, USDT, signer_set};
 use super::describe::sent_text;

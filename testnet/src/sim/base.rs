@@ -9,9 +9,9 @@ use lucid_tron_devnet::chain::{Chain, Genesis};
 use lucid_tron_devnet::token;
 use lucid_tron_devnet::wallet::{self, Validity, Wallet};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::{NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::payout::VaultLimits;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use serde_json::Value;
 
 const VAULT: &[u8] = include_bytes!("../../../tron-bridge/contracts/PayoutVault.bin");

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
 use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree};
+use lucid_types::vault::SignerSet;
 
 use super::random::Random;
 use super::violation::{Rule, Violation};

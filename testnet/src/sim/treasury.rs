@@ -9,10 +9,10 @@ use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::signer::{SignError, Signer, SignerAccount, Stored, Watermark, WatermarkStore};
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
+use lucid_types::vault::SignerSet;
 
 use super::base::{Keys, N_SIGNERS, signer_node};
 use super::ledger::{Change, Head, Ledger, POOL};

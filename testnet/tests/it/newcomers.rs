@@ -11,16 +11,16 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::{decode, encode};
 use lucid_types::command::{Action, Command, Entry, Registration};
-use lucid_types::genesis::{SignerSet, SplitRule, TreasurySigner, Vault};
 use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::VaultLimits;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolTerms};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolTerms, SplitRule};
 use lucid_types::signed::MultiSigned;
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::sync::CertifiedBlock;
 use lucid_types::ticket::Ticket;
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use serde_json::{Value, json};
 
 use crate::harness::{Network, http_bytes, http_get, http_post, now_ms};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::SignerSet;
 
 use super::config::{Timing, backoff};
 use crate::signature::recover;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use lucid_tron_types::proto::ContractResult;
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::codec::Wire;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NodeId, TxId};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::SignerSet;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;

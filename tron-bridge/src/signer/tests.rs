@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{decode, encode};
-use lucid_types::genesis::TreasurySigner;
 use lucid_types::id::NodeId;
 use lucid_types::payout_tree::PayoutRoot;
+use lucid_types::vault::TreasurySigner;
 use proptest::prelude::*;
 
 use super::*;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lucid_tron_types::abi::{Argument, Word, call, call_with, word_of};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
 use lucid_types::payout::{SettlementRoot, TreasurySignature, VaultLimits};
 use lucid_types::payout_tree::{AccountId, OwedAccount, TreeHash};
+use lucid_types::vault::SignerSet;
 
 use super::{address_word, limits_argument, signers_argument};
 use crate::address;

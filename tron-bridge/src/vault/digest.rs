@@ -2,8 +2,8 @@
 
 use lucid_tron_types::abi::{Word, word_of};
 use lucid_tron_types::keccak256;
-use lucid_types::genesis::SignerSet;
 use lucid_types::payout::{SettlementRoot, VaultLimits};
+use lucid_types::vault::SignerSet;
 
 use super::{VaultDomain, address_word};
 use crate::address;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lucid_tron_types::abi::{Word, selector, word_of};
 use lucid_tron_types::keccak256;
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::TreasurySigner;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree, TreeHash};
+use lucid_types::vault::TreasurySigner;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
 //! Pools: how they come into being and end, and what their owners do.
 
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::{Genesis, Vault};
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::{NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{MAX_POOLS, NewPool, PoolAction, PoolTerms};
+use lucid_types::vault::Vault;
 
 use crate::ledger::command::{Applying, CommandRefused, current_key};
 use crate::ledger::event::Event;
@@ -34,7 +34,7 @@ impl Applying<'_, '_> {
             n_forming += usize::from(is_forming);
             n_pools += usize::from(!matches!(pool.status, PoolStatus::Disbanded { .. }));
         }
-        if n_pools >= Genesis::MAX_POOLS {
+        if n_pools >= MAX_POOLS {
             return Err(CommandRefused::TooManyPools);
         }
         if n_forming >= MAX_FORMING {

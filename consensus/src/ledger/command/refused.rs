@@ -1,8 +1,7 @@
 //! Why a command is refused: in words for whoever gave it, with what to do.
 
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey};
-use lucid_types::pool::JoinPolicy;
+use lucid_types::pool::{JoinPolicy, MAX_POOLS};
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::entry::{MAX_INVITES, MAX_REQUESTS};
@@ -160,7 +159,7 @@ pub enum CommandRefused {
     )]
     TooManyVaults,
     /// As many pools as there can be.
-    #[error("there are {} pools already, and cannot be more", Genesis::MAX_POOLS)]
+    #[error("there are {} pools already, and cannot be more", MAX_POOLS)]
     TooManyPools,
     /// As many forming pools as there can be.
     #[error("{MAX_FORMING} pools are forming already; wait until one is active or gone")]

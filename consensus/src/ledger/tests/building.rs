@@ -2,13 +2,13 @@
 
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker};
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::message::CompactProposal;
 use lucid_types::report::Observation;
 use lucid_types::vote::Proposal;
 
-use super::chain::{Chain, all_good, genesis, genesis_with, key_of, members, observation, signer, signer_id};
+use super::chain::{Chain, all_good, key_of, members, observation, signer, signer_id, start, start_with};
+use super::start::{Pool, Start, Worker};
 use crate::ledger::build::{Pending, Turn, build};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::execute::Execution;
@@ -35,7 +35,7 @@ fn reports(chain: &Chain, block: &Block) -> Reports {
 
 #[test]
 fn what_is_built_is_valid_and_has_the_outcome_it_says() {
-    let mut chain = Chain::new(genesis());
+    let mut chain = Chain::new(start());
     for _ in 0..6 {
         let draft = chain.draft(all_good);
         let (block, applied) = propose(&chain, reports(&chain, &draft)).unwrap();
@@ -47,7 +47,7 @@ fn what_is_built_is_valid_and_has_the_outcome_it_says() {
 
 #[test]
 fn a_block_without_anything_is_built_too() {
-    let chain = Chain::grown(genesis(), 2);
+    let chain = Chain::grown(start(), 2);
     let (block, _) = propose(&chain, Reports::default()).unwrap();
     chain.validate(block).unwrap();
 }
@@ -55,7 +55,7 @@ fn a_block_without_anything_is_built_too() {
 /// What comes late in a window stands in a later block of it, in the order that a block demands.
 #[test]
 fn late_commitments_are_taken_along() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 3), 1);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 3), 1);
     chain.block(all_good);
     let mut draft = chain.draft(all_good);
     let late = draft.commitments.pop().unwrap();
@@ -72,22 +72,22 @@ const CROWD: usize = 21;
 const WORKERS: u16 = 5_400;
 
 /// As many workers as there may be with so many seats: everyone measures all of them.
-fn crowd() -> Genesis {
-    genesis_with(|genesis| {
-        genesis.validators = members(CROWD);
-        let sample = genesis.workers[0].clone();
+fn crowd() -> Start {
+    start_with(|start| {
+        start.genesis.validators = members(CROWD);
+        let sample = start.workers[0].clone();
         let numbered = |i: u16| NodeId::from_bytes([i.to_be_bytes(); 16].concat().try_into().unwrap());
-        let worker = |i| GenesisWorker { node: numbered(i), operator: numbered(i), ..sample.clone() };
-        genesis.workers = (0..WORKERS).map(worker).collect();
+        let worker = |i| Worker { node: numbered(i), operator: numbered(i), ..sample.clone() };
+        start.workers = (0..WORKERS).map(worker).collect();
         let pool = |i: u16| {
-            let mut pool = GenesisPool { name: format!("pool {i}"), ..genesis.pools[0].clone() };
+            let mut pool = Pool { name: format!("pool {i}"), ..start.pools[0].clone() };
             pool.members = (4_000 * i..WORKERS.min(4_000 * (i + 1))).map(numbered).collect();
             pool.vault.address = PayoutAddress::from_hash20([u8::try_from(100 + i).unwrap(); 20]);
             pool
         };
-        genesis.pools = (0..2).map(pool).collect();
-        (genesis.policy.seats, genesis.policy.max_scored) = (21, WORKERS.into());
-        genesis.policy.echo_epoch_bytes = 1 << 40;
+        start.pools = (0..2).map(pool).collect();
+        (start.genesis.policy.seats, start.genesis.policy.max_scored) = (21, WORKERS.into());
+        start.genesis.policy.echo_epoch_bytes = 1 << 40;
     })
 }
 

@@ -11,16 +11,14 @@ use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::codec::{decode, encode};
 use lucid_types::command::{Action, Command, Entry, Registration};
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
-use lucid_types::pool::PoolAction;
+use lucid_types::pool::{PoolAction, SplitRule};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::stamp::{Stamp, StampTarget};
@@ -28,8 +26,10 @@ use lucid_types::ticket::Ticket;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 
 use super::entry::newcomer;
+use super::start::{Pool, Start, Worker};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check_reveal};
 use crate::ledger::command::{CommandRefused, SignedCommand, check};
@@ -109,15 +109,15 @@ pub(super) fn address(i: usize) -> PayoutAddress {
 }
 
 /// Four validators of power 1, three workers in one pool, a settlement every two epochs.
-pub(super) fn genesis() -> Genesis {
-    let workers = (0..WORKERS).map(|i| GenesisWorker {
+pub(super) fn start() -> Start {
+    let workers = (0..WORKERS).map(|i| Worker {
         node: worker(i),
         operator: worker(i),
         payout_address: address(i + 1),
         gas_address: Some(address(i + 50)),
         capacity: Capacity::default(),
     });
-    Genesis {
+    let genesis = Genesis {
         name: "ledger".into(),
         genesis_time: UnixMillis::new(1_000_000),
         tron: PaymentNetwork {
@@ -127,23 +127,23 @@ pub(super) fn genesis() -> Genesis {
         },
         policy: Policy::local(Duration::from_secs(5), 2, None),
         validators: members(VALIDATORS),
-        workers: workers.collect(),
-        pools: vec![GenesisPool {
-            name: "pool".into(),
-            owner: validator(0),
-            members: (0..WORKERS).map(worker).collect(),
-            budget: MicroUsdt::new(BUDGET),
-            split: SplitRule::Equal,
-            commission: Ppm::new(50_000),
-            commission_address: address(99),
-            vault: Vault {
-                address: address(100),
-                nonce: 0,
-                limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::ZERO },
-                signers: signers(1, 2),
-            },
-        }],
-    }
+    };
+    let pool = Pool {
+        name: "pool".into(),
+        owner: validator(0),
+        members: (0..WORKERS).map(worker).collect(),
+        budget: MicroUsdt::new(BUDGET),
+        split: SplitRule::Equal,
+        commission: Ppm::new(50_000),
+        commission_address: address(99),
+        vault: Vault {
+            address: address(100),
+            nonce: 0,
+            limits: VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::ZERO },
+            signers: signers(1, 2),
+        },
+    };
+    Start { genesis, workers: workers.collect(), pools: vec![pool] }
 }
 
 /// Validators 0 to 2 sign, `threshold` of them together.
@@ -152,10 +152,10 @@ pub(super) fn signers(era: u32, threshold: u8) -> SignerSet {
     SignerSet { era, threshold, members: (0..3).map(signer).collect() }
 }
 
-pub(super) fn genesis_with(change: impl FnOnce(&mut Genesis)) -> Genesis {
-    let mut genesis = genesis();
-    change(&mut genesis);
-    genesis
+pub(super) fn start_with(change: impl FnOnce(&mut Start)) -> Start {
+    let mut start = start();
+    change(&mut start);
+    start
 }
 
 /// What a validator may have measured of a worker: pings answered of four, and whether an echo was verified. The throughput is such that
@@ -179,6 +179,7 @@ pub(super) fn all_good(_validator: usize, _worker: usize) -> Option<Observation>
 
 #[derive(Clone)]
 pub(super) struct Chain {
+    pub(super) start: Start,
     pub(super) spec: ChainSpec,
     pub(super) state: State,
     /// Blocks by height.
@@ -191,26 +192,26 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(genesis: Genesis) -> Self {
-        let spec = ChainSpec::new(genesis).unwrap();
-        let state = State::genesis(&spec);
+    pub(super) fn new(start: Start) -> Self {
+        let spec = ChainSpec::new(start.genesis.clone()).unwrap();
+        let state = start.state(&spec);
         let disk = state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
         let (blocks, finalised, own) = Default::default();
-        Self { spec, state, blocks, finalised, disk, own }
+        Self { start, spec, state, blocks, finalised, disk, own }
     }
 
     /// A chain of so many epochs in which everything went well; their scores are final.
-    pub(super) fn grown(genesis: Genesis, epochs: u64) -> Self {
-        let mut chain = Self::new(genesis);
+    pub(super) fn grown(start: Start, epochs: u64) -> Self {
+        let mut chain = Self::new(start);
         for _ in 0..epochs {
             chain.step(all_good);
         }
         chain
     }
 
-    /// The first pool of the genesis.
+    /// The first pool.
     pub(super) fn pool_id(&self) -> PoolId {
-        PoolId::derive(self.spec.id(), &self.spec.genesis().pools[0].name)
+        PoolId::derive(self.spec.id(), &self.start.pools[0].name)
     }
 
     pub(super) fn pool(&self) -> &PoolState {
@@ -405,7 +406,7 @@ impl Chain {
         self.seal(block)
     }
 
-    /// What validator `i` measured of the workers assigned to it; they are numbered as in the genesis, later ones are
+    /// What validator `i` measured of the workers assigned to it; they are numbered as at the start, later ones are
     /// number [`WORKERS`].
     fn observations(
         &self,
@@ -413,7 +414,7 @@ impl Chain {
         (i, reporter): (usize, &ValidatorId),
         observe: &impl Fn(usize, usize) -> Option<Observation>,
     ) -> Vec<Option<Observation>> {
-        let number: BTreeMap<_, _> = self.spec.genesis().workers.iter().map(|worker| worker.node).zip(0..).collect();
+        let number: BTreeMap<_, _> = self.start.workers.iter().map(|worker| worker.node).zip(0..).collect();
         draw.assignment(reporter)
             .unwrap()
             .map(|(worker, _)| observe(i, number.get(&worker.node).copied().unwrap_or(WORKERS)))

@@ -6,15 +6,16 @@ use std::time::Duration;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::command::{Action, Command, NodeAction};
-use lucid_types::genesis::{GenesisPool, Vault};
 use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::pool::PoolAction;
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::Vault;
 
 use super::chain::{
-    BUDGET, Chain, address, all_good, genesis, genesis_with, signers, validator, validator_key, worker, worker_key,
+    BUDGET, Chain, address, all_good, signers, start, start_with, validator, validator_key, worker, worker_key,
 };
+use super::start::Pool;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::SignedCommand;
 use crate::ledger::event::Event;
@@ -37,7 +38,7 @@ fn refusal(chain: &Chain, command: SignedCommand) -> String {
 
 #[test]
 fn who_may_command() {
-    let chain = Chain::grown(genesis(), 2);
+    let chain = Chain::grown(start(), 2);
     let hold = || PoolAction::Hold(worker(0));
     let losses = || PoolAction::Losses(usdt(1));
     for (change, by, problem) in [
@@ -65,7 +66,7 @@ fn who_may_command() {
 
 #[test]
 fn a_command_applies_once_and_in_order() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let first = chain.command(PoolAction::Suspend(true), &[0]);
     chain.step_with(vec![first.clone()]);
     assert!(refusal(&chain, first).contains("has given its command 0 already; the next one has the number 1"));
@@ -86,7 +87,7 @@ fn a_command_applies_once_and_in_order() {
 #[test]
 fn what_is_held_is_owed_later_and_never_lost() {
     // 38 USDT a settlement for each of three members.
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     chain.step_with(vec![chain.command(PoolAction::Hold(worker(0)), &[0])]);
     assert!(refusal(&chain, chain.command(PoolAction::Hold(worker(0)), &[0])).contains("held already"));
     assert!(refusal(&chain, chain.command(PoolAction::Hold(validator(1)), &[0])).contains("is no member"));
@@ -115,7 +116,7 @@ fn what_is_held_is_owed_later_and_never_lost() {
 
 #[test]
 fn a_hold_lapses() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     chain.step_with(vec![chain.command(PoolAction::Hold(worker(0)), &[0])]);
     let held = |chain: &Chain| chain.account(AccountKind::Worker, worker(0)).unwrap().held;
     while chain.pool().settled < 2 + MAX_HOLD {
@@ -131,7 +132,7 @@ fn a_hold_lapses() {
 
 #[test]
 fn a_suspended_pool_makes_no_root_and_still_owes() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     chain.step_with(vec![chain.command(PoolAction::Suspend(true), &[0])]);
     while chain.pool().settled < 4 {
         chain.step(all_good);
@@ -152,7 +153,7 @@ fn a_suspended_pool_makes_no_root_and_still_owes() {
 /// who work in the next one.
 #[test]
 fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_computed() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(start(), 3);
     chain.block(all_good);
     assert_eq!((chain.state.closed().get(), chain.pool().settled), (4, 1), "settlement 2 is over and not computed");
     let block = Block { commands: vec![chain.command(PoolAction::Suspend(true), &[0])], ..chain.draft(all_good) };
@@ -167,7 +168,7 @@ fn the_settlement_that_is_under_way_has_a_root_also_before_the_one_before_it_is_
 /// After a theft: what was booked on a known account is owed again, what was taken beside the ledger raises the total.
 #[test]
 fn corrections_and_losses_make_everyone_whole() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let robbed = chain.account_id(AccountKind::Worker, worker(2));
     let root = chain.pool().newest.unwrap();
     let correct = PoolAction::Correct { account: robbed, amount: usdt(38) };
@@ -200,7 +201,7 @@ fn corrections_and_losses_make_everyone_whole() {
 /// An owner and its signers can promise nothing that would later stop the chain.
 #[test]
 fn invariant_7_no_promise_is_too_great_to_count() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let most = MicroUsdt::new(1 << 62);
     let accounts: Vec<_> = chain.accounts().into_keys().collect();
     let great = |account, amount| PoolAction::Correct { account, amount };
@@ -219,7 +220,7 @@ fn invariant_7_no_promise_is_too_great_to_count() {
 
 #[test]
 fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (root, old) = (chain.pool().newest.unwrap(), chain.pool().vault.signers.clone());
     for (nonce, next, problem) in [
         (0, signers(3, 2), "era"),
@@ -246,7 +247,7 @@ fn a_rotation_starts_an_era_and_issues_the_newest_root_again() {
 
 #[test]
 fn a_new_push_fee_counts_from_the_second_settlement_after() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let limits = VaultLimits { cap: usdt(5), push_fee: MicroUsdt::new(1_000) };
     let change = |era, nonce| PoolAction::Limits { era, nonce, next: limits };
     assert!(refusal(&chain, chain.command(change(2, 0), &[0, 1])).contains("era"));
@@ -264,7 +265,7 @@ fn a_new_push_fee_counts_from_the_second_settlement_after() {
 
 #[test]
 fn the_vault_can_take_its_newest_changes_in_their_order() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let cap = |nonce: u32| VaultLimits { cap: usdt(5 + u64::from(nonce)), push_fee: MicroUsdt::ZERO };
     let kept = u32::try_from(KEPT_CHANGES).unwrap();
     for nonce in 0..=kept {
@@ -284,7 +285,7 @@ fn vault(chain: &Chain, at: usize) -> Vault {
 
 #[test]
 fn another_vault_owes_at_once_what_the_newest_root_owes() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let change = PoolAction::Limits { era: 1, nonce: 0, next: VaultLimits { cap: usdt(5), push_fee: usdt(0) } };
     chain.step_with(vec![chain.command(change, &[0, 1])]);
     let before = chain.pool().clone();
@@ -323,11 +324,11 @@ fn another_vault_owes_at_once_what_the_newest_root_owes() {
 
 #[test]
 fn a_vault_follows_only_the_one_in_force_and_none_comes_back() {
-    let other = GenesisPool { name: "other".into(), members: vec![], ..genesis().pools.remove(0) };
+    let other = Pool { name: "other".into(), members: vec![], ..start().pools.remove(0) };
     let mut chain = Chain::grown(
-        genesis_with(|genesis| {
-            genesis.pools.push(other);
-            genesis.pools[1].vault.address = address(150);
+        start_with(|start| {
+            start.pools.push(other);
+            start.pools[1].vault.address = address(150);
         }),
         2,
     );
@@ -367,7 +368,7 @@ fn a_vault_follows_only_the_one_in_force_and_none_comes_back() {
 
 #[test]
 fn a_command_has_its_time() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let until = |chain: &Chain, until: UnixMillis| {
         let draft = chain.command(PoolAction::Suspend(true), &[]).record;
         chain.sign(Command { until, ..draft }, &[validator_key(0)])

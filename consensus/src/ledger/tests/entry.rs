@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::{JoinPolicy, PoolAction};
@@ -11,7 +10,8 @@ use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::{Epoch, UnixMillis};
 
-use super::chain::{Chain, address, all_good, genesis, genesis_with, validator_key, worker, worker_key};
+use super::chain::{Chain, address, all_good, start, start_with, validator_key, worker, worker_key};
+use super::start::Start;
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::entry::{MAX_INVITES, MAX_REQUESTS, Request};
 use crate::ledger::event::Event;
@@ -19,7 +19,7 @@ use crate::ledger::registry::{Membership, Nonce};
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Closes, Invites, Members, Nodes, Nonces, Requests};
 
-/// Keys of accounts that the genesis does not know.
+/// Keys of accounts that nobody has registered.
 pub(super) fn newcomer(i: u8) -> NodeKey {
     NodeKey::from_seed(&[i; 32].map(|byte: u8| byte ^ 0x80))
 }
@@ -37,12 +37,12 @@ fn joining(pool: PoolId, ticket: Ticket) -> Action {
 }
 
 /// Two pools that are active; the second one has no members.
-fn two_pools(change: impl FnOnce(&mut Genesis)) -> (Chain, PoolId, PoolId) {
-    let chain = Chain::new(genesis_with(|genesis| {
-        let mut other = genesis.pools[0].clone();
+fn two_pools(change: impl FnOnce(&mut Start)) -> (Chain, PoolId, PoolId) {
+    let chain = Chain::new(start_with(|start| {
+        let mut other = start.pools[0].clone();
         (other.name, other.members, other.vault.address) = ("other".into(), vec![], address(101));
-        genesis.pools.push(other);
-        change(genesis);
+        start.pools.push(other);
+        change(start);
     }));
     let id = |name| PoolId::derive(chain.spec.id(), name);
     let (first, other) = (id("pool"), id("other"));
@@ -51,7 +51,7 @@ fn two_pools(change: impl FnOnce(&mut Genesis)) -> (Chain, PoolId, PoolId) {
 
 #[test]
 fn a_stamp_makes_an_account() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let key = newcomer(1);
     let good = chain.stamp(key.account(), None);
     let (newest, bits) = (good.epoch, 8);
@@ -99,7 +99,7 @@ fn a_stamp_makes_an_account() {
 
 #[test]
 fn members_are_drawn_from_the_second_epoch_after() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (key, pool) = (newcomer(1), chain.pool_id());
     let events = chain.take(registering(&chain, &key, by_stamp(&chain, &key, pool))).unwrap();
     let (account, from) = (key.account(), Epoch::new(5));
@@ -126,7 +126,7 @@ fn members_are_drawn_from_the_second_epoch_after() {
 /// The block that closes an epoch belongs to the next one: whoever proposes it may know the seed that it makes.
 #[test]
 fn the_closing_block_belongs_to_the_epoch_that_it_opens() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (key, pool) = (newcomer(1), chain.pool_id());
     let command = registering(&chain, &key, by_stamp(&chain, &key, pool));
     let block = lucid_types::block::Block { commands: vec![command], ..chain.draft(all_good) };
@@ -164,7 +164,7 @@ fn whoever_leaves_enters_another_pool_when_no_draw_can_lose_it() {
 #[test]
 fn an_invite_opens_every_pool_as_often_as_it_says() {
     let (owner, secret) = (validator_key(0), newcomer(99));
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let update = |join| PoolAction::Update { terms: chain.pool().terms, join, max_members: 5 };
     let command = chain.command(update(JoinPolicy::Invite), &[0]);
     chain.take(command).unwrap();
@@ -224,7 +224,7 @@ fn an_invite_opens_every_pool_as_often_as_it_says() {
 
 #[test]
 fn a_request_waits_for_the_owner() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let pool = chain.pool_id();
     let by_owner = |chain: &Chain, action| chain.command(action, &[0]);
     let ask = |chain: &Chain, key: &NodeKey| {
@@ -303,7 +303,7 @@ fn a_request_waits_for_the_owner() {
 /// Every doubling of the entries since the block that closed the epoch before costs one more bit; a stamp is judged by its own block.
 #[test]
 fn many_entries_make_stamps_harder() {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.free_joins = 1));
+    let mut chain = Chain::new(start_with(|start| start.genesis.policy.free_joins = 1));
     let pool = chain.pool_id();
     for i in 1..=3 {
         chain.enlist(&newcomer(i), pool);
@@ -344,7 +344,7 @@ fn many_entries_make_stamps_harder() {
 
 #[test]
 fn an_account_gives_eight_commands_and_one_after_each_epoch() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let key = worker_key(0);
     let update = |chain: &Chain| {
         chain.give(&key, Action::Node(NodeAction::Update { gas_address: None, capacity: <_>::default() }), &[])
@@ -372,7 +372,7 @@ fn an_account_gives_eight_commands_and_one_after_each_epoch() {
 
 #[test]
 fn commands_stand_by_priority_and_then_by_a_lot_that_nobody_chooses() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let (pool, fresh) = (chain.pool_id(), newcomer(1));
     let leave = chain.give(&worker_key(0), Action::Node(NodeAction::Leave), &[]);
     let after_leaving = Command { nonce: 1, ..chain.draft_of(worker(0), Action::Node(NodeAction::Retire)) };
@@ -411,7 +411,7 @@ fn commands_stand_by_priority_and_then_by_a_lot_that_nobody_chooses() {
 
 #[test]
 fn membership_rows_are_those_of_members() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let (pool, key) = (chain.pool_id(), newcomer(1));
     chain.enlist(&key, pool);
     assert!(chain.state.has::<Members>(&(pool, key.account())));

@@ -3,7 +3,7 @@
 use lucid_types::amount::MicroUsdt;
 use lucid_types::time::{Epoch, UnixMillis};
 
-use super::chain::{BUDGET, Chain, all_good, genesis, genesis_with};
+use super::chain::{BUDGET, Chain, all_good, start, start_with};
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Draws, PendingEpochs, Workers};
 
@@ -19,7 +19,7 @@ fn at(chain: &mut Chain, time: UnixMillis) {
 
 #[test]
 fn blocks_in_between_close_nothing() {
-    let mut chain = Chain::new(genesis());
+    let mut chain = Chain::new(start());
     let before = end(&chain, 1).get() - 1;
     for time in [before - 1_000, before - 500, before] {
         at(&mut chain, UnixMillis::new(time));
@@ -35,7 +35,7 @@ fn blocks_in_between_close_nothing() {
 #[test]
 fn an_epoch_is_measured_if_the_one_before_was_closed_in_time() {
     for (late, is_measured) in [(0, true), (2_500, true), (2_501, false), (4_999, false)] {
-        let mut chain = Chain::new(genesis());
+        let mut chain = Chain::new(start());
         let close = UnixMillis::new(end(&chain, 1).get() + late);
         at(&mut chain, close);
         assert_eq!(chain.state.open().is_some(), is_measured, "{late} ms late");
@@ -58,7 +58,7 @@ fn an_epoch_is_measured_if_the_one_before_was_closed_in_time() {
 #[test]
 fn one_block_closes_all_epochs_of_a_stall() {
     let stall = 1_000_000;
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(start(), 3);
     let (settled, scored) = (chain.pool().settled, chain.state.head().scored);
     let after = end(&chain, stall);
     at(&mut chain, after);
@@ -83,7 +83,7 @@ fn one_block_closes_all_epochs_of_a_stall() {
 
 #[test]
 fn settlements_of_a_stall_end_with_the_last() {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.last_settlement = Some(7)));
+    let mut chain = Chain::new(start_with(|start| start.genesis.policy.last_settlement = Some(7)));
     let after = end(&chain, 1_000);
     at(&mut chain, after);
     while chain.state.pending().next().is_some() {
@@ -95,7 +95,7 @@ fn settlements_of_a_stall_end_with_the_last() {
 /// What leaves a window after a stall leaves it whole.
 #[test]
 fn windows_slide_over_epochs_that_nobody_measured() {
-    let mut chain = Chain::grown(genesis(), 6);
+    let mut chain = Chain::grown(start(), 6);
     let stall = end(&chain, 9);
     at(&mut chain, stall);
     while chain.state.pending().next().is_some() {

@@ -7,7 +7,7 @@ use lucid_types::report::Observation;
 use lucid_types::ticket::Ticket;
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, genesis_with, observation, worker, worker_key};
+use super::chain::{Chain, all_good, observation, start_with, worker, worker_key};
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::event::Event;
 use crate::ledger::pool::{Member, Standing};
@@ -27,7 +27,7 @@ fn blind(_validator: usize, worker: usize) -> Option<Observation> {
 
 /// Three epochs make inactive, and settlements are of two.
 fn chain() -> Chain {
-    Chain::grown(genesis_with(|genesis| genesis.policy.inactive_after = 3), 2)
+    Chain::grown(start_with(|start| start.genesis.policy.inactive_after = 3), 2)
 }
 
 /// A chain in epoch 7 whose settlement 3 has made worker 0 inactive, from epoch 9 on, and the events of that.

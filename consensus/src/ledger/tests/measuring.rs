@@ -6,26 +6,26 @@ use lucid_score::aggregate::Aggregate;
 use lucid_score::report::{ObservationError, ReportError};
 use lucid_score::seats::ScoredWorker;
 use lucid_types::amount::Ppm;
-use lucid_types::genesis::{Genesis, GenesisWorker};
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::Observation;
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, genesis_with, members, observation, signer_id, worker};
+use super::chain::{Chain, all_good, members, observation, signer_id, start_with, worker};
+use super::start::{Start, Worker};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::state::Rows;
 use crate::ledger::table::Workers;
 
 /// Public rules for seats, and so many validators of power 1 and workers.
-fn public(validators: usize, workers: usize) -> Genesis {
-    genesis_with(|genesis| {
-        let sample = genesis.workers[0].clone();
-        genesis.validators = members(validators);
-        let entry = |i| GenesisWorker { node: worker(i), operator: worker(i), ..sample.clone() };
-        genesis.workers = (0..workers).map(entry).collect();
-        genesis.pools[0].members = (0..workers).map(worker).collect();
-        let policy = &mut genesis.policy;
+fn public(validators: usize, workers: usize) -> Start {
+    start_with(|start| {
+        let sample = start.workers[0].clone();
+        start.genesis.validators = members(validators);
+        let entry = |i| Worker { node: worker(i), operator: worker(i), ..sample.clone() };
+        start.workers = (0..workers).map(entry).collect();
+        start.pools[0].members = (0..workers).map(worker).collect();
+        let policy = &mut start.genesis.policy;
         (policy.seats, policy.min_reporters, policy.min_seat_operators) = (21, 3, 4);
         policy.min_seat_power = Ppm::new(500_000);
     })
@@ -83,11 +83,11 @@ fn withheld_reports_void_only_workers_below_the_quorum() {
 /// them. Weighted by power again, two thirds of the weight at nearly every worker would be theirs.
 #[test]
 fn power_counts_once() {
-    let mut genesis = public(100, 30);
-    for (i, validator) in genesis.validators.iter_mut().enumerate() {
+    let mut start = public(100, 30);
+    for (i, validator) in start.genesis.validators.iter_mut().enumerate() {
         validator.power = if i < 2 { 16 * 98 } else { 68 };
     }
-    let mut chain = Chain::new(genesis);
+    let mut chain = Chain::new(start);
     let slow = LogScale::encode(1_000_000);
     chain.step(|i, _| {
         let honest = observation(4, true);
@@ -145,9 +145,9 @@ fn echoes_grow_with_the_agreed_throughput() {
 /// A worker that is in no pool is nobody's to measure.
 #[test]
 fn only_members_of_pools_are_scored() {
-    let mut genesis = public(21, 3);
-    genesis.pools[0].members.retain(|member| *member != worker(1));
-    let mut chain = Chain::new(genesis);
+    let mut start = public(21, 3);
+    start.pools[0].members.retain(|member| *member != worker(1));
+    let mut chain = Chain::new(start);
     chain.step(all_good);
     assert_eq!(measured(&chain, 1), [worker(0), worker(2)].into());
 }
@@ -155,9 +155,9 @@ fn only_members_of_pools_are_scored() {
 /// Of more workers than are scored, those that are not drawn lose nothing.
 #[test]
 fn undrawn_epochs_leave_the_denominators() {
-    let mut genesis = public(21, 30);
-    genesis.policy.max_scored = 10;
-    let mut chain = Chain::new(genesis);
+    let mut start = public(21, 30);
+    start.genesis.policy.max_scored = 10;
+    let mut chain = Chain::new(start);
     for epoch in 1..=3 {
         let drawn: BTreeSet<_> = chain.state.open().unwrap().scored.iter().map(|worker| worker.node).collect();
         chain.step(all_good);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Entry, NodeAction, Registration};
-use lucid_types::genesis::{Genesis, GenesisWorker};
 use lucid_types::id::{NetworkId, NodeId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::{JoinPolicy, PoolAction};
@@ -13,8 +12,9 @@ use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
 
-use super::chain::{Chain, address, all_good, genesis, genesis_with, key_of, validator_key, worker, worker_key};
+use super::chain::{Chain, address, all_good, key_of, start, start_with, validator_key, worker, worker_key};
 use super::entry::newcomer;
+use super::start::{Start, Worker};
 use crate::admission::{Refusal, View};
 use crate::commands::{CommandKey, Invited, PendingCommands, Source};
 use crate::ledger::build::{Pending, Turn, build};
@@ -61,9 +61,9 @@ fn registration(chain: &Chain, key: &NodeKey, bits: u8) -> SignedCommand {
 }
 
 /// Many workers, whose keys are known.
-fn crowd(count: usize) -> Genesis {
-    genesis_with(|genesis| {
-        genesis.workers.extend((0..count).map(|i| GenesisWorker {
+fn crowd(count: usize) -> Start {
+    start_with(|start| {
+        start.workers.extend((0..count).map(|i| Worker {
             node: many(i).account(),
             operator: many(i).account(),
             payout_address: address(140),
@@ -88,7 +88,7 @@ fn block_of(chain: &mut Chain, pending: &mut PendingCommands) -> Vec<SignedComma
 
 #[test]
 fn an_accounts_commands_wait_in_their_order() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let mut pending = PendingCommands::default();
     let key = worker_key(0);
     let of = |chain: &Chain, nonce: u64| later(chain, &key, nonce, update(u32::try_from(nonce).unwrap()));
@@ -117,7 +117,7 @@ fn an_accounts_commands_wait_in_their_order() {
 
 #[test]
 fn proposers_take_what_applies_and_leave_the_rest() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let mut pending = PendingCommands::default();
     let hold = chain.command(PoolAction::Hold(worker(0)), &[0]);
     let (leave, retire) =
@@ -158,7 +158,7 @@ fn proposers_take_what_applies_and_leave_the_rest() {
 
 #[test]
 fn what_is_over_is_forgotten() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let mut pending = PendingCommands::default();
     let next = chain.state.next_time(&chain.spec);
     let until = |until| {
@@ -181,7 +181,7 @@ fn what_is_over_is_forgotten() {
 /// An account that has used up its commands waits for an epoch, not in vain.
 #[test]
 fn what_is_given_too_often_waits() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let mut pending = PendingCommands::default();
     for i in 0..8 {
         let command = later(&chain, &worker_key(0), 0, update(i));
@@ -274,7 +274,7 @@ fn a_flood_of_joins_is_bounded_and_honest_commands_pass() {
 /// One invite leaves places to others of its pool, and one pool to other pools; nobody waits for what others use up.
 #[test]
 fn invites_take_few_places() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let pool = chain.pool_id();
     let until = chain.state.time().after(Duration::from_hours(1));
     let invite = |chain: &Chain, secret: u8, uses| {
@@ -309,7 +309,7 @@ fn invites_take_few_places() {
 /// However many pools: half of the places of registrations are left to stamps.
 #[test]
 fn invites_of_many_pools_leave_room_for_stamps() {
-    let chain = Chain::grown(genesis(), 1);
+    let chain = Chain::grown(start(), 1);
     let invite = |pool: u8, i: u8| Invite {
         pool: PoolId::from_bytes([pool; 32]),
         key: newcomer(i).public_key(),
@@ -331,7 +331,7 @@ fn invites_of_many_pools_leave_room_for_stamps() {
 /// Only the chain's time ends what this node has taken over: its clock may be wrong before or after a restart.
 #[test]
 fn no_clock_makes_a_node_forget_what_it_has_taken_over() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let now = chain.state.next_time(&chain.spec);
     let half_a_day = Duration::from_hours(12);
     let give = |until| {
@@ -430,7 +430,7 @@ fn what_only_waits_leaves_room_for_what_applies() {
 /// The mesh sends no bytes twice within a minute, and the log would say so of each.
 #[test]
 fn what_was_taken_over_is_gossiped_again_once_a_minute() {
-    let chain = Chain::grown(genesis(), 1);
+    let chain = Chain::grown(start(), 1);
     let now = chain.state.next_time(&chain.spec);
     let command = later(&chain, &worker_key(0), 0, update(1)).verify(chain.spec.id()).unwrap();
     let minute = Duration::from_secs(61);

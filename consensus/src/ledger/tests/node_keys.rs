@@ -10,7 +10,7 @@ use lucid_types::pool::{JoinPolicy, PoolAction};
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, genesis, genesis_with, validator_key, worker, worker_key};
+use super::chain::{Chain, all_good, start, start_with, validator_key, worker, worker_key};
 use super::entry::newcomer;
 use crate::commands::{PendingCommands, Source};
 use crate::ledger::command::{CommandRefused, SignedCommand};
@@ -55,7 +55,7 @@ fn not_in_force(key: &NodeKey, current: &NodeKey) -> CommandRefused {
 
 /// Settlement 1 is computed; the key of worker 0, and its next one.
 fn begin() -> (Chain, NodeKey, NodeKey) {
-    (Chain::grown(genesis(), 2), worker_key(0), newcomer(40))
+    (Chain::grown(start(), 2), worker_key(0), newcomer(40))
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn approval_makes_no_account_of_another_accounts_key() {
 /// The clock is that of the settlements. It goes on for accounts without a pool, and when there are no settlements any more.
 #[test]
 fn keys_rotate_when_nothing_is_settled() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.last_settlement = Some(1)), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.last_settlement = Some(1)), 2);
     let (alone, next) = (newcomer(44), newcomer(45));
     chain.register(&alone);
     let command = chain.give(&alone, Action::Node(NodeAction::RotateKey(next.public_key())), &[&next]);
@@ -202,7 +202,7 @@ fn keys_rotate_when_nothing_is_settled() {
 
 #[test]
 fn owners_and_treasury_signers_sign_with_their_current_keys() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (owner, signer) = (newcomer(46), newcomer(47));
     for i in [0, 1] {
         chain.register(&validator_key(i));

@@ -4,7 +4,7 @@ use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, NodeAction};
 use lucid_types::payout::AccountKind;
 
-use super::chain::{Chain, address, all_good, genesis, genesis_with, validator_key, worker, worker_key};
+use super::chain::{Chain, address, all_good, start, start_with, validator_key, worker, worker_key};
 use super::entry::newcomer;
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::event::Event;
@@ -21,7 +21,7 @@ fn paid_at(chain: &Chain) -> lucid_types::id::PayoutAddress {
 #[test]
 fn another_payout_address_is_announced_one_root_before_it_counts() {
     // Settlement 1 is computed.
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let other = address(160);
     let change = giving(&chain, 0, NodeAction::PayoutAddress(other));
     let events = chain.take(change).unwrap();
@@ -57,7 +57,7 @@ fn another_payout_address_is_announced_one_root_before_it_counts() {
 /// A veto is in time as long as no root has used the address.
 #[test]
 fn a_payout_address_can_be_taken_back_until_a_root_has_it() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let change = giving(&chain, 0, NodeAction::PayoutAddress(address(160)));
     chain.take(change).unwrap();
     while chain.pool().settled < 2 {
@@ -73,7 +73,7 @@ fn a_payout_address_can_be_taken_back_until_a_root_has_it() {
 
 #[test]
 fn without_the_payout_key_no_payout_address_changes() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let cold = newcomer(40);
     chain.change_node(worker(0), |node| node.payout_key = Some(cold.public_key()));
     let action = || Action::Node(NodeAction::PayoutAddress(address(160)));
@@ -87,7 +87,7 @@ fn without_the_payout_key_no_payout_address_changes() {
 
 #[test]
 fn an_offer_is_replaced() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let capacity = Capacity { cores: 9, ..Capacity::default() };
     let update = |gas_address| NodeAction::Update { gas_address, capacity };
     let command = giving(&chain, 0, update(Some(address(170))));
@@ -104,7 +104,7 @@ fn an_offer_is_replaced() {
 /// Whoever has stolen the key of an account can announce an address and retire the account in one block.
 #[test]
 fn what_is_announced_can_be_taken_back_by_whoever_has_retired() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let other = newcomer(40);
     let actions =
         [NodeAction::PayoutAddress(address(160)), NodeAction::RotateKey(other.public_key()), NodeAction::Retire];
@@ -127,7 +127,7 @@ fn what_is_announced_can_be_taken_back_by_whoever_has_retired() {
 
 #[test]
 fn whoever_retires_is_paid_and_does_not_come_back() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.pools[0].owner = worker(1)), 2);
+    let mut chain = Chain::grown(start_with(|start| start.pools[0].owner = worker(1)), 2);
     let owns = giving(&chain, 1, NodeAction::Retire);
     assert_eq!(chain.take(owns), Err(CommandRefused::OwnsPool(chain.pool_id())));
     let command = giving(&chain, 0, NodeAction::Retire);

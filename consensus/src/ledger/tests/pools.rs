@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use lucid_types::amount::MicroUsdt;
 use lucid_types::command::{Action, Command, NodeAction, ValidatorAction};
-use lucid_types::genesis::SplitRule;
 use lucid_types::id::PoolId;
 use lucid_types::key::NodeKey;
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::ticket::Ticket;
 use lucid_types::time::Epoch;
 
 use super::chain::{
-    BUDGET, Chain, VALIDATORS, address, all_good, genesis, genesis_with, validator, validator_key, worker, worker_key,
+    BUDGET, Chain, VALIDATORS, address, all_good, start, start_with, validator, validator_key, worker, worker_key,
 };
 use super::entry::newcomer;
 use crate::ledger::command::{CommandRefused, SignedCommand};
@@ -24,7 +23,7 @@ use crate::ledger::state::Rows;
 use crate::ledger::table::{Members, Pools};
 
 fn new_pool(chain: &Chain, name: &str, vault: usize) -> NewPool {
-    let mut contract = chain.spec.genesis().pools[0].vault.clone();
+    let mut contract = chain.start.pools[0].vault.clone();
     contract.address = address(vault);
     NewPool {
         name: name.into(),
@@ -55,7 +54,7 @@ fn by(owner: &NodeKey, chain: &Chain, pool: PoolId, action: PoolAction) -> Signe
 /// A chain in epoch 3 with a forming pool of this owner.
 fn forming(min_members: u32) -> (Chain, NodeKey, PoolId) {
     let owner = newcomer(50);
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.min_pool_members = min_members), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.min_pool_members = min_members), 2);
     chain.register(&owner);
     let id = PoolId::derive(chain.spec.id(), "new");
     let events = chain.take(create(&chain, &owner, new_pool(&chain, "new", 120))).unwrap();
@@ -209,7 +208,7 @@ fn a_pool_that_does_not_begin_in_time_is_gone() {
 
 #[test]
 fn other_terms_count_from_the_second_settlement_after() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let terms = PoolTerms { budget: MicroUsdt::new(2 * BUDGET), split: SplitRule::Credits, ..chain.pool().terms };
     let update = |chain: &Chain, terms, max_members| {
         chain.command(PoolAction::Update { terms, join: JoinPolicy::Invite, max_members }, &[0])
@@ -237,7 +236,7 @@ fn other_terms_count_from_the_second_settlement_after() {
     assert_eq!(share(&chain), Some(1));
 
     // By terms that are under way members earn already: they are not replaced before their settlement is computed.
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(start(), 3);
     let command = update(&chain, terms, 9);
     chain.take(command).unwrap();
     assert_eq!(chain.pool().next_terms.unwrap().0, 3);
@@ -255,7 +254,7 @@ fn other_terms_count_from_the_second_settlement_after() {
 /// Also where nobody was measured, and many settlements are computed at once.
 #[test]
 fn settlements_without_a_measured_epoch_count_what_was_promised_for_them() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let terms = PoolTerms { budget: MicroUsdt::new(7), ..chain.pool().terms };
     let command = chain.command(PoolAction::Update { terms, join: JoinPolicy::Open, max_members: 9 }, &[0]);
     chain.take(command).unwrap();
@@ -271,7 +270,7 @@ fn settlements_without_a_measured_epoch_count_what_was_promised_for_them() {
 
 #[test]
 fn who_is_banned_leaves_keeps_what_it_earned_and_does_not_come_back() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let pool = chain.pool_id();
     let ban = |chain: &Chain, node| chain.command(PoolAction::Ban(node), &[0]);
     let unban = |chain: &Chain, node| chain.command(PoolAction::Unban(node), &[0]);
@@ -308,7 +307,7 @@ fn who_is_banned_leaves_keeps_what_it_earned_and_does_not_come_back() {
 
 #[test]
 fn a_pool_has_the_owner_that_agrees_to_be() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (pool, next) = (chain.pool_id(), newcomer(70));
     let transfer = || Action::Pool { pool, action: PoolAction::Transfer(next.account()) };
     let command = chain.give(&validator_key(0), transfer(), &[&next]);
@@ -327,7 +326,7 @@ fn a_pool_has_the_owner_that_agrees_to_be() {
 
 #[test]
 fn a_disbanded_pool_pays_what_was_earned_and_promises_no_more() {
-    let mut chain = Chain::grown(genesis(), 3);
+    let mut chain = Chain::grown(start(), 3);
     let pool = chain.pool_id();
     let command = chain.command(PoolAction::Disband, &[0]);
     let events = chain.take(command).unwrap();

@@ -6,20 +6,20 @@ use std::time::Duration;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction, ValidatorChange};
-use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::Epoch;
 use lucid_types::validator::Validator;
+use lucid_types::vault::Vault;
 use proptest::prelude::*;
 
 use super::chain::{
-    Chain, ROTATIONS, address, as_validator, genesis_with, key_of, observation, signer_of, signers, validator_key,
+    Chain, ROTATIONS, address, as_validator, key_of, observation, signer_of, signers, start_with, validator_key,
     worker_key,
 };
 use super::entry::newcomer;
@@ -110,7 +110,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
         commission_address: to,
     };
     let vault = chain.state.pool(&pool).map(|pool| pool.vault.clone());
-    let vault = vault.unwrap_or_else(|| chain.spec.genesis().pools[0].vault.clone());
+    let vault = vault.unwrap_or_else(|| chain.start.pools[0].vault.clone());
     let worker = AccountId::derive(chain.spec.id(), &pool, AccountKind::Worker, &node);
     let by_owner = |action| Action::Pool { pool, action };
     let max_members = u32::from(c % 8);
@@ -441,8 +441,8 @@ fn next(chain: &mut Chain, pending: &mut PendingCommands, reaches_all: Option<bo
 
 /// Plays the steps; the actions that blocks hold.
 fn play(steps: &[Step]) -> Vec<Action> {
-    let mut chain = Chain::new(genesis_with(|genesis| {
-        (genesis.policy.free_joins, genesis.policy.inactive_after) = (2, 2);
+    let mut chain = Chain::new(start_with(|start| {
+        (start.genesis.policy.free_joins, start.genesis.policy.inactive_after) = (2, 2);
     }));
     let mut pending = PendingCommands::default();
     for step in steps {
@@ -473,7 +473,7 @@ fn play(steps: &[Step]) -> Vec<Action> {
             }
         }
     }
-    let mut again = State::genesis(&chain.spec);
+    let mut again = chain.start.state(&chain.spec);
     for block in chain.blocks.values() {
         let block = block.clone().verify(chain.spec.id()).unwrap();
         again = validate(&chain.spec, &again, &block).unwrap().state;

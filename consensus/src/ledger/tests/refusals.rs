@@ -3,7 +3,6 @@
 use lucid_score::report::{ObservationError, ReportError};
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
-use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, StateRoot};
 use lucid_types::log_scale::LogScale;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
@@ -11,7 +10,8 @@ use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
 
-use super::chain::{Chain, all_good, genesis, genesis_with, key_of, observation, signer, signer_id, validator, worker};
+use super::chain::{Chain, all_good, key_of, observation, signer, signer_id, start, start_with, validator, worker};
+use super::start::Start;
 use crate::ledger::check::InvalidBlock;
 
 /// Not one of the validators.
@@ -27,7 +27,7 @@ enum At {
 }
 
 fn chain(at: At) -> Chain {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 3), 1);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 3), 1);
     chain.block(all_good);
     let only = |chain: &mut Chain, i: usize| {
         let mut block = good(chain);
@@ -224,7 +224,7 @@ fn replace_reveal(chain: &Chain, block: &mut Block, change: impl FnOnce(&mut Rev
 
 #[test]
 fn who_did_not_commit_cannot_reveal() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 1);
+    let mut chain = Chain::grown(start_with(|_| ()), 1);
     chain.block(all_good);
     let mut block = good(&mut chain);
     block.commitments.retain(|commitment| commitment.signer != signer_id(3));
@@ -261,8 +261,8 @@ fn late_commitments_and_reveals_count() {
 }
 
 /// Validator 1 commits to these observations of the workers assigned to it, and the next block reveals them.
-fn reporting(genesis: Genesis, assigned: &[Option<Observation>]) -> InvalidBlock {
-    let mut chain = Chain::grown(genesis, 1);
+fn reporting(start: Start, assigned: &[Option<Observation>]) -> InvalidBlock {
+    let mut chain = Chain::grown(start, 1);
     chain.block(all_good);
     let mut block = good(&mut chain);
     let commitment = chain.commitment(1, chain.state.closed(), assigned);
@@ -281,10 +281,10 @@ fn reports_that_cannot_be_true_are_refused() {
     let refused = |source| InvalidBlock::Report { validator: signer_id(1), source };
     let good = Some(observation(4, true));
     for n in [0, 4, 9] {
-        assert_eq!(reporting(genesis(), &vec![good; n]), refused(ReportError::Length), "{n} of three workers");
+        assert_eq!(reporting(start(), &vec![good; n]), refused(ReportError::Length), "{n} of three workers");
     }
-    let own = |genesis: &mut Genesis| genesis.workers[2].operator = validator(1);
-    assert_eq!(reporting(genesis_with(own), &[good; 3]), refused(ReportError::Length), "one is its own");
+    let own = |start: &mut Start| start.workers[2].operator = validator(1);
+    assert_eq!(reporting(start_with(own), &[good; 3]), refused(ReportError::Length), "one is its own");
     let first = (0..3).map(worker).min().unwrap();
     let refused = |problem| refused(ReportError::Observation { worker: first, problem });
     type Spoil = (ObservationError, fn(&mut Observation));
@@ -299,10 +299,10 @@ fn reports_that_cannot_be_true_are_refused() {
     for (problem, change) in impossible {
         let mut spoiled = good;
         change(spoiled.as_mut().unwrap());
-        assert_eq!(reporting(genesis(), &[spoiled, None, good]), refused(problem));
+        assert_eq!(reporting(start(), &[spoiled, None, good]), refused(problem));
     }
     // One epoch of 10,000 is one of echo: this one is not.
-    let rare = genesis_with(|genesis| genesis.policy.echo_every = 10_000);
+    let rare = start_with(|start| start.genesis.policy.echo_every = 10_000);
     assert_eq!(reporting(rare, &[good; 3]), refused(ObservationError::NoEchoEpoch));
 }
 

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 
 use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::SplitRule;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::PoolAction;
+use lucid_types::pool::{PoolAction, SplitRule};
 use lucid_types::time::Epoch;
 
-use super::chain::{BUDGET, Chain, WORKERS, address, all_good, genesis, genesis_with, validator, worker};
+use super::chain::{BUDGET, Chain, VALIDATORS, address, all_good, start, start_with, validator, worker};
+use crate::chain_spec::ChainSpec;
 use crate::ledger::command::check;
 use crate::ledger::event::Event;
-use crate::ledger::pool::Member;
 use crate::ledger::registry::Membership;
-use crate::ledger::table::Nodes;
+use crate::ledger::state::{Rows, State};
+use crate::ledger::table::{Members, Nodes, Nonces, Workers};
 
 /// Makes a worker a member of the pool in epochs `from..until`.
 fn join(chain: &mut Chain, i: usize, pool: PoolId, from: u64, until: Option<u64>) {
@@ -30,10 +30,10 @@ fn drawn(chain: &Chain) -> BTreeSet<(NodeId, PoolId)> {
 
 /// Two pools, the second of which has no members, and their ids.
 fn two_pools() -> (Chain, PoolId, PoolId) {
-    let chain = Chain::new(genesis_with(|genesis| {
-        let mut other = genesis.pools[0].clone();
+    let chain = Chain::new(start_with(|start| {
+        let mut other = start.pools[0].clone();
         (other.name, other.members, other.vault.address) = ("other".into(), vec![], address(101));
-        genesis.pools.push(other);
+        start.pools.push(other);
     }));
     let id = |name| PoolId::derive(chain.spec.id(), name);
     let (first, other) = (id("pool"), id("other"));
@@ -51,29 +51,19 @@ fn owed(chain: &Chain, pool: &PoolId, i: usize) -> u64 {
 }
 
 #[test]
-fn the_genesis_seeds_rows() {
-    let chain = Chain::new(genesis());
-    let pool = chain.pool_id();
-    let workers: BTreeSet<_> = (0..WORKERS).map(worker).collect();
-    assert!(chain.state.nodes().map(|(id, _)| id).eq(workers.iter().copied()));
-    assert!(
-        chain
-            .state
-            .members(&pool)
-            .map(|(id, member)| (id, *member))
-            .eq(workers.iter().map(|id| (*id, Member::default())))
-    );
-    let declared = &chain.spec.genesis().pools[0];
-    let state = chain.pool();
-    assert_eq!((&state.name, state.owner, state.terms.budget), (&declared.name, declared.owner, declared.budget));
-    let node = chain.state.node(&worker(1)).unwrap();
-    assert_eq!((node.operator, node.payout_address, node.gas_address), (worker(1), address(2), Some(address(51))));
-    assert_eq!((chain.state.pool_of(&worker(1)), chain.state.pool_of(&validator(1))), (Some(pool), None));
+fn the_genesis_seeds_validators_and_nobody_else() {
+    let spec = ChainSpec::new(start().genesis).unwrap();
+    let state = State::genesis(&spec);
+    assert_eq!((state.nodes().count(), state.pools().count(), state.all::<Workers>().count()), (0, 0, 0));
+    assert_eq!((state.all::<Members>().count(), state.all::<Nonces>().count()), (0, 0));
+    assert_eq!(state.next_validators(), &**spec.first_validators());
+    let first = state.open().unwrap();
+    assert_eq!((first.reporters.len(), first.scored.len()), (VALIDATORS, 0), "nobody is measured in epoch 1");
 }
 
 #[test]
 fn members_are_drawn_while_they_count() {
-    let mut chain = Chain::new(genesis());
+    let mut chain = Chain::new(start());
     let pool = chain.pool_id();
     let all = |some: &[usize]| some.iter().map(|i| (worker(*i), pool)).collect::<BTreeSet<_>>();
     assert_eq!(drawn(&chain), all(&[0, 1, 2]));
@@ -143,7 +133,7 @@ fn only_members_that_count_lead() {
 
 #[test]
 fn accounts_are_paid_where_their_nodes_say_at_the_next_settlement() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let to = |chain: &Chain| {
         let of = |kind, node| chain.account(kind, node).map(|account| account.to);
         [0, 1, 2]
@@ -175,7 +165,7 @@ fn accounts_are_paid_where_their_nodes_say_at_the_next_settlement() {
 /// Nobody knows where to pay whoever is gone before it was ever owed anything: its part waits for those who stay.
 #[test]
 fn the_part_of_who_is_gone_is_carried() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     chain.change(|rows| rows.remove::<Nodes>(&worker(2)));
     chain.step(all_good);
     let pool = chain.pool_id();
@@ -189,7 +179,7 @@ fn the_part_of_who_is_gone_is_carried() {
 
 #[test]
 fn terms_are_those_of_the_state() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let before = chain.owed().get();
     chain.change_pool(|pool| {
         pool.terms.budget = MicroUsdt::new(2 * BUDGET);

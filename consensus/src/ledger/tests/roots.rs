@@ -5,7 +5,7 @@ use lucid_types::id::PayoutId;
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::PayoutTree;
 
-use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
+use super::chain::{BUDGET, Chain, WORKERS, all_good, observation, start, start_with, validator, worker};
 use crate::ledger::event::{Event, Settled};
 
 fn usdt(n: u64) -> MicroUsdt {
@@ -19,7 +19,7 @@ fn settled(events: Vec<Event>) -> Option<Settled> {
 
 #[test]
 fn a_settlement_makes_a_root_of_all_that_is_owed() {
-    let mut chain = Chain::grown(genesis(), 1);
+    let mut chain = Chain::grown(start(), 1);
     let made = settled(chain.step(all_good)).unwrap();
     let accounts = chain.accounts();
     assert_eq!(made.leaves.len(), WORKERS + 1, "the members and the owner's commission");
@@ -42,7 +42,7 @@ fn a_settlement_makes_a_root_of_all_that_is_owed() {
 #[test]
 fn requests_are_for_what_crosses_the_threshold_and_come_first() {
     // 38 USDT a settlement for each worker, 6 for the owner; every 100 are a payout.
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.payout_threshold = usdt(100)));
+    let mut chain = Chain::new(start_with(|start| start.genesis.policy.payout_threshold = usdt(100)));
     let mut of_worker = Vec::new();
     let mut of_owner = Vec::new();
     for _ in 0..36 {
@@ -68,7 +68,7 @@ fn requests_are_for_what_crosses_the_threshold_and_come_first() {
 
 #[test]
 fn nothing_earned_no_root() {
-    let mut chain = Chain::grown(genesis(), 4);
+    let mut chain = Chain::grown(start(), 4);
     let before = chain.pool().newest.unwrap();
     let nothing = |_: usize, _: usize| Some(observation(4, false));
     for _ in 0..4 {
@@ -84,7 +84,7 @@ fn nothing_earned_no_root() {
 
 #[test]
 fn a_settlement_that_nobody_measured_elects_nobody() {
-    let mut chain = Chain::grown(genesis(), 6);
+    let mut chain = Chain::grown(start(), 6);
     for _ in 0..2 {
         chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
@@ -95,7 +95,7 @@ fn a_settlement_that_nobody_measured_elects_nobody() {
 #[test]
 fn push_fees_are_set_aside_before_anything_is_shared() {
     let fee = 10_000;
-    let mut chain = Chain::grown(genesis_with(|g| g.pools[0].vault.limits.push_fee = MicroUsdt::new(fee)), 1);
+    let mut chain = Chain::grown(start_with(|g| g.pools[0].vault.limits.push_fee = MicroUsdt::new(fee)), 1);
     let made = settled(chain.step(all_good)).unwrap();
     // Three members and the owner are due for the first time.
     assert_eq!(chain.pool().fees.get(), 4 * fee);
@@ -103,14 +103,14 @@ fn push_fees_are_set_aside_before_anything_is_shared() {
     let pot = BUDGET - 4 * fee;
     assert_eq!(chain.account(AccountKind::Commission, validator(0)).unwrap().owed.get(), pot / 20);
     // A fee that would eat the whole pot does.
-    let mut chain = Chain::grown(genesis_with(|g| g.pools[0].vault.limits.push_fee = MicroUsdt::new(BUDGET)), 1);
+    let mut chain = Chain::grown(start_with(|g| g.pools[0].vault.limits.push_fee = MicroUsdt::new(BUDGET)), 1);
     assert_eq!(settled(chain.step(all_good)), None, "nothing is owed to anybody");
     assert_eq!(chain.pool().fees.get(), BUDGET);
 }
 
 #[test]
 fn what_was_carried_is_shared_out_with_the_next_budget() {
-    let mut chain = Chain::new(genesis());
+    let mut chain = Chain::new(start());
     for _ in 0..2 {
         chain.step(|_, _| Some(observation(4, false)));
     }
@@ -124,7 +124,7 @@ fn what_was_carried_is_shared_out_with_the_next_budget() {
 /// A budget that would outgrow all counting stops growing, and the chain goes on.
 #[test]
 fn invariant_7_budgets_beyond_all_counting_do_not_stop_the_chain() {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.pools[0].budget = MicroUsdt::new(u64::MAX)));
+    let mut chain = Chain::new(start_with(|start| start.pools[0].budget = MicroUsdt::new(u64::MAX)));
     for _ in 0..8 {
         chain.step(all_good);
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use lucid_types::amount::{MicroUsdt, Ppm};
-use lucid_types::genesis::SplitRule;
 use lucid_types::id::NodeId;
 use lucid_types::payout::VaultLimits;
+use lucid_types::pool::SplitRule;
 use lucid_types::report::Observation;
 use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
-use super::chain::{BUDGET, Chain, WORKERS, all_good, genesis, genesis_with, observation, validator, worker};
+use super::chain::{BUDGET, Chain, WORKERS, all_good, observation, start, start_with, validator, worker};
 use crate::ledger::event::Event;
 use crate::ledger::state::Rows;
 
@@ -21,7 +21,7 @@ fn owed(chain: &Chain) -> BTreeMap<NodeId, u64> {
 
 /// The first settlement, of epochs 1 and 2.
 fn settled(split: SplitRule, observe: impl Fn(u64, usize) -> Option<Observation>) -> Chain {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.pools[0].split = split));
+    let mut chain = Chain::new(start_with(|start| start.pools[0].split = split));
     for epoch in 1..=2 {
         chain.step(|_, worker| observe(epoch, worker));
     }
@@ -42,7 +42,7 @@ fn equal_parts_for_all_who_earned() {
     assert_eq!(chain.pool().carried, MicroUsdt::ZERO);
     let to: BTreeMap<_, _> = chain.accounts().values().map(|account| (account.node, account.to)).collect();
     assert_eq!(to[&worker(1)], chain.state.node(&worker(1)).unwrap().payout_address);
-    assert_eq!(to[&validator(0)], chain.spec.genesis().pools[0].commission_address);
+    assert_eq!(to[&validator(0)], chain.start.pools[0].commission_address);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn what_nobody_earned_is_carried_commission_included() {
     assert_eq!(chain.pool().carried.get(), BUDGET);
     assert_eq!(owed(&chain), BTreeMap::new());
     // Nor does anybody earn where too few validators report.
-    let mut chain = Chain::new(genesis());
+    let mut chain = Chain::new(start());
     for _ in 0..2 {
         chain.step(|validator, worker| all_good(validator, worker).filter(|_| validator < 2));
     }
@@ -102,14 +102,14 @@ fn one_settlement_does_not_pay_for_another() {
 #[test]
 fn settlements_stop_after_the_last() {
     for (last, settlements) in [(None, 4), (Some(0), 0), (Some(3), 3), (Some(4), 4), (Some(5), 4)] {
-        let chain = Chain::grown(genesis_with(|genesis| genesis.policy.last_settlement = last), 8);
+        let chain = Chain::grown(start_with(|start| start.genesis.policy.last_settlement = last), 8);
         assert_eq!(chain.pool().budgets.get(), settlements * BUDGET, "last settlement {last:?}");
     }
 }
 
 /// The leaders of the first settlements where all workers are equal.
 fn leaders(cooldown: u64, settlements: usize) -> Vec<NodeId> {
-    let mut chain = Chain::new(genesis_with(|genesis| genesis.policy.leader_cooldown = cooldown));
+    let mut chain = Chain::new(start_with(|start| start.genesis.policy.leader_cooldown = cooldown));
     let mut leaders = Vec::new();
     while leaders.len() < settlements {
         for event in chain.step(all_good) {
@@ -137,8 +137,8 @@ fn leaders_cool_down() {
 
 #[test]
 fn only_who_can_lead_leads() {
-    let mut chain = Chain::new(genesis_with(|genesis| {
-        genesis.workers.iter_mut().for_each(|it| it.gas_address = it.gas_address.filter(|_| it.node == worker(1)));
+    let mut chain = Chain::new(start_with(|start| {
+        start.workers.iter_mut().for_each(|it| it.gas_address = it.gas_address.filter(|_| it.node == worker(1)));
     }));
     for _ in 0..2 {
         chain.step(all_good);
@@ -188,14 +188,14 @@ proptest! {
     /// Whatever is measured and however it is split, every micro-USDT of every budget is somewhere.
     #[test]
     fn invariant_4_accounts_balance_after_every_block(world in world()) {
-        let mut chain = Chain::new(genesis_with(|genesis| {
-            let pool = &mut genesis.pools[0];
+        let mut chain = Chain::new(start_with(|start| {
+            let pool = &mut start.pools[0];
             (pool.split, pool.commission) = (world.split, Ppm::new(world.commission));
             pool.budget = MicroUsdt::new(world.budget);
             pool.vault.limits = VaultLimits { cap: MicroUsdt::new(u64::MAX), push_fee: MicroUsdt::new(world.push_fee) };
-            genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
-            genesis.policy.report_window = world.window;
-            genesis.policy.settle_every = world.settle_every;
+            start.genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
+            start.genesis.policy.report_window = world.window;
+            start.genesis.policy.settle_every = world.settle_every;
         }));
         for seen in &world.seen {
             let observe = |i: usize, node: usize| {

@@ -10,7 +10,7 @@ use lucid_types::time::{Epoch, Height};
 
 use proptest::prelude::*;
 
-use super::chain::{Chain, all_good, genesis_with, key_of, signers, validator, worker};
+use super::chain::{Chain, all_good, key_of, signers, start_with, validator, worker};
 use crate::ledger::entry::{InviteUse, Request};
 use crate::ledger::execute::validate;
 use crate::ledger::pool::Member;
@@ -24,7 +24,7 @@ use crate::ledger::validators::ProposedChange;
 /// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
 /// One asks to enter the pool, and an invite is in use.
 fn rich() -> State {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 3);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 3);
     let next = signers(2, 2);
     chain.step_with(vec![chain.command(PoolAction::Signers { nonce: 0, next }, &[0, 1])]);
     for _ in 0..4 {
@@ -144,10 +144,10 @@ fn rows_prove_what_they_say_and_that_others_are_absent() {
 /// Scores' roots are kept for ever, all else of an epoch until its scores are final.
 #[test]
 fn nothing_of_final_epochs_is_kept_but_their_roots() {
-    let chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 20);
+    let chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 20);
     let roots: Vec<_> = chain.state.all::<ScoreRoots>().map(|(epoch, _)| epoch.get()).collect();
     assert_eq!(roots, (1..=20).collect::<Vec<_>>());
-    let early = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 12);
+    let early = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 12);
     let count = |state: &State, tag| rows(state).iter().filter(|(key, _)| key[0] == tag).count();
     for table in TABLES.iter().filter(|table| table.tag != ScoreRoots::TAG) {
         assert_eq!(count(&chain.state, table.tag), count(&early.state, table.tag), "{}", table.name);
@@ -187,7 +187,7 @@ proptest! {
     ) {
         let key = |pool, node| (PoolId::from_bytes([pool; 32]), NodeId::from_bytes([node; 32]));
         let member = |last_led| Member { last_led: Some(last_led), ..Member::default() };
-        let state = State::genesis(&Chain::new(genesis_with(|_| ())).spec);
+        let state = Chain::new(start_with(|_| ())).state;
         let state = state.changed(|rows| {
             before.iter().for_each(|(pool, node)| rows.put::<Members>(&key(*pool, *node), member(0)));
         });
@@ -231,7 +231,7 @@ proptest! {
     /// However blocks, candidates that come to nothing and crashes follow each other: the state is that of the blocks alone.
     #[test]
     fn any_history_leads_to_the_state_of_its_blocks(steps in prop::collection::vec(step(), 1..40)) {
-        let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.report_window = 2), 1);
+        let mut chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 1);
         for step in steps {
             match step {
                 Step::Apply { is_full: true } => drop(chain.block(all_good)),
@@ -247,7 +247,7 @@ proptest! {
                 Step::Crash => chain.crash(),
             }
         }
-        let mut fresh = State::genesis(&chain.spec);
+        let mut fresh = chain.start.state(&chain.spec);
         for block in chain.blocks.values() {
             let block = block.clone().verify(chain.spec.id()).unwrap();
             fresh = validate(&chain.spec, &fresh, &block).unwrap().state;
@@ -261,7 +261,7 @@ proptest! {
 /// one before.
 #[test]
 fn proposers_make_the_beacon_and_it_the_seeds() {
-    let mut chain = Chain::grown(genesis_with(|_| ()), 2);
+    let mut chain = Chain::grown(start_with(|_| ()), 2);
     let mut seeds = BTreeSet::from([chain.state.open().unwrap().seed]);
     for _ in 0..5 {
         chain.step(all_good);

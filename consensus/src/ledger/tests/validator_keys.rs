@@ -9,8 +9,7 @@ use lucid_types::validator_key::{ValidatorKey, ValidatorKeys};
 use lucid_types::vote::{Vote, VoteKind};
 
 use super::chain::{
-    Chain, all_good, as_validator, genesis, genesis_with, members, signer, signer_id, signer_of, validator,
-    validator_key,
+    Chain, all_good, as_validator, members, signer, signer_id, signer_of, start, start_with, validator, validator_key,
 };
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::CommandRefused;
@@ -56,7 +55,7 @@ fn rotated(chain: &mut Chain, i: usize, nth: u8) {
 
 #[test]
 fn another_key_is_in_force_after_a_whole_epoch_and_changes_nothing_else() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     assert_eq!(rotate(&mut chain, 3, 1), Ok(vec![]));
     assert_eq!(rotate(&mut chain, 3, 1), Err(CommandRefused::Rotates));
     let (old, new) = (signer_id(3), nth_signer(3, 1).id());
@@ -90,7 +89,7 @@ fn another_key_is_in_force_after_a_whole_epoch_and_changes_nothing_else() {
 
 #[test]
 fn reports_count_with_the_key_of_their_epochs_draw_only() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     rotate(&mut chain, 3, 1).unwrap();
     chain.reach(5);
     // Epoch 5 is drawn with the former key, and ends with the other one in force.
@@ -114,7 +113,7 @@ fn reports_count_with_the_key_of_their_epochs_draw_only() {
 
 #[test]
 fn a_key_is_one_accounts_and_used_once() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let announce = |chain: &mut Chain, keys| act(chain, 3, ValidatorAction::RotateKey(keys));
     let me = validator(3);
     for (name, key) in [("its own", signer(3)), ("another validator's", signer(0))] {
@@ -144,7 +143,7 @@ fn a_key_is_one_accounts_and_used_once() {
 
 #[test]
 fn one_rotation_waits_and_only_its_validator_has_a_say() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     for i in 0..MAX_PROPOSED {
         let change = ValidatorChange::Power { validator: validator(1), power: 2 + i as u64 };
         act(&mut chain, 3, ValidatorAction::Propose(change)).unwrap();
@@ -169,7 +168,7 @@ fn one_rotation_waits_and_only_its_validator_has_a_say() {
 
 #[test]
 fn a_rotation_outlives_a_standstill() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     rotate(&mut chain, 3, 1).unwrap();
     let late = chain.state.time().after(2 * MAX_FORMING_TIME);
     let block = chain.at(late);
@@ -181,7 +180,7 @@ fn a_rotation_outlives_a_standstill() {
 
 #[test]
 fn who_has_resigned_takes_its_last_key_back_and_no_other() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     chain.register(&validator_key(3));
     rotated(&mut chain, 3, 1);
     rotate(&mut chain, 3, 2).unwrap();
@@ -215,7 +214,7 @@ fn who_has_resigned_takes_its_last_key_back_and_no_other() {
 #[test]
 fn rotations_change_the_set_once_a_settlement_at_most() {
     let settle_every = 5;
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.settle_every = settle_every), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.settle_every = settle_every), 2);
     let mut sets = std::collections::BTreeSet::new();
     // Each rotates as soon as it can again.
     let mut nth = [0; 3];
@@ -239,7 +238,7 @@ fn rotations_change_the_set_once_a_settlement_at_most() {
 /// Who has stolen the node key of a validator announces keys of his own, and uses up the commands of the epoch.
 #[test]
 fn a_rotation_is_taken_back_whatever_else_was_commanded() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     rotate(&mut chain, 3, 1).unwrap();
     let mut nth = 1;
     let too_often = loop {
@@ -266,7 +265,7 @@ fn evidence(chain: &Chain, key: &ValidatorKey, height: Height) -> Evidence {
 
 #[test]
 fn another_key_saves_no_equivocator() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.validators = members(5)), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.validators = members(5)), 2);
     let before = chain.state.height();
     rotated(&mut chain, 3, 1);
     let now = chain.state.height().next();

@@ -11,7 +11,7 @@ use lucid_types::validator_key::ValidatorKeys;
 use lucid_types::vote::{Vote, VoteKind};
 
 use super::chain::{
-    Chain, all_good, as_validator, genesis, genesis_with, members as first_members, signer, signer_id, validator,
+    Chain, all_good, as_validator, members as first_members, signer, signer_id, start, start_with, validator,
     validator_key,
 };
 use crate::ledger::check::InvalidBlock;
@@ -48,7 +48,7 @@ fn refused(error: ChangeError) -> CommandRefused {
 
 #[test]
 fn one_more_validator_takes_two_thirds_and_a_whole_epoch() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (new, change) = (validator(10), addition(10));
     let unknown = propose(&mut chain, 0, change);
     assert_eq!(unknown, Err(refused(ChangeError::NotRegistered(new))));
@@ -92,7 +92,7 @@ fn one_more_validator_takes_two_thirds_and_a_whole_epoch() {
 
 #[test]
 fn powers_and_removals_are_in_force_two_blocks_later() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let more = ValidatorChange::Power { validator: validator(0), power: 5 };
     propose(&mut chain, 1, more).unwrap();
     approve(&mut chain, 2, more).unwrap();
@@ -119,7 +119,7 @@ fn powers_and_removals_are_in_force_two_blocks_later() {
 
 #[test]
 fn whoever_resigns_is_gone_and_the_last_one_stays() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     for i in 1..4 {
         let events = chain.take(act(&chain, i, ValidatorAction::Resign)).unwrap();
         let from = chain.state.height().plus(2);
@@ -134,7 +134,7 @@ fn whoever_resigns_is_gone_and_the_last_one_stays() {
 
 #[test]
 fn a_validator_resigns_before_it_retires() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let key = validator_key(3);
     chain.register(&key);
     let retire = |chain: &Chain| chain.give(&key, Action::Node(NodeAction::Retire), &[]);
@@ -148,7 +148,7 @@ fn a_validator_resigns_before_it_retires() {
 
 #[test]
 fn several_changes_of_one_block_make_one_set() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let mut commands = [1, 2].map(|i| act(&chain, i, ValidatorAction::Resign)).to_vec();
     let beacon = chain.state.head().beacon;
     commands.sort_by_key(|command| crate::ledger::command::place(&beacon, &command.record));
@@ -161,7 +161,7 @@ fn several_changes_of_one_block_make_one_set() {
 
 #[test]
 fn proposals_are_taken_back_and_end() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let change = |i| ValidatorChange::Power { validator: validator(i), power: 2 };
     for i in 0..MAX_PROPOSED {
         propose(&mut chain, 0, ValidatorChange::Power { validator: validator(1), power: 2 + i as u64 }).unwrap();
@@ -187,7 +187,7 @@ fn proposals_are_taken_back_and_end() {
 
 #[test]
 fn what_is_proposed_must_be_possible() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let (key, node) = (validator_key(10), validator(10));
     chain.register(&key);
     let stranger = act(&chain, 10, ValidatorAction::Resign);
@@ -240,7 +240,7 @@ fn prove(chain: &mut Chain, liars: &[usize], height: Height) -> Vec<Event> {
 
 #[test]
 fn who_equivocates_is_removed_at_most_a_third_of_the_power_in_an_epoch() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.validators = first_members(7)), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.validators = first_members(7)), 2);
     let height = chain.state.height();
     let events = prove(&mut chain, &[1, 2, 3], height);
     let from = chain.state.height().plus(2);
@@ -269,7 +269,7 @@ fn who_equivocates_is_removed_at_most_a_third_of_the_power_in_an_epoch() {
 
 #[test]
 fn validators_are_remembered_as_long_as_evidence_is_taken() {
-    let mut chain = Chain::grown(genesis_with(|genesis| genesis.policy.evidence_blocks = 6), 2);
+    let mut chain = Chain::grown(start_with(|start| start.genesis.policy.evidence_blocks = 6), 2);
     chain.take(act(&chain, 3, ValidatorAction::Resign)).unwrap();
     let from = chain.state.height().plus(2);
     while chain.state.height() < from.plus(4) {
@@ -289,7 +289,7 @@ fn validators_are_remembered_as_long_as_evidence_is_taken() {
 
 #[test]
 fn a_header_must_name_the_validators_to_come() {
-    let chain = Chain::grown(genesis(), 2);
+    let chain = Chain::grown(start(), 2);
     let resigns = act(&chain, 3, ValidatorAction::Resign);
     let before = chain.state.validators(chain.state.height().plus(2)).unwrap().hash();
     let good = chain.at(chain.state.next_time(&chain.spec));
@@ -304,7 +304,7 @@ fn a_header_must_name_the_validators_to_come() {
 
 #[test]
 fn commands_of_others_are_not_enough() {
-    let mut chain = Chain::grown(genesis(), 2);
+    let mut chain = Chain::grown(start(), 2);
     let change = ValidatorChange::Remove(validator(3));
     propose(&mut chain, 0, change).unwrap();
     // Signed by another validator in the name of this one.

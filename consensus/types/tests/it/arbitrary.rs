@@ -8,13 +8,14 @@ use lucid_types::block::{Block, Header, Item, ItemId, items_hash};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::certificate::Certificate;
 use lucid_types::evidence::Evidence;
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, SplitRule, TreasurySigner, Vault};
+use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, StateRoot, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{Signature, Signed, SignedRecord, Signer};
@@ -26,6 +27,7 @@ use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKeys;
 use lucid_types::validator_sets::SetChange;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -352,7 +354,7 @@ pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequest> {
         height().prop_map(SyncRequest::Header),
         Just(SyncRequest::Snapshots),
         (height(), vec(any::<u8>(), 0..40)).prop_map(|(height, after)| SyncRequest::SnapshotRows { height, after }),
-        any::<u32>().prop_map(|offset| SyncRequest::Genesis { offset }),
+        Just(SyncRequest::Genesis),
         height().prop_map(|above| SyncRequest::SetChanges { above }),
     ]
 }
@@ -367,7 +369,7 @@ pub(crate) fn sync_response() -> impl Strategy<Value = SyncResponse> {
         option::of(certified_header()).prop_map(|header| SyncResponse::Header(header.map(Box::new))),
         vec(certified_header(), 0..3).prop_map(SyncResponse::Snapshots),
         option::of(snapshot_rows()).prop_map(SyncResponse::SnapshotRows),
-        (any::<u32>(), vec(any::<u8>(), 0..30)).prop_map(|(total, bytes)| SyncResponse::Genesis { total, bytes }),
+        vec(any::<u8>(), 0..30).prop_map(SyncResponse::Genesis),
         vec(set_change(), 0..3).prop_map(SyncResponse::SetChanges),
     ]
 }
@@ -382,38 +384,8 @@ fn snapshot_rows() -> impl Strategy<Value = SnapshotRows> {
     (vec(row, 0..4), vec(step, 0..4)).prop_map(|(rows, right)| SnapshotRows { rows, right })
 }
 
-fn worker() -> impl Strategy<Value = GenesisWorker> {
-    (node(), node(), address(), option::of(address()), capacity()).prop_map(
-        |(node, operator, payout_address, gas_address, capacity)| GenesisWorker {
-            node,
-            operator,
-            payout_address,
-            gas_address,
-            capacity,
-        },
-    )
-}
-
 fn split_rule() -> impl Strategy<Value = SplitRule> {
     prop_oneof![Just(SplitRule::CreditsTimesScore), Just(SplitRule::Credits), Just(SplitRule::Equal)]
-}
-
-fn pool() -> impl Strategy<Value = GenesisPool> {
-    let vault = (address(), any::<u32>(), vault_limits(), signer_set())
-        .prop_map(|(address, nonce, limits, signers)| Vault { address, nonce, limits, signers });
-    let people = (".{0,20}", node(), vec(node(), 0..5));
-    (people, amount(), split_rule(), ppm(), address(), vault).prop_map(
-        |((name, owner, members), budget, split, commission, commission_address, vault)| GenesisPool {
-            name,
-            owner,
-            members,
-            budget,
-            split,
-            commission,
-            commission_address,
-            vault,
-        },
-    )
 }
 
 fn set_change() -> impl Strategy<Value = SetChange> {
@@ -451,16 +423,12 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
         leader_timeout_ms: n[3],
         ..Policy::default()
     });
-    (".{0,20}", policy, vec(validator(), 0..4), vec(worker(), 0..4), vec(pool(), 0..3)).prop_map(
-        |(name, policy, validators, workers, pools)| Genesis {
-            name,
-            policy,
-            validators,
-            workers,
-            pools,
-            ..samples::genesis()
-        },
-    )
+    (".{0,20}", policy, vec(validator(), 0..4)).prop_map(|(name, policy, validators)| Genesis {
+        name,
+        policy,
+        validators,
+        ..samples::genesis()
+    })
 }
 
 pub(crate) fn key_proof() -> impl Strategy<Value = KeyProof> {

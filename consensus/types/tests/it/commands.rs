@@ -6,17 +6,17 @@ use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction, ValidatorChange,
 };
-use lucid_types::genesis::{Genesis, SignerSet, SplitRule, Vault};
 use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::join::JoinString;
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, MAX_NAME_BYTES, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
+use lucid_types::vault::{SignerSet, Vault};
 use proptest::prelude::*;
 
 use crate::limits::{fits, nodes, signature, signed, signer_set};
@@ -54,7 +54,7 @@ pub(crate) fn greatest() -> Vec<Action> {
     let entry = |ticket| Entry::Pool { pool, ticket };
     let join = |ticket| NodeAction::Join { pool, ticket };
     let longest = NewPool {
-        name: "n".repeat(Genesis::MAX_NAME_BYTES),
+        name: "n".repeat(MAX_NAME_BYTES),
         terms,
         join: JoinPolicy::Open,
         max_members: u32::MAX,

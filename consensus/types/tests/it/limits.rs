@@ -4,7 +4,7 @@ use lucid_types::block::{Block, Item};
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::command::{Command, CommandReply};
-use lucid_types::genesis::{Genesis, GenesisPool, GenesisWorker, SignerSet, TreasurySigner};
+use lucid_types::genesis::{Genesis, GenesisError};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
@@ -20,6 +20,7 @@ use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use lucid_types::vote::{Proposal, VoteKind};
 
 use crate::{commands, samples};
@@ -184,7 +185,6 @@ fn the_largest_block_fits_everything_that_carries_it() {
     let decided = CertifiedBlock { block, certificate: certificate() };
     fits(&decided);
     fits(&SyncResponse::Blocks(vec![0; SyncResponse::PAGE_BYTES]));
-    fits(&SyncResponse::Genesis { total: u32::MAX, bytes: vec![0; SyncResponse::GENESIS_PAGE_BYTES] });
     let header = CertifiedHeader { header: samples::block().header, certificate: certificate() };
     fits(&SyncResponse::Snapshots(vec![header.clone(); SyncResponse::MAX_SNAPSHOTS]));
     let members = nodes(MAX_VALIDATORS).into_iter().map(validator);
@@ -239,27 +239,27 @@ fn a_refusal_has_room_for_a_sentence() {
     assert!(decode::<CosignReply>(&encode(&CosignReply::Refused("x".repeat(2_000)))).is_err());
 }
 
-/// As many of everything as there may be, and names of 64 letters.
+/// As many validators as there may be, and names of 64 letters.
 #[test]
 fn the_fullest_genesis_fits() {
     let mut genesis = samples::genesis();
-    let workers = nodes(u32::try_from(Genesis::MAX_WORKERS).unwrap());
-    let worker = genesis.workers[0].clone();
-    genesis.workers = workers.iter().map(|node| GenesisWorker { node: *node, ..worker.clone() }).collect();
-    let mut pool = genesis.pools[0].clone();
-    pool.vault.signers = signer_set();
-    let members = workers.chunks(Genesis::MAX_WORKERS / Genesis::MAX_POOLS);
-    genesis.pools = (0..u64::try_from(Genesis::MAX_POOLS).unwrap())
-        .zip(members)
-        .map(|(i, members)| {
-            let mut pool = GenesisPool { name: format!("{i:064}"), members: members.to_vec(), ..pool.clone() };
-            let mut vault = [0xa4; 20];
-            vault[..8].copy_from_slice(&i.to_be_bytes());
-            pool.vault.address = PayoutAddress::from_hash20(vault);
-            pool
-        })
-        .collect();
+    (genesis.name, genesis.tron.network) = ("n".repeat(64), "n".repeat(64));
     genesis.validators = nodes(MAX_VALIDATORS).into_iter().map(validator).collect();
-    genesis.check().unwrap();
+    assert_eq!(genesis.check().unwrap().members().len(), ValidatorSet::MAX_MEMBERS);
     assert!(2 * fits(&genesis) > Genesis::MAX_BYTES);
+    fits(&SyncResponse::Genesis(vec![0; Genesis::MAX_BYTES]));
+}
+
+#[test]
+fn a_genesis_that_no_peer_could_give_is_refused() {
+    let mut genesis = samples::genesis();
+    let room = Genesis::MAX_BYTES - encode(&genesis).len();
+    genesis.name.push_str(&"n".repeat(room));
+    genesis.check().unwrap();
+    fits(&genesis);
+    genesis.name.push('n');
+    assert_eq!(genesis.check(), Err(GenesisError::TooLong(Genesis::MAX_BYTES + 1)));
+    genesis.validators = nodes(MAX_VALIDATORS + 1).into_iter().map(validator).collect();
+    let refused = ValidatorSetError::TooMany(ValidatorSet::MAX_MEMBERS + 1);
+    assert_eq!(Genesis { name: String::new(), ..genesis }.check(), Err(GenesisError::Validators(refused)));
 }

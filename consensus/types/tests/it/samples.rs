@@ -8,14 +8,12 @@ use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::certificate::Certificate;
 use lucid_types::command::CommandReply;
 use lucid_types::evidence::Evidence;
-use lucid_types::genesis::{
-    Genesis, GenesisPool, GenesisWorker, PaymentNetwork, SignerSet, SplitRule, TreasurySigner, Vault,
-};
+use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
-use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
+use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
@@ -29,6 +27,7 @@ use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use lucid_types::vote::{Proposal, Vote, VoteKind, Wake};
 
 use crate::harness::Visitor;
@@ -157,11 +156,11 @@ fn sync(visitor: &mut impl Visitor) {
     visitor.visit("sync_request_snapshots", &SyncRequest::Snapshots, &[]);
     let after = SyncRequest::SnapshotRows { height: height(), after: vec![0x96; 3] };
     visitor.visit("sync_request_snapshot_rows", &after, &[]);
-    visitor.visit("sync_request_genesis", &SyncRequest::Genesis { offset: 0x9a }, &[]);
+    visitor.visit("sync_request_genesis", &SyncRequest::Genesis, &[]);
     visitor.visit("sync_request_set_changes", &SyncRequest::SetChanges { above: height() }, &[]);
     let change = SetChange { block: CertifiedHeader::from(&decided()), set: validators() };
     visitor.visit("sync_response_set_changes", &SyncResponse::SetChanges(vec![change]), &[]);
-    visitor.visit("sync_response_genesis", &SyncResponse::Genesis { total: 0x9b, bytes: vec![0x9c; 3] }, &[]);
+    visitor.visit("sync_response_genesis", &SyncResponse::Genesis(vec![0x9c; 3]), &[]);
     let header = CertifiedHeader::from(&decided());
     visitor.visit("sync_response_header", &SyncResponse::Header(Some(Box::new(header.clone()))), &[]);
     visitor.visit("sync_response_snapshots", &SyncResponse::Snapshots(vec![header]), &[]);
@@ -379,13 +378,6 @@ pub(crate) fn decided() -> CertifiedBlock {
 }
 
 pub(crate) fn genesis() -> Genesis {
-    let worker = |i| GenesisWorker {
-        node: key(i).account(),
-        operator: key(i + 10).account(),
-        payout_address: address(i),
-        gas_address: (i == 5).then(|| address(0xa5)),
-        capacity: capacity(),
-    };
     Genesis {
         name: "golden".into(),
         genesis_time: time(),
@@ -396,21 +388,5 @@ pub(crate) fn genesis() -> Genesis {
         },
         policy: Policy::default(),
         validators: validators().members().to_vec(),
-        workers: vec![worker(5), worker(6)],
-        pools: vec![GenesisPool {
-            name: "pool".into(),
-            owner: key(1).account(),
-            members: vec![key(5).account(), key(6).account()],
-            budget: MicroUsdt::new(120_000_000),
-            split: SplitRule::Equal,
-            commission: Ppm::new(50_000),
-            commission_address: address(0xa3),
-            vault: Vault {
-                address: address(0xa4),
-                nonce: 1,
-                limits: VaultLimits { cap: MicroUsdt::new(500_000_000), push_fee: MicroUsdt::new(20_000) },
-                signers: signer_set(2, 0),
-            },
-        }],
     }
 }

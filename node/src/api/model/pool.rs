@@ -2,12 +2,12 @@
 
 use lucid_consensus::ledger::pool::{PoolStatus, VaultChange, VaultTerms};
 use lucid_types::amount::{MicroUsdt, Ppm, Sun};
-use lucid_types::genesis::{SignerSet, SplitRule};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, TxId};
 use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot};
-use lucid_types::pool::{JoinPolicy, PoolTerms};
+use lucid_types::pool::{JoinPolicy, PoolTerms, SplitRule};
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::vault::SignerSet;
 use serde::{Deserialize, Serialize};
 
 use super::LeaderView;

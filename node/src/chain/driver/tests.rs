@@ -3,9 +3,8 @@
 use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_storage::OwnKind;
-use lucid_types::command::{Action, Command};
+use lucid_types::command::{Action, Command, ValidatorAction};
 use lucid_types::id::{BlockHash, Hash};
-use lucid_types::pool::PoolAction;
 use lucid_types::signed::{MultiSigned, Verified};
 use lucid_types::sync::CertifiedBlock;
 
@@ -161,12 +160,13 @@ async fn a_pin_holds_for_blocks_and_for_snapshots() {
     }
 }
 
-/// A command of the pool's owner, good for an hour.
-fn command(nonce: u64, action: PoolAction) -> Verified<SignedCommand> {
-    let (spec, owner) = (testing::network(), testing::node_key(testing::OWNER));
+/// A command of the validator, good for an hour: it changes its key to that of this seed.
+fn command(nonce: u64, key: u8) -> Verified<SignedCommand> {
+    let (spec, giver) = (testing::network(), testing::node_key(testing::SIGNERS[0]));
     let until = SystemClock.now().after(Duration::from_secs(3_600));
-    let action = Action::Pool { pool: testing::pool_id(&spec), action };
-    let signed = owner.sign_command(spec.id(), Command { account: owner.account(), nonce, until, action });
+    let account = giver.account();
+    let action = Action::Validator(ValidatorAction::RotateKey(testing::signing_key(key).keys(&account)));
+    let signed = giver.sign_command(spec.id(), Command { account, nonce, until, action });
     let (signer, signature) = (signed.signer, signed.signature);
     MultiSigned::collect(signed.into_inner().record, [(signer, signature)]).verify(spec.id()).unwrap()
 }
@@ -175,16 +175,15 @@ fn stored(store: &Store) -> usize {
     store.own_all(OwnKind::Command, &[]).unwrap().len()
 }
 
-/// The numbers of the owner's commands that the replica keeps.
+/// The numbers of the validator's commands that the replica keeps.
 fn waiting(follower: &Follower) -> Vec<u64> {
     let offers = follower.driver.parts.replica.offers();
-    offers.commands(&testing::node(testing::OWNER)).map(|command| command.record.nonce).collect()
+    offers.commands(&testing::node(testing::SIGNERS[0])).map(|command| command.record.nonce).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn commands_are_on_the_disk_when_they_are_answered_and_outlive_a_crash() {
     let mut node = follower(None);
-    let member = testing::node(testing::WORKERS[0]);
     let submit = |node: &mut Follower, commands: Vec<Verified<SignedCommand>>| {
         let (submissions, mut answers): (Vec<_>, Vec<_>) = commands
             .into_iter()
@@ -196,12 +195,8 @@ async fn commands_are_on_the_disk_when_they_are_answered_and_outlive_a_crash() {
         node.driver.submit(submissions).unwrap();
         answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect::<Vec<_>>()
     };
-    let hold = || command(0, PoolAction::Hold(member));
-    let same = hold();
-    let outcomes = submit(
-        &mut node,
-        vec![same.clone(), command(0, PoolAction::Suspend(true)), command(2, PoolAction::Resume(member)), same.clone()],
-    );
+    let same = command(0, 50);
+    let outcomes = submit(&mut node, vec![same.clone(), command(0, 51), command(2, 52), same.clone()]);
     assert_eq!(outcomes[1], Err(CommandRefused::Conflict(0)));
     assert_eq!([&outcomes[0], &outcomes[2], &outcomes[3]], [&Ok(()); 3], "asking again does no harm");
     assert_eq!((stored(&node.store), waiting(&node)), (2, vec![0, 2]));
@@ -227,6 +222,6 @@ async fn whoever_asks_and_goes_holds_nothing_up() {
     let mut node = follower(None);
     let (answer, answered) = oneshot::channel();
     drop(answered);
-    node.driver.submit(vec![Submission { command: command(0, PoolAction::Suspend(true)), answer }]).unwrap();
+    node.driver.submit(vec![Submission { command: command(0, 50), answer }]).unwrap();
     assert_eq!((stored(&node.store), node.driver.asking.len()), (1, 0));
 }

@@ -9,10 +9,10 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, ensure};
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_types::command::{Action, Command, Cosigner};
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{NetworkId, NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::signed::{MultiSigned, Signature};
+use lucid_types::vault::SignerSet;
 use serde::{Deserialize, Serialize};
 
 use super::text::describe;
@@ -295,10 +295,10 @@ impl CommandFile {
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_types::amount::MicroUsdt;
-    use lucid_types::genesis::TreasurySigner;
     use lucid_types::id::PayoutAddress;
     use lucid_types::pool::PoolAction;
     use lucid_types::time::UnixMillis;
+    use lucid_types::vault::TreasurySigner;
 
     use super::*;
 

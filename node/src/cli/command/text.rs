@@ -3,11 +3,11 @@
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange};
-use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout::VaultLimits;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::ticket::Ticket;
+use lucid_types::vault::Vault;
 
 use crate::cli::place::{HomeLedger, now_s};
 use crate::cli::values::{usdt_of, when};

@@ -7,19 +7,24 @@ use std::sync::Arc;
 use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
+use lucid_consensus::ledger::pool::PoolStatus;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Draws, Table as _, Validators};
 use lucid_consensus::replica::OwnReport;
 use lucid_storage::{HistoryKind, HistoryRecord, OwnKind};
 use lucid_tron_bridge::signer::Watermark as Signed;
+use lucid_types::attestation::Capacity;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::encode;
-use lucid_types::command::{Action, Command, ValidatorAction};
-use lucid_types::id::{BlockHash, Hash, StateRoot};
+use lucid_types::command::{Action, Command, Entry, Registration, ValidatorAction};
+use lucid_types::id::{BlockHash, Hash, PoolId, StateRoot};
 use lucid_types::log_scale::LogScale;
+use lucid_types::pool::{JoinPolicy, NewPool, PoolTerms};
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::MultiSigned;
+use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::sync::CertifiedBlock;
+use lucid_types::ticket::Ticket;
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::vote::{Vote, VoteKind};
@@ -28,7 +33,7 @@ use super::repair::{Chain as Became, repair, workplace};
 use super::*;
 use crate::chain::persist::{put_block, put_boot, put_own};
 use crate::chain::prune;
-use crate::payout::testing::{SIGNERS, network, node, node_key, pool_id, signing_key};
+use crate::payout::testing::{self, OWNER, SIGNERS, WORKERS, address, network, node, node_key, pool_id, signing_key};
 
 /// Blocks of a chain.
 const BLOCKS: u64 = 45;
@@ -67,17 +72,61 @@ impl Chain {
             states: BTreeMap::new(),
             contents: BTreeSet::new(),
         };
-        chain.announce(&next_key);
+        let keys = next_key.keys(&node(SIGNERS[0]));
+        chain.give(SIGNERS[0], Action::Validator(ValidatorAction::RotateKey(keys)));
+        chain.found_pool();
         chain
     }
 
-    /// Gives the command by which the validator signs with this key from an epoch on.
-    fn announce(&mut self, key: &ValidatorKey) {
-        let (giver, network) = (node_key(SIGNERS[0]), self.spec.id());
-        let account = giver.account();
+    /// Three blocks, after which there is a pool with a worker in it.
+    fn found_pool(&mut self) {
+        let pool = testing::start().pools.remove(0);
+        let id = pool_id(&self.spec);
+        self.register(OWNER, None);
+        self.grow();
+        let terms = PoolTerms {
+            budget: pool.budget,
+            split: pool.split,
+            commission: pool.commission,
+            commission_address: pool.commission_address,
+        };
+        let new = NewPool { name: pool.name, terms, join: JoinPolicy::Open, max_members: 10, vault: pool.vault };
+        self.give(OWNER, Action::CreatePool(new));
+        self.grow();
+        self.register(WORKERS[0], Some(id));
+        self.give(SIGNERS[0], Action::Validator(ValidatorAction::ApprovePool(id)));
+        self.grow();
+        assert!(matches!(self.state.pool(&id).unwrap().status, PoolStatus::Active { .. }));
+    }
+
+    /// Gives the command that registers an account by a stamp, into this pool if there is one.
+    fn register(&mut self, seed: u8, pool: Option<PoolId>) {
+        let (epoch, close) = self.state.newest_close().unwrap();
+        let bits = self.state.stamp_bits(&self.spec, pool.as_ref(), epoch).unwrap();
+        let target = StampTarget { network: *self.spec.id(), account: node(seed), pool, beacon: close.beacon };
+        let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
+        let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();
+        let entry = match pool {
+            Some(pool) => Entry::Pool { pool, ticket: Ticket::Stamp(stamp) },
+            None => Entry::Network(stamp),
+        };
+        let registration = Registration {
+            operator: node(seed),
+            payout_address: address(seed),
+            payout_key: None,
+            gas_address: Some(address(seed + 100)),
+            capacity: Capacity::default(),
+            entry,
+        };
+        self.give(seed, Action::Register(registration));
+    }
+
+    /// Gives the next command of the account of this seed.
+    fn give(&mut self, seed: u8, action: Action) {
+        let (giver, network) = (node_key(seed), self.spec.id());
+        let (account, nonce) = (giver.account(), self.state.nonce(&giver.account()).next);
         let until = self.state.time().after(Command::MAX_AHEAD);
-        let action = Action::Validator(ValidatorAction::RotateKey(key.keys(&account)));
-        let signed = giver.sign_command(network, Command { account, nonce: 0, until, action }).into_inner();
+        let signed = giver.sign_command(network, Command { account, nonce, until, action }).into_inner();
         let command = MultiSigned::collect(signed.record, [(signed.signer, signed.signature)]);
         let command = command.verify(network).unwrap();
         self.pending
@@ -145,7 +194,14 @@ impl Chain {
         self.states.insert(height, (hash, self.state.root()));
         put_block(&self.store, &CertifiedBlock { block, certificate }, applied).unwrap();
         self.pending.reports.prune(&self.spec, &self.state);
+        self.pending.commands.follow(&self.spec, &self.state, self.state.time());
         self.note();
+    }
+
+    fn grow_to(&mut self, height: u64) {
+        while self.state.height() < Height::new(height) {
+            self.grow();
+        }
     }
 
     /// What a validator writes besides.
@@ -271,15 +327,17 @@ impl Original {
     fn new(is_pruned: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut chain = Chain::new(&folder.path().join("db"));
-        (0..IN_TABLES).for_each(|_| chain.grow());
+        chain.grow_to(IN_TABLES);
         chain.write_others();
         if is_pruned {
             chain.prune();
         }
         chain.store.compact(|_, _, _| {}).unwrap();
-        (IN_TABLES..BLOCKS).for_each(|_| chain.grow());
+        chain.grow_to(BLOCKS);
         chain.vote(&folder.path().join("validator-watermark"));
-        let scores = chain.store.history_entries(HistoryKind::Score).count();
+        let rows = |record| crate::history::scores::parse(&record).unwrap().rows.len();
+        let scores = chain.store.history_entries(HistoryKind::Score).filter_map(Result::ok).map(rows);
+        let scores = scores.filter(|rows| *rows > 0).count();
         let payouts = chain.store.history_entries(HistoryKind::Payout).count();
         assert!(scores >= 5 && payouts >= 5, "{scores} records of scores, {payouts} of payouts");
         assert!(chain.state.accounts(&pool_id(&chain.spec)).next().is_some(), "nothing is owed");
@@ -487,7 +545,7 @@ fn content_that_checksums_do_not_notice_is_named_and_mended() {
 
     // Scores that the state's root does not have, an own record and a log entry that do not decode.
     let (_folder, place, original) = with(|store, _| {
-        let mut record = store.history_entries(HistoryKind::Score).next().unwrap().unwrap();
+        let mut record = store.history_entries(HistoryKind::Score).last().unwrap().unwrap();
         let mut scores = crate::history::scores::parse(&record).unwrap();
         scores.rows.pop().unwrap();
         record.value = encode(&scores);

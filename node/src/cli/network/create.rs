@@ -138,8 +138,6 @@ fn genesis(args: &CreateArgs) -> anyhow::Result<Genesis> {
         },
         policy: policy(&args.policy, &validators)?,
         validators,
-        workers: Vec::new(),
-        pools: Vec::new(),
     };
     ensure!(
         args.tron_block_0.is_none_or(|given| args.tron.genesis_block().is_none_or(|known| known == given)),

@@ -242,15 +242,14 @@ async fn print_call(args: &ClaimArgs, opened: &Opened, claim: &Claim) -> anyhow:
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::state::State;
 
     use super::*;
-    use crate::payout::testing::{OWNER, WORKERS, network, node};
+    use crate::payout::testing::{OWNER, WORKERS, first, network, node};
     use crate::view::pools::list;
 
     #[test]
     fn a_home_without_the_account_is_told_which_it_has() {
-        let pools = list(&State::genesis(&network()), None).pools;
+        let pools = list(&first(&network()), None).pools;
         let [member, stranger] = WORKERS;
         let own_kind = |seed, commission| own_kind(&pools[0], &node(seed), seed == member, commission);
         assert_eq!(own_kind(member, false).unwrap(), AccountKind::Worker);

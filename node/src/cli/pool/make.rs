@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::command::Action;
-use lucid_types::genesis::{Genesis, SplitRule, Vault};
 use lucid_types::id::PayoutAddress;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, MAX_MEMBERS, NewPool, PoolAction, PoolTerms, SplitRule};
+use lucid_types::vault::Vault;
 use serde::Deserialize;
 
 use super::open::{DirectArgs, Pool};
@@ -154,7 +154,7 @@ pub(in crate::cli) fn parse_vault(text: &str) -> anyhow::Result<Vault> {
 
 pub(super) async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
     let CreateArgs { name, vault, budget, split, commission, commission_address, join, max_members, give } = args;
-    let most = u32::try_from(Genesis::MAX_MEMBERS).unwrap_or(u32::MAX);
+    let most = u32::try_from(MAX_MEMBERS).unwrap_or(u32::MAX);
     ensure!(max_members <= most, "--max-members: a pool has at most {most} members");
     let vault = read_vault(&vault)?;
     let giver = Giver::open(context).await?;

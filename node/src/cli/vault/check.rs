@@ -2,9 +2,9 @@
 
 use anyhow::Context as _;
 use lucid_tron_bridge::client::Client;
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::PayoutAddress;
 use lucid_types::policy::Policy;
+use lucid_types::vault::SignerSet;
 
 /// Seconds in a day.
 const DAY: u64 = 86_400;
@@ -57,8 +57,8 @@ pub(super) fn can_never_sign(contracts: &[PayoutAddress]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lucid_types::genesis::TreasurySigner;
     use lucid_types::id::{NodeId, PayoutAddress};
+    use lucid_types::vault::TreasurySigner;
 
     use super::*;
 

@@ -9,9 +9,9 @@ use clap::Args;
 use lucid_tron_bridge::client::ClientError;
 use lucid_tron_bridge::vault::{Creation, code_hash, creation_code};
 use lucid_types::amount::MicroUsdt;
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::payout::VaultLimits;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use serde_json::json;
 
 use super::check::{can_never_sign, contracts, least_delay, pause_warning};

@@ -5,8 +5,8 @@ use clap::Args;
 use lucid_tron_bridge::client::ClientError;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::{self, VaultSnapshot};
-use lucid_types::genesis::SignerSet;
 use lucid_types::id::{PayoutAddress, PoolId};
+use lucid_types::vault::SignerSet;
 
 use crate::api::model::{LedgerVaultView, PoolView};
 use crate::cli::Context;

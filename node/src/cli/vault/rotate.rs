@@ -4,8 +4,8 @@
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use lucid_tron_bridge::vault::{self, signers_digest};
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::pool::PoolAction;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use serde_json::json;
 
 use super::check::{can_never_sign, contracts, pause_warning};

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use lucid_tron_bridge::vault::{Seat, VaultEvent, VaultSnapshot, code_hash};
-use lucid_types::genesis::{SignerSet, TreasurySigner, Vault};
 use lucid_types::id::{NodeId, PayoutAddress, TxId};
 use lucid_types::payout::VaultLimits;
+use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use serde::Serialize;
 use serde_json::json;
 

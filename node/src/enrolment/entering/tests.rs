@@ -5,7 +5,7 @@ use lucid_consensus::ledger::table::{Invites, Members, Nodes, Pools, Requests};
 use lucid_types::ticket::Invite;
 
 use super::*;
-use crate::payout::testing::{OWNER, WORKERS, address, network, node, node_key, pool_id};
+use crate::payout::testing::{OWNER, WORKERS, address, first, network, node, node_key, pool_id};
 
 const STRANGER: u8 = 77;
 const TIME: UnixMillis = UnixMillis::new(1_001_000);
@@ -31,7 +31,7 @@ fn bearer(spec: &ChainSpec, until: u64, owner: u8) -> BearerInvite {
 }
 
 fn takes(spec: &ChainSpec, join: JoinPolicy) -> State {
-    State::genesis(spec).changed(|rows| rows.get_mut::<Pools>(&pool_id(spec)).unwrap().join = join)
+    first(spec).changed(|rows| rows.get_mut::<Pools>(&pool_id(spec)).unwrap().join = join)
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn who_is_inactive_comes_back_without_a_ticket() {
 #[test]
 fn what_is_done_ends_it_and_what_waits_is_waited_for() {
     let spec = network();
-    let (state, id) = (State::genesis(&spec), pool_id(&spec));
+    let (state, id) = (first(&spec), pool_id(&spec));
     let wanted = || Some(JoinPool::Named(id));
     let next = |seed, pool, state: &State| applicant(seed, pool).next(&spec, state, TIME);
     assert_eq!(next(WORKERS[0], wanted(), &state), Next::Entered(Some(Epoch::new(1))));
@@ -126,7 +126,7 @@ fn what_is_done_ends_it_and_what_waits_is_waited_for() {
 #[test]
 fn refusals_are_known_before_any_work_and_told_apart() {
     let spec = network();
-    let (state, id) = (State::genesis(&spec), pool_id(&spec));
+    let (state, id) = (first(&spec), pool_id(&spec));
     let of = |change: &dyn Fn(&mut Overlay<'_>)| {
         let next =
             applicant(STRANGER, Some(JoinPool::Named(id))).next(&spec, &state.changed(|rows| change(rows)), TIME);

@@ -189,7 +189,7 @@ mod tests {
         fn new(known: &[u8]) -> Self {
             let spec = testing::network();
             // A second pool, with a vault of its own.
-            let state = State::genesis(&spec).changed(|rows| {
+            let state = testing::first(&spec).changed(|rows| {
                 let mut pool = rows.get_mut::<Pools>(&testing::pool_id(&spec)).unwrap().clone();
                 pool.vault.address = address(222);
                 rows.put::<Pools>(&SECOND, pool);

@@ -43,8 +43,6 @@ fn genesis() -> Genesis {
             keys: testing::signing_key(1).keys(&VALIDATOR),
             ..testing::validator(1)
         }],
-        workers: vec![],
-        pools: vec![],
     }
 }
 

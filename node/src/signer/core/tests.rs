@@ -3,21 +3,20 @@
 
 use lucid_consensus::ledger::pool::{PoolState, VaultChange};
 use lucid_consensus::ledger::proof::RowProof;
-use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::{Heads, Pools};
 use lucid_tron_bridge::signature::recover;
 use lucid_tron_bridge::vault::{VaultDomain, limits_digest, root_digest, signers_digest};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::{decode, encode};
-use lucid_types::genesis::{Genesis, SignerSet};
 use lucid_types::id::{Hash, NetworkId, PayoutAddress};
 use lucid_types::payout::SettlementRoot;
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::proof::OtherLeaf;
+use lucid_types::vault::SignerSet;
 use lucid_types::vote::VoteKind;
 
 use super::*;
-use crate::signer::fixture::{Chain, change, genesis, limits, put_change, put_vault, set_of, signers, tron_key};
+use crate::signer::fixture::{Chain, change, limits, put_change, put_vault, set_of, signers, start, tron_key};
 use crate::signer::watermark::Places;
 
 /// A signer with key `n` in a folder of its own.
@@ -185,7 +184,11 @@ fn nothing_is_signed_that_the_validators_did_not_decide() {
 #[test]
 fn a_proof_of_another_network_proves_nothing() {
     let mut bench = Bench::new(1);
-    let other = Chain::of(Genesis { name: "other".to_owned(), ..genesis() });
+    let other = {
+        let mut start = start();
+        start.genesis.name = "other".to_owned();
+        Chain::of(&start)
+    };
     let row = other.row(Some(bench.chain.root(1, 100)));
     let reason = refusal(bench.sign(bench.request(1), other.proof(4, &row)));
     assert!(reason.contains("the signature of") && reason.contains("is wrong"), "{reason}");
@@ -233,12 +236,12 @@ fn a_row_that_is_not_in_the_state_is_refused() {
 #[test]
 fn a_proof_of_another_pool_proves_nothing() {
     let mut bench = Bench::new(1);
-    let mut two = genesis();
+    let mut two = start();
     let mut second = two.pools[0].clone();
     second.name = "second".to_owned();
     second.vault.address = PayoutAddress::from_hash20([77; 20]);
     two.pools.push(second);
-    bench.chain = Chain::of(two);
+    bench.chain = Chain::of(&two);
     std::fs::remove_file(places(&bench.folder).file).unwrap();
     std::fs::remove_file(places(&bench.folder).copy).unwrap();
     WatermarkFile::create(&Disk, &places(&bench.folder), tron_key(1).address(), None).unwrap();
@@ -249,7 +252,7 @@ fn a_proof_of_another_pool_proves_nothing() {
     let reason = refusal(bench.sign(elsewhere, proof.clone()));
     assert!(reason.contains(&format!("does not have this row of pool {second}")), "{reason}");
     // A state in which the second pool's row is the first one's, newest root and all.
-    let state = State::genesis(&bench.chain.spec).changed(|rows| {
+    let state = bench.chain.first.changed(|rows| {
         rows.head.height = Height::new(5);
         rows.put::<Pools>(&second, proof.pool.clone());
     });
@@ -281,7 +284,7 @@ fn a_vault_is_signed_for_as_one_pools_alone() {
         row
     };
     let show = |chain: &Chain, row: PoolState| {
-        let state = State::genesis(&chain.spec).changed(|rows| {
+        let state = chain.first.changed(|rows| {
             rows.head.height = Height::new(5);
             rows.put::<Pools>(&thief, row);
         });

@@ -9,7 +9,7 @@ use crate::signer::fixture;
 
 fn written_genesis(folder: &Path) -> PathBuf {
     let path = folder.join("source.toml");
-    fs::write(&path, toml::to_string(&fixture::genesis()).unwrap()).unwrap();
+    fs::write(&path, toml::to_string(&fixture::start().genesis).unwrap()).unwrap();
     path
 }
 
@@ -52,7 +52,7 @@ fn without_a_genesis_it_is_made_but_not_opened() {
     dir.open(&KeyForm::Plain).unwrap();
 
     // Another genesis, with validators of somebody's choice, is another network.
-    let mut other = fixture::genesis();
+    let mut other = fixture::start().genesis;
     other.name = "other".to_owned();
     fs::write(dir.genesis_file(), toml::to_string(&other).unwrap()).unwrap();
     let error = dir.open(&KeyForm::Plain).unwrap_err();

@@ -8,6 +8,7 @@ use lucid_tron_bridge::signer::{Refusal, SignError, Signer, SignerAccount};
 use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::payout::{SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
+use lucid_types::pool::MAX_POOLS;
 
 use super::*;
 use crate::signer::fixture::{Chain, signers, tron_key};
@@ -356,7 +357,7 @@ fn the_first_start_binds_the_signer_to_its_network() {
 fn the_longest_file_fits() {
     let watermark = Watermark { sequence: 1, root: Some(Chain::new().root(1, 1)), changes: Vec::new() };
     let pool = |n: usize| PoolId::from_bytes([u8::try_from(n % 256).unwrap(); 32]);
-    let pools = (0..Genesis::MAX_POOLS).map(|n| (pool(n), watermark.clone())).collect();
+    let pools = (0..MAX_POOLS).map(|n| (pool(n), watermark.clone())).collect();
     let whole = Watermarks { key: address(), network: Some(network()), pools };
     assert_eq!(unseal::<Watermarks>(PURPOSE, &seal(PURPOSE, &whole)).unwrap(), whole);
 }

@@ -9,9 +9,9 @@ use lucid_tron_bridge::keystore::{self, SecretString};
 use lucid_tron_bridge::sender::{SendOptions, Sender};
 use lucid_tron_bridge::vault::{Creation, creation_code};
 use lucid_types::amount::{MicroUsdt, Sun};
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::NodeId;
 use lucid_types::payout::VaultLimits;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 use serde_json::{Value, json};
 
 use super::life::{OWNER, World, somebody, trx};

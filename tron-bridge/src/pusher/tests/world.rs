@@ -5,11 +5,11 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use lucid_types::amount::Sun;
-use lucid_types::genesis::{SignerSet, TreasurySigner};
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, TxId};
 use lucid_types::payout::{CosignReply, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutRoot, PayoutTree};
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::{SignerSet, TreasurySigner};
 
 use super::super::posted::is_due;
 use super::super::*;

@@ -3,7 +3,6 @@
 use lucid_types::command::{
     Action, Command, CommandReply, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
-use lucid_types::genesis::Vault;
 use lucid_types::id::{Hash, NetworkId};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::key::NodeKey;
@@ -13,6 +12,7 @@ use lucid_types::signed::MultiSigned;
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::UnixMillis;
+use lucid_types::vault::Vault;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

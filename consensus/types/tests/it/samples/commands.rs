@@ -4,16 +4,16 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
-use lucid_types::genesis::{SplitRule, Vault};
 use lucid_types::id::{BlockHash, Hash, PublicKey};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms};
+use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::{Invite, Ticket};
 use lucid_types::time::Epoch;
+use lucid_types::vault::Vault;
 
 use super::{address, capacity, height, key, network, pool, signer_set, time, validator, validator_key};
 
