@@ -199,7 +199,7 @@ fn who_signs_beside_the_account() {
 #[test]
 fn what_protects_people_comes_first_and_what_anybody_can_send_last() {
     let expected = |name: &str| match name {
-        "node_veto_payout_address" | "node_veto_key" | "node_leave" => Priority::Protection,
+        "node_veto_payout_address" | "node_veto_key" | "node_leave" | "validator_withdraw" => Priority::Protection,
         "pool_hold" | "pool_suspend" | "pool_ban" => Priority::Protection,
         name if name.starts_with("register_") || name == "create_pool" => Priority::Registration,
         name if name.starts_with("node_") => Priority::Member,
@@ -208,7 +208,8 @@ fn what_protects_people_comes_first_and_what_anybody_can_send_last() {
     for (name, signed) in samples::commands::commands() {
         let name = name.strip_prefix("command_").unwrap();
         assert_eq!(signed.record.action.priority(), expected(name), "{name}");
-        assert_eq!(signed.record.action.is_veto(), name.starts_with("node_veto_"), "{name}");
+        let is_veto = name.starts_with("node_veto_") || name == "validator_withdraw";
+        assert_eq!(signed.record.action.is_veto(), is_veto, "{name}");
     }
     let resumed = Action::Pool { pool: PoolId::from_bytes([1; 32]), action: PoolAction::Suspend(false) };
     assert_eq!(resumed.priority(), Priority::Operation, "to go on protects nobody");
