@@ -14,6 +14,7 @@ pub mod model;
 mod nodes;
 mod proofs;
 mod reply;
+mod resources;
 mod routes;
 
 use std::io;
@@ -36,10 +37,11 @@ use self::metrics::Metrics;
 use self::model::{
     AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochReportsView, EpochView,
     LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
-    RegisteredView, ReportFilter, RequestList, ScoreView, SignatureList, SignatureRequest, StampView, StatusView,
-    ValidatorStatusView, ValidatorView,
+    RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
+use crate::sampler::rings::Granularity;
 
 /// Connections that one listener holds at a time; further ones wait in the system's queue.
 const CONNECTIONS: usize = 128;
@@ -177,6 +179,21 @@ pub trait NodeView: Send + Sync + 'static {
         to: UnixMillis,
         limit: usize,
     ) -> Result<Option<Vec<MetricView>>, ViewError>;
+
+    /// The machine now; `None` while there is no sample of it.
+    fn resources(&self) -> Option<ResourcesView>;
+
+    /// How the machine went, in spans that began at the first time or later and before the second: the newest, at most `limit`, newest
+    /// first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn resource_history(
+        &self,
+        granularity: Granularity,
+        range: (UnixMillis, UnixMillis),
+        limit: usize,
+    ) -> Result<Vec<SpanView>, ViewError>;
 
     /// At most `limit` payouts, newest settlement first: all, or those that stand after one, and `None` if there is no such one.
     ///

@@ -20,6 +20,7 @@ mod place;
 mod pool;
 mod proof;
 mod read;
+mod resources;
 mod run;
 mod signer;
 mod tron;
@@ -105,6 +106,8 @@ enum Command {
         #[command(subcommand)]
         action: node::NodeAction,
     },
+    /// What the running node reads of its machine, now and in the past
+    Resources(resources::ResourcesArgs),
     /// Payouts: what is owed, how far it is, and getting it without the pool's pushers
     Payout {
         #[command(subcommand)]
@@ -264,6 +267,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Node { action } => node::node(action, &context),
         Command::Validator { action } => validator::validator(action, &context),
         Command::Proof { action } => proof::proof(action, &context),
+        Command::Resources(args) => resources::resources(args, &context),
         Command::Peers(json) => read::peers(&context.api()?, json.json),
         Command::Config { action } => config::config(&context.home()?, action, &context.set),
         Command::Payout { action } => payout::payout(action, &context),
@@ -366,6 +370,7 @@ mod tests {
             ],
         ),
         (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
+        (Kind::Read, &["resources show", "resources history"]),
         (Kind::Read, &["pool list", "pool show", "pool members", "pool requests"]),
         (Kind::Read, &["validator list", "validator status", "validator proposals"]),
         (

@@ -99,7 +99,7 @@ impl Enrolment {
         let new = match intent.payout_address {
             None => None,
             Some(payout_address) => {
-                let machine = Sampler::new(parts.home.root()).and_then(|mut sampler| sampler.sample());
+                let machine = Sampler::new(parts.home.root()).and_then(|mut sampler| sampler.sample(parts.clock.now()));
                 let machine = machine.context("what this machine has cannot be seen")?.capacity();
                 Some(NewAccount {
                     operator: account,

@@ -1,14 +1,15 @@
 //! Records for queries. Nothing that nodes agree on is read from here.
 //!
 //! [`epochs`], [`reports`], [`scores`] and [`ledger`] hold what blocks say of epochs and payouts, written with the block that says it; [`vault`] what
-//! the payment network says of vaults, written as it is read; [`metrics`] what nodes say of their machines. Scores are kept for a year,
-//! metrics for 90 days and reports for 7; what is said of payouts, vaults and epochs stays.
+//! the payment network says of vaults, written as it is read; [`metrics`] what nodes say of their machines, and [`resources`] how this
+//! node's own went. Scores are kept for a year, metrics and resources for 90 days and reports for 7; what is said of payouts, vaults and epochs stays.
 
 pub mod epochs;
 pub mod expiry;
 pub mod ledger;
 pub mod metrics;
 pub mod reports;
+pub mod resources;
 pub mod scores;
 pub mod vault;
 

@@ -42,8 +42,8 @@ use crate::commands::{CommandDesk, SUBMISSIONS};
 use crate::config::tron::Endpoint;
 use crate::config::{Config, Role};
 use crate::gate::NodeGate;
-use crate::history::expiry;
 use crate::history::metrics::{Attestation, Keeper, KeeperParts, WAITING};
+use crate::history::{expiry, resources};
 use crate::home::{Home, Identity};
 use crate::node::keys::KeyWatch;
 use crate::payout::push::PushTable;
@@ -51,6 +51,7 @@ use crate::payout::vaults::Vaults;
 use crate::peers;
 use crate::probe::{AttestationTable, Served};
 use crate::router::Router;
+use crate::sampler::{self, Newest};
 use crate::stage::{Stage, Stopped, supervise};
 use crate::view::NodeParts;
 
@@ -150,6 +151,7 @@ struct Wires {
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
     metrics: mpsc::Sender<Attestation>,
+    newest: Newest,
 }
 
 impl Assembly {
@@ -295,6 +297,10 @@ impl Assembly {
             registered: self.registered(head.clone()),
         });
         chain.spawn("keeper of metrics", keeper.run(chain.stop.clone()));
+        let sampled = resources::resume(&self.store, now)?;
+        let sampler = sampler::spawn(self.home.root(), Arc::clone(&self.clock), sampled)?;
+        let (newest, rings) = (sampler.newest(), sampler.rings());
+        chain.spawn("keeper of resources", resources::keep(self.store.clone(), sampler, chain.stop.clone()));
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         chain.spawn("removal of expired history", expiry::run(store, clock, head.clone(), chain.stop.clone()));
 
@@ -308,6 +314,7 @@ impl Assembly {
             pushed: Arc::default(),
             gossip,
             metrics: keep,
+            newest: newest.clone(),
         };
         let providers = self.providers()?;
         let (cosigner, signer) = self.cosigner(&wires)?.unzip();
@@ -367,6 +374,8 @@ impl Assembly {
             enrolment,
             probes,
             served: wires.served,
+            newest,
+            rings,
             config: self.config.clone(),
         });
         front.spawn("API", api::serve(api, Arc::clone(&view), front.stop.clone()));

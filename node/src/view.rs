@@ -7,6 +7,7 @@ mod nodes;
 mod payouts;
 pub(crate) mod pools;
 mod proofs;
+mod resources;
 mod validators;
 
 use std::sync::Arc;
@@ -29,8 +30,9 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochReportsView,
     EpochStage, EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView,
-    PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ScoreView, SignatureList,
-    SignatureRequest, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature,
+    PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView,
+    SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
+    VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -40,7 +42,7 @@ use crate::commands::{CommandDesk, NotTaken};
 use crate::config::{Config, Role};
 use crate::history::ledger::{self, ElectionRecord};
 use crate::history::metrics::{self, Metric};
-use crate::history::{epochs, reports, scores};
+use crate::history::{self, epochs, reports, scores};
 use crate::home::Identity;
 use crate::node::rotation::alerts;
 use crate::payout::cosign::Cosigner;
@@ -48,6 +50,8 @@ use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::probe::{AttestationTable, ProbeCounters, Served};
 use crate::proof::{Proof, Subject};
+use crate::sampler::rings::Granularity;
+use crate::sampler::{Newest, SharedRings};
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -87,6 +91,10 @@ pub struct NodeParts {
     pub probes: Arc<ProbeCounters>,
     /// Probes served; zeros on a node that serves none.
     pub served: Arc<Served>,
+    /// The newest sample of the machine.
+    pub newest: Newest,
+    /// How the machine went lately.
+    pub rings: SharedRings,
 }
 
 impl NodeParts {
@@ -440,6 +448,22 @@ impl NodeView for NodeParts {
         let found: Vec<_> = found.map_err(|e| unread("the metrics of", node, e))?.iter().map(metric_view).collect();
         let is_known = !found.is_empty() || self.head.borrow().state.node(node).is_some();
         Ok(is_known.then_some(found))
+    }
+
+    fn resources(&self) -> Option<ResourcesView> {
+        self.newest.borrow().as_deref().map(resources::now)
+    }
+
+    fn resource_history(
+        &self,
+        granularity: Granularity,
+        range: (UnixMillis, UnixMillis),
+        limit: usize,
+    ) -> Result<Vec<SpanView>, ViewError> {
+        let now = self.clock.now();
+        let found = history::resources::of(&self.store, &self.rings, granularity, range, limit, now);
+        let found = found.map_err(|e| unread("the machine's history in spans of", granularity.name(), e))?;
+        Ok(found.iter().map(resources::span).collect())
     }
 
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {

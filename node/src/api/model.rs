@@ -7,6 +7,7 @@ mod command;
 mod enrolment;
 mod node;
 mod pool;
+mod resources;
 mod validator;
 mod vault;
 
@@ -35,6 +36,9 @@ pub use pool::{
     BatchList, BatchView, ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList,
     MemberState, MemberView, MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary,
     PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
+};
+pub use resources::{
+    MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,
 };
 pub use validator::{
     ApprovalView, LookedAtView, MissedBy, MissedReport, MissedTurn, MissedVote, NextPowerView, ProposalList,

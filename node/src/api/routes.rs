@@ -27,7 +27,7 @@ use super::model::{
     UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
-use super::{NodeView, ViewError, nodes, proofs};
+use super::{NodeView, ViewError, nodes, proofs, resources};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -90,6 +90,8 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/nodes", get(nodes::nodes))
         .route("/api/v1/nodes/{id}", get(nodes::node))
         .route("/api/v1/nodes/{id}/metrics", get(node_metrics))
+        .route("/api/v1/resources", get(resources::resources))
+        .route("/api/v1/resources/history", get(resources::history))
         .route("/api/v1/stamp", get(nodes::stamp))
         .route("/api/v1/payouts", get(payouts))
         .route("/api/v1/payouts/{id}", get(payout))
@@ -314,10 +316,7 @@ async fn node_metrics(
 ) -> Result<Json<MetricList>, Failure> {
     let Path(node) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    let (from, to) = (query.from.unwrap_or(UnixMillis::ZERO), query.to.unwrap_or(UnixMillis::new(u64::MAX)));
-    if from > to {
-        return Err(Failure::BadRequest(format!("from = {from} is later than to = {to}")));
-    }
+    let (from, to) = time_range(query.from, query.to)?;
     let limit = limit(query.limit)?;
     let found = shared.read(move |view| view.node_metrics(&node, from, to, limit)).await?;
     let unknown = || Failure::NotFound(format!("the network has no worker {node}; of others nothing is kept"));
@@ -473,10 +472,22 @@ fn from_hex<T: Wire>(field: &str, text: &str) -> Result<T, Failure> {
     decode(&bytes).map_err(|e| wrong(e.to_string()))
 }
 
-fn limit(asked: Option<usize>) -> Result<usize, Failure> {
+pub(super) fn limit(asked: Option<usize>) -> Result<usize, Failure> {
     match asked {
         None => Ok(DEFAULT_LIMIT),
         Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
         Some(limit) => Err(Failure::BadRequest(format!("limit = {limit}: 1 to {MAX_LIMIT} are possible"))),
     }
+}
+
+/// The times from which on and before which something is asked for: all, if not said.
+pub(super) fn time_range(
+    from: Option<UnixMillis>,
+    to: Option<UnixMillis>,
+) -> Result<(UnixMillis, UnixMillis), Failure> {
+    let (from, to) = (from.unwrap_or(UnixMillis::ZERO), to.unwrap_or(UnixMillis::new(u64::MAX)));
+    if from > to {
+        return Err(Failure::BadRequest(format!("from = {from} is later than to = {to}")));
+    }
+    Ok((from, to))
 }

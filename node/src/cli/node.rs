@@ -14,6 +14,7 @@ use super::read::{self, MetricsArgs, percent, worker};
 use super::values::{IdPrefix, id_prefix};
 use super::{Context, Json, block_on, values};
 use crate::api::model::{NodeFilter, NodeList, NodeRole, NodeState, RegisteredView};
+use crate::clock::{Clock, SystemClock};
 use crate::enrolment::{CapacityLimits, Entering, NewAccount};
 use crate::home;
 use crate::sampler::Sampler;
@@ -184,7 +185,7 @@ async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
         Some(address) => Some(address),
         None => home.load_gas_key(&config)?.map(|key| key.address()),
     };
-    let machine = Sampler::new(home.root()).and_then(|mut sampler| sampler.sample());
+    let machine = Sampler::new(home.root()).and_then(|mut sampler| sampler.sample(SystemClock.now()));
     let machine = machine.context("what this machine has cannot be seen")?.capacity();
     let new = NewAccount {
         operator: operator.unwrap_or(account),

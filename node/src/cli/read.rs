@@ -314,11 +314,7 @@ pub(super) struct MetricsArgs {
 
 pub(super) fn metrics(api: &Api, MetricsArgs { node, from, to, limit, json }: &MetricsArgs) -> anyhow::Result<()> {
     let id = worker(api, node)?;
-    let at = |name: &str, moment: &Option<Moment>| {
-        let millis = moment.map(|moment| moment.seconds(now_s()).saturating_mul(1_000));
-        millis.map_or_else(String::new, |millis| format!("&{name}={millis}"))
-    };
-    let path = format!("nodes/{id}/metrics?limit={limit}{}{}", at("from", from), at("to", to));
+    let path = format!("nodes/{id}/metrics?limit={limit}{}", time_query(from.as_ref(), to.as_ref()));
     show(json.json, &api.get::<MetricList>(&path)?, |list| {
         if list.metrics.is_empty() {
             return format!("node {id}: nothing was received in that time\n");
@@ -341,6 +337,15 @@ pub(super) fn metrics(api: &Api, MetricsArgs { node, from, to, limit, json }: &M
             ["received", "epoch", "CPU %", "memory %", "disk %", "in B/s", "out B/s", "sessions", "allocated %"];
         format!("node {id}\n{}", output::table(titles, &rows))
     })
+}
+
+/// The parameters `from` and `to` of a query, each with an ampersand before it.
+pub(super) fn time_query(from: Option<&Moment>, to: Option<&Moment>) -> String {
+    let now = now_s();
+    let at = |(name, moment): (&str, Option<&Moment>)| {
+        Some(format!("&{name}={}", moment?.seconds(now).saturating_mul(1_000)))
+    };
+    [("from", from), ("to", to)].into_iter().filter_map(at).collect()
 }
 
 /// The worker whose id begins so, among those with scores in the newest epoch and the node itself.

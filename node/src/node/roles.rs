@@ -42,7 +42,7 @@ use crate::probe::{
     Assignments, EchoGrant, EchoGrants, KeyOf, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle,
     ResponderParts,
 };
-use crate::sampler::{Attester, AttesterParts, Sampler};
+use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
 use crate::stage::Stage;
 
@@ -209,7 +209,7 @@ impl Assembly {
             key: self.me.key.clone(),
             genesis,
             clock: Arc::clone(&self.clock),
-            sampler: Sampler::new(self.home.root())?,
+            newest: wires.newest.clone(),
             capacity: self.capacity(wires.head.clone()),
             served: Arc::clone(&wires.served),
             echo_slots: self.config.probe.echo_sessions,

@@ -61,11 +61,14 @@ pub enum HistoryKind {
     Metric,
     /// What validators measured of workers: who was to measure whom, and the reports.
     Report,
+    /// How this node's own machine went: figures over spans of a minute to an hour.
+    Resource,
 }
 
 impl HistoryKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric, Self::Report];
+    pub const ALL: [Self; 7] =
+        [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric, Self::Report, Self::Resource];
 
     pub(crate) const fn tag(self) -> u8 {
         match self {
@@ -75,6 +78,7 @@ impl HistoryKind {
             Self::Epoch => 4,
             Self::Metric => 5,
             Self::Report => 6,
+            Self::Resource => 7,
         }
     }
 }
@@ -314,9 +318,9 @@ mod tests {
 
         let own = |kind| own_key(kind, b"k");
         assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
-        use HistoryKind::{Epoch, Metric, Payout, Report, Score, Vault};
-        let history = [Payout, Score, Vault, Epoch, Metric, Report].map(|kind| history_key(kind, b"k"));
-        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k'], [6, b'k']]);
+        use HistoryKind::{Epoch, Metric, Payout, Report, Resource, Score, Vault};
+        let history = [Payout, Score, Vault, Epoch, Metric, Report, Resource].map(|kind| history_key(kind, b"k"));
+        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k'], [6, b'k'], [7, b'k']]);
 
         let expires = UnixMillis::new(0x0102);
         let stored = [0, 0, 0, 0, 0, 0, 1, 2, b'v'];
