@@ -145,7 +145,7 @@ fn a_clock_that_is_half_a_day_off_before_a_restart_or_after_it_loses_no_command(
     {
         let mut world = World::new(network(4, 1), 4, 31);
         assert!(world.run(20_000, |w| w.lowest() >= 1));
-        let (id, pool) = (*world.spec.id(), State::genesis(&world.spec).pools().next().unwrap().0);
+        let (id, pool) = (*world.spec.id(), world.first.pools().next().unwrap().0);
         let hold = by_owner(&owner_key(), 0, pool, PoolAction::Hold(worker_id(1)));
         let hold = Command { until: world.now.after(lasts), ..hold };
         let command = sign(&id, &hold, &[owner_key()]).verify(&id).unwrap();

@@ -43,6 +43,39 @@ const PAYOUT_KEYS: [&str; 14] = [
     "fee_sun",
 ];
 
+/// What `GET /api/v1/resources` answers.
+const RESOURCES_KEYS: [&str; 16] = [
+    "time",
+    "cpu_ppm",
+    "per_core_ppm",
+    "cores",
+    "memory_used_bytes",
+    "memory_total_bytes",
+    "memory_ppm",
+    "disk_used_bytes",
+    "disk_total_bytes",
+    "disk_ppm",
+    "network_rx_bytes_s",
+    "network_tx_bytes_s",
+    "load_hundredths",
+    "uptime_s",
+    "temperatures",
+    "limits",
+];
+
+/// What each span of `GET /api/v1/resources/history` has.
+const SPAN_KEYS: [&str; 9] = [
+    "from",
+    "samples",
+    "cpu_ppm",
+    "memory_ppm",
+    "disk_ppm",
+    "network_rx_bytes_s",
+    "network_tx_bytes_s",
+    "load_hundredths",
+    "hottest_millicelsius",
+];
+
 const METRIC_KEYS: [&str; 14] = [
     "received",
     "epoch",
@@ -194,6 +227,46 @@ async fn metrics_are_read_from_a_time_to_another() {
         let found = server.failure(Method::GET, &path).await;
         assert!(found.0 == status && found.2.contains(message), "{path}: {found:?}");
     }
+}
+
+#[tokio::test]
+async fn the_machine_is_shown_now_and_in_the_past() {
+    let server = server().await;
+    let now = server.get("/api/v1/resources").await;
+    let keys: BTreeSet<&str> = now.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(RESOURCES_KEYS));
+    assert_eq!(now["limits"], json!({"cpu_millis": 500, "memory_bytes": 1 << 29}));
+    assert_eq!(now["temperatures"], json!([{"sensor": "core", "millicelsius": 41_500}]));
+    server.view.is_unsampled.store(true, Ordering::Relaxed);
+    let failure = server.failure(Method::GET, "/api/v1/resources").await;
+    assert_eq!((failure.0, failure.1.as_str()), (503, "not_ready"));
+
+    let path = "/api/v1/resources/history";
+    let minutes = |list: &Value| -> Vec<u64> {
+        list["spans"].as_array().unwrap().iter().map(|it| it["from"].as_u64().unwrap() / 60_000).collect()
+    };
+    let all = server.get(path).await;
+    assert_eq!((minutes(&all), &all["granularity"]), (vec![5, 4, 3, 2, 1], &json!("1m")));
+    let keys: BTreeSet<&str> = all["spans"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(SPAN_KEYS));
+    assert_eq!(all["spans"][0]["cpu_ppm"], json!({"mean": 123_400, "max": 1_000_000}));
+    assert_eq!(all["spans"][0]["hottest_millicelsius"], Value::Null, "no sensor");
+    for (granularity, minutes_each) in [("5m", 5), ("15m", 15), ("1h", 60)] {
+        let list = server.get(&format!("{path}?granularity={granularity}&limit=1")).await;
+        assert_eq!((minutes(&list), &list["granularity"]), (vec![5 * minutes_each], &json!(granularity)));
+    }
+    assert_eq!(minutes(&server.get(&format!("{path}?from=120000&to=240000")).await), [3, 2]);
+    for (query, message) in [
+        ("granularity=2m", "2m"),
+        ("from=5&to=4", "from = 5 is later than to = 4"),
+        ("limit=1001", "1 to 1000"),
+        ("until=4", "until"),
+    ] {
+        let found = server.failure(Method::GET, &format!("{path}?{query}")).await;
+        assert!(found.0 == 400 && found.2.contains(message), "{query}: {found:?}");
+    }
+    server.view.broken.store(true, Ordering::Relaxed);
+    assert_eq!(server.failure(Method::GET, path).await.0, 500);
 }
 
 #[tokio::test]

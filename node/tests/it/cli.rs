@@ -400,6 +400,26 @@ async fn readers_show_what_the_node_says() {
     assert!(error.contains("the network has no worker"), "{error}");
     let error = failure(&lucid(&home, &["node", "metrics", &node(77).to_string()[..8]]), 1);
     assert!(error.contains("give the whole id"), "{error}");
+    let text = out(&lucid(&home, &["resources", "show"]));
+    assert_eq!(text, out(&lucid(&home, &["resources"])));
+    for part in ["12.34 % of 1 cores", "50.00, 1.23 %", "1.25, 0.50, 0.05", "1 h 1 min", "core 41.50 C", "0.500 CPUs"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    for words in [&["resources", "--json"][..], &["resources", "show", "--json"]] {
+        assert_eq!(json(&lucid(&home, words))["limits"]["memory_bytes"], 1 << 29);
+    }
+    let history = |more: &[&str]| lucid(&home, &[&["resources", "history"], more].concat());
+    let text = out(&history(&["--granularity", "1h"]));
+    assert!(
+        text.contains("1970-01-01 05:00:00 UTC") && text.contains("12.34 (100.00)") && text.contains("0.50 (1.25)")
+    );
+    assert_eq!(text.lines().count(), 7);
+    let range = ["--from", "1970-01-01T00:02", "--to", "1970-01-01T00:04", "--limit", "1", "--json"];
+    let list = json(&history(&range));
+    assert_eq!((&list["granularity"], &list["spans"][0]["from"]), (&"1m".into(), &180_000.into()));
+    assert_eq!(list["spans"].as_array().unwrap().len(), 1);
+    assert!(out(&history(&["--from", "1h"])).contains("nothing was sampled in that time"));
+    assert!(failure(&history(&["--granularity", "2m"]), 2).contains("15m"));
     let payouts = out(&lucid(&home, &["payout", "list"]));
     assert!(
         payouts.contains("20.000001") && payouts.contains(&"09".repeat(32)) && payouts.contains("paid"),

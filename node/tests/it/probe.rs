@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_node::clock::SystemClock;
+use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::Assigned;
 use lucid_node::probe::{
     AttestationTable, EchoGrant, EchoOutcome, PingOutcome, ProbeCounts, Prober, ProberParts, Recorded, Responder,
     ResponderParts, Served,
 };
-use lucid_node::sampler::{Attester, AttesterParts, Sampler};
+use lucid_node::sampler::rings::Rings;
+use lucid_node::sampler::{self, Attester, AttesterParts, Newest, Sampler};
 use lucid_p2p::{Event, Events};
 use lucid_score::report::check_observation;
 use lucid_types::attestation::Capacity;
@@ -24,7 +25,7 @@ use lucid_types::log_scale::LogScale;
 use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::start::Start;
@@ -100,6 +101,12 @@ async fn lie(seed: u8, genesis: Arc<Genesis>, mut events: Events<()>) {
     }
 }
 
+/// A sample of this machine, after which there is no other.
+fn one_sample() -> Newest {
+    let sample = Sampler::new(&std::env::temp_dir()).unwrap().sample(SystemClock.now()).unwrap();
+    watch::channel(Some(Arc::new(sample))).1
+}
+
 /// An honest worker: the real responder, and the real attester that fills the validator's table.
 fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<AttestationTable>, stop: &CancellationToken) {
     let (key, served, clock) = (NodeKey::from_seed(&[HONEST; 32]), Arc::<Served>::default(), Arc::new(SystemClock));
@@ -120,11 +127,12 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
     let capacity = worker.capacity;
     let (out, mut attestations) = mpsc::channel(4);
     let mut sequence = 0;
+    let sampler = sampler::spawn(&std::env::temp_dir(), Arc::<SystemClock>::clone(&clock), Rings::default()).unwrap();
     let attester = Attester::new(AttesterParts {
         key,
         genesis: Arc::clone(genesis),
         clock,
-        sampler: Sampler::new(&std::env::temp_dir()).unwrap(),
+        newest: sampler.newest(),
         capacity: Arc::new(move || Some(capacity)),
         served,
         echo_slots: limits.echo_sessions,
@@ -134,7 +142,11 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         },
         out,
     });
-    tokio::spawn(attester.run(stop.clone()));
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let _sampler = sampler;
+        attester.run(stop).await;
+    });
     let start = Start { genesis: Genesis::clone(genesis), workers: vec![worker], pools: vec![] };
     let state = start.state(&ChainSpec::new(start.genesis.clone()).unwrap());
     let table = Arc::clone(table);
@@ -359,7 +371,7 @@ async fn an_attester_says_what_is_declared_and_skips_what_has_no_row_or_sequence
         key: NodeKey::from_seed(&[HONEST; 32]),
         genesis: Arc::clone(&genesis),
         clock: Arc::new(SystemClock),
-        sampler: Sampler::new(&std::env::temp_dir()).unwrap(),
+        newest: one_sample(),
         capacity: Arc::new(capacity),
         served: Arc::default(),
         echo_slots: 8,

@@ -10,16 +10,18 @@ use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
     AccountView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components,
     EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView,
-    LimitsView, LookedAtView, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView,
-    MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, PayoutStatus, PayoutView,
-    PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView, RegisteredView,
-    ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ScoreView, SignatureList, SignatureRequest,
-    StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView,
+    MembershipView, MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView,
+    PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView,
+    RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
+    ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState,
+    TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_node::proof::{Proof, Subject};
+use lucid_node::sampler::rings::Granularity;
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
 use lucid_types::command::{Action, Command, ValidatorChange};
@@ -47,6 +49,8 @@ pub(crate) struct Known {
     pub(crate) network: OnceLock<NetworkId>,
     /// Blocks below are not here; 6: no block is.
     pub(crate) oldest: AtomicU64,
+    /// Whether its machine cannot be sampled.
+    pub(crate) is_unsampled: AtomicBool,
     /// Commands that were handed in.
     pub(crate) commands: Mutex<Vec<SignedCommand>>,
 }
@@ -281,6 +285,44 @@ fn registered(node: NodeId) -> RegisteredView {
     }
 }
 
+/// Of a machine of two cores, of which a container has half a one.
+fn resources_view() -> ResourcesView {
+    ResourcesView {
+        time: UnixMillis::new(300_000),
+        cpu_ppm: Ppm::new(123_400),
+        per_core_ppm: vec![Ppm::new(500_000), Ppm::new(12_300)],
+        cores: 1,
+        memory_used_bytes: 1 << 28,
+        memory_total_bytes: 1 << 29,
+        memory_ppm: Ppm::new(500_000),
+        disk_used_bytes: 30,
+        disk_total_bytes: 40,
+        disk_ppm: Ppm::new(750_000),
+        network_rx_bytes_s: 2_000,
+        network_tx_bytes_s: 1_000,
+        load_hundredths: [125, 50, 5],
+        uptime_s: 3_700,
+        temperatures: vec![TemperatureView { sensor: "core".to_owned(), millicelsius: 41_500 }],
+        limits: ResourceLimitsView { cpu_millis: Some(500), memory_bytes: Some(1 << 29) },
+    }
+}
+
+/// Of a machine without sensors.
+fn span_view(from: UnixMillis) -> SpanView {
+    let figure = |mean, max| Some(MeanMax { mean, max });
+    SpanView {
+        from,
+        samples: 60,
+        cpu_ppm: figure(123_400, 1_000_000),
+        memory_ppm: figure(500_000, 510_000),
+        disk_ppm: figure(750_000, 750_000),
+        network_rx_bytes_s: figure(2_000, 9_000),
+        network_tx_bytes_s: figure(1_000, 1_001),
+        load_hundredths: figure(50, 125),
+        hottest_millicelsius: None,
+    }
+}
+
 impl NodeView for Known {
     fn status(&self) -> StatusView {
         StatusView {
@@ -485,6 +527,20 @@ impl NodeView for Known {
         let times = (1..=5u64).rev().map(|minute| UnixMillis::new(60_000 * minute));
         let received = times.filter(|time| (from..to).contains(time)).take(limit);
         self.disk((*node == crate::fixture::node(10)).then(|| received.map(metric_view).collect()))
+    }
+
+    fn resources(&self) -> Option<ResourcesView> {
+        (!self.is_unsampled.load(Ordering::Relaxed)).then(resources_view)
+    }
+
+    fn resource_history(
+        &self,
+        granularity: Granularity,
+        (from, to): (UnixMillis, UnixMillis),
+        limit: usize,
+    ) -> Result<Vec<SpanView>, ViewError> {
+        let starts = (1..=5u32).rev().map(|n| UnixMillis::ZERO.after(granularity.length() * n));
+        self.disk(starts.filter(|start| (from..to).contains(start)).take(limit).map(span_view).collect())
     }
 
     fn payouts(&self, after: Option<&PayoutId>, limit: usize) -> Result<Option<Vec<PayoutView>>, ViewError> {

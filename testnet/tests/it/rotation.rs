@@ -108,6 +108,11 @@ fn check_collections(network: &Network, node: &str) {
     assert!(metrics[0]["cpu_ppm"].is_u64(), "{metrics:?}");
     assert!(shown(&format!("node metrics {short}")).lines().count() > 2);
 
+    assert!(network.get(worker, "/api/v1/resources")["per_core_ppm"].as_array().is_some_and(|cores| !cores.is_empty()));
+    let spans = ask("/api/v1/resources/history?granularity=1h", "spans");
+    assert!(spans[0]["cpu_ppm"]["max"].as_u64() > Some(0), "{spans:?}");
+    assert!(shown("resources show").contains("of CPU") && shown("resources history").lines().count() > 2);
+
     assert!(is_there(&ask("/api/v1/pools", "pools"), "pool", &pool));
     assert!(is_there(&ask(&format!("/api/v1/pools/{pool}/members"), "members"), "node", node));
     assert!(shown("pool list").contains("local") && shown("pool members").contains(short));
