@@ -54,6 +54,10 @@ fn thread(home: &Path) -> Duration {
     let sampler = sampler::spawn(home, Arc::new(SystemClock), Rings::default()).unwrap();
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap();
     let tick = Duration::from_secs(1) / u32::try_from(per_second).unwrap();
+    // The thread names itself when it runs.
+    let mut newest = sampler.newest();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(newest.wait_for(Option::is_some)).unwrap();
     let before = ticks(sampler::NAME);
     std::thread::sleep(WATCHED);
     let used = ticks(sampler::NAME) - before;

@@ -139,19 +139,9 @@ impl Sampler {
     fn limits(&mut self) -> cgroup::Usage {
         let usage = match &self.groups {
             Ok(groups) => groups.usage(&*self.read),
-            Err(error) => return self.broken(&error.to_string()),
+            Err(error) => return unlimited(error, &mut self.is_broken_told),
         };
-        usage.unwrap_or_else(|error| {
-            let chain = anyhow::Error::new(error);
-            self.broken(&format!("{chain:#}"))
-        })
-    }
-
-    fn broken(&mut self, why: &str) -> cgroup::Usage {
-        if !std::mem::replace(&mut self.is_broken_told, true) {
-            tracing::warn!("limits of CPU and memory are not known, so the machine's figures are shown: {why}");
-        }
-        cgroup::Usage::default()
+        usage.unwrap_or_else(|error| unlimited(&error, &mut self.is_broken_told))
     }
 
     fn temperatures(&mut self) -> Vec<Temperature> {
@@ -175,6 +165,14 @@ impl Sampler {
         let (block, total, free) = (stat.fragment_size(), stat.blocks(), stat.blocks_available());
         Ok((total.saturating_sub(free).saturating_mul(block), total.saturating_mul(block)))
     }
+}
+
+fn unlimited(error: &CgroupError, is_told: &mut bool) -> cgroup::Usage {
+    if !std::mem::replace(is_told, true) {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(error, "the limits by control groups are not known: the machine's figures are shown");
+    }
+    cgroup::Usage::default()
 }
 
 /// The machine as its control groups leave it, where they limit it further than it is limited itself. Pure.
