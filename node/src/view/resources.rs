@@ -44,3 +44,48 @@ pub(super) fn span(Bucket { from, figures }: &Bucket) -> SpanView {
         hottest_millicelsius: shown(&figures.temperature),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use lucid_types::amount::Ppm;
+    use lucid_types::time::UnixMillis;
+
+    use super::*;
+    use crate::sampler::Limits;
+    use crate::sampler::rings::{Granularity, Rings};
+    use crate::sampler::tests::sample;
+
+    #[test]
+    fn what_is_shown_is_what_was_sampled() {
+        let limits = Limits { cpu_millis: Some(500), memory_bytes: Some(7) };
+        let view = now(&Sample { limits, ..sample() });
+        assert_eq!([view.cpu_ppm, view.memory_ppm, view.disk_ppm], [125_000, 375_000, 750_000].map(Ppm::new));
+        assert_eq!((view.memory_used_bytes, view.memory_total_bytes), (3 << 30, 8 << 30));
+        assert_eq!((view.disk_used_bytes, view.disk_total_bytes), (30, 40));
+        assert_eq!((view.network_rx_bytes_s, view.network_tx_bytes_s), (5_000, 999));
+        assert_eq!(view.limits, ResourceLimitsView { cpu_millis: Some(500), memory_bytes: Some(7) });
+        assert_eq!(view.temperatures[1], TemperatureView { sensor: "disk".to_owned(), millicelsius: 30_000 });
+    }
+
+    #[test]
+    fn a_span_shows_each_figure_as_its_own() {
+        let mut rings = Rings::default();
+        rings.add(&sample());
+        let all = (UnixMillis::ZERO, UnixMillis::new(u64::MAX));
+        let view = span(rings.between(Granularity::Hour, all).first().unwrap());
+        let same = |value| Some(MeanMax { mean: value, max: value });
+        let wanted = SpanView {
+            from: UnixMillis::ZERO,
+            samples: 1,
+            cpu_ppm: same(125_000),
+            memory_ppm: same(375_000),
+            disk_ppm: same(750_000),
+            network_rx_bytes_s: same(5_000),
+            network_tx_bytes_s: same(999),
+            load_hundredths: same(125),
+            hottest_millicelsius: same(41_500),
+        };
+        assert_eq!(view, wanted);
+    }
+}
