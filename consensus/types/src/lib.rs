@@ -18,6 +18,7 @@ pub mod join;
 pub mod key;
 pub mod log_scale;
 pub mod message;
+pub mod network_group;
 pub mod payout;
 pub mod payout_tree;
 pub mod policy;

@@ -11,6 +11,13 @@ use crate::stamp::MAX_DIFFICULTY;
 use crate::time::Epoch;
 use crate::validator::ValidatorSet;
 
+pub use self::buckets::Buckets;
+
+mod buckets;
+
+/// The greatest length of an epoch in milliseconds.
+const MAX_EPOCH_MS: u64 = 300_000;
+
 /// Weights of the seven PoOT factors in parts per million; they sum to 10^6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,63 +67,6 @@ impl ScoreWeights {
         all.iter().map(|weight| u64::from(weight.get())).sum()
     }
 }
-
-/// How a window of epochs is divided into buckets of equal length. A worker's row has one sum for each bucket, not for each epoch.
-///
-/// The bucket of epoch `e` is `e / epochs`, so the buckets of all workers begin at the same epochs. The window at an epoch is that epoch's
-/// bucket, as far as it has come, and the `count - 1` before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buckets {
-    /// How many buckets the window has.
-    pub count: u64,
-    /// Epochs of a bucket.
-    pub epochs: u64,
-}
-
-impl Buckets {
-    /// The most buckets of a credits window.
-    pub const MAX_CREDITS: usize = 84;
-    /// The most buckets of a history window.
-    pub const MAX_HISTORY: usize = 24;
-    /// The most epochs of a window.
-    pub const MAX_WINDOW: u64 = 100_000;
-
-    /// `window` epochs in `most` buckets; a window of fewer epochs has a bucket for each.
-    const fn new(window: u64, most: usize) -> Self {
-        let most = most as u64;
-        let count = if window == 0 {
-            1
-        } else if window < most {
-            window
-        } else {
-            most
-        };
-        let epochs = window / count;
-        Self { count, epochs: if epochs == 0 { 1 } else { epochs } }
-    }
-
-    /// The bucket of an epoch.
-    pub const fn of(&self, epoch: Epoch) -> u64 {
-        epoch.get() / self.epochs
-    }
-
-    /// How many buckets lie between those of two epochs; 0 if the second is earlier.
-    pub const fn between(&self, from: Epoch, to: Epoch) -> u64 {
-        self.of(to).saturating_sub(self.of(from))
-    }
-}
-
-/// The greatest length of an epoch in milliseconds.
-const MAX_EPOCH_MS: u64 = 300_000;
-
-/// What a bucket's numbers are made for: its milliseconds fit a `u32` and its epochs a `u16`, whatever the policy. A history window has the
-/// fewest buckets, so the longest.
-const _: () = {
-    let epochs = Buckets::MAX_WINDOW / Buckets::MAX_HISTORY as u64;
-    assert!(Buckets::MAX_HISTORY <= Buckets::MAX_CREDITS, "a bucket of credits is no longer than one of history");
-    assert!(epochs * MAX_EPOCH_MS <= u32::MAX as u64, "the milliseconds of a bucket fit a u32");
-    assert!(epochs <= u16::MAX as u64, "the epochs of a bucket fit a u16");
-};
 
 /// Every parameter of the protocol. [`Policy::default`] is the public mesh, [`Policy::local`] a local network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +119,7 @@ pub struct Policy {
     pub min_reporters: u32,
     /// Pings an epoch, from each validator to each worker that it measures: 1 to 100.
     pub pings: u32,
-    /// One epoch of this many is one of echo, drawn for each pool.
+    /// One epoch of this many is one of echo, drawn for each network group, and for each pool whose workers have none.
     pub echo_every: u64,
     /// How long an echo should keep a worker busy: its bytes follow from the worker's last agreed throughput.
     pub echo_ms: u64,
@@ -185,6 +135,26 @@ pub struct Policy {
     pub storage_credits_per_gib: u64,
     /// Credits for a storage chunk proved.
     pub storage_credits_per_chunk: u64,
+    /// Settlements for which a worker's storage committee holds its chunks: 1 to 100.
+    pub storage_term: u64,
+    /// The most storage that a worker can prove, in bytes; what it declares beyond is not asked for.
+    pub storage_max_bytes: u64,
+    /// What a worker must prove for its resource utilisation to be whole, however little it declares, in bytes.
+    pub storage_floor_bytes: u64,
+    /// Ranges of chunks that a storage challenge asks for.
+    pub storage_ranges: u32,
+    /// Bytes of each of them.
+    pub storage_range_bytes: u32,
+    /// Bytes of chunks that a validator deposits in an epoch at most.
+    pub storage_epoch_bytes: u64,
+    /// Whether workers that are seen in one [network group](crate::network_group::NetworkGroup) share one worker's credits.
+    pub one_per_network: bool,
+    /// Reachable seconds in the history window that are full marks for session time.
+    pub full_session_s: u64,
+    /// Credits in the credits window that are full marks for work credits.
+    pub full_credits: u64,
+    /// Throughput that is full marks for network bandwidth, in kbit/s.
+    pub full_kbit_s: u64,
     /// Weights of the score's factors.
     pub weights: ScoreWeights,
     /// Settlements a leader waits before it may lead again while others are eligible.
@@ -240,6 +210,16 @@ impl Default for Policy {
             echo_bytes_per_credit: 5 << 20,
             storage_credits_per_gib: 10,
             storage_credits_per_chunk: 0,
+            storage_term: 7,
+            storage_max_bytes: 32 << 30,
+            storage_floor_bytes: 1 << 30,
+            storage_ranges: 8,
+            storage_range_bytes: 1_024,
+            storage_epoch_bytes: 256 << 20,
+            one_per_network: true,
+            full_session_s: 36_000,
+            full_credits: 10_000,
+            full_kbit_s: 1_000_000,
             weights: ScoreWeights::default(),
             leader_cooldown: 3,
             leader_successors: 5,
@@ -255,10 +235,11 @@ impl Default for Policy {
 
 impl Policy {
     /// A local network of four validators that computes no settlement after `last_settlement`. One of another number should have
-    /// as many seats.
+    /// as many seats: see [`Self::local_with_seats`].
     pub fn local(epoch: Duration, settle_every: u64, last_settlement: Option<u64>) -> Self {
+        let epoch_ms = u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX);
         Self {
-            epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
+            epoch_ms,
             settle_every,
             last_settlement,
             block_min_ms: 250,
@@ -280,6 +261,14 @@ impl Policy {
             pings: 4,
             echo_every: 1,
             echo_max_bytes: 1 << 20,
+            storage_max_bytes: 8 << 20,
+            storage_floor_bytes: 4 << 20,
+            storage_epoch_bytes: 64 << 20,
+            one_per_network: false,
+            // The same part of the window as ten hours are of a day.
+            full_session_s: (epoch_ms.saturating_mul(4 * 5) / 12_000).max(1),
+            // A session with each of four seats in every epoch.
+            full_credits: 4 * 4,
             leader_timeout_ms: 10_000,
             payout_threshold: MicroUsdt::new(1_000_000),
             stamp_bits: 8,
@@ -290,8 +279,42 @@ impl Policy {
         }
     }
 
+    /// The same with so many seats: as many as there are validators, so that each measures every worker.
+    #[must_use]
+    pub const fn local_with_seats(self, seats: u32) -> Self {
+        Self { seats, full_credits: seats as u64 * self.credits_window, ..self }
+    }
+
     /// What the draw of one epoch takes at most in the codec, with 1,000 validators.
     pub const MAX_EPOCH_DRAW_BYTES: usize = 768 << 10;
+    /// What the draws of all epochs take together that are in the state at a time.
+    pub const MAX_DRAWS_BYTES: u64 = 8 << 20;
+    /// The length of a storage chunk.
+    pub const CHUNK_BYTES: u64 = 1 << 20;
+
+    /// The settlement that covers an epoch.
+    pub const fn settlement_of(&self, epoch: Epoch) -> u64 {
+        let every = if self.settle_every == 0 { 1 } else { self.settle_every };
+        epoch.get().div_ceil(every)
+    }
+
+    /// Chunks that one storage seat may hold deposited with a worker that declares so much disk: of half of it, since those of the next
+    /// term are deposited while the former ones are still proved.
+    pub fn storage_quota(&self, disk_bytes: u64) -> u16 {
+        u16::try_from(self.seat_chunks((disk_bytes / 2).min(self.storage_max_bytes))).unwrap_or(u16::MAX)
+    }
+
+    /// Chunks that a storage seat must find proved for resource utilisation to be whole, however little is declared.
+    pub fn storage_floor(&self) -> u16 {
+        let seat_bytes = u64::from(self.seats.max(1)).saturating_mul(Self::CHUNK_BYTES);
+        u16::try_from(self.storage_floor_bytes.div_ceil(seat_bytes)).unwrap_or(u16::MAX)
+    }
+
+    /// Whole chunks of one seat in so many bytes.
+    const fn seat_chunks(&self, bytes: u64) -> u64 {
+        let seats = if self.seats == 0 { 1 } else { self.seats as u64 };
+        bytes / seats.saturating_mul(Self::CHUNK_BYTES)
+    }
 
     /// How the credits window is divided.
     pub const fn credits_buckets(&self) -> Buckets {
@@ -352,10 +375,14 @@ impl Policy {
         within("min_uptime", u64::from(self.min_uptime.get()), 0, 1_000_000)?;
         within("max_scored", u64::from(self.max_scored), 1, ScoreReport::MAX_WORKERS as u64)?;
         within("seats", u64::from(self.seats), 1, 100)?;
-        // A draw is its scored workers, of 75 bytes with a validator of 3 bytes for each seat, its seed and two lengths, and ids of validators.
-        let scored = u64::from(self.max_scored) * (75 + 3 * u64::from(self.seats));
-        let most = Self::MAX_EPOCH_DRAW_BYTES - (32 + 2 * 8 + 32 * ValidatorSet::MAX_MEMBERS);
-        within("max_scored * (75 + 3 * seats)", scored, 0, most as u64)?;
+        // A draw is its scored workers, of 93 bytes with a validator of 3 bytes for each seat, twice, its seed and two lengths, and ids of
+        // validators.
+        let scored = u64::from(self.max_scored) * (93 + 6 * u64::from(self.seats));
+        let others = 32 + 2 * 8 + 32 * ValidatorSet::MAX_MEMBERS;
+        within("max_scored * (93 + 6 * seats)", scored, 0, (Self::MAX_EPOCH_DRAW_BYTES - others) as u64)?;
+        // Those of the open epoch and of all whose windows are open.
+        let draws = (2 * self.report_window + 1) * (scored + others as u64);
+        within("(2 * report_window + 1) * (max_scored * (93 + 6 * seats) + 32048)", draws, 0, Self::MAX_DRAWS_BYTES)?;
         within("min_seat_operators", u64::from(self.min_seat_operators), 1, 100)?;
         within("min_seat_power", u64::from(self.min_seat_power.get()), 0, 999_999)?;
         within("min_reporters", u64::from(self.min_reporters), 1, u64::from(self.seats))?;
@@ -366,16 +393,22 @@ impl Policy {
         within("echo_max_bytes", self.echo_max_bytes, self.echo_min_bytes, 64 << 20)?;
         within("echo_epoch_bytes", self.echo_epoch_bytes, self.echo_max_bytes, 1 << 40)?;
         within("echo_bytes_per_credit", self.echo_bytes_per_credit, 1, 1 << 46)?;
-        // The credits of a bucket fit a `u32`. An epoch has one echo at most, so no credits but those of its bytes.
-        let credits = self.credits_buckets().epochs * self.echo_max_bytes.div_ceil(self.echo_bytes_per_credit);
-        within(
-            "ceil(credits_window / 84) * ceil(echo_max_bytes / echo_bytes_per_credit)",
-            credits,
-            0,
-            u64::from(u32::MAX),
-        )?;
         within("storage_credits_per_gib", self.storage_credits_per_gib, 0, 1_000_000)?;
         within("storage_credits_per_chunk", self.storage_credits_per_chunk, 0, 1_000_000)?;
+        within("storage_term", self.storage_term, 1, 100)?;
+        within("storage_max_bytes", self.storage_max_bytes, 0, 1 << 40)?;
+        let quota = self.seat_chunks(self.storage_max_bytes);
+        within("storage_max_bytes / (seats * 2^20)", quota, 0, u16::MAX.into())?;
+        within("storage_floor_bytes", self.storage_floor_bytes, 0, 1 << 40)?;
+        within("storage_ranges", u64::from(self.storage_ranges), 1, 64)?;
+        within("storage_range_bytes", u64::from(self.storage_range_bytes), 64, 16_384)?;
+        let asked = u64::from(self.storage_ranges) * u64::from(self.storage_range_bytes);
+        within("storage_ranges * storage_range_bytes", asked, 0, 64 << 10)?;
+        within("storage_epoch_bytes", self.storage_epoch_bytes, Self::CHUNK_BYTES, 1 << 40)?;
+        within("credits of a bucket", self.bucket_credits(quota), 0, u32::MAX.into())?;
+        within("full_session_s", self.full_session_s, 1, 1 << 32)?;
+        within("full_credits", self.full_credits, 1, 1 << 40)?;
+        within("full_kbit_s", self.full_kbit_s, 1, 1 << 31)?;
         within("leader_cooldown", self.leader_cooldown, 0, 1_000)?;
         within("leader_successors", u64::from(self.leader_successors), 0, 100)?;
         within("leader_timeout_ms", self.leader_timeout_ms, 1_000, 3_600_000)?;
@@ -388,6 +421,17 @@ impl Policy {
             return Err(PolicyError::Weights(self.weights.sum()));
         }
         Ok(())
+    }
+
+    /// The most credits that a worker can earn in a bucket of the credits window, in which every epoch is one of echo and each seat finds
+    /// `quota` chunks proved.
+    const fn bucket_credits(&self, quota: u64) -> u64 {
+        let seats = self.seats as u64;
+        let echoed = (seats * self.echo_max_bytes).div_ceil(self.echo_bytes_per_credit);
+        let chunks = seats * quota;
+        let stored = chunks * self.storage_credits_per_gib / 1_024 + chunks * self.storage_credits_per_chunk;
+        let epoch = if echoed > seats { echoed } else { seats } + stored / self.settle_every + 1;
+        self.credits_buckets().epochs * epoch
     }
 }
 
@@ -473,21 +517,81 @@ mod tests {
         let policy = |credits_window, echo_bytes_per_credit| Policy {
             credits_window,
             echo_bytes_per_credit,
-            echo_max_bytes: 64 << 20,
+            echo_max_bytes: 1 << 21,
+            seats: 32,
+            storage_max_bytes: 0,
             ..Policy::default()
         };
-        // 2^26 bytes: 63 * 2^26 is below 2^32, 64 * 2^26 is not.
+        // 32 seats of 2^21 bytes and 1 more: 63 times as much is below 2^32, 64 times is not.
         assert_eq!(policy(84 * 63, 1).check(), Ok(()));
-        assert!(matches!(policy(84 * 64, 1).check(), Err(PolicyError::Range { value: 0x1_0000_0000, .. })));
+        assert!(matches!(policy(84 * 64, 1).check(), Err(PolicyError::Range { value: 0x1_0000_0040, .. })));
         assert_eq!(policy(84 * 64, 2).check(), Ok(()));
+        // 21 seats of 100 chunks at 10^6 credits, spread over a settlement.
+        let stored = |settle_every, storage_credits_per_chunk| {
+            let storage_max_bytes = 21 * 100 * Policy::CHUNK_BYTES;
+            Policy { settle_every, storage_credits_per_chunk, storage_max_bytes, ..Policy::default() }.check()
+        };
+        assert_eq!(stored(60, 1_000_000), Ok(()));
+        assert!(matches!(stored(29, 1_000_000), Err(PolicyError::Range { key: "credits of a bucket", .. })));
+        // The greatest of everything, which fits its type if nothing else.
+        let greatest = Policy {
+            credits_window: 99_960,
+            echo_bytes_per_credit: 1,
+            echo_max_bytes: 64 << 20,
+            echo_epoch_bytes: 1 << 40,
+            settle_every: 1,
+            seats: 100,
+            max_scored: 1,
+            storage_max_bytes: 1 << 40,
+            storage_credits_per_gib: 1_000_000,
+            storage_credits_per_chunk: 1_000_000,
+            ..Policy::default()
+        };
+        assert!(matches!(greatest.check(), Err(PolicyError::Range { key: "credits of a bucket", .. })));
     }
 
     #[test]
     fn an_epochs_draw_is_bounded() {
         let policy = |max_scored, seats| Policy { max_scored, seats, report_window: 1, ..Policy::default() };
-        // 768 KiB but for 1,000 validators: 754,384 bytes, and 138 for a worker of 21 seats.
-        assert_eq!(policy(5_466, 21).check(), Ok(()));
-        assert!(matches!(policy(5_467, 21).check(), Err(PolicyError::Range { value: 754_446, high: 754_384, .. })));
-        assert!(policy(2_011, 100).check().is_ok() && policy(2_012, 100).check().is_err());
+        // 768 KiB but for 1,000 validators: 754,384 bytes, and 219 for a worker of 21 seats.
+        assert_eq!(policy(3_444, 21).check(), Ok(()));
+        assert!(matches!(policy(3_445, 21).check(), Err(PolicyError::Range { value: 754_455, high: 754_384, .. })));
+        assert!(policy(1_088, 100).check().is_ok() && policy(1_089, 100).check().is_err());
+        // With five blocks for commitments and five for reveals there are eleven draws, of 762,600 bytes.
+        let eleven = |max_scored| Policy { max_scored, ..Policy::default() }.check();
+        assert_eq!(eleven(3_335), Ok(()));
+        assert!(matches!(eleven(3_336), Err(PolicyError::Range { high: 8_388_608, .. })));
+    }
+
+    /// Half of the declared disk, in chunks for each seat.
+    #[test]
+    fn chunks_of_a_storage_seat() {
+        let public = Policy::default();
+        let gib = |n: u64| n << 30;
+        assert_eq!(
+            [0, gib(2), gib(34), gib(48), gib(64), u64::MAX].map(|disk| public.storage_quota(disk)),
+            [0, 48, 828, 1_170, 1_560, 1_560]
+        );
+        assert_eq!(
+            (public.storage_quota(42 * Policy::CHUNK_BYTES), public.storage_quota(42 * Policy::CHUNK_BYTES - 1)),
+            (1, 0)
+        );
+        assert_eq!((public.storage_floor(), local().storage_floor(), local().storage_quota(u64::MAX)), (49, 1, 2));
+        assert_eq!(Policy { storage_floor_bytes: 0, ..public }.storage_floor(), 0);
+    }
+
+    #[test]
+    fn full_marks_of_a_local_network_fit_its_windows() {
+        let policy = local();
+        assert_eq!((policy.full_session_s, policy.full_credits, policy.full_kbit_s), (8, 16, 1_000_000));
+        let seven = policy.local_with_seats(7);
+        assert_eq!((seven.seats, seven.full_credits, seven.check()), (7, 28, Ok(())));
+    }
+
+    #[test]
+    fn settlements_of_epochs() {
+        let of = |settle_every, epoch| Policy { settle_every, ..local() }.settlement_of(Epoch::new(epoch));
+        assert_eq!([0, 1, 2, 3, 4].map(|epoch| of(2, epoch)), [0, 1, 1, 2, 2]);
+        assert_eq!(of(1, 5), 5);
     }
 }

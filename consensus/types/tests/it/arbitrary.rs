@@ -12,12 +12,15 @@ use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, StateRoot, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature, VaultLimits};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
-use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{
+    AssignedWorker, Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport,
+};
 use lucid_types::signed::{Signature, Signed, SignedRecord, Signer};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
@@ -136,21 +139,26 @@ fn height() -> impl Strategy<Value = Height> {
     number(Height::new)
 }
 
+fn group() -> impl Strategy<Value = NetworkGroup> {
+    any::<u32>().prop_map(|ip| NetworkGroup::of(std::net::Ipv4Addr::from(ip).into()))
+}
+
 fn observation() -> impl Strategy<Value = Observation> {
-    any::<([u8; 4], [u16; 3])>().prop_map(|(counts, codes)| Observation {
+    (any::<([u8; 2], u16, Option<u16>)>(), option::of(group())).prop_map(|((counts, rtt, echo), group)| Observation {
         pings_sent: counts[0],
         pings_answered: counts[1],
-        rtt_us: LogScale::from_code(codes[0]),
-        echoes_sent: counts[2],
-        echoes_verified: counts[3],
-        echo_bytes: LogScale::from_code(codes[1]),
-        echo_kbit_s: LogScale::from_code(codes[2]),
+        rtt_us: LogScale::from_code(rtt),
+        echo_kbit_s: echo.map(LogScale::from_code),
+        group,
     })
 }
 
 pub(crate) fn reveal() -> impl Strategy<Value = Reveal> {
-    (epoch(), vec(option::of(observation()), 0..20), any::<[u8; 32]>())
-        .prop_map(|(epoch, assigned, salt)| Reveal { report: ScoreReport::new(epoch, &assigned), salt })
+    let worker = (any::<bool>(), group()).prop_map(|(has_echo, group)| AssignedWorker { has_echo, group });
+    let assigned = vec((worker, option::of(observation())), 0..20);
+    (epoch(), assigned, vec(option::of(any::<u16>()), 0..20), any::<[u8; 32]>()).prop_map(
+        |(epoch, assigned, stored, salt)| Reveal { report: ScoreReport::new(epoch, &assigned, &stored), salt },
+    )
 }
 
 pub(crate) fn commitment() -> impl Strategy<Value = ReportCommitment> {

@@ -8,9 +8,10 @@ use lucid_types::genesis::{Genesis, GenesisError};
 use lucid_types::id::{BlockHash, Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::proof::{KeyProof, MAX_KEY_BYTES, ProofStep};
-use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature, Signed, SignedRecord, Signer};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Rebroadcast, RebroadcastItem, RoundCertificate, RoundEnd,
@@ -91,20 +92,20 @@ fn root(i: u32) -> SettlementRoot {
     SettlementRoot { pool: PoolId::from_bytes(numbered(i)), ..samples::settlement_root() }
 }
 
-/// On as many workers as may be scored, all of them measured.
+/// On as many workers as may be scored, all of them measured, and as many seen elsewhere as may be.
 fn reveal() -> Reveal {
     let most = LogScale::from_code(u16::MAX);
     let observation = Observation {
         pings_sent: u8::MAX,
         pings_answered: u8::MAX,
         rtt_us: most,
-        echoes_sent: u8::MAX,
-        echoes_verified: u8::MAX,
-        echo_bytes: most,
-        echo_kbit_s: most,
+        echo_kbit_s: Some(most),
+        group: Some(NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9])),
     };
-    let observations = vec![Some(observation); ScoreReport::MAX_WORKERS];
-    Reveal { report: ScoreReport::new(HUGE, &observations), salt: [0xff; 32] }
+    let worker = AssignedWorker { has_echo: true, group: NetworkGroup::NONE };
+    let n = ScoreReport::MAX_WORKERS;
+    let report = ScoreReport::new(HUGE, &vec![(worker, Some(observation)); n], &vec![Some(u16::MAX); n]);
+    Reveal { report, salt: [0xff; 32] }
 }
 
 fn certificate() -> Certificate {

@@ -13,11 +13,14 @@ use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId,
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{CosignReply, CosignRequest, SettlementRoot, TreasurySignature};
 use lucid_types::payout_tree::PayoutRoot;
 use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
-use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{
+    AssignedWorker, Observation, ProbeReply, ProbeRequest, ReportCommitment, Reveal, ScoreReport,
+};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::sync::{
     CertifiedBlock, CertifiedHeader, PolkaCertificate, Presence, Rebroadcast, RebroadcastItem, RoundCertificate,
@@ -248,21 +251,19 @@ pub(crate) fn probe_reply() -> Signed<ProbeReply> {
     key(4).sign_probe_reply(&network(), record).into_inner()
 }
 
-fn observation() -> Observation {
-    Observation {
+pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
+    let [here, there] = [[0, 0, 9, 8, 7, 6], [0x2a, 0, 0x14, 0x50, 0x40, 0x01]].map(NetworkGroup::from_bytes);
+    let seen = Observation {
         pings_sent: 12,
         pings_answered: 11,
         rtt_us: LogScale::encode(1_234),
-        echoes_sent: 2,
-        echoes_verified: 1,
-        echo_bytes: LogScale::encode(5 << 20),
-        echo_kbit_s: LogScale::encode(98_765),
-    }
-}
-
-pub(crate) fn reveal(signer: u8) -> Signed<Reveal> {
-    let failed = Observation { pings_sent: 12, ..Observation::default() };
-    let report = ScoreReport::new(epoch(), &[Some(observation()), None, Some(failed)]);
+        echo_kbit_s: Some(LogScale::encode(98_765)),
+        group: Some(there),
+    };
+    let failed = Observation { pings_sent: 12, echo_kbit_s: Some(LogScale::ZERO), ..Observation::default() };
+    let worker = |has_echo| AssignedWorker { has_echo, group: here };
+    let assigned = [(worker(true), Some(seen)), (worker(false), None), (worker(true), Some(failed))];
+    let report = ScoreReport::new(epoch(), &assigned, &[Some(1_560), None, Some(0)]);
     validator_key(signer).sign_report(&network(), Reveal { report, salt: [0x5a; 32] }).into_inner()
 }
 
