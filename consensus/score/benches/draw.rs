@@ -1,7 +1,7 @@
 //! What it costs to draw who measures whom in an epoch: `cargo bench -p lucid-score --profile dev --bench draw`.
 //!
 //! Beside each stands the hashing alone that it cannot do without, in the same run: a ticket of each worker if not all are scored, and an
-//! output of each scored one with eight bytes for each validator. Times are the fastest of several runs, since what else the machine does
+//! output of each scored one with eight bytes for each validator, once for its seats and once for its storage seats. Times are the fastest of several runs, since what else the machine does
 //! only ever adds, and their median. Exits with an error if the fastest is above its limit.
 
 #![expect(
@@ -15,11 +15,14 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use lucid_score::seats::{Candidate, EpochDraw};
+use lucid_score::draw::{Candidate, EpochDraw};
+use lucid_score::storage::{StorageTerm, Terms};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::id::{Hash, NodeId, PoolId, ValidatorId};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
 use lucid_types::signed::Signature;
+use lucid_types::time::Epoch;
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKeys;
 
@@ -51,9 +54,15 @@ fn workers(n: u32, set: &ValidatorSet) -> BTreeMap<NodeId, Candidate> {
         let node = node("lucid bench worker 1", number);
         let place = usize::try_from(number / 10).unwrap() % operators.len();
         let operator = if number.is_multiple_of(10) { operators[place] } else { node };
-        (node, Candidate { operator, pool: PoolId::from_bytes([1; 32]), kbit_s: 100_000 })
+        (node, Candidate { operator, pool: PoolId::from_bytes([1; 32]), kbit_s: 100_000, disk_bytes: 48 << 30 })
     };
     (0..n).map(worker).collect()
+}
+
+/// Ten workers at a time are at one place.
+fn group(number: u32) -> NetworkGroup {
+    let [a, b, c, _] = (number / 10).to_le_bytes();
+    NetworkGroup::from_bytes([0, 0, 9, c, b, a])
 }
 
 /// The fastest of several runs and their median, each with another seed.
@@ -77,7 +86,7 @@ fn hashing(policy: &Policy, seed: &Hash, set: &ValidatorSet, workers: &BTreeMap<
         }
     }
     let mut bytes = vec![0; 48 + 8 * (set.members().len() - 1)];
-    for worker in workers.keys().take(most) {
+    for worker in workers.keys().take(most).chain(workers.keys().take(most)) {
         let mut hasher = blake3::Hasher::new_keyed(seed.as_bytes());
         hasher.update(worker.as_bytes()).finalize_xof().fill(black_box(&mut bytes));
     }
@@ -94,15 +103,19 @@ fn main() {
         ("2,000 workers, 100 validators", 2_000, 100, &public, Some(8)),
         ("2,000 workers, 100 validators, all with echoes", 2_000, 100, &busy, Some(8)),
         ("2,000 workers, 1,000 validators", 2_000, 1_000, &public, None),
-        ("2,000 of 100,000 workers, 100 validators", 100_000, 100, &public, Some(15)),
+        ("2,000 of 100,000 workers, 100 validators", 100_000, 100, &public, Some(20)),
     ];
     let mut missed = Vec::new();
     for (what, n_workers, n_validators, policy, limit) in rows.into_iter().filter(|(what, ..)| what.contains(&wanted)) {
         let set = set(n_validators);
         let workers = workers(n_workers, &set);
+        let term = |from| (from, StorageTerm::new(&Hash::from_bytes([9; 32]), from, &set));
+        let terms: Vec<_> = (1..=8).map(term).collect();
         let (fastest, median) = times(|seed| {
-            let ids = workers.keys().copied();
-            black_box(EpochDraw::new(policy, seed, &set, ids, |worker| workers[worker]));
+            let ids = (0u32..).zip(workers.keys()).map(|(i, worker)| (*worker, group(i)));
+            let rows: Terms<'_> = terms.iter().map(|(from, term)| (*from, term)).collect();
+            let draw = EpochDraw::new(policy, seed, Epoch::new(5_000), &set, &rows, ids, |worker| workers[worker]);
+            black_box(draw);
         });
         let (floor, _) = times(|seed| hashing(policy, &seed, &set, &workers));
         let us = |time: Duration| time.as_micros();

@@ -10,12 +10,15 @@
 
 use std::collections::BTreeSet;
 
-use lucid_score::seats::{Candidate, EpochDraw};
+use lucid_score::draw::{Candidate, EpochDraw};
+use lucid_score::storage::{StorageTerm, Terms};
 use lucid_types::bls::{BlsPublicKey, BlsSignature};
 use lucid_types::codec::encode;
 use lucid_types::id::{Hash, NodeId, PoolId, ValidatorId};
+use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
-use lucid_types::report::{Observation, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, Reveal, ScoreReport};
 use lucid_types::signed::Signature;
 use lucid_types::time::Epoch;
 use lucid_types::validator::{Validator, ValidatorSet};
@@ -74,10 +77,12 @@ fn seed(epoch: u32) -> Hash {
 }
 
 fn draw(policy: &Policy, seed: Hash, set: &ValidatorSet) -> EpochDraw {
-    let workers = (0..WORKERS).map(|number| node("worker", number));
-    // Each of an operator of its own.
-    let candidate = |node: &NodeId| Candidate { operator: *node, pool: PoolId::from_bytes([1; 32]), kbit_s: 0 };
-    EpochDraw::new(policy, seed, set, workers, candidate)
+    let workers = (0..WORKERS).map(|number| (node("worker", number), NetworkGroup::NONE));
+    // Each of an operator of its own, with 48 GiB of disk.
+    let pool = PoolId::from_bytes([1; 32]);
+    let candidate = |node: &NodeId| Candidate { operator: *node, pool, kbit_s: 0, disk_bytes: 48 << 30 };
+    let term = StorageTerm::new(&seed, 1, set);
+    EpochDraw::new(policy, seed, Epoch::new(1), set, &Terms::from_iter([(1, &term)]), workers, candidate)
 }
 
 /// How far lies can move a median: in hundredths of a percent of the honest seats that lie between it and the honest median. From the middle on
@@ -149,14 +154,22 @@ fn row(policy: &Policy, Coalition { name, liars, powers }: &Coalition) {
     );
 }
 
-/// Bytes of all validators' signed reveals of an epoch in which everything was measured, and of the greatest of them.
-fn bytes(policy: &Policy, n_validators: usize) -> (usize, usize) {
+/// Bytes of all validators' signed reveals of an epoch in which everything was measured, and of the greatest of them: where one worker in
+/// twelve is given an echo and nobody moved, and where all are and all did.
+fn bytes(policy: &Policy, n_validators: usize, is_worst: bool) -> (usize, usize) {
     let set = ValidatorSet::new(validators(&vec![1; n_validators])).unwrap();
     let draw = draw(policy, seed(0), &set);
-    let measured = Observation { pings_sent: 12, ..Observation::default() };
+    let moved = is_worst.then(|| NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]));
+    let echo_kbit_s = Some(LogScale::encode(40_000));
+    let seen = Observation { pings_sent: 12, pings_answered: 12, echo_kbit_s, group: moved, ..Observation::default() };
+    let assigned = |(place, _): (usize, _)| {
+        let has_echo = is_worst || place.is_multiple_of(12);
+        (AssignedWorker { has_echo, group: NetworkGroup::NONE }, Some(seen))
+    };
     let reveal = |validator: &ValidatorId| {
-        let assigned = draw.assignment(validator).unwrap().count();
-        let report = ScoreReport::new(Epoch::new(1), &vec![Some(measured); assigned]);
+        let assigned: Vec<_> = draw.assignment(validator).unwrap().enumerate().map(assigned).collect();
+        let stored = vec![Some(1_170); draw.storage_assignment(validator).unwrap().count()];
+        let report = ScoreReport::new(Epoch::new(1), &assigned, &stored);
         // Signer and signature.
         encode(&Reveal { report, salt: [0; 32] }).len() + 32 + 64
     };
@@ -191,10 +204,12 @@ fn main() {
         row(&policy, coalition);
     }
     println!();
-    println!("| validators | reveals of {WORKERS} workers | the greatest |");
-    println!("|---|---|---|");
-    for n in [21, 100, 400] {
-        let (all, greatest) = bytes(&policy, n);
-        println!("| {n} | {} kB | {} kB |", all / 1_000, greatest / 1_000);
+    println!("| validators | reveals of {WORKERS} workers | the greatest | at most | the greatest |");
+    println!("|---|---|---|---|---|");
+    for n in [21, 100, 400, 1_000] {
+        let [(all, greatest), (most, greatest_of_most)] = [false, true].map(|is_worst| bytes(&policy, n, is_worst));
+        let [all, greatest, most, greatest_of_most] =
+            [all, greatest, most, greatest_of_most].map(|bytes| bytes / 1_000);
+        println!("| {n} | {all} kB | {greatest} kB | {most} kB | {greatest_of_most} kB |");
     }
 }

@@ -1,70 +1,137 @@
 //! One worker's epoch, as those who hold its seats saw it: the median of every field of the revealed observations, weighted by seats.
 //!
 //! What was sent and failed is the worst value there is. Only what was not sent abstains: so nobody gains by answering near or
-//! fast validators alone, and no validator's own trouble counts against a worker.
+//! fast validators alone, and no validator's own trouble counts against a worker. Each kind of measurement needs a quorum of its own:
+//! whoever could not make it leaves nobody else to decide alone.
 
-use lucid_types::amount::{Credits, Ppm};
+use std::collections::BTreeMap;
+
+use lucid_types::amount::Ppm;
+use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
 use lucid_types::report::Observation;
 use serde::{Deserialize, Serialize};
 
+use crate::draw::ScoredWorker;
 use crate::median::weighted_median;
 
 /// A ping is answered within this many microseconds, or it counts as unanswered; the round-trip time of whom nobody reaches.
 pub const PING_TIMEOUT_US: u64 = 2_000_000;
+
+/// What one validator measured of a worker by pings and an echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Its number of seats for the worker.
+    pub seats: u8,
+    /// What it measured.
+    pub seen: Observation,
+}
+
+/// What one validator found of its chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number of storage seats for the worker.
+    pub seats: u8,
+    /// Chunks proved for each of them.
+    pub chunks: u16,
+}
+
+/// What was revealed of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// By those who hold its seats, one of each.
+    pub probes: Vec<Probe>,
+    /// By those who hold its storage seats, one of each.
+    pub stored: Vec<Stored>,
+}
 
 /// The medians for one worker and epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregate {
     /// Milliseconds of the epoch in which the worker was reachable.
     pub reachable_ms: u64,
-    /// Challenges passed among those sent; `None` if none was sent.
-    pub success: Option<Ppm>,
+    /// Pings and echoes passed among those sent.
+    pub success: Ppm,
     /// Round-trip time in microseconds, the time-out if most got no answer.
-    pub rtt_us: Option<u64>,
-    /// Echoes verified.
-    pub echoes: u64,
-    /// Bytes of verified echoes.
-    pub echo_bytes: u64,
-    /// Throughput of echoes in kbit/s, 0 if most failed; `None` if too few were tried.
-    pub echo_kbit_s: Option<u64>,
+    pub rtt_us: u64,
+    /// The echo; `None` if too few sent one.
+    pub echo: Option<EchoMedian>,
+    /// Chunks proved for each storage seat, 0 if most challenges failed; `None` if too few were made.
+    pub proved: Option<u16>,
+    /// Where most saw it; `None` if too few saw it.
+    pub group: Option<NetworkGroup>,
 }
 
-/// What a validator measured of a worker, with its number of seats for it.
-pub type Weighted<'a> = (u8, &'a Observation);
+/// The median echo: of 0 bytes at 0 kbit/s if most failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EchoMedian {
+    /// Its length, which is the draw's.
+    pub bytes: u64,
+    /// Its throughput in kbit/s.
+    pub kbit_s: u64,
+}
 
-/// The medians of `observations` of one worker; `None` if those who pinged it make no reporting quorum. Echoes count only if those who
-/// sent them make one by themselves: whoever could not send any leaves nobody else to decide alone.
-pub fn aggregate(policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
-    let pinged: Vec<_> = observations.iter().copied().filter(|(_, o)| o.pings_sent > 0).collect();
-    let mut echoed: Vec<_> = observations.iter().copied().filter(|(_, o)| o.echoes_sent > 0).collect();
-    if !is_quorum(policy, &pinged) {
-        return None;
-    }
-    if !is_quorum(policy, &echoed) {
-        echoed.clear();
-    }
-    let success = |o: &Observation| Ppm::ratio(o.passed(), o.challenges()).get().into();
+/// The medians of what was revealed of one worker; `None` if those who pinged it make no reporting quorum.
+pub fn aggregate(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let Seen { probes, stored } = seen;
+    let mut medians = Medians { policy, values: Vec::with_capacity(probes.len().max(stored.len())) };
+    let mut of_pings = |field: &dyn Fn(&Observation) -> u64| {
+        let pinged = probes.iter().filter(|probe| probe.seen.pings_sent > 0);
+        medians.of(pinged.map(|probe| (field(&probe.seen), probe.seats)))
+    };
+    let reachable_ms = of_pings(&|it| reachable_ms(policy, it))?;
+    let success = of_pings(&|it| success(it).get().into())?;
+    let rtt_us = of_pings(&|it| if it.pings_answered > 0 { it.rtt_us.value() } else { PING_TIMEOUT_US })?;
+    let kbit_s = medians.of(probes.iter().filter_map(|it| Some((it.seen.echo_kbit_s?.value(), it.seats))));
+    // Who holds half of the seats found the same throughput or more, or none at all: so the bytes go with it.
+    let bytes = |kbit_s| if kbit_s > 0 { worker.echo_bytes.map_or(0, LogScale::value) } else { 0 };
+    let proved = medians.of(stored.iter().map(|it| (it.chunks.into(), it.seats)));
     Some(Aggregate {
-        reachable_ms: median(&pinged, |o| reachable_ms(policy, o)).unwrap_or(0),
-        success: median(&pinged, success).and_then(|ppm| u32::try_from(ppm).ok()).map(Ppm::new),
-        rtt_us: median(&pinged, |o| if o.pings_answered > 0 { o.rtt_us.value() } else { PING_TIMEOUT_US }),
-        echoes: median(&echoed, |o| o.echoes_verified.into()).unwrap_or(0),
-        echo_bytes: median(&echoed, |o| o.echo_bytes.value()).unwrap_or(0),
-        echo_kbit_s: median(&echoed, |o| o.echo_kbit_s.value()),
+        reachable_ms,
+        success: Ppm::ratio(success, Ppm::ONE.get().into()),
+        rtt_us,
+        echo: kbit_s.map(|kbit_s| EchoMedian { bytes: bytes(kbit_s), kbit_s }),
+        proved: proved.and_then(|chunks| u16::try_from(chunks).ok()),
+        group: group(policy, probes),
     })
 }
 
-/// Whether so many have measured a worker that it counts: two thirds of its seats, and `min_reporters` validators.
-fn is_quorum(policy: &Policy, reporters: &[Weighted<'_>]) -> bool {
-    let seats: u64 = reporters.iter().map(|(seats, _)| u64::from(*seats)).sum();
-    let enough = usize::try_from(policy.min_reporters).is_ok_and(|least| reporters.len() >= least.max(1));
+/// Takes medians weighted by seats, one after another.
+struct Medians<'a> {
+    policy: &'a Policy,
+    /// Room for those of one.
+    values: Vec<(u64, u64)>,
+}
+
+impl Medians<'_> {
+    /// The median of what so many seats found; `None` if they make no quorum.
+    fn of(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
+        self.values.clear();
+        self.values.extend(found.map(|(value, seats)| (value, u64::from(seats))));
+        let seats = self.values.iter().map(|(_, seats)| seats).sum();
+        is_quorum(self.policy, self.values.len(), seats).then(|| weighted_median(&mut self.values)).flatten()
+    }
+}
+
+/// Whether so many validators that hold so many seats of a worker are enough for what they measured to count: two thirds of its seats,
+/// and `min_reporters` validators.
+fn is_quorum(policy: &Policy, reporters: usize, seats: u64) -> bool {
+    let enough = usize::try_from(policy.min_reporters).is_ok_and(|least| reporters >= least.max(1));
     enough && 3 * seats >= 2 * u64::from(policy.seats)
 }
 
-fn median(observations: &[Weighted<'_>], field: impl Fn(&Observation) -> u64) -> Option<u64> {
-    let mut values: Vec<_> = observations.iter().map(|(seats, o)| (field(o), u64::from(*seats))).collect();
-    weighted_median(&mut values)
+/// The group with most seats among those who saw the worker, of equal ones the first by its bytes.
+fn group(policy: &Policy, probes: &[Probe]) -> Option<NetworkGroup> {
+    let mut seats = BTreeMap::<NetworkGroup, u64>::new();
+    let mut reporters = 0;
+    for (group, count) in probes.iter().filter_map(|probe| Some((probe.seen.group?, probe.seats))) {
+        *seats.entry(group).or_default() += u64::from(count);
+        reporters += 1;
+    }
+    let most = seats.values().max().copied()?;
+    let first = seats.iter().find(|(_, count)| **count == most).map(|(group, _)| *group);
+    first.filter(|_| is_quorum(policy, reporters, seats.values().sum()))
 }
 
 /// `floor(L * answered / sent)`.
@@ -73,46 +140,44 @@ fn reachable_ms(policy: &Policy, o: &Observation) -> u64 {
     answered.checked_div(o.pings_sent.into()).unwrap_or(0)
 }
 
-/// Credits of an epoch: echoes, or one for each started `echo_bytes_per_credit`, whichever is more.
-pub fn echo_credits(policy: &Policy, sessions: u64, bytes: u64) -> Credits {
-    Credits::capped(sessions.max(bytes.div_ceil(policy.echo_bytes_per_credit.max(1))))
+/// Pings answered and the echo verified, of those sent.
+fn success(o: &Observation) -> Ppm {
+    let echo = |is_counted: fn(LogScale) -> bool| u64::from(o.echo_kbit_s.is_some_and(is_counted));
+    let passed = u64::from(o.pings_answered) + echo(|kbit_s| kbit_s > LogScale::ZERO);
+    Ppm::ratio(passed, u64::from(o.pings_sent) + echo(|_| true))
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use std::time::Duration;
 
-    use lucid_types::log_scale::LogScale;
+    use lucid_types::id::{NodeId, PoolId};
     use proptest::prelude::*;
 
     use super::*;
+
+    const HERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]);
+    const THERE: NetworkGroup = NetworkGroup::from_bytes([0x2a, 0, 0, 1, 0, 2]);
 
     fn observation() -> Observation {
         Observation {
             pings_sent: 4,
             pings_answered: 3,
             rtt_us: LogScale::encode(800),
-            echoes_sent: 1,
-            echoes_verified: 1,
-            echo_bytes: LogScale::encode(256 << 10),
-            echo_kbit_s: LogScale::encode(90_000),
+            echo_kbit_s: Some(LogScale::encode(90_000)),
+            group: Some(HERE),
         }
     }
 
     /// Everything was sent and nothing came back.
     fn failed() -> Observation {
-        Observation { pings_sent: 4, echoes_sent: 1, ..Observation::default() }
+        Observation { pings_sent: 4, echo_kbit_s: Some(LogScale::ZERO), ..Observation::default() }
     }
 
     /// No echo was sent.
     fn pinged() -> Observation {
-        Observation {
-            echoes_sent: 0,
-            echoes_verified: 0,
-            echo_bytes: LogScale::ZERO,
-            echo_kbit_s: LogScale::ZERO,
-            ..observation()
-        }
+        Observation { echo_kbit_s: None, ..observation() }
     }
 
     fn fast() -> Observation {
@@ -123,87 +188,109 @@ mod tests {
         Policy { seats, min_reporters, ..Policy::local(Duration::from_secs(5), 2, None) }
     }
 
-    #[test]
-    fn echo_credits_by_the_document() {
-        let policy = Policy::default();
-        let credits = |sessions, bytes| echo_credits(&policy, sessions, bytes).get();
-        assert_eq!(credits(0, 0), 0);
-        assert_eq!(credits(0, 5_000_000), 1);
-        assert_eq!(credits(0, 5_242_880), 1);
-        assert_eq!(credits(0, 5_242_881), 2);
-        assert_eq!(credits(0, 100 << 20), 20);
-        assert_eq!(credits(30, 100 << 20), 30);
-        assert_eq!(credits(0, u64::MAX), u64::MAX.div_ceil(5 << 20).min(Credits::MAX.get()));
+    fn worker() -> ScoredWorker {
+        ScoredWorker {
+            node: NodeId::from_bytes([1; 32]),
+            pool: PoolId::from_bytes([2; 32]),
+            group: NetworkGroup::NONE,
+            sharers: 1,
+            quota: 100,
+            echo_bytes: Some(LogScale::encode(256 << 10)),
+            seats: Vec::new(),
+            storage: Vec::new(),
+        }
+    }
+
+    fn of(policy: &Policy, probes: &[(u8, Observation)]) -> Option<Aggregate> {
+        let probes = probes.iter().map(|(seats, seen)| Probe { seats: *seats, seen: *seen }).collect();
+        aggregate(policy, &worker(), &Seen { probes, stored: Vec::new() })
     }
 
     #[test]
     fn medians_of_every_field() {
-        let all = aggregate(&policy(3, 3), &[(1, &observation()), (1, &fast()), (1, &failed())]);
+        let all = of(&policy(3, 2), &[(1, observation()), (1, fast()), (1, failed())]);
         let expected = Aggregate {
             reachable_ms: 3_750,
-            success: Some(Ppm::new(800_000)),
-            rtt_us: Some(800),
-            echoes: 1,
-            echo_bytes: 256 << 10,
-            echo_kbit_s: Some(LogScale::encode(90_000).value()),
+            success: Ppm::new(800_000),
+            rtt_us: 800,
+            echo: Some(EchoMedian { bytes: 256 << 10, kbit_s: LogScale::encode(90_000).value() }),
+            proved: None,
+            group: Some(HERE),
         };
         assert_eq!(all, Some(expected), "the middle of 4/4, 3/4 and nothing");
-        assert_eq!(aggregate(&policy(3, 1), &[]), None);
+        assert_eq!(of(&policy(3, 1), &[]), None);
     }
 
     /// A worker that answers only validators near it has the round-trip time of those that it leaves without an answer.
     #[test]
     fn sent_and_failed_is_the_worst_value() {
-        let mostly_failed =
-            aggregate(&policy(5, 3), &[(1, &fast()), (1, &fast()), (1, &failed()), (1, &failed()), (1, &failed())]);
-        let worst = Aggregate {
-            reachable_ms: 0,
-            success: Some(Ppm::ZERO),
-            rtt_us: Some(PING_TIMEOUT_US),
-            echoes: 0,
-            echo_bytes: 0,
-            echo_kbit_s: Some(0),
-        };
+        let mostly_failed = of(&policy(5, 3), &[(1, fast()), (1, fast()), (1, failed()), (1, failed()), (1, failed())]);
+        let worst = Aggregate { rtt_us: PING_TIMEOUT_US, echo: Some(EchoMedian::default()), ..Aggregate::default() };
         assert_eq!(mostly_failed, Some(worst));
     }
 
     #[test]
     fn what_was_not_sent_abstains() {
         let policy = policy(3, 1);
-        let few = aggregate(&policy, &[(2, &observation()), (1, &pinged())]);
-        let echo = |it: Option<Aggregate>| it.map(|it| (it.echoes, it.echo_bytes, it.echo_kbit_s));
-        assert_eq!(echo(few), Some((1, 256 << 10, Some(LogScale::encode(90_000).value()))));
-        let alone = aggregate(&policy, &[(1, &observation()), (2, &pinged())]);
-        assert_eq!(
-            echo(alone),
-            Some((0, 0, None)),
-            "a third of the seats does not decide what the others could not measure"
-        );
+        let few = of(&policy, &[(2, observation()), (1, pinged())]).unwrap();
+        assert_eq!(few.echo.map(|echo| echo.bytes), Some(256 << 10));
+        let alone = of(&policy, &[(1, observation()), (2, pinged())]).unwrap();
+        assert_eq!(alone.echo, None, "a third of the seats does not decide what the others could not measure");
         let blind = Observation { pings_sent: 0, pings_answered: 0, rtt_us: LogScale::ZERO, ..observation() };
-        assert_eq!(aggregate(&policy, &[(1, &observation()), (2, &blind)]), None, "no quorum pinged");
+        assert_eq!(of(&policy, &[(1, observation()), (2, blind)]), None, "no quorum pinged");
+    }
+
+    #[test]
+    fn chunks_have_a_median_of_their_own() {
+        let proved = |policy: &Policy, stored: &[(u8, u16)]| {
+            let probes = vec![Probe { seats: 21, seen: observation() }];
+            let stored = stored.iter().map(|(seats, chunks)| Stored { seats: *seats, chunks: *chunks }).collect();
+            aggregate(policy, &worker(), &Seen { probes, stored }).unwrap().proved
+        };
+        let policy = policy(21, 1);
+        assert_eq!(proved(&policy, &[(7, 100), (7, 60), (7, 0)]), Some(60));
+        assert_eq!(proved(&policy, &[(10, 100), (11, 0)]), Some(0), "most challenges failed");
+        assert_eq!(proved(&policy, &[(14, 100)]), Some(100));
+        assert_eq!(proved(&policy, &[(13, 100)]), None, "vacant seats count for the quorum");
+        assert_eq!(proved(&policy, &[]), None);
+    }
+
+    #[test]
+    fn most_seats_say_where_a_worker_is() {
+        let at = |group| Observation { group, ..observation() };
+        let group = |all: &[(u8, Option<NetworkGroup>)]| {
+            let all: Vec<_> = all.iter().map(|(seats, group)| (*seats, at(*group))).collect();
+            of(&policy(21, 3), &all).unwrap().group
+        };
+        let (here, there, nowhere) = (Some(HERE), Some(THERE), Some(NetworkGroup::NONE));
+        assert_eq!(group(&[(7, here), (8, there), (6, here)]), here);
+        assert_eq!(group(&[(8, here), (9, there), (4, nowhere)]), there, "more than any other");
+        assert_eq!(group(&[(10, there), (10, here), (1, nowhere)]), here, "the first by its bytes");
+        assert_eq!(group(&[(11, nowhere), (5, here), (5, there)]), nowhere);
+        assert_eq!(group(&[(5, here), (4, here), (5, here), (7, None)]), here);
+        assert_eq!(group(&[(5, here), (4, here), (4, here), (8, None)]), None, "13 of 21 saw it");
+        assert_eq!(group(&[(7, here), (7, here), (7, None)]), None, "two validators saw it");
     }
 
     /// Seats follow power already: a validator of half the power and half the seats has half the weight, and no more.
     #[test]
     fn a_validators_weight_is_its_seats() {
         let slow = Observation { rtt_us: LogScale::encode(100_000), ..observation() };
-        let fast = observation();
-        let of = |seats: u8| {
-            let others = [(1, &slow); 11];
-            let all: Vec<_> = others.into_iter().chain([(seats, &fast)]).collect();
-            aggregate(&policy(u32::from(seats) + 11, 3), &all).and_then(|medians| medians.rtt_us)
+        let rtt = |seats: u8| {
+            let others = [(1, slow); 11];
+            let all: Vec<_> = others.into_iter().chain([(seats, observation())]).collect();
+            of(&policy(u32::from(seats) + 11, 3), &all).map(|medians| medians.rtt_us)
         };
-        assert_eq!(of(10), Some(LogScale::encode(100_000).value()));
-        assert_eq!(of(11), Some(800), "the lower of two halves");
-        assert_eq!(of(12), Some(800), "more than half");
+        assert_eq!(rtt(10), Some(LogScale::encode(100_000).value()));
+        assert_eq!(rtt(11), Some(800), "the lower of two halves");
+        assert_eq!(rtt(12), Some(800), "more than half");
     }
 
     #[test]
     fn how_many_reporters_are_enough() {
         let is_measured = |policy: &Policy, seats: &[u8]| {
-            let o = observation();
-            let all: Vec<_> = seats.iter().map(|seats| (*seats, &o)).collect();
-            aggregate(policy, &all).is_some()
+            let all: Vec<_> = seats.iter().map(|seats| (*seats, observation())).collect();
+            of(policy, &all).is_some()
         };
         let public = policy(21, 3);
         assert!(is_measured(&public, &[1; 14]) && !is_measured(&public, &[1; 13]));
@@ -213,30 +300,49 @@ mod tests {
         assert!(is_measured(&local, &[4]) && is_measured(&local, &[3]) && !is_measured(&local, &[2]));
     }
 
+    /// Anything that an honest validator can report, or a liar.
+    fn reports(n: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u8, Observation, u16)>> {
+        let group = prop::sample::select(vec![HERE, THERE, NetworkGroup::NONE]);
+        let report = (1u8..4, 0u8..=4, 1u64..PING_TIMEOUT_US, 0u64..1 << 31, group, any::<u16>());
+        let report = report.prop_map(|(seats, pings_answered, rtt, kbit_s, group, chunks)| {
+            let answered = pings_answered > 0;
+            let rtt_us = if answered { LogScale::encode(rtt) } else { LogScale::ZERO };
+            let (echo_kbit_s, group) = (Some(LogScale::encode(kbit_s)), answered.then_some(group));
+            (seats, Observation { pings_sent: 4, pings_answered, rtt_us, echo_kbit_s, group }, chunks)
+        });
+        prop::collection::vec(report, n)
+    }
+
     proptest! {
         /// Who holds less than half of the seats that report moves no value beyond what an honest validator measured.
         #[test]
-        fn a_minority_of_seats_stays_within_the_honest_range(
-            honest in prop::collection::vec((1u8..4, 0u8..=4, 1u64..PING_TIMEOUT_US), 3..20),
-            lies in prop::collection::vec((1u8..4, 0u8..=4, 1u64..PING_TIMEOUT_US), 0..20),
-        ) {
-            let weight = |all: &[(u8, u8, u64)]| all.iter().map(|(seats, ..)| u32::from(*seats)).sum::<u32>();
+        fn a_minority_of_seats_stays_within_the_honest_range(honest in reports(3..20), lies in reports(0..20)) {
+            let weight = |all: &[(u8, Observation, u16)]| all.iter().map(|(seats, ..)| u32::from(*seats)).sum::<u32>();
             prop_assume!(weight(&lies) < weight(&honest));
-            let observe = |(seats, pings_answered, rtt): &(u8, u8, u64)| {
-                let rtt_us = if *pings_answered > 0 { LogScale::encode(*rtt) } else { LogScale::ZERO };
-                (*seats, Observation { pings_sent: 4, pings_answered: *pings_answered, rtt_us, ..Observation::default() })
-            };
-            let all: Vec<_> = honest.iter().chain(&lies).map(observe).collect();
-            let seats = weight(&honest) + weight(&lies);
-            let refs: Vec<_> = all.iter().map(|(seats, o)| (*seats, o)).collect();
-            let Some(found) = aggregate(&policy(seats, 1), &refs) else { return Err(TestCaseError::fail("no quorum")) };
+            let all = [honest.clone(), lies].concat();
+            let probes = all.iter().map(|(seats, seen, _)| Probe { seats: *seats, seen: *seen }).collect();
+            let stored = all.iter().map(|(seats, _, chunks)| Stored { seats: *seats, chunks: *chunks }).collect();
+            let found = aggregate(&policy(weight(&all), 1), &worker(), &Seen { probes, stored }).unwrap();
             let within = |found: u64, of: &dyn Fn(&Observation) -> u64| {
-                let values: Vec<u64> = all[..honest.len()].iter().map(|(_, o)| of(o)).collect();
+                let values: Vec<u64> = honest.iter().map(|(_, seen, _)| of(seen)).collect();
                 values.iter().min() <= Some(&found) && Some(&found) <= values.iter().max()
             };
-            prop_assert!(within(found.reachable_ms, &|o| u64::from(o.pings_answered) * 1_250));
             let rtt = |o: &Observation| if o.pings_answered > 0 { o.rtt_us.value() } else { PING_TIMEOUT_US };
-            prop_assert!(found.rtt_us.is_some_and(|found| within(found, &rtt)));
+            let bytes = |o: &Observation| if o.echo_kbit_s > Some(LogScale::ZERO) { 256 << 10 } else { 0 };
+            let echo = found.echo.unwrap();
+            prop_assert!(within(found.reachable_ms, &|o| u64::from(o.pings_answered) * 1_250));
+            prop_assert!(within(found.rtt_us, &rtt));
+            prop_assert!(within(found.success.get().into(), &|o| success(o).get().into()));
+            prop_assert!(within(echo.kbit_s, &|o| o.echo_kbit_s.unwrap().value()));
+            prop_assert!(within(echo.bytes, &bytes));
+            let chunks: Vec<_> = honest.iter().map(|(.., chunks)| *chunks).collect();
+            prop_assert!(chunks.iter().min().copied() <= found.proved && found.proved <= chunks.iter().max().copied());
+            // A group that more than half of the seats saw is agreed on.
+            let here = honest.iter().filter(|(_, seen, _)| seen.group == Some(HERE));
+            let here: u32 = here.map(|(seats, ..)| u32::from(*seats)).sum();
+            if 2 * here > weight(&all) && 3 * here >= 2 * weight(&all) {
+                prop_assert_eq!(found.group, Some(HERE));
+            }
         }
     }
 }

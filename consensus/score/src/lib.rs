@@ -4,10 +4,13 @@
 //! from the blocks. The rules are those of `docs/src/specification.md`.
 
 pub mod aggregate;
+pub mod credits;
+pub mod draw;
 pub mod leader;
 pub mod median;
 pub mod report;
 pub mod reward;
 pub mod score;
 pub mod seats;
+pub mod storage;
 pub mod worker_stats;

@@ -1,7 +1,7 @@
 //! The PoOT score: seven factors, each in parts per million, weighted.
 
 use lucid_types::amount::{Credits, Ppm};
-use lucid_types::policy::ScoreWeights;
+use lucid_types::policy::{Policy, ScoreWeights};
 use serde::{Deserialize, Serialize};
 
 /// What the seven components are computed from. A factor that nothing has measured is 0.
@@ -26,13 +26,13 @@ pub struct Factors {
 /// The seven components, each at most 10^6 ppm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Components {
-    /// Ten hours are full marks.
+    /// `full_session_s` of the policy are full marks: ten hours on the public mesh.
     pub session_time: Ppm,
-    /// 10,000 credits are full marks.
+    /// `full_credits` are full marks: 10,000 on the public mesh.
     pub work_credits: Ppm,
     /// As measured.
     pub utilisation: Ppm,
-    /// 1 Gbit/s is full marks.
+    /// `full_kbit_s` is full marks: 1 Gbit/s.
     pub bandwidth: Ppm,
     /// As measured.
     pub uptime: Ppm,
@@ -42,22 +42,19 @@ pub struct Components {
     pub trust: Ppm,
 }
 
-const FULL_SESSION_SECONDS: u64 = 36_000;
-const FULL_CREDITS: u64 = 10_000;
-const FULL_KBIT_S: u64 = 1_000_000;
 const FULL_QUALITY_RTT_US: u64 = 50_000;
 
 /// Trust before any probe.
 pub const INITIAL_TRUST: Ppm = Ppm::new(500_000);
 
 impl Factors {
-    /// The components.
-    pub fn components(&self) -> Components {
+    /// The components, by the full marks of the policy.
+    pub fn components(&self, policy: &Policy) -> Components {
         Components {
-            session_time: Ppm::ratio(self.session_seconds, FULL_SESSION_SECONDS),
-            work_credits: Ppm::ratio(self.credits.get(), FULL_CREDITS),
+            session_time: Ppm::ratio(self.session_seconds, policy.full_session_s),
+            work_credits: Ppm::ratio(self.credits.get(), policy.full_credits),
             utilisation: self.utilisation.min(Ppm::ONE),
-            bandwidth: Ppm::ratio(self.kbit_s, FULL_KBIT_S),
+            bandwidth: Ppm::ratio(self.kbit_s, policy.full_kbit_s),
             uptime: self.uptime.min(Ppm::ONE),
             quality: self.quality.min(Ppm::ONE),
             trust: self.trust.min(Ppm::ONE),
@@ -83,12 +80,11 @@ impl Components {
 }
 
 /// Probe success; above a median round trip of 50 ms, `floor(success * 50,000 / RTT in us)`.
-pub fn quality(success: Ppm, rtt_us: Option<u64>) -> Ppm {
-    match rtt_us {
-        Some(rtt) if rtt > FULL_QUALITY_RTT_US => {
-            Ppm::ratio(u64::from(success.get()) * FULL_QUALITY_RTT_US / rtt, 1_000_000)
-        }
-        _ => success,
+pub fn quality(success: Ppm, rtt_us: u64) -> Ppm {
+    if rtt_us > FULL_QUALITY_RTT_US {
+        Ppm::ratio(u64::from(success.get()) * FULL_QUALITY_RTT_US / rtt_us, 1_000_000)
+    } else {
+        success
     }
 }
 
@@ -122,7 +118,7 @@ mod tests {
                 quality: ppm("quality_ppm"),
                 trust: ppm("trust_ppm"),
             };
-            let score = factors.components().score(&ScoreWeights::default());
+            let score = factors.components(&Policy::default()).score(&ScoreWeights::default());
             assert_eq!(u64::from(score.get()), case["score_ppm"].as_u64().unwrap(), "{case}");
         }
     }
@@ -130,10 +126,9 @@ mod tests {
     #[test]
     fn slow_answers_lower_the_quality() {
         let success = Ppm::new(900_000);
-        assert_eq!(quality(success, None), success);
-        assert_eq!(quality(success, Some(50_000)), success);
-        assert_eq!(quality(success, Some(100_000)).get(), 450_000);
-        assert_eq!(quality(success, Some(u64::MAX)).get(), 0);
+        assert_eq!((quality(success, 0), quality(success, 50_000)), (success, success));
+        assert_eq!(quality(success, 100_000).get(), 450_000);
+        assert_eq!(quality(success, u64::MAX).get(), 0);
     }
 
     #[test]

@@ -6,8 +6,6 @@
 //!
 //! The rule is that of `docs/src/specification.md`, "Credits".
 
-use std::iter::repeat_n;
-
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::codec::Wire;
 use lucid_types::id::NodeId;
@@ -15,19 +13,28 @@ use lucid_types::policy::{Buckets, Policy};
 use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, echo_credits};
+use self::ring::{in_window, turn};
+use crate::aggregate::Aggregate;
+use crate::credits::Earned;
+use crate::draw::ScoredWorker;
 use crate::score::{Components, Factors, INITIAL_TRUST, next_trust, quality};
+
+mod ring;
 
 /// One worker's final result of one epoch in which it was measured. Never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreRow {
     /// The worker.
     pub worker: NodeId,
-    /// Credits earned in the epoch.
+    /// What it earned in the epoch.
+    pub earned: Earned,
+    /// Among how many that is divided, itself included: workers of its network group.
+    pub sharers: u16,
+    /// Credits of the epoch: [`Earned::shared`].
     pub credits: Credits,
     /// Milliseconds of the epoch in which it was reachable.
     pub reachable_ms: u64,
-    /// The score's components. Those in [`ScoreRow::unmeasured`] are 0 because nothing probes them yet.
+    /// The score's components.
     pub components: Components,
     /// The score.
     pub score: Ppm,
@@ -35,29 +42,50 @@ pub struct ScoreRow {
     pub aggregate: Aggregate,
 }
 
-impl ScoreRow {
-    /// Names of the factors that nothing has measured for this worker, to be shown as such.
-    pub fn unmeasured(&self) -> Vec<&'static str> {
-        let mut names = vec!["utilisation"];
-        if self.aggregate.echo_kbit_s.is_none() && self.components.bandwidth == Ppm::ZERO {
-            names.push("bandwidth");
-        }
-        if self.aggregate.success.is_none() {
-            names.push("quality");
-        }
-        names
-    }
-}
-
 impl Wire for ScoreRow {
     /// Worker, credits, reachable time, seven components, score, and medians with everything present.
-    const MAX_BYTES: usize = 32 + 8 + 8 + 7 * 4 + 4 + (8 + 5 + 9 + 8 + 8 + 9);
+    const MAX_BYTES: usize = 32 + 16 + 2 + 8 + 8 + 7 * 4 + 4 + (8 + 4 + 8 + 17 + 3 + 7);
+}
+
+/// What became of a worker's epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// The worker, as the epoch's draw has it.
+    pub worker: &'a ScoredWorker,
+    /// The medians.
+    pub medians: Aggregate,
+    /// What they earn.
+    pub earned: Earned,
+    /// Among how many that is divided.
+    pub sharers: u16,
+}
+
+/// A value and when it was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last<T> {
+    /// The value.
+    pub value: T,
+    /// The epoch; 0 if it never was.
+    pub epoch: Epoch,
+}
+
+/// What a value that was measured in an epoch is worth at a later one: all of it for a quarter of the history window, since not every
+/// epoch measures everything, then in equal steps less, and nothing from the window's end on.
+pub fn decayed(policy: &Policy, value: u64, measured: Epoch, at: Epoch) -> u64 {
+    let window = policy.history_window;
+    let (age, held) = (at.get().saturating_sub(measured.get()), window / 4);
+    if age <= held {
+        return value;
+    }
+    let left = u128::from(window.saturating_sub(age));
+    let worth = u128::from(value) * left / u128::from(window.saturating_sub(held).max(1));
+    u64::try_from(worth).unwrap_or(value)
 }
 
 /// What a bucket of the credits window sums up. Numbers fit by the bounds of the policy, and saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct CreditsBucket {
-    /// Credits earned: [`Policy::check`] bounds those of an epoch's echo times the bucket's epochs.
+    /// Credits: [`Policy::check`] bounds those of an epoch times the bucket's epochs.
     credits: u32,
     /// Reachable milliseconds: at most the length of the bucket.
     reachable_ms: u32,
@@ -78,9 +106,11 @@ pub struct WorkerStats {
     credits: Vec<CreditsBucket>,
     /// Reachable milliseconds in the buckets of the history window, likewise.
     history: Vec<u32>,
-    /// Bandwidth when last measured, in kbit/s.
-    pub kbit_s: u64,
-    /// Quality when last measured.
+    /// Throughput of the last echo, in kbit/s.
+    pub kbit_s: Last<u64>,
+    /// Proved part of what is declared, at the last storage challenge.
+    pub utilisation: Last<Ppm>,
+    /// Quality in [`Self::measured`].
     pub quality: Ppm,
     /// Moving average of probes passed.
     pub trust: Ppm,
@@ -89,9 +119,9 @@ pub struct WorkerStats {
 }
 
 impl Wire for WorkerStats {
-    /// All buckets of both windows: 980 bytes.
+    /// All buckets of both windows: 1,000 bytes.
     const MAX_BYTES: usize =
-        8 + (8 + Buckets::MAX_CREDITS * CreditsBucket::BYTES) + (8 + Buckets::MAX_HISTORY * 4) + 8 + 3 * 4;
+        8 + (8 + Buckets::MAX_CREDITS * CreditsBucket::BYTES) + (8 + Buckets::MAX_HISTORY * 4) + 16 + 12 + 3 * 4;
 }
 
 impl Default for WorkerStats {
@@ -100,7 +130,8 @@ impl Default for WorkerStats {
             measured: Epoch::ZERO,
             credits: Vec::new(),
             history: Vec::new(),
-            kbit_s: 0,
+            kbit_s: Last::default(),
+            utilisation: Last::default(),
             quality: Ppm::ZERO,
             trust: INITIAL_TRUST,
             score: Ppm::ZERO,
@@ -162,28 +193,34 @@ impl WorkerStats {
         self.measured
     }
 
-    /// Adds the medians of `epoch` and returns its row.
+    /// Adds what became of a worker's `epoch` and returns its row.
     ///
     /// Epochs only go forward: one that is not after [`Self::measured`] is ignored. The stats stay as they are, and the row has no credits and
     /// no reachable time, and the components and the score of the newest epoch.
-    pub fn add(&mut self, policy: &Policy, epoch: Epoch, worker: NodeId, aggregate: Aggregate) -> ScoreRow {
+    pub fn add(&mut self, policy: &Policy, epoch: Epoch, it: &Measured<'_>) -> ScoreRow {
+        let Measured { worker, medians, earned, sharers } = *it;
         let is_next = epoch > self.measured;
         let (mut credits, mut reachable_ms) = (Credits::ZERO, 0);
         if is_next {
-            credits = echo_credits(policy, aggregate.echoes, aggregate.echo_bytes);
-            reachable_ms = aggregate.reachable_ms.min(policy.epoch_ms);
+            credits = earned.shared(sharers);
+            reachable_ms = medians.reachable_ms.min(policy.epoch_ms);
             self.record(policy, epoch, credits, reachable_ms);
-            self.kbit_s = aggregate.echo_kbit_s.unwrap_or(self.kbit_s);
-            if let Some(success) = aggregate.success {
-                self.quality = quality(success, aggregate.rtt_us);
-                self.trust = next_trust(self.trust, success);
+            if let Some(echo) = medians.echo {
+                self.kbit_s = Last { value: echo.kbit_s, epoch };
             }
+            if let Some(proved) = medians.proved.filter(|_| worker.quota > 0) {
+                let wanted = worker.quota.max(policy.storage_floor());
+                self.utilisation = Last { value: Ppm::ratio(proved.into(), wanted.into()), epoch };
+            }
+            self.quality = quality(medians.success, medians.rtt_us);
+            self.trust = next_trust(self.trust, medians.success);
         }
-        let components = self.factors(policy).components();
+        let components = self.factors(policy).components(policy);
         if is_next {
             self.score = components.score(&policy.weights);
         }
-        ScoreRow { worker, credits, reachable_ms, components, score: self.score, aggregate }
+        let (worker, score) = (worker.node, self.score);
+        ScoreRow { worker, earned, sharers, credits, reachable_ms, components, score, aggregate: medians }
     }
 
     /// Turns both rings to the epoch's buckets, and adds to them.
@@ -212,18 +249,29 @@ impl WorkerStats {
         WindowSums::of(&self.credits, &self.history)
     }
 
+    /// Those at [`Self::measured`].
     fn factors(&self, policy: &Policy) -> Factors {
         let sums = self.sums(policy, self.measured);
         Factors {
             session_seconds: sums.session_ms / 1_000,
             credits: sums.credits,
-            // No probe proves a share of the declared resources yet.
-            utilisation: Ppm::ZERO,
-            kbit_s: self.kbit_s,
+            utilisation: self.utilisation(policy, self.measured),
+            kbit_s: self.kbit_s(policy, self.measured),
             uptime: sums.uptime(policy),
             quality: self.quality,
             trust: self.trust,
         }
+    }
+
+    /// Throughput in kbit/s, as far as it holds at an epoch: see [`decayed`].
+    pub fn kbit_s(&self, policy: &Policy, at: Epoch) -> u64 {
+        decayed(policy, self.kbit_s.value, self.kbit_s.epoch, at)
+    }
+
+    /// Proved part of what is declared, likewise.
+    pub fn utilisation(&self, policy: &Policy, at: Epoch) -> Ppm {
+        let Last { value, epoch } = self.utilisation;
+        Ppm::ratio(decayed(policy, value.get().into(), epoch, at), Ppm::ONE.get().into())
     }
 
     /// Reachable share of the credits window at an epoch: [`WindowSums::uptime`].
@@ -240,35 +288,6 @@ impl WorkerStats {
     pub fn is_eligible(&self, policy: &Policy, at: Epoch) -> bool {
         self.sums(policy, at).is_eligible(policy)
     }
-}
-
-/// How many buckets of `ring` are in the window at an epoch, when its first is that of `measured`.
-fn n_in_window(buckets: Buckets, measured: Epoch, at: Epoch) -> usize {
-    let kept = buckets.count.saturating_sub(buckets.between(measured, at));
-    usize::try_from(kept).unwrap_or(usize::MAX)
-}
-
-/// The buckets of `ring` that are in the window at an epoch.
-fn in_window<B>(ring: &[B], buckets: Buckets, measured: Epoch, at: Epoch) -> &[B] {
-    ring.get(..n_in_window(buckets, measured, at)).unwrap_or(ring)
-}
-
-/// Turns the ring from the bucket of `measured` to that of a later epoch, forgets what leaves the window, and adds to the newest bucket.
-fn turn<B>(ring: &mut Vec<B>, buckets: Buckets, measured: Epoch, epoch: Epoch, add: impl FnOnce(B) -> B)
-where
-    B: Copy + Default + PartialEq,
-{
-    ring.truncate(n_in_window(buckets, measured, epoch));
-    if !ring.is_empty() {
-        let turned = usize::try_from(buckets.between(measured, epoch)).unwrap_or(usize::MAX);
-        ring.splice(..0, repeat_n(B::default(), turned));
-    }
-    match ring.first_mut() {
-        Some(newest) => *newest = add(*newest),
-        None => ring.push(add(B::default())),
-    }
-    let kept = ring.iter().rposition(|bucket| *bucket != B::default()).map_or(0, |oldest| oldest + 1);
-    ring.truncate(kept);
 }
 
 #[cfg(test)]

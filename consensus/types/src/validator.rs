@@ -137,8 +137,13 @@ impl ValidatorSet {
 
     /// The member with this account.
     pub fn of(&self, account: &NodeId) -> Option<&Validator> {
+        self.place_of(account).map(|place| &self.members[place])
+    }
+
+    /// The place of an account's member among [`Self::members`].
+    pub fn place_of(&self, account: &NodeId) -> Option<usize> {
         let found = self.accounts.binary_search_by_key(account, |(node, _)| *node).ok()?;
-        Some(&self.members[self.accounts[found].1])
+        Some(self.accounts[found].1)
     }
 
     fn place(&self, id: &ValidatorId) -> Option<usize> {
