@@ -24,17 +24,20 @@ use lucid_consensus::ledger::execute::validate;
 use lucid_consensus::ledger::registry::Node;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Nodes, Workers};
-use lucid_score::aggregate::Aggregate;
-use lucid_score::worker_stats::WorkerStats;
+use lucid_score::aggregate::{Aggregate, EchoMedian};
+use lucid_score::credits::earned;
+use lucid_score::draw::ScoredWorker;
+use lucid_score::worker_stats::{Measured, WorkerStats};
 use lucid_types::block::Block;
-use lucid_types::id::{Hash, NodeId};
+use lucid_types::id::{Hash, NodeId, PoolId};
 use lucid_types::key::NodeKey;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
 use lucid_types::time::Epoch;
 
 use self::memory::{resident_of, rows_of, size};
 use self::thousand::start::Start;
-use self::thousand::{next_block, signer_of, start_with, unpaid, validator_of};
+use self::thousand::{group_of, next_block, signer_of, start_with, unpaid, validator_of};
 
 const VALIDATORS: u8 = 21;
 const SCORED: u16 = 2_000;
@@ -61,9 +64,21 @@ fn network() -> Start {
 /// Measured in an epoch of every bucket.
 fn full(policy: &Policy, worker: NodeId) -> WorkerStats {
     let mut stats = WorkerStats::default();
-    let measured = Aggregate { reachable_ms: policy.epoch_ms, echoes: 1, echo_bytes: 1 << 20, ..Aggregate::default() };
+    let echo = Some(EchoMedian { bytes: 1 << 20, kbit_s: 30_000 });
+    let medians = Aggregate { reachable_ms: policy.epoch_ms, echo, ..Aggregate::default() };
+    let worker = ScoredWorker {
+        node: worker,
+        pool: PoolId::from_bytes([1; 32]),
+        group: NetworkGroup::NONE,
+        sharers: 1,
+        quota: 0,
+        echo_bytes: None,
+        seats: Vec::new(),
+        storage: Vec::new(),
+    };
     for epoch in (1..EARLIER).step_by(30).map(Epoch::new) {
-        stats.add(policy, epoch, worker, measured);
+        let earned = earned(policy, epoch, &medians);
+        stats.add(policy, epoch, &Measured { worker: &worker, medians, earned, sharers: 1 });
     }
     stats
 }
@@ -83,8 +98,10 @@ fn grown(spec: &ChainSpec, network: &Start, registered: u32) -> State {
         let outside = Node { membership: None, ..state.node(&workers[0]).unwrap().clone() };
         for worker in &workers {
             rows.put::<Workers>(worker, stats.clone());
-            if state.node(worker).is_none() {
-                rows.put::<Nodes>(worker, outside.clone());
+            let group = group_of(worker);
+            match rows.get_mut::<Nodes>(worker) {
+                Some(node) => node.group = group,
+                None => rows.put::<Nodes>(worker, Node { group, ..outside.clone() }),
             }
         }
     });

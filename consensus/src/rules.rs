@@ -12,12 +12,14 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
+use lucid_score::aggregate::{Aggregate, Seen, aggregate};
+use lucid_score::credits::{Earned, earned};
+use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
 use lucid_types::policy::Policy;
-use lucid_types::time::{Height, UnixMillis};
+use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 
 /// Proposals kept of a round, besides one that more than two thirds have voted for: two prove that their signer lies.
@@ -88,9 +90,22 @@ pub trait Rules: Debug + Send + Sync {
         committed == revealed
     }
 
-    /// What the observations of one worker come to, weighted by seats.
-    fn aggregate(&self, policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
-        aggregate(policy, observations)
+    /// What comes of all that was revealed of one worker, weighted by seats.
+    fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+        aggregate(policy, worker, seen)
+    }
+
+    /// What a worker's medians of an epoch earn.
+    fn earned(&self, policy: &Policy, epoch: Epoch, medians: &Aggregate) -> Earned {
+        earned(policy, epoch, medians)
+    }
+
+    /// Among how many workers is divided what one earned: as many as were agreed to be at its place before, if it was, whether they were
+    /// drawn or not; and at least as many as were seen there in the epoch, `observed`, so that new ones share at once.
+    fn sharers(&self, policy: &Policy, worker: &ScoredWorker, medians: &Aggregate, observed: u16) -> u16 {
+        let Some(group) = medians.group.filter(|group| policy.one_per_network && group.is_some()) else { return 1 };
+        let agreed = if worker.group == group { worker.sharers } else { 1 };
+        observed.max(agreed).max(1)
     }
 
     /// What a payout root promises at most: all that is owed, the allowance for fees, and what was lost. `None` if it does not fit.

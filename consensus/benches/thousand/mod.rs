@@ -10,13 +10,15 @@ use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Draws;
+use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::genesis::{Genesis, PaymentNetwork};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
@@ -92,7 +94,7 @@ pub(crate) fn start_with(workers: u16, validators: Vec<Validator>, tron: Payment
         operator: worker(i),
         payout_address: address(i),
         gas_address: (i < 10).then(|| address(50_000 + i)),
-        capacity: Capacity::default(),
+        capacity: Capacity { disk_bytes: 48 << 30, ..Capacity::default() },
     };
     let pool = Pool {
         name: "pool".into(),
@@ -112,20 +114,26 @@ pub(crate) fn start_with(workers: u16, validators: Vec<Validator>, tron: Payment
     }
 }
 
-/// What a validator measured of the workers that it was to measure, given the bytes of the echoes to them: about the same of every
-/// worker, and not the same as another validator.
-fn reveal(epoch: Epoch, number: u8, assigned: &[Option<LogScale>]) -> Reveal {
-    let observe = |(i, echo): (u16, &Option<LogScale>)| Observation {
+/// What a validator measured of the workers that it was to measure: about the same of every worker, and not the same as another
+/// validator. All of a worker's chunks were proved, and each is seen where it always is.
+fn reveal(epoch: Epoch, number: u8, draw: &EpochDraw, key: &ValidatorId) -> Reveal {
+    let observe = |(i, worker): (u16, &ScoredWorker)| Observation {
         pings_sent: 4,
         pings_answered: 3 + u8::from(i % 2 == 1),
         rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(number)),
-        echoes_sent: u8::from(echo.is_some()),
-        echoes_verified: u8::from(echo.is_some()),
-        echo_bytes: echo.unwrap_or(LogScale::ZERO),
-        echo_kbit_s: LogScale::encode(if echo.is_some() { 8_000 + u64::from(number) } else { 0 }),
+        echo_kbit_s: worker.echo_bytes.map(|_| LogScale::encode(8_000 + u64::from(number))),
+        group: Some(group_of(&worker.node)),
     };
-    let observations: Vec<_> = (0..).zip(assigned).map(observe).map(Some).collect();
-    Reveal { report: ScoreReport::new(epoch, &observations), salt: [number; 32] }
+    let assigned = draw.assignment(key).into_iter().flatten().map(|(worker, _)| worker);
+    let assigned: Vec<_> = (0..).zip(assigned).map(|it| (it.1.assigned(), Some(observe(it)))).collect();
+    let stored = draw.storage_assignment(key).into_iter().flatten().map(|(worker, _)| Some(worker.quota));
+    Reveal { report: ScoreReport::new(epoch, &assigned, &stored.collect::<Vec<_>>()), salt: [number; 32] }
+}
+
+/// Where a worker is: one in ten with others.
+pub(crate) fn group_of(worker: &NodeId) -> NetworkGroup {
+    let [first, second, third, ..] = *worker.as_bytes();
+    NetworkGroup::from_bytes(if first % 10 == 0 { [0, 0, 9, 9, 9, second] } else { [0, 0, 8, first, second, third] })
 }
 
 /// The next block of a chain in which all validators report: it closes an epoch, or carries their commitments or reveals.
@@ -137,9 +145,7 @@ pub(crate) fn next_block(spec: &ChainSpec, state: &State, validators: &[NodeKey]
         for (number, account) in (0..).zip(validators) {
             let key = signer_of(account);
             let id = key.id();
-            let assigned = draw.assignment(&id).into_iter().flatten();
-            let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes).collect();
-            let reveal = reveal(epoch, number, &assigned);
+            let reveal = reveal(epoch, number, draw, &id);
             let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &account.account()) };
             reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));

@@ -60,15 +60,6 @@ pub struct Measured<'a> {
     pub sharers: u16,
 }
 
-/// A value and when it was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last<T> {
-    /// The value.
-    pub value: T,
-    /// The epoch; 0 if it never was.
-    pub epoch: Epoch,
-}
-
 /// What a value that was measured in an epoch is worth at a later one: all of it for a quarter of the history window, since not every
 /// epoch measures everything, then in equal steps less, and nothing from the window's end on.
 pub fn decayed(policy: &Policy, value: u64, measured: Epoch, at: Epoch) -> u64 {
@@ -106,10 +97,10 @@ pub struct WorkerStats {
     credits: Vec<CreditsBucket>,
     /// Reachable milliseconds in the buckets of the history window, likewise.
     history: Vec<u32>,
-    /// Throughput of the last echo, in kbit/s.
-    pub kbit_s: Last<u64>,
-    /// Proved part of what is declared, at the last storage challenge.
-    pub utilisation: Last<Ppm>,
+    /// Throughput of the last echo in kbit/s, and the epoch of it; 0 before the first.
+    pub kbit_s: (u64, Epoch),
+    /// Proved part of what is declared, at the last storage challenge, and the epoch of it; 0 before the first.
+    pub utilisation: (Ppm, Epoch),
     /// Quality in [`Self::measured`].
     pub quality: Ppm,
     /// Moving average of probes passed.
@@ -130,8 +121,8 @@ impl Default for WorkerStats {
             measured: Epoch::ZERO,
             credits: Vec::new(),
             history: Vec::new(),
-            kbit_s: Last::default(),
-            utilisation: Last::default(),
+            kbit_s: (0, Epoch::ZERO),
+            utilisation: (Ppm::ZERO, Epoch::ZERO),
             quality: Ppm::ZERO,
             trust: INITIAL_TRUST,
             score: Ppm::ZERO,
@@ -206,11 +197,11 @@ impl WorkerStats {
             reachable_ms = medians.reachable_ms.min(policy.epoch_ms);
             self.record(policy, epoch, credits, reachable_ms);
             if let Some(echo) = medians.echo {
-                self.kbit_s = Last { value: echo.kbit_s, epoch };
+                self.kbit_s = (echo.kbit_s, epoch);
             }
             if let Some(proved) = medians.proved.filter(|_| worker.quota > 0) {
                 let wanted = worker.quota.max(policy.storage_floor());
-                self.utilisation = Last { value: Ppm::ratio(proved.into(), wanted.into()), epoch };
+                self.utilisation = (Ppm::ratio(proved.into(), wanted.into()), epoch);
             }
             self.quality = quality(medians.success, medians.rtt_us);
             self.trust = next_trust(self.trust, medians.success);
@@ -265,13 +256,14 @@ impl WorkerStats {
 
     /// Throughput in kbit/s, as far as it holds at an epoch: see [`decayed`].
     pub fn kbit_s(&self, policy: &Policy, at: Epoch) -> u64 {
-        decayed(policy, self.kbit_s.value, self.kbit_s.epoch, at)
+        let (kbit_s, measured) = self.kbit_s;
+        decayed(policy, kbit_s, measured, at)
     }
 
     /// Proved part of what is declared, likewise.
     pub fn utilisation(&self, policy: &Policy, at: Epoch) -> Ppm {
-        let Last { value, epoch } = self.utilisation;
-        Ppm::ratio(decayed(policy, value.get().into(), epoch, at), Ppm::ONE.get().into())
+        let (part, measured) = self.utilisation;
+        Ppm::ratio(decayed(policy, part.get().into(), measured, at), Ppm::ONE.get().into())
     }
 
     /// Reachable share of the credits window at an epoch: [`WindowSums::uptime`].

@@ -1,17 +1,11 @@
 //! The state after a block. Nothing is read but the state before it and the block itself.
 
-use std::collections::BTreeMap;
-
-use lucid_score::aggregate::Weighted;
-use lucid_score::report::weighted;
-use lucid_score::seats::EpochDraw;
 use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::command::Command;
 use lucid_types::evidence::Evidence;
-use lucid_types::id::{Hash, NodeId, ValidatorId};
+use lucid_types::id::Hash;
 use lucid_types::payout::SettlementRoot;
-use lucid_types::report::ScoreReport;
 use lucid_types::signed::Verified;
 use lucid_types::sync::CertifiedBlock;
 
@@ -19,10 +13,9 @@ use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
 use crate::ledger::entry::{Close, KEPT_CLOSES};
 use crate::ledger::event::Event;
-use crate::ledger::state::{Delta, EpochScores, Equivocation, FinalEpoch, Overlay, PendingEpoch, Rows, State, draw};
-use crate::ledger::table::{
-    Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals, ScoreRoots, Table, Workers,
-};
+use crate::ledger::measuring::{finalise, fix_storage_terms};
+use crate::ledger::state::{Delta, Equivocation, FinalEpoch, Overlay, PendingEpoch, Rows, State, draw};
+use crate::ledger::table::{Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals};
 use crate::ledger::{command, settle, validators};
 
 /// A block's outcome.
@@ -156,63 +149,12 @@ fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>, events: &mut Vec<Ev
     closes.iter().rev().skip(KEPT_CLOSES).for_each(|epoch| overlay.remove::<Closes>(epoch));
     let expired = command::remove_expired(overlay);
     events.extend(expired.into_iter().map(|pool| Event::PoolDisbanded { pool }));
+    fix_storage_terms(spec, overlay, next);
     if overlay.head.time <= genesis.epoch_start(next).after(spec.policy().epoch() / 2) {
         let draw = draw(spec, overlay, next);
         overlay.put::<Draws>(&next, draw);
     }
     events.push(Event::Closed { first, last, is_measured });
-}
-
-/// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, and removes all that was
-/// kept for them.
-fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<FinalEpoch>, InvalidBlock> {
-    let (policy, height) = (spec.policy(), overlay.head.height);
-    let mut pending = overlay.all::<PendingEpochs>();
-    let Some((epoch, _)) = pending.find(|(_, it)| it.windows(spec).final_in() == height) else {
-        return Ok(None);
-    };
-    drop(pending);
-    let draw = overlay.get::<Draws>(&epoch).cloned().ok_or(InvalidBlock::Damaged(Draws::NAME))?;
-    let reveals: Vec<_> = overlay.all_of::<Reveals, _>(&epoch).collect();
-    let observed = by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, *report)));
-    let medians = |(worker, of): (_, Vec<_>)| Some((worker, spec.rules().aggregate(policy, &of)?));
-    let medians: Vec<_> = observed.into_iter().filter_map(medians).collect();
-    let commitments: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
-    let mut revealed: BTreeMap<_, _> = reveals.into_iter().map(|((_, key), report)| (key, report.clone())).collect();
-    let mut rows = Vec::with_capacity(medians.len());
-    for (worker, medians) in medians {
-        let mut stats = overlay.get::<Workers>(&worker).cloned().unwrap_or_default();
-        rows.push(stats.add(policy, epoch, worker, medians));
-        overlay.put::<Workers>(&worker, stats);
-    }
-    let scores = EpochScores { epoch, rows };
-    overlay.put::<ScoreRoots>(&epoch, scores.root());
-    settle::add_shares(spec, overlay, &draw, &scores)?;
-    overlay.head.scored = epoch;
-    // A reveal needs a commitment.
-    let reports = commitments.into_iter().map(|key| {
-        overlay.remove::<Commitments>(&key);
-        overlay.remove::<Reveals>(&key);
-        (key.1, revealed.remove(&key.1))
-    });
-    let reports = reports.collect();
-    overlay.remove::<PendingEpochs>(&epoch);
-    overlay.remove::<Draws>(&epoch);
-    Ok(Some(FinalEpoch { scores, draw, reports }))
-}
-
-/// What was revealed of each worker, with the reporters' seats. The reports were checked when their block was.
-fn by_worker<'a>(
-    draw: &'a EpochDraw,
-    reveals: impl Iterator<Item = (&'a ValidatorId, &'a ScoreReport)>,
-) -> BTreeMap<NodeId, Vec<Weighted<'a>>> {
-    let mut by_worker = BTreeMap::<NodeId, Vec<Weighted<'_>>>::new();
-    for (validator, report) in reveals {
-        for (worker, observation) in weighted(draw, validator, report).into_iter().flatten() {
-            by_worker.entry(worker.node).or_default().push(observation);
-        }
-    }
-    by_worker
 }
 
 /// The next random beacon: BLAKE3 of the one before and the proposer's contribution.

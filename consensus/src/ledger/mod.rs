@@ -11,6 +11,7 @@ pub mod command;
 pub mod entry;
 pub mod event;
 pub mod execute;
+mod measuring;
 pub mod pool;
 pub mod proof;
 pub mod registry;

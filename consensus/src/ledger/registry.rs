@@ -6,6 +6,7 @@
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::Wire;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
@@ -40,10 +41,12 @@ pub struct Node {
     pub request: Option<PoolId>,
     /// Whether it has left for good. It gives no command any more.
     pub is_retired: bool,
+    /// Where validators agreed that it is, when they measured it last: no command changes it.
+    pub group: NetworkGroup,
 }
 
 impl Wire for Node {
-    const MAX_BYTES: usize = 32 + 41 + 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1;
+    const MAX_BYTES: usize = 32 + 41 + 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1 + NetworkGroup::BYTES;
 }
 
 /// What an account may give next. Its row is there, for ever, once a block holds a command of the account.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lucid_score::draw::EpochDraw;
 use lucid_score::leader::{Candidate, order};
 use lucid_score::reward::{commission, split};
-use lucid_score::seats::EpochDraw;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
@@ -33,7 +33,7 @@ pub(crate) fn add_shares(
     draw: &EpochDraw,
     scores: &EpochScores,
 ) -> Result<(), InvalidBlock> {
-    let settlement = scores.epoch.get().div_ceil(spec.policy().settle_every);
+    let settlement = spec.policy().settlement_of(scores.epoch);
     for row in &scores.rows {
         let scored = draw.scored.binary_search_by_key(&row.worker, |scored| scored.node).ok();
         let Some(id) = scored.map(|place| draw.scored[place].pool) else { continue };

@@ -8,9 +8,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_score::seats::{Candidate, EpochDraw};
+use lucid_score::draw::{Candidate, EpochDraw};
+use lucid_score::storage::Terms;
 use lucid_score::worker_stats::ScoreRow;
 use lucid_types::amount::MicroUsdt;
+use lucid_types::attestation::Capacity;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
 use lucid_types::payout_tree::AccountId;
@@ -23,11 +25,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::entry::Close;
+use crate::ledger::measuring::fix_storage_terms;
 use crate::ledger::pool::{Account, PoolState};
 use crate::ledger::registry::Node;
 use crate::ledger::table::{
-    Accounts, Closes, Commitments, Draws, Heads, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, Table, TableKey,
-    UsedKeys, Validators, Workers,
+    Accounts, Closes, Commitments, Draws, Heads, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, StorageTerms,
+    Table, TableKey, UsedKeys, Validators, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
 use crate::ledger::validators::UsedKey;
@@ -172,6 +175,11 @@ pub trait Rows {
         self.prefixed(&prefix).filter_map(|(key, row)| Some((T::parse_key(key)?, &**T::value(row)?)))
     }
 
+    /// Who may hold chunks with workers, by the settlements in which the terms begin.
+    fn storage_terms(&self) -> Terms<'_> {
+        self.all::<StorageTerms>().collect()
+    }
+
     /// The epoch up to which scores are final, or will never be given.
     fn final_through(&self) -> Epoch {
         self.all::<PendingEpochs>().next().map_or(self.head().closed, |(first, _)| first.previous())
@@ -249,6 +257,7 @@ impl State {
         }
         overlay.put::<Closes>(&Epoch::ZERO, Close { beacon, joins: 0 });
         let first = Epoch::new(1);
+        fix_storage_terms(spec, &mut overlay, first);
         let draw = draw(spec, &overlay, first);
         overlay.put::<Draws>(&first, draw);
         overlay.finish(empty.block).0
@@ -611,16 +620,24 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
 /// Draws from its seed who measures whom in an epoch, among the validators at the block that closes the epoch before, the newest one, and
 /// the members of pools that count in the epoch, as their pools do.
 pub fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
+    let policy = spec.policy();
     let pools = rows.all::<Pools>().filter(|(_, pool)| pool.status.counts_in(epoch));
     let pools: BTreeSet<_> = pools.map(|(id, _)| id).collect();
-    let of_pool = |node: &Node| Some((node.operator, node.pool_in(epoch).filter(|pool| pools.contains(pool))?));
-    let members = rows.all::<Nodes>().filter(|(_, node)| of_pool(node).is_some()).map(|(id, _)| id);
+    let pool_of = |node: &Node| node.pool_in(epoch).filter(|pool| pools.contains(pool));
+    let members = rows.all::<Nodes>().filter(|(_, node)| pool_of(node).is_some()).map(|(id, node)| (id, node.group));
     let candidate = |worker: &NodeId| {
-        let member = rows.get::<Nodes>(worker).and_then(of_pool);
-        let (operator, pool) = member.unwrap_or((*worker, PoolId::from_bytes([0; 32])));
-        Candidate { operator, pool, kbit_s: rows.get::<Workers>(worker).map_or(0, |stats| stats.kbit_s) }
+        let node = rows.get::<Nodes>(worker);
+        let Capacity { disk_bytes, bandwidth_kbit_s, .. } = node.map(|node| node.capacity).unwrap_or_default();
+        let measured = rows.get::<Workers>(worker).map_or(0, |stats| stats.kbit_s(policy, epoch));
+        Candidate {
+            operator: node.map_or(*worker, |node| node.operator),
+            pool: node.and_then(pool_of).unwrap_or(PoolId::from_bytes([0; 32])),
+            // Whoever declares none is sent what it was measured to take.
+            kbit_s: if bandwidth_kbit_s > 0 { measured.min(bandwidth_kbit_s) } else { measured },
+            disk_bytes,
+        }
     };
     let Head { height, beacon, .. } = rows.head();
     let set = rows.sets().at(*height).unwrap_or_else(|| rows.sets().oldest().1);
-    EpochDraw::new(spec.policy(), seed(beacon, epoch), set, members, candidate)
+    EpochDraw::new(policy, seed(beacon, epoch), epoch, set, &rows.storage_terms(), members, candidate)
 }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use lucid_score::seats::EpochDraw;
+use lucid_score::draw::EpochDraw;
+use lucid_score::storage::StorageTerm;
 use lucid_score::worker_stats::WorkerStats;
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::id::{Hash, NodeId, PoolId, PublicKey, ValidatorId};
@@ -95,6 +96,19 @@ macro_rules! number_keys {
 }
 
 number_keys!(Epoch, Height);
+
+/// The number of a settlement.
+impl TableKey for u64 {
+    const BYTES: usize = 8;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
 
 macro_rules! id_keys {
     ($($id:ty),*) => {$(
@@ -277,4 +291,6 @@ tables! {
     18 UsedKeys: ValidatorId => UsedKey;
     /// Whose node keys are that are no account's first one: those in force, announced or given up. The last ones stay for ever.
     19 NodeKeys: PublicKey => NodeId;
+    /// Who may hold chunks with workers in the terms that begin in a settlement: of those that are under way, and of the next one.
+    20 StorageTerms: u64 => StorageTerm;
 }

@@ -300,7 +300,7 @@ mod tests {
     }
 
     fn reveal(seed: u8) -> Waiting {
-        let record = Reveal { report: ScoreReport::new(Epoch::new(1), &[]), salt: [seed; 32] };
+        let record = Reveal { report: ScoreReport::new(Epoch::new(1), &[], &[]), salt: [seed; 32] };
         Waiting::from(Verified::<Item>::from(key(seed).sign_report(&network(), record)))
     }
 

@@ -11,7 +11,8 @@ use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::Input;
 use lucid_consensus::rules::{Judged, Rules, Standard, Verdict};
-use lucid_score::aggregate::{Aggregate, Weighted, aggregate};
+use lucid_score::aggregate::{Aggregate, Probe, Seen, Stored, aggregate};
+use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
@@ -23,7 +24,7 @@ use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind, Wake};
 
 use crate::crashes::effects_of_an_epoch;
-use crate::genesis::{EPOCH, genesis, owner_key, signer_key};
+use crate::genesis::{genesis, owner_key, policy, signer_key};
 use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
 use crate::monitor::Invariant;
 use crate::pool::{by_owner, sign};
@@ -46,8 +47,7 @@ fn network(rules: &'static dyn Rules) -> Arc<ChainSpec> {
 }
 
 fn network_of(powers: &[u64], seats: u32, rules: &'static dyn Rules) -> Arc<ChainSpec> {
-    let policy = Policy { seats, ..Policy::local(EPOCH, 2, None) };
-    Arc::new(ChainSpec::new(genesis(powers, policy)).unwrap().with_rules(rules))
+    Arc::new(ChainSpec::new(genesis(powers, policy(seats))).unwrap().with_rules(rules))
 }
 
 /// Seeds that are tried for what a broken rule leads to.
@@ -128,7 +128,8 @@ broken!(AnyTime: fn is_timely(&self, _: &Policy, _: u32, _: UnixMillis, _: UnixM
 fn a_block_of_a_wrong_clock_is_found() {
     control(&AnyTime, &[Invariant::Timely], 6, |world| {
         world.nodes[2].ahead = -3_000;
-        world.demand(60_000, |w| w.final_through() >= 8);
+        // Until an epoch ends in its turn.
+        world.demand(120_000, |w| w.final_through() >= 16);
     });
 }
 
@@ -248,9 +249,11 @@ fn a_report_that_was_not_committed_to_is_found() {
         for epoch in (1..=3).map(Epoch::new) {
             let state = |w: &World, i: usize| w.nodes[i].replica.as_ref().unwrap().state().clone();
             world.demand(30_000, |w| (0..3).all(|i| state(w, i).has::<PendingEpochs>(&epoch)));
-            let assigned = state(world, 0).get::<Draws>(&epoch).unwrap().assignment(&liar.id()).unwrap().count();
+            let draw = state(world, 0).get::<Draws>(&epoch).unwrap().clone();
+            let assigned: Vec<_> = draw.assignment(&liar.id()).unwrap().map(|(it, _)| (it.assigned(), None)).collect();
+            let stored = vec![None; draw.storage_assignment(&liar.id()).unwrap().count()];
             let report = Hash::from_bytes([7; 32]);
-            let reveal = Reveal { report: ScoreReport::new(epoch, &vec![None; assigned]), salt: [7; 32] };
+            let reveal = Reveal { report: ScoreReport::new(epoch, &assigned, &stored), salt: [7; 32] };
             for node in 0..3 {
                 let commitment = liar.sign_report_commitment(spec.id(), ReportCommitment { epoch, report });
                 world.input(node, Input::Commitment(commitment));
@@ -261,9 +264,10 @@ fn a_report_that_was_not_committed_to_is_found() {
     });
 }
 
-broken!(PowerCountsTwice: fn aggregate(&self, policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
-    let squared: Vec<_> = observations.iter().map(|(seats, it)| (seats * seats, *it)).collect();
-    aggregate(policy, &squared)
+broken!(PowerCountsTwice: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let probes = seen.probes.iter().map(|it| Probe { seats: it.seats * it.seats, ..*it }).collect();
+    let stored = seen.stored.iter().map(|it| Stored { seats: it.seats * it.seats, ..*it }).collect();
+    aggregate(policy, worker, &Seen { probes, stored })
 });
 
 #[test]
@@ -272,14 +276,48 @@ fn weights_that_are_not_seats_are_found() {
     compare(specs, &[Invariant::Medians], 25, |world| world.demand(60_000, |w| w.final_through() >= 4));
 }
 
-broken!(FailureAbstains: fn aggregate(&self, policy: &Policy, observations: &[Weighted<'_>]) -> Option<Aggregate> {
-    let answered: Vec<_> = observations.iter().filter(|(_, it)| it.pings_answered > 0).copied().collect();
-    aggregate(policy, &answered)
+broken!(FailureAbstains: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let probes = seen.probes.iter().filter(|it| it.seen.pings_answered > 0).copied().collect();
+    aggregate(policy, worker, &Seen { probes, stored: seen.stored.clone() })
 });
 
 #[test]
 fn failures_that_do_not_count_are_found() {
     control(&FailureAbstains, &[Invariant::Medians], 26, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
+
+broken!(StorageByMean: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let all = || seen.stored.iter().map(|it| (u32::from(it.seats), u32::from(it.chunks)));
+    let sum: u32 = all().map(|(seats, chunks)| seats * chunks).sum();
+    let mean = sum.checked_div(all().map(|(seats, _)| seats).sum()).and_then(|mean| u16::try_from(mean).ok());
+    Some(Aggregate { proved: mean, ..aggregate(policy, worker, seen)? })
+});
+
+#[test]
+fn storage_that_one_liar_can_raise_is_found() {
+    control(&StorageByMean, &[Invariant::Medians], 30, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
+
+// A sum over those that verified an echo: one that claims the most counts as much as all others.
+broken!(CreditsPerReporter: fn aggregate(&self, policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let mut medians = aggregate(policy, worker, seen)?;
+    let verified = seen.probes.iter().filter(|it| it.seen.echo_kbit_s.is_some_and(|kbit_s| kbit_s.value() > 0));
+    if let Some(echo) = &mut medians.echo {
+        echo.bytes *= u64::try_from(verified.count()).ok()?;
+    }
+    Some(medians)
+});
+
+#[test]
+fn credits_that_are_summed_up_are_found() {
+    control(&CreditsPerReporter, &[Invariant::Medians], 31, |world| world.demand(60_000, |w| w.final_through() >= 4));
+}
+
+broken!(GroupsShareNothing: fn sharers(&self, _: &Policy, _: &ScoredWorker, _: &Aggregate, _: u16) -> u16 { 1 });
+
+#[test]
+fn one_machine_that_earns_as_many_is_found() {
+    control(&GroupsShareNothing, &[Invariant::Medians], 32, |world| world.demand(60_000, |w| w.final_through() >= 4));
 }
 
 /// One node that computes something else than the others must stop, and the others go on.

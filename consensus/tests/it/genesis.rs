@@ -83,9 +83,15 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
     SignerSet { era, threshold: 2, members: (0..3).map(signer).collect() }
 }
 
+/// Of a local network with so many seats, in which workers at one place share one's credits, and storage earns some.
+pub(crate) fn policy(seats: u32) -> Policy {
+    let local = Policy::local(EPOCH, 2, None).local_with_seats(seats);
+    Policy { one_per_network: true, storage_credits_per_gib: 2_000, ..local }
+}
+
 /// `validators` of power 1.
 pub(crate) fn network(validators: usize, report_window: u64) -> Arc<ChainSpec> {
-    let policy = Policy { report_window, ..Policy::local(EPOCH, 2, None) };
+    let policy = Policy { report_window, ..policy(4) };
     Arc::new(ChainSpec::new(genesis(&vec![1; validators], policy)).unwrap())
 }
 
@@ -112,7 +118,7 @@ pub(crate) fn start(spec: &ChainSpec) -> Start {
         operator: *node,
         payout_address: address(i),
         gas_address: Some(address(50 + i)),
-        capacity: Capacity::default(),
+        capacity: Capacity { disk_bytes: 1 << 30, ..Capacity::default() },
     };
     Start {
         genesis: spec.genesis().clone(),

@@ -12,14 +12,18 @@ use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
     Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, NodeKeys, Nodes, Nonces,
-    PendingEpochs, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, Table, UsedKeys, Validators, Workers,
+    PendingEpochs, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, StorageTerms, Table, UsedKeys, Validators,
+    Workers,
 };
 use lucid_consensus::ledger::validators::{ProposedChange, UsedKey};
 use lucid_consensus::replica::OwnReport;
-use lucid_score::aggregate::Aggregate;
+use lucid_score::aggregate::{Aggregate, EchoMedian};
+use lucid_score::credits::Earned;
+use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_score::score::Components;
-use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
-use lucid_score::worker_stats::{ScoreRow, WorkerStats};
+use lucid_score::seats::{Holder, Seats};
+use lucid_score::storage::StorageTerm;
+use lucid_score::worker_stats::{Measured, ScoreRow, WorkerStats};
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
@@ -31,10 +35,11 @@ use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{AccountKind, SettlementRoot, VaultLimits};
 use lucid_types::payout_tree::{AccountId, PayoutRoot};
 use lucid_types::pool::{JoinPolicy, PoolAction, PoolTerms, SplitRule};
-use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::sync::{CertifiedHeader, PolkaCertificate};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::ValidatorSet;
@@ -84,6 +89,7 @@ fn each(visitor: &mut impl Visitor) {
     row::<PendingEpochs>(visitor, "row_pending_epoch", &state);
     row::<Commitments>(visitor, "row_commitment", &state);
     row::<Reveals>(visitor, "row_reveal", &state);
+    row::<StorageTerms>(visitor, "row_storage_term", &state);
     row::<ScoreRoots>(visitor, "row_score_root", &state);
     row::<Equivocations>(visitor, "row_equivocation", &state);
     row::<Nodes>(visitor, "row_node", &state);
@@ -128,6 +134,9 @@ fn id(byte: u8) -> ValidatorId {
     ValidatorId::from_bytes([byte; 32])
 }
 
+const HERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 8, 7, 6]);
+const THERE: NetworkGroup = NetworkGroup::from_bytes([0x2a, 0, 0x14, 0x50, 0x40, 0x01]);
+
 fn node(byte: u8) -> NodeId {
     NodeId::from_bytes([byte; 32])
 }
@@ -137,7 +146,8 @@ fn network() -> NetworkId {
 }
 
 fn own_report() -> OwnReport {
-    let reveal = Reveal { report: ScoreReport::new(EPOCH, &[None]), salt: [0x5a; 32] };
+    let reveal =
+        Reveal { report: ScoreReport::new(EPOCH, &[(AssignedWorker::default(), None)], &[None]), salt: [0x5a; 32] };
     let report = reveal.commitment(&network(), &key().account());
     let commitment = ReportCommitment { epoch: EPOCH, report };
     OwnReport {
@@ -206,15 +216,17 @@ pub(crate) fn epoch_scores() -> EpochScores {
     };
     let aggregate = Aggregate {
         reachable_ms: 4_999,
-        success: Some(ppm(800_000)),
-        rtt_us: Some(1_234),
-        echoes: 1,
-        echo_bytes: 262_144,
-        echo_kbit_s: Some(98_765),
+        success: ppm(800_000),
+        rtt_us: 1_234,
+        echo: Some(EchoMedian { bytes: 262_144, kbit_s: 98_765 }),
+        proved: Some(1_560),
+        group: Some(THERE),
     };
     let row = |worker, aggregate| ScoreRow {
         worker,
-        credits: Credits::new(9),
+        earned: Earned { relay: Credits::new(21), storage: Credits::new(2) },
+        sharers: 3,
+        credits: Credits::new(7),
         reachable_ms: 4_998,
         components,
         score: ppm(568_500),
@@ -302,13 +314,22 @@ fn pool() -> PoolState {
 
 fn draw(seed: u8) -> EpochDraw {
     let held = |reporter, count| Seats { reporter, count };
-    let worker = |byte, echo_bytes, seats| ScoredWorker { node: node(byte), pool: POOL, echo_bytes, seats };
+    let worker = |byte, echo_bytes, seats, storage| ScoredWorker {
+        node: node(byte),
+        pool: POOL,
+        group: if byte == 0x21 { HERE } else { NetworkGroup::NONE },
+        sharers: 3,
+        quota: 1_560,
+        echo_bytes,
+        seats,
+        storage,
+    };
     EpochDraw {
         seed: Hash::from_bytes([seed; 32]),
         reporters: vec![id(0x12), id(0x15)],
         scored: vec![
-            worker(0x21, Some(LogScale::encode(3_086_400)), vec![held(0, 12), held(1, 9)]),
-            worker(0x22, None, vec![]),
+            worker(0x21, Some(LogScale::encode(3_086_400)), vec![held(0, 12), held(1, 9)], vec![held(1, 9)]),
+            worker(0x22, None, vec![], vec![]),
         ],
     }
 }
@@ -326,6 +347,7 @@ fn registered() -> Node {
         membership: Some(Membership { pool: POOL, from: Epoch::new(3), until: Some(EPOCH) }),
         request: Some(PoolId::from_bytes([0x91; 32])),
         is_retired: true,
+        group: THERE,
     }
 }
 
@@ -344,12 +366,34 @@ fn other_pools() -> [(PoolId, PoolState); 2] {
     })
 }
 
+/// With something in every section.
+fn report() -> ScoreReport {
+    let seen = Observation {
+        pings_sent: 12,
+        pings_answered: 11,
+        rtt_us: LogScale::encode(1_234),
+        echo_kbit_s: Some(LogScale::encode(98_765)),
+        group: Some(THERE),
+    };
+    let worker = |has_echo| AssignedWorker { has_echo, group: HERE };
+    let assigned = [(worker(true), Some(seen)), (worker(false), None), (worker(true), Some(Observation::default()))];
+    ScoreReport::new(EPOCH, &assigned, &[None, Some(1_560)])
+}
+
+fn term() -> StorageTerm {
+    let holder = |byte, power| Holder { node: node(byte), operator: node(byte + 1), power };
+    StorageTerm { seed: Hash::from_bytes([0x65; 32]), holders: vec![holder(0x12, 4), holder(0x15, 3)] }
+}
+
 /// Rows in every table.
 pub(crate) fn state() -> State {
     let hash = |byte| Hash::from_bytes([byte; 32]);
     let spec = crate::genesis::network(4, 1);
     let mut stats = WorkerStats::default();
-    stats.add(spec.policy(), Epoch::new(7), node(0x21), epoch_scores().rows[0].aggregate);
+    let row = epoch_scores().rows[0];
+    let worker = &draw(0x53).scored[0];
+    let measured = Measured { worker, medians: row.aggregate, earned: row.earned, sharers: row.sharers };
+    stats.add(spec.policy(), Epoch::new(7), &measured);
     let head = Head {
         height: HEIGHT,
         time: TIME,
@@ -385,7 +429,8 @@ pub(crate) fn state() -> State {
         rows.put::<PendingEpochs>(&EPOCH, PendingEpoch { closed_in: HEIGHT.previous() });
         rows.put::<Commitments>(&key(0x12), hash(0x51));
         rows.put::<Commitments>(&key(0x15), hash(0x52));
-        rows.put::<Reveals>(&key(0x12), ScoreReport::new(EPOCH, &[None, Some(Observation::default())]));
+        rows.put::<Reveals>(&key(0x12), report());
+        rows.put::<StorageTerms>(&9, term());
         rows.put::<ScoreRoots>(&EPOCH.previous(), hash(0x63));
         rows.put::<Equivocations>(
             &node(0x17),

@@ -13,7 +13,8 @@ use lucid_consensus::ledger::registry::{Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch};
 use lucid_consensus::ledger::validators::{ProposedChange, UsedKey};
 use lucid_consensus::replica::OwnReport;
-use lucid_score::seats::EpochDraw;
+use lucid_score::draw::EpochDraw;
+use lucid_score::storage::StorageTerm;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::block::{Block, Header, Item};
@@ -174,6 +175,7 @@ fn render() -> String {
     page.wire::<ValidatorSet>();
     page.wire::<ProposedChange>();
     page.wire::<UsedKey>();
+    page.wire::<StorageTerm>();
     page.group("Proofs");
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();

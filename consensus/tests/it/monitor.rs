@@ -13,12 +13,15 @@ use lucid_consensus::engine::wal::WalEntry;
 use lucid_consensus::ledger::state::{EpochScores, FinalEpoch, Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
 use lucid_consensus::replica::{FinalizedBlock, Gossip};
-use lucid_score::aggregate::Aggregate;
+use lucid_score::aggregate::{Aggregate, EchoMedian};
+use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::Ppm;
 use lucid_types::block::Header;
 use lucid_types::codec::encode;
 use lucid_types::id::{BlockHash, Hash, NodeId, ValidatorId};
+use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::report::{Observation, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::sync::RebroadcastItem;
@@ -333,17 +336,37 @@ impl Monitor {
         let drawn = before.get::<PendingEpochs>(&epoch).and_then(|_| before.get::<Draws>(&epoch));
         let Some(draw) = drawn else { return };
         let revealed = self.revealed.remove(&epoch).unwrap_or_default();
-        let mut seen: BTreeMap<NodeId, Vec<(u8, Observation)>> = BTreeMap::new();
+        let mut seen: BTreeMap<NodeId, Seen> = BTreeMap::new();
         for (validator, reveal) in &revealed {
             let assigned: Vec<_> = draw.assignment(validator).into_iter().flatten().collect();
-            let observations = reveal.report.by_assignment(assigned.len()).into_iter().flatten();
+            let workers: Vec<_> = assigned.iter().map(|(worker, _)| worker.assigned()).collect();
+            let observations = reveal.report.observations(&workers).into_iter().flatten();
             for ((worker, seats), observation) in assigned.into_iter().zip(observations) {
-                seen.entry(worker.node).or_default().extend(observation.map(|it| (seats, *it)));
+                seen.entry(worker.node).or_default().probes.extend(observation.map(|it| (seats, it)));
+            }
+            let stored: Vec<_> = draw.storage_assignment(validator).into_iter().flatten().collect();
+            let proved = reveal.report.proved(stored.len()).into_iter().flatten();
+            for ((worker, seats), proved) in stored.into_iter().zip(proved) {
+                seen.entry(worker.node).or_default().stored.extend(proved.map(|chunks| (seats, chunks)));
             }
         }
-        let expected: BTreeMap<_, _> =
-            seen.into_iter().filter_map(|(worker, seen)| Some((worker, medians(spec, &seen)?))).collect();
-        let found: BTreeMap<_, _> = scores.rows.iter().map(|row| (row.worker, row.aggregate)).collect();
+        let of_worker = |scored: &ScoredWorker| Some((scored.node, medians(spec, scored, seen.get(&scored.node)?)?));
+        let medians: BTreeMap<_, _> = draw.scored.iter().filter_map(of_worker).collect();
+        let together = |group| medians.values().filter(|it| it.group == Some(group)).count();
+        let agreed = |group| draw.scored.iter().filter(|it| it.group == group).count();
+        let expected: BTreeMap<_, _> = medians
+            .iter()
+            .map(|(worker, of)| {
+                let before = draw.scored.iter().find(|it| it.node == *worker).unwrap().group;
+                let mut sharers = 1;
+                if let Some(group) = of.group.filter(|it| it.is_some() && spec.policy().one_per_network) {
+                    sharers = together(group).max(if before == group { agreed(group) } else { 1 });
+                }
+                (*worker, (*of, credits(spec, epoch, of) / u64::try_from(sharers).unwrap()))
+            })
+            .collect();
+        let found: BTreeMap<_, _> =
+            scores.rows.iter().map(|row| (row.worker, (row.aggregate, row.credits.get()))).collect();
         self.expect(expected == found, Invariant::Medians, || {
             format!("epoch {epoch}: {found:?} instead of {expected:?}")
         });
@@ -363,31 +386,69 @@ impl Monitor {
     }
 }
 
-/// The medians as the specification puts them: every observation stands as often as its validator has seats.
-fn medians(spec: &ChainSpec, seen: &[(u8, Observation)]) -> Option<Aggregate> {
+/// What was revealed of one worker, with the seats of each validator.
+#[derive(Default)]
+struct Seen {
+    probes: Vec<(u8, Observation)>,
+    stored: Vec<(u8, u16)>,
+}
+
+/// What those found who measured, each as often as it has seats, in order; nothing if they are no quorum.
+fn each<T: Ord + Copy>(spec: &ChainSpec, found: impl Iterator<Item = (u8, T)>) -> Vec<T> {
     let policy = spec.policy();
-    let one_each = |sent: fn(&Observation) -> u8| -> Vec<Observation> {
-        let measured: Vec<_> = seen.iter().filter(|(_, it)| sent(it) > 0).collect();
-        let enough = measured.len() >= usize::try_from(policy.min_reporters).unwrap();
-        let each: Vec<_> = measured.iter().flat_map(|(seats, it)| vec![*it; usize::from(*seats)]).collect();
-        let is_quorum = enough && 3 * each.len() >= 2 * usize::try_from(policy.seats).unwrap();
-        if is_quorum { each } else { Vec::new() }
+    let found: Vec<_> = found.collect();
+    let mut each: Vec<_> = found.iter().flat_map(|(seats, value)| vec![*value; usize::from(*seats)]).collect();
+    let enough = found.len() >= usize::try_from(policy.min_reporters).unwrap();
+    if !enough || 3 * each.len() < 2 * usize::try_from(policy.seats).unwrap() {
+        return Vec::new();
+    }
+    each.sort_unstable();
+    each
+}
+
+/// The medians as the specification puts them: every observation stands as often as its validator has seats.
+fn medians(spec: &ChainSpec, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+    let middle = |values: Vec<u64>| (!values.is_empty()).then(|| values[(values.len() - 1) / 2]);
+    let of_pings = |field: &dyn Fn(&Observation) -> u64| {
+        let pinged = seen.probes.iter().filter(|(_, it)| it.pings_sent > 0);
+        middle(each(spec, pinged.map(|(seats, it)| (*seats, field(it)))))
     };
-    let (pinged, echoed) = (one_each(|it| it.pings_sent), one_each(|it| it.echoes_sent));
-    let median = |of: &[Observation], field: &dyn Fn(&Observation) -> u64| {
-        let mut values: Vec<_> = of.iter().map(field).collect();
-        values.sort_unstable();
-        (!values.is_empty()).then(|| values[(values.len() - 1) / 2])
+    let of_echoes = |field: &dyn Fn(LogScale) -> u64| {
+        let echoed = seen.probes.iter().filter_map(|(seats, it)| Some((*seats, field(it.echo_kbit_s?))));
+        middle(each(spec, echoed))
     };
-    let passed = |it: &Observation| u64::from(it.pings_answered) + u64::from(it.echoes_verified);
-    let sent = |it: &Observation| u64::from(it.pings_sent) + u64::from(it.echoes_sent);
+    let echoed = |it: &Observation| u64::from(it.echo_kbit_s.is_some());
+    let verified = |it: &Observation| u64::from(it.echo_kbit_s.is_some_and(|kbit_s| kbit_s.value() > 0));
+    let success = |it: &Observation| {
+        1_000_000 * (u64::from(it.pings_answered) + verified(it)) / (u64::from(it.pings_sent) + echoed(it))
+    };
     let timeout = u64::try_from(Duration::from_secs(2).as_micros()).unwrap();
+    let bytes = |kbit_s: LogScale| if kbit_s.value() > 0 { worker.echo_bytes.unwrap().value() } else { 0 };
+    let groups = each(spec, seen.probes.iter().filter_map(|(seats, it)| Some((*seats, it.group?))));
+    let count = |group: &NetworkGroup| groups.iter().filter(|it| *it == group).count();
+    let most = groups.iter().map(count).max().unwrap_or(0);
     Some(Aggregate {
-        reachable_ms: median(&pinged, &|it| policy.epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
-        success: median(&pinged, &|it| 1_000_000 * passed(it) / sent(it)).map(|ppm| Ppm::new(ppm.try_into().unwrap())),
-        rtt_us: median(&pinged, &|it| if it.pings_answered > 0 { it.rtt_us.value() } else { timeout }),
-        echoes: median(&echoed, &|it| it.echoes_verified.into()).unwrap_or(0),
-        echo_bytes: median(&echoed, &|it| it.echo_bytes.value()).unwrap_or(0),
-        echo_kbit_s: median(&echoed, &|it| it.echo_kbit_s.value()),
+        reachable_ms: of_pings(&|it| spec.policy().epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
+        success: Ppm::new(of_pings(&success)?.try_into().unwrap()),
+        rtt_us: of_pings(&|it| if it.pings_answered > 0 { it.rtt_us.value() } else { timeout })?,
+        echo: of_echoes(&bytes)
+            .zip(of_echoes(&|kbit_s| kbit_s.value()))
+            .map(|(bytes, kbit_s)| EchoMedian { bytes, kbit_s }),
+        proved: middle(each(spec, seen.stored.iter().map(|(seats, chunks)| (*seats, u64::from(*chunks)))))
+            .map(|chunks| chunks.try_into().unwrap()),
+        group: groups.iter().find(|group| count(group) == most).copied(),
     })
+}
+
+/// Credits of an epoch as the specification puts them, before they are shared.
+fn credits(spec: &ChainSpec, epoch: Epoch, medians: &Aggregate) -> u64 {
+    let policy = spec.policy();
+    let seats = u64::from(policy.seats);
+    let bytes = medians.echo.map_or(0, |echo| echo.bytes);
+    let relay = if bytes > 0 { seats.max((seats * bytes).div_ceil(policy.echo_bytes_per_credit)) } else { 0 };
+    let chunks = seats * u64::from(medians.proved.unwrap_or(0));
+    let settlement = chunks * policy.storage_credits_per_gib / 1_024 + chunks * policy.storage_credits_per_chunk;
+    let first = |n: u64| settlement * n / policy.settle_every;
+    let i = (epoch.get() - 1) % policy.settle_every;
+    relay + first(i + 1) - first(i)
 }

@@ -12,6 +12,7 @@ use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::pool::{JoinPolicy, MAX_MEMBERS, NewPool, PoolTerms, SplitRule};
 use lucid_types::time::Epoch;
 use lucid_types::vault::Vault;
@@ -101,6 +102,7 @@ impl Worker {
             membership,
             request: None,
             is_retired: false,
+            group: NetworkGroup::NONE,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use lucid_types::command::{Entry, NodeAction, Registration};
 use lucid_types::id::{NodeId, PayoutAddress, PublicKey};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::time::Epoch;
 
 use crate::ledger::command::{Applying, CommandRefused, current_key};
@@ -32,6 +33,7 @@ impl Applying<'_, '_> {
             membership: None,
             request: None,
             is_retired: false,
+            group: NetworkGroup::NONE,
         };
         self.check_addresses(&node)?;
         match entry {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lucid_score::seats::EpochDraw;
+use lucid_score::draw::EpochDraw;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
@@ -15,11 +15,12 @@ use lucid_types::genesis::{Genesis, PaymentNetwork};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, SolidBlockId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
 use lucid_types::pool::{PoolAction, SplitRule};
-use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::ticket::Ticket;
@@ -165,11 +166,17 @@ pub(super) fn observation(answered: u8, echoed: bool) -> Observation {
         pings_sent: 4,
         pings_answered: answered,
         rtt_us: LogScale::encode(if answered > 0 { 800 } else { 0 }),
-        echoes_sent: 1,
-        echoes_verified: u8::from(echoed),
-        echo_bytes: LogScale::encode(u64::from(echoed) * (256 << 10)),
-        echo_kbit_s: LogScale::encode(u64::from(echoed) * 8_000),
+        echo_kbit_s: Some(LogScale::encode(u64::from(echoed) * 8_000)),
+        // Where it was agreed to be.
+        group: None,
     }
+}
+
+/// A report on workers of whom none was agreed to be anywhere, all with echoes.
+pub(super) fn report_of(epoch: Epoch, seen: &[Option<Observation>]) -> ScoreReport {
+    let worker = AssignedWorker { has_echo: true, group: NetworkGroup::NONE };
+    let assigned: Vec<_> = seen.iter().map(|seen| (worker, *seen)).collect();
+    ScoreReport::new(epoch, &assigned, &[])
 }
 
 /// Every worker did everything.
@@ -189,6 +196,8 @@ pub(super) struct Chain {
     /// The rows as a disk would hold them: written by deltas alone.
     disk: BTreeMap<Vec<u8>, Vec<u8>>,
     own: BTreeMap<(Epoch, NodeId), Signed<Reveal>>,
+    /// Chunks that every storage seat finds proved, as far as it may.
+    pub(super) proved: u16,
 }
 
 impl Chain {
@@ -196,8 +205,8 @@ impl Chain {
         let spec = ChainSpec::new(start.genesis.clone()).unwrap();
         let state = start.state(&spec);
         let disk = state.encoded_from(Bound::Unbounded).map(|(key, value)| (key.to_vec(), value)).collect();
-        let (blocks, finalised, own) = Default::default();
-        Self { start, spec, state, blocks, finalised, disk, own }
+        let (blocks, finalised, own, proved) = Default::default();
+        Self { start, spec, state, blocks, finalised, disk, own, proved }
     }
 
     /// A chain of so many epochs in which everything went well; their scores are final.
@@ -355,19 +364,15 @@ impl Chain {
         self.apply(block)
     }
 
-    /// Validator `i`'s commitment for `epoch` to a report on its assignment; its reveal is kept for when it is due.
-    pub(super) fn commitment(
-        &mut self,
-        i: usize,
-        epoch: Epoch,
-        assigned: &[Option<Observation>],
-    ) -> Signed<ReportCommitment> {
+    /// Validator `i`'s commitment to a report; its reveal is kept for when it is due.
+    pub(super) fn commitment(&mut self, i: usize, report: ScoreReport) -> Signed<ReportCommitment> {
+        let epoch = report.epoch;
         let (account, id) = (validator(i), *self.spec.id());
         // That of the epoch's draw, whatever key the validator has by now.
         let key = self.state.reporter(epoch, &account).map_or_else(|| signer(i), |id| key_of(&id).clone());
         let mut salt = [u8::try_from(i).unwrap(); 32];
         salt[..8].copy_from_slice(&epoch.get().to_le_bytes());
-        let reveal = Reveal { report: ScoreReport::new(epoch, assigned), salt };
+        let reveal = Reveal { report, salt };
         let commitment = ReportCommitment { epoch, report: reveal.commitment(&id, &account) };
         self.own.insert((epoch, account), key.sign_report(&id, reveal).into_inner());
         key.sign_report_commitment(&id, commitment).into_inner()
@@ -395,8 +400,8 @@ impl Chain {
             for reporter in draw.reporters.iter().filter(reports) {
                 let account = state.validator_account(reporter).unwrap();
                 let Some(i) = ACCOUNTS.iter().position(|it| *it == account) else { continue };
-                let assigned: Vec<_> = self.observations(draw, (i, reporter), &observe);
-                block.commitments.push(self.commitment(i, epoch, &assigned));
+                let report = self.report(epoch, draw, (i, reporter), &observe);
+                block.commitments.push(self.commitment(i, report));
             }
         }
         block.commitments.sort_by_key(|commitment| (commitment.record.epoch, commitment.signer));
@@ -408,17 +413,18 @@ impl Chain {
 
     /// What validator `i` measured of the workers assigned to it; they are numbered as at the start, later ones are
     /// number [`WORKERS`].
-    fn observations(
+    fn report(
         &self,
+        epoch: Epoch,
         draw: &EpochDraw,
         (i, reporter): (usize, &ValidatorId),
         observe: &impl Fn(usize, usize) -> Option<Observation>,
-    ) -> Vec<Option<Observation>> {
+    ) -> ScoreReport {
         let number: BTreeMap<_, _> = self.start.workers.iter().map(|worker| worker.node).zip(0..).collect();
-        draw.assignment(reporter)
-            .unwrap()
-            .map(|(worker, _)| observe(i, number.get(&worker.node).copied().unwrap_or(WORKERS)))
-            .collect()
+        let seen = |worker: &NodeId| observe(i, number.get(worker).copied().unwrap_or(WORKERS));
+        let assigned = draw.assignment(reporter).unwrap().map(|(worker, _)| (worker.assigned(), seen(&worker.node)));
+        let stored = draw.storage_assignment(reporter).unwrap().map(|(worker, _)| Some(self.proved.min(worker.quota)));
+        ScoreReport::new(epoch, &assigned.collect::<Vec<_>>(), &stored.collect::<Vec<_>>())
     }
 
     /// The next block, of this time, without anything in it.

@@ -110,5 +110,5 @@ fn windows_slide_over_epochs_that_nobody_measured() {
     assert_eq!(sums(&chain).epochs, 4, "epochs 4 to 7");
     chain.step(all_good);
     assert_eq!((chain.state.head().scored.get(), sums(&chain).epochs), (10, 2), "epochs 7 and 10");
-    assert_eq!(sums(&chain).credits.get(), 2);
+    assert_eq!(sums(&chain).credits.get(), 2 * 4, "a credit for each seat");
 }

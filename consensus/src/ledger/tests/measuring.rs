@@ -1,21 +1,23 @@
 //! Which workers of an epoch are measured, and with whose weight.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lucid_score::aggregate::Aggregate;
-use lucid_score::report::{ObservationError, ReportError};
-use lucid_score::seats::ScoredWorker;
+use lucid_score::aggregate::{Aggregate, EchoMedian};
+use lucid_score::draw::ScoredWorker;
+use lucid_score::report::ReportError;
+use lucid_score::storage::committee;
 use lucid_types::amount::Ppm;
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
-use lucid_types::report::Observation;
+use lucid_types::network_group::NetworkGroup;
+use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, members, observation, signer_id, start_with, worker};
+use super::chain::{Chain, all_good, members, observation, signer_id, start_with, validator, worker};
 use super::start::{Start, Worker};
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::state::Rows;
-use crate::ledger::table::Workers;
+use crate::ledger::table::{Draws, Nodes, StorageTerms, Workers};
 
 /// Public rules for seats, and so many validators of power 1 and workers.
 fn public(validators: usize, workers: usize) -> Start {
@@ -65,7 +67,7 @@ fn withheld_reports_void_only_workers_below_the_quorum() {
     for (worker, stats) in chain.state.all::<Workers>() {
         if above.contains(&worker) {
             let sums = stats.sums(&policy, Epoch::new(2));
-            assert_eq!((sums.epochs, sums.credits.get()), (2, 2));
+            assert_eq!((sums.epochs, sums.credits.get()), (2, 2 * 21));
         } else {
             assert_eq!(
                 Some(stats),
@@ -94,7 +96,7 @@ fn power_counts_once() {
         Some(if i < 2 { Observation { rtt_us: slow, ..honest } } else { honest })
     });
     let rows = &chain.finalised[&Epoch::new(1)].scores.rows;
-    assert!(rows.len() == 30 && rows.iter().all(|row| row.aggregate.rtt_us == Some(800)), "{rows:?}");
+    assert!(rows.len() == 30 && rows.iter().all(|row| row.aggregate.rtt_us == 800), "{rows:?}");
 }
 
 /// Whoever answers only some validators, those near it or the fast ones, is as bad as most of the others find it.
@@ -103,10 +105,10 @@ fn leaving_validators_without_an_answer_costs() {
     let mut chain = Chain::new(public(21, 2));
     chain.step(|i, worker| Some(if worker == 0 && i < 12 { observation(0, false) } else { observation(4, true) }));
     let of = |i: usize| chain.finalised[&Epoch::new(1)].scores.rows.iter().find(|row| row.worker == worker(i)).unwrap();
-    let all_failed =
-        Aggregate { success: Some(Ppm::ZERO), rtt_us: Some(2_000_000), echo_kbit_s: Some(0), ..Aggregate::default() };
+    let all_failed = Aggregate { rtt_us: 2_000_000, echo: Some(EchoMedian::default()), ..Aggregate::default() };
     assert_eq!(of(0).aggregate, all_failed);
-    assert_eq!((of(1).aggregate.reachable_ms, of(1).aggregate.echoes), (5_000, 1));
+    let echo = EchoMedian { bytes: 256 << 10, kbit_s: LogScale::encode(8_000).value() };
+    assert_eq!((of(1).aggregate.reachable_ms, of(1).aggregate.echo), (5_000, Some(echo)));
 }
 
 /// What a validator could not send says nothing: it does not count against a worker, and it is no report on it either.
@@ -118,28 +120,202 @@ fn what_was_not_sent_abstains() {
     assert_eq!(chain.finalised[&Epoch::new(1)].scores.rows[0].reachable_ms, 5_000);
 }
 
-/// An echo's bytes follow from the throughput that was agreed on last, for everyone alike: no report can claim others.
+/// An echo's bytes follow from the throughput that was agreed on last, for everyone alike, and from what the worker declares.
 #[test]
 fn echoes_grow_with_the_agreed_throughput() {
-    let fast = |_, _| Some(Observation { echo_kbit_s: LogScale::encode(20_000), ..observation(4, true) });
-    let mut chain = Chain::new(public(21, 2));
-    let bytes = |chain: &Chain| chain.state.open().unwrap().scored[0].echo_bytes.unwrap();
+    let fast = |_, _| Some(Observation { echo_kbit_s: Some(LogScale::encode(20_000)), ..observation(4, true) });
+    let mut start = public(21, 2);
+    start.genesis.policy.history_window = 24;
+    let mut chain = Chain::new(start);
+    let bytes = |chain: &Chain, i: usize| {
+        let scored = &chain.state.open().unwrap().scored;
+        scored.iter().find(|it| it.node == worker(i)).unwrap().echo_bytes.unwrap()
+    };
     // Fast in the first epoch; what is drawn for the second is drawn before that is agreed on.
+    chain.change_node(worker(1), |node| node.capacity.bandwidth_kbit_s = 10_000);
     chain.step(fast);
     chain.step(fast);
     // 20,000 kbit/s for 250 ms are 625,000 bytes.
-    assert_eq!(bytes(&chain), LogScale::encode(20_000 * 250 / 8));
+    assert_eq!(bytes(&chain, 0), LogScale::encode(20_000 * 250 / 8));
+    assert_eq!(bytes(&chain, 1), LogScale::encode(10_000 * 250 / 8), "no more than it declares");
     chain.block(all_good);
     chain.block(fast);
-    // Nobody honest takes it into a block.
-    let mut block = chain.draft(fast);
-    block.reveals.push(chain.reveal(0, 3));
+    let block = chain.draft(fast);
+    chain.apply(block);
+    let row = chain.finalised[&Epoch::new(3)].scores.rows.iter().find(|row| row.worker == worker(0)).copied().unwrap();
+    assert_eq!(row.aggregate.echo.map(|echo| echo.bytes), Some(LogScale::encode(20_000 * 250 / 8).value()));
+}
+
+const HERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]);
+const THERE: NetworkGroup = NetworkGroup::from_bytes([0x2a, 0, 0, 1, 0, 2]);
+
+fn seen_at(group: NetworkGroup) -> Option<Observation> {
+    Some(Observation { group: Some(group), ..observation(4, true) })
+}
+
+/// Ten workers at one address have one worker's credits, in the epoch already in which they are seen there first, whatever pools they are
+/// in, and others keep their own. Nothing else of their scores is touched.
+#[test]
+fn workers_behind_one_address_share_one_workers_credits() {
+    // A report tells of half of its workers that they were seen elsewhere.
+    let mut start = public(21, 20);
+    start.genesis.policy.one_per_network = true;
+    let mut chain = Chain::new(start.clone());
+    let at = |_, worker| seen_at(if worker < 10 { HERE } else { NetworkGroup::NONE });
+    for epoch in 1..=4 {
+        chain.step(at);
+        let rows = &chain.finalised[&Epoch::new(epoch)].scores.rows;
+        assert_eq!(rows.len(), 20);
+        for row in rows {
+            let expected = if (0..10).any(|i| row.worker == worker(i)) { (10, 2) } else { (1, 21) };
+            assert_eq!((row.sharers, row.credits.get()), expected, "epoch {epoch}");
+            assert_eq!((row.earned.relay.get(), row.aggregate.reachable_ms), (21, 5_000));
+        }
+    }
+    start.genesis.policy.one_per_network = false;
+    let mut chain = Chain::new(start);
+    chain.step(at);
+    let rows = &chain.finalised[&Epoch::new(1)].scores.rows;
+    assert!(rows.iter().all(|row| (row.sharers, row.credits.get()) == (1, 21)));
+}
+
+/// Where a worker is stands in its node's row, and changes it when it moves; the draw after that knows.
+#[test]
+fn a_worker_that_moves_changes_its_nodes_row_once() {
+    let mut start = public(21, 3);
+    start.genesis.policy.one_per_network = true;
+    let mut chain = Chain::new(start);
+    let group = |chain: &Chain, i| chain.state.node(&worker(i)).unwrap().group;
+    let drawn = |chain: &Chain, i| {
+        let scored = &chain.state.open().unwrap().scored;
+        let it = scored.iter().find(|it| it.node == worker(i)).unwrap();
+        (it.group, it.sharers)
+    };
+    assert_eq!(group(&chain, 0), NetworkGroup::NONE);
+    // Seen by less than two thirds: nobody agrees.
+    chain.step(|i, _| {
+        seen_at(HERE)
+            .map(|seen| if i < 8 { Observation { pings_answered: 0, rtt_us: LogScale::ZERO, ..seen } } else { seen })
+    });
+    assert_eq!(group(&chain, 0), NetworkGroup::NONE);
+    for _ in 0..4 {
+        chain.step(|_, worker| seen_at(if worker < 2 { HERE } else { THERE }));
+    }
+    assert_eq!([0, 1, 2].map(|i| group(&chain, i)), [HERE, HERE, THERE]);
+    assert_eq!([0, 1, 2].map(|i| drawn(&chain, i)), [(HERE, 2), (HERE, 2), (THERE, 1)]);
+    // Nothing is said, and it stays there.
+    let rows = |chain: &Chain| chain.state.all::<Nodes>().map(|(_, node)| node.clone()).collect::<Vec<_>>();
+    let before = rows(&chain);
+    chain.step(all_good);
+    assert_eq!(rows(&chain), before);
+    assert_eq!(chain.finalised[&Epoch::new(6)].scores.rows[0].aggregate.group, Some(before[0].group));
+    // It moves away from the other, and has credits of its own at once; the other two epochs later.
+    chain.step(|_, worker| seen_at(if worker == 1 { HERE } else { THERE }));
+    assert_eq!([0, 1, 2].map(|i| group(&chain, i)), [THERE, HERE, THERE]);
+    let sharers = |chain: &Chain, epoch| {
+        let rows = &chain.finalised[&Epoch::new(epoch)].scores.rows;
+        [0, 1, 2].map(|i| rows.iter().find(|row| row.worker == worker(i)).unwrap().sharers)
+    };
+    assert_eq!(sharers(&chain, 7), [2, 2, 2], "the draw has two here still");
+    chain.step(all_good);
+    chain.step(all_good);
+    assert_eq!((sharers(&chain, 9), drawn(&chain, 1)), ([2, 1, 2], (HERE, 1)));
+}
+
+/// What storage seats find proved is credited over the settlement, and is the worker's utilisation.
+#[test]
+fn proved_storage_is_credited() {
+    let mut start = public(21, 2);
+    start.workers[0].capacity.disk_bytes = 8 << 30;
+    let policy = &mut start.genesis.policy;
+    (policy.storage_max_bytes, policy.storage_floor_bytes) = (32 << 30, 1 << 30);
+    let mut chain = Chain::new(start);
+    // Half of 8 GiB in 21 seats.
+    let quota = 195;
+    chain.proved = 98;
+    chain.step(all_good);
+    chain.step(all_good);
+    let row = |chain: &Chain, epoch, i| {
+        let rows = chain.finalised[&Epoch::new(epoch)].scores.rows.clone();
+        rows.into_iter().find(|row| row.worker == worker(i)).unwrap()
+    };
+    let (first, second) = (row(&chain, 1, 0), row(&chain, 2, 0));
+    assert_eq!((first.aggregate.proved, row(&chain, 1, 1).aggregate.proved), (Some(98), None));
+    // floor(98 * 21 / 1024 GiB * 10) = 20, over the two epochs of the settlement.
+    assert_eq!([first, second].map(|row| row.earned.storage.get()), [10, 10]);
+    assert_eq!([first, second].map(|row| row.credits.get()), [31, 31]);
+    assert_eq!(first.components.utilisation, Ppm::ratio(98, quota));
+    let whole = first.components.utilisation.get();
+    chain.proved = u16::MAX;
+    chain.step(all_good);
+    assert_eq!((row(&chain, 3, 0).components.utilisation.get(), whole), (1_000_000, 502_564));
+}
+
+/// A report that says more than a storage seat may hold is refused.
+#[test]
+fn nobody_proves_more_than_it_was_to_hold() {
+    let mut start = public(21, 2);
+    start.workers[0].capacity.disk_bytes = 8 << 30;
+    start.genesis.policy.storage_max_bytes = 32 << 30;
+    let mut chain = Chain::new(start);
+    chain.block(all_good);
+    let epoch = chain.state.closed();
+    let draw = chain.state.get::<Draws>(&epoch).unwrap().clone();
+    let mut block = chain.draft(all_good);
+    let stored = |worker: &ScoredWorker| Some(worker.quota + 1);
+    let id = signer_id(3);
+    let assigned: Vec<_> = draw.assignment(&id).unwrap().map(|(worker, _)| (worker.assigned(), None)).collect();
+    let stored: Vec<_> = draw.storage_assignment(&id).unwrap().map(|(worker, _)| stored(worker)).collect();
+    let commitment = chain.commitment(3, ScoreReport::new(epoch, &assigned, &stored));
+    *block.commitments.iter_mut().find(|it| it.signer == id).unwrap() = commitment;
+    let block = chain.seal(block);
+    chain.apply(block);
+    let mut block = chain.draft(all_good);
+    block.reveals.push(chain.reveal(3, epoch.get()));
+    block.reveals.sort_by_key(|reveal| reveal.signer);
     let refused = chain.validate(block).unwrap_err();
-    let is_about_bytes = matches!(
-        refused,
-        InvalidBlock::Report { source: ReportError::Observation { problem: ObservationError::EchoBytes, .. }, .. }
-    );
-    assert!(is_about_bytes, "{refused}");
+    let source = ReportError::Proved { worker: worker(0) };
+    assert_eq!(refused, InvalidBlock::Report { validator: id, source });
+}
+
+/// Who holds chunks is fixed a settlement ahead; a stall over several settlements leaves rows from which everyone computes the same.
+#[test]
+fn storage_terms_are_fixed_a_settlement_ahead() {
+    let mut start = public(4, 3);
+    start.genesis.policy.storage_term = 2;
+    start.workers.iter_mut().for_each(|worker| worker.capacity.disk_bytes = 8 << 30);
+    start.genesis.policy.storage_max_bytes = 32 << 30;
+    let mut chain = Chain::new(start);
+    let terms = |chain: &Chain| chain.state.all::<StorageTerms>().map(|(begin, _)| begin).collect::<Vec<_>>();
+    assert_eq!(terms(&chain), [1, 2]);
+    // Settlements of two epochs: with the end of epoch 2 the second one begins.
+    chain.block(all_good);
+    assert_eq!(terms(&chain), [1, 2]);
+    chain.step(all_good);
+    chain.step(all_good);
+    assert_eq!(terms(&chain), [1, 2, 3]);
+    let third = chain.state.get::<StorageTerms>(&3).unwrap();
+    assert_eq!(third.holders.iter().map(|it| it.node).collect::<BTreeSet<_>>(), (0..4).map(validator).collect());
+    // Nothing happens until settlement 8: those that begin in 4 to 7 were never fixed.
+    let late = chain.spec.genesis().epoch_end(Epoch::new(14));
+    let block = chain.at(late);
+    chain.apply(block);
+    assert_eq!(chain.state.closed(), Epoch::new(14));
+    assert_eq!(terms(&chain), [3, 8, 9], "of those that are over the newest stays");
+    let draw = chain.state.open().unwrap();
+    assert!(draw.scored.len() == 3 && draw.scored.iter().all(|it| it.quota > 0 && it.storage.len() == 4));
+    let rows = chain.state.storage_terms();
+    for scored in &draw.scored {
+        let policy = chain.spec.policy();
+        let committee: BTreeMap<_, _> = committee(policy, &rows, &scored.node, &scored.node, 8).into_iter().collect();
+        let held = scored.storage.iter().map(|it| (draw.reporters[usize::from(it.reporter)], it.count));
+        let held: BTreeMap<_, _> =
+            held.map(|(id, count)| (chain.state.validator_account(&id).unwrap(), count)).collect();
+        assert_eq!(held, committee);
+    }
+    chain.step(all_good);
+    chain.crash();
+    chain.step(all_good);
 }
 
 /// A worker that is in no pool is nobody's to measure.

@@ -229,11 +229,11 @@ fn other_terms_count_from_the_second_settlement_after() {
     }
     assert_eq!(budgets, [BUDGET, 2 * BUDGET, 2 * BUDGET]);
     assert_eq!((chain.pool().terms, chain.pool().next_terms), (terms, None));
-    // Two epochs, a credit each, by the rule that counts now.
+    // One epoch, a credit for each seat, by the rule that counts now.
     chain.step(all_good);
     let share = |chain: &Chain| chain.state.members(&chain.pool_id()).next().unwrap().1.share;
     chain.block(all_good);
-    assert_eq!(share(&chain), Some(1));
+    assert_eq!(share(&chain), Some(4));
 
     // By terms that are under way members earn already: they are not replaced before their settlement is computed.
     let mut chain = Chain::grown(start(), 3);

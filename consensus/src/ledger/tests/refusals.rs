@@ -5,12 +5,15 @@ use lucid_types::block::Block;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{NetworkId, StateRoot};
 use lucid_types::log_scale::LogScale;
-use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::network_group::NetworkGroup;
+use lucid_types::report::{Observation, ReportCommitment, Reveal, ShapeError};
 use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
 
-use super::chain::{Chain, all_good, key_of, observation, signer, signer_id, start, start_with, validator, worker};
+use super::chain::{
+    Chain, all_good, key_of, observation, report_of, signer, signer_id, start, start_with, validator, worker,
+};
 use super::start::Start;
 use crate::ledger::check::InvalidBlock;
 
@@ -145,23 +148,23 @@ fn commitments_that_cannot_stand() {
             ("twice", order(last), |_, block| block.commitments.push(block.commitments.last().unwrap().clone())),
             ("out of order", order(first), |_, block| block.commitments.swap(0, 1)),
             ("a stranger's", commit_of(STRANGER, "the signer is no validator of the epoch"), |chain, block| {
-                let commitment = chain.commitment(STRANGER, chain.state.closed(), &[]);
+                let commitment = chain.commitment(STRANGER, report_of(chain.state.closed(), &[]));
                 add_commitment(block, commitment);
             }),
             ("of an open epoch", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, chain.state.closed().next(), &[]);
+                let commitment = chain.commitment(1, report_of(chain.state.closed().next(), &[]));
                 add_commitment(block, commitment);
             }),
             ("of a final epoch", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, Epoch::new(1), &[]);
+                let commitment = chain.commitment(1, report_of(Epoch::new(1), &[]));
                 add_commitment(block, commitment);
             }),
             ("of the genesis", commit_of(1, window), |chain, block| {
-                let commitment = chain.commitment(1, Epoch::ZERO, &[]);
+                let commitment = chain.commitment(1, report_of(Epoch::ZERO, &[]));
                 add_commitment(block, commitment);
             }),
             ("a second one", commit_of(0, "the signer has committed already"), |chain, block| {
-                let commitment = chain.commitment(0, chain.state.closed(), &[]);
+                let commitment = chain.commitment(0, report_of(chain.state.closed(), &[]));
                 add_commitment(block, commitment);
             }),
         ],
@@ -169,7 +172,7 @@ fn commitments_that_cannot_stand() {
     check(
         At::Reveals,
         &[("too late", commit_of(1, window), |chain, block| {
-            let commitment = chain.commitment(1, chain.state.closed(), &[]);
+            let commitment = chain.commitment(1, report_of(chain.state.closed(), &[]));
             add_commitment(block, commitment);
         })],
     );
@@ -188,14 +191,14 @@ fn reveals_that_cannot_stand() {
                 add_reveal(block, chain.reveal(0, 2));
             }),
             ("of a stranger", reveal_of(STRANGER, "the signer did not commit"), |chain, block| {
-                chain.commitment(STRANGER, Epoch::new(2), &[]);
+                chain.commitment(STRANGER, report_of(Epoch::new(2), &[]));
                 add_reveal(block, chain.reveal(STRANGER, 2));
             }),
             ("with another salt", reveal_of(1, other), |chain, block| {
                 replace_reveal(chain, block, |reveal| reveal.salt[31] ^= 1);
             }),
             ("with another report", reveal_of(1, other), |chain, block| {
-                let worse = ScoreReport::new(Epoch::new(2), &[Some(observation(3, true)); 3]);
+                let worse = report_of(Epoch::new(2), &[Some(observation(3, true)); 3]);
                 replace_reveal(chain, block, |reveal| reveal.report = worse);
             }),
             ("the report of another", reveal_of(1, other), |chain, block| {
@@ -265,7 +268,7 @@ fn reporting(start: Start, assigned: &[Option<Observation>]) -> InvalidBlock {
     let mut chain = Chain::grown(start, 1);
     chain.block(all_good);
     let mut block = good(&mut chain);
-    let commitment = chain.commitment(1, chain.state.closed(), assigned);
+    let commitment = chain.commitment(1, report_of(chain.state.closed(), assigned));
     let place = block.commitments.iter_mut().find(|commitment| commitment.signer == signer_id(1)).unwrap();
     *place = commitment;
     let block = chain.seal(block);
@@ -281,19 +284,30 @@ fn reports_that_cannot_be_true_are_refused() {
     let refused = |source| InvalidBlock::Report { validator: signer_id(1), source };
     let good = Some(observation(4, true));
     for n in [0, 4, 9] {
-        assert_eq!(reporting(start(), &vec![good; n]), refused(ReportError::Length), "{n} of three workers");
+        assert_eq!(
+            reporting(start(), &vec![good; n]),
+            refused(ReportError::Shape(ShapeError::Length)),
+            "{n} of three workers"
+        );
     }
     let own = |start: &mut Start| start.workers[2].operator = validator(1);
-    assert_eq!(reporting(start_with(own), &[good; 3]), refused(ReportError::Length), "one is its own");
+    assert_eq!(
+        reporting(start_with(own), &[good; 3]),
+        refused(ReportError::Shape(ShapeError::Length)),
+        "one is its own"
+    );
+    let (length, moved) =
+        [ShapeError::Length, ShapeError::Moved].map(|shape| refused(ReportError::Shape(shape))).into();
+    let private = NetworkGroup::from_bytes([0, 0, 10, 0, 0, 1]);
+    let nowhere = Some(Observation { group: Some(private), ..observation(4, true) });
+    assert_eq!(reporting(start(), &[nowhere, good, good]), moved, "an address that is not routed");
     let first = (0..3).map(worker).min().unwrap();
     let refused = |problem| refused(ReportError::Observation { worker: first, problem });
     type Spoil = (ObservationError, fn(&mut Observation));
-    let impossible: [Spoil; 6] = [
+    let impossible: [Spoil; 4] = [
         (ObservationError::Nothing, |o| *o = Observation::default()),
         (ObservationError::TooManyTasks, |o| o.pings_sent = 5),
-        (ObservationError::TooManyTasks, |o| o.echoes_sent = 2),
         (ObservationError::TooManyResults, |o| o.pings_sent = 3),
-        (ObservationError::EchoBytes, |o| o.echo_bytes = LogScale::encode(257 << 10)),
         (ObservationError::RoundTrip, |o| o.rtt_us = LogScale::ZERO),
     ];
     for (problem, change) in impossible {
@@ -303,7 +317,7 @@ fn reports_that_cannot_be_true_are_refused() {
     }
     // One epoch of 10,000 is one of echo: this one is not.
     let rare = start_with(|start| start.genesis.policy.echo_every = 10_000);
-    assert_eq!(reporting(rare, &[good; 3]), refused(ObservationError::NoEchoEpoch));
+    assert_eq!(reporting(rare, &[good; 3]), length);
 }
 
 #[test]

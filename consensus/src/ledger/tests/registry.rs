@@ -187,9 +187,9 @@ fn terms_are_those_of_the_state() {
     });
     chain.step(all_good);
     let pool = chain.pool_id();
-    assert_eq!(share(&chain, &pool, 0), Some(1), "a credit");
+    assert_eq!(share(&chain, &pool, 0), Some(4), "a credit for each seat");
     chain.step(|validator, worker| all_good(validator, worker).filter(|_| worker == 0));
     assert_eq!(chain.owed().get() - before, 2 * BUDGET);
-    // Two credits of four, of half the budget.
+    // Eight credits of sixteen, of half the budget.
     assert_eq!([0, 1, 2].map(|i| owed(&chain, &pool, i)), [98_000_000, 68_000_000, 68_000_000]);
 }

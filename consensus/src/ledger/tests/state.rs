@@ -144,10 +144,11 @@ fn rows_prove_what_they_say_and_that_others_are_absent() {
 /// Scores' roots are kept for ever, all else of an epoch until its scores are final.
 #[test]
 fn nothing_of_final_epochs_is_kept_but_their_roots() {
-    let chain = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 20);
+    let start = || start_with(|start| (start.genesis.policy.report_window, start.genesis.policy.storage_term) = (2, 1));
+    let chain = Chain::grown(start(), 20);
     let roots: Vec<_> = chain.state.all::<ScoreRoots>().map(|(epoch, _)| epoch.get()).collect();
     assert_eq!(roots, (1..=20).collect::<Vec<_>>());
-    let early = Chain::grown(start_with(|start| start.genesis.policy.report_window = 2), 12);
+    let early = Chain::grown(start(), 12);
     let count = |state: &State, tag| rows(state).iter().filter(|(key, _)| key[0] == tag).count();
     for table in TABLES.iter().filter(|table| table.tag != ScoreRoots::TAG) {
         assert_eq!(count(&chain.state, table.tag), count(&early.state, table.tag), "{}", table.name);

@@ -1,0 +1,127 @@
+//! Scores: what validators reported of an epoch becomes final. And who holds chunks with workers in the settlements to come.
+
+use std::collections::BTreeMap;
+
+use lucid_score::aggregate::{Aggregate, Seen};
+use lucid_score::draw::{EpochDraw, ScoredWorker};
+use lucid_score::report::{observed, stored};
+use lucid_score::storage::StorageTerm;
+use lucid_score::worker_stats::{Measured, ScoreRow};
+use lucid_types::id::ValidatorId;
+use lucid_types::network_group::NetworkGroup;
+use lucid_types::report::ScoreReport;
+use lucid_types::time::Epoch;
+
+use crate::chain_spec::ChainSpec;
+use crate::ledger::check::InvalidBlock;
+use crate::ledger::settle;
+use crate::ledger::state::{EpochScores, FinalEpoch, Overlay, Rows};
+use crate::ledger::table::{
+    Commitments, Draws, Nodes, PendingEpochs, Reveals, ScoreRoots, StorageTerms, Table, Workers,
+};
+
+/// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, and removes all that was
+/// kept for them.
+pub(crate) fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<FinalEpoch>, InvalidBlock> {
+    let height = overlay.head.height;
+    let mut pending = overlay.all::<PendingEpochs>();
+    let Some((epoch, _)) = pending.find(|(_, it)| it.windows(spec).final_in() == height) else {
+        return Ok(None);
+    };
+    drop(pending);
+    let draw = overlay.get::<Draws>(&epoch).cloned().ok_or(InvalidBlock::Damaged(Draws::NAME))?;
+    let reveals: Vec<_> = overlay.all_of::<Reveals, _>(&epoch).collect();
+    let seen = by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, *report)));
+    let commitments: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
+    let mut revealed: BTreeMap<_, _> = reveals.into_iter().map(|((_, key), report)| (key, report.clone())).collect();
+    let scores = EpochScores { epoch, rows: score(spec, overlay, &draw, epoch, &seen) };
+    overlay.put::<ScoreRoots>(&epoch, scores.root());
+    settle::add_shares(spec, overlay, &draw, &scores)?;
+    overlay.head.scored = epoch;
+    // A reveal needs a commitment.
+    let reports = commitments.into_iter().map(|key| {
+        overlay.remove::<Commitments>(&key);
+        overlay.remove::<Reveals>(&key);
+        (key.1, revealed.remove(&key.1))
+    });
+    let reports = reports.collect();
+    overlay.remove::<PendingEpochs>(&epoch);
+    overlay.remove::<Draws>(&epoch);
+    Ok(Some(FinalEpoch { scores, draw, reports }))
+}
+
+/// What was revealed of each scored worker, in their order, with the reporters' seats. The reports were checked when their block was.
+fn by_worker<'a>(draw: &EpochDraw, reveals: impl Iterator<Item = (&'a ValidatorId, &'a ScoreReport)>) -> Vec<Seen> {
+    let mut seen = vec![Seen::default(); draw.scored.len()];
+    for (validator, report) in reveals {
+        for (place, probe) in observed(draw, validator, report).into_iter().flatten() {
+            seen[place].probes.push(probe);
+        }
+        for (place, chunks) in stored(draw, validator, report).into_iter().flatten() {
+            seen[place].stored.push(chunks);
+        }
+    }
+    seen
+}
+
+/// Adds what was seen of each worker to its statistics, notes where it was, and returns the rows of those that were measured.
+fn score(spec: &ChainSpec, overlay: &mut Overlay<'_>, draw: &EpochDraw, epoch: Epoch, seen: &[Seen]) -> Vec<ScoreRow> {
+    let (policy, rules) = (spec.policy(), spec.rules());
+    let medians = draw.scored.iter().zip(seen);
+    let medians = medians.filter_map(|(worker, seen)| Some((worker, rules.aggregate(policy, worker, seen)?)));
+    let medians: Vec<_> = medians.collect();
+    let together = count_groups(medians.iter().map(|(_, medians)| medians));
+    let mut rows = Vec::with_capacity(medians.len());
+    for (worker, medians) in medians {
+        let observed = medians.group.and_then(|group| together.get(&group)).copied().unwrap_or(1);
+        let earned = rules.earned(policy, epoch, &medians);
+        let sharers = rules.sharers(policy, worker, &medians, observed);
+        let mut stats = overlay.get::<Workers>(&worker.node).cloned().unwrap_or_default();
+        rows.push(stats.add(policy, epoch, &Measured { worker, medians, earned, sharers }));
+        overlay.put::<Workers>(&worker.node, stats);
+        note_group(overlay, worker, medians.group);
+    }
+    rows
+}
+
+/// How many of the workers were seen in each group.
+fn count_groups<'a>(medians: impl Iterator<Item = &'a Aggregate>) -> BTreeMap<NetworkGroup, u16> {
+    let mut together = BTreeMap::new();
+    for group in medians.filter_map(|medians| medians.group) {
+        let n: &mut u16 = together.entry(group).or_default();
+        *n = n.saturating_add(1);
+    }
+    together
+}
+
+/// Writes where a worker was agreed to be into its node's row, if it is elsewhere than the draw says: hardly ever, so that hardly any row
+/// is looked up. One that was written since the draw stays for an epoch or two.
+fn note_group(overlay: &mut Overlay<'_>, worker: &ScoredWorker, agreed: Option<NetworkGroup>) {
+    let Some(group) = agreed.filter(|group| *group != worker.group) else { return };
+    let is_news = overlay.get::<Nodes>(&worker.node).is_some_and(|node| node.group != group);
+    if is_news && let Some(node) = overlay.get_mut::<Nodes>(&worker.node) {
+        node.group = group;
+    }
+}
+
+/// Fixes who may hold chunks in the terms that begin in the settlement after that of an epoch, once that epoch's is the next to be
+/// measured, and in the latter if the chain has stalled over it. Forgets the rows before that of the earliest term under way.
+pub(crate) fn fix_storage_terms(spec: &ChainSpec, overlay: &mut Overlay<'_>, open: Epoch) {
+    let policy = spec.policy();
+    let settlement = policy.settlement_of(open);
+    if overlay.has::<StorageTerms>(&settlement.saturating_add(1)) {
+        return;
+    }
+    let set = overlay.sets().at(overlay.head.height).unwrap_or_else(|| overlay.sets().oldest().1).clone();
+    for begin in [settlement, settlement.saturating_add(1)] {
+        if !overlay.has::<StorageTerms>(&begin) {
+            let term = StorageTerm::new(&overlay.head.beacon, begin, &set);
+            overlay.put::<StorageTerms>(&begin, term);
+        }
+    }
+    // The earliest term that is under way began then.
+    let earliest = settlement.saturating_sub(policy.storage_term.saturating_sub(1));
+    let until_then = overlay.all::<StorageTerms>().map(|(begin, _)| begin).take_while(|begin| *begin <= earliest);
+    let over: Vec<_> = until_then.collect();
+    over.iter().rev().skip(1).for_each(|begin| overlay.remove::<StorageTerms>(begin));
+}
