@@ -19,7 +19,9 @@ use lucid_consensus::ledger::command::SignedCommand;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{PendingEpochs, ScoreRoots};
 use lucid_p2p::{Direction, Mesh, Transport};
+use lucid_score::worker_stats::ScoreRow;
 use lucid_storage::{StorageError, Store};
+use lucid_types::amount::Ppm;
 use lucid_types::command::Command;
 use lucid_types::id::{NodeId, PayoutId, PoolId, ValidatorId};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
@@ -228,6 +230,16 @@ fn metric_view(metric: &Metric) -> MetricView {
 }
 
 /// How far an epoch is.
+/// Names of the score's components that are 0 because nothing was measured lately.
+fn unmeasured(row: &ScoreRow) -> Vec<String> {
+    let parts = [
+        ("utilisation", row.components.utilisation, row.aggregate.proved.is_some()),
+        ("bandwidth", row.components.bandwidth, row.aggregate.echo.is_some()),
+    ];
+    let missing = parts.into_iter().filter(|(_, part, is_measured)| *part == Ppm::ZERO && !is_measured);
+    missing.map(|(name, ..)| name.to_owned()).collect()
+}
+
 fn stage(state: &State, epoch: Epoch) -> EpochStage {
     if epoch > state.closed() {
         EpochStage::Open
@@ -415,18 +427,22 @@ impl NodeView for NodeParts {
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let found = scores::of(&self.store, epoch, self.clock.now());
         let Some(scores) = found.map_err(|e| unread("the scores of epoch", epoch, e))? else { return Ok(Vec::new()) };
-        let view = |row: &lucid_score::worker_stats::ScoreRow| ScoreView {
+        let view = |row: &ScoreRow| ScoreView {
             epoch,
             worker: row.worker,
             score_ppm: row.score,
+            relay_credits: row.earned.relay,
+            storage_credits: row.earned.storage,
+            sharers: row.sharers,
             credits: row.credits,
             reachable_ms: row.reachable_ms,
             components: row.components,
-            unmeasured: row.unmeasured().into_iter().map(str::to_owned).collect(),
+            unmeasured: unmeasured(row),
             rtt_us: row.aggregate.rtt_us,
-            echoes: row.aggregate.echoes,
-            echo_bytes: row.aggregate.echo_bytes,
-            echo_kbit_s: row.aggregate.echo_kbit_s,
+            echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
+            echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
+            proved_chunks: row.aggregate.proved,
+            network_group: row.aggregate.group,
         };
         Ok(scores.rows.iter().map(view).collect())
     }

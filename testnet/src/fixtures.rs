@@ -83,14 +83,18 @@ pub(crate) fn scores(epoch: u64, entries: &[(u8, u32)]) -> ScoreList {
         epoch: Epoch::new(epoch),
         worker: node(*worker),
         score_ppm: Ppm::new(*ppm),
+        relay_credits: Credits::new(4),
+        storage_credits: Credits::ZERO,
+        sharers: 1,
         credits: Credits::new(4),
         reachable_ms: 5_000,
         components: Components::default(),
         unmeasured: vec!["utilisation".into()],
-        rtt_us: None,
-        echoes: 4,
-        echo_bytes: 1 << 20,
-        echo_kbit_s: None,
+        rtt_us: 700,
+        echo_bytes: Some(1 << 20),
+        echo_kbit_s: Some(80_000),
+        proved_chunks: None,
+        network_group: None,
     };
     ScoreList { epoch: Some(Epoch::new(epoch)), scores: entries.iter().map(score).collect() }
 }

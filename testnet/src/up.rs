@@ -72,11 +72,8 @@ pub async fn up(options: &UpOptions) -> Result<bool> {
     let started = Instant::now();
     let console = Console::new(options.json);
     let last_settlement = options.epochs.map(|n| n / options.settle_every.max(1));
-    let policy = Policy {
-        // As many as there are validators: each holds one for every worker.
-        seats: options.validators.into(),
-        ..Policy::local(options.epoch_length, options.settle_every, last_settlement)
-    };
+    let policy = Policy::local(options.epoch_length, options.settle_every, last_settlement)
+        .local_with_seats(options.validators.into());
     policy.check().map_err(|error| UsageError(error.to_string()))?;
     let quorum = options.signers.unwrap_or_else(|| Quorum::default_for(options.validators));
     quorum.check(options.validators).map_err(UsageError)?;

@@ -10,19 +10,18 @@ use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::execute::Execution;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::Draws;
-use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::block::Block;
 use lucid_types::genesis::{Genesis, PaymentNetwork};
-use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId, ValidatorId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, SolidBlockId};
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::VaultLimits;
 use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
-use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use lucid_types::validator::Validator;
 use lucid_types::validator_key::ValidatorKey;
@@ -116,18 +115,20 @@ pub(crate) fn start_with(workers: u16, validators: Vec<Validator>, tron: Payment
 
 /// What a validator measured of the workers that it was to measure: about the same of every worker, and not the same as another
 /// validator. All of a worker's chunks were proved, and each is seen where it always is.
-fn reveal(epoch: Epoch, number: u8, draw: &EpochDraw, key: &ValidatorId) -> Reveal {
-    let observe = |(i, worker): (u16, &ScoredWorker)| Observation {
-        pings_sent: 4,
-        pings_answered: 3 + u8::from(i % 2 == 1),
-        rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(number)),
-        echo_kbit_s: worker.echo_bytes.map(|_| LogScale::encode(8_000 + u64::from(number))),
-        group: Some(group_of(&worker.node)),
+fn reveal(epoch: Epoch, number: u8, assigned: &[(NodeId, AssignedWorker)], quotas: &[u16]) -> Reveal {
+    let observe = |(i, (node, worker)): (u16, &(NodeId, AssignedWorker))| {
+        let seen = Observation {
+            pings_sent: 4,
+            pings_answered: 3 + u8::from(i % 2 == 1),
+            rtt_us: LogScale::encode(500 + u64::from(i) + u64::from(number)),
+            echo_kbit_s: Some(LogScale::encode(8_000 + u64::from(number))),
+            group: Some(group_of(node)),
+        };
+        (*worker, Some(seen))
     };
-    let assigned = draw.assignment(key).into_iter().flatten().map(|(worker, _)| worker);
-    let assigned: Vec<_> = (0..).zip(assigned).map(|it| (it.1.assigned(), Some(observe(it)))).collect();
-    let stored = draw.storage_assignment(key).into_iter().flatten().map(|(worker, _)| Some(worker.quota));
-    Reveal { report: ScoreReport::new(epoch, &assigned, &stored.collect::<Vec<_>>()), salt: [number; 32] }
+    let seen: Vec<_> = (0..).zip(assigned).map(observe).collect();
+    let stored: Vec<_> = quotas.iter().copied().map(Some).collect();
+    Reveal { report: ScoreReport::new(epoch, &seen, &stored), salt: [number; 32] }
 }
 
 /// Where a worker is: one in ten with others.
@@ -145,7 +146,11 @@ pub(crate) fn next_block(spec: &ChainSpec, state: &State, validators: &[NodeKey]
         for (number, account) in (0..).zip(validators) {
             let key = signer_of(account);
             let id = key.id();
-            let reveal = reveal(epoch, number, draw, &id);
+            let assigned = draw.assignment(&id).into_iter().flatten();
+            let assigned: Vec<_> = assigned.map(|(worker, _)| (worker.node, worker.assigned())).collect();
+            let stored = draw.storage_assignment(&id).into_iter().flatten();
+            let quotas: Vec<_> = stored.map(|(worker, _)| worker.quota).collect();
+            let reveal = reveal(epoch, number, &assigned, &quotas);
             let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &account.account()) };
             reports.add_commitment(spec, state, key.sign_report_commitment(spec.id(), commitment));
             reports.add_reveal(spec, state, key.sign_report(spec.id(), reveal));

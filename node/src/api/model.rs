@@ -18,6 +18,7 @@ use lucid_types::attestation::Capacity;
 use lucid_types::id::{
     BlockHash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, PublicKey, StateRoot, TxId, ValidatorId,
 };
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -250,7 +251,13 @@ pub struct ScoreView {
     pub worker: NodeId,
     /// The score.
     pub score_ppm: Ppm,
-    /// Credits earned in the epoch.
+    /// Credits earned by the echo, before they are shared.
+    pub relay_credits: Credits,
+    /// Credits earned by storage that was proved, likewise.
+    pub storage_credits: Credits,
+    /// Among how many workers of its network group they are divided, itself included.
+    pub sharers: u16,
+    /// Its credits of the epoch.
     pub credits: Credits,
     /// Milliseconds of the epoch in which it was reachable.
     pub reachable_ms: u64,
@@ -258,14 +265,16 @@ pub struct ScoreView {
     pub components: Components,
     /// Parts that are 0 because nothing has measured them.
     pub unmeasured: Vec<String>,
-    /// The median round-trip time in microseconds; `null` if no ping was answered.
-    pub rtt_us: Option<u64>,
-    /// Echoes verified.
-    pub echoes: u64,
-    /// Bytes of them.
-    pub echo_bytes: u64,
-    /// Their throughput in kbit/s; `null` if none was verified.
+    /// The median round-trip time in microseconds; the time-out if most pings got no answer.
+    pub rtt_us: u64,
+    /// Bytes of the echo, 0 if it failed; `null` if too few sent one.
+    pub echo_bytes: Option<u64>,
+    /// Its throughput in kbit/s, likewise.
     pub echo_kbit_s: Option<u64>,
+    /// Storage chunks proved for each storage seat; `null` if too few challenged it.
+    pub proved_chunks: Option<u16>,
+    /// Where it was seen; `null` if too few saw it.
+    pub network_group: Option<NetworkGroup>,
 }
 
 /// Which measurements of an epoch, in the order in which they are shown. The query of `GET /api/v1/epochs/{epoch}/reports`.
@@ -355,14 +364,10 @@ pub struct ObservedView {
     pub pings_answered: u8,
     /// Their median round-trip time in microseconds; `null` if none was answered.
     pub rtt_us: Option<u64>,
-    /// Echoes sent.
-    pub echoes_sent: u8,
-    /// Echoes that came back whole and in time.
-    pub echoes_verified: u8,
-    /// Bytes of those; `null` if there is none.
-    pub echo_bytes: Option<u64>,
-    /// Their throughput in kbit/s; `null` if there is none.
+    /// Throughput of the echo in kbit/s, 0 if it failed; `null` if none was sent.
     pub echo_kbit_s: Option<u64>,
+    /// Where the worker was seen; `null` if it did not answer.
+    pub network_group: Option<NetworkGroup>,
 }
 
 /// What a worker said of its machine. `GET /api/v1/nodes/{id}/metrics`.

@@ -104,7 +104,7 @@ impl Reporter {
     async fn report(&self, report: ScoreReport) -> Result<(), RandomError> {
         let mut salt: Salt = [0; 32];
         getrandom::fill(&mut salt).map_err(RandomError)?;
-        tracing::debug!(epoch = report.epoch.get(), workers = report.observations().len(), "reporting");
+        tracing::debug!(epoch = report.epoch.get(), workers = report.n_measured(), "reporting");
         // The driver has ended: so will this task.
         let _ended = self.driver.send(Box::new(Input::Report { report, salt })).await;
         Ok(())

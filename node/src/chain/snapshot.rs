@@ -15,7 +15,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lucid_consensus::ledger::state::State;
-use lucid_score::seats::EpochDraw;
+use lucid_score::draw::EpochDraw;
 use lucid_types::codec::Wire;
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::sync::{CertifiedHeader, SnapshotRow, SnapshotRows, SyncResponse};

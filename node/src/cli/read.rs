@@ -188,13 +188,12 @@ fn reports(api: &Api, args: &ReportsArgs) -> anyhow::Result<()> {
                 m.seats.to_string(),
                 of(|o| format!("{}/{}", o.pings_answered, o.pings_sent)),
                 of(|o| or_dash(o.rtt_us)),
-                of(|o| format!("{}/{}", o.echoes_verified, o.echoes_sent)),
-                of(|o| or_dash(o.echo_bytes)),
                 of(|o| or_dash(o.echo_kbit_s)),
+                of(|o| or_dash(o.network_group)),
             ]
         };
         let rows: Vec<_> = reports.measurements.iter().map(row).collect();
-        let titles = ["worker", "validator", "seats", "pings", "rtt us", "echoes", "echo bytes", "kbit/s"];
+        let titles = ["worker", "validator", "seats", "pings", "rtt us", "kbit/s", "network"];
         let left = reports.n_measurements.saturating_sub(args.offset.saturating_add(rows.len()));
         let more = if left == 0 { String::new() } else { format!("{left} more: --offset, --worker, --validator\n") };
         format!(
@@ -423,7 +422,7 @@ pub(super) fn scores(api: &Api, epoch: Option<Epoch>, as_json: bool) -> anyhow::
                     s.worker.short(),
                     millionths(u64::from(s.score_ppm.get()).saturating_mul(100)),
                     s.credits.to_string(),
-                    or_dash(s.rtt_us),
+                    s.rtt_us.to_string(),
                     or_dash(s.echo_kbit_s),
                     if s.unmeasured.is_empty() { "-".to_owned() } else { s.unmeasured.join(", ") },
                 ]

@@ -10,10 +10,11 @@ use lucid_types::codec::{Wire, encode};
 use lucid_types::command::{Action, Command as Order, Entry, NodeAction, Registration};
 use lucid_types::id::{BlockHash, NetworkId, PayoutAddress, PoolId, StateRoot};
 use lucid_types::key::NodeKey;
+use lucid_types::log_scale::LogScale;
 use lucid_types::message::CompactProposal;
 use lucid_types::payout::VaultLimits;
 use lucid_types::pool::PoolAction;
-use lucid_types::report::{Observation, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ScoreReport};
 use lucid_types::signed::{MultiSigned, Signature};
 use lucid_types::sync::{PolkaCertificate, RebroadcastItem};
 use lucid_types::ticket::{Invite, Ticket};
@@ -267,8 +268,9 @@ impl Kind {
             Commitments => encode(&commitment(recipe)),
             Reveals => {
                 let measured = Observation { pings_sent: 1, ..Observation::default() };
-                let reveal =
-                    Reveal { report: ScoreReport::new(Epoch::new(recipe.height), &[Some(measured)]), salt: [5; 32] };
+                let assigned = [(AssignedWorker::default(), Some(measured))];
+                let report = ScoreReport::new(Epoch::new(recipe.height), &assigned, &[]);
+                let reveal = Reveal { report, salt: [5; 32] };
                 encode(&*signer.sign_report(network, reveal))
             }
             Self::Proposal => propose(compact(recipe, turn(recipe))),
@@ -330,8 +332,13 @@ fn garbage_is_malformed_whatever_its_topic() {
 fn what_is_longer_than_its_kind_is_malformed() {
     let fixture = fixture();
     let recipe = Reveals.good(&fixture);
-    let many = vec![Some(Observation::default()); ScoreReport::MAX_WORKERS + 1];
-    let report = ScoreReport::new(Epoch::new(NEXT), &many);
+    let far = LogScale::encode(1);
+    let seen = Observation { pings_answered: 1, echo_kbit_s: Some(far), ..Observation::default() };
+    let many = vec![
+        (AssignedWorker { has_echo: true, ..AssignedWorker::default() }, Some(seen));
+        3 * ScoreReport::MAX_WORKERS
+    ];
+    let report = ScoreReport::new(Epoch::new(NEXT), &many, &[]);
     let long = encode(&*signing_key(1).sign_report(&fixture.network, Reveal { report, salt: [5; 32] }));
     assert!(long.len() > Signed::<Reveal>::MAX_BYTES);
     fixture.expect(Reveals, &long, "reject malformed");

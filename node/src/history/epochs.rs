@@ -112,7 +112,7 @@ pub(crate) fn is_sound(HistoryRecord { key: found, value, .. }: &HistoryRecord) 
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_consensus::ledger::state::{Delta, EpochScores};
-    use lucid_score::seats::EpochDraw;
+    use lucid_score::draw::EpochDraw;
     use lucid_types::id::{Hash, NetworkId};
 
     use super::*;

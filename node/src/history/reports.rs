@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lucid_consensus::ledger::state::FinalEpoch;
-use lucid_score::seats::EpochDraw;
+use lucid_score::draw::EpochDraw;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::id::ValidatorId;
@@ -106,14 +106,14 @@ mod tests {
         let written = |epoch| FinalEpoch {
             scores: EpochScores { epoch, rows: Vec::new() },
             draw: draw.clone(),
-            reports: vec![(keys[0], Some(ScoreReport::new(epoch, &[]))), (keys[2], None)],
+            reports: vec![(keys[0], Some(ScoreReport::new(epoch, &[], &[]))), (keys[2], None)],
         };
         for epoch in [epoch, epoch.next()] {
             let records = records(time, &written(epoch));
             assert!(records.iter().all(is_sound));
             store.write_history(&records, &[]).unwrap();
         }
-        let reports = BTreeMap::from([(keys[0], Some(ScoreReport::new(epoch, &[]))), (keys[2], None)]);
+        let reports = BTreeMap::from([(keys[0], Some(ScoreReport::new(epoch, &[], &[]))), (keys[2], None)]);
         let found = |epoch, now| of(&store, epoch, now).unwrap();
         let week = Duration::from_secs(7 * 86_400);
         assert_eq!(found(epoch, time), Some(EpochReports { draw: draw.clone(), reports: reports.clone() }));
@@ -130,7 +130,7 @@ mod tests {
         let record = |epoch| {
             let scores = EpochScores { epoch: Epoch::new(7), rows: Vec::new() };
             let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
-            let reports = vec![(ValidatorId::from_bytes([1; 32]), Some(ScoreReport::new(Epoch::new(epoch), &[])))];
+            let reports = vec![(ValidatorId::from_bytes([1; 32]), Some(ScoreReport::new(Epoch::new(epoch), &[], &[])))];
             records(UnixMillis::new(1), &FinalEpoch { scores, draw, reports }).pop().unwrap()
         };
         assert!(is_sound(&record(7)));

@@ -53,6 +53,8 @@ pub(crate) fn parse(HistoryRecord { key, value, .. }: &HistoryRecord) -> Option<
 pub(crate) fn row(worker: u8) -> lucid_score::worker_stats::ScoreRow {
     lucid_score::worker_stats::ScoreRow {
         worker: lucid_types::id::NodeId::from_bytes([worker; 32]),
+        earned: Default::default(),
+        sharers: 1,
         credits: Default::default(),
         reachable_ms: 0,
         components: Default::default(),

@@ -8,7 +8,7 @@ use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
 use lucid_p2p::Topic;
-use lucid_score::seats::ScoredWorker;
+use lucid_score::draw::ScoredWorker;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::providers::Providers;
@@ -37,7 +37,7 @@ use crate::node::{Assembly, Wires};
 use crate::payout::cosign::{Cosigner, OwnSigners, Treasury};
 use crate::payout::push::{Conditions, Lead, LeadParts, Leader, NotPushing, PushParts, PushTask, Pushing};
 use crate::payout::reader::{Reader, ReaderParts};
-use crate::probe::schedule::Assigned;
+use crate::probe::schedule::{Assigned, Assignment};
 use crate::probe::{
     Assignments, EchoGrant, EchoGrants, KeyOf, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle,
     ResponderParts,
@@ -331,9 +331,12 @@ fn assignments(wires: &Wires) -> Assignments {
             let state = head.wait_for(|head| head.state.closed().next() >= epoch).await.ok()?.state.clone();
             let draw = state.open().filter(|_| state.closed().next() == epoch)?;
             let me = keys.borrow().reporter(&state, epoch).map(ValidatorKey::id)?;
-            let assigned =
-                |(worker, _): (&ScoredWorker, u8)| Assigned { worker: worker.node, echo_bytes: worker.echo_bytes };
-            Some(draw.assignment(&me)?.map(assigned).collect())
+            let assigned = |(worker, _): (&ScoredWorker, u8)| {
+                let &ScoredWorker { node: worker, echo_bytes, group, .. } = worker;
+                Assigned { worker, echo_bytes, group }
+            };
+            let workers = draw.assignment(&me)?.map(assigned).collect();
+            Some(Assignment { workers, n_stored: draw.storage_assignment(&me)?.count() })
         })
     })
 }

@@ -11,7 +11,7 @@ use lucid_p2p::{Mesh, StreamError};
 use lucid_score::report::check_observation;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId, PublicKey};
-use lucid_types::report::{Observation, ProbeRequest, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use super::draws::Draws;
 use super::echo::{self, EchoFault};
 use super::limits::{PING_TIMEOUT, connect_timeout, echo_bytes_in_flight, echo_timeout};
 use super::ping;
-use super::schedule::{self, Assigned, Bounds, EchoTask, Plan, Task};
+use super::schedule::{self, Assigned, Assignment, Bounds, EchoTask, Plan, Task};
 use super::tally::Tally;
 use crate::clock::{Clock, sleep_until};
 
@@ -34,8 +34,8 @@ const CONNECTING: usize = 64;
 /// many that the slow ones among them delay nobody.
 const ECHOES_IN_FLIGHT: usize = 32;
 
-/// The workers that this validator measures in an epoch, by id, as soon as that is known; `None` if the epoch is not measured.
-pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Vec<Assigned>>> + Send + Sync>;
+/// What this validator measures in an epoch, as soon as that is known; `None` if the epoch is not measured.
+pub type Assignments = Arc<dyn Fn(Epoch) -> BoxFuture<'static, Option<Assignment>> + Send + Sync>;
 
 /// The node key of a worker now; `None` if there is no such account. Called for every probe; must not block.
 pub type KeyOf = Arc<dyn Fn(&NodeId) -> Option<PublicKey> + Send + Sync>;
@@ -121,7 +121,7 @@ impl Prober {
                 assigned = (self.parts.assignments)(epoch) => assigned,
                 () = sleep_until(&*self.parts.clock, bounds.end) => None,
             };
-            let Some(assigned) = assigned else {
+            let Some(assignment) = assigned else {
                 last = epoch;
                 continue;
             };
@@ -134,7 +134,7 @@ impl Prober {
             let bounds = Bounds { start, ..bounds };
             let report = tokio::select! {
                 () = stop.cancelled() => return,
-                report = self.measure(bounds, &assigned) => report,
+                report = self.measure(bounds, &assignment) => report,
             };
             let Some(report) = report else { continue };
             self.hand_out(report);
@@ -143,7 +143,7 @@ impl Prober {
     }
 
     fn hand_out(&self, report: ScoreReport) {
-        let (epoch, workers) = (report.epoch.get(), report.observations().len());
+        let (epoch, workers) = (report.epoch.get(), report.n_measured());
         match self.parts.reports.try_send(report) {
             Ok(()) => tracing::debug!(epoch, workers, "measured"),
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -154,9 +154,9 @@ impl Prober {
     }
 
     /// What was measured until the epoch's end; nothing if the clock was set back to before its start.
-    async fn measure(&self, bounds: Bounds, assigned: &[Assigned]) -> Option<ScoreReport> {
+    async fn measure(&self, bounds: Bounds, assignment: &Assignment) -> Option<ScoreReport> {
         let clock = &*self.parts.clock;
-        let mut epoch = self.plan(bounds, assigned);
+        let mut epoch = self.plan(bounds, &assignment.workers);
         while bounds.contain(clock.now()) {
             self.send_due(&mut epoch);
             let wake = epoch.next_due().unwrap_or(bounds.end).min(bounds.end);
@@ -187,15 +187,18 @@ impl Prober {
         while let Some(Ok(ended)) = epoch.echoes_in_flight.try_join_next() {
             self.echo_ended(&mut epoch, ended);
         }
-        let measured = assigned.iter().zip(epoch.tally.into_observations());
-        let observations: Vec<_> =
-            measured.map(|(assigned, (_, observation))| self.checked(assigned, observation?)).collect();
-        Some(ScoreReport::new(bounds.epoch, &observations))
+        let measured = assignment.workers.iter().zip(epoch.tally.into_observations());
+        let seen = |(assigned, (_, observation)): (&Assigned, (_, Option<Observation>))| {
+            let worker = AssignedWorker { has_echo: assigned.echo_bytes.is_some(), group: assigned.group };
+            (worker, observation.and_then(|it| self.checked(assigned, it)))
+        };
+        let seen: Vec<_> = measured.map(seen).collect();
+        Some(ScoreReport::new(bounds.epoch, &seen, &vec![None; assignment.n_stored]))
     }
 
     /// The observation, if it may stand in a report: another would make all of the report worthless.
     fn checked(&self, assigned: &Assigned, observation: Observation) -> Option<Observation> {
-        let checked = check_observation(&self.parts.genesis.policy, assigned.echo_bytes, &observation);
+        let checked = check_observation(&self.parts.genesis.policy, &observation);
         if let Err(error) = checked {
             tracing::error!(%error, worker = %assigned.worker, ?observation, "an observation breaks the rules and is left out");
         }

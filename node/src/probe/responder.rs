@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use lucid_p2p::{EchoStream, Responder as Reply};
-use lucid_score::report::ECHOES_PER_EPOCH;
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId};
@@ -30,6 +29,8 @@ use crate::config::ProbeConfig;
 
 /// Probes that may wait to be looked at. When that many wait, further ones are refused and counted.
 const INBOX: usize = 256;
+/// Echoes that a validator sends in an epoch of echo.
+const ECHOES_PER_EPOCH: u32 = 1;
 /// How often the policy's number of probes a validator is served in an epoch.
 const GENEROSITY: u32 = 2;
 
@@ -228,7 +229,7 @@ impl Responder {
         let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
         let full = self.sessions.len() >= slots;
         let used = self.used(epoch, peer, now);
-        if full || used.echoes >= u32::from(ECHOES_PER_EPOCH).saturating_mul(GENEROSITY) {
+        if full || used.echoes >= ECHOES_PER_EPOCH * GENEROSITY {
             return Err(Refusal::TooMany);
         }
         used.echoes += 1;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, UnixMillis};
 
@@ -20,6 +21,17 @@ pub struct Assigned {
     pub worker: NodeId,
     /// Bytes of its echo, if it is given one.
     pub echo_bytes: Option<LogScale>,
+    /// Where it was agreed to be last.
+    pub group: NetworkGroup,
+}
+
+/// What a validator's report of an epoch is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// The workers that it measures, by id.
+    pub workers: Vec<Assigned>,
+    /// Of how many workers it holds storage seats. It challenges none: the report says so of each.
+    pub n_stored: usize,
 }
 
 /// One probe to be sent.
@@ -81,7 +93,7 @@ pub fn plan(policy: &Policy, bounds: Bounds, now: UnixMillis, assigned: &[Assign
     let echo_window = begin_window.saturating_sub(connect_timeout(policy));
     let (last_ping, last_echo) = (bounds.start.after(ping_window), bounds.start.after(begin_window));
     let mut plan = Plan { last_ping, last_echo, ..Plan::default() };
-    for Assigned { worker, echo_bytes } in assigned {
+    for Assigned { worker, echo_bytes, .. } in assigned {
         for _ in 0..policy.pings {
             plan.pings.push(Task { at: random_time(bounds.start, ping_window, draws), worker: *worker });
         }
@@ -115,7 +127,12 @@ mod tests {
     /// Every other one is given an echo.
     fn assigned(n: u8) -> Vec<Assigned> {
         let bytes = |byte| (byte % 2 == 0).then(|| LogScale::encode(1_000 * u64::from(byte)));
-        (1..=n).map(|byte| Assigned { worker: NodeId::from_bytes([byte; 32]), echo_bytes: bytes(byte) }).collect()
+        let of = |byte| Assigned {
+            worker: NodeId::from_bytes([byte; 32]),
+            echo_bytes: bytes(byte),
+            group: NetworkGroup::NONE,
+        };
+        (1..=n).map(of).collect()
     }
 
     fn local() -> Policy {
@@ -128,7 +145,7 @@ mod tests {
             let policy = if public { Policy::default() } else { local() };
             let bounds = bounds(&policy, epoch);
             let plan = plan(&policy, bounds, bounds.start, &assigned(n), &mut Draws::from_seed(&seed));
-            for Assigned { worker, echo_bytes } in assigned(n) {
+            for Assigned { worker, echo_bytes, .. } in assigned(n) {
                 let sent = plan.pings.iter().filter(|task| task.worker == worker).count();
                 prop_assert_eq!(sent, usize::try_from(policy.pings).unwrap_or(0));
                 let echoes = plan.echoes.iter().filter(|echo| echo.task.worker == worker).map(|echo| echo.bytes);

@@ -14,10 +14,19 @@ use lucid_types::report::Observation;
 struct Results {
     pings_sent: u8,
     rtts_us: Vec<u64>,
-    echoes_sent: u8,
-    echoes_verified: u8,
-    echo_bytes: u64,
-    echo_time: Duration,
+    echo: Echo,
+}
+
+/// The echo to one worker: there is one at most in an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Echo {
+    #[default]
+    NotSent,
+    /// Nothing has come back whole yet.
+    Sent,
+    Verified {
+        kbit_s: u64,
+    },
 }
 
 /// The results of one epoch.
@@ -54,26 +63,24 @@ impl Tally {
         }
     }
 
-    /// An echo has been begun.
+    /// The echo has been begun.
     pub fn echo_sent(&mut self, worker: &NodeId) {
-        if let Some(results) = self.workers.get_mut(worker) {
-            results.echoes_sent = results.echoes_sent.saturating_add(1);
-        }
+        self.note_echo(worker, Echo::Sent);
     }
 
-    /// An echo turned out never to have left this node, through no fault of the worker.
+    /// The echo turned out never to have left this node, through no fault of the worker.
     pub fn echo_withdrawn(&mut self, worker: &NodeId) {
-        if let Some(results) = self.workers.get_mut(worker) {
-            results.echoes_sent = results.echoes_sent.saturating_sub(1);
-        }
+        self.note_echo(worker, Echo::NotSent);
     }
 
-    /// The whole stream of an echo came back right and in time.
+    /// The whole stream of the echo came back right and in time.
     pub fn echo_verified(&mut self, worker: &NodeId, bytes: u64, time: Duration) {
+        self.note_echo(worker, Echo::Verified { kbit_s: kbit_per_second(bytes, time) });
+    }
+
+    fn note_echo(&mut self, worker: &NodeId, echo: Echo) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.echoes_verified = results.echoes_verified.saturating_add(1);
-            results.echo_bytes = results.echo_bytes.saturating_add(bytes);
-            results.echo_time = results.echo_time.saturating_add(time);
+            results.echo = echo;
         }
     }
 
@@ -81,7 +88,7 @@ impl Tally {
     pub fn into_observations(self) -> impl Iterator<Item = (NodeId, Option<Observation>)> {
         self.workers
             .into_iter()
-            .map(|(worker, r)| (worker, (r.pings_sent > 0 || r.echoes_sent > 0).then(|| r.observe())))
+            .map(|(worker, r)| (worker, (r.pings_sent > 0 || r.echo != Echo::NotSent).then(|| r.observe())))
     }
 }
 
@@ -92,10 +99,13 @@ impl Results {
             pings_sent: self.pings_sent,
             pings_answered: answered,
             rtt_us: LogScale::encode(if answered == 0 { 0 } else { lower_median(&mut self.rtts_us) }),
-            echoes_sent: self.echoes_sent,
-            echoes_verified: self.echoes_verified,
-            echo_bytes: LogScale::encode(self.echo_bytes),
-            echo_kbit_s: LogScale::encode(kbit_per_second(self.echo_bytes, self.echo_time)),
+            echo_kbit_s: match self.echo {
+                Echo::NotSent => None,
+                Echo::Sent => Some(LogScale::ZERO),
+                Echo::Verified { kbit_s } => Some(LogScale::encode(kbit_s)),
+            },
+            // Where the draw says, as far as this validator knows.
+            group: None,
         }
     }
 }
@@ -107,11 +117,11 @@ fn lower_median(values: &mut [u64]) -> u64 {
     values.get(middle).copied().unwrap_or(0)
 }
 
-/// `floor(bits / milliseconds)`, from microseconds; 0 without bytes.
+/// `floor(bits / milliseconds)`, from microseconds, and at least 1: 0 is an echo that failed.
 fn kbit_per_second(bytes: u64, time: Duration) -> u64 {
     let micros = time.as_micros().max(1);
     let kbit_s = u128::from(bytes) * 8_000 / micros;
-    u64::try_from(kbit_s).unwrap_or(MAX_KBIT_S).min(MAX_KBIT_S)
+    u64::try_from(kbit_s).unwrap_or(MAX_KBIT_S).clamp(1, MAX_KBIT_S)
 }
 
 #[cfg(test)]
@@ -148,9 +158,8 @@ mod tests {
         assert_eq!(of(tally.clone(), OTHER), None, "the other worker was not measured");
         let o = of(tally, WORKER).unwrap();
         assert_eq!((o.pings_sent, o.pings_answered, o.rtt_us.value()), (4, 3, 900));
-        assert_eq!((o.echoes_sent, o.echoes_verified, o.echo_bytes.value()), (1, 1, 256 << 10));
         // 262,144 bytes there and back in 20 ms: 2,097,152 bits, counted once.
-        assert_eq!(o.echo_kbit_s, LogScale::encode(104_857));
+        assert_eq!(o.echo_kbit_s, Some(LogScale::encode(104_857)));
     }
 
     #[test]
@@ -163,7 +172,8 @@ mod tests {
         tally.echo_withdrawn(&WORKER);
         let order: Vec<_> = tally.clone().into_observations().map(|(worker, _)| worker).collect();
         assert_eq!(order, [WORKER, OTHER]);
-        assert_eq!(of(tally.clone(), WORKER).unwrap().echoes_sent, 0);
+        assert_eq!(of(tally.clone(), WORKER).unwrap().echo_kbit_s, None);
+        assert_eq!(of(tally.clone(), OTHER).unwrap().echo_kbit_s, Some(LogScale::ZERO), "it has not come back");
         tally.ping_withdrawn(&WORKER);
         assert_eq!(of(tally.clone(), WORKER), None);
         assert!(of(tally, OTHER).is_some());
@@ -198,9 +208,11 @@ mod tests {
             if echo > 1 {
                 tally.echo_verified(&WORKER, policy.echo_min_bytes, Duration::from_micros(micros.into()));
             }
-            let (observation, bytes) = (of(tally, WORKER), LogScale::encode(policy.echo_min_bytes));
+            let observation = of(tally, WORKER);
             prop_assert_eq!(observation.is_some(), sent > 0 || echo > 0);
-            prop_assert_eq!(observation.map_or(Ok(()), |o| check_observation(&policy, Some(bytes), &o)), Ok(()));
+            prop_assert_eq!(observation.map_or(Ok(()), |o| check_observation(&policy, &o)), Ok(()));
+            let kbit_s = observation.and_then(|o| o.echo_kbit_s);
+            prop_assert_eq!((kbit_s.is_some(), kbit_s > Some(LogScale::ZERO)), (echo > 0, echo > 1));
         }
     }
 }

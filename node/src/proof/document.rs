@@ -15,6 +15,7 @@ use lucid_types::block::Header;
 use lucid_types::certificate::Certificate;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, ValidatorId};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
@@ -137,14 +138,18 @@ struct ScoreClaim {
 #[serde(deny_unknown_fields)]
 struct ScoreFields {
     score_ppm: Ppm,
+    relay_credits: Credits,
+    storage_credits: Credits,
+    sharers: u16,
     credits: Credits,
     reachable_ms: u64,
     components: Components,
-    success_ppm: Option<Ppm>,
-    rtt_us: Option<u64>,
-    echoes: u64,
-    echo_bytes: u64,
+    success_ppm: Ppm,
+    rtt_us: u64,
+    echo_bytes: Option<u64>,
     echo_kbit_s: Option<u64>,
+    proved_chunks: Option<u16>,
+    network_group: Option<NetworkGroup>,
 }
 
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +198,9 @@ struct AccountFields {
     epochs: u64,
     session_ms: u64,
     kbit_s: u64,
+    kbit_s_epoch: Epoch,
+    utilisation_ppm: Ppm,
+    utilisation_epoch: Epoch,
     quality_ppm: Ppm,
     trust_ppm: Ppm,
     score_ppm: Ppm,
@@ -425,14 +433,18 @@ impl From<&ScoreRow> for ScoreFields {
     fn from(row: &ScoreRow) -> Self {
         Self {
             score_ppm: row.score,
+            relay_credits: row.earned.relay,
+            storage_credits: row.earned.storage,
+            sharers: row.sharers,
             credits: row.credits,
             reachable_ms: row.reachable_ms,
             components: row.components,
             success_ppm: row.aggregate.success,
             rtt_us: row.aggregate.rtt_us,
-            echoes: row.aggregate.echoes,
-            echo_bytes: row.aggregate.echo_bytes,
-            echo_kbit_s: row.aggregate.echo_kbit_s,
+            echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
+            echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
+            proved_chunks: row.aggregate.proved,
+            network_group: row.aggregate.group,
         }
     }
 }
@@ -459,13 +471,17 @@ impl From<&Account> for OwedFields {
 impl From<&WorkerStats> for AccountFields {
     fn from(row: &WorkerStats) -> Self {
         let sums = row.measured_sums();
+        let ((kbit_s, kbit_s_epoch), (utilisation_ppm, utilisation_epoch)) = (row.kbit_s, row.utilisation);
         Self {
             measured_epoch: row.measured(),
             credits: sums.credits,
             reachable_ms: sums.reachable_ms,
             epochs: sums.epochs,
             session_ms: sums.session_ms,
-            kbit_s: row.kbit_s,
+            kbit_s,
+            kbit_s_epoch,
+            utilisation_ppm,
+            utilisation_epoch,
             quality_ppm: row.quality,
             trust_ppm: row.trust,
             score_ppm: row.score,

@@ -5,13 +5,18 @@ use std::sync::{Arc, LazyLock};
 
 use lucid_consensus::ledger::pool::Hold;
 use lucid_consensus::ledger::table::Table as _;
-use lucid_score::aggregate::Aggregate;
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_score::aggregate::{Aggregate, EchoMedian};
+use lucid_score::credits::Earned;
+use lucid_score::draw::ScoredWorker;
+use lucid_score::worker_stats::Measured;
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::block::items_hash;
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::{Certificate, CertificateError};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{BlockHash, Hash, StateRoot};
+use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::proof::{KeyProof, OtherLeaf, ProofStep};
 use lucid_types::sync::DecidedError;
@@ -56,15 +61,28 @@ fn id_of(n: u8) -> NodeId {
     NodeId::from_bytes(*Hash::derive("lucid test node", &[&[n]]).as_bytes())
 }
 
-fn aggregate(n: u64) -> Aggregate {
-    Aggregate {
+/// The row of a worker whose first epoch it is, or a later one of these statistics.
+fn measured(spec: &ChainSpec, stats: &mut WorkerStats, epoch: Epoch, worker: NodeId, n: u64) -> ScoreRow {
+    let worker = ScoredWorker {
+        node: worker,
+        pool: testing::pool_id(spec),
+        group: NetworkGroup::NONE,
+        sharers: 1,
+        quota: 2,
+        echo_bytes: Some(LogScale::encode(262_144)),
+        seats: Vec::new(),
+        storage: Vec::new(),
+    };
+    let medians = Aggregate {
         reachable_ms: 1_900,
-        success: Some(Ppm::new(950_000)),
-        rtt_us: Some(700 + n),
-        echoes: 1,
-        echo_bytes: 262_144,
-        echo_kbit_s: (n == 0).then_some(98_765),
-    }
+        success: Ppm::new(950_000),
+        rtt_us: 700 + n,
+        echo: (n == 0).then_some(EchoMedian { bytes: 262_144, kbit_s: 98_765 }),
+        proved: (n < 2).then_some(1),
+        group: Some(NetworkGroup::from_bytes([0, 0, 9, 8, 7, 6])),
+    };
+    let earned = Earned { relay: Credits::new(8), storage: Credits::new(n) };
+    stats.add(spec.policy(), epoch, &Measured { worker: &worker, medians, earned, sharers: 2 })
 }
 
 fn row(kind: AccountKind, seed: u8, owed: u64) -> Account {
@@ -85,11 +103,9 @@ impl World {
         let spec = Arc::new(ChainSpec::new(genesis).unwrap());
         let (network, pool) = (*spec.id(), testing::pool_id(&spec));
         let mut stats = WorkerStats::default();
-        stats.add(spec.policy(), EPOCH.previous(), node(WORKER), aggregate(3));
-        let mut rows = vec![stats.clone().add(spec.policy(), EPOCH, node(WORKER), aggregate(0))];
-        stats.add(spec.policy(), EPOCH, node(WORKER), aggregate(0));
-        let others =
-            (0..OTHERS).map(|n| WorkerStats::default().add(spec.policy(), EPOCH, id_of(n), aggregate(n.into())));
+        measured(&spec, &mut stats, EPOCH.previous(), node(WORKER), 3);
+        let mut rows = vec![measured(&spec, &mut stats, EPOCH, node(WORKER), 0)];
+        let others = (0..OTHERS).map(|n| measured(&spec, &mut WorkerStats::default(), EPOCH, id_of(n), n.into()));
         rows.extend(others);
         rows.sort_by_key(|row| row.worker);
         let scores = EpochScores { epoch: EPOCH, rows };
@@ -632,7 +648,7 @@ fn parts_of_proofs_make_no_others() {
     told(&proof, scores);
     let mut proof = world.stats(node(WORKER));
     if let Statement::Account { row: Some(row), .. } = &mut proof.statement {
-        row.kbit_s += 1;
+        row.kbit_s.0 += 1;
     }
     told(&proof, path);
 

@@ -259,7 +259,7 @@ mod tests {
                     block.commitments = committed.iter().map(by).collect();
                 }
                 if i == 2 {
-                    let reveal = Reveal { report: ScoreReport::new(epoch, &[]), salt: [1; 32] };
+                    let reveal = Reveal { report: ScoreReport::new(epoch, &[], &[]), salt: [1; 32] };
                     let by = |seed: &u8| signing_key(*seed).sign_report(&network, reveal.clone()).into_inner();
                     block.reveals = revealed.iter().map(by).collect();
                 }

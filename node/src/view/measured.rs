@@ -2,6 +2,7 @@
 
 use lucid_consensus::ledger::state::State;
 use lucid_types::id::{NodeId, ValidatorId};
+use lucid_types::log_scale::LogScale;
 use lucid_types::report::Observation;
 use lucid_types::time::Epoch;
 
@@ -12,7 +13,7 @@ use crate::history::reports::EpochReports;
 struct Reporter<'a> {
     view: ReporterView,
     /// In the order of the workers.
-    measured: Vec<(&'a NodeId, u8, Option<&'a Observation>)>,
+    measured: Vec<(&'a NodeId, u8, Option<Observation>)>,
 }
 
 /// Those of the measurements that are asked for. A validator is told by the account whose key it is in `state`.
@@ -33,9 +34,9 @@ pub(super) fn view(
         .collect();
     // Stable: those of one worker stay as the validators are.
     all.sort_by_key(|(_, (worker, _, _))| *worker);
-    let measurement = |(validator, (worker, seats, observation)): &(&NodeId, &(&NodeId, u8, Option<&Observation>))| {
+    let measurement = |(validator, (worker, seats, observation)): &(&NodeId, &(&NodeId, u8, Option<Observation>))| {
         let (worker, validator, seats) = (**worker, **validator, *seats);
-        MeasurementView { worker, validator, seats, observed: observation.map(observed) }
+        MeasurementView { worker, validator, seats, observed: observation.as_ref().map(observed) }
     };
     EpochReportsView {
         epoch,
@@ -49,8 +50,8 @@ fn reporter<'a>(state: &State, of: &'a EpochReports, key: &ValidatorId) -> Optio
     let validator = state.validator_account(key)?;
     let assigned: Vec<_> = of.draw.assignment(key)?.collect();
     let report = of.reports.get(key);
-    let found: Option<Vec<_>> =
-        report.and_then(Option::as_ref).and_then(|it| Some(it.by_assignment(assigned.len())?.collect()));
+    let workers: Vec<_> = assigned.iter().map(|(worker, _)| worker.assigned()).collect();
+    let found = report.and_then(Option::as_ref).and_then(|it| it.observations(&workers).ok());
     let stage = match report {
         Some(Some(_)) => ReportStage::Revealed,
         Some(None) => ReportStage::Forfeited,
@@ -65,15 +66,12 @@ fn reporter<'a>(state: &State, of: &'a EpochReports, key: &ValidatorId) -> Optio
 }
 
 fn observed(o: &Observation) -> ObservedView {
-    let known = |value: u64, is_known: bool| is_known.then_some(value);
     ObservedView {
         pings_sent: o.pings_sent,
         pings_answered: o.pings_answered,
-        rtt_us: known(o.rtt_us.value(), o.pings_answered > 0),
-        echoes_sent: o.echoes_sent,
-        echoes_verified: o.echoes_verified,
-        echo_bytes: known(o.echo_bytes.value(), o.echoes_verified > 0),
-        echo_kbit_s: known(o.echo_kbit_s.value(), o.echoes_verified > 0),
+        rtt_us: (o.pings_answered > 0).then(|| o.rtt_us.value()),
+        echo_kbit_s: o.echo_kbit_s.map(LogScale::value),
+        network_group: o.group,
     }
 }
 
@@ -82,10 +80,11 @@ fn observed(o: &Observation) -> ObservedView {
 mod tests {
     use std::collections::BTreeMap;
 
-    use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
+    use lucid_score::draw::{EpochDraw, ScoredWorker};
+    use lucid_score::seats::Seats;
     use lucid_types::id::{Hash, PoolId};
-    use lucid_types::log_scale::LogScale;
-    use lucid_types::report::ScoreReport;
+    use lucid_types::network_group::NetworkGroup;
+    use lucid_types::report::{AssignedWorker, ScoreReport};
 
     use super::*;
     use crate::chain::fixture::Network;
@@ -95,14 +94,21 @@ mod tests {
         let worker = |byte, reporters: &[u16]| ScoredWorker {
             node: NodeId::from_bytes([byte; 32]),
             pool: PoolId::from_bytes([9; 32]),
+            group: NetworkGroup::NONE,
+            sharers: 1,
+            quota: 0,
             echo_bytes: None,
+            storage: Vec::new(),
             seats: reporters.iter().map(|reporter| Seats { reporter: *reporter, count: 1 + byte }).collect(),
         };
         let scored = vec![worker(1, &[0, 1]), worker(2, &[0, 1, 2, 3])];
         let pinged =
             Observation { pings_sent: 4, pings_answered: 3, rtt_us: LogScale::encode(512), ..Observation::default() };
         let silent = Observation { pings_sent: 4, ..Observation::default() };
-        let report = |assigned: &[Option<Observation>]| Some(ScoreReport::new(Epoch::new(7), assigned));
+        let report = |seen: &[Option<Observation>]| {
+            let assigned: Vec<_> = seen.iter().map(|seen| (AssignedWorker::default(), *seen)).collect();
+            Some(ScoreReport::new(Epoch::new(7), &assigned, &[]))
+        };
         EpochReports {
             draw: EpochDraw { seed: Hash::derive("test", &[]), reporters: keys.to_vec(), scored },
             reports: BTreeMap::from([

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::ProbeConfig;
-use lucid_node::probe::schedule::Assigned;
+use lucid_node::probe::schedule::{Assigned, Assignment};
 use lucid_node::probe::{
     AttestationTable, EchoGrant, EchoOutcome, PingOutcome, ProbeCounts, Prober, ProberParts, Recorded, Responder,
     ResponderParts, Served,
@@ -22,7 +22,8 @@ use lucid_types::genesis::Genesis;
 use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
-use lucid_types::report::{Observation, ProbeReply, ProbeRequest, ScoreReport};
+use lucid_types::network_group::NetworkGroup;
+use lucid_types::report::{AssignedWorker, Observation, ProbeReply, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -166,11 +167,11 @@ struct Measured {
 const BYTES: LogScale = LogScale::encode(256 << 10);
 
 /// All workers, all with echo, in the order of their ids.
-fn assigned(workers: &[u8]) -> Vec<Assigned> {
-    let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES) };
-    let mut all: Vec<_> = workers.iter().map(of).collect();
-    all.sort_by_key(|assigned| assigned.worker);
-    all
+fn assigned(workers: &[u8]) -> Assignment {
+    let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES), group: NetworkGroup::NONE };
+    let mut workers: Vec<_> = workers.iter().map(of).collect();
+    workers.sort_by_key(|assigned| assigned.worker);
+    Assignment { workers, n_stored: 2 }
 }
 
 fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &CancellationToken) -> Measured {
@@ -190,10 +191,20 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &Canc
     Measured { reports: received, counts: Box::new(move || counters.snapshot()) }
 }
 
-fn of<'a>(workers: &[u8], report: &'a ScoreReport, seed: u8) -> Option<&'a Observation> {
-    let assigned = assigned(workers);
-    let place = assigned.iter().position(|assigned| assigned.worker == node(seed)).unwrap();
-    report.by_assignment(assigned.len()).unwrap().nth(place).unwrap()
+fn observations(workers: &[u8], report: &ScoreReport) -> Vec<Option<Observation>> {
+    assert!(report.proved(2).unwrap().all(|proved| proved.is_none()), "nothing challenges storage");
+    let worker = AssignedWorker { has_echo: true, group: NetworkGroup::NONE };
+    report.observations(&vec![worker; workers.len()]).unwrap()
+}
+
+fn of(workers: &[u8], report: &ScoreReport, seed: u8) -> Option<Observation> {
+    let place = assigned(workers).workers.iter().position(|assigned| assigned.worker == node(seed)).unwrap();
+    observations(workers, report)[place]
+}
+
+/// Whether an echo was sent, and came back.
+fn echo(o: &Observation) -> (bool, bool) {
+    (o.echo_kbit_s.is_some(), o.echo_kbit_s > Some(LogScale::ZERO))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,12 +228,12 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     assert!(within(validator.mesh.wait_for_peers(|found| found.len() == peers.len())).await);
 
     let mut measured = measure(&validator, &genesis, &all, &stop);
-    let of = |report: &ScoreReport, seed| of(&all, report, seed).copied();
+    let of = |report: &ScoreReport, seed| of(&all, report, seed);
     let mut complete = false;
     for round in 0..6 {
         let report = within(measured.reports.recv()).await.unwrap();
-        for o in report.observations() {
-            assert_eq!(check_observation(&genesis.policy, Some(BYTES), o), Ok(()), "{o:?}");
+        for o in observations(&all, &report).into_iter().flatten() {
+            assert_eq!(check_observation(&genesis.policy, &o), Ok(()), "{o:?}");
         }
         for seed in [FORGER, REPLAYER, MUTE, ABSENT] {
             // The replayer's first answer is right.
@@ -230,17 +241,13 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
             assert!(of(&report, seed).is_none_or(|o| o.pings_answered <= most), "{report:?}");
         }
         for seed in LIARS.into_iter().chain([ABSENT]).filter(|seed| ![FORGER, REPLAYER, MUTE].contains(seed)) {
-            assert!(
-                of(&report, seed).is_none_or(|o| o.echoes_verified == 0 && o.echo_bytes.value() == 0),
-                "{report:?}"
-            );
+            assert!(of(&report, seed).is_none_or(|o| !echo(&o).1), "{report:?}");
         }
         // The first epoch has begun before the prober; on a loaded machine one more may be incomplete.
-        let whole = |seed: u8| of(&report, seed).is_some_and(|o| o.pings_sent == 4 && o.echoes_sent == 1);
+        let whole = |seed: u8| of(&report, seed).is_some_and(|o| o.pings_sent == 4 && echo(&o).0);
         let Some(o) = of(&report, HONEST) else { continue };
-        if all.iter().all(|seed| whole(*seed)) && o.pings_answered == 4 && o.echoes_verified == 1 {
-            assert!(o.rtt_us.value() > 0 && o.echo_kbit_s.value() > 0, "{o:?}");
-            assert_eq!(o.echo_bytes, BYTES);
+        if all.iter().all(|seed| whole(*seed)) && o.pings_answered == 4 && echo(&o).1 {
+            assert!(o.rtt_us.value() > 0, "{o:?}");
             assert!(of(&report, ABSENT).is_some_and(|o| o.pings_sent == 4 && o.rtt_us.value() == 0));
             complete = true;
             break;
@@ -283,9 +290,9 @@ async fn a_slow_worker_delays_nobody() {
     let mut reports = Vec::new();
     for _ in 0..4 {
         let report = within(measured.reports.recv()).await.unwrap();
-        let of = |seed: u8| of(&all, &report, seed).copied().unwrap_or_default();
-        let is_sent = all.iter().all(|seed| of(*seed).echoes_sent == 1);
-        let verified: Vec<u8> = all.iter().copied().filter(|seed| of(*seed).echoes_verified == 1).collect();
+        let of = |seed: u8| echo(&of(&all, &report, seed).unwrap_or_default());
+        let is_sent = all.iter().all(|seed| of(*seed).0);
+        let verified: Vec<u8> = all.iter().copied().filter(|seed| of(*seed).1).collect();
         assert!(verified.iter().all(|seed| *seed == HONEST), "{verified:?}");
         if is_sent && verified == [HONEST] {
             return;

@@ -130,6 +130,9 @@ fn score_view(epoch: Epoch, seed: u8, score: u32) -> ScoreView {
         epoch,
         worker: node(seed),
         score_ppm: part,
+        relay_credits: Credits::new(1),
+        storage_credits: Credits::ZERO,
+        sharers: 1,
         credits: Credits::new(1),
         reachable_ms: 5_000,
         components: Components {
@@ -142,10 +145,11 @@ fn score_view(epoch: Epoch, seed: u8, score: u32) -> ScoreView {
             trust: part,
         },
         unmeasured: vec!["utilisation".to_owned()],
-        rtt_us: Some(700),
-        echoes: 1,
-        echo_bytes: 262_144,
+        rtt_us: 700,
+        echo_bytes: None,
         echo_kbit_s: None,
+        proved_chunks: None,
+        network_group: None,
     }
 }
 
@@ -488,10 +492,8 @@ impl NodeView for Known {
             pings_sent: 4,
             pings_answered: 3,
             rtt_us: Some(512),
-            echoes_sent: 0,
-            echoes_verified: 0,
-            echo_bytes: None,
             echo_kbit_s: None,
+            network_group: None,
         };
         let measurement = |seed| MeasurementView {
             worker: node(seed),

@@ -68,7 +68,10 @@ fn a_worker_rotates_its_node_key_and_goes_on_as_the_same_account() {
     net.node_final_through(WITNESS, epoch);
     let scores = net.get(WITNESS, &format!("/api/v1/scores?epoch={epoch}"));
     let score = scores["scores"].as_array().unwrap().iter().find(|score| score["worker"] == json!(node)).unwrap();
-    assert!(score["echoes"].as_u64() > Some(0) && score["components"]["uptime"].as_u64() > Some(500_000), "{score}");
+    assert!(
+        score["echo_bytes"].as_u64() > Some(0) && score["components"]["uptime"].as_u64() > Some(500_000),
+        "{score}"
+    );
     let owed = now["owed_micro_usdt"].as_u64().unwrap();
     until("more owed, and paid", || {
         let [owed_now, paid] = ["owed_micro_usdt", "paid_micro_usdt"].map(|key| status().unwrap()[key].as_u64());

@@ -3,9 +3,11 @@
 
 use lucid_consensus::ledger::state::StateBuilder;
 use lucid_consensus::ledger::table::{Draws, Workers};
-use lucid_score::seats::{EpochDraw, ScoredWorker, Seats};
+use lucid_score::draw::{EpochDraw, ScoredWorker};
+use lucid_score::seats::Seats;
 use lucid_types::codec::{decode, encode};
 use lucid_types::id::{Hash, NodeId, PoolId};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::sync::SyncResponse;
 use lucid_types::time::Epoch;
 
@@ -80,7 +82,9 @@ fn readers_see_a_state_that_does_not_change_whatever_the_chain_does() {
     for height in 11..20 {
         newest = newest.changed(|rows| {
             rows.head.height = Height::new(height);
-            (0..3_000).step_by(7).for_each(|number| rows.get_mut::<Workers>(&worker(number)).unwrap().kbit_s += height);
+            (0..3_000)
+                .step_by(7)
+                .for_each(|number| rows.get_mut::<Workers>(&worker(number)).unwrap().kbit_s.0 += height);
             rows.remove::<Workers>(&worker(7 * height + 1));
         });
         let block = Arc::new(network.header(&newest));
@@ -98,8 +102,12 @@ fn pages_are_full_and_never_too_long() {
         let empty = ScoredWorker {
             node: NodeId::from_bytes([1; 32]),
             pool: PoolId::from_bytes([2; 32]),
+            group: NetworkGroup::NONE,
+            sharers: 1,
+            quota: 0,
             echo_bytes: None,
             seats: Vec::new(),
+            storage: Vec::new(),
         };
         let mut draw = EpochDraw { seed: Hash::from_bytes([2; 32]), reporters: Vec::new(), scored: vec![empty; 2] };
         let fixed = encode(&draw).len();

@@ -152,19 +152,18 @@ impl Chain {
             let key = self.keys.reporter(state, epoch).unwrap();
             if !self.own.contains_key(&epoch) {
                 let draw = state.get::<Draws>(&epoch).unwrap();
-                let seen = |bytes: LogScale| Observation {
+                let seen = Observation {
                     pings_sent: 4,
                     pings_answered: 4,
                     rtt_us: LogScale::encode(700),
-                    echoes_sent: 1,
-                    echoes_verified: 1,
-                    echo_bytes: bytes,
-                    echo_kbit_s: LogScale::encode(80_000),
+                    echo_kbit_s: Some(LogScale::encode(80_000)),
+                    group: None,
                 };
                 let me = key.id();
                 let assigned = draw.assignment(&me).unwrap();
-                let assigned: Vec<_> = assigned.map(|(worker, _)| worker.echo_bytes.map(seen)).collect();
-                let reveal = Reveal { report: ScoreReport::new(epoch, &assigned), salt: [7; 32] };
+                let assigned: Vec<_> = assigned.map(|(worker, _)| (worker.assigned(), Some(seen))).collect();
+                let stored = vec![None; draw.storage_assignment(&me).unwrap().count()];
+                let reveal = Reveal { report: ScoreReport::new(epoch, &assigned, &stored), salt: [7; 32] };
                 let commitment = ReportCommitment { epoch, report: reveal.commitment(spec.id(), &node(SIGNERS[0])) };
                 let commitment = key.sign_report_commitment(spec.id(), commitment);
                 let signed = key.sign_report(spec.id(), reveal.clone());

@@ -200,7 +200,7 @@ fn policy(named: &str, validators: &[Validator]) -> anyhow::Result<Policy> {
         }
         "local" => {
             let seats = u32::try_from(validators.len()).unwrap_or(u32::MAX);
-            Ok(Policy { seats, ..Policy::local(LOCAL_EPOCH, LOCAL_SETTLE_EVERY, None) })
+            Ok(Policy::local(LOCAL_EPOCH, LOCAL_SETTLE_EVERY, None).local_with_seats(seats))
         }
         file => {
             let path = Path::new(file);
