@@ -41,7 +41,7 @@ fn stats(number: u64) -> WorkerStats {
     bytes.extend(24_u64.to_le_bytes());
     bytes.extend((0..24).flat_map(|_| [1, 2, 3, 4]));
     bytes.extend(number.to_le_bytes());
-    bytes.extend([0; 12]);
+    bytes.extend([0; 8 + 12 + 12]);
     assert_eq!(bytes.len(), WorkerStats::MAX_BYTES);
     decode(&bytes).unwrap()
 }

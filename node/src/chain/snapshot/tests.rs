@@ -120,7 +120,7 @@ fn pages_are_full_and_never_too_long() {
         for (epoch, part) in
             (10_u64..).zip([1, 700_000, 700_000, 250_000, 1_000, 768 << 10, 768 << 10, 600_000, 768 << 10])
         {
-            rows.put::<Draws>(&Epoch::new(epoch), draw(part.max(200)));
+            rows.put::<Draws>(&Epoch::new(epoch), draw(part.max(300)));
         }
     });
     let snapshot = network.certify(&state);
