@@ -1,5 +1,6 @@
 """The rules of docs/src/specification.md: what a block must be, and what it does to the state. Those of pools stand in pools.py,
 those of commands in commands.py."""
+import ipaddress
 from itertools import accumulate
 
 from commands import Commands, invite_of
@@ -34,6 +35,23 @@ def turn(ring, window, most, measured, at):
     return ring[:max(0, count - turned)], min(turned, count)
 
 
+def chosen(assigned, bitmap):
+    """Those of the assigned workers whose bits are set, with their places and the seats."""
+    bits = int.from_bytes(bitmap, "little")
+    require(len(bitmap) == -(-len(assigned) // 8) and bits >> len(assigned) == 0, "a report's bits")
+    return [(i, it, seats) for i, (it, seats) in enumerate(assigned) if bits >> i & 1]
+
+
+def is_group(group):
+    """Nowhere, or an address that is routed globally."""
+    if group[:2] != bytes(2):
+        return group[0] >> 5 == 1 and group[:4] != bytes.fromhex("20010db8")
+    special = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
+               "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"]
+    address = ipaddress.IPv4Address(group[2:])
+    return not any(group) or not any(address in ipaddress.ip_network(it) for it in special)
+
+
 def by_key(validators):
     return sorted(validators, key=lambda it: it["keys"].id)
 
@@ -54,6 +72,8 @@ class Chain:
         self.draws, self.pending, self.commitments, self.reported, self.score_roots, self.equivocations = ({} for _ in range(6))
         self.workers, self.nodes = {}, {}
         self.pools, self.commands = Pools(self), Commands(self)
+        self.terms = {}
+        self.fix_terms(1)
         self.draws[1] = self.draw(1)
         # No part of the state: scores of final epochs, and what the reports of pending ones say.
         self.rows, self.reveals = {}, {}
@@ -250,6 +270,7 @@ class Chain:
         rows += [(16, big(height), "Vec<Validator>", it) for height, it in self.sets.items()]
         rows += [(17, id, "ProposedChange", it) for id, it in self.proposed.items()]
         rows += [(18, key, "UsedKey", it) for key, it in self.used.items()]
+        rows += [(20, big(begin), "StorageTerm", it) for begin, it in self.terms.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
@@ -270,24 +291,38 @@ class Chain:
         parts = self.network, u64(report.epoch), account, encode("ScoreReport", report), reveal.salt
         require(self.commitments[key] == derive("lucid score report commitment 1", *parts), "a reveal's commitment")
         self.reported[key] = report
-        self.reveals.setdefault(report.epoch, []).append(self.observations(self.draws[report.epoch], signer, report))
+        self.reveals.setdefault(report.epoch, []).append(self.read_report(self.draws[report.epoch], signer, report))
 
-    def observations(self, draw, signer, report):
-        """What a report says of each worker, with the signer's seats."""
+    def read_report(self, draw, signer, report):
+        """What a report says of each worker, with the signer's seats: observations, and chunks proved."""
         place = draw.reporters.index(signer)
-        assigned = [(it, seat.count) for it in draw.scored for seat in it.seats if seat.reporter == place]
-        bits = int.from_bytes(report.measured, "little")
-        require(len(report.measured) == -(-len(assigned) // 8) and bits >> len(assigned) == 0, "a report's bits")
-        measured = [entry for i, entry in enumerate(assigned) if bits >> i & 1]
-        require(len(measured) == len(report.observations), "a report's length")
-        for (it, _), o in zip(measured, report.observations):
-            echo_bytes, most = (it.echo_bytes, 1 << 31) if o.echoes_verified else (0, 0)
-            require(o.pings_sent + o.echoes_sent > 0, "an observation of nothing")
-            require(o.pings_answered <= o.pings_sent <= self.policy.pings, "an observation's pings")
-            require(o.echoes_verified <= o.echoes_sent <= (it.echo_bytes is not None), "an observation's echoes")
-            require(o.echo_bytes == echo_bytes and scale(o.echo_kbit_s) <= most, "an observation's bytes")
-            require((o.pings_answered > 0) == (o.rtt_us > 0) and scale(o.rtt_us) <= 2_000_000, "an observation's round trip")
-        return {it.node: (seats, o) for (it, seats), o in zip(measured, report.observations)}
+        held = lambda seats: [(it, seat.count) for it in draw.scored for seat in it[seats] if seat.reporter == place]
+        assigned, stored = held("seats"), held("storage")
+        measured = chosen(assigned, report.measured)
+        pings, echoes, moved = iter(report.pings), iter(report.echoes), {it.place: it.group for it in report.moved}
+        order = [it.place for it in report.moved]
+        require(order == sorted(set(order)) and len(order) <= min(256, -(-len(assigned) // 2)), "the workers that moved")
+        require(len(measured) == len(report.pings), "a report's length")
+        require(sum(it.echo_bytes is not None for _, it, _ in measured) == len(report.echoes), "a report's echoes")
+        observations = {}
+        for i, it, seats in measured:
+            ping, kbit_s = next(pings), next(echoes) if it.echo_bytes is not None else None
+            kbit_s = None if kbit_s is None else scale(kbit_s)
+            require(ping.sent or kbit_s is not None, "an observation of nothing")
+            require(ping.answered <= ping.sent <= self.policy.pings, "an observation's pings")
+            require((kbit_s or 0) <= 1 << 31, "an observation's echo")
+            rtt = scale(ping.rtt_us)
+            require((ping.answered > 0) == (rtt > 0) and rtt <= 2_000_000, "an observation's round trip")
+            group = moved.pop(i, None) if ping.answered else None
+            require(group is None or group != it.group and is_group(group), "a worker that moved")
+            seen = group or it.group if ping.answered else None
+            observations[it.node] = Record(sent=ping.sent, answered=ping.answered, rtt=rtt, kbit_s=kbit_s, group=seen, seats=seats)
+        require(not moved, "a worker that moved and was not seen")
+        challenged = chosen(stored, report.challenged)
+        require(len(challenged) == len(report.proved), "a report's chunks")
+        require(all(n <= it.quota for (_, it, _), n in zip(challenged, report.proved)), "chunks beyond the quota")
+        proved = {it.node: (n, seats) for (_, it, seats), n in zip(challenged, report.proved)}
+        return observations, proved
 
     # Epochs and seats
 
@@ -300,24 +335,59 @@ class Chain:
             self.pending[first] = Record(closed_in=self.height)
         self.closed, start = last, self.genesis.genesis_time + last * length
         self.commands.closed(last, self.beacon)
+        self.fix_terms(last + 1)
         if self.time <= start + length // 2:
             self.draws[last + 1] = self.draw(last + 1)
 
+    def settlement(self, epoch):
+        return -(-epoch // self.policy.settle_every)
+
+    def fix_terms(self, open):
+        """Who may hold chunks in the terms that begin in the next settlement, and in this one if a stall has passed over it."""
+        settlement = self.settlement(open)
+        if settlement + 1 in self.terms:
+            return
+        fields = "node", "operator", "power"
+        holders = sorted((Record({field: it[field] for field in fields}) for it in self.at(self.height)), key=lambda it: it.node)
+        for begin in settlement, settlement + 1:
+            seed = derive("lucid storage term 1", self.beacon, u64(begin))
+            self.terms.setdefault(begin, Record(seed=seed, holders=holders))
+        before = [begin for begin in self.terms if begin <= settlement + 1 - self.policy.storage_term]
+        for begin in before:
+            if begin < max(before):
+                del self.terms[begin]
+
+    def committee(self, worker, epoch):
+        """The storage seats of a worker, by the places of the validators."""
+        settlement, term = self.settlement(epoch), self.policy.storage_term
+        begin = max(1, settlement - (settlement + int.from_bytes(worker[:8], "big")) % term)
+        term = self.terms[max((it for it in self.terms if it <= begin), default=min(self.terms))]
+        lots = keyed(derive("lucid storage seats 1", term.seed), worker, 48 + 8 * len(term.holders))
+        places = {it.node: i for i, it in enumerate(self.at(self.height))}
+        held = [(term.holders[seat.reporter].node, seat.count) for seat in self.seats(worker, lots, term.holders)]
+        held = [Record(reporter=places[node], count=count) for node, count in held if node in places]
+        return sorted(held, key=lambda seat: seat.reporter)
+
     def draw(self, epoch):
         policy, seed = self.policy, derive("lucid epoch seed 1", self.beacon, u64(epoch))
-        key = derive("lucid seats 2", seed)
+        key, echo_key = derive("lucid seats 2", seed), derive("lucid echo epoch 2", seed)
         pools = {node: it.membership.pool for node, it in self.nodes.items() if counts(it.membership, epoch)}
         pools = {node: pool for node, pool in pools.items() if self.pools.counts(pool, epoch)}
         validators = self.at(self.height)
         lots = {node: keyed(key, node, 48 + 8 * len(validators)) for node in pools}
-        chosen = sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]
+        groups = [self.nodes[node].group for node in pools if policy.one_per_network and any(self.nodes[node].group)]
         scored = []
-        for node in sorted(chosen):
-            has_echo = number(derive("lucid echo epoch 1", seed, pools[node])) % policy.echo_every == 0
-            kbit_s = self.workers[node].kbit_s if node in self.workers else 0
+        for node in sorted(sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]):
+            group, capacity = self.nodes[node].group, self.nodes[node].capacity
+            has_echo = number(keyed(echo_key, group if any(group) else pools[node], 32)) % policy.echo_every == 0
+            kbit_s = self.decayed(self.workers[node].kbit_s, epoch) if node in self.workers else 0
+            kbit_s = min(kbit_s, capacity.bandwidth_kbit_s or kbit_s)
             length = min(max(kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
-            echo_bytes = to_scale(length) if has_echo else None
-            scored.append(Record(node=node, pool=pools[node], echo_bytes=echo_bytes, seats=self.seats(node, lots[node])))
+            quota = min(65_535, min(capacity.disk_bytes // 2, policy.storage_max_bytes) // (policy.seats << 20))
+            scored.append(Record(
+                node=node, pool=pools[node], group=group, sharers=min(65_535, max(1, groups.count(group))), quota=quota,
+                echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(node, lots[node], validators),
+                storage=self.committee(node, epoch) if quota else []))
         loads = [0] * len(validators)
         echoed = [it for it in scored if it.echo_bytes is not None]
         for it in sorted(echoed, key=lambda it: (lots[it.node][32:48], it.node)):
@@ -329,9 +399,8 @@ class Chain:
                 it.echo_bytes = None
         return Record(seed=seed, reporters=[it["keys"].id for it in validators], scored=scored)
 
-    def seats(self, worker, lots):
+    def seats(self, worker, lots, validators):
         policy, operator = self.policy, self.nodes[worker].operator
-        validators = self.at(self.height)
         may = [(i, it) for i, it in enumerate(validators) if it.operator != operator and it.node != worker]
         power = sum(it.power for _, it in may)
         if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= sum(it.power for it in validators) * policy.min_seat_power:
@@ -352,8 +421,17 @@ class Chain:
     def finalise(self, epoch):
         draw, reports = self.draws.pop(epoch), self.reveals.pop(epoch, [])
         del self.pending[epoch]
-        medians = [(it.node, self.medians([report[it.node] for report in reports if it.node in report])) for it in draw.scored]
-        rows = [self.score(epoch, worker, of) for worker, of in medians if of]
+        of = lambda node, kind: [report[kind][node] for report in reports if node in report[kind]]
+        medians = [(it, self.medians(it, of(it.node, 0), of(it.node, 1))) for it in draw.scored]
+        medians = [(it, found) for it, found in medians if found]
+        groups = [found.group for _, found in medians if found.group and any(found.group)]
+        rows = []
+        for it, found in medians:
+            agreed = it.sharers if found.group == it.group else 1
+            shares = self.policy.one_per_network and found.group in groups
+            rows.append(self.score(epoch, it, found, max(groups.count(found.group), agreed) if shares else 1))
+            if found.group not in (None, it.group) and it.node in self.nodes:
+                self.nodes[it.node].group = found.group
         self.rows[epoch], self.scored = rows, epoch
         self.score_roots[epoch] = tree_root({row.worker: encode("ScoreRow", row) for row in rows})
         for table in self.commitments, self.reported:
@@ -361,27 +439,34 @@ class Chain:
                 del table[key]
         self.pools.add_shares(epoch, rows, {it.node: it.pool for it in draw.scored})
 
-    def medians(self, observations):
+    def medians(self, worker, observations, proved):
         policy = self.policy
-        seats = lambda some: sum(weight for weight, _ in some)
-        is_quorum = lambda some: len(some) >= max(1, policy.min_reporters) and 3 * seats(some) >= 2 * policy.seats
-        pinged, echoed = [it for it in observations if it[1].pings_sent], [it for it in observations if it[1].echoes_sent]
-        if not is_quorum(pinged):
-            return None
 
-        def median(some, field):
-            values = sorted((field(o), weight) for weight, o in some)
+        def is_quorum(found):
+            return len(found) >= max(1, policy.min_reporters) and 3 * sum(weight for _, weight in found) >= 2 * policy.seats
+
+        def median(found):
+            if not is_quorum(found):
+                return None
+            values = sorted(found)
             up_to = accumulate(weight for _, weight in values)
-            return next(value for (value, _), weights in zip(values, up_to) if 2 * weights >= seats(some))
+            return next(value for (value, _), weights in zip(values, up_to) if 2 * weights >= sum(weight for _, weight in values))
 
-        of_echoes = (lambda field, none: median(echoed, field)) if is_quorum(echoed) else (lambda field, none: none)
+        pinged = [it for it in observations if it.sent]
+        of_pings = lambda field: median([(field(it), it.seats) for it in pinged])
+        passed = lambda it: it.answered + bool(it.kbit_s)
+        kbit_s = median([(it.kbit_s, it.seats) for it in observations if it.kbit_s is not None])
+        seen = [(it.group, it.seats) for it in observations if it.group is not None]
+        by_group = {group: sum(weight for it, weight in seen if it == group) for group, _ in seen}
+        if not is_quorum([(0, it.seats) for it in pinged]):
+            return None
         return Record(
-            reachable_ms=median(pinged, lambda o: policy.epoch_ms * o.pings_answered // o.pings_sent),
-            success=median(pinged, lambda o: ratio(o.pings_answered + o.echoes_verified, o.pings_sent + o.echoes_sent)),
-            rtt_us=median(pinged, lambda o: scale(o.rtt_us) if o.pings_answered else 2_000_000),
-            echoes=of_echoes(lambda o: o.echoes_verified, 0),
-            echo_bytes=of_echoes(lambda o: scale(o.echo_bytes), 0),
-            echo_kbit_s=of_echoes(lambda o: scale(o.echo_kbit_s), None))
+            reachable_ms=of_pings(lambda it: policy.epoch_ms * it.answered // it.sent),
+            success=of_pings(lambda it: ratio(passed(it), it.sent + (it.kbit_s is not None))),
+            rtt_us=of_pings(lambda it: it.rtt if it.answered else 2_000_000),
+            echo=None if kbit_s is None else Record(bytes=scale(worker.echo_bytes) if kbit_s else 0, kbit_s=kbit_s),
+            proved=median(proved),
+            group=min(by_group, key=lambda group: (-by_group[group], group)) if is_quorum(seen) else None)
 
     def sums(self, stats, at):
         """What was measured of a worker in the windows at an epoch."""
@@ -407,18 +492,42 @@ class Chain:
             while ring and ring[-1] == none:
                 ring.pop()
 
-    def score(self, epoch, worker, medians):
-        policy, stats = self.policy, self.workers.setdefault(worker, blank("WorkerStats", trust=500_000))
-        earned = min(1 << 40, max(medians.echoes, -(-medians.echo_bytes // policy.echo_bytes_per_credit)))
+    def decayed(self, measured, at):
+        """What a value and the epoch in which it was measured are worth at a later one."""
+        (value, epoch), window = measured, self.policy.history_window
+        age, held = at - epoch, window // 4
+        return value if age <= held else value * max(0, window - age) // (window - held)
+
+    def earned(self, epoch, medians):
+        policy = self.policy
+        length = medians.echo.bytes if medians.echo else 0
+        relay = max(policy.seats, -(-policy.seats * length // policy.echo_bytes_per_credit)) if length else 0
+        chunks = policy.seats * (medians.proved or 0)
+        whole = min(1 << 40, chunks * policy.storage_credits_per_gib // 1024 + chunks * policy.storage_credits_per_chunk)
+        first = (epoch - 1) % policy.settle_every
+        storage = whole * (first + 1) // policy.settle_every - whole * first // policy.settle_every
+        return Record(relay=min(1 << 40, relay), storage=storage)
+
+    def score(self, epoch, worker, medians, sharers):
+        policy, earned = self.policy, self.earned(epoch, medians)
+        stats = self.workers.setdefault(worker.node, blank("WorkerStats", kbit_s=(0, 0), utilisation=(0, 0), trust=500_000))
+        credits = min(1 << 40, (earned.relay + earned.storage) // sharers)
         reachable = min(medians.reachable_ms, policy.epoch_ms)
-        self.record(stats, epoch, earned, reachable)
+        self.record(stats, epoch, credits, reachable)
         sums = self.sums(stats, epoch)
-        stats.kbit_s = stats.kbit_s if medians.echo_kbit_s is None else medians.echo_kbit_s
+        if medians.echo:
+            stats.kbit_s = medians.echo.kbit_s, epoch
+        if medians.proved is not None and worker.quota:
+            floor = min(65_535, -(-policy.storage_floor_bytes // (policy.seats << 20)))
+            stats.utilisation = ratio(medians.proved, max(worker.quota, floor)), epoch
         stats.quality = medians.success if medians.rtt_us <= 50_000 else medians.success * 50_000 // medians.rtt_us
         stats.trust = (15 * stats.trust + medians.success) // 16
         parts = Record(
-            session_time=ratio(sums.session_ms // 1_000, 36_000), work_credits=ratio(sums.credits, 10_000), utilisation=0,
-            bandwidth=ratio(stats.kbit_s, 1_000_000), uptime=sums.uptime, quality=stats.quality, trust=stats.trust)
+            session_time=ratio(sums.session_ms // 1_000, policy.full_session_s),
+            work_credits=ratio(sums.credits, policy.full_credits), utilisation=self.decayed(stats.utilisation, epoch),
+            bandwidth=ratio(self.decayed(stats.kbit_s, epoch), policy.full_kbit_s), uptime=sums.uptime,
+            quality=stats.quality, trust=stats.trust)
         stats.score = sum(policy.weights[factor] * part for factor, part in parts.items()) // PPM
         return Record(
-            worker=worker, credits=earned, reachable_ms=reachable, components=parts, score=stats.score, aggregate=medians)
+            worker=worker.node, earned=earned, sharers=sharers, credits=credits, reachable_ms=reachable, components=parts,
+            score=stats.score, aggregate=medians)

@@ -160,7 +160,7 @@ class Commands:
         self.check_address(new.payout_address)
         self.check_offer(new)
         fields = "operator", "payout_address", "payout_key", "gas_address", "capacity"
-        node = blank("Node", key=self.key_of(self.account), is_retired=False, **{field: new[field] for field in fields})
+        node = blank("Node", key=self.key_of(self.account), is_retired=False, group=bytes(6), **{field: new[field] for field in fields})
         if new.entry.variant == "network":
             self.check_stamp(None, new.entry["0"])
             self.closes[max(self.closes)].joins += 1

@@ -10,6 +10,7 @@ runs it on what a local network proves, and on the golden documents. By hand:
 Each document is then changed by a bit in each of its lines, which must be refused: a check that takes anything would be none.
 """
 import hashlib
+import ipaddress
 import json
 import pathlib
 import sys
@@ -134,6 +135,13 @@ def look_up(given, root, key):
     }
 
 
+def group_text(group):
+    if not any(group):
+        return "none"
+    is_v4 = group[:2] == bytes(2)
+    return str(ipaddress.IPv4Address(group[2:])) if is_v4 else f"{ipaddress.IPv6Address(group + bytes(10))}/48"
+
+
 def id_of(text):
     require(len(text) == 64, "an id")
     return bytes.fromhex(text)
@@ -152,9 +160,11 @@ def score(network, given, state_root):
         require(row.worker == worker, "the row's worker")
         measured = row.aggregate
         claim["row"] = {
-            "score_ppm": row.score, "credits": row.credits, "reachable_ms": row.reachable_ms, "components": row.components,
+            "score_ppm": row.score, "relay_credits": row.earned.relay, "storage_credits": row.earned.storage,
+            "sharers": row.sharers, "credits": row.credits, "reachable_ms": row.reachable_ms, "components": row.components,
             "success_ppm": measured.success, "rtt_us": measured.rtt_us,
-            "echoes": measured.echoes, "echo_bytes": measured.echo_bytes, "echo_kbit_s": measured.echo_kbit_s,
+            "echo_bytes": measured.echo and measured.echo.bytes, "echo_kbit_s": measured.echo and measured.echo.kbit_s,
+            "proved_chunks": measured.proved, "network_group": measured.group and group_text(measured.group),
         }
     return claim, state, scores
 
@@ -185,7 +195,9 @@ def account(network, given, state_root):
         row = decode("WorkerStats", value)
         sums = {field: sum(bucket[field] for bucket in row.credits) for field in ("credits", "reachable_ms", "epochs")}
         claim["row"] = {
-            "measured_epoch": row.measured, **sums, "session_ms": sum(row.history), "kbit_s": row.kbit_s,
+            "measured_epoch": row.measured, **sums, "session_ms": sum(row.history),
+            "kbit_s": row.kbit_s[0], "kbit_s_epoch": row.kbit_s[1],
+            "utilisation_ppm": row.utilisation[0], "utilisation_epoch": row.utilisation[1],
             "quality_ppm": row.quality, "trust_ppm": row.trust, "score_ppm": row.score,
         }
     return claim, state, None

@@ -100,7 +100,7 @@ fn draws_are_as_specified() {
     let validator =
         |byte: u8| Validator { node: id(byte), power: u64::from(byte), operator: id(byte), keys: keys_of(id(byte)) };
     let set = ValidatorSet::new((1..=6).map(validator).collect()).unwrap();
-    let policy = Policy { max_scored: 6, echo_epoch_bytes: 3 << 20, ..local(7) };
+    let policy = Policy { max_scored: 6, echo_every: 2, echo_epoch_bytes: 3 << 20, ..local(7) };
     let candidate = |worker: &NodeId| Candidate {
         // Worker 0x23 is run by validator 3's operator, and 6 is a validator itself.
         operator: if *worker == id(0x23) { id(3) } else { *worker },
@@ -108,23 +108,30 @@ fn draws_are_as_specified() {
         kbit_s: 30_000 * u64::from(worker.as_bytes()[0] % 16),
         disk_bytes: 1 << 30,
     };
-    let workers = [0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 6].map(|byte| (id(byte), NetworkGroup::NONE));
+    // One of two epochs is one of echo: this one is for the pool and for the group of 0x21, and not for that of 0x22.
+    let group = |byte| match byte {
+        0x21 => NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]),
+        0x22 => NetworkGroup::from_bytes([0x2a, 0, 0, 1, 0, 2]),
+        _ => NetworkGroup::NONE,
+    };
+    let workers = [0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 6].map(|byte| (id(byte), group(byte)));
     let term = StorageTerm::new(&Hash::from_bytes([9; 32]), 1, &set);
     let terms = Terms::from_iter([(1, &term)]);
     let draw = EpochDraw::new(&policy, Hash::from_bytes([8; 32]), Epoch::new(1), &set, &terms, workers, candidate);
     let row = |worker: &ScoredWorker| {
-        let seats: Vec<_> = worker.seats.iter().map(|seats| (seats.reporter, seats.count)).collect();
-        (worker.node.as_bytes()[0], worker.echo_bytes.map(LogScale::value), seats)
+        let held = |seats: &[Seats]| seats.iter().map(|seats| (seats.reporter, seats.count)).collect::<Vec<_>>();
+        let echo = worker.echo_bytes.map(LogScale::value);
+        (worker.node.as_bytes()[0], echo, held(&worker.seats), held(&worker.storage))
     };
     let rows: Vec<_> = draw.scored.iter().map(row).collect();
     let (mib, less) = (Some(1 << 20), Some(937_472));
     let expected = [
-        (0x06, mib, vec![(1, 1), (2, 1), (3, 2), (4, 3)]),
-        (0x21, less, vec![(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]),
-        (0x22, mib, vec![(0, 1), (2, 1), (3, 2), (4, 1), (5, 2)]),
-        (0x23, None, vec![(3, 2), (4, 2), (5, 3)]),
-        (0x24, None, vec![(0, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),
-        (0x25, None, vec![(2, 1), (3, 2), (4, 2), (5, 2)]),
+        (0x06, mib, vec![(1, 1), (2, 1), (3, 2), (4, 3)], vec![(0, 1), (1, 1), (2, 1), (3, 2), (4, 2)]),
+        (0x21, less, vec![(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)], vec![(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),
+        (0x22, None, vec![(0, 1), (2, 1), (3, 2), (4, 1), (5, 2)], vec![(0, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),
+        (0x23, None, vec![(3, 2), (4, 2), (5, 3)], vec![(1, 1), (3, 2), (4, 2), (5, 2)]),
+        (0x24, mib, vec![(0, 1), (2, 1), (3, 1), (4, 2), (5, 2)], vec![(1, 1), (2, 1), (3, 2), (4, 1), (5, 2)]),
+        (0x25, None, vec![(2, 1), (3, 2), (4, 2), (5, 2)], vec![(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),
     ];
     assert_eq!(rows, expected);
 }
