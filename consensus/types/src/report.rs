@@ -344,8 +344,9 @@ mod tests {
         let assigned = [(NO_ECHO, Some(observation(1))), (ECHO, None), (ECHO, Some(seen))];
         let report = ScoreReport::new(EPOCH, &assigned, &[Some(1), None, Some(2)]);
         let workers = assigned.map(|(worker, _)| worker);
-        let of = |report: &ScoreReport| {
-            report.observations(&workers).map(|_| ()).and_then(|()| Ok(report.proved(3)?.for_each(drop)))
+        let of = |report: &ScoreReport| -> Result<(), ShapeError> {
+            report.observations(&workers)?;
+            report.proved(3).map(|_| ())
         };
         assert_eq!(of(&report), Ok(()));
         for n in [0, 1, 2, 9, 16] {

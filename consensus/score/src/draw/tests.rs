@@ -308,7 +308,7 @@ fn those_who_share_a_group_are_counted() {
     let drawn = |policy: &Policy| draw(policy, 3, &set(&[1; 4]), workers.iter().copied()).scored;
     let expected = |group| [(at(1), 10), (at(2), 3)].into_iter().find(|(it, _)| *it == group).map_or(1, |(_, n)| n);
     assert!(drawn(&public).iter().all(|worker| worker.sharers == expected(worker.group)));
-    let all = drawn(&Policy { max_scored: 20, ..public.clone() });
+    let all = drawn(&Policy { max_scored: 20, ..public });
     assert_eq!(all.iter().map(|worker| u32::from(worker.sharers)).sum::<u32>(), 10 * 10 + 3 * 3 + 7);
     assert!(drawn(&Policy { one_per_network: false, ..public }).iter().all(|worker| worker.sharers == 1));
 }
