@@ -110,7 +110,7 @@ fn a_proof_is_verified_with_the_genesis_alone() {
     let (worker, idle, owner) = (node(WORKER), node(IDLE), node(9));
     let (pool, absent) = (claim("owed.json", "pool"), claim("owed_absent.json", "account"));
     for (name, said) in [
-        ("score", format!("worker {worker} has the score 27.516100 of 100 and 1 credits of epoch 7\n")),
+        ("score", format!("worker {worker} has the score 71.260100 of 100 and 4 credits of epoch 7\n")),
         (
             "score_absent",
             format!("worker {idle} has no score of epoch 7, whose scores are final: it was not measured in it\n"),
@@ -134,8 +134,8 @@ fn a_proof_is_verified_with_the_genesis_alone() {
         (
             "account",
             format!(
-                "worker {worker} has the score 27.516100 of 100; it was measured last in epoch 7, and in its windows then 2 times, \
-                 with 2 credits and 3 s of reachable time\n"
+                "worker {worker} has the score 71.260100 of 100; it was measured last in epoch 7, and in its windows then 2 times, \
+                 with 9 credits and 3 s of reachable time\n"
             ),
         ),
         ("account_absent", format!("worker {} was never measured as of this block\n", node(99))),
