@@ -109,12 +109,18 @@ mod tests {
     proptest! {
         /// Whatever a settlement's epochs are, what is proved throughout earns its credits exactly, and each epoch the same to one.
         #[test]
-        fn the_parts_of_a_settlement_are_the_whole(settle_every in 1u64..2_000, settlement in 1u64..1_000, proved: u16, per_gib in 0u64..1_000) {
+        fn the_parts_of_a_settlement_are_the_whole(
+            settle_every in 1u64..2_000,
+            settlement in 1u64..1_000,
+            proved: u16,
+            per_gib in 0u64..1_000,
+        ) {
             let policy = Policy { settle_every, storage_credits_per_gib: per_gib, ..Policy::default() };
             let chunks = 21 * u64::from(proved);
             let whole = storage_credits(&policy, chunks << 20, chunks).get();
             let epochs = (settlement - 1) * settle_every + 1..=settlement * settle_every;
-            let parts: Vec<_> = epochs.map(|epoch| earned(&policy, Epoch::new(epoch), &medians(0, proved)).storage.get()).collect();
+            let part = |epoch| earned(&policy, Epoch::new(epoch), &medians(0, proved)).storage.get();
+            let parts: Vec<_> = epochs.map(part).collect();
             prop_assert_eq!(parts.iter().sum::<u64>(), whole);
             prop_assert!(parts.iter().all(|part| *part == whole / settle_every || *part == whole.div_ceil(settle_every)));
         }

@@ -112,7 +112,8 @@ proptest! {
         prop_assert!(found.is_sorted_by_key(|(holder, _)| *holder));
         let set = set(&powers);
         for validator in set.members() {
-            let count = found.iter().find(|(node, _)| *node == validator.node).map_or(0, |(_, count)| u128::from(*count));
+            let held = found.iter().find(|(node, _)| *node == validator.node);
+            let count = held.map_or(0, |(_, count)| u128::from(*count));
             let share = 21 * u128::from(validator.power);
             let total = u128::from(set.total());
             prop_assert!(count == share / total || count == share.div_ceil(total), "{count} of {share} / {total}");
