@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Reads the golden files by the book's layouts with golden.py and proof.py; then runs a local network, gives its pool commands, follows the
-# chain with follow.py to the block of HEIGHT, and checks what a node proves with proof.py. The Python packages that requirements.txt names are installed once into target/follow.
+# Reads the golden files by the book's layouts with golden.py and proof.py, and computes medians, credits and scores with medians.py; then
+# runs a local network, gives its pool commands, follows the chain with follow.py to the block of HEIGHT, and checks what a node proves with
+# proof.py. The Python packages that requirements.txt names are installed once into target/follow.
 #
 #   docs/examples/run.sh [HEIGHT]
 #
@@ -9,29 +10,14 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
 height=${1:-26}
-mkdir -p "${CARGO_TARGET_DIR:-target}/follow"
-target="$(cd "${CARGO_TARGET_DIR:-target}" && pwd)"
-scratch="$target/follow"
-
-give_up() {
-    echo "follow: $1" >&2
-    exit 2
-}
-
-python3 -c 'import venv, ensurepip, tomllib' 2>/dev/null || give_up "python3 of at least 3.11 with its venv module is needed"
-if ! cmp -s "$here/requirements.txt" "$scratch/.installed"; then
-    echo "installing requirements.txt"
-    rm -rf "$scratch/venv" "$scratch/.installed"
-    python3 -m venv "$scratch/venv"
-    "$scratch/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" ||
-        give_up "the installation failed; it needs the registry of PyPI"
-    cp "$here/requirements.txt" "$scratch/.installed"
-fi
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+python="$("$here/python.sh")"
 
 export PYTHONDONTWRITEBYTECODE=1
-"$scratch/venv/bin/python" "$here/golden.py"
+"$python" "$here/golden.py"
+"$python" "$here/medians.py" --workers 20000 --same "$(<consensus/score/tests/data/medians_of_20000.txt)" >/dev/null
 golden=node/tests/golden/proof
-"$scratch/venv/bin/python" "$here/proof.py" "$golden/genesis.toml" "$golden"/*.json
+"$python" "$here/proof.py" "$golden/genesis.toml" "$golden"/*.json
 
 network="$(mktemp -d "${TMPDIR:-/tmp}/lucid-follow-XXXXXX")"
 "$target/debug/lucid-testnet" up --dir "$network/net" >"$network/up.log" 2>&1 &
@@ -48,7 +34,7 @@ until [[ -s $network/net/testnet.json ]] && "${owner[@]}" status >/dev/null 2>&1
     sleep 0.2
 done
 # The last node's id, a worker's, where its API answers, and its home; the home of the worker before it.
-read -r worker api home other < <("$scratch/venv/bin/python" -c 'import json, sys
+read -r worker api home other < <("$python" -c 'import json, sys
 *_, other, last = json.load(open(sys.argv[1]))["nodes"]
 print(last["node_id"], last["api"], last["home"], other["home"])' "$network/net/testnet.json")
 "${owner[@]}" pool hold "$worker" --yes >/dev/null
@@ -56,7 +42,7 @@ print(last["node_id"], last["api"], last["home"], other["home"])' "$network/net/
 for command in rotate-key veto-key rotate-key; do
     "$target/debug/lucid" --home "$other" node "$command" --yes >/dev/null
 done
-"$scratch/venv/bin/python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"
+"$python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"
 
 prove() { "$target/debug/lucid" --home "$home" proof show "$@" --out "$network/$1-$#.json" >/dev/null; }
 prove score
@@ -65,4 +51,4 @@ prove owed
 prove owed --account "$(printf '%064d' 0)"
 prove account
 prove account "$(printf '%064d' 0)"
-"$scratch/venv/bin/python" "$here/proof.py" "$network/net/genesis.toml" "$network"/*.json
+"$python" "$here/proof.py" "$network/net/genesis.toml" "$network"/*.json

@@ -4,8 +4,6 @@
 //! fast validators alone, and no validator's own trouble counts against a worker. Each kind of measurement needs a quorum of its own:
 //! whoever could not make it leaves nobody else to decide alone.
 
-use std::collections::BTreeMap;
-
 use lucid_types::amount::Ppm;
 use lucid_types::log_scale::LogScale;
 use lucid_types::network_group::NetworkGroup;
@@ -14,7 +12,7 @@ use lucid_types::report::Observation;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::ScoredWorker;
-use crate::median::weighted_median;
+use crate::median::{Weighted, weighted_median, weighted_mode};
 
 /// A ping is answered within this many microseconds, or it counts as unanswered; the round-trip time of whom nobody reaches.
 pub const PING_TIMEOUT_US: u64 = 2_000_000;
@@ -75,63 +73,55 @@ pub struct EchoMedian {
 /// The medians of what was revealed of one worker; `None` if those who pinged it make no reporting quorum.
 pub fn aggregate(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
     let Seen { probes, stored } = seen;
-    let mut medians = Medians { policy, values: Vec::with_capacity(probes.len().max(stored.len())) };
+    let mut found = Found { policy, values: Vec::with_capacity(probes.len().max(stored.len())) };
     let mut of_pings = |field: &dyn Fn(&Observation) -> u64| {
         let pinged = probes.iter().filter(|probe| probe.seen.pings_sent > 0);
-        medians.of(pinged.map(|probe| (field(&probe.seen), probe.seats)))
+        found.median(pinged.map(|probe| (field(&probe.seen), probe.seats)))
     };
     let reachable_ms = of_pings(&|it| reachable_ms(policy, it))?;
     let success = of_pings(&|it| success(it).get().into())?;
     let rtt_us = of_pings(&|it| if it.pings_answered > 0 { it.rtt_us.value() } else { PING_TIMEOUT_US })?;
-    let kbit_s = medians.of(probes.iter().filter_map(|it| Some((it.seen.echo_kbit_s?.value(), it.seats))));
+    let kbit_s = found.median(probes.iter().filter_map(|it| Some((it.seen.echo_kbit_s?.value(), it.seats))));
     // Who holds half of the seats found the same throughput or more, or none at all: so the bytes go with it.
     let bytes = |kbit_s| if kbit_s > 0 { worker.echo_bytes.map_or(0, LogScale::value) } else { 0 };
-    let proved = medians.of(stored.iter().map(|it| (it.chunks.into(), it.seats)));
+    let proved = found.median(stored.iter().map(|it| (it.chunks.into(), it.seats)));
+    let group = found.mode(probes.iter().filter_map(|it| Some((it.seen.group?.number(), it.seats))));
     Some(Aggregate {
         reachable_ms,
         success: Ppm::ratio(success, Ppm::ONE.get().into()),
         rtt_us,
         echo: kbit_s.map(|kbit_s| EchoMedian { bytes: bytes(kbit_s), kbit_s }),
         proved: proved.and_then(|chunks| u16::try_from(chunks).ok()),
-        group: group(policy, probes),
+        group: group.map(NetworkGroup::from_number),
     })
 }
 
-/// Takes medians weighted by seats, one after another.
-struct Medians<'a> {
+/// Takes what so many seats found, one field after another.
+struct Found<'a> {
     policy: &'a Policy,
     /// Room for those of one.
-    values: Vec<(u64, u64)>,
+    values: Vec<Weighted>,
 }
 
-impl Medians<'_> {
-    /// The median of what so many seats found; `None` if they make no quorum.
-    fn of(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
+impl Found<'_> {
+    /// The median; `None` if the seats make no quorum.
+    fn median(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
+        self.is_quorum(found).then(|| weighted_median(&mut self.values)).flatten()
+    }
+
+    /// What most seats found, likewise.
+    fn mode(&mut self, found: impl Iterator<Item = (u64, u8)>) -> Option<u64> {
+        self.is_quorum(found).then(|| weighted_mode(&mut self.values)).flatten()
+    }
+
+    /// Whether those who found something are enough for it to count: two thirds of the worker's seats, and `min_reporters` validators.
+    fn is_quorum(&mut self, found: impl Iterator<Item = (u64, u8)>) -> bool {
         self.values.clear();
-        self.values.extend(found.map(|(value, seats)| (value, u64::from(seats))));
-        let seats = self.values.iter().map(|(_, seats)| seats).sum();
-        is_quorum(self.policy, self.values.len(), seats).then(|| weighted_median(&mut self.values)).flatten()
+        self.values.extend(found.map(|(value, seats)| Weighted::new(value, seats)));
+        let seats: u64 = self.values.iter().map(|it| it.weight()).sum();
+        let enough = usize::try_from(self.policy.min_reporters).is_ok_and(|least| self.values.len() >= least.max(1));
+        enough && 3 * seats >= 2 * u64::from(self.policy.seats)
     }
-}
-
-/// Whether so many validators that hold so many seats of a worker are enough for what they measured to count: two thirds of its seats,
-/// and `min_reporters` validators.
-fn is_quorum(policy: &Policy, reporters: usize, seats: u64) -> bool {
-    let enough = usize::try_from(policy.min_reporters).is_ok_and(|least| reporters >= least.max(1));
-    enough && 3 * seats >= 2 * u64::from(policy.seats)
-}
-
-/// The group with most seats among those who saw the worker, of equal ones the first by its bytes.
-fn group(policy: &Policy, probes: &[Probe]) -> Option<NetworkGroup> {
-    let mut seats = BTreeMap::<NetworkGroup, u64>::new();
-    let mut reporters = 0;
-    for (group, count) in probes.iter().filter_map(|probe| Some((probe.seen.group?, probe.seats))) {
-        *seats.entry(group).or_default() += u64::from(count);
-        reporters += 1;
-    }
-    let most = seats.values().max().copied()?;
-    let first = seats.iter().find(|(_, count)| **count == most).map(|(group, _)| *group);
-    first.filter(|_| is_quorum(policy, reporters, seats.values().sum()))
 }
 
 /// `floor(L * answered / sent)`.

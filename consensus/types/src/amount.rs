@@ -13,16 +13,19 @@ macro_rules! quantity {
             pub const ZERO: Self = Self(0);
 
             /// Wraps a plain integer of this unit.
+            #[inline]
             pub const fn new(value: $int) -> Self {
                 Self(value)
             }
 
             /// The plain integer.
+            #[inline]
             pub const fn get(self) -> $int {
                 self.0
             }
 
             /// The sum, or `None` if it does not fit.
+            #[inline]
             pub const fn checked_add(self, other: Self) -> Option<Self> {
                 match self.0.checked_add(other.0) {
                     Some(sum) => Some(Self(sum)),
@@ -31,6 +34,7 @@ macro_rules! quantity {
             }
 
             /// The difference, or `None` if it would be negative.
+            #[inline]
             pub const fn checked_sub(self, other: Self) -> Option<Self> {
                 match self.0.checked_sub(other.0) {
                     Some(difference) => Some(Self(difference)),
@@ -39,11 +43,13 @@ macro_rules! quantity {
             }
 
             /// The sum, at most the greatest value.
+            #[inline]
             pub const fn saturating_add(self, other: Self) -> Self {
                 Self(self.0.saturating_add(other.0))
             }
 
             /// The difference, at least zero.
+            #[inline]
             pub const fn saturating_sub(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0))
             }
@@ -84,7 +90,11 @@ impl Ppm {
         if whole == 0 {
             return Self::ZERO;
         }
-        let ppm = u128::from(part.min(whole)) * u128::from(Self::ONE.0) / u128::from(whole);
+        let (part, one) = (part.min(whole), u64::from(Self::ONE.0));
+        let ppm = match part.checked_mul(one) {
+            Some(parts) => parts / whole,
+            None => u64::try_from(u128::from(part) * u128::from(one) / u128::from(whole)).unwrap_or(one),
+        };
         u32::try_from(ppm).map_or(Self::ONE, Self)
     }
 }

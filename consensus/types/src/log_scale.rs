@@ -35,6 +35,7 @@ impl LogScale {
     }
 
     /// The value of this code.
+    #[inline]
     pub const fn value(self) -> u64 {
         let (exponent, mantissa) = (self.0 >> MANTISSA_BITS, self.0 as u64 % LEADING);
         match exponent.checked_sub(1) {

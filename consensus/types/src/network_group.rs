@@ -46,6 +46,18 @@ impl NetworkGroup {
         &self.0
     }
 
+    /// The bytes as a big-endian number: groups are in the order of their numbers.
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.0.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// The group of a number, of which the lower 48 bits count.
+    pub const fn from_number(number: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
     /// Whether it is a place that tells machines apart.
     pub fn is_some(&self) -> bool {
         *self != Self::NONE
