@@ -12,6 +12,7 @@ mod host;
 pub mod metrics;
 pub mod model;
 mod nodes;
+pub(crate) mod poot;
 mod proofs;
 mod reply;
 mod resources;
@@ -35,9 +36,10 @@ use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochReportsView, EpochView,
-    LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
-    RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
+    EpochReportsView, EpochView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter,
+    NodeList, PayoutView, PeerView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter,
+    RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
     StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
@@ -160,6 +162,31 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError>;
+
+    /// A worker's final score of an epoch, the newest with final scores if `None`; `None` when it has none here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError>;
+
+    /// At most `limit` spans of a worker's scores, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn score_history(&self, worker: &NodeId, which: ScoreFilter, limit: usize)
+    -> Result<Vec<ScoreSpanView>, ViewError>;
+
+    /// At most `limit` workers of an epoch in the order of their scores.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError>;
+
+    /// How much validators say the same in some epochs.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError>;
 
     /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
     ///

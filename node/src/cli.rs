@@ -22,6 +22,7 @@ mod proof;
 mod read;
 mod resources;
 mod run;
+mod score;
 mod signer;
 mod tron;
 mod validator;
@@ -48,7 +49,7 @@ Examples:
   lucid init --role worker --bootstrap /ip4/203.0.113.7/tcp/7001/p2p/12D3KooW... --genesis genesis.toml
   lucid run
   lucid status
-  lucid --home /srv/lucid scores --epoch 42 --json
+  lucid --home /srv/lucid score leaderboard --epoch 42 --json
   LUCID_LOG_FILTER=debug lucid run --set api.listen=127.0.0.1:9000";
 
 /// A node of a Lucid mesh: measures, agrees, is measured, is paid.
@@ -93,13 +94,10 @@ enum Command {
         #[command(subcommand)]
         action: read::EpochAction,
     },
-    /// List the workers' final scores of an epoch, best first
-    Scores {
-        /// The epoch; the newest with final scores if not given
-        #[arg(long, value_name = "N", value_parser = epoch)]
-        epoch: Option<Epoch>,
-        #[command(flatten)]
-        json: Json,
+    /// Scores of workers: what they are, why, and whether validators agree on them
+    Score {
+        #[command(subcommand)]
+        action: score::ScoreAction,
     },
     /// Registered nodes, and what the home's node does about itself
     Node {
@@ -263,7 +261,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Status(json) => read::status(&context.api()?, json.json),
         Command::Block { action } => read::block(&context.api()?, action),
         Command::Epoch { action } => read::epoch(&context.api()?, action),
-        Command::Scores { epoch, json } => read::scores(&context.api()?, epoch, json.json),
+        Command::Score { action } => score::score(action, &context),
         Command::Node { action } => node::node(action, &context),
         Command::Validator { action } => validator::validator(action, &context),
         Command::Proof { action } => proof::proof(action, &context),
@@ -355,7 +353,7 @@ mod tests {
 
     /// Every command by its path.
     const KINDS: &[(Kind, &[&str])] = &[
-        (Kind::Read, &["status", "scores", "peers", "version", "config show", "proof verify", "network show"]),
+        (Kind::Read, &["status", "peers", "version", "config show", "proof verify", "network show"]),
         (
             Kind::Read,
             &[
@@ -371,6 +369,7 @@ mod tests {
         ),
         (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
         (Kind::Read, &["resources show", "resources history"]),
+        (Kind::Read, &["score show", "score history", "score leaderboard", "score agreement"]),
         (Kind::Read, &["pool list", "pool show", "pool members", "pool requests"]),
         (Kind::Read, &["validator list", "validator status", "validator proposals"]),
         (
@@ -378,7 +377,7 @@ mod tests {
             &["tron status", "tron balance", "tron tx", "tron estimate", "tron build-transfer", "tron key show"],
         ),
         (Kind::Read, &["vault show", "vault verify", "vault rehearse", "signer show", "db stats", "db check"]),
-        (Kind::Other, &["run", "signer run", "config check", "config doc"]),
+        (Kind::Other, &["run", "signer run", "score calc", "config check", "config doc"]),
         (Kind::Other, &["proof show score", "proof show owed", "proof show account"]),
         (Kind::Ledger, &["node register", "node update", "node payout-address", "node veto", "node retire"]),
         (Kind::Ledger, &["pool create", "pool update", "pool join", "pool leave", "pool approve", "pool refuse"]),

@@ -17,6 +17,7 @@ pub mod probe;
 pub mod proof;
 pub mod router;
 pub mod sampler;
+pub mod score;
 pub mod signer;
 mod stage;
 mod utc;

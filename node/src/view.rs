@@ -6,6 +6,7 @@ mod measured;
 mod nodes;
 mod payouts;
 pub(crate) mod pools;
+mod poot;
 mod proofs;
 mod resources;
 mod validators;
@@ -30,9 +31,10 @@ use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochReportsView,
-    EpochStage, EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView,
-    PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
+    EpochRange, EpochReportsView, EpochStage, EpochView, LeaderView, Leaderboard, LeaderboardFilter, LedgerView,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, PootScoreView,
+    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
     SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
     VoteSignature,
 };
@@ -229,7 +231,6 @@ fn metric_view(metric: &Metric) -> MetricView {
     }
 }
 
-/// How far an epoch is.
 /// Names of the score's components that are 0 because nothing was measured lately.
 fn unmeasured(row: &ScoreRow) -> Vec<String> {
     let parts = [
@@ -240,6 +241,7 @@ fn unmeasured(row: &ScoreRow) -> Vec<String> {
     missing.map(|(name, ..)| name.to_owned()).collect()
 }
 
+/// How far an epoch is.
 fn stage(state: &State, epoch: Epoch) -> EpochStage {
     if epoch > state.closed() {
         EpochStage::Open
@@ -427,24 +429,28 @@ impl NodeView for NodeParts {
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let found = scores::of(&self.store, epoch, self.clock.now());
         let Some(scores) = found.map_err(|e| unread("the scores of epoch", epoch, e))? else { return Ok(Vec::new()) };
-        let view = |row: &ScoreRow| ScoreView {
-            epoch,
-            worker: row.worker,
-            score_ppm: row.score,
-            relay_credits: row.earned.relay,
-            storage_credits: row.earned.storage,
-            sharers: row.sharers,
-            credits: row.credits,
-            reachable_ms: row.reachable_ms,
-            components: row.components,
-            unmeasured: unmeasured(row),
-            rtt_us: row.aggregate.rtt_us,
-            echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
-            echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
-            proved_chunks: row.aggregate.proved,
-            network_group: row.aggregate.group,
-        };
-        Ok(scores.rows.iter().map(view).collect())
+        Ok(scores.rows.iter().map(|row| poot::score_view(epoch, row)).collect())
+    }
+
+    fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
+        self.poot_score(worker, epoch)
+    }
+
+    fn score_history(
+        &self,
+        worker: &NodeId,
+        which: ScoreFilter,
+        limit: usize,
+    ) -> Result<Vec<ScoreSpanView>, ViewError> {
+        self.poot_history(worker, which, limit)
+    }
+
+    fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
+        self.poot_leaderboard(which, limit)
+    }
+
+    fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
+        self.poot_agreement(which)
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

@@ -131,7 +131,7 @@ fn reachable_ms(policy: &Policy, o: &Observation) -> u64 {
 }
 
 /// Pings answered and the echo verified, of those sent.
-fn success(o: &Observation) -> Ppm {
+pub fn success(o: &Observation) -> Ppm {
     let echo = |is_counted: fn(LogScale) -> bool| u64::from(o.echo_kbit_s.is_some_and(is_counted));
     let passed = u64::from(o.pings_answered) + echo(|kbit_s| kbit_s > LogScale::ZERO);
     Ppm::ratio(passed, u64::from(o.pings_sent) + echo(|_| true))

@@ -7,6 +7,7 @@ mod command;
 mod enrolment;
 mod node;
 mod pool;
+mod poot;
 mod resources;
 mod validator;
 mod vault;
@@ -37,6 +38,10 @@ pub use pool::{
     BatchList, BatchView, ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList,
     MemberState, MemberView, MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary,
     PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
+};
+pub use poot::{
+    AgreementView, CopyingView, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView, PlaceView,
+    PootScoreView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, SuspicionView,
 };
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,

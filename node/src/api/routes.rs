@@ -17,7 +17,7 @@ use lucid_types::command::Command;
 use lucid_types::id::{NodeId, PayoutId, PoolId};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::host::{self, Hosts};
 use super::model::{
@@ -27,7 +27,7 @@ use super::model::{
     UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
-use super::{NodeView, ViewError, nodes, proofs, resources};
+use super::{NodeView, ViewError, nodes, poot, proofs, resources};
 
 /// From the request's head to the answer's head.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -39,6 +39,8 @@ const COMMAND_LIMIT: usize = 2 * SignedCommand::MAX_BYTES + BODY_LIMIT;
 const MAX_LEAVES: usize = 10_000;
 /// Readers of the store at a time; further requests wait.
 const READERS: usize = 8;
+/// Of them, those that read many epochs.
+const LONG_READERS: usize = 1;
 /// Entries of a list, if not asked otherwise, and at most.
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1_000;
@@ -48,6 +50,8 @@ const MAX_LIMIT: usize = 1_000;
 pub(super) struct Shared {
     view: Arc<dyn NodeView>,
     readers: Arc<Semaphore>,
+    /// Of those, the ones that read many epochs.
+    long_readers: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -56,10 +60,27 @@ impl Shared {
         &self,
         read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.read_in(None, read).await
+    }
+
+    /// The same of what reads many epochs: one at a time, so that the rest does not wait for it.
+    pub(super) async fn read_long<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let slot = Arc::clone(&self.long_readers).acquire_owned().await.map_err(|_| Failure::Internal)?;
+        self.read_in(Some(slot), read).await
+    }
+
+    async fn read_in<T: Send + 'static>(
+        &self,
+        long: Option<OwnedSemaphorePermit>,
+        read: impl FnOnce(&dyn NodeView) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Failure> {
         let slot = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| Failure::Internal)?;
         let view = Arc::clone(&self.view);
         let read = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
+            let _slots = (slot, long);
             read(&*view)
         });
         match read.await {
@@ -76,7 +97,8 @@ impl Shared {
 const CHAIN: &str = "lucid-blocks";
 
 pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
-    let shared = Shared { view, readers: Arc::new(Semaphore::new(READERS)) };
+    let slots = |number| Arc::new(Semaphore::new(number));
+    let shared = Shared { view, readers: slots(READERS), long_readers: slots(LONG_READERS) };
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(blocks))
@@ -87,6 +109,10 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/epochs/{epoch}", get(epoch))
         .route("/api/v1/epochs/{epoch}/reports", get(reports))
         .route("/api/v1/scores", get(scores))
+        .route("/api/v1/poot/scores/{worker}", get(poot::score))
+        .route("/api/v1/poot/history/{worker}", get(poot::history))
+        .route("/api/v1/poot/leaderboard", get(poot::leaderboard))
+        .route("/api/v1/poot/agreement", get(poot::agreement))
         .route("/api/v1/nodes", get(nodes::nodes))
         .route("/api/v1/nodes/{id}", get(nodes::node))
         .route("/api/v1/nodes/{id}/metrics", get(node_metrics))

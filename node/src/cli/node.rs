@@ -73,7 +73,7 @@ pub(super) enum NodeAction {
     Retire(GiveArgs),
     /// Show a registered node
     Show {
-        /// Its id, or the first digits of a worker's as `lucid scores` shows them [default: the home's node]
+        /// Its id, or the first digits of a worker's as `lucid score leaderboard` shows them [default: the home's node]
         #[arg(value_name = "ID", value_parser = id_prefix)]
         node: Option<IdPrefix>,
         #[command(flatten)]

@@ -52,7 +52,7 @@ pub(super) enum ShowAction {
         /// The epoch [default: the newest with final scores]
         #[arg(long, value_name = "N", value_parser = super::epoch)]
         epoch: Option<Epoch>,
-        /// The worker: its id, or the first digits of it as `lucid scores` shows them [default: the home's node]
+        /// The worker: its id, or the first digits of it as `lucid score leaderboard` shows them [default: the home's node]
         #[arg(long, value_name = "ID", value_parser = id_prefix)]
         worker: Option<IdPrefix>,
         #[command(flatten)]
@@ -271,7 +271,7 @@ fn account(node: &NodeId, stats: Option<&WorkerStats>) -> String {
     )
 }
 
-/// As `lucid scores` shows it.
+/// As `lucid score leaderboard` shows it.
 fn of_100(score: Ppm) -> String {
     output::millionths(u64::from(score.get()).saturating_mul(100))
 }

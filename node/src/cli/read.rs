@@ -150,7 +150,7 @@ pub(super) struct ReportsArgs {
     /// The epoch; the newest with final scores if not given
     #[arg(value_parser = super::epoch)]
     epoch: Option<Epoch>,
-    /// Only those of this worker: its id, or the first digits of it as `lucid scores` shows them
+    /// Only those of this worker: its id, or the first digits of it as `lucid score leaderboard` shows them
     #[arg(long, value_name = "ID", value_parser = id_prefix)]
     worker: Option<IdPrefix>,
     /// Only those by this validator: its node's id
@@ -295,7 +295,7 @@ fn listed(nodes: &[NodeId]) -> Option<String> {
 /// What a worker said of its machine, and when.
 #[derive(Debug, Args)]
 pub(super) struct MetricsArgs {
-    /// The worker: its id, or the first digits of it as `lucid scores` shows them
+    /// The worker: its id, or the first digits of it as `lucid score leaderboard` shows them
     #[arg(value_name = "ID", value_parser = id_prefix)]
     node: IdPrefix,
     /// Only what came then or later: 6h for six hours ago, or a date in UTC, 2026-11-29 or 2026-11-29T00:37
@@ -408,29 +408,6 @@ pub(super) fn epoch(api: &Api, action: EpochAction) -> anyhow::Result<()> {
         }),
         EpochAction::Reports(args) => reports(api, &args),
     }
-}
-
-pub(super) fn scores(api: &Api, epoch: Option<Epoch>, as_json: bool) -> anyhow::Result<()> {
-    let query = epoch.map_or_else(String::new, |epoch| format!("?epoch={epoch}"));
-    show(as_json, &api.get::<ScoreList>(&format!("scores{query}"))?, |list| {
-        let Some(epoch) = list.epoch else { return "no epoch has final scores yet\n".to_owned() };
-        let rows: Vec<_> = list
-            .scores
-            .iter()
-            .map(|s| {
-                [
-                    s.worker.short(),
-                    millionths(u64::from(s.score_ppm.get()).saturating_mul(100)),
-                    s.credits.to_string(),
-                    s.rtt_us.to_string(),
-                    or_dash(s.echo_kbit_s),
-                    if s.unmeasured.is_empty() { "-".to_owned() } else { s.unmeasured.join(", ") },
-                ]
-            })
-            .collect();
-        let titles = ["worker", "score of 100", "credits", "rtt us", "kbit/s", "unmeasured"];
-        format!("epoch {epoch}\n{}", output::table(titles, &rows))
-    })
 }
 
 pub(super) fn peers(api: &Api, as_json: bool) -> anyhow::Result<()> {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lucid_consensus::ledger::state::FinalEpoch;
-use lucid_score::draw::EpochDraw;
+use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::id::ValidatorId;
-use lucid_types::report::ScoreReport;
+use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -66,14 +66,33 @@ pub fn records(time: UnixMillis, FinalEpoch { scores, draw, reports }: &FinalEpo
 /// # Errors
 /// The store could not be read.
 pub fn of(store: &Store, epoch: Epoch, now: UnixMillis) -> Result<Option<EpochReports>, StorageError> {
-    let draw = store.history_record(HistoryKind::Report, &draw_key(epoch), now)?;
-    let Some(draw) = draw.and_then(|bytes| decode(&bytes).ok()) else { return Ok(None) };
+    let Some(draw) = draw(store, epoch, now)? else { return Ok(None) };
     let records = store.history(HistoryKind::Report, &reports_key(epoch), usize::MAX, now)?;
     let report = |HistoryRecord { key, value, .. }: HistoryRecord| {
         let validator: [u8; 32] = key.get(9..)?.try_into().ok()?;
         Some((ValidatorId::from_bytes(validator), decode::<Committed>(&value).ok()?.0))
     };
     Ok(Some(EpochReports { draw, reports: records.into_iter().filter_map(report).collect() }))
+}
+
+/// Who was to measure whom in an epoch, likewise.
+///
+/// # Errors
+/// The store could not be read.
+pub fn draw(store: &Store, epoch: Epoch, now: UnixMillis) -> Result<Option<EpochDraw>, StorageError> {
+    let draw = store.history_record(HistoryKind::Report, &draw_key(epoch), now)?;
+    Ok(draw.and_then(|bytes| decode(&bytes).ok()))
+}
+
+impl EpochReports {
+    /// What a validator measured of the workers of whom it holds seats, with their number; `None` if it revealed nothing.
+    pub fn measured_by(&self, key: &ValidatorId) -> Option<Vec<(&ScoredWorker, u8, Option<Observation>)>> {
+        let assigned: Vec<_> = self.draw.assignment(key)?.collect();
+        let workers: Vec<_> = assigned.iter().map(|(worker, _)| worker.assigned()).collect();
+        let observations = self.reports.get(key)?.as_ref()?.observations(&workers).ok()?;
+        let measured = |((worker, seats), seen)| (worker, seats, seen);
+        Some(assigned.into_iter().zip(observations).map(measured).collect())
+    }
 }
 
 /// Whether a record is one that this module writes.

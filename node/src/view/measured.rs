@@ -49,20 +49,18 @@ pub(super) fn view(
 fn reporter<'a>(state: &State, of: &'a EpochReports, key: &ValidatorId) -> Option<Reporter<'a>> {
     let validator = state.validator_account(key)?;
     let assigned: Vec<_> = of.draw.assignment(key)?.collect();
-    let report = of.reports.get(key);
-    let workers: Vec<_> = assigned.iter().map(|(worker, _)| worker.assigned()).collect();
-    let found = report.and_then(Option::as_ref).and_then(|it| it.observations(&workers).ok());
-    let stage = match report {
+    let found = of.measured_by(key);
+    let stage = match of.reports.get(key) {
         Some(Some(_)) => ReportStage::Revealed,
         Some(None) => ReportStage::Forfeited,
         None => ReportStage::Uncommitted,
     };
-    let measured = found.as_ref().map(|found| found.iter().flatten().count());
-    let mut observations = found.into_iter().flatten();
+    let measured = found.as_ref().map(|found| found.iter().filter(|(.., seen)| seen.is_some()).count());
     let view = ReporterView { validator, key: *key, stage, assigned: assigned.len(), measured };
+    let unmeasured = || assigned.into_iter().map(|(worker, seats)| (worker, seats, None)).collect();
     let measured =
-        assigned.into_iter().map(|(worker, seats)| (&worker.node, seats, observations.next().flatten())).collect();
-    Some(Reporter { view, measured })
+        found.unwrap_or_else(unmeasured).into_iter().map(|(worker, seats, seen)| (&worker.node, seats, seen));
+    Some(Reporter { view, measured: measured.collect() })
 }
 
 fn observed(o: &Observation) -> ObservedView {

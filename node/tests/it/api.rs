@@ -184,6 +184,20 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(scores["scores"][0]["unmeasured"], json!(["utilisation"]));
     assert_eq!(scores["scores"][0]["echo_kbit_s"], Value::Null, "what is not known is null");
     assert_eq!(server.get("/api/v1/scores?epoch=9").await, json!({"epoch": 9, "scores": []}));
+    let best = server.get("/api/v1/poot/leaderboard?limit=1&offset=1").await;
+    assert_eq!(
+        (&best["n_places"], &best["places"][0]["rank"], &best["places"][0]["live"]),
+        (&json!(2), &json!(2), &json!(9))
+    );
+    let worker = node(10);
+    let score = server.get(&format!("/api/v1/poot/scores/{worker}?epoch=3")).await;
+    assert_eq!(
+        (&score["score"]["epoch"], &score["quota_chunks"], &score["suspicion"]),
+        (&json!(3), &json!(7), &Value::Null)
+    );
+    let spans = server.get(&format!("/api/v1/poot/history/{worker}?from=1&to=4&span=hour&limit=3")).await;
+    assert_eq!(numbers(&spans, "spans", "to"), [4, 3, 2]);
+    assert_eq!(server.get("/api/v1/poot/agreement?from=1&to=4").await["copying"][0]["lag"], 0);
     let reports = server.get("/api/v1/epochs/4/reports").await;
     assert_eq!(reports["reporters"][0]["stage"], "revealed");
     assert_eq!((&reports["n_measurements"], &reports["measurements"][1]["observed"]), (&json!(2), &Value::Null));
@@ -272,6 +286,8 @@ async fn the_machine_is_shown_now_and_in_the_past() {
 #[tokio::test]
 async fn every_failure_has_one_shape() {
     let server = server().await;
+    let unknown_score = &*format!("/api/v1/poot/scores/{}?epoch=3", node(99));
+    let long_history = &*format!("/api/v1/poot/history/{}?from=1&to=5041", node(10));
     for (method, path, status, code, message) in [
         (Method::GET, "/api/v1/blocks/99", 404, "not_found", "block 99"),
         (Method::GET, "/api/v1/blocks/99/certificate", 404, "not_found", "block 99"),
@@ -285,6 +301,12 @@ async fn every_failure_has_one_shape() {
         (Method::GET, "/api/v1/epochs?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/epochs?limt=1", 400, "bad_request", "limt"),
         (Method::GET, "/api/v1/scores?epoch=first", 400, "bad_request", "epoch"),
+        (Method::GET, "/api/v1/poot/scores/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, unknown_score, 404, "not_found", "has no score of epoch 3 here"),
+        (Method::GET, long_history, 400, "bad_request", "at most 5040 epochs"),
+        (Method::GET, "/api/v1/poot/leaderboard?limit=1001", 400, "bad_request", "1 to 1000"),
+        (Method::GET, "/api/v1/poot/agreement?from=9&to=8", 400, "bad_request", "from = 9 is after to = 8"),
+        (Method::GET, "/api/v1/poot/agreement?from=1&to=721", 400, "bad_request", "at most 720 epochs"),
         (Method::GET, "/api/v1/epochs/9/reports", 404, "not_found", "the reports of epoch 9 are not here"),
         (Method::GET, "/api/v1/epochs/4/reports?worker=me", 400, "bad_request", "worker"),
         (Method::GET, "/api/v1/epochs/4/reports?limit=0", 400, "bad_request", "limit"),

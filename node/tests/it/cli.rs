@@ -169,7 +169,7 @@ fn a_wrong_command_line_is_exit_code_2() {
         vec!["ini"],
         vec!["init", "--role", "king"],
         vec!["--set", "name", "status"],
-        vec!["scores", "--epoch", "x"],
+        vec!["score", "leaderboard", "--epoch", "x"],
         vec![],
     ] {
         let output = lucid(&folder.home(), &args);
@@ -377,8 +377,19 @@ async fn readers_show_what_the_node_says() {
     );
     assert_eq!(out(&lucid(&home, &["epoch", "list"])).lines().count(), 5);
     assert!(out(&lucid(&home, &["epoch", "show", "3"])).contains("not measured"));
-    assert!(out(&lucid(&home, &["scores"])).contains("65.000000"));
-    assert_eq!(json(&lucid(&home, &["scores", "--epoch", "2", "--json"]))["epoch"], 2);
+    let best = out(&lucid(&home, &["score", "leaderboard", "--limit", "1"]));
+    assert!(best.starts_with("epoch 4\n") && best.contains("65.000000") && best.contains("1 more: "), "{best}");
+    assert_eq!(json(&lucid(&home, &["score", "leaderboard", "--epoch", "2", "--json"]))["epoch"], 2);
+    let one = out(&lucid(&home, &["score", "show", &node(10).to_string(), "--epoch", "3"]));
+    assert!(one.contains("40.000000") && one.contains("7 chunks a seat") && one.contains("utilisation"), "{one}");
+    let spans = json(&lucid(&home, &["score", "history", &node(10).to_string(), "--from", "2", "--to", "3", "--json"]));
+    let epochs: Vec<_> = spans["spans"].as_array().unwrap().iter().map(|span| span["from"].clone()).collect();
+    assert_eq!(epochs, [3, 2]);
+    let agreement = out(&lucid(&home, &["score", "agreement"]));
+    assert!(
+        agreement.contains("90.00 (60)") && agreement.contains("COPYING") && agreement.contains("BESIDE"),
+        "{agreement}"
+    );
     let reports = out(&lucid(&home, &["epoch", "reports", "--limit", "1"]));
     assert!(reports.starts_with("epoch 4\n") && reports.contains("3/4") && reports.contains("1 more: "), "{reports}");
     let worker = node(11).to_string();

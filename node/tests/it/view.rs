@@ -8,14 +8,16 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components,
-    EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView,
-    LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView,
-    MembershipView, MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView,
-    PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView,
-    RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
-    ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState,
-    TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage,
+    CommandView, Components, CopyingView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView,
+    HoldView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView,
+    MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView,
+    MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, OutlierView, PairView, PayoutStatus,
+    PayoutView, PeerView, PlaceView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView,
+    ProposalView, RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView,
+    ResourceLimitsView, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest,
+    SpanView, StampView, StatusView, SyncState, TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature,
+    VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -30,6 +32,7 @@ use lucid_types::id::{
 };
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::policy::ScoreWeights;
 use lucid_types::pool::{JoinPolicy, PoolAction, SplitRule};
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -485,6 +488,75 @@ impl NodeView for Known {
     fn scores(&self, epoch: Epoch) -> Result<Vec<ScoreView>, ViewError> {
         let known = (1..=4).contains(&epoch.get());
         self.disk(if known { vec![score_view(epoch, 10, 400_000), score_view(epoch, 11, 650_000)] } else { vec![] })
+    }
+
+    fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
+        let epoch = epoch.unwrap_or(Epoch::new(4));
+        let found = self.scores(epoch)?.into_iter().find(|score| score.worker == *worker);
+        let view = |score: ScoreView| PootScoreView {
+            pool: Some(PoolId::from_bytes([4; 32])),
+            quota_chunks: Some(7),
+            validators: None,
+            weights: ScoreWeights::default(),
+            points_ppm: score.components,
+            suspicion: None,
+            score,
+        };
+        Ok(found.map(view))
+    }
+
+    fn score_history(
+        &self,
+        worker: &NodeId,
+        which: ScoreFilter,
+        limit: usize,
+    ) -> Result<Vec<ScoreSpanView>, ViewError> {
+        let (from, to) = (which.from.map_or(1, Epoch::get), which.to.map_or(4, Epoch::get));
+        let found = (from..=to).rev().filter_map(|epoch| self.score(worker, Some(Epoch::new(epoch))).transpose());
+        let span = |view: PootScoreView| ScoreSpanView {
+            from: view.score.epoch,
+            to: view.score.epoch,
+            epochs: 1,
+            min_ppm: view.score.score_ppm,
+            mean_ppm: view.score.score_ppm,
+            max_ppm: view.score.score_ppm,
+            components: view.score.components,
+            credits: view.score.credits,
+            reachable_ms: view.score.reachable_ms,
+        };
+        found.take(limit).map(|view| view.map(span)).collect()
+    }
+
+    fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
+        let epoch = which.epoch.unwrap_or(Epoch::new(4));
+        let mut scores = self.scores(epoch)?;
+        scores.sort_by_key(|score| std::cmp::Reverse(score.score_ppm));
+        let place = |(rank, score)| PlaceView { rank, pool: None, live: Some(9), score, suspicion: None };
+        let n_places = scores.len();
+        let places = (1..).zip(scores).skip(which.offset).take(limit).map(place).collect();
+        Ok(Leaderboard { epoch: Some(epoch), n_places, places })
+    }
+
+    fn agreement(&self, _: EpochRange) -> Result<AgreementView, ViewError> {
+        let (a, b) = (node(1), node(2));
+        let pair = PairView {
+            a,
+            b,
+            in_common: 60,
+            identical_ppm: Ppm::new(900_000),
+            rtt_gap_ppm: Ppm::new(1_000),
+            success_gap_ppm: Ppm::ZERO,
+            a_repeats_b_ppm: Ppm::ZERO,
+            b_repeats_a_ppm: Ppm::new(12_500),
+        };
+        self.disk(AgreementView {
+            from: Some(Epoch::new(1)),
+            to: Some(Epoch::new(4)),
+            epochs: 4,
+            pairs: vec![pair],
+            copying: vec![CopyingView { validator: b, of: a, lag: 0, part_ppm: Ppm::new(900_000) }],
+            outliers: vec![OutlierView { validator: a, distance_ppm: Ppm::new(70_000), limit_ppm: Ppm::new(50_000) }],
+        })
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

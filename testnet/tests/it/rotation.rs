@@ -121,7 +121,14 @@ fn check_collections(network: &Network, node: &str) {
     assert!(shown("pool list").contains("local") && shown("pool members").contains(short));
 
     assert!(is_there(&ask(&format!("/api/v1/scores?epoch={epoch}"), "scores"), "worker", node));
-    assert!(shown("scores").contains(short));
+    assert!(shown("score leaderboard").contains(short) && shown(&format!("score history {short}")).contains(short));
+    let score = network.get(worker, &format!("/api/v1/poot/scores/{node}?epoch={epoch}"));
+    let points: u64 = score["points_ppm"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    let whole = score["score"]["score_ppm"].as_u64().unwrap();
+    assert!((points..points + 7).contains(&whole), "each part is rounded down: {score}");
+    assert!(shown(&format!("score show {short} --epoch {epoch}")).contains("work credits"));
+    let agreement = shown("score agreement");
+    assert!(agreement.contains("identical measurements"), "{agreement}");
 
     let path = format!("/api/v1/epochs/{epoch}/reports?worker={node}");
     let reports = network.get(worker, &path);

@@ -1,0 +1,87 @@
+//! Scores: one with all its parts, a worker's history, the best of them, and whether validators agree.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use lucid_types::id::NodeId;
+use lucid_types::time::Epoch;
+use serde::Deserialize;
+
+use super::model::{
+    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PootScoreView, ScoreFilter, ScoreHistory,
+};
+use super::reply::Failure;
+use super::routes::{Shared, limit};
+
+/// Epochs that one answer is made from at most: a window of credits on the public mesh.
+pub(crate) const MAX_EPOCHS: u64 = 5_040;
+/// Epochs whose reports are compared in one answer at most, and if not asked otherwise.
+pub(crate) const MAX_COMPARED: u64 = 720;
+pub(crate) const DEFAULT_COMPARED: u64 = 30;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScoreQuery {
+    epoch: Option<Epoch>,
+}
+
+pub(super) async fn score(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ScoreQuery>, QueryRejection>,
+) -> Result<Json<PootScoreView>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| view.score(&worker, epoch)).await?;
+    found.map(Json).ok_or_else(|| {
+        let when = epoch.map_or_else(|| "the newest final epoch".to_owned(), |epoch| format!("epoch {epoch}"));
+        Failure::NotFound(format!(
+            "worker {worker} has no score of {when} here: it was not drawn or not measured in it, or the scores are not kept here any more"
+        ))
+    })
+}
+
+pub(super) async fn history(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ScoreFilter>, QueryRejection>,
+) -> Result<Json<ScoreHistory>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    is_range(query.from, query.to, MAX_EPOCHS)?;
+    let spans = shared.read_long(move |view| view.score_history(&worker, query, limit)).await?;
+    Ok(Json(ScoreHistory { worker, spans }))
+}
+
+pub(super) async fn leaderboard(
+    State(shared): State<Shared>,
+    query: Result<Query<LeaderboardFilter>, QueryRejection>,
+) -> Result<Json<Leaderboard>, Failure> {
+    let Query(query) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(query.limit)?;
+    shared.read(move |view| view.leaderboard(query, limit)).await.map(Json)
+}
+
+pub(super) async fn agreement(
+    State(shared): State<Shared>,
+    query: Result<Query<EpochRange>, QueryRejection>,
+) -> Result<Json<AgreementView>, Failure> {
+    let Query(range) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    is_range(range.from, range.to, MAX_COMPARED)?;
+    shared.read_long(move |view| view.agreement(range)).await.map(Json)
+}
+
+/// Whether a range of epochs is one, and not of too many.
+fn is_range(from: Option<Epoch>, to: Option<Epoch>, most: u64) -> Result<(), Failure> {
+    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+    if from > to {
+        return Err(Failure::BadRequest(format!("from = {from} is after to = {to}")));
+    }
+    if to.get() - from.get() >= most {
+        return Err(Failure::BadRequest(format!(
+            "from = {from} to = {to}: at most {most} epochs are possible at a time"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What can be told of scores beyond what the ledger says: whether validators measure by themselves, and whether a worker's score is like itself.
+//! Pure; what it reads comes from the history.
+
+pub mod agreement;
+pub mod suspicion;

@@ -1,0 +1,331 @@
+//! Scores with all that they are made of, over time, and in order.
+
+use lucid_consensus::ledger::state::{EpochScores, Rows as _, State};
+use lucid_consensus::ledger::table::Workers;
+use lucid_score::draw::EpochDraw;
+use lucid_score::worker_stats::ScoreRow;
+use lucid_types::amount::{Credits, Ppm};
+use lucid_types::id::NodeId;
+use lucid_types::policy::ScoreWeights;
+use lucid_types::time::Epoch;
+
+use super::{NodeParts, unmeasured, unread};
+use crate::api::ViewError;
+use crate::api::model::{
+    AgreementView, Components, CopyingView, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView,
+    PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView,
+};
+use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
+use crate::history::{reports, scores};
+use crate::score::agreement::{Agreement, Measurement};
+use crate::score::suspicion::suspicion;
+
+/// A row of an epoch as it is shown.
+pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
+    ScoreView {
+        epoch,
+        worker: row.worker,
+        score_ppm: row.score,
+        relay_credits: row.earned.relay,
+        storage_credits: row.earned.storage,
+        sharers: row.sharers,
+        credits: row.credits,
+        reachable_ms: row.reachable_ms,
+        components: row.components,
+        unmeasured: unmeasured(row),
+        rtt_us: row.aggregate.rtt_us,
+        echo_bytes: row.aggregate.echo.map(|echo| echo.bytes),
+        echo_kbit_s: row.aggregate.echo.map(|echo| echo.kbit_s),
+        proved_chunks: row.aggregate.proved,
+        network_group: row.aggregate.group,
+    }
+}
+
+/// Each of the parts, with its place in others.
+fn parts(of: &mut Components) -> [&mut Ppm; 7] {
+    let Components { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = of;
+    [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
+}
+
+/// What each part contributes.
+fn points(weights: &ScoreWeights, components: Components) -> Components {
+    let weights = [
+        weights.session_time,
+        weights.work_credits,
+        weights.utilisation,
+        weights.bandwidth,
+        weights.uptime,
+        weights.quality,
+        weights.trust,
+    ];
+    let mut points = components;
+    for (part, weight) in parts(&mut points).into_iter().zip(weights) {
+        *part = Ppm::ratio(u64::from(part.get()) * u64::from(weight.get()), 1_000_000_000_000);
+    }
+    points
+}
+
+/// The row of a worker in the scores of an epoch.
+fn row_of<'a>(scores: &'a EpochScores, worker: &NodeId) -> Option<&'a ScoreRow> {
+    let place = scores.rows.binary_search_by_key(worker, |row| row.worker).ok()?;
+    scores.rows.get(place)
+}
+
+/// The rows of a span, gathered from the newest on.
+struct Span {
+    number: u64,
+    view: ScoreSpanView,
+    scores: u64,
+    parts: [u64; 7],
+}
+
+impl Span {
+    fn of(number: u64, epoch: Epoch, row: &ScoreRow) -> Self {
+        let view = ScoreSpanView {
+            from: epoch,
+            to: epoch,
+            epochs: 0,
+            min_ppm: row.score,
+            mean_ppm: row.score,
+            max_ppm: row.score,
+            components: row.components,
+            credits: Credits::ZERO,
+            reachable_ms: 0,
+        };
+        let mut span = Self { number, view, scores: 0, parts: [0; 7] };
+        span.add(epoch, row);
+        span
+    }
+
+    fn add(&mut self, epoch: Epoch, row: &ScoreRow) {
+        let view = &mut self.view;
+        view.from = epoch;
+        view.epochs += 1;
+        view.min_ppm = view.min_ppm.min(row.score);
+        view.max_ppm = view.max_ppm.max(row.score);
+        view.credits = view.credits.saturating_add(row.credits);
+        view.reachable_ms = view.reachable_ms.saturating_add(row.reachable_ms);
+        self.scores += u64::from(row.score.get());
+        for (sum, part) in self.parts.iter_mut().zip(parts(&mut row.components.clone())) {
+            *sum += u64::from(part.get());
+        }
+    }
+
+    fn finish(mut self) -> ScoreSpanView {
+        let mean = |sum: u64| Ppm::ratio(sum / self.view.epochs.max(1), 1_000_000);
+        self.view.mean_ppm = mean(self.scores);
+        for (part, sum) in parts(&mut self.view.components).into_iter().zip(self.parts) {
+            *part = mean(sum);
+        }
+        self.view
+    }
+}
+
+impl NodeParts {
+    fn scores_of(&self, epoch: Epoch) -> Result<Option<EpochScores>, ViewError> {
+        scores::of(&self.store, epoch, self.clock.now()).map_err(|e| unread("the scores of epoch", epoch, e))
+    }
+
+    /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
+    fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
+        let buckets = self.spec.policy().history_buckets();
+        let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
+        let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
+        begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()
+    }
+
+    fn suspicion_of(samples: &[EpochScores], worker: &NodeId, score: Ppm) -> Option<SuspicionView> {
+        let samples: Vec<_> = samples.iter().filter_map(|scores| Some(row_of(scores, worker)?.score)).collect();
+        let found = suspicion(&samples, score)?;
+        let (median_ppm, limit_ppm, difference_ppm) = (found.median, found.limit, found.difference);
+        Some(SuspicionView { median_ppm, limit_ppm, difference_ppm })
+    }
+
+    pub(super) fn poot_score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
+        let newest = self.head.borrow().state.head().scored;
+        let epoch = epoch.unwrap_or(newest);
+        let Some(scores) = self.scores_of(epoch)? else { return Ok(None) };
+        let Some(row) = row_of(&scores, worker) else { return Ok(None) };
+        let draw = reports::draw(&self.store, epoch, self.clock.now());
+        let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
+        let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
+        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
+        let weights = self.spec.policy().weights;
+        Ok(Some(PootScoreView {
+            score: score_view(epoch, row),
+            pool: drawn.map(|it| it.pool),
+            quota_chunks: drawn.map(|it| it.quota),
+            validators: drawn.map(|it| it.seats.len()),
+            weights,
+            points_ppm: points(&weights, row.components),
+            suspicion: Self::suspicion_of(&samples, worker, row.score),
+        }))
+    }
+
+    /// At most `limit` spans of a worker, the newest first.
+    pub(super) fn poot_history(
+        &self,
+        worker: &NodeId,
+        filter: ScoreFilter,
+        limit: usize,
+    ) -> Result<Vec<ScoreSpanView>, ViewError> {
+        let epoch_ms = self.spec.policy().epoch_ms.max(1);
+        let epochs_of = |ms: u64| (ms / epoch_ms).max(1);
+        let length = match filter.span {
+            ScoreSpan::Epoch => 1,
+            ScoreSpan::Hour => epochs_of(3_600_000),
+            ScoreSpan::Day => epochs_of(86_400_000),
+        };
+        let newest = self.head.borrow().state.head().scored;
+        let to = filter.to.map_or(newest, |to| to.min(newest));
+        let least = to.get().saturating_sub(MAX_EPOCHS - 1).max(1);
+        let from = filter.from.map_or(least, |from| from.get().max(least));
+        let (mut done, mut open) = (Vec::new(), None::<Span>);
+        for epoch in (from..=to.get()).rev().map(Epoch::new) {
+            let number = epoch.get() / length;
+            if open.as_ref().is_some_and(|span| span.number != number) {
+                done.extend(open.take().map(Span::finish));
+            }
+            if done.len() >= limit {
+                break;
+            }
+            let Some(scores) = self.scores_of(epoch)? else { continue };
+            let Some(row) = row_of(&scores, worker) else { continue };
+            match &mut open {
+                Some(span) => span.add(epoch, row),
+                None => open = Some(Span::of(number, epoch, row)),
+            }
+        }
+        done.extend(open.map(Span::finish));
+        done.truncate(limit);
+        Ok(done)
+    }
+
+    pub(super) fn poot_leaderboard(&self, filter: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
+        let state = self.head.borrow().state.clone();
+        let newest = state.head().scored;
+        let epoch = filter.epoch.or_else(|| Some(newest).filter(|newest| *newest > Epoch::ZERO));
+        let Some(epoch) = epoch else { return Ok(Leaderboard { epoch, n_places: 0, places: Vec::new() }) };
+        let mut rows = self.scores_of(epoch)?.map_or_else(Vec::new, |scores| scores.rows);
+        rows.retain(|row| filter.pool.is_none_or(|pool| state.pool_of(&row.worker) == Some(pool)));
+        rows.sort_by(|a, b| b.score.cmp(&a.score).then(a.worker.cmp(&b.worker)));
+        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
+        let place = |(rank, row): (usize, &ScoreRow)| PlaceView {
+            rank,
+            pool: state.pool_of(&row.worker),
+            live: live(&state, self, &row.worker),
+            score: score_view(epoch, row),
+            suspicion: Self::suspicion_of(&samples, &row.worker, row.score),
+        };
+        let places = (1..).zip(&rows).skip(filter.offset).take(limit).map(place).collect();
+        Ok(Leaderboard { epoch: Some(epoch), n_places: rows.len(), places })
+    }
+
+    pub(super) fn poot_agreement(&self, range: EpochRange) -> Result<AgreementView, ViewError> {
+        let state = self.head.borrow().state.clone();
+        let newest = state.head().scored;
+        let to = range.to.map_or(newest, |to| to.min(newest)).get();
+        let from = range.from.map_or_else(|| to.saturating_sub(DEFAULT_COMPARED - 1), Epoch::get);
+        let from = from.max(to.saturating_sub(MAX_COMPARED - 1)).max(1);
+        let (mut agreement, mut compared) = (Agreement::default(), Vec::new());
+        for epoch in (from..=to).map(Epoch::new) {
+            let found = reports::of(&self.store, epoch, self.clock.now());
+            let Some(found) = found.map_err(|e| unread("the reports of epoch", epoch, e))? else { continue };
+            compared.push(epoch);
+            let measured = found.draw.reporters.iter().filter_map(|key| {
+                let (validator, measured) = (state.validator_account(key)?, found.measured_by(key)?);
+                Some(measured.into_iter().filter_map(move |(worker, seats, seen)| {
+                    Some(Measurement { worker: worker.node, validator, seats, seen: seen? })
+                }))
+            });
+            agreement.add(epoch, measured.flatten());
+        }
+        let found = agreement.findings();
+        Ok(AgreementView {
+            from: compared.first().copied(),
+            to: compared.last().copied(),
+            epochs: compared.len(),
+            pairs: found
+                .pairs
+                .iter()
+                .map(|it| PairView {
+                    a: it.a,
+                    b: it.b,
+                    in_common: it.in_common,
+                    identical_ppm: it.identical,
+                    rtt_gap_ppm: it.rtt_gap,
+                    success_gap_ppm: it.success_gap,
+                    a_repeats_b_ppm: it.a_repeats_b,
+                    b_repeats_a_ppm: it.b_repeats_a,
+                })
+                .collect(),
+            copying: found
+                .copying
+                .iter()
+                .map(|it| CopyingView { validator: it.validator, of: it.of, lag: it.lag, part_ppm: it.part })
+                .collect(),
+            outliers: found
+                .outliers
+                .iter()
+                .map(|it| OutlierView { validator: it.validator, distance_ppm: it.distance, limit_ppm: it.limit })
+                .collect(),
+        })
+    }
+}
+
+/// What orders a worker among the candidates of an election, at the newest final epoch.
+fn live(state: &State, parts: &NodeParts, worker: &NodeId) -> Option<u64> {
+    Some(state.get::<Workers>(worker)?.live(parts.spec.policy(), state.head().scored))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::history::scores::row;
+
+    #[test]
+    fn points_are_what_the_score_is_made_of() {
+        let all = Ppm::new(999_999);
+        let components = Components {
+            session_time: all,
+            work_credits: Ppm::new(123_457),
+            utilisation: Ppm::ZERO,
+            bandwidth: Ppm::new(40_000),
+            uptime: Ppm::ONE,
+            quality: Ppm::new(1),
+            trust: all,
+        };
+        let weights = ScoreWeights::default();
+        let mut points = points(&weights, components);
+        assert_eq!(
+            (points.session_time, points.uptime, points.quality),
+            (Ppm::new(249_999), weights.uptime, Ppm::ZERO)
+        );
+        let sum: u32 = parts(&mut points).iter().map(|part| part.get()).sum();
+        let score = components.score(&weights).get();
+        assert!((sum..sum + 7).contains(&score), "each part is rounded down: {sum} of {score}");
+    }
+
+    #[test]
+    fn a_span_is_its_epochs_together() {
+        let of = |score, credits, trust| {
+            let components = Components { trust: Ppm::new(trust), ..Components::default() };
+            ScoreRow { score: Ppm::new(score), credits: Credits::new(credits), reachable_ms: 7, components, ..row(1) }
+        };
+        let mut span = Span::of(1, Epoch::new(9), &of(500_000, 3, 10));
+        span.add(Epoch::new(7), &of(300_001, 4, 20));
+        let span = span.finish();
+        assert_eq!((span.from, span.to, span.epochs), (Epoch::new(7), Epoch::new(9), 2));
+        assert_eq!([span.min_ppm, span.mean_ppm, span.max_ppm].map(Ppm::get), [300_001, 400_000, 500_000]);
+        assert_eq!((span.credits, span.reachable_ms, span.components.trust), (Credits::new(7), 14, Ppm::new(15)));
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_worker() {
+        let scores = EpochScores { epoch: Epoch::new(1), rows: vec![row(1), row(3)] };
+        let found = |byte| row_of(&scores, &NodeId::from_bytes([byte; 32])).map(|row| row.worker.as_bytes()[0]);
+        assert_eq!([1, 2, 3].map(found), [Some(1), None, Some(3)]);
+        assert_eq!(row_of(&scores, &scores.rows.last().unwrap().worker).unwrap().worker.as_bytes()[0], 3);
+    }
+}
