@@ -306,7 +306,7 @@ fn a_node_of_another_network_is_not_asked() {
     for command in [
         &["status"][..],
         &["peers"],
-        &["scores"],
+        &["score", "leaderboard"],
         &["block", "list"],
         &["epoch", "list"],
         &["payout", "list"],
