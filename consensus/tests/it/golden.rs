@@ -408,7 +408,8 @@ pub(crate) fn state() -> State {
     let account_id = |byte| (POOL, AccountId::from_bytes([byte; 32]));
     let key = |byte| (EPOCH, id(byte));
     let validators = encode::<ValidatorSet>(spec.first_validators());
-    let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators)];
+    let policy = (Policies::key(&EPOCH.previous()), encode(&spec.genesis().policy));
+    let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators), policy];
     let empty = State::from_rows(BLOCK, rows).unwrap();
     empty.changed(|rows| {
         rows.put::<Workers>(&node(0x21), stats);

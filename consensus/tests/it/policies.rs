@@ -21,7 +21,8 @@ fn other(world: &mut World) -> PolicyChange {
     let policy = Policy {
         pings: 2 + u32::try_from(random(4)).unwrap(),
         echo_every: 1 + random(2),
-        max_scored: 2 + u32::try_from(random(3)).unwrap(),
+        // All three: the monitor does not know who is not drawn.
+        max_scored: 3 + u32::try_from(random(3)).unwrap(),
         echo_bytes_per_credit: 1_000 * (1 + random(100)),
         storage_credits_per_gib: random(4_000),
         one_per_network: random(2) == 0,

@@ -307,6 +307,19 @@ fn stamps_are_judged_by_the_policy_in_force() {
     chain.take(stamped(&chain, 2, 12..40)).unwrap();
 }
 
+#[test]
+fn draws_are_made_by_the_policy_of_their_epoch() {
+    let mut chain = Chain::grown(start(), 2);
+    let from = decide(&mut chain, |policy| policy.max_scored = 2);
+    let mut drawn = Vec::new();
+    while chain.state.closed() < from {
+        drawn.push((chain.state.closed().next(), chain.state.open().unwrap().scored.len()));
+        chain.step(all_good);
+    }
+    assert_eq!(drawn, [(Epoch::new(3), 3), (Epoch::new(4), 3), (from, 2)]);
+    assert_eq!(chain.finalised[&from].scores.rows.len(), 2);
+}
+
 /// What a policy says of the open epoch stays said, whoever looks at it with the state of a later block.
 #[test]
 fn a_schedule_answers_for_every_epoch() {

@@ -32,7 +32,7 @@ use crate::ledger::command::{SignedCommand, apply, next_block};
 use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
 use crate::ledger::execute::validate;
 use crate::ledger::pool::{Hold, MAX_FORMING, PoolState, PoolStatus, Standing};
-use crate::ledger::proposals::MAX_PROPOSED;
+use crate::ledger::proposals::{MAX_PROPOSED, ProposedChange};
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Accounts, Closes, Invites, Members, NodeKeys, Nodes, Nonces, Requests, UsedKeys};
 use crate::ledger::validators::UsedKey;
@@ -100,6 +100,11 @@ fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) ->
     }
 }
 
+/// A change of the policy that waits.
+fn policy_proposal(state: &State) -> Option<(Hash, &ProposedChange)> {
+    state.proposals().find(|(_, it)| it.change.policy().is_some())
+}
+
 /// Another policy: possible mostly.
 fn policy_change(state: &State, [a, b]: [u8; 2]) -> NetworkChange {
     let newest = Policy::clone(state.policies().newest().1);
@@ -142,7 +147,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     let held = held.map(|(_, account)| account.node);
     let banned = chain.state.members(&pool).find(|(_, member)| member.standing == Standing::Banned);
     let banned = banned.map(|(node, _)| node);
-    match kind % 27 {
+    match kind % 30 {
         0 | 1 => Chain::registration(
             &keys.iter().find(|key| key.account() == account).unwrap().clone(),
             usize::from(a % 210),
@@ -181,10 +186,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
             // Its own key mostly, at times another's.
             let own_key = keys.iter().find(|key| key.account() == account).filter(|_| a % 8 > 0).unwrap_or(key);
             let rotated = signer_of(own_key, nth).keys(&account);
-            let of_policy = chain.state.proposals().find(|(_, it)| it.change.policy().is_some()).map(|(id, _)| id);
-            Action::Validator(match c % 24 {
-                12..=14 => ValidatorAction::Propose(policy_change(&chain.state, [a, b])),
-                15..=23 => ValidatorAction::Approve(of_policy.unwrap_or(proposed)),
+            Action::Validator(match c % 12 {
                 0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(added).into()),
                 2 => ValidatorAction::Propose(ValidatorChange::Remove(node).into()),
                 3 => {
@@ -197,6 +199,10 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
                 _ => ValidatorAction::RotateKey(rotated),
             })
         }
+        27.. => Action::Validator(match policy_proposal(&chain.state) {
+            Some((id, _)) if c % 8 > 0 => ValidatorAction::Approve(id),
+            _ => ValidatorAction::Propose(policy_change(&chain.state, [a, b])),
+        }),
         13 => by_owner(PoolAction::Update { terms, join, max_members }),
         14 => by_owner(PoolAction::Approve(asking.unwrap_or(node))),
         15 => by_owner(PoolAction::Refuse(asking.unwrap_or(node))),
@@ -233,7 +239,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
 
 /// Whether an action of this kind is one of a pool's owner.
 const fn is_owners(kind: u8) -> bool {
-    kind > 12 && kind != 24 && kind != 25
+    kind > 12 && kind < 27 && kind != 24 && kind != 25
 }
 
 /// A command that applies at times: mostly of who may give it, and signed by all who must.
@@ -241,15 +247,17 @@ fn command(chain: &Chain, [kind, who, a, b, c, how]: [u8; 6]) -> SignedCommand {
     let keys = keys();
     let mut key = keys[usize::from(who) % keys.len()].clone();
     let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
-    if let Some(pool) = chain.state.pool(&pool).filter(|_| is_owners(kind % 27) && how % 8 > 0) {
+    if let Some(pool) = chain.state.pool(&pool).filter(|_| is_owners(kind % 30) && how % 8 > 0) {
         key = keys.iter().find(|key| key.account() == pool.owner).unwrap_or(&key).clone();
     }
-    if matches!(kind % 27, 11 | 12) && how % 4 > 0 {
+    if matches!(kind % 30, 11 | 12 | 27..) && how % 4 > 0 {
         let members = chain.state.next_validators().members();
-        let member = members[usize::from(who) % members.len()].node;
+        let approves = |node: &NodeId| policy_proposal(&chain.state).is_some_and(|(_, it)| it.approvals.contains(node));
+        let asked = members.iter().map(|member| member.node).find(|node| kind % 30 >= 27 && !approves(node));
+        let member = asked.unwrap_or(members[usize::from(who) % members.len()].node);
         key = keys.iter().find(|key| key.account() == member).unwrap_or(&key).clone();
     }
-    if kind % 27 == 25
+    if kind % 30 == 25
         && let Some(account) = keys.iter().find(|key| chain.state.announced_key(&key.account()).is_some())
     {
         key = account.clone();

@@ -18,8 +18,8 @@ use crate::ledger::pool::Member;
 use crate::ledger::proposals::ProposedChange;
 use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
 use crate::ledger::table::{
-    Equivocations, Heads, Invites, Members, NodeKeys, Pools, ProposedChanges, Requests, ScoreRoots, TABLES, Table,
-    Workers,
+    Equivocations, Heads, Invites, Members, NodeKeys, Policies, Pools, ProposedChanges, Requests, ScoreRoots, TABLES,
+    Table, Workers,
 };
 
 /// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
@@ -110,6 +110,8 @@ fn rows_that_are_no_state_are_refused() {
     assert!(matches!(refused(&|rows| rows[4] = rows[3].clone()), StateError::Order));
     assert!(matches!(refused(&|rows| drop(rows.remove(0))), StateError::NoHead));
     assert!(matches!(refused(&|rows| rows.clear()), StateError::NoHead));
+    let is_policy = |(key, _): &(Vec<u8>, Vec<u8>)| key[0] == Policies::TAG;
+    assert!(matches!(refused(&|rows| rows.retain(|row| !is_policy(row))), StateError::NoPolicy));
     assert!(matches!(refused(&|rows| rows[1].0.push(0)), StateError::Row(_)), "a longer key");
     assert!(matches!(refused(&|rows| rows[1].0[0] = 99), StateError::Row(_)), "no table");
     assert!(matches!(refused(&|rows| rows[1].1.push(0)), StateError::Row(_)), "a longer value");
