@@ -5,6 +5,7 @@ mod duties;
 mod measured;
 mod nodes;
 mod payouts;
+pub(crate) mod policy;
 pub(crate) mod pools;
 mod proofs;
 mod resources;
@@ -32,7 +33,7 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochReportsView,
     EpochStage, EpochView, LeaderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView,
-    PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView,
+    PolicyView, PoolList, PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView,
     SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
     VoteSignature,
 };
@@ -350,6 +351,10 @@ impl NodeView for NodeParts {
 
     fn validators(&self) -> Vec<ValidatorView> {
         validators::list(&self.head.borrow().state)
+    }
+
+    fn policy(&self, epoch: Option<Epoch>) -> PolicyView {
+        policy::view(&self.spec, &self.head.borrow().state, epoch)
     }
 
     fn validator_proposals(&self) -> Vec<ProposalView> {

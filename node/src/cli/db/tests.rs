@@ -102,7 +102,7 @@ impl Chain {
     /// Gives the command that registers an account by a stamp, into this pool if there is one.
     fn register(&mut self, seed: u8, pool: Option<PoolId>) {
         let (epoch, close) = self.state.newest_close().unwrap();
-        let bits = self.state.stamp_bits(&self.spec, pool.as_ref(), epoch).unwrap();
+        let bits = self.state.stamp_bits(pool.as_ref(), epoch).unwrap();
         let target = StampTarget { network: *self.spec.id(), account: node(seed), pool, beacon: close.beacon };
         let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
         let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();
