@@ -9,7 +9,7 @@ use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::pool::PoolStatus;
 use lucid_consensus::ledger::state::{Rows, State};
-use lucid_consensus::ledger::table::{Draws, Table as _, Validators};
+use lucid_consensus::ledger::table::{Draws, Policies, Table as _, Validators};
 use lucid_consensus::replica::OwnReport;
 use lucid_storage::{HistoryKind, HistoryRecord, OwnKind};
 use lucid_tron_bridge::signer::Watermark as Signed;
@@ -523,8 +523,9 @@ fn content_that_checksums_do_not_notice_is_named_and_mended() {
     let (_folder, place, original) = with(|store, _| {
         let rows = store.state_rows().map(|row| row.unwrap()).map(|(key, value)| (key.into_vec(), value.into_vec()));
         let mut rows: Vec<_> = rows.collect();
-        // The last ones are the validators, without whom rows are no state at all.
-        let last = rows.iter().rposition(|(key, _)| key.first() != Some(&Validators::TAG)).unwrap();
+        // Without validators or a policy rows are no state at all.
+        let is_vital = |tag: u8| [Validators::TAG, Policies::TAG].contains(&tag);
+        let last = rows.iter().rposition(|(key, _)| !is_vital(key[0])).unwrap();
         rows.remove(last);
         store.replace_state(rows.into_iter()).unwrap();
     });
