@@ -69,7 +69,7 @@ fn newcomer(spec: &ChainSpec, state: &State, number: u64, pool: PoolId) -> Signe
     let key = NodeKey::from_seed(Hash::derive("lucid bench newcomer 1", &[&number.to_le_bytes()]).as_bytes());
     let account = key.account();
     let (epoch, close) = state.newest_close().unwrap();
-    let bits = state.stamp_bits(spec, Some(&pool), epoch).unwrap();
+    let bits = state.stamp_bits(Some(&pool), epoch).unwrap();
     let target = StampTarget { network: *spec.id(), account, pool: Some(pool), beacon: close.beacon };
     let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
     let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();

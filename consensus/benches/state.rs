@@ -94,7 +94,7 @@ fn grown(spec: &ChainSpec, network: &Start, registered: u32) -> State {
         .map(|i| NodeId::from_bytes(*Hash::derive("lucid bench other worker 1", &[&i.to_le_bytes()]).as_bytes()));
     let workers: Vec<_> = state.nodes().map(|(id, _)| id).chain(others).collect();
     let state = state.changed(|rows| {
-        let stats = full(spec.policy(), workers[0]);
+        let stats = full(state.policy_in_force(), workers[0]);
         let outside = Node { membership: None, ..state.node(&workers[0]).unwrap().clone() };
         for worker in &workers {
             rows.put::<Workers>(worker, stats.clone());

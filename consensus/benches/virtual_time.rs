@@ -98,7 +98,7 @@ fn trials(spec: &ChainSpec) -> u64 {
 
 /// From the end of an epoch to its scores: the slowest of several.
 fn epoch(spec: &Arc<ChainSpec>, hop: u64) -> Row {
-    let policy = spec.policy();
+    let policy = &spec.genesis().policy;
     let mut world = world(spec, hop);
     let mut took = 0;
     for epoch in 1..=trials(spec) {
@@ -119,7 +119,7 @@ fn block(spec: &Arc<ChainSpec>, hop: u64) -> Row {
     let (id, pool) = (*spec.id(), world.first.pools().next().unwrap().0);
     let few = spec.genesis().validators.len() / 3 + 1;
     let mut took = 0;
-    world.run(spec.policy().block_min_ms, |_| false);
+    world.run(spec.fixed().block_min_ms, |_| false);
     for number in 1..=trials(spec) {
         let command = by_owner(&owner_key(), number - 1, pool, PoolAction::Suspend(number % 2 == 1));
         let command = sign(&id, &command, &[owner_key()]).verify(&id).unwrap();
@@ -134,7 +134,7 @@ fn block(spec: &Arc<ChainSpec>, hop: u64) -> Row {
         took = took.max(world.now.get() - start.get());
         // It need not be in that one.
         assert!(world.run(10_000, |w| u64::try_from(w.promises.commands.len()) == Ok(number)));
-        world.run(spec.policy().block_min_ms + 4 * hop, |_| false);
+        world.run(spec.fixed().block_min_ms + 4 * hop, |_| false);
     }
     Row { took, least: 4 * hop }
 }

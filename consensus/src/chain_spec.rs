@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lucid_types::genesis::{Genesis, GenesisError};
 use lucid_types::id::NetworkId;
-use lucid_types::policy::Policy;
+use lucid_types::policy::FixedPolicy;
 use lucid_types::time::Height;
 use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_sets::ValidatorSets;
@@ -52,9 +52,10 @@ impl ChainSpec {
         &self.genesis
     }
 
-    /// The parameters.
-    pub const fn policy(&self) -> &Policy {
-        &self.genesis.policy
+    /// The parameters that are the genesis' for ever. Of all others the state knows which are in force:
+    /// [`Rows::policy`](crate::ledger::state::Rows::policy).
+    pub const fn fixed(&self) -> FixedPolicy {
+        self.genesis.policy.fixed()
     }
 
     /// The validators of the first blocks. Those of others are in the state.

@@ -404,7 +404,7 @@ fn worth(spec: &ChainSpec, state: &State, command: &Command) -> u32 {
         // Refused: who registers was no member.
         Entry::Pool { ticket: Ticket::Return, .. } => return 0,
     };
-    let beacon = required_bits(spec, state, pool.as_ref(), stamp.epoch).map(|(beacon, _)| beacon);
+    let beacon = required_bits(state, pool.as_ref(), stamp.epoch).map(|(beacon, _)| beacon);
     let target = |beacon| StampTarget { network: *spec.id(), account: command.account, pool, beacon };
     beacon.map_or(0, |beacon| stamp.bits(&target(beacon)))
 }

@@ -18,7 +18,7 @@ use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
-use lucid_types::policy::Policy;
+use lucid_types::policy::{FixedPolicy, Policy};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 
@@ -49,7 +49,7 @@ pub trait Rules: Debug + Send + Sync {
 
     /// Whether a block of this time may have arrived then, as the first proposal of a round: as far as clocks and links may differ, as in
     /// CometBFT's proposer-based timestamps.
-    fn is_timely(&self, policy: &Policy, round: u32, time: UnixMillis, arrived: UnixMillis) -> bool {
+    fn is_timely(&self, policy: &FixedPolicy, round: u32, time: UnixMillis, arrived: UnixMillis) -> bool {
         let precision = Duration::from_millis(policy.precision_ms);
         let delay = policy.message_delay_ms.saturating_add(policy.message_delay_ms / 10 * u64::from(round));
         let latest = time.after(Duration::from_millis(delay)).after(precision);
@@ -106,6 +106,12 @@ pub trait Rules: Debug + Send + Sync {
         let Some(group) = medians.group.filter(|group| policy.one_per_network && group.is_some()) else { return 1 };
         let agreed = if worker.group == group { worker.sharers } else { 1 };
         observed.max(agreed).max(1)
+    }
+
+    /// The first epoch in which a change of the policy is in force that a block of this epoch decides. Whoever decides it knows the seeds of
+    /// the two before.
+    fn policy_from(&self, epoch: Epoch) -> Epoch {
+        epoch.next().next()
     }
 
     /// What a payout root promises at most: all that is owed, the allowance for fees, and what was lost. `None` if it does not fit.

@@ -3,7 +3,7 @@ those of commands in commands.py."""
 import ipaddress
 from itertools import accumulate
 
-from commands import Commands, invite_of
+from commands import Commands, invite_of, is_rotation
 from hashes import H, check_bls, check_contradiction, check_possession, check_signature, derive, keyed, number, tree_root, u32, u64
 from layouts import Record, Refused, blank, encode, require
 from pools import PPM, Pools, counts
@@ -56,11 +56,18 @@ def by_key(validators):
     return sorted(validators, key=lambda it: it["keys"].id)
 
 
+# No change may touch these.
+FIXED = (
+    "epoch_ms", "settle_every", "last_settlement", "block_min_ms", "window_block_min_ms", "precision_ms", "message_delay_ms",
+    "evidence_blocks", "snapshot_blocks", "keep_blocks_ms", "doppelganger_ms", "report_window", "report_grace_ms", "credits_window",
+    "history_window", "seats", "storage_term", "storage_ranges", "storage_range_bytes")
+
+
 class Chain:
     """The state after the newest block."""
 
     def __init__(self, genesis):
-        self.genesis, self.policy = genesis, genesis.policy
+        self.genesis, self.fixed, self.policies = genesis, genesis.policy, {1: genesis.policy}
         self.network = H(encode("Genesis", genesis))
         self.sets, self.proposed = {0: by_key(genesis.validator)}, {}
         for it in genesis.validator:
@@ -81,6 +88,25 @@ class Chain:
     def final_through(self):
         """The epoch up to which scores are final, or will never be given."""
         return min(self.pending, default=self.closed + 1) - 1
+
+    # Policies
+
+    def policy(self, epoch):
+        """That of an epoch. What `fixed` has is the same in all."""
+        return self.policies[max(it for it in self.policies if it <= max(epoch, 1))]
+
+    def in_force(self):
+        return self.policy(self.closed + 1)
+
+    def check_policy(self, change):
+        newest = self.policies[max(self.policies)]
+        require(change.base == derive("lucid policy 1", encode("Policy", newest)), "a change of the newest policy")
+        require(change.policy != newest and all(change.policy[key] == newest[key] for key in FIXED), "what can change")
+        require(sum(change.policy.weights.values()) == PPM, "weights")
+
+    def counts_from(self):
+        """The first epoch for which a change of the policy by this block counts."""
+        return (self.time - self.genesis.genesis_time) // self.fixed.epoch_ms + 3
 
     # Validators
 
@@ -135,21 +161,34 @@ class Chain:
             self.used[keys.id] = Record(account=account, is_given_up=False)
         self.sets[self.height + 2] = after
 
+    def check_change(self, change):
+        if change.variant == "policy":
+            self.check_policy(change["0"])
+        else:
+            self.changed(change["0"])
+
     def carry_out(self, id):
-        proposed = self.proposed[id]
-        is_approved = proposed.change.variant == "keys" or self.is_quorum(proposed.approvals, self.height)
-        if proposed["from"] > self.closed + 1 or not is_approved:
+        proposed, is_policy = self.proposed[id], self.proposed[id].change.variant == "policy"
+        is_approved = is_rotation(proposed.change) or self.is_quorum(proposed.approvals, self.height)
+        must_wait = is_policy and self.counts_from() in self.policies
+        if proposed["from"] > self.closed + 1 or not is_approved or must_wait:
             return
         del self.proposed[id]
         try:
-            self.change(proposed.change)
+            self.check_change(proposed.change)
         except (Refused, KeyError):
-            pass  # It cannot be any more.
+            return  # It cannot be any more.
+        if is_policy:
+            self.policies[self.counts_from()] = proposed.change["0"].policy
+            self.proposed = {id: it for id, it in self.proposed.items() if it.change.variant != "policy"}
+        else:
+            self.change(proposed.change["0"])
 
     def change_validators(self, closed):
         if self.closed > closed:
             for id, proposed in sorted(self.proposed.items()):
-                self.carry_out(id)
+                if id in self.proposed:
+                    self.carry_out(id)
                 if proposed.until < self.time:
                     self.proposed.pop(id, None)
         epoch, rows = self.closed + 1, self.equivocations
@@ -162,7 +201,7 @@ class Chain:
                 rows[node], gone = Record(rows[node], removed=(epoch, power)), gone + power
         heights = sorted(self.sets)
         for height, following in zip(heights, heights[1:]):
-            if following <= self.height + 1 - self.policy.evidence_blocks:
+            if following <= self.height + 1 - self.fixed.evidence_blocks:
                 del self.sets[height]
 
     # What a block holds
@@ -185,7 +224,7 @@ class Chain:
         named = [Record(id=H(item), bytes=len(item)) for item in items]
         require(header["items"] == derive("lucid block items 1", encode("Vec<ItemRef>", named)), "the items' hash")
         require((header.height, header.parent) == (self.height + 1, self.block), "the block before")
-        interval = self.policy.window_block_min_ms if self.pending else self.policy.block_min_ms
+        interval = self.fixed.window_block_min_ms if self.pending else self.fixed.block_min_ms
         require(header.time >= self.time + interval, "the time")
         proposer = self.proposer(header.round, header.height)
         require(header.proposer == proposer["keys"].id, "the proposer")
@@ -208,7 +247,7 @@ class Chain:
             check_contradiction(self.network, it)
             account = self.accused(it)
             height = it["0"][0].record.height
-            require(0 <= header.height - height <= self.policy.evidence_blocks, "the height of evidence")
+            require(0 <= header.height - height <= self.fixed.evidence_blocks, "the height of evidence")
             require(account and account not in accused and account not in self.equivocations, "the signer in evidence")
             accused.add(account)
         for order in (
@@ -249,7 +288,7 @@ class Chain:
             self.equivocations[self.accused(it)] = Record(height=height, proved_in=self.height, removed=None)
         for it in block.commands:
             self.commands.apply(it.record, {signer for signer, _ in it.signatures})
-        for epoch in [epoch for epoch, it in self.pending.items() if self.height == it.closed_in + 2 * self.policy.report_window]:
+        for epoch in [epoch for epoch, it in self.pending.items() if self.height == it.closed_in + 2 * self.fixed.report_window]:
             self.finalise(epoch)
         self.close_epochs()
         self.change_validators(closed)
@@ -271,19 +310,20 @@ class Chain:
         rows += [(17, id, "ProposedChange", it) for id, it in self.proposed.items()]
         rows += [(18, key, "UsedKey", it) for key, it in self.used.items()]
         rows += [(20, big(begin), "StorageTerm", it) for begin, it in self.terms.items()]
+        rows += [(21, big(epoch), "Policy", it) for epoch, it in self.policies.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
 
     # Reports
 
     def commit(self, signer, commitment):
         pending = self.pending[commitment.epoch]
-        require(0 < self.height - pending.closed_in <= self.policy.report_window, "a commitment outside its window")
+        require(0 < self.height - pending.closed_in <= self.fixed.report_window, "a commitment outside its window")
         may_commit = signer in self.draws[commitment.epoch].reporters and (commitment.epoch, signer) not in self.commitments
         require(may_commit, "a commitment's signer")
         self.commitments[commitment.epoch, signer] = commitment.report
 
     def reveal(self, signer, reveal):
-        report, window = reveal.report, self.policy.report_window
+        report, window = reveal.report, self.fixed.report_window
         pending, key = self.pending[report.epoch], (report.epoch, signer)
         require(window < self.height - pending.closed_in <= 2 * window, "a reveal outside its window")
         require(key in self.commitments and key not in self.reported, "a reveal's signer")
@@ -309,7 +349,7 @@ class Chain:
             ping, kbit_s = next(pings), next(echoes) if it.echo_bytes is not None else None
             kbit_s = None if kbit_s is None else scale(kbit_s)
             require(ping.sent or kbit_s is not None, "an observation of nothing")
-            require(ping.answered <= ping.sent <= self.policy.pings, "an observation's pings")
+            require(ping.answered <= ping.sent <= self.policy(report.epoch).pings, "an observation's pings")
             require((kbit_s or 0) <= 1 << 31, "an observation's echo")
             rtt = scale(ping.rtt_us)
             require((ping.answered > 0) == (rtt > 0) and rtt <= 2_000_000, "an observation's round trip")
@@ -327,7 +367,7 @@ class Chain:
     # Epochs and seats
 
     def close_epochs(self):
-        length, first = self.policy.epoch_ms, self.closed + 1
+        length, first = self.fixed.epoch_ms, self.closed + 1
         last = (self.time - self.genesis.genesis_time) // length
         if last < first:
             return
@@ -340,7 +380,7 @@ class Chain:
             self.draws[last + 1] = self.draw(last + 1)
 
     def settlement(self, epoch):
-        return -(-epoch // self.policy.settle_every)
+        return -(-epoch // self.fixed.settle_every)
 
     def fix_terms(self, open):
         """Who may hold chunks in the terms that begin in the next settlement, and in this one if a stall has passed over it."""
@@ -352,24 +392,24 @@ class Chain:
         for begin in settlement, settlement + 1:
             seed = derive("lucid storage term 1", self.beacon, u64(begin))
             self.terms.setdefault(begin, Record(seed=seed, holders=holders))
-        before = [begin for begin in self.terms if begin <= settlement + 1 - self.policy.storage_term]
+        before = [begin for begin in self.terms if begin <= settlement + 1 - self.fixed.storage_term]
         for begin in before:
             if begin < max(before):
                 del self.terms[begin]
 
     def committee(self, worker, epoch):
         """The storage seats of a worker, by the places of the validators."""
-        settlement, term = self.settlement(epoch), self.policy.storage_term
+        settlement, term = self.settlement(epoch), self.fixed.storage_term
         begin = max(1, settlement - (settlement + int.from_bytes(worker[:8], "big")) % term)
         term = self.terms[max((it for it in self.terms if it <= begin), default=min(self.terms))]
         lots = keyed(derive("lucid storage seats 1", term.seed), worker, 48 + 8 * len(term.holders))
         places = {it.node: i for i, it in enumerate(self.at(self.height))}
-        held = [(term.holders[seat.reporter].node, seat.count) for seat in self.seats(worker, lots, term.holders)]
+        held = [(term.holders[seat.reporter].node, seat.count) for seat in self.seats(self.policy(epoch), worker, lots, term.holders)]
         held = [Record(reporter=places[node], count=count) for node, count in held if node in places]
         return sorted(held, key=lambda seat: seat.reporter)
 
     def draw(self, epoch):
-        policy, seed = self.policy, derive("lucid epoch seed 1", self.beacon, u64(epoch))
+        policy, seed = self.policy(epoch), derive("lucid epoch seed 1", self.beacon, u64(epoch))
         key, echo_key = derive("lucid seats 2", seed), derive("lucid echo epoch 2", seed)
         pools = {node: it.membership.pool for node, it in self.nodes.items() if counts(it.membership, epoch)}
         pools = {node: pool for node, pool in pools.items() if self.pools.counts(pool, epoch)}
@@ -386,7 +426,7 @@ class Chain:
             quota = min(65_535, min(capacity.disk_bytes // 2, policy.storage_max_bytes) // (policy.seats << 20))
             scored.append(Record(
                 node=node, pool=pools[node], group=group, sharers=min(65_535, max(1, groups.count(group))), quota=quota,
-                echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(node, lots[node], validators),
+                echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(policy, node, lots[node], validators),
                 storage=self.committee(node, epoch) if quota else []))
         loads = [0] * len(validators)
         echoed = [it for it in scored if it.echo_bytes is not None]
@@ -399,8 +439,8 @@ class Chain:
                 it.echo_bytes = None
         return Record(seed=seed, reporters=[it["keys"].id for it in validators], scored=scored)
 
-    def seats(self, worker, lots, validators):
-        policy, operator = self.policy, self.nodes[worker].operator
+    def seats(self, policy, worker, lots, validators):
+        operator = self.nodes[worker].operator
         may = [(i, it) for i, it in enumerate(validators) if it.operator != operator and it.node != worker]
         power = sum(it.power for _, it in may)
         if len({it.operator for _, it in may}) < policy.min_seat_operators or power * PPM <= sum(it.power for it in validators) * policy.min_seat_power:
@@ -422,13 +462,14 @@ class Chain:
         draw, reports = self.draws.pop(epoch), self.reveals.pop(epoch, [])
         del self.pending[epoch]
         of = lambda node, kind: [report[kind][node] for report in reports if node in report[kind]]
-        medians = [(it, self.medians(it, of(it.node, 0), of(it.node, 1))) for it in draw.scored]
+        policy = self.policy(epoch)
+        medians = [(it, self.medians(policy, it, of(it.node, 0), of(it.node, 1))) for it in draw.scored]
         medians = [(it, found) for it, found in medians if found]
         groups = [found.group for _, found in medians if found.group and any(found.group)]
         rows = []
         for it, found in medians:
             agreed = it.sharers if found.group == it.group else 1
-            shares = self.policy.one_per_network and found.group in groups
+            shares = policy.one_per_network and found.group in groups
             rows.append(self.score(epoch, it, found, max(groups.count(found.group), agreed) if shares else 1))
             if found.group not in (None, it.group) and it.node in self.nodes:
                 self.nodes[it.node].group = found.group
@@ -439,9 +480,7 @@ class Chain:
                 del table[key]
         self.pools.add_shares(epoch, rows, {it.node: it.pool for it in draw.scored})
 
-    def medians(self, worker, observations, proved):
-        policy = self.policy
-
+    def medians(self, policy, worker, observations, proved):
         def is_quorum(found):
             return len(found) >= max(1, policy.min_reporters) and 3 * sum(weight for _, weight in found) >= 2 * policy.seats
 
@@ -468,24 +507,24 @@ class Chain:
             proved=median(proved),
             group=min(by_group, key=lambda group: (-by_group[group], group)) if is_quorum(seen) else None)
 
-    def sums(self, stats, at):
+    def sums(self, policy, stats, at):
         """What was measured of a worker in the windows at an epoch."""
-        credits, _ = turn(stats.credits, self.policy.credits_window, 84, stats.measured, at)
-        history, _ = turn(stats.history, self.policy.history_window, 24, stats.measured, at)
+        credits, _ = turn(stats.credits, self.fixed.credits_window, 84, stats.measured, at)
+        history, _ = turn(stats.history, self.fixed.history_window, 24, stats.measured, at)
         sums = Record({field: sum(it[field] for it in credits) for field in ("credits", "reachable_ms", "epochs")})
         sums.session_ms = sum(history)
-        sums.denominator = max(sums.epochs, self.policy.min_denominator) * self.policy.epoch_ms
+        sums.denominator = max(sums.epochs, policy.min_denominator) * policy.epoch_ms
         sums.uptime = ratio(sums.reachable_ms, sums.denominator)
         return sums
 
     def record(self, stats, epoch, earned, reachable):
         """Turns a worker's buckets to the epoch, and adds to the newest ones."""
-        credits, newer = turn(stats.credits, self.policy.credits_window, 84, stats.measured, epoch)
+        credits, newer = turn(stats.credits, self.fixed.credits_window, 84, stats.measured, epoch)
         empty = Record(credits=0, reachable_ms=0, epochs=0)
         first, *others = [Record(empty) for _ in range(newer)] + credits or [Record(empty)]
         first.credits, first.reachable_ms, first.epochs = first.credits + earned, first.reachable_ms + reachable, first.epochs + 1
         stats.credits = [first, *others]
-        history, newer = turn(stats.history, self.policy.history_window, 24, stats.measured, epoch)
+        history, newer = turn(stats.history, self.fixed.history_window, 24, stats.measured, epoch)
         first, *others = [0] * newer + history or [0]
         stats.history, stats.measured = [first + reachable, *others], epoch
         for ring, none in (stats.credits, empty), (stats.history, 0):
@@ -494,12 +533,12 @@ class Chain:
 
     def decayed(self, measured, at):
         """What a value and the epoch in which it was measured are worth at a later one."""
-        (value, epoch), window = measured, self.policy.history_window
+        (value, epoch), window = measured, self.fixed.history_window
         age, held = at - epoch, window // 4
         return value if age <= held else value * max(0, window - age) // (window - held)
 
     def earned(self, epoch, medians):
-        policy = self.policy
+        policy = self.policy(epoch)
         length = medians.echo.bytes if medians.echo else 0
         relay = max(policy.seats, -(-policy.seats * length // policy.echo_bytes_per_credit)) if length else 0
         chunks = policy.seats * (medians.proved or 0)
@@ -509,12 +548,12 @@ class Chain:
         return Record(relay=min(1 << 40, relay), storage=storage)
 
     def score(self, epoch, worker, medians, sharers):
-        policy, earned = self.policy, self.earned(epoch, medians)
+        policy, earned = self.policy(epoch), self.earned(epoch, medians)
         stats = self.workers.setdefault(worker.node, blank("WorkerStats", kbit_s=(0, 0), utilisation=(0, 0), trust=500_000))
         credits = min(1 << 40, (earned.relay + earned.storage) // sharers)
         reachable = min(medians.reachable_ms, policy.epoch_ms)
         self.record(stats, epoch, credits, reachable)
-        sums = self.sums(stats, epoch)
+        sums = self.sums(policy, stats, epoch)
         if medians.echo:
             stats.kbit_s = medians.echo.kbit_s, epoch
         if medians.proved is not None and worker.quota:

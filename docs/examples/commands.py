@@ -12,6 +12,11 @@ VETOES = "veto-payout-address", "veto-key"
 PROTECTION, OPERATION, MEMBER, REGISTRATION = range(4)
 
 
+def is_rotation(change):
+    """Of a validator's own keys, which needs no approval."""
+    return change.variant == "validators" and change["0"].variant == "keys"
+
+
 def invite_of(action):
     """The invite that a node enters with."""
     entry = action["0"].entry if action.variant == "register" else action["0"] if action.variant == "node" else None
@@ -87,7 +92,7 @@ class Commands:
     def apply(self, command, signers):
         chain = self.chain
         self.account, action, time = command.account, command.action, chain.time
-        self.epoch = (time - chain.genesis.genesis_time) // chain.policy.epoch_ms + 1
+        self.epoch = (time - chain.genesis.genesis_time) // chain.fixed.epoch_ms + 1
         require(time <= command.until <= time + DAY, "a command's time")
         self.check_authority(command, signers)
         known = self.nonces.get(self.account)
@@ -141,7 +146,7 @@ class Commands:
 
     def notice(self, newest):
         """The second settlement after the newest, and after the one under way."""
-        return max(newest + 2, -(-self.epoch // self.chain.policy.settle_every) + 1)
+        return max(newest + 2, -(-self.epoch // self.chain.fixed.settle_every) + 1)
 
     def check_address(self, address):
         vaults = {it.vault.address for it in self.pools.states.values()}
@@ -183,7 +188,7 @@ class Commands:
             require(node.next_payout and node.next_payout[0] > settled, "an announced address")
             node.next_payout = None
         elif kind == "rotate-key":
-            key, done, every = action["0"], self.chain.final_through(), self.chain.policy.settle_every
+            key, done, every = action["0"], self.chain.final_through(), self.chain.fixed.settle_every
             node.key, announced = self.key_of(self.account), node.next_key
             announced = announced[1] if announced and announced[0] > done else None
             if announced != key:
@@ -236,7 +241,7 @@ class Commands:
 
     def required_bits(self, pool, epoch):
         """By the entries between this close and the one before."""
-        closes, policy = sorted(self.closes), self.chain.policy
+        closes, policy = sorted(self.closes), self.chain.in_force()
         require(epoch in closes[-STAMP_CLOSES:], "a stamp's epoch")
         before = [it for it in closes if it < epoch][-1:]
         joins = dict(self.pools.states[pool].joins) if pool else {it: self.closes[it].joins for it in before}
@@ -377,8 +382,8 @@ class Commands:
         id, proposed = action["0"], waiting[action["0"]]
         require((self.account in proposed.approvals) == (kind == "withdraw"), "an approval")
         if kind == "approve":
-            require(proposed.change.variant != "keys", "a change that needs approval")
-            chain.changed(proposed.change)
+            require(not is_rotation(proposed.change), "a change that needs approval")
+            chain.check_change(proposed.change)
             proposed.approvals = sorted([*proposed.approvals, self.account])
             chain.carry_out(id)
         else:
@@ -387,35 +392,38 @@ class Commands:
                 del chain.proposed[id]
 
     def propose(self, change, waiting):
-        chain, id = self.chain, derive("lucid validator change 1", encode("ValidatorChange", change))
-        own = [it for it in waiting.values() if it.by == self.account and it.change.variant != "keys"]
-        require(change.variant != "keys" and id not in waiting and len(own) < MAX_PROPOSED, "a proposal")
-        chain.changed(change)
-        is_new = change.variant == "add"
+        chain, id = self.chain, derive("lucid network change 1", encode("NetworkChange", change))
+        own = [it for it in waiting.values() if it.by == self.account and not is_rotation(it.change)]
+        require(not is_rotation(change) and id not in waiting and len(own) < MAX_PROPOSED, "a proposal")
+        chain.check_change(change)
+        is_new = change.variant == "validators" and change["0"].variant == "add"
         if is_new:
-            self.check_keys(change["0"].node, change["0"]["keys"])
+            self.check_keys(change["0"]["0"].node, change["0"]["0"]["keys"])
         fields = {"from": self.epoch + 2 if is_new else chain.closed + 1, "until": chain.time + 7 * DAY}
         chain.proposed[id] = Record(change=change, by=self.account, approvals=[self.account], **fields)
         chain.carry_out(id)
 
     def check_keys(self, account, keys):
         check_possession(account, keys)
-        for it in (it.change for it in self.chain.proposed.values()):
+        for it in (it.change["0"] for it in self.chain.proposed.values() if it.change.variant == "validators"):
             of, other = (it["0"].node, it["0"]["keys"]) if it.variant == "add" else (it["validator"], it["keys"]) if it.variant == "keys" else (account, keys)
             require(of == account or other.id != keys.id and other.bls_key != keys.bls_key, "keys that no other change has")
 
     def rotate_key(self, keys):
         chain, change = self.chain, Record({"variant": "keys", "validator": self.account, "keys": keys})
-        id = derive("lucid validator change 1", encode("ValidatorChange", change))
-        waiting = [id for id, it in chain.proposed.items() if it.change.variant == "keys" and it.by == self.account]
+        whole = Record({"variant": "validators", "0": change})
+        id = derive("lucid network change 1", encode("NetworkChange", whole))
+        waiting = [id for id, it in chain.proposed.items() if is_rotation(it.change) and it.by == self.account]
         require(id not in waiting, "other keys than those that wait")
         chain.changed(change)
         self.check_keys(self.account, keys)
         for other in waiting:
             del chain.proposed[other]
-        start = chain.genesis.genesis_time + (self.epoch + 1) * chain.policy.epoch_ms
-        fields = {"from": self.epoch + 2, "until": max(chain.time + 7 * DAY, start)}
-        chain.proposed[id] = Record(change=change, by=self.account, approvals=[self.account], **fields)
+        every = chain.fixed.settle_every
+        begins = every * -(-(self.epoch + 1) // every) + 1
+        start = chain.genesis.genesis_time + (begins - 1) * chain.fixed.epoch_ms
+        fields = {"from": begins, "until": max(chain.time + 7 * DAY, start)}
+        chain.proposed[id] = Record(change=whole, by=self.account, approvals=[self.account], **fields)
 
     def approve_pool(self, pool):
         state = self.open_pool(pool)
@@ -426,7 +434,7 @@ class Commands:
 
     def activate(self, state):
         chain = self.chain
-        if state.status.variant == "forming" and state.members >= chain.policy.min_pool_members:
+        if state.status.variant == "forming" and state.members >= chain.in_force().min_pool_members:
             powers = chain.powers(chain.height)
             if 3 * sum(powers.get(it, 0) for it in state.status.approvals) > sum(powers.values()):
                 state.status = Record({"variant": "active", "from": self.epoch + 2})

@@ -73,7 +73,7 @@ class Pools:
 
     def budget(self, state, settlement):
         """What a pool puts up for a settlement: nothing before its first epoch, nor after its last."""
-        every, status = self.chain.policy.settle_every, state.status
+        every, status = self.chain.fixed.settle_every, state.status
         of = lambda epoch: -(-epoch // every)
         shares = status.variant != "forming" and of(status["from"]) <= settlement
         if status.variant == "disbanded":
@@ -84,7 +84,7 @@ class Pools:
 
     def add_shares(self, epoch, rows, pools):
         """To the pools for which the epoch's draw has scored the workers."""
-        settlement = -(-epoch // self.chain.policy.settle_every)
+        settlement = -(-epoch // self.chain.fixed.settle_every)
         for row in rows:
             pool = pools[row.worker]
             split = terms_in(self.states[pool], settlement).split.variant
@@ -96,8 +96,12 @@ class Pools:
     def newest_settlement(self):
         """All of whose epochs are final."""
         chain = self.chain
-        last = chain.final_through() // chain.policy.settle_every
-        return last if chain.policy.last_settlement is None else min(last, chain.policy.last_settlement)
+        last = chain.final_through() // chain.fixed.settle_every
+        return last if chain.fixed.last_settlement is None else min(last, chain.fixed.last_settlement)
+
+    def policy(self, settlement):
+        """That of the settlement's last epoch."""
+        return self.chain.policy(settlement * self.chain.fixed.settle_every)
 
     def settle(self, beacon):
         last, open_epoch = self.newest_settlement(), self.chain.closed + 1
@@ -112,17 +116,17 @@ class Pools:
             if is_measured:
                 self.elect(pool, state, beacon)
             self.make_root(pool, state)
-            self.let_go(pool, state, open_epoch)
+            self.let_go(pool, state.settled, state, open_epoch)
             for node in [node for node, it in members.items() if it == member() and not self.is_member(pool, node, open_epoch)]:
                 del members[node]
             promised = sum(self.budget(state, settlement) for settlement in range(state.settled + 1, last + 1))
             rest = min(promised, MAX_PROMISED - state.budgets)
             state.update(budgets=state.budgets + rest, carried=state.carried + rest, settled=last)
 
-    def let_go(self, pool, state, open_epoch):
+    def let_go(self, pool, settlement, state, open_epoch):
         """Members that are unreachable for long become inactive, and inactive ones are forgotten after four times as long."""
         chain = self.chain
-        after, until = chain.policy.inactive_after, (chain.time - chain.genesis.genesis_time) // chain.policy.epoch_ms + 3
+        after, until = self.policy(settlement).inactive_after, (chain.time - chain.genesis.genesis_time) // chain.fixed.epoch_ms + 3
         for node, it in self.members[pool].items():
             membership = self.chain.nodes[node].membership if node in self.chain.nodes else None
             is_member = self.is_member(pool, node, open_epoch)
@@ -163,7 +167,14 @@ class Pools:
             id = self.account_id(pool, kind, node)
             if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
-        due = sum(self.is_due(owed, before.get(id, 0)) for id, owed in after.items())
+        threshold, last = (self.policy(it).payout_threshold for it in (settlement, settlement - 1))
+
+        def becomes_due(id, owed):
+            old, requested = before.get(id, 0), accounts[id].requested if id in accounts else 0
+            is_reached = lambda threshold: self.is_due(old, requested, threshold)
+            return self.is_due(owed, old, threshold) or is_reached(threshold) and not is_reached(last)
+
+        due = sum(becomes_due(id, owed) for id, owed in after.items())
         fee = min(pot, due * state.push_fee)
         state.fees, pot = state.fees + fee, pot - fee
         state.carried = pot
@@ -189,47 +200,49 @@ class Pools:
         can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
         return {who: part for who, part in found.items() if part and can_be_paid(who)}
 
-    def is_due(self, after, before):
-        threshold = self.chain.policy.payout_threshold or 1
+    def is_due(self, after, before, threshold):
+        threshold = threshold or 1
         return after // threshold > before // threshold
 
     def elect(self, pool, state, beacon):
         chain, settlement, members = self.chain, state.settled, self.members[pool]
+        policy = self.policy(settlement)
         counts_now = lambda it: counts(it.membership, chain.closed + 1) and it.membership.pool == pool
         can_lead = lambda node: node in chain.workers and node in chain.nodes and chain.nodes[node].gas_address
         candidates = [node for node in members if can_lead(node) and counts_now(chain.nodes[node])]
         led = {node: it.last_led for node, it in members.items() if it.last_led is not None}
-        is_cooling = lambda node: node in led and settlement - led[node] <= chain.policy.leader_cooldown
+        is_cooling = lambda node: node in led and settlement - led[node] <= policy.leader_cooldown
         all_cool = all(map(is_cooling, candidates))
 
         def order(node):
             stats = chain.workers[node]
-            sums = chain.sums(stats, chain.scored)
-            is_eligible = sums.credits > 0 and sums.uptime >= chain.policy.min_uptime
+            sums = chain.sums(policy, stats, chain.scored)
+            is_eligible = sums.credits > 0 and sums.uptime >= policy.min_uptime
             live = sums.credits * sums.reachable_ms // sums.denominator
             longest_ago = led[node] if all_cool else 0
             return not is_eligible, is_cooling(node), longest_ago, -live, derive("lucid leader tie 1", beacon, node)
 
-        leaders = sorted(candidates, key=order)[:chain.policy.leader_successors + 1]
+        leaders = sorted(candidates, key=order)[:policy.leader_successors + 1]
         if leaders:
             members[leaders[0]].last_led = settlement
         state.election = Record(settlement=settlement, height=chain.height, time=chain.time, order=leaders)
 
     def make_root(self, pool, state):
         chain, settlement, accounts = self.chain, state.settled, self.accounts[pool]
+        policy = self.policy(settlement)
         owed = sum(it.owed for it in accounts.values())
         is_suspended = state.suspended_from is not None and state.suspended_from <= settlement
         if is_suspended or owed == state.rooted:
             return
         by_id = sorted(accounts.items())
-        first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested)]
+        first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested, policy.payout_threshold)]
         rest = [entry for entry in by_id if entry[1].owed and entry not in first]
         root = payout_root([(id, it.to, it.owed) for id, it in first + rest])
         for _, it in first:
             it.requested = it.owed
         elected = state.election and state.election.settlement == settlement and state.election.order
         leader = chain.nodes[elected[0]].gas_address if elected else None
-        until = -(-(chain.time + chain.policy.leader_timeout_ms) // 1_000) if leader else 0
+        until = -(-(chain.time + policy.leader_timeout_ms) // 1_000) if leader else 0
         state.newest = Record(
             pool=pool, settlement=settlement, vault=state.vault.address, era=state.vault.signers.era, root=root,
             total=owed + state.fees + state.losses, fees=state.fees, promised=state.budgets + state.losses,

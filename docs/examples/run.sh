@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Reads the golden files by the book's layouts with golden.py and proof.py, and computes medians, credits and scores with medians.py; then
-# runs a local network, gives its pool commands, follows the chain with follow.py to the block of HEIGHT, and checks what a node proves with
-# proof.py. The Python packages that requirements.txt names are installed once into target/follow.
+# runs a local network, gives its pool commands, follows the chain with follow.py to the block of HEIGHT, past a change of the policy, and
+# checks what a node proves with proof.py. The Python packages that requirements.txt names are installed once into target/follow.
 #
 #   docs/examples/run.sh [HEIGHT]
 #
@@ -9,7 +9,7 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
-height=${1:-26}
+height=${1:-36}
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 python="$("$here/python.sh")"
 
@@ -42,6 +42,16 @@ print(last["node_id"], last["api"], last["home"], other["home"])' "$network/net/
 for command in rotate-key veto-key rotate-key; do
     "$target/debug/lucid" --home "$other" node "$command" --yes >/dev/null
 done
+# Three of four validators change what is asked for, earned and paid by.
+validator() {
+    "$target/debug/lucid" --home "$network/net/validator-$1" validator "${@:2}"
+}
+validator 1 propose policy --set pings=6 --set echo_bytes_per_credit=65536 --set weights.trust=150000 --set weights.session_time=150000 \
+    --set payout_threshold=1000 --set stamp_bits=9 --yes >/dev/null
+proposal=$(validator 2 proposals --json | "$python" -c 'import json, sys
+print(json.load(sys.stdin)["proposals"][0]["id"])')
+validator 2 approve "$proposal" --yes >/dev/null
+validator 3 approve "$proposal" --yes >/dev/null
 "$python" "$here/follow.py" "$network/net/genesis.toml" "$api" "$height"
 
 prove() { "$target/debug/lucid" --home "$home" proof show "$@" --out "$network/$1-$#.json" >/dev/null; }

@@ -36,11 +36,7 @@ use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
-    EpochReportsView, EpochView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter,
-    NodeList, PayoutView, PeerView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter,
-    RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
-    StampView, StatusView, ValidatorStatusView, ValidatorView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange, EpochReportsView, EpochView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -104,7 +100,10 @@ pub trait NodeView: Send + Sync + 'static {
     /// The validators of the next block, by node id.
     fn validators(&self) -> Vec<ValidatorView>;
 
-    /// The changes of the validators that wait for approval, by their ids.
+    /// The policy of an epoch, or that in force.
+    fn policy(&self, epoch: Option<Epoch>) -> PolicyView;
+
+    /// The changes that wait for approval, by their ids.
     fn validator_proposals(&self) -> Vec<ProposalView>;
 
     /// What a node is and does as a validator; `None` of one that the state knows as none.

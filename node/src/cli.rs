@@ -353,7 +353,7 @@ mod tests {
 
     /// Every command by its path.
     const KINDS: &[(Kind, &[&str])] = &[
-        (Kind::Read, &["status", "peers", "version", "config show", "proof verify", "network show"]),
+        (Kind::Read, &["status", "peers", "version", "config show", "proof verify", "network show", "network policy"]),
         (
             Kind::Read,
             &[
@@ -384,7 +384,15 @@ mod tests {
         (Kind::Ledger, &["pool ban", "pool unban", "pool transfer", "pool disband", "pool hold", "pool resume"]),
         (Kind::Ledger, &["pool suspend", "pool correct", "pool vault", "pool losses", "command submit"]),
         (Kind::Ledger, &["node rotate-key", "node veto-key", "validator rotate-key"]),
-        (Kind::Ledger, &["validator propose add", "validator propose remove", "validator propose power"]),
+        (
+            Kind::Ledger,
+            &[
+                "validator propose add",
+                "validator propose remove",
+                "validator propose power",
+                "validator propose policy",
+            ],
+        ),
         (Kind::Ledger, &["validator approve", "validator withdraw", "validator resign", "validator approve-pool"]),
         (Kind::Ledger, &["vault rotate propose", "vault limits propose"]),
         (

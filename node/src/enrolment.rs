@@ -212,7 +212,7 @@ impl Enrolment {
             match self.parts.commands.hand_in(pending.command.clone()).await {
                 Ok(validator) => {
                     pending.handed_in = Some(Instant::now());
-                    let policy = self.parts.spec.policy();
+                    let policy = self.parts.spec.fixed();
                     let usual = Duration::from_millis(policy.block_min_ms.saturating_mul(2).saturating_add(1_000));
                     let text = format!(
                         "a block that holds the command, which validator {} keeps: about {}",
@@ -247,7 +247,7 @@ impl Enrolment {
             let now = clock.now();
             tell(&progress, now, EnrolmentStep::Stamp, far.to_string(), Some(now.after(far.left())), None);
         };
-        let found = wanted.search(self.parts.spec.policy(), tell_how_far).await;
+        let found = wanted.search(self.parts.spec.fixed(), tell_how_far).await;
         found.context("the search for a stamp failed")
     }
 

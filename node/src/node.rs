@@ -193,7 +193,7 @@ impl Assembly {
         let taken_over = stored.commands.iter().map(|command| (command.record.account, command.record.nonce)).collect();
         let replica = Replica::restore(Arc::clone(&self.spec), ring, stored, is_validator);
 
-        let attested = Arc::new(AttestationTable::new(self.spec.policy()));
+        let attested = Arc::new(AttestationTable::new(&self.spec.fixed()));
         let gate = NodeGate::new(Arc::clone(&self.spec), Arc::clone(&self.clock), Arc::clone(&attested), head.clone());
         let (mesh, events, mesh_task) = lucid_p2p::start(self.mesh_config()?, self.me.key.seed(), Arc::new(gate))?;
         let stop_mesh = mesh_stage.stop.clone();
@@ -201,7 +201,7 @@ impl Assembly {
         let remember = peers::remember(mesh.clone(), self.store.clone(), chain.stop.clone());
         chain.spawn_plain("memory of peers", remember);
 
-        let snapshots = Arc::new(Snapshots::new(self.spec.policy().snapshot_blocks, at_start));
+        let snapshots = Arc::new(Snapshots::new(self.spec.fixed().snapshot_blocks, at_start));
         let (fetched_sender, fetched) = mpsc::channel(1);
         let (driver, inbox) = mpsc::channel(INPUTS);
         let (submissions_sender, submissions) = mpsc::channel(SUBMISSIONS);
@@ -410,7 +410,7 @@ impl Assembly {
             return;
         }
         let keep = match sync.keep_blocks_s {
-            0 => Duration::from_millis(self.spec.policy().keep_blocks_ms),
+            0 => Duration::from_millis(self.spec.fixed().keep_blocks_ms),
             seconds => Duration::from_secs(seconds),
         };
         let parts = PruneParts {

@@ -27,4 +27,4 @@ pub use attestations::{AttestationTable, Attested, Recorded};
 pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, ServedCounts};
 pub use draws::Draws;
 pub use prober::{Assignments, KeyOf, Prober, ProberParts};
-pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, Responder, ResponderHandle, ResponderParts};
+pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, PolicyOf, Responder, ResponderHandle, ResponderParts};

@@ -5,6 +5,7 @@ mod duties;
 mod measured;
 mod nodes;
 mod payouts;
+pub(crate) mod policy;
 pub(crate) mod pools;
 mod poot;
 mod proofs;
@@ -31,10 +32,7 @@ use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
-    EpochRange, EpochReportsView, EpochStage, EpochView, LeaderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochRange, EpochReportsView, EpochStage, EpochView, LeaderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
     SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
     VoteSignature,
 };
@@ -352,6 +350,10 @@ impl NodeView for NodeParts {
 
     fn validators(&self) -> Vec<ValidatorView> {
         validators::list(&self.head.borrow().state)
+    }
+
+    fn policy(&self, epoch: Option<Epoch>) -> PolicyView {
+        policy::view(&self.spec, &self.head.borrow().state, epoch)
     }
 
     fn validator_proposals(&self) -> Vec<ProposalView> {

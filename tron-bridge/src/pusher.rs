@@ -59,7 +59,9 @@ mod types;
 mod views;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use lucid_types::amount::MicroUsdt;
 use lucid_types::payout_tree::AccountId;
 use lucid_types::time::UnixMillis;
 
@@ -134,6 +136,14 @@ impl Pusher {
             reported: (0, 0),
             now,
             config,
+        }
+    }
+
+    /// From now on pays and waits by these: what the network has them for the newest root.
+    pub fn follow_policy(&mut self, threshold: MicroUsdt, leader_timeout: Duration) {
+        self.config.threshold = threshold;
+        if self.config.timing.leader_timeout != leader_timeout {
+            self.config.timing = Timing::new(leader_timeout);
         }
     }
 

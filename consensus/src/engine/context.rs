@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lucid_types::id::{BlockHash, ValidatorId};
-use lucid_types::policy::Policy;
+use lucid_types::policy::FixedPolicy;
 use lucid_types::signed::Signature;
 use lucid_types::time;
 use lucid_types::validator::Proposers;
@@ -257,7 +257,7 @@ pub(crate) struct StepTimeouts(LinearTimeouts);
 impl StepTimeouts {
     /// For a proposal as long as its proposer may wait for reports and the proposal may take to arrive, and half as long for
     /// votes. Later rounds wait longer. Rebroadcasts start after twice the proposal's time.
-    pub(crate) fn of(policy: &Policy) -> Self {
+    pub(crate) fn of(policy: &FixedPolicy) -> Self {
         let millis = policy.report_grace_ms + policy.message_delay_ms + 2 * policy.precision_ms;
         let propose = Duration::from_millis(millis);
         let (vote, delta) = (propose / 2, propose / 4);

@@ -48,7 +48,7 @@ impl Host {
             key,
             network,
             verifier: NetworkVerifier(network),
-            timeouts: StepTimeouts::of(spec.policy()),
+            timeouts: StepTimeouts::of(&spec.fixed()),
             rules: spec.rules(),
             now: UnixMillis::ZERO,
             height: Height::ZERO,

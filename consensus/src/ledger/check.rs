@@ -175,7 +175,7 @@ pub fn check_evidence(spec: &ChainSpec, state: &State, evidence: &Evidence) -> R
     let height = evidence.height();
     match state.height().next().get().checked_sub(height.get()) {
         None => return Err("its height is ahead of the block's"),
-        Some(age) if age > spec.policy().evidence_blocks => return Err("it is too old"),
+        Some(age) if age > spec.fixed().evidence_blocks => return Err("it is too old"),
         Some(_) => {}
     }
     let set = state.validators(height);
@@ -233,6 +233,6 @@ pub fn check_reveal(spec: &ChainSpec, state: &State, reveal: &Signed<Reveal>) ->
     if !spec.rules().is_committed(commitment, &reveal.record.commitment(spec.id(), &account)) {
         return refuse("it is not what the signer committed to");
     }
-    check_report(spec.policy(), draw, &validator, &reveal.record.report)
+    check_report(state.policy(epoch), draw, &validator, &reveal.record.report)
         .map_err(|source| InvalidBlock::Report { validator, source })
 }

@@ -226,7 +226,7 @@ impl Applying<'_, '_> {
     /// that a whole one remains in which to take the change back, or to leave. A settlement is computed some epochs after its last one,
     /// after a stall many epochs: until then the next one is under way already.
     fn after_notice(&self, newest: u64) -> u64 {
-        let under_way = self.spec.policy().settlement_of(self.epoch);
+        let under_way = self.spec.fixed().settlement_of(self.epoch);
         newest.saturating_add(NOTICE).max(under_way.saturating_add(1))
     }
 

@@ -6,7 +6,6 @@ use lucid_types::stamp::difficulty;
 use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::chain_spec::ChainSpec;
 use crate::ledger::registry::Node;
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Closes, Pools};
@@ -67,18 +66,13 @@ impl State {
 
     /// The bits that a stamp for this epoch must be worth, in order to enter the network or a pool. `None` if no stamp for it is taken,
     /// or there is no such pool.
-    pub fn stamp_bits(&self, spec: &ChainSpec, pool: Option<&PoolId>, epoch: Epoch) -> Option<u8> {
-        required_bits(spec, self, pool, epoch).map(|(_, bits)| bits)
+    pub fn stamp_bits(&self, pool: Option<&PoolId>, epoch: Epoch) -> Option<u8> {
+        required_bits(self, pool, epoch).map(|(_, bits)| bits)
     }
 }
 
 /// The beacon that a stamp for this epoch is made for, and the bits that it must be worth.
-pub(crate) fn required_bits(
-    spec: &ChainSpec,
-    rows: &impl Rows,
-    pool: Option<&PoolId>,
-    epoch: Epoch,
-) -> Option<(Hash, u8)> {
+pub(crate) fn required_bits(rows: &impl Rows, pool: Option<&PoolId>, epoch: Epoch) -> Option<(Hash, u8)> {
     let closes: Vec<_> = rows.all::<Closes>().collect();
     let place = closes.iter().position(|(it, _)| *it == epoch)?;
     if closes.len() - place > STAMP_CLOSES {
@@ -92,6 +86,6 @@ pub(crate) fn required_bits(
             before.map_or(0, |(before, _)| pool.joins_since(*before))
         }
     };
-    let policy = spec.policy();
+    let policy = rows.policy_in_force();
     Some((closes[place].1.beacon, difficulty(policy.stamp_bits, joins, policy.free_joins)))
 }

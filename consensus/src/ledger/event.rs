@@ -1,8 +1,9 @@
 //! What blocks do, as history and those who act on it see it.
 
-use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
+use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
+use lucid_types::policy::Policy;
 use lucid_types::time::{Epoch, Height};
 
 /// What a block did, for history and for those who act on it.
@@ -45,6 +46,18 @@ pub enum Event {
         power: u64,
         /// The first height.
         from: Height,
+    },
+    /// Another policy of the network was decided.
+    Policy {
+        /// The first epoch in which it is in force.
+        from: Epoch,
+        /// The whole of it.
+        policy: Box<Policy>,
+    },
+    /// A proposed change of the policy is gone: another one was carried out, which replaces the policy that it starts from.
+    PolicyOvertaken {
+        /// Its id.
+        proposal: Hash,
     },
     /// The newest root was issued again: under a newer era, or with a higher total.
     Reissued(SettlementRoot),

@@ -16,7 +16,7 @@ use crate::ledger::event::Event;
 use crate::ledger::measuring::{finalise, fix_storage_terms};
 use crate::ledger::state::{Delta, Equivocation, FinalEpoch, Overlay, PendingEpoch, Rows, State, draw};
 use crate::ledger::table::{Closes, Commitments, Draws, Equivocations, PendingEpochs, Pools, Reveals};
-use crate::ledger::{command, settle, validators};
+use crate::ledger::{command, proposals, settle, validators};
 
 /// A block's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,10 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     let reissued = new_roots(before, &overlay);
     let finalised = finalise(spec, &mut overlay)?;
     close_epochs(spec, &mut overlay, &mut events);
-    validators::follow(spec, &mut overlay, before.closed(), &mut events);
+    if overlay.head.closed > before.closed() {
+        proposals::follow(spec, &mut overlay, &mut events);
+    }
+    validators::follow(spec, &mut overlay, &mut events);
     settle::settle(spec, &mut overlay, &before.head().beacon, &mut events)?;
     // One that a settlement of this block has replaced was never issued.
     let issued = new_roots(before, &overlay);
@@ -150,8 +153,8 @@ fn close_epochs(spec: &ChainSpec, overlay: &mut Overlay<'_>, events: &mut Vec<Ev
     let expired = command::remove_expired(overlay);
     events.extend(expired.into_iter().map(|pool| Event::PoolDisbanded { pool }));
     fix_storage_terms(spec, overlay, next);
-    if overlay.head.time <= genesis.epoch_start(next).after(spec.policy().epoch() / 2) {
-        let draw = draw(spec, overlay, next);
+    if overlay.head.time <= genesis.epoch_start(next).after(spec.fixed().epoch() / 2) {
+        let draw = draw(overlay, next);
         overlay.put::<Draws>(&next, draw);
     }
     events.push(Event::Closed { first, last, is_measured });

@@ -1,6 +1,7 @@
 //! Scores: what validators reported of an epoch becomes final. And who holds chunks with workers in the settlements to come.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lucid_score::aggregate::{Aggregate, Seen};
 use lucid_score::draw::{EpochDraw, ScoredWorker};
@@ -66,7 +67,7 @@ fn by_worker<'a>(draw: &EpochDraw, reveals: impl Iterator<Item = (&'a ValidatorI
 
 /// Adds what was seen of each worker to its statistics, notes where it was, and returns the rows of those that were measured.
 fn score(spec: &ChainSpec, overlay: &mut Overlay<'_>, draw: &EpochDraw, epoch: Epoch, seen: &[Seen]) -> Vec<ScoreRow> {
-    let (policy, rules) = (spec.policy(), spec.rules());
+    let (policy, rules) = (&*Arc::clone(overlay.policy(epoch)), spec.rules());
     let medians = draw.scored.iter().zip(seen);
     let medians = medians.filter_map(|(worker, seen)| Some((worker, rules.aggregate(policy, worker, seen)?)));
     let medians: Vec<_> = medians.collect();
@@ -107,7 +108,7 @@ fn note_group(overlay: &mut Overlay<'_>, worker: &ScoredWorker, agreed: Option<N
 /// Fixes who may hold chunks in the terms that begin in the settlement after that of an epoch, once that epoch's is the next to be
 /// measured, and in the latter if the chain has stalled over it. Forgets the rows before that of the earliest term under way.
 pub(crate) fn fix_storage_terms(spec: &ChainSpec, overlay: &mut Overlay<'_>, open: Epoch) {
-    let policy = spec.policy();
+    let policy = spec.fixed();
     let settlement = policy.settlement_of(open);
     if overlay.has::<StorageTerms>(&settlement.saturating_add(1)) {
         return;

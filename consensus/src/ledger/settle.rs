@@ -1,6 +1,7 @@
 //! Settlements: shares become rewards, rewards add to owed totals, a leader is elected, and a payout root is made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lucid_score::draw::EpochDraw;
 use lucid_score::leader::{Candidate, order};
@@ -9,6 +10,7 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
+use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
 
 use crate::chain_spec::ChainSpec;
@@ -33,7 +35,7 @@ pub(crate) fn add_shares(
     draw: &EpochDraw,
     scores: &EpochScores,
 ) -> Result<(), InvalidBlock> {
-    let settlement = spec.policy().settlement_of(scores.epoch);
+    let settlement = spec.fixed().settlement_of(scores.epoch);
     for row in &scores.rows {
         let scored = draw.scored.binary_search_by_key(&row.worker, |scored| scored.node).ok();
         let Some(id) = scored.map(|place| draw.scored[place].pool) else { continue };
@@ -55,7 +57,7 @@ pub(crate) fn add_shares(
 
 /// The newest settlement all of whose epochs are final: that of every pool, once the block is executed.
 pub(crate) fn newest(spec: &ChainSpec, rows: &impl Rows) -> u64 {
-    let policy = spec.policy();
+    let policy = spec.fixed();
     let last = rows.final_through().get() / policy.settle_every;
     policy.last_settlement.map_or(last, |end| last.min(end))
 }
@@ -93,7 +95,7 @@ pub(crate) fn settle(
 
 /// Carries the budgets of settlements without a measured epoch, up to `last`.
 fn carry(spec: &ChainSpec, state: &mut PoolState, last: u64) -> Result<(), InvalidBlock> {
-    let budgets = state.budget(spec.policy().settle_every, (state.settled.saturating_add(1), last));
+    let budgets = state.budget(spec.fixed().settle_every, (state.settled.saturating_add(1), last));
     let budgets = budgets.min(MAX_PROMISED.saturating_sub(state.budgets));
     add(&mut state.budgets, budgets)?;
     add(&mut state.carried, budgets)?;
@@ -109,6 +111,8 @@ fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
 /// A settlement of one pool under way: its rows, taken out of their tables until [`Self::finish`].
 struct Settling<'a> {
     spec: &'a ChainSpec,
+    /// That of the settlement's last epoch.
+    policy: Arc<Policy>,
     id: PoolId,
     settlement: u64,
     /// Whether any member was measured in it.
@@ -135,14 +139,15 @@ impl<'a> Settling<'a> {
         let members = overlay.all_of::<Members, _>(&id).map(|((_, node), row)| (node, *row));
         let members: BTreeMap<_, _> = members.collect();
         let is_measured = members.values().any(|member| member.share.is_some());
-        Self { spec, id, settlement, is_measured, state, accounts, members }
+        let policy = Arc::clone(overlay.policy(spec.fixed().last_epoch_of(settlement)));
+        Self { spec, policy, id, settlement, is_measured, state, accounts, members }
     }
 
     /// Writes the rows that have changed. Members that have been unreachable for long become inactive by this, and those that were
     /// inactive for long are forgotten: a settlement reads all members' rows and changes the pool's anyway.
     fn finish(self, overlay: &mut Overlay<'_>, events: &mut Vec<Event>) {
-        let Self { spec, id, mut state, accounts, members, .. } = self;
-        let (open, inactive_after) = (overlay.head.closed.next(), spec.policy().inactive_after);
+        let Self { spec, policy, id, mut state, accounts, members, .. } = self;
+        let (open, inactive_after) = (overlay.head.closed.next(), policy.inactive_after);
         // As a member that leaves with this block: whom nearer epochs draw may be known.
         let until = spec.genesis().epoch_at(overlay.head.time).next().next();
         for (account, row) in accounts {
@@ -192,13 +197,13 @@ impl<'a> Settling<'a> {
     /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`; the rest goes to the members by their shares.
     /// The part of a node that is gone and has no account is carried.
     fn reward(&mut self, overlay: &Overlay<'_>) -> Result<(), InvalidBlock> {
-        let Self { spec, id, settlement, state, accounts, members, .. } = self;
+        let Self { spec, policy, id, settlement, state, accounts, members, .. } = self;
         if let Some((_, fee)) = state.next_push_fee.take_if(|(from, _)| *from <= *settlement) {
             state.push_fee = fee;
         }
         let before: BTreeMap<AccountId, MicroUsdt> = accounts.iter().map(|(id, account)| (*id, account.owed)).collect();
         release(state, accounts, *settlement)?;
-        let budget = state.budget(spec.policy().settle_every, (*settlement, *settlement));
+        let budget = state.budget(spec.fixed().settle_every, (*settlement, *settlement));
         let budget = budget.min(MAX_PROMISED.saturating_sub(state.budgets));
         add(&mut state.budgets, budget)?;
         let pot = state.carried.checked_add(budget).ok_or(InvalidBlock::Overflow)?;
@@ -223,7 +228,9 @@ impl<'a> Settling<'a> {
             Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(part).collect())
         };
 
-        let threshold = spec.policy().payout_threshold;
+        let threshold = policy.payout_threshold;
+        // An account that has not reached the threshold of the settlement before may have reached a lower one without growing.
+        let last_threshold = overlay.policy(spec.fixed().last_epoch_of(settlement.saturating_sub(1))).payout_threshold;
         let without_fee = parts_of(pot)?;
         let mut due: u64 = 0;
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
@@ -232,7 +239,10 @@ impl<'a> Settling<'a> {
             let part = without_fee.get(id).map(|(_, part)| *part).filter(|_| !is_held).unwrap_or_default();
             let owed = account.map_or(MicroUsdt::ZERO, |account| account.owed);
             let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
-            due += u64::from(is_due(after, before.get(id).copied().unwrap_or_default(), threshold));
+            let (before, requested) = (before.get(id).copied().unwrap_or_default(), account.map(|it| it.requested));
+            let is_reached = |threshold| is_due(before, requested.unwrap_or_default(), threshold);
+            let has_become_due = is_reached(threshold) && !is_reached(last_threshold);
+            due += u64::from(has_become_due || is_due(after, before, threshold));
         }
         let fee = due.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
         let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
@@ -252,8 +262,8 @@ impl<'a> Settling<'a> {
 
     /// Elects the leader and its successors, among the members that count in the open epoch and offer to lead.
     fn elect(&mut self, overlay: &Overlay<'_>, beacon: &Hash) -> Event {
-        let Self { spec, id, settlement, .. } = *self;
-        let (policy, scored, open) = (spec.policy(), overlay.head.scored, overlay.head.closed.next());
+        let Self { ref policy, id, settlement, .. } = *self;
+        let (scored, open) = (overlay.head.scored, overlay.head.closed.next());
         let candidate = |(node, member): (&NodeId, &Member)| {
             let row = overlay.get::<Nodes>(node).filter(|row| row.pool_in(open) == Some(id))?;
             row.gas_address?;
@@ -279,11 +289,11 @@ impl<'a> Settling<'a> {
     /// Makes the root if any owed total has grown since the newest one, unless the pool is suspended.
     fn make_root(&mut self, overlay: &Overlay<'_>) -> Result<Option<Settled>, InvalidBlock> {
         let owed = self.owed()?;
-        let Self { spec, id, settlement, state, accounts, .. } = self;
+        let Self { spec, policy, id, settlement, state, accounts, .. } = self;
         if state.is_suspended(*settlement) || owed == state.rooted {
             return Ok(None);
         }
-        let threshold = spec.policy().payout_threshold;
+        let threshold = policy.payout_threshold;
         let mut requests = Vec::new();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (id, account) in accounts {
@@ -309,7 +319,7 @@ impl<'a> Settling<'a> {
         let sum = |parts: &[MicroUsdt]| MicroUsdt::sum(parts.iter().copied()).ok_or(InvalidBlock::Overflow);
         let leader = state.election.as_ref().filter(|election| election.settlement == *settlement);
         let leader = leader.and_then(|election| overlay.get::<Nodes>(election.order.first()?)?.gas_address);
-        let turn = spec.policy().leader_timeout_ms.saturating_add(overlay.head.time.get()).div_ceil(1_000);
+        let turn = policy.leader_timeout_ms.saturating_add(overlay.head.time.get()).div_ceil(1_000);
         let root = SettlementRoot {
             pool: *id,
             settlement: *settlement,

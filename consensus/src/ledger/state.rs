@@ -16,6 +16,7 @@ use lucid_types::attestation::Capacity;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
 use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::proof::{KeyProof, ProofStep, value_hash};
 use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, Height, UnixMillis, Windows};
@@ -26,11 +27,12 @@ use serde::{Deserialize, Serialize};
 use crate::chain_spec::ChainSpec;
 use crate::ledger::entry::Close;
 use crate::ledger::measuring::fix_storage_terms;
+use crate::ledger::policies::PolicySchedule;
 use crate::ledger::pool::{Account, PoolState};
 use crate::ledger::registry::Node;
 use crate::ledger::table::{
-    Accounts, Closes, Commitments, Draws, Heads, Nodes, PendingEpochs, Pools, Reveals, Row, RowError, StorageTerms,
-    Table, TableKey, UsedKeys, Validators, Workers,
+    Accounts, Closes, Commitments, Draws, Heads, Nodes, PendingEpochs, Policies, Pools, Reveals, Row, RowError,
+    StorageTerms, Table, TableKey, UsedKeys, Validators, Workers,
 };
 use crate::ledger::tree::{Builder, Change, Tree};
 use crate::ledger::validators::UsedKey;
@@ -85,7 +87,7 @@ impl Wire for PendingEpoch {
 impl PendingEpoch {
     /// The blocks in which its commitments and reveals may stand.
     pub const fn windows(&self, spec: &ChainSpec) -> Windows {
-        Windows::new(self.closed_in, spec.policy().report_window)
+        Windows::new(self.closed_in, spec.fixed().report_window)
     }
 }
 
@@ -144,6 +146,19 @@ pub trait Rows {
     /// The validators of the block before a change, which changes none that are in force.
     fn sets(&self) -> &ValidatorSets;
 
+    /// The policies of the block before a change, which changes none that is in force.
+    fn policies(&self) -> &PolicySchedule;
+
+    /// The policy of an epoch.
+    fn policy(&self, epoch: Epoch) -> &Arc<Policy> {
+        self.policies().at(epoch)
+    }
+
+    /// The policy of the open epoch, the one after the newest closed one: for what has no epoch of its own.
+    fn policy_in_force(&self) -> &Arc<Policy> {
+        self.policy(self.head().closed.next())
+    }
+
     /// The row of these key bytes.
     fn row(&self, key: &[u8]) -> Option<&Row>;
 
@@ -195,6 +210,8 @@ pub struct State {
     rows: Tree<Row>,
     /// The rows of [`Validators`].
     sets: Arc<ValidatorSets>,
+    /// The rows of [`Policies`].
+    policies: Arc<PolicySchedule>,
 }
 
 /// The rows that a block changes: key bytes and the new value's bytes, none if the row is removed. In the order of the keys.
@@ -216,6 +233,9 @@ pub enum StateError {
     /// The row of the validators in force is missing.
     #[error("the state has no row of the validators of its next block")]
     NoValidators,
+    /// The row of the policy in force is missing.
+    #[error("the state has no row of the policy of its open epoch")]
+    NoPolicy,
 }
 
 impl Rows for State {
@@ -225,6 +245,10 @@ impl Rows for State {
 
     fn sets(&self) -> &ValidatorSets {
         &self.sets
+    }
+
+    fn policies(&self) -> &PolicySchedule {
+        &self.policies
     }
 
     fn row(&self, key: &[u8]) -> Option<&Row> {
@@ -249,7 +273,9 @@ impl State {
             scored: Epoch::ZERO,
         };
         let sets = Arc::new(spec.first_sets());
-        let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default(), sets };
+        let policy = &spec.genesis().policy;
+        let policies = Arc::new(PolicySchedule::first(policy.clone()));
+        let empty = Self { block: BlockHash::from(*spec.id()), head, rows: Tree::default(), sets, policies };
         let mut overlay = Overlay::new(&empty);
         overlay.put::<Validators>(&Height::ZERO, ValidatorSet::clone(spec.first_validators()));
         for Validator { node, keys, .. } in spec.first_validators().members() {
@@ -257,8 +283,9 @@ impl State {
         }
         overlay.put::<Closes>(&Epoch::ZERO, Close { beacon, joins: 0 });
         let first = Epoch::new(1);
+        overlay.put::<Policies>(&first, policy.clone());
         fix_storage_terms(spec, &mut overlay, first);
-        let draw = draw(spec, &overlay, first);
+        let draw = draw(&overlay, first);
         overlay.put::<Draws>(&first, draw);
         overlay.finish(empty.block).0
     }
@@ -434,7 +461,7 @@ impl State {
 
     /// The least time of the next block.
     pub fn next_time(&self, spec: &ChainSpec) -> UnixMillis {
-        let policy = spec.policy();
+        let policy = spec.fixed();
         let has_window = self.pending().next().is_some();
         let interval = if has_window { policy.window_block_min_ms } else { policy.block_min_ms };
         self.time().after(Duration::from_millis(interval))
@@ -491,12 +518,14 @@ impl StateBuilder {
     /// The state after the block of this hash.
     ///
     /// # Errors
-    /// The row of the newest block is missing, or that of the validators in force.
+    /// The row of the newest block is missing, or that of the validators or the policy in force.
     pub fn finish(self, block: BlockHash) -> Result<State, StateError> {
         let head = self.head.ok_or(StateError::NoHead)?;
         let rows = self.rows.finish();
         let sets = sets(&rows).filter(|sets| sets.oldest().0 <= head.height.next()).ok_or(StateError::NoValidators)?;
-        Ok(State { block, head, rows, sets: Arc::new(sets) })
+        let policies = PolicySchedule::of(&rows).filter(|all| all.first_epoch() <= head.closed.next());
+        let policies = policies.ok_or(StateError::NoPolicy)?;
+        Ok(State { block, head, rows, sets: Arc::new(sets), policies: Arc::new(policies) })
     }
 }
 
@@ -522,6 +551,10 @@ impl<'b> Rows for Overlay<'b> {
 
     fn sets(&self) -> &ValidatorSets {
         &self.base.sets
+    }
+
+    fn policies(&self) -> &PolicySchedule {
+        &self.base.policies
     }
 
     fn row(&self, key: &[u8]) -> Option<&Row> {
@@ -594,10 +627,12 @@ impl<'a> Overlay<'a> {
             delta.push((key, value));
         }
         let rows = self.base.rows.apply(&changes);
-        let has_other_sets = changes.iter().any(|change| change.key.first() == Some(&Validators::TAG));
-        let sets = has_other_sets.then(|| sets(&rows)).flatten();
+        let has_other = |tag: u8| changes.iter().any(|change| change.key.first() == Some(&tag));
+        let sets = has_other(Validators::TAG).then(|| sets(&rows)).flatten();
         let sets = sets.map_or_else(|| Arc::clone(&self.base.sets), Arc::new);
-        (State { block, head, rows, sets }, Delta(delta))
+        let policies = has_other(Policies::TAG).then(|| PolicySchedule::of(&rows)).flatten();
+        let policies = policies.map_or_else(|| Arc::clone(&self.base.policies), Arc::new);
+        (State { block, head, rows, sets, policies }, Delta(delta))
     }
 }
 
@@ -619,8 +654,8 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
 
 /// Draws from its seed who measures whom in an epoch, among the validators at the block that closes the epoch before, the newest one, and
 /// the members of pools that count in the epoch, as their pools do.
-pub fn draw(spec: &ChainSpec, rows: &impl Rows, epoch: Epoch) -> EpochDraw {
-    let policy = spec.policy();
+pub fn draw(rows: &impl Rows, epoch: Epoch) -> EpochDraw {
+    let policy = rows.policy(epoch);
     let pools = rows.all::<Pools>().filter(|(_, pool)| pool.status.counts_in(epoch));
     let pools: BTreeSet<_> = pools.map(|(id, _)| id).collect();
     let pool_of = |node: &Node| node.pool_in(epoch).filter(|pool| pools.contains(pool));

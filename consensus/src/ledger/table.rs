@@ -11,6 +11,7 @@ use lucid_score::worker_stats::WorkerStats;
 use lucid_types::codec::{DecodeError, decode, encode};
 use lucid_types::id::{Hash, NodeId, PoolId, PublicKey, ValidatorId};
 use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::proof::MAX_KEY_BYTES;
 use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, Height};
@@ -18,9 +19,10 @@ use lucid_types::validator::ValidatorSet;
 
 use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
+use crate::ledger::proposals::ProposedChange;
 use crate::ledger::registry::{Node, Nonce};
 use crate::ledger::state::{Equivocation, Head, PendingEpoch};
-use crate::ledger::validators::{ProposedChange, UsedKey};
+use crate::ledger::validators::UsedKey;
 
 /// A kind of rows.
 pub trait Table {
@@ -285,7 +287,7 @@ tables! {
     15 Invites: (PoolId, PublicKey) => InviteUse;
     /// Validators, by the height from which they are in force: as far back as blocks may hold evidence of.
     16 Validators: Height => ValidatorSet;
-    /// Changes of the validators that wait for approval, by their ids.
+    /// Changes of the validators and of the policy that wait for approval, by their ids.
     17 ProposedChanges: Hash => ProposedChange;
     /// Every key with which validators have ever signed, for ever.
     18 UsedKeys: ValidatorId => UsedKey;
@@ -293,4 +295,6 @@ tables! {
     19 NodeKeys: PublicKey => NodeId;
     /// Who may hold chunks with workers in the terms that begin in a settlement: of those that are under way, and of the next one.
     20 StorageTerms: u64 => StorageTerm;
+    /// The network's policy by the epochs from which it is in force, for ever.
+    21 Policies: Epoch => Policy;
 }

@@ -12,6 +12,7 @@ mod measuring;
 mod mempool;
 mod node_keys;
 mod nodes;
+mod policies;
 mod pools;
 mod random;
 mod refusals;

@@ -7,7 +7,7 @@
 use lucid_types::codec::Wire;
 use lucid_types::command::ValidatorChange;
 use lucid_types::id::{Hash, NodeId, ValidatorId};
-use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::{Validator, ValidatorSet, ValidatorSetError};
 use lucid_types::validator_key::{ValidatorKeyError, ValidatorKeys};
 use lucid_types::validator_sets::SET_DELAY;
@@ -15,31 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::event::Event;
+use crate::ledger::proposals::ProposedChange;
 use crate::ledger::state::{Equivocation, Overlay, Rows, State};
 use crate::ledger::table::{Draws, Equivocations, Nodes, ProposedChanges, UsedKeys, Validators};
-
-/// The most proposals of one validator that wait.
-pub const MAX_PROPOSED: usize = 4;
-
-/// A change of the validators that waits for approval.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProposedChange {
-    /// The change.
-    pub change: ValidatorChange,
-    /// Who proposed it.
-    pub by: NodeId,
-    /// The epoch before which it is not carried out. A new validator's key must be fixed before anybody can know the beacons that it
-    /// would add to.
-    pub from: Epoch,
-    /// When it is gone, unless it has been carried out.
-    pub until: UnixMillis,
-    /// Who approves of it, in the order of their ids.
-    pub approvals: Vec<NodeId>,
-}
-
-impl Wire for ProposedChange {
-    const MAX_BYTES: usize = ValidatorChange::MAX_BYTES + 32 + 8 + 8 + 8 + 32 * ValidatorSet::MAX_MEMBERS;
-}
 
 /// A key with which a validator has signed. It stays the account's for ever: nobody else may use it, and the account itself not once it
 /// has given it up for another.
@@ -76,11 +54,6 @@ impl State {
     /// The rotation of a validator's keys that waits, with its id.
     pub fn rotation(&self, account: &NodeId) -> Option<(Hash, &ProposedChange)> {
         rotation(self, account)
-    }
-
-    /// The changes of the validators that wait for approval, by their ids.
-    pub fn proposals(&self) -> impl Iterator<Item = (Hash, &ProposedChange)> {
-        self.all::<ProposedChanges>()
     }
 }
 
@@ -212,9 +185,10 @@ pub(crate) fn change(rows: &mut Overlay<'_>, change: &ValidatorChange) -> Result
 /// What is wrong.
 pub(crate) fn check_keys(rows: &impl Rows, account: &NodeId, keys: &ValidatorKeys) -> Result<(), ChangeError> {
     keys.check(account).map_err(|error| ChangeError::Keys(*account, error))?;
-    let of_others = rows.all::<ProposedChanges>().map(|(_, row)| row.change).filter(|it| it.validator() != *account);
+    let waiting = rows.all::<ProposedChanges>().filter_map(|(_, row)| row.change.validators());
+    let of_others = waiting.filter(|change| change.validator() != *account);
     let is_shared = |other: &ValidatorKeys| other.id == keys.id || other.bls_key == keys.bls_key;
-    if of_others.filter_map(|change| change.keys().copied()).any(|other| is_shared(&other)) {
+    if of_others.filter_map(ValidatorChange::keys).any(is_shared) {
         return Err(ChangeError::WaitingKey(keys.id));
     }
     Ok(())
@@ -226,35 +200,9 @@ pub(crate) fn rotation<'a>(rows: &'a impl Rows, account: &NodeId) -> Option<(Has
     rows.all::<ProposedChanges>().find(|(_, row)| is_it(row))
 }
 
-/// Carries out a proposal if its time has come and more than two thirds of the power approve of it, if it takes that. One that cannot be
-/// any more is gone.
-pub(crate) fn carry_out(rows: &mut Overlay<'_>, id: &Hash) {
-    let Some(proposal) = rows.get::<ProposedChanges>(id) else { return };
-    let set = rows.sets().at(rows.head.height).unwrap_or_else(|| rows.sets().newest().1);
-    let power = proposal.approvals.iter().filter_map(|node| set.of(node)).map(|member| member.power).sum();
-    let is_approved = !proposal.change.needs_approval() || set.is_quorum(power);
-    if proposal.from > rows.head.closed.next() || !is_approved {
-        return;
-    }
-    let wanted = proposal.change;
-    rows.remove::<ProposedChanges>(id);
-    // The validators may have changed since it was proposed: then it is gone.
-    let _done = change(rows, &wanted);
-}
-
-/// What follows from the block for the validators, after its commands and the epochs that it closes; `closed` was the newest closed one
-/// before it.
-pub(crate) fn follow(spec: &ChainSpec, rows: &mut Overlay<'_>, closed: Epoch, events: &mut Vec<Event>) {
-    let (from, time) = (in_force_from(rows), rows.head.time);
-    if rows.head.closed > closed {
-        let ids: Vec<_> = rows.all::<ProposedChanges>().map(|(id, proposal)| (id, proposal.until)).collect();
-        for (id, until) in ids {
-            carry_out(rows, &id);
-            if until < time {
-                rows.remove::<ProposedChanges>(&id);
-            }
-        }
-    }
+/// What follows from the block for the validators, after its commands, the epochs that it closes and the proposals that are carried out.
+pub(crate) fn follow(spec: &ChainSpec, rows: &mut Overlay<'_>, events: &mut Vec<Event>) {
+    let from = in_force_from(rows);
     remove_equivocators(rows);
     forget(spec, rows);
     if let Some(after) = rows.get::<Validators>(&from) {
@@ -292,7 +240,7 @@ fn remove_equivocators(rows: &mut Overlay<'_>) {
 
 /// Forgets the validators of heights of which no block may hold evidence any more.
 fn forget(spec: &ChainSpec, rows: &mut Overlay<'_>) {
-    let oldest = rows.head.height.next().get().saturating_sub(spec.policy().evidence_blocks);
+    let oldest = rows.head.height.next().get().saturating_sub(spec.fixed().evidence_blocks);
     let froms: Vec<_> = rows.sets().iter().map(|(from, _)| from).collect();
     for pair in froms.windows(2).filter(|pair| pair[1].get() <= oldest) {
         rows.remove::<Validators>(&pair[0]);

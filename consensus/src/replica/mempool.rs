@@ -196,7 +196,7 @@ impl Mempool {
         let (spec, state) = (context.spec.id(), context.state());
         let draw = state.get::<PendingEpochs>(&epoch).and_then(|_| state.get::<Draws>(&epoch))?;
         let key = context.keys.reporter(state, epoch)?;
-        check_report(context.spec.policy(), draw, &key.id(), &report).ok()?;
+        check_report(state.policy(epoch), draw, &key.id(), &report).ok()?;
         let reveal = Reveal { report, salt };
         let commitment = ReportCommitment { epoch, report: reveal.commitment(spec, &context.keys.account()) };
         let commitment = key.sign_report_commitment(spec, commitment);
@@ -262,7 +262,7 @@ impl Mempool {
         if self.pending.reports.is_complete(context.spec, context.state()) {
             return;
         }
-        let half_grace = context.spec.policy().report_grace() / 2;
+        let half_grace = context.spec.fixed().report_grace() / 2;
         let due = *self.pull_at.get_or_insert(context.chain.earliest_start(context.spec).after(half_grace));
         if context.now < due {
             return;

@@ -443,7 +443,7 @@ impl Rounds {
     /// No time is decided that more than a third of the power finds ahead of its clocks: of a block whose time has not come the engine
     /// never hears.
     fn verdict(&self, context: &Context<'_>, round: u32, proposed: &Proposed, is_valid: bool) -> Verdict {
-        let (policy, rules) = (context.spec.policy(), context.spec.rules());
+        let (policy, rules) = (context.spec.fixed(), context.spec.rules());
         let (precision, time) = (Duration::from_millis(policy.precision_ms), proposed.proposal.header.time);
         if time > context.now.after(precision) {
             return Verdict::Withheld;
@@ -453,7 +453,7 @@ impl Rounds {
         };
         rules.verdict(Judged {
             is_valid,
-            is_timely: rules.is_timely(policy, round, time, proposed.arrived),
+            is_timely: rules.is_timely(&policy, round, time, proposed.arrived),
             has_lock: proposed.proposal.proposal.record.pol_round.is_some(),
             is_over: self.engine.as_ref().is_some_and(is_past),
             is_backed: self.backed.iter().any(|(_, block)| *block == proposed.hash()),
@@ -611,7 +611,7 @@ impl Rounds {
     pub(super) fn next_wakeup(&self, context: &Context<'_>, mempool: &Mempool) -> Option<UnixMillis> {
         let timeout = self.engine.as_ref().and_then(Engine::next_timeout);
         let build = self.build_wanted.map(|_| grace_end(context));
-        let precision = Duration::from_millis(context.spec.policy().precision_ms);
+        let precision = Duration::from_millis(context.spec.fixed().precision_ms);
         let untold = self.proposals.up_to(u32::MAX).filter(|(_, proposed)| !proposed.is_told);
         let times = untold.map(|(_, proposed)| proposed.proposal.header.time.before(precision));
         let come = times.filter(|at| *at > context.now).min();
@@ -706,5 +706,5 @@ impl EarlyVotes {
 
 /// When the proposer of the next height waits no longer for reports.
 fn grace_end(context: &Context<'_>) -> UnixMillis {
-    context.chain.earliest_start(context.spec).after(context.spec.policy().report_grace())
+    context.chain.earliest_start(context.spec).after(context.spec.fixed().report_grace())
 }

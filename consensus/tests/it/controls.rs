@@ -15,8 +15,9 @@ use lucid_score::aggregate::{Aggregate, Probe, Seen, Stored, aggregate};
 use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
+use lucid_types::change::PolicyChange;
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
-use lucid_types::policy::Policy;
+use lucid_types::policy::{FixedPolicy, Policy};
 use lucid_types::pool::PoolAction;
 use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -28,6 +29,7 @@ use crate::genesis::{genesis, owner_key, policy, signer_key};
 use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
 use crate::monitor::Invariant;
 use crate::pool::{by_owner, sign};
+use crate::validators::{change, state};
 use crate::world::World;
 
 /// Breaks a rule: `broken!(Name: fn method(&self, ...) -> ... { ... })`.
@@ -122,7 +124,7 @@ fn a_vote_that_leaves_before_it_is_durable_is_found() {
     assert!(clean.is_empty(), "{violations}");
 }
 
-broken!(AnyTime: fn is_timely(&self, _: &Policy, _: u32, _: UnixMillis, _: UnixMillis) -> bool { true });
+broken!(AnyTime: fn is_timely(&self, _: &FixedPolicy, _: u32, _: UnixMillis, _: UnixMillis) -> bool { true });
 
 #[test]
 fn a_block_of_a_wrong_clock_is_found() {
@@ -146,7 +148,7 @@ fn a_late_block_that_is_invalid_for_good_is_found() {
         let is_first = |w: &World, i: usize| proposer(w, 0) == crate::genesis::signing_key(i).id();
         world.demand(60_000, |w| w.lowest() == w.highest() && (is_first(w, 0) || is_first(w, 1)));
         let height = world.highest() + 1;
-        let delay = spec.policy().message_delay_ms + 2 * spec.policy().precision_ms;
+        let delay = spec.fixed().message_delay_ms + 2 * spec.fixed().precision_ms;
         world.slow_down(2, delay);
         world.demand(20_000, |w| w.proposal(0).is_some() && w.proposal(1).is_some());
         let proposal = world.proposal(0).unwrap().proposal.record;
@@ -333,6 +335,21 @@ fn a_node_with_other_rules_is_found() {
     assert!(clean.is_empty(), "{violations}");
     let (found, violations) = run(&FailureAbstains);
     assert!(found.contains(&Invariant::Failed) && !found.contains(&Invariant::Progress), "{violations}");
+}
+
+// Whoever reports on the open epoch is judged by another policy than its draw was made by.
+broken!(PolicyAtOnce: fn policy_from(&self, epoch: Epoch) -> Epoch { epoch });
+
+#[test]
+fn a_policy_that_counts_at_once_is_found() {
+    control(&PolicyAtOnce, &[Invariant::Policies, Invariant::Medians], 33, |world| {
+        world.run(6_000, |_| false);
+        let newest = state(world).policies().newest().1.clone();
+        let policy = Policy { storage_credits_per_gib: 4_000, ..Policy::clone(&newest) };
+        change(world, PolicyChange { base: newest.hash(), policy }, 0);
+        let epochs = world.final_through() + 4;
+        world.demand(60_000, |w| w.final_through() >= epochs);
+    });
 }
 
 broken!(CarriesNothing: fn carried(&self, _: MicroUsdt, _: MicroUsdt) -> Option<MicroUsdt> { Some(MicroUsdt::ZERO) });

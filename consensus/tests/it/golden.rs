@@ -8,14 +8,15 @@ use lucid_consensus::ledger::pool::{
     Account, Election, Hold, Member, PoolState, PoolStatus, Standing, VaultChange, VaultTerms,
 };
 use lucid_consensus::ledger::proof::RowProof;
+use lucid_consensus::ledger::proposals::ProposedChange;
 use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
     Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, NodeKeys, Nodes, Nonces,
-    PendingEpochs, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, StorageTerms, Table, UsedKeys, Validators,
-    Workers,
+    PendingEpochs, Policies, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, StorageTerms, Table, UsedKeys,
+    Validators, Workers,
 };
-use lucid_consensus::ledger::validators::{ProposedChange, UsedKey};
+use lucid_consensus::ledger::validators::UsedKey;
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::{Aggregate, EchoMedian};
 use lucid_score::credits::Earned;
@@ -29,6 +30,7 @@ use lucid_types::attestation::Capacity;
 use lucid_types::block::{Block, Header, items_hash};
 use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
+use lucid_types::change::NetworkChange;
 use lucid_types::codec::{Wire, encode};
 use lucid_types::command::ValidatorChange;
 use lucid_types::evidence::Evidence;
@@ -100,6 +102,7 @@ fn each(visitor: &mut impl Visitor) {
     row::<Validators>(visitor, "row_validators", &state);
     row::<ProposedChanges>(visitor, "row_proposed_change", &state);
     row::<UsedKeys>(visitor, "row_used_key", &state);
+    row::<Policies>(visitor, "row_policy", &state);
     let proof = RowProof::new::<Workers>(&state, header(), &node(0x22));
     visitor.visit("row_proof", &proof, &[]);
 }
@@ -393,7 +396,7 @@ pub(crate) fn state() -> State {
     let row = epoch_scores().rows[0];
     let worker = &draw(0x53).scored[0];
     let measured = Measured { worker, medians: row.aggregate, earned: row.earned, sharers: row.sharers };
-    stats.add(spec.policy(), Epoch::new(7), &measured);
+    stats.add(&spec.genesis().policy, Epoch::new(7), &measured);
     let head = Head {
         height: HEIGHT,
         time: TIME,
@@ -405,7 +408,8 @@ pub(crate) fn state() -> State {
     let account_id = |byte| (POOL, AccountId::from_bytes([byte; 32]));
     let key = |byte| (EPOCH, id(byte));
     let validators = encode::<ValidatorSet>(spec.first_validators());
-    let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators)];
+    let policy = (Policies::key(&EPOCH.previous()), encode(&spec.genesis().policy));
+    let rows = [(Heads::key(&()), encode(&head)), (Validators::key(&HEIGHT.previous()), validators), policy];
     let empty = State::from_rows(BLOCK, rows).unwrap();
     empty.changed(|rows| {
         rows.put::<Workers>(&node(0x21), stats);
@@ -436,9 +440,12 @@ pub(crate) fn state() -> State {
             &node(0x17),
             Equivocation { height: HEIGHT.previous(), proved_in: HEIGHT, removed: Some((EPOCH, 5)) },
         );
-        let change = ValidatorChange::Power { validator: node(0x27), power: 6 };
+        let change = NetworkChange::from(ValidatorChange::Power { validator: node(0x27), power: 6 });
         let (from, until, approvals) = (EPOCH.next(), TIME, vec![node(0x28), node(0x29)]);
-        rows.put::<ProposedChanges>(&change.id(), ProposedChange { change, by: node(0x28), from, until, approvals });
+        rows.put::<ProposedChanges>(
+            &change.id(),
+            ProposedChange { change: change.clone(), by: node(0x28), from, until, approvals },
+        );
         rows.put::<UsedKeys>(&id(0x2a), UsedKey { account: node(0x28), is_given_up: true });
         rows.put::<Nodes>(&node(0x21), registered());
         rows.put::<NodeKeys>(&node(0x2a).first_key(), node(0x21));

@@ -18,6 +18,7 @@ mod liveness;
 mod meter;
 mod monitor;
 mod one_key;
+mod policies;
 mod pool;
 mod properties;
 mod replay;

@@ -16,12 +16,15 @@ use lucid_consensus::replica::{FinalizedBlock, Gossip};
 use lucid_score::aggregate::{Aggregate, EchoMedian};
 use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::Ppm;
-use lucid_types::block::Header;
+use lucid_types::block::{Block, Header};
+use lucid_types::change::PolicyChange;
 use lucid_types::codec::encode;
+use lucid_types::command::{Action, Command, ValidatorAction};
 use lucid_types::id::{BlockHash, Hash, NodeId, ValidatorId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::message::{CompactProposal, ConsensusMessage};
 use lucid_types::network_group::NetworkGroup;
+use lucid_types::policy::Policy;
 use lucid_types::report::{Observation, Reveal};
 use lucid_types::signed::Signed;
 use lucid_types::sync::RebroadcastItem;
@@ -57,6 +60,8 @@ pub(crate) enum Invariant {
     Committed,
     /// Medians other than the specification's.
     Medians,
+    /// Another policy than the validators have decided, or from another epoch on.
+    Policies,
     /// A pool's accounts do not add up (4).
     Balance,
     /// A payout root that its signers or the vault would refuse.
@@ -122,6 +127,10 @@ pub(crate) struct Monitor {
     newest: State,
     /// The validators, from the genesis on.
     sets: ValidatorSets,
+    /// The policies by the epochs from which they are in force, as the blocks' commands decide them.
+    policies: BTreeMap<Epoch, Policy>,
+    /// The proposals of others, and who approves.
+    proposed: BTreeMap<Hash, (PolicyChange, BTreeSet<NodeId>)>,
     /// Whether violations are kept to be looked at, rather than end the test.
     pub(crate) is_control: bool,
     pub(crate) violations: Vec<Violation>,
@@ -143,6 +152,8 @@ impl Monitor {
             revealed,
             newest: first.clone(),
             sets: first.sets().clone(),
+            policies: first.policies().iter().map(|(from, policy)| (from, Policy::clone(policy))).collect(),
+            proposed: BTreeMap::new(),
             is_control: false,
             violations,
         }
@@ -217,7 +228,7 @@ impl Monitor {
     fn vote_is_timely(&mut self, spec: &ChainSpec, sent: &Sent<'_>, vote: &Vote) {
         let Vote { kind: VoteKind::Prevote, height, round, block: Some(block) } = *vote else { return };
         let Some((time, arrived)) = self.arrivals.get(&(sent.node, height, round, block)).copied() else { return };
-        let policy = spec.policy();
+        let policy = spec.fixed();
         let (precision, delay) = (policy.precision_ms, policy.message_delay_ms);
         let delay = delay + delay / 10 * u64::from(round);
         let (time, arrived) = (time.get(), arrived.get());
@@ -276,7 +287,7 @@ impl Monitor {
         self.expect(applied.state.accounts_balance(), Invariant::Balance, || format!("at height {height}"));
         let round = decided.certificate.round;
         self.expect(round == 0 || !stored.is_calm, Invariant::Turns, || format!("height {height} in round {round}"));
-        let is_past = header.time.get() <= stored.now.get() + spec.policy().precision_ms;
+        let is_past = header.time.get() <= stored.now.get() + spec.fixed().precision_ms;
         self.expect(is_past, Invariant::Timely, || format!("the time of {height} has not come"));
         self.contributes(spec, header);
         let before = std::mem::replace(&mut self.newest, applied.state.clone());
@@ -286,8 +297,16 @@ impl Monitor {
             self.expect(has_reason || stored.may_be_wanted, Invariant::OnDemand, || format!("block {height}"));
         }
         self.reports(spec, stored.block);
+        self.decides(spec, &decided.block, before.closed() < applied.state.closed());
+        let known = applied.state.policies().iter().map(|(from, policy)| (from, &**policy));
+        let holds = known.eq(self.policies.iter().map(|(from, policy)| (*from, policy)));
+        self.expect(holds, Invariant::Policies, || {
+            let froms = |all: &[Epoch]| all.iter().map(|from| from.get()).collect::<Vec<_>>();
+            let found: Vec<_> = applied.state.policies().iter().map(|(from, _)| from).collect();
+            format!("at height {height}: from {:?}", froms(&found))
+        });
         if let Some(FinalEpoch { scores, .. }) = &applied.finalised {
-            self.medians(spec, &before, scores);
+            self.medians(&before, scores);
         }
         let (from, set) = applied.state.sets().newest();
         self.sets.push(from, Arc::clone(set));
@@ -330,8 +349,50 @@ impl Monitor {
         self.committed.extend(committed);
     }
 
+    /// Policies as the specification puts it: what validators of more than two thirds of the power approve of counts from the second epoch
+    /// after that of the block on, one change an epoch, and whatever else was proposed in place of the same policy is gone.
+    fn decides(&mut self, spec: &ChainSpec, block: &Block, has_closed: bool) {
+        let set = self.set(spec, block.header.height);
+        let elapsed = block.header.time.get() - spec.genesis().genesis_time.get();
+        let from = Epoch::new(elapsed / spec.genesis().policy.epoch_ms + 3);
+        for Command { account, action, .. } in block.commands.iter().map(|command| &command.record) {
+            let Action::Validator(action) = action else { continue };
+            let id = match action {
+                ValidatorAction::Propose(change) => {
+                    let Some(of_policy) = change.policy() else { continue };
+                    self.proposed.insert(change.id(), (of_policy.clone(), BTreeSet::from([*account])));
+                    change.id()
+                }
+                ValidatorAction::Approve(id) | ValidatorAction::Withdraw(id) => *id,
+                _ => continue,
+            };
+            let Some((_, approvals)) = self.proposed.get_mut(&id) else { continue };
+            if matches!(action, ValidatorAction::Withdraw(_)) {
+                approvals.remove(account);
+                if approvals.is_empty() {
+                    self.proposed.remove(&id);
+                }
+            } else {
+                approvals.insert(*account);
+                self.decide(&set, from, id);
+            }
+        }
+        if has_closed {
+            self.proposed.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.decide(&set, from, id));
+        }
+    }
+
+    fn decide(&mut self, set: &ValidatorSet, from: Epoch, id: Hash) {
+        let Some((change, approvals)) = self.proposed.get(&id) else { return };
+        let power: u64 = approvals.iter().filter_map(|node| set.of(node)).map(|member| member.power).sum();
+        if 3 * power > 2 * set.total() && !self.policies.contains_key(&from) {
+            self.policies.insert(from, change.policy.clone());
+            self.proposed.clear();
+        }
+    }
+
     /// The medians of every worker, from what blocks reveal and who holds its seats.
-    fn medians(&mut self, spec: &ChainSpec, before: &State, scores: &EpochScores) {
+    fn medians(&mut self, before: &State, scores: &EpochScores) {
         let epoch = scores.epoch;
         let drawn = before.get::<PendingEpochs>(&epoch).and_then(|_| before.get::<Draws>(&epoch));
         let Some(draw) = drawn else { return };
@@ -350,7 +411,8 @@ impl Monitor {
                 seen.entry(worker.node).or_default().stored.extend(proved.map(|chunks| (seats, chunks)));
             }
         }
-        let of_worker = |scored: &ScoredWorker| Some((scored.node, medians(spec, scored, seen.get(&scored.node)?)?));
+        let policy = self.policies.range(..=epoch).next_back().unwrap().1;
+        let of_worker = |scored: &ScoredWorker| Some((scored.node, medians(policy, scored, seen.get(&scored.node)?)?));
         let medians: BTreeMap<_, _> = draw.scored.iter().filter_map(of_worker).collect();
         let together = |group| medians.values().filter(|it| it.group == Some(group)).count();
         let agreed = |group| draw.scored.iter().filter(|it| it.group == group).count();
@@ -359,10 +421,10 @@ impl Monitor {
             .map(|(worker, of)| {
                 let before = draw.scored.iter().find(|it| it.node == *worker).unwrap().group;
                 let mut sharers = 1;
-                if let Some(group) = of.group.filter(|it| it.is_some() && spec.policy().one_per_network) {
+                if let Some(group) = of.group.filter(|it| it.is_some() && policy.one_per_network) {
                     sharers = together(group).max(if before == group { agreed(group) } else { 1 });
                 }
-                (*worker, (*of, credits(spec, epoch, of) / u64::try_from(sharers).unwrap()))
+                (*worker, (*of, credits(policy, epoch, of) / u64::try_from(sharers).unwrap()))
             })
             .collect();
         let found: BTreeMap<_, _> =
@@ -394,8 +456,7 @@ struct Seen {
 }
 
 /// What those found who measured, each as often as it has seats, in order; nothing if they are no quorum.
-fn each<T: Ord + Copy>(spec: &ChainSpec, found: impl Iterator<Item = (u8, T)>) -> Vec<T> {
-    let policy = spec.policy();
+fn each<T: Ord + Copy>(policy: &Policy, found: impl Iterator<Item = (u8, T)>) -> Vec<T> {
     let found: Vec<_> = found.collect();
     let mut each: Vec<_> = found.iter().flat_map(|(seats, value)| vec![*value; usize::from(*seats)]).collect();
     let enough = found.len() >= usize::try_from(policy.min_reporters).unwrap();
@@ -407,15 +468,15 @@ fn each<T: Ord + Copy>(spec: &ChainSpec, found: impl Iterator<Item = (u8, T)>) -
 }
 
 /// The medians as the specification puts them: every observation stands as often as its validator has seats.
-fn medians(spec: &ChainSpec, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
+fn medians(policy: &Policy, worker: &ScoredWorker, seen: &Seen) -> Option<Aggregate> {
     let middle = |values: Vec<u64>| (!values.is_empty()).then(|| values[(values.len() - 1) / 2]);
     let of_pings = |field: &dyn Fn(&Observation) -> u64| {
         let pinged = seen.probes.iter().filter(|(_, it)| it.pings_sent > 0);
-        middle(each(spec, pinged.map(|(seats, it)| (*seats, field(it)))))
+        middle(each(policy, pinged.map(|(seats, it)| (*seats, field(it)))))
     };
     let of_echoes = |field: &dyn Fn(LogScale) -> u64| {
         let echoed = seen.probes.iter().filter_map(|(seats, it)| Some((*seats, field(it.echo_kbit_s?))));
-        middle(each(spec, echoed))
+        middle(each(policy, echoed))
     };
     let echoed = |it: &Observation| u64::from(it.echo_kbit_s.is_some());
     let verified = |it: &Observation| u64::from(it.echo_kbit_s.is_some_and(|kbit_s| kbit_s.value() > 0));
@@ -424,25 +485,24 @@ fn medians(spec: &ChainSpec, worker: &ScoredWorker, seen: &Seen) -> Option<Aggre
     };
     let timeout = u64::try_from(Duration::from_secs(2).as_micros()).unwrap();
     let bytes = |kbit_s: LogScale| if kbit_s.value() > 0 { worker.echo_bytes.unwrap().value() } else { 0 };
-    let groups = each(spec, seen.probes.iter().filter_map(|(seats, it)| Some((*seats, it.group?))));
+    let groups = each(policy, seen.probes.iter().filter_map(|(seats, it)| Some((*seats, it.group?))));
     let count = |group: &NetworkGroup| groups.iter().filter(|it| *it == group).count();
     let most = groups.iter().map(count).max().unwrap_or(0);
     Some(Aggregate {
-        reachable_ms: of_pings(&|it| spec.policy().epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
+        reachable_ms: of_pings(&|it| policy.epoch_ms * u64::from(it.pings_answered) / u64::from(it.pings_sent))?,
         success: Ppm::new(of_pings(&success)?.try_into().unwrap()),
         rtt_us: of_pings(&|it| if it.pings_answered > 0 { it.rtt_us.value() } else { timeout })?,
         echo: of_echoes(&bytes)
             .zip(of_echoes(&|kbit_s| kbit_s.value()))
             .map(|(bytes, kbit_s)| EchoMedian { bytes, kbit_s }),
-        proved: middle(each(spec, seen.stored.iter().map(|(seats, chunks)| (*seats, u64::from(*chunks)))))
+        proved: middle(each(policy, seen.stored.iter().map(|(seats, chunks)| (*seats, u64::from(*chunks)))))
             .map(|chunks| chunks.try_into().unwrap()),
         group: groups.iter().find(|group| count(group) == most).copied(),
     })
 }
 
 /// Credits of an epoch as the specification puts them, before they are shared.
-fn credits(spec: &ChainSpec, epoch: Epoch, medians: &Aggregate) -> u64 {
-    let policy = spec.policy();
+fn credits(policy: &Policy, epoch: Epoch, medians: &Aggregate) -> u64 {
     let seats = u64::from(policy.seats);
     let bytes = medians.echo.map_or(0, |echo| echo.bytes);
     let relay = if bytes > 0 { seats.max((seats * bytes).div_ceil(policy.echo_bytes_per_credit)) } else { 0 };

@@ -66,7 +66,7 @@ impl Start {
             for worker in &self.workers {
                 rows.put::<Nodes>(&worker.node, worker.row(memberships.get(&worker.node).copied()));
             }
-            let draw = draw(spec, rows, first);
+            let draw = draw(rows, first);
             rows.put::<Draws>(&first, draw);
         })
     }

@@ -10,6 +10,7 @@ use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Validators;
 use lucid_consensus::replica::{Effect, Input, Replica, Restore};
 use lucid_types::attestation::Capacity;
+use lucid_types::change::NetworkChange;
 use lucid_types::command::{Action, Command, Entry, Registration, ValidatorAction, ValidatorChange};
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, NodeId, ValidatorId};
@@ -25,13 +26,13 @@ use crate::liveness::{heights, seeds};
 use crate::pool::sign;
 use crate::world::World;
 
-fn state(world: &World) -> &State {
+pub(crate) fn state(world: &World) -> &State {
     let up = world.nodes.iter().filter_map(|node| node.replica.as_ref());
     up.map(|replica| replica.state()).max_by_key(|state| state.height()).unwrap()
 }
 
 /// Gives an account's next command to every node that is up, and waits until a block holds it.
-fn give(world: &mut World, i: usize, action: Action) {
+pub(crate) fn give(world: &mut World, i: usize, action: Action) {
     let key = validator_key(i);
     let (network, account) = (*world.spec.id(), key.account());
     let nonce = state(world).nonce(&account).next;
@@ -49,7 +50,7 @@ fn give(world: &mut World, i: usize, action: Action) {
 fn register(world: &mut World, i: usize) {
     let node = validator_key(i).account();
     let (epoch, close) = state(world).newest_close().map(|(epoch, close)| (epoch, *close)).unwrap();
-    let bits = state(world).stamp_bits(&world.spec, None, epoch).unwrap();
+    let bits = state(world).stamp_bits(None, epoch).unwrap();
     let target = StampTarget { network: *world.spec.id(), account: node, pool: None, beacon: close.beacon };
     let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
     let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();
@@ -65,15 +66,17 @@ fn register(world: &mut World, i: usize) {
 }
 
 /// Proposes a change, and lets validators approve until it is carried out: others may be in force by then.
-fn change(world: &mut World, change: ValidatorChange, by: usize) {
-    give(world, by, Action::Validator(ValidatorAction::Propose(change)));
+pub(crate) fn change(world: &mut World, change: impl Into<NetworkChange>, by: usize) {
+    let change = change.into();
+    give(world, by, Action::Validator(ValidatorAction::Propose(change.clone())));
     let is_done = |w: &World| state(w).proposals().all(|(id, _)| id != change.id());
     while !is_done(world) {
         let (_, proposal) = state(world).proposals().find(|(id, _)| *id == change.id()).unwrap();
         let set = state(world).next_validators();
         let lacks = |i: &usize| {
             let node = validator_key(*i).account();
-            node != change.validator() && set.of(&node).is_some() && !proposal.approvals.contains(&node)
+            let is_about = change.validators().is_some_and(|change| change.validator() == node);
+            !is_about && set.of(&node).is_some() && !proposal.approvals.contains(&node)
         };
         let power = proposal.approvals.iter().filter_map(|node| set.of(node)).map(|member| member.power).sum();
         match (0..world.nodes.len()).filter(|_| !set.is_quorum(power)).find(lacks) {

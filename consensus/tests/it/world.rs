@@ -355,7 +355,7 @@ impl World {
         }
         let from = Height::new(self.height(node)).next();
         self.fetch(node, SyncRequest::Blocks { from, to: Height::new(u64::MAX), skip: 0 });
-        let (life, half) = (self.nodes[node].life, self.spec.policy().epoch_ms / 2);
+        let (life, half) = (self.nodes[node].life, self.spec.fixed().epoch_ms / 2);
         self.at(half, Event::Poll(node, life));
     }
 
@@ -630,7 +630,8 @@ impl World {
             let me = replica.keys().reporter(replica.state(), epoch)?.id();
             let workers = draw.assignment(&me)?.map(|(it, _)| (it.node, it.assigned())).collect();
             let quotas = draw.storage_assignment(&me)?.map(|(it, _)| it.quota).collect();
-            Some(Assigned { epoch, workers, quotas })
+            let pings = u8::try_from(replica.state().policy(epoch).pings).unwrap();
+            Some(Assigned { epoch, pings, workers, quotas })
         };
         let epochs: Vec<_> = replica.epochs_to_report().into_iter().filter_map(assigned).collect();
         for assigned in epochs {
@@ -644,14 +645,14 @@ impl World {
     }
 
     fn measurements(&mut self, assigned: &Assigned, has_measured: bool) -> ScoreReport {
-        let Assigned { epoch, workers, quotas } = assigned;
+        let Assigned { epoch, pings, workers, quotas } = assigned;
         let mut observe = |(worker, it): &(NodeId, AssignedWorker)| {
-            let answered = u8::try_from(self.random(5)).unwrap();
+            let answered = u8::try_from(self.random(u64::from(*pings) + 1)).unwrap();
             let verified = self.random(2);
             // One in eight sees it nowhere.
             let group = if self.random(8) == 0 { NetworkGroup::NONE } else { group_of(worker, *epoch) };
             let observation = Observation {
-                pings_sent: 4,
+                pings_sent: *pings,
                 pings_answered: answered,
                 rtt_us: LogScale::encode(if answered > 0 { 500 + u64::from(answered) } else { 0 }),
                 echo_kbit_s: Some(LogScale::encode(verified * 80_000)),
@@ -677,6 +678,7 @@ impl World {
 /// What a validator is to measure in an epoch.
 struct Assigned {
     epoch: Epoch,
+    pings: u8,
     workers: Vec<(NodeId, AssignedWorker)>,
     /// Chunks of each storage seat with the workers of whom it holds some.
     quotas: Vec<u16>,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attestation::Capacity;
-use crate::codec::{Wire, encode};
+use crate::change::NetworkChange;
+use crate::codec::Wire;
 use crate::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
 use crate::pool::{MAX_NAME_BYTES, NewPool, PoolAction};
 use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
@@ -130,9 +131,9 @@ pub enum NodeAction {
 pub enum ValidatorAction {
     /// Approves of a forming pool, which takes more than a third of the power.
     ApprovePool(PoolId),
-    /// Proposes a change of the validators, and approves of it. It takes more than two thirds of the power.
-    Propose(ValidatorChange),
-    /// Approves of the proposed change with this [`ValidatorChange::id`].
+    /// Proposes a change of the validators or of the network's policy, and approves of it. It takes more than two thirds of the power.
+    Propose(NetworkChange),
+    /// Approves of the proposal with this [`NetworkChange::id`].
     Approve(Hash),
     /// Takes the approval back, or the rotation of its keys. A proposal of which nobody approves any more is gone.
     Withdraw(Hash),
@@ -171,12 +172,6 @@ impl Wire for ValidatorChange {
 }
 
 impl ValidatorChange {
-    /// The id under which others approve of it: BLAKE3 in derive-key mode with the context `lucid validator change 1` over its
-    /// bytes. Equal changes have equal ids, whoever proposes them.
-    pub fn id(&self) -> Hash {
-        Hash::derive("lucid validator change 1", &[&encode(self)])
-    }
-
     /// Whom it is about.
     pub const fn validator(&self) -> NodeId {
         match self {
@@ -198,7 +193,7 @@ impl ValidatorChange {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Keys { .. } => {
                 Err("other keys are given by the validator itself, with `validator rotate-key`".into())

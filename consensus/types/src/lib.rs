@@ -9,6 +9,7 @@ pub mod attestation;
 pub mod block;
 pub mod bls;
 pub mod certificate;
+pub mod change;
 pub mod codec;
 pub mod command;
 pub mod evidence;

@@ -1,10 +1,13 @@
-//! The parameters of a network. They are part of the genesis and so of the network id.
+//! The parameters of a network. Those of the genesis are part of the network id; validators [change](crate::change::PolicyChange) most
+//! of them while it runs.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{MicroUsdt, Ppm};
+use crate::codec::{Wire, encode};
+use crate::id::Hash;
 use crate::pool::MAX_MEMBERS;
 use crate::report::ScoreReport;
 use crate::stamp::MAX_DIFFICULTY;
@@ -12,8 +15,10 @@ use crate::time::Epoch;
 use crate::validator::ValidatorSet;
 
 pub use self::buckets::Buckets;
+pub use self::fixed::FixedPolicy;
 
 mod buckets;
+mod fixed;
 
 /// The greatest length of an epoch in milliseconds.
 const MAX_EPOCH_MS: u64 = 300_000;
@@ -69,6 +74,16 @@ impl ScoreWeights {
 }
 
 /// Every parameter of the protocol. [`Policy::default`] is the public mesh, [`Policy::local`] a local network.
+///
+/// For ever the genesis' are those of [`FixedPolicy`], with their reasons: stored rows, the engine, or both sides of a connection between
+/// nodes that have seen different blocks depend on them. Validators can change
+///
+/// - who is drawn and measured: `max_scored`, `min_seat_operators`, `min_seat_power`, `min_reporters`, `pings`, `one_per_network`;
+/// - echoes: `echo_every`, `echo_ms`, `echo_min_bytes`, `echo_max_bytes`, `echo_epoch_bytes`, `echo_bytes_per_credit`;
+/// - storage: `storage_credits_per_gib`, `storage_credits_per_chunk`, `storage_max_bytes`, `storage_floor_bytes`, `storage_epoch_bytes`;
+/// - scores: `weights`, `full_session_s`, `full_credits`, `full_kbit_s`, `min_denominator`, `min_uptime`;
+/// - payouts: `leader_cooldown`, `leader_successors`, `leader_timeout_ms`, `payout_threshold`;
+/// - entry and pools: `stamp_bits`, `free_joins`, `min_pool_members`, `inactive_after`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -174,6 +189,10 @@ pub struct Policy {
     /// A member that validators have found unreachable in so many of its epochs, and reachable in none since the first of them, becomes
     /// inactive: 1 to 100,000. After four times as many epochs it is no member any more.
     pub inactive_after: u32,
+}
+
+impl Wire for Policy {
+    const MAX_BYTES: usize = 512;
 }
 
 impl Default for Policy {
@@ -294,8 +313,12 @@ impl Policy {
 
     /// The settlement that covers an epoch.
     pub const fn settlement_of(&self, epoch: Epoch) -> u64 {
-        let every = if self.settle_every == 0 { 1 } else { self.settle_every };
-        epoch.get().div_ceil(every)
+        self.fixed().settlement_of(epoch)
+    }
+
+    /// By what a change names the policy that it starts from: BLAKE3 in derive-key mode with the context `lucid policy 1` over its bytes.
+    pub fn hash(&self) -> Hash {
+        Hash::derive("lucid policy 1", &[&encode(self)])
     }
 
     /// Chunks that one storage seat may hold deposited with a worker that declares so much disk: of half of it, since those of the next
@@ -328,12 +351,7 @@ impl Policy {
 
     /// Length of an epoch.
     pub const fn epoch(&self) -> Duration {
-        Duration::from_millis(self.epoch_ms)
-    }
-
-    /// Length of the grace for reports that have not come.
-    pub const fn report_grace(&self) -> Duration {
-        Duration::from_millis(self.report_grace_ms)
+        self.fixed().epoch()
     }
 
     /// Checks every parameter against its bounds.

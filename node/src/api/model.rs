@@ -6,6 +6,7 @@
 mod command;
 mod enrolment;
 mod node;
+mod policy;
 mod pool;
 mod poot;
 mod resources;
@@ -34,6 +35,8 @@ pub use node::{
     InactiveView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole, NodeState,
     RegisteredView, RequestList, RequestView, StampView,
 };
+pub use policy::{DifferenceView, NextPolicyView, PolicyView};
+pub(crate) use policy::{differences, with as with_parameter};
 pub use pool::{
     BatchList, BatchView, ChangeView, HoldView, LedgerAccount, LedgerVaultView, LedgerView, MemberCounts, MemberList,
     MemberState, MemberView, MissingSignature, NextTermsView, PoolHealthView, PoolList, PoolStatusView, PoolSummary,

@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::host::{self, Hosts};
 use super::model::{
     AccountView, BatchList, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList,
-    EpochReportsView, EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PoolList,
-    PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView, TakenView,
+    EpochReportsView, EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PolicyView,
+    PoolList, PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView, TakenView,
     UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
@@ -125,6 +125,7 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/validators", get(validators))
         .route("/api/v1/validators/proposals", get(validator_proposals))
         .route("/api/v1/validators/{id}", get(validator))
+        .route("/api/v1/policy", get(policy))
         .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{pool}", get(pool))
         .route("/api/v1/pools/{pool}/batches", get(batches))
@@ -175,6 +176,23 @@ async fn validators(State(shared): State<Shared>) -> Json<ValidatorList> {
 
 async fn validator_proposals(State(shared): State<Shared>) -> Json<ProposalList> {
     Json(ProposalList { proposals: shared.view.validator_proposals() })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyQuery {
+    epoch: Option<Epoch>,
+}
+
+async fn policy(
+    State(shared): State<Shared>,
+    query: Result<Query<PolicyQuery>, QueryRejection>,
+) -> Result<Json<PolicyView>, Failure> {
+    let Query(PolicyQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    if epoch == Some(Epoch::ZERO) {
+        return Err(Failure::BadRequest("epoch = 0: the first epoch is 1".to_owned()));
+    }
+    Ok(Json(shared.view.policy(epoch)))
 }
 
 async fn validator(

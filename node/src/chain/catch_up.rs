@@ -167,7 +167,7 @@ impl CatchUp {
             return false;
         }
         let by_snapshot = self.parts.mode == SyncMode::Snapshot;
-        if by_snapshot && head == Height::ZERO && gap > self.parts.spec.policy().snapshot_blocks.saturating_mul(2) {
+        if by_snapshot && head == Height::ZERO && gap > self.parts.spec.fixed().snapshot_blocks.saturating_mul(2) {
             return true;
         }
         let (height, since) = self.stuck;

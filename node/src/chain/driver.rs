@@ -14,7 +14,7 @@ use lucid_consensus::replica::{Effect, Failure, FinalizedBlock, Gossip, Input, R
 use lucid_p2p::Topic;
 use lucid_storage::{Store, Wal};
 use lucid_types::codec::encode;
-use lucid_types::id::{NodeId, StateRoot, ValidatorId};
+use lucid_types::id::{NodeId, StateRoot};
 use lucid_types::sync::{CertifiedHeader, SyncRequest};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator_sets::SetChange;
@@ -276,7 +276,7 @@ impl Driver {
                 let state = applied.state.clone();
                 let (height, round) = (state.height(), decided.certificate.round);
                 pin::check(parts.pinned, height, state.block())?;
-                let changes = validator_changes(&applied.events);
+                let changes = network_changes(&applied.events);
                 put_block(&parts.store, &decided, applied)?;
                 // A database without this block does not know all that was signed of it.
                 if let Some(watermark) = parts.watermark.as_mut().filter(|watermark| watermark.mark().height == height)
@@ -340,25 +340,31 @@ impl Driver {
     }
 }
 
-/// A validator, its key and its power, and from which height on it has them.
-type ValidatorChanged = (NodeId, ValidatorId, u64, Height);
-
-fn validator_changes(events: &[Event]) -> Vec<ValidatorChanged> {
-    let change = |event: &Event| match event {
-        Event::Validator { node, key, power, from } => Some((*node, *key, *power, *from)),
-        _ => None,
+/// What a block changes of the network as a whole.
+fn network_changes(events: &[Event]) -> Vec<Event> {
+    let is_one = |event: &&Event| {
+        matches!(event, Event::Validator { .. } | Event::Policy { .. } | Event::PolicyOvertaken { .. })
     };
-    events.iter().filter_map(change).collect()
+    events.iter().filter(is_one).cloned().collect()
 }
 
-fn tell_changes(changes: &[ValidatorChanged]) {
-    for (validator, key, power, from) in changes {
-        let from = from.get();
-        match power {
-            0 => tracing::warn!(%validator, from, "a validator is none any more"),
-            _ => {
+fn tell_changes(changes: &[Event]) {
+    for change in changes {
+        match change {
+            Event::Validator { node: validator, power: 0, from, .. } => {
+                tracing::warn!(%validator, from = from.get(), "a validator is none any more");
+            }
+            Event::Validator { node: validator, key, power, from } => {
+                let from = from.get();
                 tracing::warn!(%validator, %key, power, from, "a validator is new, or has another power or another key");
             }
+            Event::Policy { from, policy } => {
+                tracing::warn!(from = from.get(), policy = %policy.hash(), "another policy of the network is decided");
+            }
+            Event::PolicyOvertaken { proposal } => {
+                tracing::warn!(%proposal, "a proposed policy is gone: another one was decided");
+            }
+            _ => {}
         }
     }
 }

@@ -73,7 +73,7 @@ impl Fetcher {
 
     /// Asks until `stop`. Beside the questions it gets, it asks a peer for its newest certificate every half epoch.
     pub async fn run(mut self, stop: CancellationToken) {
-        let period = (self.parts.spec.policy().epoch() / 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
+        let period = (self.parts.spec.fixed().epoch() / 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
         let mut polls = tokio::time::interval(period);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut in_flight = JoinSet::new();

@@ -165,7 +165,7 @@ impl Lookout {
     /// alone needs no peer.
     async fn look_out(&self, stop: &CancellationToken) -> Ended {
         let parts = &self.parts;
-        let listening = Duration::from_millis(parts.spec.policy().doppelganger_ms);
+        let listening = Duration::from_millis(parts.spec.fixed().doppelganger_ms);
         let decides_alone = self.signer().is_some_and(|(_, power)| {
             let state = parts.head.borrow().state.clone();
             state.next_validators().is_quorum(power)

@@ -87,7 +87,7 @@ struct Pruner {
 impl Pruner {
     /// Removes at most [`BATCH`] blocks whose time is before `before`; how many.
     fn prune(&mut self, newest: Height, before: UnixMillis) -> Result<usize, PersistError> {
-        let kept = self.spec.policy().snapshot_blocks.saturating_mul(KEPT_DISTANCES);
+        let kept = self.spec.fixed().snapshot_blocks.saturating_mul(KEPT_DISTANCES);
         let end = newest.get().saturating_sub(kept);
         let mut pruned = Vec::new();
         for stored in self.store.blocks(self.store.base()).take(BATCH) {

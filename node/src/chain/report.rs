@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::{Rows, State};
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
@@ -30,7 +29,6 @@ pub struct RandomError(#[source] pub(crate) getrandom::Error);
 
 /// The reporter. [`Self::run`] it.
 pub struct Reporter {
-    spec: Arc<ChainSpec>,
     /// With one of them it signs its report.
     keys: watch::Receiver<Arc<Keyring>>,
     /// The prober's reports.
@@ -45,13 +43,12 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter that has not reported anything yet.
     pub const fn new(
-        spec: Arc<ChainSpec>,
         keys: watch::Receiver<Arc<Keyring>>,
         reports: mpsc::Receiver<ScoreReport>,
         head: watch::Receiver<Head>,
         driver: mpsc::Sender<Box<Input>>,
     ) -> Self {
-        Self { spec, keys, reports, head, driver, waiting: BTreeMap::new() }
+        Self { keys, reports, head, driver, waiting: BTreeMap::new() }
     }
 
     /// Reports until `stop`.
@@ -91,7 +88,7 @@ impl Reporter {
         let is_pending = state.has::<PendingEpochs>(&report.epoch);
         let draw = state.get::<Draws>(&report.epoch).filter(|_| is_pending).ok_or(ReportError::NoReporter)?;
         let key = self.keys.borrow().reporter(state, report.epoch).map(ValidatorKey::id);
-        check_report(self.spec.policy(), draw, &key.ok_or(ReportError::NoReporter)?, report)
+        check_report(state.policy(report.epoch), draw, &key.ok_or(ReportError::NoReporter)?, report)
     }
 
     fn keep(&mut self, report: ScoreReport) {

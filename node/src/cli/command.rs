@@ -336,7 +336,7 @@ async fn wait_for_block(
     open: &impl Fn() -> String,
 ) -> anyhow::Result<Outcome> {
     let Command { account, nonce, until, .. } = command;
-    let patience = ledger.policy().epoch().saturating_mul(PATIENCE_EPOCHS);
+    let patience = ledger.spec.fixed().epoch().saturating_mul(PATIENCE_EPOCHS);
     let deadline = Instant::now() + patience;
     loop {
         let view = node.command(account, *nonce).await.with_context(open)?;

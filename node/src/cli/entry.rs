@@ -69,7 +69,7 @@ async fn work_out(entering: &Entering, giver: &Giver) -> anyhow::Result<Stamp> {
         // That nobody reads it is no reason to stop.
         let tell = |progress| drop(say(&format!("{progress}")));
         let found = tokio::select! {
-            found = Wanted { target, epoch, bits }.search(giver.ledger.policy(), tell) => found.context("the search for a stamp failed")?,
+            found = Wanted { target, epoch, bits }.search(giver.ledger.spec.fixed(), tell) => found.context("the search for a stamp failed")?,
             interrupted = interrupt.wait() => return Err(interrupted.context("no stamp was found yet, and nothing was sent")),
         };
         match found {

@@ -2,11 +2,13 @@
 
 pub(super) mod create;
 pub(super) mod invite;
+mod policy;
 
 use clap::Subcommand;
 use lucid_types::genesis::Genesis;
 use lucid_types::join::{JoinPool, JoinString};
 use lucid_types::policy::Policy;
+use lucid_types::time::Epoch;
 use serde_json::{Value, json};
 
 use super::place::{HomeLedger, now_s};
@@ -22,6 +24,14 @@ pub(super) enum NetworkAction {
         /// The join string; the home's network if not given
         #[arg(value_name = "STRING")]
         string: Option<JoinString>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show the policy in force, what is decided to come, and what differs from the genesis
+    Policy {
+        /// That of this epoch instead
+        #[arg(long, value_name = "EPOCH")]
+        epoch: Option<u64>,
         #[command(flatten)]
         json: Json,
     },
@@ -44,6 +54,7 @@ pub(super) fn network(action: NetworkAction, context: &Context) -> anyhow::Resul
             let genesis = context.home()?.load_genesis()?.genesis;
             if json.json { output::json(&genesis_view(&genesis)?) } else { output::print(&describe_genesis(&genesis)?) }
         }
+        NetworkAction::Policy { epoch, json } => policy::policy(epoch.map(Epoch::new), json, context),
         NetworkAction::Invite { pool: None, string } => invite::invite(string, None, context),
         NetworkAction::Invite { pool: Some(named), string } => {
             let mut pool = None;

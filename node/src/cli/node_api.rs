@@ -9,6 +9,7 @@ use lucid_consensus::ledger::command::SignedCommand;
 use lucid_types::codec::encode;
 use lucid_types::command::Command;
 use lucid_types::id::{NetworkId, NodeId, PayoutId, PoolId};
+use lucid_types::time::Epoch;
 use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,8 +17,8 @@ use tokio::sync::OnceCell;
 
 use crate::api::model::{
     AccountView, CheckedView, CommandBody, CommandView, ErrorBody, LedgerView, MemberList, NodeFilter, NodeList,
-    PayoutList, PayoutView, PoolList, PoolView, RegisteredView, RequestList, SignatureList, SignatureRequest,
-    StampView, TakenView, UnsignedBody,
+    PayoutList, PayoutView, PolicyView, PoolList, PoolView, RegisteredView, RequestList, SignatureList,
+    SignatureRequest, StampView, TakenView, UnsignedBody,
 };
 
 /// The node answers from memory or a local store; signers are waited for a little longer.
@@ -138,6 +139,11 @@ impl NodeApi {
     /// All pools.
     pub(super) async fn pools(&self) -> anyhow::Result<PoolList> {
         self.get("pools").await
+    }
+
+    /// The policy of an epoch, or that in force.
+    pub(super) async fn policy(&self, epoch: Option<Epoch>) -> anyhow::Result<PolicyView> {
+        self.get(&epoch.map_or_else(|| "policy".to_owned(), |epoch| format!("policy?epoch={epoch}"))).await
     }
 
     /// The members of a pool.

@@ -15,16 +15,16 @@ use lucid_tron_bridge::vault::VaultDomain;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey, SolidBlockId};
 use lucid_types::payout::AccountKind;
 use lucid_types::payout_tree::AccountId;
-use lucid_types::policy::Policy;
 
 use super::Context;
 use super::node_api::NodeApi;
-use crate::api::model::{PoolList, PoolSummary};
+use crate::api::model::{PolicyView, PoolList, PoolSummary};
 use crate::chain::persist;
 use crate::config::settings::Setting;
 use crate::config::tron::Endpoint;
 use crate::config::{Secret, TronConfig};
 use crate::home::Home;
+use crate::view::policy;
 use crate::view::pools::list;
 
 /// For one request.
@@ -121,6 +121,7 @@ pub(super) struct HomeLedger {
     home: Home,
     pub(super) spec: ChainSpec,
     pools: PoolList,
+    policy: PolicyView,
     /// What they are from, if the node does not answer.
     offline: Option<State>,
     /// Why they are not the running node's.
@@ -140,24 +141,24 @@ impl HomeLedger {
         let genesis = home.load_genesis()?.genesis;
         let spec = ChainSpec::new(genesis).context("the genesis cannot be used")?;
         let asked = match context.node() {
-            Ok(node) => node.pools().await,
+            Ok(node) => async { anyhow::Ok((node.pools().await?, node.policy(None).await?)) }.await,
             Err(error) => Err(error),
         };
         let mut offline = None;
-        let (pools, source, unanswered) = match asked {
-            Ok(pools) => (pools, "the ledger", None),
+        let ((pools, policy), source, unanswered) = match asked {
+            Ok(known) => (known, "the ledger", None),
             Err(error) => {
                 let node = home.load_identity().ok().map(|me| me.account);
                 let (state, source) = match stored(&home, &spec) {
                     Some(state) => (state, "the home's store (its node does not answer)"),
                     None => (State::genesis(&spec), "the genesis (the home's node does not answer)"),
                 };
-                let pools = list(&state, node.as_ref());
+                let known = (list(&state, node.as_ref()), policy::view(&spec, &state, None));
                 offline = Some(state);
-                (pools, source, Some(format!("{error:#}")))
+                (known, source, Some(format!("{error:#}")))
             }
         };
-        Ok(Self { home, spec, pools, offline, unanswered, source })
+        Ok(Self { home, spec, pools, policy, offline, unanswered, source })
     }
 
     /// The account of the home.
@@ -217,8 +218,9 @@ impl HomeLedger {
         self.pools().iter().map(|pool| pool.vault.address).collect()
     }
 
-    pub(super) const fn policy(&self) -> &Policy {
-        self.spec.policy()
+    /// The policy in force, and what is to come.
+    pub(super) const fn policy(&self) -> &PolicyView {
+        &self.policy
     }
 }
 

@@ -5,12 +5,14 @@ pub(super) mod keys;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Subcommand;
+use lucid_types::change::{NetworkChange, PolicyChange};
 use lucid_types::command::{Action, ValidatorAction as Act, ValidatorChange};
 use lucid_types::id::{Hash, NodeId};
+use lucid_types::validator::Validator;
 
-use super::command::text::validator_change;
+use super::command::text::{policy_change, validator_change};
 use super::command::{GiveArgs, Giver};
 use super::network::create::entries_in;
 use super::output::{self, or_dash};
@@ -20,7 +22,7 @@ use super::values::{utc, when};
 use super::{Context, Json, block_on};
 use crate::api::model::{
     LookedAtView, MissedBy, MissedReport, MissedTurn, ProposalList, ProposalView, ReportsView, TurnsView,
-    ValidatorList, ValidatorStatusView, ValidatorView,
+    ValidatorList, ValidatorStatusView, ValidatorView, with_parameter,
 };
 
 /// Missed duties of a kind that are shown one by one; `--json` has all.
@@ -31,13 +33,14 @@ Examples:
   lucid validator propose add --entry v5.json
   lucid init --role validator --json | ssh validator-1 lucid validator propose add --entry - --yes
   lucid validator proposals
+  lucid validator propose policy --set stamp_bits=26 --set weights.trust=60000 --set weights.uptime=140000 --dry-run
   lucid validator approve 3f9c..
   lucid validator status
   lucid validator keys --json
   lucid validator rotate-key
 
-A change takes the approval of more than two thirds of the power, by ID: `lucid validator proposals` shows it. It counts from two blocks \
-after the one that completes it.";
+A change takes the approval of more than two thirds of the power, by ID: `lucid validator proposals` shows it. One of the \
+validators counts from two blocks after the one that completes it, one of the policy from the second epoch after.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -52,9 +55,9 @@ pub(super) enum ValidatorAction {
         #[command(flatten)]
         json: Json,
     },
-    /// List the changes of the validators that wait for approval, and what they lack
+    /// List the changes of the validators and of the policy that wait for approval, and what they lack
     Proposals(Json),
-    /// Propose a change of the validators, as the home's node, and approve of it
+    /// Propose a change of the validators or of the policy, as the home's node, and approve of it
     #[command(subcommand)]
     Propose(Proposal),
     /// Approve of a proposed change, as the home's node
@@ -122,6 +125,19 @@ pub(super) enum Proposal {
         #[command(flatten)]
         give: GiveArgs,
     },
+    /// Give the network another policy, from the second epoch after the one in which it is approved on
+    Policy {
+        /// A parameter and its next value, as often as parameters change; a weight is weights.NAME. All others stay as they are
+        #[arg(long, required = true, value_name = "KEY=VALUE", value_parser = setting)]
+        set: Vec<(String, String)>,
+        #[command(flatten)]
+        give: GiveArgs,
+    },
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::Result<()> {
@@ -134,9 +150,17 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
         ValidatorAction::ApprovePool { pool, give } => {
             return block_on(Box::pin(approve_pool(&pool, &give, context)));
         }
-        ValidatorAction::Propose(proposal) => {
-            let (change, give) = proposal.change()?;
-            (Act::Propose(change), give)
+        ValidatorAction::Propose(Proposal::Policy { set, give }) => {
+            return block_on(Box::pin(propose_policy(&set, &give, context)));
+        }
+        ValidatorAction::Propose(Proposal::Add { entry, give }) => {
+            (Act::Propose(ValidatorChange::Add(entry_in(&entry)?).into()), give)
+        }
+        ValidatorAction::Propose(Proposal::Remove { node, give }) => {
+            (Act::Propose(ValidatorChange::Remove(node).into()), give)
+        }
+        ValidatorAction::Propose(Proposal::Power { node, power, give }) => {
+            (Act::Propose(ValidatorChange::Power { validator: node, power }.into()), give)
         }
         ValidatorAction::Approve { id, give } => (Act::Approve(id), give),
         ValidatorAction::Withdraw { id, give } => (Act::Withdraw(id), give),
@@ -148,31 +172,33 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
     }))
 }
 
-impl Proposal {
-    fn change(self) -> anyhow::Result<(ValidatorChange, GiveArgs)> {
-        Ok(match self {
-            Self::Add { entry, give } => {
-                let (source, text) = if entry == Path::new("-") {
-                    let mut text = String::new();
-                    std::io::stdin().read_to_string(&mut text).context("cannot read the standard input")?;
-                    (Path::new("the standard input"), text)
-                } else {
-                    let text = std::fs::read_to_string(&entry);
-                    (entry.as_path(), text.with_context(|| format!("cannot read {}", entry.display()))?)
-                };
-                match entries_in(source, &text)?.as_slice() {
-                    [validator] => (ValidatorChange::Add(*validator), give),
-                    others => bail!(
-                        "{} has {} entries of validators: one is proposed at a time",
-                        source.display(),
-                        others.len()
-                    ),
-                }
-            }
-            Self::Remove { node, give } => (ValidatorChange::Remove(node), give),
-            Self::Power { node, power, give } => (ValidatorChange::Power { validator: node, power }, give),
-        })
+/// The one entry of a validator in a file, or in the standard input.
+fn entry_in(file: &Path) -> anyhow::Result<Validator> {
+    let (source, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the standard input")?;
+        (Path::new("the standard input"), text)
+    } else {
+        let text = std::fs::read_to_string(file);
+        (file, text.with_context(|| format!("cannot read {}", file.display()))?)
+    };
+    match entries_in(source, &text)?.as_slice() {
+        [validator] => Ok(*validator),
+        others => {
+            bail!("{} has {} entries of validators: one is proposed at a time", source.display(), others.len())
+        }
     }
+}
+
+/// Proposes the newest policy with these other values.
+async fn propose_policy(set: &[(String, String)], give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
+    let giver = Giver::open(context).await?;
+    let newest = giver.ledger.policy().newest();
+    let policy = set.iter().try_fold(newest.clone(), |policy, (key, value)| with_parameter(&policy, key, value));
+    let change = PolicyChange { base: newest.hash(), policy: policy.map_err(|problem| anyhow!("--set: {problem}"))? };
+    ensure!(change.policy != *newest, "--set: the newest policy has these values already");
+    change.policy.check().context("the network cannot have this policy")?;
+    give.give(&giver, giver.me.account, Action::Validator(Act::Propose(change.into())), None).await
 }
 
 fn list(json: Json, context: &Context) -> anyhow::Result<()> {
@@ -190,7 +216,7 @@ fn list(json: Json, context: &Context) -> anyhow::Result<()> {
 fn proposals(json: Json, context: &Context) -> anyhow::Result<()> {
     show(json.json, &context.api()?.get::<ProposalList>("validators/proposals")?, |list| {
         if list.proposals.is_empty() {
-            return "no change of the validators is proposed\n".to_owned();
+            return "no change is proposed\n".to_owned();
         }
         list.proposals.iter().map(proposal_text).collect::<Vec<_>>().join("\n")
     })
@@ -198,7 +224,10 @@ fn proposals(json: Json, context: &Context) -> anyhow::Result<()> {
 
 fn proposal_text(proposal: &ProposalView) -> String {
     let mut lines = vec![("proposal", proposal.id.to_string())];
-    lines.extend(validator_change(&proposal.change));
+    lines.extend(match &proposal.change {
+        NetworkChange::Validators(change) => validator_change(change),
+        NetworkChange::Policy(_) => policy_change(&proposal.differences),
+    });
     lines.push(("proposed by", proposal.by.to_string()));
     let approvals = proposal.approvals.iter().map(|it| format!("{} ({})", it.validator, it.power));
     lines.push(("approved by", approvals.collect::<Vec<_>>().join(", ")));

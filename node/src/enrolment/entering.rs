@@ -232,7 +232,7 @@ impl Applicant {
         }
         let pool = entering.pool();
         let wanted = state.newest_close().and_then(|(epoch, close)| {
-            let bits = state.stamp_bits(spec, pool.as_ref(), epoch)?;
+            let bits = state.stamp_bits(pool.as_ref(), epoch)?;
             let target = StampTarget { network: *spec.id(), account: self.account, pool, beacon: close.beacon };
             Some(Wanted { target, epoch, bits })
         });

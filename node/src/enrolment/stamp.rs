@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lucid_types::policy::Policy;
+use lucid_types::policy::FixedPolicy;
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::time::Epoch;
 use tokio::task::JoinError;
@@ -47,7 +47,7 @@ impl Wanted {
     /// The thread panicked.
     pub async fn search(
         self,
-        policy: &Policy,
+        policy: FixedPolicy,
         tell: impl Fn(Progress) + Send + 'static,
     ) -> Result<Option<Stamp>, JoinError> {
         let patience = policy.epoch().saturating_mul(EPOCHS_TO_SEARCH);
@@ -123,6 +123,8 @@ pub const fn tries_of(bits: u8) -> u64 {
 mod tests {
     use lucid_types::id::{Hash, NetworkId, NodeId};
 
+    use lucid_types::policy::Policy;
+
     use super::*;
 
     fn search(patience: Duration) -> Search {
@@ -155,8 +157,8 @@ mod tests {
             beacon: Hash::from_bytes([3; 32]),
         };
         let wanted = |bits| Wanted { target, epoch: Epoch::new(1), bits };
-        let policy = Policy { epoch_ms: u64::MAX / 8, ..Policy::default() };
-        let stamp = wanted(4).search(&policy, |_| ()).await.unwrap().unwrap();
+        let policy = FixedPolicy { epoch_ms: u64::MAX / 8, ..Policy::default().fixed() };
+        let stamp = wanted(4).search(policy, |_| ()).await.unwrap().unwrap();
         assert!(stamp.bits(&target) >= 4);
         // The thread owns the sender, so that its end is an event.
         let (begun, mut has_begun) = tokio::sync::mpsc::channel::<Progress>(1);
@@ -164,7 +166,7 @@ mod tests {
             let _full = begun.try_send(progress);
         };
         tokio::select! {
-            _ = wanted(64).search(&policy, tell) => unreachable!(),
+            _ = wanted(64).search(policy, tell) => unreachable!(),
             told = has_begun.recv() => assert!(told.is_some()),
         }
         assert!(has_begun.recv().await.is_none());

@@ -89,7 +89,7 @@ fn fixture() -> Fixture {
     let now = UnixMillis::new(NOW);
     let network = Arc::new(network());
     let id = *network.id();
-    let table = AttestationTable::new(network.policy());
+    let table = AttestationTable::new(&network.fixed());
     let first = start().state(&network);
     let (epoch, closed_in) = (Epoch::new(NEXT), Height::new(NEWEST));
     let draw = first.open().unwrap().clone();

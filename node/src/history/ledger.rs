@@ -151,6 +151,8 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
             | Event::PoolActive { .. }
             | Event::PoolTransferred { .. }
             | Event::PoolDisbanded { .. }
+            | Event::Policy { .. }
+            | Event::PolicyOvertaken { .. }
             | Event::Validator { .. } => {}
         }
     }
@@ -267,7 +269,7 @@ pub fn issued(
     if let Some(record) = root(store, pool, settlement)? {
         return Ok(Issued::Root(record.root));
     }
-    let last = Epoch::new(settlement.saturating_mul(spec.policy().settle_every));
+    let last = Epoch::new(settlement.saturating_mul(spec.fixed().settle_every));
     let is_known = settlement > state.settled || settlement == 0 || epochs::is_known_final(store, last)?;
     Ok(if is_known { Issued::Never } else { Issued::Unknown })
 }

@@ -39,8 +39,8 @@ use crate::payout::push::{Conditions, Lead, LeadParts, Leader, NotPushing, PushP
 use crate::payout::reader::{Reader, ReaderParts};
 use crate::probe::schedule::{Assigned, Assignment};
 use crate::probe::{
-    Assignments, EchoGrant, EchoGrants, KeyOf, ProbeCounters, Prober, ProberParts, Responder, ResponderHandle,
-    ResponderParts,
+    Assignments, EchoGrant, EchoGrants, KeyOf, PolicyOf, ProbeCounters, Prober, ProberParts, Responder,
+    ResponderHandle, ResponderParts,
 };
 use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
@@ -197,6 +197,7 @@ impl Assembly {
             clock: Arc::clone(&self.clock),
             is_validator: self.is_validator(wires.head.clone()),
             echo_grants: self.echo_grants(wires.head.clone()),
+            policy_of: policy_of(wires.head.clone()),
             limits: self.config.probe.clone(),
             served: Arc::clone(&wires.served),
         });
@@ -310,8 +311,7 @@ impl Assembly {
         });
         let counters = prober.counters();
         work.spawn_plain("prober", prober.run(work.stop.clone()));
-        let (spec, keys) = (Arc::clone(&self.spec), wires.keys.clone());
-        let reporter = Reporter::new(spec, keys, received, wires.head.clone(), wires.driver.clone());
+        let reporter = Reporter::new(wires.keys.clone(), received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         counters
     }
@@ -320,6 +320,11 @@ impl Assembly {
     fn key_of(&self, head: watch::Receiver<Head>) -> KeyOf {
         Arc::new(move |account| head.borrow().state.key_of(account))
     }
+}
+
+/// The policies in the newest state.
+fn policy_of(head: watch::Receiver<Head>) -> PolicyOf {
+    Arc::new(move |epoch| Arc::clone(head.borrow().state.policy(epoch)))
 }
 
 /// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.
@@ -336,7 +341,8 @@ fn assignments(wires: &Wires) -> Assignments {
                 Assigned { worker, echo_bytes, group }
             };
             let workers = draw.assignment(&me)?.map(assigned).collect();
-            Some(Assignment { workers, n_stored: draw.storage_assignment(&me)?.count() })
+            let n_stored = draw.storage_assignment(&me)?.count();
+            Some(Assignment { workers, policy: Arc::clone(state.policy(epoch)), n_stored })
         })
     })
 }

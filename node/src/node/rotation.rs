@@ -6,6 +6,7 @@
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::state::{Rows, State};
+use lucid_types::command::ValidatorChange;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +74,7 @@ pub(super) async fn follow(
 pub(crate) fn alerts(spec: &ChainSpec, state: &State, me: &Identity, keys: &Keyring) -> Vec<String> {
     let mut alerts = Vec::new();
     if let Some((id, rotation)) = state.rotation(&me.account)
-        && let Some(announced) = rotation.change.keys()
+        && let Some(announced) = rotation.change.validators().and_then(ValidatorChange::keys)
     {
         let is_here = if keys.get(&announced.id).is_some() { "" } else { ", whose file is not in this home," };
         alerts.push(format!(
@@ -96,7 +97,7 @@ pub(crate) fn alerts(spec: &ChainSpec, state: &State, me: &Identity, keys: &Keyr
         alerts.push(format!(
             "the node key {key} is announced for this account: it is in force from settlement {} on, when the scores of epoch {with} are \
              final. If that is not your doing, take it back with `lucid node veto-key` before then",
-            with.get() / spec.policy().settle_every
+            with.get() / spec.fixed().settle_every
         ));
     }
     if let Some((from, address)) = row.next_payout.filter(|(from, _)| *from > state.newest_settlement(spec)) {

@@ -100,7 +100,7 @@ fn differences(ledger: &Ledger<'_>, snapshot: &VaultSnapshot, issued: &Issued, a
     // What the vault has and this node's ledger not yet.
     let is_unknown = snapshot.era > own.signers.era || snapshot.settlement > pool.settled || snapshot.nonce > own.nonce;
     // The epochs of its newest settlement are over, and this node does not have their scores yet.
-    let last = Epoch::new(snapshot.settlement.saturating_mul(spec.policy().settle_every));
+    let last = Epoch::new(snapshot.settlement.saturating_mul(spec.fixed().settle_every));
     let is_coming =
         snapshot.settlement > pool.settled && state.final_through() < last && now >= genesis.epoch_end(last);
     if is_unknown && (is_behind || is_coming) {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::PoolState;
+use lucid_consensus::ledger::state::Rows as _;
 use lucid_p2p::Mesh;
 use lucid_storage::Store;
 use lucid_tron_bridge::key::TronKey;
@@ -126,7 +127,7 @@ impl PushTask {
     /// # Errors
     /// The store failed, or holds other bytes than were written.
     pub fn new(parts: PushParts) -> Result<Self, PushError> {
-        let policy = parts.spec.policy();
+        let policy = Arc::clone(parts.head.borrow().state.policy_in_force());
         let domain = VaultDomain::new(&parts.spec.genesis().tron.genesis_block, parts.lead.vault);
         let timeout = Duration::from_millis(policy.leader_timeout_ms);
         let mut config = PusherConfig::new(domain, parts.gas.address(), policy.payout_threshold, timeout);
@@ -306,17 +307,22 @@ impl PushTask {
 
     /// Hands on what the newest state says, if it is new. What an old state says is not worth acting on.
     fn follow(&mut self) {
-        let assignment = {
+        let (state, assignment) = {
             let head = self.parts.head.borrow().clone();
             if self.parts.is_catching_up(&head) {
                 return;
             }
             // Of another vault another task is told, once this one has ended.
             let pool = head.state.pool(&self.parts.lead.pool).filter(|pool| pool.vault.address == self.domain.vault);
-            pool.and_then(|pool| assignment(pool, &self.parts.me.account))
+            let assignment = pool.and_then(|pool| assignment(pool, &self.parts.me.account));
+            (head.state, assignment)
         };
         let Some(assignment) = assignment.filter(|new| self.assigned.as_ref() != Some(new)) else { return };
         self.assigned = Some(assignment.clone());
+        // Requests and turns of a root are by the policy of the settlement that has made it.
+        let policy = state.policy(self.parts.spec.fixed().last_epoch_of(assignment.root.settlement));
+        let timeout = Duration::from_millis(policy.leader_timeout_ms);
+        self.pusher.follow_policy(policy.payout_threshold, timeout);
         self.handle(Input::Root(Box::new(assignment)));
     }
 

@@ -197,7 +197,7 @@ impl Reader {
     }
 
     fn leader_timeout(&self) -> Duration {
-        Duration::from_millis(self.parts.spec.policy().leader_timeout_ms)
+        Duration::from_millis(self.parts.head.borrow().state.policy_in_force().leader_timeout_ms)
     }
 
     fn snapshot_age(&self) -> Duration {

@@ -11,7 +11,7 @@ use lucid_consensus::ledger::state::State;
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::ResourceAttestation;
 use lucid_types::id::NodeId;
-use lucid_types::policy::Policy;
+use lucid_types::policy::FixedPolicy;
 use lucid_types::signed::{Signed, Verified};
 use lucid_types::time::Epoch;
 
@@ -68,7 +68,7 @@ pub struct Attested {
 
 impl AttestationTable {
     /// A table in which nothing is recorded.
-    pub fn new(policy: &Policy) -> Self {
+    pub fn new(policy: &FixedPolicy) -> Self {
         let periods = policy.epoch().as_millis() / INTERVAL.as_millis();
         // One more: a worker that restarts sends at once.
         let per_epoch = u32::try_from(periods).unwrap_or(u32::MAX).max(1).saturating_add(1);
@@ -166,7 +166,7 @@ mod tests {
 
     /// Nothing is recorded yet, and the workers are registered.
     fn table() -> (AttestationTable, State) {
-        let policy = Policy::local(Duration::from_secs(5), 2, None);
+        let policy = lucid_types::policy::Policy::local(Duration::from_secs(5), 2, None).fixed();
         (AttestationTable::new(&policy), testing::first(&testing::network()))
     }
 

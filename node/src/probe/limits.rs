@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lucid_score::aggregate::PING_TIMEOUT_US;
-use lucid_types::policy::Policy;
+use lucid_types::policy::{FixedPolicy, Policy};
 
 /// A ping is answered within this, or it counts as unanswered.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_micros(PING_TIMEOUT_US);
@@ -22,12 +22,12 @@ const MIN_ECHO_BYTES_PER_S: u64 = 4_000_000;
 const LARGEST_IN_FLIGHT: u64 = 4;
 
 /// For the connection to a worker, before its echo takes a slot: a sixth of the epoch, at most 5 s.
-pub(super) fn connect_timeout(policy: &Policy) -> Duration {
+pub(super) fn connect_timeout(policy: &FixedPolicy) -> Duration {
     CONNECT_TIMEOUT.min(policy.epoch() / 6)
 }
 
 /// From opening an echo stream to the last byte that comes back: 2 s and what the bytes take at 32 Mbit/s, at most a third of the epoch.
-pub(super) fn echo_timeout(policy: &Policy, bytes: u64) -> Duration {
+pub(super) fn echo_timeout(policy: &FixedPolicy, bytes: u64) -> Duration {
     let transfer = Duration::from_millis(bytes.saturating_mul(1_000) / MIN_ECHO_BYTES_PER_S);
     ECHO_LATENCY.saturating_add(transfer).min(policy.epoch() / 3)
 }
@@ -38,16 +38,16 @@ pub(super) const fn echo_bytes_in_flight(policy: &Policy) -> u64 {
 }
 
 /// No ping is sent in the last part of an epoch, so that each has time for its answer.
-pub(super) fn ping_tail(policy: &Policy) -> Duration {
+pub(super) fn ping_tail(policy: &FixedPolicy) -> Duration {
     PING_TIMEOUT.min(policy.epoch() / 8)
 }
 
 /// No echo is begun in the last part of an epoch, so that each has time to come back.
 pub(super) fn echo_tail(policy: &Policy) -> Duration {
-    echo_timeout(policy, policy.echo_max_bytes)
+    echo_timeout(&policy.fixed(), policy.echo_max_bytes)
 }
 
 /// How far a worker's clock may be from the validator's: half an epoch.
-pub(super) fn clock_tolerance(policy: &Policy) -> Duration {
+pub(super) fn clock_tolerance(policy: &FixedPolicy) -> Duration {
     policy.epoch() / 2
 }

@@ -11,6 +11,7 @@ use lucid_p2p::{Mesh, StreamError};
 use lucid_score::report::check_observation;
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId, PublicKey};
+use lucid_types::policy::Policy;
 use lucid_types::report::{AssignedWorker, Observation, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
@@ -48,7 +49,7 @@ pub struct ProberParts {
     pub me: NodeId,
     /// Under which keys workers are reached.
     pub key_of: KeyOf,
-    /// The network's genesis: bounds of epochs and the policy.
+    /// The network's genesis: bounds of epochs.
     pub genesis: Arc<Genesis>,
     /// Tells the epoch.
     pub clock: Arc<dyn Clock>,
@@ -69,9 +70,19 @@ pub struct Prober {
 /// A probe that has ended, with what it says about the worker.
 type Ended<T> = (NodeId, T, Duration);
 
+/// The observation, if it may stand in a report: another would make all of the report worthless.
+fn checked(policy: &Policy, assigned: &Assigned, observation: Observation) -> Option<Observation> {
+    let checked = check_observation(policy, &observation);
+    if let Err(error) = checked {
+        tracing::error!(%error, worker = %assigned.worker, ?observation, "an observation breaks the rules and is left out");
+    }
+    checked.is_ok().then_some(observation)
+}
+
 /// One epoch's work.
 struct Measuring {
     bounds: Bounds,
+    policy: Arc<Policy>,
     pings: VecDeque<Task>,
     echoes: VecDeque<EchoTask>,
     /// Echoes whose workers are connected, in the order in which they came to be.
@@ -156,7 +167,7 @@ impl Prober {
     /// What was measured until the epoch's end; nothing if the clock was set back to before its start.
     async fn measure(&self, bounds: Bounds, assignment: &Assignment) -> Option<ScoreReport> {
         let clock = &*self.parts.clock;
-        let mut epoch = self.plan(bounds, &assignment.workers);
+        let mut epoch = self.plan(bounds, assignment);
         while bounds.contain(clock.now()) {
             self.send_due(&mut epoch);
             let wake = epoch.next_due().unwrap_or(bounds.end).min(bounds.end);
@@ -189,28 +200,20 @@ impl Prober {
         }
         let measured = assignment.workers.iter().zip(epoch.tally.into_observations());
         let seen = |(assigned, (_, observation)): (&Assigned, (_, Option<Observation>))| {
+            let policy = &assignment.policy;
             let worker = AssignedWorker { has_echo: assigned.echo_bytes.is_some(), group: assigned.group };
-            (worker, observation.and_then(|it| self.checked(assigned, it)))
+            (worker, observation.and_then(|it| checked(policy, assigned, it)))
         };
         let seen: Vec<_> = measured.map(seen).collect();
         Some(ScoreReport::new(bounds.epoch, &seen, &vec![None; assignment.n_stored]))
     }
 
-    /// The observation, if it may stand in a report: another would make all of the report worthless.
-    fn checked(&self, assigned: &Assigned, observation: Observation) -> Option<Observation> {
-        let checked = check_observation(&self.parts.genesis.policy, &observation);
-        if let Err(error) = checked {
-            tracing::error!(%error, worker = %assigned.worker, ?observation, "an observation breaks the rules and is left out");
-        }
-        checked.is_ok().then_some(observation)
-    }
-
-    fn plan(&self, bounds: Bounds, assigned: &[Assigned]) -> Measuring {
+    fn plan(&self, bounds: Bounds, Assignment { workers: assigned, policy, .. }: &Assignment) -> Measuring {
         let mut seed = [0; 32];
         let plan = match getrandom::fill(&mut seed) {
             Ok(()) => {
                 let mut draws = Draws::from_seed(&seed);
-                let (policy, now) = (&self.parts.genesis.policy, self.parts.clock.now());
+                let now = self.parts.clock.now();
                 let plan = schedule::plan(policy, bounds, now, assigned, &mut draws);
                 // What is drawn later must not repeat what fixed the times.
                 seed = draws.bytes();
@@ -223,6 +226,7 @@ impl Prober {
         };
         Measuring {
             bounds,
+            policy: Arc::clone(policy),
             pings: plan.pings.into(),
             echoes: plan.echoes.into(),
             connected: VecDeque::new(),
@@ -255,7 +259,7 @@ impl Prober {
                 self.counters.echo(EchoOutcome::NotSent);
             }
         }
-        while let Some(echo) = epoch.connected_echo(echo_bytes_in_flight(&self.parts.genesis.policy)) {
+        while let Some(echo) = epoch.connected_echo(echo_bytes_in_flight(&epoch.policy)) {
             if now <= epoch.last_echo {
                 self.send_echo(epoch, echo);
             } else {
@@ -281,7 +285,7 @@ impl Prober {
 
     /// Connects to the worker of an echo. That takes no slot: those that are not there keep nobody waiting who is.
     fn connect(&self, epoch: &mut Measuring, echo: EchoTask) {
-        let (mesh, timeout) = (self.parts.mesh.clone(), connect_timeout(&self.parts.genesis.policy));
+        let (mesh, timeout) = (self.parts.mesh.clone(), connect_timeout(&epoch.policy.fixed()));
         let key = (self.parts.key_of)(&echo.task.worker);
         epoch.connecting.spawn(async move {
             let connect = async {
@@ -303,7 +307,7 @@ impl Prober {
     fn send_echo(&self, epoch: &mut Measuring, echo: EchoTask) {
         let (mesh, seed, worker) = (self.parts.mesh.clone(), epoch.draws.bytes(), echo.task.worker);
         let key = (self.parts.key_of)(&worker);
-        let timeout = echo_timeout(&self.parts.genesis.policy, echo.bytes);
+        let timeout = echo_timeout(&epoch.policy.fixed(), echo.bytes);
         epoch.tally.echo_sent(&worker);
         epoch.echo_bytes_in_flight += echo.bytes;
         epoch.echoes_in_flight.spawn(async move {

@@ -14,6 +14,7 @@ use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NetworkId, NodeId};
 use lucid_types::key::NodeKey;
+use lucid_types::policy::Policy;
 use lucid_types::report::{ProbeReply, ProbeRequest};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
@@ -51,12 +52,18 @@ pub enum EchoGrant {
 /// What the draw of an epoch says of a validator's echo. Called for every echo; must not block.
 pub type EchoGrants = Arc<dyn Fn(&NodeId, Epoch) -> EchoGrant + Send + Sync>;
 
+/// The policy of an epoch, as far as it is known. That of the next one is, to whoever is less than an epoch behind. Called for every probe;
+/// must not block.
+pub type PolicyOf = Arc<dyn Fn(Epoch) -> Arc<Policy> + Send + Sync>;
+
 /// What a responder needs.
 pub struct ResponderParts {
     /// Signs the answers.
     pub key: NodeKey,
-    /// Bounds of epochs and the policy.
+    /// Bounds of epochs.
     pub genesis: Arc<Genesis>,
+    /// How much is asked for in an epoch.
+    pub policy_of: PolicyOf,
     /// Tells which epochs are plausible.
     pub clock: Arc<dyn Clock>,
     /// Who may ask.
@@ -203,7 +210,7 @@ impl Responder {
         if !self.plausible(now).contains(&request.epoch) {
             return Err(Refusal::OtherEpoch);
         }
-        let most = self.parts.genesis.policy.pings.saturating_mul(GENEROSITY);
+        let most = (self.parts.policy_of)(request.epoch).pings.saturating_mul(GENEROSITY);
         let used = self.used(request.epoch, peer, now);
         if used.pings >= most {
             return Err(Refusal::TooMany);
@@ -250,11 +257,11 @@ impl Responder {
         let genesis = &self.parts.genesis;
         // Blocks come to some a little later than to others. Until the epoch's draw is here any validator may hold a seat.
         let is_unknown = || grants(peer, genesis.epoch_at(now)) == EchoGrant::Unknown;
-        drawn.max().or_else(|| is_unknown().then_some(genesis.policy.echo_max_bytes))
+        drawn.max().or_else(|| is_unknown().then(|| (self.parts.policy_of)(genesis.epoch_at(now)).echo_max_bytes))
     }
 
     fn serve(&mut self, stream: EchoStream, AdmittedEcho { bytes: most, running }: AdmittedEcho) {
-        let timeout = echo_timeout(&self.parts.genesis.policy, most);
+        let timeout = echo_timeout(&self.parts.genesis.policy.fixed(), most);
         let (pace, session) = (Arc::clone(&self.pace), Session::begin(&self.parts.served));
         self.sessions.spawn(async move {
             let _running = running;
@@ -270,7 +277,7 @@ impl Responder {
     /// Epochs in which a validator may be whose clock is within the tolerance of ours.
     fn plausible(&self, now: UnixMillis) -> std::ops::RangeInclusive<Epoch> {
         let genesis = &self.parts.genesis;
-        let tolerance = clock_tolerance(&genesis.policy);
+        let tolerance = clock_tolerance(&genesis.policy.fixed());
         let millis = u64::try_from(tolerance.as_millis()).unwrap_or(u64::MAX);
         let first = genesis.epoch_at(now.saturating_sub(UnixMillis::new(millis)));
         first.max(Epoch::new(1))..=genesis.epoch_at(now.after(tolerance))

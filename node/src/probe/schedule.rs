@@ -3,6 +3,7 @@
 //! Pings of one worker fall anywhere in the epoch, independently of each other, so that a worker cannot know when
 //! it need not listen. Which workers are given an echo in the epoch comes with the assignment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_types::id::NodeId;
@@ -26,10 +27,12 @@ pub struct Assigned {
 }
 
 /// What a validator's report of an epoch is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The workers that it measures, by id.
     pub workers: Vec<Assigned>,
+    /// The policy of the epoch.
+    pub policy: Arc<Policy>,
     /// Of how many workers it holds storage seats. It challenges none: the report says so of each.
     pub n_stored: usize,
 }
@@ -88,9 +91,9 @@ impl Bounds {
 /// Tasks before `now` are left out: a validator that starts in the middle of an epoch measures what is left of it.
 pub fn plan(policy: &Policy, bounds: Bounds, now: UnixMillis, assigned: &[Assigned], draws: &mut Draws) -> Plan {
     let length = bounds.start.until(bounds.end);
-    let ping_window = length.saturating_sub(ping_tail(policy));
+    let ping_window = length.saturating_sub(ping_tail(&policy.fixed()));
     let begin_window = length.saturating_sub(echo_tail(policy));
-    let echo_window = begin_window.saturating_sub(connect_timeout(policy));
+    let echo_window = begin_window.saturating_sub(connect_timeout(&policy.fixed()));
     let (last_ping, last_echo) = (bounds.start.after(ping_window), bounds.start.after(begin_window));
     let mut plan = Plan { last_ping, last_echo, ..Plan::default() };
     for Assigned { worker, echo_bytes, .. } in assigned {
@@ -154,11 +157,11 @@ mod tests {
             prop_assert!(plan.pings.is_sorted() && plan.echoes.is_sorted());
             for task in &plan.pings {
                 prop_assert!(task.at >= bounds.start && task.at <= plan.last_ping);
-                prop_assert!(task.at.until(bounds.end) >= ping_tail(&policy));
+                prop_assert!(task.at.until(bounds.end) >= ping_tail(&policy.fixed()));
             }
             for EchoTask { task, .. } in &plan.echoes {
                 prop_assert!(task.at >= bounds.start && task.at <= plan.last_echo);
-                prop_assert!(task.at.until(bounds.end) >= connect_timeout(&policy) + echo_tail(&policy));
+                prop_assert!(task.at.until(bounds.end) >= connect_timeout(&policy.fixed()) + echo_tail(&policy));
             }
         }
     }

@@ -82,7 +82,7 @@ fn measured(spec: &ChainSpec, stats: &mut WorkerStats, epoch: Epoch, worker: Nod
         group: Some(NetworkGroup::from_bytes([0, 0, 9, 8, 7, 6])),
     };
     let earned = Earned { relay: Credits::new(8), storage: Credits::new(n) };
-    stats.add(spec.policy(), epoch, &Measured { worker: &worker, medians, earned, sharers: 2 })
+    stats.add(&spec.genesis().policy, epoch, &Measured { worker: &worker, medians, earned, sharers: 2 })
 }
 
 fn row(kind: AccountKind, seed: u8, owed: u64) -> Account {

@@ -67,7 +67,7 @@ fn view(
     let membership = row.membership.filter(|it| it.has_not_ended_by(state.closed().next()));
     let next_key = row.announced_key(done).map(|(with, key)| NextKeyView {
         key,
-        from: with.get() / spec.policy().settle_every,
+        from: with.get() / spec.fixed().settle_every,
         epoch: with,
     });
     let next_payout = row.next_payout.filter(|(from, _)| *from > settlement);
@@ -201,7 +201,7 @@ impl NodeParts {
     pub(super) fn stamp_view(&self, pool: Option<PoolId>) -> Option<StampView> {
         let state = self.head.borrow().state.clone();
         let (epoch, close) = state.newest_close()?;
-        let bits = state.stamp_bits(&self.spec, pool.as_ref(), epoch)?;
+        let bits = state.stamp_bits(pool.as_ref(), epoch)?;
         Some(StampView { pool, epoch, beacon: close.beacon, bits })
     }
 }

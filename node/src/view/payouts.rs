@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use lucid_consensus::ledger::pool::Account;
-use lucid_consensus::ledger::state::State;
+use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_storage::StorageError;
 use lucid_types::amount::{MicroUsdt, Sun};
 use lucid_types::id::{PayoutId, PoolId};
@@ -44,10 +44,11 @@ impl Look {
 
 impl NodeParts {
     fn look(&self) -> Look {
+        let state = self.head.borrow().state.clone();
         Look {
-            state: self.head.borrow().state.clone(),
+            threshold: state.policy_in_force().payout_threshold,
+            state,
             vaults: self.vaults.all(),
-            threshold: self.spec.policy().payout_threshold,
             now: self.clock.now(),
             payments: BTreeMap::new(),
         }

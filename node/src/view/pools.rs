@@ -127,7 +127,6 @@ pub(crate) fn members(spec: &ChainSpec, state: &State, pool: &PoolId, settlement
 
 /// How a pool does; `vault` is what this node reads of its vault, `last_paid` what it has read of payments.
 fn health(
-    spec: &ChainSpec,
     state: &State,
     id: &PoolId,
     pool: &PoolState,
@@ -150,7 +149,8 @@ fn health(
         left.get().checked_div(budget.get()).filter(|_| !is_closed)
     });
     PoolHealthView {
-        is_degraded: matches!(pool.status, PoolStatus::Active { .. }) && pool.members < spec.policy().min_pool_members,
+        is_degraded: matches!(pool.status, PoolStatus::Active { .. })
+            && pool.members < state.policy_in_force().min_pool_members,
         members: counts(state, id),
         mean_score_ppm: mean,
         covered_settlements: covered,
@@ -220,7 +220,7 @@ impl NodeParts {
             changes: pool.changes.iter().map(|(nonce, change)| ChangeView::new(*nonce, change)).collect(),
             contract: read.as_ref().map(|read| VaultView::new(vault.address, &read.snapshot, now_s)),
             read_at: read.as_ref().map(|read| read.time),
-            health: health(&self.spec, &state, id, pool, read.as_deref(), self.batches_of(id, 1)?.pop()),
+            health: health(&state, id, pool, read.as_deref(), self.batches_of(id, 1)?.pop()),
             alerts,
         }))
     }
@@ -319,9 +319,8 @@ mod tests {
             alerts: Vec::new(),
         };
         let state = testing::state(&spec, root);
-        let of = |state: &State, vault: Option<&SolidVault>| {
-            health(&spec, state, &pool, state.pool(&pool).unwrap(), vault, None)
-        };
+        let of =
+            |state: &State, vault: Option<&SolidVault>| health(state, &pool, state.pool(&pool).unwrap(), vault, None);
         let alone = MemberCounts { active: 1, ..MemberCounts::default() };
         let found = of(&state, None);
         assert_eq!((found.is_degraded, found.members, found.mean_score_ppm), (false, alone, None));

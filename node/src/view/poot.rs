@@ -128,7 +128,7 @@ impl NodeParts {
 
     /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
     fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
-        let buckets = self.spec.policy().history_buckets();
+        let buckets = self.spec.fixed().history_buckets();
         let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
         let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
         begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()
@@ -142,7 +142,8 @@ impl NodeParts {
     }
 
     pub(super) fn poot_score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
-        let newest = self.head.borrow().state.head().scored;
+        let state = self.head.borrow().state.clone();
+        let newest = state.head().scored;
         let epoch = epoch.unwrap_or(newest);
         let Some(scores) = self.scores_of(epoch)? else { return Ok(None) };
         let Some(row) = row_of(&scores, worker) else { return Ok(None) };
@@ -150,7 +151,7 @@ impl NodeParts {
         let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
         let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
         let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
-        let weights = self.spec.policy().weights;
+        let weights = state.policy(epoch).weights;
         Ok(Some(PootScoreView {
             score: score_view(epoch, row),
             pool: drawn.map(|it| it.pool),
@@ -169,7 +170,7 @@ impl NodeParts {
         filter: ScoreFilter,
         limit: usize,
     ) -> Result<Vec<ScoreSpanView>, ViewError> {
-        let epoch_ms = self.spec.policy().epoch_ms.max(1);
+        let epoch_ms = self.spec.fixed().epoch_ms.max(1);
         let epochs_of = |ms: u64| (ms / epoch_ms).max(1);
         let length = match filter.span {
             ScoreSpan::Epoch => 1,
@@ -213,7 +214,7 @@ impl NodeParts {
         let place = |(rank, row): (usize, &ScoreRow)| PlaceView {
             rank,
             pool: state.pool_of(&row.worker),
-            live: live(&state, self, &row.worker),
+            live: live(&state, &row.worker),
             score: score_view(epoch, row),
             suspicion: Self::suspicion_of(&samples, &row.worker, row.score),
         };
@@ -274,8 +275,9 @@ impl NodeParts {
 }
 
 /// What orders a worker among the candidates of an election, at the newest final epoch.
-fn live(state: &State, parts: &NodeParts, worker: &NodeId) -> Option<u64> {
-    Some(state.get::<Workers>(worker)?.live(parts.spec.policy(), state.head().scored))
+fn live(state: &State, worker: &NodeId) -> Option<u64> {
+    let scored = state.head().scored;
+    Some(state.get::<Workers>(worker)?.live(state.policy(scored), scored))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::proposals::ProposedChange;
 use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_consensus::ledger::table::{Closes, Equivocations, UsedKeys};
-use lucid_consensus::ledger::validators::ProposedChange;
 use lucid_storage::{Store, StoredBlock};
 use lucid_types::block::Block;
 use lucid_types::certificate::Certificate;
@@ -17,7 +17,7 @@ use lucid_types::validator::{Validator, ValidatorSet};
 use crate::api::ViewError;
 use crate::api::model::{
     ApprovalView, EquivocationView, NextPowerView, ProposalView, RotationView, ValidatorStatusView, ValidatorView,
-    VoteView,
+    VoteView, differences,
 };
 use crate::history::epochs::{self, Closing};
 use crate::view::duties::{Duties, ReportDuty};
@@ -46,13 +46,15 @@ pub(super) fn list(state: &State) -> Vec<ValidatorView> {
 /// The changes that wait for approval.
 pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
     let set = state.next_validators();
+    let newest = state.policies().newest().1;
     let needed_power = set.total() - set.total().div_ceil(3) + 1;
     let view = |(id, proposal): (Hash, &ProposedChange)| {
         let approval = |validator: &NodeId| ApprovalView { validator: *validator, power: power_of(set, validator) };
         let approvals: Vec<_> = proposal.approvals.iter().map(approval).collect();
         ProposalView {
             id,
-            change: proposal.change,
+            change: proposal.change.clone(),
+            differences: proposal.change.policy().map_or_else(Vec::new, |it| differences(newest, &it.policy)),
             by: proposal.by,
             from: proposal.from,
             until: proposal.until,
@@ -123,7 +125,7 @@ fn power_of(set: &ValidatorSet, node: &NodeId) -> u64 {
 }
 
 fn rotation(id: Hash, row: &ProposedChange) -> Option<RotationView> {
-    let key = row.change.keys()?.id;
+    let key = row.change.validators()?.keys()?.id;
     Some(RotationView { id, key, from: row.from })
 }
 
@@ -164,7 +166,7 @@ fn reports<'a>(
     for (i, closing) in closings.iter().enumerate() {
         let is_drawn_here = i > 0 || closing.first == Epoch::new(1);
         if let Some(reporters) = state.sets().at(drawn_in).filter(|_| is_drawn_here && closing.is_measured) {
-            let windows = Windows::new(closing.height, spec.policy().report_window);
+            let windows = Windows::new(closing.height, spec.fixed().report_window);
             duties.push(ReportDuty { epoch: closing.first, windows, reporters });
         }
         drawn_in = closing.height;
@@ -185,15 +187,17 @@ mod tests {
 
     use super::*;
     use crate::api::model::{LookedAtView, MissedBy, MissedReport, ReportsView, TurnsView};
+    use lucid_types::change::NetworkChange;
+
     use crate::chain::fixture::{Growing, Turnover};
     use crate::payout::testing::{SIGNERS, node};
 
     #[test]
     fn a_proposal_says_what_it_lacks() {
         let chain = Turnover::new(0).chain;
-        let change = ValidatorChange::Remove(node(4));
+        let change = NetworkChange::from(ValidatorChange::Remove(node(4)));
         let proposed = |approvals: &[u8], until| ProposedChange {
-            change,
+            change: change.clone(),
             by: node(1),
             from: Epoch::new(1),
             until,

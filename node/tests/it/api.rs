@@ -212,6 +212,13 @@ async fn lists_and_single_entries_are_found() {
     assert_eq!(keys, BTreeSet::from(PAYOUT_KEYS));
     assert_eq!((&one["status"], &one["kind"], &one["waits_for"]), (&json!("paid"), &json!("worker"), &Value::Null));
     assert_eq!(server.get("/api/v1/peers").await["peers"][0]["score"], 1.25);
+    let policy = server.get("/api/v1/policy").await;
+    let of = |policy: &Value| (policy["stamp_bits"].clone(), policy["weights"]["trust"].clone());
+    assert_eq!((&policy["epoch"], &policy["from"]), (&json!(6), &json!(4)));
+    assert_eq!(of(&policy["genesis"]), (json!(8), json!(50_000)));
+    assert_eq!(of(&policy["policy"]), (json!(8), json!(60_000)));
+    assert_eq!((&policy["next"][0]["from"], of(&policy["next"][0]["policy"])), (&json!(8), (json!(9), json!(60_000))));
+    assert_eq!(server.get("/api/v1/policy?epoch=5").await["epoch"], 5);
     let validators = server.get("/api/v1/validators").await;
     assert_eq!(validators["validators"][1]["equivocation"]["proved_in"], 4);
     assert!(validators["validators"][0]["equivocation"].is_null());

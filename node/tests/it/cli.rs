@@ -451,6 +451,14 @@ async fn readers_show_what_the_node_says() {
     assert!(failure(&lucid(&home, &["payout", "show", "12"]), 2).contains("its first 4 or more"));
     assert!(out(&lucid(&home, &["peers"])).contains("/ip4/127.0.0.1/tcp/7001"));
     assert!(out(&lucid(&home, &["validator", "list"])).contains("at 3, proved in block 4"));
+    let text = out(&lucid(&home, &["network", "policy"]));
+    for line in
+        ["since epoch 4", "weights.trust 50000 -> 60000", "weights.uptime 150000 -> 140000", "from epoch 8 on: "]
+    {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(text.contains("stamp_bits 8 -> 9"), "{text}");
+    assert_eq!(json(&lucid(&home, &["network", "policy", "--epoch", "5", "--json"]))["epoch"], 5);
     let missing = failure(&lucid(&home, &["block", "show", "99"]), 1);
     assert!(missing.contains("block 99 is not final here (not_found, request "), "{missing}");
     server.view.oldest.store(4, Ordering::Relaxed);

@@ -6,10 +6,12 @@ pub(crate) mod start;
 use std::future::Future;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_node::clock::{Clock, SystemClock};
+use lucid_node::probe::PolicyOf;
 use lucid_storage::Store;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
@@ -109,6 +111,12 @@ pub(crate) fn genesis(epoch: Duration, validators: &[u8]) -> Genesis {
         policy: Policy::local(epoch, 2, None),
         validators: validators.iter().map(|seed| validator(*seed)).collect(),
     }
+}
+
+/// A network whose policy stays that of its genesis.
+pub(crate) fn policy_of(genesis: &Genesis) -> PolicyOf {
+    let policy = Arc::new(genesis.policy.clone());
+    Arc::new(move |_| Arc::clone(&policy))
 }
 
 /// A registered node.

@@ -23,6 +23,7 @@ use lucid_types::id::NodeId;
 use lucid_types::key::NodeKey;
 use lucid_types::log_scale::LogScale;
 use lucid_types::network_group::NetworkGroup;
+use lucid_types::policy::Policy;
 use lucid_types::report::{AssignedWorker, Observation, ProbeReply, ProbeRequest, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::start::Start;
-use crate::fixture::{genesis, node, within, worker};
+use crate::fixture::{genesis, node, policy_of, within, worker};
 use crate::mesh::{Peer, dispatch, full_peer, peer};
 
 const EPOCH: Duration = Duration::from_secs(3);
@@ -119,6 +120,7 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         clock: Arc::<SystemClock>::clone(&clock),
         is_validator: Arc::new(move |id| validators.iter().any(|v| v.node == *id)),
         echo_grants: Arc::new(|_, _| EchoGrant::Bytes(BYTES.value())),
+        policy_of: policy_of(genesis),
         limits: limits.clone(),
         served: Arc::clone(&served),
     });
@@ -171,7 +173,8 @@ fn assigned(workers: &[u8]) -> Assignment {
     let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES), group: NetworkGroup::NONE };
     let mut workers: Vec<_> = workers.iter().map(of).collect();
     workers.sort_by_key(|assigned| assigned.worker);
-    Assignment { workers, n_stored: 2 }
+    let policy = Arc::new(Policy::local(Duration::from_secs(5), 2, None));
+    Assignment { workers, policy, n_stored: 2 }
 }
 
 fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &CancellationToken) -> Measured {
@@ -215,7 +218,7 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
     let bootstrap = validator.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy));
+    let table = Arc::new(AttestationTable::new(&genesis.policy.fixed()));
 
     let (honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
@@ -274,7 +277,7 @@ async fn a_slow_worker_delays_nobody() {
     let _guard = stop.clone().drop_guard();
     let (validator, _unused) = peer(network, VALIDATOR, vec![]).await;
     let bootstrap = validator.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy));
+    let table = Arc::new(AttestationTable::new(&genesis.policy.fixed()));
     let (honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
     let mut peers = vec![honest];
@@ -343,7 +346,7 @@ async fn a_validators_own_limits_are_not_the_workers_failure() {
     let _guard = stop.clone().drop_guard();
     let (hub, _hub_events) = peer(network, MUTE, vec![]).await;
     let bootstrap = hub.mesh.listen_addresses();
-    let table = Arc::new(AttestationTable::new(&genesis.policy));
+    let table = Arc::new(AttestationTable::new(&genesis.policy.fixed()));
     let (_honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
     assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 1)).await);

@@ -14,7 +14,7 @@ use lucid_types::report::ProbeRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{becomes_true, genesis, node, within};
+use crate::fixture::{becomes_true, genesis, node, policy_of, within};
 use crate::mesh::{Peer, dispatch, peer};
 
 const VALIDATOR: u8 = 1;
@@ -48,6 +48,7 @@ async fn worker(limits: ProbeConfig) -> Worker {
         echo_grants: Arc::new(|validator, _| {
             if *validator == node(SEATLESS) { EchoGrant::Nothing } else { EchoGrant::Bytes(ECHO_BYTES) }
         }),
+        policy_of: policy_of(&genesis),
         limits,
         served: Arc::clone(&served),
     });

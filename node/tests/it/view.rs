@@ -3,21 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage,
-    CommandView, Components, CopyingView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView,
-    HoldView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView,
-    MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView,
-    MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, OutlierView, PairView, PayoutStatus,
-    PayoutView, PeerView, PlaceView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView,
-    ResourceLimitsView, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest,
-    SpanView, StampView, StatusView, SyncState, TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature,
-    VoteView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components, CopyingView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView, PolicyView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -26,13 +18,14 @@ use lucid_node::proof::{Proof, Subject};
 use lucid_node::sampler::rings::Granularity;
 use lucid_types::amount::{Credits, MicroUsdt, Ppm, Sun};
 use lucid_types::attestation::Capacity;
+use lucid_types::change::NetworkChange;
 use lucid_types::command::{Action, Command, ValidatorChange};
 use lucid_types::id::{
     BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId, ValidatorId,
 };
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
-use lucid_types::policy::ScoreWeights;
+use lucid_types::policy::{Policy, ScoreWeights};
 use lucid_types::pool::{JoinPolicy, PoolAction, SplitRule};
 use lucid_types::signed::Signature;
 use lucid_types::time::{Epoch, Height, UnixMillis};
@@ -384,10 +377,23 @@ impl NodeView for Known {
         vec![view(1, None), view(2, Some(proved))]
     }
 
+    /// A weight has changed since the genesis, and stamps will be harder.
+    fn policy(&self, epoch: Option<Epoch>) -> PolicyView {
+        let genesis = Policy::local(Duration::from_secs(5), 2, None);
+        let weights = ScoreWeights { trust: Ppm::new(60_000), uptime: Ppm::new(140_000), ..genesis.weights };
+        let policy = Policy { weights, ..genesis.clone() };
+        let harder = Policy { stamp_bits: 9, ..policy.clone() };
+        let next = NextPolicyView { from: Epoch::new(8), hash: harder.hash(), policy: harder };
+        let epoch = epoch.unwrap_or(Epoch::new(6));
+        PolicyView { epoch, from: Epoch::new(4), hash: policy.hash(), policy, next: vec![next], genesis }
+    }
+
     fn validator_proposals(&self) -> Vec<ProposalView> {
+        let change = NetworkChange::from(ValidatorChange::Remove(node(2)));
         vec![ProposalView {
-            id: ValidatorChange::Remove(node(2)).id(),
-            change: ValidatorChange::Remove(node(2)),
+            id: change.id(),
+            change,
+            differences: vec![],
             by: node(1),
             from: Epoch::new(1),
             until: UnixMillis::new(9_000),

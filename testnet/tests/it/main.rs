@@ -18,6 +18,7 @@ mod load;
 mod newcomer_storm;
 mod newcomers;
 mod payout_faults;
+mod policy;
 mod pools;
 mod proxy;
 mod restore;

@@ -26,7 +26,7 @@ pub(crate) struct Stranger {
     home: PathBuf,
     api: String,
     pub(crate) node: String,
-    payout_address: String,
+    pub(crate) payout_address: String,
 }
 
 impl Stranger {

@@ -109,7 +109,7 @@ impl Applying<'_, '_> {
 
     /// Whether the stamp shows as much work as the block that it names asks for.
     fn check_stamp(&self, pool: Option<&PoolId>, stamp: &Stamp) -> Result<(), CommandRefused> {
-        let Some((beacon, needed)) = required_bits(self.spec, self.rows, pool, stamp.epoch) else {
+        let Some((beacon, needed)) = required_bits(self.rows, pool, stamp.epoch) else {
             let newest = self.rows.all::<Closes>().last().map_or(self.rows.head.closed, |(epoch, _)| epoch);
             return Err(CommandRefused::StampEpoch { found: stamp.epoch, newest });
         };

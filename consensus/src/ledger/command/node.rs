@@ -98,7 +98,7 @@ impl Applying<'_, '_> {
             self.rows.remove::<NodeKeys>(&announced);
         }
         // The clock is that of the settlements, and goes on when there are no more.
-        let settle_every = self.spec.policy().settle_every;
+        let settle_every = self.spec.fixed().settle_every;
         let from = self.after_notice(done.get() / settle_every);
         let with = Epoch::new(from.saturating_mul(settle_every));
         self.rows.put::<NodeKeys>(&key, account);

@@ -86,7 +86,7 @@ impl Applying<'_, '_> {
         let set = self.validators();
         let powers = approvals.iter().filter_map(|node| set.of(node)).map(|validator| validator.power);
         let power = powers.fold(0, u64::saturating_add);
-        if set.is_third(power) && pool.members >= self.spec.policy().min_pool_members {
+        if set.is_third(power) && pool.members >= self.rows.policy_in_force().min_pool_members {
             let from = self.counts_from();
             pool.status = PoolStatus::Active { from };
             self.events.push(Event::PoolActive { pool: *id, from });

@@ -5,9 +5,11 @@ use lucid_types::pool::{JoinPolicy, MAX_POOLS};
 use lucid_types::time::{Epoch, UnixMillis};
 
 use crate::ledger::entry::{MAX_INVITES, MAX_REQUESTS};
+use crate::ledger::policies::PolicyChangeError;
 use crate::ledger::pool::{MAX_FORMER_VAULTS, MAX_FORMING};
+use crate::ledger::proposals::MAX_PROPOSED;
 use crate::ledger::registry::Nonce;
-use crate::ledger::validators::{ChangeError, MAX_PROPOSED};
+use crate::ledger::validators::ChangeError;
 
 /// Why a command does not apply, or does not wait for a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -173,6 +175,9 @@ pub enum CommandRefused {
     /// The change of the validators cannot be.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The change of the policy cannot be.
+    #[error(transparent)]
+    PolicyChange(#[from] PolicyChangeError),
     /// The change is proposed already.
     #[error("this change is proposed already; approve of {0}")]
     Proposed(Hash),
@@ -180,7 +185,7 @@ pub enum CommandRefused {
     #[error("{MAX_PROPOSED} changes that the validator has proposed wait for approval; withdraw one first")]
     TooManyProposals,
     /// There is no such proposal.
-    #[error("no change {0} of the validators is proposed; it may have been carried out, or its time is over")]
+    #[error("no change {0} is proposed; it or another one may have been carried out, or its time is over")]
     NoProposal(Hash),
     /// A validator approves once.
     #[error("the validator approves of the change already")]

@@ -1,5 +1,6 @@
 //! What validators do.
 
+use lucid_types::change::NetworkChange;
 use lucid_types::command::{ValidatorAction, ValidatorChange};
 use lucid_types::id::Hash;
 use lucid_types::time::Epoch;
@@ -8,9 +9,10 @@ use lucid_types::validator_key::ValidatorKeys;
 
 use crate::ledger::command::{Applying, CommandRefused};
 use crate::ledger::pool::MAX_FORMING_TIME;
+use crate::ledger::proposals::{self, MAX_PROPOSED, ProposedChange};
 use crate::ledger::state::Rows;
 use crate::ledger::table::ProposedChanges;
-use crate::ledger::validators::{self, MAX_PROPOSED, ProposedChange};
+use crate::ledger::validators;
 
 impl Applying<'_, '_> {
     /// The validators that decide the block.
@@ -35,9 +37,9 @@ impl Applying<'_, '_> {
                     Ok(_) => return Err(CommandRefused::ChangeApproved),
                     Err(place) => proposal.approvals.insert(place, self.account),
                 }
-                validators::changed(self.rows, &proposal.change)?;
+                proposals::check(self.spec, self.rows, &proposal.change)?;
                 self.rows.put::<ProposedChanges>(id, proposal);
-                validators::carry_out(self.rows, id);
+                proposals::carry_out(self.spec, self.rows, id, self.events);
                 Ok(())
             }
             ValidatorAction::Withdraw(id) => {
@@ -61,7 +63,7 @@ impl Applying<'_, '_> {
         proposal.cloned().ok_or(CommandRefused::NoProposal(*id))
     }
 
-    fn propose(&mut self, change: &ValidatorChange) -> Result<(), CommandRefused> {
+    fn propose(&mut self, change: &NetworkChange) -> Result<(), CommandRefused> {
         let id = change.id();
         if self.proposal(&id).is_ok() {
             return Err(CommandRefused::Proposed(id));
@@ -71,9 +73,9 @@ impl Applying<'_, '_> {
         if own.count() >= MAX_PROPOSED {
             return Err(CommandRefused::TooManyProposals);
         }
-        validators::changed(self.rows, change)?;
+        proposals::check(self.spec, self.rows, change)?;
         let from = match change {
-            ValidatorChange::Add(validator) => {
+            NetworkChange::Validators(ValidatorChange::Add(validator)) => {
                 validators::check_keys(self.rows, &validator.node, &validator.keys)?;
                 self.counts_from()
             }
@@ -81,9 +83,9 @@ impl Applying<'_, '_> {
         };
         let until = self.now().after(MAX_FORMING_TIME);
         let approvals = vec![self.account];
-        self.rows
-            .put::<ProposedChanges>(&id, ProposedChange { change: *change, by: self.account, from, until, approvals });
-        validators::carry_out(self.rows, &id);
+        let row = ProposedChange { change: change.clone(), by: self.account, from, until, approvals };
+        self.rows.put::<ProposedChanges>(&id, row);
+        proposals::carry_out(self.spec, self.rows, &id, self.events);
         Ok(())
     }
 
@@ -91,18 +93,19 @@ impl Applying<'_, '_> {
     /// from the beginning of a settlement: all rotations of a settlement are one change of the set, however often validators rotate. Of
     /// such changes each is kept for ever by everybody, and shown to everybody who joins.
     fn rotate_key(&mut self, keys: &ValidatorKeys) -> Result<(), CommandRefused> {
-        let change = ValidatorChange::Keys { validator: self.account, keys: *keys };
+        let keys_change = ValidatorChange::Keys { validator: self.account, keys: *keys };
+        let change = NetworkChange::from(keys_change);
         let id = change.id();
         let waiting = validators::rotation(self.rows, &self.account).map(|(id, _)| id);
         if waiting == Some(id) {
             return Err(CommandRefused::Rotates);
         }
-        validators::changed(self.rows, &change)?;
+        validators::changed(self.rows, &keys_change)?;
         validators::check_keys(self.rows, &self.account, keys)?;
         if let Some(waiting) = waiting {
             self.rows.remove::<ProposedChanges>(&waiting);
         }
-        let settle_every = self.spec.policy().settle_every;
+        let settle_every = self.spec.fixed().settle_every;
         let settlements = self.counts_from().get().saturating_sub(1).div_ceil(settle_every);
         let from = Epoch::new(settlements.saturating_mul(settle_every).saturating_add(1));
         // It is over when it is carried out, not before.

@@ -306,7 +306,7 @@ impl Chain {
     /// A stamp of as many bits as are asked for at the newest close.
     pub(super) fn stamp(&self, account: NodeId, pool: Option<PoolId>) -> Stamp {
         let (epoch, _) = self.state.newest_close().unwrap();
-        let bits = self.state.stamp_bits(&self.spec, pool.as_ref(), epoch).unwrap();
+        let bits = self.state.stamp_bits(pool.as_ref(), epoch).unwrap();
         self.stamp_of(account, pool, (epoch, bits), true)
     }
 

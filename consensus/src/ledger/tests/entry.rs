@@ -311,9 +311,7 @@ fn many_entries_make_stamps_harder() {
     for i in 4..=5 {
         chain.register(&newcomer(i));
     }
-    let bits = |chain: &Chain, epoch| {
-        [Some(&pool), None].map(|pool| chain.state.stamp_bits(&chain.spec, pool, Epoch::new(epoch)))
-    };
+    let bits = |chain: &Chain, epoch| [Some(&pool), None].map(|pool| chain.state.stamp_bits(pool, Epoch::new(epoch)));
     assert_eq!(bits(&chain, 0), [Some(8); 2], "while the epoch lasts");
     chain.reach(2);
     assert_eq!((bits(&chain, 0), bits(&chain, 1)), ([Some(8); 2], [Some(10), Some(9)]));

@@ -105,7 +105,7 @@ fn windows_slide_over_epochs_that_nobody_measured() {
     assert_eq!(chain.state.head().scored, Epoch::new(7));
     let sums = |chain: &Chain| {
         let stats = chain.state.all::<Workers>().next().unwrap().1;
-        stats.sums(chain.spec.policy(), chain.state.head().scored)
+        stats.sums(chain.state.policy_in_force(), chain.state.head().scored)
     };
     assert_eq!(sums(&chain).epochs, 4, "epochs 4 to 7");
     chain.step(all_good);

@@ -61,7 +61,7 @@ fn withheld_reports_void_only_workers_below_the_quorum() {
     };
     let above: BTreeSet<_> = draw.scored.iter().filter(|worker| seats_left(worker) >= 14).map(|it| it.node).collect();
     assert!((10..40).contains(&above.len()), "{} workers keep their quorum", above.len());
-    let (before, policy) = (chain.state.clone(), chain.spec.policy().clone());
+    let (before, policy) = (chain.state.clone(), chain.state.policy_in_force().clone());
     step_without(&mut chain, 0..8);
     assert_eq!(measured(&chain, 2), above);
     for (worker, stats) in chain.state.all::<Workers>() {
@@ -306,7 +306,7 @@ fn storage_terms_are_fixed_a_settlement_ahead() {
     assert!(draw.scored.len() == 3 && draw.scored.iter().all(|it| it.quota > 0 && it.storage.len() == 4));
     let rows = chain.state.storage_terms();
     for scored in &draw.scored {
-        let policy = chain.spec.policy();
+        let policy = chain.state.policy_in_force();
         let committee: BTreeMap<_, _> = committee(policy, &rows, &scored.node, &scored.node, 8).into_iter().collect();
         let held = scored.storage.iter().map(|it| (draw.reporters[usize::from(it.reporter)], it.count));
         let held: BTreeMap<_, _> =
@@ -339,7 +339,7 @@ fn undrawn_epochs_leave_the_denominators() {
         chain.step(all_good);
         assert_eq!(measured(&chain, epoch), drawn);
     }
-    let policy = chain.spec.policy();
+    let policy = chain.state.policy_in_force();
     let epochs: Vec<_> =
         chain.state.all::<Workers>().map(|(_, stats)| stats.sums(policy, Epoch::new(3)).epochs).collect();
     assert_eq!(epochs.iter().sum::<u64>(), 30);

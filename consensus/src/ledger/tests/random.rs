@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
+use lucid_types::change::{NetworkChange, PolicyChange};
 use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction, ValidatorChange};
-use lucid_types::id::{NodeId, PoolId, PublicKey};
+use lucid_types::id::{Hash, NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, VaultLimits};
 use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::stamp::Stamp;
 use lucid_types::ticket::{Invite, Ticket};
@@ -30,9 +32,10 @@ use crate::ledger::command::{SignedCommand, apply, next_block};
 use crate::ledger::entry::{KEPT_CLOSES, MAX_REQUESTS};
 use crate::ledger::execute::validate;
 use crate::ledger::pool::{Hold, MAX_FORMING, PoolState, PoolStatus, Standing};
+use crate::ledger::proposals::{MAX_PROPOSED, ProposedChange};
 use crate::ledger::state::{Rows, State};
 use crate::ledger::table::{Accounts, Closes, Invites, Members, NodeKeys, Nodes, Nonces, Requests, UsedKeys};
-use crate::ledger::validators::{MAX_PROPOSED, UsedKey};
+use crate::ledger::validators::UsedKey;
 use crate::reports::Reports;
 
 const NAMES: [&str; 4] = ["pool", "pool", "a", "b"];
@@ -75,7 +78,7 @@ fn spare_keys() -> Vec<NodeKey> {
 
 /// A ticket that is good more often than not.
 fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) -> Ticket {
-    let bits = chain.state.stamp_bits(&chain.spec, Some(&pool), chain.state.closed()).unwrap_or(8);
+    let bits = chain.state.stamp_bits(Some(&pool), chain.state.closed()).unwrap_or(8);
     let good = || chain.stamp_of(account, Some(pool), (chain.state.closed(), bits), true);
     let row = chain.state.get::<Members>(&(pool, account));
     if how % 2 == 0 && row.is_some_and(|row| matches!(row.standing, Standing::Inactive(_))) {
@@ -95,6 +98,30 @@ fn ticket(chain: &Chain, account: NodeId, pool: PoolId, [kind, how]: [u8; 2]) ->
         }
         _ => Ticket::Stamp(stamp()),
     }
+}
+
+/// A change of the policy that waits.
+fn policy_proposal(state: &State) -> Option<(Hash, &ProposedChange)> {
+    state.proposals().find(|(_, it)| it.change.policy().is_some())
+}
+
+/// Another policy: possible mostly.
+fn policy_change(state: &State, [a, b]: [u8; 2]) -> NetworkChange {
+    let newest = Policy::clone(state.policies().newest().1);
+    let base = if a == 0 { Hash::from_bytes([b; 32]) } else { newest.hash() };
+    let policy = match a % 10 {
+        0 => Policy { stamp_bits: 8 + b % 3, ..newest },
+        1 => Policy { free_joins: u32::from(b % 4), ..newest },
+        2 => Policy { min_pool_members: 1 + u32::from(b % 3), ..newest },
+        3 => Policy { inactive_after: 1 + u32::from(b % 3), ..newest },
+        4 => Policy { max_scored: 1 + u32::from(b % 5), ..newest },
+        5 => Policy { payout_threshold: MicroUsdt::new(u64::from(b) * 100_000), ..newest },
+        6 => Policy { min_uptime: Ppm::new(u32::from(b) * 3_900), ..newest },
+        7 => Policy { leader_cooldown: u64::from(b % 4), leader_timeout_ms: 1_000 + u64::from(b), ..newest },
+        8 => Policy { pings: 4 + u32::from(b % 2), echo_bytes_per_credit: 1 + u64::from(b) * 1_000, ..newest },
+        _ => Policy { settle_every: 3, ..newest },
+    };
+    PolicyChange { base, policy }.into()
 }
 
 fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
@@ -120,7 +147,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
     let held = held.map(|(_, account)| account.node);
     let banned = chain.state.members(&pool).find(|(_, member)| member.standing == Standing::Banned);
     let banned = banned.map(|(node, _)| node);
-    match kind % 27 {
+    match kind % 30 {
         0 | 1 => Chain::registration(
             &keys.iter().find(|key| key.account() == account).unwrap().clone(),
             usize::from(a % 210),
@@ -151,7 +178,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
         11 => Action::Validator(ValidatorAction::ApprovePool(pool)),
         12 => {
             let proposed = chain.state.proposals().map(|(id, _)| id).nth(usize::from(b % 2));
-            let proposed = proposed.unwrap_or_else(|| ValidatorChange::Remove(node).id());
+            let proposed = proposed.unwrap_or_else(|| NetworkChange::from(ValidatorChange::Remove(node)).id());
             let key = keys.iter().find(|key| key.account() == node).unwrap();
             let own = chain.state.proposals().find(|(_, it)| it.approvals.contains(&account)).map(|(id, _)| id);
             let nth = b % ROTATIONS;
@@ -160,15 +187,22 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
             let own_key = keys.iter().find(|key| key.account() == account).filter(|_| a % 8 > 0).unwrap_or(key);
             let rotated = signer_of(own_key, nth).keys(&account);
             Action::Validator(match c % 12 {
-                0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(added)),
-                2 => ValidatorAction::Propose(ValidatorChange::Remove(node)),
-                3 => ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: u64::from(b % 3) }),
+                0 | 1 => ValidatorAction::Propose(ValidatorChange::Add(added).into()),
+                2 => ValidatorAction::Propose(ValidatorChange::Remove(node).into()),
+                3 => {
+                    let change = ValidatorChange::Power { validator: node, power: u64::from(b % 3) };
+                    ValidatorAction::Propose(change.into())
+                }
                 4 | 5 => ValidatorAction::Approve(proposed),
                 6..=8 => ValidatorAction::Withdraw(own.unwrap_or(proposed)),
                 9 => ValidatorAction::Resign,
                 _ => ValidatorAction::RotateKey(rotated),
             })
         }
+        27.. => Action::Validator(match policy_proposal(&chain.state) {
+            Some((id, _)) if c % 8 > 0 => ValidatorAction::Approve(id),
+            _ => ValidatorAction::Propose(policy_change(&chain.state, [a, b])),
+        }),
         13 => by_owner(PoolAction::Update { terms, join, max_members }),
         14 => by_owner(PoolAction::Approve(asking.unwrap_or(node))),
         15 => by_owner(PoolAction::Refuse(asking.unwrap_or(node))),
@@ -205,7 +239,7 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
 
 /// Whether an action of this kind is one of a pool's owner.
 const fn is_owners(kind: u8) -> bool {
-    kind > 12 && kind != 24 && kind != 25
+    kind > 12 && kind < 27 && kind != 24 && kind != 25
 }
 
 /// A command that applies at times: mostly of who may give it, and signed by all who must.
@@ -213,15 +247,17 @@ fn command(chain: &Chain, [kind, who, a, b, c, how]: [u8; 6]) -> SignedCommand {
     let keys = keys();
     let mut key = keys[usize::from(who) % keys.len()].clone();
     let pool = PoolId::derive(chain.spec.id(), NAMES[usize::from(b) % NAMES.len()]);
-    if let Some(pool) = chain.state.pool(&pool).filter(|_| is_owners(kind % 27) && how % 8 > 0) {
+    if let Some(pool) = chain.state.pool(&pool).filter(|_| is_owners(kind % 30) && how % 8 > 0) {
         key = keys.iter().find(|key| key.account() == pool.owner).unwrap_or(&key).clone();
     }
-    if matches!(kind % 27, 11 | 12) && how % 4 > 0 {
+    if matches!(kind % 30, 11 | 12 | 27..) && how % 4 > 0 {
         let members = chain.state.next_validators().members();
-        let member = members[usize::from(who) % members.len()].node;
+        let approves = |node: &NodeId| policy_proposal(&chain.state).is_some_and(|(_, it)| it.approvals.contains(node));
+        let asked = members.iter().map(|member| member.node).find(|node| kind % 30 >= 27 && !approves(node));
+        let member = asked.unwrap_or(members[usize::from(who) % members.len()].node);
         key = keys.iter().find(|key| key.account() == member).unwrap_or(&key).clone();
     }
-    if kind % 27 == 25
+    if kind % 30 == 25
         && let Some(account) = keys.iter().find(|key| chain.state.announced_key(&key.account()).is_some())
     {
         key = account.clone();
@@ -311,14 +347,21 @@ fn holds(state: &State) {
         assert_eq!(state.get::<UsedKeys>(&member.keys.id), Some(&used), "a key that its validator does not have");
     }
     let mut proposed = BTreeMap::<NodeId, usize>::new();
+    let policies = state.policies();
+    let all: Vec<_> = policies.iter().collect();
+    assert!(all.windows(2).all(|pair| pair[0].1.fixed() == pair[1].1.fixed() && pair[0].1 != pair[1].1));
+    assert!(all.iter().all(|(_, policy)| policy.check() == Ok(())));
+    assert!(policies.newest().0.get() <= open.get() + 2, "nobody decides farther ahead");
     for (id, proposal) in state.proposals() {
         assert_eq!(id, proposal.change.id());
+        let is_next = |change: &PolicyChange| change.base == policies.newest().1.hash();
+        assert!(proposal.change.policy().is_none_or(is_next), "a change of a policy that is not the newest");
         assert!(!proposal.approvals.is_empty() && proposal.approvals.is_sorted_by(|one, next| one < next));
         if proposal.change.needs_approval() {
             *proposed.entry(proposal.by).or_default() += usize::from(proposal.until >= state.time());
         } else {
-            let own = (proposal.change.validator(), proposal.approvals.as_slice());
-            assert_eq!(own, (proposal.by, [proposal.by].as_slice()), "others have a say in a validator's keys");
+            let own = (proposal.change.validators().map(ValidatorChange::validator), proposal.approvals.as_slice());
+            assert_eq!(own, (Some(proposal.by), [proposal.by].as_slice()), "others have a say in a validator's keys");
             assert_eq!(state.rotation(&proposal.by).map(|(id, _)| id), Some(id), "two rotations of one account");
         }
     }
@@ -352,6 +395,10 @@ fn keys_hold(state: &State) {
 
 /// What never falls.
 fn grows(before: &State, after: &State) {
+    let [was, is] = [before, after].map(|state| state.policies().iter().collect::<Vec<_>>());
+    assert!(is.starts_with(&was) && is.len() <= was.len() + 1, "a policy is forgotten, or two come with one block");
+    let closed = after.closed().next();
+    assert!(is[was.len()..].iter().all(|(from, _)| from.get() == closed.get() + 2), "it counts too early or late");
     for (key, account) in before.all::<Accounts>() {
         let now = after.get::<Accounts>(&key).map(|now| now.owed);
         assert!(now.is_some_and(|now| now >= account.owed), "less is owed than before");
@@ -376,8 +423,9 @@ fn grows(before: &State, after: &State) {
     let newest = |state: &State| state.sets().newest().1.clone();
     for member in newest(after).members() {
         let Some(was) = newest(before).of(&member.node).copied() else { continue };
-        let mut announced = before.proposals().filter(|(_, it)| it.change.validator() == member.node);
-        let mut is_announced = || announced.any(|(_, it)| it.change.keys() == Some(&member.keys));
+        let announced = before.proposals().filter_map(|(_, it)| it.change.validators());
+        let mut announced = announced.filter(|change| change.validator() == member.node);
+        let mut is_announced = || announced.any(|change| change.keys() == Some(&member.keys));
         assert!(was.keys == member.keys || is_announced(), "other keys than it has announced");
     }
     for (id, node) in before.nodes() {
@@ -439,8 +487,8 @@ fn next(chain: &mut Chain, pending: &mut PendingCommands, reaches_all: Option<bo
     pending.follow(&chain.spec, &chain.state, chain.state.time());
 }
 
-/// Plays the steps; the actions that blocks hold.
-fn play(steps: &[Step]) -> Vec<Action> {
+/// Plays the steps; the actions that blocks hold, and how often the policy has changed.
+fn play(steps: &[Step]) -> (Vec<Action>, usize) {
     let mut chain = Chain::new(start_with(|start| {
         (start.genesis.policy.free_joins, start.genesis.policy.inactive_after) = (2, 2);
     }));
@@ -479,7 +527,9 @@ fn play(steps: &[Step]) -> Vec<Action> {
         again = validate(&chain.spec, &again, &block).unwrap().state;
     }
     assert_eq!(again, chain.state, "a replay leads elsewhere");
-    chain.blocks.into_values().flat_map(|block| block.commands).map(|command| command.record.action).collect()
+    let changes = chain.state.policies().iter().count() - 1;
+    let commands = chain.blocks.into_values().flat_map(|block| block.commands);
+    (commands.map(|command| command.record.action).collect(), changes)
 }
 
 proptest! {
@@ -500,11 +550,14 @@ fn random_commands_apply_at_times() {
         random.to_be_bytes()[0]
     };
     let mut kinds = BTreeMap::<String, usize>::new();
+    let mut policies = 0;
     for _ in 0..40 {
         let steps = (0..150).map(|i| {
             if i % 6 == 5 { Step::Close { reaches_all: i % 36 == 5 } } else { Step::Give([(); 6].map(|()| byte())) }
         });
-        for action in play(&steps.collect::<Vec<_>>()) {
+        let (actions, changes) = play(&steps.collect::<Vec<_>>());
+        policies += changes;
+        for action in actions {
             let of = match &action {
                 Action::Register(registration) => format!("{:?}", registration.entry),
                 Action::Node(NodeAction::Join { ticket: Ticket::Return, .. }) => "Return".to_owned(),
@@ -550,5 +603,6 @@ fn random_commands_apply_at_times() {
         "Disband",
     ];
     let missing: Vec<_> = every.iter().filter(|kind| !kinds.contains_key(**kind)).collect();
+    assert!(policies > 0, "no policy has changed");
     assert!(missing.is_empty(), "no block holds {missing:?}: {kinds:?}");
 }

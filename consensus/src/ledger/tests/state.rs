@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use lucid_types::change::NetworkChange;
 use lucid_types::command::ValidatorChange;
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot};
 use lucid_types::pool::PoolAction;
@@ -14,12 +15,12 @@ use super::chain::{Chain, all_good, key_of, signers, start_with, validator, work
 use crate::ledger::entry::{InviteUse, Request};
 use crate::ledger::execute::validate;
 use crate::ledger::pool::Member;
+use crate::ledger::proposals::ProposedChange;
 use crate::ledger::state::{Equivocation, Rows, State, StateBuilder, StateError};
 use crate::ledger::table::{
-    Equivocations, Heads, Invites, Members, NodeKeys, Pools, ProposedChanges, Requests, ScoreRoots, TABLES, Table,
-    Workers,
+    Equivocations, Heads, Invites, Members, NodeKeys, Policies, Pools, ProposedChanges, Requests, ScoreRoots, TABLES,
+    Table, Workers,
 };
-use crate::ledger::validators::ProposedChange;
 
 /// Every table has a row: some of an epoch's reports are revealed, the first settlement made a root, and a validator has equivocated.
 /// One asks to enter the pool, and an invite is in use.
@@ -37,9 +38,10 @@ fn rich() -> State {
         rows.put::<Equivocations>(&validator(3), proved);
         rows.put::<Requests>(&entry, Request { node: None, until });
         rows.put::<Invites>(&(entry.0, entry.1.first_key()), InviteUse { used: 1, until });
-        let (change, by) = (ValidatorChange::Remove(validator(3)), validator(2));
+        let (change, by) = (NetworkChange::from(ValidatorChange::Remove(validator(3))), validator(2));
+        let id = change.id();
         let proposed = ProposedChange { change, by, from: Epoch::new(2), until, approvals: vec![by] };
-        rows.put::<ProposedChanges>(&change.id(), proposed);
+        rows.put::<ProposedChanges>(&id, proposed);
         rows.put::<NodeKeys>(&validator(1).first_key(), validator(3));
     });
     let tags: BTreeSet<_> = rows(&state).iter().map(|(key, _)| key[0]).collect();
@@ -108,6 +110,8 @@ fn rows_that_are_no_state_are_refused() {
     assert!(matches!(refused(&|rows| rows[4] = rows[3].clone()), StateError::Order));
     assert!(matches!(refused(&|rows| drop(rows.remove(0))), StateError::NoHead));
     assert!(matches!(refused(&|rows| rows.clear()), StateError::NoHead));
+    let is_policy = |(key, _): &(Vec<u8>, Vec<u8>)| key[0] == Policies::TAG;
+    assert!(matches!(refused(&|rows| rows.retain(|row| !is_policy(row))), StateError::NoPolicy));
     assert!(matches!(refused(&|rows| rows[1].0.push(0)), StateError::Row(_)), "a longer key");
     assert!(matches!(refused(&|rows| rows[1].0[0] = 99), StateError::Row(_)), "no table");
     assert!(matches!(refused(&|rows| rows[1].1.push(0)), StateError::Row(_)), "a longer value");

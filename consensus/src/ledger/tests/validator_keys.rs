@@ -15,9 +15,10 @@ use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::CommandRefused;
 use crate::ledger::event::Event;
 use crate::ledger::pool::MAX_FORMING_TIME;
+use crate::ledger::proposals::MAX_PROPOSED;
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Draws, Equivocations, UsedKeys};
-use crate::ledger::validators::{ChangeError, MAX_PROPOSED, UsedKey};
+use crate::ledger::validators::{ChangeError, UsedKey};
 
 type Taken = Result<Vec<Event>, CommandRefused>;
 
@@ -146,7 +147,7 @@ fn one_rotation_waits_and_only_its_validator_has_a_say() {
     let mut chain = Chain::grown(start(), 2);
     for i in 0..MAX_PROPOSED {
         let change = ValidatorChange::Power { validator: validator(1), power: 2 + i as u64 };
-        act(&mut chain, 3, ValidatorAction::Propose(change)).unwrap();
+        act(&mut chain, 3, ValidatorAction::Propose(change.into())).unwrap();
         chain.reach(chain.state.closed().get() + 2);
     }
     // What it proposes of others is no matter.
@@ -155,7 +156,7 @@ fn one_rotation_waits_and_only_its_validator_has_a_say() {
     rotate(&mut chain, 3, 2).unwrap();
     let (second, row) = chain.state.rotation(&validator(3)).map(|(id, row)| (id, row.clone())).unwrap();
     assert_ne!(first, second, "the later one has taken its place");
-    assert_eq!(row.change, ValidatorChange::Keys { validator: validator(3), keys: nth_keys(3, 2) });
+    assert_eq!(row.change, ValidatorChange::Keys { validator: validator(3), keys: nth_keys(3, 2) }.into());
     assert_eq!(act(&mut chain, 0, ValidatorAction::Approve(second)), Err(CommandRefused::NeedsNoApproval));
     assert_eq!(act(&mut chain, 0, ValidatorAction::Withdraw(second)), Err(CommandRefused::ChangeNotApproved));
     let by_another = act(&mut chain, 0, ValidatorAction::Propose(row.change));
@@ -190,7 +191,7 @@ fn who_has_resigned_takes_its_last_key_back_and_no_other() {
     assert!(!chain.state.has::<UsedKeys>(&nth_signer(3, 2).id()), "what was never in force is nobody's");
     let addition = |nth| {
         let keys = nth_keys(3, nth);
-        ValidatorAction::Propose(ValidatorChange::Add(Validator { keys, ..as_validator(&validator_key(3), 1) }))
+        ValidatorAction::Propose(ValidatorChange::Add(Validator { keys, ..as_validator(&validator_key(3), 1) }).into())
     };
     assert_eq!(act(&mut chain, 0, addition(0)), refused(ChangeError::UsedKey(signer_id(3))));
     assert_eq!(act(&mut chain, 0, addition(1)), Ok(vec![]));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lucid_types::change::NetworkChange;
 use lucid_types::command::{Action, Command, NodeAction, ValidatorAction, ValidatorChange};
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, Hash, NodeId};
@@ -18,20 +19,25 @@ use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::{CommandRefused, SignedCommand};
 use crate::ledger::event::Event;
 use crate::ledger::pool::MAX_FORMING_TIME;
+use crate::ledger::proposals::MAX_PROPOSED;
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Equivocations, ProposedChanges, Validators};
-use crate::ledger::validators::{ChangeError, MAX_PROPOSED};
+use crate::ledger::validators::ChangeError;
 
 fn act(chain: &Chain, i: usize, action: ValidatorAction) -> SignedCommand {
     chain.give(&validator_key(i), Action::Validator(action), &[])
 }
 
 fn propose(chain: &mut Chain, i: usize, change: ValidatorChange) -> Result<Vec<Event>, CommandRefused> {
-    chain.take(act(chain, i, ValidatorAction::Propose(change)))
+    chain.take(act(chain, i, ValidatorAction::Propose(change.into())))
 }
 
 fn approve(chain: &mut Chain, i: usize, change: ValidatorChange) -> Result<Vec<Event>, CommandRefused> {
-    chain.take(act(chain, i, ValidatorAction::Approve(change.id())))
+    chain.take(act(chain, i, ValidatorAction::Approve(id(change))))
+}
+
+fn id(change: ValidatorChange) -> Hash {
+    NetworkChange::from(change).id()
 }
 
 fn members(chain: &Chain, height: Height) -> BTreeSet<NodeId> {
@@ -55,7 +61,7 @@ fn one_more_validator_takes_two_thirds_and_a_whole_epoch() {
     chain.register(&validator_key(10));
     assert_eq!(chain.state.closed(), Epoch::new(2));
     assert_eq!(propose(&mut chain, 0, change), Ok(vec![]));
-    assert_eq!(propose(&mut chain, 1, change), Err(CommandRefused::Proposed(change.id())));
+    assert_eq!(propose(&mut chain, 1, change), Err(CommandRefused::Proposed(id(change))));
     assert_eq!(approve(&mut chain, 1, change), Ok(vec![]));
     assert_eq!(approve(&mut chain, 1, change), Err(CommandRefused::ChangeApproved));
     assert_eq!(approve(&mut chain, 2, change), Ok(vec![]), "its key may not propose before epoch 5");
@@ -86,7 +92,7 @@ fn one_more_validator_takes_two_thirds_and_a_whole_epoch() {
         })
         .collect();
     assert!(proposers.contains(&signer_id(10)), "it proposes");
-    assert_eq!(approve(&mut chain, 3, change), Err(CommandRefused::NoProposal(change.id())));
+    assert_eq!(approve(&mut chain, 3, change), Err(CommandRefused::NoProposal(id(change))));
     assert_eq!(propose(&mut chain, 3, change), Err(refused(ChangeError::IsValidator(new))));
 }
 
@@ -111,7 +117,7 @@ fn powers_and_removals_are_in_force_two_blocks_later() {
     assert_eq!(events, [Event::Validator { node: validator(3), key: signer_id(3), power: 0, from }]);
     chain.step_with(vec![]);
     assert_eq!(members(&chain, from), (0..3).map(validator).collect());
-    let late = act(&chain, 3, ValidatorAction::Propose(more));
+    let late = act(&chain, 3, ValidatorAction::Propose(more.into()));
     assert_eq!(chain.take(late), Err(CommandRefused::NotValidator));
     chain.reach(5);
     assert_eq!(chain.state.open().unwrap().reporters.len(), 3);
@@ -168,7 +174,7 @@ fn proposals_are_taken_back_and_end() {
         chain.reach(chain.state.closed().get() + 2);
     }
     assert_eq!(propose(&mut chain, 0, change(2)), Err(CommandRefused::TooManyProposals));
-    let own = change(1).id();
+    let own = id(change(1));
     let foreign = act(&chain, 2, ValidatorAction::Withdraw(own));
     assert_eq!(chain.take(foreign), Err(CommandRefused::ChangeNotApproved));
     approve(&mut chain, 2, change(1)).unwrap();
@@ -182,7 +188,7 @@ fn proposals_are_taken_back_and_end() {
     let block = chain.at(end.after(std::time::Duration::from_secs(60)));
     chain.apply(block);
     assert_eq!(chain.state.proposals().count(), 0);
-    assert_eq!(approve(&mut chain, 1, last), Err(CommandRefused::NoProposal(last.id())));
+    assert_eq!(approve(&mut chain, 1, last), Err(CommandRefused::NoProposal(id(last))));
 }
 
 #[test]
@@ -308,7 +314,7 @@ fn commands_of_others_are_not_enough() {
     let change = ValidatorChange::Remove(validator(3));
     propose(&mut chain, 0, change).unwrap();
     // Signed by another validator in the name of this one.
-    let draft = chain.draft_of(validator(1), Action::Validator(ValidatorAction::Approve(change.id())));
+    let draft = chain.draft_of(validator(1), Action::Validator(ValidatorAction::Approve(id(change))));
     let forged = chain.sign(Command { ..draft }, &[validator_key(2)]);
     assert_eq!(chain.take(forged), Err(CommandRefused::Unsigned(validator(1).first_key())));
     approve(&mut chain, 1, change).unwrap();

@@ -419,8 +419,9 @@ pub(crate) fn validator_keys() -> impl Strategy<Value = ValidatorKeys> {
         .prop_map(|(id, proof, bls_key, bls_proof)| ValidatorKeys { id, proof, bls_key, bls_proof })
 }
 
-pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
-    let policy = any::<[u64; 4]>().prop_map(|n| Policy {
+/// Any values, whether they can be or not.
+pub(crate) fn policy() -> impl Strategy<Value = Policy> {
+    any::<[u64; 4]>().prop_map(|n| Policy {
         epoch_ms: n[0],
         settle_every: n[1],
         payout_threshold: MicroUsdt::new(n[2]),
@@ -429,9 +430,14 @@ pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
         min_pool_members: u32::from(n[0].to_le_bytes()[0]),
         inactive_after: u32::from(n[2].to_le_bytes()[0]),
         leader_timeout_ms: n[3],
+        last_settlement: (n[0] % 2 == 0).then_some(n[1]),
+        one_per_network: n[2] % 2 == 0,
         ..Policy::default()
-    });
-    (".{0,20}", policy, vec(validator(), 0..4)).prop_map(|(name, policy, validators)| Genesis {
+    })
+}
+
+pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
+    (".{0,20}", policy(), vec(validator(), 0..4)).prop_map(|(name, policy, validators)| Genesis {
         name,
         policy,
         validators,

@@ -2,6 +2,7 @@
 
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
+use lucid_types::change::PolicyChange;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction, ValidatorChange,
@@ -10,6 +11,7 @@ use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey}
 use lucid_types::join::JoinString;
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::pool::{JoinPolicy, MAX_NAME_BYTES, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::stamp::Stamp;
@@ -99,9 +101,11 @@ pub(crate) fn greatest() -> Vec<Action> {
         NodeAction::Retire,
     ];
     all.extend(node_actions.map(Action::Node));
+    let longest_policy = Policy { last_settlement: Some(u64::MAX), ..Policy::default() };
     let validator_actions = [
         ValidatorAction::ApprovePool(pool),
-        ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: 1 }),
+        ValidatorAction::Propose(ValidatorChange::Power { validator: node, power: 1 }.into()),
+        ValidatorAction::Propose(PolicyChange { base: Hash::from_bytes([1; 32]), policy: longest_policy }.into()),
         ValidatorAction::Approve(Hash::from_bytes([1; 32])),
         ValidatorAction::Withdraw(Hash::from_bytes([1; 32])),
         ValidatorAction::RotateKey(ValidatorKey::from_seed(&[1; 32]).keys(&node)),
@@ -247,6 +251,8 @@ fn the_samples_are_right_and_their_neighbours_wrong() {
         change(&mut former, &mut next);
         Action::Pool { pool, action: PoolAction::Vault { former, next } }
     };
+    let base = Policy::default().hash();
+    let proposed = |policy| Action::Validator(ValidatorAction::Propose(PolicyChange { base, policy }.into()));
     let invited = Ticket::Invite(samples::commands::invite());
     let capacity = Capacity { disk_bytes: u64::MAX, ..Capacity::default() };
     for (action, told) in [
@@ -282,6 +288,7 @@ fn the_samples_are_right_and_their_neighbours_wrong() {
         (next_vault(&|former, next| *former = next.address), "the next vault is the former one"),
         (next_vault(&|_, next| next.address = nobody), "vault.address is the zero"),
         (next_vault(&|_, next| next.limits = limits), "vault: limits: the push_fee must be less"),
+        (proposed(Policy { stamp_bits: 41, ..Policy::default() }), "policy.stamp_bits = 41 is outside 0..=40"),
     ] {
         let problem = action.check().unwrap_err();
         assert!(problem.contains(told), "{problem:?} is not {told:?}");

@@ -8,5 +8,6 @@ mod golden;
 mod harness;
 mod limits;
 mod meter;
+mod policy;
 mod properties;
 mod samples;

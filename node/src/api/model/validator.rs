@@ -1,26 +1,28 @@
 //! What the API says of validators beyond their list: the changes that are proposed, and what one of them does.
 
-use lucid_types::command::ValidatorChange;
+use lucid_types::change::NetworkChange;
 use lucid_types::id::{Hash, NodeId, ValidatorId};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::EquivocationView;
+use super::{DifferenceView, EquivocationView};
 
 /// `GET /api/v1/validators/proposals`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposalList {
-    /// The changes of the validators that wait for approval, by their ids.
+    /// The changes of the validators and of the policy that wait for approval, by their ids.
     pub proposals: Vec<ProposalView>,
 }
 
-/// A change of the validators that waits for approval.
+/// A change that waits for approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposalView {
     /// The id under which validators approve of it.
     pub id: Hash,
     /// What it changes.
-    pub change: ValidatorChange,
+    pub change: NetworkChange,
+    /// Where a policy differs from the newest one; empty for a change of the validators.
+    pub differences: Vec<DifferenceView>,
     /// Who proposed it.
     pub by: NodeId,
     /// The epoch before which it is not carried out.

@@ -131,7 +131,7 @@ fn old_blocks_go_but_headers_of_closing_blocks_and_of_changes_of_the_set() {
     // However old they are, the newest stay.
     assert_eq!(pruned, [100, 100, 100, 90, 0]);
     blocks.check(500 - KEPT + 1, 500, &[]);
-    assert_eq!(blocks.spec.policy().snapshot_blocks * 3, KEPT);
+    assert_eq!(blocks.spec.fixed().snapshot_blocks * 3, KEPT);
 }
 
 #[test]

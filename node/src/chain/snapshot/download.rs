@@ -353,7 +353,7 @@ impl Download {
     /// its block, one that several peers have, and the newest.
     fn rank(&self, height: Height, offer: &Offer) -> impl Ord + use<> {
         let leads_to_pin = self.pinned.is_some_and(|pin| height <= pin.height);
-        let is_common = height.get().is_multiple_of(self.spec.policy().snapshot_blocks);
+        let is_common = height.get().is_multiple_of(self.spec.fixed().snapshot_blocks);
         (leads_to_pin, is_common, offer.peers.len().min(2), height)
     }
 

@@ -2,6 +2,7 @@
 
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
+use lucid_types::change::NetworkChange;
 use lucid_types::command::{Action, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange};
 use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout::VaultLimits;
@@ -9,6 +10,7 @@ use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::ticket::Ticket;
 use lucid_types::vault::Vault;
 
+use crate::api::model::{DifferenceView, differences};
 use crate::cli::place::{HomeLedger, now_s};
 use crate::cli::values::{usdt_of, when};
 
@@ -35,16 +37,20 @@ fn validator(action: &ValidatorAction, ledger: &HomeLedger) -> Vec<Line> {
             vec![("does", format!("approves of the forming pool {}", pool(id, ledger)))]
         }
         ValidatorAction::Propose(change) => {
-            let mut lines = vec![("does", "proposes to change the validators, and approves of it".to_owned())];
-            lines.extend(validator_change(change));
+            let what = if change.policy().is_some() { "the network's policy" } else { "the validators" };
+            let mut lines = vec![("does", format!("proposes to change {what}, and approves of it"))];
+            lines.extend(match change {
+                NetworkChange::Validators(change) => validator_change(change),
+                NetworkChange::Policy(change) => policy_change(&differences(ledger.policy().newest(), &change.policy)),
+            });
             lines.push(("proposal", change.id().to_string()));
             lines
         }
         ValidatorAction::Approve(id) => {
-            vec![("does", format!("approves of the proposal {id} to change the validators"))]
+            vec![("does", format!("approves of the proposal {id}"))]
         }
         ValidatorAction::Withdraw(id) => {
-            vec![("does", format!("approves no more of the proposal {id} to change the validators"))]
+            vec![("does", format!("approves no more of the proposal {id}"))]
         }
         ValidatorAction::RotateKey(keys) => {
             vec![
@@ -63,6 +69,13 @@ fn validator(action: &ValidatorAction, ledger: &HomeLedger) -> Vec<Line> {
             vec![("does", "resigns: the account is no validator from two blocks after this one on".to_owned())]
         }
     }
+}
+
+/// What a change of the policy does, parameter by parameter.
+pub(in crate::cli) fn policy_change(differences: &[DifferenceView]) -> Vec<Line> {
+    let text = |it: &DifferenceView| format!("{} {} -> {}", it.key, it.from, it.to);
+    let labels = std::iter::once("policy").chain(std::iter::repeat(""));
+    labels.zip(differences.iter().map(text)).collect()
 }
 
 /// What a change of the validators does, line by line.

@@ -9,7 +9,7 @@ use lucid_consensus::keyring::Keyring;
 use lucid_consensus::ledger::build::{Pending, Turn, build};
 use lucid_consensus::ledger::pool::PoolStatus;
 use lucid_consensus::ledger::state::{Rows, State};
-use lucid_consensus::ledger::table::{Draws, Table as _, Validators};
+use lucid_consensus::ledger::table::{Draws, Policies, Table as _, Validators};
 use lucid_consensus::replica::OwnReport;
 use lucid_storage::{HistoryKind, HistoryRecord, OwnKind};
 use lucid_tron_bridge::signer::Watermark as Signed;
@@ -102,7 +102,7 @@ impl Chain {
     /// Gives the command that registers an account by a stamp, into this pool if there is one.
     fn register(&mut self, seed: u8, pool: Option<PoolId>) {
         let (epoch, close) = self.state.newest_close().unwrap();
-        let bits = self.state.stamp_bits(&self.spec, pool.as_ref(), epoch).unwrap();
+        let bits = self.state.stamp_bits(pool.as_ref(), epoch).unwrap();
         let target = StampTarget { network: *self.spec.id(), account: node(seed), pool, beacon: close.beacon };
         let mut stamps = (0..).map(|nonce| Stamp { epoch, nonce });
         let stamp = stamps.find(|stamp| stamp.bits(&target) >= u32::from(bits)).unwrap();
@@ -523,8 +523,9 @@ fn content_that_checksums_do_not_notice_is_named_and_mended() {
     let (_folder, place, original) = with(|store, _| {
         let rows = store.state_rows().map(|row| row.unwrap()).map(|(key, value)| (key.into_vec(), value.into_vec()));
         let mut rows: Vec<_> = rows.collect();
-        // The last ones are the validators, without whom rows are no state at all.
-        let last = rows.iter().rposition(|(key, _)| key.first() != Some(&Validators::TAG)).unwrap();
+        // Without validators or a policy rows are no state at all.
+        let is_vital = |tag: u8| [Validators::TAG, Policies::TAG].contains(&tag);
+        let last = rows.iter().rposition(|(key, _)| !is_vital(key[0])).unwrap();
         rows.remove(last);
         store.replace_state(rows.into_iter()).unwrap();
     });

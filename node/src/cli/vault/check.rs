@@ -3,14 +3,14 @@
 use anyhow::Context as _;
 use lucid_tron_bridge::client::Client;
 use lucid_types::id::PayoutAddress;
-use lucid_types::policy::Policy;
+use lucid_types::policy::FixedPolicy;
 use lucid_types::vault::SignerSet;
 
 /// Seconds in a day.
 const DAY: u64 = 86_400;
 
 /// Length of a settlement, rounded up to whole seconds.
-pub(super) const fn settlement_s(policy: &Policy) -> u64 {
+pub(super) const fn settlement_s(policy: &FixedPolicy) -> u64 {
     policy.epoch_ms.saturating_mul(policy.settle_every).div_ceil(1_000)
 }
 
@@ -58,16 +58,17 @@ pub(super) fn can_never_sign(contracts: &[PayoutAddress]) -> String {
 #[cfg(test)]
 mod tests {
     use lucid_types::id::{NodeId, PayoutAddress};
+    use lucid_types::policy::Policy;
     use lucid_types::vault::TreasurySigner;
 
     use super::*;
 
     #[test]
     fn the_notice_is_two_settlements_and_a_day_on_public_networks() {
-        let policy = Policy::default();
+        let policy = Policy::default().fixed();
         assert_eq!(settlement_s(&policy), DAY);
         assert_eq!(least_delay(settlement_s(&policy), false), 3 * DAY);
-        assert_eq!(least_delay(settlement_s(&Policy { epoch_ms: 2_250, settle_every: 1, ..policy }), true), 6);
+        assert_eq!(least_delay(settlement_s(&FixedPolicy { epoch_ms: 2_250, settle_every: 1, ..policy }), true), 6);
         assert_eq!(least_delay(0, true), 1);
         assert_eq!(least_delay(u64::MAX, false), u64::MAX);
     }

@@ -173,8 +173,9 @@ fn plan(args: &DeployArgs, net: &Net, owner: &PayoutAddress) -> anyhow::Result<P
     let limits = VaultLimits { cap: args.cap, push_fee: args.push_fee };
     ensure!(limits.push_fee < limits.cap, "--push-fee must be less than --cap, or nothing is ever paid");
     ensure!(args.period > 0, "--period must be more than 0");
-    let policy = net.ledger.as_ref().map(|ledger| ledger.policy());
-    let settlement = args.settlement.map(u64::from).or(policy.map(super::check::settlement_s)).unwrap_or(DAY.into());
+    let policy = net.ledger.as_ref().map(|ledger| ledger.spec.fixed());
+    let settlement =
+        args.settlement.map(u64::from).or(policy.as_ref().map(super::check::settlement_s)).unwrap_or(DAY.into());
     let least = least_delay(settlement, net.is_local());
     let delay = args.delay.map_or(least, u64::from);
     ensure!(

@@ -171,7 +171,7 @@ fn batches(
     let now = opened.now_s();
     ensure!(!snapshot.is_closed(now), "the vault is closed for good; its successor pays what is still owed");
     ensure!(!snapshot.is_paused(now), "the vault is paused; `lucid vault show` says until when");
-    let policy = opened.net.ledger.as_ref().filter(|_| !args.all).map(|ledger| ledger.policy().payout_threshold);
+    let policy = opened.net.ledger.as_ref().filter(|_| !args.all).map(|ledger| ledger.policy().policy.payout_threshold);
     let threshold = policy.unwrap_or(MicroUsdt::ZERO);
     let vaults = opened.vaults();
     let missing = |account: &OwedAccount| {

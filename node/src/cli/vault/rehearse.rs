@@ -165,7 +165,7 @@ async fn recipients(
     }
     let ids: Vec<_> = accounts.keys().copied().collect();
     let snapshot = opened.net.client.vault_snapshot(&opened.vault, &ids).await?;
-    let threshold = ledger.policy().payout_threshold;
+    let threshold = ledger.policy().policy.payout_threshold;
     let recipient = |(id, (to, owed)): (AccountId, (PayoutAddress, MicroUsdt))| {
         let paid = snapshot.paid_of(&id).unwrap_or_default();
         let then = owed.saturating_add(shares.get(&id).copied().unwrap_or_default());

@@ -122,7 +122,7 @@ pub(in crate::cli) async fn check_next(
         nonce_and_limits: Some((next.nonce, next.limits)),
         owner: None,
         signers_tx,
-        settlement_s: net.ledger.as_ref().map_or(86_400, |ledger| settlement_s(ledger.policy())),
+        settlement_s: net.ledger.as_ref().map_or(86_400, |ledger| settlement_s(&ledger.spec.fixed())),
         source: "the command",
     };
     let report = Opened { net, vault, snapshot, pool: None }.report(&expected, Some(former)).await?;
@@ -198,7 +198,7 @@ fn expected(args: &VerifyArgs, opened: &Opened) -> anyhow::Result<Expected> {
         };
         SignerSet { era: args.era, threshold, members: args.signers.iter().map(member).collect() }
     });
-    let policy = opened.net.ledger.as_ref().map(|ledger| settlement_s(ledger.policy()));
+    let policy = opened.net.ledger.as_ref().map(|ledger| settlement_s(&ledger.spec.fixed()));
     let of_ledger = known.as_ref().filter(|_| given.is_none());
     let nonce_and_limits = of_ledger.map(|vault| (vault.nonce, vault.limits.into()));
     let signers = given.or_else(|| known.map(|vault| vault.signers));

@@ -48,7 +48,7 @@ fn a_stranger_is_told_the_work_for_the_way_that_the_pool_takes() {
             panic!("no way in by {join:?}")
         };
         assert_eq!(*entering, Entering::Register(new(), stamped));
-        assert_eq!(wanted.bits, spec.policy().stamp_bits);
+        assert_eq!(wanted.bits, spec.genesis().policy.stamp_bits);
         // With the stamp that is asked for, the next block could hold the command.
         let stamp = wanted.target.search(wanted.epoch, wanted.bits, 0, u64::MAX).unwrap();
         let action = entering.action(Some(stamp));

@@ -78,7 +78,7 @@ fn a_root_from_before_the_history_is_called_unknown_and_not_stolen() {
 #[test]
 fn a_root_of_a_settlement_that_is_due_and_not_here_yet_is_no_theft() {
     let network = network();
-    let last = 4 * network.policy().settle_every;
+    let last = 4 * network.fixed().settle_every;
     let end = network.genesis().epoch_end(Epoch::new(last));
     let next = |snapshot: &mut VaultSnapshot| snapshot.settlement = 4;
     assert_eq!(told_at(last - 1, end, next), [""; 0]);

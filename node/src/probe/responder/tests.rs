@@ -27,6 +27,9 @@ const OTHER_VALIDATOR: NodeId = NodeId::from_bytes([2; 32]);
 const STRANGER: NodeId = NodeId::from_bytes([9; 32]);
 const START: u64 = 1_000_000;
 
+/// From this epoch on one ping is sent, not four.
+const FEWER_PINGS: Epoch = Epoch::new(3);
+
 fn genesis() -> Genesis {
     Genesis {
         name: "t".to_owned(),
@@ -59,6 +62,10 @@ fn responder(limits: ProbeConfig) -> (Responder, Arc<Watch>) {
             3 => EchoGrant::Nothing,
             _ if *validator == VALIDATOR => EchoGrant::Bytes(1_000),
             _ => EchoGrant::Nothing,
+        }),
+        policy_of: Arc::new(|epoch| {
+            let policy = Policy::local(Duration::from_secs(5), 2, None);
+            Arc::new(if epoch < FEWER_PINGS { policy } else { Policy { pings: 1, ..policy } })
         }),
         limits,
         served: Arc::default(),
@@ -118,6 +125,9 @@ fn each_validator_gets_twice_what_is_assigned_and_no_more() {
     // Each ends at once.
     let echoes = |responder: &mut Responder| (0..9).filter(|_| responder.admit_echo(VALIDATOR, now).is_ok()).count();
     assert_eq!(echoes(&mut responder), 2);
+    // In an epoch of which the policy asks for fewer pings, fewer are answered.
+    *clock.0.lock().unwrap() = UnixMillis::new(START + 10_000);
+    assert_eq!((0..50).filter(|_| ask(&mut responder, VALIDATOR, 3).is_ok()).count(), 2);
     // Long afterwards nothing of it is remembered.
     *clock.0.lock().unwrap() = UnixMillis::new(START + 1_000_000);
     ask(&mut responder, VALIDATOR, 201).unwrap();

@@ -1,5 +1,6 @@
 //! Commands, invites and join strings.
 
+use lucid_types::change::PolicyChange;
 use lucid_types::command::{
     Action, Command, CommandReply, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
@@ -18,8 +19,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{
-    address, amount, block_hash, bytes, capacity, epoch, height, node, number, pool_id, ppm, public_key, signature,
-    signed, signer_set, split_rule, validator, validator_keys, vault_limits,
+    address, amount, block_hash, bytes, capacity, epoch, height, node, number, policy, pool_id, ppm, public_key,
+    signature, signed, signer_set, split_rule, validator, validator_keys, vault_limits,
 };
 
 pub(crate) fn reply() -> impl Strategy<Value = CommandReply> {
@@ -183,7 +184,9 @@ fn validator_action() -> impl Strategy<Value = ValidatorAction> {
     ];
     prop_oneof![
         pool_id().prop_map(ValidatorAction::ApprovePool),
-        change.prop_map(ValidatorAction::Propose),
+        change.prop_map(|change| ValidatorAction::Propose(change.into())),
+        (bytes(Hash::from_bytes), policy())
+            .prop_map(|(base, policy)| ValidatorAction::Propose(PolicyChange { base, policy }.into())),
         bytes(Hash::from_bytes).prop_map(ValidatorAction::Approve),
         bytes(Hash::from_bytes).prop_map(ValidatorAction::Withdraw),
         validator_keys().prop_map(ValidatorAction::RotateKey),

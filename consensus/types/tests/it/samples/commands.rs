@@ -1,6 +1,7 @@
 //! A command of every action, invites, and what they carry.
 
 use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::change::{NetworkChange, PolicyChange};
 use lucid_types::command::{
     Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
@@ -8,6 +9,7 @@ use lucid_types::id::{BlockHash, Hash, PublicKey};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
 use lucid_types::payout::VaultLimits;
 use lucid_types::payout_tree::AccountId;
+use lucid_types::policy::Policy;
 use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::stamp::{Stamp, StampTarget};
@@ -125,16 +127,16 @@ fn actions() -> Vec<(&'static str, Action)> {
     all.extend(node_actions.map(|(name, it)| (name, Action::Node(it))));
     all.extend(pool_actions.map(|(name, action)| (name, Action::Pool { pool: pool(), action })));
     let key = key(0x31);
+    let (propose, removal) = (ValidatorAction::Propose, NetworkChange::from(ValidatorChange::Remove(key.account())));
+    let policy = Policy { stamp_bits: 26, ..Policy::default() };
     let validator_actions = [
         ("validator_approve_pool", ValidatorAction::ApprovePool(pool())),
-        ("validator_propose_add", ValidatorAction::Propose(ValidatorChange::Add(validator(0x31, 7, key.account())))),
-        ("validator_propose_remove", ValidatorAction::Propose(ValidatorChange::Remove(key.account()))),
-        (
-            "validator_propose_power",
-            ValidatorAction::Propose(ValidatorChange::Power { validator: key.account(), power: 9 }),
-        ),
-        ("validator_approve", ValidatorAction::Approve(ValidatorChange::Remove(key.account()).id())),
-        ("validator_withdraw", ValidatorAction::Withdraw(ValidatorChange::Remove(key.account()).id())),
+        ("validator_propose_add", propose(ValidatorChange::Add(validator(0x31, 7, key.account())).into())),
+        ("validator_propose_remove", propose(removal.clone())),
+        ("validator_propose_power", propose(ValidatorChange::Power { validator: key.account(), power: 9 }.into())),
+        ("validator_propose_policy", propose(PolicyChange { base: Policy::default().hash(), policy }.into())),
+        ("validator_approve", ValidatorAction::Approve(removal.id())),
+        ("validator_withdraw", ValidatorAction::Withdraw(removal.id())),
         (
             "validator_rotate_key",
             ValidatorAction::RotateKey(validator_key(ACCOUNT).keys(&super::key(ACCOUNT).account())),

@@ -781,7 +781,7 @@ async fn a_peer_that_is_slow_again_and_again_is_left_for_one_with_another_snapsh
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_leads_to_the_pin_is_best_then_one_that_all_nodes_have_then_the_newest() {
     let client = Client::new().await;
-    let distance = client.network.spec().policy().snapshot_blocks;
+    let distance = client.network.spec().fixed().snapshot_blocks;
     let [pinned, common, newest] =
         [HEIGHT + 1, HEIGHT + distance, HEIGHT + 2 * distance + 1].map(|height| client.network.snapshot(height, 1_500));
     let (before_pin, after_pin) = (pinned.clone(), newest.clone());
