@@ -16,6 +16,7 @@ use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::ValidatorSet;
 
+use crate::ledger::duties::{Duty, PoolValidations};
 use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::registry::{Node, Nonce};
@@ -293,4 +294,8 @@ tables! {
     19 NodeKeys: PublicKey => NodeId;
     /// Who may hold chunks with workers in the terms that begin in a settlement: of those that are under way, and of the next one.
     20 StorageTerms: u64 => StorageTerm;
+    /// How validators did their duties in the newest settlement in which each had any.
+    22 Duties: NodeId => Duty;
+    /// What validators measured of a pool's workers in the settlement under way.
+    23 Validations: PoolId => PoolValidations;
 }

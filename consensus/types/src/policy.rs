@@ -165,6 +165,10 @@ pub struct Policy {
     pub leader_timeout_ms: u64,
     /// An account is paid when its owed total crosses a multiple of this; 0: whenever it grows.
     pub payout_threshold: MicroUsdt,
+    /// The part of what a pool shares out in a settlement, less fee, that goes to the validators of its workers.
+    pub validation_ppm: Ppm,
+    /// A validator that fails at more than this part of its duties in a settlement is paid nothing for validating in it.
+    pub max_forfeits: Ppm,
     /// The least bits of a [stamp](crate::stamp), with which a node enters the network or a pool: 0 to 40.
     pub stamp_bits: u8,
     /// As many entries by stamp between two blocks that close epochs do not make the next stamps harder.
@@ -225,6 +229,8 @@ impl Default for Policy {
             leader_successors: 5,
             leader_timeout_ms: 180_000,
             payout_threshold: MicroUsdt::new(100_000_000),
+            validation_ppm: Ppm::new(50_000),
+            max_forfeits: Ppm::new(50_000),
             stamp_bits: 24,
             free_joins: 16,
             min_pool_members: 3,
@@ -271,6 +277,7 @@ impl Policy {
             full_credits: 4 * 4,
             leader_timeout_ms: 10_000,
             payout_threshold: MicroUsdt::new(1_000_000),
+            validation_ppm: Ppm::ZERO,
             stamp_bits: 8,
             free_joins: 1_000,
             min_pool_members: 1,
@@ -413,6 +420,8 @@ impl Policy {
         within("leader_successors", u64::from(self.leader_successors), 0, 100)?;
         within("leader_timeout_ms", self.leader_timeout_ms, 1_000, 3_600_000)?;
         within("payout_threshold", self.payout_threshold.get(), 0, 1 << 60)?;
+        within("validation_ppm", self.validation_ppm.get().into(), 0, 1_000_000)?;
+        within("max_forfeits", self.max_forfeits.get().into(), 0, 1_000_000)?;
         within("stamp_bits", u64::from(self.stamp_bits), 0, u64::from(MAX_DIFFICULTY))?;
         within("free_joins", u64::from(self.free_joins), 0, 1_000_000)?;
         within("min_pool_members", u64::from(self.min_pool_members), 1, MAX_MEMBERS as u64)?;
