@@ -37,7 +37,9 @@ impl Wire for Duty {
 
 /// Who measured a pool's workers in the settlement under way, by validator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolValidations(Vec<Validation>);
+pub struct PoolValidations {
+    by_validator: Vec<Validation>,
+}
 
 /// What one validator measured of a pool's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,14 +60,16 @@ impl PoolValidations {
 
     /// By validator.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Validation> {
-        self.0.iter()
+        self.by_validator.iter()
     }
 
     /// Adds sessions of a validator.
     pub fn add(&mut self, validator: NodeId, sessions: u32) {
-        match self.0.binary_search_by_key(&validator, |it| it.validator) {
-            Ok(place) => self.0[place].sessions = self.0[place].sessions.saturating_add(sessions),
-            Err(place) if self.0.len() < Self::MAX => self.0.insert(place, Validation { validator, sessions }),
+        match self.by_validator.binary_search_by_key(&validator, |it| it.validator) {
+            Ok(place) => self.by_validator[place].sessions = self.by_validator[place].sessions.saturating_add(sessions),
+            Err(place) if self.by_validator.len() < Self::MAX => {
+                self.by_validator.insert(place, Validation { validator, sessions })
+            }
             Err(_) => {}
         }
     }

@@ -30,6 +30,8 @@ use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_sets::ValidatorSets;
 use lucid_types::vote::{Vote, VoteKind};
 
+use crate::duties::Duties;
+
 /// What may not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
@@ -57,6 +59,10 @@ pub(crate) enum Invariant {
     Committed,
     /// Medians other than the specification's.
     Medians,
+    /// Validators are paid for duties that they did not do, or not for what they measured.
+    Duties,
+    /// A worker is drawn in its maintenance, or has dodged a draw that was too near.
+    Drawn,
     /// A pool's accounts do not add up (4).
     Balance,
     /// A payout root that its signers or the vault would refuse.
@@ -118,6 +124,7 @@ pub(crate) struct Monitor {
     /// What each epoch's validators committed to, in blocks.
     committed: BTreeMap<(Epoch, ValidatorId), Hash>,
     revealed: BTreeMap<Epoch, BTreeMap<ValidatorId, Reveal>>,
+    duties: Duties,
     /// The newest state.
     newest: State,
     /// The validators, from the genesis on.
@@ -131,7 +138,7 @@ impl Monitor {
     /// Of a world that begins with this state.
     pub(crate) fn new(first: &State) -> Self {
         let (votes, proposals, commitments, arrivals, logged, chain) = Default::default();
-        let (committed, revealed, violations) = Default::default();
+        let (committed, revealed, duties, violations) = Default::default();
         Self {
             votes,
             proposals,
@@ -141,6 +148,7 @@ impl Monitor {
             chain,
             committed,
             revealed,
+            duties,
             newest: first.clone(),
             sets: first.sets().clone(),
             is_control: false,
@@ -286,6 +294,10 @@ impl Monitor {
             self.expect(has_reason || stored.may_be_wanted, Invariant::OnDemand, || format!("block {height}"));
         }
         self.reports(spec, stored.block);
+        // Of a world that looks at every block.
+        if before.height().next() == height {
+            self.duties(spec, &before, stored.block);
+        }
         if let Some(FinalEpoch { scores, .. }) = &applied.finalised {
             self.medians(spec, &before, scores);
         }
@@ -328,6 +340,26 @@ impl Monitor {
         }
         let committed = block.commitments.iter().map(|it| ((it.record.epoch, it.signer), it.record.report));
         self.committed.extend(committed);
+    }
+
+    /// What validators did, what they are paid for it, and whom maintenance keeps from being drawn.
+    fn duties(&mut self, spec: &ChainSpec, before: &State, stored: &FinalizedBlock) {
+        self.duties.turn(spec, before, &stored.decided.block);
+        if let Some(finalised) = &stored.applied.finalised {
+            let epoch = finalised.scores.epoch;
+            let revealed = self.revealed.get(&epoch);
+            let report = |key: &ValidatorId| Some(revealed?.get(key)?.report.clone());
+            let committed = self.committed.keys().filter(|(of, _)| *of == epoch);
+            let account = |key: &ValidatorId| stored.applied.state.validator_account(key).unwrap();
+            let reports: Vec<_> = committed.map(|(_, key)| (*key, account(key), report(key))).collect();
+            self.duties.reports(spec, finalised, &reports);
+        }
+        if let Err(what) = self.duties.paid(spec, before, stored) {
+            self.note(Invariant::Duties, what);
+        }
+        if let Err(what) = self.duties.drawn(spec, before, stored) {
+            self.note(Invariant::Drawn, what);
+        }
     }
 
     /// The medians of every worker, from what blocks reveal and who holds its seats.

@@ -79,19 +79,20 @@ fn in_round_1(chain: &mut Chain) -> usize {
 #[test]
 fn the_validators_of_a_pool_share_their_part_of_its_pot() {
     let mut chain = chain();
-    // Validator 3 measures worker 0 only, and in epoch 1 validator 2 nobody.
+    // Validator 3 measures only worker 0 in epoch 1, and validator 2 only worker 1 in epoch 2.
     let observe = |epoch: u64| {
         move |i: usize, worker: usize| {
-            let measures = (i != 3 || worker == 0) && (i != 2 || epoch > 1);
+            let measures = (i, epoch) != (3, 1) || worker == 0;
+            let measures = measures && ((i, epoch) != (2, 2) || worker == 1);
             measures.then(|| observation(4, true))
         }
     };
     chain.step(observe(1));
-    assert_eq!(sessions(&chain), [(0, 3), (1, 3), (3, 1)].map(|(i, n)| (validator(i), n)).into());
+    assert_eq!(sessions(&chain), [(0, 3), (1, 3), (2, 3), (3, 1)].map(|(i, n)| (validator(i), n)).into());
     let events = chain.step(observe(2));
     assert!(sessions(&chain).is_empty(), "the settlement has taken them");
-    // 120 USDT less 5 % commission and 10 % for the validators, which is 12: of 6 + 6 + 3 + 2 sessions.
-    assert_eq!(all_owed(&chain), [4_235_294, 4_235_294, 2_117_647, 1_411_765]);
+    // 120 USDT less 5 % commission and 10 % for the validators, which is 12: of 6 + 6 + 4 + 4 sessions.
+    assert_eq!(all_owed(&chain), [3_600_000, 3_600_000, 2_400_000, 2_400_000]);
     let pool = chain.pool_id();
     let [pot, members] = [120_000_000, 102_000_000].map(MicroUsdt::new);
     let [fee, commission, validators] = [0, 6_000_000, 12_000_000].map(MicroUsdt::new);
