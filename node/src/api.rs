@@ -36,9 +36,9 @@ use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
     AccountView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochReportsView, EpochView,
-    LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList, PoolView, ProposalView,
-    RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView,
-    StampView, StatusView, ValidatorStatusView, ValidatorView,
+    LeaderOrderView, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PoolList,
+    PoolView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreView, SignatureList,
+    SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -242,6 +242,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError>;
+
+    /// The newest election of a pool; `None` if there is no such pool, or it has not elected yet.
+    fn leader(&self, pool: &PoolId) -> Option<LeaderOrderView>;
 
     /// What an account may give.
     fn account(&self, account: &NodeId) -> AccountView;

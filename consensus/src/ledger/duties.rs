@@ -68,7 +68,7 @@ impl PoolValidations {
         match self.by_validator.binary_search_by_key(&validator, |it| it.validator) {
             Ok(place) => self.by_validator[place].sessions = self.by_validator[place].sessions.saturating_add(sessions),
             Err(place) if self.by_validator.len() < Self::MAX => {
-                self.by_validator.insert(place, Validation { validator, sessions })
+                self.by_validator.insert(place, Validation { validator, sessions });
             }
             Err(_) => {}
         }

@@ -9,13 +9,14 @@ use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
     AccountView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components,
-    EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, LedgerVaultView, LedgerView,
-    LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView,
-    MembershipView, MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState, ObservedView,
-    PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, ProposalView,
-    RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
-    ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState,
-    TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    ElectedView, EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView,
+    LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList,
+    MemberState, MemberView, MembershipView, MetricView, MissingSignature, NodeFilter, NodeList, NodeRole, NodeState,
+    NotElected, NotElectedView, ObservedView, PayoutStatus, PayoutView, PeerView, PoolHealthView, PoolList,
+    PoolStatusView, PoolSummary, PoolView, ProposalView, RegisteredView, ReportFilter, ReportStage, ReporterView,
+    RequestList, RequestView, ResourceLimitsView, ResourcesView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    StampView, StatusView, SyncState, TemperatureView, TurnView, ValidatorStatusView, ValidatorView, VoteSignature,
+    VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -280,6 +281,7 @@ fn registered(node: NodeId) -> RegisteredView {
         capacity: Capacity::default(),
         membership: Some(MembershipView { pool: Known::pool_id(), from: Epoch::new(1), until: None }),
         inactive: None,
+        maintenance: vec![],
         request: None,
         is_retired: false,
         state: NodeState::Ready,
@@ -347,6 +349,7 @@ impl NodeView for Known {
             sync: SyncState::Synced,
             pool: None,
             leader: Some(node(10)),
+            maintenance: None,
             owed_micro_usdt: Some(MicroUsdt::new(7)),
             paid_micro_usdt: None,
             enrolment: None,
@@ -409,6 +412,7 @@ impl NodeView for Known {
             equivocation: None,
             blocks: Some(LookedAtView { first, last, proposed: 2, to_vote: 5, voted: 4, missed: vec![] }),
             turns: None,
+            duties: None,
             reports: None,
             last_vote: Some(VoteView { height: last, time: UnixMillis::new(5_000) }),
         };
@@ -585,6 +589,29 @@ impl NodeView for Known {
         };
         let batches = vec![batch; limit.min(2)];
         self.disk((*pool == Self::pool_id()).then_some(BatchList { batches }))
+    }
+
+    fn leader(&self, pool: &PoolId) -> Option<LeaderOrderView> {
+        let elected = ElectedView {
+            rank: 1,
+            node: node(10),
+            is_eligible: true,
+            live: 9_120,
+            is_cooling: false,
+            last_led: None,
+            cools_until: None,
+            gas_address: Some(PayoutAddress::from_hash20([7; 20])),
+            why: "eligible, not in cool-down, live 9120 is the greatest of those".to_owned(),
+        };
+        (*pool == Self::pool_id()).then(|| LeaderOrderView {
+            pool: *pool,
+            settlement: 3,
+            elected_in: Height::new(4),
+            time: UnixMillis::new(4_000),
+            order: vec![elected],
+            turn: Some(TurnView { node: node(10), until: UnixMillis::new(9_000) }),
+            not_elected: vec![NotElectedView { node: node(11), why: NotElected::NoGasAddress }],
+        })
     }
 
     fn members(&self, pool: &PoolId) -> Option<MemberList> {
