@@ -14,6 +14,8 @@
 )]
 #![expect(dead_code, reason = "the simulator serves the tests, too")]
 
+#[path = "../tests/it/duties.rs"]
+mod duties;
 #[path = "../tests/it/genesis.rs"]
 mod genesis;
 #[path = "../tests/it/monitor.rs"]

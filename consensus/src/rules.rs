@@ -15,12 +15,14 @@ use std::time::Duration;
 use lucid_score::aggregate::{Aggregate, Seen, aggregate};
 use lucid_score::credits::{Earned, earned};
 use lucid_score::draw::ScoredWorker;
-use lucid_types::amount::MicroUsdt;
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::bls::BlsSignature;
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
 use lucid_types::policy::{FixedPolicy, Policy};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
+
+use crate::ledger::duties::Duty;
 
 /// Proposals kept of a round, besides one that more than two thirds have voted for: two prove that their signer lies.
 const MAX_IN_A_ROUND: usize = 2;
@@ -112,6 +114,20 @@ pub trait Rules: Debug + Send + Sync {
     /// the two before.
     fn policy_from(&self, epoch: Epoch) -> Epoch {
         epoch.next().next()
+    }
+
+    /// The first epoch for which a change of who takes part counts that a command asks for in an epoch: the seeds of both that are nearer may
+    /// be known to whoever gives it.
+    fn counts_from(&self, epoch: Epoch) -> Epoch {
+        epoch.next().next()
+    }
+
+    /// Whether a validator is paid nothing for validating in a settlement, having failed at too many of its duties in it. Some failures
+    /// may be others' doing: who censors its reveals must not strip it of its pay.
+    fn loses_validation_pay(&self, policy: &Policy, duty: &Duty) -> bool {
+        let failed = u128::from(duty.forfeited) + u128::from(duty.missed_turns);
+        let all = u128::from(duty.committed) + u128::from(duty.turns);
+        failed * u128::from(Ppm::ONE.get()) > all * u128::from(policy.max_forfeits.get())
     }
 
     /// What a payout root promises at most: all that is owed, the allowance for fees, and what was lost. `None` if it does not fit.

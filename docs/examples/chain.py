@@ -77,7 +77,7 @@ class Chain:
         self.height, self.block, self.time = 0, self.network, genesis.genesis_time
         self.beacon, self.previous_beacon, self.closed, self.scored = beacon, beacon, 0, 0
         self.draws, self.pending, self.commitments, self.reported, self.score_roots, self.equivocations = ({} for _ in range(6))
-        self.workers, self.nodes = {}, {}
+        self.workers, self.nodes, self.duties = {}, {}, {}
         self.pools, self.commands = Pools(self), Commands(self)
         self.terms = {}
         self.fix_terms(1)
@@ -277,6 +277,8 @@ class Chain:
     def execute(self, block):
         """Carries out a checked block, and compares what it leads to with what it says."""
         header, last_beacon, closed = block.header, self.beacon, self.closed
+        duty = self.duty(self.proposer(0, header.height).node, self.settlement(self.final_through() + 1))
+        duty.turns, duty.missed_turns = duty.turns + 1, duty.missed_turns + (header.round > 0)
         self.height, self.block, self.time = header.height, H(encode("Header", header)), header.time
         self.previous_beacon, self.beacon = self.beacon, derive("lucid random beacon 2", self.beacon, header.randao)
         for it in block.commitments:
@@ -311,7 +313,30 @@ class Chain:
         rows += [(18, key, "UsedKey", it) for key, it in self.used.items()]
         rows += [(20, big(begin), "StorageTerm", it) for begin, it in self.terms.items()]
         rows += [(21, big(epoch), "Policy", it) for epoch, it in self.policies.items()]
+        rows += [(22, node, "Duty", it) for node, it in self.duties.items()]
         return tree_root({bytes([table]) + key: encode(kind, it) for table, key, kind, it in rows})
+
+    # Duties
+
+    def duty(self, validator, settlement):
+        """What a validator did of its duties in a settlement; the row of an earlier one starts anew."""
+        known = self.duties.get(validator)
+        if known is None or known.settlement != settlement:
+            self.duties[validator] = blank("Duty", settlement=settlement)
+        return self.duties[validator]
+
+    def count_reports(self, epoch, draw, rows):
+        """Who revealed what it had committed to, and how many workers with rows it measured for each pool."""
+        measured = {row.worker for row in rows}
+        pools = {it.node: it.pool for it in draw.scored if it.node in measured}
+        for _, signer in sorted(key for key in self.commitments if key[0] == epoch):
+            validator, report = self.used[signer].account, self.reported.get((epoch, signer))
+            duty = self.duty(validator, self.settlement(epoch))
+            duty.committed, duty.forfeited = duty.committed + 1, duty.forfeited + (report is None)
+            seen = self.read_report(draw, signer, report)[0] if report else ()
+            for worker in seen:
+                if worker in pools:
+                    self.pools.validate(pools[worker], validator)
 
     # Reports
 
@@ -413,17 +438,20 @@ class Chain:
         key, echo_key = derive("lucid seats 2", seed), derive("lucid echo epoch 2", seed)
         pools = {node: it.membership.pool for node, it in self.nodes.items() if counts(it.membership, epoch)}
         pools = {node: pool for node, pool in pools.items() if self.pools.counts(pool, epoch)}
+        away = {node: self.maintenance(node, epoch) for node in pools}
+        pools = {node: pool for node, pool in pools.items() if away[node] != "all"}
         validators = self.at(self.height)
         lots = {node: keyed(key, node, 48 + 8 * len(validators)) for node in pools}
         groups = [self.nodes[node].group for node in pools if policy.one_per_network and any(self.nodes[node].group)]
         scored = []
         for node in sorted(sorted(lots, key=lambda node: (lots[node][:16], node))[:policy.max_scored]):
             group, capacity = self.nodes[node].group, self.nodes[node].capacity
-            has_echo = number(keyed(echo_key, group if any(group) else pools[node], 32)) % policy.echo_every == 0
+            has_echo = away[node] is None and number(keyed(echo_key, group if any(group) else pools[node], 32)) % policy.echo_every == 0
             kbit_s = self.decayed(self.workers[node].kbit_s, epoch) if node in self.workers else 0
             kbit_s = min(kbit_s, capacity.bandwidth_kbit_s or kbit_s)
             length = min(max(kbit_s * policy.echo_ms // 8, policy.echo_min_bytes), policy.echo_max_bytes)
-            quota = min(65_535, min(capacity.disk_bytes // 2, policy.storage_max_bytes) // (policy.seats << 20))
+            disk = min(capacity.disk_bytes // 2, policy.storage_max_bytes) if away[node] is None else 0
+            quota = min(65_535, disk // (policy.seats << 20))
             scored.append(Record(
                 node=node, pool=pools[node], group=group, sharers=min(65_535, max(1, groups.count(group))), quota=quota,
                 echo_bytes=to_scale(length) if has_echo else None, seats=self.seats(policy, node, lots[node], validators),
@@ -438,6 +466,11 @@ class Chain:
             else:
                 it.echo_bytes = None
         return Record(seed=seed, reporters=[it["keys"].id for it in validators], scored=scored)
+
+    def maintenance(self, node, epoch):
+        """What it does not do in an epoch."""
+        covers = (it.scope.variant for it in self.nodes[node].maintenance if it["from"] <= epoch < it.until)
+        return next(covers, None)
 
     def seats(self, policy, worker, lots, validators):
         operator = self.nodes[worker].operator
@@ -473,6 +506,7 @@ class Chain:
             rows.append(self.score(epoch, it, found, max(groups.count(found.group), agreed) if shares else 1))
             if found.group not in (None, it.group) and it.node in self.nodes:
                 self.nodes[it.node].group = found.group
+        self.count_reports(epoch, draw, rows)
         self.rows[epoch], self.scored = rows, epoch
         self.score_roots[epoch] = tree_root({row.worker: encode("ScoreRow", row) for row in rows})
         for table in self.commitments, self.reported:

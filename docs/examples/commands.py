@@ -208,6 +208,15 @@ class Commands:
                 pool, node.request = node.request, None
                 request = self.pools.requests.get(pool, {}).pop(self.account, None)
                 require(request and request.until >= self.chain.time, "a membership or a request")
+        elif kind == "maintenance":
+            earliest = self.epoch + 2
+            require(action.epochs <= 5_040 and action["from"] <= self.epoch + 5_040, "a maintenance")
+            begin = max(action["from"], earliest)
+            require(action.epochs or any(it.until > begin for it in node.maintenance), "a maintenance to end")
+            kept = [it for it in node.maintenance if it["from"] < earliest and it.until > self.epoch]
+            node.maintenance = [Record(it, until=min(it.until, begin)) for it in kept]
+            if action.epochs:
+                node.maintenance.append(Record({"from": begin, "until": begin + action.epochs, "scope": action.scope}))
         elif kind == "retire":
             owned = [it for it in self.pools.states.values() if it.owner == self.account and it.status.variant != "disbanded"]
             require(not owned, "a pool that would have no owner")

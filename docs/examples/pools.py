@@ -21,6 +21,22 @@ def terms_in(state, settlement):
     return state.next_terms[1] if state.next_terms and state.next_terms[0] <= settlement else state.terms
 
 
+def split(pot, weights):
+    """Floors by weight; what is left goes to the largest remainders, ties to the smaller id."""
+    shift = 0
+    while pot * sum(weight >> shift for weight in weights.values()) >= 1 << 128:
+        shift += 1
+    weights = {node: weight >> shift for node, weight in weights.items()}
+    total = sum(weights.values())
+    if not total:
+        return {}
+    found = {node: pot * weight // total for node, weight in weights.items()}
+    by_remainder = sorted(weights, key=lambda node: (-(pot * weights[node] % total), node))
+    for node in by_remainder[:pot - sum(found.values())]:
+        found[node] += 1
+    return found
+
+
 def member():
     return blank("Member", standing=Record(variant="good"))
 
@@ -28,7 +44,7 @@ def member():
 class Pools:
     def __init__(self, chain):
         self.chain = chain
-        self.states, self.accounts, self.members, self.requests, self.invites = ({} for _ in range(5))
+        self.states, self.accounts, self.members, self.requests, self.invites, self.validations = ({} for _ in range(6))
 
     def add(self, pool, state):
         self.states = dict(sorted({**self.states, pool: state}.items()))
@@ -49,9 +65,12 @@ class Pools:
                 yield 14, pool + node, "Request", it
             for key, it in self.invites.get(pool, {}).items():
                 yield 15, pool + key, "InviteUse", it
+        for pool, by_validator in self.validations.items():
+            sessions = [Record(validator=node, sessions=n) for node, n in sorted(by_validator.items())]
+            yield 23, pool, "PoolValidations", Record(by_validator=sessions)
 
     def account_id(self, pool, kind, node):
-        return derive("lucid account 1", self.chain.network, pool, bytes([("worker", "commission").index(kind)]), node)
+        return derive("lucid account 1", self.chain.network, pool, bytes([("worker", "commission", "validator").index(kind)]), node)
 
     def account(self, pool, kind, node, settlement):
         """One that is new if nothing was owed or held before."""
@@ -60,7 +79,7 @@ class Pools:
 
     def address(self, pool, kind, node, settlement):
         """Where the root of a settlement pays an account, as its node or the pool's terms say; none if nobody says any more."""
-        if kind == "worker":
+        if kind != "commission":
             row = self.chain.nodes.get(node)
             return row and (row.next_payout[1] if row.next_payout and row.next_payout[0] <= settlement else row.payout_address)
         state = self.states[pool]
@@ -92,6 +111,12 @@ class Pools:
             share = (it.share or 0) + row.credits * (row.score if split == "credits-times-score" else 1)
             it.share = min(share, 1) if split == "equal" else share
             it.unreached = 0 if row.reachable_ms else it.unreached + 1
+
+    def validate(self, pool, validator):
+        """A validator measured one of its workers."""
+        sessions = self.validations.setdefault(pool, {})
+        if validator in sessions or len(sessions) < 4_096:
+            sessions[validator] = sessions.get(validator, 0) + 1
 
     def newest_settlement(self):
         """All of whose epochs are final."""
@@ -158,12 +183,14 @@ class Pools:
         shares = {node: it.share for node, it in self.members[pool].items() if it.share is not None}
         for it in self.members[pool].values():
             it.share = None
+        sessions = self.validations.pop(pool, {})
+        weights = {node: 5 * n for node, n in sessions.items() if n and not self.loses_pay(node, settlement)}
         state.carried = pot
         if not any(shares.values()):
             return
         is_held = lambda hold: hold.variant == "Since" and hold["0"] <= settlement
         after = {id: it.owed for id, it in accounts.items()}
-        for (kind, node), part in self.parts(pool, shares, pot).items():
+        for (kind, node), part in self.parts(pool, shares, weights, pot).items():
             id = self.account_id(pool, kind, node)
             if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
@@ -178,25 +205,25 @@ class Pools:
         fee = min(pot, due * state.push_fee)
         state.fees, pot = state.fees + fee, pot - fee
         state.carried = pot
-        for (kind, node), part in self.parts(pool, shares, pot).items():
+        for (kind, node), part in self.parts(pool, shares, weights, pot).items():
             account = self.account(pool, kind, node, settlement)
             account["held" if is_held(account.hold) else "owed"] += part
             state.carried -= part
 
-    def parts(self, pool, shares, pot):
-        """Who gets what of a pot."""
+    def loses_pay(self, validator, settlement):
+        duty = self.chain.duties.get(validator)
+        if duty is None or duty.settlement != settlement:
+            return False
+        return (duty.forfeited + duty.missed_turns) * PPM > (duty.committed + duty.turns) * self.policy(settlement).max_forfeits
+
+    def parts(self, pool, shares, validators, pot):
+        """Who gets what of a pot, by the members' shares and the validators' weights."""
         state = self.states[pool]
         commission = pot * min(state.terms.commission, PPM) // PPM
-        rest, shift = pot - commission, 0
-        while rest * sum(share >> shift for share in shares.values()) >= 1 << 128:
-            shift += 1
-        weights = {node: share >> shift for node, share in shares.items()}
-        total = sum(weights.values())
-        found = {("worker", node): rest * weight // total for node, weight in weights.items()}
-        by_remainder = sorted(weights, key=lambda node: (-(rest * weights[node] % total), node))
-        for node in by_remainder[:rest - sum(found.values())]:
-            found["worker", node] += 1
-        found["commission", state.owner] = commission
+        of_validators = min(pot * self.policy(state.settled).validation_ppm // PPM, pot - commission) if validators else 0
+        found = {("commission", state.owner): commission}
+        found |= {("validator", node): part for node, part in split(of_validators, validators).items()}
+        found |= {("worker", node): part for node, part in split(pot - commission - of_validators, shares).items()}
         can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
         return {who: part for who, part in found.items() if part and can_be_paid(who)}
 
@@ -220,11 +247,13 @@ class Pools:
             is_eligible = sums.credits > 0 and sums.uptime >= policy.min_uptime
             live = sums.credits * sums.reachable_ms // sums.denominator
             longest_ago = led[node] if all_cool else 0
-            return not is_eligible, is_cooling(node), longest_ago, -live, derive("lucid leader tie 1", beacon, node)
+            why = Record(node=node, live=live, is_eligible=is_eligible, is_cooling=is_cooling(node), last_led=led.get(node))
+            return (not is_eligible, is_cooling(node), longest_ago, -live, derive("lucid leader tie 1", beacon, node)), why
 
-        leaders = sorted(candidates, key=order)[:policy.leader_successors + 1]
+        ranked = sorted(map(order, candidates), key=lambda it: it[0])
+        leaders = [why for _, why in ranked[:policy.leader_successors + 1]]
         if leaders:
-            members[leaders[0]].last_led = settlement
+            members[leaders[0].node].last_led = settlement
         state.election = Record(settlement=settlement, height=chain.height, time=chain.time, order=leaders)
 
     def make_root(self, pool, state):
@@ -241,7 +270,7 @@ class Pools:
         for _, it in first:
             it.requested = it.owed
         elected = state.election and state.election.settlement == settlement and state.election.order
-        leader = chain.nodes[elected[0]].gas_address if elected else None
+        leader = chain.nodes[elected[0].node].gas_address if elected else None
         until = -(-(chain.time + policy.leader_timeout_ms) // 1_000) if leader else 0
         state.newest = Record(
             pool=pool, settlement=settlement, vault=state.vault.address, era=state.vault.signers.era, root=root,

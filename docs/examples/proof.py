@@ -175,7 +175,7 @@ def owed(network, given, state_root):
     claim = {"pool": pool.hex(), "account": account.hex(), "row": None}
     if value is not None:
         row = decode("Account", value)
-        kind = ["worker", "commission"].index(row.kind.variant)
+        kind = ["worker", "commission", "validator"].index(row.kind.variant)
         parts = network + pool + bytes([kind]) + row.node
         require(account == blake3(parts, derive_key_context="lucid account 1").digest(), "whose account it is")
         claim["row"] = {

@@ -92,7 +92,7 @@ fn on_cores<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
 fn intake(db: &Path, spec: &Arc<ChainSpec>, head: &Head, all: &[Vec<u8>]) -> Duration {
     let store = Store::open(db, *spec.id()).unwrap();
     let (_newest, head) = watch::channel(head.clone());
-    let table = Arc::new(AttestationTable::new(spec.fixed()));
+    let table = Arc::new(AttestationTable::new(&spec.fixed()));
     let gate = NodeGate::new(Arc::clone(spec), Arc::new(SystemClock), table, head);
     let (sender, attestations) = mpsc::channel(WAITING);
     let keeper = Keeper::new(KeeperParts {

@@ -36,7 +36,11 @@ use self::connection::Bounded;
 use self::host::Hosts;
 use self::metrics::Metrics;
 use self::model::{
-    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange, EpochReportsView, EpochView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
+    EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
+    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView,
+    RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList,
+    SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -268,6 +272,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError>;
+
+    /// The newest election of a pool; `None` if there is no such pool, or it has not elected yet.
+    fn leader(&self, pool: &PoolId) -> Option<LeaderOrderView>;
 
     /// What an account may give.
     fn account(&self, account: &NodeId) -> AccountView;

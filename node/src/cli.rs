@@ -370,7 +370,7 @@ mod tests {
         (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
         (Kind::Read, &["resources show", "resources history"]),
         (Kind::Read, &["score show", "score history", "score leaderboard", "score agreement"]),
-        (Kind::Read, &["pool list", "pool show", "pool members", "pool requests"]),
+        (Kind::Read, &["pool list", "pool show", "pool leader", "pool members", "pool requests"]),
         (Kind::Read, &["validator list", "validator status", "validator proposals"]),
         (
             Kind::Read,
@@ -379,7 +379,10 @@ mod tests {
         (Kind::Read, &["vault show", "vault verify", "vault rehearse", "signer show", "db stats", "db check"]),
         (Kind::Other, &["run", "signer run", "score calc", "config check", "config doc"]),
         (Kind::Other, &["proof show score", "proof show owed", "proof show account"]),
-        (Kind::Ledger, &["node register", "node update", "node payout-address", "node veto", "node retire"]),
+        (
+            Kind::Ledger,
+            &["node register", "node update", "node payout-address", "node veto", "node maintenance", "node retire"],
+        ),
         (Kind::Ledger, &["pool create", "pool update", "pool join", "pool leave", "pool approve", "pool refuse"]),
         (Kind::Ledger, &["pool ban", "pool unban", "pool transfer", "pool disband", "pool hold", "pool resume"]),
         (Kind::Ledger, &["pool suspend", "pool correct", "pool vault", "pool losses", "command submit"]),

@@ -2,6 +2,7 @@
 
 mod actions;
 mod duties;
+mod leader;
 mod measured;
 mod nodes;
 mod payouts;
@@ -32,7 +33,10 @@ use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::api::model::{
-    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView, EpochRange, EpochReportsView, EpochStage, EpochView, LeaderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
+    AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
+    EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView,
+    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
     SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
     VoteSignature,
 };
@@ -135,14 +139,8 @@ impl NodeParts {
         let elections =
             ledger::elections(&self.store, height).map_err(|e| unread("the elections of block", height, e))?;
         let leader = |election: ElectionRecord| {
-            let mut order = election.order.into_iter();
-            let leader = order.next()?;
-            Some(LeaderView {
-                pool: election.pool,
-                settlement: election.settlement,
-                leader,
-                successors: order.collect(),
-            })
+            let ElectionRecord { pool, settlement, order } = election;
+            leader::leader_view(pool, settlement, &order)
         };
         let accused = block.evidence.iter().map(|evidence| self.account_of(height, &evidence.validator()));
         Ok(BlockView {
@@ -279,7 +277,7 @@ impl NodeView for NodeParts {
     fn status(&self) -> StatusView {
         let state = self.head.borrow().state.clone();
         let pool = self.own_pool(&state).and_then(|id| state.pool(&id));
-        let leader = pool.and_then(|pool| pool.election.as_ref()?.order.first().copied());
+        let leader = pool.and_then(|pool| pool.election.as_ref()?.leader());
         let (owed, paid) = self.own_sums(&state);
         StatusView {
             node_id: self.me.account,
@@ -298,6 +296,7 @@ impl NodeView for NodeParts {
             sync: self.sync(&state),
             pool: pool.map(|pool| pool.name.clone()),
             leader,
+            maintenance: nodes::maintenance(&state, &self.me.account).into_iter().next(),
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
@@ -533,6 +532,11 @@ impl NodeView for NodeParts {
 
     fn pool(&self, pool: &PoolId) -> Result<Option<PoolView>, ViewError> {
         self.pool_view(pool)
+    }
+
+    fn leader(&self, pool: &PoolId) -> Option<LeaderOrderView> {
+        let state = self.head.borrow().state.clone();
+        leader::order(&self.spec, &state, pool)
     }
 
     fn account(&self, account: &NodeId) -> AccountView {

@@ -36,6 +36,7 @@ pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
         sync: SyncState::Synced,
         pool: None,
         leader: None,
+        maintenance: None,
         owed_micro_usdt: None,
         paid_micro_usdt: None,
         enrolment: None,

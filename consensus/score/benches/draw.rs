@@ -54,7 +54,16 @@ fn workers(n: u32, set: &ValidatorSet) -> BTreeMap<NodeId, Candidate> {
         let node = node("lucid bench worker 1", number);
         let place = usize::try_from(number / 10).unwrap() % operators.len();
         let operator = if number.is_multiple_of(10) { operators[place] } else { node };
-        (node, Candidate { operator, pool: PoolId::from_bytes([1; 32]), kbit_s: 100_000, disk_bytes: 48 << 30 })
+        (
+            node,
+            Candidate {
+                operator,
+                pool: PoolId::from_bytes([1; 32]),
+                kbit_s: 100_000,
+                disk_bytes: 48 << 30,
+                takes_traffic: true,
+            },
+        )
     };
     (0..n).map(worker).collect()
 }

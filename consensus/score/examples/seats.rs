@@ -80,7 +80,8 @@ fn draw(policy: &Policy, seed: Hash, set: &ValidatorSet) -> EpochDraw {
     let workers = (0..WORKERS).map(|number| (node("worker", number), NetworkGroup::NONE));
     // Each of an operator of its own, with 48 GiB of disk.
     let pool = PoolId::from_bytes([1; 32]);
-    let candidate = |node: &NodeId| Candidate { operator: *node, pool, kbit_s: 0, disk_bytes: 48 << 30 };
+    let candidate =
+        |node: &NodeId| Candidate { operator: *node, pool, kbit_s: 0, disk_bytes: 48 << 30, takes_traffic: true };
     let term = StorageTerm::new(&seed, 1, set);
     EpochDraw::new(policy, seed, Epoch::new(1), set, &Terms::from_iter([(1, &term)]), workers, candidate)
 }

@@ -48,6 +48,11 @@ fn relay_credits(policy: &Policy, sessions: u64, bytes: u64) -> Credits {
     Credits::capped(sessions.max(bytes.div_ceil(policy.echo_bytes_per_credit.max(1))))
 }
 
+/// What a validator earns by so many of its measurements that counted. Only how these credits are to each other matters.
+pub fn validation_credits(sessions: u32) -> Credits {
+    Credits::capped(u64::from(sessions).saturating_mul(5))
+}
+
 /// `floor(GiB * storage_credits_per_gib) + chunks * storage_credits_per_chunk`, for a settlement.
 fn storage_credits(policy: &Policy, bytes: u64, chunks: u64) -> Credits {
     let of_bytes = (u128::from(bytes) * u128::from(policy.storage_credits_per_gib)) >> 30;
@@ -86,6 +91,14 @@ mod tests {
         let credits = |bytes, chunks| storage_credits(&policy, bytes, chunks).get();
         assert_eq!(credits(10 << 30, 50), 200);
         assert_eq!((credits((10 << 30) - 1, 0), credits(u64::MAX, u64::MAX)), (99, Credits::MAX.get()));
+    }
+
+    #[test]
+    fn validation_credits_by_the_document() {
+        assert_eq!(
+            [0, 5, u32::MAX].map(|sessions| validation_credits(sessions).get()),
+            [0, 25, 5 * u64::from(u32::MAX)]
+        );
     }
 
     /// 21 sessions, until the bytes of 21 echoes are more than 21 times 5 MiB.

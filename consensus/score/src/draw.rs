@@ -29,6 +29,8 @@ pub struct Candidate {
     pub kbit_s: u64,
     /// Disk that it declares to offer.
     pub disk_bytes: u64,
+    /// Whether it takes echoes and storage chunks.
+    pub takes_traffic: bool,
 }
 
 /// Who measures whom in an epoch. Fixed by the block that closes the epoch before, and all that is needed to read a report.
@@ -99,13 +101,13 @@ impl EpochDraw {
         let echo_epochs = Hash::derive("lucid echo epoch 2", &[seed.as_bytes()]);
         let mut echoes = Vec::new();
         let draw = |(place, (node, group)): (usize, (NodeId, NetworkGroup))| {
-            let Candidate { operator, pool, kbit_s, disk_bytes } = candidate(&node);
+            let Candidate { operator, pool, kbit_s, disk_bytes, takes_traffic } = candidate(&node);
             let seats = seating.of(&node, &operator);
-            let has_echo = is_echo_epoch(policy, &echo_epochs, &group, &pool);
+            let has_echo = takes_traffic && is_echo_epoch(policy, &echo_epochs, &group, &pool);
             if has_echo {
                 echoes.push((seating.echo_order(), place));
             }
-            let quota = policy.storage_quota(disk_bytes);
+            let quota = if takes_traffic { policy.storage_quota(disk_bytes) } else { 0 };
             ScoredWorker {
                 node,
                 pool,

@@ -3,9 +3,9 @@
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::id::NodeId;
 
-/// The owner's part: `floor(budget * commission)`.
-pub fn commission(budget: MicroUsdt, rate: Ppm) -> MicroUsdt {
-    let part = u128::from(budget.get()) * u128::from(rate.min(Ppm::ONE).get()) / 1_000_000;
+/// The owner's part of a pot, or the validators': `floor(pot * rate)`.
+pub fn part(pot: MicroUsdt, rate: Ppm) -> MicroUsdt {
+    let part = u128::from(pot.get()) * u128::from(rate.min(Ppm::ONE).get()) / 1_000_000;
     MicroUsdt::new(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
@@ -68,7 +68,7 @@ mod tests {
             amounts(u64::MAX, &[(1, u128::MAX), (2, u128::MAX)]).iter().map(|a| u128::from(*a)).sum::<u128>(),
             u128::from(u64::MAX)
         );
-        assert_eq!(commission(MicroUsdt::new(120_000_001), Ppm::new(50_000)).get(), 6_000_000);
+        assert_eq!(part(MicroUsdt::new(120_000_001), Ppm::new(50_000)).get(), 6_000_000);
     }
 
     proptest! {

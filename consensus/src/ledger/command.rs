@@ -218,8 +218,8 @@ struct Applying<'a, 'b> {
 
 impl Applying<'_, '_> {
     /// The first epoch for which a change of who takes part counts.
-    const fn counts_from(&self) -> Epoch {
-        self.epoch.next().next()
+    fn counts_from(&self) -> Epoch {
+        self.spec.rules().counts_from(self.epoch)
     }
 
     /// The first settlement for which an announced change counts: the second after the newest one, and never the one that is under way, so

@@ -1,5 +1,7 @@
 //! What blocks do, as history and those who act on it see it.
 
+use lucid_score::leader::Elected;
+use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
 use lucid_types::payout::{PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
@@ -25,7 +27,24 @@ pub enum Event {
         /// The settlement.
         settlement: u64,
         /// The leader and its successors.
-        order: Vec<NodeId>,
+        order: Vec<Elected>,
+    },
+    /// A settlement of a pool was shared out.
+    Shared {
+        /// The pool.
+        pool: PoolId,
+        /// The settlement.
+        settlement: u64,
+        /// The budget, and what was carried: fee and the three parts.
+        pot: MicroUsdt,
+        /// The push fee, which is set aside.
+        fee: MicroUsdt,
+        /// The owner's part.
+        commission: MicroUsdt,
+        /// The validators' part, by what they measured.
+        validators: MicroUsdt,
+        /// The members' part, by their shares. Of this and the validators' what is due to a node that is gone is carried.
+        members: MicroUsdt,
     },
     /// A settlement made a payout root.
     Settled(Box<Settled>),

@@ -11,6 +11,7 @@ use lucid_types::sync::CertifiedBlock;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::{InvalidBlock, check, check_randao};
+use crate::ledger::duties::count_turn;
 use crate::ledger::entry::{Close, KEPT_CLOSES};
 use crate::ledger::event::Event;
 use crate::ledger::measuring::{finalise, fix_storage_terms};
@@ -73,6 +74,7 @@ pub(crate) fn transition(spec: &ChainSpec, before: &State, block: &Block) -> Res
     head.time = block.header.time;
     head.previous_beacon = head.beacon;
     head.beacon = next_beacon(&head.beacon, &block.header.randao);
+    count_turn(spec, &mut overlay, before, block.header.round);
     record(&mut overlay, block);
     events.extend(record_evidence(&mut overlay, before, block));
     for signed in &block.commands {

@@ -7,22 +7,23 @@ use lucid_score::aggregate::{Aggregate, Seen};
 use lucid_score::draw::{EpochDraw, ScoredWorker};
 use lucid_score::report::{observed, stored};
 use lucid_score::storage::StorageTerm;
-use lucid_score::worker_stats::{Measured, ScoreRow};
-use lucid_types::id::ValidatorId;
+use lucid_score::worker_stats::{Measured, ScoreRow, WorkerStats};
+use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::report::ScoreReport;
 use lucid_types::time::Epoch;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
+use crate::ledger::duties::{Reported, count_reports};
 use crate::ledger::settle;
 use crate::ledger::state::{EpochScores, FinalEpoch, Overlay, Rows};
 use crate::ledger::table::{
     Commitments, Draws, Nodes, PendingEpochs, Reveals, ScoreRoots, StorageTerms, Table, Workers,
 };
 
-/// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, and removes all that was
-/// kept for them.
+/// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, counts what validators did for
+/// them, and removes all that was kept for them.
 pub(crate) fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Option<FinalEpoch>, InvalidBlock> {
     let height = overlay.head.height;
     let mut pending = overlay.all::<PendingEpochs>();
@@ -31,58 +32,76 @@ pub(crate) fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Op
     };
     drop(pending);
     let draw = overlay.get::<Draws>(&epoch).cloned().ok_or(InvalidBlock::Damaged(Draws::NAME))?;
-    let reveals: Vec<_> = overlay.all_of::<Reveals, _>(&epoch).collect();
-    let seen = by_worker(&draw, reveals.iter().map(|((_, validator), report)| (validator, *report)));
-    let commitments: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| key).collect();
-    let mut revealed: BTreeMap<_, _> = reveals.into_iter().map(|((_, key), report)| (key, report.clone())).collect();
-    let scores = EpochScores { epoch, rows: score(spec, overlay, &draw, epoch, &seen) };
+    // A reveal needs a commitment.
+    let report = |key: (Epoch, ValidatorId)| (key.1, overlay.get::<Reveals>(&key).cloned());
+    let reports: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| report(key)).collect();
+    let (seen, reported) = read(&draw, &reports);
+    let (rows, before) = score(spec, overlay, &draw, epoch, &seen);
+    count_reports(spec, overlay, &draw, epoch, &rows, &reported)?;
+    let scores = EpochScores { epoch, rows };
     overlay.put::<ScoreRoots>(&epoch, scores.root());
     settle::add_shares(spec, overlay, &draw, &scores)?;
     overlay.head.scored = epoch;
-    // A reveal needs a commitment.
-    let reports = commitments.into_iter().map(|key| {
-        overlay.remove::<Commitments>(&key);
-        overlay.remove::<Reveals>(&key);
-        (key.1, revealed.remove(&key.1))
-    });
-    let reports = reports.collect();
+    for (validator, _) in &reports {
+        overlay.remove::<Commitments>(&(epoch, *validator));
+        overlay.remove::<Reveals>(&(epoch, *validator));
+    }
     overlay.remove::<PendingEpochs>(&epoch);
     overlay.remove::<Draws>(&epoch);
-    Ok(Some(FinalEpoch { scores, draw, reports }))
+    Ok(Some(FinalEpoch { scores, draw, reports, before }))
 }
 
-/// What was revealed of each scored worker, in their order, with the reporters' seats. The reports were checked when their block was.
-fn by_worker<'a>(draw: &EpochDraw, reveals: impl Iterator<Item = (&'a ValidatorId, &'a ScoreReport)>) -> Vec<Seen> {
+/// What was revealed of each scored worker, in their order, with the reporters' seats; and what each of those did who committed to a report.
+/// The reports were checked when their block was.
+fn read(draw: &EpochDraw, reports: &[(ValidatorId, Option<ScoreReport>)]) -> (Vec<Seen>, Vec<Reported>) {
     let mut seen = vec![Seen::default(); draw.scored.len()];
-    for (validator, report) in reveals {
-        for (place, probe) in observed(draw, validator, report).into_iter().flatten() {
-            seen[place].probes.push(probe);
-        }
-        for (place, chunks) in stored(draw, validator, report).into_iter().flatten() {
-            seen[place].stored.push(chunks);
-        }
+    let mut reported = Vec::with_capacity(reports.len());
+    for (key, report) in reports {
+        let measured = report.as_ref().map(|report| {
+            let mut measured = Vec::new();
+            for (place, probe) in observed(draw, key, report).into_iter().flatten() {
+                seen[place].probes.push(probe);
+                measured.push(place);
+            }
+            for (place, chunks) in stored(draw, key, report).into_iter().flatten() {
+                seen[place].stored.push(chunks);
+            }
+            measured
+        });
+        reported.push(Reported { key: *key, measured });
     }
-    seen
+    (seen, reported)
 }
 
-/// Adds what was seen of each worker to its statistics, notes where it was, and returns the rows of those that were measured.
-fn score(spec: &ChainSpec, overlay: &mut Overlay<'_>, draw: &EpochDraw, epoch: Epoch, seen: &[Seen]) -> Vec<ScoreRow> {
+/// Adds what was seen of each worker to its statistics, and notes where it was. Returns the rows of those that were measured, and their
+/// statistics before, of those that were not measured in the epoch's settlement yet.
+fn score(
+    spec: &ChainSpec,
+    overlay: &mut Overlay<'_>,
+    draw: &EpochDraw,
+    epoch: Epoch,
+    seen: &[Seen],
+) -> (Vec<ScoreRow>, Vec<(NodeId, WorkerStats)>) {
     let (policy, rules) = (&*Arc::clone(overlay.policy(epoch)), spec.rules());
     let medians = draw.scored.iter().zip(seen);
     let medians = medians.filter_map(|(worker, seen)| Some((worker, rules.aggregate(policy, worker, seen)?)));
     let medians: Vec<_> = medians.collect();
     let together = count_groups(medians.iter().map(|(_, medians)| medians));
-    let mut rows = Vec::with_capacity(medians.len());
+    let settlement = policy.settlement_of(epoch);
+    let (mut rows, mut before) = (Vec::with_capacity(medians.len()), Vec::new());
     for (worker, medians) in medians {
         let observed = medians.group.and_then(|group| together.get(&group)).copied().unwrap_or(1);
         let earned = rules.earned(policy, epoch, &medians);
         let sharers = rules.sharers(policy, worker, &medians, observed);
         let mut stats = overlay.get::<Workers>(&worker.node).cloned().unwrap_or_default();
+        if policy.settlement_of(stats.measured()) < settlement {
+            before.push((worker.node, stats.clone()));
+        }
         rows.push(stats.add(policy, epoch, &Measured { worker, medians, earned, sharers }));
         overlay.put::<Workers>(&worker.node, stats);
         note_group(overlay, worker, medians.group);
     }
-    rows
+    (rows, before)
 }
 
 /// How many of the workers were seen in each group.

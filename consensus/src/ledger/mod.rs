@@ -8,6 +8,7 @@
 pub mod build;
 pub mod check;
 pub mod command;
+pub mod duties;
 pub mod entry;
 pub mod event;
 pub mod execute;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lucid_score::leader::Elected;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::codec::Wire;
 use lucid_types::id::{NodeId, PayoutAddress};
@@ -209,8 +210,20 @@ pub struct Election {
     pub height: Height,
     /// That block's time.
     pub time: UnixMillis,
-    /// The leader first, then its successors in order. Empty if nobody can lead.
-    pub order: Vec<NodeId>,
+    /// The leader first, then its successors in order, as they were when they were elected. Empty if nobody can lead.
+    pub order: Vec<Elected>,
+}
+
+impl Election {
+    /// Who leads.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.order.first().map(|elected| elected.node)
+    }
+
+    /// The place of a node in the order.
+    pub fn place_of(&self, node: &NodeId) -> Option<usize> {
+        self.order.iter().position(|elected| elected.node == *node)
+    }
 }
 
 /// Changes of a vault that are kept. The chain does not see which ones the contract has taken; it takes them in their order, so

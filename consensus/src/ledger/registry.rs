@@ -5,6 +5,7 @@
 
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::Wire;
+use lucid_types::command::MaintenanceScope;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
@@ -43,10 +44,29 @@ pub struct Node {
     pub is_retired: bool,
     /// Where validators agreed that it is, when they measured it last: no command changes it.
     pub group: NetworkGroup,
+    /// The maintenance that it has announced, in order: what is under way, what begins in the next epoch, and what begins later, of each
+    /// at most one. What is over stays until it announces something.
+    pub maintenance: Vec<Maintenance>,
 }
 
 impl Wire for Node {
-    const MAX_BYTES: usize = 32 + 41 + 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1 + NetworkGroup::BYTES;
+    const MAX_BYTES: usize =
+        32 + 41 + 32 + 21 + 30 + 33 + 22 + 28 + 50 + 33 + 1 + NetworkGroup::BYTES + (8 + 3 * Maintenance::BYTES);
+}
+
+/// Epochs in which a node is not measured, or not all that it has. They count neither for nor against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// The first of them.
+    pub from: Epoch,
+    /// The first after them.
+    pub until: Epoch,
+    /// What the node does not do in them.
+    pub scope: MaintenanceScope,
+}
+
+impl Maintenance {
+    const BYTES: usize = 8 + 8 + 4;
 }
 
 /// What an account may give next. Its row is there, for ever, once a block holds a command of the account.
@@ -110,6 +130,16 @@ impl Node {
     /// The key that is announced and not in force after such a block, and the epoch with whose scores it will be.
     pub fn announced_key(&self, final_through: Epoch) -> Option<(Epoch, PublicKey)> {
         self.next_key.filter(|(with, _)| *with > final_through)
+    }
+
+    /// The maintenance that covers an epoch.
+    pub fn maintenance_at(&self, epoch: Epoch) -> Option<&Maintenance> {
+        self.maintenance.iter().find(|it| it.from <= epoch && epoch < it.until)
+    }
+
+    /// What the node does not do in an epoch for maintenance.
+    pub fn maintenance_in(&self, epoch: Epoch) -> Option<MaintenanceScope> {
+        self.maintenance_at(epoch).map(|it| it.scope)
     }
 
     /// Where the roots from this settlement on pay it.
@@ -222,7 +252,7 @@ pub(crate) fn owner_of(rows: &impl Rows, key: &PublicKey) -> NodeId {
     rows.get::<NodeKeys>(key).copied().unwrap_or_else(|| NodeId::from_first_key(*key))
 }
 
-/// Where the root of this settlement pays an account: a worker where its node says, the owner where the pool's terms say. `None` if
+/// Where the root of this settlement pays an account: a worker or a validator where its node says, the owner where the pool's terms say. `None` if
 /// nobody says any more: then it is paid where it was.
 pub(crate) fn payout_address(
     rows: &impl Rows,
@@ -231,7 +261,9 @@ pub(crate) fn payout_address(
     settlement: u64,
 ) -> Option<PayoutAddress> {
     match kind {
-        AccountKind::Worker => rows.get::<Nodes>(node).map(|row| row.payout_address_in(settlement)),
+        AccountKind::Worker | AccountKind::Validator => {
+            rows.get::<Nodes>(node).map(|row| row.payout_address_in(settlement))
+        }
         AccountKind::Commission => (pool.owner == *node).then(|| pool.terms_in(settlement).commission_address),
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_score::credits::validation_credits;
 use lucid_score::draw::EpochDraw;
 use lucid_score::leader::{Candidate, order};
-use lucid_score::reward::{commission, split};
-use lucid_types::amount::MicroUsdt;
+use lucid_score::reward::{part, split};
+use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
@@ -15,11 +16,12 @@ use lucid_types::pool::SplitRule;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
+use crate::ledger::duties::{PoolValidations, Validation, duty_in};
 use crate::ledger::event::{Event, Settled};
 use crate::ledger::pool::{Account, Election, Hold, MAX_PROMISED, Member, PoolState, Standing};
 use crate::ledger::registry::{Node, payout_address};
 use crate::ledger::state::{EpochScores, Overlay, Rows, State};
-use crate::ledger::table::{Accounts, Members, Nodes, Pools, Workers};
+use crate::ledger::table::{Accounts, Members, Nodes, Pools, Validations, Workers};
 
 /// How often as long as it takes a member to become inactive it can come back.
 const INACTIVE_FOR: u64 = 4;
@@ -82,7 +84,7 @@ pub(crate) fn settle(
     let due: Vec<_> = due.map(|(id, state)| (id, state.clone())).collect();
     for (id, state) in due {
         let mut settling = Settling::begin(spec, id, state, overlay);
-        settling.reward(overlay)?;
+        events.extend(settling.reward(overlay)?);
         if settling.is_measured {
             events.push(settling.elect(overlay, beacon));
         }
@@ -108,6 +110,14 @@ fn add(sum: &mut MicroUsdt, amount: MicroUsdt) -> Result<(), InvalidBlock> {
     Ok(())
 }
 
+/// What is shared out of a pot less fee, to whom.
+#[derive(Clone, Copy)]
+struct Cut {
+    commission: MicroUsdt,
+    validators: MicroUsdt,
+    members: MicroUsdt,
+}
+
 /// A settlement of one pool under way: its rows, taken out of their tables until [`Self::finish`].
 struct Settling<'a> {
     spec: &'a ChainSpec,
@@ -120,6 +130,8 @@ struct Settling<'a> {
     state: PoolState,
     accounts: BTreeMap<AccountId, Account>,
     members: BTreeMap<NodeId, Member>,
+    /// What each validator's measurements of its workers count in it.
+    validators: Vec<(NodeId, u128)>,
 }
 
 impl<'a> Settling<'a> {
@@ -140,7 +152,14 @@ impl<'a> Settling<'a> {
         let members: BTreeMap<_, _> = members.collect();
         let is_measured = members.values().any(|member| member.share.is_some());
         let policy = Arc::clone(overlay.policy(spec.fixed().last_epoch_of(settlement)));
-        Self { spec, policy, id, settlement, is_measured, state, accounts, members }
+        let validations = overlay.get::<Validations>(&id).into_iter().flat_map(PoolValidations::iter);
+        let weight = |&Validation { validator, sessions }: &Validation| {
+            let duty = duty_in(overlay, &validator, settlement);
+            let is_paid = !spec.rules().loses_validation_pay(&policy, &duty);
+            (validator, if is_paid { validation_credits(sessions).get().into() } else { 0 })
+        };
+        let validators = validations.map(weight).collect();
+        Self { spec, policy, id, settlement, is_measured, state, accounts, members, validators }
     }
 
     /// Writes the rows that have changed. Members that have been unreachable for long become inactive by this, and those that were
@@ -183,6 +202,7 @@ impl<'a> Settling<'a> {
                 overlay.put::<Members>(&key, member);
             }
         }
+        overlay.remove::<Validations>(&id);
         overlay.put::<Pools>(&id, state);
     }
 
@@ -191,13 +211,14 @@ impl<'a> Settling<'a> {
         MicroUsdt::sum(self.accounts.values().map(|account| account.owed)).ok_or(InvalidBlock::Overflow)
     }
 
-    /// Shares the budget and what was carried out among owner and members, or carries it.
+    /// Shares the budget and what was carried out among owner, validators and members, or carries it.
     ///
     /// `fee = min(pot, due * push fee)`, where the accounts are due whose owed total crosses a multiple of the threshold when
-    /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`; the rest goes to the members by their shares.
-    /// The part of a node that is gone and has no account is carried.
-    fn reward(&mut self, overlay: &Overlay<'_>) -> Result<(), InvalidBlock> {
-        let Self { spec, policy, id, settlement, state, accounts, members, .. } = self;
+    /// the pot is split without a fee; `commission = floor((pot - fee) * rate)`, and likewise the validators' part, if any is paid; the rest
+    /// goes to the members by their shares. The part of a node that is gone and has no account is carried, as is that of a validator that
+    /// was never registered.
+    fn reward(&mut self, overlay: &Overlay<'_>) -> Result<Option<Event>, InvalidBlock> {
+        let Self { spec, policy, id, settlement, state, accounts, members, validators, .. } = self;
         if let Some((_, fee)) = state.next_push_fee.take_if(|(from, _)| *from <= *settlement) {
             state.push_fee = fee;
         }
@@ -211,27 +232,39 @@ impl<'a> Settling<'a> {
         let shares: Vec<_> = shares.collect();
         if shares.iter().all(|(_, share)| *share == 0) {
             state.carried = spec.rules().carried(pot, MicroUsdt::ZERO).ok_or(InvalidBlock::Overflow)?;
-            return Ok(());
+            return Ok(None);
         }
         state.carried = MicroUsdt::ZERO;
         // The account of each part, as it is before, and its amount.
-        let part = |((kind, node), amount)| {
+        let account_of = |((kind, node), amount)| {
             let account_id = AccountId::derive(spec.id(), id, kind, &node);
             let new = || Some(Account::new(kind, node, payout_address(overlay, state, (kind, &node), *settlement)?));
             Some((account_id, (accounts.get(&account_id).cloned().or_else(new)?, amount)))
         };
-        let parts_of = |pot: MicroUsdt| -> Result<BTreeMap<AccountId, (Account, MicroUsdt)>, InvalidBlock> {
-            let owner_part = commission(pot, state.terms.commission);
-            let rest = pot.checked_sub(owner_part).ok_or(InvalidBlock::Overflow)?;
-            let members = shares.iter().map(|(node, _)| (AccountKind::Worker, *node)).zip(split(rest, &shares));
-            let all = members.chain([((AccountKind::Commission, state.owner), owner_part)]);
-            Ok(all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(part).collect())
+        let is_validated = validators.iter().any(|(_, weight)| *weight > 0);
+        let validation = if is_validated { policy.validation_ppm } else { Ppm::ZERO };
+        let cut = |pot: MicroUsdt| {
+            let (commission, validators) = (part(pot, state.terms.commission), part(pot, validation));
+            // Together they may be more than all: commission comes first.
+            let left = pot.saturating_sub(commission);
+            let validators = validators.min(left);
+            Cut { commission, validators, members: left.saturating_sub(validators) }
+        };
+        let parts_of = |cut: Cut| -> BTreeMap<AccountId, (Account, MicroUsdt)> {
+            let of = |kind, whole, weights: &[(NodeId, u128)]| {
+                let nodes: Vec<_> = weights.iter().map(|(node, _)| (kind, *node)).collect();
+                nodes.into_iter().zip(split(whole, weights))
+            };
+            let members = of(AccountKind::Worker, cut.members, &shares);
+            let validators = of(AccountKind::Validator, cut.validators, validators);
+            let all = members.chain(validators).chain([((AccountKind::Commission, state.owner), cut.commission)]);
+            all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(account_of).collect()
         };
 
         let threshold = policy.payout_threshold;
         // An account that has not reached the threshold of the settlement before may have reached a lower one without growing.
         let last_threshold = overlay.policy(spec.fixed().last_epoch_of(settlement.saturating_sub(1))).payout_threshold;
-        let without_fee = parts_of(pot)?;
+        let without_fee = parts_of(cut(pot));
         let mut due: u64 = 0;
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
             let account = accounts.get(id);
@@ -245,8 +278,10 @@ impl<'a> Settling<'a> {
             due += u64::from(has_become_due || is_due(after, before, threshold));
         }
         let fee = due.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
+        let whole = pot;
         let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
-        let parts = parts_of(pot)?;
+        let shared_out = cut(pot);
+        let parts = parts_of(shared_out);
         add(&mut state.fees, fee)?;
         let mut shared = MicroUsdt::ZERO;
         for (id, (account, part)) in parts {
@@ -257,7 +292,8 @@ impl<'a> Settling<'a> {
         }
         // Weights too small beside the others to give anything to leave something over.
         state.carried = spec.rules().carried(pot, shared).ok_or(InvalidBlock::Overflow)?;
-        Ok(())
+        let Cut { commission, validators, members } = shared_out;
+        Ok(Some(Event::Shared { pool: *id, settlement: *settlement, pot: whole, fee, commission, validators, members }))
     }
 
     /// Elects the leader and its successors, among the members that count in the open epoch and offer to lead.
@@ -270,7 +306,7 @@ impl<'a> Settling<'a> {
             let stats = overlay.get::<Workers>(node)?;
             Some(Candidate {
                 node: *node,
-                eligible: stats.is_eligible(policy, scored),
+                is_eligible: stats.is_eligible(policy, scored),
                 last_led: member.last_led,
                 live: stats.live(policy, scored),
             })
@@ -279,7 +315,7 @@ impl<'a> Settling<'a> {
         let mut order = order(&candidates, settlement, policy.leader_cooldown, beacon);
         order.truncate(usize::try_from(policy.leader_successors).unwrap_or(usize::MAX).saturating_add(1));
         if let Some(leader) = order.first() {
-            self.members.entry(*leader).or_default().last_led = Some(settlement);
+            self.members.entry(leader.node).or_default().last_led = Some(settlement);
         }
         let (height, time) = (overlay.head.height, overlay.head.time);
         self.state.election = Some(Election { settlement, height, time, order: order.clone() });
@@ -318,7 +354,7 @@ impl<'a> Settling<'a> {
         let tree = PayoutTree::new(&leaves).map_err(|_| InvalidBlock::Overflow)?;
         let sum = |parts: &[MicroUsdt]| MicroUsdt::sum(parts.iter().copied()).ok_or(InvalidBlock::Overflow);
         let leader = state.election.as_ref().filter(|election| election.settlement == *settlement);
-        let leader = leader.and_then(|election| overlay.get::<Nodes>(election.order.first()?)?.gas_address);
+        let leader = leader.and_then(|election| overlay.get::<Nodes>(&election.leader()?)?.gas_address);
         let turn = policy.leader_timeout_ms.saturating_add(overlay.head.time.get()).div_ceil(1_000);
         let root = SettlementRoot {
             pool: *id,

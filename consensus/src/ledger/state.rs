@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use lucid_score::draw::{Candidate, EpochDraw};
 use lucid_score::storage::Terms;
-use lucid_score::worker_stats::ScoreRow;
+use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::{Wire, encode};
+use lucid_types::command::MaintenanceScope;
 use lucid_types::id::{BlockHash, Hash, NodeId, PoolId, StateRoot, ValidatorId};
 use lucid_types::payout_tree::AccountId;
 use lucid_types::policy::Policy;
@@ -136,6 +137,9 @@ pub struct FinalEpoch {
     pub draw: EpochDraw,
     /// The reports of those that committed to one, by key; `None` where it was not revealed in time.
     pub reports: Vec<(ValidatorId, Option<ScoreReport>)>,
+    /// The stats before it of the workers with a row whose last one is of an earlier settlement than the epoch's: from them and the rows
+    /// the settlement's other stats follow. By worker.
+    pub before: Vec<(NodeId, WorkerStats)>,
 }
 
 /// Rows that can be read: a state, or a block's changes on top of one.
@@ -653,12 +657,13 @@ fn seed(beacon: &Hash, epoch: Epoch) -> Hash {
 }
 
 /// Draws from its seed who measures whom in an epoch, among the validators at the block that closes the epoch before, the newest one, and
-/// the members of pools that count in the epoch, as their pools do.
+/// the members of pools that count in the epoch, as their pools do, but for those in maintenance.
 pub fn draw(rows: &impl Rows, epoch: Epoch) -> EpochDraw {
     let policy = rows.policy(epoch);
     let pools = rows.all::<Pools>().filter(|(_, pool)| pool.status.counts_in(epoch));
     let pools: BTreeSet<_> = pools.map(|(id, _)| id).collect();
-    let pool_of = |node: &Node| node.pool_in(epoch).filter(|pool| pools.contains(pool));
+    let is_away = |node: &Node| node.maintenance_in(epoch) == Some(MaintenanceScope::All);
+    let pool_of = |node: &Node| node.pool_in(epoch).filter(|pool| pools.contains(pool) && !is_away(node));
     let members = rows.all::<Nodes>().filter(|(_, node)| pool_of(node).is_some()).map(|(id, node)| (id, node.group));
     let candidate = |worker: &NodeId| {
         let node = rows.get::<Nodes>(worker);
@@ -670,6 +675,7 @@ pub fn draw(rows: &impl Rows, epoch: Epoch) -> EpochDraw {
             // Whoever declares none is sent what it was measured to take.
             kbit_s: if bandwidth_kbit_s > 0 { measured.min(bandwidth_kbit_s) } else { measured },
             disk_bytes,
+            takes_traffic: node.and_then(|node| node.maintenance_in(epoch)).is_none(),
         }
     };
     let Head { height, beacon, .. } = rows.head();

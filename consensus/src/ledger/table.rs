@@ -17,6 +17,7 @@ use lucid_types::report::ScoreReport;
 use lucid_types::time::{Epoch, Height};
 use lucid_types::validator::ValidatorSet;
 
+use crate::ledger::duties::{Duty, PoolValidations};
 use crate::ledger::entry::{Close, InviteUse, Request};
 use crate::ledger::pool::{Account, Member, PoolState};
 use crate::ledger::proposals::ProposedChange;
@@ -297,4 +298,8 @@ tables! {
     20 StorageTerms: u64 => StorageTerm;
     /// The network's policy by the epochs from which it is in force, for ever.
     21 Policies: Epoch => Policy;
+    /// How validators did their duties in the newest settlement in which each had any.
+    22 Duties: NodeId => Duty;
+    /// What validators measured of a pool's workers in the settlement under way.
+    23 Validations: PoolId => PoolValidations;
 }

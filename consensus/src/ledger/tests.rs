@@ -5,9 +5,11 @@
 mod building;
 mod chain;
 mod commands;
+mod duties;
 mod entry;
 mod epochs;
 mod inactive;
+mod maintenance;
 mod measuring;
 mod mempool;
 mod node_keys;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::check::InvalidBlock;
+use lucid_consensus::ledger::duties::Duty;
 use lucid_consensus::ledger::execute::validate;
 use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::{Draws, PendingEpochs};
@@ -16,16 +17,18 @@ use lucid_score::draw::ScoredWorker;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::bls::BlsSignature;
 use lucid_types::change::PolicyChange;
+use lucid_types::command::{Action, Command, MaintenanceScope, NodeAction};
 use lucid_types::id::{Hash, NetworkId, ValidatorId};
+use lucid_types::log_scale::LogScale;
 use lucid_types::policy::{FixedPolicy, Policy};
 use lucid_types::pool::PoolAction;
-use lucid_types::report::{ReportCommitment, Reveal, ScoreReport};
+use lucid_types::report::{AssignedWorker, Observation, ReportCommitment, Reveal, ScoreReport};
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use lucid_types::validator::{Proposers, Validator, ValidatorSet};
 use lucid_types::vote::{Vote, VoteKind, Wake};
 
 use crate::crashes::effects_of_an_epoch;
-use crate::genesis::{genesis, owner_key, policy, signer_key};
+use crate::genesis::{FAR, genesis, owner_key, policy, signer_key, validator_key, worker_key};
 use crate::liar::{junk, offer, propose, proposer, turn_bad, valid};
 use crate::monitor::Invariant;
 use crate::pool::{by_owner, sign};
@@ -263,6 +266,61 @@ fn a_report_that_was_not_committed_to_is_found() {
             }
             world.demand(30_000, |w| w.final_through() >= epoch.get());
         }
+    });
+}
+
+broken!(ForfeitsCostNothing: fn loses_validation_pay(&self, _: &Policy, _: &Duty) -> bool { false });
+
+/// A validator that reveals every other report only, and takes none of its turns.
+#[test]
+fn pay_for_duties_that_were_not_done_is_found() {
+    control(&ForfeitsCostNothing, &[Invariant::Duties], 33, |world| {
+        let (liar, spec) = turn_bad(world);
+        for epoch in (1..=6).map(Epoch::new) {
+            let state = |w: &World, i: usize| w.nodes[i].replica.as_ref().unwrap().state().clone();
+            world.demand(30_000, |w| (0..3).all(|i| state(w, i).has::<PendingEpochs>(&epoch)));
+            let draw = state(world, 0).get::<Draws>(&epoch).unwrap().clone();
+            let seen = |it: AssignedWorker| Observation {
+                pings_sent: 4,
+                pings_answered: 4,
+                rtt_us: LogScale::encode(500),
+                echo_kbit_s: it.has_echo.then(|| LogScale::encode(80_000)),
+                group: None,
+            };
+            let report = |it: AssignedWorker| (it, Some(seen(it)));
+            let assigned: Vec<_> = draw.assignment(&liar.id()).unwrap().map(|(it, _)| report(it.assigned())).collect();
+            let stored = vec![None; draw.storage_assignment(&liar.id()).unwrap().count()];
+            let reveal = Reveal { report: ScoreReport::new(epoch, &assigned, &stored), salt: [7; 32] };
+            let account = validator_key(3).account();
+            let report = reveal.commitment(spec.id(), &account);
+            for node in 0..3 {
+                let commitment = liar.sign_report_commitment(spec.id(), ReportCommitment { epoch, report });
+                world.input(node, Input::Commitment(commitment));
+                if epoch.get() % 2 == 0 {
+                    world.input(node, Input::Reveal(liar.sign_report(spec.id(), reveal.clone())));
+                }
+            }
+            world.demand(30_000, |w| w.final_through() >= epoch.get());
+        }
+    });
+}
+
+// An epoch's seed is known when the epoch before is closed, and may be guessed at before.
+broken!(MaintenanceAtOnce: fn counts_from(&self, epoch: Epoch) -> Epoch { epoch });
+
+#[test]
+fn a_worker_that_dodges_a_draw_is_found() {
+    control(&MaintenanceAtOnce, &[Invariant::Drawn], 34, |world| {
+        world.demand(60_000, |w| w.final_through() >= 1);
+        let action = NodeAction::Maintenance { from: Epoch::ZERO, epochs: 2, scope: MaintenanceScope::All };
+        let (key, id) = (worker_key(0), *world.spec.id());
+        let command = Command { account: key.account(), nonce: 0, until: FAR, action: Action::Node(action) };
+        let command = sign(&id, &command, &[key]).verify(&id).unwrap();
+        for node in 0..4 {
+            world.input(node, Input::Command(command.clone()));
+        }
+        world.demand(60_000, |w| w.final_through() >= 7);
+        assert_eq!(world.promises.commands.len(), 1);
     });
 }
 

@@ -52,8 +52,13 @@ pub(crate) fn keyring(i: usize) -> Keyring {
     Keyring::new(validator_key(i).account(), [signing_key(i)])
 }
 
+/// The key of worker `i`.
+pub(crate) fn worker_key(i: usize) -> NodeKey {
+    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32])
+}
+
 pub(crate) fn worker_id(i: usize) -> NodeId {
-    NodeKey::from_seed(&[u8::try_from(i).unwrap() + 101; 32]).account()
+    worker_key(i).account()
 }
 
 pub(crate) fn address(i: u8) -> PayoutAddress {
@@ -83,10 +88,10 @@ pub(crate) fn signer_set(era: u32) -> SignerSet {
     SignerSet { era, threshold: 2, members: (0..3).map(signer).collect() }
 }
 
-/// Of a local network with so many seats, in which workers at one place share one's credits, and storage earns some.
+/// Of a local network with so many seats, in which workers at one place share one's credits, storage earns some, and validators are paid.
 pub(crate) fn policy(seats: u32) -> Policy {
     let local = Policy::local(EPOCH, 2, None).local_with_seats(seats);
-    Policy { one_per_network: true, storage_credits_per_gib: 2_000, ..local }
+    Policy { one_per_network: true, storage_credits_per_gib: 2_000, validation_ppm: Ppm::new(50_000), ..local }
 }
 
 /// `validators` of power 1.
@@ -110,7 +115,7 @@ pub(crate) fn genesis(powers: &[u64], policy: Policy) -> Genesis {
     }
 }
 
-/// How a network begins in which nothing else is said: with three workers in one pool.
+/// How a network begins in which nothing else is said: with three workers in one pool. The validators are registered, too, to be paid.
 pub(crate) fn start(spec: &ChainSpec) -> Start {
     let workers: Vec<_> = (0..3).map(worker_id).collect();
     let worker = |(i, node): (u8, &NodeId)| Worker {
@@ -120,9 +125,16 @@ pub(crate) fn start(spec: &ChainSpec) -> Start {
         gas_address: Some(address(50 + i)),
         capacity: Capacity { disk_bytes: 1 << 30, ..Capacity::default() },
     };
+    let validators = spec.genesis().validators.iter().map(|validator| Worker {
+        node: validator.node,
+        operator: validator.operator,
+        payout_address: address(150),
+        gas_address: None,
+        capacity: Capacity::default(),
+    });
     Start {
         genesis: spec.genesis().clone(),
-        workers: (1..).zip(&workers).map(worker).collect(),
+        workers: (1..).zip(&workers).map(worker).chain(validators).collect(),
         pools: vec![Pool {
             name: "pool".into(),
             owner: owner_key().account(),

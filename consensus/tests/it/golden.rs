@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::engine::wal::{Step, WalEntry};
+use lucid_consensus::ledger::duties::{Duty, PoolValidations};
 use lucid_consensus::ledger::entry::{Close, InviteUse, Request};
 use lucid_consensus::ledger::pool::{
     Account, Election, Hold, Member, PoolState, PoolStatus, Standing, VaultChange, VaultTerms,
 };
 use lucid_consensus::ledger::proof::RowProof;
 use lucid_consensus::ledger::proposals::ProposedChange;
-use lucid_consensus::ledger::registry::{Membership, Node, Nonce};
+use lucid_consensus::ledger::registry::{Maintenance, Membership, Node, Nonce};
 use lucid_consensus::ledger::state::{EpochScores, Equivocation, Head, PendingEpoch, Rows, State};
 use lucid_consensus::ledger::table::{
-    Accounts, Closes, Commitments, Draws, Equivocations, Heads, Invites, Members, NodeKeys, Nodes, Nonces,
+    Accounts, Closes, Commitments, Draws, Duties, Equivocations, Heads, Invites, Members, NodeKeys, Nodes, Nonces,
     PendingEpochs, Policies, Pools, ProposedChanges, Requests, Reveals, ScoreRoots, StorageTerms, Table, UsedKeys,
-    Validators, Workers,
+    Validations, Validators, Workers,
 };
 use lucid_consensus::ledger::validators::UsedKey;
 use lucid_consensus::replica::OwnReport;
 use lucid_score::aggregate::{Aggregate, EchoMedian};
 use lucid_score::credits::Earned;
 use lucid_score::draw::{EpochDraw, ScoredWorker};
+use lucid_score::leader::Elected;
 use lucid_score::score::Components;
 use lucid_score::seats::{Holder, Seats};
 use lucid_score::storage::StorageTerm;
@@ -32,7 +34,7 @@ use lucid_types::bls::BlsSignature;
 use lucid_types::certificate::Certificate;
 use lucid_types::change::NetworkChange;
 use lucid_types::codec::{Wire, encode};
-use lucid_types::command::ValidatorChange;
+use lucid_types::command::{MaintenanceScope, ValidatorChange};
 use lucid_types::evidence::Evidence;
 use lucid_types::id::{BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PoolId, StateRoot, ValidatorId};
 use lucid_types::key::NodeKey;
@@ -92,6 +94,8 @@ fn each(visitor: &mut impl Visitor) {
     row::<Commitments>(visitor, "row_commitment", &state);
     row::<Reveals>(visitor, "row_reveal", &state);
     row::<StorageTerms>(visitor, "row_storage_term", &state);
+    row::<Duties>(visitor, "row_duty", &state);
+    row::<Validations>(visitor, "row_validations", &state);
     row::<ScoreRoots>(visitor, "row_score_root", &state);
     row::<Equivocations>(visitor, "row_equivocation", &state);
     row::<Nodes>(visitor, "row_node", &state);
@@ -277,7 +281,14 @@ fn account(kind: AccountKind, hold: Hold) -> Account {
 
 fn pool() -> PoolState {
     let limits = VaultLimits { cap: MicroUsdt::new(1_000_000_000), push_fee: MicroUsdt::new(10_000) };
-    let election = Election { settlement: 7, height: HEIGHT, time: TIME, order: vec![node(0x21), node(0x22)] };
+    let elected = |byte| Elected {
+        node: node(byte),
+        live: 9_120,
+        is_eligible: byte == 0x21,
+        is_cooling: byte == 0x22,
+        last_led: (byte == 0x22).then_some(6),
+    };
+    let election = Election { settlement: 7, height: HEIGHT, time: TIME, order: vec![elected(0x21), elected(0x22)] };
     let terms = PoolTerms {
         budget: MicroUsdt::new(120_000_000),
         split: SplitRule::Credits,
@@ -351,6 +362,10 @@ fn registered() -> Node {
         request: Some(PoolId::from_bytes([0x91; 32])),
         is_retired: true,
         group: THERE,
+        maintenance: vec![
+            Maintenance { from: Epoch::new(7), until: EPOCH.next(), scope: MaintenanceScope::Traffic },
+            Maintenance { from: Epoch::new(30), until: Epoch::new(270), scope: MaintenanceScope::All },
+        ],
     }
 }
 
@@ -435,6 +450,12 @@ pub(crate) fn state() -> State {
         rows.put::<Commitments>(&key(0x15), hash(0x52));
         rows.put::<Reveals>(&key(0x12), report());
         rows.put::<StorageTerms>(&9, term());
+        let duty = Duty { settlement: 7, committed: 700, forfeited: 20, turns: 31, missed_turns: 2 };
+        rows.put::<Duties>(&node(0x12), duty);
+        let mut validations = PoolValidations::default();
+        validations.add(node(0x15), 9);
+        validations.add(node(0x12), 1_400);
+        rows.put::<Validations>(&POOL, validations);
         rows.put::<ScoreRoots>(&EPOCH.previous(), hash(0x63));
         rows.put::<Equivocations>(
             &node(0x17),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lucid_consensus::engine::wal::WalEntry;
+use lucid_consensus::ledger::duties::{Duty, PoolValidations};
 use lucid_consensus::ledger::entry::{Close, InviteUse, Request};
 use lucid_consensus::ledger::pool::{Account, Member, PoolState};
 use lucid_consensus::ledger::proof::RowProof;
@@ -179,6 +180,8 @@ fn render() -> String {
     page.wire::<UsedKey>();
     page.wire::<StorageTerm>();
     page.wire::<Policy>();
+    page.wire::<Duty>();
+    page.wire::<PoolValidations>();
     page.group("Proofs");
     page.wire::<CertifiedHeader>();
     page.wire::<KeyProof>();

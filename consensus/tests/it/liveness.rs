@@ -71,7 +71,7 @@ fn four_validators_and_a_follower_score_every_epoch_and_make_roots() {
     let newest = pool.newest.unwrap();
     assert_eq!(newest.settlement, *earning.last().unwrap());
     assert_eq!(newest.total, state.owed(&id).unwrap().checked_add(pool.fees).unwrap());
-    let leader = state.node(&pool.election.as_ref().unwrap().order[0]).unwrap().gas_address;
+    let leader = state.node(&pool.election.as_ref().unwrap().leader().unwrap()).unwrap().gas_address;
     assert!(newest.settlement < 3 || newest.leader.is_some() && newest.leader == leader);
     // Nothing waits: blocks are decided in round 0, and each epoch takes three of them, within 2 s of its end.
     let blocks: Vec<_> = world.nodes[0].disk.blocks.values().collect();

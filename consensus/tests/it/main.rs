@@ -6,6 +6,7 @@ mod caps;
 mod commands;
 mod controls;
 mod crashes;
+mod duties;
 mod genesis;
 mod golden;
 // The same is demanded of what is stored as of what is sent.

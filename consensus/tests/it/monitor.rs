@@ -33,6 +33,8 @@ use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_sets::ValidatorSets;
 use lucid_types::vote::{Vote, VoteKind};
 
+use crate::duties::Duties;
+
 /// What may not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
@@ -62,6 +64,10 @@ pub(crate) enum Invariant {
     Medians,
     /// Another policy than the validators have decided, or from another epoch on.
     Policies,
+    /// Validators are paid for duties that they did not do, or not for what they measured.
+    Duties,
+    /// A worker is drawn in its maintenance, or has dodged a draw that was too near.
+    Drawn,
     /// A pool's accounts do not add up (4).
     Balance,
     /// A payout root that its signers or the vault would refuse.
@@ -123,6 +129,7 @@ pub(crate) struct Monitor {
     /// What each epoch's validators committed to, in blocks.
     committed: BTreeMap<(Epoch, ValidatorId), Hash>,
     revealed: BTreeMap<Epoch, BTreeMap<ValidatorId, Reveal>>,
+    duties: Duties,
     /// The newest state.
     newest: State,
     /// The validators, from the genesis on.
@@ -140,7 +147,7 @@ impl Monitor {
     /// Of a world that begins with this state.
     pub(crate) fn new(first: &State) -> Self {
         let (votes, proposals, commitments, arrivals, logged, chain) = Default::default();
-        let (committed, revealed, violations) = Default::default();
+        let (committed, revealed, duties, violations) = Default::default();
         Self {
             votes,
             proposals,
@@ -150,6 +157,7 @@ impl Monitor {
             chain,
             committed,
             revealed,
+            duties,
             newest: first.clone(),
             sets: first.sets().clone(),
             policies: first.policies().iter().map(|(from, policy)| (from, Policy::clone(policy))).collect(),
@@ -305,6 +313,10 @@ impl Monitor {
             let found: Vec<_> = applied.state.policies().iter().map(|(from, _)| from).collect();
             format!("at height {height}: from {:?}", froms(&found))
         });
+        // Of a world that looks at every block.
+        if before.height().next() == height {
+            self.duties(spec, &before, stored.block);
+        }
         if let Some(FinalEpoch { scores, .. }) = &applied.finalised {
             self.medians(&before, scores);
         }
@@ -388,6 +400,26 @@ impl Monitor {
         if 3 * power > 2 * set.total() && !self.policies.contains_key(&from) {
             self.policies.insert(from, change.policy.clone());
             self.proposed.clear();
+        }
+    }
+
+    /// What validators did, what they are paid for it, and whom maintenance keeps from being drawn.
+    fn duties(&mut self, spec: &ChainSpec, before: &State, stored: &FinalizedBlock) {
+        self.duties.turn(spec, before, &stored.decided.block);
+        if let Some(finalised) = &stored.applied.finalised {
+            let epoch = finalised.scores.epoch;
+            let revealed = self.revealed.get(&epoch);
+            let report = |key: &ValidatorId| Some(revealed?.get(key)?.report.clone());
+            let committed = self.committed.keys().filter(|(of, _)| *of == epoch);
+            let account = |key: &ValidatorId| stored.applied.state.validator_account(key).unwrap();
+            let reports: Vec<_> = committed.map(|(_, key)| (*key, account(key), report(key))).collect();
+            self.duties.reports(spec, finalised, &reports);
+        }
+        if let Err(what) = self.duties.paid(spec, before, stored) {
+            self.note(Invariant::Duties, what);
+        }
+        if let Err(what) = self.duties.drawn(spec, before, stored) {
+            self.note(Invariant::Drawn, what);
         }
     }
 

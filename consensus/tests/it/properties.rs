@@ -9,6 +9,7 @@ use lucid_consensus::ledger::pool::{KEPT_CHANGES, PoolState, PoolStatus, VaultCh
 use lucid_consensus::ledger::state::EpochScores;
 use lucid_consensus::ledger::table::{Row, TABLES};
 use lucid_consensus::replica::OwnReport;
+use lucid_score::leader::Elected;
 use lucid_types::block::Block;
 use lucid_types::codec::{Wire, decode, encode};
 use lucid_types::id::NodeId;
@@ -110,7 +111,10 @@ fn the_greatest_pool_fits() {
     pool.vault.signers = signers;
     let successors = Policy { leader_successors: 100, ..Policy::default() };
     successors.check().unwrap();
-    pool.election.as_mut().unwrap().order = (0..=successors.leader_successors).map(node).collect();
+    let elected =
+        |i| Elected { node: node(i), live: u64::MAX, is_eligible: true, is_cooling: true, last_led: Some(u64::MAX) };
+    pool.election.as_mut().unwrap().order = (0..=successors.leader_successors).map(elected).collect();
+    assert_eq!(encode(&pool.election).len(), 1 + 8 + 8 + 8 + 8 + 101 * Elected::BYTES);
     pool.joins = (0..count(KEPT_CLOSES)).map(|i| (Epoch::new(i.into()), i)).collect();
     let fits = |pool: &PoolState| {
         let bytes = encode(pool);

@@ -103,6 +103,7 @@ impl Worker {
             request: None,
             is_retired: false,
             group: NetworkGroup::NONE,
+            maintenance: Vec::new(),
         }
     }
 }

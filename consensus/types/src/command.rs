@@ -16,7 +16,7 @@ use crate::pool::{MAX_NAME_BYTES, NewPool, PoolAction};
 use crate::signed::{MultiSigned, SignatureError, Signed, SignedRecord};
 use crate::stamp::Stamp;
 use crate::ticket::{Invite, Ticket};
-use crate::time::UnixMillis;
+use crate::time::{Epoch, UnixMillis};
 use crate::validator::Validator;
 use crate::validator_key::ValidatorKeys;
 use crate::vault::SignerSet;
@@ -123,6 +123,29 @@ pub enum NodeAction {
     Leave,
     /// Leaves for good. What is owed stays owed, the number of commands stays counted.
     Retire,
+    /// Is not measured for some epochs, which count neither for nor against it. It replaces what is announced and has not begun, and ends
+    /// what has begun when it begins itself.
+    Maintenance {
+        /// The first epoch; the second after that of the command at the earliest.
+        from: Epoch,
+        /// How many, at most [`MAX_MAINTENANCE`]; 0 only ends what is announced.
+        epochs: u32,
+        /// What the node does not do in them.
+        scope: MaintenanceScope,
+    },
+}
+
+/// The most epochs that a maintenance lasts, and that it is announced ahead.
+pub const MAX_MAINTENANCE: u32 = 5_040;
+
+/// What a node in maintenance does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaintenanceScope {
+    /// Anything: it is not drawn.
+    All,
+    /// It takes no echoes and no storage chunks. Pings go on.
+    Traffic,
 }
 
 /// What a validator does.
@@ -336,6 +359,9 @@ impl Action {
             Self::Node(NodeAction::Update { gas_address, capacity }) => check_offer(gas_address.as_ref(), capacity),
             Self::Node(NodeAction::PayoutAddress(address)) => address.check_not_zero("payout_address"),
             Self::Node(NodeAction::Join { pool, ticket }) => ticket.check(pool),
+            Self::Node(NodeAction::Maintenance { epochs, .. }) if *epochs > MAX_MAINTENANCE => {
+                Err(format!("maintenance of {epochs} epochs; it lasts at most {MAX_MAINTENANCE}"))
+            }
             Self::CreatePool(pool) => pool.check(),
             Self::Pool { action, .. } => action.check(),
             Self::Validator(ValidatorAction::Propose(change)) => change.check(),

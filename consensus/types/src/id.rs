@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn accounts_and_payouts_differ_in_every_part() {
-        use crate::payout::AccountKind::{Commission, Worker};
+        use crate::payout::AccountKind::{Commission, Validator, Worker};
         use crate::payout_tree::AccountId;
 
         let (net, pool, node) =
@@ -272,6 +272,7 @@ mod tests {
             AccountId::derive(&NetworkId::from_bytes([9; 32]), &pool, Worker, &node),
             AccountId::derive(&net, &PoolId::from_bytes([9; 32]), Worker, &node),
             AccountId::derive(&net, &pool, Commission, &node),
+            AccountId::derive(&net, &pool, Validator, &node),
             AccountId::derive(&net, &pool, Worker, &NodeId::from_bytes([9; 32])),
         ];
         let payout = PayoutId::derive(&base, 1);

@@ -18,6 +18,8 @@ pub enum AccountKind {
     Worker,
     /// The owner's commission.
     Commission,
+    /// A validator's part for measuring the pool's workers. It need not be a member.
+    Validator,
 }
 
 impl AccountKind {
@@ -26,6 +28,7 @@ impl AccountKind {
         match self {
             Self::Worker => 0,
             Self::Commission => 1,
+            Self::Validator => 2,
         }
     }
 }

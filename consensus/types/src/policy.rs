@@ -82,7 +82,7 @@ impl ScoreWeights {
 /// - echoes: `echo_every`, `echo_ms`, `echo_min_bytes`, `echo_max_bytes`, `echo_epoch_bytes`, `echo_bytes_per_credit`;
 /// - storage: `storage_credits_per_gib`, `storage_credits_per_chunk`, `storage_max_bytes`, `storage_floor_bytes`, `storage_epoch_bytes`;
 /// - scores: `weights`, `full_session_s`, `full_credits`, `full_kbit_s`, `min_denominator`, `min_uptime`;
-/// - payouts: `leader_cooldown`, `leader_successors`, `leader_timeout_ms`, `payout_threshold`;
+/// - payouts: `validation_ppm`, `max_forfeits`, `leader_cooldown`, `leader_successors`, `leader_timeout_ms`, `payout_threshold`;
 /// - entry and pools: `stamp_bits`, `free_joins`, `min_pool_members`, `inactive_after`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,6 +180,10 @@ pub struct Policy {
     pub leader_timeout_ms: u64,
     /// An account is paid when its owed total crosses a multiple of this; 0: whenever it grows.
     pub payout_threshold: MicroUsdt,
+    /// The part of what a pool shares out in a settlement, less fee, that goes to the validators of its workers.
+    pub validation_ppm: Ppm,
+    /// A validator that fails at more than this part of its duties in a settlement is paid nothing for validating in it.
+    pub max_forfeits: Ppm,
     /// The least bits of a [stamp](crate::stamp), with which a node enters the network or a pool: 0 to 40.
     pub stamp_bits: u8,
     /// As many entries by stamp between two blocks that close epochs do not make the next stamps harder.
@@ -244,6 +248,8 @@ impl Default for Policy {
             leader_successors: 5,
             leader_timeout_ms: 180_000,
             payout_threshold: MicroUsdt::new(100_000_000),
+            validation_ppm: Ppm::new(50_000),
+            max_forfeits: Ppm::new(50_000),
             stamp_bits: 24,
             free_joins: 16,
             min_pool_members: 3,
@@ -290,6 +296,7 @@ impl Policy {
             full_credits: 4 * 4,
             leader_timeout_ms: 10_000,
             payout_threshold: MicroUsdt::new(1_000_000),
+            validation_ppm: Ppm::ZERO,
             stamp_bits: 8,
             free_joins: 1_000,
             min_pool_members: 1,
@@ -431,6 +438,8 @@ impl Policy {
         within("leader_successors", u64::from(self.leader_successors), 0, 100)?;
         within("leader_timeout_ms", self.leader_timeout_ms, 1_000, 3_600_000)?;
         within("payout_threshold", self.payout_threshold.get(), 0, 1 << 60)?;
+        within("validation_ppm", self.validation_ppm.get().into(), 0, 1_000_000)?;
+        within("max_forfeits", self.max_forfeits.get().into(), 0, 1_000_000)?;
         within("stamp_bits", u64::from(self.stamp_bits), 0, u64::from(MAX_DIFFICULTY))?;
         within("free_joins", u64::from(self.free_joins), 0, 1_000_000)?;
         within("min_pool_members", u64::from(self.min_pool_members), 1, MAX_MEMBERS as u64)?;

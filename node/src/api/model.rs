@@ -5,6 +5,7 @@
 
 mod command;
 mod enrolment;
+mod leader;
 mod node;
 mod policy;
 mod pool;
@@ -31,9 +32,10 @@ pub use lucid_score::score::Components;
 pub use crate::payout::status::PayoutStatus;
 pub use command::{AccountView, CheckedView, CommandBody, CommandStage, CommandView, TakenView, UnsignedBody};
 pub use enrolment::{EnrolmentStep, EnrolmentView};
+pub use leader::{ElectedView, LeaderOrderView, NotElected, NotElectedView, TurnView};
 pub use node::{
-    InactiveView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole, NodeState,
-    RegisteredView, RequestList, RequestView, StampView,
+    InactiveView, MaintenanceView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole,
+    NodeState, RegisteredView, RequestList, RequestView, StampView,
 };
 pub use policy::{DifferenceView, NextPolicyView, PolicyView};
 pub(crate) use policy::{differences, with as with_parameter};
@@ -50,8 +52,8 @@ pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,
 };
 pub use validator::{
-    ApprovalView, LookedAtView, MissedBy, MissedReport, MissedTurn, MissedVote, NextPowerView, ProposalList,
-    ProposalView, ReportsView, RotationView, TurnsView, ValidatorStatusView, VoteView,
+    ApprovalView, DutiesView, LookedAtView, MissedBy, MissedReport, MissedTurn, MissedVote, NextPowerView,
+    ProposalList, ProposalView, ReportsView, RotationView, TurnsView, ValidatorStatusView, VoteView,
 };
 pub use vault::{LimitsView, SignerPauseView, VaultView, WITHDRAWAL_WINDOW_S, WithdrawalView};
 
@@ -104,7 +106,9 @@ pub struct StatusView {
     pub pool: Option<String>,
     /// The leader that this pool's newest settlement elected.
     pub leader: Option<NodeId>,
-    /// All that this node was ever owed, as a member and as an owner; `null` if it is neither.
+    /// The maintenance of this node's account that is under way, or else is announced next; `null` if there is none.
+    pub maintenance: Option<MaintenanceView>,
+    /// All that this node was ever owed, as a member, as an owner and as a validator; `null` if it is none of them.
     pub owed_micro_usdt: Option<MicroUsdt>,
     /// All that the vaults have paid it of that, in the solidified view; `null` if it is not known.
     pub paid_micro_usdt: Option<MicroUsdt>,
@@ -429,9 +433,9 @@ pub struct PayoutView {
     pub pool: PoolId,
     /// The settlement it is paid for.
     pub settlement: u64,
-    /// Who is paid: a worker for its earnings, or a pool's owner for its commission.
+    /// Who is paid: a worker for its earnings, a pool's owner for its commission, or a validator for validating.
     pub worker: NodeId,
-    /// What for: `worker` or `commission`.
+    /// What for: `worker`, `commission` or `validator`.
     pub kind: AccountKind,
     /// Where to.
     pub address: PayoutAddress,

@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::host::{self, Hosts};
 use super::model::{
     AccountView, BatchList, BlockList, BlockView, CertificateView, CheckedView, CommandBody, CommandView, EpochList,
-    EpochReportsView, EpochView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList, PolicyView,
-    PoolList, PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView, TakenView,
-    UnsignedBody, ValidatorList, ValidatorStatusView,
+    EpochReportsView, EpochView, LeaderOrderView, LedgerView, MemberList, MetricList, PayoutList, PayoutView, PeerList,
+    PolicyView, PoolList, PoolView, ProposalList, ReportFilter, ScoreList, SignatureList, SignatureRequest, StatusView,
+    TakenView, UnsignedBody, ValidatorList, ValidatorStatusView,
 };
 use super::reply::{self, Failure};
 use super::{NodeView, ViewError, nodes, poot, proofs, resources};
@@ -129,6 +129,7 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{pool}", get(pool))
         .route("/api/v1/pools/{pool}/batches", get(batches))
+        .route("/api/v1/pools/{pool}/leader", get(leader))
         .route("/api/v1/pools/{pool}/members", get(members))
         .route("/api/v1/pools/{pool}/requests", get(nodes::requests))
         .route("/api/v1/pools/{pool}/root", get(root))
@@ -436,6 +437,16 @@ async fn pool(
     let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.pool(&pool)).await?;
     found.map(Json).ok_or_else(|| no_pool(&pool))
+}
+
+async fn leader(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+) -> Result<Json<LeaderOrderView>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read(move |view| Ok(view.leader(&pool))).await?;
+    let none = || Failure::NotFound(format!("there is no pool {pool}, or it has not elected a leader yet"));
+    found.map(Json).ok_or_else(none)
 }
 
 async fn account(

@@ -748,6 +748,7 @@ mod tests {
             capacity: Capacity { cores: 1, memory_bytes: 1, disk_bytes: 1, bandwidth_kbit_s: 1 },
             membership: None,
             inactive: None,
+            maintenance: Vec::new(),
             request: None,
             is_retired: false,
             state: NodeState::Starting,

@@ -3,8 +3,9 @@
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use lucid_types::attestation::Capacity;
-use lucid_types::command::{Action, NodeAction as Act};
+use lucid_types::command::{Action, MAX_MAINTENANCE, MaintenanceScope, NodeAction as Act};
 use lucid_types::id::{NodeId, PayoutAddress, PublicKey};
+use lucid_types::time::Epoch;
 
 use super::command::{GiveArgs, Giver};
 use super::entry::{TicketArgs, enter};
@@ -26,6 +27,7 @@ Examples:
   lucid node register --payout-address T... --invite lucid1...         into the pool that the string invites to
   lucid node payout-address T...                                       from the second payout root after on
   lucid node rotate-key                                                the same of the node's own key
+  lucid node maintenance --for 8h                                      not measured for eight hours, from the second epoch after on
   lucid node list --pool POOL";
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +71,11 @@ pub(super) enum NodeAction {
     /// Whoever has stolen the key can announce another one: until that is in force, this takes it back, whatever else is sent in the
     /// account's name.
     VetoKey(GiveArgs),
+    /// Announce when the home's node is not measured, from the second epoch after on at the earliest: it counts neither for nor against it
+    ///
+    /// It is not drawn in these epochs, earns nothing, and loses nothing of its uptime. What is announced replaces what was announced before
+    /// and has not begun.
+    Maintenance(MaintenanceArgs),
     /// Leave the network for good: the account can do nothing any more, and what is owed to it stays owed
     Retire(GiveArgs),
     /// Show a registered node
@@ -97,6 +104,28 @@ pub(super) enum NodeAction {
     ///
     /// The node that is asked keeps what it received for 90 days: once a minute, and in a network of more than 30 workers less often.
     Metrics(MetricsArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("length").required(true))]
+pub(super) struct MaintenanceArgs {
+    /// The first epoch [default: the earliest]
+    #[arg(long, value_name = "E", value_parser = super::epoch, conflicts_with = "end")]
+    from: Option<Epoch>,
+    /// For so many epochs, at most 5040
+    #[arg(long, value_name = "N", group = "length", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MAINTENANCE)))]
+    epochs: Option<u32>,
+    /// For so long, in whole epochs: 90m, 8h, 3d
+    #[arg(long = "for", value_name = "DURATION", group = "length", value_parser = values::seconds)]
+    seconds: Option<u32>,
+    /// End what is announced or under way
+    #[arg(long, group = "length")]
+    end: bool,
+    /// Only take no echoes and no storage; pings go on
+    #[arg(long, conflicts_with = "end")]
+    traffic: bool,
+    #[command(flatten)]
+    give: GiveArgs,
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +170,7 @@ pub(super) fn node(action: NodeAction, context: &Context) -> anyhow::Result<()> 
         NodeAction::Veto(give) => of_itself(Act::VetoPayoutAddress, &give, context),
         NodeAction::RotateKey { new, give } => block_on(Box::pin(rotate_key(new, &give, context))),
         NodeAction::VetoKey(give) => of_itself(Act::VetoKey, &give, context),
+        NodeAction::Maintenance(args) => block_on(Box::pin(maintain(&args, context))),
         NodeAction::Retire(give) => of_itself(Act::Retire, &give, context),
         NodeAction::Show { node, json } => show(node.as_ref(), json, context),
         NodeAction::List { pool, role, state, json } => block_on(list(pool.as_deref(), role, state, json, context)),
@@ -154,6 +184,28 @@ pub(super) fn of_itself(action: Act, give: &GiveArgs, context: &Context) -> anyh
         let giver = Giver::open(context).await?;
         give.give(&giver, giver.me.account, Action::Node(action), None).await
     }))
+}
+
+async fn maintain(args: &MaintenanceArgs, context: &Context) -> anyhow::Result<()> {
+    let giver = Giver::open(context).await?;
+    let epochs = match (args.epochs, args.seconds) {
+        (Some(epochs), _) => epochs,
+        (None, Some(seconds)) => epochs_of(seconds, giver.ledger.spec.fixed().epoch_ms)?,
+        (None, None) => 0,
+    };
+    let scope = if args.traffic { MaintenanceScope::Traffic } else { MaintenanceScope::All };
+    let action = Act::Maintenance { from: args.from.unwrap_or(Epoch::ZERO), epochs, scope };
+    args.give.give(&giver, giver.me.account, Action::Node(action), None).await
+}
+
+/// As many whole epochs as it takes.
+fn epochs_of(seconds: u32, epoch_ms: u64) -> anyhow::Result<u32> {
+    let epochs = u64::from(seconds).saturating_mul(1_000).div_ceil(epoch_ms.max(1));
+    ensure!(
+        (1..=u64::from(MAX_MAINTENANCE)).contains(&epochs),
+        "that is {epochs} epochs; maintenance lasts from 1 to {MAX_MAINTENANCE}"
+    );
+    Ok(u32::try_from(epochs)?)
 }
 
 /// The next key is durable before anybody hears of it. One that is there is announced again: a command that does may be on its way.
@@ -208,6 +260,12 @@ async fn update(offer: OfferArgs, no_gas_address: bool, give: GiveArgs, context:
     give.give(&giver, account, Action::Node(Act::Update { gas_address, capacity }), None).await
 }
 
+/// What is announced and not over.
+fn maintenance(view: &RegisteredView) -> Option<String> {
+    let all: Vec<_> = view.maintenance.iter().map(read::maintenance_text).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 fn roles(view: &RegisteredView) -> String {
     view.roles.iter().map(|role| name(*role)).collect::<Vec<_>>().join(", ")
 }
@@ -218,7 +276,7 @@ const fn explained(of: NodeState) -> &'static str {
         NodeState::Starting => "starting: it attests, and was not measured yet",
         NodeState::Ready => "ready: validators reach it",
         NodeState::Busy => "busy: validators reach it, and all that it offers is in use",
-        NodeState::Maintenance => "maintenance: it declares that it offers nothing",
+        NodeState::Maintenance => "maintenance: as it has announced, or it declares that it offers nothing",
         NodeState::Offline => "offline: it does not attest, and validators did not reach it",
         NodeState::Error => "error: it attests, and validators did not reach it",
     }
@@ -250,6 +308,7 @@ fn text(view: &RegisteredView) -> String {
         ("roles", roles(view)),
         ("pool", or_dash(membership)),
         ("inactive in", or_dash(view.inactive.map(|it| format!("{}, since epoch {}", it.pool, it.since)))),
+        ("maintenance", or_dash(maintenance(view))),
         ("request waits in", or_dash(view.request)),
         ("paid to", view.payout_address.to_string()),
         ("announced address", or_dash(next)),
@@ -297,4 +356,20 @@ async fn list(
         let rows: Vec<_> = list.nodes.iter().map(row).collect();
         output::table(["node", "state", "roles", "pool", "from epoch", "until", "score of 100"], &rows)
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maintenance_is_of_whole_epochs() {
+        let of = |seconds| epochs_of(seconds, 120_000).unwrap();
+        assert_eq!([1, 120, 121, 8 * 3_600, 7 * 86_400].map(of), [1, 1, 2, 240, 5_040]);
+        for seconds in [0, 7 * 86_400 + 1, u32::MAX] {
+            let error = epochs_of(seconds, 120_000).unwrap_err().to_string();
+            assert!(error.contains("from 1 to 5040"), "{error}");
+        }
+    }
 }

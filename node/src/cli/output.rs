@@ -59,6 +59,7 @@ pub(super) const fn kind(kind: AccountKind) -> &'static str {
     match kind {
         AccountKind::Worker => "worker",
         AccountKind::Commission => "commission",
+        AccountKind::Validator => "validator",
     }
 }
 

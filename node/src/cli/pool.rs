@@ -1,6 +1,7 @@
 //! `lucid pool`: pools, what their owners direct, alone or with the treasury signers, and how nodes enter and leave them.
 
 mod invite;
+mod leader;
 mod list;
 pub(in crate::cli) mod make;
 pub(super) mod open;
@@ -56,6 +57,14 @@ pub(super) enum PoolAction {
     Show {
         #[command(flatten)]
         pool: PoolArgs,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show who leads a pool, who takes over, and why: as the newest election had them
+    Leader {
+        /// The pool, by name or id [default: the home's own, or the network's only one]
+        #[arg(value_name = "POOL")]
+        pool: Option<String>,
         #[command(flatten)]
         json: Json,
     },
@@ -192,6 +201,7 @@ pub(super) struct MemberArgs {
 pub(super) fn pool(action: PoolAction, context: &Context) -> anyhow::Result<()> {
     match action {
         PoolAction::List(json) => block_on(list::pools(json, context)),
+        PoolAction::Leader { pool, json } => block_on(leader::leader(pool.as_deref(), json, context)),
         PoolAction::Members { pool, json } => block_on(list::members(&pool, json, context)),
         PoolAction::Requests { pool, json } => block_on(list::requests(&pool, json, context)),
         PoolAction::Create(args) => block_on(Box::pin(make::create(*args, context))),

@@ -64,14 +64,17 @@ pub(super) enum ShowAction {
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
         /// The account
-        #[arg(long, value_name = "ACCOUNT_ID", conflicts_with_all = ["node", "commission"])]
+        #[arg(long, value_name = "ACCOUNT_ID", conflicts_with_all = ["node", "commission", "validator"])]
         account: Option<AccountId>,
-        /// The account of this worker or owner: its id, or the first digits of it [default: the home's node]
+        /// The account of this worker, owner or validator: its id, or the first digits of it [default: the home's node]
         #[arg(long, value_name = "ID", value_parser = id_prefix)]
         node: Option<IdPrefix>,
         /// The account for the commission of the pool's owner
         #[arg(long)]
         commission: bool,
+        /// The account for what the node has earned as a validator
+        #[arg(long, conflicts_with = "commission")]
+        validator: bool,
         #[command(flatten)]
         out: OutArgs,
     },
@@ -122,12 +125,16 @@ fn show(what: ShowAction, context: &Context) -> anyhow::Result<()> {
         ShowAction::Owed { pool, account: Some(account), out, .. } => {
             (Subject::Owed { pool: ledger.pool(pool.as_deref())?.pool, account }, out)
         }
-        ShowAction::Owed { pool, account: None, node: named, commission, out } => {
+        ShowAction::Owed { pool, account: None, node: named, commission, validator, out } => {
             let (pool, owner) = ledger.pool(pool.as_deref()).map(|pool| (pool.pool, pool.owner))?;
             let node = node(&api, named.as_ref())?;
             let is_member = |members: MemberList| members.members.iter().any(|member| member.node == node);
             let is_owners = owner == node && !is_member(api.get(&format!("pools/{pool}/members"))?);
-            let kind = if commission || is_owners { AccountKind::Commission } else { AccountKind::Worker };
+            let kind = match (validator, commission || is_owners) {
+                (true, _) => AccountKind::Validator,
+                (false, true) => AccountKind::Commission,
+                (false, false) => AccountKind::Worker,
+            };
             (Subject::Owed { pool, account: ledger.account(&pool, kind, &node) }, out)
         }
         ShowAction::Account { node: named, out } => (Subject::Account { node: node(&api, named.as_ref())? }, out),
@@ -254,7 +261,11 @@ fn owed(pool: &PoolId, account: &AccountId, row: Option<&Account>) -> String {
         Hold::No => String::new(),
         Hold::Since(_) | Hold::Ends => format!(", and holds {} back", usdt_of(*held)),
     };
-    let whose = if *kind == AccountKind::Worker { "worker" } else { "owner" };
+    let whose = match kind {
+        AccountKind::Worker => "worker",
+        AccountKind::Commission => "owner",
+        AccountKind::Validator => "validator",
+    };
     format!("pool {pool} owes {} in all to the {whose} {node} at {to}, what it has paid included{held}", usdt_of(*owed))
 }
 

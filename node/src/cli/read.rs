@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use lucid_types::amount::Ppm;
+use lucid_types::command::MaintenanceScope;
 use lucid_types::id::NodeId;
 use lucid_types::time::{Epoch, Height};
 use serde::Serialize;
@@ -16,8 +17,8 @@ use super::place::{HomeLedger, now_s};
 use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use super::{Context, Json};
 use crate::api::model::{
-    BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MeasurementView,
-    MetricList, MetricView, ObservedView, PeerList, ReporterView, ScoreList, StatusView, SyncState,
+    BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MaintenanceView,
+    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ReporterView, ScoreList, StatusView, SyncState,
 };
 
 /// A node's API for commands that ask once.
@@ -77,6 +78,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("sync", sync.to_owned()),
             ("pool", or_dash(s.pool.as_ref())),
             ("leader", or_dash(s.leader)),
+            ("maintenance", or_dash(s.maintenance.as_ref().map(maintenance_text))),
             ("owed USDT", or_dash(s.owed_micro_usdt.map(|amount| millionths(amount.get())))),
             ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
@@ -92,6 +94,15 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
         }
         output::pairs(&lines)
     })
+}
+
+/// Epochs, and what a node does not do in them.
+pub(super) fn maintenance_text(it: &MaintenanceView) -> String {
+    let what = match it.scope {
+        MaintenanceScope::All => "not measured",
+        MaintenanceScope::Traffic => "neither echoes nor storage",
+    };
+    format!("{what} from epoch {} on, until before epoch {}", it.from, it.until)
 }
 
 #[derive(Debug, Subcommand)]

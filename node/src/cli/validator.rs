@@ -21,7 +21,7 @@ use super::read::show;
 use super::values::{utc, when};
 use super::{Context, Json, block_on};
 use crate::api::model::{
-    LookedAtView, MissedBy, MissedReport, MissedTurn, ProposalList, ProposalView, ReportsView, TurnsView,
+    DutiesView, LookedAtView, MissedBy, MissedReport, MissedTurn, ProposalList, ProposalView, ReportsView, TurnsView,
     ValidatorList, ValidatorStatusView, ValidatorView, with_parameter,
 };
 
@@ -316,6 +316,13 @@ fn status_text(view: &ValidatorStatusView) -> String {
         };
         lines.extend(newest(missed, turn).map(|text| ("turns missed", text)));
     }
+    if let Some(DutiesView { settlement, committed, forfeited, turns, missed_turns, loses_pay }) = view.duties {
+        let pay = if loses_pay { "too many: it is paid nothing for validating in it" } else { "few enough to be paid" };
+        let text = format!(
+            "in settlement {settlement}: {forfeited} of {committed} reports forfeited, {missed_turns} of {turns} turns missed; {pay}"
+        );
+        lines.push(("duties", text));
+    }
     if let Some(ReportsView { first, last, epochs, uncommitted, forfeited }) = &view.reports {
         let made = epochs.saturating_sub(u64::try_from(uncommitted.len() + forfeited.len()).unwrap_or(u64::MAX));
         lines.push(("reports", format!("{made} of the {epochs} to give on the epochs {first} to {last}")));
@@ -389,6 +396,14 @@ mod tests {
                     MissedTurn { height: Height::new(8), round: 2, was_late: true },
                 ],
             }),
+            duties: Some(DutiesView {
+                settlement: 9,
+                committed: 20,
+                forfeited: 1,
+                turns: 11,
+                missed_turns: 1,
+                loses_pay: true,
+            }),
             reports: Some(ReportsView {
                 first: Epoch::new(3),
                 last: Epoch::new(12),
@@ -404,6 +419,7 @@ mod tests {
             "6: 9 (as others did), 5 (alone), 4 (alone), 3 (alone), 2 (alone), ...",
             "52 in round 0 of the heights 1 to 200 (0.260000 of them)",
             "2: 8 (its block was late, in round 2), 7 (another's block was decided, in round 1)",
+            "in settlement 9: 1 of 20 reports forfeited, 1 of 11 turns missed; too many: it is paid nothing",
             "8 of the 10 to give on the epochs 3 to 12",
             "1: 4 (as others did)",
             "1: 5 (alone)",

@@ -128,7 +128,7 @@ mod tests {
             let (first, last) = (Epoch::new(first), Epoch::new(last));
             let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
             let scores = EpochScores { epoch: first, rows: Vec::new() };
-            let finalised = is_measured.then_some(FinalEpoch { scores, draw, reports: Vec::new() });
+            let finalised = is_measured.then_some(FinalEpoch { scores, draw, reports: Vec::new(), before: Vec::new() });
             let events = vec![Event::Closed { first, last, is_measured }];
             let applied = Execution { state: state.clone(), delta: Delta::default(), finalised, events };
             store.write_history(&records(Height::new(height), &applied), &[]).unwrap();

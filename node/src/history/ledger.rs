@@ -1,8 +1,9 @@
-//! What blocks say of payouts: requests, payout roots with their leaves, and elections.
+//! What blocks say of payouts: how pots were shared out, requests, payout roots with their leaves, and elections.
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::event::Event;
 use lucid_consensus::ledger::pool::PoolState;
+use lucid_score::leader::Elected;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
@@ -68,7 +69,26 @@ pub struct ElectionRecord {
     /// The settlement.
     pub settlement: u64,
     /// The leader and its successors.
-    pub order: Vec<NodeId>,
+    pub order: Vec<Elected>,
+}
+
+/// How a settlement of a pool was shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedRecord {
+    /// The budget, and what was carried: fee and the three parts.
+    pub pot: MicroUsdt,
+    /// The push fee.
+    pub fee: MicroUsdt,
+    /// The owner's part.
+    pub commission: MicroUsdt,
+    /// The validators' part.
+    pub validators: MicroUsdt,
+    /// The members' part.
+    pub members: MicroUsdt,
+}
+
+impl Wire for SharedRecord {
+    const MAX_BYTES: usize = 40;
 }
 
 /// The elections of one block.
@@ -76,7 +96,7 @@ pub struct ElectionRecord {
 struct Elections(Vec<ElectionRecord>);
 
 impl Wire for Elections {
-    const MAX_BYTES: usize = 4 << 20;
+    const MAX_BYTES: usize = 8 << 20;
 }
 
 // Key spaces within `HistoryKind::Payout`.
@@ -86,6 +106,7 @@ const ELECTIONS: u8 = 2;
 const LEAVES: u8 = 3;
 const ROOTS: u8 = 4;
 const COMMANDS: u8 = 5;
+const SHARED: u8 = 6;
 
 fn request_key(settlement: u64, id: &PayoutId) -> Vec<u8> {
     [&[BY_SETTLEMENT], settlement.to_be_bytes().as_slice(), id.as_bytes()].concat()
@@ -123,6 +144,11 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
         match event {
             Event::Elected { pool, settlement, order } => {
                 elections.0.push(ElectionRecord { pool: *pool, settlement: *settlement, order: order.clone() });
+            }
+            Event::Shared { pool, settlement, pot, fee, commission, validators, members } => {
+                let (pot, fee, commission, validators, members) = (*pot, *fee, *commission, *validators, *members);
+                let shared = SharedRecord { pot, fee, commission, validators, members };
+                records.push(record(pool_key(SHARED, pool, *settlement), encode(&shared)));
             }
             Event::Settled(settled) => {
                 let SettlementRoot { pool, settlement, .. } = settled.root;
@@ -296,6 +322,14 @@ pub fn elections(store: &Store, height: Height) -> Result<Vec<ElectionRecord>, S
     Ok(elections.unwrap_or_default().0)
 }
 
+/// How a pool's settlement was shared out; `None` if nobody earned anything in it, or it is not known here.
+///
+/// # Errors
+/// The store could not be read.
+pub fn shared(store: &Store, pool: &PoolId, settlement: u64) -> Result<Option<SharedRecord>, StorageError> {
+    read(store, &pool_key(SHARED, pool, settlement))
+}
+
 /// Whether a record is one that this module writes.
 pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool {
     let Some((space, rest)) = key.split_first() else { return false };
@@ -308,6 +342,7 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
         LEAVES => rest.len() == 40 && decode::<Leaves>(value).is_ok(),
         ROOTS => decode::<RootRecord>(value).is_ok_and(|it| *key == pool_key(ROOTS, &it.root.pool, it.root.settlement)),
         COMMANDS => rest.len() == 40 && value.len() == 8,
+        SHARED => rest.len() == 40 && decode::<SharedRecord>(value).is_ok(),
         _ => false,
     }
 }
@@ -420,10 +455,26 @@ mod tests {
     #[test]
     fn elections_are_found_by_their_block() {
         let (_folder, store) = store();
-        let order = vec![NodeId::from_bytes([3; 32]), NodeId::from_bytes([4; 32])];
+        let elected = |byte, live| {
+            let node = NodeId::from_bytes([byte; 32]);
+            Elected { node, live, is_eligible: true, is_cooling: false, last_led: Some(1) }
+        };
+        let order = vec![elected(3, 90), elected(4, 80)];
         write(&store, 8, &[Event::Elected { pool: pool(1), settlement: 4, order: order.clone() }]);
         let found = elections(&store, Height::new(8)).unwrap();
         assert_eq!(found, [ElectionRecord { pool: pool(1), settlement: 4, order }]);
         assert!(elections(&store, Height::new(7)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn it_is_known_how_a_pot_was_shared_out() {
+        let (_folder, store) = store();
+        let [pot, fee, commission, validators, members] = [100, 1, 5, 4, 90].map(MicroUsdt::new);
+        let event = Event::Shared { pool: pool(1), settlement: 4, pot, fee, commission, validators, members };
+        assert!(records(Height::new(8), UnixMillis::ZERO, std::slice::from_ref(&event)).iter().all(is_sound));
+        write(&store, 8, &[event]);
+        let expected = SharedRecord { pot, fee, commission, validators, members };
+        assert_eq!(shared(&store, &pool(1), 4).unwrap(), Some(expected));
+        assert_eq!((shared(&store, &pool(1), 5).unwrap(), shared(&store, &pool(2), 4).unwrap()), (None, None));
     }
 }

@@ -50,7 +50,7 @@ fn reports_key(epoch: Epoch) -> Vec<u8> {
 }
 
 /// The records of the epoch that a block of this time makes final.
-pub fn records(time: UnixMillis, FinalEpoch { scores, draw, reports }: &FinalEpoch) -> Vec<HistoryRecord> {
+pub fn records(time: UnixMillis, FinalEpoch { scores, draw, reports, .. }: &FinalEpoch) -> Vec<HistoryRecord> {
     let expires = Some(time.after(KEPT));
     let record = |key, value| HistoryRecord { kind: HistoryKind::Report, key, value, expires };
     let report = |(validator, report): &(ValidatorId, Option<ScoreReport>)| {
@@ -126,6 +126,7 @@ mod tests {
             scores: EpochScores { epoch, rows: Vec::new() },
             draw: draw.clone(),
             reports: vec![(keys[0], Some(ScoreReport::new(epoch, &[], &[]))), (keys[2], None)],
+            before: Vec::new(),
         };
         for epoch in [epoch, epoch.next()] {
             let records = records(time, &written(epoch));
@@ -150,7 +151,7 @@ mod tests {
             let scores = EpochScores { epoch: Epoch::new(7), rows: Vec::new() };
             let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
             let reports = vec![(ValidatorId::from_bytes([1; 32]), Some(ScoreReport::new(Epoch::new(epoch), &[], &[])))];
-            records(UnixMillis::new(1), &FinalEpoch { scores, draw, reports }).pop().unwrap()
+            records(UnixMillis::new(1), &FinalEpoch { scores, draw, reports, before: Vec::new() }).pop().unwrap()
         };
         assert!(is_sound(&record(7)));
         assert!(!is_sound(&record(8)));

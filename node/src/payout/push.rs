@@ -436,14 +436,14 @@ impl PushTask {
 
 /// What the ledger asks of this node; `None` before the pool's first root.
 fn assignment(pool: &PoolState, me: &NodeId) -> Option<Assignment> {
-    let order = pool.election.as_ref().map_or(&[][..], |election| &election.order);
+    let election = pool.election.as_ref();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Some(Assignment {
         root: pool.newest?,
         nonce: pool.vault.nonce,
         signers: pool.vault.signers.clone(),
-        rank: order.iter().position(|node| node == me).map(count),
-        n_elected: count(order.len()),
+        rank: election.and_then(|election| election.place_of(me)).map(count),
+        n_elected: count(election.map_or(0, |election| election.order.len())),
     })
 }
 

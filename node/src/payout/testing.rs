@@ -11,6 +11,7 @@ use lucid_consensus::ledger::pool::{Account, Hold};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::{Accounts, Pools};
 use lucid_consensus::replica::Offers;
+use lucid_score::leader::Elected;
 use lucid_tron_bridge::key::TronKey;
 use lucid_tron_bridge::vault::VaultSnapshot;
 use lucid_types::amount::{MicroUsdt, Ppm};
@@ -42,6 +43,11 @@ pub(crate) fn node_key(seed: u8) -> NodeKey {
 
 pub(crate) fn node(seed: u8) -> NodeId {
     node_key(seed).account()
+}
+
+/// A member that was elected.
+pub(crate) const fn elected(node: NodeId) -> Elected {
+    Elected { node, live: 7, is_eligible: true, is_cooling: false, last_led: None }
 }
 
 /// With what the validator signs whose node has the key of this seed.

@@ -7,6 +7,7 @@ use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{Election, KEPT_CHANGES, MAX_FORMER_VAULTS, PoolState, VaultChange, VaultTerms};
 use lucid_consensus::ledger::state::State;
 use lucid_consensus::ledger::table::Pools;
+use lucid_score::leader::Elected;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::block::{Header, items_hash};
 use lucid_types::bls::BlsSignature;
@@ -117,7 +118,11 @@ pub(crate) fn greatest_row(chain: &Chain) -> PoolState {
     for nonce in 0..u32::try_from(KEPT_CHANGES).unwrap() {
         put_change(&mut row, nonce, change(set.clone(), set.clone()));
     }
-    let order = (0..=100).map(|n| NodeId::from_bytes([n; 32])).collect();
+    let elected = |n| {
+        let (node, last_led) = (NodeId::from_bytes([n; 32]), Some(u64::MAX));
+        Elected { node, live: u64::MAX, is_eligible: true, is_cooling: true, last_led }
+    };
+    let order = (0..=100).map(elected).collect();
     row.election = Some(Election { settlement: 1, height: Height::new(1), time: UnixMillis::new(1), order });
     row.suspended_from = Some(1);
     row.next_push_fee = Some((1, MicroUsdt::ZERO));

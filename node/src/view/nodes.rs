@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::pool::{PoolState, PoolStatus};
-use lucid_consensus::ledger::registry::{Membership, Node};
+use lucid_consensus::ledger::registry::{Maintenance, Membership, Node};
 use lucid_consensus::ledger::state::{EpochScores, Rows as _, State};
 use lucid_score::worker_stats::ScoreRow;
 use lucid_types::amount::Ppm;
@@ -14,8 +14,8 @@ use lucid_types::time::Epoch;
 
 use crate::api::ViewError;
 use crate::api::model::{
-    InactiveView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole, NodeState,
-    RegisteredView, RequestList, RequestView, StampView,
+    InactiveView, MaintenanceView, MembershipView, NextKeyView, NextPayoutView, NodeFilter, NodeList, NodeRole,
+    NodeState, RegisteredView, RequestList, RequestView, StampView,
 };
 use crate::history::scores;
 use crate::probe::Attested;
@@ -55,6 +55,16 @@ fn measured(row: &ScoreRow) -> Measured {
     Measured { score: row.score, is_reached: row.reachable_ms > 0 }
 }
 
+/// The maintenance of a node that is not over.
+pub(super) fn maintenance(state: &State, node: &NodeId) -> Vec<MaintenanceView> {
+    state.node(node).map_or_else(Vec::new, |row| announced(row, state.closed().next()))
+}
+
+fn announced(row: &Node, open: Epoch) -> Vec<MaintenanceView> {
+    let view = |&Maintenance { from, until, scope }: &Maintenance| MaintenanceView { from, until, scope };
+    row.maintenance.iter().filter(|it| open < it.until).map(view).collect()
+}
+
 /// `waits` says whether the request that a row names waits still.
 fn view(
     (node, row): (NodeId, &Node),
@@ -63,8 +73,8 @@ fn view(
     (roles, inactive): (Vec<NodeRole>, Option<(PoolId, Epoch)>),
     waits: impl Fn(&PoolId) -> bool,
 ) -> RegisteredView {
-    let (settlement, done) = (state.newest_settlement(spec), state.final_through());
-    let membership = row.membership.filter(|it| it.has_not_ended_by(state.closed().next()));
+    let (settlement, done, open) = (state.newest_settlement(spec), state.final_through(), state.closed().next());
+    let membership = row.membership.filter(|it| it.has_not_ended_by(open));
     let next_key = row.announced_key(done).map(|(with, key)| NextKeyView {
         key,
         from: with.get() / spec.fixed().settle_every,
@@ -84,9 +94,14 @@ fn view(
         capacity: row.capacity,
         membership: membership.map(|Membership { pool, from, until }| MembershipView { pool, from, until }),
         inactive: inactive.map(|(pool, since)| InactiveView { pool, since }),
+        maintenance: announced(row, open),
         request: row.request.filter(|pool| waits(pool)),
         is_retired: row.is_retired,
-        state: signs.state(&row.capacity, now),
+        state: if row.maintenance_at(open).is_some() {
+            NodeState::Maintenance
+        } else {
+            signs.state(&row.capacity, now)
+        },
         attested: signs.attested.map(|it| it.epoch),
         allocation_ppm: signs.attested.map(|it| it.allocation),
         score_ppm: signs.measured.map(|it| it.score),
@@ -118,7 +133,7 @@ struct Roles {
 impl Roles {
     fn of(state: &State) -> Self {
         let is_over = |pool: &PoolState| matches!(pool.status, PoolStatus::Disbanded { .. });
-        let leader = |pool: &PoolState| pool.election.as_ref()?.order.first().copied();
+        let leader = |pool: &PoolState| pool.election.as_ref()?.leader();
         let signers =
             |pool: &PoolState| pool.vault.signers.members.iter().map(|signer| signer.node).collect::<Vec<_>>();
         Self {
@@ -211,6 +226,7 @@ impl NodeParts {
 mod tests {
     use lucid_consensus::ledger::pool::Election;
     use lucid_consensus::ledger::table::{Nodes, Pools};
+    use lucid_types::command::MaintenanceScope;
     use lucid_types::time::{Height, UnixMillis};
 
     use super::*;
@@ -232,7 +248,7 @@ mod tests {
         assert!(roles(&state, OWNER).contains(&NodeRole::Owner));
         let later = state.changed(|rows| {
             let row = rows.get_mut::<Pools>(&pool).unwrap();
-            let order = vec![node(WORKERS[0]), node(WORKERS[1])];
+            let order = WORKERS.map(|seed| testing::elected(node(seed))).to_vec();
             row.election = Some(Election { settlement: 1, height: Height::new(1), time: UnixMillis::ZERO, order });
             row.vault.signers = signer_set(2, [WORKERS[1], 5, 6]);
         });
@@ -246,6 +262,29 @@ mod tests {
         });
         assert!(!roles(&ended, OWNER).contains(&NodeRole::Owner));
         assert_eq!(roles(&ended, WORKERS[0]), [NodeRole::Leader], "it carries what is unpaid");
+    }
+
+    #[test]
+    fn a_node_in_maintenance_is_shown_so_until_it_is_over() {
+        let spec = testing::network();
+        let id = node(WORKERS[0]);
+        let of = |from, until, scope| Maintenance { from: Epoch::new(from), until: Epoch::new(until), scope };
+        let all = [of(2, 4, MaintenanceScope::Traffic), of(4, 6, MaintenanceScope::All)];
+        let state = testing::first(&spec).changed(|rows| {
+            rows.get_mut::<Nodes>(&id).unwrap().maintenance = all.to_vec();
+        });
+        for open in 1..=6u64 {
+            let state = state.changed(|rows| rows.head.closed = Epoch::new(open - 1));
+            let row = state.node(&id).unwrap();
+            let (place, now) = ((Vec::new(), None), Epoch::new(open));
+            let view = view((id, row), Signs::default(), (&spec, &state, now), place, |_| false);
+            let shown = view.maintenance.iter().map(|it| it.from.get()).collect::<Vec<_>>();
+            let expected: &[u64] = [&[2, 4][..], &[2, 4], &[2, 4], &[4], &[4], &[]][usize::try_from(open - 1).unwrap()];
+            assert_eq!(shown, expected, "epoch {open}");
+            assert_eq!(view.state == NodeState::Maintenance, (2..6).contains(&open), "epoch {open}");
+            assert_eq!(maintenance(&state, &id), view.maintenance);
+        }
+        assert!(maintenance(&state, &node(77)).is_empty());
     }
 
     #[test]

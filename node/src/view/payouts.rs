@@ -116,7 +116,7 @@ impl NodeParts {
         Ok(posting.map(|posting| posting.place.time))
     }
 
-    /// The accounts of this node: as a member of a pool, as the owner of pools, and those that it has had.
+    /// The accounts of this node: as a member of a pool, as the owner of pools, as a validator, and those that it has had.
     fn own_accounts(&self, state: &State) -> Vec<(PoolId, AccountId)> {
         let (network, me) = (self.spec.id(), &self.me.account);
         let member_of = state.pool_of(me);
@@ -125,7 +125,12 @@ impl NodeParts {
                 let id = AccountId::derive(network, &pool, kind, me);
                 (is_now || state.account(&pool, &id).is_some()).then_some((pool, id))
             };
-            [of(AccountKind::Worker, member_of == Some(pool)), of(AccountKind::Commission, row.owner == *me)]
+            [
+                of(AccountKind::Worker, member_of == Some(pool)),
+                of(AccountKind::Commission, row.owner == *me),
+                // Of a pool whose workers it has measured.
+                of(AccountKind::Validator, false),
+            ]
         });
         accounts.flatten().collect()
     }

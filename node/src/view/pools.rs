@@ -15,12 +15,13 @@ use lucid_types::vault::Vault;
 
 use crate::api::ViewError;
 use crate::api::model::{
-    BatchView, ChangeView, HoldView, LeaderView, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberState,
-    MemberView, NextTermsView, PoolHealthView, PoolList, PoolSummary, PoolView, VaultView,
+    BatchView, ChangeView, HoldView, LedgerVaultView, LedgerView, MemberCounts, MemberList, MemberState, MemberView,
+    NextTermsView, PoolHealthView, PoolList, PoolSummary, PoolView, VaultView,
 };
 use crate::history::{ledger, vault};
 use crate::payout::checks;
 use crate::payout::vaults::SolidVault;
+use crate::view::leader::leader_view;
 use crate::view::{NodeParts, unread};
 
 fn hold(account: &Account) -> Option<HoldView> {
@@ -176,11 +177,8 @@ impl NodeParts {
             alerts.extend(self.pushed.alerts());
         }
         let now_s = self.clock.now().get() / 1_000;
-        let election = pool.election.as_ref().and_then(|election| {
-            let (leader, successors) = election.order.split_first()?;
-            let settlement = election.settlement;
-            Some(LeaderView { pool: *id, settlement, leader: *leader, successors: successors.to_vec() })
-        });
+        let election =
+            pool.election.as_ref().and_then(|election| leader_view(*id, election.settlement, &election.order));
         let (vault, terms) = (&pool.vault, pool.terms_in(pool.settled));
         // No node's state holds sums that do not fit.
         let sum = |sum: Option<MicroUsdt>| sum.unwrap_or(MicroUsdt::new(u64::MAX));

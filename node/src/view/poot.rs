@@ -128,7 +128,7 @@ impl NodeParts {
 
     /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
     fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
-        let buckets = self.spec.fixed().history_buckets();
+        let buckets = self.head.borrow().state.policy(newest).history_buckets();
         let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
         let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
         begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()

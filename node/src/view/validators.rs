@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::duties::Duty;
 use lucid_consensus::ledger::proposals::ProposedChange;
 use lucid_consensus::ledger::state::{Rows as _, State};
 use lucid_consensus::ledger::table::{Closes, Equivocations, UsedKeys};
@@ -16,8 +17,8 @@ use lucid_types::validator::{Validator, ValidatorSet};
 
 use crate::api::ViewError;
 use crate::api::model::{
-    ApprovalView, EquivocationView, NextPowerView, ProposalView, RotationView, ValidatorStatusView, ValidatorView,
-    VoteView, differences,
+    ApprovalView, DutiesView, EquivocationView, NextPowerView, ProposalView, RotationView, ValidatorStatusView,
+    ValidatorView, VoteView, differences,
 };
 use crate::history::epochs::{self, Closing};
 use crate::view::duties::{Duties, ReportDuty};
@@ -100,6 +101,7 @@ pub(super) fn status(
         blocks: None,
         last_vote: None,
         turns: None,
+        duties: state.duty(&node).map(|duty| duties_view(spec, state, duty)),
         reports: None,
     };
     let keys = state.all::<UsedKeys>().filter(|(_, used)| used.account == node).map(|(key, _)| key);
@@ -122,6 +124,12 @@ pub(super) fn status(
 
 fn power_of(set: &ValidatorSet, node: &NodeId) -> u64 {
     set.of(node).map_or(0, |validator| validator.power)
+}
+
+fn duties_view(spec: &ChainSpec, state: &State, duty: &Duty) -> DutiesView {
+    let &Duty { settlement, committed, forfeited, turns, missed_turns } = duty;
+    let loses_pay = spec.rules().loses_validation_pay(state.policy(spec.fixed().last_epoch_of(settlement)), duty);
+    DutiesView { settlement, committed, forfeited, turns, missed_turns, loses_pay }
 }
 
 fn rotation(id: Hash, row: &ProposedChange) -> Option<RotationView> {

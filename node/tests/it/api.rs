@@ -382,6 +382,12 @@ async fn pools_and_their_payout_trees_are_read_page_by_page() {
     let view = server.get(&pool).await;
     assert_eq!((&view["name"], &view["commands"], &view["contract"]), (&json!("known"), &json!(7), &Value::Null));
     assert_eq!(view["vault"]["signers"]["signer"][0]["node"], json!(node(2)));
+    let leader = server.get(&format!("{pool}/leader")).await;
+    assert_eq!((&leader["settlement"], &leader["turn"]["node"]), (&json!(3), &json!(node(10))));
+    let first = &leader["order"][0];
+    assert_eq!((&first["rank"], &first["node"], &first["live"]), (&json!(1), &json!(node(10)), &json!(9_120)));
+    assert!(first["why"].as_str().unwrap().starts_with("eligible"), "{first}");
+    assert_eq!(leader["not_elected"], json!([{ "node": node(11), "why": "no-gas-address" }]));
     let (root, leaves) = settled();
     let first = server.get(&format!("{pool}/root")).await;
     assert_eq!((&first["root"], &first["n_accounts"]), (&json!(root.root), &json!(5)));
@@ -500,6 +506,7 @@ async fn registered_nodes_are_read_page_by_page() {
         (format!("/api/v1/nodes/{}", node(13)), 404, "lucid node register"),
         (format!("/api/v1/stamp?pool={}", "00".repeat(32)), 404, "there is no pool"),
         (format!("/api/v1/pools/{}/requests", "00".repeat(32)), 404, "there is no pool"),
+        (format!("/api/v1/pools/{}/leader", "00".repeat(32)), 404, "has not elected a leader yet"),
         (format!("/api/v1/pools/{}/batches", "00".repeat(32)), 404, "there is no pool"),
         (format!("/api/v1/pools/{}/batches?limit=0", Known::pool_id()), 400, "1 to 1000"),
     ] {

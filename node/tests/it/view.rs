@@ -9,7 +9,16 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage, CommandView, Components, CopyingView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView, PolicyView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, TemperatureView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage,
+    CommandView, Components, CopyingView, ElectedView, EpochRange, EpochReportsView, EpochStage, EpochView,
+    EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView,
+    LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView,
+    MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState,
+    NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView,
+    PolicyView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProposalView,
+    RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
+    ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView,
+    StatusView, SyncState, TemperatureView, TurnView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -276,6 +285,7 @@ fn registered(node: NodeId) -> RegisteredView {
         capacity: Capacity::default(),
         membership: Some(MembershipView { pool: Known::pool_id(), from: Epoch::new(1), until: None }),
         inactive: None,
+        maintenance: vec![],
         request: None,
         is_retired: false,
         state: NodeState::Ready,
@@ -343,6 +353,7 @@ impl NodeView for Known {
             sync: SyncState::Synced,
             pool: None,
             leader: Some(node(10)),
+            maintenance: None,
             owed_micro_usdt: Some(MicroUsdt::new(7)),
             paid_micro_usdt: None,
             enrolment: None,
@@ -418,6 +429,7 @@ impl NodeView for Known {
             equivocation: None,
             blocks: Some(LookedAtView { first, last, proposed: 2, to_vote: 5, voted: 4, missed: vec![] }),
             turns: None,
+            duties: None,
             reports: None,
             last_vote: Some(VoteView { height: last, time: UnixMillis::new(5_000) }),
         };
@@ -663,6 +675,29 @@ impl NodeView for Known {
         };
         let batches = vec![batch; limit.min(2)];
         self.disk((*pool == Self::pool_id()).then_some(BatchList { batches }))
+    }
+
+    fn leader(&self, pool: &PoolId) -> Option<LeaderOrderView> {
+        let elected = ElectedView {
+            rank: 1,
+            node: node(10),
+            is_eligible: true,
+            live: 9_120,
+            is_cooling: false,
+            last_led: None,
+            cools_until: None,
+            gas_address: Some(PayoutAddress::from_hash20([7; 20])),
+            why: "eligible, not in cool-down, live 9120 is the greatest of those".to_owned(),
+        };
+        (*pool == Self::pool_id()).then(|| LeaderOrderView {
+            pool: *pool,
+            settlement: 3,
+            elected_in: Height::new(4),
+            time: UnixMillis::new(4_000),
+            order: vec![elected],
+            turn: Some(TurnView { node: node(10), until: UnixMillis::new(9_000) }),
+            not_elected: vec![NotElectedView { node: node(11), why: NotElected::NoGasAddress }],
+        })
     }
 
     fn members(&self, pool: &PoolId) -> Option<MemberList> {

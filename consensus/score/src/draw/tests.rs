@@ -32,6 +32,7 @@ struct Worker {
     group: NetworkGroup,
     kbit_s: u64,
     disk_bytes: u64,
+    takes_traffic: bool,
 }
 
 /// Worker `number` of an operator of its own.
@@ -44,6 +45,7 @@ fn worker(number: u16) -> Worker {
         group: NetworkGroup::NONE,
         kbit_s: 0,
         disk_bytes: 0,
+        takes_traffic: true,
     }
 }
 
@@ -51,8 +53,8 @@ fn draw(policy: &Policy, number: u32, set: &ValidatorSet, workers: impl IntoIter
     let workers: Vec<_> = workers.into_iter().collect();
     let by_id: BTreeMap<_, _> = workers.iter().map(|worker| (worker.node, *worker)).collect();
     let candidate = |node: &NodeId| {
-        let Worker { operator, pool, kbit_s, disk_bytes, .. } = by_id[node];
-        Candidate { operator, pool, kbit_s, disk_bytes }
+        let Worker { operator, pool, kbit_s, disk_bytes, takes_traffic, .. } = by_id[node];
+        Candidate { operator, pool, kbit_s, disk_bytes, takes_traffic }
     };
     let ids = workers.iter().map(|worker| (worker.node, worker.group));
     let term = StorageTerm::new(&seed(number), 1, set);
@@ -107,6 +109,7 @@ fn draws_are_as_specified() {
         pool: PoolId::from_bytes([1; 32]),
         kbit_s: 30_000 * u64::from(worker.as_bytes()[0] % 16),
         disk_bytes: 1 << 30,
+        takes_traffic: true,
     };
     // One of two epochs is one of echo: this one is for the pool and for the group of 0x21, and not for that of 0x22.
     let group = |byte| match byte {
@@ -142,7 +145,13 @@ fn only_drawn_workers_are_asked_about() {
     let mut asked = Vec::new();
     let candidate = |worker: &NodeId| {
         asked.push(*worker);
-        Candidate { operator: *worker, pool: PoolId::from_bytes([1; 32]), kbit_s: 0, disk_bytes: 0 }
+        Candidate {
+            operator: *worker,
+            pool: PoolId::from_bytes([1; 32]),
+            kbit_s: 0,
+            disk_bytes: 0,
+            takes_traffic: true,
+        }
     };
     let workers = (0..1_000).map(|number| (worker(number).node, NetworkGroup::NONE));
     let (set, terms) = (set(&[1; 4]), Terms::default());
@@ -313,6 +322,20 @@ fn those_who_share_a_group_are_counted() {
     assert!(drawn(&Policy { one_per_network: false, ..public }).iter().all(|worker| worker.sharers == 1));
 }
 
+/// A worker that takes no traffic is pinged as ever: it has its seats and a place, and neither echo nor storage.
+#[test]
+fn a_worker_that_takes_no_traffic_is_only_pinged() {
+    let policy = Policy { echo_every: 1, storage_max_bytes: 1 << 30, ..local(4) };
+    let of = |takes_traffic| {
+        let workers = (0..20).map(|i| Worker { disk_bytes: 1 << 30, takes_traffic, ..worker(i) });
+        draw(&policy, 5, &set(&[1; 4]), workers).scored
+    };
+    let (all, pinged) = (of(true), of(false));
+    assert!(all.iter().all(|it| it.echo_bytes.is_some() && it.quota > 0 && !it.storage.is_empty()));
+    assert!(pinged.iter().all(|it| it.echo_bytes.is_none() && it.quota == 0 && it.storage.is_empty()));
+    assert!(all.iter().map(|it| &it.seats).eq(pinged.iter().map(|it| &it.seats)));
+}
+
 /// Holders that are no validators any more leave their seats vacant; who offers no disk has no committee.
 #[test]
 fn storage_seats_are_those_of_the_term() {
@@ -324,8 +347,8 @@ fn storage_seats_are_those_of_the_term() {
         (0..50).map(|i| Worker { disk_bytes: if i < 40 { 1 << 30 } else { 0 }, ..worker(i) }).collect();
     let by_id: BTreeMap<_, _> = workers.iter().map(|worker| (worker.node, *worker)).collect();
     let candidate = |node: &NodeId| {
-        let Worker { operator, pool, kbit_s, disk_bytes, .. } = by_id[node];
-        Candidate { operator, pool, kbit_s, disk_bytes }
+        let Worker { operator, pool, kbit_s, disk_bytes, takes_traffic, .. } = by_id[node];
+        Candidate { operator, pool, kbit_s, disk_bytes, takes_traffic }
     };
     let terms = Terms::from_iter([(1, &term)]);
     let ids = workers.iter().map(|worker| (worker.node, worker.group));

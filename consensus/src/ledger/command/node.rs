@@ -1,6 +1,6 @@
 //! What accounts do about themselves.
 
-use lucid_types::command::{Entry, NodeAction, Registration};
+use lucid_types::command::{Entry, MAX_MAINTENANCE, MaintenanceScope, NodeAction, Registration};
 use lucid_types::id::{NodeId, PayoutAddress, PublicKey};
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::time::Epoch;
@@ -8,7 +8,7 @@ use lucid_types::time::Epoch;
 use crate::ledger::command::{Applying, CommandRefused, current_key};
 use crate::ledger::event::Event;
 use crate::ledger::pool::{PoolState, PoolStatus};
-use crate::ledger::registry::{Node, owner_of};
+use crate::ledger::registry::{Maintenance, Node, owner_of};
 use crate::ledger::settle;
 use crate::ledger::state::Rows;
 use crate::ledger::table::{NodeKeys, Nodes, Nonces, Pools, Requests};
@@ -34,6 +34,7 @@ impl Applying<'_, '_> {
             request: None,
             is_retired: false,
             group: NetworkGroup::NONE,
+            maintenance: Vec::new(),
         };
         self.check_addresses(&node)?;
         match entry {
@@ -71,7 +72,39 @@ impl Applying<'_, '_> {
             NodeAction::Join { pool, ticket } => self.enter_pool(node, pool, ticket)?,
             NodeAction::Leave => self.leave(node)?,
             NodeAction::Retire => self.retire(node)?,
+            NodeAction::Maintenance { from, epochs, scope } => self.maintain(node, *from, *epochs, *scope)?,
         }
+        Ok(())
+    }
+
+    /// Maintenance from an epoch on, and no other from then on. What is over is forgotten; so there are at most three: one for the epoch under
+    /// way, one for the next, and the new one.
+    fn maintain(
+        &mut self,
+        mut node: Node,
+        from: Epoch,
+        epochs: u32,
+        scope: MaintenanceScope,
+    ) -> Result<(), CommandRefused> {
+        let (earliest, latest) =
+            (self.counts_from(), Epoch::new(self.epoch.get().saturating_add(MAX_MAINTENANCE.into())));
+        if from > latest {
+            return Err(CommandRefused::MaintenanceTooLate { from, latest });
+        }
+        let from = from.max(earliest);
+        if epochs == 0 && node.maintenance.iter().all(|it| it.until <= from) {
+            return Err(CommandRefused::NoMaintenance);
+        }
+        let under_way = self.epoch;
+        node.maintenance.retain_mut(|it| {
+            it.until = it.until.min(from);
+            it.from < earliest && it.until > it.from.max(under_way)
+        });
+        if epochs > 0 {
+            let until = Epoch::new(from.get().saturating_add(epochs.into()));
+            node.maintenance.push(Maintenance { from, until, scope });
+        }
+        self.rows.put::<Nodes>(&self.account, node);
         Ok(())
     }
 

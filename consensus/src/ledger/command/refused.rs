@@ -111,6 +111,18 @@ pub enum CommandRefused {
     #[error("no other payout address is announced that is not in use yet")]
     NothingAnnounced,
 
+    /// There is no maintenance to end.
+    #[error("no maintenance is under way by then, or announced for later")]
+    NoMaintenance,
+    /// It begins too far ahead.
+    #[error("maintenance from epoch {from}; the latest that it can be announced for is {latest}")]
+    MaintenanceTooLate {
+        /// In the command.
+        from: Epoch,
+        /// The latest.
+        latest: Epoch,
+    },
+
     /// There is no node key to take back.
     #[error("no other node key is announced that is not in force yet")]
     NoKeyAnnounced,

@@ -506,9 +506,23 @@ impl Chain {
 
     /// Closes the open epoch, and goes on until its scores are final.
     pub(super) fn step(&mut self, observe: impl Fn(usize, usize) -> Option<Observation>) -> Vec<Event> {
+        self.step_revealing(observe, |_| true)
+    }
+
+    /// The same, and only some of the validators reveal what they committed to.
+    pub(super) fn step_revealing(
+        &mut self,
+        observe: impl Fn(usize, usize) -> Option<Observation>,
+        reveals: impl Fn(usize) -> bool,
+    ) -> Vec<Event> {
         let mut events = self.block(&observe);
         while self.state.pending().next().is_some() {
-            events.extend(self.block(&observe));
+            let mut block = self.draft(&observe);
+            let is_revealed =
+                |reveal: &Signed<Reveal>| (0..VALIDATORS).any(|i| reveals(i) && signer_id(i) == reveal.signer);
+            block.reveals.retain(is_revealed);
+            let block = self.seal(block);
+            events.extend(self.apply(block));
         }
         events
     }

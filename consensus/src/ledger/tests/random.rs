@@ -6,7 +6,9 @@ use std::time::Duration;
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::attestation::Capacity;
 use lucid_types::change::{NetworkChange, PolicyChange};
-use lucid_types::command::{Action, Command, Cosigner, Entry, NodeAction, ValidatorAction, ValidatorChange};
+use lucid_types::command::{
+    Action, Command, Cosigner, Entry, MaintenanceScope, NodeAction, ValidatorAction, ValidatorChange,
+};
 use lucid_types::id::{Hash, NodeId, PoolId, PublicKey};
 use lucid_types::key::NodeKey;
 use lucid_types::payout::{AccountKind, VaultLimits};
@@ -47,8 +49,9 @@ enum Step {
     Give([u8; 6]),
     /// A block holds what waits and can stand in it.
     Block,
-    /// The same, and the open epoch ends, its reports are revealed and settled. Of the workers all are reached, or every other one.
-    Close { reaches_all: bool },
+    /// The same, and the open epoch ends, its reports are revealed and settled. Of the workers all are reached, or every other one; of
+    /// the validators all reveal, or at times some do not.
+    Close { reaches_all: bool, forfeits: bool },
     /// Nobody does anything for some epochs.
     Pause(u8),
 }
@@ -57,7 +60,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => any::<[u8; 6]>().prop_map(Step::Give),
         3 => Just(Step::Block),
-        2 => any::<bool>().prop_map(|reaches_all| Step::Close { reaches_all }),
+        2 => any::<[bool; 2]>().prop_map(|[reaches_all, forfeits]| Step::Close { reaches_all, forfeits }),
         1 => (1u8..5).prop_map(Step::Pause),
     ];
     proptest::collection::vec(step, 30..120)
@@ -158,6 +161,12 @@ fn action(chain: &Chain, account: NodeId, [kind, a, b, c]: [u8; 4]) -> Action {
             let stamp = chain.stamp_of(account, None, (newest, 8), c % 8 != 0);
             let key = keys.iter().find(|key| key.account() == account).unwrap().clone();
             Chain::registration(&key, usize::from(a % 210), Entry::Network(stamp))
+        }
+        3 if c % 3 > 0 => {
+            let (open, scope) = (chain.state.closed().get() + 1, [MaintenanceScope::All, MaintenanceScope::Traffic]);
+            let from = Epoch::new((open + u64::from(b % 6)).saturating_sub(1));
+            let (epochs, scope) = (u32::from(a % 5), scope[usize::from(c % 2)]);
+            Action::Node(NodeAction::Maintenance { from, epochs, scope })
         }
         3 => Action::Node(NodeAction::Update { gas_address: Some(to), capacity: Capacity::default() }),
         4 => Action::Node(NodeAction::PayoutAddress(to)),
@@ -298,6 +307,11 @@ fn holds(state: &State) {
         assert!(has_row || !membership.has_not_ended_by(open), "a member without a row");
         assert!(!node.is_retired || membership.until.is_some(), "who has retired works on");
     }
+    for (_, node) in state.nodes() {
+        let all = &node.maintenance;
+        assert!(all.len() <= 3 && all.iter().all(|it| it.from < it.until), "{all:?}");
+        assert!(all.windows(2).all(|pair| pair[0].until <= pair[1].from), "{all:?}");
+    }
     keys_hold(state);
     let drawn = |node: &NodeId| state.open().is_some_and(|draw| draw.scored.iter().any(|it| it.node == *node));
     for ((pool, node), member) in state.all::<Members>() {
@@ -369,6 +383,12 @@ fn holds(state: &State) {
     let scored = state.open().map(|draw| &draw.scored).into_iter().flatten();
     for it in scored {
         let node = state.node(&it.node).unwrap();
+        let takes_nothing = it.echo_bytes.is_none() && it.quota == 0;
+        match node.maintenance_in(open) {
+            None => {}
+            Some(MaintenanceScope::Traffic) => assert!(takes_nothing, "traffic in maintenance"),
+            Some(MaintenanceScope::All) => panic!("drawn in maintenance"),
+        }
         assert!(node.membership.is_some_and(|membership| membership.pool == it.pool && membership.from <= open));
     }
 }
@@ -461,12 +481,18 @@ fn is_whole(chain: &Chain, command: &SignedCommand) {
 }
 
 /// The block that is built from what waits; it is valid.
-fn next(chain: &mut Chain, pending: &mut PendingCommands, reaches_all: Option<bool>) {
-    let draft = if let Some(all) = reaches_all {
+fn next(chain: &mut Chain, pending: &mut PendingCommands, closing: Option<(bool, bool)>) {
+    let mut draft = if let Some((all, _)) = closing {
         chain.draft(|_, worker| Some(observation(if all || worker % 2 == 0 { 4 } else { 0 }, true)))
     } else {
         chain.at(chain.state.next_time(&chain.spec))
     };
+    // Which ones, the height says.
+    if closing.is_some_and(|(_, forfeits)| forfeits) {
+        let n = u64::try_from(draft.reveals.len()).unwrap();
+        let height = draft.header.height.get();
+        draft.reveals.truncate(usize::try_from(height % (n + 1)).unwrap());
+    }
     let mut reports = Reports::default();
     let network = *chain.spec.id();
     for commitment in &draft.commitments {
@@ -491,6 +517,8 @@ fn next(chain: &mut Chain, pending: &mut PendingCommands, reaches_all: Option<bo
 fn play(steps: &[Step]) -> (Vec<Action>, usize) {
     let mut chain = Chain::new(start_with(|start| {
         (start.genesis.policy.free_joins, start.genesis.policy.inactive_after) = (2, 2);
+        start.genesis.policy.validation_ppm = Ppm::new(200_000);
+        start.genesis.policy.max_forfeits = Ppm::new(300_000);
     }));
     let mut pending = PendingCommands::default();
     for step in steps {
@@ -504,10 +532,11 @@ fn play(steps: &[Step]) -> (Vec<Action>, usize) {
                 }
             }
             Step::Block => next(&mut chain, &mut pending, None),
-            Step::Close { reaches_all } => {
-                next(&mut chain, &mut pending, Some(*reaches_all));
+            Step::Close { reaches_all, forfeits } => {
+                let closing = Some((*reaches_all, *forfeits));
+                next(&mut chain, &mut pending, closing);
                 while chain.state.pending().next().is_some() {
-                    next(&mut chain, &mut pending, Some(*reaches_all));
+                    next(&mut chain, &mut pending, closing);
                 }
             }
             Step::Pause(epochs) => {
@@ -553,7 +582,11 @@ fn random_commands_apply_at_times() {
     let mut policies = 0;
     for _ in 0..40 {
         let steps = (0..150).map(|i| {
-            if i % 6 == 5 { Step::Close { reaches_all: i % 36 == 5 } } else { Step::Give([(); 6].map(|()| byte())) }
+            if i % 6 == 5 {
+                Step::Close { reaches_all: i % 36 == 5, forfeits: i % 24 == 5 }
+            } else {
+                Step::Give([(); 6].map(|()| byte()))
+            }
         });
         let (actions, changes) = play(&steps.collect::<Vec<_>>());
         policies += changes;
@@ -582,6 +615,7 @@ fn random_commands_apply_at_times() {
         "Return",
         "Leave",
         "Retire",
+        "Maintenance",
         "CreatePool",
         "ApprovePool",
         "Propose",

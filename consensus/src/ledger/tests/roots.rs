@@ -33,7 +33,7 @@ fn a_settlement_makes_a_root_of_all_that_is_owed() {
     assert_eq!(chain.pool().newest, Some(made.root));
     assert_eq!(chain.pool().newest, Some(made.root));
     // The leader's turn: the block's time and the leader's time-out, in whole seconds, never less.
-    let leader = chain.pool().election.as_ref().unwrap().order[0];
+    let leader = chain.pool().election.as_ref().unwrap().leader().unwrap();
     assert_eq!(made.root.leader, chain.state.node(&leader).unwrap().gas_address);
     let turn = chain.state.time().get() + chain.spec.genesis().policy.leader_timeout_ms;
     assert!((turn..turn + 1_000).contains(&(made.root.until * 1_000)));

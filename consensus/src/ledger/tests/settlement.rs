@@ -11,6 +11,7 @@ use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
 use super::chain::{BUDGET, Chain, WORKERS, all_good, observation, start, start_with, validator, worker};
+use super::duties::register_validators;
 use crate::ledger::event::Event;
 use crate::ledger::state::Rows;
 
@@ -117,7 +118,7 @@ fn leaders(cooldown: u64, settlements: usize) -> Vec<NodeId> {
                 assert_eq!(settlement, leaders.len() as u64 + 1);
                 assert_eq!(order.len(), WORKERS);
                 assert_eq!(chain.pool().election.as_ref().unwrap().order, order);
-                leaders.push(order[0]);
+                leaders.push(order[0].node);
             }
         }
     }
@@ -143,7 +144,8 @@ fn only_who_can_lead_leads() {
     for _ in 0..2 {
         chain.step(all_good);
     }
-    assert_eq!(chain.pool().election.as_ref().unwrap().order, [worker(1)]);
+    let election = chain.pool().election.as_ref().unwrap();
+    assert_eq!((election.leader(), election.order.len()), (Some(worker(1)), 1));
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +157,10 @@ struct World {
     push_fee: u64,
     window: u64,
     settle_every: u64,
+    validation: u32,
+    max_forfeits: u32,
+    /// For each epoch, which validators reveal what they committed to.
+    reveals: Vec<[bool; 4]>,
     /// For each epoch, validator and worker: pings answered, an echo verified, observed at all.
     seen: Vec<[[(u8, bool, bool); WORKERS]; 4]>,
 }
@@ -168,16 +174,25 @@ fn world() -> impl Strategy<Value = World> {
         }),
         3..16,
     );
-    (split, 0..=1_000_000u32, 0..1u64 << 40, 0..1u64 << 40, 0..1u64 << 41, 1..=3u64, 1..=3u64, seen).prop_map(
-        |(split, commission, budget, threshold, push_fee, window, settle_every, seen)| World {
-            split,
-            commission,
-            budget,
-            threshold,
-            push_fee,
-            window,
-            settle_every,
-            seen,
+    let reveals = prop::collection::vec(any::<[bool; 4]>(), 16);
+    let money = (0..=1_000_000u32, 0..1u64 << 40, 0..1u64 << 40, 0..1u64 << 41);
+    let validators = (0..=1_000_000u32, 0..=1_000_000u32, reveals);
+    (split, money, 1..=3u64, 1..=3u64, validators, seen).prop_map(
+        |(split, money, window, settle_every, (validation, max_forfeits, reveals), seen)| {
+            let (commission, budget, threshold, push_fee) = money;
+            World {
+                split,
+                commission,
+                budget,
+                threshold,
+                push_fee,
+                window,
+                settle_every,
+                validation,
+                max_forfeits,
+                reveals,
+                seen,
+            }
         },
     )
 }
@@ -196,18 +211,22 @@ proptest! {
             start.genesis.policy.payout_threshold = MicroUsdt::new(world.threshold);
             start.genesis.policy.report_window = world.window;
             start.genesis.policy.settle_every = world.settle_every;
+            start.genesis.policy.validation_ppm = Ppm::new(world.validation);
+            start.genesis.policy.max_forfeits = Ppm::new(world.max_forfeits);
         }));
-        for seen in &world.seen {
+        // The others are unregistered: their parts are carried.
+        register_validators(&mut chain, 2);
+        for (seen, reveals) in world.seen.iter().zip(&world.reveals) {
             let observe = |i: usize, node: usize| {
                 let (answered, echoed, observed) = seen[i][node];
                 observed.then(|| observation(answered, echoed))
             };
             // `apply` checks the accounts against each other; here they are checked against the budgets.
-            chain.step(observe);
+            chain.step_revealing(observe, |i| reveals[i]);
             let settlements = chain.state.final_through().get() / world.settle_every;
             prop_assert_eq!(chain.pool().budgets.get(), settlements * world.budget);
             let pool = chain.pool();
-            prop_assert!(pool.fees.get() <= settlements * 4 * world.push_fee);
+            prop_assert!(pool.fees.get() <= settlements * 6 * world.push_fee);
             if let Some(root) = pool.newest {
                 // A settlement whose fees take the whole pot makes no root.
                 prop_assert_eq!(root.total.get() - root.fees.get(), chain.owed().get());

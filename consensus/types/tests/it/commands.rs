@@ -5,7 +5,8 @@ use lucid_types::attestation::Capacity;
 use lucid_types::change::PolicyChange;
 use lucid_types::codec::{DecodeError, Wire, decode, encode};
 use lucid_types::command::{
-    Action, Command, Cosigner, Entry, NodeAction, Priority, Registration, ValidatorAction, ValidatorChange,
+    Action, Command, Cosigner, Entry, MAX_MAINTENANCE, MaintenanceScope, NodeAction, Priority, Registration,
+    ValidatorAction, ValidatorChange,
 };
 use lucid_types::id::{Hash, NetworkId, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::join::JoinString;
@@ -99,6 +100,11 @@ pub(crate) fn greatest() -> Vec<Action> {
         join(Ticket::Return),
         NodeAction::Leave,
         NodeAction::Retire,
+        NodeAction::Maintenance {
+            from: Epoch::new(u64::MAX),
+            epochs: MAX_MAINTENANCE,
+            scope: MaintenanceScope::Traffic,
+        },
     ];
     all.extend(node_actions.map(Action::Node));
     let longest_policy = Policy { last_settlement: Some(u64::MAX), ..Policy::default() };
@@ -273,6 +279,10 @@ fn the_samples_are_right_and_their_neighbours_wrong() {
             "gas_address is",
         ),
         (Action::Node(NodeAction::Update { gas_address: None, capacity }), "capacity: bytes"),
+        (
+            Action::Node(NodeAction::Maintenance { from: Epoch::ZERO, epochs: 5_041, scope: MaintenanceScope::All }),
+            "maintenance of 5041 epochs; it lasts at most 5040",
+        ),
         (new_pool(|it| it.name = String::new()), "name: 0 bytes; a name has 1 to 64"),
         (new_pool(|it| it.name = "n".repeat(65)), "name: 65 bytes"),
         (new_pool(|it| it.max_members = 0), "max_members 0; a pool has 1 to 4000 members"),

@@ -16,6 +16,7 @@ fn every_record_has_the_committed_bytes() {
     let pool = PoolId::derive(&network, "pool");
     let account = AccountId::derive(&network, &pool, AccountKind::Worker, &worker);
     let commission = AccountId::derive(&network, &pool, AccountKind::Commission, &worker);
+    let validator = AccountId::derive(&network, &pool, AccountKind::Validator, &worker);
     golden.facts(
         "derived",
         &[
@@ -24,6 +25,7 @@ fn every_record_has_the_committed_bytes() {
             ("pool id", pool.as_bytes()),
             ("worker's account", account.as_bytes()),
             ("commission's account", commission.as_bytes()),
+            ("validator's account", validator.as_bytes()),
             ("payout id", PayoutId::derive(&account, 7).as_bytes()),
             ("validator set", &encode(&samples::validators().members().to_vec())),
             ("validator set hash", samples::validators().hash().as_bytes()),

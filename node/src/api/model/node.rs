@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
+use lucid_types::command::MaintenanceScope;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey};
 use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct RegisteredView {
     pub membership: Option<MembershipView>,
     /// The pool in which it has become inactive; `null` if it has not.
     pub inactive: Option<InactiveView>,
+    /// The maintenance that it has announced and that is not over, in order.
+    pub maintenance: Vec<MaintenanceView>,
     /// The pool whose owner it has asked; `null` if no request waits.
     pub request: Option<PoolId>,
     /// Whether it has left for good.
@@ -97,6 +100,17 @@ pub struct InactiveView {
     pub since: Epoch,
 }
 
+/// Epochs in which a node is not measured, or takes no echoes and no storage chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceView {
+    /// The first of them.
+    pub from: Epoch,
+    /// The first after them.
+    pub until: Epoch,
+    /// What the node does not do in them.
+    pub scope: MaintenanceScope,
+}
+
 /// What a registered node is in the network, as the state has it. What it is configured to do is its own affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -137,7 +151,7 @@ pub enum NodeState {
     Ready,
     /// Validators reach it, and it says that all of its capacity is in use.
     Busy,
-    /// It attests and declares that it offers nothing.
+    /// The maintenance that it has announced covers the open epoch, or it attests and declares that it offers nothing.
     Maintenance,
     /// It does not attest, and validators did not reach it or have not measured it.
     Offline,

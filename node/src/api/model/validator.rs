@@ -75,8 +75,27 @@ pub struct ValidatorStatusView {
     pub last_vote: Option<VoteView>,
     /// Its turns to propose in those of them whose proposers can be told; none if there are none such.
     pub turns: Option<TurnsView>,
+    /// What the state has counted of its duties in the newest settlement in which it had any; none if it had none yet.
+    pub duties: Option<DutiesView>,
     /// Its reports on the epochs of which all blocks with reports are among them; none if it had to report on none.
     pub reports: Option<ReportsView>,
+}
+
+/// A validator's duties in a settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutiesView {
+    /// The settlement.
+    pub settlement: u64,
+    /// Reports that it committed to.
+    pub committed: u32,
+    /// Those of them that it did not reveal in time.
+    pub forfeited: u32,
+    /// Heights at which round 0 was its turn to propose.
+    pub turns: u32,
+    /// Those of them that were decided in a later round.
+    pub missed_turns: u32,
+    /// Whether it is paid nothing for validating in the settlement, as it stands.
+    pub loses_pay: bool,
 }
 
 /// A key with which a validator is to sign.

@@ -3,11 +3,14 @@
 use lucid_types::amount::Ppm;
 use lucid_types::attestation::Capacity;
 use lucid_types::change::NetworkChange;
-use lucid_types::command::{Action, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange};
+use lucid_types::command::{
+    Action, Entry, MaintenanceScope, NodeAction, Registration, ValidatorAction, ValidatorChange,
+};
 use lucid_types::id::{PayoutAddress, PoolId};
 use lucid_types::payout::VaultLimits;
 use lucid_types::pool::{JoinPolicy, NewPool, PoolAction, PoolTerms, SplitRule};
 use lucid_types::ticket::Ticket;
+use lucid_types::time::Epoch;
 use lucid_types::vault::Vault;
 
 use crate::api::model::{DifferenceView, differences};
@@ -102,6 +105,10 @@ pub(super) const fn counts_from(action: &Action, epoch: u64) -> Option<u64> {
         }
         Action::Node(NodeAction::Join { ticket, .. }) => !matches!(ticket, Ticket::Request(_)),
         Action::Node(NodeAction::Leave | NodeAction::Retire) => true,
+        Action::Node(NodeAction::Maintenance { from, .. }) => {
+            let earliest = epoch.saturating_add(2);
+            return Some(if from.get() > earliest { from.get() } else { earliest });
+        }
         Action::Pool { action, .. } => {
             matches!(action, PoolAction::Approve(_) | PoolAction::Ban(_) | PoolAction::Disband)
         }
@@ -191,6 +198,25 @@ fn node(action: &NodeAction, ledger: &HomeLedger) -> Vec<Line> {
             ("does", "leaves its pool, or takes back its request".to_owned()),
             ("from", "the second epoch after on; what is owed is paid".to_owned()),
         ],
+        NodeAction::Maintenance { from, epochs: 0, .. } => vec![
+            ("does", "ends the maintenance that is announced".to_owned()),
+            ("from", format!("the second epoch after on{}", not_before(*from))),
+        ],
+        NodeAction::Maintenance { from, epochs, scope } => {
+            let does = match scope {
+                MaintenanceScope::All => {
+                    "announces maintenance: the node is not measured, and nothing of it counts for or against it"
+                }
+                MaintenanceScope::Traffic => {
+                    "announces maintenance: the node takes neither echoes nor storage, and answers pings as ever"
+                }
+            };
+            vec![
+                ("does", does.to_owned()),
+                ("from", format!("the second epoch after on{}", not_before(*from))),
+                ("for", format!("{epochs} epochs")),
+            ]
+        }
         NodeAction::Retire => {
             vec![(
                 "does",
@@ -198,6 +224,11 @@ fn node(action: &NodeAction, ledger: &HomeLedger) -> Vec<Line> {
             )]
         }
     }
+}
+
+/// When a maintenance is announced for an epoch.
+fn not_before(from: Epoch) -> String {
+    if from == Epoch::ZERO { String::new() } else { format!(", and not before epoch {from}") }
 }
 
 fn terms(PoolTerms { budget, split, commission, commission_address }: &PoolTerms) -> Vec<Line> {

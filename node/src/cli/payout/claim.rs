@@ -43,6 +43,9 @@ pub(in crate::cli) struct ClaimArgs {
     /// The home's own account for its commission as the pool's owner
     #[arg(long, conflicts_with = "account")]
     commission: bool,
+    /// The home's own account for what it has earned as a validator
+    #[arg(long, conflicts_with_all = ["account", "commission"])]
+    validator: bool,
     /// The ledger whose root is posted, as for `lucid vault root` [default: from the home's node]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -150,30 +153,57 @@ fn own_account(args: &ClaimArgs, opened: &Opened, ledger: &Ledger) -> anyhow::Re
     let node = home.own_account()?;
     let pool = home.pool_of_id(id).context("the network has no such pool")?;
     // Or it was one, and is owed something still.
-    let is_owed = ledger.index_of(&home.account(id, AccountKind::Worker, &node)).is_some();
-    let kind = own_kind(pool, &node, is_owed || home.own() == Some(*id), args.commission)?;
+    let is_owed = |kind| ledger.index_of(&home.account(id, kind, &node)).is_some();
+    let has = Has {
+        worker: is_owed(AccountKind::Worker) || home.own() == Some(*id),
+        owner: pool.owner == node,
+        validator: is_owed(AccountKind::Validator),
+    };
+    let kind = match (args.commission, args.validator) {
+        (true, _) => AccountKind::Commission,
+        (false, true) => AccountKind::Validator,
+        (false, false) => AccountKind::Worker,
+    };
+    own_kind(pool, &node, has, kind)?;
     Ok(home.account(id, kind, &node))
 }
 
-/// Which account of the pool a node means by its own.
-fn own_kind(pool: &PoolSummary, node: &NodeId, is_worker: bool, commission: bool) -> anyhow::Result<AccountKind> {
-    match (commission, is_worker, pool.owner == *node) {
-        (false, true, _) => Ok(AccountKind::Worker),
-        (true, _, true) => Ok(AccountKind::Commission),
-        (false, false, true) => bail!(
-            "the home's node {node} is no worker of the pool {}, but its owner: --commission claims its commission",
-            pool.name
-        ),
-        (true, true, false) => bail!(
-            "the home's node {node} is not the owner of the pool {}, but one of its workers: leave --commission out",
-            pool.name
-        ),
-        (_, false, false) => bail!(
-            "the home's node {node} is neither a worker nor the owner of the pool {}: say which account with --account \
-             ACCOUNT_ID, or use the worker's home",
-            pool.name
-        ),
+/// The accounts of a pool that a node has.
+#[derive(Clone, Copy, Debug)]
+struct Has {
+    worker: bool,
+    owner: bool,
+    validator: bool,
+}
+
+/// Whether a node has the account of the pool that is asked for.
+fn own_kind(pool: &PoolSummary, node: &NodeId, has: Has, asked: AccountKind) -> anyhow::Result<()> {
+    let is_there = match asked {
+        AccountKind::Worker => has.worker,
+        AccountKind::Commission => has.owner,
+        AccountKind::Validator => has.validator,
+    };
+    if is_there {
+        return Ok(());
     }
+    let others = [
+        (has.worker, "one of its workers: leave the option out"),
+        (has.owner, "its owner: --commission claims its commission"),
+        (has.validator, "a validator that it pays: --validator claims that"),
+    ];
+    let others: Vec<_> = others.iter().filter(|(has, _)| *has).map(|(_, text)| *text).collect();
+    let is = match asked {
+        AccountKind::Worker => "a worker",
+        AccountKind::Commission => "the owner",
+        AccountKind::Validator => "a validator that is paid by its posted root",
+    };
+    let name = &pool.name;
+    ensure!(
+        !others.is_empty(),
+        "the home's node {node} is neither a worker nor the owner of the pool {name}, nor does its posted root pay it as a validator: say \
+         which account with --account ACCOUNT_ID, or use the worker's home"
+    );
+    bail!("the home's node {node} is not {is} of the pool {name}, but {}", others.join("; and "))
 }
 
 fn data(opened: &Opened, claim: &Claim) -> serde_json::Value {
@@ -251,17 +281,26 @@ mod tests {
     fn a_home_without_the_account_is_told_which_it_has() {
         let pools = list(&first(&network()), None).pools;
         let [member, stranger] = WORKERS;
-        let own_kind = |seed, commission| own_kind(&pools[0], &node(seed), seed == member, commission);
-        assert_eq!(own_kind(member, false).unwrap(), AccountKind::Worker);
-        assert_eq!(own_kind(OWNER, true).unwrap(), AccountKind::Commission);
-        for (seed, commission, told) in [
-            (OWNER, false, "--commission claims"),
-            (member, true, "leave --commission out"),
-            (stranger, false, "--account ACCOUNT_ID"),
-            (stranger, true, "--account ACCOUNT_ID"),
+        let ask = |seed, validator, asked| {
+            let has = Has { worker: seed == member, owner: pools[0].owner == node(seed), validator };
+            own_kind(&pools[0], &node(seed), has, asked)
+        };
+        let (worker, commission, validator) = (AccountKind::Worker, AccountKind::Commission, AccountKind::Validator);
+        ask(member, false, worker).unwrap();
+        ask(OWNER, false, commission).unwrap();
+        ask(stranger, true, validator).unwrap();
+        for (seed, validates, asked, told) in [
+            (OWNER, false, worker, "--commission claims"),
+            (OWNER, true, worker, "--commission claims its commission; and a validator that it pays: --validator"),
+            (stranger, true, worker, "--validator claims"),
+            (member, false, commission, "leave the option out"),
+            (member, false, validator, "leave the option out"),
+            (stranger, false, worker, "--account ACCOUNT_ID"),
+            (stranger, false, commission, "--account ACCOUNT_ID"),
+            (stranger, false, validator, "--account ACCOUNT_ID"),
         ] {
-            let error = own_kind(seed, commission).unwrap_err().to_string();
-            assert!(error.contains(told), "{seed} {commission}: {error}");
+            let error = ask(seed, validates, asked).unwrap_err().to_string();
+            assert!(error.contains(told), "{seed} {asked:?}: {error}");
         }
     }
 }

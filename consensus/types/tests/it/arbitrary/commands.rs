@@ -2,7 +2,7 @@
 
 use lucid_types::change::PolicyChange;
 use lucid_types::command::{
-    Action, Command, CommandReply, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
+    Action, Command, CommandReply, Entry, MaintenanceScope, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
 use lucid_types::id::{Hash, NetworkId};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
@@ -80,6 +80,11 @@ fn node_action() -> impl Strategy<Value = NodeAction> {
         (pool_id(), ticket()).prop_map(|(pool, ticket)| NodeAction::Join { pool, ticket }),
         Just(NodeAction::Leave),
         Just(NodeAction::Retire),
+        (epoch(), any::<u32>(), any::<bool>()).prop_map(|(from, epochs, is_all)| NodeAction::Maintenance {
+            from,
+            epochs,
+            scope: if is_all { MaintenanceScope::All } else { MaintenanceScope::Traffic },
+        }),
     ]
 }
 

@@ -3,7 +3,7 @@
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::change::{NetworkChange, PolicyChange};
 use lucid_types::command::{
-    Action, Command, Cosigner, Entry, NodeAction, Registration, ValidatorAction, ValidatorChange,
+    Action, Command, Cosigner, Entry, MaintenanceScope, NodeAction, Registration, ValidatorAction, ValidatorChange,
 };
 use lucid_types::id::{BlockHash, Hash, PublicKey};
 use lucid_types::join::{BearerInvite, Bootstrap, JoinPool, JoinString, Pin};
@@ -104,6 +104,10 @@ fn actions() -> Vec<(&'static str, Action)> {
         ("node_join_invite", Node::Join { pool: pool(), ticket: Ticket::Invite(invite()) }),
         ("node_leave", Node::Leave),
         ("node_retire", Node::Retire),
+        (
+            "node_maintenance",
+            Node::Maintenance { from: Epoch::new(900), epochs: 240, scope: MaintenanceScope::Traffic },
+        ),
     ];
     let pool_actions = [
         ("pool_update", update),
