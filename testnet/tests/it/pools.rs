@@ -360,6 +360,40 @@ fn the_life_of_a_pool() {
     });
     until("the end of the alert", || (world.pool("validator-2")?["alerts"] == json!([])).then_some(()));
 
+    // Who leads, and why; the others have no account to pay from.
+    let order = answer(&founder.run(&["pool", "leader", "life", "--json"]));
+    assert_eq!(order["order"].as_array().unwrap().len(), 1, "{order}");
+    assert_eq!((text(&order, "/order/0/node"), text(&order, "/turn/node")), (&*leader.node, &*leader.node));
+    assert!(text(&order, "/order/0/why").contains("is the greatest of those"), "{order}");
+    let left_out = order["not_elected"].as_array().unwrap();
+    let why = |node: &str| left_out.iter().find(|it| it["node"] == json!(node)).map(|it| it["why"].clone());
+    assert_eq!([&mover, &held].map(|it| why(&it.node)), [(); 2].map(|()| Some(json!("no-gas-address"))));
+
+    // A member that announces maintenance is shown so, is not measured from the second epoch after on, and is again afterwards.
+    let announced = mover.give(&["node", "maintenance", "--epochs", "5"]);
+    let from = announced["counts_from_epoch"].as_u64().unwrap();
+    let until_epoch = from + 5;
+    let shown = until("its maintenance", || {
+        let view = net.ask("validator-1", &format!("/api/v1/nodes/{}", mover.node))?;
+        (view["state"] == "maintenance").then_some(view)
+    });
+    assert_eq!(shown["maintenance"], json!([{ "from": from, "until": until_epoch, "scope": "all" }]));
+    assert_eq!(mover.get("/api/v1/status").unwrap()["maintenance"], shown["maintenance"][0]);
+    let is_measured = |epoch: u64| {
+        let scores = net.ask("validator-1", &format!("/api/v1/scores?epoch={epoch}"))?;
+        Some(scores["scores"].as_array()?.iter().any(|it| it["worker"] == json!(mover.node)))
+    };
+    until("it to be measured again", || {
+        let done = net.ask("validator-1", "/api/v1/status")?["final_epoch"].as_u64()?;
+        (until_epoch..=done).any(|epoch| is_measured(epoch) == Some(true)).then_some(())
+    });
+    assert!((from - 6..from).any(|epoch| is_measured(epoch) == Some(true)), "it was measured before");
+    for epoch in from..until_epoch {
+        assert_eq!(is_measured(epoch), Some(false), "epoch {epoch}");
+    }
+    let over = mover.run(&["node", "maintenance", "--end", "--yes"]);
+    assert!(errors(&over).contains("no maintenance is under way"), "{}", errors(&over));
+
     // Another payout address is used from the second root on; one that is vetoed never is.
     let [next, never] = [(); 2].map(|()| TronKey::generate().unwrap().address().to_string());
     let announced = mover.give(&["node", "payout-address", &next]);
