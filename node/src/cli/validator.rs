@@ -426,7 +426,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
-        let nothing = ValidatorStatusView { blocks: None, turns: None, reports: None, ..view };
+        let nothing = ValidatorStatusView { blocks: None, turns: None, duties: None, reports: None, ..view };
         assert!(!status_text(&nothing).contains("missed"));
     }
 }

@@ -360,6 +360,45 @@ fn the_life_of_a_pool() {
     });
     until("the end of the alert", || (world.pool("validator-2")?["alerts"] == json!([])).then_some(()));
 
+    // Who leads, and why: all three can, and take turns.
+    let order = until("an election", || {
+        let order = answer(&founder.run(&["pool", "leader", "life", "--json"]));
+        (order["turn"] != Value::Null && order["order"].as_array()?.len() == 3).then_some(order)
+    });
+    assert_eq!(order["order"][0]["node"], order["turn"]["node"], "{order}");
+    for (elected, rank) in order["order"].as_array().unwrap().iter().zip(1..) {
+        let [why, live] = ["why", "live"].map(|key| elected[key].to_string());
+        let knows = why.contains(&live) || why.contains("has led") || why.contains("the random beacon has decided");
+        assert!(elected["rank"] == json!(rank) && knows, "{order}");
+    }
+    let said = founder.run(&["pool", "leader", "life"]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("led last"), "{}", errors(&said));
+
+    // A member that announces maintenance is shown so, is not measured from the second epoch after on, and is again afterwards.
+    let announced = mover.give(&["node", "maintenance", "--epochs", "5"]);
+    let from = announced["counts_from_epoch"].as_u64().unwrap();
+    let until_epoch = from + 5;
+    let shown = until("its maintenance", || {
+        let view = net.ask("validator-1", &format!("/api/v1/nodes/{}", mover.node))?;
+        (view["state"] == "maintenance").then_some(view)
+    });
+    assert_eq!(shown["maintenance"], json!([{ "from": from, "until": until_epoch, "scope": "all" }]));
+    assert_eq!(mover.get("/api/v1/status").unwrap()["maintenance"], shown["maintenance"][0]);
+    let is_measured = |epoch: u64| {
+        let scores = net.ask("validator-1", &format!("/api/v1/scores?epoch={epoch}"))?;
+        Some(scores["scores"].as_array()?.iter().any(|it| it["worker"] == json!(mover.node)))
+    };
+    until("it to be measured again", || {
+        let done = net.ask("validator-1", "/api/v1/status")?["final_epoch"].as_u64()?;
+        (until_epoch..=done).any(|epoch| is_measured(epoch) == Some(true)).then_some(())
+    });
+    assert!((from - 6..from).any(|epoch| is_measured(epoch) == Some(true)), "it was measured before");
+    for epoch in from..until_epoch {
+        assert_eq!(is_measured(epoch), Some(false), "epoch {epoch}");
+    }
+    let over = mover.run(&["node", "maintenance", "--end", "--yes"]);
+    assert!(errors(&over).contains("no maintenance is under way"), "{}", errors(&over));
+
     // Another payout address is used from the second root on; one that is vetoed never is.
     let [next, never] = [(); 2].map(|()| TronKey::generate().unwrap().address().to_string());
     let announced = mover.give(&["node", "payout-address", &next]);

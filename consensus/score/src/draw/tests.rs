@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod coalitions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
