@@ -133,7 +133,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Peers that a validator connects to at a time, because something is to be sent to them.
-    pub const VALIDATOR_DIALS: usize = 256;
+    pub const VALIDATOR_DIALS: usize = 1_024;
     /// Requests of a validator that may be under way at a time.
     pub const VALIDATOR_REQUESTS: usize = 4_096;
     /// The most connections of a validator.
@@ -148,7 +148,7 @@ impl Limits {
             connections: usual.connections.saturating_add(workers),
             inbound: usual.inbound.saturating_add(workers),
             // A dial of ours that we wait for no more may last a little longer.
-            pending_outbound: usual.pending_outbound.saturating_add(2 * Self::VALIDATOR_DIALS),
+            pending_outbound: usual.pending_outbound.saturating_add(Self::VALIDATOR_DIALS / 4 * 5),
             known_peers: usual.known_peers.saturating_add(workers),
             searches: 4 * usual.searches,
             // A request that nobody waits for any more counts until its protocol's time is over.

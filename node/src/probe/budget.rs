@@ -7,7 +7,7 @@ use lucid_types::policy::Policy;
 /// How many of the largest echoes the echoes in flight may be together.
 const LARGEST_ECHOES: u64 = 4;
 /// Echoes in flight. So many that the slow ones among them delay nobody.
-const ECHOES: usize = 32;
+const ECHOES: usize = 64;
 
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

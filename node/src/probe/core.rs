@@ -141,8 +141,10 @@ pub struct Finished {
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     worker: NodeId,
-    /// When it was due; `None` if it was sent then, and its worker dialled since.
-    due: Option<UnixMillis>,
+    /// From when on nothing but a slot of our own keeps it: when it was due, or its worker had been dialled for it.
+    ready: UnixMillis,
+    /// It was not sent before.
+    is_first: bool,
 }
 
 /// The queues of one worker.
@@ -275,6 +277,7 @@ impl Core {
     /// The report. What has not come back by now has failed, and what has not left was not sent.
     pub fn finish(mut self) -> Finished {
         for (id, worker) in &mut self.workers {
+            // A dial that is under way was begun in time.
             for _ in 0..worker.pings_in_flight {
                 self.tally.ping_failed(id);
                 self.counts.ping(PingOutcome::Late);
@@ -345,7 +348,7 @@ impl Core {
         match fault {
             None => {
                 worker.reach.connected();
-                let leaving = Leaving { worker: id, due: None };
+                let leaving = Leaving { worker: id, ready: now, is_first: false };
                 self.leaving.extend(waiting.iter().map(|_| leaving));
                 self.leaving_echoes.extend(is_echo_waiting.then_some(leaving));
                 return;
@@ -436,13 +439,13 @@ impl Core {
         while self.under_way.may_ping(&self.limits) {
             let planned = |pings: &mut VecDeque<Task>| {
                 let task = pings.pop_front_if(|task| task.at <= now)?;
-                Some(Leaving { worker: task.worker, due: Some(task.at) })
+                Some(Leaving { worker: task.worker, ready: task.at, is_first: true })
             };
             let Some(leaving) = self.leaving.pop_front().or_else(|| planned(&mut self.pings)) else { return };
-            let Leaving { worker: id, due } = leaving;
+            let Leaving { worker: id, ready, is_first } = leaving;
             let Some(worker) = self.workers.get_mut(&id) else { continue };
-            // A validator without peers has learnt nothing of workers.
-            if self.n_peers == 0 || (due.is_some() && now > self.last_ping) {
+            // A validator without peers has learnt nothing of workers. What our own slots kept for so long would have less time than others.
+            if self.n_peers == 0 || (now > ready && now > self.last_ping) {
                 self.counts.ping(PingOutcome::NotSent);
                 self.leaving.extend(worker.held.pop_front());
                 continue;
@@ -451,7 +454,9 @@ impl Core {
                 worker.held.push_back(leaving);
                 continue;
             }
-            due.into_iter().for_each(|due| self.counts.left(due.until(now)));
+            if is_first {
+                self.counts.left(ready.until(now));
+            }
             worker.pings_in_flight += 1;
             self.under_way.pings += 1;
             let request = ProbeRequest { epoch: self.bounds.epoch, nonce: self.draws.bytes() };
@@ -462,9 +467,10 @@ impl Core {
 
     fn send_echoes(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         while let Some(echo) = self.echoes.pop_front_if(|echo| echo.task.at <= now) {
-            self.leaving_echoes.push_back(Leaving { worker: echo.task.worker, due: Some(echo.task.at) });
+            let Task { at: ready, worker } = echo.task;
+            self.leaving_echoes.push_back(Leaving { worker, ready, is_first: true });
         }
-        while let Some(Leaving { worker: id, due }) = self.leaving_echoes.front().copied() {
+        while let Some(Leaving { worker: id, ready, is_first }) = self.leaving_echoes.front().copied() {
             let Some(worker) = self.workers.get_mut(&id) else { return };
             let is_over = self.n_peers == 0 || now > self.last_echo;
             if !is_over && !self.under_way.may_echo(&self.limits, worker.echo_bytes) {
@@ -475,7 +481,9 @@ impl Core {
                 self.counts.echo(EchoOutcome::NotSent);
                 continue;
             }
-            due.into_iter().for_each(|due| self.counts.left(due.until(now)));
+            if is_first {
+                self.counts.left(ready.until(now));
+            }
             worker.is_echo_in_flight = true;
             self.under_way.echoes += 1;
             self.under_way.echo_bytes = self.under_way.echo_bytes.saturating_add(worker.echo_bytes);
@@ -484,13 +492,28 @@ impl Core {
         }
     }
 
+    /// Nothing is dialled any more for what would have less time than it should have.
     fn dial(&mut self, now: UnixMillis, effects: &mut Vec<Effect>) {
         while self.under_way.may_dial(&self.limits)
             && let Some(id) = self.dials.first()
             && let Some(worker) = self.workers.get_mut(&id)
         {
+            if now > self.last_echo && std::mem::take(&mut worker.is_echo_waiting) {
+                self.counts.echo(EchoOutcome::NotSent);
+            }
+            if now > self.last_ping {
+                worker.waiting.drain(..).for_each(|_| self.counts.ping(PingOutcome::NotSent));
+            }
+            if !worker.is_waited_for() {
+                self.dials.withdraw(id, &mut worker.reach);
+                continue;
+            }
             self.dials.dial(id, &mut worker.reach);
             self.under_way.dials += 1;
+            // The time that they waited for a slot is not the worker's.
+            let deadline = now.after(PING_TIMEOUT);
+            worker.waiting.fill(deadline);
+            self.deadlines.insert((deadline, id));
             let timeout = connect_timeout(&self.policy).min(now.until(self.bounds.end));
             effects.push(Effect::Connect { worker: id, timeout });
         }

@@ -48,8 +48,8 @@ impl Reach {
     }
 
     /// Whether it takes connections and makes no use of them.
-    pub(super) const fn hangs_up(&self) -> bool {
-        self.fruitless >= FRUITLESS
+    pub(super) fn hangs_up(&self) -> bool {
+        self.way == Way::Open && self.fruitless >= FRUITLESS
     }
 
     /// Something came over a connection.
