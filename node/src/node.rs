@@ -441,7 +441,10 @@ impl Assembly {
         if !self.config.has(Role::Validator) {
             return Limits::default();
         }
-        Limits::for_validator(usize::try_from(self.spec.genesis().policy.max_scored).unwrap_or(usize::MAX))
+        let workers = usize::try_from(self.spec.genesis().policy.max_scored).unwrap_or(usize::MAX);
+        let limits = Limits::for_validator(workers);
+        roles::allow_descriptors(&limits);
+        limits
     }
 
     /// The TRON providers; `None` if none is configured.

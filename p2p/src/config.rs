@@ -156,6 +156,11 @@ impl Limits {
             ..usual
         }
     }
+
+    /// File descriptors that the mesh may hold at a time, its sockets that listen aside.
+    pub const fn descriptors(&self) -> usize {
+        self.connections.saturating_add(self.pending_inbound).saturating_add(self.pending_outbound)
+    }
 }
 
 /// Durations that differ between one machine and the world.

@@ -27,7 +27,7 @@ use lucid_types::time::UnixMillis;
 pub use super::budget::{CoreLimits, Gauges};
 use super::counts::{EchoOutcome, PingOutcome, ProbeCounts};
 use super::draws::Draws;
-use super::limits::{PING_TIMEOUT, connect_timeout, down_time, echo_timeout};
+use super::limits::{PING_TIMEOUT, dial_timeout, down_time, echo_timeout};
 pub use super::reach::Kept;
 use super::reach::{DialQueue, Reach};
 use super::schedule::{self, Assigned, Assignment, Bounds, EchoTask, Plan, Task};
@@ -277,7 +277,6 @@ impl Core {
     /// The report. What has not come back by now has failed, and what has not left was not sent.
     pub fn finish(mut self) -> Finished {
         for (id, worker) in &mut self.workers {
-            // A dial that is under way was begun in time.
             for _ in 0..worker.pings_in_flight {
                 self.tally.ping_failed(id);
                 self.counts.ping(PingOutcome::Late);
@@ -286,6 +285,7 @@ impl Core {
                 self.tally.echo_failed(id);
                 self.counts.echo(EchoOutcome::Late);
             }
+            // A dial that is under way was begun in time.
             let is_dialling = worker.reach.is_dialling();
             for _ in worker.waiting.drain(..) {
                 self.tally.ping_waited(id, is_dialling, &mut self.counts);
@@ -514,7 +514,7 @@ impl Core {
             let deadline = now.after(PING_TIMEOUT);
             worker.waiting.fill(deadline);
             self.deadlines.insert((deadline, id));
-            let timeout = connect_timeout(&self.policy).min(now.until(self.bounds.end));
+            let timeout = dial_timeout(&self.policy).min(now.until(self.bounds.end));
             effects.push(Effect::Connect { worker: id, timeout });
         }
     }

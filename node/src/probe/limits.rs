@@ -18,9 +18,14 @@ const ECHO_LATENCY: Duration = Duration::from_secs(2);
 /// 256 KiB and 22 Mbit/s for one of 16 MiB, which is given only to a worker whose last agreed throughput was above 500 Mbit/s.
 const MIN_ECHO_BYTES_PER_S: u64 = 4_000_000;
 
-/// For the connection to a worker, before its echo takes a slot: a sixth of the epoch, at most 5 s.
+/// Left for the connection to a worker between the time when an echo is due and the last time when one is begun: a sixth of the epoch, at most 5 s.
 pub(super) fn connect_timeout(policy: &Policy) -> Duration {
     CONNECT_TIMEOUT.min(policy.epoch() / 6)
+}
+
+/// For a dial: what an echo has, and never less than what a ping waits.
+pub(super) fn dial_timeout(policy: &Policy) -> Duration {
+    connect_timeout(policy).max(PING_TIMEOUT)
 }
 
 /// From opening an echo stream to the last byte that comes back: 2 s and what the bytes take at 32 Mbit/s, at most a third of the epoch.

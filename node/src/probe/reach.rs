@@ -68,6 +68,7 @@ impl Reach {
     /// Nobody knows whether it could be reached: the dial was none.
     pub(super) fn undialled(&mut self) {
         self.way = Way::Open;
+        self.fruitless = self.fruitless.saturating_sub(1);
     }
 
     /// It could not be reached.

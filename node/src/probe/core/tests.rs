@@ -35,7 +35,7 @@ enum Kind {
     HangsUp,
     /// Connected for 700 ms after each dial.
     Flapping,
-    /// Our own limits refuse every other dial, ping and echo.
+    /// Our own limits refuse three of four dials, and every other ping.
     Crowded,
 }
 
@@ -159,7 +159,7 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
                     let (after, outcome) = match far.kind {
                         Kind::Gone => (timeout, Err(ConnectFault::Unreachable)),
                         Kind::Refusing => (millis(3), Err(ConnectFault::Unreachable)),
-                        Kind::Crowded if far.n_dials % 2 == 1 => match shell {
+                        Kind::Crowded if !far.n_dials.is_multiple_of(4) => match shell {
                             Shell::Right => (millis(1), Err(ConnectFault::Own)),
                             Shell::BlamesWorkers => (millis(1), Err(ConnectFault::Unreachable)),
                         },
