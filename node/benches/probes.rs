@@ -105,14 +105,16 @@ fn genesis() -> Genesis {
     }
 }
 
-/// A mesh with the timing of the public one, whose peers share an address.
+/// A mesh without gossip.
 async fn mesh(n: u16, limits: Limits, known: Vec<String>) -> (Mesh, Events<()>) {
     let [high, low] = n.to_be_bytes();
     let config = MeshConfig {
         listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
-        saved_peers: known,
+        bootstrap: known,
         kad_server: n < VALIDATORS,
-        limits: Limits { per_ip: usize::MAX, gate_threads: 1, ..limits },
+        // All of them share an address.
+        local: true,
+        limits: Limits { gate_threads: 1, gate_queue: 1, events: 64, ..limits },
         topics: std::collections::BTreeSet::new(),
         ..MeshConfig::new(NetworkId::from_bytes([7; 32]))
     };
@@ -170,6 +172,17 @@ async fn mute(n: u16) -> String {
         }
     });
     format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", peer_id_string(&key(n).public_key()).unwrap())
+}
+
+/// Connects with every worker that is there, some at a time: all of them at once would be more than two cores can do in their time.
+async fn connect(mesh: &Mesh) {
+    let there: Vec<_> = workers().filter(|n| !is_mute(*n)).collect();
+    for some in there.chunks(32) {
+        let all = some.iter().map(|n| mesh.connect(key(*n).public_key(), Duration::from_secs(10)));
+        for connected in futures::future::join_all(all).await {
+            connected.unwrap_or_else(|error| panic!("{error}: {:?}", mesh.counters()));
+        }
+    }
 }
 
 /// A validator that measures all workers.
@@ -257,6 +270,7 @@ impl Verdict {
 async fn bench() -> bool {
     let mut addresses = Vec::new();
     let mut inboxes = Vec::new();
+    // They are heard when the network has begun.
     for n in workers() {
         if is_mute(n) {
             addresses.push(mute(n).await);
@@ -266,6 +280,20 @@ async fn bench() -> bool {
         addresses.extend(mesh.listen_addresses());
         inboxes.push((n, mesh, events));
     }
+    let started = rss_mib();
+    let mut validators = Vec::new();
+    for n in 0..VALIDATORS {
+        let (mesh, mut events) = mesh(n, Limits::for_validator(usize::from(WORKERS)), addresses.clone()).await;
+        tokio::spawn(async move { while events.next().await.is_some() {} });
+        connect(&mesh).await;
+        validators.push((n, mesh));
+    }
+    println!(
+        "{VALIDATORS} validators are connected with {} workers each: {started} MiB before, {} MiB now, {} descriptors",
+        WORKERS - MUTE,
+        rss_mib(),
+        descriptors()
+    );
     let genesis = Arc::new(genesis());
     let ids: Vec<_> = (0..VALIDATORS).map(|n| key(n).account()).collect();
     let mut held = Vec::new();
@@ -287,16 +315,6 @@ async fn bench() -> bool {
         });
         tokio::spawn(responder.run(CancellationToken::new()));
         tokio::spawn(serve(events, handle));
-    }
-    let mut validators = Vec::new();
-    for n in 0..VALIDATORS {
-        let (mesh, mut events) = mesh(n, Limits::for_validator(usize::from(WORKERS)), addresses.clone()).await;
-        tokio::spawn(async move { while events.next().await.is_some() {} });
-        validators.push((n, mesh));
-    }
-    println!("{VALIDATORS} validators and {WORKERS} workers are started, in {} MiB", rss_mib());
-    for (_, mesh) in &validators {
-        assert!(mesh.wait_for_peers(|peers| peers.len() > 20).await);
     }
     let mut measuring: Vec<_> = validators.iter().map(|(n, mesh)| measure(*n, mesh, &genesis)).collect();
     let counts =
