@@ -15,7 +15,7 @@ use anyhow::{Context, anyhow};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::keyring::Keyring;
 use lucid_consensus::replica::{Input, Offers, Replica};
-use lucid_p2p::{Mesh, MeshConfig, Topic};
+use lucid_p2p::{Limits, Mesh, MeshConfig, Topic};
 use lucid_storage::{Store, Wal};
 use lucid_tron_bridge::client::{ApiKey, Client, ClientConfig, EndpointConfig};
 use lucid_tron_bridge::providers::Providers;
@@ -431,8 +431,20 @@ impl Assembly {
             bootstrap: p2p.bootstrap.clone(),
             saved_peers: peers::saved(&self.store)?,
             local: p2p.local,
+            limits: self.limits(),
             ..MeshConfig::new(*self.spec.id())
         })
+    }
+
+    /// Those of the mesh. A node with the role of a validator is ready to measure every worker that is scored.
+    fn limits(&self) -> Limits {
+        if !self.config.has(Role::Validator) {
+            return Limits::default();
+        }
+        let workers = usize::try_from(self.spec.genesis().policy.max_scored).unwrap_or(usize::MAX);
+        let limits = Limits::for_validator(workers);
+        roles::allow_descriptors(&limits);
+        limits
     }
 
     /// The TRON providers; `None` if none is configured.

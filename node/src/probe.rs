@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Self-reports earn nothing: what counts is what comes out of a worker within the time, judged by the validator
-//! alone (protocol: "Probing"). When what is sent is decided purely, in [`schedule`]; what it amounts to, purely, in
+//! alone (protocol: "Probing"). When what is sent and what becomes of it is decided purely, in [`core`], by [`schedule`]; what it amounts to, in
 //! [`tally`]. Whom a validator measures is its assignment, by the function by which the ledger reads its report.
 
 mod attestations;
+mod budget;
+pub mod core;
 mod counts;
 mod draws;
 mod echo;
@@ -19,6 +21,7 @@ mod limits;
 mod pace;
 mod ping;
 mod prober;
+mod reach;
 mod responder;
 pub mod schedule;
 pub mod tally;

@@ -113,6 +113,11 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// The IP address of the other end of a connection; `None` if that is a relay's, which says nothing of the peer.
+pub(crate) fn own_ip(address: &Multiaddr) -> Option<IpAddr> {
+    ip(address).filter(|_| !address.iter().any(|part| part == Protocol::P2pCircuit))
+}
+
 /// Transport, IP address and port, if the address starts with an IP address.
 pub(crate) fn socket(address: &Multiaddr) -> Option<(Transport, SocketAddr)> {
     let port = match address.iter().nth(1)? {

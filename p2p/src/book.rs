@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::Timing;
 
-/// Peers in the book.
-const MAX_PEERS: usize = 1024;
 /// Addresses of one peer.
 const MAX_ADDRESSES: usize = 8;
 /// Failed dials after which hearsay is forgotten.
@@ -43,12 +41,14 @@ struct Entry<A> {
 pub(crate) struct Book<P, A> {
     own: P,
     timing: Timing,
+    /// Peers that it has room for.
+    max_peers: usize,
     entries: BTreeMap<P, Entry<A>>,
 }
 
 impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
-    pub(crate) const fn new(own: P, timing: Timing) -> Self {
-        Self { own, timing, entries: BTreeMap::new() }
+    pub(crate) const fn new(own: P, timing: Timing, max_peers: usize) -> Self {
+        Self { own, timing, max_peers, entries: BTreeMap::new() }
     }
 
     /// A peer of the configuration: dialled at once, never forgotten.
@@ -165,6 +165,9 @@ impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
     /// Peers to dial now, at most `n`, configured ones first and then those that failed least; each with its
     /// addresses, best first. They count as being dialled until they connect or fail.
     pub(crate) fn due(&mut self, n: usize, now: Instant) -> Vec<(P, Vec<A>)> {
+        if n == 0 {
+            return Vec::new();
+        }
         let waiting = |entry: &Entry<A>| !entry.connected && !entry.dialling && entry.next_dial <= now;
         let mut due: Vec<_> = self.entries.iter_mut().filter(|(_, entry)| waiting(entry)).collect();
         due.sort_by_key(|(_, entry)| (!entry.pinned, !entry.good, entry.failures));
@@ -203,7 +206,7 @@ impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
 
     /// Room for `peer`, if need be in place of the least useful entry.
     fn make_room(&mut self, peer: &P) -> bool {
-        if self.entries.len() < MAX_PEERS || self.entries.contains_key(peer) {
+        if self.entries.len() < self.max_peers || self.entries.contains_key(peer) {
             return true;
         }
         let idle = self.entries.iter().filter(|(_, entry)| !entry.pinned && !entry.connected);
@@ -216,12 +219,14 @@ impl<P: Ord + Copy, A: Clone + PartialEq> Book<P, A> {
 mod tests {
     use super::*;
 
+    const MAX_PEERS: usize = 1024;
     const TIMING: Timing = Timing {
         redial_min: Duration::from_secs(1),
         redial_max: Duration::from_secs(8),
         yield_delay: Duration::from_millis(500),
         lookup_max: Duration::ZERO,
         ban: Duration::ZERO,
+        handshake: Duration::ZERO,
         identify: Duration::ZERO,
         idle: Duration::ZERO,
         ping: Duration::ZERO,
@@ -231,7 +236,7 @@ mod tests {
     };
 
     fn book() -> (Book<u32, &'static str>, Instant) {
-        (Book::new(5, TIMING), Instant::now())
+        (Book::new(5, TIMING, MAX_PEERS), Instant::now())
     }
 
     fn at(start: Instant, millis: u64) -> Instant {

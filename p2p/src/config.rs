@@ -87,6 +87,12 @@ pub struct Limits {
     pub events: usize,
     /// Published messages that may wait for a peer to take them.
     pub outbox: usize,
+    /// Peers whose addresses are remembered.
+    pub known_peers: usize,
+    /// Peers that are looked for in the DHT at a time, each because something is to be sent to it.
+    pub searches: usize,
+    /// Our own requests and connections that may wait for a peer.
+    pub outgoing: usize,
     /// Requests of all peers that may wait for an answer.
     pub requests: usize,
     /// Bytes of requests being read or waiting for an answer.
@@ -114,11 +120,46 @@ impl Default for Limits {
             gossip_per_second: 512,
             events: 1024,
             outbox: 256,
+            known_peers: 1024,
+            searches: 16,
+            outgoing: 256,
             requests: 256,
             request_bytes: 64 << 20,
             streams: 64,
             streams_per_peer: 4,
         }
+    }
+}
+
+impl Limits {
+    /// Peers that a validator connects to at a time, because something is to be sent to them.
+    pub const VALIDATOR_DIALS: usize = 1_024;
+    /// Requests of a validator that may be under way at a time.
+    pub const VALIDATOR_REQUESTS: usize = 4_096;
+    /// The most connections of a validator.
+    const VALIDATOR_CONNECTIONS: usize = 2_560;
+
+    /// Bounds of a validator that measures so many workers at most: it has room for a connection to each of them, whoever dialled, and for
+    /// as many dials and requests at a time as that takes. A validator of great power measures all workers that are scored.
+    pub fn for_validator(workers: usize) -> Self {
+        let usual = Self::default();
+        let workers = workers.min(Self::VALIDATOR_CONNECTIONS.saturating_sub(usual.connections));
+        Self {
+            connections: usual.connections.saturating_add(workers),
+            inbound: usual.inbound.saturating_add(workers),
+            // A dial of ours that we wait for no more may last a little longer.
+            pending_outbound: usual.pending_outbound.saturating_add(Self::VALIDATOR_DIALS / 4 * 5),
+            known_peers: usual.known_peers.saturating_add(workers),
+            searches: 4 * usual.searches,
+            // A request that nobody waits for any more counts until its protocol's time is over.
+            outgoing: usual.outgoing.saturating_add(2 * Self::VALIDATOR_REQUESTS).saturating_add(Self::VALIDATOR_DIALS),
+            ..usual
+        }
+    }
+
+    /// File descriptors that the mesh may hold at a time, its sockets that listen aside.
+    pub const fn descriptors(&self) -> usize {
+        self.connections.saturating_add(self.pending_inbound).saturating_add(self.pending_outbound)
     }
 }
 
@@ -135,6 +176,8 @@ pub(crate) struct Timing {
     pub(crate) lookup_max: Duration,
     /// How long a peer of another network, or one that broke a limit, stays shut out.
     pub(crate) ban: Duration,
+    /// From the first packet to the end of the handshake, on either side.
+    pub(crate) handshake: Duration,
     /// From the connection to the peer's Identify message.
     pub(crate) identify: Duration,
     /// Idle connections without streams end after this.
@@ -156,6 +199,7 @@ impl Timing {
         yield_delay: Duration::from_millis(300),
         lookup_max: Duration::from_secs(15),
         ban: Duration::from_secs(10),
+        handshake: Duration::from_secs(10),
         identify: Duration::from_secs(10),
         idle: Duration::from_secs(20),
         ping: Duration::from_secs(10),
@@ -169,6 +213,7 @@ impl Timing {
         yield_delay: Duration::from_secs(1),
         lookup_max: Duration::from_secs(120),
         ban: Duration::from_secs(60),
+        handshake: Duration::from_secs(5),
         identify: Duration::from_secs(15),
         idle: Duration::from_secs(30),
         ping: Duration::from_secs(15),

@@ -116,6 +116,9 @@ pub enum RequestError {
     /// The node key is this node's own, or no key of a node.
     #[error("no request can be sent to this node key")]
     NotAPeer,
+    /// There is no connection to the peer, and none was to be made; it was not sent.
+    #[error("the peer is not connected")]
+    NotConnected,
     /// No address of the peer is known, or none answered; it was not sent.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
@@ -154,9 +157,12 @@ pub enum StreamError {
     /// The node key is this node's own, or no key of a node.
     #[error("no stream can be opened to this node key")]
     NotAPeer,
-    /// Too many streams wait to be opened.
-    #[error("too many streams wait to be opened")]
+    /// Too many connections or streams wait to be opened.
+    #[error("too many connections or streams wait to be opened")]
     TooManyPending,
+    /// There is no connection to the peer, and a stream makes none.
+    #[error("the peer is not connected")]
+    NotConnected,
     /// No address of the peer is known, or none answered.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),

@@ -1,7 +1,9 @@
 //! The application's handle on a running mesh.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lucid_types::id::PublicKey;
 use serde::Serialize;
@@ -19,10 +21,28 @@ pub(crate) const COMMANDS: usize = 256;
 
 /// What a caller asks of the event loop.
 pub(crate) enum Command {
-    Publish { topic: Topic, bytes: Vec<u8>, reply: oneshot::Sender<Result<Published, PublishError>> },
-    Request { peer: PublicKey, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
-    Connect { peer: PublicKey, reply: ConnectReply },
-    OpenEcho { peer: PublicKey, reply: oneshot::Sender<Result<EchoStream, StreamError>> },
+    Publish {
+        topic: Topic,
+        bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<Published, PublishError>>,
+    },
+    /// With `dials`, the peer is connected to if it is not; else nothing is sent then.
+    Request {
+        peer: PublicKey,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+        dials: bool,
+        reply: RequestReply,
+    },
+    Connect {
+        peer: PublicKey,
+        within: Duration,
+        reply: ConnectReply,
+    },
+    OpenEcho {
+        peer: PublicKey,
+        reply: oneshot::Sender<Result<EchoStream, StreamError>>,
+    },
 }
 
 /// Where the outcome of a request goes.
@@ -59,6 +79,8 @@ pub struct PeerInfo {
     pub peer_id: String,
     /// Multiaddresses at which it can be dialled as far as we know, best first, each ending in its peer id.
     pub addresses: Vec<String>,
+    /// Where the packets of its first connection come from; `None` if that is not its own address.
+    pub remote: Option<IpAddr>,
     /// The transport of its first connection.
     pub transport: Transport,
     /// Who dialled its first connection.
@@ -108,24 +130,47 @@ impl Mesh {
     /// # Errors
     /// See [`RequestError`]. Nothing is sent twice: a caller that retries decides so itself.
     pub async fn request(&self, peer: PublicKey, protocol: Protocol, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        self.ask(peer, protocol, bytes, true).await
+    }
+
+    /// As [`Self::request`], over a connection that there is already: it dials nobody.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; [`RequestError::NotConnected`] if there is none.
+    pub async fn request_connected(
+        &self,
+        peer: PublicKey,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+    ) -> Result<Vec<u8>, RequestError> {
+        self.ask(peer, protocol, bytes, false).await
+    }
+
+    async fn ask(
+        &self,
+        peer: PublicKey,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+        dials: bool,
+    ) -> Result<Vec<u8>, RequestError> {
         let (reply, outcome) = oneshot::channel();
-        let command = Command::Request { peer, protocol, bytes, reply };
+        let command = Command::Request { peer, protocol, bytes, dials, reply };
         self.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
         outcome.await.unwrap_or(Err(RequestError::Stopped))
     }
 
-    /// Waits until the peer is connected and has identified itself: up to 10 s, as for [`Self::request`]. The connection
-    /// ends after a while if nothing uses it.
+    /// Waits until the peer is connected and has identified itself, found as for [`Self::request`]: at most so long. The
+    /// connection ends after a while if nothing uses it.
     ///
     /// # Errors
     /// See [`StreamError`].
-    pub async fn connect(&self, peer: PublicKey) -> Result<(), StreamError> {
+    pub async fn connect(&self, peer: PublicKey, within: Duration) -> Result<(), StreamError> {
         let (reply, outcome) = oneshot::channel();
-        self.commands.send(Command::Connect { peer, reply }).await.map_err(|_| StreamError::Stopped)?;
+        self.commands.send(Command::Connect { peer, within, reply }).await.map_err(|_| StreamError::Stopped)?;
         outcome.await.unwrap_or(Err(StreamError::Stopped))
     }
 
-    /// Opens an echo stream: up to 10 s for a connection, as for [`Self::request`].
+    /// Opens an echo stream over a connection that there is already: see [`Self::connect`].
     ///
     /// # Errors
     /// See [`StreamError`]. A peer that has no slot for the stream closes it at once: the first read or write fails.
@@ -138,6 +183,14 @@ impl Mesh {
     /// The connected peers of this network, by key. At most a second old.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.snapshot.borrow().peers.clone()
+    }
+
+    /// Where the packets of a connected peer come from: outer `None` if it is not connected, inner `None` if that is not its own
+    /// address. At most a second old.
+    pub fn remote(&self, peer: &PublicKey) -> Option<Option<IpAddr>> {
+        let snapshot = self.snapshot.borrow();
+        let place = snapshot.peers.binary_search_by_key(peer, |info| info.key).ok()?;
+        Some(snapshot.peers[place].remote)
     }
 
     /// How many peers of this network are connected.

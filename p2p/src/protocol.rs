@@ -14,7 +14,7 @@ use lucid_types::sync::SyncResponse;
 pub enum Protocol {
     /// Blocks, certificates and other history, by height or hash.
     Sync,
-    /// Pings and storage challenges.
+    /// Pings.
     Probe,
     /// Submits a signed command; the answer says that it is durable.
     Command,
@@ -66,11 +66,11 @@ impl Protocol {
                 burst: 64,
                 per_second: 32,
             },
-            // A storage deposit carries a chunk of 1 MiB.
             Self::Probe => ProtocolLimits {
-                request_bytes: (1 << 20) + (64 << 10),
-                response_bytes: 256 << 10,
-                timeout,
+                request_bytes: 1 << 10,
+                response_bytes: 1 << 10,
+                // Nobody waits for it longer than 2 s.
+                timeout: Duration::from_secs(3),
                 per_peer: 16,
                 burst: 128,
                 per_second: 64,

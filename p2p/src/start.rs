@@ -51,7 +51,7 @@ pub fn start<G: Gate>(config: MeshConfig, seed: &[u8; 32], gate: Arc<G>) -> Resu
     let mut swarm = swarm(key, behaviour, config.timing())?;
 
     let now = Instant::now();
-    let mut book = Book::new(own, config.timing());
+    let mut book = Book::new(own, config.timing(), config.limits.known_peers);
     for (field, addresses) in [("bootstrap", &config.bootstrap), ("saved_peers", &config.saved_peers)] {
         for text in addresses {
             let (peer, address) = addr::parse_with_peer(field, text)?;
@@ -123,6 +123,7 @@ fn swarm(key: Keypair, behaviour: Behaviour, timing: Timing) -> Result<Swarm<Beh
                 .with_max_negotiating_inbound_streams(64)
                 .with_per_connection_event_buffer_size(16)
         })
+        .with_connection_timeout(timing.handshake)
         .build();
     Ok(swarm)
 }

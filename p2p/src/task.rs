@@ -114,7 +114,7 @@ impl<T: Send + 'static> MeshTask<T> {
             lookups: Lookups::new(timing.lookup_max, now),
             outbox: Outbox::new(config.limits.outbox),
             waiting: HashMap::new(),
-            outgoing: HashMap::new(),
+            outgoing: Outgoing::default(),
             answers: FuturesUnordered::new(),
             answering: HashMap::new(),
             next_snapshot: now,
@@ -150,8 +150,10 @@ impl<T: Send + 'static> MeshTask<T> {
                 // A caller that stopped waiting has published nevertheless.
                 let _gone = reply.send(outcome);
             }
-            Command::Request { peer, protocol, bytes, reply } => self.request(&peer, protocol, bytes, reply),
-            Command::Connect { peer, reply } => self.connect(&peer, reply),
+            Command::Request { peer, protocol, bytes, dials, reply } => {
+                self.request(&peer, protocol, bytes, dials, reply);
+            }
+            Command::Connect { peer, within, reply } => self.connect(&peer, within, reply),
             Command::OpenEcho { peer, reply } => self.open_echo(&peer, reply),
         }
     }

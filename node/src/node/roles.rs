@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use lucid_consensus::ledger::state::Rows;
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::Restore;
-use lucid_p2p::Topic;
+use lucid_p2p::{Limits, Topic};
 use lucid_score::draw::ScoredWorker;
 use lucid_storage::{OwnKind, StorageError, Store};
 use lucid_tron_bridge::key::TronKey;
@@ -17,6 +17,7 @@ use lucid_types::codec::encode;
 use lucid_types::id::{NodeId, PayoutAddress};
 use lucid_types::time::{Height, UnixMillis};
 use lucid_types::validator_key::ValidatorKey;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
@@ -325,6 +326,28 @@ impl Assembly {
 /// The policies in the newest state.
 fn policy_of(head: watch::Receiver<Head>) -> PolicyOf {
     Arc::new(move |epoch| Arc::clone(head.borrow().state.policy(epoch)))
+}
+
+/// File descriptors of a node beside those of its mesh: of the database, the API and the providers.
+const OTHER_DESCRIPTORS: usize = 1_024;
+
+/// Lets this process open as many files as the mesh of a validator may need, as far as the system allows.
+pub(super) fn allow_descriptors(limits: &Limits) {
+    let wanted = limits.descriptors().saturating_add(OTHER_DESCRIPTORS);
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let allowed = soft.max(wanted.min(hard));
+        setrlimit(Resource::RLIMIT_NOFILE, allowed, hard).map(|()| allowed)
+    });
+    match allowed {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!(
+            allowed,
+            wanted,
+            "this process may open fewer files than a validator needs that measures every worker: raise its limit (ulimit -n, LimitNOFILE)"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// The workers for which this validator holds seats, once the block is here that closes the epoch before: it draws them.

@@ -74,33 +74,39 @@ impl EchoOutcome {
     }
 }
 
-/// What a validator's probes came to since it started.
+/// What a validator's probes came to since it started, as its prober last said.
 #[derive(Debug, Default)]
-pub struct ProbeCounters {
-    pings: [AtomicU64; 6],
-    echoes: [AtomicU64; 6],
-}
+pub struct ProbeCounters(Mutex<ProbeCounts>);
 
 /// [`ProbeCounters`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeCounts {
     pings: [u64; 6],
     echoes: [u64; 6],
+    lateness: Lateness,
+}
+
+/// How late probes left: those that left after as many milliseconds as have this number of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lateness([u64; 20]);
+
+impl Lateness {
+    fn note(&mut self, late: Duration) {
+        let millis = u32::try_from(late.as_millis()).unwrap_or(u32::MAX);
+        let bits = usize::try_from(u32::BITS - millis.leading_zeros()).unwrap_or(0);
+        let last = self.0.len().saturating_sub(1);
+        self.0[bits.min(last)] += 1;
+    }
 }
 
 impl ProbeCounters {
-    pub(super) fn ping(&self, outcome: PingOutcome) {
-        self.pings[outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn echo(&self, outcome: EchoOutcome) {
-        self.echoes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn set(&self, counts: ProbeCounts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// The counts now.
     pub fn snapshot(&self) -> ProbeCounts {
-        let read = |counts: &[AtomicU64; 6]| std::array::from_fn(|i| counts[i].load(Ordering::Relaxed));
-        ProbeCounts { pings: read(&self.pings), echoes: read(&self.echoes) }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,6 +119,31 @@ impl ProbeCounts {
     /// Echoes that ended so.
     pub const fn echoes(&self, outcome: EchoOutcome) -> u64 {
         self.echoes[outcome as usize]
+    }
+
+    /// How late all but `most` in a thousand of the probes left that did, at most, by a power of two of milliseconds.
+    pub fn lateness(&self, most: u64) -> Duration {
+        let all: u64 = self.lateness.0.iter().sum();
+        let mut later = all;
+        let within = self.lateness.0.iter().position(|count| {
+            later = later.saturating_sub(*count);
+            later.saturating_mul(1_000) <= all.saturating_mul(most)
+        });
+        let bits = within.and_then(|bits| u32::try_from(bits).ok()).unwrap_or(u32::MAX);
+        Duration::from_millis(1u64.checked_shl(bits).unwrap_or(u64::MAX).saturating_sub(1))
+    }
+
+    pub(super) const fn ping(&mut self, outcome: PingOutcome) {
+        self.pings[outcome as usize] += 1;
+    }
+
+    pub(super) const fn echo(&mut self, outcome: EchoOutcome) {
+        self.echoes[outcome as usize] += 1;
+    }
+
+    /// A probe left so long after its time.
+    pub(super) fn left(&mut self, late: Duration) {
+        self.lateness.note(late);
     }
 }
 
@@ -229,12 +260,24 @@ mod tests {
     fn outcomes_are_their_places() {
         assert!(PingOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
         assert!(EchoOutcome::ALL.iter().enumerate().all(|(i, outcome)| *outcome as usize == i));
-        let counters = ProbeCounters::default();
-        counters.ping(PingOutcome::Wrong);
-        counters.echo(EchoOutcome::Altered);
-        let counts = counters.snapshot();
+        let mut counts = ProbeCounts::default();
+        counts.ping(PingOutcome::Wrong);
+        counts.echo(EchoOutcome::Altered);
         assert_eq!(PingOutcome::ALL.map(|outcome| counts.pings(outcome)), [0, 0, 0, 0, 1, 0]);
         assert_eq!(EchoOutcome::ALL.map(|outcome| counts.echoes(outcome)), [0, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn lateness_is_known_to_a_power_of_two() {
+        let mut counts = ProbeCounts::default();
+        assert_eq!(counts.lateness(0), Duration::ZERO);
+        for millis in (0..98).map(|_| 0).chain([5, 1_000]) {
+            counts.left(Duration::from_millis(millis));
+        }
+        let of = |most| counts.lateness(most).as_millis();
+        assert_eq!([of(20), of(10), of(0)], [0, 7, 1_023]);
+        counts.left(Duration::MAX);
+        assert_eq!(counts.lateness(0).as_millis(), (1 << 19) - 1);
     }
 
     #[test]

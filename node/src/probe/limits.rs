@@ -18,12 +18,14 @@ const ECHO_LATENCY: Duration = Duration::from_secs(2);
 /// 256 KiB and 22 Mbit/s for one of 16 MiB, which is given only to a worker whose last agreed throughput was above 500 Mbit/s.
 const MIN_ECHO_BYTES_PER_S: u64 = 4_000_000;
 
-/// How many of the largest echoes a validator's echoes in flight may be together.
-const LARGEST_IN_FLIGHT: u64 = 4;
-
-/// For the connection to a worker, before its echo takes a slot: a sixth of the epoch, at most 5 s.
+/// Left for the connection to a worker between the time when an echo is due and the last time when one is begun: a sixth of the epoch, at most 5 s.
 pub(super) fn connect_timeout(policy: &FixedPolicy) -> Duration {
     CONNECT_TIMEOUT.min(policy.epoch() / 6)
+}
+
+/// For a dial: what an echo has, and never less than what a ping waits.
+pub(super) fn dial_timeout(policy: &FixedPolicy) -> Duration {
+    connect_timeout(policy).max(PING_TIMEOUT)
 }
 
 /// From opening an echo stream to the last byte that comes back: 2 s and what the bytes take at 32 Mbit/s, at most a third of the epoch.
@@ -32,9 +34,9 @@ pub(super) fn echo_timeout(policy: &FixedPolicy, bytes: u64) -> Duration {
     ECHO_LATENCY.saturating_add(transfer).min(policy.epoch() / 3)
 }
 
-/// Bytes of a validator's echoes in flight at a time: enough for several of the largest.
-pub(super) const fn echo_bytes_in_flight(policy: &Policy) -> u64 {
-    policy.echo_max_bytes.saturating_mul(LARGEST_IN_FLIGHT)
+/// How long a worker is left alone that could not be reached: a twelfth of the epoch, 10 s of the public one.
+pub(super) fn down_time(policy: &FixedPolicy) -> Duration {
+    policy.epoch() / 12
 }
 
 /// No ping is sent in the last part of an epoch, so that each has time for its answer.

@@ -41,16 +41,17 @@ pub(super) fn check_reply(
     Ok(reply.check(network)?)
 }
 
-/// Sends a validator's ping to the node of this key, and waits for its answer. The duration is the round trip, meaningful when it was answered.
+/// Sends a validator's ping to the node of this key, and waits for its answer; `None` if there is no connection to it. The duration is
+/// the round trip, meaningful when it was answered.
 pub(super) async fn send(
-    mesh: Mesh,
+    mesh: &Mesh,
     network: NetworkId,
     (validator, worker): (NodeId, PublicKey),
     request: ProbeRequest,
     timeout: Duration,
-) -> (PingOutcome, Duration) {
+) -> Option<(PingOutcome, Duration)> {
     let start = Instant::now();
-    let answer = tokio::time::timeout(timeout, mesh.request(worker, Protocol::Probe, encode(&request))).await;
+    let answer = tokio::time::timeout(timeout, mesh.request_connected(worker, Protocol::Probe, encode(&request))).await;
     let rtt = start.elapsed();
     let outcome = match answer {
         Ok(Ok(bytes)) => match check_reply(&network, validator, worker, &request, &bytes) {
@@ -60,14 +61,15 @@ pub(super) async fn send(
                 PingOutcome::Wrong
             }
         },
-        Ok(Err(error)) => failure(&error),
+        Ok(Err(error)) => failure(&error)?,
         Err(_) => PingOutcome::Late,
     };
-    (outcome, rtt)
+    Some((outcome, rtt))
 }
 
-fn failure(error: &RequestError) -> PingOutcome {
-    match error {
+fn failure(error: &RequestError) -> Option<PingOutcome> {
+    Some(match error {
+        RequestError::NotConnected => return None,
         RequestError::TooLarge { .. }
         | RequestError::TooManyPending
         | RequestError::Denied(_)
@@ -79,7 +81,7 @@ fn failure(error: &RequestError) -> PingOutcome {
         RequestError::TimedOut => PingOutcome::Late,
         RequestError::Unsupported | RequestError::Busy | RequestError::NoAnswer => PingOutcome::Refused,
         RequestError::Malformed(_) => PingOutcome::Wrong,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! the draw says: nobody else has a use for them, and each takes bandwidth and a slot.
 //!
 //! A worker gives each validator twice what the policy assigns for an epoch: a validator that restarts does not know
-//! what it has sent. Everything beyond is refused and counted.
+//! what it has sent. Everything beyond is refused and counted. Of echoes that come at once some wait for a slot: a refusal counts against
+//! the worker, and a moment's wait hardly does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use lucid_p2p::{EchoStream, Responder as Reply};
 use lucid_types::codec::{decode, encode};
@@ -19,6 +21,7 @@ use lucid_types::report::{ProbeReply, ProbeRequest};
 use lucid_types::time::{Epoch, UnixMillis};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Served;
@@ -29,11 +32,13 @@ use crate::clock::Clock;
 use crate::config::ProbeConfig;
 
 /// Probes that may wait to be looked at. When that many wait, further ones are refused and counted.
-const INBOX: usize = 256;
+const INBOX: usize = 1_024;
 /// Echoes that a validator sends in an epoch of echo.
 const ECHOES_PER_EPOCH: u32 = 1;
 /// How often the policy's number of probes a validator is served in an epoch.
-const GENEROSITY: u32 = 2;
+const PROBE_QUOTA_FACTOR: u32 = 2;
+/// How long an echo waits for a slot before it is refused: as long as a few others take.
+const ECHO_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether a node is a validator now. Called for every probe; must not block.
 pub type IsValidator = Arc<dyn Fn(&NodeId) -> bool + Send + Sync>;
@@ -129,7 +134,9 @@ pub struct Responder {
     /// At most one entry for each validator and plausible epoch.
     used: BTreeMap<(Epoch, NodeId), Used>,
     sessions: JoinSet<()>,
-    /// Validators with a session; it holds the other end until it is over.
+    /// Echoes that wait for a slot, in the order in which they came.
+    waiting: VecDeque<WaitingEcho>,
+    /// Validators with an echo that is served or waits; it holds the other end until it is over.
     echoing: BTreeMap<NodeId, Weak<()>>,
 }
 
@@ -159,6 +166,7 @@ impl Responder {
                 pace,
                 used: BTreeMap::new(),
                 sessions: JoinSet::new(),
+                waiting: VecDeque::new(),
                 echoing: BTreeMap::new(),
             },
         )
@@ -167,10 +175,13 @@ impl Responder {
     /// Serves until `stop`, or until every handle is gone. Running echoes end with it.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            self.serve_waiting();
+            let patience = self.waiting.front().map(|echo| echo.until);
             tokio::select! {
                 () = stop.cancelled() => return,
                 // A session has counted itself; one that panicked has been logged by its thread.
                 Some(_ended) = self.sessions.join_next() => {}
+                () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {}
                 offer = self.inbox.recv() => match offer {
                     Some(offer) => self.take(offer),
                     None => return,
@@ -191,14 +202,34 @@ impl Responder {
             },
             Offer::Echo { peer, stream } => match self.admit_echo(peer, now) {
                 Ok(echo) => {
-                    self.serve(stream, echo);
+                    self.waiting.push_back(WaitingEcho { until: Instant::now() + ECHO_WAIT, peer, stream, echo });
                     return;
                 }
                 Err(refusal) => (peer, refusal),
             },
         };
+        self.refuse(peer, refused);
+    }
+
+    fn refuse(&self, peer: NodeId, reason: Refusal) {
         self.parts.served.refuse();
-        tracing::debug!(peer = %peer.short(), reason = ?refused, "a probe is refused");
+        tracing::debug!(peer = %peer.short(), ?reason, "a probe is refused");
+    }
+
+    /// Serves those that have slots, and refuses those that have waited for too long.
+    fn serve_waiting(&mut self) {
+        // What has ended has given its slot back.
+        while self.sessions.try_join_next().is_some() {}
+        let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
+        while self.sessions.len() < slots
+            && let Some(WaitingEcho { stream, echo, .. }) = self.waiting.pop_front()
+        {
+            self.serve(stream, echo);
+        }
+        let now = Instant::now();
+        while let Some(WaitingEcho { peer, .. }) = self.waiting.pop_front_if(|echo| echo.until <= now) {
+            self.refuse(peer, Refusal::TooMany);
+        }
     }
 
     /// The signed answer to a ping.
@@ -210,7 +241,7 @@ impl Responder {
         if !self.plausible(now).contains(&request.epoch) {
             return Err(Refusal::OtherEpoch);
         }
-        let most = (self.parts.policy_of)(request.epoch).pings.saturating_mul(GENEROSITY);
+        let most = (self.parts.policy_of)(request.epoch).pings.saturating_mul(PROBE_QUOTA_FACTOR);
         let used = self.used(request.epoch, peer, now);
         if used.pings >= most {
             return Err(Refusal::TooMany);
@@ -230,13 +261,9 @@ impl Responder {
         if self.echoing.contains_key(&peer) {
             return Err(Refusal::TooMany);
         }
-        // What has ended has given its slot back.
-        while self.sessions.try_join_next().is_some() {}
         let epoch = self.parts.genesis.epoch_at(now);
-        let slots = usize::try_from(self.parts.limits.echo_sessions).unwrap_or(usize::MAX);
-        let full = self.sessions.len() >= slots;
         let used = self.used(epoch, peer, now);
-        if full || used.echoes >= ECHOES_PER_EPOCH * GENEROSITY {
+        if used.echoes >= ECHOES_PER_EPOCH * PROBE_QUOTA_FACTOR {
             return Err(Refusal::TooMany);
         }
         used.echoes += 1;
@@ -295,6 +322,16 @@ impl Responder {
 struct AdmittedEcho {
     bytes: u64,
     running: Arc<()>,
+}
+
+/// An echo that may be served and has no slot yet.
+#[derive(Debug)]
+struct WaitingEcho {
+    /// Then it is refused.
+    until: Instant,
+    peer: NodeId,
+    stream: EchoStream,
+    echo: AdmittedEcho,
 }
 
 /// An echo in the counts. However it ends, it stops being busy.

@@ -7,29 +7,20 @@ use lucid_score::aggregate::PING_TIMEOUT_US;
 use lucid_score::report::MAX_KBIT_S;
 use lucid_types::id::NodeId;
 use lucid_types::log_scale::LogScale;
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::report::Observation;
 
 /// One worker's results so far.
 #[derive(Clone, Debug, Default)]
 struct Results {
-    pings_sent: u8,
+    unanswered: u8,
     rtts_us: Vec<u64>,
-    echo: Echo,
+    /// 0 for an echo that failed.
+    echo_kbit_s: Option<u64>,
+    group: Option<NetworkGroup>,
 }
 
-/// The echo to one worker: there is one at most in an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Echo {
-    #[default]
-    NotSent,
-    /// Nothing has come back whole yet.
-    Sent,
-    Verified {
-        kbit_s: u64,
-    },
-}
-
-/// The results of one epoch.
+/// The results of one epoch. What was not sent is not in them.
 #[derive(Clone, Debug)]
 pub struct Tally {
     workers: BTreeMap<NodeId, Results>,
@@ -41,77 +32,59 @@ impl Tally {
         Self { workers: workers.into_iter().map(|worker| (worker, Results::default())).collect() }
     }
 
-    /// A ping has been sent.
-    pub fn ping_sent(&mut self, worker: &NodeId) {
+    /// A ping that was sent has not been answered rightly and in time.
+    pub fn ping_failed(&mut self, worker: &NodeId) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.pings_sent = results.pings_sent.saturating_add(1);
+            results.unanswered = results.unanswered.saturating_add(1);
         }
     }
 
-    /// A ping turned out never to have left this node, through no fault of the worker.
-    pub fn ping_withdrawn(&mut self, worker: &NodeId) {
-        if let Some(results) = self.workers.get_mut(worker) {
-            results.pings_sent = results.pings_sent.saturating_sub(1);
-        }
-    }
-
-    /// A ping that was sent has been answered rightly and in time.
-    pub fn ping_answered(&mut self, worker: &NodeId, rtt: Duration) {
+    /// A ping that was sent has been answered rightly and in time, from there if that is known.
+    pub fn ping_answered(&mut self, worker: &NodeId, rtt: Duration, group: Option<NetworkGroup>) {
         if let Some(results) = self.workers.get_mut(worker) {
             let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
             results.rtts_us.push(micros.clamp(1, PING_TIMEOUT_US));
+            results.group = group.or(results.group);
         }
     }
 
-    /// The echo has been begun.
-    pub fn echo_sent(&mut self, worker: &NodeId) {
-        self.note_echo(worker, Echo::Sent);
-    }
-
-    /// The echo turned out never to have left this node, through no fault of the worker.
-    pub fn echo_withdrawn(&mut self, worker: &NodeId) {
-        self.note_echo(worker, Echo::NotSent);
+    /// The echo was sent and has not come back whole, right and in time.
+    pub fn echo_failed(&mut self, worker: &NodeId) {
+        if let Some(results) = self.workers.get_mut(worker) {
+            results.echo_kbit_s = Some(0);
+        }
     }
 
     /// The whole stream of the echo came back right and in time.
     pub fn echo_verified(&mut self, worker: &NodeId, bytes: u64, time: Duration) {
-        self.note_echo(worker, Echo::Verified { kbit_s: kbit_per_second(bytes, time) });
-    }
-
-    fn note_echo(&mut self, worker: &NodeId, echo: Echo) {
         if let Some(results) = self.workers.get_mut(worker) {
-            results.echo = echo;
+            results.echo_kbit_s = Some(kbit_per_second(bytes, time));
         }
     }
 
-    /// What was measured of each worker, by id. Of one to which nothing was sent nothing: that is an abstention, not a zero.
-    pub fn into_observations(self) -> impl Iterator<Item = (NodeId, Option<Observation>)> {
-        self.workers
-            .into_iter()
-            .map(|(worker, r)| (worker, (r.pings_sent > 0 || r.echo != Echo::NotSent).then(|| r.observe())))
+    /// What was measured of a worker; nothing if nothing was sent to it: that is an abstention, not a zero.
+    pub fn observation(&self, worker: &NodeId) -> Option<Observation> {
+        self.workers.get(worker)?.observe()
     }
 }
 
 impl Results {
-    fn observe(mut self) -> Observation {
-        let answered = u8::try_from(self.rtts_us.len()).unwrap_or(u8::MAX).min(self.pings_sent);
-        Observation {
-            pings_sent: self.pings_sent,
+    fn observe(&self) -> Option<Observation> {
+        let answered = u8::try_from(self.rtts_us.len()).unwrap_or(u8::MAX);
+        let pings_sent = self.unanswered.saturating_add(answered);
+        let observation = Observation {
+            pings_sent,
             pings_answered: answered,
-            rtt_us: LogScale::encode(if answered == 0 { 0 } else { lower_median(&mut self.rtts_us) }),
-            echo_kbit_s: match self.echo {
-                Echo::NotSent => None,
-                Echo::Sent => Some(LogScale::ZERO),
-                Echo::Verified { kbit_s } => Some(LogScale::encode(kbit_s)),
-            },
-            // Where the draw says, as far as this validator knows.
-            group: None,
-        }
+            rtt_us: LogScale::encode(lower_median(self.rtts_us.clone())),
+            echo_kbit_s: self.echo_kbit_s.map(LogScale::encode),
+            group: self.group,
+        };
+        (pings_sent > 0 || self.echo_kbit_s.is_some()).then_some(observation)
     }
 }
 
 /// The middle value, the lower of two; 0 if there is none.
-fn lower_median(values: &mut [u64]) -> u64 {
+fn lower_median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or(0)
@@ -140,76 +113,57 @@ mod tests {
         Tally::new([OTHER, WORKER])
     }
 
-    fn of(tally: Tally, worker: NodeId) -> Option<Observation> {
-        tally.into_observations().find(|(id, _)| *id == worker).unwrap().1
-    }
+    const HERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]);
+    const THERE: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 8]);
 
     #[test]
     fn an_epoch_by_hand() {
         let mut tally = tally();
-        for _ in 0..4 {
-            tally.ping_sent(&WORKER);
+        tally.ping_failed(&WORKER);
+        for (micros, group) in [(900, Some(HERE)), (100, Some(THERE)), (5_000, None)] {
+            tally.ping_answered(&WORKER, Duration::from_micros(micros), group);
         }
-        for micros in [900, 100, 5_000] {
-            tally.ping_answered(&WORKER, Duration::from_micros(micros));
-        }
-        tally.echo_sent(&WORKER);
         tally.echo_verified(&WORKER, 256 << 10, Duration::from_millis(20));
-        assert_eq!(of(tally.clone(), OTHER), None, "the other worker was not measured");
-        let o = of(tally, WORKER).unwrap();
+        assert_eq!(tally.observation(&OTHER), None, "the other worker was not measured");
+        let o = tally.observation(&WORKER).unwrap();
         assert_eq!((o.pings_sent, o.pings_answered, o.rtt_us.value()), (4, 3, 900));
         // 262,144 bytes there and back in 20 ms: 2,097,152 bits, counted once.
         assert_eq!(o.echo_kbit_s, Some(LogScale::encode(104_857)));
-    }
-
-    #[test]
-    fn observations_come_in_the_order_of_ids_and_withdrawn_probes_do_not_count() {
-        let mut tally = tally();
-        for worker in [OTHER, WORKER] {
-            tally.ping_sent(&worker);
-            tally.echo_sent(&worker);
-        }
-        tally.echo_withdrawn(&WORKER);
-        let order: Vec<_> = tally.clone().into_observations().map(|(worker, _)| worker).collect();
-        assert_eq!(order, [WORKER, OTHER]);
-        assert_eq!(of(tally.clone(), WORKER).unwrap().echo_kbit_s, None);
-        assert_eq!(of(tally.clone(), OTHER).unwrap().echo_kbit_s, Some(LogScale::ZERO), "it has not come back");
-        tally.ping_withdrawn(&WORKER);
-        assert_eq!(of(tally.clone(), WORKER), None);
-        assert!(of(tally, OTHER).is_some());
+        assert_eq!(o.group, Some(THERE), "where it was seen last");
+        tally.echo_failed(&OTHER);
+        let o = tally.observation(&OTHER).unwrap();
+        assert_eq!((o.pings_sent, o.echo_kbit_s, o.group), (0, Some(LogScale::ZERO), None));
     }
 
     #[test]
     fn a_stranger_is_not_counted() {
-        let mut tally = tally();
-        tally.ping_sent(&NodeId::from_bytes([9; 32]));
-        assert!(tally.into_observations().all(|(_, observation)| observation.is_none()));
+        let (mut tally, stranger) = (tally(), NodeId::from_bytes([9; 32]));
+        tally.ping_failed(&stranger);
+        assert!([stranger, WORKER, OTHER].iter().all(|worker| tally.observation(worker).is_none()));
     }
 
     proptest! {
         #[test]
         fn every_epoch_within_the_tasks_makes_valid_observations(
-            sent in 0..=12u32,
-            rtts in prop::collection::vec(0..10_000_000u64, 0..=12),
+            rtts in prop::collection::vec(prop::option::of(0..10_000_000u64), 0..=12),
             echo in 0..=2u32,
             micros: u32,
         ) {
             let policy = Policy::default();
             let mut tally = tally();
-            for _ in 0..sent {
-                tally.ping_sent(&WORKER);
+            for rtt in &rtts {
+                match rtt {
+                    Some(rtt) => tally.ping_answered(&WORKER, Duration::from_micros(*rtt), Some(HERE)),
+                    None => tally.ping_failed(&WORKER),
+                }
             }
-            for rtt in rtts.into_iter().take(usize::try_from(sent).unwrap()) {
-                tally.ping_answered(&WORKER, Duration::from_micros(rtt));
+            match echo {
+                0 => {}
+                1 => tally.echo_failed(&WORKER),
+                _ => tally.echo_verified(&WORKER, policy.echo_min_bytes, Duration::from_micros(micros.into())),
             }
-            if echo > 0 {
-                tally.echo_sent(&WORKER);
-            }
-            if echo > 1 {
-                tally.echo_verified(&WORKER, policy.echo_min_bytes, Duration::from_micros(micros.into()));
-            }
-            let observation = of(tally, WORKER);
-            prop_assert_eq!(observation.is_some(), sent > 0 || echo > 0);
+            let observation = tally.observation(&WORKER);
+            prop_assert_eq!(observation.is_some(), !rtts.is_empty() || echo > 0);
             prop_assert_eq!(observation.map_or(Ok(()), |o| check_observation(&policy, &o)), Ok(()));
             let kbit_s = observation.and_then(|o| o.echo_kbit_s);
             prop_assert_eq!((kbit_s.is_some(), kbit_s > Some(LogScale::ZERO)), (echo > 0, echo > 1));

@@ -307,6 +307,7 @@ async fn flood(mesh: Mesh) {
         let largest = protocol.limits().request_bytes;
         requests.extend([vec![], vec![0], vec![0xff; 100], vec![0xff; largest]].map(|bytes| (protocol, bytes)));
     }
+    within(mesh.connect(node(NODE).first_key(), Duration::from_secs(20))).await.unwrap();
     let mut asked = JoinSet::new();
     for (protocol, bytes) in requests.into_iter().cycle().take(400) {
         let mesh = mesh.clone();

@@ -14,7 +14,7 @@ use lucid_node::probe::{
 };
 use lucid_node::sampler::rings::Rings;
 use lucid_node::sampler::{self, Attester, AttesterParts, Newest, Sampler};
-use lucid_p2p::{Event, Events};
+use lucid_p2p::{Event, Events, Protocol};
 use lucid_score::report::check_observation;
 use lucid_types::attestation::Capacity;
 use lucid_types::codec::{decode, encode};
@@ -53,9 +53,21 @@ const ADDER: u8 = 16;
 const HOARDER: u8 = 17;
 /// Is registered and not there.
 const ABSENT: u8 = 18;
+/// Answers when it is too late.
+const LATE: u8 = 19;
+/// Answers rightly, and says more.
+const PADDER: u8 = 20;
+/// Answers another ping.
+const OTHER_PING: u8 = 21;
+/// Has another node answer.
+const STAND_IN: u8 = 22;
 /// Workers that keep the stream, or are not there: the first of as many as the test has.
 const SLOW: u8 = 100;
-const LIARS: [u8; 7] = [FORGER, REPLAYER, MUTE, TRUNCATOR, ALTERER, ADDER, HOARDER];
+/// Those whose pings come to nothing, and those whose echoes do.
+const PING_LIARS: [u8; 7] = [FORGER, REPLAYER, MUTE, LATE, PADDER, OTHER_PING, STAND_IN];
+const ECHO_LIARS: [u8; 4] = [TRUNCATOR, ALTERER, ADDER, HOARDER];
+/// Where the draw says that workers are. They are on loopback, which is nowhere.
+const DRAWN: NetworkGroup = NetworkGroup::from_bytes([0, 0, 9, 9, 9, 9]);
 
 /// A worker that does what its seed stands for.
 async fn lie(seed: u8, genesis: Arc<Genesis>, mut events: Events<()>) {
@@ -66,15 +78,27 @@ async fn lie(seed: u8, genesis: Arc<Genesis>, mut events: Events<()>) {
         match event {
             Event::Request { peer, bytes, reply, .. } => {
                 let request: ProbeRequest = decode(&bytes).unwrap();
-                let record =
-                    ProbeReply { validator: NodeId::from_first_key(peer), epoch: request.epoch, nonce: request.nonce };
-                let key = if seed == FORGER { &other } else { &own };
+                let nonce = if seed == OTHER_PING { [7; 32] } else { request.nonce };
+                let record = ProbeReply { validator: NodeId::from_first_key(peer), epoch: request.epoch, nonce };
+                let key = if [FORGER, STAND_IN].contains(&seed) { &other } else { &own };
                 let mut signed = key.sign_probe_reply(&network, record).into_inner();
-                signed.signer = own.public_key();
-                let answer = encode(&signed);
+                if seed != STAND_IN {
+                    signed.signer = own.public_key();
+                }
+                let mut answer = encode(&signed);
                 match seed {
                     MUTE => drop(reply),
+                    LATE => {
+                        tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(2_100)).await;
+                            reply.respond(answer);
+                        });
+                    }
                     REPLAYER => reply.respond(first.get_or_insert(answer).clone()),
+                    PADDER => {
+                        answer.resize(Protocol::Probe.limits().response_bytes, 0);
+                        reply.respond(answer);
+                    }
                     _ => reply.respond(answer),
                 }
             }
@@ -170,7 +194,7 @@ const BYTES: LogScale = LogScale::encode(256 << 10);
 
 /// All workers, all with echo, in the order of their ids.
 fn assigned(workers: &[u8]) -> Assignment {
-    let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES), group: NetworkGroup::NONE };
+    let of = |seed: &u8| Assigned { worker: node(*seed), echo_bytes: Some(BYTES), group: DRAWN };
     let mut workers: Vec<_> = workers.iter().map(of).collect();
     workers.sort_by_key(|assigned| assigned.worker);
     let policy = Arc::new(Policy::local(Duration::from_secs(5), 2, None));
@@ -196,7 +220,7 @@ fn measure(validator: &Peer, genesis: &Arc<Genesis>, workers: &[u8], stop: &Canc
 
 fn observations(workers: &[u8], report: &ScoreReport) -> Vec<Option<Observation>> {
     assert!(report.proved(2).unwrap().all(|proved| proved.is_none()), "nothing challenges storage");
-    let worker = AssignedWorker { has_echo: true, group: NetworkGroup::NONE };
+    let worker = AssignedWorker { has_echo: true, group: DRAWN };
     report.observations(&vec![worker; workers.len()]).unwrap()
 }
 
@@ -212,7 +236,8 @@ fn echo(o: &Observation) -> (bool, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
-    let all: Vec<u8> = [HONEST].into_iter().chain(LIARS).chain([ABSENT]).collect();
+    let liars = [&PING_LIARS[..], &ECHO_LIARS].concat();
+    let all: Vec<u8> = [HONEST].into_iter().chain(liars.clone()).chain([ABSENT]).collect();
     let genesis = Arc::new(genesis(EPOCH, &[VALIDATOR]));
     let (network, stop) = (genesis.network_id(), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
@@ -223,7 +248,7 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     let (honest, events) = peer(network, HONEST, bootstrap.clone()).await;
     serve_honestly(&genesis, events, &table, &stop);
     let mut peers = vec![honest];
-    for seed in LIARS {
+    for seed in liars {
         let (liar, events) = peer(network, seed, bootstrap.clone()).await;
         tokio::spawn(lie(seed, Arc::clone(&genesis), events));
         peers.push(liar);
@@ -238,12 +263,12 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
         for o in observations(&all, &report).into_iter().flatten() {
             assert_eq!(check_observation(&genesis.policy, &o), Ok(()), "{o:?}");
         }
-        for seed in [FORGER, REPLAYER, MUTE, ABSENT] {
+        for seed in PING_LIARS.into_iter().chain([ABSENT]) {
             // The replayer's first answer is right.
             let most = u8::from(seed == REPLAYER && round == 0);
             assert!(of(&report, seed).is_none_or(|o| o.pings_answered <= most), "{report:?}");
         }
-        for seed in LIARS.into_iter().chain([ABSENT]).filter(|seed| ![FORGER, REPLAYER, MUTE].contains(seed)) {
+        for seed in ECHO_LIARS.into_iter().chain([ABSENT]) {
             assert!(of(&report, seed).is_none_or(|o| !echo(&o).1), "{report:?}");
         }
         // The first epoch has begun before the prober; on a loaded machine one more may be incomplete.
@@ -251,6 +276,7 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
         let Some(o) = of(&report, HONEST) else { continue };
         if all.iter().all(|seed| whole(*seed)) && o.pings_answered == 4 && echo(&o).1 {
             assert!(o.rtt_us.value() > 0, "{o:?}");
+            assert_eq!(o.group, Some(NetworkGroup::NONE), "it was seen elsewhere than the draw says");
             assert!(of(&report, ABSENT).is_some_and(|o| o.pings_sent == 4 && o.rtt_us.value() == 0));
             complete = true;
             break;
@@ -259,7 +285,11 @@ async fn an_honest_worker_is_measured_and_of_a_liar_nothing_counts() {
     assert!(complete, "no epoch was measured in full");
     let counts = (measured.counts)();
     assert!(counts.pings(PingOutcome::Answered) >= 4);
-    assert!(counts.pings(PingOutcome::Wrong) >= 7, "forger and replayer");
+    assert!(
+        counts.pings(PingOutcome::Wrong) >= 4 * 5 - 1,
+        "forger, replayer, padder, another ping's answer, another node's"
+    );
+    assert!(counts.pings(PingOutcome::Late) >= 4, "the late one");
     assert!(counts.pings(PingOutcome::Refused) >= 4, "the mute one");
     assert!(counts.echoes(EchoOutcome::Altered) >= 2, "altered, and one byte too many");
     assert!(counts.echoes(EchoOutcome::Broken) >= 1, "truncated");

@@ -155,6 +155,31 @@ async fn a_session_lasts_as_long_as_its_bytes_may_take() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
+/// An echo that comes while all slots are taken waits for a moment. One that gets none is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_echo_waits_a_moment_for_a_slot() {
+    let worker = worker(ProbeConfig { echo_sessions: 1, ..ProbeConfig::default() }).await;
+    let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
+    let mut first = open(&one).await;
+    first.write_all(b"x").await.unwrap();
+    first.flush().await.unwrap();
+    within(first.read_exact(&mut [0])).await.unwrap();
+    let mut second = open(&two).await;
+    second.write_all(b"y").await.unwrap();
+    second.flush().await.unwrap();
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut byte)).await;
+    assert!(early.is_err(), "it has no slot: {early:?}");
+    assert!(returned(first, &[]).await.is_empty());
+    within(second.read_exact(&mut byte)).await.unwrap();
+    assert_eq!((&byte, worker.served.snapshot().refused), (b"y", 0));
+    // Now that one keeps the slot.
+    let start = std::time::Instant::now();
+    assert!(returned(open(&one).await, b"z").await.is_empty());
+    becomes_true(|| worker.served.snapshot().refused == 1).await;
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owners_caps_hold() {
     let worker = worker(ProbeConfig { echo_sessions: 1, max_echo_bytes_per_s: 200_000 }).await;

@@ -1,6 +1,6 @@
 //! The pure part of the guard: which connections there are, and whether one more fits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -36,7 +36,7 @@ impl Bounds {
 }
 
 /// Who dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Direction {
     Inbound,
     Outbound,
@@ -80,18 +80,60 @@ struct Connection<P> {
     number: u64,
 }
 
-/// Connections by id. Looking one up walks the table: it is bounded by the limits, some hundred entries.
+/// How many there are of each, for those of whom there are any.
+struct Tally<K>(HashMap<K, usize>);
+
+impl<K: Eq + Hash> Tally<K> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    fn of(&self, key: &K) -> usize {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: K) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
+}
+
+/// Connections by id, and indices of them: no look-up walks the table.
 pub(super) struct Table<C, P> {
     bounds: Bounds,
     handshakes: HashMap<C, (Option<IpAddr>, Direction)>,
+    handshakes_by_direction: Tally<Direction>,
     established: HashMap<C, Connection<P>>,
+    established_by_direction: Tally<Direction>,
+    /// By order of establishment.
+    by_peer: HashMap<P, BTreeMap<u64, C>>,
+    /// Connections and handshakes.
+    by_ip: Tally<IpAddr>,
     bans: HashMap<P, Instant>,
     next_number: u64,
 }
 
 impl<C: Eq + Hash + Copy, P: Eq + Hash + Copy> Table<C, P> {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, handshakes: HashMap::new(), established: HashMap::new(), bans: HashMap::new(), next_number: 0 }
+        Self {
+            bounds,
+            handshakes: HashMap::new(),
+            handshakes_by_direction: Tally::new(),
+            established: HashMap::new(),
+            established_by_direction: Tally::new(),
+            by_peer: HashMap::new(),
+            by_ip: Tally::new(),
+            bans: HashMap::new(),
+            next_number: 0,
+        }
     }
 
     /// Notes a handshake, if it may begin.
@@ -100,19 +142,25 @@ impl<C: Eq + Hash + Copy, P: Eq + Hash + Copy> Table<C, P> {
             Direction::Inbound => (self.bounds.pending_inbound, Refusal::PendingInbound),
             Direction::Outbound => (self.bounds.pending_outbound, Refusal::PendingOutbound),
         };
-        if self.handshakes.values().filter(|(_, d)| *d == direction).count() >= bound {
+        if self.handshakes_by_direction.of(&direction) >= bound {
             return Err(refusal);
         }
         if direction == Direction::Inbound {
             self.check_ip(ip)?;
         }
+        self.handshake_ended(&id);
         self.handshakes.insert(id, (ip, direction));
+        self.handshakes_by_direction.add(direction);
+        ip.into_iter().for_each(|ip| self.by_ip.add(ip));
         Ok(())
     }
 
     /// The handshake succeeded or failed.
     pub(super) fn handshake_ended(&mut self, id: &C) {
-        self.handshakes.remove(id);
+        if let Some((ip, direction)) = self.handshakes.remove(id) {
+            self.handshakes_by_direction.remove(&direction);
+            ip.into_iter().for_each(|ip| self.by_ip.remove(&ip));
+        }
     }
 
     /// Whether a connection whose handshake has ended fits.
@@ -129,14 +177,13 @@ impl<C: Eq + Hash + Copy, P: Eq + Hash + Copy> Table<C, P> {
         if self.established.len() >= self.bounds.total {
             return Err(Refusal::Total);
         }
-        let inbound = || self.established.values().filter(|c| c.direction == Direction::Inbound).count();
         if direction == Direction::Inbound {
-            if inbound() >= self.bounds.inbound {
+            if self.established_by_direction.of(&direction) >= self.bounds.inbound {
                 return Err(Refusal::Inbound);
             }
             self.check_ip(ip)?;
         }
-        if self.established.values().filter(|c| c.peer == *peer).count() >= self.bounds.per_peer {
+        if self.by_peer.get(peer).is_some_and(|of_peer| of_peer.len() >= self.bounds.per_peer) {
             return Err(Refusal::PerPeer);
         }
         Ok(())
@@ -144,20 +191,31 @@ impl<C: Eq + Hash + Copy, P: Eq + Hash + Copy> Table<C, P> {
 
     /// Notes an established connection.
     pub(super) fn establish(&mut self, id: C, peer: P, ip: Option<IpAddr>, direction: Direction) {
+        self.close(&id);
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
         self.established.insert(id, Connection { peer, ip, direction, number });
+        self.established_by_direction.add(direction);
+        self.by_peer.entry(peer).or_default().insert(number, id);
+        ip.into_iter().for_each(|ip| self.by_ip.add(ip));
     }
 
     /// Forgets a connection.
     pub(super) fn close(&mut self, id: &C) {
-        self.established.remove(id);
+        let Some(Connection { peer, ip, direction, number }) = self.established.remove(id) else { return };
+        self.established_by_direction.remove(&direction);
+        ip.into_iter().for_each(|ip| self.by_ip.remove(&ip));
+        if let Some(of_peer) = self.by_peer.get_mut(&peer) {
+            of_peer.remove(&number);
+            if of_peer.is_empty() {
+                self.by_peer.remove(&peer);
+            }
+        }
     }
 
     /// The connection of `peer` that has lasted longest.
     pub(super) fn oldest_of(&self, peer: &P) -> Option<C> {
-        let of_peer = self.established.iter().filter(|(_, c)| c.peer == *peer);
-        of_peer.min_by_key(|(_, c)| c.number).map(|(id, _)| *id)
+        self.by_peer.get(peer)?.first_key_value().map(|(_, id)| *id)
     }
 
     /// Shuts `peer` out until `until`.
@@ -178,15 +236,15 @@ impl<C: Eq + Hash + Copy, P: Eq + Hash + Copy> Table<C, P> {
 
     fn check_ip(&self, ip: Option<IpAddr>) -> Result<(), Refusal> {
         let (Some(bound), Some(ip)) = (self.bounds.per_ip, ip) else { return Ok(()) };
-        let established = self.established.values().filter(|c| c.ip == Some(ip)).count();
-        let arriving = self.handshakes.values().filter(|(from, _)| *from == Some(ip)).count();
-        if established.saturating_add(arriving) >= bound { Err(Refusal::PerIp) } else { Ok(()) }
+        if self.by_ip.of(&ip) >= bound { Err(Refusal::PerIp) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -253,5 +311,51 @@ mod tests {
         }
         assert!(table.bans.len() <= MAX_BANS);
         assert!(table.is_banned(&4999, now));
+    }
+
+    impl Table<u8, u8> {
+        /// The indices, from a walk over the table.
+        fn check(&self) {
+            let of = |direction| self.established.values().filter(|c| c.direction == direction).count();
+            let arriving = |direction| self.handshakes.values().filter(|(_, d)| *d == direction).count();
+            for direction in [Direction::Inbound, Direction::Outbound] {
+                assert_eq!(self.established_by_direction.of(&direction), of(direction));
+                assert_eq!(self.handshakes_by_direction.of(&direction), arriving(direction));
+            }
+            for last in 0..4 {
+                let ip = ip(last);
+                let here = self.established.values().filter(|c| c.ip == ip).count();
+                let arriving = self.handshakes.values().filter(|(from, _)| *from == ip).count();
+                assert_eq!(ip.map(|ip| self.by_ip.of(&ip)), Some(here + arriving));
+            }
+            for peer in 0..4 {
+                let mut of_peer: Vec<_> = self.established.iter().filter(|(_, c)| c.peer == peer).collect();
+                of_peer.sort_by_key(|(_, c)| c.number);
+                assert_eq!(self.by_peer.get(&peer).map_or(0, BTreeMap::len), of_peer.len());
+                assert_eq!(self.oldest_of(&peer), of_peer.first().map(|(id, _)| **id));
+            }
+            let indexed = self.by_ip.0.len() + self.by_peer.len();
+            assert!(indexed <= 2 * self.established.len() + self.handshakes.len(), "what is gone is forgotten");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn indices_are_what_a_walk_over_the_table_counts(
+            steps in prop::collection::vec((0u8..4, 0u8..16, 0u8..4, prop::option::of(0u8..4), any::<bool>()), 0..200)
+        ) {
+            let (mut table, now): (Table<u8, u8>, _) = (Table::new(BOUNDS), Instant::now());
+            for (step, id, peer, from, is_inbound) in steps {
+                let from = from.and_then(ip);
+                let direction = if is_inbound { Direction::Inbound } else { Direction::Outbound };
+                match step {
+                    0 => drop(table.handshake_begins(id, from, direction)),
+                    1 => table.handshake_ended(&id),
+                    2 if table.may_establish(&peer, from, direction, now).is_ok() => table.establish(id, peer, from, direction),
+                    _ => table.close(&id),
+                }
+                table.check();
+            }
+        }
     }
 }

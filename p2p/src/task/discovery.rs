@@ -21,8 +21,16 @@ const LOOKUP_MIN: Duration = Duration::from_millis(500);
 const DIALS_PER_TICK: usize = 8;
 /// Addresses taken over from one answer for one peer.
 const MAX_HEARD: usize = 4;
-/// Lookups for single peers at a time.
-const MAX_SEARCHES: usize = 16;
+
+/// Whether a peer is being looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    Begun,
+    /// There is nobody to ask.
+    Nobody,
+    /// As many others are looked for as may be at a time.
+    TooMany,
+}
 
 /// When to look next, and for whom we are looking.
 #[derive(Debug)]
@@ -102,14 +110,17 @@ impl<T: Send + 'static> MeshTask<T> {
         }
     }
 
-    /// Asks the DHT for the addresses of one peer; `false` when there is nobody to ask or too much is asked already.
-    pub(super) fn search(&mut self, peer: PeerId) -> bool {
-        if self.lookups.searches.len() >= MAX_SEARCHES || self.identified_peers() == 0 {
-            return false;
+    /// Asks the DHT for the addresses of one peer, if there is somebody to ask.
+    pub(super) fn search(&mut self, peer: PeerId) -> Search {
+        if self.identified_peers() == 0 {
+            return Search::Nobody;
+        }
+        if self.lookups.searches.len() >= self.config.limits.searches {
+            return Search::TooMany;
         }
         let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
         self.lookups.searches.insert(query, peer);
-        true
+        Search::Begun
     }
 
     pub(super) fn on_kad(&mut self, event: kad::Event) {

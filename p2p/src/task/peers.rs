@@ -47,7 +47,7 @@ struct Connection {
     id: ConnectionId,
     transport: Transport,
     direction: Direction,
-    /// Where the packets come from.
+    /// Where the packets come from; `None` if they come through a third party.
     ip: Option<IpAddr>,
     since: Instant,
     /// Drawn anew at each start of the peer; `None` until it has identified itself on this connection.
@@ -109,7 +109,14 @@ impl<T: Send + 'static> MeshTask<T> {
             gossips: false,
             rtt: None,
         });
-        entry.connections.push(Connection { id, transport, direction, ip: addr::ip(remote), since: now, boot: None });
+        entry.connections.push(Connection {
+            id,
+            transport,
+            direction,
+            ip: addr::own_ip(remote),
+            since: now,
+            boot: None,
+        });
     }
 
     pub(super) fn on_disconnected(&mut self, peer: PeerId, id: ConnectionId, remaining: u32) {
@@ -351,6 +358,7 @@ impl<T: Send + 'static> MeshTask<T> {
             key: to_public_key(&peer)?,
             peer_id: peer.to_string(),
             addresses: self.book.addresses(&peer).into_iter().map(|address| with_peer(address, peer)).collect(),
+            remote: first.ip,
             transport: first.transport,
             direction: first.direction,
             connections: entry.connections.len(),

@@ -11,7 +11,7 @@ use lucid_types::id::PublicKey;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::MeshTask;
-use super::discovery::dial_opts;
+use super::discovery::{Search, dial_opts};
 use super::peers::{Peer, Use};
 use crate::echo::OpenReply;
 use crate::error::{RequestError, StreamError};
@@ -22,19 +22,44 @@ use crate::mesh::{ConnectReply, RequestReply};
 use crate::protocol::Protocol;
 use crate::rpc::{Request, Response};
 
-/// How long a request or stream waits for a connection to its peer.
+/// How long a request waits for a connection to its peer.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Our requests that are on their way.
-pub(super) type Outgoing = HashMap<(Protocol, OutboundRequestId), (PeerId, RequestReply)>;
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    sent: HashMap<(Protocol, OutboundRequestId), (PeerId, RequestReply)>,
+    /// How many of them are to whom.
+    counts: HashMap<(PeerId, Protocol), usize>,
+}
+
+impl Outgoing {
+    fn insert(&mut self, protocol: Protocol, id: OutboundRequestId, peer: PeerId, reply: RequestReply) {
+        self.sent.insert((protocol, id), (peer, reply));
+        *self.counts.entry((peer, protocol)).or_default() += 1;
+    }
+
+    fn remove(&mut self, protocol: Protocol, id: OutboundRequestId) -> Option<RequestReply> {
+        let (peer, reply) = self.sent.remove(&(protocol, id))?;
+        if let Some(count) = self.counts.get_mut(&(peer, protocol)) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&(peer, protocol));
+            }
+        }
+        Some(reply)
+    }
+}
 
 /// What waits for a connection to one peer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Waiting {
-    items: Vec<Pending>,
-    deadline: Instant,
+    /// Each until when.
+    items: Vec<(Instant, Pending)>,
     /// The DHT has been asked.
     searched: bool,
+    /// The DHT could not be asked yet: we look for too many others.
+    crowded: bool,
     /// Our own guard has refused a connection to it.
     denied: bool,
     /// Why there is no connection yet.
@@ -45,7 +70,6 @@ pub(super) struct Waiting {
 enum Pending {
     Request { protocol: Protocol, bytes: Vec<u8>, reply: RequestReply },
     Connect { reply: ConnectReply },
-    Echo { reply: OpenReply },
 }
 
 /// Whose doing it is that there is no connection.
@@ -86,9 +110,6 @@ impl Pending {
             Self::Connect { reply } => {
                 let _gone = reply.send(Err(fault.stream_error(problem)));
             }
-            Self::Echo { reply } => {
-                let _gone = reply.send(Err(fault.stream_error(problem)));
-            }
         }
     }
 
@@ -97,7 +118,6 @@ impl Pending {
         match self {
             Self::Request { reply, .. } => !reply.is_closed(),
             Self::Connect { reply } => !reply.is_closed(),
-            Self::Echo { reply } => !reply.is_closed(),
         }
     }
 }
@@ -115,7 +135,14 @@ pub(super) struct Answer {
 }
 
 impl<T: Send + 'static> MeshTask<T> {
-    pub(super) fn request(&mut self, node: &PublicKey, protocol: Protocol, bytes: Vec<u8>, reply: RequestReply) {
+    pub(super) fn request(
+        &mut self,
+        node: &PublicKey,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+        dials: bool,
+        reply: RequestReply,
+    ) {
         let max = protocol.limits().request_bytes;
         let refusal = if bytes.len() > max {
             Some(RequestError::TooLarge { protocol: protocol.kind(), bytes: bytes.len(), max })
@@ -125,20 +152,25 @@ impl<T: Send + 'static> MeshTask<T> {
         let (peer, refusal) = match (self.other(node), refusal) {
             (Some(peer), None) => {
                 let busy = self.pending_of(&peer, protocol) >= protocol.limits().per_peer || self.is_full();
-                (Some(peer), busy.then_some(RequestError::TooManyPending))
+                let refusal = match (busy, dials || self.is_identified(&peer)) {
+                    (true, _) => Some(RequestError::TooManyPending),
+                    (false, false) => Some(RequestError::NotConnected),
+                    (false, true) => None,
+                };
+                (Some(peer), refusal)
             }
             (Some(_), refusal) => (None, refusal),
             (None, _) => (None, Some(RequestError::NotAPeer)),
         };
         match (peer, refusal) {
-            (Some(peer), None) => self.when_connected(peer, Pending::Request { protocol, bytes, reply }),
+            (Some(peer), None) => self.when_connected(peer, CONNECT, Pending::Request { protocol, bytes, reply }),
             (_, refusal) => {
                 let _gone = reply.send(Err(refusal.unwrap_or(RequestError::NotAPeer)));
             }
         }
     }
 
-    pub(super) fn connect(&mut self, node: &PublicKey, reply: ConnectReply) {
+    pub(super) fn connect(&mut self, node: &PublicKey, within: Duration, reply: ConnectReply) {
         match self.other(node) {
             None => {
                 let _gone = reply.send(Err(StreamError::NotAPeer));
@@ -146,7 +178,7 @@ impl<T: Send + 'static> MeshTask<T> {
             Some(_) if self.is_full() => {
                 let _gone = reply.send(Err(StreamError::TooManyPending));
             }
-            Some(peer) => self.when_connected(peer, Pending::Connect { reply }),
+            Some(peer) => self.when_connected(peer, within, Pending::Connect { reply }),
         }
     }
 
@@ -155,11 +187,15 @@ impl<T: Send + 'static> MeshTask<T> {
             None => {
                 let _gone = reply.send(Err(StreamError::NotAPeer));
             }
-            Some(_) if self.is_full() => {
-                let _gone = reply.send(Err(StreamError::TooManyPending));
+            Some(peer) if self.is_identified(&peer) => self.swarm.behaviour_mut().echo.open(peer, reply),
+            Some(_) => {
+                let _gone = reply.send(Err(StreamError::NotConnected));
             }
-            Some(peer) => self.when_connected(peer, Pending::Echo { reply }),
         }
+    }
+
+    fn is_identified(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(Peer::is_identified)
     }
 
     fn other(&self, node: &PublicKey) -> Option<PeerId> {
@@ -168,28 +204,23 @@ impl<T: Send + 'static> MeshTask<T> {
 
     fn is_full(&self) -> bool {
         let waiting: usize = self.waiting.values().map(|waiting| waiting.items.len()).sum();
-        waiting.saturating_add(self.outgoing.len()) >= self.config.limits.requests
+        waiting.saturating_add(self.outgoing.sent.len()) >= self.config.limits.outgoing
     }
 
     fn pending_of(&self, peer: &PeerId, protocol: Protocol) -> usize {
-        let sent = self.outgoing.iter().filter(|((p, _), (to, _))| *p == protocol && to == peer).count();
-        let of_protocol = |item: &&Pending| matches!(item, Pending::Request { protocol: p, .. } if *p == protocol);
+        let sent = self.outgoing.counts.get(&(*peer, protocol)).copied().unwrap_or_default();
+        let of_protocol =
+            |(_, item): &&(Instant, Pending)| matches!(item, Pending::Request { protocol: p, .. } if *p == protocol);
         let waiting = self.waiting.get(peer).map_or(0, |w| w.items.iter().filter(of_protocol).count());
         sent.saturating_add(waiting)
     }
 
-    fn when_connected(&mut self, peer: PeerId, item: Pending) {
-        if self.peers.get(&peer).is_some_and(Peer::is_identified) {
+    fn when_connected(&mut self, peer: PeerId, within: Duration, item: Pending) {
+        if self.is_identified(&peer) {
             return self.send(peer, item);
         }
-        let waiting = self.waiting.entry(peer).or_insert_with(|| Waiting {
-            items: Vec::new(),
-            deadline: Instant::now() + CONNECT,
-            searched: false,
-            denied: false,
-            problem: None,
-        });
-        waiting.items.push(item);
+        let waiting = self.waiting.entry(peer).or_default();
+        waiting.items.push((Instant::now() + within, item));
         // A connected peer is about to identify itself.
         if waiting.items.len() == 1 && !self.peers.contains_key(&peer) {
             self.reach(peer);
@@ -201,17 +232,16 @@ impl<T: Send + 'static> MeshTask<T> {
         match item {
             Pending::Request { protocol, bytes, reply } => {
                 let id = behaviour.rpc(protocol).send_request(&peer, Request { bytes, share: None });
-                self.outgoing.insert((protocol, id), (peer, reply));
+                self.outgoing.insert(protocol, id, peer, reply);
             }
             Pending::Connect { reply } => {
                 let _gone = reply.send(Ok(()));
             }
-            Pending::Echo { reply } => behaviour.echo.open(peer, reply),
         }
     }
 
     pub(super) fn flush_waiting(&mut self, peer: PeerId) {
-        for item in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
+        for (_, item) in self.waiting.remove(&peer).into_iter().flat_map(|waiting| waiting.items) {
             self.send(peer, item);
         }
     }
@@ -238,10 +268,10 @@ impl<T: Send + 'static> MeshTask<T> {
             return self.fail_waiting(peer, Fault::Peer, problem);
         }
         waiting.problem = Some(problem.to_owned());
-        if self.search(peer)
-            && let Some(waiting) = self.waiting.get_mut(&peer)
-        {
-            waiting.searched = true;
+        let search = self.search(peer);
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            waiting.searched = search == Search::Begun;
+            waiting.crowded = search == Search::TooMany;
         }
     }
 
@@ -259,7 +289,7 @@ impl<T: Send + 'static> MeshTask<T> {
         let Some(waiting) = self.waiting.remove(&peer) else { return };
         // Where one of the dials was refused by ourselves, the peer might have been reached.
         let fault = if waiting.denied { Fault::Own } else { fault };
-        for item in waiting.items {
+        for (_, item) in waiting.items {
             item.fail(fault, problem);
         }
     }
@@ -298,15 +328,14 @@ impl<T: Send + 'static> MeshTask<T> {
     pub(super) fn expire_waiting(&mut self, now: Instant) {
         // What nobody waits for any more must not keep others from asking.
         self.waiting.retain(|_, waiting| {
-            waiting.items.retain(Pending::is_wanted);
+            waiting.items.retain(|(_, item)| item.is_wanted());
+            // Whom we did not even look for might have been found.
+            let fault = if waiting.denied || waiting.crowded { Fault::Own } else { Fault::Peer };
+            for (_, item) in waiting.items.extract_if(.., |(deadline, _)| *deadline <= now) {
+                item.fail(fault, waiting.problem.as_deref().unwrap_or("no connection in time"));
+            }
             !waiting.items.is_empty()
         });
-        let late = self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now);
-        let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
-        for peer in late {
-            let problem = self.waiting.get_mut(&peer).and_then(|waiting| waiting.problem.take());
-            self.fail_waiting(peer, Fault::Peer, problem.as_deref().unwrap_or("no connection in time"));
-        }
     }
 
     pub(super) fn on_rpc(&mut self, protocol: Protocol, event: request_response::Event<Request, Response>) {
@@ -333,7 +362,7 @@ impl<T: Send + 'static> MeshTask<T> {
     }
 
     fn settle(&mut self, protocol: Protocol, id: OutboundRequestId, outcome: Result<Vec<u8>, RequestError>) {
-        if let Some((_, reply)) = self.outgoing.remove(&(protocol, id)) {
+        if let Some(reply) = self.outgoing.remove(protocol, id) {
             let _gone = reply.send(outcome);
         }
     }

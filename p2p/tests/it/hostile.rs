@@ -222,7 +222,7 @@ async fn hostile_frames_are_refused_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arriving_requests_share_a_budget() {
-    let limits = Limits { request_bytes: 1 << 20, ..Limits::default() };
+    let limits = Limits { request_bytes: 160 << 10, ..Limits::default() };
     let mut victim = Node::start(1, MeshConfig { limits, ..config() }).await;
     let victim_id = libp2p_id(&victim);
     let mut attacker = Attacker::anonymous(66, &victim);
@@ -230,15 +230,15 @@ async fn arriving_requests_share_a_budget() {
     let mut control = attacker.control();
     let running = attacker.run();
     victim.wait_for_peers(1).await;
-    // Two requests of 700 KiB announce themselves and do not come; the second finds no room.
+    // Two requests of 100 KiB announce themselves and do not come; the second finds no room.
     let mut open = Vec::new();
     for _ in 0..2 {
-        let mut stream = within(control.open_stream(victim_id, name("probe"))).await.unwrap();
-        stream.write_all(&(700u32 << 10).to_le_bytes()).await.unwrap();
+        let mut stream = within(control.open_stream(victim_id, name("sync"))).await.unwrap();
+        stream.write_all(&(100u32 << 10).to_le_bytes()).await.unwrap();
         stream.flush().await.unwrap();
         open.push(stream);
     }
-    victim.wait_for_count("probe", "out-of-memory-budget", 1).await;
+    victim.wait_for_count("sync", "out-of-memory-budget", 1).await;
     drop(open);
     running.abort();
     still_works(&mut victim, 2).await;

@@ -1,7 +1,12 @@
 //! Requests, their limits, and echo streams.
 
-use lucid_p2p::{EchoStream, Event, Limits, MeshConfig, Protocol, RequestError, Responder, StreamError};
+use std::time::Duration;
+
+use lucid_p2p::{
+    EchoStream, Event, Limits, MeshConfig, Protocol, RequestError, Responder, StreamError, peer_id_string,
+};
 use lucid_types::id::PublicKey;
+use lucid_types::key::NodeKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::{Node, config, within};
@@ -20,6 +25,15 @@ async fn next_stream(node: &mut Node) -> (PublicKey, EchoStream) {
         _ => None,
     })
     .await
+}
+
+/// For connections to peers that there are.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// An echo stream, when the connection is there.
+async fn open(node: &Node, to: PublicKey) -> EchoStream {
+    within(node.mesh.connect(to, CONNECT)).await.unwrap();
+    within(node.mesh.open_echo(to)).await.unwrap()
 }
 
 /// Answers every request: `drop` with nothing, `busy` with that, `huge` with more than is allowed, anything else with itself reversed.
@@ -151,7 +165,8 @@ async fn an_application_that_does_not_listen_makes_its_node_busy() {
     a.wait_for_count("sync", "accepted", 1).await;
     assert_eq!(within(b.mesh.request(a_id, Protocol::Sync, vec![2])).await, Err(RequestError::Busy));
     assert_eq!(a.count("sync", "busy"), 1);
-    assert!(within(b.mesh.open_echo(a_id)).await.is_ok(), "it opens, and is dropped at the other side");
+    // It opens, and is dropped at the other side.
+    open(&b, a_id).await;
     a.wait_for_count("events", "echo-dropped", 1).await;
     unheard.abort();
 }
@@ -185,11 +200,57 @@ async fn what_our_own_limits_refuse_says_nothing_of_the_peer() {
     let other = other.id();
     let asked = within(full.mesh.request(other, Protocol::Probe, b"xy".to_vec())).await;
     assert!(matches!(asked, Err(RequestError::Denied(_))), "{asked:?}");
-    let connected = within(full.mesh.connect(other)).await;
+    let connected = within(full.mesh.connect(other, CONNECT)).await;
     assert!(matches!(connected, Err(StreamError::Denied(_))), "{connected:?}");
-    let opened = within(full.mesh.open_echo(other)).await;
-    assert!(matches!(opened, Err(StreamError::Denied(_))), "{opened:?}");
-    assert_eq!(within(full.mesh.connect(hub.id())).await, Ok(()));
+    assert_eq!(within(full.mesh.connect(hub.id(), CONNECT)).await, Ok(()));
+}
+
+/// Neither of two: nothing is sent without a connection, and none is made for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_over_a_connection_that_there_is_makes_none() {
+    // Nobody dials but for the bootstrap.
+    let lazy = |bootstrap: Vec<String>| {
+        let limits = Limits { target_peers: 1, min_peers: 0, ..Limits::default() };
+        MeshConfig { bootstrap, limits, ..config() }
+    };
+    let hub = Node::start(1, lazy(vec![])).await;
+    let a = Node::start(2, lazy(hub.mesh.listen_addresses())).await;
+    let b = Node::start(3, lazy(hub.mesh.listen_addresses())).await;
+    hub.wait_for_peers(2).await;
+    b.wait_for_peers(1).await;
+    let a_id = a.id();
+    let server = answer_all(a);
+    let ask = || within(b.mesh.request_connected(a_id, Protocol::Probe, b"xy".to_vec()));
+    assert_eq!(ask().await, Err(RequestError::NotConnected));
+    assert!(matches!(within(b.mesh.open_echo(a_id)).await, Err(StreamError::NotConnected)));
+    assert_eq!((b.mesh.peer_count(), b.mesh.remote(&a_id)), (1, None));
+    assert_eq!(within(b.mesh.connect(a_id, CONNECT)).await, Ok(()));
+    assert_eq!(ask().await, Ok(b"yx".to_vec()));
+    assert!(within(b.mesh.wait_for_peers(|peers| peers.len() == 2)).await);
+    assert_eq!(b.mesh.remote(&a_id), Some(Some([127, 0, 0, 1].into())));
+    server.abort();
+}
+
+/// The wait for a connection ends when it is to, and in the fault of whoever is at it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_a_connection_ends_in_time() {
+    let limits = Limits { searches: 0, ..Limits::default() };
+    let hub = Node::start(1, config()).await;
+    let node = Node::start(2, MeshConfig { bootstrap: hub.mesh.listen_addresses(), limits, ..config() }).await;
+    node.wait_for_peers(1).await;
+    let (stranger, wait) = (NodeKey::from_seed(&[9; 32]).public_key(), Duration::from_millis(300));
+    let unasked = within(node.mesh.connect(stranger, wait)).await;
+    assert!(matches!(unasked, Err(StreamError::Denied(_))), "it was not looked for: {unasked:?}");
+    // Somebody takes the connection, and says nothing.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (peer, port) = (peer_id_string(&stranger).unwrap(), mute.local_addr().unwrap().port());
+    let saved_peers = vec![format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}")];
+    let limits = Limits { target_peers: 1, min_peers: 0, ..Limits::default() };
+    let bootstrap = hub.mesh.listen_addresses();
+    let node = Node::start(3, MeshConfig { bootstrap, saved_peers, limits, ..config() }).await;
+    node.wait_for_peers(1).await;
+    let silent = within(node.mesh.connect(stranger, wait)).await;
+    assert!(matches!(silent, Err(StreamError::Unreachable(_))), "{silent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,7 +259,7 @@ async fn an_echo_stream_carries_256_kib_there_and_back() {
     let b = Node::join(2, &a).await;
     let (a_id, b_id) = (a.id(), b.id());
     let data: Vec<u8> = (0..256u32 << 10).map(|i| u8::try_from(i.wrapping_mul(2_654_435_761) >> 24).unwrap()).collect();
-    let mut out = within(b.mesh.open_echo(a_id)).await.unwrap();
+    let mut out = open(&b, a_id).await;
     let sent = data.clone();
     let there_and_back = tokio::spawn(async move {
         let (mut reader, mut writer) = tokio::io::split(&mut out);
@@ -225,19 +286,19 @@ async fn streams_of_one_peer_are_bounded_and_slots_come_back() {
     let mut a = Node::start(1, MeshConfig { limits, ..config() }).await;
     let b = Node::join(2, &a).await;
     let a_id = a.id();
-    let mut open = Vec::new();
+    let mut held = Vec::new();
     for _ in 0..2 {
-        let mut ours = within(b.mesh.open_echo(a_id)).await.unwrap();
+        let mut ours = open(&b, a_id).await;
         ours.write_all(b"x").await.unwrap();
         ours.flush().await.unwrap();
-        open.push((ours, next_stream(&mut a).await.1));
+        held.push((ours, next_stream(&mut a).await.1));
     }
-    let mut third = within(b.mesh.open_echo(a_id)).await.unwrap();
+    let mut third = open(&b, a_id).await;
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     a.wait_for_count("echo", "too-many", 1).await;
-    drop(open);
-    let mut again = within(b.mesh.open_echo(a_id)).await.unwrap();
+    drop(held);
+    let mut again = open(&b, a_id).await;
     again.write_all(b"y").await.unwrap();
     again.flush().await.unwrap();
     let mut byte = [0];
