@@ -46,8 +46,8 @@ done
 validator() {
     "$target/debug/lucid" --home "$network/net/validator-$1" validator "${@:2}"
 }
-validator 1 propose policy --set pings=6 --set echo_bytes_per_credit=65536 --set weights.trust=150000 --set weights.session_time=150000 \
-    --set payout_threshold=1000 --set stamp_bits=9 --yes >/dev/null
+validator 1 propose policy pings=6 echo_bytes_per_credit=65536 weights.trust=150000 weights.session_time=150000 \
+    payout_threshold=1000 stamp_bits=9 --yes >/dev/null
 proposal=$(validator 2 proposals --json | "$python" -c 'import json, sys
 print(json.load(sys.stdin)["proposals"][0]["id"])')
 validator 2 approve "$proposal" --yes >/dev/null

@@ -123,6 +123,7 @@ pub(super) fn describe_genesis(genesis: &Genesis) -> anyhow::Result<String> {
         ("pays on", format!("TRON {}, block 0 {}", genesis.tron.network, genesis.tron.genesis_block)),
         ("USDT", genesis.tron.usdt.to_string()),
     ];
+    lines.push(("policy", "as the genesis has it; `lucid network policy` shows that in force".to_owned()));
     for (index, validator) in set.members().iter().enumerate() {
         let text = format!("{} power {}", validator.node, validator.power);
         lines.push((if index == 0 { "validators" } else { "" }, text));

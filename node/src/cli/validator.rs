@@ -33,7 +33,7 @@ Examples:
   lucid validator propose add --entry v5.json
   lucid init --role validator --json | ssh validator-1 lucid validator propose add --entry - --yes
   lucid validator proposals
-  lucid validator propose policy --set stamp_bits=26 --set weights.trust=60000 --set weights.uptime=140000 --dry-run
+  lucid validator propose policy stamp_bits=26 weights.trust=60000 weights.uptime=140000 --dry-run
   lucid validator approve 3f9c..
   lucid validator status
   lucid validator keys --json
@@ -127,15 +127,15 @@ pub(super) enum Proposal {
     },
     /// Give the network another policy, from the second epoch after the one in which it is approved on
     Policy {
-        /// A parameter and its next value, as often as parameters change; a weight is weights.NAME. All others stay as they are
-        #[arg(long, required = true, value_name = "KEY=VALUE", value_parser = setting)]
-        set: Vec<(String, String)>,
+        /// Parameters and their next values; a weight is weights.NAME. All others stay as they are
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = parameter)]
+        parameters: Vec<(String, String)>,
         #[command(flatten)]
         give: GiveArgs,
     },
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+fn parameter(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it is KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
@@ -150,8 +150,8 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
         ValidatorAction::ApprovePool { pool, give } => {
             return block_on(Box::pin(approve_pool(&pool, &give, context)));
         }
-        ValidatorAction::Propose(Proposal::Policy { set, give }) => {
-            return block_on(Box::pin(propose_policy(&set, &give, context)));
+        ValidatorAction::Propose(Proposal::Policy { parameters, give }) => {
+            return block_on(Box::pin(propose_policy(&parameters, &give, context)));
         }
         ValidatorAction::Propose(Proposal::Add { entry, give }) => {
             (Act::Propose(ValidatorChange::Add(entry_in(&entry)?).into()), give)
@@ -191,12 +191,12 @@ fn entry_in(file: &Path) -> anyhow::Result<Validator> {
 }
 
 /// Proposes the newest policy with these other values.
-async fn propose_policy(set: &[(String, String)], give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
+async fn propose_policy(parameters: &[(String, String)], give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
     let newest = giver.ledger.policy().newest();
-    let policy = set.iter().try_fold(newest.clone(), |policy, (key, value)| with_parameter(&policy, key, value));
-    let change = PolicyChange { base: newest.hash(), policy: policy.map_err(|problem| anyhow!("--set: {problem}"))? };
-    ensure!(change.policy != *newest, "--set: the newest policy has these values already");
+    let policy = parameters.iter().try_fold(newest.clone(), |policy, (key, value)| with_parameter(&policy, key, value));
+    let change = PolicyChange { base: newest.hash(), policy: policy.map_err(|problem| anyhow!("{problem}"))? };
+    ensure!(change.policy != *newest, "the newest policy has these values already");
     change.policy.check().context("the network cannot have this policy")?;
     give.give(&giver, giver.me.account, Action::Validator(Act::Propose(change.into())), None).await
 }

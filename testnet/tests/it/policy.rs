@@ -52,12 +52,11 @@ fn three_of_four_validators_change_the_policy_while_the_network_runs() {
 
     // What is fixed, and what there is not, is refused with what there is; a dry run changes nothing.
     for (key, told) in [("epoch_ms=2000", "epoch_ms is the genesis' for ever"), ("luck=1", "a policy has no luck")] {
-        let refused = errors(&world.at("validator-1", &["validator", "propose", "policy", "--set", key, "--yes"]));
+        let refused = errors(&world.at("validator-1", &["validator", "propose", "policy", key, "--yes"]));
         assert!(refused.contains(told) && refused.contains("stamp_bits, storage_"), "{refused}");
     }
     let bits = format!("stamp_bits={BITS}");
-    let set =
-        ["--set", &bits, "--set", "weights.trust=250000", "--set", "weights.session_time=50000", "--set", "pings=6"];
+    let set = [bits.as_str(), "weights.trust=250000", "weights.session_time=50000", "pings=6"];
     let proposal = [&["validator", "propose", "policy"], &set[..]].concat();
     let dry = world.at("validator-1", &[&proposal[..], &["--dry-run"]].concat());
     let shown = String::from_utf8_lossy(&dry.stdout).into_owned() + &errors(&dry);
