@@ -509,7 +509,7 @@ impl Chain {
         self.step_revealing(observe, |_| true)
     }
 
-    /// The same, and only some of the validators reveal what they committed to.
+    /// The same, and some of the first validators do not reveal what they committed to.
     pub(super) fn step_revealing(
         &mut self,
         observe: impl Fn(usize, usize) -> Option<Observation>,
@@ -518,9 +518,9 @@ impl Chain {
         let mut events = self.block(&observe);
         while self.state.pending().next().is_some() {
             let mut block = self.draft(&observe);
-            let is_revealed =
-                |reveal: &Signed<Reveal>| (0..VALIDATORS).any(|i| reveals(i) && signer_id(i) == reveal.signer);
-            block.reveals.retain(is_revealed);
+            let is_hidden =
+                |reveal: &Signed<Reveal>| (0..VALIDATORS).any(|i| !reveals(i) && signer_id(i) == reveal.signer);
+            block.reveals.retain(|reveal| !is_hidden(reveal));
             let block = self.seal(block);
             events.extend(self.apply(block));
         }
