@@ -463,10 +463,7 @@ pub(crate) fn state() -> State {
         );
         let change = NetworkChange::from(ValidatorChange::Power { validator: node(0x27), power: 6 });
         let (from, until, approvals) = (EPOCH.next(), TIME, vec![node(0x28), node(0x29)]);
-        rows.put::<ProposedChanges>(
-            &change.id(),
-            ProposedChange { change: change.clone(), by: node(0x28), from, until, approvals },
-        );
+        rows.put::<ProposedChanges>(&change.id(), ProposedChange { change, by: node(0x28), from, until, approvals });
         rows.put::<UsedKeys>(&id(0x2a), UsedKey { account: node(0x28), is_given_up: true });
         rows.put::<Nodes>(&node(0x21), registered());
         rows.put::<NodeKeys>(&node(0x2a).first_key(), node(0x21));

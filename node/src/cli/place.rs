@@ -121,7 +121,7 @@ pub(super) struct HomeLedger {
     home: Home,
     pub(super) spec: ChainSpec,
     pools: PoolList,
-    policy: PolicyView,
+    policy: Box<PolicyView>,
     /// What they are from, if the node does not answer.
     offline: Option<State>,
     /// Why they are not the running node's.
@@ -158,7 +158,7 @@ impl HomeLedger {
                 (known, source, Some(format!("{error:#}")))
             }
         };
-        Ok(Self { home, spec, pools, policy, offline, unanswered, source })
+        Ok(Self { home, spec, pools, policy: Box::new(policy), offline, unanswered, source })
     }
 
     /// The account of the home.

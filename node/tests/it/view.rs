@@ -392,8 +392,8 @@ impl NodeView for Known {
     fn policy(&self, epoch: Option<Epoch>) -> PolicyView {
         let genesis = Policy::local(Duration::from_secs(5), 2, None);
         let weights = ScoreWeights { trust: Ppm::new(60_000), uptime: Ppm::new(140_000), ..genesis.weights };
-        let policy = Policy { weights, ..genesis.clone() };
-        let harder = Policy { stamp_bits: 9, ..policy.clone() };
+        let policy = Policy { weights, ..genesis };
+        let harder = Policy { stamp_bits: 9, ..policy };
         let next = NextPolicyView { from: Epoch::new(8), hash: harder.hash(), policy: harder };
         let epoch = epoch.unwrap_or(Epoch::new(6));
         PolicyView { epoch, from: Epoch::new(4), hash: policy.hash(), policy, next: vec![next], genesis }

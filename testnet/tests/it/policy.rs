@@ -86,7 +86,7 @@ fn three_of_four_validators_change_the_policy_while_the_network_runs() {
     let genesis = parsed(&before["genesis"]);
     let weights =
         ScoreWeights { trust: next.weights.trust, session_time: next.weights.session_time, ..genesis.weights };
-    assert_eq!(next, Policy { stamp_bits: BITS, pings: 6, weights, ..genesis.clone() });
+    assert_eq!(next, Policy { stamp_bits: BITS, pings: 6, weights, ..genesis });
     assert_eq!((weights.trust.get(), weights.session_time.get()), (250_000, 50_000));
     assert_eq!(list(), json!([]));
 
