@@ -24,6 +24,8 @@ JOIN_HEIGHTS ?= 200
 LOAD_SECONDS ?= 20
 # Seeds of `make damage`: how many databases are damaged.
 DAMAGE_SEEDS ?= 1000
+# Seconds of an epoch in `make probes`: those of the public policy. With fewer the same probes come faster.
+PROBE_EPOCH_S ?= 120
 # Seconds that `make fuzz` gives each target.
 FUZZ_SECONDS ?= 60
 
@@ -98,6 +100,10 @@ guides: build ## Type the book's guides into terminals word for word, from an em
 .PHONY: bench
 bench: setup ## Run the benchmarks (same build profile as everything else).
 	cargo bench --workspace --locked --profile dev --bench '*'
+
+.PHONY: probes
+probes: setup ## Let 4 validators measure 1,000 workers in one process for three epochs of PROBE_EPOCH_S seconds; fails beyond its bounds.
+	LUCID_PROBE_EPOCH_S=$(PROBE_EPOCH_S) cargo bench --locked --profile dev -p lucid-node --bench probes
 
 .PHONY: dist
 dist: setup ## Make a tarball of release binaries for machines without a compiler, in target/dist.

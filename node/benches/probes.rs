@@ -1,9 +1,10 @@
-//! What 4 validators take that measure 1,000 workers: `cargo bench -p lucid-node --profile dev --bench probes`.
+//! What 4 validators take that measure 1,000 workers: `make probes`, for minutes.
 //!
 //! All of them are in this process, each with a mesh of its own on loopback, the validators with the real prober, the workers with the real
-//! responder. Of the workers 100 take connections and never say a word, and 100 answer after 1.5 s. Pings are those of the public policy; its epoch
-//! is shortened to what two cores can do. It fails beyond what is wanted.
+//! responder. Of the workers 100 take connections and never say a word, and 100 answer after 1.5 s. The policy is the public one, but for the length of
+//! the epoch. It fails beyond what is wanted.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "every task ends with the process")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use lucid_node::clock::{Clock, SystemClock};
 use lucid_node::config::ProbeConfig;
 use lucid_node::probe::schedule::{Assigned, Assignment};
 use lucid_node::probe::{
-    EchoGrant, EchoOutcome, Offer, PingOutcome, ProbeCounters, ProbeCounts, Prober, ProberParts, Responder,
+    EchoGrant, EchoOutcome, Offer, PingOutcome, PolicyOf, ProbeCounters, ProbeCounts, Prober, ProberParts, Responder,
     ResponderHandle, ResponderParts,
 };
 use lucid_p2p::{Admission, Event, Events, Gate, Limits, Mesh, MeshConfig, Topic, peer_id_string, start};
@@ -39,8 +40,8 @@ const MUTE: u16 = 100;
 const SLOW: u16 = 100;
 /// How late.
 const SLOW_ANSWER: Duration = Duration::from_millis(1_500);
-/// Instead of two minutes: near 1,000 probes a second, of all validators together.
-const EPOCH: Duration = Duration::from_secs(48);
+/// Names the environment variable with the seconds of an epoch.
+const EPOCH_S: &str = "LUCID_PROBE_EPOCH_S";
 /// That are looked at, after one in which things settle.
 const EPOCHS: usize = 2;
 /// One worker in so many is given an echo.
@@ -86,11 +87,12 @@ fn is_slow(n: u16) -> bool {
     (VALIDATORS + MUTE..VALIDATORS + MUTE + SLOW).contains(&n)
 }
 
-fn policy() -> Policy {
-    Policy { epoch_ms: u64::try_from(EPOCH.as_millis()).unwrap(), ..Policy::default() }
+/// The public policy with epochs of another length.
+fn policy(epoch: Duration) -> Policy {
+    Policy { epoch_ms: u64::try_from(epoch.as_millis()).unwrap(), ..Policy::default() }
 }
 
-fn genesis() -> Genesis {
+fn genesis(epoch: Duration) -> Genesis {
     let validator = |n: u16| {
         let node = key(n).account();
         let keys = ValidatorKey::from_seed(&seed(1, u8::try_from(n).unwrap())).keys(&node);
@@ -104,7 +106,7 @@ fn genesis() -> Genesis {
             genesis_block: SolidBlockId::from_bytes([0; 32]),
             usdt: PayoutAddress::from_hash20([1; 20]),
         },
-        policy: policy(),
+        policy: policy(epoch),
         validators: (0..VALIDATORS).map(validator).collect(),
     }
 }
@@ -184,7 +186,7 @@ async fn connect(mesh: &Mesh) {
     for some in there.chunks(32) {
         let all = some.iter().map(|n| mesh.connect(key(*n).public_key(), Duration::from_secs(10)));
         for connected in futures::future::join_all(all).await {
-            connected.unwrap_or_else(|error| panic!("{error}: {:?}", mesh.counters()));
+            connected.unwrap();
         }
     }
 }
@@ -195,7 +197,7 @@ struct Measuring {
     counters: Arc<ProbeCounters>,
 }
 
-fn assignment(epoch: Epoch) -> Assignment {
+fn assignment(policy: &Policy, epoch: Epoch) -> Assignment {
     let of = |n: u16| Assigned {
         worker: key(n).account(),
         echo_bytes: (u64::from(n) % ECHO_EVERY == epoch.get() % ECHO_EVERY).then_some(ECHO_BYTES),
@@ -203,7 +205,13 @@ fn assignment(epoch: Epoch) -> Assignment {
     };
     let mut workers: Vec<_> = workers().map(of).collect();
     workers.sort_by_key(|it| it.worker);
-    Assignment { workers, policy: Arc::new(policy()), n_stored: 0 }
+    Assignment { workers, policy: Arc::new(policy.clone()), n_stored: 0 }
+}
+
+/// It stays as it is.
+fn policy_of(genesis: &Genesis) -> PolicyOf {
+    let policy = Arc::new(genesis.policy.clone());
+    Arc::new(move |_| Arc::clone(&policy))
 }
 
 fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>) -> Measuring {
@@ -214,7 +222,10 @@ fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>) -> Measuring {
         key_of: Arc::new(|account| Some(account.first_key())),
         genesis: Arc::clone(genesis),
         clock: Arc::new(SystemClock),
-        assignments: Arc::new(|epoch| Box::pin(std::future::ready(Some(assignment(epoch))))),
+        assignments: {
+            let genesis = Arc::clone(genesis);
+            Arc::new(move |epoch| Box::pin(std::future::ready(Some(assignment(&genesis.policy, epoch)))))
+        },
         reports: sender,
     });
     let counters = prober.counters();
@@ -244,15 +255,15 @@ fn cpu() -> Duration {
 }
 
 /// Pings that should have been answered and were not, by a worker that is there or that is slow; pings that were not sent, of anybody.
-fn misses(report: &ScoreReport, pings: u32) -> (usize, usize) {
-    let Assignment { workers: assigned, .. } = assignment(report.epoch);
+fn misses(report: &ScoreReport, policy: &Policy) -> (usize, usize) {
+    let Assignment { workers: assigned, .. } = assignment(policy, report.epoch);
     let shapes: Vec<_> =
         assigned.iter().map(|it| AssignedWorker { has_echo: it.echo_bytes.is_some(), group: it.group }).collect();
     let muted: Vec<_> = workers().filter(|n| is_mute(*n)).map(|n| key(n).account()).collect();
     let (mut unanswered, mut unsent) = (0, 0);
     for (it, seen) in assigned.iter().zip(report.observations(&shapes).unwrap()) {
         let seen = seen.unwrap_or_default();
-        unsent += usize::try_from(pings).unwrap() - usize::from(seen.pings_sent);
+        unsent += usize::try_from(policy.pings).unwrap() - usize::from(seen.pings_sent);
         if !muted.contains(&it.worker) {
             unanswered += usize::from(seen.pings_sent - seen.pings_answered);
         }
@@ -271,7 +282,7 @@ impl Verdict {
     }
 }
 
-async fn bench() -> bool {
+async fn bench(epoch: Duration) -> bool {
     let mut addresses = Vec::new();
     let mut inboxes = Vec::new();
     // They are heard when the network has begun.
@@ -298,7 +309,7 @@ async fn bench() -> bool {
         rss_mib(),
         descriptors()
     );
-    let genesis = Arc::new(genesis());
+    let genesis = Arc::new(genesis(epoch));
     let ids: Vec<_> = (0..VALIDATORS).map(|n| key(n).account()).collect();
     let mut held = Vec::new();
     for (n, mesh, events) in inboxes {
@@ -314,7 +325,7 @@ async fn bench() -> bool {
             clock: Arc::new(SystemClock),
             is_validator: Arc::new(move |id| ids.contains(id)),
             echo_grants: Arc::new(|_, _| EchoGrant::Bytes(ECHO_BYTES.value())),
-            policy_of: Arc::new(|_| Arc::new(policy())),
+            policy_of: policy_of(&genesis),
             limits: ProbeConfig::default(),
             served: Arc::default(),
         });
@@ -329,7 +340,7 @@ async fn bench() -> bool {
     for n in 0..=EPOCHS {
         for it in &mut measuring {
             let report = it.reports.recv().await.unwrap();
-            let missed = misses(&report, genesis.policy.pings);
+            let missed = misses(&report, &genesis.policy);
             println!("epoch {}: {} measured, unanswered and unsent {missed:?}", report.epoch, report.n_measured());
             if n > 0 {
                 (unanswered, unsent) = (unanswered + missed.0, unsent + missed.1);
@@ -348,7 +359,7 @@ async fn bench() -> bool {
     let pings = sum(&|it| PingOutcome::ALL.map(|outcome| it.pings(outcome)).iter().sum());
     let echoes = sum(&|it| EchoOutcome::ALL.map(|outcome| it.echoes(outcome)).iter().sum());
     let not_sent = sum(&|it| it.pings(PingOutcome::NotSent) + it.echoes(EchoOutcome::NotSent));
-    let span = EPOCH * u32::try_from(EPOCHS).unwrap();
+    let span = epoch * u32::try_from(EPOCHS).unwrap();
     let (seconds, probes) = (span.as_secs(), pings + echoes);
     println!(
         "{probes} probes in {seconds} s, {} a second, of them {echoes} echoes; {} us of CPU a probe, {}.{:02} cores",
@@ -383,11 +394,15 @@ async fn bench() -> bool {
 }
 
 fn main() {
+    let Some(epoch) = std::env::var(EPOCH_S).ok().and_then(|text| text.parse().ok()).map(Duration::from_secs) else {
+        println!("skipped: it takes three epochs of {EPOCH_S} seconds, see `make probes`");
+        return;
+    };
     // Two for each connection, whose ends are both here.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let is_met = runtime.block_on(bench());
+    let is_met = runtime.block_on(bench(epoch));
     runtime.shutdown_background();
     assert!(is_met, "beyond what is wanted");
 }

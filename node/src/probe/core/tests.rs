@@ -1,5 +1,7 @@
 //! The core in virtual time: a world of workers of every kind, in which nothing takes longer than it says.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -154,7 +156,7 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
         for effect in core.handle(now, next.unwrap_or(Input::Tick)) {
             match effect {
                 Effect::Connect { worker, timeout } => {
-                    let far = workers.get_mut(&worker).expect("one of them");
+                    let far = workers.get_mut(&worker).unwrap();
                     far.n_dials += 1;
                     let (after, outcome) = match far.kind {
                         Kind::Gone => (timeout, Err(ConnectFault::Unreachable)),
@@ -174,7 +176,7 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
                     will(after, Input::Connected { worker, outcome });
                 }
                 Effect::Ping { worker, timeout, .. } => {
-                    let far = workers.get_mut(&worker).expect("one of them");
+                    let far = workers.get_mut(&worker).unwrap();
                     if far.connected_until.is_none_or(|until| until <= now) {
                         will(millis(1), Input::NotConnected { worker, probe: Probe::Ping });
                         continue;
@@ -235,12 +237,12 @@ fn planned(policy: &Policy, assignment: &Assignment, seed: &[u8; 32]) -> Plan {
 fn observations(assignment: &Assignment, seen: &Seen) -> Vec<Option<Observation>> {
     let of = |it: &Assigned| AssignedWorker { has_echo: it.echo_bytes.is_some(), group: it.group };
     let assigned: Vec<_> = assignment.workers.iter().map(of).collect();
-    seen.finished.report.observations(&assigned).expect("the report fits the assignment")
+    seen.finished.report.observations(&assigned).unwrap()
 }
 
 /// How late the latest probe left of those workers that are there; `None` if one did not.
 fn worst(policy: &Policy, limits: CoreLimits, kinds: &[Kind], seed: [u8; 32]) -> Option<u64> {
-    let assignment = assignment(u16::try_from(kinds.len()).expect("few"), 12);
+    let assignment = assignment(u16::try_from(kinds.len()).unwrap(), 12);
     let core = begin(policy, limits, assignment.clone(), &seed, &Kept::default());
     let (seen, plan) = (run(core, kinds, Shell::Right), planned(policy, &assignment, &seed));
     assert_eq!(check_report(policy, &draw(&assignment), &validator(), &seen.finished.report), Ok(()));
@@ -404,7 +406,7 @@ fn who_is_not_there_costs_few_dials() {
     next.workers.insert(id(999), Worker::default());
     let mut dialled = Vec::new();
     for n in (0..5).chain([999]) {
-        let worker = next.workers.get_mut(&id(n)).expect("it is there");
+        let worker = next.workers.get_mut(&id(n)).unwrap();
         worker.waiting.push(start.after(PING_TIMEOUT));
         next.dials.ask(id(n), &mut worker.reach, start);
     }
@@ -416,7 +418,7 @@ fn who_is_not_there_costs_few_dials() {
 fn without_peers_nothing_is_said_of_anybody() {
     let policy = policy();
     let assignment = assignment(10, 1);
-    let core = begin(&policy, CoreLimits::new(&policy), assignment.clone(), &[5; 32], &Kept::default());
+    let core = begin(&policy, CoreLimits::new(&policy), assignment, &[5; 32], &Kept::default());
     let (end, mut core) = (core.bounds.end, core);
     while let Some(at) = core.next_due().filter(|at| *at < end) {
         assert_eq!(core.handle(at, Input::Tick), []);
