@@ -3,7 +3,12 @@
 //! Those of a network's workers go through the gate on as many threads as there are cores, from their bytes to the store: decoding, the
 //! rules, the signature, and the record on the disk. Beside it stands the checking of the same signatures alone, with keys that are read
 //! already. It fails beyond what is wanted.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and fails by panicking"
+)]
 #![expect(dead_code, reason = "the fixture serves the tests, too")]
 
 #[path = "../tests/it/fixture.rs"]

@@ -177,13 +177,13 @@ fn show_one(api: &Api, ShowArgs { worker, epoch, json }: &ShowArgs) -> anyhow::R
             weights.quality,
             weights.trust,
         ];
-        let parts = named(&score.components).into_iter().zip(named(&view.points_ppm)).zip(weights);
-        let row = |(((name, part), (_, of)), weight): (((&str, Ppm), (&str, Ppm)), Ppm)| {
-            let unmeasured = score.unmeasured.iter().any(|it| it == name);
-            let note = if unmeasured { "nothing has measured it lately" } else { "" };
+        let row = |(place, (name, part)): (usize, (&str, Ppm))| {
+            let is_unmeasured = score.unmeasured.iter().any(|it| it == name);
+            let note = if is_unmeasured { "nothing has measured it lately" } else { "" };
+            let (weight, of) = (weights[place], named(&view.points_ppm)[place].1);
             [name.to_owned(), percent(part), percent(weight), points(of), note.to_owned()]
         };
-        let rows: Vec<_> = parts.map(row).collect();
+        let rows: Vec<_> = named(&score.components).into_iter().enumerate().map(row).collect();
         let shared = if score.sharers > 1 { format!(", divided by {}", score.sharers) } else { String::new() };
         let chunks = |n: u16| format!("{n} chunks a seat");
         let mut lines = vec![

@@ -110,7 +110,7 @@ fn stats_check_and_compact_tell_of_a_sound_store_and_change_nothing() {
     assert_eq!(stats["network_id"], stopped.network.to_string());
     let own = stats["families"].as_array().unwrap().iter().find(|family| family["family"] == "own").unwrap().clone();
     assert_eq!((&own["entries"], &own["is_exact"]), (&Value::from(1), &Value::from(true)));
-    assert_eq!(stats["state"].as_array().unwrap().len(), 22, "{stats}");
+    assert_eq!(stats["state"].as_array().unwrap().len(), 24, "{stats}");
     let text = out(&lucid(&stopped.home(), &["db", "stats"]));
     assert!(text.contains("no block yet") && text.contains("ScoreRoots"), "{text}");
 
