@@ -106,11 +106,11 @@ const ALL: [&[&str]; 6] = [
 fn stats_check_and_compact_tell_of_a_sound_store_and_change_nothing() {
     let stopped = Stopped::new();
     let stats = json(&lucid(&stopped.home(), &["db", "stats", "--json"]));
-    assert_eq!((&stats["format"], &stats["head"]), (&Value::from(8), &Value::Null));
+    assert_eq!((&stats["format"], &stats["head"]), (&Value::from(9), &Value::Null));
     assert_eq!(stats["network_id"], stopped.network.to_string());
     let own = stats["families"].as_array().unwrap().iter().find(|family| family["family"] == "own").unwrap().clone();
     assert_eq!((&own["entries"], &own["is_exact"]), (&Value::from(1), &Value::from(true)));
-    assert_eq!(stats["state"].as_array().unwrap().len(), 21, "{stats}");
+    assert_eq!(stats["state"].as_array().unwrap().len(), 23, "{stats}");
     let text = out(&lucid(&stopped.home(), &["db", "stats"]));
     assert!(text.contains("no block yet") && text.contains("ScoreRoots"), "{text}");
 
@@ -252,7 +252,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn a_store_of_format_7_is_refused_with_what_to_do() {
+fn a_store_of_format_8_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     let network = make_home(&home, &["--role", "worker"], 1);
@@ -261,9 +261,9 @@ fn a_store_of_format_7_is_refused_with_what_to_do() {
     let files = fs::read_dir(home.join("db")).unwrap().map(|file| file.unwrap().path());
     let log = files.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
     let mut bytes = fs::read(&log).unwrap();
-    let wanted = b"\x06format\x04\x00\x00\x00\x08";
+    let wanted = b"\x06format\x04\x00\x00\x00\x09";
     let at = bytes.windows(wanted.len()).position(|window| window == wanted).unwrap();
-    bytes[at + wanted.len() - 1] = 7;
+    bytes[at + wanted.len() - 1] = 8;
     let mut header = 0;
     loop {
         let length = usize::from(u16::from_le_bytes([bytes[header + 4], bytes[header + 5]]));
@@ -281,7 +281,7 @@ fn a_store_of_format_7_is_refused_with_what_to_do() {
     for args in ALL.iter().filter(|args| args[1] != "restore") {
         let output = lucid(&home, args);
         let told = failure(&output) + &String::from_utf8_lossy(&output.stdout);
-        let wanted = "has format 7, this program reads format 8 only: begin with an empty home";
+        let wanted = "has format 8, this program reads format 9 only: begin with an empty home";
         assert!(told.contains(wanted), "{args:?}: {told}");
     }
 }

@@ -30,7 +30,7 @@ use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use self::start::{Pool, Start, Worker};
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 21] = [
+pub(crate) const STATUS_KEYS: [&str; 22] = [
     "alerts",
     "key",
     "node_id",
@@ -48,6 +48,7 @@ pub(crate) const STATUS_KEYS: [&str; 21] = [
     "sync",
     "pool",
     "leader",
+    "maintenance",
     "owed_micro_usdt",
     "paid_micro_usdt",
     "enrolment",
