@@ -67,6 +67,7 @@ fn check_status(network: &Network) {
         "oldest_block",
         "peer_id",
         "roles",
+        "maintenance",
         "missing_key",
         "network_id",
         "peers",
