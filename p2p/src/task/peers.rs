@@ -26,6 +26,8 @@ const STRIKES: (u32, u32) = (2000, 20);
 const RATES_KEPT: Duration = Duration::from_secs(60);
 /// A peer that names no topics is announced this long after its Identify message.
 const ANNOUNCE: Duration = Duration::from_millis(500);
+/// Runs of a peer that are remembered to have been replaced.
+const MAX_REPLACED: usize = 4;
 /// Peers whose rates are remembered.
 const MAX_RATES: usize = 4096;
 
@@ -70,6 +72,8 @@ pub(super) struct Rates {
     gossip: TokenBucket,
     requests: HashMap<Protocol, TokenBucket>,
     strikes: TokenBucket,
+    /// Boot ids of runs that another run of the peer has replaced.
+    replaced: Vec<String>,
     used: Instant,
 }
 
@@ -79,8 +83,23 @@ impl Rates {
             gossip: TokenBucket::new(limits.gossip_burst, limits.gossip_per_second, now),
             requests: HashMap::new(),
             strikes: TokenBucket::new(STRIKES.0, STRIKES.1, now),
+            replaced: Vec::new(),
             used: now,
         }
+    }
+
+    /// Notes that a run of the peer is there beside another one. Whether it has replaced that: not if either has been replaced before
+    /// and is back, since a run that has ended does not come back.
+    fn replaces(&mut self, new: &str, old: String) -> bool {
+        let was_replaced = |boot: &str| self.replaced.iter().any(|it| it == boot);
+        if was_replaced(new) || was_replaced(&old) {
+            return false;
+        }
+        if self.replaced.len() >= MAX_REPLACED {
+            self.replaced.remove(0);
+        }
+        self.replaced.push(old);
+        true
     }
 }
 
@@ -185,14 +204,21 @@ impl<T: Send + 'static> MeshTask<T> {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let (agent, boot) = split_agent(&info.agent_version);
         let boot = boot.unwrap_or_default();
-        let other_run = |c: &Connection| c.boot.as_deref().is_some_and(|known| known != boot);
-        if entry.connections.iter().any(other_run) {
-            // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
-            // so all must go; both sides dial again at once.
-            tracing::debug!(peer = %peer, "the peer has restarted; its old connections are closed");
-            self.counters.add("peers", "restarted");
-            let _gone = self.swarm.disconnect_peer_id(peer);
-            return;
+        let boots = entry.connections.iter().filter_map(|c| c.boot.clone());
+        if let Some(other) = boots.into_iter().find(|known| known != boot) {
+            let rates = self.rates.entry(peer).or_insert_with(|| Rates::new(&self.config.limits, now));
+            rates.used = now;
+            if rates.replaces(boot, other) {
+                // Gossipsub introduces itself on a peer's first connection only. The peer knows nothing of the old ones,
+                // so all must go; both sides dial again at once.
+                tracing::debug!(peer = %peer, "the peer has restarted; its old connections are closed");
+                self.counters.add("peers", "restarted");
+                let _gone = self.swarm.disconnect_peer_id(peer);
+                return;
+            }
+            // Two machines with one key: neither may keep the other from hearing of it.
+            tracing::debug!(peer = %peer, "the peer runs twice; the connections of both stay");
+            self.counters.add("peers", "runs-twice");
         }
         let Some(of_connection) = entry.connections.iter_mut().find(|c| c.id == connection) else { return };
         of_connection.boot = Some(boot.to_owned());

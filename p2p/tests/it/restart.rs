@@ -40,6 +40,21 @@ async fn a_node_comes_back_while_its_old_connections_look_alive() {
     }
 }
 
+/// Neither keeps the other from asking, and so from learning that there is another machine with its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_with_one_key_are_both_connected() {
+    let listen = |bootstrap: Vec<String>| MeshConfig { listen: vec![TCP.to_owned()], bootstrap, ..config() };
+    let a = Node::start(1, listen(vec![])).await;
+    let one = Node::start(2, listen(a.mesh.listen_addresses())).await;
+    a.wait_for_peers(1).await;
+    let other = Node::start(2, listen(a.mesh.listen_addresses())).await;
+    a.wait_for_count("peers", "runs-twice", 1).await;
+    for _ in 0..20 {
+        until(|| one.mesh.peer_count() == 1 && other.mesh.peer_count() == 1).await;
+    }
+    assert_eq!(a.mesh.peer_count(), 1, "they are one peer");
+}
+
 async fn gossip_flows(a: &mut Node, b: &mut Node) {
     a.mesh.publish(Topic::Consensus, b"welcome back".to_vec()).await.unwrap();
     assert_eq!(b.next_gossip().await, (Topic::Consensus, b"welcome back".to_vec()));
