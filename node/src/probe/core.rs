@@ -61,23 +61,23 @@ pub enum Input {
     Peers(usize),
     /// There was no connection over which the probe could leave: it was not sent.
     NotConnected {
-        /// To whom.
+        /// The worker that it is sent to.
         worker: NodeId,
-        /// Which.
+        /// The kind of probe that did not leave.
         probe: Probe,
     },
     /// [`Effect::Connect`] has ended.
     Connected {
-        /// To whom.
+        /// The worker that was dialled.
         worker: NodeId,
         /// Why not, if not.
         outcome: Result<(), ConnectFault>,
     },
     /// [`Effect::Ping`] has ended.
     PingEnded {
-        /// To whom.
+        /// The worker that it is sent to.
         worker: NodeId,
-        /// How.
+        /// What became of it.
         outcome: PingOutcome,
         /// From sending it to its answer, if it was answered.
         rtt: Duration,
@@ -86,9 +86,9 @@ pub enum Input {
     },
     /// [`Effect::Echo`] has ended.
     EchoEnded {
-        /// To whom.
+        /// The worker that it is sent to.
         worker: NodeId,
-        /// How.
+        /// What became of it.
         outcome: EchoOutcome,
         /// From the first byte sent to the last one returned, if it was verified.
         time: Duration,
@@ -100,14 +100,14 @@ pub enum Input {
 pub enum Effect {
     /// Connect to the worker.
     Connect {
-        /// To whom.
+        /// The worker to dial.
         worker: NodeId,
         /// At most so long.
         timeout: Duration,
     },
     /// Send a ping over a connection that there is.
     Ping {
-        /// To whom.
+        /// The worker that it is sent to.
         worker: NodeId,
         /// With a fresh nonce.
         request: ProbeRequest,
@@ -116,9 +116,9 @@ pub enum Effect {
     },
     /// Send an echo over a connection that there is.
     Echo {
-        /// To whom.
+        /// The worker that it is sent to.
         worker: NodeId,
-        /// How many.
+        /// Bytes of the stream, each way.
         bytes: u64,
         /// Of its stream; fresh.
         key: [u8; 32],

@@ -59,9 +59,9 @@ pub struct Agreement {
 /// How two validators agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// One.
+    /// The validator of the two whose id is less.
     pub a: NodeId,
-    /// The other, whose id is greater.
+    /// The validator of the two whose id is greater.
     pub b: NodeId,
     /// Measurements of the same worker in the same epoch that both reached.
     pub in_common: u64,
@@ -80,20 +80,20 @@ pub struct Pair {
 /// A validator that says what another says, more often than can be by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Copying {
-    /// Who.
+    /// The validator that says it.
     pub validator: NodeId,
-    /// Whom.
+    /// The validator that says the same.
     pub of: NodeId,
     /// How many epochs later: 0 or 1. In the same epoch nobody knows who of the two copies.
     pub lag: u8,
-    /// Part of what it says.
+    /// Part of its measurements that are the other's.
     pub part: Ppm,
 }
 
 /// A validator that finds workers better or worse than the others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outlier {
-    /// Who.
+    /// The validator that is beside the medians.
     pub validator: NodeId,
     /// The mean distance of its success from the medians.
     pub distance: Ppm,

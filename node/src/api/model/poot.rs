@@ -167,9 +167,9 @@ pub struct AgreementView {
 /// How two validators agree, in measurements of the same worker in the same epoch that both reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairView {
-    /// One.
+    /// The validator of the two whose id is less.
     pub a: NodeId,
-    /// The other.
+    /// The validator of the two whose id is greater.
     pub b: NodeId,
     /// Measurements in common.
     pub in_common: u64,
@@ -188,20 +188,20 @@ pub struct PairView {
 /// A validator of whose measurements more than half are another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyingView {
-    /// Who.
+    /// The validator that says it.
     pub validator: NodeId,
-    /// Whom.
+    /// The validator that says the same.
     pub of: NodeId,
     /// How many epochs later, 0 or 1. In the same epoch nobody knows who of the two copies.
     pub lag: u8,
-    /// Part of what it says.
+    /// Part of its measurements that are the other's.
     pub part_ppm: Ppm,
 }
 
 /// A validator that is beside the medians.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutlierView {
-    /// Who.
+    /// The validator that is beside the medians.
     pub validator: NodeId,
     /// The mean distance of its success from the medians.
     pub distance_ppm: Ppm,
