@@ -436,13 +436,12 @@ impl Assembly {
         })
     }
 
-    /// Those of the mesh. A node with the role of a validator is ready to measure every worker that is scored.
+    /// Those of the mesh. A node with the role of a validator is ready to measure every worker that can be scored.
     fn limits(&self) -> Limits {
         if !self.config.has(Role::Validator) {
             return Limits::default();
         }
-        let workers = usize::try_from(self.spec.genesis().policy.max_scored).unwrap_or(usize::MAX);
-        let limits = Limits::for_validator(workers);
+        let limits = Limits::for_validator();
         roles::allow_descriptors(&limits);
         limits
     }

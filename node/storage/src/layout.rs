@@ -84,7 +84,7 @@ impl HistoryKind {
 }
 
 /// The version of the layout that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 9;
+pub const FORMAT_VERSION: u32 = 10;
 
 /// The most bytes that a key of the state has.
 pub const MAX_STATE_KEY_BYTES: usize = MAX_KEY_BYTES;
