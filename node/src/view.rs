@@ -35,10 +35,10 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
-    SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
-    VoteSignature,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView,
+    PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView,
+    ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView,
+    StatusView, SyncState, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, WhyView,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -452,6 +452,26 @@ impl NodeView for NodeParts {
 
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
         self.poot_agreement(which)
+    }
+
+    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
+        self.poot_why(worker, settlement)
+    }
+
+    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
+        self.poot_change(worker, epoch)
+    }
+
+    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
+        self.poot_verify(worker, epoch)
+    }
+
+    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
+        self.poot_report(pool, from, to)
+    }
+
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
+        self.poot_statistics(epoch)
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

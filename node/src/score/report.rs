@@ -171,7 +171,8 @@ mod tests {
             assert_eq!(report.lines[&(account.kind, account.node)].owed, account.owed);
         }
         let kinds: Vec<_> = report.lines.keys().map(|(kind, _)| *kind).collect();
-        assert_eq!(kinds, [AccountKind::Worker, AccountKind::Worker, AccountKind::Commission]);
+        let expected = [AccountKind::Worker, AccountKind::Worker, AccountKind::Commission, AccountKind::Validator];
+        assert_eq!(kinds, expected, "the validator has measured, and its part is nothing here");
     }
 
     #[test]
@@ -204,7 +205,7 @@ mod tests {
         let mut report = Report::new(chain.pool());
         report.add_settlement(&shared);
         let amounts: Vec<_> = shared.parts.iter().map(|part| part.amount).collect();
-        assert_eq!(report.amounts(), [amounts[2], amounts[0], amounts[1]]);
+        assert_eq!(report.amounts(), [amounts[2].saturating_add(amounts[3]), amounts[0], amounts[1]]);
         assert!(report.lines.values().all(|line| line.mean_score().is_none()));
         // Of another pool nothing is told.
         let mut other = Report::new(PoolId::from_bytes([7; 32]));

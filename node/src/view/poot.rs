@@ -1,12 +1,13 @@
 //! Scores with all that they are made of, over time, and in order.
 
+mod recomputed;
+
 use lucid_consensus::ledger::state::{EpochScores, Rows as _, State};
 use lucid_consensus::ledger::table::Workers;
 use lucid_score::draw::EpochDraw;
 use lucid_score::worker_stats::ScoreRow;
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::id::NodeId;
-use lucid_types::policy::ScoreWeights;
 use lucid_types::time::Epoch;
 
 use super::{NodeParts, unmeasured, unread};
@@ -18,6 +19,7 @@ use crate::api::model::{
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
 use crate::history::{reports, scores};
 use crate::score::agreement::{Agreement, Measurement};
+use crate::score::replay::points;
 use crate::score::suspicion::suspicion;
 
 /// A row of an epoch as it is shown.
@@ -45,24 +47,6 @@ pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
 fn parts(of: &mut Components) -> [&mut Ppm; 7] {
     let Components { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = of;
     [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
-}
-
-/// What each part contributes.
-fn points(weights: &ScoreWeights, components: Components) -> Components {
-    let weights = [
-        weights.session_time,
-        weights.work_credits,
-        weights.utilisation,
-        weights.bandwidth,
-        weights.uptime,
-        weights.quality,
-        weights.trust,
-    ];
-    let mut points = components;
-    for (part, weight) in parts(&mut points).into_iter().zip(weights) {
-        *part = Ppm::ratio(u64::from(part.get()) * u64::from(weight.get()), 1_000_000_000_000);
-    }
-    points
 }
 
 /// The row of a worker in the scores of an epoch.
@@ -158,7 +142,7 @@ impl NodeParts {
             quota_chunks: drawn.map(|it| it.quota),
             validators: drawn.map(|it| it.seats.len()),
             weights,
-            points_ppm: points(&weights, row.components),
+            points_ppm: points(&weights, &row.components),
             suspicion: Self::suspicion_of(&samples, worker, row.score),
         }))
     }
@@ -285,29 +269,6 @@ fn live(state: &State, worker: &NodeId) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::history::scores::row;
-
-    #[test]
-    fn points_are_what_the_score_is_made_of() {
-        let all = Ppm::new(999_999);
-        let components = Components {
-            session_time: all,
-            work_credits: Ppm::new(123_457),
-            utilisation: Ppm::ZERO,
-            bandwidth: Ppm::new(40_000),
-            uptime: Ppm::ONE,
-            quality: Ppm::new(1),
-            trust: all,
-        };
-        let weights = ScoreWeights::default();
-        let mut points = points(&weights, components);
-        assert_eq!(
-            (points.session_time, points.uptime, points.quality),
-            (Ppm::new(249_999), weights.uptime, Ppm::ZERO)
-        );
-        let sum: u32 = parts(&mut points).iter().map(|part| part.get()).sum();
-        let score = components.score(&weights).get();
-        assert!((sum..sum + 7).contains(&score), "each part is rounded down: {sum} of {score}");
-    }
 
     #[test]
     fn a_span_is_its_epochs_together() {
