@@ -1,6 +1,7 @@
 //! `lucid score`: what workers score, why it is so, and whether it is right.
 
 mod calc;
+mod recomputed;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -22,6 +23,9 @@ Examples:
   lucid score show
   lucid score history --span hour --limit 24
   lucid score leaderboard --pool home --limit 10
+  lucid score why --settlement 12
+  lucid score verify 3fa4 --epoch 1000
+  lucid score report --pool home --from 1 --to 720 --csv
   lucid score agreement --from 1000 --to 1100 --json
   echo '{\"session_seconds\":36000,\"credits\":10000,\"utilisation_ppm\":0,\"kbit_s\":40000,\"uptime_ppm\":990000,\"quality_ppm\":1000000,\"trust_ppm\":900000}' | lucid score calc --file -";
 
@@ -36,6 +40,14 @@ pub(super) enum ScoreAction {
     Leaderboard(LeaderboardArgs),
     /// Compute scores from numbers, without a node: one JSON object a line in, one a line out
     Calc(calc::CalcArgs),
+    /// Say what lowered a worker's pay in a settlement, and what each cause cost
+    Why(recomputed::WhyArgs),
+    /// Compute a worker's score once more from what was reported, and check that the network has certified it
+    Verify(recomputed::VerifyArgs),
+    /// Show what a pool's members did in some epochs, and what they were given
+    Report(recomputed::ReportArgs),
+    /// Show what the scores of an epoch are like, all together
+    Statistics(recomputed::StatisticsArgs),
     /// Compare what validators report with each other: copying and being beside the medians stand out
     Agreement(AgreementArgs),
 }
@@ -124,6 +136,10 @@ pub(super) fn score(action: ScoreAction, context: &Context) -> anyhow::Result<()
         ScoreAction::History(args) => history(&context.api()?, &args),
         ScoreAction::Leaderboard(args) => leaderboard(&context.api()?, context, &args),
         ScoreAction::Calc(args) => calc::calc(&args),
+        ScoreAction::Why(args) => recomputed::why(&context.api()?, &args),
+        ScoreAction::Verify(args) => recomputed::verify(&context.api()?, &args),
+        ScoreAction::Report(args) => recomputed::report(&context.api()?, context, &args),
+        ScoreAction::Statistics(args) => recomputed::statistics(&context.api()?, &args),
         ScoreAction::Agreement(args) => agreement(&context.api()?, &args),
     }
 }
