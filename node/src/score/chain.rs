@@ -123,17 +123,18 @@ impl Chain {
     /// Reports on every epoch that waits for reports.
     fn report(&mut self, did: &impl Fn(Epoch, usize) -> Did) {
         let (spec, state, key) = (&self.spec, &self.state, signing_key(SIGNERS[0]));
+        let me = key.id();
         for (epoch, _) in state.pending() {
             if !self.own.contains_key(&epoch) {
                 let draw = state.get::<Draws>(&epoch).unwrap();
                 let did = |worker: &ScoredWorker| {
                     did(epoch, WORKERS.iter().position(|seed| node(*seed) == worker.node).unwrap())
                 };
-                let assigned = draw.assignment(&key.id()).unwrap().map(|(worker, _)| {
+                let assigned = draw.assignment(&me).unwrap().map(|(worker, _)| {
                     let assigned = worker.assigned();
                     (assigned, did(worker).seen(assigned.has_echo))
                 });
-                let stored = draw.storage_assignment(&key.id()).unwrap();
+                let stored = draw.storage_assignment(&me).unwrap();
                 let stored: Vec<_> = stored.map(|(worker, _)| did(worker).proved(worker.quota)).collect();
                 let report = ScoreReport::new(epoch, &assigned.collect::<Vec<_>>(), &stored);
                 let reveal = Reveal { report, salt: [7; 32] };

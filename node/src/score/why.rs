@@ -215,12 +215,12 @@ enum Effect {
     /// It was there, and there is nothing to compute.
     Counted,
     /// Without it the epoch would have been so.
-    Without(Replayed),
+    Without(Box<Replayed>),
 }
 
 fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
     let quota = it.worker.quota;
-    let without = |medians: Aggregate| Effect::Without(Replayed { medians: Some(medians), ..it.clone() });
+    let without = |medians: Aggregate| Effect::Without(Box::new(Replayed { medians: Some(medians), ..it.clone() }));
     let Some(medians) = it.medians else {
         let (Cause::NotMeasured, Some((medians, sharers))) = (cause, last.measured) else {
             return if cause == Cause::NotMeasured { Effect::Counted } else { Effect::None };
@@ -228,7 +228,7 @@ fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
         let proved = medians.proved.map(|proved| proved.min(quota));
         let echo = last.echo(it).filter(|_| medians.reachable_ms > 0);
         let medians = Some(Aggregate { echo, proved, ..medians });
-        return Effect::Without(Replayed { medians, sharers, ..it.clone() });
+        return Effect::Without(Box::new(Replayed { medians, sharers, ..it.clone() }));
     };
     let (is_reached, has_no_echo) = (medians.reachable_ms > 0, medians.echo.is_some_and(|echo| echo.bytes == 0));
     match cause {
@@ -254,11 +254,11 @@ fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
             Some(enough) if enough < quota => {
                 let mut worker = it.worker.clone();
                 worker.quota = enough;
-                Effect::Without(Replayed { worker, ..it.clone() })
+                Effect::Without(Box::new(Replayed { worker, ..it.clone() }))
             }
             _ => Effect::None,
         },
-        Cause::SharedNetwork if it.sharers > 1 => Effect::Without(Replayed { sharers: 1, ..it.clone() }),
+        Cause::SharedNetwork if it.sharers > 1 => Effect::Without(Box::new(Replayed { sharers: 1, ..it.clone() })),
         _ => Effect::None,
     }
 }
@@ -355,7 +355,7 @@ impl Settlement<'_> {
         };
         let ms: u64 = effects.iter().map(|(it, _)| lost_ms(it)).sum();
         let changed = effects.into_iter().filter_map(|(it, effect)| match effect {
-            Effect::Without(changed) => Some((it.epoch, changed)),
+            Effect::Without(changed) => Some((it.epoch, *changed)),
             Effect::None | Effect::Counted => None,
         });
         let changed: BTreeMap<_, _> = changed.collect();

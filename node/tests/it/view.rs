@@ -585,7 +585,7 @@ impl NodeView for Known {
         if (*worker, settlement) != (node(10), 1) {
             return self.disk(Err(ActionError::Unknown(format!("settlement {settlement} is not final yet"))));
         }
-        let cause = |cause: Cause, epochs, delta_micro_usdt| CauseView {
+        let cause = |cause: Cause, epochs: Vec<(Epoch, Epoch)>, delta_micro_usdt: i64| CauseView {
             cause,
             whose: cause.whose(),
             epochs,
