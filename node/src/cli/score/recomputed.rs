@@ -87,7 +87,11 @@ fn parts(change: &PointsChange) -> String {
 pub(super) fn why(api: &Api, WhyArgs { worker, settlement, epoch, json }: &WhyArgs) -> anyhow::Result<()> {
     let worker = worker.id(api)?;
     if epoch.is_some() {
-        return show(json.json, &api.get::<ScoreChangeView>(&format!("poot/change/{worker}{}", of_epoch(*epoch)))?, change_text);
+        return show(
+            json.json,
+            &api.get::<ScoreChangeView>(&format!("poot/change/{worker}{}", of_epoch(*epoch)))?,
+            change_text,
+        );
     }
     let query = settlement.map_or_else(String::new, |settlement| format!("?settlement={settlement}"));
     show(json.json, &api.get::<WhyView>(&format!("poot/why/{worker}{query}"))?, why_text)

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use lucid_consensus::ledger::event::Credited;
 use lucid_consensus::ledger::state::{Rows as _, State};
+use lucid_score::draw::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::command::MaintenanceScope;
 use lucid_types::id::{NodeId, PoolId};
@@ -51,7 +52,7 @@ fn not_kept(what: impl std::fmt::Display) -> ActionError {
 }
 
 impl NodeParts {
-    fn draw_of(&self, epoch: Epoch) -> Result<Option<lucid_score::draw::EpochDraw>, ViewError> {
+    fn draw_of(&self, epoch: Epoch) -> Result<Option<EpochDraw>, ViewError> {
         reports::draw(&self.store, epoch, self.clock.now()).map_err(|e| unread("the draw of epoch", epoch, e))
     }
 
