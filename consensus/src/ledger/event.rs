@@ -49,7 +49,8 @@ pub enum Event {
         members: MicroUsdt,
         /// What made the members' shares.
         split: SplitRule,
-        /// What became of the three: a part of each member that was measured, of each validator that measured any, and the owner's last.
+        /// What became of the three, in the order of kind and node: a part of each member that was measured, the owner's, and one of each
+        /// validator that measured any.
         parts: Vec<SharedPart>,
     },
     /// A settlement made a payout root.
@@ -208,7 +209,7 @@ pub enum Credited {
     Owed,
     /// It is held for the account.
     Held,
-    /// It goes into the next pot: it is nothing, or its node is gone and has no account.
+    /// It goes into the next pot: its node is gone and has no account. A part of nothing, too, is carried.
     Carried,
 }
 

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use lucid_score::credits::validation_credits;
 use lucid_score::draw::EpochDraw;
 use lucid_score::leader::{Candidate, order};
-use lucid_score::reward::{part, split};
+use lucid_score::reward::{add_share, part, split};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::policy::Policy;
-use lucid_types::pool::SplitRule;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
@@ -42,16 +41,11 @@ pub(crate) fn add_shares(
         let scored = draw.scored.binary_search_by_key(&row.worker, |scored| scored.node).ok();
         let Some(id) = scored.map(|place| draw.scored[place].pool) else { continue };
         let Some(split) = overlay.get::<Pools>(&id).map(|pool| pool.terms_in(settlement).split) else { continue };
-        let credits = u128::from(row.credits.get());
-        let share = match split {
-            SplitRule::CreditsTimesScore => credits * u128::from(row.score.get()),
-            SplitRule::Credits | SplitRule::Equal => credits,
-        };
         let key = (id, row.worker);
         let mut member = overlay.get::<Members>(&key).copied().unwrap_or_default();
-        let sum = member.share.unwrap_or(0).checked_add(share).ok_or(InvalidBlock::Overflow)?;
+        let share = add_share(split, member.share.unwrap_or(0), row.credits, row.score);
         member.probed(row.reachable_ms > 0);
-        member.share = Some(if split == SplitRule::Equal { u128::from(sum > 0) } else { sum });
+        member.share = Some(share.ok_or(InvalidBlock::Overflow)?);
         overlay.put::<Members>(&key, member);
     }
     Ok(())
@@ -259,7 +253,7 @@ impl<'a> Settling<'a> {
             };
             let commission = vec![part(AccountKind::Commission, state.owner, 0, cut.commission)];
             let members = of(AccountKind::Worker, cut.members, &shares);
-            [members, of(AccountKind::Validator, cut.validators, validators), commission].concat()
+            [members, commission, of(AccountKind::Validator, cut.validators, validators)].concat()
         };
         // The accounts of those parts that are any, with their places.
         let accounts_of = |parts: &[SharedPart]| -> BTreeMap<AccountId, (Account, usize)> {

@@ -155,19 +155,6 @@ fn range(from: Option<Epoch>, to: Option<Epoch>) -> String {
     of("from", from) + &of("to", to)
 }
 
-/// The parts of a score by their names.
-const fn named(parts: &Components) -> [(&'static str, Ppm); 7] {
-    [
-        ("session time", parts.session_time),
-        ("work credits", parts.work_credits),
-        ("utilisation", parts.utilisation),
-        ("bandwidth", parts.bandwidth),
-        ("uptime", parts.uptime),
-        ("quality", parts.quality),
-        ("trust", parts.trust),
-    ]
-}
-
 fn suspicious(it: &SuspicionView) -> String {
     let SuspicionView { median_ppm, limit_ppm, difference_ppm } = it;
     format!(
@@ -183,23 +170,14 @@ fn show_one(api: &Api, ShowArgs { worker, epoch, json }: &ShowArgs) -> anyhow::R
     let query = epoch.map_or_else(String::new, |epoch| format!("?epoch={epoch}"));
     show(json.json, &api.get::<PootScoreView>(&format!("poot/scores/{worker}{query}"))?, |view| {
         let score = &view.score;
-        let weights = view.weights;
-        let weights = [
-            weights.session_time,
-            weights.work_credits,
-            weights.utilisation,
-            weights.bandwidth,
-            weights.uptime,
-            weights.quality,
-            weights.trust,
-        ];
-        let row = |(place, (name, part)): (usize, (&str, Ppm))| {
+        let (parts, weights, of) = (score.components.all(), view.weights.all(), view.points_ppm.all());
+        let row = |(place, name): (usize, &str)| {
             let is_unmeasured = score.unmeasured.iter().any(|it| it == name);
             let note = if is_unmeasured { "nothing has measured it lately" } else { "" };
-            let (weight, of) = (weights[place], named(&view.points_ppm)[place].1);
-            [name.to_owned(), percent(part), percent(weight), points(of), note.to_owned()]
+            let (part, weight, of) = (percent(parts[place]), percent(weights[place]), points(of[place]));
+            [name.to_owned(), part, weight, of, note.to_owned()]
         };
-        let rows: Vec<_> = named(&score.components).into_iter().enumerate().map(row).collect();
+        let rows: Vec<_> = Components::NAMES.into_iter().enumerate().map(row).collect();
         let shared = if score.sharers > 1 { format!(", divided by {}", score.sharers) } else { String::new() };
         let chunks = |n: u16| format!("{n} chunks a seat");
         let mut lines = vec![
@@ -244,21 +222,9 @@ fn history(api: &Api, HistoryArgs { worker, from, to, span, limit, json }: &Hist
             } else {
                 format!("{} ({} to {})", points(it.mean_ppm), points(it.min_ppm), points(it.max_ppm))
             };
-            let of = |part: Ppm| percent(part);
-            let c = &it.components;
-            [
-                epochs,
-                it.epochs.to_string(),
-                score,
-                it.credits.to_string(),
-                of(c.session_time),
-                of(c.work_credits),
-                of(c.utilisation),
-                of(c.bandwidth),
-                of(c.uptime),
-                of(c.quality),
-                of(c.trust),
-            ]
+            let [session, work, storage, speed, uptime, quality, trust] = it.components.all().map(percent);
+            let (n, credits) = (it.epochs.to_string(), it.credits.to_string());
+            [epochs, n, score, credits, session, work, storage, speed, uptime, quality, trust]
         };
         let rows: Vec<_> = history.spans.iter().map(row).collect();
         let titles = [

@@ -88,7 +88,7 @@ pub struct SharedRecord {
     pub members: MicroUsdt,
     /// What made the members' shares.
     pub split: SplitRule,
-    /// Who got what of the three parts.
+    /// Who got what of the three parts, in the order of kind and node.
     pub parts: Vec<SharedPart>,
 }
 
@@ -100,7 +100,8 @@ impl Wire for SharedRecord {
 impl SharedRecord {
     /// The part of a node as one of a kind.
     pub fn part(&self, kind: AccountKind, node: &NodeId) -> Option<&SharedPart> {
-        self.parts.iter().find(|part| part.kind == kind && part.node == *node)
+        let place = self.parts.binary_search_by_key(&(kind, *node), |part| (part.kind, part.node)).ok()?;
+        self.parts.get(place)
     }
 }
 
@@ -356,7 +357,10 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
         LEAVES => rest.len() == 40 && decode::<Leaves>(value).is_ok(),
         ROOTS => decode::<RootRecord>(value).is_ok_and(|it| *key == pool_key(ROOTS, &it.root.pool, it.root.settlement)),
         COMMANDS => rest.len() == 40 && value.len() == 8,
-        SHARED => rest.len() == 40 && decode::<SharedRecord>(value).is_ok(),
+        SHARED => {
+            let is_in_order = |it: SharedRecord| it.parts.is_sorted_by_key(|part| (part.kind, part.node));
+            rest.len() == 40 && decode(value).is_ok_and(is_in_order)
+        }
         _ => false,
     }
 }

@@ -193,7 +193,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
         let (time, node) = (UnixMillis::new(1_000_000), |byte| NodeId::from_bytes([byte; 32]));
-        let with = |score| WorkerStats { score: Ppm::new(score), ..WorkerStats::default() };
+        let with = |score| {
+            let mut stats = WorkerStats::default();
+            stats.score = Ppm::new(score);
+            stats
+        };
         let written = |epoch, stats: Vec<(NodeId, WorkerStats)>| FinalEpoch {
             scores: EpochScores { epoch: Epoch::new(epoch), rows: Vec::new() },
             draw: EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() },

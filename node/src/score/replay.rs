@@ -6,6 +6,7 @@ use lucid_consensus::ledger::policies::PolicySchedule;
 use lucid_score::aggregate::Aggregate;
 use lucid_score::credits::earned;
 use lucid_score::draw::ScoredWorker;
+use lucid_score::reward::add_share;
 use lucid_score::score::Components;
 use lucid_score::worker_stats::{Measured, ScoreRow, WorkerStats};
 use lucid_types::amount::Ppm;
@@ -63,15 +64,8 @@ pub fn replay(
 
 /// What a member's rows of a settlement weigh in a pool that splits so.
 pub fn share(split: SplitRule, pool: &PoolId, rows: &[Rescored]) -> u128 {
-    let of = |Rescored { row, .. }: &Rescored| {
-        let credits = u128::from(row.credits.get());
-        match split {
-            SplitRule::CreditsTimesScore => credits * u128::from(row.score.get()),
-            SplitRule::Credits | SplitRule::Equal => credits,
-        }
-    };
-    let sum = rows.iter().filter(|it| it.pool == *pool).map(of).fold(0, u128::saturating_add);
-    if split == SplitRule::Equal { u128::from(sum > 0) } else { sum }
+    let of_pool = rows.iter().filter(|it| it.pool == *pool);
+    of_pool.fold(0, |sum, it| add_share(split, sum, it.row.credits, it.row.score).unwrap_or(u128::MAX))
 }
 
 /// How much more, or less, each part contributes to one score than to another, in parts per million of a whole score.
@@ -96,50 +90,29 @@ pub struct PointsChange {
 impl PointsChange {
     /// From the one score to the other, each with the weights of its policy.
     pub fn between(from: (&ScoreWeights, &Components), to: (&ScoreWeights, &Components)) -> Self {
-        let (before, after) = (points(from.0, from.1), points(to.0, to.1));
-        let part = |of: fn(&Components) -> u32| i64::from(of(&after)) - i64::from(of(&before));
-        Self {
-            session_time: part(|it| it.session_time.get()),
-            work_credits: part(|it| it.work_credits.get()),
-            utilisation: part(|it| it.utilisation.get()),
-            bandwidth: part(|it| it.bandwidth.get()),
-            uptime: part(|it| it.uptime.get()),
-            quality: part(|it| it.quality.get()),
-            trust: part(|it| it.trust.get()),
-        }
+        let (before, after) = (points(from.0, from.1).all(), points(to.0, to.1).all());
+        let part = |place: usize| i64::from(after[place].get()) - i64::from(before[place].get());
+        let [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust] = std::array::from_fn(part);
+        Self { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust }
     }
 
-    /// The parts by their names.
-    pub const fn named(&self) -> [(&'static str, i64); 7] {
-        [
-            ("session time", self.session_time),
-            ("work credits", self.work_credits),
-            ("utilisation", self.utilisation),
-            ("bandwidth", self.bandwidth),
-            ("uptime", self.uptime),
-            ("quality", self.quality),
-            ("trust", self.trust),
-        ]
+    /// The parts, in the order of [`Components::NAMES`].
+    pub const fn all(&self) -> [i64; 7] {
+        let Self { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = *self;
+        [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
     }
 
     /// Of all parts together.
     pub fn sum(&self) -> i64 {
-        self.named().into_iter().map(|(_, part)| part).sum()
+        self.all().into_iter().sum()
     }
 }
 
 /// What each part contributes to a score: weight times component, rounded down.
 pub fn points(weights: &ScoreWeights, components: &Components) -> Components {
-    let part = |weight: Ppm, of: Ppm| Ppm::ratio(u64::from(of.get()) * u64::from(weight.get()), 1_000_000_000_000);
-    Components {
-        session_time: part(weights.session_time, components.session_time),
-        work_credits: part(weights.work_credits, components.work_credits),
-        utilisation: part(weights.utilisation, components.utilisation),
-        bandwidth: part(weights.bandwidth, components.bandwidth),
-        uptime: part(weights.uptime, components.uptime),
-        quality: part(weights.quality, components.quality),
-        trust: part(weights.trust, components.trust),
-    }
+    let (weights, parts) = (weights.all(), components.all());
+    let part = |place: usize| u64::from(parts[place].get()) * u64::from(weights[place].get());
+    Components::of(std::array::from_fn(|place| Ppm::ratio(part(place), 1_000_000_000_000)))
 }
 
 #[cfg(test)]

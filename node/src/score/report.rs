@@ -77,12 +77,12 @@ impl Report {
 
     /// Adds the scores of an epoch. The draw says which of them are the pool's; without one, those are whom its settlement gave a share.
     pub fn add_epoch(&mut self, draw: Option<&EpochDraw>, shared: Option<&SharedRecord>, rows: &[ScoreRow]) {
+        let pool = self.pool;
         if let Some(draw) = draw {
-            for worker in draw.scored.iter().filter(|worker| worker.pool == self.pool) {
+            for worker in draw.scored.iter().filter(|worker| worker.pool == pool) {
                 self.line(AccountKind::Worker, worker.node).drawn += 1;
             }
         }
-        let pool = self.pool;
         let is_of_pool = |worker: &NodeId| match (draw, shared) {
             (Some(draw), _) => {
                 let place = draw.scored.binary_search_by_key(worker, |scored| scored.node);

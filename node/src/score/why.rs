@@ -10,7 +10,7 @@ use lucid_consensus::ledger::event::Credited;
 use lucid_consensus::ledger::policies::PolicySchedule;
 use lucid_score::aggregate::{Aggregate, EchoMedian, PING_TIMEOUT_US};
 use lucid_score::reward::split;
-use lucid_score::score::Components;
+use lucid_score::score::{Components, FULL_RTT_US};
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::id::{NodeId, PoolId};
@@ -22,9 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use super::replay::{PointsChange, Replayed, Rescored, replay, share};
 use crate::history::ledger::SharedRecord;
-
-/// Up to this round trip answers are as good as can be.
-const FULL_RTT_US: u64 = 50_000;
 
 /// Why a worker has less than it could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -43,12 +43,6 @@ pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
     }
 }
 
-/// Each of the parts, with its place in others.
-fn parts(of: &mut Components) -> [&mut Ppm; 7] {
-    let Components { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = of;
-    [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
-}
-
 /// The row of a worker in the scores of an epoch.
 fn row_of<'a>(scores: &'a EpochScores, worker: &NodeId) -> Option<&'a ScoreRow> {
     let place = scores.rows.binary_search_by_key(worker, |row| row.worker).ok()?;
@@ -90,7 +84,7 @@ impl Span {
         view.credits = view.credits.saturating_add(row.credits);
         view.reachable_ms = view.reachable_ms.saturating_add(row.reachable_ms);
         self.scores += u64::from(row.score.get());
-        for (sum, part) in self.parts.iter_mut().zip(parts(&mut row.components.clone())) {
+        for (sum, part) in self.parts.iter_mut().zip(row.components.all()) {
             *sum += u64::from(part.get());
         }
     }
@@ -98,9 +92,7 @@ impl Span {
     fn finish(mut self) -> ScoreSpanView {
         let mean = |sum: u64| Ppm::ratio(sum / self.view.epochs.max(1), 1_000_000);
         self.view.mean_ppm = mean(self.scores);
-        for (part, sum) in parts(&mut self.view.components).into_iter().zip(self.parts) {
-            *part = mean(sum);
-        }
+        self.view.components = Components::of(self.parts.map(mean));
         self.view
     }
 }

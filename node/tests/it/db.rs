@@ -263,7 +263,7 @@ fn a_store_of_format_8_is_refused_with_what_to_do() {
     let mut bytes = fs::read(&log).unwrap();
     let wanted = b"\x06format\x04\x00\x00\x00\x09";
     let at = bytes.windows(wanted.len()).position(|window| window == wanted).unwrap();
-    bytes[at + wanted.len() - 1] = 8;
+    bytes[at + wanted.len() - 1] = 9;
     let mut header = 0;
     loop {
         let length = usize::from(u16::from_le_bytes([bytes[header + 4], bytes[header + 5]]));
@@ -281,7 +281,7 @@ fn a_store_of_format_8_is_refused_with_what_to_do() {
     for args in ALL.iter().filter(|args| args[1] != "restore") {
         let output = lucid(&home, args);
         let told = failure(&output) + &String::from_utf8_lossy(&output.stdout);
-        let wanted = "has format 8, this program reads format 9 only: begin with an empty home";
+        let wanted = "has format 9, this program reads format 10 only: begin with an empty home";
         assert!(told.contains(wanted), "{args:?}: {told}");
     }
 }

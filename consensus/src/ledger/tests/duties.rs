@@ -111,7 +111,7 @@ fn the_validators_of_a_pool_share_their_part_of_its_pot() {
     of_members.sort_by_key(|part| part.node);
     of_validators.sort_by_key(|part| part.node);
     let of_owner = vec![of(AccountKind::Commission, validator(0), 0, 6_000_000)];
-    let (split, parts) = (SplitRule::Equal, [of_members, of_validators, of_owner].concat());
+    let (split, parts) = (SplitRule::Equal, [of_members, of_owner, of_validators].concat());
     let shared = Event::Shared { pool, settlement: 1, pot, fee, commission, validators, members, split, parts };
     assert!(events.contains(&shared), "{events:?}");
     let account = chain.account(AccountKind::Validator, validator(1)).unwrap();

@@ -7,8 +7,8 @@ use lucid_types::time::Epoch;
 
 use super::{WorkerArg, points, pool_of};
 use crate::api::model::{
-    CauseView, Check, PointsChange, PoolReportView, Quantiles, ReportLineView, ReportSource, ScoreChangeView,
-    StatisticsView, StepView, VerifyView, Whose, WhyView,
+    CauseView, Check, Components, PointsChange, PoolReportView, Quantiles, ReportLineView, ReportSource,
+    ScoreChangeView, StatisticsView, StepView, VerifyView, Whose, WhyView,
 };
 use crate::cli::output::{self, millionths, or_dash};
 use crate::cli::read::{Api, show};
@@ -79,9 +79,14 @@ fn signed(value: i64, scale: u64) -> String {
 
 /// The parts that differ, in points of a hundred.
 fn parts(change: &PointsChange) -> String {
-    let differs = change.named().into_iter().filter(|(_, part)| *part != 0);
-    let parts: Vec<_> = differs.map(|(name, part)| format!("{name} {}", signed(part, 100))).collect();
+    let parts: Vec<_> = changed(change).map(|(name, part)| format!("{name} {part}")).collect();
     parts.join(", ")
+}
+
+/// The parts that differ by their names, likewise.
+fn changed(change: &PointsChange) -> impl Iterator<Item = (&'static str, String)> {
+    let parts = Components::NAMES.into_iter().zip(change.all()).filter(|(_, part)| *part != 0);
+    parts.map(|(name, part)| (name, signed(part, 100)))
 }
 
 pub(super) fn why(api: &Api, WhyArgs { worker, settlement, epoch, json }: &WhyArgs) -> anyhow::Result<()> {
@@ -105,8 +110,7 @@ fn change_text(view: &ScoreChangeView) -> String {
         ("score of 100", points(view.score_ppm)),
         ("changed by", format!("{} from {from}", signed(view.change_ppm, 100))),
     ];
-    let changed = view.factors_ppm.named().into_iter().filter(|(_, part)| *part != 0);
-    lines.extend(changed.map(|(name, part)| (name, signed(part, 100))));
+    lines.extend(changed(&view.factors_ppm));
     if view.rounding_ppm != 0 {
         lines.push(("rounding", signed(view.rounding_ppm, 100)));
     }
