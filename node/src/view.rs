@@ -434,7 +434,7 @@ impl NodeView for NodeParts {
     }
 
     fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
-        self.poot_score(worker, epoch)
+        self.poot().score(worker, epoch)
     }
 
     fn score_history(
@@ -443,35 +443,35 @@ impl NodeView for NodeParts {
         which: ScoreFilter,
         limit: usize,
     ) -> Result<Vec<ScoreSpanView>, ViewError> {
-        self.poot_history(worker, which, limit)
+        self.poot().history(worker, which, limit)
     }
 
     fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
-        self.poot_leaderboard(which, limit)
+        self.poot().leaderboard(which, limit)
     }
 
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
-        self.poot_agreement(which)
+        self.poot().agreement(which)
     }
 
     fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
-        self.poot_why(worker, settlement)
+        self.poot().why(worker, settlement)
     }
 
     fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
-        self.poot_change(worker, epoch)
+        self.poot().change(worker, epoch)
     }
 
     fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
-        self.poot_verify(worker, epoch)
+        self.poot().verify(worker, epoch)
     }
 
     fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
-        self.poot_report(pool, from, to)
+        self.poot().report(pool, from, to)
     }
 
     fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
-        self.poot_statistics(epoch)
+        self.poot().statistics(epoch)
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

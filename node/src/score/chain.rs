@@ -1,6 +1,7 @@
-//! A ledger of one validator and two workers in one pool, in which each epoch goes as a test says.
+//! A stored ledger of one validator and two workers in one pool, in which each epoch goes as a test says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_consensus::chain_spec::ChainSpec;
@@ -10,15 +11,21 @@ use lucid_consensus::ledger::state::{FinalEpoch, Rows as _, State};
 use lucid_consensus::ledger::table::Draws;
 use lucid_score::draw::ScoredWorker;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
+use lucid_storage::Store;
 use lucid_types::block::Block;
+use lucid_types::certificate::Certificate;
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::policy::Policy;
 use lucid_types::pool::SplitRule;
 use lucid_types::report::{Observation, ReportCommitment, Reveal, ScoreReport};
+use lucid_types::sync::{CertifiedBlock, CertifiedHeader};
 use lucid_types::time::Epoch;
+use lucid_types::vote::{Vote, VoteKind};
 
 use super::replay::Replayed;
+use crate::chain::head::Head;
+use crate::chain::persist::{header, put_block};
 use crate::history::ledger::SharedRecord;
 use crate::payout::testing::start::Start;
 use crate::payout::testing::{self, SIGNERS, USDT, WORKERS, node, pool_id, signing_key};
@@ -81,6 +88,8 @@ pub(crate) struct Chain {
     pending: Pending,
     own: BTreeMap<Epoch, Reveal>,
     shared: BTreeMap<u64, SharedRecord>,
+    pub(crate) store: Store,
+    _folder: tempfile::TempDir,
 }
 
 impl Chain {
@@ -100,8 +109,10 @@ impl Chain {
         change(&mut start);
         let spec = ChainSpec::new(start.genesis.clone()).unwrap();
         let state = start.state(&spec);
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), *spec.id()).unwrap();
         let (finals, blocks, pending, own, shared) = Default::default();
-        Self { spec, state, finals, blocks, pending, own, shared }
+        Self { spec, state, finals, blocks, pending, own, shared, store, _folder: folder }
     }
 
     pub(crate) fn pool(&self) -> PoolId {
@@ -154,16 +165,28 @@ impl Chain {
         let is_closing = self.state.pending().next().is_none();
         let now = if is_closing { end } else { self.state.next_time(&self.spec) };
         let (block, applied) = build(&self.spec, &self.state, &self.pending, Turn { key, round: 0, now }).unwrap();
-        self.blocks.push(block);
-        self.state = applied.state;
-        for event in applied.events {
+        self.blocks.push(block.clone());
+        self.state = applied.state.clone();
+        for event in applied.events.clone() {
             if let Event::Shared { settlement, pot, fee, commission, validators, members, split, parts, .. } = event {
                 let shared = SharedRecord { pot, fee, commission, validators, members, split, parts };
                 self.shared.insert(settlement, shared);
             }
         }
-        self.finals.extend(applied.finalised.map(|it| (it.scores.epoch, it)));
+        self.finals.extend(applied.finalised.clone().map(|it| (it.scores.epoch, it)));
+        let (height, hash) = (block.header.height, block.hash());
+        let vote = Vote { kind: VoteKind::Precommit, height, round: 0, block: Some(hash) };
+        let vote = key.sign_vote(self.spec.id(), vote).into_inner();
+        let signatures = vec![(vote.signer, vote.signature)];
+        let certificate = Certificate { height, round: 0, block: hash, signatures };
+        put_block(&self.store, &CertifiedBlock { block, certificate }, applied).unwrap();
         self.pending.reports.prune(&self.spec, &self.state);
+    }
+
+    /// The newest block and its state.
+    pub(crate) fn head(&self) -> Head {
+        let block: Option<CertifiedHeader> = header(&self.store, self.state.height()).unwrap();
+        Head { block: block.map(Arc::new), ..testing::head(self.state.clone()) }
     }
 
     pub(crate) fn shared(&self, settlement: u64) -> &SharedRecord {

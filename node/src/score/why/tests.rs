@@ -45,7 +45,7 @@ fn price_is_the_difference(did: Did, cause: Cause, epochs: &[u64], settlement: u
     for split in [SplitRule::CreditsTimesScore, SplitRule::Credits] {
         let (mut with, mut without) = (Chain::new(split), Chain::new(split));
         // The other one is not perfect either.
-        let other = |epoch: Epoch| if epoch.get() % 3 == 0 { Did::NoEcho } else { Did::Well };
+        let other = |epoch: Epoch| if epoch.get().is_multiple_of(3) { Did::NoEcho } else { Did::Well };
         with.run(LAST, |epoch, worker| match worker {
             0 if epochs.contains(&epoch.get()) => did,
             0 => Did::Well,

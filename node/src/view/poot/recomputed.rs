@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use lucid_consensus::ledger::event::Credited;
-use lucid_consensus::ledger::state::{Rows as _, State};
+use lucid_consensus::ledger::state::Rows as _;
 use lucid_score::draw::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::command::MaintenanceScope;
@@ -12,12 +12,13 @@ use lucid_types::id::{NodeId, PoolId};
 use lucid_types::log_scale::LogScale;
 use lucid_types::time::{Epoch, Height, Windows};
 
-use super::row_of;
+use super::{Poot, row_of};
 use crate::api::model::{
     CauseView, Check, Difference, PoolReportView, ProbesView, Quantiles, ReportLineView, ReportSource, ScoreChangeView,
     StatisticsView, StepView, VerifyView, WhyView,
 };
 use crate::api::{ActionError, ViewError};
+use crate::chain::persist;
 use crate::history::ledger::{self, SharedRecord};
 use crate::history::reports::EpochReports;
 use crate::history::{epochs, reports};
@@ -26,7 +27,8 @@ use crate::score::replay::Replayed;
 use crate::score::report::{Line, Report};
 use crate::score::verify::{self, Made, Reports, Step};
 use crate::score::why::{self, Loss, Settlement};
-use crate::view::{NodeParts, unread};
+use crate::view::proofs::prove;
+use crate::view::unread;
 
 /// Causes in one answer.
 const CAUSES: usize = 8;
@@ -51,17 +53,17 @@ fn not_kept(what: impl std::fmt::Display) -> ActionError {
     ))
 }
 
-impl NodeParts {
+impl Poot<'_> {
     fn draw_of(&self, epoch: Epoch) -> Result<Option<EpochDraw>, ViewError> {
-        reports::draw(&self.store, epoch, self.clock.now()).map_err(|e| unread("the draw of epoch", epoch, e))
+        reports::draw(self.store, epoch, self.now).map_err(|e| unread("the draw of epoch", epoch, e))
     }
 
     fn shared_of(&self, pool: &PoolId, settlement: u64) -> Result<Option<SharedRecord>, ViewError> {
-        ledger::shared(&self.store, pool, settlement).map_err(|e| unread("the shares of settlement", settlement, e))
+        ledger::shared(self.store, pool, settlement).map_err(|e| unread("the shares of settlement", settlement, e))
     }
 
     fn stats_before(&self, settlement: u64, worker: &NodeId) -> Result<Option<WorkerStats>, ViewError> {
-        let found = reports::before(&self.store, settlement, worker, self.clock.now());
+        let found = reports::before(self.store, settlement, worker, self.now);
         found.map_err(|e| unread("the stats before settlement", settlement, e))
     }
 
@@ -76,7 +78,7 @@ impl NodeParts {
         let mut past = Past::default();
         for epoch in (epochs.start().get()..=epochs.end().get()).map(Epoch::new) {
             let Some(draw) = self.draw_of(epoch)? else {
-                let closing = epochs::closing(&self.store, epoch);
+                let closing = epochs::closing(self.store, epoch);
                 let closing = closing.map_err(|e| unread("the closing of epoch", epoch, e))?;
                 if closing.is_some_and(|it| !it.is_measured || it.first != epoch) {
                     past.not_drawn.push(epoch);
@@ -104,13 +106,13 @@ impl NodeParts {
         Ok(past)
     }
 
-    pub(in crate::view) fn poot_why(
+    pub(in crate::view) fn why(
         &self,
         worker: &NodeId,
         settlement: Option<u64>,
     ) -> Result<Result<WhyView, ActionError>, ViewError> {
-        let state = self.head.borrow().state.clone();
-        let newest = state.newest_settlement(&self.spec);
+        let state = &self.head.state;
+        let newest = state.newest_settlement(self.spec);
         let settlement = settlement.unwrap_or(newest);
         if settlement == 0 || settlement > newest {
             let problem = format!("settlement {settlement} is not final yet: the newest that is, is {newest}");
@@ -174,12 +176,12 @@ impl NodeParts {
         }))
     }
 
-    pub(in crate::view) fn poot_change(
+    pub(in crate::view) fn change(
         &self,
         worker: &NodeId,
         epoch: Option<Epoch>,
     ) -> Result<Option<ScoreChangeView>, ViewError> {
-        let state = self.head.borrow().state.clone();
+        let state = &self.head.state;
         let epoch = epoch.unwrap_or(state.head().scored);
         let row_in = |epoch| -> Result<Option<ScoreRow>, ViewError> {
             Ok(self.scores_of(epoch)?.and_then(|scores| row_of(&scores, worker).copied()))
@@ -206,16 +208,20 @@ impl NodeParts {
     }
 
     /// The reports of an epoch from the blocks in which they stand, if all of these are here; what is wrong with them.
-    fn reports_in_blocks(&self, state: &State, epoch: Epoch) -> Result<Option<Result<Reports, Difference>>, ViewError> {
-        let closing = epochs::closing(&self.store, epoch).map_err(|e| unread("the closing of epoch", epoch, e))?;
+    fn reports_in_blocks(&self, epoch: Epoch) -> Result<Option<Result<Reports, Difference>>, ViewError> {
+        let closing = epochs::closing(self.store, epoch).map_err(|e| unread("the closing of epoch", epoch, e))?;
         let Some(closing) = closing.filter(|it| it.is_measured && it.first == epoch) else { return Ok(None) };
         let windows = Windows::new(closing.height, self.spec.fixed().report_window);
         let mut blocks = Vec::new();
         for height in closing.height.next().get()..=windows.final_in().get() {
-            let Some(decided) = self.decided(Height::new(height))? else { return Ok(None) };
+            let Some(decided) =
+                persist::decided(self.store, Height::new(height)).map_err(|e| unread("block", height, e))?
+            else {
+                return Ok(None);
+            };
             blocks.push(decided.block);
         }
-        let opened = verify::opened(&self.spec, |key| state.validator_account(key), epoch, &blocks);
+        let opened = verify::opened(self.spec, |key| self.head.state.validator_account(key), epoch, &blocks);
         Ok(Some(opened.map_err(|problem| Difference {
             field: "blocks".to_owned(),
             expected: "reveals of what was committed to".to_owned(),
@@ -223,14 +229,19 @@ impl NodeParts {
         })))
     }
 
-    pub(in crate::view) fn poot_verify(
+    pub(in crate::view) fn verify(
         &self,
         worker: &NodeId,
         epoch: Option<Epoch>,
     ) -> Result<Result<VerifyView, ActionError>, ViewError> {
-        let state = self.head.borrow().state.clone();
-        let epoch = epoch.unwrap_or(state.head().scored);
-        let found = reports::of(&self.store, epoch, self.clock.now());
+        let state = &self.head.state;
+        let newest = state.head().scored;
+        let epoch = epoch.unwrap_or(newest);
+        if epoch == Epoch::ZERO || epoch > newest {
+            let problem = format!("epoch {epoch} is not final yet: the newest that is, is {newest}");
+            return Ok(Err(ActionError::Unknown(problem)));
+        }
+        let found = reports::of(self.store, epoch, self.now);
         let found = found.map_err(|e| unread("the reports of epoch", epoch, e))?;
         let (Some(EpochReports { draw, reports }), Some(scores)) = (found, self.scores_of(epoch)?) else {
             return Ok(Err(not_kept(format!("what was reported of epoch {epoch}"))));
@@ -247,14 +258,17 @@ impl NodeParts {
         }
         let row = row_of(&scores, worker);
         let before = self.stats_before(settlement, worker)?;
-        let (source, reports) = match self.reports_in_blocks(&state, epoch)? {
+        if before.is_none() && row.is_some() {
+            return Ok(Err(not_kept(format!("what {worker} was before settlement {settlement}"))));
+        }
+        let (source, reports) = match self.reports_in_blocks(epoch)? {
             Some(in_blocks) => (ReportSource::Blocks, in_blocks),
             None => (ReportSource::History, Ok(reports.into_iter().collect())),
         };
         let mut steps = match &reports {
             Err(difference) => vec![Step { check: Check::Reports, outcome: Err(difference.clone()) }],
             Ok(reports) => verify::verify(&Made {
-                spec: &self.spec,
+                spec: self.spec,
                 policies: state.policies(),
                 epoch,
                 worker: *worker,
@@ -287,11 +301,12 @@ impl NodeParts {
             expected: "one that holds for the network".to_owned(),
             found: problem,
         };
-        let proof = match self.prove(&Subject::Score { epoch, worker: *worker })? {
-            Ok(proof) => proof,
-            Err(error) => return Ok(Err(differs(error.to_string()))),
-        };
-        Ok(match proof.verify(&self.spec) {
+        let proof =
+            match prove(self.spec, self.store, &self.head, self.now, &Subject::Score { epoch, worker: *worker })? {
+                Ok(proof) => proof,
+                Err(error) => return Ok(Err(differs(error.to_string()))),
+            };
+        Ok(match proof.verify(self.spec) {
             Ok(proved) => {
                 let (power, all) = proved.power();
                 Ok(format!("certified in block {} by {power} of {all} power", proved.header().height))
@@ -300,13 +315,13 @@ impl NodeParts {
         })
     }
 
-    pub(in crate::view) fn poot_report(
+    pub(in crate::view) fn report(
         &self,
         pool: &PoolId,
         from: Epoch,
         to: Epoch,
     ) -> Result<Option<PoolReportView>, ViewError> {
-        let state = self.head.borrow().state.clone();
+        let state = &self.head.state;
         if state.pool(pool).is_none() {
             return Ok(None);
         }
@@ -358,12 +373,12 @@ impl NodeParts {
         }))
     }
 
-    pub(in crate::view) fn poot_statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
-        let newest = self.head.borrow().state.head().scored;
+    pub(in crate::view) fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
+        let newest = self.head.state.head().scored;
         let epoch = epoch.or_else(|| Some(newest).filter(|newest| *newest > Epoch::ZERO));
         let of_epoch = |epoch| self.scores_of(epoch);
         let rows = epoch.map(of_epoch).transpose()?.flatten().map_or_else(Vec::new, |scores| scores.rows);
-        let found = epoch.map(|epoch| reports::of(&self.store, epoch, self.clock.now())).transpose();
+        let found = epoch.map(|epoch| reports::of(self.store, epoch, self.now)).transpose();
         let found = found.map_err(|e| unread("the reports of", "an epoch", e))?.flatten();
         let samples = if epoch == Some(newest) { self.samples(newest)? } else { Vec::new() };
         let is_suspicious = |row: &&ScoreRow| Self::suspicion_of(&samples, &row.worker, row.score).is_some();
@@ -418,19 +433,5 @@ fn probes(of: &EpochReports) -> ProbesView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_values() {
-        let of = |values: &[u64]| {
-            let Quantiles { min, p10, p50, p90, max } = quantiles(values.iter().copied());
-            [min, p10, p50, p90, max]
-        };
-        assert_eq!(of(&[]), [0; 5]);
-        assert_eq!(of(&[7]), [7; 5]);
-        assert_eq!(of(&[30, 10, 20]), [10, 10, 20, 30, 30]);
-        let hundred: Vec<_> = (1..=100).rev().collect();
-        assert_eq!(of(&hundred), [1, 10, 50, 90, 100]);
-    }
-}
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests;
