@@ -216,11 +216,11 @@ pub trait NodeView: Send + Sync + 'static {
     /// When the store cannot be read.
     fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError>;
 
-    /// What the scores of an epoch are like, of the newest if none is given.
+    /// What the scores of an epoch are like, of the newest if none is given; `None` if it has no final scores here.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError>;
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError>;
 
     /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
     ///

@@ -470,7 +470,7 @@ impl NodeView for NodeParts {
         self.poot().report(pool, from, to)
     }
 
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
         self.poot().statistics(epoch)
     }
 

@@ -123,7 +123,13 @@ pub(super) async fn statistics(
     query: Result<Query<ScoreQuery>, QueryRejection>,
 ) -> Result<Json<StatisticsView>, Failure> {
     let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
-    shared.read_long(move |view| view.statistics(epoch)).await.map(Json)
+    let found = shared.read_long(move |view| view.statistics(epoch)).await?;
+    found.map(Json).ok_or_else(|| {
+        Failure::NotFound(epoch.map_or_else(
+            || "no epoch has final scores here yet".to_owned(),
+            |epoch| format!("epoch {epoch} has no final scores here: not yet, or they are not kept any more"),
+        ))
+    })
 }
 
 /// A worker has no score of an epoch, or of the newest.

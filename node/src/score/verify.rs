@@ -179,7 +179,7 @@ fn score(it: &Made<'_>) -> Result<String, Difference> {
     let last = rows.last().filter(|last| last.epoch == it.epoch);
     let Some(last) = last else { return Err(difference("score", "none", "one")) };
     compare(&last.row, row)?;
-    Ok(format!("{} of 1000000, from {} epochs of the settlement", row.score, rows.len()))
+    Ok(format!("it follows from the epochs of the settlement up to this one, {} with scores", rows.len()))
 }
 
 fn difference(field: &str, expected: impl ToString, found: impl ToString) -> Difference {

@@ -105,11 +105,18 @@ impl Cause {
             Self::EchoFailed => {
                 "look for other traffic on the line, and at the firewall: an echo is a burst of a megabyte or more"
             }
-            Self::Storage => "look at the disk: chunks were not kept, or not read in time",
-            Self::Overdeclared => "declare what the disk can hold: `lucid node update`",
+            Self::Storage => {
+                "nothing while validators are still storing chunks there (`lucid score show` tells proved and asked for); after that, look at \
+                 the disk: chunks were not kept, or not read in time"
+            }
+            Self::Overdeclared => {
+                "nothing while validators are still storing chunks there; after that, declare what the disk can hold: `lucid node update`"
+            }
             Self::SharedNetwork => "put workers into networks of their own, or run fewer in this one",
             Self::NotMeasured => "nothing: too few validators have reported; such epochs are in no denominator",
-            Self::NotDrawn => "nothing: an epoch measures so many workers, and draws them anew each time",
+            Self::NotDrawn => {
+                "nothing: it was in no active pool yet, the draw of an epoch with many workers took others, or nobody was measured"
+            }
             Self::Maintenance => "nothing: it was announced, and is in no denominator",
         }
     }

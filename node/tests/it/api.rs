@@ -341,6 +341,7 @@ async fn every_failure_has_one_shape() {
         (Method::GET, unknown_settlement, 404, "not_found", "settlement 9 is not final yet"),
         (Method::GET, unknown_change, 404, "not_found", "has no score of epoch 9 here"),
         (Method::GET, unknown_reports, 404, "not_found", "what was reported is not kept here"),
+        (Method::GET, "/api/v1/poot/statistics?epoch=9", 404, "not_found", "epoch 9 has no final scores here"),
         (Method::GET, unknown_pool, 404, "not_found", "there is no pool"),
         (Method::GET, long_report, 400, "bad_request", "at most 5040 epochs"),
         (Method::GET, half_a_report, 400, "bad_request", "to"),

@@ -682,11 +682,12 @@ impl NodeView for Known {
         self.disk((*pool == Self::pool_id()).then_some(view))
     }
 
-    fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
         let quantiles = |from| Quantiles { min: from, p10: from + 1, p50: from + 2, p90: from + 3, max: from + 4 };
         let probes = ProbesView { pings_sent: 96, pings_answered: 95, echoes_sent: 8, echoes_verified: 7 };
-        self.disk(StatisticsView {
-            epoch: Some(epoch.unwrap_or(Epoch::new(4))),
+        let epoch = epoch.unwrap_or(Epoch::new(4));
+        let view = StatisticsView {
+            epoch,
             scored: 2,
             unmeasured: Some(1),
             suspicious: 0,
@@ -694,7 +695,8 @@ impl NodeView for Known {
             credits: quantiles(20),
             rtt_us: quantiles(700),
             probes: Some(probes),
-        })
+        };
+        self.disk((epoch <= Epoch::new(4)).then_some(view))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

@@ -389,8 +389,8 @@ pub struct ReportLineView {
 /// What an epoch's scores are like. `GET /api/v1/poot/statistics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatisticsView {
-    /// The epoch; `null` if no epoch has final scores yet.
-    pub epoch: Option<Epoch>,
+    /// The epoch.
+    pub epoch: Epoch,
     /// Workers with a score.
     pub scored: usize,
     /// Workers that were drawn and have none; `null` if that is not kept here any more.

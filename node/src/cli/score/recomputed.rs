@@ -133,7 +133,7 @@ fn why_text(view: &WhyView) -> String {
     let causes: String = view.causes.iter().map(cause).collect();
     let text = output::pairs(&lines);
     if causes.is_empty() {
-        return format!("{text}\nnothing lowered it\n");
+        return format!("{text}\nnothing in these epochs lowered it; what its parts lack is in `lucid score show`\n");
     }
     format!("{text}\n{causes}\nEach price is of its cause alone, with everything else as it was: they do not add up.\n")
 }
@@ -290,9 +290,8 @@ fn report_text(view: &PoolReportView) -> String {
 
 pub(super) fn statistics(api: &Api, StatisticsArgs { epoch, json }: &StatisticsArgs) -> anyhow::Result<()> {
     show(json.json, &api.get::<StatisticsView>(&format!("poot/statistics{}", of_epoch(*epoch)))?, |view| {
-        let Some(epoch) = view.epoch else { return "no epoch has final scores yet\n".to_owned() };
         let mut lines = vec![
-            ("epoch", epoch.to_string()),
+            ("epoch", view.epoch.to_string()),
             ("workers scored", view.scored.to_string()),
             ("drawn, not scored", or_dash(view.unmeasured)),
             ("unusual scores", view.suspicious.to_string()),

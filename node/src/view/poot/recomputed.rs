@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use lucid_consensus::ledger::event::Credited;
-use lucid_consensus::ledger::state::Rows as _;
+use lucid_consensus::ledger::state::{EpochScores, Rows as _};
 use lucid_score::draw::EpochDraw;
 use lucid_score::worker_stats::{ScoreRow, WorkerStats};
 use lucid_types::command::MaintenanceScope;
@@ -42,6 +42,15 @@ struct Past {
     not_drawn: Vec<Epoch>,
     /// The first of which too little is kept here.
     missing: Option<Epoch>,
+}
+
+/// A number that none has yet, or ever.
+fn not_final(what: &str, number: u64, newest: u64) -> ActionError {
+    ActionError::Unknown(match (number, newest) {
+        (_, 0) => format!("no {what} is final yet"),
+        (0, _) => format!("there is no {what} 0: the first is 1, and the newest that is final, is {newest}"),
+        _ => format!("{what} {number} is not final yet: the newest that is, is {newest}"),
+    })
 }
 
 /// Something that is known elsewhere.
@@ -115,8 +124,7 @@ impl Poot<'_> {
         let newest = state.newest_settlement(self.spec);
         let settlement = settlement.unwrap_or(newest);
         if settlement == 0 || settlement > newest {
-            let problem = format!("settlement {settlement} is not final yet: the newest that is, is {newest}");
-            return Ok(Err(ActionError::Unknown(problem)));
+            return Ok(Err(not_final("settlement", settlement, newest)));
         }
         let range = self.epochs_of(settlement);
         let past = self.past(worker, &range)?;
@@ -238,8 +246,7 @@ impl Poot<'_> {
         let newest = state.head().scored;
         let epoch = epoch.unwrap_or(newest);
         if epoch == Epoch::ZERO || epoch > newest {
-            let problem = format!("epoch {epoch} is not final yet: the newest that is, is {newest}");
-            return Ok(Err(ActionError::Unknown(problem)));
+            return Ok(Err(not_final("epoch", epoch.get(), newest.get())));
         }
         let found = reports::of(self.store, epoch, self.now);
         let found = found.map_err(|e| unread("the reports of epoch", epoch, e))?;
@@ -373,17 +380,15 @@ impl Poot<'_> {
         }))
     }
 
-    pub(in crate::view) fn statistics(&self, epoch: Option<Epoch>) -> Result<StatisticsView, ViewError> {
+    pub(in crate::view) fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
         let newest = self.head.state.head().scored;
-        let epoch = epoch.or_else(|| Some(newest).filter(|newest| *newest > Epoch::ZERO));
-        let of_epoch = |epoch| self.scores_of(epoch);
-        let rows = epoch.map(of_epoch).transpose()?.flatten().map_or_else(Vec::new, |scores| scores.rows);
-        let found = epoch.map(|epoch| reports::of(self.store, epoch, self.now)).transpose();
-        let found = found.map_err(|e| unread("the reports of", "an epoch", e))?.flatten();
-        let samples = if epoch == Some(newest) { self.samples(newest)? } else { Vec::new() };
+        let epoch = epoch.unwrap_or(newest);
+        let Some(EpochScores { rows, .. }) = self.scores_of(epoch)? else { return Ok(None) };
+        let found = reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))?;
+        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
         let is_suspicious = |row: &&ScoreRow| Self::suspicion_of(&samples, &row.worker, row.score).is_some();
         let reached = rows.iter().filter(|row| row.reachable_ms > 0);
-        Ok(StatisticsView {
+        Ok(Some(StatisticsView {
             epoch,
             scored: rows.len(),
             unmeasured: found.as_ref().map(|it| it.draw.scored.len().saturating_sub(rows.len())),
@@ -392,7 +397,7 @@ impl Poot<'_> {
             credits: quantiles(rows.iter().map(|row| row.credits.get())),
             rtt_us: quantiles(reached.map(|row| row.aggregate.rtt_us)),
             probes: found.as_ref().map(probes),
-        })
+        }))
     }
 }
 
