@@ -135,6 +135,8 @@ pub struct Settlement<'a> {
     pub worker: NodeId,
     /// Its stats before the settlement.
     pub before: &'a WorkerStats,
+    /// Throughput in kbit/s of the last echo before it that came back; 0 if none is known.
+    pub kbit_s: u64,
     /// The epochs in which it was drawn, in order.
     pub drawn: &'a [Replayed],
     /// The other epochs of the settlement but those of maintenance.
@@ -322,8 +324,7 @@ impl Settlement<'_> {
 
     /// What a cause did in the epochs in which the worker was drawn.
     fn effects(&self, cause: Cause) -> Vec<(&Replayed, Effect)> {
-        let (kbit_s, _) = self.before.kbit_s;
-        let mut last = Last { kbit_s, ..Last::default() };
+        let mut last = Last { kbit_s: self.kbit_s, ..Last::default() };
         let mut effects = Vec::new();
         for it in self.drawn {
             match effect(cause, self.policies.at(it.epoch), it, &last) {

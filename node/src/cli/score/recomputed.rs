@@ -133,7 +133,9 @@ fn why_text(view: &WhyView) -> String {
     let causes: String = view.causes.iter().map(cause).collect();
     let text = output::pairs(&lines);
     if causes.is_empty() {
-        return format!("{text}\nnothing in these epochs lowered it; what its parts lack is in `lucid score show`\n");
+        return format!(
+            "{text}\nnothing in these epochs lowered it; `lucid score show` has what its parts lack, also from epochs before\n"
+        );
     }
     format!("{text}\n{causes}\nEach price is of its cause alone, with everything else as it was: they do not add up.\n")
 }

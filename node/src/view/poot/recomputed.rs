@@ -33,6 +33,9 @@ use crate::view::unread;
 /// Causes in one answer.
 const CAUSES: usize = 8;
 
+/// Settlements back in which an echo is looked for.
+const LOOKED_BACK: usize = 30;
+
 /// What is kept here of a worker in some epochs.
 #[derive(Default)]
 struct Past {
@@ -74,6 +77,19 @@ impl Poot<'_> {
     fn stats_before(&self, settlement: u64, worker: &NodeId) -> Result<Option<WorkerStats>, ViewError> {
         let found = reports::before(self.store, settlement, worker, self.now);
         found.map_err(|e| unread("the stats before settlement", settlement, e))
+    }
+
+    /// Throughput of the last echo before a settlement that came back: of a worker whose last one did not, what was known before one of some
+    /// settlements earlier.
+    fn last_echo(&self, settlement: u64, worker: &NodeId, before: &WorkerStats) -> Result<u64, ViewError> {
+        let (mut kbit_s, _) = before.kbit_s;
+        for earlier in (1..settlement).rev().take(LOOKED_BACK) {
+            if kbit_s > 0 {
+                break;
+            }
+            kbit_s = self.stats_before(earlier, worker)?.map_or(0, |stats| stats.kbit_s.0);
+        }
+        Ok(kbit_s)
     }
 
     /// The epochs of a settlement.
@@ -157,6 +173,7 @@ impl Poot<'_> {
             shared: &shared,
             worker: *worker,
             before: &before,
+            kbit_s: self.last_echo(settlement, worker, &before)?,
             drawn: &past.drawn,
             not_drawn: &not_drawn,
             maintenance: &maintenance,

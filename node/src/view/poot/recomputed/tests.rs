@@ -142,6 +142,19 @@ fn a_worker_is_told_what_its_absence_cost() {
     assert!(poot.why(&chain.worker(1), Some(1)).unwrap().unwrap().causes.is_empty());
 }
 
+/// After the last echo failed its throughput is known from a settlement before.
+#[test]
+fn a_long_absence_costs_bandwidth_too() {
+    let mut chain = Chain::new(SplitRule::Credits);
+    chain.run(3 * EPOCHS, |epoch, worker| if epoch.get() > 6 && worker == 0 { Did::Nothing } else { Did::Well });
+    let (before, _) = chain.inputs(3, 0);
+    assert_eq!(before.kbit_s.0, 0);
+    let found = poot(&chain).why(&chain.worker(0), Some(3)).unwrap().unwrap();
+    let CauseView { cause, epochs, factors_ppm, .. } = &found.causes[0];
+    assert_eq!((*cause, epochs.as_slice()), (Cause::Offline, [(Epoch::new(9), Epoch::new(12))].as_slice()));
+    assert!(factors_ppm.bandwidth < 0, "{found:?}");
+}
+
 #[test]
 fn what_a_settlement_cost_is_not_guessed() {
     let chain = chain();
