@@ -273,7 +273,7 @@ impl Poot<'_> {
         let settlement = self.spec.fixed().settlement_of(epoch);
         let past = self.past(worker, &(*self.epochs_of(settlement).start()..=epoch))?;
         if let Some(missing) = past.missing {
-            return Ok(Err(not_kept(format!("epoch {missing}, from which the score of epoch {epoch} follows"))));
+            return Ok(Err(not_kept(format!("epoch {missing}, from which the score of epoch {epoch} follows,"))));
         }
         if !draw.scored.iter().any(|scored| scored.node == *worker) {
             return Ok(Err(ActionError::Unknown(format!(
