@@ -355,7 +355,8 @@ fn what_was_measured_follows_from_the_draw_and_the_reports() {
     let mut chain = Chain::new(public(24, 6));
     for epoch in 1..=3 {
         let seen = |i: usize, worker: usize| {
-            (i >= 9 || worker != 1 || epoch != 2).then(|| observation(u8::try_from(worker % 5).unwrap(), i % 2 == 0))
+            (i >= 9 || worker != 1 || epoch != 2)
+                .then(|| observation(u8::try_from(worker % 5).unwrap(), i.is_multiple_of(2)))
         };
         chain.step_revealing(seen, |i| i != epoch);
     }
