@@ -38,9 +38,10 @@ use self::metrics::Metrics;
 use self::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
     EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
-    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView,
-    RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList,
-    SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
+    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView,
+    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter,
+    ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView,
+    ValidatorStatusView, ValidatorView, VerifyView, WhyView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -190,6 +191,36 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError>;
+
+    /// What lowered a worker's pay in a settlement, the newest if none is given. Instead of it, why that is not known here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError>;
+
+    /// How a worker's score of an epoch, the newest if none is given, came from the one before; `None` if it has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError>;
+
+    /// Computes a worker's score of an epoch, the newest if none is given, once more. Instead of it, why that cannot be done here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError>;
+
+    /// What a pool's accounts did and got in these epochs; `None` if there is no such pool.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError>;
+
+    /// What the scores of an epoch are like, of the newest if none is given; `None` if it has no final scores here.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError>;
 
     /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
     ///

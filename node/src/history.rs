@@ -2,7 +2,7 @@
 //!
 //! [`epochs`], [`reports`], [`scores`] and [`ledger`] hold what blocks say of epochs and payouts, written with the block that says it; [`vault`] what
 //! the payment network says of vaults, written as it is read; [`metrics`] what nodes say of their machines, and [`resources`] how this
-//! node's own went. Scores are kept for a year, metrics and resources for 90 days and reports for 7; what is said of payouts, vaults and epochs stays.
+//! node's own went. Scores, and the stats from which they follow, are kept for a year, metrics and resources for 90 days and reports for 7; what is said of payouts, vaults and epochs stays.
 
 pub mod epochs;
 pub mod expiry;

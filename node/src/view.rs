@@ -35,10 +35,10 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
-    SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
-    VoteSignature,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView,
+    PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView,
+    ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView,
+    StatusView, SyncState, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, WhyView,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::chain::head::Head;
@@ -434,7 +434,7 @@ impl NodeView for NodeParts {
     }
 
     fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
-        self.poot_score(worker, epoch)
+        self.poot().score(worker, epoch)
     }
 
     fn score_history(
@@ -443,15 +443,35 @@ impl NodeView for NodeParts {
         which: ScoreFilter,
         limit: usize,
     ) -> Result<Vec<ScoreSpanView>, ViewError> {
-        self.poot_history(worker, which, limit)
+        self.poot().history(worker, which, limit)
     }
 
     fn leaderboard(&self, which: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
-        self.poot_leaderboard(which, limit)
+        self.poot().leaderboard(which, limit)
     }
 
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
-        self.poot_agreement(which)
+        self.poot().agreement(which)
+    }
+
+    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
+        self.poot().why(worker, settlement)
+    }
+
+    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
+        self.poot().change(worker, epoch)
+    }
+
+    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
+        self.poot().verify(worker, epoch)
+    }
+
+    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
+        self.poot().report(pool, from, to)
+    }
+
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
+        self.poot().statistics(epoch)
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

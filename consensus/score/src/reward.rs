@@ -1,12 +1,23 @@
 //! How a settlement's budget is split, to the micro-USDT.
 
-use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::id::NodeId;
+use lucid_types::pool::SplitRule;
 
 /// The owner's part of a pot, or the validators': `floor(pot * rate)`.
 pub fn part(pot: MicroUsdt, rate: Ppm) -> MicroUsdt {
     let part = u128::from(pot.get()) * u128::from(rate.min(Ppm::ONE).get()) / 1_000_000;
     MicroUsdt::new(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+/// A member's share of a settlement, with what one more score of it adds: `None` if that does not fit.
+pub fn add_share(split: SplitRule, share: u128, credits: Credits, score: Ppm) -> Option<u128> {
+    let credits = u128::from(credits.get());
+    match split {
+        SplitRule::CreditsTimesScore => share.checked_add(credits * u128::from(score.get())),
+        SplitRule::Credits => share.checked_add(credits),
+        SplitRule::Equal => Some(u128::from(share > 0 || credits > 0)),
+    }
 }
 
 /// Splits `pot` in proportion to the weights: everyone gets the floor of its part, and what is left goes, one
@@ -43,6 +54,7 @@ fn fitting(pot: MicroUsdt, weights: &[(NodeId, u128)]) -> Vec<(NodeId, u128)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use proptest::prelude::*;
 
@@ -69,6 +81,22 @@ mod tests {
             u128::from(u64::MAX)
         );
         assert_eq!(part(MicroUsdt::new(120_000_001), Ppm::new(50_000)).get(), 6_000_000);
+    }
+
+    #[test]
+    fn shares_by_hand() {
+        let of = |split, scores: &[(u64, u32)]| {
+            let add = |share, &(credits, score): &(u64, u32)| {
+                add_share(split, share, Credits::new(credits), Ppm::new(score)).unwrap()
+            };
+            scores.iter().fold(0, add)
+        };
+        let scores = [(3, 500_000), (0, 1_000_000), (4, 250_000)];
+        assert_eq!(of(SplitRule::CreditsTimesScore, &scores), 2_500_000);
+        assert_eq!((of(SplitRule::Credits, &scores), of(SplitRule::Equal, &scores)), (7, 1));
+        assert_eq!((of(SplitRule::Equal, &scores[1..2]), of(SplitRule::Credits, &[])), (0, 0));
+        let full = |split| add_share(split, u128::MAX, Credits::new(1), Ppm::ONE);
+        assert_eq!((full(SplitRule::Credits), full(SplitRule::CreditsTimesScore)), (None, None));
     }
 
     proptest! {

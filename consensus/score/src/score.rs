@@ -42,7 +42,8 @@ pub struct Components {
     pub trust: Ppm,
 }
 
-const FULL_QUALITY_RTT_US: u64 = 50_000;
+/// Up to this round trip answers are as good as can be.
+pub const FULL_RTT_US: u64 = 50_000;
 
 /// Trust before any probe.
 pub const INITIAL_TRUST: Ppm = Ppm::new(500_000);
@@ -63,29 +64,33 @@ impl Factors {
 }
 
 impl Components {
+    /// What they are called, in the order of [`Self::all`].
+    pub const NAMES: [&str; 7] =
+        ["session time", "work credits", "utilisation", "bandwidth", "uptime", "quality", "trust"];
+
+    /// All of them, in the order of [`ScoreWeights::all`].
+    pub const fn all(&self) -> [Ppm; 7] {
+        let Self { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = *self;
+        [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
+    }
+
+    /// Those that these are.
+    pub const fn of(all: [Ppm; 7]) -> Self {
+        let [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust] = all;
+        Self { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust }
+    }
+
     /// `floor(sum(weight * component) / 10^6)`.
     pub fn score(&self, weights: &ScoreWeights) -> Ppm {
-        let terms = [
-            (weights.session_time, self.session_time),
-            (weights.work_credits, self.work_credits),
-            (weights.utilisation, self.utilisation),
-            (weights.bandwidth, self.bandwidth),
-            (weights.uptime, self.uptime),
-            (weights.quality, self.quality),
-            (weights.trust, self.trust),
-        ];
-        let sum: u64 = terms.iter().map(|(weight, part)| u64::from(weight.get()) * u64::from(part.get())).sum();
+        let terms = weights.all().into_iter().zip(self.all());
+        let sum: u64 = terms.map(|(weight, part)| u64::from(weight.get()) * u64::from(part.get())).sum();
         Ppm::ratio(sum / 1_000_000, 1_000_000)
     }
 }
 
 /// Probe success; above a median round trip of 50 ms, `floor(success * 50,000 / RTT in us)`.
 pub fn quality(success: Ppm, rtt_us: u64) -> Ppm {
-    if rtt_us > FULL_QUALITY_RTT_US {
-        Ppm::ratio(u64::from(success.get()) * FULL_QUALITY_RTT_US / rtt_us, 1_000_000)
-    } else {
-        success
-    }
+    if rtt_us > FULL_RTT_US { Ppm::ratio(u64::from(success.get()) * FULL_RTT_US / rtt_us, 1_000_000) } else { success }
 }
 
 /// The moving average with weight 1/16 for the newest epoch: `floor((15 * trust + success) / 16)`.

@@ -3,10 +3,12 @@
 use lucid_score::leader::Elected;
 use lucid_types::amount::MicroUsdt;
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PoolId, PublicKey, ValidatorId};
-use lucid_types::payout::{PayoutRequest, Requested, SettlementRoot};
+use lucid_types::payout::{AccountKind, PayoutRequest, Requested, SettlementRoot};
 use lucid_types::payout_tree::OwedAccount;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::time::{Epoch, Height};
+use serde::{Deserialize, Serialize};
 
 /// What a block did, for history and for those who act on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +45,13 @@ pub enum Event {
         commission: MicroUsdt,
         /// The validators' part, by what they measured.
         validators: MicroUsdt,
-        /// The members' part, by their shares. Of this and the validators' what is due to a node that is gone is carried.
+        /// The members' part, by their shares.
         members: MicroUsdt,
+        /// What made the members' shares.
+        split: SplitRule,
+        /// What became of the three, in the order of kind and node: a part of each member that was measured, the owner's, and one of each
+        /// validator that measured any.
+        parts: Vec<SharedPart>,
     },
     /// A settlement made a payout root.
     Settled(Box<Settled>),
@@ -173,6 +180,37 @@ pub enum Event {
         /// The pool.
         pool: PoolId,
     },
+}
+
+/// A part of a pot that was shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPart {
+    /// For what.
+    pub kind: AccountKind,
+    /// Whose.
+    pub node: NodeId,
+    /// What it is in proportion to, among those of its kind: a member's share, or a validator's credits. 0 of the commission, which is a rate.
+    pub weight: u128,
+    /// How much; 0 of a weight that was too small.
+    pub amount: MicroUsdt,
+    /// What became of it.
+    pub credited: Credited,
+}
+
+impl SharedPart {
+    /// Bytes of one in the codec.
+    pub const BYTES: usize = 4 + 32 + 16 + 8 + 4;
+}
+
+/// What became of a part of a pot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credited {
+    /// It is owed.
+    Owed,
+    /// It is held for the account.
+    Held,
+    /// It goes into the next pot: its node is gone and has no account. A part of nothing, too, is carried.
+    Carried,
 }
 
 /// A payout root and what it commits to.

@@ -10,6 +10,7 @@ use lucid_score::storage::StorageTerm;
 use lucid_score::worker_stats::{Measured, ScoreRow, WorkerStats};
 use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::network_group::NetworkGroup;
+use lucid_types::policy::Policy;
 use lucid_types::report::ScoreReport;
 use lucid_types::time::Epoch;
 
@@ -21,6 +22,7 @@ use crate::ledger::state::{EpochScores, FinalEpoch, Overlay, Rows};
 use crate::ledger::table::{
     Commitments, Draws, Nodes, PendingEpochs, Reveals, ScoreRoots, StorageTerms, Table, Workers,
 };
+use crate::rules::Rules;
 
 /// Makes the scores of an epoch final whose last window ends with this block, adds them to the pools' shares, counts what validators did for
 /// them, and removes all that was kept for them.
@@ -36,7 +38,8 @@ pub(crate) fn finalise(spec: &ChainSpec, overlay: &mut Overlay<'_>) -> Result<Op
     let report = |key: (Epoch, ValidatorId)| (key.1, overlay.get::<Reveals>(&key).cloned());
     let reports: Vec<_> = overlay.all_of::<Commitments, _>(&epoch).map(|(key, _)| report(key)).collect();
     let (seen, reported) = read(&draw, &reports);
-    let (rows, before) = score(spec, overlay, &draw, epoch, &seen);
+    let policy = Arc::clone(overlay.policy(epoch));
+    let (rows, before) = score(&policy, overlay, epoch, measure(spec.rules(), &policy, epoch, &draw, &seen));
     count_reports(spec, overlay, &draw, epoch, &rows, &reported)?;
     let scores = EpochScores { epoch, rows };
     overlay.put::<ScoreRoots>(&epoch, scores.root());
@@ -73,33 +76,58 @@ fn read(draw: &EpochDraw, reports: &[(ValidatorId, Option<ScoreReport>)]) -> (Ve
     (seen, reported)
 }
 
-/// Adds what was seen of each worker to its statistics, and notes where it was. Returns the rows of those that were measured, and their
-/// statistics before, of those that were not measured in the epoch's settlement yet.
-fn score(
-    spec: &ChainSpec,
-    overlay: &mut Overlay<'_>,
-    draw: &EpochDraw,
+/// What the reports on an epoch come to, of each worker that enough validators have measured, in their order: the reports, by the keys of those
+/// that committed to one, were checked against the draw when they came.
+pub fn measured<'a>(
+    rules: &dyn Rules,
+    policy: &Policy,
     epoch: Epoch,
+    draw: &'a EpochDraw,
+    reports: &[(ValidatorId, Option<ScoreReport>)],
+) -> Vec<Measured<'a>> {
+    measure(rules, policy, epoch, draw, &read(draw, reports).0)
+}
+
+/// The same of what was revealed of each worker.
+fn measure<'a>(
+    rules: &dyn Rules,
+    policy: &Policy,
+    epoch: Epoch,
+    draw: &'a EpochDraw,
     seen: &[Seen],
-) -> (Vec<ScoreRow>, Vec<(NodeId, WorkerStats)>) {
-    let (policy, rules) = (&*Arc::clone(overlay.policy(epoch)), spec.rules());
+) -> Vec<Measured<'a>> {
     let medians = draw.scored.iter().zip(seen);
     let medians = medians.filter_map(|(worker, seen)| Some((worker, rules.aggregate(policy, worker, seen)?)));
     let medians: Vec<_> = medians.collect();
     let together = count_groups(medians.iter().map(|(_, medians)| medians));
-    let settlement = policy.settlement_of(epoch);
-    let (mut rows, mut before) = (Vec::with_capacity(medians.len()), Vec::new());
-    for (worker, medians) in medians {
+    let measured = |(worker, medians): (&'a ScoredWorker, Aggregate)| {
         let observed = medians.group.and_then(|group| together.get(&group)).copied().unwrap_or(1);
         let earned = rules.earned(policy, epoch, &medians);
         let sharers = rules.sharers(policy, worker, &medians, observed);
+        Measured { worker, medians, earned, sharers }
+    };
+    medians.into_iter().map(measured).collect()
+}
+
+/// Adds what was measured of each worker to its statistics, and notes where it was. Returns their rows, and their statistics before, of
+/// those that were not measured in the epoch's settlement yet.
+fn score(
+    policy: &Policy,
+    overlay: &mut Overlay<'_>,
+    epoch: Epoch,
+    measured: Vec<Measured<'_>>,
+) -> (Vec<ScoreRow>, Vec<(NodeId, WorkerStats)>) {
+    let settlement = policy.settlement_of(epoch);
+    let (mut rows, mut before) = (Vec::with_capacity(measured.len()), Vec::new());
+    for it in measured {
+        let worker = it.worker;
         let mut stats = overlay.get::<Workers>(&worker.node).cloned().unwrap_or_default();
         if policy.settlement_of(stats.measured()) < settlement {
             before.push((worker.node, stats.clone()));
         }
-        rows.push(stats.add(policy, epoch, &Measured { worker, medians, earned, sharers }));
+        rows.push(stats.add(policy, epoch, &it));
         overlay.put::<Workers>(&worker.node, stats);
-        note_group(overlay, worker, medians.group);
+        note_group(overlay, worker, it.medians.group);
     }
     (rows, before)
 }

@@ -12,7 +12,7 @@ pub mod duties;
 pub mod entry;
 pub mod event;
 pub mod execute;
-mod measuring;
+pub mod measuring;
 pub mod policies;
 pub mod pool;
 pub mod proof;

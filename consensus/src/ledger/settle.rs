@@ -6,18 +6,17 @@ use std::sync::Arc;
 use lucid_score::credits::validation_credits;
 use lucid_score::draw::EpochDraw;
 use lucid_score::leader::{Candidate, order};
-use lucid_score::reward::{part, split};
+use lucid_score::reward::{add_share, part, split};
 use lucid_types::amount::{MicroUsdt, Ppm};
 use lucid_types::id::{Hash, NodeId, PayoutAddress, PayoutId, PoolId};
 use lucid_types::payout::{AccountKind, PayoutRequest, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::policy::Policy;
-use lucid_types::pool::SplitRule;
 
 use crate::chain_spec::ChainSpec;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::duties::{PoolValidations, Validation, duty_in};
-use crate::ledger::event::{Event, Settled};
+use crate::ledger::event::{Credited, Event, Settled, SharedPart};
 use crate::ledger::pool::{Account, Election, Hold, MAX_PROMISED, Member, PoolState, Standing};
 use crate::ledger::registry::{Node, payout_address};
 use crate::ledger::state::{EpochScores, Overlay, Rows, State};
@@ -42,16 +41,11 @@ pub(crate) fn add_shares(
         let scored = draw.scored.binary_search_by_key(&row.worker, |scored| scored.node).ok();
         let Some(id) = scored.map(|place| draw.scored[place].pool) else { continue };
         let Some(split) = overlay.get::<Pools>(&id).map(|pool| pool.terms_in(settlement).split) else { continue };
-        let credits = u128::from(row.credits.get());
-        let share = match split {
-            SplitRule::CreditsTimesScore => credits * u128::from(row.score.get()),
-            SplitRule::Credits | SplitRule::Equal => credits,
-        };
         let key = (id, row.worker);
         let mut member = overlay.get::<Members>(&key).copied().unwrap_or_default();
-        let sum = member.share.unwrap_or(0).checked_add(share).ok_or(InvalidBlock::Overflow)?;
+        let share = add_share(split, member.share.unwrap_or(0), row.credits, row.score);
         member.probed(row.reachable_ms > 0);
-        member.share = Some(if split == SplitRule::Equal { u128::from(sum > 0) } else { sum });
+        member.share = Some(share.ok_or(InvalidBlock::Overflow)?);
         overlay.put::<Members>(&key, member);
     }
     Ok(())
@@ -229,11 +223,11 @@ impl<'a> Settling<'a> {
         let shares = members.iter_mut().filter_map(|(node, member)| Some((*node, member.share.take()?)));
         let shares: Vec<_> = shares.collect();
         let is_earned = shares.iter().any(|(_, share)| *share > 0);
-        // The account of each part, as it is before, and its amount.
-        let account_of = |((kind, node), amount)| {
+        // The account that a part goes to, as it is before.
+        let account_of = |&SharedPart { kind, node, .. }: &SharedPart| {
             let account_id = AccountId::derive(spec.id(), id, kind, &node);
             let new = || Some(Account::new(kind, node, payout_address(overlay, state, (kind, &node), *settlement)?));
-            Some((account_id, (accounts.get(&account_id).cloned().or_else(new)?, amount)))
+            Some((account_id, accounts.get(&account_id).cloned().or_else(new)?))
         };
         let is_validated = validators.iter().any(|(_, weight)| *weight > 0);
         let validation = if is_validated { policy.validation_ppm } else { Ppm::ZERO };
@@ -244,26 +238,35 @@ impl<'a> Settling<'a> {
             let validators = validators.min(left);
             Cut { commission, validators, members: left.saturating_sub(validators) }
         };
-        let parts_of = |cut: Cut| -> BTreeMap<AccountId, (Account, MicroUsdt)> {
+        let parts_of = |cut: Cut| -> Vec<SharedPart> {
             if !is_earned {
-                return BTreeMap::new();
+                return Vec::new();
             }
-            let of = |kind, whole, weights: &[(NodeId, u128)]| {
-                let nodes: Vec<_> = weights.iter().map(|(node, _)| (kind, *node)).collect();
-                nodes.into_iter().zip(split(whole, weights))
+            let part =
+                |kind, node, weight, amount| SharedPart { kind, node, weight, amount, credited: Credited::Carried };
+            let of = |kind, whole, weights: &[(NodeId, u128)]| -> Vec<SharedPart> {
+                let parts = weights.iter().zip(split(whole, weights));
+                parts.map(|((node, weight), amount)| part(kind, *node, *weight, amount)).collect()
             };
+            let commission = vec![part(AccountKind::Commission, state.owner, 0, cut.commission)];
             let members = of(AccountKind::Worker, cut.members, &shares);
-            let validators = of(AccountKind::Validator, cut.validators, validators);
-            let all = members.chain(validators).chain([((AccountKind::Commission, state.owner), cut.commission)]);
-            all.filter(|(_, amount)| *amount > MicroUsdt::ZERO).filter_map(account_of).collect()
+            [members, commission, of(AccountKind::Validator, cut.validators, validators)].concat()
+        };
+        // The accounts of those parts that are any, with their places.
+        let accounts_of = |parts: &[SharedPart]| -> BTreeMap<AccountId, (Account, usize)> {
+            let given = parts.iter().enumerate().filter(|(_, part)| part.amount > MicroUsdt::ZERO);
+            let of = |(place, part)| account_of(part).map(|(id, account)| (id, (account, place)));
+            given.filter_map(of).collect()
         };
 
-        let without_fee = parts_of(cut(pot));
+        let parts = parts_of(cut(pot));
+        let without_fee = accounts_of(&parts);
         let (mut due, mut sum) = (0_u64, MicroUsdt::ZERO);
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
             let account = accounts.get(id);
             let is_held = account.is_some_and(|account| account.hold.is_in_force(*settlement));
-            let part = without_fee.get(id).map(|(_, part)| *part).filter(|_| !is_held).unwrap_or_default();
+            let part = without_fee.get(id).map(|(_, place)| parts[*place].amount);
+            let part = part.filter(|_| !is_held).unwrap_or_default();
             let (owed, requested) = account.map_or_else(Default::default, |account| (account.owed, account.requested));
             let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
             add(&mut sum, after)?;
@@ -276,28 +279,25 @@ impl<'a> Settling<'a> {
         let whole = pot;
         let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
         let shared_out = if is_earned { cut(pot) } else { Cut::default() };
-        let parts = parts_of(shared_out);
+        let mut parts = parts_of(shared_out);
+        let with_fee = accounts_of(&parts);
         add(&mut state.fees, fee)?;
         let mut shared = MicroUsdt::ZERO;
-        for (id, (account, part)) in parts {
-            let account = accounts.entry(id).or_insert(account);
-            let sum = if account.hold.is_in_force(*settlement) { &mut account.held } else { &mut account.owed };
-            add(sum, part)?;
-            add(&mut shared, part)?;
+        for (id, (account, place)) in with_fee {
+            let (account, part) = (accounts.entry(id).or_insert(account), &mut parts[place]);
+            let is_held = account.hold.is_in_force(*settlement);
+            add(if is_held { &mut account.held } else { &mut account.owed }, part.amount)?;
+            add(&mut shared, part.amount)?;
+            part.credited = if is_held { Credited::Held } else { Credited::Owed };
         }
         // Weights too small beside the others to give anything to leave something over.
         state.carried = spec.rules().carried(pot, shared).ok_or(InvalidBlock::Overflow)?;
         let Cut { commission, validators, members } = shared_out;
-        let is_told = is_earned || fee > MicroUsdt::ZERO;
-        Ok(is_told.then_some(Event::Shared {
-            pool: *id,
-            settlement: *settlement,
-            pot: whole,
-            fee,
-            commission,
-            validators,
-            members,
-        }))
+        if !is_earned && fee == MicroUsdt::ZERO {
+            return Ok(None);
+        }
+        let (pool, settlement, pot, split) = (*id, *settlement, whole, state.terms.split);
+        Ok(Some(Event::Shared { pool, settlement, pot, fee, commission, validators, members, split, parts }))
     }
 
     /// Elects the leader and its successors, among the members that count in the open epoch and offer to lead.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::event::{Credited, Event, SharedPart};
 use lucid_consensus::ledger::state::{FinalEpoch, Rows, State};
 use lucid_consensus::ledger::table::Draws;
 use lucid_consensus::replica::FinalizedBlock;
@@ -90,13 +90,15 @@ impl Duties {
             let grown = is.iter().map(|(node, sum)| (*node, sum - was.get(node).copied().unwrap_or(0)));
             let grown: BTreeMap<_, _> = grown.filter(|(_, sum)| *sum > 0).collect();
             let told = stored.applied.events.iter().find_map(|event| match event {
-                Event::Shared { pool: of, settlement, pot, fee, commission, validators, members } if *of == pool => {
-                    let parts = [*pot, *fee, *commission, *validators, *members].map(|part| part.get());
-                    Some((*settlement, parts))
+                Event::Shared { pool: of, settlement, pot, fee, commission, validators, members, parts, .. }
+                    if *of == pool =>
+                {
+                    let sums = [*pot, *fee, *commission, *validators, *members].map(|part| part.get());
+                    Some((*settlement, sums, parts))
                 }
                 _ => None,
             });
-            let Some((settlement, [pot, fee, commission, part, members])) = told else {
+            let Some((settlement, [pot, fee, commission, part, members], parts)) = told else {
                 if grown.is_empty() {
                     continue;
                 }
@@ -114,6 +116,8 @@ impl Duties {
             if grown != expected {
                 return Err(format!("settlement {settlement}: validators earned {grown:?} instead of {expected:?}"));
             }
+            told_in_parts(parts, &grown, [members, part, commission])
+                .map_err(|e| format!("settlement {settlement}: {e}"))?;
         }
         Ok(())
     }
@@ -164,6 +168,19 @@ impl Duties {
         assert!(newest.given + 2 <= newest.from);
         (epoch.get() < newest.until).then_some(newest.scope)
     }
+}
+
+/// Whether the parts that an event tells sum up to what it tells of each kind, and the validators' are what their accounts have grown by.
+fn told_in_parts(parts: &[SharedPart], grown: &BTreeMap<NodeId, u64>, whole: [u64; 3]) -> Result<(), String> {
+    for (kind, whole) in [AccountKind::Worker, AccountKind::Validator, AccountKind::Commission].into_iter().zip(whole) {
+        let sum: u64 = parts.iter().filter(|part| part.kind == kind).map(|part| part.amount.get()).sum();
+        if sum != whole {
+            return Err(format!("{sum} in parts of {whole} for {kind:?}"));
+        }
+    }
+    let is_credited = |part: &&SharedPart| part.kind == AccountKind::Validator && part.credited != Credited::Carried;
+    let told: BTreeMap<_, _> = parts.iter().filter(is_credited).map(|part| (part.node, part.amount.get())).collect();
+    if told == *grown { Ok(()) } else { Err(format!("{told:?} told of {grown:?}")) }
 }
 
 /// Whole parts by weight; what is left goes to the largest fractions, ties to the smaller id.

@@ -58,18 +58,15 @@ impl Default for ScoreWeights {
 }
 
 impl ScoreWeights {
+    /// All of them.
+    pub const fn all(&self) -> [Ppm; 7] {
+        let Self { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = *self;
+        [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
+    }
+
     /// The sum of all weights, which must be 10^6.
     pub fn sum(&self) -> u64 {
-        let all = [
-            self.session_time,
-            self.work_credits,
-            self.utilisation,
-            self.bandwidth,
-            self.uptime,
-            self.quality,
-            self.trust,
-        ];
-        all.iter().map(|weight| u64::from(weight.get())).sum()
+        self.all().iter().map(|weight| u64::from(weight.get())).sum()
     }
 }
 

@@ -1,17 +1,18 @@
-//! Scores: one with all its parts, a worker's history, the best of them, and whether validators agree.
+//! Scores: one with all its parts, a worker's history, the best of them, what lowered them, whether they are right, and whether validators agree.
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use lucid_types::id::NodeId;
+use lucid_types::id::{NodeId, PoolId};
 use lucid_types::time::Epoch;
 use serde::Deserialize;
 
 use super::model::{
-    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PootScoreView, ScoreFilter, ScoreHistory,
+    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PoolReportView, PootScoreView, ScoreChangeView,
+    ScoreFilter, ScoreHistory, StatisticsView, VerifyView, WhyFilter, WhyView,
 };
 use super::reply::Failure;
-use super::routes::{Shared, limit};
+use super::routes::{Shared, limit, no_pool};
 
 /// Epochs that one answer is made from at most: a window of credits on the public mesh.
 pub(crate) const MAX_EPOCHS: u64 = 5_040;
@@ -33,12 +34,7 @@ pub(super) async fn score(
     let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     let found = shared.read(move |view| view.score(&worker, epoch)).await?;
-    found.map(Json).ok_or_else(|| {
-        let when = epoch.map_or_else(|| "the newest final epoch".to_owned(), |epoch| format!("epoch {epoch}"));
-        Failure::NotFound(format!(
-            "worker {worker} has no score of {when} here: it was not drawn or not measured in it, or the scores are not kept here any more"
-        ))
-    })
+    found.map(Json).ok_or_else(|| no_score(&worker, epoch))
 }
 
 pub(super) async fn history(
@@ -70,6 +66,78 @@ pub(super) async fn agreement(
     let Query(range) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     is_range(range.from, range.to, MAX_COMPARED)?;
     shared.read_long(move |view| view.agreement(range)).await.map(Json)
+}
+
+pub(super) async fn why(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<WhyFilter>, QueryRejection>,
+) -> Result<Json<WhyView>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(WhyFilter { settlement }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    Ok(Json(shared.read_long(move |view| view.why(&worker, settlement)).await??))
+}
+
+pub(super) async fn change(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ScoreQuery>, QueryRejection>,
+) -> Result<Json<ScoreChangeView>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read_long(move |view| view.score_change(&worker, epoch)).await?;
+    found.map(Json).ok_or_else(|| no_score(&worker, epoch))
+}
+
+pub(super) async fn verify(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ScoreQuery>, QueryRejection>,
+) -> Result<Json<VerifyView>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    Ok(Json(shared.read_long(move |view| view.verify(&worker, epoch)).await??))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportQuery {
+    from: Epoch,
+    to: Epoch,
+}
+
+pub(super) async fn report(
+    State(shared): State<Shared>,
+    path: Result<Path<PoolId>, PathRejection>,
+    query: Result<Query<ReportQuery>, QueryRejection>,
+) -> Result<Json<PoolReportView>, Failure> {
+    let Path(pool) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ReportQuery { from, to }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    is_range(Some(from), Some(to), MAX_EPOCHS)?;
+    let found = shared.read_long(move |view| view.pool_report(&pool, from, to)).await?;
+    found.map(Json).ok_or_else(|| no_pool(&pool))
+}
+
+pub(super) async fn statistics(
+    State(shared): State<Shared>,
+    query: Result<Query<ScoreQuery>, QueryRejection>,
+) -> Result<Json<StatisticsView>, Failure> {
+    let Query(ScoreQuery { epoch }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let found = shared.read_long(move |view| view.statistics(epoch)).await?;
+    found.map(Json).ok_or_else(|| {
+        Failure::NotFound(epoch.map_or_else(
+            || "no epoch has final scores here yet".to_owned(),
+            |epoch| format!("epoch {epoch} has no final scores here: not yet, or they are not kept any more"),
+        ))
+    })
+}
+
+/// A worker has no score of an epoch, or of the newest.
+fn no_score(worker: &NodeId, epoch: Option<Epoch>) -> Failure {
+    let when = epoch.map_or_else(|| "the newest final epoch".to_owned(), |epoch| format!("epoch {epoch}"));
+    Failure::NotFound(format!(
+        "worker {worker} has no score of {when} here: it was not drawn or not measured in it, or the scores are not kept here any more"
+    ))
 }
 
 /// Whether a range of epochs is one, and not of too many.

@@ -274,12 +274,16 @@ pub fn put_block(store: &Store, decided: &CertifiedBlock, applied: Execution) ->
 /// The history records that follow from a block.
 pub(crate) fn history_of(block: &Block, applied: &Execution) -> Vec<HistoryRecord> {
     let (height, time) = (block.header.height, applied.state.time());
+    let reports_of = |it: &FinalEpoch| {
+        let epoch = it.scores.epoch;
+        history::reports::records(time, applied.state.policy(epoch).settlement_of(epoch), it)
+    };
     let records = [
         history::ledger::records(height, time, &applied.events),
         history::ledger::command_records(block),
         history::epochs::records(height, applied),
         applied.finalised.iter().map(|it| history::scores::record(time, &it.scores)).collect(),
-        applied.finalised.iter().flat_map(|it| history::reports::records(time, it)).collect(),
+        applied.finalised.iter().flat_map(reports_of).collect(),
     ];
     records.concat()
 }

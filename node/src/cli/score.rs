@@ -1,6 +1,7 @@
 //! `lucid score`: what workers score, why it is so, and whether it is right.
 
 mod calc;
+mod recomputed;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -22,6 +23,9 @@ Examples:
   lucid score show
   lucid score history --span hour --limit 24
   lucid score leaderboard --pool home --limit 10
+  lucid score why --settlement 12
+  lucid score verify 3fa4 --epoch 1000
+  lucid score report --pool home --from 1 --to 720 --csv
   lucid score agreement --from 1000 --to 1100 --json
   echo '{\"session_seconds\":36000,\"credits\":10000,\"utilisation_ppm\":0,\"kbit_s\":40000,\"uptime_ppm\":990000,\"quality_ppm\":1000000,\"trust_ppm\":900000}' | lucid score calc --file -";
 
@@ -36,6 +40,14 @@ pub(super) enum ScoreAction {
     Leaderboard(LeaderboardArgs),
     /// Compute scores from numbers, without a node: one JSON object a line in, one a line out
     Calc(calc::CalcArgs),
+    /// Say what lowered a worker's pay in a settlement, and what each cause cost
+    Why(recomputed::WhyArgs),
+    /// Compute a worker's score once more from what was reported, and check that the network has certified it
+    Verify(recomputed::VerifyArgs),
+    /// Show what a pool's members did in some epochs, and what they were given
+    Report(recomputed::ReportArgs),
+    /// Show what the scores of an epoch are like, all together
+    Statistics(recomputed::StatisticsArgs),
     /// Compare what validators report with each other: copying and being beside the medians stand out
     Agreement(AgreementArgs),
 }
@@ -124,6 +136,10 @@ pub(super) fn score(action: ScoreAction, context: &Context) -> anyhow::Result<()
         ScoreAction::History(args) => history(&context.api()?, &args),
         ScoreAction::Leaderboard(args) => leaderboard(&context.api()?, context, &args),
         ScoreAction::Calc(args) => calc::calc(&args),
+        ScoreAction::Why(args) => recomputed::why(&context.api()?, &args),
+        ScoreAction::Verify(args) => recomputed::verify(&context.api()?, &args),
+        ScoreAction::Report(args) => recomputed::report(&context.api()?, context, &args),
+        ScoreAction::Statistics(args) => recomputed::statistics(&context.api()?, &args),
         ScoreAction::Agreement(args) => agreement(&context.api()?, &args),
     }
 }
@@ -137,19 +153,6 @@ fn points(score: Ppm) -> String {
 fn range(from: Option<Epoch>, to: Option<Epoch>) -> String {
     let of = |name, epoch: Option<Epoch>| epoch.map_or_else(String::new, |epoch| format!("&{name}={epoch}"));
     of("from", from) + &of("to", to)
-}
-
-/// The parts of a score by their names.
-const fn named(parts: &Components) -> [(&'static str, Ppm); 7] {
-    [
-        ("session time", parts.session_time),
-        ("work credits", parts.work_credits),
-        ("utilisation", parts.utilisation),
-        ("bandwidth", parts.bandwidth),
-        ("uptime", parts.uptime),
-        ("quality", parts.quality),
-        ("trust", parts.trust),
-    ]
 }
 
 fn suspicious(it: &SuspicionView) -> String {
@@ -167,23 +170,14 @@ fn show_one(api: &Api, ShowArgs { worker, epoch, json }: &ShowArgs) -> anyhow::R
     let query = epoch.map_or_else(String::new, |epoch| format!("?epoch={epoch}"));
     show(json.json, &api.get::<PootScoreView>(&format!("poot/scores/{worker}{query}"))?, |view| {
         let score = &view.score;
-        let weights = view.weights;
-        let weights = [
-            weights.session_time,
-            weights.work_credits,
-            weights.utilisation,
-            weights.bandwidth,
-            weights.uptime,
-            weights.quality,
-            weights.trust,
-        ];
-        let row = |(place, (name, part)): (usize, (&str, Ppm))| {
+        let (parts, weights, of) = (score.components.all(), view.weights.all(), view.points_ppm.all());
+        let row = |(place, name): (usize, &str)| {
             let is_unmeasured = score.unmeasured.iter().any(|it| it == name);
             let note = if is_unmeasured { "nothing has measured it lately" } else { "" };
-            let (weight, of) = (weights[place], named(&view.points_ppm)[place].1);
-            [name.to_owned(), percent(part), percent(weight), points(of), note.to_owned()]
+            let (part, weight, of) = (percent(parts[place]), percent(weights[place]), points(of[place]));
+            [name.to_owned(), part, weight, of, note.to_owned()]
         };
-        let rows: Vec<_> = named(&score.components).into_iter().enumerate().map(row).collect();
+        let rows: Vec<_> = Components::NAMES.into_iter().enumerate().map(row).collect();
         let shared = if score.sharers > 1 { format!(", divided by {}", score.sharers) } else { String::new() };
         let chunks = |n: u16| format!("{n} chunks a seat");
         let mut lines = vec![
@@ -228,21 +222,9 @@ fn history(api: &Api, HistoryArgs { worker, from, to, span, limit, json }: &Hist
             } else {
                 format!("{} ({} to {})", points(it.mean_ppm), points(it.min_ppm), points(it.max_ppm))
             };
-            let of = |part: Ppm| percent(part);
-            let c = &it.components;
-            [
-                epochs,
-                it.epochs.to_string(),
-                score,
-                it.credits.to_string(),
-                of(c.session_time),
-                of(c.work_credits),
-                of(c.utilisation),
-                of(c.bandwidth),
-                of(c.uptime),
-                of(c.quality),
-                of(c.trust),
-            ]
+            let [session, work, storage, speed, uptime, quality, trust] = it.components.all().map(percent);
+            let (n, credits) = (it.epochs.to_string(), it.credits.to_string());
+            [epochs, n, score, credits, session, work, storage, speed, uptime, quality, trust]
         };
         let rows: Vec<_> = history.spans.iter().map(row).collect();
         let titles = [

@@ -1,7 +1,7 @@
 //! What blocks say of payouts: how pots were shared out, requests, payout roots with their leaves, and elections.
 
 use lucid_consensus::chain_spec::ChainSpec;
-use lucid_consensus::ledger::event::Event;
+use lucid_consensus::ledger::event::{Event, SharedPart};
 use lucid_consensus::ledger::pool::PoolState;
 use lucid_score::leader::Elected;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
@@ -9,8 +9,9 @@ use lucid_types::amount::MicroUsdt;
 use lucid_types::block::Block;
 use lucid_types::codec::{MAX_MESSAGE_BYTES, Wire, decode, encode};
 use lucid_types::id::{NodeId, PayoutAddress, PayoutId, PoolId};
-use lucid_types::payout::{PayoutRequest, Requested, SettlementRoot};
+use lucid_types::payout::{AccountKind, PayoutRequest, Requested, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount};
+use lucid_types::pool::SplitRule;
 use lucid_types::time::{Epoch, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,7 @@ pub struct ElectionRecord {
 }
 
 /// How a settlement of a pool was shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedRecord {
     /// The budget, and what was carried: fee and the three parts.
     pub pot: MicroUsdt,
@@ -85,10 +86,23 @@ pub struct SharedRecord {
     pub validators: MicroUsdt,
     /// The members' part.
     pub members: MicroUsdt,
+    /// What made the members' shares.
+    pub split: SplitRule,
+    /// Who got what of the three parts, in the order of kind and node.
+    pub parts: Vec<SharedPart>,
 }
 
 impl Wire for SharedRecord {
-    const MAX_BYTES: usize = 40;
+    /// A quarter of a million members, more than a settlement can measure.
+    const MAX_BYTES: usize = MAX_MESSAGE_BYTES;
+}
+
+impl SharedRecord {
+    /// The part of a node as one of a kind.
+    pub fn part(&self, kind: AccountKind, node: &NodeId) -> Option<&SharedPart> {
+        let place = self.parts.binary_search_by_key(&(kind, *node), |part| (part.kind, part.node)).ok()?;
+        self.parts.get(place)
+    }
 }
 
 /// The elections of one block.
@@ -145,9 +159,10 @@ pub fn records(height: Height, time: UnixMillis, events: &[Event]) -> Vec<Histor
             Event::Elected { pool, settlement, order } => {
                 elections.0.push(ElectionRecord { pool: *pool, settlement: *settlement, order: order.clone() });
             }
-            Event::Shared { pool, settlement, pot, fee, commission, validators, members } => {
+            Event::Shared { pool, settlement, pot, fee, commission, validators, members, split, parts } => {
                 let (pot, fee, commission, validators, members) = (*pot, *fee, *commission, *validators, *members);
-                let shared = SharedRecord { pot, fee, commission, validators, members };
+                let (split, parts) = (*split, parts.clone());
+                let shared = SharedRecord { pot, fee, commission, validators, members, split, parts };
                 records.push(record(pool_key(SHARED, pool, *settlement), encode(&shared)));
             }
             Event::Settled(settled) => {
@@ -350,7 +365,10 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
         LEAVES => rest.len() == 40 && decode::<Leaves>(value).is_ok(),
         ROOTS => decode::<RootRecord>(value).is_ok_and(|it| *key == pool_key(ROOTS, &it.root.pool, it.root.settlement)),
         COMMANDS => rest.len() == 40 && value.len() == 8,
-        SHARED => rest.len() == 40 && decode::<SharedRecord>(value).is_ok(),
+        SHARED => {
+            let is_in_order = |it: SharedRecord| it.parts.is_sorted_by_key(|part| (part.kind, part.node));
+            rest.len() == 40 && decode(value).is_ok_and(is_in_order)
+        }
         _ => false,
     }
 }
@@ -358,9 +376,8 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use lucid_consensus::ledger::event::Settled;
+    use lucid_consensus::ledger::event::{Credited, Settled};
     use lucid_types::id::NetworkId;
-    use lucid_types::payout::AccountKind;
     use lucid_types::payout_tree::PayoutRoot;
 
     use super::*;
@@ -480,10 +497,34 @@ mod tests {
     fn it_is_known_how_a_pot_was_shared_out() {
         let (_folder, store) = store();
         let [pot, fee, commission, validators, members] = [100, 1, 5, 4, 90].map(MicroUsdt::new);
-        let event = Event::Shared { pool: pool(1), settlement: 4, pot, fee, commission, validators, members };
+        let part = |kind, byte, weight, amount, credited| {
+            let (node, amount) = (NodeId::from_bytes([byte; 32]), MicroUsdt::new(amount));
+            SharedPart { kind, node, weight, amount, credited }
+        };
+        let parts = vec![
+            part(AccountKind::Worker, 7, u128::MAX, 80, Credited::Owed),
+            part(AccountKind::Worker, 8, 9, 10, Credited::Held),
+            part(AccountKind::Validator, 7, 5, 4, Credited::Carried),
+        ];
+        assert_eq!(encode(&parts).len(), 8 + 3 * SharedPart::BYTES);
+        let (pool_id, settlement, split) = (pool(1), 4, SplitRule::CreditsTimesScore);
+        let event = Event::Shared {
+            pool: pool_id,
+            settlement,
+            pot,
+            fee,
+            commission,
+            validators,
+            members,
+            split,
+            parts: parts.clone(),
+        };
         assert!(records(Height::new(8), UnixMillis::ZERO, std::slice::from_ref(&event)).iter().all(is_sound));
         write(&store, 8, &[event]);
-        let expected = SharedRecord { pot, fee, commission, validators, members };
+        let expected = SharedRecord { pot, fee, commission, validators, members, split, parts: parts.clone() };
+        let of = |kind, byte| expected.part(kind, &NodeId::from_bytes([byte; 32])).copied();
+        assert_eq!([of(AccountKind::Worker, 7), of(AccountKind::Validator, 7)], [Some(parts[0]), Some(parts[2])]);
+        assert_eq!(of(AccountKind::Commission, 7), None);
         assert_eq!(shared(&store, &pool(1), 4).unwrap(), Some(expected));
         assert_eq!((shared(&store, &pool(1), 5).unwrap(), shared(&store, &pool(2), 4).unwrap()), (None, None));
     }

@@ -1,14 +1,15 @@
-//! What validators measured in an epoch, written with the block that makes its scores final: who was to measure whom, and one record for
-//! each report.
+//! What scores were made from, written with the block that makes them final: of each epoch who was to measure whom, and one record for each
+//! report; and of each worker its stats before a settlement, with its first score in it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lucid_consensus::ledger::state::FinalEpoch;
 use lucid_score::draw::{EpochDraw, ScoredWorker};
+use lucid_score::worker_stats::WorkerStats;
 use lucid_storage::{HistoryKind, HistoryRecord, StorageError, Store};
 use lucid_types::codec::{Wire, decode, encode};
-use lucid_types::id::ValidatorId;
+use lucid_types::id::{NodeId, ValidatorId};
 use lucid_types::report::{Observation, ScoreReport};
 use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,13 @@ pub const DAYS: u32 = 7;
 
 const KEPT: Duration = DAY.saturating_mul(DAYS);
 
+/// How long the stats before a settlement are kept: as long as the scores that follow from them. 2,000 of them take 2 MB.
+const STATS_KEPT: Duration = DAY.saturating_mul(365);
+
 // Key spaces within `HistoryKind::Report`.
 const DRAW: u8 = 0;
 const REPORT: u8 = 1;
+const STATS: u8 = 2;
 
 /// A validator's report, if it revealed the one that it had committed to.
 #[derive(Serialize, Deserialize)]
@@ -49,16 +54,25 @@ fn reports_key(epoch: Epoch) -> Vec<u8> {
     [&[REPORT], epoch.get().to_be_bytes().as_slice()].concat()
 }
 
-/// The records of the epoch that a block of this time makes final.
-pub fn records(time: UnixMillis, FinalEpoch { scores, draw, reports, .. }: &FinalEpoch) -> Vec<HistoryRecord> {
-    let expires = Some(time.after(KEPT));
-    let record = |key, value| HistoryRecord { kind: HistoryKind::Report, key, value, expires };
+fn stats_key(settlement: u64, worker: &NodeId) -> Vec<u8> {
+    [&[STATS], settlement.to_be_bytes().as_slice(), worker.as_bytes()].concat()
+}
+
+/// The records of the epoch, of this settlement, that a block of this time makes final.
+pub fn records(time: UnixMillis, settlement: u64, it: &FinalEpoch) -> Vec<HistoryRecord> {
+    let FinalEpoch { scores, draw, reports, before } = it;
+    let record = |key, value, kept| {
+        let expires = Some(time.after(kept));
+        HistoryRecord { kind: HistoryKind::Report, key, value, expires }
+    };
     let report = |(validator, report): &(ValidatorId, Option<ScoreReport>)| {
         let key = [reports_key(scores.epoch).as_slice(), validator.as_bytes()].concat();
-        record(key, encode(&Committed(report.clone())))
+        record(key, encode(&Committed(report.clone())), KEPT)
     };
-    let draw = record(draw_key(scores.epoch), encode(draw));
-    std::iter::once(draw).chain(reports.iter().map(report)).collect()
+    let stats =
+        |(worker, stats): &(NodeId, WorkerStats)| record(stats_key(settlement, worker), encode(stats), STATS_KEPT);
+    let draw = record(draw_key(scores.epoch), encode(draw), KEPT);
+    std::iter::once(draw).chain(reports.iter().map(report)).chain(before.iter().map(stats)).collect()
 }
 
 /// What is kept of an epoch; `None` if it has no final scores, or had them too long ago.
@@ -84,6 +98,20 @@ pub fn draw(store: &Store, epoch: Epoch, now: UnixMillis) -> Result<Option<Epoch
     Ok(draw.and_then(|bytes| decode(&bytes).ok()))
 }
 
+/// A worker's stats before a settlement; `None` if it was not measured in it, or that is not known here.
+///
+/// # Errors
+/// The store could not be read.
+pub fn before(
+    store: &Store,
+    settlement: u64,
+    worker: &NodeId,
+    now: UnixMillis,
+) -> Result<Option<WorkerStats>, StorageError> {
+    let stats = store.history_record(HistoryKind::Report, &stats_key(settlement, worker), now)?;
+    Ok(stats.and_then(|bytes| decode(&bytes).ok()))
+}
+
 impl EpochReports {
     /// What a validator measured of the workers of whom it holds seats, with their number; `None` if it revealed nothing.
     pub fn measured_by(&self, key: &ValidatorId) -> Option<Vec<(&ScoredWorker, u8, Option<Observation>)>> {
@@ -103,6 +131,7 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
             let is_of = |report: &ScoreReport| key.get(1..9) == Some(&report.epoch.get().to_be_bytes());
             decode::<Committed>(value).is_ok_and(|committed| committed.0.as_ref().is_none_or(is_of))
         }
+        (Some(&STATS), 41) => decode::<WorkerStats>(value).is_ok(),
         _ => false,
     }
 }
@@ -111,6 +140,7 @@ pub(crate) fn is_sound(HistoryRecord { key, value, .. }: &HistoryRecord) -> bool
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use lucid_consensus::ledger::state::EpochScores;
+    use lucid_types::amount::Ppm;
     use lucid_types::id::{Hash, NetworkId};
 
     use super::*;
@@ -129,7 +159,7 @@ mod tests {
             before: Vec::new(),
         };
         for epoch in [epoch, epoch.next()] {
-            let records = records(time, &written(epoch));
+            let records = records(time, 1, &written(epoch));
             assert!(records.iter().all(is_sound));
             store.write_history(&records, &[]).unwrap();
         }
@@ -151,10 +181,53 @@ mod tests {
             let scores = EpochScores { epoch: Epoch::new(7), rows: Vec::new() };
             let draw = EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() };
             let reports = vec![(ValidatorId::from_bytes([1; 32]), Some(ScoreReport::new(Epoch::new(epoch), &[], &[])))];
-            records(UnixMillis::new(1), &FinalEpoch { scores, draw, reports, before: Vec::new() }).pop().unwrap()
+            records(UnixMillis::new(1), 1, &FinalEpoch { scores, draw, reports, before: Vec::new() }).pop().unwrap()
         };
         assert!(is_sound(&record(7)));
         assert!(!is_sound(&record(8)));
         assert!(!is_sound(&HistoryRecord { value: vec![9], ..record(7) }));
+    }
+
+    #[test]
+    fn the_stats_before_a_settlement_are_there_for_a_year() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), NetworkId::from_bytes([1; 32])).unwrap();
+        let (time, node) = (UnixMillis::new(1_000_000), |byte| NodeId::from_bytes([byte; 32]));
+        let with = |score| {
+            let mut stats = WorkerStats::default();
+            stats.score = Ppm::new(score);
+            stats
+        };
+        let written = |epoch, stats: Vec<(NodeId, WorkerStats)>| FinalEpoch {
+            scores: EpochScores { epoch: Epoch::new(epoch), rows: Vec::new() },
+            draw: EpochDraw { seed: Hash::derive("test", &[]), reporters: Vec::new(), scored: Vec::new() },
+            reports: Vec::new(),
+            before: stats,
+        };
+        // Worker 2 is measured later in the settlement than the others.
+        for (settlement, epoch, stats) in [
+            (4, 7, vec![(node(1), with(10)), (node(3), with(30))]),
+            (4, 8, vec![(node(2), with(20))]),
+            (5, 9, vec![(node(1), with(11))]),
+        ] {
+            let records = records(time, settlement, &written(epoch, stats));
+            assert!(records.iter().all(is_sound));
+            store.write_history(&records, &[]).unwrap();
+        }
+        let found = |settlement, byte, now| {
+            before(&store, settlement, &node(byte), now).unwrap().map(|stats| stats.score.get())
+        };
+        assert_eq!([1, 2, 3].map(|byte| found(4, byte, time)), [Some(10), Some(20), Some(30)]);
+        assert_eq!([1, 2, 3].map(|byte| found(5, byte, time)), [Some(11), None, None]);
+        let year = time.after(Duration::from_secs(365 * 86_400));
+        assert_eq!(found(4, 1, year.before(Duration::from_millis(1))), Some(10));
+        assert_eq!(found(4, 1, year), None);
+        let damaged = HistoryRecord {
+            kind: HistoryKind::Report,
+            key: stats_key(4, &node(1)),
+            value: encode(&with(10))[1..].to_vec(),
+            expires: None,
+        };
+        assert!(!is_sound(&damaged));
     }
 }

@@ -1,13 +1,16 @@
 //! Scores with all that they are made of, over time, and in order.
 
+mod recomputed;
+
+use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{EpochScores, Rows as _, State};
 use lucid_consensus::ledger::table::Workers;
 use lucid_score::draw::EpochDraw;
 use lucid_score::worker_stats::ScoreRow;
+use lucid_storage::Store;
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::id::NodeId;
-use lucid_types::policy::ScoreWeights;
-use lucid_types::time::Epoch;
+use lucid_types::time::{Epoch, UnixMillis};
 
 use super::{NodeParts, unmeasured, unread};
 use crate::api::ViewError;
@@ -16,8 +19,10 @@ use crate::api::model::{
     PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView,
 };
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
+use crate::chain::head::Head;
 use crate::history::{reports, scores};
 use crate::score::agreement::{Agreement, Measurement};
+use crate::score::replay::points;
 use crate::score::suspicion::suspicion;
 
 /// A row of an epoch as it is shown.
@@ -39,30 +44,6 @@ pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
         proved_chunks: row.aggregate.proved,
         network_group: row.aggregate.group,
     }
-}
-
-/// Each of the parts, with its place in others.
-fn parts(of: &mut Components) -> [&mut Ppm; 7] {
-    let Components { session_time, work_credits, utilisation, bandwidth, uptime, quality, trust } = of;
-    [session_time, work_credits, utilisation, bandwidth, uptime, quality, trust]
-}
-
-/// What each part contributes.
-fn points(weights: &ScoreWeights, components: Components) -> Components {
-    let weights = [
-        weights.session_time,
-        weights.work_credits,
-        weights.utilisation,
-        weights.bandwidth,
-        weights.uptime,
-        weights.quality,
-        weights.trust,
-    ];
-    let mut points = components;
-    for (part, weight) in parts(&mut points).into_iter().zip(weights) {
-        *part = Ppm::ratio(u64::from(part.get()) * u64::from(weight.get()), 1_000_000_000_000);
-    }
-    points
 }
 
 /// The row of a worker in the scores of an epoch.
@@ -106,29 +87,42 @@ impl Span {
         view.credits = view.credits.saturating_add(row.credits);
         view.reachable_ms = view.reachable_ms.saturating_add(row.reachable_ms);
         self.scores += u64::from(row.score.get());
-        for (sum, part) in self.parts.iter_mut().zip(parts(&mut row.components.clone())) {
+        for (sum, part) in self.parts.iter_mut().zip(row.components.all()) {
             *sum += u64::from(part.get());
         }
     }
 
     fn finish(mut self) -> ScoreSpanView {
-        let mean = |sum: u64| Ppm::ratio(sum / self.view.epochs.max(1), 1_000_000);
-        self.view.mean_ppm = mean(self.scores);
-        for (part, sum) in parts(&mut self.view.components).into_iter().zip(self.parts) {
-            *part = mean(sum);
-        }
+        let epochs = self.view.epochs.max(1);
+        let mean = |sum: u64| Ppm::ratio(sum / epochs, 1_000_000);
+        (self.view.mean_ppm, self.view.components) = (mean(self.scores), Components::of(self.parts.map(mean)));
         self.view
     }
 }
 
+/// Scores of a network as of its newest block, from what is stored.
+pub(super) struct Poot<'a> {
+    spec: &'a ChainSpec,
+    store: &'a Store,
+    head: Head,
+    now: UnixMillis,
+}
+
 impl NodeParts {
+    pub(super) fn poot(&self) -> Poot<'_> {
+        let head = self.head.borrow().clone();
+        Poot { spec: &self.spec, store: &self.store, head, now: self.clock.now() }
+    }
+}
+
+impl Poot<'_> {
     fn scores_of(&self, epoch: Epoch) -> Result<Option<EpochScores>, ViewError> {
-        scores::of(&self.store, epoch, self.clock.now()).map_err(|e| unread("the scores of epoch", epoch, e))
+        scores::of(self.store, epoch, self.now).map_err(|e| unread("the scores of epoch", epoch, e))
     }
 
     /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
     fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
-        let buckets = self.head.borrow().state.policy(newest).history_buckets();
+        let buckets = self.head.state.policy(newest).history_buckets();
         let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
         let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
         begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()
@@ -141,13 +135,13 @@ impl NodeParts {
         Some(SuspicionView { median_ppm, limit_ppm, difference_ppm })
     }
 
-    pub(super) fn poot_score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
-        let state = self.head.borrow().state.clone();
+    pub(super) fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
+        let state = &self.head.state;
         let newest = state.head().scored;
         let epoch = epoch.unwrap_or(newest);
         let Some(scores) = self.scores_of(epoch)? else { return Ok(None) };
         let Some(row) = row_of(&scores, worker) else { return Ok(None) };
-        let draw = reports::draw(&self.store, epoch, self.clock.now());
+        let draw = reports::draw(self.store, epoch, self.now);
         let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
         let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
         let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
@@ -158,13 +152,13 @@ impl NodeParts {
             quota_chunks: drawn.map(|it| it.quota),
             validators: drawn.map(|it| it.seats.len()),
             weights,
-            points_ppm: points(&weights, row.components),
+            points_ppm: points(&weights, &row.components),
             suspicion: Self::suspicion_of(&samples, worker, row.score),
         }))
     }
 
     /// At most `limit` spans of a worker, the newest first.
-    pub(super) fn poot_history(
+    pub(super) fn history(
         &self,
         worker: &NodeId,
         filter: ScoreFilter,
@@ -177,7 +171,7 @@ impl NodeParts {
             ScoreSpan::Hour => epochs_of(3_600_000),
             ScoreSpan::Day => epochs_of(86_400_000),
         };
-        let newest = self.head.borrow().state.head().scored;
+        let newest = self.head.state.head().scored;
         let to = filter.to.map_or(newest, |to| to.min(newest));
         let least = to.get().saturating_sub(MAX_EPOCHS - 1).max(1);
         let from = filter.from.map_or(least, |from| from.get().max(least));
@@ -202,8 +196,8 @@ impl NodeParts {
         Ok(done)
     }
 
-    pub(super) fn poot_leaderboard(&self, filter: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
-        let state = self.head.borrow().state.clone();
+    pub(super) fn leaderboard(&self, filter: LeaderboardFilter, limit: usize) -> Result<Leaderboard, ViewError> {
+        let state = &self.head.state;
         let newest = state.head().scored;
         let epoch = filter.epoch.or_else(|| Some(newest).filter(|newest| *newest > Epoch::ZERO));
         let Some(epoch) = epoch else { return Ok(Leaderboard { epoch, n_places: 0, places: Vec::new() }) };
@@ -214,7 +208,7 @@ impl NodeParts {
         let place = |(rank, row): (usize, &ScoreRow)| PlaceView {
             rank,
             pool: state.pool_of(&row.worker),
-            live: live(&state, &row.worker),
+            live: live(state, &row.worker),
             score: score_view(epoch, row),
             suspicion: Self::suspicion_of(&samples, &row.worker, row.score),
         };
@@ -222,15 +216,15 @@ impl NodeParts {
         Ok(Leaderboard { epoch: Some(epoch), n_places: rows.len(), places })
     }
 
-    pub(super) fn poot_agreement(&self, range: EpochRange) -> Result<AgreementView, ViewError> {
-        let state = self.head.borrow().state.clone();
+    pub(super) fn agreement(&self, range: EpochRange) -> Result<AgreementView, ViewError> {
+        let state = &self.head.state;
         let newest = state.head().scored;
         let to = range.to.map_or(newest, |to| to.min(newest)).get();
         let from = range.from.map_or_else(|| to.saturating_sub(DEFAULT_COMPARED - 1), Epoch::get);
         let from = from.max(to.saturating_sub(MAX_COMPARED - 1)).max(1);
         let (mut agreement, mut compared) = (Agreement::default(), Vec::new());
         for epoch in (from..=to).map(Epoch::new) {
-            let found = reports::of(&self.store, epoch, self.clock.now());
+            let found = reports::of(self.store, epoch, self.now);
             let Some(found) = found.map_err(|e| unread("the reports of epoch", epoch, e))? else { continue };
             compared.push(epoch);
             let measured = found.draw.reporters.iter().filter_map(|key| {
@@ -285,29 +279,6 @@ fn live(state: &State, worker: &NodeId) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::history::scores::row;
-
-    #[test]
-    fn points_are_what_the_score_is_made_of() {
-        let all = Ppm::new(999_999);
-        let components = Components {
-            session_time: all,
-            work_credits: Ppm::new(123_457),
-            utilisation: Ppm::ZERO,
-            bandwidth: Ppm::new(40_000),
-            uptime: Ppm::ONE,
-            quality: Ppm::new(1),
-            trust: all,
-        };
-        let weights = ScoreWeights::default();
-        let mut points = points(&weights, components);
-        assert_eq!(
-            (points.session_time, points.uptime, points.quality),
-            (Ppm::new(249_999), weights.uptime, Ppm::ZERO)
-        );
-        let sum: u32 = parts(&mut points).iter().map(|part| part.get()).sum();
-        let score = components.score(&weights).get();
-        assert!((sum..sum + 7).contains(&score), "each part is rounded down: {sum} of {score}");
-    }
 
     #[test]
     fn a_span_is_its_epochs_together() {

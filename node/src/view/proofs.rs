@@ -3,7 +3,8 @@
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::state::{EpochScores, Rows};
 use lucid_consensus::ledger::table::ScoreRoots;
-use lucid_types::time::{Epoch, Height};
+use lucid_storage::Store;
+use lucid_types::time::{Epoch, Height, UnixMillis};
 
 use crate::api::{ActionError, ViewError};
 use crate::chain::head::Head;
@@ -15,16 +16,26 @@ use crate::view::{NodeParts, unread};
 impl NodeParts {
     pub(super) fn prove(&self, subject: &Subject) -> Result<Result<Proof, ActionError>, ViewError> {
         let head = self.head.borrow().clone();
-        let scores = |epoch| scores::of(&self.store, epoch, self.clock.now());
-        let scores = |epoch| scores(epoch).map_err(|error| unread("the scores of epoch", epoch, error));
-        let changes = persist::set_changes(&self.store, Height::ZERO).collect::<Result<Vec<_>, _>>();
-        let changes = changes.map_err(|error| unread("the changes of the validators", "", error))?;
-        Ok(prove(&self.spec, &head, subject, scores)?.map(|proof| proof.with_set_changes(changes)))
+        prove(&self.spec, &self.store, &head, self.clock.now(), subject)
     }
 }
 
-/// The proof of what this state says of a subject, or why there is none. Scores of epochs are no part of the state.
-fn prove<E>(
+/// The proof of what the newest state says of a subject, with all that it takes to check it from the genesis on; or why there is none.
+pub(super) fn prove(
+    spec: &ChainSpec,
+    store: &Store,
+    head: &Head,
+    now: UnixMillis,
+    subject: &Subject,
+) -> Result<Result<Proof, ActionError>, ViewError> {
+    let scores = |epoch| scores::of(store, epoch, now).map_err(|error| unread("the scores of epoch", epoch, error));
+    let changes = persist::set_changes(store, Height::ZERO).collect::<Result<Vec<_>, _>>();
+    let changes = changes.map_err(|error| unread("the changes of the validators", "", error))?;
+    Ok(prove_with(spec, head, subject, scores)?.map(|proof| proof.with_set_changes(changes)))
+}
+
+/// The same with scores of epochs from elsewhere, as they are no part of the state.
+fn prove_with<E>(
     spec: &ChainSpec,
     head: &Head,
     subject: &Subject,
@@ -105,7 +116,7 @@ mod tests {
         let (worker, head) = (node(WORKERS[0]), head(&spec));
         let of = |epoch| Subject::Score { epoch, worker };
         let prove = |head: &Head, subject, scores: Option<EpochScores>| {
-            prove(&spec, head, &subject, |_| Ok::<_, Infallible>(scores)).unwrap()
+            prove_with(&spec, head, &subject, |_| Ok::<_, Infallible>(scores)).unwrap()
         };
         let refused = |head: &Head, subject, scores| prove(head, subject, scores).unwrap_err();
 

@@ -10,7 +10,7 @@ use lucid_node::api::{serve, serve_metrics};
 use lucid_types::block::Item;
 use lucid_types::codec::encode;
 use lucid_types::command::{Action, Command};
-use lucid_types::id::NetworkId;
+use lucid_types::id::{NetworkId, PoolId};
 use lucid_types::key::NodeKey;
 use lucid_types::pool::PoolAction;
 use lucid_types::signed::MultiSigned;
@@ -198,6 +198,23 @@ async fn lists_and_single_entries_are_found() {
     let spans = server.get(&format!("/api/v1/poot/history/{worker}?from=1&to=4&span=hour&limit=3")).await;
     assert_eq!(numbers(&spans, "spans", "to"), [4, 3, 2]);
     assert_eq!(server.get("/api/v1/poot/agreement?from=1&to=4").await["copying"][0]["lag"], 0);
+    let why = server.get(&format!("/api/v1/poot/why/{worker}?settlement=1")).await;
+    assert_eq!(
+        (&why["causes"][0]["cause"], &why["causes"][0]["epochs"], &why["causes"][0]["delta_micro_usdt"]),
+        (&json!("offline"), &json!([[1, 2], [4, 4]]), &json!(-410_000))
+    );
+    assert_eq!((&why["causes"][1]["whose"], &why["paid_micro_usdt"]), (&json!("network"), &json!(2_000_000)));
+    let change = server.get(&format!("/api/v1/poot/change/{worker}?epoch=3")).await;
+    assert_eq!(
+        (&change["from"], &change["factors_ppm"]["quality"], &change["rounding_ppm"]),
+        (&json!(2), &json!(-20_000), &json!(-1))
+    );
+    let verified = server.get(&format!("/api/v1/poot/verify/{worker}")).await;
+    assert_eq!((&verified["source"], &verified["is_right"]), (&json!("blocks"), &json!(true)));
+    let pool = Known::pool_id();
+    let report = server.get(&format!("/api/v1/poot/report/{pool}?from=1&to=4")).await;
+    assert_eq!((&report["lines"][0]["kind"], &report["owed_micro_usdt"]), (&json!("worker"), &json!(100_000_000)));
+    assert_eq!(server.get("/api/v1/poot/statistics?epoch=2").await["score_ppm"]["p50"], 400_002);
     let reports = server.get("/api/v1/epochs/4/reports").await;
     assert_eq!(reports["reporters"][0]["stage"], "revealed");
     assert_eq!((&reports["n_measurements"], &reports["measurements"][1]["observed"]), (&json!(2), &Value::Null));
@@ -295,6 +312,12 @@ async fn every_failure_has_one_shape() {
     let server = server().await;
     let unknown_score = &*format!("/api/v1/poot/scores/{}?epoch=3", node(99));
     let long_history = &*format!("/api/v1/poot/history/{}?from=1&to=5041", node(10));
+    let unknown_settlement = &*format!("/api/v1/poot/why/{}?settlement=9", node(10));
+    let unknown_change = &*format!("/api/v1/poot/change/{}?epoch=9", node(10));
+    let unknown_reports = &*format!("/api/v1/poot/verify/{}?epoch=9", node(10));
+    let unknown_pool = &*format!("/api/v1/poot/report/{}?from=1&to=4", PoolId::from_bytes([9; 32]));
+    let long_report = &*format!("/api/v1/poot/report/{}?from=1&to=5041", Known::pool_id());
+    let half_a_report = &*format!("/api/v1/poot/report/{}?from=1", Known::pool_id());
     for (method, path, status, code, message) in [
         (Method::GET, "/api/v1/blocks/99", 404, "not_found", "block 99"),
         (Method::GET, "/api/v1/blocks/99/certificate", 404, "not_found", "block 99"),
@@ -314,6 +337,14 @@ async fn every_failure_has_one_shape() {
         (Method::GET, "/api/v1/poot/leaderboard?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/poot/agreement?from=9&to=8", 400, "bad_request", "from = 9 is after to = 8"),
         (Method::GET, "/api/v1/poot/agreement?from=1&to=721", 400, "bad_request", "at most 720 epochs"),
+        (Method::GET, "/api/v1/poot/why/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, unknown_settlement, 404, "not_found", "settlement 9 is not final yet"),
+        (Method::GET, unknown_change, 404, "not_found", "has no score of epoch 9 here"),
+        (Method::GET, unknown_reports, 404, "not_found", "what was reported is not kept here"),
+        (Method::GET, "/api/v1/poot/statistics?epoch=9", 404, "not_found", "epoch 9 has no final scores here"),
+        (Method::GET, unknown_pool, 404, "not_found", "there is no pool"),
+        (Method::GET, long_report, 400, "bad_request", "at most 5040 epochs"),
+        (Method::GET, half_a_report, 400, "bad_request", "to"),
         (Method::GET, "/api/v1/epochs/9/reports", 404, "not_found", "the reports of epoch 9 are not here"),
         (Method::GET, "/api/v1/epochs/4/reports?worker=me", 400, "bad_request", "worker"),
         (Method::GET, "/api/v1/epochs/4/reports?limit=0", 400, "bad_request", "limit"),

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::api::server;
 use crate::fixture::start::Start;
 use crate::fixture::{STATUS_KEYS, genesis, node, pool, signing_key, take_over, worker};
+use crate::view::Known;
 
 pub(crate) struct Folder(pub(crate) tempfile::TempDir);
 
@@ -390,6 +391,31 @@ async fn readers_show_what_the_node_says() {
         agreement.contains("90.00 (60)") && agreement.contains("COPYING") && agreement.contains("BESIDE"),
         "{agreement}"
     );
+    let worker = node(10).to_string();
+    let why = out(&lucid(&home, &["score", "why", &worker]));
+    let cost = "offline 5.0 s (epochs 1-2, 4): -0.410000 USDT, credits -4, score -4.100000 (uptime -4.100000)\n";
+    assert!(why.contains(cost) && why.contains("not drawn 5.0 s (epochs 3, the network's): nothing"), "{why}");
+    assert_eq!(json(&lucid(&home, &["score", "why", &worker, "--settlement", "1", "--json"]))["settlement"], 1);
+    let change = out(&lucid(&home, &["score", "why", &worker, "--epoch", "3"]));
+    assert!(change.contains("-2.000100 from epoch 2") && change.contains("-2.000000"), "{change}");
+    let error = failure(&lucid(&home, &["score", "why", &worker, "--settlement", "9"]), 1);
+    assert!(error.contains("settlement 9 is not final yet"), "{error}");
+    let verified = out(&lucid(&home, &["score", "verify", &worker]));
+    assert!(verified.contains("the blocks, opened") && verified.contains("proof    ok   certified"), "{verified}");
+    let wrong = lucid(&home, &["score", "verify", &node(11).to_string()]);
+    let [steps, error] = [&wrong.stdout, &wrong.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(wrong.status.code(), Some(1), "{error}");
+    assert!(steps.contains("medians  WRONG") && error.contains("sharers is 1, and 2 follows"), "{steps}{error}");
+    let pool = Known::pool_id().to_string();
+    let report = ["score", "report", "--pool", &pool, "--from", "1", "--to", "4"];
+    let text = out(&lucid(&home, &report));
+    assert!(text.contains("95.000000") && text.contains("commission") && text.contains("4, of 1 of which"), "{text}");
+    let csv = out(&lucid(&home, &[&report[..], &["--csv"]].concat()));
+    let line = format!("worker,{worker},4,3,1,400000,12,3,15,340282366920938463463374607431768211455,95000000,0,0");
+    assert!(csv.starts_with("kind,node,drawn,") && csv.lines().nth(1) == Some(line.as_str()), "{csv}");
+    assert_eq!(csv.lines().nth(2).unwrap().split(',').count(), csv.lines().next().unwrap().split(',').count());
+    let statistics = out(&lucid(&home, &["score", "statistics"]));
+    assert!(statistics.contains("95 answered of 96") && statistics.contains("40.000200"), "{statistics}");
     let reports = out(&lucid(&home, &["epoch", "reports", "--limit", "1"]));
     assert!(reports.starts_with("epoch 4\n") && reports.contains("3/4") && reports.contains("1 more: "), "{reports}");
     let worker = node(11).to_string();

@@ -9,16 +9,18 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, CertificateView, CommandStage,
-    CommandView, Components, CopyingView, ElectedView, EpochRange, EpochReportsView, EpochStage, EpochView,
-    EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView,
-    LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView,
-    MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState,
-    NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView,
-    PolicyView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProposalView,
-    RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
-    ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView,
-    StatusView, SyncState, TemperatureView, TurnView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, Cause, CauseView, CertificateView,
+    Check, CommandStage, CommandView, Components, CopyingView, Difference, ElectedView, EpochRange, EpochReportsView,
+    EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter,
+    LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList,
+    MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList,
+    NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView,
+    PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView,
+    PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter,
+    ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
+    ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidatorStatusView,
+    ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -576,6 +578,126 @@ impl NodeView for Known {
             copying: vec![CopyingView { validator: b, of: a, lag: 0, part_ppm: Ppm::new(900_000) }],
             outliers: vec![OutlierView { validator: a, distance_ppm: Ppm::new(70_000), limit_ppm: Ppm::new(50_000) }],
         })
+    }
+
+    /// Of worker 10, which was offline in two epochs of settlement 1.
+    fn why(&self, worker: &NodeId, settlement: Option<u64>) -> Result<Result<WhyView, ActionError>, ViewError> {
+        let settlement = settlement.unwrap_or(1);
+        if (*worker, settlement) != (node(10), 1) {
+            return self.disk(Err(ActionError::Unknown(format!("settlement {settlement} is not final yet"))));
+        }
+        let cause = |cause: Cause, epochs: Vec<(Epoch, Epoch)>, delta_micro_usdt: i64| CauseView {
+            cause,
+            whose: cause.whose(),
+            epochs,
+            ms: 5_000,
+            factors_ppm: PointsChange { uptime: delta_micro_usdt / 10, ..PointsChange::default() },
+            score_ppm: delta_micro_usdt / 10,
+            credits: delta_micro_usdt / 100_000,
+            delta_micro_usdt,
+            remedy: cause.remedy().to_owned(),
+        };
+        let epochs = |ranges: &[(u64, u64)]| ranges.iter().map(|(a, b)| (Epoch::new(*a), Epoch::new(*b))).collect();
+        self.disk(Ok(WhyView {
+            worker: *worker,
+            pool: Self::pool_id(),
+            settlement,
+            from: Epoch::new(1),
+            to: Epoch::new(4),
+            paid_micro_usdt: MicroUsdt::new(2_000_000),
+            is_held: false,
+            first_score_ppm: Some(Ppm::new(400_000)),
+            last_score_ppm: Some(Ppm::new(350_000)),
+            causes: vec![
+                cause(Cause::Offline, epochs(&[(1, 2), (4, 4)]), -410_000),
+                cause(Cause::NotDrawn, epochs(&[(3, 3)]), 0),
+            ],
+        }))
+    }
+
+    fn score_change(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<ScoreChangeView>, ViewError> {
+        let found = self.score(worker, epoch)?;
+        Ok(found.map(|PootScoreView { score, .. }| ScoreChangeView {
+            worker: *worker,
+            from: Some(score.epoch.previous()),
+            epoch: score.epoch,
+            score_ppm: score.score_ppm,
+            change_ppm: -20_001,
+            factors_ppm: PointsChange { quality: -20_000, ..PointsChange::default() },
+            rounding_ppm: -1,
+        }))
+    }
+
+    /// The score of worker 11 is not right.
+    fn verify(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Result<VerifyView, ActionError>, ViewError> {
+        let Some(PootScoreView { score, .. }) = self.score(worker, epoch)? else {
+            return Ok(Err(ActionError::Unknown("what was reported is not kept here".to_owned())));
+        };
+        let ok = |check, found: &str| StepView { check, found: Some(found.to_owned()), difference: None };
+        let (field, expected, found) = ("sharers".to_owned(), "2".to_owned(), "1".to_owned());
+        let wrong =
+            StepView { check: Check::Medians, found: None, difference: Some(Difference { field, expected, found }) };
+        let is_right = *worker == node(10);
+        let reports = ok(Check::Reports, "3 reports of 4 that were committed to");
+        let steps =
+            if is_right { vec![reports, ok(Check::Proof, "certified in block 5")] } else { vec![reports, wrong] };
+        let source = if is_right { ReportSource::Blocks } else { ReportSource::History };
+        let score_ppm = Some(score.score_ppm);
+        Ok(Ok(VerifyView { worker: *worker, epoch: score.epoch, source, score_ppm, is_right, steps }))
+    }
+
+    fn pool_report(&self, pool: &PoolId, from: Epoch, to: Epoch) -> Result<Option<PoolReportView>, ViewError> {
+        let line = |kind, seed, owed, mean_score_ppm| ReportLineView {
+            kind,
+            node: node(seed),
+            drawn: 4,
+            measured: 3,
+            unreached: 1,
+            mean_score_ppm,
+            relay_credits: Credits::new(12),
+            storage_credits: Credits::new(3),
+            credits: Credits::new(15),
+            weight: "340282366920938463463374607431768211455".to_owned(),
+            owed_micro_usdt: MicroUsdt::new(owed),
+            held_micro_usdt: MicroUsdt::ZERO,
+            carried_micro_usdt: MicroUsdt::ZERO,
+        };
+        let lines = vec![
+            line(AccountKind::Worker, 10, 95_000_000, Some(Ppm::new(400_000))),
+            line(AccountKind::Commission, 1, 5_000_000, None),
+        ];
+        let view = PoolReportView {
+            pool: *pool,
+            from,
+            to,
+            epochs: 4,
+            epochs_with_draw: 3,
+            settlements: 1,
+            pots_micro_usdt: MicroUsdt::new(100_000_000),
+            fees_micro_usdt: MicroUsdt::ZERO,
+            owed_micro_usdt: MicroUsdt::new(100_000_000),
+            held_micro_usdt: MicroUsdt::ZERO,
+            carried_micro_usdt: MicroUsdt::ZERO,
+            lines,
+        };
+        self.disk((*pool == Self::pool_id()).then_some(view))
+    }
+
+    fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
+        let quantiles = |from| Quantiles { min: from, p10: from + 1, p50: from + 2, p90: from + 3, max: from + 4 };
+        let probes = ProbesView { pings_sent: 96, pings_answered: 95, echoes_sent: 8, echoes_verified: 7 };
+        let epoch = epoch.unwrap_or(Epoch::new(4));
+        let view = StatisticsView {
+            epoch,
+            scored: 2,
+            unmeasured: Some(1),
+            suspicious: 0,
+            score_ppm: quantiles(400_000),
+            credits: quantiles(20),
+            rtt_us: quantiles(700),
+            probes: Some(probes),
+        };
+        self.disk((epoch <= Epoch::new(4)).then_some(view))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

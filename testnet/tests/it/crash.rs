@@ -1,8 +1,11 @@
 //! Networks whose processes are killed.
 
-use nix::sys::signal::Signal;
+use std::process::Command;
 
-use crate::harness::{Network, all_gone, until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Network, all_gone, errors, lucid, until};
 
 #[test]
 fn a_validator_killed_in_the_middle_comes_back_and_agrees() {
@@ -112,4 +115,83 @@ fn ctrl_c_stops_everything_cleanly_and_ports_are_where_they_should_be() {
     assert!(ended.status.success(), "{}", ended.lines.join("\n"));
     assert!(!ended.lines.iter().any(|line| line.contains("was killed")), "{}", ended.lines.join("\n"));
     all_gone(&pids);
+}
+
+/// What `lucid score ... --json` says in the home of the first validator.
+#[track_caller]
+fn score(network: &Network, arguments: &[&str]) -> Value {
+    let home = network.home("validator-1");
+    let output = Command::new(lucid()).arg("--home").arg(home).arg("score").args(arguments).arg("--json").output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", errors(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_worker_that_was_killed_is_told_what_that_cost() {
+    const SETTLE_EVERY: u64 = 4;
+    let mut network = Network::up(&["--workers", "3", "--epoch-length", "2s", "--settle-every", "4"]);
+    network.ready();
+    let worker = network.node_id("worker-2");
+    network.final_through(network.first_settlement(SETTLE_EVERY) * SETTLE_EVERY);
+    network.kill(&["worker-2"]);
+    let rows = |network: &Network| {
+        let history = score(network, &["history", &worker, "--limit", "1000"]);
+        history["spans"].as_array().unwrap().clone()
+    };
+    let number = |row: &Value, key: &str| row[key].as_u64().unwrap();
+    let killed = until("two epochs in which nobody reaches it", || {
+        let rows = rows(&network);
+        let mut unreached = rows.iter().filter(|row| number(row, "reachable_ms") == 0).map(|row| number(row, "from"));
+        unreached.nth(1)
+    });
+    network.start_again(&["worker-2"]);
+    let settlement = killed.div_ceil(SETTLE_EVERY);
+    let (first, last) = ((settlement - 1) * SETTLE_EVERY + 1, settlement * SETTLE_EVERY);
+    network.node_final_through("validator-1", last + SETTLE_EVERY);
+
+    // The epochs of the settlement in which it was not reached all the time, and what they cost it.
+    let of_settlement = |row: &&Value| (first..=last).contains(&number(row, "from"));
+    let rows = rows(&network);
+    let lost = rows.iter().filter(of_settlement).filter(|row| number(row, "reachable_ms") < 2_000);
+    let mut lost: Vec<_> = lost.map(|row| number(row, "from")).collect();
+    lost.sort_unstable();
+    let why = score(&network, &["why", &worker, "--settlement", &settlement.to_string()]);
+    let causes = why["causes"].as_array().unwrap();
+    let offline = causes.iter().find(|cause| cause["cause"] == "offline").unwrap_or_else(|| panic!("{why}"));
+    let ranges = offline["epochs"].as_array().unwrap().iter();
+    let told: Vec<_> = ranges.flat_map(|it| it[0].as_u64().unwrap()..=it[1].as_u64().unwrap()).collect();
+    assert_eq!(told, lost, "{why}");
+    assert!(told.contains(&killed) && offline["delta_micro_usdt"].as_i64() < Some(0), "{why}");
+    assert!(offline["factors_ppm"]["uptime"].as_i64() < Some(0) && offline["whose"] == "own", "{why}");
+
+    // Every score follows from what stands in the blocks.
+    for epoch in [killed, last, last + 1] {
+        for name in ["worker-1", "worker-2", "worker-3"] {
+            let id = network.node_id(name);
+            let verified = score(&network, &["verify", &id, "--epoch", &epoch.to_string()]);
+            assert_eq!((&verified["is_right"], &verified["source"]), (&true.into(), &"blocks".into()), "{verified}");
+            assert_eq!(verified["steps"].as_array().unwrap().len(), 4, "{verified}");
+        }
+    }
+
+    // What accounts were given is what the pool owes.
+    let pool = network.pool_id();
+    let show = |network: &Network| network.get("validator-1", &format!("/api/v1/pools/{pool}"));
+    let (report, shown) = until("a report of all settlements so far", || {
+        let shown = show(&network);
+        let to = (number(&shown, "settled") * SETTLE_EVERY).to_string();
+        let report = score(&network, &["report", "--pool", &pool, "--from", "1", "--to", &to]);
+        (show(&network)["settled"] == shown["settled"]).then_some((report, shown))
+    });
+    let lines = report["lines"].as_array().unwrap();
+    for key in ["owed_micro_usdt", "held_micro_usdt"] {
+        let sum: u64 = lines.iter().map(|line| number(line, key)).sum();
+        assert_eq!((sum, &report[key]), (number(&shown, key), &shown[key]), "{report} {shown}");
+    }
+    assert_eq!(report["fees_micro_usdt"], shown["fees_micro_usdt"], "{report} {shown}");
+    let of_worker = lines.iter().find(|line| line["node"] == *worker).unwrap_or_else(|| panic!("{report}"));
+    assert!(number(of_worker, "unreached") >= 2 && number(of_worker, "owed_micro_usdt") > 0, "{of_worker}");
+    network.command(&["down"]);
+    network.succeeded();
 }

@@ -8,6 +8,7 @@ use lucid_types::id::{NodeId, PoolId};
 use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::policy::Policy;
+use lucid_types::pool::SplitRule;
 use lucid_types::time::Epoch;
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ use super::chain::{
     BUDGET, Chain, VALIDATORS, WORKERS, address, all_good, key_of, observation, start_with, validator, worker,
 };
 use crate::ledger::duties::{Duty, PoolValidations, Validation};
-use crate::ledger::event::Event;
+use crate::ledger::event::{Credited, Event, SharedPart};
 use crate::ledger::registry::Node;
 use crate::ledger::state::Rows;
 use crate::ledger::table::{Equivocations, Nodes, Validations};
@@ -96,7 +97,22 @@ fn the_validators_of_a_pool_share_their_part_of_its_pot() {
     let pool = chain.pool_id();
     let [pot, members] = [120_000_000, 102_000_000].map(MicroUsdt::new);
     let [fee, commission, validators] = [0, 6_000_000, 12_000_000].map(MicroUsdt::new);
-    let shared = Event::Shared { pool, settlement: 1, pot, fee, commission, validators, members };
+    let of = |kind, node, weight, amount| SharedPart {
+        kind,
+        node,
+        weight,
+        amount: MicroUsdt::new(amount),
+        credited: Credited::Owed,
+    };
+    let mut of_members: Vec<_> = (0..WORKERS).map(|i| of(AccountKind::Worker, worker(i), 1, 34_000_000)).collect();
+    let measured = [(0, 30, 3_600_000), (1, 30, 3_600_000), (2, 20, 2_400_000), (3, 20, 2_400_000)];
+    let of_validator = |(i, credits, amount)| of(AccountKind::Validator, validator(i), credits, amount);
+    let mut of_validators: Vec<_> = measured.into_iter().map(of_validator).collect();
+    of_members.sort_by_key(|part| part.node);
+    of_validators.sort_by_key(|part| part.node);
+    let of_owner = vec![of(AccountKind::Commission, validator(0), 0, 6_000_000)];
+    let (split, parts) = (SplitRule::Equal, [of_members, of_owner, of_validators].concat());
+    let shared = Event::Shared { pool, settlement: 1, pot, fee, commission, validators, members, split, parts };
     assert!(events.contains(&shared), "{events:?}");
     let account = chain.account(AccountKind::Validator, validator(1)).unwrap();
     assert_eq!((account.node, account.to), (validator(1), address(171)));
@@ -118,11 +134,19 @@ fn what_does_not_count_is_not_paid() {
 fn whoever_is_not_registered_leaves_its_part_to_be_carried() {
     let mut chain = Chain::new(start_with(|start| start.genesis.policy.validation_ppm = Ppm::new(100_000)));
     register_validators(&mut chain, 3);
+    let mut events = Vec::new();
     for _ in 0..2 {
-        chain.step(all_good);
+        events = chain.step(all_good);
     }
     assert_eq!(all_owed(&chain), [3_000_000, 3_000_000, 3_000_000, 0]);
     assert_eq!(chain.pool().carried.get(), 3_000_000);
+    let parts = events.into_iter().find_map(|event| match event {
+        Event::Shared { parts, .. } => Some(parts),
+        _ => None,
+    });
+    let carried: Vec<_> = parts.unwrap().into_iter().filter(|part| part.credited == Credited::Carried).collect();
+    let (kind, node, amount) = (AccountKind::Validator, validator(3), MicroUsdt::new(3_000_000));
+    assert_eq!(carried, [SharedPart { kind, node, weight: 30, amount, credited: Credited::Carried }]);
     // It goes into the next pot. Once registered it earns.
     register_validators(&mut chain, 4);
     for _ in 0..2 {
@@ -315,13 +339,16 @@ proptest! {
         chain.change(|rows| rows.put::<Validations>(&pool, row));
         let before = sessions(&chain);
         let events = chain.step(all_good);
-        let Some(Event::Shared { pot, fee, commission: of_owner, validators, members, .. }) =
+        let Some(Event::Shared { pot, fee, commission: of_owner, validators, members, parts, .. }) =
             events.into_iter().find(|event| matches!(event, Event::Shared { .. })) else {
             return Err(TestCaseError::fail("nothing was shared out"));
         };
         prop_assert_eq!(pot.get(), budget);
         let sum = MicroUsdt::sum([fee, of_owner, validators, members]);
         prop_assert_eq!(sum, Some(pot));
+        let of_kind = |kind| MicroUsdt::sum(parts.iter().filter(|part| part.kind == kind).map(|part| part.amount));
+        let kinds = [AccountKind::Worker, AccountKind::Validator, AccountKind::Commission];
+        prop_assert_eq!(kinds.map(of_kind), [members, validators, of_owner].map(Some));
         let part = u128::from(budget) * u128::from(validation) / 1_000_000;
         let left = u128::from(budget - of_owner.get());
         prop_assert_eq!(u128::from(validators.get()), part.min(left));

@@ -16,7 +16,8 @@ use lucid_types::time::Epoch;
 use super::chain::{Chain, all_good, members, observation, signer_id, start_with, validator, worker};
 use super::start::{Start, Worker};
 use crate::ledger::check::InvalidBlock;
-use crate::ledger::state::Rows;
+use crate::ledger::measuring::measured as measured_of;
+use crate::ledger::state::{FinalEpoch, Rows};
 use crate::ledger::table::{Draws, Nodes, StorageTerms, Workers};
 
 /// Public rules for seats, and so many validators of power 1 and workers.
@@ -345,5 +346,27 @@ fn undrawn_epochs_leave_the_denominators() {
     assert_eq!(epochs.iter().sum::<u64>(), 30);
     for (_, stats) in chain.state.all::<Workers>().filter(|(_, stats)| stats.sums(policy, Epoch::new(3)).epochs > 0) {
         assert_eq!(stats.uptime(policy, Epoch::new(3)), Ppm::ONE, "{stats:?}");
+    }
+}
+
+/// Whoever has an epoch's draw and reports finds what its rows were made of.
+#[test]
+fn what_was_measured_follows_from_the_draw_and_the_reports() {
+    let mut chain = Chain::new(public(24, 6));
+    for epoch in 1..=3 {
+        let seen = |i: usize, worker: usize| {
+            (i >= 9 || worker != 1 || epoch != 2)
+                .then(|| observation(u8::try_from(worker % 5).unwrap(), i.is_multiple_of(2)))
+        };
+        chain.step_revealing(seen, |i| i != epoch);
+    }
+    for (epoch, FinalEpoch { scores, draw, reports, .. }) in &chain.finalised {
+        let found = measured_of(chain.spec.rules(), chain.state.policy(*epoch), *epoch, draw, reports);
+        let found: Vec<_> = found.iter().map(|it| (it.worker.node, it.medians, it.earned, it.sharers)).collect();
+        let rows = scores.rows.iter().map(|row| (row.worker, row.aggregate, row.earned, row.sharers));
+        assert_eq!(found, rows.collect::<Vec<_>>());
+        assert!(!found.is_empty());
+        let fewer = measured_of(chain.spec.rules(), chain.state.policy(*epoch), *epoch, draw, &reports[..2]);
+        assert!(fewer.is_empty(), "two of 24 are no quorum");
     }
 }

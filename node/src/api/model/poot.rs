@@ -1,12 +1,16 @@
 //! What the API answers about scores beyond a list of them.
 
-use lucid_types::amount::{Credits, Ppm};
+use lucid_types::amount::{Credits, MicroUsdt, Ppm};
 use lucid_types::id::{NodeId, PoolId};
+use lucid_types::payout::AccountKind;
 use lucid_types::policy::ScoreWeights;
 use lucid_types::time::Epoch;
 use serde::{Deserialize, Serialize};
 
 use super::{Components, ScoreView};
+pub use crate::score::replay::PointsChange;
+pub use crate::score::verify::{Check, Difference};
+pub use crate::score::why::{Cause, Whose};
 
 /// One worker's score of an epoch, with all that it is made of. `GET /api/v1/poot/scores/{worker}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,4 +211,226 @@ pub struct OutlierView {
     pub distance_ppm: Ppm,
     /// What is usual among all at most.
     pub limit_ppm: Ppm,
+}
+
+/// Which settlement. The query of `GET /api/v1/poot/why/{worker}`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhyFilter {
+    /// The settlement; the newest if not given.
+    pub settlement: Option<u64>,
+}
+
+/// What lowered a worker's pay in a settlement. `GET /api/v1/poot/why/{worker}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The worker.
+    pub worker: NodeId,
+    /// The pool for which it worked.
+    pub pool: PoolId,
+    /// The settlement.
+    pub settlement: u64,
+    /// Its first epoch.
+    pub from: Epoch,
+    /// Its last one.
+    pub to: Epoch,
+    /// What the worker is paid for it.
+    pub paid_micro_usdt: MicroUsdt,
+    /// Whether that is held for the worker.
+    pub is_held: bool,
+    /// Its first score in it; `null` if it has none.
+    pub first_score_ppm: Option<Ppm>,
+    /// Its last one.
+    pub last_score_ppm: Option<Ppm>,
+    /// What lowered it, most expensive first. Prices are of each alone, and do not add up.
+    pub causes: Vec<CauseView>,
+}
+
+/// Something that lowered a worker's pay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseView {
+    /// What.
+    pub cause: Cause,
+    /// Who can do something about it.
+    pub whose: Whose,
+    /// In which epochs: the first and the last of each range.
+    pub epochs: Vec<(Epoch, Epoch)>,
+    /// How long together: time not reachable of being offline, whole epochs of anything else.
+    pub ms: u64,
+    /// What it took from each part of the last score of the settlement.
+    pub factors_ppm: PointsChange,
+    /// What it took from that score.
+    pub score_ppm: i64,
+    /// What it took from the credits of the settlement.
+    pub credits: i64,
+    /// What it took from the pay.
+    pub delta_micro_usdt: i64,
+    /// What can be done about it.
+    pub remedy: String,
+}
+
+/// How a worker's score came from the one before. `GET /api/v1/poot/change/{worker}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreChangeView {
+    /// The worker.
+    pub worker: NodeId,
+    /// The epoch of the score before; `null` if there is none in a settlement's time before.
+    pub from: Option<Epoch>,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The score.
+    pub score_ppm: Ppm,
+    /// By how much it differs.
+    pub change_ppm: i64,
+    /// By how much each of its parts.
+    pub factors_ppm: PointsChange,
+    /// What these leave over, as each is rounded down.
+    pub rounding_ppm: i64,
+}
+
+/// From where reports were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportSource {
+    /// From the blocks in which they stand, with their signatures, and opened against their commitments.
+    Blocks,
+    /// As they were stored when they were final: the blocks are not here any more.
+    History,
+}
+
+/// Whether a score is right: computed once more from what it was made of. `GET /api/v1/poot/verify/{worker}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyView {
+    /// The worker.
+    pub worker: NodeId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// From where its reports are.
+    pub source: ReportSource,
+    /// The score; `null` if the worker has none of the epoch.
+    pub score_ppm: Option<Ppm>,
+    /// Whether every step is right.
+    pub is_right: bool,
+    /// The steps, up to the first that is not.
+    pub steps: Vec<StepView>,
+}
+
+/// A step of computing a score once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// What was looked at.
+    pub check: Check,
+    /// What was found; `null` if it is not right.
+    pub found: Option<String>,
+    /// The first difference; `null` if there is none.
+    pub difference: Option<Difference>,
+}
+
+/// What a pool's accounts did and got in some epochs. `GET /api/v1/poot/report/{pool}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolReportView {
+    /// The pool.
+    pub pool: PoolId,
+    /// The first epoch.
+    pub from: Epoch,
+    /// The last one.
+    pub to: Epoch,
+    /// Epochs with scores that are kept here.
+    pub epochs: u64,
+    /// Of them, those of which it is known who was drawn.
+    pub epochs_with_draw: u64,
+    /// Settlements that end in these epochs and were shared out.
+    pub settlements: u64,
+    /// Their pots.
+    pub pots_micro_usdt: MicroUsdt,
+    /// Push fees out of them.
+    pub fees_micro_usdt: MicroUsdt,
+    /// What became owed, of all accounts.
+    pub owed_micro_usdt: MicroUsdt,
+    /// What is held, likewise.
+    pub held_micro_usdt: MicroUsdt,
+    /// What went into later pots, as whose it was has no account.
+    pub carried_micro_usdt: MicroUsdt,
+    /// By kind and node.
+    pub lines: Vec<ReportLineView>,
+}
+
+/// What an account did and got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportLineView {
+    /// What it is paid for.
+    pub kind: AccountKind,
+    /// Whose it is.
+    pub node: NodeId,
+    /// Epochs in which it was drawn, of those of which that is known.
+    pub drawn: u64,
+    /// Epochs with a score.
+    pub measured: u64,
+    /// Of them, those in which nobody reached it.
+    pub unreached: u64,
+    /// The mean score.
+    pub mean_score_ppm: Option<Ppm>,
+    /// Credits for echoes.
+    pub relay_credits: Credits,
+    /// Credits for storage.
+    pub storage_credits: Credits,
+    /// What is left of them after sharing in its network.
+    pub credits: Credits,
+    /// Its weight among those of its kind, in decimal digits: of more than 64 bits.
+    pub weight: String,
+    /// What became owed.
+    pub owed_micro_usdt: MicroUsdt,
+    /// What is held.
+    pub held_micro_usdt: MicroUsdt,
+    /// What went into later pots.
+    pub carried_micro_usdt: MicroUsdt,
+}
+
+/// What an epoch's scores are like. `GET /api/v1/poot/statistics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatisticsView {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Workers with a score.
+    pub scored: usize,
+    /// Workers that were drawn and have none; `null` if that is not kept here any more.
+    pub unmeasured: Option<usize>,
+    /// Workers whose score is unlike its own of the history window before, if the epoch is the newest.
+    pub suspicious: usize,
+    /// Of the scores.
+    pub score_ppm: Quantiles,
+    /// Of the credits.
+    pub credits: Quantiles,
+    /// Of the round trips of those that were reached.
+    pub rtt_us: Quantiles,
+    /// What validators sent; `null` if their reports are not kept here any more.
+    pub probes: Option<ProbesView>,
+}
+
+/// Values in order: the least, those that a tenth, half and nine tenths are at most, and the greatest. All 0 without values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The least.
+    pub min: u64,
+    /// A tenth is at most this.
+    pub p10: u64,
+    /// Half.
+    pub p50: u64,
+    /// Nine tenths.
+    pub p90: u64,
+    /// The greatest.
+    pub max: u64,
+}
+
+/// Probes of an epoch, of all validators that revealed their reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbesView {
+    /// Pings sent.
+    pub pings_sent: u64,
+    /// Pings answered.
+    pub pings_answered: u64,
+    /// Echoes sent.
+    pub echoes_sent: u64,
+    /// Echoes that came back.
+    pub echoes_verified: u64,
 }

@@ -1,0 +1,428 @@
+//! What lowered a worker's pay and score in a settlement, and what each cause cost.
+//!
+//! For each cause one input of its epochs is changed to what it would have been without, and the settlement is computed once more; all other
+//! shares stay. So the price of a cause is what this worker would have had more by this alone. Prices do not add up: credits and score multiply, and
+//! an epoch may be counted for several causes.
+
+use std::collections::BTreeMap;
+
+use lucid_consensus::ledger::event::Credited;
+use lucid_consensus::ledger::policies::PolicySchedule;
+use lucid_score::aggregate::{Aggregate, EchoMedian, PING_TIMEOUT_US};
+use lucid_score::reward::split;
+use lucid_score::score::{Components, FULL_RTT_US};
+use lucid_score::worker_stats::{ScoreRow, WorkerStats};
+use lucid_types::amount::{MicroUsdt, Ppm};
+use lucid_types::id::{NodeId, PoolId};
+use lucid_types::log_scale::LogScale;
+use lucid_types::payout::AccountKind;
+use lucid_types::policy::{Policy, ScoreWeights};
+use lucid_types::time::Epoch;
+use serde::{Deserialize, Serialize};
+
+use super::replay::{PointsChange, Replayed, Rescored, replay, share};
+use crate::history::ledger::SharedRecord;
+
+/// Why a worker has less than it could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It did not answer, all the time or some of it.
+    Offline,
+    /// It answered after more than 50 ms.
+    Slow,
+    /// It answered, and most echoes to it did not come back.
+    EchoFailed,
+    /// It answered, and did not prove all chunks that it was asked for.
+    Storage,
+    /// It proved less than it declares in three of four epochs.
+    Overdeclared,
+    /// Others are in its network, and share its credits.
+    SharedNetwork,
+    /// Too few validators told of it.
+    NotMeasured,
+    /// It was not among those that an epoch measures, or nobody was measured.
+    NotDrawn,
+    /// It had announced maintenance.
+    Maintenance,
+}
+
+/// On whose side a cause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// The worker's.
+    Own,
+    /// The network's.
+    Network,
+}
+
+impl Cause {
+    const ALL: [Self; 9] = [
+        Self::Offline,
+        Self::Slow,
+        Self::EchoFailed,
+        Self::Storage,
+        Self::Overdeclared,
+        Self::SharedNetwork,
+        Self::NotMeasured,
+        Self::NotDrawn,
+        Self::Maintenance,
+    ];
+
+    /// How it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Slow => "slow",
+            Self::EchoFailed => "echo failed",
+            Self::Storage => "storage not proved",
+            Self::Overdeclared => "declares more than it proves",
+            Self::SharedNetwork => "shares its network",
+            Self::NotMeasured => "not measured",
+            Self::NotDrawn => "not drawn",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    /// Who can do something about it.
+    pub const fn whose(self) -> Whose {
+        match self {
+            Self::NotMeasured | Self::NotDrawn => Whose::Network,
+            _ => Whose::Own,
+        }
+    }
+
+    /// What can be done.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Offline => {
+                "keep the node running and reachable; announce what cannot be helped with `lucid node maintenance`"
+            }
+            Self::Slow => {
+                "look for other traffic on the line, or for a relay in between: a direct connection answers faster"
+            }
+            Self::EchoFailed => {
+                "look for other traffic on the line, and at the firewall: an echo is a burst of a megabyte or more"
+            }
+            Self::Storage => {
+                "nothing while validators are still storing chunks there (`lucid score show` tells proved and asked for); after that, look at \
+                 the disk: chunks were not kept, or not read in time"
+            }
+            Self::Overdeclared => {
+                "nothing while validators are still storing chunks there; after that, declare what the disk can hold: `lucid node update`"
+            }
+            Self::SharedNetwork => "put workers into networks of their own, or run fewer in this one",
+            Self::NotMeasured => "nothing: too few validators have reported; such epochs are in no denominator",
+            Self::NotDrawn => {
+                "nothing: it was in no active pool yet, the draw of an epoch with many workers took others, or nobody was measured"
+            }
+            Self::Maintenance => "nothing: it was announced, and is in no denominator",
+        }
+    }
+}
+
+/// A settlement of a pool, and what became of one worker in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement<'a> {
+    /// The policies of the network.
+    pub policies: &'a PolicySchedule,
+    /// The pool.
+    pub pool: PoolId,
+    /// How the pot was shared out.
+    pub shared: &'a SharedRecord,
+    /// The worker.
+    pub worker: NodeId,
+    /// Its stats before the settlement.
+    pub before: &'a WorkerStats,
+    /// Throughput in kbit/s of the last echo before it that came back; 0 if none is known.
+    pub kbit_s: u64,
+    /// The epochs in which it was drawn, in order.
+    pub drawn: &'a [Replayed],
+    /// The other epochs of the settlement but those of maintenance.
+    pub not_drawn: &'a [Epoch],
+    /// Those in which it was not drawn because it had announced so.
+    pub maintenance: &'a [Epoch],
+}
+
+/// What a cause cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The cause.
+    pub cause: Cause,
+    /// In which epochs, as ranges.
+    pub epochs: Vec<(Epoch, Epoch)>,
+    /// How long together: time not reachable of being offline, whole epochs of anything else.
+    pub ms: u64,
+    /// The difference that it makes to the parts of the last score of the settlement.
+    pub factors: PointsChange,
+    /// The same to that score, in parts per million.
+    pub score: i64,
+    /// The same to the credits of the settlement.
+    pub credits: i64,
+    /// The same to what is paid, in micro-USDT: 0 or less but for rounding.
+    pub amount: i64,
+}
+
+/// What became of a worker's settlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// What it is paid.
+    pub paid: MicroUsdt,
+    /// What became of that; `None` if it was not measured in the settlement.
+    pub credited: Option<Credited>,
+    /// Its first and its last score in it.
+    pub scores: Option<(Ppm, Ppm)>,
+    /// What it lost, most expensive first.
+    pub losses: Vec<Loss>,
+}
+
+/// The inputs do not lead to what the ledger has: some of them are not kept here any more, or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the share that follows from what is kept here is {found}, and the ledger's is {expected}")]
+pub struct OtherShare {
+    /// What follows.
+    pub found: u128,
+    /// What was shared out by.
+    pub expected: u128,
+}
+
+/// What was good last before an epoch.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    kbit_s: u64,
+    rtt_us: u64,
+    /// Of the last row of the settlement.
+    measured: Option<(Aggregate, u16)>,
+}
+
+impl Last {
+    fn note(&mut self, it: &Replayed) {
+        let Some(medians) = it.medians else { return };
+        self.measured = Some((medians, it.sharers));
+        if let Some(EchoMedian { kbit_s, .. }) = medians.echo.filter(|echo| echo.kbit_s > 0) {
+            self.kbit_s = kbit_s;
+        }
+        if medians.rtt_us < PING_TIMEOUT_US {
+            self.rtt_us = medians.rtt_us;
+        }
+    }
+
+    /// The echo that an epoch would have had.
+    fn echo(&self, it: &Replayed) -> Option<EchoMedian> {
+        let bytes = it.worker.echo_bytes.map(LogScale::value)?;
+        Some(EchoMedian { bytes, kbit_s: self.kbit_s.max(1) })
+    }
+}
+
+/// What a cause did to an epoch.
+enum Effect {
+    None,
+    /// It was there, and there is nothing to compute.
+    Counted,
+    /// Without it the epoch would have been so.
+    Without(Box<Replayed>),
+}
+
+fn effect(cause: Cause, policy: &Policy, it: &Replayed, last: &Last) -> Effect {
+    let quota = it.worker.quota;
+    let without = |medians: Aggregate| Effect::Without(Box::new(Replayed { medians: Some(medians), ..it.clone() }));
+    let Some(medians) = it.medians else {
+        let (Cause::NotMeasured, Some((medians, sharers))) = (cause, last.measured) else {
+            return if cause == Cause::NotMeasured { Effect::Counted } else { Effect::None };
+        };
+        let proved = medians.proved.map(|proved| proved.min(quota));
+        let echo = last.echo(it).filter(|_| medians.reachable_ms > 0);
+        let medians = Some(Aggregate { echo, proved, ..medians });
+        return Effect::Without(Box::new(Replayed { medians, sharers, ..it.clone() }));
+    };
+    let (is_reached, has_no_echo) = (medians.reachable_ms > 0, medians.echo.is_some_and(|echo| echo.bytes == 0));
+    match cause {
+        Cause::Offline if medians.reachable_ms < policy.epoch_ms => without(Aggregate {
+            reachable_ms: policy.epoch_ms,
+            success: Ppm::ONE,
+            rtt_us: if medians.rtt_us < PING_TIMEOUT_US { medians.rtt_us } else { last.rtt_us },
+            echo: if has_no_echo { last.echo(it) } else { medians.echo },
+            proved: medians.proved.map(|proved| proved.max(quota)),
+            group: medians.group,
+        }),
+        Cause::Slow if is_reached && medians.rtt_us > FULL_RTT_US => {
+            without(Aggregate { rtt_us: FULL_RTT_US, ..medians })
+        }
+        Cause::EchoFailed if is_reached && has_no_echo => {
+            let success = with_echo(policy, medians.success);
+            without(Aggregate { echo: last.echo(it), success, ..medians })
+        }
+        Cause::Storage if is_reached && medians.proved.is_some_and(|proved| proved < quota) => {
+            without(Aggregate { proved: Some(quota), ..medians })
+        }
+        Cause::Overdeclared => match medians.proved.map(|proved| proved.max(policy.storage_floor())) {
+            Some(enough) if enough < quota => {
+                let mut worker = it.worker.clone();
+                worker.quota = enough;
+                Effect::Without(Box::new(Replayed { worker, ..it.clone() }))
+            }
+            _ => Effect::None,
+        },
+        Cause::SharedNetwork if it.sharers > 1 => Effect::Without(Box::new(Replayed { sharers: 1, ..it.clone() })),
+        _ => Effect::None,
+    }
+}
+
+/// The success of who passed one probe more: the echo, beside as many pings as the policy assigns.
+fn with_echo(policy: &Policy, success: Ppm) -> Ppm {
+    let (all, one) = (u64::from(policy.pings) + 1, u64::from(Ppm::ONE.get()));
+    let passed = (u64::from(success.get()) * all + one / 2) / one;
+    Ppm::ratio(passed + 1, all)
+}
+
+/// Whether less was proved than declared in three of four epochs of those that asked for chunks.
+fn is_overdeclared(drawn: &[Replayed]) -> bool {
+    let asked = drawn.iter().filter(|it| it.worker.quota > 0);
+    let proved: Vec<_> = asked.filter_map(|it| Some(it.medians?.proved? < it.worker.quota)).collect();
+    let short = proved.iter().filter(|is_short| **is_short).count();
+    !proved.is_empty() && 4 * short >= 3 * proved.len()
+}
+
+/// Epochs in order as ranges.
+fn ranges(epochs: impl IntoIterator<Item = Epoch>) -> Vec<(Epoch, Epoch)> {
+    let mut ranges: Vec<(Epoch, Epoch)> = Vec::new();
+    for epoch in epochs {
+        match ranges.last_mut() {
+            Some((_, last)) if last.next() == epoch => *last = epoch,
+            _ => ranges.push((epoch, epoch)),
+        }
+    }
+    ranges
+}
+
+fn difference(from: u64, to: u64) -> i64 {
+    i64::try_from(i128::from(to) - i128::from(from)).unwrap_or(i64::MAX)
+}
+
+impl Settlement<'_> {
+    /// What it is paid if its share weighs so much.
+    fn paid(&self, weight: u128) -> MicroUsdt {
+        let members = self.shared.parts.iter().filter(|part| part.kind == AccountKind::Worker);
+        let mut weights: Vec<_> = members.map(|part| (part.node, part.weight)).collect();
+        match weights.binary_search_by_key(&self.worker, |(node, _)| *node) {
+            Ok(place) => weights[place].1 = weight,
+            Err(place) => weights.insert(place, (self.worker, weight)),
+        }
+        let mut parts = weights.iter().zip(split(self.shared.members, &weights));
+        parts.find(|((node, _), _)| *node == self.worker).map_or(MicroUsdt::ZERO, |(_, part)| part)
+    }
+
+    fn share(&self, rows: &[Rescored]) -> u128 {
+        share(self.shared.split, &self.pool, rows)
+    }
+
+    fn credits(&self, rows: &[Rescored]) -> u64 {
+        let of_pool = rows.iter().filter(|it| it.pool == self.pool);
+        of_pool.fold(0, |sum, it| sum.saturating_add(it.row.credits.get()))
+    }
+
+    /// What a cause did in the epochs in which the worker was drawn.
+    fn effects(&self, cause: Cause) -> Vec<(&Replayed, Effect)> {
+        let mut last = Last { kbit_s: self.kbit_s, ..Last::default() };
+        let mut effects = Vec::new();
+        for it in self.drawn {
+            match effect(cause, self.policies.at(it.epoch), it, &last) {
+                Effect::None => {}
+                found => effects.push((it, found)),
+            }
+            last.note(it);
+        }
+        effects
+    }
+
+    /// What a cause cost, compared with the rows as they are; `None` if it was not there.
+    fn loss(&self, cause: Cause, rows: &[Rescored], paid: MicroUsdt) -> Option<Loss> {
+        let of_epochs = |epochs: &[Epoch]| {
+            let ms: u64 = epochs.iter().map(|epoch| self.policies.at(*epoch).epoch_ms).sum();
+            let (epochs, factors) = (ranges(epochs.iter().copied()), PointsChange::default());
+            (!epochs.is_empty()).then_some(Loss { cause, epochs, ms, factors, score: 0, credits: 0, amount: 0 })
+        };
+        match cause {
+            Cause::NotDrawn => return of_epochs(self.not_drawn),
+            Cause::Maintenance => return of_epochs(self.maintenance),
+            Cause::Overdeclared if !is_overdeclared(self.drawn) => return None,
+            _ => {}
+        }
+        let effects = self.effects(cause);
+        if effects.is_empty() {
+            return None;
+        }
+        let epochs = ranges(effects.iter().map(|(it, _)| it.epoch));
+        let lost_ms = |it: &Replayed| {
+            let reachable = it.medians.filter(|_| cause == Cause::Offline).map_or(0, |medians| medians.reachable_ms);
+            self.policies.at(it.epoch).epoch_ms.saturating_sub(reachable)
+        };
+        let ms: u64 = effects.iter().map(|(it, _)| lost_ms(it)).sum();
+        let changed = effects.into_iter().filter_map(|(it, effect)| match effect {
+            Effect::Without(changed) => Some((it.epoch, *changed)),
+            Effect::None | Effect::Counted => None,
+        });
+        let changed: BTreeMap<_, _> = changed.collect();
+        let without = replay(self.policies, self.before, self.drawn, |it| changed.get(&it.epoch).cloned());
+        let last = |rows: &[Rescored]| rows.last().map(|it| (self.policies.at(it.epoch).weights, it.row));
+        let parts = |found: Option<(ScoreWeights, ScoreRow)>| -> (ScoreWeights, Components) {
+            found.map(|(weights, row)| (weights, row.components)).unwrap_or_default()
+        };
+        let (from, to) = (parts(last(&without)), parts(last(rows)));
+        let score = |rows: &[Rescored]| last(rows).map_or(0, |(_, row)| u64::from(row.score.get()));
+        Some(Loss {
+            cause,
+            epochs,
+            ms,
+            factors: PointsChange::between((&from.0, &from.1), (&to.0, &to.1)),
+            score: difference(score(&without), score(rows)),
+            credits: difference(self.credits(&without), self.credits(rows)),
+            amount: difference(self.paid(self.share(&without)).get(), paid.get()),
+        })
+    }
+}
+
+/// What lowered a worker's pay in a settlement.
+///
+/// # Errors
+/// What is known of the worker's epochs does not lead to its share.
+pub fn why(it: &Settlement<'_>) -> Result<Findings, OtherShare> {
+    let rows = replay(it.policies, it.before, it.drawn, |_| None);
+    let part = it.shared.part(AccountKind::Worker, &it.worker);
+    let (found, expected) = (it.share(&rows), part.map_or(0, |part| part.weight));
+    if found != expected {
+        return Err(OtherShare { found, expected });
+    }
+    let paid = part.map_or(MicroUsdt::ZERO, |part| part.amount);
+    let mut losses: Vec<_> = Cause::ALL.into_iter().filter_map(|cause| it.loss(cause, &rows, paid)).collect();
+    losses.sort_by_key(|loss| (loss.amount, loss.score, loss.cause));
+    let scores = rows.first().zip(rows.last()).map(|(first, last)| (first.row.score, last.row.score));
+    Ok(Findings { paid, credited: part.map(|part| part.credited), scores, losses })
+}
+
+/// How a score came from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScoreChange {
+    /// By how much, in parts per million.
+    pub score: i64,
+    /// By how much each part.
+    pub factors: PointsChange,
+    /// What the parts leave over: each is rounded down.
+    pub rounding: i64,
+}
+
+/// How a worker's score changed from one epoch to another; from nothing if there is no score before.
+pub fn changed(policies: &PolicySchedule, before: Option<(Epoch, &ScoreRow)>, now: (Epoch, &ScoreRow)) -> ScoreChange {
+    let none = Components::default();
+    let of = |(epoch, row): (Epoch, &ScoreRow)| (policies.at(epoch).weights, row.components, row.score.get());
+    let (weights, components, score) = of(now);
+    let (old_weights, old_components, old_score) = before.map_or((weights, none, 0), of);
+    let factors = PointsChange::between((&old_weights, &old_components), (&weights, &components));
+    let score = i64::from(score) - i64::from(old_score);
+    ScoreChange { score, factors, rounding: score - factors.sum() }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+mod tests;
