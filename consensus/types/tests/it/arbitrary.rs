@@ -138,8 +138,7 @@ pub(crate) fn storage_request() -> impl Strategy<Value = StorageRequest> {
     prop_oneof![
         deposit().prop_map(StorageRequest::Held),
         chunk.prop_map(|(deposit, index, chunk)| StorageRequest::Deposit { deposit, index, chunk }),
-        (deposit(), vec(range, 0..70))
-            .prop_map(|(deposit, ranges)| StorageRequest::Challenge { deposit, ranges }),
+        (deposit(), vec(range, 0..70)).prop_map(|(deposit, ranges)| StorageRequest::Challenge { deposit, ranges }),
     ]
 }
 
