@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use lucid_types::id::NodeId;
+use lucid_types::policy::Policy;
 use lucid_types::storage::{ChunkRange, DepositId, StorageRefusal};
 
 use self::file::{DepositFile, HEADER_BYTES, ReadFault, SLOT_BYTES};
@@ -28,8 +29,12 @@ use self::gc::Deposit;
 
 pub use self::file::Owner;
 
-/// Bytes that one chunk takes on the disk.
-pub const BYTES_OF_CHUNK: u64 = SLOT_BYTES;
+/// What a worker that offers so many bytes of disk may keep in files: that many bytes of chunks, their sums, and a header for each, if every
+/// file had no more than one. It is less than a hundredth more than is offered.
+pub const fn bytes_for(disk_bytes: u64) -> u64 {
+    let chunks = disk_bytes / Policy::CHUNK_BYTES;
+    chunks.saturating_mul(SLOT_BYTES + HEADER_BYTES)
+}
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
