@@ -37,5 +37,5 @@ pub use counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts, Served, S
 pub use draws::Draws;
 pub use prober::{Assignments, KeyOf, Prober, ProberParts};
 pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, PolicyOf, Responder, ResponderHandle, ResponderParts};
-pub use storage::{KeptStock, StockId, StoredAt};
+pub use storage::StoredAt;
 pub use storage_server::{StorageGrants, StorageHandle, StorageOffer, StorageServer, StorageServerParts};

@@ -34,7 +34,7 @@ use super::schedule::Bounds;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A worker and the settlement in which the term begins for which chunks are deposited with it.
-pub type StockId = (NodeId, u64);
+pub(super) type StockId = (NodeId, u64);
 
 /// A worker of which this validator holds storage seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl StorageFault {
 
 /// What one epoch leaves to the next of the chunks deposited with workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptStock(BTreeMap<StockId, (DepositId, Known)>);
+pub(super) struct KeptStock(BTreeMap<StockId, (DepositId, Known)>);
 
 /// What is known of a deposit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -194,6 +194,8 @@ type Turn = (bool, u64, u64, StockId);
 #[derive(Debug)]
 pub(super) struct Storage {
     stocks: BTreeMap<StockId, Stock>,
+    /// Of workers that are not drawn in this epoch, and whose terms go on.
+    others: KeptStock,
     /// In the order of the assignment.
     challenged: Vec<StockId>,
     /// Challenges, and questions how much is held, by time.
@@ -231,8 +233,12 @@ impl Storage {
     ) -> Self {
         let length = bounds.start.until(bounds.end);
         let tail = ping_tail(&policy.fixed());
+        let ids: BTreeSet<_> = stored.iter().map(StoredAt::id).collect();
+        let oldest = stored.iter().map(|it| it.deposit.term).min().unwrap_or(0);
+        let others = kept.0.iter().filter(|(id, _)| id.1 >= oldest && !ids.contains(*id));
         let mut storage = Self {
             stocks: BTreeMap::new(),
+            others: KeptStock(others.map(|(id, known)| (*id, *known)).collect()),
             challenged: stored.iter().filter(|it| it.is_challenged).map(StoredAt::id).collect(),
             tasks: VecDeque::new(),
             questions: VecDeque::new(),
@@ -476,8 +482,10 @@ impl Storage {
             Some(Challenge::Over(proved)) => proved,
             _ => None,
         };
-        let kept = self.stocks.values().map(|it| (it.at.id(), (it.at.deposit, it.known))).collect();
-        (self.challenged.iter().map(proved).collect(), KeptStock(kept))
+        let proved = self.challenged.iter().map(proved).collect();
+        let mut kept = self.others;
+        kept.0.extend(self.stocks.values().map(|it| (it.at.id(), (it.at.deposit, it.known))));
+        (proved, kept)
     }
 
     /// What is asked of a worker now, if anything is.

@@ -265,6 +265,18 @@ fn a_validator_that_has_forgotten_all_proves_on() {
     assert_eq!(world.epoch(stored()), [Some(QUOTA)]);
 }
 
+/// Also of a worker that is not drawn for an epoch it is remembered that it has no room.
+#[test]
+fn an_epoch_without_a_worker_forgets_nothing_of_it() {
+    let mut world = World::new(&[Kind::Full, Kind::Honest]);
+    world.epoch(vec![at(0, 7, false), at(1, 7, false)]);
+    world.epoch(vec![at(1, 7, true)]);
+    world.limits.deposits = 0;
+    let n_asked = world.workers[&id(0)].n_asked;
+    assert_eq!(world.epoch(vec![at(0, 7, true), at(1, 7, true)]), [Some(0), Some(QUOTA)]);
+    assert_eq!(world.workers[&id(0)].n_asked, n_asked, "what it holds is known");
+}
+
 /// What is proved of one worker in epochs around the settlement in which its next term begins. Three epochs are a settlement.
 fn around_a_change(has_lead: bool) -> Vec<Option<u16>> {
     let mut world = World::new(&[Kind::Honest]);
