@@ -114,7 +114,7 @@ impl DialQueue {
 
 /// What one epoch leaves to the next: workers that could not be reached, how often in a row, and until when they are left alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptReach(BTreeMap<NodeId, (u32, UnixMillis)>);
+pub(super) struct KeptReach(BTreeMap<NodeId, (u32, UnixMillis)>);
 
 impl KeptReach {
     /// What is remembered of a worker. A time further ahead than `longest` is the doing of a clock that was set.
