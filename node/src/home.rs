@@ -316,7 +316,7 @@ impl Home {
     pub fn storage_secret(&self) -> Result<StorageSecret, HomeError> {
         let path = self.storage_secret_file();
         if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            write_new_whole(&path, 0o600, &digits(&new_secret()?))?;
+            write_new_whole(&path, 0o600, &digits(&*new_secret()?))?;
             self.sync_root()?;
         }
         load_secret(&path, "the node makes one at its start").map(StorageSecret::new)

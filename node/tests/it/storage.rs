@@ -245,7 +245,7 @@ async fn chunks_outlast_restarts_of_both_sides_and_give_way_to_those_of_another_
     let (handle, _serving) = serve(dir.path(), &genesis);
     server.send_replace(handle);
     measured.wait_for_all().await;
-    assert_eq!(measured.counters.snapshot().deposits(StorageOutcome::Done), QUOTA.into());
+    assert_eq!(measured.counters.snapshot().deposits(StorageOutcome::Done), u64::from(QUOTA));
     // And the validator, which has remembered nothing.
     drop(measured);
     let mut measured = measure(&validator, &genesis, &[HONEST], &secret(1));
@@ -254,7 +254,7 @@ async fn chunks_outlast_restarts_of_both_sides_and_give_way_to_those_of_another_
     drop(measured);
     let mut measured = measure(&validator, &genesis, &[HONEST], &secret(2));
     measured.wait_for_all().await;
-    assert_eq!(measured.counters.snapshot().deposits(StorageOutcome::Done), QUOTA.into());
+    assert_eq!(measured.counters.snapshot().deposits(StorageOutcome::Done), u64::from(QUOTA));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
