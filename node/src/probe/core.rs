@@ -587,6 +587,9 @@ impl Core {
             if now > self.last_ping {
                 worker.waiting.drain(..).for_each(|_| self.counts.ping(PingOutcome::NotSent));
             }
+            if self.storage.is_late(now) && std::mem::take(&mut worker.is_storage_waiting) {
+                self.storage.unconnected(&id, false, &mut self.counts);
+            }
             if !worker.is_waited_for() {
                 self.dials.withdraw(id, &mut worker.reach);
                 continue;

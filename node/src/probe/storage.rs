@@ -324,7 +324,7 @@ impl Storage {
             let Some(stock) = self.stocks.get_mut(&id).filter(|it| it.doing == Doing::Nothing && !it.is_closed) else {
                 continue;
             };
-            let Some(held) = stock.held() else { continue };
+            let Some(held) = stock.held().filter(|held| *held < stock.at.chunks()) else { continue };
             stock.doing = Doing::Depositing;
             gauges.deposits += 1;
             self.bytes_left -= Policy::CHUNK_BYTES;
@@ -348,6 +348,11 @@ impl Storage {
     /// Whether its challenge is due, for which its worker is dialled though it could not be reached a moment ago.
     pub(super) fn is_due(&self, id: &StockId) -> bool {
         self.stocks.get(id).is_some_and(|it| it.challenge == Challenge::Due)
+    }
+
+    /// Whether a challenge would have less time than others, if its worker were dialled now.
+    pub(super) fn is_late(&self, now: UnixMillis) -> bool {
+        now > self.last_challenge
     }
 
     /// There is a connection to a worker.
@@ -497,12 +502,12 @@ impl Storage {
         draws: &mut Draws,
         counts: &mut ProbeCounts,
     ) -> Option<Ask> {
-        let (n_ranges, last_challenge) = (self.n_ranges, self.last_challenge);
+        let (n_ranges, is_late) = (self.n_ranges, self.is_late(now));
         let last_offset = Policy::CHUNK_BYTES.saturating_sub(self.range_bytes.into());
         let stock = self.stocks.get_mut(&id).filter(|it| it.doing == Doing::Nothing)?;
         let is_due = stock.challenge == Challenge::Due;
         // A validator without peers has learnt nothing of workers. What our own slots kept for so long would have less time than others.
-        if is_due && (!has_peers || now > last_challenge) {
+        if is_due && (!has_peers || is_late) {
             stock.over(None, StorageOutcome::NotSent, counts);
             return None;
         }

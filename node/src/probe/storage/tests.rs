@@ -119,6 +119,8 @@ struct World {
     epoch: u64,
     /// Deposits that left, in their order: worker and place.
     deposits: Vec<(NodeId, u32)>,
+    /// The time that each dial had.
+    dials: Vec<Duration>,
     most: Gauges,
 }
 
@@ -132,6 +134,7 @@ impl World {
             counts: ProbeCounts::default(),
             epoch: 0,
             deposits: Vec::new(),
+            dials: Vec::new(),
             most: Gauges::default(),
         }
     }
@@ -174,6 +177,7 @@ impl World {
         let millis = Duration::from_millis;
         match effect {
             Effect::Connect { worker, timeout } => {
+                self.dials.push(timeout);
                 (timeout, Input::Connected { worker, outcome: Err(ConnectFault::Unreachable) })
             }
             Effect::Storage { worker, deposit, ask, timeout } => {
@@ -235,6 +239,19 @@ fn what_is_not_the_workers_doing_is_no_failure() {
     world.epoch(vec![at(0, 7, false)]);
     world.limits.questions = 0;
     assert_eq!(world.epoch(vec![at(0, 7, true)]), [None]);
+}
+
+/// A worker whose dial waited for a slot of our own until it would have less time than others has not failed.
+#[test]
+fn nobody_is_dialled_for_a_challenge_that_has_no_time_left() {
+    let mut world = World::new(&[Kind::Gone; 20]);
+    // A dial takes 5 s: the one slot is free again a second before the end.
+    world.policy.epoch_ms = 31_000;
+    world.limits.dials = 1;
+    let proved = world.epoch((0..20).map(|n| at(n, 7, true)).collect());
+    assert_eq!(world.dials, [Duration::from_secs(5); 6]);
+    let failed = proved.iter().filter(|it| **it == Some(0)).count();
+    assert!((1..=6).contains(&failed) && proved.iter().all(|it| it.unwrap_or(0) == 0), "{proved:?}");
 }
 
 /// After damage it proves nothing once, and what is left and deposited anew from then on.
