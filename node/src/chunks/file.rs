@@ -106,17 +106,8 @@ impl<D: Disk> DepositFile<D> {
     /// Opens a file; `None` if it is not one of this validator, term and owner. What follows its last whole chunk is cut off.
     pub(super) fn open(disk: D, owner: &Owner, validator: &NodeId, term: u64) -> io::Result<Option<Self>> {
         let length = disk.len()?;
-        if length < HEADER_BYTES {
-            return Ok(None);
-        }
-        let mut page = [0; PAGE];
-        disk.read_at(&mut page, 0)?;
-        let tag = page[TAG..].first_chunk().map_or(Hash::from_bytes([0; 32]), |tag| Hash::from_bytes(*tag));
-        if page != header(owner, validator, &DepositId { term, tag }) {
-            return Ok(None);
-        }
-        let slots = u32::try_from((length - HEADER_BYTES) / SLOT_BYTES).unwrap_or(u32::MAX);
-        let mut file = Self { disk, tag, count: 0 };
+        let Some(mut file) = Self::look(disk, owner, validator, term)? else { return Ok(None) };
+        let slots = std::mem::take(&mut file.count);
         while file.count < slots && file.trailer(file.count).is_ok_and(|sums| sums.is_some()) {
             file.count += 1;
         }
@@ -130,6 +121,22 @@ impl<D: Disk> DepositFile<D> {
             file.cut(file.count)?;
         }
         Ok(Some(file))
+    }
+
+    /// The same as it is, and changes nothing: all slots that its length has are counted, whatever is in them.
+    pub(super) fn look(disk: D, owner: &Owner, validator: &NodeId, term: u64) -> io::Result<Option<Self>> {
+        let length = disk.len()?;
+        if length < HEADER_BYTES {
+            return Ok(None);
+        }
+        let mut page = [0; PAGE];
+        disk.read_at(&mut page, 0)?;
+        let tag = page[TAG..].first_chunk().map_or(Hash::from_bytes([0; 32]), |tag| Hash::from_bytes(*tag));
+        if page != header(owner, validator, &DepositId { term, tag }) {
+            return Ok(None);
+        }
+        let count = u32::try_from((length - HEADER_BYTES) / SLOT_BYTES).unwrap_or(u32::MAX);
+        Ok(Some(Self { disk, tag, count }))
     }
 
     pub(super) const fn tag(&self) -> &Hash {

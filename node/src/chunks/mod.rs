@@ -63,6 +63,44 @@ pub struct Room {
     pub min_free_bytes: u64,
 }
 
+/// What a check of a folder of chunks finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Chunks that were read.
+    pub chunks: u64,
+    /// Those of them that are not what was written, by file and place.
+    pub damaged: Vec<(PathBuf, u32)>,
+    /// Files that are none of this worker's, and those that cannot be read.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Reads every chunk in a folder, and changes nothing. Nobody else may use it meanwhile. Without the folder there are none.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn check(dir: &Path, owner: &Owner) -> Result<Checked, ChunkError> {
+    let io = |source| ChunkError::Io { operation: "list", path: dir.to_path_buf(), source };
+    let mut checked = Checked::default();
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(checked),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        let looked = key_in(&path)
+            .map_or(Ok(None), |(validator, term)| DepositFile::look(File::open(&path)?, owner, &validator, term));
+        let Ok(Some(file)) = looked else {
+            checked.foreign.push(path);
+            continue;
+        };
+        checked.chunks = checked.chunks.saturating_add(file.count().into());
+        checked.damaged.extend(file.damaged().map(|index| (path.clone(), index)));
+    }
+    checked.damaged.sort_unstable();
+    checked.foreign.sort_unstable();
+    Ok(checked)
+}
+
 /// A validator's account, and the settlement in which the term begins.
 type Key = (NodeId, u64);
 /// `None` once it is removed.
@@ -212,15 +250,6 @@ impl ChunkStore {
         self.lock().bytes
     }
 
-    /// Reads every chunk, and returns those that are not what was written: validator, term, place.
-    pub fn check(&self) -> Vec<(NodeId, u64, u32)> {
-        let open = self.lock().open.clone();
-        let damaged = |(&(validator, term), file): (&Key, &Shared)| -> Vec<_> {
-            look(file, |file| file.damaged().map(|index| (validator, term, index)).collect()).unwrap_or_default()
-        };
-        open.iter().flat_map(damaged).collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -319,9 +348,13 @@ fn look<T>(file: &Shared, read: impl FnOnce(&DepositFile<File>) -> T) -> Option<
 
 /// A file of chunks by its name and header; `None` if it is not one of this owner's.
 fn open_file(path: &Path, owner: &Owner) -> io::Result<Option<(Key, DepositFile<File>)>> {
-    let Some((validator, term)) = path.file_name().and_then(|name| key_of(name.to_str()?)) else { return Ok(None) };
+    let Some((validator, term)) = key_in(path) else { return Ok(None) };
     let disk = OpenOptions::new().read(true).write(true).open(path)?;
     Ok(DepositFile::open(disk, owner, &validator, term)?.map(|file| ((validator, term), file)))
+}
+
+fn key_in(path: &Path) -> Option<Key> {
+    key_of(path.file_name()?.to_str()?)
 }
 
 /// Which deposit has a file of this name.

@@ -65,7 +65,7 @@ fn what_was_deposited_is_read_also_after_a_restart() {
     let store = open(&path);
     assert_eq!((store.held(&VALIDATOR, &DEPOSIT), store.bytes()), (3, HEADER_BYTES + 3 * SLOT_BYTES));
     assert_eq!(store.read(&VALIDATOR, &DEPOSIT, &ranges, RANGE), Ok(all));
-    assert_eq!(store.check(), []);
+    assert_eq!(check(&path, &OWNER).unwrap(), Checked { chunks: 3, ..Checked::default() });
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&file_of(&path))), (0o700, 0o600));
 }
@@ -148,7 +148,8 @@ fn a_damaged_chunk_is_cut_off_with_those_after_it() {
     let disk = OpenOptions::new().write(true).open(file_of(dir.path())).unwrap();
     let at = HEADER_BYTES + SLOT_BYTES + 20_000;
     FileExt::write_all_at(&disk, &[!chunk(1)[20_000]], at).unwrap();
-    assert_eq!(store.check(), [(VALIDATOR, 7, 1)]);
+    let checked = check(dir.path(), &OWNER).unwrap();
+    assert_eq!(checked, Checked { chunks: 4, damaged: vec![(file_of(dir.path()), 1)], foreign: vec![] });
     let read = |index, offset| store.read(&VALIDATOR, &DEPOSIT, &[range(index, offset)], RANGE);
     assert_eq!(read(1, 0), Ok(expected(range(1, 0))), "another block of it");
     assert_eq!(read(1, 20_000), Err(StorageRefusal::Damaged { index: 1 }));
@@ -178,6 +179,31 @@ fn what_may_not_stay_is_collected() {
     assert_eq!([again.held(&VALIDATOR, &DEPOSIT), again.held(&VALIDATOR, &next)], [2, 1]);
     store.collect(|_, _| None, u64::MAX);
     assert_eq!((store.bytes(), fs::read_dir(dir.path()).unwrap().count()), (0, 0));
+}
+
+#[test]
+fn a_check_names_what_is_wrong_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chunks");
+    assert_eq!(check(&path, &OWNER).unwrap(), Checked::default(), "there is no folder");
+    drop(filled(&path, 3));
+    let bytes = fs::read(file_of(&path)).unwrap();
+    // A trailer in the middle, and a last slot that was not written to the end.
+    let mut spoiled = bytes.clone();
+    let trailer = PAGE + 2 * (CHUNK_BYTES + PAGE) - PAGE;
+    spoiled[trailer] ^= 1;
+    spoiled.truncate(bytes.len() - 1);
+    fs::write(file_of(&path), &spoiled).unwrap();
+    fs::write(path.join("notes.txt"), "mine").unwrap();
+    fs::copy(file_of(&path), path.join(format!("{OTHER}-7.chunks"))).unwrap();
+    let mut foreign = vec![path.join("notes.txt"), path.join(format!("{OTHER}-7.chunks"))];
+    foreign.sort_unstable();
+    let expected = Checked { chunks: 2, damaged: vec![(file_of(&path), 1)], foreign };
+    assert_eq!(check(&path, &OWNER).unwrap(), expected);
+    assert!(fs::read(file_of(&path)).unwrap() == spoiled && fs::read_dir(&path).unwrap().count() == 3);
+    // At a start only the first is left, and nothing is wrong any more.
+    assert_eq!(open(&path).held(&VALIDATOR, &DEPOSIT), 1);
+    assert_eq!(check(&path, &OWNER).unwrap(), Checked { chunks: 1, ..Checked::default() });
 }
 
 /// While they are read and written, chunks go: nothing is served that was not deposited, and the sum of all lengths stays right.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lucid_node::chunks::{ChunkStore, Owner, Room};
 use lucid_node::clock::SystemClock;
@@ -11,23 +11,25 @@ use lucid_node::probe::{
     ProbeCounters, Prober, ProberParts, StorageGrants, StorageHandle, StorageOffer, StorageOutcome, StorageSecret,
     StorageServer, StorageServerParts, StoredAt,
 };
-use lucid_p2p::{Event, Events, Protocol};
+use lucid_p2p::{Event, Events, Mesh, Protocol};
 use lucid_types::codec::{decode, encode};
 use lucid_types::genesis::Genesis;
-use lucid_types::id::NodeId;
+use lucid_types::id::{Hash, NodeId};
 use lucid_types::report::ScoreReport;
-use lucid_types::storage::{StorageRefusal, StorageReply, StorageRequest};
+use lucid_types::storage::{DepositId, StorageRefusal, StorageReply, StorageRequest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::fixture::{genesis, node, within};
-use crate::mesh::{Peer, peer};
+use crate::mesh::{Peer, full_peer, peer};
 
 const EPOCH: Duration = Duration::from_secs(4);
 const TERM: u64 = 1;
 const QUOTA: u16 = 2;
 const VALIDATOR: u8 = 1;
+/// Another one.
+const SECOND: u8 = 2;
 const HONEST: u8 = 10;
 /// Answers challenges when it is too late.
 const LATE: u8 = 11;
@@ -43,7 +45,11 @@ const FULL: u8 = 15;
 const REFUSER: u8 = 16;
 /// Is registered and not there.
 const ABSENT: u8 = 17;
-const LIARS: [u8; 6] = [LATE, ALTERER, TRUNCATOR, DROPPER, FULL, REFUSER];
+/// Says that it has stored what it has thrown away.
+const FORGETFUL: u8 = 18;
+/// Is no node of storage at all.
+const BYSTANDER: u8 = 19;
+const LIARS: [u8; 7] = [LATE, ALTERER, TRUNCATOR, DROPPER, FULL, REFUSER, FORGETFUL];
 
 /// Every validator may hold as many chunks as it has.
 struct All;
@@ -72,7 +78,7 @@ fn serve(dir: &Path, genesis: &Genesis) -> (StorageHandle, DropGuard) {
     let (handle, server) = StorageServer::new(StorageServerParts {
         store: open(dir, genesis, HONEST),
         policy: genesis.policy.fixed(),
-        is_validator: Arc::new(|it| *it == node(VALIDATOR)),
+        is_validator: Arc::new(|it| [node(VALIDATOR), node(SECOND)].contains(it)),
         grants: Arc::new(All),
         settlement,
         min_free_bytes: 0,
@@ -103,6 +109,12 @@ async fn lie(seed: u8, store: ChunkStore, range_bytes: u32, mut events: Events<(
         let answer = match &request {
             StorageRequest::Held(_) => Ok(StorageReply::Held { chunks: store.held(&validator, &deposit) }),
             StorageRequest::Deposit { .. } if seed == FULL => Err(StorageRefusal::Full),
+            StorageRequest::Deposit { index, .. } if seed == FORGETFUL => {
+                Ok(StorageReply::Stored { chunks: index + 1 })
+            }
+            StorageRequest::Challenge { ranges, .. } if seed == FORGETFUL => {
+                Ok(StorageReply::Ranges(vec![0; ranges.len() * usize::try_from(range_bytes).unwrap()]))
+            }
             StorageRequest::Deposit { index, chunk, .. } => {
                 store.deposit(&validator, &deposit, *index, chunk, room).map(|chunks| StorageReply::Stored { chunks })
             }
@@ -215,7 +227,7 @@ async fn an_honest_worker_proves_its_chunks_and_a_liar_none() {
         // In the first epochs chunks are still being deposited.
         if proved[0] == Some(QUOTA) && proved[1..].iter().all(|it| *it == Some(0)) {
             let counts = measured.counters.snapshot();
-            assert!(counts.challenges(StorageOutcome::Wrong) >= 2, "altered and truncated: {counts:?}");
+            assert!(counts.challenges(StorageOutcome::Wrong) >= 3, "altered, truncated, forgotten: {counts:?}");
             assert!(counts.challenges(StorageOutcome::Refused) >= 3, "dropped, full and refused: {counts:?}");
             assert!(
                 counts.challenges(StorageOutcome::Late) >= 1 && counts.challenges(StorageOutcome::Unreachable) >= 1
@@ -273,7 +285,7 @@ async fn whoever_holds_no_seat_and_whoever_is_no_validator_deposits_nothing() {
         encode(&StorageRequest::Deposit { deposit: deposit(term), index: 0, chunk: chunk.to_vec() })
     };
     let (validator, _unused) = peer(network, VALIDATOR, bootstrap.clone()).await;
-    let (stranger, _unheard) = peer(network, VALIDATOR + 1, bootstrap).await;
+    let (stranger, _unheard) = peer(network, BYSTANDER, bootstrap).await;
     for (who, caller, term, chunk, is_answered) in [
         ("a validator", &validator, TERM, &chunk[..], true),
         ("one without a seat", &validator, TERM + 1, &chunk[..], true),
@@ -291,4 +303,66 @@ async fn whoever_holds_no_seat_and_whoever_is_no_validator_deposits_nothing() {
         };
         assert_eq!(answer, is_answered.then_some(expected), "{who}");
     }
+}
+
+/// Asks for what is held as fast as it can; how many answers it got, and how many refusals.
+async fn flood(mesh: Mesh, stop: CancellationToken) -> (u64, u64) {
+    let held = encode(&StorageRequest::Held(DepositId { term: TERM, tag: Hash::from_bytes([7; 32]) }));
+    let (mut n_answered, mut n_refused) = (0, 0);
+    while !stop.is_cancelled() {
+        match mesh.request(node(HONEST).first_key(), Protocol::Storage, held.clone()).await {
+            Ok(_) => n_answered += 1,
+            Err(_) => n_refused += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    (n_answered, n_refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_requests_keeps_no_other_validator_waiting() {
+    let genesis = Arc::new(genesis(EPOCH, &[VALIDATOR]));
+    let network = genesis.network_id();
+    let dir = tempfile::tempdir().unwrap();
+    let (handle, _serving) = serve(dir.path(), &genesis);
+    let (worker, events) = peer(network, HONEST, vec![]).await;
+    let (_server, servers) = watch::channel(handle);
+    tokio::spawn(dispatch(events, servers));
+    let bootstrap = worker.mesh.listen_addresses();
+    let (validator, _unused) = peer(network, VALIDATOR, bootstrap.clone()).await;
+    let (flooder, _unheard) = peer(network, SECOND, bootstrap).await;
+    assert!(within(worker.mesh.wait_for_peers(|found| found.len() == 2)).await);
+
+    let (begun, stop) = (Instant::now(), CancellationToken::new());
+    let flooding = tokio::spawn(flood(flooder.mesh.clone(), stop.clone()));
+    measure(&validator, &genesis, &[HONEST], &secret(1)).wait_for_all().await;
+    stop.cancel();
+    let (n_answered, n_refused) = within(flooding).await.unwrap();
+    let limits = Protocol::Storage.limits();
+    let most = u64::from(limits.burst) + u64::from(limits.per_second) * (begun.elapsed().as_secs() + 1);
+    assert!((1..=most).contains(&n_answered) && n_refused > 100, "{n_answered} of {most}, {n_refused} refused");
+}
+
+/// It has no room for a connection to the worker: that is not the worker's fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_can_connect_no_more_abstains() {
+    let genesis = Arc::new(genesis(EPOCH, &[VALIDATOR]));
+    let network = genesis.network_id();
+    let (hub, _hub_events) = peer(network, BYSTANDER, vec![]).await;
+    let bootstrap = hub.mesh.listen_addresses();
+    let dir = tempfile::tempdir().unwrap();
+    let (handle, _serving) = serve(dir.path(), &genesis);
+    let (_worker, events) = peer(network, HONEST, bootstrap.clone()).await;
+    let (_server, servers) = watch::channel(handle);
+    tokio::spawn(dispatch(events, servers));
+    assert!(within(hub.mesh.wait_for_peers(|found| found.len() == 1)).await);
+    let (validator, _unused) = full_peer(network, VALIDATOR, bootstrap).await;
+    assert!(within(validator.mesh.wait_for_peers(|found| found.len() == 1)).await);
+    assert_eq!(validator.mesh.peers()[0].key, node(BYSTANDER).first_key());
+
+    let mut measured = measure(&validator, &genesis, &[HONEST], &secret(1));
+    for _ in 0..2 {
+        assert_eq!(measured.next().await, [None]);
+    }
+    assert_eq!(measured.counters.snapshot().challenges(StorageOutcome::NotSent), 2);
 }

@@ -211,7 +211,7 @@ fn run(mut core: Core, kinds: &[Kind], shell: Shell) -> Seen {
                     }
                 }
                 Effect::Storage { worker, .. } => {
-                    assert!(!workers.contains_key(&worker), "of nobody here are chunks held")
+                    assert!(!workers.contains_key(&worker), "of nobody here are chunks held");
                 }
                 Effect::Echo { worker, bytes, timeout, .. } => {
                     assert_eq!(bytes, ECHO_BYTES.value());

@@ -22,7 +22,9 @@ const ALL: u32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Honest,
-    /// Answers challenges when it is too late.
+    /// Answers challenges a moment before it is too late.
+    Slow,
+    /// Answers challenges a moment after.
     Late,
     /// Answers challenges with other bytes.
     Wrong,
@@ -67,7 +69,7 @@ impl Far {
         let outcome = match (self.kind, ask) {
             (Kind::Crowded, _) => Err(StorageFault::Own),
             (Kind::Mute, _) if self.n_asked > 2 => Err(StorageFault::Unanswered),
-            (Kind::Mute, _) | (Kind::Late, Ask::Challenge(_)) => return None,
+            (Kind::Mute, _) => return None,
             (Kind::Behind, Ask::Held | Ask::Deposit(_)) => refused(StorageRefusal::NotDrawn),
             (Kind::Boasting, Ask::Held) => Ok(1_000),
             (_, Ask::Held) => Ok(*held),
@@ -89,7 +91,12 @@ impl Far {
                 if is_there { Ok(0) } else { refused(StorageRefusal::Unknown) }
             }
         };
-        Some((40, outcome))
+        let millis = match (self.kind, ask) {
+            (Kind::Slow, Ask::Challenge(_)) => 1_900,
+            (Kind::Late, Ask::Challenge(_)) => 2_100,
+            _ => 40,
+        };
+        Some((millis, outcome))
     }
 }
 
@@ -190,8 +197,8 @@ impl World {
                     self.deposits.push((worker, index));
                 }
                 let (after, outcome) = match far.answer(deposit, &ask) {
-                    Some((after, outcome)) => (millis(after), outcome),
-                    None => (timeout, Err(StorageFault::Late)),
+                    Some((after, outcome)) if millis(after) < timeout => (millis(after), outcome),
+                    _ => (timeout, Err(StorageFault::Late)),
                 };
                 (after, Input::StorageEnded { worker, term, outcome })
             }
@@ -210,6 +217,7 @@ fn proved(kind: Kind, epochs: usize) -> Vec<Option<u16>> {
 #[test]
 fn an_honest_worker_proves_all_from_the_first_epoch_on() {
     assert_eq!(proved(Kind::Honest, 3), [Some(QUOTA); 3]);
+    assert_eq!(proved(Kind::Slow, 3), [Some(QUOTA); 3]);
 }
 
 #[test]
