@@ -1,7 +1,7 @@
 //! The worker's side of the storage probe: takes chunks of its storage committee, and returns ranges of them.
 //!
 //! It is a task of its own, which reads and writes on blocking threads, so that a slow disk delays no ping. A few requests are worked on at a
-//! time and a few wait; more are refused.
+//! time and some wait, chunks and challenges each for themselves; more are refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,12 +21,11 @@ use crate::chunks::{self, ChunkStore, Room};
 
 /// Requests that may wait to be looked at.
 const INBOX: usize = 4;
-/// Requests that may wait for a thread.
-const WAITING: usize = 8;
-/// Chunks that are written at a time.
-const WRITERS: usize = 2;
-/// Challenges that are read at a time.
-const READERS: usize = 4;
+/// Chunks that are written at a time, and that may wait for it.
+const WRITES: (usize, usize) = (2, 8);
+/// Challenges that are read at a time, and that may wait for it: more than a committee has members, in two terms. They are small, and no chunk that is
+/// written slowly takes the place of one.
+const READS: (usize, usize) = (4, 64);
 
 /// What the newest state says of chunks with this worker. Called for every request; must not block for long.
 pub trait StorageGrants: Send + Sync + 'static {
@@ -98,8 +97,8 @@ pub struct StorageServer {
     shared: Arc<Shared>,
     settlement: watch::Receiver<u64>,
     inbox: mpsc::Receiver<StorageOffer>,
-    reads: Lane,
-    writes: Lane,
+    reads: Lane<Job>,
+    writes: Lane<Job>,
     running: JoinSet<()>,
 }
 
@@ -114,18 +113,28 @@ struct Shared {
 }
 
 /// Requests of one kind: those that wait, and room for those that are worked on.
-struct Lane {
-    waiting: VecDeque<Job>,
+struct Lane<T> {
+    waiting: VecDeque<T>,
+    most: usize,
     room: Arc<Semaphore>,
 }
 
-impl Lane {
-    fn new(room: usize) -> Self {
-        Self { waiting: VecDeque::new(), room: Arc::new(Semaphore::new(room)) }
+impl<T> Lane<T> {
+    fn new((room, most): (usize, usize)) -> Self {
+        Self { waiting: VecDeque::new(), most, room: Arc::new(Semaphore::new(room)) }
+    }
+
+    /// Lets it wait; gives it back if too many do.
+    fn push(&mut self, job: T) -> Result<(), T> {
+        if self.waiting.len() >= self.most {
+            return Err(job);
+        }
+        self.waiting.push_back(job);
+        Ok(())
     }
 
     /// The next one, if there is room for it.
-    fn next(&mut self) -> Option<(Job, OwnedSemaphorePermit)> {
+    fn next(&mut self) -> Option<(T, OwnedSemaphorePermit)> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
         Some((self.waiting.pop_front()?, permit))
     }
@@ -138,7 +147,7 @@ impl StorageServer {
         let StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, served } = parts;
         let handle = StorageHandle { inbox: sender, served: Arc::clone(&served) };
         let shared = Arc::new(Shared { store, policy, is_validator, grants, min_free_bytes, served });
-        let (reads, writes) = (Lane::new(READERS), Lane::new(WRITERS));
+        let (reads, writes) = (Lane::new(READS), Lane::new(WRITES));
         (handle, Self { shared, settlement, inbox, reads, writes, running: JoinSet::new() })
     }
 
@@ -172,15 +181,14 @@ impl StorageServer {
             // Dropped, the peer hears that there is no answer.
             None => return self.shared.served.refuse(),
         };
-        if self.reads.waiting.len() + self.writes.waiting.len() >= WAITING {
-            self.shared.served.refuse();
-            return reply.respond(encode(&StorageReply::Refused(StorageRefusal::Busy)));
-        }
         let lane = match request {
             StorageRequest::Deposit { .. } => &mut self.writes,
             StorageRequest::Held(_) | StorageRequest::Challenge { .. } => &mut self.reads,
         };
-        lane.waiting.push_back(Job { peer, request, reply });
+        if let Err(Job { reply, .. }) = lane.push(Job { peer, request, reply }) {
+            self.shared.served.refuse();
+            reply.respond(encode(&StorageReply::Refused(StorageRefusal::Busy)));
+        }
     }
 
     fn start(&mut self) {
@@ -322,6 +330,18 @@ mod tests {
         assert_eq!(shared.answer(&VALIDATOR, &other_term), refused(StorageRefusal::NotDrawn));
         let counts = shared.served.snapshot();
         assert_eq!((counts.stored, counts.challenges, counts.refused), (2, 1, 7));
+    }
+
+    #[test]
+    fn a_lane_has_bounds_of_its_own_and_keeps_the_order() {
+        let mut lane = Lane::new((2, 3));
+        assert!((0..3).all(|n| lane.push(n).is_ok()));
+        assert_eq!(lane.push(3), Err(3));
+        let (first, second) = (lane.next().unwrap(), lane.next().unwrap());
+        assert_eq!((first.0, second.0, lane.next().map(|(n, _)| n)), (0, 1, None), "two at a time");
+        assert_eq!(lane.push(4), Ok(()), "there is room again");
+        drop(second);
+        assert_eq!(lane.next().map(|(n, _)| n), Some(2));
     }
 
     #[test]
