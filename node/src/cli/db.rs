@@ -21,8 +21,8 @@ use clap::{Args, Subcommand};
 use lucid_consensus::chain_spec::ChainSpec;
 use lucid_consensus::ledger::table::TABLES;
 use lucid_storage::{
-    BackupInfo, Damage, FORMAT_VERSION, Head, OpenError, Stats, Store, backup_info, list_backups, restore_backup,
-    set_aside, verify,
+    BackupInfo, Damage, FORMAT_VERSION, Head, OpenError, Stats, Store, backup_info, list_backups, lock_store,
+    restore_backup, set_aside, verify,
 };
 use lucid_types::time::Height;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ use self::content::{Content, Finding, look};
 use self::progress::Progress;
 use crate::chain::persist;
 use crate::chain::watermark::{Mark, Watermark};
+use crate::chunks::{self, Checked, Owner};
 use crate::cli::{Context, Json, output};
 use crate::config::Role;
 use crate::home::Home;
@@ -44,7 +45,8 @@ Exit code 1 if anything is damaged; nothing is changed.
 
 Example:
   lucid db check
-  lucid db check --quick --json";
+  lucid db check --quick --json
+  lucid db check --chunks";
 const REPAIR_EXAMPLE: &str = "\
 Without --yes the new store is made beside the old one, told about, and removed again. With --yes it takes the old one's place, which
 is kept as db.damaged-TIME. Needs as much free space as the store has, and for a while twice as much.
@@ -79,6 +81,9 @@ pub(super) enum DbAction {
         /// Do not check signatures
         #[arg(long)]
         quick: bool,
+        /// Read the chunks, too, that validators have deposited
+        #[arg(long)]
+        chunks: bool,
         #[command(flatten)]
         json: Json,
     },
@@ -125,7 +130,7 @@ pub(super) fn db(action: DbAction, context: &Context) -> anyhow::Result<()> {
     let place = Place::of(context)?;
     match action {
         DbAction::Stats(json) => place.stats(json.json),
-        DbAction::Check { quick, json } => place.check(!quick, json.json),
+        DbAction::Check { quick, chunks, json } => place.check(!quick, chunks, json.json),
         DbAction::Repair { yes, json } => place.repair(yes, json.json),
         DbAction::Backup { dir, json } => place.backup(dir, json.json),
         DbAction::Restore(arguments) => place.restore(&arguments),
@@ -307,24 +312,60 @@ impl Place {
         Ok((found, Some(held)))
     }
 
-    fn check(&self, thorough: bool, as_json: bool) -> anyhow::Result<()> {
-        let path = self.db()?;
-        let (found, held) = self.find(&path, thorough, &mut Progress::new())?;
+    /// What a check finds of the chunks that validators have deposited with this node: how many there are, and what is wrong.
+    fn find_chunks(&self, progress: &mut Progress) -> anyhow::Result<(u64, Vec<Finding>)> {
+        progress.step("reading every chunk");
+        let owner = Owner { network: *self.spec.id(), worker: self.home.load_identity()?.account };
+        let Checked { chunks, damaged, foreign } = {
+            let _unused = lock_store(&self.db()?)?;
+            chunks::check(&self.home.chunks_dir(), &owner)?
+        };
+        let file = |path: PathBuf| Some(path.display().to_string());
+        let damaged = damaged.into_iter().map(|(path, place)| Finding {
+            family: None,
+            file: file(path),
+            what: format!("chunk {place} is not what was deposited"),
+            remedy: "the node cuts it off when it is asked for it, and validators deposit it again; look after the disk",
+        });
+        let foreign = foreign.into_iter().map(|path| Finding {
+            family: None,
+            file: file(path),
+            what: "is no file of chunks of this worker, or cannot be read".to_owned(),
+            remedy: "the next start removes it",
+        });
+        Ok((chunks, damaged.chain(foreign).collect()))
+    }
+
+    fn check(&self, thorough: bool, with_chunks: bool, as_json: bool) -> anyhow::Result<()> {
+        let (path, mut progress) = (self.db()?, Progress::new());
+        let (mut found, held) = self.find(&path, thorough, &mut progress)?;
+        let n_of_store = found.findings.len();
+        let chunks = with_chunks.then(|| self.find_chunks(&mut progress)).transpose()?;
+        let chunks = chunks.map(|(chunks, findings)| {
+            found.findings.extend(findings);
+            chunks
+        });
         let silence = match (&held, self.mark()) {
             (Some(held), Ok(mark)) => self.silence(mark, held.head, held.content.logged),
             _ => Silence::default(),
         };
-        let n = found.findings.len();
         if as_json {
-            output::json(&check_json(&path, thorough, &found, held.as_ref(), silence))?;
+            output::json(&check_json(&path, thorough, &found, held.as_ref(), chunks, silence))?;
         } else {
-            output::print(&check_text(thorough, &found, held.as_ref(), silence))?;
+            output::print(&check_text(thorough, &found, held.as_ref(), chunks, silence))?;
         }
+        let things = |n: usize| if n == 1 { "1 thing is".to_owned() } else { format!("{n} things are") };
+        ensure!(
+            n_of_store == 0,
+            "{} wrong with {}: `lucid db repair` says what it would keep and lose, `lucid db restore` takes a backup",
+            things(n_of_store),
+            path.display()
+        );
         ensure!(
             found.findings.is_empty(),
-            "{n} {} wrong with {}: `lucid db repair` says what it would keep and lose, `lucid db restore` takes a backup",
-            if n == 1 { "thing is" } else { "things are" },
-            path.display()
+            "{} wrong with {}: the store is sound, and the node mends its chunks by itself",
+            things(found.findings.len()),
+            self.home.chunks_dir().display()
         );
         Ok(())
     }
@@ -460,7 +501,7 @@ impl Place {
             }
             if path.exists() {
                 // Says who uses it, before anything is copied.
-                drop(lucid_storage::lock_store(&path)?);
+                drop(lock_store(&path)?);
             }
             restore_backup(&info.path, &new)?;
             let store = Store::open(&new, *self.spec.id())?;
@@ -588,7 +629,14 @@ fn finding_json(finding: &Finding) -> Value {
     json!({ "family": finding.family, "file": finding.file, "what": finding.what, "remedy": finding.remedy })
 }
 
-fn check_json(path: &Path, thorough: bool, found: &Found, held: Option<&Held>, silence: Silence) -> Value {
+fn check_json(
+    path: &Path,
+    thorough: bool,
+    found: &Found,
+    held: Option<&Held>,
+    chunks: Option<u64>,
+    silence: Silence,
+) -> Value {
     let entries =
         |(family, entries, bytes): &(&str, u64, u64)| json!({ "family": family, "entries": entries, "bytes": bytes });
     let counts = held.map(|held| held.content.counts);
@@ -607,12 +655,13 @@ fn check_json(path: &Path, thorough: bool, found: &Found, held: Option<&Held>, s
             "own": counts.own,
             "log": counts.log,
         })),
+        "chunks": chunks,
         "silent_through": silence.to_json(),
         "findings": found.findings.iter().map(finding_json).collect::<Vec<_>>(),
     })
 }
 
-fn check_text(thorough: bool, found: &Found, held: Option<&Held>, silence: Silence) -> String {
+fn check_text(thorough: bool, found: &Found, held: Option<&Held>, chunks: Option<u64>, silence: Silence) -> String {
     let mut text = found.to_text();
     let Some(held) = held else {
         text.push_str("the store does not open, so what it holds was not looked at\n");
@@ -620,7 +669,7 @@ fn check_text(thorough: bool, found: &Found, held: Option<&Held>, silence: Silen
     };
     let counts = held.content.counts;
     let signatures = if thorough { "with every signature" } else { "without signatures" };
-    text.push_str(&output::pairs(&[
+    let mut pairs = vec![
         ("head", head_text(held.head)),
         ("blocks", format!("{} from {} on, {signatures}", counts.blocks, held.base)),
         ("kept headers", counts.headers.to_string()),
@@ -628,7 +677,9 @@ fn check_text(thorough: bool, found: &Found, held: Option<&Held>, silence: Silen
         ("history records", counts.history.to_string()),
         ("own records", counts.own.to_string()),
         ("entries of the log", counts.log.to_string()),
-    ]));
+    ];
+    pairs.extend(chunks.map(|chunks| ("chunks", chunks.to_string())));
+    text.push_str(&output::pairs(&pairs));
     if silence.through > Height::ZERO {
         text.push_str(silence.to_text().trim_start());
     }

@@ -119,6 +119,8 @@ fn stats_check_and_compact_tell_of_a_sound_store_and_change_nothing() {
     assert_eq!((&check["silent_through"], &check["checked"]["own"]), (&Value::from(1), &Value::from(1)), "{check}");
     let text = out(&lucid(&stopped.home(), &["db", "check", "--quick"]));
     assert!(text.ends_with("sound\n") && text.contains("without signatures"), "{text}");
+    let with_chunks = json(&lucid(&stopped.home(), &["db", "check", "--chunks", "--json"]));
+    assert_eq!((&check["chunks"], &with_chunks["chunks"]), (&Value::Null, &Value::from(0)));
     let repair = out(&lucid(&stopped.home(), &["db", "repair", "--yes"]));
     assert_eq!(repair, "the store is sound: there is nothing to repair\n");
 
@@ -237,6 +239,22 @@ fn damage_is_named_and_repaired() {
     fs::remove_file(stopped.db().join("CURRENT")).unwrap();
     let told = failure(&lucid(&stopped.home(), &["db", "repair", "--yes"]));
     assert!(told.contains("validator-watermark is missing, and this node has the role of a validator"), "{told}");
+}
+
+#[test]
+fn a_check_names_what_is_wrong_with_chunks_and_leaves_it() {
+    let stopped = Stopped::new();
+    let chunks = stopped.home().join("chunks");
+    fs::create_dir_all(&chunks).unwrap();
+    fs::write(chunks.join("notes.txt"), "mine").unwrap();
+    assert_eq!(json(&lucid(&stopped.home(), &["db", "check", "--json"]))["sound"], true);
+    let told = failure(&lucid(&stopped.home(), &["db", "check", "--chunks"]));
+    assert!(told.contains("the store is sound") && told.contains("1 thing is wrong"), "{told}");
+    let output = lucid(&stopped.home(), &["db", "check", "--chunks", "--json"]);
+    let check: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let file = chunks.join("notes.txt");
+    assert_eq!(check["findings"][0]["file"], file.display().to_string(), "{check}");
+    assert!(file.exists());
 }
 
 /// RocksDB's checksum of a record: CRC-32C, rotated and offset.

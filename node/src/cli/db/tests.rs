@@ -685,7 +685,7 @@ fn a_restored_backup_keeps_a_validator_silent() {
     assert_eq!(silence.through.get(), BLOCKS + 9);
     assert!(silence.to_text().contains(&format!("silent until block {} is decided", BLOCKS + 9)));
     drop(store);
-    place.check(true, true).unwrap();
+    place.check(true, false, true).unwrap();
     let kept = fs::read_dir(place.home.root()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(kept.filter(|name| name.starts_with("db.replaced-")).count(), 1);
 }
