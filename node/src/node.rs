@@ -49,7 +49,7 @@ use crate::node::keys::KeyWatch;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::peers;
-use crate::probe::{AttestationTable, Served};
+use crate::probe::{AttestationTable, Line, Served};
 use crate::router::Router;
 use crate::sampler::{self, Newest};
 use crate::stage::{Stage, Stopped, supervise};
@@ -147,6 +147,7 @@ struct Wires {
     head: watch::Receiver<Head>,
     keys: watch::Receiver<Arc<Keyring>>,
     served: Arc<Served>,
+    line: Arc<Line>,
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
@@ -310,6 +311,7 @@ impl Assembly {
             head: head.clone(),
             keys: keys.clone(),
             served: Arc::new(Served::default()),
+            line: Arc::new(Line::new(&self.config.limits)),
             vaults: Arc::default(),
             pushed: Arc::default(),
             gossip,

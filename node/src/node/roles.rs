@@ -31,7 +31,7 @@ use crate::chain::report::Reporter;
 use crate::chain::watermark::Watermark;
 use crate::chunks::{ChunkStore, Owner};
 use crate::commands::CommandDesk;
-use crate::config::{Config, Role};
+use crate::config::{Config, LimitsConfig, Role};
 use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::history::metrics::Attestation;
 use crate::home::Home;
@@ -54,8 +54,6 @@ use crate::stage::Stage;
 const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
-/// What chunks leave free on their file system: the database needs room, too.
-const MIN_FREE_BYTES: u64 = 256 << 20;
 
 impl Assembly {
     /// A treasury signer's side of `/cosign/1`, and the address of its key if that is known.
@@ -205,6 +203,7 @@ impl Assembly {
             echo_grants: self.echo_grants(wires.head.clone()),
             policy_of: policy_of(wires.head.clone()),
             limits: self.config.probe.clone(),
+            line: Arc::clone(&wires.line),
             served: Arc::clone(&wires.served),
         });
         work.spawn_plain("responder", task.run(work.stop.clone()));
@@ -261,9 +260,14 @@ impl Assembly {
             store,
             policy: self.spec.genesis().policy.fixed(),
             is_validator: self.is_validator(wires.head.clone()),
-            grants: Arc::new(Committees { me: self.me.account, head: wires.head.clone() }),
+            grants: Arc::new(Committees {
+                me: self.me.account,
+                head: wires.head.clone(),
+                limits: self.config.limits.clone(),
+            }),
             settlement: settlements,
-            min_free_bytes: MIN_FREE_BYTES,
+            min_free_bytes: self.config.limits.min_free_bytes,
+            line: Arc::clone(&wires.line),
             served: Arc::clone(&wires.served),
         });
         work.spawn_plain("storage server", task.run(work.stop.clone()));
@@ -403,6 +407,7 @@ fn open_settlement(state: &State) -> u64 {
 struct Committees {
     me: NodeId,
     head: watch::Receiver<Head>,
+    limits: LimitsConfig,
 }
 
 impl Committees {
@@ -436,7 +441,7 @@ impl StorageGrants for Committees {
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.state().node(&self.me).map_or(0, |node| node.capacity.disk_bytes)
+        self.limits.disk_of(self.state().node(&self.me).map_or(0, |node| node.capacity.disk_bytes))
     }
 }
 

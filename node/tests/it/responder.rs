@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
-use lucid_node::config::ProbeConfig;
-use lucid_node::probe::{EchoGrant, Responder, ResponderParts, Served, ServedCounts};
+use lucid_node::config::{LimitsConfig, ProbeConfig};
+use lucid_node::probe::{EchoGrant, Line, Responder, ResponderParts, Served, ServedCounts};
 use lucid_p2p::{EchoStream, Protocol, RequestError};
 use lucid_types::codec::encode;
 use lucid_types::genesis::Genesis;
@@ -35,6 +35,10 @@ struct Worker {
 }
 
 async fn worker(limits: ProbeConfig) -> Worker {
+    worker_with(limits, &LimitsConfig::default()).await
+}
+
+async fn worker_with(limits: ProbeConfig, line: &LimitsConfig) -> Worker {
     // Long epochs: nothing here depends on their ends.
     let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR, SEATLESS]));
     let (peer, events) = peer(genesis.network_id(), WORKER, vec![]).await;
@@ -50,6 +54,7 @@ async fn worker(limits: ProbeConfig) -> Worker {
         }),
         policy_of: policy_of(&genesis),
         limits,
+        line: Arc::new(Line::new(line)),
         served: Arc::clone(&served),
     });
     tokio::spawn(responder.run(stop.clone()));
@@ -158,7 +163,7 @@ async fn a_session_lasts_as_long_as_its_bytes_may_take() {
 /// An echo that comes while all slots are taken waits for a moment. One that gets none is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_echo_waits_a_moment_for_a_slot() {
-    let worker = worker(ProbeConfig { echo_sessions: 1, ..ProbeConfig::default() }).await;
+    let worker = worker(ProbeConfig { echo_sessions: 1 }).await;
     let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
     let mut first = open(&one).await;
     first.write_all(b"x").await.unwrap();
@@ -182,7 +187,9 @@ async fn an_echo_waits_a_moment_for_a_slot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owners_caps_hold() {
-    let worker = worker(ProbeConfig { echo_sessions: 1, max_echo_bytes_per_s: 200_000 }).await;
+    // 200,000 bytes a second out.
+    let line = LimitsConfig { up_kbps: 1_600, ..LimitsConfig::default() };
+    let worker = worker_with(ProbeConfig { echo_sessions: 1 }, &line).await;
     let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
     // One session is open and has been seen by the worker; the other validator's is refused.
     let mut first = open(&one).await;
