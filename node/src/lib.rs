@@ -1,6 +1,7 @@
 //! The Lucid node: daemon and command line.
 
 pub mod api;
+pub mod caps;
 pub mod chain;
 pub mod chunks;
 pub mod cli;

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, NodeView};
+use crate::caps::Month;
 use crate::chain::catch_up::{CatchUp, CatchUpParts};
 use crate::chain::driver::{Driver, DriverParts, INPUTS};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
@@ -341,6 +342,8 @@ impl Assembly {
         });
         let (progress, enrolment) = watch::channel(None);
         self.enrolment(&mut work, &commands, target.clone(), progress)?;
+        let (month_sender, month) = watch::channel(Month::at(now));
+        self.caps(&mut work, &wires, &commands, month_sender)?;
         let router = Router {
             events,
             driver,
@@ -378,6 +381,7 @@ impl Assembly {
             enrolment,
             probes,
             served: wires.served,
+            month,
             newest,
             rings,
             config: self.config.clone(),

@@ -36,11 +36,12 @@ use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
     MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView,
-    SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState, ValidatorStatusView, ValidatorView,
-    VoteSignature,
+    ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter,
+    ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState,
+    ValidatorStatusView, ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
+use crate::caps::Month;
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
@@ -97,6 +98,8 @@ pub struct NodeParts {
     pub probes: Arc<ProbeCounters>,
     /// Probes served; zeros on a node that serves none.
     pub served: Arc<Served>,
+    /// What they have taken of the line in this month; nothing on a node that serves none.
+    pub month: watch::Receiver<Month>,
     /// The newest sample of the machine.
     pub newest: Newest,
     /// How the machine went lately.
@@ -115,6 +118,11 @@ impl NodeParts {
             pools.next().filter(|_| pools.next().is_none()).map(|(id, _)| id)
         };
         state.pool_of(&self.me.account).or_else(only)
+    }
+
+    fn probe_traffic(&self) -> ProbeTrafficView {
+        let month = *self.month.borrow();
+        ProbeTrafficView { month: month.name(), bytes: month.bytes, month_bytes: self.config.limits.month_bytes }
     }
 
     /// A final block with its certificate.
@@ -297,6 +305,7 @@ impl NodeView for NodeParts {
             pool: pool.map(|pool| pool.name.clone()),
             leader,
             maintenance: nodes::maintenance(&state, &self.me.account).into_iter().next(),
+            probe_traffic: self.config.has(Role::Worker).then(|| self.probe_traffic()),
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
@@ -380,6 +389,7 @@ impl NodeView for NodeParts {
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
             served: self.served.snapshot(),
+            month_bytes: self.month.borrow().bytes,
         }
     }
 

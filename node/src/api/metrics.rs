@@ -41,6 +41,8 @@ pub struct Metrics {
     pub probes: ProbeCounts,
     /// `lucid_served_*`: what this worker answered.
     pub served: ServedCounts,
+    /// `lucid_probe_month_bytes`: what probes have taken of this worker's line in the calendar month.
+    pub month_bytes: u64,
 }
 
 /// What pools owe and what has been paid, over all pools. What is read from the payment network is `None`, and not on the page,
@@ -71,6 +73,11 @@ pub fn render(metrics: &Metrics) -> String {
         ("lucid_epoch", "Epoch of the node's clock.", metrics.epoch),
         ("lucid_round", "Round that decided the newest block.", metrics.round),
         ("lucid_peers", "Connected peers of this network.", metrics.peers),
+        (
+            "lucid_probe_month_bytes",
+            "Bytes that probes have taken of this worker's line in the calendar month, both ways.",
+            metrics.month_bytes,
+        ),
     ] {
         page.family(name, "gauge", about);
         page.value(name, &[], value);
@@ -205,6 +212,7 @@ mod tests {
             mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
             served: ServedCounts { pings: 4, ..ServedCounts::default() },
+            month_bytes: 11,
         };
         let page = render(&metrics);
         for line in [
@@ -217,6 +225,7 @@ mod tests {
             "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_echoes_total{outcome=\"verified\"} 0",
             "lucid_served_pings_total 4",
+            "lucid_probe_month_bytes 11",
             "# TYPE lucid_mesh_total counter",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -108,6 +108,8 @@ pub struct StatusView {
     pub leader: Option<NodeId>,
     /// The maintenance of this node's account that is under way, or else is announced next; `null` if there is none.
     pub maintenance: Option<MaintenanceView>,
+    /// What probes have taken of a worker's line; `null` of a node that is none.
+    pub probe_traffic: Option<ProbeTrafficView>,
     /// All that this node was ever owed, as a member, as an owner and as a validator; `null` if it is none of them.
     pub owed_micro_usdt: Option<MicroUsdt>,
     /// All that the vaults have paid it of that, in the solidified view; `null` if it is not known.
@@ -119,6 +121,17 @@ pub struct StatusView {
     pub alerts: Vec<String>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,
+}
+
+/// What probes have taken of a worker's line in a calendar month (UTC), as of the last minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeTrafficView {
+    /// As `2026-11`.
+    pub month: String,
+    /// Bytes, both ways together.
+    pub bytes: u64,
+    /// As many as its owner allows, by `limits.month_bytes`; 0 for no limit.
+    pub month_bytes: u64,
 }
 
 /// A final block of the chain `lucid-blocks`. `GET /api/v1/blocks` and `/api/v1/blocks/{height}`.

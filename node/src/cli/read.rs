@@ -18,7 +18,8 @@ use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use super::{Context, Json};
 use crate::api::model::{
     BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MaintenanceView,
-    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ReporterView, ScoreList, StatusView, SyncState,
+    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ProbeTrafficView, ReporterView, ScoreList,
+    StatusView, SyncState,
 };
 
 /// A node's API for commands that ask once.
@@ -79,6 +80,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("pool", or_dash(s.pool.as_ref())),
             ("leader", or_dash(s.leader)),
             ("maintenance", or_dash(s.maintenance.as_ref().map(maintenance_text))),
+            ("probe traffic", or_dash(s.probe_traffic.as_ref().map(traffic_text))),
             ("owed USDT", or_dash(s.owed_micro_usdt.map(|amount| millionths(amount.get())))),
             ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
@@ -94,6 +96,13 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
         }
         output::pairs(&lines)
     })
+}
+
+/// What probes have taken in a month, and what they may take.
+fn traffic_text(it: &ProbeTrafficView) -> String {
+    let ProbeTrafficView { month, bytes, month_bytes } = it;
+    let most = if *month_bytes > 0 { format!(" of {month_bytes}") } else { String::new() };
+    format!("{bytes}{most} bytes in {month}")
 }
 
 /// Epochs, and what a node does not do in them.

@@ -25,6 +25,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::model::EnrolmentView;
+use crate::caps::{Caps, CapsParts, Month};
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::chain::report::Reporter;
@@ -127,6 +128,36 @@ impl Assembly {
             progress,
         })?;
         work.spawn("enrolment", enrolment.run(work.stop.clone()));
+        Ok(())
+    }
+
+    /// Keeps to the limits of a worker's owner that maintenance keeps to.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub(super) fn caps(
+        &self,
+        work: &mut Stage,
+        wires: &Wires,
+        commands: &Arc<CommandDesk>,
+        month: watch::Sender<Month>,
+    ) -> anyhow::Result<()> {
+        if !self.config.has(Role::Worker) {
+            return Ok(());
+        }
+        let parts = CapsParts {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            store: self.store.clone(),
+            me: self.me.clone(),
+            limits: self.config.limits.clone(),
+            line: Arc::clone(&wires.line),
+            commands: Arc::clone(commands),
+            head: wires.head.clone(),
+            month,
+        };
+        let caps = block_in_place(|| Caps::new(parts))?;
+        work.spawn("owner's limits", caps.run(work.stop.clone()));
         Ok(())
     }
 

@@ -354,6 +354,7 @@ impl NodeView for Known {
             pool: None,
             leader: Some(node(10)),
             maintenance: None,
+            probe_traffic: None,
             owed_micro_usdt: Some(MicroUsdt::new(7)),
             paid_micro_usdt: None,
             enrolment: None,
@@ -462,6 +463,7 @@ impl NodeView for Known {
             mesh: vec![],
             probes: ProbeCounts::default(),
             served: ServedCounts::default(),
+            month_bytes: 0,
             members: MemberCounts::default(),
         }
     }
