@@ -247,7 +247,9 @@ impl Caps {
         if is_waiting {
             return;
         }
-        let Some(action) = self.wanted(&state) else { return };
+        let CapsParts { spec, clock, me, limits, month, .. } = &self.parts;
+        let used = *month.borrow();
+        let Some(action) = wanted(spec, clock.now(), me, (limits, &used), &state) else { return };
         let command = Command {
             account: self.parts.me.account,
             nonce: state.nonce(&self.parts.me.account).next,
@@ -269,21 +271,23 @@ impl Caps {
         };
         self.free_at = Some(now + pause);
     }
+}
 
-    /// What is to be announced by a state that is the newest, for a member whose key this home has.
-    fn wanted(&self, state: &State) -> Option<NodeAction> {
-        let CapsParts { spec, clock, me, limits, month, .. } = &self.parts;
-        let now = clock.now();
-        if sync_state(spec, now, state, Height::ZERO) != SyncState::Synced {
-            return None;
-        }
-        state.pool_of(&me.account)?;
-        let row = state.node(&me.account).filter(|row| !row.is_retired)?;
-        if state.key_of(&me.account) != Some(me.public_key()) {
-            return None;
-        }
-        next_maintenance(now, spec.genesis(), limits, &month.borrow(), row)
+/// What is to be announced by a state that is the newest, for a member whose key this home has.
+fn wanted(
+    spec: &ChainSpec,
+    now: UnixMillis,
+    me: &Identity,
+    (limits, used): (&LimitsConfig, &Month),
+    state: &State,
+) -> Option<NodeAction> {
+    if sync_state(spec, now, state, Height::ZERO) != SyncState::Synced {
+        return None;
     }
+    state.pool_of(&me.account)?;
+    let row = state.node(&me.account).filter(|row| !row.is_retired)?;
+    let has_key = state.key_of(&me.account) == Some(me.public_key());
+    has_key.then(|| next_maintenance(now, spec.genesis(), limits, used, row)).flatten()
 }
 
 /// A month as it is in the store.

@@ -1,3 +1,4 @@
+use lucid_consensus::ledger::table::Nodes;
 use lucid_types::policy::Policy;
 use proptest::prelude::*;
 
@@ -165,6 +166,24 @@ fn a_month_goes_on_after_a_restart_and_ends_with_the_calendars() {
     assert_eq!(recorded(&store, Month::at(at("2026-12-01"))).unwrap().bytes, 0);
     store.put(OwnKind::Counter, &month.key(), b"no").unwrap();
     assert_eq!(recorded(&store, month).unwrap().bytes, 0);
+}
+
+#[test]
+fn only_a_member_announces_that_knows_the_newest_state_and_has_the_key() {
+    let spec = testing::network();
+    let (state, limits) = (testing::first(&spec), month_bytes(1));
+    let now = spec.genesis().genesis_time;
+    let me = |seed| Identity::first(testing::node_key(seed));
+    let of = |now, me: &Identity, state: &State| wanted(&spec, now, me, (&limits, &used(now, 1)), state);
+    let member = me(WORKERS[0]);
+    assert!(of(now, &member, &state).is_some());
+    assert_eq!(of(now, &me(WORKERS[1]), &state), None, "it is in no pool");
+    assert_eq!(of(now, &me(99), &state), None, "it is not registered");
+    let other_key = Identity { key: testing::node_key(99), ..member.clone() };
+    assert_eq!(of(now, &other_key, &state), None);
+    assert_eq!(of(now.after(Duration::from_hours(1)), &member, &state), None, "blocks are missing");
+    let retired = state.changed(|rows| rows.get_mut::<Nodes>(&member.account).unwrap().is_retired = true);
+    assert_eq!(of(now, &member, &retired), None);
 }
 
 /// Three hours each, of the whole week.
