@@ -53,6 +53,7 @@ use crate::peers;
 use crate::probe::{AttestationTable, Line, Served};
 use crate::router::Router;
 use crate::sampler::{self, Newest};
+use crate::score::watch::{FollowParts, ScoreWatch, follow};
 use crate::stage::{Stage, Stopped, supervise};
 use crate::view::NodeParts;
 
@@ -303,6 +304,15 @@ impl Assembly {
         let sampler = sampler::spawn(self.home.root(), Arc::clone(&self.clock), sampled)?;
         let (newest, rings) = (sampler.newest(), sampler.rings());
         chain.spawn("keeper of resources", resources::keep(self.store.clone(), sampler, chain.stop.clone()));
+        let watch = Arc::<ScoreWatch>::default();
+        let parts = FollowParts {
+            watch: Arc::clone(&watch),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            head: head.clone(),
+            me: self.me.account,
+        };
+        chain.spawn_plain("watch of scores", follow(parts, chain.stop.clone()));
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         chain.spawn("removal of expired history", expiry::run(store, clock, head.clone(), chain.stop.clone()));
 
@@ -382,6 +392,7 @@ impl Assembly {
             probes,
             served: wires.served,
             month,
+            watch,
             newest,
             rings,
             config: self.config.clone(),

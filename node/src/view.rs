@@ -59,6 +59,7 @@ use crate::probe::{AttestationTable, ProbeCounters, Served};
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
 use crate::sampler::{Newest, SharedRings};
+use crate::score::watch::ScoreWatch;
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -100,6 +101,8 @@ pub struct NodeParts {
     pub served: Arc<Served>,
     /// What they have taken of the line in this month; nothing on a node that serves none.
     pub month: watch::Receiver<Month>,
+    /// Which of the newest scores are unlike their workers' own.
+    pub watch: Arc<ScoreWatch>,
     /// The newest sample of the machine.
     pub newest: Newest,
     /// How the machine went lately.
@@ -118,6 +121,12 @@ impl NodeParts {
             pools.next().filter(|_| pools.next().is_none()).map(|(id, _)| id)
         };
         state.pool_of(&self.me.account).or_else(only)
+    }
+
+    fn alerts(&self, state: &State) -> Vec<String> {
+        let mut alerts = alerts(&self.spec, state, &self.me, &self.keys.borrow());
+        alerts.extend(self.watch.alert(&self.me.account));
+        alerts
     }
 
     fn probe_traffic(&self) -> ProbeTrafficView {
@@ -309,7 +318,7 @@ impl NodeView for NodeParts {
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
-            alerts: alerts(&self.spec, &state, &self.me, &self.keys.borrow()),
+            alerts: self.alerts(&state),
             api: self.api.clone(),
         }
     }
@@ -388,6 +397,7 @@ impl NodeView for NodeParts {
             members: pools::all_counts(&head.state),
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
+            suspicious: count(self.watch.count()),
             served: self.served.snapshot(),
             month_bytes: self.month.borrow().bytes,
         }

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub mesh: Vec<Counter>,
     /// `lucid_probe_pings_total{outcome}` and `lucid_probe_echoes_total{outcome}`: what this validator sent.
     pub probes: ProbeCounts,
+    /// `lucid_scores_suspicious`: scores of the newest final epoch that are unlike their workers' own of the last day.
+    pub suspicious: u64,
     /// `lucid_served_*`: what this worker answered.
     pub served: ServedCounts,
     /// `lucid_probe_month_bytes`: what probes have taken of this worker's line in the calendar month.
@@ -73,6 +75,11 @@ pub fn render(metrics: &Metrics) -> String {
         ("lucid_epoch", "Epoch of the node's clock.", metrics.epoch),
         ("lucid_round", "Round that decided the newest block.", metrics.round),
         ("lucid_peers", "Connected peers of this network.", metrics.peers),
+        (
+            "lucid_scores_suspicious",
+            "Scores of the newest final epoch that are unlike their workers' own of the last day.",
+            metrics.suspicious,
+        ),
         (
             "lucid_probe_month_bytes",
             "Bytes that probes have taken of this worker's line in the calendar month, both ways.",
@@ -213,6 +220,7 @@ mod tests {
             probes: ProbeCounts::default(),
             served: ServedCounts { pings: 4, ..ServedCounts::default() },
             month_bytes: 11,
+            suspicious: 2,
         };
         let page = render(&metrics);
         for line in [
@@ -226,6 +234,7 @@ mod tests {
             "lucid_probe_echoes_total{outcome=\"verified\"} 0",
             "lucid_served_pings_total 4",
             "lucid_probe_month_bytes 11",
+            "lucid_scores_suspicious 2",
             "# TYPE lucid_mesh_total counter",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -18,7 +18,7 @@ use crate::api::model::{
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
 use crate::history::{reports, scores};
 use crate::score::agreement::{Agreement, Measurement};
-use crate::score::suspicion::suspicion;
+use crate::score::suspicion::Suspicion;
 
 /// A row of an epoch as it is shown.
 pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
@@ -126,31 +126,19 @@ impl NodeParts {
         scores::of(&self.store, epoch, self.clock.now()).map_err(|e| unread("the scores of epoch", epoch, e))
     }
 
-    /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
-    fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
-        let buckets = self.head.borrow().state.policy(newest).history_buckets();
-        let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
-        let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
-        begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()
-    }
-
-    fn suspicion_of(samples: &[EpochScores], worker: &NodeId, score: Ppm) -> Option<SuspicionView> {
-        let samples: Vec<_> = samples.iter().filter_map(|scores| Some(row_of(scores, worker)?.score)).collect();
-        let found = suspicion(&samples, score)?;
-        let (median_ppm, limit_ppm, difference_ppm) = (found.median, found.limit, found.difference);
-        Some(SuspicionView { median_ppm, limit_ppm, difference_ppm })
+    fn suspicion_of(&self, epoch: Epoch, worker: &NodeId) -> Option<SuspicionView> {
+        let Suspicion { median, limit, difference } = self.watch.of(epoch, worker)?;
+        Some(SuspicionView { median_ppm: median, limit_ppm: limit, difference_ppm: difference })
     }
 
     pub(super) fn poot_score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
         let state = self.head.borrow().state.clone();
-        let newest = state.head().scored;
-        let epoch = epoch.unwrap_or(newest);
+        let epoch = epoch.unwrap_or_else(|| state.head().scored);
         let Some(scores) = self.scores_of(epoch)? else { return Ok(None) };
         let Some(row) = row_of(&scores, worker) else { return Ok(None) };
         let draw = reports::draw(&self.store, epoch, self.clock.now());
         let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
         let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
-        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
         let weights = state.policy(epoch).weights;
         Ok(Some(PootScoreView {
             score: score_view(epoch, row),
@@ -159,7 +147,7 @@ impl NodeParts {
             validators: drawn.map(|it| it.seats.len()),
             weights,
             points_ppm: points(&weights, row.components),
-            suspicion: Self::suspicion_of(&samples, worker, row.score),
+            suspicion: self.suspicion_of(epoch, worker),
         }))
     }
 
@@ -210,13 +198,12 @@ impl NodeParts {
         let mut rows = self.scores_of(epoch)?.map_or_else(Vec::new, |scores| scores.rows);
         rows.retain(|row| filter.pool.is_none_or(|pool| state.pool_of(&row.worker) == Some(pool)));
         rows.sort_by(|a, b| b.score.cmp(&a.score).then(a.worker.cmp(&b.worker)));
-        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
         let place = |(rank, row): (usize, &ScoreRow)| PlaceView {
             rank,
             pool: state.pool_of(&row.worker),
             live: live(&state, &row.worker),
             score: score_view(epoch, row),
-            suspicion: Self::suspicion_of(&samples, &row.worker, row.score),
+            suspicion: self.suspicion_of(epoch, &row.worker),
         };
         let places = (1..).zip(&rows).skip(filter.offset).take(limit).map(place).collect();
         Ok(Leaderboard { epoch: Some(epoch), n_places: rows.len(), places })

@@ -464,6 +464,7 @@ impl NodeView for Known {
             probes: ProbeCounts::default(),
             served: ServedCounts::default(),
             month_bytes: 0,
+            suspicious: 0,
             members: MemberCounts::default(),
         }
     }
