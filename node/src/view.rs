@@ -397,6 +397,7 @@ impl NodeView for NodeParts {
             members: pools::all_counts(&head.state),
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
+            under_way: self.probes.under_way(),
             suspicious: count(self.watch.count()),
             served: self.served.snapshot(),
             month_bytes: self.month.borrow().bytes,

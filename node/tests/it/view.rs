@@ -22,6 +22,7 @@ use lucid_node::api::model::{
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
+use lucid_node::probe::core::Gauges;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_node::proof::{Proof, Subject};
 use lucid_node::sampler::rings::Granularity;
@@ -462,6 +463,7 @@ impl NodeView for Known {
             payouts: PayoutFigures { owed_micro_usdt: 9, paid_micro_usdt: Some(6), ..PayoutFigures::default() },
             mesh: vec![],
             probes: ProbeCounts::default(),
+            under_way: Gauges::default(),
             served: ServedCounts::default(),
             month_bytes: 0,
             suspicious: 0,
