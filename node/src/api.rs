@@ -1,7 +1,7 @@
 //! The node's HTTP API, and its metrics listener.
 //!
-//! It reads, and it takes what needs no trust: commands that those have signed who give them, and requests to treasury signers, who
-//! sign what their own state says.
+//! It reads, and it takes what needs no trust: commands that those have signed who give them, requests to treasury signers, who
+//! sign what their own state says, and to validators, who ping a worker as often as they see fit.
 //!
 //! Everything comes from a [`NodeView`]; nothing here knows a store or a mesh. Both listeners bound their connections,
 //! request sizes and times. There is no authentication yet, so the API's address must be a loopback address, which
@@ -40,7 +40,8 @@ use self::model::{
     EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
     NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView, ProposalView,
     RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList,
-    SignatureRequest, SpanView, StampView, StatusView, ValidatorStatusView, ValidatorView,
+    SignatureRequest, SpanView, StampView, StatusView, ValidationView, ValidationWanted, ValidatorStatusView,
+    ValidatorView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -190,6 +191,18 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError>;
+
+    /// At most `limit` validations of a worker that this node asked for, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError>;
+
+    /// Asks validators to ping a worker now.
+    ///
+    /// # Errors
+    /// Why none does.
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>>;
 
     /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
     ///

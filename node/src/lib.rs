@@ -23,6 +23,7 @@ pub mod score;
 pub mod signer;
 mod stage;
 mod utc;
+pub mod validations;
 pub mod view;
 pub mod visit;
 

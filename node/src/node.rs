@@ -55,6 +55,7 @@ use crate::router::Router;
 use crate::sampler::{self, Newest};
 use crate::score::watch::{FollowParts, ScoreWatch, follow};
 use crate::stage::{Stage, Stopped, supervise};
+use crate::validations::ValidationDesk;
 use crate::view::NodeParts;
 
 /// Messages that wait to be gossiped; see [`DriverParts::gossip`].
@@ -350,6 +351,16 @@ impl Assembly {
             driver: driver.clone(),
             submissions: submissions_sender,
         });
+        let validating = self.validations(&wires);
+        let validations = Arc::new(ValidationDesk {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            me: self.me.public_key(),
+            head: head.clone(),
+            mesh: mesh.clone(),
+            store: self.store.clone(),
+            own: validating.clone(),
+        });
         let (progress, enrolment) = watch::channel(None);
         self.enrolment(&mut work, &commands, target.clone(), progress)?;
         let (month_sender, month) = watch::channel(Month::at(now));
@@ -368,6 +379,7 @@ impl Assembly {
             storage,
             cosigner: cosigner.clone(),
             commands: Arc::clone(&commands),
+            validations: validating,
             metrics: wires.metrics,
             head: head.clone(),
         };
@@ -379,6 +391,7 @@ impl Assembly {
             keys,
             cosigner,
             commands,
+            validations,
             attestations: attested,
             mesh,
             store: self.store.clone(),

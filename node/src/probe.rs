@@ -30,6 +30,7 @@ mod storage;
 mod storage_client;
 mod storage_server;
 pub mod tally;
+mod validation;
 
 pub use attestations::{AttestationTable, Attested, Recorded};
 pub use chunk::{ChunkSeed, StorageSecret};
@@ -40,3 +41,5 @@ pub use prober::{Assignments, KeyOf, Prober, ProberParts};
 pub use responder::{EchoGrant, EchoGrants, IsValidator, Offer, PolicyOf, Responder, ResponderHandle, ResponderParts};
 pub use storage::StoredAt;
 pub use storage_server::{StorageGrants, StorageHandle, StorageOffer, StorageServer, StorageServerParts};
+pub(crate) use validation::LONGEST as LONGEST_VALIDATION;
+pub use validation::{IsOneself, IsWorker, ValidationParts, Validations};

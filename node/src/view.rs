@@ -38,7 +38,7 @@ use crate::api::model::{
     MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolView, PootScoreView,
     ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreFilter,
     ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatusView, SyncState,
-    ValidatorStatusView, ValidatorView, VoteSignature,
+    ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VoteSignature,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::caps::Month;
@@ -60,6 +60,7 @@ use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
 use crate::sampler::{Newest, SharedRings};
 use crate::score::watch::ScoreWatch;
+use crate::validations::ValidationDesk;
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -75,6 +76,8 @@ pub struct NodeParts {
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes commands.
     pub commands: Arc<CommandDesk>,
+    /// Has workers validated.
+    pub validations: Arc<ValidationDesk>,
     /// The newest attestations of registered nodes.
     pub attestations: Arc<AttestationTable>,
     /// The mesh.
@@ -473,6 +476,14 @@ impl NodeView for NodeParts {
 
     fn agreement(&self, which: EpochRange) -> Result<AgreementView, ViewError> {
         self.poot_agreement(which)
+    }
+
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        self.poot_validations(worker, limit)
+    }
+
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>> {
+        Box::pin(self.poot_validate(wanted))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

@@ -109,7 +109,7 @@ impl Protocol {
             },
             // The answer comes when the worker has answered, or has not: in 8 s.
             Self::Validate => {
-                ProtocolLimits { request_bytes: 64, response_bytes: 256, timeout, per_peer: 1, burst: 2, per_second: 1 }
+                ProtocolLimits { request_bytes: 64, response_bytes: 256, timeout, per_peer: 2, burst: 8, per_second: 1 }
             }
         }
     }

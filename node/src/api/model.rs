@@ -46,7 +46,8 @@ pub use pool::{
 };
 pub use poot::{
     AgreementView, CopyingView, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView, PlaceView,
-    PootScoreView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, SuspicionView,
+    PootScoreView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, SuspicionView, ValidationList, ValidationView,
+    ValidationWanted,
 };
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,

@@ -1,7 +1,7 @@
 //! Scores: one with all its parts, a worker's history, the best of them, and whether validators agree.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use lucid_types::id::NodeId;
 use lucid_types::time::Epoch;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::model::{
     AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PootScoreView, ScoreFilter, ScoreHistory,
+    ValidationList, ValidationView, ValidationWanted,
 };
 use super::reply::Failure;
 use super::routes::{Shared, limit};
@@ -70,6 +71,32 @@ pub(super) async fn agreement(
     let Query(range) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
     is_range(range.from, range.to, MAX_COMPARED)?;
     shared.read_long(move |view| view.agreement(range)).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValidationsQuery {
+    limit: Option<usize>,
+}
+
+pub(super) async fn validations(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ValidationsQuery>, QueryRejection>,
+) -> Result<Json<ValidationList>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ValidationsQuery { limit: asked }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(asked)?;
+    let validations = shared.read(move |view| view.validations(&worker, limit)).await?;
+    Ok(Json(ValidationList { worker, validations }))
+}
+
+pub(super) async fn validate(
+    State(shared): State<Shared>,
+    body: Result<Json<ValidationWanted>, JsonRejection>,
+) -> Result<Json<ValidationView>, Failure> {
+    let Json(wanted) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    Ok(Json(shared.view.validate(wanted).await?))
 }
 
 /// Whether a range of epochs is one, and not of too many.

@@ -48,7 +48,7 @@ const MAX_LIMIT: usize = 1_000;
 /// What handlers share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    view: Arc<dyn NodeView>,
+    pub(super) view: Arc<dyn NodeView>,
     readers: Arc<Semaphore>,
     /// Of those, the ones that read many epochs.
     long_readers: Arc<Semaphore>,
@@ -113,6 +113,8 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/poot/history/{worker}", get(poot::history))
         .route("/api/v1/poot/leaderboard", get(poot::leaderboard))
         .route("/api/v1/poot/agreement", get(poot::agreement))
+        .route("/api/v1/poot/validations", post(poot::validate))
+        .route("/api/v1/poot/validations/{worker}", get(poot::validations))
         .route("/api/v1/nodes", get(nodes::nodes))
         .route("/api/v1/nodes/{id}", get(nodes::node))
         .route("/api/v1/nodes/{id}/metrics", get(node_metrics))

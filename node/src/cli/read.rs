@@ -19,7 +19,7 @@ use super::{Context, Json};
 use crate::api::model::{
     BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MaintenanceView,
     MeasurementView, MetricList, MetricView, ObservedView, PeerList, ProbeTrafficView, ReporterView, ScoreList,
-    StatusView, SyncState,
+    StatusView, SyncState, ValidationView, ValidationWanted, ValidatorList,
 };
 
 /// A node's API for commands that ask once.
@@ -40,6 +40,11 @@ impl Api {
     }
 
     /// The network of the home, and its pools.
+    /// Has a worker validated.
+    pub(super) fn validate(&self, wanted: ValidationWanted) -> anyhow::Result<ValidationView> {
+        self.runtime.block_on(self.node.validate(wanted))
+    }
+
     pub(super) fn ledger(&self, context: &Context) -> anyhow::Result<HomeLedger> {
         self.runtime.block_on(HomeLedger::open(context.home()?, context))
     }
@@ -380,6 +385,22 @@ pub(super) fn worker(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
         [node] => Ok(*node),
         [] => bail!("no worker with scores in the newest epoch has an id that begins with {id}: give the whole id"),
         several => bail!("several workers have an id that begins with {id}: {}", listed(several).unwrap_or_default()),
+    }
+}
+
+/// A validator by its id or the first digits of it.
+pub(super) fn validator(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
+    if let Some(id) = id.whole() {
+        return Ok(id);
+    }
+    let all = api.get::<ValidatorList>("validators")?.validators.into_iter().map(|it| it.node);
+    let found: Vec<_> = all.filter(|node| id.matches(node)).collect();
+    match found.as_slice() {
+        [node] => Ok(*node),
+        [] => bail!("no validator has an id that begins with {id}"),
+        several => {
+            bail!("several validators have an id that begins with {id}: {}", listed(several).unwrap_or_default())
+        }
     }
 }
 

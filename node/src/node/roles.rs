@@ -45,7 +45,7 @@ use crate::probe::schedule::{Assigned, Assignment};
 use crate::probe::{
     Assignments, EchoGrant, EchoGrants, KeyOf, PolicyOf, ProbeCounters, Prober, ProberParts, Responder,
     ResponderHandle, ResponderParts, StorageGrants, StorageHandle, StorageSecret, StorageServer, StorageServerParts,
-    StoredAt,
+    StoredAt, ValidationParts, Validations,
 };
 use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
@@ -393,6 +393,28 @@ impl Assembly {
         let reporter = Reporter::new(wires.keys.clone(), received, wires.head.clone(), wires.driver.clone());
         work.spawn("reporter", reporter.run(work.stop.clone()));
         Ok(counters)
+    }
+
+    /// What a validator does beside: pings workers for those who ask.
+    pub(super) fn validations(&self, wires: &Wires) -> Option<Arc<Validations>> {
+        if !self.config.has(Role::Validator) {
+            return None;
+        }
+        let (me, own, head, members) = (self.me.account, self.me.public_key(), wires.head.clone(), wires.head.clone());
+        let is_validator = move || {
+            let state = head.borrow().state.clone();
+            state.next_validators().of(&me).is_some() && state.key_of(&me) == Some(own)
+        };
+        Some(Arc::new(Validations::new(ValidationParts {
+            mesh: wires.mesh.clone(),
+            me,
+            key: self.me.key.clone(),
+            genesis: Arc::new(self.spec.genesis().clone()),
+            clock: Arc::clone(&self.clock),
+            key_of: self.key_of(wires.head.clone()),
+            is_worker: Arc::new(move |node| members.borrow().state.pool_of(node).is_some()),
+            is_validator: Arc::new(is_validator),
+        })))
     }
 
     /// The node key of an account in the newest state.

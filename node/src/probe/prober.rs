@@ -214,7 +214,13 @@ fn input_of(ended: Result<Input, tokio::task::JoinError>) -> Input {
     })
 }
 
-async fn connect(mesh: &Mesh, worker: NodeId, key: Option<PublicKey>, timeout: Duration) -> Result<(), ConnectFault> {
+/// Connects to a worker, if there is no connection.
+pub(super) async fn connect(
+    mesh: &Mesh,
+    worker: NodeId,
+    key: Option<PublicKey>,
+    timeout: Duration,
+) -> Result<(), ConnectFault> {
     let Some(key) = key else { return Err(ConnectFault::Unreachable) };
     mesh.connect(key, timeout).await.map_err(|error| {
         tracing::debug!(worker = %worker.short(), %error, "not connected");

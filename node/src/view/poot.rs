@@ -7,18 +7,22 @@ use lucid_score::worker_stats::ScoreRow;
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::id::NodeId;
 use lucid_types::policy::ScoreWeights;
+use lucid_types::signed::Signed;
 use lucid_types::time::Epoch;
+use lucid_types::validation::ValidationResult;
 
 use super::{NodeParts, unmeasured, unread};
-use crate::api::ViewError;
 use crate::api::model::{
     AgreementView, Components, CopyingView, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView,
-    PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView,
+    PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView, ValidationView,
+    ValidationWanted,
 };
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
-use crate::history::{reports, scores};
+use crate::api::{ActionError, ViewError};
+use crate::history::{reports, scores, validations};
 use crate::score::agreement::{Agreement, Measurement};
 use crate::score::suspicion::Suspicion;
+use crate::validations::NotValidated;
 
 /// A row of an epoch as it is shown.
 pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
@@ -209,6 +213,22 @@ impl NodeParts {
         Ok(Leaderboard { epoch: Some(epoch), n_places: rows.len(), places })
     }
 
+    /// At most `limit` validations of a worker that this node asked for, the newest first.
+    pub(super) fn poot_validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        let found = validations::of(&self.store, worker, limit, self.clock.now());
+        Ok(found.map_err(|e| unread("the validations of", worker, e))?.iter().map(validation_view).collect())
+    }
+
+    pub(super) async fn poot_validate(&self, wanted: ValidationWanted) -> Result<ValidationView, ActionError> {
+        let ValidationWanted { worker, by } = wanted;
+        self.validations.ask(worker, by).await.map(|signed| validation_view(&signed)).map_err(|error| match error {
+            NotValidated::Unknown(why) => ActionError::Unknown(why),
+            NotValidated::Refused(why) => ActionError::Refused(why),
+            NotValidated::Unavailable(why) => ActionError::Unavailable(why),
+            error @ NotValidated::NotKept(_) => ActionError::Unavailable(error.to_string()),
+        })
+    }
+
     pub(super) fn poot_agreement(&self, range: EpochRange) -> Result<AgreementView, ViewError> {
         let state = self.head.borrow().state.clone();
         let newest = state.head().scored;
@@ -258,6 +278,21 @@ impl NodeParts {
                 .map(|it| OutlierView { validator: it.validator, distance_ppm: it.distance, limit_ppm: it.limit })
                 .collect(),
         })
+    }
+}
+
+fn validation_view(signed: &Signed<ValidationResult>) -> ValidationView {
+    let Signed { record, signature, signer } = signed;
+    ValidationView {
+        worker: record.worker,
+        validator: record.validator,
+        time: record.time,
+        pings_sent: record.pings_sent,
+        pings_answered: record.pings_answered,
+        rtt_us: record.rtt_us.value(),
+        network_group: record.group,
+        key: *signer,
+        signature: *signature,
     }
 }
 

@@ -198,6 +198,11 @@ async fn lists_and_single_entries_are_found() {
     let spans = server.get(&format!("/api/v1/poot/history/{worker}?from=1&to=4&span=hour&limit=3")).await;
     assert_eq!(numbers(&spans, "spans", "to"), [4, 3, 2]);
     assert_eq!(server.get("/api/v1/poot/agreement?from=1&to=4").await["copying"][0]["lag"], 0);
+    let validations = server.get(&format!("/api/v1/poot/validations/{worker}?limit=1")).await;
+    assert_eq!(
+        (numbers(&validations, "validations", "pings_answered"), &validations["worker"]),
+        (vec![4], &json!(worker))
+    );
     let reports = server.get("/api/v1/epochs/4/reports").await;
     assert_eq!(reports["reporters"][0]["stage"], "revealed");
     assert_eq!((&reports["n_measurements"], &reports["measurements"][1]["observed"]), (&json!(2), &Value::Null));
@@ -314,6 +319,8 @@ async fn every_failure_has_one_shape() {
         (Method::GET, "/api/v1/poot/leaderboard?limit=1001", 400, "bad_request", "1 to 1000"),
         (Method::GET, "/api/v1/poot/agreement?from=9&to=8", 400, "bad_request", "from = 9 is after to = 8"),
         (Method::GET, "/api/v1/poot/agreement?from=1&to=721", 400, "bad_request", "at most 720 epochs"),
+        (Method::GET, "/api/v1/poot/validations/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, "/api/v1/poot/validations", 405, "method_not_allowed", "POST"),
         (Method::GET, "/api/v1/epochs/9/reports", 404, "not_found", "the reports of epoch 9 are not here"),
         (Method::GET, "/api/v1/epochs/4/reports?worker=me", 400, "bad_request", "worker"),
         (Method::GET, "/api/v1/epochs/4/reports?limit=0", 400, "bad_request", "limit"),
@@ -399,6 +406,27 @@ async fn pools_and_their_payout_trees_are_read_page_by_page() {
     assert_eq!((missing.0, missing.1.as_str()), (404, "not_found"));
     assert!(missing.2.contains("settlement 4"), "{missing:?}");
     assert_eq!(server.failure(Method::GET, &format!("/api/v1/pools/{}", "00".repeat(32))).await.0, 404);
+}
+
+#[tokio::test]
+async fn validations_are_asked_for_with_json_only() {
+    let server = server().await;
+    let path = "/api/v1/poot/validations";
+    let wanted = |by: u8| json!({ "worker": node(10), "by": node(by) }).to_string();
+    let (status, found) = post(&server, path, &wanted(3), "application/json").await;
+    assert_eq!((status, &found["validator"], &found["pings_answered"]), (200, &json!(node(3)), &json!(4)));
+    let (status, found) = post(&server, path, &json!({ "worker": node(10) }).to_string(), "application/json").await;
+    assert_eq!((status, &found["worker"], &found["rtt_us"]), (200, &json!(node(10)), &json!(512)));
+    for (body, content_type, status, code) in [
+        (&*wanted(2), "application/json", 409, "refused"),
+        ("{}", "application/json", 400, "bad_request"),
+        (r#"{"worker":"12"}"#, "application/json", 400, "bad_request"),
+        (r#"{"worker":7,"why":1}"#, "application/json", 400, "bad_request"),
+        (&*wanted(3), "text/plain", 400, "bad_request"),
+    ] {
+        let (found, answer) = post(&server, path, body, content_type).await;
+        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{body}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -390,6 +390,11 @@ async fn readers_show_what_the_node_says() {
         agreement.contains("90.00 (60)") && agreement.contains("COPYING") && agreement.contains("BESIDE"),
         "{agreement}"
     );
+    let validated = out(&lucid(&home, &["score", "validate", &node(10).to_string()]));
+    assert!(validated.contains("4 of 4 pings") && validated.contains("512 us"), "{validated}");
+    let validations = out(&lucid(&home, &["score", "validations", &node(10).to_string()]));
+    assert!(["4 of 4", "512", "0 of 4"].iter().all(|part| validations.contains(part)), "{validations}");
+    assert!(out(&lucid(&home, &["score", "validations", &node(11).to_string()])).contains("has not asked"));
     let reports = out(&lucid(&home, &["epoch", "reports", "--limit", "1"]));
     assert!(reports.starts_with("epoch 4\n") && reports.contains("3/4") && reports.contains("1 more: "), "{reports}");
     let worker = node(11).to_string();

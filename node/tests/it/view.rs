@@ -18,7 +18,8 @@ use lucid_node::api::model::{
     PolicyView, PoolHealthView, PoolList, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProposalView,
     RegisteredView, ReportFilter, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
     ResourcesView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView,
-    StatusView, SyncState, TemperatureView, TurnView, ValidatorStatusView, ValidatorView, VoteSignature, VoteView,
+    StatusView, SyncState, TemperatureView, TurnView, ValidationView, ValidationWanted, ValidatorStatusView,
+    ValidatorView, VoteSignature, VoteView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
@@ -33,6 +34,7 @@ use lucid_types::command::{Action, Command, ValidatorChange};
 use lucid_types::id::{
     BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId, ValidatorId,
 };
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::policy::{Policy, ScoreWeights};
@@ -334,6 +336,22 @@ fn span_view(from: UnixMillis) -> SpanView {
     }
 }
 
+/// What a validator found of a worker that answered so many of four pings.
+fn validation(worker: NodeId, validator: NodeId, pings_answered: u8) -> ValidationView {
+    let has_answer = pings_answered > 0;
+    ValidationView {
+        worker,
+        validator,
+        time: UnixMillis::new(1_000_000),
+        pings_sent: 4,
+        pings_answered,
+        rtt_us: if has_answer { 512 } else { 0 },
+        network_group: has_answer.then_some(NetworkGroup::NONE),
+        key: validator.first_key(),
+        signature: Signature::from_bytes([9; 64]),
+    }
+}
+
 impl NodeView for Known {
     fn status(&self) -> StatusView {
         StatusView {
@@ -580,6 +598,20 @@ impl NodeView for Known {
             copying: vec![CopyingView { validator: b, of: a, lag: 0, part_ppm: Ppm::new(900_000) }],
             outliers: vec![OutlierView { validator: a, distance_ppm: Ppm::new(70_000), limit_ppm: Ppm::new(50_000) }],
         })
+    }
+
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        let found = [4, 0].map(|answered| validation(*worker, node(1), answered));
+        self.disk(found.into_iter().take(limit).filter(|it| it.worker == node(10)).collect())
+    }
+
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>> {
+        let ValidationWanted { worker, by } = wanted;
+        let found = match by {
+            Some(by) if by == node(2) => Err(ActionError::Refused("validator 2 has validated lately".to_owned())),
+            _ => Ok(validation(worker, by.unwrap_or_else(|| node(1)), 4)),
+        };
+        Box::pin(std::future::ready(found))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {
