@@ -1,8 +1,12 @@
 use lucid_consensus::ledger::table::Nodes;
 use lucid_types::policy::Policy;
 use proptest::prelude::*;
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::chain::fixture::peers;
+use crate::commands::Submission;
+use crate::payout::testing::start::Start;
 use crate::payout::testing::{self, WORKERS, node};
 use crate::utc;
 
@@ -184,6 +188,91 @@ fn only_a_member_announces_that_knows_the_newest_state_and_has_the_key() {
     assert_eq!(of(now.after(Duration::from_hours(1)), &member, &state), None, "blocks are missing");
     let retired = state.changed(|rows| rows.get_mut::<Nodes>(&member.account).unwrap().is_retired = true);
     assert_eq!(of(now, &member, &retired), None);
+}
+
+struct Fixed(UnixMillis);
+
+impl Clock for Fixed {
+    fn now(&self) -> UnixMillis {
+        self.0
+    }
+}
+
+/// A validator that is a member takes its own command over.
+#[tokio::test]
+async fn a_used_up_month_is_counted_announced_once_and_closes_the_line() {
+    let me = testing::SIGNERS[0];
+    let Start { genesis, mut workers, mut pools } = testing::start();
+    workers.truncate(1);
+    (workers[0].node, workers[0].operator) = (node(me), node(me));
+    pools[0].members = vec![node(me)];
+    let start = Start { genesis, workers, pools };
+    let spec = Arc::new(ChainSpec::new(start.genesis.clone()).unwrap());
+    let now = start.genesis.genesis_time;
+    let (mesh, _events, _stop) = peers::mesh(spec.id(), me, vec![]).await;
+    let (_head, seen) = watch::channel(testing::head(start.state(&spec)));
+    let ((driver, _inputs), (sender, mut submissions)) = (mpsc::channel(4), mpsc::channel(4));
+    let clock: Arc<dyn Clock> = Arc::new(Fixed(now));
+    let desk = Arc::new(CommandDesk {
+        spec: Arc::clone(&spec),
+        clock: Arc::clone(&clock),
+        me: node(me),
+        may_vote: true,
+        head: seen.clone(),
+        mesh,
+        driver,
+        submissions: sender,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), *spec.id()).unwrap();
+    let made = |line: &Arc<Line>| {
+        let (month, told) = watch::channel(Month::at(now));
+        let parts = CapsParts {
+            spec: Arc::clone(&spec),
+            clock: Arc::clone(&clock),
+            store: store.clone(),
+            me: Identity::first(testing::node_key(me)),
+            limits: month_bytes(100),
+            line: Arc::clone(line),
+            commands: Arc::clone(&desk),
+            head: seen.clone(),
+            month,
+        };
+        (Caps::new(parts).unwrap(), told)
+    };
+
+    let line = Arc::<Line>::default();
+    let (mut caps, month) = made(&line);
+    caps.announce().await;
+    assert!(submissions.try_recv().is_err(), "there is nothing to announce");
+    line.count(96);
+    caps.count().unwrap();
+    assert_eq!((month.borrow().bytes, line.is_used_up()), (96, false));
+    let taken = async {
+        let Submission { command, answer } = submissions.recv().await.unwrap();
+        answer.send(Ok(())).unwrap();
+        command.record.action.clone()
+    };
+    let ((), action) = tokio::join!(caps.announce(), taken);
+    let wanted = MaintenanceScope::Traffic;
+    assert!(matches!(action, Action::Node(NodeAction::Maintenance { scope, .. }) if scope == wanted), "{action:?}");
+    // The state does not show it yet; for an hour it is not asked again.
+    caps.announce().await;
+    assert!(submissions.try_recv().is_err());
+
+    line.count(4);
+    caps.count().unwrap();
+    assert_eq!((month.borrow().bytes, line.is_used_up()), (100, true));
+    // After a restart it goes on.
+    let line = Arc::<Line>::default();
+    let (mut caps, month) = made(&line);
+    assert_eq!(month.borrow().bytes, 100);
+    caps.count().unwrap();
+    assert!(line.is_used_up());
+    line.count(1);
+    caps.count().unwrap();
+    caps.count().unwrap();
+    assert_eq!(recorded(&store, Month::at(now)).unwrap().bytes, 101);
 }
 
 /// Three hours each, of the whole week.

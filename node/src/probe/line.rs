@@ -47,7 +47,7 @@ impl Line {
     }
 
     /// Counts bytes that wait for nothing.
-    pub(super) fn count(&self, bytes: usize) {
+    pub(crate) fn count(&self, bytes: usize) {
         self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -62,7 +62,7 @@ impl Line {
     }
 
     /// Whether they are: no echo and no chunk is taken then.
-    pub(super) fn is_used_up(&self) -> bool {
+    pub(crate) fn is_used_up(&self) -> bool {
         self.is_used_up.load(Ordering::Relaxed)
     }
 }
