@@ -251,21 +251,20 @@ impl Caps {
         let used = *month.borrow();
         let Some(action) = wanted(spec, clock.now(), me, (limits, &used), &state) else { return };
         let command = Command {
-            account: self.parts.me.account,
-            nonce: state.nonce(&self.parts.me.account).next,
-            until: self.parts.clock.now().after(VALID_FOR),
+            account: me.account,
+            nonce: state.nonce(&me.account).next,
+            until: clock.now().after(VALID_FOR),
             action: Action::Node(action.clone()),
         };
-        let signed = self.parts.me.key.sign_command(self.parts.spec.id(), command.clone()).into_inner();
-        let command = MultiSigned::collect(command, [(signed.signer, signed.signature)]);
-        let NodeAction::Maintenance { from, epochs, scope } = action else { return };
+        let signed = me.key.sign_command(spec.id(), command).into_inner();
+        let command = MultiSigned::collect(signed.record, [(signed.signer, signed.signature)]);
         let pause = match self.parts.commands.hand_in(command).await {
             Ok(_) => {
-                tracing::info!(from = from.get(), epochs, ?scope, "the owner's limits: maintenance is announced");
+                tracing::info!(?action, "maintenance is announced, by the owner's limits");
                 PAUSE
             }
             Err(error) => {
-                tracing::warn!(from = from.get(), epochs, ?scope, %error, "the owner's limits: maintenance is not announced");
+                tracing::warn!(?action, %error, "maintenance that the owner's limits ask for is not announced");
                 RETRY
             }
         };

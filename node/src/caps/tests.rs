@@ -282,6 +282,11 @@ fn hours(blocks: &[bool]) -> LimitsConfig {
     LimitsConfig { schedule, ..LimitsConfig::default() }
 }
 
+/// Those of a node that works at some time.
+fn blocks() -> impl Strategy<Value = Vec<bool>> {
+    prop::collection::vec(any::<bool>(), 56).prop_filter("it works at some time", |it| it.contains(&true))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -289,7 +294,7 @@ proptest! {
     /// epochs that the hours touch.
     #[test]
     fn hours_are_announced_in_time(
-        blocks in prop::collection::vec(any::<bool>(), 56).prop_filter("it works at some time", |it| it.contains(&true)),
+        blocks in blocks(),
         epoch in prop::sample::select(vec![20u64, 60, 120, 600]),
         phase in 0..HOUR,
     ) {
@@ -328,7 +333,9 @@ proptest! {
         row_of in prop::collection::vec((any::<u32>(), any::<u32>(), any::<bool>()), 0..4),
     ) {
         let time = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
-        let item = |(day, from, more): &(usize, u64, u64)| format!("{} {}-{}", DAYS[*day], time(*from), time((from + more) % 1_440));
+        let item = |(day, from, more): &(usize, u64, u64)| {
+            format!("{} {}-{}", DAYS[*day], time(*from), time((from + more) % 1_440))
+        };
         let schedule = minutes.iter().map(item).collect();
         let limits = LimitsConfig { schedule, month_bytes: most, ..LimitsConfig::default() };
         let genesis = genesis(Duration::from_millis(epoch_ms));

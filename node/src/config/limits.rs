@@ -131,8 +131,8 @@ impl Schedule {
 
 /// The days of an item, the minute of the day from which it goes, and for how many minutes.
 fn hours(item: &str) -> Result<(Vec<usize>, usize, usize), &'static str> {
-    const EXPECTED: &str = "days and times in UTC are expected, such as \"Mon-Fri 22:00-07:00\", \"Sun 08:00-24:00\" or \
-                            \"22:00-07:00\"";
+    const EXPECTED: &str =
+        "days and times in UTC are expected, such as \"Mon-Fri 22:00-07:00\", \"Sun 08:00-24:00\" or \"22:00-07:00\"";
     let (days, times) = match item.trim().split_once(' ') {
         Some((days, times)) => (days_of(days).ok_or(EXPECTED)?, times.trim()),
         None => ((0..DAYS.len()).collect(), item.trim()),

@@ -92,7 +92,7 @@ pub const SETTINGS: [Setting; 28] = [
     setting(
         "limits.schedule",
         Kind::List,
-        "When a worker works, in UTC, such as \"Mon-Fri 22:00-07:00\"; the rest is announced as maintenance. None: always.",
+        "When a worker works, in UTC: \"Mon-Fri 22:00-07:00\"; the rest is announced as maintenance. None: always.",
     ),
     setting(
         "sync.mode",
