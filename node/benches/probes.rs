@@ -329,6 +329,7 @@ async fn bench(epoch: Duration) -> bool {
             echo_grants: Arc::new(|_, _| EchoGrant::Bytes(ECHO_BYTES.value())),
             policy_of: policy_of(&genesis),
             limits: ProbeConfig::default(),
+            line: Arc::default(),
             served: Arc::default(),
         });
         tokio::spawn(responder.run(CancellationToken::new()));

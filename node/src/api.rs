@@ -1,7 +1,7 @@
 //! The node's HTTP API, and its metrics listener.
 //!
-//! It reads, and it takes what needs no trust: commands that those have signed who give them, and requests to treasury signers, who
-//! sign what their own state says.
+//! It reads, and it takes what needs no trust: commands that those have signed who give them, requests to treasury signers, who
+//! sign what their own state says, and to validators, who ping a worker as often as they see fit.
 //!
 //! Everything comes from a [`NodeView`]; nothing here knows a store or a mesh. Both listeners bound their connections,
 //! request sizes and times. There is no authentication yet, so the API's address must be a loopback address, which
@@ -38,10 +38,7 @@ use self::metrics::Metrics;
 use self::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
     EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
-    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView,
-    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter,
-    ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView,
-    ValidatorStatusView, ValidatorView, VerifyView, WhyView,
+    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, WhyView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
@@ -221,6 +218,18 @@ pub trait NodeView: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError>;
+
+    /// At most `limit` validations of a worker that this node asked for, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError>;
+
+    /// Asks validators to ping a worker now.
+    ///
+    /// # Errors
+    /// Why none does.
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>>;
 
     /// What validators measured in an epoch; `None` when it has no final scores, or this is not kept any more.
     ///

@@ -370,7 +370,7 @@ mod tests {
         (Kind::Read, &["payout list", "payout show", "payout batches", "payout export", "vault root"]),
         (Kind::Read, &["resources show", "resources history"]),
         (Kind::Read, &["score show", "score history", "score leaderboard", "score agreement", "score why"]),
-        (Kind::Read, &["score verify", "score report", "score statistics"]),
+        (Kind::Read, &["score verify", "score report", "score statistics", "score validate", "score validations"]),
         (Kind::Read, &["pool list", "pool show", "pool leader", "pool members", "pool requests"]),
         (Kind::Read, &["validator list", "validator status", "validator proposals"]),
         (

@@ -3,6 +3,7 @@
 //! Where values come from (file, environment, command line) is [`load`]'s business; the table of keys with their
 //! descriptions is [`settings`]. Nothing here reads or writes a file.
 
+pub mod limits;
 pub mod load;
 pub mod locate;
 pub mod settings;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
+pub use limits::LimitsConfig;
 pub use tron::TronConfig;
 
 /// What a node does for its network. A node has at least one role.
@@ -76,8 +78,10 @@ pub struct Config {
     pub treasury: TreasuryConfig,
     /// The bridge of a worker that can lead.
     pub bridge: BridgeConfig,
-    /// What a worker gives to probes.
+    /// How a worker serves probes.
     pub probe: ProbeConfig,
+    /// What its owner allows them to take.
+    pub limits: LimitsConfig,
     /// How the node comes by the chain, and how much of it it keeps.
     pub sync: SyncConfig,
     /// Logging.
@@ -96,6 +100,7 @@ impl Default for Config {
             treasury: TreasuryConfig::default(),
             bridge: BridgeConfig::default(),
             probe: ProbeConfig::default(),
+            limits: LimitsConfig::default(),
             sync: SyncConfig::default(),
             log: LogConfig::default(),
         }
@@ -187,19 +192,17 @@ impl Default for BridgeConfig {
     }
 }
 
-/// What a worker gives to probes. Both are enforced by the worker itself.
+/// How a worker serves probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeConfig {
     /// Echoes served at a time; further ones are refused.
     pub echo_sessions: u32,
-    /// Bytes a second that all echoes together may take, counted once; 0 for no cap.
-    pub max_echo_bytes_per_s: u64,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { echo_sessions: 8, max_echo_bytes_per_s: 0 }
+        Self { echo_sessions: 8 }
     }
 }
 
@@ -373,6 +376,7 @@ impl Config {
         if !(1..=64).contains(&self.probe.echo_sessions) {
             return Err(invalid("probe.echo_sessions", self.probe.echo_sessions, "1 to 64 are possible"));
         }
+        self.limits.check()?;
         self.sync.check()?;
         if let Err(e) = EnvFilter::try_new(&self.log.filter) {
             return Err(invalid("log.filter", &self.log.filter, format!("{e}; for example \"info,lucid_p2p=debug\"")));

@@ -1,6 +1,7 @@
 //! The Lucid node: daemon and command line.
 
 pub mod api;
+pub mod caps;
 pub mod chain;
 pub mod chunks;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod score;
 pub mod signer;
 mod stage;
 mod utc;
+pub mod validations;
 pub mod view;
 pub mod visit;
 

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, NodeView};
+use crate::caps::Month;
 use crate::chain::catch_up::{CatchUp, CatchUpParts};
 use crate::chain::driver::{Driver, DriverParts, INPUTS};
 use crate::chain::fetch::{Fetcher, FetcherParts, QUESTIONS};
@@ -49,10 +50,12 @@ use crate::node::keys::KeyWatch;
 use crate::payout::push::PushTable;
 use crate::payout::vaults::Vaults;
 use crate::peers;
-use crate::probe::{AttestationTable, Served};
+use crate::probe::{AttestationTable, Line, Served};
 use crate::router::Router;
 use crate::sampler::{self, Newest};
+use crate::score::watch::{FollowParts, ScoreWatch, follow};
 use crate::stage::{Stage, Stopped, supervise};
+use crate::validations::ValidationDesk;
 use crate::view::NodeParts;
 
 /// Messages that wait to be gossiped; see [`DriverParts::gossip`].
@@ -147,6 +150,7 @@ struct Wires {
     head: watch::Receiver<Head>,
     keys: watch::Receiver<Arc<Keyring>>,
     served: Arc<Served>,
+    line: Arc<Line>,
     vaults: Arc<Vaults>,
     pushed: Arc<PushTable>,
     gossip: mpsc::Sender<(Topic, Vec<u8>)>,
@@ -296,6 +300,15 @@ impl Assembly {
         let sampler = sampler::spawn(self.home.root(), Arc::clone(&self.clock), sampled)?;
         let (newest, rings) = (sampler.newest(), sampler.rings());
         chain.spawn("keeper of resources", resources::keep(self.store.clone(), sampler, chain.stop.clone()));
+        let watch = Arc::<ScoreWatch>::default();
+        let parts = FollowParts {
+            watch: Arc::clone(&watch),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            head: head.clone(),
+            me: self.me.account,
+        };
+        chain.spawn_plain("watch of scores", follow(parts, chain.stop.clone()));
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         chain.spawn("removal of expired history", expiry::run(store, clock, head.clone(), chain.stop.clone()));
 
@@ -305,6 +318,7 @@ impl Assembly {
             head: head.clone(),
             keys: keys.clone(),
             served: Arc::new(Served::default()),
+            line: Arc::new(Line::new(&self.config.limits)),
             vaults: Arc::default(),
             pushed: Arc::default(),
             gossip,
@@ -332,8 +346,20 @@ impl Assembly {
             driver: driver.clone(),
             submissions: submissions_sender,
         });
+        let validating = self.validations(&wires);
+        let validations = Arc::new(ValidationDesk {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            me: self.me.public_key(),
+            head: head.clone(),
+            mesh: mesh.clone(),
+            store: self.store.clone(),
+            own: validating.clone(),
+        });
         let (progress, enrolment) = watch::channel(None);
         self.enrolment(&mut work, &commands, target.clone(), progress)?;
+        let (month_sender, month) = watch::channel(Month::at(now));
+        self.caps(&mut work, &wires, &commands, month_sender)?;
         let router = Router {
             events,
             driver,
@@ -348,6 +374,7 @@ impl Assembly {
             storage,
             cosigner: cosigner.clone(),
             commands: Arc::clone(&commands),
+            validations: validating,
             metrics: wires.metrics,
             head: head.clone(),
         };
@@ -359,6 +386,7 @@ impl Assembly {
             keys,
             cosigner,
             commands,
+            validations,
             attestations: attested,
             mesh,
             store: self.store.clone(),
@@ -371,6 +399,8 @@ impl Assembly {
             enrolment,
             probes,
             served: wires.served,
+            month,
+            watch,
             newest,
             rings,
             config: self.config.clone(),

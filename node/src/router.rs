@@ -17,7 +17,7 @@ use crate::commands::CommandDesk;
 use crate::gate::Passed;
 use crate::history::metrics::Keeper;
 use crate::payout::cosign::Cosigner;
-use crate::probe::{Offer, ResponderHandle, StorageHandle, StorageOffer};
+use crate::probe::{Offer, ResponderHandle, StorageHandle, StorageOffer, Validations};
 
 /// Peers' questions that are being answered at a time; further ones are refused. Half of the room is for validators alone, so that
 /// others cannot keep them from hearing of each other.
@@ -27,6 +27,8 @@ const VALIDATORS_ANSWERS: usize = 32;
 const COSIGN_ANSWERS: usize = 32;
 /// The same of commands to be taken over.
 const COMMAND_ANSWERS: usize = 64;
+/// The same of validations, of which one begins a second and takes a few.
+const VALIDATION_ANSWERS: usize = 16;
 
 /// Where things go.
 pub struct Router {
@@ -44,6 +46,8 @@ pub struct Router {
     pub cosigner: Option<Arc<Cosigner>>,
     /// Answers `/command/1`.
     pub commands: Arc<CommandDesk>,
+    /// Answers `/validate/1`; only on validators.
+    pub validations: Option<Arc<Validations>>,
     /// Keeps attestations.
     pub metrics: Arc<Keeper>,
     /// Whose keys peers have.
@@ -63,6 +67,7 @@ struct Room {
     validators: Arc<Semaphore>,
     cosign: Arc<Semaphore>,
     command: Arc<Semaphore>,
+    validation: Arc<Semaphore>,
 }
 
 impl Room {
@@ -86,6 +91,7 @@ impl Router {
             validators: semaphore(VALIDATORS_ANSWERS),
             cosign: semaphore(COSIGN_ANSWERS),
             command: semaphore(COMMAND_ANSWERS),
+            validation: semaphore(VALIDATION_ANSWERS),
         };
         loop {
             let event = tokio::select! {
@@ -171,6 +177,16 @@ impl Router {
                     reply.respond(encode(&commands.answer(&bytes).await));
                 });
             }
+            Protocol::Validate => {
+                let Some(validations) = self.validations.clone() else { return };
+                let Some(room) = permit(&room.validation) else { return reply.refuse() };
+                answers.spawn(async move {
+                    let _room = room;
+                    if let Some(answer) = validations.answer(peer, &bytes).await {
+                        reply.respond(encode(&answer));
+                    }
+                });
+            }
         }
     }
 }
@@ -182,8 +198,13 @@ mod tests {
     #[test]
     fn others_leave_room_for_validators() {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let room =
-            Room { anybody: semaphore(2), validators: semaphore(1), cosign: semaphore(1), command: semaphore(1) };
+        let room = Room {
+            anybody: semaphore(2),
+            validators: semaphore(1),
+            cosign: semaphore(1),
+            command: semaphore(1),
+            validation: semaphore(1),
+        };
         let held = [room.take(false), room.take(false)];
         assert!(held.iter().all(Option::is_some));
         assert!(room.take(false).is_none());

@@ -26,19 +26,36 @@ const fn clock(seconds: u64) -> [u64; 3] {
     [seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60]
 }
 
-/// The Gregorian date of a day since 1970-01-01 (Hinnant's `civil_from_days`: years begin in March, so that the leap day is the
-/// last).
 fn date(days: u64) -> String {
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// The year and the month, from 1, of a time in seconds.
+pub(crate) const fn month_of(seconds: u64) -> (u64, u64) {
+    let (year, month, _) = civil(seconds / 86_400);
+    (year, month)
+}
+
+/// When the month after one begins, in seconds.
+pub(crate) const fn next_month((year, month): (u64, u64)) -> u64 {
+    let (year, month) = if month < 12 { (year, month + 1) } else { (year + 1, 1) };
+    days(year, month, 1) * 86_400
+}
+
+/// The Gregorian year, month and day of a day since 1970-01-01 (Hinnant's `civil_from_days`: years begin in March, so that the leap day
+/// is the last).
+const fn civil(days: u64) -> (u64, u64, u64) {
     // Far beyond every time that a contract or a clock has.
-    let days = days.min(1 << 40) + 719_468;
+    let days = if days > 1 << 40 { 1 << 40 } else { days } + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    let year = era * 400 + year + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
 }
 
 /// The Unix time in seconds of a date and a time of day, `2026-11-29`, `2026-11-29T00:37` or `2026-11-29T00:37:57`, with or without a
@@ -77,4 +94,21 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day;
     // Both 719,468 days from 0000-03-01 and the day of the month, which counts from 1.
     (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).saturating_sub(719_469)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_follow_each_other() {
+        assert_eq!([0, 1_798_761_599, 1_798_761_600].map(month_of), [(1970, 1), (2026, 12), (2027, 1)]);
+        let mut month = (1970, 1);
+        for _ in 0..400 * 12 {
+            let next = next_month(month);
+            assert_eq!((month_of(next - 1), utc(next).get(8..)), (month, Some("01 00:00:00 UTC")));
+            month = month_of(next);
+        }
+        assert_eq!(month, (2370, 1));
+    }
 }

@@ -35,12 +35,10 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView,
-    PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView,
-    ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView,
-    StatusView, SyncState, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, WhyView,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView, ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, WhyView,
 };
 use crate::api::{ActionError, NodeView, ViewError};
+use crate::caps::Month;
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::clock::Clock;
@@ -58,6 +56,8 @@ use crate::probe::{AttestationTable, ProbeCounters, Served};
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;
 use crate::sampler::{Newest, SharedRings};
+use crate::score::watch::ScoreWatch;
+use crate::validations::ValidationDesk;
 
 /// The parts of a node that are shown.
 pub struct NodeParts {
@@ -73,6 +73,8 @@ pub struct NodeParts {
     pub cosigner: Option<Arc<Cosigner>>,
     /// Takes commands.
     pub commands: Arc<CommandDesk>,
+    /// Has workers validated.
+    pub validations: Arc<ValidationDesk>,
     /// The newest attestations of registered nodes.
     pub attestations: Arc<AttestationTable>,
     /// The mesh.
@@ -97,6 +99,10 @@ pub struct NodeParts {
     pub probes: Arc<ProbeCounters>,
     /// Probes served; zeros on a node that serves none.
     pub served: Arc<Served>,
+    /// What they have taken of the line in this month; nothing on a node that serves none.
+    pub month: watch::Receiver<Month>,
+    /// Which of the newest scores are unlike their workers' own.
+    pub watch: Arc<ScoreWatch>,
     /// The newest sample of the machine.
     pub newest: Newest,
     /// How the machine went lately.
@@ -115,6 +121,17 @@ impl NodeParts {
             pools.next().filter(|_| pools.next().is_none()).map(|(id, _)| id)
         };
         state.pool_of(&self.me.account).or_else(only)
+    }
+
+    fn alerts(&self, state: &State) -> Vec<String> {
+        let mut alerts = alerts(&self.spec, state, &self.me, &self.keys.borrow());
+        alerts.extend(self.watch.alert(&self.me.account));
+        alerts
+    }
+
+    fn probe_traffic(&self) -> ProbeTrafficView {
+        let month = *self.month.borrow();
+        ProbeTrafficView { month: month.name(), bytes: month.bytes, month_bytes: self.config.limits.month_bytes }
     }
 
     /// A final block with its certificate.
@@ -297,10 +314,11 @@ impl NodeView for NodeParts {
             pool: pool.map(|pool| pool.name.clone()),
             leader,
             maintenance: nodes::maintenance(&state, &self.me.account).into_iter().next(),
+            probe_traffic: self.config.has(Role::Worker).then(|| self.probe_traffic()),
             owed_micro_usdt: owed,
             paid_micro_usdt: paid,
             enrolment: self.enrolment.borrow().clone(),
-            alerts: alerts(&self.spec, &state, &self.me, &self.keys.borrow()),
+            alerts: self.alerts(&state),
             api: self.api.clone(),
         }
     }
@@ -379,7 +397,10 @@ impl NodeView for NodeParts {
             members: pools::all_counts(&head.state),
             mesh: self.mesh.counters(),
             probes: self.probes.snapshot(),
+            under_way: self.probes.under_way(),
+            suspicious: count(self.watch.count()),
             served: self.served.snapshot(),
+            month_bytes: self.month.borrow().bytes,
         }
     }
 
@@ -472,6 +493,14 @@ impl NodeView for NodeParts {
 
     fn statistics(&self, epoch: Option<Epoch>) -> Result<Option<StatisticsView>, ViewError> {
         self.poot().statistics(epoch)
+    }
+
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        self.poot_validations(worker, limit)
+    }
+
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>> {
+        Box::pin(self.poot_validate(wanted))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

@@ -35,6 +35,7 @@ pub(crate) struct Behaviour {
     pub(crate) command: request_response::Behaviour<RpcCodec>,
     pub(crate) cosign: request_response::Behaviour<RpcCodec>,
     pub(crate) storage: request_response::Behaviour<RpcCodec>,
+    pub(crate) validate: request_response::Behaviour<RpcCodec>,
     pub(crate) echo: echo::Behaviour,
 }
 
@@ -85,6 +86,7 @@ impl Behaviour {
             command: rpc(Protocol::Command)?,
             cosign: rpc(Protocol::Cosign)?,
             storage: rpc(Protocol::Storage)?,
+            validate: rpc(Protocol::Validate)?,
             echo: echo::Behaviour::new(echo_name, config.limits.streams, config.limits.streams_per_peer),
         };
         Ok((behaviour, Names { network, kad: kad_name }))
@@ -98,6 +100,7 @@ impl Behaviour {
             Protocol::Command => &mut self.command,
             Protocol::Cosign => &mut self.cosign,
             Protocol::Storage => &mut self.storage,
+            Protocol::Validate => &mut self.validate,
         }
     }
 }

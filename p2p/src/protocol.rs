@@ -22,6 +22,8 @@ pub enum Protocol {
     Cosign,
     /// Deposits chunks with a worker, and asks for parts of them.
     Storage,
+    /// Asks a validator to ping a worker out of turn.
+    Validate,
 }
 
 /// What one protocol may cost.
@@ -43,7 +45,7 @@ pub struct ProtocolLimits {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 5] = [Self::Sync, Self::Probe, Self::Command, Self::Cosign, Self::Storage];
+    pub const ALL: [Self; 6] = [Self::Sync, Self::Probe, Self::Command, Self::Cosign, Self::Storage, Self::Validate];
 
     /// The kind: the part of the name that tells protocols apart, and the label under which requests are counted.
     pub const fn kind(&self) -> &'static str {
@@ -53,6 +55,7 @@ impl Protocol {
             Self::Command => "command",
             Self::Cosign => "cosign",
             Self::Storage => "storage",
+            Self::Validate => "validate",
         }
     }
 
@@ -104,6 +107,10 @@ impl Protocol {
                 burst: 16,
                 per_second: 8,
             },
+            // The answer comes when the worker has answered, or has not: in 8 s.
+            Self::Validate => {
+                ProtocolLimits { request_bytes: 64, response_bytes: 256, timeout, per_peer: 2, burst: 8, per_second: 1 }
+            }
         }
     }
 
@@ -121,6 +128,7 @@ mod tests {
     use lucid_types::signed::{MultiSigned, Signed};
     use lucid_types::storage::{StorageReply, StorageRequest};
     use lucid_types::sync::SyncRequest;
+    use lucid_types::validation::{ValidationReply, ValidationRequest};
 
     use super::*;
 
@@ -133,6 +141,7 @@ mod tests {
             ((MultiSigned::<Command>::MAX_BYTES, CommandReply::MAX_BYTES), of(Protocol::Command)),
             ((Signed::<CosignRequest>::MAX_BYTES, CosignReply::MAX_BYTES), of(Protocol::Cosign)),
             ((StorageRequest::MAX_BYTES, StorageReply::MAX_BYTES), of(Protocol::Storage)),
+            ((ValidationRequest::MAX_BYTES, ValidationReply::MAX_BYTES), of(Protocol::Validate)),
         ] {
             assert!(types.0 <= request && types.1 <= response, "{types:?} in {request} and {response}");
         }

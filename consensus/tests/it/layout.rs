@@ -34,6 +34,7 @@ use lucid_types::signed::{MultiSigned, Signed, SignedRecord};
 use lucid_types::storage::{StorageReply, StorageRequest};
 use lucid_types::sync::{CertifiedBlock, CertifiedHeader, Presence, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
+use lucid_types::validation::{ValidationReply, ValidationRequest, ValidationResult};
 use lucid_types::validator::ValidatorSet;
 use lucid_types::validator_key::KeyClaim;
 use lucid_types::validator_sets::SetChange;
@@ -122,6 +123,7 @@ fn render() -> String {
     page.signed::<Reveal>();
     page.signed::<ResourceAttestation>();
     page.signed::<ProbeReply>();
+    page.signed::<ValidationResult>();
     page.signed::<CosignRequest>();
     page.signed::<Command>();
     page.multi_signed::<Command>();
@@ -159,6 +161,8 @@ fn render() -> String {
     page.wire::<ProbeReply>();
     page.wire::<StorageRequest>();
     page.wire::<StorageReply>();
+    page.wire::<ValidationRequest>();
+    page.wire::<ValidationReply>();
     page.group("Payouts");
     page.wire::<CosignRequest>();
     page.wire::<CosignReply>();

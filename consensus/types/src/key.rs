@@ -12,6 +12,7 @@ use crate::payout::CosignRequest;
 use crate::report::ProbeReply;
 use crate::signed::{Signature, Signed, SignedRecord, Verified, signing_bytes};
 use crate::ticket::Invite;
+use crate::validation::ValidationResult;
 
 /// The ed25519 secret of a node. Wiped from memory when dropped, never printed.
 #[derive(Clone)]
@@ -55,6 +56,11 @@ impl NodeKey {
 
     /// Signs a worker's answer to a validator's probe.
     pub fn sign_probe_reply(&self, network: &NetworkId, record: ProbeReply) -> Verified<Signed<ProbeReply>> {
+        self.sign(network, record)
+    }
+
+    /// Signs what a validator found when it was asked to ping a worker out of turn.
+    pub fn sign_validation(&self, network: &NetworkId, record: ValidationResult) -> Verified<Signed<ValidationResult>> {
         self.sign(network, record)
     }
 

@@ -32,6 +32,7 @@ pub mod storage;
 pub mod sync;
 pub mod ticket;
 pub mod time;
+pub mod validation;
 pub mod validator;
 pub mod validator_key;
 pub mod validator_sets;

@@ -15,6 +15,7 @@ use lucid_p2p::Counter;
 
 use super::NodeView;
 use super::model::{MemberCounts, SyncState};
+use crate::probe::core::Gauges;
 use crate::probe::{EchoOutcome, PingOutcome, ProbeCounts, ServedCounts, StorageOutcome};
 
 /// Everything that is measured, at one moment.
@@ -37,10 +38,17 @@ pub struct Metrics {
     pub members: MemberCounts,
     /// `lucid_mesh_total{group,reason}`: messages accepted, refused and dropped by the mesh.
     pub mesh: Vec<Counter>,
-    /// `lucid_probe_pings_total{outcome}` and `lucid_probe_echoes_total{outcome}`: what this validator sent.
+    /// `lucid_probe_{pings,echoes,challenges,deposits}_total{outcome}`: what this validator sent; `lucid_probe_lateness_ms{quantile}`: how long
+    /// after their times probes left.
     pub probes: ProbeCounts,
+    /// `lucid_probe_under_way{kind}`: what this validator waits for.
+    pub under_way: Gauges,
+    /// `lucid_scores_suspicious`: scores of the newest final epoch that are unlike their workers' own of the last day.
+    pub suspicious: u64,
     /// `lucid_served_*`: what this worker answered.
     pub served: ServedCounts,
+    /// `lucid_probe_month_bytes`: what probes have taken of this worker's line in the calendar month.
+    pub month_bytes: u64,
 }
 
 /// What pools owe and what has been paid, over all pools. What is read from the payment network is `None`, and not on the page,
@@ -71,6 +79,16 @@ pub fn render(metrics: &Metrics) -> String {
         ("lucid_epoch", "Epoch of the node's clock.", metrics.epoch),
         ("lucid_round", "Round that decided the newest block.", metrics.round),
         ("lucid_peers", "Connected peers of this network.", metrics.peers),
+        (
+            "lucid_scores_suspicious",
+            "Scores of the newest final epoch that are unlike their workers' own of the last day.",
+            metrics.suspicious,
+        ),
+        (
+            "lucid_probe_month_bytes",
+            "Bytes that probes have taken of this worker's line in the calendar month, both ways.",
+            metrics.month_bytes,
+        ),
     ] {
         page.family(name, "gauge", about);
         page.value(name, &[], value);
@@ -133,6 +151,22 @@ pub fn render(metrics: &Metrics) -> String {
     page.family("lucid_probe_deposits_total", "counter", "Chunks this validator deposited with workers.");
     for outcome in StorageOutcome::ALL {
         page.value("lucid_probe_deposits_total", &[("outcome", outcome.label())], metrics.probes.deposits(outcome));
+    }
+    page.family(
+        "lucid_probe_lateness_ms",
+        "gauge",
+        "How long after their times so many of this validator's probes left at most, to a power of two.",
+    );
+    for (quantile, later_of_1000) in [("0.5", 500), ("0.99", 10), ("1", 0)] {
+        let lateness = metrics.probes.lateness(later_of_1000).as_millis();
+        page.value("lucid_probe_lateness_ms", &[("quantile", quantile)], lateness);
+    }
+    page.family("lucid_probe_under_way", "gauge", "Probes of this validator that have left and not ended, and dials.");
+    let Gauges { pings, dials, echoes, echo_bytes: _, questions, deposits } = metrics.under_way;
+    for (kind, count) in
+        [("ping", pings), ("dial", dials), ("echo", echoes), ("question", questions), ("deposit", deposits)]
+    {
+        page.value("lucid_probe_under_way", &[("kind", kind)], count);
     }
     let served = &metrics.served;
     for (name, about, value) in [
@@ -204,7 +238,10 @@ mod tests {
             payouts: PayoutFigures { owed_micro_usdt: 5, paid_micro_usdt: Some(2), ..PayoutFigures::default() },
             mesh: vec![Counter { group: "commitments", reason: "a\"b\\", count: 3 }],
             probes: ProbeCounts::default(),
+            under_way: Gauges { echoes: 3, ..Gauges::default() },
             served: ServedCounts { pings: 4, ..ServedCounts::default() },
+            month_bytes: 11,
+            suspicious: 2,
         };
         let page = render(&metrics);
         for line in [
@@ -216,7 +253,12 @@ mod tests {
             "lucid_pool_members{state=\"degraded\"} 6",
             "lucid_mesh_total{group=\"commitments\",reason=\"a\\\"b\\\\\"} 3",
             "lucid_probe_echoes_total{outcome=\"verified\"} 0",
+            "lucid_probe_lateness_ms{quantile=\"0.99\"} 0",
+            "lucid_probe_under_way{kind=\"echo\"} 3",
+            "lucid_probe_under_way{kind=\"ping\"} 0",
             "lucid_served_pings_total 4",
+            "lucid_probe_month_bytes 11",
+            "lucid_scores_suspicious 2",
             "# TYPE lucid_mesh_total counter",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -45,10 +45,7 @@ pub use pool::{
     PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
 };
 pub use poot::{
-    AgreementView, Cause, CauseView, Check, CopyingView, Difference, EpochRange, Leaderboard, LeaderboardFilter,
-    OutlierView, PairView, PlaceView, PointsChange, PoolReportView, PootScoreView, ProbesView, Quantiles,
-    ReportLineView, ReportSource, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, StatisticsView,
-    StepView, SuspicionView, VerifyView, Whose, WhyFilter, WhyView,
+    AgreementView, Cause, CauseView, Check, CopyingView, Difference, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView, PlaceView, PointsChange, PoolReportView, PootScoreView, ProbesView, Quantiles, ReportLineView, ReportSource, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, StatisticsView, StepView, SuspicionView, ValidationList, ValidationView, ValidationWanted, VerifyView, Whose, WhyFilter, WhyView,
 };
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,
@@ -111,17 +108,30 @@ pub struct StatusView {
     pub leader: Option<NodeId>,
     /// The maintenance of this node's account that is under way, or else is announced next; `null` if there is none.
     pub maintenance: Option<MaintenanceView>,
+    /// What probes have taken of a worker's line; `null` of a node that is none.
+    pub probe_traffic: Option<ProbeTrafficView>,
     /// All that this node was ever owed, as a member, as an owner and as a validator; `null` if it is none of them.
     pub owed_micro_usdt: Option<MicroUsdt>,
     /// All that the vaults have paid it of that, in the solidified view; `null` if it is not known.
     pub paid_micro_usdt: Option<MicroUsdt>,
     /// How far it is with what `lucid join` asked for; `null` if it was not asked since the node runs.
     pub enrolment: Option<EnrolmentView>,
-    /// What its owner should know at once, in words: a node key or payout address that is announced for it and can still be vetoed, or
-    /// that its account has another key.
+    /// What its owner should know at once, in words: a node key or payout address that is announced for it and can still be vetoed,
+    /// that its account has another key, or that its newest score is unlike its last ones.
     pub alerts: Vec<String>,
     /// The address that answers, `127.0.0.1:8095`.
     pub api: String,
+}
+
+/// What probes have taken of a worker's line in a calendar month (UTC), as of the last minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeTrafficView {
+    /// As `2026-11`.
+    pub month: String,
+    /// Bytes, both ways together.
+    pub bytes: u64,
+    /// As many as its owner allows, by `limits.month_bytes`; 0 for no limit.
+    pub month_bytes: u64,
 }
 
 /// A final block of the chain `lucid-blocks`. `GET /api/v1/blocks` and `/api/v1/blocks/{height}`.

@@ -1,15 +1,14 @@
 //! Scores: one with all its parts, a worker's history, the best of them, what lowered them, whether they are right, and whether validators agree.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use lucid_types::id::{NodeId, PoolId};
 use lucid_types::time::Epoch;
 use serde::Deserialize;
 
 use super::model::{
-    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PoolReportView, PootScoreView, ScoreChangeView,
-    ScoreFilter, ScoreHistory, StatisticsView, VerifyView, WhyFilter, WhyView,
+    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PoolReportView, PootScoreView, ScoreChangeView, ScoreFilter, ScoreHistory, StatisticsView, ValidationList, ValidationView, ValidationWanted, VerifyView, WhyFilter, WhyView,
 };
 use super::reply::Failure;
 use super::routes::{Shared, limit, no_pool};
@@ -138,6 +137,32 @@ fn no_score(worker: &NodeId, epoch: Option<Epoch>) -> Failure {
     Failure::NotFound(format!(
         "worker {worker} has no score of {when} here: it was not drawn or not measured in it, or the scores are not kept here any more"
     ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValidationsQuery {
+    limit: Option<usize>,
+}
+
+pub(super) async fn validations(
+    State(shared): State<Shared>,
+    path: Result<Path<NodeId>, PathRejection>,
+    query: Result<Query<ValidationsQuery>, QueryRejection>,
+) -> Result<Json<ValidationList>, Failure> {
+    let Path(worker) = path.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let Query(ValidationsQuery { limit: asked }) = query.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    let limit = limit(asked)?;
+    let validations = shared.read(move |view| view.validations(&worker, limit)).await?;
+    Ok(Json(ValidationList { worker, validations }))
+}
+
+pub(super) async fn validate(
+    State(shared): State<Shared>,
+    body: Result<Json<ValidationWanted>, JsonRejection>,
+) -> Result<Json<ValidationView>, Failure> {
+    let Json(wanted) = body.map_err(|e| Failure::BadRequest(e.body_text()))?;
+    Ok(Json(shared.view.validate(wanted).await?))
 }
 
 /// Whether a range of epochs is one, and not of too many.

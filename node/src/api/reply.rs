@@ -44,7 +44,7 @@ impl Failure {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "bad_request", message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message),
             Self::MethodNotAllowed => {
-                let message = "GET and HEAD read; only commands and signatures are asked for with POST";
+                let message = "GET and HEAD read; only commands, signatures and validations are asked for with POST";
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message.to_owned())
             }
             Self::OtherHost(message) => (StatusCode::MISDIRECTED_REQUEST, "other_host", message),

@@ -48,7 +48,7 @@ const MAX_LIMIT: usize = 1_000;
 /// What handlers share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    view: Arc<dyn NodeView>,
+    pub(super) view: Arc<dyn NodeView>,
     readers: Arc<Semaphore>,
     /// Of those, the ones that read many epochs.
     long_readers: Arc<Semaphore>,
@@ -118,6 +118,8 @@ pub(super) fn router(view: Arc<dyn NodeView>, hosts: Hosts) -> Router {
         .route("/api/v1/poot/verify/{worker}", get(poot::verify))
         .route("/api/v1/poot/report/{pool}", get(poot::report))
         .route("/api/v1/poot/statistics", get(poot::statistics))
+        .route("/api/v1/poot/validations", post(poot::validate))
+        .route("/api/v1/poot/validations/{worker}", get(poot::validations))
         .route("/api/v1/nodes", get(nodes::nodes))
         .route("/api/v1/nodes/{id}", get(nodes::node))
         .route("/api/v1/nodes/{id}/metrics", get(node_metrics))

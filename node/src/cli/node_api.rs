@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::api::model::{
     AccountView, CheckedView, CommandBody, CommandView, ErrorBody, LedgerView, MemberList, NodeFilter, NodeList,
     PayoutList, PayoutView, PolicyView, PoolList, PoolView, RegisteredView, RequestList, SignatureList,
-    SignatureRequest, StampView, TakenView, UnsignedBody,
+    SignatureRequest, StampView, TakenView, UnsignedBody, ValidationView, ValidationWanted,
 };
 
 /// The node answers from memory or a local store; signers are waited for a little longer.
@@ -223,6 +223,11 @@ impl NodeApi {
     /// Asks the pool's treasury signers.
     pub(super) async fn signatures(&self, pool: &PoolId, request: SignatureRequest) -> anyhow::Result<SignatureList> {
         self.answer(self.client.post(self.url(&format!("pools/{pool}/signatures"))).json(&request)).await
+    }
+
+    /// Has a worker validated.
+    pub(super) async fn validate(&self, wanted: ValidationWanted) -> anyhow::Result<ValidationView> {
+        self.answer(self.client.post(self.url("poot/validations")).json(&wanted)).await
     }
 
     /// Hands in a command.

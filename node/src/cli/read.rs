@@ -18,7 +18,8 @@ use super::values::{IdPrefix, Moment, id_prefix, moment, utc};
 use super::{Context, Json};
 use crate::api::model::{
     BlockList, BlockView, CertificateView, EpochList, EpochReportsView, EpochStage, EpochView, MaintenanceView,
-    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ReporterView, ScoreList, StatusView, SyncState,
+    MeasurementView, MetricList, MetricView, ObservedView, PeerList, ProbeTrafficView, ReporterView, ScoreList,
+    StatusView, SyncState, ValidationView, ValidationWanted, ValidatorList,
 };
 
 /// A node's API for commands that ask once.
@@ -39,6 +40,11 @@ impl Api {
     }
 
     /// The network of the home, and its pools.
+    /// Has a worker validated.
+    pub(super) fn validate(&self, wanted: ValidationWanted) -> anyhow::Result<ValidationView> {
+        self.runtime.block_on(self.node.validate(wanted))
+    }
+
     pub(super) fn ledger(&self, context: &Context) -> anyhow::Result<HomeLedger> {
         self.runtime.block_on(HomeLedger::open(context.home()?, context))
     }
@@ -79,6 +85,7 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
             ("pool", or_dash(s.pool.as_ref())),
             ("leader", or_dash(s.leader)),
             ("maintenance", or_dash(s.maintenance.as_ref().map(maintenance_text))),
+            ("probe traffic", or_dash(s.probe_traffic.as_ref().map(traffic_text))),
             ("owed USDT", or_dash(s.owed_micro_usdt.map(|amount| millionths(amount.get())))),
             ("paid USDT", or_dash(s.paid_micro_usdt.map(|amount| millionths(amount.get())))),
             ("api", s.api.clone()),
@@ -94,6 +101,13 @@ pub(super) fn status(api: &Api, as_json: bool) -> anyhow::Result<()> {
         }
         output::pairs(&lines)
     })
+}
+
+/// What probes have taken in a month, and what they may take.
+fn traffic_text(it: &ProbeTrafficView) -> String {
+    let ProbeTrafficView { month, bytes, month_bytes } = it;
+    let most = if *month_bytes > 0 { format!(" of {month_bytes}") } else { String::new() };
+    format!("{bytes}{most} bytes in {month}")
 }
 
 /// Epochs, and what a node does not do in them.
@@ -371,6 +385,22 @@ pub(super) fn worker(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
         [node] => Ok(*node),
         [] => bail!("no worker with scores in the newest epoch has an id that begins with {id}: give the whole id"),
         several => bail!("several workers have an id that begins with {id}: {}", listed(several).unwrap_or_default()),
+    }
+}
+
+/// A validator by its id or the first digits of it.
+pub(super) fn validator(api: &Api, id: &IdPrefix) -> anyhow::Result<NodeId> {
+    if let Some(id) = id.whole() {
+        return Ok(id);
+    }
+    let all = api.get::<ValidatorList>("validators")?.validators.into_iter().map(|it| it.node);
+    let found: Vec<_> = all.filter(|node| id.matches(node)).collect();
+    match found.as_slice() {
+        [node] => Ok(*node),
+        [] => bail!("no validator has an id that begins with {id}"),
+        several => {
+            bail!("several validators have an id that begins with {id}: {}", listed(several).unwrap_or_default())
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use lucid_types::id::{NodeId, PoolId};
 use lucid_types::time::Epoch;
 
 use super::output::{self, millionths, or_dash};
-use super::read::{Api, percent, show, worker};
-use super::values::{IdPrefix, id_prefix};
+use super::read::{Api, percent, show, validator, worker};
+use super::values::{IdPrefix, id_prefix, utc};
 use super::{Context, Json};
 use crate::api::model::{
     AgreementView, Components, CopyingView, Leaderboard, OutlierView, PairView, PlaceView, PootScoreView, ScoreHistory,
-    ScoreSpan, ScoreSpanView, StatusView, SuspicionView,
+    ScoreSpan, ScoreSpanView, StatusView, SuspicionView, ValidationList, ValidationView, ValidationWanted,
 };
 
 const EXAMPLES: &str = "\
@@ -27,6 +27,7 @@ Examples:
   lucid score verify 3fa4 --epoch 1000
   lucid score report --pool home --from 1 --to 720 --csv
   lucid score agreement --from 1000 --to 1100 --json
+  lucid score validate 3f2a
   echo '{\"session_seconds\":36000,\"credits\":10000,\"utilisation_ppm\":0,\"kbit_s\":40000,\"uptime_ppm\":990000,\"quality_ppm\":1000000,\"trust_ppm\":900000}' | lucid score calc --file -";
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +51,10 @@ pub(super) enum ScoreAction {
     Statistics(recomputed::StatisticsArgs),
     /// Compare what validators report with each other: copying and being beside the medians stand out
     Agreement(AgreementArgs),
+    /// Have a validator ping a worker now; what it finds is signed and kept, and changes no score
+    Validate(ValidateArgs),
+    /// List what validators found when this node asked them to ping a worker, newest first
+    Validations(ValidationsArgs),
 }
 
 /// A worker.
@@ -130,6 +135,28 @@ pub(super) struct AgreementArgs {
     json: Json,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    #[command(flatten)]
+    worker: WorkerArg,
+    /// The validator that is to do it: its id, or the first digits of it [default: the first that does]
+    #[arg(long, value_name = "VALIDATOR", value_parser = id_prefix)]
+    by: Option<IdPrefix>,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidationsArgs {
+    #[command(flatten)]
+    worker: WorkerArg,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    json: Json,
+}
+
 pub(super) fn score(action: ScoreAction, context: &Context) -> anyhow::Result<()> {
     match action {
         ScoreAction::Show(args) => show_one(&context.api()?, &args),
@@ -141,6 +168,8 @@ pub(super) fn score(action: ScoreAction, context: &Context) -> anyhow::Result<()
         ScoreAction::Report(args) => recomputed::report(&context.api()?, context, &args),
         ScoreAction::Statistics(args) => recomputed::statistics(&context.api()?, &args),
         ScoreAction::Agreement(args) => agreement(&context.api()?, &args),
+        ScoreAction::Validate(args) => validate(&context.api()?, &args),
+        ScoreAction::Validations(args) => validations(&context.api()?, &args),
     }
 }
 
@@ -302,6 +331,42 @@ fn agreement(api: &Api, AgreementArgs { from, to, json }: &AgreementArgs) -> any
         };
         let found: String = view.copying.iter().map(copying).chain(view.outliers.iter().map(outlier)).collect();
         text + if found.is_empty() { "\nnobody copies, and nobody is beside the medians\n" } else { "\n" } + &found
+    })
+}
+
+fn validate(api: &Api, ValidateArgs { worker, by, json }: &ValidateArgs) -> anyhow::Result<()> {
+    let worker = worker.id(api)?;
+    let by = by.as_ref().map(|by| validator(api, by)).transpose()?;
+    show(json.json, &api.validate(ValidationWanted { worker, by })?, |it| {
+        output::pairs(&[
+            ("worker", it.worker.to_string()),
+            ("validator", it.validator.to_string()),
+            ("time", utc(it.time.get() / 1_000)),
+            ("answered", format!("{} of {} pings", it.pings_answered, it.pings_sent)),
+            ("round trip", or_dash((it.pings_answered > 0).then(|| format!("{} us", it.rtt_us)))),
+            ("network group", or_dash(it.network_group)),
+        ])
+    })
+}
+
+fn validations(api: &Api, ValidationsArgs { worker, limit, json }: &ValidationsArgs) -> anyhow::Result<()> {
+    let worker = worker.id(api)?;
+    show(json.json, &api.get::<ValidationList>(&format!("poot/validations/{worker}?limit={limit}"))?, |list| {
+        if list.validations.is_empty() {
+            return format!("this node has not asked for validations of worker {worker} in the last 90 days\n");
+        }
+        let row = |it: &ValidationView| {
+            [
+                utc(it.time.get() / 1_000),
+                it.validator.short(),
+                format!("{} of {}", it.pings_answered, it.pings_sent),
+                or_dash((it.pings_answered > 0).then_some(it.rtt_us)),
+                or_dash(it.network_group),
+            ]
+        };
+        let rows: Vec<_> = list.validations.iter().map(row).collect();
+        let titles = ["time", "validator", "answered", "rtt us", "network group"];
+        format!("worker {worker}\n{}", output::table(titles, &rows))
     })
 }
 

@@ -35,7 +35,7 @@ const fn setting(key: &'static str, kind: Kind, about: &'static str) -> Setting 
 }
 
 /// Every key, in the order of the file.
-pub const SETTINGS: [Setting; 23] = [
+pub const SETTINGS: [Setting; 28] = [
     setting("name", Kind::Text, "The node's name, for people."),
     setting("roles", Kind::List, "What the node does: validator, worker, treasury, bootstrap, observer."),
     setting("p2p.listen", Kind::List, "Multiaddresses to listen on, TCP and QUIC."),
@@ -69,9 +69,30 @@ pub const SETTINGS: [Setting; 23] = [
     setting("bridge.max_trx_per_day", Kind::Number, "Most whole TRX that the gas account may spend in 24 hours."),
     setting("probe.echo_sessions", Kind::Number, "Echoes that a worker serves at a time, 1 to 64."),
     setting(
-        "probe.max_echo_bytes_per_s",
+        "limits.month_bytes",
         Kind::Number,
-        "Bytes a second that a worker gives to echoes, of which one of 256 KiB has 2 s; 0: no cap.",
+        "Bytes that probes may take of a worker's line in a calendar month (UTC), both ways together; 0: no limit.",
+    ),
+    setting(
+        "limits.up_kbps",
+        Kind::Number,
+        "Kilobits a second that a worker sends for echoes and storage challenges, at least 1024; 0: no limit.",
+    ),
+    setting(
+        "limits.down_kbps",
+        Kind::Number,
+        "Kilobits a second that a worker takes of echoes and storage chunks, at least 1024; 0: no limit.",
+    ),
+    setting(
+        "limits.disk_bytes",
+        Kind::Number,
+        "Bytes of disk for storage chunks, if less than the worker declares; 0: as it declares.",
+    ),
+    setting("limits.min_free_bytes", Kind::Number, "Bytes that storage chunks leave free on their file system."),
+    setting(
+        "limits.schedule",
+        Kind::List,
+        "When a worker works, in UTC: \"Mon-Fri 22:00-07:00\"; the rest is announced as maintenance. None: always.",
     ),
     setting(
         "sync.mode",

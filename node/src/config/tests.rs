@@ -105,6 +105,27 @@ fn mistakes_name_place_key_value_and_expectation() {
         (error("", &[], &[("probe.echo_sessions", "99")]), "command line: probe.echo_sessions = 99: 1 to 64"),
         (error("", &[], &[("probe.echo", "1")]), "--set probe.echo: there is no such key"),
         (
+            error("[limits]\nup_kbps = 1023", &[], &[]),
+            "HOME/config.toml:2: limits.up_kbps = 1023: 0 or at least 1024 is possible",
+        ),
+        (error("", &[], &[("limits.down_kbps", "1")]), "command line: limits.down_kbps = 1: 0 or at least 1024"),
+        (
+            error("", &[], &[("limits.up_kbps", "4294967296")]),
+            "command line: limits.up_kbps = \"4294967296\": invalid value",
+        ),
+        (
+            error("", &[("LUCID_LIMITS_MONTH_BYTES", "-1")], &[]),
+            "environment, LUCID_LIMITS_MONTH_BYTES: limits.month_bytes = \"-1\": a whole number",
+        ),
+        (
+            error("[limits]\nschedule = [\"22:00-07:00\", \"Mon 25:00-26:00\"]", &[], &[]),
+            "HOME/config.toml:2: limits.schedule = \"Mon 25:00-26:00\": days and times in UTC are expected",
+        ),
+        (
+            error("", &[], &[("limits.schedule", "Mon-Fri 07:00-07:00")]),
+            "command line: limits.schedule = \"Mon-Fri 07:00-07:00\": it must begin before 24:00",
+        ),
+        (
             error("[p2p]\nlisten = [\"127.0.0.1:7001\"]", &[], &[]),
             "HOME/config.toml:2: p2p.listen = \"127.0.0.1:7001\": a multiaddress",
         ),
@@ -192,6 +213,7 @@ fn a_rendered_file_reads_back() {
     let mut config = Config { name: "w \"1\"".to_owned(), roles: BTreeSet::from([Role::Worker]), ..Config::default() };
     config.p2p.bootstrap = vec!["/ip4/127.0.0.1/tcp/7001/p2p/12D3KooW".to_owned()];
     config.p2p.local = true;
+    config.limits.schedule = vec!["Mon-Fri 22:00-07:00".to_owned(), "Sat-Sun 00:00-24:00".to_owned()];
     let text = render(&config);
     assert_eq!(loaded(&text, &[], &[]).unwrap().config, config, "{text}");
     assert!(text.contains("# json = false") && text.contains("\nlocal = true"), "{text}");

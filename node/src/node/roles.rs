@@ -25,13 +25,14 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::model::EnrolmentView;
+use crate::caps::{Caps, CapsParts, Month};
 use crate::chain::head::Head;
 use crate::chain::persist;
 use crate::chain::report::Reporter;
 use crate::chain::watermark::Watermark;
 use crate::chunks::{ChunkStore, Owner};
 use crate::commands::CommandDesk;
-use crate::config::{Config, Role};
+use crate::config::{Config, LimitsConfig, Role};
 use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::history::metrics::Attestation;
 use crate::home::Home;
@@ -44,7 +45,7 @@ use crate::probe::schedule::{Assigned, Assignment};
 use crate::probe::{
     Assignments, EchoGrant, EchoGrants, KeyOf, PolicyOf, ProbeCounters, Prober, ProberParts, Responder,
     ResponderHandle, ResponderParts, StorageGrants, StorageHandle, StorageSecret, StorageServer, StorageServerParts,
-    StoredAt,
+    StoredAt, ValidationParts, Validations,
 };
 use crate::sampler::{Attester, AttesterParts};
 use crate::signer::client::RemoteSigner;
@@ -54,8 +55,6 @@ use crate::stage::Stage;
 const RETRY: Duration = Duration::from_secs(10);
 /// Reports that wait to be committed to.
 const REPORTS: usize = 8;
-/// What chunks leave free on their file system: the database needs room, too.
-const MIN_FREE_BYTES: u64 = 256 << 20;
 
 impl Assembly {
     /// A treasury signer's side of `/cosign/1`, and the address of its key if that is known.
@@ -132,6 +131,36 @@ impl Assembly {
         Ok(())
     }
 
+    /// Keeps to the limits of a worker's owner that maintenance keeps to.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub(super) fn caps(
+        &self,
+        work: &mut Stage,
+        wires: &Wires,
+        commands: &Arc<CommandDesk>,
+        month: watch::Sender<Month>,
+    ) -> anyhow::Result<()> {
+        if !self.config.has(Role::Worker) {
+            return Ok(());
+        }
+        let parts = CapsParts {
+            spec: Arc::clone(&self.spec),
+            clock: Arc::clone(&self.clock),
+            store: self.store.clone(),
+            me: self.me.clone(),
+            limits: self.config.limits.clone(),
+            line: Arc::clone(&wires.line),
+            commands: Arc::clone(commands),
+            head: wires.head.clone(),
+            month,
+        };
+        let caps = block_in_place(|| Caps::new(parts))?;
+        work.spawn("owner's limits", caps.run(work.stop.clone()));
+        Ok(())
+    }
+
     /// Reads what the pools' vaults do, if there are providers.
     pub(super) fn reader(&self, work: &mut Stage, wires: &Wires, providers: Option<&Arc<Providers>>) {
         let Some(providers) = providers else { return };
@@ -205,6 +234,7 @@ impl Assembly {
             echo_grants: self.echo_grants(wires.head.clone()),
             policy_of: policy_of(wires.head.clone()),
             limits: self.config.probe.clone(),
+            line: Arc::clone(&wires.line),
             served: Arc::clone(&wires.served),
         });
         work.spawn_plain("responder", task.run(work.stop.clone()));
@@ -260,9 +290,14 @@ impl Assembly {
             store,
             policy: self.spec.genesis().policy.fixed(),
             is_validator: self.is_validator(wires.head.clone()),
-            grants: Arc::new(Committees { me: self.me.account, head: wires.head.clone() }),
+            grants: Arc::new(Committees {
+                me: self.me.account,
+                head: wires.head.clone(),
+                limits: self.config.limits.clone(),
+            }),
             settlement: settlements,
-            min_free_bytes: MIN_FREE_BYTES,
+            min_free_bytes: self.config.limits.min_free_bytes,
+            line: Arc::clone(&wires.line),
             served: Arc::clone(&wires.served),
         });
         work.spawn_plain("storage server", task.run(work.stop.clone()));
@@ -359,6 +394,28 @@ impl Assembly {
         Ok(counters)
     }
 
+    /// What a validator does beside: pings workers for those who ask.
+    pub(super) fn validations(&self, wires: &Wires) -> Option<Arc<Validations>> {
+        if !self.config.has(Role::Validator) {
+            return None;
+        }
+        let (me, own, head, members) = (self.me.account, self.me.public_key(), wires.head.clone(), wires.head.clone());
+        let is_validator = move || {
+            let state = head.borrow().state.clone();
+            state.next_validators().of(&me).is_some() && state.key_of(&me) == Some(own)
+        };
+        Some(Arc::new(Validations::new(ValidationParts {
+            mesh: wires.mesh.clone(),
+            me,
+            key: self.me.key.clone(),
+            genesis: Arc::new(self.spec.genesis().clone()),
+            clock: Arc::clone(&self.clock),
+            key_of: self.key_of(wires.head.clone()),
+            is_worker: Arc::new(move |node| members.borrow().state.pool_of(node).is_some()),
+            is_validator: Arc::new(is_validator),
+        })))
+    }
+
     /// The node key of an account in the newest state.
     fn key_of(&self, head: watch::Receiver<Head>) -> KeyOf {
         Arc::new(move |account| head.borrow().state.key_of(account))
@@ -402,6 +459,7 @@ fn open_settlement(state: &State) -> u64 {
 struct Committees {
     me: NodeId,
     head: watch::Receiver<Head>,
+    limits: LimitsConfig,
 }
 
 impl Committees {
@@ -435,7 +493,7 @@ impl StorageGrants for Committees {
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.state().node(&self.me).map_or(0, |node| node.capacity.disk_bytes)
+        self.limits.disk_of(self.state().node(&self.me).map_or(0, |node| node.capacity.disk_bytes))
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::budget::Gauges;
+
 /// How a ping ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingOutcome {
@@ -108,9 +110,9 @@ impl StorageOutcome {
     }
 }
 
-/// What a validator's probes came to since it started, as its prober last said.
+/// What a validator's probes came to since it started, and which are under way, as its prober last said.
 #[derive(Debug, Default)]
-pub struct ProbeCounters(Mutex<ProbeCounts>);
+pub struct ProbeCounters(Mutex<(ProbeCounts, Gauges)>);
 
 /// [`ProbeCounters`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,13 +138,18 @@ impl Lateness {
 }
 
 impl ProbeCounters {
-    pub(super) fn set(&self, counts: ProbeCounts) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    pub(super) fn set(&self, counts: ProbeCounts, under_way: Gauges) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (counts, under_way);
     }
 
     /// The counts now.
     pub fn snapshot(&self) -> ProbeCounts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// What is under way now.
+    pub fn under_way(&self) -> Gauges {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use blake3::OutputReader;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::pace::Pace;
+use super::line::Line;
 
 const CHUNK: usize = 16 << 10;
 
@@ -82,8 +82,8 @@ where
     Ok(time)
 }
 
-/// The worker's side: returns what comes until the peer is done, at most `max_bytes`. Returns how much that was.
-pub(super) async fn echo<S>(stream: S, max_bytes: u64, pace: &Pace) -> Result<u64, EchoFault>
+/// The worker's side: returns what comes until the peer is done, at most `max_bytes`, at the line's pace. Returns how much that was.
+pub(super) async fn echo<S>(stream: S, max_bytes: u64, line: &Line) -> Result<u64, EchoFault>
 where
     S: AsyncRead + AsyncWrite,
 {
@@ -98,7 +98,7 @@ where
         if total > max_bytes {
             return Err(EchoFault::TooMuch);
         }
-        pace.pass(n).await;
+        tokio::join!(line.take(n), line.give(n));
         writer.write_all(&chunk[..n]).await.map_err(EchoFault::Broken)?;
     }
     writer.shutdown().await.map_err(EchoFault::Broken)?;
@@ -138,8 +138,8 @@ mod tests {
     #[tokio::test]
     async fn an_echo_is_verified_through_a_narrow_pipe() {
         let (near, far) = pipe();
-        let pace = Pace::new(0);
-        let (measured, echoed) = tokio::join!(measure(near, &KEY, BYTES), echo(far, BYTES, &pace));
+        let line = Line::default();
+        let (measured, echoed) = tokio::join!(measure(near, &KEY, BYTES), echo(far, BYTES, &line));
         assert!(measured.unwrap() > Duration::ZERO);
         assert_eq!(echoed.unwrap(), BYTES);
     }
@@ -161,8 +161,8 @@ mod tests {
     #[tokio::test]
     async fn a_worker_returns_no_more_than_the_task_has() {
         let (near, far) = pipe();
-        let pace = Pace::new(0);
-        let (_, echoed) = tokio::join!(measure(near, &KEY, BYTES), echo(far, BYTES - 1, &pace));
+        let line = Line::default();
+        let (_, echoed) = tokio::join!(measure(near, &KEY, BYTES), echo(far, BYTES - 1, &line));
         assert!(matches!(echoed, Err(EchoFault::TooMuch)));
     }
 

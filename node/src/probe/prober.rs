@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::StorageSecret;
-use super::core::{ConnectFault, Core, CoreLimits, Effect, Finished, Input, Kept, Probe, StorageFault};
+use super::core::{ConnectFault, Core, CoreLimits, Effect, Finished, Gauges, Input, Kept, Probe, StorageFault};
 use super::counts::{EchoOutcome, PingOutcome, ProbeCounters, ProbeCounts};
 use super::echo::{self, EchoFault};
 use super::ping;
@@ -154,7 +154,7 @@ impl Prober {
                     self.carry_out(effect, &mut under_way);
                 }
             }
-            self.counters.set(core.counts());
+            self.counters.set(core.counts(), core.gauges());
             let wake = core.next_due().unwrap_or(bounds.end).min(bounds.end);
             input = tokio::select! {
                 biased;
@@ -170,7 +170,7 @@ impl Prober {
             core.handle(bounds.end, input_of(ended));
         }
         let finished = core.finish();
-        self.counters.set(finished.counts);
+        self.counters.set(finished.counts, Gauges::default());
         Some(finished)
     }
 
@@ -214,7 +214,13 @@ fn input_of(ended: Result<Input, tokio::task::JoinError>) -> Input {
     })
 }
 
-async fn connect(mesh: &Mesh, worker: NodeId, key: Option<PublicKey>, timeout: Duration) -> Result<(), ConnectFault> {
+/// Connects to a worker, if there is no connection.
+pub(super) async fn connect(
+    mesh: &Mesh,
+    worker: NodeId,
+    key: Option<PublicKey>,
+    timeout: Duration,
+) -> Result<(), ConnectFault> {
     let Some(key) = key else { return Err(ConnectFault::Unreachable) };
     mesh.connect(key, timeout).await.map_err(|error| {
         tracing::debug!(worker = %worker.short(), %error, "not connected");

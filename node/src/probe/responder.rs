@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::counts::Served;
 use super::echo;
 use super::limits::{clock_tolerance, echo_timeout};
-use super::pace::Pace;
+use super::line::Line;
 use crate::clock::Clock;
 use crate::config::ProbeConfig;
 
@@ -75,8 +75,10 @@ pub struct ResponderParts {
     pub is_validator: IsValidator,
     /// Who may send how much.
     pub echo_grants: EchoGrants,
-    /// The owner's caps.
+    /// How many echoes are served at a time.
     pub limits: ProbeConfig,
+    /// What they may take of the line.
+    pub line: Arc<Line>,
     /// Counts what is served; read by the sampler and for metrics.
     pub served: Arc<Served>,
 }
@@ -130,7 +132,6 @@ pub struct Responder {
     parts: ResponderParts,
     network: NetworkId,
     inbox: mpsc::Receiver<Offer>,
-    pace: Arc<Pace>,
     /// At most one entry for each validator and plausible epoch.
     used: BTreeMap<(Epoch, NodeId), Used>,
     sessions: JoinSet<()>,
@@ -148,6 +149,8 @@ enum Refusal {
     OtherEpoch,
     NoSeat,
     TooMany,
+    /// The owner's bytes of this month.
+    UsedUp,
 }
 
 impl Responder {
@@ -156,14 +159,12 @@ impl Responder {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = ResponderHandle { inbox: sender, served: Arc::clone(&parts.served) };
         let network = parts.genesis.network_id();
-        let pace = Arc::new(Pace::new(parts.limits.max_echo_bytes_per_s));
         (
             handle,
             Self {
                 parts,
                 network,
                 inbox,
-                pace,
                 used: BTreeMap::new(),
                 sessions: JoinSet::new(),
                 waiting: VecDeque::new(),
@@ -249,7 +250,9 @@ impl Responder {
         used.pings += 1;
         self.parts.served.ping();
         let reply = ProbeReply { validator: peer, epoch: request.epoch, nonce: request.nonce };
-        Ok(encode(&*self.parts.key.sign_probe_reply(&self.network, reply)))
+        let answer = encode(&*self.parts.key.sign_probe_reply(&self.network, reply));
+        self.parts.line.count(bytes.len() + answer.len());
+        Ok(answer)
     }
 
     fn admit_echo(&mut self, peer: NodeId, now: UnixMillis) -> Result<AdmittedEcho, Refusal> {
@@ -257,6 +260,9 @@ impl Responder {
             return Err(Refusal::NotAValidator);
         }
         let bytes = self.granted(&peer, now).ok_or(Refusal::NoSeat)?;
+        if self.parts.line.is_used_up() {
+            return Err(Refusal::UsedUp);
+        }
         self.echoing.retain(|_, session| session.strong_count() > 0);
         if self.echoing.contains_key(&peer) {
             return Err(Refusal::TooMany);
@@ -289,10 +295,10 @@ impl Responder {
 
     fn serve(&mut self, stream: EchoStream, AdmittedEcho { bytes: most, running }: AdmittedEcho) {
         let timeout = echo_timeout(&self.parts.genesis.policy.fixed(), most);
-        let (pace, session) = (Arc::clone(&self.pace), Session::begin(&self.parts.served));
+        let (line, session) = (Arc::clone(&self.parts.line), Session::begin(&self.parts.served));
         self.sessions.spawn(async move {
             let _running = running;
-            let echo = Box::pin(echo::echo(stream, most, &pace));
+            let echo = Box::pin(echo::echo(stream, most, &line));
             match tokio::time::timeout(timeout, echo).await {
                 Ok(Ok(bytes)) => session.end(bytes),
                 Ok(Err(error)) => tracing::debug!(%error, "an echo failed"),

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Served;
+use super::line::Line;
 use super::responder::IsValidator;
 use crate::chunks::{self, ChunkStore, Room};
 
@@ -35,7 +36,7 @@ pub trait StorageGrants: Send + Sync + 'static {
     /// How many chunks of such a deposit may stay: all of one of whose term the state cannot know yet.
     fn may_stay(&self, validator: &NodeId, term: u64) -> Option<u32>;
 
-    /// Disk that this worker declares to offer, in bytes.
+    /// Disk for chunks, in bytes: what this worker declares to offer, or less, if its owner says so.
     fn disk_bytes(&self) -> u64;
 }
 
@@ -53,6 +54,8 @@ pub struct StorageServerParts {
     pub settlement: watch::Receiver<u64>,
     /// Bytes that stay free on the file system.
     pub min_free_bytes: u64,
+    /// What chunks and ranges may take of the line.
+    pub line: Arc<Line>,
     /// Counts what is served.
     pub served: Arc<Served>,
 }
@@ -109,6 +112,7 @@ struct Shared {
     is_validator: IsValidator,
     grants: Arc<dyn StorageGrants>,
     min_free_bytes: u64,
+    line: Arc<Line>,
     served: Arc<Served>,
 }
 
@@ -144,9 +148,10 @@ impl StorageServer {
     /// A server and the handle through which it gets its requests.
     pub fn new(parts: StorageServerParts) -> (StorageHandle, Self) {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, served } = parts;
+        let StorageServerParts { store, policy, is_validator, grants, settlement, min_free_bytes, line, served } =
+            parts;
         let handle = StorageHandle { inbox: sender, served: Arc::clone(&served) };
-        let shared = Arc::new(Shared { store, policy, is_validator, grants, min_free_bytes, served });
+        let shared = Arc::new(Shared { store, policy, is_validator, grants, min_free_bytes, line, served });
         let (reads, writes) = (Lane::new(READS), Lane::new(WRITES));
         (handle, Self { shared, settlement, inbox, reads, writes, running: JoinSet::new() })
     }
@@ -155,10 +160,10 @@ impl StorageServer {
     pub async fn run(mut self, stop: CancellationToken) {
         self.settlement.mark_changed();
         loop {
-            self.start();
+            self.start(&stop);
             tokio::select! {
                 () = stop.cancelled() => break,
-                // A thread that panicked has been logged by itself; its room is given back.
+                // Whatever ended has given its room back.
                 Some(_ended) = self.running.join_next() => {}
                 Ok(()) = self.settlement.changed() => self.collect(),
                 offer = self.inbox.recv() => match offer {
@@ -191,14 +196,34 @@ impl StorageServer {
         }
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, stop: &CancellationToken) {
         while let Some((Job { peer, request, reply }, permit)) = self.reads.next().or_else(|| self.writes.next()) {
-            let shared = Arc::clone(&self.shared);
-            self.running.spawn_blocking(move || {
-                let _permit = permit;
-                reply.respond(encode(&shared.answer(&peer, &request)));
-            });
+            let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+            self.running.spawn(work(shared, Job { peer, request, reply }, permit, stop));
         }
+    }
+}
+
+/// Answers a request at the pace of the line, on a thread that may block. What waits for the line ends with `stop`.
+async fn work(
+    shared: Arc<Shared>,
+    Job { peer, request, reply }: Job,
+    _permit: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    let line = Arc::clone(&shared.line);
+    if let StorageRequest::Deposit { chunk, .. } = &request {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = line.take(chunk.len()) => {}
+        }
+    }
+    // A thread that panicked has been logged by itself. Dropped, the peer hears that there is no answer.
+    let answered = tokio::task::spawn_blocking(move || encode(&shared.answer(&peer, &request))).await;
+    let Ok(answer) = answered else { return };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = line.give(answer.len()) => reply.respond(answer),
     }
 }
 
@@ -216,6 +241,7 @@ impl Shared {
         let answer =
             self.grants.chunks(peer, deposit.term).ok_or(StorageRefusal::NotDrawn).and_then(|chunks| match request {
                 StorageRequest::Held(_) => Ok(StorageReply::Held { chunks: self.store.held(peer, deposit) }),
+                StorageRequest::Deposit { .. } if self.line.is_used_up() => Err(StorageRefusal::Full),
                 StorageRequest::Deposit { index, chunk, .. } => {
                     let bytes = chunks::bytes_for(self.grants.disk_bytes());
                     let room = Room { chunks, bytes, min_free_bytes: self.min_free_bytes };
@@ -282,6 +308,7 @@ mod tests {
             is_validator: Arc::new(|node| [VALIDATOR, SEATLESS].contains(node)),
             grants: Arc::new(Grants(disk_bytes)),
             min_free_bytes: 0,
+            line: Arc::default(),
             served: Arc::default(),
         }
     }
@@ -342,6 +369,16 @@ mod tests {
         assert_eq!(lane.push(4), Ok(()), "there is room again");
         drop(second);
         assert_eq!(lane.next().map(|(n, _)| n), Some(2));
+    }
+
+    #[test]
+    fn a_month_that_is_used_up_takes_no_chunks() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path(), u64::MAX);
+        shared.answer(&VALIDATOR, &chunk(0));
+        shared.line.set_used_up(true);
+        assert_eq!(shared.answer(&VALIDATOR, &chunk(1)), StorageReply::Refused(StorageRefusal::Full));
+        assert_eq!(shared.answer(&VALIDATOR, &challenge(0)), StorageReply::Ranges(vec![7; 8 * 1_024]));
     }
 
     #[test]

@@ -10,20 +10,25 @@ use lucid_score::worker_stats::ScoreRow;
 use lucid_storage::Store;
 use lucid_types::amount::{Credits, Ppm};
 use lucid_types::id::NodeId;
+use lucid_types::signed::Signed;
 use lucid_types::time::{Epoch, UnixMillis};
+use lucid_types::validation::ValidationResult;
 
 use super::{NodeParts, unmeasured, unread};
-use crate::api::ViewError;
 use crate::api::model::{
     AgreementView, Components, CopyingView, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView,
-    PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView,
+    PlaceView, PootScoreView, ScoreFilter, ScoreSpan, ScoreSpanView, ScoreView, SuspicionView, ValidationView,
+    ValidationWanted,
 };
 use crate::api::poot::{DEFAULT_COMPARED, MAX_COMPARED, MAX_EPOCHS};
+use crate::api::{ActionError, ViewError};
 use crate::chain::head::Head;
-use crate::history::{reports, scores};
+use crate::history::{reports, scores, validations};
 use crate::score::agreement::{Agreement, Measurement};
 use crate::score::replay::points;
-use crate::score::suspicion::suspicion;
+use crate::score::suspicion::Suspicion;
+use crate::score::watch::ScoreWatch;
+use crate::validations::NotValidated;
 
 /// A row of an epoch as it is shown.
 pub(super) fn score_view(epoch: Epoch, row: &ScoreRow) -> ScoreView {
@@ -104,6 +109,7 @@ impl Span {
 pub(super) struct Poot<'a> {
     spec: &'a ChainSpec,
     store: &'a Store,
+    watch: &'a ScoreWatch,
     head: Head,
     now: UnixMillis,
 }
@@ -111,7 +117,23 @@ pub(super) struct Poot<'a> {
 impl NodeParts {
     pub(super) fn poot(&self) -> Poot<'_> {
         let head = self.head.borrow().clone();
-        Poot { spec: &self.spec, store: &self.store, head, now: self.clock.now() }
+        Poot { spec: &self.spec, store: &self.store, watch: &self.watch, head, now: self.clock.now() }
+    }
+
+    /// At most `limit` validations of a worker that this node asked for, the newest first.
+    pub(super) fn poot_validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        let found = validations::of(&self.store, worker, limit, self.clock.now());
+        Ok(found.map_err(|e| unread("the validations of", worker, e))?.iter().map(validation_view).collect())
+    }
+
+    pub(super) async fn poot_validate(&self, wanted: ValidationWanted) -> Result<ValidationView, ActionError> {
+        let ValidationWanted { worker, by } = wanted;
+        self.validations.ask(worker, by).await.map(|signed| validation_view(&signed)).map_err(|error| match error {
+            NotValidated::Unknown(why) => ActionError::Unknown(why),
+            NotValidated::Refused(why) => ActionError::Refused(why),
+            NotValidated::Unavailable(why) => ActionError::Unavailable(why),
+            error @ NotValidated::NotKept(_) => ActionError::Unavailable(error.to_string()),
+        })
     }
 }
 
@@ -120,31 +142,19 @@ impl Poot<'_> {
         scores::of(self.store, epoch, self.now).map_err(|e| unread("the scores of epoch", epoch, e))
     }
 
-    /// The scores of the epochs with which the buckets before the newest final epoch's ended: as many as a history window has.
-    fn samples(&self, newest: Epoch) -> Result<Vec<EpochScores>, ViewError> {
-        let buckets = self.head.state.policy(newest).history_buckets();
-        let begins = |back| buckets.of(newest).checked_sub(back).map(|number| number * buckets.epochs);
-        let begins = (0..buckets.count).map_while(begins).take_while(|first| *first > 1);
-        begins.filter_map(|first| self.scores_of(Epoch::new(first).previous()).transpose()).collect()
-    }
-
-    fn suspicion_of(samples: &[EpochScores], worker: &NodeId, score: Ppm) -> Option<SuspicionView> {
-        let samples: Vec<_> = samples.iter().filter_map(|scores| Some(row_of(scores, worker)?.score)).collect();
-        let found = suspicion(&samples, score)?;
-        let (median_ppm, limit_ppm, difference_ppm) = (found.median, found.limit, found.difference);
-        Some(SuspicionView { median_ppm, limit_ppm, difference_ppm })
+    fn suspicion_of(&self, epoch: Epoch, worker: &NodeId) -> Option<SuspicionView> {
+        let Suspicion { median, limit, difference } = self.watch.of(epoch, worker)?;
+        Some(SuspicionView { median_ppm: median, limit_ppm: limit, difference_ppm: difference })
     }
 
     pub(super) fn score(&self, worker: &NodeId, epoch: Option<Epoch>) -> Result<Option<PootScoreView>, ViewError> {
         let state = &self.head.state;
-        let newest = state.head().scored;
-        let epoch = epoch.unwrap_or(newest);
+        let epoch = epoch.unwrap_or_else(|| state.head().scored);
         let Some(scores) = self.scores_of(epoch)? else { return Ok(None) };
         let Some(row) = row_of(&scores, worker) else { return Ok(None) };
         let draw = reports::draw(self.store, epoch, self.now);
         let draw = draw.map_err(|e| unread("the draw of epoch", epoch, e))?;
         let drawn = draw.as_ref().and_then(|draw: &EpochDraw| draw.scored.iter().find(|it| it.node == *worker));
-        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
         let weights = state.policy(epoch).weights;
         Ok(Some(PootScoreView {
             score: score_view(epoch, row),
@@ -153,7 +163,7 @@ impl Poot<'_> {
             validators: drawn.map(|it| it.seats.len()),
             weights,
             points_ppm: points(&weights, &row.components),
-            suspicion: Self::suspicion_of(&samples, worker, row.score),
+            suspicion: self.suspicion_of(epoch, worker),
         }))
     }
 
@@ -204,13 +214,12 @@ impl Poot<'_> {
         let mut rows = self.scores_of(epoch)?.map_or_else(Vec::new, |scores| scores.rows);
         rows.retain(|row| filter.pool.is_none_or(|pool| state.pool_of(&row.worker) == Some(pool)));
         rows.sort_by(|a, b| b.score.cmp(&a.score).then(a.worker.cmp(&b.worker)));
-        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
         let place = |(rank, row): (usize, &ScoreRow)| PlaceView {
             rank,
             pool: state.pool_of(&row.worker),
             live: live(state, &row.worker),
             score: score_view(epoch, row),
-            suspicion: Self::suspicion_of(&samples, &row.worker, row.score),
+            suspicion: self.suspicion_of(epoch, &row.worker),
         };
         let places = (1..).zip(&rows).skip(filter.offset).take(limit).map(place).collect();
         Ok(Leaderboard { epoch: Some(epoch), n_places: rows.len(), places })
@@ -265,6 +274,21 @@ impl Poot<'_> {
                 .map(|it| OutlierView { validator: it.validator, distance_ppm: it.distance, limit_ppm: it.limit })
                 .collect(),
         })
+    }
+}
+
+fn validation_view(signed: &Signed<ValidationResult>) -> ValidationView {
+    let Signed { record, signature, signer } = signed;
+    ValidationView {
+        worker: record.worker,
+        validator: record.validator,
+        time: record.time,
+        pings_sent: record.pings_sent,
+        pings_answered: record.pings_answered,
+        rtt_us: record.rtt_us.value(),
+        network_group: record.group,
+        key: *signer,
+        signature: *signature,
     }
 }
 

@@ -63,12 +63,22 @@ pub enum HistoryKind {
     Report,
     /// How this node's own machine went: figures over spans of a minute to an hour.
     Resource,
+    /// What validators found when this node asked them to ping a worker.
+    Validation,
 }
 
 impl HistoryKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Payout, Self::Score, Self::Vault, Self::Epoch, Self::Metric, Self::Report, Self::Resource];
+    pub const ALL: [Self; 8] = [
+        Self::Payout,
+        Self::Score,
+        Self::Vault,
+        Self::Epoch,
+        Self::Metric,
+        Self::Report,
+        Self::Resource,
+        Self::Validation,
+    ];
 
     pub(crate) const fn tag(self) -> u8 {
         match self {
@@ -79,6 +89,7 @@ impl HistoryKind {
             Self::Metric => 5,
             Self::Report => 6,
             Self::Resource => 7,
+            Self::Validation => 8,
         }
     }
 }
@@ -318,9 +329,11 @@ mod tests {
 
         let own = |kind| own_key(kind, b"k");
         assert_eq!(OwnKind::ALL.map(own), [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k']]);
-        use HistoryKind::{Epoch, Metric, Payout, Report, Resource, Score, Vault};
-        let history = [Payout, Score, Vault, Epoch, Metric, Report, Resource].map(|kind| history_key(kind, b"k"));
-        assert_eq!(history, [[1, b'k'], [2, b'k'], [3, b'k'], [4, b'k'], [5, b'k'], [6, b'k'], [7, b'k']]);
+        use HistoryKind::{Epoch, Metric, Payout, Report, Resource, Score, Validation, Vault};
+        let history = [Payout, Score, Vault, Epoch, Metric, Report, Resource, Validation];
+        assert_eq!(history, HistoryKind::ALL);
+        let history = history.map(|kind| history_key(kind, b"k"));
+        assert_eq!(history, [1, 2, 3, 4, 5, 6, 7, 8].map(|tag| [tag, b'k']));
 
         let expires = UnixMillis::new(0x0102);
         let stored = [0, 0, 0, 0, 0, 0, 1, 2, b'v'];

@@ -215,6 +215,11 @@ async fn lists_and_single_entries_are_found() {
     let report = server.get(&format!("/api/v1/poot/report/{pool}?from=1&to=4")).await;
     assert_eq!((&report["lines"][0]["kind"], &report["owed_micro_usdt"]), (&json!("worker"), &json!(100_000_000)));
     assert_eq!(server.get("/api/v1/poot/statistics?epoch=2").await["score_ppm"]["p50"], 400_002);
+    let validations = server.get(&format!("/api/v1/poot/validations/{worker}?limit=1")).await;
+    assert_eq!(
+        (numbers(&validations, "validations", "pings_answered"), &validations["worker"]),
+        (vec![4], &json!(worker))
+    );
     let reports = server.get("/api/v1/epochs/4/reports").await;
     assert_eq!(reports["reporters"][0]["stage"], "revealed");
     assert_eq!((&reports["n_measurements"], &reports["measurements"][1]["observed"]), (&json!(2), &Value::Null));
@@ -345,6 +350,8 @@ async fn every_failure_has_one_shape() {
         (Method::GET, unknown_pool, 404, "not_found", "there is no pool"),
         (Method::GET, long_report, 400, "bad_request", "at most 5040 epochs"),
         (Method::GET, half_a_report, 400, "bad_request", "to"),
+        (Method::GET, "/api/v1/poot/validations/12", 400, "bad_request", "expected 64 hex digits"),
+        (Method::GET, "/api/v1/poot/validations", 405, "method_not_allowed", "POST"),
         (Method::GET, "/api/v1/epochs/9/reports", 404, "not_found", "the reports of epoch 9 are not here"),
         (Method::GET, "/api/v1/epochs/4/reports?worker=me", 400, "bad_request", "worker"),
         (Method::GET, "/api/v1/epochs/4/reports?limit=0", 400, "bad_request", "limit"),
@@ -432,6 +439,27 @@ async fn pools_and_their_payout_trees_are_read_page_by_page() {
     assert_eq!((missing.0, missing.1.as_str()), (404, "not_found"));
     assert!(missing.2.contains("settlement 4"), "{missing:?}");
     assert_eq!(server.failure(Method::GET, &format!("/api/v1/pools/{}", "00".repeat(32))).await.0, 404);
+}
+
+#[tokio::test]
+async fn validations_are_asked_for_with_json_only() {
+    let server = server().await;
+    let path = "/api/v1/poot/validations";
+    let wanted = |by: u8| json!({ "worker": node(10), "by": node(by) }).to_string();
+    let (status, found) = post(&server, path, &wanted(3), "application/json").await;
+    assert_eq!((status, &found["validator"], &found["pings_answered"]), (200, &json!(node(3)), &json!(4)));
+    let (status, found) = post(&server, path, &json!({ "worker": node(10) }).to_string(), "application/json").await;
+    assert_eq!((status, &found["worker"], &found["rtt_us"]), (200, &json!(node(10)), &json!(512)));
+    for (body, content_type, status, code) in [
+        (&*wanted(2), "application/json", 409, "refused"),
+        ("{}", "application/json", 400, "bad_request"),
+        (r#"{"worker":"12"}"#, "application/json", 400, "bad_request"),
+        (r#"{"worker":7,"why":1}"#, "application/json", 400, "bad_request"),
+        (&*wanted(3), "text/plain", 400, "bad_request"),
+    ] {
+        let (found, answer) = post(&server, path, body, content_type).await;
+        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{body}: {answer}");
+    }
 }
 
 #[tokio::test]

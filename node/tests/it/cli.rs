@@ -416,6 +416,11 @@ async fn readers_show_what_the_node_says() {
     assert_eq!(csv.lines().nth(2).unwrap().split(',').count(), csv.lines().next().unwrap().split(',').count());
     let statistics = out(&lucid(&home, &["score", "statistics"]));
     assert!(statistics.contains("95 answered of 96") && statistics.contains("40.000200"), "{statistics}");
+    let validated = out(&lucid(&home, &["score", "validate", &node(10).to_string()]));
+    assert!(validated.contains("4 of 4 pings") && validated.contains("512 us"), "{validated}");
+    let validations = out(&lucid(&home, &["score", "validations", &node(10).to_string()]));
+    assert!(["4 of 4", "512", "0 of 4"].iter().all(|part| validations.contains(part)), "{validations}");
+    assert!(out(&lucid(&home, &["score", "validations", &node(11).to_string()])).contains("has not asked"));
     let reports = out(&lucid(&home, &["epoch", "reports", "--limit", "1"]));
     assert!(reports.starts_with("epoch 4\n") && reports.contains("3/4") && reports.contains("1 more: "), "{reports}");
     let worker = node(11).to_string();

@@ -32,7 +32,7 @@ use lucid_types::vault::{SignerSet, TreasurySigner, Vault};
 use self::start::{Pool, Start, Worker};
 
 /// What `lucid status --json` and `GET /api/v1/status` answer.
-pub(crate) const STATUS_KEYS: [&str; 22] = [
+pub(crate) const STATUS_KEYS: [&str; 23] = [
     "alerts",
     "key",
     "node_id",
@@ -51,6 +51,7 @@ pub(crate) const STATUS_KEYS: [&str; 22] = [
     "pool",
     "leader",
     "maintenance",
+    "probe_traffic",
     "owed_micro_usdt",
     "paid_micro_usdt",
     "enrolment",

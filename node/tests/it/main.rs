@@ -20,5 +20,6 @@ mod proof;
 mod responder;
 mod signer;
 mod storage;
+mod validation;
 mod vault_cli;
 mod view;

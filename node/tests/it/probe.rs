@@ -147,6 +147,7 @@ fn serve_honestly(genesis: &Arc<Genesis>, events: Events<()>, table: &Arc<Attest
         echo_grants: Arc::new(|_, _| EchoGrant::Bytes(BYTES.value())),
         policy_of: policy_of(genesis),
         limits: limits.clone(),
+        line: Arc::default(),
         served: Arc::clone(&served),
     });
     tokio::spawn(responder.run(stop.clone()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
-use lucid_node::config::ProbeConfig;
-use lucid_node::probe::{EchoGrant, Responder, ResponderParts, Served, ServedCounts};
+use lucid_node::config::{LimitsConfig, ProbeConfig};
+use lucid_node::probe::{EchoGrant, Line, Responder, ResponderParts, Served, ServedCounts};
 use lucid_p2p::{EchoStream, Protocol, RequestError};
 use lucid_types::codec::encode;
 use lucid_types::genesis::Genesis;
@@ -29,16 +29,22 @@ const ECHO_BYTES: u64 = 256 << 10;
 struct Worker {
     genesis: Arc<Genesis>,
     served: Arc<Served>,
+    line: Arc<Line>,
     bootstrap: Vec<String>,
     _peer: Peer,
     _stop: tokio_util::sync::DropGuard,
 }
 
 async fn worker(limits: ProbeConfig) -> Worker {
+    worker_with(limits, &LimitsConfig::default()).await
+}
+
+async fn worker_with(limits: ProbeConfig, line: &LimitsConfig) -> Worker {
     // Long epochs: nothing here depends on their ends.
     let genesis = Arc::new(genesis(Duration::from_secs(60), &[VALIDATOR, OTHER_VALIDATOR, SEATLESS]));
     let (peer, events) = peer(genesis.network_id(), WORKER, vec![]).await;
     let (served, stop) = (Arc::<Served>::default(), CancellationToken::new());
+    let line = Arc::new(Line::new(line));
     let validators = genesis.validators.clone();
     let (handle, responder) = Responder::new(ResponderParts {
         key: NodeKey::from_seed(&[WORKER; 32]),
@@ -50,12 +56,13 @@ async fn worker(limits: ProbeConfig) -> Worker {
         }),
         policy_of: policy_of(&genesis),
         limits,
+        line: Arc::clone(&line),
         served: Arc::clone(&served),
     });
     tokio::spawn(responder.run(stop.clone()));
     tokio::spawn(dispatch(events, handle));
     let bootstrap = peer.mesh.listen_addresses();
-    Worker { genesis, served, bootstrap, _peer: peer, _stop: stop.drop_guard() }
+    Worker { genesis, served, line, bootstrap, _peer: peer, _stop: stop.drop_guard() }
 }
 
 impl Worker {
@@ -158,7 +165,7 @@ async fn a_session_lasts_as_long_as_its_bytes_may_take() {
 /// An echo that comes while all slots are taken waits for a moment. One that gets none is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_echo_waits_a_moment_for_a_slot() {
-    let worker = worker(ProbeConfig { echo_sessions: 1, ..ProbeConfig::default() }).await;
+    let worker = worker(ProbeConfig { echo_sessions: 1 }).await;
     let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
     let mut first = open(&one).await;
     first.write_all(b"x").await.unwrap();
@@ -182,7 +189,9 @@ async fn an_echo_waits_a_moment_for_a_slot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owners_caps_hold() {
-    let worker = worker(ProbeConfig { echo_sessions: 1, max_echo_bytes_per_s: 200_000 }).await;
+    // 200,000 bytes a second out.
+    let line = LimitsConfig { up_kbps: 1_600, ..LimitsConfig::default() };
+    let worker = worker_with(ProbeConfig { echo_sessions: 1 }, &line).await;
     let (one, two) = (worker.caller(VALIDATOR).await, worker.caller(OTHER_VALIDATOR).await);
     // One session is open and has been seen by the worker; the other validator's is refused.
     let mut first = open(&one).await;
@@ -205,4 +214,21 @@ async fn the_owners_caps_hold() {
     });
     let time = time.await;
     assert!(time >= Duration::from_millis(400), "{time:?}");
+}
+
+/// What comes in has a pace of its own; all of it is counted, and when the month is used up there is no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_in_is_paced_and_both_ways_are_counted() {
+    let line = LimitsConfig { down_kbps: 1_600, ..LimitsConfig::default() };
+    let worker = worker_with(ProbeConfig::default(), &line).await;
+    let validator = worker.caller(VALIDATOR).await;
+    let start = std::time::Instant::now();
+    assert_eq!(returned(open(&validator).await, &vec![1; 100_000]).await.len(), 100_000);
+    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
+    assert_eq!(worker.line.bytes(), 200_000);
+    becomes_true(|| worker.served.snapshot().echoes == 1).await;
+    worker.line.set_used_up(true);
+    assert!(returned(open(&validator).await, &[1; 1_000]).await.is_empty());
+    becomes_true(|| worker.served.snapshot().refused == 1).await;
+    assert!(within(validator.mesh.request(node(WORKER).first_key(), Protocol::Probe, worker.request())).await.is_ok());
 }

@@ -82,6 +82,7 @@ fn serve(dir: &Path, genesis: &Genesis) -> (StorageHandle, DropGuard) {
         grants: Arc::new(All),
         settlement,
         min_free_bytes: 0,
+        line: Arc::default(),
         served: Arc::default(),
     });
     let stop = CancellationToken::new();

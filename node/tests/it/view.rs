@@ -9,21 +9,11 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, Cause, CauseView, CertificateView,
-    Check, CommandStage, CommandView, Components, CopyingView, Difference, ElectedView, EpochRange, EpochReportsView,
-    EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter,
-    LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList,
-    MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList,
-    NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView,
-    PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView,
-    PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter,
-    ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
-    ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
-    StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidatorStatusView,
-    ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, Cause, CauseView, CertificateView, Check, CommandStage, CommandView, Components, CopyingView, Difference, ElectedView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter, ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
+use lucid_node::probe::core::Gauges;
 use lucid_node::probe::{ProbeCounts, ServedCounts};
 use lucid_node::proof::{Proof, Subject};
 use lucid_node::sampler::rings::Granularity;
@@ -34,6 +24,7 @@ use lucid_types::command::{Action, Command, ValidatorChange};
 use lucid_types::id::{
     BlockHash, Hash, NetworkId, NodeId, PayoutAddress, PayoutId, PoolId, StateRoot, TxId, ValidatorId,
 };
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::{AccountKind, SettlementRoot};
 use lucid_types::payout_tree::{AccountId, OwedAccount, PayoutTree};
 use lucid_types::policy::{Policy, ScoreWeights};
@@ -335,6 +326,22 @@ fn span_view(from: UnixMillis) -> SpanView {
     }
 }
 
+/// What a validator found of a worker that answered so many of four pings.
+fn validation(worker: NodeId, validator: NodeId, pings_answered: u8) -> ValidationView {
+    let has_answer = pings_answered > 0;
+    ValidationView {
+        worker,
+        validator,
+        time: UnixMillis::new(1_000_000),
+        pings_sent: 4,
+        pings_answered,
+        rtt_us: if has_answer { 512 } else { 0 },
+        network_group: has_answer.then_some(NetworkGroup::NONE),
+        key: validator.first_key(),
+        signature: Signature::from_bytes([9; 64]),
+    }
+}
+
 impl NodeView for Known {
     fn status(&self) -> StatusView {
         StatusView {
@@ -356,6 +363,7 @@ impl NodeView for Known {
             pool: None,
             leader: Some(node(10)),
             maintenance: None,
+            probe_traffic: None,
             owed_micro_usdt: Some(MicroUsdt::new(7)),
             paid_micro_usdt: None,
             enrolment: None,
@@ -464,7 +472,10 @@ impl NodeView for Known {
             payouts: PayoutFigures { owed_micro_usdt: 9, paid_micro_usdt: Some(6), ..PayoutFigures::default() },
             mesh: vec![],
             probes: ProbeCounts::default(),
+            under_way: Gauges::default(),
             served: ServedCounts::default(),
+            month_bytes: 0,
+            suspicious: 0,
             members: MemberCounts::default(),
         }
     }
@@ -698,6 +709,20 @@ impl NodeView for Known {
             probes: Some(probes),
         };
         self.disk((epoch <= Epoch::new(4)).then_some(view))
+    }
+
+    fn validations(&self, worker: &NodeId, limit: usize) -> Result<Vec<ValidationView>, ViewError> {
+        let found = [4, 0].map(|answered| validation(*worker, node(1), answered));
+        self.disk(found.into_iter().take(limit).filter(|it| it.worker == node(10)).collect())
+    }
+
+    fn validate(&self, wanted: ValidationWanted) -> BoxFuture<'_, Result<ValidationView, ActionError>> {
+        let ValidationWanted { worker, by } = wanted;
+        let found = match by {
+            Some(by) if by == node(2) => Err(ActionError::Refused("validator 2 has validated lately".to_owned())),
+            _ => Ok(validation(worker, by.unwrap_or_else(|| node(1)), 4)),
+        };
+        Box::pin(std::future::ready(found))
     }
 
     fn reports(&self, epoch: Epoch, which: ReportFilter, limit: usize) -> Result<Option<EpochReportsView>, ViewError> {

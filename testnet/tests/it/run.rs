@@ -68,6 +68,7 @@ fn check_status(network: &Network) {
         "peer_id",
         "roles",
         "maintenance",
+        "probe_traffic",
         "missing_key",
         "network_id",
         "peers",

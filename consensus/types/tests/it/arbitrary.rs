@@ -28,6 +28,7 @@ use lucid_types::sync::{
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validation::{ValidationReply, ValidationRequest, ValidationResult};
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKeys;
 use lucid_types::validator_sets::SetChange;
@@ -173,6 +174,34 @@ fn height() -> impl Strategy<Value = Height> {
 
 fn group() -> impl Strategy<Value = NetworkGroup> {
     any::<u32>().prop_map(|ip| NetworkGroup::of(std::net::Ipv4Addr::from(ip).into()))
+}
+
+pub(crate) fn validation_request() -> impl Strategy<Value = ValidationRequest> {
+    node().prop_map(|worker| ValidationRequest { worker })
+}
+
+fn validation_result() -> impl Strategy<Value = ValidationResult> {
+    let numbers = any::<(u64, [u8; 2], u16)>();
+    (node(), node(), numbers, option::of(group())).prop_map(|(validator, worker, (time, pings, rtt), group)| {
+        ValidationResult {
+            validator,
+            worker,
+            time: UnixMillis::new(time),
+            pings_sent: pings[0],
+            pings_answered: pings[1],
+            rtt_us: LogScale::from_code(rtt),
+            group,
+        }
+    })
+}
+
+pub(crate) fn validation_reply() -> impl Strategy<Value = ValidationReply> {
+    prop_oneof![
+        signed(validation_result()).prop_map(ValidationReply::Done),
+        any::<u64>().prop_map(|millis| ValidationReply::Later { millis }),
+        Just(ValidationReply::Unknown),
+        Just(ValidationReply::NotSent),
+    ]
 }
 
 fn observation() -> impl Strategy<Value = Observation> {

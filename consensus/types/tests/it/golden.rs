@@ -58,6 +58,8 @@ fn every_signed_sample_holds_for_its_network_only() {
     samples::attestation().check(&elsewhere).unwrap_err();
     samples::probe_reply().check(&here).unwrap();
     samples::probe_reply().check(&elsewhere).unwrap_err();
+    samples::validation_result().check(&here).unwrap();
+    samples::validation_result().check(&elsewhere).unwrap_err();
     for (_, request) in samples::cosign_requests() {
         request.check(&here).unwrap();
         request.check(&elsewhere).unwrap_err();

@@ -16,6 +16,7 @@ use lucid_types::signed::{MultiSigned, Signed};
 use lucid_types::storage::{StorageReply, StorageRequest};
 use lucid_types::sync::{CertifiedBlock, Rebroadcast, SyncRequest, SyncResponse};
 use lucid_types::ticket::Invite;
+use lucid_types::validation::{ValidationReply, ValidationRequest};
 use lucid_types::vote::{Proposal, Vote};
 use proptest::prelude::*;
 
@@ -76,6 +77,8 @@ every_record! {
     probe_request: ProbeRequest = arbitrary::probe_request();
     storage_request: StorageRequest = arbitrary::storage_request();
     storage_reply: StorageReply = arbitrary::storage_reply();
+    validation_request: ValidationRequest = arbitrary::validation_request();
+    validation_reply: ValidationReply = arbitrary::validation_reply();
     probe_reply: Signed<ProbeReply> = arbitrary::signed(arbitrary::probe_reply());
     commitment: Signed<ReportCommitment> = arbitrary::signed(arbitrary::commitment());
     reveal: Signed<Reveal> = arbitrary::signed(arbitrary::reveal());

@@ -28,6 +28,7 @@ use lucid_types::sync::{
     RoundEnd, RoundVote, SnapshotRow, SnapshotRows, SyncRequest, SyncResponse,
 };
 use lucid_types::time::{Epoch, Height, UnixMillis};
+use lucid_types::validation::{ValidationReply, ValidationRequest, ValidationResult};
 use lucid_types::validator::{Validator, ValidatorSet};
 use lucid_types::validator_key::ValidatorKey;
 use lucid_types::validator_sets::SetChange;
@@ -42,6 +43,7 @@ pub(crate) fn each(visitor: &mut impl Visitor) {
     visitor.visit("probe_request", &ProbeRequest { epoch: epoch(), nonce: [0x22; 32] }, &[]);
     signed(visitor, "probe_reply", &probe_reply());
     storage(visitor);
+    validation(visitor);
     signed(visitor, "commitment", &commitment(1));
     let reveal = reveal(1);
     let commitment = reveal.record.commitment(&network(), &key(1).account());
@@ -78,6 +80,28 @@ fn storage(visitor: &mut impl Visitor) {
     ] {
         visitor.visit(&format!("storage_reply_refused_{name}"), &StorageReply::Refused(refusal), &[]);
     }
+}
+
+fn validation(visitor: &mut impl Visitor) {
+    visitor.visit("validation_request", &ValidationRequest { worker: key(4).account() }, &[]);
+    let done = validation_result();
+    visitor.visit("validation_reply_done", &ValidationReply::Done(done.clone()), &[signature(&done)]);
+    visitor.visit("validation_reply_later", &ValidationReply::Later { millis: 0x36 }, &[]);
+    visitor.visit("validation_reply_unknown", &ValidationReply::Unknown, &[]);
+    visitor.visit("validation_reply_not_sent", &ValidationReply::NotSent, &[]);
+}
+
+pub(crate) fn validation_result() -> Signed<ValidationResult> {
+    let record = ValidationResult {
+        validator: key(1).account(),
+        worker: key(4).account(),
+        time: UnixMillis::new(0x31),
+        pings_sent: 0x32,
+        pings_answered: 0x33,
+        rtt_us: LogScale::from_code(0x34),
+        group: Some(NetworkGroup::from_bytes([0x35; 6])),
+    };
+    key(1).sign_validation(&network(), record).into_inner()
 }
 
 fn key_proof() -> KeyProof {

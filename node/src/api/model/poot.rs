@@ -1,10 +1,12 @@
 //! What the API answers about scores beyond a list of them.
 
 use lucid_types::amount::{Credits, MicroUsdt, Ppm};
-use lucid_types::id::{NodeId, PoolId};
+use lucid_types::id::{NodeId, PoolId, PublicKey};
+use lucid_types::network_group::NetworkGroup;
 use lucid_types::payout::AccountKind;
 use lucid_types::policy::ScoreWeights;
-use lucid_types::time::Epoch;
+use lucid_types::signed::Signature;
+use lucid_types::time::{Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{Components, ScoreView};
@@ -433,4 +435,47 @@ pub struct ProbesView {
     pub echoes_sent: u64,
     /// Echoes that came back.
     pub echoes_verified: u64,
+}
+
+/// A validation out of turn that is asked for. The body of `POST /api/v1/poot/validations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationWanted {
+    /// The worker to be pinged.
+    pub worker: NodeId,
+    /// The validator that is to do it; without it, the first that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<NodeId>,
+}
+
+/// What a validator found when it was asked to ping a worker. It is in no report and changes no score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationView {
+    /// The worker.
+    pub worker: NodeId,
+    /// Who pinged it.
+    pub validator: NodeId,
+    /// When.
+    pub time: UnixMillis,
+    /// Pings sent.
+    pub pings_sent: u8,
+    /// Pings answered in time with a right signature.
+    pub pings_answered: u8,
+    /// Median round-trip time of those in microseconds; 0 if there is none.
+    pub rtt_us: u64,
+    /// Where the worker was seen; `null` if it did not answer.
+    pub network_group: Option<NetworkGroup>,
+    /// The validator's node key, which signed it.
+    pub key: PublicKey,
+    /// Its signature of the `ValidationResult`.
+    pub signature: Signature,
+}
+
+/// Validations of a worker, newest first. `GET /api/v1/poot/validations/{worker}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationList {
+    /// The worker.
+    pub worker: NodeId,
+    /// Those that this node asked for.
+    pub validations: Vec<ValidationView>,
 }

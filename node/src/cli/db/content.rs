@@ -22,7 +22,7 @@ use lucid_types::validator_sets::{SET_DELAY, SetChange, ValidatorSets};
 
 use super::progress::Progress;
 use crate::chain::{persist, snapshot};
-use crate::history::{epochs, ledger, metrics, reports, resources, scores, vault};
+use crate::history::{epochs, ledger, metrics, reports, resources, scores, validations, vault};
 use crate::payout::causes as told;
 use crate::{payout, peers};
 
@@ -445,6 +445,7 @@ impl Look<'_> {
             HistoryKind::Metric => metrics::is_sound(record),
             HistoryKind::Report => reports::is_sound(record),
             HistoryKind::Resource => resources::is_sound(record),
+            HistoryKind::Validation => validations::is_sound(record),
             HistoryKind::Score => {
                 let Some(scores) = scores::parse(record) else { return false };
                 // Without a state there is nothing to compare with.
@@ -585,6 +586,7 @@ const fn kind_name(kind: HistoryKind) -> &'static str {
         HistoryKind::Metric => "metrics",
         HistoryKind::Report => "reports",
         HistoryKind::Resource => "resources",
+        HistoryKind::Validation => "validations",
     }
 }
 

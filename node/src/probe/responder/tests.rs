@@ -68,6 +68,7 @@ fn responder(limits: ProbeConfig) -> (Responder, Arc<Watch>) {
             Arc::new(if epoch < FEWER_PINGS { policy } else { Policy { pings: 1, ..policy } })
         }),
         limits,
+        line: Arc::default(),
         served: Arc::default(),
     };
     (Responder::new(parts).1, clock)
@@ -152,6 +153,19 @@ fn echoes_are_granted_by_the_draws_of_plausible_epochs() {
     let most = genesis().policy.echo_max_bytes;
     assert_eq!(granted(OTHER_VALIDATOR, 15_000), Ok(most), "no draw of epoch 4 yet");
     assert_eq!(granted(STRANGER, 15_000), Err(Refusal::NotAValidator));
+}
+
+#[test]
+fn a_month_that_is_used_up_has_pings_left() {
+    let (mut responder, clock) = responder(ProbeConfig::default());
+    let now = clock.now();
+    responder.parts.line.set_used_up(true);
+    assert_eq!(responder.admit_echo(VALIDATOR, now).unwrap_err(), Refusal::UsedUp);
+    assert_eq!(responder.admit_echo(OTHER_VALIDATOR, now).unwrap_err(), Refusal::NoSeat);
+    let answer = ask(&mut responder, VALIDATOR, 1).unwrap();
+    assert_eq!(responder.parts.line.bytes(), 40 + u64::try_from(answer.len()).unwrap(), "a request has 40 bytes");
+    responder.parts.line.set_used_up(false);
+    assert!(responder.admit_echo(VALIDATOR, now).is_ok());
 }
 
 #[test]

@@ -402,8 +402,7 @@ impl Poot<'_> {
         let epoch = epoch.unwrap_or(newest);
         let Some(EpochScores { rows, .. }) = self.scores_of(epoch)? else { return Ok(None) };
         let found = reports::of(self.store, epoch, self.now).map_err(|e| unread("the reports of epoch", epoch, e))?;
-        let samples = if epoch == newest { self.samples(newest)? } else { Vec::new() };
-        let is_suspicious = |row: &&ScoreRow| Self::suspicion_of(&samples, &row.worker, row.score).is_some();
+        let is_suspicious = |row: &&ScoreRow| self.watch.of(epoch, &row.worker).is_some();
         let reached = rows.iter().filter(|row| row.reachable_ms > 0);
         Ok(Some(StatisticsView {
             epoch,

@@ -26,7 +26,8 @@ fn chain() -> Chain {
 }
 
 fn poot(chain: &Chain) -> Poot<'_> {
-    Poot { spec: &chain.spec, store: &chain.store, head: chain.head(), now: chain.state.time() }
+    static WATCH: LazyLock<ScoreWatch> = LazyLock::new(ScoreWatch::default);
+    Poot { spec: &chain.spec, store: &chain.store, watch: &WATCH, head: chain.head(), now: chain.state.time() }
 }
 
 #[track_caller]

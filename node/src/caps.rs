@@ -1,0 +1,300 @@
+//! The owner's limits of hours and of bytes a month, kept by maintenance that the node announces by itself.
+//!
+//! What to announce is [`next_maintenance`], a pure function of the time, the limits and the node's row. The task gives it as a command of the
+//! account, at most once an hour, counts the bytes of the month, and closes the line when they are used up. It never ends maintenance: what the
+//! owner has announced stays, unless it has not begun when something of its own is to begin, which takes its place by the ledger's rule.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_consensus::chain_spec::ChainSpec;
+use lucid_consensus::ledger::registry::{Maintenance, Node};
+use lucid_consensus::ledger::state::State;
+use lucid_storage::{OwnKind, StorageError, Store};
+use lucid_types::command::{Action, Command, MAX_MAINTENANCE, MaintenanceScope, NodeAction};
+use lucid_types::genesis::Genesis;
+use lucid_types::signed::MultiSigned;
+use lucid_types::time::{Epoch, Height, UnixMillis};
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::model::SyncState;
+use crate::chain::head::Head;
+use crate::clock::Clock;
+use crate::commands::CommandDesk;
+use crate::config::LimitsConfig;
+use crate::home::Identity;
+use crate::probe::Line;
+use crate::utc::{month_of, next_month};
+use crate::view::sync_state;
+
+/// The earliest epoch that is announced, after the one under way: a command is in a block within an epoch, and counts from the second after.
+const LEAD: u64 = 3;
+/// How far ahead maintenance is announced: so that an hour's wait for the next command, and some failures, come too late for nothing.
+const AHEAD: Duration = Duration::from_hours(2);
+/// Between two commands that validators took over.
+const PAUSE: Duration = Duration::from_hours(1);
+/// Between two commands of which the first was taken over by nobody.
+const RETRY: Duration = Duration::from_mins(5);
+/// Between two looks, and two records of the month.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How long a command is good for.
+const VALID_FOR: Duration = Duration::from_mins(30);
+/// Of the month's bytes in a hundred: from here on no more echoes and chunks are asked for.
+const ENOUGH: u128 = 95;
+
+/// What probes have taken in a calendar month (UTC), in bytes both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Month {
+    /// Year and month, from 1.
+    number: (u64, u64),
+    /// The bytes.
+    pub bytes: u64,
+}
+
+impl Month {
+    /// The month of a time, in which nothing has been taken yet.
+    pub const fn at(time: UnixMillis) -> Self {
+        Self { number: month_of(time.get() / 1_000), bytes: 0 }
+    }
+
+    /// When the next one begins.
+    pub const fn end(&self) -> UnixMillis {
+        UnixMillis::new(next_month(self.number).saturating_mul(1_000))
+    }
+
+    /// As `2026-11`.
+    pub fn name(&self) -> String {
+        let (year, month) = self.number;
+        format!("{year:04}-{month:02}")
+    }
+
+    fn key(&self) -> Vec<u8> {
+        let (year, month) = self.number;
+        format!("month-{year:04}{month:02}").into_bytes()
+    }
+
+    /// Until when no more echoes and chunks are to be asked for.
+    fn closed_until(&self, limits: &LimitsConfig) -> Option<UnixMillis> {
+        let is_enough = u128::from(self.bytes) * 100 >= u128::from(limits.month_bytes) * ENOUGH;
+        (limits.month_bytes > 0 && is_enough).then(|| self.end())
+    }
+
+    const fn is_used_up(&self, limits: &LimitsConfig) -> bool {
+        limits.month_bytes > 0 && self.bytes >= limits.month_bytes
+    }
+}
+
+/// The maintenance that a node has to announce now to keep to its owner's limits; `None` if its row has all that begins soon. It begins with
+/// the epoch in which the node stops working, or in which the month is used up, at the earliest with the third after that of `now`.
+pub fn next_maintenance(
+    now: UnixMillis,
+    genesis: &Genesis,
+    limits: &LimitsConfig,
+    used: &Month,
+    row: &Node,
+) -> Option<NodeAction> {
+    let (hours, closed_until) = (limits.hours(), used.closed_until(limits));
+    let wanted = |epoch| {
+        let (start, end) = (genesis.epoch_start(epoch), genesis.epoch_end(epoch));
+        if !hours.works_throughout(start, end) {
+            Some(MaintenanceScope::All)
+        } else {
+            closed_until.filter(|until| start < *until).map(|_| MaintenanceScope::Traffic)
+        }
+    };
+    let open = genesis.epoch_at(now);
+    let is_missing = |epoch: &Epoch| match (wanted(*epoch), row.maintenance_in(*epoch)) {
+        (None, _) | (_, Some(MaintenanceScope::All)) => false,
+        (Some(wanted), announced) => announced != Some(wanted),
+    };
+    let from = epochs(soon(open, genesis)).find(is_missing)?;
+    let scope = wanted(from)?;
+    // A command takes the place of what has not begun in the second epoch after it.
+    let counts_from = Epoch::new(open.get().saturating_add(2));
+    let mut replaced = row.maintenance.iter().filter(|it| it.from >= counts_from);
+    let too_soon = Epoch::new(open.get().saturating_add(LEAD).saturating_add(epochs_of(PAUSE, genesis)));
+    // What comes before would be lost; and hours that come soon could not be announced again in time, for which a month can wait.
+    let is_lost = |it: &Maintenance| it.from < from || (scope == MaintenanceScope::Traffic && it.from <= too_soon);
+    if replaced.any(is_lost) {
+        return None;
+    }
+    let longest = from.get()..=from.get().saturating_add(u64::from(MAX_MAINTENANCE) - 1);
+    let lasts = |epoch: &Epoch| match scope {
+        MaintenanceScope::All => wanted(*epoch) == Some(scope),
+        // Hours in which the node does not work come in between, and are announced as such.
+        MaintenanceScope::Traffic => closed_until.is_some_and(|until| genesis.epoch_start(*epoch) < until),
+    };
+    let epochs = u32::try_from(epochs(longest).take_while(lasts).count()).unwrap_or(MAX_MAINTENANCE);
+    Some(NodeAction::Maintenance { from, epochs, scope })
+}
+
+/// The epochs whose maintenance is announced now, while one is open.
+fn soon(open: Epoch, genesis: &Genesis) -> RangeInclusive<u64> {
+    let first = open.get().saturating_add(LEAD);
+    // No command may announce more than that.
+    let last = first.saturating_add(epochs_of(AHEAD, genesis)).min(open.get().saturating_add(MAX_MAINTENANCE.into()));
+    first..=last
+}
+
+/// Whole epochs of a time.
+fn epochs_of(time: Duration, genesis: &Genesis) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX) / genesis.policy.epoch_ms.max(1)
+}
+
+fn epochs(numbers: RangeInclusive<u64>) -> impl Iterator<Item = Epoch> {
+    numbers.map(Epoch::new)
+}
+
+/// What the task is made from.
+pub struct CapsParts {
+    /// The network.
+    pub spec: Arc<ChainSpec>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps what the month has taken.
+    pub store: Store,
+    /// The node, which signs.
+    pub me: Identity,
+    /// The owner's limits.
+    pub limits: LimitsConfig,
+    /// What is counted, and closed.
+    pub line: Arc<Line>,
+    /// Takes commands.
+    pub commands: Arc<CommandDesk>,
+    /// The newest state.
+    pub head: watch::Receiver<Head>,
+    /// Where it is told what the month has taken.
+    pub month: watch::Sender<Month>,
+}
+
+/// The task.
+pub struct Caps {
+    parts: CapsParts,
+    /// Bytes of the line that are in the month already.
+    counted: u64,
+    /// The next command is given then at the earliest.
+    free_at: Option<Instant>,
+}
+
+impl Caps {
+    /// With what the month had taken when the node stopped.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub fn new(parts: CapsParts) -> Result<Self, StorageError> {
+        let month = recorded(&parts.store, Month::at(parts.clock.now()))?;
+        parts.month.send_replace(month);
+        Ok(Self { parts, counted: 0, free_at: None })
+    }
+
+    /// Counts and announces until `stop`.
+    ///
+    /// # Errors
+    /// The store could not be read or written.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StorageError> {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_over = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = ticks.tick() => false,
+            };
+            block_in_place(|| self.count())?;
+            if is_over {
+                return Ok(());
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.announce() => {}
+            }
+        }
+    }
+
+    /// Adds to the month what the line has taken since, durably.
+    fn count(&mut self) -> Result<(), StorageError> {
+        let CapsParts { store, clock, limits, line, month, .. } = &self.parts;
+        let (before, now) = (*month.borrow(), Month::at(clock.now()));
+        // What is taken around the end of a month counts for the one that ends in the minute after.
+        let mut used = if before.number == now.number { before } else { recorded(store, now)? };
+        let taken = line.bytes();
+        let new = taken.saturating_sub(self.counted);
+        if new > 0 {
+            used.bytes = used.bytes.saturating_add(new);
+            store.put(OwnKind::Counter, &used.key(), &used.bytes.to_be_bytes())?;
+            self.counted = taken;
+        }
+        line.set_used_up(used.is_used_up(limits));
+        month.send_replace(used);
+        Ok(())
+    }
+
+    /// Announces what is to be announced, if anything, and if it may.
+    async fn announce(&mut self) {
+        let now = Instant::now();
+        if self.free_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let (state, is_waiting) = {
+            let head = self.parts.head.borrow();
+            let is_waiting = head.offers.commands(&self.parts.me.account).next().is_some();
+            (head.state.clone(), is_waiting)
+        };
+        // Another command of the account would be refused, or refuse that one.
+        if is_waiting {
+            return;
+        }
+        let CapsParts { spec, clock, me, limits, month, .. } = &self.parts;
+        let used = *month.borrow();
+        let Some(action) = wanted(spec, clock.now(), me, (limits, &used), &state) else { return };
+        let command = Command {
+            account: me.account,
+            nonce: state.nonce(&me.account).next,
+            until: clock.now().after(VALID_FOR),
+            action: Action::Node(action.clone()),
+        };
+        let signed = me.key.sign_command(spec.id(), command).into_inner();
+        let command = MultiSigned::collect(signed.record, [(signed.signer, signed.signature)]);
+        let pause = match self.parts.commands.hand_in(command).await {
+            Ok(_) => {
+                tracing::info!(?action, "maintenance is announced, by the owner's limits");
+                PAUSE
+            }
+            Err(error) => {
+                tracing::warn!(?action, %error, "maintenance that the owner's limits ask for is not announced");
+                RETRY
+            }
+        };
+        self.free_at = Some(now + pause);
+    }
+}
+
+/// What is to be announced by a state that is the newest, for a member whose key this home has.
+fn wanted(
+    spec: &ChainSpec,
+    now: UnixMillis,
+    me: &Identity,
+    (limits, used): (&LimitsConfig, &Month),
+    state: &State,
+) -> Option<NodeAction> {
+    if sync_state(spec, now, state, Height::ZERO) != SyncState::Synced {
+        return None;
+    }
+    state.pool_of(&me.account)?;
+    let row = state.node(&me.account).filter(|row| !row.is_retired)?;
+    let has_key = state.key_of(&me.account) == Some(me.public_key());
+    has_key.then(|| next_maintenance(now, spec.genesis(), limits, used, row)).flatten()
+}
+
+/// A month as it is in the store.
+fn recorded(store: &Store, month: Month) -> Result<Month, StorageError> {
+    let bytes = store.own(OwnKind::Counter, &month.key())?.and_then(|bytes| bytes.try_into().ok());
+    Ok(Month { bytes: bytes.map_or(0, u64::from_be_bytes), ..month })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;
