@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use lucid_consensus::ledger::registry::Maintenance;
 use lucid_consensus::ledger::table::Nodes;
 use lucid_storage::{HistoryKind, HistoryRecord};
@@ -11,6 +13,7 @@ use crate::api::model::{Cause, Whose};
 use crate::history::scores;
 use crate::payout::testing::{self, OWNER};
 use crate::score::chain::{Chain, Did, EPOCHS};
+use crate::score::watch::ScoreWatch;
 
 /// Two settlements and an epoch: in 6 and 7 the first worker is away, and nobody tells of the other one in 6.
 fn chain() -> Chain {
