@@ -38,7 +38,10 @@ use self::metrics::Metrics;
 use self::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandView, EnrolmentView, EpochRange,
     EpochReportsView, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView, MemberList, MetricView,
-    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, WhyView,
+    NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView,
+    ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter,
+    ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView,
+    ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, WhyView,
 };
 use crate::proof::{Proof, Subject};
 use crate::sampler::rings::Granularity;

@@ -35,7 +35,11 @@ use crate::api::metrics::Metrics;
 use crate::api::model::{
     AccountView, AgreementView, BatchList, BlockView, CertificateView, CommandStage, CommandView, EnrolmentView,
     EpochRange, EpochReportsView, EpochStage, EpochView, LeaderOrderView, Leaderboard, LeaderboardFilter, LedgerView,
-    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView, PootScoreView, ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, WhyView,
+    MemberList, MetricView, NodeFilter, NodeList, PayoutView, PeerView, PolicyView, PoolList, PoolReportView, PoolView,
+    PootScoreView, ProbeTrafficView, ProposalView, RegisteredView, ReportFilter, RequestList, ResourcesView,
+    ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView,
+    StatisticsView, StatusView, SyncState, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView,
+    VerifyView, VoteSignature, WhyView,
 };
 use crate::api::{ActionError, NodeView, ViewError};
 use crate::caps::Month;

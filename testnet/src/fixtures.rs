@@ -37,6 +37,7 @@ pub(crate) fn status(epoch: u64, peers: usize) -> StatusView {
         pool: None,
         leader: None,
         maintenance: None,
+        probe_traffic: None,
         owed_micro_usdt: None,
         paid_micro_usdt: None,
         enrolment: None,

@@ -45,7 +45,10 @@ pub use pool::{
     PoolView, RootView, SignatureList, SignatureRequest, SignatureView, TermsView,
 };
 pub use poot::{
-    AgreementView, Cause, CauseView, Check, CopyingView, Difference, EpochRange, Leaderboard, LeaderboardFilter, OutlierView, PairView, PlaceView, PointsChange, PoolReportView, PootScoreView, ProbesView, Quantiles, ReportLineView, ReportSource, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, StatisticsView, StepView, SuspicionView, ValidationList, ValidationView, ValidationWanted, VerifyView, Whose, WhyFilter, WhyView,
+    AgreementView, Cause, CauseView, Check, CopyingView, Difference, EpochRange, Leaderboard, LeaderboardFilter,
+    OutlierView, PairView, PlaceView, PointsChange, PoolReportView, PootScoreView, ProbesView, Quantiles,
+    ReportLineView, ReportSource, ScoreChangeView, ScoreFilter, ScoreHistory, ScoreSpan, ScoreSpanView, StatisticsView,
+    StepView, SuspicionView, ValidationList, ValidationView, ValidationWanted, VerifyView, Whose, WhyFilter, WhyView,
 };
 pub use resources::{
     MeanMax, ResourceFilter, ResourceHistory, ResourceLimitsView, ResourcesView, SpanView, TemperatureView,

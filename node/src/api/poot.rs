@@ -8,7 +8,9 @@ use lucid_types::time::Epoch;
 use serde::Deserialize;
 
 use super::model::{
-    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PoolReportView, PootScoreView, ScoreChangeView, ScoreFilter, ScoreHistory, StatisticsView, ValidationList, ValidationView, ValidationWanted, VerifyView, WhyFilter, WhyView,
+    AgreementView, EpochRange, Leaderboard, LeaderboardFilter, PoolReportView, PootScoreView, ScoreChangeView,
+    ScoreFilter, ScoreHistory, StatisticsView, ValidationList, ValidationView, ValidationWanted, VerifyView, WhyFilter,
+    WhyView,
 };
 use super::reply::Failure;
 use super::routes::{Shared, limit, no_pool};

@@ -9,7 +9,18 @@ use futures::future::BoxFuture;
 use lucid_consensus::ledger::command::SignedCommand;
 use lucid_node::api::metrics::{Metrics, PayoutFigures};
 use lucid_node::api::model::{
-    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, Cause, CauseView, CertificateView, Check, CommandStage, CommandView, Components, CopyingView, Difference, ElectedView, EpochRange, EpochReportsView, EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter, LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList, MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList, NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView, PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView, PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter, ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView, ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView, StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidationView, ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
+    AccountView, AgreementView, ApprovalView, BatchList, BatchView, BlockView, Cause, CauseView, CertificateView,
+    Check, CommandStage, CommandView, Components, CopyingView, Difference, ElectedView, EpochRange, EpochReportsView,
+    EpochStage, EpochView, EquivocationView, HoldView, LeaderOrderView, LeaderView, Leaderboard, LeaderboardFilter,
+    LedgerVaultView, LedgerView, LimitsView, LookedAtView, MeanMax, MeasurementView, MemberCounts, MemberList,
+    MemberState, MemberView, MembershipView, MetricView, MissingSignature, NextPolicyView, NodeFilter, NodeList,
+    NodeRole, NodeState, NotElected, NotElectedView, ObservedView, OutlierView, PairView, PayoutStatus, PayoutView,
+    PeerView, PlaceView, PointsChange, PolicyView, PoolHealthView, PoolList, PoolReportView, PoolStatusView,
+    PoolSummary, PoolView, PootScoreView, ProbesView, ProposalView, Quantiles, RegisteredView, ReportFilter,
+    ReportLineView, ReportSource, ReportStage, ReporterView, RequestList, RequestView, ResourceLimitsView,
+    ResourcesView, ScoreChangeView, ScoreFilter, ScoreSpanView, ScoreView, SignatureList, SignatureRequest, SpanView,
+    StampView, StatisticsView, StatusView, StepView, SyncState, TemperatureView, TurnView, ValidationView,
+    ValidationWanted, ValidatorStatusView, ValidatorView, VerifyView, VoteSignature, VoteView, WhyView,
 };
 use lucid_node::api::{ActionError, NodeView, ViewError};
 use lucid_node::config::Role;
