@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "every task ends with the process")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lucid_node::clock::{Clock, SystemClock};
@@ -198,10 +199,10 @@ struct Measuring {
     counters: Arc<ProbeCounters>,
 }
 
-fn assignment(policy: &Policy, epoch: Epoch) -> Assignment {
+fn assignment(policy: &Policy, epoch: Epoch, has_echoes: bool) -> Assignment {
     let of = |n: u16| Assigned {
         worker: key(n).account(),
-        echo_bytes: (u64::from(n) % ECHO_EVERY == epoch.get() % ECHO_EVERY).then_some(ECHO_BYTES),
+        echo_bytes: (has_echoes && u64::from(n) % ECHO_EVERY == epoch.get() % ECHO_EVERY).then_some(ECHO_BYTES),
         group: NetworkGroup::NONE,
     };
     let mut workers: Vec<_> = workers().map(of).collect();
@@ -215,7 +216,7 @@ fn policy_of(genesis: &Genesis) -> PolicyOf {
     Arc::new(move |_| Arc::clone(&policy))
 }
 
-fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>) -> Measuring {
+fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>, has_echoes: &Arc<AtomicBool>) -> Measuring {
     let (sender, reports) = mpsc::channel(8);
     let prober = Prober::new(ProberParts {
         mesh: mesh.clone(),
@@ -224,8 +225,11 @@ fn measure(n: u16, mesh: &Mesh, genesis: &Arc<Genesis>) -> Measuring {
         genesis: Arc::clone(genesis),
         clock: Arc::new(SystemClock),
         assignments: {
-            let genesis = Arc::clone(genesis);
-            Arc::new(move |epoch| Box::pin(std::future::ready(Some(assignment(&genesis.policy, epoch)))))
+            let (genesis, has_echoes) = (Arc::clone(genesis), Arc::clone(has_echoes));
+            Arc::new(move |epoch| {
+                let assignment = assignment(&genesis.policy, epoch, has_echoes.load(Ordering::Relaxed));
+                Box::pin(std::future::ready(Some(assignment)))
+            })
         },
         secret: StorageSecret::new(Zeroizing::new([1; 32])),
         reports: sender,
@@ -258,7 +262,7 @@ fn cpu() -> Duration {
 
 /// Pings that should have been answered and were not, by a worker that is there or that is slow; pings that were not sent, of anybody.
 fn misses(report: &ScoreReport, policy: &Policy) -> (usize, usize) {
-    let Assignment { workers: assigned, .. } = assignment(policy, report.epoch);
+    let Assignment { workers: assigned, .. } = assignment(policy, report.epoch, true);
     let shapes: Vec<_> =
         assigned.iter().map(|it| AssignedWorker { has_echo: it.echo_bytes.is_some(), group: it.group }).collect();
     let muted: Vec<_> = workers().filter(|n| is_mute(*n)).map(|n| key(n).account()).collect();
@@ -335,7 +339,8 @@ async fn bench(epoch: Duration) -> bool {
         tokio::spawn(responder.run(CancellationToken::new()));
         tokio::spawn(serve(events, handle));
     }
-    let mut measuring: Vec<_> = validators.iter().map(|(n, mesh)| measure(*n, mesh, &genesis)).collect();
+    let has_echoes = Arc::new(AtomicBool::new(true));
+    let mut measuring: Vec<_> = validators.iter().map(|(n, mesh)| measure(*n, mesh, &genesis, &has_echoes)).collect();
     let counts =
         |measuring: &[Measuring]| -> Vec<ProbeCounts> { measuring.iter().map(|it| it.counters.snapshot()).collect() };
     let (mut before, mut used) = (Vec::new(), Duration::ZERO);
@@ -393,12 +398,41 @@ async fn bench(epoch: Duration) -> bool {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let pairs = usize::from(VALIDATORS) * usize::from(WORKERS);
     verdict.say(&format!("{tasks} tasks for {pairs} pairs; wanted {WANTED_TASKS} each"), tasks <= WANTED_TASKS * pairs);
+    let per_ping = bytes_of_a_ping(&mut measuring, &has_echoes).await;
+    println!(
+        "{per_ping} bytes a ping on loopback: request, answer and all that carries them, if nothing else is sent there"
+    );
     verdict.is_met
+}
+
+/// Bytes that loopback carries for each ping in an epoch without echoes.
+async fn bytes_of_a_ping(measuring: &mut [Measuring], has_echoes: &AtomicBool) -> u64 {
+    has_echoes.store(false, Ordering::Relaxed);
+    let pings = |measuring: &[Measuring]| -> u64 {
+        let of_one = |counts: ProbeCounts| PingOutcome::ALL.map(|outcome| counts.pings(outcome)).iter().sum::<u64>();
+        measuring.iter().map(|it| of_one(it.counters.snapshot())).sum()
+    };
+    // The epoch that has begun still has echoes.
+    let mut marks = Vec::new();
+    for _ in 0..2 {
+        for it in &mut *measuring {
+            it.reports.recv().await.unwrap();
+        }
+        marks.push((pings(measuring), loopback_bytes()));
+    }
+    (marks[1].1 - marks[0].1) / (marks[1].0 - marks[0].0)
+}
+
+/// Bytes that loopback has carried so far.
+fn loopback_bytes() -> u64 {
+    let interfaces = std::fs::read_to_string("/proc/self/net/dev").unwrap();
+    let line = interfaces.lines().find_map(|line| line.trim().strip_prefix("lo:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 fn main() {
     let Some(epoch) = std::env::var(EPOCH_S).ok().and_then(|text| text.parse().ok()).map(Duration::from_secs) else {
-        println!("skipped: it takes three epochs of {EPOCH_S} seconds, see `make probes`");
+        println!("skipped: it takes five epochs of {EPOCH_S} seconds, see `make probes`");
         return;
     };
     // Two for each connection, whose ends are both here.
