@@ -190,17 +190,15 @@ class Pools:
             id = self.account_id(pool, kind, node)
             if id not in accounts or not is_held(accounts[id].hold):
                 after[id] = after.get(id, 0) + part
-        threshold = self.policy(settlement).payout_threshold
         requested = lambda id: accounts[id].requested if id in accounts else 0
-        due = sum(self.is_due(owed, requested(id), threshold) for id, owed in after.items())
-        due *= self.makes_root(state, sum(after.values()))
-        fee = min(pot, due * state.push_fee)
-        state.fees, pot = state.fees + fee, pot - fee
+        set_aside = min(pot, self.requests(state, [(owed, requested(id)) for id, owed in after.items()]) * state.push_fee)
         state.carried = pot
-        for (kind, node), part in self.parts(pool, shares, weights, pot).items():
+        for (kind, node), part in self.parts(pool, shares, weights, pot - set_aside).items():
             account = self.account(pool, kind, node, settlement)
             account["held" if is_held(account.hold) else "owed"] += part
             state.carried -= part
+        fee = min(set_aside, self.requests(state, [(it.owed, it.requested) for it in accounts.values()]) * state.push_fee)
+        state.fees, state.carried = state.fees + fee, state.carried - fee
 
     def loses_pay(self, validator, settlement):
         duty = self.chain.duties.get(validator)
@@ -221,9 +219,11 @@ class Pools:
         can_be_paid = lambda who: self.account_id(pool, *who) in self.accounts[pool] or self.address(pool, *who, state.settled) is not None
         return {who: part for who, part in found.items() if part and can_be_paid(who)}
 
-    def makes_root(self, state, owed):
+    def requests(self, state, totals):
+        """How many requests the settlement makes of owed and requested totals."""
         is_suspended = state.suspended_from is not None and state.suspended_from <= state.settled
-        return owed != state.rooted and not is_suspended
+        threshold = self.policy(state.settled).payout_threshold
+        return 0 if is_suspended else sum(self.is_due(owed, requested, threshold) for owed, requested in totals)
 
     def is_due(self, after, before, threshold):
         threshold = threshold or 1
@@ -258,7 +258,8 @@ class Pools:
         chain, settlement, accounts = self.chain, state.settled, self.accounts[pool]
         policy = self.policy(settlement)
         owed = sum(it.owed for it in accounts.values())
-        if not self.makes_root(state, owed):
+        is_suspended = state.suspended_from is not None and state.suspended_from <= settlement
+        if is_suspended or owed == state.rooted and not self.requests(state, [(it.owed, it.requested) for it in accounts.values()]):
             return
         by_id = sorted(accounts.items())
         first = [entry for entry in by_id if self.is_due(entry[1].owed, entry[1].requested, policy.payout_threshold)]

@@ -37,7 +37,7 @@ pub enum Event {
         pool: PoolId,
         /// The settlement.
         settlement: u64,
-        /// The budget, and what was carried: fee and the three parts.
+        /// What was taken of the budget and what was carried: fee and the three parts.
         pot: MicroUsdt,
         /// The push fee, which is set aside.
         fee: MicroUsdt,

@@ -207,9 +207,10 @@ impl<'a> Settling<'a> {
 
     /// Shares the budget and what was carried out among owner, validators and members, or carries it.
     ///
-    /// `fee = min(pot, due * push fee)`, where the accounts are due that the settlement requests if the pot is split without a fee;
-    /// `commission = floor((pot - fee) * rate)`, and likewise the validators' part, if any is paid; the rest goes to the members by their
-    /// shares. The part of a node that is gone and has no account is carried, as is that of a validator that was never registered.
+    /// `set_aside = min(pot, n * push fee)`, where `n` is how many requests the settlement makes if the pot is split without a fee;
+    /// `commission = floor((pot - set_aside) * rate)`, and likewise the validators' part, if any is paid; the rest goes to the members by
+    /// their shares. The fee is that of the requests which it then makes, at most `set_aside`; what it leaves is carried, as is the part of a
+    /// node that is gone and has no account, or of a validator that was never registered.
     fn reward(&mut self, overlay: &Overlay<'_>) -> Result<Option<Event>, InvalidBlock> {
         let Self { spec, policy, id, settlement, state, accounts, members, validators, .. } = self;
         if let Some((_, fee)) = state.next_push_fee.take_if(|(from, _)| *from <= *settlement) {
@@ -261,27 +262,24 @@ impl<'a> Settling<'a> {
 
         let parts = parts_of(cut(pot));
         let without_fee = accounts_of(&parts);
-        let (mut due, mut sum) = (0_u64, MicroUsdt::ZERO);
+        let mut totals = Vec::new();
         for id in accounts.keys().chain(without_fee.keys().filter(|id| !accounts.contains_key(*id))) {
             let account = accounts.get(id);
             let is_held = account.is_some_and(|account| account.hold.is_in_force(*settlement));
             let part = without_fee.get(id).map(|(_, place)| parts[*place].amount);
             let part = part.filter(|_| !is_held).unwrap_or_default();
             let (owed, requested) = account.map_or_else(Default::default, |account| (account.owed, account.requested));
-            let after = owed.checked_add(part).ok_or(InvalidBlock::Overflow)?;
-            add(&mut sum, after)?;
-            due += u64::from(is_due(after, requested, policy.payout_threshold));
+            totals.push((owed.checked_add(part).ok_or(InvalidBlock::Overflow)?, requested));
         }
-        if !state.makes_root(*settlement, sum) {
-            due = 0;
-        }
-        let fee = due.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee)));
-        let whole = pot;
-        let pot = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
-        let shared_out = if is_earned { cut(pot) } else { Cut::default() };
+        let fee_of = |state: &PoolState, totals: Vec<(MicroUsdt, MicroUsdt)>| -> Result<MicroUsdt, InvalidBlock> {
+            let n = requests(state, *settlement, policy.payout_threshold, totals)?.unwrap_or(0);
+            Ok(n.checked_mul(state.push_fee.get()).map_or(pot, |fee| pot.min(MicroUsdt::new(fee))))
+        };
+        let set_aside = fee_of(state, totals)?;
+        let left = pot.checked_sub(set_aside).ok_or(InvalidBlock::Overflow)?;
+        let shared_out = if is_earned { cut(left) } else { Cut::default() };
         let mut parts = parts_of(shared_out);
         let with_fee = accounts_of(&parts);
-        add(&mut state.fees, fee)?;
         let mut shared = MicroUsdt::ZERO;
         for (id, (account, place)) in with_fee {
             let (account, part) = (accounts.entry(id).or_insert(account), &mut parts[place]);
@@ -290,13 +288,19 @@ impl<'a> Settling<'a> {
             add(&mut shared, part.amount)?;
             part.credited = if is_held { Credited::Held } else { Credited::Owed };
         }
-        // Weights too small beside the others to give anything to leave something over.
-        state.carried = spec.rules().carried(pot, shared).ok_or(InvalidBlock::Overflow)?;
-        let Cut { commission, validators, members } = shared_out;
+        // With less to share out than without a fee, fewer may have come to be due.
+        let totals = accounts.values().map(|account| (account.owed, account.requested)).collect();
+        let fee = fee_of(state, totals)?.min(set_aside);
+        add(&mut state.fees, fee)?;
+        let left = pot.checked_sub(fee).ok_or(InvalidBlock::Overflow)?;
+        // Weights too small beside the others to give anything leave something over, too.
+        state.carried = spec.rules().carried(left, shared).ok_or(InvalidBlock::Overflow)?;
         if !is_earned && fee == MicroUsdt::ZERO {
             return Ok(None);
         }
-        let (pool, settlement, pot, split) = (*id, *settlement, whole, state.terms.split);
+        let Cut { commission, validators, members } = shared_out;
+        let pot = MicroUsdt::sum([fee, commission, validators, members]).ok_or(InvalidBlock::Overflow)?;
+        let (pool, settlement, split) = (*id, *settlement, state.terms.split);
         Ok(Some(Event::Shared { pool, settlement, pot, fee, commission, validators, members, split, parts }))
     }
 
@@ -326,14 +330,15 @@ impl<'a> Settling<'a> {
         Event::Elected { pool: id, settlement, order }
     }
 
-    /// Makes the root if any owed total has grown since the newest one, unless the pool is suspended.
+    /// Makes the root if any owed total has grown since the newest one or has come to be due, unless the pool is suspended.
     fn make_root(&mut self, overlay: &Overlay<'_>) -> Result<Option<Settled>, InvalidBlock> {
         let owed = self.owed()?;
         let Self { spec, policy, id, settlement, state, accounts, .. } = self;
-        if !state.makes_root(*settlement, owed) {
+        let threshold = policy.payout_threshold;
+        let totals = accounts.values().map(|account| (account.owed, account.requested));
+        if requests(state, *settlement, threshold, totals)?.is_none() {
             return Ok(None);
         }
-        let threshold = policy.payout_threshold;
         let (mut requests, mut requested) = (Vec::new(), BTreeMap::new());
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (id, account) in accounts {
@@ -379,6 +384,22 @@ impl<'a> Settling<'a> {
         state.newest = Some(root);
         Ok(Some(Settled { root, leaves, requested, requests }))
     }
+}
+
+/// How many requests a settlement makes where these totals are owed and were requested; `None` if it makes no root.
+fn requests(
+    state: &PoolState,
+    settlement: u64,
+    threshold: MicroUsdt,
+    totals: impl IntoIterator<Item = (MicroUsdt, MicroUsdt)>,
+) -> Result<Option<u64>, InvalidBlock> {
+    let (mut n, mut sum) = (0_u64, MicroUsdt::ZERO);
+    for (owed, requested) in totals {
+        add(&mut sum, owed)?;
+        n += u64::from(is_due(owed, requested, threshold));
+    }
+    let is_made = (n > 0 || sum != state.rooted) && !state.is_suspended(settlement);
+    Ok(is_made.then_some(n))
 }
 
 /// Whether a total that went from `before` to `after` has crossed a multiple of the threshold; without one, whether it grew.

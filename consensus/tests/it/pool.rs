@@ -143,6 +143,17 @@ impl Promises {
             if let Event::Settled(settled) = event {
                 self.check_leaves(spec, &applied.state, settled)?;
             }
+            if let Event::Shared { pool, settlement, fee, .. } = event {
+                let root = |event: &Event| match event {
+                    Event::Settled(made) if (made.root.pool, made.root.settlement) == (*pool, *settlement) => {
+                        Some(made.requests.len())
+                    }
+                    _ => None,
+                };
+                let n = u64::try_from(applied.events.iter().find_map(root).unwrap_or(0)).unwrap();
+                let most = n.saturating_mul(applied.state.pool(pool).unwrap().push_fee.get());
+                demand!(fee.get() <= most, "a fee of {fee} for {n} requests of settlement {settlement}");
+            }
         }
         for (id, root) in new {
             let before = self.newest.insert(id, root);

@@ -76,7 +76,7 @@ pub struct ElectionRecord {
 /// How a settlement of a pool was shared out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedRecord {
-    /// The budget, and what was carried: fee and the three parts.
+    /// What was taken of the budget and what was carried: fee and the three parts.
     pub pot: MicroUsdt,
     /// The push fee.
     pub fee: MicroUsdt,

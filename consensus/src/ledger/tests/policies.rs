@@ -13,7 +13,9 @@ use lucid_types::report::Observation;
 use lucid_types::stamp::{Stamp, StampTarget};
 use lucid_types::time::Epoch;
 
-use super::chain::{Chain, all_good, members, observation, start, start_with, validator_key, worker, worker_key};
+use super::chain::{
+    BUDGET, Chain, all_good, members, observation, start, start_with, validator_key, worker, worker_key,
+};
 use super::entry::newcomer;
 use crate::ledger::check::InvalidBlock;
 use crate::ledger::command::CommandRefused;
@@ -285,9 +287,9 @@ fn a_settlement_takes_the_policy_of_its_last_epoch_and_allows_for_whom_it_makes_
     assert_eq!(fees, [0, 0, 4 * fee, 4 * fee], "a push fee for each request");
 }
 
-/// The threshold falls with settlement 2, in which nobody earns, so that no root is made; settlement 3 makes the requests.
+/// The threshold falls with settlement 2, in which nobody earns: it makes a root for what has come to be due.
 #[test]
-fn a_lower_threshold_counts_for_the_fee_when_its_requests_are_made() {
+fn a_lower_threshold_brings_requests_with_their_fees_though_nobody_earns() {
     let fee = 1_000;
     let mut chain = Chain::new(start_with(|start| {
         start.genesis.policy.payout_threshold = MicroUsdt::new(1 << 50);
@@ -305,7 +307,33 @@ fn a_lower_threshold_counts_for_the_fee_when_its_requests_are_made() {
             }
         }
     }
-    assert_eq!(made, [(1, 0, 0), (3, 4, 4 * fee)], "three workers and the owner");
+    assert_eq!(
+        made,
+        [(1, 0, 0), (2, 4, 4 * fee), (3, 2, 6 * fee)],
+        "three workers and the owner, then one and the owner"
+    );
+}
+
+/// Three accounts are due by a lower threshold, and one push fee is all that a settlement has to share out.
+#[test]
+fn a_fee_that_takes_the_whole_pot_is_taken_once() {
+    let mut chain = Chain::new(start_with(|start| {
+        start.genesis.policy.payout_threshold = MicroUsdt::new(1 << 50);
+        start.pools[0].vault.limits = VaultLimits { cap: MicroUsdt::new(1 << 40), push_fee: MicroUsdt::new(BUDGET) };
+    }));
+    let mut made = Vec::new();
+    for epoch in 1..=8 {
+        if epoch == 4 {
+            // 38 USDT a settlement for each worker: it is due after two, and then after four.
+            decide(&mut chain, |policy| policy.payout_threshold = MicroUsdt::new(60_000_000));
+        }
+        for event in chain.step(|_, _| Some(observation(4, true))) {
+            if let Event::Settled(settled) = event {
+                made.push((settled.root.settlement, settled.requests.len(), settled.root.fees.get()));
+            }
+        }
+    }
+    assert_eq!(made, [(1, 0, 0), (2, 0, 0), (3, 3, BUDGET), (4, 0, BUDGET)]);
 }
 
 #[test]

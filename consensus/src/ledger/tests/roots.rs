@@ -102,10 +102,12 @@ fn push_fees_are_set_aside_before_anything_is_shared() {
     assert_eq!((made.root.fees.get(), made.root.total.get()), (4 * fee, BUDGET));
     let pot = BUDGET - 4 * fee;
     assert_eq!(chain.account(AccountKind::Commission, validator(0)).unwrap().owed.get(), pot / 20);
-    // A fee that would eat the whole pot does.
+    // A fee that would eat the whole pot waits with it until something is left: nobody is paid before.
     let mut chain = Chain::grown(start_with(|g| g.pools[0].vault.limits.push_fee = MicroUsdt::new(BUDGET)), 1);
     assert_eq!(settled(chain.step(all_good)), None, "nothing is owed to anybody");
-    assert_eq!(chain.pool().fees.get(), BUDGET);
+    assert_eq!((chain.pool().fees.get(), chain.pool().carried.get()), (0, BUDGET));
+    let made = std::iter::repeat_with(|| settled(chain.step(all_good))).take(10).flatten().next().unwrap();
+    assert_eq!((made.root.settlement, made.requests.len(), made.root.fees.get()), (5, 4, 4 * BUDGET));
 }
 
 #[test]
