@@ -10,6 +10,7 @@ use clap::Subcommand;
 use lucid_types::change::{NetworkChange, PolicyChange};
 use lucid_types::command::{Action, ValidatorAction as Act, ValidatorChange};
 use lucid_types::id::{Hash, NodeId};
+use lucid_types::policy::Policy;
 use lucid_types::validator::Validator;
 
 use super::act::warn;
@@ -169,6 +170,13 @@ pub(super) fn validator(action: ValidatorAction, context: &Context) -> anyhow::R
     };
     block_on(Box::pin(async {
         let giver = Giver::open(context).await?;
+        match &act {
+            Act::Propose(NetworkChange::Validators(ValidatorChange::Remove(node))) => {
+                warn_unmeasured(&giver, giver.ledger.policy().newest(), Some(node)).await?;
+            }
+            Act::Resign => warn_unmeasured(&giver, giver.ledger.policy().newest(), Some(&giver.me.account)).await?,
+            _ => {}
+        }
         give_args.give(&giver, giver.me.account, Action::Validator(act), None).await
     }))
 }
@@ -191,6 +199,14 @@ fn entry_in(file: &Path) -> anyhow::Result<Validator> {
     }
 }
 
+/// Warns if nobody would be measured under a policy by the present validators without one of them.
+async fn warn_unmeasured(giver: &Giver, policy: &Policy, without: Option<&NodeId>) -> anyhow::Result<()> {
+    let present = giver.node.get::<ValidatorList>("validators").await?;
+    let others = present.validators.iter().filter(|validator| Some(&validator.node) != without);
+    let operators: Vec<_> = others.map(|validator| validator.operator).collect();
+    warn(unmeasured(policy, &operators).as_slice())
+}
+
 /// Proposes the newest policy with these other values.
 async fn propose_policy(parameters: &[(String, String)], give: &GiveArgs, context: &Context) -> anyhow::Result<()> {
     let giver = Giver::open(context).await?;
@@ -199,9 +215,7 @@ async fn propose_policy(parameters: &[(String, String)], give: &GiveArgs, contex
     let change = PolicyChange { base: newest.hash(), policy: policy.map_err(|problem| anyhow!("{problem}"))? };
     ensure!(change.policy != *newest, "the newest policy has these values already");
     change.policy.check().context("the network cannot have this policy")?;
-    let present = giver.node.get::<ValidatorList>("validators").await?;
-    let operators: Vec<_> = present.validators.iter().map(|validator| validator.operator).collect();
-    warn(unmeasured(&change.policy, &operators).as_slice())?;
+    warn_unmeasured(&giver, &change.policy, None).await?;
     give.give(&giver, giver.me.account, Action::Validator(Act::Propose(change.into())), None).await
 }
 

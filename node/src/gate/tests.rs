@@ -395,6 +395,21 @@ fn a_changed_bit_of_a_signature_is_seen() {
     }
 }
 
+/// The key of a worker that was heard is kept ready: what it has not signed is seen all the same.
+#[test]
+fn a_key_that_is_known_proves_no_more_than_another() {
+    let fixture = fixture();
+    let recipe = Attestation.good(&fixture);
+    fixture.expect(Attestation, &Attestation.make(&recipe), "accept");
+    let next = Recipe { sequence: recipe.sequence + 1, ..recipe };
+    let mut changed = Attestation.make(&next);
+    *changed.last_mut().unwrap() ^= 1;
+    fixture.expect(Attestation, &changed, "reject signature");
+    let foreign = Recipe { network: NetworkId::from_bytes([8; 32]), ..next };
+    fixture.expect(Attestation, &Attestation.make(&foreign), "reject signature");
+    fixture.expect(Attestation, &Attestation.make(&next), "accept");
+}
+
 #[test]
 fn strangers_are_not_heard() {
     let fixture = fixture();

@@ -75,6 +75,11 @@ fn minute(time: UnixMillis) -> u64 {
     UnixMillis::ZERO.until(time).as_secs() / MINUTE.as_secs()
 }
 
+/// When a minute begins.
+fn begin(minute: u64) -> UnixMillis {
+    UnixMillis::ZERO.after(Duration::from_secs(minute.saturating_mul(MINUTE.as_secs())))
+}
+
 /// Keeps attestations.
 pub struct Keeper {
     store: Store,
@@ -88,14 +93,8 @@ pub struct Keeper {
     is_much: Notify,
 }
 
-/// What is not written yet.
-#[derive(Debug)]
-struct Gathered {
-    /// Of others' records, as many nodes as were registered when the first was gathered.
-    spacing: Spacing,
-    /// By their keys.
-    records: BTreeMap<Vec<u8>, HistoryRecord>,
-}
+/// What is not written yet, by account and minute: the sequence of the newest that came in it, and its bytes.
+type Gathered = BTreeMap<(NodeId, u64), (u64, Vec<u8>)>;
 
 impl Keeper {
     /// A keeper of this node's that has not kept anything yet. `registered` tells how many nodes are registered now.
@@ -105,8 +104,7 @@ impl Keeper {
         me: NodeId,
         registered: Arc<dyn Fn() -> usize + Send + Sync>,
     ) -> Self {
-        let gathered = Mutex::new(Gathered { spacing: Spacing::FINEST, records: BTreeMap::new() });
-        Self { store, clock, me, registered, gathered, is_much: Notify::new() }
+        Self { store, clock, me, registered, gathered: Mutex::default(), is_much: Notify::new() }
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -115,24 +113,19 @@ impl Keeper {
 
     /// Keeps an attestation: it is written some seconds later by [`Self::run`].
     pub fn keep(&self, Attestation { account, signed }: &Attestation) {
-        let is_own = *account == self.me;
-        let value = encode::<Signed<ResourceAttestation>>(signed);
-        let now = self.clock.now();
+        let place = (*account, minute(self.clock.now()));
+        let found = (signed.record.sequence, encode::<Signed<ResourceAttestation>>(signed));
         let mut gathered = self.gathered();
-        if gathered.records.is_empty() {
-            gathered.spacing = Spacing::of((self.registered)());
-        }
-        let spacing = if is_own { Spacing::FINEST } else { gathered.spacing };
-        let from = spacing.start(now);
-        let key = key(account, from);
-        if !is_own && gathered.records.len() >= MAX_GATHERED && !gathered.records.contains_key(&key) {
+        if *account != self.me && gathered.len() >= MAX_GATHERED && !gathered.contains_key(&place) {
             tracing::debug!("too many attestations: one is not kept");
             return;
         }
-        // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
-        let expires = Some(from.after(KEPT));
-        gathered.records.insert(key.clone(), HistoryRecord { kind: HistoryKind::Metric, key, value, expires });
-        if gathered.records.len() >= BATCH {
+        let kept = gathered.entry(place).or_default();
+        // They are checked side by side, and may come here in another order.
+        if found.0 >= kept.0 {
+            *kept = found;
+        }
+        if gathered.len() >= BATCH {
             self.is_much.notify_one();
         }
     }
@@ -153,10 +146,22 @@ impl Keeper {
     }
 
     async fn write(&self) -> Result<(), StorageError> {
-        let records: Vec<_> = std::mem::take(&mut self.gathered().records).into_values().collect();
-        if records.is_empty() {
+        let gathered = std::mem::take(&mut *self.gathered());
+        if gathered.is_empty() {
             return Ok(());
         }
+        let others = Spacing::of((self.registered)());
+        // By their keys; in a span the latest minute comes last.
+        let mut records = BTreeMap::new();
+        for ((account, minute), (_, value)) in gathered {
+            let spacing = if account == self.me { Spacing::FINEST } else { others };
+            let from = spacing.start(begin(minute));
+            let key = key(&account, from);
+            // Of the span, not of the attestation: one that replaces another takes its place in the order of expiry, too.
+            let expires = Some(from.after(KEPT));
+            records.insert(key.clone(), HistoryRecord { kind: HistoryKind::Metric, key, value, expires });
+        }
+        let records: Vec<_> = records.into_values().collect();
         let store = self.store.clone();
         let written = spawn_blocking(move || store.write_history(&records, &[])).await;
         written.unwrap_or_else(|panic| {
@@ -191,7 +196,7 @@ pub fn of(
     let records = store.history_before(HistoryKind::Metric, node.as_bytes(), &end, limit, now)?;
     let metric = |record: HistoryRecord| {
         let minute = u64::from_be_bytes(record.key.get(node.as_bytes().len()..)?.try_into().ok()?);
-        let from = UnixMillis::ZERO.after(Duration::from_secs(minute.saturating_mul(MINUTE.as_secs())));
+        let from = begin(minute);
         Some(Metric { from, attestation: decode(&record.value).ok()? })
     };
     Ok(records.into_iter().filter_map(metric).take_while(|metric| metric.from >= from).collect())
@@ -343,6 +348,33 @@ mod tests {
         }
         // Of 1,000 one record in 33 minutes: that of the span's start is replaced.
         assert_eq!(fixture.found(2, ALL, 9), [(3, 4), (0, 3)]);
+    }
+
+    #[tokio::test]
+    async fn of_those_that_come_in_another_order_the_newest_stays() {
+        let fixture = fixture(2);
+        for sequence in [2, 3, 1] {
+            fixture.keeper.keep(&attestation(2, sequence));
+        }
+        fixture.keeper.write().await.unwrap();
+        assert_eq!(fixture.found(2, ALL, 9), [(0, 3)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_gathered_for_a_slow_disk_is_bounded() {
+        let fixture = fixture(2);
+        let full = u64::try_from(MAX_GATHERED).unwrap();
+        for n in 0..full {
+            fixture.wait(60_000);
+            fixture.keeper.keep(&attestation(2, n + 1));
+        }
+        fixture.keeper.keep(&attestation(3, 1));
+        fixture.keeper.keep(&attestation(2, full + 1));
+        fixture.keeper.keep(&attestation(1, 1));
+        fixture.keeper.write().await.unwrap();
+        assert_eq!(fixture.found(3, ALL, 9), [], "there is no room");
+        assert_eq!(fixture.found(2, ALL, 1), [(full, full + 1)], "it has a place");
+        assert_eq!(fixture.found(1, ALL, 9), [(full, 1)], "this node's own");
     }
 
     /// Whoever has all the keys of all the workers fills no more than this.

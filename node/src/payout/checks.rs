@@ -68,10 +68,11 @@ pub fn broken(
     Some(format!("nothing is signed for the vault {vault} while {contradiction}"))
 }
 
-/// What of all that has become due the vault has not paid.
+/// What the vault has not paid of what it is to pay: to whom less was paid than was requested, all that it is owed.
 pub fn unpaid(state: &State, pool: &PoolId, snapshot: &VaultSnapshot) -> MicroUsdt {
     let of = |(id, account): (AccountId, &Account)| {
-        account.requested.saturating_sub(snapshot.paid_of(&id).unwrap_or_default())
+        let paid = snapshot.paid_of(&id).unwrap_or_default();
+        if paid < account.requested { account.owed.saturating_sub(paid) } else { MicroUsdt::ZERO }
     };
     MicroUsdt::sum(state.accounts(pool).map(of)).unwrap_or(MicroUsdt::new(u64::MAX))
 }

@@ -253,8 +253,13 @@ mod tests {
         assert!(five.contains("by 5 validators") && five.contains("would be 4"), "{five}");
         let operators = policy(Policy { min_seat_operators: 9, ..Policy::clone(now) }).unwrap();
         assert!(operators.contains("of 9 operators"), "{operators}");
-        let removed = warning(NetworkChange::from(ValidatorChange::Remove(node(4))));
-        assert_eq!(removed.is_some(), now.min_reporters > 3 || now.min_seat_operators > 3, "{now:?}");
+        let reporters = |n| Policy { min_reporters: n, min_seat_operators: 1, ..Policy::clone(now) };
+        let four: Vec<_> = (1..=4).map(node).collect();
+        assert_eq!(unmeasured(&reporters(4), &four), None);
+        assert!(unmeasured(&reporters(4), &four[..3]).is_some());
+        let one = Policy { min_seat_operators: 2, ..reporters(1) };
+        assert!(unmeasured(&one, &[node(1); 4]).unwrap().contains("there would be 1"));
+        assert_eq!(warning(NetworkChange::from(ValidatorChange::Remove(node(4)))), unmeasured(now, &four[..3]));
     }
 
     #[test]
