@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a simulation fails by panicking")]
 
+pub mod chain;
 mod duties;
 pub mod genesis;
 pub mod liar;
