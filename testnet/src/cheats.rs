@@ -20,7 +20,7 @@ use serde::Serialize;
 
 pub use self::rows::ROWS;
 use self::run::{Outcome, run};
-use self::world::{SETTLEMENTS, World};
+use self::world::World;
 
 /// Which of a row's simulations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ enum Figure {
 impl Figure {
     fn of(self, outcome: &Outcome) -> u64 {
         match self {
-            Self::Earned => outcome.earned / (SETTLEMENTS - 1),
-            Self::Validating => outcome.validating / (SETTLEMENTS - 1),
+            Self::Earned => outcome.earned / outcome.settlements.max(1),
+            Self::Validating => outcome.validating / outcome.settlements.max(1),
             Self::Seats => outcome.seats,
             Self::Measured => outcome.measured,
         }
@@ -136,7 +136,7 @@ pub struct Found {
     pub undefended: Option<u64>,
     /// The same as part of the honest figure.
     pub undefended_ppm: Option<u64>,
-    /// Whether the defence keeps at least a hundredth of the honest figure from the attack.
+    /// Whether the attack gets more without the defence, by at least a hundredth.
     pub changes: bool,
     /// The row's.
     pub prevented: Prevented,
@@ -162,7 +162,7 @@ impl Row {
         let ratio_ppm = ratio(earned);
         let keeps = |undefended: u64| {
             let (more, less) = if is_harm { (ratio_ppm, undefended) } else { (undefended, ratio_ppm) };
-            more >= less + one / 100
+            more.saturating_sub(less) > more / 100
         };
         let undefended_ppm = undefended.map(ratio);
         Found {
@@ -187,3 +187,6 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

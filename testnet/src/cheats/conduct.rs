@@ -120,7 +120,7 @@ impl Conduct for Validators<'_> {
         others: &BTreeMap<usize, ScoreReport>,
     ) -> Option<ScoreReport> {
         match self.world.plot {
-            Plot::Withhold if self.is_bad(validator) && committed.epoch.get() % 2 == 0 => None,
+            Plot::Withhold if self.is_bad(validator) && committed.epoch.get().is_multiple_of(2) => None,
             Plot::CopyOthers if self.is_bad(validator) => others.values().next().or(Some(committed)).cloned(),
             _ => Some(committed.clone()),
         }

@@ -163,7 +163,7 @@ impl Running<'_> {
         let rtt = near.round_trip(place) + jitter;
         match effect {
             Effect::Connect { .. } if is_up => {
-                self.after(now, rtt, validator, Input::Connected { worker, outcome: Ok(()) })
+                self.after(now, rtt, validator, Input::Connected { worker, outcome: Ok(()) });
             }
             Effect::Connect { .. } => {
                 let outcome = Err(ConnectFault::Unreachable);
@@ -171,10 +171,10 @@ impl Running<'_> {
             }
             // Whoever is up is connected.
             Effect::Ping { .. } if !is_up => {
-                self.at(now, validator, Input::NotConnected { worker, probe: Probe::Ping })
+                self.at(now, validator, Input::NotConnected { worker, probe: Probe::Ping });
             }
             Effect::Echo { .. } if !is_up => {
-                self.at(now, validator, Input::NotConnected { worker, probe: Probe::Echo })
+                self.at(now, validator, Input::NotConnected { worker, probe: Probe::Echo });
             }
             Effect::Ping { .. } => {
                 let (outcome, delay) =

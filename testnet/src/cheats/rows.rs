@@ -330,12 +330,16 @@ pub const ROWS: &[Row] = &[
         defence: Some("epochs of echo are drawn when they begin (there is time to rent a link then)"),
         seed: 16,
         figure: Figure::Earned,
-        bound: Bound::AtMost(1_500_000, "a quarter of its guesses are right"),
+        bound: Bound::AtMost(
+            1_050_000,
+            "what its own link earns: three of four guesses are wrong, and so is the next echo's size",
+        ),
         prevented: Prevented::Partly,
-        says: "Whoever can rent a link within the epoch has it for the epochs of echo alone: the column without the defence.",
+        says: "Whoever can rent a link within an epoch has it for the epochs of echo alone: the column without the defence.",
         world: |side| {
             World::with(|it| {
                 it.policy.echo_every = 4;
+                it.epochs = 10 * SETTLE_EVERY;
                 it.policy.full_credits /= 4;
                 if side != Side::Honest {
                     let has_time = side == Side::Undefended;

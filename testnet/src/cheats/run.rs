@@ -18,7 +18,6 @@ use lucid_types::command::{Action, Command, MaintenanceScope, NodeAction};
 use lucid_types::genesis::Genesis;
 use lucid_types::id::{NodeId, PayoutAddress, PoolId, ValidatorId};
 use lucid_types::payout::{AccountKind, VaultLimits};
-use lucid_types::time::Epoch;
 use lucid_types::vault::Vault;
 
 use super::conduct::{Validators, bad_seats};
@@ -28,9 +27,11 @@ use super::world::{CHEAT, SETTLE_EVERY, World};
 /// What came of a world, without its first settlement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
+    /// Settlements that are counted.
+    pub(super) settlements: u64,
     /// Micro-USDT that the workers on the cheat's machine earned.
     pub(super) earned: u64,
-    /// Micro-USDT that the bad validators earned for validating; those of the first validators, as many, where none is bad.
+    /// Micro-USDT that the bad validators earned for validating.
     pub(super) validating: u64,
     /// Seats at the cheat's first worker that bad validators held.
     pub(super) seats: u64,
@@ -159,7 +160,8 @@ fn maintenance(world: &World, chain: &Chain, i: usize) -> Option<SignedCommand> 
     }
     let (key, until) = (worker_key(i), chain.spec().genesis().epoch_end(epoch.next().next()));
     let (account, nonce) = (key.account(), chain.state().nonce(&key.account()).next);
-    let action = NodeAction::Maintenance { from: Epoch::ZERO, epochs: 1, scope: MaintenanceScope::All };
+    // The outage's second epoch, if it is not too late for that.
+    let action = NodeAction::Maintenance { from: epoch.next(), epochs: 1, scope: MaintenanceScope::All };
     Some(sign(chain.spec().id(), &Command { account, nonce, until, action: Action::Node(action) }, &[key]))
 }
 
@@ -219,6 +221,7 @@ impl Counted<'_> {
                 }
             }
         }
-        Outcome { earned, validating, copied, repeated, ..self.outcome }
+        let settlements = (self.world.epochs / SETTLE_EVERY).saturating_sub(1);
+        Outcome { settlements, earned, validating, copied, repeated, ..self.outcome }
     }
 }

@@ -238,7 +238,7 @@ impl Presence {
     pub(super) fn is_up(self, seed: u64, epoch: Epoch, now: UnixMillis, expected: &[UnixMillis]) -> bool {
         match self {
             Self::Always => true,
-            Self::EveryOtherEpoch => epoch.get() % 2 == 0,
+            Self::EveryOtherEpoch => epoch.get().is_multiple_of(2),
             Self::HalfOfTheTime => {
                 let stretch = now.get() / 10_000;
                 blake3::hash(&[seed.to_le_bytes(), stretch.to_le_bytes()].concat()).as_bytes()[0] & 1 == 1
