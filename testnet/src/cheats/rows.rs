@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
         seed: 7,
         figure: Figure::Earned,
         bound: HONEST_RANGE,
-        prevented: Prevented::Yes,
+        prevented: Prevented::Partly,
         says: "The median moves within what honest validators measured: to a shorter round trip, never to an epoch that they did not see.",
         world: |side| {
             World::with(|it| {
@@ -62,13 +62,32 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "praise-half-gain",
+        attack: "the same, beside the same machine without the lies",
+        defence: Some("medians by seats (mean)"),
+        seed: 71,
+        figure: Figure::Earned,
+        bound: Bound::AtMost(2_600_000, "an equal machine that is always up: the row above"),
+        prevented: Prevented::Partly,
+        says: "A third of the seats can double what an unreliable machine earns. It never brings it to what a reliable one earns.",
+        world: |side| {
+            World::with(|it| {
+                it.cheat().presence = Presence::HalfOfTheTime;
+                it.plot_of_a_third(if side == Side::Honest { Plot::Nothing } else { Plot::Praise });
+                if side == Side::Undefended {
+                    it.rules = &MeanOfSeats;
+                }
+            })
+        },
+    },
+    Row {
         name: "smear",
         attack: "a third of the validators reports a rival as down; the figure is the rival's",
         defence: Some("medians by seats (mean)"),
         seed: 8,
         figure: Figure::Earned,
         bound: Bound::AtLeast(950_000, "the worst that an honest validator measured: round trips weigh a tenth"),
-        prevented: Prevented::Yes,
+        prevented: Prevented::Partly,
         says: "The median moves to a longer round trip that an honest validator measured.",
         world: |side| {
             World::with(|it| {
@@ -87,7 +106,7 @@ pub const ROWS: &[Row] = &[
         figure: Figure::Earned,
         bound: HONEST_RANGE,
         prevented: Prevented::Yes,
-        says: "They hold a third of the seats, and no more weight.",
+        says: "They hold a third of the seats, and no more weight: what a third can do, they can.",
         world: |side| {
             World::with(|it| {
                 it.cheat().presence = Presence::EveryOtherEpoch;

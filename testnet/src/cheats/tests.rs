@@ -37,6 +37,7 @@ macro_rules! rows {
 rows! {
     praise: "praise",
     praise_half: "praise-half",
+    praise_half_gain: "praise-half-gain",
     smear: "smear",
     two_of_16_percent: "two-of-16-percent",
     exaggerate: "exaggerate",
@@ -62,7 +63,7 @@ rows! {
 fn what_is_not_prevented_is_said() {
     for row in ROWS {
         let found = found(row.name);
-        let pays = !found.is_harm && found.ratio_ppm > 1_000_000 && found.bound_ppm > 1_100_000;
+        let pays = if found.is_harm { found.ratio_ppm < 970_000 } else { found.ratio_ppm > 1_030_000 };
         assert!(!pays || row.prevented != Prevented::Yes, "{found:?}");
         assert!(row.prevented == Prevented::Yes || !row.says.is_empty(), "{}", row.name);
         assert_eq!(row.defence.is_none(), row.prevented == Prevented::No, "{}", row.name);
